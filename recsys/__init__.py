@@ -1,0 +1,1 @@
+"""The recommender platform: configuration, models, training, replay and the command line."""

@@ -1,1 +1,4 @@
-"""Embedding rows for 64-bit ids: no two ids share a row, rows expire, memory is bounded. Imports no other package of ours."""
+"""Embedding rows for 64-bit ids: no two ids share a row, rows expire, memory is bounded.
+
+Imports no other package of ours.
+"""

@@ -1,1 +1,3 @@
-"""Rankings over HTTP from rows in Redis and an exported graph. Imports `embedding` and `streaming`, never model code."""
+"""Rankings over HTTP from rows in Redis and an exported graph. Imports `embedding` and `streaming`,
+never model code.
+"""

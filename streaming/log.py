@@ -22,7 +22,7 @@ class Chunk:
 
     @property
     def next_offset(self) -> int:
-        return self.offset + self.events.num_rows
+        return self.offset + int(self.events.num_rows)
 
 
 class EventLog(Protocol):

@@ -45,7 +45,7 @@ class Learner:
     def step(self, batch: Batch) -> Scores:
         """Learn from a batch; returns the click probabilities from before the update."""
         self.model.train()
-        embedded = self._layer.lookup(batch, batch.now)
+        embedded = self._layer.lookup(batch.ids, batch.now)
         logits_B = self.model(embedded.embedded_BFD, torch.from_numpy(batch.numeric_BN))
         labels_B, weights_B = torch.from_numpy(batch.labels_B), torch.from_numpy(batch.weights_B)
         loss = binary_cross_entropy_with_logits(logits_B, labels_B, weights_B)
@@ -60,7 +60,7 @@ class Learner:
         """Click probabilities; changes nothing."""
         self.model.eval()
         with torch.inference_mode():
-            embedded = self._layer.peek(batch)
+            embedded = self._layer.peek(batch.ids)
             return _probabilities(self.model(embedded.embedded_BFD, torch.from_numpy(batch.numeric_BN)))
 
     def save(self, folder: Path) -> None:

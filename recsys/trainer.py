@@ -70,9 +70,8 @@ class Trainer:
             self.learner.load(path)
             self._feed.restore((path / "feed.bin").read_bytes())
             self._catalog.restore((path / "catalog.bin").read_bytes())
-            state = json.loads((path / "progress.json").read_bytes())
-            self._expired_at = state["expired_at"]
-            self.progress.restore(state["progress"])
+            self._expired_at = json.loads((path / "trainer.json").read_bytes())["expired_at"]
+            self.progress.load(path)
             self._saved_step = self.learner.steps
         return path
 
@@ -104,8 +103,8 @@ class Trainer:
             self._crash("rows written")
             (folder / "feed.bin").write_bytes(self._feed.state())
             (folder / "catalog.bin").write_bytes(self._catalog.state())
-            state = {"expired_at": self._expired_at, "progress": self.progress.state()}
-            (folder / "progress.json").write_text(json.dumps(state))
+            self.progress.save(folder)
+            (folder / "trainer.json").write_text(json.dumps({"expired_at": self._expired_at}))
         self._saved_step = self.learner.steps
         self._crash("checkpoint written")
         self._log.commit(CONSUMER, self._feed.cursor)

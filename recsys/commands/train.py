@@ -85,7 +85,9 @@ def _stopping(stop: threading.Event) -> Iterator[None]:
 
 def dashboard(progress: Progress) -> Table:
     """Progressive validation, speed and lag."""
-    title = f"{progress.rows:,} rows learned, {progress.rows_per_second():,.0f} rows/s, lag {progress.lag_events:,} events"
+    title = (
+        f"{progress.rows:,} rows learned, {progress.rows_per_second():,.0f} rows/s, lag {progress.lag_events:,} events"
+    )
     table = Table("", "AUC", "log loss", "calibration", "normalised entropy", "positives", title=title)
     for name, summary in (("all", progress.total()), ("lately", progress.recent())):
         table.add_row(name, *_cells(summary))

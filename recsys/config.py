@@ -111,8 +111,13 @@ class ModelSection(Section):
     """Attention width: in all heads together (form `code`) or per head (form `paper`)."""
     mlp: list[Count] = [64, 32]
     """Hidden widths of AutoInt+'s deep part; empty for AutoInt."""
-    attention_dropout: Unit = 0.0
+    wide: bool = False
+    """AutoInt: coordinate 0 of each row is the id's first-order weight."""
+    residual: bool = True
+    dropout: Unit = 0.0
+    """Share of attention weights dropped in training."""
     embedding_dropout: Unit = 0.0
+    mlp_dropout: Unit = 0.0
 
 
 class TrainingSection(Section):

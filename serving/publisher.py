@@ -5,7 +5,7 @@ Shape suffixes: U distinct ids, D embedding dimension.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -18,8 +18,6 @@ from redis.retry import Retry
 from embedding.store import Delta, TableDelta
 from serving import delta_wire, keys
 from serving.artefact import Artefact
-from serving.catalog import Catalog
-from serving.rows import RowsUnavailableError
 from streaming.events import Features
 
 _ROWS_PER_COMMAND = 2048
@@ -29,15 +27,19 @@ _STREAM_LENGTH = 256
 _T = TypeVar("_T")
 
 
-class OutOfStepError(RuntimeError):
+class PublishError(RuntimeError):
+    """Redis could not be written. Nothing is acknowledged; the same call may be made again."""
+
+
+class OutOfStepError(PublishError):
     """Redis does not hold what this delta builds on: subscribe again, which makes the next delta a full one."""
 
 
 class Publisher:
     """Publishes one model. When a method returns, Redis holds everything it was given.
 
-    Raises RowsUnavailableError when Redis cannot be written, after `retries` attempts with growing pauses. Nothing is then
-    acknowledged; calling again with the same delta is right, because every write can be repeated.
+    Raises PublishError when Redis cannot be written, after `retries` attempts with growing pauses. Calling again with
+    the same arguments is then right, because every write can be repeated.
     """
 
     def __init__(self, client: redis.Redis, model: str, retries: int = 3) -> None:
@@ -57,7 +59,7 @@ class Publisher:
     def publish(self, delta: Delta) -> None:
         """Rows first, then the stream that tells servers about them, so that none caches a row older than its notice.
 
-        Raises OutOfStepError when Redis lacks the deltas before this one (it was restarted with older data, or emptied).
+        Raises OutOfStepError when Redis lacks the deltas before this one (it restarted with older data, or was emptied).
         """
         known = self.sequence()
         if not delta.full and known not in (delta.sequence - 1, delta.sequence):
@@ -82,11 +84,9 @@ class Publisher:
         pairs |= {keys.item(name): encode(features) for name, features in items.items()}
         self._set(list(pairs), list(pairs.values()))
 
-    def publish_catalog(self, catalog: Catalog) -> None:
-        """Write what changed in the catalogue since it was last published whole."""
-        changes = catalog.changes()
-        self._do(lambda: _write_catalog(self._client, changes.popular, changes.recent, catalog.most_items))
-        catalog.published(changes)
+    def publish_catalog(self, popular: Sequence[tuple[str, float]], recent: Sequence[tuple[str, int]]) -> None:
+        """Replace the popular items (with their popularity) and the recent ones (with the time of first sight)."""
+        self._do(partial(self._replace_catalog, {keys.POPULAR: dict(popular), keys.RECENT: dict(recent)}))
 
     def freeze(self, name: str, progress: Callable[[int], None] | None = None) -> int:
         """Copy this model, as it is now, to the model `name`, which nobody trains: the fixed arm of an experiment.
@@ -150,6 +150,14 @@ class Publisher:
 
         self._do(write)
 
+    def _replace_catalog(self, sets: Mapping[str, Mapping[str, float]]) -> None:
+        with self._client.pipeline(transaction=True) as pipe:
+            for key, scores in sets.items():
+                pipe.delete(key)
+                if scores:
+                    pipe.zadd(key, dict(scores))
+            pipe.execute()
+
     def _pages(self, model: keys.ModelKeys) -> Iterator[list[bytes]]:
         """Row keys of a model, some at a time; a key may come twice."""
         cursor = 0
@@ -181,13 +189,4 @@ class Publisher:
         try:
             return self._retry.call_with_retry(command, lambda _: None)
         except redis.RedisError as error:
-            raise RowsUnavailableError(f"model {self.model!r} cannot be published: {error}") from error
-
-
-def _write_catalog(client: redis.Redis, popular: dict[str, float], recent: dict[str, float], most: int) -> None:
-    with client.pipeline(transaction=True) as pipe:
-        for key, scores in ((keys.POPULAR, popular), (keys.RECENT, recent)):
-            if scores:
-                pipe.zadd(key, scores)
-                pipe.zremrangebyrank(key, 0, -most - 1)
-        pipe.execute()
+            raise PublishError(f"model {self.model!r} cannot be published: {error}") from error

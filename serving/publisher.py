@@ -59,7 +59,7 @@ class Publisher:
     def publish(self, delta: Delta) -> None:
         """Rows first, then the stream that tells servers about them, so that none caches a row older than its notice.
 
-        Raises OutOfStepError when Redis lacks the deltas before this one (it restarted with older data, or was emptied).
+        Raises OutOfStepError when Redis lacks the deltas before this one: it restarted with older data, or was emptied.
         """
         known = self.sequence()
         if not delta.full and known not in (delta.sequence - 1, delta.sequence):

@@ -24,6 +24,8 @@ Scores = npt.NDArray[np.float32]
 
 _DENSE = "dense.safetensors"
 _ROWS = "rows"
+EXPIRE_EVERY = 3_600_000
+"""Event time (ms) between two sweeps for expired ids."""
 
 
 class Learner:
@@ -38,6 +40,7 @@ class Learner:
         self.model = model
         self.store = store
         self.steps = 0
+        self._expired_at = 0
         self._layer = EmbeddingLayer(store, spec)
         self._optimizer = torch.optim.Adam(model.parameters(), lr=dense_lr)
         torch.manual_seed(seed)  # dropout masks
@@ -54,6 +57,9 @@ class Learner:
         self._optimizer.step()
         self._layer.apply(embedded)
         self.steps += 1
+        if batch.now - self._expired_at >= EXPIRE_EVERY:
+            self._expired_at = batch.now
+            self.store.expire(batch.now)
         return _probabilities(logits_B)
 
     def score(self, batch: Batch) -> Scores:
@@ -88,7 +94,7 @@ class Learner:
         for index, moments in self._optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
         state["random"] = torch.get_rng_state()
-        state["steps"] = torch.tensor(self.steps)
+        state["clocks"] = torch.tensor([self.steps, self._expired_at])
         return state
 
     def _load_dense(self, state: dict[str, torch.Tensor], file: Path) -> None:
@@ -105,7 +111,7 @@ class Learner:
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
         torch.set_rng_state(state["random"])
-        self.steps = int(state["steps"])
+        self.steps, self._expired_at = state["clocks"].tolist()
 
 
 def _probabilities(logits_B: torch.Tensor) -> Scores:

@@ -8,10 +8,10 @@ in Redis, for a view while it runs; the event log has every impression with its 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set as AbstractSet
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, cast
 
 import msgspec
 import redis
@@ -144,7 +144,7 @@ class ExperimentCounters:
             pipe.hgetall(keys.experiment(experiment.name))
             for arm in experiment.arms:
                 pipe.scard(keys.experiment_users(experiment.name, arm.name))
-            counts, *users = cast(list[Any], pipe.execute())
+            counts, *users = pipe.execute()
         arms = [_summarise(arm, counts, n, alpha) for arm, n in zip(experiment.arms, users, strict=True)]
         p = sample_ratio_p(users, [arm.weight for arm in experiment.arms])
         comparisons = [_compare(arm, arms[0], alpha) for arm in arms[1:]]

@@ -5,7 +5,7 @@ Shape suffixes: B rows, F sparse fields, D embedding dimension, N ids of one sto
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from embedding.store import EmbeddingStore, Floats, Lookup
-from streaming.batch import Batch, Jagged
+from streaming.batch import Jagged
 from streaming.features import FeatureSpec
 
 
@@ -61,13 +61,13 @@ class EmbeddingLayer:
             raise ValueError(f"all tables of one model need the same dimension, got {sorted(dims)}")
         self.dim = dims.pop() if dims else 0
 
-    def lookup(self, batch: Batch, now: int) -> Embedded:
+    def lookup(self, ids: Mapping[str, Jagged], now: int) -> Embedded:
         """Rows for training at event time `now` (ms): ids are counted, admitted and touched."""
-        return self._embed(batch, now)
+        return self._embed(ids, now)
 
-    def peek(self, batch: Batch) -> Embedded:
+    def peek(self, ids: Mapping[str, Jagged]) -> Embedded:
         """Rows for evaluation; nothing in the store changes."""
-        return self._embed(batch, None)
+        return self._embed(ids, None)
 
     def apply(self, embedded: Embedded) -> None:
         """Update the store with the gradient that `backward` left in `embedded.embedded_BFD`."""
@@ -80,9 +80,10 @@ class EmbeddingLayer:
                 _unpool(gradient_BFD[:, segment.field], segment.lengths_B, grads_ND[segment.start : segment.stop])
             self.store.update(lookup, grads_ND)
 
-    def _embed(self, batch: Batch, now: int | None) -> Embedded:
-        jagged = [batch.ids[name] for name in self.names]
-        pooled_BFD = np.empty((len(batch), len(jagged), self.dim), np.float32)
+    def _embed(self, ids: Mapping[str, Jagged], now: int | None) -> Embedded:
+        jagged = [ids[name] for name in self.names]
+        rows = len(jagged[0]) if jagged else 0
+        pooled_BFD = np.empty((rows, len(jagged), self.dim), np.float32)
         lookups = []
         for table, fields in self._fields_of.items():
             segments = _segments(jagged, fields)

@@ -51,11 +51,16 @@ class Progressive:
             raise ValueError(f"the other accumulator has {other.bins} bins, this accumulator {self.bins}")
         self.restore({name: value + other.state()[name] for name, value in self.state().items()})
 
+    @property
+    def rows(self) -> int:
+        """Rows counted so far."""
+        return int(self._sums[0])
+
     def summary(self) -> Summary:
-        rows, weight, positives, predicted, losses = map(float, self._sums)
+        _, weight, positives, predicted, losses = map(float, self._sums)
         loss = ratio(losses, weight)
         return Summary(
-            rows=int(rows),
+            rows=self.rows,
             weight=weight,
             positives=positives,
             auc=auc_of_counts(self._positives_B, self._negatives_B),

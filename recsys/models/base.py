@@ -52,7 +52,10 @@ class RankingModel(nn.Module, ABC):
         """
 
     def fields(self, embedded_BFD: Tensor, numeric_BN: Tensor, first: int = 0) -> Tensor:
-        """All fields as vectors, [B, M, D]. `first` is the number of the first numeric field given."""
+        """All fields as vectors, [B, M, D]; B comes from the numbers where there are no sparse fields.
+
+        `first` is the number of the first numeric field given.
+        """
         if self.numeric_ND is None or numeric_BN.shape[1] == 0:
             return embedded_BFD
         vectors_ND = self.numeric_ND[first : first + numeric_BN.shape[1]]

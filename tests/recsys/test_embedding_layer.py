@@ -8,7 +8,8 @@ import torch
 
 from embedding.store import EmbeddingStore, Floats, Ids, Lookup, Table
 from recsys.embedding_layer import EmbeddingLayer
-from streaming.batch import Batch, Jagged
+from recsys.models import build
+from streaming.batch import Jagged
 from streaming.features import FeatureSpec, Field
 
 
@@ -62,38 +63,29 @@ def jagged(*rows: list[int]) -> Jagged:
     return Jagged(np.array([i for row in rows for i in row], np.uint64), lengths_B)
 
 
-def make_batch(ids: dict[str, Jagged], rows: int) -> Batch:
-    ones, names = np.ones(rows, np.float32), np.full(rows, "")
-    times = np.zeros(rows, np.int64)
-    return Batch(ids, np.zeros((rows, 0), np.float32), ones, ones, ones, times, names, names, 0, (0,))
-
-
-BATCH = make_batch(
-    {
-        "user": jagged([1], [2], [1]),
-        "history": jagged([10, 20], [], [30, 30, 60]),
-        "item": jagged([10], [40], [30]),
-    },
-    3,
-)
+IDS = {
+    "user": jagged([1], [2], [1]),
+    "history": jagged([10, 20], [], [30, 30, 60]),
+    "item": jagged([10], [40], [30]),
+}
 
 
 def test_pools_by_the_mean_and_reads_zeros_for_nothing() -> None:
     _, layer = make_layer()
-    embedded_BFD = layer.lookup(BATCH, now=7).embedded_BFD.detach().numpy()
+    embedded_BFD = layer.lookup(IDS, now=7).embedded_BFD.detach().numpy()
     expected = [[1, 15, 10], [2, 0, 40], [1, 40, 30]]
     np.testing.assert_allclose(embedded_BFD, np.repeat(np.array(expected)[..., None], 2, 2), rtol=1e-6)
 
 
 def test_fields_of_one_table_share_one_call() -> None:
     store, layer = make_layer()
-    layer.lookup(BATCH, now=7)
+    layer.lookup(IDS, now=7)
     assert store.calls == [("lookup", "user", 7), ("lookup", "item", 7)]
 
 
 def test_gradients_equal_those_of_autograd_through_the_pooling() -> None:
     store, layer = make_layer()
-    embedded = layer.lookup(BATCH, now=0)
+    embedded = layer.lookup(IDS, now=0)
     before = {key: row.copy() for key, row in store.rows["item"].items()}
     coefficients = torch.randn(3, 3, 2, generator=torch.Generator().manual_seed(0))
     torch.autograd.backward((embedded.embedded_BFD * coefficients).sum())
@@ -103,8 +95,8 @@ def test_gradients_equal_those_of_autograd_through_the_pooling() -> None:
     total = torch.zeros(())
     for number, name in ((1, "history"), (2, "item")):
         start = 0
-        for row, length in enumerate(BATCH.ids[name].lengths_B.tolist()):
-            keys = BATCH.ids[name].values[start : start + length].tolist()
+        for row, length in enumerate(IDS[name].lengths_B.tolist()):
+            keys = IDS[name].values[start : start + length].tolist()
             start += length
             if keys:
                 total = total + (torch.stack([leaves[key] for key in keys]).mean(0) * coefficients[row, number]).sum()
@@ -116,7 +108,7 @@ def test_gradients_equal_those_of_autograd_through_the_pooling() -> None:
 
 def test_peek_changes_nothing_and_takes_no_gradient() -> None:
     store, layer = make_layer()
-    embedded = layer.peek(BATCH)
+    embedded = layer.peek(IDS)
     assert store.calls == [("peek", "user", None), ("peek", "item", None)]
     assert not store.rows["item"]
     assert not embedded.embedded_BFD.requires_grad
@@ -126,7 +118,7 @@ def test_peek_changes_nothing_and_takes_no_gradient() -> None:
 
 def test_all_rows_empty() -> None:
     store, layer = make_layer()
-    nothing = make_batch({name: jagged([], []) for name in ("user", "history", "item")}, 2)
+    nothing = {name: jagged([], []) for name in IDS}
     embedded = layer.lookup(nothing, now=0)
     assert embedded.embedded_BFD.tolist() == [[[0.0, 0.0]] * 3] * 2
     torch.autograd.backward(embedded.embedded_BFD.sum())
@@ -136,10 +128,10 @@ def test_all_rows_empty() -> None:
 
 def test_an_empty_batch_and_a_model_without_sparse_fields() -> None:
     _, layer = make_layer()
-    empty = make_batch({name: jagged() for name in ("user", "history", "item")}, 0)
-    assert layer.lookup(empty, now=0).embedded_BFD.shape == (0, 3, 2)
+    assert layer.lookup({name: jagged() for name in IDS}, now=0).embedded_BFD.shape == (0, 3, 2)
     _, numeric = make_layer(FeatureSpec.of([Field("price", "numeric", "item.price")]))
-    assert numeric.lookup(make_batch({}, 3), now=0).embedded_BFD.shape[:2] == (3, 0)
+    embedded_BFD = numeric.lookup({}, now=0).embedded_BFD
+    assert build("autoint", n_sparse=0, n_numeric=1, dim=2)(embedded_BFD, torch.ones(3, 1)).shape == (3,)
 
 
 def test_a_missing_table_and_unequal_dimensions_are_refused() -> None:

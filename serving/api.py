@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from serving.experiments import Summary
 from streaming.events import Features, Id, Millis, Value
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
@@ -61,6 +62,17 @@ class RankResponse(msgspec.Struct, frozen=True):
     degraded: list[str]
 
 
+class Problem(msgspec.Struct, frozen=True):
+    """What is wrong with a request. `field` is a path such as `items[3]`, empty when the whole is meant."""
+
+    field: str
+    message: str
+
+
+class ProblemResponse(msgspec.Struct, frozen=True):
+    error: Problem
+
+
 class EventResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of one event: `accepted` (stored, and will survive a crash) or `rejected`."""
 
@@ -76,14 +88,12 @@ class EventsResponse(msgspec.Struct, frozen=True):
     accepted: int
     rejected: int
     results: list[EventResult]
+    error: Problem | None = None
+    """The first thing that was wrong."""
 
 
-class Problem(msgspec.Struct, frozen=True):
-    """What is wrong with a request. `field` is a path such as `items[3]`, empty when the whole is meant."""
+class ExperimentsResponse(msgspec.Struct, frozen=True):
+    """What the experiments show; with `redis` in `degraded` it is what they showed when Redis last answered."""
 
-    field: str
-    message: str
-
-
-class ProblemResponse(msgspec.Struct, frozen=True):
-    error: Problem
+    experiments: list[Summary]
+    degraded: list[str]

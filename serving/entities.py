@@ -43,7 +43,7 @@ class EntityFeatures:
 
     def _read(self, wanted: list[str]) -> tuple[list[Features], bool]:
         now = self._clock()
-        stale = (now, {})
+        stale: tuple[float, Features] = (now, {})
         missing = [key for key in wanted if self._known.get(key, stale)[0] <= now]
         fresh = not missing or self._fetch(missing, now)
         return [self._known.get(key, stale)[1] for key in wanted], fresh

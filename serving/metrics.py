@@ -32,7 +32,7 @@ class Metrics:
             "recsys_degraded", "Answers that were not the model's, by reason.", ["reason"], registry=self.registry
         )
         self.events = Counter("recsys_events", "Events posted, by outcome.", ["status"], registry=self.registry)
-        self.registry.register(_State(loader, impressions, clock))  # type: ignore[arg-type]  # it needs `collect` only
+        self.registry.register(_State(loader, impressions, clock))
 
     def request(self, route: str, status: int, seconds: float) -> None:
         self._requests.labels(route, status).inc()
@@ -59,7 +59,9 @@ class _State:
         self._clock = clock
 
     def collect(self) -> Iterable[Metric]:
-        rows = CounterMetricFamily("recsys_cache_rows", "Row look-ups, by model and result.", labels=["model", "result"])
+        rows = CounterMetricFamily(
+            "recsys_cache_rows", "Row look-ups, by model and result.", labels=["model", "result"]
+        )
         size = GaugeMetricFamily("recsys_cache_size", "Rows in the cache.", labels=["model"])
         age = GaugeMetricFamily("recsys_model_age_seconds", "Time since the graph was loaded.", labels=["model"])
         step = GaugeMetricFamily("recsys_model_step", "Training step of the graph.", labels=["model"])

@@ -7,11 +7,17 @@ from typing import Any
 
 import msgspec
 
-from serving.api import EventsResponse, ProblemResponse, RankRequest, RankResponse, RecommendRequest
-from serving.experiments import Summary
+from serving.api import (
+    EventsResponse,
+    ExperimentsResponse,
+    ProblemResponse,
+    RankRequest,
+    RankResponse,
+    RecommendRequest,
+)
 from streaming.events import Event
 
-_TYPES = (RankRequest, RecommendRequest, RankResponse, Event, EventsResponse, Summary, ProblemResponse)
+_TYPES = (RankRequest, RecommendRequest, RankResponse, Event, EventsResponse, ExperimentsResponse, ProblemResponse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +56,12 @@ OPERATIONS = (
         "post",
         "/v1/events",
         "Store events",
-        "One event, a JSON array of events, or one event a line. Answers when the events survive a crash of the server.",
+        "One event, a JSON array of events, or one event a line. Answers when they survive a crash of the server.",
         EventsResponse,
         Event,
         {"type": "interaction", "time": 1700000000000, "impression": "id of an answer", "item": "a", "action": "click"},
     ),
-    Operation("get", "/v1/experiments", "What the running experiments show", "", list[Summary]),
+    Operation("get", "/v1/experiments", "What the running experiments show", "", ExperimentsResponse),
     Operation("get", "/healthz", "Whether the process lives", ""),
     Operation("get", "/readyz", "Whether models are loaded", "503 while a model that an arm needs was never loaded."),
     Operation("get", "/metrics", "Counters for Prometheus", ""),

@@ -57,7 +57,8 @@ class NewArtefact(msgspec.Struct, frozen=True, tag="n", array_like=True):
     version: str
 
 
-Message = Change | Reset | Applied | NewArtefact
+RowMessage = Change | Reset | Applied
+Message = RowMessage | NewArtefact
 
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 

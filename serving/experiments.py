@@ -8,20 +8,22 @@ in Redis, for a view while it runs; the event log has every impression with its 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, cast
 
 import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
 import redis
 import xxhash
 
 from serving import keys
 from serving.intervals import Interval, difference_interval, rate_interval, sample_ratio_p
-from streaming.events import Impression, Interaction
+from streaming.events import KINDS
 
+_IMPRESSION, _INTERACTION = KINDS.index("impression"), KINDS.index("interaction")
 POPULARITY = "popularity"
 """The model of an arm that ranks by popularity alone."""
 
@@ -114,27 +116,31 @@ class ExperimentCounters:
         self, client: redis.Redis, actions: AbstractSet[str] = frozenset({"click"}), attribution: int = 21_600_000
     ) -> None:
         self._client = client
-        self._actions = actions
+        self._actions = pa.array(sorted(actions), pa.string())
         self._attribution = attribution
 
-    def shown(self, impressions: Iterable[Impression]) -> None:
-        """Count impressions that belong to an experiment; one that comes again is not counted again."""
-        mine = [i for i in impressions if i.experiment and i.arm]
-        if not mine:
-            return
-        with self._client.pipeline(transaction=False) as pipe:
-            for i in mine:
-                pipe.set(keys.shown(i.id), f"{i.experiment}:{i.arm}", nx=True, px=self._attribution)
-            new = [i for i, done in zip(mine, pipe.execute(), strict=True) if done]
-        self._add(Counter((i.experiment, i.arm) for i in new), "impressions", new)
+    def count(self, events: pa.RecordBatch) -> None:
+        """Count events of the log (`EVENT_SCHEMA`); an impression that comes again is not counted again."""
+        kinds = events.column("kind")
+        shown = events.filter(pc.and_(pc.equal(kinds, _IMPRESSION), pc.not_equal(events.column("arm"), "")))
+        if shown.num_rows:
+            self._shown(shown.select(["id", "user", "experiment", "arm"]).to_pylist())
+        acted = events.filter(pc.and_(pc.equal(kinds, _INTERACTION), pc.is_in(events.column("action"), self._actions)))
+        if acted.num_rows:
+            self._acted(set(acted.column("impression").to_pylist()))
 
-    def acted(self, interactions: Iterable[Interaction]) -> None:
-        """Count impressions as clicked; each at most once."""
-        names = {i.impression for i in interactions if i.action in self._actions}
-        if not names:
-            return
+    def _shown(self, impressions: list[dict[str, str]]) -> None:
         with self._client.pipeline(transaction=False) as pipe:
-            for name in names:
+            for i in impressions:
+                value = f"{i['experiment']}:{i['arm']}"
+                pipe.set(keys.shown(i["id"]), value, nx=True, px=self._attribution)
+            new = [i for i, done in zip(impressions, pipe.execute(), strict=True) if done]
+        self._add(Counter((i["experiment"], i["arm"]) for i in new), "impressions", new)
+
+    def _acted(self, impressions: set[str]) -> None:
+        """Count impressions as clicked; each at most once, because its key goes with the first click."""
+        with self._client.pipeline(transaction=False) as pipe:
+            for name in impressions:
                 pipe.getdel(keys.shown(name))
             found = [value.decode().partition(":") for value in pipe.execute() if value is not None]
         self._add(Counter((experiment, arm) for experiment, _, arm in found), "clicks", ())
@@ -145,18 +151,19 @@ class ExperimentCounters:
             pipe.hgetall(keys.experiment(experiment.name))
             for arm in experiment.arms:
                 pipe.scard(keys.experiment_users(experiment.name, arm.name))
-            counts, *users = cast(list[Any], pipe.execute())
+            counts, *users = pipe.execute()
         arms = [_summarise(arm, counts, n, alpha) for arm, n in zip(experiment.arms, users, strict=True)]
         p = sample_ratio_p(users, [arm.weight for arm in experiment.arms])
         comparisons = [_compare(arm, arms[0], alpha) for arm in arms[1:]]
         return Summary(experiment.name, arms, comparisons, p, p >= _MISMATCH, 1 - alpha)
 
-    def _add(self, counts: Counter[tuple[str, str]], what: str, shown: Sequence[Impression]) -> None:
+    def _add(self, counts: Counter[tuple[str, str]], what: str, shown: Sequence[dict[str, str]]) -> None:
         with self._client.pipeline(transaction=True) as pipe:
             for (experiment, arm), count in counts.items():
                 pipe.hincrby(keys.experiment(experiment), f"{arm}:{what}", count)
             for i in shown:
-                pipe.sadd(keys.experiment_users(i.experiment, i.arm), xxhash.xxh3_64_digest(i.user.encode()))
+                user = xxhash.xxh3_64_digest(i["user"].encode())
+                pipe.sadd(keys.experiment_users(i["experiment"], i["arm"]), user)
             pipe.execute()
 
 

@@ -21,7 +21,7 @@ def rate_interval(clicks: int, impressions: int, alpha: float = 0.05) -> Interva
 
     >>> low, high = rate_interval(30, 1000)
     >>> round(low, 4), round(high, 4)
-    (0.0162, 0.0502)
+    (0.0137, 0.0553)
     """
     if not 0 <= clicks <= impressions:
         raise ValueError(f"{clicks} clicks of {impressions} impressions is no rate")

@@ -8,7 +8,8 @@ in Redis, for a view while it runs; the event log has every impression with its 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set as AbstractSet
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, cast

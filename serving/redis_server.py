@@ -152,7 +152,7 @@ def _start(folder: Path, maxmemory: str) -> None:
     )
     _pid_file(folder).unlink(missing_ok=True)
     command = [executable(), *(part for setting in settings for part in setting)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)  # noqa: S603 - ours
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"redis-server refused its settings: {done.stdout}{done.stderr}")
     _await_answer(folder)

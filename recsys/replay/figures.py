@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +39,7 @@ class _Truth:
 def windows(rows: Rows) -> list[Window]:
     """The online stage in parts of equally many rows, so that each says equally much."""
     cuts = _cuts(len(rows))
-    return [Window(int(rows.times_R[a]), b - a) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [Window(int(rows.times_R[a]), b - a) for a, b in pairwise(cuts)]
 
 
 def arm_results(rows: Rows, scored: Sequence[Scored]) -> list[ArmResult]:
@@ -47,7 +48,7 @@ def arm_results(rows: Rows, scored: Sequence[Scored]) -> list[ArmResult]:
         raise ValueError(f"the first arm must be {FROZEN!r}, so that the others have something to be compared with")
     cuts = _cuts(len(rows))
     windows_R = np.repeat(np.arange(len(cuts) - 1), np.diff(cuts))
-    truth = _Truth(rows, windows_R, _slices(scored[0], len(rows)), scored[0])
+    truth = _Truth(rows, windows_R, _slices(scored[0]), scored[0])
     window_auc = {one.arm.name: _window_auc(truth, one) for one in scored}
     return [
         _arm_result(truth, one, window_auc[one.arm.name], _gains(one, previous, window_auc))
@@ -55,9 +56,7 @@ def arm_results(rows: Rows, scored: Sequence[Scored]) -> list[ArmResult]:
     ]
 
 
-def _arm_result(
-    truth: _Truth, scored: Scored, window_auc_W: npt.NDArray[np.float64], gains: list[Gain]
-) -> ArmResult:
+def _arm_result(truth: _Truth, scored: Scored, window_auc_W: npt.NDArray[np.float64], gains: list[Gain]) -> ArmResult:
     rows = truth.rows
     shards_R = scored.arm.shards(rows.times_R)
     bins = metrics.reliability(rows.labels_R, scored.scores_R, rows.weights_R, bins=20)
@@ -83,10 +82,10 @@ def _cuts(rows: int) -> list[int]:
     return [rows * k // count for k in range(count + 1)] if rows else [0]
 
 
-def _slices(frozen: Scored, rows: int) -> dict[str, npt.NDArray[np.bool_]]:
+def _slices(frozen: Scored) -> dict[str, npt.NDArray[np.bool_]]:
     """By whether users and items were known at the end of the batch stage."""
     known = {"user": frozen.user_known_R, "item": frozen.item_known_R}
-    slices = {}
+    slices: dict[str, npt.NDArray[np.bool_]] = {}
     for kind, known_R in known.items():
         if known_R is not None:
             slices |= {f"known {kind}": known_R, f"new {kind}": ~known_R}

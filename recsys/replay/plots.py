@@ -1,4 +1,4 @@
-"""Plots of a replay as SVG text: no clock time, no random ids, fonts as text, so that equal results give equal bytes."""
+"""Plots of a replay as SVG text, without clock time or random ids: equal results give equal bytes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ from recsys.replay.result import ArmResult, Result
 
 INK, MUTED, GRID = "#1f2933", "#6b7785", "#e4e8ed"
 COLD = "#c2571a"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.hashsalt": "recsys",
     "svg.fonttype": "none",
     "font.family": ["DejaVu Sans", "sans-serif"],
@@ -42,7 +43,7 @@ _STYLE = {
 
 
 def over_time(result: Result) -> str:
-    """AUC of each window of the online stage, a line per arm. The horizontal axis counts rows and is labelled in time."""
+    """AUC of each window of the online stage, a line per arm; the horizontal axis counts rows, labelled in time."""
 
     def draw(axes: Axes) -> None:
         ends, total = [], 0
@@ -91,9 +92,8 @@ def reliability(result: Result) -> str:
         for arm, colour in _colours(result):
             total = sum(b.rows for b in arm.reliability)
             kept = [b for b in arm.reliability if b.rows >= 0.001 * total]
-            axes.plot(
-                [b.predicted for b in kept], [b.observed for b in kept], "o-", color=colour, label=arm.name, ms=3.5, lw=1.5
-            )
+            points = [b.predicted for b in kept], [b.observed for b in kept]
+            axes.plot(*points, "o-", color=colour, label=arm.name, ms=3.5, lw=1.5)
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted probability", ylabel="observed rate")
         axes.set_aspect("equal")
         axes.legend(loc="upper left", fontsize=8.5, handlelength=1.4)
@@ -152,7 +152,8 @@ def _time_axis(axes: Axes, result: Result) -> None:
     starts = [sum(w.rows for w in result.windows[:k]) for k in range(0, count, step)]
     times = [datetime.fromtimestamp(result.windows[k].start / 1000, UTC) for k in range(0, count, step)]
     days = len({time.date() for time in times}) == len(times)
-    axes.set_xticks(starts, [f"{time:%d %b %Y}" if days else f"{time:%d %b}\n{time:%H:%M}" for time in times], fontsize=9)
+    labels = [f"{time:%d %b %Y}" if days else f"{time:%d %b}\n{time:%H:%M}" for time in times]
+    axes.set_xticks(starts, labels, fontsize=9)
 
 
 def _svg(draw: Callable[[Axes], None], inches: tuple[float, float]) -> str:

@@ -1,4 +1,4 @@
-"""A replay's result for people: a table for the terminal, a table in Markdown, and one HTML file that needs no network."""
+"""A replay's result for people: a table for the terminal or a document, and one HTML page that needs no network."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def figure(value: Figure, digits: int = 4) -> str:
     """A figure as text; a dash where it is undefined.
 
     >>> figure(0.5), figure(None)
-    ('0.5000', '–')
+    ('0.5000', '-')
     """
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _cells(arm: ArmResult) -> list[str]:
@@ -80,7 +80,7 @@ def _cells(arm: ArmResult) -> list[str]:
         f"{arm.syncs:,}",
         figure(arm.shard_auc),
         figure(arm.frozen_shard_auc),
-        _gain(arm.gains[0]) if arm.gains else "–",
+        _gain(arm.gains[0]) if arm.gains else "-",
         figure(arm.all.log_loss),
         figure(arm.all.normalised_entropy),
         figure(arm.all.calibration, 3),
@@ -91,10 +91,10 @@ def _cells(arm: ArmResult) -> list[str]:
 
 def _gain(gain: Gain) -> str:
     if gain.auc is None:
-        return "–"
+        return "-"
     interval = "" if gain.low is None or gain.high is None else f" [{gain.low:+.4f}, {gain.high:+.4f}]"
     return f"{gain.auc:+.4f}{interval}"
 
 
 def _percent(share: Figure) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
+    return "-" if share is None else f"{100 * share:.1f} %"

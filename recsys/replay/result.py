@@ -96,7 +96,7 @@ class Result(msgspec.Struct, frozen=True):
 
     def to_json(self) -> bytes:
         """Indented JSON; the same result gives the same bytes."""
-        return msgspec.json.format(msgspec.json.encode(self, order="deterministic"), indent=1) + b"\n"
+        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
 
     @classmethod
     def from_json(cls, data: bytes) -> Result:

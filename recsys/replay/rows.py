@@ -5,13 +5,17 @@ Shape suffixes: R rows, N numeric fields.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from streaming.batch import Batch, Jagged
+
+if TYPE_CHECKING:
+    from streaming.feed import Feed
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,10 @@ class Rows:
     it leaves labels out (they are zeros).
     """
 
-    def __init__(self, batches: Iterable[Batch]) -> None:
-        parts = list(batches)
+    def __init__(self, batches: Iterable[Batch], start: int, until: int) -> None:
+        """Keep the rows shown from `start` up to, not including, `until` (event time, ms)."""
+        parts = [_within(batch, start, until) for batch in batches]
+        parts = [part for part in parts if len(part)]
         times_R = _joined([b.times_B for b in parts], np.int64)
         order_R = np.argsort(times_R, kind="stable")
         self.times_R = times_R[order_R]
@@ -74,10 +80,41 @@ class Rows:
         )
 
 
+def outcomes(feed: Feed, max_events: int = 65_536) -> Iterator[Batch]:
+    """Everything in the feed's log, up to its end, with the labels that the feed's label rule comes to.
+
+    The features are those of the impression's time: later updates of users and items don't reach back.
+    """
+    cursor = None
+    while cursor != feed.cursor:
+        cursor = feed.cursor
+        yield from feed.poll(max_events)
+    yield from feed.finish()
+
+
+def _within(batch: Batch, start: int, until: int) -> Batch:
+    chosen_B = (batch.times_B >= start) & (batch.times_B < until)
+    if chosen_B.all():
+        return batch
+    order = np.flatnonzero(chosen_B)
+    return replace(
+        batch,
+        ids={name: _column([ids]).take(order).slice(0, len(order)) for name, ids in batch.ids.items()},
+        numeric_BN=batch.numeric_BN[order],
+        labels_B=batch.labels_B[order],
+        weights_B=batch.weights_B[order],
+        propensities_B=batch.propensities_B[order],
+        times_B=batch.times_B[order],
+        arms_B=batch.arms_B[order],
+        impressions_B=batch.impressions_B[order],
+    )
+
+
+_Number = TypeVar("_Number", np.int64, np.float32)
 _NOTHING_RN = np.zeros((0, 0), np.float32)
 
 
-def _joined(parts: list[npt.NDArray[np.generic]], dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+def _joined(parts: list[npt.NDArray[_Number]], dtype: type[_Number]) -> npt.NDArray[_Number]:
     return np.concatenate([np.zeros(0, dtype), *parts])
 
 

@@ -57,10 +57,7 @@ class Replay:
         self._rows = rows
         self._poll_events = poll_events
         self._known = _Known(learner)
-        self._scored = [
-            Scored(arm, np.zeros(len(rows), np.float32), *self._known.empty(len(rows)))
-            for arm in arms
-        ]
+        self._scored = [Scored(arm, np.zeros(len(rows), np.float32), *self._known.empty(len(rows))) for arm in arms]
         self.trained = 0
 
     def run(self, until: int, report: Callable[[Progress], None] = lambda _progress: None) -> list[Scored]:

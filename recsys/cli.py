@@ -129,7 +129,13 @@ def serve(config_path: Path, host: str | None, port: int | None) -> None:
 @main.command()
 @CONFIG
 @click.option("--batch-until", metavar="TIME", required=True, help="End of the batch stage, as an ISO time or a share.")
-@click.option("--sync", multiple=True, default=["1h"], show_default=True, help="Sync interval; may be repeated.")
+@click.option(
+    "--sync",
+    multiple=True,
+    default=["1h"],
+    show_default=True,
+    help="1h, or 50 shards; may be repeated.",
+)
 @click.option("--until", metavar="TIME", help="End of the online stage.")
 @click.option("--out", type=click.Path(path_type=Path), default="run/replay", show_default=True)
 @readable

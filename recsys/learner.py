@@ -24,6 +24,8 @@ Scores = npt.NDArray[np.float32]
 
 _DENSE = "dense.safetensors"
 _ROWS = "rows"
+EXPIRE_EVERY = 3_600_000
+"""Event time (ms) between two sweeps for expired ids."""
 
 
 class Learner:
@@ -38,15 +40,18 @@ class Learner:
         self.model = model
         self.store = store
         self.steps = 0
+        self._expired_at = 0
         self._layer = EmbeddingLayer(store, spec)
         self._optimizer = torch.optim.Adam(model.parameters(), lr=dense_lr)
         torch.manual_seed(seed)  # dropout masks
 
     def step(self, batch: Batch) -> Scores:
-        """Learn from a batch; returns the click probabilities from before the update."""
-        self.model.train()
+        """Learn from a batch; returns the click probabilities from before the update, nothing dropped."""
         embedded = self._layer.lookup(batch.ids, batch.now)
-        logits_B = self.model(embedded.embedded_BFD, torch.from_numpy(batch.numeric_BN))
+        numeric_BN = torch.from_numpy(batch.numeric_BN)
+        scores_B = self._evaluate(embedded.embedded_BFD, numeric_BN) if self.model.drops else None
+        self.model.train()
+        logits_B = self.model(embedded.embedded_BFD, numeric_BN)
         labels_B, weights_B = torch.from_numpy(batch.labels_B), torch.from_numpy(batch.weights_B)
         loss = binary_cross_entropy_with_logits(logits_B, labels_B, weights_B)
         self._optimizer.zero_grad(set_to_none=True)
@@ -54,14 +59,14 @@ class Learner:
         self._optimizer.step()
         self._layer.apply(embedded)
         self.steps += 1
-        return _probabilities(logits_B)
+        if batch.now - self._expired_at >= EXPIRE_EVERY:
+            self._expired_at = batch.now
+            self.store.expire(batch.now)
+        return _probabilities(logits_B) if scores_B is None else scores_B
 
     def score(self, batch: Batch) -> Scores:
         """Click probabilities; changes nothing."""
-        self.model.eval()
-        with torch.inference_mode():
-            embedded = self._layer.peek(batch.ids)
-            return _probabilities(self.model(embedded.embedded_BFD, torch.from_numpy(batch.numeric_BN)))
+        return self._evaluate(self._layer.peek(batch.ids).embedded_BFD, torch.from_numpy(batch.numeric_BN))
 
     def save(self, folder: Path) -> None:
         """Write dense weights, optimizer state, random state and rows."""
@@ -83,12 +88,17 @@ class Learner:
             digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    def _evaluate(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> Scores:
+        self.model.eval()
+        with torch.inference_mode():
+            return _probabilities(self.model(embedded_BFD, numeric_BN))
+
     def _dense_state(self) -> dict[str, torch.Tensor]:
         state = {f"model.{name}": tensor.contiguous() for name, tensor in self.model.state_dict().items()}
         for index, moments in self._optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
         state["random"] = torch.get_rng_state()
-        state["steps"] = torch.tensor(self.steps)
+        state["clocks"] = torch.tensor([self.steps, self._expired_at])
         return state
 
     def _load_dense(self, state: dict[str, torch.Tensor], file: Path) -> None:
@@ -105,7 +115,7 @@ class Learner:
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
         torch.set_rng_state(state["random"])
-        self.steps = int(state["steps"])
+        self.steps, self._expired_at = state["clocks"].tolist()
 
 
 def _probabilities(logits_B: torch.Tensor) -> Scores:

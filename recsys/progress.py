@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
-from recsys.metrics import Progressive, Summary
+from recsys.metrics import Summary
+from recsys.progressive import Progressive
 from streaming.batch import Batch
 
 _FILE = "progress.safetensors"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from recsys.export import Exporter
 from recsys.learner import Learner
 from serving.artefact import Artefact
-from serving.publisher import PublishError, Publisher
+from serving.publisher import Publisher, PublishError
 from streaming.catalog import Catalog
 from streaming.entities import Entities
 

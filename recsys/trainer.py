@@ -11,7 +11,6 @@ One turn of the loop:
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -26,8 +25,6 @@ from streaming.feed import Feed
 from streaming.log import EventLog
 
 CONSUMER = "trainer"
-EXPIRE_EVERY = 3_600_000
-"""Event time (ms) between two sweeps for expired ids."""
 
 
 class Trainer:
@@ -60,7 +57,6 @@ class Trainer:
         self._checkpoint_every = checkpoint_every
         self._poll_events = poll_events
         self._crash = crash
-        self._expired_at = 0
         self._saved_step = -1
 
     def resume(self) -> Path | None:
@@ -70,7 +66,6 @@ class Trainer:
             self.learner.load(path)
             self._feed.restore((path / "feed.bin").read_bytes())
             self._catalog.restore((path / "catalog.bin").read_bytes())
-            self._expired_at = json.loads((path / "trainer.json").read_bytes())["expired_at"]
             self.progress.load(path)
             self._saved_step = self.learner.steps
         return path
@@ -104,7 +99,6 @@ class Trainer:
             (folder / "feed.bin").write_bytes(self._feed.state())
             (folder / "catalog.bin").write_bytes(self._catalog.state())
             self.progress.save(folder)
-            (folder / "trainer.json").write_text(json.dumps({"expired_at": self._expired_at}))
         self._saved_step = self.learner.steps
         self._crash("checkpoint written")
         self._log.commit(CONSUMER, self._feed.cursor)
@@ -117,9 +111,6 @@ class Trainer:
     def _learn(self, batch: Batch) -> None:
         scores_B = self.learner.step(batch)
         self.progress.add(batch, scores_B, lag=self._feed.lag_events)
-        if batch.now - self._expired_at >= EXPIRE_EVERY:
-            self._expired_at = batch.now
-            self.learner.store.expire(batch.now)
         self._crash("step")
         if self._publication is not None and self._publication.due():
             self._publish()

@@ -18,6 +18,12 @@ def save(checkpoints: Checkpoints, step: int) -> None:
         (folder / "b.bin").write_bytes(f"step {step}".encode())
 
 
+def write_and_fail(checkpoints: Checkpoints) -> None:
+    with checkpoints.writing(2) as folder:
+        (folder / "x").write_bytes(b"x")
+        raise OSError("disk full")
+
+
 def test_the_newest_is_found_and_old_ones_go(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2)
     for step in (1, 2, 10):
@@ -69,9 +75,8 @@ def test_every_flipped_byte_of_a_manifest_is_noticed_or_harmless(tmp_path: Path)
 def test_an_exception_while_writing_leaves_nothing(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     save(checkpoints, 1)
-    with pytest.raises(OSError, match="disk full"), checkpoints.writing(2) as folder:
-        (folder / "x").write_bytes(b"x")
-        raise OSError("disk full")
+    with pytest.raises(OSError, match="disk full"):
+        write_and_fail(checkpoints)
     assert [p.name for p in tmp_path.iterdir()] == ["step-000000000001"]
 
 

@@ -172,14 +172,14 @@ def _lists(lists: Sequence[Sequence[Any]], type_: pa.ListType) -> pa.ListArray:
 def _check(kind: type[Event], rules: Rules) -> Callable[[Any], None] | None:
     """What the types cannot say about an event of this kind; the function raises ValueError."""
     if kind is Impression:
-        return lambda event: _check_impression(event, rules)
+        return lambda event: check_impression(event, rules)
     known = {UserUpdate: rules.request, ItemUpdate: rules.item}.get(kind)
     if known is None:
         return None
     return lambda event: _check_features("features", event.features.items(), known)
 
 
-def _check_impression(event: Impression, rules: Rules) -> None:
+def check_impression(event: Impression, rules: Rules) -> None:
     items, count = event.items, len(event.items)
     if len(set(items)) != count:
         twice = next(item for i, item in enumerate(items) if item in items[:i])

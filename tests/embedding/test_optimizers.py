@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,8 +43,10 @@ def torch_trained(before: Floats, make: Callable[[list[torch.Tensor]], torch.opt
     for ids, grads in batches(before.shape[1]):
         optimizer.zero_grad()
         read = torch.nn.functional.embedding(torch.from_numpy(ids.astype(np.int64)), weight, sparse=True)
-        read.backward(torch.from_numpy(grads))
-        optimizer.step()
+        torch.autograd.backward(read, torch.from_numpy(grads))
+        checked: Any = torch.sparse.check_sparse_tensor_invariants
+        with checked(enable=True):  # torch warns unless told
+            optimizer.step()
     result: Floats = weight.detach().numpy()
     return result
 

@@ -1,0 +1,49 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. Both install what they need into .venv.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+# FBGEMM has one build for machines with an NVIDIA driver and one for all others.
+FLAVOUR := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+LOCK := deploy/locks/$(FLAVOUR).txt
+STAMP := .venv/.installed-$(FLAVOUR)
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
+
+help:  ## Show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP)  ## Create .venv from the hash-pinned lock (does nothing when it is current)
+
+$(STAMP): $(LOCK) deploy/locks/tools.txt pyproject.toml deploy/fbgemm-gpu-cpu/pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, $(PYTHON) is {v}; name another with make PYTHON=python3.12")'
+	@echo "Installing for $(FLAVOUR) into .venv (about a minute, 6 GB: PyTorch brings its GPU libraries along) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/locks/tools.txt
+	@$(UV) --no-deps --require-hashes -r $(LOCK)
+	@if [ $(FLAVOUR) = cpu ]; then $(UV) --no-deps --no-build-isolation ./deploy/fbgemm-gpu-cpu; fi
+	@$(UV) --no-deps --no-build-isolation --editable .
+	@echo "Compiling the embedding kernels (once) ..."
+	@$(BIN)/python -m embedding.warm
+	@rm -f .venv/.installed-*; touch $@
+
+demo: install  ## Ingest a real log, learn from it online, serve it, and watch a ranking change (KEEP=1 stays up)
+	@$(BIN)/recsys demo $(if $(KEEP),--keep)
+
+test: install  ## Run all tests
+	@$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadgroup
+
+lint: install  ## Style, types and import direction
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+lock:  ## Write the lock files anew (needs uv on the PATH)
+	@deploy/locks/compile.sh
+
+clean:  ## Remove .venv and everything that runs have written
+	@rm -rf .venv run build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.PHONY: help install demo test lint lock clean

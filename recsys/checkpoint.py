@@ -1,0 +1,122 @@
+"""Checkpoints on disk: whole or refused.
+
+A checkpoint is a folder `step-N` whose `manifest.json`, written last, names every file with its size and SHA-256. The
+folder appears under its name by one rename, so a crash leaves either the whole checkpoint or a `.partial` folder that
+the next save removes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+
+
+class TornCheckpointError(ValueError):
+    """A checkpoint that must not be loaded; says which file is wrong, and how."""
+
+
+class Checkpoints:
+    """The newest `keep` checkpoints in `folder`.
+
+    `crash` is called with the name of every point between two writes; a test makes it raise or kill.
+    """
+
+    def __init__(self, folder: Path, keep: int = 3, crash: Callable[[str], None] = lambda _point: None) -> None:
+        self.folder = folder
+        self._keep = keep
+        self._crash = crash
+
+    @contextmanager
+    def writing(self, step: int) -> Iterator[Path]:
+        """A folder to write into; it becomes checkpoint `step` when the block ends without an exception."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / f"step-{step:012d}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        try:
+            yield partial
+            self._crash("files written")
+            _write_manifest(partial)
+            self._crash("manifest written")
+            final = partial.with_suffix("")
+            shutil.rmtree(final, ignore_errors=True)
+            partial.rename(final)
+            _sync(self.folder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        self._crash("renamed")
+        self._prune()
+
+    def newest(self) -> Path | None:
+        """The newest checkpoint that is whole. Torn ones are named in the log and passed over."""
+        for path in reversed(self.all()):
+            try:
+                verify(path)
+            except TornCheckpointError as error:
+                logger.warning("checkpoint refused, trying the one before: %s", error)
+            else:
+                return path
+        return None
+
+    def all(self) -> list[Path]:
+        """Oldest first; not verified."""
+        return sorted(p for p in self.folder.glob("step-*") if p.is_dir() and p.suffix != ".partial")
+
+    def _prune(self) -> None:
+        for path in self.all()[: -self._keep]:
+            shutil.rmtree(path)
+        for path in self.folder.glob("*.partial"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def verify(path: Path) -> None:
+    """Raises TornCheckpointError naming the first file that is missing, of another size or of other content."""
+    try:
+        files = json.loads((path / MANIFEST).read_bytes())["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise TornCheckpointError(f"{path / MANIFEST} is missing or damaged") from None
+    for name, (size, digest) in sorted(files.items()):
+        file = path / name
+        if not file.is_file():
+            raise TornCheckpointError(f"{file} is missing")
+        if file.stat().st_size != size:
+            raise TornCheckpointError(f"{file} has {file.stat().st_size} bytes, its manifest says {size}")
+        if _digest(file) != digest:
+            raise TornCheckpointError(f"{file} does not have the content its manifest names (SHA-256 differs)")
+
+
+def _write_manifest(folder: Path) -> None:
+    files = {}
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        _sync(file)
+        files[str(file.relative_to(folder))] = (file.stat().st_size, _digest(file))
+    for inner in sorted(p for p in folder.rglob("*") if p.is_dir()):
+        _sync(inner)
+    manifest = folder / MANIFEST
+    manifest.write_text(json.dumps({"files": files}, indent=1))
+    _sync(manifest)
+    _sync(folder)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

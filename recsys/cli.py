@@ -1,0 +1,157 @@
+"""The command line. Commands import what they need when they run, so that `recsys --help` answers at once."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+CONFIG = click.option(
+    "-c",
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    default="recsys.toml",
+    show_default=True,
+    help="The configuration file.",
+)
+
+
+def readable(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn errors that are meant for people into one message and exit status 1, without a traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (ValueError, OSError, ConnectionError) as error:
+            if logging.getLogger().isEnabledFor(logging.DEBUG):
+                raise
+            click.secho(f"error: {error}", fg="red", err=True)
+            sys.exit(1)
+
+    return wrapped
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="recsys")
+@click.option("-v", "--verbose", is_flag=True, help="Log more, and show tracebacks.")
+def main(verbose: bool) -> None:
+    """A recommender that learns from every click while it serves.
+
+    \b
+    init -> check -> ingest -> train -> serve      the live loop
+                     ingest -> replay              judge a model on a log before it goes live
+    """
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    for chatty in ("numba", "matplotlib", "PIL", "onnxscript", "onnx_ir", "torch.onnx"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path), default="recsys.toml")
+@readable
+def init(path: Path) -> None:
+    """Write a commented configuration file with every setting at its default."""
+    from recsys.commands.config import init as run
+
+    run(path)
+
+
+@main.command()
+@CONFIG
+@readable
+def check(config_path: Path) -> None:
+    """Say what is wrong in the configuration, with line and remedy."""
+    from recsys.commands.config import check as run
+
+    run(config_path)
+
+
+@main.command()
+@CONFIG
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--dataset", type=click.Choice(["movielens-small", "globo", "ml-1m"]), help="Import a known log.")
+@click.option("--from", "start", metavar="TIME", help="Only events from this time on (ISO 8601, UTC).")
+@click.option("--to", "end", metavar="TIME", help="Only events before this time.")
+@readable
+def ingest(config_path: Path, files: tuple[Path, ...], dataset: str | None, start: str | None, end: str | None) -> None:
+    """Read event files (.jsonl, .parquet, .csv, - for JSON lines on standard input) into the event log."""
+    from recsys.commands.ingest import run
+
+    run(config_path, files, dataset, start, end)
+
+
+@main.command()
+@CONFIG
+@click.option("--follow/--once", default=True, help="Wait for more events at the end of the log, or stop there.")
+@click.option("--until", metavar="TIME", help="Stop before the first event later than this.")
+@click.option("--publish/--no-publish", default=True, help="Send rows to Redis for serving.")
+@readable
+def train(config_path: Path, follow: bool, until: str | None, publish: bool) -> None:
+    """Follow the log and learn online; resumes from the newest checkpoint."""
+    from recsys.commands.train import run
+
+    run(config_path, follow=follow, until=until, publish=publish)
+
+
+@main.command()
+@CONFIG
+@click.argument("name")
+@click.option("--source", default="online", show_default=True, help="The published model to copy.")
+@readable
+def freeze(config_path: Path, name: str, source: str) -> None:
+    """Copy the published model as NAME, which stays as it is: an arm to compare the online one with."""
+    from recsys.commands.freeze import run
+
+    run(config_path, name, source)
+
+
+@main.command()
+@CONFIG
+@click.option("--host", help="Overrides serving.host.")
+@click.option("--port", type=int, help="Overrides serving.port.")
+@readable
+def serve(config_path: Path, host: str | None, port: int | None) -> None:
+    """Answer rankings over HTTP."""
+    from recsys.commands.serve import run
+
+    run(config_path, host, port)
+
+
+@main.command()
+@CONFIG
+@click.option("--batch-until", metavar="TIME", required=True, help="End of the batch stage, as an ISO time or a share.")
+@click.option(
+    "--sync",
+    multiple=True,
+    default=["1h"],
+    show_default=True,
+    help="1h, or 50 shards; may be repeated.",
+)
+@click.option("--until", metavar="TIME", help="End of the online stage.")
+@click.option("--out", type=click.Path(path_type=Path), default="run/replay", show_default=True)
+@readable
+def replay(config_path: Path, batch_until: str, sync: tuple[str, ...], until: str | None, out: Path) -> None:
+    """Judge the configured model on the log: frozen against online, score then train."""
+    from recsys.commands.replay import run
+
+    run(config_path, batch_until, sync, until, out)
+
+
+@main.command()
+@click.option("--keep", is_flag=True, help="Leave server and trainer running until Ctrl-C.")
+@click.option("--folder", type=click.Path(path_type=Path), default="run/demo", show_default=True)
+@readable
+def demo(keep: bool, folder: Path) -> None:
+    """Watch the whole loop on a real log: ingest, train, serve, click, and see the ranking change."""
+    from recsys.commands.demo import run
+
+    run(folder, keep)

@@ -1,0 +1,122 @@
+"""`recsys demo`: the whole loop on a real log, in about a minute, with the processes that a real installation has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from recsys.commands.demo_client import Client, show_change
+from recsys.config_file import load
+from serving.redis_server import EmbeddedRedis
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SPLIT = "2015-01-01"
+"""Before it the model learns before anybody asks; after it frozen and online are compared."""
+SYNC = ("30d", "1d")
+
+
+def run(folder: Path, keep: bool) -> None:
+    console = Console()
+    started = time.monotonic()
+    config_path = _prepare(folder)
+    with ExitStack() as stack:
+        stack.enter_context(EmbeddedRedis(load(config_path).rows.folder))
+        _step(console, 1, "Ingest the first part of a real log (MovieLens ratings as impressions and likes)")
+        _recsys("ingest", "-c", config_path, "--dataset", "movielens-small", "--to", SPLIT)
+        _step(console, 2, "Learn online from it, and keep a frozen copy of the model as the other arm")
+        _recsys("train", "-c", config_path, "--once")
+        _recsys("freeze", "-c", config_path, "frozen")
+        _step(console, 3, "Start the server and the trainer, two processes that share the log and Redis")
+        port = _free_port()
+        stack.enter_context(_running("serve", "-c", config_path, "--port", port, log=folder / "serve.log"))
+        stack.enter_context(_running("train", "-c", config_path, "--follow", log=folder / "train.log"))
+        client = Client(f"http://127.0.0.1:{port}", EXAMPLES / "ml-latest-small" / "movies.csv")
+        client.wait_until_ready()
+        _step(console, 4, "A new user asks for a ranking, likes a few films, and asks again")
+        show_change(client, console)
+        _step(console, 5, f"Replay the whole log: frozen against online after {SPLIT}")
+        _replay(folder, config_path)
+        _outlook(console, folder, time.monotonic() - started)
+        if keep:
+            console.print(f"Still serving on http://127.0.0.1:{port}/docs. Ctrl-C ends it.")
+            with _interruptible():
+                signal.pause()
+
+
+def _prepare(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    config_path = folder / "recsys.toml"
+    shutil.copy(EXAMPLES / "movielens.toml", config_path)
+    return config_path
+
+
+def _replay(folder: Path, config_path: Path) -> None:
+    """On a log of its own: the live one holds the demo's clicks, and only the first part."""
+    whole = folder / "replay.toml"
+    whole.write_text(config_path.read_text().replace('folder = "log"', 'folder = "whole-log"'))
+    _recsys("ingest", "-c", whole, "--dataset", "movielens-small")
+    syncs = [argument for sync in SYNC for argument in ("--sync", sync)]
+    _recsys("replay", "-c", whole, "--batch-until", SPLIT, *syncs, "--out", folder / "replay")
+
+
+def _step(console: Console, number: int, title: str) -> None:
+    console.print()
+    console.rule(f"[bold]{number}. {title}", align="left")
+
+
+def _outlook(console: Console, folder: Path, seconds: float) -> None:
+    console.print()
+    console.rule("[bold]Your own data", align="left")
+    console.print("recsys init                          # write recsys.toml, say what your events are")
+    console.print("recsys ingest events.jsonl           # the format: docs/events.md")
+    console.print("recsys train & recsys serve          # learn, and answer on http://127.0.0.1:8000/docs")
+    console.print(f"\nReport: {folder / 'replay' / 'report.html'}   ({seconds:.0f} s)")
+
+
+def _command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "recsys", *map(str, arguments)]
+
+
+def _recsys(*arguments: object) -> None:
+    done = subprocess.run(_command(*arguments), check=False)
+    if done.returncode:
+        raise ValueError(f"`recsys {' '.join(map(str, arguments))}` failed with exit status {done.returncode}")
+
+
+@contextmanager
+def _running(*arguments: object, log: Path) -> Iterator[None]:
+    """A process that is ended, and waited for, with the block."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(_command(*arguments), stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield
+            if process.poll() is not None:
+                raise ValueError(f"`recsys {arguments[0]}` ended with status {process.returncode}, see {log}")
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        os.write(1, b"\n")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,127 @@
+"""The demo's client: what an application does with the server, with nothing but HTTP."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+TIMEOUT = 30.0
+"""Seconds to wait for the server to be ready, and for a score to change."""
+LIKES = 4
+SHOWN = 10
+GENRE = "Animation"
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """A server's answer: item and score in the order shown."""
+
+    impression: str
+    scores: dict[str, float]
+    model: str
+
+    @property
+    def items(self) -> list[str]:
+        return list(self.scores)
+
+
+class Client:
+    """Talks to the server at `url`; `movies` is MovieLens's movies.csv, for titles."""
+
+    def __init__(self, url: str, movies: Path) -> None:
+        self._url = url
+        with movies.open(newline="", encoding="utf-8") as lines:
+            self._movies = {row["movieId"]: (row["title"], row["genres"].split("|")) for row in csv.DictReader(lines)}
+
+    def title(self, item: str) -> str:
+        return self._movies.get(item, (item, []))[0]
+
+    def genres(self, item: str) -> list[str]:
+        return self._movies.get(item, (item, []))[1]
+
+    def wait_until_ready(self) -> None:
+        """Raises TimeoutError when no model is served in time."""
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self._url}/readyz", timeout=5):  # noqa: S310
+                    return
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{self._url} did not get ready within {TIMEOUT:.0f} s: {error}") from error
+                time.sleep(0.1)
+
+    def recommend(self, user: str, count: int) -> Ranking:
+        return _ranking(self._post("/v1/recommend", {"user": user, "count": count}))
+
+    def rank(self, user: str, items: list[str]) -> Ranking:
+        return _ranking(self._post("/v1/rank", {"user": user, "items": items}))
+
+    def like(self, impression: str, items: list[str]) -> None:
+        now = time.time_ns() // 1_000_000
+        events = [
+            {"type": "interaction", "time": now, "impression": impression, "item": item, "action": "like"}
+            for item in items
+        ]
+        self._post("/v1/events", events)
+
+    def _post(self, path: str, body: Any) -> Any:
+        request = urllib.request.Request(  # noqa: S310
+            self._url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return json.load(answer)
+
+
+def _ranking(answer: Any) -> Ranking:
+    return Ranking(
+        answer["impression"], {item["item"]: item["score"] for item in answer["items"]}, answer.get("model", "")
+    )
+
+
+def show_change(client: Client, console: Console, user: str = "a new user") -> None:
+    """Ask, like, ask again until the scores differ; print both lists and the time between."""
+    before = client.recommend(user, 100)
+    liked = [item for item in before.items if GENRE in client.genres(item)][:LIKES] or before.items[:LIKES]
+    console.print(f"Likes: {', '.join(client.title(item) for item in liked)}")
+    client.like(before.impression, liked)
+    posted = time.monotonic()
+    after = _changed(client, user, before)
+    seconds = time.monotonic() - posted
+    console.print(_side_by_side(client, before, after))
+    console.print(f"From the posted like to the changed score: [bold]{seconds * 1000:.0f} ms[/bold]")
+
+
+def _changed(client: Client, user: str, before: Ranking) -> Ranking:
+    deadline = time.monotonic() + TIMEOUT
+    while time.monotonic() < deadline:
+        after = client.rank(user, before.items)
+        if any(abs(score - before.scores[item]) > 1e-6 for item, score in after.scores.items()):
+            return after
+    raise TimeoutError(f"no score changed within {TIMEOUT:.0f} s; see train.log")
+
+
+def _side_by_side(client: Client, before: Ranking, after: Ranking) -> Table:
+    table = Table("", "before", "score", "after", "score", "change")
+    pairs = zip(before.items[:SHOWN], after.items[:SHOWN], strict=True)
+    for place, (old, new) in enumerate(pairs, 1):
+        change = after.scores[new] - before.scores[new]
+        colour = "green" if change > 0 else "red"
+        table.add_row(
+            str(place),
+            client.title(old),
+            f"{before.scores[old]:.3f}",
+            client.title(new),
+            f"{after.scores[new]:.3f}",
+            f"[{colour}]{change:+.3f}",
+        )
+    return table

@@ -1,0 +1,100 @@
+"""`recsys train`: follow the log, learn, publish."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from recsys import build
+from recsys.checkpoint import Checkpoints
+from recsys.commands.times import parse_time
+from recsys.config import Config
+from recsys.config_file import load
+from recsys.metrics import Summary
+from recsys.progress import Progress
+from recsys.publication import Publication
+from recsys.trainer import Trainer
+from streaming.catalog import Catalog
+
+
+def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
+    config = load(path)
+    console = Console()
+    end = parse_time(until) if until else None
+    stop = threading.Event()
+    with ExitStack() as stack:
+        stack.enter_context(_stopping(stop))
+        trainer = stack.enter_context(open_trainer(config, publish=publish))
+        resumed = trainer.resume()
+        console.print(f"Resumed from {resumed}." if resumed else "Starting with an empty model.")
+        with Live(get_renderable=lambda: dashboard(trainer.progress), console=console, refresh_per_second=2):
+            trainer.run(follow=follow, stop=stop, until=end)
+        console.print(f"Stopped after {trainer.learner.steps:,} steps; state {trainer.digest()[:16]}.")
+
+
+@contextmanager
+def open_trainer(config: Config, *, publish: bool) -> Iterator[Trainer]:
+    """The configured trainer, with its log and Redis open."""
+    with ExitStack() as stack:
+        log = build.event_log(config)
+        stack.callback(log.close)
+        catalog = Catalog(half_life=config.serving.half_life)
+        feed = build.feed(config, log, catalog)
+        learner = build.learner(config)
+        publication = None
+        if publish:
+            publication = Publication(
+                learner,
+                stack.enter_context(build.publisher(config)),
+                build.exporter(config, learner.model),
+                feed.entities,
+                catalog,
+                rows_every=config.rows.publish_every / 1000,
+                dense_every=config.training.export_every / 1000,
+            )
+        checkpoints = Checkpoints(config.training.checkpoints, config.training.keep)
+        yield Trainer(
+            learner,
+            feed,
+            log,
+            catalog,
+            checkpoints,
+            Progress(),
+            publication=publication,
+            checkpoint_every=config.training.checkpoint_every,
+        )
+
+
+@contextmanager
+def _stopping(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the loop after the current step; a checkpoint is written."""
+    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def dashboard(progress: Progress) -> Table:
+    """Progressive validation, speed and lag."""
+    title = (
+        f"{progress.rows:,} rows learned, {progress.rows_per_second():,.0f} rows/s, lag {progress.lag_events:,} events"
+    )
+    table = Table("", "AUC", "log loss", "calibration", "normalised entropy", "positives", title=title)
+    for name, summary in (("all", progress.total()), ("lately", progress.recent())):
+        table.add_row(name, *_cells(summary))
+    return table
+
+
+def _cells(summary: Summary) -> list[str]:
+    figures = (summary.auc, summary.log_loss, summary.calibration, summary.normalised_entropy)
+    share = summary.positives / summary.weight if summary.weight else float("nan")
+    return [*(f"{figure:.4f}" for figure in figures), f"{share:.1%}"]

@@ -1,0 +1,47 @@
+"""Durations and sizes as people write them: `250ms`, `30m`, `7d`, `64KiB`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def _parse(value: object, units: dict[str, int], what: str) -> int:
+    names = "|".join(sorted(units, key=len, reverse=True))
+    match = re.fullmatch(rf"\s*(\d+(?:\.\d+)?)\s*({names})\s*", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"write a {what} as a number and one of {', '.join(units)}, such as {_example(units)!r}")
+    return round(float(match[1]) * units[match[2]])
+
+
+def _example(units: dict[str, int]) -> str:
+    return f"10{list(units)[1]}"
+
+
+def milliseconds(value: object) -> int:
+    """Milliseconds of a written duration.
+
+    >>> milliseconds("1.5h")
+    5400000
+    """
+    return _parse(value, _UNITS, "duration")
+
+
+def byte_count(value: object) -> int:
+    """Bytes of a written size.
+
+    >>> byte_count("64KiB")
+    65536
+    """
+    return _parse(value, _BYTES, "size")
+
+
+Duration = Annotated[int, BeforeValidator(milliseconds)]
+"""Milliseconds."""
+Size = Annotated[int, BeforeValidator(byte_count)]
+"""Bytes."""

@@ -1,0 +1,130 @@
+"""Between the embedding store and autograd: rows of all fields into one tensor, its gradient back into the store.
+
+Shape suffixes: B rows, F sparse fields, D embedding dimension, N ids of one store call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from embedding.store import EmbeddingStore, Floats, Lookup
+from streaming.batch import Jagged
+from streaming.features import FeatureSpec
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """Where one field's ids lie in the store call of its table."""
+
+    field: int
+    start: int
+    stop: int
+    lengths_B: npt.NDArray[np.int32] | None
+    """None where every row has exactly one id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """One batch's pooled rows, and what is needed to send their gradient back."""
+
+    embedded_BFD: torch.Tensor
+    """Fields in the order of `spec.sparse`; a leaf that collects gradients unless it was peeked."""
+    lookups: tuple[tuple[Lookup, tuple[_Segment, ...]], ...]
+
+
+class EmbeddingLayer:
+    """Looks up the ids of a batch and applies their gradients.
+
+    A field's ids in one row are pooled by their mean; a row without ids reads zeros. Fields that share a table share
+    one call to the store, so that an id in two of them is updated once, by the sum of its gradients.
+    Raises ValueError if a field's table is not in the store, or if tables differ in dimension.
+    """
+
+    def __init__(self, store: EmbeddingStore, spec: FeatureSpec) -> None:
+        self.store = store
+        self.names = tuple(field.name for field in spec.sparse)
+        self._fields_of: dict[str, list[int]] = {}
+        for number, field in enumerate(spec.sparse):
+            self._fields_of.setdefault(field.table or field.name, []).append(number)
+        missing = sorted(self._fields_of.keys() - store.tables.keys())
+        if missing:
+            raise ValueError(
+                f"the embedding store has no table {', '.join(missing)}: add it or rename the field's table"
+            )
+        dims = {store.tables[table].dim for table in self._fields_of}
+        if len(dims) > 1:
+            raise ValueError(f"all tables of one model need the same dimension, got {sorted(dims)}")
+        self.dim = dims.pop() if dims else 0
+
+    def lookup(self, ids: Mapping[str, Jagged], now: int) -> Embedded:
+        """Rows for training at event time `now` (ms): ids are counted, admitted and touched."""
+        return self._embed(ids, now)
+
+    def peek(self, ids: Mapping[str, Jagged]) -> Embedded:
+        """Rows for evaluation; nothing in the store changes."""
+        return self._embed(ids, None)
+
+    def apply(self, embedded: Embedded) -> None:
+        """Update the store with the gradient that `backward` left in `embedded.embedded_BFD`."""
+        if embedded.embedded_BFD.grad is None:
+            raise ValueError("no gradient to apply: call backward on a loss of these embeddings first (not after peek)")
+        gradient_BFD = embedded.embedded_BFD.grad.numpy()
+        for lookup, segments in embedded.lookups:
+            grads_ND = np.empty((len(lookup.ids_N), self.dim), np.float32)
+            for segment in segments:
+                _unpool(gradient_BFD[:, segment.field], segment.lengths_B, grads_ND[segment.start : segment.stop])
+            self.store.update(lookup, grads_ND)
+
+    def _embed(self, ids: Mapping[str, Jagged], now: int | None) -> Embedded:
+        jagged = [ids[name] for name in self.names]
+        rows = len(jagged[0]) if jagged else 0
+        pooled_BFD = np.empty((rows, len(jagged), self.dim), np.float32)
+        lookups = []
+        for table, fields in self._fields_of.items():
+            segments = _segments(jagged, fields)
+            values = [jagged[field].values for field in fields]
+            ids_N = values[0] if len(values) == 1 else np.concatenate(values)
+            lookup = self.store.peek(table, ids_N) if now is None else self.store.lookup(table, ids_N, now)
+            for segment in segments:
+                _pool(lookup.values_ND[segment.start : segment.stop], segment.lengths_B, pooled_BFD[:, segment.field])
+            lookups.append((lookup, segments))
+        tensor = torch.from_numpy(pooled_BFD).requires_grad_(now is not None)
+        return Embedded(tensor, tuple(lookups))
+
+
+def _segments(jagged: Sequence[Jagged], fields: Sequence[int]) -> tuple[_Segment, ...]:
+    segments, start = [], 0
+    for field in fields:
+        ids = jagged[field]
+        stop = start + len(ids.values)
+        single = stop - start == len(ids) and bool((ids.lengths_B == 1).all())
+        segments.append(_Segment(field, start, stop, None if single else ids.lengths_B))
+        start = stop
+    return tuple(segments)
+
+
+def _pool(values_ND: Floats, lengths_B: npt.NDArray[np.int32] | None, out_BD: Floats) -> None:
+    """Mean of each row's values, zeros for a row without any."""
+    if lengths_B is None:
+        out_BD[:] = values_ND
+        return
+    full = lengths_B > 0
+    out_BD[~full] = 0
+    if len(values_ND):
+        starts = np.cumsum(lengths_B) - lengths_B
+        sums = np.add.reduceat(values_ND, starts[full], axis=0)
+        out_BD[full] = sums / lengths_B[full, None].astype(np.float32)
+
+
+def _unpool(gradient_BD: Floats, lengths_B: npt.NDArray[np.int32] | None, out_ND: Floats) -> None:
+    """Each value's share of its row's gradient."""
+    if lengths_B is None:
+        out_ND[:] = gradient_BD
+    else:
+        shares_BD = gradient_BD / np.maximum(lengths_B, 1)[:, None].astype(np.float32)
+        out_ND[:] = np.repeat(shares_BD, lengths_B, axis=0)

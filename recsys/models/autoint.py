@@ -1,0 +1,159 @@
+"""AutoInt: feature interaction by multi-head self-attention between fields (Song et al., CIKM 2019, arXiv 1810.11921).
+
+Shape suffixes: B rows, C candidates, F sparse fields, N numeric fields, M fields in all, D embedding dimension,
+H heads, K head size, W = H * K width of a layer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recsys.models.base import Perceptron, RankingModel, check_probability, drop
+
+
+class InteractingLayer(nn.Module):
+    """One interacting layer, [B, M, d] -> [B, M, W].
+
+    Paper form (eqs. 5-8): A_h = softmax(Q_h K_h^T), E' = relu(concat_h(A_h V_h) + E W_res), all projections linear.
+    Code form: every projection, the residual one too, has a bias and a ReLU, scores are divided by sqrt(K), and a
+    LayerNorm follows. One matrix product computes all projections.
+    """
+
+    def __init__(
+        self, width_in: int, heads: int, head_size: int, *, code_form: bool, residual: bool, dropout: float
+    ) -> None:
+        super().__init__()
+        self.heads, self.head_size, self.dropout = heads, head_size, dropout
+        self.code_form, self.residual = code_form, residual
+        self.width = heads * head_size
+        self.parts = 4 if residual else 3
+        self.projection = nn.Linear(width_in, self.parts * self.width, bias=code_form)
+        for weight in torch.split(self.projection.weight, self.width):
+            nn.init.xavier_uniform_(weight)
+        if code_form:
+            nn.init.zeros_(self.projection.bias)
+        self.norm = nn.LayerNorm(self.width, eps=1e-8) if code_form else nn.Identity()
+
+    def forward(self, fields_BMd: Tensor) -> Tensor:
+        return self.interact(self.project(fields_BMd))
+
+    def project(self, fields_BMd: Tensor) -> Tensor:
+        """Queries, keys, values and residual of every field, side by side: [B, M, parts * W]."""
+        projected: Tensor = self.projection(fields_BMd)
+        return functional.relu(projected) if self.code_form else projected
+
+    def interact(self, projected: Tensor) -> Tensor:
+        """Everything after the projections."""
+        batch, fields, _ = projected.shape
+        heads, *residual = torch.split(projected, [3 * self.width, self.width][: self.parts - 2], -1)
+        query, key, value = heads.view(batch, fields, 3, self.heads, self.head_size).permute(2, 0, 3, 1, 4).unbind(0)
+        mixed_BHMK = self._attend(query, key, value)
+        out = mixed_BHMK.transpose(1, 2).reshape(batch, fields, self.width)
+        if residual:
+            out = out + residual[0]
+        normed: Tensor = self.norm(functional.relu(out))
+        return normed
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        scale = self.head_size**-0.5 if self.code_form else 1.0
+        dropout = self.dropout if self.training else 0.0
+        return functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=scale)
+
+
+class AutoInt(RankingModel):
+    """AutoInt, and with `mlp` AutoInt+, in the paper's or in the official code's form.
+
+    logit = w^T flatten(E^(L)) + b, plus the logit of a perceptron over the flattened embeddings (AutoInt+), plus the
+    sum of the fields' first-order weights (`wide`).
+    """
+
+    @dataclass(frozen=True, slots=True)
+    class Config:
+        """Defaults are those of the paper's section 5.1.4, in the code's form."""
+
+        form: Literal["paper", "code"] = "code"
+        layers: int = 3
+        heads: int = 2
+        units: int = 64
+        """Width of a layer: over all heads together in the code form, of each head in the paper form."""
+        dropout: float = 0.0
+        """Share of attention weights dropped in training."""
+        embedding_dropout: float = 0.0
+        residual: bool = True
+        mlp: tuple[int, ...] = ()
+        """Hidden sizes of AutoInt+'s perceptron, (400, 400) in the code; empty for plain AutoInt."""
+        mlp_dropout: float = 0.0
+        wide: bool = False
+        """Coordinate 0 of every row is the id's first-order weight (the code's `has_wide`), not part of its vector."""
+
+        def __post_init__(self) -> None:
+            if self.form not in ("paper", "code"):
+                raise ValueError(f'form must be "paper" or "code", got {self.form!r}')
+            if min(self.layers, self.heads, self.units, *self.mlp) < 1:
+                raise ValueError("layers, heads, units and every size in mlp must be at least 1")
+            if self.form == "code" and self.units % self.heads:
+                raise ValueError(f"units ({self.units}) is the total over heads: make it a multiple of {self.heads}")
+            for name in ("dropout", "embedding_dropout", "mlp_dropout"):
+                check_probability(name, getattr(self, name))
+
+    def __init__(self, config: Config, n_sparse: int, n_numeric: int, dim: int) -> None:
+        super().__init__(n_sparse, n_numeric, dim)
+        if config.wide and dim < 2:
+            raise ValueError("wide takes one coordinate of each row: the embedding dimension must be at least 2")
+        self.config = config
+        code_form = config.form == "code"
+        head_size = config.units // config.heads if code_form else config.units
+        self.width = config.heads * head_size
+        self.vector_dim = dim - config.wide
+        widths = [self.vector_dim, *[self.width] * (config.layers - 1)]
+        self.layers = nn.ModuleList(
+            InteractingLayer(
+                width, config.heads, head_size, code_form=code_form, residual=config.residual, dropout=config.dropout
+            )
+            for width in widths
+        )
+        self.output = nn.Linear(self.n_fields * self.width, 1)
+        nn.init.normal_(self.output.weight, std=math.sqrt(2 / (self.n_fields * self.width + 1)))
+        nn.init.zeros_(self.output.bias)
+        self.mlp = Perceptron(self.n_fields, self.vector_dim, config.mlp, config.mlp_dropout) if config.mlp else None
+
+    def forward(self, embedded_BFD: Tensor, numeric_BN: Tensor) -> Tensor:
+        fields_BMD = self.fields(embedded_BFD, numeric_BN)
+        fields_BMD = drop(fields_BMD, self.config.embedding_dropout, self.training)
+        first_order_B, vectors = self._split_wide(fields_BMD)
+        mixed = vectors
+        for layer in self.layers:
+            mixed = layer(mixed)
+        logits_B: Tensor = self.output(mixed.flatten(1)).squeeze(-1)
+        if self.mlp is not None:
+            logits_B = logits_B + self.mlp(vectors)
+        return logits_B if first_order_B is None else logits_B + first_order_B
+
+    def forward_split(self, request_1FD: Tensor, item_CFD: Tensor, request_1N: Tensor, item_CN: Tensor) -> Tensor:
+        request_1MD, item_CMD, order = self.fields_split(request_1FD, item_CFD, request_1N, item_CN)
+        request_first, request = self._split_wide(request_1MD)
+        item_first, item = self._split_wide(item_CMD)
+        first, *rest = self.layers
+        assert isinstance(first, InteractingLayer)
+        projected = torch.cat([first.project(request).expand(item.shape[0], -1, -1), first.project(item)], 1)
+        mixed = first.interact(projected)
+        for layer in rest:
+            mixed = layer(mixed)
+        weight = self.output.weight.view(1, self.n_fields, self.width)[:, order].flatten(1)
+        logits_C = functional.linear(mixed.flatten(1), weight, self.output.bias).squeeze(-1)
+        if self.mlp is not None:
+            logits_C = logits_C + self.mlp.forward_split(request, item, order)
+        if request_first is not None and item_first is not None:
+            logits_C = logits_C + request_first + item_first
+        return logits_C
+
+    def _split_wide(self, fields_BMD: Tensor) -> tuple[Tensor | None, Tensor]:
+        if not self.config.wide:
+            return None, fields_BMD
+        return fields_BMD[..., 0].sum(1), fields_BMD[..., 1:]

@@ -1,0 +1,131 @@
+"""What every ranking model is: pooled embedding rows and numbers in, one logit per row out.
+
+Shape suffixes: B rows, C candidates of one request, F sparse fields, N numeric fields, M = F + N fields in all,
+D embedding dimension.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class RankingModel(nn.Module, ABC):
+    """A dense network over embedded fields. Embedding rows live in the store, not here.
+
+    Inside the model the fields are ordered sparse first, then numeric, each in the order of the feature
+    specification. A numeric field m enters as v_m * x_m with a learned vector v_m (AutoInt, eq. 4).
+    Every subclass names its options in a frozen dataclass `Config`.
+    """
+
+    Config: ClassVar[type[Any]]
+    config: Any
+
+    def __init__(self, n_sparse: int, n_numeric: int, dim: int) -> None:
+        super().__init__()
+        if min(n_sparse, n_numeric) < 0 or n_sparse + n_numeric == 0:
+            raise ValueError(f"a model needs at least one field, got {n_sparse} sparse and {n_numeric} numeric")
+        if dim < 1:
+            raise ValueError(f"the embedding dimension must be at least 1, got {dim}")
+        self.n_sparse, self.n_numeric, self.dim = n_sparse, n_numeric, dim
+        self.numeric_ND = nn.Parameter(torch.randn(n_numeric, dim) * 0.01) if n_numeric else None
+
+    @property
+    def n_fields(self) -> int:
+        return self.n_sparse + self.n_numeric
+
+    @property
+    def drops(self) -> bool:
+        """Whether training scores differ from evaluation scores, because something is dropped."""
+        options = asdict(self.config)
+        return any(value > 0 for name, value in options.items() if name.endswith("dropout"))
+
+    @abstractmethod
+    def forward(self, embedded_BFD: Tensor, numeric_BN: Tensor) -> Tensor:
+        """Logits of B rows."""
+
+    @abstractmethod
+    def forward_split(self, request_1FD: Tensor, item_CFD: Tensor, request_1N: Tensor, item_CN: Tensor) -> Tensor:
+        """Logits of C candidates of one request: equal to `forward` of the joined rows, at less work.
+
+        The request's fields come first among the sparse and among the numeric fields.
+        """
+
+    def fields(self, embedded_BFD: Tensor, numeric_BN: Tensor, first: int = 0) -> Tensor:
+        """All fields as vectors, [B, M, D]; B comes from the numbers where there are no sparse fields.
+
+        `first` is the number of the first numeric field given.
+        """
+        if self.numeric_ND is None or numeric_BN.shape[1] == 0:
+            return embedded_BFD
+        vectors_ND = self.numeric_ND[first : first + numeric_BN.shape[1]]
+        numeric_BND = numeric_BN.unsqueeze(-1) * vectors_ND
+        return torch.cat([embedded_BFD, numeric_BND], 1) if embedded_BFD.shape[1] else numeric_BND
+
+    def fields_split(
+        self, request_1FD: Tensor, item_CFD: Tensor, request_1N: Tensor, item_CN: Tensor
+    ) -> tuple[Tensor, Tensor, list[int]]:
+        """Fields of the request [1, Mr, D], of the items [C, Mi, D], and where these M fields stand in `fields`."""
+        requests, request_numbers = request_1FD.shape[1], request_1N.shape[1]
+        sparse, numeric = range(self.n_sparse), range(self.n_sparse, self.n_fields)
+        order = [*sparse[:requests], *numeric[:request_numbers], *sparse[requests:], *numeric[request_numbers:]]
+        return self.fields(request_1FD, request_1N), self.fields(item_CFD, item_CN, first=request_numbers), order
+
+
+class Perceptron(nn.Module):
+    """Fully connected network with ReLU over flattened fields, ending in one logit.
+
+    Weights are Glorot normal as in AutoInt's code; biases start at zero (the code draws them at random).
+    """
+
+    def __init__(self, n_fields: int, dim: int, hidden: Sequence[int], dropout: float = 0.0) -> None:
+        super().__init__()
+        self.n_fields, self.dim, self.dropout = n_fields, dim, dropout
+        sizes = [n_fields * dim, *hidden, 1]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        for layer, (a, b) in zip(self.layers, pairwise(sizes), strict=True):
+            assert isinstance(layer, nn.Linear)
+            nn.init.normal_(layer.weight, std=math.sqrt(2 / (a + b)))
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, fields_BMD: Tensor) -> Tensor:
+        return self._after_first(self.layers[0](fields_BMD.flatten(1)))
+
+    def forward_split(self, request_1MD: Tensor, item_CMD: Tensor, order: Sequence[int]) -> Tensor:
+        """As `forward`, the first layer's share of the request computed once."""
+        first = self.layers[0]
+        assert isinstance(first, nn.Linear)
+        weight_HMD = first.weight.view(-1, self.n_fields, self.dim)
+        cut = request_1MD.shape[1]
+        hidden: Tensor = first.bias
+        if cut:
+            request_weight = weight_HMD[:, list(order[:cut])].flatten(1)
+            hidden = functional.linear(request_1MD.flatten(1), request_weight, hidden)
+        if cut < self.n_fields:
+            item_weight = weight_HMD[:, list(order[cut:])].flatten(1)
+            hidden = hidden + functional.linear(item_CMD.flatten(1), item_weight)
+        return self._after_first(hidden)
+
+    def _after_first(self, hidden: Tensor) -> Tensor:
+        for layer in self.layers[1:]:
+            hidden = layer(drop(functional.relu(hidden), self.dropout, self.training))
+        return hidden.squeeze(-1)
+
+
+def check_probability(name: str, value: float) -> None:
+    """ValueError unless `value` is a drop probability in [0, 1)."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must be in [0, 1), got {value}: it is the share that is dropped, not kept")
+
+
+def drop(values: Tensor, probability: float, training: bool) -> Tensor:
+    """Dropout that costs nothing when it drops nothing."""
+    return functional.dropout(values, probability, training) if probability and training else values

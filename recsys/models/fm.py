@@ -1,0 +1,59 @@
+"""Factorisation machine, and with a perceptron DeepFM (Rendle 2010, eq. 1; Guo et al., arXiv 1703.04247).
+
+Shape suffixes: B rows, C candidates, F sparse fields, N numeric fields, M fields in all, D embedding dimension.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from recsys.models.base import Perceptron, RankingModel, check_probability
+
+
+class FactorizationMachine(RankingModel):
+    """logit = w0 + sum_m w_m + sum_{m < n} <v_m, v_n>, plus a perceptron's logit over the flattened vectors.
+
+    Coordinate 0 of a field's row is its first-order weight w_m, the others are v_m: one row per id holds both.
+    """
+
+    @dataclass(frozen=True, slots=True)
+    class Config:
+        """An empty `mlp` is the plain factorisation machine."""
+
+        mlp: tuple[int, ...] = (64, 32)
+        mlp_dropout: float = 0.0
+
+        def __post_init__(self) -> None:
+            if any(size < 1 for size in self.mlp):
+                raise ValueError(f"every size in mlp must be at least 1, got {self.mlp}")
+            check_probability("mlp_dropout", self.mlp_dropout)
+
+    def __init__(self, config: Config, n_sparse: int, n_numeric: int, dim: int) -> None:
+        super().__init__(n_sparse, n_numeric, dim)
+        if dim < 2:
+            raise ValueError("one coordinate of a row is its first-order weight: the dimension must be at least 2")
+        self.config = config
+        self.bias = nn.Parameter(torch.zeros(()))
+        self.mlp = Perceptron(self.n_fields, dim - 1, config.mlp, config.mlp_dropout) if config.mlp else None
+
+    def forward(self, embedded_BFD: Tensor, numeric_BN: Tensor) -> Tensor:
+        fields_BMD = self.fields(embedded_BFD, numeric_BN)
+        vectors = fields_BMD[..., 1:]
+        logits_B = self.bias + fields_BMD[..., 0].sum(1) + _pairs(vectors.sum(1), vectors.square().sum((1, 2)))
+        return logits_B if self.mlp is None else logits_B + self.mlp(vectors)
+
+    def forward_split(self, request_1FD: Tensor, item_CFD: Tensor, request_1N: Tensor, item_CN: Tensor) -> Tensor:
+        request_1MD, item_CMD, order = self.fields_split(request_1FD, item_CFD, request_1N, item_CN)
+        request, item = request_1MD[..., 1:], item_CMD[..., 1:]
+        first_order_C = self.bias + request_1MD[..., 0].sum(1) + item_CMD[..., 0].sum(1)
+        squares_C = request.square().sum((1, 2)) + item.square().sum((1, 2))
+        logits_C = first_order_C + _pairs(request.sum(1) + item.sum(1), squares_C)
+        return logits_C if self.mlp is None else logits_C + self.mlp.forward_split(request, item, order)
+
+
+def _pairs(sum_BD: Tensor, squares_B: Tensor) -> Tensor:
+    """Sum of all pairs' inner products: half of |sum v|^2 - sum |v|^2 (Rendle, lemma 3.1)."""
+    return 0.5 * (sum_BD.square().sum(1) - squares_B)

@@ -1,0 +1,139 @@
+"""Online training: the loop that follows the log.
+
+One turn of the loop:
+1. poll: read events, join them, cut batches;
+2. step: score a batch (progressive validation), then learn from it;
+3. publish: send changed rows, and now and then dense weights, to serving;
+4. checkpoint: everything of one moment, by step count, so that a restart repeats the same steps;
+5. commit: tell the log how far the checkpoint is. Only a hint: the checkpoint's own cursor counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from recsys.checkpoint import Checkpoints
+from recsys.learner import Learner
+from recsys.progress import Progress
+from recsys.publication import Publication
+from streaming.batch import Batch
+from streaming.catalog import Catalog
+from streaming.feed import Feed
+from streaming.log import EventLog
+
+CONSUMER = "trainer"
+
+
+class Trainer:
+    """Learns from `feed` and keeps `checkpoints`; resumes from the newest whole one.
+
+    `crash` is called with the name of every point at which a test may kill the trainer.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        feed: Feed,
+        log: EventLog,
+        catalog: Catalog,
+        checkpoints: Checkpoints,
+        progress: Progress,
+        *,
+        publication: Publication | None = None,
+        checkpoint_every: int = 500,
+        poll_events: int = 8192,
+        crash: Callable[[str], None] = lambda _point: None,
+    ) -> None:
+        self.learner = learner
+        self.progress = progress
+        self._feed = feed
+        self._log = log
+        self._catalog = catalog
+        self._checkpoints = checkpoints
+        self._publication = publication
+        self._checkpoint_every = checkpoint_every
+        self._poll_events = poll_events
+        self._crash = crash
+        self._saved_step = -1
+
+    def resume(self) -> Path | None:
+        """Take over the newest whole checkpoint; returns it, or None when there is none."""
+        path = self._checkpoints.newest()
+        if path is not None:
+            self.learner.load(path)
+            self._feed.restore((path / "feed.bin").read_bytes())
+            self._catalog.restore((path / "catalog.bin").read_bytes())
+            self.progress.load(path)
+            self._saved_step = self.learner.steps
+        return path
+
+    def run(self, *, follow: bool, stop: threading.Event, until: int | None = None) -> None:
+        """Train to the end of the log, and with `follow` go on waiting for more until `stop` is set.
+
+        Impressions whose window is still open at the end stay in the checkpoint, for the events that are yet to come.
+        `until` (event time, ms) stops before the first event that is later.
+        """
+        self._publish(dense=True)
+        while not stop.is_set():
+            cursor = self._feed.cursor
+            for batch in self._feed.poll(self._poll_events, until=until):
+                self._learn(batch)
+                if stop.is_set():
+                    break
+            else:
+                if self._feed.cursor == cursor and not self._idle(follow, stop):
+                    break
+        self.checkpoint()
+        self._publish(dense=True)
+
+    def checkpoint(self) -> None:
+        """Write everything of this moment, then commit the log."""
+        if self._saved_step == self.learner.steps:
+            return
+        with self._checkpoints.writing(self.learner.steps) as folder:
+            self.learner.save(folder)
+            self._crash("rows written")
+            (folder / "feed.bin").write_bytes(self._feed.state())
+            (folder / "catalog.bin").write_bytes(self._catalog.state())
+            self.progress.save(folder)
+        self._saved_step = self.learner.steps
+        self._crash("checkpoint written")
+        self._log.commit(CONSUMER, self._feed.cursor)
+
+    def digest(self) -> str:
+        """Hash of the whole state: weights, rows, optimizers, joiner, cursor, catalog."""
+        parts = (self.learner.digest().encode(), self._feed.state(), self._catalog.state())
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+    def _learn(self, batch: Batch) -> None:
+        scores_B = self.learner.step(batch)
+        self.progress.add(batch, scores_B, lag=self._feed.lag_events)
+        self._crash("step")
+        if self._publication is not None and self._publication.due():
+            self._publish()
+        if self.learner.steps % self._checkpoint_every == 0:
+            self.checkpoint()
+
+    def _each(self, batches: list[Batch]) -> None:
+        for batch in batches:
+            self._learn(batch)
+
+    def _idle(self, follow: bool, stop: threading.Event) -> bool:
+        """Nothing more to read: learn from what is left, publish, wait. False when there is nothing to wait for."""
+        if not follow:
+            return False
+        self._each(self._feed.drain())
+        while not stop.is_set():
+            if self._publication is not None and self._publication.due():
+                self._publish()
+            timeout = self._publication.seconds_left() if self._publication is not None else 1.0
+            if self._log.wait(self._feed.cursor, max(timeout, 0.01)):
+                break
+        return True
+
+    def _publish(self, *, dense: bool = False) -> None:
+        if self._publication is not None:
+            self._publication.publish(self.progress.now, dense=dense)

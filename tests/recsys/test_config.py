@@ -1,0 +1,59 @@
+"""The configuration file: defaults, errors with their line and remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from recsys.config import Config
+from recsys.config_file import ConfigError, load, parse
+
+TEMPLATE = Path(__file__).parents[2] / "recsys" / "recsys.toml"
+
+
+def problem(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, Path("recsys.toml"))
+    return str(caught.value)
+
+
+def test_the_template_is_exactly_the_defaults() -> None:
+    assert load(TEMPLATE) == Config().rooted(TEMPLATE.parent)
+
+
+def test_every_setting_stands_in_the_template() -> None:
+    text = TEMPLATE.read_text()
+    for section in ("log", "rows", "features", "model", "training", "serving"):
+        for name in type(getattr(Config(), section)).model_fields:
+            assert name in text, f"{section}.{name}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[training]\nbatchsize = 3\n", "line 2: training.batchsize: unknown name; did you mean `batch_size`?"),
+        ("[training]\n\nwait = 3\n", "line 3: training.wait: write a duration as a number and one of"),
+        ("[serving]\nport = 70000\n", "line 2: serving.port: Input should be less than or equal to 65535, not 70000"),
+        ("[[features.fields]]\nname='a'\nsource='user'\n[[features.fields]]\nname='b'\n", "line 4: features.fields.1"),
+        ("[features.tables.itm]\nttl = '1d'\n", "no field reads this table; the tables are ['hour', 'item', 'user']"),
+        ("[[experiments]]\nname='x'\narms=[{name='a'},{name='a'}]\n", "two arms have the same name"),
+        ("[log\n", "line 1: not TOML"),
+        ("[trainig]\n", "line 1: trainig: unknown name; did you mean `training`?"),
+        ("[log]\nmax_line = '3 parsecs'\n", "line 2: log.max_line: write a size"),
+    ],
+)
+def test_an_error_names_the_line_and_the_remedy(text: str, expected: str) -> None:
+    assert expected in problem(text)
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    assert problem("[training]\nseeed = 1\nkeep = 1\n").count("\n") == 1
+
+
+def test_paths_are_taken_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "recsys.toml").write_text("[log]\nfolder = 'events'\n")
+    assert load(tmp_path / "recsys.toml").log.folder == tmp_path.resolve() / "events"
+
+
+def test_a_missing_file_says_how_to_write_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="recsys init"):
+        load(tmp_path / "none.toml")

@@ -26,6 +26,8 @@ class RankingModel(nn.Module, ABC):
     """
 
     Config: ClassVar[type[Any]]
+    config: Any
+    """The options that this model was built with."""
 
     def __init__(self, n_sparse: int, n_numeric: int, dim: int) -> None:
         super().__init__()

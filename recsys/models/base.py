@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -28,6 +27,7 @@ class RankingModel(nn.Module, ABC):
 
     Config: ClassVar[type[Any]]
     config: Any
+    """The options that this model was built with."""
 
     def __init__(self, n_sparse: int, n_numeric: int, dim: int) -> None:
         super().__init__()
@@ -41,12 +41,6 @@ class RankingModel(nn.Module, ABC):
     @property
     def n_fields(self) -> int:
         return self.n_sparse + self.n_numeric
-
-    @property
-    def drops(self) -> bool:
-        """Whether training scores differ from evaluation scores, because something is dropped."""
-        options = asdict(self.config)
-        return any(value > 0 for name, value in options.items() if name.endswith("dropout"))
 
     @abstractmethod
     def forward(self, embedded_BFD: Tensor, numeric_BN: Tensor) -> Tensor:

@@ -43,6 +43,8 @@ class LogSection(Section):
     max_line: Size = byte_count("1MiB")
     max_future: Duration = milliseconds("24h")
     """Events later than the clock by more than this are dead letters."""
+    unknown_features: Literal["keep", "refuse"] = "keep"
+    """What happens to an event with a feature that no field reads: logs grow features before models do."""
     dedup_window: Count = 1_000_000
     """Event ids remembered to recognise duplicates."""
     mapping: Mapping | None = None

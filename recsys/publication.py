@@ -9,7 +9,7 @@ from collections.abc import Callable
 from recsys.export import Exporter
 from recsys.learner import Learner
 from serving.artefact import Artefact
-from serving.publisher import Publisher, PublishError
+from serving.publisher import OutOfStepError, Publisher, PublishError
 from streaming.catalog import Catalog
 from streaming.entities import Entities
 
@@ -66,6 +66,10 @@ class Publication:
                 self._dense_due = started + self._dense_every
             self._publish_rows()
             self._publish_items(now)
+        except OutOfStepError as error:
+            logger.warning("publishing all rows again: %s", error)
+            self._learner.store.subscribe(CONSUMER)
+            return False
         except PublishError as error:
             logger.warning("nothing published, training goes on: %s", error)
             return False

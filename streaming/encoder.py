@@ -29,7 +29,7 @@ MISSING = "\x00missing"
 """What a categorical field without a value is hashed from: its id is learned like any other."""
 
 HOUR, DAY = 3_600_000, 86_400_000
-_FLOAT32 = float(np.finfo(np.float32).max)
+_FLOAT32, _FLOAT64 = float(np.finfo(np.float32).max), float(np.finfo(np.float64).max)
 
 Numbers = npt.NDArray[np.float32]
 Refuse = Callable[[Field, object], None]
@@ -184,7 +184,7 @@ def _number(field: Field, value: object, refuse: Refuse) -> float:
     match value:
         case None:
             return math.nan
-        case bool() | int() | float() if -1e308 < value < 1e308:
+        case bool() | int() | float() if abs(value) <= _FLOAT64:
             return float(value)
     refuse(field, value)
     return math.nan

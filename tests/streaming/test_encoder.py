@@ -123,9 +123,8 @@ def test_numbers(transform: Any, value: Value, expected: float) -> None:
 
 
 def test_hours_and_weekdays_are_those_of_utc() -> None:
-    fields = [
-        Field(f"{s}-{kind}", kind, f"time.{s}") for s in ("hour", "weekday") for kind in ("categorical", "numeric")
-    ]  # type: ignore[arg-type]
+    kinds: list[Kind] = ["categorical", "numeric"]
+    fields = [Field(f"{unit}-{kind}", kind, f"time.{unit}") for unit in ("hour", "weekday") for kind in kinds]
     time = 1_508_065_200_000  # Sunday, 15 October 2017, 11:00 UTC
     ids, numeric_1N = encoder(*fields).encode_request("u", time, {})
     assert numeric_1N.tolist() == [[11, 6]]

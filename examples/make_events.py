@@ -1,4 +1,4 @@
-"""Writes examples/events.jsonl: two days of a made-up café whose guests have tastes. Run: python examples/make_events.py"""
+"""Writes examples/events.jsonl: two days of a made-up café whose guests have tastes."""
 
 import json
 import random
@@ -12,7 +12,7 @@ STEP = 2 * 86_400_000 // IMPRESSIONS
 
 
 def events() -> list[dict[str, object]]:
-    rng = random.Random(7)
+    rng = random.Random(7)  # noqa: S311
     made: list[dict[str, object]] = [
         {"type": "item", "time": START, "item": item, "features": {"temperature": kind}} for item, kind in ITEMS.items()
     ]
@@ -21,9 +21,10 @@ def events() -> list[dict[str, object]]:
         likes_hot = GUESTS.index(guest) % 2 == 0
         shown = rng.sample(list(ITEMS), 4)
         made.append({"type": "impression", "id": f"i{number}", "time": time, "user": guest, "items": shown})
-        for item in shown:
-            if rng.random() < (0.4 if (ITEMS[item] == "hot") == likes_hot else 0.05):
-                made.append({"type": "interaction", "time": time + 5_000, "impression": f"i{number}", "item": item})
+        rates = [0.4 if (ITEMS[item] == "hot") == likes_hot else 0.05 for item in shown]
+        clicked = [item for item, rate in zip(shown, rates, strict=True) if rng.random() < rate]
+        seen = {"type": "interaction", "time": time + 5_000, "impression": f"i{number}"}
+        made.extend(seen | {"item": item} for item in clicked)
     return made
 
 

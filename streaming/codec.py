@@ -84,7 +84,7 @@ def decode_lines(
     for i, line in enumerate(data.split(b"\n") if isinstance(data, bytes) else data):
         try:
             if len(line) > rules.max_line:
-                raise ValueError(f"line of {len(line)} bytes; at most {rules.max_line} are read")
+                raise ValueError(f"longer than {rules.max_line} bytes")
             event: Event = _decode(line)
             if event.time > horizon:
                 raise ValueError(f"time: {event.time} is more than {rules.max_future} ms after the clock, {now}")

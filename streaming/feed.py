@@ -57,6 +57,7 @@ class Feed:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
         self.joiner, self.entities, self.encoder = joiner, entities, encoder
+        entities.keep(joiner.wait + joiner.lateness)
         self._reader = LogReader(log, start, slack=joiner.lateness)
         self._batch_size = batch_size
         self._observe = observe
@@ -101,7 +102,10 @@ class Feed:
 
     def finish(self) -> Iterator[Batch]:
         """End of a finite log: close all windows, and hand out what is left, the last batch with fewer rows."""
-        self._add(self.joiner.flush(), np.array([self.cursor], np.int64))
+        examples = self.joiner.flush()
+        for example in examples:
+            self.entities.resolve(example)
+        self._add(examples, np.tile(np.array(self.cursor, np.int64), (len(examples), 1)))
         yield from self._full()
         yield from self.drain()
 
@@ -131,11 +135,10 @@ class Feed:
         before = self.joiner.sequence
         examples = self.joiner.push(chunk.events)
         self._resolve(chunk, examples, before)
-        if examples:
-            cursors_EP = np.tile(np.array(self.cursor, np.int64), (len(examples), 1))
-            at_E = np.fromiter((example.sequence for example in examples), np.int64, len(examples))
-            cursors_EP[:, chunk.partition] = chunk.offset + at_E - before
-            self._add(examples, cursors_EP)
+        cursors_EP = np.tile(np.array(self.cursor, np.int64), (len(examples), 1))
+        at_E = np.fromiter((example.sequence for example in examples), np.int64, len(examples))
+        cursors_EP[:, chunk.partition] = chunk.offset + at_E - before
+        self._add(examples, cursors_EP)
 
     def _resolve(self, chunk: Chunk, examples: Sequence[Example], before: int) -> None:
         """Apply updates and look features up in the order of events, so that it does not matter how they were cut."""
@@ -153,9 +156,9 @@ class Feed:
             update = next(pending, None)
 
     def _add(self, examples: list[Example], cursors_EP: npt.NDArray[np.int64]) -> None:
-        if self._observe is not None:
-            self._observe(examples)
         if examples:
+            if self._observe is not None:
+                self._observe(examples)
             self._rows.append(self.encoder.encode_rows(examples, cursors_EP))
 
     def _full(self) -> Iterator[Batch]:

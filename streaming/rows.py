@@ -105,7 +105,9 @@ def _array(array: npt.NDArray[Any]) -> _Array:
 
 
 def _numpy(array: _Array) -> npt.NDArray[Any]:
-    return np.frombuffer(array.data, np.dtype(array.dtype)).reshape(array.shape)
+    return (
+        np.frombuffer(array.data, np.dtype(array.dtype)).reshape(array.shape).copy()
+    )  # PyTorch wants arrays it may write
 
 
 def _cut(jagged: Jagged, size: int) -> list[Jagged]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from recsys.export import Exporter
 from recsys.learner import Learner
 from serving.artefact import Artefact
 from serving.publisher import OutOfStepError, Publisher, PublishError
 from streaming.catalog import Catalog
 from streaming.entities import Entities
+
+if TYPE_CHECKING:
+    from recsys.export import Exporter
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ MISSING = "\x00missing"
 """What a categorical field without a value is hashed from: its id is learned like any other."""
 
 HOUR, DAY = 3_600_000, 86_400_000
-_FLOAT32 = float(np.finfo(np.float32).max)
+_FLOAT32, _FLOAT64 = float(np.finfo(np.float32).max), float(np.finfo(np.float64).max)
 
 Numbers = npt.NDArray[np.float32]
 Refuse = Callable[[Field, object], None]
@@ -148,7 +148,10 @@ class Encoder:
         return np.fromiter(map(self._hashes[field.table].__getitem__, values), np.uint64, len(values))
 
     def _numbers(self, field: Field, values: Sequence[Value], refuse: Refuse) -> Numbers:
-        x_B = np.array([_number(field, value, refuse) for value in values], np.float64)
+        plain = set(map(type, values)) <= {float}
+        x_B = np.array(values if plain else [_number(field, value, refuse) for value in values], np.float64)
+        if plain and not np.isfinite(x_B).all():
+            x_B = np.array([_number(field, value, refuse) for value in values])
         if field.transform == "log":
             large = x_B > 2
             x_B[large] = np.log(x_B[large]) ** 2
@@ -184,7 +187,7 @@ def _number(field: Field, value: object, refuse: Refuse) -> float:
     match value:
         case None:
             return math.nan
-        case bool() | int() | float() if -1e308 < value < 1e308:
+        case bool() | int() | float() if abs(value) <= _FLOAT64:
             return float(value)
     refuse(field, value)
     return math.nan

@@ -38,7 +38,7 @@ class Latest:
     """
 
     def __init__(self, capacity: int, history: int) -> None:
-        self._capacity, self._history = capacity, history
+        self._capacity, self.history = capacity, history
         self._known: OrderedDict[str, list[_Version]] = OrderedDict()
         self._changed: dict[str, None] = {}
         self._clock = 0
@@ -54,7 +54,7 @@ class Latest:
         self._known.move_to_end(key)
         self._changed[key] = None
         _insert(versions, time, features)
-        while len(versions) > 1 and versions[1].time <= self._clock - self._history:
+        while len(versions) > 1 and versions[1].time <= self._clock - self.history:
             del versions[0]
         if len(self._known) > self._capacity:
             self._evict()
@@ -94,20 +94,26 @@ class Latest:
 class Entities:
     """Latest features of users and items, in event time, at most `capacity` of each.
 
-    `history`: for how long (ms of event time) one can ask back; at least the joiner's wait and lateness together.
+    `history`: for how long (ms of event time) one can ask back; a `Feed` needs its joiner's wait and lateness together,
+    and sees to it.
 
-    >>> entities = Entities(capacity=10)
+    >>> entities = Entities(capacity=10, history=1000)
     >>> entities.items.update("i1", time=100, features={"price": 5})
     >>> entities.items.update("i1", time=200, features={"price": 7, "new": True})
     >>> entities.items.at("i1", time=150), entities.items.at("i1", time=200)
     ({'price': 5}, {'price': 7, 'new': True})
     """
 
-    def __init__(self, capacity: int, history: int = 86_400_000) -> None:
+    def __init__(self, capacity: int, history: int = 0) -> None:
         if capacity < 1:
             raise ValueError(f"capacity is {capacity}; it must be at least 1")
         self.users = Latest(capacity, history)
         self.items = Latest(capacity, history)
+
+    def keep(self, history: int) -> None:
+        """Keep versions for at least `history` ms from now on."""
+        for side in (self.users, self.items):
+            side.history = max(side.history, history)
 
     @property
     def counters(self) -> dict[str, int]:

@@ -38,9 +38,17 @@ class Rows:
     def __len__(self) -> int:
         return len(self.labels_B)
 
-    def __getitem__(self, part: slice) -> Rows:
-        ids = {name: _cut(jagged, part) for name, jagged in self.ids.items()}
-        return Rows(ids, **{name: getattr(self, name)[part] for name in _COLUMNS})
+    def split(self, size: int) -> list[Rows]:
+        """Parts of `size` rows, the last one with what is left."""
+        starts = range(0, len(self), size)
+        ids = {name: _cut(jagged, size) for name, jagged in self.ids.items()}
+        return [
+            Rows(
+                {name: parts[part] for name, parts in ids.items()},
+                **{name: getattr(self, name)[start : start + size] for name in _COLUMNS},
+            )
+            for part, start in enumerate(starts)
+        ]
 
     @staticmethod
     def concat(parts: Sequence[Rows]) -> Rows:
@@ -97,14 +105,18 @@ def _array(array: npt.NDArray[Any]) -> _Array:
 
 
 def _numpy(array: _Array) -> npt.NDArray[Any]:
-    return np.frombuffer(array.data, np.dtype(array.dtype)).reshape(array.shape)
+    return (
+        np.frombuffer(array.data, np.dtype(array.dtype)).reshape(array.shape).copy()
+    )  # PyTorch wants arrays it may write
 
 
-def _cut(jagged: Jagged, part: slice) -> Jagged:
-    start, stop, _ = part.indices(len(jagged))
-    first = int(jagged.lengths_B[:start].sum())
-    lengths_B = jagged.lengths_B[start:stop]
-    return Jagged(jagged.values[first : first + int(lengths_B.sum())], lengths_B)
+def _cut(jagged: Jagged, size: int) -> list[Jagged]:
+    offsets = [*np.concatenate(([0], np.cumsum(jagged.lengths_B)))[::size].tolist(), len(jagged.values)]
+    parts = (jagged.lengths_B[start : start + size] for start in range(0, len(jagged), size))
+    return [
+        Jagged(jagged.values[start:end], lengths_B)
+        for start, end, lengths_B in zip(offsets, offsets[1:], parts, strict=False)
+    ]
 
 
 def _joined(parts: Sequence[Jagged]) -> Jagged:

@@ -161,6 +161,6 @@ def _svg(draw: Callable[[Axes], None], inches: tuple[float, float]) -> str:
         canvas = Canvas(figsize=inches, layout="constrained")
         draw(canvas.add_subplot())
         text = io.StringIO()
-        canvas.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        canvas.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
     return svg[svg.index("<svg") :]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from importlib.resources import files
+from pathlib import Path
 
 import jinja2
 from rich.table import Table
@@ -26,6 +27,18 @@ COLUMNS = (
 frozen weights over the same intervals; gain is over the frozen arm, by windows, with its paired bootstrap interval."""
 
 
+def write(result: Result, folder: Path) -> None:
+    """`result.json`, `table.md`, `over_time.svg`, `by_sync.svg` and `report.html`, titled by the folder's name."""
+    from recsys.replay import plots  # Matplotlib takes most of a second to import
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "result.json").write_bytes(result.to_json())
+    (folder / "table.md").write_text(markdown(result), "utf-8")
+    (folder / "over_time.svg").write_text(plots.over_time(result), "utf-8")
+    (folder / "by_sync.svg").write_text(plots.by_sync(result), "utf-8")
+    (folder / "report.html").write_text(html(result, f"Replay: {folder.name}"), "utf-8")
+
+
 def table(result: Result) -> Table:
     """For a terminal."""
     drawn = Table(title=f"Online stage {moment(result.batch_until)} to {moment(result.until)}", title_justify="left")
@@ -45,7 +58,7 @@ def markdown(result: Result) -> str:
 
 def html(result: Result, title: str = "Replay") -> str:
     """A self-contained page with plots. The same result gives the same bytes."""
-    from recsys.replay import plots  # Matplotlib takes most of a second to import
+    from recsys.replay import plots
 
     drawings = {"over_time": plots.over_time(result), "by_sync": plots.by_sync(result)}
     drawings |= {"reliability": plots.reliability(result), "slices": plots.slices(result)}

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 from recsys.config import Config, TableSection
 from streaming.features import FeatureSpec, Field
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from embedding.store import EmbeddingStore, Table
+    from recsys.export import Exporter
     from recsys.learner import Learner
     from recsys.models import RankingModel
+    from serving.publisher import Publisher
+    from serving.server import Settings
     from streaming.catalog import Catalog
+    from streaming.codec import Rules
     from streaming.feed import Feed
     from streaming.joiner import Joiner
     from streaming.log import EventLog
+    from streaming.mapping import Mapping
+
+ONLINE = "online"
+"""The model that the trainer publishes."""
 
 
 def spec(config: Config) -> FeatureSpec:
@@ -98,3 +110,69 @@ def learner(config: Config) -> Learner:
     torch.set_num_threads(config.training.threads)
     training = config.training
     return Learner(spec(config), model(config), store(config), dense_lr=training.dense_lr, seed=training.seed)
+
+
+def exporter(config: Config, model: RankingModel) -> Exporter:
+    from recsys.export import Exporter
+
+    return Exporter(model, spec(config), config.features.dim, cache=config.training.checkpoints / "graphs")
+
+
+@contextmanager
+def publisher(config: Config, model: str = ONLINE) -> Iterator[Publisher]:
+    """Publishes `model` to the configured Redis, or to an embedded one that is started for it."""
+    from serving.publisher import Publisher
+    from serving.redis_server import EmbeddedRedis, connect
+
+    with ExitStack() as stack:
+        if not config.rows.url:
+            stack.enter_context(EmbeddedRedis(config.rows.folder))
+        yield Publisher(stack.enter_context(connect(config.rows.url, config.rows.folder)), model)
+
+
+def rules(config: Config) -> Rules:
+    """What the edge accepts."""
+    from streaming.codec import Rules
+
+    keep = config.log.unknown_features == "keep"
+    return Rules.of(spec(config), config.log.max_future, config.log.max_line, keep_unknown=keep)
+
+
+def mapping(config: Config, file: str) -> Mapping | None:
+    """How the columns of the file of this name become events."""
+    from streaming.mapping import Mapping
+
+    found = next((m for m in config.log.mapping if fnmatch(file, m.files)), None)
+    if found is None:
+        return None
+    known = rules(config)
+    kinds = {**(known.request or {}), **(known.item or {})}
+    return Mapping(found.kind, found.columns, found.time_unit, found.separator, kinds)
+
+
+def server(config: Config) -> Settings:
+    """What the server is told; without an experiment everybody gets the online model."""
+    from serving.experiments import Arm, Experiment
+    from serving.routes import Limits
+    from serving.server import Settings
+
+    serving = config.serving
+    experiments = tuple(
+        Experiment(e.name, tuple(Arm(arm.name, arm.model, arm.weight) for arm in e.arms), e.salt)
+        for e in config.experiments
+    )
+    return Settings(
+        host=serving.host,
+        port=serving.port,
+        redis_url=config.rows.url,
+        redis_folder=config.rows.folder,
+        experiments=experiments or (Experiment("default", (Arm(ONLINE, ONLINE),)),),
+        actions=frozenset(config.training.positive),
+        rules=rules(config),
+        limits=Limits(serving.max_candidates, serving.retrieve),
+        cache_rows=serving.cache_rows,
+        recent_share=serving.recent_share,
+        deadline=serving.deadline,
+        exploration=serving.exploration,
+        temperature=serving.temperature,
+    )

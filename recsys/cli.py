@@ -134,7 +134,7 @@ def serve(config_path: Path, host: str | None, port: int | None) -> None:
     multiple=True,
     default=["1h"],
     show_default=True,
-    help="Interval (1h) or number of equal shards (50 shards); may be repeated.",
+    help="1h, or 50 shards; may be repeated.",
 )
 @click.option("--until", metavar="TIME", help="End of the online stage.")
 @click.option("--out", type=click.Path(path_type=Path), default="run/replay", show_default=True)

@@ -26,6 +26,8 @@ class Section(BaseModel):
 class Mapping(Section):
     """How the columns of a CSV or Parquet file become events of one kind."""
 
+    files: str = "*"
+    """Pattern of the names of the files that this is for; the first mapping that fits is taken."""
     kind: Literal["impression", "interaction", "user", "item"] = "interaction"
     columns: dict[str, str] = {}
     """From the event's name (`time`, `user`, `item`, `items`, `features.NAME`, ...) to the column's."""
@@ -43,9 +45,11 @@ class LogSection(Section):
     max_line: Size = byte_count("1MiB")
     max_future: Duration = milliseconds("24h")
     """Events later than the clock by more than this are dead letters."""
+    unknown_features: Literal["keep", "refuse"] = "keep"
+    """What happens to an event with a feature that no field reads: logs grow features before models do."""
     dedup_window: Count = 1_000_000
     """Event ids remembered to recognise duplicates."""
-    mapping: Mapping | None = None
+    mapping: list[Mapping] = []
 
 
 class RowsSection(Section):

@@ -46,10 +46,12 @@ class Learner:
         torch.manual_seed(seed)  # dropout masks
 
     def step(self, batch: Batch) -> Scores:
-        """Learn from a batch; returns the click probabilities from before the update."""
-        self.model.train()
+        """Learn from a batch; returns the click probabilities from before the update, nothing dropped."""
         embedded = self._layer.lookup(batch.ids, batch.now)
-        logits_B = self.model(embedded.embedded_BFD, torch.from_numpy(batch.numeric_BN))
+        numeric_BN = torch.from_numpy(batch.numeric_BN)
+        scores_B = self._evaluate(embedded.embedded_BFD, numeric_BN) if self.model.drops else None
+        self.model.train()
+        logits_B = self.model(embedded.embedded_BFD, numeric_BN)
         labels_B, weights_B = torch.from_numpy(batch.labels_B), torch.from_numpy(batch.weights_B)
         loss = binary_cross_entropy_with_logits(logits_B, labels_B, weights_B)
         self._optimizer.zero_grad(set_to_none=True)
@@ -60,14 +62,11 @@ class Learner:
         if batch.now - self._expired_at >= EXPIRE_EVERY:
             self._expired_at = batch.now
             self.store.expire(batch.now)
-        return _probabilities(logits_B)
+        return _probabilities(logits_B) if scores_B is None else scores_B
 
     def score(self, batch: Batch) -> Scores:
         """Click probabilities; changes nothing."""
-        self.model.eval()
-        with torch.inference_mode():
-            embedded = self._layer.peek(batch.ids)
-            return _probabilities(self.model(embedded.embedded_BFD, torch.from_numpy(batch.numeric_BN)))
+        return self._evaluate(self._layer.peek(batch.ids).embedded_BFD, torch.from_numpy(batch.numeric_BN))
 
     def save(self, folder: Path) -> None:
         """Write dense weights, optimizer state, random state and rows."""
@@ -88,6 +87,11 @@ class Learner:
             digest.update(name.encode())
             digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+    def _evaluate(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> Scores:
+        self.model.eval()
+        with torch.inference_mode():
+            return _probabilities(self.model(embedded_BFD, numeric_BN))
 
     def _dense_state(self) -> dict[str, torch.Tensor]:
         state = {f"model.{name}": tensor.contiguous() for name, tensor in self.model.state_dict().items()}

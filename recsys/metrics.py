@@ -144,7 +144,7 @@ def by_group(groups: Array, labels: Array, probabilities: Array, weights: Array 
     labels_R, probabilities_R, weights_R = (
         np.asarray(a)[order] for a in (labels, probabilities, np.ones(len(order)) if weights is None else weights)
     )
-    ends = [*start_G[1:], len(order)]
+    ends = [*start_G, len(order)][1:]
     return {
         str(name): summarise(labels_R[a:b], probabilities_R[a:b], weights_R[a:b])
         for name, a, b in zip(names, start_G, ends, strict=True)

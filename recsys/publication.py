@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from recsys.export import Exporter
 from recsys.learner import Learner
 from serving.artefact import Artefact
-from serving.publisher import Publisher, PublishError
+from serving.publisher import OutOfStepError, Publisher, PublishError
 from streaming.catalog import Catalog
 from streaming.entities import Entities
+
+if TYPE_CHECKING:
+    from recsys.export import Exporter
 
 logger = logging.getLogger(__name__)
 
@@ -57,15 +60,22 @@ class Publication:
         return max(self._rows_due - self._clock(), 0.0)
 
     def publish(self, now: int, *, dense: bool = False) -> bool:
-        """Publish what changed, as of event time `now`; dense weights when due or asked for. False if Redis is gone."""
+        """Publish what changed, as of event time `now`; False if Redis is gone.
+
+        Dense weights go along when they are due and the graph is traced, or when `dense` asks to wait for that.
+        """
         started = self._clock()
         self._rows_due = started + self._rows_every
         try:
-            if dense or started >= self._dense_due:
+            if dense or (started >= self._dense_due and self._exporter.ready):
                 self._publish_dense(now)
                 self._dense_due = started + self._dense_every
             self._publish_rows()
             self._publish_items(now)
+        except OutOfStepError as error:
+            logger.warning("publishing all rows again: %s", error)
+            self._learner.store.subscribe(CONSUMER)
+            return False
         except PublishError as error:
             logger.warning("nothing published, training goes on: %s", error)
             return False

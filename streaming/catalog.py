@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from streaming.example import Example
+
 
 class _State(msgspec.Struct):
     scores: dict[str, tuple[float, int]]
@@ -48,6 +50,14 @@ class Catalog:
         score, last = self._scores.get(item, (0.0, time))
         now = max(time, last)
         self._scores[item] = (score * self._decay(now - last) + self._decay(now - time), now)
+
+    def observe(self, examples: Iterable[Example]) -> None:
+        """What the joiner emitted: items that were shown, labels that turned out positive."""
+        for example in examples:
+            self.seen(example.items, example.time)
+            for position, label in zip(example.positions, example.labels, strict=True):
+                if label > 0:
+                    self.positive(example.items[position], example.decided)
 
     def popularity(self, item: str, time: int) -> float:
         score, last = self._scores.get(item, (0.0, time))

@@ -11,15 +11,16 @@ from typing import Annotated
 import msgspec
 import pyarrow as pa
 
-Value = str | int | float | bool | list[str | int] | None
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Value = str | Int64 | float | bool | list[str | Int64] | None
 """One feature's value: a category (str, int or bool), a number, a set of categories, or missing."""
 
 Features = dict[str, Value]
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
-Millis = Annotated[int, msgspec.Meta(ge=0)]
+Millis = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
-class Impression(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="impression"):
+class Impression(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="impression"):
     """A list of items that was shown to a user.
 
     `features` holds the request's and user's features as used; `item_features` holds, by name, one value per item.
@@ -40,7 +41,7 @@ class Impression(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="i
     model: str = ""
 
 
-class Interaction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="interaction"):
+class Interaction(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="interaction"):
     """Something a user did with one item of an impression. An empty `id` is filled from the content."""
 
     time: Millis
@@ -51,7 +52,7 @@ class Interaction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     id: str = ""
 
 
-class UserUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="user"):
+class UserUpdate(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="user"):
     """Features of a user from this time on; names not given keep their value."""
 
     time: Millis
@@ -60,7 +61,7 @@ class UserUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="u
     id: str = ""
 
 
-class ItemUpdate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="item"):
+class ItemUpdate(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="item"):
     """Features of an item from this time on; names not given keep their value."""
 
     time: Millis

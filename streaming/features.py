@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+import msgspec
 
 Kind = Literal["categorical", "multi", "numeric"]
+Transform = Literal["none", "log", "log1p"]
+
+_WHOLE_SOURCES = ("user", "item", "time.hour", "time.weekday")
+_NAMED_SOURCES = ("request.", "item.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,31 +21,71 @@ class Field:
 
     `source` is `user` or `item` (the id itself), `request.NAME` (the impression's feature, else the user's latest
     update), `item.NAME` (the impression's item feature, else the item's latest update), `time.hour` or `time.weekday`
-    (of the impression, UTC). Fields with the same `table` share rows: equal values get equal ids.
+    (of the impression, UTC; Monday is 0). Fields with the same `table` share rows: equal values get equal ids; without
+    one, the table has the field's name.
     `transform`: for numbers, `log` is AutoInt's log^2(z) for z > 2 (section 5.1.2), `log1p` is sign(z)*log(1+|z|).
+    Raises ValueError naming the field when it cannot be read.
     """
 
     name: str
     kind: Kind
     source: str
     table: str = ""
-    transform: Literal["none", "log", "log1p"] = "none"
+    transform: Transform = "none"
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError(f"the field with source {self.source!r} has no name; give it one")
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"field {self.name!r}: kind {self.kind!r} is not one of {', '.join(get_args(Kind))}")
+        if self.transform not in get_args(Transform):
+            allowed = ", ".join(get_args(Transform))
+            raise ValueError(f"field {self.name!r}: transform {self.transform!r} is not one of {allowed}")
+        if self.transform != "none" and self.kind != "numeric":
+            raise ValueError(f"field {self.name!r}: only numeric fields have a transform, this one is {self.kind}")
+        if not _readable(self.source):
+            raise ValueError(
+                f"field {self.name!r}: source {self.source!r} is not one of {', '.join(_WHOLE_SOURCES)}, "
+                "request.NAME, item.NAME"
+            )
+        if not self.table:
+            object.__setattr__(self, "table", self.name)
 
     @property
     def of_item(self) -> bool:
         """Whether the value differs between the items of one impression."""
         return self.source == "item" or self.source.startswith("item.")
 
+    @property
+    def feature(self) -> str:
+        """NAME of a source `request.NAME` or `item.NAME`; empty for the others."""
+        return self.source.partition(".")[2] if self.source.startswith(_NAMED_SOURCES) else ""
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
-    """All fields; those of the request come before those of the item, as the exported graph takes them."""
+    """All fields; those of the request come before those of the item, as the exported graph takes them.
+
+    >>> spec = FeatureSpec.of([Field("price", "numeric", "item.price"), Field("user", "categorical", "user")])
+    >>> [field.name for field in spec.fields], FeatureSpec.from_json(spec.to_json()) == spec
+    (['user', 'price'], True)
+    """
 
     fields: tuple[Field, ...]
 
+    def __post_init__(self) -> None:
+        names = [field.name for field in self.fields]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"field {name!r} is there twice; names must differ")
+        if not names:
+            raise ValueError("the feature specification has no fields; name at least one")
+        object.__setattr__(self, "fields", tuple(sorted(self.fields, key=lambda field: field.of_item)))
+
     @staticmethod
     def of(fields: Sequence[Field]) -> FeatureSpec:
-        return FeatureSpec(tuple(sorted(fields, key=lambda f: f.of_item)))
+        """Raises ValueError naming the field when two have one name."""
+        return FeatureSpec(tuple(fields))
 
     @property
     def sparse(self) -> tuple[Field, ...]:
@@ -48,3 +94,18 @@ class FeatureSpec:
     @property
     def numeric(self) -> tuple[Field, ...]:
         return tuple(f for f in self.fields if f.kind == "numeric")
+
+    def to_json(self) -> bytes:
+        return msgspec.json.encode(self)
+
+    @staticmethod
+    def from_json(data: bytes | str) -> FeatureSpec:
+        """Raises ValueError saying what is wrong when `data` is not a feature specification."""
+        try:
+            return msgspec.json.decode(data, type=FeatureSpec)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"not a feature specification: {error}") from error
+
+
+def _readable(source: str) -> bool:
+    return source in _WHOLE_SOURCES or any(source.startswith(p) and source != p for p in _NAMED_SOURCES)

@@ -1,0 +1,1 @@
+"""Measurements of this project against what a user would otherwise run. `python -m benchmarks NAME [--quick]`."""

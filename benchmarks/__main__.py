@@ -1,0 +1,46 @@
+"""`python -m benchmarks NAME [--quick] [--save]`: the table for people, then one line of JSON for machines."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import sys
+from pathlib import Path
+
+import benchmarks
+from benchmarks.harness import ROOT, Result
+
+SHARED = {"__main__", "harness"}
+
+
+def names() -> list[str]:
+    """Every module of this package that is a benchmark; a name that starts with `_` is a helper."""
+    found = (module.name for module in pkgutil.iter_modules(benchmarks.__path__))
+    return sorted(name for name in found if name not in SHARED and not name.startswith("_"))
+
+
+def show(result: Result) -> None:
+    for target in result.targets:
+        sign = ">=" if target.better == "higher" else "<="
+        verdict = "met" if target.met else "MISSED"
+        print(f"{target.what:<60} {target.value:>14,.4g}  {sign} {target.target:<12,.4g} {verdict}")
+    print(result.line())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", choices=names(), help="what to measure")
+    parser.add_argument("--quick", action="store_true", help="a smaller input, seconds instead of minutes")
+    parser.add_argument("--save", action="store_true", help="write the result to docs/results/NAME.json")
+    parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results", help="folder for --save")
+    options = parser.parse_args(arguments)
+    result: Result = importlib.import_module(f"benchmarks.{options.name}").run(quick=options.quick)
+    if options.save:
+        print(f"saved {result.save(options.results)}")
+    show(result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Building blocks of the kernels: mixing, prefetch, and the compare of one 64-byte line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np import arrayobj
+
+jit: Any = njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
+"""The decorator of a kernel: compiled on first use, cached on disk, runs without the interpreter's lock."""
+inlined: Any = njit(inline="always")
+"""The decorator of a kernel's part."""
+_intrinsic: Any = intrinsic
+_make_array: Any = arrayobj.make_array
+_external: Any = cgutils.get_or_insert_function
+
+U64 = np.uint64
+ZERO, ONE, TWO, THREE = U64(0), U64(1), U64(2), U64(3)
+LOW_32 = U64(0xFFFFFFFF)
+_GOLDEN = U64(0x9E3779B97F4A7C15)
+_C2, _C3 = U64(0xBF58476D1CE4E5B9), U64(0x94D049BB133111EB)
+_I2, _I3 = U64(0x96DE1B173F119089), U64(0x319642B2D24D8EC3)
+_S27, _S30, _S31, _S54, _S60, _S62 = U64(27), U64(30), U64(31), U64(54), U64(60), U64(62)
+
+
+@inlined
+def mix(x: Any) -> Any:
+    """splitmix64, as `embedding.hashing.mix`."""
+    z = x + _GOLDEN
+    z = (z ^ (z >> _S30)) * _C2
+    z = (z ^ (z >> _S27)) * _C3
+    return z ^ (z >> _S31)
+
+
+@inlined
+def unmix(z: Any) -> Any:
+    """The inverse of `mix`."""
+    z = (z ^ (z >> _S31) ^ (z >> _S62)) * _I3
+    z = (z ^ (z >> _S27) ^ (z >> _S54)) * _I2
+    return (z ^ (z >> _S30) ^ (z >> _S60)) - _GOLDEN
+
+
+def address(context: Any, builder: Any, array_type: Any, array: Any, index: Any, pointee: Any) -> Any:
+    """Code for a pointer to array[index], as one to `pointee`."""
+    data = _make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), pointee.as_pointer())
+
+
+@_intrinsic
+def prefetch(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
+    """Ask for the cache line of array[index], to be written."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = address(context, builder, signature.args[0], args[0], args[1], ir.IntType(8))
+        i32 = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
+        function = _external(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [pointer, i32(1), i32(3), i32(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, index), codegen
+
+
+@_intrinsic
+def line_equal(typingctx: Any, array: Any, index: Any, key: Any) -> Any:  # noqa: ARG001
+    """8-bit mask: which of the eight words of the line at array[index] equal `key` (one vector compare)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        i32, i64 = ir.IntType(32), ir.IntType(64)
+        line_type = ir.VectorType(i64, 8)
+        line = builder.load(address(context, builder, signature.args[0], args[0], args[1], line_type))
+        line.align = 16
+        undefined = ir.Constant(line_type, ir.Undefined)
+        first = builder.insert_element(undefined, args[2], ir.Constant(i32, 0))
+        keys = builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(i32, 8), [ir.Constant(i32, 0)] * 8))
+        return builder.zext(builder.bitcast(builder.icmp_unsigned("==", line, keys), ir.IntType(8)), i64)
+
+    return types.uint64(array, index, key), codegen
+
+
+@_intrinsic
+def trailing_zeros(typingctx: Any, word: Any) -> Any:  # noqa: ARG001
+    """Number of trailing zero bits; undefined for 0."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+        i1, i64 = ir.IntType(1), ir.IntType(64)
+        kind = ir.FunctionType(i64, [i64, i1])
+        function = _external(builder.module, kind, "llvm.cttz.i64")
+        return builder.call(function, [args[0], ir.Constant(i1, 1)])
+
+    return types.uint64(types.uint64), codegen

@@ -1,0 +1,58 @@
+"""The counting filter's kernel. A slot is fingerprint (24) | count (8); 16 slots make a 64-byte bucket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from embedding.kernels.bits import U64, inlined, jit, mix
+
+WAYS = 16
+_U32 = np.uint32
+_COUNT, _S8, _S32, _S40 = _U32(0xFF), _U32(8), U64(32), U64(40)
+
+
+@inlined
+def _locate(one_id: Any, salt: Any, buckets: Any) -> Any:
+    h = mix(one_id ^ salt)
+    bucket = ((h & U64(0xFFFFFFFF)) * U64(buckets)) >> _S32
+    return np.int64(bucket) * WAYS, _U32(h >> _S40)
+
+
+@jit
+def count(slots: Any, salt: Any, ids_N: Any, counts_N: Any, threshold: Any, admitted_N: Any) -> Any:
+    """Add sightings; admitted_N says who has reached `threshold`. Returns how many other ids were forgotten for it.
+
+    In a full bucket the id seen least often makes room, the first of them at a tie.
+    """
+    forgotten = 0
+    buckets = len(slots) // WAYS
+    for i in range(len(ids_N)):
+        first, mark = _locate(ids_N[i], salt, buckets)
+        place, least = -1, first
+        for at in range(first, first + WAYS):
+            if slots[at] & _COUNT != _U32(0) and slots[at] >> _S8 == mark:
+                place = at
+                break
+            if slots[at] & _COUNT < slots[least] & _COUNT:
+                least = at
+        if place < 0:
+            place = least
+            forgotten += slots[place] & _COUNT != _U32(0)
+            slots[place] = mark << _S8
+        total = min(np.int64(slots[place] & _COUNT) + counts_N[i], 255)
+        slots[place] = (mark << _S8) | _U32(total)
+        admitted_N[i] = total >= threshold
+    return forgotten
+
+
+@jit
+def forget(slots: Any, salt: Any, ids_N: Any) -> None:
+    """Set the counts of ids to zero."""
+    buckets = len(slots) // WAYS
+    for i in range(len(ids_N)):
+        first, mark = _locate(ids_N[i], salt, buckets)
+        for at in range(first, first + WAYS):
+            if slots[at] & _COUNT != _U32(0) and slots[at] >> _S8 == mark:
+                slots[at] = _U32(0)

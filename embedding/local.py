@@ -1,0 +1,126 @@
+"""The embedding store on one machine's CPU: what training uses. Suffixes: N ids, D dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from embedding import snapshot
+from embedding.checks import by_name, check_grads, check_ids, check_now, known
+from embedding.delta import Consumers
+from embedding.hashing import salt_of
+from embedding.local_table import FALLBACK_ROWS, LocalTable
+from embedding.rows import RowBlock
+from embedding.snapshot import ConsumerState, StoreState
+from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
+
+
+class LocalStore:
+    """An `EmbeddingStore` in Numba kernels: rows take memory as ids come, up to each table's capacity.
+
+    Safe to read from other threads while one trains: tables lock one by one.
+
+    >>> store = LocalStore([Table("item", dim=4)])
+    >>> found = store.lookup("item", np.array([1, 2, 1], np.uint64), now=0)
+    >>> store.update(found, np.ones((3, 4), np.float32))
+    >>> store.counters("item")["live"]
+    2
+    """
+
+    def __init__(self, tables: Iterable[Table], seed: int = 0) -> None:
+        self._tables = by_name(tables)
+        self._seed = seed
+        self._clear()
+
+    def _clear(self) -> None:
+        self._fallback: dict[str, RowBlock] = {}
+        self._by_name = {
+            name: LocalTable(table, self._seed, self._shared(table)) for name, table in self._tables.items()
+        }
+        self._consumers = Consumers()
+
+    def _shared(self, table: Table) -> RowBlock | None:
+        """The rows that ids without one share, across tables of a dimension and optimizer."""
+        if table.fallback == "zeros":
+            return None
+        group = f"{table.dim}/{table.optimizer}"
+        if group not in self._fallback:
+            salt = salt_of(self._seed, f"fallback/{table.dim}")
+            block = RowBlock(FALLBACK_ROWS, table.dim, table.optimizer, salt, table.init_scale)
+            block.initialise(np.arange(FALLBACK_ROWS, dtype=np.int32), np.arange(FALLBACK_ROWS, dtype=np.uint64))
+            self._fallback[group] = block
+        return self._fallback[group]
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        return dict(self._tables)
+
+    def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
+        known(self._tables, table)
+        check_now(now)
+        return self._by_name[table].lookup(check_ids(table, ids_N), now)
+
+    def peek(self, table: str, ids_N: Ids) -> Lookup:
+        known(self._tables, table)
+        return self._by_name[table].peek(check_ids(table, ids_N))
+
+    def update(self, lookup: Lookup, grads_ND: Floats) -> None:
+        known(self._tables, lookup.table)
+        self._by_name[lookup.table].update(lookup, check_grads(lookup, grads_ND, self._tables[lookup.table].dim))
+
+    def expire(self, now: int) -> int:
+        check_now(now)
+        return sum(own.expire(now) for own in self._by_name.values())
+
+    def subscribe(self, consumer: str) -> None:
+        self._consumers.subscribe(consumer)
+        for own in self._by_name.values():
+            own.changes.listen(consumer)
+
+    def delta(self, consumer: str) -> Delta:
+        overdue = [own.changes.overdue(consumer) for own in self._by_name.values() if consumer in self._consumers]
+        if self._consumers[consumer].pending is None and any(overdue):
+            self._consumers.subscribe(consumer)
+        return self._consumers.delta(consumer, lambda full: self._cut(consumer, full))
+
+    def _cut(self, consumer: str, full: bool) -> dict[str, TableDelta]:
+        return {name: TableDelta(*own.cut(consumer, full)) for name, own in self._by_name.items()}
+
+    def acknowledge(self, consumer: str, sequence: int) -> None:
+        self._consumers.acknowledge(consumer, sequence)
+
+    def state(self) -> StoreState:
+        """Everything, by id."""
+        consumers = {}
+        for name in self._consumers:
+            entry = consumers[name] = ConsumerState(self._consumers[name])
+            for table, own in self._by_name.items():
+                entry.changed[table], entry.removed[table] = own.pending(name)
+        every = np.arange(FALLBACK_ROWS, dtype=np.int32)
+        shared = {name: (rows.values(every), rows.states(every), rows.step) for name, rows in self._fallback.items()}
+        return StoreState({name: own.state() for name, own in self._by_name.items()}, shared, consumers)
+
+    def save(self, folder: Path) -> None:
+        snapshot.save(folder, self._tables, self._seed, self.state())
+
+    def load(self, folder: Path) -> None:
+        state = snapshot.load(folder, self._tables, self._seed)
+        self._clear()
+        for name, own in self._by_name.items():
+            own.restore(state.tables[name])
+        for name, (weights, rule_state, step) in state.fallback.items():
+            self._fallback[name].put(np.arange(FALLBACK_ROWS, dtype=np.int32), weights, rule_state)
+            self._fallback[name].step = step
+        for name, entry in state.consumers.items():
+            self._consumers.restore(name, entry.consumer)
+            for table, own in self._by_name.items():
+                own.resume(name, entry.changed[table], entry.removed[table])
+
+    def digest(self) -> str:
+        return snapshot.digest(self.state())
+
+    def counters(self, table: str) -> dict[str, int]:
+        known(self._tables, table)
+        return self._by_name[table].counters()

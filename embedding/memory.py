@@ -1,0 +1,38 @@
+"""Big arrays that cost memory only where they are written."""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+HUGE = 2 << 20  # bytes of a huge page
+_HUGE_FROM = 32 << 20  # smaller arrays would waste more in half-used huge pages than they gain
+
+
+def lazy_zeros(n: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """n zeros, aligned to 64 bytes. Pages are taken when first written; big arrays ask for huge pages.
+
+    >>> int(lazy_zeros(1 << 16, np.uint64).sum())
+    0
+    """
+    kind = np.dtype(dtype)
+    size = n * kind.itemsize
+    if size < _HUGE_FROM or not hasattr(mmap, "MAP_PRIVATE"):
+        small = np.zeros(size + 64, np.uint8)  # calloc: as lazy as mmap for anything big
+        offset = -small.ctypes.data % 64
+        return small[offset : offset + size].view(kind)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+    area = mmap.mmap(-1, size + HUGE, flags=flags)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        area.madvise(mmap.MADV_HUGEPAGE)
+    big = np.frombuffer(area, np.uint8)
+    offset = -big.ctypes.data % HUGE
+    return big[offset : offset + size].view(kind)
+
+
+def grown(array: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:
+    """The array itself when it has n entries, else a new uninitialised one of at least twice the size."""
+    return array if len(array) >= n else np.empty(max(n, 2 * len(array)), array.dtype)

@@ -1,0 +1,337 @@
+"""The definition of right: every promise of the store in plain PyTorch, slow.
+
+Suffixes: N ids of a call, U distinct ids, D dimension, W floats of optimizer state a row, R rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from embedding import snapshot
+from embedding.admission import exact_gate
+from embedding.checks import BULK, MINUTE, by_name, check_grads, check_ids, check_now, known
+from embedding.delta import Consumers
+from embedding.hashing import fallback_slots, initial_rows, mix, salt_of
+from embedding.optimizers import adam_rate, state_width
+from embedding.snapshot import ConsumerState, StoreState, TableState
+from embedding.store import Delta, Floats, Ids, Lookup, Optimizer, Table, TableDelta
+
+FALLBACK_ROWS = 1 << 12
+"""Rows of the embedding that ids without a row share, per dimension and optimizer, across tables."""
+
+
+class _Rows:
+    """Weights [R, D] and optimizer state [R, W] under one update rule."""
+
+    def __init__(self, dim: int, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.weights_RD = torch.zeros(0, dim)
+        self.state_RW = torch.zeros(0, state_width(optimizer, dim))
+        self.step = 0
+
+    def put(self, rows: list[int], weights_UD: Floats, state_UW: Floats) -> None:
+        more = max(rows, default=-1) + 1 - len(self.weights_RD)
+        if more > 0:
+            self.weights_RD = torch.cat([self.weights_RD, torch.zeros(more, self.weights_RD.shape[1])])
+            self.state_RW = torch.cat([self.state_RW, torch.zeros(more, self.state_RW.shape[1])])
+        self.weights_RD[rows] = torch.from_numpy(weights_UD)
+        self.state_RW[rows] = torch.from_numpy(state_UW)
+
+    def update(self, rows: list[int], grads_UD: torch.Tensor) -> None:
+        """One step; `rows` are distinct."""
+        if not rows:
+            return
+        rule, w, g, s = self.optimizer, self.weights_RD[rows], grads_UD, self.state_RW[rows]
+        dim = w.shape[1]
+        self.step += 1
+        match rule.kind:
+            case "rowwise_adagrad":
+                s = s + g.square().mean(1, keepdim=True)
+                w = w - rule.lr * g / (s.sqrt() + rule.eps)
+            case "adagrad":
+                s = s + g.square()
+                w = w - rule.lr * g / (s.sqrt() + rule.eps)
+            case "adam":
+                beta1, beta2 = rule.betas
+                m = s[:, :dim] + (1 - beta1) * (g - s[:, :dim])
+                v = s[:, dim:] + (1 - beta2) * (g.square() - s[:, dim:])
+                w = w - adam_rate(rule, self.step) * m / (v.sqrt() + rule.eps)
+                s = torch.cat([m, v], 1)
+            case "ftrl":
+                z, n = s[:, :dim], s[:, dim:]
+                grown = n + g.square()
+                z = z + g - (grown.sqrt() - n.sqrt()) / rule.lr * w
+                solved = -z.sign() * (z.abs() - rule.l1).clamp(min=0) / ((rule.eps + grown.sqrt()) / rule.lr + rule.l2)
+                w = torch.where(g == 0, w, solved)  # nothing new: the solution is the old one
+                s = torch.cat([z, grown], 1)
+        self.weights_RD[rows], self.state_RW[rows] = w, s
+
+
+class _ReferenceTable:
+    def __init__(self, table: Table, seed: int) -> None:
+        self.table = table
+        self.salt = salt_of(seed, table.name)
+        self.rows = _Rows(table.dim, table.optimizer)
+        self.gate = exact_gate(table.admission, self.salt)
+        self.row_of: dict[int, int] = {}
+        self.seen: dict[int, int] = {}
+        self.freq: dict[int, int] = {}
+        self.free: list[int] = []
+        self.draws = 0
+        self.counters: Counter[str] = Counter()
+
+    def read(self, ids: list[int]) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Floats]:
+        rows_N = np.array([self.row_of.get(key, -1) for key in ids], np.int64)
+        values_ND = np.zeros((len(ids), self.table.dim), np.float32)
+        has = rows_N >= 0
+        values_ND[has] = self.rows.weights_RD[rows_N[has]].numpy()
+        return rows_N, values_ND
+
+    def remove(self, keys: Iterable[int]) -> list[int]:
+        gone = list(keys)
+        for key in gone:
+            self.free.append(self.row_of.pop(key))
+            del self.seen[key], self.freq[key]
+        return gone
+
+    def stale(self, now: int) -> list[int]:
+        if self.table.ttl is None:
+            return []
+        cutoff = (now - self.table.ttl) // MINUTE
+        return [key for key, seen in self.seen.items() if seen < cutoff]
+
+    def coldest(self, n: int, pinned: set[int]) -> list[int]:
+        loose = np.array([key for key in self.row_of if key not in pinned], np.uint64)
+        order = zip(loose.tolist(), mix(loose).tolist(), strict=True)
+        ranked = sorted((self.seen[key], self.freq[key], mixed, key) for key, mixed in order)
+        return [key for *_, key in ranked[:n]]
+
+    def add(self, keys: list[int], minute: int, counts: dict[int, int]) -> None:
+        for key in keys:
+            self.row_of[key] = self.free.pop() if self.free else len(self.row_of)
+            self.seen[key], self.freq[key] = minute, min(255, counts[key])
+        ids = np.array(keys, np.uint64)
+        values = initial_rows(ids, self.table.dim, self.salt, self.table.init_scale)
+        empty = np.zeros((len(keys), self.rows.state_RW.shape[1]), np.float32)
+        self.rows.put([self.row_of[key] for key in keys], values, empty)
+
+    def state(self) -> TableState:
+        keys = list(self.row_of)
+        rows = [self.row_of[key] for key in keys]
+        return TableState(
+            np.array(keys, np.uint64),
+            np.array([self.seen[key] for key in keys], np.int64),
+            np.array([self.freq[key] for key in keys], np.uint8),
+            self.rows.weights_RD[rows].numpy(),
+            self.rows.state_RW[rows].numpy(),
+            self.rows.step,
+            self.draws,
+            dict(self.counters),
+            dict(self.gate.state()),
+        )
+
+    def restore(self, state: TableState) -> None:
+        keys = state.ids_U.tolist()
+        self.row_of = {key: row for row, key in enumerate(keys)}
+        self.seen = dict(zip(keys, state.seen_U.tolist(), strict=True))
+        self.freq = dict(zip(keys, state.freq_U.tolist(), strict=True))
+        self.rows.put(list(range(len(keys))), state.weights_UD, state.state_UW)
+        self.rows.step, self.draws, self.counters = state.step, state.draws, Counter(state.counters)
+        self.gate.restore(dict(state.gate))
+
+
+class ReferenceStore:
+    """An `EmbeddingStore` to measure others against.
+
+    >>> store = ReferenceStore([Table("item", dim=4)])
+    >>> found = store.lookup("item", np.array([1, 2, 1], np.uint64), now=0)
+    >>> store.update(found, np.ones((3, 4), np.float32))
+    >>> store.counters("item")["live"]
+    2
+    """
+
+    def __init__(self, tables: Iterable[Table], seed: int = 0) -> None:
+        self._tables = by_name(tables)
+        self._seed = seed
+        self._clear()
+
+    def _clear(self) -> None:
+        self._by_name = {name: _ReferenceTable(table, self._seed) for name, table in self._tables.items()}
+        self._consumers = Consumers()
+        self._changed: dict[str, dict[str, set[int]]] = {}
+        self._removed: dict[str, dict[str, set[int]]] = {}
+        self._fallback: dict[str, _Rows] = {}
+        for table in self._tables.values():
+            if table.fallback == "multiplexed" and self._group(table) not in self._fallback:
+                rows = self._fallback[self._group(table)] = _Rows(table.dim, table.optimizer)
+                slots = np.arange(FALLBACK_ROWS, dtype=np.uint64)
+                salt = salt_of(self._seed, f"fallback/{table.dim}")
+                empty = np.zeros((FALLBACK_ROWS, rows.state_RW.shape[1]), np.float32)
+                rows.put(list(range(FALLBACK_ROWS)), initial_rows(slots, table.dim, salt, table.init_scale), empty)
+
+    @staticmethod
+    def _group(table: Table) -> str:
+        return f"{table.dim}/{table.optimizer}"
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        return dict(self._tables)
+
+    def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
+        known(self._tables, table)
+        ids, minute, own = check_ids(table, ids_N).tolist(), check_now(now), self._by_name[table]
+        if ids:
+            counts = dict(Counter(ids))
+            present = {key for key in counts if key in own.row_of}
+            for key in present:
+                own.seen[key] = max(own.seen[key], minute)
+                own.freq[key] = min(255, own.freq[key] + counts[key])
+            self._admit(own, [key for key in counts if key not in present], counts, now, present)
+        return self._read(own, ids_N)
+
+    def _admit(self, own: _ReferenceTable, keys: list[int], counts: dict[int, int], now: int, pinned: set[int]) -> None:
+        own.draws += 1
+        asked = np.array(keys, np.uint64)
+        passes = own.gate.admit(asked, np.array([counts[key] for key in keys], np.int32), own.draws)
+        admitted = [key for key, passed in zip(keys, passes.tolist(), strict=True) if passed]
+        room = own.table.capacity - len(own.row_of)
+        if len(admitted) > room:
+            self._drop(own, own.stale(now), "expired")
+            short = len(admitted) - (own.table.capacity - len(own.row_of))
+            if short > 0:
+                self._drop(own, own.coldest(max(short, own.table.capacity // BULK), pinned), "evicted")
+            room = own.table.capacity - len(own.row_of)
+        granted, refused = admitted[:room], admitted[room:]
+        own.add(granted, now // MINUTE, counts)
+        own.gate.forget(np.array(granted, np.uint64))
+        own.counters["admitted"] += len(granted)
+        own.counters["refused"] += sum(counts[key] for key in refused)
+        own.counters["unadmitted"] += sum(counts[key] for key in set(keys) - set(admitted))
+        self._note(own.table.name, granted)
+
+    def _drop(self, own: _ReferenceTable, keys: list[int], why: str) -> None:
+        own.remove(keys)
+        own.counters[why] += len(keys)
+        for consumer, changed in self._changed.items():
+            changed[own.table.name] -= set(keys)
+            self._removed[consumer][own.table.name] |= set(keys)
+
+    def _note(self, table: str, keys: Iterable[int]) -> None:
+        for consumer, changed in self._changed.items():
+            changed[table].update(keys)
+            self._removed[consumer][table].difference_update(keys)
+
+    def _read(self, own: _ReferenceTable, ids_N: Ids) -> Lookup:
+        rows_N, values_ND = own.read(ids_N.tolist())
+        lost = rows_N < 0
+        if own.table.fallback == "multiplexed" and lost.any():
+            slots = fallback_slots(ids_N[lost], own.salt, FALLBACK_ROWS)
+            values_ND[lost] = self._fallback[self._group(own.table)].weights_RD[slots].numpy()
+        return Lookup(own.table.name, ids_N, rows_N, values_ND)
+
+    def peek(self, table: str, ids_N: Ids) -> Lookup:
+        known(self._tables, table)
+        return self._read(self._by_name[table], check_ids(table, ids_N))
+
+    def update(self, lookup: Lookup, grads_ND: Floats) -> None:
+        known(self._tables, lookup.table)
+        own = self._by_name[lookup.table]
+        grads = torch.from_numpy(check_grads(lookup, grads_ND, own.table.dim))
+        sums: dict[int, torch.Tensor] = {}
+        shared: dict[int, torch.Tensor] = {}
+        slots_N = fallback_slots(lookup.ids_N, own.salt, FALLBACK_ROWS).tolist()
+        for i, (key, had) in enumerate(zip(lookup.ids_N.tolist(), (lookup.rows_N >= 0).tolist(), strict=True)):
+            if not had:
+                shared[slots_N[i]] = shared[slots_N[i]] + grads[i] if slots_N[i] in shared else grads[i]
+            elif key in own.row_of:
+                sums[key] = sums[key] + grads[i] if key in sums else grads[i]
+            else:
+                own.counters["stale"] += 1
+        if sums:
+            own.rows.update([own.row_of[key] for key in sums], torch.stack(list(sums.values())))
+            self._note(own.table.name, sums)
+        if shared and own.table.fallback == "multiplexed":
+            self._fallback[self._group(own.table)].update(list(shared), torch.stack(list(shared.values())))
+
+    def expire(self, now: int) -> int:
+        check_now(now)
+        gone = 0
+        for own in self._by_name.values():
+            keys = own.stale(now)
+            self._drop(own, keys, "expired")
+            gone += len(keys)
+        return gone
+
+    def subscribe(self, consumer: str) -> None:
+        self._consumers.subscribe(consumer)
+        self._forget_changes(consumer)
+
+    def _forget_changes(self, consumer: str) -> None:
+        self._changed[consumer] = {name: set() for name in self._tables}
+        self._removed[consumer] = {name: set() for name in self._tables}
+
+    def delta(self, consumer: str) -> Delta:
+        return self._consumers.delta(consumer, lambda full: self._cut(consumer, full))
+
+    def _cut(self, consumer: str, full: bool) -> dict[str, TableDelta]:
+        cut = {}
+        for name, own in self._by_name.items():
+            ids_U = np.array(sorted(own.row_of if full else self._changed[consumer][name]), np.uint64)
+            removed = np.array([] if full else sorted(self._removed[consumer][name]), np.uint64)
+            cut[name] = TableDelta(ids_U, own.read(ids_U.tolist())[1], removed)
+        self._forget_changes(consumer)
+        return cut
+
+    def acknowledge(self, consumer: str, sequence: int) -> None:
+        self._consumers.acknowledge(consumer, sequence)
+
+    def state(self) -> StoreState:
+        """Everything, by id."""
+        consumers = {
+            name: ConsumerState(
+                self._consumers[name],
+                {table: np.array(list(keys), np.uint64) for table, keys in self._changed[name].items()},
+                {table: np.array(list(keys), np.uint64) for table, keys in self._removed[name].items()},
+            )
+            for name in self._consumers
+        }
+        shared = {
+            name: (rows.weights_RD.numpy(), rows.state_RW.numpy(), rows.step) for name, rows in self._fallback.items()
+        }
+        return StoreState({name: own.state() for name, own in self._by_name.items()}, shared, consumers)
+
+    def save(self, folder: Path) -> None:
+        snapshot.save(folder, self._tables, self._seed, self.state())
+
+    def load(self, folder: Path) -> None:
+        state = snapshot.load(folder, self._tables, self._seed)
+        self._clear()
+        for name, own in self._by_name.items():
+            own.restore(state.tables[name])
+        for name, (weights, rule_state, step) in state.fallback.items():
+            self._fallback[name].put(list(range(len(weights))), weights, rule_state)
+            self._fallback[name].step = step
+        for name, entry in state.consumers.items():
+            self._consumers.restore(name, entry.consumer)
+            for kept, arrays in ((self._changed, entry.changed), (self._removed, entry.removed)):
+                kept[name] = {table: {int(key) for key in arrays[table]} for table in self._tables}
+
+    def digest(self) -> str:
+        return snapshot.digest(self.state())
+
+    def counters(self, table: str) -> dict[str, int]:
+        known(self._tables, table)
+        own = self._by_name[table]
+        names = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale")
+        size = own.rows.weights_RD.nbytes + own.rows.state_RW.nbytes
+        return {
+            "live": len(own.row_of),
+            "rows": len(own.rows.weights_RD),
+            "bytes": size,
+            **{name: own.counters[name] for name in names},
+        }

@@ -1,0 +1,47 @@
+"""`recsys replay`: judge the configured model on the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from recsys import build
+from recsys.commands.times import parse_time
+from recsys.config_file import load
+from recsys.replay import report
+from recsys.replay.judge import judge, share_of, shown_times
+from recsys.replay.run import Progress
+from streaming.log import EventLog
+
+
+def run(config_path: Path, batch_until: str, syncs: Sequence[str], until: str | None, out: Path) -> None:
+    """Write the report into the folder `out` and print the table."""
+    config = load(config_path)
+    console = Console()
+    log = build.event_log(config)
+    start = _end_of_batch(batch_until, log)
+    end = parse_time(until) if until is not None else None
+    with Bar(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task("batch stage", total=None)
+
+        def show(progress: Progress) -> None:
+            text = f"{report.moment(progress.time)}  {progress.trained:,} learned  {progress.scored:,} scored"
+            bar.update(task, description=text)
+
+        result = judge(config, log, batch_until=start, syncs=syncs, until=end, report=show)
+    report.write(result, out)
+    console.print(report.table(result))
+    console.print(f"Report: {out / 'report.html'}", highlight=False)
+
+
+def _end_of_batch(text: str, log: EventLog) -> int:
+    """An ISO time, or a share of the log such as 0.8."""
+    try:
+        share = float(text)
+    except ValueError:
+        return parse_time(text)
+    return share_of(shown_times(log), share)

@@ -1,0 +1,61 @@
+"""A data set: batches of events in event-time order, and a card that says what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a data set is. `start` and `end` are the first and last event time (ms); `made` lists what we added."""
+
+    name: str
+    what: str
+    made: tuple[str, ...]
+    counts: dict[str, int]
+    start: int
+    end: int
+    licence: str
+
+    def rows(self) -> list[tuple[str, str]]:
+        span = " to ".join(_date(time) for time in (self.start, self.end))
+        counts = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
+        rules = [("made by rule", rule) for rule in self.made]
+        return [("what", self.what), ("time", span), ("counts", counts), *rules, ("licence", self.licence)]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return "\n".join([self.name, *(f"  {name}: {text}" for name, text in self.rows())])
+
+    def __rich__(self) -> Table:
+        from rich.table import Table
+
+        table = Table(title=self.name, show_header=False, title_justify="left")
+        for row in self.rows():
+            table.add_row(*row)
+        return table
+
+
+def _date(time: int) -> str:
+    return datetime.fromtimestamp(time / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Iterating yields batches (EVENT_SCHEMA); every iteration starts anew and yields the same events."""
+
+    card: Card
+    batches: Callable[[], Iterator[pa.RecordBatch]]
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self.batches()

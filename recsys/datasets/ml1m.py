@@ -1,0 +1,113 @@
+"""MovieLens 1M in the layout of our research data: `ratings.parquet`, `users.dat`, `movies.dat`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+
+from recsys.datasets.card import Card, Dataset
+from recsys.datasets.movielens import movie_features
+from recsys.datasets.tables import Ints, batches, in_time_order, json_features, lists, strings, table
+
+
+def ml1m(folder: Path | str) -> Dataset:
+    """One impression of one item per rating, and an interaction `rate` (value: 1 to 5) at the same time.
+
+    The stream (the last 20 % of ratings) has its exact times. In the batch part before it only the times of low
+    ratings are missing, so that having one tells the label: there every row gets its user's median known time.
+    """
+    folder = Path(folder)
+    ratings = pa.parquet.read_table(folder / "ratings.parquet")
+    users, movies, stars = (ratings[name].to_numpy() for name in ("user_id", "movie_id", "rating"))
+    in_batch = pa.compute.equal(ratings["period"], "train80").to_numpy()
+    times = event_times(users, ratings["timestamp"].to_numpy(zero_copy_only=False), in_batch) * 1000
+    order = np.lexsort((np.arange(len(users)), times))
+    users, movies, stars, times = users[order], movies[order], stars[order], times[order]
+    rows = np.arange(len(users))
+    shown = table(
+        "impression",
+        id=strings(rows, "r"),
+        time=times,
+        user=strings(users),
+        items=lists(strings(movies), np.ones(len(rows), np.int64)),
+    )
+    rated = table(
+        "interaction",
+        id=strings(rows, "v"),
+        time=times,
+        impression=shown["id"],
+        item=strings(movies),
+        action="rate",
+        value=stars.astype(np.float64),
+    )
+    people = _updates("user", _users(folder / "users.dat"), int(times[0]))
+    catalog = _updates("item", _movies(folder / "movies.dat"), int(times[0]))
+    events = in_time_order(people, catalog, shown, rated)
+    card = Card(
+        name="MovieLens 1M",
+        what="ratings of movies by users of movielens.org (GroupLens), with features of both",
+        made=(
+            "impression: one item per rating, at the rating's time; the log has no lists",
+            "interaction: `rate` with the rating as value, at the same time",
+            "time: exact in the stream, the last 20 % of ratings; in the batch part every rating of a user has the "
+            "median of the times known there, because only times of low ratings are missing and would tell the label; "
+            "users with none get the median over all users",
+            "user and item updates: all at the time of the first event, which the log does not know",
+        ),
+        counts={
+            "ratings": len(rows),
+            "in the batch part": int(in_batch.sum()),
+            "users": len(people),
+            "movies": len(catalog),
+            "events": len(events),
+        },
+        start=int(times[0]),
+        end=int(times[-1]),
+        licence="GroupLens: research use, no redistribution without permission",
+    )
+    return Dataset(card, lambda: batches(events))
+
+
+def event_times(users: Ints, seconds: Any, in_batch: Any) -> Ints:
+    """Seconds of every row: exact where `in_batch` is false, else the user's median over the batch rows that know it.
+
+    >>> event_times(np.array([1, 1, 1, 2]), np.array([10.0, np.nan, 99.0, np.nan]), np.array([True, True, False, True]))
+    array([10, 10, 99, 10])
+    """
+    known = in_batch & ~np.isnan(seconds)
+    medians = np.full(int(users.max()) + 1, np.nan)
+    order = np.argsort(users[known], kind="stable")
+    found, starts = np.unique(users[known][order], return_index=True)
+    medians[found] = [np.median(group) for group in np.split(seconds[known][order], starts[1:])]
+    medians[np.isnan(medians)] = np.nanmedian(medians)
+    return np.where(in_batch, medians[users], seconds).astype(np.int64)
+
+
+def _lines(path: Path) -> list[list[str]]:
+    return [line.split("::") for line in path.read_text(encoding="latin-1").splitlines()]
+
+
+def _users(path: Path) -> dict[str, dict[str, Any]]:
+    return {
+        user: {"gender": gender, "age": int(age), "occupation": int(occupation), "zip": zip_}
+        for user, gender, age, occupation, zip_ in _lines(path)
+    }
+
+
+def _movies(path: Path) -> dict[str, dict[str, Any]]:
+    return {movie: movie_features(title, genres) for movie, title, genres in _lines(path)}
+
+
+def _updates(kind: str, features: dict[str, dict[str, Any]], time: int) -> pa.Table:
+    names = pa.array(list(features))
+    return table(
+        kind,
+        id=pa.compute.binary_join_element_wise(kind, names, "-"),
+        time=np.full(len(features), time),
+        features=json_features(list(features.values())),
+        **{kind: names},
+    )

@@ -1,0 +1,121 @@
+"""A replay's result for people: a table for the terminal or a document, and one HTML page that needs no network."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from recsys.replay.result import ArmResult, Figure, Gain, Result
+
+COLUMNS = (
+    ("arm", "left"),
+    ("syncs", "right"),
+    ("AUC", "right"),
+    ("frozen AUC", "right"),
+    ("gain [95 %]", "right"),
+    ("log loss", "right"),
+    ("NE", "right"),
+    ("calibration", "right"),
+    ("known users", "right"),
+    ("known items", "right"),
+)
+"""Column and alignment. AUC is the row-weighted mean over the arm's own sync intervals, `frozen AUC` that of the
+frozen weights over the same intervals; gain is over the frozen arm, by windows, with its paired bootstrap interval."""
+
+
+NARROW = ("arm", "AUC", "frozen AUC", "gain [95 %]", "log loss")
+"""The columns for a terminal 80 characters wide."""
+
+
+def write(result: Result, folder: Path) -> None:
+    """`result.json`, `table.md`, `over_time.svg`, `by_sync.svg` and `report.html`, titled by the folder's name."""
+    from recsys.replay import plots  # Matplotlib takes most of a second to import
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "result.json").write_bytes(result.to_json())
+    (folder / "table.md").write_text(markdown(result), "utf-8")
+    (folder / "over_time.svg").write_text(plots.over_time(result), "utf-8")
+    (folder / "by_sync.svg").write_text(plots.by_sync(result), "utf-8")
+    (folder / "report.html").write_text(html(result, f"Replay: {folder.name}"), "utf-8")
+
+
+def table(result: Result) -> Table:
+    """For a terminal: the columns that matter most."""
+    title = f"Online stage {moment(result.batch_until)} to {moment(result.until)} UTC"
+    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    chosen = [k for k, (name, _) in enumerate(COLUMNS) if name in NARROW]
+    for k in chosen:
+        drawn.add_column(COLUMNS[k][0], justify="left" if COLUMNS[k][1] == "left" else "right", no_wrap=k > 0)
+    for arm in result.arms:
+        cells = _cells(arm)
+        drawn.add_row(*(cells[k] for k in chosen))
+    return drawn
+
+
+def markdown(result: Result) -> str:
+    """The same table for a document."""
+    head = f"| {' | '.join(name for name, _ in COLUMNS)} |"
+    rule = f"|{'|'.join('---' if side == 'left' else '---:' for _, side in COLUMNS)}|"
+    return "\n".join([head, rule, *(f"| {' | '.join(_cells(arm))} |" for arm in result.arms)]) + "\n"
+
+
+def html(result: Result, title: str = "Replay") -> str:
+    """A self-contained page with plots. The same result gives the same bytes."""
+    from recsys.replay import plots
+
+    drawings = {"over_time": plots.over_time(result), "by_sync": plots.by_sync(result)}
+    drawings |= {"reliability": plots.reliability(result), "slices": plots.slices(result)}
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters |= {"moment": moment, "figure": figure, "count": "{:,}".format}
+    template = environment.from_string(files("recsys.replay").joinpath("report.html.j2").read_text("utf-8"))
+    rows = [(arm, _cells(arm)) for arm in result.arms]
+    return template.render(title=title, result=result, columns=COLUMNS, rows=rows, plots=drawings, gain=_gain)
+
+
+def moment(time: int) -> str:
+    """An event time in UTC, to the minute.
+
+    >>> moment(1507680000000)
+    '2017-10-11 00:00'
+    """
+    return f"{datetime.fromtimestamp(time / 1000, UTC):%Y-%m-%d %H:%M}"
+
+
+def figure(value: Figure, digits: int = 4) -> str:
+    """A figure as text; a dash where it is undefined.
+
+    >>> figure(0.5), figure(None)
+    ('0.5000', '-')
+    """
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _cells(arm: ArmResult) -> list[str]:
+    return [
+        arm.name,
+        f"{arm.syncs:,}",
+        figure(arm.shard_auc),
+        figure(arm.frozen_shard_auc),
+        _gain(arm.gains[0]) if arm.gains else "-",
+        figure(arm.all.log_loss),
+        figure(arm.all.normalised_entropy),
+        figure(arm.all.calibration, 3),
+        _percent(arm.known_users),
+        _percent(arm.known_items),
+    ]
+
+
+def _gain(gain: Gain) -> str:
+    if gain.auc is None:
+        return "-"
+    interval = "" if gain.low is None or gain.high is None else f" [{gain.low:+.4f}, {gain.high:+.4f}]"
+    return f"{gain.auc:+.4f}{interval}"
+
+
+def _percent(share: Figure) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"

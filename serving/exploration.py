@@ -1,0 +1,71 @@
+"""In which order a scored list is shown, and how probable that order was: what later off-policy judgement needs.
+
+Propensities are logged per position. Under `Ranked` the order is certain: 1.0 everywhere. Under `PlackettLuce` the
+propensity of a position is the probability of its item given the items above it, so the first is the exact probability
+of that item at that position, and the product over the list is the probability of the whole list.
+
+Shape suffixes: C candidates, K shown positions.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Positions = npt.NDArray[np.int64]
+
+_SMALLEST = 1e-7
+"""Scores are probabilities; nearer to 0 or 1 than this they count as this, which keeps utilities finite."""
+
+
+class Exploration(Protocol):
+    """A policy that orders candidates by their scores."""
+
+    def order(self, scores_C: Floats, limit: int, rng: np.random.Generator) -> tuple[Positions, Floats]:
+        """Indices of the candidates to show, best first, at most `limit`, and the propensity of each position."""
+        ...
+
+
+class Ranked:
+    """By falling score; equal scores keep the order in which they came.
+
+    >>> Ranked().order(np.array([0.1, 0.9, 0.5]), 2, np.random.default_rng(0))
+    (array([1, 2]), array([1., 1.]))
+    """
+
+    def order(self, scores_C: Floats, limit: int, rng: np.random.Generator) -> tuple[Positions, Floats]:  # noqa: ARG002
+        order_K = np.argsort(-scores_C, kind="stable")[:limit]
+        return order_K, np.ones(len(order_K))
+
+
+class PlackettLuce:
+    """Draws items one after the other, each with probability proportional to odds(score) ** (1 / temperature).
+
+    Drawn at once by the Gumbel trick: sorting utilities plus Gumbel noise gives a Plackett-Luce order (Yellott 1977).
+    Temperature near 0 is `Ranked`; high temperature is a random order.
+    """
+
+    def __init__(self, temperature: float) -> None:
+        if not temperature > 0:
+            raise ValueError(f"temperature is {temperature}: it must be positive; for no exploration use Ranked")
+        self._temperature = temperature
+
+    def order(self, scores_C: Floats, limit: int, rng: np.random.Generator) -> tuple[Positions, Floats]:
+        p_C = np.clip(np.asarray(scores_C, np.float64), _SMALLEST, 1 - _SMALLEST)
+        utilities_C = np.log(p_C / (1 - p_C)) / self._temperature
+        order_C = np.argsort(-(utilities_C + rng.gumbel(size=len(p_C))), kind="stable")
+        drawn_C = utilities_C[order_C]
+        left_C = np.logaddexp.accumulate(drawn_C[::-1])[::-1]  # log of the sum over this and all later items
+        return order_C[:limit], np.exp(drawn_C - left_C)[:limit]
+
+
+def exploration(kind: str, temperature: float) -> Exploration:
+    """The policy that a configuration names: `none` or `plackett_luce`."""
+    if kind == "none":
+        return Ranked()
+    if kind == "plackett_luce":
+        return PlackettLuce(temperature)
+    raise ValueError(f"exploration is {kind!r}: it must be 'none' or 'plackett_luce'")

@@ -1,0 +1,123 @@
+"""Group commit: events of many requests go to the event log in one append, from one thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from streaming.codec import encode_event
+from streaming.events import KINDS, Impression
+from streaming.log import EventLog
+
+_logger = logging.getLogger(__name__)
+_MOST_AT_ONCE = 8192
+
+
+class LogFullError(RuntimeError):
+    """More events wait to be stored than there is room for; try again later."""
+
+
+class ImpressionLog:
+    """Appends events to the log in the order in which they came.
+
+    While one append is being made durable, the next events gather: the more requests there are, the more share an
+    append, and a lone one waits for nobody. A future is done when its events survive a kill -9, and fails when they
+    could not be stored; then they must not be acknowledged. `stored` is called with events that were stored.
+    """
+
+    def __init__(
+        self, log: EventLog, stored: Callable[[pa.RecordBatch], None] = lambda _: None, most_waiting: int = 100_000
+    ) -> None:
+        self._log = log
+        self._stored = stored
+        self._most = most_waiting
+        self._waiting: deque[tuple[pa.RecordBatch | Impression, Future[None]]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self.failing = False
+        """Whether the last append failed."""
+        self._thread = threading.Thread(target=self._run, name="impression-log", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Requests whose events are not stored yet."""
+        return len(self._waiting)
+
+    def append(self, events: pa.RecordBatch | Impression) -> Future[None]:
+        """Queue events (`EVENT_SCHEMA`), or an impression that is encoded later, away from the request.
+
+        The future fails with LogFullError when too many requests wait, with the log's error when it refuses.
+        """
+        future: Future[None] = Future()
+        with self._changed:
+            if self._closed or len(self._waiting) >= self._most:
+                future.set_exception(LogFullError("too many events wait to be stored; try again in a moment"))
+                return future
+            self._waiting.append((events, future))
+            self._changed.notify()
+        return future
+
+    def close(self) -> None:
+        """Store what waits, then stop. Call it before closing the log."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while group := self._next():
+            try:
+                events = pa.concat_batches([_encoded(part) for part, _ in group])
+                self._store(events)
+            except Exception as error:  # whatever it is: these are not stored, and the next may well be
+                self.failing = True
+                _logger.error("events of %d requests could not be stored: %s", len(group), error)
+                for _, future in group:
+                    future.set_exception(error)
+                continue
+            self.failing = False
+            for _, future in group:
+                future.set_result(None)
+            self._tell(events)
+
+    def _next(self) -> list[tuple[pa.RecordBatch | Impression, Future[None]]]:
+        """Wait for events; an empty group at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            return [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_AT_ONCE))]
+
+    def _store(self, events: pa.RecordBatch) -> None:
+        if self._log.partitions == 1:
+            self._log.append(events)
+            return
+        partition_B = _partitions(events, self._log.partitions)
+        for partition in np.unique(partition_B):
+            self._log.append(events.filter(pa.array(partition_B == partition)), int(partition))
+
+    def _tell(self, events: pa.RecordBatch) -> None:
+        try:
+            self._stored(events)
+        except Exception as error:  # counters are a view; the log has the events
+            _logger.warning("the counters miss %d events: %s", events.num_rows, error)
+
+
+def _encoded(events: pa.RecordBatch | Impression) -> pa.RecordBatch:
+    return encode_event(events) if isinstance(events, Impression) else events
+
+
+def _partitions(events: pa.RecordBatch, partitions: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Partition of each event: an impression and its interactions share one, and so do updates of one entity."""
+    shown = pc.equal(events.column("kind"), KINDS.index("impression"))
+    own = pc.if_else(shown, events.column("id"), None)
+    keys = pc.coalesce(own, events.column("impression"), events.column("user"), events.column("item"))
+    hashes = (xxhash.xxh3_64_intdigest(key.encode()) % partitions for key in keys.to_pylist())
+    return np.fromiter(hashes, np.int64, events.num_rows)

@@ -1,0 +1,195 @@
+"""Puts candidates in order. There is always an answer; when it is not the model's, it says why.
+
+Shape suffixes: C candidates, K shown positions.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from serving.entities import EntityFeatures
+from serving.experiments import POPULARITY, Arm
+from serving.exploration import Exploration, Floats, Positions
+from serving.retriever import Retriever
+from serving.served_model import ServedModel
+from streaming.events import Features, Impression, Value
+
+_logger = logging.getLogger(__name__)
+
+
+class Models(Protocol):
+    """Where the ranker finds models."""
+
+    def get(self, name: str) -> ServedModel | None: ...
+
+
+@dataclass(slots=True)
+class Trace:
+    """What happened to one request: `started` (seconds of the clock), seconds by stage, reasons to be degraded."""
+
+    started: float
+    clock: Callable[[], float]
+    seconds: dict[str, float] = field(default_factory=dict)
+    degraded: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure a stage."""
+        began = self.clock()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + self.clock() - began
+
+    def elapsed(self) -> float:
+        return self.clock() - self.started
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Who asks for the order of what. `item_features` has one value per item, by name; `time` is event time in ms."""
+
+    user: str
+    items: Sequence[str]
+    time: int
+    features: Features
+    item_features: dict[str, list[Value]]
+    count: int
+    experiment: str
+    arm: Arm
+    impression: str
+
+
+class Ranker:
+    """Scores with the arm's model, or by popularity when that cannot be had.
+
+    Reasons in `degraded`: `no_model` (nothing published yet), `rows` (Redis gone, ids that were not cached read as
+    unknown), `features` (Redis gone, latest features may be missing), `scorer` (the graph failed), `deadline` (too
+    little of `deadline` seconds was left to score). `seed` makes exploration repeatable. Not for many threads at once.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        entities: EntityFeatures,
+        retriever: Retriever,
+        exploration: Exploration,
+        deadline: float,
+        seed: int | None = None,
+    ) -> None:
+        self._models = models
+        self._entities = entities
+        self._retriever = retriever
+        self._exploration = exploration
+        self._deadline = deadline
+        self._rng = np.random.default_rng(seed)
+        self._scoring = 0.0
+
+    def rank(self, query: Query, trace: Trace) -> Impression:
+        """The list to show, as it will be logged: shown items with scores, propensities and the features as used."""
+        model = None if query.arm.model == POPULARITY else self._models.get(query.arm.model)
+        if model is None:
+            if query.arm.model != POPULARITY:
+                trace.degraded.append("no_model")
+            return self._by_popularity(query)
+        try:
+            return self._by_model(query, model, trace)
+        except _LateError:
+            trace.degraded.append("deadline")
+        except Exception as error:  # a wrong graph, row or feature must not cost the user the answer
+            _logger.exception("model %r cannot score: %s", model.name, error)
+            trace.degraded.append("scorer")
+        return self._by_popularity(query)
+
+    def _by_model(self, query: Query, model: ServedModel, trace: Trace) -> Impression:
+        self._in_time(trace)
+        with trace.stage("encode"):
+            features, item_features = self._features(query, model, trace)
+            encoded = model.encode(query.user, query.time, features, query.items, item_features)
+        with trace.stage("rows"):
+            embedded = model.embed(encoded)
+        if not embedded.complete:
+            trace.degraded.append("rows")
+        self._in_time(trace)
+        with trace.stage("score"):
+            scores_C = np.asarray(model.score(encoded, embedded), np.float64)
+        self._scoring += 0.1 * (trace.seconds["score"] - self._scoring)
+        with trace.stage("order"):
+            order_K, propensities_K = self._exploration.order(scores_C, query.count, self._rng)
+            columns = {name: [f.get(name) for f in item_features] for name in sorted(model.item_features)}
+            return _impression(query, scores_C, order_K, propensities_K, features, columns, _label(model))
+
+    def _in_time(self, trace: Trace) -> None:
+        if trace.elapsed() + self._scoring > self._deadline:
+            self._scoring *= 0.9  # else one slow moment would refuse for ever
+            raise _LateError
+
+    def _by_popularity(self, query: Query) -> Impression:
+        popularity_C = np.array(self._retriever.popularity(query.items))
+        order_K = np.argsort(-popularity_C, kind="stable")[: query.count]
+        certain_K = np.ones(len(order_K))
+        return _impression(query, popularity_C, order_K, certain_K, query.features, query.item_features, POPULARITY)
+
+    def _features(self, query: Query, model: ServedModel, trace: Trace) -> tuple[Features, Sequence[Features]]:
+        """The request's features over the latest ones, as far as the model reads them."""
+        features, fresh = query.features, True
+        if model.user_features - features.keys():
+            latest, fresh = self._entities.user(query.user)
+            features = {name: latest[name] for name in model.user_features & latest.keys()} | features
+        items, items_fresh = self._item_features(query, model)
+        if not (fresh and items_fresh):
+            trace.degraded.append("features")
+        return features, items
+
+    def _item_features(self, query: Query, model: ServedModel) -> tuple[Sequence[Features], bool]:
+        if not model.item_features:
+            return [{}] * len(query.items), True
+        names = list(query.item_features)
+        given: list[Features] = (
+            [dict(zip(names, values, strict=True)) for values in zip(*query.item_features.values(), strict=True)]
+            if names
+            else [{}] * len(query.items)
+        )
+        if not model.item_features - query.item_features.keys():
+            return given, True
+        latest, fresh = self._entities.items(query.items)
+        return [old | new for old, new in zip(latest, given, strict=True)], fresh
+
+
+class _LateError(Exception):
+    """Too little time is left."""
+
+
+def _label(model: ServedModel) -> str:
+    return f"{model.name}@{model.artefact.version}"
+
+
+def _impression(
+    query: Query,
+    scores_C: Floats,
+    order_K: Positions,
+    propensities_K: Floats,
+    features: Features,
+    item_features: dict[str, list[Value]],
+    model: str,
+) -> Impression:
+    order = order_K.tolist()
+    return Impression(
+        id=query.impression,
+        time=query.time,
+        user=query.user,
+        items=[query.items[i] for i in order],
+        features=features,
+        item_features={name: [values[i] for i in order] for name, values in item_features.items()},
+        scores=scores_C[order_K].tolist(),
+        propensities=propensities_K.tolist(),
+        experiment=query.experiment,
+        arm=query.arm.name,
+        model=model,
+    )

@@ -1,0 +1,136 @@
+"""A server process: settings to parts, parts to an application, and its orderly end."""
+
+from __future__ import annotations
+
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from serving.app import create_app
+from serving.entities import EntityFeatures
+from serving.experiments import POPULARITY, Arm, Experiment, ExperimentCounters
+from serving.exploration import exploration
+from serving.impression_log import ImpressionLog
+from serving.metrics import Metrics
+from serving.model_loader import ModelLoader
+from serving.ranker import Ranker
+from serving.redis_server import EmbeddedRedis, connect
+from serving.retriever import Retriever
+from serving.routes import Limits, Routes, Source
+from serving.served_model import OpenScorer
+from streaming.codec import Rules
+from streaming.log import EventLog
+
+_REQUEST_TIMEOUT = 0.1
+"""Longest time (s) that one Redis command may hold up a request."""
+_FOLLOW_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that a server can be told. Times are in milliseconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    redis_url: str = ""
+    """Empty: an embedded Redis in `redis_folder`."""
+    redis_folder: Path = Path("run/redis")
+    experiments: tuple[Experiment, ...] = (Experiment("default", (Arm("online"),)),)
+    actions: frozenset[str] = frozenset({"click"})
+    """Actions that count as a click in experiments."""
+    rules: Rules = field(default_factory=Rules)
+    limits: Limits = field(default_factory=Limits)
+    cache_rows: int = 1_000_000
+    """Rows kept in this process, for each model."""
+    recent_share: float = 0.2
+    deadline: int = 200
+    exploration: str = "none"
+    temperature: float = 1.0
+    seed: int | None = None
+    entity_ttl: int = 2000
+    """How long the latest features of a user or item are used before they are read again."""
+
+
+def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp:
+    """The application with all its parts, which start and end with it. It does not close `log`."""
+    stack = ExitStack()
+    client = partial(connect, settings.redis_url, settings.redis_folder)
+    revive: Callable[[], None] = lambda: None  # noqa: E731
+    if not settings.redis_url:
+        revive = stack.enter_context(EmbeddedRedis(settings.redis_folder)).ensure
+    fast = stack.enter_context(client(_REQUEST_TIMEOUT))
+    retriever = Retriever(settings.recent_share)
+    loader = ModelLoader(
+        partial(client, _FOLLOW_TIMEOUT),
+        fast,
+        _models(settings.experiments),
+        open_scorer,
+        settings.cache_rows,
+        refresh=retriever.refresh,
+        revive=revive,
+    )
+    counters = ExperimentCounters(stack.enter_context(client(_FOLLOW_TIMEOUT)), settings.actions)
+    impressions = ImpressionLog(log, counters.count)
+    executor = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ranker"))
+    stack.callback(impressions.close)
+    stack.callback(loader.close)
+    entities = EntityFeatures(fast, settings.entity_ttl / 1000, 1_000_000, time.monotonic, lambda: loader.available)
+    metrics = Metrics(loader, impressions, time.monotonic)
+    ranker = Ranker(
+        loader,
+        entities,
+        retriever,
+        exploration(settings.exploration, settings.temperature),
+        settings.deadline / 1000,
+        settings.seed,
+    )
+    routes = Routes(
+        ranker,
+        retriever,
+        loader,
+        impressions,
+        counters,
+        metrics,
+        executor,
+        experiments=settings.experiments,
+        rules=settings.rules,
+        limits=settings.limits,
+        source=Source(time.perf_counter, lambda: time.time_ns() // 1_000_000, lambda: uuid.uuid4().hex),
+    )
+    return create_app(routes, metrics, time.perf_counter, loader.start, stack.close)
+
+
+def run(
+    settings: Settings, log: EventLog, open_scorer: OpenScorer, ready: Callable[[str], None] = lambda _: None
+) -> None:
+    """Serve until SIGINT or SIGTERM; then answer what was asked, store what waits, and return.
+
+    `ready` is called with the URL once the port is taken. Raises ValueError when it is not free.
+    """
+    try:
+        listener = socket.create_server((settings.host, settings.port), backlog=2048)
+    except OSError as error:
+        raise ValueError(f"cannot listen on {settings.host}:{settings.port} ({error}); choose another port") from error
+    with listener:
+        config = uvicorn.Config(
+            build(settings, log, open_scorer),
+            access_log=False,
+            log_level="warning",
+            lifespan="on",
+            timeout_graceful_shutdown=5,
+        )
+        ready(f"http://{settings.host}:{listener.getsockname()[1]}")
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _models(experiments: tuple[Experiment, ...]) -> list[str]:
+    return sorted({arm.model for experiment in experiments for arm in experiment.arms} - {POPULARITY})

@@ -1,0 +1,57 @@
+"""Why a line was refused, with the name of the field, where the parser's own message has none."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from streaming.events import Value
+
+
+def explain(line: bytes, error: Exception) -> str:
+    """A reason for people, from the error that decoding `line` raised.
+
+    >>> explain(b'{"value": NaN}', msgspec.DecodeError("JSON is malformed"))
+    'value: NaN is not a number that JSON has'
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 at byte {error.start}"
+    reason = str(error) or type(error).__name__
+    if isinstance(error, msgspec.ValidationError) and "[...]" not in reason:
+        return reason
+    if not isinstance(error, msgspec.DecodeError):
+        return reason
+    try:
+        return _named(json.loads(line, parse_constant=_Constant), reason)
+    except (ValueError, RecursionError):
+        return reason
+
+
+class _Constant(str):
+    """NaN, Infinity or -Infinity, which Python's parser reads and JSON does not have."""
+
+    __slots__ = ()
+
+
+def _named(event: Any, reason: str) -> str:
+    for path, value in _leaves(event, ""):
+        if isinstance(value, _Constant):
+            return f"{path}: {value} is not a number that JSON has"
+    for where in ("features", "item_features"):
+        for name, value in event[where].items() if isinstance(event.get(where), dict) else ():
+            for one in value if where == "item_features" and isinstance(value, list) else [value]:
+                try:
+                    msgspec.convert(one, Value)
+                except msgspec.ValidationError as error:
+                    return f"{where}.{name}: {error}"
+    return reason
+
+
+def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [leaf for name, inner in value.items() for leaf in _leaves(inner, f"{path}.{name}" if path else name)]
+    if isinstance(value, list):
+        return [leaf for i, inner in enumerate(value) for leaf in _leaves(inner, f"{path}[{i}]")]
+    return [(path, value)]

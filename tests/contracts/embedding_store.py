@@ -1,0 +1,445 @@
+"""What every embedding store promises. An implementation subclasses `EmbeddingStoreContract` and gives `make`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embedding.hashing import initial_rows, salt_of
+from embedding.store import Admission, EmbeddingStore, Floats, Ids, Lookup, Optimizer, Table
+
+MINUTE = 60_000
+DAY = 24 * 60 * MINUTE
+ADVERSARIAL = {
+    "sequential": np.arange(64, dtype=np.uint64),
+    "multiples of 2^32": np.arange(64, dtype=np.uint64) << np.uint64(32),
+    "equal low bits": (np.arange(64, dtype=np.uint64) << np.uint64(40)) | np.uint64(0xABCDEF),
+    "extremes": np.array([0, 1, 2**63 - 1, 2**63, 2**64 - 2, 2**64 - 1], np.uint64),
+    "negative when signed": np.arange(-64, 0, dtype=np.int64).view(np.uint64),
+}
+
+
+def ids(*values: int) -> Ids:
+    return np.array(values, np.uint64)
+
+
+def ones(lookup: Lookup) -> Floats:
+    return np.ones_like(lookup.values_ND)
+
+
+class EmbeddingStoreContract:
+    def make(self, *tables: Table, seed: int = 0) -> EmbeddingStore:
+        raise AssertionError("a subclass makes its store here")
+
+    # reading
+
+    def test_a_new_row_depends_on_seed_table_and_id_alone(self) -> None:
+        one, other = self.make(Table("t", 4)), self.make(Table("t", 4))
+        one.lookup("t", ids(3, 1, 2), 0)
+        other.lookup("t", ids(2), 0)
+        other.lookup("t", ids(1, 3), 5 * MINUTE)
+        np.testing.assert_array_equal(one.peek("t", ids(1, 2, 3)).values_ND, other.peek("t", ids(1, 2, 3)).values_ND)
+        expected = initial_rows(ids(1, 2, 3), 4, salt_of(0, "t"), 0.01)
+        np.testing.assert_array_equal(one.peek("t", ids(1, 2, 3)).values_ND, expected)
+        assert not np.array_equal(self.make(Table("t", 4), seed=1).lookup("t", ids(1, 2, 3), 0).values_ND, expected)
+        assert not np.array_equal(self.make(Table("u", 4)).lookup("u", ids(1, 2, 3), 0).values_ND, expected)
+
+    @pytest.mark.parametrize("kind", ADVERSARIAL)
+    def test_two_live_ids_never_share_a_row(self, kind: str) -> None:
+        store = self.make(Table("t", 4))
+        found = store.lookup("t", ADVERSARIAL[kind], 0)
+        assert found.rows_N.min() >= 0
+        assert len(np.unique(found.rows_N)) == len(found.ids_N) == store.counters("t")["live"]
+
+    def test_repeated_ids_read_one_row(self) -> None:
+        found = self.make(Table("t", 4)).lookup("t", ids(5, 6, 5, 5), 0)
+        assert found.rows_N[0] == found.rows_N[2] == found.rows_N[3] != found.rows_N[1]
+        np.testing.assert_array_equal(found.values_ND[0], found.values_ND[3])
+
+    def test_peek_changes_nothing_and_reads_zeros_for_unknown_ids(self) -> None:
+        store = self.make(Table("t", 4))
+        before = store.digest()
+        found = store.peek("t", ids(1, 2))
+        assert found.rows_N.tolist() == [-1, -1]
+        assert not found.values_ND.any()
+        assert (store.digest(), store.counters("t")["live"]) == (before, 0)
+
+    def test_values_are_a_copy(self) -> None:
+        store = self.make(Table("t", 4))
+        store.lookup("t", ids(1), 0).values_ND[:] = 7
+        assert abs(store.peek("t", ids(1)).values_ND).max() <= 0.01
+
+    def test_an_empty_batch_is_fine(self) -> None:
+        store = self.make(Table("t", 4))
+        found = store.lookup("t", ids(), 0)
+        assert found.values_ND.shape == (0, 4)
+        store.update(found, np.zeros((0, 4), np.float32))
+
+    def test_one_id_a_great_many_times(self) -> None:
+        store = self.make(Table("t", 4, optimizer=Optimizer("adagrad", lr=1.0, eps=0.0)))
+        found = store.lookup("t", np.full(10_000, 9, np.uint64), 0)
+        store.update(found, np.full((10_000, 4), 2**-10, np.float32))
+        assert store.counters("t")["live"] == 1
+        np.testing.assert_allclose(store.peek("t", ids(9)).values_ND[0], found.values_ND[0] - 1, atol=1e-6)
+
+    # training
+
+    def test_gradients_of_a_repeated_id_are_summed_before_the_step(self) -> None:
+        one, other = self.make(Table("t", 4)), self.make(Table("t", 4))
+        found = one.lookup("t", ids(1, 2, 1), 0)
+        one.update(found, np.array([[1, 2, 3, 4], [1, 1, 1, 1], [4, 3, 2, 2]], np.float32))
+        found = other.lookup("t", ids(1, 2), 0)
+        other.update(found, np.array([[5, 5, 5, 6], [1, 1, 1, 1]], np.float32))
+        np.testing.assert_array_equal(one.peek("t", ids(1, 2)).values_ND, other.peek("t", ids(1, 2)).values_ND)
+
+    def test_rowwise_adagrad_as_fbgemm_defines_it(self) -> None:
+        store = self.make(Table("t", 2, optimizer=Optimizer("rowwise_adagrad", lr=0.5, eps=1e-4)))
+        w, state = store.lookup("t", ids(1), 0).values_ND[0].astype(float), 0.0
+        for g in ([1.0, -3.0], [0.5, 0.25], [0.0, 0.0]):
+            store.update(store.lookup("t", ids(1), 0), np.array([g], np.float32))
+            state += float(np.mean(np.square(g)))
+            w = w - 0.5 * np.array(g) / (np.sqrt(state) + 1e-4)
+        np.testing.assert_allclose(store.peek("t", ids(1)).values_ND[0], w, atol=1e-6)
+
+    def test_an_update_after_the_id_went_trains_nobody_and_is_counted(self) -> None:
+        store = self.make(Table("t", 4, capacity=2, ttl=DAY))
+        old = store.lookup("t", ids(1, 2, 1), 0)
+        assert store.expire(3 * DAY) == 2
+        store.lookup("t", ids(7, 8), 3 * DAY)
+        before = store.digest()
+        store.update(old, ones(old))
+        assert store.digest() == before
+        assert store.counters("t")["stale"] == 3
+
+    # admission
+
+    def test_an_id_is_admitted_when_seen_threshold_times(self) -> None:
+        store = self.make(Table("t", 4, admission=Admission("count", 3)))
+        assert store.lookup("t", ids(1, 2, 1), 0).rows_N.tolist() == [-1, -1, -1]
+        found = store.lookup("t", ids(1, 2), 0)
+        assert found.rows_N[0] >= 0 > found.rows_N[1]
+        counters = store.counters("t")
+        assert (counters["live"], counters["admitted"], counters["unadmitted"]) == (1, 1, 4)
+
+    def test_an_unadmitted_id_is_not_trained(self) -> None:
+        store = self.make(Table("t", 4, admission=Admission("count", 2)))
+        found = store.lookup("t", ids(1), 0)
+        assert not found.values_ND.any()
+        store.update(found, ones(found))
+        second = store.lookup("t", ids(1), 0)
+        np.testing.assert_array_equal(second.values_ND, initial_rows(ids(1), 4, salt_of(0, "t"), 0.01))
+
+    def test_probabilistic_admission_lets_95_percent_in_after_threshold_sightings(self) -> None:
+        many = np.arange(4000, dtype=np.uint64)
+        store = self.make(Table("t", 4, admission=Admission("probabilistic", 4)))
+        live = []
+        for _ in range(4):
+            store.lookup("t", many, 0)
+            live.append(store.counters("t")["live"] / len(many))
+        p = 1 - 0.05 ** (1 / 4)
+        np.testing.assert_allclose(live, [1 - (1 - p) ** k for k in (1, 2, 3, 4)], atol=0.03)
+
+    def test_an_id_that_went_is_counted_from_zero_again(self) -> None:
+        store = self.make(Table("t", 4, ttl=DAY, admission=Admission("count", 2)))
+        store.lookup("t", ids(1, 1), 0)
+        assert store.expire(2 * DAY) == 1
+        assert store.lookup("t", ids(1), 2 * DAY).rows_N.tolist() == [-1]
+
+    def test_multiplexed_fallback_is_read_and_learns(self) -> None:
+        never = Admission("count", 200)
+        tables = [Table("a", 4, admission=never, fallback="multiplexed"), Table("b", 4, fallback="zeros")]
+        store = self.make(*tables)
+        found = store.lookup("a", ids(1, 2), 0)
+        assert found.rows_N.tolist() == [-1, -1]
+        assert found.values_ND.any(axis=1).all()
+        store.update(found, ones(found))
+        assert (store.peek("a", ids(1, 2)).values_ND < found.values_ND).all()
+        assert not store.peek("b", ids(1)).values_ND.any()
+
+    # expiry and the memory bound
+
+    def test_ids_not_seen_within_ttl_expire(self) -> None:
+        store = self.make(Table("t", 4, ttl=DAY), Table("forever", 4))
+        store.lookup("t", ids(1, 2), 0)
+        store.lookup("forever", ids(1), 0)
+        store.lookup("t", ids(2), DAY)
+        assert store.expire(DAY) == 0
+        assert store.expire(DAY + MINUTE) == 1
+        assert store.peek("t", ids(1, 2)).rows_N.tolist()[0] == -1
+        assert store.peek("forever", ids(1)).rows_N[0] >= 0
+        assert store.counters("t")["expired"] == 1
+
+    def test_a_late_event_does_not_make_an_id_older(self) -> None:
+        store = self.make(Table("t", 4, ttl=DAY))
+        store.lookup("t", ids(1), 5 * DAY)
+        store.lookup("t", ids(1), 2 * DAY)
+        assert store.expire(5 * DAY + 1) == 0
+
+    def test_a_row_is_reused_only_after_weights_and_optimizer_state_are_reset(self) -> None:
+        table = Table("t", 4, capacity=1, ttl=DAY, optimizer=Optimizer("adagrad", lr=1.0))
+        store, fresh = self.make(table), self.make(table)
+        first = store.lookup("t", ids(1), 0)
+        store.update(first, ones(first))
+        store.expire(2 * DAY)
+        for each in (store, fresh):
+            found = each.lookup("t", ids(2), 2 * DAY)
+            each.update(found, ones(found))
+        np.testing.assert_array_equal(store.peek("t", ids(2)).values_ND, fresh.peek("t", ids(2)).values_ND)
+
+    def test_at_the_bound_expired_ids_go_first(self) -> None:
+        store = self.make(Table("t", 4, capacity=4, ttl=DAY))
+        store.lookup("t", ids(1, 2), 0)
+        store.lookup("t", ids(3, 4), DAY)
+        store.lookup("t", ids(5), DAY + MINUTE)
+        assert (store.peek("t", ids(1, 2, 3, 4, 5)).rows_N >= 0).tolist() == [False, False, True, True, True]
+        counters = store.counters("t")
+        assert (counters["expired"], counters["evicted"]) == (2, 0)
+
+    def test_at_the_bound_the_coldest_go_next(self) -> None:
+        store = self.make(Table("t", 4, capacity=4))
+        store.lookup("t", ids(1, 1), 0)
+        store.lookup("t", ids(2), 0)
+        store.lookup("t", ids(3, 4), MINUTE)
+        store.lookup("t", ids(5), MINUTE)
+        assert (store.peek("t", ids(1, 2, 3, 4, 5)).rows_N >= 0).tolist() == [True, False, True, True, True]
+        store.lookup("t", ids(6), MINUTE)
+        assert store.peek("t", ids(1)).rows_N[0] == -1
+        assert store.counters("t")["evicted"] == 2
+
+    def test_a_batch_larger_than_the_table_refuses_and_counts(self) -> None:
+        store = self.make(Table("t", 4, capacity=3))
+        store.lookup("t", ids(1, 2), 0)
+        found = store.lookup("t", ids(1, 10, 11, 12, 12), 9 * MINUTE)
+        assert (found.rows_N >= 0).tolist() == [True, True, True, False, False]
+        counters = store.counters("t")
+        assert (counters["live"], counters["refused"], counters["evicted"]) == (3, 2, 1)
+
+    @pytest.mark.parametrize("kind", ADVERSARIAL)
+    def test_ten_expire_refill_cycles_at_full_capacity(self, kind: str) -> None:
+        base = ADVERSARIAL[kind]
+        store = self.make(Table("t", 4, capacity=len(base), ttl=DAY, optimizer=Optimizer("adagrad", lr=0.1)))
+        total = 0
+        for cycle in range(10):
+            mine = base ^ np.uint64(cycle << 20)
+            now = cycle * 10 * DAY
+            assert (store.peek("t", base ^ np.uint64(max(0, cycle - 1) << 20)).rows_N >= 0).sum() == 0
+            found = store.lookup("t", mine, now)
+            total += len(mine)
+            assert sorted(found.rows_N.tolist()) == list(range(len(mine)))
+            store.update(found, ones(found))
+            after = store.peek("t", mine).values_ND
+            np.testing.assert_allclose(after, found.values_ND - 0.1, atol=1e-6)
+            assert store.expire(now + 2 * DAY) == len(mine)
+        counters = store.counters("t")
+        assert (counters["live"], counters["admitted"], counters["expired"], counters["evicted"]) == (
+            0,
+            total,
+            total,
+            0,
+        )
+
+    # deltas
+
+    def test_first_delta_is_full_and_the_next_only_what_changed(self) -> None:
+        store = self.make(Table("t", 4))
+        store.lookup("t", ids(1, 2), 0)
+        store.subscribe("c")
+        first = store.delta("c")
+        assert (first.sequence, first.full, sorted(first.tables["t"].ids_U.tolist())) == (1, True, [1, 2])
+        store.acknowledge("c", 1)
+        found = store.lookup("t", ids(2, 3), 0)
+        store.update(found, ones(found))
+        second = store.delta("c")
+        assert (second.sequence, second.full, sorted(second.tables["t"].ids_U.tolist())) == (2, False, [2, 3])
+        for key, value in zip(second.tables["t"].ids_U, second.tables["t"].values_UD, strict=True):
+            np.testing.assert_array_equal(value, store.peek("t", ids(int(key))).values_ND[0])
+
+    def test_a_delta_is_the_same_until_acknowledged_and_nothing_in_between_is_lost(self) -> None:
+        store = self.make(Table("t", 4))
+        store.subscribe("c")
+        store.lookup("t", ids(1), 0)
+        first = store.delta("c")
+        values = first.tables["t"].values_UD.copy()
+        store.update(store.lookup("t", ids(1), 0), np.ones((1, 4), np.float32))
+        again = store.delta("c")
+        assert again.sequence == first.sequence
+        np.testing.assert_array_equal(again.tables["t"].values_UD, values)
+        store.acknowledge("c", first.sequence)
+        assert store.delta("c").tables["t"].ids_U.tolist() == [1]
+
+    def test_ids_that_went_are_tombstones_until_acknowledged_by_each_consumer(self) -> None:
+        store = self.make(Table("t", 4, ttl=DAY))
+        for consumer in ("a", "b"):
+            store.subscribe(consumer)
+        store.lookup("t", ids(1, 2), 0)
+        for consumer in ("a", "b"):
+            store.acknowledge(consumer, store.delta(consumer).sequence)
+        store.lookup("t", ids(2), 2 * DAY)
+        store.expire(2 * DAY)
+        for _ in range(2):
+            assert store.delta("a").tables["t"].removed.tolist() == [1]
+        store.acknowledge("a", 2)
+        assert store.delta("a").tables["t"].removed.tolist() == []
+        assert store.delta("b").tables["t"].removed.tolist() == [1]
+
+    def test_an_id_that_went_and_came_back_is_no_tombstone(self) -> None:
+        store = self.make(Table("t", 4, ttl=DAY))
+        store.subscribe("c")
+        store.lookup("t", ids(1), 0)
+        store.acknowledge("c", store.delta("c").sequence)
+        store.expire(2 * DAY)
+        store.lookup("t", ids(1), 2 * DAY)
+        delta = store.delta("c").tables["t"]
+        assert (delta.ids_U.tolist(), delta.removed.tolist()) == ([1], [])
+
+    def test_subscribing_again_resyncs_in_full_with_later_numbers(self) -> None:
+        store = self.make(Table("t", 4))
+        store.subscribe("c")
+        store.lookup("t", ids(1), 0)
+        store.delta("c")
+        store.subscribe("c")
+        delta = store.delta("c")
+        assert (delta.sequence, delta.full, delta.tables["t"].ids_U.tolist()) == (2, True, [1])
+        store.acknowledge("c", 1)
+        assert store.delta("c").sequence == 2
+
+    def test_a_consumer_that_applies_deltas_holds_the_store(self) -> None:
+        store = self.make(Table("t", 2, capacity=20, ttl=DAY))
+        store.subscribe("c")
+        held: dict[int, list[float]] = {}
+        rng = np.random.default_rng(0)
+        for step in range(40):
+            found = store.lookup("t", rng.integers(0, 60, 8).astype(np.uint64), step * DAY // 4)
+            store.update(found, rng.standard_normal((8, 2)).astype(np.float32))
+            if step % 5 == 0:
+                store.expire(step * DAY // 4)
+            if step % 3 == 0:
+                delta = store.delta("c")
+                held = {} if delta.full else held
+                table = delta.tables["t"]
+                held.update(zip(table.ids_U.tolist(), table.values_UD.tolist(), strict=True))
+                for key in table.removed.tolist():
+                    held.pop(key, None)  # may have come and gone between two deltas
+                store.acknowledge("c", delta.sequence)
+                every = np.arange(60, dtype=np.uint64)
+                now = store.peek("t", every)
+                live = {int(i): v for i, r, v in zip(every, now.rows_N, now.values_ND.tolist(), strict=True) if r >= 0}
+                assert held == live
+
+    # snapshots
+
+    def train(self, store: EmbeddingStore, steps: int, start: int = 0) -> None:
+        for step in range(start, start + steps):
+            rng = np.random.default_rng(step)
+            for name, table in store.tables.items():
+                found = store.lookup(name, rng.integers(0, 50, 12).astype(np.uint64), step * DAY // 3)
+                store.update(found, rng.standard_normal((12, table.dim)).astype(np.float32))
+            store.expire(step * DAY // 3)
+
+    def everything(self) -> tuple[Table, ...]:
+        return (
+            Table("plain", 4, capacity=30, ttl=2 * DAY),
+            Table("counted", 3, optimizer=Optimizer("adam"), admission=Admission("count", 3), fallback="multiplexed"),
+            Table("drawn", 5, optimizer=Optimizer("ftrl", lr=0.1), admission=Admission("probabilistic", 4)),
+        )
+
+    def test_a_restored_store_goes_on_as_if_nothing_happened(self, tmp_path: Path) -> None:
+        store, other = self.make(*self.everything()), self.make(*self.everything())
+        store.subscribe("c")
+        self.train(store, 10)
+        store.acknowledge("c", store.delta("c").sequence)
+        self.train(store, 3, start=10)
+        pending = store.delta("c")
+        self.train(store, 3, start=13)
+        store.save(tmp_path / "s")
+        other.lookup("plain", ids(999), 0)
+        other.load(tmp_path / "s")
+        assert other.digest() == store.digest()
+        self.train(store, 10, start=16)
+        self.train(other, 10, start=16)
+        assert other.digest() == store.digest()
+        for name in store.tables:
+            mine, theirs = store.counters(name), other.counters(name)
+            assert {k: v for k, v in mine.items() if k not in ("bytes", "rows")} == {
+                k: v for k, v in theirs.items() if k not in ("bytes", "rows")
+            }
+        again = other.delta("c")
+        assert again.sequence == pending.sequence
+        np.testing.assert_array_equal(again.tables["plain"].values_UD, pending.tables["plain"].values_UD)
+        for each in (store, other):
+            each.acknowledge("c", pending.sequence)
+        for name in store.tables:
+            mine_d, theirs_d = store.delta("c").tables[name], other.delta("c").tables[name]
+            assert sorted(mine_d.ids_U.tolist()) == sorted(theirs_d.ids_U.tolist())
+            assert sorted(mine_d.removed.tolist()) == sorted(theirs_d.removed.tolist())
+
+    def test_digest_knows_neither_row_numbers_nor_order(self) -> None:
+        one, other = self.make(Table("t", 4, ttl=DAY)), self.make(Table("t", 4, ttl=DAY))
+        one.lookup("t", ids(7, 8), 0)
+        one.expire(2 * DAY)
+        one.lookup("t", ids(1, 2, 3), 2 * DAY)
+        other.lookup("t", ids(3), 2 * DAY)
+        other.lookup("t", ids(2, 1), 2 * DAY)
+        assert one.digest() == other.digest()
+        found = other.lookup("t", ids(1), 2 * DAY)
+        assert one.digest() != other.digest()
+        one.lookup("t", ids(1), 2 * DAY)
+        assert one.digest() == other.digest()
+        other.update(found, ones(found))
+        assert one.digest() != other.digest()
+
+    def test_a_snapshot_of_other_tables_is_refused(self, tmp_path: Path) -> None:
+        self.make(Table("t", 4)).save(tmp_path / "s")
+        for other in (Table("u", 4), Table("t", 8), Table("t", 4, optimizer=Optimizer("adam"))):
+            with pytest.raises(ValueError, match="manifest"):
+                self.make(other).load(tmp_path / "s")
+        with pytest.raises(ValueError, match="seed"):
+            self.make(Table("t", 4), seed=1).load(tmp_path / "s")
+
+    # bad input changes nothing
+
+    def test_bad_input_is_a_clear_error_before_anything_changes(self) -> None:
+        store = self.make(Table("t", 4))
+        found = store.lookup("t", ids(1, 2), 0)
+        before = store.digest()
+        for bad, message in (
+            (lambda: store.lookup("nope", ids(1), 0), "nope"),
+            (lambda: store.peek("nope", ids(1)), "nope"),
+            (lambda: store.lookup("t", np.array([1], np.int64), 0), "uint64"),
+            (lambda: store.lookup("t", np.zeros((2, 2), np.uint64), 0), "uint64"),
+            (lambda: store.lookup("t", [1], 0), "uint64"),  # type: ignore[arg-type]
+            (lambda: store.lookup("t", ids(1), -1), "1970"),
+            (lambda: store.update(found, np.ones((2, 5), np.float32)), "gradients"),
+            (lambda: store.update(found, np.ones((3, 4), np.float32)), "gradients"),
+            (lambda: store.update(found, np.ones((2, 4), np.float64)), "gradients"),
+            (lambda: store.delta("nobody"), "subscribe"),
+            (lambda: store.acknowledge("nobody", 1), "subscribe"),
+            (lambda: store.counters("nope"), "nope"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                bad()
+        assert store.digest() == before
+        store.subscribe("c")
+        with pytest.raises(ValueError, match="subscribe again"):
+            store.acknowledge("c", 3)
+
+    @pytest.mark.parametrize(
+        ("tables", "message"),
+        [
+            ((Table("t", 4), Table("t", 4)), "two tables"),
+            ((Table("t", 0),), "dim"),
+            ((Table("t", 4, capacity=0),), "capacity"),
+            ((Table("t", 4, ttl=-1),), "ttl"),
+            ((Table("t", 4, optimizer=Optimizer("sgd")),), "sgd"),  # type: ignore[arg-type]
+            ((Table("t", 4, optimizer=Optimizer(l1=1.0)),), "ftrl"),
+            ((Table("t", 4, optimizer=Optimizer(lr=0.0)),), "lr"),
+            ((Table("t", 4, admission=Admission("count", 0)),), "threshold"),
+            ((Table("t", 4, admission=Admission("maybe")),), "maybe"),  # type: ignore[arg-type]
+            ((Table("t", 4, fallback="magic"),), "magic"),  # type: ignore[arg-type]
+        ],
+    )
+    def test_tables_that_cannot_work_are_refused(self, tables: tuple[Table, ...], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            self.make(*tables)

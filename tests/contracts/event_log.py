@@ -1,0 +1,193 @@
+"""What every event log does. An implementation's tests subclass `EventLogContract` and say how to make one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from streaming.events import EVENT_SCHEMA
+from streaming.log import EventLog
+
+
+def events(first: int, count: int) -> pa.RecordBatch:
+    """`count` interactions, numbered from `first`, with a payload that differs."""
+    rows = [
+        {"kind": 1, "id": f"e{i}", "time": i, "impression": f"r{i}", "item": "x" * (i % 50), "action": "click"}
+        for i in range(first, first + count)
+    ]
+    return pa.RecordBatch.from_pylist(rows, EVENT_SCHEMA)
+
+
+def numbers(batch: pa.RecordBatch) -> list[int]:
+    return [int(value) for value in batch.column("time").to_pylist()]
+
+
+def read_all(log: EventLog, partition: int = 0, offset: int = 0, max_events: int = 65_536) -> list[int]:
+    found: list[int] = []
+    while len(chunk := log.read(partition, offset, max_events).events):
+        assert len(chunk) <= max_events
+        found += numbers(chunk)
+        offset += len(chunk)
+    return found
+
+
+class EventLogContract:
+    """Subclass it as `class TestX(EventLogContract)` and override `make`."""
+
+    @pytest.fixture
+    def log(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventLog]:
+        log = self.make(tmp_path_factory, 2)
+        yield log
+        log.close()
+
+    def make(self, tmp: pytest.TempPathFactory, partitions: int) -> EventLog:
+        raise TypeError("say how to make a log")
+
+    def test_a_new_log_is_empty(self, log: EventLog) -> None:
+        assert log.begin() == log.end() == (0, 0)
+        assert log.read(0, 0).events.num_rows == 0
+        assert log.read(0, 0).events.schema.equals(EVENT_SCHEMA)
+
+    def test_events_come_back_as_they_were_appended(self, log: EventLog) -> None:
+        batch = events(0, 10)
+        assert log.append(batch, 1) == 10
+        assert log.append(events(10, 1), 1) == 11
+        chunk = log.read(1, 0, 10)
+        assert (chunk.partition, chunk.offset, chunk.next_offset) == (1, 0, 10)
+        assert chunk.events.equals(batch)
+        assert log.end() == (0, 11)
+
+    def test_every_column_survives(self, log: EventLog) -> None:
+        row = {
+            "kind": 0, "id": "i", "time": 2**53 + 1, "user": "ü\0", "items": ["a", ""], "features": b'{"a":1}',
+            "item_features": b"{}", "scores": [1e-300, -0.0], "propensities": [], "experiment": "", "arm": "a",
+        }  # fmt: skip
+        batch = pa.RecordBatch.from_pylist([row], EVENT_SCHEMA)
+        log.append(batch)
+        assert log.read(0, 0).events.to_pylist() == batch.to_pylist()
+
+    def test_reading_starts_anywhere_and_is_repeatable(self, log: EventLog) -> None:
+        for first in range(0, 40, 8):
+            log.append(events(first, 8))
+        for offset in range(41):
+            for most in (1, 3, 100):
+                assert read_all(log, 0, offset, most) == list(range(offset, 40))
+
+    def test_appending_nothing_changes_nothing(self, log: EventLog) -> None:
+        log.append(events(0, 3))
+        assert log.append(events(0, 0)) == 3
+        assert log.end() == (3, 0)
+
+    def test_a_slice_is_appended_as_a_slice(self, log: EventLog) -> None:
+        log.append(events(0, 100).slice(40, 5))
+        assert read_all(log) == [40, 41, 42, 43, 44]
+
+    def test_other_schemas_partitions_and_offsets_are_refused(self, log: EventLog) -> None:
+        with pytest.raises(ValueError, match="schema"):
+            log.append(pa.RecordBatch.from_pydict({"kind": [1]}))
+        for partition in (2, -1):
+            with pytest.raises(ValueError, match="partition"):
+                log.append(events(0, 1), partition)
+            with pytest.raises(ValueError, match="partition"):
+                log.read(partition, 0)
+        log.append(events(0, 1))
+        for offset in (2, -1):
+            with pytest.raises(ValueError, match=f"offset {offset}"):
+                log.read(0, offset)
+
+    def test_wait_returns_when_something_is_appended_to_any_partition(self, log: EventLog) -> None:
+        assert not log.wait((0, 0), timeout=0)
+        woken: list[bool] = []
+        waiter = threading.Thread(target=lambda: woken.append(log.wait((0, 0), timeout=60)))
+        waiter.start()
+        log.append(events(0, 1), 1)
+        waiter.join()
+        assert woken == [True]
+        assert log.wait((0, 0), timeout=0)
+        assert not log.wait((0, 1), timeout=0)
+
+    def test_threads_append_together(self, log: EventLog) -> None:
+        def work(first: int) -> None:
+            for i in range(20):
+                log.append(events(first + i, 1))
+
+        threads = [threading.Thread(target=work, args=(100 * i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        found = read_all(log)
+        assert sorted(found) == [100 * i + j for i in range(4) for j in range(20)]
+        for i in range(4):
+            assert [n for n in found if n // 100 == i] == [100 * i + j for j in range(20)]
+
+    def test_commits_are_per_consumer(self, log: EventLog) -> None:
+        assert log.committed("trainer") is None
+        log.commit("trainer", (3, 4))
+        log.commit("trainer", (5, 4))
+        log.commit("other", (0, 1))
+        assert (log.committed("trainer"), log.committed("other")) == ((5, 4), (0, 1))
+        with pytest.raises(ValueError, match="partitions"):
+            log.commit("trainer", (1,))
+
+    def test_any_sequence_of_calls_agrees_with_a_list(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        contract = self
+
+        class Machine(RuleBasedStateMachine):
+            """The log against one list per partition."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.log = contract.make(tmp_path_factory, 2)
+                self.model: list[list[int]] = [[], []]
+                self.next = 0
+                self.commits: dict[str, tuple[int, ...]] = {}
+
+            @rule(partition=st.integers(0, 1), count=st.integers(0, 30))
+            def append(self, partition: int, count: int) -> None:
+                end = self.log.append(events(self.next, count), partition)
+                self.model[partition] += range(self.next, self.next + count)
+                self.next += count
+                assert end == len(self.model[partition])
+
+            @precondition(lambda self: self.next)
+            @rule(partition=st.integers(0, 1), where=st.floats(0, 1), most=st.integers(1, 40))
+            def read(self, partition: int, where: float, most: int) -> None:
+                model = self.model[partition]
+                offset = int(where * len(model))
+                found = numbers(self.log.read(partition, offset, most).events)
+                assert found == model[offset : offset + len(found)]
+                assert len(found) <= most
+                assert found or offset == len(model)
+
+            @rule(consumer=st.sampled_from(["a", "b"]))
+            def commit(self, consumer: str) -> None:
+                self.commits[consumer] = self.log.end()
+                self.log.commit(consumer, self.log.end())
+
+            @rule()
+            def reopen(self) -> None:
+                self.log = contract.reopen(self.log)
+
+            @invariant()
+            def ends_and_commits_agree(self) -> None:
+                assert self.log.end() == tuple(map(len, self.model))
+                for consumer in ("a", "b"):
+                    assert self.log.committed(consumer) == self.commits.get(consumer)
+
+            def teardown(self) -> None:
+                self.log.close()
+
+        Machine.TestCase.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
+        machine = Machine.TestCase("runTest")
+        machine.runTest()
+
+    def reopen(self, log: EventLog) -> EventLog:
+        """The same log, opened once more; a log that lives in the object returns itself."""
+        return log

@@ -1,0 +1,105 @@
+"""The update rules against independent ones: torch.optim on sparse gradients, FTRL-Proximal written out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from embedding.local import LocalStore
+from embedding.optimizers import state_width
+from embedding.reference import ReferenceStore
+from embedding.store import EmbeddingStore, Floats, Ids, Optimizer, Table
+
+STORES = pytest.mark.parametrize("make", [ReferenceStore, LocalStore])
+DIMS = pytest.mark.parametrize("dim", [4, 5, 16, 33, 64, 256])
+Make = Callable[[list[Table]], EmbeddingStore]
+IDS = 20
+
+
+def batches(dim: int) -> list[tuple[Ids, Floats]]:
+    rng = np.random.default_rng(dim)
+    return [
+        (rng.integers(0, IDS, 50).astype(np.uint64), rng.standard_normal((50, dim)).astype(np.float32))
+        for _ in range(12)
+    ]
+
+
+def trained(make: Make, dim: int, rule: Optimizer) -> tuple[Floats, Floats]:
+    """Values before and after the batches, rows of ids 0 to IDS - 1."""
+    store, every = make([Table("t", dim, optimizer=rule)]), np.arange(IDS, dtype=np.uint64)
+    before = store.lookup("t", every, 0).values_ND
+    for ids, grads in batches(dim):
+        store.update(store.lookup("t", ids, 0), grads)
+    return before, store.peek("t", every).values_ND
+
+
+def torch_trained(before: Floats, make: Callable[[list[torch.Tensor]], torch.optim.Optimizer]) -> Floats:
+    weight = torch.nn.Parameter(torch.from_numpy(before.copy()))
+    optimizer = make([weight])
+    for ids, grads in batches(before.shape[1]):
+        optimizer.zero_grad()
+        read = torch.nn.functional.embedding(torch.from_numpy(ids.astype(np.int64)), weight, sparse=True)
+        torch.autograd.backward(read, torch.from_numpy(grads))
+        checked: Any = torch.sparse.check_sparse_tensor_invariants
+        with checked(enable=True):  # torch warns unless told
+            optimizer.step()
+    result: Floats = weight.detach().numpy()
+    return result
+
+
+@STORES
+@DIMS
+def test_adagrad_is_torchs(make: Make, dim: int) -> None:
+    before, after = trained(make, dim, Optimizer("adagrad", lr=0.1, eps=1e-6))
+    expected = torch_trained(before, lambda params: torch.optim.Adagrad(params, lr=0.1, eps=1e-6))
+    np.testing.assert_allclose(after, expected, atol=1e-6)
+
+
+@STORES
+@DIMS
+def test_adam_is_torchs_sparse_adam(make: Make, dim: int) -> None:
+    before, after = trained(make, dim, Optimizer("adam", lr=0.01, eps=1e-6, betas=(0.8, 0.99)))
+    expected = torch_trained(
+        before, lambda params: torch.optim.SparseAdam(params, lr=0.01, eps=1e-6, betas=(0.8, 0.99))
+    )
+    np.testing.assert_allclose(after, expected, atol=1e-6)
+
+
+@STORES
+@DIMS
+def test_rowwise_adagrad_is_fbgemms(make: Make, dim: int) -> None:
+    before, after = trained(make, dim, Optimizer("rowwise_adagrad", lr=0.1, eps=1e-6))
+    w, state = before.astype(np.float64), np.zeros(IDS)
+    for ids, grads in batches(dim):
+        total = np.zeros_like(w)
+        np.add.at(total, ids.astype(np.int64), grads)
+        state += (total**2).mean(1)
+        w -= 0.1 * total / (np.sqrt(state)[:, None] + 1e-6)
+    np.testing.assert_allclose(after, w, atol=1e-6)
+
+
+@STORES
+@DIMS
+def test_ftrl_is_mcmahans(make: Make, dim: int) -> None:
+    rule = Optimizer("ftrl", lr=0.1, eps=1e-3, l1=0.2, l2=0.1)
+    before, after = trained(make, dim, rule)
+    w, z, n = before.astype(np.float64), np.zeros((IDS, dim)), np.zeros((IDS, dim))
+    for ids, grads in batches(dim):
+        g = np.zeros_like(w)
+        np.add.at(g, ids.astype(np.int64), grads)
+        sigma = (np.sqrt(n + g * g) - np.sqrt(n)) / rule.lr
+        z += g - sigma * w
+        n += g * g
+        solved = -(z - np.sign(z) * rule.l1) / ((rule.eps + np.sqrt(n)) / rule.lr + rule.l2)
+        w = np.where(g == 0, w, np.where(np.abs(z) <= rule.l1, 0, solved))
+    np.testing.assert_allclose(after, w, atol=2e-6)
+    assert (after == 0).any(), "l1 zeroes some weights"
+
+
+def test_state_width_is_what_the_rule_keeps() -> None:
+    widths = {kind: state_width(Optimizer(kind), 16) for kind in ("rowwise_adagrad", "adagrad", "adam", "ftrl")}
+    assert widths == {"rowwise_adagrad": 1, "adagrad": 16, "adam": 32, "ftrl": 32}

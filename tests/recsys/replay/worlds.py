@@ -22,12 +22,12 @@ def config(**training: object) -> Config:
 
 
 def moving_taste(hours: int = 8, per_hour: int = 120, seed: int = 0) -> list[Event]:
-    """Every hour another third of nine items is the one that people click; each impression shows one of it."""
+    """Every three hours another third of nine items is what people click; each impression shows one of these."""
     rng = random.Random(seed)
     events: list[Event] = []
     for number in range(hours * per_hour):
         time = START + number * HOUR // per_hour
-        hot = 3 * (number // per_hour % 3)
+        hot = 3 * (number // (3 * per_hour) % 3)
         liked, other = hot + rng.randrange(3), rng.choice([item for item in range(9) if not hot <= item < hot + 3])
         items = [f"i{liked}", f"i{other}"]
         rng.shuffle(items)

@@ -15,17 +15,14 @@ class Closed:
         self._order: deque[str] = deque()
         self._until: deque[int] = deque()
 
-    def add(self, id_: str, until: int) -> None:
+    def add(self, id_: str, until: int, watermark: int) -> None:
+        """Remember `id_`; forget those whose time the watermark has passed."""
         self.ids.add(id_)
         self._order.append(id_)
         self._until.append(until)
-        if len(self._order) > self._capacity:
-            self._forget_first()
-
-    def forget(self, watermark: int) -> None:
-        until = self._until
-        while until and until[0] < watermark:
-            self._forget_first()
+        while self._until[0] < watermark or len(self._order) > self._capacity:
+            self._until.popleft()
+            self.ids.remove(self._order.popleft())
 
     def dump(self) -> list[tuple[str, int]]:
         return list(zip(self._order, self._until, strict=True))
@@ -34,8 +31,4 @@ class Closed:
         """Replace all by what `dump` gave."""
         self.ids, self._order, self._until = set(), deque(), deque()
         for id_, until in closed:
-            self.add(id_, until)
-
-    def _forget_first(self) -> None:
-        self._until.popleft()
-        self.ids.remove(self._order.popleft())
+            self.add(id_, until, watermark=0)

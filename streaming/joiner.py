@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -40,7 +40,6 @@ OUTCOMES = (
 
 TALLIES = ("positives", "negatives", "closed", "closed_early")
 
-T = TypeVar("T")
 _POSITIVE, _NEGATIVE = (1.0,), (0.0,)
 _NOTHING: dict[str, Any] = {}
 _features = msgspec.json.Decoder(Features)
@@ -159,7 +158,6 @@ class Joiner:
             self._close()
         if self._held.by_impression:
             self._counts["orphans"] += self._held.expire(watermark)
-        self._closed.forget(watermark)
 
     def _show(self, shown: Shown) -> None:
         id_ = shown.id
@@ -168,7 +166,7 @@ class Joiner:
         elif shown.time + self.wait < self._clock - self.lateness:
             self._counts["late_impressions"] += 1
             self._counts["late"] += len(self._held.take(id_))
-            self._closed.add(id_, self._clock + self._memory)
+            self._closed.add(id_, self._clock + self._memory, self.watermark)
         else:
             self._counts["impressions"] += 1
             self._open[id_] = shown
@@ -242,7 +240,7 @@ class Joiner:
         time, _, id_ = heapq.heappop(self._waiting)
         shown = self._open.pop(id_)
         end = time + self.wait
-        self._closed.add(id_, max(end, self._clock) + self._memory)
+        self._closed.add(id_, max(end, self._clock) + self._memory, self._clock - self.lateness)
         self._tallies["closed_early" if early else "closed"] += 1
         positions, labels = _all_negative(len(shown.items))
         for position in sorted(shown.decided or (), reverse=True):
@@ -252,14 +250,19 @@ class Joiner:
             self._emit(shown, positions, labels[: len(positions)], self._clock if early else end + self.lateness + 1)
 
     def _emit(self, shown: Shown, positions: tuple[int, ...], labels: tuple[float, ...], decided: int) -> None:
+        try:
+            features = _features.decode(shown.features) if shown.features else _NOTHING
+            item_features = _item_features.decode(shown.item_features) if shown.item_features else _NOTHING
+        except msgspec.DecodeError as error:
+            raise ValueError(f"impression {shown.id!r} in the log has unreadable features: {error}") from error
         self._out.append(
             Example(
                 shown.id,
                 shown.time,
                 shown.user,
                 shown.items,
-                _decode(_features, shown, shown.features),
-                _decode(_item_features, shown, shown.item_features),
+                features,
+                item_features,
                 shown.propensities,
                 shown.experiment or "",
                 shown.arm or "",
@@ -276,16 +279,6 @@ class Joiner:
     def _take_out(self) -> list[Example]:
         out, self._out = self._out, []
         return out
-
-
-def _decode(decoder: msgspec.json.Decoder[T], shown: Shown, data: bytes | None) -> T:
-    """Features of an impression; the edge that wrote the log has checked them."""
-    if data is None or data == b"{}":
-        return cast("T", _NOTHING)
-    try:
-        return decoder.decode(data)
-    except msgspec.DecodeError as error:
-        raise ValueError(f"impression {shown.id!r} in the log has unreadable features: {error}") from error
 
 
 @cache

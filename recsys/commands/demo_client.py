@@ -83,9 +83,7 @@ class Client:
 
 
 def _ranking(answer: Any) -> Ranking:
-    return Ranking(
-        answer["impression"], {item["item"]: item["score"] for item in answer["items"]}, answer["arm"]
-    )
+    return Ranking(answer["impression"], {item["item"]: item["score"] for item in answer["items"]}, answer["arm"])
 
 
 def show_change(client: Client, console: Console) -> None:

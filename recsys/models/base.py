@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -41,6 +42,11 @@ class RankingModel(nn.Module, ABC):
     @property
     def n_fields(self) -> int:
         return self.n_sparse + self.n_numeric
+
+    @property
+    def drops(self) -> bool:
+        """Whether training scores differ from evaluation scores, because something is dropped."""
+        return any(value > 0 for name, value in asdict(self.config).items() if name.endswith("dropout"))
 
     @abstractmethod
     def forward(self, embedded_BFD: Tensor, numeric_BN: Tensor) -> Tensor:

@@ -1,3 +1,9 @@
+"""The id table beyond what the store's contract says."""
+
+import numpy as np
+import pytest
+
+from embedding.id_table import IdTable
 
 
 def test_time_may_move_on_by_decades() -> None:

@@ -5,7 +5,7 @@ What is refused, and with which reason, is the contract in `docs/events.md`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
@@ -19,9 +19,19 @@ from xxhash import xxh3_128_hexdigest
 
 from streaming.events import EVENT_SCHEMA, Event, Features, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.explain import explain
-from streaming.features import FeatureSpec, Kind
+from streaming.rules import Rules, check_impression
 
-HOUR: Final = 3_600_000
+__all__ = [
+    "Reject",
+    "Rules",
+    "check_impression",
+    "content_id",
+    "decode_lines",
+    "encode_event",
+    "encode_events",
+    "to_events",
+]
+
 CLASSES: Final[tuple[type[Event], ...]] = (Impression, Interaction, UserUpdate, ItemUpdate)
 """The type of an event, by its code in the `kind` column."""
 
@@ -30,30 +40,6 @@ _encode = msgspec.json.Encoder().encode
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 _features = msgspec.json.Decoder(Features).decode
 _item_features = msgspec.json.Decoder(dict[str, list[Any]]).decode
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What is accepted beyond the types.
-
-    `request` and `item` name the features that impressions, user updates and item updates may carry, with the kind
-    (None: any kind); without them every name is accepted. Bounds are in milliseconds and bytes.
-    """
-
-    max_future: int = 24 * HOUR
-    max_line: int = 1 << 20
-    request: Mapping[str, Kind | None] | None = None
-    item: Mapping[str, Kind | None] | None = None
-
-    @staticmethod
-    def of(spec: FeatureSpec, max_future: int = 24 * HOUR, max_line: int = 1 << 20) -> Rules:
-        """Accept only features that the model reads, and only in their kind."""
-        known: dict[str, dict[str, Kind | None]] = {"request": {}, "item": {}}
-        for entry in spec.fields:
-            owner, _, name = entry.source.partition(".")
-            if owner in known and name:
-                known[owner][name] = entry.kind
-        return Rules(max_future, max_line, known["request"], known["item"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +64,22 @@ def decode_lines(
     """
     rules = rules or Rules()
     horizon = now + rules.max_future
-    checks = {kind: _check(kind, rules) for kind in CLASSES}
     events: list[Event] = []
     rejects: list[Reject] = []
+    accept, check, most = events.append, rules.check, rules.max_line
     for i, line in enumerate(data.split(b"\n") if isinstance(data, bytes) else data):
         try:
-            if len(line) > rules.max_line:
-                raise ValueError(f"longer than {rules.max_line} bytes")
+            if len(line) > most:
+                raise ValueError(f"longer than {most} bytes")
             event: Event = _decode(line)
             if event.time > horizon:
                 raise ValueError(f"time: {event.time} is more than {rules.max_future} ms after the clock, {now}")
-            if (check := checks[type(event)]) is not None:
+            if type(event) is not Interaction:  # most are, and there is nothing more to check in them
                 check(event)
-            events.append(event)
+            accept(event)
         except (ValueError, RecursionError) as error:
             if line.strip():
-                rejects.append(Reject(i, explain(line[: rules.max_line + 1], error), line))
+                rejects.append(Reject(i, explain(line[: most + 1], error), line))
     return encode_events(events), rejects
 
 
@@ -167,50 +153,3 @@ def _lists(lists: Sequence[Sequence[Any]], type_: pa.ListType) -> pa.ListArray:
     np.cumsum(np.fromiter(map(len, lists), np.int32, len(lists)), out=offsets[1:])
     values = pa.array(list(chain.from_iterable(lists)), type_.value_type)
     return pa.ListArray.from_arrays(pa.array(offsets), values, type=type_)
-
-
-def _check(kind: type[Event], rules: Rules) -> Callable[[Any], None] | None:
-    """What the types cannot say about an event of this kind; the function raises ValueError."""
-    if kind is Impression:
-        return lambda event: check_impression(event, rules)
-    known = {UserUpdate: rules.request, ItemUpdate: rules.item}.get(kind)
-    if known is None:
-        return None
-    return lambda event: _check_features("features", event.features.items(), known)
-
-
-def check_impression(event: Impression, rules: Rules) -> None:
-    items, count = event.items, len(event.items)
-    if len(set(items)) != count:
-        twice = next(item for i, item in enumerate(items) if item in items[:i])
-        raise ValueError(f"items: {twice!r} is there twice, so an interaction could not say which one it means")
-    if event.scores and len(event.scores) != count:
-        raise ValueError(f"scores: {len(event.scores)} values for {count} items")
-    if event.propensities and len(event.propensities) != count:
-        raise ValueError(f"propensities: {len(event.propensities)} values for {count} items")
-    if event.propensities and not 0 < min(event.propensities) <= max(event.propensities) <= 1:
-        raise ValueError("propensities: a probability of being shown is above 0 and at most 1")
-    for name, column in event.item_features.items():
-        if len(column) != count:
-            raise ValueError(f"item_features.{name}: {len(column)} values for {count} items")
-    if rules.request is not None:
-        _check_features("features", event.features.items(), rules.request)
-    if rules.item is not None:
-        pairs = ((name, value) for name, column in event.item_features.items() for value in column)
-        _check_features("item_features", pairs, rules.item)
-
-
-_KINDS: Final[dict[Kind, tuple[type, ...]]] = {
-    "categorical": (str, int, bool, type(None)),
-    "multi": (list, type(None)),
-    "numeric": (int, float, type(None)),
-}
-
-
-def _check_features(where: str, pairs: Iterable[tuple[str, Any]], known: Mapping[str, Kind | None]) -> None:
-    for name, value in pairs:
-        if name not in known:
-            raise ValueError(f"{where}.{name}: unknown feature; known are {', '.join(sorted(known)) or 'none'}")
-        kind = known[name]
-        if kind is not None and type(value) not in _KINDS[kind]:
-            raise ValueError(f"{where}.{name}: {value!r:.80} is not {kind}")

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from streaming.codec import Rules, decode_lines
+from streaming.codec import decode_lines
 from streaming.dead_letters import DeadLetter, DeadLetters
 from streaming.dedup import RecentEvents
 from streaming.log import EventLog
 from streaming.partition import split
+from streaming.rules import Rules
 from streaming.sources import BEGIN, Block, Position, Source
 
 
@@ -84,15 +85,14 @@ class Ingest:
         `progress` is called after every block with the counts and the position so far. Raises IngestError.
         """
         before, self.position = self.counts, start
-        with _acyclic():
-            for block in source.blocks(start):
-                with self._safe(before):
-                    self._block(source.name, block)
-                self.position = block.end
-                if progress is not None:
-                    progress(self.counts - before, self.position)
-                if stop is not None and stop.is_set():
-                    break
+        for block in source.blocks(start):
+            with self._safe(before):
+                self._block(source.name, block)
+            self.position = block.end
+            if progress is not None:
+                progress(self.counts - before, self.position)
+            if stop is not None and stop.is_set():
+                break
         return self.counts - before
 
     def run_batches(
@@ -114,7 +114,8 @@ class Ingest:
         return self.counts - before
 
     def _block(self, source: str, block: Block) -> None:
-        events, rejects = decode_lines(block.lines, self._clock(), self._rules)
+        with _uncollected():
+            events, rejects = decode_lines(block.lines, self._clock(), self._rules)
         refused = [(i, fault.reason, fault.raw) for i, fault in block.faults.items()]
         refused += [(reject.line, reject.reason, reject.raw) for reject in rejects]
         letters = []
@@ -142,11 +143,12 @@ class Ingest:
 
 
 @contextmanager
-def _acyclic() -> Iterator[None]:
-    """Spare the garbage collector the objects that are there already: decoding makes no cycles, but many objects,
-    and each full collection that they trigger would walk the whole program (twice the time of decoding)."""
-    gc.freeze()
+def _uncollected() -> Iterator[None]:
+    """Hold the garbage collector off for a block: its events are many objects, none in a cycle, and soon gone."""
+    enabled = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if enabled:
+            gc.enable()

@@ -26,6 +26,8 @@ class Section(BaseModel):
 class Mapping(Section):
     """How the columns of a CSV or Parquet file become events of one kind."""
 
+    files: str = "*"
+    """Pattern of the names of the files that this is for; the first mapping that fits is taken."""
     kind: Literal["impression", "interaction", "user", "item"] = "interaction"
     columns: dict[str, str] = {}
     """From the event's name (`time`, `user`, `item`, `items`, `features.NAME`, ...) to the column's."""
@@ -47,7 +49,7 @@ class LogSection(Section):
     """What happens to an event with a feature that no field reads: logs grow features before models do."""
     dedup_window: Count = 1_000_000
     """Event ids remembered to recognise duplicates."""
-    mapping: Mapping | None = None
+    mapping: list[Mapping] = []
 
 
 class RowsSection(Section):

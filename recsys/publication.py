@@ -60,11 +60,14 @@ class Publication:
         return max(self._rows_due - self._clock(), 0.0)
 
     def publish(self, now: int, *, dense: bool = False) -> bool:
-        """Publish what changed, as of event time `now`; dense weights when due or asked for. False if Redis is gone."""
+        """Publish what changed, as of event time `now`; False if Redis is gone.
+
+        Dense weights go along when they are due and the graph is traced, or when `dense` asks to wait for that.
+        """
         started = self._clock()
         self._rows_due = started + self._rows_every
         try:
-            if dense or started >= self._dense_due:
+            if dense or (started >= self._dense_due and self._exporter.ready):
                 self._publish_dense(now)
                 self._dense_due = started + self._dense_every
             self._publish_rows()

@@ -76,7 +76,7 @@ class Trainer:
         Impressions whose window is still open at the end stay in the checkpoint, for the events that are yet to come.
         `until` (event time, ms) stops before the first event that is later.
         """
-        self._publish(dense=True)
+        self._publish()
         while not stop.is_set():
             cursor = self._feed.cursor
             for batch in self._feed.poll(self._poll_events, until=until):

@@ -186,7 +186,7 @@ class ModelLoader:
             return
         try:
             self._swap(followed, Artefact.from_bytes(data))
-        except ValueError as error:
+        except Exception as error:  # whatever a graph does when it is opened and tried, the previous one must go on
             self.refused[name] = str(error)
             _logger.error("model %r: new artefact refused, the previous one goes on: %s", name, error)
 
@@ -200,5 +200,7 @@ class ModelLoader:
                 followed.rows = RowCache(store, self._cache_rows)
             same = served is not None and served.artefact.spec == artefact.spec
             encoder = served.encoder if served is not None and same else Encoder(artefact.spec)
-            self._models[name] = ServedModel(name, artefact, scorer, followed.rows, self._clock(), encoder)
+            model = ServedModel(name, artefact, scorer, followed.rows, self._clock(), encoder)
+            model.try_out()
+            self._models[name] = model
         self.refused.pop(name, None)

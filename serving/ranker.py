@@ -108,6 +108,7 @@ class Ranker:
         return self._by_popularity(query)
 
     def _by_model(self, query: Query, model: ServedModel, trace: Trace) -> Impression:
+        self._in_time(trace)
         with trace.stage("encode"):
             features, item_features = self._features(query, model, trace)
             encoded = model.encode(query.user, query.time, features, query.items, item_features)
@@ -115,9 +116,7 @@ class Ranker:
             embedded = model.embed(encoded)
         if not embedded.complete:
             trace.degraded.append("rows")
-        if trace.elapsed() + self._scoring > self._deadline:
-            self._scoring *= 0.9  # else one slow moment would refuse for ever
-            raise _LateError
+        self._in_time(trace)
         with trace.stage("score"):
             scores_C = np.asarray(model.score(encoded, embedded), np.float64)
         self._scoring += 0.1 * (trace.seconds["score"] - self._scoring)
@@ -125,6 +124,11 @@ class Ranker:
             order_K, propensities_K = self._exploration.order(scores_C, query.count, self._rng)
             columns = {name: [f.get(name) for f in item_features] for name in sorted(model.item_features)}
             return _impression(query, scores_C, order_K, propensities_K, features, columns, _label(model))
+
+    def _in_time(self, trace: Trace) -> None:
+        if trace.elapsed() + self._scoring > self._deadline:
+            self._scoring *= 0.9  # else one slow moment would refuse for ever
+            raise _LateError
 
     def _by_popularity(self, query: Query) -> Impression:
         popularity_C = np.array(self._retriever.popularity(query.items))

@@ -26,9 +26,12 @@ __all__ = [
     "Rules",
     "check_impression",
     "content_id",
+    "decode_events",
     "decode_lines",
     "encode_event",
     "encode_events",
+    "event_ids",
+    "kinds",
     "to_events",
 ]
 
@@ -62,12 +65,18 @@ def decode_lines(
     >>> batch.num_rows, rejects[0].reason
     (1, 'Object missing required field `time`')
     """
+    events, rejects = decode_events(data.split(b"\n") if isinstance(data, bytes) else data, now, rules)
+    return encode_events(events), rejects
+
+
+def decode_events(lines: Sequence[bytes], now: int, rules: Rules | None = None) -> tuple[list[Event], list[Reject]]:
+    """The same as objects, for who wants to drop some before they are encoded. Ids may be empty."""
     rules = rules or Rules()
     horizon = now + rules.max_future
     events: list[Event] = []
     rejects: list[Reject] = []
     accept, check, most = events.append, rules.check, rules.max_line
-    for i, line in enumerate(data.split(b"\n") if isinstance(data, bytes) else data):
+    for i, line in enumerate(lines):
         try:
             if len(line) > most:
                 raise ValueError(f"longer than {most} bytes")
@@ -80,7 +89,7 @@ def decode_lines(
         except (ValueError, RecursionError) as error:
             if line.strip():
                 rejects.append(Reject(i, explain(line[: most + 1], error), line))
-    return encode_events(events), rejects
+    return events, rejects
 
 
 def encode_event(event: Event) -> pa.RecordBatch:
@@ -88,16 +97,31 @@ def encode_event(event: Event) -> pa.RecordBatch:
     return encode_events([event])
 
 
-def encode_events(events: Sequence[Event]) -> pa.RecordBatch:
-    """Valid events as a batch, in order. An empty id becomes the hash of the content."""
-    kinds_B = np.fromiter(map(_CODES.__getitem__, map(type, events)), np.uint8, len(events))
+def encode_events(events: Sequence[Event], ids: Sequence[str] | None = None) -> pa.RecordBatch:
+    """Valid events as a batch, in order. An empty id becomes the hash of the content (`ids`: see `event_ids`)."""
+    kinds_B = kinds(events)
     rows = {code: np.flatnonzero(kinds_B == code) for code in np.unique(kinds_B).tolist()}
     parts = {code: _columns(CLASSES[code], [events[i] for i in at.tolist()]) for code, at in rows.items()}
-    columns = [pa.array(kinds_B)]
-    for column in list(EVENT_SCHEMA)[1:]:
+    columns = {
+        "kind": pa.array(kinds_B),
+        "id": pa.array(event_ids(events) if ids is None else ids, pa.string()),
+        "time": pa.array([event.time for event in events], pa.int64()),
+    }
+    for column in list(EVENT_SCHEMA)[len(columns) :]:
         pieces = {code: part[column.name] for code, part in parts.items() if column.name in part}
-        columns.append(_in_order(pieces, rows, len(events)) if pieces else pa.nulls(len(events), column.type))
-    return pa.RecordBatch.from_arrays(columns, schema=EVENT_SCHEMA)
+        whole = _in_order(pieces, rows, len(events)) if pieces else pa.nulls(len(events), column.type)
+        columns[column.name] = whole
+    return pa.RecordBatch.from_arrays(list(columns.values()), schema=EVENT_SCHEMA)
+
+
+def event_ids(events: Sequence[Event]) -> list[str]:
+    """Ids, made from the content where they are empty."""
+    return [event.id or content_id(event) for event in events]
+
+
+def kinds(events: Sequence[Event]) -> npt.NDArray[np.uint8]:
+    """The codes of the events' kinds."""
+    return np.fromiter(map(_CODES.__getitem__, map(type, events)), np.uint8, len(events))
 
 
 def _in_order(pieces: dict[int, pa.Array], rows: dict[int, npt.NDArray[np.intp]], count: int) -> pa.Array:
@@ -135,12 +159,12 @@ _CODES: Final = {kind: code for code, kind in enumerate(CLASSES)}
 
 
 def _columns(kind: type[Event], events: Sequence[Event]) -> dict[str, pa.Array]:
-    """The columns that this kind has."""
+    """The columns that this kind has and not every other."""
     columns = {}
     for name in kind.__struct_fields__:
+        if name in ("id", "time"):
+            continue
         type_, values = EVENT_SCHEMA.field(name).type, list(map(attrgetter(name), events))
-        if name == "id" and "" in values:
-            values = [event.id or content_id(event) for event in events]
         if pa.types.is_binary(type_):
             values = [_encode(value) if value else b"{}" for value in values]
         columns[name] = _lists(values, type_) if pa.types.is_list(type_) else pa.array(values, type_)

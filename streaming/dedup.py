@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from streaming.log import EventLog
 
@@ -38,14 +39,14 @@ class RecentEvents:
             offset = max(begin, end - share)
             while offset < end:
                 chunk = log.read(partition, offset, end - offset)
-                recent.add(chunk.events)
+                recent.add(chunk.events.column("kind").to_numpy(), chunk.events.column("id").to_pylist())
                 offset = chunk.next_offset
         return recent
 
-    def add(self, events: pa.RecordBatch) -> npt.NDArray[np.bool_]:
-        """Remember the events; True where one was not known, nor stood earlier in this batch."""
-        new = np.zeros(events.num_rows, np.bool_)
-        all_hashes = _hashes(events)
+    def add(self, kinds_N: npt.NDArray[np.uint8], ids: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Remember events; True where one was not known, nor stood earlier in this call."""
+        new = np.zeros(len(ids), np.bool_)
+        all_hashes = _hashes(kinds_N, ids)
         rows = np.sort(np.unique(all_hashes, return_index=True)[1])  # of distinct ones, in the order they came
         hashes = all_hashes[rows]
         while len(hashes):
@@ -86,13 +87,11 @@ class RecentEvents:
         return found
 
 
-def _hashes(events: pa.RecordBatch) -> Hashes:
+def _hashes(kinds_N: npt.NDArray[np.uint8], ids: Sequence[str]) -> Hashes:
     """Python's own string hash: 64 bits, and this table does not outlive the process. 0 marks a free slot.
 
     The kind is mixed in, because impressions and interactions may be numbered alike.
     """
-    ids = events.column("id").to_pylist()
     hashes = np.fromiter(map(hash, ids), np.int64, len(ids)).view(np.uint64)
-    kinds = events.column("kind").to_numpy().astype(np.uint64)
-    mixed: Hashes = np.maximum(hashes ^ (kinds * _KIND_MIX), np.uint64(1))
+    mixed: Hashes = np.maximum(hashes ^ (kinds_N.astype(np.uint64) * _KIND_MIX), np.uint64(1))
     return mixed

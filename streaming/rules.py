@@ -17,32 +17,36 @@ class Rules:
     """What is accepted beyond the types.
 
     `request` and `item` name the features that impressions, user updates and item updates may carry, with the kind
-    (None: any kind); without them every name is accepted. Bounds are in milliseconds and bytes.
+    (None: any kind). Other names are refused, or with `keep_unknown` accepted; without `request` and `item` every name
+    and kind is. Bounds are in milliseconds and bytes.
     """
 
     max_future: int = 24 * HOUR
     max_line: int = 1 << 20
     request: Mapping[str, Kind | None] | None = None
     item: Mapping[str, Kind | None] | None = None
+    keep_unknown: bool = False
 
     @staticmethod
-    def of(spec: FeatureSpec, max_future: int = 24 * HOUR, max_line: int = 1 << 20) -> Rules:
-        """Accept only features that the model reads, and only in their kind."""
+    def of(
+        spec: FeatureSpec, max_future: int = 24 * HOUR, max_line: int = 1 << 20, *, keep_unknown: bool = False
+    ) -> Rules:
+        """Accept features that the model reads only in their kind, and others only with `keep_unknown`."""
         known: dict[str, dict[str, Kind | None]] = {"request": {}, "item": {}}
         for entry in spec.fields:
             owner, _, name = entry.source.partition(".")
             if owner in known and name:
                 known[owner][name] = entry.kind
-        return Rules(max_future, max_line, known["request"], known["item"])
+        return Rules(max_future, max_line, known["request"], known["item"], keep_unknown)
 
     def check(self, event: Event) -> None:
         """What the types cannot say about an event. Raises ValueError with the field's name first."""
         if isinstance(event, Impression):
             check_impression(event, self)
         elif isinstance(event, UserUpdate) and self.request is not None:
-            check_features("features", event.features.items(), self.request)
+            check_features("features", event.features.items(), self.request, self.keep_unknown)
         elif isinstance(event, ItemUpdate) and self.item is not None:
-            check_features("features", event.features.items(), self.item)
+            check_features("features", event.features.items(), self.item, self.keep_unknown)
 
 
 def check_impression(event: Impression, rules: Rules) -> None:
@@ -61,10 +65,10 @@ def check_impression(event: Impression, rules: Rules) -> None:
         if len(column) != count:
             raise ValueError(f"item_features.{name}: {len(column)} values for {count} items")
     if rules.request is not None:
-        check_features("features", event.features.items(), rules.request)
+        check_features("features", event.features.items(), rules.request, rules.keep_unknown)
     if rules.item is not None:
         pairs = ((name, value) for name, column in event.item_features.items() for value in column)
-        check_features("item_features", pairs, rules.item)
+        check_features("item_features", pairs, rules.item, rules.keep_unknown)
 
 
 _KINDS: Final[dict[Kind, tuple[type, ...]]] = {
@@ -74,9 +78,13 @@ _KINDS: Final[dict[Kind, tuple[type, ...]]] = {
 }
 
 
-def check_features(where: str, pairs: Iterable[tuple[str, Any]], known: Mapping[str, Kind | None]) -> None:
+def check_features(
+    where: str, pairs: Iterable[tuple[str, Any]], known: Mapping[str, Kind | None], keep_unknown: bool
+) -> None:
     for name, value in pairs:
         if name not in known:
+            if keep_unknown:
+                continue
             raise ValueError(f"{where}.{name}: unknown feature; known are {', '.join(sorted(known)) or 'none'}")
         kind = known[name]
         if kind is not None and type(value) not in _KINDS[kind]:

@@ -27,7 +27,7 @@ class Ranking:
 
     impression: str
     scores: dict[str, float]
-    model: str
+    arm: str
 
     @property
     def items(self) -> list[str]:
@@ -83,14 +83,13 @@ class Client:
 
 
 def _ranking(answer: Any) -> Ranking:
-    return Ranking(
-        answer["impression"], {item["item"]: item["score"] for item in answer["items"]}, answer.get("model", "")
-    )
+    return Ranking(answer["impression"], {item["item"]: item["score"] for item in answer["items"]}, answer["arm"])
 
 
-def show_change(client: Client, console: Console, user: str = "a new user") -> None:
+def show_change(client: Client, console: Console) -> None:
     """Ask, like, ask again until the scores differ; print both lists and the time between."""
-    before = client.recommend(user, 100)
+    user, before = _online(client)
+    console.print(f"{user!r} is in the arm {before.arm!r}.")
     liked = [item for item in before.items if GENRE in client.genres(item)][:LIKES] or before.items[:LIKES]
     console.print(f"Likes: {', '.join(client.title(item) for item in liked)}")
     client.like(before.impression, liked)
@@ -99,6 +98,16 @@ def show_change(client: Client, console: Console, user: str = "a new user") -> N
     seconds = time.monotonic() - posted
     console.print(_side_by_side(client, before, after))
     console.print(f"From the posted like to the changed score: [bold]{seconds * 1000:.0f} ms[/bold]")
+
+
+def _online(client: Client) -> tuple[str, Ranking]:
+    """A new user in the arm that learns, and what the server recommends to them; half of all users are."""
+    for number in range(1, 100):
+        user = f"new-user-{number}"
+        ranking = client.recommend(user, 100)
+        if ranking.arm == "online":
+            return user, ranking
+    raise ValueError("the experiment puts nobody into the arm 'online'; see its weights in recsys.toml")
 
 
 def _changed(client: Client, user: str, before: Ranking) -> Ranking:

@@ -22,7 +22,7 @@ from benchmarks.harness import Result, Target, interleave, median, ratio
 from streaming.codec import encode_events
 from streaming.encoder import Encoder
 from streaming.entities import Entities
-from streaming.events import Event, Impression, Interaction
+from streaming.events import Event, Features, Impression, Interaction
 from streaming.features import FeatureSpec, Field
 from streaming.feed import Feed
 from streaming.file_log import FileLog
@@ -101,7 +101,7 @@ def _events(count: int) -> Iterator[Event]:
         id_, user = f"{chance.getrandbits(128):032x}", f"user-{chance.randrange(50_000)}"
         items = [f"item-{n}" for n in chance.sample(range(20_000), 5)]
         device, country = chance.choice(["mobile", "desktop"]), chance.choice(["DE", "BR"])
-        features = {"device": device, "country": country, "age": chance.randrange(90)}
+        features: Features = {"device": device, "country": country, "age": chance.randrange(90)}
         yield Impression(id=id_, time=time, user=user, items=items, features=features)
         if chance.random() < 0.5:
             clicked = chance.choice(items)

@@ -28,6 +28,7 @@ class Ranking:
     impression: str
     scores: dict[str, float]
     arm: str
+    degraded: list[str]
 
     @property
     def items(self) -> list[str]:
@@ -105,9 +106,9 @@ def _online(client: Client) -> tuple[str, Ranking]:
     for number in range(1, 100):
         user = f"new-user-{number}"
         ranking = client.recommend(user, 100)
-        if ranking.arm == "online":
+        if ranking.arm == "online" and not ranking.degraded:
             return user, ranking
-    raise ValueError("the experiment puts nobody into the arm 'online'; see its weights in recsys.toml")
+    raise ValueError(f"nobody was ranked for by the arm 'online'; the last answer was degraded by {ranking.degraded}")
 
 
 def _changed(client: Client, user: str, before: Ranking) -> Ranking:

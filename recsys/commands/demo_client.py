@@ -84,7 +84,8 @@ class Client:
 
 
 def _ranking(answer: Any) -> Ranking:
-    return Ranking(answer["impression"], {item["item"]: item["score"] for item in answer["items"]}, answer["arm"])
+    scores = {item["item"]: item["score"] for item in answer["items"]}
+    return Ranking(answer["impression"], scores, answer["arm"], answer["degraded"])
 
 
 def show_change(client: Client, console: Console) -> None:

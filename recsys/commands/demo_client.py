@@ -116,7 +116,7 @@ def _changed(client: Client, user: str, before: Ranking) -> Ranking:
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         after = client.rank(user, before.items)
-        if any(abs(score - before.scores[item]) > 1e-6 for item, score in after.scores.items()):
+        if not after.degraded and any(abs(score - before.scores[item]) > 1e-6 for item, score in after.scores.items()):
             return after
     raise TimeoutError(f"no score changed within {TIMEOUT:.0f} s; see train.log")
 

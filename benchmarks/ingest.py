@@ -71,7 +71,7 @@ in_new_folder(ours, Path(sys.argv[1]))
 
 
 def run(quick: bool) -> Result:
-    count, rounds = (50_000, 3) if quick else (400_000, 7)
+    count, rounds = (100_000, 3) if quick else (200_000, 9)
     with tempfile.TemporaryDirectory() as folder:
         small, large = Path(folder) / "small.jsonl", Path(folder) / "large.jsonl"
         size = _events.write(small, count)

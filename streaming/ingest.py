@@ -12,7 +12,7 @@ from itertools import compress
 
 import pyarrow as pa
 
-from streaming.codec import decode_events, encode_events, event_ids, kinds
+from streaming.codec import Reject, decode_events, encode_events, event_ids, kinds
 from streaming.dead_letters import DeadLetter, DeadLetters
 from streaming.dedup import RecentEvents
 from streaming.log import EventLog
@@ -118,10 +118,7 @@ class Ingest:
 
     def _block(self, source: str, block: Block) -> None:
         with _uncollected():
-            events, rejects = decode_events(block.lines, self._clock(), self._rules)
-            ids = event_ids(events)
-            new = self._recent.add(kinds(events), ids).tolist()
-            fresh = encode_events(list(compress(events, new)), list(compress(ids, new)))
+            fresh, duplicates, rejects = self._decode(block)
         refused = [(i, fault.reason, fault.raw) for i, fault in block.faults.items()]
         refused += [(reject.line, reject.reason, reject.raw) for reject in rejects]
         letters = []
@@ -130,7 +127,14 @@ class Ingest:
             letters.append(DeadLetter(source, at.line, at.byte, reason, raw))
         self._dead_letters.write(letters)
         self.counts = replace(self.counts, dead=self.counts.dead + len(letters))
-        self._append(fresh, len(events) - fresh.num_rows)
+        self._append(fresh, duplicates)
+
+    def _decode(self, block: Block) -> tuple[pa.RecordBatch, int, list[Reject]]:
+        events, rejects = decode_events(block.lines, self._clock(), self._rules)
+        ids = event_ids(events)
+        new = self._recent.add(kinds(events), ids).tolist()
+        fresh = encode_events(list(compress(events, new)), list(compress(ids, new)))
+        return fresh, len(events) - fresh.num_rows, rejects
 
     def _append(self, fresh: pa.RecordBatch, duplicates: int) -> None:
         for partition, part in split(fresh, self._log.partitions) if fresh.num_rows else ():

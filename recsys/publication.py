@@ -50,7 +50,10 @@ class Publication:
         self._dense_every = dense_every
         self._clock = clock
         self._rows_due = self._dense_due = -float("inf")
-        learner.store.subscribe(CONSUMER)
+
+    def start(self) -> None:
+        """Ask for all rows first: what Redis holds may be older or newer than the state that training resumed from."""
+        self._learner.store.subscribe(CONSUMER)
 
     def due(self) -> bool:
         return self._clock() >= self._rows_due
@@ -74,7 +77,8 @@ class Publication:
             self._publish_items(now)
         except OutOfStepError as error:
             logger.warning("publishing all rows again: %s", error)
-            self._learner.store.subscribe(CONSUMER)
+            self.start()
+            self._rows_due = started
             return False
         except PublishError as error:
             logger.warning("nothing published, training goes on: %s", error)

@@ -72,8 +72,8 @@ def impressions(events: pa.RecordBatch) -> Iterator[Shown]:
         _list(events, "time", at),
         _list(events, "user", at),
         _slices(tuple(_shared(items.flatten())), items),
-        _list(events, "features", at),
-        _list(events, "item_features", at),
+        _objects(events, "features", at),
+        _objects(events, "item_features", at),
         _slices(tuple(propensities.flatten().to_pylist()), propensities),
         _shared(events.column("experiment").take(at)),
         _shared(events.column("arm").take(at)),
@@ -103,6 +103,12 @@ def _places(chosen_N: npt.NDArray[np.bool_]) -> pa.Array:
 
 def _list(events: pa.RecordBatch, name: str, at: pa.Array) -> list[Any]:
     return cast("list[Any]", events.column(name).take(at).to_pylist())
+
+
+def _objects(events: pa.RecordBatch, name: str, at: pa.Array) -> list[bytes | None]:
+    """A column of JSON objects; None for those without members, which are many."""
+    column = events.column(name).take(at)
+    return cast("list[bytes | None]", pc.if_else(pc.equal(column, b"{}"), None, column).to_pylist())
 
 
 def _shared(column: pa.Array) -> Iterator[Any]:

@@ -7,7 +7,7 @@ out depends on the sequence of events alone: not on how it is cut into batches, 
 
 from __future__ import annotations
 
-import heapq
+import math
 from functools import cache
 from typing import Any
 
@@ -19,6 +19,7 @@ from streaming.columns import IMPRESSION, INTERACTION, Acted, Shown, impressions
 from streaming.events import Features, Value
 from streaming.example import Example, LabelRule
 from streaming.held import Held
+from streaming.waiting import Entry, Waiting
 
 __all__ = ["OUTCOMES", "TALLIES", "Example", "Joiner", "LabelRule"]
 
@@ -79,7 +80,7 @@ class Joiner:
         self._counts = dict.fromkeys(OUTCOMES, 0)
         self._tallies = dict.fromkeys(TALLIES, 0)
         self._open: dict[str, Shown] = {}
-        self._waiting: list[tuple[int, int, str]] = []
+        self._waiting = Waiting()
         self._held = Held(max_pending)
         self._closed = Closed(max_pending)
         self._out: list[Example] = []
@@ -127,14 +128,14 @@ class Joiner:
 
     def flush(self) -> list[Example]:
         """End of a finite log: every window closes, every held interaction is an orphan."""
-        while self._waiting:
-            self._close()
+        while (oldest := self._waiting.pop_before(math.inf)) is not None:
+            self._close(oldest)
         self._counts["orphans"] += self._held.clear()
         return self._take_out()
 
     def state(self) -> bytes:
         """All that the future depends on, but not the settings."""
-        waiting = [(number, self._open[id_]) for _, number, id_ in sorted(self._waiting)]
+        waiting = [(number, self._open[id_]) for _, number, id_ in self._waiting]
         held, closed = self._held.dump(), self._closed.dump()
         state = _State(self._clock, self._sequence, self._counts, self._tallies, waiting, held, closed)
         return msgspec.msgpack.encode(state)
@@ -148,14 +149,15 @@ class Joiner:
         self._clock, self._sequence = loaded.clock, loaded.sequence
         self._counts, self._tallies = loaded.counts, loaded.tallies
         self._open = {shown.id: shown for _, shown in loaded.waiting}
-        self._waiting = [(shown.time, number, shown.id) for number, shown in loaded.waiting]
+        self._waiting = Waiting()
+        for number, shown in loaded.waiting:
+            self._waiting.push((shown.time, number, shown.id))
         self._held.load(loaded.held)
         self._closed.load(loaded.closed)
 
     def _pass(self, watermark: int) -> None:
-        waiting, closable = self._waiting, watermark - self.wait
-        while waiting and waiting[0][0] < closable:
-            self._close()
+        while (oldest := self._waiting.pop_before(watermark - self.wait)) is not None:
+            self._close(oldest)
         if self._held.by_impression:
             self._counts["orphans"] += self._held.expire(watermark)
 
@@ -170,11 +172,11 @@ class Joiner:
         else:
             self._counts["impressions"] += 1
             self._open[id_] = shown
-            heapq.heappush(self._waiting, (shown.time, self._sequence, id_))
+            self._waiting.push((shown.time, self._sequence, id_))
             if id_ in self._held.by_impression:
                 self._decide_held(shown, self._held.take(id_))
-            if len(self._open) > self._max_pending:
-                self._close(early=True)
+            while len(self._open) > self._max_pending and (oldest := self._waiting.pop_before(math.inf)):
+                self._close(oldest, early=True)
 
     def _act(self, acted: Acted) -> None:
         if acted.action not in self.rule.actions:
@@ -232,19 +234,20 @@ class Joiner:
         self._counts["joined"] += 1
         return position
 
-    def _close(self, early: bool = False) -> None:
+    def _close(self, oldest: Entry, early: bool = False) -> None:
         """Close the oldest window: what nobody decided is negative.
 
         It becomes known at the moment at which the watermark passes the window's end, or now.
         """
-        time, _, id_ = heapq.heappop(self._waiting)
+        time, _, id_ = oldest
         shown = self._open.pop(id_)
         end = time + self.wait
         self._closed.add(id_, max(end, self._clock) + self._memory, self._clock - self.lateness)
         self._tallies["closed_early" if early else "closed"] += 1
         positions, labels = _all_negative(len(shown.items))
-        for position in sorted(shown.decided or (), reverse=True):
-            positions = positions[:position] + positions[position + 1 :]
+        if shown.decided is not None:
+            for position in sorted(shown.decided, reverse=True):
+                positions = positions[:position] + positions[position + 1 :]
         if positions:
             self._tallies["negatives"] += len(positions)
             self._emit(shown, positions, labels[: len(positions)], self._clock if early else end + self.lateness + 1)

@@ -12,27 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streaming.events import KINDS
+from streaming.shown import Shown
 
 IMPRESSION, INTERACTION, USER, ITEM = range(len(KINDS))
-
-
-class Shown(msgspec.Struct, gc=False, array_like=True):
-    """An impression as it lies in the log, features still JSON, and what the joiner knows of it.
-
-    `decided` maps positions to the action that decided their label.
-    """
-
-    id: str
-    time: int
-    user: str
-    items: tuple[str, ...]
-    features: bytes | None
-    item_features: bytes | None
-    propensities: tuple[float, ...]
-    experiment: str | None
-    arm: str | None
-    model: str | None
-    decided: dict[int, str] | None = None
 
 
 class Acted(msgspec.Struct, gc=False, array_like=True):

@@ -9,42 +9,21 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Any
 
 import msgspec
 import pyarrow as pa
 
 from streaming.closed import Closed
-from streaming.columns import IMPRESSION, INTERACTION, Acted, Shown, impressions, interactions, kinds, times
-from streaming.events import Features, Value
+from streaming.columns import IMPRESSION, INTERACTION, Acted, impressions, interactions, kinds, times
 from streaming.example import Example, LabelRule
 from streaming.held import Held
+from streaming.outcomes import OUTCOMES, TALLIES
+from streaming.shown import Shown
 from streaming.waiting import Entry, Waiting
 
 __all__ = ["OUTCOMES", "TALLIES", "Example", "Joiner", "LabelRule"]
 
-OUTCOMES = (
-    "impressions",  # taken in; each of its positions comes out exactly once
-    "duplicate_impressions",  # an impression of that id is waiting, or closed lately
-    "late_impressions",  # came after its own window had closed: its interactions could not be told from silence
-    "joined",  # decided a label
-    "duplicates",  # the same impression, item and action once more
-    "redundant",  # another action on an item that has its label
-    "late",  # after the impression's window
-    "orphans",  # no impression came within `lateness`
-    "held",  # waiting for the impression: becomes one of the other outcomes
-    "unknown_items",  # the impression did not show that item
-    "ignored",  # an action that decides nothing
-    "updates",  # of users and items: not the joiner's business
-)
-"""What became of the events. Each event counts once, so that the counts add up to the events pushed."""
-
-TALLIES = ("positives", "negatives", "closed", "closed_early")
-
 _POSITIVE, _NEGATIVE = (1.0,), (0.0,)
-_NOTHING: dict[str, Any] = {}
-_features = msgspec.json.Decoder(Features)
-_item_features = msgspec.json.Decoder(dict[str, list[Value]])
 
 
 class _State(msgspec.Struct):
@@ -253,31 +232,7 @@ class Joiner:
             self._emit(shown, positions, labels[: len(positions)], self._clock if early else end + self.lateness + 1)
 
     def _emit(self, shown: Shown, positions: tuple[int, ...], labels: tuple[float, ...], decided: int) -> None:
-        try:
-            features = _features.decode(shown.features) if shown.features else _NOTHING
-            item_features = _item_features.decode(shown.item_features) if shown.item_features else _NOTHING
-        except msgspec.DecodeError as error:
-            raise ValueError(f"impression {shown.id!r} in the log has unreadable features: {error}") from error
-        self._out.append(
-            Example(
-                shown.id,
-                shown.time,
-                shown.user,
-                shown.items,
-                features,
-                item_features,
-                shown.propensities,
-                shown.experiment or "",
-                shown.arm or "",
-                shown.model or "",
-                positions,
-                labels,
-                decided,
-                self._sequence,
-                _NOTHING,
-                (),
-            )
-        )
+        self._out.append(shown.example(positions, labels, decided, self._sequence))
 
     def _take_out(self) -> list[Example]:
         out, self._out = self._out, []

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from recsys.config_file import load
+from recsys.datasets import globo
 from recsys.replay.judge import judge
 from recsys.replay.report import markdown
 from recsys.replay.result import Result
-from recsys.datasets import globo
 from streaming.memory_log import MemoryLog
 from tests.recsys.test_datasets import shared
 

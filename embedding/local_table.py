@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,11 +49,11 @@ class LocalLookup(Lookup):
 class LocalTable:
     """Rows of one table. Every public method holds the table's lock, so a reader never sees half a row."""
 
-    def __init__(self, table: Table, seed: int, fallback: RowBlock | None) -> None:
+    def __init__(self, table: Table, seed: int, fallback: RowBlock | None, threads: int = 1) -> None:
         self.table, self._seed, self._fallback = table, seed, fallback
         self.lock = threading.RLock()
         self._salt = salt_of(seed, table.name)
-        self.ids = IdTable(table.capacity)
+        self.ids = IdTable(table.capacity, threads)
         self.rows = RowBlock(table.capacity, table.dim, table.optimizer, self._salt, table.init_scale)
         self.changes = ChangeLog(table.capacity)
         self._gate = gate_of(table.admission, self._salt, candidates=2 * table.capacity)
@@ -124,7 +125,7 @@ class LocalTable:
 
     def _make_room(self, wanted: int, rows_U: Index, now: int) -> None:
         """Expired ids go first, then the coldest that this batch does not hold."""
-        self._expire(now)
+        sum(self.expiring(now))
         short = wanted - (self.table.capacity - len(self.ids))
         if short > 0:
             bitmap.mark(self._pins, rows_U)
@@ -137,16 +138,16 @@ class LocalTable:
             self._counters[why] += len(ids)
             self.changes.remove(ids, rows)
 
-    def _expire(self, now: int) -> int:
+    def expiring(self, now: int) -> Iterator[int]:
+        """Drop ids past their time to live in short steps; the lock is free between them. Yields how many went."""
         if self.table.ttl is None:
-            return 0
-        ids, rows = self.ids.expire((now - self.table.ttl) // MINUTE)
-        self._removed(ids, rows, "expired")
-        return len(ids)
-
-    def expire(self, now: int) -> int:
-        with self.lock:
-            return self._expire(now)
+            return
+        steps = self.ids.expiring((now - self.table.ttl) // MINUTE)
+        for _ in range(len(self.ids.segments)):
+            with self.lock:
+                ids, rows = next(steps)
+                self._removed(ids, rows, "expired")
+            yield len(ids)
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
         with self.lock:
@@ -209,7 +210,7 @@ class LocalTable:
         with self.lock:
             ids_U, words_U = self.ids.entries()
             rows_U = (words_U >> np.uint64(32)).astype(np.int32)
-            seen_U = self.ids.minute((words_U >> np.uint64(8)) & np.uint64(0xFFFFFF))
+            seen_U = self.ids.minute(words_U)
             freq_U = (words_U & np.uint64(0xFF)).astype(np.uint8)
             weights, states = self.rows.values(rows_U), self.rows.states(rows_U)
             counters, gate = dict(self._counters), dict(self._gate.state())

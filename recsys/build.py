@@ -115,7 +115,7 @@ def learner(config: Config) -> Learner:
 def exporter(config: Config, model: RankingModel) -> Exporter:
     from recsys.export import Exporter
 
-    return Exporter(model, spec(config), config.features.dim)
+    return Exporter(model, spec(config), config.features.dim, cache=config.training.checkpoints / "graphs")
 
 
 @contextmanager

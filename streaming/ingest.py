@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import pyarrow as pa
 
-from streaming.codec import Rules, decode_lines
+from streaming.codec import Reject, decode_events, encode_events, event_ids, kinds
 from streaming.dead_letters import DeadLetter, DeadLetters
 from streaming.dedup import RecentEvents
 from streaming.log import EventLog
 from streaming.partition import split
+from streaming.rules import Rules
 from streaming.sources import BEGIN, Block, Position, Source
 
 
@@ -84,15 +86,14 @@ class Ingest:
         `progress` is called after every block with the counts and the position so far. Raises IngestError.
         """
         before, self.position = self.counts, start
-        with _acyclic():
-            for block in source.blocks(start):
-                with self._safe(before):
-                    self._block(source.name, block)
-                self.position = block.end
-                if progress is not None:
-                    progress(self.counts - before, self.position)
-                if stop is not None and stop.is_set():
-                    break
+        for block in source.blocks(start):
+            with self._safe(before):
+                self._block(source.name, block)
+            self.position = block.end
+            if progress is not None:
+                progress(self.counts - before, self.position)
+            if stop is not None and stop.is_set():
+                break
         return self.counts - before
 
     def run_batches(
@@ -104,8 +105,10 @@ class Ingest:
         """The same for events that are valid already, as an importer makes them. A position's line is the event."""
         before, self.position = self.counts, BEGIN
         for batch in batches:
+            new = self._recent.add(batch.column("kind").to_numpy(), batch.column("id").to_pylist())
+            fresh = batch if new.all() else batch.filter(pa.array(new))
             with self._safe(before):
-                self._append(batch)
+                self._append(fresh, batch.num_rows - fresh.num_rows)
             self.position = Position(self.position.line + batch.num_rows)
             if progress is not None:
                 progress(self.counts - before, self.position)
@@ -114,7 +117,8 @@ class Ingest:
         return self.counts - before
 
     def _block(self, source: str, block: Block) -> None:
-        events, rejects = decode_lines(block.lines, self._clock(), self._rules)
+        with _uncollected():
+            fresh, duplicates, rejects = self._decode(block)
         refused = [(i, fault.reason, fault.raw) for i, fault in block.faults.items()]
         refused += [(reject.line, reject.reason, reject.raw) for reject in rejects]
         letters = []
@@ -123,15 +127,20 @@ class Ingest:
             letters.append(DeadLetter(source, at.line, at.byte, reason, raw))
         self._dead_letters.write(letters)
         self.counts = replace(self.counts, dead=self.counts.dead + len(letters))
-        self._append(events)
+        self._append(fresh, duplicates)
 
-    def _append(self, events: pa.RecordBatch) -> None:
-        new = self._recent.add(events)
-        fresh = events if new.all() else events.filter(pa.array(new))
+    def _decode(self, block: Block) -> tuple[pa.RecordBatch, int, list[Reject]]:
+        events, rejects = decode_events(block.lines, self._clock(), self._rules)
+        ids = event_ids(events)
+        new = self._recent.add(kinds(events), ids).tolist()
+        fresh = encode_events(list(compress(events, new)), list(compress(ids, new)))
+        return fresh, len(events) - fresh.num_rows, rejects
+
+    def _append(self, fresh: pa.RecordBatch, duplicates: int) -> None:
         for partition, part in split(fresh, self._log.partitions) if fresh.num_rows else ():
             self._log.append(part, partition)
             self.counts = replace(self.counts, accepted=self.counts.accepted + part.num_rows)
-        self.counts = replace(self.counts, duplicate=self.counts.duplicate + events.num_rows - fresh.num_rows)
+        self.counts = replace(self.counts, duplicate=self.counts.duplicate + duplicates)
 
     @contextmanager
     def _safe(self, before: Counts) -> Iterator[None]:
@@ -142,11 +151,12 @@ class Ingest:
 
 
 @contextmanager
-def _acyclic() -> Iterator[None]:
-    """Spare the garbage collector the objects that are there already: decoding makes no cycles, but many objects,
-    and each full collection that they trigger would walk the whole program (twice the time of decoding)."""
-    gc.freeze()
+def _uncollected() -> Iterator[None]:
+    """Hold the garbage collector off for a block: its events are many objects, none in a cycle, and soon gone."""
+    enabled = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if enabled:
+            gc.enable()

@@ -13,8 +13,6 @@ Ids are int64 in memory and uint64 where they are mixed and shifted. Functions a
 
 from __future__ import annotations
 
-from typing import Any
-
 import triton
 import triton.language as tl
 
@@ -25,13 +23,13 @@ MAX_FREQUENCY = tl.constexpr(255)
 
 
 @triton.jit
-def any_of(mask: Any) -> Any:
+def any_of(mask: tl.tensor) -> tl.tensor:
     """Whether one lane's bit is set: a scalar."""
     return tl.max(mask.to(tl.int32), axis=0) > 0
 
 
 @triton.jit
-def mix(ids: Any) -> Any:
+def mix(ids: tl.tensor) -> tl.tensor:
     """splitmix64 of int64 bits, as `embedding.hashing.mix`."""
     z = ids.to(tl.uint64, bitcast=True) + _GOLDEN
     z = (z ^ (z >> 30)) * _C2
@@ -40,7 +38,7 @@ def mix(ids: Any) -> Any:
 
 
 @triton.jit
-def unmix(h: Any) -> Any:
+def unmix(h: tl.tensor) -> tl.tensor:
     """The inverse of `mix`."""
     z = h.to(tl.uint64, bitcast=True)
     z = (z ^ (z >> 31) ^ (z >> 62)) * _I3
@@ -49,25 +47,25 @@ def unmix(h: Any) -> Any:
 
 
 @triton.jit
-def empty_word(h: Any) -> Any:
+def empty_word(h: tl.tensor) -> tl.tensor:
     """What a never used slot of h's ring holds."""
     return ~(h >> 63)
 
 
 @triton.jit
-def tombstone(h: Any) -> Any:
+def tombstone(h: tl.tensor) -> tl.tensor:
     """What a slot of h's ring holds whose id is gone: searches go on past it, inserts may take it."""
     return ~(h >> 63) ^ 1
 
 
 @triton.jit
-def is_open(word: Any, h: Any) -> Any:
+def is_open(word: tl.tensor, h: tl.tensor) -> tl.tensor:
     """Whether a slot of h's ring that holds `word` may be taken: it is empty or a tombstone."""
     return (word ^ h) < 0
 
 
 @triton.jit
-def home(h: Any, half: Any) -> Any:
+def home(h: tl.tensor, half: tl.tensor) -> tl.tensor:
     """The slot where the search for mixed id `h` begins."""
     bits = (h.to(tl.uint64, bitcast=True) << 1) >> 32
     offset = ((bits * half.to(tl.uint64)) >> 32).to(tl.int64)
@@ -75,14 +73,14 @@ def home(h: Any, half: Any) -> Any:
 
 
 @triton.jit
-def next_slot(slot: Any, h: Any, half: Any) -> Any:
+def next_slot(slot: tl.tensor, h: tl.tensor, half: tl.tensor) -> tl.tensor:
     """The slot after `slot`, round the end of h's ring."""
     end = tl.where(h < 0, 2 * half, half)
     return tl.where(slot + 1 == end, end - half, slot + 1)
 
 
 @triton.jit
-def seek(table: Any, half: Any, h: Any, active: Any) -> Any:
+def seek(table: tl.tensor, half: tl.tensor, h: tl.tensor, active: tl.tensor) -> tl.tensor:
     """Slots of mixed ids and whether they are there. Reads until an empty slot, or once round the ring."""
     start = home(h, half)
     slot = start

@@ -12,7 +12,7 @@ import triton
 
 from embedding.gpu import kernels
 
-_FIRST_HALF = 1 << 10  # slots of each ring of a new table
+_FIRST_HALF = 1 << 8  # slots of each ring of a new table
 _SLOT = 16  # bytes
 _EVERYTHING = 1 << 62  # hotter than any id
 
@@ -101,6 +101,14 @@ class GpuIdTable:
     def nbytes(self) -> int:
         """Bytes on the device: 16 a slot, and a row's place in the stack of free rows and its frequency."""
         return self.slots * _SLOT + self.capacity * 8
+
+    def probe_lengths(self, longest: int = 8) -> torch.Tensor:
+        """Number of ids found in the first slot read, the second, and so on; the last counts all from there on."""
+        slot = torch.arange(self.slots, device=self.device)
+        word, ring = self._table[:, 0], slot // self._half
+        home = (((word >> 31) & 0xFFFFFFFF) * self._half >> 32) + ring * self._half
+        steps = (slot - home) % self._half
+        return steps[(word < 0) == (ring > 0)].clamp(max=longest - 1).bincount(minlength=longest)
 
     def find(self, ids_N: torch.Tensor) -> torch.Tensor:
         """Rows of ids, -1 where there is none. Changes nothing."""

@@ -19,8 +19,6 @@ rebuilds the table when too many are left. A launch either inserts or removes, n
 
 from __future__ import annotations
 
-from typing import Any
-
 import triton
 import triton.language as tl
 
@@ -42,7 +40,7 @@ FREE, USED, REFUSED = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 
 
 @triton.jit(do_not_specialize=["n"])
-def find(table: Any, table32: Any, half: Any, ids: Any, rows: Any, n: Any, BLOCK: tl.constexpr) -> None:
+def find(table: tl.tensor, table32: tl.tensor, half: tl.tensor, ids: tl.tensor, rows: tl.tensor, n: tl.tensor, BLOCK: tl.constexpr) -> None:
     """Rows of ids, -1 where there is none. Changes nothing."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = i < n
@@ -53,15 +51,15 @@ def find(table: Any, table32: Any, half: Any, ids: Any, rows: Any, n: Any, BLOCK
 
 @triton.jit(do_not_specialize=["n", "minute"])
 def touch(
-    table: Any,
-    table32: Any,
-    frequency: Any,
-    state: Any,
-    half: Any,
-    ids: Any,
-    rows: Any,
-    n: Any,
-    minute: Any,
+    table: tl.tensor,
+    table32: tl.tensor,
+    frequency: tl.tensor,
+    state: tl.tensor,
+    half: tl.tensor,
+    ids: tl.tensor,
+    rows: tl.tensor,
+    n: tl.tensor,
+    minute: tl.tensor,
     LAST: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
@@ -71,10 +69,10 @@ def touch(
     wanted = inside & (tl.load(rows + i, mask=inside, other=0) < 0)
     slot, found = seek(table, half.to(tl.int64), mix(tl.load(ids + i, mask=wanted, other=0)), wanted)
     row = tl.load(table32 + 4 * slot + 2, mask=found, other=-1)
-    seen = tl.load(table32 + 4 * slot + 3, mask=found, other=0)
+    seen = tl.load(table32 + 4 * slot + 3, mask=found, other=0, cache_modifier=".cg")
     # A hot id is up to date after its first lanes: reading first spares thousands of atomics on one address.
     tl.atomic_max(table32 + 4 * slot + 3, minute.to(tl.int32), mask=found & (seen < minute))
-    count = tl.load(frequency + row, mask=found, other=0)
+    count = tl.load(frequency + row, mask=found, other=0, cache_modifier=".cg")
     tl.atomic_add(frequency + row, 1, mask=found & (count < MAX_FREQUENCY))
     tl.store(rows + i, row.to(tl.int64), mask=wanted)
     if LAST:
@@ -84,7 +82,7 @@ def touch(
 
 
 @triton.jit
-def _take(table: Any, half: Any, h: Any, active: Any, idle: Any) -> Any:
+def _take(table: tl.tensor, half: tl.tensor, h: tl.tensor, active: tl.tensor, idle: tl.tensor) -> tl.tensor:
     """Take the first open slot from home on, unless a slot on the way holds the id: slots, who took one, was it empty.
 
     Compare-and-swap has no mask: lanes at rest swap -2, which is no row, for itself at their own place of `idle`.
@@ -112,17 +110,17 @@ def _take(table: Any, half: Any, h: Any, active: Any, idle: Any) -> Any:
 
 @triton.jit(do_not_specialize=["n", "minute"])
 def claim(
-    table: Any,
-    table32: Any,
-    frequency: Any,
-    free: Any,
-    state: Any,
-    half: Any,
-    ids: Any,
-    rows: Any,
-    new: Any,
-    n: Any,
-    minute: Any,
+    table: tl.tensor,
+    table32: tl.tensor,
+    frequency: tl.tensor,
+    free: tl.tensor,
+    state: tl.tensor,
+    half: tl.tensor,
+    ids: tl.tensor,
+    rows: tl.tensor,
+    new: tl.tensor,
+    n: tl.tensor,
+    minute: tl.tensor,
     BLOCK: tl.constexpr,
 ) -> None:
     """Give a slot and a free row to ids whose row is -1 and that are in no slot; `new` is 1 once for each such id."""
@@ -146,7 +144,7 @@ def claim(
 
 
 @triton.jit
-def _cold(table: Any, table32: Any, frequency: Any, touched: Any, half: Any, limits: Any, slot: Any) -> Any:
+def _cold(table: tl.tensor, table32: tl.tensor, frequency: tl.tensor, touched: tl.tensor, half: tl.tensor, limits: tl.tensor, slot: tl.tensor) -> tl.tensor:
     """Mixed ids and rows of slots, and which of them are colder than `limits` (heat, tie) and, if asked, touched."""
     inside = slot < 2 * half
     side = tl.where(slot < half, 0, -1).to(tl.int64)
@@ -168,13 +166,13 @@ def _cold(table: Any, table32: Any, frequency: Any, touched: Any, half: Any, lim
 
 @triton.jit
 def count(
-    table: Any,
-    table32: Any,
-    frequency: Any,
-    touched: Any,
-    half: Any,
-    limits: Any,
-    counts: Any,
+    table: tl.tensor,
+    table32: tl.tensor,
+    frequency: tl.tensor,
+    touched: tl.tensor,
+    half: tl.tensor,
+    limits: tl.tensor,
+    counts: tl.tensor,
     BLOCK: tl.constexpr,
 ) -> None:
     """How many ids each program of `collect` will pick."""
@@ -185,18 +183,18 @@ def count(
 
 @triton.jit
 def collect(
-    table: Any,
-    table32: Any,
-    frequency: Any,
-    touched: Any,
-    half: Any,
-    limits: Any,
-    ends: Any,
-    ids: Any,
-    rows: Any,
-    heats: Any,
-    free: Any,
-    state: Any,
+    table: tl.tensor,
+    table32: tl.tensor,
+    frequency: tl.tensor,
+    touched: tl.tensor,
+    half: tl.tensor,
+    limits: tl.tensor,
+    ends: tl.tensor,
+    ids: tl.tensor,
+    rows: tl.tensor,
+    heats: tl.tensor,
+    free: tl.tensor,
+    state: tl.tensor,
     DROP: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
@@ -220,7 +218,7 @@ def collect(
 
 @triton.jit
 def move(
-    table: Any, table32: Any, half: Any, wide: Any, wide32: Any, wide_half: Any, idle: Any, BLOCK: tl.constexpr
+    table: tl.tensor, table32: tl.tensor, half: tl.tensor, wide: tl.tensor, wide32: tl.tensor, wide_half: tl.tensor, idle: tl.tensor, BLOCK: tl.constexpr
 ) -> None:
     """Copy all live ids with row and last sighting into the empty table `wide`. `idle` is int64 [slots] of zeros."""
     slot = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -235,7 +233,7 @@ def move(
 
 
 @triton.jit(do_not_specialize=["n"])
-def mark(touched: Any, rows: Any, n: Any, BLOCK: tl.constexpr) -> None:
+def mark(touched: tl.tensor, rows: tl.tensor, n: tl.tensor, BLOCK: tl.constexpr) -> None:
     """Set the bits of rows; -1 is passed over."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     row = tl.load(rows + i, mask=i < n, other=-1)
@@ -245,7 +243,7 @@ def mark(touched: Any, rows: Any, n: Any, BLOCK: tl.constexpr) -> None:
 
 
 @triton.jit(do_not_specialize=["n"])
-def mix_ids(ids: Any, mixed: Any, n: Any, BLOCK: tl.constexpr) -> None:
+def mix_ids(ids: tl.tensor, mixed: tl.tensor, n: tl.tensor, BLOCK: tl.constexpr) -> None:
     """Mixed ids, as the slots hold them."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     tl.store(mixed + i, mix(tl.load(ids + i, mask=i < n, other=0)), mask=i < n)

@@ -4,9 +4,9 @@ A slot is 16 bytes of one int64 tensor [slots, 2], also seen as int32 [slots, 4]
 
     int64 0: mixed id        int32 2: row        int32 3: last seen, minutes since the epoch
 
-The top bit of a mixed id names one of two rings of `half` slots; the 32 bits below it its home there, by a high multiply
-as in `embedding.kernels.table`. A word whose top bit is not its ring's cannot be a mixed id, so it marks a slot as open,
-and every 64-bit id is legal: the lower ring's empty word is -1 and its tombstone -2, the upper ring's are 0 and 1.
+The top bit of a mixed id names one of two rings of `half` slots; the 32 bits below it its home there, by a high
+multiply as in `embedding.kernels.table`. A word whose top bit is not its ring's cannot be a mixed id: it marks a slot as
+open, and every 64-bit id is legal. The lower ring's empty word is -1 and its tombstone -2, the upper ring's are 0 and 1.
 
 Ids are int64 in memory and uint64 where they are mixed and shifted. Functions are small, so that Triton inlines them.
 """
@@ -20,12 +20,6 @@ _GOLDEN = tl.constexpr(0x9E3779B97F4A7C15)
 _C2, _C3 = tl.constexpr(0xBF58476D1CE4E5B9), tl.constexpr(0x94D049BB133111EB)
 _I2, _I3 = tl.constexpr(0x96DE1B173F119089), tl.constexpr(0x319642B2D24D8EC3)
 MAX_FREQUENCY = tl.constexpr(255)
-
-
-@triton.jit
-def any_of(mask: tl.tensor) -> tl.tensor:
-    """Whether one lane's bit is set: a scalar."""
-    return tl.max(mask.to(tl.int32), axis=0) > 0
 
 
 @triton.jit
@@ -82,13 +76,13 @@ def next_slot(slot: tl.tensor, h: tl.tensor, half: tl.tensor) -> tl.tensor:
 @triton.jit
 def seek(table: tl.tensor, half: tl.tensor, h: tl.tensor, active: tl.tensor) -> tl.tensor:
     """Slots of mixed ids and whether they are there. Reads until an empty slot, or once round the ring."""
-    start = home(h, half)
+    start, empty = home(h, half), empty_word(h)
     slot = start
     found = active & (h != h)
-    while any_of(active):
+    while tl.max(active.to(tl.int32), axis=0) > 0:
         word = tl.load(table + 2 * slot, mask=active, other=0)
         found = found | (active & (word == h))
         after = next_slot(slot, h, half)
-        active = active & (word != h) & (word != empty_word(h)) & (after != start)
+        active = active & (word != h) & (word != empty) & (after != start)
         slot = tl.where(active, after, slot)
     return slot, found

@@ -1,16 +1,17 @@
 """Ids to row numbers on a GPU: the promises of `embedding.id_table.IdTable`, on torch tensors.
 
-Suffixes: N ids of a call, G ids that are gone. Ids are int64 tensors holding the bits of 64-bit ids (uint64 is taken too).
+Suffixes: N ids of a call, G ids that are gone, R rows. Ids are int64 tensors that hold the bits of 64-bit ids; uint64
+tensors are taken too.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
+import triton.language as tl
 
 from embedding.gpu import kernels
+from embedding.gpu.launch import launch
 
 _FIRST_HALF = 1 << 8  # slots of each ring of a new table
 _SLOT = 16  # bytes
@@ -56,11 +57,6 @@ class GpuIdTable:
         table[:half, 0] = -1
         return table
 
-    def _launch(self, kernel: Any, n: int, *arguments: Any, **constants: Any) -> None:
-        if n:
-            with torch.cuda.device_of(self._table):
-                kernel[(triton.cdiv(n, self._block),)](*arguments, **constants, BLOCK=self._block, num_warps=1)
-
     @property
     def _slots(self) -> tuple[torch.Tensor, torch.Tensor]:
         return self._table, self._table.view(torch.int32)
@@ -72,7 +68,7 @@ class GpuIdTable:
             raise ValueError(f"ids are on {ids_N.device}: move them to {self.device}")
         return ids_N.contiguous().view(torch.int64)
 
-    def _counter(self, which: Any) -> int:
+    def _counter(self, which: tl.constexpr) -> int:
         return int(self._state[which.value])
 
     def __len__(self) -> int:
@@ -114,7 +110,7 @@ class GpuIdTable:
         """Rows of ids, -1 where there is none. Changes nothing."""
         ids_N = self._checked(ids_N)
         rows_N = torch.empty_like(ids_N)
-        self._launch(kernels.find, len(ids_N), *self._slots, self._half, ids_N, rows_N, len(ids_N))
+        launch(kernels.find, len(ids_N), self._block, *self._slots, self._half, ids_N, rows_N, len(ids_N))
         return rows_N
 
     def find_or_insert(self, ids_N: torch.Tensor, minute: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -124,17 +120,25 @@ class GpuIdTable:
         the race between programs; so are row numbers.
         """
         ids_N = self._checked(ids_N)
-        n = len(ids_N)
         rows_N = torch.full_like(ids_N, -1)
-        new_N = torch.zeros(n, dtype=torch.int8, device=self.device)
-        notes = (self._frequency_R, self._state)
-        self._launch(kernels.touch, n, *self._slots, *notes, self._half, ids_N, rows_N, n, minute, LAST=False)
+        self._touch(ids_N, rows_N, minute, last=False)
         self._make_room(rows_N)
-        supply = (self._frequency_R, self._free_R, self._state)
-        self._launch(kernels.claim, n, *self._slots, *supply, self._half, ids_N, rows_N, new_N, n, minute)
-        self._state[kernels.FREE.value].clamp_(min=0)
-        self._launch(kernels.touch, n, *self._slots, *notes, self._half, ids_N, rows_N, n, minute, LAST=True)
-        return rows_N, new_N.bool()
+        new_N = self._claim(ids_N, rows_N, minute)
+        self._touch(ids_N, rows_N, minute, last=True)
+        return rows_N, new_N
+
+    def _touch(self, ids_N: torch.Tensor, rows_N: torch.Tensor, minute: int, last: bool) -> None:
+        notes = (self._frequency_R, self._state, self._half)
+        launch(
+            kernels.touch, len(ids_N), self._block, *self._slots, *notes, ids_N, rows_N, len(ids_N), minute, LAST=last
+        )
+
+    def _claim(self, ids_N: torch.Tensor, rows_N: torch.Tensor, minute: int) -> torch.Tensor:
+        new_N = torch.zeros(len(ids_N), dtype=torch.int8, device=self.device)
+        supply = (self._frequency_R, self._free_R, self._state, self._half)
+        launch(kernels.claim, len(ids_N), self._block, *self._slots, *supply, ids_N, rows_N, new_N, len(ids_N), minute)
+        self._state[kernels.FREE.value].clamp_(min=0)  # draws from the empty stack
+        return new_N.bool()
 
     def _make_room(self, rows_N: torch.Tensor) -> None:
         """Rebuild before the ids without a row could crowd a ring. Waits for the device only when they might."""
@@ -156,7 +160,7 @@ class GpuIdTable:
             half = min(2 * half, self._full)
         old, self._table = self._slots, self._empty(half)
         idle = torch.zeros(self._block, dtype=torch.int64, device=self.device)
-        self._launch(kernels.move, self.slots, *old, self._half, *self._slots, half, idle)
+        launch(kernels.move, self.slots, self._block, *old, self._half, *self._slots, half, idle)
         self._half = half
         self._state[kernels.USED.value] = self.capacity - self._state[kernels.FREE.value]
 
@@ -173,7 +177,7 @@ class GpuIdTable:
             heat = int(heats.kthvalue(n + 1).values)
             equals = ids[heats == heat]
             mixed = torch.empty_like(equals)
-            self._launch(kernels.mix_ids, len(equals), equals, mixed, len(equals))
+            launch(kernels.mix_ids, len(equals), self._block, equals, mixed, len(equals))
             sign = torch.iinfo(torch.int64).min  # flips signed order into that of the unsigned hashes
             rest = n - int((heats < heat).sum())
             tie = int((mixed ^ sign).kthvalue(rest + 1).values ^ sign)
@@ -193,13 +197,23 @@ class GpuIdTable:
         limits = torch.tensor([heat, tie], device=self.device)
         what = (*self._slots, self._frequency_R, touched, self._half, limits)
         counts = torch.zeros(triton.cdiv(self.slots, self._block), dtype=torch.int64, device=self.device)
-        self._launch(kernels.count, self.slots, *what, counts)
+        launch(kernels.count, self.slots, self._block, *what, counts)
         ends = counts.cumsum(0)
         total = int(ends[-1])
         ids, rows, heats = torch.empty(3, total, dtype=torch.int64, device=self.device)
         if total:
-            self._launch(
-                kernels.collect, self.slots, *what, ends, ids, rows, heats, self._free_R, self._state, DROP=drop
+            launch(
+                kernels.collect,
+                self.slots,
+                self._block,
+                *what,
+                ends,
+                ids,
+                rows,
+                heats,
+                self._free_R,
+                self._state,
+                DROP=drop,
             )
         if drop:
             self._state[kernels.FREE.value] += total

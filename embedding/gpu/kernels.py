@@ -1,14 +1,14 @@
 """The id table's Triton kernels. They check nothing: `embedding.gpu.id_table` does.
 
-**One row an id, whatever the order of programs.** Inserting is three launches; the stream orders them, so no program ever
-waits for another:
+**One row an id, whatever the order of programs.** Inserting is three launches; the stream orders them, so no program
+ever waits for another:
 
 1. `touch` finds the ids that are there. What stays without a row is in no slot.
 2. `claim` walks from the id's home to the first open slot (empty or tombstone) and takes it by compare-and-swap. Slots
-   only go from open to taken, so whoever takes slot s for an id has seen every slot before s taken by other ids for good,
-   and nobody else can take another slot for the same id: he would have to pass s. The loser of a race sees who won. The
-   winner draws a row from the stack of free rows by an atomic add. When the stack is empty he turns his slot into a
-   tombstone again; that cannot give an id two rows, because whoever claims after it finds the stack empty as well.
+   only go from open to taken, so whoever takes slot s for an id has seen every slot before s taken by other ids for
+   good, and nobody else can take another slot for the same id: he would have to pass s. The loser of a race sees who
+   won. The winner draws a row from the stack of free rows by an atomic add. When the stack is empty he turns his slot
+   into a tombstone again; that cannot give an id two rows, as whoever claims after it finds the stack empty too.
 3. `touch` again finds what the batch inserted, for all its duplicates; what is still missing is refused, and counted.
 
 **Removal leaves a tombstone**, so no chain breaks and no other id moves; inserts take tombstones again, and the host
@@ -24,7 +24,6 @@ import triton.language as tl
 
 from embedding.gpu.bits import (
     MAX_FREQUENCY,
-    any_of,
     empty_word,
     home,
     is_open,
@@ -40,7 +39,15 @@ FREE, USED, REFUSED = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 
 
 @triton.jit(do_not_specialize=["n"])
-def find(table: tl.tensor, table32: tl.tensor, half: tl.tensor, ids: tl.tensor, rows: tl.tensor, n: tl.tensor, BLOCK: tl.constexpr) -> None:
+def find(
+    table: tl.tensor,
+    table32: tl.tensor,
+    half: tl.tensor,
+    ids: tl.tensor,
+    rows: tl.tensor,
+    n: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> None:
     """Rows of ids, -1 where there is none. Changes nothing."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = i < n
@@ -87,18 +94,18 @@ def _take(table: tl.tensor, half: tl.tensor, h: tl.tensor, active: tl.tensor, id
 
     Compare-and-swap has no mask: lanes at rest swap -2, which is no row, for itself at their own place of `idle`.
     """
-    start = home(h, half)
+    start, empty = home(h, half), empty_word(h)
     slot = start
     won = active & (h != h)
     fresh = won
-    while any_of(active):
+    while tl.max(active.to(tl.int32), axis=0) > 0:
         word = tl.load(table + 2 * slot, mask=active, other=0, cache_modifier=".cg")
         tries = active & is_open(word, h)
         place = tl.where(tries, table + 2 * slot, idle)
         before = tl.atomic_cas(place, tl.where(tries, word, -2), tl.where(tries, h, -2))
         wins = tries & (before == word)
         won = won | wins
-        fresh = fresh | (wins & (word == empty_word(h)))
+        fresh = fresh | (wins & (word == empty))
         word = tl.where(tries & ~wins, before, word)
         active = active & ~wins & (word != h)
         taken = active & ~is_open(word, h)  # else a claim was given back meanwhile: try the same slot again
@@ -144,7 +151,15 @@ def claim(
 
 
 @triton.jit
-def _cold(table: tl.tensor, table32: tl.tensor, frequency: tl.tensor, touched: tl.tensor, half: tl.tensor, limits: tl.tensor, slot: tl.tensor) -> tl.tensor:
+def _cold(
+    table: tl.tensor,
+    table32: tl.tensor,
+    frequency: tl.tensor,
+    touched: tl.tensor,
+    half: tl.tensor,
+    limits: tl.tensor,
+    slot: tl.tensor,
+) -> tl.tensor:
     """Mixed ids and rows of slots, and which of them are colder than `limits` (heat, tie) and, if asked, touched."""
     inside = slot < 2 * half
     side = tl.where(slot < half, 0, -1).to(tl.int64)
@@ -198,7 +213,7 @@ def collect(
     DROP: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
-    """List what is colder than `limits`, in slot order, with its heat; DROP turns the slots into tombstones and frees the rows.
+    """List what is colder than `limits`, in slot order, with its heat; DROP leaves tombstones and frees the rows.
 
     `ends` are the running sums of what `count` counted. The caller adds the number dropped to the state's FREE.
     """
@@ -218,7 +233,14 @@ def collect(
 
 @triton.jit
 def move(
-    table: tl.tensor, table32: tl.tensor, half: tl.tensor, wide: tl.tensor, wide32: tl.tensor, wide_half: tl.tensor, idle: tl.tensor, BLOCK: tl.constexpr
+    table: tl.tensor,
+    table32: tl.tensor,
+    half: tl.tensor,
+    wide: tl.tensor,
+    wide32: tl.tensor,
+    wide_half: tl.tensor,
+    idle: tl.tensor,
+    BLOCK: tl.constexpr,
 ) -> None:
     """Copy all live ids with row and last sighting into the empty table `wide`. `idle` is int64 [slots] of zeros."""
     slot = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-import triton
 
 from embedding.gpu import kernels
 from embedding.gpu.id_table import GpuIdTable
+from embedding.gpu.launch import launch
 
 
 class TouchedRows:
@@ -22,8 +22,6 @@ class TouchedRows:
     [7, 8]
     """
 
-    _BLOCK = 128
-
     def __init__(self, table: GpuIdTable) -> None:
         self._table = table
         words = table.capacity // 32 + 1
@@ -34,11 +32,7 @@ class TouchedRows:
         """These rows (int64) changed; -1 is passed over."""
         if rows_N.dtype != torch.int64 or rows_N.dim() != 1:
             raise ValueError(f"rows are {rows_N.dtype} {list(rows_N.shape)}: give int64 of one dimension")
-        if not len(rows_N):
-            return
-        with torch.cuda.device_of(self._fresh):
-            grid = (triton.cdiv(len(rows_N), self._BLOCK),)
-            kernels.mark[grid](self._fresh, rows_N.contiguous(), len(rows_N), BLOCK=self._BLOCK, num_warps=1)
+        launch(kernels.mark, len(rows_N), 128, self._fresh, rows_N.contiguous(), len(rows_N))
 
     def export(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids and rows that changed and are still live. The same again, and more, until `acknowledge`."""

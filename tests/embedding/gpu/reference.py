@@ -70,7 +70,7 @@ class Reference:
 class Checked:
     """A table and its reference, asked the same and compared after every call."""
 
-    def __init__(self, capacity: int, device: str, block: int = 64) -> None:
+    def __init__(self, capacity: int, device: str, block: int = 256) -> None:
         self.table = GpuIdTable(capacity, device=device, block=block)
         self.reference = Reference(capacity)
         self.device = device

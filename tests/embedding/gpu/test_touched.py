@@ -16,7 +16,7 @@ def ids_of(touched: TouchedRows) -> set[int]:
 
 @pytest.fixture
 def checked(device: str) -> Checked:
-    checked = Checked(1000, device, block=128)
+    checked = Checked(1000, device)
     checked.insert(list(range(300)))
     return checked
 

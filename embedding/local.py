@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,15 +29,16 @@ class LocalStore:
     2
     """
 
-    def __init__(self, tables: Iterable[Table], seed: int = 0) -> None:
+    def __init__(self, tables: Iterable[Table], seed: int = 0, threads: int = 1) -> None:
         self._tables = by_name(tables)
-        self._seed = seed
+        self._seed, self._threads = seed, threads
         self._clear()
 
     def _clear(self) -> None:
         self._fallback: dict[str, RowBlock] = {}
         self._by_name = {
-            name: LocalTable(table, self._seed, self._shared(table)) for name, table in self._tables.items()
+            name: LocalTable(table, self._seed, self._shared(table), self._threads)
+            for name, table in self._tables.items()
         }
         self._consumers = Consumers()
 
@@ -49,7 +50,7 @@ class LocalStore:
         if group not in self._fallback:
             salt = salt_of(self._seed, f"fallback/{table.dim}")
             block = RowBlock(FALLBACK_ROWS, table.dim, table.optimizer, salt, table.init_scale)
-            block.initialise(np.arange(FALLBACK_ROWS), np.arange(FALLBACK_ROWS, dtype=np.uint64))
+            block.initialise(np.arange(FALLBACK_ROWS, dtype=np.int32), np.arange(FALLBACK_ROWS, dtype=np.uint64))
             self._fallback[group] = block
         return self._fallback[group]
 
@@ -71,8 +72,13 @@ class LocalStore:
         self._by_name[lookup.table].update(lookup, check_grads(lookup, grads_ND, self._tables[lookup.table].dim))
 
     def expire(self, now: int) -> int:
+        return sum(self.expiring(now))
+
+    def expiring(self, now: int) -> Iterator[int]:
+        """As `expire`, in steps of at most a millisecond or so between which the store may be used: yields how many."""
         check_now(now)
-        return sum(own.expire(now) for own in self._by_name.values())
+        for own in self._by_name.values():
+            yield from own.expiring(now)
 
     def subscribe(self, consumer: str) -> None:
         self._consumers.subscribe(consumer)
@@ -98,7 +104,7 @@ class LocalStore:
             entry = consumers[name] = ConsumerState(self._consumers[name])
             for table, own in self._by_name.items():
                 entry.changed[table], entry.removed[table] = own.pending(name)
-        every = np.arange(FALLBACK_ROWS)
+        every = np.arange(FALLBACK_ROWS, dtype=np.int32)
         shared = {name: (rows.values(every), rows.states(every), rows.step) for name, rows in self._fallback.items()}
         return StoreState({name: own.state() for name, own in self._by_name.items()}, shared, consumers)
 
@@ -111,7 +117,7 @@ class LocalStore:
         for name, own in self._by_name.items():
             own.restore(state.tables[name])
         for name, (weights, rule_state, step) in state.fallback.items():
-            self._fallback[name].put(np.arange(FALLBACK_ROWS), weights, rule_state)
+            self._fallback[name].put(np.arange(FALLBACK_ROWS, dtype=np.int32), weights, rule_state)
             self._fallback[name].step = step
         for name, entry in state.consumers.items():
             self._consumers.restore(name, entry.consumer)

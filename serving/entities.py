@@ -10,6 +10,7 @@ import msgspec
 import redis
 
 from serving import keys
+from serving.availability import Availability
 from streaming.events import Features
 
 _decoder: msgspec.json.Decoder[Features] = msgspec.json.Decoder(Features)
@@ -22,15 +23,18 @@ class EntityFeatures:
     """
 
     def __init__(
-        self, client: redis.Redis, ttl: float, capacity: int, clock: Callable[[], float], available: Callable[[], bool]
+        self, client: redis.Redis, ttl: float, capacity: int, clock: Callable[[], float], availability: Availability
     ) -> None:
         self._client = client
         self._ttl = ttl
         self._capacity = capacity
         self._clock = clock
-        self._available = available
+        self._availability = availability
         self._known: dict[str, tuple[float, Features]] = {}
         self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._known)
 
     def user(self, name: str) -> tuple[Features, bool]:
         """Features of a user, and whether they are up to date."""
@@ -49,11 +53,12 @@ class EntityFeatures:
         return [self._known.get(key, stale)[1] for key in wanted], fresh
 
     def _fetch(self, missing: list[str], now: float) -> bool:
-        if not self._available():
+        if not self._availability.up:
             return False
         try:
             blobs = cast(list[bytes | None], self._client.mget(missing))
         except redis.RedisError:
+            self._availability.up = False
             return False
         found = {
             key: (now + self._ttl, {} if blob is None else _decoder.decode(blob))

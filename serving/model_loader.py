@@ -13,6 +13,7 @@ import redis
 
 from serving import delta_wire
 from serving.artefact import Artefact
+from serving.availability import Availability
 from serving.keys import ModelKeys
 from serving.row_cache import RowCache
 from serving.rows import RedisRows
@@ -51,6 +52,7 @@ class ModelLoader:
         models: Iterable[str],
         open_scorer: OpenScorer,
         cache_rows: int,
+        availability: Availability,
         refresh: Callable[[redis.Redis], None] = lambda _: None,
         revive: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
@@ -69,8 +71,7 @@ class ModelLoader:
         self._models: dict[str, ServedModel] = {}
         self.refused: dict[str, str] = {}
         """Why a model's newest artefact is not served, by model."""
-        self.available = False
-        """Whether Redis answered when last heard of; while it does not, requests need not try it."""
+        self._availability = availability
         self._thread = threading.Thread(target=self._run, name="model-loader", daemon=True)
 
     def start(self) -> None:
@@ -103,9 +104,9 @@ class ModelLoader:
                 with self._connect() as client:
                     self._follow(client)
             except redis.RedisError as error:
-                if self.available:
+                if self._caught_up.is_set():
                     _logger.warning("Redis is gone, serving from the cache: %s", error)
-                self.available = False
+                self._availability.up = False
                 self._try_to_revive()
                 self._stopped.wait(_PAUSE)
 
@@ -119,9 +120,9 @@ class ModelLoader:
         for followed in self._followed:
             self._catch_up(client, followed)
         self._refresh_if_due(client)
-        self.available = True
         self._caught_up.set()
         while not self._stopped.is_set():
+            self._availability.up = True
             streams: dict[Any, Any] = {followed.keys.deltas: followed.position for followed in self._followed}
             if streams:
                 news = cast(Any, client.xread(streams, count=64, block=_BLOCK))
@@ -186,7 +187,7 @@ class ModelLoader:
             return
         try:
             self._swap(followed, Artefact.from_bytes(data))
-        except ValueError as error:
+        except Exception as error:  # whatever a graph does when it is opened and tried, the previous one must go on
             self.refused[name] = str(error)
             _logger.error("model %r: new artefact refused, the previous one goes on: %s", name, error)
 
@@ -196,9 +197,11 @@ class ModelLoader:
         if served is None or served.artefact != artefact:
             scorer = self._open_scorer(artefact.graph)
             if followed.rows is None or followed.rows.dim != artefact.dim:
-                store = RedisRows(self._row_client, name, artefact.dim)
+                store = RedisRows(self._row_client, name, artefact.dim, self._availability)
                 followed.rows = RowCache(store, self._cache_rows)
             same = served is not None and served.artefact.spec == artefact.spec
             encoder = served.encoder if served is not None and same else Encoder(artefact.spec)
-            self._models[name] = ServedModel(name, artefact, scorer, followed.rows, self._clock(), encoder)
+            model = ServedModel(name, artefact, scorer, followed.rows, self._clock(), encoder)
+            model.try_out()
+            self._models[name] = model
         self.refused.pop(name, None)

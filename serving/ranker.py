@@ -70,8 +70,9 @@ class Ranker:
     """Scores with the arm's model, or by popularity when that cannot be had.
 
     Reasons in `degraded`: `no_model` (nothing published yet), `rows` (Redis gone, ids that were not cached read as
-    unknown), `features` (Redis gone, latest features may be missing), `scorer` (the graph failed), `deadline` (too
-    little of `deadline` seconds was left to score). `seed` makes exploration repeatable. Not for many threads at once.
+    unknown), `features` (Redis gone, latest ones may be missing; or one is of the wrong kind), `scorer` (the graph
+    failed), `deadline` (too little of `deadline` seconds was left to score). `seed` makes exploration repeatable.
+    Not for many threads at once.
     """
 
     def __init__(
@@ -100,24 +101,27 @@ class Ranker:
             return self._by_popularity(query)
         try:
             return self._by_model(query, model, trace)
-        except _LateError:
-            trace.degraded.append("deadline")
+        except _GiveUpError as reason:
+            trace.degraded.append(str(reason))
         except Exception as error:  # a wrong graph, row or feature must not cost the user the answer
             _logger.exception("model %r cannot score: %s", model.name, error)
             trace.degraded.append("scorer")
         return self._by_popularity(query)
 
     def _by_model(self, query: Query, model: ServedModel, trace: Trace) -> Impression:
+        self._in_time(trace)
         with trace.stage("encode"):
             features, item_features = self._features(query, model, trace)
-            encoded = model.encode(query.user, query.time, features, query.items, item_features)
+            try:
+                encoded = model.encode(query.user, query.time, features, query.items, item_features)
+            except ValueError as error:
+                _logger.warning("user %r: %s", query.user, error)
+                raise _GiveUpError("features") from error
         with trace.stage("rows"):
             embedded = model.embed(encoded)
         if not embedded.complete:
             trace.degraded.append("rows")
-        if trace.elapsed() + self._scoring > self._deadline:
-            self._scoring *= 0.9  # else one slow moment would refuse for ever
-            raise _LateError
+        self._in_time(trace)
         with trace.stage("score"):
             scores_C = np.asarray(model.score(encoded, embedded), np.float64)
         self._scoring += 0.1 * (trace.seconds["score"] - self._scoring)
@@ -125,6 +129,11 @@ class Ranker:
             order_K, propensities_K = self._exploration.order(scores_C, query.count, self._rng)
             columns = {name: [f.get(name) for f in item_features] for name in sorted(model.item_features)}
             return _impression(query, scores_C, order_K, propensities_K, features, columns, _label(model))
+
+    def _in_time(self, trace: Trace) -> None:
+        if trace.elapsed() + self._scoring > self._deadline:
+            self._scoring *= 0.9  # else one slow moment would refuse for ever
+            raise _GiveUpError("deadline")
 
     def _by_popularity(self, query: Query) -> Impression:
         popularity_C = np.array(self._retriever.popularity(query.items))
@@ -158,8 +167,8 @@ class Ranker:
         return [old | new for old, new in zip(latest, given, strict=True)], fresh
 
 
-class _LateError(Exception):
-    """Too little time is left."""
+class _GiveUpError(Exception):
+    """The model cannot score this request; the message is the reason in `degraded`."""
 
 
 def _label(model: ServedModel) -> str:

@@ -25,6 +25,7 @@ from serving.ranker import Query, Ranker, Trace
 from serving.retriever import Retriever
 from streaming.codec import Rules, check_impression
 from streaming.events import Impression, Value
+from streaming.explain import explain
 
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -205,7 +206,8 @@ def _decoded(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
     except msgspec.ValidationError as error:
         raise BadRequestError.of(422, from_reason(str(error))) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequestError(400, "", f"the body is not JSON: {error}") from error
+        problem = from_reason(explain(body, error))
+        raise BadRequestError(400, problem.field, f"the body is not JSON: {problem.message}") from error
 
 
 def _json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

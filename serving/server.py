@@ -16,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from serving.app import create_app
+from serving.availability import Availability
 from serving.entities import EntityFeatures
 from serving.experiments import POPULARITY, Arm, Experiment, ExperimentCounters
 from serving.exploration import exploration
@@ -68,6 +69,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     if not settings.redis_url:
         revive = stack.enter_context(EmbeddedRedis(settings.redis_folder)).ensure
     fast = stack.enter_context(client(_REQUEST_TIMEOUT))
+    availability = Availability(up=False)
     retriever = Retriever(settings.recent_share)
     loader = ModelLoader(
         partial(client, _FOLLOW_TIMEOUT),
@@ -75,6 +77,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         _models(settings.experiments),
         open_scorer,
         settings.cache_rows,
+        availability,
         refresh=retriever.refresh,
         revive=revive,
     )
@@ -83,8 +86,8 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     executor = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ranker"))
     stack.callback(impressions.close)
     stack.callback(loader.close)
-    entities = EntityFeatures(fast, settings.entity_ttl / 1000, 1_000_000, time.monotonic, lambda: loader.available)
-    metrics = Metrics(loader, impressions, time.monotonic)
+    entities = EntityFeatures(fast, settings.entity_ttl / 1000, 1_000_000, time.monotonic, availability)
+    metrics = Metrics(loader, impressions, availability, time.monotonic)
     ranker = Ranker(
         loader,
         entities,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from functools import cache
-from typing import TypeVar
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -40,8 +40,8 @@ OUTCOMES = (
 
 TALLIES = ("positives", "negatives", "closed", "closed_early")
 
-T = TypeVar("T")
 _POSITIVE, _NEGATIVE = (1.0,), (0.0,)
+_NOTHING: dict[str, Any] = {}
 _features = msgspec.json.Decoder(Features)
 _item_features = msgspec.json.Decoder(dict[str, list[Value]])
 
@@ -128,7 +128,7 @@ class Joiner:
     def flush(self) -> list[Example]:
         """End of a finite log: every window closes, every held interaction is an orphan."""
         while self._waiting:
-            self._close_in_time()
+            self._close()
         self._counts["orphans"] += self._held.clear()
         return self._take_out()
 
@@ -155,34 +155,33 @@ class Joiner:
     def _pass(self, watermark: int) -> None:
         waiting, closable = self._waiting, watermark - self.wait
         while waiting and waiting[0][0] < closable:
-            self._close_in_time()
-        if self._held:
+            self._close()
+        if self._held.by_impression:
             self._counts["orphans"] += self._held.expire(watermark)
-        self._closed.forget(watermark)
 
     def _show(self, shown: Shown) -> None:
         id_ = shown.id
-        if id_ in self._open or id_ in self._closed:
+        if id_ in self._open or id_ in self._closed.ids:
             self._counts["duplicate_impressions"] += 1
         elif shown.time + self.wait < self._clock - self.lateness:
             self._counts["late_impressions"] += 1
             self._counts["late"] += len(self._held.take(id_))
-            self._closed.add(id_, self.watermark + self._memory)
+            self._closed.add(id_, self._clock + self._memory, self.watermark)
         else:
             self._counts["impressions"] += 1
             self._open[id_] = shown
             heapq.heappush(self._waiting, (shown.time, self._sequence, id_))
-            if id_ in self._held:
+            if id_ in self._held.by_impression:
                 self._decide_held(shown, self._held.take(id_))
             if len(self._open) > self._max_pending:
-                self._close("closed_early", self._clock)
+                self._close(early=True)
 
     def _act(self, acted: Acted) -> None:
         if acted.action not in self.rule.actions:
             self._counts["ignored"] += 1
         elif (shown := self._open.get(acted.impression)) is not None:
             self._decide(shown, acted)
-        elif acted.impression in self._closed:
+        elif acted.impression in self._closed.ids:
             self._counts["late"] += 1
         elif acted.time < self.watermark:
             self._counts["orphans"] += 1
@@ -205,8 +204,9 @@ class Joiner:
             self._emit(shown, tuple(labels), tuple(labels.values()), self._clock)
 
     def _positive(self, acted: Acted) -> bool:
-        least = self.rule.min_value
-        return least is None or acted.value >= least
+        positive = self.rule.min_value is None or acted.value >= self.rule.min_value
+        self._tallies["positives" if positive else "negatives"] += 1
+        return positive
 
     def _position(self, shown: Shown, acted: Acted) -> int:
         """The position whose label `acted` decides, or -1. Counts what became of it.
@@ -232,32 +232,37 @@ class Joiner:
         self._counts["joined"] += 1
         return position
 
-    def _close_in_time(self) -> None:
-        """Close the oldest window at the moment at which the watermark passes its end."""
-        self._close("closed", self._waiting[0][0] + self.wait + self.lateness + 1)
+    def _close(self, early: bool = False) -> None:
+        """Close the oldest window: what nobody decided is negative.
 
-    def _close(self, how: str, decided: int) -> None:
-        """Close the oldest window: what nobody decided is negative."""
+        It becomes known at the moment at which the watermark passes the window's end, or now.
+        """
         time, _, id_ = heapq.heappop(self._waiting)
         shown = self._open.pop(id_)
-        self._tallies[how] += 1
-        self._closed.add(id_, max(time + self.wait, self._clock - self.lateness) + self._memory)
+        end = time + self.wait
+        self._closed.add(id_, max(end, self._clock) + self._memory, self._clock - self.lateness)
+        self._tallies["closed_early" if early else "closed"] += 1
         positions, labels = _all_negative(len(shown.items))
         for position in sorted(shown.decided or (), reverse=True):
             positions = positions[:position] + positions[position + 1 :]
         if positions:
-            labels = labels[: len(positions)]
-            self._emit(shown, positions, labels, decided)
+            self._tallies["negatives"] += len(positions)
+            self._emit(shown, positions, labels[: len(positions)], self._clock if early else end + self.lateness + 1)
 
     def _emit(self, shown: Shown, positions: tuple[int, ...], labels: tuple[float, ...], decided: int) -> None:
+        try:
+            features = _features.decode(shown.features) if shown.features else _NOTHING
+            item_features = _item_features.decode(shown.item_features) if shown.item_features else _NOTHING
+        except msgspec.DecodeError as error:
+            raise ValueError(f"impression {shown.id!r} in the log has unreadable features: {error}") from error
         self._out.append(
             Example(
                 shown.id,
                 shown.time,
                 shown.user,
                 shown.items,
-                _decode(_features, shown, shown.features),
-                _decode(_item_features, shown, shown.item_features),
+                features,
+                item_features,
                 shown.propensities,
                 shown.experiment or "",
                 shown.arm or "",
@@ -266,23 +271,14 @@ class Joiner:
                 labels,
                 decided,
                 self._sequence,
+                _NOTHING,
+                (),
             )
         )
 
     def _take_out(self) -> list[Example]:
         out, self._out = self._out, []
-        positives = sum(example.labels.count(1.0) for example in out)
-        self._tallies["positives"] += positives
-        self._tallies["negatives"] += sum(len(example.labels) for example in out) - positives
         return out
-
-
-def _decode(decoder: msgspec.json.Decoder[T], shown: Shown, data: bytes | None) -> T:
-    """Features of an impression; the edge that wrote the log has checked them."""
-    try:
-        return decoder.decode(data or b"{}")
-    except msgspec.DecodeError as error:
-        raise ValueError(f"impression {shown.id!r} in the log has unreadable features: {error}") from error
 
 
 @cache

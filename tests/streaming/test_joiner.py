@@ -168,10 +168,9 @@ def test_interactions_held_are_bounded_too() -> None:
 
 def test_memory_of_closed_impressions_ends() -> None:
     joiner = Joiner(LabelRule(), wait=10, lateness=5, memory=100)
-    tick = [UserUpdate(time=time, user="u", features={}) for time in (0, 16, 115, 116)]
-    joiner.push(encode_events([shown("A", 0, "x"), tick[1], acted("A", "x", 112)]))
+    joiner.push(encode_events([shown("A", 0, "x"), shown("B", 16, "x"), acted("A", "x", 116)]))
     assert joiner.counts["late"] == 1
-    joiner.push(encode_events([UserUpdate(time=200, user="u", features={}), acted("A", "x", 200)]))
+    joiner.push(encode_events([shown("C", 200, "x"), shown("D", 220, "x"), acted("A", "x", 220)]))
     assert (joiner.counts["late"], joiner.counts["held"]) == (1, 1)  # as if there had never been an A
 
 

@@ -52,8 +52,9 @@ TAGS = ["hot", "cold", "sweet", "salty"]
 
 def events(count: int = 400) -> list[Event]:
     rng = np.random.default_rng(3)
+    tags: list[list[str | int]] = [list(TAGS[: n % 4]) for n in range(10)]
     made: list[Event] = [
-        ItemUpdate(time=START, item=f"i{n}", features={"tags": TAGS[: n % 4], "price": float(n)}) for n in range(10)
+        ItemUpdate(time=START, item=f"i{n}", features={"tags": tags[n], "price": float(n)}) for n in range(10)
     ]
     made += [UserUpdate(time=START, user=f"u{n}", features={"age": 20 + n, "country": "br"}) for n in range(5)]
     for number in range(count):

@@ -139,6 +139,16 @@ class IdTable:
         rows_N, missing = self.touch(ids_N, counts_N, minute)
         return rows_N, self.insert(ids_N, counts_N, minute, rows_N, missing)
 
+    def restore(self, ids_N: Ids, minutes_N: npt.NDArray[np.int64], freqs_N: npt.NDArray[np.uint8]) -> Index:
+        """Insert distinct ids that have no row yet, with their clocks; returns their rows."""
+        rows_N, every = np.full(len(ids_N), -1, np.int32), np.arange(len(ids_N), dtype=np.int32)
+        if len(ids_N):
+            self.insert(ids_N, every, int(minutes_N.min()), rows_N, every)
+            self.stamp(int(minutes_N.max()))
+            stamps_N = np.maximum(1, minutes_N - (self._base or 0))
+            kernels.assign(*self.segments.where, ids_N, stamps_N, freqs_N)
+        return rows_N
+
     def sweeping(self, heat: int, tie: int = 0, pinned: Words = _NO_PINS) -> Iterator[tuple[Ids, Index]]:
         """Drop what is colder than (heat, tie), a segment a step: yields the ids that went and their rows, now free.
 
@@ -146,8 +156,7 @@ class IdTable:
         """
         for segment in range(len(self.segments)):
             lines = self.segments
-            n = int(lines.counts_S[segment])
-            gone_ids, gone_rows = np.empty(n, np.uint64), np.empty(n, np.int32)
+            gone_ids, gone_rows = lines.gone(segment)
             gone = kernels.sweep(
                 *lines.where,
                 lines.counts_S,
@@ -161,7 +170,7 @@ class IdTable:
                 gone_ids,
                 gone_rows,
             )
-            yield gone_ids[:gone], gone_rows[:gone]
+            yield gone_ids[:gone].copy(), gone_rows[:gone].copy()
 
     def expiring(self, before: int) -> Iterator[tuple[Ids, Index]]:
         """Drop ids last seen before the minute `before`, a segment a step, as `sweeping`."""

@@ -5,16 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from recsys.export import Exporter, TracingError
 from recsys.learner import Learner
 from serving.artefact import Artefact
 from serving.publisher import OutOfStepError, Publisher, PublishError
 from streaming.catalog import Catalog
 from streaming.entities import Entities
-
-if TYPE_CHECKING:
-    from recsys.export import Exporter
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +77,7 @@ class Publication:
             self.start()
             self._rows_due = started
             return False
-        except PublishError as error:
+        except (PublishError, TracingError) as error:
             logger.warning("nothing published, training goes on: %s", error)
             return False
         return True

@@ -20,6 +20,8 @@ from serving.retriever import Retriever
 from serving.served_model import ServedModel
 from streaming.events import Features, Impression, Value
 
+ItemFeatures = dict[str, list[Value]]
+
 _logger = logging.getLogger(__name__)
 
 
@@ -59,7 +61,7 @@ class Query:
     items: Sequence[str]
     time: int
     features: Features
-    item_features: dict[str, list[Value]]
+    item_features: ItemFeatures
     count: int
     experiment: str
     arm: Arm
@@ -127,7 +129,8 @@ class Ranker:
         self._scoring += 0.1 * (trace.seconds["score"] - self._scoring)
         with trace.stage("order"):
             order_K, propensities_K = self._exploration.order(scores_C, query.count, self._rng)
-            columns = {name: [f.get(name) for f in item_features] for name in sorted(model.item_features)}
+            shown = [item_features[i] for i in order_K.tolist()]
+            columns: ItemFeatures = {name: [f.get(name) for f in shown] for name in sorted(model.item_features)}
             return _impression(query, scores_C, order_K, propensities_K, features, columns, _label(model))
 
     def _in_time(self, trace: Trace) -> None:
@@ -139,7 +142,9 @@ class Ranker:
         popularity_C = np.array(self._retriever.popularity(query.items))
         order_K = np.argsort(-popularity_C, kind="stable")[: query.count]
         certain_K = np.ones(len(order_K))
-        return _impression(query, popularity_C, order_K, certain_K, query.features, query.item_features, POPULARITY)
+        order = order_K.tolist()
+        columns = {name: [values[i] for i in order] for name, values in query.item_features.items()}
+        return _impression(query, popularity_C, order_K, certain_K, query.features, columns, POPULARITY)
 
     def _features(self, query: Query, model: ServedModel, trace: Trace) -> tuple[Features, Sequence[Features]]:
         """The request's features over the latest ones, as far as the model reads them."""
@@ -181,17 +186,16 @@ def _impression(
     order_K: Positions,
     propensities_K: Floats,
     features: Features,
-    item_features: dict[str, list[Value]],
+    item_features: ItemFeatures,
     model: str,
 ) -> Impression:
-    order = order_K.tolist()
     return Impression(
         id=query.impression,
         time=query.time,
         user=query.user,
-        items=[query.items[i] for i in order],
+        items=[query.items[i] for i in order_K.tolist()],
         features=features,
-        item_features={name: [values[i] for i in order] for name, values in item_features.items()},
+        item_features=item_features,
         scores=scores_C[order_K].tolist(),
         propensities=propensities_K.tolist(),
         experiment=query.experiment,

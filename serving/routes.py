@@ -19,7 +19,7 @@ from serving.event_edge import answer, decode
 from serving.experiments import Experiment, ExperimentCounters, Summary
 from serving.impression_log import ImpressionLog
 from serving.metrics import Metrics
-from serving.model_loader import ModelLoader
+from serving.model_loader import Models
 from serving.problems import BadRequestError, from_reason
 from serving.ranker import Query, Ranker, Trace
 from serving.retriever import Retriever
@@ -62,7 +62,7 @@ class Routes:
         self,
         ranker: Ranker,
         retriever: Retriever,
-        loader: ModelLoader,
+        models: Models,
         impressions: ImpressionLog,
         counters: ExperimentCounters,
         metrics: Metrics,
@@ -75,7 +75,7 @@ class Routes:
     ) -> None:
         self._ranker = ranker
         self._retriever = retriever
-        self._loader = loader
+        self._models = models
         self._impressions = impressions
         self._counters = counters
         self._metrics = metrics
@@ -139,11 +139,11 @@ class Routes:
         return Response("ok\n", media_type="text/plain")
 
     async def ready(self, request: Request) -> Response:  # noqa: ARG002
-        missing = [name for name in self._loader.names if self._loader.get(name) is None]
+        missing = self._models.missing
         if not missing:
             return Response("ready\n", media_type="text/plain")
-        reasons = (f"{name}: {self._loader.refused.get(name, 'not published yet')}\n" for name in missing)
-        return Response("".join(reasons), 503, media_type="text/plain")
+        reasons = "".join(f"{name}: {reason}\n" for name, reason in missing.items())
+        return Response(reasons, 503, media_type="text/plain")
 
     async def metrics(self, request: Request) -> Response:  # noqa: ARG002
         return Response(self._metrics.render(), media_type="text/plain; version=0.0.4")

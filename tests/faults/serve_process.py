@@ -11,7 +11,7 @@ from tests.serving.fakes import Graphs
 
 
 def main(redis_folder: str, log_folder: str) -> None:
-    settings = Settings(port=0, redis_folder=Path(redis_folder), cache_rows=1000)
+    settings = Settings(port=0, redis_folder=Path(redis_folder), cache_rows=1000, deadline=60_000)
     with_log = FileLog(Path(log_folder))
     run(settings, with_log, Graphs(), ready=lambda url: print(url, flush=True))
 

@@ -50,7 +50,7 @@ def log() -> FailingLog:
 
 @pytest.fixture
 def settings(redis_folder: Path, client: redis.Redis) -> Settings:
-    return Settings(redis_folder=redis_folder, entity_ttl=0)
+    return Settings(redis_folder=redis_folder, deadline=60_000)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import redis
@@ -35,6 +36,44 @@ def test_features_are_read_again_when_they_are_old(client: redis.Redis, clock: C
     assert entities.user("u") == ({"age": 1}, True)
     clock.now = 2.0
     assert entities.user("u") == ({"age": 2}, True)
+
+
+def test_features_that_changed_are_read_again(client: redis.Redis, clock: Clock) -> None:
+    entities, publisher = clock.features(client), Publisher(client, "m")
+    publisher.publish_entities({"u": {"age": 1}}, {})
+    assert entities.user("u")[0] == {"age": 1}
+    publisher.publish_entities({"u": {"age": 2}, "v": {"age": 3}}, {})
+    entities.take(client, b'["recsys:user:u","recsys:user:v"]')
+    assert entities.user("u") == ({"age": 2}, True)
+
+
+@pytest.mark.parametrize("lost", ["a notice", "the connection"])
+def test_when_notices_were_missed_all_is_read_again(client: redis.Redis, clock: Clock, lost: str) -> None:
+    entities, publisher = clock.features(client), Publisher(client, "m")
+    entities.user("u")
+    publisher.publish_entities({"u": {"age": 2}}, {})
+    entities.catch_up(client, continued=True)
+    assert entities.user("u")[0] == {}
+    if lost == "a notice":
+        entities.take(client, b"no notice")
+    else:
+        entities.catch_up(client, continued=False)
+    assert entities.user("u")[0] == {"age": 2}
+
+
+def test_features_read_while_a_notice_came_are_not_kept(client: redis.Redis, clock: Clock) -> None:
+    class Interrupted:
+        """Reads, and is told of a change before it can answer."""
+
+        def mget(self, wanted: list[str]) -> Any:
+            found = client.mget(wanted)
+            Publisher(client, "m").publish_entities({"u": {"age": 2}}, {})
+            entities.take(client, b'["recsys:user:u"]')
+            return found
+
+    entities = clock.features(cast(redis.Redis, Interrupted()))
+    assert entities.user("u")[0] == {}
+    assert entities.user("u")[0] == {"age": 2}
 
 
 def test_without_redis_old_features_are_used_and_said_to_be_old(client: redis.Redis, clock: Clock) -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from serving.model_loader import ModelLoader
 from serving.publisher import Publisher
 from serving.redis_server import EmbeddedRedis, connect
 from serving.served_model import ServedModel
+from serving.stream_follower import StreamFollower
 from streaming.features import FeatureSpec, Field
 from tests.serving.fakes import SPEC, Graphs, artefact, delta, ids
 from tests.serving.waiting import until
@@ -33,20 +36,30 @@ def graphs() -> Graphs:
     return Graphs()
 
 
+@contextmanager
+def following(
+    folder: Path, client: redis.Redis, graphs: Graphs, availability: Availability, revive: Callable[[], None]
+) -> Iterator[ModelLoader]:
+    """A loader of model `m` with its thread."""
+    made = ModelLoader("m", client, graphs, 100, availability, time.monotonic)
+    follower = StreamFollower(partial(connect, "", folder), [made], availability, revive=revive)
+    follower.start()
+    assert follower.wait(10)
+    yield made
+    follower.close()
+
+
 @pytest.fixture
 def loader(client: redis.Redis, redis_folder: Path, graphs: Graphs) -> Iterator[ModelLoader]:
-    made = ModelLoader(partial(connect, "", redis_folder), client, ["m"], graphs, 100, Availability(up=False))
-    made.start()
-    assert made.wait(10)
-    yield made
-    made.close()
+    with following(redis_folder, client, graphs, Availability(up=False), lambda: None) as made:
+        yield made
 
 
 def served(loader: ModelLoader, step: int) -> ServedModel:
     """The model once it is at this step."""
 
     def reached() -> ServedModel | None:
-        model = loader.get("m")
+        model = loader.current
         return model if model is not None and model.artefact.step == step else None
 
     model = until(reached)
@@ -63,7 +76,7 @@ def test_what_was_published_before_the_start_is_served(publisher: Publisher, loa
 
 
 def test_a_model_published_later_is_served_too(loader: ModelLoader, client: redis.Redis) -> None:
-    assert loader.get("m") is None
+    assert loader.current is None
     publisher = Publisher(client, "m")
     publisher.publish_artefact(artefact(step=1))
     publisher.publish(delta(1, {1: 1.0}, full=True))
@@ -125,12 +138,12 @@ def test_a_bad_artefact_is_refused_and_the_previous_one_serves_on(
     publisher.publish(delta(2, {1: 5.0}))
     client.set("recsys:m:artefact", bad)
     client.xadd("recsys:m:deltas", {"m": delta_wire.encode(delta_wire.NewArtefact("step-2"))})
-    until(lambda: "m" in loader.refused)
+    until(lambda: loader.refused)
     model = served(loader, 1)
     until(lambda: values(model, 1) == [5])
     publisher.publish_artefact(artefact(step=3))
     served(loader, 3)
-    assert loader.refused == {}
+    assert loader.refused == ""
 
 
 def test_a_gap_in_the_sequence_empties_the_cache(
@@ -179,14 +192,8 @@ class TestRedisRestarts:
 
     @pytest.fixture
     def own_loader(self, server: EmbeddedRedis, graphs: Graphs, availability: Availability) -> Iterator[ModelLoader]:
-        with server.client() as rows:
-            made = ModelLoader(
-                partial(connect, "", server.folder), rows, ["m"], graphs, 100, availability, revive=server.ensure
-            )
-            made.start()
-            assert made.wait(10)
+        with server.client() as rows, following(server.folder, rows, graphs, availability, server.ensure) as made:
             yield made
-            made.close()
 
     def test_it_follows_on_where_it_was(self, server: EmbeddedRedis, own_loader: ModelLoader) -> None:
         with server.client() as connected:
@@ -220,4 +227,4 @@ class TestRedisRestarts:
             assert publisher.sequence() is None, "the killed Redis had not saved anything"
             publisher.publish(delta(2, {1: 2.0}, full=True))
         until(lambda: values(model, 1) == [2])
-        assert own_loader.get("m") is model, "a model once loaded is not dropped because Redis lost it"
+        assert own_loader.current is model, "a model once loaded is not dropped because Redis lost it"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from serving.artefact import Artefact
 from serving.publisher import OutOfStepError, Publisher, PublishError
 from serving.redis_server import connect
 from serving.rows import RedisRows
+from serving.stream_follower import FIELD
 from tests.serving.fakes import DIM, artefact, delta, ids, rows
 
 
@@ -23,7 +25,7 @@ def read(client: redis.Redis, model: str, *wanted: int) -> list[float | None]:
 
 def told(client: redis.Redis, model: str = "m") -> list[delta_wire.Message]:
     entries = cast(Any, client.xrange(keys.ModelKeys(model).deltas))
-    return [delta_wire.decode(entry[delta_wire.FIELD]) for _, entry in entries]
+    return [delta_wire.decode(entry[FIELD]) for _, entry in entries]
 
 
 @pytest.fixture
@@ -117,6 +119,8 @@ def test_entities_are_json(client: redis.Redis, publisher: Publisher) -> None:
     publisher.publish_entities({"u": {"age": 4}}, {})
     assert client.get(keys.user("u")) == b'{"age":4}'
     assert client.get(keys.item("i")) == b'{"tags":["a","b"]}'
+    notices = [json.loads(entry[FIELD]) for _, entry in cast(Any, client.xrange(keys.ENTITIES))]
+    assert notices == [["recsys:user:u", "recsys:item:i"], ["recsys:user:u"]]
 
 
 def test_the_catalogue_is_replaced(client: redis.Redis, publisher: Publisher) -> None:

@@ -85,7 +85,7 @@ class LocalTable:
                 self._draws += 1
                 rows_U, missing_M = self.ids.touch(batch.unique_U, batch.counts_U, now // MINUTE)
                 if len(missing_M):
-                    self._admit(batch, rows_U, np.sort(missing_M), now)
+                    self._admit(batch, rows_U, missing_M, now)
             return self._read(ids_N, batch, rows_U)
 
     def peek(self, ids_N: Ids) -> Lookup:

@@ -97,7 +97,7 @@ class IdTable:
         rows_N, missing_N = np.empty(n, np.int32), np.empty(n, np.int32)
         if self._pool is None or n < _PARALLEL:
             missing = kernels.touch(*self.segments.where, ids_N, counts_N, stamp, rows_N, missing_N, _ALL)
-            return rows_N, missing_N[:missing]
+            return rows_N, np.sort(missing_N[:missing])
 
         def part(number: int) -> Index:
             which, lost = np.empty(n, np.int32), np.empty(n, np.int32)
@@ -106,7 +106,7 @@ class IdTable:
             missing = kernels.touch_some(*self.segments.where, ids_N, counts_N, stamp, rows_N, lost, mine)
             return lost[:missing]
 
-        return rows_N, np.concatenate(list(self._pool.map(part, range(self._threads))))
+        return rows_N, np.sort(np.concatenate(list(self._pool.map(part, range(self._threads)))))
 
     def insert(self, ids_N: Ids, counts_N: Index, minute: int, rows_N: Index, positions: Index) -> Index:
         """Fill rows_N at `positions` (ids without a row); it stays -1 when all rows are taken. Returns where new."""

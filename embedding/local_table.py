@@ -85,7 +85,7 @@ class LocalTable:
                 self._draws += 1
                 rows_U, missing_M = self.ids.touch(batch.unique_U, batch.counts_U, now // MINUTE)
                 if len(missing_M):
-                    self._admit(batch, rows_U, np.sort(missing_M), now)
+                    self._admit(batch, rows_U, missing_M, now)
             return self._read(ids_N, batch, rows_U)
 
     def peek(self, ids_N: Ids) -> Lookup:
@@ -153,6 +153,14 @@ class LocalTable:
                 ids, rows = next(steps)
                 self._removed(ids, rows, "expired")
             yield len(ids)
+
+    def shrinking(self) -> Iterator[int]:
+        """Give back memory of the id table, a segment a step."""
+        steps = self.ids.shrinking()
+        for _ in range(len(self.ids.segments)):
+            with self.lock:
+                freed = next(steps)
+            yield freed
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
         with self.lock:
@@ -266,7 +274,8 @@ class LocalTable:
                 self._id_of_row[rows] = state.ids_U[part]
             self.rows.step, self._draws, self._counters = state.step, state.draws, Counter(state.counters)
             self._counters["evicted"] += len(state.ids_U) - len(which)
-            self._gate.restore(dict(state.gate))
+            if state.gate:
+                self._gate.restore(dict(state.gate))
 
     def counters(self) -> dict[str, int]:
         names = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from embedding.delta import Consumers
 from embedding.hashing import salt_of
 from embedding.local_table import FALLBACK_ROWS, LocalTable
 from embedding.rows import RowBlock
-from embedding.snapshot import ConsumerState, StoreState
+from embedding.saving import Saving
+from embedding.snapshot import ConsumerState, Contents, StoreState, TableStream
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 
 
@@ -29,15 +31,16 @@ class LocalStore:
     2
     """
 
-    def __init__(self, tables: Iterable[Table], seed: int = 0) -> None:
+    def __init__(self, tables: Iterable[Table], seed: int = 0, threads: int = 1) -> None:
         self._tables = by_name(tables)
-        self._seed = seed
+        self._seed, self._threads = seed, threads
         self._clear()
 
     def _clear(self) -> None:
         self._fallback: dict[str, RowBlock] = {}
         self._by_name = {
-            name: LocalTable(table, self._seed, self._shared(table)) for name, table in self._tables.items()
+            name: LocalTable(table, self._seed, self._shared(table), self._threads)
+            for name, table in self._tables.items()
         }
         self._consumers = Consumers()
 
@@ -71,8 +74,13 @@ class LocalStore:
         self._by_name[lookup.table].update(lookup, check_grads(lookup, grads_ND, self._tables[lookup.table].dim))
 
     def expire(self, now: int) -> int:
+        return sum(self.expiring(now))
+
+    def expiring(self, now: int) -> Iterator[int]:
+        """As `expire`, in steps of at most a millisecond or so between which the store may be used: yields how many."""
         check_now(now)
-        return sum(own.expire(now) for own in self._by_name.values())
+        for own in self._by_name.values():
+            yield from own.expiring(now)
 
     def subscribe(self, consumer: str) -> None:
         self._consumers.subscribe(consumer)
@@ -91,19 +99,51 @@ class LocalStore:
     def acknowledge(self, consumer: str, sequence: int) -> None:
         self._consumers.acknowledge(consumer, sequence)
 
-    def state(self) -> StoreState:
-        """Everything, by id."""
+    def _consumer_states(self) -> dict[str, ConsumerState]:
         consumers = {}
         for name in self._consumers:
-            entry = consumers[name] = ConsumerState(self._consumers[name])
+            entry = consumers[name] = ConsumerState(replace(self._consumers[name]))
             for table, own in self._by_name.items():
                 entry.changed[table], entry.removed[table] = own.pending(name)
+        return consumers
+
+    def _shared_states(self) -> dict[str, tuple[Floats, Floats, int]]:
         every = np.arange(FALLBACK_ROWS, dtype=np.int32)
-        shared = {name: (rows.values(every), rows.states(every), rows.step) for name, rows in self._fallback.items()}
-        return StoreState({name: own.state() for name, own in self._by_name.items()}, shared, consumers)
+        return {name: (rows.values(every), rows.states(every), rows.step) for name, rows in self._fallback.items()}
+
+    def state(self) -> StoreState:
+        """Everything, by id, in memory."""
+        tables = {name: own.state() for name, own in self._by_name.items()}
+        return StoreState(tables, self._shared_states(), self._consumer_states())
 
     def save(self, folder: Path) -> None:
-        snapshot.save(folder, self._tables, self._seed, self.state())
+        self.save_in_background(folder).wait()
+
+    def save_in_background(self, folder: Path) -> Saving:
+        """Write the store as it is now while training goes on; rows about to change are copied first.
+
+        Raises ValueError while another snapshot is being written.
+        """
+        tables: dict[str, TableStream] = {}
+        try:
+            for name, own in self._by_name.items():
+                tables[name] = own.stream()
+        except ValueError:
+            self._end_streams(tables)
+            raise
+        contents = Contents(tables, self._shared_states(), self._consumer_states())
+
+        def write() -> None:
+            try:
+                snapshot.save(folder, self._tables, self._seed, contents)
+            finally:
+                self._end_streams(tables)
+
+        return Saving(write)
+
+    def _end_streams(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._by_name[name].close_stream()
 
     def load(self, folder: Path) -> None:
         state = snapshot.load(folder, self._tables, self._seed)

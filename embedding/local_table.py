@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +21,12 @@ from embedding.kernels import bitmap
 from embedding.kernels import dedup as kernels
 from embedding.memory import lazy_zeros
 from embedding.rows import RowBlock
-from embedding.snapshot import TableState
-from embedding.store import Floats, Ids, Index, Lookup, Rows, Table
+from embedding.snapshot import Part, TableState, TableStream
+from embedding.store import Floats, Ids, Index, Lookup, Table
+from embedding.undo import UndoLog
 
 FALLBACK_ROWS = 1 << 12
+_PART = 1 << 13  # rows of a snapshot's part: what the lock is held for at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,11 @@ class LocalLookup(Lookup):
 class LocalTable:
     """Rows of one table. Every public method holds the table's lock, so a reader never sees half a row."""
 
-    def __init__(self, table: Table, seed: int, fallback: RowBlock | None) -> None:
+    def __init__(self, table: Table, seed: int, fallback: RowBlock | None, threads: int = 1) -> None:
         self.table, self._seed, self._fallback = table, seed, fallback
         self.lock = threading.RLock()
         self._salt = salt_of(seed, table.name)
-        self.ids = IdTable(table.capacity)
+        self.ids = IdTable(table.capacity, threads)
         self.rows = RowBlock(table.capacity, table.dim, table.optimizer, self._salt, table.init_scale)
         self.changes = ChangeLog(table.capacity)
         self._gate = gate_of(table.admission, self._salt, candidates=2 * table.capacity)
@@ -61,6 +64,7 @@ class LocalTable:
         self._scratch, self._stamp = np.zeros(1 << 11, np.uint64), 0
         self._draws, self._removals = 0, 0
         self._counters: Counter[str] = Counter()
+        self._undo: UndoLog | None = None
 
     def batch(self, ids_N: Ids) -> Batch:
         n = len(ids_N)
@@ -117,6 +121,8 @@ class LocalTable:
     def _add(self, unique_U: Ids, counts_U: Index, granted: Index, rows_U: Index, minute: int) -> None:
         self.ids.insert(unique_U, counts_U, minute, rows_U, granted)
         ids, rows = unique_U[granted], rows_U[granted]
+        if self._undo is not None:
+            self._undo.keep(rows)
         self.rows.initialise(rows, ids)
         self._id_of_row[rows] = ids
         self._gate.forget(ids)
@@ -124,7 +130,7 @@ class LocalTable:
 
     def _make_room(self, wanted: int, rows_U: Index, now: int) -> None:
         """Expired ids go first, then the coldest that this batch does not hold."""
-        self._expire(now)
+        sum(self.expiring(now))
         short = wanted - (self.table.capacity - len(self.ids))
         if short > 0:
             bitmap.mark(self._pins, rows_U)
@@ -137,16 +143,16 @@ class LocalTable:
             self._counters[why] += len(ids)
             self.changes.remove(ids, rows)
 
-    def _expire(self, now: int) -> int:
+    def expiring(self, now: int) -> Iterator[int]:
+        """Drop ids past their time to live in short steps; the lock is free between them. Yields how many went."""
         if self.table.ttl is None:
-            return 0
-        ids, rows = self.ids.expire((now - self.table.ttl) // MINUTE)
-        self._removed(ids, rows, "expired")
-        return len(ids)
-
-    def expire(self, now: int) -> int:
-        with self.lock:
-            return self._expire(now)
+            return
+        steps = self.ids.expiring((now - self.table.ttl) // MINUTE)
+        for _ in range(len(self.ids.segments)):
+            with self.lock:
+                ids, rows = next(steps)
+                self._removed(ids, rows, "expired")
+            yield len(ids)
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
         with self.lock:
@@ -154,6 +160,8 @@ class LocalTable:
             start, members_N = np.empty(len(rows_U) + 1, np.int32), np.empty(len(lookup.ids_N), np.int32)
             kernels.group(batch.inverse_N, batch.counts_U, start, members_N)
             if (rows_U >= 0).any():
+                if self._undo is not None:
+                    self._undo.keep(rows_U)
                 self.rows.update(rows_U, start, members_N, grads_ND)
                 self.changes.mark(rows_U)
             if self._fallback is not None:
@@ -205,12 +213,42 @@ class LocalTable:
     def _live(self) -> Index:
         return (self.ids.entries()[1] >> np.uint64(32)).astype(np.int32)
 
+    def stream(self) -> TableStream:
+        """The table as it is now, to be read in parts while it changes. Only one stream at a time."""
+        with self.lock:
+            if self._undo is not None:
+                raise ValueError(f"table {self.table.name!r} is being saved: wait for that snapshot to end")
+            ids_U, words_U = self.ids.entries()
+            undo = self._undo = UndoLog(self.rows, self.table.capacity)
+            counters, gate = dict(self._counters), dict(self._gate.state())
+            parts = self._parts(ids_U, words_U, undo)
+            widths = self.rows.dim, self.rows.width
+            return TableStream(len(ids_U), *widths, self.rows.step, self._draws, counters, gate, parts)
+
+    def _parts(self, ids_U: Ids, words_U: Ids, undo: UndoLog) -> Iterator[Part]:
+        order = np.argsort(words_U)  # by row
+        minutes_U, freqs_U = self.ids.minute(words_U), (words_U & np.uint64(0xFF)).astype(np.uint8)
+        try:
+            for begin in range(0, len(order), _PART):
+                part = order[begin : begin + _PART]
+                rows = (words_U[part] >> np.uint64(32)).astype(np.int32)
+                with self.lock:
+                    weights, states = undo.read(rows)
+                yield ids_U[part], minutes_U[part], freqs_U[part], weights, states
+        finally:
+            self._undo = None
+
+    def close_stream(self) -> None:
+        """Stop keeping old rows, whether or not the stream was read to its end."""
+        with self.lock:
+            self._undo = None
+
     def state(self) -> TableState:
+        """The table as it is now, in memory."""
         with self.lock:
             ids_U, words_U = self.ids.entries()
             rows_U = (words_U >> np.uint64(32)).astype(np.int32)
-            seen_U = self.ids.minute((words_U >> np.uint64(8)) & np.uint64(0xFFFFFF))
-            freq_U = (words_U & np.uint64(0xFF)).astype(np.uint8)
+            seen_U, freq_U = self.ids.minute(words_U), (words_U & np.uint64(0xFF)).astype(np.uint8)
             weights, states = self.rows.values(rows_U), self.rows.states(rows_U)
             counters, gate = dict(self._counters), dict(self._gate.state())
             return TableState(ids_U, seen_U, freq_U, weights, states, self.rows.step, self._draws, counters, gate)
@@ -218,14 +256,16 @@ class LocalTable:
     def restore(self, state: TableState) -> None:
         """Fill an empty table. When it holds fewer rows than the state, the coldest are left out and counted."""
         with self.lock:
-            order = np.lexsort((state.freq_U, state.seen_U))[::-1][: self.table.capacity]
-            ids_U, seen_U, rows_U = state.ids_U[order], state.seen_U[order], np.full(len(order), -1, np.int32)
-            for minute, at in _runs(seen_U):
-                self.ids.insert(ids_U, state.freq_U[order].astype(np.int32), minute, rows_U, at)
-            self.rows.put(rows_U, state.weights_UD[order], state.state_UW[order])
-            self._id_of_row[rows_U] = ids_U
+            which = np.arange(len(state.ids_U))
+            if len(which) > self.table.capacity:
+                which = np.sort(np.lexsort((state.freq_U, state.seen_U))[len(which) - self.table.capacity :])
+            for begin in range(0, len(which), _PART):
+                part = which[begin : begin + _PART]
+                rows = self.ids.restore(state.ids_U[part], state.seen_U[part], state.freq_U[part])
+                self.rows.put(rows, state.weights_UD[part], state.state_UW[part])
+                self._id_of_row[rows] = state.ids_U[part]
             self.rows.step, self._draws, self._counters = state.step, state.draws, Counter(state.counters)
-            self._counters["evicted"] += len(state.ids_U) - len(order)
+            self._counters["evicted"] += len(state.ids_U) - len(which)
             self._gate.restore(dict(state.gate))
 
     def counters(self) -> dict[str, int]:
@@ -234,11 +274,3 @@ class LocalTable:
         per_row = 4 * (self.rows.dim + self.rows.width) + 8
         size = self.ids.nbytes + live * per_row
         return {"live": live, "rows": live, "bytes": size, **{name: self._counters[name] for name in names}}
-
-
-def _runs(seen_U: Rows) -> list[tuple[int, Index]]:
-    """Each value of a descending array with the positions that hold it."""
-    if not len(seen_U):
-        return []
-    cuts = np.flatnonzero(np.diff(seen_U)) + 1
-    return [(int(seen_U[at[0]]), at) for at in reversed(np.split(np.arange(len(seen_U), dtype=np.int32), cuts))]

@@ -90,6 +90,10 @@ class _ServingGraph(nn.Module):
         return torch.sigmoid(logits_C + self.correction)
 
 
+class TracingError(RuntimeError):
+    """The model could not be traced this time; asking again starts anew."""
+
+
 class Exporter:
     """Graphs of one model, again and again while it learns.
 
@@ -118,11 +122,11 @@ class Exporter:
             )
         self.dim = dim
         self._shape = _Shape.of(spec, dim)
-        self._names = [name for name, kind in REGISTRY.items() if type(model) is kind]
-        if not self._names:
+        self._name = next((name for name, kind in REGISTRY.items() if type(model) is kind), "")
+        if not self._name:
             raise ValueError(f"{type(model).__name__} is not in recsys.models.REGISTRY: add it there to export it")
         self._config: Any = model.config
-        self._file = cache / f"{self._key()}.onnx" if cache else None
+        self._file = cache / f"{self._key()}.graph" if cache else None
         self._executor = executor
         self._proto: onnx.ModelProto | None = None
         self._traced = self._start()
@@ -137,30 +141,30 @@ class Exporter:
 
         ValueError if `model` has other parameters than the one this exporter was made for.
         """
-        self._proto = self._proto or self._load()
+        import onnx
+
+        self._proto = self._proto or onnx.load_model_from_string(self._load())
         weights = {f"model.{name}": value for name, value in model.state_dict().items()}
         weights["correction"] = torch.tensor(correction)
         for initializer in self._proto.graph.initializer:
             value = weights.pop(initializer.name, None)
             if value is None:
                 if initializer.name.startswith("model."):
-                    raise ValueError(
-                        f"this exporter's model has the parameter {initializer.name}, the given one has not"
-                    )
+                    raise ValueError(f"the given model has no {initializer.name}: make an exporter for it")
                 continue
             array = np.asarray(value.detach().cpu().numpy(), np.float32)
             if list(array.shape) != list(initializer.dims):
                 raise ValueError(f"{initializer.name} is {array.shape}, expected {tuple(initializer.dims)}")
             initializer.raw_data = array.tobytes()
         if weights:
-            raise ValueError(f"the exported model has no {', '.join(sorted(weights))}; make an exporter for this one")
+            raise ValueError(f"the exported model has no {', '.join(sorted(weights))}: make an exporter for this one")
         return bytes(self._proto.SerializeToString(deterministic=True))
 
     def _key(self) -> str:
         from recsys import models
 
         sources = [*sorted(Path(models.__file__).parent.glob("*.py")), Path(__file__)]
-        described = repr((self._names[0], self._config, self._shape, torch.__version__))
+        described = repr((self._name, self._config, self._shape, torch.__version__))
         return hashlib.sha256(described.encode() + b"".join(file.read_bytes() for file in sources)).hexdigest()[:32]
 
     def _start(self) -> Future[bytes] | None:
@@ -177,12 +181,12 @@ class Exporter:
         return traced
 
     def _submit(self, executor: Executor) -> Future[bytes]:
-        return executor.submit(trace, self._names[0], asdict(self._config), asdict(self._shape))
+        return executor.submit(trace, self._name, asdict(self._config), asdict(self._shape))
 
-    def _load(self) -> onnx.ModelProto:
+    def _load(self) -> bytes:
         if self._traced is None and self._file:
             try:
-                return _parse(self._file.read_bytes())
+                return _read(self._file)
             except (OSError, ValueError) as error:
                 logger.warning("tracing again, %s cannot be used: %s", self._file, error)
                 self._file.unlink(missing_ok=True)
@@ -192,10 +196,10 @@ class Exporter:
             graph = self._traced.result()
         except BrokenProcessPool:
             self._traced = self._start()
-            raise RuntimeError("the process that traces the model was killed; is memory short?") from None
+            raise TracingError("the process that traces the model was killed; is memory short?") from None
         if self._file:
             _write(self._file, graph)
-        return _parse(graph)
+        return graph
 
 
 def trace(name: str, config: dict[str, Any], shape: dict[str, Any]) -> bytes:
@@ -232,21 +236,18 @@ def trace(name: str, config: dict[str, Any], shape: dict[str, Any]) -> bytes:
     return bytes(proto.SerializeToString(deterministic=True))
 
 
-def _parse(graph: bytes) -> onnx.ModelProto:
-    """ValueError for what is not a whole graph."""
-    import onnx
-
-    try:
-        proto = onnx.load_model_from_string(graph)
-        onnx.checker.check_model(proto)
-    except Exception as error:  # protobuf's and the checker's errors have no closer common base
-        raise ValueError(f"not a graph: {error}") from None
-    return proto
-
-
-def _write(file: Path, content: bytes) -> None:
-    """All of it or nothing, whatever happens meanwhile."""
+def _write(file: Path, graph: bytes) -> None:
+    """All of it or nothing, whatever happens meanwhile; its hash comes first."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as handle:
-        handle.write(content)
+        handle.write(hashlib.sha256(graph).digest() + graph)
     Path(handle.name).replace(file)
+
+
+def _read(file: Path) -> bytes:
+    """ValueError for what `_write` did not write."""
+    content = file.read_bytes()
+    digest, graph = content[:32], content[32:]
+    if hashlib.sha256(graph).digest() != digest:
+        raise ValueError("its hash does not match its content")
+    return graph

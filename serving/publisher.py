@@ -18,6 +18,7 @@ from redis.retry import Retry
 from embedding.store import Delta, TableDelta
 from serving import delta_wire, keys
 from serving.artefact import Artefact
+from serving.stream_follower import FIELD
 from streaming.events import Features
 
 _ROWS_PER_COMMAND = 2048
@@ -79,11 +80,14 @@ class Publisher:
         self._put_artefact(artefact.to_bytes(), artefact.version)
 
     def publish_entities(self, users: Mapping[str, Features], items: Mapping[str, Features]) -> None:
-        """Replace the latest features of these users and items."""
+        """Replace the latest features of these users and items, and tell servers which they are."""
         encode = msgspec.json.encode
         pairs = {keys.user(name): encode(features) for name, features in users.items()}
         pairs |= {keys.item(name): encode(features) for name, features in items.items()}
-        self._set(list(pairs), list(pairs.values()))
+        names = list(pairs)
+        self._set(names, list(pairs.values()))
+        for start in range(0, len(names), _ROWS_PER_COMMAND):
+            self._add(keys.ENTITIES, encode(names[start : start + _ROWS_PER_COMMAND]))
 
     def publish_catalog(self, popular: Sequence[tuple[str, float]], recent: Sequence[tuple[str, int]]) -> None:
         """Replace the popular items (with their popularity) and the recent ones (with the time of first sight)."""
@@ -137,8 +141,11 @@ class Publisher:
 
     def _announce(self, messages: Iterable[delta_wire.Message]) -> None:
         for message in messages:
-            entry: dict[Any, Any] = {delta_wire.FIELD: delta_wire.encode(message)}
-            self._do(partial(self._client.xadd, self._keys.deltas, entry, maxlen=_STREAM_LENGTH, approximate=True))
+            self._add(self._keys.deltas, delta_wire.encode(message))
+
+    def _add(self, stream: str, message: bytes) -> None:
+        entry: dict[Any, Any] = {FIELD: message}
+        self._do(partial(self._client.xadd, stream, entry, maxlen=_STREAM_LENGTH, approximate=True))
 
     def _put_artefact(self, data: bytes, version: str) -> None:
         self._do(lambda: self._client.set(self._keys.artefact, data))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
@@ -15,18 +14,10 @@ from serving.artefact import Artefact
 from serving.gather import Column, Embedded, embed
 from serving.row_cache import RowCache
 from serving.rows import Floats
+from serving.scorer import Scorer
 from streaming.batch import Jagged
 from streaming.encoder import Encoder
 from streaming.events import Features
-
-
-class Scorer(Protocol):
-    """Runs an exported graph."""
-
-    def score(self, request_rows: Floats, item_rows: Floats, request_numeric: Floats, item_numeric: Floats) -> Floats:
-        """Probabilities of C candidates."""
-        ...
-
 
 OpenScorer = Callable[[bytes], Scorer]
 """From ONNX bytes to a scorer. Raises ValueError when the graph cannot be run."""

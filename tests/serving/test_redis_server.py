@@ -81,9 +81,10 @@ def test_only_this_user_reaches_it_and_only_by_the_socket(tmp_path: Path) -> Non
 
 def test_a_full_server_refuses_instead_of_forgetting(tmp_path: Path) -> None:
     with EmbeddedRedis(tmp_path, maxmemory="3mb") as server, server.client() as client:
+        for i in range(10):
+            client.set(f"k{i}", bytes(100_000))
         with pytest.raises(redis.OutOfMemoryError):
-            for i in range(100):
-                client.set(f"k{i}", bytes(100_000))
+            client.mset({f"more{i}": bytes(100_000) for i in range(30)} | {"last": b""}) and client.set("x", "y")
         assert client.exists("k0")
 
 

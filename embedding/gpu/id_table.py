@@ -64,8 +64,8 @@ class GpuIdTable:
     def _checked(self, ids_N: torch.Tensor) -> torch.Tensor:
         if ids_N.dim() != 1 or ids_N.dtype not in (torch.int64, torch.uint64):
             raise ValueError(f"ids are {ids_N.dtype} {list(ids_N.shape)}: give int64 or uint64 of one dimension")
-        if ids_N.device.type != self.device.type:
-            raise ValueError(f"ids are on {ids_N.device}: move them to {self.device}")
+        if ids_N.device != self._table.device:
+            raise ValueError(f"ids are on {ids_N.device}: move them to {self._table.device}")
         return ids_N.contiguous().view(torch.int64)
 
     def _counter(self, which: tl.constexpr) -> int:
@@ -120,6 +120,8 @@ class GpuIdTable:
         the race between programs; so are row numbers.
         """
         ids_N = self._checked(ids_N)
+        if not -(2**31) <= minute < 2**31:
+            raise ValueError(f"minute {minute} lies beyond the year 6000: check its unit (minutes since the epoch)")
         rows_N = torch.full_like(ids_N, -1)
         self._touch(ids_N, rows_N, minute, last=False)
         self._make_room(rows_N)

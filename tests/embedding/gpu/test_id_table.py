@@ -202,6 +202,12 @@ def test_wrong_ids_are_refused_before_anything_changes(ids: torch.Tensor, messag
     assert len(table) == 0
 
 
+def test_a_time_in_the_wrong_unit_is_refused(device: str) -> None:
+    table = GpuIdTable(10, device=device)
+    with pytest.raises(ValueError, match="check its unit"):
+        table.find_or_insert(torch.zeros(1, dtype=torch.int64, device=device), minute=1_700_000_000_000)
+
+
 @pytest.mark.parametrize("arguments", [{"capacity": 0}, {"capacity": 2**31}, {"capacity": 5, "block": 48}])
 def test_impossible_sizes_are_refused(arguments: dict[str, int], device: str) -> None:
     with pytest.raises(ValueError, match="choose"):

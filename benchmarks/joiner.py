@@ -22,7 +22,7 @@ from benchmarks.harness import Result, Target, interleave, median, ratio
 from streaming.codec import encode_events
 from streaming.encoder import Encoder
 from streaming.entities import Entities
-from streaming.events import Event, Impression, Interaction
+from streaming.events import Event, Features, Impression, Interaction
 from streaming.features import FeatureSpec, Field
 from streaming.feed import Feed
 from streaming.file_log import FileLog
@@ -44,30 +44,37 @@ Labels = dict[tuple[str, int], float]
 
 
 def run(quick: bool) -> Result:
-    events = list(_events(20_000 if quick else 200_000))
+    count = 20_000 if quick else 200_000
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "events.jsonl"
-        path.write_bytes(b"".join(msgspec.json.encode(event) + b"\n" for event in events))
-        log = FileLog(Path(folder) / "log", partitions=1)
-        for start in range(0, len(events), 8192):
-            log.append(encode_events(events[start : start + 8192]))
+        log = _written(count, path, Path(folder) / "log")
         if _joined(log) != _joined_naively(path):
             raise RuntimeError("the two joins differ, so that their times say nothing")
         contenders = {
-            "joiner": lambda: [joiner_examples(log)],
+            "joiner": lambda: joiner_examples(log),
             "naive": lambda: sum(1 for _ in _naive(path)),
             "feed": lambda: sum(len(batch) for batch in _batches(log)),
         }
         seconds = interleave(contenders, rounds=3 if quick else 7)
         size = path.stat().st_size
         log.close()
-    rate = {name: len(events) / median(rounds) for name, rounds in seconds.items()}
+    rate = {name: count / median(rounds) for name, rounds in seconds.items()}
     targets = [
         Target("events joined per second and core, log to examples", rate["joiner"], 200_000),
         Target("times the naive join of JSON lines", ratio(seconds["naive"], seconds["joiner"]), 1.0),
     ]
-    raw = {"seconds": seconds, "events": len(events), "bytes_per_event": size / len(events), "events_per_s": rate}
+    raw = {"seconds": seconds, "events": count, "bytes_per_event": size / count, "events_per_s": rate}
     return Result("joiner", targets, raw)
+
+
+def _written(count: int, path: Path, folder: Path) -> FileLog:
+    """The same events as JSON lines and as a log."""
+    log = FileLog(folder, partitions=1)
+    events = list(_events(count))
+    path.write_bytes(b"".join(msgspec.json.encode(event) + b"\n" for event in events))
+    for start in range(0, count, 8192):
+        log.append(encode_events(events[start : start + 8192]))
+    return log
 
 
 def joiner_examples(log: EventLog) -> int:
@@ -101,7 +108,7 @@ def _events(count: int) -> Iterator[Event]:
         id_, user = f"{chance.getrandbits(128):032x}", f"user-{chance.randrange(50_000)}"
         items = [f"item-{n}" for n in chance.sample(range(20_000), 5)]
         device, country = chance.choice(["mobile", "desktop"]), chance.choice(["DE", "BR"])
-        features = {"device": device, "country": country, "age": chance.randrange(90)}
+        features: Features = {"device": device, "country": country, "age": chance.randrange(90)}
         yield Impression(id=id_, time=time, user=user, items=items, features=features)
         if chance.random() < 0.5:
             clicked = chance.choice(items)

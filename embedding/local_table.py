@@ -21,10 +21,12 @@ from embedding.kernels import bitmap
 from embedding.kernels import dedup as kernels
 from embedding.memory import lazy_zeros
 from embedding.rows import RowBlock
-from embedding.snapshot import TableState
-from embedding.store import Floats, Ids, Index, Lookup, Rows, Table
+from embedding.snapshot import Part, TableState, TableStream
+from embedding.store import Floats, Ids, Index, Lookup, Table
+from embedding.undo import UndoLog
 
 FALLBACK_ROWS = 1 << 12
+_PART = 1 << 13  # rows of a snapshot's part: what the lock is held for at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class LocalTable:
         self._scratch, self._stamp = np.zeros(1 << 11, np.uint64), 0
         self._draws, self._removals = 0, 0
         self._counters: Counter[str] = Counter()
+        self._undo: UndoLog | None = None
 
     def batch(self, ids_N: Ids) -> Batch:
         n = len(ids_N)
@@ -82,7 +85,7 @@ class LocalTable:
                 self._draws += 1
                 rows_U, missing_M = self.ids.touch(batch.unique_U, batch.counts_U, now // MINUTE)
                 if len(missing_M):
-                    self._admit(batch, rows_U, np.sort(missing_M), now)
+                    self._admit(batch, rows_U, missing_M, now)
             return self._read(ids_N, batch, rows_U)
 
     def peek(self, ids_N: Ids) -> Lookup:
@@ -118,6 +121,8 @@ class LocalTable:
     def _add(self, unique_U: Ids, counts_U: Index, granted: Index, rows_U: Index, minute: int) -> None:
         self.ids.insert(unique_U, counts_U, minute, rows_U, granted)
         ids, rows = unique_U[granted], rows_U[granted]
+        if self._undo is not None:
+            self._undo.keep(rows)
         self.rows.initialise(rows, ids)
         self._id_of_row[rows] = ids
         self._gate.forget(ids)
@@ -149,12 +154,22 @@ class LocalTable:
                 self._removed(ids, rows, "expired")
             yield len(ids)
 
+    def shrinking(self) -> Iterator[int]:
+        """Give back memory of the id table, a segment a step."""
+        steps = self.ids.shrinking()
+        for _ in range(len(self.ids.segments)):
+            with self.lock:
+                freed = next(steps)
+            yield freed
+
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
         with self.lock:
             batch, rows_U = self._current(lookup)
             start, members_N = np.empty(len(rows_U) + 1, np.int32), np.empty(len(lookup.ids_N), np.int32)
             kernels.group(batch.inverse_N, batch.counts_U, start, members_N)
             if (rows_U >= 0).any():
+                if self._undo is not None:
+                    self._undo.keep(rows_U)
                 self.rows.update(rows_U, start, members_N, grads_ND)
                 self.changes.mark(rows_U)
             if self._fallback is not None:
@@ -206,12 +221,42 @@ class LocalTable:
     def _live(self) -> Index:
         return (self.ids.entries()[1] >> np.uint64(32)).astype(np.int32)
 
+    def stream(self) -> TableStream:
+        """The table as it is now, to be read in parts while it changes. Only one stream at a time."""
+        with self.lock:
+            if self._undo is not None:
+                raise ValueError(f"table {self.table.name!r} is being saved: wait for that snapshot to end")
+            ids_U, words_U = self.ids.entries()
+            undo = self._undo = UndoLog(self.rows, self.table.capacity)
+            counters, gate = dict(self._counters), dict(self._gate.state())
+            parts = self._parts(ids_U, words_U, undo)
+            widths = self.rows.dim, self.rows.width
+            return TableStream(len(ids_U), *widths, self.rows.step, self._draws, counters, gate, parts)
+
+    def _parts(self, ids_U: Ids, words_U: Ids, undo: UndoLog) -> Iterator[Part]:
+        order = np.argsort(words_U)  # by row
+        minutes_U, freqs_U = self.ids.minute(words_U), (words_U & np.uint64(0xFF)).astype(np.uint8)
+        try:
+            for begin in range(0, len(order), _PART):
+                part = order[begin : begin + _PART]
+                rows = (words_U[part] >> np.uint64(32)).astype(np.int32)
+                with self.lock:
+                    weights, states = undo.read(rows)
+                yield ids_U[part], minutes_U[part], freqs_U[part], weights, states
+        finally:
+            self._undo = None
+
+    def close_stream(self) -> None:
+        """Stop keeping old rows, whether or not the stream was read to its end."""
+        with self.lock:
+            self._undo = None
+
     def state(self) -> TableState:
+        """The table as it is now, in memory."""
         with self.lock:
             ids_U, words_U = self.ids.entries()
             rows_U = (words_U >> np.uint64(32)).astype(np.int32)
-            seen_U = self.ids.minute(words_U)
-            freq_U = (words_U & np.uint64(0xFF)).astype(np.uint8)
+            seen_U, freq_U = self.ids.minute(words_U), (words_U & np.uint64(0xFF)).astype(np.uint8)
             weights, states = self.rows.values(rows_U), self.rows.states(rows_U)
             counters, gate = dict(self._counters), dict(self._gate.state())
             return TableState(ids_U, seen_U, freq_U, weights, states, self.rows.step, self._draws, counters, gate)
@@ -219,15 +264,18 @@ class LocalTable:
     def restore(self, state: TableState) -> None:
         """Fill an empty table. When it holds fewer rows than the state, the coldest are left out and counted."""
         with self.lock:
-            order = np.lexsort((state.freq_U, state.seen_U))[::-1][: self.table.capacity]
-            ids_U, seen_U, rows_U = state.ids_U[order], state.seen_U[order], np.full(len(order), -1, np.int32)
-            for minute, at in _runs(seen_U):
-                self.ids.insert(ids_U, state.freq_U[order].astype(np.int32), minute, rows_U, at)
-            self.rows.put(rows_U, state.weights_UD[order], state.state_UW[order])
-            self._id_of_row[rows_U] = ids_U
+            which = np.arange(len(state.ids_U))
+            if len(which) > self.table.capacity:
+                which = np.sort(np.lexsort((state.freq_U, state.seen_U))[len(which) - self.table.capacity :])
+            for begin in range(0, len(which), _PART):
+                part = which[begin : begin + _PART]
+                rows = self.ids.restore(state.ids_U[part], state.seen_U[part], state.freq_U[part])
+                self.rows.put(rows, state.weights_UD[part], state.state_UW[part])
+                self._id_of_row[rows] = state.ids_U[part]
             self.rows.step, self._draws, self._counters = state.step, state.draws, Counter(state.counters)
-            self._counters["evicted"] += len(state.ids_U) - len(order)
-            self._gate.restore(dict(state.gate))
+            self._counters["evicted"] += len(state.ids_U) - len(which)
+            if state.gate:
+                self._gate.restore(dict(state.gate))
 
     def counters(self) -> dict[str, int]:
         names = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale")
@@ -235,11 +283,3 @@ class LocalTable:
         per_row = 4 * (self.rows.dim + self.rows.width) + 8
         size = self.ids.nbytes + live * per_row
         return {"live": live, "rows": live, "bytes": size, **{name: self._counters[name] for name in names}}
-
-
-def _runs(seen_U: Rows) -> list[tuple[int, Index]]:
-    """Each value of a descending array with the positions that hold it."""
-    if not len(seen_U):
-        return []
-    cuts = np.flatnonzero(np.diff(seen_U)) + 1
-    return [(int(seen_U[at[0]]), at) for at in reversed(np.split(np.arange(len(seen_U), dtype=np.int32), cuts))]

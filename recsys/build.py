@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 from recsys.config import Config, TableSection
-from streaming.features import FeatureSpec, Field
+from streaming.features import FeatureSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +30,8 @@ ONLINE = "online"
 
 
 def spec(config: Config) -> FeatureSpec:
-    """Raises ValueError naming the field that cannot be read."""
-    return FeatureSpec.of([Field(**field.model_dump()) for field in config.features.fields])
+    """What the model reads."""
+    return FeatureSpec.of([field.to_field() for field in config.features.fields])
 
 
 def event_log(config: Config) -> EventLog:

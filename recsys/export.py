@@ -90,6 +90,10 @@ class _ServingGraph(nn.Module):
         return torch.sigmoid(logits_C + self.correction)
 
 
+class TracingError(RuntimeError):
+    """The model could not be traced this time; asking again starts anew."""
+
+
 class Exporter:
     """Graphs of one model, again and again while it learns.
 
@@ -192,7 +196,7 @@ class Exporter:
             graph = self._traced.result()
         except BrokenProcessPool:
             self._traced = self._start()
-            raise RuntimeError("the process that traces the model was killed; is memory short?") from None
+            raise TracingError("the process that traces the model was killed; is memory short?") from None
         if self._file:
             _write(self._file, graph)
         return graph

@@ -76,6 +76,8 @@ class Trainer:
         Impressions whose window is still open at the end stay in the checkpoint, for the events that are yet to come.
         `until` (event time, ms) stops before the first event that is later.
         """
+        if self._publication is not None:
+            self._publication.start()
         self._publish()
         while not stop.is_set():
             cursor = self._feed.cursor

@@ -12,27 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streaming.events import KINDS
+from streaming.shown import Shown
 
 IMPRESSION, INTERACTION, USER, ITEM = range(len(KINDS))
-
-
-class Shown(msgspec.Struct, gc=False, array_like=True):
-    """An impression as it lies in the log, features still JSON, and what the joiner knows of it.
-
-    `decided` maps positions to the action that decided their label.
-    """
-
-    id: str
-    time: int
-    user: str
-    items: tuple[str, ...]
-    features: bytes | None
-    item_features: bytes | None
-    propensities: tuple[float, ...]
-    experiment: str | None
-    arm: str | None
-    model: str | None
-    decided: dict[int, str] | None = None
 
 
 class Acted(msgspec.Struct, gc=False, array_like=True):
@@ -72,8 +54,8 @@ def impressions(events: pa.RecordBatch) -> Iterator[Shown]:
         _list(events, "time", at),
         _list(events, "user", at),
         _slices(tuple(_shared(items.flatten())), items),
-        _list(events, "features", at),
-        _list(events, "item_features", at),
+        _objects(events, "features", at),
+        _objects(events, "item_features", at),
         _slices(tuple(propensities.flatten().to_pylist()), propensities),
         _shared(events.column("experiment").take(at)),
         _shared(events.column("arm").take(at)),
@@ -103,6 +85,12 @@ def _places(chosen_N: npt.NDArray[np.bool_]) -> pa.Array:
 
 def _list(events: pa.RecordBatch, name: str, at: pa.Array) -> list[Any]:
     return cast("list[Any]", events.column(name).take(at).to_pylist())
+
+
+def _objects(events: pa.RecordBatch, name: str, at: pa.Array) -> list[bytes | None]:
+    """A column of JSON objects; None for those without members, which are many."""
+    column = events.column(name).take(at)
+    return cast("list[bytes | None]", pc.if_else(pc.equal(column, b"{}"), None, column).to_pylist())
 
 
 def _shared(column: pa.Array) -> Iterator[Any]:

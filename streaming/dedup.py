@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-from xxhash import xxh3_64_intdigest
 
 from streaming.log import EventLog
 
+_KIND_MIX = np.uint64(0x9E3779B97F4A7C15)
 Hashes = npt.NDArray[np.uint64]
 
 
@@ -24,9 +25,11 @@ class RecentEvents:
             raise ValueError(f"the window is at least 1 event, not {capacity}")
         self.capacity = capacity
         self._slots = 1 << (2 * capacity - 1).bit_length()
-        self._young = np.zeros(self._slots, np.uint64)
-        self._old = np.zeros(self._slots, np.uint64)
+        # Filled, not zeros: pages that are taken at once do not look like growth later.
+        self._young = np.full(self._slots, 0, np.uint64)
+        self._old = np.full(self._slots, 0, np.uint64)
         self._count = 0
+        self._turned = False
 
     @staticmethod
     def of(log: EventLog, capacity: int) -> RecentEvents:
@@ -37,34 +40,30 @@ class RecentEvents:
             offset = max(begin, end - share)
             while offset < end:
                 chunk = log.read(partition, offset, end - offset)
-                recent.add(chunk.events)
+                recent.add(chunk.events.column("kind").to_numpy(), chunk.events.column("id").to_pylist())
                 offset = chunk.next_offset
         return recent
 
-    def add(self, events: pa.RecordBatch) -> npt.NDArray[np.bool_]:
-        """Remember the events; True where one was not known, nor stood earlier in this batch."""
-        new = np.zeros(events.num_rows, np.bool_)
-        hashes, rows = np.unique(_hashes(events), return_index=True)
-        order = np.argsort(rows)  # in the order in which they came, so that the younger ones are kept
-        hashes, rows = hashes[order], rows[order]
+    def add(self, kinds_N: npt.NDArray[np.uint8], ids: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Remember events; True where one was not known, nor stood earlier in this call."""
+        new = np.zeros(len(ids), np.bool_)
+        all_hashes = _hashes(kinds_N, ids)
+        rows = np.sort(np.unique(all_hashes, return_index=True)[1])  # of distinct ones, in the order they came
+        hashes = all_hashes[rows]
         while len(hashes):
             if self._count == self.capacity:
                 self._old, self._young = self._young, self._old
                 self._young[:] = 0
-                self._count = 0
+                self._count, self._turned = 0, True
             piece = min(len(hashes), self.capacity - self._count)
-            fresh = ~self._in_old(hashes[:piece])
-            fresh[fresh] = self._claim(hashes[:piece][fresh])
+            fresh = np.ones(piece, np.bool_)
+            if self._turned:
+                fresh = ~self._probe(self._old, hashes[:piece], claim=False)
+            fresh[fresh] = ~self._probe(self._young, hashes[:piece][fresh], claim=True)
             self._count += int(np.count_nonzero(fresh))
             new[rows[:piece][fresh]] = True
             hashes, rows = hashes[piece:], rows[piece:]
         return new
-
-    def _in_old(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
-        return self._probe(self._old, hashes, claim=False)
-
-    def _claim(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
-        return ~self._probe(self._young, hashes, claim=True)
 
     def _probe(self, table: Hashes, hashes: Hashes, claim: bool) -> npt.NDArray[np.bool_]:
         """Whether each of the distinct `hashes` is in the table. With `claim` those that are not are put there."""
@@ -85,8 +84,11 @@ class RecentEvents:
         return found
 
 
-def _hashes(events: pa.RecordBatch) -> Hashes:
-    """The kind is the seed: impressions and interactions may be numbered alike. 0 marks a free slot."""
-    kinds, ids = events.column("kind").to_pylist(), events.column("id").to_pylist()
-    hashes = [xxh3_64_intdigest(id_.encode(), kind) or 1 for id_, kind in zip(ids, kinds, strict=True)]
-    return np.array(hashes, np.uint64)
+def _hashes(kinds_N: npt.NDArray[np.uint8], ids: Sequence[str]) -> Hashes:
+    """Python's own string hash: 64 bits, and this table does not outlive the process. 0 marks a free slot.
+
+    The kind is mixed in, because impressions and interactions may be numbered alike.
+    """
+    hashes = np.fromiter(map(hash, ids), np.int64, len(ids)).view(np.uint64)
+    mixed: Hashes = np.maximum(hashes ^ (kinds_N.astype(np.uint64) * _KIND_MIX), np.uint64(1))
+    return mixed

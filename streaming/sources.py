@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
+from xxhash import xxh3_128_hexdigest
 
 READ_BYTES = 1 << 20
+IDENTITY_BYTES = 1 << 16
 _MARK = b"\xef\xbb\xbf"  # a byte order mark, which JSON and CSV do not have
 
 
@@ -43,6 +45,8 @@ class Block:
     positions: list[Position] | None = None
     unseen: int = 0
     """Bytes of the first line that are not kept in it."""
+    ended: bool = True
+    """False for a last line without its newline, which a writer may be about to complete."""
 
     def position(self, i: int) -> Position:
         if self.positions is not None:
@@ -51,14 +55,27 @@ class Block:
         return Position(self.start.line + i, byte)
 
 
+@dataclass(frozen=True, slots=True)
+class Valid:
+    """Consecutive events that need no check, as an importer makes them."""
+
+    events: pa.RecordBatch
+    end: Position
+    ended: bool = True
+
+
 class Source(Protocol):
     """A finite or endless stream of records."""
 
     @property
     def name(self) -> str: ...
 
-    def blocks(self, start: Position) -> Iterator[Block]:
+    def blocks(self, start: Position) -> Iterator[Block] | Iterator[Valid]:
         """All records from `start` on, the position of a record or the end of a block that came from here before."""
+        ...
+
+    def identity(self, before: Position) -> str:
+        """Hash of (some of) the content before a position: equal when reading can go on there. Empty: it cannot."""
         ...
 
 
@@ -85,6 +102,35 @@ class JsonLines:
         # read1 returns what a pipe has; read would wait for a full block.
         return _blocks(getattr(stream, "read1", stream.read), self._max_line, start)
 
+    def identity(self, before: Position) -> str:
+        if not isinstance(self._file, Path | str):
+            return ""
+        return xxh3_128_hexdigest(pa.input_stream(str(self._file)).read(min(before.byte, IDENTITY_BYTES)))
+
+
+class Batches:
+    """An importer's events. A position's line is the event, from 1; `identity` is of the content, such as its card."""
+
+    def __init__(self, name: str, batches: Iterable[pa.RecordBatch], identity: str = "") -> None:
+        self._name = name
+        self._batches = batches
+        self._identity = identity and xxh3_128_hexdigest(identity.encode())
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def blocks(self, start: Position = BEGIN) -> Iterator[Valid]:
+        row = 1
+        for batch in self._batches:
+            known = min(max(0, start.line - row), batch.num_rows)
+            row += batch.num_rows
+            if known < batch.num_rows:
+                yield Valid(batch.slice(known), Position(row))
+
+    def identity(self, before: Position) -> str:  # noqa: ARG002
+        return self._identity
+
 
 def _blocks(read: Any, max_line: int, start: Position) -> Iterator[Block]:
     rest, unseen = b"", 0
@@ -109,4 +155,5 @@ def _blocks(read: Any, max_line: int, start: Position) -> Iterator[Block]:
 
 def _block(lines: list[bytes], start: Position, unseen: int, newlines: int) -> Block:
     size = sum(map(len, lines)) + newlines + unseen
-    return Block(lines, start, Position(start.line + len(lines), start.byte + size), unseen=unseen)
+    end = Position(start.line + len(lines), start.byte + size)
+    return Block(lines, start, end, unseen=unseen, ended=newlines > 0)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from xxhash import xxh3_128_hexdigest
 
 from streaming.mapping import Mapping
-from streaming.sources import BEGIN, Block, Fault, JsonLines, Position, Source
+from streaming.sources import BEGIN, IDENTITY_BYTES, Block, Fault, JsonLines, Position, Source
 
 ROWS = 4096
 Record = bytes | Fault
@@ -39,6 +40,9 @@ class CsvRows:
             next(records)  # the header
         while group := list(islice(records, ROWS)):
             yield _block(group, text.position)
+
+    def identity(self, before: Position) -> str:
+        return self._lines.identity(before)
 
     def _records(self, text: _TextLines) -> Iterator[tuple[Position, Record]]:
         reader = csv.reader(text, delimiter=self._delimiter, strict=True)
@@ -85,6 +89,13 @@ class ParquetRows:
                 row += batch.num_rows
                 if group:
                     yield _block(group, Position(row))
+
+    def identity(self, before: Position) -> str:  # noqa: ARG002
+        """Of the whole file, wherever one is in it: Parquet files are not appended to."""
+        with Path(self._path).open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - IDENTITY_BYTES))  # the footer knows where everything is
+            return xxh3_128_hexdigest(file.read() + str(size).encode())
 
 
 def open_source(path: Path | str, mapping: Mapping | None = None, max_line: int = 1 << 20) -> Source:

@@ -28,6 +28,7 @@ class Ranking:
     impression: str
     scores: dict[str, float]
     arm: str
+    degraded: list[str]
 
     @property
     def items(self) -> list[str]:
@@ -83,7 +84,8 @@ class Client:
 
 
 def _ranking(answer: Any) -> Ranking:
-    return Ranking(answer["impression"], {item["item"]: item["score"] for item in answer["items"]}, answer["arm"])
+    scores = {item["item"]: item["score"] for item in answer["items"]}
+    return Ranking(answer["impression"], scores, answer["arm"], answer["degraded"])
 
 
 def show_change(client: Client, console: Console) -> None:
@@ -105,16 +107,16 @@ def _online(client: Client) -> tuple[str, Ranking]:
     for number in range(1, 100):
         user = f"new-user-{number}"
         ranking = client.recommend(user, 100)
-        if ranking.arm == "online":
+        if ranking.arm == "online" and not ranking.degraded:
             return user, ranking
-    raise ValueError("the experiment puts nobody into the arm 'online'; see its weights in recsys.toml")
+    raise ValueError(f"nobody was ranked for by the arm 'online'; the last answer was degraded by {ranking.degraded}")
 
 
 def _changed(client: Client, user: str, before: Ranking) -> Ranking:
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         after = client.rank(user, before.items)
-        if any(abs(score - before.scores[item]) > 1e-6 for item, score in after.scores.items()):
+        if not after.degraded and any(abs(score - before.scores[item]) > 1e-6 for item, score in after.scores.items()):
             return after
     raise TimeoutError(f"no score changed within {TIMEOUT:.0f} s; see train.log")
 

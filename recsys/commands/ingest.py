@@ -21,9 +21,10 @@ from recsys.commands.times import parse_time
 from recsys.config import Config
 from recsys.config_file import load
 from recsys.datasets import Dataset, globo, ml1m, movielens_small
+from streaming.bookmarks import Bookmarks
 from streaming.dead_letters import DeadLetters
 from streaming.ingest import Counts, Ingest, IngestError
-from streaming.sources import JsonLines, Position, Source
+from streaming.sources import Batches, JsonLines, Position, Source
 from streaming.tables import open_source
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -38,7 +39,13 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
         raise ValueError("name the files to read (- for standard input), or a data set with --dataset")
     log = build.event_log(config)
     try:
-        ingest = Ingest(log, DeadLetters(config.log.dead_letters), build.rules(config), config.log.dedup_window)
+        ingest = Ingest(
+            log,
+            DeadLetters(config.log.dead_letters),
+            build.rules(config),
+            config.log.dedup_window,
+            bookmarks=Bookmarks(config.log.folder / "sources"),
+        )
         with _stopping() as stop, _shown(console) as show:
             if dataset is not None:
                 _dataset(ingest, dataset, files, console, start, end, show, stop)
@@ -73,7 +80,8 @@ def _dataset(
     data = DATASETS[name](where)
     console.print(data.card)
     low, high = (parse_time(text) if text else None for text in (start, end))
-    ingest.run_batches(_between(iter(data), low, high), lambda counts, _: show(name, counts), stop)
+    batches = Batches(f"{name} {where}", _between(iter(data), low, high), f"{start} {end} {data.card}")
+    ingest.run(batches, progress=lambda counts, _: show(name, counts), stop=stop)
 
 
 def _files(ingest: Ingest, config: Config, files: tuple[Path, ...], show: Show, stop: threading.Event) -> None:
@@ -82,13 +90,9 @@ def _files(ingest: Ingest, config: Config, files: tuple[Path, ...], show: Show, 
         before = ingest.counts
 
         def progress(counts: Counts, _position: Position, name: str = source.name, before: Counts = before) -> None:
-            show(name, Counts(*(a + b for a, b in zip(_plain(before), _plain(counts), strict=True))))
+            show(name, before + counts)
 
         ingest.run(source, progress=progress, stop=stop)
-
-
-def _plain(counts: Counts) -> tuple[int, int, int]:
-    return counts.accepted, counts.duplicate, counts.dead
 
 
 def _source(config: Config, file: Path) -> Source:

@@ -43,16 +43,16 @@ class InteractingLayer(nn.Module):
 
     def forward(self, fields_BMd: Tensor) -> Tensor:
         batch, fields, _ = fields_BMd.shape
-        projected = self.projection(fields_BMd)
+        projected = self.projection(fields_BMd.flatten(0, 1))
         if self.code_form:
-            projected = functional.relu(projected)
+            projected = projected.relu_()  # in place: no gradient needs the value before
+        projected = projected.view(batch, fields, self.parts * self.width)
         heads, *residual = torch.split(projected, [3 * self.width, self.width][: self.parts - 2], -1)
         query, key, value = heads.view(batch, fields, 3, self.heads, self.head_size).permute(2, 0, 3, 1, 4).unbind(0)
         mixed_BHMK = self._attend(query, key, value)
         out = mixed_BHMK.transpose(1, 2).reshape(batch, fields, self.width)
-        if residual:
-            out = out + residual[0]
-        normed: Tensor = self.norm(functional.relu(out))
+        out = (out + residual[0]).relu_() if residual else functional.relu(out)
+        normed: Tensor = self.norm(out)
         return normed
 
     def forward_by_head(self, fields_BMd: Tensor) -> Tensor:

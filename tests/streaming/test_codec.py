@@ -174,6 +174,12 @@ def test_with_known_features_others_are_refused(event: dict[str, Any], reason: s
     assert answer == reason if isinstance(answer, str) else reason is None
 
 
+def test_unknown_features_may_be_kept_while_the_known_ones_keep_their_kind() -> None:
+    rules = Rules.of(SPEC, keep_unknown=True)
+    assert isinstance(one({**USER, "features": {"age": 1, "title": "x"}}, rules), UserUpdate)
+    assert one({**USER, "features": {"age": "old", "title": "x"}}, rules) == "features.age: 'old' is not numeric"
+
+
 def test_equal_content_gets_an_equal_id_whatever_the_order_of_fields() -> None:
     first = one(b'{"type":"user","time":5,"user":"u","features":{"a":1,"b":2}}')
     second = one(b'{"features": {"b":2,"a":1}, "user":"u", "time":5, "type":"user"}')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import threading
@@ -10,11 +11,13 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming import sources
+from streaming.bookmarks import Bookmarks
 from streaming.codec import encode_events, to_events
 from streaming.dead_letters import DeadLetters
 from streaming.events import Event, Impression, Interaction
@@ -22,7 +25,7 @@ from streaming.ingest import Counts, Ingest, IngestError
 from streaming.log import EventLog
 from streaming.mapping import Mapping
 from streaming.memory_log import MemoryLog
-from streaming.sources import JsonLines, Position
+from streaming.sources import Batches, JsonLines, Position, Source
 from streaming.tables import open_source
 from tests.streaming.strategies import NOW, events
 
@@ -173,6 +176,82 @@ def test_tables_are_ingested_by_their_mapping(tmp_path: Path) -> None:
 def test_batches_of_an_importer_are_counted_alike(tmp_path: Path) -> None:
     log, shown = MemoryLog(), [Impression(f"r{i}", i, "u", ["a"]) for i in range(10)]
     ingest = ingester(tmp_path, log)
-    assert ingest.run_batches([encode_events(shown[:6]), encode_events(shown[4:])]) == Counts(10, 2, 0)
+    assert ingest.run(Batches("x", [encode_events(shown[:6]), encode_events(shown[4:])])) == Counts(10, 2, 0)
     assert stored(log) == shown
-    assert ingester(tmp_path, log).run_batches([encode_events(shown)]) == Counts(0, 10, 0)
+    assert ingester(tmp_path, log).run(Batches("x", [encode_events(shown)])) == Counts(0, 10, 0)
+
+
+def test_a_source_larger_than_the_window_is_not_ingested_twice(tmp_path: Path) -> None:
+    path, log, marks = tmp_path / "a.jsonl", MemoryLog(), Bookmarks(tmp_path / "marks")
+
+    def ingest() -> Counts:
+        return ingester(tmp_path, log, window=10, bookmarks=marks).run(JsonLines(path))
+
+    path.write_bytes(b"".join(click(i) + b"\n" for i in range(100)) + b"{\n")
+    assert ingest() == Counts(100, 0, 1)
+    assert ingest() == Counts(0, 100, 1)  # and what was dead is no second dead letter
+    with path.open("ab") as file:
+        file.write(click(100) + b"\n" + click(101)[:20])
+    assert ingest() == Counts(1, 100, 2)
+    with path.open("ab") as file:  # the writer ends its line
+        file.write(click(101)[20:] + b"\n")
+    assert ingest() == Counts(1, 101, 1)
+    assert [event.time for event in stored(log)] == list(range(102))
+    assert [entry["line"] for entry in DeadLetters(tmp_path / "dead.jsonl").read()] == [101, 103]
+    path.write_bytes(b"".join(click(i) + b"\n" for i in range(1000, 1100)))
+    assert ingest() == Counts(100, 0, 0)  # the same name, but another file
+
+
+def test_a_stopped_ingest_of_many_events_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "READ_BYTES", 300)
+    path, log, stop = tmp_path / "a.jsonl", MemoryLog(), threading.Event()
+    path.write_bytes(b"\n".join(click(i) for i in range(200)))
+    first = ingester(tmp_path, log, window=8, bookmarks=Bookmarks(tmp_path / "marks"))
+    first.run(JsonLines(path), progress=lambda counts, _: stop.set() if counts.read > 100 else None, stop=stop)
+    read = first.counts.read
+    assert 100 < read < 200
+    again = ingester(tmp_path, log, window=8, bookmarks=Bookmarks(tmp_path / "marks"))
+    assert again.run(JsonLines(path)) == Counts(200 - read, read, 0)
+    assert [event.time for event in stored(log)] == list(range(200))
+
+
+def test_a_killed_ingest_of_many_events_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "READ_BYTES", 300)
+    path, log, marks = tmp_path / "a.jsonl", MemoryLog(), Bookmarks(tmp_path / "marks")
+    path.write_bytes(b"\n".join(click(i) for i in range(200)))
+
+    class KilledError(BaseException):
+        pass
+
+    def kill(counts: Counts, _: Position) -> None:
+        if counts.read > 150:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        ingester(tmp_path, log, window=40, bookmarks=marks).run(JsonLines(path), progress=kill)
+    counts = ingester(tmp_path, log, window=40, bookmarks=marks).run(JsonLines(path))
+    assert counts.read == 200
+    assert [event.time for event in stored(log)] == list(range(200))
+
+
+def test_importers_and_tables_have_bookmarks_too(tmp_path: Path) -> None:
+    log, marks = MemoryLog(), Bookmarks(tmp_path / "marks")
+    batches = [encode_events([Impression(f"r{i}", i, "u", ["a"])]) for i in range(50)]
+    rows = {"at": list(range(50)), "list": ["r"] * 50, "what": ["a"] * 50}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    mapping = Mapping("interaction", {"time": "at", "impression": "list", "item": "what"})
+
+    def ingest(source: Source) -> Counts:
+        return ingester(tmp_path, log, window=5, bookmarks=marks).run(source)
+
+    for counts in (Counts(50, 0, 0), Counts(0, 50, 0)):
+        assert ingest(Batches("x", batches, identity="card")) == counts
+        assert ingest(open_source(tmp_path / "a.parquet", mapping)) == counts
+    assert ingest(Batches("x", batches[:3], identity="other")) == Counts(3, 0, 0)
+    assert ingest(JsonLines(io.BytesIO(click(1000)), name="pipe")) == Counts(1, 0, 0)
+
+
+def test_a_source_that_cannot_be_read_is_no_silent_end(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"\n".join(click(i) for i in range(1000)))[:-20])
+    with pytest.raises(IngestError):
+        ingester(tmp_path).run(JsonLines(tmp_path / "a.jsonl.gz"))

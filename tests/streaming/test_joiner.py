@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.codec import encode_events
-from streaming.events import Event, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.events import EVENT_SCHEMA, Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.joiner import Example, Joiner, LabelRule
 
 
@@ -190,6 +191,14 @@ def test_impossible_settings_are_refused(settings: dict[str, int], message: str)
 def test_a_rule_without_actions_is_refused() -> None:
     with pytest.raises(ValueError, match="name at least one action"):
         LabelRule(frozenset())
+
+
+def test_unreadable_features_in_the_log_are_reported_with_their_impression() -> None:
+    row = {"kind": 0, "id": "A", "time": 1, "user": "u", "items": ["x"], "features": b'{"a": '}
+    joiner = Joiner(LabelRule(), wait=0, lateness=0)
+    joiner.push(pa.RecordBatch.from_pylist([row], EVENT_SCHEMA))
+    with pytest.raises(ValueError, match="impression 'A' in the log has unreadable features"):
+        joiner.flush()
 
 
 def test_what_is_not_a_state_is_refused() -> None:

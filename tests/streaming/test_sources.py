@@ -18,11 +18,19 @@ from hypothesis import strategies as st
 
 from streaming import sources
 from streaming.mapping import Mapping
-from streaming.sources import JsonLines, Position, Source
+from streaming.sources import JsonLines, Position
 from streaming.tables import CsvRows, ParquetRows, open_source
 
 
-def records(source: Source, start: Position | None = None) -> list[tuple[Position, bytes | str]]:
+def opened(path: Path, mapping: Mapping | None = None) -> JsonLines | CsvRows | ParquetRows:
+    source = open_source(path, mapping)
+    assert isinstance(source, JsonLines | CsvRows | ParquetRows)
+    return source
+
+
+def records(
+    source: JsonLines | CsvRows | ParquetRows, start: Position | None = None
+) -> list[tuple[Position, bytes | str]]:
     """Lines, or reasons of faults, by position."""
     found: list[tuple[Position, bytes | str]] = []
     end = start or Position()
@@ -70,7 +78,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
 def test_compressed_files_are_read_by_their_suffix(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(b"1\n2\n"))
-    assert [line for _, line in records(open_source(path))] == [b"1", b"2"]
+    assert [line for _, line in records(opened(path))] == [b"1", b"2"]
 
 
 CLICK = Mapping("interaction", {"time": "at", "impression": "list", "item": "what", "value": "n"}, time_unit="s")
@@ -80,7 +88,7 @@ def test_csv_rows_become_events(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     data = b'at,list,what,n,other\n1.5,r1,"a,\nb",2,x\n\n3,r2,c,\n4,r3,d,oops,x\n5,r4,\xff,,x\n6,r5,e,,x\n'
     path.write_bytes(data)
-    source = open_source(path, CLICK)
+    source = opened(path, CLICK)
     found = records(source)
     begins = {2: b"1.5,", 5: b"3,r2", 6: b"4,r3", 7: b"5,r4", 8: b"6,r5"}
     assert [at for at, _ in found] == [Position(line, data.index(text)) for line, text in begins.items()]
@@ -141,7 +149,7 @@ def test_parquet_rows_become_events_whatever_the_type_of_time(tmp_path: Path, ti
     pq.write_table(table, tmp_path / "a.parquet")
     in_iso = pa.types.is_string(times.type)
     mapping = Mapping("interaction", CLICK.columns, time_unit="iso" if in_iso else "ms")
-    source = open_source(tmp_path / "a.parquet", mapping)
+    source = opened(tmp_path / "a.parquet", mapping)
     found = records(source)
     assert [json.loads(line) for _, line in found if isinstance(line, bytes)] == [
         {"type": "interaction", "time": 1_500_000_000_123, "impression": "7", "item": "a", "value": None},

@@ -37,6 +37,7 @@ from streaming.log import EventLog
 _REQUEST_TIMEOUT = 0.1
 """Longest time (s) that one Redis command may hold up a request."""
 _FOLLOW_TIMEOUT = 5.0
+_COUNT_TIMEOUT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     entities = EntityFeatures(fast, settings.entity_ttl / 1000, 1_000_000, time.monotonic, availability)
     sinks: list[Sink] = [entities, *models.loaders.values()]
     follower = StreamFollower(partial(client, _FOLLOW_TIMEOUT), sinks, availability, retriever.refresh, revive)
-    counters = ExperimentCounters(stack.enter_context(client(_FOLLOW_TIMEOUT)), settings.actions)
+    counters = ExperimentCounters(stack.enter_context(client(_COUNT_TIMEOUT)), settings.actions)
     impressions = ImpressionLog(log, counters.count)
     executor = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ranker"))
     stack.callback(impressions.close)

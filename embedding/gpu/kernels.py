@@ -150,6 +150,27 @@ def claim(
         tl.store(table + 2 * slot, tombstone(h), mask=won & ~given)
 
 
+@triton.jit(do_not_specialize=["n"])
+def recall(
+    table: tl.tensor,
+    table32: tl.tensor,
+    frequency: tl.tensor,
+    half: tl.tensor,
+    ids: tl.tensor,
+    minutes: tl.tensor,
+    frequencies: tl.tensor,
+    n: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> None:
+    """Set last sighting and frequency of distinct ids; those that are not there are passed over."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = i < n
+    slot, found = seek(table, half.to(tl.int64), mix(tl.load(ids + i, mask=inside, other=0)), inside)
+    row = tl.load(table32 + 4 * slot + 2, mask=found, other=-1)
+    tl.store(table32 + 4 * slot + 3, tl.load(minutes + i, mask=found, other=0).to(tl.int32), mask=found)
+    tl.store(frequency + row, tl.load(frequencies + i, mask=found, other=0).to(tl.int32), mask=found)
+
+
 @triton.jit
 def _cold(
     table: tl.tensor,

@@ -21,7 +21,7 @@ $(STAMP): $(LOCK) deploy/locks/tools.txt pyproject.toml deploy/fbgemm-gpu-cpu/py
 	@echo "Installing for $(FLAVOUR) into .venv (about a minute, 6 GB: PyTorch brings its GPU libraries along) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/locks/tools.txt
-	@$(UV) --no-deps --require-hashes -r $(LOCK)
+	@$(UV) --compile-bytecode --no-deps --require-hashes -r $(LOCK)
 	@if [ $(FLAVOUR) = cpu ]; then $(UV) --no-deps --no-build-isolation ./deploy/fbgemm-gpu-cpu; fi
 	@$(UV) --no-deps --no-build-isolation --editable .
 	@echo "Compiling the embedding kernels (once) ..."

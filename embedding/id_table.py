@@ -19,6 +19,7 @@ from embedding.store import Ids, Index
 
 Words = npt.NDArray[np.uint64]
 _MARGIN = 1 << 20  # minutes (two years) that an event may lie before the first one
+_CENTURY = 100 * 366 * 24 * 60
 _PARALLEL = 1 << 13  # ids from which threads pay
 _NO_PINS = np.zeros(0, np.uint64)
 _ALL = np.zeros(0, np.int32)
@@ -65,13 +66,20 @@ class IdTable:
         return len(self) / self.segments.slots
 
     def stamp(self, minute: int) -> np.uint64:
-        """A minute as the table stores it. Raises ValueError when it is some 29 years after the first one."""
+        """A minute as the table stores it. Raises ValueError when it is a century after the first one.
+
+        The table tells the minutes of 32 years apart. When time moves beyond them, ids that were last seen more than 16
+        years before then count as seen that long ago.
+        """
         if self._base is None:
             self._base = minute - _MARGIN
-        stamp = max(1, minute - self._base)
-        if stamp >= 1 << 24:
-            raise ValueError(f"event time {minute * 60} s lies 29 years after the table's first: check its unit (ms)")
-        return np.uint64(stamp)
+        if minute - self._base > _CENTURY:
+            raise ValueError(f"event time {minute * 60} s lies a century after the ones before: check its unit (ms)")
+        if minute - self._base >= 1 << 24:
+            shift = minute - self._base - (1 << 23)
+            self.segments.age(shift)
+            self._base += shift
+        return np.uint64(max(1, minute - self._base))
 
     def minute(self, words: Words) -> npt.NDArray[np.int64]:
         """The last sightings in second words of slots."""

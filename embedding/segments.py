@@ -16,6 +16,7 @@ from embedding.hashing import mix
 from embedding.kernels import table as kernels
 from embedding.memory import give_back, lazy_zeros
 
+_STAMP = np.uint64((1 << 24) - 1)
 LOAD = 0.69
 """Of a full table; 16 bytes a slot / 0.69 = 23.2 bytes an id."""
 _IDS = 1 << 14  # of a full segment, at most twice that: what a growth step rewrites stays in the processor's cache
@@ -102,6 +103,13 @@ class Segments:
         self.lines_S, self.counts_S = lines_S, counts_S
         for segment in range(len(lines_S)):
             self._set_limit(segment)
+
+    def age(self, minutes: int) -> None:
+        """Move all sightings so many minutes back; those that would fall out of range become the oldest there is."""
+        for words in self.table.reshape(len(self), -1)[:, 1::2]:
+            stamps = ((words >> np.uint64(8)) & _STAMP).astype(np.int64)
+            aged = np.maximum(stamps - minutes, 1).astype(np.uint64)
+            words[:] = (words & ~(_STAMP << np.uint64(8))) | (aged << np.uint64(8))
 
     def gone(self, segment: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
         """Room for the ids and rows of a segment, used again by the next call."""

@@ -1,7 +1,7 @@
 """What a trainer hands to serving: an exported graph with the feature specification that it was trained on.
 
-Bytes: magic, length of the header (u32, little-endian), header (JSON), graph. The header carries the SHA-256 of header
-fields and graph together, so that a torn or altered artefact is refused before anything of it runs.
+Bytes: magic, SHA-256 of all that follows, length of the header (u32, little-endian), header (JSON), graph. A torn or
+altered artefact is refused before anything of it is used.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import msgspec
 from streaming.features import FeatureSpec, Field
 
 _MAGIC = b"recsys-artefact-1\n"
+_HASH = len(_MAGIC)
+_SIZE = _HASH + hashlib.sha256().digest_size
+_HEADER = _SIZE + 4
 
 
 class ArtefactError(ValueError):
@@ -27,7 +30,6 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     time: int
     dim: int
     fields: list[Field]
-    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,38 +46,26 @@ class Artefact:
 
     def to_bytes(self) -> bytes:
         """Serialise, with the hash."""
-        header = _Header(self.version, self.step, self.time, self.dim, list(self.spec.fields))
-        sealed = msgspec.structs.replace(header, sha256=_digest(header, self.graph))
-        encoded = msgspec.json.encode(sealed)
-        return b"".join((_MAGIC, len(encoded).to_bytes(4, "little"), encoded, self.graph))
+        header = msgspec.json.encode(_Header(self.version, self.step, self.time, self.dim, list(self.spec.fields)))
+        content = b"".join((len(header).to_bytes(4, "little"), header, self.graph))
+        return b"".join((_MAGIC, hashlib.sha256(content).digest(), content))
 
     @property
     def sha256(self) -> str:
-        """Hash of header fields and graph: two artefacts with the same hash rank the same."""
-        header = _Header(self.version, self.step, self.time, self.dim, list(self.spec.fields))
-        return _digest(header, self.graph)
+        """Hash of everything in it, as hexadecimal digits."""
+        return self.to_bytes()[_HASH:_SIZE].hex()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Raises ArtefactError (a ValueError) when the bytes are cut, altered or of another format."""
-        start = len(_MAGIC) + 4
-        if data[: len(_MAGIC)] != _MAGIC or len(data) < start:
-            raise ArtefactError("not an artefact of this version: publish it again with the trainer of this release")
-        size = int.from_bytes(data[start - 4 : start], "little")
+        if data[:_HASH] != _MAGIC or len(data) < _HEADER:
+            raise ArtefactError("not an artefact of this release: publish it again with this release's trainer")
+        if hashlib.sha256(data[_SIZE:]).digest() != data[_HASH:_SIZE]:
+            raise ArtefactError("the artefact is cut or altered (its SHA-256 does not match): publish it again")
+        end = _HEADER + int.from_bytes(data[_SIZE:_HEADER], "little")
         try:
-            header = msgspec.json.decode(data[start : start + size], type=_Header)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ArtefactError(f"artefact header is damaged ({error}): publish it again") from error
-        graph = data[start + size :]
-        if _digest(msgspec.structs.replace(header, sha256=""), graph) != header.sha256:
-            raise ArtefactError(
-                f"artefact {header.version!r} is cut or altered (its SHA-256 does not match): publish it again"
-            )
-        spec = FeatureSpec(tuple(header.fields))
-        return cls(header.version, header.step, header.time, header.dim, graph, spec)
-
-
-def _digest(header: _Header, graph: bytes) -> str:
-    digest = hashlib.sha256(msgspec.json.encode(header))
-    digest.update(graph)
-    return digest.hexdigest()
+            header = msgspec.json.decode(data[_HEADER:end], type=_Header)
+            spec = FeatureSpec(tuple(header.fields))
+        except ValueError as error:
+            raise ArtefactError(f"the artefact's header cannot be read ({error}): publish it again") from error
+        return cls(header.version, header.step, header.time, header.dim, data[end:], spec)

@@ -19,7 +19,7 @@ from streaming.log import EventLog
 
 
 def run(config_path: Path, batch_until: str, syncs: Sequence[str], until: str | None, out: Path) -> None:
-    """Write `replay.json` and `replay.html` into `out` and print the table."""
+    """Write the report into the folder `out` and print the table."""
     config = load(config_path)
     console = Console()
     log = build.event_log(config)
@@ -33,11 +33,9 @@ def run(config_path: Path, batch_until: str, syncs: Sequence[str], until: str | 
             bar.update(task, description=text)
 
         result = judge(config, log, batch_until=start, syncs=syncs, until=end, report=show)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "replay.json").write_bytes(result.to_json())
-    (out / "replay.html").write_text(report.html(result), "utf-8")
+    report.write(result, out)
     console.print(report.table(result))
-    console.print(f"{out / 'replay.json'}\n{out / 'replay.html'}", highlight=False)
+    console.print(f"Report: {out / 'report.html'}", highlight=False)
 
 
 def _end_of_batch(text: str, log: EventLog) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -40,8 +40,10 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
 
 
 @contextmanager
-def open_trainer(config: Config, *, publish: bool) -> Iterator[Trainer]:
-    """The configured trainer, with its log and Redis open."""
+def open_trainer(
+    config: Config, *, publish: bool, crash: Callable[[str], None] = lambda _point: None
+) -> Iterator[Trainer]:
+    """The configured trainer, with its log and Redis open; `crash` is called at every point a test may kill it."""
     with ExitStack() as stack:
         log = build.event_log(config)
         stack.callback(log.close)
@@ -59,7 +61,7 @@ def open_trainer(config: Config, *, publish: bool) -> Iterator[Trainer]:
                 rows_every=config.rows.publish_every / 1000,
                 dense_every=config.training.export_every / 1000,
             )
-        checkpoints = Checkpoints(config.training.checkpoints, config.training.keep)
+        checkpoints = Checkpoints(config.training.checkpoints, config.training.keep, crash)
         yield Trainer(
             learner,
             feed,
@@ -69,6 +71,7 @@ def open_trainer(config: Config, *, publish: bool) -> Iterator[Trainer]:
             Progress(),
             publication=publication,
             checkpoint_every=config.training.checkpoint_every,
+            crash=crash,
         )
 
 

@@ -1,5 +1,7 @@
 """Rows to score: in time order, without labels, whatever the order and shape of what came in."""
 
+from random import Random
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,15 +35,29 @@ rows = st.tuples(st.integers(0, 50), st.lists(st.integers(1, 9), max_size=3), st
 
 @given(st.lists(st.lists(rows, max_size=6), max_size=5), st.integers(0, 50), st.integers(0, 51))
 def test_rows_come_in_time_order_and_only_from_the_online_stage(parts: list[list[Row]], start: int, end: int) -> None:
-    wanted = sorted((row for part in parts for row in part if start <= row[0] < end), key=lambda row: row[0])
+    wanted = sorted(row for part in parts for row in part if start <= row[0] < end)
     got = Rows([batch_of(part) for part in parts], start, end)
     assert got.times_R.tolist() == [time for time, _, _ in wanted]
-    assert got.labels_R.tolist() == [label for _, _, label in wanted]
+    if not wanted:
+        return
     whole = got.slice(0, len(got))
-    if wanted:
-        assert whole.ids["genres"].values.tolist() == [genre for _, many, _ in wanted for genre in many]
-        assert whole.ids["genres"].lengths_B.tolist() == [len(many) for _, many, _ in wanted]
-        assert whole.numeric_BN[:, 0].tolist() == [time for time, _, _ in wanted]
+    assert whole.numeric_BN[:, 0].tolist() == [time for time, _, _ in wanted]
+    ends = np.cumsum(whole.ids["genres"].lengths_B).tolist()
+    genres = [whole.ids["genres"].values[a:b].tolist() for a, b in zip([0, *ends], ends, strict=False)]
+    assert sorted(zip(got.times_R.tolist(), genres, got.labels_R.tolist(), strict=True)) == wanted
+
+
+@given(st.lists(rows, min_size=1, max_size=8), st.randoms())
+def test_the_order_in_which_labels_became_known_leaves_no_trace(many: list[Row], random: Random) -> None:
+    shuffled = random.sample(many, len(many))
+    some, other = (Rows([batch_of(part)], 0, 100).slice(0, len(many)) for part in (many, shuffled))
+    assert other.times_B.tolist() == some.times_B.tolist()
+    assert other.numeric_BN.tolist() == some.numeric_BN.tolist()
+    sums = [
+        [sum(part.tolist()) for part in np.split(rows.ids["genres"].values, np.cumsum(rows.ids["genres"].lengths_B))]
+        for rows in (some, other)
+    ]
+    assert sums[0] == sums[1]
 
 
 def test_a_slice_is_what_the_model_may_see() -> None:

@@ -1,0 +1,158 @@
+"""From a posted click to a changed score, over HTTP, while the trainer is under load.
+
+Server and trainer are processes of their own, as in an installation; a third feeds the log at a steady rate. A probe
+ranks two items that nobody has seen, which score alike, clicks one, and asks again until their scores differ: only the
+click's own row can do that, whatever else the model learns meanwhile.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from benchmarks.harness import Result, Target
+from recsys import build
+from recsys.config_file import load
+from streaming.codec import encode_events
+from streaming.events import Event, Impression, Interaction
+
+ROWS_PER_SECOND = 2000
+"""Load on the trainer besides the probes."""
+ITEMS = 10
+PERIOD = 0.1
+"""Seconds between two appends of the load."""
+TIMEOUT = 20.0
+SETTINGS = """
+[training]
+wait = "10s"
+lateness = "1s"
+[serving]
+port = {port}
+"""
+
+
+def run(quick: bool) -> Result:
+    probes = 30 if quick else 200
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recsys.toml"
+        port = _free_port()
+        path.write_text(SETTINGS.format(port=port))
+        with _recsys("serve", path), _recsys("train", path), _Load(path) as load_:
+            client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
+            _wait_until_served(client)
+            seconds = [_probe(client, number) for number in range(probes)]
+            learned = load_.rows
+    p50, p99 = np.percentile(seconds, [50, 99])
+    targets = [
+        Target("p50 seconds from click to changed score", float(p50), 1.0, "lower"),
+        Target("p99 seconds from click to changed score", float(p99), 3.0, "lower"),
+    ]
+    return Result("freshness", targets, {"seconds": seconds, "load_rows_per_s": ROWS_PER_SECOND, "load_rows": learned})
+
+
+def _probe(client: httpx.Client, number: int) -> float:
+    items = [f"probe-{number}-clicked", f"probe-{number}-ignored"]
+    question: dict[str, object] = {"user": f"prober-{number}", "items": items}
+    before = _scores(client, question)
+    if before[1][items[0]] != before[1][items[1]]:
+        raise ValueError(f"two unseen items score differently: {before}")
+    click = {"type": "interaction", "time": _now(), "impression": before[0], "item": items[0]}
+    started = time.perf_counter()
+    client.post("/v1/events", json=click).raise_for_status()
+    while time.perf_counter() - started < TIMEOUT:
+        _, scores = _scores(client, question)
+        if scores[items[0]] != scores[items[1]]:
+            return time.perf_counter() - started
+        time.sleep(0.01)
+    raise TimeoutError(f"probe {number}: no changed score within {TIMEOUT} s")
+
+
+def _scores(client: httpx.Client, question: dict[str, object]) -> tuple[str, dict[str, float]]:
+    answer = client.post("/v1/rank", json=question).raise_for_status().json()
+    return answer["impression"], {item["item"]: item["score"] for item in answer["items"]}
+
+
+def _wait_until_served(client: httpx.Client) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if client.get("/readyz").status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise TimeoutError("the server did not get ready within 60 s")
+
+
+class _Load:
+    """Appends impressions of ten items, a tenth of them clicked, at ROWS_PER_SECOND."""
+
+    def __init__(self, path: Path) -> None:
+        self.rows = 0
+        self._log = build.event_log(load(path))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> _Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._log.close()
+
+    def _run(self) -> None:
+        rng = np.random.default_rng(0)
+        due = time.monotonic()
+        while not self._stop.is_set():
+            self._log.append(encode_events(self._events(rng, int(ROWS_PER_SECOND * PERIOD / ITEMS))))
+            due += PERIOD
+            self._stop.wait(max(due - time.monotonic(), 0))
+
+    def _events(self, rng: np.random.Generator, impressions: int) -> list[Event]:
+        events: list[Event] = []
+        for _ in range(impressions):
+            name = f"load-{self.rows}"
+            items = [f"item-{n}" for n in rng.choice(5000, ITEMS, replace=False)]
+            events.append(Impression(id=name, time=_now(), user=f"user-{rng.integers(20_000)}", items=items))
+            events.append(Interaction(time=_now(), impression=name, item=items[0]))
+            self.rows += ITEMS
+        return events
+
+
+@contextmanager
+def _recsys(command: str, path: Path) -> Iterator[None]:
+    log = path.with_name(f"{command}.log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "recsys", command, "-c", str(path)], stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            yield
+            if process.poll() is not None:
+                raise RuntimeError(f"recsys {command} ended with {process.returncode}: {log.read_text()[-2000:]}")
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

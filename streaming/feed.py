@@ -1,0 +1,171 @@
+"""From the log to batches of exactly the same size, and back to the same place after a crash.
+
+Shape suffixes: E examples, P partitions of the log.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from streaming.batch import Batch
+from streaming.columns import updates
+from streaming.encoder import Encoder
+from streaming.entities import Entities
+from streaming.example import Example
+from streaming.joiner import Joiner
+from streaming.log import Chunk, Cursor, EventLog
+from streaming.reader import LogReader
+from streaming.rows import Packed, Rows, pack, unpack
+
+STEP = 4096
+"""Most events to read before batches are cut: a bound on what waits in memory and in a checkpoint."""
+
+
+class _State(msgspec.Struct):
+    spec: bytes
+    cursor: Cursor
+    turn: tuple[int, int]
+    joiner: bytes
+    entities: bytes
+    rows: Packed | None
+
+
+class Feed:
+    """Batches of `batch_size` rows, in the order in which labels became known.
+
+    The batches are a function of the log's content alone (see `LogReader` for partitions), whatever `max_events` they
+    are polled with. `state` is that of the batches handed out so far, even in the middle of a poll: restoring it gives
+    the batches that follow, bit for bit. `Batch.cursor` is the cursor after the event that completed the batch.
+    `observe` sees all examples as they become known, before they are in a batch.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        joiner: Joiner,
+        entities: Entities,
+        encoder: Encoder,
+        batch_size: int,
+        start: Cursor | None = None,
+        observe: Callable[[list[Example]], None] | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+        self.joiner, self.entities, self.encoder = joiner, entities, encoder
+        entities.keep(joiner.wait + joiner.lateness)
+        self._reader = LogReader(log, start, slack=joiner.lateness)
+        self._batch_size = batch_size
+        self._observe = observe
+        self._ready: deque[Rows] = deque()
+        self._rows: list[Rows] = []
+
+    @property
+    def cursor(self) -> Cursor:
+        """The next events to read. Rows of events before it may still wait for their batch: see `Batch.cursor`."""
+        return self._reader.cursor
+
+    @property
+    def lag_events(self) -> int:
+        """Events in the log that were not read yet."""
+        return self._reader.lag_events
+
+    @property
+    def caught_up(self) -> bool:
+        return self.lag_events == 0
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows that wait for their batch."""
+        return sum(len(rows) for rows in (*self._ready, *self._rows))
+
+    def poll(self, max_events: int, until: int | None = None) -> Iterator[Batch]:
+        """Read at most `max_events` and hand out the full batches, each before the next step of reading.
+
+        Stops at the end of the log and, with `until` (ms), before the first event at that event time or later.
+        """
+        yield from self._full()
+        while max_events > 0 and (chunk := self._reader.read(min(max_events, STEP), until)) is not None:
+            max_events -= chunk.events.num_rows
+            self._take(chunk)
+            yield from self._full()
+
+    def drain(self) -> list[Batch]:
+        """All rows that wait, the last batch with fewer than `batch_size`."""
+        batches = list(self._full())
+        rest, self._rows = self._rows, []
+        return [*batches, Rows.concat(rest).batch()] if rest else batches
+
+    def finish(self) -> Iterator[Batch]:
+        """End of a finite log: close all windows, and hand out what is left, the last batch with fewer rows."""
+        examples = self.joiner.flush()
+        for example in examples:
+            self.entities.resolve(example)
+        self._add(examples, np.tile(np.array(self.cursor, np.int64), (len(examples), 1)))
+        yield from self._full()
+        yield from self.drain()
+
+    def state(self) -> bytes:
+        """Joiner, entities, place in the log and rows that wait. Equal futures of equal feeds give equal bytes."""
+        waiting = [*self._ready, *self._rows]
+        rows = pack(Rows.concat(waiting)) if waiting else None
+        parts = self.joiner.state(), self.entities.state()
+        return msgspec.msgpack.encode(_State(self.encoder.spec.to_json(), self.cursor, self._reader.turn, *parts, rows))
+
+    def restore(self, state: bytes) -> None:
+        """Become what gave `state`. Raises ValueError when it is not a feed's, of other fields, or not of this log."""
+        try:
+            loaded = msgspec.msgpack.decode(state, type=_State)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"not a feed's state: {error}") from error
+        if loaded.spec != self.encoder.spec.to_json():
+            raise ValueError("the state is of other features: restore the specification, or start a new feed")
+        rows = [unpack(loaded.rows)] if loaded.rows is not None else []
+        self._reader.seek(loaded.cursor, loaded.turn)
+        self.joiner.restore(loaded.joiner)
+        self.entities.restore(loaded.entities)
+        self._ready.clear()
+        self._rows = rows
+
+    def _take(self, chunk: Chunk) -> None:
+        before = self.joiner.sequence
+        examples = self.joiner.push(chunk.events)
+        self._resolve(chunk, examples, before)
+        cursors_EP = np.tile(np.array(self.cursor, np.int64), (len(examples), 1))
+        at_E = np.fromiter((example.sequence for example in examples), np.int64, len(examples))
+        cursors_EP[:, chunk.partition] = chunk.offset + at_E - before
+        self._add(examples, cursors_EP)
+
+    def _resolve(self, chunk: Chunk, examples: Sequence[Example], before: int) -> None:
+        """Apply updates and look features up in the order of events, so that it does not matter how they were cut."""
+        pending = updates(chunk.events)
+        update = next(pending, None)
+        reads = self.encoder.reads_entities
+        for example in examples:
+            while update is not None and before + update.row + 1 < example.sequence:
+                self.entities.apply(update)
+                update = next(pending, None)
+            if reads:
+                self.entities.resolve(example)
+        while update is not None:
+            self.entities.apply(update)
+            update = next(pending, None)
+
+    def _add(self, examples: list[Example], cursors_EP: npt.NDArray[np.int64]) -> None:
+        if examples:
+            if self._observe is not None:
+                self._observe(examples)
+            self._rows.append(self.encoder.encode_rows(examples, cursors_EP))
+
+    def _full(self) -> Iterator[Batch]:
+        """Cut full batches. Those not handed out yet are part of the state."""
+        if sum(map(len, self._rows)) >= self._batch_size:
+            parts = Rows.concat(self._rows).split(self._batch_size)
+            self._rows = [parts.pop()] if len(parts[-1]) < self._batch_size else []
+            self._ready.extend(parts)
+        while self._ready:
+            yield self._ready.popleft().batch()

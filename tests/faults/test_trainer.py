@@ -1,0 +1,126 @@
+"""kill -9 of the trainer: after a restart the final state is that of a run that was never killed, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from recsys import build
+from recsys.commands.train import open_trainer
+from recsys.config import Config
+from recsys.config_file import load
+from recsys.datasets import movielens_small
+
+ROOT = Path(__file__).parents[2]
+EVENTS = 15_000
+SETTINGS = """
+[features]
+dim = 8
+[[features.fields]]
+name = "user"
+source = "user"
+[[features.fields]]
+name = "item"
+source = "item"
+[[features.fields]]
+name = "genres"
+kind = "multi"
+source = "item.genres"
+[features.tables.item]
+ttl = "90d"
+[model]
+layers = 1
+dropout = 0.1
+[training]
+positive = ["like"]
+checkpoint_every = 7
+batch_size = 128
+"""
+
+
+def nothing(_point: str) -> None:
+    pass
+
+
+def train(folder: Path, crash: Callable[[str], None] = nothing) -> str:
+    config = load(folder / "recsys.toml")
+    with open_trainer(config, publish=False, crash=crash) as trainer:
+        trainer.resume()
+        trainer.run(follow=False, stop=threading.Event())
+        return trainer.digest()
+
+
+def kill_at(wanted: str, occurrence: int) -> Callable[[str], None]:
+    seen = 0
+
+    def crash(point: str) -> None:
+        nonlocal seen
+        seen += point == wanted
+        if seen == occurrence:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return crash
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """A log with the first events of MovieLens."""
+    folder = tmp_path_factory.mktemp("killed")
+    (folder / "recsys.toml").write_text(SETTINGS)
+    config = load(folder / "recsys.toml")
+    log = build.event_log(config)
+    log.append(next(iter(movielens_small(ROOT / "examples" / "ml-latest-small"))).slice(0, EVENTS))
+    log.close()
+    return config
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(config: Config) -> str:
+    return train_in(config, "uninterrupted")
+
+
+def workspace(config: Config, name: str) -> Path:
+    """A folder with checkpoints of its own over the shared log."""
+    folder = config.log.folder.parents[1] / name
+    folder.mkdir()
+    (folder / "recsys.toml").write_text(f"[log]\nfolder = '{config.log.folder}'\n{SETTINGS}")
+    return folder
+
+
+def train_in(config: Config, name: str) -> str:
+    return train(workspace(config, name))
+
+
+@pytest.mark.parametrize(
+    ("point", "occurrence"),
+    [("step", 5), ("step", 20), ("rows written", 2), ("files written", 2), ("manifest written", 1), ("renamed", 2),
+     ("checkpoint written", 1)],
+)  # fmt: skip
+def test_a_killed_trainer_ends_in_the_same_state(
+    config: Config, uninterrupted: str, point: str, occurrence: int
+) -> None:
+    folder = workspace(config, f"{point} {occurrence}".replace(" ", "-"))
+    code = f"from tests.faults.test_trainer import *; train(Path(sys.argv[1]), kill_at({point!r}, {occurrence}))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    killed = subprocess.run([sys.executable, "-c", code, str(folder)], env=environment, check=False, cwd=ROOT)
+    assert killed.returncode == -signal.SIGKILL
+    assert train(folder) == uninterrupted
+
+
+def test_a_torn_checkpoint_is_passed_over_and_training_ends_the_same(config: Config, uninterrupted: str) -> None:
+    folder = workspace(config, "torn")
+    assert train(folder) == uninterrupted
+    newest = max((folder / "run" / "checkpoints").iterdir())
+    file = newest / "dense.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with open_trainer(load(folder / "recsys.toml"), publish=False) as trainer:
+        resumed = trainer.resume()
+        assert resumed is not None
+        assert resumed < newest
+        trainer.run(follow=False, stop=threading.Event())
+        assert trainer.digest() == uninterrupted

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import streaming.feed
+from streaming.batch import Batch
+from streaming.codec import encode_events
+from streaming.encoder import Encoder
+from streaming.entities import Entities
+from streaming.events import Event, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.features import FeatureSpec, Field
+from streaming.feed import Feed
+from streaming.file_log import FileLog
+from streaming.joiner import Example, Joiner, LabelRule
+from streaming.log import EventLog
+from streaming.memory_log import MemoryLog
+
+SPEC = FeatureSpec.of(
+    [
+        Field("user", "categorical", "user"),
+        Field("item", "categorical", "item"),
+        Field("tags", "multi", "item.tags"),
+        Field("clicks", "numeric", "request.clicks"),
+    ]
+)
+
+
+def log_of(*partitions: Sequence[Event], append: int = 1000) -> MemoryLog:
+    log = MemoryLog(len(partitions))
+    for partition, events in enumerate(partitions):
+        for start in range(0, len(events), append):
+            log.append(encode_events(events[start : start + append]), partition)
+    return log
+
+
+def feed_of(log: EventLog, batch_size: int = 3, spec: FeatureSpec = SPEC, **how: Any) -> Feed:
+    joiner = Joiner(LabelRule(), wait=20, lateness=5, max_pending=50)
+    return Feed(log, joiner, Entities(4), Encoder(spec), batch_size, **how)
+
+
+def plain(batches: Iterable[Batch]) -> list[dict[str, Any]]:
+    """Batches as values that compare."""
+    return [{field.name: _plain(getattr(batch, field.name)) for field in fields(batch)} for batch in batches]
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case np.ndarray():
+            return value.tolist()
+        case dict():
+            return {name: (ids.values.tolist(), ids.lengths_B.tolist()) for name, ids in value.items()}
+    return value
+
+
+def shown(id_: str, time: int, *items: str) -> Impression:
+    return Impression(id=id_, time=time, user="u", items=list(items))
+
+
+def click(impression: str, item: str, time: int) -> Interaction:
+    return Interaction(time=time, impression=impression, item=item)
+
+
+names = st.sampled_from([f"imp{n}" for n in range(12)])
+items = st.sampled_from("wxyz")
+times = st.integers(0, 120)
+event: st.SearchStrategy[Event] = st.one_of(
+    st.builds(
+        lambda id_, time, shown_: shown(id_, time, *shown_), names, times, st.lists(items, min_size=1, unique=True)
+    ),
+    st.builds(click, names, items, times),
+    st.builds(lambda time, n: UserUpdate(time=time, user="u", features={"clicks": n}), times, st.integers(0, 9)),
+    st.builds(
+        lambda time, item, tags: ItemUpdate(time=time, item=item, features={"tags": tags}),
+        times,
+        items,
+        st.lists(st.sampled_from("ab"), max_size=2),
+    ),
+)
+some_events = st.lists(event, max_size=60).map(lambda events: sorted(events, key=lambda e: e.time // 8))
+
+
+@given(st.lists(some_events, min_size=1, max_size=2), st.integers(1, 5), st.data())
+def test_batches_depend_on_the_content_of_the_log_alone(
+    partitions: list[list[Event]], batch_size: int, data: st.DataObject
+) -> None:
+    """However it was appended and polled, and wherever a state was taken and restored: between any two batches."""
+    whole = feed_of(log_of(*partitions), batch_size)
+    expected = plain([*whole.poll(1000), *whole.finish()])
+
+    log = log_of(*partitions, append=data.draw(st.integers(1, 9)))
+    feed, found = feed_of(log, batch_size), []
+    while not feed.caught_up:
+        stop = data.draw(st.integers(0, 3))
+        for count, batch in enumerate(feed.poll(data.draw(st.integers(1, 30))), start=1):
+            found.append(batch)
+            if count == stop:
+                break  # in the middle of a poll, with batches still to come
+        state = feed.state()
+        feed = feed_of(log, batch_size)
+        feed.restore(state)
+        assert feed.state() == state
+    found += [*feed.poll(1), *feed.finish()]
+    assert plain(found) == expected
+    assert all(len(batch) == batch_size for batch in found[:-1])
+    assert feed.state() == whole.state()
+
+
+@given(some_events, st.integers(1, 5))
+def test_a_batchs_cursor_is_where_its_last_row_became_known(events: list[Event], batch_size: int) -> None:
+    log = log_of(events)
+    batches = list(feed_of(log, batch_size).poll(1000))
+    for number, batch in enumerate(batches, start=1):
+        (end,) = batch.cursor
+        assert plain(feed_of(log_of(events[:end]), batch_size).poll(1000))[:number] == plain(batches[:number])
+        assert len(list(feed_of(log_of(events[: end - 1]), batch_size).poll(1000))) < number
+
+
+@given(some_events, st.lists(times), st.integers(1, 5))
+def test_stopping_at_boundaries_changes_nothing(events: list[Event], stops: list[int], batch_size: int) -> None:
+    whole, feed = (feed_of(log_of(events), batch_size) for _ in range(2))
+    found = [batch for until in sorted(stops) for batch in feed.poll(1000, until=until)]
+    found += feed.poll(1000)
+    assert plain(found) == plain(whole.poll(1000))
+
+
+@pytest.mark.parametrize("partitions", [1, 2])
+def test_a_log_on_disk_gives_the_batches_of_one_in_memory(tmp_path: Path, partitions: int) -> None:
+    parts = [[shown(f"{p}-{n}", n * 7, *"xyz"[: 1 + n % 3]) for n in range(p, 50)] for p in range(partitions)]
+    log = FileLog(tmp_path, partitions=partitions, fsync=False)
+    for partition, events in enumerate(parts):
+        for event in events:
+            log.append(encode_events([event]), partition)
+    batches = [[*feed.poll(1000), *feed.finish()] for feed in (feed_of(log), feed_of(log_of(*parts)))]
+    log.close()
+    assert plain(batches[0]) == plain(batches[1])
+
+
+def test_a_feed_may_start_in_the_middle() -> None:
+    log = log_of([shown("A", 1, "x"), shown("B", 2, "x"), click("B", "x", 3)])
+    [batch] = feed_of(log, 1, start=(1,)).poll(1000)
+    assert (batch.impressions_B.tolist(), batch.cursor) == (["B"], (3,))
+
+
+def test_until_is_the_first_moment_that_stays_unknown() -> None:
+    feed = feed_of(log_of([shown("A", 1, "x"), click("A", "x", 9), shown("B", 10, "x"), click("B", "x", 9)]), 1)
+    assert [batch.now for batch in feed.poll(1000, until=10)] == [9]
+    assert (feed.cursor, feed.lag_events, feed.caught_up) == ((2,), 2, False)
+    assert [batch.now for batch in feed.poll(1000, until=11)] == [10]
+    assert feed.caught_up
+
+
+def test_rows_wait_for_their_batch_until_drained() -> None:
+    feed = feed_of(log_of([shown("A", 1, "x", "y"), click("A", "x", 2)]), batch_size=2)
+    assert list(feed.poll(1000)) == []
+    assert feed.waiting_rows == 1
+    assert [batch.labels_B.tolist() for batch in feed.drain()] == [[1.0]]
+    assert feed.drain() == []
+    assert [batch.labels_B.tolist() for batch in feed.finish()] == [[0.0]]
+
+
+def test_features_are_those_of_the_time_of_the_impression() -> None:
+    """Neither a row whose label comes later, nor one that closes with the update itself, sees the future."""
+    events: list[Event] = [
+        UserUpdate(time=0, user="u", features={"clicks": 1}),
+        ItemUpdate(time=0, item="x", features={"tags": ["a"]}),
+        shown("A", 10, "x", "y"),
+        click("A", "x", 12),
+        UserUpdate(time=13, user="u", features={"clicks": 2}),
+        ItemUpdate(time=13, item="y", features={"tags": ["b", "c"]}),
+        UserUpdate(time=500, user="u", features={"clicks": 3}),
+    ]
+    feed = feed_of(log_of(events), batch_size=1)
+    batches = list(feed.poll(1000))
+    assert [batch.labels_B.tolist() for batch in batches] == [[1.0], [0.0]]
+    assert [batch.numeric_BN.tolist() for batch in batches] == [[[1.0]], [[1.0]]]
+    assert [batch.ids["tags"].lengths_B.tolist() for batch in batches] == [[1], [0]]
+    assert feed.entities.users.at("u", 1000) == {"clicks": 3}
+
+
+def test_partitions_of_different_length_make_nothing_late() -> None:
+    def impressions(name: str, every: int) -> list[Event]:
+        return [shown(f"{name}{time}", time, "x") for time in range(0, 20_000, every)]
+
+    feed = feed_of(log_of(impressions("A", 1), impressions("B", 100)))
+    rows = sum(len(batch) for batch in [*feed.poll(100_000), *feed.finish()])
+    assert (rows, feed.joiner.counts["late_impressions"]) == (20_200, 0)
+
+
+def test_the_observer_sees_all_examples_once() -> None:
+    seen: list[Example] = []
+    events: list[Event] = [shown("A", 1, "x", "y"), click("A", "x", 2), shown("B", 90, "x")]
+    feed = feed_of(log_of(events), 3, observe=seen.extend)
+    list(feed.poll(1))
+    assert seen == []
+    list(feed.poll(10))
+    list(feed.finish())
+    assert [(e.id, e.positions) for e in seen] == [("A", (0,)), ("A", (1,)), ("B", (0,))]
+
+
+def test_reading_goes_in_steps_so_that_little_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming.feed, "STEP", 4)
+    feed = feed_of(log_of([shown(str(n), n * 100, "x") for n in range(40)]), batch_size=2)
+    next(feed.poll(1000))
+    assert feed.cursor == (4,)
+
+
+def test_a_state_of_other_features_or_of_another_log_is_refused() -> None:
+    log = log_of([shown("A", 1, "x")])
+    feed = feed_of(log)
+    list(feed.poll(10))
+    other = feed_of(log, spec=FeatureSpec.of([Field("user", "categorical", "user")]))
+    with pytest.raises(ValueError, match="of other features"):
+        other.restore(feed.state())
+    with pytest.raises(ValueError, match="holds offsets 0 to 0 of partition 0, not 1"):
+        feed_of(log_of([])).restore(feed.state())
+    with pytest.raises(ValueError, match="not a feed's state"):
+        feed.restore(feed.state()[:-1])
+
+
+def test_a_batch_has_a_size() -> None:
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        feed_of(log_of([]), batch_size=0)

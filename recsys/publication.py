@@ -49,8 +49,9 @@ class Publication:
         self._rows_due = self._dense_due = -float("inf")
 
     def start(self) -> None:
-        """Ask for all rows first: what Redis holds may be older or newer than the state that training resumed from."""
+        """Begin with everything: what Redis holds may be older or newer than the state that training resumed from."""
         self._learner.store.subscribe(CONSUMER)
+        self._entities.change_all()
 
     def due(self) -> bool:
         return self._clock() >= self._rows_due

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from embedding.kernels import rows as kernels
+from embedding.kernels import bitmap as kernels
 from embedding.memory import lazy_zeros
-from embedding.store import Ids, Rows
+from embedding.store import Ids, Index
 
 Bitmap = npt.NDArray[np.uint64]
 
@@ -36,7 +36,7 @@ class ChangeLog:
 
     >>> log = ChangeLog(capacity=100)
     >>> log.listen("redis")
-    >>> log.mark(np.array([3, -1, 70]))
+    >>> log.mark(np.array([3, -1, 70], np.int32))
     >>> log.cut("redis")[0].tolist()
     [3, 70]
     """
@@ -52,17 +52,17 @@ class ChangeLog:
         self._spread()
         self._listeners[consumer] = _Listener(lazy_zeros(self._words, np.uint64))
 
-    def mark(self, rows: Rows) -> None:
+    def mark(self, rows: Index) -> None:
         """These rows changed; -1 is passed over."""
         if self._listeners:
             kernels.mark(self._touched, rows)
 
-    def mark_for(self, consumer: str, rows: Rows, removed: Ids) -> None:
+    def mark_for(self, consumer: str, rows: Index, removed: Ids) -> None:
         """These rows changed and these ids went, for one consumer only."""
         kernels.mark(self._listeners[consumer].changed, rows)
         self._listeners[consumer].removed.append(removed)
 
-    def remove(self, ids: Ids, rows: Rows) -> None:
+    def remove(self, ids: Ids, rows: Index) -> None:
         """These ids went; their rows hold nothing to tell."""
         if not len(ids) or not self._listeners:
             return
@@ -77,8 +77,8 @@ class ChangeLog:
         """Whether more ids went than the table holds: a full resync is smaller than their list."""
         return consumer in self._listeners and self._listeners[consumer].overdue
 
-    def cut(self, consumer: str) -> tuple[Rows, Ids]:
-        """Rows that changed and ids that went (some may be back) since the last cut, which are forgotten here."""
+    def cut(self, consumer: str) -> tuple[Index, Ids]:
+        """Index that changed and ids that went (some may be back) since the last cut, which are forgotten here."""
         self._spread()
         listener = self._listeners[consumer]
         cut = self._listed(listener)
@@ -86,14 +86,14 @@ class ChangeLog:
         listener.changed[:] = 0
         return cut
 
-    def peek(self, consumer: str) -> tuple[Rows, Ids]:
+    def peek(self, consumer: str) -> tuple[Index, Ids]:
         """What `cut` would return; forgets nothing."""
         self._spread()
         return self._listed(self._listeners[consumer])
 
     @staticmethod
-    def _listed(listener: _Listener) -> tuple[Rows, Ids]:
-        rows = np.empty(kernels.count_bits(listener.changed), np.int64)
+    def _listed(listener: _Listener) -> tuple[Index, Ids]:
+        rows = np.empty(kernels.count_bits(listener.changed), np.int32)
         kernels.list_bits(listener.changed, rows)
         return rows, np.unique(np.concatenate([np.zeros(0, np.uint64), *listener.removed]))
 

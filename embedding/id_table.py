@@ -13,7 +13,7 @@ import numpy.typing as npt
 from embedding.hashing import mix
 from embedding.kernels import table as kernels
 from embedding.memory import lazy_zeros
-from embedding.store import Ids, Rows
+from embedding.store import Ids, Index
 
 Words = npt.NDArray[np.uint64]
 _SEGMENT = 1 << 14  # ids of a full segment, at most twice that: what a growth step rewrites stays in the cache
@@ -114,15 +114,26 @@ class IdTable:
         """The inverse of `stamp`."""
         return stamps.astype(np.int64) + (self._base or 0)
 
-    def find(self, ids_N: Ids) -> Rows:
-        """Rows of ids, -1 where there is none. Changes nothing."""
-        rows_N = np.empty(len(ids_N), np.int64)
-        kernels.find(self._table, self._lines_S, self._u_bits, self._u_stride, ids_N, rows_N)
+    def find(self, ids_N: Ids) -> Index:
+        """Index of ids, -1 where there is none. Changes nothing."""
+        rows_N = np.empty(len(ids_N), np.int32)
+        missing_N = np.empty(len(ids_N), np.int32)
+        kernels.find(
+            self._table,
+            self._lines_S,
+            self._u_bits,
+            self._u_stride,
+            ids_N,
+            ids_N,
+            np.uint64(0),
+            rows_N,
+            missing_N,
+        )
         return rows_N
 
-    def touch(self, ids_N: Ids, counts_N: npt.NDArray[np.int32], minute: int) -> tuple[Rows, Rows]:
+    def touch(self, ids_N: Ids, counts_N: Index, minute: int) -> tuple[Index, Index]:
         """Note ids as seen `counts_N` times: rows (-1 where there is none), and the positions that have none."""
-        rows_N, missing_N = np.empty(len(ids_N), np.int64), np.empty(len(ids_N), np.int64)
+        rows_N, missing_N = np.empty(len(ids_N), np.int32), np.empty(len(ids_N), np.int32)
         missing = kernels.touch(
             self._table,
             self._lines_S,
@@ -136,7 +147,7 @@ class IdTable:
         )
         return rows_N, missing_N[:missing]
 
-    def insert(self, ids_N: Ids, counts_N: npt.NDArray[np.int32], minute: int, rows_N: Rows, positions: Rows) -> None:
+    def insert(self, ids_N: Ids, counts_N: Index, minute: int, rows_N: Index, positions: Index) -> None:
         """Fill rows_N at `positions` (ids without a row); it stays -1 when all rows are taken."""
         stamp, done = self.stamp(minute), 0
         while True:
@@ -161,8 +172,8 @@ class IdTable:
                 return
             self._grow(self._segment_of(ids_N[positions[done]]))
 
-    def find_or_insert(self, ids_N: Ids, minute: int) -> tuple[Rows, Rows]:
-        """Rows of ids, seen at `minute`, and the positions of those that are new. Rows are -1 when all are taken."""
+    def find_or_insert(self, ids_N: Ids, minute: int) -> tuple[Index, Index]:
+        """Index of ids, seen at `minute`, and the positions of those that are new. Index are -1 when all are taken."""
         counts_N = np.ones(len(ids_N), np.int32)
         rows_N, missing = self.touch(ids_N, counts_N, minute)
         _, first = np.unique(ids_N[missing], return_index=True)
@@ -195,7 +206,9 @@ class IdTable:
         for segment in range(len(lines_S)):
             self._set_limit(segment)
 
-    def sweep(self, segment: int, heat: int, tie: int, pinned: Words, gone_ids: Ids, gone_rows: Rows, gone: int) -> int:
+    def sweep(
+        self, segment: int, heat: int, tie: int, pinned: Words, gone_ids: Ids, gone_rows: Index, gone: int
+    ) -> int:
         """Drop what is colder than (heat, tie) from one segment; see `kernels.sweep`."""
         return int(
             kernels.sweep(
@@ -217,15 +230,15 @@ class IdTable:
             )
         )
 
-    def drop(self, heat: int, tie: int = 0, pinned: Words = _NO_PINS) -> tuple[Ids, Rows]:
+    def drop(self, heat: int, tie: int = 0, pinned: Words = _NO_PINS) -> tuple[Ids, Index]:
         """Drop everything colder than (heat, tie): the ids that went and the rows they had, now free."""
-        gone_ids, gone_rows = lazy_zeros(len(self), np.uint64), lazy_zeros(len(self), np.int64)
+        gone_ids, gone_rows = lazy_zeros(len(self), np.uint64), lazy_zeros(len(self), np.int32)
         gone = 0
         for segment in range(self.segments):
             gone = self.sweep(segment, heat, tie, pinned, gone_ids, gone_rows, gone)
         return gone_ids[:gone], gone_rows[:gone]
 
-    def expire(self, before: int) -> tuple[Ids, Rows]:
+    def expire(self, before: int) -> tuple[Ids, Index]:
         """Drop ids last seen before the minute `before`: the ids that went and the rows they had, now free."""
         return self.drop(self.heat(before))
 
@@ -233,7 +246,7 @@ class IdTable:
         """The coldness below which an id was last seen before `minute`."""
         return 0 if self._base is None else min(max(0, minute - self._base), 1 << 24) << 8
 
-    def evict(self, n: int, pinned: Words = _NO_PINS) -> tuple[Ids, Rows]:
+    def evict(self, n: int, pinned: Words = _NO_PINS) -> tuple[Ids, Index]:
         """Drop the n coldest ids (seen longest ago, then rarest, then by hash), never those of pinned rows."""
         ids, words = self.entries()
         rows = words >> np.uint64(32)

@@ -49,7 +49,7 @@ class LocalStore:
         if group not in self._fallback:
             salt = salt_of(self._seed, f"fallback/{table.dim}")
             block = RowBlock(FALLBACK_ROWS, table.dim, table.optimizer, salt, table.init_scale)
-            block.initialise(np.arange(FALLBACK_ROWS), np.arange(FALLBACK_ROWS, dtype=np.uint64))
+            block.initialise(np.arange(FALLBACK_ROWS, dtype=np.int32), np.arange(FALLBACK_ROWS, dtype=np.uint64))
             self._fallback[group] = block
         return self._fallback[group]
 
@@ -98,7 +98,7 @@ class LocalStore:
             entry = consumers[name] = ConsumerState(self._consumers[name])
             for table, own in self._by_name.items():
                 entry.changed[table], entry.removed[table] = own.pending(name)
-        every = np.arange(FALLBACK_ROWS)
+        every = np.arange(FALLBACK_ROWS, dtype=np.int32)
         shared = {name: (rows.values(every), rows.states(every), rows.step) for name, rows in self._fallback.items()}
         return StoreState({name: own.state() for name, own in self._by_name.items()}, shared, consumers)
 
@@ -111,7 +111,7 @@ class LocalStore:
         for name, own in self._by_name.items():
             own.restore(state.tables[name])
         for name, (weights, rule_state, step) in state.fallback.items():
-            self._fallback[name].put(np.arange(FALLBACK_ROWS), weights, rule_state)
+            self._fallback[name].put(np.arange(FALLBACK_ROWS, dtype=np.int32), weights, rule_state)
             self._fallback[name].step = step
         for name, entry in state.consumers.items():
             self._consumers.restore(name, entry.consumer)

@@ -16,12 +16,12 @@ from embedding.checks import BULK, MINUTE
 from embedding.filter import gate_of
 from embedding.hashing import fallback_slots, salt_of
 from embedding.id_table import IdTable
+from embedding.kernels import bitmap
 from embedding.kernels import dedup as kernels
-from embedding.kernels import rows as row_kernels
 from embedding.memory import lazy_zeros
-from embedding.rows import Index, RowBlock
+from embedding.rows import RowBlock
 from embedding.snapshot import TableState
-from embedding.store import Floats, Ids, Lookup, Rows, Table
+from embedding.store import Floats, Ids, Index, Lookup, Rows, Table
 
 FALLBACK_ROWS = 1 << 12
 
@@ -40,7 +40,7 @@ class LocalLookup(Lookup):
     """A look-up that remembers its distinct ids, so that the update need not find them again."""
 
     batch: Batch
-    rows_U: Rows
+    rows_U: Index
     removals: int
     """The table's removals then: rows_U is good as long as there was none since."""
 
@@ -76,7 +76,7 @@ class LocalTable:
     def lookup(self, ids_N: Ids, now: int) -> Lookup:
         with self.lock:
             batch = self.batch(ids_N)
-            rows_U = np.zeros(0, np.int64)
+            rows_U = np.zeros(0, np.int32)
             if len(ids_N):
                 self._draws += 1
                 rows_U, missing_M = self.ids.touch(batch.unique_U, batch.counts_U, now // MINUTE)
@@ -89,15 +89,17 @@ class LocalTable:
             batch = self.batch(ids_N)
             return self._read(ids_N, batch, self.ids.find(batch.unique_U))
 
-    def _read(self, ids_N: Ids, batch: Batch, rows_U: Rows) -> Lookup:
+    def _read(self, ids_N: Ids, batch: Batch, rows_U: Index) -> Lookup:
         rows_N, values_ND = self.rows.gather(rows_U, batch.inverse_N)
         if self._fallback is not None:
             lost = rows_N < 0
             if lost.any():
-                values_ND[lost] = self._fallback.values(fallback_slots(ids_N[lost], self._salt, FALLBACK_ROWS))
+                values_ND[lost] = self._fallback.values(
+                    fallback_slots(ids_N[lost], self._salt, FALLBACK_ROWS).astype(np.int32)
+                )
         return LocalLookup(self.table.name, ids_N, rows_N, values_ND, batch, rows_U, self._removals)
 
-    def _admit(self, batch: Batch, rows_U: Rows, missing_M: Rows, now: int) -> None:
+    def _admit(self, batch: Batch, rows_U: Index, missing_M: Index, now: int) -> None:
         counts_M = batch.counts_U[missing_M]
         passes_M = self._gate.admit(batch.unique_U[missing_M], counts_M, self._draws)
         self._counters["unadmitted"] += int(counts_M[~passes_M].sum())
@@ -112,7 +114,7 @@ class LocalTable:
         if len(granted):
             self._add(batch.unique_U, batch.counts_U, granted, rows_U, now // MINUTE)
 
-    def _add(self, unique_U: Ids, counts_U: Index, granted: Rows, rows_U: Rows, minute: int) -> None:
+    def _add(self, unique_U: Ids, counts_U: Index, granted: Index, rows_U: Index, minute: int) -> None:
         self.ids.insert(unique_U, counts_U, minute, rows_U, granted)
         ids, rows = unique_U[granted], rows_U[granted]
         self.rows.initialise(rows, ids)
@@ -120,16 +122,16 @@ class LocalTable:
         self._gate.forget(ids)
         self.changes.mark(rows)
 
-    def _make_room(self, wanted: int, rows_U: Rows, now: int) -> None:
+    def _make_room(self, wanted: int, rows_U: Index, now: int) -> None:
         """Expired ids go first, then the coldest that this batch does not hold."""
         self._expire(now)
         short = wanted - (self.table.capacity - len(self.ids))
         if short > 0:
-            row_kernels.mark(self._pins, rows_U)
+            bitmap.mark(self._pins, rows_U)
             self._removed(*self.ids.evict(max(short, self.table.capacity // BULK), self._pins), "evicted")
-            row_kernels.unmark(self._pins, rows_U)
+            bitmap.unmark(self._pins, rows_U)
 
-    def _removed(self, ids: Ids, rows: Rows, why: str) -> None:
+    def _removed(self, ids: Ids, rows: Index, why: str) -> None:
         if len(ids):
             self._removals += 1
             self._counters[why] += len(ids)
@@ -157,7 +159,7 @@ class LocalTable:
             if self._fallback is not None:
                 self._update_fallback(lookup, grads_ND)
 
-    def _current(self, lookup: Lookup) -> tuple[Batch, Rows]:
+    def _current(self, lookup: Lookup) -> tuple[Batch, Index]:
         """The look-up's distinct ids and their rows now; those that went since are counted and not trained."""
         if isinstance(lookup, LocalLookup):
             if lookup.removals == self._removals:
@@ -167,7 +169,7 @@ class LocalTable:
             batch = self.batch(lookup.ids_N)
         had_U = np.zeros(len(batch.unique_U), bool)
         had_U[batch.inverse_N] = lookup.rows_N >= 0
-        rows_U = np.where(had_U, self.ids.find(batch.unique_U), -1)
+        rows_U = np.where(had_U, self.ids.find(batch.unique_U), np.int32(-1))
         self._counters["stale"] += int(batch.counts_U[had_U & (rows_U < 0)].sum())
         return batch, rows_U
 
@@ -178,7 +180,7 @@ class LocalTable:
             batch = self.batch(slots)
             start, members = np.empty(len(batch.unique_U) + 1, np.int32), np.empty(len(slots), np.int32)
             kernels.group(batch.inverse_N, batch.counts_U, start, members)
-            self._fallback.update(batch.unique_U.view(np.int64), start, members, grads_ND[lost])
+            self._fallback.update(batch.unique_U.astype(np.int32), start, members, grads_ND[lost])
 
     def cut(self, consumer: str, full: bool) -> tuple[Ids, Floats, Ids]:
         """Ids with their values, and ids that went, for the next delta."""
@@ -200,13 +202,13 @@ class LocalTable:
             self.changes.listen(consumer)
             self.changes.mark_for(consumer, self.ids.find(changed), removed)
 
-    def _live(self) -> Rows:
-        return (self.ids.entries()[1] >> np.uint64(32)).astype(np.int64)
+    def _live(self) -> Index:
+        return (self.ids.entries()[1] >> np.uint64(32)).astype(np.int32)
 
     def state(self) -> TableState:
         with self.lock:
             ids_U, words_U = self.ids.entries()
-            rows_U = (words_U >> np.uint64(32)).astype(np.int64)
+            rows_U = (words_U >> np.uint64(32)).astype(np.int32)
             seen_U = self.ids.minute((words_U >> np.uint64(8)) & np.uint64(0xFFFFFF))
             freq_U = (words_U & np.uint64(0xFF)).astype(np.uint8)
             weights, states = self.rows.values(rows_U), self.rows.states(rows_U)
@@ -217,7 +219,7 @@ class LocalTable:
         """Fill an empty table. When it holds fewer rows than the state, the coldest are left out and counted."""
         with self.lock:
             order = np.lexsort((state.freq_U, state.seen_U))[::-1][: self.table.capacity]
-            ids_U, seen_U, rows_U = state.ids_U[order], state.seen_U[order], np.full(len(order), -1, np.int64)
+            ids_U, seen_U, rows_U = state.ids_U[order], state.seen_U[order], np.full(len(order), -1, np.int32)
             for minute, at in _runs(seen_U):
                 self.ids.insert(ids_U, state.freq_U[order].astype(np.int32), minute, rows_U, at)
             self.rows.put(rows_U, state.weights_UD[order], state.state_UW[order])
@@ -234,9 +236,9 @@ class LocalTable:
         return {"live": live, "rows": live, "bytes": size, **{name: self._counters[name] for name in names}}
 
 
-def _runs(seen_U: Rows) -> list[tuple[int, Rows]]:
+def _runs(seen_U: Rows) -> list[tuple[int, Index]]:
     """Each value of a descending array with the positions that hold it."""
     if not len(seen_U):
         return []
     cuts = np.flatnonzero(np.diff(seen_U)) + 1
-    return [(int(seen_U[at[0]]), at) for at in reversed(np.split(np.arange(len(seen_U)), cuts))]
+    return [(int(seen_U[at[0]]), at) for at in reversed(np.split(np.arange(len(seen_U), dtype=np.int32), cuts))]

@@ -6,14 +6,13 @@ Suffixes: N ids, U distinct ids, D dimension, W floats of optimizer state a row.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from embedding.kernels import optimizers
 from embedding.kernels import rows as kernels
 from embedding.memory import lazy_zeros
 from embedding.optimizers import adam_rate, state_width
-from embedding.store import Floats, Ids, Optimizer, Rows
+from embedding.store import Floats, Ids, Index, Optimizer, Rows
 
-Index = npt.NDArray[np.int32]
 _F32 = np.float32
 
 
@@ -27,42 +26,44 @@ class RowBlock:
         self.state = lazy_zeros(capacity * self.width, np.float32)
         self.step = 0
         self._salt, self._scale = salt, _F32(scale)
+        self._gather, self._rowwise_adagrad = kernels.gather_of(dim), kernels.rowwise_adagrad_of(dim)
 
-    def initialise(self, rows_U: Rows, ids_U: Ids) -> None:
+    def initialise(self, rows_U: Index, ids_U: Ids) -> None:
         """Fresh values and an empty optimizer state."""
         kernels.initialise(self.weights, self.state, self.dim, self.width, rows_U, ids_U, self._salt, self._scale)
 
-    def put(self, rows_U: Rows, weights_UD: Floats, state_UW: Floats) -> None:
+    def put(self, rows_U: Index, weights_UD: Floats, state_UW: Floats) -> None:
         self.weights.reshape(-1, self.dim)[rows_U] = weights_UD
         self.state.reshape(-1, self.width)[rows_U] = state_UW
 
-    def values(self, rows_U: Rows) -> Floats:
+    def values(self, rows_U: Index) -> Floats:
         """Copies of rows [U, D]."""
         return self.weights.reshape(-1, self.dim)[rows_U]
 
-    def states(self, rows_U: Rows) -> Floats:
+    def states(self, rows_U: Index) -> Floats:
         """Copies of optimizer states [U, W]."""
         return self.state.reshape(-1, self.width)[rows_U]
 
-    def gather(self, rows_U: Rows, inverse_N: Index) -> tuple[Rows, Floats]:
+    def gather(self, rows_U: Index, inverse_N: Index) -> tuple[Rows, Floats]:
         """Rows and values of each id; zeros where the row is -1."""
         rows_N = np.empty(len(inverse_N), np.int64)
         values_ND = np.empty((len(inverse_N), self.dim), np.float32)
-        kernels.gather(self.weights, self.dim, rows_U, inverse_N, rows_N, values_ND.reshape(-1))
+        self._gather(self.weights, rows_U, inverse_N, rows_N, values_ND.reshape(-1))
         return rows_N, values_ND
 
-    def update(self, rows_U: Rows, start: Index, members_N: Index, grads_ND: Floats) -> None:
+    def update(self, rows_U: Index, start: Index, members_N: Index, grads_ND: Floats) -> None:
         """One optimizer step on distinct rows; -1 is passed over. See `kernels.dedup.group` for start and members."""
         rule, grads = self.optimizer, grads_ND.reshape(-1)
-        common = (self.weights, self.state, self.dim, rows_U, start, members_N, grads)
+        common = (rows_U, start, members_N, grads)
+        values = (self.weights, self.state, self.dim)
         self.step += 1
         match rule.kind:
             case "rowwise_adagrad":
-                kernels.rowwise_adagrad(*common, _F32(rule.lr), _F32(rule.eps))
+                self._rowwise_adagrad(self.weights, self.state, *common, _F32(rule.lr), _F32(rule.eps))
             case "adagrad":
-                kernels.adagrad(*common, _F32(rule.lr), _F32(rule.eps))
+                optimizers.adagrad(*values, *common, _F32(rule.lr), _F32(rule.eps))
             case "adam":
                 betas = (_F32(beta) for beta in rule.betas)
-                kernels.adam(*common, _F32(adam_rate(rule, self.step)), _F32(rule.eps), *betas)
+                optimizers.adam(*values, *common, _F32(adam_rate(rule, self.step)), _F32(rule.eps), *betas)
             case "ftrl":
-                kernels.ftrl(*common, _F32(rule.lr), _F32(rule.eps), _F32(rule.l1), _F32(rule.l2))
+                optimizers.ftrl(*values, *common, _F32(rule.lr), _F32(rule.eps), _F32(rule.l1), _F32(rule.l2))

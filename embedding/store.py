@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 Ids = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
+Index = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
 

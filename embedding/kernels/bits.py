@@ -45,7 +45,8 @@ def unmix(z: Any) -> Any:
     return (z ^ (z >> _S30) ^ (z >> _S60)) - _GOLDEN
 
 
-def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any, pointee: Any) -> Any:
+def address(context: Any, builder: Any, array_type: Any, array: Any, index: Any, pointee: Any) -> Any:
+    """Code for a pointer to array[index], as one to `pointee`."""
     data = _make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), pointee.as_pointer())
 
@@ -55,7 +56,7 @@ def prefetch(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
     """Ask for the cache line of array[index], to be written."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _address(context, builder, signature.args[0], args[0], args[1], ir.IntType(8))
+        pointer = address(context, builder, signature.args[0], args[0], args[1], ir.IntType(8))
         i32 = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
         function = _external(builder.module, kind, "llvm.prefetch.p0")
@@ -72,7 +73,7 @@ def line_equal(typingctx: Any, array: Any, index: Any, key: Any) -> Any:  # noqa
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         i32, i64 = ir.IntType(32), ir.IntType(64)
         line_type = ir.VectorType(i64, 8)
-        line = builder.load(_address(context, builder, signature.args[0], args[0], args[1], line_type))
+        line = builder.load(address(context, builder, signature.args[0], args[0], args[1], line_type))
         line.align = 16
         undefined = ir.Constant(line_type, ir.Undefined)
         first = builder.insert_element(undefined, args[2], ir.Constant(i32, 0))

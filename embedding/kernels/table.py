@@ -37,7 +37,7 @@ RING = 128
 DEFER = 32  # ids between a miss in the home line and a look at the next
 KEYS = U64(0x55)  # the words of a line that hold ids
 _S8, _S32, _S63, _64 = U64(8), U64(32), U64(63), U64(64)
-_FREQ, _SEEN, _ROW = U64(0xFF), U64(0xFFFFFF), U64(0xFFFFFFFF00000000)
+_FREQ, _SEEN, _ROW = U64(0xFF), U64(0xFFFFFF00), U64(0xFFFFFFFF00000000)
 
 SIZE, NEXT_ROW, FREE_TOP = 0, 1, 2  # places in the table's `state`
 
@@ -68,98 +68,91 @@ def next_line(line: Any, h: Any, bits: Any, stride: Any, lines_S: Any) -> Any:
 def touch_slot(table: Any, slot: Any, stamp: Any, count: Any) -> Any:
     """Note a sighting: the later of both times, the frequency up to 255. Returns the row."""
     word = table[slot + ONE]
-    seen = (word >> _S8) & _SEEN
-    freq = (word & _FREQ) + count
-    table[slot + ONE] = (word & _ROW) | (max(seen, stamp) << _S8) | min(freq, _FREQ)
-    return np.int64(word >> _S32)
+    seen = max(word & _SEEN, stamp << _S8)
+    table[slot + ONE] = (word & _ROW) | seen | min((word & _FREQ) + count, _FREQ)
+    return np.int32(word >> _S32)
 
 
-@jit
-def touch(
-    table: Any, lines_S: Any, bits: Any, stride: Any, ids_N: Any, counts_N: Any, stamp: Any, rows_N: Any, missing_N: Any
-) -> Any:
-    """Find every id and note it as seen; rows_N is -1 and missing_N lists the position where there is none.
+@inlined
+def _row_at(table: Any, slot: Any, stamp: Any, count: Any, touches: Any) -> Any:
+    return touch_slot(table, slot, stamp, count) if touches else np.int32(table[slot + ONE] >> _S32)
 
-    `stamp` 0 with counts of 0 reads without a trace. Returns how many are missing.
-    """
-    n, missing = len(ids_N), 0
-    ring_h, ring_line = np.empty(RING, np.uint64), np.empty(RING, np.uint64)
-    late, late_line = np.empty((2, DEFER), np.int64), np.empty((2, DEFER), np.uint64)
-    current, waiting, filling = 0, 0, 0
-    for i in range(min(AHEAD, n)):
-        h = mix(ids_N[i])
-        line = home(h, bits, stride, lines_S)
-        ring_h[i], ring_line[i] = h, line
-        prefetch(table, line * U64(8))
-    for i in range(n):
-        if i + AHEAD < n:
-            h = mix(ids_N[i + AHEAD])
-            line = home(h, bits, stride, lines_S)
-            ring_h[(i + AHEAD) & 127], ring_line[(i + AHEAD) & 127] = h, line
+
+def _searcher(touches: bool) -> Any:
+    """The kernel that finds ids, made once with and once without a trace of the sighting (a compile-time constant)."""
+
+    @jit
+    def search(
+        table: Any,
+        lines_S: Any,
+        bits: Any,
+        stride: Any,
+        ids_N: Any,
+        counts_N: Any,
+        stamp: Any,
+        rows_N: Any,
+        missing_N: Any,
+    ) -> Any:
+        """Rows of ids; rows_N is -1 and missing_N lists the position where there is none. Returns how many.
+
+        Lines are asked for AHEAD ids before they are read. An id that is not in its full home line waits for the next
+        line in a list that is looked through after DEFER more ids.
+        """
+        n, missing = len(ids_N), 0
+        ring = np.empty(RING, np.uint32)
+        late, late_line = np.empty((2, DEFER), np.uint32), np.empty((2, DEFER), np.uint32)
+        current, waiting, filling = 0, 0, 0
+        for i in range(min(AHEAD, n)):
+            line = home(mix(ids_N[i]), bits, stride, lines_S)
+            ring[i] = np.uint32(line)
             prefetch(table, line * U64(8))
-        h, line = ring_h[i & 127], ring_line[i & 127]
-        found = line_equal(table, line * U64(8), h) & KEYS
-        if found != ZERO:
-            rows_N[i] = touch_slot(table, line * U64(8) + trailing_zeros(found), stamp, U64(counts_N[i]))
-        elif (line_equal(table, line * U64(8), empty_word(h)) & KEYS) != ZERO:
-            rows_N[i] = -1
-            missing_N[missing] = i
-            missing += 1
-        else:
-            line = next_line(line, h, bits, stride, lines_S)
-            prefetch(table, line * U64(8))
-            late[current, filling], late_line[current, filling] = i, line
-            filling += 1
-        last = i == n - 1
-        if (i & (DEFER - 1)) == DEFER - 1 or last:
-            for _ in range(2 if last else 1):
-                old = 1 - current
-                for t in range(waiting):
-                    j, line = late[old, t], late_line[old, t]
-                    h = mix(ids_N[j])
-                    while True:
-                        found = line_equal(table, line * U64(8), h) & KEYS
-                        if found != ZERO:
-                            rows_N[j] = touch_slot(
-                                table, line * U64(8) + trailing_zeros(found), stamp, U64(counts_N[j])
-                            )
-                            break
-                        if (line_equal(table, line * U64(8), empty_word(h)) & KEYS) != ZERO:
-                            rows_N[j] = -1
-                            missing_N[missing] = j
-                            missing += 1
-                            break
-                        line = next_line(line, h, bits, stride, lines_S)
-                current, waiting, filling = old, filling, 0
-    return missing
-
-
-@jit
-def find(table: Any, lines_S: Any, bits: Any, stride: Any, ids_N: Any, rows_N: Any) -> Any:
-    """Rows of ids, -1 where there is none; writes nothing to the table. Returns how many were found."""
-    n, hits = len(ids_N), 0
-    ring_h, ring_line = np.empty(RING, np.uint64), np.empty(RING, np.uint64)
-    for i in range(n + AHEAD):
-        if i < n:
-            h = mix(ids_N[i])
-            line = home(h, bits, stride, lines_S)
-            ring_h[i & 127], ring_line[i & 127] = h, line
-            prefetch(table, line * U64(8))
-        j = i - AHEAD
-        if j < 0:
-            continue
-        h, line = ring_h[j & 127], ring_line[j & 127]
-        while True:
+        for i in range(n):
+            if i + AHEAD < n:
+                line = home(mix(ids_N[i + AHEAD]), bits, stride, lines_S)
+                ring[(i + AHEAD) & (RING - 1)] = np.uint32(line)
+                prefetch(table, line * U64(8))
+            h, line = mix(ids_N[i]), U64(ring[i & (RING - 1)])
             found = line_equal(table, line * U64(8), h) & KEYS
             if found != ZERO:
-                rows_N[j] = np.int64(table[line * U64(8) + trailing_zeros(found) + ONE] >> _S32)
-                hits += 1
-                break
-            if (line_equal(table, line * U64(8), empty_word(h)) & KEYS) != ZERO:
-                rows_N[j] = -1
-                break
-            line = next_line(line, h, bits, stride, lines_S)
-    return hits
+                slot = line * U64(8) + trailing_zeros(found)
+                rows_N[i] = _row_at(table, slot, stamp, U64(counts_N[i]), touches)
+            elif (line_equal(table, line * U64(8), empty_word(h)) & KEYS) != ZERO:
+                rows_N[i] = -1
+                missing_N[missing] = i
+                missing += 1
+            else:
+                line = next_line(line, h, bits, stride, lines_S)
+                prefetch(table, line * U64(8))
+                late[current, filling], late_line[current, filling] = np.uint32(i), np.uint32(line)
+                filling += 1
+            last = i == n - 1
+            if (i & (DEFER - 1)) == DEFER - 1 or last:
+                for _ in range(2 if last else 1):
+                    current = 1 - current
+                    for t in range(waiting):
+                        j, line = U64(late[current, t]), U64(late_line[current, t])
+                        h = mix(ids_N[j])
+                        while True:
+                            found = line_equal(table, line * U64(8), h) & KEYS
+                            if found != ZERO:
+                                rows_N[j] = _row_at(
+                                    table, line * U64(8) + trailing_zeros(found), stamp, U64(counts_N[j]), touches
+                                )
+                                break
+                            if (line_equal(table, line * U64(8), empty_word(h)) & KEYS) != ZERO:
+                                rows_N[j] = -1
+                                missing_N[missing] = j
+                                missing += 1
+                                break
+                            line = next_line(line, h, bits, stride, lines_S)
+                    waiting, filling = filling, 0
+        return missing
+
+    return search
+
+
+touch = _searcher(touches=True)
+find = _searcher(touches=False)
 
 
 @jit

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embedding.admission import Mask
 from embedding.changes import ChangeLog
 from embedding.checks import BULK, MINUTE
 from embedding.filter import gate_of
@@ -19,7 +20,7 @@ from embedding.id_table import IdTable
 from embedding.kernels import bitmap
 from embedding.kernels import dedup as kernels
 from embedding.memory import lazy_zeros
-from embedding.rows import RowBlock
+from embedding.rows import RowBlock, RowMemory
 from embedding.snapshot import TableState
 from embedding.store import Floats, Ids, Index, Lookup, Rows, Table
 
@@ -45,15 +46,17 @@ class LocalLookup(Lookup):
     """The table's removals then: rows_U is good as long as there was none since."""
 
 
-class LocalTable:
-    """Rows of one table. Every public method holds the table's lock, so a reader never sees half a row."""
+class TableIds:
+    """The life of one table's ids: admission, expiry, eviction, changes, snapshots; `rows` holds their values.
 
-    def __init__(self, table: Table, seed: int, fallback: RowBlock | None) -> None:
-        self.table, self._seed, self._fallback = table, seed, fallback
+    Every public method holds the table's lock, so a reader never sees half a row.
+    """
+
+    def __init__(self, table: Table, seed: int, rows: RowMemory) -> None:
+        self.table, self._seed, self.rows = table, seed, rows
         self.lock = threading.RLock()
         self._salt = salt_of(seed, table.name)
         self.ids = IdTable(table.capacity)
-        self.rows = RowBlock(table.capacity, table.dim, table.optimizer, self._salt, table.init_scale)
         self.changes = ChangeLog(table.capacity)
         self._gate = gate_of(table.admission, self._salt, candidates=2 * table.capacity)
         self._id_of_row = lazy_zeros(table.capacity, np.uint64)
@@ -73,7 +76,8 @@ class LocalTable:
         u = kernels.dedup(ids_N, self._scratch, np.uint64(self._stamp), unique_N, inverse_N, counts_N)
         return Batch(unique_N[:u], inverse_N, counts_N[:u])
 
-    def lookup(self, ids_N: Ids, now: int) -> Lookup:
+    def touch(self, ids_N: Ids, now: int) -> tuple[Batch, Index]:
+        """Count, admit and note ids as seen at `now`: their distinct ids, and the row of each (-1: none)."""
         with self.lock:
             batch = self.batch(ids_N)
             rows_U = np.zeros(0, np.int32)
@@ -82,22 +86,12 @@ class LocalTable:
                 rows_U, missing_M = self.ids.touch(batch.unique_U, batch.counts_U, now // MINUTE)
                 if len(missing_M):
                     self._admit(batch, rows_U, np.sort(missing_M), now)
-            return self._read(ids_N, batch, rows_U)
+            return batch, rows_U
 
-    def peek(self, ids_N: Ids) -> Lookup:
-        with self.lock:
-            batch = self.batch(ids_N)
-            return self._read(ids_N, batch, self.ids.find(batch.unique_U))
-
-    def _read(self, ids_N: Ids, batch: Batch, rows_U: Index) -> Lookup:
-        rows_N, values_ND = self.rows.gather(rows_U, batch.inverse_N)
-        if self._fallback is not None:
-            lost = rows_N < 0
-            if lost.any():
-                values_ND[lost] = self._fallback.values(
-                    fallback_slots(ids_N[lost], self._salt, FALLBACK_ROWS).astype(np.int32)
-                )
-        return LocalLookup(self.table.name, ids_N, rows_N, values_ND, batch, rows_U, self._removals)
+    @property
+    def removals(self) -> int:
+        """Goes up whenever ids go: rows that were read are good as long as it has not."""
+        return self._removals
 
     def _admit(self, batch: Batch, rows_U: Index, missing_M: Index, now: int) -> None:
         counts_M = batch.counts_U[missing_M]
@@ -148,39 +142,12 @@ class LocalTable:
         with self.lock:
             return self._expire(now)
 
-    def update(self, lookup: Lookup, grads_ND: Floats) -> None:
+    def still(self, batch: Batch, had_U: Mask) -> Index:
+        """The rows now of distinct ids that had one; those that lost it since are counted."""
         with self.lock:
-            batch, rows_U = self._current(lookup)
-            start, members_N = np.empty(len(rows_U) + 1, np.int32), np.empty(len(lookup.ids_N), np.int32)
-            kernels.group(batch.inverse_N, batch.counts_U, start, members_N)
-            if (rows_U >= 0).any():
-                self.rows.update(rows_U, start, members_N, grads_ND)
-                self.changes.mark(rows_U)
-            if self._fallback is not None:
-                self._update_fallback(lookup, grads_ND)
-
-    def _current(self, lookup: Lookup) -> tuple[Batch, Index]:
-        """The look-up's distinct ids and their rows now; those that went since are counted and not trained."""
-        if isinstance(lookup, LocalLookup):
-            if lookup.removals == self._removals:
-                return lookup.batch, lookup.rows_U
-            batch = lookup.batch
-        else:
-            batch = self.batch(lookup.ids_N)
-        had_U = np.zeros(len(batch.unique_U), bool)
-        had_U[batch.inverse_N] = lookup.rows_N >= 0
-        rows_U = np.where(had_U, self.ids.find(batch.unique_U), np.int32(-1))
-        self._counters["stale"] += int(batch.counts_U[had_U & (rows_U < 0)].sum())
-        return batch, rows_U
-
-    def _update_fallback(self, lookup: Lookup, grads_ND: Floats) -> None:
-        lost = lookup.rows_N < 0
-        if self._fallback is not None and lost.any():
-            slots = fallback_slots(lookup.ids_N[lost], self._salt, FALLBACK_ROWS).view(np.uint64)
-            batch = self.batch(slots)
-            start, members = np.empty(len(batch.unique_U) + 1, np.int32), np.empty(len(slots), np.int32)
-            kernels.group(batch.inverse_N, batch.counts_U, start, members)
-            self._fallback.update(batch.unique_U.astype(np.int32), start, members, grads_ND[lost])
+            rows_U = np.where(had_U, self.ids.find(batch.unique_U), np.int32(-1))
+            self._counters["stale"] += int(batch.counts_U[had_U & (rows_U < 0)].sum())
+            return rows_U
 
     def cut(self, consumer: str, full: bool) -> tuple[Ids, Floats, Ids]:
         """Ids with their values, and ids that went, for the next delta."""
@@ -234,6 +201,68 @@ class LocalTable:
         per_row = 4 * (self.rows.dim + self.rows.width) + 8
         size = self.ids.nbytes + live * per_row
         return {"live": live, "rows": live, "bytes": size, **{name: self._counters[name] for name in names}}
+
+
+class LocalTable(TableIds):
+    """One table of the local store: ids, and rows in this process's memory."""
+
+    rows: RowBlock
+
+    def __init__(self, table: Table, seed: int, fallback: RowBlock | None) -> None:
+        salt = salt_of(seed, table.name)
+        super().__init__(table, seed, RowBlock(table.capacity, table.dim, table.optimizer, salt, table.init_scale))
+        self._fallback = fallback
+
+    def lookup(self, ids_N: Ids, now: int) -> Lookup:
+        with self.lock:
+            return self._read(ids_N, *self.touch(ids_N, now))
+
+    def peek(self, ids_N: Ids) -> Lookup:
+        with self.lock:
+            batch = self.batch(ids_N)
+            return self._read(ids_N, batch, self.ids.find(batch.unique_U))
+
+    def _read(self, ids_N: Ids, batch: Batch, rows_U: Index) -> Lookup:
+        rows_N, values_ND = self.rows.gather(rows_U, batch.inverse_N)
+        if self._fallback is not None:
+            lost = rows_N < 0
+            if lost.any():
+                values_ND[lost] = self._fallback.values(
+                    fallback_slots(ids_N[lost], self._salt, FALLBACK_ROWS).astype(np.int32)
+                )
+        return LocalLookup(self.table.name, ids_N, rows_N, values_ND, batch, rows_U, self._removals)
+
+    def update(self, lookup: Lookup, grads_ND: Floats) -> None:
+        with self.lock:
+            batch, rows_U = self._current(lookup)
+            start, members_N = np.empty(len(rows_U) + 1, np.int32), np.empty(len(lookup.ids_N), np.int32)
+            kernels.group(batch.inverse_N, batch.counts_U, start, members_N)
+            if (rows_U >= 0).any():
+                self.rows.update(rows_U, start, members_N, grads_ND)
+                self.changes.mark(rows_U)
+            if self._fallback is not None:
+                self._update_fallback(lookup, grads_ND)
+
+    def _current(self, lookup: Lookup) -> tuple[Batch, Index]:
+        """The look-up's distinct ids and their rows now; those that went since are counted and not trained."""
+        if isinstance(lookup, LocalLookup):
+            if lookup.removals == self.removals:
+                return lookup.batch, lookup.rows_U
+            batch = lookup.batch
+        else:
+            batch = self.batch(lookup.ids_N)
+        had_U = np.zeros(len(batch.unique_U), bool)
+        had_U[batch.inverse_N] = lookup.rows_N >= 0
+        return batch, self.still(batch, had_U)
+
+    def _update_fallback(self, lookup: Lookup, grads_ND: Floats) -> None:
+        lost = lookup.rows_N < 0
+        if self._fallback is not None and lost.any():
+            slots = fallback_slots(lookup.ids_N[lost], self._salt, FALLBACK_ROWS).view(np.uint64)
+            batch = self.batch(slots)
+            start, members = np.empty(len(batch.unique_U) + 1, np.int32), np.empty(len(slots), np.int32)
+            kernels.group(batch.inverse_N, batch.counts_U, start, members)
+            self._fallback.update(batch.unique_U.astype(np.int32), start, members, grads_ND[lost])
 
 
 def _runs(seen_U: Rows) -> list[tuple[int, Index]]:

@@ -6,6 +6,7 @@ Suffixes: N ids of a call, S segments, G ids that are gone.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -171,6 +172,11 @@ class IdTable:
             if done == len(positions):
                 return
             self._grow(self._segment_of(ids_N[positions[done]]))
+
+    def deal(self, rows: npt.NDArray[np.integer[Any]]) -> None:
+        """Give the next new ids these rows, in this order, and no others: for rows that come from elsewhere."""
+        self._free[: len(rows)] = rows[::-1]
+        self._state[kernels.FREE_TOP], self._state[kernels.NEXT_ROW] = len(rows), self.capacity
 
     def find_or_insert(self, ids_N: Ids, minute: int) -> tuple[Index, Index]:
         """Index of ids, seen at `minute`, and the positions of those that are new. Index are -1 when all are taken."""

@@ -195,6 +195,30 @@ class TableIds:
             self._counters["evicted"] += len(state.ids_U) - len(order)
             self._gate.restore(dict(state.gate))
 
+    def by_row(self) -> tuple[Ids, Rows]:
+        """Id of each row, and its last sighting (minutes << 8) with its frequency; 0 where the row is free."""
+        with self.lock:
+            ids_U, words_U = self.ids.entries()
+            rows_U = (words_U >> np.uint64(32)).astype(np.int64)
+            seen_U = self.ids.minute((words_U >> np.uint64(8)) & np.uint64(0xFFFFFF))
+            ids_R, words_R = np.zeros(self.table.capacity, np.uint64), np.zeros(self.table.capacity, np.int64)
+            ids_R[rows_U] = ids_U
+            words_R[rows_U] = seen_U << 8 | (words_U & np.uint64(0xFF)).astype(np.int64)
+            return ids_R, words_R
+
+    def adopt(self, ids_R: Ids, words_R: Rows) -> None:
+        """The inverse of `by_row`: these ids in these rows and no others. The rows' values are left as they are."""
+        with self.lock:
+            live = np.flatnonzero(words_R)
+            live = live[np.argsort(-words_R[live], kind="stable")]
+            self.ids, rows_U = IdTable(self.table.capacity), np.full(len(live), -1, np.int32)
+            self.ids.deal(live)
+            for minute, at in _runs(words_R[live] >> 8):
+                self.ids.insert(ids_R[live], (words_R[live] & 0xFF).astype(np.int32), minute, rows_U, at)
+            self.ids.deal(np.flatnonzero(words_R == 0))
+            self._id_of_row[:] = ids_R
+            self._removals += 1
+
     def counters(self) -> dict[str, int]:
         names = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale")
         live = len(self.ids)

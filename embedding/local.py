@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,15 +29,16 @@ class LocalStore:
     2
     """
 
-    def __init__(self, tables: Iterable[Table], seed: int = 0) -> None:
+    def __init__(self, tables: Iterable[Table], seed: int = 0, threads: int = 1) -> None:
         self._tables = by_name(tables)
-        self._seed = seed
+        self._seed, self._threads = seed, threads
         self._clear()
 
     def _clear(self) -> None:
         self._fallback: dict[str, RowBlock] = {}
         self._by_name = {
-            name: LocalTable(table, self._seed, self._shared(table)) for name, table in self._tables.items()
+            name: LocalTable(table, self._seed, self._shared(table), self._threads)
+            for name, table in self._tables.items()
         }
         self._consumers = Consumers()
 
@@ -71,8 +72,13 @@ class LocalStore:
         self._by_name[lookup.table].update(lookup, check_grads(lookup, grads_ND, self._tables[lookup.table].dim))
 
     def expire(self, now: int) -> int:
+        return sum(self.expiring(now))
+
+    def expiring(self, now: int) -> Iterator[int]:
+        """As `expire`, in steps of at most a millisecond or so between which the store may be used: yields how many."""
         check_now(now)
-        return sum(own.expire(now) for own in self._by_name.values())
+        for own in self._by_name.values():
+            yield from own.expiring(now)
 
     def subscribe(self, consumer: str) -> None:
         self._consumers.subscribe(consumer)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,11 +53,11 @@ class TableIds:
     Every public method holds the table's lock, so a reader never sees half a row.
     """
 
-    def __init__(self, table: Table, seed: int, rows: RowMemory) -> None:
+    def __init__(self, table: Table, seed: int, rows: RowMemory, threads: int = 1) -> None:
         self.table, self._seed, self.rows = table, seed, rows
         self.lock = threading.RLock()
         self._salt = salt_of(seed, table.name)
-        self.ids = IdTable(table.capacity)
+        self.ids = IdTable(table.capacity, threads)
         self.changes = ChangeLog(table.capacity)
         self._gate = gate_of(table.admission, self._salt, candidates=2 * table.capacity)
         self._id_of_row = lazy_zeros(table.capacity, np.uint64)
@@ -118,7 +119,7 @@ class TableIds:
 
     def _make_room(self, wanted: int, rows_U: Index, now: int) -> None:
         """Expired ids go first, then the coldest that this batch does not hold."""
-        self._expire(now)
+        sum(self.expiring(now))
         short = wanted - (self.table.capacity - len(self.ids))
         if short > 0:
             bitmap.mark(self._pins, rows_U)
@@ -131,16 +132,16 @@ class TableIds:
             self._counters[why] += len(ids)
             self.changes.remove(ids, rows)
 
-    def _expire(self, now: int) -> int:
+    def expiring(self, now: int) -> Iterator[int]:
+        """Drop ids past their time to live in short steps; the lock is free between them. Yields how many went."""
         if self.table.ttl is None:
-            return 0
-        ids, rows = self.ids.expire((now - self.table.ttl) // MINUTE)
-        self._removed(ids, rows, "expired")
-        return len(ids)
-
-    def expire(self, now: int) -> int:
-        with self.lock:
-            return self._expire(now)
+            return
+        steps = self.ids.expiring((now - self.table.ttl) // MINUTE)
+        for _ in range(len(self.ids.segments)):
+            with self.lock:
+                ids, rows = next(steps)
+                self._removed(ids, rows, "expired")
+            yield len(ids)
 
     def still(self, batch: Batch, had_U: Mask) -> Index:
         """The rows now of distinct ids that had one; those that lost it since are counted."""
@@ -176,7 +177,7 @@ class TableIds:
         with self.lock:
             ids_U, words_U = self.ids.entries()
             rows_U = (words_U >> np.uint64(32)).astype(np.int32)
-            seen_U = self.ids.minute((words_U >> np.uint64(8)) & np.uint64(0xFFFFFF))
+            seen_U = self.ids.minute(words_U)
             freq_U = (words_U & np.uint64(0xFF)).astype(np.uint8)
             weights, states = self.rows.values(rows_U), self.rows.states(rows_U)
             counters, gate = dict(self._counters), dict(self._gate.state())
@@ -200,7 +201,7 @@ class TableIds:
         with self.lock:
             ids_U, words_U = self.ids.entries()
             rows_U = (words_U >> np.uint64(32)).astype(np.int64)
-            seen_U = self.ids.minute((words_U >> np.uint64(8)) & np.uint64(0xFFFFFF))
+            seen_U = self.ids.minute(words_U)
             ids_R, words_R = np.zeros(self.table.capacity, np.uint64), np.zeros(self.table.capacity, np.int64)
             ids_R[rows_U] = ids_U
             words_R[rows_U] = seen_U << 8 | (words_U & np.uint64(0xFF)).astype(np.int64)
@@ -232,9 +233,10 @@ class LocalTable(TableIds):
 
     rows: RowBlock
 
-    def __init__(self, table: Table, seed: int, fallback: RowBlock | None) -> None:
+    def __init__(self, table: Table, seed: int, fallback: RowBlock | None, threads: int = 1) -> None:
         salt = salt_of(seed, table.name)
-        super().__init__(table, seed, RowBlock(table.capacity, table.dim, table.optimizer, salt, table.init_scale))
+        rows = RowBlock(table.capacity, table.dim, table.optimizer, salt, table.init_scale)
+        super().__init__(table, seed, rows, threads)
         self._fallback = fallback
 
     def lookup(self, ids_N: Ids, now: int) -> Lookup:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
+import sys
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,9 @@ def lazy_zeros(n: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     return big[offset : offset + size].view(kind)
 
 
-def grown(array: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:
-    """The array itself when it has n entries, else a new uninitialised one of at least twice the size."""
-    return array if len(array) >= n else np.empty(max(n, 2 * len(array)), array.dtype)
+def give_back(array: npt.NDArray[Any]) -> None:
+    """Return the whole pages of `array` to the system where it can be done; their content is lost."""
+    begin = -(-array.ctypes.data // mmap.PAGESIZE) * mmap.PAGESIZE
+    end = (array.ctypes.data + array.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if end > begin and sys.platform == "linux":
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED)

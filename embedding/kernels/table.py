@@ -39,7 +39,7 @@ KEYS = U64(0x55)  # the words of a line that hold ids
 _S8, _S32, _S63, _64 = U64(8), U64(32), U64(63), U64(64)
 _FREQ, _SEEN, _ROW = U64(0xFF), U64(0xFFFFFF00), U64(0xFFFFFFFF00000000)
 
-SIZE, NEXT_ROW, FREE_TOP = 0, 1, 2  # places in the table's `state`
+SIZE, NEXT_ROW, FREE_TOP, NEW = 0, 1, 2, 3  # places in the table's `state`
 
 
 @inlined
@@ -78,8 +78,8 @@ def _row_at(table: Any, slot: Any, stamp: Any, count: Any, touches: Any) -> Any:
     return touch_slot(table, slot, stamp, count) if touches else np.int32(table[slot + ONE] >> _S32)
 
 
-def _searcher(touches: bool) -> Any:
-    """The kernel that finds ids, made once with and once without a trace of the sighting (a compile-time constant)."""
+def _searcher(touches: bool, indexed: bool) -> Any:
+    """The kernel that finds ids, compiled with or without a trace of the sighting, for all ids or those of a list."""
 
     @jit
     def search(
@@ -92,26 +92,27 @@ def _searcher(touches: bool) -> Any:
         stamp: Any,
         rows_N: Any,
         missing_N: Any,
+        which: Any,
     ) -> Any:
         """Rows of ids; rows_N is -1 and missing_N lists the position where there is none. Returns how many.
 
         Lines are asked for AHEAD ids before they are read. An id that is not in its full home line waits for the next
-        line in a list that is looked through after DEFER more ids.
+        line in a list that is looked through after DEFER more ids. `which` lists the positions when indexed.
         """
-        n, missing = len(ids_N), 0
+        n, missing = len(which) if indexed else len(ids_N), 0
         ring = np.empty(RING, np.uint32)
         late, late_line = np.empty((2, DEFER), np.uint32), np.empty((2, DEFER), np.uint32)
         current, waiting, filling = 0, 0, 0
-        for i in range(min(AHEAD, n)):
-            line = home(mix(ids_N[i]), bits, stride, lines_S)
-            ring[i] = np.uint32(line)
-            prefetch(table, line * U64(8))
-        for i in range(n):
-            if i + AHEAD < n:
-                line = home(mix(ids_N[i + AHEAD]), bits, stride, lines_S)
-                ring[(i + AHEAD) & (RING - 1)] = np.uint32(line)
+        for k in range(-AHEAD, n):
+            if k + AHEAD < n:
+                ahead = np.int64(which[k + AHEAD]) if indexed else k + AHEAD
+                line = home(mix(ids_N[ahead]), bits, stride, lines_S)
+                ring[(k + AHEAD) & (RING - 1)] = np.uint32(line)
                 prefetch(table, line * U64(8))
-            h, line = mix(ids_N[i]), U64(ring[i & (RING - 1)])
+            if k < 0:
+                continue
+            i = np.int64(which[k]) if indexed else k
+            h, line = mix(ids_N[i]), U64(ring[k & (RING - 1)])
             found = line_equal(table, line * U64(8), h) & KEYS
             if found != ZERO:
                 slot = line * U64(8) + trailing_zeros(found)
@@ -125,8 +126,8 @@ def _searcher(touches: bool) -> Any:
                 prefetch(table, line * U64(8))
                 late[current, filling], late_line[current, filling] = np.uint32(i), np.uint32(line)
                 filling += 1
-            last = i == n - 1
-            if (i & (DEFER - 1)) == DEFER - 1 or last:
+            last = k == n - 1
+            if (k & (DEFER - 1)) == DEFER - 1 or last:
                 for _ in range(2 if last else 1):
                     current = 1 - current
                     for t in range(waiting):
@@ -135,9 +136,8 @@ def _searcher(touches: bool) -> Any:
                         while True:
                             found = line_equal(table, line * U64(8), h) & KEYS
                             if found != ZERO:
-                                rows_N[j] = _row_at(
-                                    table, line * U64(8) + trailing_zeros(found), stamp, U64(counts_N[j]), touches
-                                )
+                                slot = line * U64(8) + trailing_zeros(found)
+                                rows_N[j] = _row_at(table, slot, stamp, U64(counts_N[j]), touches)
                                 break
                             if (line_equal(table, line * U64(8), empty_word(h)) & KEYS) != ZERO:
                                 rows_N[j] = -1
@@ -151,18 +151,29 @@ def _searcher(touches: bool) -> Any:
     return search
 
 
-touch = _searcher(touches=True)
-find = _searcher(touches=False)
+find = _searcher(touches=False, indexed=False)
+touch = _searcher(touches=True, indexed=False)
+touch_some = _searcher(touches=True, indexed=True)
+
+
+@jit
+def partition(ids_N: Any, shift: Any, part: Any, which: Any) -> Any:
+    """List the positions of ids whose mixed id starts with `part`; returns how many. Without branches."""
+    n = 0
+    for i in range(len(ids_N)):
+        which[n] = i
+        n += (mix(ids_N[i]) >> shift) == part
+    return n
 
 
 @jit
 def insert(
     table: Any,
     lines_S: Any,
-    counts_S: Any,
-    limits_S: Any,
     bits: Any,
     stride: Any,
+    counts_S: Any,
+    limits_S: Any,
     state: Any,
     free: Any,
     capacity: Any,
@@ -172,10 +183,12 @@ def insert(
     rows_N: Any,
     positions: Any,
     start: Any,
+    new_N: Any,
 ) -> Any:
     """Give a row to the ids at positions[start:] that have none; rows_N keeps -1 when all rows are taken.
 
-    Stops before a segment over its limit, so that the caller can grow it. Returns the next place in `positions`.
+    Lists the positions of new ids in new_N[:state[NEW]]. Stops before a segment over its limit, so that the caller can
+    grow it. Returns the next place in `positions`.
     """
     for t in range(start, len(positions)):
         if t + 8 < len(positions):
@@ -208,6 +221,8 @@ def insert(
                 rows_N[i] = row
                 counts_S[segment] += 1
                 state[SIZE] += 1
+                new_N[state[NEW]] = i
+                state[NEW] += 1
                 break
             line = next_line(line, h, bits, stride, lines_S)
     return len(positions)
@@ -249,9 +264,9 @@ def rebuild(table: Any, lines_S: Any, bits: Any, stride: Any, segment: Any, line
 def sweep(
     table: Any,
     lines_S: Any,
-    counts_S: Any,
     bits: Any,
     stride: Any,
+    counts_S: Any,
     segment: Any,
     heat: Any,
     tie: Any,
@@ -261,42 +276,41 @@ def sweep(
     scratch: Any,
     gone_ids: Any,
     gone_rows: Any,
-    gone: Any,
 ) -> Any:
     """Drop the ids of one segment that are colder than (heat, tie), except pinned rows; free their rows.
 
-    An id's coldness is (last seen << 8 | frequency, mixed id). Appends to gone_ids and gone_rows from `gone` on and
-    returns the new end.
+    An id's coldness is (last seen << 8 | frequency, mixed id). Fills gone_ids and gone_rows, returns how many went.
     """
-    first = U64(segment) * stride
+    first, lines = U64(segment) * stride, U64(lines_S[segment])
     hole = empty_word(U64(segment) << (_64 - bits))
-    begin, end = first * U64(8), (first + U64(lines_S[segment])) * U64(8)
-    kept, before = 0, gone
+    begin, end = first * U64(8), (first + lines) * U64(8)
+    gone = 0
     for slot in range(begin, end, 2):
         h, word = table[slot], table[slot + 1]
-        if h == hole:
-            continue
-        row, own = word >> _S32, word & LOW_32
-        cold = own < heat or (own == heat and h < tie)
-        if cold and len(pinned) > 0:
-            cold = (pinned[row >> U64(6)] >> (row & U64(63))) & ONE == ZERO
-        if cold:
+        own, row = word & LOW_32, word >> _S32
+        if (h != hole) & ((own < heat) | ((own == heat) & (h < tie))):  # one branch: it is hard to foresee
+            if len(pinned) > 0 and (pinned[row >> U64(6)] >> (row & U64(63))) & ONE != ZERO:
+                continue
             gone_ids[gone], gone_rows[gone] = unmix(h), row
             gone += 1
-        else:
-            scratch[kept], scratch[kept + 1] = h, word
-            kept += 2
-    if gone == before:
-        return gone
-    for slot in range(begin, end, 2):
-        table[slot] = hole
-    for k in range(0, kept, 2):
-        _place(table, first, U64(lines_S[segment]), bits, scratch[k], scratch[k + 1])
-    for k in range(before, gone):
-        free[state[FREE_TOP]] = gone_rows[k]
-        state[FREE_TOP] += 1
-    counts_S[segment] -= gone - before
-    state[SIZE] -= gone - before
+            table[slot] = hole
+    if gone == 0:
+        return 0
+    displaced = 0  # their home lines may have room now, so that nobody would look further
+    for line in range(lines):
+        for slot in range((first + line) * U64(8), (first + line) * U64(8) + 8, 2):
+            h = table[slot]
+            if (h != hole) & ((((h << bits) >> _S32) * lines) >> _S32 != line):
+                scratch[displaced], scratch[displaced + 1] = h, table[slot + 1]
+                displaced += 2
+                table[slot] = hole
+    for k in range(0, displaced, 2):
+        _place(table, first, lines, bits, scratch[k], scratch[k + 1])
+    for k in range(gone):
+        free[state[FREE_TOP] + k] = gone_rows[k]
+    state[FREE_TOP] += gone
+    state[SIZE] -= gone
+    counts_S[segment] -= gone
     return gone
 
 

@@ -168,7 +168,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
 
     def expire(self, now: int) -> int:
         """Drop ids of this process not seen within the time to live. Returns how many went."""
-        return sum(table.expire(now) for table in self.tables)
+        return sum(gone for table in self.tables for gone in table.expiring(now))
 
     def evict(self) -> None:
         """Rows are reset when they are given out, so there is nothing for TorchRec to reset."""

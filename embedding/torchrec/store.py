@@ -162,7 +162,7 @@ class TorchRecStore:
 
     def expire(self, now: int) -> int:
         check_now(now)
-        gone = sum(life.expire(now) for life in self._lives().values())
+        gone = sum(went for life in self._lives().values() for went in life.expiring(now))
         return self._ranks.total({"gone": gone})["gone"]
 
     # deltas

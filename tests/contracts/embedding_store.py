@@ -342,12 +342,11 @@ class EmbeddingStoreContract:
             store.expire(step * DAY // 3)
 
     def everything(self) -> tuple[Table, ...]:
+        one, other = self.more_optimizers
         return (
             Table("plain", 4, capacity=30, ttl=2 * DAY),
-            Table(
-                "counted", 3, optimizer=self.more_optimizers[0], admission=Admission("count", 3), fallback="multiplexed"
-            ),
-            Table("drawn", 5, optimizer=self.more_optimizers[1], admission=Admission("probabilistic", 4)),
+            Table("counted", 3, optimizer=one, admission=Admission("count", 3), fallback="multiplexed"),
+            Table("drawn", 5, optimizer=other, admission=Admission("probabilistic", 4)),
         )
 
     def test_a_restored_store_goes_on_as_if_nothing_happened(self, tmp_path: Path) -> None:

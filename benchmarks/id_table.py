@@ -1,0 +1,119 @@
+"""Ids to rows: look up and touch live ids, against TorchRec's managed collision, FBGEMM's operator and a dict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks._ids import BATCH, DISTRIBUTIONS, Limit, ZeroCollisionHash, batches, live_ids, quiet_imports
+from benchmarks.harness import Result, Target, interleave, median, ratio
+from embedding.id_table import IdTable
+from embedding.store import Ids
+
+MINUTE = 27_000_000
+EVICTION = 100  # steps between two evictions of TorchRec's module; one is in every round
+
+
+def filled(ids: Ids, threads: int = 1) -> IdTable:
+    """A table at full capacity."""
+    table = IdTable(len(ids), threads)
+    for part in np.array_split(ids, max(1, len(ids) // BATCH)):
+        table.find_or_insert(part, MINUTE)
+    return table
+
+
+def _managed_collision(ids: Ids) -> Callable[[Ids], None]:
+    """TorchRec's MCHManagedCollisionModule holding `ids`, training, evicting every EVICTION steps."""
+    import torch
+    from torchrec.modules.mc_modules import DistanceLFU_EvictionPolicy, MCHManagedCollisionModule
+    from torchrec.sparse.jagged_tensor import JaggedTensor
+
+    module = MCHManagedCollisionModule(
+        zch_size=len(ids) + 1,
+        device=torch.device("cpu"),
+        eviction_policy=DistanceLFU_EvictionPolicy(),
+        eviction_interval=EVICTION,
+    )
+    module.train()
+    known = np.concatenate([np.sort(ids.view(np.int64)), [np.iinfo(np.int64).max]])
+    module._mch_sorted_raw_ids.copy_(torch.from_numpy(known))
+    module._mch_metadata["counts"][:] = 5
+    module._mch_metadata["last_access_iter"][:] = 1
+    lengths = torch.ones(BATCH, dtype=torch.int64)
+
+    def step(batch: Ids) -> None:
+        values = torch.from_numpy(batch.view(np.int64))
+        module({"t": JaggedTensor(values=values, lengths=lengths, weights=torch.tensor([BATCH]))})
+        module.evict()
+
+    return step
+
+
+def _each(work: Callable[[Ids], Any], given: list[Ids]) -> Callable[[], None]:
+    def run() -> None:
+        for batch in given:
+            work(batch)
+
+    return run
+
+
+def run(quick: bool) -> Result:
+    """1 M live ids when quick, else 10 M."""
+    quiet_imports()
+    live, count, rounds = (1_000_000, 4, 3) if quick else (10_000_000, 20, 5)
+    ids = live_ids(live)
+    shuffled = np.random.default_rng(7).permutation(ids)
+    table, zch, limit = filled(shuffled), ZeroCollisionHash(shuffled), Limit(table_bytes(live))
+    mch, plain = _managed_collision(ids), dict.fromkeys(ids[:1_000_000].tolist(), 0)
+    ones = np.ones(BATCH, np.int32)
+    targets, raw = [], {"live": live, "batch": BATCH, "probe_lengths": table.segments.probe_lengths().tolist()}
+    for kind in DISTRIBUTIONS:
+        given = batches(ids, count, kind)
+        known = batches(ids[:1_000_000], 2, kind)
+        seconds = interleave(
+            {
+                "upsert": _each(lambda batch: table.touch(batch, ones, MINUTE + 1), given),
+                "find": _each(table.find, given),
+                "limit": limit,
+                "fbgemm": _each(zch.tensor, given),
+                "mch": _each(mch, [given[step % count] for step in range(EVICTION)]),
+                "dict": _each(lambda batch: [plain[key] for key in batch.tolist()], known),
+            },
+            rounds=rounds,
+        )
+        work = {"limit": 8, "mch": EVICTION, "dict": 2}
+        rates = {name: [work.get(name, count) * BATCH / s / 1e6 for s in times] for name, times in seconds.items()}
+        raw[kind] = {name: [round(rate, 3) for rate in values] for name, values in rates.items()}
+        upsert = rates["upsert"]
+        targets += [
+            Target(f"{kind}: upsert with touch, M ids/s a core", median(upsert), 110 if kind == "zipf" else 85),
+            Target(f"{kind}: times TorchRec MCH", ratio(upsert, rates["mch"]), 50),
+            Target(f"{kind}: times FBGEMM's read-only operator", ratio(upsert, rates["fbgemm"]), 2.5),
+            Target(f"{kind}: times a Python dict of 1 M ids", ratio(upsert, rates["dict"]), 10),
+        ]
+        if kind == "uniform":
+            targets.append(Target("uniform: share of the random line limit", ratio(upsert, rates["limit"]), 0.4))
+    targets.append(Target("bytes an id", table.nbytes / live, 24, "lower"))
+    targets.append(_two_threads(shuffled, ids, count, rounds, raw))
+    return Result("id_table", targets, raw)
+
+
+def table_bytes(live: int) -> int:
+    return int(live * 16 / 0.69) // 64 * 64
+
+
+def _two_threads(shuffled: Ids, ids: Ids, count: int, rounds: int, raw: dict[str, Any]) -> Target:
+    """Wall time; on a machine with other work it says more about that."""
+    tables = {"one": filled(shuffled), "two": filled(shuffled, threads=2)}
+    ones, given = np.ones(BATCH, np.int32), batches(ids, count, "uniform")
+
+    def work_of(table: IdTable) -> Callable[[], None]:
+        return _each(lambda batch: table.touch(batch, ones, MINUTE + 1), given)
+
+    work = {name: work_of(table) for name, table in tables.items()}
+    seconds = interleave(work, rounds, clock=time.perf_counter)
+    raw["threads"] = seconds
+    return Target("two threads, times one (wall time)", ratio(seconds["one"], seconds["two"]), 1.7)

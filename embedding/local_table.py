@@ -26,6 +26,7 @@ from embedding.snapshot import TableState
 from embedding.store import Floats, Ids, Index, Lookup, Rows, Table
 
 FALLBACK_ROWS = 1 << 12
+COUNTED = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +222,10 @@ class TableIds:
             self._removals += 1
 
     def counters(self) -> dict[str, int]:
-        names = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale")
         live = len(self.ids)
         per_row = 4 * (self.rows.dim + self.rows.width) + 8
         size = self.ids.nbytes + live * per_row
-        return {"live": live, "rows": live, "bytes": size, **{name: self._counters[name] for name in names}}
+        return {"live": live, "rows": live, "bytes": size, **{name: self._counters[name] for name in COUNTED}}
 
 
 class LocalTable(TableIds):

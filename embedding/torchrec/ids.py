@@ -202,7 +202,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         device: torch.device | None = None,
     ) -> CollisionFreeIds:
         where = device or self.device
-        return type(self)(self._table, self._all_rows, self._buckets, self._seed, where, tuple(output_id_range))
+        return type(self)(self._table, self._all_rows, self._buckets, self._seed, where, output_id_range)
 
     # checkpoints
 

@@ -31,7 +31,7 @@ class Lookup:
         if not torch.is_grad_enabled():
             return self._run(self._found)
         anchor = torch.zeros((), requires_grad=True)
-        return list(_Trained.apply(anchor, self))
+        return list(_Trained.apply(anchor, self))  # type: ignore[no-untyped-call]
 
     def forward(self) -> tuple[torch.Tensor, ...]:
         with torch.enable_grad():
@@ -65,7 +65,7 @@ class _Trained(torch.autograd.Function):
         return lookup.forward()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, None]:
         ctx.lookup.backward(grads)
         return None, None

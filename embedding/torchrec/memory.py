@@ -17,8 +17,7 @@ _NOTHING = np.zeros(0, np.float32)
 class FbgemmRows:
     """A `RowMemory` over weights [R, P] and the optimizer's states, [R] or [R, P] each, of a fused kernel.
 
-    P may exceed the table's dimension D, for FBGEMM takes multiples of four: columns from D on are never read. A state
-    of one float a row is a mean over the P columns; it is handed out and taken as the mean over D.
+    P may exceed the table's dimension D, for FBGEMM takes multiples of four: columns from D on are never read.
     """
 
     def __init__(self, weights_RP: torch.Tensor, states: Sequence[torch.Tensor], table: Table, seed: int) -> None:
@@ -27,7 +26,6 @@ class FbgemmRows:
         self.dim, self.step = table.dim, 0
         self.width = sum(table.dim if state.dim() > 1 else 1 for state in self._states)
         self._salt, self._scale = salt_of(seed, table.name), table.init_scale
-        self._padding = np.float32(weights_RP.shape[1] / table.dim)
         on_cpu = weights_RP.device.type == "cpu" and weights_RP.is_contiguous()
         self._flat = self._weights_RP.numpy().reshape(-1) if on_cpu else None
 
@@ -56,7 +54,7 @@ class FbgemmRows:
                 state[at, : self.dim] = self._to_device(state_UW[:, begin : begin + self.dim])
                 begin += self.dim
             else:
-                state[at] = self._to_device(state_UW[:, begin] / self._padding)
+                state[at] = self._to_device(state_UW[:, begin])
                 begin += 1
 
     def values(self, rows_U: Index) -> Floats:
@@ -67,10 +65,7 @@ class FbgemmRows:
     def states(self, rows_U: Index) -> Floats:
         """Copies of optimizer states [U, W]."""
         at = self._at(rows_U)
-        parts = [
-            state[at, : self.dim] if state.dim() > 1 else state[at][:, None] * float(self._padding)
-            for state in self._states
-        ]
+        parts = [state[at, : self.dim] if state.dim() > 1 else state[at][:, None] for state in self._states]
         states: Floats = torch.cat([torch.zeros(len(rows_U), 0), *(part.cpu() for part in parts)], 1).numpy()
         return states
 

@@ -21,7 +21,8 @@ class Ranks:
     def __init__(self, group: dist.ProcessGroup | None, device: torch.device) -> None:
         if group is None and not dist.is_initialized():
             backend = "nccl" if device.type == "cuda" else "gloo"
-            dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+            alone = dist.HashStore()  # type: ignore[attr-defined]
+            dist.init_process_group(backend, store=alone, rank=0, world_size=1)
         world = dist.group.WORLD
         chosen = group or world
         if chosen is None:
@@ -57,6 +58,14 @@ class Ranks:
             return numbers
         sums = np.sum(self.gather(np.array(list(numbers.values()), np.int64)[None, :]), axis=0)
         return dict(zip(numbers, sums[0].tolist(), strict=True))
+
+    def largest(self, number: int) -> int:
+        """The largest number of any process. Collective."""
+        if self.size == 1:
+            return number
+        most = torch.tensor([number])
+        dist.all_reduce(most, dist.ReduceOp.MAX, group=self._control)
+        return int(most)
 
     def wait(self) -> None:
         """Until all processes are here."""

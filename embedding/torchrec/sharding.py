@@ -9,7 +9,9 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.optim import _apply_optimizer_in_backward as apply_optimizer_in_backward
+from torch.distributed.optim import (  # type: ignore[attr-defined]  # the public name of torchrec's is deprecated
+    _apply_optimizer_in_backward as apply_optimizer_in_backward,
+)
 from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor
 from torchrec.distributed import DistributedModelParallel
 from torchrec.distributed.planner import EmbeddingShardingPlanner, Topology
@@ -17,7 +19,8 @@ from torchrec.distributed.planner.storage_reservations import FixedPercentageSto
 from torchrec.distributed.types import ShardingEnv, ShardingPlan
 from torchrec.optim import RowWiseAdagrad
 
-from embedding.store import Table
+from embedding.admission import Mask
+from embedding.store import Ids, Table
 from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, CollisionFreeSharder
 from embedding.torchrec.routing import bucket_rows
 
@@ -44,10 +47,13 @@ def rule(table: Table, device: torch.device) -> tuple[type[torch.optim.Optimizer
             f"table {table.name!r}: FBGEMM's {device.type} kernels have no {optimizer.kind}, "
             f"choose {' or '.join(kinds)} (or LocalStore, which has it)"
         )
-    # A mean over the padded columns is the mean over the real ones times this; so are its root, lr and eps.
-    shrink = (table.dim / padded(table.dim)) ** 0.5 if optimizer.kind == "rowwise_adagrad" else 1.0
-    arguments: dict[str, Any] = {"lr": optimizer.lr * shrink, "eps": max(optimizer.eps, _SMALLEST_EPS) * shrink}
+    arguments: dict[str, Any] = {"lr": optimizer.lr / gradient_scale(table), "eps": max(optimizer.eps, _SMALLEST_EPS)}
     return kinds[optimizer.kind], arguments | ({"betas": optimizer.betas} if optimizer.kind == "adam" else {})
+
+
+def gradient_scale(table: Table) -> float:
+    """What gradients are multiplied with, so that a mean of squares over padded columns is one over the real ones."""
+    return (padded(table.dim) / table.dim) ** 0.5 if table.optimizer.kind == "rowwise_adagrad" else 1.0
 
 
 class Tables(nn.Module):
@@ -94,9 +100,9 @@ def shard(model: nn.Module, group: dist.ProcessGroup, device: torch.device) -> D
     return DistributedModelParallel(model, env=env, device=device, plan=plan(model, group, device), sharders=sharders)
 
 
-def features(ids: np.ndarray[Any, np.dtype[np.uint64]], lengths: torch.Tensor) -> KeyedJaggedTensor:
-    """Ids as TorchRec takes them; there is always a bag, for FBGEMM takes no fewer."""
-    if not len(lengths):
-        lengths = torch.zeros(1, dtype=torch.int32)
-    values = torch.from_numpy(ids.view(np.int64).copy())
+def features(ids_N: Ids, wanted_N: Mask, bags: int) -> KeyedJaggedTensor:
+    """A bag of one for each id that is wanted, an empty one for the others and up to `bags`."""
+    lengths = torch.zeros(bags, dtype=torch.int32)
+    lengths[: len(ids_N)] = torch.from_numpy(wanted_N)
+    values = torch.from_numpy(ids_N[wanted_N].view(np.int64))
     return KeyedJaggedTensor(keys=[FEATURE], values=values, lengths=lengths)

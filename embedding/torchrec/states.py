@@ -12,6 +12,7 @@ import numpy as np
 
 from embedding.admission import Mask
 from embedding.delta import Consumer
+from embedding.local_table import COUNTED
 from embedding.snapshot import Arrays, ConsumerState, TableState
 from embedding.store import Delta, Ids, TableDelta
 from embedding.torchrec.ranks import Ranks
@@ -34,7 +35,7 @@ def joined(state: TableState, ranks: Ranks) -> TableState:
         ranks.together(state.state_UW),
         int(clocks[:, 0].max()),
         int(clocks[:, 1].max()),
-        ranks.total(state.counters),
+        ranks.total({name: state.counters.get(name, 0) for name in COUNTED}),
         _joined_gate(state.gate, ranks),
     )
 

@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 
 from embedding import snapshot
+from embedding.admission import Mask
 from embedding.checks import by_name, check_grads, check_ids, check_now, known
 from embedding.delta import Consumers
 from embedding.hashing import fallback_slots, salt_of
@@ -119,17 +120,17 @@ class TorchRecStore:
             values_ND += self._values(table, outputs[1])
         return TorchRecLookup(table, ids_N, rows_N, values_ND, outputs if mode == "touch" else [])
 
-    def _read(self, key: str, ids_N: Ids, wanted_N: np.ndarray, mode: Mode, now: int) -> tuple[torch.Tensor, Rows]:
-        """Rows of the ids that are wanted, zeros for the others."""
+    def _read(self, key: str, ids_N: Ids, wanted_N: Mask, mode: Mode, now: int) -> tuple[torch.Tensor, Rows]:
+        """Rows of the ids that are wanted, zeros [N, P] for the others."""
         ids = self._part(key).ids[key]
         ids.mode, ids.now = mode, now
-        lengths = torch.from_numpy(wanted_N.astype(np.int32))
-        embedded, found = self._model(key, sharding.features(ids_N[wanted_N], lengths).to(self._device))
+        bags = max(1, self._ranks.largest(len(ids_N)))  # gloo scatters equal parts only, FBGEMM takes no fewer than one
+        embedded, found = self._model(key, sharding.features(ids_N, wanted_N, bags).to(self._device))
         rows_N = np.full(len(ids_N), -1, np.int64)
         rows_N[wanted_N] = found.values().cpu().numpy()
         return embedded.values()[: len(ids_N)], rows_N
 
-    def _read_fallback(self, table: str, ids_N: Ids, lost_N: np.ndarray) -> torch.Tensor:
+    def _read_fallback(self, table: str, ids_N: Ids, lost_N: Mask) -> torch.Tensor:
         slots_N = fallback_slots(ids_N, salt_of(self._seed, table), FALLBACK_ROWS).view(np.uint64)
         return self._read(self._fallback_keys[self._fallback_of[table]], slots_N, lost_N, "find", 0)[0]
 
@@ -144,7 +145,8 @@ class TorchRecStore:
         outputs = self._outputs(lookup)
         grads_NP = torch.zeros(len(grads_ND), sharding.padded(table.dim))
         # TorchRec takes the mean over processes, as data-parallel models do; a store's gradients add up.
-        grads_NP[:, : table.dim] = torch.from_numpy(grads_ND) * self._ranks.size
+        scale = self._ranks.size * sharding.gradient_scale(table)
+        grads_NP[:, : table.dim] = torch.from_numpy(grads_ND) * scale
         torch.autograd.backward(outputs, [grads_NP.to(self._device)] * len(outputs))
 
     def _outputs(self, lookup: Lookup) -> list[torch.Tensor]:

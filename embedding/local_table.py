@@ -214,8 +214,8 @@ class TableIds:
             live = np.flatnonzero(words_R)
             live = live[np.argsort(-words_R[live], kind="stable")]
             self.ids, rows_U = IdTable(self.table.capacity), np.full(len(live), -1, np.int32)
-            self.ids.deal(live)
             for minute, at in _runs(words_R[live] >> 8):
+                self.ids.deal(live[at])
                 self.ids.insert(ids_R[live], (words_R[live] & 0xFF).astype(np.int32), minute, rows_U, at)
             self.ids.deal(np.flatnonzero(words_R == 0))
             self._id_of_row[:] = ids_R

@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 SECONDS = 120  # far more than any of it takes
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["embedding.torchrec.store"])  # TorchRec takes seconds to import: once is enough
+_context.set_forkserver_preload(["tests.embedding.torchrec.preload"])
 
 
 def run(world: int, work: Callable[..., None], folder: Path, *arguments: Any) -> None:

@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.distributed import checkpoint
 
 from embedding import snapshot
 from embedding.local import LocalStore
 from embedding.store import Admission, EmbeddingStore, Ids, Optimizer, Table
+from embedding.torchrec.collection import expire, set_time
 from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.store import TorchRecStore
 from tests.contracts.embedding_store import ADVERSARIAL, DAY
+from tests.embedding.torchrec import models
 from tests.embedding.torchrec.processes import run
 
 SEED = 3
@@ -82,6 +85,34 @@ def tell_alike(store: EmbeddingStore, folder: Path, rank: int, world: int) -> No
             np.savez(folder / f"{number}-{name}-{rank}-of-{world}.npz", ids=cut.ids_U, removed=cut.removed)
 
 
+def hand_over(rank: int, world: int, folder: Path, giver: int | None) -> None:
+    """Go on where `giver` processes saved a model with collision-free ids, and save it for the next."""
+    sharded = models.model({"t": 256}, ttl=2 * DAY, buckets=8)
+    if giver:
+        loaded = {"model": sharded.state_dict(), "optimizer": sharded.fused_optimizer.state_dict()}
+        checkpoint.load(loaded, checkpoint_id=folder / f"model-{giver}")
+        sharded.load_state_dict(loaded["model"])
+        sharded.fused_optimizer.load_state_dict(loaded["optimizer"])
+        np.testing.assert_array_equal(models.read(sharded, *range(100)), np.load(folder / f"model-{giver}.npy"))
+    for step in range(5):
+        now = (world * 5 + step) * DAY // 4
+        set_time(sharded, now)
+        expire(sharded, now)
+        rng = np.random.default_rng([step, rank, world])
+        sharded(models.bags(t=rng.integers(0, 100, (8, 3)).tolist())).values().sum().backward()
+    rows = models.read(sharded, *range(100))
+    assert len(np.unique(rows.any(1).nonzero()[0])) > 30
+    state = {"model": sharded.state_dict(), "optimizer": sharded.fused_optimizer.state_dict()}
+    checkpoint.save(state, checkpoint_id=folder / f"model-{world}")
+    if rank == 0:
+        np.save(folder / f"model-{world}.npy", rows)
+
+
+def members(rank: int, world: int, folder: Path, giver: int) -> None:
+    member(rank, world, folder)
+    hand_over(rank, world, folder, giver)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Snapshots of a stream that one, two and four processes trained on."""
@@ -94,8 +125,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.save(folder / "begun")
     (folder / "digest").write_text(store.digest())
     member(0, 1, folder)
-    for world in (2, 4):
-        run(world, member, folder)
+    hand_over(0, 1, folder, None)
+    run(4, members, folder, 1)
+    run(2, members, folder, 4)
     return folder
 
 
@@ -127,6 +159,11 @@ def test_a_checkpoint_of_many_processes_moves_to_one(folder: Path, world: int) -
     store = TorchRecStore(TABLES, SEED)
     store.load(folder / f"by-{world}")
     assert store.digest() == snapshot.digest(snapshot.load(folder / f"by-{world}", store.tables, SEED))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's, of the sharded tensors that TorchRec saves
+def test_a_model_with_collision_free_ids_moves_from_one_process_to_four_to_two_to_one(folder: Path) -> None:
+    hand_over(0, 1, folder, 2)
 
 
 @pytest.mark.parametrize("world", [2, 4])

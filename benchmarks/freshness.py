@@ -61,7 +61,7 @@ def run(quick: bool) -> Result:
 
 def _probe(client: httpx.Client, number: int) -> float:
     items = [f"probe-{number}-clicked", f"probe-{number}-ignored"]
-    question = {"user": f"prober-{number}", "items": items}
+    question: dict[str, object] = {"user": f"prober-{number}", "items": items}
     before = _scores(client, question)
     if before[1][items[0]] != before[1][items[1]]:
         raise ValueError(f"two unseen items score differently: {before}")

@@ -39,7 +39,7 @@ CONFIG = {
         ]
     },
     "model": {"layers": 3, "heads": 2, "units": 64, "mlp": []},
-    "training": {"batch_size": BATCH, "checkpoint_every": 1_000_000, "wait": "1m"},
+    "training": {"batch_size": BATCH, "checkpoint_every": 1_000_000, "wait": "10s", "lateness": "1s"},
     "rows": {"publish_every": "250ms"},
 }
 
@@ -48,7 +48,7 @@ def run(quick: bool) -> Result:
     turns = 6 if quick else 20
     with tempfile.TemporaryDirectory() as folder:
         config = Config.model_validate(CONFIG).rooted(Path(folder))
-        _fill(config, impressions=(turns + 1) * TURN * BATCH // ITEMS + 2000)
+        _fill(config, impressions=(turns + 1) * TURN * BATCH // ITEMS + 500)
         ours, peer = _measure(config, turns)
     value = ratio(peer, ours)
     raw = {"ours_s_per_turn": ours, "dense_s_per_turn": peer, "steps_per_turn": TURN, "batch": BATCH, "fields": 39}

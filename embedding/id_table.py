@@ -20,6 +20,7 @@ from embedding.store import Ids, Index
 
 Words = npt.NDArray[np.uint64]
 _MARGIN = 1 << 20  # minutes (two years) that an event may lie before the first one
+_CENTURY = 100 * 366 * 24 * 60
 _PARALLEL = 1 << 13  # ids from which threads pay
 _NO_PINS = np.zeros(0, np.uint64)
 _ALL = np.zeros(0, np.int32)
@@ -66,13 +67,20 @@ class IdTable:
         return len(self) / self.segments.slots
 
     def stamp(self, minute: int) -> np.uint64:
-        """A minute as the table stores it. Raises ValueError when it is some 29 years after the first one."""
+        """A minute as the table stores it. Raises ValueError when it is a century after the first one.
+
+        The table tells the minutes of 32 years apart. When time moves beyond them, ids that were last seen more than 16
+        years before then count as seen that long ago.
+        """
         if self._base is None:
             self._base = minute - _MARGIN
-        stamp = max(1, minute - self._base)
-        if stamp >= 1 << 24:
-            raise ValueError(f"event time {minute * 60} s lies 29 years after the table's first: check its unit (ms)")
-        return np.uint64(stamp)
+        if minute - self._base > _CENTURY:
+            raise ValueError(f"event time {minute * 60} s lies a century after the ones before: check its unit (ms)")
+        if minute - self._base >= 1 << 24:
+            shift = minute - self._base - (1 << 23)
+            self.segments.age(shift)
+            self._base += shift
+        return np.uint64(max(1, minute - self._base))
 
     def minute(self, words: Words) -> npt.NDArray[np.int64]:
         """The last sightings in second words of slots."""
@@ -90,7 +98,7 @@ class IdTable:
         rows_N, missing_N = np.empty(n, np.int32), np.empty(n, np.int32)
         if self._pool is None or n < _PARALLEL:
             missing = kernels.touch(*self.segments.where, ids_N, counts_N, stamp, rows_N, missing_N, _ALL)
-            return rows_N, missing_N[:missing]
+            return rows_N, np.sort(missing_N[:missing])
 
         def part(number: int) -> Index:
             which, lost = np.empty(n, np.int32), np.empty(n, np.int32)
@@ -99,7 +107,7 @@ class IdTable:
             missing = kernels.touch_some(*self.segments.where, ids_N, counts_N, stamp, rows_N, lost, mine)
             return lost[:missing]
 
-        return rows_N, np.concatenate(list(self._pool.map(part, range(self._threads))))
+        return rows_N, np.sort(np.concatenate(list(self._pool.map(part, range(self._threads)))))
 
     def insert(self, ids_N: Ids, counts_N: Index, minute: int, rows_N: Index, positions: Index) -> Index:
         """Fill rows_N at `positions` (ids without a row); it stays -1 when all rows are taken. Returns where new."""
@@ -137,6 +145,16 @@ class IdTable:
         rows_N, missing = self.touch(ids_N, counts_N, minute)
         return rows_N, self.insert(ids_N, counts_N, minute, rows_N, missing)
 
+    def restore(self, ids_N: Ids, minutes_N: npt.NDArray[np.int64], freqs_N: npt.NDArray[np.uint8]) -> Index:
+        """Insert distinct ids that have no row yet, with their clocks; returns their rows."""
+        rows_N, every = np.full(len(ids_N), -1, np.int32), np.arange(len(ids_N), dtype=np.int32)
+        if len(ids_N):
+            self.insert(ids_N, every, int(minutes_N.min()), rows_N, every)
+            self.stamp(int(minutes_N.max()))
+            stamps_N = np.maximum(1, minutes_N - (self._base or 0))
+            kernels.assign(*self.segments.where, ids_N, stamps_N, freqs_N)
+        return rows_N
+
     def sweeping(self, heat: int, tie: int = 0, pinned: Words = _NO_PINS) -> Iterator[tuple[Ids, Index]]:
         """Drop what is colder than (heat, tie), a segment a step: yields the ids that went and their rows, now free.
 
@@ -144,8 +162,7 @@ class IdTable:
         """
         for segment in range(len(self.segments)):
             lines = self.segments
-            n = int(lines.counts_S[segment])
-            gone_ids, gone_rows = np.empty(n, np.uint64), np.empty(n, np.int32)
+            gone_ids, gone_rows = lines.gone(segment)
             gone = kernels.sweep(
                 *lines.where,
                 lines.counts_S,
@@ -159,7 +176,7 @@ class IdTable:
                 gone_ids,
                 gone_rows,
             )
-            yield gone_ids[:gone], gone_rows[:gone]
+            yield gone_ids[:gone].copy(), gone_rows[:gone].copy()
 
     def expiring(self, before: int) -> Iterator[tuple[Ids, Index]]:
         """Drop ids last seen before the minute `before`, a segment a step, as `sweeping`."""

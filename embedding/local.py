@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from embedding.delta import Consumers
 from embedding.hashing import salt_of
 from embedding.local_table import FALLBACK_ROWS, LocalTable
 from embedding.rows import RowBlock
-from embedding.snapshot import ConsumerState, StoreState
+from embedding.saving import Saving
+from embedding.shards import reshard
+from embedding.snapshot import ConsumerState, Contents, StoreState, TableStream
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 
 
@@ -80,6 +83,11 @@ class LocalStore:
         for own in self._by_name.values():
             yield from own.expiring(now)
 
+    def shrinking(self) -> Iterator[int]:
+        """Give back id table memory that a fuller past needed, in steps as short: yields the bytes."""
+        for own in self._by_name.values():
+            yield from own.shrinking()
+
     def subscribe(self, consumer: str) -> None:
         self._consumers.subscribe(consumer)
         for own in self._by_name.values():
@@ -97,22 +105,59 @@ class LocalStore:
     def acknowledge(self, consumer: str, sequence: int) -> None:
         self._consumers.acknowledge(consumer, sequence)
 
-    def state(self) -> StoreState:
-        """Everything, by id."""
+    def _consumer_states(self) -> dict[str, ConsumerState]:
         consumers = {}
         for name in self._consumers:
-            entry = consumers[name] = ConsumerState(self._consumers[name])
+            entry = consumers[name] = ConsumerState(replace(self._consumers[name]))
             for table, own in self._by_name.items():
                 entry.changed[table], entry.removed[table] = own.pending(name)
+        return consumers
+
+    def _shared_states(self) -> dict[str, tuple[Floats, Floats, int]]:
         every = np.arange(FALLBACK_ROWS, dtype=np.int32)
-        shared = {name: (rows.values(every), rows.states(every), rows.step) for name, rows in self._fallback.items()}
-        return StoreState({name: own.state() for name, own in self._by_name.items()}, shared, consumers)
+        return {name: (rows.values(every), rows.states(every), rows.step) for name, rows in self._fallback.items()}
+
+    def state(self) -> StoreState:
+        """Everything, by id, in memory."""
+        tables = {name: own.state() for name, own in self._by_name.items()}
+        return StoreState(tables, self._shared_states(), self._consumer_states())
 
     def save(self, folder: Path) -> None:
-        snapshot.save(folder, self._tables, self._seed, self.state())
+        self.save_in_background(folder).wait()
 
-    def load(self, folder: Path) -> None:
-        state = snapshot.load(folder, self._tables, self._seed)
+    def save_in_background(self, folder: Path) -> Saving:
+        """Write the store as it is now while training goes on; rows about to change are copied first.
+
+        Raises ValueError while another snapshot is being written.
+        """
+        tables: dict[str, TableStream] = {}
+        try:
+            for name, own in self._by_name.items():
+                tables[name] = own.stream()
+        except ValueError:
+            self._end_streams(tables)
+            raise
+        contents = Contents(tables, self._shared_states(), self._consumer_states())
+
+        def write() -> None:
+            try:
+                snapshot.save(folder, self._tables, self._seed, contents)
+            finally:
+                self._end_streams(tables)
+
+        return Saving(write)
+
+    def _end_streams(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._by_name[name].close_stream()
+
+    def load(self, folder: Path | Sequence[Path], shard: int = 0, shards: int = 1) -> None:
+        """Replace this store's state by a snapshot, or by shard `shard` of `shards` of what several snapshots hold.
+
+        Raises ValueError naming the file when one is torn or of other tables; nothing has changed then.
+        """
+        folders = [folder] if isinstance(folder, Path) else folder
+        state = reshard([snapshot.load(each, self._tables, self._seed) for each in folders], shard, shards)
         self._clear()
         for name, own in self._by_name.items():
             own.restore(state.tables[name])

@@ -18,7 +18,7 @@ from embedding.checks import BULK, MINUTE, by_name, check_grads, check_ids, chec
 from embedding.delta import Consumers
 from embedding.hashing import fallback_slots, initial_rows, mix, salt_of
 from embedding.optimizers import adam_rate, state_width
-from embedding.snapshot import ConsumerState, StoreState, TableState
+from embedding.snapshot import ConsumerState, Contents, StoreState, TableState
 from embedding.store import Delta, Floats, Ids, Lookup, Optimizer, Table, TableDelta
 
 FALLBACK_ROWS = 1 << 12
@@ -52,7 +52,7 @@ class _Rows:
         match rule.kind:
             case "rowwise_adagrad":
                 s = s + g.square().mean(1, keepdim=True)
-                w = w - rule.lr * g / (s.sqrt() + rule.eps)
+                w = w - rule.lr / (s.sqrt() + rule.eps) * g
             case "adagrad":
                 s = s + g.square()
                 w = w - rule.lr * g / (s.sqrt() + rule.eps)
@@ -306,7 +306,7 @@ class ReferenceStore:
         return StoreState({name: own.state() for name, own in self._by_name.items()}, shared, consumers)
 
     def save(self, folder: Path) -> None:
-        snapshot.save(folder, self._tables, self._seed, self.state())
+        snapshot.save(folder, self._tables, self._seed, Contents.of(self.state()))
 
     def load(self, folder: Path) -> None:
         state = snapshot.load(folder, self._tables, self._seed)

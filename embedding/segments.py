@@ -16,6 +16,7 @@ from embedding.hashing import mix
 from embedding.kernels import table as kernels
 from embedding.memory import give_back, lazy_zeros
 
+_STAMP = np.uint64((1 << 24) - 1)
 LOAD = 0.69
 """Of a full table; 16 bytes a slot / 0.69 = 23.2 bytes an id."""
 _IDS = 1 << 14  # of a full segment, at most twice that: what a growth step rewrites stays in the processor's cache
@@ -30,6 +31,7 @@ class Segments:
         self.bits = max(1, math.ceil(math.log2(max(2, capacity / (2 * _IDS)))))
         mean = capacity / (1 << self.bits)
         self._full = math.ceil(mean / LOAD / 4) + 1  # lines of a segment when the table is full
+        self._gone_ids, self._gone_rows = np.empty(0, np.uint64), np.empty(0, np.int32)
         self._lay_out(stride=math.ceil((mean + 6 * math.sqrt(mean) + 8) / LOAD / 4) + 1)
 
     def _lay_out(self, stride: int) -> None:
@@ -101,6 +103,20 @@ class Segments:
         self.lines_S, self.counts_S = lines_S, counts_S
         for segment in range(len(lines_S)):
             self._set_limit(segment)
+
+    def age(self, minutes: int) -> None:
+        """Move all sightings so many minutes back; those that would fall out of range become the oldest there is."""
+        for words in self.table.reshape(len(self), -1)[:, 1::2]:
+            stamps = ((words >> np.uint64(8)) & _STAMP).astype(np.int64)
+            aged = np.maximum(stamps - minutes, 1).astype(np.uint64)
+            words[:] = (words & ~(_STAMP << np.uint64(8))) | (aged << np.uint64(8))
+
+    def gone(self, segment: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
+        """Room for the ids and rows of a segment, used again by the next call."""
+        n = int(self.counts_S[segment])
+        if len(self._gone_ids) < n:
+            self._gone_ids, self._gone_rows = np.empty(4 * self.stride, np.uint64), np.empty(4 * self.stride, np.int32)
+        return self._gone_ids, self._gone_rows
 
     def probe_lengths(self, longest: int = 8) -> npt.NDArray[np.int64]:
         """Number of ids found in the first line read, the second, and so on."""

@@ -1,7 +1,8 @@
 """The state of a store in files, and its digest. The same files serve every store.
 
-A snapshot is a folder of safetensors files and a manifest, written last, with the checksum of each. Ids are sorted, so
-equal states give equal bytes. Suffixes: U ids of a table, D dimension, W floats of optimizer state a row.
+A snapshot is a folder of safetensors files and a manifest, written last, with the checksums of all.
+
+Suffixes: U ids of a table, D dimension, W floats of optimizer state a row.
 """
 
 from __future__ import annotations
@@ -9,22 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load as parse
-from safetensors.numpy import save as pack
 
 from embedding.delta import Consumer
 from embedding.store import Delta, Floats, Ids, Table, TableDelta
+from embedding.tensor_file import Arrays, Layout, TensorWriter, read_arrays, write_arrays
 
 MANIFEST = "manifest.json"
-Arrays = dict[str, npt.NDArray[Any]]
+Part = tuple[Ids, npt.NDArray[np.int64], npt.NDArray[np.uint8], Floats, Floats]
+"""Ids, last seen, frequency, weights and optimizer state of some rows."""
 
 
 @dataclass(slots=True)
@@ -74,6 +74,41 @@ class StoreState:
     consumers: dict[str, ConsumerState]
 
 
+@dataclass(slots=True)
+class TableStream:
+    """A table's state in parts, read one at a time, while the table may change."""
+
+    rows: int
+    dim: int
+    width: int
+    step: int
+    draws: int
+    counters: dict[str, int]
+    gate: Arrays
+    parts: Iterator[Part]
+
+    @classmethod
+    def of(cls, state: TableState) -> TableStream:
+        """A state that is in memory, as one part."""
+        part = (state.ids_U, state.seen_U, state.freq_U, state.weights_UD, state.state_UW)
+        widths = state.weights_UD.shape[1], state.state_UW.shape[1]
+        return cls(len(state.ids_U), *widths, state.step, state.draws, state.counters, state.gate, iter([part]))
+
+
+@dataclass(slots=True)
+class Contents:
+    """What a snapshot is made of."""
+
+    tables: dict[str, TableStream]
+    fallback: dict[str, tuple[Floats, Floats, int]]
+    consumers: dict[str, ConsumerState]
+
+    @classmethod
+    def of(cls, state: StoreState) -> Contents:
+        streams = {name: TableStream.of(table) for name, table in state.tables.items()}
+        return cls(streams, state.fallback, state.consumers)
+
+
 def digest(state: StoreState) -> str:
     """SHA-256 over ids, rows, optimizer state and clocks; the order of insertion and of rows leave no trace."""
     total = hashlib.sha256()
@@ -90,30 +125,38 @@ def digest(state: StoreState) -> str:
     return total.hexdigest()
 
 
-def save(folder: Path, tables: Mapping[str, Table], seed: int, state: StoreState) -> None:
+def save(folder: Path, tables: Mapping[str, Table], seed: int, contents: Contents) -> None:
     """Write all files, then the manifest that makes them a snapshot; each reaches the disk before the next step."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
     _sync_folder(folder)
     files = {}
-    for i, (name, table) in enumerate(state.tables.items()):
-        files[f"table-{i:03d}.safetensors"] = _write(folder / f"table-{i:03d}.safetensors", *_packed(name, table))
-    files["consumers.safetensors"] = _write(folder / "consumers.safetensors", *_pack_consumers(state.consumers))
+    for i, (name, stream) in enumerate(contents.tables.items()):
+        files[f"table-{i:03d}.safetensors"] = _write_table(folder / f"table-{i:03d}.safetensors", name, stream)
+    files["consumers.safetensors"] = write_arrays(
+        folder / "consumers.safetensors", *_pack_consumers(contents.consumers)
+    )
     shared: Arrays = {}
-    for name, (weights, rule_state, step) in state.fallback.items():
+    for name, (weights, rule_state, step) in contents.fallback.items():
         shared |= {f"{name}.weights": weights, f"{name}.state": rule_state, f"{name}.step": np.array([step])}
-    files["fallback.safetensors"] = _write(folder / "fallback.safetensors", shared, {})
+    files["fallback.safetensors"] = write_arrays(folder / "fallback.safetensors", shared, {})
     manifest = {"format": 1, "seed": seed, "tables": [asdict(table) for table in tables.values()], "files": files}
     body = json.dumps(manifest, indent=1, sort_keys=True)
     text = json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest(), "body": body})
     temporary = folder / (MANIFEST + ".new")
-    _write_bytes(temporary, text.encode())
+    with temporary.open("wb") as file:
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
     temporary.rename(folder / MANIFEST)
     _sync_folder(folder)
 
 
 def load(folder: Path, tables: Mapping[str, Table], seed: int) -> StoreState:
-    """Read a snapshot. Raises ValueError naming the file that is torn, or what differs from this store."""
+    """Read a snapshot, arrays mapped from its files. Raises ValueError naming the file that is torn, or what differs.
+
+    Every byte has been checked when this returns.
+    """
     manifest = _manifest(folder)
     if manifest["seed"] != seed:
         raise ValueError(f"{folder / MANIFEST}: written with seed {manifest['seed']}, this store has {seed}")
@@ -125,24 +168,34 @@ def load(folder: Path, tables: Mapping[str, Table], seed: int) -> StoreState:
             mine = json.loads(json.dumps(asdict(table)))[what]
             if written[name][what] != mine:
                 raise ValueError(f"{folder / MANIFEST}: table {name!r} has {what} {written[name][what]}, not {mine}")
-    loaded = [_unpacked(_read(folder, f"table-{i:03d}.safetensors", manifest)) for i in range(len(written))]
-    shared = _read(folder, "fallback.safetensors", manifest)[0]
+
+    def read(name: str) -> tuple[Arrays, dict[str, Any]]:
+        return read_arrays(folder / name, manifest["files"][name])
+
+    loaded = [_table(*read(f"table-{i:03d}.safetensors")) for i in range(len(written))]
+    shared, _ = read("fallback.safetensors")
     groups = {key.rsplit(".", 1)[0] for key in shared}
     fallback = {g: (shared[f"{g}.weights"], shared[f"{g}.state"], int(shared[f"{g}.step"][0])) for g in groups}
-    consumers = _unpack_consumers(*_read(folder, "consumers.safetensors", manifest))
-    return StoreState(dict(loaded), fallback, consumers)
+    return StoreState(dict(loaded), fallback, _unpack_consumers(*read("consumers.safetensors")))
 
 
-def _packed(name: str, table: TableState) -> tuple[Arrays, dict[str, Any]]:
-    rows = table.ordered()
-    arrays: Arrays = {f"gate.{key}": value for key, value in rows.gate.items()}
-    arrays |= {"ids": rows.ids_U, "seen": rows.seen_U, "freq": rows.freq_U}
-    arrays |= {"weights": rows.weights_UD, "state": rows.state_UW}
-    return arrays, {"name": name, "step": rows.step, "draws": rows.draws, "counters": rows.counters}
+def _write_table(path: Path, name: str, stream: TableStream) -> dict[str, str]:
+    n = stream.rows
+    layout: Layout = {f"gate.{key}": (value.dtype, value.shape) for key, value in stream.gate.items()}
+    layout |= {"ids": (np.uint64, (n,)), "seen": (np.int64, (n,)), "freq": (np.uint8, (n,))}
+    layout |= {"weights": (np.float32, (n, stream.dim)), "state": (np.float32, (n, stream.width))}
+    meta = {"name": name, "step": stream.step, "draws": stream.draws, "counters": stream.counters}
+    with TensorWriter(path, layout, meta) as writer:
+        for key, value in stream.gate.items():
+            writer.write(f"gate.{key}", value)
+        for part in stream.parts:
+            tensors: tuple[npt.NDArray[Any], ...] = part
+            for tensor, values in zip(("ids", "seen", "freq", "weights", "state"), tensors, strict=True):
+                writer.write(tensor, values)
+    return writer.checksums
 
 
-def _unpacked(content: tuple[Arrays, dict[str, Any]]) -> tuple[str, TableState]:
-    arrays, meta = content
+def _table(arrays: Arrays, meta: dict[str, Any]) -> tuple[str, TableState]:
     gate = {key.removeprefix("gate."): value for key, value in arrays.items() if key.startswith("gate.")}
     rows = (arrays["ids"], arrays["seen"], arrays["freq"], arrays["weights"], arrays["state"])
     return meta["name"], TableState(*rows, meta["step"], meta["draws"], meta["counters"], gate)
@@ -192,19 +245,6 @@ def _unpack_consumers(arrays: Arrays, meta: dict[str, Any]) -> dict[str, Consume
     return consumers
 
 
-def _write(path: Path, arrays: Arrays, meta: dict[str, Any]) -> str:
-    data = pack({key: np.ascontiguousarray(value) for key, value in arrays.items()}, {"meta": json.dumps(meta)})
-    _write_bytes(path, data)
-    return hashlib.sha256(data).hexdigest()
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -226,19 +266,3 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if manifest.get("format") != 1:
         raise ValueError(f"{path} is damaged: load an earlier snapshot")
     return manifest
-
-
-def _read(folder: Path, name: str, manifest: dict[str, Any]) -> tuple[Arrays, dict[str, Any]]:
-    path = folder / name
-    if name not in manifest["files"] or not path.exists():
-        raise ValueError(f"{path} is missing: load an earlier snapshot")
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != manifest["files"][name]:
-        raise ValueError(f"{path} is damaged (checksum differs): load an earlier snapshot")
-    try:
-        arrays: Arrays = parse(data)
-        length = int.from_bytes(data[:8], "little")
-        meta: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["meta"])
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is not a file of this format: {error}") from error
-    return arrays, meta

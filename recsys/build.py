@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 from recsys.config import Config, TableSection
-from streaming.features import FeatureSpec, Field
+from streaming.features import FeatureSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,14 +23,15 @@ if TYPE_CHECKING:
     from streaming.feed import Feed
     from streaming.joiner import Joiner
     from streaming.log import EventLog
+    from streaming.mapping import Mapping
 
 ONLINE = "online"
 """The model that the trainer publishes."""
 
 
 def spec(config: Config) -> FeatureSpec:
-    """Raises ValueError naming the field that cannot be read."""
-    return FeatureSpec.of([Field(**field.model_dump()) for field in config.features.fields])
+    """What the model reads."""
+    return FeatureSpec.of([field.to_field() for field in config.features.fields])
 
 
 def event_log(config: Config) -> EventLog:
@@ -113,7 +115,7 @@ def learner(config: Config) -> Learner:
 def exporter(config: Config, model: RankingModel) -> Exporter:
     from recsys.export import Exporter
 
-    return Exporter(model, spec(config), config.features.dim)
+    return Exporter(model, spec(config), config.features.dim, cache=config.training.checkpoints / "graphs")
 
 
 @contextmanager
@@ -134,6 +136,18 @@ def rules(config: Config) -> Rules:
 
     keep = config.log.unknown_features == "keep"
     return Rules.of(spec(config), config.log.max_future, config.log.max_line, keep_unknown=keep)
+
+
+def mapping(config: Config, file: str) -> Mapping | None:
+    """How the columns of the file of this name become events."""
+    from streaming.mapping import Mapping
+
+    found = next((m for m in config.log.mapping if fnmatch(file, m.files)), None)
+    if found is None:
+        return None
+    known = rules(config)
+    kinds = {**(known.request or {}), **(known.item or {})}
+    return Mapping(found.kind, found.columns, found.time_unit, found.separator, kinds)
 
 
 def server(config: Config) -> Settings:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from recsys.duration import Duration, Size, byte_count, milliseconds
+from streaming import features
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -26,6 +27,8 @@ class Section(BaseModel):
 class Mapping(Section):
     """How the columns of a CSV or Parquet file become events of one kind."""
 
+    files: str = "*"
+    """Pattern of the names of the files that this is for; the first mapping that fits is taken."""
     kind: Literal["impression", "interaction", "user", "item"] = "interaction"
     columns: dict[str, str] = {}
     """From the event's name (`time`, `user`, `item`, `items`, `features.NAME`, ...) to the column's."""
@@ -47,7 +50,7 @@ class LogSection(Section):
     """What happens to an event with a feature that no field reads: logs grow features before models do."""
     dedup_window: Count = 1_000_000
     """Event ids remembered to recognise duplicates."""
-    mapping: Mapping | None = None
+    mapping: list[Mapping] = []
 
 
 class RowsSection(Section):
@@ -67,6 +70,14 @@ class FieldSection(Section):
     source: str
     table: str = ""
     transform: Literal["none", "log", "log1p"] = "none"
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        self.to_field()
+        return self
+
+    def to_field(self) -> features.Field:
+        return features.Field(**self.model_dump())
 
 
 class TableSection(Section):
@@ -94,7 +105,10 @@ class FeaturesSection(Section):
     """Users and items whose latest features are remembered."""
 
     @model_validator(mode="after")
-    def _tables_exist(self) -> Self:
+    def _fits_together(self) -> Self:
+        spec = features.FeatureSpec.of([field.to_field() for field in self.fields])
+        if not any(field.of_item for field in spec.fields):
+            raise ValueError("no field reads the item, so all candidates would score alike; add one with source `item`")
         known = {field.table or field.name for field in self.fields if field.kind != "numeric"}
         for name in self.tables:
             if name not in known:
@@ -120,6 +134,14 @@ class ModelSection(Section):
     """Share of attention weights dropped in training."""
     embedding_dropout: Unit = 0.0
     mlp_dropout: Unit = 0.0
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.form == "code" and self.units % self.heads:
+            raise ValueError(
+                f"units = {self.units} is the width of all heads together: a multiple of heads = {self.heads}"
+            )
+        return self
 
 
 class TrainingSection(Section):
@@ -192,6 +214,8 @@ class Experiment(Section):
         names = [arm.name for arm in self.arms]
         if len(set(names)) < len(names):
             raise ValueError(f"experiment {self.name!r}: two arms have the same name in {names}")
+        if any(":" in name for name in (self.name, *names)):
+            raise ValueError(f"experiment {self.name!r}: its name and those of its arms must not contain ':'")
         return self
 
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from recsys.export import Exporter, TracingError
 from recsys.learner import Learner
 from serving.artefact import Artefact
 from serving.publisher import OutOfStepError, Publisher, PublishError
 from streaming.catalog import Catalog
 from streaming.entities import Entities
-
-if TYPE_CHECKING:
-    from recsys.export import Exporter
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +47,10 @@ class Publication:
         self._dense_every = dense_every
         self._clock = clock
         self._rows_due = self._dense_due = -float("inf")
-        learner.store.subscribe(CONSUMER)
+
+    def start(self) -> None:
+        """Ask for all rows first: what Redis holds may be older or newer than the state that training resumed from."""
+        self._learner.store.subscribe(CONSUMER)
 
     def due(self) -> bool:
         return self._clock() >= self._rows_due
@@ -60,20 +60,24 @@ class Publication:
         return max(self._rows_due - self._clock(), 0.0)
 
     def publish(self, now: int, *, dense: bool = False) -> bool:
-        """Publish what changed, as of event time `now`; dense weights when due or asked for. False if Redis is gone."""
+        """Publish what changed, as of event time `now`; False if Redis is gone.
+
+        Dense weights go along when they are due and the graph is traced, or when `dense` asks to wait for that.
+        """
         started = self._clock()
         self._rows_due = started + self._rows_every
         try:
-            if dense or started >= self._dense_due:
+            if dense or (started >= self._dense_due and self._exporter.ready):
                 self._publish_dense(now)
                 self._dense_due = started + self._dense_every
             self._publish_rows()
             self._publish_items(now)
         except OutOfStepError as error:
             logger.warning("publishing all rows again: %s", error)
-            self._learner.store.subscribe(CONSUMER)
+            self.start()
+            self._rows_due = started
             return False
-        except PublishError as error:
+        except (PublishError, TracingError) as error:
             logger.warning("nothing published, training goes on: %s", error)
             return False
         return True

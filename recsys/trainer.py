@@ -76,7 +76,9 @@ class Trainer:
         Impressions whose window is still open at the end stay in the checkpoint, for the events that are yet to come.
         `until` (event time, ms) stops before the first event that is later.
         """
-        self._publish(dense=True)
+        if self._publication is not None:
+            self._publication.start()
+        self._publish()
         while not stop.is_set():
             cursor = self._feed.cursor
             for batch in self._feed.poll(self._poll_events, until=until):

@@ -1,6 +1,6 @@
 """Row changes as they lie on a model's delta stream.
 
-An entry of the Redis stream has one field, `m`: a message in MessagePack. A change too large to be worth sending
+Messages are in MessagePack. A change too large to be worth sending
 (or a full one) is sent as a `Reset`: the reader forgets what it cached and reads rows again when it needs them.
 
 Shape suffixes: U distinct ids, D embedding dimension.
@@ -15,7 +15,6 @@ import numpy as np
 
 from embedding.store import Delta, TableDelta
 
-FIELD = b"m"
 ROWS_PER_MESSAGE = 4096
 """Bounds how long a reader that applies one message holds its lock: well under a millisecond."""
 MOST_ROWS = 65_536

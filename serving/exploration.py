@@ -20,6 +20,9 @@ Positions = npt.NDArray[np.int64]
 _SMALLEST = 1e-7
 """Scores are probabilities; nearer to 0 or 1 than this they count as this, which keeps utilities finite."""
 
+_SMALLEST_PROPENSITY = 1e-30
+"""A drawn item was not impossible, whatever rounding says; a logged propensity is divided by."""
+
 
 class Exploration(Protocol):
     """A policy that orders candidates by their scores."""
@@ -59,7 +62,7 @@ class PlackettLuce:
         order_C = np.argsort(-(utilities_C + rng.gumbel(size=len(p_C))), kind="stable")
         drawn_C = utilities_C[order_C]
         left_C = np.logaddexp.accumulate(drawn_C[::-1])[::-1]  # log of the sum over this and all later items
-        return order_C[:limit], np.exp(drawn_C - left_C)[:limit]
+        return order_C[:limit], np.clip(np.exp(drawn_C - left_C)[:limit], _SMALLEST_PROPENSITY, 1.0)
 
 
 def exploration(kind: str, temperature: float) -> Exploration:

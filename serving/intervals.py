@@ -1,13 +1,13 @@
-"""Always-valid statistics of click counts: they may be looked at after every click without losing their meaning."""
+"""Always-valid statistics of click counts: they may be looked at after every click without losing their meaning.
+
+SciPy is imported where it is used: it would double the time in which a server starts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import betaln, xlog1py, xlogy
-from scipy.stats import chisquare
 
 Interval = tuple[float, float]
 
@@ -23,6 +23,9 @@ def rate_interval(clicks: int, impressions: int, alpha: float = 0.05) -> Interva
     >>> round(low, 4), round(high, 4)
     (0.0137, 0.0553)
     """
+    from scipy.optimize import brentq
+    from scipy.special import betaln, xlog1py, xlogy
+
     if not 0 <= clicks <= impressions:
         raise ValueError(f"{clicks} clicks of {impressions} impressions is no rate")
     if impressions == 0:
@@ -56,6 +59,8 @@ def sample_ratio_p(counts: Sequence[int], weights: Sequence[float]) -> float:
     >>> round(sample_ratio_p([5000, 5200], [1, 1]), 4)
     0.0477
     """
+    from scipy.stats import chisquare
+
     total = sum(counts)
     if total == 0 or len(counts) < 2:
         return 1.0

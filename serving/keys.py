@@ -7,6 +7,7 @@
 | `recsys:{model}:deltas` | stream, capped | row changes and artefact notices, see `serving.delta_wire` |
 | `recsys:{model}:sequence` | string | the sequence of the last delta written whole |
 | `recsys:user:{id}`, `recsys:item:{id}` | string | latest features, a JSON object |
+| `recsys:entities` | stream, capped | keys of users and items whose features changed, a JSON array |
 | `recsys:popular` | sorted set | items by popularity, decayed to when it was published |
 | `recsys:recent` | sorted set | items by the event time (ms) of their first sight |
 | `recsys:experiment:{name}` | hash | `{arm}:impressions`, `{arm}:clicks` |
@@ -22,9 +23,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+ENTITIES = "recsys:entities"
 POPULAR = "recsys:popular"
 RECENT = "recsys:recent"
-_RESERVED = frozenset({"user", "item", "popular", "recent", "experiment", "shown", "popularity"})
+_RESERVED = frozenset({"user", "item", "entities", "popular", "recent", "experiment", "shown", "popularity"})
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 

@@ -5,7 +5,7 @@ Shape suffixes: U distinct ids, D embedding dimension.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -18,6 +18,7 @@ from redis.retry import Retry
 from embedding.store import Delta, TableDelta
 from serving import delta_wire, keys
 from serving.artefact import Artefact
+from serving.stream_follower import FIELD
 from streaming.events import Features
 
 _ROWS_PER_COMMAND = 2048
@@ -71,18 +72,22 @@ class Publisher:
             self._write(name, table)
         if delta.full:
             self._remove_all_but(delta.tables)
-        self._do(lambda: self._announce(delta_wire.messages(delta), delta.sequence))
+        self._announce(delta_wire.messages(delta))
+        self._do(lambda: self._client.set(self._keys.sequence, delta.sequence))
 
     def publish_artefact(self, artefact: Artefact) -> None:
         """Replace the model's graph; servers swap to it at once."""
         self._put_artefact(artefact.to_bytes(), artefact.version)
 
     def publish_entities(self, users: Mapping[str, Features], items: Mapping[str, Features]) -> None:
-        """Replace the latest features of these users and items."""
+        """Replace the latest features of these users and items, and tell servers which they are."""
         encode = msgspec.json.encode
         pairs = {keys.user(name): encode(features) for name, features in users.items()}
         pairs |= {keys.item(name): encode(features) for name, features in items.items()}
-        self._set(list(pairs), list(pairs.values()))
+        names = list(pairs)
+        self._set(names, list(pairs.values()))
+        for start in range(0, len(names), _ROWS_PER_COMMAND):
+            self._add(keys.ENTITIES, encode(names[start : start + _ROWS_PER_COMMAND]))
 
     def publish_catalog(self, popular: Sequence[tuple[str, float]], recent: Sequence[tuple[str, int]]) -> None:
         """Replace the popular items (with their popularity) and the recent ones (with the time of first sight)."""
@@ -108,7 +113,7 @@ class Publisher:
                 progress(rows)
         for page in self._pages(target):
             copy._drop_gone(page, self._keys)
-        copy._do(lambda: copy._announce(iter([delta_wire.Reset(0)]), 0))
+        copy._announce([delta_wire.Reset(0)])
         copy._put_artefact(data, Artefact.from_bytes(data).version)
         return rows
 
@@ -134,21 +139,17 @@ class Publisher:
                 kept = tables[name].ids_U if name in tables else np.empty(0, np.uint64)
                 self._unlink(self._keys.rows(name, ids[~np.isin(ids, kept)]))
 
-    def _announce(self, messages: Iterator[delta_wire.Message], sequence: int | None) -> None:
-        with self._client.pipeline(transaction=True) as pipe:
-            for message in messages:
-                entry: dict[Any, Any] = {delta_wire.FIELD: delta_wire.encode(message)}
-                pipe.xadd(self._keys.deltas, entry, maxlen=_STREAM_LENGTH, approximate=True)
-            if sequence is not None:
-                pipe.set(self._keys.sequence, sequence)
-            pipe.execute()
+    def _announce(self, messages: Iterable[delta_wire.Message]) -> None:
+        for message in messages:
+            self._add(self._keys.deltas, delta_wire.encode(message))
+
+    def _add(self, stream: str, message: bytes) -> None:
+        entry: dict[Any, Any] = {FIELD: message}
+        self._do(partial(self._client.xadd, stream, entry, maxlen=_STREAM_LENGTH, approximate=True))
 
     def _put_artefact(self, data: bytes, version: str) -> None:
-        def write() -> None:
-            self._client.set(self._keys.artefact, data)
-            self._announce(iter([delta_wire.NewArtefact(version)]), None)
-
-        self._do(write)
+        self._do(lambda: self._client.set(self._keys.artefact, data))
+        self._announce([delta_wire.NewArtefact(version)])
 
     def _replace_catalog(self, sets: Mapping[str, Mapping[str, float]]) -> None:
         with self._client.pipeline(transaction=True) as pipe:

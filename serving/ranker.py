@@ -20,6 +20,8 @@ from serving.retriever import Retriever
 from serving.served_model import ServedModel
 from streaming.events import Features, Impression, Value
 
+ItemFeatures = dict[str, list[Value]]
+
 _logger = logging.getLogger(__name__)
 
 
@@ -59,7 +61,7 @@ class Query:
     items: Sequence[str]
     time: int
     features: Features
-    item_features: dict[str, list[Value]]
+    item_features: ItemFeatures
     count: int
     experiment: str
     arm: Arm
@@ -70,8 +72,9 @@ class Ranker:
     """Scores with the arm's model, or by popularity when that cannot be had.
 
     Reasons in `degraded`: `no_model` (nothing published yet), `rows` (Redis gone, ids that were not cached read as
-    unknown), `features` (Redis gone, latest features may be missing), `scorer` (the graph failed), `deadline` (too
-    little of `deadline` seconds was left to score). `seed` makes exploration repeatable. Not for many threads at once.
+    unknown), `features` (Redis gone, latest ones may be missing; or one is of the wrong kind), `scorer` (the graph
+    failed), `deadline` (too little of `deadline` seconds was left to score). `seed` makes exploration repeatable.
+    Not for many threads at once.
     """
 
     def __init__(
@@ -100,37 +103,48 @@ class Ranker:
             return self._by_popularity(query)
         try:
             return self._by_model(query, model, trace)
-        except _LateError:
-            trace.degraded.append("deadline")
+        except _GiveUpError as reason:
+            trace.degraded.append(str(reason))
         except Exception as error:  # a wrong graph, row or feature must not cost the user the answer
             _logger.exception("model %r cannot score: %s", model.name, error)
             trace.degraded.append("scorer")
         return self._by_popularity(query)
 
     def _by_model(self, query: Query, model: ServedModel, trace: Trace) -> Impression:
+        self._in_time(trace)
         with trace.stage("encode"):
             features, item_features = self._features(query, model, trace)
-            encoded = model.encode(query.user, query.time, features, query.items, item_features)
+            try:
+                encoded = model.encode(query.user, query.time, features, query.items, item_features)
+            except ValueError as error:
+                _logger.warning("user %r: %s", query.user, error)
+                raise _GiveUpError("features") from error
         with trace.stage("rows"):
             embedded = model.embed(encoded)
         if not embedded.complete:
             trace.degraded.append("rows")
-        if trace.elapsed() + self._scoring > self._deadline:
-            self._scoring *= 0.9  # else one slow moment would refuse for ever
-            raise _LateError
+        self._in_time(trace)
         with trace.stage("score"):
             scores_C = np.asarray(model.score(encoded, embedded), np.float64)
         self._scoring += 0.1 * (trace.seconds["score"] - self._scoring)
         with trace.stage("order"):
             order_K, propensities_K = self._exploration.order(scores_C, query.count, self._rng)
-            columns = {name: [f.get(name) for f in item_features] for name in sorted(model.item_features)}
+            shown = [item_features[i] for i in order_K.tolist()]
+            columns: ItemFeatures = {name: [f.get(name) for f in shown] for name in sorted(model.item_features)}
             return _impression(query, scores_C, order_K, propensities_K, features, columns, _label(model))
+
+    def _in_time(self, trace: Trace) -> None:
+        if trace.elapsed() + self._scoring > self._deadline:
+            self._scoring *= 0.9  # else one slow moment would refuse for ever
+            raise _GiveUpError("deadline")
 
     def _by_popularity(self, query: Query) -> Impression:
         popularity_C = np.array(self._retriever.popularity(query.items))
         order_K = np.argsort(-popularity_C, kind="stable")[: query.count]
         certain_K = np.ones(len(order_K))
-        return _impression(query, popularity_C, order_K, certain_K, query.features, query.item_features, POPULARITY)
+        order = order_K.tolist()
+        columns = {name: [values[i] for i in order] for name, values in query.item_features.items()}
+        return _impression(query, popularity_C, order_K, certain_K, query.features, columns, POPULARITY)
 
     def _features(self, query: Query, model: ServedModel, trace: Trace) -> tuple[Features, Sequence[Features]]:
         """The request's features over the latest ones, as far as the model reads them."""
@@ -158,8 +172,8 @@ class Ranker:
         return [old | new for old, new in zip(latest, given, strict=True)], fresh
 
 
-class _LateError(Exception):
-    """Too little time is left."""
+class _GiveUpError(Exception):
+    """The model cannot score this request; the message is the reason in `degraded`."""
 
 
 def _label(model: ServedModel) -> str:
@@ -172,17 +186,16 @@ def _impression(
     order_K: Positions,
     propensities_K: Floats,
     features: Features,
-    item_features: dict[str, list[Value]],
+    item_features: ItemFeatures,
     model: str,
 ) -> Impression:
-    order = order_K.tolist()
     return Impression(
         id=query.impression,
         time=query.time,
         user=query.user,
-        items=[query.items[i] for i in order],
+        items=[query.items[i] for i in order_K.tolist()],
         features=features,
-        item_features={name: [values[i] for i in order] for name, values in item_features.items()},
+        item_features=item_features,
         scores=scores_C[order_K].tolist(),
         propensities=propensities_K.tolist(),
         experiment=query.experiment,

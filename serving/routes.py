@@ -19,12 +19,13 @@ from serving.event_edge import answer, decode
 from serving.experiments import Experiment, ExperimentCounters, Summary
 from serving.impression_log import ImpressionLog
 from serving.metrics import Metrics
-from serving.model_loader import ModelLoader
+from serving.model_loader import Models
 from serving.problems import BadRequestError, from_reason
 from serving.ranker import Query, Ranker, Trace
 from serving.retriever import Retriever
 from streaming.codec import Rules, check_impression
 from streaming.events import Impression, Value
+from streaming.explain import explain
 
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -61,7 +62,7 @@ class Routes:
         self,
         ranker: Ranker,
         retriever: Retriever,
-        loader: ModelLoader,
+        models: Models,
         impressions: ImpressionLog,
         counters: ExperimentCounters,
         metrics: Metrics,
@@ -74,7 +75,7 @@ class Routes:
     ) -> None:
         self._ranker = ranker
         self._retriever = retriever
-        self._loader = loader
+        self._models = models
         self._impressions = impressions
         self._counters = counters
         self._metrics = metrics
@@ -138,11 +139,11 @@ class Routes:
         return Response("ok\n", media_type="text/plain")
 
     async def ready(self, request: Request) -> Response:  # noqa: ARG002
-        missing = [name for name in self._loader.names if self._loader.get(name) is None]
+        missing = self._models.missing
         if not missing:
             return Response("ready\n", media_type="text/plain")
-        reasons = (f"{name}: {self._loader.refused.get(name, 'not published yet')}\n" for name in missing)
-        return Response("".join(reasons), 503, media_type="text/plain")
+        reasons = "".join(f"{name}: {reason}\n" for name, reason in missing.items())
+        return Response(reasons, 503, media_type="text/plain")
 
     async def metrics(self, request: Request) -> Response:  # noqa: ARG002
         return Response(self._metrics.render(), media_type="text/plain; version=0.0.4")
@@ -205,7 +206,8 @@ def _decoded(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
     except msgspec.ValidationError as error:
         raise BadRequestError.of(422, from_reason(str(error))) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequestError(400, "", f"the body is not JSON: {error}") from error
+        problem = from_reason(explain(body, error))
+        raise BadRequestError(400, problem.field, f"the body is not JSON: {problem.message}") from error
 
 
 def _json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -12,15 +12,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import repeat
 
 import numpy as np
-import numpy.typing as npt
 
 from embedding.store import TableDelta
-from serving.rows import Bools, Floats, Ids, Rows, RowStore, RowsUnavailableError
-
-RowNumbers = npt.NDArray[np.int64]
+from serving.generation import Generation
+from serving.rows import Bools, Ids, Rows, RowStore, RowsUnavailableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +45,8 @@ class RowCache:
         self._changes = 0
         self.hits = 0
         self.misses = 0
-        self._young = _Generation(self._half, store.dim)
-        self._old = _Generation(0, store.dim)
+        self._young = Generation(self._half, store.dim)
+        self._old = Generation(1, store.dim)
 
     @property
     def dim(self) -> int:
@@ -99,8 +96,8 @@ class RowCache:
         """Forget everything: the rows may have changed in ways that nobody told."""
         with self._lock:
             self._changes += 1
-            self._young = _Generation(self._half, self.dim)
-            self._old = _Generation(0, self.dim)
+            self._young = Generation(self._half, self.dim)
+            self._old = Generation(1, self.dim)
 
     def _cached(self, table: str, ids_N: Ids) -> tuple[Rows, Bools]:
         """Rows that are cached, and which are not; what only the old generation holds moves to the young one."""
@@ -119,59 +116,13 @@ class RowCache:
 
     def _keep(self, table: str, ids_U: Ids, rows: Rows) -> None:
         """Insert ids that the young generation may already have from another thread."""
-        new_U = self._young.find(table, ids_U) < 0
+        new_U = self._young.missing(table, ids_U)
         ids_U, values_UD, found_U = ids_U[new_U], rows.values_ND[new_U], rows.found_N[new_U]
         for start in range(0, len(ids_U), self._half):
             part = slice(start, start + self._half)
             if self._young.used + len(ids_U[part]) > self._half:
-                self._old, self._young = self._young, _Generation(self._half, self.dim)
+                self._old, self._young = self._young, Generation(self._half, self.dim)
             self._young.insert(table, ids_U[part], values_UD[part], found_U[part])
-
-
-class _Generation:
-    """Append-only rows of all tables, found by table and id."""
-
-    def __init__(self, capacity: int, dim: int) -> None:
-        self.used = 0
-        self._values_RD = np.empty((capacity, dim), np.float32)
-        self._found_R = np.empty(capacity, np.bool_)
-        self._index: dict[str, dict[int, int]] = {}
-
-    def find(self, table: str, ids_N: Ids) -> RowNumbers:
-        index = self._index.get(table, {})
-        return np.fromiter(map(index.get, ids_N.tolist(), repeat(-1)), np.int64, len(ids_N))
-
-    def get(self, table: str, ids_N: Ids) -> tuple[Rows, Bools]:
-        """Copies of the rows, zeros where an id is not here, and which are not."""
-        numbers_N = self.find(table, ids_N)
-        missing_N = numbers_N < 0
-        if self.used == 0:
-            return Rows(np.zeros((len(ids_N), self._values_RD.shape[1]), np.float32), ~missing_N), missing_N
-        values_ND = self._values_RD.take(numbers_N, axis=0, mode="wrap")
-        found_N = self._found_R.take(numbers_N, mode="wrap")
-        if missing_N.any():
-            values_ND[missing_N] = 0
-            found_N[missing_N] = False
-        return Rows(values_ND, found_N), missing_N
-
-    def insert(self, table: str, ids_U: Ids, values_UD: Floats, found_U: Bools) -> None:
-        end = self.used + len(ids_U)
-        self._values_RD[self.used : end] = values_UD
-        self._found_R[self.used : end] = found_U
-        self._index.setdefault(table, {}).update(zip(ids_U.tolist(), range(self.used, end), strict=True))
-        self.used = end
-
-    def overwrite(self, table: str, ids_U: Ids, values_UD: Floats) -> None:
-        numbers_U = self.find(table, ids_U)
-        here = numbers_U >= 0
-        self._values_RD[numbers_U[here]] = values_UD[here]
-        self._found_R[numbers_U[here]] = True
-
-    def forget(self, table: str, ids_U: Ids) -> None:
-        numbers_U = self.find(table, ids_U)
-        numbers_U = numbers_U[numbers_U >= 0]
-        self._values_RD[numbers_U] = 0
-        self._found_R[numbers_U] = False
 
 
 def _fill(rows: Rows, ids_N: Ids, ids_U: Ids, fetched: Rows) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import redis
 
+from serving.availability import Availability
 from serving.keys import ModelKeys
 
 Ids = npt.NDArray[np.uint64]
@@ -78,8 +79,9 @@ class MemoryRows:
 class RedisRows:
     """Rows in Redis, where `serving.publisher` writes them."""
 
-    def __init__(self, client: redis.Redis, model: str, dim: int) -> None:
+    def __init__(self, client: redis.Redis, model: str, dim: int, availability: Availability | None = None) -> None:
         self._client = client
+        self._availability = availability or Availability()
         self._keys = ModelKeys(model)
         self._dim = dim
 
@@ -91,9 +93,12 @@ class RedisRows:
         keys = [key for table, ids_N in ids.items() for key in self._keys.rows(table, ids_N)]
         if not keys:
             return {table: _decode([], self._dim) for table in ids}
+        if not self._availability.up:
+            raise RowsUnavailableError(f"rows of model {self._keys.model!r} cannot be read: Redis is gone")
         try:
             blobs = cast(list[bytes | None], self._client.mget(keys))
         except redis.RedisError as error:
+            self._availability.up = False
             raise RowsUnavailableError(f"rows of model {self._keys.model!r} cannot be read: {error}") from error
         result = {}
         start = 0

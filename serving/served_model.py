@@ -7,24 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+
+import numpy as np
 
 from serving.artefact import Artefact
 from serving.gather import Column, Embedded, embed
 from serving.row_cache import RowCache
 from serving.rows import Floats
+from serving.scorer import Scorer
 from streaming.batch import Jagged
 from streaming.encoder import Encoder
 from streaming.events import Features
-
-
-class Scorer(Protocol):
-    """Runs an exported graph."""
-
-    def score(self, request_rows: Floats, item_rows: Floats, request_numeric: Floats, item_numeric: Floats) -> Floats:
-        """Probabilities of C candidates."""
-        ...
-
 
 OpenScorer = Callable[[bytes], Scorer]
 """From ONNX bytes to a scorer. Raises ValueError when the graph cannot be run."""
@@ -83,6 +76,16 @@ class ServedModel:
         return self.scorer.score(
             embedded.request_1FD, embedded.items_CFD, encoded.request_numeric_1N, encoded.items_numeric_CN
         )
+
+    def try_out(self) -> None:
+        """Score a made-up request, so that a graph that cannot is refused, and the first real one finds all compiled.
+
+        Raises ValueError when the scores are not one finite number an item; whatever the scorer raises, too.
+        """
+        encoded = self.encode("", 0, {}, ["", "\x00"], [{}, {}])
+        scores_C = self.score(encoded, self.embed(encoded))
+        if scores_C.shape != (2,) or not np.isfinite(scores_C).all():
+            raise ValueError(f"the graph gives {scores_C!r} for two items, where two finite scores are needed")
 
 
 def _names(artefact: Artefact, prefix: str) -> frozenset[str]:

@@ -16,17 +16,19 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from serving.app import create_app
+from serving.availability import Availability
 from serving.entities import EntityFeatures
 from serving.experiments import POPULARITY, Arm, Experiment, ExperimentCounters
 from serving.exploration import exploration
 from serving.impression_log import ImpressionLog
 from serving.metrics import Metrics
-from serving.model_loader import ModelLoader
+from serving.model_loader import ModelLoader, Models
 from serving.ranker import Ranker
 from serving.redis_server import EmbeddedRedis, connect
 from serving.retriever import Retriever
 from serving.routes import Limits, Routes, Source
 from serving.served_model import OpenScorer
+from serving.stream_follower import Sink, StreamFollower
 from streaming.codec import Rules
 from streaming.log import EventLog
 
@@ -56,8 +58,8 @@ class Settings:
     exploration: str = "none"
     temperature: float = 1.0
     seed: int | None = None
-    entity_ttl: int = 2000
-    """How long the latest features of a user or item are used before they are read again."""
+    entity_ttl: int = 60_000
+    """How long the latest features of a user or item are used when no notice of a change comes."""
 
 
 def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp:
@@ -68,25 +70,25 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     if not settings.redis_url:
         revive = stack.enter_context(EmbeddedRedis(settings.redis_folder)).ensure
     fast = stack.enter_context(client(_REQUEST_TIMEOUT))
+    availability = Availability(up=False)
     retriever = Retriever(settings.recent_share)
-    loader = ModelLoader(
-        partial(client, _FOLLOW_TIMEOUT),
-        fast,
-        _models(settings.experiments),
-        open_scorer,
-        settings.cache_rows,
-        refresh=retriever.refresh,
-        revive=revive,
+    models = Models(
+        [
+            ModelLoader(name, fast, open_scorer, settings.cache_rows, availability, time.monotonic)
+            for name in _models(settings.experiments)
+        ]
     )
+    entities = EntityFeatures(fast, settings.entity_ttl / 1000, 1_000_000, time.monotonic, availability)
+    sinks: list[Sink] = [entities, *models.loaders.values()]
+    follower = StreamFollower(partial(client, _FOLLOW_TIMEOUT), sinks, availability, retriever.refresh, revive)
     counters = ExperimentCounters(stack.enter_context(client(_FOLLOW_TIMEOUT)), settings.actions)
     impressions = ImpressionLog(log, counters.count)
     executor = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ranker"))
     stack.callback(impressions.close)
-    stack.callback(loader.close)
-    entities = EntityFeatures(fast, settings.entity_ttl / 1000, 1_000_000, time.monotonic, lambda: loader.available)
-    metrics = Metrics(loader, impressions, time.monotonic)
+    stack.callback(follower.close)
+    metrics = Metrics(models, impressions, availability, time.monotonic)
     ranker = Ranker(
-        loader,
+        models,
         entities,
         retriever,
         exploration(settings.exploration, settings.temperature),
@@ -96,7 +98,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     routes = Routes(
         ranker,
         retriever,
-        loader,
+        models,
         impressions,
         counters,
         metrics,
@@ -106,7 +108,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         limits=settings.limits,
         source=Source(time.perf_counter, lambda: time.time_ns() // 1_000_000, lambda: uuid.uuid4().hex),
     )
-    return create_app(routes, metrics, time.perf_counter, loader.start, stack.close)
+    return create_app(routes, metrics, time.perf_counter, follower.start, stack.close)
 
 
 def run(

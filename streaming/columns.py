@@ -12,27 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streaming.events import KINDS
+from streaming.shown import Shown
 
 IMPRESSION, INTERACTION, USER, ITEM = range(len(KINDS))
-
-
-class Shown(msgspec.Struct, gc=False, array_like=True):
-    """An impression as it lies in the log, features still JSON, and what the joiner knows of it.
-
-    `decided` maps positions to the action that decided their label.
-    """
-
-    id: str
-    time: int
-    user: str
-    items: tuple[str, ...]
-    features: bytes | None
-    item_features: bytes | None
-    propensities: tuple[float, ...]
-    experiment: str | None
-    arm: str | None
-    model: str | None
-    decided: dict[int, str] | None = None
 
 
 class Acted(msgspec.Struct, gc=False, array_like=True):
@@ -64,45 +46,51 @@ def times(events: pa.RecordBatch) -> npt.NDArray[np.int64]:
 
 
 def impressions(events: pa.RecordBatch) -> Iterator[Shown]:
-    rows = _of_kind(events, IMPRESSION)
-    items, propensities = rows.column("items"), rows.column("propensities")
+    at = _places(kinds(events) == IMPRESSION)
+    items, propensities = (events.column(name).take(at) for name in ("items", "propensities"))
     return map(
         Shown,
-        _list(rows, "id"),
-        _list(rows, "time"),
-        _list(rows, "user"),
+        _list(events, "id", at),
+        _list(events, "time", at),
+        _list(events, "user", at),
         _slices(tuple(_shared(items.flatten())), items),
-        _list(rows, "features"),
-        _list(rows, "item_features"),
+        _objects(events, "features", at),
+        _objects(events, "item_features", at),
         _slices(tuple(propensities.flatten().to_pylist()), propensities),
-        _shared(rows.column("experiment")),
-        _shared(rows.column("arm")),
-        _shared(rows.column("model")),
+        _shared(events.column("experiment").take(at)),
+        _shared(events.column("arm").take(at)),
+        _shared(events.column("model").take(at)),
     )
 
 
 def interactions(events: pa.RecordBatch) -> Iterator[Acted]:
-    rows = _of_kind(events, INTERACTION)
-    values = pc.fill_null(rows.column("value"), 1.0).to_pylist()
-    names = [_list(rows, name) for name in ("time", "impression", "item")]
-    return map(Acted, *names, _shared(rows.column("action")), values)
+    at = _places(kinds(events) == INTERACTION)
+    names = (_list(events, name, at) for name in ("time", "impression", "item"))
+    values = pc.fill_null(events.column("value").take(at), 1.0).to_pylist()
+    return map(Acted, *names, _shared(events.column("action").take(at)), values)
 
 
 def updates(events: pa.RecordBatch) -> Iterator[Updated]:
     """Updates of users and items, in the order of the batch."""
     kinds_N = kinds(events)
-    at = np.flatnonzero(kinds_N >= USER)
-    rows = events.take(pa.array(at))
-    keys = pc.coalesce(rows.column("user"), rows.column("item")).to_pylist()
-    return map(Updated, at.tolist(), kinds_N[at].tolist(), _list(rows, "time"), keys, _list(rows, "features"))
+    at = _places(kinds_N >= USER)
+    keys = pc.coalesce(events.column("user").take(at), events.column("item").take(at)).to_pylist()
+    codes = kinds_N[at.to_numpy()].tolist()
+    return map(Updated, at.to_pylist(), codes, _list(events, "time", at), keys, _list(events, "features", at))
 
 
-def _of_kind(events: pa.RecordBatch, kind: int) -> pa.RecordBatch:
-    return events.take(pa.array(np.flatnonzero(kinds(events) == kind)))
+def _places(chosen_N: npt.NDArray[np.bool_]) -> pa.Array:
+    return pa.array(np.flatnonzero(chosen_N))
 
 
-def _list(rows: pa.RecordBatch, name: str) -> list[Any]:
-    return cast("list[Any]", rows.column(name).to_pylist())
+def _list(events: pa.RecordBatch, name: str, at: pa.Array) -> list[Any]:
+    return cast("list[Any]", events.column(name).take(at).to_pylist())
+
+
+def _objects(events: pa.RecordBatch, name: str, at: pa.Array) -> list[bytes | None]:
+    """A column of JSON objects; None for those without members, which are many."""
+    column = events.column(name).take(at)
+    return cast("list[bytes | None]", pc.if_else(pc.equal(column, b"{}"), None, column).to_pylist())
 
 
 def _shared(column: pa.Array) -> Iterator[Any]:

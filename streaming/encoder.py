@@ -148,10 +148,9 @@ class Encoder:
         return np.fromiter(map(self._hashes[field.table].__getitem__, values), np.uint64, len(values))
 
     def _numbers(self, field: Field, values: Sequence[Value], refuse: Refuse) -> Numbers:
-        plain = set(map(type, values)) <= {float}
-        x_B = np.array(values if plain else [_number(field, value, refuse) for value in values], np.float64)
-        if plain and not np.isfinite(x_B).all():
-            x_B = np.array([_number(field, value, refuse) for value in values])
+        x_B = np.array(values, np.float64) if set(map(type, values)) <= {float} else None
+        if x_B is None or not np.isfinite(x_B).all():
+            x_B = np.array([_number(field, value, refuse) for value in values], np.float64)
         if field.transform == "log":
             large = x_B > 2
             x_B[large] = np.log(x_B[large]) ** 2

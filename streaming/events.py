@@ -19,6 +19,10 @@ Features = dict[str, Value]
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 Millis = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
+# The edge checks these two with better words (`streaming.rules`); here they are for the JSON Schema.
+Items = Annotated[list[Id], msgspec.Meta(min_length=1, max_length=10_000, extra_json_schema={"uniqueItems": True})]
+Propensity = Annotated[float, msgspec.Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": 1})]
+
 
 class Impression(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="impression"):
     """A list of items that was shown to a user.
@@ -31,11 +35,11 @@ class Impression(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
     id: Id
     time: Millis
     user: Id
-    items: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=10_000)]
+    items: Items
     features: Features = {}
     item_features: dict[str, list[Value]] = {}
     scores: list[float] = []
-    propensities: list[float] = []
+    propensities: list[Propensity] = []
     experiment: str = ""
     arm: str = ""
     model: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -38,7 +39,7 @@ class Example(msgspec.Struct, gc=False):
     `positions` are indices into `items`, `labels` go with them. `decided` is the event time (ms) at which they became
     known, `sequence` the number of the event (from 1) that made them known.
     `latest_user` and `latest_items` (one per position) are the updates in force at the impression's time; `Entities`
-    fills them in.
+    fills them in. Containers may be shared between examples: read them only.
     """
 
     id: str
@@ -56,4 +57,4 @@ class Example(msgspec.Struct, gc=False):
     decided: int
     sequence: int
     latest_user: Features = {}
-    latest_items: list[Features] = []
+    latest_items: Sequence[Features] = ()

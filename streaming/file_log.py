@@ -123,19 +123,22 @@ class FileLog:
         """Nothing is held open between calls."""
 
     def _open(self, partitions: int | None) -> int:
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "log.json"
-        with _flock(self.folder / "lock"):
-            if not path.exists():
-                replace(path, json.dumps({"partitions": partitions or 1}).encode())
+        if not path.exists():
+            self._make(path, partitions or 1)
         found = int(json.loads(path.read_bytes())["partitions"])
         if partitions not in (None, found):
             raise ValueError(f"{self.folder} has {found} partitions, not {partitions}; they are fixed once it exists")
-        for partition in range(found):
-            (self.folder / str(partition)).mkdir(exist_ok=True)
-        sync_folder(self.folder)
-        sync_folder(self.folder.parent)
         return found
+
+    def _make(self, path: Path, partitions: int) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with _flock(self.folder / "lock"):
+            if not path.exists():  # another process may have been faster
+                for partition in range(partitions):
+                    (self.folder / str(partition)).mkdir(exist_ok=True)
+                replace(path, json.dumps({"partitions": partitions}).encode())
+                sync_folder(self.folder.parent)
 
     def _check(self, partition: int) -> None:
         if not 0 <= partition < self._partitions:

@@ -13,26 +13,30 @@ class Held:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._by_number: dict[int, Acted] = {}
-        self._by_impression: dict[str, list[int]] = {}
-        self._by_time: list[tuple[int, int]] = []
+        self._count = 0
+        self._by_time: list[tuple[int, int, str]] = []
+        self.by_impression: dict[str, dict[int, Acted]] = {}
 
     def __len__(self) -> int:
-        return len(self._by_number)
-
-    def __contains__(self, impression: str) -> bool:
-        return impression in self._by_impression
+        return self._count
 
     def add(self, number: int, acted: Acted) -> int:
         """Hold event `number`; returns how many were given up to make room."""
-        self._by_number[number] = acted
-        self._by_impression.setdefault(acted.impression, []).append(number)
-        heapq.heappush(self._by_time, (acted.time, number))
-        return self._drop_oldest() if len(self) > self._capacity else 0
+        self._count += 1
+        self.by_impression.setdefault(acted.impression, {})[number] = acted
+        heapq.heappush(self._by_time, (acted.time, number, acted.impression))
+        gone = 0
+        while self._count > self._capacity:
+            gone += self._drop_first()
+        return gone
 
     def take(self, impression: str) -> list[Acted]:
         """What is held for `impression`, in order of arrival; held no more."""
-        return [self._by_number.pop(number) for number in self._by_impression.pop(impression, ())]
+        taken = list(self.by_impression.pop(impression, {}).values())
+        self._count -= len(taken)
+        if not self._count:
+            self._by_time.clear()
+        return taken
 
     def expire(self, watermark: int) -> int:
         """Give up on those older than `watermark`; returns how many."""
@@ -42,32 +46,27 @@ class Held:
         return gone
 
     def clear(self) -> int:
-        gone = len(self)
+        """Give up on all; returns how many."""
+        gone = self._count
         self.load(())
         return gone
 
     def dump(self) -> list[tuple[int, Acted]]:
-        return list(self._by_number.items())
+        return sorted((pair for held in self.by_impression.values() for pair in held.items()), key=lambda pair: pair[0])
 
     def load(self, held: Iterable[tuple[int, Acted]]) -> None:
         """Replace all by what `dump` gave."""
-        self._by_number, self._by_impression, self._by_time = {}, {}, []
+        self._count, self._by_time, self.by_impression = 0, [], {}
         for number, acted in held:
             self.add(number, acted)
 
-    def _drop_oldest(self) -> int:
-        while not self._drop_first():
-            pass
-        return 1
-
     def _drop_first(self) -> int:
-        """Take the first off the heap; 0 when it had been taken from under it before."""
-        _, number = heapq.heappop(self._by_time)
-        acted = self._by_number.pop(number, None)
-        if acted is None:
+        """Take the oldest off the heap; 0 when `take` had been there before."""
+        _, number, impression = heapq.heappop(self._by_time)
+        held = self.by_impression.get(impression, {})
+        if held.pop(number, None) is None:
             return 0
-        siblings = self._by_impression[acted.impression]
-        siblings.remove(number)
-        if not siblings:
-            del self._by_impression[acted.impression]
+        if not held:
+            del self.by_impression[impression]
+        self._count -= 1
         return 1

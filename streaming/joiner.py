@@ -7,43 +7,23 @@ out depends on the sequence of events alone: not on how it is cut into batches, 
 
 from __future__ import annotations
 
-import heapq
+import math
 from functools import cache
-from typing import TypeVar
 
 import msgspec
 import pyarrow as pa
 
 from streaming.closed import Closed
-from streaming.columns import IMPRESSION, INTERACTION, Acted, Shown, impressions, interactions, kinds, times
-from streaming.events import Features, Value
+from streaming.columns import IMPRESSION, INTERACTION, Acted, impressions, interactions, kinds, times
 from streaming.example import Example, LabelRule
 from streaming.held import Held
+from streaming.outcomes import OUTCOMES, TALLIES
+from streaming.shown import Shown
+from streaming.waiting import Entry, Waiting
 
 __all__ = ["OUTCOMES", "TALLIES", "Example", "Joiner", "LabelRule"]
 
-OUTCOMES = (
-    "impressions",  # taken in; each of its positions comes out exactly once
-    "duplicate_impressions",  # an impression of that id is waiting, or closed lately
-    "late_impressions",  # came after its own window had closed: its interactions could not be told from silence
-    "joined",  # decided a label
-    "duplicates",  # the same impression, item and action once more
-    "redundant",  # another action on an item that has its label
-    "late",  # after the impression's window
-    "orphans",  # no impression came within `lateness`
-    "held",  # waiting for the impression: becomes one of the other outcomes
-    "unknown_items",  # the impression did not show that item
-    "ignored",  # an action that decides nothing
-    "updates",  # of users and items: not the joiner's business
-)
-"""What became of the events. Each event counts once, so that the counts add up to the events pushed."""
-
-TALLIES = ("positives", "negatives", "closed", "closed_early")
-
-T = TypeVar("T")
 _POSITIVE, _NEGATIVE = (1.0,), (0.0,)
-_features = msgspec.json.Decoder(Features)
-_item_features = msgspec.json.Decoder(dict[str, list[Value]])
 
 
 class _State(msgspec.Struct):
@@ -79,7 +59,7 @@ class Joiner:
         self._counts = dict.fromkeys(OUTCOMES, 0)
         self._tallies = dict.fromkeys(TALLIES, 0)
         self._open: dict[str, Shown] = {}
-        self._waiting: list[tuple[int, int, str]] = []
+        self._waiting = Waiting()
         self._held = Held(max_pending)
         self._closed = Closed(max_pending)
         self._out: list[Example] = []
@@ -127,14 +107,14 @@ class Joiner:
 
     def flush(self) -> list[Example]:
         """End of a finite log: every window closes, every held interaction is an orphan."""
-        while self._waiting:
-            self._close_in_time()
+        while (oldest := self._waiting.pop_before(math.inf)) is not None:
+            self._close(oldest)
         self._counts["orphans"] += self._held.clear()
         return self._take_out()
 
     def state(self) -> bytes:
         """All that the future depends on, but not the settings."""
-        waiting = [(number, self._open[id_]) for _, number, id_ in sorted(self._waiting)]
+        waiting = [(number, self._open[id_]) for _, number, id_ in self._waiting]
         held, closed = self._held.dump(), self._closed.dump()
         state = _State(self._clock, self._sequence, self._counts, self._tallies, waiting, held, closed)
         return msgspec.msgpack.encode(state)
@@ -148,41 +128,41 @@ class Joiner:
         self._clock, self._sequence = loaded.clock, loaded.sequence
         self._counts, self._tallies = loaded.counts, loaded.tallies
         self._open = {shown.id: shown for _, shown in loaded.waiting}
-        self._waiting = [(shown.time, number, shown.id) for number, shown in loaded.waiting]
+        self._waiting = Waiting()
+        for number, shown in loaded.waiting:
+            self._waiting.push((shown.time, number, shown.id))
         self._held.load(loaded.held)
         self._closed.load(loaded.closed)
 
     def _pass(self, watermark: int) -> None:
-        waiting, closable = self._waiting, watermark - self.wait
-        while waiting and waiting[0][0] < closable:
-            self._close_in_time()
-        if self._held:
+        while (oldest := self._waiting.pop_before(watermark - self.wait)) is not None:
+            self._close(oldest)
+        if self._held.by_impression:
             self._counts["orphans"] += self._held.expire(watermark)
-        self._closed.forget(watermark)
 
     def _show(self, shown: Shown) -> None:
         id_ = shown.id
-        if id_ in self._open or id_ in self._closed:
+        if id_ in self._open or id_ in self._closed.ids:
             self._counts["duplicate_impressions"] += 1
         elif shown.time + self.wait < self._clock - self.lateness:
             self._counts["late_impressions"] += 1
             self._counts["late"] += len(self._held.take(id_))
-            self._closed.add(id_, self.watermark + self._memory)
+            self._closed.add(id_, self._clock + self._memory, self.watermark)
         else:
             self._counts["impressions"] += 1
             self._open[id_] = shown
-            heapq.heappush(self._waiting, (shown.time, self._sequence, id_))
-            if id_ in self._held:
+            self._waiting.push((shown.time, self._sequence, id_))
+            if id_ in self._held.by_impression:
                 self._decide_held(shown, self._held.take(id_))
-            if len(self._open) > self._max_pending:
-                self._close("closed_early", self._clock)
+            while len(self._open) > self._max_pending and (oldest := self._waiting.pop_before(math.inf)):
+                self._close(oldest, early=True)
 
     def _act(self, acted: Acted) -> None:
         if acted.action not in self.rule.actions:
             self._counts["ignored"] += 1
         elif (shown := self._open.get(acted.impression)) is not None:
             self._decide(shown, acted)
-        elif acted.impression in self._closed:
+        elif acted.impression in self._closed.ids:
             self._counts["late"] += 1
         elif acted.time < self.watermark:
             self._counts["orphans"] += 1
@@ -205,8 +185,9 @@ class Joiner:
             self._emit(shown, tuple(labels), tuple(labels.values()), self._clock)
 
     def _positive(self, acted: Acted) -> bool:
-        least = self.rule.min_value
-        return least is None or acted.value >= least
+        positive = self.rule.min_value is None or acted.value >= self.rule.min_value
+        self._tallies["positives" if positive else "negatives"] += 1
+        return positive
 
     def _position(self, shown: Shown, acted: Acted) -> int:
         """The position whose label `acted` decides, or -1. Counts what became of it.
@@ -232,57 +213,30 @@ class Joiner:
         self._counts["joined"] += 1
         return position
 
-    def _close_in_time(self) -> None:
-        """Close the oldest window at the moment at which the watermark passes its end."""
-        self._close("closed", self._waiting[0][0] + self.wait + self.lateness + 1)
+    def _close(self, oldest: Entry, early: bool = False) -> None:
+        """Close the oldest window: what nobody decided is negative.
 
-    def _close(self, how: str, decided: int) -> None:
-        """Close the oldest window: what nobody decided is negative."""
-        time, _, id_ = heapq.heappop(self._waiting)
+        It becomes known at the moment at which the watermark passes the window's end, or now.
+        """
+        time, _, id_ = oldest
         shown = self._open.pop(id_)
-        self._tallies[how] += 1
-        self._closed.add(id_, max(time + self.wait, self._clock - self.lateness) + self._memory)
+        end = time + self.wait
+        self._closed.add(id_, max(end, self._clock) + self._memory, self._clock - self.lateness)
+        self._tallies["closed_early" if early else "closed"] += 1
         positions, labels = _all_negative(len(shown.items))
-        for position in sorted(shown.decided or (), reverse=True):
-            positions = positions[:position] + positions[position + 1 :]
+        if shown.decided is not None:
+            for position in sorted(shown.decided, reverse=True):
+                positions = positions[:position] + positions[position + 1 :]
         if positions:
-            labels = labels[: len(positions)]
-            self._emit(shown, positions, labels, decided)
+            self._tallies["negatives"] += len(positions)
+            self._emit(shown, positions, labels[: len(positions)], self._clock if early else end + self.lateness + 1)
 
     def _emit(self, shown: Shown, positions: tuple[int, ...], labels: tuple[float, ...], decided: int) -> None:
-        self._out.append(
-            Example(
-                shown.id,
-                shown.time,
-                shown.user,
-                shown.items,
-                _decode(_features, shown, shown.features),
-                _decode(_item_features, shown, shown.item_features),
-                shown.propensities,
-                shown.experiment or "",
-                shown.arm or "",
-                shown.model or "",
-                positions,
-                labels,
-                decided,
-                self._sequence,
-            )
-        )
+        self._out.append(shown.example(positions, labels, decided, self._sequence))
 
     def _take_out(self) -> list[Example]:
         out, self._out = self._out, []
-        positives = sum(example.labels.count(1.0) for example in out)
-        self._tallies["positives"] += positives
-        self._tallies["negatives"] += sum(len(example.labels) for example in out) - positives
         return out
-
-
-def _decode(decoder: msgspec.json.Decoder[T], shown: Shown, data: bytes | None) -> T:
-    """Features of an impression; the edge that wrote the log has checked them."""
-    try:
-        return decoder.decode(data or b"{}")
-    except msgspec.DecodeError as error:
-        raise ValueError(f"impression {shown.id!r} in the log has unreadable features: {error}") from error
 
 
 @cache

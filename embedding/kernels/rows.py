@@ -91,3 +91,30 @@ def rowwise_adagrad_of(dim: int) -> Any:
                 subtract_scaled(weights, row * dim, total, 0, dim, lr / (np.sqrt(state[row]) + eps))
 
     return step
+
+
+@jit
+def keep(
+    weights: Any,
+    state: Any,
+    dim: Any,
+    width: Any,
+    rows: Any,
+    from_row: Any,
+    place: Any,
+    kept_weights: Any,
+    kept_state: Any,
+    kept: Any,
+) -> Any:
+    """Copy rows from `from_row` on that were not copied before; place[row] is 1 + where. Returns how many are kept."""
+    for i in range(len(rows)):
+        row = np.int64(rows[i])
+        if row < from_row or place[row] != 0:
+            continue
+        for d in range(dim):
+            kept_weights[kept * dim + d] = weights[row * dim + d]
+        for k in range(width):
+            kept_state[kept * width + k] = state[row * width + k]
+        kept += 1
+        place[row] = kept
+    return kept

@@ -283,27 +283,24 @@ def sweep(
     """
     first, lines = U64(segment) * stride, U64(lines_S[segment])
     hole = empty_word(U64(segment) << (_64 - bits))
-    begin, end = first * U64(8), (first + lines) * U64(8)
-    gone = 0
-    for slot in range(begin, end, 2):
-        h, word = table[slot], table[slot + 1]
-        own, row = word & LOW_32, word >> _S32
-        if (h != hole) & ((own < heat) | ((own == heat) & (h < tie))):  # one branch: it is hard to foresee
-            if len(pinned) > 0 and (pinned[row >> U64(6)] >> (row & U64(63))) & ONE != ZERO:
-                continue
-            gone_ids[gone], gone_rows[gone] = unmix(h), row
-            gone += 1
-            table[slot] = hole
-    if gone == 0:
-        return 0
-    displaced = 0  # their home lines may have room now, so that nobody would look further
+    gone, displaced = 0, 0
     for line in range(lines):
         for slot in range((first + line) * U64(8), (first + line) * U64(8) + 8, 2):
-            h = table[slot]
-            if (h != hole) & ((((h << bits) >> _S32) * lines) >> _S32 != line):
-                scratch[displaced], scratch[displaced + 1] = h, table[slot + 1]
-                displaced += 2
-                table[slot] = hole
+            h, word = table[slot], table[slot + 1]
+            own, row = word & LOW_32, word >> _S32
+            cold = (own < heat) | ((own == heat) & (h < tie))
+            away = (((h << bits) >> _S32) * lines) >> _S32 != line
+            if (h != hole) & (cold | away):  # one branch, for it is hard to foresee
+                if cold and len(pinned) > 0:
+                    cold = (pinned[row >> U64(6)] >> (row & U64(63))) & ONE == ZERO
+                if cold:
+                    gone_ids[gone], gone_rows[gone] = unmix(h), row
+                    gone += 1
+                    table[slot] = hole
+                elif away:  # its home line may have room now, so that nobody would look further
+                    scratch[displaced], scratch[displaced + 1] = h, word
+                    displaced += 2
+                    table[slot] = hole
     for k in range(0, displaced, 2):
         _place(table, first, lines, bits, scratch[k], scratch[k + 1])
     for k in range(gone):
@@ -312,6 +309,20 @@ def sweep(
     state[SIZE] -= gone
     counts_S[segment] -= gone
     return gone
+
+
+@jit
+def assign(table: Any, lines_S: Any, bits: Any, stride: Any, ids_N: Any, stamps_N: Any, freqs_N: Any) -> None:
+    """Set last seen and frequency of ids that are in the table."""
+    for i in range(len(ids_N)):
+        h = mix(ids_N[i])
+        line = home(h, bits, stride, lines_S)
+        found = line_equal(table, line * U64(8), h) & KEYS
+        while found == ZERO:
+            line = next_line(line, h, bits, stride, lines_S)
+            found = line_equal(table, line * U64(8), h) & KEYS
+        slot = line * U64(8) + trailing_zeros(found)
+        table[slot + ONE] = (table[slot + ONE] & _ROW) | (U64(stamps_N[i]) << _S8) | U64(freqs_N[i])
 
 
 @jit

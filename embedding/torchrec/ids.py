@@ -11,9 +11,9 @@ import torch
 from torchrec.modules.mc_modules import ManagedCollisionModule
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
-from embedding.local_table import Batch, TableIds
 from embedding.rows import RowMemory
 from embedding.store import Ids, Index, Rows, Table
+from embedding.table_ids import Batch, TableIds
 from embedding.torchrec import routing
 
 Features = dict[str, JaggedTensor]

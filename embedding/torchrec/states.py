@@ -12,9 +12,10 @@ import numpy as np
 
 from embedding.admission import Mask
 from embedding.delta import Consumer
-from embedding.local_table import COUNTED
-from embedding.snapshot import Arrays, ConsumerState, TableState
+from embedding.snapshot import ConsumerState, TableState
 from embedding.store import Delta, Ids, TableDelta
+from embedding.table_ids import COUNTED
+from embedding.tensor_file import Arrays
 from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.routing import scatter
 

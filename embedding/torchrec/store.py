@@ -19,9 +19,10 @@ from embedding.admission import Mask
 from embedding.checks import by_name, check_grads, check_ids, check_now, known
 from embedding.delta import Consumers
 from embedding.hashing import fallback_slots, salt_of
-from embedding.local_table import FALLBACK_ROWS, TableIds
-from embedding.snapshot import ConsumerState, StoreState
+from embedding.local_table import FALLBACK_ROWS
+from embedding.snapshot import ConsumerState, Contents, StoreState
 from embedding.store import Delta, Floats, Ids, Lookup, Rows, Table, TableDelta
+from embedding.table_ids import TableIds
 from embedding.torchrec import sharding, states
 from embedding.torchrec.collection import ShardedCollisionFreeEmbeddingBagCollection
 from embedding.torchrec.ranks import Ranks
@@ -207,7 +208,7 @@ class TorchRecStore:
         """Gathers everything to the first process, which writes the same files as the other stores."""
         state = self.state()
         if self._ranks.rank == 0:
-            snapshot.save(folder, self._tables, self._seed, state)
+            snapshot.save(folder, self._tables, self._seed, Contents.of(state))
         self._ranks.wait()
 
     def load(self, folder: Path) -> None:

@@ -19,8 +19,5 @@ def init(path: Path) -> None:
 
 
 def check(path: Path) -> None:
-    from recsys import build
-
     config = load(path)
-    build.spec(config)
     click.echo(f"{path} is right: {len(config.features.fields)} fields, model {config.model.name}.")

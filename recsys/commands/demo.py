@@ -26,6 +26,8 @@ SYNC = ("30d", "1d")
 
 
 def run(folder: Path, keep: bool) -> None:
+    if not EXAMPLES.is_dir():
+        raise ValueError("the demo needs the folder `examples` of the source tree; run it from a clone, as `make demo`")
     console = Console()
     started = time.monotonic()
     config_path = _prepare(folder)

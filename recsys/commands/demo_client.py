@@ -27,7 +27,8 @@ class Ranking:
 
     impression: str
     scores: dict[str, float]
-    model: str
+    arm: str
+    degraded: list[str]
 
     @property
     def items(self) -> list[str]:
@@ -83,14 +84,14 @@ class Client:
 
 
 def _ranking(answer: Any) -> Ranking:
-    return Ranking(
-        answer["impression"], {item["item"]: item["score"] for item in answer["items"]}, answer.get("model", "")
-    )
+    scores = {item["item"]: item["score"] for item in answer["items"]}
+    return Ranking(answer["impression"], scores, answer["arm"], answer["degraded"])
 
 
-def show_change(client: Client, console: Console, user: str = "a new user") -> None:
+def show_change(client: Client, console: Console) -> None:
     """Ask, like, ask again until the scores differ; print both lists and the time between."""
-    before = client.recommend(user, 100)
+    user, before = _online(client)
+    console.print(f"{user!r} is in the arm {before.arm!r}.")
     liked = [item for item in before.items if GENRE in client.genres(item)][:LIKES] or before.items[:LIKES]
     console.print(f"Likes: {', '.join(client.title(item) for item in liked)}")
     client.like(before.impression, liked)
@@ -101,11 +102,21 @@ def show_change(client: Client, console: Console, user: str = "a new user") -> N
     console.print(f"From the posted like to the changed score: [bold]{seconds * 1000:.0f} ms[/bold]")
 
 
+def _online(client: Client) -> tuple[str, Ranking]:
+    """A new user in the arm that learns, and what the server recommends to them; half of all users are."""
+    for number in range(1, 100):
+        user = f"new-user-{number}"
+        ranking = client.recommend(user, 100)
+        if ranking.arm == "online" and not ranking.degraded:
+            return user, ranking
+    raise ValueError(f"nobody was ranked for by the arm 'online'; the last answer was degraded by {ranking.degraded}")
+
+
 def _changed(client: Client, user: str, before: Ranking) -> Ranking:
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         after = client.rank(user, before.items)
-        if any(abs(score - before.scores[item]) > 1e-6 for item, score in after.scores.items()):
+        if not after.degraded and any(abs(score - before.scores[item]) > 1e-6 for item, score in after.scores.items()):
             return after
     raise TimeoutError(f"no score changed within {TIMEOUT:.0f} s; see train.log")
 

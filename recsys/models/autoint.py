@@ -33,6 +33,7 @@ class InteractingLayer(nn.Module):
         self.code_form, self.residual = code_form, residual
         self.width = heads * head_size
         self.parts = 4 if residual else 3
+        self.scale = head_size**-0.5 if code_form else 1.0
         self.projection = nn.Linear(width_in, self.parts * self.width, bias=code_form)
         for weight in torch.split(self.projection.weight, self.width):
             nn.init.xavier_uniform_(weight)
@@ -41,29 +42,55 @@ class InteractingLayer(nn.Module):
         self.norm = nn.LayerNorm(self.width, eps=1e-8) if code_form else nn.Identity()
 
     def forward(self, fields_BMd: Tensor) -> Tensor:
-        return self.interact(self.project(fields_BMd))
-
-    def project(self, fields_BMd: Tensor) -> Tensor:
-        """Queries, keys, values and residual of every field, side by side: [B, M, parts * W]."""
-        projected: Tensor = self.projection(fields_BMd)
-        return functional.relu(projected) if self.code_form else projected
-
-    def interact(self, projected: Tensor) -> Tensor:
-        """Everything after the projections."""
-        batch, fields, _ = projected.shape
+        batch, fields, _ = fields_BMd.shape
+        projected = self.projection(fields_BMd.flatten(0, 1))
+        if self.code_form:
+            projected = projected.relu_()  # in place: no gradient needs the value before
+        projected = projected.view(batch, fields, self.parts * self.width)
         heads, *residual = torch.split(projected, [3 * self.width, self.width][: self.parts - 2], -1)
         query, key, value = heads.view(batch, fields, 3, self.heads, self.head_size).permute(2, 0, 3, 1, 4).unbind(0)
         mixed_BHMK = self._attend(query, key, value)
         out = mixed_BHMK.transpose(1, 2).reshape(batch, fields, self.width)
-        if residual:
-            out = out + residual[0]
+        out = (out + residual[0]).relu_() if residual else functional.relu(out)
+        normed: Tensor = self.norm(out)
+        return normed
+
+    def forward_by_head(self, fields_BMd: Tensor) -> Tensor:
+        """As `forward` in evaluation, in one product per head and part.
+
+        Inference engines copy memory for every split and transpose; this form needs neither, and slices of weights
+        are folded when the graph is loaded (two thirds of the fused form's time in OpenVINO).
+        """
+        mixed = [
+            torch.softmax(query @ key.transpose(1, 2), -1) @ value
+            for query, key, value in (self._project_head(fields_BMd, head) for head in range(self.heads))
+        ]
+        out = torch.cat(mixed, -1)
+        if self.residual:
+            out = out + self._project_rows(fields_BMd, 3 * self.width, self.width)
         normed: Tensor = self.norm(functional.relu(out))
         return normed
 
+    def _project_head(self, fields_BMd: Tensor, head: int) -> list[Tensor]:
+        """Scaled query, key and value of one head, [B, M, K] each."""
+        starts = [part * self.width + head * self.head_size for part in range(3)]
+        scales = (self.scale, 1.0, 1.0)
+        return [
+            self._project_rows(fields_BMd, start, self.head_size, scale)
+            for start, scale in zip(starts, scales, strict=True)
+        ]
+
+    def _project_rows(self, fields_BMd: Tensor, start: int, size: int, scale: float = 1.0) -> Tensor:
+        """The projection onto some rows of the fused matrix, times a positive factor (which passes the ReLU)."""
+        rows = slice(start, start + size)
+        weight, bias = self.projection.weight[rows], self.projection.bias
+        if not self.code_form:
+            return functional.linear(fields_BMd, weight)
+        return functional.relu(functional.linear(fields_BMd, weight * scale, bias[rows] * scale))
+
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        scale = self.head_size**-0.5 if self.code_form else 1.0
         dropout = self.dropout if self.training else 0.0
-        return functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=scale)
+        return functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=self.scale)
 
 
 class AutoInt(RankingModel):
@@ -106,7 +133,7 @@ class AutoInt(RankingModel):
         super().__init__(n_sparse, n_numeric, dim)
         if config.wide and dim < 2:
             raise ValueError("wide takes one coordinate of each row: the embedding dimension must be at least 2")
-        self.config = config
+        self.config: AutoInt.Config = config
         code_form = config.form == "code"
         head_size = config.units // config.heads if code_form else config.units
         self.width = config.heads * head_size
@@ -139,12 +166,10 @@ class AutoInt(RankingModel):
         request_1MD, item_CMD, order = self.fields_split(request_1FD, item_CFD, request_1N, item_CN)
         request_first, request = self._split_wide(request_1MD)
         item_first, item = self._split_wide(item_CMD)
-        first, *rest = self.layers
-        assert isinstance(first, InteractingLayer)
-        projected = torch.cat([first.project(request).expand(item.shape[0], -1, -1), first.project(item)], 1)
-        mixed = first.interact(projected)
-        for layer in rest:
-            mixed = layer(mixed)
+        mixed = torch.cat([request.expand(item.shape[0], -1, -1), item], 1)
+        for layer in self.layers:
+            assert isinstance(layer, InteractingLayer)
+            mixed = layer.forward_by_head(mixed)
         weight = self.output.weight.view(1, self.n_fields, self.width)[:, order].flatten(1)
         logits_C = functional.linear(mixed.flatten(1), weight, self.output.bias).squeeze(-1)
         if self.mlp is not None:

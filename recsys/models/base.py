@@ -28,6 +28,7 @@ class RankingModel(nn.Module, ABC):
 
     Config: ClassVar[type[Any]]
     config: Any
+    """The options that this model was built with."""
 
     def __init__(self, n_sparse: int, n_numeric: int, dim: int) -> None:
         super().__init__()
@@ -45,8 +46,7 @@ class RankingModel(nn.Module, ABC):
     @property
     def drops(self) -> bool:
         """Whether training scores differ from evaluation scores, because something is dropped."""
-        options = asdict(self.config)
-        return any(value > 0 for name, value in options.items() if name.endswith("dropout"))
+        return any(value > 0 for name, value in asdict(self.config).items() if name.endswith("dropout"))
 
     @abstractmethod
     def forward(self, embedded_BFD: Tensor, numeric_BN: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class FactorizationMachine(RankingModel):
         super().__init__(n_sparse, n_numeric, dim)
         if dim < 2:
             raise ValueError("one coordinate of a row is its first-order weight: the dimension must be at least 2")
-        self.config = config
+        self.config: FactorizationMachine.Config = config
         self.bias = nn.Parameter(torch.zeros(()))
         self.mlp = Perceptron(self.n_fields, dim - 1, config.mlp, config.mlp_dropout) if config.mlp else None
 

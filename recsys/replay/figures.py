@@ -71,8 +71,8 @@ def _arm_result(truth: _Truth, scored: Scored, window_auc_W: npt.NDArray[np.floa
         gains=gains,
         reliability=[Bin(_round(b.predicted), _round(b.observed), b.weight) for b in bins],
         slices={name: _figures(rows, scored, rows_R) for name, rows_R in truth.slices.items()},
-        known_users=_share(scored.user_known_R),
-        known_items=_share(scored.item_known_R),
+        known_users=_share(scored.known_R.get("user")),
+        known_items=_share(scored.known_R.get("item")),
         scores_sha256=hashlib.sha256(scored.scores_R.tobytes()).hexdigest(),
     )
 
@@ -84,11 +84,9 @@ def _cuts(rows: int) -> list[int]:
 
 def _slices(frozen: Scored) -> dict[str, npt.NDArray[np.bool_]]:
     """By whether users and items were known at the end of the batch stage."""
-    known = {"user": frozen.user_known_R, "item": frozen.item_known_R}
     slices: dict[str, npt.NDArray[np.bool_]] = {}
-    for kind, known_R in known.items():
-        if known_R is not None:
-            slices |= {f"known {kind}": known_R, f"new {kind}": ~known_R}
+    for kind, known_R in frozen.known_R.items():
+        slices |= {f"known {kind}": known_R, f"new {kind}": ~known_R}
     return slices
 
 

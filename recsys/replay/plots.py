@@ -17,6 +17,8 @@ from recsys.replay.result import ArmResult, Result
 
 INK, MUTED, GRID = "#1f2933", "#6b7785", "#e4e8ed"
 COLD = "#c2571a"
+NEAR_CHANCE = 0.6
+"""An AUC axis that begins below this shows where 0.5, guessing, is."""
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "recsys",
     "svg.fonttype": "none",
@@ -54,7 +56,8 @@ def over_time(result: Result) -> str:
             values = [math.nan if value is None else value for value in arm.window_auc]
             cold = arm.name == FROZEN
             axes.plot(ends, values, color=colour, label=arm.name, lw=1.8, zorder=2 if cold else 3)
-        axes.axhline(0.5, color=MUTED, lw=0.8, ls=(0, (2, 3)))
+        if axes.get_ylim()[0] < NEAR_CHANCE:
+            axes.axhline(0.5, color=MUTED, lw=0.8, ls=(0, (2, 3)))
         axes.set_ylabel("AUC")
         axes.set_xlim(0, max(total, 1))
         _time_axis(axes, result)
@@ -116,7 +119,8 @@ def slices(result: Result) -> str:
         axes.set_ylim(len(names) - 0.4, -0.6)
         for place in range(1, len(names)):
             axes.axhline(place - 0.5, color=GRID, lw=0.8)
-        axes.axvline(0.5, color=MUTED, lw=0.8, ls=(0, (2, 3)))
+        if axes.get_xlim()[0] < NEAR_CHANCE:
+            axes.axvline(0.5, color=MUTED, lw=0.8, ls=(0, (2, 3)))
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("AUC")
 
@@ -124,8 +128,8 @@ def slices(result: Result) -> str:
 
 
 def _slice_label(result: Result, name: str) -> str:
-    chosen, every = result.arms[0].slices[name].rows, result.arms[0].all.rows
-    return f"{name}\n{100 * chosen / max(every, 1):.0f} % of rows"
+    percent = 100 * result.arms[0].slices[name].rows / max(result.arms[0].all.rows, 1)
+    return f"{name}\n{'< 1' if 0 < percent < 0.5 else f'{percent:.0f}'} % of rows"
 
 
 def _colours(result: Result) -> Iterable[tuple[ArmResult, str]]:

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import jinja2
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from recsys.replay.result import ArmResult, Figure, Gain, Result
@@ -27,6 +28,10 @@ COLUMNS = (
 frozen weights over the same intervals; gain is over the frozen arm, by windows, with its paired bootstrap interval."""
 
 
+NARROW = ("arm", "AUC", "frozen AUC", "gain [95 %]", "log loss")
+"""The columns for a terminal 80 characters wide."""
+
+
 def write(result: Result, folder: Path) -> None:
     """`result.json`, `table.md`, `over_time.svg`, `by_sync.svg` and `report.html`, titled by the folder's name."""
     from recsys.replay import plots  # Matplotlib takes most of a second to import
@@ -40,12 +45,15 @@ def write(result: Result, folder: Path) -> None:
 
 
 def table(result: Result) -> Table:
-    """For a terminal."""
-    drawn = Table(title=f"Online stage {moment(result.batch_until)} to {moment(result.until)}", title_justify="left")
-    for name, side in COLUMNS:
-        drawn.add_column(name, justify="left" if side == "left" else "right", no_wrap=True)
+    """For a terminal: the columns that matter most."""
+    title = f"Online stage {moment(result.batch_until)} to {moment(result.until)} UTC"
+    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    chosen = [k for k, (name, _) in enumerate(COLUMNS) if name in NARROW]
+    for k in chosen:
+        drawn.add_column(COLUMNS[k][0], justify="left" if COLUMNS[k][1] == "left" else "right", no_wrap=k > 0)
     for arm in result.arms:
-        drawn.add_row(*_cells(arm))
+        cells = _cells(arm)
+        drawn.add_row(*(cells[k] for k in chosen))
     return drawn
 
 

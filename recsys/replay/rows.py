@@ -34,7 +34,7 @@ class _Column:
     def sums(self) -> npt.NDArray[np.uint64]:
         """Of each row's values, modulo 2^64."""
         totals = np.concatenate([np.zeros(1, np.uint64), np.cumsum(self.values)])
-        return totals[self.offsets[1:]] - totals[self.offsets[:-1]]
+        return np.asarray(totals[self.offsets[1:]] - totals[self.offsets[:-1]])
 
     def slice(self, start: int, stop: int) -> Jagged:
         offsets = self.offsets[start : stop + 1]

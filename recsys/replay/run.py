@@ -13,25 +13,33 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.replay.arms import Arm, Sync, schedule
+from recsys.replay.known import Flags, KnownIds
 from recsys.replay.rows import Rows
-from streaming.batch import Batch
-from streaming.features import FeatureSpec
 
 if TYPE_CHECKING:
     from recsys.learner import Learner
     from streaming.feed import Feed
 
-SCORE_ROWS = 4096
+CHUNK = 256
+"""Rows scored together. Chunks start at multiples of this whatever is due, since how a sum is rounded may depend on the
+shape of a batch: so a score depends on weights and log alone, not on the arms that are judged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What one arm said about each row, and whether it had met its user and item (None: no field reads them)."""
+    """What one arm said about each row, and whether it had met the row's user and item."""
 
     arm: Arm
     scores_R: npt.NDArray[np.float32]
-    user_known_R: npt.NDArray[np.bool_] | None
-    item_known_R: npt.NDArray[np.bool_] | None
+    known_R: Flags
+
+    def fill(self, low: int, first: int, stop: int, scores_B: npt.NDArray[np.float32], known_B: Flags) -> None:
+        """Take over a chunk that starts at row `low`, as far as its rows are from `first` up to `stop`."""
+        first, stop = max(low, first), min(low + len(scores_B), stop)
+        if first < stop:
+            self.scores_R[first:stop] = scores_B[first - low : stop - low]
+            for kind, flags_B in known_B.items():
+                self.known_R[kind][first:stop] = flags_B[first - low : stop - low]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +64,9 @@ class Replay:
         self._feed = feed
         self._rows = rows
         self._poll_events = poll_events
-        self._known = _Known(learner)
-        self._scored = [Scored(arm, np.zeros(len(rows), np.float32), *self._known.empty(len(rows))) for arm in arms]
+        self._known = KnownIds(learner.spec, learner.store)
+        count = len(rows)
+        self._scored = [Scored(arm, np.zeros(count, np.float32), self._known.nothing(count)) for arm in arms]
         self.trained = 0
 
     def run(self, until: int, report: Callable[[Progress], None] = lambda _progress: None) -> list[Scored]:
@@ -81,50 +90,10 @@ class Replay:
     def _score(self, sync: Sync) -> int:
         """Score each row once, up to the latest end; arms that end earlier take their part of the same scores."""
         start = self._rows.before(sync.time)
-        stops = [(number, self._rows.before(end)) for number, end in sync.due]
-        last = max(stop for _, stop in stops)
-        for low in range(start, last, SCORE_ROWS):
-            batch = self._rows.slice(low, min(low + SCORE_ROWS, last))
-            scores_B = self._learner.score(batch)
-            known = self._known.of(batch)
-            for number, stop in stops:
-                _fill(self._scored[number], low, min(stop, low + len(batch)), scores_B, known)
-        return sum(stop - start for _, stop in stops)
-
-
-def _fill(
-    scored: Scored,
-    low: int,
-    stop: int,
-    scores_B: npt.NDArray[np.float32],
-    known: tuple[npt.NDArray[np.bool_] | None, npt.NDArray[np.bool_] | None],
-) -> None:
-    count = max(stop - low, 0)
-    scored.scores_R[low : low + count] = scores_B[:count]
-    for whole_R, part_B in zip((scored.user_known_R, scored.item_known_R), known, strict=True):
-        if whole_R is not None and part_B is not None:
-            whole_R[low : low + count] = part_B[:count]
-
-
-class _Known:
-    """Whether users and items have a row of their own, by the fields that read their ids."""
-
-    def __init__(self, learner: Learner) -> None:
-        self._store = learner.store
-        self._fields = (_id_field(learner.spec, "user"), _id_field(learner.spec, "item"))
-
-    def empty(self, rows: int) -> tuple[npt.NDArray[np.bool_] | None, npt.NDArray[np.bool_] | None]:
-        user_R, item_R = (None if field is None else np.zeros(rows, np.bool_) for field in self._fields)
-        return user_R, item_R
-
-    def of(self, batch: Batch) -> tuple[npt.NDArray[np.bool_] | None, npt.NDArray[np.bool_] | None]:
-        user_B, item_B = (None if field is None else self._has_row(batch, *field) for field in self._fields)
-        return user_B, item_B
-
-    def _has_row(self, batch: Batch, name: str, table: str) -> npt.NDArray[np.bool_]:
-        return np.asarray(self._store.peek(table, batch.ids[name].values).rows_N >= 0)
-
-
-def _id_field(spec: FeatureSpec, source: str) -> tuple[str, str] | None:
-    fields = [field for field in spec.sparse if field.source == source]
-    return (fields[0].name, fields[0].table or fields[0].name) if fields else None
+        parts = [(number, start, self._rows.before(end)) for number, end in sync.due]
+        for low in range(start // CHUNK * CHUNK, max(stop for _, _, stop in parts), CHUNK):
+            batch = self._rows.slice(low, min(low + CHUNK, len(self._rows)))
+            scores_B, known_B = self._learner.score(batch), self._known.of(batch)
+            for number, first, stop in parts:
+                self._scored[number].fill(low, first, stop, scores_B, known_B)
+        return sum(stop - first for _, first, stop in parts)

@@ -31,7 +31,7 @@ class RowStoreContract:
     def remove(self, store: RowStore, table: str, ids_N: Ids) -> None: ...
 
     def test_rows_come_back_in_the_order_asked_for(self, store: RowStore) -> None:
-        values_ND = np.arange(9, dtype=np.float32).reshape(3, DIM) / 7
+        values_ND = (np.arange(9).reshape(3, DIM) / 7).astype(np.float32)
         self.write(store, "item", ids(0, 5, LARGEST), values_ND)
         read = store.read({"item": ids(LARGEST, 0, 5, 0)})["item"]
         np.testing.assert_array_equal(read.values_ND, values_ND[[2, 0, 1, 0]])

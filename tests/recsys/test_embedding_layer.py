@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
-from embedding.store import EmbeddingStore, Floats, Ids, Lookup, Table
+from embedding.local import LocalStore
+from embedding.reference import ReferenceStore
+from embedding.store import EmbeddingStore, Floats, Ids, Lookup, Optimizer, Table
 from recsys.embedding_layer import EmbeddingLayer
 from recsys.models import build
 from streaming.batch import Jagged
@@ -104,6 +108,30 @@ def test_gradients_equal_those_of_autograd_through_the_pooling() -> None:
     for key, leaf in leaves.items():
         assert leaf.grad is not None
         np.testing.assert_allclose(store.rows["item"][key], before[key] - leaf.grad.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", [ReferenceStore, LocalStore])
+def test_two_steps_equal_an_embedding_bag_under_adagrad(make: Callable[[list[Table]], EmbeddingStore]) -> None:
+    rule = Optimizer("adagrad", lr=0.1, eps=1e-8)
+    store = make([Table(name, 2, optimizer=rule, init_scale=0.5) for name in ("user", "item")])
+    layer = EmbeddingLayer(store, SPEC)
+    layer.lookup(IDS, now=0)  # admits every id
+    keys = np.array([10, 20, 30, 40, 60], np.uint64)
+    bag = torch.nn.EmbeddingBag.from_pretrained(
+        torch.from_numpy(store.peek("item", keys).values_ND.copy()), freeze=False, mode="mean"
+    )
+    peer = torch.optim.Adagrad(bag.parameters(), lr=0.1, eps=1e-8)
+    history, offsets, item = torch.tensor([0, 1, 2, 2, 4]), torch.tensor([0, 2, 2]), torch.tensor([[0], [3], [2]])
+    coefficients = torch.randn(3, 2, 2, generator=torch.Generator().manual_seed(0))
+    for _ in range(2):
+        embedded = layer.lookup(IDS, now=0)
+        torch.autograd.backward((embedded.embedded_BFD[:, 1:] * coefficients).square().sum())
+        layer.apply(embedded)
+        peer.zero_grad()
+        expected_BFD = torch.stack([bag(history, offsets), bag(item)], 1)
+        torch.autograd.backward((expected_BFD * coefficients).square().sum())
+        peer.step()
+    np.testing.assert_allclose(store.peek("item", keys).values_ND, bag.weight.detach().numpy(), rtol=1e-5, atol=1e-7)
 
 
 def test_peek_changes_nothing_and_takes_no_gradient() -> None:

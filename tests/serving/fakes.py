@@ -13,19 +13,22 @@ from streaming.features import FeatureSpec, Field
 
 SPEC = FeatureSpec.of([Field("user", "categorical", "user"), Field("item", "categorical", "item")])
 DIM = 4
+TRIED = 2
 
 
 class SumScorer:
     """Scores an item by a squashed sum of its rows and the request's, so that a test can tell which rows were read."""
 
-    def score(self, request_rows: Floats, item_rows: Floats, request_numeric: Floats, item_numeric: Floats) -> Floats:
-        total_C = item_rows.sum((1, 2)) + request_rows.sum() + item_numeric.sum(1) + request_numeric.sum()
+    def score(
+        self, request_rows_1FD: Floats, item_rows_CFD: Floats, request_numeric_1N: Floats, item_numeric_CN: Floats
+    ) -> Floats:
+        total_C = item_rows_CFD.sum((1, 2)) + request_rows_1FD.sum() + item_numeric_CN.sum(1) + request_numeric_1N.sum()
         return np.asarray(1 / (1 + np.exp(-total_C)), np.float32)
 
 
 @dataclass
 class Graphs:
-    """Opens graphs: `sum` gives a SumScorer, `broken` one that fails, anything else is refused."""
+    """Opens graphs: `sum` is a SumScorer, `broken` fails after its trial, `nan` has no figures; others are refused."""
 
     opened: list[bytes] = field(default_factory=list)
 
@@ -35,12 +38,27 @@ class Graphs:
             return SumScorer()
         if graph.startswith(b"broken"):
             return BrokenScorer()
+        if graph.startswith(b"nan"):
+            return NanScorer()
         raise ValueError(f"{graph!r} is no graph")
 
 
 class BrokenScorer(SumScorer):
-    def score(self, request_rows: Floats, item_rows: Floats, request_numeric: Floats, item_numeric: Floats) -> Floats:
+    """Fails on every request but the one that it is tried out with, of `TRIED` items."""
+
+    def score(
+        self, request_rows_1FD: Floats, item_rows_CFD: Floats, request_numeric_1N: Floats, item_numeric_CN: Floats
+    ) -> Floats:
+        if len(item_rows_CFD) == TRIED:
+            return super().score(request_rows_1FD, item_rows_CFD, request_numeric_1N, item_numeric_CN)
         raise RuntimeError("the graph failed")
+
+
+class NanScorer(SumScorer):
+    def score(
+        self, request_rows_1FD: Floats, item_rows_CFD: Floats, request_numeric_1N: Floats, item_numeric_CN: Floats
+    ) -> Floats:
+        return np.full(len(item_rows_CFD), np.nan, np.float32)
 
 
 def artefact(step: int = 1, graph: bytes = b"sum", spec: FeatureSpec = SPEC, dim: int = DIM) -> Artefact:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -15,6 +15,9 @@ from serving.rows import Ids, MemoryRows, Rows, RowsUnavailableError
 from tests.serving.fakes import DIM, ids, rows
 
 
+def _nothing() -> None: ...
+
+
 class CountingRows(MemoryRows):
     """Counts round trips, can be gone, and can be interrupted in the middle of a read."""
 
@@ -22,7 +25,7 @@ class CountingRows(MemoryRows):
         super().__init__(dim)
         self.reads: list[dict[str, list[int]]] = []
         self.gone = False
-        self.before_return = lambda: None
+        self.before_return: Callable[[], None] = _nothing
 
     def read(self, ids: Mapping[str, Ids]) -> dict[str, Rows]:
         if self.gone:
@@ -97,7 +100,7 @@ def test_a_row_read_while_a_change_arrived_is_not_kept(store: CountingRows) -> N
     cache = RowCache(store, 100)
 
     def publish() -> None:
-        store.before_return = lambda: None
+        store.before_return = _nothing
         store.write("item", ids(1), rows(10))
         cache.apply("item", change({1: 10}))
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.codec import encode_events
-from streaming.columns import updates
+from streaming.columns import Updated, updates
 from streaming.entities import Entities, Latest
 from streaming.events import Features, ItemUpdate, UserUpdate
 from streaming.example import Example
@@ -119,6 +119,11 @@ def test_after_a_restore_everything_counts_as_changed() -> None:
     entities.drain_changes()
     restored.restore(entities.state())
     assert restored.drain_changes() == ({"u": {"a": 1}}, {})
+
+
+def test_an_unreadable_update_in_the_log_is_reported_with_its_owner() -> None:
+    with pytest.raises(ValueError, match="the update of 'x' in the log has unreadable features"):
+        Entities(1).apply(Updated(row=0, kind=3, time=1, key="x", features=b"["))
 
 
 def test_wrong_states_and_settings_are_refused() -> None:

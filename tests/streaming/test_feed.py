@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from streaming.entities import Entities
 from streaming.events import Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.features import FeatureSpec, Field
 from streaming.feed import Feed
+from streaming.file_log import FileLog
 from streaming.joiner import Example, Joiner, LabelRule
+from streaming.log import EventLog
 from streaming.memory_log import MemoryLog
 
 SPEC = FeatureSpec.of(
@@ -38,7 +41,7 @@ def log_of(*partitions: Sequence[Event], append: int = 1000) -> MemoryLog:
     return log
 
 
-def feed_of(log: MemoryLog, batch_size: int = 3, spec: FeatureSpec = SPEC, **how: Any) -> Feed:
+def feed_of(log: EventLog, batch_size: int = 3, spec: FeatureSpec = SPEC, **how: Any) -> Feed:
     joiner = Joiner(LabelRule(), wait=20, lateness=5, max_pending=50)
     return Feed(log, joiner, Entities(4), Encoder(spec), batch_size, **how)
 
@@ -126,6 +129,24 @@ def test_stopping_at_boundaries_changes_nothing(events: list[Event], stops: list
     found = [batch for until in sorted(stops) for batch in feed.poll(1000, until=until)]
     found += feed.poll(1000)
     assert plain(found) == plain(whole.poll(1000))
+
+
+@pytest.mark.parametrize("partitions", [1, 2])
+def test_a_log_on_disk_gives_the_batches_of_one_in_memory(tmp_path: Path, partitions: int) -> None:
+    parts = [[shown(f"{p}-{n}", n * 7, *"xyz"[: 1 + n % 3]) for n in range(p, 50)] for p in range(partitions)]
+    log = FileLog(tmp_path, partitions=partitions, fsync=False)
+    for partition, events in enumerate(parts):
+        for event in events:
+            log.append(encode_events([event]), partition)
+    batches = [[*feed.poll(1000), *feed.finish()] for feed in (feed_of(log), feed_of(log_of(*parts)))]
+    log.close()
+    assert plain(batches[0]) == plain(batches[1])
+
+
+def test_a_feed_may_start_in_the_middle() -> None:
+    log = log_of([shown("A", 1, "x"), shown("B", 2, "x"), click("B", "x", 3)])
+    [batch] = feed_of(log, 1, start=(1,)).poll(1000)
+    assert (batch.impressions_B.tolist(), batch.cursor) == (["B"], (3,))
 
 
 def test_until_is_the_first_moment_that_stays_unknown() -> None:

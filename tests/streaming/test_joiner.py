@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.codec import encode_events
-from streaming.events import Event, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.events import EVENT_SCHEMA, Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.joiner import Example, Joiner, LabelRule
 
 
@@ -168,10 +169,9 @@ def test_interactions_held_are_bounded_too() -> None:
 
 def test_memory_of_closed_impressions_ends() -> None:
     joiner = Joiner(LabelRule(), wait=10, lateness=5, memory=100)
-    tick = [UserUpdate(time=time, user="u", features={}) for time in (0, 16, 115, 116)]
-    joiner.push(encode_events([shown("A", 0, "x"), tick[1], acted("A", "x", 112)]))
+    joiner.push(encode_events([shown("A", 0, "x"), shown("B", 16, "x"), acted("A", "x", 116)]))
     assert joiner.counts["late"] == 1
-    joiner.push(encode_events([UserUpdate(time=200, user="u", features={}), acted("A", "x", 200)]))
+    joiner.push(encode_events([shown("C", 200, "x"), shown("D", 220, "x"), acted("A", "x", 220)]))
     assert (joiner.counts["late"], joiner.counts["held"]) == (1, 1)  # as if there had never been an A
 
 
@@ -191,6 +191,14 @@ def test_impossible_settings_are_refused(settings: dict[str, int], message: str)
 def test_a_rule_without_actions_is_refused() -> None:
     with pytest.raises(ValueError, match="name at least one action"):
         LabelRule(frozenset())
+
+
+def test_unreadable_features_in_the_log_are_reported_with_their_impression() -> None:
+    row = {"kind": 0, "id": "A", "time": 1, "user": "u", "items": ["x"], "features": b'{"a": '}
+    joiner = Joiner(LabelRule(), wait=0, lateness=0)
+    joiner.push(pa.RecordBatch.from_pylist([row], EVENT_SCHEMA))
+    with pytest.raises(ValueError, match="impression 'A' in the log has unreadable features"):
+        joiner.flush()
 
 
 def test_what_is_not_a_state_is_refused() -> None:

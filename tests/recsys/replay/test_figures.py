@@ -20,7 +20,8 @@ def rows_of(labels: list[int]) -> Rows:
 
 
 def scored(arm: Arm, scores: npt.ArrayLike, user: Bools | None = None, item: Bools | None = None) -> Scored:
-    return Scored(arm, np.asarray(scores, np.float32), user, item)
+    known = {kind: flags for kind, flags in (("user", user), ("item", item)) if flags is not None}
+    return Scored(arm, np.asarray(scores, np.float32), known)
 
 
 def noisy(rows: Rows, strength: float, seed: int) -> npt.NDArray[np.float64]:

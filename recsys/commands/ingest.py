@@ -1,0 +1,145 @@
+"""`recsys ingest`: files and known data sets into the event log."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from recsys import build
+from recsys.commands.times import parse_time
+from recsys.config import Config
+from recsys.config_file import load
+from recsys.datasets import Dataset, globo, ml1m, movielens_small
+from streaming.bookmarks import Bookmarks
+from streaming.dead_letters import DeadLetters
+from streaming.ingest import Counts, Ingest, IngestError
+from streaming.sources import Batches, JsonLines, Position, Source
+from streaming.tables import open_source
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+DATASETS: dict[str, Callable[[Path], Dataset]] = {"movielens-small": movielens_small, "globo": globo, "ml-1m": ml1m}
+SHIPPED = {"movielens-small": EXAMPLES / "ml-latest-small"}
+
+
+def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | None, end: str | None) -> None:
+    config = load(path)
+    console = Console()
+    if dataset is None and not files:
+        raise ValueError("name the files to read (- for standard input), or a data set with --dataset")
+    log = build.event_log(config)
+    try:
+        ingest = Ingest(
+            log,
+            DeadLetters(config.log.dead_letters),
+            build.rules(config),
+            config.log.dedup_window,
+            bookmarks=Bookmarks(config.log.folder / "sources"),
+        )
+        with _stopping() as stop, _shown(console) as show:
+            if dataset is not None:
+                _dataset(ingest, dataset, files, console, start, end, show, stop)
+            else:
+                _files(ingest, config, files, show, stop)
+    except IngestError as error:
+        console.print(_summary(error.counts))
+        raise ValueError(f"{error}; what was counted is safe, run the same command again to go on") from None
+    finally:
+        log.close()
+    console.print(_summary(ingest.counts))
+    if ingest.counts.dead:
+        console.print(f"Refused records, with position and reason: {config.log.dead_letters}")
+
+
+Show = Callable[[str, Counts], None]
+
+
+def _dataset(
+    ingest: Ingest,
+    name: str,
+    files: tuple[Path, ...],
+    console: Console,
+    start: str | None,
+    end: str | None,
+    show: Show,
+    stop: threading.Event,
+) -> None:
+    where = files[0] if files else SHIPPED.get(name)
+    if where is None:
+        raise ValueError(f"--dataset {name} needs the path of its files")
+    data = DATASETS[name](where)
+    console.print(data.card)
+    low, high = (parse_time(text) if text else None for text in (start, end))
+    batches = Batches(f"{name} {where}", _between(iter(data), low, high), f"{start} {end} {data.card}")
+    ingest.run(batches, progress=lambda counts, _: show(name, counts), stop=stop)
+
+
+def _files(ingest: Ingest, config: Config, files: tuple[Path, ...], show: Show, stop: threading.Event) -> None:
+    for file in files:
+        source = _source(config, file)
+        before = ingest.counts
+
+        def progress(counts: Counts, _position: Position, name: str = source.name, before: Counts = before) -> None:
+            show(name, before + counts)
+
+        ingest.run(source, progress=progress, stop=stop)
+
+
+def _source(config: Config, file: Path) -> Source:
+    if str(file) == "-":
+        return JsonLines(sys.stdin.buffer, config.log.max_line, "standard input")
+    if not file.exists():
+        raise ValueError(f"{file} does not exist")
+    return open_source(file, build.mapping(config, file.name), config.log.max_line)
+
+
+def _between(batches: Iterator[pa.RecordBatch], low: int | None, high: int | None) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        kept = batch
+        if low is not None:
+            kept = kept.filter(pc.greater_equal(kept["time"], low))
+        if high is not None:
+            kept = kept.filter(pc.less(kept["time"], high))
+        if kept.num_rows:
+            yield kept
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM end reading after the current block, so that the counts are exact."""
+    stop = threading.Event()
+    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _shown(console: Console) -> Iterator[Show]:
+    columns: list[Any] = [TextColumn("{task.description}"), TextColumn("{task.fields[state]}"), TimeElapsedColumn()]
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", state="", total=None)
+        started = time.monotonic()
+
+        def show(name: str, counts: Counts) -> None:
+            rate = counts.read / max(time.monotonic() - started, 1e-9)
+            bar.update(task, description=name, state=f"{_summary(counts)} {rate:,.0f} events/s")
+
+        yield show
+
+
+def _summary(counts: Counts) -> str:
+    parts = (("accepted", counts.accepted), ("duplicate", counts.duplicate), ("dead-lettered", counts.dead))
+    return f"{counts.read:,} read = " + " + ".join(f"{count:,} {name}" for name, count in parts)

@@ -1,0 +1,253 @@
+"""The dense part of a model as an ONNX graph for serving.
+
+Shape suffixes: C candidates, D embedding dimension, r fields of the request, i fields of the item.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import signal
+import tempfile
+import warnings
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recsys.models import REGISTRY, build
+from recsys.models.base import RankingModel
+from streaming.features import FeatureSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+logger = logging.getLogger(__name__)
+
+_OPSET = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How many fields of each sort the graph takes."""
+
+    request_sparse: int
+    item_sparse: int
+    request_numeric: int
+    item_numeric: int
+    dim: int
+
+    @staticmethod
+    def of(spec: FeatureSpec, dim: int) -> _Shape:
+        of_item = [sum(field.of_item for field in fields) for fields in (spec.sparse, spec.numeric)]
+        if not any(of_item):
+            raise ValueError("no field of the item: every candidate would score alike; add a field with source item")
+        sparse, numeric = len(spec.sparse), len(spec.numeric)
+        return _Shape(sparse - of_item[0], of_item[0], numeric - of_item[1], of_item[1], dim)
+
+    def inputs(self, candidates: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the graph's inputs by name; one without fields is left out."""
+        shapes = {
+            "request_rows": (1, self.request_sparse, self.dim),
+            "item_rows": (candidates, self.item_sparse, self.dim),
+            "request_numeric": (1, self.request_numeric),
+            "item_numeric": (candidates, self.item_numeric),
+        }
+        return {name: shape for name, shape in shapes.items() if shape[1]}
+
+
+class _ServingGraph(nn.Module):
+    """What is exported: click probabilities of C candidates of one request, the logit corrected by a constant."""
+
+    correction: Tensor
+
+    def __init__(self, model: RankingModel) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("correction", torch.zeros(()))
+
+    def forward(
+        self,
+        request_rows: Tensor | None = None,
+        item_rows: Tensor | None = None,
+        request_numeric: Tensor | None = None,
+        item_numeric: Tensor | None = None,
+    ) -> Tensor:
+        given = item_rows if item_rows is not None else item_numeric
+        assert given is not None
+        logits_C = self.model.forward_split(
+            given.new_zeros(1, 0, self.model.dim) if request_rows is None else request_rows,
+            given.new_zeros(given.shape[0], 0, self.model.dim) if item_rows is None else item_rows,
+            given.new_zeros(1, 0) if request_numeric is None else request_numeric,
+            given.new_zeros(given.shape[0], 0) if item_numeric is None else item_numeric,
+        )
+        return torch.sigmoid(logits_C + self.correction)
+
+
+class TracingError(RuntimeError):
+    """The model could not be traced this time; asking again starts anew."""
+
+
+class Exporter:
+    """Graphs of one model, again and again while it learns.
+
+    Tracing takes seconds and hundreds of megabytes, so it happens once, in a process of its own that starts here and
+    ends by itself; `graph` then only writes the current weights into the traced graph (milliseconds). With a `cache`
+    folder a traced graph is kept there for the next time: its name covers the model's options, torch's version and
+    the models' source. `executor` is where to trace instead.
+
+    Inputs, float32: `request_rows` [1, Fr, D], `item_rows` [C, Fi, D], `request_numeric` [1, Nr],
+    `item_numeric` [C, Ni]; those without fields are left out. Output: `scores` [C]. C is free.
+    Raises ValueError if the model is not of the registry or does not fit `spec` and `dim`.
+    """
+
+    def __init__(
+        self,
+        model: RankingModel,
+        spec: FeatureSpec,
+        dim: int,
+        cache: Path | None = None,
+        executor: Executor | None = None,
+    ) -> None:
+        if (model.n_sparse, model.n_numeric, model.dim) != (len(spec.sparse), len(spec.numeric), dim):
+            raise ValueError(
+                f"the model takes {model.n_sparse} sparse and {model.n_numeric} numeric fields and rows of {model.dim};"
+                f" the specification has {len(spec.sparse)} and {len(spec.numeric)}, the store rows of {dim}"
+            )
+        self.dim = dim
+        self._shape = _Shape.of(spec, dim)
+        self._name = next((name for name, kind in REGISTRY.items() if type(model) is kind), "")
+        if not self._name:
+            raise ValueError(f"{type(model).__name__} is not in recsys.models.REGISTRY: add it there to export it")
+        self._config: Any = model.config
+        self._file = cache / f"{self._key()}.graph" if cache else None
+        self._executor = executor
+        self._proto: onnx.ModelProto | None = None
+        self._traced = self._start()
+
+    @property
+    def ready(self) -> bool:
+        """Whether `graph` answers without waiting for the tracing."""
+        return self._proto is not None or self._traced is None or self._traced.done()
+
+    def graph(self, model: RankingModel, correction: float = 0.0) -> bytes:
+        """The ONNX graph of `model` as it is now; `correction` is added to every logit.
+
+        ValueError if `model` has other parameters than the one this exporter was made for.
+        """
+        import onnx
+
+        self._proto = self._proto or onnx.load_model_from_string(self._load())
+        weights = {f"model.{name}": value for name, value in model.state_dict().items()}
+        weights["correction"] = torch.tensor(correction)
+        for initializer in self._proto.graph.initializer:
+            value = weights.pop(initializer.name, None)
+            if value is None:
+                if initializer.name.startswith("model."):
+                    raise ValueError(f"the given model has no {initializer.name}: make an exporter for it")
+                continue
+            array = np.asarray(value.detach().cpu().numpy(), np.float32)
+            if list(array.shape) != list(initializer.dims):
+                raise ValueError(f"{initializer.name} is {array.shape}, expected {tuple(initializer.dims)}")
+            initializer.raw_data = array.tobytes()
+        if weights:
+            raise ValueError(f"the exported model has no {', '.join(sorted(weights))}: make an exporter for this one")
+        return bytes(self._proto.SerializeToString(deterministic=True))
+
+    def _key(self) -> str:
+        from recsys import models
+
+        sources = [*sorted(Path(models.__file__).parent.glob("*.py")), Path(__file__)]
+        described = repr((self._name, self._config, self._shape, torch.__version__))
+        return hashlib.sha256(described.encode() + b"".join(file.read_bytes() for file in sources)).hexdigest()[:32]
+
+    def _start(self) -> Future[bytes] | None:
+        if self._file and self._file.exists():
+            return None
+        if self._executor:
+            return self._submit(self._executor)
+        # Ctrl-C reaches the whole process group; the child ends with its one task anyhow.
+        executor = ProcessPoolExecutor(
+            1, mp_context=get_context("spawn"), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+        )
+        traced = self._submit(executor)
+        executor.shutdown(wait=False)
+        return traced
+
+    def _submit(self, executor: Executor) -> Future[bytes]:
+        return executor.submit(trace, self._name, asdict(self._config), asdict(self._shape))
+
+    def _load(self) -> bytes:
+        if self._traced is None and self._file:
+            try:
+                return _read(self._file)
+            except (OSError, ValueError) as error:
+                logger.warning("tracing again, %s cannot be used: %s", self._file, error)
+                self._file.unlink(missing_ok=True)
+                self._traced = self._start()
+        assert self._traced is not None
+        try:
+            graph = self._traced.result()
+        except BrokenProcessPool:
+            self._traced = self._start()
+            raise TracingError("the process that traces the model was killed; is memory short?") from None
+        if self._file:
+            _write(self._file, graph)
+        return graph
+
+
+def trace(name: str, config: dict[str, Any], shape: dict[str, Any]) -> bytes:
+    """The ONNX graph of a freshly built model. To be run in a process of its own: it turns off warnings."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+    sizes = _Shape(**shape)
+    model = build(
+        name,
+        REGISTRY[name].Config(**config),
+        n_sparse=sizes.request_sparse + sizes.item_sparse,
+        n_numeric=sizes.request_numeric + sizes.item_numeric,
+        dim=sizes.dim,
+    )
+    inputs = {name: torch.zeros(dims) for name, dims in sizes.inputs(candidates=7).items()}
+    free = {name: {0: torch.export.Dim.DYNAMIC} if name.startswith("item") else {} for name in inputs}
+    program = torch.onnx.export(
+        _ServingGraph(model).eval(),
+        kwargs=inputs,
+        dynamic_shapes=free,
+        input_names=list(inputs),
+        output_names=["scores"],
+        opset_version=_OPSET,
+        optimize=False,  # folding would make constants of what must stay a named weight; engines fold when they load
+        verbose=False,
+        dynamo=True,
+    )
+    assert program is not None
+    proto = program.model_proto
+    for node in proto.graph.node:  # stack traces of this machine
+        del node.metadata_props[:]
+        node.doc_string = ""
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _write(file: Path, graph: bytes) -> None:
+    """All of it or nothing, whatever happens meanwhile; its hash comes first."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as handle:
+        handle.write(hashlib.sha256(graph).digest() + graph)
+    Path(handle.name).replace(file)
+
+
+def _read(file: Path) -> bytes:
+    """ValueError for what `_write` did not write."""
+    content = file.read_bytes()
+    digest, graph = content[:32], content[32:]
+    if hashlib.sha256(graph).digest() != digest:
+        raise ValueError("its hash does not match its content")
+    return graph

@@ -1,0 +1,190 @@
+"""Scores from an exported graph, by OpenVINO or ONNX Runtime. Never imports model code.
+
+Shape suffixes: C candidates, F fields, D embedding dimension, N numeric fields.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+logger = logging.getLogger(__name__)
+
+INPUTS = ("request_rows", "item_rows", "request_numeric", "item_numeric")
+"""Of an exported graph; it has those with at least one field."""
+
+Floats = npt.NDArray[np.float32]
+Shape = tuple[int | None, ...]
+"""None where the graph takes any size."""
+
+
+class Scorer(Protocol):
+    """Click probabilities of the candidates of one request."""
+
+    def score(
+        self, request_rows_1FD: Floats, item_rows_CFD: Floats, request_numeric_1N: Floats, item_numeric_CN: Floats
+    ) -> Floats:
+        """Probabilities [C]; C may be 0. ValueError names the input whose shape the graph does not take.
+
+        Inputs that the graph does not have are ignored (those of a model without such fields).
+        """
+        ...
+
+
+class _ChunkedScorer(ABC):
+    """What both engines share. One request runs at a time; other threads wait.
+
+    At most `chunk` candidates run at once, so that what is between two layers stays in the processor's cache; their
+    number is padded to a multiple of `step`.
+    """
+
+    chunk = 128
+    step = 1
+
+    def __init__(self, inputs: dict[str, Shape]) -> None:
+        self._inputs = inputs
+        self._lock = threading.Lock()
+
+    @abstractmethod
+    def _run(self, inputs: dict[str, Floats]) -> Floats:
+        """Scores of one chunk."""
+
+    def score(
+        self, request_rows_1FD: Floats, item_rows_CFD: Floats, request_numeric_1N: Floats, item_numeric_CN: Floats
+    ) -> Floats:
+        arrays = (request_rows_1FD, item_rows_CFD, request_numeric_1N, item_numeric_CN)
+        given = dict(zip(INPUTS, arrays, strict=True))
+        candidates = len(given[next(name for name in self._inputs if name.startswith("item"))])
+        inputs = {name: self._checked(name, given[name], candidates) for name in self._inputs}
+        scores_C = np.empty(candidates, np.float32)
+        size = self._chunk_size(candidates)
+        with self._lock:
+            for start in range(0, candidates, size):
+                stop = min(start + size, candidates)
+                scores_C[start:stop] = self._run(_chunk(inputs, start, stop, size))[: stop - start]
+        return scores_C
+
+    def _checked(self, name: str, array: Floats, candidates: int) -> Floats:
+        wanted = (candidates if name.startswith("item") else 1, *self._inputs[name][1:])
+        if array.shape != wanted:
+            raise ValueError(f"{name} has the shape {array.shape}, the graph takes {wanted}")
+        return np.ascontiguousarray(array, np.float32)
+
+    def _chunk_size(self, candidates: int) -> int:
+        """Equal chunks rather than full ones and a small rest."""
+        chunks = max(math.ceil(candidates / self.chunk), 1)
+        return max(math.ceil(candidates / chunks / self.step), 1) * self.step
+
+
+class OpenVinoScorer(_ChunkedScorer):
+    """OpenVINO on `threads` threads, in float32. ValueError for a graph that it cannot read.
+
+    The engine prepares itself anew for every number of candidates it has not seen yet (milliseconds), so runs are
+    padded to a few sizes, all of which are prepared here.
+    """
+
+    step = 16
+
+    def __init__(self, graph: bytes, threads: int = 1) -> None:
+        options = {
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        core = _openvino()
+        try:
+            compiled = core.compile_model(core.read_model(graph), "CPU", options)
+        except RuntimeError as error:
+            raise ValueError(f"OpenVINO cannot read this graph: {error}") from None
+        super().__init__({_name(port): _shape(map(_size, port.partial_shape)) for port in compiled.inputs})
+        self._request = compiled.create_infer_request()
+        for size in range(self.step, self.chunk + 1, self.step):
+            shapes = {name: [size if d is None else d for d in shape] for name, shape in self._inputs.items()}
+            self._run({name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
+
+    def _run(self, inputs: dict[str, Floats]) -> Floats:
+        scores_C: Floats = self._request.infer(inputs, share_inputs=True)[0]
+        return scores_C
+
+
+class OnnxScorer(_ChunkedScorer):
+    """ONNX Runtime on `threads` threads. ValueError for a graph that it cannot read."""
+
+    def __init__(self, graph: bytes, threads: int = 1) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors have no closer base class
+            raise ValueError(f"ONNX Runtime cannot read this graph: {error}") from None
+        super().__init__({port.name: _shape(port.shape) for port in session.get_inputs()})
+        self._session = session
+
+    def _run(self, inputs: dict[str, Floats]) -> Floats:
+        scores_C: Floats = self._session.run(["scores"], inputs)[0]
+        return scores_C
+
+
+def load_scorer(graph: bytes, engine: Literal["auto", "openvino", "onnxruntime"] = "auto", threads: int = 1) -> Scorer:
+    """A scorer for `graph`; `auto` is OpenVINO where it is installed and takes the graph, else ONNX Runtime.
+
+    ValueError for an unknown engine or a graph that cannot be read.
+    """
+    if engine not in ("auto", "openvino", "onnxruntime"):
+        raise ValueError(f'unknown engine {engine!r}: choose "auto", "openvino" or "onnxruntime"')
+    if engine == "onnxruntime":
+        return OnnxScorer(graph, threads)
+    try:
+        return OpenVinoScorer(graph, threads)
+    except (ImportError, ValueError) as error:
+        if engine == "openvino":
+            raise
+        logger.warning("scoring with ONNX Runtime: %s", error)
+        return OnnxScorer(graph, threads)
+
+
+def _chunk(inputs: dict[str, Floats], start: int, stop: int, size: int) -> dict[str, Floats]:
+    """The same request with some of its candidates, zeros in the place of missing ones."""
+    chunk = {}
+    for name, array in inputs.items():
+        if name.startswith("item"):
+            array = array[start:stop]
+            if stop - start < size:
+                array = np.concatenate([array, np.zeros((size - stop + start, *array.shape[1:]), np.float32)])
+        chunk[name] = array
+    return chunk
+
+
+def _shape(dims: Iterable[Any]) -> Shape:
+    return tuple(d if isinstance(d, int) else None for d in dims)
+
+
+def _name(port: Any) -> str:
+    """The engine joins names of tensors that turned out to be one, so that an input may have several."""
+    return next(name for name in INPUTS if name in port.names)
+
+
+def _size(dim: Any) -> int | None:
+    """Of a dimension of OpenVINO's."""
+    return int(dim.get_length()) if dim.is_static else None
+
+
+@functools.cache
+def _openvino() -> Any:
+    """The engine, shared by all scorers of this process."""
+    import openvino
+
+    return openvino.Core()

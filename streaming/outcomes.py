@@ -1,0 +1,20 @@
+"""What becomes of events in the joiner, by name."""
+
+OUTCOMES = (
+    "impressions",  # taken in; each of its positions comes out exactly once
+    "duplicate_impressions",  # an impression of that id is waiting, or closed lately
+    "late_impressions",  # came after its own window had closed: its interactions could not be told from silence
+    "joined",  # decided a label
+    "duplicates",  # the same impression, item and action once more
+    "redundant",  # another action on an item that has its label
+    "late",  # after the impression's window
+    "orphans",  # no impression came within `lateness`
+    "held",  # waiting for the impression: becomes one of the other outcomes
+    "unknown_items",  # the impression did not show that item
+    "ignored",  # an action that decides nothing
+    "updates",  # of users and items: not the joiner's business
+)
+"""What became of the events. Each event counts once, so that the counts add up to the events pushed."""
+
+TALLIES = ("positives", "negatives", "closed", "closed_early")
+"""Labels by value, and windows by how they closed."""

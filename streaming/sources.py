@@ -1,0 +1,159 @@
+"""Where events come from: files of JSON lines, CSV and Parquet, as blocks of JSON lines with their positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+from xxhash import xxh3_128_hexdigest
+
+READ_BYTES = 1 << 20
+IDENTITY_BYTES = 1 << 16
+_MARK = b"\xef\xbb\xbf"  # a byte order mark, which JSON and CSV do not have
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Of a record: its line, from 1, and its first byte (of the uncompressed content), from 0; in Parquet its row."""
+
+    line: int = 1
+    byte: int = 0
+
+
+BEGIN = Position()
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A record that the source itself could not turn into a line of JSON."""
+
+    reason: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive records as lines of JSON. A record with a fault (by index) is an empty line."""
+
+    lines: list[bytes]
+    start: Position
+    end: Position
+    faults: Mapping[int, Fault] = field(default_factory=dict)
+    positions: list[Position] | None = None
+    unseen: int = 0
+    """Bytes of the first line that are not kept in it."""
+    ended: bool = True
+    """False for a last line without its newline, which a writer may be about to complete."""
+
+    def position(self, i: int) -> Position:
+        if self.positions is not None:
+            return self.positions[i]
+        byte = self.start.byte + sum(map(len, self.lines[:i])) + i + self.unseen * (i > 0)
+        return Position(self.start.line + i, byte)
+
+
+@dataclass(frozen=True, slots=True)
+class Valid:
+    """Consecutive events that need no check, as an importer makes them."""
+
+    events: pa.RecordBatch
+    end: Position
+    ended: bool = True
+
+
+class Source(Protocol):
+    """A finite or endless stream of records."""
+
+    @property
+    def name(self) -> str: ...
+
+    def blocks(self, start: Position) -> Iterator[Block] | Iterator[Valid]:
+        """All records from `start` on, the position of a record or the end of a block that came from here before."""
+        ...
+
+    def identity(self, before: Position) -> str:
+        """Hash of (some of) the content before a position: equal when reading can go on there. Empty: it cannot."""
+        ...
+
+
+class JsonLines:
+    """A file of JSON lines, plain or compressed (by suffix: gz, bz2, zst, lz4), or an open binary stream.
+
+    Of a line longer than `max_line` only the first `max_line` + 1 bytes are held; it is refused when decoded.
+    """
+
+    def __init__(self, file: Path | str | Any, max_line: int = 1 << 20, name: str = "") -> None:
+        self._file = file
+        self._max_line = max_line
+        self._name = name or str(file if isinstance(file, Path | str) else getattr(file, "name", "stream"))
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def blocks(self, start: Position = BEGIN) -> Iterator[Block]:
+        stream = pa.input_stream(str(self._file)) if isinstance(self._file, Path | str) else self._file
+        left = start.byte
+        while left and (skipped := len(stream.read(min(left, READ_BYTES)))):
+            left -= skipped
+        # read1 returns what a pipe has; read would wait for a full block.
+        return _blocks(getattr(stream, "read1", stream.read), self._max_line, start)
+
+    def identity(self, before: Position) -> str:
+        if not isinstance(self._file, Path | str):
+            return ""
+        return xxh3_128_hexdigest(pa.input_stream(str(self._file)).read(min(before.byte, IDENTITY_BYTES)))
+
+
+class Batches:
+    """An importer's events. A position's line is the event, from 1; `identity` is of the content, such as its card."""
+
+    def __init__(self, name: str, batches: Iterable[pa.RecordBatch], identity: str = "") -> None:
+        self._name = name
+        self._batches = batches
+        self._identity = identity and xxh3_128_hexdigest(identity.encode())
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def blocks(self, start: Position = BEGIN) -> Iterator[Valid]:
+        row = 1
+        for batch in self._batches:
+            known = min(max(0, start.line - row), batch.num_rows)
+            row += batch.num_rows
+            if known < batch.num_rows:
+                yield Valid(batch.slice(known), Position(row))
+
+    def identity(self, before: Position) -> str:  # noqa: ARG002
+        return self._identity
+
+
+def _blocks(read: Any, max_line: int, start: Position) -> Iterator[Block]:
+    rest, unseen = b"", 0
+    while data := read(READ_BYTES):
+        if start.byte == 0 and not rest and data.startswith(_MARK):
+            data, unseen = data[len(_MARK) :], len(_MARK)
+        if len(rest) > max_line:  # inside a line that is too long: only its end is of interest
+            end = data.find(b"\n")
+            unseen += len(data) if end < 0 else end
+            data = b"" if end < 0 else data[end:]
+        *lines, rest = (rest + data).split(b"\n")
+        if lines:
+            block = _block(lines, start, unseen, len(lines))
+            yield block
+            start, unseen = block.end, 0
+        if len(rest) > max_line + 1:
+            unseen += len(rest) - max_line - 1
+            rest = rest[: max_line + 1]
+    if rest:
+        yield _block([rest], start, unseen, 0)
+
+
+def _block(lines: list[bytes], start: Position, unseen: int, newlines: int) -> Block:
+    size = sum(map(len, lines)) + newlines + unseen
+    end = Position(start.line + len(lines), start.byte + size)
+    return Block(lines, start, end, unseen=unseen, ended=newlines > 0)

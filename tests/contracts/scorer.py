@@ -1,0 +1,170 @@
+"""What every scorer promises: subclasses give `make`."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Executor, ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from recsys.export import Exporter
+from recsys.models import REGISTRY, AutoInt, FactorizationMachine, RankingModel, build
+from serving.scorer import Scorer
+from streaming.features import FeatureSpec, Field
+
+Floats = npt.NDArray[np.float32]
+DIM = 8
+
+SPECS = {
+    "every kind of field": [
+        Field("user", "categorical", "user"),
+        Field("history", "multi", "request.history", table="item"),
+        Field("age", "numeric", "request.age"),
+        Field("item", "categorical", "item"),
+        Field("tags", "multi", "item.tags"),
+        Field("price", "numeric", "item.price"),
+    ],
+    "item alone": [Field("item", "categorical", "item")],
+    "numbers alone": [Field("age", "numeric", "request.age"), Field("price", "numeric", "item.price")],
+    "categories of the request, numbers of the item": [
+        Field("user", "categorical", "user"),
+        Field("price", "numeric", "item.price"),
+    ],
+}
+
+
+CONFIGS = {
+    "autoint": AutoInt.Config(layers=2, units=8, mlp=(8,)),
+    "fm": FactorizationMachine.Config(mlp=(8,)),
+}
+
+
+@cache
+def tracer() -> Executor:
+    """One process that traces for all tests: it imports the exporter once."""
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+
+
+@cache
+def exported(name: str, spec_name: str) -> tuple[RankingModel, FeatureSpec, Exporter]:
+    """A model whose every parameter is away from its initial value, and its exporter."""
+    spec = FeatureSpec.of(SPECS[spec_name])
+    model = build(name, CONFIGS[name], n_sparse=len(spec.sparse), n_numeric=len(spec.numeric), dim=DIM).eval()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.2)
+    return model, spec, Exporter(model, spec, DIM, executor=tracer())
+
+
+def request(spec: FeatureSpec, candidates: int, seed: int = 0) -> tuple[Floats, Floats, Floats, Floats]:
+    """Rows as serving reads them: an id without a row and an empty list are zeros."""
+    rng = np.random.default_rng(seed)
+    sparse_i, numeric_i = (sum(f.of_item for f in fields) for fields in (spec.sparse, spec.numeric))
+    sparse_r, numeric_r = len(spec.sparse) - sparse_i, len(spec.numeric) - numeric_i
+    item_rows_CFD = rng.normal(size=(candidates, sparse_i, DIM))
+    item_rows_CFD[::3] = 0
+    request_rows_1FD = rng.normal(size=(1, sparse_r, DIM))
+    request_rows_1FD[:, 1:] = 0
+    numbers = rng.normal(size=(1, numeric_r)), rng.normal(size=(candidates, numeric_i))
+    return tuple(a.astype(np.float32) for a in (request_rows_1FD, item_rows_CFD, *numbers))  # type: ignore[return-value]
+
+
+def whole_rows(model: RankingModel, inputs: tuple[Floats, Floats, Floats, Floats], correction: float = 0.0) -> Floats:
+    """What the trained model says of the same rows."""
+    request_rows, item_rows, request_numeric, item_numeric = map(torch.from_numpy, inputs)
+    candidates = len(item_rows)
+    with torch.inference_mode():
+        logits_C = model(
+            torch.cat([request_rows.expand(candidates, -1, -1), item_rows], 1),
+            torch.cat([request_numeric.expand(candidates, -1), item_numeric], 1),
+        )
+        probabilities: Floats = torch.sigmoid(logits_C + correction).numpy()
+    return probabilities
+
+
+class ScorerContract:
+    def make(self, graph: bytes) -> Scorer:
+        raise TypeError("subclasses name the engine")
+
+    @pytest.mark.parametrize("candidates", [0, 1, 2, 16, 17, 128, 129, 500])
+    def test_equals_the_model_for_any_number_of_candidates(self, candidates: int) -> None:
+        model, spec, exporter = exported("autoint", "every kind of field")
+        inputs = request(spec, candidates)
+        scores_C = self.make(exporter.graph(model)).score(*inputs)
+        assert scores_C.dtype == np.float32
+        np.testing.assert_allclose(scores_C, whole_rows(model, inputs), atol=1e-4)
+
+    @pytest.mark.parametrize("spec_name", SPECS)
+    @pytest.mark.parametrize("name", sorted(REGISTRY))
+    def test_equals_every_model_on_every_kind_of_field(self, name: str, spec_name: str) -> None:
+        model, spec, exporter = exported(name, spec_name)
+        scorer = self.make(exporter.graph(model))
+        for candidates in (1, 7):
+            inputs = request(spec, candidates)
+            np.testing.assert_allclose(scorer.score(*inputs), whole_rows(model, inputs), atol=1e-4)
+
+    def test_a_score_does_not_depend_on_the_other_candidates(self) -> None:
+        model, spec, exporter = exported("autoint", "every kind of field")
+        scorer, (rows, items, numbers, item_numbers) = self.make(exporter.graph(model)), request(spec, 200)
+        together_C = scorer.score(rows, items, numbers, item_numbers)
+        alone = [scorer.score(rows, items[c : c + 1], numbers, item_numbers[c : c + 1])[0] for c in (0, 127, 128, 199)]
+        np.testing.assert_allclose(together_C[[0, 127, 128, 199]], alone, atol=1e-6)
+
+    def test_the_correction_moves_the_logit(self) -> None:
+        model, spec, exporter = exported("autoint", "every kind of field")
+        inputs = request(spec, 5)
+        scores_C = self.make(exporter.graph(model, correction=-1.5)).score(*inputs)
+        np.testing.assert_allclose(scores_C, whole_rows(model, inputs, correction=-1.5), atol=1e-4)
+
+    def test_takes_arrays_that_are_not_contiguous_or_of_float64(self) -> None:
+        model, spec, exporter = exported("autoint", "every kind of field")
+        inputs = request(spec, 5)
+        odd: Any = [np.asfortranarray(a.astype(np.float64)) for a in inputs]
+        scorer = self.make(exporter.graph(model))
+        np.testing.assert_array_equal(scorer.score(*odd), scorer.score(*inputs))
+
+    def test_threads_may_share_it(self) -> None:
+        model, spec, exporter = exported("autoint", "every kind of field")
+        scorer = self.make(exporter.graph(model))
+        inputs = [request(spec, 40 + seed, seed) for seed in range(4)]
+        results: list[list[Floats]] = [[] for _ in inputs]
+
+        def work(number: int) -> None:
+            results[number] = [scorer.score(*inputs[number]) for _ in range(20)]
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for number, scores in enumerate(results):
+            assert len(scores) == 20
+            for scores_C in scores:
+                np.testing.assert_allclose(scores_C, whole_rows(model, inputs[number]), atol=1e-4)
+
+    @pytest.mark.parametrize("number", range(4))
+    def test_a_wrong_shape_is_named(self, number: int) -> None:
+        model, spec, exporter = exported("autoint", "every kind of field")
+        inputs = list(request(spec, 5))
+        inputs[number] = inputs[number][:, :0]
+        name = ("request_rows", "item_rows", "request_numeric", "item_numeric")[number]
+        with pytest.raises(ValueError, match=f"{name} has the shape"):
+            self.make(exporter.graph(model)).score(*inputs)
+
+    def test_as_many_numbers_as_items(self) -> None:
+        model, spec, exporter = exported("autoint", "every kind of field")
+        rows, items, numbers, item_numbers = request(spec, 5)
+        with pytest.raises(ValueError, match=r"item_numeric has the shape \(4, 1\), the graph takes \(5, 1\)"):
+            self.make(exporter.graph(model)).score(rows, items, numbers, item_numbers[:4])
+
+    @pytest.mark.parametrize("graph", [b"", b"no graph at all", b"\x08\x07" * 40])
+    def test_what_is_no_graph_is_refused(self, graph: bytes) -> None:
+        with pytest.raises(ValueError, match="cannot read this graph"):
+            self.make(graph)

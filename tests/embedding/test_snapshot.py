@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from embedding import tensor_file
+from embedding.local import LocalStore
+from embedding.reference import ReferenceStore
+from embedding.store import Optimizer, Table
+
+RULES = [Optimizer("rowwise_adagrad"), Optimizer("adam"), Optimizer("ftrl")]
+
+
+def trained(store: LocalStore, steps: int, start: int = 0) -> None:
+    for step in range(start, start + steps):
+        rng = np.random.default_rng(step)
+        for name, table in store.tables.items():
+            found = store.lookup(name, rng.integers(0, 30_000, 4000).astype(np.uint64), step * 60_000)
+            store.update(found, rng.standard_normal((4000, table.dim)).astype(np.float32))
+
+
+def tables() -> list[Table]:
+    return [Table(rule.kind, 8, capacity=25_000, optimizer=rule, ttl=20 * 60_000) for rule in RULES]
+
+
+def test_a_snapshot_is_the_store_as_it_was_when_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first part waits until training has rewritten every row."""
+    store, other = LocalStore(tables()), LocalStore(tables())
+    trained(store, 20)
+    before, go_on, waited = store.digest(), threading.Event(), threading.Event()
+    write = tensor_file.TensorWriter.write
+
+    def held(self: tensor_file.TensorWriter, name: str, array: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> None:
+        waited.set()
+        assert go_on.wait(60)
+        write(self, name, array)
+
+    monkeypatch.setattr(tensor_file.TensorWriter, "write", held)
+    saving = store.save_in_background(tmp_path)
+    assert waited.wait(60)
+    trained(store, 20, start=20)
+    store.expire(60 * 60_000)
+    trained(store, 3, start=60)
+    assert not saving.done
+    go_on.set()
+    saving.wait()
+    assert store.digest() != before
+    other.load(tmp_path)
+    assert other.digest() == before
+
+
+def test_a_second_snapshot_at_the_same_time_is_refused_and_one_after_it_works(tmp_path: Path) -> None:
+    store = LocalStore([Table("a", 4), Table("b", 4)])
+    trained(store, 1)
+    saving = store.save_in_background(tmp_path / "one")
+    try:
+        store.save(tmp_path / "two")
+    except ValueError as error:
+        assert "wait" in str(error)  # noqa: PT017 - the first may also have ended already
+    saving.wait()
+    store.save(tmp_path / "two")
+    other = LocalStore([Table("a", 4), Table("b", 4)])
+    other.load(tmp_path / "two")
+    assert other.digest() == store.digest()
+
+
+def test_what_keeps_a_snapshot_from_the_disk_comes_out_of_wait(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    saving = LocalStore([Table("t", 4)]).save_in_background(tmp_path / "file")
+    with pytest.raises(OSError, match="file"):
+        saving.wait()
+
+
+def test_the_files_are_safetensors(tmp_path: Path) -> None:
+    store = LocalStore([Table("t", 4)])
+    found = store.lookup("t", np.array([2**64 - 1, 3], np.uint64), 0)
+    store.save(tmp_path)
+    arrays = load_file(tmp_path / "table-000.safetensors")
+    assert sorted(arrays["ids"].tolist()) == [3, 2**64 - 1]
+    assert arrays["weights"].shape == found.values_ND.shape
+
+
+@pytest.mark.parametrize(("writer", "reader"), [(LocalStore, ReferenceStore), (ReferenceStore, LocalStore)])
+def test_one_store_reads_what_another_wrote(tmp_path: Path, writer: type[LocalStore], reader: type[LocalStore]) -> None:
+    store, other = writer([Table("t", 4, ttl=1)]), reader([Table("t", 4, ttl=1)])
+    rng = np.random.default_rng(0)
+    for step in range(5):
+        found = store.lookup("t", rng.integers(0, 90, 40).astype(np.uint64), step * 60_000)
+        store.update(found, rng.standard_normal((40, 4)).astype(np.float32))
+    store.expire(5 * 60_000)
+    store.save(tmp_path)
+    other.load(tmp_path)
+    assert other.digest() == store.digest()
+
+
+def test_a_smaller_store_keeps_the_warmest(tmp_path: Path) -> None:
+    store, small = LocalStore([Table("t", 4)]), LocalStore([Table("t", 4, capacity=10)])
+    for step in range(20):
+        store.lookup("t", np.array([step], np.uint64), step * 60_000)
+    store.save(tmp_path)
+    small.load(tmp_path)
+    every = np.arange(20, dtype=np.uint64)
+    rows = small.peek("t", every).rows_N
+    assert (rows >= 0).tolist() == [False] * 10 + [True] * 10
+    np.testing.assert_array_equal(small.peek("t", every[10:]).values_ND, store.peek("t", every[10:]).values_ND)
+    assert small.counters("t")["evicted"] == 10

@@ -1,0 +1,20 @@
+"""A server process for fault tests: `python -m tests.faults.serve_process REDIS_FOLDER LOG_FOLDER` prints its URL."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from serving.server import Settings, run
+from streaming.file_log import FileLog
+from tests.serving.fakes import Graphs
+
+
+def main(redis_folder: str, log_folder: str) -> None:
+    settings = Settings(port=0, redis_folder=Path(redis_folder), cache_rows=1000, deadline=60_000)
+    with_log = FileLog(Path(log_folder))
+    run(settings, with_log, Graphs(), ready=lambda url: print(url, flush=True))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

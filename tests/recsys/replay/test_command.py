@@ -1,0 +1,83 @@
+"""`recsys replay` from the configuration file to the report."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from recsys.cli import main
+from recsys.replay import result as results
+from streaming.codec import encode_events
+from streaming.file_log import FileLog
+from tests.recsys.replay.worlds import moving_taste
+
+CONFIG = """
+[log]
+folder = "log"
+
+[features]
+dim = 4
+
+[model]
+layers = 1
+heads = 1
+units = 8
+mlp = [8]
+
+[training]
+batch_size = 16
+wait = "1m"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "recsys.toml").write_text(CONFIG)
+    log = FileLog(tmp_path / "log")
+    log.append(encode_events(moving_taste(hours=5)))
+    log.close()
+    return tmp_path
+
+
+def replay(folder: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["replay", "-c", str(folder / "recsys.toml"), *arguments])
+
+
+def test_it_writes_a_report_and_prints_the_table(folder: Path) -> None:
+    shown = replay(folder, "--batch-until", "2017-07-14T06:00", "--sync", "1h", "--out", str(folder / "by time"))
+    assert shown.exit_code == 0, shown.output
+    assert "online@1h" in shown.output
+    assert sorted(path.name for path in (folder / "by time").iterdir()) == [
+        "by_sync.svg",
+        "over_time.svg",
+        "report.html",
+        "result.json",
+        "table.md",
+    ]
+    found = results.Result.from_json((folder / "by time" / "result.json").read_bytes())
+    assert [arm.name for arm in found.arms] == ["frozen", "online@1h"]
+    assert str(folder) not in (folder / "by time" / "result.json").read_text()
+
+
+def test_a_second_run_gives_the_same_files(folder: Path) -> None:
+    for name in ("one", "two"):
+        shown = replay(folder, "--batch-until", "0.8", "--sync", "2 shards", "--out", str(folder / name / "replay"))
+        assert shown.exit_code == 0, shown.output
+    for path in (folder / "one" / "replay").iterdir():
+        assert path.read_bytes() == (folder / "two" / "replay" / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--batch-until", "yesterday"), "ISO 8601"),
+        (("--batch-until", "1.5"), "between 0 and 1"),
+        (("--batch-until", "2030-01-01"), "let the batch stage end between"),
+        (("--batch-until", "0.5", "--sync", "often"), "duration"),
+    ],
+)
+def test_what_is_wrong_is_said_without_a_traceback(folder: Path, arguments: tuple[str, ...], message: str) -> None:
+    shown = replay(folder, *arguments, "--out", str(folder / "out"))
+    assert shown.exit_code == 1
+    assert message in " ".join(shown.output.split())
+    assert "Traceback" not in shown.output

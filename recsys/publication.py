@@ -71,7 +71,7 @@ class Publication:
                 self._publish_dense(now)
                 self._dense_due = started + self._dense_every
             self._publish_rows()
-            self._publish_items(now)
+            self._publish_items()
         except OutOfStepError as error:
             logger.warning("publishing all rows again: %s", error)
             self.start()
@@ -95,11 +95,11 @@ class Publication:
             Artefact(version=f"step-{step}", step=step, time=now, dim=dim, graph=graph, spec=self._learner.spec)
         )
 
-    def _publish_items(self, now: int) -> None:
+    def _publish_items(self) -> None:
         users, items = self._entities.drain_changes()
         try:
             self._publisher.publish_entities(users, items)
         except PublishError:
             self._entities.restore_changes(users, items)
             raise
-        self._publisher.publish_catalog(self._catalog.popular(CATALOG_SIZE, now), self._catalog.recent(CATALOG_SIZE))
+        self._publisher.publish_catalog(self._catalog.popular(CATALOG_SIZE), self._catalog.recent(CATALOG_SIZE))

@@ -68,22 +68,21 @@ def home(h: tl.tensor, half: tl.tensor) -> tl.tensor:
 
 
 @triton.jit
-def next_slot(slot: tl.tensor, h: tl.tensor, half: tl.tensor) -> tl.tensor:
-    """The slot after `slot`, round the end of h's ring."""
-    end = tl.where(h < 0, 2 * half, half)
-    return tl.where(slot + 1 == end, end - half, slot + 1)
+def ring_end(h: tl.tensor, half: tl.tensor) -> tl.tensor:
+    """The slot after the last one of h's ring, from where a search goes on at the ring's first."""
+    return tl.where(h < 0, 2 * half, half)
 
 
 @triton.jit
 def seek(table: tl.tensor, half: tl.tensor, h: tl.tensor, active: tl.tensor) -> tl.tensor:
     """Slots of mixed ids and whether they are there. Reads until an empty slot, or once round the ring."""
-    start, empty = home(h, half), empty_word(h)
+    start, end, empty = home(h, half), ring_end(h, half), empty_word(h)
     slot = start
     found = active & (h != h)
     while tl.max(active.to(tl.int32), axis=0) > 0:
         word = tl.load(table + 2 * slot, mask=active, other=0)
         found = found | (active & (word == h))
-        after = next_slot(slot, h, half)
+        after = tl.where(slot + 1 == end, end - half, slot + 1)
         active = active & (word != h) & (word != empty) & (after != start)
         slot = tl.where(active, after, slot)
     return slot, found

@@ -34,10 +34,10 @@ class GpuIdTable:
         """`block` ids (a power of two, at least 32 on a GPU) are one program's, which is one warp."""
         if not 0 < capacity < 1 << 31:
             raise ValueError(f"capacity is {capacity}: choose between 1 and 2**31 - 1 rows")
-        if block < 1 or block & (block - 1):
-            raise ValueError(f"block is {block}: choose a power of two")
         self.capacity = capacity
         self.device = torch.device(device)
+        if block < (32 if self.device.type == "cuda" else 1) or block & (block - 1):
+            raise ValueError(f"block is {block}: choose a power of two, at least the 32 lanes of a warp on a GPU")
         if self.device.type == "cpu" and not triton.knobs.runtime.interpret:
             raise ValueError(
                 "a table on the CPU needs Triton's interpreter: set TRITON_INTERPRET=1 before Python starts, "
@@ -151,20 +151,39 @@ class GpuIdTable:
         used, live = self._counter(kernels.USED), len(self)
         coming = int((rows_N < 0).sum()) if live < self.capacity else 0
         if used + coming > limit:
-            self._rebuild(live + min(coming, self.capacity - live))
+            self._rebuild(max(self._half, self._fitting(live + min(coming, self.capacity - live))))
             used = live
         self._used_at_most = used + coming
 
-    def _rebuild(self, wanted: int) -> None:
-        """Move all ids to a table without tombstones that has room for `wanted` ids."""
-        half = self._half
+    def _fitting(self, wanted: int) -> int:
+        """Slots of a ring with room to spare for `wanted` ids."""
+        half = min(self._full, _FIRST_HALF)
         while half < self._full and wanted > half * 3 // 4:
             half = min(2 * half, self._full)
-        old, self._table = self._slots, self._empty(half)
+        return half
+
+    def _rebuild(self, half: int) -> None:
+        """Move all ids to a table of another size, without tombstones."""
+        old, slots = self._slots, self.slots
+        self._table = self._empty(half)
         idle = torch.zeros(self._block, dtype=torch.int64, device=self.device)
-        launch(kernels.move, self.slots, self._block, *old, self._half, *self._slots, half, idle)
+        launch(kernels.move, slots, self._block, *old, self._half, *self._slots, half, idle)
         self._half = half
         self._state[kernels.USED.value] = self.capacity - self._state[kernels.FREE.value]
+
+    def shrink(self) -> None:
+        """Give back memory that ids gone since no longer need, and clear all tombstones."""
+        live = len(self)
+        self._rebuild(self._fitting(live))
+        self._used_at_most = live
+
+    def restore(self, ids_N: torch.Tensor, heats_N: torch.Tensor) -> torch.Tensor:
+        """Put ids of `entries` back with their heats. Returns their new rows, -1 where none is left."""
+        rows_N, _ = self.find_or_insert(ids_N, -(2**31))
+        seen_N, often_N = heats_N >> 8, heats_N & 255
+        what = (*self._slots, self._frequency_R, self._half, self._checked(ids_N), seen_N, often_N, len(ids_N))
+        launch(kernels.recall, len(ids_N), self._block, *what)
+        return rows_N
 
     def expire(self, before: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Drop ids last seen before the minute `before`: the ids that went and the rows they had, now free."""

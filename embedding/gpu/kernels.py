@@ -28,7 +28,7 @@ from embedding.gpu.bits import (
     home,
     is_open,
     mix,
-    next_slot,
+    ring_end,
     seek,
     tombstone,
     unmix,
@@ -94,7 +94,7 @@ def _take(table: tl.tensor, half: tl.tensor, h: tl.tensor, active: tl.tensor, id
 
     Compare-and-swap has no mask: lanes at rest swap -2, which is no row, for itself at their own place of `idle`.
     """
-    start, empty = home(h, half), empty_word(h)
+    start, end, empty = home(h, half), ring_end(h, half), empty_word(h)
     slot = start
     won = active & (h != h)
     fresh = won
@@ -106,12 +106,11 @@ def _take(table: tl.tensor, half: tl.tensor, h: tl.tensor, active: tl.tensor, id
         wins = tries & (before == word)
         won = won | wins
         fresh = fresh | (wins & (word == empty))
-        word = tl.where(tries & ~wins, before, word)
         active = active & ~wins & (word != h)
-        taken = active & ~is_open(word, h)  # else a claim was given back meanwhile: try the same slot again
-        after = next_slot(slot, h, half)
-        slot = tl.where(taken, after, slot)
-        active = active & ~(taken & (after == start))
+        passes = active & ~tries  # who lost a race looks at the same slot again: the winner may have wanted the same id
+        after = tl.where(slot + 1 == end, end - half, slot + 1)
+        slot = tl.where(passes, after, slot)
+        active = active & ~(passes & (after == start))
     return slot, won, fresh
 
 
@@ -148,6 +147,27 @@ def claim(
         tl.store(table32 + 4 * slot + 3, tl.zeros_like(row) + minute.to(tl.int32), mask=given)
         tl.store(new + i, given.to(tl.int8), mask=given)
         tl.store(table + 2 * slot, tombstone(h), mask=won & ~given)
+
+
+@triton.jit(do_not_specialize=["n"])
+def recall(
+    table: tl.tensor,
+    table32: tl.tensor,
+    frequency: tl.tensor,
+    half: tl.tensor,
+    ids: tl.tensor,
+    minutes: tl.tensor,
+    frequencies: tl.tensor,
+    n: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> None:
+    """Set last sighting and frequency of distinct ids; those that are not there are passed over."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = i < n
+    slot, found = seek(table, half.to(tl.int64), mix(tl.load(ids + i, mask=inside, other=0)), inside)
+    row = tl.load(table32 + 4 * slot + 2, mask=found, other=-1)
+    tl.store(table32 + 4 * slot + 3, tl.load(minutes + i, mask=found, other=0).to(tl.int32), mask=found)
+    tl.store(frequency + row, tl.load(frequencies + i, mask=found, other=0).to(tl.int32), mask=found)
 
 
 @triton.jit

@@ -19,7 +19,8 @@ from triton.compiler import ASTSource
 
 from embedding.gpu import kernels
 
-INT64, INT32 = {"table", "wide", "ids", "rows", "state", "limits", "counts", "ends", "heats", "idle", "mixed"}, {
+INT64, INT32 = {"table", "wide", "ids", "rows", "state", "limits", "counts", "ends", "heats", "idle", "mixed",
+    "minutes", "frequencies"}, {
     "table32", "wide32", "frequency", "free", "touched"}
 
 
@@ -50,6 +51,7 @@ for asm in (
     compile(kernels.collect, DROP=True, touched=None),
     compile(kernels.collect, DROP=False),
     compile(kernels.move),
+    compile(kernels.recall),
     compile(kernels.mark),
     compile(kernels.mix_ids),
 ):
@@ -78,7 +80,7 @@ def test_the_table_in_the_interpreter() -> None:
 def test_every_kernel_compiles_to_machine_code(tmp_path: Path) -> None:
     """The interpreter takes more than the compiler does; no GPU is needed to ask the latter."""
     out = _run(["-W", "error", "-c", COMPILE], TRITON_CACHE_DIR=str(tmp_path), PYTHONPATH=str(ROOT))
-    assert out.count("compiled") == 11
+    assert out.count("compiled") == 12
 
 
 def test_importing_embedding_loads_neither_torch_nor_triton() -> None:

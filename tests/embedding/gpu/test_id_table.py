@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from embedding.gpu import id_table, kernels, touched
 from embedding.gpu.id_table import GpuIdTable
 from embedding.hashing import mix
+from embedding.id_table import IdTable
 from tests.embedding.gpu.conftest import INTERPRETED
 from tests.embedding.gpu.reference import Checked
 
@@ -154,6 +155,51 @@ def test_tombstones_are_cleared_by_a_rebuild_of_the_same_size(device: str) -> No
         most = max(most, checked.table.tombstones)
     assert checked.table.slots == slots
     assert 0 < checked.table.tombstones <= most < slots * 3 // 4
+
+
+def test_shrinking_gives_back_what_expiry_left(device: str) -> None:
+    checked = Checked(1500, device)
+    checked.insert(list(range(1000)), minute=1)
+    checked.insert(list(range(100)), minute=2)
+    wide = checked.table.nbytes
+    checked.expire(2)
+    checked.table.shrink()
+    checked.compare()
+    assert checked.table.nbytes < wide
+    assert checked.table.tombstones == 0
+    checked.insert(list(range(50, 900)), minute=3)
+
+
+@pytest.mark.parametrize("capacity", [300, 40])
+def test_restore_brings_back_ids_with_their_heats(capacity: int, device: str) -> None:
+    checked = Checked(100, device)
+    checked.insert(list(range(60)) + [7] * 300, minute=-5)
+    checked.insert(list(range(30)), minute=2)
+    ids, _, heats = checked.table.entries()
+    other = GpuIdTable(capacity, device=device)
+    rows = other.restore(ids, heats)
+    assert (rows < 0).sum() == max(0, 60 - capacity) == other.refused
+    known = dict(zip(ids.tolist(), heats.tolist(), strict=True))
+    found_ids, found_rows, found_heats = other.entries()
+    assert len(found_ids) == min(60, capacity)
+    assert found_heats.tolist() == [known[one] for one in found_ids.tolist()]
+    assert other.find(found_ids).tolist() == found_rows.tolist()
+
+
+def test_it_lives_through_the_same_history_as_the_cpu_table(device: str) -> None:
+    generator = np.random.default_rng(3)
+    cpu, gpu = IdTable(4000), GpuIdTable(4000, device=device, block=256)
+    for minute in range(6):
+        ids = (generator.integers(0, 400, 300) << 33) - 2**60
+        tensor, unsigned = torch.from_numpy(ids).to(device), ids.view(np.uint64)
+        rows, new = gpu.find_or_insert(tensor, minute)
+        expected, positions = cpu.find_or_insert(unsigned, minute)
+        assert int(new.sum()) == len(positions)
+        assert len(set(zip(rows.tolist(), expected.tolist(), strict=True))) == len(set(ids.tolist()))
+        gone, dropped = (gpu.expire, cpu.expire) if minute % 2 else (gpu.evict, cpu.evict)
+        number = minute - 1 if minute % 2 else 70
+        assert set(gone(number)[0].tolist()) == set(dropped(number)[0].view(np.int64).tolist())
+        assert len(gpu) == len(cpu) > 0
 
 
 def test_find_leaves_no_trace(device: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -134,6 +135,11 @@ class IdTable:
             if done == len(positions):
                 return new_N[: self._state[layout.NEW]]
             lines.grow(lines.of(ids_N[positions[done]]))
+
+    def deal(self, rows: npt.NDArray[np.integer[Any]]) -> None:
+        """Give the next new ids these rows, in this order, and no others: for rows that come from elsewhere."""
+        self._free[: len(rows)] = rows[::-1]
+        self._state[kernels.FREE_TOP], self._state[kernels.NEXT_ROW] = len(rows), self.capacity
 
     def find_or_insert(self, ids_N: Ids, minute: int) -> tuple[Index, Index]:
         """Rows of ids, seen at `minute`, and the positions of those that are new. Rows are -1 when all are taken."""

@@ -59,7 +59,7 @@ def feed(config: Config, log: EventLog, catalog: Catalog | None = None) -> Feed:
         Entities(config.features.entities),
         Encoder(spec(config)),
         config.training.batch_size,
-        observe=catalog.observe if catalog is not None else None,
+        observer=catalog,
     )
 
 

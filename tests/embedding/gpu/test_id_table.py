@@ -77,6 +77,15 @@ def test_ids_that_crowd_into_one_home_spill_round_the_ring(device: str) -> None:
     checked.insert(ids[::2])
 
 
+@pytest.mark.parametrize("block", [32, 256])
+def test_more_ids_in_one_ring_than_it_has_slots_take_every_row(block: int, device: str) -> None:
+    ids = unmixed([k * 2**56 for k in range(60)])
+    checked = Checked(40, device, block=block)
+    assert checked.insert(ids).count(-1) == 20
+    checked.expire(1)
+    assert checked.insert(ids[::-1]).count(-1) == 20
+
+
 @pytest.mark.parametrize("copies", [2, 300, 1025])
 def test_one_id_many_times_in_a_batch_gets_one_row(copies: int, device: str) -> None:
     checked = Checked(10, device)
@@ -252,6 +261,8 @@ def test_a_time_in_the_wrong_unit_is_refused(device: str) -> None:
     table = GpuIdTable(10, device=device)
     with pytest.raises(ValueError, match="check its unit"):
         table.find_or_insert(torch.zeros(1, dtype=torch.int64, device=device), minute=1_700_000_000_000)
+    with pytest.raises(ValueError, match="check its unit"):
+        table.expire(1_700_000_000_000)
 
 
 @pytest.mark.parametrize("arguments", [{"capacity": 0}, {"capacity": 2**31}, {"capacity": 5, "block": 48}])

@@ -52,7 +52,7 @@ class _Rows:
         match rule.kind:
             case "rowwise_adagrad":
                 s = s + g.square().mean(1, keepdim=True)
-                w = w - rule.lr * g / (s.sqrt() + rule.eps)
+                w = w - rule.lr / (s.sqrt() + rule.eps) * g
             case "adagrad":
                 s = s + g.square()
                 w = w - rule.lr * g / (s.sqrt() + rule.eps)

@@ -5,6 +5,8 @@ Suffixes: N ids, U distinct ids, D dimension, W floats of optimizer state a row.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from embedding.kernels import optimizers
@@ -14,6 +16,24 @@ from embedding.optimizers import adam_rate, state_width
 from embedding.store import Floats, Ids, Index, Optimizer, Rows
 
 _F32 = np.float32
+
+
+class RowMemory(Protocol):
+    """Where the rows of a table live: what their ids' coming, going and saving need."""
+
+    dim: int
+    width: int
+    """Floats of optimizer state a row."""
+    step: int
+    """Updates so far."""
+
+    def initialise(self, rows_U: Index, ids_U: Ids) -> None: ...
+
+    def put(self, rows_U: Index, weights_UD: Floats, state_UW: Floats) -> None: ...
+
+    def values(self, rows_U: Index) -> Floats: ...
+
+    def states(self, rows_U: Index) -> Floats: ...
 
 
 class RowBlock:

@@ -168,6 +168,9 @@ def load(folder: Path, tables: Mapping[str, Table], seed: int) -> StoreState:
             mine = json.loads(json.dumps(asdict(table)))[what]
             if written[name][what] != mine:
                 raise ValueError(f"{folder / MANIFEST}: table {name!r} has {what} {written[name][what]}, not {mine}")
+        gates = written[name]["admission"]["kind"], table.admission.kind
+        if len(set(gates)) > 1:
+            raise ValueError(f"{folder / MANIFEST}: table {name!r} has admission {gates[0]!r}, not {gates[1]!r}")
 
     def read(name: str) -> tuple[Arrays, dict[str, Any]]:
         return read_arrays(folder / name, manifest["files"][name])

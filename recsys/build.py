@@ -59,7 +59,7 @@ def feed(config: Config, log: EventLog, catalog: Catalog | None = None) -> Feed:
         Entities(config.features.entities),
         Encoder(spec(config)),
         config.training.batch_size,
-        observe=catalog.observe if catalog is not None else None,
+        observer=catalog,
     )
 
 
@@ -80,7 +80,6 @@ def _table(name: str, config: Config, section: TableSection) -> Table:
         admission=Admission(section.admission, section.threshold),
         ttl=section.ttl,
         init_scale=config.training.init_scale,
-        fallback=section.fallback,
     )
 
 

@@ -49,8 +49,9 @@ class Publication:
         self._rows_due = self._dense_due = -float("inf")
 
     def start(self) -> None:
-        """Ask for all rows first: what Redis holds may be older or newer than the state that training resumed from."""
+        """Begin with everything: what Redis holds may be older or newer than the state that training resumed from."""
         self._learner.store.subscribe(CONSUMER)
+        self._entities.change_all()
 
     def due(self) -> bool:
         return self._clock() >= self._rows_due
@@ -71,7 +72,7 @@ class Publication:
                 self._publish_dense(now)
                 self._dense_due = started + self._dense_every
             self._publish_rows()
-            self._publish_items(now)
+            self._publish_items()
         except OutOfStepError as error:
             logger.warning("publishing all rows again: %s", error)
             self.start()
@@ -95,11 +96,11 @@ class Publication:
             Artefact(version=f"step-{step}", step=step, time=now, dim=dim, graph=graph, spec=self._learner.spec)
         )
 
-    def _publish_items(self, now: int) -> None:
+    def _publish_items(self) -> None:
         users, items = self._entities.drain_changes()
         try:
             self._publisher.publish_entities(users, items)
         except PublishError:
             self._entities.restore_changes(users, items)
             raise
-        self._publisher.publish_catalog(self._catalog.popular(CATALOG_SIZE, now), self._catalog.recent(CATALOG_SIZE))
+        self._publisher.publish_catalog(self._catalog.popular(CATALOG_SIZE), self._catalog.recent(CATALOG_SIZE))

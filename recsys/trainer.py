@@ -60,15 +60,27 @@ class Trainer:
         self._saved_step = -1
 
     def resume(self) -> Path | None:
-        """Take over the newest whole checkpoint; returns it, or None when there is none."""
+        """Take over the newest whole checkpoint; returns it, or None when there is none.
+
+        Raises ValueError when it is of other settings or another log, or when no checkpoint is whole.
+        """
         path = self._checkpoints.newest()
         if path is not None:
-            self.learner.load(path)
-            self._feed.restore((path / "feed.bin").read_bytes())
-            self._catalog.restore((path / "catalog.bin").read_bytes())
-            self.progress.load(path)
-            self._saved_step = self.learner.steps
+            try:
+                self._load(path)
+            except ValueError as error:
+                raise ValueError(
+                    f"{path} cannot be resumed from: {error}\nPut the settings and the log back that it was made with, "
+                    "or name another folder in [training] checkpoints to learn anew from the beginning of the log"
+                ) from error
         return path
+
+    def _load(self, path: Path) -> None:
+        self.learner.load(path)
+        self._feed.restore((path / "feed.bin").read_bytes())
+        self._catalog.restore((path / "catalog.bin").read_bytes())
+        self.progress.load(path)
+        self._saved_step = self.learner.steps
 
     def run(self, *, follow: bool, stop: threading.Event, until: int | None = None) -> None:
         """Train to the end of the log, and with `follow` go on waiting for more until `stop` is set.

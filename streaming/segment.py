@@ -2,7 +2,7 @@
 
     segment = magic 8s | version u32 | base offset u64 | checksum u64, then frames
     frame   = offset u64 | events u32 | stored bytes u32 | raw bytes u32 | payload checksum u64 | header checksum u64,
-              then the payload: an Arrow record batch message (EVENT_SCHEMA), compressed as a whole by Zstandard
+              then the payload: an Arrow record batch message (EVENT_SCHEMA), compressed as a whole by LZ4
 
 Numbers are little-endian, checksums XXH3-64. Writers only ever append, so a writer that was killed leaves a prefix of
 its frame, and a machine that lost power may leave zeros: both end the segment. Anything else is corruption.
@@ -29,7 +29,7 @@ HEAD_BYTES = _HEAD.size + _SUM.size
 FRAME_BYTES = _FRAME.size + _SUM.size
 FRAME_LIMIT = 64 << 20
 MAGIC, VERSION = b"EVENTLOG", 1
-CODEC = pa.Codec("zstd", compression_level=1)
+CODEC = pa.Codec("lz4")
 
 
 class LogCorruptedError(ValueError):

@@ -17,6 +17,7 @@ from recsys.checkpoint import Checkpoints
 from recsys.commands.times import parse_time
 from recsys.config import Config
 from recsys.config_file import load
+from recsys.lock import exclusive
 from recsys.metrics import Summary
 from recsys.progress import Progress
 from recsys.publication import Publication
@@ -43,8 +44,13 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
 def open_trainer(
     config: Config, *, publish: bool, crash: Callable[[str], None] = lambda _point: None
 ) -> Iterator[Trainer]:
-    """The configured trainer, with its log and Redis open; `crash` is called at every point a test may kill it."""
+    """The configured trainer, with its log and Redis open; `crash` is called at every point a test may kill it.
+
+    Raises ValueError when another process trains into the same checkpoints.
+    """
     with ExitStack() as stack:
+        remedy = "stop that trainer, or give this one a folder of its own in [training] checkpoints"
+        stack.enter_context(exclusive(config.training.checkpoints, remedy))
         log = build.event_log(config)
         stack.callback(log.close)
         catalog = Catalog(half_life=config.serving.half_life)

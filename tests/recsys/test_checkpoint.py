@@ -103,3 +103,24 @@ def test_a_kill_between_any_two_writes(tmp_path: Path, point: str, survivor: int
     assert checkpoints.newest() == tmp_path / f"step-{survivor:012d}"
     save(checkpoints, 3)
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_when_all_are_torn_none_is_dropped_for_an_empty_model(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2):
+        save(checkpoints, step)
+        (tmp_path / f"step-{step:012d}" / "b.bin").write_bytes(b"torn")
+    with pytest.raises(TornCheckpointError, match=r"(?s)b\.bin.*b\.bin.*move the folder away"):
+        checkpoints.newest()
+
+
+def test_torn_ones_do_not_push_out_what_is_written_after_resuming_before_them(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (1, 20, 30):
+        save(checkpoints, step)
+    (tmp_path / "step-000000000030" / MANIFEST).write_bytes(b"")
+    assert checkpoints.newest() == tmp_path / "step-000000000020"
+    for step in (21, 22):
+        save(checkpoints, step)
+        assert checkpoints.newest() == tmp_path / f"step-{step:012d}"
+    assert [p.name for p in checkpoints.all()] == ["step-000000000021", "step-000000000022"]

@@ -1,0 +1,168 @@
+"""The whole loop in one test process: events to a trained model, to Redis, to answers over HTTP, and back."""
+
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from recsys import build
+from recsys.commands.train import open_trainer
+from recsys.config import Config
+from recsys.config_file import load
+from recsys.trainer import Trainer
+from serving.scorer import load_scorer
+from serving.server import build as build_app
+from streaming.codec import encode_events
+from streaming.encoder import Encoder
+from streaming.entities import Entities
+from streaming.events import Event, Features, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.example import Example
+from tests.serving.running import running
+
+SETTINGS = """
+[rows]
+publish_every = "50ms"
+[features]
+dim = 8
+fields = [
+  { name = "user", source = "user" },
+  { name = "item", source = "item" },
+  { name = "country", source = "request.country" },
+  { name = "tags", kind = "multi", source = "item.tags" },
+  { name = "interests", kind = "multi", source = "request.tags", table = "tags" },
+  { name = "age", kind = "numeric", source = "request.age", transform = "log1p" },
+  { name = "price", kind = "numeric", source = "item.price", transform = "log" },
+  { name = "hour", source = "time.hour" },
+]
+[training]
+batch_size = 64
+wait = "1m"
+checkpoint_every = 1000
+[serving]
+deadline = "30s"
+"""
+START = 1_760_000_000_000
+TAGS = ["hot", "cold", "sweet", "salty"]
+
+
+def events(count: int = 400) -> list[Event]:
+    rng = np.random.default_rng(3)
+    tags: list[list[str | int]] = [list(TAGS[: n % 4]) for n in range(10)]
+    made: list[Event] = [
+        ItemUpdate(time=START, item=f"i{n}", features={"tags": tags[n], "price": float(n)}) for n in range(10)
+    ]
+    made += [UserUpdate(time=START, user=f"u{n}", features={"age": 20 + n, "country": "br"}) for n in range(5)]
+    for number in range(count):
+        time, user = START + 1000 * (number + 1), f"u{rng.integers(8)}"
+        items = [f"i{n}" for n in rng.choice(12, 4, replace=False)]
+        request: Features = {"tags": [str(tag) for tag in rng.choice(TAGS, rng.integers(3))]}
+        made.append(Impression(id=f"n{number}", time=time, user=user, items=items, features=request))
+        made.append(Interaction(time=time + 10, impression=f"n{number}", item=items[int(rng.integers(4))]))
+    return made
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    folder = tmp_path_factory.mktemp("loop")
+    (folder / "recsys.toml").write_text(SETTINGS)
+    config = load(folder / "recsys.toml")
+    log = build.event_log(config)
+    log.append(encode_events(events()))
+    log.close()
+    return config
+
+
+@pytest.fixture(scope="module")
+def trainer(config: Config) -> Iterator[Trainer]:
+    """Has learned from the log and published."""
+    with open_trainer(config, publish=True) as trainer:
+        trainer.run(follow=False, stop=threading.Event())
+        assert trainer.learner.steps > 10
+        yield trainer
+
+
+@pytest.fixture(scope="module")
+def http(config: Config, trainer: Trainer) -> Iterator[httpx.Client]:
+    log = build.event_log(config)
+    app = build_app(build.server(config), log, partial(load_scorer, engine="openvino"))
+    with running(app) as client:
+        answer = {"degraded": ["not asked yet"]}
+        while answer["degraded"]:  # bounded by the test's own time limit
+            answer = client.post("/v1/rank", json={"user": "u0", "items": ["i0"]}).json()
+        yield client
+    log.close()
+
+
+def served(http: httpx.Client, question: dict[str, Any]) -> dict[str, float]:
+    answer = http.post("/v1/rank", json=question).raise_for_status().json()
+    assert answer["degraded"] == []
+    return {item["item"]: item["score"] for item in answer["items"]}
+
+
+def trained(config: Config, trainer: Trainer, question: dict[str, Any]) -> dict[str, float]:
+    """The same question put to the model itself, by the way of a training example."""
+    entities = Entities(100)
+    latest_items = {e.item: e.features for e in events(0) if isinstance(e, ItemUpdate)}
+    latest_users = {e.user: e.features for e in events(0) if isinstance(e, UserUpdate)}
+    items = question["items"]
+    example = Example(
+        id="q", time=question["time"], user=question["user"], items=tuple(items),
+        features=question.get("features", {}), item_features=question.get("item_features", {}),
+        propensities=(), experiment="", arm="", model="",
+        positions=tuple(range(len(items))), labels=(0.0,) * len(items), decided=question["time"], sequence=1,
+        latest_user=latest_users.get(question["user"], {}), latest_items=[latest_items.get(i, {}) for i in items],
+    )  # fmt: skip
+    batch = Encoder(build.spec(config)).encode_examples([example], entities, (0,))
+    return dict(zip(items, trainer.learner.score(batch).tolist(), strict=True))
+
+
+QUESTIONS: dict[str, dict[str, Any]] = {
+    "known user and items": {"user": "u1", "items": [f"i{n}" for n in range(10)]},
+    "unknown user": {"user": "nobody", "items": ["i1", "i2"]},
+    "unknown items": {"user": "u1", "items": ["never seen", "i3"]},
+    "one candidate": {"user": "u2", "items": ["i4"]},
+    "features of the request": {"user": "u1", "items": ["i1", "i5"], "features": {"country": "de", "age": 3.5}},
+    "empty lists": {"user": "u1", "items": ["i3"], "features": {"tags": []}, "item_features": {"tags": [[]]}},
+    "missing values": {"user": "u9", "items": ["i3"], "features": {"age": None, "country": None}},
+    "lists": {"user": "u1", "items": ["i3", "i7"], "features": {"tags": ["hot", "new", "sweet"]}},
+    "unknown category": {"user": "u1", "items": ["i3"], "features": {"country": "atlantis"}},
+    "item features go before updates": {"user": "u1", "items": ["i2"], "item_features": {"price": [99.0]}},
+}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_the_server_scores_as_the_trained_model(
+    config: Config, trainer: Trainer, http: httpx.Client, name: str
+) -> None:
+    question = QUESTIONS[name] | {"time": START + 86_400_000}
+    assert served(http, question) == pytest.approx(trained(config, trainer, question), abs=1e-4)
+
+
+def test_a_click_changes_the_score_of_what_was_clicked(trainer: Trainer, http: httpx.Client) -> None:
+    question = {"user": "a new user", "items": ["new item", "other new item"]}
+    answer = http.post("/v1/rank", json=question).json()
+    before = {item["item"]: item["score"] for item in answer["items"]}
+    assert before["new item"] == before["other new item"]
+    stop = threading.Event()
+    following = threading.Thread(target=trainer.run, kwargs={"follow": True, "stop": stop})
+    following.start()
+    try:
+        click = {
+            "type": "interaction",
+            "time": time.time_ns() // 10**6,
+            "impression": answer["impression"],
+            "item": "new item",
+        }
+        assert http.post("/v1/events", json=click).json()["accepted"] == 1
+        after = before
+        while after["new item"] == after["other new item"]:  # bounded by the test's own time limit
+            after = served(http, question)
+    finally:
+        stop.set()
+        following.join()
+    assert after["new item"] > after["other new item"]

@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding.hashing import mix
-from embedding.kernels import table as kernels
+from embedding.kernels import lines as layout
+from embedding.kernels import search
+from embedding.kernels import segment as kernels
 from embedding.memory import lazy_zeros
 from embedding.segments import Segments
 from embedding.store import Ids, Index
@@ -54,12 +56,12 @@ class IdTable:
         self._pool = ThreadPoolExecutor(self._threads, "id-table") if self._threads > 1 else None
 
     def __len__(self) -> int:
-        return int(self._state[kernels.SIZE])
+        return int(self._state[layout.SIZE])
 
     @property
     def nbytes(self) -> int:
         """Bytes of the slots; rows that were freed and not yet reused take four each on top."""
-        return self.segments.slots * 16 + int(self._state[kernels.FREE_TOP]) * 4
+        return self.segments.slots * 16 + int(self._state[layout.FREE_TOP]) * 4
 
     @property
     def load(self) -> float:
@@ -89,7 +91,7 @@ class IdTable:
     def find(self, ids_N: Ids) -> Index:
         """Rows of ids, -1 where there is none. Changes nothing."""
         rows_N, missing_N = np.empty(len(ids_N), np.int32), np.empty(len(ids_N), np.int32)
-        kernels.find(*self.segments.where, ids_N, ids_N, np.uint64(0), rows_N, missing_N, _ALL)
+        search.find(*self.segments.where, ids_N, ids_N, np.uint64(0), rows_N, missing_N, _ALL)
         return rows_N
 
     def touch(self, ids_N: Ids, counts_N: Index, minute: int) -> tuple[Index, Index]:
@@ -97,14 +99,14 @@ class IdTable:
         n, stamp = len(ids_N), self.stamp(minute)
         rows_N, missing_N = np.empty(n, np.int32), np.empty(n, np.int32)
         if self._pool is None or n < _PARALLEL:
-            missing = kernels.touch(*self.segments.where, ids_N, counts_N, stamp, rows_N, missing_N, _ALL)
+            missing = search.touch(*self.segments.where, ids_N, counts_N, stamp, rows_N, missing_N, _ALL)
             return rows_N, np.sort(missing_N[:missing])
 
         def part(number: int) -> Index:
             which, lost = np.empty(n, np.int32), np.empty(n, np.int32)
             shift = np.uint64(64 - (self._threads.bit_length() - 1))
-            mine = which[: kernels.partition(ids_N, shift, np.uint64(number), which)]
-            missing = kernels.touch_some(*self.segments.where, ids_N, counts_N, stamp, rows_N, lost, mine)
+            mine = which[: search.partition(ids_N, shift, np.uint64(number), which)]
+            missing = search.touch_some(*self.segments.where, ids_N, counts_N, stamp, rows_N, lost, mine)
             return lost[:missing]
 
         return rows_N, np.sort(np.concatenate(list(self._pool.map(part, range(self._threads)))))
@@ -113,7 +115,7 @@ class IdTable:
         """Fill rows_N at `positions` (ids without a row); it stays -1 when all rows are taken. Returns where new."""
         stamp, done, lines = self.stamp(minute), 0, self.segments
         new_N = np.empty(len(positions), np.int32)
-        self._state[kernels.NEW] = 0
+        self._state[layout.NEW] = 0
         while True:
             done = kernels.insert(
                 *lines.where,
@@ -131,7 +133,7 @@ class IdTable:
                 new_N,
             )
             if done == len(positions):
-                return new_N[: self._state[kernels.NEW]]
+                return new_N[: self._state[layout.NEW]]
             lines.grow(lines.of(ids_N[positions[done]]))
 
     def deal(self, rows: npt.NDArray[np.integer[Any]]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedding.hashing import mix
+from embedding.coldest import Coldest
 from embedding.kernels import lines as layout
 from embedding.kernels import search
 from embedding.kernels import segment as kernels
@@ -25,7 +25,6 @@ _MARGIN = 1 << 20  # minutes (two years) that an event may lie before the first 
 _CENTURY = 100 * 366 * 24 * 60
 _PARALLEL = 1 << 13  # ids from which threads pay
 _NO_PINS = np.zeros(0, np.uint64)
-_COLDEST = 1 << 32
 
 
 class IdTable:
@@ -51,6 +50,7 @@ class IdTable:
         self._free = lazy_zeros(capacity, np.uint32)
         self._state = np.zeros(4, np.int64)
         self._base: int | None = None
+        self._coldest = Coldest(self)
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "id-table") if threads > 1 else None
 
@@ -81,6 +81,7 @@ class IdTable:
             shift = minute - self._base - (1 << 23)
             self.segments.age(shift)
             self._base += shift
+            self._coldest.reset()
         return np.uint64(max(1, minute - self._base))
 
     def minute(self, words: Words) -> npt.NDArray[np.int64]:
@@ -134,7 +135,9 @@ class IdTable:
                 new_N,
             )
             if done == len(positions):
-                return new_N[: self._state[layout.NEW]]
+                new = new_N[: self._state[layout.NEW]]
+                self._coldest.add(ids_N[new], int(stamp))
+                return new
             lines.grow(lines.of(ids_N[positions[done]]))
 
     def deal(self, rows: npt.NDArray[np.integer[Any]]) -> None:
@@ -159,6 +162,7 @@ class IdTable:
             self.stamp(int(minutes_N.max()))
             stamps_N = np.maximum(1, minutes_N - (self._base or 0))
             kernels.assign(*self.segments.where, ids_N, stamps_N, freqs_N)
+            self._coldest.reset()
         return rows_N
 
     def sweeping(self, heat: int, tie: int = 0, pinned: Words = _NO_PINS) -> Iterator[tuple[Ids, Index]]:
@@ -195,18 +199,20 @@ class IdTable:
 
     def evict(self, n: int, pinned: Words = _NO_PINS) -> tuple[Ids, Index]:
         """Drop the n coldest ids (seen longest ago, then rarest, then by hash), never those of pinned rows."""
-        ids, words = self.entries()
-        if len(pinned):
-            rows = words >> np.uint64(32)
-            loose = (pinned[rows >> np.uint64(6)] >> (rows & np.uint64(63))) & np.uint64(1) == 0
-            ids, words = ids[loose], words[loose]
-        if n >= len(ids):
-            return _joined(self.sweeping(_COLDEST, 0, pinned))
-        heats = (words & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-        heat = np.partition(heats, n)[n]
-        ties = mix(ids[heats == heat])
-        rest = n - int((heats < heat).sum())
-        return _joined(self.sweeping(int(heat), int(np.partition(ties, rest)[rest]), pinned))
+        ids = self._coldest.take(n, pinned)
+        return ids, self.remove(ids)
+
+    def remove(self, ids_N: Ids) -> Index:
+        """Drop distinct ids that are in the table: the rows they had, now free."""
+        rows_N = np.empty(len(ids_N), np.int32)
+        kernels.remove(*self.segments.where, self.segments.counts_S, self._state, self._free, ids_N, rows_N)
+        return rows_N
+
+    def words(self, ids_N: Ids) -> Words:
+        """Second words of ids (row << 32 | last seen << 8 | frequency); all ones where an id is not in the table."""
+        words_N = np.empty(len(ids_N), np.uint64)
+        kernels.words(*self.segments.where, ids_N, words_N)
+        return words_N
 
     def shrinking(self) -> Iterator[int]:
         """Give back memory that a table which was once fuller holds, a segment a step: yields the bytes."""

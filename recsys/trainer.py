@@ -117,6 +117,11 @@ class Trainer:
         self._crash("checkpoint written")
         self._log.commit(CONSUMER, self._feed.cursor)
 
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """What became of the events (see `streaming.outcomes`)."""
+        return self._feed.joiner.counts
+
     def digest(self) -> str:
         """Hash of the whole state: weights, rows, optimizers, joiner, cursor, catalog."""
         parts = (self.learner.digest().encode(), self._feed.state(), self._catalog.state())

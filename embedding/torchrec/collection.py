@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torchrec import EmbeddingBagCollection
+from torchrec import EmbeddingBagCollection, KeyedJaggedTensor
 from torchrec.distributed.embedding_types import EmbeddingComputeKernel, KJTList
 from torchrec.distributed.mc_embeddingbag import (
     ManagedCollisionEmbeddingBagCollectionSharder,
@@ -26,9 +26,11 @@ from torchrec.modules.mc_embedding_modules import ManagedCollisionEmbeddingBagCo
 from torchrec.modules.mc_modules import ManagedCollisionCollection
 
 from embedding.store import Admission, Table
-from embedding.torchrec.ids import CollisionFreeIds
+from embedding.torchrec.found import Found, Piece
+from embedding.torchrec.ids import CollisionFreeIds, as_ids
 from embedding.torchrec.lookup import Lookup
 from embedding.torchrec.memory import FbgemmRows
+from embedding.torchrec.routing import scatter
 
 
 class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection):  # type: ignore[misc]
@@ -65,7 +67,9 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
             config.name: CollisionFreeIds(self.tables[config.name], config.num_embeddings, buckets, seed, nowhere)
             for config in configs
         }
-        managed = ManagedCollisionCollection(ids, configs)
+        managed = ManagedCollisionCollection(
+            ids, configs, need_preprocess=False
+        )  # `input_dist` does it for all at once
         super().__init__(collection, managed, return_remapped_features=return_rows)
 
 
@@ -75,6 +79,8 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
     def __init__(self, module: CollisionFreeEmbeddingBagCollection, *args: Any, **kwargs: Any) -> None:
         super().__init__(module, *args, **kwargs)
         self._tables, self._seed = module.tables, module.seed
+        self.found: list[Found] = []
+        """What the last call found in this process."""
         self.clear()
 
     @property
@@ -95,16 +101,46 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
     ) -> FbgemmRows:
         return FbgemmRows(weights[begin:end], [state[begin:end] for state in states], table, self._seed)
 
+    def return_rows(self, yes: bool) -> None:
+        """Whether calls to come return the rows too."""
+        self._return_remapped_features = yes
+
+    def input_dist(self, ctx: Any, features: KeyedJaggedTensor) -> Any:
+        """To the processes that own the rows."""
+        return super().input_dist(ctx, _scattered(features))
+
     def compute(self, ctx: Any, dist_input: KJTList) -> list[torch.Tensor]:
-        """On the process that owns the rows: ids to rows, rows to pooled embeddings."""
+        """There: ids to rows, rows to pooled embeddings."""
         managed = self._managed_collision_collection
-        ctx.remapped_kjt = managed.compute(ctx, dist_input)
-        found = [
-            [managed._managed_collision_modules[name].last for name in names] for names in managed._sharding_tables
-        ]
-        return Lookup(self._embedding_module, ctx, ctx.remapped_kjt, found).outputs()
+        found = []
+        for features, part, names, widths in zip(
+            dist_input,
+            ctx.sharding_contexts,
+            managed._sharding_tables,
+            managed._sharding_per_table_feature_splits,
+            strict=True,
+        ):
+            if not features.variable_stride_per_key():
+                part.lengths_after_input_dist = features.lengths().view(-1, features.stride())
+            found.append(self._found(features, names, widths))
+        self.found = found
+        lookup = Lookup(self._embedding_module, ctx, list(dist_input), found)
+        if self._return_remapped_features:
+            ctx.remapped_kjt = lookup.rows()
+        return lookup.outputs()
+
+    def _found(self, features: KeyedJaggedTensor, names: Sequence[str], widths: Sequence[int]) -> Found:
+        """Rows of all tables' features, which stand one after the other."""
+        mixed_N, ends = as_ids(features.values()), features.offset_per_key()
+        pieces: list[Piece] = []
+        key, tables = 0, self._managed_collision_collection._managed_collision_modules
+        for name, width in zip(names, widths, strict=True):
+            pieces += tables[name].find(mixed_N[ends[key] : ends[key + width]], ends[key])
+            key += width
+        return Found(pieces, len(mixed_N))
 
     def output_dist(self, ctx: Any, output: list[torch.Tensor]) -> Any:
+        """Back to the processes that asked."""
         embedded, rows = super().output_dist(ctx, output)
         return (embedded, rows) if self._return_remapped_features else embedded
 
@@ -138,6 +174,19 @@ class CollisionFreeSharder(ManagedCollisionEmbeddingBagCollectionSharder):  # ty
     @property
     def module_type(self) -> type[CollisionFreeEmbeddingBagCollection]:
         return CollisionFreeEmbeddingBagCollection
+
+
+def _scattered(features: KeyedJaggedTensor) -> KeyedJaggedTensor:
+    mixed = torch.from_numpy(scatter(as_ids(features.values())).view("int64")).to(features.values().device)
+    return KeyedJaggedTensor(
+        features.keys(),
+        mixed,
+        features.weights_or_none(),
+        features.lengths_or_none(),
+        features.offsets_or_none(),
+        stride_per_key_per_rank=features._stride_per_key_per_rank,
+        inverse_indices=features.inverse_indices_or_none(),
+    )
 
 
 def collections(model: nn.Module) -> Iterator[ShardedCollisionFreeEmbeddingBagCollection]:

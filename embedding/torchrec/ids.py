@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -12,58 +12,14 @@ from torchrec.modules.mc_modules import ManagedCollisionModule
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
 from embedding.rows import RowMemory
-from embedding.store import Ids, Index, Rows, Table
-from embedding.table_ids import Batch, TableIds
-from embedding.torchrec import routing
+from embedding.store import Ids, Rows, Table
+from embedding.table_ids import TableIds
+from embedding.torchrec.found import Found, Piece
+from embedding.torchrec.routing import restore, scatter
 
 Features = dict[str, JaggedTensor]
 Memory = Callable[[int, int], RowMemory]
 """The rows [begin, end) of this process."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What one bucket found for ids at positions `at` (None: all) of a call; rows begin at `first` in the process."""
-
-    table: TableIds
-    first: int
-    at: Rows | None
-    batch: Batch
-    rows_U: Index
-    removals: int
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The rows of a call's ids in this process, -1 where there is none."""
-
-    pieces: Sequence[Piece]
-    rows_N: Rows
-
-    def changed(self) -> bool:
-        """Whether ids went since."""
-        return any(piece.table.removals != piece.removals for piece in self.pieces)
-
-    def now(self) -> Found:
-        """The same ids with the rows that they have now; ids that lost theirs are counted."""
-        pieces = [replace(p, rows_U=p.table.still(p.batch, p.rows_U >= 0)) for p in self.pieces]
-        return Found(pieces, _rows_of(pieces, len(self.rows_N)))
-
-    def learned(self) -> None:
-        """Note the rows as changed by a step of the optimizer."""
-        for piece in self.pieces:
-            if (piece.rows_U >= 0).any():
-                piece.table.rows.step += 1
-                piece.table.changes.mark(piece.rows_U)
-
-
-def _rows_of(pieces: Sequence[Piece], n: int) -> Rows:
-    rows_N = np.full(n, -1, np.int64)
-    for piece in pieces:
-        rows = piece.rows_U[piece.batch.inverse_N].astype(np.int64)
-        rows[rows >= 0] += piece.first
-        rows_N[slice(None) if piece.at is None else piece.at] = rows
-    return rows_N
 
 
 class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRec is untyped
@@ -98,7 +54,6 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         self.now: int | None = None
         self.mode: Literal["touch", "find", "still"] = "touch"
         self.tables: list[TableIds] = []
-        self.last: Found | None = None
         # Zeros take no memory until the first state_dict().
         self.register_buffer("ids", torch.zeros(end - begin, dtype=torch.int64, device=device))
         self.register_buffer("words", torch.zeros(end - begin, dtype=torch.int64, device=device))
@@ -120,7 +75,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
 
     def preprocess(self, features: Features) -> Features:
         """Before the exchange between processes."""
-        return {name: _with_values(jagged, routing.scatter(_ids(jagged))) for name, jagged in features.items()}
+        return {name: _with_values(jagged, scatter(as_ids(jagged.values()))) for name, jagged in features.items()}
 
     def profile(self, features: Features) -> Features:
         return features
@@ -131,30 +86,32 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         mutate_miss_lengths: bool = True,  # noqa: ARG002
         write_weights: torch.Tensor | None = None,
     ) -> Features:
-        """After it: ids of this process become global rows, or below zero."""
+        """After it: ids of this process become rows of the whole table, or -1."""
         if write_weights is not None:
             raise ValueError("rows are written by training only")
-        ((name, jagged),) = features.items()
-        mixed_N = _ids(jagged)
-        self.last = self._find(mixed_N)
-        return {name: _with_values(jagged, self.last.rows_N + np.int64(self._begin) * (self.last.rows_N >= 0))}
+        remapped = {}
+        for name, jagged in features.items():
+            mixed_N = as_ids(jagged.values())
+            remapped[name] = _with_values(jagged, Found(self.find(mixed_N, 0), len(mixed_N)).rows_N + self._begin)
+        return remapped
 
-    def _find(self, mixed_N: Ids) -> Found:
+    def find(self, mixed_N: Ids, at: int) -> list[Piece]:
+        """What has become of ids, as they travelled, that stand at `at` and after it in their call.
+
+        In mode "touch" they are counted, admitted and noted as seen, in mode "find" only found; in mode "still" those
+        without a row are counted as gone since they were read. Raises ValueError before the model is sharded.
+        """
         if not self.tables:
-            raise ValueError(
-                "shard the model first: DistributedModelParallel(model, sharders=[CollisionFreeSharder()])"
-            )
-        ids_N = routing.restore(mixed_N)
+            raise ValueError("shard the model: DistributedModelParallel(model, sharders=[CollisionFreeSharder()])")
+        ids_N = restore(mixed_N)
         if len(self.tables) == 1:
-            pieces = [self._piece(0, None, ids_N)]
-        else:
-            first = self._begin // self._bucket_rows
-            bucket_N = (mixed_N % np.uint64(self._buckets)).astype(np.int64) - first
-            places = [np.flatnonzero(bucket_N == b) for b in range(len(self.tables))]
-            pieces = [self._piece(b, at, ids_N[at]) for b, at in enumerate(places)]
-        return Found(pieces, _rows_of(pieces, len(ids_N)))
+            return [self._piece(0, slice(at, at + len(ids_N)), ids_N)]
+        first = self._begin // self._bucket_rows
+        bucket_N = (mixed_N % np.uint64(self._buckets)).astype(np.int64) - first
+        places = [np.flatnonzero(bucket_N == b) for b in range(len(self.tables))]
+        return [self._piece(b, at + place, ids_N[place]) for b, place in enumerate(places)]
 
-    def _piece(self, bucket: int, at: Rows | None, ids: Ids) -> Piece:
+    def _piece(self, bucket: int, at: slice | Rows, ids: Ids) -> Piece:
         table = self.tables[bucket]
         if self.mode == "touch":
             if self.now is None:
@@ -164,7 +121,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
             batch = table.batch(ids)
             every = np.ones(len(batch.unique_U), bool)
             rows_U = table.still(batch, every) if self.mode == "still" else table.ids.find(batch.unique_U)
-        return Piece(table, bucket * self._bucket_rows, at, batch, rows_U, table.removals)
+        return Piece(table, at, bucket * self._bucket_rows, self._begin, batch, rows_U, table.removals)
 
     def expire(self, now: int) -> int:
         """Drop ids of this process not seen within the time to live. Returns how many went."""
@@ -221,8 +178,9 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
             table.adopt(self.ids[at].cpu().numpy().view(np.uint64), self.words[at].cpu().numpy())
 
 
-def _ids(jagged: JaggedTensor) -> Ids:
-    ids: Ids = jagged.values().to("cpu", torch.int64).contiguous().numpy().view(np.uint64)
+def as_ids(values: torch.Tensor) -> Ids:
+    """Values of a feature as unsigned ids."""
+    ids: Ids = values.to("cpu", torch.int64).contiguous().numpy().view(np.uint64)
     return ids
 
 

@@ -22,9 +22,14 @@ class Lookup:
     train the wrong ids; so it is repeated for those that are still there.
     """
 
-    def __init__(self, kernels: Any, ctx: Any, rows: KJTList, found: Sequence[Sequence[Found]]) -> None:
-        self._kernels, self._ctx, self._features, self._found = kernels, ctx, list(rows), found
+    def __init__(self, kernels: Any, ctx: Any, features: Sequence[KeyedJaggedTensor], found: Sequence[Found]) -> None:
+        self._kernels, self._ctx, self._features, self._found = kernels, ctx, features, found
         self._outputs: list[torch.Tensor] = []
+
+    def rows(self) -> KJTList:
+        """The features with rows in place of ids, below zero where there is none."""
+        pairs = zip(self._features, self._found, strict=True)
+        return KJTList([_with_values(features, part.rows_N, features.lengths()) for features, part in pairs])
 
     def outputs(self) -> list[torch.Tensor]:
         """Pooled embeddings, differentiable when gradients are on."""
@@ -41,19 +46,17 @@ class Lookup:
     def backward(self, grads: tuple[torch.Tensor, ...]) -> None:
         """One fused optimizer step."""
         found = self._found
-        if any(each.changed() for part in found for each in part):
-            found = [[each.now() for each in part] for part in found]
+        if any(part.changed() for part in found):
+            found = [part.now() for part in found]
             with torch.enable_grad():
                 self._outputs = self._run(found)
         torch.autograd.backward(self._outputs, grads)
         self._outputs = []
         for part in found:
-            for each in part:
-                each.learned()
+            part.learned()
 
-    def _run(self, found: Sequence[Sequence[Found]]) -> list[torch.Tensor]:
-        rows = [np.concatenate([each.rows_N for each in part]) for part in found]
-        kept = [_without_misses(features, part) for features, part in zip(self._features, rows, strict=True)]
+    def _run(self, found: Sequence[Found]) -> list[torch.Tensor]:
+        kept = [_without_misses(features, part.rows_N) for features, part in zip(self._features, found, strict=True)]
         outputs: list[torch.Tensor] = self._kernels.compute(self._ctx, KJTList(kept))
         return outputs
 
@@ -73,16 +76,22 @@ class _Trained(torch.autograd.Function):
 
 def _without_misses(features: KeyedJaggedTensor, rows_N: Rows) -> KeyedJaggedTensor:
     """`features` with these rows as values; rows below zero leave their bags."""
-    values, lengths, weights = torch.from_numpy(rows_N), features.lengths(), features.weights_or_none()
+    lengths, weights = features.lengths(), features.weights_or_none()
     if len(rows_N) and rows_N.min() < 0:
-        kept = values >= 0
-        before = torch.cat([torch.zeros(1, dtype=torch.int64), kept.cumsum(0)])
-        offsets = before[features.offsets().cpu().long()]
-        lengths = offsets.diff().to(lengths.device, lengths.dtype)
-        values, weights = values[kept], None if weights is None else weights[kept.to(weights.device)]
+        kept_N = rows_N >= 0
+        before = torch.from_numpy(np.concatenate([[0], kept_N.cumsum()]))
+        lengths = before[features.offsets().cpu().long()].diff().to(lengths.device, lengths.dtype)
+        rows_N, kept = rows_N[kept_N], torch.from_numpy(kept_N)
+        weights = None if weights is None else weights[kept.to(weights.device)]
+    return _with_values(features, rows_N, lengths, weights)
+
+
+def _with_values(
+    features: KeyedJaggedTensor, rows_N: Rows, lengths: torch.Tensor, weights: torch.Tensor | None = None
+) -> KeyedJaggedTensor:
     return KeyedJaggedTensor(
         keys=features.keys(),
-        values=values.to(features.values().device),
+        values=torch.from_numpy(rows_N).to(features.values().device),
         lengths=lengths,
         weights=weights,
         stride_per_key_per_rank=features._stride_per_key_per_rank,

@@ -80,7 +80,9 @@ class Tables(nn.Module):
         optimizer, arguments = rule(table, device)
         apply_optimizer_in_backward(optimizer, collection.parameters(), arguments)
         own = {key: table}
-        return CollisionFreeEmbeddingBagCollection(collection, tables=own, buckets=world, seed=seed, return_rows=True)
+        return CollisionFreeEmbeddingBagCollection(
+            collection, tables=own, buckets=world, seed=seed, return_rows=world > 1
+        )
 
     def forward(self, key: str, features: KeyedJaggedTensor) -> Any:
         return self.parts[key](features)
@@ -100,9 +102,14 @@ def shard(model: nn.Module, group: dist.ProcessGroup, device: torch.device) -> D
     return DistributedModelParallel(model, env=env, device=device, plan=plan(model, group, device), sharders=sharders)
 
 
-def features(ids_N: Ids, wanted_N: Mask, bags: int) -> KeyedJaggedTensor:
-    """A bag of one for each id that is wanted, an empty one for the others and up to `bags`."""
-    lengths = torch.zeros(bags, dtype=torch.int32)
-    lengths[: len(ids_N)] = torch.from_numpy(wanted_N)
-    values = torch.from_numpy(ids_N[wanted_N].view(np.int64))
-    return KeyedJaggedTensor(keys=[FEATURE], values=values, lengths=lengths)
+def features(ids_N: Ids, wanted_N: Mask | None, bags: int) -> KeyedJaggedTensor:
+    """A bag of one for each id (that is wanted), an empty one for the others and up to `bags`."""
+    if wanted_N is None and bags == len(ids_N):
+        lengths = torch.ones(bags, dtype=torch.int32)
+    else:
+        lengths = torch.zeros(bags, dtype=torch.int32)
+        lengths[: len(ids_N)] = 1 if wanted_N is None else torch.from_numpy(wanted_N)
+    values = ids_N if wanted_N is None else ids_N[wanted_N]
+    if not values.flags.writeable:
+        values = values.copy()  # torch warns of tensors over read-only memory, though nothing writes to this one
+    return KeyedJaggedTensor(keys=[FEATURE], values=torch.from_numpy(values.view(np.int64)), lengths=lengths)

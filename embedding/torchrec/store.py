@@ -114,23 +114,28 @@ class TorchRecStore:
             return self._lookup(table, check_ids(table, ids_N), "find", 0)
 
     def _lookup(self, table: str, ids_N: Ids, mode: Mode, now: int) -> Lookup:
-        every = np.ones(len(ids_N), bool)
-        output_NP, rows_N = self._read(self._keys[table], ids_N, every, mode, now)
+        output_NP, rows_N = self._read(self._keys[table], ids_N, None, mode, now)
         values_ND, outputs = self._values(table, output_NP), [output_NP]
         if table in self._fallback_of:
             outputs.append(self._read_fallback(table, ids_N, rows_N < 0))
             values_ND += self._values(table, outputs[1])
         return TorchRecLookup(table, ids_N, rows_N, values_ND, outputs if mode == "touch" else [])
 
-    def _read(self, key: str, ids_N: Ids, wanted_N: Mask, mode: Mode, now: int) -> tuple[torch.Tensor, Rows]:
-        """Rows of the ids that are wanted, zeros [N, P] for the others."""
-        ids = self._part(key).ids[key]
-        ids.mode, ids.now = mode, now
+    def _read(self, key: str, ids_N: Ids, wanted_N: Mask | None, mode: Mode, now: int) -> tuple[torch.Tensor, Rows]:
+        """Rows of the ids (that are wanted), zeros [N, P] for the others."""
+        part = self._part(key)
+        part.ids[key].mode, part.ids[key].now = mode, now
         bags = max(1, self._ranks.largest(len(ids_N)))  # gloo scatters equal parts only, FBGEMM takes no fewer than one
-        embedded, found = self._model(key, sharding.features(ids_N, wanted_N, bags).to(self._device))
+        answer = self._model(key, sharding.features(ids_N, wanted_N, bags).to(self._device))
+        if self._ranks.size == 1:
+            output_NP, found = answer.values(), part.found[0].rows_N
+        else:
+            output_NP, found = answer[0].values(), answer[1].values().cpu().numpy()
+        if wanted_N is None:
+            return output_NP[: len(ids_N)], found
         rows_N = np.full(len(ids_N), -1, np.int64)
-        rows_N[wanted_N] = found.values().cpu().numpy()
-        return embedded.values()[: len(ids_N)], rows_N
+        rows_N[wanted_N] = found
+        return output_NP[: len(ids_N)], rows_N
 
     def _read_fallback(self, table: str, ids_N: Ids, lost_N: Mask) -> torch.Tensor:
         slots_N = fallback_slots(ids_N, salt_of(self._seed, table), FALLBACK_ROWS).view(np.uint64)
@@ -145,10 +150,9 @@ class TorchRecStore:
         table = self._tables[lookup.table]
         grads_ND = check_grads(lookup, grads_ND, table.dim)
         outputs = self._outputs(lookup)
-        grads_NP = torch.zeros(len(grads_ND), sharding.padded(table.dim))
         # TorchRec takes the mean over processes, as data-parallel models do; a store's gradients add up.
-        scale = self._ranks.size * sharding.gradient_scale(table)
-        grads_NP[:, : table.dim] = torch.from_numpy(grads_ND) * scale
+        grads_NP = torch.from_numpy(grads_ND) * (self._ranks.size * sharding.gradient_scale(table))
+        grads_NP = torch.nn.functional.pad(grads_NP, (0, sharding.padded(table.dim) - table.dim))
         torch.autograd.backward(outputs, [grads_NP.to(self._device)] * len(outputs))
 
     def _outputs(self, lookup: Lookup) -> list[torch.Tensor]:

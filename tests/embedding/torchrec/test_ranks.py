@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.distributed import checkpoint
+from torch.distributed.checkpoint.state_dict_loader import load as load_checkpoint
+from torch.distributed.checkpoint.state_dict_saver import save as save_checkpoint
 
 from embedding import snapshot
 from embedding.local import LocalStore
@@ -99,7 +100,7 @@ def taken_over(folder: Path, giver: int) -> Any:
     """The model that `giver` processes saved, with the same rows for the same ids."""
     sharded = begun()
     loaded = state(sharded)
-    checkpoint.load(loaded, checkpoint_id=folder / f"model-{giver}")
+    load_checkpoint(loaded, checkpoint_id=folder / f"model-{giver}")
     sharded.load_state_dict(loaded["model"])
     sharded.fused_optimizer.load_state_dict(loaded["optimizer"])
     np.testing.assert_array_equal(models.read(sharded, *range(100)), np.load(folder / f"model-{giver}.npy"))
@@ -116,7 +117,7 @@ def go_on(sharded: Any, rank: int, world: int, folder: Path) -> None:
         sharded(models.bags(t=rng.integers(0, 100, (8, 3)).tolist())).values().sum().backward()
     rows = models.read(sharded, *range(100))
     assert rows.any(1).sum() > 30
-    checkpoint.save(state(sharded), checkpoint_id=folder / f"model-{world}")
+    save_checkpoint(state(sharded), checkpoint_id=folder / f"model-{world}")
     if rank == 0:
         np.save(folder / f"model-{world}.npy", rows)
 

@@ -19,8 +19,8 @@ def _row_at(table: Any, slot: Any, stamp: Any, count: Any, touches: Any) -> Any:
     return touch_slot(table, slot, stamp, count) if touches else np.int32(table[slot + ONE] >> S32)
 
 
-def _searcher(touches: bool, indexed: bool) -> Any:
-    """The kernel that finds ids, compiled with or without a trace of the sighting, for all ids or those of a list."""
+def _searcher(touches: bool) -> Any:
+    """The kernel that finds ids, compiled with or without a trace of the sighting."""
 
     @jit
     def search(
@@ -33,27 +33,24 @@ def _searcher(touches: bool, indexed: bool) -> Any:
         stamp: Any,
         rows_N: Any,
         missing_N: Any,
-        which: Any,
     ) -> Any:
         """Rows of ids; rows_N is -1 and missing_N lists the position where there is none. Returns how many.
 
         Lines are asked for AHEAD ids before they are read. An id that is not in its full home line waits for the next
-        line in a list that is looked through after DEFER more ids. `which` lists the positions when indexed.
+        line in a list that is looked through after DEFER more ids.
         """
-        n, missing = len(which) if indexed else len(ids_N), 0
+        n, missing = len(ids_N), 0
         ring = np.empty(RING, np.uint32)
         late, late_line = np.empty((2, DEFER), np.uint32), np.empty((2, DEFER), np.uint32)
         current, waiting, filling = 0, 0, 0
-        for k in range(-AHEAD, n):
-            if k + AHEAD < n:
-                ahead = np.int64(which[k + AHEAD]) if indexed else k + AHEAD
-                line = home(mix(ids_N[ahead]), bits, stride, lines_S)
-                ring[(k + AHEAD) & (RING - 1)] = np.uint32(line)
+        for i in range(-AHEAD, n):
+            if i + AHEAD < n:
+                line = home(mix(ids_N[i + AHEAD]), bits, stride, lines_S)
+                ring[(i + AHEAD) & (RING - 1)] = np.uint32(line)
                 prefetch(table, line * U64(8))
-            if k < 0:
+            if i < 0:
                 continue
-            i = np.int64(which[k]) if indexed else k
-            h, line = mix(ids_N[i]), U64(ring[k & (RING - 1)])
+            h, line = mix(ids_N[i]), U64(ring[i & (RING - 1)])
             found = line_equal(table, line * U64(8), h) & KEYS
             if found != ZERO:
                 slot = line * U64(8) + trailing_zeros(found)
@@ -67,8 +64,8 @@ def _searcher(touches: bool, indexed: bool) -> Any:
                 prefetch(table, line * U64(8))
                 late[current, filling], late_line[current, filling] = np.uint32(i), np.uint32(line)
                 filling += 1
-            last = k == n - 1
-            if (k & (DEFER - 1)) == DEFER - 1 or last:
+            last = i == n - 1
+            if (i & (DEFER - 1)) == DEFER - 1 or last:
                 for _ in range(2 if last else 1):
                     current = 1 - current
                     for t in range(waiting):
@@ -92,16 +89,5 @@ def _searcher(touches: bool, indexed: bool) -> Any:
     return search
 
 
-find = _searcher(touches=False, indexed=False)
-touch = _searcher(touches=True, indexed=False)
-touch_some = _searcher(touches=True, indexed=True)
-
-
-@jit
-def partition(ids_N: Any, shift: Any, part: Any, which: Any) -> Any:
-    """List the positions of ids whose mixed id starts with `part`; returns how many. Without branches."""
-    n = 0
-    for i in range(len(ids_N)):
-        which[n] = i
-        n += (mix(ids_N[i]) >> shift) == part
-    return n
+find = _searcher(touches=False)
+touch = _searcher(touches=True)

@@ -6,7 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from embedding.kernels.bits import LOW_32, ONE, U64, ZERO, jit, line_equal, mix, prefetch, trailing_zeros, unmix
+from embedding.kernels.bits import (
+    LOW_32,
+    ONE,
+    U64,
+    ZERO,
+    inlined,
+    jit,
+    line_equal,
+    mix,
+    prefetch,
+    trailing_zeros,
+    unmix,
+)
 from embedding.kernels.lines import (
     FREE_TOP,
     FREQ,
@@ -168,6 +180,83 @@ def assign(table: Any, lines_S: Any, bits: Any, stride: Any, ids_N: Any, stamps_
             found = line_equal(table, line * U64(8), h) & KEYS
         slot = line * U64(8) + trailing_zeros(found)
         table[slot + ONE] = (table[slot + ONE] & ROW) | (U64(stamps_N[i]) << S8) | U64(freqs_N[i])
+
+
+@jit
+def words(table: Any, lines_S: Any, bits: Any, stride: Any, ids_N: Any, words_N: Any) -> None:
+    """The second words of ids; all ones where an id is not in the table."""
+    for i in range(len(ids_N)):
+        h = mix(ids_N[i])
+        line = home(h, bits, stride, lines_S)
+        while True:
+            found = line_equal(table, line * U64(8), h) & KEYS
+            if found != ZERO:
+                words_N[i] = table[line * U64(8) + trailing_zeros(found) + ONE]
+                break
+            if (line_equal(table, line * U64(8), empty_word(h)) & KEYS) != ZERO:
+                words_N[i] = ~ZERO
+                break
+            line = next_line(line, h, bits, stride, lines_S)
+
+
+@inlined
+def _steps(h: Any, line: Any, first: Any, lines: Any, bits: Any) -> Any:
+    """How many lines after its home line `line` is, round the end of the segment."""
+    start = (((h << bits) >> S32) * lines) >> S32
+    return (line - first + lines - start) % lines
+
+
+@inlined
+def _close(table: Any, lines_S: Any, bits: Any, stride: Any, line: Any, slot: Any) -> None:
+    """Empty `slot` of `line`, and move up an id from beyond when the line was full, so that none is out of reach."""
+    hole = empty_word(table[slot])
+    segment = table[slot] >> (S64 - bits)
+    first, lines = segment * stride, U64(lines_S[segment])
+    full = (line_equal(table, line * U64(8), hole) & KEYS) == ZERO
+    table[slot] = hole
+    beyond, gap = line, ZERO
+    while full:
+        beyond = first if beyond + ONE == first + lines else beyond + ONE
+        gap += ONE
+        if gap == lines:
+            return
+        full = (line_equal(table, beyond * U64(8), hole) & KEYS) == ZERO
+        for other in range(beyond * U64(8), beyond * U64(8) + U64(8), 2):
+            h = table[other]
+            if h != hole and _steps(h, beyond, first, lines, bits) >= gap:
+                table[slot], table[slot + ONE] = h, table[U64(other) + ONE]
+                table[other] = hole
+                slot, gap = U64(other), ZERO
+                break
+
+
+@jit
+def remove(
+    table: Any,
+    lines_S: Any,
+    bits: Any,
+    stride: Any,
+    counts_S: Any,
+    state: Any,
+    free: Any,
+    ids_N: Any,
+    rows_N: Any,
+) -> None:
+    """Drop distinct ids that are in the table, and free their rows."""
+    for i in range(len(ids_N)):
+        h = mix(ids_N[i])
+        line = home(h, bits, stride, lines_S)
+        found = line_equal(table, line * U64(8), h) & KEYS
+        while found == ZERO:
+            line = next_line(line, h, bits, stride, lines_S)
+            found = line_equal(table, line * U64(8), h) & KEYS
+        slot = line * U64(8) + trailing_zeros(found)
+        rows_N[i] = np.int32(table[slot + ONE] >> S32)
+        _close(table, lines_S, bits, stride, line, slot)
+        free[state[FREE_TOP]] = rows_N[i]
+        state[FREE_TOP] += 1
+        state[SIZE] -= 1
+        counts_S[h >> (S64 - bits)] -= 1
 
 
 @jit

@@ -10,13 +10,14 @@ import numpy as np
 
 from embedding import snapshot
 from embedding.checks import by_name, check_grads, check_ids, check_now, known
+from embedding.consumer_state import ConsumerState
 from embedding.delta import Consumers
 from embedding.hashing import salt_of
 from embedding.local_table import FALLBACK_ROWS, LocalTable
 from embedding.rows import RowBlock
 from embedding.saving import Saving
 from embedding.shards import reshard
-from embedding.snapshot import ConsumerState, Contents, StoreState, TableStream
+from embedding.snapshot import Contents, StoreState, TableStream
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 
 

@@ -11,9 +11,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from embedding.consumer_state import ConsumerState
 from embedding.delta import Consumer
 from embedding.hashing import mix
-from embedding.snapshot import ConsumerState, StoreState, TableState
+from embedding.snapshot import StoreState, TableState
 from embedding.store import Ids
 
 

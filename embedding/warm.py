@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
+from embedding.kernels import clear
 from embedding.local import LocalStore
 from embedding.store import Admission, Optimizer, Table
 
@@ -33,14 +33,6 @@ def warm() -> float:
         store.acknowledge("warm", store.delta("warm").sequence)
     store.digest()
     return time.perf_counter() - begin
-
-
-def clear() -> int:
-    """Delete compiled kernels, for those that edit one; returns how many files went."""
-    files = [file for kind in ("*.nbi", "*.nbc") for file in Path(__file__).parent.rglob(kind)]
-    for file in files:
-        file.unlink()
-    return len(files)
 
 
 def main() -> None:

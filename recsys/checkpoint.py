@@ -16,9 +16,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
+
+
+class CheckpointError(OSError):
+    """A checkpoint could not be written, and nothing of it is left."""
 
 
 class TornCheckpointError(ValueError):
@@ -38,7 +44,10 @@ class Checkpoints:
 
     @contextmanager
     def writing(self, step: int) -> Iterator[Path]:
-        """A folder to write into; it becomes checkpoint `step` when the block ends without an exception."""
+        """A folder to write into; it becomes checkpoint `step` when the block ends without an exception.
+
+        Raises CheckpointError when the disk is full or fails.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.folder / f"step-{step:012d}.partial"
         shutil.rmtree(partial, ignore_errors=True)
@@ -52,9 +61,13 @@ class Checkpoints:
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
             _sync(self.folder)
-        except BaseException:
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(
+                f"checkpoint {partial.with_suffix('')} could not be written: {error}. "
+                "The one before is as it was: make room, then start again to go on from it"
+            ) from error
+        finally:
             shutil.rmtree(partial, ignore_errors=True)
-            raise
         self._crash("renamed")
         self._prune(final)
 

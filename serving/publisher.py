@@ -29,7 +29,7 @@ _STREAM_LENGTH = 256
 _T = TypeVar("_T")
 
 
-class PublishError(RuntimeError):
+class PublishError(ConnectionError):
     """Redis could not be written. Nothing is acknowledged; the same call may be made again."""
 
 

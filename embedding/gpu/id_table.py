@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from embedding.gpu import kernels
+from embedding.gpu import kernels, sweep
 from embedding.gpu.launch import launch
 
 _FIRST_HALF = 1 << 8  # slots of each ring of a new table
@@ -120,8 +120,7 @@ class GpuIdTable:
         the race between programs; so are row numbers.
         """
         ids_N = self._checked(ids_N)
-        if not -(2**31) <= minute < 2**31:
-            raise ValueError(f"minute {minute} lies beyond the year 6000: check its unit (minutes since the epoch)")
+        _check_minute(minute)
         rows_N = torch.full_like(ids_N, -1)
         self._touch(ids_N, rows_N, minute, last=False)
         self._make_room(rows_N)
@@ -187,6 +186,7 @@ class GpuIdTable:
 
     def expire(self, before: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Drop ids last seen before the minute `before`: the ids that went and the rows they had, now free."""
+        _check_minute(before)
         ids_G, rows_G, _ = self._list(before << 8, drop=True)
         return ids_G, rows_G
 
@@ -218,13 +218,13 @@ class GpuIdTable:
         limits = torch.tensor([heat, tie], device=self.device)
         what = (*self._slots, self._frequency_R, touched, self._half, limits)
         counts = torch.zeros(triton.cdiv(self.slots, self._block), dtype=torch.int64, device=self.device)
-        launch(kernels.count, self.slots, self._block, *what, counts)
+        launch(sweep.count, self.slots, self._block, *what, counts)
         ends = counts.cumsum(0)
         total = int(ends[-1])
         ids, rows, heats = torch.empty(3, total, dtype=torch.int64, device=self.device)
         if total:
             launch(
-                kernels.collect,
+                sweep.collect,
                 self.slots,
                 self._block,
                 *what,
@@ -239,3 +239,8 @@ class GpuIdTable:
         if drop:
             self._state[kernels.FREE.value] += total
         return ids, rows, heats
+
+
+def _check_minute(minute: int) -> None:
+    if not -(2**31) <= minute < 2**31:
+        raise ValueError(f"minute {minute} lies beyond the year 6000: check its unit (minutes since the epoch)")

@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from embedding.admission import Mask
+from embedding.consumer_state import ConsumerState
 from embedding.delta import Consumer
-from embedding.snapshot import ConsumerState, TableState
+from embedding.snapshot import TableState
 from embedding.store import Delta, Ids, TableDelta
 from embedding.table_ids import COUNTED
 from embedding.tensor_file import Arrays

@@ -18,10 +18,11 @@ from torchrec.distributed.types import ShardingPlan
 from embedding import snapshot
 from embedding.admission import Mask
 from embedding.checks import by_name, check_grads, check_ids, check_now, known
+from embedding.consumer_state import ConsumerState
 from embedding.delta import Consumers
 from embedding.hashing import fallback_slots, salt_of
 from embedding.local_table import FALLBACK_ROWS
-from embedding.snapshot import ConsumerState, Contents, StoreState
+from embedding.snapshot import Contents, StoreState
 from embedding.store import Delta, Floats, Ids, Lookup, Rows, Table, TableDelta
 from embedding.table_ids import TableIds
 from embedding.torchrec import sharding, states

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -38,6 +38,8 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
         with Live(get_renderable=lambda: dashboard(trainer.progress), console=console, refresh_per_second=2):
             trainer.run(follow=follow, stop=stop, until=end)
         console.print(f"Stopped after {trainer.learner.steps:,} steps; state {trainer.digest()[:16]}.")
+        if lost := not_learned(trainer.outcomes):
+            console.print(f"Not learned from, since the log began: {lost}.", style="yellow")
 
 
 @contextmanager
@@ -58,14 +60,16 @@ def open_trainer(
         learner = build.learner(config)
         publication = None
         if publish:
+            publisher, revive = stack.enter_context(build.publisher(config))
             publication = Publication(
                 learner,
-                stack.enter_context(build.publisher(config)),
+                publisher,
                 build.exporter(config, learner.model),
                 feed.entities,
                 catalog,
                 rows_every=config.rows.publish_every / 1000,
                 dense_every=config.training.export_every / 1000,
+                revive=revive,
             )
         checkpoints = Checkpoints(config.training.checkpoints, config.training.keep, crash)
         yield Trainer(
@@ -90,6 +94,23 @@ def _stopping(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+_LOST = {
+    "late_impressions": "impressions that came after their window had closed",
+    "late": "interactions that came after it",
+    "orphans": "interactions without their impression",
+    "unknown_items": "interactions with an item that was not shown",
+}
+
+
+def not_learned(outcomes: Mapping[str, int]) -> str:
+    """What the joiner could make no label of, in words; empty when there is nothing.
+
+    >>> not_learned({"late_impressions": 0, "orphans": 2, "joined": 5})
+    '2 interactions without their impression'
+    """
+    return ", ".join(f"{outcomes[name]:,} {words}" for name, words in _LOST.items() if outcomes.get(name))
 
 
 def dashboard(progress: Progress) -> Table:

@@ -73,8 +73,32 @@ def test_ids_that_crowd_into_one_home_spill_round_the_ring(device: str) -> None:
     checked.insert(ids)
     assert checked.table.probe_lengths(50)[40:].sum() == 0
     assert checked.table.probe_lengths(50)[1:40].tolist() == [2] * 39
+    checked.insert(ids[::3], minute=1)
+    checked.expire(1)  # holes in the chain do not break it
+    assert len(checked.table) == 27
+    checked.insert(ids[::2], minute=1)
+
+
+def test_inserts_take_tombstones_again(device: str) -> None:
+    ids = unmixed([2**63 + k for k in range(30)])  # one home for all
+    checked = Checked(100, device)
+    checked.insert(ids[:10])
     checked.expire(1)
-    checked.insert(ids[::2])
+    assert checked.table.tombstones == 10
+    checked.insert(ids[10:17], minute=1)
+    assert checked.table.tombstones == 3
+    checked.insert(ids[17:], minute=1)
+    assert checked.table.tombstones == 0
+    checked.insert(ids[10:], minute=2)
+
+
+@pytest.mark.parametrize("block", [32, 256])
+def test_more_ids_in_one_ring_than_it_has_slots_take_every_row(block: int, device: str) -> None:
+    ids = unmixed([k * 2**56 for k in range(60)])
+    checked = Checked(40, device, block=block)
+    assert checked.insert(ids).count(-1) == 20
+    checked.expire(1)
+    assert checked.insert(ids[::-1]).count(-1) == 20
 
 
 @pytest.mark.parametrize("copies", [2, 300, 1025])
@@ -252,6 +276,8 @@ def test_a_time_in_the_wrong_unit_is_refused(device: str) -> None:
     table = GpuIdTable(10, device=device)
     with pytest.raises(ValueError, match="check its unit"):
         table.find_or_insert(torch.zeros(1, dtype=torch.int64, device=device), minute=1_700_000_000_000)
+    with pytest.raises(ValueError, match="check its unit"):
+        table.expire(1_700_000_000_000)
 
 
 @pytest.mark.parametrize("arguments", [{"capacity": 0}, {"capacity": 2**31}, {"capacity": 5, "block": 48}])

@@ -32,9 +32,10 @@ Rounds = dict[str, list[float]]
 
 def run(quick: bool) -> Result:
     """Steps of one and of two processes."""
-    size = {"ids": 50_000, "batch": 2048, "steps": 4, "rounds": 7} if quick else {}
+    size = {"ids": 100_000, "steps": 4, "rounds": 7} if quick else {}
     size = {"ids": 500_000, "batch": 4096, "steps": 10, "rounds": 21} | size
-    targets, raw = [], {"dim": DIM, "tables": len(FEATURES)} | size
+    targets: list[Target] = []
+    raw: dict[str, Any] = {"dim": DIM, "tables": len(FEATURES)} | size
     for world in (1, 2):
         seconds = _together(world, size)
         raw[f"seconds_{world}"] = seconds
@@ -145,7 +146,7 @@ def _store(rank: int, world: int, size: dict[str, int]) -> dict[str, Callable[[]
     lengths = torch.ones(len(batches[0]), dtype=torch.int32)
     store.lookup("t", mix(np.arange(size["ids"], dtype=np.uint64)[rank::world]), 0)
     rows = [KeyedJaggedTensor(["t"], torch.from_numpy(store.peek("t", ids).rows_N), lengths=lengths) for ids in batches]
-    grads = np.random.default_rng(rank).standard_normal((len(batches[0]), DIM)).astype(np.float32) / 100
+    grads = np.random.default_rng(rank).standard_normal((len(batches[0]), DIM), np.float32) / np.float32(100)
     gradient = torch.from_numpy(grads)
 
     def step_on_ids() -> None:

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.distributed as dist
+from torchrec.distributed.types import ShardingPlan
 
 from embedding import snapshot
 from embedding.admission import Mask
@@ -99,6 +100,11 @@ class TorchRecStore:
     @property
     def tables(self) -> dict[str, Table]:
         return dict(self._tables)
+
+    @property
+    def plan(self) -> ShardingPlan:
+        """What TorchRec's planner chose."""
+        return self._model.plan
 
     # reading and training
 

@@ -24,6 +24,7 @@ class Publication:
     """Publishes to Redis at most every `rows_every` (rows) and `dense_every` (dense weights) seconds.
 
     A Redis that is gone does not stop training: nothing is acknowledged, so the next publication carries it all.
+    `revive` is called then, to start an embedded one again.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Publication:
         *,
         rows_every: float,
         dense_every: float,
+        revive: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._learner = learner
@@ -45,6 +47,7 @@ class Publication:
         self._catalog = catalog
         self._rows_every = rows_every
         self._dense_every = dense_every
+        self._revive = revive
         self._clock = clock
         self._rows_due = self._dense_due = -float("inf")
 
@@ -80,8 +83,16 @@ class Publication:
             return False
         except (PublishError, TracingError) as error:
             logger.warning("nothing published, training goes on: %s", error)
+            if isinstance(error, PublishError):
+                self._try_to_revive()
             return False
         return True
+
+    def _try_to_revive(self) -> None:
+        try:
+            self._revive()
+        except OSError as error:
+            logger.warning("Redis does not start again: %s", error)
 
     def _publish_rows(self) -> None:
         delta = self._learner.store.delta(CONSUMER)

@@ -101,7 +101,8 @@ class Trainer:
                 if self._feed.cursor == cursor and not self._idle(follow, stop):
                     break
         self.checkpoint()
-        self._publish(dense=True)
+        # Redis may be gone, and empty when it is back: then the first call starts it and the second asks for all rows.
+        any(self._publish(dense=True) for _ in range(3))
 
     def checkpoint(self) -> None:
         """Write everything of this moment, then commit the log."""
@@ -153,6 +154,5 @@ class Trainer:
                 break
         return True
 
-    def _publish(self, *, dense: bool = False) -> None:
-        if self._publication is not None:
-            self._publication.publish(self.progress.now, dense=dense)
+    def _publish(self, *, dense: bool = False) -> bool:
+        return self._publication is None or self._publication.publish(self.progress.now, dense=dense)

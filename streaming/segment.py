@@ -82,8 +82,11 @@ class Segment:
     def __init__(self, path: Path, base: int) -> None:
         self.path = path
         self.base = base
+        self._forget()
+
+    def _forget(self) -> None:
         # Entry i is where frame i begins; the last entry is where the next frame will.
-        self._offsets = array("Q", [base])
+        self._offsets = array("Q", [self.base])
         self._positions = array("Q", [HEAD_BYTES])
         self._headed = False
         self._kept: tuple[int, pa.RecordBatch] | None = None
@@ -99,9 +102,11 @@ class Segment:
         return self._positions[-1] if self._headed else 0
 
     def refresh(self) -> None:
-        """Find frames appended since the last look. Raises LogCorruptedError."""
+        """Find frames appended since the last look, or all of them anew if some are gone. Raises LogCorruptedError."""
         with self.path.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
+            if size < self.size:  # a writer took back what its full disk did not keep, or the file was cut
+                self._forget()
             if not self._headed and not self._read_head(file.fileno(), size):
                 return
             while self._next_frame(file.fileno(), size):

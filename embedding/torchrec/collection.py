@@ -131,9 +131,10 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
 
     def _found(self, features: KeyedJaggedTensor, names: Sequence[str], widths: Sequence[int]) -> Found:
         """Rows of all tables' features, which stand one after the other."""
-        mixed_N, ends = as_ids(features.values()), features.offset_per_key()
+        mixed_N, tables = as_ids(features.values()), self._managed_collision_collection._managed_collision_modules
+        ends = features.offset_per_key() if len(names) > 1 else [0] * widths[0] + [len(mixed_N)]  # the former is slow
         pieces: list[Piece] = []
-        key, tables = 0, self._managed_collision_collection._managed_collision_modules
+        key = 0
         for name, width in zip(names, widths, strict=True):
             pieces += tables[name].find(mixed_N[ends[key] : ends[key + width]], ends[key])
             key += width

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.distributed as dist
+from torchrec.distributed.types import ShardingPlan
 
 from embedding import snapshot
 from embedding.admission import Mask
@@ -100,6 +101,11 @@ class TorchRecStore:
     def tables(self) -> dict[str, Table]:
         return dict(self._tables)
 
+    @property
+    def plan(self) -> ShardingPlan:
+        """What TorchRec's planner chose."""
+        return self._model.plan
+
     # reading and training
 
     def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
@@ -126,7 +132,8 @@ class TorchRecStore:
         part = self._part(key)
         part.ids[key].mode, part.ids[key].now = mode, now
         bags = max(1, self._ranks.largest(len(ids_N)))  # gloo scatters equal parts only, FBGEMM takes no fewer than one
-        answer = self._model(key, sharding.features(ids_N, wanted_N, bags).to(self._device))
+        features = sharding.features(ids_N, wanted_N, bags)
+        answer = self._model(key, features if self._device.type == "cpu" else features.to(self._device))
         if self._ranks.size == 1:
             output_NP, found = answer.values(), part.found[0].rows_N
         else:
@@ -142,8 +149,8 @@ class TorchRecStore:
         return self._read(self._fallback_keys[self._fallback_of[table]], slots_N, lost_N, "find", 0)[0]
 
     def _values(self, table: str, output_NP: torch.Tensor) -> Floats:
-        values: Floats = output_NP.detach()[:, : self._tables[table].dim].cpu().numpy().copy()
-        return values
+        # An output is memory of its own that nothing reads again, so it is handed out as it is.
+        return np.ascontiguousarray(output_NP.detach()[:, : self._tables[table].dim].cpu().numpy())
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
         known(self._tables, lookup.table)
@@ -151,8 +158,12 @@ class TorchRecStore:
         grads_ND = check_grads(lookup, grads_ND, table.dim)
         outputs = self._outputs(lookup)
         # TorchRec takes the mean over processes, as data-parallel models do; a store's gradients add up.
-        grads_NP = torch.from_numpy(grads_ND) * (self._ranks.size * sharding.gradient_scale(table))
-        grads_NP = torch.nn.functional.pad(grads_NP, (0, sharding.padded(table.dim) - table.dim))
+        scale = self._ranks.size * sharding.gradient_scale(table)
+        grads_NP = torch.from_numpy(
+            grads_ND if scale == 1 and grads_ND.flags.writeable else grads_ND * np.float32(scale)
+        )
+        if sharding.padded(table.dim) > table.dim:
+            grads_NP = torch.nn.functional.pad(grads_NP, (0, sharding.padded(table.dim) - table.dim))
         torch.autograd.backward(outputs, [grads_NP.to(self._device)] * len(outputs))
 
     def _outputs(self, lookup: Lookup) -> list[torch.Tensor]:

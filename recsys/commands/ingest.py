@@ -82,7 +82,10 @@ def _dataset(
     where = files[0] if files else SHIPPED.get(name)
     if where is None:
         raise ValueError(f"--dataset {name} needs the path of its files")
-    data = DATASETS[name](where)
+    try:
+        data = DATASETS[name](where)
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{where} does not hold the data set {name}: {error}") from error
     console.print(data.card)
     low, high = (parse_time(text) if text else None for text in (start, end))
     batches = Batches(f"{name} {where}", _between(iter(data), low, high), f"{start} {end} {data.card}")

@@ -60,14 +60,16 @@ def open_trainer(
         learner = build.learner(config)
         publication = None
         if publish:
+            publisher, revive = stack.enter_context(build.publisher(config))
             publication = Publication(
                 learner,
-                stack.enter_context(build.publisher(config)),
+                publisher,
                 build.exporter(config, learner.model),
                 feed.entities,
                 catalog,
                 rows_every=config.rows.publish_every / 1000,
                 dense_every=config.training.export_every / 1000,
+                revive=revive,
             )
         checkpoints = Checkpoints(config.training.checkpoints, config.training.keep, crash)
         yield Trainer(

@@ -79,6 +79,19 @@ def test_ids_that_crowd_into_one_home_spill_round_the_ring(device: str) -> None:
     checked.insert(ids[::2], minute=1)
 
 
+def test_inserts_take_tombstones_again(device: str) -> None:
+    ids = unmixed([2**63 + k for k in range(30)])  # one home for all
+    checked = Checked(100, device)
+    checked.insert(ids[:10])
+    checked.expire(1)
+    assert checked.table.tombstones == 10
+    checked.insert(ids[10:17], minute=1)
+    assert checked.table.tombstones == 3
+    checked.insert(ids[17:], minute=1)
+    assert checked.table.tombstones == 0
+    checked.insert(ids[10:], minute=2)
+
+
 @pytest.mark.parametrize("block", [32, 256])
 def test_more_ids_in_one_ring_than_it_has_slots_take_every_row(block: int, device: str) -> None:
     ids = unmixed([k * 2**56 for k in range(60)])

@@ -16,10 +16,10 @@ from streaming import sources
 from streaming.file_log import FileLog
 
 
-def run(folder: Path, *files: str) -> Result:
+def run(folder: Path, *files: str, options: tuple[str, ...] = ()) -> Result:
     config = folder / "recsys.toml"
     config.touch()
-    return CliRunner().invoke(main, ["ingest", "-c", str(config), *(str(folder / file) for file in files)])
+    return CliRunner().invoke(main, ["ingest", "-c", str(config), *options, *(str(folder / file) for file in files)])
 
 
 def events(path: Path, count: int) -> None:
@@ -63,3 +63,10 @@ def test_stopped_it_reads_no_other_file_and_goes_on_when_run_again(
     assert 0 < first < 20
     assert run(tmp_path, "a.jsonl", "b.jsonl").exit_code == 0
     assert stored(tmp_path) == 200
+
+
+@pytest.mark.parametrize("dataset", ["movielens-small", "globo", "ml-1m"])
+def test_a_folder_without_the_data_set_is_named(tmp_path: Path, dataset: str) -> None:
+    result = run(tmp_path, "nothing", options=("--dataset", dataset))
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'nothing'} does not hold the data set {dataset}: " in result.output

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.harness import Result, Target, interleave, median, ratio
+from benchmarks.harness import Result, Target, interleave, ratio
 from embedding.hashing import mix
 
 FEATURES = ("a", "b", "c", "d")
@@ -42,7 +42,6 @@ def run(quick: bool) -> Result:
         for ours in ("drop-in", "store"):
             times = ratio(seconds[ours], seconds[f"{ours}, rows given"])
             targets.append(Target(f"{ours} step, {world} process(es), times rows given", times, LIMIT, better="lower"))
-        raw[f"ids_per_second_{world}"] = len(FEATURES) * size["batch"] * size["steps"] / median(seconds["drop-in"])
     return Result("torchrec_store", targets, raw)
 
 

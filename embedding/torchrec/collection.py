@@ -186,6 +186,8 @@ def _scattered(features: KeyedJaggedTensor) -> KeyedJaggedTensor:
         features.lengths_or_none(),
         features.offsets_or_none(),
         stride_per_key_per_rank=features._stride_per_key_per_rank,
+        length_per_key=features.length_per_key_or_none(),
+        offset_per_key=features.offset_per_key_or_none(),
         inverse_indices=features.inverse_indices_or_none(),
     )
 

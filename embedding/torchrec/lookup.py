@@ -95,4 +95,5 @@ def _with_values(
         lengths=lengths,
         weights=weights,
         stride_per_key_per_rank=features._stride_per_key_per_rank,
+        length_per_key=[len(rows_N)] if len(features.keys()) == 1 else None,  # else TorchRec adds lengths up
     )

@@ -112,4 +112,5 @@ def features(ids_N: Ids, wanted_N: Mask | None, bags: int) -> KeyedJaggedTensor:
     values = ids_N if wanted_N is None else ids_N[wanted_N]
     if not values.flags.writeable:
         values = values.copy()  # torch warns of tensors over read-only memory, though nothing writes to this one
-    return KeyedJaggedTensor(keys=[FEATURE], values=torch.from_numpy(values.view(np.int64)), lengths=lengths)
+    tensor = torch.from_numpy(values.view(np.int64))
+    return KeyedJaggedTensor(keys=[FEATURE], values=tensor, lengths=lengths, length_per_key=[len(values)])

@@ -1,6 +1,6 @@
 """An `EmbeddingStore` on TorchRec: rows in FBGEMM's fused kernels, sharded row-wise over the processes of a group.
 
-Suffixes: N ids of a call, D dimension, P dimension padded to a multiple of four.
+Suffixes: N ids of a call, B bags (N, or the most of any process), D dimension, P dimension padded for FBGEMM.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Mode = Literal["touch", "find", "still"]
 
 @dataclass(frozen=True, slots=True)
 class TorchRecLookup(Lookup):
-    """A look-up that remembers its outputs [N, P] (empty once trained), so that the update need not read again."""
+    """A look-up that remembers its outputs [B, P] (none once trained), so that the update need not read again."""
 
     outputs: list[torch.Tensor]
 
@@ -120,37 +120,37 @@ class TorchRecStore:
             return self._lookup(table, check_ids(table, ids_N), "find", 0)
 
     def _lookup(self, table: str, ids_N: Ids, mode: Mode, now: int) -> Lookup:
-        output_NP, rows_N = self._read(self._keys[table], ids_N, None, mode, now)
-        values_ND, outputs = self._values(table, output_NP), [output_NP]
+        output_BP, rows_N = self._read(self._keys[table], ids_N, None, mode, now)
+        values_ND, outputs = self._values(table, output_BP, len(ids_N)), [output_BP]
         if table in self._fallback_of:
             outputs.append(self._read_fallback(table, ids_N, rows_N < 0))
-            values_ND += self._values(table, outputs[1])
+            values_ND += self._values(table, outputs[1], len(ids_N))
         return TorchRecLookup(table, ids_N, rows_N, values_ND, outputs if mode == "touch" else [])
 
     def _read(self, key: str, ids_N: Ids, wanted_N: Mask | None, mode: Mode, now: int) -> tuple[torch.Tensor, Rows]:
-        """Rows of the ids (that are wanted), zeros [N, P] for the others."""
+        """Rows of the ids (that are wanted), zeros for the others and up to B bags [B, P]; and their places [N]."""
         part = self._part(key)
         part.ids[key].mode, part.ids[key].now = mode, now
         bags = max(1, self._ranks.largest(len(ids_N)))  # gloo scatters equal parts only, FBGEMM takes no fewer than one
         features = sharding.features(ids_N, wanted_N, bags)
         answer = self._model(key, features if self._device.type == "cpu" else features.to(self._device))
         if self._ranks.size == 1:
-            output_NP, found = answer.values(), part.found[0].rows_N
+            output_BP, found = answer.values(), part.found[0].rows_N
         else:
-            output_NP, found = answer[0].values(), answer[1].values().cpu().numpy()
+            output_BP, found = answer[0].values(), answer[1].values().cpu().numpy()
         if wanted_N is None:
-            return output_NP[: len(ids_N)], found
+            return output_BP, found
         rows_N = np.full(len(ids_N), -1, np.int64)
         rows_N[wanted_N] = found
-        return output_NP[: len(ids_N)], rows_N
+        return output_BP, rows_N
 
     def _read_fallback(self, table: str, ids_N: Ids, lost_N: Mask) -> torch.Tensor:
         slots_N = fallback_slots(ids_N, salt_of(self._seed, table), FALLBACK_ROWS).view(np.uint64)
         return self._read(self._fallback_keys[self._fallback_of[table]], slots_N, lost_N, "find", 0)[0]
 
-    def _values(self, table: str, output_NP: torch.Tensor) -> Floats:
+    def _values(self, table: str, output_BP: torch.Tensor, n: int) -> Floats:
         # An output is memory of its own that nothing reads again, so it is handed out as it is.
-        return np.ascontiguousarray(output_NP.detach()[:, : self._tables[table].dim].cpu().numpy())
+        return np.ascontiguousarray(output_BP.detach()[:n, : self._tables[table].dim].cpu().numpy())
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
         known(self._tables, lookup.table)
@@ -159,12 +159,11 @@ class TorchRecStore:
         outputs = self._outputs(lookup)
         # TorchRec takes the mean over processes, as data-parallel models do; a store's gradients add up.
         scale = self._ranks.size * sharding.gradient_scale(table)
-        grads_NP = torch.from_numpy(
-            grads_ND if scale == 1 and grads_ND.flags.writeable else grads_ND * np.float32(scale)
-        )
-        if sharding.padded(table.dim) > table.dim:
-            grads_NP = torch.nn.functional.pad(grads_NP, (0, sharding.padded(table.dim) - table.dim))
-        torch.autograd.backward(outputs, [grads_NP.to(self._device)] * len(outputs))
+        grads = torch.from_numpy(grads_ND if scale == 1 and grads_ND.flags.writeable else grads_ND * np.float32(scale))
+        bags, padded = outputs[0].shape
+        if (bags, padded) != grads_ND.shape:
+            grads = torch.nn.functional.pad(grads, (0, padded - table.dim, 0, bags - len(grads)))
+        torch.autograd.backward(outputs, [grads.to(self._device)] * len(outputs))
 
     def _outputs(self, lookup: Lookup) -> list[torch.Tensor]:
         """Outputs to differentiate: those of the look-up, or new ones for an id that had a row then and has one now."""

@@ -31,6 +31,8 @@ ITEMS = 10
 PERIOD = 0.1
 """Seconds between two appends of the load."""
 TIMEOUT = 20.0
+READY = 120.0
+"""Seconds for both processes to start and the model to be traced."""
 SETTINGS = """
 [training]
 wait = "10s"
@@ -82,7 +84,7 @@ def _scores(client: httpx.Client, question: dict[str, object]) -> tuple[str, dic
 
 
 def _wait_until_served(client: httpx.Client) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + READY
     while time.monotonic() < deadline:
         try:
             if client.get("/readyz").status_code == httpx.codes.OK:
@@ -90,7 +92,7 @@ def _wait_until_served(client: httpx.Client) -> None:
         except httpx.TransportError:
             pass
         time.sleep(0.1)
-    raise TimeoutError("the server did not get ready within 60 s")
+    raise TimeoutError(f"the server did not get ready within {READY:.0f} s")
 
 
 class _Load:

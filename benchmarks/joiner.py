@@ -24,10 +24,11 @@ from streaming.encoder import Encoder
 from streaming.entities import Entities
 from streaming.events import Event, Features, Impression, Interaction
 from streaming.features import FeatureSpec, Field
-from streaming.feed import Feed
+from streaming.feed import STEP, Feed
 from streaming.file_log import FileLog
-from streaming.joiner import Joiner, LabelRule
+from streaming.joiner import Example, Joiner, LabelRule
 from streaming.log import EventLog
+from streaming.reader import LogReader
 
 WAIT = 600_000
 SPEC = FeatureSpec.of(
@@ -51,7 +52,7 @@ def run(quick: bool) -> Result:
         if _joined(log) != _joined_naively(path):
             raise RuntimeError("the two joins differ, so that their times say nothing")
         contenders = {
-            "joiner": lambda: joiner_examples(log),
+            "joiner": lambda: sum(1 for _ in _examples(log)),
             "naive": lambda: sum(1 for _ in _naive(path)),
             "feed": lambda: sum(len(batch) for batch in _batches(log)),
         }
@@ -77,13 +78,12 @@ def _written(count: int, path: Path, folder: Path) -> FileLog:
     return log
 
 
-def joiner_examples(log: EventLog) -> int:
-    """Read and join the whole log; returns the number of examples."""
-    joiner, offset, count = _joiner(), 0, 0
-    while (chunk := log.read(0, offset)).events.num_rows:
-        count += len(joiner.push(chunk.events))
-        offset = chunk.next_offset
-    return count + len(joiner.flush())
+def _examples(log: EventLog) -> Iterator[Example]:
+    """All examples of a log, read in the steps in which a feed reads."""
+    joiner, reader = _joiner(), LogReader(log, None, slack=0)
+    while (chunk := reader.read(STEP)) is not None:
+        yield from joiner.push(chunk.events)
+    yield from joiner.flush()
 
 
 def _joiner() -> Joiner:
@@ -143,15 +143,11 @@ def _naive(path: Path) -> Iterator[tuple[dict[str, Any], list[int], list[float]]
 
 
 def _joined(log: EventLog) -> Labels:
-    joiner, offset = _joiner(), 0
-    labels: Labels = {}
-    while (chunk := log.read(0, offset)).events.num_rows:
-        for e in joiner.push(chunk.events):
-            labels |= {(e.id, position): label for position, label in zip(e.positions, e.labels, strict=True)}
-        offset = chunk.next_offset
-    for e in joiner.flush():
-        labels |= {(e.id, position): label for position, label in zip(e.positions, e.labels, strict=True)}
-    return labels
+    return {
+        (example.id, position): label
+        for example in _examples(log)
+        for position, label in zip(example.positions, example.labels, strict=True)
+    }
 
 
 def _joined_naively(path: Path) -> Labels:

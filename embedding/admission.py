@@ -96,7 +96,9 @@ class ExactCounts:
         return {"ids": ids, "counts": np.array([self._counts[i] for i in ids.tolist()], np.int64)}
 
     def restore(self, state: dict[str, npt.NDArray[np.generic]]) -> None:
-        self._counts = dict(zip(state["ids"].tolist(), state["counts"].tolist(), strict=True))
+        """Take over exact counts; a filter has forgotten which ids its counts are of, so those start again."""
+        if "ids" in state:
+            self._counts = dict(zip(state["ids"].tolist(), state["counts"].tolist(), strict=True))
 
 
 def exact_gate(admission: Admission, salt: np.uint64) -> Gate:

@@ -10,6 +10,7 @@ from embedding.optimizers import state_width
 from embedding.store import Floats, Ids, Lookup, Table
 
 MINUTE = 60_000  # ms; the resolution of event time in a store
+MOST_IDS = 1 << 24  # of one call: what the search for distinct ids counts to
 BULK = 128  # at the bound, at least capacity // BULK ids go at once, so that the search for them pays
 
 
@@ -42,6 +43,8 @@ def check_ids(table: str, ids_N: Ids) -> Ids:
     if not isinstance(ids_N, np.ndarray) or ids_N.dtype != np.uint64 or ids_N.ndim != 1:
         kind = f"{ids_N.dtype} {ids_N.shape}" if isinstance(ids_N, np.ndarray) else type(ids_N).__name__
         raise ValueError(f"table {table!r}: ids are {kind}, uint64 [N] is needed (signed ids: .view(numpy.uint64))")
+    if len(ids_N) > MOST_IDS:
+        raise ValueError(f"table {table!r}: {len(ids_N)} ids in one call, at most {MOST_IDS} are possible: split it")
     return np.ascontiguousarray(ids_N)
 
 

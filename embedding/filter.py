@@ -49,10 +49,12 @@ class CountingFilter:
         return {"slots": self._slots.copy(), "forgotten": np.array([self.forgotten])}
 
     def restore(self, state: dict[str, npt.NDArray[np.generic]]) -> None:
-        """Take over the counts; those of a filter of another size are dropped, for their buckets are others."""
-        if state["slots"].shape == self._slots.shape:
+        """Take over counts, exact ones too; those of a filter of another size start again, for buckets differ."""
+        if "ids" in state:
+            self.admit(state["ids"].astype(np.uint64), state["counts"].astype(np.int32), draw=0)
+        elif state["slots"].shape == self._slots.shape:
             self._slots[:] = state["slots"]
-        self.forgotten = int(state["forgotten"][0])
+            self.forgotten = int(state["forgotten"].item())
 
 
 def gate_of(admission: Admission, salt: np.uint64, candidates: int) -> Gate:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from embedding.hashing import mix
-from embedding.kernels import table as kernels
+from embedding.coldest import Coldest
+from embedding.kernels import lines as layout
+from embedding.kernels import search
+from embedding.kernels import segment as kernels
 from embedding.memory import lazy_zeros
 from embedding.segments import Segments
 from embedding.store import Ids, Index
@@ -22,15 +25,13 @@ _MARGIN = 1 << 20  # minutes (two years) that an event may lie before the first 
 _CENTURY = 100 * 366 * 24 * 60
 _PARALLEL = 1 << 13  # ids from which threads pay
 _NO_PINS = np.zeros(0, np.uint64)
-_ALL = np.zeros(0, np.int32)
-_COLDEST = 1 << 32
 
 
 class IdTable:
     """A hash table from ids to rows in [0, capacity), with the last sighting and frequency of each id.
 
     Times are minutes since the epoch. Not thread-safe: readers and writers share a lock of their owner's. `threads`
-    (a power of two) work on one call, each on its own part of the hash space.
+    work on one `touch`, each on its own part of the ids.
 
     >>> table = IdTable(capacity=100)
     >>> ids = np.array([7, 2**64 - 1, 7, 0], np.uint64)
@@ -42,23 +43,24 @@ class IdTable:
     def __init__(self, capacity: int, threads: int = 1) -> None:
         if not 0 < capacity < 1 << 31:
             raise ValueError(f"capacity is {capacity}: choose between 1 and 2**31 - 1 rows")
-        if threads not in (1, 2, 4, 8):
-            raise ValueError(f"threads is {threads}: choose 1, 2, 4 or 8")
+        if threads < 1:
+            raise ValueError(f"threads is {threads}: choose 1 or more")
         self.capacity = capacity
         self.segments = Segments(capacity)
-        self._free = lazy_zeros(capacity, np.uint32)
+        self._free = lazy_zeros(capacity, np.uint32, huge=False)
         self._state = np.zeros(4, np.int64)
         self._base: int | None = None
-        self._threads = min(threads, len(self.segments))
-        self._pool = ThreadPoolExecutor(self._threads, "id-table") if self._threads > 1 else None
+        self._coldest = Coldest(self)
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, "id-table") if threads > 1 else None
 
     def __len__(self) -> int:
-        return int(self._state[kernels.SIZE])
+        return int(self._state[layout.SIZE])
 
     @property
     def nbytes(self) -> int:
         """Bytes of the slots; rows that were freed and not yet reused take four each on top."""
-        return self.segments.slots * 16 + int(self._state[kernels.FREE_TOP]) * 4
+        return self.segments.slots * 16 + int(self._state[layout.FREE_TOP]) * 4
 
     @property
     def load(self) -> float:
@@ -79,6 +81,7 @@ class IdTable:
             shift = minute - self._base - (1 << 23)
             self.segments.age(shift)
             self._base += shift
+            self._coldest.reset()
         return np.uint64(max(1, minute - self._base))
 
     def minute(self, words: Words) -> npt.NDArray[np.int64]:
@@ -88,31 +91,33 @@ class IdTable:
     def find(self, ids_N: Ids) -> Index:
         """Rows of ids, -1 where there is none. Changes nothing."""
         rows_N, missing_N = np.empty(len(ids_N), np.int32), np.empty(len(ids_N), np.int32)
-        kernels.find(*self.segments.where, ids_N, ids_N, np.uint64(0), rows_N, missing_N, _ALL)
+        search.find(*self.segments.where, ids_N, ids_N, np.uint64(0), rows_N, missing_N)
         return rows_N
 
     def touch(self, ids_N: Ids, counts_N: Index, minute: int) -> tuple[Index, Index]:
-        """Note ids as seen `counts_N` times: rows (-1 where there is none), and the positions that have none."""
-        n, stamp = len(ids_N), self.stamp(minute)
-        rows_N, missing_N = np.empty(n, np.int32), np.empty(n, np.int32)
-        if self._pool is None or n < _PARALLEL:
-            missing = kernels.touch(*self.segments.where, ids_N, counts_N, stamp, rows_N, missing_N, _ALL)
-            return rows_N, missing_N[:missing]
+        """Note ids as seen `counts_N` times: rows (-1 where there is none), and the positions that have none.
 
-        def part(number: int) -> Index:
-            which, lost = np.empty(n, np.int32), np.empty(n, np.int32)
-            shift = np.uint64(64 - (self._threads.bit_length() - 1))
-            mine = which[: kernels.partition(ids_N, shift, np.uint64(number), which)]
-            missing = kernels.touch_some(*self.segments.where, ids_N, counts_N, stamp, rows_N, lost, mine)
-            return lost[:missing]
+        With threads the ids must be distinct, for two threads that write one slot would lose a sighting.
+        """
+        stamp, rows_N, missing_N = self.stamp(minute), np.empty(len(ids_N), np.int32), np.empty(len(ids_N), np.int32)
 
-        return rows_N, np.concatenate(list(self._pool.map(part, range(self._threads))))
+        def part(begin: int, end: int) -> Index:
+            span, lost = slice(begin, end), missing_N[begin:end]
+            args = ids_N[span], counts_N[span], stamp, rows_N[span], lost
+            positions: Index = np.sort(lost[: search.touch(*self.segments.where, *args)])
+            positions += begin
+            return positions
+
+        if self._pool is None or len(ids_N) < _PARALLEL:
+            return rows_N, part(0, len(ids_N))
+        ends = np.linspace(0, len(ids_N), self._threads + 1, dtype=int).tolist()
+        return rows_N, np.concatenate(list(self._pool.map(part, ends, ends[1:])))
 
     def insert(self, ids_N: Ids, counts_N: Index, minute: int, rows_N: Index, positions: Index) -> Index:
         """Fill rows_N at `positions` (ids without a row); it stays -1 when all rows are taken. Returns where new."""
         stamp, done, lines = self.stamp(minute), 0, self.segments
         new_N = np.empty(len(positions), np.int32)
-        self._state[kernels.NEW] = 0
+        self._state[layout.NEW] = 0
         while True:
             done = kernels.insert(
                 *lines.where,
@@ -130,13 +135,23 @@ class IdTable:
                 new_N,
             )
             if done == len(positions):
-                return new_N[: self._state[kernels.NEW]]
+                new = new_N[: self._state[layout.NEW]]
+                self._coldest.add(ids_N[new], int(stamp))
+                return new
             lines.grow(lines.of(ids_N[positions[done]]))
+
+    def deal(self, rows: npt.NDArray[np.integer[Any]]) -> None:
+        """Give the next new ids these rows, in this order, and no others: for rows that come from elsewhere."""
+        self._free[: len(rows)] = rows[::-1]
+        self._state[layout.FREE_TOP], self._state[layout.NEXT_ROW] = len(rows), self.capacity
 
     def find_or_insert(self, ids_N: Ids, minute: int) -> tuple[Index, Index]:
         """Rows of ids, seen at `minute`, and the positions of those that are new. Rows are -1 when all are taken."""
         counts_N = np.ones(len(ids_N), np.int32)
-        rows_N, missing = self.touch(ids_N, counts_N, minute)
+        rows_N, missing_N = np.empty(len(ids_N), np.int32), np.empty(len(ids_N), np.int32)
+        stamp = self.stamp(minute)
+        n = search.touch(*self.segments.where, ids_N, counts_N, stamp, rows_N, missing_N)
+        missing = np.sort(missing_N[:n])
         return rows_N, self.insert(ids_N, counts_N, minute, rows_N, missing)
 
     def restore(self, ids_N: Ids, minutes_N: npt.NDArray[np.int64], freqs_N: npt.NDArray[np.uint8]) -> Index:
@@ -147,6 +162,7 @@ class IdTable:
             self.stamp(int(minutes_N.max()))
             stamps_N = np.maximum(1, minutes_N - (self._base or 0))
             kernels.assign(*self.segments.where, ids_N, stamps_N, freqs_N)
+            self._coldest.reset()
         return rows_N
 
     def sweeping(self, heat: int, tie: int = 0, pinned: Words = _NO_PINS) -> Iterator[tuple[Ids, Index]]:
@@ -183,18 +199,20 @@ class IdTable:
 
     def evict(self, n: int, pinned: Words = _NO_PINS) -> tuple[Ids, Index]:
         """Drop the n coldest ids (seen longest ago, then rarest, then by hash), never those of pinned rows."""
-        ids, words = self.entries()
-        if len(pinned):
-            rows = words >> np.uint64(32)
-            loose = (pinned[rows >> np.uint64(6)] >> (rows & np.uint64(63))) & np.uint64(1) == 0
-            ids, words = ids[loose], words[loose]
-        if n >= len(ids):
-            return _joined(self.sweeping(_COLDEST, 0, pinned))
-        heats = (words & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-        heat = np.partition(heats, n)[n]
-        ties = mix(ids[heats == heat])
-        rest = n - int((heats < heat).sum())
-        return _joined(self.sweeping(int(heat), int(np.partition(ties, rest)[rest]), pinned))
+        ids = self._coldest.take(n, pinned)
+        return ids, self.remove(ids)
+
+    def remove(self, ids_N: Ids) -> Index:
+        """Drop distinct ids that are in the table: the rows they had, now free."""
+        rows_N = np.empty(len(ids_N), np.int32)
+        kernels.remove(*self.segments.where, self.segments.counts_S, self._state, self._free, ids_N, rows_N)
+        return rows_N
+
+    def words(self, ids_N: Ids) -> Words:
+        """Second words of ids (row << 32 | last seen << 8 | frequency); all ones where an id is not in the table."""
+        words_N = np.empty(len(ids_N), np.uint64)
+        kernels.words(*self.segments.where, ids_N, words_N)
+        return words_N
 
     def shrinking(self) -> Iterator[int]:
         """Give back memory that a table which was once fuller holds, a segment a step: yields the bytes."""

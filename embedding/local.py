@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +10,14 @@ import numpy as np
 
 from embedding import snapshot
 from embedding.checks import by_name, check_grads, check_ids, check_now, known
+from embedding.consumer_state import ConsumerState
 from embedding.delta import Consumers
 from embedding.hashing import salt_of
 from embedding.local_table import FALLBACK_ROWS, LocalTable
 from embedding.rows import RowBlock
 from embedding.saving import Saving
-from embedding.snapshot import ConsumerState, Contents, StoreState, TableStream
+from embedding.shards import reshard
+from embedding.snapshot import Contents, StoreState, TableStream
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 
 
@@ -82,10 +84,16 @@ class LocalStore:
         for own in self._by_name.values():
             yield from own.expiring(now)
 
+    def shrinking(self) -> Iterator[int]:
+        """Give back id table memory that a fuller past needed, in steps as short: yields the bytes."""
+        for own in self._by_name.values():
+            yield from own.shrinking()
+
     def subscribe(self, consumer: str) -> None:
         self._consumers.subscribe(consumer)
         for own in self._by_name.values():
-            own.changes.listen(consumer)
+            with own.lock:
+                own.changes.listen(consumer)
 
     def delta(self, consumer: str) -> Delta:
         overdue = [own.changes.overdue(consumer) for own in self._by_name.values() if consumer in self._consumers]
@@ -145,8 +153,13 @@ class LocalStore:
         for name in names:
             self._by_name[name].close_stream()
 
-    def load(self, folder: Path) -> None:
-        state = snapshot.load(folder, self._tables, self._seed)
+    def load(self, folder: Path | Sequence[Path], shard: int = 0, shards: int = 1) -> None:
+        """Replace this store's state by a snapshot, or by shard `shard` of `shards` of what several snapshots hold.
+
+        Raises ValueError naming the file when one is torn or of other tables; nothing has changed then.
+        """
+        folders = [folder] if isinstance(folder, Path) else folder
+        state = reshard([snapshot.load(each, self._tables, self._seed) for each in folders], shard, shards)
         self._clear()
         for name, own in self._by_name.items():
             own.restore(state.tables[name])

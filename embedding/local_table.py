@@ -1,41 +1,24 @@
-"""One table of the local store: id table, row values, admission and changes, tied together.
+"""One table of the local store: the life of its ids, and rows in this process's memory.
 
-Suffixes: N ids of a call, U distinct ids, M distinct ids that have no row, D dimension.
+Suffixes: N ids of a call, U distinct ids, D dimension.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from embedding.changes import ChangeLog
-from embedding.checks import BULK, MINUTE
-from embedding.filter import gate_of
 from embedding.hashing import fallback_slots, salt_of
-from embedding.id_table import IdTable
-from embedding.kernels import bitmap
 from embedding.kernels import dedup as kernels
-from embedding.memory import lazy_zeros
 from embedding.rows import RowBlock
-from embedding.snapshot import Part, TableState, TableStream
+from embedding.snapshot import Part, TableStream
 from embedding.store import Floats, Ids, Index, Lookup, Table
+from embedding.table_ids import PART, Batch, TableIds
 from embedding.undo import UndoLog
 
 FALLBACK_ROWS = 1 << 12
-_PART = 1 << 13  # rows of a snapshot's part: what the lock is held for at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Distinct ids of a call: ids_N[i] == unique_U[inverse_N[i]]."""
-
-    unique_U: Ids
-    inverse_N: Index
-    counts_U: Index
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,49 +27,25 @@ class LocalLookup(Lookup):
 
     batch: Batch
     rows_U: Index
+    owner: object
     removals: int
-    """The table's removals then: rows_U is good as long as there was none since."""
+    """The table that made it, and its removals then: rows_U is good there as long as there was none since."""
 
 
-class LocalTable:
+class LocalTable(TableIds):
     """Rows of one table. Every public method holds the table's lock, so a reader never sees half a row."""
 
-    def __init__(self, table: Table, seed: int, fallback: RowBlock | None, threads: int = 1) -> None:
-        self.table, self._seed, self._fallback = table, seed, fallback
-        self.lock = threading.RLock()
-        self._salt = salt_of(seed, table.name)
-        self.ids = IdTable(table.capacity, threads)
-        self.rows = RowBlock(table.capacity, table.dim, table.optimizer, self._salt, table.init_scale)
-        self.changes = ChangeLog(table.capacity)
-        self._gate = gate_of(table.admission, self._salt, candidates=2 * table.capacity)
-        self._id_of_row = lazy_zeros(table.capacity, np.uint64)
-        self._pins = lazy_zeros(table.capacity // 64 + 1, np.uint64)
-        self._scratch, self._stamp = np.zeros(1 << 11, np.uint64), 0
-        self._draws, self._removals = 0, 0
-        self._counters: Counter[str] = Counter()
-        self._undo: UndoLog | None = None
+    rows: RowBlock
 
-    def batch(self, ids_N: Ids) -> Batch:
-        n = len(ids_N)
-        if len(self._scratch) < 2 * n:
-            self._scratch = np.zeros(1 << (2 * n - 1).bit_length(), np.uint64)
-        self._stamp += 1
-        if self._stamp == 1 << 16:
-            self._scratch[:], self._stamp = 0, 1
-        unique_N, inverse_N, counts_N = np.empty(n, np.uint64), np.empty(n, np.int32), np.empty(n, np.int32)
-        u = kernels.dedup(ids_N, self._scratch, np.uint64(self._stamp), unique_N, inverse_N, counts_N)
-        return Batch(unique_N[:u], inverse_N, counts_N[:u])
+    def __init__(self, table: Table, seed: int, fallback: RowBlock | None, threads: int = 1) -> None:
+        salt = salt_of(seed, table.name)
+        rows = RowBlock(table.capacity, table.dim, table.optimizer, salt, table.init_scale)
+        super().__init__(table, seed, rows, threads)
+        self._fallback = fallback
 
     def lookup(self, ids_N: Ids, now: int) -> Lookup:
         with self.lock:
-            batch = self.batch(ids_N)
-            rows_U = np.zeros(0, np.int32)
-            if len(ids_N):
-                self._draws += 1
-                rows_U, missing_M = self.ids.touch(batch.unique_U, batch.counts_U, now // MINUTE)
-                if len(missing_M):
-                    self._admit(batch, rows_U, np.sort(missing_M), now)
-            return self._read(ids_N, batch, rows_U)
+            return self._read(ids_N, *self.touch(ids_N, now))
 
     def peek(self, ids_N: Ids) -> Lookup:
         with self.lock:
@@ -98,61 +57,10 @@ class LocalTable:
         if self._fallback is not None:
             lost = rows_N < 0
             if lost.any():
-                values_ND[lost] = self._fallback.values(
-                    fallback_slots(ids_N[lost], self._salt, FALLBACK_ROWS).astype(np.int32)
-                )
-        return LocalLookup(self.table.name, ids_N, rows_N, values_ND, batch, rows_U, self._removals)
-
-    def _admit(self, batch: Batch, rows_U: Index, missing_M: Index, now: int) -> None:
-        counts_M = batch.counts_U[missing_M]
-        passes_M = self._gate.admit(batch.unique_U[missing_M], counts_M, self._draws)
-        self._counters["unadmitted"] += int(counts_M[~passes_M].sum())
-        admitted = missing_M[passes_M]
-        room = self.table.capacity - len(self.ids)
-        if len(admitted) > room:
-            self._make_room(len(admitted), rows_U, now)
-            room = self.table.capacity - len(self.ids)
-        granted, refused = admitted[:room], admitted[room:]
-        self._counters["refused"] += int(batch.counts_U[refused].sum())
-        self._counters["admitted"] += len(granted)
-        if len(granted):
-            self._add(batch.unique_U, batch.counts_U, granted, rows_U, now // MINUTE)
-
-    def _add(self, unique_U: Ids, counts_U: Index, granted: Index, rows_U: Index, minute: int) -> None:
-        self.ids.insert(unique_U, counts_U, minute, rows_U, granted)
-        ids, rows = unique_U[granted], rows_U[granted]
-        if self._undo is not None:
-            self._undo.keep(rows)
-        self.rows.initialise(rows, ids)
-        self._id_of_row[rows] = ids
-        self._gate.forget(ids)
-        self.changes.mark(rows)
-
-    def _make_room(self, wanted: int, rows_U: Index, now: int) -> None:
-        """Expired ids go first, then the coldest that this batch does not hold."""
-        sum(self.expiring(now))
-        short = wanted - (self.table.capacity - len(self.ids))
-        if short > 0:
-            bitmap.mark(self._pins, rows_U)
-            self._removed(*self.ids.evict(max(short, self.table.capacity // BULK), self._pins), "evicted")
-            bitmap.unmark(self._pins, rows_U)
-
-    def _removed(self, ids: Ids, rows: Index, why: str) -> None:
-        if len(ids):
-            self._removals += 1
-            self._counters[why] += len(ids)
-            self.changes.remove(ids, rows)
-
-    def expiring(self, now: int) -> Iterator[int]:
-        """Drop ids past their time to live in short steps; the lock is free between them. Yields how many went."""
-        if self.table.ttl is None:
-            return
-        steps = self.ids.expiring((now - self.table.ttl) // MINUTE)
-        for _ in range(len(self.ids.segments)):
-            with self.lock:
-                ids, rows = next(steps)
-                self._removed(ids, rows, "expired")
-            yield len(ids)
+                slots = fallback_slots(ids_N[lost], self._salt, FALLBACK_ROWS).astype(np.int32)
+                with self._fallback.lock:
+                    values_ND[lost] = self._fallback.values(slots)
+        return LocalLookup(self.table.name, ids_N, rows_N, values_ND, batch, rows_U, self, self._removals)
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
         with self.lock:
@@ -170,16 +78,14 @@ class LocalTable:
     def _current(self, lookup: Lookup) -> tuple[Batch, Index]:
         """The look-up's distinct ids and their rows now; those that went since are counted and not trained."""
         if isinstance(lookup, LocalLookup):
-            if lookup.removals == self._removals:
+            if lookup.owner is self and lookup.removals == self.removals:
                 return lookup.batch, lookup.rows_U
             batch = lookup.batch
         else:
             batch = self.batch(lookup.ids_N)
         had_U = np.zeros(len(batch.unique_U), bool)
         had_U[batch.inverse_N] = lookup.rows_N >= 0
-        rows_U = np.where(had_U, self.ids.find(batch.unique_U), np.int32(-1))
-        self._counters["stale"] += int(batch.counts_U[had_U & (rows_U < 0)].sum())
-        return batch, rows_U
+        return batch, self.still(batch, had_U)
 
     def _update_fallback(self, lookup: Lookup, grads_ND: Floats) -> None:
         lost = lookup.rows_N < 0
@@ -188,30 +94,8 @@ class LocalTable:
             batch = self.batch(slots)
             start, members = np.empty(len(batch.unique_U) + 1, np.int32), np.empty(len(slots), np.int32)
             kernels.group(batch.inverse_N, batch.counts_U, start, members)
-            self._fallback.update(batch.unique_U.astype(np.int32), start, members, grads_ND[lost])
-
-    def cut(self, consumer: str, full: bool) -> tuple[Ids, Floats, Ids]:
-        """Ids with their values, and ids that went, for the next delta."""
-        with self.lock:
-            rows, removed = self.changes.cut(consumer)
-            if full:
-                rows, removed = self._live(), np.zeros(0, np.uint64)
-            return self._id_of_row[rows], self.rows.values(rows), removed[self.ids.find(removed) < 0]
-
-    def pending(self, consumer: str) -> tuple[Ids, Ids]:
-        """Ids that changed and ids that went since the last cut."""
-        with self.lock:
-            rows, removed = self.changes.peek(consumer)
-            return self._id_of_row[rows], removed[self.ids.find(removed) < 0]
-
-    def resume(self, consumer: str, changed: Ids, removed: Ids) -> None:
-        """Go on listening where a snapshot stopped."""
-        with self.lock:
-            self.changes.listen(consumer)
-            self.changes.mark_for(consumer, self.ids.find(changed), removed)
-
-    def _live(self) -> Index:
-        return (self.ids.entries()[1] >> np.uint64(32)).astype(np.int32)
+            with self._fallback.lock:
+                self._fallback.update(batch.unique_U.astype(np.int32), start, members, grads_ND[lost])
 
     def stream(self) -> TableStream:
         """The table as it is now, to be read in parts while it changes. Only one stream at a time."""
@@ -221,16 +105,18 @@ class LocalTable:
             ids_U, words_U = self.ids.entries()
             undo = self._undo = UndoLog(self.rows, self.table.capacity)
             counters, gate = dict(self._counters), dict(self._gate.state())
-            parts = self._parts(ids_U, words_U, undo)
+            origin = int(self.ids.minute(np.zeros(1, np.uint64))[0])  # moves when time goes on by decades
+            parts = self._parts(ids_U, words_U, origin, undo)
             widths = self.rows.dim, self.rows.width
             return TableStream(len(ids_U), *widths, self.rows.step, self._draws, counters, gate, parts)
 
-    def _parts(self, ids_U: Ids, words_U: Ids, undo: UndoLog) -> Iterator[Part]:
+    def _parts(self, ids_U: Ids, words_U: Ids, origin: int, undo: UndoLog) -> Iterator[Part]:
         order = np.argsort(words_U)  # by row
-        minutes_U, freqs_U = self.ids.minute(words_U), (words_U & np.uint64(0xFF)).astype(np.uint8)
+        minutes_U = ((words_U >> np.uint64(8)) & np.uint64(0xFFFFFF)).astype(np.int64) + origin
+        freqs_U = (words_U & np.uint64(0xFF)).astype(np.uint8)
         try:
-            for begin in range(0, len(order), _PART):
-                part = order[begin : begin + _PART]
+            for begin in range(0, len(order), PART):
+                part = order[begin : begin + PART]
                 rows = (words_U[part] >> np.uint64(32)).astype(np.int32)
                 with self.lock:
                     weights, states = undo.read(rows)
@@ -242,35 +128,3 @@ class LocalTable:
         """Stop keeping old rows, whether or not the stream was read to its end."""
         with self.lock:
             self._undo = None
-
-    def state(self) -> TableState:
-        """The table as it is now, in memory."""
-        with self.lock:
-            ids_U, words_U = self.ids.entries()
-            rows_U = (words_U >> np.uint64(32)).astype(np.int32)
-            seen_U, freq_U = self.ids.minute(words_U), (words_U & np.uint64(0xFF)).astype(np.uint8)
-            weights, states = self.rows.values(rows_U), self.rows.states(rows_U)
-            counters, gate = dict(self._counters), dict(self._gate.state())
-            return TableState(ids_U, seen_U, freq_U, weights, states, self.rows.step, self._draws, counters, gate)
-
-    def restore(self, state: TableState) -> None:
-        """Fill an empty table. When it holds fewer rows than the state, the coldest are left out and counted."""
-        with self.lock:
-            which = np.arange(len(state.ids_U))
-            if len(which) > self.table.capacity:
-                which = np.sort(np.lexsort((state.freq_U, state.seen_U))[len(which) - self.table.capacity :])
-            for begin in range(0, len(which), _PART):
-                part = which[begin : begin + _PART]
-                rows = self.ids.restore(state.ids_U[part], state.seen_U[part], state.freq_U[part])
-                self.rows.put(rows, state.weights_UD[part], state.state_UW[part])
-                self._id_of_row[rows] = state.ids_U[part]
-            self.rows.step, self._draws, self._counters = state.step, state.draws, Counter(state.counters)
-            self._counters["evicted"] += len(state.ids_U) - len(which)
-            self._gate.restore(dict(state.gate))
-
-    def counters(self) -> dict[str, int]:
-        names = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale")
-        live = len(self.ids)
-        per_row = 4 * (self.rows.dim + self.rows.width) + 8
-        size = self.ids.nbytes + live * per_row
-        return {"live": live, "rows": live, "bytes": size, **{name: self._counters[name] for name in names}}

@@ -13,136 +13,16 @@ import numpy as np
 import torch
 
 from embedding import snapshot
-from embedding.admission import exact_gate
 from embedding.checks import BULK, MINUTE, by_name, check_grads, check_ids, check_now, known
+from embedding.consumer_state import ConsumerState
 from embedding.delta import Consumers
-from embedding.hashing import fallback_slots, initial_rows, mix, salt_of
-from embedding.optimizers import adam_rate, state_width
-from embedding.snapshot import ConsumerState, Contents, StoreState, TableState
-from embedding.store import Delta, Floats, Ids, Lookup, Optimizer, Table, TableDelta
+from embedding.hashing import fallback_slots, initial_rows, salt_of
+from embedding.reference_table import ReferenceRows, ReferenceTable
+from embedding.snapshot import Contents, StoreState
+from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 
 FALLBACK_ROWS = 1 << 12
 """Rows of the embedding that ids without a row share, per dimension and optimizer, across tables."""
-
-
-class _Rows:
-    """Weights [R, D] and optimizer state [R, W] under one update rule."""
-
-    def __init__(self, dim: int, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
-        self.weights_RD = torch.zeros(0, dim)
-        self.state_RW = torch.zeros(0, state_width(optimizer, dim))
-        self.step = 0
-
-    def put(self, rows: list[int], weights_UD: Floats, state_UW: Floats) -> None:
-        more = max(rows, default=-1) + 1 - len(self.weights_RD)
-        if more > 0:
-            self.weights_RD = torch.cat([self.weights_RD, torch.zeros(more, self.weights_RD.shape[1])])
-            self.state_RW = torch.cat([self.state_RW, torch.zeros(more, self.state_RW.shape[1])])
-        self.weights_RD[rows] = torch.from_numpy(weights_UD)
-        self.state_RW[rows] = torch.from_numpy(state_UW)
-
-    def update(self, rows: list[int], grads_UD: torch.Tensor) -> None:
-        """One step; `rows` are distinct."""
-        if not rows:
-            return
-        rule, w, g, s = self.optimizer, self.weights_RD[rows], grads_UD, self.state_RW[rows]
-        dim = w.shape[1]
-        self.step += 1
-        match rule.kind:
-            case "rowwise_adagrad":
-                s = s + g.square().mean(1, keepdim=True)
-                w = w - rule.lr * g / (s.sqrt() + rule.eps)
-            case "adagrad":
-                s = s + g.square()
-                w = w - rule.lr * g / (s.sqrt() + rule.eps)
-            case "adam":
-                beta1, beta2 = rule.betas
-                m = s[:, :dim] + (1 - beta1) * (g - s[:, :dim])
-                v = s[:, dim:] + (1 - beta2) * (g.square() - s[:, dim:])
-                w = w - adam_rate(rule, self.step) * m / (v.sqrt() + rule.eps)
-                s = torch.cat([m, v], 1)
-            case "ftrl":
-                z, n = s[:, :dim], s[:, dim:]
-                grown = n + g.square()
-                z = z + g - (grown.sqrt() - n.sqrt()) / rule.lr * w
-                solved = -z.sign() * (z.abs() - rule.l1).clamp(min=0) / ((rule.eps + grown.sqrt()) / rule.lr + rule.l2)
-                w = torch.where(g == 0, w, solved)  # nothing new: the solution is the old one
-                s = torch.cat([z, grown], 1)
-        self.weights_RD[rows], self.state_RW[rows] = w, s
-
-
-class _ReferenceTable:
-    def __init__(self, table: Table, seed: int) -> None:
-        self.table = table
-        self.salt = salt_of(seed, table.name)
-        self.rows = _Rows(table.dim, table.optimizer)
-        self.gate = exact_gate(table.admission, self.salt)
-        self.row_of: dict[int, int] = {}
-        self.seen: dict[int, int] = {}
-        self.freq: dict[int, int] = {}
-        self.free: list[int] = []
-        self.draws = 0
-        self.counters: Counter[str] = Counter()
-
-    def read(self, ids: list[int]) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Floats]:
-        rows_N = np.array([self.row_of.get(key, -1) for key in ids], np.int64)
-        values_ND = np.zeros((len(ids), self.table.dim), np.float32)
-        has = rows_N >= 0
-        values_ND[has] = self.rows.weights_RD[rows_N[has]].numpy()
-        return rows_N, values_ND
-
-    def remove(self, keys: Iterable[int]) -> list[int]:
-        gone = list(keys)
-        for key in gone:
-            self.free.append(self.row_of.pop(key))
-            del self.seen[key], self.freq[key]
-        return gone
-
-    def stale(self, now: int) -> list[int]:
-        if self.table.ttl is None:
-            return []
-        cutoff = (now - self.table.ttl) // MINUTE
-        return [key for key, seen in self.seen.items() if seen < cutoff]
-
-    def coldest(self, n: int, pinned: set[int]) -> list[int]:
-        loose = np.array([key for key in self.row_of if key not in pinned], np.uint64)
-        order = zip(loose.tolist(), mix(loose).tolist(), strict=True)
-        ranked = sorted((self.seen[key], self.freq[key], mixed, key) for key, mixed in order)
-        return [key for *_, key in ranked[:n]]
-
-    def add(self, keys: list[int], minute: int, counts: dict[int, int]) -> None:
-        for key in keys:
-            self.row_of[key] = self.free.pop() if self.free else len(self.row_of)
-            self.seen[key], self.freq[key] = minute, min(255, counts[key])
-        ids = np.array(keys, np.uint64)
-        values = initial_rows(ids, self.table.dim, self.salt, self.table.init_scale)
-        empty = np.zeros((len(keys), self.rows.state_RW.shape[1]), np.float32)
-        self.rows.put([self.row_of[key] for key in keys], values, empty)
-
-    def state(self) -> TableState:
-        keys = list(self.row_of)
-        rows = [self.row_of[key] for key in keys]
-        return TableState(
-            np.array(keys, np.uint64),
-            np.array([self.seen[key] for key in keys], np.int64),
-            np.array([self.freq[key] for key in keys], np.uint8),
-            self.rows.weights_RD[rows].numpy(),
-            self.rows.state_RW[rows].numpy(),
-            self.rows.step,
-            self.draws,
-            dict(self.counters),
-            dict(self.gate.state()),
-        )
-
-    def restore(self, state: TableState) -> None:
-        keys = state.ids_U.tolist()
-        self.row_of = {key: row for row, key in enumerate(keys)}
-        self.seen = dict(zip(keys, state.seen_U.tolist(), strict=True))
-        self.freq = dict(zip(keys, state.freq_U.tolist(), strict=True))
-        self.rows.put(list(range(len(keys))), state.weights_UD, state.state_UW)
-        self.rows.step, self.draws, self.counters = state.step, state.draws, Counter(state.counters)
-        self.gate.restore(dict(state.gate))
 
 
 class ReferenceStore:
@@ -161,14 +41,14 @@ class ReferenceStore:
         self._clear()
 
     def _clear(self) -> None:
-        self._by_name = {name: _ReferenceTable(table, self._seed) for name, table in self._tables.items()}
+        self._by_name = {name: ReferenceTable(table, self._seed) for name, table in self._tables.items()}
         self._consumers = Consumers()
         self._changed: dict[str, dict[str, set[int]]] = {}
         self._removed: dict[str, dict[str, set[int]]] = {}
-        self._fallback: dict[str, _Rows] = {}
+        self._fallback: dict[str, ReferenceRows] = {}
         for table in self._tables.values():
             if table.fallback == "multiplexed" and self._group(table) not in self._fallback:
-                rows = self._fallback[self._group(table)] = _Rows(table.dim, table.optimizer)
+                rows = self._fallback[self._group(table)] = ReferenceRows(table.dim, table.optimizer)
                 slots = np.arange(FALLBACK_ROWS, dtype=np.uint64)
                 salt = salt_of(self._seed, f"fallback/{table.dim}")
                 empty = np.zeros((FALLBACK_ROWS, rows.state_RW.shape[1]), np.float32)
@@ -194,7 +74,7 @@ class ReferenceStore:
             self._admit(own, [key for key in counts if key not in present], counts, now, present)
         return self._read(own, ids_N)
 
-    def _admit(self, own: _ReferenceTable, keys: list[int], counts: dict[int, int], now: int, pinned: set[int]) -> None:
+    def _admit(self, own: ReferenceTable, keys: list[int], counts: dict[int, int], now: int, pinned: set[int]) -> None:
         own.draws += 1
         asked = np.array(keys, np.uint64)
         passes = own.gate.admit(asked, np.array([counts[key] for key in keys], np.int32), own.draws)
@@ -214,7 +94,7 @@ class ReferenceStore:
         own.counters["unadmitted"] += sum(counts[key] for key in set(keys) - set(admitted))
         self._note(own.table.name, granted)
 
-    def _drop(self, own: _ReferenceTable, keys: list[int], why: str) -> None:
+    def _drop(self, own: ReferenceTable, keys: list[int], why: str) -> None:
         own.remove(keys)
         own.counters[why] += len(keys)
         for consumer, changed in self._changed.items():
@@ -226,7 +106,7 @@ class ReferenceStore:
             changed[table].update(keys)
             self._removed[consumer][table].difference_update(keys)
 
-    def _read(self, own: _ReferenceTable, ids_N: Ids) -> Lookup:
+    def _read(self, own: ReferenceTable, ids_N: Ids) -> Lookup:
         rows_N, values_ND = own.read(ids_N.tolist())
         lost = rows_N < 0
         if own.table.fallback == "multiplexed" and lost.any():

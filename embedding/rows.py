@@ -5,6 +5,9 @@ Suffixes: N ids, U distinct ids, D dimension, W floats of optimizer state a row.
 
 from __future__ import annotations
 
+import threading
+from typing import Protocol
+
 import numpy as np
 
 from embedding.kernels import optimizers
@@ -16,6 +19,24 @@ from embedding.store import Floats, Ids, Index, Optimizer, Rows
 _F32 = np.float32
 
 
+class RowMemory(Protocol):
+    """Where the rows of a table live: what their ids' coming, going and saving need."""
+
+    dim: int
+    width: int
+    """Floats of optimizer state a row."""
+    step: int
+    """Updates so far."""
+
+    def initialise(self, rows_U: Index, ids_U: Ids) -> None: ...
+
+    def put(self, rows_U: Index, weights_UD: Floats, state_UW: Floats) -> None: ...
+
+    def values(self, rows_U: Index) -> Floats: ...
+
+    def states(self, rows_U: Index) -> Floats: ...
+
+
 class RowBlock:
     """`capacity` rows of `dim` floats under one update rule; memory is taken when a row is first written."""
 
@@ -25,6 +46,8 @@ class RowBlock:
         self.weights = lazy_zeros(capacity * dim, np.float32)
         self.state = lazy_zeros(capacity * self.width, np.float32)
         self.step = 0
+        self.lock = threading.Lock()
+        """For blocks that several tables share; a table's own block is under the table's lock."""
         self._salt, self._scale = salt, _F32(scale)
         self._gather, self._rowwise_adagrad = kernels.gather_of(dim), kernels.rowwise_adagrad_of(dim)
 

@@ -1,6 +1,6 @@
 """Where an id table's lines lie: segments of the hash space that grow and shrink one at a time.
 
-Suffix: S segments. See `embedding.kernels.table` for lines and slots.
+Suffix: S segments. See `embedding.kernels.lines` for lines and slots.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding.hashing import mix
-from embedding.kernels import table as kernels
+from embedding.kernels import segment as kernels
 from embedding.memory import give_back, lazy_zeros
 
 _STAMP = np.uint64((1 << 24) - 1)

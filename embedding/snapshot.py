@@ -11,15 +11,15 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from embedding.delta import Consumer
-from embedding.store import Delta, Floats, Ids, Table, TableDelta
+from embedding.consumer_state import ConsumerState, pack, unpack
+from embedding.store import Floats, Ids, Table
 from embedding.tensor_file import Arrays, Layout, TensorWriter, read_arrays, write_arrays
 
 MANIFEST = "manifest.json"
@@ -54,15 +54,6 @@ class TableState:
             weights_UD=self.weights_UD[order],
             state_UW=self.state_UW[order],
         )
-
-
-@dataclass(slots=True)
-class ConsumerState:
-    """A consumer, and the ids that changed since its last delta was cut."""
-
-    consumer: Consumer
-    changed: dict[str, Ids] = field(default_factory=dict)
-    removed: dict[str, Ids] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -133,9 +124,7 @@ def save(folder: Path, tables: Mapping[str, Table], seed: int, contents: Content
     files = {}
     for i, (name, stream) in enumerate(contents.tables.items()):
         files[f"table-{i:03d}.safetensors"] = _write_table(folder / f"table-{i:03d}.safetensors", name, stream)
-    files["consumers.safetensors"] = write_arrays(
-        folder / "consumers.safetensors", *_pack_consumers(contents.consumers)
-    )
+    files["consumers.safetensors"] = write_arrays(folder / "consumers.safetensors", *pack(contents.consumers))
     shared: Arrays = {}
     for name, (weights, rule_state, step) in contents.fallback.items():
         shared |= {f"{name}.weights": weights, f"{name}.state": rule_state, f"{name}.step": np.array([step])}
@@ -168,6 +157,9 @@ def load(folder: Path, tables: Mapping[str, Table], seed: int) -> StoreState:
             mine = json.loads(json.dumps(asdict(table)))[what]
             if written[name][what] != mine:
                 raise ValueError(f"{folder / MANIFEST}: table {name!r} has {what} {written[name][what]}, not {mine}")
+        gates = written[name]["admission"]["kind"], table.admission.kind
+        if len(set(gates)) > 1:
+            raise ValueError(f"{folder / MANIFEST}: table {name!r} has admission {gates[0]!r}, not {gates[1]!r}")
 
     def read(name: str) -> tuple[Arrays, dict[str, Any]]:
         return read_arrays(folder / name, manifest["files"][name])
@@ -176,7 +168,7 @@ def load(folder: Path, tables: Mapping[str, Table], seed: int) -> StoreState:
     shared, _ = read("fallback.safetensors")
     groups = {key.rsplit(".", 1)[0] for key in shared}
     fallback = {g: (shared[f"{g}.weights"], shared[f"{g}.state"], int(shared[f"{g}.step"][0])) for g in groups}
-    return StoreState(dict(loaded), fallback, _unpack_consumers(*read("consumers.safetensors")))
+    return StoreState(dict(loaded), fallback, unpack(*read("consumers.safetensors")))
 
 
 def _write_table(path: Path, name: str, stream: TableStream) -> dict[str, str]:
@@ -199,50 +191,6 @@ def _table(arrays: Arrays, meta: dict[str, Any]) -> tuple[str, TableState]:
     gate = {key.removeprefix("gate."): value for key, value in arrays.items() if key.startswith("gate.")}
     rows = (arrays["ids"], arrays["seen"], arrays["freq"], arrays["weights"], arrays["state"])
     return meta["name"], TableState(*rows, meta["step"], meta["draws"], meta["counters"], gate)
-
-
-def _pack_consumers(consumers: Mapping[str, ConsumerState]) -> tuple[Arrays, dict[str, Any]]:
-    arrays: Arrays = {}
-    meta = []
-    for i, (name, entry) in enumerate(consumers.items()):
-        pending = entry.consumer.pending
-        names = sorted(set(entry.changed) | set(entry.removed) | set(pending.tables if pending else ()))
-        for k, table in enumerate(names):
-            arrays[f"{i}.{k}.changed"] = np.sort(entry.changed.get(table, np.zeros(0, np.uint64)))
-            arrays[f"{i}.{k}.removed"] = np.sort(entry.removed.get(table, np.zeros(0, np.uint64)))
-            if pending and table in pending.tables:
-                cut = pending.tables[table]
-                arrays |= {f"{i}.{k}.ids": cut.ids_U, f"{i}.{k}.values": cut.values_UD, f"{i}.{k}.gone": cut.removed}
-        meta.append(
-            {
-                "name": name,
-                "sequence": entry.consumer.sequence,
-                "full": entry.consumer.full,
-                "pending": None if pending is None else {"sequence": pending.sequence, "full": pending.full},
-                "tables": names,
-            }
-        )
-    return arrays, {"consumers": meta}
-
-
-def _unpack_consumers(arrays: Arrays, meta: dict[str, Any]) -> dict[str, ConsumerState]:
-    consumers = {}
-    for i, spec in enumerate(meta["consumers"]):
-        pending = None
-        at = dict(enumerate(spec["tables"]))
-        if spec["pending"] is not None:
-            cuts = {
-                table: TableDelta(arrays[f"{i}.{k}.ids"], arrays[f"{i}.{k}.values"], arrays[f"{i}.{k}.gone"])
-                for k, table in at.items()
-                if f"{i}.{k}.ids" in arrays
-            }
-            pending = Delta(spec["pending"]["sequence"], spec["pending"]["full"], cuts)
-        consumers[spec["name"]] = ConsumerState(
-            Consumer(spec["sequence"], spec["full"], pending),
-            {table: arrays[f"{i}.{k}.changed"] for k, table in at.items()},
-            {table: arrays[f"{i}.{k}.removed"] for k, table in at.items()},
-        )
-    return consumers
 
 
 def _sync_folder(folder: Path) -> None:

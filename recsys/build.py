@@ -10,7 +10,7 @@ from recsys.config import Config, TableSection
 from streaming.features import FeatureSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from embedding.store import EmbeddingStore, Table
     from recsys.export import Exporter
@@ -59,7 +59,7 @@ def feed(config: Config, log: EventLog, catalog: Catalog | None = None) -> Feed:
         Entities(config.features.entities),
         Encoder(spec(config)),
         config.training.batch_size,
-        observe=catalog.observe if catalog is not None else None,
+        observer=catalog,
     )
 
 
@@ -80,7 +80,6 @@ def _table(name: str, config: Config, section: TableSection) -> Table:
         admission=Admission(section.admission, section.threshold),
         ttl=section.ttl,
         init_scale=config.training.init_scale,
-        fallback=section.fallback,
     )
 
 
@@ -119,15 +118,21 @@ def exporter(config: Config, model: RankingModel) -> Exporter:
 
 
 @contextmanager
-def publisher(config: Config, model: str = ONLINE) -> Iterator[Publisher]:
-    """Publishes `model` to the configured Redis, or to an embedded one that is started for it."""
+def publisher(config: Config, model: str = ONLINE) -> Iterator[tuple[Publisher, Callable[[], None]]]:
+    """Publishes `model` to the configured Redis, or to an embedded one that is started for it.
+
+    Call what comes with it when Redis is gone: an embedded one starts again.
+    """
     from serving.publisher import Publisher
     from serving.redis_server import EmbeddedRedis, connect
 
+    def revive() -> None:
+        if embedded is not None:  # else whoever runs it has to
+            embedded.ensure()
+
     with ExitStack() as stack:
-        if not config.rows.url:
-            stack.enter_context(EmbeddedRedis(config.rows.folder))
-        yield Publisher(stack.enter_context(connect(config.rows.url, config.rows.folder)), model)
+        embedded = stack.enter_context(EmbeddedRedis(config.rows.folder)) if not config.rows.url else None
+        yield Publisher(stack.enter_context(connect(config.rows.url, config.rows.folder)), model), revive
 
 
 def rules(config: Config) -> Rules:

@@ -16,9 +16,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
+
+
+class CheckpointError(OSError):
+    """A checkpoint could not be written, and nothing of it is left."""
 
 
 class TornCheckpointError(ValueError):
@@ -38,7 +44,10 @@ class Checkpoints:
 
     @contextmanager
     def writing(self, step: int) -> Iterator[Path]:
-        """A folder to write into; it becomes checkpoint `step` when the block ends without an exception."""
+        """A folder to write into; it becomes checkpoint `step` when the block ends without an exception.
+
+        Raises CheckpointError when the disk is full or fails.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.folder / f"step-{step:012d}.partial"
         shutil.rmtree(partial, ignore_errors=True)
@@ -52,29 +61,46 @@ class Checkpoints:
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
             _sync(self.folder)
-        except BaseException:
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(
+                f"checkpoint {partial.with_suffix('')} could not be written: {error}. "
+                "The one before is as it was: make room, then start again to go on from it"
+            ) from error
+        finally:
             shutil.rmtree(partial, ignore_errors=True)
-            raise
         self._crash("renamed")
-        self._prune()
+        self._prune(final)
 
     def newest(self) -> Path | None:
-        """The newest checkpoint that is whole. Torn ones are named in the log and passed over."""
+        """The newest checkpoint that is whole, None when there is none at all. Torn ones are named in the log.
+
+        Raises TornCheckpointError when all are torn: to forget what was learned is not for us to decide.
+        """
+        refused = []
         for path in reversed(self.all()):
             try:
                 verify(path)
             except TornCheckpointError as error:
                 logger.warning("checkpoint refused, trying the one before: %s", error)
+                refused.append(str(error))
             else:
                 return path
+        if refused:
+            raise TornCheckpointError(
+                f"no checkpoint in {self.folder} is whole ({'; '.join(refused)}): restore one from a copy, or move "
+                "the folder away to learn anew from the beginning of the log"
+            )
         return None
 
     def all(self) -> list[Path]:
         """Oldest first; not verified."""
         return sorted(p for p in self.folder.glob("step-*") if p.is_dir() and p.suffix != ".partial")
 
-    def _prune(self) -> None:
-        for path in self.all()[: -self._keep]:
+    def _prune(self, newest: Path) -> None:
+        """Keep `newest` and what came before it. What is named after it was torn when training resumed before it."""
+        found = self.all()
+        end = found.index(newest) + 1
+        for path in found[: max(end - self._keep, 0)] + found[end:]:
             shutil.rmtree(path)
         for path in self.folder.glob("*.partial"):
             shutil.rmtree(path, ignore_errors=True)

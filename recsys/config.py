@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from recsys.duration import Duration, Size, byte_count, milliseconds
 from streaming import features
@@ -44,8 +44,8 @@ class LogSection(Section):
     dead_letters: Path = Path("run/dead-letters.jsonl")
     partitions: Count = 1
     max_line: Size = byte_count("1MiB")
-    max_future: Duration = milliseconds("24h")
-    """Events later than the clock by more than this are dead letters."""
+    max_future: Duration = milliseconds("5m")
+    """Events later than the clock by more than this are dead letters: the newest event closes the windows of all."""
     unknown_features: Literal["keep", "refuse"] = "keep"
     """What happens to an event with a feature that no field reads: logs grow features before models do."""
     dedup_window: Count = 1_000_000
@@ -60,6 +60,13 @@ class RowsSection(Section):
     """Empty: an embedded Redis that lives in `folder`."""
     folder: Path = Path("run/redis")
     publish_every: Duration = milliseconds("250ms")
+
+    @field_validator("url")
+    @classmethod
+    def _of_redis(cls, url: str) -> str:
+        if url and not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("write redis://HOST:PORT/0 (or rediss://, unix://); leave it empty for an embedded Redis")
+        return url
 
 
 class FieldSection(Section):
@@ -87,7 +94,6 @@ class TableSection(Section):
     ttl: Duration | None = None
     admission: Literal["always", "count", "probabilistic"] = "always"
     threshold: Count = 1
-    fallback: Literal["zeros", "multiplexed"] = "zeros"
 
 
 class FeaturesSection(Section):
@@ -169,8 +175,8 @@ class TrainingSection(Section):
     """Steps between checkpoints."""
     keep: Annotated[int, Field(ge=2)] = 3
     """Checkpoints kept; at least two, so that a torn one has a predecessor."""
-    export_every: Duration = milliseconds("5s")
-    """How often dense weights go to serving; rows go with every publication."""
+    export_every: Duration = milliseconds("30s")
+    """How often dense weights go to serving; rows go with every publication. A server spends 0.1 s on each."""
 
 
 class ServingSection(Section):

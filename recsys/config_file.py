@@ -50,6 +50,9 @@ def load(path: Path) -> Config:
     except OSError as error:
         remedy = "write one with `recsys init`, or name another with --config"
         raise ConfigError(path, [Problem(0, "", f"cannot be read ({error.strerror}); {remedy}")]) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(path, [Problem(line, "", "is not UTF-8 text; save it as UTF-8")]) from None
     return parse(text, path)
 
 

@@ -6,11 +6,14 @@ Shape suffixes: B rows, N numeric fields.
 from __future__ import annotations
 
 import hashlib
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -70,12 +73,13 @@ class Learner:
 
     def save(self, folder: Path) -> None:
         """Write dense weights, optimizer state, random state and rows."""
-        save_file(self._dense_state(), folder / _DENSE)
+        save_file(self._dense_state(), folder / _DENSE, {"model": self._options()})
         (folder / _ROWS).mkdir()
         self.store.save(folder / _ROWS)
 
     def load(self, folder: Path) -> None:
         """Take over what `save` wrote. Raises ValueError when it belongs to another model or other tables."""
+        self._check_options(folder / _DENSE)
         state = load_file(folder / _DENSE)
         self._load_dense(state, folder / _DENSE)
         self.store.load(folder / _ROWS)
@@ -87,6 +91,18 @@ class Learner:
             digest.update(name.encode())
             digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+    def _options(self) -> str:
+        """What the function that the weights belong to depends on: not on what is dropped in training."""
+        options = {name: value for name, value in asdict(self.model.config).items() if not name.endswith("dropout")}
+        return json.dumps({"name": type(self.model).__name__, **options}, sort_keys=True)
+
+    def _check_options(self, file: Path) -> None:
+        """Weights of another number of heads would fit, and mean something else."""
+        with safe_open(file, framework="pt") as opened:
+            written = (opened.metadata() or {}).get("model", self._options())
+        if written != self._options():
+            raise ValueError(f"{file} belongs to the model {written}, not {self._options()}")
 
     def _evaluate(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> Scores:
         self.model.eval()
@@ -106,7 +122,7 @@ class Learner:
         try:
             self.model.load_state_dict(weights)
         except RuntimeError as error:
-            raise ValueError(f"{file} belongs to another model; train into a new folder. {error}") from None
+            raise ValueError(f"{file} belongs to another model: {error}") from None
         moments: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in state.items():
             if name.startswith("optimizer."):

@@ -24,6 +24,7 @@ class Publication:
     """Publishes to Redis at most every `rows_every` (rows) and `dense_every` (dense weights) seconds.
 
     A Redis that is gone does not stop training: nothing is acknowledged, so the next publication carries it all.
+    `revive` is called then, to start an embedded one again.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Publication:
         *,
         rows_every: float,
         dense_every: float,
+        revive: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._learner = learner
@@ -45,12 +47,14 @@ class Publication:
         self._catalog = catalog
         self._rows_every = rows_every
         self._dense_every = dense_every
+        self._revive = revive
         self._clock = clock
         self._rows_due = self._dense_due = -float("inf")
 
     def start(self) -> None:
-        """Ask for all rows first: what Redis holds may be older or newer than the state that training resumed from."""
+        """Begin with everything: what Redis holds may be older or newer than the state that training resumed from."""
         self._learner.store.subscribe(CONSUMER)
+        self._entities.change_all()
 
     def due(self) -> bool:
         return self._clock() >= self._rows_due
@@ -71,7 +75,7 @@ class Publication:
                 self._publish_dense(now)
                 self._dense_due = started + self._dense_every
             self._publish_rows()
-            self._publish_items(now)
+            self._publish_items()
         except OutOfStepError as error:
             logger.warning("publishing all rows again: %s", error)
             self.start()
@@ -79,8 +83,16 @@ class Publication:
             return False
         except (PublishError, TracingError) as error:
             logger.warning("nothing published, training goes on: %s", error)
+            if isinstance(error, PublishError):
+                self._try_to_revive()
             return False
         return True
+
+    def _try_to_revive(self) -> None:
+        try:
+            self._revive()
+        except OSError as error:
+            logger.warning("Redis does not start again: %s", error)
 
     def _publish_rows(self) -> None:
         delta = self._learner.store.delta(CONSUMER)
@@ -95,11 +107,11 @@ class Publication:
             Artefact(version=f"step-{step}", step=step, time=now, dim=dim, graph=graph, spec=self._learner.spec)
         )
 
-    def _publish_items(self, now: int) -> None:
+    def _publish_items(self) -> None:
         users, items = self._entities.drain_changes()
         try:
             self._publisher.publish_entities(users, items)
         except PublishError:
             self._entities.restore_changes(users, items)
             raise
-        self._publisher.publish_catalog(self._catalog.popular(CATALOG_SIZE, now), self._catalog.recent(CATALOG_SIZE))
+        self._publisher.publish_catalog(self._catalog.popular(CATALOG_SIZE), self._catalog.recent(CATALOG_SIZE))

@@ -60,15 +60,27 @@ class Trainer:
         self._saved_step = -1
 
     def resume(self) -> Path | None:
-        """Take over the newest whole checkpoint; returns it, or None when there is none."""
+        """Take over the newest whole checkpoint; returns it, or None when there is none.
+
+        Raises ValueError when it is of other settings or another log, or when no checkpoint is whole.
+        """
         path = self._checkpoints.newest()
         if path is not None:
-            self.learner.load(path)
-            self._feed.restore((path / "feed.bin").read_bytes())
-            self._catalog.restore((path / "catalog.bin").read_bytes())
-            self.progress.load(path)
-            self._saved_step = self.learner.steps
+            try:
+                self._load(path)
+            except ValueError as error:
+                raise ValueError(
+                    f"{path} cannot be resumed from: {error}\nPut the settings and the log back that it was made with, "
+                    "or name another folder in [training] checkpoints to learn anew from the beginning of the log"
+                ) from error
         return path
+
+    def _load(self, path: Path) -> None:
+        self.learner.load(path)
+        self._feed.restore((path / "feed.bin").read_bytes())
+        self._catalog.restore((path / "catalog.bin").read_bytes())
+        self.progress.load(path)
+        self._saved_step = self.learner.steps
 
     def run(self, *, follow: bool, stop: threading.Event, until: int | None = None) -> None:
         """Train to the end of the log, and with `follow` go on waiting for more until `stop` is set.
@@ -89,7 +101,8 @@ class Trainer:
                 if self._feed.cursor == cursor and not self._idle(follow, stop):
                     break
         self.checkpoint()
-        self._publish(dense=True)
+        # Redis may be gone, and empty when it is back: then the first call starts it and the second asks for all rows.
+        any(self._publish(dense=True) for _ in range(3))
 
     def checkpoint(self) -> None:
         """Write everything of this moment, then commit the log."""
@@ -104,6 +117,11 @@ class Trainer:
         self._saved_step = self.learner.steps
         self._crash("checkpoint written")
         self._log.commit(CONSUMER, self._feed.cursor)
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """What became of the events (see `streaming.outcomes`)."""
+        return self._feed.joiner.counts
 
     def digest(self) -> str:
         """Hash of the whole state: weights, rows, optimizers, joiner, cursor, catalog."""
@@ -136,6 +154,5 @@ class Trainer:
                 break
         return True
 
-    def _publish(self, *, dense: bool = False) -> None:
-        if self._publication is not None:
-            self._publication.publish(self.progress.now, dense=dense)
+    def _publish(self, *, dense: bool = False) -> bool:
+        return self._publication is None or self._publication.publish(self.progress.now, dense=dense)

@@ -51,7 +51,11 @@ class RankedItem(msgspec.Struct, frozen=True):
 class RankResponse(msgspec.Struct, frozen=True):
     """A list to be shown. Interactions with it name `impression`.
 
-    `degraded` says why this is not what the arm's model would have answered; empty when it is.
+    `degraded` says why this is not what the arm's model would have answered; empty when it is. Ranked by popularity:
+    `no_model` (none published yet), `scorer` (the graph failed), `deadline` (no time was left). Ranked by the model
+    with `rows` missing (Redis is gone, ids not cached count as unknown) or `features` missing (the same for features;
+    ranked by popularity when one is of the wrong kind). `no_items`: nothing to recommend. `log`: the list may not have
+    been logged.
     """
 
     impression: str

@@ -41,7 +41,7 @@ def _split(body: bytes) -> list[bytes]:
     if body.lstrip()[:1] == b"[":
         try:
             return [bytes(event) for event in _array.decode(body)]
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise BadRequestError(400, "", f"the array of events is not JSON: {error}") from error
     try:
         return [bytes(_one.decode(body))]

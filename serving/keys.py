@@ -7,7 +7,7 @@
 | `recsys:{model}:deltas` | stream, capped | row changes and artefact notices, see `serving.delta_wire` |
 | `recsys:{model}:sequence` | string | the sequence of the last delta written whole |
 | `recsys:user:{id}`, `recsys:item:{id}` | string | latest features, a JSON object |
-| `recsys:entities` | stream, capped | keys of users and items whose features changed, a JSON array |
+| `recsys:entities` | stream, capped | names of users and items whose features changed, JSON |
 | `recsys:popular` | sorted set | items by popularity, decayed to when it was published |
 | `recsys:recent` | sorted set | items by the event time (ms) of their first sight |
 | `recsys:experiment:{name}` | hash | `{arm}:impressions`, `{arm}:clicks` |

@@ -18,6 +18,7 @@ from redis.retry import Retry
 from embedding.store import Delta, TableDelta
 from serving import delta_wire, keys
 from serving.artefact import Artefact
+from serving.entities import Changed
 from serving.stream_follower import FIELD
 from streaming.events import Features
 
@@ -28,7 +29,7 @@ _STREAM_LENGTH = 256
 _T = TypeVar("_T")
 
 
-class PublishError(RuntimeError):
+class PublishError(ConnectionError):
     """Redis could not be written. Nothing is acknowledged; the same call may be made again."""
 
 
@@ -84,10 +85,11 @@ class Publisher:
         encode = msgspec.json.encode
         pairs = {keys.user(name): encode(features) for name, features in users.items()}
         pairs |= {keys.item(name): encode(features) for name, features in items.items()}
-        names = list(pairs)
-        self._set(names, list(pairs.values()))
-        for start in range(0, len(names), _ROWS_PER_COMMAND):
-            self._add(keys.ENTITIES, encode(names[start : start + _ROWS_PER_COMMAND]))
+        self._set(list(pairs), list(pairs.values()))
+        for kind, names in (("users", list(users)), ("items", list(items))):
+            for start in range(0, len(names), _ROWS_PER_COMMAND):
+                notice = Changed(**{kind: names[start : start + _ROWS_PER_COMMAND]})
+                self._add(keys.ENTITIES, encode(notice))
 
     def publish_catalog(self, popular: Sequence[tuple[str, float]], recent: Sequence[tuple[str, int]]) -> None:
         """Replace the popular items (with their popularity) and the recent ones (with the time of first sight)."""

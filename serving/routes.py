@@ -204,7 +204,7 @@ def _decoded(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise BadRequestError.of(422, from_reason(str(error))) from error
+        raise BadRequestError.of(422, from_reason(explain(body, error))) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem = from_reason(explain(body, error))
         raise BadRequestError(400, problem.field, f"the body is not JSON: {problem.message}") from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -35,6 +37,7 @@ from streaming.log import EventLog
 _REQUEST_TIMEOUT = 0.1
 """Longest time (s) that one Redis command may hold up a request."""
 _FOLLOW_TIMEOUT = 5.0
+_COUNT_TIMEOUT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     entities = EntityFeatures(fast, settings.entity_ttl / 1000, 1_000_000, time.monotonic, availability)
     sinks: list[Sink] = [entities, *models.loaders.values()]
     follower = StreamFollower(partial(client, _FOLLOW_TIMEOUT), sinks, availability, retriever.refresh, revive)
-    counters = ExperimentCounters(stack.enter_context(client(_FOLLOW_TIMEOUT)), settings.actions)
+    counters = ExperimentCounters(stack.enter_context(client(_COUNT_TIMEOUT)), settings.actions)
     impressions = ImpressionLog(log, counters.count)
     executor = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ranker"))
     stack.callback(impressions.close)
@@ -131,7 +134,34 @@ def run(
             timeout_graceful_shutdown=5,
         )
         ready(f"http://{settings.host}:{listener.getsockname()[1]}")
-        uvicorn.Server(config).run(sockets=[listener])
+        with _signals_end_here(), _rare_collection():
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextmanager
+def _signals_end_here() -> Iterator[None]:
+    """The server ends on these signals and then raises them again for the handlers that were there before it; those
+    would end the process before its caller can close what it opened."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _rare_collection() -> Iterator[None]:
+    """Collect cyclic garbage seldom: requests make next to none, and each pass walks all cached features."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _models(experiments: tuple[Experiment, ...]) -> list[str]:

@@ -16,7 +16,7 @@ FIELD = b"m"
 """The field of a stream's entries that holds the message."""
 
 _logger = logging.getLogger(__name__)
-_BLOCK = 200
+_BLOCK = 100
 """Longest wait (ms) for news, so that closing and refreshing are prompt."""
 _PAUSE = 0.1
 _REFRESH = 1.0
@@ -43,7 +43,7 @@ class Sink(Protocol):
 
 
 class StreamFollower:
-    """Follows the streams of `sinks`. `connect` gives a client whose time-out is longer than a wait for news (0.2 s).
+    """Follows the streams of `sinks`. `connect` gives a client whose time-out is longer than a wait for news (0.1 s).
 
     `refresh` is called about once a second while Redis answers, `revive` when it does not (to start an embedded one).
     """

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -11,27 +12,48 @@ from streaming.example import Example
 
 
 class _State(msgspec.Struct):
-    scores: dict[str, tuple[float, int]]
+    weights: dict[str, float]
     first_seen: dict[str, int]
+
+
+class Leaders:
+    """The items with the greatest values, where values only grow: only items that changed can become leaders."""
+
+    def __init__(self) -> None:
+        self._leaders: list[str] | None = None
+        self._changed: set[str] = set()
+
+    def changed(self, item: str) -> None:
+        self._changed.add(item)
+
+    def top(self, values: Mapping[str, float], count: int) -> list[str]:
+        """The `count` items with the greatest values; equal ones by name."""
+        known = self._leaders
+        some = values if known is None or len(known) < min(count, len(values)) else self._changed.union(known)
+        self._leaders = heapq.nsmallest(count, some, key=lambda item: (-values[item], item))
+        self._changed.clear()
+        return self._leaders
 
 
 class Catalog:
     """Popularity that halves every `half_life` ms of event time, and the time at which each item was first seen.
 
-    An item's popularity at time t is the sum over its positive labels of 2^-((t - t_label) / half_life). At most
-    `capacity` items are remembered; beyond it those least recently seen first are forgotten.
+    An item's popularity at time t is the sum over its positive labels of 2^-((t - t_label) / half_life). Kept is the
+    logarithm of that sum at time 0, which no passing of time changes. At most `capacity` items are remembered; beyond
+    it those first seen longest ago are forgotten.
 
     >>> catalog = Catalog(half_life=1000)
     >>> catalog.positive("a", time=0); catalog.positive("a", time=1000)
-    >>> catalog.popularity("a", time=1000)
+    >>> round(catalog.popularity("a", time=1000), 9)
     1.5
     """
 
     def __init__(self, half_life: int, capacity: int = 1_000_000) -> None:
         self._half_life = half_life
         self._capacity = capacity
-        self._scores: dict[str, tuple[float, int]] = {}
+        self._weights: dict[str, float] = {}
         self._first_seen: dict[str, int] = {}
+        self._popular, self._recent = Leaders(), Leaders()
 
     def __len__(self) -> int:
         return len(self._first_seen)
@@ -41,15 +63,18 @@ class Catalog:
         for item in items:
             if item not in self._first_seen:
                 self._first_seen[item] = time
+                self._recent.changed(item)
                 if len(self._first_seen) > self._capacity:
                     self._forget()
 
     def positive(self, item: str, time: int) -> None:
         """A positive label for `item`."""
         self.seen((item,), time)
-        score, last = self._scores.get(item, (0.0, time))
-        now = max(time, last)
-        self._scores[item] = (score * self._decay(now - last) + self._decay(now - time), now)
+        one = time / self._half_life
+        known = self._weights.get(item, -math.inf)
+        high, low = max(known, one), min(known, one)
+        self._weights[item] = high + math.log2(1 + 2.0 ** (low - high))
+        self._popular.changed(item)
 
     def observe(self, examples: Iterable[Example]) -> None:
         """What the joiner emitted: items that were shown, labels that turned out positive."""
@@ -60,31 +85,32 @@ class Catalog:
                     self.positive(example.items[position], example.decided)
 
     def popularity(self, item: str, time: int) -> float:
-        score, last = self._scores.get(item, (0.0, time))
-        return score * self._decay(max(time - last, 0))
+        return float(2.0 ** (self._weights.get(item, -math.inf) - time / self._half_life))
 
-    def popular(self, count: int, time: int) -> list[tuple[str, float]]:
-        """The most popular items with their popularity at `time`; equal ones by name."""
-        scored = ((item, self.popularity(item, time)) for item in self._scores)
-        return heapq.nsmallest(count, scored, key=lambda pair: (-pair[1], pair[0]))
+    def popular(self, count: int) -> list[tuple[str, float]]:
+        """The most popular items, each with its popularity as a share of the first one's; equal ones by name."""
+        items = self._popular.top(self._weights, count)
+        return [(item, float(2.0 ** (self._weights[item] - self._weights[items[0]]))) for item in items]
 
     def recent(self, count: int) -> list[tuple[str, int]]:
         """The items first seen last, with that time; equal ones by name."""
-        return heapq.nsmallest(count, self._first_seen.items(), key=lambda pair: (-pair[1], pair[0]))
+        return [(item, self._first_seen[item]) for item in self._recent.top(self._first_seen, count)]
 
     def state(self) -> bytes:
-        return msgspec.msgpack.encode(_State(self._scores, self._first_seen))
+        return msgspec.msgpack.encode(_State(self._weights, self._first_seen))
 
     def restore(self, state: bytes) -> None:
         """Raises msgspec.ValidationError when `state` is not a catalog's."""
         loaded = msgspec.msgpack.decode(state, type=_State)
-        self._scores, self._first_seen = loaded.scores, loaded.first_seen
-
-    def _decay(self, age: int) -> float:
-        return float(2.0 ** (-age / self._half_life))
+        self._weights, self._first_seen = loaded.weights, loaded.first_seen
+        self._reset()
 
     def _forget(self) -> None:
         """Drop the oldest tenth at once, so that a full catalog costs no sort per item."""
-        for item, _ in heapq.nsmallest(self._capacity // 10 + 1, self._first_seen.items(), key=lambda pair: pair[1]):
+        for item in heapq.nsmallest(self._capacity // 10 + 1, self._first_seen, key=self._first_seen.__getitem__):
             del self._first_seen[item]
-            self._scores.pop(item, None)
+            self._weights.pop(item, None)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._popular, self._recent = Leaders(), Leaders()

@@ -29,6 +29,7 @@ class RecentEvents:
         self._young = np.full(self._slots, 0, np.uint64)
         self._old = np.full(self._slots, 0, np.uint64)
         self._count = 0
+        self._turned = False
 
     @staticmethod
     def of(log: EventLog, capacity: int) -> RecentEvents:
@@ -53,20 +54,16 @@ class RecentEvents:
             if self._count == self.capacity:
                 self._old, self._young = self._young, self._old
                 self._young[:] = 0
-                self._count = 0
+                self._count, self._turned = 0, True
             piece = min(len(hashes), self.capacity - self._count)
-            fresh = ~self._in_old(hashes[:piece])
-            fresh[fresh] = self._claim(hashes[:piece][fresh])
+            fresh = np.ones(piece, np.bool_)
+            if self._turned:
+                fresh = ~self._probe(self._old, hashes[:piece], claim=False)
+            fresh[fresh] = ~self._probe(self._young, hashes[:piece][fresh], claim=True)
             self._count += int(np.count_nonzero(fresh))
             new[rows[:piece][fresh]] = True
             hashes, rows = hashes[piece:], rows[piece:]
         return new
-
-    def _in_old(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
-        return self._probe(self._old, hashes, claim=False)
-
-    def _claim(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
-        return ~self._probe(self._young, hashes, claim=True)
 
     def _probe(self, table: Hashes, hashes: Hashes, claim: bool) -> npt.NDArray[np.bool_]:
         """Whether each of the distinct `hashes` is in the table. With `claim` those that are not are put there."""

@@ -77,13 +77,17 @@ class Latest:
     def restore_changes(self, keys: dict[str, Features]) -> None:
         self._changed |= {key: None for key in keys if key in self._known}
 
+    def change_all(self) -> None:
+        """Count everything as changed: nobody knows what was published."""
+        self._changed = dict.fromkeys(self._known)
+
     def dump(self) -> _State:
         return _State(self._clock, self.evicted, list(self._known.items()))
 
     def load(self, state: _State) -> None:
-        """Become what gave `state`. Everything counts as changed: nobody knows what was published since."""
+        """Become what gave `state`. Everything counts as changed."""
         self._clock, self.evicted, self._known = state.clock, state.evicted, OrderedDict(state.known)
-        self._changed = dict.fromkeys(self._known)
+        self.change_all()
 
     def _evict(self) -> None:
         key, _ = self._known.popitem(last=False)
@@ -145,6 +149,11 @@ class Entities:
     def drain_changes(self) -> tuple[dict[str, Features], dict[str, Features]]:
         """Latest features of users and of items that changed since the last drain."""
         return self.users.drain_changes(), self.items.drain_changes()
+
+    def change_all(self) -> None:
+        """Count everything as changed, so that the next drain has it all."""
+        self.users.change_all()
+        self.items.change_all()
 
     def restore_changes(self, users: dict[str, Features], items: dict[str, Features]) -> None:
         """Put back what was drained and could not be published."""

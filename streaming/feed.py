@@ -6,14 +6,15 @@ Shape suffixes: E examples, P partitions of the log.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from streaming.batch import Batch
-from streaming.columns import updates
+from streaming.columns import ITEM, Updated, updates
 from streaming.encoder import Encoder
 from streaming.entities import Entities
 from streaming.example import Example
@@ -35,13 +36,23 @@ class _State(msgspec.Struct):
     rows: Packed | None
 
 
+class Observer(Protocol):
+    """Who looks on, such as a catalogue of items."""
+
+    def observe(self, examples: Iterable[Example]) -> None: ...
+
+    def seen(self, items: Iterable[str], time: int) -> None:
+        """Items that an update at `time` (ms) describes."""
+        ...
+
+
 class Feed:
     """Batches of `batch_size` rows, in the order in which labels became known.
 
     The batches are a function of the log's content alone (see `LogReader` for partitions), whatever `max_events` they
     are polled with. `state` is that of the batches handed out so far, even in the middle of a poll: restoring it gives
     the batches that follow, bit for bit. `Batch.cursor` is the cursor after the event that completed the batch.
-    `observe` sees all examples as they become known, before they are in a batch.
+    `observer` sees all examples as they become known, before they are in a batch, and the items that updates name.
     """
 
     def __init__(
@@ -52,7 +63,7 @@ class Feed:
         encoder: Encoder,
         batch_size: int,
         start: Cursor | None = None,
-        observe: Callable[[list[Example]], None] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
@@ -60,7 +71,7 @@ class Feed:
         entities.keep(joiner.wait + joiner.lateness)
         self._reader = LogReader(log, start, slack=joiner.lateness)
         self._batch_size = batch_size
-        self._observe = observe
+        self._observer = observer
         self._ready: deque[Rows] = deque()
         self._rows: list[Rows] = []
 
@@ -147,18 +158,23 @@ class Feed:
         reads = self.encoder.reads_entities
         for example in examples:
             while update is not None and before + update.row + 1 < example.sequence:
-                self.entities.apply(update)
+                self._apply(update)
                 update = next(pending, None)
             if reads:
                 self.entities.resolve(example)
         while update is not None:
-            self.entities.apply(update)
+            self._apply(update)
             update = next(pending, None)
+
+    def _apply(self, update: Updated) -> None:
+        self.entities.apply(update)
+        if self._observer is not None and update.kind == ITEM:
+            self._observer.seen((update.key,), update.time)
 
     def _add(self, examples: list[Example], cursors_EP: npt.NDArray[np.int64]) -> None:
         if examples:
-            if self._observe is not None:
-                self._observe(examples)
+            if self._observer is not None:
+                self._observer.observe(examples)
             self._rows.append(self.encoder.encode_rows(examples, cursors_EP))
 
     def _full(self) -> Iterator[Batch]:

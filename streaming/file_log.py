@@ -90,13 +90,20 @@ class FileLog:
             return tuple(self._end(partition) for partition in range(self._partitions))
 
     def wait(self, cursor: Cursor, timeout: float) -> bool:
+        """Raises ValueError when the log ends before `cursor`: it would be waited for in vain."""
         deadline = time.monotonic() + timeout
-        while not any(end > offset for end, offset in zip(self.end(), cursor, strict=True)):
+        while not any(end > offset for end, offset in zip(self._not_cut(cursor), cursor, strict=True)):
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
             time.sleep(min(self._poll, left))
         return True
+
+    def _not_cut(self, cursor: Cursor) -> Cursor:
+        ends = self.end()
+        if any(end < offset for end, offset in zip(ends, cursor, strict=True)):
+            raise ValueError(f"{self.folder} ends at {ends}, before {cursor}: the log was cut or replaced while in use")
+        return ends
 
     def commit(self, consumer: str, cursor: Cursor) -> None:
         if len(cursor) != self._partitions:
@@ -126,7 +133,12 @@ class FileLog:
         path = self.folder / "log.json"
         if not path.exists():
             self._make(path, partitions or 1)
-        found = int(json.loads(path.read_bytes())["partitions"])
+        try:
+            found = int(json.loads(path.read_bytes())["partitions"])
+        except (ValueError, KeyError, TypeError):
+            raise LogCorruptedError(
+                f'{path} is damaged; it says how many partitions there are: {{"partitions": 1}}'
+            ) from None
         if partitions not in (None, found):
             raise ValueError(f"{self.folder} has {found} partitions, not {partitions}; they are fixed once it exists")
         return found

@@ -79,6 +79,8 @@ class Ingest:
         self._bookmarks = bookmarks
         self._mark_every = max(1, window // 4)  # what comes after a bookmark has to be within the window
         self.counts = Counts()
+        self.source = ""
+        """The present source."""
         self.position = BEGIN
         """In the present source: what is before it is in the log or in the dead letters."""
 
@@ -95,7 +97,7 @@ class Ingest:
         duplicates, dead records as dead. `progress` is called after every block. Raises IngestError.
         """
         before, marker = self.counts, Marker(self._bookmarks if start is None else None, source, self._mark_every)
-        self.position = start or BEGIN
+        self.source, self.position = source.name, start or BEGIN
         if (mark := marker.find()) is not None:
             self.position = mark.position
             self.counts += Counts(duplicate=mark.seen, dead=mark.dead)
@@ -110,8 +112,9 @@ class Ingest:
                 if stop is not None and stop.is_set():
                     break
             marker.save()
-        except OSError as error:
-            raise IngestError(str(error), self.counts - before, self.position) from error
+        except (OSError, pa.ArrowException) as error:
+            reason = f"{source.name}, from line {self.position.line} on: {error}"
+            raise IngestError(reason, self.counts - before, self.position) from error
         return self.counts - before
 
     def _take(self, source: str, block: Block | Valid) -> None:

@@ -116,6 +116,8 @@ def _millis(value: Any, unit: str) -> Any:
     try:
         if isinstance(value, str):
             value = datetime.fromisoformat(value) if unit == "iso" else _number(value)
+        if isinstance(value, str):
+            return value  # times 1000 it would be a long one
         if isinstance(value, date) and not isinstance(value, datetime):
             value = datetime.combine(value, time())
         if isinstance(value, datetime):

@@ -2,7 +2,7 @@
 
     segment = magic 8s | version u32 | base offset u64 | checksum u64, then frames
     frame   = offset u64 | events u32 | stored bytes u32 | raw bytes u32 | payload checksum u64 | header checksum u64,
-              then the payload: an Arrow record batch message (EVENT_SCHEMA), compressed as a whole by Zstandard
+              then the payload: an Arrow record batch message (EVENT_SCHEMA), compressed as a whole by LZ4
 
 Numbers are little-endian, checksums XXH3-64. Writers only ever append, so a writer that was killed leaves a prefix of
 its frame, and a machine that lost power may leave zeros: both end the segment. Anything else is corruption.
@@ -29,7 +29,7 @@ HEAD_BYTES = _HEAD.size + _SUM.size
 FRAME_BYTES = _FRAME.size + _SUM.size
 FRAME_LIMIT = 64 << 20
 MAGIC, VERSION = b"EVENTLOG", 1
-CODEC = pa.Codec("zstd", compression_level=1)
+CODEC = pa.Codec("lz4")
 
 
 class LogCorruptedError(ValueError):
@@ -82,8 +82,11 @@ class Segment:
     def __init__(self, path: Path, base: int) -> None:
         self.path = path
         self.base = base
+        self._forget()
+
+    def _forget(self) -> None:
         # Entry i is where frame i begins; the last entry is where the next frame will.
-        self._offsets = array("Q", [base])
+        self._offsets = array("Q", [self.base])
         self._positions = array("Q", [HEAD_BYTES])
         self._headed = False
         self._kept: tuple[int, pa.RecordBatch] | None = None
@@ -99,9 +102,11 @@ class Segment:
         return self._positions[-1] if self._headed else 0
 
     def refresh(self) -> None:
-        """Find frames appended since the last look. Raises LogCorruptedError."""
+        """Find frames appended since the last look, or all of them anew if some are gone. Raises LogCorruptedError."""
         with self.path.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
+            if size < self.size:  # a writer took back what its full disk did not keep, or the file was cut
+                self._forget()
             if not self._headed and not self._read_head(file.fileno(), size):
                 return
             while self._next_frame(file.fileno(), size):

@@ -12,6 +12,7 @@ from xxhash import xxh3_128_hexdigest
 
 READ_BYTES = 1 << 20
 IDENTITY_BYTES = 1 << 16
+_COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
 _MARK = b"\xef\xbb\xbf"  # a byte order mark, which JSON and CSV do not have
 
 
@@ -105,6 +106,9 @@ class JsonLines:
     def identity(self, before: Position) -> str:
         if not isinstance(self._file, Path | str):
             return ""
+        path = Path(self._file)
+        if path.suffix not in _COMPRESSED and path.stat().st_size < before.byte:
+            return ""  # it became shorter, so it is another one, though it may begin alike
         return xxh3_128_hexdigest(pa.input_stream(str(self._file)).read(min(before.byte, IDENTITY_BYTES)))
 
 

@@ -5,8 +5,9 @@ A slot is 16 bytes of one int64 tensor [slots, 2], also seen as int32 [slots, 4]
     int64 0: mixed id        int32 2: row        int32 3: last seen, minutes since the epoch
 
 The top bit of a mixed id names one of two rings of `half` slots; the 32 bits below it its home there, by a high
-multiply as in `embedding.kernels.table`. A word whose top bit is not its ring's cannot be a mixed id: it marks a slot as
-open, and every 64-bit id is legal. The lower ring's empty word is -1 and its tombstone -2, the upper ring's are 0 and 1.
+multiply as in `embedding.kernels.lines`. A word whose top bit is not its ring's cannot be a mixed id: it marks a slot
+as open, and every 64-bit id is legal. An empty slot of the lower ring holds -1, a tombstone -2; in the upper ring they
+are 0 and 1.
 
 Ids are int64 in memory and uint64 where they are mixed and shifted. Functions are small, so that Triton inlines them.
 """
@@ -67,22 +68,21 @@ def home(h: tl.tensor, half: tl.tensor) -> tl.tensor:
 
 
 @triton.jit
-def next_slot(slot: tl.tensor, h: tl.tensor, half: tl.tensor) -> tl.tensor:
-    """The slot after `slot`, round the end of h's ring."""
-    end = tl.where(h < 0, 2 * half, half)
-    return tl.where(slot + 1 == end, end - half, slot + 1)
+def ring_end(h: tl.tensor, half: tl.tensor) -> tl.tensor:
+    """The slot after the last one of h's ring, from where a search goes on at the ring's first."""
+    return tl.where(h < 0, 2 * half, half)
 
 
 @triton.jit
 def seek(table: tl.tensor, half: tl.tensor, h: tl.tensor, active: tl.tensor) -> tl.tensor:
     """Slots of mixed ids and whether they are there. Reads until an empty slot, or once round the ring."""
-    start, empty = home(h, half), empty_word(h)
+    start, end, empty = home(h, half), ring_end(h, half), empty_word(h)
     slot = start
     found = active & (h != h)
     while tl.max(active.to(tl.int32), axis=0) > 0:
         word = tl.load(table + 2 * slot, mask=active, other=0)
         found = found | (active & (word == h))
-        after = next_slot(slot, h, half)
+        after = tl.where(slot + 1 == end, end - half, slot + 1)
         active = active & (word != h) & (word != empty) & (after != start)
         slot = tl.where(active, after, slot)
     return slot, found

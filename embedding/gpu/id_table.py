@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from embedding.gpu import kernels
+from embedding.gpu import kernels, sweep
 from embedding.gpu.launch import launch
 
 _FIRST_HALF = 1 << 8  # slots of each ring of a new table
@@ -34,10 +34,10 @@ class GpuIdTable:
         """`block` ids (a power of two, at least 32 on a GPU) are one program's, which is one warp."""
         if not 0 < capacity < 1 << 31:
             raise ValueError(f"capacity is {capacity}: choose between 1 and 2**31 - 1 rows")
-        if block < 1 or block & (block - 1):
-            raise ValueError(f"block is {block}: choose a power of two")
         self.capacity = capacity
         self.device = torch.device(device)
+        if block < (32 if self.device.type == "cuda" else 1) or block & (block - 1):
+            raise ValueError(f"block is {block}: choose a power of two, at least the 32 lanes of a warp on a GPU")
         if self.device.type == "cpu" and not triton.knobs.runtime.interpret:
             raise ValueError(
                 "a table on the CPU needs Triton's interpreter: set TRITON_INTERPRET=1 before Python starts, "
@@ -64,8 +64,8 @@ class GpuIdTable:
     def _checked(self, ids_N: torch.Tensor) -> torch.Tensor:
         if ids_N.dim() != 1 or ids_N.dtype not in (torch.int64, torch.uint64):
             raise ValueError(f"ids are {ids_N.dtype} {list(ids_N.shape)}: give int64 or uint64 of one dimension")
-        if ids_N.device.type != self.device.type:
-            raise ValueError(f"ids are on {ids_N.device}: move them to {self.device}")
+        if ids_N.device != self._table.device:
+            raise ValueError(f"ids are on {ids_N.device}: move them to {self._table.device}")
         return ids_N.contiguous().view(torch.int64)
 
     def _counter(self, which: tl.constexpr) -> int:
@@ -120,6 +120,7 @@ class GpuIdTable:
         the race between programs; so are row numbers.
         """
         ids_N = self._checked(ids_N)
+        _check_minute(minute)
         rows_N = torch.full_like(ids_N, -1)
         self._touch(ids_N, rows_N, minute, last=False)
         self._make_room(rows_N)
@@ -149,23 +150,43 @@ class GpuIdTable:
         used, live = self._counter(kernels.USED), len(self)
         coming = int((rows_N < 0).sum()) if live < self.capacity else 0
         if used + coming > limit:
-            self._rebuild(live + min(coming, self.capacity - live))
+            self._rebuild(max(self._half, self._fitting(live + min(coming, self.capacity - live))))
             used = live
         self._used_at_most = used + coming
 
-    def _rebuild(self, wanted: int) -> None:
-        """Move all ids to a table without tombstones that has room for `wanted` ids."""
-        half = self._half
+    def _fitting(self, wanted: int) -> int:
+        """Slots of a ring with room to spare for `wanted` ids."""
+        half = min(self._full, _FIRST_HALF)
         while half < self._full and wanted > half * 3 // 4:
             half = min(2 * half, self._full)
-        old, self._table = self._slots, self._empty(half)
+        return half
+
+    def _rebuild(self, half: int) -> None:
+        """Move all ids to a table of another size, without tombstones."""
+        old, slots = self._slots, self.slots
+        self._table = self._empty(half)
         idle = torch.zeros(self._block, dtype=torch.int64, device=self.device)
-        launch(kernels.move, self.slots, self._block, *old, self._half, *self._slots, half, idle)
+        launch(kernels.move, slots, self._block, *old, self._half, *self._slots, half, idle)
         self._half = half
         self._state[kernels.USED.value] = self.capacity - self._state[kernels.FREE.value]
 
+    def shrink(self) -> None:
+        """Give back memory that ids gone since no longer need, and clear all tombstones."""
+        live = len(self)
+        self._rebuild(self._fitting(live))
+        self._used_at_most = live
+
+    def restore(self, ids_N: torch.Tensor, heats_N: torch.Tensor) -> torch.Tensor:
+        """Put ids of `entries` back with their heats. Returns their new rows, -1 where none is left."""
+        rows_N, _ = self.find_or_insert(ids_N, -(2**31))
+        seen_N, often_N = heats_N >> 8, heats_N & 255
+        what = (*self._slots, self._frequency_R, self._half, self._checked(ids_N), seen_N, often_N, len(ids_N))
+        launch(kernels.recall, len(ids_N), self._block, *what)
+        return rows_N
+
     def expire(self, before: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Drop ids last seen before the minute `before`: the ids that went and the rows they had, now free."""
+        _check_minute(before)
         ids_G, rows_G, _ = self._list(before << 8, drop=True)
         return ids_G, rows_G
 
@@ -197,13 +218,13 @@ class GpuIdTable:
         limits = torch.tensor([heat, tie], device=self.device)
         what = (*self._slots, self._frequency_R, touched, self._half, limits)
         counts = torch.zeros(triton.cdiv(self.slots, self._block), dtype=torch.int64, device=self.device)
-        launch(kernels.count, self.slots, self._block, *what, counts)
+        launch(sweep.count, self.slots, self._block, *what, counts)
         ends = counts.cumsum(0)
         total = int(ends[-1])
         ids, rows, heats = torch.empty(3, total, dtype=torch.int64, device=self.device)
         if total:
             launch(
-                kernels.collect,
+                sweep.collect,
                 self.slots,
                 self._block,
                 *what,
@@ -218,3 +239,8 @@ class GpuIdTable:
         if drop:
             self._state[kernels.FREE.value] += total
         return ids, rows, heats
+
+
+def _check_minute(minute: int) -> None:
+    if not -(2**31) <= minute < 2**31:
+        raise ValueError(f"minute {minute} lies beyond the year 6000: check its unit (minutes since the epoch)")

@@ -11,8 +11,8 @@ ever waits for another:
    into a tombstone again; that cannot give an id two rows, as whoever claims after it finds the stack empty too.
 3. `touch` again finds what the batch inserted, for all its duplicates; what is still missing is refused, and counted.
 
-**Removal leaves a tombstone**, so no chain breaks and no other id moves; inserts take tombstones again, and the host
-rebuilds the table when too many are left. A launch either inserts or removes, never both.
+**Removal leaves a tombstone** (`embedding.gpu.sweep`): no chain breaks and no other id moves. Inserts take tombstones
+again, and the host rebuilds the table when too many are left. A launch either inserts or removes, never both.
 
 `tests/embedding/gpu/protocol.py` explores every interleaving of the second launch.
 """
@@ -28,10 +28,9 @@ from embedding.gpu.bits import (
     home,
     is_open,
     mix,
-    next_slot,
+    ring_end,
     seek,
     tombstone,
-    unmix,
 )
 
 FREE, USED, REFUSED = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
@@ -94,7 +93,7 @@ def _take(table: tl.tensor, half: tl.tensor, h: tl.tensor, active: tl.tensor, id
 
     Compare-and-swap has no mask: lanes at rest swap -2, which is no row, for itself at their own place of `idle`.
     """
-    start, empty = home(h, half), empty_word(h)
+    start, end, empty = home(h, half), ring_end(h, half), empty_word(h)
     slot = start
     won = active & (h != h)
     fresh = won
@@ -106,12 +105,11 @@ def _take(table: tl.tensor, half: tl.tensor, h: tl.tensor, active: tl.tensor, id
         wins = tries & (before == word)
         won = won | wins
         fresh = fresh | (wins & (word == empty))
-        word = tl.where(tries & ~wins, before, word)
         active = active & ~wins & (word != h)
-        taken = active & ~is_open(word, h)  # else a claim was given back meanwhile: try the same slot again
-        after = next_slot(slot, h, half)
-        slot = tl.where(taken, after, slot)
-        active = active & ~(taken & (after == start))
+        passes = active & ~tries  # who lost a race looks at the same slot again: the winner may have wanted the same id
+        after = tl.where(slot + 1 == end, end - half, slot + 1)
+        slot = tl.where(passes, after, slot)
+        active = active & ~(passes & (after == start))
     return slot, won, fresh
 
 
@@ -150,85 +148,25 @@ def claim(
         tl.store(table + 2 * slot, tombstone(h), mask=won & ~given)
 
 
-@triton.jit
-def _cold(
+@triton.jit(do_not_specialize=["n"])
+def recall(
     table: tl.tensor,
     table32: tl.tensor,
     frequency: tl.tensor,
-    touched: tl.tensor,
     half: tl.tensor,
-    limits: tl.tensor,
-    slot: tl.tensor,
-) -> tl.tensor:
-    """Mixed ids and rows of slots, and which of them are colder than `limits` (heat, tie) and, if asked, touched."""
-    inside = slot < 2 * half
-    side = tl.where(slot < half, 0, -1).to(tl.int64)
-    h = tl.load(table + 2 * slot, mask=inside, other=0)
-    live = inside & ~is_open(h, side)
-    row = tl.load(table32 + 4 * slot + 2, mask=live, other=0)
-    seen = tl.load(table32 + 4 * slot + 3, mask=live, other=0).to(tl.int64)
-    heat, tie = tl.load(limits), tl.load(limits + 1)
-    close = live & (seen == (heat >> 8))
-    count = tl.minimum(tl.load(frequency + row, mask=close, other=0), MAX_FREQUENCY)
-    own = seen * 256 + count
-    first = h.to(tl.uint64, bitcast=True) < tie.to(tl.uint64, bitcast=True)
-    picked = live & ((own < heat) | ((own == heat) & first))
-    if touched is not None:
-        word = tl.load(touched + (row >> 5), mask=picked, other=0)
-        picked = picked & (((word >> (row & 31)) & 1) != 0)
-    return h, row, picked
-
-
-@triton.jit
-def count(
-    table: tl.tensor,
-    table32: tl.tensor,
-    frequency: tl.tensor,
-    touched: tl.tensor,
-    half: tl.tensor,
-    limits: tl.tensor,
-    counts: tl.tensor,
-    BLOCK: tl.constexpr,
-) -> None:
-    """How many ids each program of `collect` will pick."""
-    slot = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    _, _, picked = _cold(table, table32, frequency, touched, half.to(tl.int64), limits, slot)
-    tl.store(counts + tl.program_id(0), tl.sum(picked.to(tl.int64), axis=0))
-
-
-@triton.jit
-def collect(
-    table: tl.tensor,
-    table32: tl.tensor,
-    frequency: tl.tensor,
-    touched: tl.tensor,
-    half: tl.tensor,
-    limits: tl.tensor,
-    ends: tl.tensor,
     ids: tl.tensor,
-    rows: tl.tensor,
-    heats: tl.tensor,
-    free: tl.tensor,
-    state: tl.tensor,
-    DROP: tl.constexpr,
+    minutes: tl.tensor,
+    frequencies: tl.tensor,
+    n: tl.tensor,
     BLOCK: tl.constexpr,
 ) -> None:
-    """List what is colder than `limits`, in slot order, with its heat; DROP leaves tombstones and frees the rows.
-
-    `ends` are the running sums of what `count` counted. The caller adds the number dropped to the state's FREE.
-    """
-    slot = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    h, row, picked = _cold(table, table32, frequency, touched, half.to(tl.int64), limits, slot)
-    rank = tl.cumsum(picked.to(tl.int64), axis=0)
-    place = tl.load(ends + tl.program_id(0)) - tl.sum(picked.to(tl.int64), axis=0) + rank - 1
-    tl.store(ids + place, unmix(h), mask=picked)
-    tl.store(rows + place, row.to(tl.int64), mask=picked)
-    seen = tl.load(table32 + 4 * slot + 3, mask=picked, other=0).to(tl.int64)
-    often = tl.minimum(tl.load(frequency + row, mask=picked, other=0), MAX_FREQUENCY)
-    tl.store(heats + place, seen * 256 + often, mask=picked)
-    if DROP:
-        tl.store(table + 2 * slot, tombstone(h), mask=picked)
-        tl.store(free + tl.load(state + FREE) + place, row, mask=picked)
+    """Set last sighting and frequency of distinct ids; those that are not there are passed over."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = i < n
+    slot, found = seek(table, half.to(tl.int64), mix(tl.load(ids + i, mask=inside, other=0)), inside)
+    row = tl.load(table32 + 4 * slot + 2, mask=found, other=-1)
+    tl.store(table32 + 4 * slot + 3, tl.load(minutes + i, mask=found, other=0).to(tl.int32), mask=found)
+    tl.store(frequency + row, tl.load(frequencies + i, mask=found, other=0).to(tl.int32), mask=found)
 
 
 @triton.jit
@@ -252,16 +190,6 @@ def move(
     for word in tl.static_range(2, 4):
         value = tl.load(table32 + 4 * slot + word, mask=live, other=0)
         tl.store(wide32 + 4 * there + word, value, mask=live)
-
-
-@triton.jit(do_not_specialize=["n"])
-def mark(touched: tl.tensor, rows: tl.tensor, n: tl.tensor, BLOCK: tl.constexpr) -> None:
-    """Set the bits of rows; -1 is passed over."""
-    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    row = tl.load(rows + i, mask=i < n, other=-1)
-    bit = tl.full((BLOCK,), 1, tl.int32) << (row & 31).to(tl.int32)
-    word = tl.load(touched + (row >> 5), mask=row >= 0, other=0)
-    tl.atomic_or(touched + (row >> 5), bit, mask=(row >= 0) & ((word & bit) == 0))
 
 
 @triton.jit(do_not_specialize=["n"])

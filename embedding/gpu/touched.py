@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from embedding.gpu import kernels
+from embedding.gpu import sweep
 from embedding.gpu.id_table import GpuIdTable
 from embedding.gpu.launch import launch
 
@@ -32,7 +32,7 @@ class TouchedRows:
         """These rows (int64) changed; -1 is passed over."""
         if rows_N.dtype != torch.int64 or rows_N.dim() != 1:
             raise ValueError(f"rows are {rows_N.dtype} {list(rows_N.shape)}: give int64 of one dimension")
-        launch(kernels.mark, len(rows_N), 128, self._fresh, rows_N.contiguous(), len(rows_N))
+        launch(sweep.mark, len(rows_N), 128, self._fresh, rows_N.contiguous(), len(rows_N))
 
     def export(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids and rows that changed and are still live. The same again, and more, until `acknowledge`."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from recsys.commands.demo_client import Client, show_change
+from recsys.commands.demo_client import TIMEOUT, Client, show_change
 from recsys.config_file import load
 from serving.redis_server import EmbeddedRedis
 
@@ -44,6 +44,7 @@ def run(folder: Path, keep: bool) -> None:
         stack.enter_context(_running("train", "-c", config_path, "--follow", log=folder / "train.log"))
         client = Client(f"http://127.0.0.1:{port}", EXAMPLES / "ml-latest-small" / "movies.csv")
         client.wait_until_ready()
+        _wait_for(folder / "train.log", "Resumed")
         _step(console, 4, "A new user asks for a ranking, likes a few films, and asks again")
         show_change(client, console)
         _step(console, 5, f"Replay the whole log: frozen against online after {SPLIT}")
@@ -80,9 +81,9 @@ def _step(console: Console, number: int, title: str) -> None:
 def _outlook(console: Console, folder: Path, seconds: float) -> None:
     console.print()
     console.rule("[bold]Your own data", align="left")
-    console.print("recsys init                          # write recsys.toml, say what your events are")
-    console.print("recsys ingest events.jsonl           # the format: docs/events.md")
-    console.print("recsys train & recsys serve          # learn, and answer on http://127.0.0.1:8000/docs")
+    console.print("recsys init                  # write recsys.toml, say what your events are")
+    console.print("recsys ingest events.jsonl   # the format: docs/events.md")
+    console.print("recsys train & recsys serve  # learn, and answer on port 8000, see /docs", highlight=False)
     console.print(f"\nReport: {folder / 'replay' / 'report.html'}   ({seconds:.0f} s)")
 
 
@@ -108,6 +109,14 @@ def _running(*arguments: object, log: Path) -> Iterator[None]:
         finally:
             process.terminate()
             process.wait(timeout=30)
+
+
+def _wait_for(file: Path, text: str) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while text not in file.read_text():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{file} does not say {text!r} after {TIMEOUT:.0f} s")
+        time.sleep(0.1)
 
 
 @contextmanager

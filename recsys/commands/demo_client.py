@@ -16,6 +16,7 @@ from rich.table import Table
 
 TIMEOUT = 30.0
 """Seconds to wait for the server to be ready, and for a score to change."""
+SETTLED = 0.5
 LIKES = 4
 SHOWN = 10
 GENRE = "Animation"
@@ -90,8 +91,9 @@ def _ranking(answer: Any) -> Ranking:
 
 def show_change(client: Client, console: Console) -> None:
     """Ask, like, ask again until the scores differ; print both lists and the time between."""
-    user, before = _online(client)
-    console.print(f"{user!r} is in the arm {before.arm!r}.")
+    user, first = _online(client)
+    console.print(f"{user!r} is in the arm {first.arm!r}.")
+    before = _settled(client, user, first.items)
     liked = [item for item in before.items if GENRE in client.genres(item)][:LIKES] or before.items[:LIKES]
     console.print(f"Likes: {', '.join(client.title(item) for item in liked)}")
     client.like(before.impression, liked)
@@ -110,6 +112,19 @@ def _online(client: Client) -> tuple[str, Ranking]:
         if ranking.arm == "online" and not ranking.degraded:
             return user, ranking
     raise ValueError(f"nobody was ranked for by the arm 'online'; the last answer was degraded by {ranking.degraded}")
+
+
+def _settled(client: Client, user: str, items: list[str]) -> Ranking:
+    """The ranking once the trainer has learned what the log held before: half a second without a change."""
+    deadline = time.monotonic() + TIMEOUT
+    before = client.rank(user, items)
+    while time.monotonic() < deadline:
+        time.sleep(SETTLED)
+        after = client.rank(user, items)
+        if after.scores == before.scores and not after.degraded:
+            return after
+        before = after
+    raise TimeoutError(f"scores did not settle within {TIMEOUT:.0f} s; see train.log")
 
 
 def _changed(client: Client, user: str, before: Ranking) -> Ranking:

@@ -13,6 +13,6 @@ from recsys.config_file import load
 def run(path: Path, name: str, source: str) -> None:
     config = load(path)
     console = Console()
-    with build.publisher(config, source) as publisher, console.status("copying rows ...") as status:
+    with build.publisher(config, source) as (publisher, _), console.status("copying rows ...") as status:
         rows = publisher.freeze(name, lambda done: status.update(f"copied {done:,} rows ..."))
     console.print(f"Model {name!r} is {source!r} as it is now: {rows:,} rows. Name it in an arm to compare with it.")

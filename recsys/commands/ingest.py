@@ -29,6 +29,8 @@ from streaming.tables import open_source
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DATASETS: dict[str, Callable[[Path], Dataset]] = {"movielens-small": movielens_small, "globo": globo, "ml-1m": ml1m}
+STOPPED = 130
+"""Exit status after Ctrl-C, as shells have it."""
 SHIPPED = {"movielens-small": EXAMPLES / "ml-latest-small"}
 
 
@@ -52,13 +54,16 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
             else:
                 _files(ingest, config, files, show, stop)
     except IngestError as error:
-        console.print(_summary(error.counts))
+        console.print(_summary(ingest.counts))
         raise ValueError(f"{error}; what was counted is safe, run the same command again to go on") from None
     finally:
         log.close()
     console.print(_summary(ingest.counts))
     if ingest.counts.dead:
         console.print(f"Refused records, with position and reason: {config.log.dead_letters}")
+    if stop.is_set():
+        console.print(f"Stopped before line {ingest.position.line} of {ingest.source}; run the same again to go on.")
+        sys.exit(STOPPED)
 
 
 Show = Callable[[str, Counts], None]
@@ -77,7 +82,10 @@ def _dataset(
     where = files[0] if files else SHIPPED.get(name)
     if where is None:
         raise ValueError(f"--dataset {name} needs the path of its files")
-    data = DATASETS[name](where)
+    try:
+        data = DATASETS[name](where)
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{where} does not hold the data set {name}: {error}") from error
     console.print(data.card)
     low, high = (parse_time(text) if text else None for text in (start, end))
     batches = Batches(f"{name} {where}", _between(iter(data), low, high), f"{start} {end} {data.card}")
@@ -85,21 +93,22 @@ def _dataset(
 
 
 def _files(ingest: Ingest, config: Config, files: tuple[Path, ...], show: Show, stop: threading.Event) -> None:
-    for file in files:
-        source = _source(config, file)
+    for source in [_source(config, file) for file in files]:  # all of them first: a slip in a name ingests nothing
         before = ingest.counts
 
         def progress(counts: Counts, _position: Position, name: str = source.name, before: Counts = before) -> None:
             show(name, before + counts)
 
         ingest.run(source, progress=progress, stop=stop)
+        if stop.is_set():
+            break
 
 
 def _source(config: Config, file: Path) -> Source:
     if str(file) == "-":
         return JsonLines(sys.stdin.buffer, config.log.max_line, "standard input")
-    if not file.exists():
-        raise ValueError(f"{file} does not exist")
+    if not file.exists() or file.is_dir():
+        raise ValueError(f"{file} is a folder; name the files in it" if file.is_dir() else f"{file} does not exist")
     return open_source(file, build.mapping(config, file.name), config.log.max_line)
 
 

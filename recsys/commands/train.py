@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from recsys.checkpoint import Checkpoints
 from recsys.commands.times import parse_time
 from recsys.config import Config
 from recsys.config_file import load
+from recsys.lock import exclusive
 from recsys.metrics import Summary
 from recsys.progress import Progress
 from recsys.publication import Publication
@@ -37,14 +38,21 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
         with Live(get_renderable=lambda: dashboard(trainer.progress), console=console, refresh_per_second=2):
             trainer.run(follow=follow, stop=stop, until=end)
         console.print(f"Stopped after {trainer.learner.steps:,} steps; state {trainer.digest()[:16]}.")
+        if lost := not_learned(trainer.outcomes):
+            console.print(f"Not learned from, since the log began: {lost}.", style="yellow")
 
 
 @contextmanager
 def open_trainer(
     config: Config, *, publish: bool, crash: Callable[[str], None] = lambda _point: None
 ) -> Iterator[Trainer]:
-    """The configured trainer, with its log and Redis open; `crash` is called at every point a test may kill it."""
+    """The configured trainer, with its log and Redis open; `crash` is called at every point a test may kill it.
+
+    Raises ValueError when another process trains into the same checkpoints.
+    """
     with ExitStack() as stack:
+        remedy = "stop that trainer, or give this one a folder of its own in [training] checkpoints"
+        stack.enter_context(exclusive(config.training.checkpoints, remedy))
         log = build.event_log(config)
         stack.callback(log.close)
         catalog = Catalog(half_life=config.serving.half_life)
@@ -52,14 +60,16 @@ def open_trainer(
         learner = build.learner(config)
         publication = None
         if publish:
+            publisher, revive = stack.enter_context(build.publisher(config))
             publication = Publication(
                 learner,
-                stack.enter_context(build.publisher(config)),
+                publisher,
                 build.exporter(config, learner.model),
                 feed.entities,
                 catalog,
                 rows_every=config.rows.publish_every / 1000,
                 dense_every=config.training.export_every / 1000,
+                revive=revive,
             )
         checkpoints = Checkpoints(config.training.checkpoints, config.training.keep, crash)
         yield Trainer(
@@ -84,6 +94,23 @@ def _stopping(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+_LOST = {
+    "late_impressions": "impressions that came after their window had closed",
+    "late": "interactions that came after it",
+    "orphans": "interactions without their impression",
+    "unknown_items": "interactions with an item that was not shown",
+}
+
+
+def not_learned(outcomes: Mapping[str, int]) -> str:
+    """What the joiner could make no label of, in words; empty when there is nothing.
+
+    >>> not_learned({"late_impressions": 0, "orphans": 2, "joined": 5})
+    '2 interactions without their impression'
+    """
+    return ", ".join(f"{outcomes[name]:,} {words}" for name, words in _LOST.items() if outcomes.get(name))
 
 
 def dashboard(progress: Progress) -> Table:

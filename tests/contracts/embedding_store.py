@@ -30,6 +30,9 @@ def ones(lookup: Lookup) -> Floats:
 
 
 class EmbeddingStoreContract:
+    more_optimizers: tuple[Optimizer, Optimizer] = (Optimizer("adam"), Optimizer("ftrl", lr=0.1))
+    """Used beside row-wise Adagrad; a store without these gives others."""
+
     def make(self, *tables: Table, seed: int = 0) -> EmbeddingStore:
         raise AssertionError("a subclass makes its store here")
 
@@ -112,6 +115,15 @@ class EmbeddingStoreContract:
         store.update(old, ones(old))
         assert store.digest() == before
         assert store.counters("t")["stale"] == 3
+
+    def test_a_look_up_of_another_store_trains_by_id(self) -> None:
+        one, other = self.make(Table("t", 4)), self.make(Table("t", 4))
+        found = one.lookup("t", ids(1, 2), 0)
+        other.lookup("t", ids(2, 1), 0)
+        grads = np.array([[1, 1, 1, 1], [0, 0, 0, 0]], np.float32)
+        one.update(found, grads)
+        other.update(found, grads)
+        assert other.digest() == one.digest()
 
     # admission
 
@@ -339,10 +351,11 @@ class EmbeddingStoreContract:
             store.expire(step * DAY // 3)
 
     def everything(self) -> tuple[Table, ...]:
+        one, other = self.more_optimizers
         return (
             Table("plain", 4, capacity=30, ttl=2 * DAY),
-            Table("counted", 3, optimizer=Optimizer("adam"), admission=Admission("count", 3), fallback="multiplexed"),
-            Table("drawn", 5, optimizer=Optimizer("ftrl", lr=0.1), admission=Admission("probabilistic", 4)),
+            Table("counted", 3, optimizer=one, admission=Admission("count", 3), fallback="multiplexed"),
+            Table("drawn", 5, optimizer=other, admission=Admission("probabilistic", 4)),
         )
 
     def test_a_restored_store_goes_on_as_if_nothing_happened(self, tmp_path: Path) -> None:
@@ -392,7 +405,7 @@ class EmbeddingStoreContract:
 
     def test_a_snapshot_of_other_tables_is_refused(self, tmp_path: Path) -> None:
         self.make(Table("t", 4)).save(tmp_path / "s")
-        for other in (Table("u", 4), Table("t", 8), Table("t", 4, optimizer=Optimizer("adam"))):
+        for other in (Table("u", 4), Table("t", 8), Table("t", 4, optimizer=self.more_optimizers[0])):
             with pytest.raises(ValueError, match="manifest"):
                 self.make(other).load(tmp_path / "s")
         with pytest.raises(ValueError, match="seed"):

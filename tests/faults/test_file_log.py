@@ -191,3 +191,28 @@ def test_a_failing_fsync_is_not_acknowledged(tmp_path: Path, monkeypatch: pytest
     assert log.end() == (12,)
     assert log.append(events(12, 1)) == 13
     assert read_all(FileLog(tmp_path)) == list(range(13))
+
+
+def test_what_another_writer_took_back_is_not_written_behind(tmp_path: Path) -> None:
+    folder, shorter = made(tmp_path / "log"), made(tmp_path / "shorter", frames=2)
+    log = FileLog(folder, fsync=False)
+    assert log.end() == (12,)
+    os.truncate(segment_file(folder), segment_file(shorter).stat().st_size)
+    assert log.end() == (8,)
+    log.append(events(8, 2))
+    assert read_all(log) == read_all(FileLog(folder)) == list(range(10))
+
+
+def test_a_reader_beyond_the_end_of_a_cut_log_does_not_wait_for_ever(tmp_path: Path) -> None:
+    log = FileLog(made(tmp_path))
+    assert not log.wait((12,), 0)
+    os.truncate(segment_file(tmp_path), HEAD_BYTES)
+    with pytest.raises(ValueError, match=r"ends at \(0,\), before \(12,\): the log was cut"):
+        log.wait((12,), 60)
+
+
+@pytest.mark.parametrize("content", ["garbage", "[]", "{}", '{"partitions": "x"}'])
+def test_a_damaged_description_is_named(tmp_path: Path, content: str) -> None:
+    (made(tmp_path) / "log.json").write_text(content)
+    with pytest.raises(LogCorruptedError, match=r"log\.json is damaged"):
+        FileLog(tmp_path)

@@ -197,6 +197,6 @@ def test_a_killed_server_has_stored_what_it_acknowledged(server: Server) -> None
 def test_a_server_that_is_asked_to_end_stores_what_it_answered(server: Server) -> None:
     answers = [server.rank(f"u{i}")["impression"] for i in range(50)]
     server.process.terminate()
-    server.process.wait(20)
+    assert server.process.wait(20) == 0
     stored = [event.id for event in server.stored() if isinstance(event, Impression)]
     assert stored == answers

@@ -124,3 +124,50 @@ def test_a_torn_checkpoint_is_passed_over_and_training_ends_the_same(config: Con
         assert resumed < newest
         trainer.run(follow=False, stop=threading.Event())
         assert trainer.digest() == uninterrupted
+
+
+def test_two_trainers_do_not_share_checkpoints(config: Config) -> None:
+    folder = workspace(config, "shared")
+    settings = load(folder / "recsys.toml")
+    with (
+        open_trainer(settings, publish=False),
+        pytest.raises(ValueError, match=f"in use by process {os.getpid()}"),
+        open_trainer(settings, publish=False),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("setting", "other"),
+    [
+        ("dim = 8", "dim = 4"),
+        ("layers = 1", "layers = 1\nheads = 4"),
+        ("dropout = 0.1", "wide = true"),
+        ('ttl = "90d"', 'ttl = "90d"\nadmission = "count"'),
+        ('name = "genres"', 'name = "kinds"'),
+        ('positive = ["like"]', 'positive = ["like"]\noptimizer = "adam"'),
+        ('positive = ["like"]', 'positive = ["like"]\nseed = 3'),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_refused_with_a_remedy(trained: Path, setting: str, other: str) -> None:
+    folder = trained.parents[1]
+    path = folder / "other.toml"
+    text = (folder / "recsys.toml").read_text()
+    assert setting in text
+    path.write_text(text.replace(setting, other))
+    with (
+        open_trainer(load(path), publish=False) as trainer,
+        pytest.raises(ValueError, match=r"(?s)step-\d+ cannot be resumed from: .* name another folder in \[training\]"),
+    ):
+        trainer.resume()
+
+
+@pytest.fixture(scope="module")
+def trained(config: Config) -> Path:
+    """The checkpoints of a short training."""
+    folder = workspace(config, "trained")
+    settings = load(folder / "recsys.toml")
+    with open_trainer(settings, publish=False) as trainer:
+        trainer.learner.steps = 1
+        trainer.checkpoint()
+    return settings.training.checkpoints

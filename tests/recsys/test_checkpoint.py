@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
-from recsys.checkpoint import MANIFEST, Checkpoints, TornCheckpointError, verify
+from recsys.checkpoint import MANIFEST, CheckpointError, Checkpoints, TornCheckpointError, verify
 
 
 def save(checkpoints: Checkpoints, step: int) -> None:
@@ -18,10 +19,10 @@ def save(checkpoints: Checkpoints, step: int) -> None:
         (folder / "b.bin").write_bytes(f"step {step}".encode())
 
 
-def write_and_fail(checkpoints: Checkpoints) -> None:
+def write_and_fail(checkpoints: Checkpoints, error: Exception) -> None:
     with checkpoints.writing(2) as folder:
         (folder / "x").write_bytes(b"x")
-        raise OSError("disk full")
+        raise error
 
 
 def test_the_newest_is_found_and_old_ones_go(tmp_path: Path) -> None:
@@ -75,8 +76,18 @@ def test_every_flipped_byte_of_a_manifest_is_noticed_or_harmless(tmp_path: Path)
 def test_an_exception_while_writing_leaves_nothing(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     save(checkpoints, 1)
-    with pytest.raises(OSError, match="disk full"):
-        write_and_fail(checkpoints)
+    with pytest.raises(ValueError, match="a slip"):
+        write_and_fail(checkpoints, ValueError("a slip"))
+    assert [p.name for p in tmp_path.iterdir()] == ["step-000000000001"]
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), SafetensorError("I/O error: File too large")])
+def test_a_full_disk_leaves_the_one_before_and_says_so(tmp_path: Path, error: Exception) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    save(checkpoints, 1)
+    with pytest.raises(CheckpointError, match=r"step-000000000002 could not be written: .* make room"):
+        write_and_fail(checkpoints, error)
+    assert checkpoints.newest() == tmp_path / "step-000000000001"
     assert [p.name for p in tmp_path.iterdir()] == ["step-000000000001"]
 
 
@@ -103,3 +114,24 @@ def test_a_kill_between_any_two_writes(tmp_path: Path, point: str, survivor: int
     assert checkpoints.newest() == tmp_path / f"step-{survivor:012d}"
     save(checkpoints, 3)
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_when_all_are_torn_none_is_dropped_for_an_empty_model(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2):
+        save(checkpoints, step)
+        (tmp_path / f"step-{step:012d}" / "b.bin").write_bytes(b"torn")
+    with pytest.raises(TornCheckpointError, match=r"(?s)b\.bin.*b\.bin.*move the folder away"):
+        checkpoints.newest()
+
+
+def test_torn_ones_do_not_push_out_what_is_written_after_resuming_before_them(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (1, 20, 30):
+        save(checkpoints, step)
+    (tmp_path / "step-000000000030" / MANIFEST).write_bytes(b"")
+    assert checkpoints.newest() == tmp_path / "step-000000000020"
+    for step in (21, 22):
+        save(checkpoints, step)
+        assert checkpoints.newest() == tmp_path / f"step-{step:012d}"
+    assert [p.name for p in checkpoints.all()] == ["step-000000000021", "step-000000000022"]

@@ -35,6 +35,7 @@ def test_every_setting_stands_in_the_template() -> None:
         ("[serving]\nport = 70000\n", "line 2: serving.port: Input should be less than or equal to 65535, not 70000"),
         ("[[features.fields]]\nname='a'\nsource='user'\n[[features.fields]]\nname='b'\n", "line 4: features.fields.1"),
         ("[features.tables.itm]\nttl = '1d'\n", "no field reads this table; the tables are ['hour', 'item', 'user']"),
+        ("[rows]\nurl = 'http://x'\n", "line 2: rows.url: write redis://HOST:PORT/0"),
         ("[[experiments]]\nname='x'\narms=[{name='a'},{name='a'}]\n", "two arms have the same name"),
         ("[[features.fields]]\nname='a'\nsource='usr'\n", "line 1: features.fields.0: field 'a': source 'usr'"),
         ("[[features.fields]]\nname='a'\nsource='user'\n", "features: no field reads the item"),
@@ -60,3 +61,10 @@ def test_paths_are_taken_from_the_folder_of_the_file(tmp_path: Path) -> None:
 def test_a_missing_file_says_how_to_write_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="recsys init"):
         load(tmp_path / "none.toml")
+
+
+def test_a_file_that_is_no_text_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "recsys.toml"
+    path.write_bytes(b"[log]\n\n# caf\xe9\n")
+    with pytest.raises(ConfigError, match=r"recsys\.toml: line 3: is not UTF-8 text"):
+        load(path)

@@ -31,6 +31,7 @@ def test_features_are_read_again_when_they_are_old(client: redis.Redis, clock: C
     publisher.publish_entities({"u": {"age": 1}}, {"a": {"tags": ["x"]}})
     assert entities.user("u") == ({"age": 1}, True)
     assert entities.items(["b", "a"]) == ([{}, {"tags": ["x"]}], True)
+    assert entities.items(["u"]) == ([{}], True), "users and items do not mix"
     publisher.publish_entities({"u": {"age": 2}}, {})
     clock.now = 1.9
     assert entities.user("u") == ({"age": 1}, True)
@@ -43,7 +44,7 @@ def test_features_that_changed_are_read_again(client: redis.Redis, clock: Clock)
     publisher.publish_entities({"u": {"age": 1}}, {})
     assert entities.user("u")[0] == {"age": 1}
     publisher.publish_entities({"u": {"age": 2}, "v": {"age": 3}}, {})
-    entities.take(client, b'["recsys:user:u","recsys:user:v"]')
+    entities.take(client, b'{"users":["u","v"],"items":["u"]}')
     assert entities.user("u") == ({"age": 2}, True)
 
 
@@ -68,7 +69,7 @@ def test_features_read_while_a_notice_came_are_not_kept(client: redis.Redis, clo
         def mget(self, wanted: list[str]) -> Any:
             found = client.mget(wanted)
             Publisher(client, "m").publish_entities({"u": {"age": 2}}, {})
-            entities.take(client, b'["recsys:user:u"]')
+            entities.take(client, b'{"users":["u"]}')
             return found
 
     entities = clock.features(cast(redis.Redis, Interrupted()))

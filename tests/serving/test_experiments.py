@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from serving.experiments import Arm, Experiment, ExperimentCounters
 from streaming.codec import encode_events
 from streaming.events import Event, Impression, Interaction
+from tests.serving.waiting import until
 
 AB = Experiment("ab", (Arm("control", "frozen"), Arm("treatment", "online")))
 
@@ -97,8 +98,7 @@ class TestCounting:
     def test_a_late_click_does_not_count(self, client: redis.Redis) -> None:
         counters = ExperimentCounters(client, attribution=1)
         count(counters, shown("i1", "control"))
-        while client.exists("recsys:shown:i1"):
-            pass
+        until(lambda: not client.exists("recsys:shown:i1"))
         count(counters, click("i1"))
         assert figures(counters)[0] == (1, 1, 0)
 

@@ -25,8 +25,8 @@ def test_the_interval_ends_where_the_mixture_martingale_is_one_over_alpha(clicks
 
 
 def test_it_covers_the_rate_at_every_look_at_once() -> None:
-    """300 experiments looked at after every impression: at alpha 0.1 at most 10 % may ever exclude the truth."""
-    rng, rate, runs, length = np.random.default_rng(0), 0.1, 300, 1000
+    """200 experiments looked at after every impression: at alpha 0.1 at most 10 % may ever exclude the truth."""
+    rng, rate, runs, length = np.random.default_rng(0), 0.1, 200, 400
     clicks = np.cumsum(rng.random((runs, length)) < rate, axis=1)
     table = {}
     excluded = 0

@@ -120,7 +120,8 @@ def test_entities_are_json(client: redis.Redis, publisher: Publisher) -> None:
     assert client.get(keys.user("u")) == b'{"age":4}'
     assert client.get(keys.item("i")) == b'{"tags":["a","b"]}'
     notices = [json.loads(entry[FIELD]) for _, entry in cast(Any, client.xrange(keys.ENTITIES))]
-    assert notices == [["recsys:user:u", "recsys:item:i"], ["recsys:user:u"]]
+    users, nobody = {"users": ["u"], "items": []}, {"users": [], "items": ["i"]}
+    assert notices == [users, nobody, users]
 
 
 def test_the_catalogue_is_replaced(client: redis.Redis, publisher: Publisher) -> None:

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from serving import redis_server
-from serving.redis_server import EmbeddedRedis, connect, socket_path, stop
+from serving.redis_server import EmbeddedRedis, RedisServerError, connect, socket_path, stop
 
 
 def test_users_of_a_folder_share_one_server_and_the_last_ends_it(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_full_server_refuses_instead_of_forgetting(tmp_path: Path) -> None:
 
 def test_damaged_data_is_named(tmp_path: Path) -> None:
     (tmp_path / "rows.rdb").write_bytes(b"REDIS0009 but not really")
-    with pytest.raises(RuntimeError, match=r"rows\.rdb is damaged, move it away"):
+    with pytest.raises(RedisServerError, match=r"rows\.rdb is damaged, move it away"):
         EmbeddedRedis(tmp_path)
 
 

@@ -118,7 +118,12 @@ def test_a_damaged_line_spares_its_neighbours(given_events: list[Event], data: s
         ({**IMPRESSION, "scores": [1, float("-inf")]}, r"scores\[1\]: -Infinity is not a number"),
         ({**USER, "features": {"age": float("inf")}}, "features.age: Infinity is not a number"),
         (b'{"type":"interaction","time":1,"impression":"i","item":"a","value":1e999}', r"out of range - at `\$.value`"),
-        (b'{"type":"user","time":1,"user":"\xff","features":{}}', "not UTF-8 at byte"),
+        (b'{"type":"user","time":1,"user":"u","features":{"age":1e999}}', "^features.age: a number out of range"),
+        (
+            b'{"type":"user","time":1,"user":"u","features":{"age":' + b"9" * 5000 + b"}}",
+            "^features.age: Expected `int`",
+        ),
+        (b'{"type":"user","time":1,"user":"\xff","features":{}}', "not UTF-8 at byte 32"),
         (b'{"type":"user","time":1,"user":"\\ud800","features":{}}', "malformed"),
         (b"[" * 100_000, "Expected `object`"),
         (b'{"type":"user","time":1,"user":"u","features":{"x":' + b"[" * 100_000, "features"),

@@ -195,14 +195,27 @@ def test_partitions_of_different_length_make_nothing_late() -> None:
 
 
 def test_the_observer_sees_all_examples_once() -> None:
-    seen: list[Example] = []
-    events: list[Event] = [shown("A", 1, "x", "y"), click("A", "x", 2), shown("B", 90, "x")]
-    feed = feed_of(log_of(events), 3, observe=seen.extend)
+    class Onlooker:
+        def __init__(self) -> None:
+            self.examples: list[Example] = []
+            self.items: list[str] = []
+
+        def observe(self, examples: Iterable[Example]) -> None:
+            self.examples.extend(examples)
+
+        def seen(self, items: Iterable[str], time: int) -> None:
+            self.items.extend(items)
+
+    onlooker = Onlooker()
+    update = ItemUpdate(time=3, item="new", features={})
+    events: list[Event] = [shown("A", 1, "x", "y"), click("A", "x", 2), update, shown("B", 90, "x")]
+    feed = feed_of(log_of(events), 3, observer=onlooker)
     list(feed.poll(1))
-    assert seen == []
+    assert onlooker.examples == []
     list(feed.poll(10))
     list(feed.finish())
-    assert [(e.id, e.positions) for e in seen] == [("A", (0,)), ("A", (1,)), ("B", (0,))]
+    assert [(e.id, e.positions) for e in onlooker.examples] == [("A", (0,)), ("A", (1,)), ("B", (0,))]
+    assert onlooker.items == ["new"]
 
 
 def test_reading_goes_in_steps_so_that_little_waits(monkeypatch: pytest.MonkeyPatch) -> None:

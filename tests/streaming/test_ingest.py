@@ -255,3 +255,30 @@ def test_a_source_that_cannot_be_read_is_no_silent_end(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"\n".join(click(i) for i in range(1000)))[:-20])
     with pytest.raises(IngestError):
         ingester(tmp_path).run(JsonLines(tmp_path / "a.jsonl.gz"))
+
+
+def test_a_file_that_became_shorter_is_read_anew(tmp_path: Path) -> None:
+    path, log, marks = tmp_path / "a.jsonl", MemoryLog(), Bookmarks(tmp_path / "marks")
+    lines = [click(i) + b"\n" for i in range(2000)]
+    for count, expected in ((2000, Counts(2000)), (1500, Counts(0, 1500))):
+        path.write_bytes(b"".join(lines[:count]))
+        assert path.stat().st_size > sources.IDENTITY_BYTES
+        assert ingester(tmp_path, log, window=10_000, bookmarks=marks).run(JsonLines(path)) == expected
+
+
+def test_a_source_that_breaks_off_is_named_with_the_counts_so_far(tmp_path: Path) -> None:
+    path, log = tmp_path / "a.jsonl.gz", MemoryLog()
+    packed = gzip.compress(b"\n".join(click(i, id=str(hash(i * 7919) ** 3)) for i in range(50_000)))
+    path.write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(IngestError, match=r"a\.jsonl\.gz, from line \d+ on: Truncated") as caught:
+        ingester(tmp_path, log).run(JsonLines(path))
+    assert 0 < caught.value.counts.accepted == log.end()[0] < 50_000
+
+
+def test_text_that_is_no_time_is_shown_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("at,list,what\n2026-01-01,r,a\n")
+    columns = {"time": "at", "impression": "list", "item": "what"}
+    source = open_source(tmp_path / "a.csv", Mapping("interaction", columns, "s"))
+    assert ingester(tmp_path).run(source) == Counts(dead=1)
+    (letter,) = DeadLetters(tmp_path / "dead.jsonl").read()
+    assert json.loads(letter["raw"])["time"] == "2026-01-01"

@@ -91,9 +91,7 @@ def _swap(state: State, number: int, lane: Lane, variant: Variant) -> State:
     there = state.words[lane.slot][-1]
     if there == lane.seen or variant == "no compare-and-swap":
         return state.write(lane.slot, lane.id).move(number, replace(lane, at="draw"))
-    if there in OPEN:
-        return state.move(number, replace(lane, at="load"))
-    return state.move(number, _look(lane, there, len(state.words)))
+    return state.move(number, replace(lane, at="load"))
 
 
 def find(state: State, one: str, home: int) -> int:

@@ -92,6 +92,8 @@ class Checked:
         assert len(ids) == len(expected)
         assert dict(zip(ids.tolist(), rows.tolist(), strict=True)) == expected
         assert set(self.table.find(ids).tolist()) <= {-1}
+        live = self.reference.entries
+        assert self.table.find(self.tensor(list(live))).tolist() == [entry.row for entry in live.values()]
         self.compare()
 
     def compare(self) -> None:
@@ -101,7 +103,9 @@ class Checked:
         found = {one: (row, heat) for one, row, heat in zip(ids, rows, heats, strict=True)}
         assert found == {one: (entry.row, entry.heat) for one, entry in entries.items()}
         assert self.table.refused == self.reference.refused
-        assert self.table.tombstones >= 0
+        words = self.table._table[:, 0].view(2, -1)
+        used = int((words[0] != -1).sum() + (words[1] != 0).sum())
+        assert self.table.tombstones == used - len(entries)
 
     def tensor(self, ids: list[int]) -> torch.Tensor:
         return torch.tensor(ids, dtype=torch.int64, device=self.device)

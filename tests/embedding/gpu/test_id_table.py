@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from embedding.gpu import id_table, kernels, touched
 from embedding.gpu.id_table import GpuIdTable
 from embedding.hashing import mix
+from embedding.id_table import IdTable
 from tests.embedding.gpu.conftest import INTERPRETED
 from tests.embedding.gpu.reference import Checked
 
@@ -72,8 +73,32 @@ def test_ids_that_crowd_into_one_home_spill_round_the_ring(device: str) -> None:
     checked.insert(ids)
     assert checked.table.probe_lengths(50)[40:].sum() == 0
     assert checked.table.probe_lengths(50)[1:40].tolist() == [2] * 39
+    checked.insert(ids[::3], minute=1)
+    checked.expire(1)  # holes in the chain do not break it
+    assert len(checked.table) == 27
+    checked.insert(ids[::2], minute=1)
+
+
+def test_inserts_take_tombstones_again(device: str) -> None:
+    ids = unmixed([2**63 + k for k in range(30)])  # one home for all
+    checked = Checked(100, device)
+    checked.insert(ids[:10])
     checked.expire(1)
-    checked.insert(ids[::2])
+    assert checked.table.tombstones == 10
+    checked.insert(ids[10:17], minute=1)
+    assert checked.table.tombstones == 3
+    checked.insert(ids[17:], minute=1)
+    assert checked.table.tombstones == 0
+    checked.insert(ids[10:], minute=2)
+
+
+@pytest.mark.parametrize("block", [32, 256])
+def test_more_ids_in_one_ring_than_it_has_slots_take_every_row(block: int, device: str) -> None:
+    ids = unmixed([k * 2**56 for k in range(60)])
+    checked = Checked(40, device, block=block)
+    assert checked.insert(ids).count(-1) == 20
+    checked.expire(1)
+    assert checked.insert(ids[::-1]).count(-1) == 20
 
 
 @pytest.mark.parametrize("copies", [2, 300, 1025])
@@ -156,6 +181,51 @@ def test_tombstones_are_cleared_by_a_rebuild_of_the_same_size(device: str) -> No
     assert 0 < checked.table.tombstones <= most < slots * 3 // 4
 
 
+def test_shrinking_gives_back_what_expiry_left(device: str) -> None:
+    checked = Checked(1500, device)
+    checked.insert(list(range(1000)), minute=1)
+    checked.insert(list(range(100)), minute=2)
+    wide = checked.table.nbytes
+    checked.expire(2)
+    checked.table.shrink()
+    checked.compare()
+    assert checked.table.nbytes < wide
+    assert checked.table.tombstones == 0
+    checked.insert(list(range(50, 900)), minute=3)
+
+
+@pytest.mark.parametrize("capacity", [300, 40])
+def test_restore_brings_back_ids_with_their_heats(capacity: int, device: str) -> None:
+    checked = Checked(100, device)
+    checked.insert(list(range(60)) + [7] * 300, minute=-5)
+    checked.insert(list(range(30)), minute=2)
+    ids, _, heats = checked.table.entries()
+    other = GpuIdTable(capacity, device=device)
+    rows = other.restore(ids, heats)
+    assert (rows < 0).sum() == max(0, 60 - capacity) == other.refused
+    known = dict(zip(ids.tolist(), heats.tolist(), strict=True))
+    found_ids, found_rows, found_heats = other.entries()
+    assert len(found_ids) == min(60, capacity)
+    assert found_heats.tolist() == [known[one] for one in found_ids.tolist()]
+    assert other.find(found_ids).tolist() == found_rows.tolist()
+
+
+def test_it_lives_through_the_same_history_as_the_cpu_table(device: str) -> None:
+    generator = np.random.default_rng(3)
+    cpu, gpu = IdTable(4000), GpuIdTable(4000, device=device, block=256)
+    for minute in range(6):
+        ids = (generator.integers(0, 400, 300) << 33) - 2**60
+        tensor, unsigned = torch.from_numpy(ids).to(device), ids.view(np.uint64)
+        rows, new = gpu.find_or_insert(tensor, minute)
+        expected, positions = cpu.find_or_insert(unsigned, minute)
+        assert int(new.sum()) == len(positions)
+        assert len(set(zip(rows.tolist(), expected.tolist(), strict=True))) == len(set(ids.tolist()))
+        gone, dropped = (gpu.expire, cpu.expire) if minute % 2 else (gpu.evict, cpu.evict)
+        number = minute - 1 if minute % 2 else 70
+        assert set(gone(number)[0].tolist()) == set(dropped(number)[0].view(np.int64).tolist())
+        assert len(gpu) == len(cpu) > 0
+
+
 def test_find_leaves_no_trace(device: str) -> None:
     checked = Checked(100, device)
     checked.insert([1, 2, 3], minute=1)
@@ -200,6 +270,14 @@ def test_wrong_ids_are_refused_before_anything_changes(ids: torch.Tensor, messag
     with pytest.raises(ValueError, match=message):
         table.find_or_insert(ids.to(device) if ids.device.type == "cpu" else ids, 0)
     assert len(table) == 0
+
+
+def test_a_time_in_the_wrong_unit_is_refused(device: str) -> None:
+    table = GpuIdTable(10, device=device)
+    with pytest.raises(ValueError, match="check its unit"):
+        table.find_or_insert(torch.zeros(1, dtype=torch.int64, device=device), minute=1_700_000_000_000)
+    with pytest.raises(ValueError, match="check its unit"):
+        table.expire(1_700_000_000_000)
 
 
 @pytest.mark.parametrize("arguments", [{"capacity": 0}, {"capacity": 2**31}, {"capacity": 5, "block": 48}])

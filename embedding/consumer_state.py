@@ -1,0 +1,66 @@
+"""Consumers of deltas in a snapshot: their numbers, the delta that is not acknowledged, and what changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from embedding.delta import Consumer
+from embedding.store import Delta, Ids, TableDelta
+from embedding.tensor_file import Arrays
+
+
+@dataclass(slots=True)
+class ConsumerState:
+    """A consumer, and the ids that changed since its last delta was cut."""
+
+    consumer: Consumer
+    changed: dict[str, Ids] = field(default_factory=dict)
+    removed: dict[str, Ids] = field(default_factory=dict)
+
+
+def pack(consumers: Mapping[str, ConsumerState]) -> tuple[Arrays, dict[str, Any]]:
+    arrays: Arrays = {}
+    meta = []
+    for i, (name, entry) in enumerate(consumers.items()):
+        pending = entry.consumer.pending
+        names = sorted(set(entry.changed) | set(entry.removed) | set(pending.tables if pending else ()))
+        for k, table in enumerate(names):
+            arrays[f"{i}.{k}.changed"] = np.sort(entry.changed.get(table, np.zeros(0, np.uint64)))
+            arrays[f"{i}.{k}.removed"] = np.sort(entry.removed.get(table, np.zeros(0, np.uint64)))
+            if pending and table in pending.tables:
+                cut = pending.tables[table]
+                arrays |= {f"{i}.{k}.ids": cut.ids_U, f"{i}.{k}.values": cut.values_UD, f"{i}.{k}.gone": cut.removed}
+        meta.append(
+            {
+                "name": name,
+                "sequence": entry.consumer.sequence,
+                "full": entry.consumer.full,
+                "pending": None if pending is None else {"sequence": pending.sequence, "full": pending.full},
+                "tables": names,
+            }
+        )
+    return arrays, {"consumers": meta}
+
+
+def unpack(arrays: Arrays, meta: dict[str, Any]) -> dict[str, ConsumerState]:
+    consumers = {}
+    for i, spec in enumerate(meta["consumers"]):
+        pending = None
+        at = dict(enumerate(spec["tables"]))
+        if spec["pending"] is not None:
+            cuts = {
+                table: TableDelta(arrays[f"{i}.{k}.ids"], arrays[f"{i}.{k}.values"], arrays[f"{i}.{k}.gone"])
+                for k, table in at.items()
+                if f"{i}.{k}.ids" in arrays
+            }
+            pending = Delta(spec["pending"]["sequence"], spec["pending"]["full"], cuts)
+        consumers[spec["name"]] = ConsumerState(
+            Consumer(spec["sequence"], spec["full"], pending),
+            {table: arrays[f"{i}.{k}.changed"] for k, table in at.items()},
+            {table: arrays[f"{i}.{k}.removed"] for k, table in at.items()},
+        )
+    return consumers

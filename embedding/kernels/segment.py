@@ -1,0 +1,287 @@
+"""Kernels that write the table: new ids, and passes over one segment. Suffixes: N ids, S segments. See `lines`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from embedding.kernels.bits import (
+    LOW_32,
+    ONE,
+    U64,
+    ZERO,
+    inlined,
+    jit,
+    line_equal,
+    mix,
+    prefetch,
+    trailing_zeros,
+    unmix,
+)
+from embedding.kernels.lines import (
+    FREE_TOP,
+    FREQ,
+    KEYS,
+    NEW,
+    NEXT_ROW,
+    ROW,
+    S8,
+    S32,
+    S64,
+    SIZE,
+    empty_word,
+    home,
+    next_line,
+    place,
+    touch_slot,
+)
+
+
+@jit
+def insert(
+    table: Any,
+    lines_S: Any,
+    bits: Any,
+    stride: Any,
+    counts_S: Any,
+    limits_S: Any,
+    state: Any,
+    free: Any,
+    capacity: Any,
+    ids_N: Any,
+    counts_N: Any,
+    stamp: Any,
+    rows_N: Any,
+    positions: Any,
+    start: Any,
+    new_N: Any,
+) -> Any:
+    """Give a row to the ids at positions[start:] that have none; rows_N keeps -1 when all rows are taken.
+
+    Lists the positions of new ids in new_N[:state[NEW]]. Stops before a segment over its limit, so that the caller can
+    grow it. Returns the next place in `positions`.
+    """
+    for t in range(start, len(positions)):
+        if t + 8 < len(positions):
+            prefetch(table, home(mix(ids_N[positions[t + 8]]), bits, stride, lines_S) * U64(8))
+        i = positions[t]
+        h = mix(ids_N[i])
+        segment = h >> (S64 - bits)
+        if counts_S[segment] >= limits_S[segment]:
+            return t
+        line = home(h, bits, stride, lines_S)
+        while True:
+            found = line_equal(table, line * U64(8), h) & KEYS
+            if found != ZERO:
+                rows_N[i] = touch_slot(table, line * U64(8) + trailing_zeros(found), stamp, U64(counts_N[i]))
+                break
+            hole = line_equal(table, line * U64(8), empty_word(h)) & KEYS
+            if hole != ZERO:
+                if state[FREE_TOP] > 0:
+                    state[FREE_TOP] -= 1
+                    row = np.int64(free[state[FREE_TOP]])
+                elif state[NEXT_ROW] < capacity:
+                    row = state[NEXT_ROW]
+                    state[NEXT_ROW] += 1
+                else:
+                    rows_N[i] = -1
+                    break
+                slot = line * U64(8) + trailing_zeros(hole)
+                table[slot] = h
+                table[slot + ONE] = (U64(row) << S32) | (stamp << S8) | min(U64(counts_N[i]), FREQ)
+                rows_N[i] = row
+                counts_S[segment] += 1
+                state[SIZE] += 1
+                new_N[state[NEW]] = i
+                state[NEW] += 1
+                break
+            line = next_line(line, h, bits, stride, lines_S)
+    return len(positions)
+
+
+@jit
+def rebuild(table: Any, lines_S: Any, bits: Any, stride: Any, segment: Any, lines: Any, scratch: Any) -> Any:
+    """Spread one segment over `lines` lines."""
+    first = U64(segment) * stride
+    hole = empty_word(U64(segment) << (S64 - bits))
+    kept = 0
+    for slot in range(first * U64(8), (first + U64(lines_S[segment])) * U64(8), 2):
+        if table[slot] != hole:
+            scratch[kept], scratch[kept + 1] = table[slot], table[slot + 1]
+            kept += 2
+    for slot in range(first * U64(8), (first + U64(lines)) * U64(8), 2):
+        table[slot] = hole
+    lines_S[segment] = lines
+    for k in range(0, kept, 2):
+        place(table, first, U64(lines), bits, scratch[k], scratch[k + 1])
+
+
+@jit
+def sweep(
+    table: Any,
+    lines_S: Any,
+    bits: Any,
+    stride: Any,
+    counts_S: Any,
+    segment: Any,
+    heat: Any,
+    tie: Any,
+    pinned: Any,
+    state: Any,
+    free: Any,
+    scratch: Any,
+    gone_ids: Any,
+    gone_rows: Any,
+) -> Any:
+    """Drop the ids of one segment that are colder than (heat, tie), except pinned rows; free their rows.
+
+    An id's coldness is (last seen << 8 | frequency, mixed id). Fills gone_ids and gone_rows, returns how many went.
+    """
+    first, lines = U64(segment) * stride, U64(lines_S[segment])
+    hole = empty_word(U64(segment) << (S64 - bits))
+    gone, displaced = 0, 0
+    for line in range(lines):
+        for slot in range((first + line) * U64(8), (first + line) * U64(8) + 8, 2):
+            h, word = table[slot], table[slot + 1]
+            own, row = word & LOW_32, word >> S32
+            cold = (own < heat) | ((own == heat) & (h < tie))
+            away = (((h << bits) >> S32) * lines) >> S32 != line
+            if (h != hole) & (cold | away):  # one branch, for it is hard to foresee
+                if cold and len(pinned) > 0:
+                    cold = (pinned[row >> U64(6)] >> (row & U64(63))) & ONE == ZERO
+                if cold:
+                    gone_ids[gone], gone_rows[gone] = unmix(h), row
+                    gone += 1
+                    table[slot] = hole
+                elif away:  # its home line may have room now, so that nobody would look further
+                    scratch[displaced], scratch[displaced + 1] = h, word
+                    displaced += 2
+                    table[slot] = hole
+    for k in range(0, displaced, 2):
+        place(table, first, lines, bits, scratch[k], scratch[k + 1])
+    for k in range(gone):
+        free[state[FREE_TOP] + k] = gone_rows[k]
+    state[FREE_TOP] += gone
+    state[SIZE] -= gone
+    counts_S[segment] -= gone
+    return gone
+
+
+@jit
+def assign(table: Any, lines_S: Any, bits: Any, stride: Any, ids_N: Any, stamps_N: Any, freqs_N: Any) -> None:
+    """Set last seen and frequency of ids that are in the table."""
+    for i in range(len(ids_N)):
+        h = mix(ids_N[i])
+        line = home(h, bits, stride, lines_S)
+        found = line_equal(table, line * U64(8), h) & KEYS
+        while found == ZERO:
+            line = next_line(line, h, bits, stride, lines_S)
+            found = line_equal(table, line * U64(8), h) & KEYS
+        slot = line * U64(8) + trailing_zeros(found)
+        table[slot + ONE] = (table[slot + ONE] & ROW) | (U64(stamps_N[i]) << S8) | U64(freqs_N[i])
+
+
+@jit
+def words(table: Any, lines_S: Any, bits: Any, stride: Any, ids_N: Any, words_N: Any) -> None:
+    """The second words of ids; all ones where an id is not in the table."""
+    for i in range(len(ids_N)):
+        h = mix(ids_N[i])
+        line = home(h, bits, stride, lines_S)
+        while True:
+            found = line_equal(table, line * U64(8), h) & KEYS
+            if found != ZERO:
+                words_N[i] = table[line * U64(8) + trailing_zeros(found) + ONE]
+                break
+            if (line_equal(table, line * U64(8), empty_word(h)) & KEYS) != ZERO:
+                words_N[i] = ~ZERO
+                break
+            line = next_line(line, h, bits, stride, lines_S)
+
+
+@inlined
+def _steps(h: Any, line: Any, first: Any, lines: Any, bits: Any) -> Any:
+    """How many lines after its home line `line` is, round the end of the segment."""
+    start = (((h << bits) >> S32) * lines) >> S32
+    return (line - first + lines - start) % lines
+
+
+@inlined
+def _close(table: Any, lines_S: Any, bits: Any, stride: Any, line: Any, slot: Any) -> None:
+    """Empty `slot` of `line`, and move up an id from beyond when the line was full, so that none is out of reach."""
+    hole = empty_word(table[slot])
+    segment = table[slot] >> (S64 - bits)
+    first, lines = segment * stride, U64(lines_S[segment])
+    full = (line_equal(table, line * U64(8), hole) & KEYS) == ZERO
+    table[slot] = hole
+    beyond, gap = line, ZERO
+    while full:
+        beyond = first if beyond + ONE == first + lines else beyond + ONE
+        gap += ONE
+        if gap == lines:
+            return
+        full = (line_equal(table, beyond * U64(8), hole) & KEYS) == ZERO
+        for other in range(beyond * U64(8), beyond * U64(8) + U64(8), 2):
+            h = table[other]
+            if h != hole and _steps(h, beyond, first, lines, bits) >= gap:
+                table[slot], table[slot + ONE] = h, table[U64(other) + ONE]
+                table[other] = hole
+                slot, gap = U64(other), ZERO
+                break
+
+
+@jit
+def remove(
+    table: Any,
+    lines_S: Any,
+    bits: Any,
+    stride: Any,
+    counts_S: Any,
+    state: Any,
+    free: Any,
+    ids_N: Any,
+    rows_N: Any,
+) -> None:
+    """Drop distinct ids that are in the table, and free their rows."""
+    for i in range(len(ids_N)):
+        h = mix(ids_N[i])
+        line = home(h, bits, stride, lines_S)
+        found = line_equal(table, line * U64(8), h) & KEYS
+        while found == ZERO:
+            line = next_line(line, h, bits, stride, lines_S)
+            found = line_equal(table, line * U64(8), h) & KEYS
+        slot = line * U64(8) + trailing_zeros(found)
+        rows_N[i] = np.int32(table[slot + ONE] >> S32)
+        _close(table, lines_S, bits, stride, line, slot)
+        free[state[FREE_TOP]] = rows_N[i]
+        state[FREE_TOP] += 1
+        state[SIZE] -= 1
+        counts_S[h >> (S64 - bits)] -= 1
+
+
+@jit
+def entries(table: Any, lines_S: Any, bits: Any, stride: Any, segment: Any, ids: Any, words: Any) -> Any:
+    """Copy the ids and second words of one segment out; returns how many."""
+    first = U64(segment) * stride
+    hole = empty_word(U64(segment) << (S64 - bits))
+    n = 0
+    for slot in range(first * U64(8), (first + U64(lines_S[segment])) * U64(8), 2):
+        if table[slot] != hole:
+            ids[n], words[n] = unmix(table[slot]), table[slot + 1]
+            n += 1
+    return n
+
+
+@jit
+def probe_lengths(table: Any, lines_S: Any, bits: Any, stride: Any, histogram: Any) -> None:
+    """Count ids by the number of lines that finding them reads, the last bucket being that many or more."""
+    for segment in range(len(lines_S)):
+        first, lines = U64(segment) * stride, U64(lines_S[segment])
+        hole = empty_word(U64(segment) << (S64 - bits))
+        for line in range(lines):
+            for slot in range((first + line) * U64(8), (first + line) * U64(8) + 8, 2):
+                h = table[slot]
+                if h != hole:
+                    start = (((h << bits) >> S32) * lines) >> S32
+                    steps = (U64(line) + lines - start) % lines
+                    histogram[min(np.int64(steps), len(histogram) - 1)] += 1

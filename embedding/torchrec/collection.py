@@ -1,0 +1,217 @@
+"""An `EmbeddingBagCollection` whose ids never collide, expire, and stay within memory: put it into a TorchRec model.
+
+model.sparse = CollisionFreeEmbeddingBagCollection(model.sparse, ttl=30 * DAY)   # any 64-bit ids from now on
+model = DistributedModelParallel(model, sharders=[CollisionFreeSharder()])       # one process will do
+...
+set_time(model, now)            # event time, ms: before each training step
+expire(model, now)              # now and then
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torchrec import EmbeddingBagCollection, KeyedJaggedTensor
+from torchrec.distributed.embedding_types import EmbeddingComputeKernel, KJTList
+from torchrec.distributed.mc_embeddingbag import (
+    ManagedCollisionEmbeddingBagCollectionSharder,
+    ShardedManagedCollisionEmbeddingBagCollection,
+)
+from torchrec.distributed.types import ShardingType
+from torchrec.modules.mc_embedding_modules import ManagedCollisionEmbeddingBagCollection
+from torchrec.modules.mc_modules import ManagedCollisionCollection
+
+from embedding.store import Admission, Table
+from embedding.torchrec.found import Found, Piece
+from embedding.torchrec.ids import CollisionFreeIds, as_ids
+from embedding.torchrec.lookup import Lookup
+from embedding.torchrec.memory import FbgemmRows
+from embedding.torchrec.routing import scatter
+
+
+class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection):  # type: ignore[misc]
+    """`collection` with an id table before each of its tables.
+
+    `num_embeddings` of a table is its bound: expired ids go first, then the coldest. `ttl` is in milliseconds of event
+    time, one for all tables or by table name. `buckets` is fixed for the life of a checkpoint and must be a multiple of
+    every number of processes that will train it, and a divisor of every `num_embeddings`. The forward returns what the
+    collection returned; with `return_rows`, also the rows (a KeyedJaggedTensor, -1 for ids without one). `tables`, by
+    table name, say all of this table by table.
+    Raises ValueError for a number of rows that the buckets do not divide.
+    """
+
+    def __init__(
+        self,
+        collection: EmbeddingBagCollection,
+        ttl: int | Mapping[str, int] | None = None,
+        admission: Admission | None = None,
+        buckets: int = 8,
+        seed: int = 0,
+        init_scale: float = 0.01,
+        return_rows: bool = False,
+        tables: Mapping[str, Table] | None = None,
+    ) -> None:
+        configs = collection.embedding_bag_configs()
+        self.seed, self.tables = seed, dict(tables or {})
+        for config in [] if tables else configs:
+            own_ttl = ttl.get(config.name) if isinstance(ttl, Mapping) else ttl
+            rule = admission or Admission()
+            size = (config.embedding_dim, config.num_embeddings)
+            self.tables[config.name] = Table(config.name, *size, admission=rule, ttl=own_ttl, init_scale=init_scale)
+        nowhere = torch.device("cpu")
+        ids = {
+            config.name: CollisionFreeIds(self.tables[config.name], config.num_embeddings, buckets, seed, nowhere)
+            for config in configs
+        }
+        managed = ManagedCollisionCollection(
+            ids, configs, need_preprocess=False
+        )  # `input_dist` does it for all at once
+        super().__init__(collection, managed, return_remapped_features=return_rows)
+
+
+class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddingBagCollection):  # type: ignore[misc]
+    """What it becomes inside `DistributedModelParallel`: rows live in FBGEMM's fused kernels, sharded row-wise."""
+
+    def __init__(self, module: CollisionFreeEmbeddingBagCollection, *args: Any, **kwargs: Any) -> None:
+        super().__init__(module, *args, **kwargs)
+        self._tables, self._seed = module.tables, module.seed
+        self.found: list[Found] = []
+        """What the last call found in this process."""
+        self.clear()
+
+    @property
+    def ids(self) -> dict[str, CollisionFreeIds]:
+        """The id tables of this process, by table name."""
+        return dict(self._managed_collision_collection._managed_collision_modules.items())
+
+    def clear(self) -> None:
+        """Forget all ids."""
+        for name, ids in self.ids.items():
+            kernel, position = self._table_to_tbe_and_index[name]
+            weights = kernel.split_embedding_weights()[int(position)]
+            states = kernel.split_optimizer_states()[int(position)]
+            ids.bind(partial(self._memory, self._tables[name], weights, states))
+
+    def _memory(
+        self, table: Table, weights: torch.Tensor, states: Sequence[torch.Tensor], begin: int, end: int
+    ) -> FbgemmRows:
+        return FbgemmRows(weights[begin:end], [state[begin:end] for state in states], table, self._seed)
+
+    def return_rows(self, yes: bool) -> None:
+        """Whether calls to come return the rows too."""
+        self._return_remapped_features = yes
+
+    def input_dist(self, ctx: Any, features: KeyedJaggedTensor) -> Any:
+        """To the processes that own the rows."""
+        return super().input_dist(ctx, _scattered(features))
+
+    def compute(self, ctx: Any, dist_input: KJTList) -> list[torch.Tensor]:
+        """There: ids to rows, rows to pooled embeddings."""
+        managed = self._managed_collision_collection
+        found = []
+        for features, part, names, widths in zip(
+            dist_input,
+            ctx.sharding_contexts,
+            managed._sharding_tables,
+            managed._sharding_per_table_feature_splits,
+            strict=True,
+        ):
+            if not features.variable_stride_per_key():
+                part.lengths_after_input_dist = features.lengths().view(-1, features.stride())
+            found.append(self._found(features, names, widths))
+        self.found = found
+        lookup = Lookup(self._embedding_module, ctx, list(dist_input), found)
+        if self._return_remapped_features:
+            ctx.remapped_kjt = lookup.rows()
+        return lookup.outputs()
+
+    def _found(self, features: KeyedJaggedTensor, names: Sequence[str], widths: Sequence[int]) -> Found:
+        """Rows of all tables' features, which stand one after the other."""
+        mixed_N, tables = as_ids(features.values()), self._managed_collision_collection._managed_collision_modules
+        ends = features.offset_per_key() if len(names) > 1 else [0] * widths[0] + [len(mixed_N)]  # the former is slow
+        pieces: list[Piece] = []
+        key = 0
+        for name, width in zip(names, widths, strict=True):
+            pieces += tables[name].find(mixed_N[ends[key] : ends[key + width]], ends[key])
+            key += width
+        return Found(pieces, len(mixed_N))
+
+    def output_dist(self, ctx: Any, output: list[torch.Tensor]) -> Any:
+        """Back to the processes that asked."""
+        embedded, rows = super().output_dist(ctx, output)
+        return (embedded, rows) if self._return_remapped_features else embedded
+
+
+class CollisionFreeSharder(ManagedCollisionEmbeddingBagCollectionSharder):  # type: ignore[misc]
+    """Shards `CollisionFreeEmbeddingBagCollection` row-wise, on CPU and GPU."""
+
+    def shard(
+        self,
+        module: CollisionFreeEmbeddingBagCollection,
+        params: Any,
+        env: Any,
+        device: torch.device | None = None,
+        module_fqn: str | None = None,  # noqa: ARG002
+    ) -> ShardedCollisionFreeEmbeddingBagCollection:
+        return ShardedCollisionFreeEmbeddingBagCollection(
+            module,
+            params,
+            ebc_sharder=self._e_sharder,
+            mc_sharder=self._mc_sharder,
+            env=env,
+            device=device or torch.device("cpu"),
+        )
+
+    def sharding_types(self, compute_device_type: str) -> list[str]:  # noqa: ARG002
+        return [ShardingType.ROW_WISE.value]
+
+    def compute_kernels(self, sharding_type: str, compute_device_type: str) -> list[str]:  # noqa: ARG002
+        return [EmbeddingComputeKernel.FUSED.value]  # others keep rows in places where we cannot reset them
+
+    @property
+    def module_type(self) -> type[CollisionFreeEmbeddingBagCollection]:
+        return CollisionFreeEmbeddingBagCollection
+
+
+def _scattered(features: KeyedJaggedTensor) -> KeyedJaggedTensor:
+    mixed = torch.from_numpy(scatter(as_ids(features.values())).view("int64")).to(features.values().device)
+    return KeyedJaggedTensor(
+        features.keys(),
+        mixed,
+        features.weights_or_none(),
+        features.lengths_or_none(),
+        features.offsets_or_none(),
+        stride_per_key_per_rank=features._stride_per_key_per_rank,
+        inverse_indices=features.inverse_indices_or_none(),
+    )
+
+
+def collections(model: nn.Module) -> Iterator[ShardedCollisionFreeEmbeddingBagCollection]:
+    """The sharded collections of a model."""
+    return (module for module in model.modules() if isinstance(module, ShardedCollisionFreeEmbeddingBagCollection))
+
+
+def set_time(model: nn.Module, now: int) -> None:
+    """Event time (ms) of the ids to come. Give all processes the same."""
+    for collection in collections(model):
+        for ids in collection.ids.values():
+            ids.now = now
+
+
+def expire(model: nn.Module, now: int) -> int:
+    """Drop ids of this process not seen within their time to live, between two steps. Returns how many went."""
+    return sum(ids.expire(now) for collection in collections(model) for ids in collection.ids.values())
+
+
+def counters(model: nn.Module, table: str) -> dict[str, int]:
+    """live, admitted, unadmitted, refused, expired, evicted, ... of a table in this process."""
+    total: dict[str, int] = {}
+    for collection in collections(model):
+        for part in collection.ids[table].tables if table in collection.ids else []:
+            for name, value in part.counters().items():
+                total[name] = total.get(name, 0) + value
+    return total

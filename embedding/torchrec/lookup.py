@@ -1,0 +1,98 @@
+"""Reading rows with gradients that reach only the ids that were read. Suffix: N ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd.function import once_differentiable
+from torchrec import KeyedJaggedTensor
+from torchrec.distributed.embedding_types import KJTList
+
+from embedding.store import Rows
+from embedding.torchrec.found import Found
+
+
+class Lookup:
+    """One pass of a sharded collection's kernels, on the process that owns the rows.
+
+    Between forward and backward, ids may go and their rows be given to others. Then the kernels' own backward would
+    train the wrong ids; so it is repeated for those that are still there.
+    """
+
+    def __init__(self, kernels: Any, ctx: Any, features: Sequence[KeyedJaggedTensor], found: Sequence[Found]) -> None:
+        self._kernels, self._ctx, self._features, self._found = kernels, ctx, features, found
+        self._outputs: list[torch.Tensor] = []
+
+    def rows(self) -> KJTList:
+        """The features with rows in place of ids, below zero where there is none."""
+        pairs = zip(self._features, self._found, strict=True)
+        return KJTList([_with_values(features, part.rows_N, features.lengths()) for features, part in pairs])
+
+    def outputs(self) -> list[torch.Tensor]:
+        """Pooled embeddings, differentiable when gradients are on."""
+        if not torch.is_grad_enabled():
+            return self._run(self._found)
+        anchor = torch.zeros((), requires_grad=True)
+        return list(_Trained.apply(anchor, self))  # type: ignore[no-untyped-call]
+
+    def forward(self) -> tuple[torch.Tensor, ...]:
+        with torch.enable_grad():
+            self._outputs = self._run(self._found)
+        return tuple(output.detach() for output in self._outputs)
+
+    def backward(self, grads: tuple[torch.Tensor, ...]) -> None:
+        """One fused optimizer step."""
+        found = self._found
+        if any(part.changed() for part in found):
+            found = [part.now() for part in found]
+            with torch.enable_grad():
+                self._outputs = self._run(found)
+        torch.autograd.backward(self._outputs, grads)
+        self._outputs = []
+        for part in found:
+            part.learned()
+
+    def _run(self, found: Sequence[Found]) -> list[torch.Tensor]:
+        kept = [_without_misses(features, part.rows_N) for features, part in zip(self._features, found, strict=True)]
+        outputs: list[torch.Tensor] = self._kernels.compute(self._ctx, KJTList(kept))
+        return outputs
+
+
+class _Trained(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, _: torch.Tensor, lookup: Lookup) -> tuple[torch.Tensor, ...]:
+        ctx.lookup = lookup
+        return lookup.forward()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, None]:
+        ctx.lookup.backward(grads)
+        return None, None
+
+
+def _without_misses(features: KeyedJaggedTensor, rows_N: Rows) -> KeyedJaggedTensor:
+    """`features` with these rows as values; rows below zero leave their bags."""
+    lengths, weights = features.lengths(), features.weights_or_none()
+    if len(rows_N) and rows_N.min() < 0:
+        kept_N = rows_N >= 0
+        before = torch.from_numpy(np.concatenate([[0], kept_N.cumsum()]))
+        lengths = before[features.offsets().cpu().long()].diff().to(lengths.device, lengths.dtype)
+        rows_N, kept = rows_N[kept_N], torch.from_numpy(kept_N)
+        weights = None if weights is None else weights[kept.to(weights.device)]
+    return _with_values(features, rows_N, lengths, weights)
+
+
+def _with_values(
+    features: KeyedJaggedTensor, rows_N: Rows, lengths: torch.Tensor, weights: torch.Tensor | None = None
+) -> KeyedJaggedTensor:
+    return KeyedJaggedTensor(
+        keys=features.keys(),
+        values=torch.from_numpy(rows_N).to(features.values().device),
+        lengths=lengths,
+        weights=weights,
+        stride_per_key_per_rank=features._stride_per_key_per_rank,
+    )

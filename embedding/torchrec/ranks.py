@@ -1,0 +1,73 @@
+"""The processes that share a store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+
+Array = npt.NDArray[Any]
+
+
+class Ranks:
+    """A process group, and exchange of arrays over it (gloo, whatever the group's tensors travel on).
+
+    Without an initialised group this process becomes a group of its own.
+    """
+
+    def __init__(self, group: dist.ProcessGroup | None, device: torch.device) -> None:
+        if group is None and not dist.is_initialized():
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            alone = dist.HashStore()  # type: ignore[attr-defined]
+            dist.init_process_group(backend, store=alone, rank=0, world_size=1)
+        world = dist.group.WORLD
+        chosen = group or world
+        if chosen is None:
+            raise ValueError("there is no process group: call torch.distributed.init_process_group first")
+        self.group: dist.ProcessGroup = chosen
+        self.rank, self.size = dist.get_rank(chosen), dist.get_world_size(chosen)
+        alone_or_gloo = self.size == 1 or dist.get_backend(chosen) == "gloo"
+        members = dist.get_process_group_ranks(chosen)
+        self._control = chosen if alone_or_gloo else dist.new_group(members, backend="gloo")
+
+    def gather(self, array: Array) -> list[Array]:
+        """This array of every process, in order of rank; lengths may differ. Collective."""
+        if self.size == 1:
+            return [array]
+        row = np.ascontiguousarray(array).view(np.uint8).reshape(-1)
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        dist.all_gather(sizes, torch.tensor([len(row)]), group=self._control)
+        longest = max(int(size) for size in sizes)
+        mine = torch.zeros(longest, dtype=torch.uint8)
+        mine[: len(row)] = torch.from_numpy(row)
+        everyone = [torch.empty(longest, dtype=torch.uint8) for _ in range(self.size)]
+        dist.all_gather(everyone, mine, group=self._control)
+        cut = [part.numpy()[: int(size)] for part, size in zip(everyone, sizes, strict=True)]
+        return [part.view(array.dtype).reshape(-1, *array.shape[1:]) for part in cut]
+
+    def together(self, array: Array) -> Array:
+        """The arrays of all processes, one after the other. Collective."""
+        return np.concatenate(self.gather(array))
+
+    def total(self, numbers: dict[str, int]) -> dict[str, int]:
+        """Sums over all processes, which give the same names. Collective."""
+        if self.size == 1:
+            return numbers
+        sums = np.sum(self.gather(np.array(list(numbers.values()), np.int64)[None, :]), axis=0)
+        return dict(zip(numbers, sums[0].tolist(), strict=True))
+
+    def largest(self, number: int) -> int:
+        """The largest number of any process. Collective."""
+        if self.size == 1:
+            return number
+        most = torch.tensor([number])
+        dist.all_reduce(most, dist.ReduceOp.MAX, group=self._control)
+        return int(most)
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.size > 1:
+            dist.barrier(group=self._control)

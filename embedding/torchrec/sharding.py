@@ -1,0 +1,115 @@
+"""From tables to a TorchRec model that is sharded over processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.optim import (  # type: ignore[attr-defined]  # the public name of torchrec's is deprecated
+    _apply_optimizer_in_backward as apply_optimizer_in_backward,
+)
+from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor
+from torchrec.distributed import DistributedModelParallel
+from torchrec.distributed.planner import EmbeddingShardingPlanner, Topology
+from torchrec.distributed.planner.storage_reservations import FixedPercentageStorageReservation
+from torchrec.distributed.types import ShardingEnv, ShardingPlan
+from torchrec.optim import RowWiseAdagrad
+
+from embedding.admission import Mask
+from embedding.store import Ids, Table
+from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, CollisionFreeSharder
+from embedding.torchrec.routing import bucket_rows
+
+FEATURE = "ids"
+_SMALLEST_EPS = 1e-30  # below it a gradient of zero on an untrained row would be 0 / 0
+
+
+def padded(dim: int) -> int:
+    """The dimension FBGEMM is given: the next multiple of four."""
+    return -(-dim // 4) * 4
+
+
+def rule(table: Table, device: torch.device) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
+    """Optimizer class and arguments for FBGEMM. Raises ValueError for what its kernels do not have on the device."""
+    optimizer = table.optimizer
+    kinds: dict[str, type[torch.optim.Optimizer]] = {
+        "rowwise_adagrad": RowWiseAdagrad,
+        "adagrad": torch.optim.Adagrad,
+    }
+    if device.type == "cuda":
+        kinds["adam"] = torch.optim.Adam
+    if optimizer.kind not in kinds:
+        raise ValueError(
+            f"table {table.name!r}: FBGEMM's {device.type} kernels have no {optimizer.kind}, "
+            f"choose {' or '.join(kinds)} (or LocalStore, which has it)"
+        )
+    arguments: dict[str, Any] = {"lr": optimizer.lr / gradient_scale(table), "eps": max(optimizer.eps, _SMALLEST_EPS)}
+    return kinds[optimizer.kind], arguments | ({"betas": optimizer.betas} if optimizer.kind == "adam" else {})
+
+
+def gradient_scale(table: Table) -> float:
+    """What gradients are multiplied with, so that a mean of squares over padded columns is one over the real ones."""
+    return (padded(table.dim) / table.dim) ** 0.5 if table.optimizer.kind == "rowwise_adagrad" else 1.0
+
+
+class Tables(nn.Module):
+    """One collection a table, so that tables are read and trained one by one."""
+
+    def __init__(self, tables: Mapping[str, Table], seed: int, world: int, device: torch.device) -> None:
+        super().__init__()
+        parts = {key: self._collection(key, table, seed, world, device) for key, table in tables.items()}
+        self.parts = nn.ModuleDict(parts)
+
+    @staticmethod
+    def _collection(
+        key: str, table: Table, seed: int, world: int, device: torch.device
+    ) -> CollisionFreeEmbeddingBagCollection:
+        rows = world * bucket_rows(table.capacity, world)
+        config = EmbeddingBagConfig(
+            name=key,
+            embedding_dim=padded(table.dim),
+            num_embeddings=rows,
+            feature_names=[FEATURE],
+            init_fn=lambda weights: weights,  # a row is written when an id gets it
+        )
+        collection = EmbeddingBagCollection(tables=[config], device=torch.device("meta"))
+        optimizer, arguments = rule(table, device)
+        apply_optimizer_in_backward(optimizer, collection.parameters(), arguments)
+        own = {key: table}
+        return CollisionFreeEmbeddingBagCollection(
+            collection, tables=own, buckets=world, seed=seed, return_rows=world > 1
+        )
+
+    def forward(self, key: str, features: KeyedJaggedTensor) -> Any:
+        return self.parts[key](features)
+
+
+def plan(model: nn.Module, group: dist.ProcessGroup, device: torch.device) -> ShardingPlan:
+    """TorchRec's planner's choice: row-wise, in fused kernels."""
+    topology = Topology(group.size(), device.type, local_world_size=group.size())
+    planner = EmbeddingShardingPlanner(topology, storage_reservation=FixedPercentageStorageReservation(0), debug=False)
+    return planner.collective_plan(model, [CollisionFreeSharder()], group)
+
+
+def shard(model: nn.Module, group: dist.ProcessGroup, device: torch.device) -> DistributedModelParallel:
+    """The model, row-wise over the group's processes."""
+    env = ShardingEnv.from_process_group(group)
+    sharders = [CollisionFreeSharder()]
+    return DistributedModelParallel(model, env=env, device=device, plan=plan(model, group, device), sharders=sharders)
+
+
+def features(ids_N: Ids, wanted_N: Mask | None, bags: int) -> KeyedJaggedTensor:
+    """A bag of one for each id (that is wanted), an empty one for the others and up to `bags`."""
+    if wanted_N is None and bags == len(ids_N):
+        lengths = torch.ones(bags, dtype=torch.int32)
+    else:
+        lengths = torch.zeros(bags, dtype=torch.int32)
+        lengths[: len(ids_N)] = 1 if wanted_N is None else torch.from_numpy(wanted_N)
+    values = ids_N if wanted_N is None else ids_N[wanted_N]
+    if not values.flags.writeable:
+        values = values.copy()  # torch warns of tensors over read-only memory, though nothing writes to this one
+    return KeyedJaggedTensor(keys=[FEATURE], values=torch.from_numpy(values.view(np.int64)), lengths=lengths)

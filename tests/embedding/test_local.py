@@ -1,0 +1,106 @@
+"""What the local store promises beyond the contract."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from embedding.local import LocalStore
+from embedding.store import Admission, Optimizer, Table
+
+MINUTE = 60_000
+
+
+def test_a_reader_never_sees_half_a_row() -> None:
+    """The writer keeps all values of a row equal; whatever a reader gets must be so too."""
+    dim, ids = 64, np.arange(2000, dtype=np.uint64)
+    rule = Optimizer("adagrad", lr=1.0)
+    store = LocalStore([Table("t", dim, optimizer=rule, init_scale=0.0)])
+    store.lookup("t", ids, 0)
+    stop, seen, torn = threading.Event(), set(), []
+
+    def read() -> None:
+        while not stop.is_set():
+            values = store.peek("t", ids).values_ND
+            if (values != values[:, :1]).any():
+                torn.append(values)
+            seen.add(float(values[0, 0]))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    grads = np.ones((len(ids), dim), np.float32)
+    steps = 0
+    while len(seen) < 20 and steps < 20_000:
+        store.update(store.lookup("t", ids, 0), grads)
+        steps += 1
+    stop.set()
+    reader.join()
+    assert len(seen) >= 20, "the reader saw the writer at work"
+    assert not torn
+
+
+def test_a_stream_of_new_ids_stays_within_the_bound_and_fills_it() -> None:
+    capacity = 5000
+    store = LocalStore([Table("t", 4, capacity=capacity)])
+    for step in range(200):
+        store.lookup("t", np.arange(step * 100, step * 100 + 100, dtype=np.uint64), step * MINUTE)
+        live = store.counters("t")["live"]
+        assert live <= capacity
+        if step > 60:
+            assert live >= 0.98 * capacity
+    counters = store.counters("t")
+    assert counters["admitted"] == counters["live"] + counters["evicted"] == 20_000
+    assert counters["refused"] == 0
+    per_id = 24 / 0.7 + 4 * (4 + 1) + 8 + 4
+    assert counters["bytes"] <= capacity * per_id * 1.01
+
+
+def test_a_consumer_that_never_acknowledges_costs_bounded_memory_and_then_a_resync() -> None:
+    store = LocalStore([Table("t", 4, capacity=100)])
+    store.subscribe("slow")
+    store.lookup("t", np.arange(100, dtype=np.uint64), 0)
+    store.acknowledge("slow", store.delta("slow").sequence)
+    for step in range(1, 10):
+        store.lookup("t", np.arange(step * 100, step * 100 + 100, dtype=np.uint64), step * MINUTE)
+    delta = store.delta("slow")
+    assert delta.full
+    assert sorted(delta.tables["t"].ids_U.tolist()) == list(range(900, 1000))
+
+
+def test_expiry_can_be_taken_in_steps_between_look_ups() -> None:
+    store = LocalStore([Table("t", 4, capacity=300_000, ttl=MINUTE)])
+    ids = np.arange(200_000, dtype=np.uint64)
+    store.lookup("t", ids, 0)
+    gone = []
+    for count in store.expiring(10 * MINUTE):
+        gone.append(count)
+        store.lookup("t", ids[:10], 10 * MINUTE)
+    assert sum(gone) > 199_980
+    assert len(gone) > 4
+    assert max(gone) < 40_000
+    assert (store.peek("t", ids[:10]).rows_N >= 0).all()
+    assert store.counters("t")["live"] == 10
+
+
+def test_threads_train_as_one_does() -> None:
+    one, two = LocalStore([Table("t", 8)]), LocalStore([Table("t", 8)], threads=2)
+    rng = np.random.default_rng(0)
+    for step in range(4):
+        ids = rng.integers(0, 10**6, 30_000).astype(np.uint64)
+        grads = rng.standard_normal((30_000, 8)).astype(np.float32)
+        for store in (one, two):
+            store.update(store.lookup("t", ids, step), grads)
+    assert one.digest() == two.digest()
+
+
+def test_every_occurrence_is_accounted_for() -> None:
+    store = LocalStore([Table("t", 4, capacity=50, admission=Admission("count", 2))])
+    rng, looked, trained = np.random.default_rng(0), 0, 0
+    for step in range(50):
+        found = store.lookup("t", rng.integers(0, 500, 120).astype(np.uint64), step * MINUTE)
+        looked += len(found.ids_N)
+        trained += int((found.rows_N >= 0).sum())
+    counters = store.counters("t")
+    assert looked == trained + counters["unadmitted"] + counters["refused"]
+    assert counters["live"] == counters["admitted"] - counters["evicted"] == 50

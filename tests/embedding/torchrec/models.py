@@ -1,0 +1,65 @@
+"""A small TorchRec model with collision-free ids, sharded over whatever processes there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.distributed.optim import _apply_optimizer_in_backward  # type: ignore[attr-defined]
+from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, PoolingType
+from torchrec.optim import RowWiseAdagrad
+
+from embedding.store import Floats
+from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection
+from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.sharding import shard
+
+CPU = torch.device("cpu")
+LR, DIM = 0.5, 4
+
+
+class Sparse(nn.Module):
+    def __init__(self, sparse: nn.Module) -> None:
+        super().__init__()
+        self.sparse = sparse
+
+    def forward(self, ids: KeyedJaggedTensor) -> Any:
+        return self.sparse(ids)
+
+
+def collection(
+    rows: Mapping[str, int], pooling: PoolingType = PoolingType.SUM, **arguments: Any
+) -> CollisionFreeEmbeddingBagCollection:
+    """Tables by name, each with the feature of its name."""
+    tables = [
+        EmbeddingBagConfig(name=name, embedding_dim=DIM, num_embeddings=n, feature_names=[name], pooling=pooling)
+        for name, n in rows.items()
+    ]
+    plain = EmbeddingBagCollection(tables=tables, device=torch.device("meta"))
+    _apply_optimizer_in_backward(RowWiseAdagrad, plain.parameters(), {"lr": LR})
+    return CollisionFreeEmbeddingBagCollection(plain, **arguments)
+
+
+def model(rows: Mapping[str, int], pooling: PoolingType = PoolingType.SUM, **arguments: Any) -> Any:
+    """The sharded model."""
+    return shard(Sparse(collection(rows, pooling, **arguments)), Ranks(None, CPU).group, CPU)
+
+
+def bags(**features: list[list[int]]) -> KeyedJaggedTensor:
+    """Features with their bags of ids (unsigned 64 bits)."""
+    values = [key for feature in features.values() for bag in feature for key in bag]
+    lengths = [len(bag) for feature in features.values() for bag in feature]
+    ids = torch.from_numpy(np.array(values, np.uint64).view(np.int64))
+    return KeyedJaggedTensor(list(features), ids, lengths=torch.tensor(lengths, dtype=torch.int32))
+
+
+def read(sharded: Any, *ids: int) -> Floats:
+    """Rows of table t, one a bag, without a trace."""
+    sharded.eval()
+    with torch.no_grad():
+        values: Floats = sharded(bags(t=[[key] for key in ids])).values().numpy()
+    sharded.train()
+    return values

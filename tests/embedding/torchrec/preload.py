@@ -1,0 +1,16 @@
+"""What processes start with: TorchRec and the compiled kernels take seconds to load, so one process does it for all."""
+
+import numpy as np
+
+from embedding.local import LocalStore
+from embedding.store import Optimizer, Table
+from embedding.torchrec import routing, store  # noqa: F401
+
+_ids = np.arange(3, dtype=np.uint64)
+routing.restore(routing.scatter(_ids))
+_store = LocalStore([Table("t", 4, ttl=0, optimizer=Optimizer("adagrad"))])
+_store.subscribe("c")
+_store.lookup("t", _ids, 0)
+_store.delta("c")
+_store.expire(60_000)
+_store.digest()

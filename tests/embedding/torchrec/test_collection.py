@@ -1,0 +1,155 @@
+"""The drop-in collection in a TorchRec model of one process."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torchrec import PoolingType
+
+from embedding.hashing import initial_rows, salt_of
+from embedding.store import Admission
+from embedding.torchrec.collection import counters, expire, set_time
+from tests.contracts.embedding_store import ADVERSARIAL, DAY
+from tests.embedding.torchrec.models import DIM, LR, bags, collection, model, read
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "torchrec_drop_in.py"
+
+
+def fresh(*ids: int, table: str = "t") -> np.ndarray[Any, np.dtype[np.float32]]:
+    """What new rows hold."""
+    return initial_rows(np.array(ids, np.uint64), DIM, salt_of(0, table), 0.01)
+
+
+def test_bags_pool_the_rows_of_their_ids() -> None:
+    sharded = model({"t": 64, "u": 64})
+    set_time(sharded, 0)
+    pooled = sharded(bags(t=[[2**64 - 1, 5], [], [5]], u=[[1], [1, 1], []])).values().detach().numpy()
+    t, u = fresh(2**64 - 1, 5), fresh(1, table="u")[0]
+    np.testing.assert_allclose(pooled[:, :DIM], [t[0] + t[1], 0 * t[0], t[1]], atol=1e-7)
+    np.testing.assert_allclose(pooled[:, DIM:], [u, 2 * u, 0 * u], atol=1e-7)
+
+
+def test_a_step_is_row_wise_adagrad_on_summed_gradients() -> None:
+    sharded = model({"t": 64})
+    set_time(sharded, 0)
+    sharded(bags(t=[[1, 2], [1]])).values().backward(torch.tensor([[1.0] * DIM, [2.0] * DIM]))
+    for key, gradient in ((1, 3.0), (2, 1.0)):
+        step = LR * gradient / (np.sqrt(gradient**2) + 1e-8)
+        np.testing.assert_allclose(read(sharded, key), fresh(key) - step, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ADVERSARIAL)
+def test_no_two_live_ids_share_a_row(kind: str) -> None:
+    sharded = model({"t": 512}, return_rows=True, buckets=4)
+    set_time(sharded, 0)
+    _, rows = sharded(bags(t=[[key] for key in ADVERSARIAL[kind].tolist()]))
+    assert len(set(rows.values().tolist())) == len(ADVERSARIAL[kind]) == counters(sharded, "t")["live"]
+
+
+def test_ids_expire_by_event_time_and_their_rows_begin_anew() -> None:
+    sharded = model({"t": 8, "forever": 8}, ttl={"t": DAY}, buckets=1)
+    set_time(sharded, 0)
+    sharded(bags(t=[[key] for key in range(8)], forever=[[1]] * 8)).values().sum().backward()
+    assert expire(sharded, 2 * DAY) == 8
+    set_time(sharded, 2 * DAY)
+    np.testing.assert_array_equal(
+        sharded(bags(t=[[100], [101]], forever=[[1]] * 2)).values()[:, :DIM].detach(), fresh(100, 101)
+    )
+    assert counters(sharded, "t")["expired"] == 8
+    assert counters(sharded, "forever")["live"] == 1
+
+
+def test_at_the_bound_the_coldest_go_and_the_batchs_own_stay() -> None:
+    sharded = model({"t": 4}, buckets=1)
+    set_time(sharded, 0)
+    sharded(bags(t=[[1, 2, 3, 4]]))
+    set_time(sharded, DAY)
+    sharded(bags(t=[[2, 3, 5]]))
+    live = [bool(row.any()) for row in read(sharded, 1, 2, 3, 4, 5)]
+    assert live == [False, True, True, True, True] or live == [True, True, True, False, True]
+    assert counters(sharded, "t")["evicted"] == 1
+
+
+def test_ids_not_yet_admitted_leave_their_bag_and_learn_nothing() -> None:
+    sharded = model({"t": 64}, admission=Admission("count", 2), return_rows=True)
+    set_time(sharded, 0)
+    pooled, rows = sharded(bags(t=[[1, 1, 2], [2], [3]]))
+    assert (rows.values() >= 0).tolist() == [True, True, True, True, False]
+    np.testing.assert_allclose(pooled.values()[0].detach(), 2 * fresh(1)[0] + fresh(2)[0], atol=1e-7)
+    assert not pooled.values()[2].any()
+    pooled.values().sum().backward()
+    assert counters(sharded, "t")["unadmitted"] == 1
+
+
+def test_evaluation_admits_nothing() -> None:
+    sharded = model({"t": 64})
+    assert not read(sharded, 1, 2).any()
+    assert counters(sharded, "t")["live"] == 0
+
+
+def test_mean_pooling_counts_what_the_bag_held() -> None:
+    sharded = model({"t": 64}, PoolingType.MEAN)
+    set_time(sharded, 0)
+    pooled = sharded(bags(t=[[1, 2], [3]])).values().detach().numpy()
+    np.testing.assert_allclose(pooled, [fresh(1, 2).mean(0), fresh(3)[0]], atol=1e-7)
+
+
+def test_gradients_reach_only_ids_that_are_still_there() -> None:
+    sharded = model({"t": 2}, ttl=DAY, buckets=1)
+    set_time(sharded, 0)
+    late = sharded(bags(t=[[1], [1, 2]]))
+    set_time(sharded, 2 * DAY)
+    sharded(bags(t=[[7], [2]]))  # 1 and 2 expired before it; 2 came back
+    late.values().sum().backward()
+    np.testing.assert_array_equal(read(sharded, 7), fresh(7))
+    np.testing.assert_allclose(read(sharded, 2), fresh(2) - LR, atol=1e-6)
+    assert counters(sharded, "t")["stale"] == 2
+
+
+def test_a_state_dict_brings_ids_rows_and_optimizer_state() -> None:
+    one, other = model({"t": 64}, ttl=DAY, buckets=1), model({"t": 64}, ttl=DAY, buckets=1)
+    for sharded in (one, other):
+        set_time(sharded, 0)
+    one(bags(t=[[1], [2], [3]])).values().sum().backward()
+    expire(one, 2 * DAY)
+    for ids in ([2, 5], [2**63, 2], [7, 7, 7]):
+        one(bags(t=[ids])).values().sum().backward()
+        set_time(one, 2 * DAY)
+    other(bags(t=[[9]])).values().sum().backward()
+    other.load_state_dict(one.state_dict())
+    other.fused_optimizer.load_state_dict(one.fused_optimizer.state_dict())
+    np.testing.assert_array_equal(read(other, 1, 2, 5, 7, 2**63, 9), read(one, 1, 2, 5, 7, 2**63, 9))
+    for sharded in (one, other):
+        set_time(sharded, 3 * DAY)
+        sharded(bags(t=[[5], [6], [1]])).values().sum().backward()
+    np.testing.assert_array_equal(read(other, 1, 2, 5, 6, 7, 2**63), read(one, 1, 2, 5, 6, 7, 2**63))
+    assert expire(one, 4 * DAY) == expire(other, 4 * DAY) == 3
+
+
+def test_what_cannot_work_is_refused() -> None:
+    with pytest.raises(ValueError, match="choose 16"):
+        collection({"t": 10})
+    plain = collection({"t": 16})
+    with pytest.raises(ValueError, match="shard the model"):
+        plain(bags(t=[[1]]))
+    with pytest.raises(ValueError, match="set_time"):
+        model({"t": 16})(bags(t=[[1]]))
+
+
+@pytest.mark.filterwarnings("ignore:HeuristicalStorageReservation:FutureWarning")  # of TorchRec's default planner
+def test_the_example_learns_more_from_ids_of_their_own() -> None:
+    spec = importlib.util.spec_from_file_location("torchrec_drop_in", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    shared, own = example.learn(collision_free=False, limit=30_000), example.learn(collision_free=True, limit=30_000)
+    assert own["log loss"] < shared["log loss"]
+    assert own["live"] <= example.ROWS["film"]
+    assert own["admitted"] == own["live"] + own["expired"] + own["evicted"]
+    assert own["refused"] == own["stale"] == 0

@@ -1,0 +1,192 @@
+"""Several processes train one store: as one process does, and a checkpoint moves between any numbers of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.distributed.checkpoint.state_dict_loader import load as load_checkpoint
+from torch.distributed.checkpoint.state_dict_saver import save as save_checkpoint
+
+from embedding import snapshot
+from embedding.local import LocalStore
+from embedding.store import Admission, EmbeddingStore, Ids, Optimizer, Table
+from embedding.torchrec.collection import expire, set_time
+from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.store import TorchRecStore
+from tests.contracts.embedding_store import ADVERSARIAL, DAY
+from tests.embedding.torchrec import models
+from tests.embedding.torchrec.processes import run
+
+SEED = 3
+TABLES = (
+    Table("rowwise", 6, capacity=500, ttl=3 * DAY, optimizer=Optimizer(lr=0.1)),
+    Table("adagrad", 4, capacity=500, optimizer=Optimizer("adagrad", lr=0.1)),
+    Table("shared", 8, capacity=500, admission=Admission("count", 3), fallback="multiplexed"),
+)
+
+
+def batch(step: int, dim: int) -> tuple[Ids, np.ndarray]:
+    """Ids and gradients of a step, the same whoever asks."""
+    rng = np.random.default_rng(step)
+    return rng.integers(0, 60, 48).astype(np.uint64) << np.uint64(33), rng.standard_normal((48, dim)).astype(np.float32)
+
+
+def train(store: EmbeddingStore, steps: range, rank: int, world: int) -> None:
+    for step in steps:
+        for name, table in store.tables.items():
+            ids, grads = batch(step, table.dim)
+            at = slice(rank, None, world) if step % 5 else slice(0, None if rank == 0 else 0)  # now and then unequal
+            store.update(store.lookup(name, ids[at], step * DAY // 4), grads[at])
+        store.expire(step * DAY // 4)
+
+
+def ten_cycles_at_full_capacity(store: EmbeddingStore, rank: int, world: int) -> None:
+    ranks = Ranks(None, torch.device("cpu"))
+    total = 0
+    for cycle in range(10):
+        base = list(ADVERSARIAL.values())[cycle % len(ADVERSARIAL)] ^ np.uint64(cycle << 20)
+        now = cycle * 10 * DAY
+        found = store.lookup("full", base[rank::world], now)
+        store.update(found, np.ones_like(found.values_ND))
+        rows = ranks.together(found.rows_N)
+        assert rows.min() >= 0
+        assert len(np.unique(rows)) == len(base)
+        after = store.peek("full", base[rank::world]).values_ND
+        np.testing.assert_allclose(after, found.values_ND - 0.1, atol=1e-6)
+        assert store.counters("full")["live"] == len(base)
+        total += len(base)
+        assert store.expire(now + 2 * DAY) == len(base)
+        assert (store.peek("full", base).rows_N == -1).all()
+    counters = store.counters("full")
+    assert (counters["live"], counters["admitted"], counters["expired"]) == (0, total, total)
+    assert (counters["evicted"], counters["refused"], counters["stale"]) == (0, 0, 0)
+
+
+def member(rank: int, world: int, folder: Path) -> None:
+    store = TorchRecStore(TABLES, SEED)
+    train(store, range(15), rank, world)
+    store.save(folder / f"by-{world}")
+    store.load(folder / "begun")
+    assert store.digest() == (folder / "digest").read_text()
+    tell_alike(store, folder, rank, world)
+    full = Table("full", 4, capacity=64, ttl=DAY, optimizer=Optimizer("adagrad", lr=0.1))
+    ten_cycles_at_full_capacity(TorchRecStore([full]), rank, world)
+
+
+def tell_alike(store: EmbeddingStore, folder: Path, rank: int, world: int) -> None:
+    """What a consumer had not been told when the snapshot was taken, each process tells of its own ids."""
+    deltas = [store.delta("c")]
+    store.acknowledge("c", deltas[0].sequence)
+    deltas.append(store.delta("c"))
+    for number, delta in enumerate(deltas):
+        for name, cut in delta.tables.items():
+            np.savez(folder / f"{number}-{name}-{rank}-of-{world}.npz", ids=cut.ids_U, removed=cut.removed)
+
+
+def begun() -> Any:
+    """A model with collision-free ids, over the processes there are."""
+    return models.model({"t": 256}, ttl=2 * DAY, buckets=8)
+
+
+def state(sharded: Any) -> dict[str, Any]:
+    return {"model": sharded.state_dict(), "optimizer": sharded.fused_optimizer.state_dict()}
+
+
+def taken_over(folder: Path, giver: int) -> Any:
+    """The model that `giver` processes saved, with the same rows for the same ids."""
+    sharded = begun()
+    loaded = state(sharded)
+    load_checkpoint(loaded, checkpoint_id=folder / f"model-{giver}")
+    sharded.load_state_dict(loaded["model"])
+    sharded.fused_optimizer.load_state_dict(loaded["optimizer"])
+    np.testing.assert_array_equal(models.read(sharded, *range(100)), np.load(folder / f"model-{giver}.npy"))
+    return sharded
+
+
+def go_on(sharded: Any, rank: int, world: int, folder: Path) -> None:
+    """Train and save."""
+    for step in range(5):
+        now = (world * 5 + step) * DAY // 4
+        set_time(sharded, now)
+        expire(sharded, now)
+        rng = np.random.default_rng([step, rank, world])
+        sharded(models.bags(t=rng.integers(0, 100, (8, 3)).tolist())).values().sum().backward()
+    rows = models.read(sharded, *range(100))
+    assert rows.any(1).sum() > 30
+    save_checkpoint(state(sharded), checkpoint_id=folder / f"model-{world}")
+    if rank == 0:
+        np.save(folder / f"model-{world}.npy", rows)
+
+
+def members(rank: int, world: int, folder: Path, giver: int) -> None:
+    member(rank, world, folder)
+    go_on(taken_over(folder, giver), rank, world, folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Snapshots of a stream that one, two and four processes trained on."""
+    folder = tmp_path_factory.mktemp("ranks")
+    store = LocalStore(TABLES, SEED)
+    store.subscribe("c")
+    train(store, range(6), 0, 1)
+    store.delta("c")
+    train(store, range(6, 10), 0, 1)
+    store.save(folder / "begun")
+    (folder / "digest").write_text(store.digest())
+    member(0, 1, folder)
+    go_on(begun(), 0, 1, folder)
+    run(4, members, folder, 1)
+    run(2, members, folder, 4)
+    return folder
+
+
+def loaded(folder: Path) -> LocalStore:
+    store = LocalStore(TABLES, SEED)
+    store.load(folder)
+    return store
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_any_number_of_processes_learns_the_same_rows(folder: Path, world: int) -> None:
+    expected, store = LocalStore(TABLES, SEED), loaded(folder / f"by-{world}")
+    train(expected, range(15), 0, 1)
+    whole = store.state()
+    for name, table in expected.state().tables.items():
+        ours, theirs = whole.tables[name].ordered(), table.ordered()
+        np.testing.assert_array_equal(ours.ids_U, theirs.ids_U)
+        np.testing.assert_array_equal(ours.seen_U, theirs.seen_U)
+        np.testing.assert_array_equal(ours.freq_U, theirs.freq_U)
+        np.testing.assert_allclose(ours.weights_UD, theirs.weights_UD, atol=2e-6)
+        np.testing.assert_allclose(ours.state_UW, theirs.state_UW, rtol=1e-5, atol=1e-6)
+        assert store.counters(name) == expected.counters(name) | {"bytes": store.counters(name)["bytes"]}
+    for group, (weights, _, _) in expected.state().fallback.items():
+        np.testing.assert_allclose(whole.fallback[group][0], weights, atol=2e-6)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_a_checkpoint_of_many_processes_moves_to_one(folder: Path, world: int) -> None:
+    store = TorchRecStore(TABLES, SEED)
+    store.load(folder / f"by-{world}")
+    assert store.digest() == snapshot.digest(snapshot.load(folder / f"by-{world}", store.tables, SEED))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's, of the sharded tensors that TorchRec saves
+def test_a_model_with_collision_free_ids_moves_from_one_process_to_four_to_two_to_one(folder: Path) -> None:
+    taken_over(folder, 2)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_the_deltas_of_all_processes_together_are_the_stores(folder: Path, world: int) -> None:
+    store = loaded(folder / "begun")
+    for number in range(2):
+        delta = store.delta("c")
+        store.acknowledge("c", delta.sequence)
+        for name, cut in delta.tables.items():
+            parts = [np.load(folder / f"{number}-{name}-{rank}-of-{world}.npz") for rank in range(world)]
+            for what, whole in (("ids", cut.ids_U), ("removed", cut.removed)):
+                assert sorted(np.concatenate([part[what] for part in parts]).tolist()) == sorted(whole.tolist())

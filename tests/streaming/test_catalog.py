@@ -1,0 +1,63 @@
+"""Popularity and recency of items."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.catalog import Catalog
+
+labels = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 50_000)), min_size=1, max_size=60)
+
+
+@given(labels, st.integers(1, 5))
+def test_popularity_is_the_sum_of_decayed_labels(made: list[tuple[str, int]], count: int) -> None:
+    """Whatever the order of the labels, and however often somebody looks in between."""
+    catalog = Catalog(half_life=10_000)
+    for item, time in made:
+        catalog.positive(item, time)
+        catalog.popular(count)
+    expected = {i: math.fsum(2 ** (-(50_000 - t) / 10_000) for j, t in made if i == j) for i, _ in made}
+    for item, value in expected.items():
+        assert catalog.popularity(item, time=50_000) == pytest.approx(value)
+    most = max(expected.values())
+    best = sorted(expected.values(), reverse=True)[:count]
+    assert [share for _, share in catalog.popular(count)] == pytest.approx([value / most for value in best])
+
+
+@given(labels, st.integers(1, 5))
+def test_recent_items_are_those_first_seen_last(made: list[tuple[str, int]], count: int) -> None:
+    catalog = Catalog(half_life=1)
+    first: dict[str, int] = {}
+    for item, time in made:
+        catalog.seen([item], time)
+        catalog.recent(count)
+        first.setdefault(item, time)
+    assert catalog.recent(count) == sorted(first.items(), key=lambda pair: (-pair[1], pair[0]))[:count]
+
+
+def test_order_survives_decades() -> None:
+    catalog = Catalog(half_life=1000)
+    catalog.positive("old", time=0)
+    catalog.positive("older", time=-5)
+    catalog.positive("new", time=10**12)
+    assert [item for item, _ in catalog.popular(3)] == ["new", "old", "older"]
+
+
+def test_a_full_catalog_forgets_what_was_first_seen_longest_ago() -> None:
+    catalog = Catalog(half_life=1000, capacity=10)
+    for number in range(11):
+        catalog.positive(f"i{number:02}", time=number)
+    assert len(catalog) == 9
+    assert {item for item, _ in catalog.popular(20)} == {f"i{number:02}" for number in range(2, 11)}
+
+
+def test_state_is_all_of_it() -> None:
+    catalog = Catalog(half_life=1000)
+    catalog.positive("a", time=5)
+    catalog.seen(["b"], time=7)
+    other = Catalog(half_life=1000)
+    other.restore(catalog.state())
+    assert other.popular(5) == catalog.popular(5)
+    assert other.recent(5) == catalog.recent(5)

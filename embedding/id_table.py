@@ -47,7 +47,7 @@ class IdTable:
             raise ValueError(f"threads is {threads}: choose 1 or more")
         self.capacity = capacity
         self.segments = Segments(capacity)
-        self._free = lazy_zeros(capacity, np.uint32)
+        self._free = lazy_zeros(capacity, np.uint32, huge=False)
         self._state = np.zeros(4, np.int64)
         self._base: int | None = None
         self._coldest = Coldest(self)

@@ -92,7 +92,8 @@ class LocalStore:
     def subscribe(self, consumer: str) -> None:
         self._consumers.subscribe(consumer)
         for own in self._by_name.values():
-            own.changes.listen(consumer)
+            with own.lock:
+                own.changes.listen(consumer)
 
     def delta(self, consumer: str) -> Delta:
         overdue = [own.changes.overdue(consumer) for own in self._by_name.values() if consumer in self._consumers]

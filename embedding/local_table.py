@@ -27,8 +27,9 @@ class LocalLookup(Lookup):
 
     batch: Batch
     rows_U: Index
+    owner: object
     removals: int
-    """The table's removals then: rows_U is good as long as there was none since."""
+    """The table that made it, and its removals then: rows_U is good there as long as there was none since."""
 
 
 class LocalTable(TableIds):
@@ -56,10 +57,10 @@ class LocalTable(TableIds):
         if self._fallback is not None:
             lost = rows_N < 0
             if lost.any():
-                values_ND[lost] = self._fallback.values(
-                    fallback_slots(ids_N[lost], self._salt, FALLBACK_ROWS).astype(np.int32)
-                )
-        return LocalLookup(self.table.name, ids_N, rows_N, values_ND, batch, rows_U, self._removals)
+                slots = fallback_slots(ids_N[lost], self._salt, FALLBACK_ROWS).astype(np.int32)
+                with self._fallback.lock:
+                    values_ND[lost] = self._fallback.values(slots)
+        return LocalLookup(self.table.name, ids_N, rows_N, values_ND, batch, rows_U, self, self._removals)
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
         with self.lock:
@@ -77,7 +78,7 @@ class LocalTable(TableIds):
     def _current(self, lookup: Lookup) -> tuple[Batch, Index]:
         """The look-up's distinct ids and their rows now; those that went since are counted and not trained."""
         if isinstance(lookup, LocalLookup):
-            if lookup.removals == self.removals:
+            if lookup.owner is self and lookup.removals == self.removals:
                 return lookup.batch, lookup.rows_U
             batch = lookup.batch
         else:
@@ -93,7 +94,8 @@ class LocalTable(TableIds):
             batch = self.batch(slots)
             start, members = np.empty(len(batch.unique_U) + 1, np.int32), np.empty(len(slots), np.int32)
             kernels.group(batch.inverse_N, batch.counts_U, start, members)
-            self._fallback.update(batch.unique_U.astype(np.int32), start, members, grads_ND[lost])
+            with self._fallback.lock:
+                self._fallback.update(batch.unique_U.astype(np.int32), start, members, grads_ND[lost])
 
     def stream(self) -> TableStream:
         """The table as it is now, to be read in parts while it changes. Only one stream at a time."""
@@ -103,13 +105,15 @@ class LocalTable(TableIds):
             ids_U, words_U = self.ids.entries()
             undo = self._undo = UndoLog(self.rows, self.table.capacity)
             counters, gate = dict(self._counters), dict(self._gate.state())
-            parts = self._parts(ids_U, words_U, undo)
+            origin = int(self.ids.minute(np.zeros(1, np.uint64))[0])  # moves when time goes on by decades
+            parts = self._parts(ids_U, words_U, origin, undo)
             widths = self.rows.dim, self.rows.width
             return TableStream(len(ids_U), *widths, self.rows.step, self._draws, counters, gate, parts)
 
-    def _parts(self, ids_U: Ids, words_U: Ids, undo: UndoLog) -> Iterator[Part]:
+    def _parts(self, ids_U: Ids, words_U: Ids, origin: int, undo: UndoLog) -> Iterator[Part]:
         order = np.argsort(words_U)  # by row
-        minutes_U, freqs_U = self.ids.minute(words_U), (words_U & np.uint64(0xFF)).astype(np.uint8)
+        minutes_U = ((words_U >> np.uint64(8)) & np.uint64(0xFFFFFF)).astype(np.int64) + origin
+        freqs_U = (words_U & np.uint64(0xFF)).astype(np.uint8)
         try:
             for begin in range(0, len(order), PART):
                 part = order[begin : begin + PART]

@@ -14,8 +14,11 @@ HUGE = 2 << 20  # bytes of a huge page
 _HUGE_FROM = 32 << 20  # smaller arrays would waste more in half-used huge pages than they gain
 
 
-def lazy_zeros(n: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """n zeros, aligned to 64 bytes. Pages are taken when first written; big arrays ask for huge pages.
+def lazy_zeros(n: int, dtype: npt.DTypeLike, huge: bool = True) -> npt.NDArray[Any]:
+    """n zeros, aligned to 64 bytes. Pages are taken when first written; big arrays ask for huge ones.
+
+    Not so with `huge` false, for arrays that are first written in steps that must be short: a huge page takes
+    milliseconds on some machines.
 
     >>> int(lazy_zeros(1 << 16, np.uint64).sum())
     0
@@ -28,7 +31,7 @@ def lazy_zeros(n: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         return small[offset : offset + size].view(kind)
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
     area = mmap.mmap(-1, size + HUGE, flags=flags)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
+    if huge and hasattr(mmap, "MADV_HUGEPAGE"):
         area.madvise(mmap.MADV_HUGEPAGE)
     big = np.frombuffer(area, np.uint8)
     offset = -big.ctypes.data % HUGE

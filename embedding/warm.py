@@ -7,9 +7,12 @@ import time
 
 import numpy as np
 
+from embedding.id_table import IdTable
 from embedding.kernels import clear
 from embedding.local import LocalStore
-from embedding.store import Admission, Optimizer, Table
+from embedding.rows import RowBlock
+from embedding.store import Admission, Ids, Optimizer, Table
+from embedding.undo import UndoLog
 
 DIMS = (4, 8, 16, 32, 64)
 """Dimensions that `make install` prepares; others compile when first used."""
@@ -32,7 +35,20 @@ def warm() -> float:
         store.expire(now)
         store.acknowledge("warm", store.delta("warm").sequence)
     store.digest()
+    _table(ids)
     return time.perf_counter() - begin
+
+
+def _table(ids: Ids) -> None:
+    """What a store does rarely: evict, restore, shrink, and keep rows for a snapshot."""
+    table, rows = IdTable(64), RowBlock(64, 4, Optimizer(), np.uint64(0), 0.01)
+    table.restore(ids, np.arange(12), np.ones(12, np.uint8))
+    table.find_or_insert(ids, minute=5)
+    _, freed = table.evict(2)
+    UndoLog(rows, 64).keep(freed)
+    list(table.shrinking())
+    table.segments.resize(0, 4)
+    table.segments.probe_lengths()
 
 
 def main() -> None:

@@ -94,3 +94,51 @@ def trailing_zeros(typingctx: Any, word: Any) -> Any:  # noqa: ARG001
         return builder.call(function, [args[0], ir.Constant(i1, 1)])
 
     return types.uint64(types.uint64), codegen
+
+
+@_intrinsic
+def line_movers(
+    typingctx: Any,  # noqa: ARG001
+    table: Any,
+    index: Any,
+    hole: Any,
+    heat: Any,
+    tie: Any,
+    bits: Any,
+    lines: Any,
+    line: Any,
+) -> Any:
+    """Which slots of the line at table[index] a sweep has to touch: a bit at the first word of each.
+
+    Those that hold an id that is colder than (heat, tie), or whose home is not line `line` of the segment's `lines`.
+    All but the index are 64-bit unsigned.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        i8, i32, i64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+        line_type = ir.VectorType(i64, 8)
+
+        def splat(value: Any) -> Any:
+            undefined = ir.Constant(line_type, ir.Undefined)
+            first = builder.insert_element(undefined, value, ir.Constant(i32, 0))
+            zeros = ir.Constant(ir.VectorType(i32, 8), [ir.Constant(i32, 0)] * 8)
+            return builder.shuffle_vector(first, undefined, zeros)
+
+        def mask(kind: str, a: Any, b: Any) -> Any:
+            return builder.bitcast(builder.icmp_unsigned(kind, a, b), i8)
+
+        words = builder.load(address(context, builder, signature.args[0], args[0], args[1], line_type))
+        words.align = 16
+        low, half = splat(ir.Constant(i64, 0xFFFFFFFF)), splat(ir.Constant(i64, 32))
+        heats = builder.and_(words, low)
+        fraction = builder.lshr(builder.shl(words, splat(args[5])), half)
+        home = builder.lshr(builder.mul(fraction, splat(args[6])), half)
+        one = ir.Constant(i8, 1)
+        colder = builder.lshr(mask("<", heats, splat(args[3])), one)
+        equal = builder.lshr(mask("==", heats, splat(args[3])), one)
+        moves = builder.or_(colder, builder.and_(equal, mask("<", words, splat(args[4]))))
+        moves = builder.or_(moves, mask("!=", home, splat(args[7])))
+        moves = builder.and_(moves, mask("!=", words, splat(args[2])))
+        return builder.zext(builder.and_(moves, ir.Constant(i8, 0x55)), i64)
+
+    return types.uint64(table, index, hole, heat, tie, bits, lines, line), codegen

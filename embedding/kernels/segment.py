@@ -14,6 +14,7 @@ from embedding.kernels.bits import (
     inlined,
     jit,
     line_equal,
+    line_movers,
     mix,
     prefetch,
     trailing_zeros,
@@ -142,22 +143,25 @@ def sweep(
     hole = empty_word(U64(segment) << (S64 - bits))
     gone, displaced = 0, 0
     for line in range(lines):
-        for slot in range((first + line) * U64(8), (first + line) * U64(8) + 8, 2):
-            h, word = table[slot], table[slot + 1]
+        base = (first + U64(line)) * U64(8)
+        movers = line_movers(table, base, hole, heat, tie, bits, lines, U64(line))
+        while movers != ZERO:
+            slot = base + trailing_zeros(movers)
+            movers &= movers - ONE
+            h, word = table[slot], table[slot + ONE]
             own, row = word & LOW_32, word >> S32
             cold = (own < heat) | ((own == heat) & (h < tie))
-            away = (((h << bits) >> S32) * lines) >> S32 != line
-            if (h != hole) & (cold | away):  # one branch, for it is hard to foresee
-                if cold and len(pinned) > 0:
-                    cold = (pinned[row >> U64(6)] >> (row & U64(63))) & ONE == ZERO
-                if cold:
-                    gone_ids[gone], gone_rows[gone] = unmix(h), row
-                    gone += 1
-                    table[slot] = hole
-                elif away:  # its home line may have room now, so that nobody would look further
-                    scratch[displaced], scratch[displaced + 1] = h, word
-                    displaced += 2
-                    table[slot] = hole
+            if cold and len(pinned) > 0:
+                cold = (pinned[row >> U64(6)] >> (row & U64(63))) & ONE == ZERO
+            if cold:
+                gone_ids[gone], gone_rows[gone] = unmix(h), row
+                gone += 1
+                table[slot] = hole
+            elif (((h << bits) >> S32) * lines) >> S32 != U64(line):
+                # its home line may have room now, so that nobody would look further
+                scratch[displaced], scratch[displaced + 1] = h, word
+                displaced += 2
+                table[slot] = hole
     for k in range(0, displaced, 2):
         place(table, first, lines, bits, scratch[k], scratch[k + 1])
     for k in range(gone):

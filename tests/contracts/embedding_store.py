@@ -116,6 +116,15 @@ class EmbeddingStoreContract:
         assert store.digest() == before
         assert store.counters("t")["stale"] == 3
 
+    def test_a_look_up_of_another_store_trains_by_id(self) -> None:
+        one, other = self.make(Table("t", 4)), self.make(Table("t", 4))
+        found = one.lookup("t", ids(1, 2), 0)
+        other.lookup("t", ids(2, 1), 0)
+        grads = np.array([[1, 1, 1, 1], [0, 0, 0, 0]], np.float32)
+        one.update(found, grads)
+        other.update(found, grads)
+        assert other.digest() == one.digest()
+
     # admission
 
     def test_an_id_is_admitted_when_seen_threshold_times(self) -> None:

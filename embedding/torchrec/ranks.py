@@ -66,8 +66,3 @@ class Ranks:
         most = torch.tensor([number])
         dist.all_reduce(most, dist.ReduceOp.MAX, group=self._control)
         return int(most)
-
-    def wait(self) -> None:
-        """Until all processes are here."""
-        if self.size > 1:
-            dist.barrier(group=self._control)

@@ -45,7 +45,8 @@ class TorchRecStore:
     On several processes every call is collective: each process gives its own ids, and the same `now`; gradients are
     summed. `delta` alone is local: it tells what changed in the rows of this process. Each process has room for six
     standard deviations more than its share of `capacity`, so that `capacity` ids fit however they fall; beyond, the
-    coldest of a process go. `group` is the default one when None, or this process alone when there is none.
+    coldest of a process go. An error in one process leaves the others waiting, as in any collective. `group` is the
+    default one when None, or this process alone when there is none.
     Raises ValueError for optimizers FBGEMM lacks on the device (on CPU it has Adagrad and row-wise Adagrad).
 
     >>> store = TorchRecStore([Table("item", dim=4, capacity=100)])
@@ -220,11 +221,21 @@ class TorchRecStore:
         return StoreState(tables, shared, consumers)
 
     def save(self, folder: Path) -> None:
-        """Gathers everything to the first process, which writes the same files as the other stores."""
-        state = self.state()
+        """Gathers everything to the first process, which writes the same files as the other stores.
+
+        Raises OSError in every process when it cannot.
+        """
+        state, error = self.state(), None
         if self._ranks.rank == 0:
-            snapshot.save(folder, self._tables, self._seed, Contents.of(state))
-        self._ranks.wait()
+            try:
+                snapshot.save(folder, self._tables, self._seed, Contents.of(state))
+            except OSError as caught:
+                error = caught
+        failures = self._ranks.total({"failures": int(error is not None)})["failures"]
+        if error is not None:
+            raise error
+        if failures:
+            raise OSError(f"{folder}: the first process could not write the snapshot, see its error")
 
     def load(self, folder: Path) -> None:
         state = snapshot.load(folder, self._tables, self._seed)

@@ -31,14 +31,14 @@ class Sparse(nn.Module):
 
 
 def collection(
-    rows: Mapping[str, int], pooling: PoolingType = PoolingType.SUM, **arguments: Any
+    rows: Mapping[str, int], pooling: PoolingType = PoolingType.SUM, weighted: bool = False, **arguments: Any
 ) -> CollisionFreeEmbeddingBagCollection:
-    """Tables by name, each with the feature of its name."""
+    """Tables by name, each with a feature for every letter of it."""
     tables = [
-        EmbeddingBagConfig(name=name, embedding_dim=DIM, num_embeddings=n, feature_names=[name], pooling=pooling)
+        EmbeddingBagConfig(name=name, embedding_dim=DIM, num_embeddings=n, feature_names=list(name), pooling=pooling)
         for name, n in rows.items()
     ]
-    plain = EmbeddingBagCollection(tables=tables, device=torch.device("meta"))
+    plain = EmbeddingBagCollection(tables=tables, device=torch.device("meta"), is_weighted=weighted)
     _apply_optimizer_in_backward(RowWiseAdagrad, plain.parameters(), {"lr": LR})
     return CollisionFreeEmbeddingBagCollection(plain, **arguments)
 

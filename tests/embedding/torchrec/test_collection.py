@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torchrec import PoolingType
+from torchrec import KeyedJaggedTensor, PoolingType
 
 from embedding.hashing import initial_rows, salt_of
 from embedding.store import Admission
@@ -52,16 +52,16 @@ def test_no_two_live_ids_share_a_row(kind: str) -> None:
 
 
 def test_ids_expire_by_event_time_and_their_rows_begin_anew() -> None:
-    sharded = model({"t": 8, "forever": 8}, ttl={"t": DAY}, buckets=1)
+    sharded = model({"t": 8, "f": 8}, ttl={"t": DAY}, buckets=1)
     set_time(sharded, 0)
-    sharded(bags(t=[[key] for key in range(8)], forever=[[1]] * 8)).values().sum().backward()
+    sharded(bags(t=[[key] for key in range(8)], f=[[1]] * 8)).values().sum().backward()
     assert expire(sharded, 2 * DAY) == 8
     set_time(sharded, 2 * DAY)
     np.testing.assert_array_equal(
-        sharded(bags(t=[[100], [101]], forever=[[1]] * 2)).values()[:, :DIM].detach(), fresh(100, 101)
+        sharded(bags(t=[[100], [101]], f=[[1]] * 2)).values()[:, :DIM].detach(), fresh(100, 101)
     )
     assert counters(sharded, "t")["expired"] == 8
-    assert counters(sharded, "forever")["live"] == 1
+    assert counters(sharded, "f")["live"] == 1
 
 
 def test_at_the_bound_the_coldest_go_and_the_batchs_own_stay() -> None:
@@ -97,6 +97,37 @@ def test_mean_pooling_counts_what_the_bag_held() -> None:
     set_time(sharded, 0)
     pooled = sharded(bags(t=[[1, 2], [3]])).values().detach().numpy()
     np.testing.assert_allclose(pooled, [fresh(1, 2).mean(0), fresh(3)[0]], atol=1e-7)
+
+
+def test_features_of_one_table_share_its_rows() -> None:
+    sharded = model({"ab": 64, "c": 64}, buckets=4)
+    set_time(sharded, 0)
+    pooled = sharded(bags(a=[[1], [2, 3]], b=[[3], []], c=[[1], [1]])).to_dict()
+    rows = fresh(1, 2, 3, table="ab")
+    np.testing.assert_allclose(pooled["a"].detach(), [rows[0], rows[1] + rows[2]], atol=1e-7)
+    np.testing.assert_allclose(pooled["b"].detach(), [rows[2], 0 * rows[2]], atol=1e-7)
+    assert (counters(sharded, "ab")["live"], counters(sharded, "c")["live"]) == (3, 1)
+
+
+def test_weights_of_ids_without_a_row_leave_with_them() -> None:
+    sharded = model({"t": 64}, weighted=True, admission=Admission("count", 2))
+    set_time(sharded, 0)
+    plain = bags(t=[[1, 2, 1], [2]])
+    ids = KeyedJaggedTensor(
+        plain.keys(), plain.values(), weights=torch.tensor([1.0, 10.0, 2.0, 5.0]), lengths=plain.lengths()
+    )
+    sharded(ids)
+    sharded(bags_of(ids, [3, 1, 1, 2]))
+    pooled = sharded(bags_of(ids, [4, 1, 4, 2])).values().detach().numpy()  # 4 is seen twice now: admitted at once
+    one, two, four = fresh(1, 2, 4)
+    np.testing.assert_allclose(pooled, [four + 10 * one + 2 * four, 5 * two], atol=1e-6)
+    pooled = sharded(bags_of(ids, [1, 9, 2, 4])).values().detach().numpy()
+    np.testing.assert_allclose(pooled, [one + 2 * two, 5 * four], atol=1e-6)
+
+
+def bags_of(features: KeyedJaggedTensor, ids: list[int]) -> KeyedJaggedTensor:
+    """The same bags and weights with other ids."""
+    return KeyedJaggedTensor(features.keys(), torch.tensor(ids), weights=features.weights(), lengths=features.lengths())
 
 
 def test_gradients_reach_only_ids_that_are_still_there() -> None:

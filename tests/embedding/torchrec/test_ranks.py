@@ -70,6 +70,8 @@ def member(rank: int, world: int, folder: Path) -> None:
     store = TorchRecStore(TABLES, SEED)
     train(store, range(15), rank, world)
     store.save(folder / f"by-{world}")
+    with pytest.raises(OSError, match="digest"):
+        store.save(folder / "digest" / "is a file")
     store.load(folder / "begun")
     assert store.digest() == (folder / "digest").read_text()
     tell_alike(store, folder, rank, world)

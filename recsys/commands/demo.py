@@ -20,7 +20,7 @@ from recsys.config_file import load
 from serving.redis_server import EmbeddedRedis
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SPLIT = "2015-01-01"
+SPLIT = "2014-01-01"
 """Before it the model learns before anybody asks; after it frozen and online are compared."""
 SYNC = ("30d", "1d")
 
@@ -33,12 +33,12 @@ def run(folder: Path, keep: bool) -> None:
     config_path = _prepare(folder)
     with ExitStack() as stack:
         stack.enter_context(EmbeddedRedis(load(config_path).rows.folder))
-        _step(console, 1, "Ingest the first part of a real log (MovieLens ratings as impressions and likes)")
+        _step(console, 1, "Ingest the first part of a real log: MovieLens, ratings as likes")
         _recsys("ingest", "-c", config_path, "--dataset", "movielens-small", "--to", SPLIT)
-        _step(console, 2, "Learn online from it, and keep a frozen copy of the model as the other arm")
+        _step(console, 2, "Learn online from it, and freeze a copy as the other arm")
         _recsys("train", "-c", config_path, "--once")
         _recsys("freeze", "-c", config_path, "frozen")
-        _step(console, 3, "Start the server and the trainer, two processes that share the log and Redis")
+        _step(console, 3, "Start server and trainer: two processes, one log, one Redis")
         port = _free_port()
         stack.enter_context(_running("serve", "-c", config_path, "--port", port, log=folder / "serve.log"))
         stack.enter_context(_running("train", "-c", config_path, "--follow", log=folder / "train.log"))
@@ -68,7 +68,7 @@ def _replay(folder: Path, config_path: Path) -> None:
     """On a log of its own: the live one holds the demo's clicks, and only the first part."""
     whole = folder / "replay.toml"
     whole.write_text(config_path.read_text().replace('folder = "log"', 'folder = "whole-log"'))
-    _recsys("ingest", "-c", whole, "--dataset", "movielens-small")
+    _recsys("ingest", "-c", whole, "--dataset", "movielens-small", quiet=True)
     syncs = [argument for sync in SYNC for argument in ("--sync", sync)]
     _recsys("replay", "-c", whole, "--batch-until", SPLIT, *syncs, "--out", folder / "replay")
 
@@ -81,9 +81,9 @@ def _step(console: Console, number: int, title: str) -> None:
 def _outlook(console: Console, folder: Path, seconds: float) -> None:
     console.print()
     console.rule("[bold]Your own data", align="left")
-    console.print("recsys init                  # write recsys.toml, say what your events are")
-    console.print("recsys ingest events.jsonl   # the format: docs/events.md")
-    console.print("recsys train & recsys serve  # learn, and answer on port 8000, see /docs", highlight=False)
+    console.print("source .venv/bin/activate; recsys init   # writes recsys.toml; say there what your events are")
+    console.print("recsys ingest events.jsonl               # the format: docs/events.md")
+    console.print("recsys train; in another shell: recsys serve   # API on port 8000, see /docs", highlight=False)
     console.print(f"\nReport: {folder / 'replay' / 'report.html'}   ({seconds:.0f} s)")
 
 
@@ -91,17 +91,19 @@ def _command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "recsys", *map(str, arguments)]
 
 
-def _recsys(*arguments: object) -> None:
-    done = subprocess.run(_command(*arguments), check=False)
+def _recsys(*arguments: object, quiet: bool = False) -> None:
+    done = subprocess.run(_command(*arguments), check=False, stdout=subprocess.DEVNULL if quiet else None)
     if done.returncode:
         raise ValueError(f"`recsys {' '.join(map(str, arguments))}` failed with exit status {done.returncode}")
 
 
 @contextmanager
 def _running(*arguments: object, log: Path) -> Iterator[None]:
-    """A process that is ended, and waited for, with the block."""
+    """A process that is ended, and waited for, with the block. Ctrl-C is for the demo, not for it."""
     with log.open("wb") as output:
-        process = subprocess.Popen(_command(*arguments), stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            _command(*arguments), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
         try:
             yield
             if process.poll() is not None:

@@ -35,8 +35,13 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
         trainer = stack.enter_context(open_trainer(config, publish=publish))
         resumed = trainer.resume()
         console.print(f"Resumed from {resumed}." if resumed else "Starting with an empty model.")
-        with Live(get_renderable=lambda: dashboard(trainer.progress), console=console, refresh_per_second=2):
+        shown = Live(get_renderable=lambda: dashboard(trainer.progress), console=console, transient=True)
+        with shown:
             trainer.run(follow=follow, stop=stop, until=end)
+        if not trainer.progress.rows:
+            console.print("Nothing learned: the log has no full batch of labelled items yet. Ingest events first.")
+            return
+        console.print(dashboard(trainer.progress))
         console.print(f"Stopped after {trainer.learner.steps:,} steps; state {trainer.digest()[:16]}.")
         if lost := not_learned(trainer.outcomes):
             console.print(f"Not learned from, since the log began: {lost}.", style="yellow")

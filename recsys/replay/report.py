@@ -16,7 +16,8 @@ COLUMNS = (
     ("arm", "left"),
     ("syncs", "right"),
     ("AUC", "right"),
-    ("frozen AUC", "right"),
+    ("by sync", "right"),
+    ("frozen by sync", "right"),
     ("gain [95 %]", "right"),
     ("log loss", "right"),
     ("NE", "right"),
@@ -24,12 +25,15 @@ COLUMNS = (
     ("known users", "right"),
     ("known items", "right"),
 )
-"""Column and alignment. AUC is the row-weighted mean over the arm's own sync intervals, `frozen AUC` that of the
-frozen weights over the same intervals; gain is over the frozen arm, by windows, with its paired bootstrap interval."""
+"""Column and alignment. AUC is that of all rows together. `by sync` is the row-weighted mean over the arm's own sync
+intervals (Monolith's figure), `frozen by sync` that of the frozen weights over the same intervals. Gain is over the
+frozen arm, by windows, with its paired bootstrap interval."""
 
 
-NARROW = ("arm", "AUC", "frozen AUC", "gain [95 %]", "log loss")
+NARROW = ("arm", "AUC", "log loss", "by sync", "frozen by sync", "gain [95 %]")
 """The columns for a terminal 80 characters wide."""
+CAPTION = """AUC, log loss: all rows together. By sync: mean AUC of the arm's own sync intervals,
+beside the frozen weights on the same. Gain: over frozen, by windows of time."""
 
 
 def write(result: Result, folder: Path) -> None:
@@ -41,13 +45,16 @@ def write(result: Result, folder: Path) -> None:
     (folder / "table.md").write_text(markdown(result), "utf-8")
     (folder / "over_time.svg").write_text(plots.over_time(result), "utf-8")
     (folder / "by_sync.svg").write_text(plots.by_sync(result), "utf-8")
-    (folder / "report.html").write_text(html(result, f"Replay: {folder.name}"), "utf-8")
+    (folder / "report.html").write_text(
+        html(result, "Replay" if folder.name == "replay" else f"Replay: {folder.name}"), "utf-8"
+    )
 
 
 def table(result: Result) -> Table:
     """For a terminal: the columns that matter most."""
     title = f"Online stage {moment(result.batch_until)} to {moment(result.until)} UTC"
-    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=CAPTION)
+    drawn.caption_justify = "left"
     chosen = [k for k, (name, _) in enumerate(COLUMNS) if name in NARROW]
     for k in chosen:
         drawn.add_column(COLUMNS[k][0], justify="left" if COLUMNS[k][1] == "left" else "right", no_wrap=k > 0)
@@ -99,6 +106,7 @@ def _cells(arm: ArmResult) -> list[str]:
     return [
         arm.name,
         f"{arm.syncs:,}",
+        figure(arm.all.auc),
         figure(arm.shard_auc),
         figure(arm.frozen_shard_auc),
         _gain(arm.gains[0]) if arm.gains else "-",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys.config import Config
+from recsys.config import Arm, Config, Experiment, FieldSection, TableSection
 from recsys.config_file import ConfigError, load, parse
 
 TEMPLATE = Path(__file__).parents[2] / "recsys" / "recsys.toml"
@@ -25,6 +25,9 @@ def test_every_setting_stands_in_the_template() -> None:
     for section in ("log", "rows", "features", "model", "training", "serving"):
         for name in type(getattr(Config(), section)).model_fields:
             assert name in text, f"{section}.{name}"
+    for inner in (FieldSection, TableSection, Arm, Experiment):
+        for name in inner.model_fields:
+            assert name in text, f"{inner.__name__}.{name}"
 
 
 @pytest.mark.parametrize(

@@ -81,9 +81,9 @@ def _step(console: Console, number: int, title: str) -> None:
 def _outlook(console: Console, folder: Path, seconds: float) -> None:
     console.print()
     console.rule("[bold]Your own data", align="left")
-    console.print("source .venv/bin/activate; recsys init   # writes recsys.toml; say there what your events are")
-    console.print("recsys ingest events.jsonl               # the format: docs/events.md")
-    console.print("recsys train; in another shell: recsys serve   # API on port 8000, see /docs", highlight=False)
+    console.print("source .venv/bin/activate")
+    console.print("recsys init && recsys ingest events.jsonl   # say in recsys.toml what they are")
+    console.print("recsys train                                # and in another shell: recsys serve")
     console.print(f"\nReport: {folder / 'replay' / 'report.html'}   ({seconds:.0f} s)")
 
 

@@ -32,8 +32,8 @@ frozen arm, by windows, with its paired bootstrap interval."""
 
 NARROW = ("arm", "AUC", "log loss", "by sync", "frozen by sync", "gain [95 %]")
 """The columns for a terminal 80 characters wide."""
-CAPTION = """AUC, log loss: all rows together. By sync: mean AUC of the arm's own sync intervals,
-beside the frozen weights on the same. Gain: over frozen, by windows of time."""
+CAPTION = """AUC, log loss: of all rows. By sync: mean AUC of the arm's sync intervals, and
+(frozen) that of the frozen weights on them. Gain: over frozen, by windows."""
 
 
 def write(result: Result, folder: Path) -> None:
@@ -57,7 +57,8 @@ def table(result: Result) -> Table:
     drawn.caption_justify = "left"
     chosen = [k for k, (name, _) in enumerate(COLUMNS) if name in NARROW]
     for k in chosen:
-        drawn.add_column(COLUMNS[k][0], justify="left" if COLUMNS[k][1] == "left" else "right", no_wrap=k > 0)
+        title = COLUMNS[k][0].replace("frozen by sync", "(frozen)")
+        drawn.add_column(title, justify="left" if COLUMNS[k][1] == "left" else "right", no_wrap=True)
     for arm in result.arms:
         cells = _cells(arm)
         drawn.add_row(*(cells[k] for k in chosen))

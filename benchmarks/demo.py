@@ -38,7 +38,7 @@ def run(quick: bool) -> Result:
 
 
 def _resident(pid: int) -> int:
-    """Sum over the process and its descendants; pages that several share count several times."""
+    """Sum over the process and its descendants; a page that several share counts several times."""
     total = 0
     try:
         root = psutil.Process(pid)

@@ -40,13 +40,16 @@ def run(folder: Path, keep: bool) -> None:
         _recsys("freeze", "-c", config_path, "frozen")
         _step(console, 3, "Start server and trainer: two processes, one log, one Redis")
         port = _free_port()
-        stack.enter_context(_running("serve", "-c", config_path, "--port", port, log=folder / "serve.log"))
-        stack.enter_context(_running("train", "-c", config_path, "--follow", log=folder / "train.log"))
+        live = stack.enter_context(ExitStack())
+        live.enter_context(_running("serve", "-c", config_path, "--port", port, log=folder / "serve.log"))
+        live.enter_context(_running("train", "-c", config_path, "--follow", log=folder / "train.log"))
         client = Client(f"http://127.0.0.1:{port}", EXAMPLES / "ml-latest-small" / "movies.csv")
         client.wait_until_ready()
         _wait_for(folder / "train.log", "Resumed")
         _step(console, 4, "A new user asks for a ranking, likes a few films, and asks again")
         show_change(client, console)
+        if not keep:
+            live.close()  # what replay needs of memory is not needed twice
         _step(console, 5, f"Replay the whole log: frozen against online after {SPLIT}")
         _replay(folder, config_path)
         _outlook(console, folder, time.monotonic() - started)

@@ -36,7 +36,7 @@ class Piece:
     """See `Block.ended`."""
 
     @property
-    def reached_N(self) -> npt.NDArray[np.int64]:
+    def reached(self) -> npt.NDArray[np.int64]:
         """The newest time up to each event. By it a source is merged, so that its own order stays as it is."""
         return np.maximum.accumulate(times(self.events))
 
@@ -49,7 +49,7 @@ class Piece:
         """What comes before the first event later than `limit`, and the rest; None for nothing."""
         if self.last <= limit:
             return self, None
-        count = int(np.searchsorted(self.reached_N, limit, "right"))
+        count = int(np.searchsorted(self.reached, limit, "right"))
         if not count:
             return None, self
         record = int(self.records_N[count])
@@ -99,5 +99,5 @@ def interleaved(pieces: Sequence[Piece]) -> pa.RecordBatch:
     full = [piece for piece in pieces if piece.events.num_rows] or pieces[:1]
     if len(full) == 1:
         return full[0].events
-    order_M = np.argsort(np.concatenate([piece.reached_N for piece in full]), kind="stable")
+    order_M = np.argsort(np.concatenate([piece.reached for piece in full]), kind="stable")
     return pa.concat_batches([piece.events for piece in full]).take(pa.array(order_M))

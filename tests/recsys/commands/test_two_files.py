@@ -13,6 +13,9 @@ from click.testing import Result as Ran
 
 from recsys.cli import main
 from recsys.replay.result import Result
+from streaming.codec import to_events
+from streaming.events import Impression, Interaction
+from streaming.file_log import FileLog
 
 MINUTE = 60_000
 START = 1_507_680_000_000
@@ -128,3 +131,41 @@ def test_clicks_before_lists_is_not_judged_when_nothing_can_be_learned(folder: P
     assert ran.exit_code == 1
     assert result is None
     assert "196 impressions that came after their window had closed" in " ".join(ran.output.split())
+
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "events.md"
+
+
+def blocks(language: str) -> list[str]:
+    """The examples of this language in the section on two files."""
+    section = DOCUMENT.read_text("utf-8").split("## Two files that belong together")[1].split("\n## ")[0]
+    return [block.split("```")[0] for block in section.split(f"```{language}\n")[1:]]
+
+
+def test_the_example_in_the_document_is_ingested(tmp_path: Path) -> None:
+    (toml,) = blocks("toml")
+    (tmp_path / "recsys.toml").write_text(toml)
+    for name, text in zip(("impressions.csv", "clicks.csv"), blocks("csv"), strict=True):
+        (tmp_path / name).write_text(text)
+    assert "3 read = 3 accepted + 0 duplicate + 0 dead" in ingest(tmp_path, "clicks.csv", "impressions.csv")
+    first, second, clicked = to_events(FileLog(tmp_path / "run" / "log").read(0, 0).events)
+    assert isinstance(first, Impression)
+    assert isinstance(second, Impression)
+    assert isinstance(clicked, Interaction)
+    assert (first.items, first.features) == (["a1", "a2", "a3"], {"device": "phone"})
+    assert (first.time, first.item_features) == (1507680000123, {"price": [9.5, 12, None]})
+    assert (clicked.time, clicked.impression, clicked.item) == (1507680004000, second.id[:-1] + "1", "a2")
+
+
+def test_rows_of_one_shown_item_become_lists_as_the_document_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = blocks("python")
+    (tmp_path / "rows.csv").write_text("request,at,visitor,product,clicked\nr1,5,u,a,0\nr1,5,u,b,1\nr2,6,u,a,0\n")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    (tmp_path / "events.jsonl").write_text(capsys.readouterr().out)
+    (tmp_path / "recsys.toml").touch()
+    assert "3 read = 3 accepted" in ingest(tmp_path, "events.jsonl")
+    found = to_events(FileLog(tmp_path / "run" / "log").read(0, 0).events)
+    assert [event.time for event in found] == [5, 5, 6]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from streaming.bookmarks import Bookmarks, Marker
 from streaming.codec import decode_events, encode_events
-from streaming.columns import kinds
+from streaming.columns import kinds, times
 from streaming.dead_letters import DeadLetter, DeadLetters
 from streaming.dedup import RecentEvents
 from streaming.log import EventLog
@@ -44,6 +45,9 @@ class Counts:
     def __sub__(self, other: Counts) -> Counts:
         return Counts(self.accepted - other.accepted, self.duplicate - other.duplicate, self.dead - other.dead)
 
+
+TOGETHER = 16
+"""More sources than these are not all held from the beginning; their first blocks are read twice instead."""
 
 Progress = Callable[[Counts, Position], None]
 
@@ -130,7 +134,7 @@ class Ingest:
             self.counts += Counts(duplicate=marker.now.seen, dead=marker.now.dead)
         unmarked = self.counts.read
         try:
-            for pieces in merged([self._read(*pair) for pair in zip(sources, self._markers, strict=True)]):
+            for pieces in self._merged(sources):
                 self._take(pieces)
                 if self.counts.read - unmarked >= self._mark_every:
                     unmarked = self.counts.read
@@ -144,6 +148,16 @@ class Ingest:
             where = "; ".join(f"{name}, from line {at.line} on" for name, at in self.positions)
             raise IngestError(f"{where}: {error}", self.counts - before, self.position) from error
         return self.counts - before
+
+    def _merged(self, sources: Sequence[Source]) -> Iterator[Mapping[int, Piece]]:
+        pairs = list(zip(sources, self._markers, strict=True))
+        begins = [self._begin(*pair) for pair in pairs] if len(pairs) > TOGETHER else None
+        return merged([self._read(*pair) for pair in pairs], begins)
+
+    def _begin(self, source: Source, marker: Marker) -> float:
+        """The oldest time in the first block; minus infinity when a look would take it away, as from a pipe."""
+        first = next(self._read(source, marker), None) if source.identity(BEGIN) else None
+        return float(times(first.events).min()) if first is not None and first.events.num_rows else -math.inf
 
     def _read(self, source: Source, marker: Marker) -> Iterator[Piece]:
         for block in source.blocks(marker.now.position):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -72,26 +73,37 @@ class Piece:
         return first, rest
 
 
-def merged(streams: Sequence[Iterator[Piece]]) -> Iterator[dict[int, Piece]]:
-    """What goes into the log next, by the number of the source. Holds one piece of each source.
+def merged(streams: Sequence[Iterator[Piece]], begins: Sequence[float] | None = None) -> Iterator[dict[int, Piece]]:
+    """What goes into the log next, by the number of the source. Holds one piece of each source that it reads.
 
     Takes from every source what is not later than the smallest last time among those that may have more. A source
     that is roughly in the order of time is merged exactly; one that is not loses nothing, and keeps its own order.
+    A source is first read when the others come to its time in `begins`, so that a year of daily files is not held at
+    once; without `begins` at once.
     """
-    unread, held = dict(enumerate(streams)), dict[int, Piece]()
-    while True:
-        for number in [number for number in unread if number not in held]:
-            piece = next(unread[number], None)
-            if piece is None:
-                del unread[number]
-            else:
-                held[number] = piece
-        if not held:
-            return
+    asleep = deque(sorted((begin, number) for number, begin in enumerate(begins or [-math.inf] * len(streams))))
+    unread, held = dict[int, Iterator[Piece]](), dict[int, Piece]()
+    while asleep or held or unread:
+        _refill(held, unread)
         limit = min((held[number].last for number in unread), default=math.inf)
+        if asleep and (asleep[0][0] <= limit or not held):
+            number = asleep.popleft()[1]
+            unread[number] = streams[number]
+            continue
         cuts = {number: held[number].until(limit) for number in sorted(held)}
         held = {number: rest for number, (_, rest) in cuts.items() if rest is not None}
-        yield {number: first for number, (first, _) in cuts.items() if first is not None}
+        if taken := {number: first for number, (first, _) in cuts.items() if first is not None}:
+            yield taken
+
+
+def _refill(held: dict[int, Piece], unread: dict[int, Iterator[Piece]]) -> None:
+    """The next piece of each source that holds none; those at their end are unread no more."""
+    for number in [number for number in unread if number not in held]:
+        piece = next(unread[number], None)
+        if piece is None:
+            del unread[number]
+        else:
+            held[number] = piece
 
 
 def interleaved(pieces: Sequence[Piece]) -> pa.RecordBatch:

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import streaming.ingest
 from streaming import sources
 from streaming.bookmarks import Bookmarks
 from streaming.codec import encode_events, to_events
@@ -25,7 +27,7 @@ from streaming.ingest import Counts, Ingest, IngestError
 from streaming.log import EventLog
 from streaming.mapping import Mapping
 from streaming.memory_log import MemoryLog
-from streaming.sources import Batches, JsonLines, Position, Source
+from streaming.sources import BEGIN, Batches, Block, JsonLines, Position, Source
 from streaming.tables import open_source
 from tests.streaming.strategies import NOW, events
 
@@ -302,13 +304,16 @@ def test_two_sources_of_one_ingest_go_in_by_time(tmp_path: Path, monkeypatch: py
 TIMES = st.lists(st.tuples(st.integers(0, 100), st.booleans()), max_size=25)
 
 
-@given(st.lists(TIMES, min_size=1, max_size=4), st.integers(60, 400), st.integers(1, 3), st.booleans())
+@given(
+    st.lists(TIMES, min_size=1, max_size=4), st.integers(60, 400), st.integers(1, 3), st.booleans(), st.integers(1, 4)
+)
 def test_merged_sources_keep_every_record_once_however_often_they_are_stopped(
     tmp_path_factory: pytest.TempPathFactory,
     files: list[list[tuple[int, bool]]],
     read: int,
     patience: int,
     in_order: bool,
+    together: int,
 ) -> None:
     folder, log = tmp_path_factory.mktemp("x"), MemoryLog()
     files = [sorted(rows) if in_order else rows for rows in files]
@@ -337,6 +342,7 @@ def test_merged_sources_keep_every_record_once_however_often_they_are_stopped(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "READ_BYTES", read)
+        patch.setattr(streaming.ingest, "TOGETHER", together)
         while not ingest():
             pass
     found = [event for event in stored(log) if isinstance(event, Interaction)]
@@ -385,3 +391,26 @@ def test_events_that_come_after_much_newer_ones_are_counted(tmp_path: Path, part
     before = again.stragglers.count
     again.run(JsonLines(io.BytesIO(b'{"type":"item","time":1,"item":"a","features":{}}')))
     assert again.stragglers.count == before  # features hold until newer ones come
+
+
+def test_many_files_of_consecutive_days_are_not_held_at_once(tmp_path: Path) -> None:
+    paths, log = [tmp_path / f"{day}.jsonl" for day in range(40)], MemoryLog()
+    for day, path in enumerate(paths):
+        path.write_bytes(b"".join(click(day * 100 + i) + b"\n" for i in range(50)))
+    open_at_once: list[int] = []
+
+    class Watched(JsonLines):
+        active = 0
+
+        def blocks(self, start: Position = BEGIN) -> Iterator[Block]:
+            Watched.active += 1
+            open_at_once.append(Watched.active)
+            try:
+                yield from super().blocks(start)
+            finally:
+                Watched.active -= 1
+
+    ingester(tmp_path, log).merge([Watched(path) for path in reversed(paths)])
+    assert [event.time for event in stored(log)] == [day * 100 + i for day in range(40) for i in range(50)]
+    assert len(open_at_once) == 80  # once to look at the beginning
+    assert max(open_at_once) <= 3

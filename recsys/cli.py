@@ -83,7 +83,10 @@ def check(config_path: Path) -> None:
 @click.option("--to", "end", metavar="TIME", help="Only events before this time.")
 @readable
 def ingest(config_path: Path, files: tuple[Path, ...], dataset: str | None, start: str | None, end: str | None) -> None:
-    """Read event files (.jsonl, .parquet, .csv, - for JSON lines on standard input) into the event log."""
+    """Read event files (.jsonl, .parquet, .csv, - for JSON lines on standard input) into the event log.
+
+    Several files are merged by event time: name those that belong together, such as lists and clicks, in one command.
+    """
     from recsys.commands.ingest import run
 
     run(config_path, files, dataset, start, end)

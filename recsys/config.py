@@ -36,6 +36,23 @@ class Mapping(Section):
     separator: str = "|"
     """Between the values of a list inside one CSV cell."""
 
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _flat(cls, columns: Any) -> Any:
+        for parent, inner in columns.items() if isinstance(columns, dict) else ():
+            if isinstance(inner, dict):
+                name, column = next(iter(inner.items()), ("NAME", "COLUMN"))
+                wanted = f'"{parent}.{name}" = "{column}"'
+                raise ValueError(f"TOML reads a name with a point as a table: quote it, {wanted}")
+        return columns
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        from streaming import mapping
+
+        mapping.Mapping(self.kind, self.columns)
+        return self
+
 
 class LogSection(Section):
     """The event log and the edge in front of it."""

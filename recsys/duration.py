@@ -32,6 +32,16 @@ def milliseconds(value: object) -> int:
     return _parse(value, _UNITS, "duration")
 
 
+def written(duration: int) -> str:
+    """Milliseconds as a person writes them, in the largest unit that leaves no fraction.
+
+    >>> written(31 * 60_000)
+    '31m'
+    """
+    unit = max((name for name in _UNITS if duration % _UNITS[name] == 0), key=_UNITS.__getitem__)
+    return f"{duration // _UNITS[unit]}{unit}"
+
+
 def byte_count(value: object) -> int:
     """Bytes of a written size.
 

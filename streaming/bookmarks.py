@@ -9,7 +9,7 @@ import msgspec
 from xxhash import xxh3_128_hexdigest
 
 from streaming import files
-from streaming.sources import Position, Source
+from streaming.sources import BEGIN, Position, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,33 +45,34 @@ class Bookmarks:
 
 
 class Marker:
-    """The bookmark of one source while it is read: saved after every `every` records, and at the end."""
+    """How far one source is read. Begins at `start`; without one at the source's bookmark, or else at its begin."""
 
-    def __init__(self, bookmarks: Bookmarks | None, source: Source, every: int) -> None:
-        self._bookmarks = bookmarks
+    def __init__(self, bookmarks: Bookmarks | None, source: Source, start: Position | None = None) -> None:
+        self._bookmarks = bookmarks if start is None else None
         self._source = source
-        self._every = every
-        self._now: Bookmark | None = None
-        self._saved = 0
-
-    def find(self) -> Bookmark | None:
-        """Where to read on; None when the source was not read before, or is another one now."""
-        mark = self._bookmarks.find(self._source.name) if self._bookmarks is not None else None
-        if mark is None or not mark.identity or mark.identity != self._source.identity(mark.position):
-            return None
-        self._saved = mark.seen + mark.dead
-        return mark
-
-    def move(self, bookmark: Bookmark) -> None:
+        self.name = source.name
+        self.now = self._find() or Bookmark(start or BEGIN, "", 0, 0)
         """Everything before it is in the log or in the dead letters. Its identity is filled in when it is saved."""
-        self._now = bookmark
-        if bookmark.seen + bookmark.dead - self._saved >= self._every:
-            self.save()
+        self._ended: Bookmark | None = None
+
+    def move(self, position: Position, seen: int, dead: int, ended: bool) -> None:
+        """Go on to `position`, after so many more; not `ended`: nothing is saved that says so, see `Block`."""
+        self.now = Bookmark(position, "", self.now.seen + seen, self.now.dead + dead)
+        if ended:
+            self._ended = self.now
 
     def save(self) -> None:
-        if self._bookmarks is None or self._now is None:
+        """Make the bookmark durable."""
+        if self._bookmarks is None or self._ended is None:
             return
-        identity = self._source.identity(self._now.position)
+        identity = self._source.identity(self._ended.position)
         if identity:
-            self._bookmarks.save(self._source.name, replace(self._now, identity=identity))
-        self._saved = self._now.seen + self._now.dead
+            self._bookmarks.save(self.name, replace(self._ended, identity=identity))
+        self._ended = None
+
+    def _find(self) -> Bookmark | None:
+        """None when the source was not read before, or is another one now."""
+        mark = self._bookmarks.find(self.name) if self._bookmarks is not None else None
+        if mark is None or not mark.identity or mark.identity != self._source.identity(mark.position):
+            return None
+        return mark

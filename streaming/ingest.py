@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import gc
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import compress
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from streaming.bookmarks import Bookmark, Bookmarks, Marker
-from streaming.codec import Reject, decode_events, encode_events, event_ids, kinds
+from streaming.bookmarks import Bookmarks, Marker
+from streaming.codec import decode_events, encode_events
+from streaming.columns import kinds, times
 from streaming.dead_letters import DeadLetter, DeadLetters
 from streaming.dedup import RecentEvents
 from streaming.log import EventLog
+from streaming.merge import Piece, interleaved, merged
 from streaming.partition import split
 from streaming.rules import Rules
 from streaming.sources import BEGIN, Block, Position, Source, Valid
+from streaming.stragglers import Stragglers
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +46,17 @@ class Counts:
         return Counts(self.accepted - other.accepted, self.duplicate - other.duplicate, self.dead - other.dead)
 
 
+TOGETHER = 16
+"""More sources than these are not all held from the beginning; their first blocks are read twice instead."""
+
 Progress = Callable[[Counts, Position], None]
 
 
 class IngestError(RuntimeError):
-    """The disk took no more, or the source could not be read. `counts` says what is safe; `position` where to go on."""
+    """The disk took no more, or a source could not be read.
+
+    `counts` says what is safe; `position` where to go on, in the first of the sources.
+    """
 
     def __init__(self, message: str, counts: Counts, position: Position) -> None:
         super().__init__(message)
@@ -59,7 +70,8 @@ class Ingest:
     An event is a duplicate when its kind and id are among the last `window` events: of the log at the beginning, and
     of those that came since. With `bookmarks` a source that was read before is read on where that ended, so that
     nothing is there twice though it has more events than the window. Memory does not grow with the input. `clock`
-    gives milliseconds since the epoch.
+    gives milliseconds since the epoch. `slack` (ms) is how much older than newer ones an event may be before
+    `stragglers` counts it: what the joiner waits for interactions, and for late events.
     """
 
     def __init__(
@@ -70,6 +82,7 @@ class Ingest:
         window: int = 1_000_000,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         bookmarks: Bookmarks | None = None,
+        slack: int = 31 * 60_000,
     ) -> None:
         self._log = log
         self._dead_letters = dead_letters
@@ -78,11 +91,19 @@ class Ingest:
         self._recent = RecentEvents.of(log, window)
         self._bookmarks = bookmarks
         self._mark_every = max(1, window // 4)  # what comes after a bookmark has to be within the window
+        self._markers: list[Marker] = []
+        self.stragglers = Stragglers(log, slack)
         self.counts = Counts()
-        self.source = ""
-        """The present source."""
-        self.position = BEGIN
-        """In the present source: what is before it is in the log or in the dead letters."""
+
+    @property
+    def position(self) -> Position:
+        """In the first of the present sources: what is before it is in the log or in the dead letters."""
+        return self._markers[0].now.position if self._markers else BEGIN
+
+    @property
+    def positions(self) -> list[tuple[str, Position]]:
+        """The same of all the present sources, by name."""
+        return [(marker.name, marker.now.position) for marker in self._markers]
 
     def run(
         self,
@@ -96,61 +117,103 @@ class Ingest:
         Begins at `start`; without one at the source's bookmark, and then counts what is before it too: events as
         duplicates, dead records as dead. `progress` is called after every block. Raises IngestError.
         """
-        before, marker = self.counts, Marker(self._bookmarks if start is None else None, source, self._mark_every)
-        self.source, self.position = source.name, start or BEGIN
-        if (mark := marker.find()) is not None:
-            self.position = mark.position
-            self.counts += Counts(duplicate=mark.seen, dead=mark.dead)
+        return self._run([source], start, progress, stop)
+
+    def merge(
+        self, sources: Sequence[Source], progress: Progress | None = None, stop: threading.Event | None = None
+    ) -> Counts:
+        """The same with several sources, merged by event time: those that belong together, such as lists and clicks."""
+        return self._run(sources, None, progress, stop)
+
+    def _run(
+        self, sources: Sequence[Source], start: Position | None, progress: Progress | None, stop: threading.Event | None
+    ) -> Counts:
+        before = self.counts
+        self._markers = [Marker(self._bookmarks, source, start) for source in sources]
+        for marker in self._markers:
+            self.counts += Counts(duplicate=marker.now.seen, dead=marker.now.dead)
+        unmarked = self.counts.read
         try:
-            for block in source.blocks(self.position):
-                self._take(source.name, block)
-                self.position, counts = block.end, self.counts - before
-                if block.ended:
-                    marker.move(Bookmark(block.end, "", counts.accepted + counts.duplicate, counts.dead))
+            for pieces in self._merged(sources):
+                self._take(pieces)
+                if self.counts.read - unmarked >= self._mark_every:
+                    unmarked = self.counts.read
+                    self._save()
                 if progress is not None:
-                    progress(counts, self.position)
+                    progress(self.counts - before, self.position)
                 if stop is not None and stop.is_set():
                     break
-            marker.save()
+            self._save()
         except (OSError, pa.ArrowException) as error:
-            reason = f"{source.name}, from line {self.position.line} on: {error}"
-            raise IngestError(reason, self.counts - before, self.position) from error
+            where = "; ".join(f"{name}, from line {at.line} on" for name, at in self.positions)
+            raise IngestError(f"{where}: {error}", self.counts - before, self.position) from error
         return self.counts - before
 
-    def _take(self, source: str, block: Block | Valid) -> None:
-        if isinstance(block, Valid):
-            events = block.events
-            new = self._recent.add(events.column("kind").to_numpy(), events.column("id").to_pylist())
-            fresh = events if new.all() else events.filter(pa.array(new))
-            self._append(fresh, events.num_rows - fresh.num_rows)
-        else:
-            self._lines(source, block)
+    def _merged(self, sources: Sequence[Source]) -> Iterator[Mapping[int, Piece]]:
+        pairs = list(zip(sources, self._markers, strict=True))
+        begins = [self._begin(*pair) for pair in pairs] if len(pairs) > TOGETHER else None
+        return merged([self._read(*pair) for pair in pairs], begins)
 
-    def _lines(self, source: str, block: Block) -> None:
+    def _begin(self, source: Source, marker: Marker) -> float:
+        """The oldest time in the first block; minus infinity when a look would take it away, as from a pipe."""
+        first = next(self._read(source, marker), None) if source.identity(BEGIN) else None
+        return float(times(first.events).min()) if first is not None and first.events.num_rows else -math.inf
+
+    def _read(self, source: Source, marker: Marker) -> Iterator[Piece]:
+        for block in source.blocks(marker.now.position):
+            yield _valid(block) if isinstance(block, Valid) else self._decode(source.name, block)
+
+    def _decode(self, source: str, block: Block) -> Piece:
         with _uncollected():
-            fresh, duplicates, rejects = self._decode(block)
+            decoded, rejects = decode_events(block.lines, self._clock(), self._rules)
+            events = encode_events(decoded)
+            del decoded
         refused = [(i, fault.reason, fault.raw) for i, fault in block.faults.items()]
-        refused += [(reject.line, reject.reason, reject.raw) for reject in rejects]
+        refused = sorted(refused + [(reject.line, reject.reason, reject.raw) for reject in rejects])
+        records_N = _records(block, [i for i, _, _ in refused], events.num_rows)
         letters = []
-        for i, reason, raw in sorted(refused):
+        for i, reason, raw in refused:
             at = block.position(i)
             letters.append(DeadLetter(source, at.line, at.byte, reason, raw))
+        return Piece(events, letters, block.end, block.position, records_N, [i for i, _, _ in refused], block.ended)
+
+    def _take(self, pieces: Mapping[int, Piece]) -> None:
+        letters = [letter for piece in pieces.values() for letter in piece.letters]
         self._dead_letters.write(letters)
         self.counts = replace(self.counts, dead=self.counts.dead + len(letters))
-        self._append(fresh, duplicates)
-
-    def _decode(self, block: Block) -> tuple[pa.RecordBatch, int, list[Reject]]:
-        events, rejects = decode_events(block.lines, self._clock(), self._rules)
-        ids = event_ids(events)
-        new = self._recent.add(kinds(events), ids).tolist()
-        fresh = encode_events(list(compress(events, new)), list(compress(ids, new)))
-        return fresh, len(events) - fresh.num_rows, rejects
+        events = interleaved(list(pieces.values()))
+        new = self._recent.add(kinds(events), events.column("id").to_pylist())
+        fresh = events if new.all() else events.filter(pa.array(new))
+        self._append(fresh, events.num_rows - fresh.num_rows)
+        for number, piece in pieces.items():
+            self._markers[number].move(piece.end, piece.events.num_rows, len(piece.letters), piece.ended)
 
     def _append(self, fresh: pa.RecordBatch, duplicates: int) -> None:
         for partition, part in split(fresh, self._log.partitions) if fresh.num_rows else ():
             self._log.append(part, partition)
+            self.stragglers.add(part, partition)
             self.counts = replace(self.counts, accepted=self.counts.accepted + part.num_rows)
         self.counts = replace(self.counts, duplicate=self.counts.duplicate + duplicates)
+
+    def _save(self) -> None:
+        for marker in self._markers:
+            marker.save()
+
+
+def _valid(block: Valid) -> Piece:
+    count = block.events.num_rows
+    first = block.end.line - count
+    records_N = np.arange(count)
+    return Piece(block.events, [], block.end, lambda i: Position(first + i), records_N, [], block.ended)
+
+
+def _records(block: Block, refused: list[int], count: int) -> npt.NDArray[np.int64]:
+    """Numbers of the records that became the `count` events: those neither refused nor blank."""
+    event_R = np.ones(len(block.lines), np.bool_)
+    event_R[refused] = False
+    if np.count_nonzero(event_R) != count:
+        event_R[[i for i, line in enumerate(block.lines) if not line.strip()]] = False
+    return np.flatnonzero(event_R)
 
 
 @contextmanager

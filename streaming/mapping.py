@@ -11,12 +11,19 @@ from typing import Any, Final, Literal
 
 import msgspec
 import pyarrow as pa
+from msgspec.structs import fields
 
 from streaming.events import EVENT_SCHEMA, KINDS, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.features import Kind
 
-_STRUCTS: Final = dict(zip(KINDS, (Impression, Interaction, UserUpdate, ItemUpdate), strict=True))
+_STRUCTS: Final[dict[str, type[msgspec.Struct]]] = dict(
+    zip(KINDS, (Impression, Interaction, UserUpdate, ItemUpdate), strict=True)
+)
 _NESTED: Final = ("features", "item_features")
+_NEEDED: Final = {
+    kind: [field.name for field in fields(struct) if field.required and field.name not in _NESTED]
+    for kind, struct in _STRUCTS.items()
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +32,7 @@ class Mapping:
 
     In CSV, where all is text, lists are cut at `separator`, and a feature is a number when `kinds` says numeric.
     An empty cell and a number that is not finite are missing values. Raises ValueError for a field that the kind does
-    not have.
+    not have, and without one that it needs.
     """
 
     kind: Literal["impression", "interaction", "user", "item"]
@@ -45,6 +52,11 @@ class Mapping:
             close = get_close_matches(name, names, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"an event of kind {self.kind!r} has no field {name!r}{hint} It has {', '.join(names)}")
+        if missing := [name for name in _NEEDED[self.kind] if name not in self.columns]:
+            raise ValueError(
+                f"an event of kind {self.kind!r} needs {', '.join(_NEEDED[self.kind])}: say in `columns` which columns "
+                f'are its {" and ".join(missing)}, such as `{missing[0]} = "NAME OF THE COLUMN"`'
+            )
 
     def check(self, available: list[str], source: str) -> None:
         """Raises ValueError when a column is not among `available`."""

@@ -21,10 +21,12 @@ from recsys.commands.times import parse_time
 from recsys.config import Config
 from recsys.config_file import load
 from recsys.datasets import Dataset, globo, ml1m, movielens_small
+from recsys.duration import written
+from recsys.lost import REMEDY
 from streaming.bookmarks import Bookmarks
 from streaming.dead_letters import DeadLetters
 from streaming.ingest import Counts, Ingest, IngestError
-from streaming.sources import Batches, JsonLines, Position, Source
+from streaming.sources import Batches, JsonLines, Source
 from streaming.tables import open_source
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -47,6 +49,7 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
             build.rules(config),
             config.log.dedup_window,
             bookmarks=Bookmarks(config.log.folder / "sources"),
+            slack=config.training.wait + config.training.lateness,
         )
         with _stopping() as stop, _shown(console) as show:
             if dataset is not None:
@@ -54,16 +57,27 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
             else:
                 _files(ingest, config, files, show, stop)
     except IngestError as error:
-        console.print(_summary(ingest.counts))
+        _conclude(console, config, ingest)
         raise ValueError(f"{error}; what was counted is safe, run the same command again to go on") from None
     finally:
         log.close()
+    _conclude(console, config, ingest)
+    if stop.is_set():
+        where = " and ".join(f"line {at.line} of {name}" for name, at in ingest.positions)
+        console.print(f"Stopped before {where}; run the same again to go on.")
+        sys.exit(STOPPED)
+
+
+def _conclude(console: Console, config: Config, ingest: Ingest) -> None:
     console.print(_summary(ingest.counts))
     if ingest.counts.dead:
         console.print(f"Refused records, with position and reason: {config.log.dead_letters}")
-    if stop.is_set():
-        console.print(f"Stopped before line {ingest.position.line} of {ingest.source}; run the same again to go on.")
-        sys.exit(STOPPED)
+    if late := ingest.stragglers.count:
+        slack = written(ingest.stragglers.slack)
+        console.print(
+            f"{late:,} events came more than {slack} after newer ones; the joiner cannot use them: {REMEDY}.",
+            style="yellow",
+        )
 
 
 Show = Callable[[str, Counts], None]
@@ -87,21 +101,15 @@ def _dataset(
     except (OSError, pa.ArrowException) as error:
         raise ValueError(f"{where} does not hold the data set {name}: {error}") from error
     console.print(data.card)
-    low, high = (parse_time(text) if text else None for text in (start, end))
+    low, high = (parse_time(text, name) if text else None for text, name in ((start, "--from"), (end, "--to")))
     batches = Batches(f"{name} {where}", _between(iter(data), low, high), f"{start} {end} {data.card}")
     ingest.run(batches, progress=lambda counts, _: show(name, counts), stop=stop)
 
 
 def _files(ingest: Ingest, config: Config, files: tuple[Path, ...], show: Show, stop: threading.Event) -> None:
-    for source in [_source(config, file) for file in files]:  # all of them first: a slip in a name ingests nothing
-        before = ingest.counts
-
-        def progress(counts: Counts, _position: Position, name: str = source.name, before: Counts = before) -> None:
-            show(name, before + counts)
-
-        ingest.run(source, progress=progress, stop=stop)
-        if stop.is_set():
-            break
+    name = files[0].name if len(files) == 1 else f"{len(files)} files"
+    sources = [_source(config, file) for file in files]  # a slip in one name ingests nothing
+    ingest.merge(sources, lambda counts, _: show(name, counts), stop)
 
 
 def _source(config: Config, file: Path) -> Source:

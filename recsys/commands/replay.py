@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,19 +12,27 @@ from rich.progress import Progress as Bar
 from recsys import build
 from recsys.commands.times import parse_time
 from recsys.config_file import load
+from recsys.lost import REMEDY, not_learned
 from recsys.replay import report
+from recsys.replay.arms import check_sync
 from recsys.replay.judge import judge, share_of, shown_times
+from recsys.replay.result import Result
 from recsys.replay.run import Progress
 from streaming.log import EventLog
+
+FEW = 10
+"""Positives below which no figure means anything."""
 
 
 def run(config_path: Path, batch_until: str, syncs: Sequence[str], until: str | None, out: Path) -> None:
     """Write the report into the folder `out` and print the table."""
     config = load(config_path)
     console = Console()
+    for sync in syncs:
+        check_sync(sync)
+    end = parse_time(until, "--until") if until is not None else None
     log = build.event_log(config)
     start = _end_of_batch(batch_until, log)
-    end = parse_time(until) if until is not None else None
     with Bar(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("batch stage", total=None)
 
@@ -35,6 +43,8 @@ def run(config_path: Path, batch_until: str, syncs: Sequence[str], until: str | 
         result = judge(config, log, batch_until=start, syncs=syncs, until=end, report=show)
     report.write(result, out)
     console.print(report.table(result))
+    for warning in _warnings(result):
+        console.print(warning, style="yellow")
     console.print(f"Report: {out / 'report.html'}", highlight=False)
 
 
@@ -43,5 +53,16 @@ def _end_of_batch(text: str, log: EventLog) -> int:
     try:
         share = float(text)
     except ValueError:
-        return parse_time(text)
-    return share_of(shown_times(log), share)
+        return parse_time(text, "--batch-until")
+    try:
+        return share_of(shown_times(log), share)
+    except ValueError as error:
+        raise ValueError(f"--batch-until: {error}") from None
+
+
+def _warnings(result: Result) -> Iterator[str]:
+    if lost := not_learned(result.counts):
+        yield f"Not learned from, in the whole log: {lost}: {REMEDY}."
+    positives = result.counts["positives_scored"]
+    if positives < FEW:
+        yield f"Only {positives} positives were scored: the figures mean little. Let --batch-until be earlier."

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 
-def parse_time(text: str) -> int:
-    """Milliseconds since the epoch of an ISO 8601 time; UTC where it names no zone.
+def parse_time(text: str, option: str) -> int:
+    """Milliseconds since the epoch of an ISO 8601 time; UTC where it names no zone. Raises ValueError with `option`.
 
-    >>> parse_time("2017-10-11")
+    >>> parse_time("2017-10-11", "--until")
     1507680000000
     """
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not an ISO 8601 time such as 2017-10-11 or 2017-10-11T06:30") from None
+        raise ValueError(f"{option}: {text!r} is not an ISO 8601 time such as 2017-10-11 or 2017-10-11T06:30") from None
     return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from recsys.commands.times import parse_time
 from recsys.config import Config
 from recsys.config_file import load
 from recsys.lock import exclusive
+from recsys.lost import not_learned
 from recsys.metrics import Summary
 from recsys.progress import Progress
 from recsys.publication import Publication
@@ -28,7 +29,7 @@ from streaming.catalog import Catalog
 def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
     config = load(path)
     console = Console()
-    end = parse_time(until) if until else None
+    end = parse_time(until, "--until") if until else None
     stop = threading.Event()
     with ExitStack() as stack:
         stack.enter_context(_stopping(stop))
@@ -99,23 +100,6 @@ def _stopping(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-_LOST = {
-    "late_impressions": "impressions that came after their window had closed",
-    "late": "interactions that came after it",
-    "orphans": "interactions without their impression",
-    "unknown_items": "interactions with an item that was not shown",
-}
-
-
-def not_learned(outcomes: Mapping[str, int]) -> str:
-    """What the joiner could make no label of, in words; empty when there is nothing.
-
-    >>> not_learned({"late_impressions": 0, "orphans": 2, "joined": 5})
-    '2 interactions without their impression'
-    """
-    return ", ".join(f"{outcomes[name]:,} {words}" for name, words in _LOST.items() if outcomes.get(name))
 
 
 def dashboard(progress: Progress) -> Table:

@@ -65,6 +65,17 @@ def online(sync: str, start: int, times_R: Times) -> Arm:
     return Arm(name, tuple((start + np.unique((times_R - start) // interval) * interval).tolist()))
 
 
+def check_sync(sync: str) -> None:
+    """Raises ValueError with the option and a remedy when `sync` is no rule of `online`."""
+    try:
+        online(sync, 0, np.zeros(0, np.int64))
+    except ValueError:
+        raise ValueError(
+            f"--sync: {sync!r} is neither an interval longer than nothing, such as '1h' (units ms, s, m, h, d), "
+            "nor a number of parts, such as '50 shards'"
+        ) from None
+
+
 def _equal_shares(count: int, start: int, times_R: Times) -> tuple[int, ...]:
     """Monolith, Algorithm 1: the stream cut chronologically into `count` shards. Rows of one instant stay together."""
     if count < 1:

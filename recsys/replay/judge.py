@@ -5,7 +5,7 @@ Shape suffixes: R rows, I impressions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from recsys import build
 from recsys.config import Config
+from recsys.lost import LOST, REMEDY, not_learned
 from recsys.replay.arms import frozen, online
 from recsys.replay.figures import arm_results, windows
 from recsys.replay.result import Result
@@ -46,12 +47,16 @@ def judge(
     """
     shown_R = shown_times(log)
     end = until if until is not None else int(shown_R[-1]) + 1 if len(shown_R) else batch_until
-    rows = Rows(outcomes(build.feed(config, log)), batch_until, end)
-    if not len(rows):
+    feed = build.feed(config, log)
+    rows = Rows(outcomes(feed), batch_until, end)
+    if not len(rows) or batch_until <= shown_R[0]:
         raise ValueError(_nothing(shown_R, batch_until, end))
+    lost = {name: feed.joiner.counts[name] for name in LOST}
     arms = [frozen(batch_until), *(online(sync, batch_until, rows.times_R) for sync in syncs)]
     replay = Replay(build.learner(config), build.feed(config, log), rows, arms)
     scored = replay.run(end, report)
+    if not replay.trained:
+        raise ValueError(_unlearned(config, lost))
     return Result(
         batch_until=batch_until,
         until=end,
@@ -60,7 +65,8 @@ def judge(
             "examples_learned": replay.trained,
             "rows_scored": len(rows),
             "positives_scored": int(rows.labels_R.sum()),
-        },
+        }
+        | lost,
         config=_settings(config),
         windows=windows(rows),
         arms=arm_results(rows, scored),
@@ -111,9 +117,20 @@ def _nothing(shown_R: npt.NDArray[np.int64], start: int, end: int) -> str:
     if not len(shown_R):
         return "the log has no impressions, so there is nothing to judge: ingest some first"
     first, last = (_iso(int(time)) for time in (shown_R[0], shown_R[-1]))
+    if start <= shown_R[0]:
+        problem = f"--batch-until {_iso(start)} is not after the first impression: there would be no batch stage"
+    else:
+        problem = f"no impression from --batch-until {_iso(start)} up to --until {_iso(end)}"
+    return f"{problem}; the log's are from {first} to {last}: let the batch stage end between these"
+
+
+def _unlearned(config: Config, lost: Mapping[str, int]) -> str:
+    """Why nothing was learned, as far as the counts tell."""
+    if words := not_learned(lost):
+        return f"no example was learned. Not learned from, in the whole log: {words}: {REMEDY}"
     return (
-        f"no impression between {_iso(start)} and {_iso(end)}; the log's are from {first} to {last}: "
-        "let the batch stage end between these"
+        f"no example was learned: before the last sync not even one batch of {config.training.batch_size} labels was "
+        "known. Let --batch-until be later, sync more often, or make training.batch_size or training.wait smaller"
     )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from streaming import sources
+from streaming.bookmarks import Bookmarks
 from streaming.dead_letters import DeadLetters
 from streaming.file_log import FileLog
 from streaming.ingest import Ingest, IngestError
@@ -107,3 +108,40 @@ def test_a_stop_in_the_middle_is_exact(tmp_path: Path, file: Path, monkeypatch: 
     assert 0 < counts.read < COUNT
     assert len(read_all(FileLog(tmp_path / "log"))) == counts.accepted
     assert ingest.position.line == counts.read + 1
+
+
+def _merge(folder: Path, files: list[Path], merged: Connection) -> None:
+    sources.READ_BYTES = 1000
+    marks = Bookmarks(folder / "marks")
+    ingest = Ingest(FileLog(folder / "log"), DeadLetters(folder / "dead"), window=200, bookmarks=marks)
+    ingest.merge([JsonLines(file) for file in files], progress=lambda counts, _: merged.send(counts))
+    signal.pause()  # to be killed here when it was quicker than the killer
+
+
+def test_a_killed_merge_goes_on_without_loss_or_repetition_and_in_order(tmp_path: Path) -> None:
+    """With a window of duplicates far smaller than the files, so that bookmarks in the middle of blocks matter."""
+    files = [tmp_path / "lists.jsonl", tmp_path / "clicks.jsonl"]
+    for k, file in enumerate(files):
+        rows = ({"type": "interaction", "time": i, "impression": f"r{i}", "item": "a"} for i in range(k, COUNT, 3 - k))
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    kills = 0
+    for patience in (1, 40, 75):
+        receiver, sender = PROCESSES.Pipe(duplex=False)
+        process = PROCESSES.Process(target=_merge, args=(tmp_path, files, sender))
+        process.start()
+        sender.close()
+        for _ in range(patience):
+            receiver.recv()
+        os.kill(process.pid or 0, signal.SIGKILL)
+        process.join()
+        kills += process.exitcode == -signal.SIGKILL
+    assert kills == 3
+    ingest = Ingest(
+        FileLog(tmp_path / "log"), DeadLetters(tmp_path / "dead"), window=200, bookmarks=Bookmarks(tmp_path / "marks")
+    )
+    counts = ingest.merge([JsonLines(file) for file in files])
+    expected = sorted([*range(0, COUNT, 3), *range(1, COUNT, 2)])
+    assert counts.read == len(expected)
+    found = read_all(FileLog(tmp_path / "log"))
+    assert len(found) == counts.read - (len(expected) - len(set(expected)))
+    assert found == sorted(set(expected))

@@ -44,12 +44,43 @@ def test_every_setting_stands_in_the_template() -> None:
         ("[[features.fields]]\nname='a'\nsource='user'\n", "features: no field reads the item"),
         ("[model]\nunits = 5\n", "line 1: model: units = 5 is the width of all heads together"),
         ("[log\n", "line 1: not TOML"),
+        ("\n[[log.mapping]]\n", "line 2: log.mapping.0: an event of kind 'interaction' needs time, impression, item: "),
+        (
+            "[log]\n[[log.mapping]]\nkind='impression'\ncolumns={time='t',user='u'}\n",
+            "line 2: log.mapping.0: an event of kind 'impression' needs id, time, user, items: "
+            'say in `columns` which columns are its id and items, such as `id = "NAME OF THE COLUMN"`',
+        ),
+        ("[[log.mapping]]\nkind='user'\n", "'user' needs time, user: "),
+        ("[[log.mapping]]\nkind='item'\ncolumns={item='i'}\n", "'item' needs time, item: "),
+        (
+            "[[log.mapping]]\nkind='user'\ncolumns={time='t',user='u',tim='x'}\n",
+            "line 1: log.mapping.0: an event of kind 'user' has no field 'tim'; did you mean 'time'?",
+        ),
+        (
+            "[[log.mapping]]\nkind='user'\n[log.mapping.columns]\ntime='t'\nuser='u'\nfeatures.device='d'\n",
+            'line 3: log.mapping.0.columns: TOML reads a name with a point as a table: quote it, "features.device" = ',
+        ),
         ("[trainig]\n", "line 1: trainig: unknown name; did you mean `training`?"),
         ("[log]\nmax_line = '3 parsecs'\n", "line 2: log.max_line: write a size"),
     ],
 )
 def test_an_error_names_the_line_and_the_remedy(text: str, expected: str) -> None:
     assert expected in problem(text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns"),
+    [
+        ("impression", ("id", "time", "user", "items")),
+        ("interaction", ("time", "impression", "item")),
+        ("user", ("time", "user")),
+        ("item", ("time", "item")),
+    ],
+)
+def test_a_mapping_of_what_the_kind_needs_is_enough(kind: str, columns: tuple[str, ...]) -> None:
+    inner = ", ".join(f'{name} = "a column"' for name in columns)
+    config = parse(f"[[log.mapping]]\nkind = '{kind}'\ncolumns = {{{inner}}}\n", Path("recsys.toml"))
+    assert tuple(config.log.mapping[0].columns) == columns
 
 
 def test_all_problems_are_reported_at_once() -> None:

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import streaming.ingest
 from streaming import sources
 from streaming.bookmarks import Bookmarks
 from streaming.codec import encode_events, to_events
@@ -25,7 +27,7 @@ from streaming.ingest import Counts, Ingest, IngestError
 from streaming.log import EventLog
 from streaming.mapping import Mapping
 from streaming.memory_log import MemoryLog
-from streaming.sources import Batches, JsonLines, Position, Source
+from streaming.sources import BEGIN, Batches, Block, JsonLines, Position, Source
 from streaming.tables import open_source
 from tests.streaming.strategies import NOW, events
 
@@ -282,3 +284,133 @@ def test_text_that_is_no_time_is_shown_as_it_was(tmp_path: Path) -> None:
     assert ingester(tmp_path).run(source) == Counts(dead=1)
     (letter,) = DeadLetters(tmp_path / "dead.jsonl").read()
     assert json.loads(letter["raw"])["time"] == "2026-01-01"
+
+
+def test_two_sources_of_one_ingest_go_in_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "READ_BYTES", 300)
+    log = MemoryLog()
+    even = b"\n".join(click(i) for i in range(0, 200, 2))
+    odd = b"\n".join(click(i) for i in range(1, 100, 2)) + b"\n{\n" + click(5)
+    ingest = ingester(tmp_path, log)
+    assert ingest.merge([JsonLines(io.BytesIO(odd), name="odd"), JsonLines(io.BytesIO(even), name="even")]) == Counts(
+        150, 1, 1
+    )
+    assert [event.time for event in stored(log)] == [i for i in range(200) if i < 100 or i % 2 == 0]
+    (letter,) = DeadLetters(tmp_path / "dead.jsonl").read()
+    assert (letter["source"], letter["line"]) == ("odd", 51)
+    assert dict(ingest.positions) == {"odd": Position(53, len(odd)), "even": Position(101, len(even))}
+
+
+TIMES = st.lists(st.tuples(st.integers(0, 100), st.booleans()), max_size=25)
+
+
+@given(
+    st.lists(TIMES, min_size=1, max_size=4), st.integers(60, 400), st.integers(1, 3), st.booleans(), st.integers(1, 4)
+)
+def test_merged_sources_keep_every_record_once_however_often_they_are_stopped(
+    tmp_path_factory: pytest.TempPathFactory,
+    files: list[list[tuple[int, bool]]],
+    read: int,
+    patience: int,
+    in_order: bool,
+    together: int,
+) -> None:
+    folder, log = tmp_path_factory.mktemp("x"), MemoryLog()
+    files = [sorted(rows) if in_order else rows for rows in files]
+    for f, rows in enumerate(files):
+        lines = [
+            click(t, id=f"{f}.{i}", impression=f"{f}") if good else b"{%d.%d" % (f, i)
+            for i, (t, good) in enumerate(rows)
+        ]
+        (folder / f"{f}.jsonl").write_bytes(b"".join(line + b"\n\n" for line in lines))
+    total = sum(map(len, files))
+
+    def ingest() -> bool:
+        """Whether it came to the end before it was stopped."""
+        left, stop = iter(range(patience)), threading.Event()
+
+        def progress(_counts: Counts, _at: Position) -> None:
+            if next(left, None) is None:
+                stop.set()
+
+        # A window of one event knows nothing: only the bookmarks tell what was read.
+        one = ingester(folder, log, window=1, bookmarks=Bookmarks(folder / "marks"))
+        paths = [folder / f"{f}.jsonl" for f in range(len(files))]
+        counts = one.merge([JsonLines(path) for path in paths], progress, stop)
+        assert counts.accepted + counts.duplicate + counts.dead <= total
+        return not stop.is_set() and counts.read == total
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "READ_BYTES", read)
+        patch.setattr(streaming.ingest, "TOGETHER", together)
+        while not ingest():
+            pass
+    found = [event for event in stored(log) if isinstance(event, Interaction)]
+    good = {f"{f}.{i}" for f, rows in enumerate(files) for i, (_, good) in enumerate(rows) if good}
+    assert sorted(event.id for event in found) == sorted(good)
+    assert len(list(DeadLetters(folder / "dead.jsonl").read())) == total - len(good)
+    if in_order:
+        assert [event.time for event in found] == sorted(event.time for event in found)
+    for f in range(len(files)):  # the order of a file stays
+        own = [int(event.id.split(".")[1]) for event in found if event.impression == f"{f}"]
+        assert own == sorted(own)
+
+
+def test_a_full_log_leaves_merged_sources_where_they_can_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "READ_BYTES", 300)
+    log, marks, paths = FailingLog(40), Bookmarks(tmp_path / "marks"), [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    for k, path in enumerate(paths):
+        path.write_bytes(b"".join(click(i) + b"\n" for i in range(k, 200, k + 2)))
+
+    def ingest() -> Counts:
+        return ingester(tmp_path, log, window=20, bookmarks=marks).merge([JsonLines(path) for path in paths])
+
+    with pytest.raises(IngestError, match=r"a\.jsonl, from line \d+ on; .*b\.jsonl, from line \d+ on: .*No space left"):
+        ingest()
+    assert log.failures == 1
+    log.room = 1000
+    ingest()
+    times = [event.time for event in stored(log)]
+    assert times == sorted(set(range(0, 200, 2)) | set(range(1, 200, 3)))
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_events_that_come_after_much_newer_ones_are_counted(tmp_path: Path, partitions: int) -> None:
+    log = MemoryLog(partitions)
+    lines = [msgspec.json.encode(Impression(f"r{i}", i, "u", ["a"])) for i in range(1000)]
+    first = ingester(tmp_path, log, slack=50)
+    first.run(JsonLines(io.BytesIO(b"\n".join(lines))))
+    assert first.stragglers.count == 0
+    again = ingester(tmp_path, log, slack=50)  # which looks at the tail of the log
+    newest = [max(event.time for event in _stored(log, p)) for p in range(partitions)]
+    again.run(JsonLines(io.BytesIO(b"\n".join(click(i) for i in range(1000)))))
+    shown = {event.id: p for p in range(partitions) for event in _stored(log, p) if isinstance(event, Impression)}
+    assert again.stragglers.count == sum(i < newest[shown[f"r{i}"]] - 50 for i in range(1000)) > 900
+    before = again.stragglers.count
+    again.run(JsonLines(io.BytesIO(b'{"type":"item","time":1,"item":"a","features":{}}')))
+    assert again.stragglers.count == before  # features hold until newer ones come
+
+
+def test_many_files_of_consecutive_days_are_not_held_at_once(tmp_path: Path) -> None:
+    paths, log = [tmp_path / f"{day}.jsonl" for day in range(40)], MemoryLog()
+    for day, path in enumerate(paths):
+        path.write_bytes(b"".join(click(day * 100 + i) + b"\n" for i in range(50)))
+    open_at_once: list[int] = []
+
+    class Watched(JsonLines):
+        active = 0
+
+        def blocks(self, start: Position = BEGIN) -> Iterator[Block]:
+            Watched.active += 1
+            open_at_once.append(Watched.active)
+            try:
+                yield from super().blocks(start)
+            finally:
+                Watched.active -= 1
+
+    ingester(tmp_path, log).merge([Watched(path) for path in reversed(paths)])
+    assert [event.time for event in stored(log)] == [day * 100 + i for day in range(40) for i in range(50)]
+    assert len(open_at_once) == 80  # once to look at the beginning
+    assert max(open_at_once) <= 3

@@ -70,10 +70,14 @@ def test_a_second_run_gives_the_same_files(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--batch-until", "yesterday"), "ISO 8601"),
-        (("--batch-until", "1.5"), "between 0 and 1"),
+        (("--batch-until", "yesterday"), "--batch-until: 'yesterday' is not an ISO 8601"),
+        (("--batch-until", "1.5"), "--batch-until: a share is between 0 and 1"),
         (("--batch-until", "2030-01-01"), "let the batch stage end between"),
-        (("--batch-until", "0.5", "--sync", "often"), "duration"),
+        (("--batch-until", "0.5", "--sync", "often"), "--sync: 'often' is neither an interval"),
+        (("--batch-until", "0.5", "--sync", "5x"), "--sync: '5x' is neither an interval"),
+        (("--batch-until", "0.5", "--sync", "0 shards"), "such as '50 shards'"),
+        (("--batch-until", "0.5", "--until", "soon"), "--until: 'soon' is not an ISO 8601 time"),
+        (("--batch-until", "2001-01-01"), "--batch-until 2001-01-01T00:00:00+00:00 is not after the first impression"),
     ],
 )
 def test_what_is_wrong_is_said_without_a_traceback(folder: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -1,4 +1,7 @@
-"""A server process for fault tests: `python -m tests.faults.serve_process REDIS_FOLDER LOG_FOLDER [DEADLINE]` prints its URL."""
+"""A server process for fault tests, which prints its URL.
+
+`python -m tests.faults.serve_process REDIS_FOLDER LOG_FOLDER [DEADLINE]`, the deadline in ms.
+"""
 
 from __future__ import annotations
 

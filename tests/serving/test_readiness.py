@@ -11,7 +11,7 @@ import numpy as np
 import redis
 from numba.core.dispatcher import Dispatcher
 
-from embedding import id_table, segments
+from embedding.kernels import search, segment
 from embedding.store import Delta, TableDelta
 from serving import delta_wire
 from serving.publisher import Publisher
@@ -74,6 +74,7 @@ def compiled_late() -> list[str]:
 
 
 def _signatures() -> set[str]:
-    modules = (id_table.kernels, id_table.search, segments.kernels)
-    functions = {name: f for module in modules for name, f in vars(module).items() if isinstance(f, Dispatcher)}
+    functions = {
+        name: f for module in (search, segment) for name, f in vars(module).items() if isinstance(f, Dispatcher)
+    }
     return {f"{name}{signature}" for name, f in functions.items() for signature in f.signatures}

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 HUGE = 2 << 20  # bytes of a huge page
 _HUGE_FROM = 32 << 20  # smaller arrays would waste more in half-used huge pages than they gain
+_NUMPY_HUGE_FROM = 4 << 20  # NumPy asks for huge pages itself from here on
 
 
 def lazy_zeros(n: int, dtype: npt.DTypeLike, huge: bool = True) -> npt.NDArray[Any]:
@@ -25,7 +26,7 @@ def lazy_zeros(n: int, dtype: npt.DTypeLike, huge: bool = True) -> npt.NDArray[A
     """
     kind = np.dtype(dtype)
     size = n * kind.itemsize
-    if size < _HUGE_FROM or not hasattr(mmap, "MAP_PRIVATE"):
+    if size < (_HUGE_FROM if huge else _NUMPY_HUGE_FROM) or not hasattr(mmap, "MAP_PRIVATE"):
         small = np.zeros(size + 64, np.uint8)  # calloc: as lazy as mmap for anything big
         offset = -small.ctypes.data % 64
         return small[offset : offset + size].view(kind)

@@ -27,7 +27,8 @@ _CRAMPED = 0.78  # a segment that many ids happen to fall into grows beyond the 
 class Segments:
     """Lines for up to `capacity` ids. A segment starts small, doubles up to its planned size, and beyond if it must."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, huge: bool = True) -> None:
+        self._huge = huge
         self.bits = max(1, math.ceil(math.log2(max(2, capacity / (2 * _IDS)))))
         mean = capacity / (1 << self.bits)
         self._full = math.ceil(mean / LOAD / 4) + 1  # lines of a segment when the table is full
@@ -37,7 +38,7 @@ class Segments:
     def _lay_out(self, stride: int) -> None:
         segments = 1 << self.bits
         self.stride = stride
-        self.table = lazy_zeros(segments * stride * 8, np.uint64)
+        self.table = lazy_zeros(segments * stride * 8, np.uint64, self._huge)
         self._smallest = min(stride, max(4, math.ceil(self._full / (1 << max(0, self._full.bit_length() - 3)))))
         self.lines_S = np.full(segments, self._smallest, np.uint32)
         self.counts_S, self.limits_S = np.zeros(segments, np.int64), np.zeros(segments, np.int64)

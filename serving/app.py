@@ -12,7 +12,7 @@ import jinja2
 import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -77,7 +77,10 @@ def _documentation() -> list[Route]:
     def docs(_: Request) -> Response:
         return HTMLResponse(page)
 
-    return [Route("/openapi.json", openapi), Route("/docs", docs)]
+    def home(_: Request) -> Response:
+        return RedirectResponse("docs")
+
+    return [Route("/openapi.json", openapi), Route("/docs", docs), Route("/", home)]
 
 
 def _version() -> str:
@@ -96,7 +99,8 @@ def _bad_request(_: Request, error: Exception) -> Response:
 def _not_found(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
     known = ", ".join(f"{o.method.upper()} {o.path}" for o in OPERATIONS)
-    return _problem(status, Problem("", f"no {request.method} {request.url.path}; there are {known}"))
+    message = f"no {request.method} {request.url.path}; there are {known}; see /docs"
+    return _problem(status, Problem("", message))
 
 
 def _problem(status: int, problem: Problem) -> Response:

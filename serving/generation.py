@@ -69,7 +69,7 @@ class _TableRows:
     """One table's ids and rows; memory is taken as rows are written."""
 
     def __init__(self, capacity: int, dim: int) -> None:
-        self.ids = IdTable(capacity)
+        self.ids = IdTable(capacity, huge=False)  # a generation has one a table, and none of them is full
         self.values_RD = np.empty((capacity, dim), np.float32)
         self.found_R = np.empty(capacity, np.bool_)
 

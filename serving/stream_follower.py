@@ -100,15 +100,21 @@ class StreamFollower:
             _logger.warning("Redis cannot be started: %s", error)
 
     def _follow(self, client: redis.Redis) -> None:
+        self._refresh_now_and_then(client)  # before a sink makes a model public: who sees it finds all else there
+        client.ping()
+        self._availability.up = True
         for stream, sink in self._sinks.items():
             sink.catch_up(client, continued=self._go_on(client, stream))
+        self._caught_up.set()
         while not self._stopped.is_set():
-            if self._clock() - self._refreshed >= _REFRESH:
-                self._refresh(client)
-                self._refreshed = self._clock()
-            self._availability.up = True
-            self._caught_up.set()
             self._read(client)
+            self._refresh_now_and_then(client)
+            self._availability.up = True
+
+    def _refresh_now_and_then(self, client: redis.Redis) -> None:
+        if self._clock() - self._refreshed >= _REFRESH:
+            self._refresh(client)
+            self._refreshed = self._clock()
 
     def _go_on(self, client: redis.Redis, stream: bytes) -> bool:
         """Whether the stream still has what was read last; if not, go to its end, before the sink reads anything."""

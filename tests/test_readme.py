@@ -1,5 +1,6 @@
 """The README's session works as printed."""
 
+import json
 import os
 import re
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
@@ -14,6 +16,15 @@ ROOT = Path(__file__).parents[1]
 def session() -> list[str]:
     """The README's shell blocks that are marked as part of the session."""
     return re.findall(r"^```bash session\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def rankings(output: str) -> list[dict[str, Any]]:
+    """The answers of /v1/rank and /v1/recommend, in order; an answer has no line end, so the next follows at once."""
+    decoder, answers, at = json.JSONDecoder(), [], 0
+    while (at := output.find('{"impression":', at)) >= 0:
+        answer, at = decoder.raw_decode(output, at)
+        answers.append(answer)
+    return answers
 
 
 def free_port() -> int:
@@ -49,8 +60,12 @@ def test_the_session_works_as_printed(tmp_path: Path) -> None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 0, output
     assert "0 duplicate + 0 dead-lettered" in output
-    assert '"degraded":[]' in output
-    assert '"item":"tea"' in output
+    ranked, recommended = rankings(output)
+    assert ranked["degraded"] == [], "the first ranking after the server said that it is ready"
+    assert ranked["model"].startswith("online@")
+    assert sorted(item["item"] for item in ranked["items"]) == ["cocoa", "coffee", "tea"]
+    assert recommended["degraded"] == []
+    assert len(recommended["items"]) == 2
     assert '"default"' in output  # the experiment
     assert "online@1h" in output
     assert (tmp_path / "run" / "replay" / "report.html").exists()

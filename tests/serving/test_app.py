@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -377,6 +378,21 @@ class TestDocumentation:
         assert "/v1/rank" in page
         assert "http://" not in page
         assert "https://" not in page
+        assert "`" not in page
+
+    def test_an_example_is_stored_only_when_that_is_ticked(self, start: Start) -> None:
+        """The browser sends no form with an empty box that is required."""
+        forms = re.findall(r"<form.*?</form>", start().get("/docs").text, re.DOTALL)
+        storing = [form for form in forms if 'data-method="POST"' in form]
+        assert len(storing) == 3
+        assert all('<input type="checkbox" required>' in form for form in storing)
+
+    def test_who_comes_to_the_wrong_place_is_sent_there(self, start: Start) -> None:
+        app = start()
+        home = app.get("/")
+        assert home.is_redirect
+        assert app.get("/", follow_redirects=True).url.path == "/docs"
+        assert "/docs" in app.get("/nowhere").json()["error"]["message"]
 
 
 def test_metrics_tell_what_happened(start: Start, publish: Any) -> None:

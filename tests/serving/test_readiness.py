@@ -1,0 +1,80 @@
+"""Who is told that the server is ready finds it ready: in processes of their own, where nothing was called before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import numpy as np
+import redis
+from numba.core.dispatcher import Dispatcher
+
+from embedding.kernels import search, segment
+from embedding.store import Delta, TableDelta
+from serving import delta_wire
+from serving.publisher import Publisher
+from serving.rehearsal import rehearse
+from serving.row_cache import RowCache
+from serving.rows import MemoryRows
+from serving.server import Settings
+from streaming.encoder import Encoder
+from streaming.features import FeatureSpec, Field
+from tests.serving.fakes import SPEC, artefact, delta, ids, rows
+from tests.serving.waiting import until
+
+ITEMS = [f"item {i}" for i in range(500)]
+
+
+def test_the_first_ranking_is_the_models(client: redis.Redis, redis_folder: Path, tmp_path: Path) -> None:
+    """The server's own deadline is what it is held to."""
+    spec = FeatureSpec.of([*SPEC.fields, Field("genre", "multi", "item.genre"), Field("age", "numeric", "request.age")])
+    published = Publisher(client, "online")
+    found, _ = Encoder(spec).encode_items(ITEMS, [{}] * len(ITEMS))
+    change = TableDelta(found["item"].values, rows(*[0.1] * len(ITEMS)), ids())
+    published.publish(Delta(1, True, {"item": change}))
+    published.publish_entities({}, {item: {"genre": ["a", "b"]} for item in ITEMS})
+    published.publish_catalog([(item, 1.0) for item in ITEMS], [])
+    published.publish_artefact(artefact(spec=spec))
+    deadline = str(Settings().deadline)
+    command = [sys.executable, "-m", "tests.faults.serve_process", str(redis_folder), str(tmp_path / "log"), deadline]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            with httpx.Client(base_url=process.stdout.readline().strip(), timeout=30) as http:
+                until(lambda: http.get("/readyz").status_code == 200, seconds=120)
+                answer = http.post("/v1/recommend", json={"user": "u", "count": 10}).json()
+        finally:
+            process.terminate()
+    assert answer["degraded"] == []
+    assert answer["model"] == "online@step-1"
+    assert len(answer["items"]) == 10
+
+
+def test_a_rehearsed_process_compiles_nothing_more() -> None:
+    code = "from tests.serving.test_readiness import compiled_late; print(compiled_late())"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def compiled_late() -> list[str]:
+    """Functions that a cache in use compiles or loads after the rehearsal."""
+    rehearse()
+    before = _signatures()
+    assert before, "the rehearsal compiled something"
+    cache = RowCache(MemoryRows(4), 8192)
+    for start in (*range(0, 16_000, 1000), 12_000, 8_000):
+        cache.read({"item": np.arange(start, start + 1000, dtype=np.uint64), "user": ids(start, start)})
+    for message in delta_wire.messages(delta(1, {7: 1.0, 15_000: 2.0}, removed=ids(15_001))):
+        received = delta_wire.decode(delta_wire.encode(message))
+        if isinstance(received, delta_wire.Change):
+            cache.apply(received.table, received.arrays())
+    return sorted(_signatures() - before)
+
+
+def _signatures() -> set[str]:
+    functions = {
+        name: f for module in (search, segment) for name, f in vars(module).items() if isinstance(f, Dispatcher)
+    }
+    return {f"{name}{signature}" for name, f in functions.items() for signature in f.signatures}

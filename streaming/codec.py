@@ -30,8 +30,6 @@ __all__ = [
     "decode_lines",
     "encode_event",
     "encode_events",
-    "event_ids",
-    "kinds",
     "to_events",
 ]
 
@@ -70,7 +68,7 @@ def decode_lines(
 
 
 def decode_events(lines: Sequence[bytes], now: int, rules: Rules | None = None) -> tuple[list[Event], list[Reject]]:
-    """The same as objects, for who wants to drop some before they are encoded. Ids may be empty."""
+    """The same as objects. Ids may be empty."""
     rules = rules or Rules()
     horizon = now + rules.max_future
     events: list[Event] = []
@@ -97,14 +95,14 @@ def encode_event(event: Event) -> pa.RecordBatch:
     return encode_events([event])
 
 
-def encode_events(events: Sequence[Event], ids: Sequence[str] | None = None) -> pa.RecordBatch:
-    """Valid events as a batch, in order. An empty id becomes the hash of the content (`ids`: see `event_ids`)."""
-    kinds_B = kinds(events)
+def encode_events(events: Sequence[Event]) -> pa.RecordBatch:
+    """Valid events as a batch, in order. An empty id becomes the hash of the content."""
+    kinds_B = np.fromiter(map(_CODES.__getitem__, map(type, events)), np.uint8, len(events))
     rows = {code: np.flatnonzero(kinds_B == code) for code in np.unique(kinds_B).tolist()}
     parts = {code: _columns(CLASSES[code], [events[i] for i in at.tolist()]) for code, at in rows.items()}
     columns = {
         "kind": pa.array(kinds_B),
-        "id": pa.array(event_ids(events) if ids is None else ids, pa.string()),
+        "id": pa.array([event.id or content_id(event) for event in events], pa.string()),
         "time": pa.array([event.time for event in events], pa.int64()),
     }
     for column in list(EVENT_SCHEMA)[len(columns) :]:
@@ -112,16 +110,6 @@ def encode_events(events: Sequence[Event], ids: Sequence[str] | None = None) -> 
         whole = _in_order(pieces, rows, len(events)) if pieces else pa.nulls(len(events), column.type)
         columns[column.name] = whole
     return pa.RecordBatch.from_arrays(list(columns.values()), schema=EVENT_SCHEMA)
-
-
-def event_ids(events: Sequence[Event]) -> list[str]:
-    """Ids, made from the content where they are empty."""
-    return [event.id or content_id(event) for event in events]
-
-
-def kinds(events: Sequence[Event]) -> npt.NDArray[np.uint8]:
-    """The codes of the events' kinds."""
-    return np.fromiter(map(_CODES.__getitem__, map(type, events)), np.uint8, len(events))
 
 
 def _in_order(pieces: dict[int, pa.Array], rows: dict[int, npt.NDArray[np.intp]], count: int) -> pa.Array:

@@ -63,7 +63,7 @@ class RowCache:
             changes = self._changes
             for table, ids_N in ids.items():
                 rows[table], missing_N = self._cached(table, ids_N)
-                misses = np.count_nonzero(missing_N)
+                misses = int(np.count_nonzero(missing_N))
                 if misses:
                     wanted[table] = np.unique(ids_N[missing_N])
                 self.misses += misses

@@ -129,9 +129,8 @@ class Ranker:
         self._scoring += 0.1 * (trace.seconds["score"] - self._scoring)
         with trace.stage("order"):
             order_K, propensities_K = self._exploration.order(scores_C, query.count, self._rng)
-            shown = [item_features[i] for i in order_K.tolist()]
-            columns: ItemFeatures = {name: [f.get(name) for f in shown] for name in sorted(model.item_features)}
-            return _impression(query, scores_C, order_K, propensities_K, features, columns, _label(model))
+            shown = _picked(item_features, order_K)
+            return _impression(query, scores_C, order_K, propensities_K, features, shown, _label(model))
 
     def _in_time(self, trace: Trace) -> None:
         if trace.elapsed() + self._scoring > self._deadline:
@@ -142,11 +141,10 @@ class Ranker:
         popularity_C = np.array(self._retriever.popularity(query.items))
         order_K = np.argsort(-popularity_C, kind="stable")[: query.count]
         certain_K = np.ones(len(order_K))
-        order = order_K.tolist()
-        columns = {name: [values[i] for i in order] for name, values in query.item_features.items()}
-        return _impression(query, popularity_C, order_K, certain_K, query.features, columns, POPULARITY)
+        shown = _picked(query.item_features, order_K)
+        return _impression(query, popularity_C, order_K, certain_K, query.features, shown, POPULARITY)
 
-    def _features(self, query: Query, model: ServedModel, trace: Trace) -> tuple[Features, Sequence[Features]]:
+    def _features(self, query: Query, model: ServedModel, trace: Trace) -> tuple[Features, ItemFeatures]:
         """The request's features over the latest ones, as far as the model reads them."""
         features, fresh = query.features, True
         if model.user_features - features.keys():
@@ -157,21 +155,12 @@ class Ranker:
             trace.degraded.append("features")
         return features, items
 
-    def _item_features(self, query: Query, model: ServedModel) -> tuple[Sequence[Features], bool]:
-        if not model.item_features:
-            return [{}] * len(query.items), True
-        names = list(query.item_features)
-        given: list[Features] = (
-            [dict(zip(names, values, strict=True)) for values in zip(*query.item_features.values(), strict=True)]
-            if names
-            else [{}] * len(query.items)
-        )
-        if not model.item_features - query.item_features.keys():
-            return given, True
+    def _item_features(self, query: Query, model: ServedModel) -> tuple[ItemFeatures, bool]:
+        given, names = query.item_features, sorted(model.item_features)
+        if model.item_features <= given.keys():
+            return {name: given[name] for name in names}, True
         latest, fresh = self._entities.items(query.items)
-        if not names:
-            return latest, fresh
-        return [old | new for old, new in zip(latest, given, strict=True)], fresh
+        return {name: given[name] if name in given else [f.get(name) for f in latest] for name in names}, fresh
 
 
 class _GiveUpError(Exception):
@@ -180,6 +169,11 @@ class _GiveUpError(Exception):
 
 def _label(model: ServedModel) -> str:
     return f"{model.name}@{model.artefact.version}"
+
+
+def _picked(columns: ItemFeatures, order_K: Positions) -> ItemFeatures:
+    order = order_K.tolist()
+    return {name: [values[i] for i in order] for name, values in columns.items()}
 
 
 def _impression(

@@ -63,10 +63,11 @@ class RowCache:
             changes = self._changes
             for table, ids_N in ids.items():
                 rows[table], missing_N = self._cached(table, ids_N)
-                if missing_N.any():
+                misses = int(np.count_nonzero(missing_N))
+                if misses:
                     wanted[table] = np.unique(ids_N[missing_N])
-                self.misses += int(missing_N.sum())
-                self.hits += len(ids_N) - int(missing_N.sum())
+                self.misses += misses
+                self.hits += len(ids_N) - misses
         if not wanted:
             return Reading(rows, complete=True)
         try:

@@ -5,7 +5,7 @@ Shape suffixes: C candidates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +17,7 @@ from serving.rows import Floats
 from serving.scorer import Scorer
 from streaming.batch import Jagged
 from streaming.encoder import Encoder
-from streaming.events import Features
+from streaming.events import Features, Value
 
 OpenScorer = Callable[[bytes], Scorer]
 """From ONNX bytes to a scorer. Raises ValueError when the graph cannot be run."""
@@ -60,11 +60,11 @@ class ServedModel:
         put(self, "_items", tuple(Column(f.name, f.table or f.name) for f in spec.sparse if f.of_item))
 
     def encode(
-        self, user: str, time: int, features: Features, items: Sequence[str], item_features: Sequence[Features]
+        self, user: str, time: int, features: Features, items: Sequence[str], columns: Mapping[str, Sequence[Value]]
     ) -> Encoded:
-        """Hash and transform, with the code that training uses."""
+        """Hash and transform, with the code that training uses. `columns` are the items' features, by name."""
         request, request_numeric_1N = self.encoder.encode_request(user, time, features)
-        ids, items_numeric_CN = self.encoder.encode_items(items, item_features)
+        ids, items_numeric_CN = self.encoder.encode_columns(items, columns)
         return Encoded(request, request_numeric_1N, ids, items_numeric_CN, len(items))
 
     def embed(self, encoded: Encoded) -> Embedded:
@@ -82,7 +82,7 @@ class ServedModel:
 
         Raises ValueError when the scores are not one finite number an item; whatever the scorer raises, too.
         """
-        encoded = self.encode("", 0, {}, ["", "\x00"], [{}, {}])
+        encoded = self.encode("", 0, {}, ["", "\x00"], {name: [None, None] for name in self.item_features})
         scores_C = self.score(encoded, self.embed(encoded))
         if scores_C.shape != (2,) or not np.isfinite(scores_C).all():
             raise ValueError(f"the graph gives {scores_C!r} for two items, where two finite scores are needed")

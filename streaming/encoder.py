@@ -9,7 +9,7 @@ Shape suffixes: E examples, B rows (an example has a row per position), N numeri
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -111,17 +111,20 @@ class Encoder:
         self, items: Sequence[str], item_features: Sequence[Features]
     ) -> tuple[dict[str, Jagged], Numbers]:
         """The fields of the items: ids of one row per item by field, numbers [items, N]."""
-        fields = [field for field in self.spec.fields if field.of_item]
         if len(items) != len(item_features):
             raise ValueError(
                 f"{len(items)} items with {len(item_features)} sets of features; one for each item, please"
             )
+        names = {field.feature for field in self.spec.fields if field.of_item and field.feature}
+        return self.encode_columns(items, {name: [features.get(name) for features in item_features] for name in names})
 
-        def values(field: Field) -> Sequence[Value]:
-            name = field.feature
-            return [features.get(name) for features in item_features] if name else items
-
-        return self._strictly(((field, values(field)) for field in fields), len(items))
+    def encode_columns(
+        self, items: Sequence[str], columns: Mapping[str, Sequence[Value]]
+    ) -> tuple[dict[str, Jagged], Numbers]:
+        """As `encode_items`, from one value per item by the name of the feature, for all features that fields read."""
+        fields = [field for field in self.spec.fields if field.of_item]
+        values = ((field, columns[field.feature] if field.feature else items) for field in fields)
+        return self._strictly(values, len(items))
 
     def _strictly(
         self, columns: Iterable[tuple[Field, Sequence[Value]]], rows: int

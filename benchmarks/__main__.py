@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import benchmarks
+from benchmarks import _table
 from benchmarks.harness import ROOT, Result
 
 SHARED = {"__main__", "harness"}
@@ -38,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     result: Result = importlib.import_module(f"benchmarks.{options.name}").run(quick=options.quick)
     if options.save:
         print(f"saved {result.save(options.results)}")
+        _table.write()
     show(result)
     return 0
 

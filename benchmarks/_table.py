@@ -12,7 +12,7 @@ RESULTS = ROOT / "docs" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 Made by `python -m benchmarks._table` from the results in [results](results), which hold every round's measurement. Each
-was saved by `python -m benchmarks NAME --save`; ours and the peer are measured in turn within one run.
+was saved by `python -m benchmarks NAME --save`, which makes this page anew; ours and the peer are measured in turn within one run.
 
 | benchmark | what | value | target | met | commit | machine |
 |---|---|---:|---:|---|---|---|
@@ -36,5 +36,9 @@ def _rows(result: dict[str, Any]) -> list[str]:
     ]
 
 
-if __name__ == "__main__":
+def write() -> None:
     PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

@@ -12,7 +12,7 @@ RESULTS = ROOT / "docs" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 Made by `python -m benchmarks._table` from the results in [results](results), which hold every round's measurement. Each
-was saved by `python -m benchmarks NAME --save`, which makes this page anew; ours and the peer are measured in turn within one run.
+was saved by `python -m benchmarks NAME --save`, which makes this page anew; ours and the peer are measured in turn.
 
 | benchmark | what | value | target | met | commit | machine |
 |---|---|---:|---:|---|---|---|

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from recsys import build
+from recsys.commands.stopping import stopping
 from recsys.commands.times import parse_time
 from recsys.config import Config
 from recsys.config_file import load
@@ -51,7 +51,7 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
             bookmarks=Bookmarks(config.log.folder / "sources"),
             slack=config.training.wait + config.training.lateness,
         )
-        with _stopping() as stop, _shown(console) as show:
+        with stopping() as stop, _shown(console) as show:
             if dataset is not None:
                 _dataset(ingest, dataset, files, console, start, end, show, stop)
             else:
@@ -129,18 +129,6 @@ def _between(batches: Iterator[pa.RecordBatch], low: int | None, high: int | Non
             kept = kept.filter(pc.less(kept["time"], high))
         if kept.num_rows:
             yield kept
-
-
-@contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM end reading after the current block, so that the counts are exact."""
-    stop = threading.Event()
-    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

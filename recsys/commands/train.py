@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from rich.table import Table
 
 from recsys import build
 from recsys.checkpoint import Checkpoints
+from recsys.commands.stopping import stopping
 from recsys.commands.times import parse_time
 from recsys.config import Config
 from recsys.config_file import load
@@ -30,9 +29,8 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
     config = load(path)
     console = Console()
     end = parse_time(until, "--until") if until else None
-    stop = threading.Event()
     with ExitStack() as stack:
-        stack.enter_context(_stopping(stop))
+        stop = stack.enter_context(stopping())
         trainer = stack.enter_context(open_trainer(config, publish=publish))
         resumed = trainer.resume()
         console.print(f"Resumed from {resumed}." if resumed else "Starting with an empty model.")
@@ -89,17 +87,6 @@ def open_trainer(
             checkpoint_every=config.training.checkpoint_every,
             crash=crash,
         )
-
-
-@contextmanager
-def _stopping(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the loop after the current step; a checkpoint is written."""
-    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def dashboard(progress: Progress) -> Table:

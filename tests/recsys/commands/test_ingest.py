@@ -54,7 +54,7 @@ def test_stopped_it_reads_no_further_and_goes_on_when_run_again(
         yield stop
 
     with monkeypatch.context() as patched:
-        patched.setattr(ingest, "_stopping", stopped)
+        patched.setattr(ingest, "stopping", stopped)
         result = run(tmp_path, "a.jsonl", "b.jsonl")
     first = stored(tmp_path)
     assert result.exit_code == ingest.STOPPED

@@ -92,13 +92,14 @@ class Trainer:
             self._publication.start()
         self._publish()
         while not stop.is_set():
-            cursor = self._feed.cursor
+            cursor, lag = self._feed.cursor, self._feed.lag_events
             for batch in self._feed.poll(self._poll_events, until=until):
                 self._learn(batch)
                 if stop.is_set():
                     break
             else:
-                if self._feed.cursor == cursor and not self._idle(follow, stop):
+                reached = until is not None and lag > 0  # there was more to read, and all of it is later
+                if self._feed.cursor == cursor and (reached or not self._idle(follow, stop)):
                     break
         self.checkpoint()
         # Redis may be gone, and empty when it is back: then the first call starts it and the second asks for all rows.

@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmarks.harness import Result, Target
 from recsys import build
+from recsys.commands.ports import free_port
 from recsys.config_file import load
 from streaming.codec import encode_events
 from streaming.events import Event, Impression, Interaction
@@ -46,7 +47,7 @@ def run(quick: bool) -> Result:
     probes = 30 if quick else 200
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recsys.toml"
-        port = _free_port()
+        port = free_port()
         path.write_text(SETTINGS.format(port=port))
         with _recsys("serve", path), _recsys("train", path), _Load(path) as load_:
             client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
@@ -146,14 +147,6 @@ def _recsys(command: str, path: Path) -> Iterator[None]:
         finally:
             process.terminate()
             process.wait(timeout=60)
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _now() -> int:

@@ -8,14 +8,12 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import xxhash
 
 from streaming.codec import encode_event
-from streaming.events import KINDS, Impression
+from streaming.events import Impression
 from streaming.log import EventLog
+from streaming.partition import split
 
 _logger = logging.getLogger(__name__)
 _MOST_AT_ONCE = 8192
@@ -96,12 +94,8 @@ class ImpressionLog:
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_AT_ONCE))]
 
     def _store(self, events: pa.RecordBatch) -> None:
-        if self._log.partitions == 1:
-            self._log.append(events)
-            return
-        partition_B = _partitions(events, self._log.partitions)
-        for partition in np.unique(partition_B):
-            self._log.append(events.filter(pa.array(partition_B == partition)), int(partition))
+        for partition, part in split(events, self._log.partitions):
+            self._log.append(part, partition)
 
     def _tell(self, events: pa.RecordBatch) -> None:
         try:
@@ -112,12 +106,3 @@ class ImpressionLog:
 
 def _encoded(events: pa.RecordBatch | Impression) -> pa.RecordBatch:
     return encode_event(events) if isinstance(events, Impression) else events
-
-
-def _partitions(events: pa.RecordBatch, partitions: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Partition of each event: an impression and its interactions share one, and so do updates of one entity."""
-    shown = pc.equal(events.column("kind"), KINDS.index("impression"))
-    own = pc.if_else(shown, events.column("id"), None)
-    keys = pc.coalesce(own, events.column("impression"), events.column("user"), events.column("item"))
-    hashes = (xxhash.xxh3_64_intdigest(key.encode()) % partitions for key in keys.to_pylist())
-    return np.fromiter(hashes, np.int64, events.num_rows)

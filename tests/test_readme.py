@@ -4,11 +4,12 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from recsys.commands.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,12 +26,6 @@ def rankings(output: str) -> list[dict[str, Any]]:
         answer, at = decoder.raw_decode(output, at)
         answers.append(answer)
     return answers
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_the_session_works_as_printed(tmp_path: Path) -> None:

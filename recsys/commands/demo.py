@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from recsys.commands.demo_client import TIMEOUT, Client, show_change
+from recsys.commands.ports import free_port
 from recsys.config_file import load
 from serving.redis_server import EmbeddedRedis
 
@@ -39,7 +39,7 @@ def run(folder: Path, keep: bool) -> None:
         _recsys("train", "-c", config_path, "--once")
         _recsys("freeze", "-c", config_path, "frozen")
         _step(console, 3, "Start server and trainer: two processes, one log, one Redis")
-        port = _free_port()
+        port = free_port()
         live = stack.enter_context(ExitStack())
         live.enter_context(_running("serve", "-c", config_path, "--port", port, log=folder / "serve.log"))
         live.enter_context(_running("train", "-c", config_path, "--follow", log=folder / "train.log"))
@@ -130,9 +130,3 @@ def _interruptible() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         os.write(1, b"\n")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

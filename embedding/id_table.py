@@ -5,6 +5,7 @@ Suffix: N ids of a call.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -25,6 +26,7 @@ _MARGIN = 1 << 20  # minutes (two years) that an event may lie before the first 
 _CENTURY = 100 * 366 * 24 * 60
 _PARALLEL = 1 << 13  # ids from which threads pay
 _NO_PINS = np.zeros(0, np.uint64)
+_NONE = np.zeros(0, np.int32)
 
 
 class IdTable:
@@ -53,7 +55,8 @@ class IdTable:
         self._base: int | None = None
         self._coldest = Coldest(self)
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, "id-table") if threads > 1 else None
+        self._pool = ThreadPoolExecutor(threads - 1, "id-table") if threads > 1 else None
+        self._positions = np.empty(0, np.int32)
 
     def __len__(self) -> int:
         return int(self._state[layout.SIZE])
@@ -91,8 +94,8 @@ class IdTable:
 
     def find(self, ids_N: Ids) -> Index:
         """Rows of ids, -1 where there is none. Changes nothing."""
-        rows_N, missing_N = np.empty(len(ids_N), np.int32), np.empty(len(ids_N), np.int32)
-        search.find(*self.segments.where, ids_N, ids_N, np.uint64(0), rows_N, missing_N)
+        rows_N = np.empty(len(ids_N), np.int32)
+        search.find(*self.segments.where, ids_N, _NONE, np.uint64(0), rows_N, _NONE)
         return rows_N
 
     def touch(self, ids_N: Ids, counts_N: Index, minute: int) -> tuple[Index, Index]:
@@ -100,7 +103,7 @@ class IdTable:
 
         With threads the ids must be distinct, for two threads that write one slot would lose a sighting.
         """
-        stamp, rows_N, missing_N = self.stamp(minute), np.empty(len(ids_N), np.int32), np.empty(len(ids_N), np.int32)
+        stamp, rows_N, missing_N = self.stamp(minute), np.empty(len(ids_N), np.int32), self._room(len(ids_N))
 
         def part(begin: int, end: int) -> Index:
             span, lost = slice(begin, end), missing_N[begin:end]
@@ -112,7 +115,14 @@ class IdTable:
         if self._pool is None or len(ids_N) < _PARALLEL:
             return rows_N, part(0, len(ids_N))
         ends = np.linspace(0, len(ids_N), self._threads + 1, dtype=int).tolist()
-        return rows_N, np.concatenate(list(self._pool.map(part, ends, ends[1:])))
+        others = [self._pool.submit(part, *span) for span in itertools.pairwise(ends[1:])]
+        return rows_N, np.concatenate([part(0, ends[1]), *(other.result() for other in others)])
+
+    def _room(self, n: int) -> Index:
+        """Space for n positions, used again by the next call: fresh memory would cost more than finding the ids."""
+        if len(self._positions) < n:
+            self._positions = np.empty(1 << (n - 1).bit_length(), np.int32)
+        return self._positions[:n]
 
     def insert(self, ids_N: Ids, counts_N: Index, minute: int, rows_N: Index, positions: Index) -> Index:
         """Fill rows_N at `positions` (ids without a row); it stays -1 when all rows are taken. Returns where new."""
@@ -149,8 +159,7 @@ class IdTable:
     def find_or_insert(self, ids_N: Ids, minute: int) -> tuple[Index, Index]:
         """Rows of ids, seen at `minute`, and the positions of those that are new. Rows are -1 when all are taken."""
         counts_N = np.ones(len(ids_N), np.int32)
-        rows_N, missing_N = np.empty(len(ids_N), np.int32), np.empty(len(ids_N), np.int32)
-        stamp = self.stamp(minute)
+        stamp, rows_N, missing_N = self.stamp(minute), np.empty(len(ids_N), np.int32), self._room(len(ids_N))
         n = search.touch(*self.segments.where, ids_N, counts_N, stamp, rows_N, missing_N)
         missing = np.sort(missing_N[:n])
         return rows_N, self.insert(ids_N, counts_N, minute, rows_N, missing)

@@ -51,19 +51,26 @@ def address(context: Any, builder: Any, array_type: Any, array: Any, index: Any,
     return builder.bitcast(builder.gep(data, [index]), pointee.as_pointer())
 
 
-@_intrinsic
-def prefetch(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
-    """Ask for the cache line of array[index], to be written."""
+def _prefetcher(write: int, locality: int) -> Any:
+    @_intrinsic
+    def prefetch(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer = address(context, builder, signature.args[0], args[0], args[1], ir.IntType(8))
+            i32 = ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
+            function = _external(builder.module, kind, "llvm.prefetch.p0")
+            builder.call(function, [pointer, i32(write), i32(locality), i32(1)])
+            return context.get_dummy_value()
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = address(context, builder, signature.args[0], args[0], args[1], ir.IntType(8))
-        i32 = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
-        function = _external(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [pointer, i32(1), i32(3), i32(1)])
-        return context.get_dummy_value()
+        return types.void(array, index), codegen
 
-    return types.void(array, index), codegen
+    return prefetch
+
+
+prefetch = _prefetcher(write=1, locality=3)
+"""prefetch(array, index) asks for the cache line of array[index], to be written soon."""
+prefetch_far = _prefetcher(write=0, locality=1)
+"""The same into the second cache only, which can wait for three times as many lines at once."""
 
 
 @_intrinsic

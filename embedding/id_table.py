@@ -17,6 +17,7 @@ from embedding.coldest import Coldest
 from embedding.kernels import lines as layout
 from embedding.kernels import search
 from embedding.kernels import segment as kernels
+from embedding.kernels.sweep import release, sweep
 from embedding.memory import lazy_zeros
 from embedding.segments import Segments
 from embedding.store import Ids, Index
@@ -175,33 +176,18 @@ class IdTable:
             self._coldest.reset()
         return rows_N
 
-    def sweeping(self, heat: int, tie: int = 0, pinned: Words = _NO_PINS) -> Iterator[tuple[Ids, Index]]:
-        """Drop what is colder than (heat, tie), a segment a step: yields the ids that went and their rows, now free.
+    def expiring(self, before: int) -> Iterator[tuple[Ids, Index]]:
+        """Drop ids last seen before the minute `before`, a segment a step.
 
-        Look-ups and insertions may happen between the steps. Rows whose bit is set in `pinned` stay.
+        Yields the ids that went and their rows, now free. Look-ups and insertions may happen between the steps.
         """
+        heat = np.uint64(0 if self._base is None else min(max(0, before - self._base), 1 << 24) << 8)
         for segment in range(len(self.segments)):
             lines = self.segments
-            gone_ids, gone_rows = lines.gone(segment)
-            gone = kernels.sweep(
-                *lines.where,
-                lines.counts_S,
-                segment,
-                np.uint64(heat),
-                np.uint64(tie),
-                pinned,
-                self._state,
-                self._free,
-                lines.scratch,
-                gone_ids,
-                gone_rows,
-            )
-            yield gone_ids[:gone].copy(), gone_rows[:gone].copy()
-
-    def expiring(self, before: int) -> Iterator[tuple[Ids, Index]]:
-        """Drop ids last seen before the minute `before`, a segment a step, as `sweeping`."""
-        heat = 0 if self._base is None else min(max(0, before - self._base), 1 << 24) << 8
-        return self.sweeping(heat)
+            gone = sweep(*lines.where, lines.counts_S, segment, heat, lines.scratch, lines.going)
+            ids, rows = np.empty(gone, np.uint64), np.empty(gone, np.int32)
+            release(lines.going, self._state, self._free, ids, rows)
+            yield ids, rows
 
     def expire(self, before: int) -> tuple[Ids, Index]:
         """Drop ids last seen before the minute `before`: the ids that went and the rows they had, now free."""

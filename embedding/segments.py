@@ -32,7 +32,6 @@ class Segments:
         self.bits = max(1, math.ceil(math.log2(max(2, capacity / (2 * _IDS)))))
         mean = capacity / (1 << self.bits)
         self._full = math.ceil(mean / LOAD / 4) + 1  # lines of a segment when the table is full
-        self._gone_ids, self._gone_rows = np.empty(0, np.uint64), np.empty(0, np.int32)
         self._lay_out(stride=math.ceil((mean + 6 * math.sqrt(mean) + 8) / LOAD / 4) + 1)
 
     def _lay_out(self, stride: int) -> None:
@@ -42,7 +41,7 @@ class Segments:
         self._smallest = min(stride, max(4, math.ceil(self._full / (1 << max(0, self._full.bit_length() - 3)))))
         self.lines_S = np.full(segments, self._smallest, np.uint32)
         self.counts_S, self.limits_S = np.zeros(segments, np.int64), np.zeros(segments, np.int64)
-        self.scratch = lazy_zeros(stride * 8, np.uint64)
+        self.scratch, self.going = lazy_zeros(stride * 8, np.uint64), lazy_zeros(stride * 8, np.uint64)
         lower = self.table.reshape(segments, -1)[: segments // 2]  # the upper half's empty word is 0
         lower[:, : self._smallest * 8 : 2] = ~np.uint64(0)
         for segment in range(segments):
@@ -111,13 +110,6 @@ class Segments:
             stamps = ((words >> np.uint64(8)) & _STAMP).astype(np.int64)
             aged = np.maximum(stamps - minutes, 1).astype(np.uint64)
             words[:] = (words & ~(_STAMP << np.uint64(8))) | (aged << np.uint64(8))
-
-    def gone(self, segment: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
-        """Room for the ids and rows of a segment, used again by the next call."""
-        n = int(self.counts_S[segment])
-        if len(self._gone_ids) < n:
-            self._gone_ids, self._gone_rows = np.empty(4 * self.stride, np.uint64), np.empty(4 * self.stride, np.int32)
-        return self._gone_ids, self._gone_rows
 
     def probe_lengths(self, longest: int = 8) -> npt.NDArray[np.int64]:
         """Number of ids found in the first line read, the second, and so on."""

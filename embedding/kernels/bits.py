@@ -8,16 +8,18 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic as _numba_intrinsic
 from numba.np import arrayobj
 
 jit: Any = njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
 """The decorator of a kernel: compiled on first use, cached on disk, runs without the interpreter's lock."""
 inlined: Any = njit(inline="always")
 """The decorator of a kernel's part."""
-_intrinsic: Any = intrinsic
+intrinsic: Any = _numba_intrinsic
+"""The decorator of a part written in LLVM's terms."""
 _make_array: Any = arrayobj.make_array
-_external: Any = cgutils.get_or_insert_function
+external: Any = cgutils.get_or_insert_function
+"""A function of LLVM's, such as `llvm.cttz.i64`."""
 
 U64 = np.uint64
 ZERO, ONE, TWO, THREE = U64(0), U64(1), U64(2), U64(3)
@@ -52,13 +54,13 @@ def address(context: Any, builder: Any, array_type: Any, array: Any, index: Any,
 
 
 def _prefetcher(write: int, locality: int) -> Any:
-    @_intrinsic
+    @intrinsic
     def prefetch(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             pointer = address(context, builder, signature.args[0], args[0], args[1], ir.IntType(8))
             i32 = ir.IntType(32)
             kind = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
-            function = _external(builder.module, kind, "llvm.prefetch.p0")
+            function = external(builder.module, kind, "llvm.prefetch.p0")
             builder.call(function, [pointer, i32(write), i32(locality), i32(1)])
             return context.get_dummy_value()
 
@@ -73,7 +75,7 @@ prefetch_far = _prefetcher(write=0, locality=1)
 """The same into the second cache only, which can wait for three times as many lines at once."""
 
 
-@_intrinsic
+@intrinsic
 def line_equal(typingctx: Any, array: Any, index: Any, key: Any) -> Any:  # noqa: ARG001
     """8-bit mask: which of the eight words of the line at array[index] equal `key` (one vector compare)."""
 
@@ -90,62 +92,25 @@ def line_equal(typingctx: Any, array: Any, index: Any, key: Any) -> Any:  # noqa
     return types.uint64(array, index, key), codegen
 
 
-@_intrinsic
+@intrinsic
 def trailing_zeros(typingctx: Any, word: Any) -> Any:  # noqa: ARG001
     """Number of trailing zero bits; undefined for 0."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
         i1, i64 = ir.IntType(1), ir.IntType(64)
         kind = ir.FunctionType(i64, [i64, i1])
-        function = _external(builder.module, kind, "llvm.cttz.i64")
+        function = external(builder.module, kind, "llvm.cttz.i64")
         return builder.call(function, [args[0], ir.Constant(i1, 1)])
 
     return types.uint64(types.uint64), codegen
 
 
-@_intrinsic
-def line_movers(
-    typingctx: Any,  # noqa: ARG001
-    table: Any,
-    index: Any,
-    hole: Any,
-    heat: Any,
-    tie: Any,
-    bits: Any,
-    lines: Any,
-    line: Any,
-) -> Any:
-    """Which slots of the line at table[index] a sweep has to touch: a bit at the first word of each.
+@intrinsic
+def count_ones(typingctx: Any, word: Any) -> Any:  # noqa: ARG001
+    """Number of bits that are set."""
 
-    Those that hold an id that is colder than (heat, tie), or whose home is not line `line` of the segment's `lines`.
-    All but the index are 64-bit unsigned.
-    """
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+        i64 = ir.IntType(64)
+        return builder.call(external(builder.module, ir.FunctionType(i64, [i64]), "llvm.ctpop.i64"), [args[0]])
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        i8, i32, i64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
-        line_type = ir.VectorType(i64, 8)
-
-        def splat(value: Any) -> Any:
-            undefined = ir.Constant(line_type, ir.Undefined)
-            first = builder.insert_element(undefined, value, ir.Constant(i32, 0))
-            zeros = ir.Constant(ir.VectorType(i32, 8), [ir.Constant(i32, 0)] * 8)
-            return builder.shuffle_vector(first, undefined, zeros)
-
-        def mask(kind: str, a: Any, b: Any) -> Any:
-            return builder.bitcast(builder.icmp_unsigned(kind, a, b), i8)
-
-        words = builder.load(address(context, builder, signature.args[0], args[0], args[1], line_type))
-        words.align = 16
-        low, half = splat(ir.Constant(i64, 0xFFFFFFFF)), splat(ir.Constant(i64, 32))
-        heats = builder.and_(words, low)
-        fraction = builder.lshr(builder.shl(words, splat(args[5])), half)
-        home = builder.lshr(builder.mul(fraction, splat(args[6])), half)
-        one = ir.Constant(i8, 1)
-        colder = builder.lshr(mask("<", heats, splat(args[3])), one)
-        equal = builder.lshr(mask("==", heats, splat(args[3])), one)
-        moves = builder.or_(colder, builder.and_(equal, mask("<", words, splat(args[4]))))
-        moves = builder.or_(moves, mask("!=", home, splat(args[7])))
-        moves = builder.and_(moves, mask("!=", words, splat(args[2])))
-        return builder.zext(builder.and_(moves, ir.Constant(i8, 0x55)), i64)
-
-    return types.uint64(table, index, hole, heat, tie, bits, lines, line), codegen
+    return types.uint64(types.uint64), codegen

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 
 from embedding.kernels.bits import (
-    LOW_32,
     ONE,
     U64,
     ZERO,
     inlined,
     jit,
     line_equal,
-    line_movers,
     mix,
     prefetch,
     trailing_zeros,
@@ -116,60 +114,6 @@ def rebuild(table: Any, lines_S: Any, bits: Any, stride: Any, segment: Any, line
     lines_S[segment] = lines
     for k in range(0, kept, 2):
         place(table, first, U64(lines), bits, scratch[k], scratch[k + 1])
-
-
-@jit
-def sweep(
-    table: Any,
-    lines_S: Any,
-    bits: Any,
-    stride: Any,
-    counts_S: Any,
-    segment: Any,
-    heat: Any,
-    tie: Any,
-    pinned: Any,
-    state: Any,
-    free: Any,
-    scratch: Any,
-    gone_ids: Any,
-    gone_rows: Any,
-) -> Any:
-    """Drop the ids of one segment that are colder than (heat, tie), except pinned rows; free their rows.
-
-    An id's coldness is (last seen << 8 | frequency, mixed id). Fills gone_ids and gone_rows, returns how many went.
-    """
-    first, lines = U64(segment) * stride, U64(lines_S[segment])
-    hole = empty_word(U64(segment) << (S64 - bits))
-    gone, displaced = 0, 0
-    for line in range(lines):
-        base = (first + U64(line)) * U64(8)
-        movers = line_movers(table, base, hole, heat, tie, bits, lines, U64(line))
-        while movers != ZERO:
-            slot = base + trailing_zeros(movers)
-            movers &= movers - ONE
-            h, word = table[slot], table[slot + ONE]
-            own, row = word & LOW_32, word >> S32
-            cold = (own < heat) | ((own == heat) & (h < tie))
-            if cold and len(pinned) > 0:
-                cold = (pinned[row >> U64(6)] >> (row & U64(63))) & ONE == ZERO
-            if cold:
-                gone_ids[gone], gone_rows[gone] = unmix(h), row
-                gone += 1
-                table[slot] = hole
-            elif (((h << bits) >> S32) * lines) >> S32 != U64(line):
-                # its home line may have room now, so that nobody would look further
-                scratch[displaced], scratch[displaced + 1] = h, word
-                displaced += 2
-                table[slot] = hole
-    for k in range(0, displaced, 2):
-        place(table, first, lines, bits, scratch[k], scratch[k + 1])
-    for k in range(gone):
-        free[state[FREE_TOP] + k] = gone_rows[k]
-    state[FREE_TOP] += gone
-    state[SIZE] -= gone
-    counts_S[segment] -= gone
-    return gone
 
 
 @jit

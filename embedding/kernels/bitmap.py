@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from embedding.kernels.bits import ONE, U64, ZERO, jit, trailing_zeros
+from embedding.kernels.bits import ONE, U64, ZERO, count_ones, jit, prefetch, trailing_zeros
+
+AHEAD = 32  # rows between a prefetch and its use: a training step leaves nothing of a bitmap in the near caches
 
 
 @jit
 def mark(bitmap: Any, rows: Any) -> None:
     """Set the bits of rows; -1 is passed over."""
     for i in range(len(rows)):
+        if i + AHEAD < len(rows):
+            prefetch(bitmap, U64(rows[i + AHEAD]) >> U64(6))  # -1 asks for a line that is not there: no harm
         if rows[i] >= 0:
             row = U64(rows[i])
             bitmap[row >> U64(6)] |= ONE << (row & U64(63))
@@ -37,13 +41,10 @@ def merge(target: Any, source: Any) -> None:
 @jit
 def count_bits(bitmap: Any) -> Any:
     """How many bits are set."""
-    n = 0
+    n = ZERO
     for w in range(len(bitmap)):
-        word = bitmap[w]
-        while word != ZERO:
-            n += 1
-            word &= word - ONE
-    return n
+        n += count_ones(bitmap[w])
+    return np.int64(n)
 
 
 @jit

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding.hashing import mix
-from embedding.kernels.bits import U64, jit, prefetch
+from embedding.kernels.bits import U64, jit, prefetch_far
 from embedding.memory import lazy_zeros
 from embedding.store import Ids
 
@@ -38,22 +38,21 @@ def batches(ids: Ids, count: int, kind: str, batch: int = BATCH) -> list[Ids]:
 def _modify_lines(table: Any, lines: Any, ahead: Any) -> None:
     for i in range(len(lines)):
         if i + ahead < len(lines):
-            prefetch(table, U64(lines[i + ahead]) * U64(8))
+            prefetch_far(table, U64(lines[i + ahead]) * U64(8))
         table[U64(lines[i]) * U64(8)] += U64(i)
 
 
 class Limit:
-    """Random reads and writes of 64-byte lines, addresses given: no table can be faster."""
+    """Random reads and writes of 64-byte lines, `count` batches of addresses given: no table can be faster."""
 
-    def __init__(self, nbytes: int) -> None:
+    def __init__(self, nbytes: int, count: int) -> None:
         self._table = lazy_zeros(nbytes // 8, np.uint64)
         self._table[:] = 1
-        self._lines = np.random.default_rng(2).integers(0, nbytes // 64, (8, BATCH)).astype(np.uint32)
+        self._lines = np.random.default_rng(2).integers(0, nbytes // 64, (count, BATCH)).astype(np.uint32)
 
-    def __call__(self) -> int:
+    def __call__(self) -> None:
         for lines in self._lines:
             _modify_lines(self._table, lines, 64)
-        return int(self._lines.size)
 
 
 @jit

@@ -66,16 +66,15 @@ def run(quick: bool) -> Result:
     live, count, rounds = (1_000_000, 4, 3) if quick else (10_000_000, 20, 5)
     ids = live_ids(live)
     shuffled = np.random.default_rng(7).permutation(ids)
-    table, zch, limit = filled(shuffled), ZeroCollisionHash(shuffled), Limit(table_bytes(live))
+    table, zch, limit = filled(shuffled), ZeroCollisionHash(shuffled), Limit(table_bytes(live), count)
     mch, plain = _managed_collision(ids), dict.fromkeys(ids[:1_000_000].tolist(), 0)
-    ones = np.ones(BATCH, np.int32)
     targets, raw = [], {"live": live, "batch": BATCH, "probe_lengths": table.segments.probe_lengths().tolist()}
     for kind in DISTRIBUTIONS:
         given = batches(ids, count, kind)
         known = batches(ids[:1_000_000], 2, kind)
         seconds = interleave(
             {
-                "upsert": _each(lambda batch: table.touch(batch, ones, MINUTE + 1), given),
+                "upsert": _each(lambda batch: table.find_or_insert(batch, MINUTE + 1), given),
                 "find": _each(table.find, given),
                 "limit": limit,
                 "fbgemm": _each(zch.tensor, given),
@@ -84,7 +83,7 @@ def run(quick: bool) -> Result:
             },
             rounds=rounds,
         )
-        work = {"limit": 8, "mch": EVICTION, "dict": 2}
+        work = {"mch": EVICTION, "dict": 2}
         rates = {name: [work.get(name, count) * BATCH / s / 1e6 for s in times] for name, times in seconds.items()}
         raw[kind] = {name: [round(rate, 3) for rate in values] for name, values in rates.items()}
         upsert = rates["upsert"]

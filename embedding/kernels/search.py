@@ -1,4 +1,8 @@
-"""Finding the ids of a batch in the table. Suffix: N ids. See `lines` for the layout."""
+"""Finding the ids of a batch in the table, a block of ids at a time. Suffix: N ids. See `lines` for the layout.
+
+Every line is asked for a block before it is read: the home line of an id, then, while the id is neither there nor can
+be known to be absent, the line after it. Small loops, one for each step, keep their values in registers.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +13,55 @@ import numpy as np
 from embedding.kernels.bits import ONE, U64, ZERO, inlined, jit, line_equal, mix, prefetch_far, trailing_zeros
 from embedding.kernels.lines import KEYS, S32, empty_word, home, next_line, touch_slot
 
-AHEAD = 64  # ids between a prefetch and its use
-RING = 128
-DEFER = 32  # ids between two looks at those that were not in the line last read
-LATE = 4 * DEFER  # how many of those may wait
+BLOCK = 64
+LATE = 2 * BLOCK  # ids that may wait for lines after their home
+NOWHERE = ~ZERO
 
 
 @inlined
-def _row_at(table: Any, slot: Any, stamp: Any, count: Any, touches: Any) -> Any:
-    return touch_slot(table, slot, stamp, count) if touches else np.int32(table[slot + ONE] >> S32)
+def _ask(
+    table: Any,
+    lines_S: Any,
+    bits: Any,
+    stride: Any,
+    ids_N: Any,
+    begin: Any,
+    mixed: Any,
+    homes: Any,
+    at: Any,
+) -> None:
+    """Mix the ids of the block at `begin`, and ask for their home lines."""
+    for k in range(min(BLOCK, len(ids_N) - begin)):
+        h = mix(ids_N[U64(begin + k)])
+        line = home(h, bits, stride, lines_S)
+        mixed[U64(at + k)], homes[U64(at + k)] = h, line
+        prefetch_far(table, line * U64(8))
 
 
 @inlined
-def _listed(missing_N: Any, missing: Any, i: Any, touches: Any) -> Any:
-    if touches:
-        missing_N[missing] = i
-    return missing + 1
+def _look(table: Any, mixed: Any, homes: Any, at: Any, size: Any, slots: Any) -> None:
+    """The slots of a block's ids that are in their home line, NOWHERE for the others."""
+    for k in range(size):
+        word = homes[U64(at + k)] * U64(8)
+        found = line_equal(table, word, mixed[U64(at + k)]) & KEYS
+        slots[U64(k)] = word + trailing_zeros(found) if found != ZERO else NOWHERE
 
 
-def _searcher(touches: bool) -> Any:
-    """The kernel that finds ids, compiled with or without a trace of the sighting."""
+def _searcher(touches: bool, counted: bool) -> Any:
+    """The kernel that finds ids, compiled with or without a trace of the sighting, and of how many there were."""
+
+    @inlined
+    def row_at(table: Any, slot: Any, stamp: Any, counts_N: Any, i: Any) -> Any:
+        if not touches:
+            return np.int32(table[slot + ONE] >> S32)
+        return touch_slot(table, slot, stamp, U64(counts_N[i]) if counted else ONE)
+
+    @inlined
+    def absent(rows_N: Any, missing_N: Any, missing: Any, i: Any) -> Any:
+        rows_N[i] = -1
+        if touches:
+            missing_N[U64(missing)] = i
+        return missing + 1
 
     @jit
     def search(
@@ -42,64 +75,53 @@ def _searcher(touches: bool) -> Any:
         rows_N: Any,
         missing_N: Any,
     ) -> Any:
-        """Rows of ids; rows_N is -1 where there is none. Returns how many those are; `touch` lists them in missing_N.
-
-        A line is asked for long before it is read: the home line AHEAD ids before; an id that is not in its full line
-        waits for the next line in a list, and again for the one after it.
-        """
+        """Rows of ids; rows_N is -1 where there is none. Returns how many those are; listed in missing_N if touched."""
         n, missing = len(ids_N), 0
-        mixed, homes = np.empty(RING, np.uint64), np.empty(RING, np.uint32)
+        mixed, homes, slots = np.empty(2 * BLOCK, np.uint64), np.empty(2 * BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
         late, late_line, waiting, asked = np.empty(LATE, np.uint32), np.empty(LATE, np.uint32), 0, 0
-        for i in range(-AHEAD, n):
-            if i + AHEAD < n:
-                h = mix(ids_N[i + AHEAD])
-                line = home(h, bits, stride, lines_S)
-                mixed[(i + AHEAD) & (RING - 1)], homes[(i + AHEAD) & (RING - 1)] = h, np.uint32(line)
-                prefetch_far(table, line * U64(8))
-            if i < 0:
-                continue
-            h, line = mixed[i & (RING - 1)], U64(homes[i & (RING - 1)])
-            found = line_equal(table, line * U64(8), h) & KEYS
-            if found != ZERO:
-                slot = line * U64(8) + trailing_zeros(found)
-                rows_N[i] = _row_at(table, slot, stamp, U64(counts_N[i]), touches)
-            elif (line_equal(table, line * U64(8), empty_word(h)) & KEYS) != ZERO:
-                rows_N[i] = -1
-                missing = _listed(missing_N, missing, i, touches)
-            else:
+        _ask(table, lines_S, bits, stride, ids_N, 0, mixed, homes, 0)
+        for begin in range(0, n, BLOCK):
+            at, size, last = begin & BLOCK, min(BLOCK, n - begin), begin + BLOCK >= n
+            _ask(table, lines_S, bits, stride, ids_N, begin + BLOCK, mixed, homes, BLOCK - at)
+            _look(table, mixed, homes, at, size, slots)
+            for k in range(size):
+                i, slot = U64(begin + k), slots[U64(k)]
+                if slot != NOWHERE:
+                    rows_N[i] = row_at(table, slot, stamp, counts_N, i)
+                    continue
+                h, line = mixed[U64(at + k)], homes[U64(at + k)]
+                if (line_equal(table, line * U64(8), empty_word(h)) & KEYS) != ZERO:
+                    missing = absent(rows_N, missing_N, missing, i)
+                    continue
                 line = next_line(line, h, bits, stride, lines_S)
                 prefetch_far(table, line * U64(8))
-                late[waiting], late_line[waiting] = np.uint32(i), np.uint32(line)
+                late[U64(waiting)], late_line[U64(waiting)] = np.uint32(i), np.uint32(line)
                 waiting += 1
-            last = i == n - 1
-            if (i & (DEFER - 1)) != DEFER - 1 and not last:
-                continue
             while True:
                 kept = 0
-                for t in range(waiting):
-                    j, line = U64(late[t]), U64(late_line[t])
-                    if t < asked:  # the others were asked for just now
-                        h = mix(ids_N[j])
+                for k in range(waiting):
+                    i, line = U64(late[U64(k)]), U64(late_line[U64(k)])
+                    if k < asked:  # the others were asked for just now
+                        h = mix(ids_N[i])
                         found = line_equal(table, line * U64(8), h) & KEYS
                         if found != ZERO:
-                            slot = line * U64(8) + trailing_zeros(found)
-                            rows_N[j] = _row_at(table, slot, stamp, U64(counts_N[j]), touches)
+                            rows_N[i] = row_at(table, line * U64(8) + trailing_zeros(found), stamp, counts_N, i)
                             continue
                         if (line_equal(table, line * U64(8), empty_word(h)) & KEYS) != ZERO:
-                            rows_N[j] = -1
-                            missing = _listed(missing_N, missing, j, touches)
+                            missing = absent(rows_N, missing_N, missing, i)
                             continue
                         line = next_line(line, h, bits, stride, lines_S)
                         prefetch_far(table, line * U64(8))
-                    late[kept], late_line[kept] = np.uint32(j), np.uint32(line)
+                    late[U64(kept)], late_line[U64(kept)] = np.uint32(i), np.uint32(line)
                     kept += 1
                 waiting = asked = kept
-                if waiting <= (0 if last else LATE - DEFER):
+                if waiting <= (0 if last else LATE - BLOCK):
                     break
         return missing
 
     return search
 
 
-find = _searcher(touches=False)
-touch = _searcher(touches=True)
+find = _searcher(touches=False, counted=False)
+touch = _searcher(touches=True, counted=True)
+touch_once = _searcher(touches=True, counted=False)

@@ -58,6 +58,7 @@ class IdTable:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads - 1, "id-table") if threads > 1 else None
         self._positions = np.empty(0, np.int32)
+        self._oldest = 0  # no id was last seen before this stamp
 
     def __len__(self) -> int:
         return int(self._state[layout.SIZE])
@@ -86,6 +87,7 @@ class IdTable:
             shift = minute - self._base - (1 << 23)
             self.segments.age(shift)
             self._base += shift
+            self._oldest = 0
             self._coldest.reset()
         return np.uint64(max(1, minute - self._base))
 
@@ -130,6 +132,7 @@ class IdTable:
         stamp, done, lines = self.stamp(minute), 0, self.segments
         new_N = np.empty(len(positions), np.int32)
         self._state[layout.NEW] = 0
+        self._oldest = min(self._oldest, int(stamp))
         while True:
             done = kernels.insert(
                 *lines.where,
@@ -182,7 +185,7 @@ class IdTable:
 
         Yields the ids that went and their rows, now free. Look-ups and insertions may happen between the steps.
         """
-        heat = np.uint64(0 if self._base is None else min(max(0, before - self._base), 1 << 24) << 8)
+        heat = np.uint64(self._since(before) << 8)
         for segment in range(len(self.segments)):
             lines = self.segments
             gone = sweep(*lines.where, lines.counts_S, segment, heat, lines.scratch, lines.going)
@@ -191,8 +194,20 @@ class IdTable:
             yield ids, rows
 
     def expire(self, before: int) -> tuple[Ids, Index]:
-        """Drop ids last seen before the minute `before`: the ids that went and the rows they had, now free."""
-        return _joined(self.expiring(before))
+        """Drop ids last seen before the minute `before`: the ids that went and the rows they had, now free.
+
+        Looks through the table only if some id may be as old as that, so it costs nothing to ask again.
+        """
+        since = self._since(before)
+        if since <= self._oldest:
+            return np.zeros(0, np.uint64), _NONE
+        ids, rows = zip(*self.expiring(before), strict=True)
+        self._oldest = since
+        return np.concatenate(ids), np.concatenate(rows)
+
+    def _since(self, minute: int) -> int:
+        """A minute that may lie anywhere, as a bound on the stamps of ids."""
+        return 0 if self._base is None else min(max(0, minute - self._base), 1 << 24)
 
     def evict(self, n: int, pinned: Words = _NO_PINS) -> tuple[Ids, Index]:
         """Drop the n coldest ids (seen longest ago, then rarest, then by hash), never those of pinned rows."""
@@ -222,8 +237,3 @@ class IdTable:
         for segment in range(len(self.segments)):
             n += kernels.entries(*self.segments.where, segment, ids[n:], words[n:])
         return ids, words
-
-
-def _joined(steps: Iterator[tuple[Ids, Index]]) -> tuple[Ids, Index]:
-    ids, rows = zip(*steps, strict=True)
-    return np.concatenate(ids), np.concatenate(rows)

@@ -114,7 +114,8 @@ class TableIds:
 
     def _make_room(self, wanted: int, rows_U: Index, now: int) -> None:
         """Expired ids go first, then the coldest that this batch does not hold."""
-        sum(self.expiring(now))
+        if self.table.ttl is not None:
+            self._removed(*self.ids.expire((now - self.table.ttl) // MINUTE), "expired")
         short = wanted - (self.table.capacity - len(self.ids))
         if short > 0:
             bitmap.mark(self._pins, rows_U)

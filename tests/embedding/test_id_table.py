@@ -181,3 +181,20 @@ def test_time_may_move_on_by_decades() -> None:
     assert gone.tolist() == [2]
     with pytest.raises(ValueError, match="check its unit"):
         table.find_or_insert(np.array([4], np.uint64), minute=200 * year)
+
+
+def test_an_old_id_that_comes_after_an_expiry_is_found_by_the_next_at_the_same_minute() -> None:
+    table = IdTable(100)
+    table.find_or_insert(np.arange(10, dtype=np.uint64), minute=50)
+    assert len(table.expire(before=60)[0]) == 10
+    assert len(table.expire(before=60)[0]) == 0
+    table.find_or_insert(np.arange(20, 25, dtype=np.uint64), minute=55)  # a late event
+    assert sorted(table.expire(before=60)[0].tolist()) == [20, 21, 22, 23, 24]
+
+
+def test_a_restored_old_id_expires() -> None:
+    table = IdTable(100)
+    table.find_or_insert(np.arange(10, dtype=np.uint64), minute=50)
+    table.expire(before=60)
+    table.restore(np.array([7, 8], np.uint64), np.array([40, 70]), np.array([1, 1], np.uint8))
+    assert table.expire(before=60)[0].tolist() == [7]

@@ -11,8 +11,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from embedding.consumer_state import ConsumerState
-from embedding.delta import Consumer
+from embedding.consumer_state import resynced
 from embedding.hashing import mix
 from embedding.snapshot import StoreState, TableState
 from embedding.store import Ids
@@ -44,9 +43,7 @@ def reshard(states: Sequence[StoreState], shard: int, shards: int) -> StoreState
     for state in states:
         for name, entry in state.consumers.items():
             numbers[name] = max(numbers.get(name, 0), entry.consumer.sequence)
-    empty = {name: np.zeros(0, np.uint64) for name in tables}
-    consumers = {name: ConsumerState(Consumer(number), empty, empty) for name, number in numbers.items()}
-    return StoreState(tables, states[0].fallback, consumers)
+    return StoreState(tables, states[0].fallback, resynced(numbers, (*tables, *states[0].fallback)))
 
 
 def _table(states: list[TableState], shard: int, shards: int) -> TableState:

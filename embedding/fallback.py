@@ -1,8 +1,8 @@
 """Rows that ids without one share: which tables have them, and where each id reads.
 
-One memory of rows serves all tables of a dimension and optimizer; what ids of different tables have in common there, the
-model's own weights for each field tell apart (Unified Embedding, Coleman et al. 2023). In deltas and snapshots these
-rows are a table of their own, whose ids are the rows' numbers.
+One memory of rows serves all tables of a dimension and optimizer: ids of different tables that meet in a row are told
+apart by the weights that the model has for each field (Unified Embedding, Coleman et al. 2023). In deltas these rows
+are a table of their own, whose ids are the rows' numbers ("slots").
 """
 
 from __future__ import annotations
@@ -34,11 +34,9 @@ def shared_tables(tables: Iterable[Table]) -> dict[str, Table]:
     """The shared rows of a store as tables, by group; they begin as its first multiplexed table would."""
     groups: dict[str, Table] = {}
     for table in tables:
-        if table.fallback == "multiplexed" and group_of(table) not in groups:
-            shared = Table(
-                f"{PREFIX}{table.dim}", table.dim, FALLBACK_ROWS, table.optimizer, init_scale=table.init_scale
-            )
-            groups[group_of(table)] = shared
+        if table.fallback == "multiplexed":
+            name, scale = f"{PREFIX}{table.dim}", table.init_scale
+            groups.setdefault(group_of(table), Table(name, table.dim, FALLBACK_ROWS, table.optimizer, init_scale=scale))
     return groups
 
 

@@ -59,7 +59,7 @@ class TableState:
 
 @dataclass(slots=True)
 class StoreState:
-    """A whole store. `fallback` maps groups of `embedding.fallback` to (weights [rows, D], state [rows, W], updates)."""
+    """A whole store. `fallback` maps groups of `embedding.fallback` to (weights [rows, D], state [rows, W], step)."""
 
     tables: dict[str, TableState]
     fallback: dict[str, tuple[Floats, Floats, int]]

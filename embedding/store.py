@@ -76,7 +76,7 @@ class TableDelta:
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """What a table's ids without a row read: row `hashing.fallback_slots(id, salt, slots)` of the delta's table `rows`."""
+    """What ids without a row read: row `hashing.fallback_slots(id, salt, slots)` of the delta's table `rows`."""
 
     rows: str
     salt: int

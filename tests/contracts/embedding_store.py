@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
 
-from embedding.delta import Follower
 from embedding.hashing import fallback_slots, initial_rows, salt_of
-from embedding.store import Admission, Delta, EmbeddingStore, Fallback, Floats, Ids, Lookup, Optimizer, Table
+from embedding.store import Admission, EmbeddingStore, Floats, Ids, Lookup, Optimizer, Table
+from tests.contracts.store_copy import Copy, follow
 
 MINUTE = 60_000
 DAY = 24 * 60 * MINUTE
@@ -30,42 +30,6 @@ def ids(*values: int) -> Ids:
 
 def ones(lookup: Lookup) -> Floats:
     return np.ones_like(lookup.values_ND)
-
-
-@dataclass
-class Copy:
-    """A consumer's copy of a store, made of its deltas alone."""
-
-    follower: Follower = field(default_factory=Follower)
-    tables: dict[str, dict[int, list[float]]] = field(default_factory=dict)
-    fallback: dict[str, Fallback] = field(default_factory=dict)
-
-    def apply(self, delta: Delta) -> None:
-        assert self.follower.accepts(delta)
-        if delta.full:
-            self.tables, self.fallback = {name: {} for name in delta.tables}, delta.fallback
-        assert delta.fallback == self.fallback
-        for name, table in delta.tables.items():
-            self.tables[name].update(zip(table.ids_U.tolist(), table.values_UD.tolist(), strict=True))
-            for key in table.removed.tolist():
-                self.tables[name].pop(key, None)  # may have come and gone between two deltas
-
-    def read(self, table: str, ids_N: Ids, dim: int) -> list[list[float]]:
-        """What the store's `peek` should read."""
-        shared = [[0.0] * dim] * len(ids_N)
-        if table in self.fallback:
-            rule = self.fallback[table]
-            shared = [
-                self.tables[rule.rows][s] for s in fallback_slots(ids_N, np.uint64(rule.salt), rule.slots).tolist()
-            ]
-        return [self.tables[table].get(key, lost) for key, lost in zip(ids_N.tolist(), shared, strict=True)]
-
-
-def follow(store: EmbeddingStore, consumer: str, copy: Copy) -> Delta:
-    delta = store.delta(consumer)
-    copy.apply(delta)
-    store.acknowledge(consumer, delta.sequence)
-    return delta
 
 
 class EmbeddingStoreContract:

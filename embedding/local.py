@@ -156,8 +156,8 @@ class LocalStore:
             self._fallback[name].restore(*shared)
         for name, entry in state.consumers.items():
             self._consumers.restore(name, entry.consumer)
-            for table, own in self._followed.items():
-                own.resume(name, entry.changed[table], entry.removed[table])
+            for table, followed in self._followed.items():
+                followed.resume(name, entry.changed[table], entry.removed[table])
 
     def digest(self) -> str:
         return snapshot.digest(self.state())

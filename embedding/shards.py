@@ -40,10 +40,12 @@ def reshard(states: Sequence[StoreState], shard: int, shards: int) -> StoreState
         return states[0]
     tables = {name: _table([state.tables[name] for state in states], shard, shards) for name in states[0].tables}
     numbers: dict[str, int] = {}
+    followed: set[str] = set()
     for state in states:
         for name, entry in state.consumers.items():
             numbers[name] = max(numbers.get(name, 0), entry.consumer.sequence)
-    return StoreState(tables, states[0].fallback, resynced(numbers, (*tables, *states[0].fallback)))
+            followed |= entry.changed.keys()
+    return StoreState(tables, states[0].fallback, resynced(numbers, followed))
 
 
 def _table(states: list[TableState], shard: int, shards: int) -> TableState:

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -85,6 +86,10 @@ def loaded(client: redis.Redis, model: str = "m") -> FallbackRows:
     return made
 
 
+def lists(read: Rows) -> list[list[float]]:
+    return [[float(value) for value in row] for row in read.values_ND]
+
+
 def message(sequence: int, table: str, change: TableDelta) -> bytes:
     """The first one of a delta."""
     return delta_wire.encode(next(delta_wire.messages(Delta(sequence, False, {table: change}))))
@@ -93,7 +98,7 @@ def message(sequence: int, table: str, change: TableDelta) -> bytes:
 def filled(fallback: FallbackRows, table: str, *wanted: int) -> list[list[float]]:
     read = Rows(np.zeros((len(wanted), DIM), np.float32), np.zeros(len(wanted), np.bool_))
     fallback.fill(table, ids(*wanted), read)
-    return read.values_ND.tolist()
+    return lists(read)
 
 
 # following a trainer
@@ -113,7 +118,8 @@ def test_changes_of_shared_rows_reach_it(trainer: Trainer, loader: ModelLoader, 
         trainer.publish()
         until(lambda before=before: all_of(loader) != before)  # type: ignore[misc]
         assert all_of(loader) == trainer.all()
-    messages = [delta_wire.decode(entry[b"m"]) for _, entry in client.xrange("recsys:m:deltas")]  # type: ignore[union-attr]
+    entries = cast(Any, client.xrange("recsys:m:deltas"))
+    messages = [delta_wire.decode(entry[b"m"]) for _, entry in entries]
     assert sum(isinstance(message, delta_wire.Reset) for message in messages) == 1, "no other full delta was needed"
 
 
@@ -268,10 +274,11 @@ def test_the_fallback_takes_no_round_trip_of_its_own_and_is_not_cached(
     fallback = loaded(client)
     cache = RowCache(store, 4)
 
-    def read(*wanted: int) -> list[list[float]]:
-        return RowCache.read(shared, {"item": ids(*wanted)}).rows["item"].values_ND.tolist()
-
     shared = RowCache(store, 4, fallback)
+
+    def read(*wanted: int) -> list[list[float]]:
+        return lists(shared.read({"item": ids(*wanted)}).rows["item"])
+
     assert read(1, 20, 21) == [[1.0] * DIM, *trainer.store.peek("item", ids(20, 21)).values_ND.tolist()]
     assert (store.reads, shared.misses) == (1, 3)
     trainer.learn("item", 20)

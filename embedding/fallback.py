@@ -16,7 +16,7 @@ from embedding.hashing import salt_of
 from embedding.store import Fallback, Ids, Table
 
 FALLBACK_ROWS = 1 << 12
-PREFIX = "fallback/"
+PREFIX = "fallback."
 """No table of a store may have a name that begins so."""
 
 
@@ -27,7 +27,7 @@ def group_of(table: Table) -> str:
     True
     """
     rule = hashlib.blake2b(repr(table.optimizer).encode(), digest_size=4).hexdigest()
-    return f"{PREFIX}{table.dim}/{rule}"
+    return f"{PREFIX}{table.dim}.{rule}"
 
 
 def shared_tables(tables: Iterable[Table]) -> dict[str, Table]:

@@ -35,5 +35,6 @@ def _idle_fallbacks(config: Config) -> list[str]:
     return [
         name
         for name, section in sections.items()
-        if section.fallback == "multiplexed" and (section.admission == "always" or section.threshold == 1)
+        if section.fallback == "multiplexed"
+        and (section.admission == "always" or (section.admission, section.threshold) == ("count", 1))
     ]

@@ -536,7 +536,7 @@ class EmbeddingStoreContract:
             ((Table("t", 4, admission=Admission("count", 0)),), "threshold"),
             ((Table("t", 4, admission=Admission("maybe")),), "maybe"),  # type: ignore[arg-type]
             ((Table("t", 4, fallback="magic"),), "magic"),  # type: ignore[arg-type]
-            ((Table("fallback/4", 4),), "another name"),
+            ((Table("fallback.4", 4),), "another name"),
         ],
     )
     def test_tables_that_cannot_work_are_refused(self, tables: tuple[Table, ...], message: str) -> None:

@@ -47,7 +47,7 @@ class Model:
         self.seen: dict[int, int] = {}
         self.freq: dict[int, int] = {}
         self.counts: dict[int, int] = {}
-        shared = initial_rows(np.arange(4096, dtype=np.uint64), table.dim, salt_of(0, f"fallback/{table.dim}"), 0.01)
+        shared = initial_rows(np.arange(4096, dtype=np.uint64), table.dim, salt_of(0, f"fallback.{table.dim}"), 0.01)
         self.shared: dict[int, Floats] = dict(enumerate(shared)) if table.fallback == "multiplexed" else {}
         self.shared_state = {slot: np.zeros(table.dim, F32) for slot in self.shared}
 

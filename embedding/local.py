@@ -24,6 +24,7 @@ class LocalStore:
 
     Safe to read from other threads while one trains: tables lock one by one.
 
+    >>> import numpy as np
     >>> store = LocalStore([Table("item", dim=4)])
     >>> found = store.lookup("item", np.array([1, 2, 1], np.uint64), now=0)
     >>> store.update(found, np.ones((3, 4), np.float32))

@@ -166,15 +166,12 @@ def test_those_questions_are_about_ids_with_and_without_a_row(config: Config, tr
         assert not read.values_ND[-1].any()
 
 
-def lead(scores: dict[str, float]) -> float:
-    return scores["new item"] - scores["other new item"]
-
-
-def test_a_click_changes_the_score_of_what_was_clicked(config: Config, trainer: Trainer, http: httpx.Client) -> None:
+@pytest.mark.parametrize("config", ["zeros"], indirect=True)
+def test_a_click_changes_the_score_of_what_was_clicked(trainer: Trainer, http: httpx.Client) -> None:
     question = {"user": "a new user", "items": ["new item", "other new item"]}
     answer = http.post("/v1/rank", json=question).json()
-    before = lead({item["item"]: item["score"] for item in answer["items"]})
-    assert (before == 0) == (config.features.defaults.fallback == "zeros")
+    before = {item["item"]: item["score"] for item in answer["items"]}
+    assert before["new item"] == before["other new item"]
     stop = threading.Event()
     following = threading.Thread(target=trainer.run, kwargs={"follow": True, "stop": stop})
     following.start()
@@ -186,9 +183,36 @@ def test_a_click_changes_the_score_of_what_was_clicked(config: Config, trainer: 
             "item": "new item",
         }
         assert http.post("/v1/events", json=click).json()["accepted"] == 1
-        while (after := lead(served(http, question))) == before:  # bounded by the test's own time limit
+        after = before
+        while after["new item"] == after["other new item"]:  # bounded by the test's own time limit
+            after = served(http, question)
+    finally:
+        stop.set()
+        following.join()
+    assert after["new item"] > after["other new item"]
+
+
+def test_what_is_learned_while_serving_is_served(config: Config, trainer: Trainer, http: httpx.Client) -> None:
+    question = {"user": "another new user", "items": ["newer item", "other newer item", "i1"]}
+    ids, _ = Encoder(build.spec(config)).encode_items(["newer item"], [{}])
+
+    def row() -> list[float]:
+        return [float(value) for value in trainer.learner.store.peek("item", ids["item"].values).values_ND[0]]
+
+    before = row()
+    shown = http.post("/v1/rank", json=question).json()["impression"]
+    stop = threading.Event()
+    following = threading.Thread(target=trainer.run, kwargs={"follow": True, "stop": stop})
+    following.start()
+    try:
+        click = {"type": "interaction", "time": time.time_ns() // 10**6, "impression": shown, "item": "newer item"}
+        assert http.post("/v1/events", json=click).json()["accepted"] == 1
+        while row() == before:  # bounded by the test's own time limit
             pass
     finally:
         stop.set()
         following.join()
-    assert after > before
+    question |= {"time": START + 86_400_000}
+    expected = pytest.approx(trained(config, trainer, question), abs=1e-4)
+    while served(http, question) != expected:  # bounded by the test's own time limit
+        pass

@@ -193,7 +193,7 @@ def test_a_click_changes_the_score_of_what_was_clicked(trainer: Trainer, http: h
 
 
 def test_what_is_learned_while_serving_is_served(config: Config, trainer: Trainer, http: httpx.Client) -> None:
-    question = {"user": "another new user", "items": ["newer item", "other newer item", "i1"]}
+    question: dict[str, Any] = {"user": "another new user", "items": ["newer item", "other newer item", "i1"]}
     ids, _ = Encoder(build.spec(config)).encode_items(["newer item"], [{}])
 
     def row() -> list[float]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from embedding.fallback import PREFIX
 from embedding.optimizers import state_width
 from embedding.store import Floats, Ids, Lookup, Table
 
@@ -20,6 +21,8 @@ def by_name(tables: Iterable[Table]) -> dict[str, Table]:
     for table in tables:
         if table.name in named:
             raise ValueError(f"two tables are called {table.name!r}: names are keys, give each its own")
+        if table.name.startswith(PREFIX):
+            raise ValueError(f"table {table.name!r}: {PREFIX} begins the names of shared rows, choose another name")
         if not 1 <= table.dim <= 1024:
             raise ValueError(f"table {table.name!r}: dim is {table.dim}, choose 1 to 1024")
         if not 0 < table.capacity < 1 << 31:

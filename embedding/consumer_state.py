@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,12 @@ class ConsumerState:
     consumer: Consumer
     changed: dict[str, Ids] = field(default_factory=dict)
     removed: dict[str, Ids] = field(default_factory=dict)
+
+
+def resynced(consumers: Mapping[str, int], names: Iterable[str]) -> dict[str, ConsumerState]:
+    """Consumers, given with the number of their last delta, who get all of these tables next."""
+    nothing = {table: np.zeros(0, np.uint64) for table in names}
+    return {name: ConsumerState(Consumer(number), dict(nothing), dict(nothing)) for name, number in consumers.items()}
 
 
 def pack(consumers: Mapping[str, ConsumerState]) -> tuple[Arrays, dict[str, Any]]:

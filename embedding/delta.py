@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from embedding.store import Delta, TableDelta
+from embedding.store import Delta, Fallback, TableDelta
 
 
 @dataclass(slots=True)
@@ -29,8 +29,9 @@ class Consumers:
     2
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fallback: dict[str, Fallback] | None = None) -> None:
         self._by_name: dict[str, Consumer] = {}
+        self._fallback = fallback or {}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._by_name)
@@ -52,14 +53,16 @@ class Consumers:
         self._by_name[name] = Consumer(sequence=known.sequence if known else 0)
 
     def restore(self, name: str, consumer: Consumer) -> None:
-        self._by_name[name] = consumer
+        """Go on with a consumer of a snapshot, which does not keep what every delta says of fallbacks."""
+        pending = consumer.pending and replace(consumer.pending, fallback=self._fallback)
+        self._by_name[name] = replace(consumer, pending=pending)
 
     def delta(self, name: str, cut: Callable[[bool], dict[str, TableDelta]]) -> Delta:
         """The pending delta, or a new one made of cut(full)."""
         consumer = self[name]
         if consumer.pending is None:
             consumer.sequence += 1
-            consumer.pending = Delta(consumer.sequence, consumer.full, cut(consumer.full))
+            consumer.pending = Delta(consumer.sequence, consumer.full, cut(consumer.full), self._fallback)
             consumer.full = False
         return consumer.pending
 

@@ -6,17 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from embedding import snapshot
 from embedding.checks import by_name, check_grads, check_ids, check_now, known
 from embedding.consumer_state import ConsumerState
 from embedding.delta import Consumers
-from embedding.hashing import salt_of
-from embedding.local_table import FALLBACK_ROWS, LocalTable
-from embedding.rows import RowBlock
+from embedding.fallback import fallbacks, group_of, shared_tables
+from embedding.local_table import LocalTable
 from embedding.saving import Saving
 from embedding.shards import reshard
+from embedding.shared_rows import SharedRows
 from embedding.snapshot import Contents, StoreState, TableStream
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 
@@ -26,6 +24,7 @@ class LocalStore:
 
     Safe to read from other threads while one trains: tables lock one by one.
 
+    >>> import numpy as np
     >>> store = LocalStore([Table("item", dim=4)])
     >>> found = store.lookup("item", np.array([1, 2, 1], np.uint64), now=0)
     >>> store.update(found, np.ones((3, 4), np.float32))
@@ -39,24 +38,16 @@ class LocalStore:
         self._clear()
 
     def _clear(self) -> None:
-        self._fallback: dict[str, RowBlock] = {}
-        self._by_name = {
-            name: LocalTable(table, self._seed, self._shared(table), self._threads)
-            for name, table in self._tables.items()
-        }
-        self._consumers = Consumers()
+        tables = self._tables.values()
+        self._fallback = {group: SharedRows(table, self._seed) for group, table in shared_tables(tables).items()}
+        self._by_name = {table.name: self._table(table) for table in tables}
+        self._followed: dict[str, LocalTable | SharedRows] = {**self._by_name, **self._fallback}
+        """Everything whose changes consumers are told."""
+        self._consumers = Consumers(fallbacks(tables, self._seed))
 
-    def _shared(self, table: Table) -> RowBlock | None:
-        """The rows that ids without one share, across tables of a dimension and optimizer."""
-        if table.fallback == "zeros":
-            return None
-        group = f"{table.dim}/{table.optimizer}"
-        if group not in self._fallback:
-            salt = salt_of(self._seed, f"fallback/{table.dim}")
-            block = RowBlock(FALLBACK_ROWS, table.dim, table.optimizer, salt, table.init_scale)
-            block.initialise(np.arange(FALLBACK_ROWS, dtype=np.int32), np.arange(FALLBACK_ROWS, dtype=np.uint64))
-            self._fallback[group] = block
-        return self._fallback[group]
+    def _table(self, table: Table) -> LocalTable:
+        shared = self._fallback[group_of(table)] if table.fallback == "multiplexed" else None
+        return LocalTable(table, self._seed, shared, self._threads)
 
     @property
     def tables(self) -> dict[str, Table]:
@@ -91,18 +82,18 @@ class LocalStore:
 
     def subscribe(self, consumer: str) -> None:
         self._consumers.subscribe(consumer)
-        for own in self._by_name.values():
+        for own in self._followed.values():
             with own.lock:
                 own.changes.listen(consumer)
 
     def delta(self, consumer: str) -> Delta:
-        overdue = [own.changes.overdue(consumer) for own in self._by_name.values() if consumer in self._consumers]
+        overdue = [own.changes.overdue(consumer) for own in self._followed.values() if consumer in self._consumers]
         if self._consumers[consumer].pending is None and any(overdue):
             self._consumers.subscribe(consumer)
         return self._consumers.delta(consumer, lambda full: self._cut(consumer, full))
 
     def _cut(self, consumer: str, full: bool) -> dict[str, TableDelta]:
-        return {name: TableDelta(*own.cut(consumer, full)) for name, own in self._by_name.items()}
+        return {name: TableDelta(*own.cut(consumer, full)) for name, own in self._followed.items()}
 
     def acknowledge(self, consumer: str, sequence: int) -> None:
         self._consumers.acknowledge(consumer, sequence)
@@ -111,13 +102,12 @@ class LocalStore:
         consumers = {}
         for name in self._consumers:
             entry = consumers[name] = ConsumerState(replace(self._consumers[name]))
-            for table, own in self._by_name.items():
+            for table, own in self._followed.items():
                 entry.changed[table], entry.removed[table] = own.pending(name)
         return consumers
 
     def _shared_states(self) -> dict[str, tuple[Floats, Floats, int]]:
-        every = np.arange(FALLBACK_ROWS, dtype=np.int32)
-        return {name: (rows.values(every), rows.states(every), rows.step) for name, rows in self._fallback.items()}
+        return {name: rows.state() for name, rows in self._fallback.items()}
 
     def state(self) -> StoreState:
         """Everything, by id, in memory."""
@@ -163,13 +153,12 @@ class LocalStore:
         self._clear()
         for name, own in self._by_name.items():
             own.restore(state.tables[name])
-        for name, (weights, rule_state, step) in state.fallback.items():
-            self._fallback[name].put(np.arange(FALLBACK_ROWS, dtype=np.int32), weights, rule_state)
-            self._fallback[name].step = step
+        for name, shared in state.fallback.items():
+            self._fallback[name].restore(*shared)
         for name, entry in state.consumers.items():
             self._consumers.restore(name, entry.consumer)
-            for table, own in self._by_name.items():
-                own.resume(name, entry.changed[table], entry.removed[table])
+            for table, followed in self._followed.items():
+                followed.resume(name, entry.changed[table], entry.removed[table])
 
     def digest(self) -> str:
         return snapshot.digest(self.state())

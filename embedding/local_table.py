@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embedding.fallback import FALLBACK_ROWS
 from embedding.hashing import fallback_slots, salt_of
 from embedding.kernels import dedup as kernels
 from embedding.rows import RowBlock
+from embedding.shared_rows import SharedRows
 from embedding.snapshot import Part, TableStream
 from embedding.store import Floats, Ids, Index, Lookup, Table
 from embedding.table_ids import PART, Batch, TableIds
 from embedding.undo import UndoLog
-
-FALLBACK_ROWS = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class LocalTable(TableIds):
 
     rows: RowBlock
 
-    def __init__(self, table: Table, seed: int, fallback: RowBlock | None, threads: int = 1) -> None:
+    def __init__(self, table: Table, seed: int, fallback: SharedRows | None, threads: int = 1) -> None:
         salt = salt_of(seed, table.name)
         rows = RowBlock(table.capacity, table.dim, table.optimizer, salt, table.init_scale)
         super().__init__(table, seed, rows, threads)
@@ -57,9 +57,7 @@ class LocalTable(TableIds):
         if self._fallback is not None:
             lost = rows_N < 0
             if lost.any():
-                slots = fallback_slots(ids_N[lost], self._salt, FALLBACK_ROWS).astype(np.int32)
-                with self._fallback.lock:
-                    values_ND[lost] = self._fallback.values(slots)
+                values_ND[lost] = self._fallback.read(fallback_slots(ids_N[lost], self._salt, FALLBACK_ROWS))
         return LocalLookup(self.table.name, ids_N, rows_N, values_ND, batch, rows_U, self, self._removals)
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
@@ -94,8 +92,7 @@ class LocalTable(TableIds):
             batch = self.batch(slots)
             start, members = np.empty(len(batch.unique_U) + 1, np.int32), np.empty(len(slots), np.int32)
             kernels.group(batch.inverse_N, batch.counts_U, start, members)
-            with self._fallback.lock:
-                self._fallback.update(batch.unique_U.astype(np.int32), start, members, grads_ND[lost])
+            self._fallback.update(batch.unique_U.astype(np.int32), start, members, grads_ND[lost])
 
     def stream(self) -> TableStream:
         """The table as it is now, to be read in parts while it changes. Only one stream at a time."""

@@ -16,13 +16,11 @@ from embedding import snapshot
 from embedding.checks import BULK, MINUTE, by_name, check_grads, check_ids, check_now, known
 from embedding.consumer_state import ConsumerState
 from embedding.delta import Consumers
+from embedding.fallback import FALLBACK_ROWS, every_slot, fallbacks, group_of, shared_tables
 from embedding.hashing import fallback_slots, initial_rows, salt_of
 from embedding.reference_table import ReferenceRows, ReferenceTable
 from embedding.snapshot import Contents, StoreState
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
-
-FALLBACK_ROWS = 1 << 12
-"""Rows of the embedding that ids without a row share, per dimension and optimizer, across tables."""
 
 
 class ReferenceStore:
@@ -42,21 +40,14 @@ class ReferenceStore:
 
     def _clear(self) -> None:
         self._by_name = {name: ReferenceTable(table, self._seed) for name, table in self._tables.items()}
-        self._consumers = Consumers()
+        self._consumers = Consumers(fallbacks(self._tables.values(), self._seed))
         self._changed: dict[str, dict[str, set[int]]] = {}
         self._removed: dict[str, dict[str, set[int]]] = {}
         self._fallback: dict[str, ReferenceRows] = {}
-        for table in self._tables.values():
-            if table.fallback == "multiplexed" and self._group(table) not in self._fallback:
-                rows = self._fallback[self._group(table)] = ReferenceRows(table.dim, table.optimizer)
-                slots = np.arange(FALLBACK_ROWS, dtype=np.uint64)
-                salt = salt_of(self._seed, f"fallback/{table.dim}")
-                empty = np.zeros((FALLBACK_ROWS, rows.state_RW.shape[1]), np.float32)
-                rows.put(list(range(FALLBACK_ROWS)), initial_rows(slots, table.dim, salt, table.init_scale), empty)
-
-    @staticmethod
-    def _group(table: Table) -> str:
-        return f"{table.dim}/{table.optimizer}"
+        for group, table in shared_tables(self._tables.values()).items():
+            rows = self._fallback[group] = ReferenceRows(table.dim, table.optimizer)
+            values = initial_rows(every_slot(), table.dim, salt_of(self._seed, table.name), table.init_scale)
+            rows.put(list(range(FALLBACK_ROWS)), values, np.zeros((FALLBACK_ROWS, rows.state_RW.shape[1]), np.float32))
 
     @property
     def tables(self) -> dict[str, Table]:
@@ -111,7 +102,7 @@ class ReferenceStore:
         lost = rows_N < 0
         if own.table.fallback == "multiplexed" and lost.any():
             slots = fallback_slots(ids_N[lost], own.salt, FALLBACK_ROWS)
-            values_ND[lost] = self._fallback[self._group(own.table)].weights_RD[slots].numpy()
+            values_ND[lost] = self._fallback[group_of(own.table)].weights_RD[slots].numpy()
         return Lookup(own.table.name, ids_N, rows_N, values_ND)
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
@@ -136,7 +127,8 @@ class ReferenceStore:
             own.rows.update([own.row_of[key] for key in sums], torch.stack(list(sums.values())))
             self._note(own.table.name, sums)
         if shared and own.table.fallback == "multiplexed":
-            self._fallback[self._group(own.table)].update(list(shared), torch.stack(list(shared.values())))
+            self._fallback[group_of(own.table)].update(list(shared), torch.stack(list(shared.values())))
+            self._note(group_of(own.table), shared)
 
     def expire(self, now: int) -> int:
         check_now(now)
@@ -152,8 +144,8 @@ class ReferenceStore:
         self._forget_changes(consumer)
 
     def _forget_changes(self, consumer: str) -> None:
-        self._changed[consumer] = {name: set() for name in self._tables}
-        self._removed[consumer] = {name: set() for name in self._tables}
+        self._changed[consumer] = {name: set() for name in (*self._tables, *self._fallback)}
+        self._removed[consumer] = {name: set() for name in (*self._tables, *self._fallback)}
 
     def delta(self, consumer: str) -> Delta:
         return self._consumers.delta(consumer, lambda full: self._cut(consumer, full))
@@ -164,6 +156,9 @@ class ReferenceStore:
             ids_U = np.array(sorted(own.row_of if full else self._changed[consumer][name]), np.uint64)
             removed = np.array([] if full else sorted(self._removed[consumer][name]), np.uint64)
             cut[name] = TableDelta(ids_U, own.read(ids_U.tolist())[1], removed)
+        for group, rows in self._fallback.items():
+            slots = list(range(FALLBACK_ROWS)) if full else sorted(self._changed[consumer][group])
+            cut[group] = TableDelta(np.array(slots, np.uint64), rows.weights_RD[slots].numpy(), np.zeros(0, np.uint64))
         self._forget_changes(consumer)
         return cut
 
@@ -199,7 +194,7 @@ class ReferenceStore:
         for name, entry in state.consumers.items():
             self._consumers.restore(name, entry.consumer)
             for kept, arrays in ((self._changed, entry.changed), (self._removed, entry.removed)):
-                kept[name] = {table: {int(key) for key in arrays[table]} for table in self._tables}
+                kept[name] = {table: {int(key) for key in arrays[table]} for table in (*self._tables, *self._fallback)}
 
     def digest(self) -> str:
         return snapshot.digest(self.state())

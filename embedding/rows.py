@@ -5,7 +5,6 @@ Suffixes: N ids, U distinct ids, D dimension, W floats of optimizer state a row.
 
 from __future__ import annotations
 
-import threading
 from typing import Protocol
 
 import numpy as np
@@ -46,8 +45,6 @@ class RowBlock:
         self.weights = lazy_zeros(capacity * dim, np.float32)
         self.state = lazy_zeros(capacity * self.width, np.float32)
         self.step = 0
-        self.lock = threading.Lock()
-        """For blocks that several tables share; a table's own block is under the table's lock."""
         self._salt, self._scale = salt, _F32(scale)
         self._gather, self._rowwise_adagrad = kernels.gather_of(dim), kernels.rowwise_adagrad_of(dim)
 

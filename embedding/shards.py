@@ -11,8 +11,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from embedding.consumer_state import ConsumerState
-from embedding.delta import Consumer
+from embedding.consumer_state import resynced
 from embedding.hashing import mix
 from embedding.snapshot import StoreState, TableState
 from embedding.store import Ids
@@ -41,12 +40,12 @@ def reshard(states: Sequence[StoreState], shard: int, shards: int) -> StoreState
         return states[0]
     tables = {name: _table([state.tables[name] for state in states], shard, shards) for name in states[0].tables}
     numbers: dict[str, int] = {}
+    followed: set[str] = set()
     for state in states:
         for name, entry in state.consumers.items():
             numbers[name] = max(numbers.get(name, 0), entry.consumer.sequence)
-    empty = {name: np.zeros(0, np.uint64) for name in tables}
-    consumers = {name: ConsumerState(Consumer(number), empty, empty) for name, number in numbers.items()}
-    return StoreState(tables, states[0].fallback, consumers)
+            followed |= entry.changed.keys()
+    return StoreState(tables, states[0].fallback, resynced(numbers, followed))
 
 
 def _table(states: list[TableState], shard: int, shards: int) -> TableState:

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedding.consumer_state import ConsumerState, pack, unpack
+from embedding.consumer_state import ConsumerState, pack, resynced, unpack
+from embedding.fallback import shared_tables
 from embedding.store import Floats, Ids, Table
 from embedding.tensor_file import Arrays, Layout, TensorWriter, read_arrays, write_arrays
 
@@ -58,7 +59,7 @@ class TableState:
 
 @dataclass(slots=True)
 class StoreState:
-    """A whole store. `fallback` maps "dim/optimizer" groups to (weights [rows, D], state [rows, W], step [1])."""
+    """A whole store. `fallback` maps groups of `embedding.fallback` to (weights [rows, D], state [rows, W], step)."""
 
     tables: dict[str, TableState]
     fallback: dict[str, tuple[Floats, Floats, int]]
@@ -144,7 +145,8 @@ def save(folder: Path, tables: Mapping[str, Table], seed: int, contents: Content
 def load(folder: Path, tables: Mapping[str, Table], seed: int) -> StoreState:
     """Read a snapshot, arrays mapped from its files. Raises ValueError naming the file that is torn, or what differs.
 
-    Every byte has been checked when this returns.
+    Every byte has been checked when this returns. Tables may have got or lost shared rows since: those that are gone
+    are left out, new ones begin afresh, and consumers get everything.
     """
     manifest = _manifest(folder)
     if manifest["seed"] != seed:
@@ -166,9 +168,14 @@ def load(folder: Path, tables: Mapping[str, Table], seed: int) -> StoreState:
 
     loaded = [_table(*read(f"table-{i:03d}.safetensors")) for i in range(len(written))]
     shared, _ = read("fallback.safetensors")
-    groups = {key.rsplit(".", 1)[0] for key in shared}
-    fallback = {g: (shared[f"{g}.weights"], shared[f"{g}.state"], int(shared[f"{g}.step"][0])) for g in groups}
-    return StoreState(dict(loaded), fallback, unpack(*read("consumers.safetensors")))
+    groups = sorted(shared_tables(tables.values()))
+    known = [group for group in groups if f"{group}.weights" in shared]
+    fallback = {g: (shared[f"{g}.weights"], shared[f"{g}.state"], int(shared[f"{g}.step"][0])) for g in known}
+    consumers = unpack(*read("consumers.safetensors"))
+    if any(written[name]["fallback"] != table.fallback for name, table in tables.items()):
+        numbers = {name: entry.consumer.sequence for name, entry in consumers.items()}
+        consumers = resynced(numbers, (*tables, *groups))
+    return StoreState(dict(loaded), fallback, consumers)
 
 
 def _write_table(path: Path, name: str, stream: TableStream) -> dict[str, str]:

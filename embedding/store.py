@@ -75,12 +75,24 @@ class TableDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class Fallback:
+    """What ids without a row read: row `hashing.fallback_slots(id, salt, slots)` of the delta's table `rows`."""
+
+    rows: str
+    salt: int
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
     """All changes since the consumer's last acknowledgement. `full` means: forget everything before this one."""
 
     sequence: int
     full: bool
     tables: dict[str, TableDelta]
+    """Changes of the store's tables, and of the rows that ids without one share: see `fallback`."""
+    fallback: dict[str, Fallback] = field(default_factory=dict)
+    """By table; ids of the others read zeros. The same in all deltas until the next full one."""
 
 
 class EmbeddingStore(Protocol):

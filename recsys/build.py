@@ -80,6 +80,7 @@ def _table(name: str, config: Config, section: TableSection) -> Table:
         admission=Admission(section.admission, section.threshold),
         ttl=section.ttl,
         init_scale=config.training.init_scale,
+        fallback=section.fallback,
     )
 
 

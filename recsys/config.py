@@ -111,6 +111,8 @@ class TableSection(Section):
     ttl: Duration | None = None
     admission: Literal["always", "count", "probabilistic"] = "always"
     threshold: Count = 1
+    fallback: Literal["zeros", "multiplexed"] = "zeros"
+    """What ids without a row read; `multiplexed` rows learn from ids that are not admitted, so set a threshold."""
 
 
 class FeaturesSection(Section):

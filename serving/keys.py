@@ -5,6 +5,7 @@
 | `recsys:{model}:row:{table}:{id:016x}` | string | one embedding row, float32 little-endian |
 | `recsys:{model}:artefact` | string | the exported graph, see `serving.artefact` |
 | `recsys:{model}:deltas` | stream, capped | row changes and artefact notices, see `serving.delta_wire` |
+| `recsys:{model}:fallback` | string | by table, which rows ids without one read: JSON of `embedding.store.Fallback` |
 | `recsys:{model}:sequence` | string | the sequence of the last delta written whole |
 | `recsys:user:{id}`, `recsys:item:{id}` | string | latest features, a JSON object |
 | `recsys:entities` | stream, capped | names of users and items whose features changed, JSON |
@@ -73,6 +74,7 @@ class ModelKeys:
         self.prefix = f"recsys:{model}:"
         self.artefact = self.prefix + "artefact"
         self.deltas = self.prefix + "deltas"
+        self.fallback = self.prefix + "fallback"
         self.sequence = self.prefix + "sequence"
         self.row_prefix = self.prefix + "row:"
 

@@ -11,6 +11,7 @@ import redis
 from serving import delta_wire
 from serving.artefact import Artefact
 from serving.availability import Availability
+from serving.fallback import FallbackRows
 from serving.keys import ModelKeys
 from serving.rehearsal import rehearse
 from serving.row_cache import RowCache
@@ -49,6 +50,7 @@ class ModelLoader:
         self._clock = clock
         self._sequence: int | None = None
         self._rows: RowCache | None = None
+        self._fallback: FallbackRows | None = None
 
     @property
     def stream(self) -> str:
@@ -57,6 +59,7 @@ class ModelLoader:
     def catch_up(self, client: redis.Redis, *, continued: bool) -> None:
         if not continued:
             self._forget()
+        self._load_fallback(client)  # in any case: Redis may have gone when it was about to be loaded
         self._load(client)
 
     def take(self, client: redis.Redis, message: bytes) -> None:
@@ -65,18 +68,22 @@ class ModelLoader:
             if isinstance(decoded, delta_wire.NewArtefact):
                 self._load(client)
             else:
-                self._take_rows(decoded)
+                self._take_rows(client, decoded)
         except ValueError as error:
             _logger.error("model %r: row changes cannot be read, the cache is emptied: %s", self.name, error)
             self._forget()
+            self._load_fallback(client)
 
-    def _take_rows(self, message: delta_wire.RowMessage) -> None:
+    def _take_rows(self, client: redis.Redis, message: delta_wire.RowMessage) -> None:
         skipped = self._sequence is not None and message.sequence > self._sequence + 1
         if skipped or isinstance(message, delta_wire.Reset):
             self._forget()
+            self._load_fallback(client)
         if isinstance(message, delta_wire.Change):
             if self._rows is not None:
                 self._rows.apply(message.table, message.arrays())
+            if self._fallback is not None:
+                self._fallback.apply(message.table, message.arrays())
             if skipped:
                 self._sequence = message.sequence - 1
         else:
@@ -88,6 +95,10 @@ class ModelLoader:
         if self._rows is not None:
             self._rows.clear()
 
+    def _load_fallback(self, client: redis.Redis) -> None:
+        if self._fallback is not None:
+            self._fallback.load(client)
+
     def _load(self, client: redis.Redis) -> None:
         """Take over the artefact that Redis holds, unless it is the one that is served."""
         data = cast(bytes | None, client.get(self._keys.artefact))
@@ -96,16 +107,20 @@ class ModelLoader:
         try:
             artefact = Artefact.from_bytes(data)
             if self.current is None or self.current.artefact != artefact:
-                self.current = self._open(artefact)
+                self.current = self._open(client, artefact)
             self.refused = ""
+        except redis.RedisError:
+            raise
         except Exception as error:  # whatever a graph does when it is opened and tried, the previous one goes on
             self.refused = str(error)
             _logger.error("model %r: new artefact refused, the previous one serves on: %s", self.name, error)
 
-    def _open(self, artefact: Artefact) -> ServedModel:
+    def _open(self, client: redis.Redis, artefact: Artefact) -> ServedModel:
         if self._rows is None or self._rows.dim != artefact.dim:
+            fallback = FallbackRows(self.name, artefact.dim)
+            fallback.load(client)
             store = RedisRows(self._client, self.name, artefact.dim, self._availability)
-            self._rows = RowCache(store, self._cache_rows)
+            self._rows, self._fallback = RowCache(store, self._cache_rows, fallback), fallback
         known = self.current
         same = known is not None and known.artefact.spec == artefact.spec
         encoder = known.encoder if known is not None and same else Encoder(artefact.spec)

@@ -73,6 +73,7 @@ class Publisher:
             self._write(name, table)
         if delta.full:
             self._remove_all_but(delta.tables)
+            self._set([self._keys.fallback], [msgspec.json.encode(delta.fallback)])
         self._announce(delta_wire.messages(delta))
         self._do(lambda: self._client.set(self._keys.sequence, delta.sequence))
 
@@ -115,6 +116,8 @@ class Publisher:
                 progress(rows)
         for page in self._pages(target):
             copy._drop_gone(page, self._keys)
+        fallback = self._do(lambda: cast(bytes | None, self._client.get(self._keys.fallback)))
+        copy._set([target.fallback], [fallback or b"{}"])
         copy._announce([delta_wire.Reset(0)])
         copy._put_artefact(data, Artefact.from_bytes(data).version)
         return rows

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embedding.store import TableDelta
+from serving.fallback import FallbackRows
 from serving.generation import Generation
 from serving.rows import Bools, Ids, Rows, RowStore, RowsUnavailableError
 
@@ -23,7 +24,7 @@ from serving.rows import Bools, Ids, Rows, RowStore, RowsUnavailableError
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Rows by table. `complete` is false when the store could not be asked for the ids that were not cached:
-    those read as zeros."""
+    those read as ids that have no row."""
 
     rows: dict[str, Rows]
     complete: bool
@@ -32,14 +33,17 @@ class Reading:
 class RowCache:
     """A bounded cache over a `RowStore`; safe to read from many threads while one applies changes.
 
+    Ids without a row read `fallback`, zeros if that is None. It is never cached: whoever made it keeps it current.
+
     One lock guards every look-up and every change, so a row is never seen half written. A row that was being read
     from the store while a change arrived is handed out but not kept: it may be older than the change.
     """
 
-    def __init__(self, store: RowStore, capacity: int) -> None:
+    def __init__(self, store: RowStore, capacity: int, fallback: FallbackRows | None = None) -> None:
         if capacity < 2:
             raise ValueError(f"a row cache of {capacity} rows is too small: give it at least 2")
         self._store = store
+        self._fallback = fallback
         self._half = capacity // 2
         self._lock = threading.Lock()
         self._changes = 0
@@ -57,6 +61,13 @@ class RowCache:
 
     def read(self, ids: Mapping[str, Ids]) -> Reading:
         """Rows by table, in the order asked for; one round trip to the store when something is missing."""
+        reading = self._read(ids)
+        if self._fallback is not None:
+            for table, ids_N in ids.items():
+                self._fallback.fill(table, ids_N, reading.rows[table])
+        return reading
+
+    def _read(self, ids: Mapping[str, Ids]) -> Reading:
         rows: dict[str, Rows] = {}
         wanted: dict[str, Ids] = {}
         with self._lock:

@@ -67,9 +67,7 @@ class MemoryRows:
             self._rows.pop((table, int(i)), None)
 
     def read(self, ids: Mapping[str, Ids]) -> dict[str, Rows]:
-        return {
-            table: _decode([self._get(table, i) for i in ids_N.tolist()], self._dim) for table, ids_N in ids.items()
-        }
+        return {table: decode([self._get(table, i) for i in ids_N.tolist()], self._dim) for table, ids_N in ids.items()}
 
     def _get(self, table: str, i: int) -> bytes | None:
         row = self._rows.get((table, i))
@@ -92,7 +90,7 @@ class RedisRows:
     def read(self, ids: Mapping[str, Ids]) -> dict[str, Rows]:
         keys = [key for table, ids_N in ids.items() for key in self._keys.rows(table, ids_N)]
         if not keys:
-            return {table: _decode([], self._dim) for table in ids}
+            return {table: decode([], self._dim) for table in ids}
         if not self._availability.up:
             raise RowsUnavailableError(f"rows of model {self._keys.model!r} cannot be read: Redis is gone")
         try:
@@ -103,12 +101,13 @@ class RedisRows:
         result = {}
         start = 0
         for table, ids_N in ids.items():
-            result[table] = _decode(blobs[start : start + len(ids_N)], self._dim)
+            result[table] = decode(blobs[start : start + len(ids_N)], self._dim)
             start += len(ids_N)
         return result
 
 
-def _decode(blobs: list[bytes | None], dim: int) -> Rows:
+def decode(blobs: list[bytes | None], dim: int) -> Rows:
+    """Rows as they lie in Redis, None where there is none. Raises ValueError when one has another dimension."""
     found_N = np.array([blob is not None for blob in blobs], np.bool_)
     data = b"".join(blob for blob in blobs if blob is not None)
     values_ND = np.zeros((len(blobs), dim), np.float32)

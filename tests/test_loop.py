@@ -46,6 +46,15 @@ checkpoint_every = 1000
 [serving]
 deadline = "30s"
 """
+FALLBACKS = {
+    "zeros": "",
+    "multiplexed": """
+[features.defaults]
+admission = "count"
+threshold = 100  # about as often as each item is seen: some are admitted, some are not
+fallback = "multiplexed"
+""",
+}
 START = 1_760_000_000_000
 TAGS = ["hot", "cold", "sweet", "salty"]
 
@@ -66,10 +75,10 @@ def events(count: int = 400) -> list[Event]:
     return made
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+@pytest.fixture(scope="module", params=FALLBACKS)
+def config(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Config:
     folder = tmp_path_factory.mktemp("loop")
-    (folder / "recsys.toml").write_text(SETTINGS)
+    (folder / "recsys.toml").write_text(SETTINGS + FALLBACKS[request.param])
     config = load(folder / "recsys.toml")
     log = build.event_log(config)
     log.append(encode_events(events()))
@@ -143,6 +152,21 @@ def test_the_server_scores_as_the_trained_model(
     assert served(http, question) == pytest.approx(trained(config, trainer, question), abs=1e-4)
 
 
+def test_those_questions_are_about_ids_with_and_without_a_row(config: Config, trainer: Trainer) -> None:
+    names = [f"i{n}" for n in range(10)] + ["never seen"]
+    ids, _ = Encoder(build.spec(config)).encode_items(names, [{}] * len(names))
+    read = trainer.learner.store.peek("item", ids["item"].values)
+    live = read.rows_N[:-1] >= 0
+    assert read.rows_N[-1] == -1
+    if config.features.defaults.fallback == "multiplexed":
+        assert 0 < live.sum() < 10
+        assert read.values_ND.any(axis=1).all()
+    else:
+        assert live.all()
+        assert not read.values_ND[-1].any()
+
+
+@pytest.mark.parametrize("config", ["zeros"], indirect=True)
 def test_a_click_changes_the_score_of_what_was_clicked(trainer: Trainer, http: httpx.Client) -> None:
     question = {"user": "a new user", "items": ["new item", "other new item"]}
     answer = http.post("/v1/rank", json=question).json()
@@ -166,3 +190,29 @@ def test_a_click_changes_the_score_of_what_was_clicked(trainer: Trainer, http: h
         stop.set()
         following.join()
     assert after["new item"] > after["other new item"]
+
+
+def test_what_is_learned_while_serving_is_served(config: Config, trainer: Trainer, http: httpx.Client) -> None:
+    question: dict[str, Any] = {"user": "another new user", "items": ["newer item", "other newer item", "i1"]}
+    ids, _ = Encoder(build.spec(config)).encode_items(["newer item"], [{}])
+
+    def row() -> list[float]:
+        return [float(value) for value in trainer.learner.store.peek("item", ids["item"].values).values_ND[0]]
+
+    before = row()
+    shown = http.post("/v1/rank", json=question).json()["impression"]
+    stop = threading.Event()
+    following = threading.Thread(target=trainer.run, kwargs={"follow": True, "stop": stop})
+    following.start()
+    try:
+        click = {"type": "interaction", "time": time.time_ns() // 10**6, "impression": shown, "item": "newer item"}
+        assert http.post("/v1/events", json=click).json()["accepted"] == 1
+        while row() == before:  # bounded by the test's own time limit
+            pass
+    finally:
+        stop.set()
+        following.join()
+    question |= {"time": START + 86_400_000}
+    expected = pytest.approx(trained(config, trainer, question), abs=1e-4)
+    while served(http, question) != expected:  # bounded by the test's own time limit
+        pass

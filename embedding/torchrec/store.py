@@ -20,8 +20,8 @@ from embedding.admission import Mask
 from embedding.checks import by_name, check_grads, check_ids, check_now, known
 from embedding.consumer_state import ConsumerState
 from embedding.delta import Consumers
+from embedding.fallback import FALLBACK_ROWS, every_slot, fallbacks, group_of, shared_tables
 from embedding.hashing import fallback_slots, salt_of
-from embedding.local_table import FALLBACK_ROWS
 from embedding.snapshot import Contents, StoreState
 from embedding.store import Delta, Floats, Ids, Lookup, Rows, Table, TableDelta
 from embedding.table_ids import TableIds
@@ -66,8 +66,8 @@ class TorchRecStore:
         self._tables = by_name(tables)
         self._seed, self._device = seed, torch.device(device)
         self._keys = {name: f"t{i}" for i, name in enumerate(self._tables)}
-        self._fallback_of = {t.name: _group(t) for t in self._tables.values() if t.fallback == "multiplexed"}
-        shared = {_group(t): _shared(t) for t in reversed(self._tables.values()) if t.fallback == "multiplexed"}
+        self._fallback_of = {t.name: group_of(t) for t in self._tables.values() if t.fallback == "multiplexed"}
+        shared = shared_tables(self._tables.values())
         self._fallback_keys = {name: f"f{i}" for i, name in enumerate(sorted(shared))}
         everything = {self._keys[name]: table for name, table in self._tables.items()}
         everything |= {self._fallback_keys[name]: table for name, table in shared.items()}
@@ -79,12 +79,12 @@ class TorchRecStore:
         self._clear()
 
     def _clear(self) -> None:
-        self._consumers = Consumers()
+        self._consumers = Consumers(fallbacks(self._tables.values(), self._seed))
         for key in self._keys.values():
             self._part(key).clear()
         for key in self._fallback_keys.values():
             self._part(key).clear()
-            slots = np.arange(FALLBACK_ROWS, dtype=np.uint64)
+            slots = every_slot()
             self._life(key).touch(slots[states.owned(self._ranks)(slots)], 0)
 
     def _part(self, key: str) -> ShardedCollisionFreeEmbeddingBagCollection:
@@ -97,6 +97,10 @@ class TorchRecStore:
 
     def _lives(self) -> dict[str, TableIds]:
         return {name: self._life(key) for name, key in self._keys.items()}
+
+    def _followed(self) -> dict[str, TableIds]:
+        """Everything whose changes consumers are told: tables, and the rows that ids without one share."""
+        return self._lives() | {name: self._life(key) for name, key in self._fallback_keys.items()}
 
     @property
     def tables(self) -> dict[str, Table]:
@@ -188,17 +192,17 @@ class TorchRecStore:
 
     def subscribe(self, consumer: str) -> None:
         self._consumers.subscribe(consumer)
-        for life in self._lives().values():
+        for life in self._followed().values():
             life.changes.listen(consumer)
 
     def delta(self, consumer: str) -> Delta:
-        overdue = [life.changes.overdue(consumer) for life in self._lives().values()]
+        overdue = [life.changes.overdue(consumer) for life in self._followed().values()]
         if self._consumers[consumer].pending is None and any(overdue):
             self._consumers.subscribe(consumer)
         return self._consumers.delta(consumer, lambda full: self._cut(consumer, full))
 
     def _cut(self, consumer: str, full: bool) -> dict[str, TableDelta]:
-        return {name: TableDelta(*life.cut(consumer, full)) for name, life in self._lives().items()}
+        return {name: TableDelta(*life.cut(consumer, full)) for name, life in self._followed().items()}
 
     def acknowledge(self, consumer: str, sequence: int) -> None:
         self._consumers.acknowledge(consumer, sequence)
@@ -215,7 +219,7 @@ class TorchRecStore:
         consumers = {}
         for name in self._consumers:
             entry = ConsumerState(self._consumers[name])
-            for table, life in self._lives().items():
+            for table, life in self._followed().items():
                 entry.changed[table], entry.removed[table] = life.pending(name)
             consumers[name] = states.joined_consumer(entry, self._ranks)
         return StoreState(tables, shared, consumers)
@@ -245,14 +249,14 @@ class TorchRecStore:
             life.restore(states.dealt(state.tables[name], self._ranks))
         for name, (weights, rule_state, step) in state.fallback.items():
             rows = self._life(self._fallback_keys[name]).rows
-            slots = np.arange(FALLBACK_ROWS, dtype=np.uint64)
+            slots = every_slot()
             mine = states.owned(self._ranks)(slots)
             rows.put(self._life(self._fallback_keys[name]).ids.find(slots[mine]), weights[mine], rule_state[mine])
             rows.step = step
         for name, whole in state.consumers.items():
             entry = states.dealt_consumer(whole, self._ranks)
             self._consumers.restore(name, entry.consumer)
-            for table, life in lives.items():
+            for table, life in self._followed().items():
                 life.resume(name, entry.changed[table], entry.removed[table])
 
     def digest(self) -> str:
@@ -261,12 +265,3 @@ class TorchRecStore:
     def counters(self, table: str) -> dict[str, int]:
         known(self._tables, table)
         return self._ranks.total(self._life(self._keys[table]).counters())
-
-
-def _group(table: Table) -> str:
-    return f"{table.dim}/{table.optimizer}"
-
-
-def _shared(table: Table) -> Table:
-    """The rows that ids without one share, across tables of a dimension and optimizer: a table of slots."""
-    return Table(f"fallback/{table.dim}", table.dim, FALLBACK_ROWS, table.optimizer, init_scale=table.init_scale)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from recsys.config import Config
 from recsys.config_file import load
 
 TEMPLATE = Path(__file__).parents[1] / "recsys.toml"
@@ -21,3 +22,19 @@ def init(path: Path) -> None:
 def check(path: Path) -> None:
     config = load(path)
     click.echo(f"{path} is right: {len(config.features.fields)} fields, model {config.model.name}.")
+    for name in _idle_fallbacks(config):
+        click.echo(
+            f"{name}: every id gets a row at once, so multiplexed rows learn nothing; set admission and threshold."
+        )
+
+
+def _idle_fallbacks(config: Config) -> list[str]:
+    """Sections whose shared rows have no id to learn from, short of a full table."""
+    sections = {"features.defaults": config.features.defaults}
+    sections |= {f"features.tables.{name}": section for name, section in config.features.tables.items()}
+    return [
+        name
+        for name, section in sections.items()
+        if section.fallback == "multiplexed"
+        and (section.admission == "always" or (section.admission, section.threshold) == ("count", 1))
+    ]

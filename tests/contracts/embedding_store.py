@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
-from embedding.hashing import initial_rows, salt_of
+from embedding.hashing import fallback_slots, initial_rows, salt_of
 from embedding.store import Admission, EmbeddingStore, Floats, Ids, Lookup, Optimizer, Table
+from tests.contracts.store_copy import Copy, follow
 
 MINUTE = 60_000
 DAY = 24 * 60 * MINUTE
@@ -317,28 +320,78 @@ class EmbeddingStoreContract:
         store.acknowledge("c", 1)
         assert store.delta("c").sequence == 2
 
-    def test_a_consumer_that_applies_deltas_holds_the_store(self) -> None:
-        store = self.make(Table("t", 2, capacity=20, ttl=DAY))
+    @pytest.mark.parametrize("fallback", ["zeros", "multiplexed"])
+    def test_a_consumer_that_applies_deltas_holds_the_store(self, fallback: Literal["zeros", "multiplexed"]) -> None:
+        twice = Admission("count", 2)
+        tables = [Table("t", 2, capacity=20, ttl=DAY, fallback=fallback), Table("u", 2, 20, admission=twice)]
+        store = self.make(tables[0], replace(tables[1], fallback=fallback))
         store.subscribe("c")
-        held: dict[int, list[float]] = {}
-        rng = np.random.default_rng(0)
+        held = Copy()
+        rng, every = np.random.default_rng(0), np.arange(100, dtype=np.uint64)
         for step in range(40):
-            found = store.lookup("t", rng.integers(0, 60, 8).astype(np.uint64), step * DAY // 4)
-            store.update(found, rng.standard_normal((8, 2)).astype(np.float32))
+            for name in store.tables:
+                found = store.lookup(name, rng.integers(0, 60, 8).astype(np.uint64), step * DAY // 4)
+                store.update(found, rng.standard_normal((8, 2)).astype(np.float32))
             if step % 5 == 0:
                 store.expire(step * DAY // 4)
             if step % 3 == 0:
-                delta = store.delta("c")
-                held = {} if delta.full else held
-                table = delta.tables["t"]
-                held.update(zip(table.ids_U.tolist(), table.values_UD.tolist(), strict=True))
-                for key in table.removed.tolist():
-                    held.pop(key, None)  # may have come and gone between two deltas
-                store.acknowledge("c", delta.sequence)
-                every = np.arange(60, dtype=np.uint64)
-                now = store.peek("t", every)
-                live = {int(i): v for i, r, v in zip(every, now.rows_N, now.values_ND.tolist(), strict=True) if r >= 0}
-                assert held == live
+                follow(store, "c", held)
+                for name in store.tables:
+                    now = store.peek(name, every)
+                    assert sorted(held.tables[name]) == every[now.rows_N >= 0].tolist()
+                    assert held.read(name, every, 2) == now.values_ND.tolist()
+                    assert now.values_ND[now.rows_N < 0].any() == (fallback == "multiplexed")
+
+    SHARING = (
+        Table("a", 4, admission=Admission("count", 200), fallback="multiplexed"),
+        Table("b", 4, admission=Admission("count", 200), fallback="multiplexed"),
+        Table("c", 3, fallback="zeros"),
+    )
+
+    def learn(self, store: EmbeddingStore, table: str, ids_N: Ids) -> None:
+        found = store.lookup(table, ids_N, 0)
+        store.update(found, ones(found))
+
+    def test_tables_of_a_dimension_and_optimizer_share_rows_that_the_first_delta_has_whole(self) -> None:
+        store = self.make(*self.SHARING)
+        store.subscribe("c")
+        first = store.delta("c")
+        a, b = first.fallback.pop("a"), first.fallback.pop("b")
+        assert (first.fallback, a.rows, a.slots) == ({}, b.rows, b.slots)
+        assert a.salt != b.salt
+        assert a.rows not in store.tables
+        assert sorted(first.tables[a.rows].ids_U.tolist()) == list(range(a.slots))
+
+    def test_shared_rows_that_changed_are_told_once_and_again_until_acknowledged(self) -> None:
+        store, held = self.make(*self.SHARING), Copy()
+        store.subscribe("c")
+        follow(store, "c", held)
+        shared = held.fallback["a"].rows
+        self.learn(store, "a", ids(7))
+        told = store.delta("c").tables[shared]
+        (slot,) = fallback_slots(ids(7), np.uint64(held.fallback["a"].salt), held.fallback["a"].slots)
+        assert (told.ids_U.tolist(), told.removed.tolist()) == ([slot], [])
+        values = told.values_UD.copy()
+        self.learn(store, "b", ids(8))
+        np.testing.assert_array_equal(store.delta("c").tables[shared].values_UD, values)
+        follow(store, "c", held)
+        assert held.read("a", ids(7), 4) == store.peek("a", ids(7)).values_ND.tolist()
+        assert len(follow(store, "c", held).tables[shared].ids_U) == 1
+        assert held.read("b", ids(8), 4) == store.peek("b", ids(8)).values_ND.tolist()
+        assert len(follow(store, "c", held).tables[shared].ids_U) == 0
+
+    def test_after_a_gap_a_full_delta_has_the_shared_rows_as_they_are(self) -> None:
+        store, held = self.make(*self.SHARING), Copy()
+        store.subscribe("c")
+        follow(store, "c", held)
+        for key in (1, 2):
+            self.learn(store, "a", ids(key))
+            missed = store.delta("c")
+            store.acknowledge("c", missed.sequence)
+        assert not held.follower.accepts(missed)
+        store.subscribe("c")
+        assert follow(store, "c", held).full
+        assert held.read("a", ids(1, 2, 3), 4) == store.peek("a", ids(1, 2, 3)).values_ND.tolist()
 
     # snapshots
 
@@ -383,10 +436,42 @@ class EmbeddingStoreContract:
         np.testing.assert_array_equal(again.tables["plain"].values_UD, pending.tables["plain"].values_UD)
         for each in (store, other):
             each.acknowledge("c", pending.sequence)
-        for name in store.tables:
+        assert again.fallback == pending.fallback == store.delta("c").fallback != {}
+        assert again.tables.keys() == pending.tables.keys() > store.tables.keys()
+        for name in pending.tables:
+            np.testing.assert_array_equal(again.tables[name].values_UD, pending.tables[name].values_UD)
             mine_d, theirs_d = store.delta("c").tables[name], other.delta("c").tables[name]
             assert sorted(mine_d.ids_U.tolist()) == sorted(theirs_d.ids_U.tolist())
             assert sorted(mine_d.removed.tolist()) == sorted(theirs_d.removed.tolist())
+
+    @pytest.mark.parametrize("now", ["zeros", "multiplexed"])
+    def test_a_table_may_get_or_lose_its_fallback_between_snapshots(
+        self, tmp_path: Path, now: Literal["zeros", "multiplexed"]
+    ) -> None:
+        before: Literal["zeros", "multiplexed"] = "zeros" if now == "multiplexed" else "multiplexed"
+        old = self.make(*(replace(table, fallback=before) for table in self.SHARING))
+        held = Copy()
+        old.subscribe("c")
+        self.learn(old, "a", ids(1))
+        follow(old, "c", held)
+        self.learn(old, "c", ids(1))
+        old.save(tmp_path / "s")
+        new = self.make(*(replace(table, fallback=now) for table in self.SHARING))
+        new.load(tmp_path / "s")
+        self.learn(new, "a", ids(2))
+        assert follow(new, "c", held).full
+        for name, dim in (("a", 4), ("c", 3)):
+            assert held.read(name, ids(1, 2, 3), dim) == new.peek(name, ids(1, 2, 3)).values_ND.tolist()
+        assert bool(held.fallback) == (now == "multiplexed")
+
+    def test_digest_knows_the_shared_rows(self) -> None:
+        one, other = self.make(*self.SHARING), self.make(*self.SHARING)
+        found = [store.lookup("a", ids(1), 0) for store in (one, other)]
+        assert one.digest() == other.digest()
+        one.update(found[0], ones(found[0]))
+        assert one.digest() != other.digest()
+        other.update(found[1], ones(found[1]))
+        assert one.digest() == other.digest()
 
     def test_digest_knows_neither_row_numbers_nor_order(self) -> None:
         one, other = self.make(Table("t", 4, ttl=DAY)), self.make(Table("t", 4, ttl=DAY))
@@ -451,6 +536,7 @@ class EmbeddingStoreContract:
             ((Table("t", 4, admission=Admission("count", 0)),), "threshold"),
             ((Table("t", 4, admission=Admission("maybe")),), "maybe"),  # type: ignore[arg-type]
             ((Table("t", 4, fallback="magic"),), "magic"),  # type: ignore[arg-type]
+            ((Table("fallback.4", 4),), "another name"),
         ],
     )
     def test_tables_that_cannot_work_are_refused(self, tables: tuple[Table, ...], message: str) -> None:

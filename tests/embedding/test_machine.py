@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from embedding.hashing import initial_rows, mix, salt_of
+from embedding.hashing import fallback_slots, initial_rows, mix, salt_of
 from embedding.local import LocalStore
 from embedding.reference import ReferenceStore
 from embedding.shards import shard_of
@@ -26,7 +26,13 @@ F32 = np.float32
 POOL = [0, 1, 2, 3, 2**32, 2**33, 2**63 - 1, 2**63, 2**64 - 1, *(k << 48 for k in range(1, 12)), *range(100, 112)]
 TABLES = {
     "bounded": Table("bounded", 4, capacity=12, ttl=TTL, optimizer=Optimizer("adagrad", lr=0.5)),
-    "counted": Table("counted", 2, optimizer=Optimizer("rowwise_adagrad", lr=0.5), admission=Admission("count", 2)),
+    "counted": Table(
+        "counted",
+        2,
+        optimizer=Optimizer("rowwise_adagrad", lr=0.5),
+        admission=Admission("count", 2),
+        fallback="multiplexed",
+    ),
 }
 ids_of = st.lists(st.sampled_from(POOL), max_size=16)
 
@@ -41,6 +47,15 @@ class Model:
         self.seen: dict[int, int] = {}
         self.freq: dict[int, int] = {}
         self.counts: dict[int, int] = {}
+        shared = initial_rows(np.arange(4096, dtype=np.uint64), table.dim, salt_of(0, f"fallback.{table.dim}"), 0.01)
+        self.shared: dict[int, Floats] = dict(enumerate(shared)) if table.fallback == "multiplexed" else {}
+        self.shared_state = {slot: np.zeros(table.dim, F32) for slot in self.shared}
+
+    def slot(self, key: int) -> int:
+        return int(fallback_slots(np.array([key], np.uint64), self.salt, 4096)[0])
+
+    def read(self, key: int) -> Floats:
+        return self.weight.get(key, self.shared.get(self.slot(key), np.zeros(self.table.dim, F32)))
 
     def drop(self, key: int) -> None:
         for each in (self.weight, self.state, self.seen, self.freq):
@@ -74,15 +89,21 @@ class Model:
             self.counts.pop(key)
 
     def train(self, ids: list[int], grads: Floats) -> None:
-        for key in dict.fromkeys(key for key in ids if key in self.weight):
+        self.step(self.weight, self.state, ids, grads)
+        if self.shared:
+            lost = [i for i, key in enumerate(ids) if key not in self.weight]
+            self.step(self.shared, self.shared_state, [self.slot(ids[i]) for i in lost], grads[lost])
+
+    def step(self, weight: dict[int, Floats], state: dict[int, Floats], ids: list[int], grads: Floats) -> None:
+        for key in dict.fromkeys(key for key in ids if key in weight):
             g = sum((grads[i] for i, other in enumerate(ids) if other == key), np.zeros(self.table.dim, F32))
             if self.table.optimizer.kind == "rowwise_adagrad":
-                self.state[key] = self.state[key] + np.mean(g * g)
-                step = F32(0.5) / (np.sqrt(self.state[key]) + F32(1e-8)) * g
+                state[key] = state[key] + np.mean(g * g)
+                step = F32(0.5) / (np.sqrt(state[key]) + F32(1e-8)) * g
             else:
-                self.state[key] = self.state[key] + g * g
-                step = F32(0.5) * g / (np.sqrt(self.state[key]) + F32(1e-8))
-            self.weight[key] = self.weight[key] - step
+                state[key] = state[key] + g * g
+                step = F32(0.5) * g / (np.sqrt(state[key]) + F32(1e-8))
+            weight[key] = weight[key] - step
 
 
 class Stores(RuleBasedStateMachine):
@@ -105,8 +126,7 @@ class Stores(RuleBasedStateMachine):
             found = store.lookup(table, np.array(ids, np.uint64), self.now)
             assert [row >= 0 for row in found.rows_N.tolist()] == [key in model.weight for key in ids]
             for key, values in zip(ids, found.values_ND, strict=True):
-                expected = model.weight.get(key, np.zeros(model.table.dim, F32))
-                np.testing.assert_array_equal(values, expected)
+                np.testing.assert_array_equal(values, model.read(key))
             store.update(found, grads)
         model.train(ids, grads)
 
@@ -173,6 +193,9 @@ class Stores(RuleBasedStateMachine):
                 store.acknowledge("c", delta.sequence)
             for name, model in self.models.items():
                 assert held[name] == {key: row.tolist() for key, row in model.weight.items()}
+                if name in delta.fallback:
+                    shared = held[delta.fallback[name].rows]
+                    assert shared == {slot: row.tolist() for slot, row in model.shared.items()}
 
     @rule()
     def cut(self) -> None:

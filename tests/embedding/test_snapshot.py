@@ -108,3 +108,27 @@ def test_a_smaller_store_keeps_the_warmest(tmp_path: Path) -> None:
     assert (rows >= 0).tolist() == [False] * 10 + [True] * 10
     np.testing.assert_array_equal(small.peek("t", every[10:]).values_ND, store.peek("t", every[10:]).values_ND)
     assert small.counters("t")["evicted"] == 10
+
+
+def test_several_snapshots_may_be_read_into_a_store_that_got_a_fallback(tmp_path: Path) -> None:
+    """And back again: what its consumers have yet to be told is everything."""
+    plain, sharing = Table("t", 4), Table("t", 4, fallback="multiplexed")
+    for before, after in ((plain, sharing), (sharing, plain)):
+        whole = LocalStore([before])
+        whole.subscribe("c")
+        found = whole.lookup("t", np.arange(20, dtype=np.uint64), 0)
+        whole.update(found, np.ones_like(found.values_ND))
+        whole.acknowledge("c", whole.delta("c").sequence)
+        folders = [tmp_path / f"{before.fallback}-{part}" for part in range(2)]
+        whole.save(tmp_path / before.fallback)
+        for part, folder in enumerate(folders):
+            shard = LocalStore([before])
+            shard.load(tmp_path / before.fallback, shard=part, shards=2)
+            shard.save(folder)
+        store = LocalStore([after])
+        store.load(folders)
+        delta = store.delta("c")
+        assert (delta.sequence, delta.full) == (2, True)
+        assert len(delta.tables["t"].ids_U) == 20
+        assert delta.fallback.keys() == ({"t"} if after.fallback == "multiplexed" else set())
+        assert len(delta.tables) == 1 + len(delta.fallback)

@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,11 +12,11 @@ from serving import delta_wire
 from serving.availability import Availability
 from serving.model_loader import ModelLoader
 from serving.publisher import Publisher
-from serving.redis_server import EmbeddedRedis, connect
+from serving.redis_server import EmbeddedRedis
 from serving.served_model import ServedModel
-from serving.stream_follower import StreamFollower
 from streaming.features import FeatureSpec, Field
 from tests.serving.fakes import SPEC, Graphs, artefact, delta, ids
+from tests.serving.following import following, served
 from tests.serving.waiting import until
 
 
@@ -36,35 +33,10 @@ def graphs() -> Graphs:
     return Graphs()
 
 
-@contextmanager
-def following(
-    folder: Path, client: redis.Redis, graphs: Graphs, availability: Availability, revive: Callable[[], None]
-) -> Iterator[ModelLoader]:
-    """A loader of model `m` with its thread."""
-    made = ModelLoader("m", client, graphs, 100, availability, time.monotonic)
-    follower = StreamFollower(partial(connect, "", folder), [made], availability, revive=revive)
-    follower.start()
-    assert follower.wait(10)
-    yield made
-    follower.close()
-
-
 @pytest.fixture
 def loader(client: redis.Redis, redis_folder: Path, graphs: Graphs) -> Iterator[ModelLoader]:
     with following(redis_folder, client, graphs, Availability(up=False), lambda: None) as made:
         yield made
-
-
-def served(loader: ModelLoader, step: int) -> ServedModel:
-    """The model once it is at this step."""
-
-    def reached() -> ServedModel | None:
-        model = loader.current
-        return model if model is not None and model.artefact.step == step else None
-
-    model = until(reached)
-    assert model is not None
-    return model
 
 
 def values(model: ServedModel, *wanted: int) -> list[float]:

@@ -39,7 +39,7 @@ class Machine(RuleBasedStateMachine):
         found = self.store.lookup(table, np.array(ids, np.uint64), self.now)
         assert [row >= 0 for row in found.rows_N.tolist()] == [key in model.weight for key in ids]
         for key, values in zip(ids, found.values_ND, strict=True):
-            np.testing.assert_allclose(values, model.weight.get(key, 0 * values), atol=TOLERANCE)
+            np.testing.assert_allclose(values, model.read(key), atol=TOLERANCE)
         self.store.update(found, grads)
         model.train(ids, grads)
 

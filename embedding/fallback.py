@@ -1,0 +1,54 @@
+"""Rows that ids without one share: which tables have them, and where each id reads.
+
+One memory of rows serves all tables of a dimension and optimizer: ids of different tables that meet in a row are told
+apart by the weights that the model has for each field (Unified Embedding, Coleman et al. 2023). In deltas these rows
+are a table of their own, whose ids are the rows' numbers ("slots").
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+
+from embedding.hashing import salt_of
+from embedding.store import Fallback, Ids, Table
+
+FALLBACK_ROWS = 1 << 12
+PREFIX = "fallback."
+"""No table of a store may have a name that begins so."""
+
+
+def group_of(table: Table) -> str:
+    """Name of the rows that a multiplexed table shares with others of its dimension and optimizer.
+
+    >>> group_of(Table("user", 16)) == group_of(Table("item", 16)) != group_of(Table("item", 8))
+    True
+    """
+    rule = hashlib.blake2b(repr(table.optimizer).encode(), digest_size=4).hexdigest()
+    return f"{PREFIX}{table.dim}.{rule}"
+
+
+def shared_tables(tables: Iterable[Table]) -> dict[str, Table]:
+    """The shared rows of a store as tables, by group; they begin as its first multiplexed table would."""
+    groups: dict[str, Table] = {}
+    for table in tables:
+        if table.fallback == "multiplexed":
+            name, scale = f"{PREFIX}{table.dim}", table.init_scale
+            groups.setdefault(group_of(table), Table(name, table.dim, FALLBACK_ROWS, table.optimizer, init_scale=scale))
+    return groups
+
+
+def fallbacks(tables: Iterable[Table], seed: int) -> dict[str, Fallback]:
+    """What a reader of deltas needs to find the shared row of an id, by table; others read zeros."""
+    return {
+        table.name: Fallback(group_of(table), int(salt_of(seed, table.name)), FALLBACK_ROWS)
+        for table in tables
+        if table.fallback == "multiplexed"
+    }
+
+
+def every_slot() -> Ids:
+    """The ids of the shared rows, as a table has them."""
+    return np.arange(FALLBACK_ROWS, dtype=np.uint64)

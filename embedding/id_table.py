@@ -166,8 +166,7 @@ class IdTable:
         n = search.touch_once(*self.segments.where, ids_N, _NONE, stamp, rows_N, missing_N)
         if not n:
             return rows_N, _NONE
-        ones_N = np.broadcast_to(np.int32(1), len(ids_N))
-        return rows_N, self.insert(ids_N, ones_N, minute, rows_N, np.sort(missing_N[:n]))
+        return rows_N, self.insert(ids_N, np.ones(len(ids_N), np.int32), minute, rows_N, np.sort(missing_N[:n]))
 
     def restore(self, ids_N: Ids, minutes_N: npt.NDArray[np.int64], freqs_N: npt.NDArray[np.uint8]) -> Index:
         """Insert distinct ids that have no row yet, with their clocks; returns their rows."""

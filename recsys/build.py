@@ -133,7 +133,8 @@ def publisher(config: Config, model: str = ONLINE) -> Iterator[tuple[Publisher, 
 
     with ExitStack() as stack:
         embedded = stack.enter_context(EmbeddedRedis(config.rows.folder)) if not config.rows.url else None
-        yield Publisher(stack.enter_context(connect(config.rows.url, config.rows.folder)), model), revive
+        client = stack.enter_context(connect(config.rows.url, config.rows.folder))
+        yield Publisher(client, model, precision=config.rows.precision), revive
 
 
 def rules(config: Config) -> Rules:

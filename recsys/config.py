@@ -77,6 +77,8 @@ class RowsSection(Section):
     """Empty: an embedded Redis that lives in `folder`."""
     folder: Path = Path("run/redis")
     publish_every: Duration = milliseconds("250ms")
+    precision: Literal["float32", "half", "int8"] = "float32"
+    """Of the rows in Redis; the trainer and the servers' caches keep float32. What it costs: `docs/embedding.md`."""
 
     @field_validator("url")
     @classmethod

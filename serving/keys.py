@@ -2,7 +2,7 @@
 
 | key | type | holds |
 |---|---|---|
-| `recsys:{model}:row:{table}:{id:016x}` | string | one embedding row, float32 little-endian |
+| `recsys:{model}:row:{table}:{id:016x}` | string | one embedding row, see `serving.row_bytes` |
 | `recsys:{model}:artefact` | string | the exported graph, see `serving.artefact` |
 | `recsys:{model}:deltas` | stream, capped | row changes and artefact notices, see `serving.delta_wire` |
 | `recsys:{model}:fallback` | string | by table, which rows ids without one read: JSON of `embedding.store.Fallback` |

@@ -5,7 +5,10 @@ Shape suffixes: U distinct ids, D embedding dimension.
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -16,12 +19,13 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from embedding.store import Delta, TableDelta
-from serving import delta_wire, keys
+from serving import delta_wire, keys, row_bytes
 from serving.artefact import Artefact
 from serving.entities import Changed
 from serving.stream_follower import FIELD
 from streaming.events import Features
 
+_logger = logging.getLogger(__name__)
 _ROWS_PER_COMMAND = 2048
 _STREAM_LENGTH = 256
 """Messages kept on a delta stream; a server further behind than this forgets its cache and reads rows again."""
@@ -42,9 +46,17 @@ class Publisher:
 
     Raises PublishError when Redis cannot be written, after `retries` attempts with growing pauses. Calling again with
     the same arguments is then right, because every write can be repeated.
+
+    Rows are rounded to `precision` once, here: servers are told what Redis holds. A row that has diverged stays in
+    float32 and is counted.
     """
 
-    def __init__(self, client: redis.Redis, model: str, retries: int = 3) -> None:
+    def __init__(
+        self, client: redis.Redis, model: str, retries: int = 3, precision: row_bytes.Precision = "float32"
+    ) -> None:
+        self.diverged: Counter[str] = Counter()
+        """By table, rows written in float32 because they would not fit another precision."""
+        self._precision = precision
         self._client = client
         self._keys = keys.ModelKeys(model)
         self._retry = Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.02), retries)
@@ -69,12 +81,15 @@ class Publisher:
                 f"model {self.model!r}: delta {delta.sequence} does not follow on {known}, which is what Redis holds; "
                 f"subscribe again and publish a full delta"
             )
+        written: dict[str, TableDelta] = {}
         for name, table in delta.tables.items():
-            self._write(name, table)
+            rows = self._write(name, table, delta.sequence)
+            if not delta.full:  # else servers are told no values
+                written[name] = self._as_written(table, rows)
         if delta.full:
             self._remove_all_but(delta.tables)
             self._set([self._keys.fallback], [msgspec.json.encode(delta.fallback)])
-        self._announce(delta_wire.messages(delta))
+        self._announce(delta_wire.messages(replace(delta, tables=written)))
         self._do(lambda: self._client.set(self._keys.sequence, delta.sequence))
 
     def publish_artefact(self, artefact: Artefact) -> None:
@@ -122,11 +137,28 @@ class Publisher:
         copy._put_artefact(data, Artefact.from_bytes(data).version)
         return rows
 
-    def _write(self, name: str, table: TableDelta) -> None:
-        size = 4 * (table.values_UD.shape[1] if table.values_UD.ndim == 2 else 0)
-        data = np.ascontiguousarray(table.values_UD, "<f4").tobytes()
-        self._set(self._keys.rows(name, table.ids_U), [data[i : i + size] for i in range(0, len(data), size or 1)])
+    def _write(self, name: str, table: TableDelta, draw: int) -> list[bytes]:
+        """Returns the rows as bytes. The delta's number decides how they are rounded: repeated, it is the same."""
+        rows = row_bytes.encode(table.values_UD, table.ids_U, self._precision, draw)
+        self._set(self._keys.rows(name, table.ids_U), rows)
         self._unlink(self._keys.rows(name, table.removed))
+        if self._precision != "float32" and len(rows):
+            self._count_diverged(name, int(row_bytes.diverged(table.values_UD).sum()))
+        return rows
+
+    def _as_written(self, table: TableDelta, rows: list[bytes]) -> TableDelta:
+        if self._precision == "float32" or not rows:
+            return table
+        return replace(table, values_UD=row_bytes.decode(rows, table.values_UD.shape[1]))
+
+    def _count_diverged(self, name: str, rows: int) -> None:
+        if rows:
+            self.diverged[name] += rows
+            _logger.warning(
+                "model %r: %d rows of table %r hold NaN or numbers beyond +-65504 and are published in float32, not "
+                "%s: the model diverges, lower its learning rate",
+                *(self.model, rows, name, self._precision),
+            )
 
     def _set(self, names: list[str], values: list[bytes]) -> None:
         for start in range(0, len(names), _ROWS_PER_COMMAND):

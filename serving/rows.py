@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import redis
 
+from serving import row_bytes
 from serving.availability import Availability
 from serving.keys import ModelKeys
 
@@ -42,7 +43,8 @@ class RowStore(Protocol):
     def read(self, ids: Mapping[str, Ids]) -> dict[str, Rows]:
         """Rows by table, in one round trip. Ids may repeat.
 
-        Raises RowsUnavailableError when the store cannot be reached, ValueError when a row has another dimension.
+        Raises RowsUnavailableError when the store cannot be reached, ValueError when a row is damaged or has another
+        dimension.
         """
         ...
 
@@ -107,15 +109,11 @@ class RedisRows:
 
 
 def decode(blobs: list[bytes | None], dim: int) -> Rows:
-    """Rows as they lie in Redis, None where there is none. Raises ValueError when one has another dimension."""
+    """Rows as they lie in Redis, None where there is none.
+
+    Raises ValueError when one is damaged or has another dimension.
+    """
     found_N = np.array([blob is not None for blob in blobs], np.bool_)
-    data = b"".join(blob for blob in blobs if blob is not None)
     values_ND = np.zeros((len(blobs), dim), np.float32)
-    lengths = {len(blob) for blob in blobs if blob is not None}
-    if lengths - {4 * dim}:
-        raise ValueError(
-            f"rows have {sorted(n // 4 for n in lengths)} values where the model's dimension is {dim}: "
-            f"publish all rows of the model again"
-        )
-    values_ND[found_N] = np.frombuffer(data, "<f4").reshape(-1, dim)
+    values_ND[found_N] = row_bytes.decode([blob for blob in blobs if blob is not None], dim)
     return Rows(values_ND, found_N)

@@ -39,6 +39,10 @@ def test_every_setting_stands_in_the_template() -> None:
         ("[[features.fields]]\nname='a'\nsource='user'\n[[features.fields]]\nname='b'\n", "line 4: features.fields.1"),
         ("[features.tables.itm]\nttl = '1d'\n", "no field reads this table; the tables are ['hour', 'item', 'user']"),
         ("[rows]\nurl = 'http://x'\n", "line 2: rows.url: write redis://HOST:PORT/0"),
+        (
+            "[rows]\nprecision = 'fp16'\n",
+            "line 2: rows.precision: Input should be 'float32', 'half' or 'int8', not 'fp16'",
+        ),
         ("[[experiments]]\nname='x'\narms=[{name='a'},{name='a'}]\n", "two arms have the same name"),
         ("[[features.fields]]\nname='a'\nsource='usr'\n", "line 1: features.fields.0: field 'a': source 'usr'"),
         ("[[features.fields]]\nname='a'\nsource='user'\n", "features: no field reads the item"),
@@ -81,6 +85,11 @@ def test_a_mapping_of_what_the_kind_needs_is_enough(kind: str, columns: tuple[st
     inner = ", ".join(f'{name} = "a column"' for name in columns)
     config = parse(f"[[log.mapping]]\nkind = '{kind}'\ncolumns = {{{inner}}}\n", Path("recsys.toml"))
     assert tuple(config.log.mapping[0].columns) == columns
+
+
+@pytest.mark.parametrize("precision", ["float32", "half", "int8"])
+def test_rows_in_redis_may_have_any_of_these_precisions(precision: str) -> None:
+    assert parse(f"[rows]\nprecision = '{precision}'\n", Path("recsys.toml")).rows.precision == precision
 
 
 def test_all_problems_are_reported_at_once() -> None:

@@ -70,7 +70,8 @@ def decode(rows: Sequence[bytes], dim: int) -> Floats:
 
 def diverged(values_UD: Floats) -> npt.NDArray[np.bool_]:
     """Which rows [U] hold NaN, infinity or a number that half precision cannot."""
-    return ~(np.abs(values_UD).max(axis=1, initial=0) <= _LARGEST)
+    largest_U: Floats = np.abs(values_UD).max(axis=1, initial=0)
+    return ~(largest_U <= _LARGEST)
 
 
 def _encode(values_UD: Floats, ids_U: Ids, precision: Precision, draw: int) -> list[bytes]:

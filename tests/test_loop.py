@@ -15,6 +15,8 @@ from recsys.commands.train import open_trainer
 from recsys.config import Config
 from recsys.config_file import load
 from recsys.trainer import Trainer
+from serving.redis_server import connect
+from serving.rows import RedisRows
 from serving.scorer import load_scorer
 from serving.server import build as build_app
 from streaming.codec import encode_events
@@ -27,6 +29,7 @@ from tests.serving.running import running
 SETTINGS = """
 [rows]
 publish_every = "50ms"
+precision = "PRECISION"
 [features]
 dim = 8
 fields = [
@@ -55,6 +58,10 @@ threshold = 100  # about as often as each item is seen: some are admitted, some 
 fallback = "multiplexed"
 """,
 }
+CASES = {"zeros": ("zeros", "float32"), "multiplexed": ("multiplexed", "float32"), "int8": ("multiplexed", "int8")}
+"""Of each, what ids without a row read, and the precision of rows in Redis."""
+TOLERANCE = {"float32": 1e-4, "int8": 0.01}
+"""Between a served score and the trained model's: sums in another order, and rows off by a step."""
 START = 1_760_000_000_000
 TAGS = ["hot", "cold", "sweet", "salty"]
 
@@ -75,10 +82,11 @@ def events(count: int = 400) -> list[Event]:
     return made
 
 
-@pytest.fixture(scope="module", params=FALLBACKS)
+@pytest.fixture(scope="module", params=CASES)
 def config(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Config:
     folder = tmp_path_factory.mktemp("loop")
-    (folder / "recsys.toml").write_text(SETTINGS + FALLBACKS[request.param])
+    fallback, precision = CASES[request.param]
+    (folder / "recsys.toml").write_text(SETTINGS.replace("PRECISION", precision) + FALLBACKS[fallback])
     config = load(folder / "recsys.toml")
     log = build.event_log(config)
     log.append(encode_events(events()))
@@ -149,7 +157,21 @@ def test_the_server_scores_as_the_trained_model(
     config: Config, trainer: Trainer, http: httpx.Client, name: str
 ) -> None:
     question = QUESTIONS[name] | {"time": START + 86_400_000}
-    assert served(http, question) == pytest.approx(trained(config, trainer, question), abs=1e-4)
+    expected = trained(config, trainer, question)
+    assert served(http, question) == pytest.approx(expected, abs=TOLERANCE[config.rows.precision])
+
+
+@pytest.mark.parametrize("config", ["int8"], indirect=True)
+def test_rows_in_redis_are_off_by_at_most_a_step(config: Config, trainer: Trainer) -> None:
+    ids, _ = Encoder(build.spec(config)).encode_items([f"i{n}" for n in range(10)], [{}] * 10)
+    read = trainer.learner.store.peek("item", ids["item"].values)
+    with connect(config.rows.url, config.rows.folder) as client:
+        served_rows = RedisRows(client, build.ONLINE, config.features.dim).read({"item": read.ids_N})["item"]
+    found_N = read.rows_N >= 0
+    assert served_rows.found_N.tolist() == found_N.tolist()
+    off_ND = np.abs(served_rows.values_ND - read.values_ND)[found_N]
+    assert off_ND.max() > 0
+    assert (off_ND <= np.abs(read.values_ND[found_N]).max(axis=1, keepdims=True) / 127 * 1.0001).all()
 
 
 def test_those_questions_are_about_ids_with_and_without_a_row(config: Config, trainer: Trainer) -> None:
@@ -213,6 +235,6 @@ def test_what_is_learned_while_serving_is_served(config: Config, trainer: Traine
         stop.set()
         following.join()
     question |= {"time": START + 86_400_000}
-    expected = pytest.approx(trained(config, trainer, question), abs=1e-4)
+    expected = pytest.approx(trained(config, trainer, question), abs=TOLERANCE[config.rows.precision])
     while served(http, question) != expected:  # bounded by the test's own time limit
         pass

@@ -1,0 +1,154 @@
+"""What rows in half precision and int8 cost served scores, and save in Redis.
+
+MovieLens small is learned up to SPLIT as a trainer learns it. Then the same rows are published in each precision to a
+real Redis, read back as a server reads them, and the same network scores all ratings after SPLIT with them.
+
+Shape suffixes: R rated films, D embedding dimension.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import cast, get_args
+
+import numpy as np
+import redis
+
+from benchmarks.harness import ROOT, Result, Target
+from embedding.local import LocalStore
+from embedding.store import Delta, Lookup, TableDelta
+from recsys import build
+from recsys.commands.ingest import run as ingest
+from recsys.commands.train import open_trainer
+from recsys.config import Config
+from recsys.config_file import load
+from recsys.duration import milliseconds
+from recsys.learner import Learner, Scores
+from recsys.metrics import auc
+from recsys.replay.rows import Rows, outcomes
+from recsys.replay.run import CHUNK
+from serving.keys import ModelKeys
+from serving.publisher import Publisher
+from serving.redis_server import EmbeddedRedis
+from serving.row_bytes import Precision
+from serving.rows import Ids, RedisRows
+
+SPLIT = 1_388_534_400_000
+"""2014-01-01, as in the demo: 85 % of the ratings lie before it."""
+DIMS = (16, 64)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+_Figures = dict[Precision, dict[str, float]]
+
+
+def run(quick: bool) -> Result:
+    end = SPLIT + milliseconds("90d" if quick else "3650d")
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        config = _prepared(Path(folder))
+        client = stack.enter_context(stack.enter_context(EmbeddedRedis(config.rows.folder)).client())
+        trainer = stack.enter_context(open_trainer(config, publish=False))
+        trainer.run(follow=False, stop=threading.Event(), until=SPLIT)
+        learner = trainer.learner
+        rows = _rated(config, end)
+        delta = _everything(learner)
+        trained_R = _scores(learner, rows)
+        figures = {p: _figures(rows, trained_R, _served(config, learner, rows, delta, p, client)) for p in PRECISIONS}
+        sizes = {str(dim): {p: _bytes_a_row(delta, dim, p, client) for p in PRECISIONS} for dim in DIMS}
+    raw = {"rated": len(rows), "rows": _count(delta), "scores": figures, "bytes_a_row": sizes}
+    return Result("precision", _targets(figures, sizes["16"]), raw)
+
+
+def _targets(figures: _Figures, saved: _Figures) -> list[Target]:
+    float32 = saved["float32"]["used"]
+    return [
+        Target("float32: largest difference of a score", figures["float32"]["largest"], 0.0, "lower"),
+        Target("half: largest difference of a score", figures["half"]["largest"], 0.001, "lower"),
+        Target("int8: largest difference of a score", figures["int8"]["largest"], 0.02, "lower"),
+        Target("half: AUC lost", figures["half"]["auc_lost"], 0.0001, "lower"),
+        Target("int8: AUC lost", figures["int8"]["auc_lost"], 0.001, "lower"),
+        Target("D 16: memory of Redis, half over float32", saved["half"]["used"] / float32, 0.85, "lower"),
+        Target("D 16: memory of Redis, int8 over float32", saved["int8"]["used"] / float32, 0.8, "lower"),
+    ]
+
+
+class _Served(LocalStore):
+    """Reads rows from Redis, as a server does."""
+
+    def __init__(self, config: Config, rows: RedisRows) -> None:
+        super().__init__(build.tables(config))
+        self._rows_read = rows
+
+    def peek(self, table: str, ids_N: Ids) -> Lookup:
+        read = self._rows_read.read({table: ids_N})[table]
+        return Lookup(table, ids_N, np.where(read.found_N, 0, -1), read.values_ND)
+
+
+def _prepared(folder: Path) -> Config:
+    path = folder / "recsys.toml"
+    shutil.copy(ROOT / "examples" / "movielens.toml", path)
+    ingest(path, (), "movielens-small", None, None)
+    return load(path)
+
+
+def _rated(config: Config, end: int) -> Rows:
+    log = build.event_log(config)
+    try:
+        return Rows(outcomes(build.feed(config, log)), SPLIT, end)
+    finally:
+        log.close()
+
+
+def _everything(learner: Learner) -> Delta:
+    learner.store.subscribe("precision")
+    return learner.store.delta("precision")
+
+
+def _served(
+    config: Config, learner: Learner, rows: Rows, delta: Delta, precision: Precision, client: redis.Redis
+) -> Scores:
+    client.flushall()
+    Publisher(client, "m", precision=precision).publish(delta)
+    store = _Served(config, RedisRows(client, "m", config.features.dim))
+    return _scores(Learner(learner.spec, learner.model, store, dense_lr=1.0, seed=0), rows)
+
+
+def _scores(learner: Learner, rows: Rows) -> Scores:
+    starts = range(0, len(rows), CHUNK)
+    return np.concatenate([learner.score(rows.slice(low, min(low + CHUNK, len(rows)))) for low in starts])
+
+
+def _figures(rows: Rows, trained_R: Scores, served_R: Scores) -> dict[str, float]:
+    off_R = np.abs(served_R - trained_R)
+    served = auc(rows.labels_R, served_R)
+    lost = auc(rows.labels_R, trained_R) - served
+    return {"largest": float(off_R.max()), "mean": float(off_R.mean()), "auc": served, "auc_lost": lost}
+
+
+def _bytes_a_row(delta: Delta, dim: int, precision: Precision, client: redis.Redis) -> dict[str, float]:
+    """Of rows with these ids: what Redis says of one key, and what it uses in all, the index of keys included."""
+    rng = np.random.default_rng(0)
+    tables = {
+        name: TableDelta(table.ids_U, rng.normal(0, 0.1, (len(table.ids_U), dim)).astype(np.float32), table.removed)
+        for name, table in delta.tables.items()
+    }
+    client.flushall()
+    before = _used(client)
+    Publisher(client, "m", precision=precision).publish(Delta(delta.sequence, True, tables))
+    for name, table in tables.items():
+        for start in range(0, len(table.ids_U), CHUNK):  # each look-up takes the growth of Redis's index a step further
+            RedisRows(client, "m", dim).read({name: table.ids_U[start : start + CHUNK]})
+    used = (_used(client) - before) / _count(delta)
+    (key,) = ModelKeys("m").rows("item", tables["item"].ids_U[:1])
+    return {"key": cast(int, client.memory_usage(key)), "used": used}
+
+
+def _used(client: redis.Redis) -> int:
+    return int(cast(dict[str, int], client.info("memory"))["used_memory"])
+
+
+def _count(delta: Delta) -> int:
+    return sum(len(table.ids_U) for table in delta.tables.values())

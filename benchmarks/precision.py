@@ -58,7 +58,9 @@ def run(quick: bool) -> Result:
         trained_R = _scores(learner, rows)
         figures = {p: _figures(rows, trained_R, _served(config, learner, rows, delta, p, client)) for p in PRECISIONS}
         sizes = {str(dim): {p: _bytes_a_row(delta, dim, p, client) for p in PRECISIONS} for dim in DIMS}
-    raw = {"rated": len(rows), "rows": _count(delta), "scores": figures, "bytes_a_row": sizes}
+        allocator = cast(dict[str, str], client.info("memory"))["mem_allocator"]
+    counts = {"rated": len(rows), "rows": _count(delta)}
+    raw = counts | {"scores": figures, "bytes_a_row": sizes, "allocator": allocator}
     return Result("precision", _targets(figures, sizes["16"]), raw)
 
 

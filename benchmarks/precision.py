@@ -3,7 +3,7 @@
 MovieLens small is learned up to SPLIT as a trainer learns it. Then the same rows are published in each precision to a
 real Redis, read back as a server reads them, and the same network scores all ratings after SPLIT with them.
 
-Shape suffixes: R rated films, D embedding dimension.
+Shape suffixes: P publications, R rated films, D embedding dimension.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args
 
@@ -39,7 +41,9 @@ from serving.rows import Ids, RedisRows
 
 SPLIT = 1_388_534_400_000
 """2014-01-01, as in the demo: 85 % of the ratings lie before it."""
-DIMS = (16, 64)
+DIMS = (16, 32, 64)
+DRAWS = 10
+"""Publications of the same rows, which int8 rounds anew each time."""
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 _Figures = dict[Precision, dict[str, float]]
@@ -55,8 +59,9 @@ def run(quick: bool) -> Result:
         learner = trainer.learner
         rows = _rated(config, end)
         delta = _everything(learner)
+        served = {p: list(_served(config, learner, rows, delta, p, client)) for p in PRECISIONS}
         trained_R = _scores(learner, rows)
-        figures = {p: _figures(rows, trained_R, _served(config, learner, rows, delta, p, client)) for p in PRECISIONS}
+        figures = {p: _figures(rows, trained_R, served_PR) for p, served_PR in served.items()}
         sizes = {str(dim): {p: _bytes_a_row(delta, dim, p, client) for p in PRECISIONS} for dim in DIMS}
         allocator = cast(dict[str, str], client.info("memory"))["mem_allocator"]
     counts = {"rated": len(rows), "rows": _count(delta)}
@@ -70,8 +75,8 @@ def _targets(figures: _Figures, saved: _Figures) -> list[Target]:
         Target("float32: largest difference of a score", figures["float32"]["largest"], 0.0, "lower"),
         Target("half: largest difference of a score", figures["half"]["largest"], 0.001, "lower"),
         Target("int8: largest difference of a score", figures["int8"]["largest"], 0.02, "lower"),
-        Target("half: AUC lost", figures["half"]["auc_lost"], 0.0001, "lower"),
-        Target("int8: AUC lost", figures["int8"]["auc_lost"], 0.001, "lower"),
+        Target("half: AUC lost by the worst draw", figures["half"]["auc_lost"], 0.0001, "lower"),
+        Target("int8: AUC lost by the worst draw", figures["int8"]["auc_lost"], 0.001, "lower"),
         Target("D 16: memory of Redis, half over float32", saved["half"]["used"] / float32, 0.85, "lower"),
         Target("D 16: memory of Redis, int8 over float32", saved["int8"]["used"] / float32, 0.8, "lower"),
     ]
@@ -111,11 +116,14 @@ def _everything(learner: Learner) -> Delta:
 
 def _served(
     config: Config, learner: Learner, rows: Rows, delta: Delta, precision: Precision, client: redis.Redis
-) -> Scores:
+) -> Iterator[Scores]:
+    """Scores of the rows that Redis holds after each of DRAWS publications."""
     client.flushall()
-    Publisher(client, "m", precision=precision).publish(delta)
     store = _Served(config, RedisRows(client, "m", config.features.dim))
-    return _scores(Learner(learner.spec, learner.model, store, dense_lr=1.0, seed=0), rows)
+    reader = Learner(learner.spec, learner.model, store, dense_lr=1.0, seed=0)
+    for draw in range(DRAWS):
+        Publisher(client, "m", precision=precision).publish(replace(delta, sequence=delta.sequence + draw))
+        yield _scores(reader, rows)
 
 
 def _scores(learner: Learner, rows: Rows) -> Scores:
@@ -123,11 +131,16 @@ def _scores(learner: Learner, rows: Rows) -> Scores:
     return np.concatenate([learner.score(rows.slice(low, min(low + CHUNK, len(rows)))) for low in starts])
 
 
-def _figures(rows: Rows, trained_R: Scores, served_R: Scores) -> dict[str, float]:
-    off_R = np.abs(served_R - trained_R)
-    served = auc(rows.labels_R, served_R)
-    lost = auc(rows.labels_R, trained_R) - served
-    return {"largest": float(off_R.max()), "mean": float(off_R.mean()), "auc": served, "auc_lost": lost}
+def _figures(rows: Rows, trained_R: Scores, served: list[Scores]) -> dict[str, float]:
+    """Differences over all draws; the mean AUC, and what the worst draw loses."""
+    off_PR = np.abs(np.stack(served) - trained_R)
+    aucs_P = np.array([auc(rows.labels_R, served_R) for served_R in served])
+    return {
+        "largest": float(off_PR.max()),
+        "mean": float(off_PR.mean()),
+        "auc": float(aucs_P.mean()),
+        "auc_lost": auc(rows.labels_R, trained_R) - float(aucs_P.min()),
+    }
 
 
 def _bytes_a_row(delta: Delta, dim: int, precision: Precision, client: redis.Redis) -> dict[str, float]:

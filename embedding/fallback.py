@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,8 +27,10 @@ def group_of(table: Table) -> str:
     >>> group_of(Table("user", 16)) == group_of(Table("item", 16)) != group_of(Table("item", 8))
     True
     """
-    rule = hashlib.blake2b(repr(table.optimizer).encode(), digest_size=4).hexdigest()
-    return f"{PREFIX}{table.dim}.{rule}"
+    rule = table.optimizer
+    floats = {name: float(getattr(rule, name)) for name in ("lr", "eps", "l1", "l2")}  # 1 is the rate that 1.0 is
+    same = replace(rule, betas=(float(rule.betas[0]), float(rule.betas[1])), **floats)
+    return f"{PREFIX}{table.dim}.{hashlib.blake2b(repr(same).encode(), digest_size=4).hexdigest()}"
 
 
 def shared_tables(tables: Iterable[Table]) -> dict[str, Table]:

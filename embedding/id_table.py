@@ -184,9 +184,8 @@ class IdTable:
 
         Yields the ids that went and their rows, now free. Look-ups and insertions may happen between the steps.
         """
-        heat = np.uint64(self._since(before) << 8)
         for segment in range(len(self.segments)):
-            lines = self.segments
+            lines, heat = self.segments, np.uint64(self._since(before) << 8)  # stamps move when decades go by
             gone = sweep(*lines.where, lines.counts_S, segment, heat, lines.scratch, lines.going)
             ids, rows = np.empty(gone, np.uint64), np.empty(gone, np.int32)
             release(lines.going, self._state, self._free, ids, rows)

@@ -172,7 +172,7 @@ def load(folder: Path, tables: Mapping[str, Table], seed: int) -> StoreState:
     known = [group for group in groups if f"{group}.weights" in shared]
     fallback = {g: (shared[f"{g}.weights"], shared[f"{g}.state"], int(shared[f"{g}.step"][0])) for g in known}
     consumers = unpack(*read("consumers.safetensors"))
-    if any(written[name]["fallback"] != table.fallback for name, table in tables.items()):
+    if len(known) < len(groups) or any(written[name]["fallback"] != table.fallback for name, table in tables.items()):
         numbers = {name: entry.consumer.sequence for name, entry in consumers.items()}
         consumers = resynced(numbers, (*tables, *groups))
     return StoreState(dict(loaded), fallback, consumers)

@@ -193,6 +193,8 @@ class TableIds:
             which = np.arange(len(state.ids_U))
             if len(which) > self.table.capacity:
                 which = np.sort(np.lexsort((state.freq_U, state.seen_U))[len(which) - self.table.capacity :])
+            if len(which):  # the oldest decides how far back the clock reaches, whatever part it is in
+                self.ids.stamp(int(state.seen_U[which].min()))
             for begin in range(0, len(which), PART):
                 part = which[begin : begin + PART]
                 rows = self.ids.restore(state.ids_U[part], state.seen_U[part], state.freq_U[part])

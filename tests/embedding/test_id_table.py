@@ -183,6 +183,18 @@ def test_time_may_move_on_by_decades() -> None:
         table.find_or_insert(np.array([4], np.uint64), minute=200 * year)
 
 
+def test_an_expiry_that_decades_go_by_in_takes_no_later_id() -> None:
+    year = 366 * 24 * 60
+    table, ids = IdTable(100), np.arange(50, dtype=np.uint64)
+    table.find_or_insert(ids, minute=0)
+    steps = table.expiring(before=20 * year)
+    gone = next(steps)[0].tolist()
+    table.find_or_insert(ids, minute=35 * year)
+    gone += [one for step in steps for one in step[0].tolist()]
+    assert 0 < len(gone) < 50
+    assert len(table) == 50
+
+
 def test_an_old_id_that_comes_after_an_expiry_is_found_by_the_next_at_the_same_minute() -> None:
     table = IdTable(100)
     table.find_or_insert(np.arange(10, dtype=np.uint64), minute=50)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from embedding import tensor_file
+from embedding import fallback, tensor_file
 from embedding.local import LocalStore
 from embedding.reference import ReferenceStore
 from embedding.store import Optimizer, Table
@@ -97,6 +97,17 @@ def test_one_store_reads_what_another_wrote(tmp_path: Path, writer: type[LocalSt
     assert other.digest() == store.digest()
 
 
+def test_rows_last_seen_years_apart_keep_their_clocks(tmp_path: Path) -> None:
+    """Those that are restored first are the youngest, and the others are more than one part of a file."""
+    year = 365 * 24 * 60 * 60_000
+    store, other = LocalStore([Table("t", 4)]), LocalStore([Table("t", 4)])
+    store.lookup("t", np.arange(20_000, dtype=np.uint64), now=0)
+    store.lookup("t", np.arange(10_000, dtype=np.uint64), now=20 * year)
+    store.save(tmp_path)
+    other.load(tmp_path)
+    assert other.digest() == store.digest()
+
+
 def test_a_smaller_store_keeps_the_warmest(tmp_path: Path) -> None:
     store, small = LocalStore([Table("t", 4)]), LocalStore([Table("t", 4, capacity=10)])
     for step in range(20):
@@ -132,3 +143,34 @@ def test_several_snapshots_may_be_read_into_a_store_that_got_a_fallback(tmp_path
         assert len(delta.tables["t"].ids_U) == 20
         assert delta.fallback.keys() == ({"t"} if after.fallback == "multiplexed" else set())
         assert len(delta.tables) == 1 + len(delta.fallback)
+
+
+@pytest.mark.parametrize("store", [LocalStore, ReferenceStore])
+def test_equal_rules_have_the_same_shared_rows_however_they_are_written(
+    tmp_path: Path, store: type[LocalStore]
+) -> None:
+    before, after = (store([Table("t", 4, optimizer=Optimizer(lr=rate), fallback="multiplexed")]) for rate in (1, 1.0))
+    before.subscribe("c")
+    before.acknowledge("c", before.delta("c").sequence)
+    before.save(tmp_path)
+    after.load(tmp_path)
+    assert after.digest() == before.digest()
+    assert not after.delta("c").full
+
+
+@pytest.mark.parametrize("store", [LocalStore, ReferenceStore])
+def test_shared_rows_that_a_snapshot_knows_by_another_name_begin_afresh_and_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: type[LocalStore]
+) -> None:
+    tables = [Table("t", 4, fallback="multiplexed")]
+    with monkeypatch.context() as patch:
+        patch.setattr(fallback, "PREFIX", "earlier.")
+        before = store(tables)
+        before.subscribe("c")
+        before.acknowledge("c", before.delta("c").sequence)
+        before.save(tmp_path)
+    after = store(tables)
+    after.load(tmp_path)
+    delta = after.delta("c")
+    assert (delta.sequence, delta.full) == (2, True)
+    assert delta.tables.keys() == {"t", delta.fallback["t"].rows}

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from embedding.fallback import PREFIX
 from recsys.duration import Duration, Size, byte_count, milliseconds
 from streaming import features
 
@@ -21,7 +22,7 @@ Count = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """A table of the file. Unknown keys are errors, so that a typing slip is never a silent default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Mapping(Section):
@@ -102,6 +103,13 @@ class FieldSection(Section):
         self.to_field()
         return self
 
+    @field_validator("table")
+    @classmethod
+    def _free(cls, table: str) -> str:
+        if table.startswith(PREFIX):
+            raise ValueError(f"{PREFIX} begins the names of shared rows, choose another name than {table!r}")
+        return table
+
     def to_field(self) -> features.Field:
         return features.Field(**self.model_dump())
 
@@ -109,12 +117,18 @@ class FieldSection(Section):
 class TableSection(Section):
     """Settings of one embedding table; a table without settings takes `features.defaults`."""
 
-    capacity: Count = 1 << 20
+    capacity: Annotated[int, Field(ge=1, lt=1 << 31)] = 1 << 20
     ttl: Duration | None = None
     admission: Literal["always", "count", "probabilistic"] = "always"
     threshold: Count = 1
     fallback: Literal["zeros", "multiplexed"] = "zeros"
     """What ids without a row read; `multiplexed` rows learn from ids that are not admitted, so set a threshold."""
+
+    @model_validator(mode="after")
+    def _countable(self) -> Self:
+        if self.admission == "count" and self.threshold > 255:
+            raise ValueError(f"threshold = {self.threshold}: sightings are counted up to 255, choose 1 to 255")
+        return self
 
 
 class FeaturesSection(Section):
@@ -189,7 +203,7 @@ class TrainingSection(Section):
     sparse_lr: Positive = 0.05
     optimizer: Literal["rowwise_adagrad", "adagrad", "adam", "ftrl"] = "rowwise_adagrad"
     init_scale: Positive = 0.01
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     threads: Count = 1
     checkpoints: Path = Path("run/checkpoints")
     checkpoint_every: Count = 500
@@ -207,13 +221,13 @@ class ServingSection(Section):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     engine: Literal["auto", "openvino", "onnxruntime"] = "auto"
     threads: Count = 1
-    cache_rows: Count = 1_000_000
+    cache_rows: Annotated[int, Field(ge=2)] = 1_000_000
     max_candidates: Annotated[int, Field(ge=1, le=10_000)] = 2000
     retrieve: Count = 200
     """Candidates that `/v1/recommend` gathers before ranking."""
     recent_share: Unit = 0.2
     """Least share of them from the most recent items."""
-    half_life: Duration = milliseconds("7d")
+    half_life: Annotated[Duration, Field(gt=0)] = milliseconds("7d")
     """Of an item's popularity, in event time."""
     deadline: Duration = milliseconds("200ms")
     exploration: Literal["none", "plackett_luce"] = "none"

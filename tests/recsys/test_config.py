@@ -66,6 +66,26 @@ def test_every_setting_stands_in_the_template() -> None:
         ),
         ("[trainig]\n", "line 1: trainig: unknown name; did you mean `training`?"),
         ("[log]\nmax_line = '3 parsecs'\n", "line 2: log.max_line: write a size"),
+        ("[training]\nsparse_lr = inf\n", "line 2: training.sparse_lr: Input should be a finite number, not inf"),
+        ("[training]\nmin_value = nan\n", "line 2: training.min_value: Input should be a finite number, not nan"),
+        ("[training]\nseed = 99999999999999999999\n", "line 2: training.seed: Input should be less than 9223"),
+        ("[serving]\nhalf_life = '0s'\n", "line 2: serving.half_life: Input should be greater than 0, not "),
+        (
+            "[serving]\ncache_rows = 1\n",
+            "line 2: serving.cache_rows: Input should be greater than or equal to 2, not 1",
+        ),
+        (
+            "[features.defaults]\ncapacity = 2147483648\n",
+            "line 2: features.defaults.capacity: Input should be less than 2147483648, not 2147483648",
+        ),
+        (
+            "[features.defaults]\nadmission = 'count'\nthreshold = 256\n",
+            "features.defaults: threshold = 256: sightings are counted up to 255, choose 1 to 255",
+        ),
+        (
+            "[[features.fields]]\nname='a'\nsource='item'\ntable='fallback.16'\n",
+            "line 4: features.fields.0.table: fallback. begins the names of shared rows",
+        ),
     ],
 )
 def test_an_error_names_the_line_and_the_remedy(text: str, expected: str) -> None:

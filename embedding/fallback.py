@@ -28,8 +28,8 @@ def group_of(table: Table) -> str:
     True
     """
     rule = table.optimizer
-    floats = {name: float(getattr(rule, name)) for name in ("lr", "eps", "l1", "l2")}  # 1 is the rate that 1.0 is
-    same = replace(rule, betas=(float(rule.betas[0]), float(rule.betas[1])), **floats)
+    betas = float(rule.betas[0]), float(rule.betas[1])  # 1 is the rate that 1.0 is
+    same = replace(rule, lr=float(rule.lr), eps=float(rule.eps), betas=betas, l1=float(rule.l1), l2=float(rule.l2))
     return f"{PREFIX}{table.dim}.{hashlib.blake2b(repr(same).encode(), digest_size=4).hexdigest()}"
 
 

@@ -79,7 +79,7 @@ class Publication:
         except OutOfStepError as error:
             logger.warning("publishing all rows again: %s", error)
             self.start()
-            self._rows_due = started
+            self._rows_due = self._dense_due = started  # the graph may be gone, too
             return False
         except (PublishError, TracingError) as error:
             logger.warning("nothing published, training goes on: %s", error)

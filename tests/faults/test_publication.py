@@ -6,15 +6,21 @@ import os
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from recsys import build
 from recsys.commands.train import open_trainer
 from recsys.config_file import load
+from recsys.export import Exporter
+from recsys.publication import Publication
 from serving.keys import ModelKeys
 from serving.redis_server import EmbeddedRedis
+from streaming.catalog import Catalog
 from streaming.codec import encode_events
+from streaming.entities import Entities
 from streaming.events import Event, Impression, Interaction
 
 SETTINGS = (
@@ -55,3 +61,25 @@ def test_redis_killed_below_the_trainer(tmp_path: Path, moment: str) -> None:
             published = client.keys(ModelKeys(build.ONLINE).row_prefix + "item:*")
     assert steps > 5
     assert len(published) == 2
+
+
+def test_after_redis_was_emptied_the_graph_is_published_again_with_the_rows(tmp_path: Path) -> None:
+    """However seldom dense weights go: a server that starts meanwhile would have no model until then."""
+    (tmp_path / "recsys.toml").write_text(SETTINGS)
+    config = load(tmp_path / "recsys.toml")
+    keys = ModelKeys(build.ONLINE)
+    exporter = cast(Exporter, SimpleNamespace(ready=True, dim=16, graph=lambda _model: b"a graph"))
+    with (
+        build.publisher(config) as (publisher, _),
+        EmbeddedRedis(config.rows.folder) as redis,
+        redis.client() as client,
+    ):
+        parts = build.learner(config), publisher, exporter, Entities(10), Catalog(half_life=1000)
+        publication = Publication(*parts, rows_every=0, dense_every=3600)
+        publication.start()
+        assert publication.publish(0)
+        client.flushall()
+        assert not client.exists(keys.artefact)
+        assert not publication.publish(0)
+        assert publication.publish(0)
+        assert client.exists(keys.artefact, keys.sequence) == 2

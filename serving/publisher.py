@@ -171,10 +171,13 @@ class Publisher:
 
     def _remove_all_but(self, tables: Mapping[str, TableDelta]) -> None:
         """After a full delta: rows that Redis held before and the store does not."""
+        nothing = np.empty(0, np.uint64)
+        sorted_ids = {name: np.sort(table.ids_U) for name, table in tables.items()}  # once, there are many pages
         for page in self._pages(self._keys):
             for name, ids in self._keys.parse_rows(page).items():
-                kept = tables[name].ids_U if name in tables else np.empty(0, np.uint64)
-                self._unlink(self._keys.rows(name, ids[~np.isin(ids, kept)]))
+                kept = sorted_ids.get(name, nothing)
+                gone = np.searchsorted(kept, ids) == np.searchsorted(kept, ids, side="right")
+                self._unlink(self._keys.rows(name, ids[gone]))
 
     def _announce(self, messages: Iterable[delta_wire.Message]) -> None:
         for message in messages:

@@ -20,6 +20,8 @@ from serving.rows import Floats, Ids, Rows, decode
 
 _logger = logging.getLogger(__name__)
 _rules: msgspec.json.Decoder[dict[str, Fallback]] = msgspec.json.Decoder(dict[str, Fallback])
+_MOST_SLOTS = 1 << 20
+"""What is read beyond that is damage, and would take a server's memory."""
 
 
 class FallbackRows:
@@ -42,7 +44,7 @@ class FallbackRows:
         """
         data = cast(bytes | None, client.get(self._keys.fallback))
         try:
-            rules = {} if data is None else _rules.decode(data)
+            rules = {} if data is None else _rules_of(data)
             shared = {rule.rows: rule.slots for rule in rules.values()}
             rows = {name: self._read(client, name, slots) for name, slots in shared.items()}
             self._tables = {table: (rule, rows[rule.rows]) for table, rule in rules.items()}
@@ -74,3 +76,12 @@ class FallbackRows:
         slots = fallback_slots(ids_N[lost_N], np.uint64(rule.salt), rule.slots)
         with self._lock:
             rows.values_ND[lost_N] = held_SD[slots]
+
+
+def _rules_of(data: bytes) -> dict[str, Fallback]:
+    """Raises ValueError for what no publisher writes."""
+    rules = _rules.decode(data)
+    for table, rule in rules.items():
+        if not (1 <= rule.slots <= _MOST_SLOTS and 0 <= rule.salt < 1 << 64):
+            raise ValueError(f"the fallback of table {table!r} is damaged: {rule}; publish the model again in full")
+    return rules

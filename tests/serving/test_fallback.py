@@ -310,7 +310,17 @@ def test_what_was_found_is_left_alone(trainer: Trainer, client: redis.Redis) -> 
     assert read.values_ND[1:].tolist() == trainer.store.peek("item", ids(21)).values_ND.tolist()
 
 
-@pytest.mark.parametrize("damage", [b"", b"[1]", b'{"item":{"rows":"x"}}'])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"[1]",
+        b'{"item":{"rows":"x"}}',
+        b'{"item":{"rows":"x","salt":1,"slots":0}}',
+        b'{"item":{"rows":"x","salt":1,"slots":1000000000000}}',
+        b'{"item":{"rows":"x","salt":-1,"slots":4}}',
+    ],
+)
 def test_a_rule_that_cannot_be_read_is_as_none(trainer: Trainer, client: redis.Redis, damage: bytes) -> None:
     fallback = loaded(client)
     assert any(filled(fallback, "item", 20)[0])

@@ -23,7 +23,7 @@ from embedding.segments import Segments
 from embedding.store import Ids, Index
 
 Words = npt.NDArray[np.uint64]
-_MARGIN = 1 << 20  # minutes (two years) that an event may lie before the first one
+_MARGIN = 1 << 23  # minutes (16 years) that an event may lie before the first one: half of what the table tells apart
 _CENTURY = 100 * 366 * 24 * 60
 _PARALLEL = 1 << 13  # ids from which threads pay
 _NO_PINS = np.zeros(0, np.uint64)

@@ -183,6 +183,16 @@ def test_time_may_move_on_by_decades() -> None:
         table.find_or_insert(np.array([4], np.uint64), minute=200 * year)
 
 
+def test_an_event_ten_years_before_the_first_one_is_as_old_as_it_is() -> None:
+    """A log that is read from its live end first, then from its beginning."""
+    year = 366 * 24 * 60
+    table = IdTable(100)
+    table.find_or_insert(np.array([1], np.uint64), minute=50 * year)
+    table.find_or_insert(np.array([2], np.uint64), minute=40 * year)
+    assert table.expire(before=40 * year)[0].tolist() == []
+    assert table.expire(before=40 * year + 1)[0].tolist() == [2]
+
+
 def test_an_expiry_that_decades_go_by_in_takes_no_later_id() -> None:
     year = 366 * 24 * 60
     table, ids = IdTable(100), np.arange(50, dtype=np.uint64)

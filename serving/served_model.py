@@ -72,20 +72,30 @@ class ServedModel:
         return embed(self.rows, (self._request, encoded.request), (self._items, encoded.items), encoded.candidates)
 
     def score(self, encoded: Encoded, embedded: Embedded) -> Floats:
-        """Probability of a positive label, of each candidate."""
-        return self.scorer.score(
+        """Probability of a positive label, of each candidate.
+
+        Raises ValueError when one is not a finite number, because a row or a weight has diverged; whatever the scorer
+        raises, too.
+        """
+        scores_C = self.scorer.score(
             embedded.request_1FD, embedded.items_CFD, encoded.request_numeric_1N, encoded.items_numeric_CN
         )
+        if not np.isfinite(scores_C).all():
+            raise ValueError(
+                f"{np.count_nonzero(~np.isfinite(scores_C))} of {len(scores_C)} scores are no finite numbers: a row or "
+                f"a weight has diverged, lower the learning rates"
+            )
+        return scores_C
 
     def try_out(self) -> None:
         """Score a made-up request, so that a graph that cannot is refused, and the first real one finds all compiled.
 
-        Raises ValueError when the scores are not one finite number an item; whatever the scorer raises, too.
+        Raises ValueError when the scores are not one finite number an item, and whatever `score` raises.
         """
         encoded = self.encode("", 0, {}, ["", "\x00"], {name: [None, None] for name in self.item_features})
         scores_C = self.score(encoded, self.embed(encoded))
-        if scores_C.shape != (2,) or not np.isfinite(scores_C).all():
-            raise ValueError(f"the graph gives {scores_C!r} for two items, where two finite scores are needed")
+        if scores_C.shape != (2,):
+            raise ValueError(f"the graph gives {scores_C!r} for two items, where two scores are needed")
 
 
 def _names(artefact: Artefact, prefix: str) -> frozenset[str]:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import jsonschema
 import msgspec
+import numpy as np
 import pytest
 import redis
 
@@ -199,6 +200,21 @@ class TestDegraded:
         answer = rank(app, "a", "b", "c")
         assert answer["degraded"] == ["scorer"]
         assert shown(answer) == ["c", "a", "b"]
+
+    @pytest.mark.parametrize("exploration", ["none", "plackett_luce"])
+    def test_a_row_that_diverged(
+        self, start: Start, publish: Any, log: MemoryLog, exploration: Literal["none", "plackett_luce"]
+    ) -> None:
+        """Neither a score nor a propensity that is no number reaches the log."""
+        publish({"a": float("nan"), "b": 0.1}).publish_catalog([("c", 5.0)], [])
+        app = ready(start(exploration=exploration))
+        answer = rank(app, "a", "b", "c")
+        assert answer["degraded"] == ["scorer"]
+        assert shown(answer) == ["c", "a", "b"]
+        (impression,) = stored(log)
+        assert isinstance(impression, Impression)
+        assert np.isfinite([*impression.scores, *impression.propensities]).all()
+        assert rank(app, "b", "c")["degraded"] == []
 
     def test_a_deadline_that_cannot_be_kept(self, start: Start, publish: Any) -> None:
         publish({"a": 0.1})

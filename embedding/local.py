@@ -110,7 +110,9 @@ class LocalStore:
     def _consumer_states(self) -> dict[str, ConsumerState]:
         consumers = {}
         for name in self._consumers:
-            entry = consumers[name] = ConsumerState(replace(self._consumers[name]))
+            overdue = any(own.changes.overdue(name) for own in self._by_name.values())
+            consumer = self._consumers[name]
+            entry = consumers[name] = ConsumerState(replace(consumer, full=consumer.full or overdue))
             for table, own in self._by_name.items():
                 entry.changed[table], entry.removed[table] = own.pending(name)
         return consumers
@@ -161,15 +163,14 @@ class LocalStore:
         folders = [folder] if isinstance(folder, Path) else folder
         state = reshard([snapshot.load(each, self._tables, self._seed) for each in folders], shard, shards)
         self._clear()
-        for name, own in self._by_name.items():
-            own.restore(state.tables[name])
+        left_out = {name: own.restore(state.tables[name]) for name, own in self._by_name.items()}
         for name, (weights, rule_state, step) in state.fallback.items():
             self._fallback[name].put(np.arange(FALLBACK_ROWS, dtype=np.int32), weights, rule_state)
             self._fallback[name].step = step
         for name, entry in state.consumers.items():
             self._consumers.restore(name, entry.consumer)
             for table, own in self._by_name.items():
-                own.resume(name, entry.changed[table], entry.removed[table])
+                own.resume(name, entry.changed[table], np.append(entry.removed[table], left_out[table]))
 
     def digest(self) -> str:
         return snapshot.digest(self.state())

@@ -191,8 +191,7 @@ class ReferenceStore:
     def load(self, folder: Path) -> None:
         state = snapshot.load(folder, self._tables, self._seed)
         self._clear()
-        for name, own in self._by_name.items():
-            own.restore(state.tables[name])
+        left_out = {name: own.restore(state.tables[name]).tolist() for name, own in self._by_name.items()}
         for name, (weights, rule_state, step) in state.fallback.items():
             self._fallback[name].put(list(range(len(weights))), weights, rule_state)
             self._fallback[name].step = step
@@ -200,6 +199,9 @@ class ReferenceStore:
             self._consumers.restore(name, entry.consumer)
             for kept, arrays in ((self._changed, entry.changed), (self._removed, entry.removed)):
                 kept[name] = {table: {int(key) for key in arrays[table]} for table in self._tables}
+            for table, gone in left_out.items():
+                self._changed[name][table].difference_update(gone)
+                self._removed[name][table].update(gone)
 
     def digest(self) -> str:
         return snapshot.digest(self.state())

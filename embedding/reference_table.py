@@ -16,7 +16,7 @@ from embedding.checks import MINUTE
 from embedding.hashing import initial_rows, mix, salt_of
 from embedding.optimizers import adam_rate, state_width
 from embedding.snapshot import TableState
-from embedding.store import Floats, Optimizer, Table
+from embedding.store import Floats, Ids, Optimizer, Table
 
 
 class ReferenceRows:
@@ -131,11 +131,15 @@ class ReferenceTable:
             dict(self.gate.state()),
         )
 
-    def restore(self, state: TableState) -> None:
-        keys = state.ids_U.tolist()
+    def restore(self, state: TableState) -> Ids:
+        """Fill an empty table. Returns the coldest ids, evicted when it holds fewer rows than the state."""
+        which = state.warmest(self.table.capacity)
+        keys = state.ids_U[which].tolist()
         self.row_of = {key: row for row, key in enumerate(keys)}
-        self.seen = dict(zip(keys, state.seen_U.tolist(), strict=True))
-        self.freq = dict(zip(keys, state.freq_U.tolist(), strict=True))
-        self.rows.put(list(range(len(keys))), state.weights_UD, state.state_UW)
+        self.seen = dict(zip(keys, state.seen_U[which].tolist(), strict=True))
+        self.freq = dict(zip(keys, state.freq_U[which].tolist(), strict=True))
+        self.rows.put(list(range(len(keys))), state.weights_UD[which], state.state_UW[which])
         self.rows.step, self.draws, self.counters = state.step, state.draws, Counter(state.counters)
+        self.counters["evicted"] += len(state.ids_U) - len(which)
         self.gate.restore(dict(state.gate))
+        return np.delete(state.ids_U, which)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding.consumer_state import ConsumerState, pack, unpack
+from embedding.hashing import mix
 from embedding.store import Floats, Ids, Table
 from embedding.tensor_file import Arrays, Layout, TensorWriter, read_arrays, write_arrays
 
@@ -42,6 +43,12 @@ class TableState:
     """Look-ups so far (the probabilistic rule's randomness)."""
     counters: dict[str, int]
     gate: Arrays
+
+    def warmest(self, n: int) -> npt.NDArray[np.int64]:
+        """Positions, ascending, of the n ids that would be evicted last; of all when there are no more."""
+        if len(self.ids_U) <= n:
+            return np.arange(len(self.ids_U))
+        return np.sort(np.lexsort((mix(self.ids_U), self.freq_U, self.seen_U))[len(self.ids_U) - n :])
 
     def ordered(self) -> TableState:
         """The same with ids ascending."""

@@ -186,12 +186,10 @@ class TableIds:
             counters, gate = dict(self._counters), dict(self._gate.state())
             return TableState(ids_U, seen_U, freq_U, weights, states, self.rows.step, self._draws, counters, gate)
 
-    def restore(self, state: TableState) -> None:
-        """Fill an empty table. When it holds fewer rows than the state, the coldest are left out and counted."""
+    def restore(self, state: TableState) -> Ids:
+        """Fill an empty table. Returns the coldest ids, evicted when it holds fewer rows than the state."""
         with self.lock:
-            which = np.arange(len(state.ids_U))
-            if len(which) > self.table.capacity:
-                which = np.sort(np.lexsort((state.freq_U, state.seen_U))[len(which) - self.table.capacity :])
+            which = state.warmest(self.table.capacity)
             for begin in range(0, len(which), PART):
                 part = which[begin : begin + PART]
                 rows = self.ids.restore(state.ids_U[part], state.seen_U[part], state.freq_U[part])
@@ -201,6 +199,7 @@ class TableIds:
             self._counters["evicted"] += len(state.ids_U) - len(which)
             if state.gate:
                 self._gate.restore(dict(state.gate))
+            return np.delete(state.ids_U, which)
 
     def by_row(self) -> tuple[Ids, Rows]:
         """Id of each row, and its last sighting (minutes << 8) with its frequency; 0 where the row is free."""

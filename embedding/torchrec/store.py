@@ -6,7 +6,7 @@ Suffixes: N ids of a call, B bags (N, or the most of any process), D dimension, 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +37,8 @@ class TorchRecLookup(Lookup):
     """A look-up that remembers its outputs [B, P] (none once trained), so that the update need not read again."""
 
     outputs: list[torch.Tensor]
+    owner: object
+    """The store that made it, until it loads a snapshot."""
 
 
 class TorchRecStore:
@@ -79,7 +81,7 @@ class TorchRecStore:
         self._clear()
 
     def _clear(self) -> None:
-        self._consumers = Consumers()
+        self._consumers, self._owner = Consumers(), object()
         for key in self._keys.values():
             self._part(key).clear()
         for key in self._fallback_keys.values():
@@ -126,7 +128,7 @@ class TorchRecStore:
         if table in self._fallback_of:
             outputs.append(self._read_fallback(table, ids_N, rows_N < 0))
             values_ND += self._values(table, outputs[1], len(ids_N))
-        return TorchRecLookup(table, ids_N, rows_N, values_ND, outputs if mode == "touch" else [])
+        return TorchRecLookup(table, ids_N, rows_N, values_ND, outputs if mode == "touch" else [], self._owner)
 
     def _read(self, key: str, ids_N: Ids, wanted_N: Mask | None, mode: Mode, now: int) -> tuple[torch.Tensor, Rows]:
         """Rows of the ids (that are wanted), zeros for the others and up to B bags [B, P]; and their places [N]."""
@@ -168,7 +170,7 @@ class TorchRecStore:
 
     def _outputs(self, lookup: Lookup) -> list[torch.Tensor]:
         """Outputs to differentiate: those of the look-up, or new ones for an id that had a row then and has one now."""
-        if isinstance(lookup, TorchRecLookup) and lookup.outputs:
+        if isinstance(lookup, TorchRecLookup) and lookup.owner is self._owner and lookup.outputs:
             outputs = lookup.outputs.copy()
             lookup.outputs.clear()
             return outputs
@@ -214,8 +216,10 @@ class TorchRecStore:
             shared[name] = (rows.weights_UD, rows.state_UW, rows.step)
         consumers = {}
         for name in self._consumers:
-            entry = ConsumerState(self._consumers[name])
-            for table, life in self._lives().items():
+            consumer, lives = self._consumers[name], self._lives()
+            overdue = any(life.changes.overdue(name) for life in lives.values())
+            entry = ConsumerState(replace(consumer, full=consumer.full or overdue))
+            for table, life in lives.items():
                 entry.changed[table], entry.removed[table] = life.pending(name)
             consumers[name] = states.joined_consumer(entry, self._ranks)
         return StoreState(tables, shared, consumers)
@@ -241,8 +245,7 @@ class TorchRecStore:
         state = snapshot.load(folder, self._tables, self._seed)
         self._clear()
         lives = self._lives()
-        for name, life in lives.items():
-            life.restore(states.dealt(state.tables[name], self._ranks))
+        left_out = {name: life.restore(states.dealt(state.tables[name], self._ranks)) for name, life in lives.items()}
         for name, (weights, rule_state, step) in state.fallback.items():
             rows = self._life(self._fallback_keys[name]).rows
             slots = np.arange(FALLBACK_ROWS, dtype=np.uint64)
@@ -253,7 +256,7 @@ class TorchRecStore:
             entry = states.dealt_consumer(whole, self._ranks)
             self._consumers.restore(name, entry.consumer)
             for table, life in lives.items():
-                life.resume(name, entry.changed[table], entry.removed[table])
+                life.resume(name, entry.changed[table], np.append(entry.removed[table], left_out[table]))
 
     def digest(self) -> str:
         return snapshot.digest(self.state())

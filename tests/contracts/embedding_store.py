@@ -121,9 +121,23 @@ class EmbeddingStoreContract:
         found = one.lookup("t", ids(1, 2), 0)
         other.lookup("t", ids(2, 1), 0)
         grads = np.array([[1, 1, 1, 1], [0, 0, 0, 0]], np.float32)
+        other.update(found, grads)  # first, while the look-up remembers everything about the store that made it
         one.update(found, grads)
-        other.update(found, grads)
         assert other.digest() == one.digest()
+
+    def test_a_look_up_from_before_a_restore_trains_by_id(self, tmp_path: Path) -> None:
+        store, other = self.make(Table("t", 4, capacity=8)), self.make(Table("t", 4, capacity=8))
+        for each in (store, other):
+            each.lookup("t", ids(3, 2, 1), 0)
+        store.save(tmp_path)
+        found = store.lookup("t", ids(2, 9), 0)
+        store.load(tmp_path)
+        grads = ones(found)
+        store.update(found, grads)
+        other.update(other.lookup("t", ids(2), 0), grads[:1])
+        assert store.counters("t")["stale"] == 1
+        every = ids(1, 2, 3, 9)
+        np.testing.assert_array_equal(store.peek("t", every).values_ND, other.peek("t", every).values_ND)
 
     # admission
 
@@ -387,6 +401,41 @@ class EmbeddingStoreContract:
             mine_d, theirs_d = store.delta("c").tables[name], other.delta("c").tables[name]
             assert sorted(mine_d.ids_U.tolist()) == sorted(theirs_d.ids_U.tolist())
             assert sorted(mine_d.removed.tolist()) == sorted(theirs_d.removed.tolist())
+
+    def test_restored_with_less_capacity_the_warmest_stay_and_consumers_hear_of_the_others(
+        self, tmp_path: Path
+    ) -> None:
+        store, small = self.make(Table("t", 4, capacity=40)), self.make(Table("t", 4, capacity=10))
+        for minute in range(10):
+            store.lookup("t", ids(2 * minute, 2 * minute + 1), minute * MINUTE)
+        store.lookup("t", ids(11), 5 * MINUTE)
+        store.subscribe("c")
+        store.acknowledge("c", store.delta("c").sequence)
+        store.lookup("t", ids(1), 0)
+        store.save(tmp_path)
+        small.load(tmp_path)
+        assert small.delta("c").tables["t"].removed.tolist() == list(range(10))
+        every = np.arange(20, dtype=np.uint64)
+        now = small.peek("t", every)
+        assert (now.rows_N >= 0).tolist() == [False] * 10 + [True] * 10
+        np.testing.assert_array_equal(now.values_ND[10:], store.peek("t", every[10:]).values_ND)
+        assert (small.counters("t")["evicted"], small.counters("t")["live"]) == (10, 10)
+        small.lookup("t", ids(20), 20 * MINUTE)
+        assert small.peek("t", ids(10, 11)).rows_N.argmin() == 0, "clocks and frequencies came along"
+
+    def test_silence_for_longer_than_the_table_holds_is_remembered_by_a_snapshot(self, tmp_path: Path) -> None:
+        store, other = self.make(Table("t", 4, capacity=4)), self.make(Table("t", 4, capacity=4))
+        store.subscribe("c")
+        store.lookup("t", ids(1, 2, 3, 4), 0)
+        held = set(store.delta("c").tables["t"].ids_U.tolist())
+        store.acknowledge("c", 1)
+        for minute in range(1, 5):
+            store.lookup("t", np.arange(4, dtype=np.uint64) + np.uint64(10 * minute), minute * MINUTE)
+        store.save(tmp_path)
+        other.load(tmp_path)
+        delta = other.delta("c")
+        held = set() if delta.full else held - set(delta.tables["t"].removed.tolist())
+        assert held | set(delta.tables["t"].ids_U.tolist()) == {40, 41, 42, 43}
 
     def test_digest_knows_neither_row_numbers_nor_order(self) -> None:
         one, other = self.make(Table("t", 4, ttl=DAY)), self.make(Table("t", 4, ttl=DAY))

@@ -95,16 +95,3 @@ def test_one_store_reads_what_another_wrote(tmp_path: Path, writer: type[LocalSt
     store.save(tmp_path)
     other.load(tmp_path)
     assert other.digest() == store.digest()
-
-
-def test_a_smaller_store_keeps_the_warmest(tmp_path: Path) -> None:
-    store, small = LocalStore([Table("t", 4)]), LocalStore([Table("t", 4, capacity=10)])
-    for step in range(20):
-        store.lookup("t", np.array([step], np.uint64), step * 60_000)
-    store.save(tmp_path)
-    small.load(tmp_path)
-    every = np.arange(20, dtype=np.uint64)
-    rows = small.peek("t", every).rows_N
-    assert (rows >= 0).tolist() == [False] * 10 + [True] * 10
-    np.testing.assert_array_equal(small.peek("t", every[10:]).values_ND, store.peek("t", every[10:]).values_ND)
-    assert small.counters("t")["evicted"] == 10

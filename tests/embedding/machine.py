@@ -208,7 +208,9 @@ class StoreMachine(RuleBasedStateMachine):
             assert counters["live"] == counters["admitted"] - counters["expired"] - counters["evicted"]
             self._as_the_model(self.store.peek(name, np.array(POOL, np.uint64)), model)
         for weights_FD, state_FW, _ in state.fallback.values():
-            for actual, expected in zip((weights_FD, state_FW), self.model.shared[weights_FD.shape[1]].values(), strict=True):
+            for actual, expected in zip(
+                (weights_FD, state_FW), self.model.shared[weights_FD.shape[1]].values(), strict=True
+            ):
                 np.testing.assert_allclose(actual, expected, rtol=0, atol=self.atol)
 
     def _same_rows(self, state: TableState, model: TableModel) -> None:
@@ -216,6 +218,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert state.ids_U.tolist() == sorted(model.rows)
         assert state.seen_U.tolist() == [row.seen for row in rows]
         assert state.freq_U.tolist() == [row.freq for row in rows]
-        for actual, expected in ((state.weights_UD, [row.weight for row in rows]), (state.state_UW, [row.state for row in rows])):
+        for actual, expected in (
+            (state.weights_UD, [row.weight for row in rows]),
+            (state.state_UW, [row.state for row in rows]),
+        ):
             if rows:
                 np.testing.assert_allclose(actual, np.stack(expected), rtol=0, atol=self.atol)

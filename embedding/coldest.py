@@ -1,7 +1,7 @@
 """The coldest ids of a table, without looking at all of it each time.
 
-Passes over the table, a slice at a time, list its coldest sixteenth in order. Sightings only make an id warmer, so when the turn of an id
-comes, its place is still right or further on; only ids that are new and cold have to be added.
+Passes over the table, a slice at a time, list its coldest sixteenth in order. Sightings only make an id warmer, so when
+the turn of an id comes, its place is still right or further on; only ids that are new and cold have to be added.
 
 Suffixes: K listed ids, P ids in question.
 """
@@ -21,6 +21,7 @@ Words = npt.NDArray[np.uint64]
 GONE = ~np.uint64(0)
 """The second word of an id that is not in the table."""
 _HEAT = np.uint64(0xFFFFFFFF)
+_S16, _LOW = np.uint64(16), np.uint64(0xFFFF)
 _LISTED = 16  # the list holds at least 1 / _LISTED of the table
 _NOBODY = np.zeros(0, np.uint64)
 
@@ -83,12 +84,13 @@ class Coldest:
 
     def _heat_at(self, k: int) -> int:
         """The heat that k ids come before, from two histograms: a sorted copy would be a third of a table of memory."""
-        upper = sum(
-            np.bincount((heats >> np.uint64(16)).astype(np.int64), minlength=1 << 16) for _, heats in self._heats()
-        )
+        upper, lower = np.zeros(1 << 16, np.int64), np.zeros(1 << 16, np.int64)
+        for _, heats in self._heats():
+            upper += np.bincount((heats >> _S16).astype(np.int64), minlength=1 << 16)
         high = int(np.searchsorted(np.cumsum(upper), k, "right"))
-        ours = (heats[heats >> np.uint64(16) == high] for _, heats in self._heats())
-        lower = sum(np.bincount((heats & np.uint64(0xFFFF)).astype(np.int64), minlength=1 << 16) for heats in ours)
+        for _, heats in self._heats():
+            ours = heats[heats >> _S16 == high] & _LOW
+            lower += np.bincount(ours.astype(np.int64), minlength=1 << 16)
         return high << 16 | int(np.searchsorted(np.cumsum(lower), k - int(upper[:high].sum()), "right"))
 
     def _following(self, n: int, pinned: Words, taken: Ids) -> Ids:

@@ -31,7 +31,7 @@ class Row:
 
     def step(self, rule: Optimizer, g: Floats) -> None:
         if rule.kind == "rowwise_adagrad":
-            self.state = self.state + np.mean(g * g)
+            self.state = self.state + np.mean(g * g, dtype=F32)
             self.weight = self.weight - F32(rule.lr) / (np.sqrt(self.state) + F32(rule.eps)) * g
         else:
             self.state = self.state + g * g
@@ -132,7 +132,8 @@ class TableModel:
             self.sightings.pop(key, None)
 
     def slots(self, ids: list[int]) -> list[int]:
-        return fallback_slots(np.array(ids, np.uint64), salt_of(0, self.table.name), SHARED_ROWS).tolist()
+        slots_N = fallback_slots(np.array(ids, np.uint64), salt_of(0, self.table.name), SHARED_ROWS)
+        return [int(slot) for slot in slots_N]
 
     def read(self, ids: list[int]) -> Floats:
         """What a look-up gives [N, D]."""
@@ -156,8 +157,9 @@ class TableModel:
                 self.counters["stale"] += 1
         for key, g in sums.items():
             self.rows[key].step(self.table.optimizer, g)
-        for slot, g in shared.items() if self.shared is not None else ():
-            self.shared.train(slot, self.table.optimizer, g)
+        if self.shared is not None:
+            for slot, g in shared.items():
+                self.shared.train(slot, self.table.optimizer, g)
 
     def resize(self, table: Table) -> None:
         """Another capacity: the coldest go."""

@@ -1,4 +1,4 @@
-"""What the operating system sees of the memory bound, in a process of its own: `python -m tests.embedding.test_memory`."""
+"""What the operating system sees of the memory bound, in a process of its own (this module, run)."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Row:
             self.weight = self.weight - F32(rule.lr) / (np.sqrt(self.state) + F32(rule.eps)) * g
         else:
             self.state = self.state + g * g
-            self.weight = self.weight - F32(rule.lr) * g / (np.sqrt(self.state) + F32(rule.eps))
+            self.weight = self.weight - (F32(rule.lr) * g / (np.sqrt(self.state) + F32(rule.eps))).astype(F32)
 
 
 def new_rows(ids: list[int], table: Table, name: str) -> list[Row]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,12 +81,15 @@ class EmbeddingStoreContract:
         found = store.lookup("t", ids(), 0)
         assert found.values_ND.shape == (0, 4)
         store.update(found, np.zeros((0, 4), np.float32))
+        assert store.peek("t", ids()).values_ND.shape == (0, 4)
+        assert store.counters("t")["live"] == store.expire(DAY) == 0
 
-    def test_one_id_a_great_many_times(self) -> None:
+    def test_one_id_a_million_times(self) -> None:
         store = self.make(Table("t", 4, optimizer=Optimizer("adagrad", lr=1.0, eps=0.0)))
-        found = store.lookup("t", np.full(10_000, 9, np.uint64), 0)
-        store.update(found, np.full((10_000, 4), 2**-10, np.float32))
+        found = store.lookup("t", np.full(10**6, 9, np.uint64), 0)
+        store.update(found, np.full((10**6, 4), 2**-10, np.float32))
         assert store.counters("t")["live"] == 1
+        assert np.unique(found.rows_N).tolist() == [0]
         np.testing.assert_allclose(store.peek("t", ids(9)).values_ND[0], found.values_ND[0] - 1, atol=1e-6)
 
     # training
@@ -246,25 +251,25 @@ class EmbeddingStoreContract:
     def test_ten_expire_refill_cycles_at_full_capacity(self, kind: str) -> None:
         base = ADVERSARIAL[kind]
         store = self.make(Table("t", 4, capacity=len(base), ttl=DAY, optimizer=Optimizer("adagrad", lr=0.1)))
-        total = 0
+        gone = np.zeros(0, np.uint64)
         for cycle in range(10):
             mine = base ^ np.uint64(cycle << 20)
             now = cycle * 10 * DAY
-            assert (store.peek("t", base ^ np.uint64(max(0, cycle - 1) << 20)).rows_N >= 0).sum() == 0
-            found = store.lookup("t", mine, now)
-            total += len(mine)
+            found = store.lookup("t", mine, now)  # in odd cycles this is what makes those before expire
             assert sorted(found.rows_N.tolist()) == list(range(len(mine)))
+            np.testing.assert_array_equal(found.values_ND, initial_rows(mine, 4, salt_of(0, "t"), 0.01))
+            before = store.peek("t", gone)
+            assert (before.rows_N == -1).all()
+            assert not before.values_ND.any()
             store.update(found, ones(found))
             after = store.peek("t", mine).values_ND
             np.testing.assert_allclose(after, found.values_ND - 0.1, atol=1e-6)
-            assert store.expire(now + 2 * DAY) == len(mine)
-        counters = store.counters("t")
-        assert (counters["live"], counters["admitted"], counters["expired"], counters["evicted"]) == (
-            0,
-            total,
-            total,
-            0,
-        )
+            if cycle % 2:
+                assert store.expire(now + 2 * DAY) == len(mine)
+            gone = mine
+        counters, total = store.counters("t"), 10 * len(base)
+        assert (counters["live"], counters["admitted"], counters["expired"]) == (0, total, total)
+        assert not any(counters[why] for why in ("evicted", "refused", "unadmitted", "stale"))
 
     # deltas
 
@@ -460,12 +465,34 @@ class EmbeddingStoreContract:
         with pytest.raises(ValueError, match="seed"):
             self.make(Table("t", 4), seed=1).load(tmp_path / "s")
 
+    @pytest.mark.parametrize("hurt", ["flipped", "cut", "missing"])
+    def test_a_damaged_snapshot_is_refused_by_name_and_changes_nothing(self, hurt: str, tmp_path: Path) -> None:
+        store = self.make(*self.everything())
+        store.subscribe("c")
+        self.train(store, 4)
+        store.save(tmp_path)
+        self.train(store, 2, start=4)
+        before = store.digest()
+        for path in sorted(tmp_path.iterdir()):
+            whole = path.read_bytes()
+            if hurt == "missing":
+                path.unlink()
+            else:
+                middle = len(whole) // 2
+                path.write_bytes(whole[:middle] + (bytes([whole[middle] ^ 8]) + whole[middle + 1 :]) * (hurt != "cut"))
+            with pytest.raises(ValueError, match=re.escape(str(path))):
+                store.load(tmp_path)
+            assert store.digest() == before
+            path.write_bytes(whole)
+        store.load(tmp_path)
+        assert store.digest() != before
+
     # bad input changes nothing
 
     def test_bad_input_is_a_clear_error_before_anything_changes(self) -> None:
         store = self.make(Table("t", 4))
         found = store.lookup("t", ids(1, 2), 0)
-        before = store.digest()
+        before, counters = store.digest(), store.counters("t")
         for bad, message in (
             (lambda: store.lookup("nope", ids(1), 0), "nope"),
             (lambda: store.peek("nope", ids(1)), "nope"),
@@ -476,6 +503,10 @@ class EmbeddingStoreContract:
             (lambda: store.update(found, np.ones((2, 5), np.float32)), "gradients"),
             (lambda: store.update(found, np.ones((3, 4), np.float32)), "gradients"),
             (lambda: store.update(found, np.ones((2, 4), np.float64)), "gradients"),
+            (lambda: store.update(found, [[1.0] * 4] * 2), "gradients"),  # type: ignore[arg-type]
+            (lambda: store.update(replace(found, table="nope"), ones(found)), "nope"),
+            (lambda: store.peek("t", np.array([1.0])), "uint64"),
+            (lambda: store.expire(-1), "1970"),
             (lambda: store.delta("nobody"), "subscribe"),
             (lambda: store.acknowledge("nobody", 1), "subscribe"),
             (lambda: store.counters("nope"), "nope"),
@@ -483,6 +514,7 @@ class EmbeddingStoreContract:
             with pytest.raises(ValueError, match=message):
                 bad()
         assert store.digest() == before
+        assert store.counters("t") == counters
         store.subscribe("c")
         with pytest.raises(ValueError, match="subscribe again"):
             store.acknowledge("c", 3)

@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 
 from embedding.local import LocalStore
-from embedding.store import Admission, Optimizer, Table
+from embedding.store import Admission, Table
+from tests.embedding import reading
 
 MINUTE = 60_000
 
 
-def test_a_reader_never_sees_half_a_row() -> None:
-    """The writer keeps all values of a row equal; whatever a reader gets must be so too."""
-    dim, ids = 64, np.arange(2000, dtype=np.uint64)
-    rule = Optimizer("adagrad", lr=1.0)
-    store = LocalStore([Table("t", dim, optimizer=rule, init_scale=0.0)])
-    store.lookup("t", ids, 0)
-    stop, seen, torn = threading.Event(), set(), []
-
-    def read() -> None:
-        while not stop.is_set():
-            values = store.peek("t", ids).values_ND
-            if (values != values[:, :1]).any():
-                torn.append(values)
-            seen.add(float(values[0, 0]))
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    grads = np.ones((len(ids), dim), np.float32)
-    steps = 0
-    while len(seen) < 20 and steps < 20_000:
-        store.update(store.lookup("t", ids, 0), grads)
-        steps += 1
-    stop.set()
-    reader.join()
-    assert len(seen) >= 20, "the reader saw the writer at work"
-    assert not torn
+def test_a_reader_never_sees_half_a_row_nor_another_ids() -> None:
+    reading.check(LocalStore([reading.TABLE]))
 
 
 def test_a_stream_of_new_ids_stays_within_the_bound_and_fills_it() -> None:

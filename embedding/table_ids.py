@@ -24,6 +24,7 @@ from embedding.memory import lazy_zeros
 from embedding.rows import RowMemory
 from embedding.snapshot import TableState
 from embedding.store import Floats, Ids, Index, Rows, Table
+from embedding.tensor_file import Arrays
 from embedding.undo import UndoLog
 
 COUNTED = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale")
@@ -211,8 +212,13 @@ class TableIds:
             words_R[rows_U] = self.ids.minute(words_U) << 8 | (words_U & np.uint64(0xFF)).astype(np.int64)
             return ids_R, words_R
 
-    def adopt(self, ids_R: Ids, words_R: Rows) -> None:
-        """The inverse of `by_row`: these ids in these rows and no others. The rows' values are left as they are."""
+    def candidates(self) -> Arrays:
+        """Sightings of ids that have no row, as the gate keeps them."""
+        with self.lock:
+            return self._gate.state()
+
+    def adopt(self, ids_R: Ids, words_R: Rows, candidates: Arrays) -> None:
+        """The inverse of `by_row` and `candidates`: these and no others. The rows' values are left as they are."""
         with self.lock:
             live = np.flatnonzero(words_R)
             self.ids = IdTable(self.table.capacity)
@@ -220,6 +226,9 @@ class TableIds:
             self.ids.restore(ids_R[live], words_R[live] >> 8, (words_R[live] & 0xFF).astype(np.uint8))
             self.ids.deal(np.flatnonzero(words_R == 0))
             self._id_of_row[:] = ids_R
+            self._counters = Counter(admitted=len(live))
+            if candidates:
+                self._gate.restore(candidates)
             self._removals += 1
 
     def counters(self) -> dict[str, int]:

@@ -9,22 +9,25 @@ expire(model, now)              # now and then
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
-from torchrec import EmbeddingBagCollection, KeyedJaggedTensor
+from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor
 from torchrec.distributed.embedding_types import EmbeddingComputeKernel, KJTList
 from torchrec.distributed.mc_embeddingbag import (
     ManagedCollisionEmbeddingBagCollectionSharder,
     ShardedManagedCollisionEmbeddingBagCollection,
 )
 from torchrec.distributed.types import ShardingType
+from torchrec.modules.embedding_configs import DataType
 from torchrec.modules.mc_embedding_modules import ManagedCollisionEmbeddingBagCollection
 from torchrec.modules.mc_modules import ManagedCollisionCollection
 
+from embedding.checks import by_name, check_now, known
 from embedding.store import Admission, Table
 from embedding.torchrec.found import Found, Piece
 from embedding.torchrec.ids import CollisionFreeIds, as_ids
@@ -41,7 +44,7 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
     every number of processes that will train it, and a divisor of every `num_embeddings`. The forward returns what the
     collection returned; with `return_rows`, also the rows (a KeyedJaggedTensor, -1 for ids without one). `tables`, by
     table name, say all of this table by table.
-    Raises ValueError for a number of rows that the buckets do not divide.
+    Raises ValueError for settings that cannot work, such as a number of rows that the buckets do not divide.
     """
 
     def __init__(
@@ -56,12 +59,22 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
         tables: Mapping[str, Table] | None = None,
     ) -> None:
         configs = collection.embedding_bag_configs()
+        names = [config.name for config in configs]
+        unknown = [name for name in (ttl if isinstance(ttl, Mapping) else ()) if name not in names]
+        if unknown:
+            raise ValueError(f"ttl names {', '.join(unknown)}, the collection's tables are {', '.join(names)}")
+        for config in configs:
+            if config.data_type not in (DataType.FP32, DataType.FP16):
+                raise ValueError(
+                    f"table {config.name!r}: rows are {config.data_type.name}, training takes FP32 or FP16"
+                )
         self.seed, self.tables = seed, dict(tables or {})
         for config in [] if tables else configs:
             own_ttl = ttl.get(config.name) if isinstance(ttl, Mapping) else ttl
             rule = admission or Admission()
             size = (config.embedding_dim, config.num_embeddings)
             self.tables[config.name] = Table(config.name, *size, admission=rule, ttl=own_ttl, init_scale=init_scale)
+        by_name(self.tables.values())
         nowhere = torch.device("cpu")
         ids = {
             config.name: CollisionFreeIds(self.tables[config.name], config.num_embeddings, buckets, seed, nowhere)
@@ -72,6 +85,15 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
         )  # `input_dist` does it for all at once
         super().__init__(collection, managed, return_remapped_features=return_rows)
 
+    # what models ask of an EmbeddingBagCollection
+
+    def embedding_bag_configs(self) -> list[EmbeddingBagConfig]:
+        configs: list[EmbeddingBagConfig] = self._embedding_module.embedding_bag_configs()
+        return configs
+
+    def is_weighted(self) -> bool:
+        return bool(self._embedding_module.is_weighted())
+
 
 class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddingBagCollection):  # type: ignore[misc]
     """What it becomes inside `DistributedModelParallel`: rows live in FBGEMM's fused kernels, sharded row-wise."""
@@ -81,6 +103,8 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
         self._tables, self._seed = module.tables, module.seed
         self.found: list[Found] = []
         """What the last call found in this process."""
+        self._wanted = [name for config in module.embedding_bag_configs() for name in config.feature_names]
+        self._order: list[str] = []
         self.clear()
 
     @property
@@ -93,7 +117,8 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
         for name, ids in self.ids.items():
             kernel, position = self._table_to_tbe_and_index[name]
             weights = kernel.split_embedding_weights()[int(position)]
-            states = kernel.split_optimizer_states()[int(position)]
+            split = kernel.split_optimizer_states()  # empty for SGD, which keeps nothing
+            states = split[int(position)] if split else ()
             ids.bind(partial(self._memory, self._tables[name], weights, states))
 
     def _memory(
@@ -106,8 +131,24 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
         self._return_remapped_features = yes
 
     def input_dist(self, ctx: Any, features: KeyedJaggedTensor) -> Any:
-        """To the processes that own the rows."""
+        """To the processes that own the rows.
+
+        Raises ValueError for features that are not those of the tables, or not in the order of the first call, which is
+        what TorchRec goes by.
+        """
+        self._check(features)
         return super().input_dist(ctx, _scattered(features))
+
+    def _check(self, features: KeyedJaggedTensor) -> None:
+        keys = features.keys()
+        if keys == self._order:
+            return
+        missing = [name for name in self._wanted if name not in keys]
+        if missing:
+            raise ValueError(f"features {', '.join(missing)} are missing, the batch has {', '.join(keys)}")
+        if self._order:
+            raise ValueError(f"features are {', '.join(keys)}, in the first batch they were {', '.join(self._order)}")
+        self._order = list(keys)
 
     def compute(self, ctx: Any, dist_input: KJTList) -> list[torch.Tensor]:
         """There: ids to rows, rows to pooled embeddings."""
@@ -121,7 +162,7 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
             strict=True,
         ):
             if not features.variable_stride_per_key():
-                part.lengths_after_input_dist = features.lengths().view(-1, features.stride())
+                part.lengths_after_input_dist = features.lengths().view(len(features.keys()), features.stride())
             found.append(self._found(features, names, widths))
         self.found = found
         lookup = Lookup(self._embedding_module, ctx, list(dist_input), found)
@@ -198,22 +239,30 @@ def collections(model: nn.Module) -> Iterator[ShardedCollisionFreeEmbeddingBagCo
 
 
 def set_time(model: nn.Module, now: int) -> None:
-    """Event time (ms) of the ids to come. Give all processes the same."""
+    """Event time (ms) of the ids to come. Give all processes the same. Raises ValueError for a time before 1970."""
+    check_now(now)
     for collection in collections(model):
         for ids in collection.ids.values():
             ids.now = now
 
 
 def expire(model: nn.Module, now: int) -> int:
-    """Drop ids of this process not seen within their time to live, between two steps. Returns how many went."""
+    """Drop ids of this process not seen within their time to live, between two steps. Returns how many went.
+
+    Raises ValueError for a time before 1970.
+    """
+    check_now(now)
     return sum(ids.expire(now) for collection in collections(model) for ids in collection.ids.values())
 
 
 def counters(model: nn.Module, table: str) -> dict[str, int]:
-    """live, admitted, unadmitted, refused, expired, evicted, ... of a table in this process."""
-    total: dict[str, int] = {}
-    for collection in collections(model):
-        for part in collection.ids[table].tables if table in collection.ids else []:
-            for name, value in part.counters().items():
-                total[name] = total.get(name, 0) + value
-    return total
+    """live, admitted, unadmitted, refused, expired, evicted, ... of a table in this process.
+
+    Raises ValueError for a table that no collection of the model has.
+    """
+    ids = {name: own for collection in collections(model) for name, own in collection.ids.items()}
+    known(ids, table)
+    total: Counter[str] = Counter()
+    for part in ids[table].tables:
+        total.update(part.counters())
+    return dict(total)

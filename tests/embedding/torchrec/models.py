@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.distributed.optim import _apply_optimizer_in_backward  # type: ignore[attr-defined]
 from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, PoolingType
+from torchrec.modules.embedding_configs import DataType
 from torchrec.optim import RowWiseAdagrad
 
 from embedding.store import Floats
@@ -31,15 +32,21 @@ class Sparse(nn.Module):
 
 
 def collection(
-    rows: Mapping[str, int], pooling: PoolingType = PoolingType.SUM, weighted: bool = False, **arguments: Any
+    rows: Mapping[str, int],
+    pooling: PoolingType = PoolingType.SUM,
+    weighted: bool = False,
+    data_type: DataType = DataType.FP32,
+    optimizer: type[torch.optim.Optimizer] = RowWiseAdagrad,
+    **arguments: Any,
 ) -> CollisionFreeEmbeddingBagCollection:
     """Tables by name, each with a feature for every letter of it."""
+    alike = {"pooling": pooling, "data_type": data_type}
     tables = [
-        EmbeddingBagConfig(name=name, embedding_dim=DIM, num_embeddings=n, feature_names=list(name), pooling=pooling)
+        EmbeddingBagConfig(name=name, embedding_dim=DIM, num_embeddings=n, feature_names=list(name), **alike)
         for name, n in rows.items()
     ]
     plain = EmbeddingBagCollection(tables=tables, device=torch.device("meta"), is_weighted=weighted)
-    _apply_optimizer_in_backward(RowWiseAdagrad, plain.parameters(), {"lr": LR})
+    _apply_optimizer_in_backward(optimizer, plain.parameters(), {"lr": LR})
     return CollisionFreeEmbeddingBagCollection(plain, **arguments)
 
 

@@ -9,13 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torchrec import KeyedJaggedTensor, PoolingType
+from torch.distributed.optim import _apply_optimizer_in_backward as apply_optimizer  # type: ignore[attr-defined]
+from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, PoolingType
+from torchrec.datasets.utils import Batch
+from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
+from torchrec.models.dlrm import DLRM, DLRMTrain
+from torchrec.modules.embedding_configs import DataType
+from torchrec.optim import RowWiseAdagrad
 
 from embedding.hashing import initial_rows, salt_of
 from embedding.store import Admission
-from embedding.torchrec.collection import counters, expire, set_time
+from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, counters, expire, set_time
+from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.sharding import shard
 from tests.contracts.embedding_store import ADVERSARIAL, DAY
-from tests.embedding.torchrec.models import DIM, LR, bags, collection, model, read
+from tests.embedding.torchrec.models import CPU, DIM, LR, bags, collection, model, read
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "torchrec_drop_in.py"
 
@@ -162,7 +170,118 @@ def test_a_state_dict_brings_ids_rows_and_optimizer_state() -> None:
     assert expire(one, 4 * DAY) == expire(other, 4 * DAY) == 3
 
 
+def test_a_state_dict_brings_counts_of_ids_not_yet_admitted() -> None:
+    one, other = (model({"t": 64}, admission=Admission("count", 3), buckets=4) for _ in range(2))
+    for sharded in (one, other):
+        set_time(sharded, 0)
+    one(bags(t=[[1, 1], [2], [3, 3, 3]]))
+    other(bags(t=[[7, 7], [8]]))
+    other.load_state_dict(one.state_dict())
+    for sharded in (one, other):
+        sharded(bags(t=[[1, 2, 7]]))
+        assert read(sharded, 1, 2, 3, 7).any(1).tolist() == [True, False, True, False]
+    assert counters(other, "t")["live"] == counters(other, "t")["admitted"] == 2
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        (bags(a=[[1]], z=[[2]]), "features b are missing, the batch has a, z"),
+        (bags(a=[[1]]), "features b are missing"),
+        (bags(b=[[1]], a=[[2]]), "in the first batch they were a, b"),
+        (
+            KeyedJaggedTensor(["a", "b"], torch.tensor([1.5, 2.0]), lengths=torch.tensor([1, 1])),
+            "ids are torch.float32",
+        ),
+        (
+            KeyedJaggedTensor(["a", "b"], torch.tensor([True, False]), lengths=torch.tensor([1, 1])),
+            "ids are torch.bool",
+        ),
+    ],
+)
+def test_a_batch_that_cannot_be_meant_is_refused_before_anything_changes(
+    batch: KeyedJaggedTensor, message: str
+) -> None:
+    sharded = model({"ab": 64})
+    set_time(sharded, 0)
+    sharded(bags(a=[[1]], b=[[2]])).values().sum().backward()
+    before = counters(sharded, "ab")
+    with pytest.raises(ValueError, match=message):
+        sharded(batch)
+    assert counters(sharded, "ab") == before
+
+
+def test_batches_may_be_empty_of_one_id_and_of_any_integers() -> None:
+    sharded = model({"t": 64})
+    set_time(sharded, 0)
+    assert sharded(bags(t=[])).values().shape == (0, DIM)
+    assert not sharded(bags(t=[[], []])).values().any()
+    sharded(bags(t=[[5] * 10**6])).values().sum().backward()
+    np.testing.assert_allclose(read(sharded, 5), fresh(5) - LR, atol=1e-6)
+    for kind in (torch.int32, torch.uint64):
+        ids = KeyedJaggedTensor(["t"], torch.tensor([5], dtype=kind), lengths=torch.tensor([1]))
+        np.testing.assert_allclose(sharded(ids).values().detach(), fresh(5) - LR, atol=1e-6)
+    assert counters(sharded, "t")["live"] == 1
+
+
+def test_half_precision_rows_learn_and_begin_anew() -> None:
+    sharded = model({"t": 8}, ttl=DAY, buckets=1, data_type=DataType.FP16)
+    set_time(sharded, 0)
+    sharded(bags(t=[[1], [2]])).values().sum().backward()
+    np.testing.assert_allclose(read(sharded, 1, 2), fresh(1, 2) - LR, atol=1e-3)
+    assert expire(sharded, 3 * DAY) == 2
+    set_time(sharded, 3 * DAY)
+    pooled = sharded(bags(t=[[key] for key in range(10, 18)])).values().detach().numpy()
+    np.testing.assert_allclose(pooled, fresh(*range(10, 18)), atol=1e-5)
+
+
+def test_plain_sgd_keeps_no_state() -> None:
+    sharded = model({"t": 8}, optimizer=torch.optim.SGD)
+    set_time(sharded, 0)
+    sharded(bags(t=[[1], [1]])).values().sum().backward()
+    np.testing.assert_allclose(read(sharded, 1), fresh(1) - 2 * LR, atol=1e-6)
+
+
+def test_it_serves_torchrecs_dlrm_and_its_pipeline() -> None:
+    tables = [
+        EmbeddingBagConfig(name=name, embedding_dim=8, num_embeddings=64, feature_names=[name]) for name in ("t", "u")
+    ]
+    plain = EmbeddingBagCollection(tables=tables, device=torch.device("meta"))
+    apply_optimizer(RowWiseAdagrad, plain.parameters(), {"lr": 0.1})
+    sparse = CollisionFreeEmbeddingBagCollection(plain)
+    layers = {"dense_arch_layer_sizes": [8, 8], "over_arch_layer_sizes": [8, 1]}
+    sharded = shard(DLRMTrain(DLRM(sparse, dense_in_features=3, **layers)), Ranks(None, CPU).group, CPU)
+    dense = torch.optim.SGD([p for name, p in sharded.named_parameters() if "embedding" not in name], lr=0.1)
+    set_time(sharded, 0)
+    pipeline = TrainPipelineSparseDist(sharded, dense, CPU)
+    batches = iter([Batch(torch.rand(2, 3), bags(t=[[n], [0]], u=[[n], [n]]), torch.tensor([0, 1])) for n in range(5)])
+    losses = [pipeline.progress(batches)[0].item() for _ in range(5)]
+    with pytest.raises(StopIteration):
+        pipeline.progress(batches)
+    assert np.isfinite(losses).all()
+    assert (counters(sharded, "t")["live"], counters(sharded, "u")["live"]) == (5, 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"ttl": -1}, "ttl is -1"),
+        ({"ttl": {"tt": 1}}, "ttl names tt, the collection's tables are t"),
+        ({"buckets": 0}, "buckets is 0"),
+        ({"data_type": DataType.INT8}, "training takes FP32 or FP16"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        collection({"t": 16}, **arguments)
+
+
 def test_what_cannot_work_is_refused() -> None:
+    for use in (set_time, expire):
+        with pytest.raises(ValueError, match="1970"):
+            use(model({"t": 16}), -1)
+    with pytest.raises(ValueError, match="nope"):
+        counters(model({"t": 16}), "nope")
     with pytest.raises(ValueError, match="choose 16"):
         collection({"t": 10})
     plain = collection({"t": 16})

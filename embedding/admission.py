@@ -16,7 +16,12 @@ _EPSILON = 0.05  # Monolith's: an id seen `threshold` times is admitted with pro
 
 
 class Gate(Protocol):
-    """Decides on ids that have no row. Its memory is bounded by its constructor's arguments."""
+    """Decides on ids that have no row. Its memory is bounded by its constructor's arguments.
+
+    >>> gate: Gate = exact_gate(Admission("count", 2), salt=np.uint64(0))
+    >>> gate.admit(np.array([5, 6], np.uint64), np.array([2, 1], np.int32), draw=0).tolist()
+    [True, False]
+    """
 
     @property
     def nbytes(self) -> int: ...
@@ -48,7 +53,11 @@ class _Stateless:
 
 
 class Always(_Stateless):
-    """Every id, at first sight."""
+    """Every id, at first sight.
+
+    >>> int(Always().admit(np.array([5, 6], np.uint64), np.ones(2, np.int32), draw=0).sum())
+    2
+    """
 
     def admit(self, ids_N: Ids, counts_N: Counts, draw: int) -> Mask:  # noqa: ARG002
         return np.ones(len(ids_N), bool)

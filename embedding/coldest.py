@@ -26,7 +26,7 @@ _LISTED = 16  # the list holds at least 1 / _LISTED of the table
 _NOBODY = np.zeros(0, np.uint64)
 
 
-class Clocked(Protocol):
+class _Clocked(Protocol):
     """A table that tells the second words of its ids: row << 32 | last seen << 8 | frequency."""
 
     def __len__(self) -> int: ...
@@ -37,9 +37,17 @@ class Clocked(Protocol):
 
 
 class Coldest:
-    """The order of eviction: seen longest ago, then rarest, then by mixed id; exactly as if all ids were sorted."""
+    """The order of eviction: seen longest ago, then rarest, then by mixed id; exactly as if all ids were sorted.
 
-    def __init__(self, table: Clocked) -> None:
+    >>> from embedding.id_table import IdTable
+    >>> table = IdTable(capacity=10)
+    >>> for minute, key in enumerate([5, 6, 7]):
+    ...     _ = table.find_or_insert(np.array([key], np.uint64), minute)
+    >>> Coldest(table).take(2, pinned=np.zeros(0, np.uint64)).tolist()
+    [5, 6]
+    """
+
+    def __init__(self, table: _Clocked) -> None:
         self._table = table
         self.reset()
 

@@ -20,7 +20,14 @@ from embedding.store import Floats, Ids, Optimizer, Table
 
 
 class ReferenceRows:
-    """Weights [R, D] and optimizer state [R, W] under one update rule."""
+    """Weights [R, D] and optimizer state [R, W] under one update rule.
+
+    >>> rows = ReferenceRows(2, Optimizer("adagrad", lr=0.5, eps=0.0))
+    >>> rows.put([0], np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32))
+    >>> rows.update([0], torch.ones(1, 2))
+    >>> rows.weights_RD.tolist()
+    [[-0.5, -0.5]]
+    """
 
     def __init__(self, dim: int, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
@@ -67,7 +74,13 @@ class ReferenceRows:
 
 
 class ReferenceTable:
-    """Ids with their rows, clocks and frequencies as dicts."""
+    """Ids with their rows, clocks and frequencies as dicts.
+
+    >>> table = ReferenceTable(Table("item", dim=4, ttl=60_000), seed=0)
+    >>> table.add([7, 8], minute=0, counts={7: 1, 8: 1})
+    >>> table.stale(now=180_000)
+    [7, 8]
+    """
 
     def __init__(self, table: Table, seed: int) -> None:
         self.table = table

@@ -33,7 +33,15 @@ PART = 1 << 13  # rows of a snapshot's part: what the lock is held for at a time
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Distinct ids of a call: ids_N[i] == unique_U[inverse_N[i]]."""
+    """Distinct ids of a call: ids_N[i] == unique_U[inverse_N[i]].
+
+    >>> from embedding.rows import RowBlock
+    >>> table = Table("item", dim=4, capacity=8, ttl=60_000)
+    >>> ids = TableIds(table, 0, RowBlock(8, 4, table.optimizer, np.uint64(0), 0.01))
+    >>> batch = ids.batch(np.array([7, 8, 7], np.uint64))
+    >>> batch.unique_U.tolist(), batch.inverse_N.tolist(), batch.counts_U.tolist()
+    ([7, 8], [0, 1, 0], [2, 1])
+    """
 
     unique_U: Ids
     inverse_N: Index
@@ -44,6 +52,13 @@ class TableIds:
     """The life of one table's ids: admission, expiry, eviction, changes; `rows` holds their values.
 
     Every public method holds the table's lock, so a reader never sees half a row.
+
+    >>> from embedding.rows import RowBlock
+    >>> table = Table("item", dim=4, capacity=8, ttl=60_000)
+    >>> ids = TableIds(table, 0, RowBlock(8, 4, table.optimizer, np.uint64(0), 0.01))
+    >>> _, rows_U = ids.touch(np.array([7, 8, 7], np.uint64), now=0)
+    >>> rows_U.tolist(), sum(ids.expiring(now=180_000))
+    ([0, 1], 2)
     """
 
     def __init__(self, table: Table, seed: int, rows: RowMemory, threads: int = 1) -> None:

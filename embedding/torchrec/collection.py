@@ -45,6 +45,16 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
     collection returned; with `return_rows`, also the rows (a KeyedJaggedTensor, -1 for ids without one). `tables`, by
     table name, say all of this table by table.
     Raises ValueError for settings that cannot work, such as a number of rows that the buckets do not divide.
+
+    >>> from embedding.torchrec.ranks import Ranks
+    >>> from embedding.torchrec.sharding import shard
+    >>> film = EmbeddingBagConfig(name="film", embedding_dim=4, num_embeddings=64, feature_names=["film"])
+    >>> model = nn.Sequential(CollisionFreeEmbeddingBagCollection(EmbeddingBagCollection(tables=[film])))
+    >>> model = shard(model, Ranks(None, torch.device("cpu")).group, torch.device("cpu"))  # or DistributedModelParallel
+    >>> set_time(model, 0)
+    >>> pooled = model(KeyedJaggedTensor(["film"], torch.tensor([7, -1, 7]), lengths=torch.tensor([2, 1])))
+    >>> tuple(pooled.values().shape), counters(model, "film")["live"]
+    ((2, 4), 2)
     """
 
     def __init__(
@@ -96,7 +106,19 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
 
 
 class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddingBagCollection):  # type: ignore[misc]
-    """What it becomes inside `DistributedModelParallel`: rows live in FBGEMM's fused kernels, sharded row-wise."""
+    """What it becomes inside `DistributedModelParallel`: rows live in FBGEMM's fused kernels, sharded row-wise.
+
+    >>> from embedding.torchrec.ranks import Ranks
+    >>> from embedding.torchrec.sharding import shard
+    >>> film = EmbeddingBagConfig(name="film", embedding_dim=4, num_embeddings=64, feature_names=["film"])
+    >>> model = nn.Sequential(CollisionFreeEmbeddingBagCollection(EmbeddingBagCollection(tables=[film])))
+    >>> model = shard(model, Ranks(None, torch.device("cpu")).group, torch.device("cpu"))  # or DistributedModelParallel
+    >>> set_time(model, 0)
+    >>> pooled = model(KeyedJaggedTensor(["film"], torch.tensor([7, -1, 7]), lengths=torch.tensor([2, 1])))
+    >>> [collection] = collections(model)
+    >>> int(collection.ids["film"].open_slots())
+    62
+    """
 
     def __init__(self, module: CollisionFreeEmbeddingBagCollection, *args: Any, **kwargs: Any) -> None:
         super().__init__(module, *args, **kwargs)
@@ -188,7 +210,11 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
 
 
 class CollisionFreeSharder(ManagedCollisionEmbeddingBagCollectionSharder):  # type: ignore[misc]
-    """Shards `CollisionFreeEmbeddingBagCollection` row-wise, on CPU and GPU."""
+    """Shards `CollisionFreeEmbeddingBagCollection` row-wise, on CPU and GPU.
+
+    >>> CollisionFreeSharder().sharding_types("cpu")
+    ['row_wise']
+    """
 
     def shard(
         self,

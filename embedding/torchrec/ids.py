@@ -28,6 +28,10 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
     `rows` rows lie in `buckets` equal buckets, and an id belongs to a bucket: a checkpoint moves between any numbers of
     processes that divide `buckets`. Set `now` (event time, ms) before each training step. An id without a row (not yet
     admitted, or more new ids in a batch than rows) becomes -1, which our collection reads as an empty bag.
+
+    >>> ids = CollisionFreeIds(Table("film", dim=4), rows=64, buckets=8, seed=0, device=torch.device("cpu"))
+    >>> ids.output_size(), ids.buckets()
+    (64, 8)
     """
 
     def __init__(

@@ -18,6 +18,11 @@ class FbgemmRows:
     """A `RowMemory` over weights [R, P] and the optimizer's states, [R] or [R, P] each, of a fused kernel.
 
     P may exceed the table's dimension D, for FBGEMM takes multiples of four: columns from D on are never read.
+
+    >>> rows = FbgemmRows(torch.zeros(8, 4), [torch.zeros(8)], Table("film", dim=4), seed=0)
+    >>> rows.initialise(np.array([3], np.int32), np.array([7], np.uint64))
+    >>> rows.values(np.array([3], np.int32)).shape, rows.width
+    ((1, 4), 1)
     """
 
     def __init__(self, weights_RP: torch.Tensor, states: Sequence[torch.Tensor], table: Table, seed: int) -> None:

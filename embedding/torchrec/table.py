@@ -26,7 +26,16 @@ Mode = Literal["touch", "find", "still"]
 
 @dataclass(frozen=True, slots=True)
 class TorchRecLookup(Lookup):
-    """A look-up that remembers its outputs [B, P] (none once trained), so that the update need not read again."""
+    """A look-up that remembers its outputs [B, P] (none once trained), so that the update need not read again.
+
+    >>> film, cpu = Table("film", dim=4, capacity=100), torch.device("cpu")
+    >>> ranks = Ranks(None, cpu)
+    >>> model = sharding.shard(sharding.Tables({"t0": film}, 0, ranks.size, cpu), ranks.group, cpu)
+    >>> table = TorchRecTable(film, "t0", 0, model, ranks, cpu)
+    >>> found = table.lookup(np.array([7, 8, 7], np.uint64), now=0)
+    >>> found.rows_N.tolist(), [tuple(output.shape) for output in found.outputs]
+    ([0, 1, 0], [(3, 4)])
+    """
 
     outputs: list[torch.Tensor]
     owner: object
@@ -37,6 +46,15 @@ class TorchRecTable:
     """The part `key` of a sharded model. `shared` is the table of rows that ids without one read, or None.
 
     Every method is collective: all processes call it, each with ids of its own.
+
+    >>> film, cpu = Table("film", dim=4, capacity=100), torch.device("cpu")
+    >>> ranks = Ranks(None, cpu)
+    >>> model = sharding.shard(sharding.Tables({"t0": film}, 0, ranks.size, cpu), ranks.group, cpu)
+    >>> table = TorchRecTable(film, "t0", 0, model, ranks, cpu)
+    >>> found = table.lookup(np.array([7, 8, 7], np.uint64), now=0)
+    >>> table.update(found, np.ones((3, 4), np.float32))
+    >>> table.ids.counters()["live"]
+    2
     """
 
     def __init__(

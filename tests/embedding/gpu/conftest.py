@@ -13,13 +13,13 @@ import pytest
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
 
 
-if not INTERPRETED and not _has_gpu():
+if not INTERPRETED and not has_gpu():
     collect_ignore_glob = ["test_*.py"]
 
 

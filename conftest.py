@@ -1,4 +1,4 @@
-"""Doctests of `embedding.gpu` run where its tests do: on a GPU, or in Triton's interpreter (tests/embedding/test_gpu)."""
+"""Doctests of `embedding.gpu` run where its tests do: see tests/embedding/gpu/conftest.py."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.embedding.gpu.conftest import INTERPRETED, has_gpu
+from tests.embedding.gpu.where import INTERPRETED, nowhere
 
 KERNELS = Path(__file__).parent / "embedding" / "gpu"
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """None leaves the decision to pytest."""
-    return True if collection_path.parent == KERNELS and not INTERPRETED and not has_gpu() else None
+    return True if collection_path.parent == KERNELS and nowhere() else None
 
 
 @pytest.fixture(autouse=True, scope="session")

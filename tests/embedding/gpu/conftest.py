@@ -6,20 +6,11 @@ Triton decides at its own import whether kernels are interpreted, and other test
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+from tests.embedding.gpu.where import INTERPRETED, nowhere
 
-
-def has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
-
-
-if not INTERPRETED and not has_gpu():
+if nowhere():
     collect_ignore_glob = ["test_*.py"]
 
 

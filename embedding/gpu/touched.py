@@ -15,10 +15,10 @@ class TouchedRows:
     Marks go to one bitmap. An export merges them into the other and lists that one, again and again until it is
     acknowledged; what is marked in between waits for the next export.
 
-    >>> table = GpuIdTable(capacity=100, device=device)  # "cuda"
-    >>> touched = TouchedRows(table)
-    >>> touched.mark(table.find_or_insert(torch.tensor([7, 8], device=device), minute=0)[0])
-    >>> sorted(touched.export()[0].tolist())
+    >>> table = GpuIdTable(capacity=100, device="cuda")  # doctest: +SKIP
+    >>> touched = TouchedRows(table)  # doctest: +SKIP
+    >>> touched.mark(table.find_or_insert(torch.tensor([7, 8], device="cuda"), minute=0)[0])  # doctest: +SKIP
+    >>> sorted(touched.export()[0].tolist())  # doctest: +SKIP
     [7, 8]
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import gpu_table
-from tests.embedding.gpu.where import INTERPRETED
+from tests.embedding.gpu.conftest import INTERPRETED
 
 
 @pytest.mark.filterwarnings("ignore:(?s).*Failed to import:DeprecationWarning")  # FBGEMM's CPU build lacks SSD kernels

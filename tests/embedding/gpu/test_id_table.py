@@ -14,7 +14,7 @@ from embedding.gpu import id_table, kernels, touched
 from embedding.gpu.id_table import GpuIdTable
 from embedding.hashing import mix
 from embedding.id_table import IdTable
-from tests.embedding.gpu.where import INTERPRETED
+from tests.embedding.gpu.conftest import INTERPRETED
 from tests.embedding.gpu.reference import Checked
 
 LOWEST = -(2**63)  # as a 64-bit pattern 2**63

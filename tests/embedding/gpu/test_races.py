@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.embedding.gpu.where import INTERPRETED
+from tests.embedding.gpu.conftest import INTERPRETED
 from tests.embedding.gpu.protocol import Variant, begin, explore
 from tests.embedding.gpu.reference import Checked
 

@@ -46,11 +46,11 @@ def save_while_training(store: LocalStore, folder: Path) -> None:
 
 
 WAYS: dict[str, tuple[Callable[..., Any], Callable[[Any, Path], None], int]] = {
-    "local": (LocalStore, save, 3),
-    "local, in the background": (LocalStore, save_while_training, 3),
-    "torchrec": (TorchRecStore, save, 9),
+    "local": (LocalStore, save, 1),
+    "local, in the background": (LocalStore, save_while_training, 2),
+    "torchrec": (TorchRecStore, save, 3),
 }
-"""A store, how it saves, and how many writes apart the kills are (every write is in test_embedding_snapshots)."""
+"""A store, how it saves, and how many writes apart the kills are."""
 
 
 def victim(way: str, folder: Path, left: int) -> None:

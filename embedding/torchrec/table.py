@@ -18,8 +18,8 @@ from embedding.local_table import FALLBACK_ROWS
 from embedding.store import Floats, Ids, Lookup, Rows, Table
 from embedding.table_ids import TableIds
 from embedding.torchrec import sharding
-from embedding.torchrec.collection import ShardedCollisionFreeEmbeddingBagCollection
 from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.sharded import ShardedCollisionFreeEmbeddingBagCollection
 
 Mode = Literal["touch", "find", "still"]
 

@@ -13,6 +13,7 @@ from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTens
 from torchrec.modules.embedding_configs import DataType
 from torchrec.optim import RowWiseAdagrad
 
+from embedding.hashing import initial_rows, salt_of
 from embedding.store import Floats
 from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection
 from embedding.torchrec.ranks import Ranks
@@ -70,3 +71,8 @@ def read(sharded: Any, *ids: int) -> Floats:
         values: Floats = sharded(bags(t=[[key] for key in ids])).values().numpy()
     sharded.train()
     return values
+
+
+def fresh(*ids: int, table: str = "t") -> Floats:
+    """What new rows hold."""
+    return initial_rows(np.array(ids, np.uint64), DIM, salt_of(0, table), 0.01)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,20 +16,14 @@ from torchrec.models.dlrm import DLRM, DLRMTrain
 from torchrec.modules.embedding_configs import DataType
 from torchrec.optim import RowWiseAdagrad
 
-from embedding.hashing import initial_rows, salt_of
 from embedding.store import Admission
 from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, counters, expire, set_time
 from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.sharding import shard
 from tests.contracts.embedding_store import ADVERSARIAL, DAY
-from tests.embedding.torchrec.models import CPU, DIM, LR, bags, collection, model, read
+from tests.embedding.torchrec.models import CPU, DIM, LR, bags, fresh, model, read
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "torchrec_drop_in.py"
-
-
-def fresh(*ids: int, table: str = "t") -> np.ndarray[Any, np.dtype[np.float32]]:
-    """What new rows hold."""
-    return initial_rows(np.array(ids, np.uint64), DIM, salt_of(0, table), 0.01)
 
 
 def test_bags_pool_the_rows_of_their_ids() -> None:
@@ -183,47 +176,6 @@ def test_a_state_dict_brings_counts_of_ids_not_yet_admitted() -> None:
     assert counters(other, "t")["live"] == counters(other, "t")["admitted"] == 2
 
 
-@pytest.mark.parametrize(
-    ("batch", "message"),
-    [
-        (bags(a=[[1]], z=[[2]]), "features b are missing, the batch has a, z"),
-        (bags(a=[[1]]), "features b are missing"),
-        (bags(b=[[1]], a=[[2]]), "in the first batch they were a, b"),
-        (
-            KeyedJaggedTensor(["a", "b"], torch.tensor([1.5, 2.0]), lengths=torch.tensor([1, 1])),
-            "ids are torch.float32",
-        ),
-        (
-            KeyedJaggedTensor(["a", "b"], torch.tensor([True, False]), lengths=torch.tensor([1, 1])),
-            "ids are torch.bool",
-        ),
-    ],
-)
-def test_a_batch_that_cannot_be_meant_is_refused_before_anything_changes(
-    batch: KeyedJaggedTensor, message: str
-) -> None:
-    sharded = model({"ab": 64})
-    set_time(sharded, 0)
-    sharded(bags(a=[[1]], b=[[2]])).values().sum().backward()
-    before = counters(sharded, "ab")
-    with pytest.raises(ValueError, match=message):
-        sharded(batch)
-    assert counters(sharded, "ab") == before
-
-
-def test_batches_may_be_empty_of_one_id_and_of_any_integers() -> None:
-    sharded = model({"t": 64})
-    set_time(sharded, 0)
-    assert sharded(bags(t=[])).values().shape == (0, DIM)
-    assert not sharded(bags(t=[[], []])).values().any()
-    sharded(bags(t=[[5] * 10**6])).values().sum().backward()
-    np.testing.assert_allclose(read(sharded, 5), fresh(5) - LR, atol=1e-6)
-    for kind in (torch.int32, torch.uint64):
-        ids = KeyedJaggedTensor(["t"], torch.tensor([5], dtype=kind), lengths=torch.tensor([1]))
-        np.testing.assert_allclose(sharded(ids).values().detach(), fresh(5) - LR, atol=1e-6)
-    assert counters(sharded, "t")["live"] == 1
-
-
 def test_half_precision_rows_learn_and_begin_anew() -> None:
     sharded = model({"t": 8}, ttl=DAY, buckets=1, data_type=DataType.FP16)
     set_time(sharded, 0)
@@ -260,35 +212,6 @@ def test_it_serves_torchrecs_dlrm_and_its_pipeline() -> None:
         pipeline.progress(batches)
     assert np.isfinite(losses).all()
     assert (counters(sharded, "t")["live"], counters(sharded, "u")["live"]) == (5, 5)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"ttl": -1}, "ttl is -1"),
-        ({"ttl": {"tt": 1}}, "ttl names tt, the collection's tables are t"),
-        ({"buckets": 0}, "buckets is 0"),
-        ({"data_type": DataType.INT8}, "training takes FP32 or FP16"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        collection({"t": 16}, **arguments)
-
-
-def test_what_cannot_work_is_refused() -> None:
-    for use in (set_time, expire):
-        with pytest.raises(ValueError, match="1970"):
-            use(model({"t": 16}), -1)
-    with pytest.raises(ValueError, match="nope"):
-        counters(model({"t": 16}), "nope")
-    with pytest.raises(ValueError, match="choose 16"):
-        collection({"t": 10})
-    plain = collection({"t": 16})
-    with pytest.raises(ValueError, match="shard the model"):
-        plain(bags(t=[[1]]))
-    with pytest.raises(ValueError, match="set_time"):
-        model({"t": 16})(bags(t=[[1]]))
 
 
 @pytest.mark.filterwarnings("ignore:HeuristicalStorageReservation:FutureWarning")  # of TorchRec's default planner

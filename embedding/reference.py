@@ -26,7 +26,7 @@ FALLBACK_ROWS = 1 << 12
 
 
 class ReferenceStore:
-    """An `EmbeddingStore` to measure others against.
+    """An `EmbeddingStore` to measure others against, for one thread.
 
     >>> store = ReferenceStore([Table("item", dim=4)])
     >>> found = store.lookup("item", np.array([1, 2, 1], np.uint64), now=0)

@@ -125,6 +125,9 @@ class Delta:
 class EmbeddingStore(Protocol):
     """Rows for 64-bit ids. Invariant: two live ids never share a row, and every id not trained is counted.
 
+    What cannot be meant (a table that is unknown, ids that are not uint64 [N], gradients that are not float32 [N, D], a
+    time before 1970) is a ValueError before anything changes.
+
     >>> from embedding.local import LocalStore
     >>> store: EmbeddingStore = LocalStore([Table("item", dim=4, ttl=60_000)])
     >>> found = store.lookup("item", np.array([1, 2, 1], np.uint64), now=0)
@@ -160,7 +163,9 @@ class EmbeddingStore(Protocol):
         """Changes not yet acknowledged by `consumer`; the same again until it acknowledges."""
         ...
 
-    def acknowledge(self, consumer: str, sequence: int) -> None: ...
+    def acknowledge(self, consumer: str, sequence: int) -> None:
+        """Delta `sequence` arrived: the next one is new. Raises ValueError for a number never handed out."""
+        ...
 
     def save(self, folder: Path) -> None:
         """Write everything (rows, optimizer state, id tables, clocks, counters, consumers) as safetensors, fsynced."""

@@ -43,9 +43,15 @@ TABLES = (
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # that files survive a crash is shown elsewhere
 SMALL = ["bounded", "counted", "drawn"]
 EXTREMES = [0, 1, 2**63 - 1, 2**63, 2**64 - 2, 2**64 - 1]
-POOL = [*EXTREMES, *(k << 32 for k in range(1, 8)), *(k << 48 | 0xABC for k in range(1, 8)), *range(100, 112)]
+POOL = [*EXTREMES, *(k << 32 for k in range(1, 6)), *(k << 48 | 0xABC for k in range(1, 6)), *range(100, 104)]
 _SERIES = np.arange(3500, dtype=np.uint64)
-BATCH = st.tuples(st.sampled_from(SMALL), st.lists(st.sampled_from(POOL), max_size=16), st.booleans())
+_SOME = st.lists(st.sampled_from(POOL), min_size=6, max_size=20)
+BATCH = st.tuples(
+    st.sampled_from(SMALL),
+    st.one_of(st.just([]), _SOME, _SOME, _SOME),
+    st.integers(-3, 12),
+    st.sampled_from(["train", "train", "train later", "train another", "expire"]),
+)
 MANY = {  # up to 1,500 at once, so that a table grows in several steps
     "sequential": _SERIES,
     "multiples of 2^32": _SERIES << np.uint64(32),
@@ -78,14 +84,16 @@ class StoreMachine(RuleBasedStateMachine):
 
     # reading and training
 
-    @rule(batches=st.lists(BATCH, min_size=1, max_size=5), minutes=st.integers(-3, 20), seed=st.integers(0, 99))
-    def learn(self, batches: list[tuple[str, list[int], bool]], minutes: int, seed: int) -> None:
-        """Look up, and train now or leave that for later."""
-        self.now = max(0, self.now + minutes * MINUTE)
-        for table, ids, now in batches:
+    @rule(batches=st.lists(BATCH, min_size=3, max_size=8), seed=st.integers(0, 99))
+    def learn(self, batches: list[tuple[str, list[int], int, str]], seed: int) -> None:
+        """As time goes on: look up; train that, or a look-up of before, or expire what is old."""
+        for table, ids, minutes, then in batches:
+            self.now = max(0, self.now + minutes * MINUTE)
             found = self._look_up(table, ids)
-            if now:
-                self._train(found, seed)
+            if then == "expire":
+                self.expire(minutes=0)
+            elif then != "train later":
+                self._train(found if then == "train" else self.read[0], seed)
 
     @rule(kind=st.sampled_from(list(MANY)), start=st.integers(0, 2000), n=st.integers(200, 1500))
     def grow(self, kind: str, start: int, n: int) -> None:
@@ -96,7 +104,7 @@ class StoreMachine(RuleBasedStateMachine):
         model.look(ids, self.now)
         found: Lookup = self.store.lookup(table, np.array(ids, np.uint64), self.now)
         self._as_the_model(found, model)
-        self.read = [*self.read[-2:], found]
+        self.read = [*self.read[-5:], found]
         return found
 
     def _as_the_model(self, found: Lookup, model: TableModel) -> None:
@@ -108,7 +116,7 @@ class StoreMachine(RuleBasedStateMachine):
         np.testing.assert_allclose(found.values_ND, model.read(ids), rtol=0, atol=self.atol)
 
     @precondition(lambda self: self.read)
-    @rule(which=st.integers(0, 2), seed=st.integers(0, 99))
+    @rule(which=st.integers(0, 5), seed=st.integers(0, 99))
     def train_late(self, which: int, seed: int) -> None:
         """On a look-up of before, perhaps not for the first time; ids may have gone since, or the store restored."""
         self._train(self.read[which % len(self.read)], seed)

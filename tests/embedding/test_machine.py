@@ -20,5 +20,5 @@ class LocalMachine(StoreMachine):
 
 
 TestReferenceMachine, TestLocalMachine = ReferenceMachine.TestCase, LocalMachine.TestCase
-TestReferenceMachine.settings = settings(max_examples=12, stateful_step_count=30)
-TestLocalMachine.settings = settings(max_examples=32, stateful_step_count=30)
+TestReferenceMachine.settings = settings(max_examples=8, stateful_step_count=30)
+TestLocalMachine.settings = settings(max_examples=16, stateful_step_count=30)

@@ -20,4 +20,4 @@ class TorchRecMachine(StoreMachine):
 
 
 TestTorchRecMachine = TorchRecMachine.TestCase
-TestTorchRecMachine.settings = settings(max_examples=12, stateful_step_count=30)
+TestTorchRecMachine.settings = settings(max_examples=8, stateful_step_count=30)

@@ -18,6 +18,11 @@ _EPSILON = 0.05  # Monolith's: an id seen `threshold` times is admitted with pro
 class Gate(Protocol):
     """Decides on ids that have no row. Its memory is bounded by its constructor's arguments."""
 
+    @property
+    def nbytes(self) -> int:
+        """What it needs to remember candidates."""
+        ...
+
     def admit(self, ids_N: Ids, counts_N: Counts, draw: int) -> Mask:
         """Which of the distinct ids, seen `counts_N` times now, may have a row; `draw` numbers the calls."""
         ...
@@ -32,6 +37,10 @@ class Gate(Protocol):
 
 
 class _Stateless:
+    @property
+    def nbytes(self) -> int:
+        return 0
+
     def forget(self, ids_N: Ids) -> None:
         pass
 
@@ -81,6 +90,10 @@ class ExactCounts:
     def __init__(self, threshold: int) -> None:
         self._threshold = threshold
         self._counts: dict[int, int] = {}
+
+    @property
+    def nbytes(self) -> int:
+        return 16 * len(self._counts)
 
     def admit(self, ids_N: Ids, counts_N: Counts, draw: int) -> Mask:  # noqa: ARG002
         for key, count in zip(ids_N.tolist(), counts_N.tolist(), strict=True):

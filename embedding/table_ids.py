@@ -226,5 +226,5 @@ class TableIds:
     def counters(self) -> dict[str, int]:
         live = len(self.ids)
         per_row = 4 * (self.rows.dim + self.rows.width) + 8
-        size = self.ids.nbytes + live * per_row
+        size = self.ids.nbytes + self._gate.nbytes + live * per_row
         return {"live": live, "rows": live, "bytes": size, **{name: self._counters[name] for name in COUNTED}}

@@ -14,6 +14,7 @@ from recsys.commands.times import parse_time
 from recsys.config import Config
 from recsys.config_file import load
 from recsys.memory import report
+from recsys.memory.result import Result
 from recsys.memory.setting import parse, usual
 from recsys.memory.study import Study
 from recsys.replay.arms import check_sync
@@ -46,13 +47,24 @@ def run(
         def show(name: str, progress: Progress) -> None:
             bar.update(task, description=f"{name}  {moment(progress.time)}")
 
+        kept = _resumed(study, out / "result.json")
         bar.update(task, total=seeds * (1 + (len(settings) or len(usual("any")))))
         for result in study.results(settings, seeds, show):
             report.write(result, out)
             bar.advance(task)
     console.print(report.table(result))
+    if kept:
+        console.print(f"{kept} replays were taken over from {out}; remove it to start anew.", highlight=False)
     console.print(f"Plot: {out / 'auc_against_memory.svg'}", highlight=False)
 
 
 def _with_model(config: Config, name: str | None) -> Config:
     return config.model_copy(update={"model": config.model.model_copy(update={"name": name or config.model.name})})
+
+
+def _resumed(study: Study, file: Path) -> int:
+    """Take over what is in the file, as far as it belongs to the study."""
+    try:
+        return study.resume(Result.from_json(file.read_bytes()))
+    except (OSError, ValueError):  # nothing there, or nothing of ours: it will be replaced
+        return 0

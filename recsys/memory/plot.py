@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from itertools import cycle
 
 from matplotlib.axes import Axes
-from matplotlib.text import Annotation
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.text import Annotation, Text
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
 from recsys.memory.report import MIB
@@ -18,7 +17,9 @@ from recsys.svg import GRID, INK, MUTED, svg
 COLOURS = ("#1f6fb4", "#c2571a", "#2a8a4a", "#8a4fb0", "#9a7412", "#b33a5e", "#4a5a6a")
 MARGIN = 2
 """Standard deviations between seeds that the grey band spans on both sides."""
-_PLACES = ((7, 0, "left", "center"), (0, 7, "center", "bottom"), (0, -7, "center", "top"), (-7, 0, "right", "center"))
+_NEAR = ((7, 0), (0, 7), (0, -7), (-7, 0))
+_FAR = tuple((right, up) for far in (14, 24, 36, 50) for right in (far, -far, 0) for up in (far, -far))
+"""Where a label may stand, in points from its own; from far away a line leads there."""
 
 
 def auc_against_memory(result: Result) -> str:
@@ -31,13 +32,14 @@ def auc_against_memory(result: Result) -> str:
         for point in result.points[1:]:
             families.setdefault(point.family, []).append(point)
         for colour, (family, points) in zip(cycle(COLOURS), families.items(), strict=False):
-            _line(axes, points, colour)
-            labels += _labels(family, points, colour)
+            _line(axes, family, points, colour)
+            labels += _labels(points, colour)
         _memory_axis(axes)
         axes.set_ylabel("AUC")
+        axes.legend(loc="lower right", labelcolor="linecolor", fontsize=10.5)
         _place(axes, labels)
 
-    return svg(draw, (9.6, 5.4))
+    return svg(draw, (9.6, 5.8))
 
 
 def _unbounded(axes: Axes, result: Result) -> None:
@@ -51,10 +53,12 @@ def _unbounded(axes: Axes, result: Result) -> None:
     axes.plot(reference.most_bytes / MIB, reference.auc, "D", color=INK, ms=7, zorder=4)
 
 
-def _line(axes: Axes, points: list[Point], colour: str) -> None:
+def _line(axes: Axes, family: str, points: list[Point], colour: str) -> None:
     chosen = sorted((p for p in points if p.auc is not None), key=lambda point: point.most_bytes)
     mib, auc = [p.most_bytes / MIB for p in chosen], [p.auc or 0.0 for p in chosen]
-    axes.errorbar(mib, auc, yerr=_bars(chosen), fmt="o-", color=colour, ms=6, lw=1.6, elinewidth=1.1, capsize=2.5)
+    axes.errorbar(
+        mib, auc, _bars(chosen), fmt="o-", label=family, color=colour, ms=6, lw=1.6, elinewidth=1.1, capsize=2
+    )
 
 
 def _bars(points: list[Point]) -> tuple[list[float], list[float]]:
@@ -67,7 +71,7 @@ def _memory_axis(axes: Axes) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 3, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda mib, _: f"{mib:g}"))
-    axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.margins(x=0.1, y=0.08)
     axes.set_xlabel("MiB of the embedding store at its largest")
 
@@ -75,41 +79,60 @@ def _memory_axis(axes: Axes) -> None:
 Label = tuple[Point, str, str]
 
 
-def _labels(family: str, points: list[Point], colour: str) -> Iterator[Label]:
-    """The value at each point, and at the smallest what is varied."""
-    smallest = min(points, key=lambda point: point.most_bytes)
+def _labels(points: list[Point], colour: str) -> Iterator[Label]:
+    """The value at each point; what is varied stands in the legend."""
     for point in points:
-        value = " ".join(part.partition("=")[2] for part in point.name.split())
-        yield point, f"{family} {value}" if point is smallest else value, colour
+        yield point, " ".join(part.partition("=")[2] for part in point.name.split()), colour
 
 
 def _place(axes: Axes, labels: list[Label]) -> None:
     """Beside its point, where no other label or point is."""
-    axes.get_figure(root=True).draw_without_rendering()
-    spots = [(p.most_bytes / MIB, p.auc) for p, _, _ in labels if p.auc is not None]
-    taken = [Bbox.from_extents(x - 4, y - 4, x + 4, y + 4) for x, y in axes.transData.transform(spots)]
+    if (canvas := axes.get_figure(root=True)) is not None:
+        canvas.draw_without_rendering()  # a label's size and place are known afterwards
+    taken = [_extent(axes, point) for point, _, _ in labels if point.auc is not None]
     for point, text, colour in labels:
-        if point.auc is None or math.isnan(point.auc):
-            continue
-        spot = (point.most_bytes / MIB, point.auc)
-        tried = [_beside(axes, spot, text, colour, place) for place in _PLACES]
-        free = [note for note in tried if not _hidden(axes, note, taken)] or tried
-        for note in tried:
-            if note is not free[0]:
-                note.remove()
-        taken.append(free[0].get_window_extent())
+        if point.auc is not None:
+            taken.append(_label(axes, (point.most_bytes / MIB, point.auc), text, colour, taken))
 
 
-def _beside(
-    axes: Axes, spot: tuple[float, float], text: str, colour: str, place: tuple[int, int, str, str]
-) -> Annotation:
-    right, up, horizontal, vertical = place
+def _extent(axes: Axes, point: Point) -> Bbox:
+    """Of its marker and bar, in pixels."""
+    (below,), (above,) = _bars([point])
+    auc, mib = point.auc or 0.0, point.most_bytes / MIB
+    (x, low), (_, high) = axes.transData.transform([(mib, auc - below), (mib, auc + above)])
+    return Bbox.from_extents(x - 4, low - 4, x + 4, high + 4)
+
+
+def _label(axes: Axes, spot: tuple[float, float], text: str, colour: str, taken: list[Bbox]) -> Bbox:
+    """In the first place that is free, else in the last."""
+    for place in (*_NEAR, *_FAR):
+        note = _beside(axes, spot, text, colour, place)
+        note.get_window_extent()  # puts it where it belongs; with its line, so:
+        box = Text.get_window_extent(note)
+        if place == _FAR[-1] or not _hidden(axes, box, taken):
+            break
+        note.remove()
+    return box
+
+
+def _beside(axes: Axes, spot: tuple[float, float], text: str, colour: str, place: tuple[int, int]) -> Annotation:
+    right, up = place
     return axes.annotate(
-        text, spot, (right, up), textcoords="offset points", ha=horizontal, va=vertical, color=colour, fontsize=9
+        text,
+        spot,
+        place,
+        textcoords="offset points",
+        ha="left" if right > 0 else "right" if right < 0 else "center",
+        va="bottom" if up > 0 else "top" if up < 0 else "center",
+        color=colour,
+        bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5},
+        arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6, "shrinkA": 0, "shrinkB": 3}
+        if place in _FAR
+        else None,
     )
 
 
-def _hidden(axes: Axes, note: Annotation, taken: list[Bbox]) -> bool:
-    box = note.get_window_extent()
+def _hidden(axes: Axes, box: Bbox, taken: list[Bbox]) -> bool:
     inside = axes.get_window_extent()
-    return box.x0 < inside.x0 or box.x1 > inside.x1 or any(box.overlaps(other) for other in taken)
+    beyond = box.x0 < inside.x0 or box.x1 > inside.x1 or box.y0 < inside.y0 or box.y1 > inside.y1
+    return beyond or any(box.overlaps(other) for other in taken)

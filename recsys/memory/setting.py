@@ -27,7 +27,10 @@ class Change:
     def settings(self, live: int) -> dict[str, Any]:
         """What it sets in the table's section, where the unbounded store held `live` ids. Raises ValueError."""
         if self.key == "capacity" and "/" in self.value:
-            return {"capacity": max(1, int(Fraction(self.value) * live))}
+            share = Fraction(self.value)
+            if share <= 0:
+                raise ValueError(f"a share is more than nothing, got {self.value}")
+            return {"capacity": max(1, int(share * live))}
         named: dict[str, Any] = {self.key: self.value}
         if self.key == "admission":
             kind, _, threshold = self.value.partition(":")

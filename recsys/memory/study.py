@@ -59,26 +59,36 @@ class Study:
     until: int | None = None
     _runs: dict[Setting, list[Run]] = field(default_factory=dict)
     _live: dict[str, int] = field(default_factory=dict)
+    _known: dict[tuple[str, int], Run] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._stage: Stage = online_stage(self.config, self.log, self.batch_until, self.until)
         self._live = {table.name: 0 for table in build.tables(self.config)}
 
+    def resume(self, earlier: Result) -> int:
+        """Take over an earlier result's replays, if log, configuration and stage are the same. Returns how many."""
+        mine = (self.batch_until, self._stage.end, self.sync, self._counts(), settings_of(self.config))
+        if mine != (earlier.batch_until, earlier.until, earlier.sync, earlier.counts, earlier.config):
+            return 0
+        self._known = {(point.name, run.seed): run for point in earlier.points for run in point.runs}
+        return len(self._known)
+
     def results(self, settings: Sequence[Setting] = (), seeds: int = 2, report: Report = _quiet) -> Iterator[Result]:
         """What is known after each replay, the unbounded store's being first.
 
-        All settings are replayed with the configured seed, then with the next, and so on. Without settings it tries
-        the `usual` ones on the table that takes most memory.
+        All settings are replayed with the configured seed, then with the next, and so on; what was taken over is there
+        before. Without settings it tries the `usual` ones on the table that takes most memory.
         """
         first = self.config.training.seed
-        for seed in range(first, first + seeds):
-            yield self._with(unbounded, seed, report)
-            settings = settings or usual(self._largest())
-            for setting in settings:
-                yield self._with(setting, seed, report)
+        yield self._with(unbounded, first, report)
+        settings = settings or usual(self._largest())
+        self._runs |= {setting: [] for setting in settings}
+        every = [(setting, seed) for seed in range(first, first + seeds) for setting in (unbounded, *settings)]
+        for setting, seed in sorted(every[1:], key=lambda one: (one[0].name, one[1]) not in self._known):
+            yield self._with(setting, seed, report)
 
     def _with(self, setting: Setting, seed: int, report: Report) -> Result:
-        run = self._replay(setting, seed, report)
+        run = self._known.get((setting.name, seed)) or self._replay(setting, seed, report)
         self._runs.setdefault(setting, []).append(run)
         if setting == unbounded and len(self._runs[setting]) == 1:
             _check_unbounded(run)
@@ -109,19 +119,22 @@ class Study:
         return max(tables, key=lambda name: tables[name]["bytes"])
 
     def _result(self) -> Result:
-        points = [self._point(setting, runs) for setting, runs in self._runs.items()]
-        rows = self._stage.rows
-        counts = {"rows_scored": len(rows), "positives_scored": int(rows.labels_R.sum())}
+        points = [self._point(setting, runs) for setting, runs in self._runs.items() if runs]
         return Result(
             batch_until=self.batch_until,
             until=self._stage.end,
             sync=self.sync,
-            counts={"items_shown": self._stage.shown} | counts | self._stage.lost,
+            counts=self._counts(),
             config=settings_of(self.config),
             points=points,
             seed_deviation=deviation([_auc_of(point.runs) for point in points]),
             gain_deviation=deviation([_over(point.runs, points[0].runs) for point in points[1:]]),
         )
+
+    def _counts(self) -> dict[str, int]:
+        rows = self._stage.rows
+        counts = {"rows_scored": len(rows), "positives_scored": int(rows.labels_R.sum())}
+        return {"items_shown": self._stage.shown} | counts | self._stage.lost
 
     def _point(self, setting: Setting, runs: Sequence[Run]) -> Point:
         base = self._runs[unbounded][: len(runs)]

@@ -36,7 +36,8 @@ def auc_against_memory(result: Result) -> str:
             labels += _labels(points, colour)
         _memory_axis(axes)
         axes.set_ylabel("AUC")
-        axes.legend(loc="lower right", labelcolor="linecolor", fontsize=10.5)
+        if families:
+            axes.legend(loc="lower right", labelcolor="linecolor", fontsize=10.5)
         _place(axes, labels)
 
     return svg(draw, (9.6, 5.8))

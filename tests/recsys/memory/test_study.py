@@ -141,6 +141,6 @@ def test_the_table_has_a_line_a_setting_and_the_file_reads_back(result: Result) 
 def test_the_plot_names_every_family_and_value(result: Result) -> None:
     drawn = auc_against_memory(result)
     texts = {"".join(element.itertext()).strip() for element in ElementTree.fromstring(drawn).iter()}
-    for label in ("unbounded", "user.capacity 1/4", "1/2", "user.ttl 1h", "user.admission count:3"):
+    for label in ("unbounded", "user.capacity", "1/4", "user.ttl", "1h", "count:3", "1/2 2m"):
         assert label in texts
     assert drawn == auc_against_memory(result)

@@ -15,8 +15,6 @@ from recsys.memory.result import Point, Result
 from recsys.svg import GRID, INK, MUTED, svg
 
 COLOURS = ("#1f6fb4", "#c2571a", "#2a8a4a", "#8a4fb0", "#9a7412", "#b33a5e", "#4a5a6a")
-MARGIN = 2
-"""Standard deviations between seeds that the grey band spans on both sides."""
 _NEAR = ((7, 0), (0, 7), (0, -7), (-7, 0))
 _FAR = tuple((right, up) for far in (14, 24, 36, 50) for right in (far, -far, 0) for up in (far, -far))
 """Where a label may stand, in points from its own; from far away a line leads there."""
@@ -44,12 +42,12 @@ def auc_against_memory(result: Result) -> str:
 
 
 def _unbounded(axes: Axes, result: Result) -> None:
-    """The reference, and how far from it another seed may be."""
+    """The reference, and a band of what may be chance."""
     reference = result.points[0]
     if reference.auc is None:
         return
     axes.axhline(reference.auc, color=MUTED, lw=0.8, ls=(0, (2, 3)))
-    spread = MARGIN * (result.gain_deviation or 0)
+    spread = result.chance or 0.0
     axes.axhspan(reference.auc - spread, reference.auc + spread, color=GRID, alpha=0.7, lw=0)
     axes.plot(reference.most_bytes / MIB, reference.auc, "D", color=INK, ms=7, zorder=4)
 

@@ -63,12 +63,13 @@ def markdown(result: Result) -> str:
 
 
 def noise(result: Result) -> str:
-    """How much AUC differs for no reason, in a sentence."""
-    if result.seed_deviation is None:
+    """How much AUC differs for no reason."""
+    if result.chance is None:
         return "One seed each: how much AUC differs between seeds is unknown."
     return (
-        f"Standard deviation between seeds: {result.seed_deviation:.4f} of an AUC, "
-        f"{figure(result.gain_deviation)} of a difference to the unbounded store's with the same seed."
+        f"Between seeds the AUC of a setting has a standard deviation of {figure(result.seed_deviation)}, and its "
+        f"difference to the unbounded store's with the same seed {figure(result.gain_deviation)}: a mean difference "
+        f"below {figure(result.chance)} may be chance."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,6 +77,12 @@ class Result(msgspec.Struct, frozen=True):
     seed_deviation: Figure
     gain_deviation: Figure
     format: int = FORMAT
+
+    @property
+    def chance(self) -> Figure:
+        """A gain below this may be another seed's: two standard errors of the mean of the fewest seeds of a point."""
+        fewest = min(len(point.runs) for point in self.points)
+        return None if self.gain_deviation is None else 2 * self.gain_deviation / math.sqrt(fewest)
 
     def point(self, name: str) -> Point:
         """Raises KeyError with the names there are."""

@@ -86,6 +86,8 @@ def test_differences_are_to_the_unbounded_store_with_the_same_seed(result: Resul
     auc_PS = np.array([[run.scored.auc for run in point.runs] for point in result.points], float)
     deviations = auc_PS.std(axis=1, ddof=1)
     assert result.seed_deviation == pytest.approx(np.sqrt(np.mean(np.square(deviations))), abs=2e-6)
+    gains = (auc_PS[1:] - auc_PS[0]).std(axis=1, ddof=1)
+    assert result.chance == pytest.approx(2 * np.sqrt(np.mean(np.square(gains)) / 2), abs=2e-6)
 
 
 def test_one_that_stops_early_has_what_was_replayed() -> None:

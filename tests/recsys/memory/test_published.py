@@ -40,3 +40,27 @@ def test_counters_of_every_run_add_up(result: Result) -> None:
             assert run.total("live") == run.total("admitted") - run.total("expired") - run.total("evicted")
             for name, counters in run.tables.items():
                 assert counters["live"] <= found.settings[name]["capacity"]
+
+
+def test_the_figures_in_the_text_are_those_of_the_result(result: Result) -> None:
+    text = PAGE.read_text()
+    (roomy,), full = [result.points[0].runs[:1], result.point("user.capacity=1/2").runs[0]]
+    for run in (roomy, full):
+        user = run.tables["user"]
+        assert f"{user['bytes'] / user['live']:.1f} bytes" in text
+    for name in ("user", "item"):
+        assert f"{roomy.tables[name]['live']:,}" in text
+    assert f"{len(result.points[0].runs)} seeds" in text
+
+
+def test_what_the_page_concludes_is_beyond_chance_or_within_it(result: Result) -> None:
+    gains = {found.name: found.gain.auc or 0.0 for found in result.points}
+    chance = result.chance or 0.0
+    lost = [-gains[f"user.capacity={share}"] for share in ("1/2", "1/4", "1/8", "1/16", "1/32", "1/256")]
+    assert chance < lost[0]
+    assert lost == sorted(lost)
+    assert lost[-1] < 0.02
+    for other in ("user.ttl=1d", "user.admission=count:9"):
+        assert gains["user.capacity=1/2"] - gains[other] > chance
+    for within in ("user.ttl=3d", "item.ttl=6h", "user.admission=count:2", "user.admission=count:3"):
+        assert abs(gains[within]) < chance

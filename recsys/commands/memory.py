@@ -37,7 +37,8 @@ def run(
     console = Console()
     check_sync(sync)
     end = parse_time(until, "--until") if until is not None else None
-    settings = [parse(text, [table.name for table in build.tables(config)]) for text in tries]
+    tables = [table.name for table in build.tables(config)]
+    settings = list(dict.fromkeys(parse(text, tables) for text in tries))
     log = build.event_log(config)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Bar(*columns, console=console) as bar:

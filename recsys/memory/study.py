@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,7 @@ from recsys.memory.result import Point, Result, Run
 from recsys.memory.setting import Setting, unbounded, usual, with_sections
 from recsys.replay.arms import online
 from recsys.replay.figures import figures, gain, window_auc
-from recsys.replay.judge import Stage, online_stage, settings_of
+from recsys.replay.judge import online_stage, settings_of
 from recsys.replay.run import Progress, Replay
 from streaming.log import EventLog
 
@@ -45,25 +44,18 @@ class SizedStore(LocalStore):
         return super().expire(now)
 
 
-@dataclass
 class Study:
     """Replays settings on the online stage from `batch_until` to `until`, one arm that syncs by `sync`.
 
     Raises ValueError where there is nothing to judge.
     """
 
-    config: Config
-    log: EventLog
-    batch_until: int
-    sync: str
-    until: int | None = None
-    _runs: dict[Setting, list[Run]] = field(default_factory=dict)
-    _live: dict[str, int] = field(default_factory=dict)
-    _known: dict[tuple[str, int], Run] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._stage: Stage = online_stage(self.config, self.log, self.batch_until, self.until)
-        self._live = {table.name: 0 for table in build.tables(self.config)}
+    def __init__(self, config: Config, log: EventLog, batch_until: int, sync: str, until: int | None = None) -> None:
+        self.config, self.log, self.batch_until, self.sync = config, log, batch_until, sync
+        self._stage = online_stage(config, log, batch_until, until)
+        self._live = {table.name: 0 for table in build.tables(config)}
+        self._runs: dict[Setting, list[Run]] = {}
+        self._known: dict[tuple[str, int], Run] = {}
 
     def resume(self, earlier: Result) -> int:
         """Take over an earlier result's replays, if log, configuration and stage are the same. Returns how many."""
@@ -81,7 +73,7 @@ class Study:
         """
         first = self.config.training.seed
         yield self._with(unbounded, first, report)
-        settings = settings or usual(self._largest())
+        settings = list(dict.fromkeys(settings)) or usual(self._largest())
         self._runs |= {setting: [] for setting in settings}
         every = [(setting, seed) for seed in range(first, first + seeds) for setting in (unbounded, *settings)]
         for setting, seed in sorted(every[1:], key=lambda one: (one[0].name, one[1]) not in self._known):

@@ -24,7 +24,9 @@ class Gate(Protocol):
     """
 
     @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """What it needs to remember candidates."""
+        ...
 
     def admit(self, ids_N: Ids, counts_N: Counts, draw: int) -> Mask:
         """Which of the distinct ids, seen `counts_N` times now, may have a row; `draw` numbers the calls."""

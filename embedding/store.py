@@ -104,7 +104,11 @@ class TableDelta:
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """What ids without a row read: row `hashing.fallback_slots(id, salt, slots)` of the delta's table `rows`."""
+    """What ids without a row read: row `hashing.fallback_slots(id, salt, slots)` of the delta's table `rows`.
+
+    >>> Fallback("fallback.16.1f3a9c02", salt=7, slots=4096).slots
+    4096
+    """
 
     rows: str
     salt: int

@@ -30,6 +30,15 @@ def test_a_stream_of_new_ids_stays_within_the_bound_and_fills_it() -> None:
     assert counters["bytes"] <= capacity * (24 + 4 * (4 + 1) + 8) * 1.01
 
 
+def test_bytes_tell_of_the_admission_filter_too() -> None:
+    """Candidates cost memory without having a row."""
+    always = LocalStore([Table("t", 4, capacity=5000)])
+    counted = LocalStore([Table("t", 4, capacity=5000, admission=Admission("count", 2))])
+    candidates = 2 * 5000
+    more = counted.counters("t")["bytes"] - always.counters("t")["bytes"]
+    assert 4 * candidates <= more <= 4 * candidates + 64
+
+
 def test_a_consumer_that_never_acknowledges_costs_bounded_memory_and_then_a_resync() -> None:
     store = LocalStore([Table("t", 4, capacity=100)])
     store.subscribe("slow")

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from recsys.memory.result import Point, Result, mean
+from recsys.memory.result import MIB, Point, Result, mean
 from recsys.replay.report import figure, gain, moment
 
 COLUMNS = (
@@ -28,7 +28,6 @@ COLUMNS = (
 by windows of the online stage, see `recsys.replay.figures.gain`; AUC and log loss are means of the seeds."""
 NARROW = ("setting", "MiB at most", "AUC", "over unbounded [95 %]")
 """The columns for a terminal 80 characters wide."""
-MIB = 1 << 20
 
 
 def write(result: Result, folder: Path) -> None:

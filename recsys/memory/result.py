@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from recsys.replay.result import Figure, Figures, Gain
+from recsys.result_file import ResultFile
 
-FORMAT = 1
+MIB = 1 << 20
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -61,13 +62,14 @@ class Point(msgspec.Struct, frozen=True):
         return mean([run.most_bytes for run in self.runs]) or 0.0
 
 
-class Result(msgspec.Struct, frozen=True):
+class Result(ResultFile, frozen=True):
     """What a study found. Times are event times in ms. The first point is the unbounded store.
 
     `seed_deviation` is the standard deviation of a point's AUC between seeds, pooled over all points with several;
     `gain_deviation` that of its difference to the unbounded store with the same seed.
     """
 
+    made_by = "recsys memory"
     batch_until: int
     until: int
     sync: str
@@ -76,7 +78,6 @@ class Result(msgspec.Struct, frozen=True):
     points: list[Point]
     seed_deviation: Figure
     gain_deviation: Figure
-    format: int = FORMAT
 
     @property
     def chance(self) -> Figure:
@@ -90,21 +91,6 @@ class Result(msgspec.Struct, frozen=True):
             if point.name == name:
                 return point
         raise KeyError(f"no setting {name!r}; there are {[point.name for point in self.points]}")
-
-    def to_json(self) -> bytes:
-        """Indented JSON; the same result gives the same bytes."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Result:
-        """Raises ValueError for what is not a result of this format."""
-        try:
-            result = msgspec.json.decode(data, type=cls)
-        except msgspec.ValidationError as error:
-            raise ValueError(f"this is no result of `recsys memory`: {error}") from None
-        if result.format != FORMAT:
-            raise ValueError(f"this result has format {result.format}, this version reads {FORMAT}: run it again")
-        return result
 
 
 def mean(values: Sequence[Figure]) -> Figure:

@@ -16,7 +16,17 @@ _EPSILON = 0.05  # Monolith's: an id seen `threshold` times is admitted with pro
 
 
 class Gate(Protocol):
-    """Decides on ids that have no row. Its memory is bounded by its constructor's arguments."""
+    """Decides on ids that have no row. Its memory is bounded by its constructor's arguments.
+
+    >>> gate: Gate = exact_gate(Admission("count", 2), salt=np.uint64(0))
+    >>> gate.admit(np.array([5, 6], np.uint64), np.array([2, 1], np.int32), draw=0).tolist()
+    [True, False]
+    """
+
+    @property
+    def nbytes(self) -> int:
+        """What it needs to remember candidates."""
+        ...
 
     def admit(self, ids_N: Ids, counts_N: Counts, draw: int) -> Mask:
         """Which of the distinct ids, seen `counts_N` times now, may have a row; `draw` numbers the calls."""
@@ -32,6 +42,8 @@ class Gate(Protocol):
 
 
 class _Stateless:
+    nbytes = 0
+
     def forget(self, ids_N: Ids) -> None:
         pass
 
@@ -43,7 +55,11 @@ class _Stateless:
 
 
 class Always(_Stateless):
-    """Every id, at first sight."""
+    """Every id, at first sight.
+
+    >>> int(Always().admit(np.array([5, 6], np.uint64), np.ones(2, np.int32), draw=0).sum())
+    2
+    """
 
     def admit(self, ids_N: Ids, counts_N: Counts, draw: int) -> Mask:  # noqa: ARG002
         return np.ones(len(ids_N), bool)
@@ -81,6 +97,11 @@ class ExactCounts:
     def __init__(self, threshold: int) -> None:
         self._threshold = threshold
         self._counts: dict[int, int] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Sixteen a count, as in a snapshot; Python's own objects take more."""
+        return 16 * len(self._counts)
 
     def admit(self, ids_N: Ids, counts_N: Counts, draw: int) -> Mask:  # noqa: ARG002
         for key, count in zip(ids_N.tolist(), counts_N.tolist(), strict=True):

@@ -41,11 +41,16 @@ def known(tables: Mapping[str, object], name: str) -> None:
         raise ValueError(f"table {name!r} is unknown, this store has {', '.join(tables) or 'none'}")
 
 
+def _kind(value: object) -> str:
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+
+
 def check_ids(table: str, ids_N: Ids) -> Ids:
     """The ids, contiguous. Raises ValueError unless they are uint64 [N]."""
     if not isinstance(ids_N, np.ndarray) or ids_N.dtype != np.uint64 or ids_N.ndim != 1:
-        kind = f"{ids_N.dtype} {ids_N.shape}" if isinstance(ids_N, np.ndarray) else type(ids_N).__name__
-        raise ValueError(f"table {table!r}: ids are {kind}, uint64 [N] is needed (signed ids: .view(numpy.uint64))")
+        raise ValueError(
+            f"table {table!r}: ids are {_kind(ids_N)}, uint64 [N] is needed (signed ids: .view(numpy.uint64))"
+        )
     if len(ids_N) > MOST_IDS:
         raise ValueError(f"table {table!r}: {len(ids_N)} ids in one call, at most {MOST_IDS} are possible: split it")
     return np.ascontiguousarray(ids_N)
@@ -61,8 +66,6 @@ def check_now(now: int) -> int:
 def check_grads(lookup: Lookup, grads_ND: Floats, dim: int) -> Floats:
     """The gradients, contiguous. Raises ValueError unless they are float32 of the look-up's shape."""
     shape = (len(lookup.ids_N), dim)
-    if grads_ND.dtype != np.float32 or grads_ND.shape != shape:
-        raise ValueError(
-            f"table {lookup.table!r}: gradients are {grads_ND.dtype} {grads_ND.shape}, float32 {shape} is needed"
-        )
+    if not isinstance(grads_ND, np.ndarray) or grads_ND.dtype != np.float32 or grads_ND.shape != shape:
+        raise ValueError(f"table {lookup.table!r}: gradients are {_kind(grads_ND)}, float32 {shape} is needed")
     return np.ascontiguousarray(grads_ND)

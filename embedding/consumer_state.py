@@ -15,7 +15,12 @@ from embedding.tensor_file import Arrays
 
 @dataclass(slots=True)
 class ConsumerState:
-    """A consumer, and the ids that changed since its last delta was cut."""
+    """A consumer, and the ids that changed since its last delta was cut.
+
+    >>> arrays, meta = pack({"redis": ConsumerState(Consumer(sequence=3))})
+    >>> unpack(arrays, meta)["redis"].consumer.sequence
+    3
+    """
 
     consumer: Consumer
     changed: dict[str, Ids] = field(default_factory=dict)

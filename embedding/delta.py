@@ -10,7 +10,13 @@ from embedding.store import Delta, Fallback, TableDelta
 
 @dataclass(slots=True)
 class Consumer:
-    """One reader of deltas. `pending` is repeated until it is acknowledged; `full` is what the next one must be."""
+    """One reader of deltas. `pending` is repeated until it is acknowledged; `full` is what the next one must be.
+
+    >>> consumers = Consumers()
+    >>> consumers.subscribe("redis")
+    >>> consumers["redis"].full, consumers["redis"].sequence
+    (True, 0)
+    """
 
     sequence: int = 0
     full: bool = True

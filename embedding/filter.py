@@ -30,7 +30,7 @@ class CountingFilter:
         if not 1 <= threshold <= 255:
             raise ValueError(f"admission threshold is {threshold}: the filter counts to 255, choose 1 to 255")
         self._threshold = threshold
-        self._slots = lazy_zeros((candidates // kernels.WAYS + 1) * kernels.WAYS, np.uint32)
+        self._slots = lazy_zeros(max(1, candidates // kernels.WAYS) * kernels.WAYS, np.uint32)
         self.forgotten = 0
 
     @property

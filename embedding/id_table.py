@@ -235,3 +235,11 @@ class IdTable:
         for segment in range(len(self.segments)):
             n += kernels.entries(*self.segments.where, segment, ids[n:], words[n:])
         return ids, words
+
+    def slices(self) -> Iterator[tuple[Ids, Words]]:
+        """As `entries`, a segment at a time; valid until the next."""
+        most = int(self.segments.counts_S.max())
+        ids, words = np.empty(most, np.uint64), np.empty(most, np.uint64)
+        for segment in range(len(self.segments)):
+            n = kernels.entries(*self.segments.where, segment, ids, words)
+            yield ids[:n], words[:n]

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from embedding import snapshot
 from embedding.checks import by_name, check_grads, check_ids, check_now, known
 from embedding.consumer_state import ConsumerState
@@ -101,7 +103,9 @@ class LocalStore:
     def _consumer_states(self) -> dict[str, ConsumerState]:
         consumers = {}
         for name in self._consumers:
-            entry = consumers[name] = ConsumerState(replace(self._consumers[name]))
+            overdue = any(own.changes.overdue(name) for own in self._followed.values())
+            consumer = self._consumers[name]
+            entry = consumers[name] = ConsumerState(replace(consumer, full=consumer.full or overdue))
             for table, own in self._followed.items():
                 entry.changed[table], entry.removed[table] = own.pending(name)
         return consumers
@@ -151,14 +155,14 @@ class LocalStore:
         folders = [folder] if isinstance(folder, Path) else folder
         state = reshard([snapshot.load(each, self._tables, self._seed) for each in folders], shard, shards)
         self._clear()
-        for name, own in self._by_name.items():
-            own.restore(state.tables[name])
+        left_out = {name: own.restore(state.tables[name]) for name, own in self._by_name.items()}
         for name, shared in state.fallback.items():
             self._fallback[name].restore(*shared)
         for name, entry in state.consumers.items():
             self._consumers.restore(name, entry.consumer)
             for table, followed in self._followed.items():
-                followed.resume(name, entry.changed[table], entry.removed[table])
+                removed = np.append(entry.removed[table], left_out.get(table, np.zeros(0, np.uint64)))
+                followed.resume(name, entry.changed[table], removed)
 
     def digest(self) -> str:
         return snapshot.digest(self.state())

@@ -23,7 +23,12 @@ from embedding.undo import UndoLog
 
 @dataclass(frozen=True, slots=True)
 class LocalLookup(Lookup):
-    """A look-up that remembers its distinct ids, so that the update need not find them again."""
+    """A look-up that remembers its distinct ids, so that the update need not find them again.
+
+    >>> found = LocalTable(Table("item", dim=4), seed=0, fallback=None).lookup(np.array([7, 8, 7], np.uint64), now=0)
+    >>> found.batch.counts_U.tolist(), found.rows_U.tolist()
+    ([2, 1], [0, 1])
+    """
 
     batch: Batch
     rows_U: Index
@@ -33,7 +38,13 @@ class LocalLookup(Lookup):
 
 
 class LocalTable(TableIds):
-    """Rows of one table. Every public method holds the table's lock, so a reader never sees half a row."""
+    """Rows of one table. Every public method holds the table's lock, so a reader never sees half a row.
+
+    >>> table = LocalTable(Table("item", dim=4), seed=0, fallback=None)
+    >>> table.update(table.lookup(np.array([7, 8, 7], np.uint64), now=0), np.ones((3, 4), np.float32))
+    >>> table.counters()["live"]
+    2
+    """
 
     rows: RowBlock
 

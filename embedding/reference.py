@@ -24,7 +24,7 @@ from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 
 
 class ReferenceStore:
-    """An `EmbeddingStore` to measure others against.
+    """An `EmbeddingStore` to measure others against, for one thread.
 
     >>> store = ReferenceStore([Table("item", dim=4)])
     >>> found = store.lookup("item", np.array([1, 2, 1], np.uint64), now=0)
@@ -186,8 +186,7 @@ class ReferenceStore:
     def load(self, folder: Path) -> None:
         state = snapshot.load(folder, self._tables, self._seed)
         self._clear()
-        for name, own in self._by_name.items():
-            own.restore(state.tables[name])
+        left_out = {name: own.restore(state.tables[name]).tolist() for name, own in self._by_name.items()}
         for name, (weights, rule_state, step) in state.fallback.items():
             self._fallback[name].put(list(range(len(weights))), weights, rule_state)
             self._fallback[name].step = step
@@ -195,6 +194,9 @@ class ReferenceStore:
             self._consumers.restore(name, entry.consumer)
             for kept, arrays in ((self._changed, entry.changed), (self._removed, entry.removed)):
                 kept[name] = {table: {int(key) for key in arrays[table]} for table in (*self._tables, *self._fallback)}
+            for table, gone in left_out.items():
+                self._changed[name][table].difference_update(gone)
+                self._removed[name][table].update(gone)
 
     def digest(self) -> str:
         return snapshot.digest(self.state())

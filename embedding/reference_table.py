@@ -16,11 +16,18 @@ from embedding.checks import MINUTE
 from embedding.hashing import initial_rows, mix, salt_of
 from embedding.optimizers import adam_rate, state_width
 from embedding.snapshot import TableState
-from embedding.store import Floats, Optimizer, Table
+from embedding.store import Floats, Ids, Optimizer, Table
 
 
 class ReferenceRows:
-    """Weights [R, D] and optimizer state [R, W] under one update rule."""
+    """Weights [R, D] and optimizer state [R, W] under one update rule.
+
+    >>> rows = ReferenceRows(2, Optimizer("adagrad", lr=0.5, eps=0.0))
+    >>> rows.put([0], np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32))
+    >>> rows.update([0], torch.ones(1, 2))
+    >>> rows.weights_RD.tolist()
+    [[-0.5, -0.5]]
+    """
 
     def __init__(self, dim: int, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
@@ -67,7 +74,13 @@ class ReferenceRows:
 
 
 class ReferenceTable:
-    """Ids with their rows, clocks and frequencies as dicts."""
+    """Ids with their rows, clocks and frequencies as dicts.
+
+    >>> table = ReferenceTable(Table("item", dim=4, ttl=60_000), seed=0)
+    >>> table.add([7, 8], minute=0, counts={7: 1, 8: 1})
+    >>> table.stale(now=180_000)
+    [7, 8]
+    """
 
     def __init__(self, table: Table, seed: int) -> None:
         self.table = table
@@ -131,11 +144,15 @@ class ReferenceTable:
             dict(self.gate.state()),
         )
 
-    def restore(self, state: TableState) -> None:
-        keys = state.ids_U.tolist()
+    def restore(self, state: TableState) -> Ids:
+        """Fill an empty table. Returns the coldest ids, evicted when it holds fewer rows than the state."""
+        which = state.warmest(self.table.capacity)
+        keys = state.ids_U[which].tolist()
         self.row_of = {key: row for row, key in enumerate(keys)}
-        self.seen = dict(zip(keys, state.seen_U.tolist(), strict=True))
-        self.freq = dict(zip(keys, state.freq_U.tolist(), strict=True))
-        self.rows.put(list(range(len(keys))), state.weights_UD, state.state_UW)
+        self.seen = dict(zip(keys, state.seen_U[which].tolist(), strict=True))
+        self.freq = dict(zip(keys, state.freq_U[which].tolist(), strict=True))
+        self.rows.put(list(range(len(keys))), state.weights_UD[which], state.state_UW[which])
         self.rows.step, self.draws, self.counters = state.step, state.draws, Counter(state.counters)
+        self.counters["evicted"] += len(state.ids_U) - len(which)
         self.gate.restore(dict(state.gate))
+        return np.delete(state.ids_U, which)

@@ -19,7 +19,12 @@ _F32 = np.float32
 
 
 class RowMemory(Protocol):
-    """Where the rows of a table live: what their ids' coming, going and saving need."""
+    """Where the rows of a table live: what their ids' coming, going and saving need.
+
+    >>> memory: RowMemory = RowBlock(8, 4, Optimizer("adam"), salt=np.uint64(0), scale=0.01)
+    >>> memory.dim, memory.width
+    (4, 8)
+    """
 
     dim: int
     width: int
@@ -37,7 +42,13 @@ class RowMemory(Protocol):
 
 
 class RowBlock:
-    """`capacity` rows of `dim` floats under one update rule; memory is taken when a row is first written."""
+    """`capacity` rows of `dim` floats under one update rule; memory is taken when a row is first written.
+
+    >>> block, rows = RowBlock(8, 4, Optimizer("adagrad"), salt=np.uint64(0), scale=0.01), np.array([3], np.int32)
+    >>> block.initialise(rows, np.array([7], np.uint64))
+    >>> block.values(rows).shape, bool(abs(block.values(rows)).max() <= 0.01)
+    ((1, 4), True)
+    """
 
     def __init__(self, capacity: int, dim: int, optimizer: Optimizer, salt: np.uint64, scale: float) -> None:
         self.dim, self.optimizer = dim, optimizer

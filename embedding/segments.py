@@ -25,7 +25,12 @@ _CRAMPED = 0.78  # a segment that many ids happen to fall into grows beyond the 
 
 
 class Segments:
-    """Lines for up to `capacity` ids. A segment starts small, doubles up to its planned size, and beyond if it must."""
+    """Lines for up to `capacity` ids. A segment starts small, doubles up to its planned size, and beyond if it must.
+
+    >>> segments = Segments(capacity=1_000_000)
+    >>> len(segments), segments.slots < 200_000  # it starts small
+    (32, True)
+    """
 
     def __init__(self, capacity: int, huge: bool = True) -> None:
         self._huge = huge

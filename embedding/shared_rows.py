@@ -19,7 +19,12 @@ _NONE = np.zeros(0, np.uint64)
 
 
 class SharedRows:
-    """All rows exist from the start and none ever goes. Every method holds the lock; `changes` is used under it."""
+    """All rows exist from the start and none ever goes. Every method holds the lock; `changes` is used under it.
+
+    >>> rows = SharedRows(Table("fallback.4", dim=4, capacity=FALLBACK_ROWS), seed=0)
+    >>> rows.read(np.array([7, 7, 9], np.int64)).shape, rows.state()[2]
+    ((3, 4), 0)
+    """
 
     def __init__(self, table: Table, seed: int) -> None:
         self.lock = threading.Lock()

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from embedding.consumer_state import ConsumerState, pack, resynced, unpack
 from embedding.fallback import shared_tables
+from embedding.hashing import mix
 from embedding.store import Floats, Ids, Table
 from embedding.tensor_file import Arrays, Layout, TensorWriter, read_arrays, write_arrays
 
@@ -30,7 +31,16 @@ Part = tuple[Ids, npt.NDArray[np.int64], npt.NDArray[np.uint8], Floats, Floats]
 
 @dataclass(slots=True)
 class TableState:
-    """Everything about one table, by id. `seen_U` is in minutes, `state_UW` as the table's optimizer keeps it."""
+    """Everything about one table, by id. `seen_U` is in minutes, `state_UW` as the table's optimizer keeps it.
+
+    >>> from embedding.local import LocalStore
+    >>> store = LocalStore([Table("item", dim=4)])
+    >>> _ = store.lookup("item", np.array([7], np.uint64), now=0)
+    >>> _ = store.lookup("item", np.array([8], np.uint64), now=600_000)
+    >>> state = store.state().tables["item"]
+    >>> state.ids_U[state.warmest(1)].tolist(), state.seen_U[state.warmest(1)].tolist()
+    ([8], [10])
+    """
 
     ids_U: Ids
     seen_U: npt.NDArray[np.int64]
@@ -43,6 +53,12 @@ class TableState:
     """Look-ups so far (the probabilistic rule's randomness)."""
     counters: dict[str, int]
     gate: Arrays
+
+    def warmest(self, n: int) -> npt.NDArray[np.int64]:
+        """Positions, ascending, of the n ids that would be evicted last; of all when there are no more."""
+        if len(self.ids_U) <= n:
+            return np.arange(len(self.ids_U))
+        return np.sort(np.lexsort((mix(self.ids_U), self.freq_U, self.seen_U))[len(self.ids_U) - n :])
 
     def ordered(self) -> TableState:
         """The same with ids ascending."""
@@ -59,7 +75,15 @@ class TableState:
 
 @dataclass(slots=True)
 class StoreState:
-    """A whole store. `fallback` maps groups of `embedding.fallback` to (weights [rows, D], state [rows, W], step)."""
+    """A whole store. `fallback` maps groups of `embedding.fallback` to (weights [rows, D], state [rows, W], step).
+
+    >>> from embedding.local import LocalStore
+    >>> store = LocalStore([Table("item", dim=4)])
+    >>> _ = store.lookup("item", np.array([7], np.uint64), now=0)
+    >>> _ = store.lookup("item", np.array([8], np.uint64), now=600_000)
+    >>> len(store.state().tables["item"].ids_U)
+    2
+    """
 
     tables: dict[str, TableState]
     fallback: dict[str, tuple[Floats, Floats, int]]
@@ -68,7 +92,16 @@ class StoreState:
 
 @dataclass(slots=True)
 class TableStream:
-    """A table's state in parts, read one at a time, while the table may change."""
+    """A table's state in parts, read one at a time, while the table may change.
+
+    >>> from embedding.local import LocalStore
+    >>> store = LocalStore([Table("item", dim=4)])
+    >>> _ = store.lookup("item", np.array([7], np.uint64), now=0)
+    >>> _ = store.lookup("item", np.array([8], np.uint64), now=600_000)
+    >>> stream = TableStream.of(store.state().tables["item"])
+    >>> stream.rows, sum(len(ids_U) for ids_U, *_ in stream.parts)
+    (2, 2)
+    """
 
     rows: int
     dim: int
@@ -89,7 +122,15 @@ class TableStream:
 
 @dataclass(slots=True)
 class Contents:
-    """What a snapshot is made of."""
+    """What a snapshot is made of.
+
+    >>> from embedding.local import LocalStore
+    >>> store = LocalStore([Table("item", dim=4)])
+    >>> _ = store.lookup("item", np.array([7], np.uint64), now=0)
+    >>> _ = store.lookup("item", np.array([8], np.uint64), now=600_000)
+    >>> Contents.of(store.state()).tables["item"].rows
+    2
+    """
 
     tables: dict[str, TableStream]
     fallback: dict[str, tuple[Floats, Floats, int]]

@@ -20,7 +20,12 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """The sparse update rule of a table."""
+    """The sparse update rule of a table.
+
+    >>> from embedding.optimizers import state_width
+    >>> state_width(Optimizer("adam", lr=0.001), dim=16)
+    32
+    """
 
     kind: Literal["rowwise_adagrad", "adagrad", "adam", "ftrl"] = "rowwise_adagrad"
     lr: float = 0.02
@@ -32,7 +37,13 @@ class Optimizer:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """When a new id gets a row: at once, when seen `threshold` times, or by Monolith's probabilistic rule."""
+    """When a new id gets a row: at once, when seen `threshold` times, or by Monolith's probabilistic rule.
+
+    >>> from embedding.local import LocalStore
+    >>> store = LocalStore([Table("item", dim=4, admission=Admission("count", threshold=2))])
+    >>> [int(store.lookup("item", np.array([7], np.uint64), now=0).rows_N[0]) for _ in range(3)]
+    [-1, 0, 0]
+    """
 
     kind: Literal["always", "count", "probabilistic"] = "always"
     threshold: int = 1
@@ -40,7 +51,12 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of the store. `ttl` is in milliseconds of event time; None means that ids never expire."""
+    """One table of the store. `ttl` is in milliseconds of event time; None means that ids never expire.
+
+    >>> table = Table("item", dim=16, capacity=1_000_000, ttl=30 * 86_400_000)
+    >>> table.capacity * (4 * (table.dim + 1) + 8 + 23.2) / 1e6  # MB when full: row, Adagrad's state, id
+    99.2
+    """
 
     name: str
     dim: int
@@ -57,7 +73,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Rows read for one table. `values_ND` is a copy; `rows_N` is -1 where the id has no row."""
+    """Rows read for one table. `values_ND` is a copy; `rows_N` is -1 where the id has no row.
+
+    >>> from embedding.local import LocalStore
+    >>> found = LocalStore([Table("item", dim=4)]).lookup("item", np.array([7, 8, 7], np.uint64), now=0)
+    >>> found.rows_N.tolist(), found.values_ND.shape
+    ([0, 1, 0], (3, 4))
+    """
 
     table: str
     ids_N: Ids
@@ -67,7 +89,13 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class TableDelta:
-    """Rows of one table that changed (ids with their values), and tombstones of ids that are gone."""
+    """Rows of one table that changed (ids with their values), and tombstones of ids that are gone.
+
+    >>> cut = TableDelta(np.array([7], np.uint64), np.ones((1, 4), np.float32), removed=np.array([8], np.uint64))
+    >>> rows = {8: [0.0] * 4} | dict(zip(cut.ids_U.tolist(), cut.values_UD.tolist()))
+    >>> [key for key in rows if key not in cut.removed.tolist()]
+    [7]
+    """
 
     ids_U: Ids
     values_UD: Floats
@@ -76,7 +104,11 @@ class TableDelta:
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """What ids without a row read: row `hashing.fallback_slots(id, salt, slots)` of the delta's table `rows`."""
+    """What ids without a row read: row `hashing.fallback_slots(id, salt, slots)` of the delta's table `rows`.
+
+    >>> Fallback("fallback.16.1f3a9c02", salt=7, slots=4096).slots
+    4096
+    """
 
     rows: str
     salt: int
@@ -85,7 +117,18 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """All changes since the consumer's last acknowledgement. `full` means: forget everything before this one."""
+    """All changes since the consumer's last acknowledgement. `full` means: forget everything before this one.
+
+    >>> from embedding.local import LocalStore
+    >>> store = LocalStore([Table("item", dim=4)])
+    >>> store.subscribe("redis")
+    >>> delta = store.delta("redis")
+    >>> store.acknowledge("redis", delta.sequence)
+    >>> _ = store.lookup("item", np.array([7], np.uint64), now=0)
+    >>> delta = store.delta("redis")
+    >>> delta.full, delta.sequence, delta.tables["item"].ids_U.tolist()
+    (False, 2, [7])
+    """
 
     sequence: int
     full: bool
@@ -96,7 +139,18 @@ class Delta:
 
 
 class EmbeddingStore(Protocol):
-    """Rows for 64-bit ids. Invariant: two live ids never share a row, and every id not trained is counted."""
+    """Rows for 64-bit ids. Invariant: two live ids never share a row, and every id not trained is counted.
+
+    What cannot be meant (a table that is unknown, ids that are not uint64 [N], gradients that are not float32 [N, D], a
+    time before 1970) is a ValueError before anything changes.
+
+    >>> from embedding.local import LocalStore
+    >>> store: EmbeddingStore = LocalStore([Table("item", dim=4, ttl=60_000)])
+    >>> found = store.lookup("item", np.array([1, 2, 1], np.uint64), now=0)
+    >>> store.update(found, np.ones((3, 4), np.float32))
+    >>> store.expire(now=180_000), store.counters("item")["live"]
+    (2, 0)
+    """
 
     @property
     def tables(self) -> dict[str, Table]: ...
@@ -125,7 +179,9 @@ class EmbeddingStore(Protocol):
         """Changes not yet acknowledged by `consumer`; the same again until it acknowledges."""
         ...
 
-    def acknowledge(self, consumer: str, sequence: int) -> None: ...
+    def acknowledge(self, consumer: str, sequence: int) -> None:
+        """Delta `sequence` arrived: the next one is new. Raises ValueError for a number never handed out."""
+        ...
 
     def save(self, folder: Path) -> None:
         """Write everything (rows, optimizer state, id tables, clocks, counters, consumers) as safetensors, fsynced."""

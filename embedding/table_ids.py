@@ -24,6 +24,7 @@ from embedding.memory import lazy_zeros
 from embedding.rows import RowMemory
 from embedding.snapshot import TableState
 from embedding.store import Floats, Ids, Index, Rows, Table
+from embedding.tensor_file import Arrays
 from embedding.undo import UndoLog
 
 COUNTED = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale")
@@ -32,7 +33,15 @@ PART = 1 << 13  # rows of a snapshot's part: what the lock is held for at a time
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Distinct ids of a call: ids_N[i] == unique_U[inverse_N[i]]."""
+    """Distinct ids of a call: ids_N[i] == unique_U[inverse_N[i]].
+
+    >>> from embedding.rows import RowBlock
+    >>> table = Table("item", dim=4, capacity=8, ttl=60_000)
+    >>> ids = TableIds(table, 0, RowBlock(8, 4, table.optimizer, np.uint64(0), 0.01))
+    >>> batch = ids.batch(np.array([7, 8, 7], np.uint64))
+    >>> batch.unique_U.tolist(), batch.inverse_N.tolist(), batch.counts_U.tolist()
+    ([7, 8], [0, 1, 0], [2, 1])
+    """
 
     unique_U: Ids
     inverse_N: Index
@@ -43,6 +52,13 @@ class TableIds:
     """The life of one table's ids: admission, expiry, eviction, changes; `rows` holds their values.
 
     Every public method holds the table's lock, so a reader never sees half a row.
+
+    >>> from embedding.rows import RowBlock
+    >>> table = Table("item", dim=4, capacity=8, ttl=60_000)
+    >>> ids = TableIds(table, 0, RowBlock(8, 4, table.optimizer, np.uint64(0), 0.01))
+    >>> _, rows_U = ids.touch(np.array([7, 8, 7], np.uint64), now=0)
+    >>> rows_U.tolist(), sum(ids.expiring(now=180_000))
+    ([0, 1], 2)
     """
 
     def __init__(self, table: Table, seed: int, rows: RowMemory, threads: int = 1) -> None:
@@ -187,12 +203,10 @@ class TableIds:
             counters, gate = dict(self._counters), dict(self._gate.state())
             return TableState(ids_U, seen_U, freq_U, weights, states, self.rows.step, self._draws, counters, gate)
 
-    def restore(self, state: TableState) -> None:
-        """Fill an empty table. When it holds fewer rows than the state, the coldest are left out and counted."""
+    def restore(self, state: TableState) -> Ids:
+        """Fill an empty table. Returns the coldest ids, evicted when it holds fewer rows than the state."""
         with self.lock:
-            which = np.arange(len(state.ids_U))
-            if len(which) > self.table.capacity:
-                which = np.sort(np.lexsort((state.freq_U, state.seen_U))[len(which) - self.table.capacity :])
+            which = state.warmest(self.table.capacity)
             if len(which):  # the oldest decides how far back the clock reaches, whatever part it is in
                 self.ids.stamp(int(state.seen_U[which].min()))
             for begin in range(0, len(which), PART):
@@ -204,6 +218,7 @@ class TableIds:
             self._counters["evicted"] += len(state.ids_U) - len(which)
             if state.gate:
                 self._gate.restore(dict(state.gate))
+            return np.delete(state.ids_U, which)
 
     def by_row(self) -> tuple[Ids, Rows]:
         """Id of each row, and its last sighting (minutes << 8) with its frequency; 0 where the row is free."""
@@ -215,8 +230,13 @@ class TableIds:
             words_R[rows_U] = self.ids.minute(words_U) << 8 | (words_U & np.uint64(0xFF)).astype(np.int64)
             return ids_R, words_R
 
-    def adopt(self, ids_R: Ids, words_R: Rows) -> None:
-        """The inverse of `by_row`: these ids in these rows and no others. The rows' values are left as they are."""
+    def candidates(self) -> Arrays:
+        """Sightings of ids that have no row, as the gate keeps them."""
+        with self.lock:
+            return self._gate.state()
+
+    def adopt(self, ids_R: Ids, words_R: Rows, candidates: Arrays) -> None:
+        """The inverse of `by_row` and `candidates`: these and no others. The rows' values are left as they are."""
         with self.lock:
             live = np.flatnonzero(words_R)
             self.ids = IdTable(self.table.capacity)
@@ -224,10 +244,13 @@ class TableIds:
             self.ids.restore(ids_R[live], words_R[live] >> 8, (words_R[live] & 0xFF).astype(np.uint8))
             self.ids.deal(np.flatnonzero(words_R == 0))
             self._id_of_row[:] = ids_R
+            self._counters = Counter(admitted=len(live))
+            if candidates:
+                self._gate.restore(candidates)
             self._removals += 1
 
     def counters(self) -> dict[str, int]:
         live = len(self.ids)
         per_row = 4 * (self.rows.dim + self.rows.width) + 8
-        size = self.ids.nbytes + live * per_row
+        size = self.ids.nbytes + self._gate.nbytes + live * per_row
         return {"live": live, "rows": live, "bytes": size, **{name: self._counters[name] for name in COUNTED}}

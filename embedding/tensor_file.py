@@ -26,6 +26,15 @@ class TensorWriter:
 
     A context manager: the file is on disk when it ends without an error. Raises OSError when the disk is full; the file
     is then worthless, and no manifest names it.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "one.safetensors"
+    ...     with TensorWriter(path, {"ids": (np.uint64, (2,))}, {}) as writer:
+    ...         writer.write("ids", np.array([7], np.uint64))
+    ...         writer.write("ids", np.array([8], np.uint64))
+    ...     read_arrays(path, writer.checksums)[0]["ids"].tolist()
+    [7, 8]
     """
 
     def __init__(self, path: Path, layout: Layout, meta: dict[str, Any]) -> None:

@@ -101,15 +101,16 @@ def model(config: Config) -> RankingModel:
     return build(config.model.name, chosen, **sizes, dim=config.features.dim, seed=config.training.seed)
 
 
-def learner(config: Config) -> Learner:
-    """A new learner; sets the number of PyTorch's threads."""
+def learner(config: Config, rows: EmbeddingStore | None = None) -> Learner:
+    """A new learner, over the configured store if not over `rows`; sets the number of PyTorch's threads."""
     import torch
 
     from recsys.learner import Learner
 
     torch.set_num_threads(config.training.threads)
     training = config.training
-    return Learner(spec(config), model(config), store(config), dense_lr=training.dense_lr, seed=training.seed)
+    rows = store(config) if rows is None else rows
+    return Learner(spec(config), model(config), rows, dense_lr=training.dense_lr, seed=training.seed)
 
 
 def exporter(config: Config, model: RankingModel) -> Exporter:

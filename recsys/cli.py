@@ -47,6 +47,7 @@ def main(verbose: bool) -> None:
     \b
     init -> check -> ingest -> train -> serve      the live loop
                      ingest -> replay              judge a model on a log before it goes live
+                     ingest -> memory              choose how much the embedding store may hold
     """
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -147,6 +148,30 @@ def replay(config_path: Path, batch_until: str, sync: tuple[str, ...], until: st
     from recsys.commands.replay import run
 
     run(config_path, batch_until, sync, until, out)
+
+
+@main.command()
+@CONFIG
+@click.option("--batch-until", metavar="TIME", required=True, help="End of the batch stage, as an ISO time or a share.")
+@click.option("--sync", default="1h", show_default=True, help="How often serving takes the weights.")
+@click.option("--until", metavar="TIME", help="End of the online stage.")
+@click.option(
+    "--try",
+    "tries",
+    metavar="TABLE.KEY=VALUE ...",
+    multiple=True,
+    help="user.capacity=1/8, item.ttl=1d, user.admission=count:2; may be repeated. By default the table that takes"
+    " most memory is tried with several values.",
+)
+@click.option("--seeds", type=click.IntRange(1), default=2, show_default=True, help="Replays of each setting.")
+@click.option("--model", type=click.Choice(["autoint", "fm"]), help="Overrides model.name; fm takes half the time.")
+@click.option("--out", type=click.Path(path_type=Path), default="run/memory", show_default=True)
+@readable
+def memory(config_path: Path, **options: Any) -> None:
+    """Replay the log with smaller embedding stores: AUC against memory."""
+    from recsys.commands.memory import run
+
+    run(config_path, **options)
 
 
 @main.command()

@@ -9,28 +9,26 @@ expire(model, now)              # now and then
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
-from torchrec import EmbeddingBagCollection, KeyedJaggedTensor
-from torchrec.distributed.embedding_types import EmbeddingComputeKernel, KJTList
+from torchrec import EmbeddingBagCollection, EmbeddingBagConfig
+from torchrec.distributed.embedding_types import EmbeddingComputeKernel
 from torchrec.distributed.mc_embeddingbag import (
     ManagedCollisionEmbeddingBagCollectionSharder,
-    ShardedManagedCollisionEmbeddingBagCollection,
 )
 from torchrec.distributed.types import ShardingType
+from torchrec.modules.embedding_configs import DataType
 from torchrec.modules.mc_embedding_modules import ManagedCollisionEmbeddingBagCollection
 from torchrec.modules.mc_modules import ManagedCollisionCollection
 
+from embedding.checks import by_name, check_now, known
 from embedding.store import Admission, Table
-from embedding.torchrec.found import Found, Piece
-from embedding.torchrec.ids import CollisionFreeIds, as_ids
-from embedding.torchrec.lookup import Lookup
-from embedding.torchrec.memory import FbgemmRows
-from embedding.torchrec.routing import scatter
+from embedding.torchrec.ids import CollisionFreeIds
+from embedding.torchrec.sharded import ShardedCollisionFreeEmbeddingBagCollection
 
 
 class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection):  # type: ignore[misc]
@@ -41,7 +39,18 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
     every number of processes that will train it, and a divisor of every `num_embeddings`. The forward returns what the
     collection returned; with `return_rows`, also the rows (a KeyedJaggedTensor, -1 for ids without one). `tables`, by
     table name, say all of this table by table.
-    Raises ValueError for a number of rows that the buckets do not divide.
+    Raises ValueError for settings that cannot work, such as a number of rows that the buckets do not divide.
+
+    >>> from torchrec import KeyedJaggedTensor
+    >>> from embedding.torchrec.ranks import Ranks
+    >>> from embedding.torchrec.sharding import shard
+    >>> film = EmbeddingBagConfig(name="film", embedding_dim=4, num_embeddings=64, feature_names=["film"])
+    >>> model = nn.Sequential(CollisionFreeEmbeddingBagCollection(EmbeddingBagCollection(tables=[film])))
+    >>> model = shard(model, Ranks(None, torch.device("cpu")).group, torch.device("cpu"))  # or DistributedModelParallel
+    >>> set_time(model, 0)
+    >>> pooled = model(KeyedJaggedTensor(["film"], torch.tensor([7, -1, 7]), lengths=torch.tensor([2, 1])))
+    >>> tuple(pooled.values().shape), counters(model, "film")["live"]
+    ((2, 4), 2)
     """
 
     def __init__(
@@ -56,12 +65,23 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
         tables: Mapping[str, Table] | None = None,
     ) -> None:
         configs = collection.embedding_bag_configs()
+        names = [config.name for config in configs]
+        unknown = [name for name in (ttl if isinstance(ttl, Mapping) else ()) if name not in names]
+        if unknown:
+            raise ValueError(f"ttl names {', '.join(unknown)}, the collection's tables are {', '.join(names)}")
+        for config in configs:
+            if config.data_type not in (DataType.FP32, DataType.FP16):
+                raise ValueError(
+                    f"table {config.name!r}: rows are {config.data_type.name}, training takes FP32 or FP16"
+                )
         self.seed, self.tables = seed, dict(tables or {})
         for config in [] if tables else configs:
             own_ttl = ttl.get(config.name) if isinstance(ttl, Mapping) else ttl
             rule = admission or Admission()
             size = (config.embedding_dim, config.num_embeddings)
             self.tables[config.name] = Table(config.name, *size, admission=rule, ttl=own_ttl, init_scale=init_scale)
+        if not tables:  # a store has checked its own
+            by_name(self.tables.values())
         nowhere = torch.device("cpu")
         ids = {
             config.name: CollisionFreeIds(self.tables[config.name], config.num_embeddings, buckets, seed, nowhere)
@@ -72,82 +92,22 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
         )  # `input_dist` does it for all at once
         super().__init__(collection, managed, return_remapped_features=return_rows)
 
+    # what models ask of an EmbeddingBagCollection
 
-class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddingBagCollection):  # type: ignore[misc]
-    """What it becomes inside `DistributedModelParallel`: rows live in FBGEMM's fused kernels, sharded row-wise."""
+    def embedding_bag_configs(self) -> list[EmbeddingBagConfig]:
+        configs: list[EmbeddingBagConfig] = self._embedding_module.embedding_bag_configs()
+        return configs
 
-    def __init__(self, module: CollisionFreeEmbeddingBagCollection, *args: Any, **kwargs: Any) -> None:
-        super().__init__(module, *args, **kwargs)
-        self._tables, self._seed = module.tables, module.seed
-        self.found: list[Found] = []
-        """What the last call found in this process."""
-        self.clear()
-
-    @property
-    def ids(self) -> dict[str, CollisionFreeIds]:
-        """The id tables of this process, by table name."""
-        return dict(self._managed_collision_collection._managed_collision_modules.items())
-
-    def clear(self) -> None:
-        """Forget all ids."""
-        for name, ids in self.ids.items():
-            kernel, position = self._table_to_tbe_and_index[name]
-            weights = kernel.split_embedding_weights()[int(position)]
-            states = kernel.split_optimizer_states()[int(position)]
-            ids.bind(partial(self._memory, self._tables[name], weights, states))
-
-    def _memory(
-        self, table: Table, weights: torch.Tensor, states: Sequence[torch.Tensor], begin: int, end: int
-    ) -> FbgemmRows:
-        return FbgemmRows(weights[begin:end], [state[begin:end] for state in states], table, self._seed)
-
-    def return_rows(self, yes: bool) -> None:
-        """Whether calls to come return the rows too."""
-        self._return_remapped_features = yes
-
-    def input_dist(self, ctx: Any, features: KeyedJaggedTensor) -> Any:
-        """To the processes that own the rows."""
-        return super().input_dist(ctx, _scattered(features))
-
-    def compute(self, ctx: Any, dist_input: KJTList) -> list[torch.Tensor]:
-        """There: ids to rows, rows to pooled embeddings."""
-        managed = self._managed_collision_collection
-        found = []
-        for features, part, names, widths in zip(
-            dist_input,
-            ctx.sharding_contexts,
-            managed._sharding_tables,
-            managed._sharding_per_table_feature_splits,
-            strict=True,
-        ):
-            if not features.variable_stride_per_key():
-                part.lengths_after_input_dist = features.lengths().view(-1, features.stride())
-            found.append(self._found(features, names, widths))
-        self.found = found
-        lookup = Lookup(self._embedding_module, ctx, list(dist_input), found)
-        if self._return_remapped_features:
-            ctx.remapped_kjt = lookup.rows()
-        return lookup.outputs()
-
-    def _found(self, features: KeyedJaggedTensor, names: Sequence[str], widths: Sequence[int]) -> Found:
-        """Rows of all tables' features, which stand one after the other."""
-        mixed_N, tables = as_ids(features.values()), self._managed_collision_collection._managed_collision_modules
-        ends = features.offset_per_key() if len(names) > 1 else [0] * widths[0] + [len(mixed_N)]  # the former is slow
-        pieces: list[Piece] = []
-        key = 0
-        for name, width in zip(names, widths, strict=True):
-            pieces += tables[name].find(mixed_N[ends[key] : ends[key + width]], ends[key])
-            key += width
-        return Found(pieces, len(mixed_N))
-
-    def output_dist(self, ctx: Any, output: list[torch.Tensor]) -> Any:
-        """Back to the processes that asked."""
-        embedded, rows = super().output_dist(ctx, output)
-        return (embedded, rows) if self._return_remapped_features else embedded
+    def is_weighted(self) -> bool:
+        return bool(self._embedding_module.is_weighted())
 
 
 class CollisionFreeSharder(ManagedCollisionEmbeddingBagCollectionSharder):  # type: ignore[misc]
-    """Shards `CollisionFreeEmbeddingBagCollection` row-wise, on CPU and GPU."""
+    """Shards `CollisionFreeEmbeddingBagCollection` row-wise, on CPU and GPU.
+
+    >>> CollisionFreeSharder().sharding_types("cpu")
+    ['row_wise']
+    """
 
     def shard(
         self,
@@ -159,6 +119,8 @@ class CollisionFreeSharder(ManagedCollisionEmbeddingBagCollectionSharder):  # ty
     ) -> ShardedCollisionFreeEmbeddingBagCollection:
         return ShardedCollisionFreeEmbeddingBagCollection(
             module,
+            module.tables,
+            module.seed,
             params,
             ebc_sharder=self._e_sharder,
             mc_sharder=self._mc_sharder,
@@ -177,43 +139,36 @@ class CollisionFreeSharder(ManagedCollisionEmbeddingBagCollectionSharder):  # ty
         return CollisionFreeEmbeddingBagCollection
 
 
-def _scattered(features: KeyedJaggedTensor) -> KeyedJaggedTensor:
-    mixed = torch.from_numpy(scatter(as_ids(features.values())).view("int64")).to(features.values().device)
-    return KeyedJaggedTensor(
-        features.keys(),
-        mixed,
-        features.weights_or_none(),
-        features.lengths_or_none(),
-        features.offsets_or_none(),
-        stride_per_key_per_rank=features._stride_per_key_per_rank,
-        length_per_key=features.length_per_key_or_none(),
-        offset_per_key=features.offset_per_key_or_none(),
-        inverse_indices=features.inverse_indices_or_none(),
-    )
-
-
 def collections(model: nn.Module) -> Iterator[ShardedCollisionFreeEmbeddingBagCollection]:
     """The sharded collections of a model."""
     return (module for module in model.modules() if isinstance(module, ShardedCollisionFreeEmbeddingBagCollection))
 
 
 def set_time(model: nn.Module, now: int) -> None:
-    """Event time (ms) of the ids to come. Give all processes the same."""
+    """Event time (ms) of the ids to come. Give all processes the same. Raises ValueError for a time before 1970."""
+    check_now(now)
     for collection in collections(model):
         for ids in collection.ids.values():
             ids.now = now
 
 
 def expire(model: nn.Module, now: int) -> int:
-    """Drop ids of this process not seen within their time to live, between two steps. Returns how many went."""
+    """Drop ids of this process not seen within their time to live, between two steps. Returns how many went.
+
+    Raises ValueError for a time before 1970.
+    """
+    check_now(now)
     return sum(ids.expire(now) for collection in collections(model) for ids in collection.ids.values())
 
 
 def counters(model: nn.Module, table: str) -> dict[str, int]:
-    """live, admitted, unadmitted, refused, expired, evicted, ... of a table in this process."""
-    total: dict[str, int] = {}
-    for collection in collections(model):
-        for part in collection.ids[table].tables if table in collection.ids else []:
-            for name, value in part.counters().items():
-                total[name] = total.get(name, 0) + value
-    return total
+    """live, admitted, unadmitted, refused, expired, evicted, ... of a table in this process.
+
+    Raises ValueError for a table that no collection of the model has.
+    """
+    ids = {name: own for collection in collections(model) for name, own in collection.ids.items()}
+    known(ids, table)
+    total: Counter[str] = Counter()
+    for part in ids[table].tables:
+        total.update(part.counters())
+    return dict(total)

@@ -23,7 +23,17 @@ def _expand(rows_U: Any, inverse_N: Any, first: Any, missing: Any, rows_N: Any) 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What one bucket found for the ids at `at`; its rows begin at `first` in the process, the process's at `begin`."""
+    """What one bucket found for the ids at `at`; its rows begin at `first` in the process, the process's at `begin`.
+
+    >>> from embedding.rows import RowBlock
+    >>> from embedding.store import Table
+    >>> table = Table("film", dim=4, capacity=8, ttl=60_000)
+    >>> ids = TableIds(table, 0, RowBlock(8, 4, table.optimizer, np.uint64(0), 0.01))
+    >>> batch, rows_U = ids.touch(np.array([7, 8, 7], np.uint64), now=0)
+    >>> piece = Piece(ids, slice(0, 3), first=100, begin=0, batch=batch, rows_U=rows_U, removals=ids.removals)
+    >>> sum(ids.expiring(now=180_000)), piece.now().rows_U.tolist()
+    (2, [-1, -1])
+    """
 
     table: TableIds
     at: slice | Rows
@@ -46,7 +56,17 @@ class Piece:
 
 
 class Found:
-    """The rows of a call's ids in this process, below zero where there is none."""
+    """The rows of a call's ids in this process, below zero where there is none.
+
+    >>> from embedding.rows import RowBlock
+    >>> from embedding.store import Table
+    >>> table = Table("film", dim=4, capacity=8, ttl=60_000)
+    >>> ids = TableIds(table, 0, RowBlock(8, 4, table.optimizer, np.uint64(0), 0.01))
+    >>> batch, rows_U = ids.touch(np.array([7, 8, 7], np.uint64), now=0)
+    >>> piece = Piece(ids, slice(0, 3), first=100, begin=0, batch=batch, rows_U=rows_U, removals=ids.removals)
+    >>> Found([piece], 3).rows_N.tolist()
+    [100, 101, 100]
+    """
 
     def __init__(self, pieces: Sequence[Piece], n: int) -> None:
         self._pieces = pieces

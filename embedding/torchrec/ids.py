@@ -28,6 +28,10 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
     `rows` rows lie in `buckets` equal buckets, and an id belongs to a bucket: a checkpoint moves between any numbers of
     processes that divide `buckets`. Set `now` (event time, ms) before each training step. An id without a row (not yet
     admitted, or more new ids in a batch than rows) becomes -1, which our collection reads as an empty bag.
+
+    >>> ids = CollisionFreeIds(Table("film", dim=4), rows=64, buckets=8, seed=0, device=torch.device("cpu"))
+    >>> ids.output_size(), ids.buckets()
+    (64, 8)
     """
 
     def __init__(
@@ -39,6 +43,8 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         device: torch.device,
         span: tuple[int, int] | None = None,
     ) -> None:
+        if buckets < 1:
+            raise ValueError(f"buckets is {buckets}: choose a multiple of every number of processes that will train")
         if rows % buckets:
             up = -(-rows // buckets) * buckets
             raise ValueError(f"table {table.name!r}: {rows} rows do not fill {buckets} buckets evenly, choose {up}")
@@ -54,9 +60,12 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         self.now: int | None = None
         self.mode: Literal["touch", "find", "still"] = "touch"
         self.tables: list[TableIds] = []
-        # Zeros take no memory until the first state_dict().
+        # Zeros take no memory until the first state_dict(). A row has room for the counts of two candidates.
         self.register_buffer("ids", torch.zeros(end - begin, dtype=torch.int64, device=device))
         self.register_buffer("words", torch.zeros(end - begin, dtype=torch.int64, device=device))
+        self._counted = table.admission.kind == "count" and self._bucket_rows >= 8  # a filter's least is 16 candidates
+        if self._counted:
+            self.register_buffer("counts", torch.zeros(end - begin, dtype=torch.int64, device=device))
         self.register_state_dict_pre_hook(lambda module, *_: module.write_buffers())
 
     def bind(self, memory: Memory) -> None:
@@ -164,22 +173,31 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
     # checkpoints
 
     def write_buffers(self) -> None:
-        """Put the id of every row, and its last sighting (minutes) and frequency, where TorchRec saves them from."""
+        """Put the id, last sighting and frequency of every row where TorchRec saves them, and counts of candidates."""
         for bucket, table in enumerate(self.tables):
             ids_R, words_R = table.by_row()
             at = slice(bucket * self._bucket_rows, (bucket + 1) * self._bucket_rows)
             self.ids[at] = torch.from_numpy(ids_R.view(np.int64))
             self.words[at] = torch.from_numpy(words_R)
+            if self._counted:
+                slots = table.candidates()["slots"].view(np.int64)
+                self.counts[at][: len(slots)] = torch.from_numpy(slots)
 
     def read_buffers(self) -> None:
         """The inverse; weights and optimizer state are TorchRec's to load."""
         for bucket, table in enumerate(self.tables):
             at = slice(bucket * self._bucket_rows, (bucket + 1) * self._bucket_rows)
-            table.adopt(self.ids[at].cpu().numpy().view(np.uint64), self.words[at].cpu().numpy())
+            candidates = {}
+            if self._counted:
+                slots = self.counts[at].cpu().numpy().view(np.uint32)[: 2 * self._bucket_rows // 16 * 16]
+                candidates = {"slots": slots, "forgotten": np.zeros(1, np.int64)}
+            table.adopt(self.ids[at].cpu().numpy().view(np.uint64), self.words[at].cpu().numpy(), candidates)
 
 
 def as_ids(values: torch.Tensor) -> Ids:
-    """Values of a feature as unsigned ids."""
+    """Values of a feature as unsigned ids. Raises ValueError for values that are no integers."""
+    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+        raise ValueError(f"ids are {values.dtype}: give integers, such as torch.int64 with the bits of 64-bit hashes")
     ids: Ids = values.to("cpu", torch.int64).contiguous().numpy().view(np.uint64)
     return ids
 

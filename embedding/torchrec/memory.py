@@ -18,6 +18,11 @@ class FbgemmRows:
     """A `RowMemory` over weights [R, P] and the optimizer's states, [R] or [R, P] each, of a fused kernel.
 
     P may exceed the table's dimension D, for FBGEMM takes multiples of four: columns from D on are never read.
+
+    >>> rows = FbgemmRows(torch.zeros(8, 4), [torch.zeros(8)], Table("film", dim=4), seed=0)
+    >>> rows.initialise(np.array([3], np.int32), np.array([7], np.uint64))
+    >>> rows.values(np.array([3], np.int32)).shape, rows.width
+    ((1, 4), 1)
     """
 
     def __init__(self, weights_RP: torch.Tensor, states: Sequence[torch.Tensor], table: Table, seed: int) -> None:
@@ -26,8 +31,8 @@ class FbgemmRows:
         self.dim, self.step = table.dim, 0
         self.width = sum(table.dim if state.dim() > 1 else 1 for state in self._states)
         self._salt, self._scale = salt_of(seed, table.name), table.init_scale
-        on_cpu = weights_RP.device.type == "cpu" and weights_RP.is_contiguous()
-        self._flat = self._weights_RP.numpy().reshape(-1) if on_cpu else None
+        plain = weights_RP.device.type == "cpu" and weights_RP.is_contiguous() and weights_RP.dtype == torch.float32
+        self._flat = self._weights_RP.numpy().reshape(-1) if plain else None
 
     @property
     def nbytes(self) -> int:
@@ -47,7 +52,7 @@ class FbgemmRows:
 
     def put(self, rows_U: Index, weights_UD: Floats, state_UW: Floats) -> None:
         at = self._at(rows_U)
-        self._weights_RP[at, : self.dim] = self._to_device(weights_UD)
+        self._weights_RP[at, : self.dim] = self._to_device(weights_UD).to(self._weights_RP.dtype)
         begin = 0
         for state in self._states:
             if state.dim() > 1:
@@ -59,7 +64,7 @@ class FbgemmRows:
 
     def values(self, rows_U: Index) -> Floats:
         """Copies of rows [U, D]."""
-        values: Floats = self._weights_RP[self._at(rows_U), : self.dim].cpu().numpy()
+        values: Floats = self._weights_RP[self._at(rows_U), : self.dim].float().cpu().numpy()
         return values
 
     def states(self, rows_U: Index) -> Floats:

@@ -57,7 +57,12 @@ def gradient_scale(table: Table) -> float:
 
 
 class Tables(nn.Module):
-    """One collection a table, so that tables are read and trained one by one."""
+    """One collection a table, so that tables are read and trained one by one.
+
+    >>> model = Tables({"t0": Table("film", dim=6)}, seed=0, world=1, device=torch.device("cpu"))
+    >>> model.parts["t0"].embedding_bag_configs()[0].embedding_dim
+    8
+    """
 
     def __init__(self, tables: Mapping[str, Table], seed: int, world: int, device: torch.device) -> None:
         super().__init__()

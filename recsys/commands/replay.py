@@ -10,15 +10,15 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from recsys import build
+from recsys.commands.stages import end_of_batch
 from recsys.commands.times import parse_time
 from recsys.config_file import load
 from recsys.lost import REMEDY, not_learned
 from recsys.replay import report
 from recsys.replay.arms import check_sync
-from recsys.replay.judge import judge, share_of, shown_times
+from recsys.replay.judge import judge
 from recsys.replay.result import Result
 from recsys.replay.run import Progress
-from streaming.log import EventLog
 
 FEW = 10
 """Positives below which no figure means anything."""
@@ -32,7 +32,7 @@ def run(config_path: Path, batch_until: str, syncs: Sequence[str], until: str | 
         check_sync(sync)
     end = parse_time(until, "--until") if until is not None else None
     log = build.event_log(config)
-    start = _end_of_batch(batch_until, log)
+    start = end_of_batch(batch_until, log)
     with Bar(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("batch stage", total=None)
 
@@ -46,18 +46,6 @@ def run(config_path: Path, batch_until: str, syncs: Sequence[str], until: str | 
     for warning in _warnings(result):
         console.print(warning, style="yellow")
     console.print(f"Report: {out / 'report.html'}", highlight=False)
-
-
-def _end_of_batch(text: str, log: EventLog) -> int:
-    """An ISO time, or a share of the log such as 0.8."""
-    try:
-        share = float(text)
-    except ValueError:
-        return parse_time(text, "--batch-until")
-    try:
-        return share_of(shown_times(log), share)
-    except ValueError as error:
-        raise ValueError(f"--batch-until: {error}") from None
 
 
 def _warnings(result: Result) -> Iterator[str]:

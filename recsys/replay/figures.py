@@ -28,10 +28,9 @@ SAMPLES = 1000
 
 @dataclass(frozen=True, slots=True)
 class _Truth:
-    """What all arms share: labels, windows, and slices of the rows."""
+    """What all arms share: labels, and slices of the rows."""
 
     rows: Rows
-    windows_R: npt.NDArray[np.int64]
     slices: dict[str, npt.NDArray[np.bool_]]
     frozen: Scored
 
@@ -42,16 +41,36 @@ def windows(rows: Rows) -> list[Window]:
     return [Window(int(rows.times_R[a]), b - a) for a, b in pairwise(cuts)]
 
 
+def window_auc(rows: Rows, scores_R: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """AUC in each of `windows`; NaN where it is undefined."""
+    cuts = _cuts(len(rows))
+    windows_R = np.repeat(np.arange(len(cuts) - 1), np.diff(cuts))
+    groups = metrics.by_group(windows_R, rows.labels_R, scores_R)
+    return np.array([groups[str(window)].auc for window in range(len(groups))], np.float64)
+
+
+def figures(rows: Rows, scores_R: npt.NDArray[np.float32], chosen_R: npt.NDArray[np.bool_] | None = None) -> Figures:
+    """Of all rows, or of those chosen."""
+    chosen_R = np.ones(len(rows), np.bool_) if chosen_R is None else chosen_R
+    summary = metrics.summarise(rows.labels_R[chosen_R], scores_R[chosen_R], rows.weights_R[chosen_R])
+    return Figures(
+        rows=int(chosen_R.sum()),
+        positives=_round(summary.positives),
+        auc=_figure(summary.auc),
+        log_loss=_figure(summary.log_loss),
+        normalised_entropy=_figure(summary.normalised_entropy),
+        calibration=_figure(summary.calibration),
+    )
+
+
 def arm_results(rows: Rows, scored: Sequence[Scored]) -> list[ArmResult]:
     """Figures of every arm. The first must be the frozen one: its end of the batch stage defines the slices."""
     if not scored or scored[0].arm.name != FROZEN:
         raise ValueError(f"the first arm must be {FROZEN!r}, so that the others have something to be compared with")
-    cuts = _cuts(len(rows))
-    windows_R = np.repeat(np.arange(len(cuts) - 1), np.diff(cuts))
-    truth = _Truth(rows, windows_R, _slices(scored[0]), scored[0])
-    window_auc = {one.arm.name: _window_auc(truth, one) for one in scored}
+    truth = _Truth(rows, _slices(scored[0]), scored[0])
+    auc_of = {one.arm.name: window_auc(rows, one.scores_R) for one in scored}
     return [
-        _arm_result(truth, one, window_auc[one.arm.name], _gains(one, previous, window_auc))
+        _arm_result(truth, one, auc_of[one.arm.name], _gains(one, previous, auc_of))
         for previous, one in zip([None, *scored], scored, strict=False)
     ]
 
@@ -63,14 +82,14 @@ def _arm_result(truth: _Truth, scored: Scored, window_auc_W: npt.NDArray[np.floa
     return ArmResult(
         name=scored.arm.name,
         syncs=len(scored.arm.syncs),
-        all=_figures(rows, scored, np.ones(len(rows), np.bool_)),
+        all=figures(rows, scored.scores_R),
         shard_auc=_figure(metrics.grouped_auc(shards_R, rows.labels_R, scored.scores_R)),
         shard_auc_mean=_figure(metrics.grouped_auc(shards_R, rows.labels_R, scored.scores_R, row_weighted=False)),
         frozen_shard_auc=_figure(metrics.grouped_auc(shards_R, rows.labels_R, truth.frozen.scores_R)),
         window_auc=[_figure(value) for value in window_auc_W.tolist()],
         gains=gains,
         reliability=[Bin(_round(b.predicted), _round(b.observed), b.weight) for b in bins],
-        slices={name: _figures(rows, scored, rows_R) for name, rows_R in truth.slices.items()},
+        slices={name: figures(rows, scored.scores_R, rows_R) for name, rows_R in truth.slices.items()},
         known_users=_share(scored.known_R.get("user")),
         known_items=_share(scored.known_R.get("item")),
         scores_sha256=hashlib.sha256(scored.scores_R.tobytes()).hexdigest(),
@@ -90,29 +109,12 @@ def _slices(frozen: Scored) -> dict[str, npt.NDArray[np.bool_]]:
     return slices
 
 
-def _figures(rows: Rows, scored: Scored, chosen_R: npt.NDArray[np.bool_]) -> Figures:
-    summary = metrics.summarise(rows.labels_R[chosen_R], scored.scores_R[chosen_R], rows.weights_R[chosen_R])
-    return Figures(
-        rows=int(chosen_R.sum()),
-        positives=_round(summary.positives),
-        auc=_figure(summary.auc),
-        log_loss=_figure(summary.log_loss),
-        normalised_entropy=_figure(summary.normalised_entropy),
-        calibration=_figure(summary.calibration),
-    )
-
-
-def _window_auc(truth: _Truth, scored: Scored) -> npt.NDArray[np.float64]:
-    groups = metrics.by_group(truth.windows_R, truth.rows.labels_R, scored.scores_R)
-    return np.array([groups[str(window)].auc for window in range(len(groups))], np.float64)
-
-
-def _gains(scored: Scored, previous: Scored | None, window_auc: dict[str, npt.NDArray[np.float64]]) -> list[Gain]:
+def _gains(scored: Scored, previous: Scored | None, auc_of: dict[str, npt.NDArray[np.float64]]) -> list[Gain]:
     """Over the frozen arm, and over the arm before it."""
     if previous is None:
         return []
     names = dict.fromkeys((FROZEN, previous.arm.name))
-    return [gain(name, window_auc[scored.arm.name], window_auc[name]) for name in names]
+    return [gain(name, auc_of[scored.arm.name], auc_of[name]) for name in names]
 
 
 def gain(over: str, auc_W: npt.NDArray[np.float64], base_W: npt.NDArray[np.float64]) -> Gain:

@@ -6,6 +6,7 @@ Shape suffixes: R rows, I impressions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,32 +46,53 @@ def judge(
     interval (`1h`) or a number of parts with equal rows (`50 shards`). The same log, configuration and rules give the
     same result, byte for byte. Raises ValueError where there is nothing to judge.
     """
+    stage = online_stage(config, log, batch_until, until)
+    rows, end = stage.rows, stage.end
+    arms = [frozen(batch_until), *(online(sync, batch_until, rows.times_R) for sync in syncs)]
+    replay = Replay(build.learner(config), build.feed(config, log), rows, arms)
+    scored = replay.run(end, report)
+    if not replay.trained:
+        raise ValueError(_unlearned(config, stage.lost))
+    return Result(
+        batch_until=batch_until,
+        until=end,
+        counts={
+            "items_shown": stage.shown,
+            "examples_learned": replay.trained,
+            "rows_scored": len(rows),
+            "positives_scored": int(rows.labels_R.sum()),
+        }
+        | stage.lost,
+        config=settings_of(config),
+        windows=windows(rows),
+        arms=arm_results(rows, scored),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What is judged: the rows from the end of the batch stage up to `end` (exclusive, ms)."""
+
+    rows: Rows
+    end: int
+    shown: int
+    """Items shown in the whole log."""
+    lost: dict[str, int]
+    """Events of the whole log that nothing could be learned from, by reason."""
+
+
+def online_stage(config: Config, log: EventLog, batch_until: int, until: int | None = None) -> Stage:
+    """The rows to score; tables and model of the configuration have no part in them.
+
+    Raises ValueError where there is nothing to judge.
+    """
     shown_R = shown_times(log)
     end = until if until is not None else int(shown_R[-1]) + 1 if len(shown_R) else batch_until
     feed = build.feed(config, log)
     rows = Rows(outcomes(feed), batch_until, end)
     if not len(rows) or batch_until <= shown_R[0]:
         raise ValueError(_nothing(shown_R, batch_until, end))
-    lost = {name: feed.joiner.counts[name] for name in LOST}
-    arms = [frozen(batch_until), *(online(sync, batch_until, rows.times_R) for sync in syncs)]
-    replay = Replay(build.learner(config), build.feed(config, log), rows, arms)
-    scored = replay.run(end, report)
-    if not replay.trained:
-        raise ValueError(_unlearned(config, lost))
-    return Result(
-        batch_until=batch_until,
-        until=end,
-        counts={
-            "items_shown": len(shown_R),
-            "examples_learned": replay.trained,
-            "rows_scored": len(rows),
-            "positives_scored": int(rows.labels_R.sum()),
-        }
-        | lost,
-        config=_settings(config),
-        windows=windows(rows),
-        arms=arm_results(rows, scored),
-    )
+    return Stage(rows, end, len(shown_R), {name: feed.joiner.counts[name] for name in LOST})
 
 
 def shown_times(log: EventLog) -> npt.NDArray[np.int64]:
@@ -107,7 +129,8 @@ def _shown_times(events: pa.RecordBatch) -> npt.NDArray[np.int64]:
     return times_R
 
 
-def _settings(config: Config) -> dict[str, Any]:
+def settings_of(config: Config) -> dict[str, Any]:
+    """What of a configuration a result depends on."""
     settings = config.model_dump(mode="json", include=SETTINGS)
     settings["training"] = {name: value for name, value in settings["training"].items() if name not in PLACES}
     return settings

@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 
 from recsys.replay.arms import FROZEN
 from recsys.replay.result import ArmResult, Result
+from recsys.svg import GRID, INK, MUTED, svg
 
-INK, MUTED, GRID = "#1f2933", "#6b7785", "#e4e8ed"
 COLD = "#c2571a"
 NEAR_CHANCE = 0.6
 """An AUC axis that begins below this shows where 0.5, guessing, is."""
-_STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "recsys",
-    "svg.fonttype": "none",
-    "font.family": ["DejaVu Sans", "sans-serif"],
-    "font.size": 10,
-    "axes.edgecolor": GRID,
-    "axes.labelcolor": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 11,
-    "axes.titlecolor": INK,
-    "axes.titlelocation": "left",
-    "axes.grid": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "legend.frameon": False,
-    "text.color": INK,
-}
 
 
 def over_time(result: Result) -> str:
@@ -63,7 +37,7 @@ def over_time(result: Result) -> str:
         _time_axis(axes, result)
         axes.legend(ncols=6, loc="lower left", bbox_to_anchor=(-0.01, 1.0), fontsize=9, handlelength=1.4)
 
-    return _svg(draw, (9.6, 3.9))
+    return svg(draw, (9.6, 3.9))
 
 
 def by_sync(result: Result) -> str:
@@ -84,7 +58,7 @@ def by_sync(result: Result) -> str:
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("row-weighted mean AUC of the sync intervals   (orange: frozen weights, same intervals)")
 
-    return _svg(draw, (9.6, 0.9 + 0.48 * max(len(arms), 1)))
+    return svg(draw, (9.6, 0.9 + 0.48 * max(len(arms), 1)))
 
 
 def reliability(result: Result) -> str:
@@ -101,7 +75,7 @@ def reliability(result: Result) -> str:
         axes.set_aspect("equal")
         axes.legend(loc="upper left", fontsize=8.5, handlelength=1.4)
 
-    return _svg(draw, (4.7, 4.5))
+    return svg(draw, (4.7, 4.5))
 
 
 def slices(result: Result) -> str:
@@ -124,7 +98,7 @@ def slices(result: Result) -> str:
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("AUC")
 
-    return _svg(draw, (4.7, 4.5))
+    return svg(draw, (4.7, 4.5))
 
 
 def _slice_label(result: Result, name: str) -> str:
@@ -158,13 +132,3 @@ def _time_axis(axes: Axes, result: Result) -> None:
     days = len({time.date() for time in times}) == len(times)
     labels = [f"{time:%d %b %Y}" if days else f"{time:%d %b}\n{time:%H:%M}" for time in times]
     axes.set_xticks(starts, labels, fontsize=9)
-
-
-def _svg(draw: Callable[[Axes], None], inches: tuple[float, float]) -> str:
-    with matplotlib.rc_context(_STYLE):
-        canvas = Canvas(figsize=inches, layout="constrained")
-        draw(canvas.add_subplot())
-        text = io.StringIO()
-        canvas.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    svg = text.getvalue()
-    return svg[svg.index("<svg") :]

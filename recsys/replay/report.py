@@ -82,7 +82,7 @@ def html(result: Result, title: str = "Replay") -> str:
     environment.filters |= {"moment": moment, "figure": figure, "count": "{:,}".format}
     template = environment.from_string(files("recsys.replay").joinpath("report.html.j2").read_text("utf-8"))
     rows = [(arm, _cells(arm)) for arm in result.arms]
-    return template.render(title=title, result=result, columns=COLUMNS, rows=rows, plots=drawings, gain=_gain)
+    return template.render(title=title, result=result, columns=COLUMNS, rows=rows, plots=drawings, gain=gain)
 
 
 def moment(time: int) -> str:
@@ -103,6 +103,18 @@ def figure(value: Figure, digits: int = 4) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def gain(found: Gain) -> str:
+    """A difference with its interval.
+
+    >>> gain(Gain("frozen", 0.01, 0.005, 0.015))
+    '+0.0100 [+0.0050, +0.0150]'
+    """
+    if found.auc is None:
+        return "-"
+    interval = "" if found.low is None or found.high is None else f" [{found.low:+.4f}, {found.high:+.4f}]"
+    return f"{found.auc:+.4f}{interval}"
+
+
 def _cells(arm: ArmResult) -> list[str]:
     return [
         arm.name,
@@ -110,20 +122,13 @@ def _cells(arm: ArmResult) -> list[str]:
         figure(arm.all.auc),
         figure(arm.shard_auc),
         figure(arm.frozen_shard_auc),
-        _gain(arm.gains[0]) if arm.gains else "-",
+        gain(arm.gains[0]) if arm.gains else "-",
         figure(arm.all.log_loss),
         figure(arm.all.normalised_entropy),
         figure(arm.all.calibration, 3),
         _percent(arm.known_users),
         _percent(arm.known_items),
     ]
-
-
-def _gain(gain: Gain) -> str:
-    if gain.auc is None:
-        return "-"
-    interval = "" if gain.low is None or gain.high is None else f" [{gain.low:+.4f}, {gain.high:+.4f}]"
-    return f"{gain.auc:+.4f}{interval}"
 
 
 def _percent(share: Figure) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-FORMAT = 1
+from recsys.result_file import ResultFile
 
 Figure = float | None
 """A number, or None where it is undefined (such as the AUC of rows of one class)."""
@@ -72,20 +72,20 @@ class Window(msgspec.Struct, frozen=True):
     rows: int
 
 
-class Result(msgspec.Struct, frozen=True):
+class Result(ResultFile, frozen=True):
     """What a replay found. Times are event times in ms; `until` is the exclusive end of the online stage.
 
     `counts` says what became of events and examples, `config` what was replayed. `slices` of the arms are the same
     rows in every arm: `new` ids had no row of their own at the end of the batch stage.
     """
 
+    made_by = "recsys replay"
     batch_until: int
     until: int
     counts: dict[str, int]
     config: dict[str, Any]
     windows: list[Window]
     arms: list[ArmResult]
-    format: int = FORMAT
 
     def arm(self, name: str) -> ArmResult:
         """Raises KeyError with the names there are."""
@@ -93,18 +93,3 @@ class Result(msgspec.Struct, frozen=True):
             if arm.name == name:
                 return arm
         raise KeyError(f"no arm {name!r}; there are {[arm.name for arm in self.arms]}")
-
-    def to_json(self) -> bytes:
-        """Indented JSON; the same result gives the same bytes."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Result:
-        """Raises ValueError for what is not a result of this format."""
-        try:
-            result = msgspec.json.decode(data, type=cls)
-        except msgspec.ValidationError as error:
-            raise ValueError(f"this is no replay result: {error}") from None
-        if result.format != FORMAT:
-            raise ValueError(f"this result has format {result.format}, this version reads {FORMAT}: replay again")
-        return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -82,12 +83,15 @@ class EmbeddingStoreContract:
         found = store.lookup("t", ids(), 0)
         assert found.values_ND.shape == (0, 4)
         store.update(found, np.zeros((0, 4), np.float32))
+        assert store.peek("t", ids()).values_ND.shape == (0, 4)
+        assert store.counters("t")["live"] == store.expire(DAY) == 0
 
-    def test_one_id_a_great_many_times(self) -> None:
+    def test_one_id_a_million_times(self) -> None:
         store = self.make(Table("t", 4, optimizer=Optimizer("adagrad", lr=1.0, eps=0.0)))
-        found = store.lookup("t", np.full(10_000, 9, np.uint64), 0)
-        store.update(found, np.full((10_000, 4), 2**-10, np.float32))
+        found = store.lookup("t", np.full(10**6, 9, np.uint64), 0)
+        store.update(found, np.full((10**6, 4), 2**-10, np.float32))
         assert store.counters("t")["live"] == 1
+        assert np.unique(found.rows_N).tolist() == [0]
         np.testing.assert_allclose(store.peek("t", ids(9)).values_ND[0], found.values_ND[0] - 1, atol=1e-6)
 
     # training
@@ -124,9 +128,23 @@ class EmbeddingStoreContract:
         found = one.lookup("t", ids(1, 2), 0)
         other.lookup("t", ids(2, 1), 0)
         grads = np.array([[1, 1, 1, 1], [0, 0, 0, 0]], np.float32)
+        other.update(found, grads)  # first, while the look-up remembers everything about the store that made it
         one.update(found, grads)
-        other.update(found, grads)
         assert other.digest() == one.digest()
+
+    def test_a_look_up_from_before_a_restore_trains_by_id(self, tmp_path: Path) -> None:
+        store, other = self.make(Table("t", 4, capacity=8)), self.make(Table("t", 4, capacity=8))
+        for each in (store, other):
+            each.lookup("t", ids(3, 2, 1), 0)
+        store.save(tmp_path)
+        found = store.lookup("t", ids(2, 9), 0)
+        store.load(tmp_path)
+        grads = ones(found)
+        store.update(found, grads)
+        other.update(other.lookup("t", ids(2), 0), grads[:1])
+        assert store.counters("t")["stale"] == 1
+        every = ids(1, 2, 3, 9)
+        np.testing.assert_array_equal(store.peek("t", every).values_ND, other.peek("t", every).values_ND)
 
     # admission
 
@@ -235,25 +253,25 @@ class EmbeddingStoreContract:
     def test_ten_expire_refill_cycles_at_full_capacity(self, kind: str) -> None:
         base = ADVERSARIAL[kind]
         store = self.make(Table("t", 4, capacity=len(base), ttl=DAY, optimizer=Optimizer("adagrad", lr=0.1)))
-        total = 0
+        gone = np.zeros(0, np.uint64)
         for cycle in range(10):
             mine = base ^ np.uint64(cycle << 20)
             now = cycle * 10 * DAY
-            assert (store.peek("t", base ^ np.uint64(max(0, cycle - 1) << 20)).rows_N >= 0).sum() == 0
-            found = store.lookup("t", mine, now)
-            total += len(mine)
+            found = store.lookup("t", mine, now)  # in odd cycles this is what makes those before expire
             assert sorted(found.rows_N.tolist()) == list(range(len(mine)))
+            np.testing.assert_array_equal(found.values_ND, initial_rows(mine, 4, salt_of(0, "t"), 0.01))
+            before = store.peek("t", gone)
+            assert (before.rows_N == -1).all()
+            assert not before.values_ND.any()
             store.update(found, ones(found))
             after = store.peek("t", mine).values_ND
             np.testing.assert_allclose(after, found.values_ND - 0.1, atol=1e-6)
-            assert store.expire(now + 2 * DAY) == len(mine)
-        counters = store.counters("t")
-        assert (counters["live"], counters["admitted"], counters["expired"], counters["evicted"]) == (
-            0,
-            total,
-            total,
-            0,
-        )
+            if cycle % 2:
+                assert store.expire(now + 2 * DAY) == len(mine)
+            gone = mine
+        counters, total = store.counters("t"), 10 * len(base)
+        assert (counters["live"], counters["admitted"], counters["expired"]) == (0, total, total)
+        assert not any(counters[why] for why in ("evicted", "refused", "unadmitted", "stale"))
 
     # deltas
 
@@ -473,6 +491,41 @@ class EmbeddingStoreContract:
         other.update(found[1], ones(found[1]))
         assert one.digest() == other.digest()
 
+    def test_restored_with_less_capacity_the_warmest_stay_and_consumers_hear_of_the_others(
+        self, tmp_path: Path
+    ) -> None:
+        store, small = self.make(Table("t", 4, capacity=40)), self.make(Table("t", 4, capacity=10))
+        for minute in range(10):
+            store.lookup("t", ids(2 * minute, 2 * minute + 1), minute * MINUTE)
+        store.lookup("t", ids(11), 5 * MINUTE)
+        store.subscribe("c")
+        store.acknowledge("c", store.delta("c").sequence)
+        store.lookup("t", ids(1), 0)
+        store.save(tmp_path)
+        small.load(tmp_path)
+        assert small.delta("c").tables["t"].removed.tolist() == list(range(10))
+        every = np.arange(20, dtype=np.uint64)
+        now = small.peek("t", every)
+        assert (now.rows_N >= 0).tolist() == [False] * 10 + [True] * 10
+        np.testing.assert_array_equal(now.values_ND[10:], store.peek("t", every[10:]).values_ND)
+        assert (small.counters("t")["evicted"], small.counters("t")["live"]) == (10, 10)
+        small.lookup("t", ids(20), 20 * MINUTE)
+        assert small.peek("t", ids(10, 11)).rows_N.argmin() == 0, "clocks and frequencies came along"
+
+    def test_silence_for_longer_than_the_table_holds_is_remembered_by_a_snapshot(self, tmp_path: Path) -> None:
+        store, other = self.make(Table("t", 4, capacity=4)), self.make(Table("t", 4, capacity=4))
+        store.subscribe("c")
+        store.lookup("t", ids(1, 2, 3, 4), 0)
+        held = set(store.delta("c").tables["t"].ids_U.tolist())
+        store.acknowledge("c", 1)
+        for minute in range(1, 5):
+            store.lookup("t", np.arange(4, dtype=np.uint64) + np.uint64(10 * minute), minute * MINUTE)
+        store.save(tmp_path)
+        other.load(tmp_path)
+        delta = other.delta("c")
+        held = set() if delta.full else held - set(delta.tables["t"].removed.tolist())
+        assert held | set(delta.tables["t"].ids_U.tolist()) == {40, 41, 42, 43}
+
     def test_digest_knows_neither_row_numbers_nor_order(self) -> None:
         one, other = self.make(Table("t", 4, ttl=DAY)), self.make(Table("t", 4, ttl=DAY))
         one.lookup("t", ids(7, 8), 0)
@@ -496,12 +549,34 @@ class EmbeddingStoreContract:
         with pytest.raises(ValueError, match="seed"):
             self.make(Table("t", 4), seed=1).load(tmp_path / "s")
 
+    @pytest.mark.parametrize("hurt", ["flipped", "cut", "missing"])
+    def test_a_damaged_snapshot_is_refused_by_name_and_changes_nothing(self, hurt: str, tmp_path: Path) -> None:
+        store = self.make(*self.everything())
+        store.subscribe("c")
+        self.train(store, 4)
+        store.save(tmp_path)
+        self.train(store, 2, start=4)
+        before = store.digest()
+        for path in sorted(tmp_path.iterdir()):
+            whole = path.read_bytes()
+            if hurt == "missing":
+                path.unlink()
+            else:
+                middle = len(whole) // 2
+                path.write_bytes(whole[:middle] + (bytes([whole[middle] ^ 8]) + whole[middle + 1 :]) * (hurt != "cut"))
+            with pytest.raises(ValueError, match=re.escape(str(path))):
+                store.load(tmp_path)
+            assert store.digest() == before
+            path.write_bytes(whole)
+        store.load(tmp_path)
+        assert store.digest() != before
+
     # bad input changes nothing
 
     def test_bad_input_is_a_clear_error_before_anything_changes(self) -> None:
         store = self.make(Table("t", 4))
         found = store.lookup("t", ids(1, 2), 0)
-        before = store.digest()
+        before, counters = store.digest(), store.counters("t")
         for bad, message in (
             (lambda: store.lookup("nope", ids(1), 0), "nope"),
             (lambda: store.peek("nope", ids(1)), "nope"),
@@ -512,6 +587,10 @@ class EmbeddingStoreContract:
             (lambda: store.update(found, np.ones((2, 5), np.float32)), "gradients"),
             (lambda: store.update(found, np.ones((3, 4), np.float32)), "gradients"),
             (lambda: store.update(found, np.ones((2, 4), np.float64)), "gradients"),
+            (lambda: store.update(found, [[1.0] * 4] * 2), "gradients"),  # type: ignore[arg-type]
+            (lambda: store.update(replace(found, table="nope"), ones(found)), "nope"),
+            (lambda: store.peek("t", np.array([1.0])), "uint64"),
+            (lambda: store.expire(-1), "1970"),
             (lambda: store.delta("nobody"), "subscribe"),
             (lambda: store.acknowledge("nobody", 1), "subscribe"),
             (lambda: store.counters("nope"), "nope"),
@@ -519,6 +598,7 @@ class EmbeddingStoreContract:
             with pytest.raises(ValueError, match=message):
                 bad()
         assert store.digest() == before
+        assert store.counters("t") == counters
         store.subscribe("c")
         with pytest.raises(ValueError, match="subscribe again"):
             store.acknowledge("c", 3)

@@ -108,19 +108,6 @@ def test_rows_last_seen_years_apart_keep_their_clocks(tmp_path: Path) -> None:
     assert other.digest() == store.digest()
 
 
-def test_a_smaller_store_keeps_the_warmest(tmp_path: Path) -> None:
-    store, small = LocalStore([Table("t", 4)]), LocalStore([Table("t", 4, capacity=10)])
-    for step in range(20):
-        store.lookup("t", np.array([step], np.uint64), step * 60_000)
-    store.save(tmp_path)
-    small.load(tmp_path)
-    every = np.arange(20, dtype=np.uint64)
-    rows = small.peek("t", every).rows_N
-    assert (rows >= 0).tolist() == [False] * 10 + [True] * 10
-    np.testing.assert_array_equal(small.peek("t", every[10:]).values_ND, store.peek("t", every[10:]).values_ND)
-    assert small.counters("t")["evicted"] == 10
-
-
 def test_several_snapshots_may_be_read_into_a_store_that_got_a_fallback(tmp_path: Path) -> None:
     """And back again: what its consumers have yet to be told is everything."""
     plain, sharing = Table("t", 4), Table("t", 4, fallback="multiplexed")

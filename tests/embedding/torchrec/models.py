@@ -10,8 +10,10 @@ import torch
 from torch import nn
 from torch.distributed.optim import _apply_optimizer_in_backward  # type: ignore[attr-defined]
 from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, PoolingType
+from torchrec.modules.embedding_configs import DataType
 from torchrec.optim import RowWiseAdagrad
 
+from embedding.hashing import initial_rows, salt_of
 from embedding.store import Floats
 from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection
 from embedding.torchrec.ranks import Ranks
@@ -31,15 +33,21 @@ class Sparse(nn.Module):
 
 
 def collection(
-    rows: Mapping[str, int], pooling: PoolingType = PoolingType.SUM, weighted: bool = False, **arguments: Any
+    rows: Mapping[str, int],
+    pooling: PoolingType = PoolingType.SUM,
+    weighted: bool = False,
+    data_type: DataType = DataType.FP32,
+    optimizer: type[torch.optim.Optimizer] = RowWiseAdagrad,
+    **arguments: Any,
 ) -> CollisionFreeEmbeddingBagCollection:
     """Tables by name, each with a feature for every letter of it."""
+    alike = {"pooling": pooling, "data_type": data_type}
     tables = [
-        EmbeddingBagConfig(name=name, embedding_dim=DIM, num_embeddings=n, feature_names=list(name), pooling=pooling)
+        EmbeddingBagConfig(name=name, embedding_dim=DIM, num_embeddings=n, feature_names=list(name), **alike)
         for name, n in rows.items()
     ]
     plain = EmbeddingBagCollection(tables=tables, device=torch.device("meta"), is_weighted=weighted)
-    _apply_optimizer_in_backward(RowWiseAdagrad, plain.parameters(), {"lr": LR})
+    _apply_optimizer_in_backward(optimizer, plain.parameters(), {"lr": LR})
     return CollisionFreeEmbeddingBagCollection(plain, **arguments)
 
 
@@ -63,3 +71,8 @@ def read(sharded: Any, *ids: int) -> Floats:
         values: Floats = sharded(bags(t=[[key] for key in ids])).values().numpy()
     sharded.train()
     return values
+
+
+def fresh(*ids: int, table: str = "t") -> Floats:
+    """What new rows hold."""
+    return initial_rows(np.array(ids, np.uint64), DIM, salt_of(0, table), 0.01)

@@ -13,15 +13,15 @@ import torch
 import torch.distributed as dist
 
 SECONDS = 120  # far more than any of it takes
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.embedding.torchrec.preload"])
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload(["tests.embedding.torchrec.preload"])
 
 
 def run(world: int, work: Callable[..., None], folder: Path, *arguments: Any) -> None:
     """work(rank, world, folder, *arguments) in `world` processes. Raises AssertionError when one of them fails."""
     meeting = folder / f"meeting-{world}-{work.__name__}"
     members = [
-        _context.Process(target=_member, args=(rank, world, meeting, work, folder, *arguments)) for rank in range(world)
+        context.Process(target=_member, args=(rank, world, meeting, work, folder, *arguments)) for rank in range(world)
     ]
     try:
         for member in members:

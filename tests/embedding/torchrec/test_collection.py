@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torchrec import KeyedJaggedTensor, PoolingType
+from torch.distributed.optim import _apply_optimizer_in_backward as apply_optimizer  # type: ignore[attr-defined]
+from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, PoolingType
+from torchrec.datasets.utils import Batch
+from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
+from torchrec.models.dlrm import DLRM, DLRMTrain
+from torchrec.modules.embedding_configs import DataType
+from torchrec.optim import RowWiseAdagrad
 
-from embedding.hashing import initial_rows, salt_of
 from embedding.store import Admission
-from embedding.torchrec.collection import counters, expire, set_time
+from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, counters, expire, set_time
+from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.sharding import shard
 from tests.contracts.embedding_store import ADVERSARIAL, DAY
-from tests.embedding.torchrec.models import DIM, LR, bags, collection, model, read
+from tests.embedding.torchrec.models import CPU, DIM, LR, bags, fresh, model, read
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "torchrec_drop_in.py"
-
-
-def fresh(*ids: int, table: str = "t") -> np.ndarray[Any, np.dtype[np.float32]]:
-    """What new rows hold."""
-    return initial_rows(np.array(ids, np.uint64), DIM, salt_of(0, table), 0.01)
 
 
 def test_bags_pool_the_rows_of_their_ids() -> None:
@@ -162,14 +163,55 @@ def test_a_state_dict_brings_ids_rows_and_optimizer_state() -> None:
     assert expire(one, 4 * DAY) == expire(other, 4 * DAY) == 3
 
 
-def test_what_cannot_work_is_refused() -> None:
-    with pytest.raises(ValueError, match="choose 16"):
-        collection({"t": 10})
-    plain = collection({"t": 16})
-    with pytest.raises(ValueError, match="shard the model"):
-        plain(bags(t=[[1]]))
-    with pytest.raises(ValueError, match="set_time"):
-        model({"t": 16})(bags(t=[[1]]))
+def test_a_state_dict_brings_counts_of_ids_not_yet_admitted() -> None:
+    one, other = (model({"t": 64}, admission=Admission("count", 3), buckets=4) for _ in range(2))
+    for sharded in (one, other):
+        set_time(sharded, 0)
+    one(bags(t=[[1, 1], [2], [3, 3, 3]]))
+    other(bags(t=[[7, 7], [8]]))
+    other.load_state_dict(one.state_dict())
+    for sharded in (one, other):
+        sharded(bags(t=[[1, 2, 7]]))
+        assert read(sharded, 1, 2, 3, 7).any(1).tolist() == [True, False, True, False]
+    assert counters(other, "t")["live"] == counters(other, "t")["admitted"] == 2
+
+
+def test_half_precision_rows_learn_and_begin_anew() -> None:
+    sharded = model({"t": 8}, ttl=DAY, buckets=1, data_type=DataType.FP16)
+    set_time(sharded, 0)
+    sharded(bags(t=[[1], [2]])).values().sum().backward()
+    np.testing.assert_allclose(read(sharded, 1, 2), fresh(1, 2) - LR, atol=1e-3)
+    assert expire(sharded, 3 * DAY) == 2
+    set_time(sharded, 3 * DAY)
+    pooled = sharded(bags(t=[[key] for key in range(10, 18)])).values().detach().numpy()
+    np.testing.assert_allclose(pooled, fresh(*range(10, 18)), atol=1e-5)
+
+
+def test_plain_sgd_keeps_no_state() -> None:
+    sharded = model({"t": 8}, optimizer=torch.optim.SGD)
+    set_time(sharded, 0)
+    sharded(bags(t=[[1], [1]])).values().sum().backward()
+    np.testing.assert_allclose(read(sharded, 1), fresh(1) - 2 * LR, atol=1e-6)
+
+
+def test_it_serves_torchrecs_dlrm_and_its_pipeline() -> None:
+    tables = [
+        EmbeddingBagConfig(name=name, embedding_dim=8, num_embeddings=64, feature_names=[name]) for name in ("t", "u")
+    ]
+    plain = EmbeddingBagCollection(tables=tables, device=torch.device("meta"))
+    apply_optimizer(RowWiseAdagrad, plain.parameters(), {"lr": 0.1})
+    sparse = CollisionFreeEmbeddingBagCollection(plain)
+    layers = {"dense_arch_layer_sizes": [8, 8], "over_arch_layer_sizes": [8, 1]}
+    sharded = shard(DLRMTrain(DLRM(sparse, dense_in_features=3, **layers)), Ranks(None, CPU).group, CPU)
+    dense = torch.optim.SGD([p for name, p in sharded.named_parameters() if "embedding" not in name], lr=0.1)
+    set_time(sharded, 0)
+    pipeline = TrainPipelineSparseDist(sharded, dense, CPU)
+    batches = iter([Batch(torch.rand(2, 3), bags(t=[[n], [0]], u=[[n], [n]]), torch.tensor([0, 1])) for n in range(5)])
+    losses = [pipeline.progress(batches)[0].item() for _ in range(5)]
+    with pytest.raises(StopIteration):
+        pipeline.progress(batches)
+    assert np.isfinite(losses).all()
+    assert (counters(sharded, "t")["live"], counters(sharded, "u")["live"]) == (5, 5)
 
 
 @pytest.mark.filterwarnings("ignore:HeuristicalStorageReservation:FutureWarning")  # of TorchRec's default planner

@@ -14,13 +14,14 @@ from torch.distributed.checkpoint.state_dict_saver import save as save_checkpoin
 from embedding import snapshot
 from embedding.local import LocalStore
 from embedding.store import Admission, EmbeddingStore, Ids, Optimizer, Table
-from embedding.torchrec.collection import expire, set_time
+from embedding.torchrec.collection import collections, expire, set_time
 from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.store import TorchRecStore
 from tests.contracts.embedding_store import ADVERSARIAL, DAY
 from tests.embedding.torchrec import models
 from tests.embedding.torchrec.processes import run
 
+pytestmark = pytest.mark.xdist_group("processes")  # one fork server for all that need one
 SEED = 3
 TABLES = (
     Table("rowwise", 6, capacity=500, ttl=3 * DAY, optimizer=Optimizer(lr=0.1)),
@@ -91,11 +92,19 @@ def tell_alike(store: EmbeddingStore, folder: Path, rank: int, world: int) -> No
 
 def begun() -> Any:
     """A model with collision-free ids, over the processes there are."""
-    return models.model({"t": 256}, ttl=2 * DAY, buckets=8)
+    return models.model({"t": 256}, ttl=2 * DAY, buckets=8, admission=Admission("count", 2))
 
 
 def state(sharded: Any) -> dict[str, Any]:
     return {"model": sharded.state_dict(), "optimizer": sharded.fused_optimizer.state_dict()}
+
+
+def life(sharded: Any) -> dict[str, np.ndarray]:
+    """Id, clock and frequency of every row, and the counts of ids that have none; of all processes."""
+    sharded.state_dict()
+    (own,) = (collection.ids["t"] for collection in collections(sharded))
+    ranks = Ranks(None, torch.device("cpu"))
+    return {name: ranks.together(getattr(own, name).numpy()) for name in ("ids", "words", "counts")}
 
 
 def taken_over(folder: Path, giver: int) -> Any:
@@ -105,7 +114,10 @@ def taken_over(folder: Path, giver: int) -> Any:
     load_checkpoint(loaded, checkpoint_id=folder / f"model-{giver}")
     sharded.load_state_dict(loaded["model"])
     sharded.fused_optimizer.load_state_dict(loaded["optimizer"])
-    np.testing.assert_array_equal(models.read(sharded, *range(100)), np.load(folder / f"model-{giver}.npy"))
+    given = np.load(folder / f"model-{giver}.npz")
+    np.testing.assert_array_equal(models.read(sharded, *range(300)), given["rows"])
+    for name, values in life(sharded).items():
+        np.testing.assert_array_equal(values, given[name])
     return sharded
 
 
@@ -116,12 +128,15 @@ def go_on(sharded: Any, rank: int, world: int, folder: Path) -> None:
         set_time(sharded, now)
         expire(sharded, now)
         rng = np.random.default_rng([step, rank, world])
-        sharded(models.bags(t=rng.integers(0, 100, (8, 3)).tolist())).values().sum().backward()
-    rows = models.read(sharded, *range(100))
-    assert rows.any(1).sum() > 30
+        sharded(models.bags(t=rng.integers(0, 300, (8, 6)).tolist())).values().sum().backward()
+    rows = models.read(sharded, *range(300))
+    assert rows.any(1).sum() > 20
+    whole = life(sharded)
+    assert all(values.any() for values in whole.values())
     save_checkpoint(state(sharded), checkpoint_id=folder / f"model-{world}")
     if rank == 0:
-        np.save(folder / f"model-{world}.npy", rows)
+        arrays: dict[str, Any] = {"rows": rows, **whole}
+        np.savez(folder / f"model-{world}.npz", **arrays)
 
 
 def members(rank: int, world: int, folder: Path, giver: int) -> None:

@@ -8,11 +8,14 @@ from typing import Literal
 
 import numpy as np
 import pytest
+import torch
 
 from embedding.local import LocalStore
 from embedding.store import EmbeddingStore, Lookup, Optimizer, Table
 from embedding.torchrec.store import TorchRecStore
 from tests.contracts.embedding_store import DAY, EmbeddingStoreContract, ids
+from tests.embedding import reading
+from tests.embedding.test_optimizers import rowwise_adagrad, torch_trained, trained
 
 
 class TestTorchRecStore(EmbeddingStoreContract):
@@ -37,6 +40,23 @@ def test_a_look_up_trains_again_and_by_its_ids_alone() -> None:
         assert store.counters("t")["stale"] == 2
     np.testing.assert_allclose(ours.peek("t", ids(1, 2)).values_ND, local.peek("t", ids(1, 2)).values_ND, atol=1e-6)
     assert ours.state().tables["t"].step == local.state().tables["t"].step
+
+
+def test_a_reader_in_another_thread_never_sees_half_a_row_nor_another_ids() -> None:
+    reading.check(TorchRecStore([reading.TABLE]))
+
+
+@pytest.mark.parametrize("dim", [4, 64, 256])
+def test_adagrad_is_torchs(dim: int) -> None:
+    before, after = trained(TorchRecStore, dim, Optimizer("adagrad", lr=0.1, eps=1e-6))
+    expected = torch_trained(before, lambda params: torch.optim.Adagrad(params, lr=0.1, eps=1e-6))
+    np.testing.assert_allclose(after, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("dim", [4, 5, 64, 256])
+def test_rowwise_adagrad_is_fbgemms_definition(dim: int) -> None:
+    before, after = trained(TorchRecStore, dim, Optimizer("rowwise_adagrad", lr=0.1, eps=1e-6))
+    np.testing.assert_allclose(after, rowwise_adagrad(before, lr=0.1, eps=1e-6), atol=1e-6)
 
 
 def test_values_and_gradients_may_be_read_only_and_stay_as_they_were() -> None:

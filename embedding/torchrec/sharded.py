@@ -1,0 +1,150 @@
+"""Our collection as it is inside `DistributedModelParallel`: ids to rows on the process that owns them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torchrec import KeyedJaggedTensor
+from torchrec.distributed.embedding_types import KJTList
+from torchrec.distributed.mc_embeddingbag import ShardedManagedCollisionEmbeddingBagCollection
+from torchrec.modules.mc_embedding_modules import ManagedCollisionEmbeddingBagCollection
+
+from embedding.store import Table
+from embedding.torchrec.found import Found, Piece
+from embedding.torchrec.ids import CollisionFreeIds, as_ids
+from embedding.torchrec.lookup import Lookup
+from embedding.torchrec.memory import FbgemmRows
+from embedding.torchrec.routing import scatter
+
+
+class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddingBagCollection):  # type: ignore[misc]
+    """What it becomes inside `DistributedModelParallel`: rows live in FBGEMM's fused kernels, sharded row-wise.
+
+    >>> from torch import nn
+    >>> from torchrec import EmbeddingBagCollection, EmbeddingBagConfig
+    >>> from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, set_time
+    >>> from embedding.torchrec.ranks import Ranks
+    >>> from embedding.torchrec.sharding import shard
+    >>> film = EmbeddingBagConfig(name="film", embedding_dim=4, num_embeddings=64, feature_names=["film"])
+    >>> model = nn.Sequential(CollisionFreeEmbeddingBagCollection(EmbeddingBagCollection(tables=[film])))
+    >>> model = shard(model, Ranks(None, torch.device("cpu")).group, torch.device("cpu"))  # or DistributedModelParallel
+    >>> set_time(model, 0)
+    >>> pooled = model(KeyedJaggedTensor(["film"], torch.tensor([7, -1, 7]), lengths=torch.tensor([2, 1])))
+    >>> int(model.module[0].ids["film"].open_slots())
+    62
+    """
+
+    def __init__(
+        self,
+        module: ManagedCollisionEmbeddingBagCollection,
+        tables: Mapping[str, Table],
+        seed: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(module, *args, **kwargs)
+        self._tables, self._seed = tables, seed
+        self.found: list[Found] = []
+        """What the last call found in this process."""
+        self._wanted = [
+            name for config in module._embedding_module.embedding_bag_configs() for name in config.feature_names
+        ]
+        self._order: list[str] = []
+        self.clear()
+
+    @property
+    def ids(self) -> dict[str, CollisionFreeIds]:
+        """The id tables of this process, by table name."""
+        return dict(self._managed_collision_collection._managed_collision_modules.items())
+
+    def clear(self) -> None:
+        """Forget all ids."""
+        for name, ids in self.ids.items():
+            kernel, position = self._table_to_tbe_and_index[name]
+            weights = kernel.split_embedding_weights()[int(position)]
+            split = kernel.split_optimizer_states()  # empty for SGD, which keeps nothing
+            states = split[int(position)] if split else ()
+            ids.bind(partial(self._memory, self._tables[name], weights, states))
+
+    def _memory(
+        self, table: Table, weights: torch.Tensor, states: Sequence[torch.Tensor], begin: int, end: int
+    ) -> FbgemmRows:
+        return FbgemmRows(weights[begin:end], [state[begin:end] for state in states], table, self._seed)
+
+    def return_rows(self, yes: bool) -> None:
+        """Whether calls to come return the rows too."""
+        self._return_remapped_features = yes
+
+    def input_dist(self, ctx: Any, features: KeyedJaggedTensor) -> Any:
+        """To the processes that own the rows.
+
+        Raises ValueError for features that are not those of the tables, or not in the order of the first call, which is
+        what TorchRec goes by.
+        """
+        self._check(features)
+        return super().input_dist(ctx, _scattered(features))
+
+    def _check(self, features: KeyedJaggedTensor) -> None:
+        keys = features.keys()
+        if keys == self._order:
+            return
+        missing = [name for name in self._wanted if name not in keys]
+        if missing:
+            raise ValueError(f"features {', '.join(missing)} are missing, the batch has {', '.join(keys)}")
+        if self._order:
+            raise ValueError(f"features are {', '.join(keys)}, in the first batch they were {', '.join(self._order)}")
+        self._order = list(keys)
+
+    def compute(self, ctx: Any, dist_input: KJTList) -> list[torch.Tensor]:
+        """There: ids to rows, rows to pooled embeddings."""
+        managed = self._managed_collision_collection
+        found = []
+        for features, part, names, widths in zip(
+            dist_input,
+            ctx.sharding_contexts,
+            managed._sharding_tables,
+            managed._sharding_per_table_feature_splits,
+            strict=True,
+        ):
+            if not features.variable_stride_per_key():
+                part.lengths_after_input_dist = features.lengths().view(len(features.keys()), features.stride())
+            found.append(self._found(features, names, widths))
+        self.found = found
+        lookup = Lookup(self._embedding_module, ctx, list(dist_input), found)
+        if self._return_remapped_features:
+            ctx.remapped_kjt = lookup.rows()
+        return lookup.outputs()
+
+    def _found(self, features: KeyedJaggedTensor, names: Sequence[str], widths: Sequence[int]) -> Found:
+        """Rows of all tables' features, which stand one after the other."""
+        mixed_N, tables = as_ids(features.values()), self._managed_collision_collection._managed_collision_modules
+        ends = features.offset_per_key() if len(names) > 1 else [0] * widths[0] + [len(mixed_N)]  # the former is slow
+        pieces: list[Piece] = []
+        key = 0
+        for name, width in zip(names, widths, strict=True):
+            pieces += tables[name].find(mixed_N[ends[key] : ends[key + width]], ends[key])
+            key += width
+        return Found(pieces, len(mixed_N))
+
+    def output_dist(self, ctx: Any, output: list[torch.Tensor]) -> Any:
+        """Back to the processes that asked."""
+        embedded, rows = super().output_dist(ctx, output)
+        return (embedded, rows) if self._return_remapped_features else embedded
+
+
+def _scattered(features: KeyedJaggedTensor) -> KeyedJaggedTensor:
+    mixed = torch.from_numpy(scatter(as_ids(features.values())).view("int64")).to(features.values().device)
+    return KeyedJaggedTensor(
+        features.keys(),
+        mixed,
+        features.weights_or_none(),
+        features.lengths_or_none(),
+        features.offsets_or_none(),
+        stride_per_key_per_rank=features._stride_per_key_per_rank,
+        length_per_key=features.length_per_key_or_none(),
+        offset_per_key=features.offset_per_key_or_none(),
+        inverse_indices=features.inverse_indices_or_none(),
+    )

@@ -211,7 +211,7 @@ class TestDegraded:
         answer = rank(app, "a", "b", "c")
         assert answer["degraded"] == ["scorer"]
         assert shown(answer) == ["c", "a", "b"]
-        (impression,) = stored(log)
+        (impression,) = until(lambda: stored(log))
         assert isinstance(impression, Impression)
         assert np.isfinite([*impression.scores, *impression.propensities]).all()
         assert rank(app, "b", "c")["degraded"] == []

@@ -61,9 +61,9 @@ def _each(work: Callable[[Ids], Any], given: list[Ids]) -> Callable[[], None]:
 
 
 def run(quick: bool) -> Result:
-    """1 M live ids when quick, else 10 M."""
+    """1 M live ids when quick, else 10 M, and as many batches for each contender as TorchRec has between evictions."""
     quiet_imports()
-    live, count, rounds = (1_000_000, 4, 3) if quick else (10_000_000, 20, 5)
+    live, count, rounds = (1_000_000, 4, 3) if quick else (10_000_000, EVICTION, 5)
     ids = live_ids(live)
     shuffled = np.random.default_rng(7).permutation(ids)
     table, zch, limit = filled(shuffled), ZeroCollisionHash(shuffled), Limit(table_bytes(live), count)

@@ -40,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.save:
         print(f"saved {result.save(options.results)}")
         _table.write()
+    if options.quick:
+        print("A quick run on small input, against the targets of the full one:")
     show(result)
     return 0
 

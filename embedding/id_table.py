@@ -5,9 +5,10 @@ Suffix: N ids of a call.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from embedding.store import Ids, Index
 Words = npt.NDArray[np.uint64]
 _MARGIN = 1 << 23  # minutes (16 years) that an event may lie before the first one: half of what the table tells apart
 _CENTURY = 100 * 366 * 24 * 60
-_PARALLEL = 1 << 13  # ids from which threads pay
+_PART = 1 << 13  # ids that a thread takes at a time, at least
 _NO_PINS = np.zeros(0, np.uint64)
 _NONE = np.zeros(0, np.int32)
 
@@ -108,18 +109,33 @@ class IdTable:
         """
         stamp, rows_N, missing_N = self.stamp(minute), np.empty(len(ids_N), np.int32), self._room(len(ids_N))
 
-        def part(begin: int, end: int) -> Index:
-            span, lost = slice(begin, end), missing_N[begin:end]
+        def part(begin: int) -> Index:
+            span, lost = slice(begin, begin + size), missing_N[begin : begin + size]
             args = ids_N[span], counts_N[span], stamp, rows_N[span], lost
             positions: Index = np.sort(lost[: search.touch(*self.segments.where, *args)])
             positions += begin
             return positions
 
-        if self._pool is None or len(ids_N) < _PARALLEL:
-            return rows_N, part(0, len(ids_N))
-        ends = np.linspace(0, len(ids_N), self._threads + 1, dtype=int).tolist()
-        others = [self._pool.submit(part, *span) for span in itertools.pairwise(ends[1:])]
-        return rows_N, np.concatenate([part(0, ends[1]), *(other.result() for other in others)])
+        size = max(_PART, -(-len(ids_N) // (4 * self._threads))) if self._threads > 1 else max(1, len(ids_N))
+        return rows_N, self._shared_out(part, range(0, len(ids_N), size))
+
+    def _shared_out(self, part: Callable[[int], Index], begins: range) -> Index:
+        """The parts' results in order; every thread takes the next part when it is free, for some wake up late."""
+        if self._pool is None or len(begins) < 2:
+            return np.concatenate([_NONE, *map(part, begins)])
+        waiting, done = deque(begins), dict.fromkeys(begins, _NONE)
+
+        def work() -> None:
+            with suppress(IndexError):  # nothing waits any more
+                while True:
+                    begin = waiting.popleft()
+                    done[begin] = part(begin)
+
+        others = [self._pool.submit(work) for _ in range(self._threads - 1)]
+        work()
+        for other in others:
+            other.result()
+        return np.concatenate(list(done.values()))
 
     def _room(self, n: int) -> Index:
         """Space for n positions, used again by the next call: fresh memory would cost more than finding the ids."""

@@ -118,10 +118,10 @@ class LocalStore:
         tables = {name: own.state() for name, own in self._by_name.items()}
         return StoreState(tables, self._shared_states(), self._consumer_states())
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         self.save_in_background(folder).wait()
 
-    def save_in_background(self, folder: Path) -> Saving:
+    def save_in_background(self, folder: Path | str) -> Saving:
         """Write the store as it is now while training goes on; rows about to change are copied first.
 
         Raises ValueError while another snapshot is being written.
@@ -147,12 +147,12 @@ class LocalStore:
         for name in names:
             self._by_name[name].close_stream()
 
-    def load(self, folder: Path | Sequence[Path], shard: int = 0, shards: int = 1) -> None:
+    def load(self, folder: Path | str | Sequence[Path], shard: int = 0, shards: int = 1) -> None:
         """Replace this store's state by a snapshot, or by shard `shard` of `shards` of what several snapshots hold.
 
         Raises ValueError naming the file when one is torn or of other tables; nothing has changed then.
         """
-        folders = [folder] if isinstance(folder, Path) else folder
+        folders = [folder] if isinstance(folder, Path | str) else folder
         state = reshard([snapshot.load(each, self._tables, self._seed) for each in folders], shard, shards)
         self._clear()
         left_out = {name: own.restore(state.tables[name]) for name, own in self._by_name.items()}

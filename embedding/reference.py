@@ -180,10 +180,10 @@ class ReferenceStore:
         }
         return StoreState({name: own.state() for name, own in self._by_name.items()}, shared, consumers)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         snapshot.save(folder, self._tables, self._seed, Contents.of(self.state()))
 
-    def load(self, folder: Path) -> None:
+    def load(self, folder: Path | str) -> None:
         state = snapshot.load(folder, self._tables, self._seed)
         self._clear()
         left_out = {name: own.restore(state.tables[name]).tolist() for name, own in self._by_name.items()}

@@ -158,8 +158,9 @@ def digest(state: StoreState) -> str:
     return total.hexdigest()
 
 
-def save(folder: Path, tables: Mapping[str, Table], seed: int, contents: Contents) -> None:
+def save(folder: Path | str, tables: Mapping[str, Table], seed: int, contents: Contents) -> None:
     """Write all files, then the manifest that makes them a snapshot; each reaches the disk before the next step."""
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
     _sync_folder(folder)
@@ -183,12 +184,13 @@ def save(folder: Path, tables: Mapping[str, Table], seed: int, contents: Content
     _sync_folder(folder)
 
 
-def load(folder: Path, tables: Mapping[str, Table], seed: int) -> StoreState:
+def load(folder: Path | str, tables: Mapping[str, Table], seed: int) -> StoreState:
     """Read a snapshot, arrays mapped from its files. Raises ValueError naming the file that is torn, or what differs.
 
     Every byte has been checked when this returns. Tables may have got or lost shared rows since: those that are gone
     are left out, new ones begin afresh, and consumers get everything.
     """
+    folder = Path(folder)
     manifest = _manifest(folder)
     if manifest["seed"] != seed:
         raise ValueError(f"{folder / MANIFEST}: written with seed {manifest['seed']}, this store has {seed}")

@@ -183,11 +183,11 @@ class EmbeddingStore(Protocol):
         """Delta `sequence` arrived: the next one is new. Raises ValueError for a number never handed out."""
         ...
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Write everything (rows, optimizer state, id tables, clocks, counters, consumers) as safetensors, fsynced."""
         ...
 
-    def load(self, folder: Path) -> None:
+    def load(self, folder: Path | str) -> None:
         """Replace this store's state. Raises ValueError naming the file when it is torn or of other tables."""
         ...
 

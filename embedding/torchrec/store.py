@@ -160,7 +160,7 @@ class TorchRecStore:
             entry.changed[table], entry.removed[table] = ids.pending(name)
         return states.joined_consumer(entry, self._ranks)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Gathers everything to the first process, which writes the same files as the other stores.
 
         Raises OSError in every process when it cannot.
@@ -177,7 +177,7 @@ class TorchRecStore:
         if failures:
             raise OSError(f"{folder}: the first process could not write the snapshot, see its error")
 
-    def load(self, folder: Path) -> None:
+    def load(self, folder: Path | str) -> None:
         state = snapshot.load(folder, self._tables, self._seed)
         with self._lock:
             self._clear()

@@ -11,9 +11,10 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from embedding.kernels.bits import ONE, TWO, U64, ZERO, address, count_ones, external, intrinsic, jit, unmix
+from embedding.kernels.bits import ONE, TWO, U64, ZERO, address, count_ones, external, intrinsic, jit, prefetch, unmix
 from embedding.kernels.lines import FREE_TOP, S32, S64, SIZE, empty_word, place
 
+AHEAD = 32  # lines between a prefetch and its use; the processor itself asks too late for lines that are written
 _I1, _I8, _I32, _I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _LINE, _MASK = ir.VectorType(_I64, 8), ir.VectorType(_I1, 8)
 
@@ -117,6 +118,7 @@ def sweep(
     gone, displaced = ZERO, ZERO
     for line in range(lines):
         base = (first + U64(line)) * U64(8)
+        prefetch(table, base + U64(8 * AHEAD))
         cold = _cold(table, base, hole, heat)
         strays = _strays(table, base, hole, bits, lines, U64(line)) & ~cold
         _pack(table, base, cold | (cold << ONE), going, gone)

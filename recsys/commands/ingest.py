@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from recsys import build
-from recsys.commands.stopping import stopping
+from recsys.commands.stopping import STOPPED, stopping
 from recsys.commands.times import parse_time
 from recsys.config import Config
 from recsys.config_file import load
@@ -31,8 +31,6 @@ from streaming.tables import open_source
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DATASETS: dict[str, Callable[[Path], Dataset]] = {"movielens-small": movielens_small, "globo": globo, "ml-1m": ml1m}
-STOPPED = 130
-"""Exit status after Ctrl-C, as shells have it."""
 SHIPPED = {"movielens-small": EXAMPLES / "ml-latest-small"}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -9,17 +11,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from recsys import build
-from recsys.commands.stages import end_of_batch
+from recsys.commands.out import check_out
+from recsys.commands.stages import check_end_of_batch, end_of_batch
+from recsys.commands.stopping import STOPPED
 from recsys.commands.times import parse_time
 from recsys.config import Config
 from recsys.config_file import load
 from recsys.memory import report
 from recsys.memory.result import Result
-from recsys.memory.setting import parse, usual
+from recsys.memory.setting import Setting, parse
 from recsys.memory.study import Study
 from recsys.replay.arms import check_sync
 from recsys.replay.report import moment
 from recsys.replay.run import Progress
+
+FILE = "result.json"
 
 
 def run(
@@ -35,37 +41,93 @@ def run(
     """Write the result into the folder `out` after every replay, so that one may stop early; print the table."""
     config = _with_model(load(config_path), model)
     console = Console()
+    check_out(out)
+    check_end_of_batch(batch_until)
     check_sync(sync)
     end = parse_time(until, "--until") if until is not None else None
     tables = [table.name for table in build.tables(config)]
     settings = list(dict.fromkeys(parse(text, tables) for text in tries))
+    earlier = _earlier(out)
     log = build.event_log(config)
+
+    def study() -> Study:
+        return Study(config, log, end_of_batch(batch_until, log), sync, end)
+
+    try:
+        result, taken = _replayed(study, earlier, settings, seeds, out, console)
+    except KeyboardInterrupt:
+        _say(console, _kept(_earlier(out), out))
+        sys.exit(STOPPED)
+    console.print(report.table(result))
+    for note in report.notes(result):
+        console.print(note, style="yellow", highlight=False)
+    if taken:
+        _say(console, f"Replays taken over from {out}: {taken}; remove it to start anew.")
+    _say(console, f"Plot: {out / 'auc_against_memory.svg'}")
+    _say(console, f"Each setting as it stands in recsys.toml: {out / 'table.md'}")
+
+
+def _replayed(
+    open_study: Callable[[], Study],
+    earlier: Result | None,
+    settings: Sequence[Setting],
+    seeds: int,
+    out: Path,
+    console: Console,
+) -> tuple[Result, int]:
+    """The study's result, and how many of its replays were in the earlier one."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Bar(*columns, console=console) as bar:
         task = bar.add_task("reading the log", total=None)
-        study = Study(config, log, end_of_batch(batch_until, log), sync, end)
+        study = open_study()
+        every = len(study.missing(settings, seeds))
+        if earlier is not None:
+            _resume(study, earlier, out)
+        taken = every - len(study.missing(settings, seeds))
+        bar.update(task, total=every, completed=taken)
 
         def show(name: str, progress: Progress) -> None:
             bar.update(task, description=f"{name}  {moment(progress.time)}")
 
-        kept = _resumed(study, out / "result.json")
-        bar.update(task, total=seeds * (1 + (len(settings) or len(usual("any")))))
         for result in study.results(settings, seeds, show):
             report.write(result, out)
-            bar.advance(task)
-    console.print(report.table(result))
-    if kept:
-        console.print(f"{kept} replays were taken over from {out}; remove it to start anew.", highlight=False)
-    console.print(f"Plot: {out / 'auc_against_memory.svg'}", highlight=False)
+            bar.update(task, completed=every - len(study.missing(settings, seeds)))
+    return result, taken
+
+
+def _earlier(out: Path) -> Result | None:
+    """What an earlier study left in the folder. Raises ValueError where it is none."""
+    try:
+        return Result.from_json((out / FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise _refused(out, error) from None
+
+
+def _resume(study: Study, earlier: Result, out: Path) -> None:
+    try:
+        study.resume(earlier)
+    except ValueError as error:
+        raise _refused(out, error) from None
+
+
+def _refused(out: Path, error: ValueError) -> ValueError:
+    return ValueError(f"{out / FILE}: {error}. Give another --out, or remove {out} to start anew")
+
+
+def _kept(known: Result | None, out: Path) -> str:
+    """What remains of a study that was stopped."""
+    if known is None:
+        return "Stopped before the first replay was done, so nothing is kept; the same command begins again."
+    replays = sum(len(point.runs) for point in known.points)
+    return f"Stopped. Finished replays kept in {out}: {replays}; the same command goes on from there."
+
+
+def _say(console: Console, text: str) -> None:
+    """With paths as they are: neither wrapped nor read as markup."""
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def _with_model(config: Config, name: str | None) -> Config:
     return config.model_copy(update={"model": config.model.model_copy(update={"name": name or config.model.name})})
-
-
-def _resumed(study: Study, file: Path) -> int:
-    """Take over what is in the file, as far as it belongs to the study."""
-    try:
-        return study.resume(Result.from_json(file.read_bytes()))
-    except (OSError, ValueError):  # nothing there, or nothing of ours: it will be replaced
-        return 0

@@ -10,7 +10,8 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from recsys import build
-from recsys.commands.stages import end_of_batch
+from recsys.commands.out import check_out
+from recsys.commands.stages import check_end_of_batch, end_of_batch
 from recsys.commands.times import parse_time
 from recsys.config_file import load
 from recsys.lost import REMEDY, not_learned
@@ -28,6 +29,8 @@ def run(config_path: Path, batch_until: str, syncs: Sequence[str], until: str | 
     """Write the report into the folder `out` and print the table."""
     config = load(config_path)
     console = Console()
+    check_out(out)
+    check_end_of_batch(batch_until)
     for sync in syncs:
         check_sync(sync)
     end = parse_time(until, "--until") if until is not None else None

@@ -7,6 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+STOPPED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
 
 @contextmanager
 def stopping() -> Iterator[threading.Event]:

@@ -8,7 +8,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from recsys.memory.result import MIB, Point, Result, mean
+from recsys.memory.toml import sections
 from recsys.replay.report import figure, gain, moment
+from streaming.files import replace
 
 COLUMNS = (
     "setting",
@@ -28,6 +30,9 @@ COLUMNS = (
 by windows of the online stage, see `recsys.replay.figures.gain`; AUC and log loss are means of the seeds."""
 NARROW = ("setting", "MiB at most", "AUC", "over unbounded [95 %]")
 """The columns for a terminal 80 characters wide."""
+HOW_TO_APPLY = """To use a setting, write it into `recsys.toml`, in place of what is said there about capacity, ttl,
+admission and threshold of the table. Capacities are numbers of ids, so a share is one of the ids of this log.
+"""
 
 
 def write(result: Result, folder: Path) -> None:
@@ -35,8 +40,8 @@ def write(result: Result, folder: Path) -> None:
     from recsys.memory import plot  # Matplotlib takes most of a second to import
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "result.json").write_bytes(result.to_json())
-    (folder / "table.md").write_text(markdown(result), "utf-8")
+    replace(folder / "result.json", result.to_json())  # in one step: it is what an interrupted study goes on from
+    (folder / "table.md").write_text(document(result), "utf-8")
     (folder / "auc_against_memory.svg").write_text(plot.auc_against_memory(result), "utf-8")
 
 
@@ -54,11 +59,18 @@ def table(result: Result) -> Table:
     return drawn
 
 
+def document(result: Result) -> str:
+    """The whole table, and how each setting is written into `recsys.toml`."""
+    settings = [f"`{point.name}`:\n```toml\n{sections(point)}```\n" for point in result.points if point.family]
+    return "\n".join([markdown(result), *([HOW_TO_APPLY, *settings] if settings else [])])
+
+
 def markdown(result: Result) -> str:
-    """The whole table for a document."""
+    """The whole table."""
     rule = f"|---|{'---:|' * (len(COLUMNS) - 1)}"
     rows = [f"| {' | '.join(_cells(point))} |" for point in result.points]
-    return "\n".join([f"| {' | '.join(COLUMNS)} |", rule, *rows, "", noise(result)]) + "\n"
+    below = [line for text in (noise(result), *notes(result)) for line in ("", text)]
+    return "\n".join([f"| {' | '.join(COLUMNS)} |", rule, *rows, *below]) + "\n"
 
 
 def noise(result: Result) -> str:
@@ -72,14 +84,37 @@ def noise(result: Result) -> str:
     )
 
 
+def notes(result: Result) -> list[str]:
+    """What makes a point say less than it seems to."""
+    refusing = [point.name for point in result.points if any(run.total("refused") for run in point.runs)]
+    if not refusing:
+        return []
+    return [
+        f"New ids were refused with {', '.join(refusing)}: the capacity is below the ids of one batch of "
+        f"{result.config['training']['batch_size']} examples, so that some got no row although the table was full of "
+        "this batch's own. That says little about the share on a longer log: try a larger capacity, or a smaller "
+        "training.batch_size."
+    ]
+
+
+def size(count: float) -> str:
+    """Bytes in MiB, with two decimals or at least three digits.
+
+    >>> size(26444852), size(12516)
+    ('25.22', '0.0119')
+    """
+    mib = count / MIB
+    return f"{mib:.2f}" if mib >= 1 else f"{mib:#.3g}"
+
+
 def _cells(point: Point) -> list[str]:
     def total(counter: str) -> str:
         return f"{mean([run.total(counter) for run in point.runs]) or 0:,.0f}"
 
     return [
         point.name,
-        f"{point.most_bytes / MIB:.2f}",
-        f"{(mean([run.bytes for run in point.runs]) or 0) / MIB:.2f}",
+        size(point.most_bytes),
+        size(mean([run.bytes for run in point.runs]) or 0),
         *(total(counter) for counter in ("live", "evicted", "expired", "unadmitted", "refused")),
         figure(point.auc),
         gain(point.gain) if point.family else "-",

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from pydantic import ValidationError
-
 from recsys.config import Config, TableSection
 
 UNBOUNDED = "unbounded"
 """The name of the setting that keeps every id for ever."""
-KEYS = ("capacity", "admission", "ttl")
+KEYS = {
+    "capacity": "a capacity is a number of ids such as 50000, or a share of the log's, 1/8 or 0.125, at most 1/1",
+    "admission": "an admission is count:2 (to count:255; count:1 would admit every id at once) or probabilistic:4",
+    "ttl": "a time to live is longer than nothing, such as 6h or 3d",
+}
+"""What may be set, and how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +29,13 @@ class Change:
 
     def settings(self, live: int) -> dict[str, Any]:
         """What it sets in the table's section, where the unbounded store held `live` ids. Raises ValueError."""
-        if self.key == "capacity" and "/" in self.value:
-            share = Fraction(self.value)
-            if share <= 0:
-                raise ValueError(f"a share is more than nothing, got {self.value}")
-            return {"capacity": max(1, int(share * live))}
-        named: dict[str, Any] = {self.key: self.value}
-        if self.key == "admission":
-            kind, _, threshold = self.value.partition(":")
-            named = {"admission": kind} | ({"threshold": threshold} if threshold else {})
+        if self.key == "capacity" and not {"/", "."}.isdisjoint(self.value):
+            return {"capacity": max(1, int(_share(self.value) * live))}
+        kind, _, threshold = self.value.partition(":")
+        named = {self.key: self.value} if self.key != "admission" else {"admission": kind, "threshold": threshold}
         section = TableSection.model_validate(named)
+        if section.ttl == 0 or (section.admission, section.threshold) == ("count", 1):
+            raise ValueError(f"{self.value} is no limit")
         return {name: getattr(section, name) for name in named}
 
 
@@ -81,7 +81,7 @@ unbounded = Setting(UNBOUNDED, ())
 def parse(text: str, tables: Collection[str]) -> Setting:
     """`TABLE.KEY=VALUE ...` with the keys `capacity` (ids, or a share of the unbounded store's such as `1/8`), `ttl`
     (`6h`) and `admission` (`count:2`, `probabilistic:4`). Raises ValueError with what is wrong."""
-    changes = []
+    changes: list[Change] = []
     for part in text.split():
         name, equals, value = part.partition("=")
         table, _, key = name.rpartition(".")
@@ -90,14 +90,13 @@ def parse(text: str, tables: Collection[str]) -> Setting:
                 f"--try: {part!r} is not TABLE.KEY=VALUE with a table of {', '.join(tables)} and a key of "
                 f"{', '.join(KEYS)}; try '{next(iter(tables), 'user')}.capacity=1/8'"
             )
+        if any((table, key) == (change.table, change.key) for change in changes):
+            raise ValueError(f"--try: {text!r} sets {name} twice; write a --try for each value")
         changes.append(Change(table, key, value))
         try:
             changes[-1].settings(live=1)
-        except (ValidationError, ValueError, ZeroDivisionError):
-            raise ValueError(
-                f"--try: {value!r} is no {key}; capacities are like 1/8 or 50000, times to live like 6h, "
-                "admissions like count:2 or probabilistic:4"
-            ) from None
+        except (ValueError, ZeroDivisionError):
+            raise ValueError(f"--try: {value!r} is no {key}; {KEYS[key]}") from None
     if not changes:
         raise ValueError("--try: an empty setting; try 'user.capacity=1/8'")
     return Setting(" ".join(text.split()), tuple(changes))
@@ -114,6 +113,14 @@ def with_sections(config: Config, sections: Mapping[str, TableSection], seed: in
     features = config.features.model_copy(update={"tables": dict(sections)})
     training = config.training.model_copy(update={"seed": seed})
     return config.model_copy(update={"features": features, "training": training})
+
+
+def _share(text: str) -> Fraction:
+    """Raises ValueError, or ZeroDivisionError."""
+    share = Fraction(text)
+    if not 0 < share <= 1:
+        raise ValueError(f"a share is more than 0 and at most 1, got {text}")
+    return share
 
 
 def _forgets_nothing(config: Config, table: str) -> TableSection:

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from embedding.local import LocalStore
 from recsys import build
-from recsys.config import Config
+from recsys.config import Config, TableSection
+from recsys.memory.difference import differences
 from recsys.memory.result import Point, Result, Run
 from recsys.memory.setting import Setting, unbounded, usual, with_sections
 from recsys.replay.arms import online
@@ -25,6 +26,8 @@ from streaming.log import EventLog
 
 Report = Callable[[str, Progress], None]
 """Told the setting with its seed, and how far its replay is."""
+SHOWN = 6
+"""Differences to another study that are told."""
 
 
 def _quiet(_name: str, _progress: Progress) -> None:
@@ -53,42 +56,50 @@ class Study:
     def __init__(self, config: Config, log: EventLog, batch_until: int, sync: str, until: int | None = None) -> None:
         self.config, self.log, self.batch_until, self.sync = config, log, batch_until, sync
         self._stage = online_stage(config, log, batch_until, until)
-        self._live = {table.name: 0 for table in build.tables(config)}
-        self._runs: dict[Setting, list[Run]] = {}
-        self._known: dict[tuple[str, int], Run] = {}
+        self._points: dict[str, Point] = {}
 
-    def resume(self, earlier: Result) -> int:
-        """Take over an earlier result's replays, if log, configuration and stage are the same. Returns how many."""
-        mine = (self.batch_until, self._stage.end, self.sync, self._counts(), settings_of(self.config))
-        if mine != (earlier.batch_until, earlier.until, earlier.sync, earlier.counts, earlier.config):
-            return 0
-        self._known = {(point.name, run.seed): run for point in earlier.points for run in point.runs}
-        return len(self._known)
+    def resume(self, earlier: Result) -> None:
+        """Keep all replays of an earlier result. Raises ValueError with what differs where it is of another study."""
+        if found := differences(earlier, self._result()):
+            more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+            raise ValueError(f"this is of another study: {', '.join(found[:SHOWN])}{more}")
+        self._points = {point.name: point for point in earlier.points}
 
-    def results(self, settings: Sequence[Setting] = (), seeds: int = 2, report: Report = _quiet) -> Iterator[Result]:
-        """What is known after each replay, the unbounded store's being first.
+    def missing(self, settings: Sequence[Setting] = (), seeds: int = 2) -> list[tuple[Setting, int]]:
+        """The settings with their seeds that are still to be replayed, in this order.
 
-        All settings are replayed with the configured seed, then with the next, and so on; what was taken over is there
-        before. Without settings it tries the `usual` ones on the table that takes most memory.
+        All are replayed with the configured seed, the unbounded store first, then with the next seed, and so on.
+        Without settings the `usual` ones are tried on the table that takes most memory.
         """
         first = self.config.training.seed
-        yield self._with(unbounded, first, report)
-        settings = list(dict.fromkeys(settings)) or usual(self._largest())
-        self._runs |= {setting: [] for setting in settings}
-        every = [(setting, seed) for seed in range(first, first + seeds) for setting in (unbounded, *settings)]
-        for setting, seed in sorted(every[1:], key=lambda one: (one[0].name, one[1]) not in self._known):
-            yield self._with(setting, seed, report)
+        tried = (unbounded, *self._tried(settings))
+        known = {setting: {run.seed for run in self._runs(setting)} for setting in tried}
+        every = [(setting, seed) for seed in range(first, first + seeds) for setting in tried]
+        return [(setting, seed) for setting, seed in every if seed not in known[setting]]
 
-    def _with(self, setting: Setting, seed: int, report: Report) -> Result:
-        run = self._known.get((setting.name, seed)) or self._replay(setting, seed, report)
-        self._runs.setdefault(setting, []).append(run)
-        if setting == unbounded and len(self._runs[setting]) == 1:
+    def results(self, settings: Sequence[Setting] = (), seeds: int = 2, report: Report = _quiet) -> Iterator[Result]:
+        """What is known: at first, if there is anything, and after each of the `missing` replays.
+
+        Points are in order of `settings`; other ones that are known come after these.
+        """
+        if self._points:
+            yield self._result(settings)
+        while missing := self.missing(settings, seeds):
+            setting, seed = missing[0]
+            self._add(setting, self._replay(setting, seed, report))
+            yield self._result(settings)
+
+    def _add(self, setting: Setting, run: Run) -> None:
+        if not self._points:
             _check_unbounded(run)
-            self._live = {name: counters["live"] for name, counters in run.tables.items()}
-        return self._result()
+        runs = [*self._runs(setting), run]
+        base = runs if setting == unbounded else self._runs(unbounded)[: len(runs)]
+        told = {name: section.model_dump(mode="json") for name, section in self._sections(setting).items()}
+        over = gain(unbounded.name, _windows(runs), _windows(base))
+        self._points[setting.name] = Point(setting.name, setting.family, told, runs, over)
 
     def _replay(self, setting: Setting, seed: int, report: Report) -> Run:
-        config = with_sections(self.config, setting.sections(self.config, self._live), seed)
+        config = with_sections(self.config, self._sections(setting), seed)
         rows, end = self._stage.rows, self._stage.end
         store = SizedStore(build.tables(config), seed=seed)
         arm = online(self.sync, self.batch_until, rows.times_R)
@@ -106,12 +117,27 @@ class Study:
             scores_sha256=hashlib.sha256(scored.scores_R.tobytes()).hexdigest(),
         )
 
-    def _largest(self) -> str:
-        tables = self._runs[unbounded][0].tables
-        return max(tables, key=lambda name: tables[name]["bytes"])
+    def _sections(self, setting: Setting) -> dict[str, TableSection]:
+        return setting.sections(self.config, self._of_unbounded("live"))
 
-    def _result(self) -> Result:
-        points = [self._point(setting, runs) for setting, runs in self._runs.items() if runs]
+    def _tried(self, settings: Sequence[Setting]) -> list[Setting]:
+        sizes = self._of_unbounded("bytes")
+        return list(dict.fromkeys(settings)) or usual(max(sizes, key=sizes.__getitem__))
+
+    def _of_unbounded(self, counter: str) -> dict[str, int]:
+        """Of each table, after the first replay of the unbounded store; 0 before it."""
+        runs = self._runs(unbounded)
+        names = [table.name for table in build.tables(self.config)]
+        return {name: runs[0].tables[name][counter] if runs else 0 for name in names}
+
+    def _runs(self, setting: Setting) -> list[Run]:
+        known = self._points.get(setting.name)
+        return known.runs if known else []
+
+    def _result(self, settings: Sequence[Setting] = ()) -> Result:
+        tried = [unbounded, *self._tried(settings)]
+        order = dict.fromkeys([*(setting.name for setting in tried), *self._points])
+        points = [self._points[name] for name in order if name in self._points]
         return Result(
             batch_until=self.batch_until,
             until=self._stage.end,
@@ -127,13 +153,6 @@ class Study:
         rows = self._stage.rows
         counts = {"rows_scored": len(rows), "positives_scored": int(rows.labels_R.sum())}
         return {"items_shown": self._stage.shown} | counts | self._stage.lost
-
-    def _point(self, setting: Setting, runs: Sequence[Run]) -> Point:
-        base = self._runs[unbounded][: len(runs)]
-        sections = setting.sections(self.config, self._live)
-        told = {name: section.model_dump(mode="json") for name, section in sections.items()}
-        over = gain(unbounded.name, _windows(runs), _windows(base))
-        return Point(setting.name, setting.family, told, list(runs), over)
 
 
 def deviation(groups: Sequence[Sequence[float]]) -> float | None:
@@ -167,5 +186,5 @@ def _check_unbounded(run: Run) -> None:
         if counters["evicted"] or counters["refused"]:
             raise ValueError(
                 f"the log has more ids than table {name} may hold, so there is nothing unbounded to compare with: "
-                f"raise features.tables.{name}.capacity (memory is taken as ids come)"
+                f"raise features.tables.{name}.capacity (memory is taken as ids come, but a count filter at once)"
             )

@@ -115,11 +115,16 @@ def share_of(shown_R: npt.NDArray[np.int64], share: float) -> int:
     >>> share_of(np.array([10, 20, 30, 40, 50]), 0.8)
     50
     """
-    if not 0 < share < 1:
-        raise ValueError(f"a share is between 0 and 1, such as 0.8, got {share}")
+    check_share(share)
     if not len(shown_R):
         raise ValueError("the log has no impressions: ingest some first")
     return int(shown_R[int(share * len(shown_R))])
+
+
+def check_share(share: float) -> None:
+    """Raises ValueError for what is no share of a log, or all of it."""
+    if not 0 < share < 1:
+        raise ValueError(f"a share is between 0 and 1, such as 0.8, got {share}")
 
 
 def _shown_times(events: pa.RecordBatch) -> npt.NDArray[np.int64]:

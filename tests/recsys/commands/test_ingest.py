@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from recsys.cli import main
 from recsys.commands import ingest
+from recsys.commands.stopping import STOPPED
 from streaming import sources
 from streaming.file_log import FileLog
 
@@ -57,7 +58,7 @@ def test_stopped_it_reads_no_further_and_goes_on_when_run_again(
         patched.setattr(ingest, "stopping", stopped)
         result = run(tmp_path, "a.jsonl", "b.jsonl")
     first = stored(tmp_path)
-    assert result.exit_code == ingest.STOPPED
+    assert result.exit_code == STOPPED
     assert f"{first} read" in result.output
     said = "".join(result.output.split())
     for name in ("a.jsonl", "b.jsonl"):  # which are of the same times

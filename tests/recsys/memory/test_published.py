@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from recsys.memory.report import markdown
+from recsys.memory.report import document, markdown
 from recsys.memory.result import Result
 from recsys.memory.setting import UNBOUNDED
+from recsys.memory.toml import sections
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 FOLDER = DOCS / "results" / "globo_memory"
@@ -22,8 +23,10 @@ def result() -> Result:
 
 
 def test_the_table_and_the_page_are_those_of_the_result(result: Result) -> None:
-    assert (FOLDER / "table.md").read_text() == markdown(result)
+    assert (FOLDER / "table.md").read_text() == document(result)
     assert markdown(result) in PAGE.read_text()
+    assert sections(result.point("user.capacity=1/4")) in PAGE.read_text()
+    assert sections(result.point("user.admission=count:9")) in PAGE.read_text()
 
 
 def test_a_full_table_takes_the_bytes_that_the_page_computes(result: Result) -> None:

@@ -20,6 +20,8 @@ def test_the_unbounded_store_forgets_nothing_whatever_is_configured() -> None:
 def test_a_capacity_is_a_number_or_a_share_of_the_ids_there_are() -> None:
     assert parse("user.capacity=1/8", LIVE).sections(CONFIG, LIVE)["user"].capacity == 1000
     assert parse("user.capacity=123", LIVE).sections(CONFIG, LIVE)["user"].capacity == 123
+    assert parse("user.capacity=0.25", LIVE).sections(CONFIG, LIVE)["user"].capacity == 2000
+    assert parse("user.capacity=1/1", LIVE).sections(CONFIG, LIVE)["user"].capacity == 8000
     assert parse("item.capacity=1/100", LIVE).sections(CONFIG, LIVE)["item"].capacity == 1
 
 
@@ -54,8 +56,15 @@ def test_the_usual_settings_are_of_the_table() -> None:
         ("user.capacity=1/0", "'1/0' is no capacity"),
         ("user.capacity=0", "'0' is no capacity"),
         ("user.capacity=-1/2", "'-1/2' is no capacity"),
-        ("user.ttl=6", "times to live like 6h"),
+        ("user.capacity=3/2", "'3/2' is no capacity; .* at most 1/1"),
+        ("user.capacity=1.5", "'1.5' is no capacity"),
+        ("user.ttl=6", "longer than nothing, such as 6h"),
+        ("user.ttl=0d", "'0d' is no ttl; a time to live is longer than nothing"),
         ("user.admission=often", "'often' is no admission"),
+        ("user.admission=count", "'count' is no admission; an admission is count:2"),
+        ("user.admission=probabilistic", "'probabilistic' is no admission"),
+        ("user.admission=count:1", "count:1 would admit every id at once"),
+        ("user.capacity=1/2 item.ttl=1d user.capacity=1/4", "sets user.capacity twice; write a --try for each value"),
         ("user.admission=count:0", "'count:0' is no admission"),
         ("item.ttl=1d user.admission=count:x", "'count:x' is no admission"),
     ],

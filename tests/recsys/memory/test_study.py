@@ -1,13 +1,15 @@
 """A study varies the store alone, and its counters are the store's."""
 
+from collections.abc import Callable
 from xml.etree import ElementTree
 
+import msgspec
 import numpy as np
 import pytest
 
 from recsys.memory.plot import auc_against_memory
-from recsys.memory.report import COLUMNS, markdown
-from recsys.memory.result import Result
+from recsys.memory.report import COLUMNS, markdown, notes, size
+from recsys.memory.result import MIB, Result
 from recsys.memory.setting import parse
 from recsys.memory.study import Study
 from recsys.replay.judge import judge
@@ -101,22 +103,43 @@ def test_replays_of_the_same_study_are_taken_over() -> None:
     study = Study(config(), log_of(moving_taste()), SPLIT, "1h")
     told: list[str] = []
     earlier = studied("user.ttl=1h")[-1]
-    assert study.resume(earlier) == 2
+    study.resume(earlier)
     settings = [parse(text, TABLES) for text in ("item.ttl=2m", "user.ttl=1h")]
-    _, taken, last = study.results(settings, seeds=1, report=lambda name, _: told.append(name))
+    assert [(setting.name, seed) for setting, seed in study.missing(settings, seeds=1)] == [("item.ttl=2m", 0)]
+    taken, last = study.results(settings, seeds=1, report=lambda name, _: told.append(name))
     assert [point.name for point in taken.points] == ["unbounded", "user.ttl=1h"]
     assert set(told) == {"item.ttl=2m, seed 0"}
     assert last.to_json() == studied("item.ttl=2m", "user.ttl=1h")[-1].to_json()
 
 
-def test_replays_of_another_study_are_not() -> None:
-    earlier = studied("user.ttl=1h")[-1]
-    for other in (
-        Study(config(seed=1), log_of(moving_taste()), SPLIT, "1h"),
-        Study(config(), log_of(moving_taste(seed=1)), SPLIT + 1, "1h"),
-        Study(config(), log_of(moving_taste()), SPLIT, "10m"),
-    ):
-        assert other.resume(earlier) == 0
+def test_what_is_known_of_the_study_stays_whatever_is_asked() -> None:
+    earlier = studied("user.ttl=1h", seeds=2)[-1]
+    study = Study(config(), log_of(moving_taste()), SPLIT, "1h")
+    study.resume(earlier)
+    for found in study.results([parse("item.ttl=2m", TABLES)], seeds=1):
+        assert found.point("user.ttl=1h") == earlier.point("user.ttl=1h")
+        assert found.points[0] == earlier.points[0]
+    assert [len(point.runs) for point in found.points] == [2, 1, 2]
+    assert [point.name for point in found.points] == ["unbounded", "item.ttl=2m", "user.ttl=1h"]
+    (again,) = study.results([parse("user.ttl=1h", TABLES)], seeds=1)
+    assert {point.name for point in again.points} == {point.name for point in found.points}
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        (lambda: Study(config(seed=1), log_of(moving_taste()), SPLIT, "1h"), "training.seed was 0 and is 1"),
+        (
+            lambda: Study(config(), log_of(moving_taste()), SPLIT + 1000, "1h"),
+            r"--batch-until was \S+T\S+ and is \S+T\S+",
+        ),
+        (lambda: Study(config(), log_of(moving_taste()), SPLIT, "10m"), "--sync was 1h and is 10m"),
+        (lambda: Study(config(), log_of(moving_taste(hours=9)), SPLIT, "1h"), "count of items_shown was .* and is"),
+    ],
+)
+def test_another_study_is_refused_with_what_differs(other: Callable[[], Study], difference: str) -> None:
+    with pytest.raises(ValueError, match=f"another study: .*{difference}"):
+        other().resume(studied()[0])
 
 
 def test_without_settings_the_biggest_table_is_tried() -> None:
@@ -138,6 +161,21 @@ def test_the_table_has_a_line_a_setting_and_the_file_reads_back(result: Result) 
     assert Result.from_json(result.to_json()) == result
     with pytest.raises(ValueError, match="no result of `recsys memory`"):
         Result.from_json(b"{}")
+
+
+def test_refused_ids_are_told_with_a_remedy(result: Result) -> None:
+    (note,) = notes(result)
+    refusing = [point.name for point in result.points if any(run.total("refused") for run in point.runs)]
+    assert refusing == ["user.capacity=1/4"]
+    assert "refused with user.capacity=1/4: the capacity is below the ids of one batch of 16 examples" in note
+    assert "try a larger capacity" in note
+    assert note in markdown(result)
+    assert notes(msgspec.structs.replace(result, points=result.points[:2])) == []
+
+
+def test_a_small_store_is_not_rounded_to_nothing(result: Result) -> None:
+    for point in result.points:
+        assert float(size(point.most_bytes)) == pytest.approx(point.most_bytes / MIB, rel=0.005)
 
 
 def test_the_plot_names_every_family_and_value(result: Result) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from recsys import build
 from recsys.cli import main
 from recsys.replay import result as results
 from streaming.codec import encode_events
@@ -85,3 +86,17 @@ def test_what_is_wrong_is_said_without_a_traceback(folder: Path, arguments: tupl
     assert shown.exit_code == 1
     assert message in " ".join(shown.output.split())
     assert "Traceback" not in shown.output
+
+
+def test_an_out_that_is_no_folder_is_told_at_the_start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "event_log", lambda _config: pytest.fail("the log was opened"))
+    (folder / "file").touch()
+    for out, batch_until, message in (
+        ("file", "0.8", "is a file; name another folder, or remove the file"),
+        ("file/below", "0.8", "is a file; name another folder"),
+        ("new", "0", "--batch-until: a share is between 0 and 1"),
+    ):
+        shown = replay(folder, "--batch-until", batch_until, "--out", str(folder / out))
+        assert shown.exit_code == 1
+        assert message in " ".join(shown.output.split())
+    assert not (folder / "new").exists()

@@ -21,7 +21,8 @@ def explain(line: bytes, error: Exception) -> str:
         return f"not UTF-8 at byte {_first_not_utf8(line, error)}"
     reason = str(error) or type(error).__name__
     if isinstance(error, msgspec.ValidationError) and reason.endswith(("`$.type`", "field `type`")):
-        return f"{reason}; the kinds are {', '.join(KINDS)}"
+        what, at, where = reason.partition(" - at ")
+        return f"{what}; the kinds are {', '.join(KINDS)}{at}{where}"
     if isinstance(error, msgspec.ValidationError) and "[...]" not in reason:
         return reason
     if not isinstance(error, msgspec.DecodeError):

@@ -16,7 +16,7 @@ MIB = 1 << 20
 
 def summary(store: EmbeddingStore) -> Table:
     """One row a table: its counters since the log began, and its memory now."""
-    drawn = Table(title="Embedding tables", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    drawn = Table(title="Embedding tables", title_justify="left", box=SIMPLE_HEAD, padding=0)
     drawn.add_column("table", overflow="fold")
     for name in (*COUNTERS, "MiB"):
         drawn.add_column(name, justify="right", overflow="fold")  # no digit is lost in a narrow terminal

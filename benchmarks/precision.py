@@ -95,8 +95,9 @@ class _Served(LocalStore):
 
 
 def _prepared(folder: Path) -> Config:
-    path = folder / "recsys.toml"
-    shutil.copy(ROOT / "examples" / "movielens.toml", path)
+    path = folder / "examples" / "movielens.toml"  # which writes into the folder `run` beside its own
+    path.parent.mkdir()
+    shutil.copy(ROOT / "examples" / path.name, path)
     ingest(path, (), "movielens-small", None, None)
     return load(path)
 

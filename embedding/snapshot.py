@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +24,8 @@ from embedding.fallback import shared_tables
 from embedding.hashing import mix
 from embedding.store import Floats, Ids, Table
 from embedding.tensor_file import Arrays, Layout, TensorWriter, read_arrays, write_arrays
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 Part = tuple[Ids, npt.NDArray[np.int64], npt.NDArray[np.uint8], Floats, Floats]
@@ -188,7 +191,7 @@ def load(folder: Path | str, tables: Mapping[str, Table], seed: int) -> StoreSta
     """Read a snapshot, arrays mapped from its files. Raises ValueError naming the file that is torn, or what differs.
 
     Every byte has been checked when this returns. Tables may have got or lost shared rows since: those that are gone
-    are left out, new ones begin afresh, and consumers get everything.
+    are left out with a warning, new ones begin afresh, and consumers get everything.
     """
     folder = Path(folder)
     manifest = _manifest(folder)
@@ -213,6 +216,8 @@ def load(folder: Path | str, tables: Mapping[str, Table], seed: int) -> StoreSta
     shared, _ = read("fallback.safetensors")
     groups = sorted(shared_tables(tables.values()))
     known = [group for group in groups if f"{group}.weights" in shared]
+    if gone := {key.removesuffix(".weights") for key in shared if key.endswith(".weights")} - set(groups):
+        logger.warning("%s: no table reads %s any more, what they learned is dropped", folder, ", ".join(sorted(gone)))
     fallback = {g: (shared[f"{g}.weights"], shared[f"{g}.state"], int(shared[f"{g}.step"][0])) for g in known}
     consumers = unpack(*read("consumers.safetensors"))
     if len(known) < len(groups) or any(written[name]["fallback"] != table.fallback for name, table in tables.items()):

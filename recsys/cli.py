@@ -121,7 +121,7 @@ def freeze(config_path: Path, name: str, source: str) -> None:
 @main.command()
 @CONFIG
 @click.option("--host", help="Overrides serving.host.")
-@click.option("--port", type=int, help="Overrides serving.port.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Overrides serving.port.")
 @readable
 def serve(config_path: Path, host: str | None, port: int | None) -> None:
     """Answer rankings over HTTP."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from embedding.fallback import PREFIX
 from recsys.duration import Duration, Size, byte_count, milliseconds
@@ -23,6 +24,11 @@ class Section(BaseModel):
     """A table of the file. Unknown keys are errors, so that a typing slip is never a silent default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _wrong(at: tuple[str, ...], message: str) -> PydanticCustomError:
+    """A problem of the key `at` inside the section that finds it, for the file's line (see `recsys.config_file`)."""
+    return PydanticCustomError("value_error", "{message}", {"at": at, "message": message})
 
 
 class Mapping(Section):
@@ -127,7 +133,8 @@ class TableSection(Section):
     @model_validator(mode="after")
     def _countable(self) -> Self:
         if self.admission == "count" and self.threshold > 255:
-            raise ValueError(f"threshold = {self.threshold}: sightings are counted up to 255, choose 1 to 255")
+            message = f"sightings are counted up to 255: choose 1 to 255, not {self.threshold}"
+            raise _wrong(("threshold",), message)
         return self
 
 
@@ -153,7 +160,7 @@ class FeaturesSection(Section):
         known = {field.table or field.name for field in self.fields if field.kind != "numeric"}
         for name in self.tables:
             if name not in known:
-                raise ValueError(f"features.tables.{name}: no field reads this table; the tables are {sorted(known)}")
+                raise _wrong(("tables", name), f"no field reads this table; the tables are {sorted(known)}")
         return self
 
 

@@ -72,7 +72,7 @@ def parse(text: str, path: Path) -> Config:
 
 
 def _problem(text: str, detail: ErrorDetails) -> Problem:
-    location = detail["loc"]
+    location = (*detail["loc"], *detail.get("ctx", {}).get("at", ()))
     key = ".".join(str(part) for part in location)
     if detail["type"] == "extra_forbidden":
         return Problem(line_of(text, location), key, _unknown(location))
@@ -107,16 +107,15 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def line_of(text: str, location: Path_) -> int:
-    """The line (from 1) of a key, or of the nearest table that would hold it.
+    """The line (from 1) of a key, of the nearest table that would hold it, or of the first thing in it.
 
     >>> line_of("[log]\\npartitions = 0\\n", ("log", "partitions"))
     2
     """
-    wanted = tuple(part for part in location)
     best, best_line = -1, 1
     for path, number in _paths(text):
-        depth = _common(path, wanted)
-        if depth == len(path) and depth > best:
+        depth = _common(path, location)
+        if depth in (len(path), len(location)) and depth > best:
             best, best_line = depth, number
     return best_line
 

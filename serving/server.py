@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import signal
 import socket
@@ -119,13 +120,10 @@ def run(
 ) -> None:
     """Serve until SIGINT or SIGTERM; then answer what was asked, store what waits, and return.
 
-    `ready` is called with the URL once the port is taken. Raises ValueError when it is not free.
+    `ready` is called with the URL once the port is taken. Raises ValueError when it is not free, or the host is not
+    one of this machine.
     """
-    try:
-        listener = socket.create_server((settings.host, settings.port), backlog=2048)
-    except OSError as error:
-        raise ValueError(f"cannot listen on {settings.host}:{settings.port} ({error}); choose another port") from error
-    with listener:
+    with _listener(settings.host, settings.port) as listener:
         config = uvicorn.Config(
             build(settings, log, open_scorer),
             access_log=False,
@@ -136,6 +134,19 @@ def run(
         ready(f"http://{settings.host}:{listener.getsockname()[1]}")
         with _signals_end_here(), _rare_collection():
             uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    here = "give serving.host (or --host) a name or an IPv4 address of this machine, such as 127.0.0.1 or 0.0.0.0"
+    try:
+        address = socket.gethostbyname(host)
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"the host {host!r} cannot be resolved ({error}); {here}") from error
+    try:
+        return socket.create_server((address, port), backlog=2048)
+    except OSError as error:
+        remedy = here if error.errno == errno.EADDRNOTAVAIL else "choose another port"
+        raise ValueError(f"cannot listen on {host}:{port} ({error}); {remedy}") from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from streaming.events import Value
+from streaming.events import KINDS, Value
 
 
 def explain(line: bytes, error: Exception) -> str:
@@ -20,6 +20,9 @@ def explain(line: bytes, error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"not UTF-8 at byte {_first_not_utf8(line, error)}"
     reason = str(error) or type(error).__name__
+    if isinstance(error, msgspec.ValidationError) and reason.endswith(("`$.type`", "field `type`")):
+        what, at, where = reason.partition(" - at ")
+        return f"{what}; the kinds are {', '.join(KINDS)}{at}{where}"
     if isinstance(error, msgspec.ValidationError) and "[...]" not in reason:
         return reason
     if not isinstance(error, msgspec.DecodeError):

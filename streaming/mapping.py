@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping as Names
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Final, Literal
 
@@ -19,6 +21,7 @@ from streaming.features import Kind
 _STRUCTS: Final[dict[str, type[msgspec.Struct]]] = dict(
     zip(KINDS, (Impression, Interaction, UserUpdate, ItemUpdate), strict=True)
 )
+_UNITS: Final = {"ms": "a number of milliseconds", "s": "a number of seconds", "iso": "ISO 8601"}
 _NESTED: Final = ("features", "item_features")
 _NEEDED: Final = {
     kind: [field.name for field in fields(struct) if field.required and field.name not in _NESTED]
@@ -67,7 +70,9 @@ class Mapping:
                 )
 
     def line(self, row: Names[str, Any]) -> bytes:
-        """The row as a line of JSON; what is wrong in it is found when the line is decoded."""
+        """The row as a line of JSON. Raises ValueError for a time that is none; what else is wrong in it is found when
+        the line is decoded.
+        """
         event: dict[str, Any] = {"type": self.kind}
         for name, column in self.columns.items():
             value = row[column]
@@ -75,14 +80,21 @@ class Mapping:
             if dot:
                 event.setdefault(parent, {})[child] = self._feature(parent, child, value)
             elif value is not None and value != "":
-                event[name] = self._value(name, value)
+                event[name] = self._time(column, value) if name == "time" else self._value(name, value)
         if self.kind in ("user", "item"):
             event.setdefault("features", {})
         return msgspec.json.encode(event, enc_hook=str)
 
-    def _value(self, name: str, value: Any) -> Any:
-        if name == "time":
+    def _time(self, column: str, value: Any) -> int:
+        try:
             return _millis(value, self.time_unit)
+        except (ValueError, OverflowError, TypeError):
+            unit, found = self.time_unit, reprlib.repr(value)
+            raise ValueError(
+                f'time: {found} in column {column!r} is not {_UNITS[unit]} (time_unit = "{unit}")'
+            ) from None
+
+    def _value(self, name: str, value: Any) -> Any:
         type_ = EVENT_SCHEMA.field(name).type
         if pa.types.is_list(type_):
             return [_as(type_.value_type, one) for one in self._list(value)]
@@ -123,19 +135,15 @@ def _number(text: str) -> Any:
     return text or None
 
 
-def _millis(value: Any, unit: str) -> Any:
-    """Milliseconds since the epoch; a date without a zone is UTC. What is no time comes back as it is."""
-    try:
-        if isinstance(value, str):
-            value = datetime.fromisoformat(value) if unit == "iso" else _number(value)
-        if isinstance(value, str):
-            return value  # times 1000 it would be a long one
-        if isinstance(value, date) and not isinstance(value, datetime):
-            value = datetime.combine(value, time())
-        if isinstance(value, datetime):
-            aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-            return round(aware.timestamp() * 1000)
-        scale = 1000 if unit == "s" else 1
-        return math.floor(value * scale) if isinstance(value, float) else value * scale
-    except (ValueError, OverflowError, TypeError):
-        return value
+def _millis(value: Any, unit: str) -> int:
+    """Milliseconds since the epoch; a date without a zone is UTC. What is no time raises one of several errors."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value) if unit == "iso" else _number(value)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
+    if isinstance(value, datetime):
+        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+        return round(aware.timestamp() * 1000)
+    if not isinstance(value, int | float | Decimal):
+        raise TypeError("no number")  # a text times 1000 would be a long one
+    return math.floor(value * (1000 if unit == "s" else 1))

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -64,6 +65,8 @@ class CsvRows:
             return self._mapping.line(dict(zip(self._header, cells, strict=True)))
         except UnicodeEncodeError:
             return Fault("not UTF-8", raw)
+        except ValueError as error:
+            return Fault(str(error), raw)
 
 
 class ParquetRows:
@@ -85,10 +88,16 @@ class ParquetRows:
             for batch in file.iter_batches(ROWS, columns=sorted(set(self._mapping.columns.values()))):
                 skip = min(max(0, start.line - row), batch.num_rows)
                 rows = batch.slice(skip).to_pylist()
-                group = [(Position(row + skip + i), self._mapping.line(cells)) for i, cells in enumerate(rows)]
+                group = [(Position(row + skip + i), self._record(cells)) for i, cells in enumerate(rows)]
                 row += batch.num_rows
                 if group:
                     yield _block(group, Position(row))
+
+    def _record(self, cells: dict[str, Any]) -> Record:
+        try:
+            return self._mapping.line(cells)
+        except ValueError as error:
+            return Fault(str(error), str(cells).encode())
 
     def identity(self, before: Position) -> str:  # noqa: ARG002
         """Of the whole file, wherever one is in it: Parquet files are not appended to."""

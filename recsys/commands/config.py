@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from recsys.config import Config
+from recsys.config import TableSection
 from recsys.config_file import load
 
 TEMPLATE = Path(__file__).parents[1] / "recsys.toml"
 
 
 def init(path: Path) -> None:
+    if path.is_dir():
+        path = path / TEMPLATE.name
     if path.exists():
         raise ValueError(f"{path} exists already; delete it, or name another file")
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(TEMPLATE.read_text())
     click.echo(f"Wrote {path}. Say what your events are in [features] and [training], then: recsys check")
 
@@ -22,19 +26,17 @@ def init(path: Path) -> None:
 def check(path: Path) -> None:
     config = load(path)
     click.echo(f"{path} is right: {len(config.features.fields)} fields, model {config.model.name}.")
-    for name in _idle_fallbacks(config):
-        click.echo(
-            f"{name}: every id gets a row at once, so multiplexed rows learn nothing; set admission and threshold."
-        )
-
-
-def _idle_fallbacks(config: Config) -> list[str]:
-    """Sections whose shared rows have no id to learn from, short of a full table."""
     sections = {"features.defaults": config.features.defaults}
     sections |= {f"features.tables.{name}": section for name, section in config.features.tables.items()}
-    return [
-        name
-        for name, section in sections.items()
-        if section.fallback == "multiplexed"
-        and (section.admission == "always" or (section.admission, section.threshold) == ("count", 1))
-    ]
+    for name, section in sections.items():
+        for note in _of_no_use(section):
+            click.echo(f"{name}: {note}")
+
+
+def _of_no_use(section: TableSection) -> Iterator[str]:
+    """What is allowed, and does nothing."""
+    if section.admission == "always" and section.threshold > 1:
+        yield "threshold has no effect while admission is always; set admission to count or probabilistic."
+    at_once = section.admission == "always" or (section.admission, section.threshold) == ("count", 1)
+    if section.fallback == "multiplexed" and at_once:
+        yield "every id gets a row at once, so multiplexed rows learn nothing; set admission and threshold."

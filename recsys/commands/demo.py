@@ -63,7 +63,8 @@ def _prepare(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     config_path = folder / "recsys.toml"
-    shutil.copy(EXAMPLES / "movielens.toml", config_path)
+    example = (EXAMPLES / "movielens.toml").read_text("utf-8")
+    config_path.write_text(example.replace("../run/movielens/", ""), "utf-8")  # everything in the demo's own folder
     return config_path
 
 

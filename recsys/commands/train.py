@@ -12,6 +12,7 @@ from rich.table import Table
 
 from recsys import build
 from recsys.checkpoint import Checkpoints
+from recsys.commands import tables
 from recsys.commands.stopping import stopping
 from recsys.commands.times import parse_time
 from recsys.config import Config
@@ -33,6 +34,7 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
         stop = stack.enter_context(stopping())
         trainer = stack.enter_context(open_trainer(config, publish=publish))
         resumed = trainer.resume()
+        before = tables.refused(trainer.learner.store)
         console.print(f"Resumed from {resumed}." if resumed else "Starting with an empty model.")
         shown = Live(get_renderable=lambda: dashboard(trainer.progress), console=console, transient=True)
         with shown:
@@ -41,9 +43,12 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
             console.print("Nothing learned: the log has no full batch of labelled items yet. Ingest events first.")
             return
         console.print(dashboard(trainer.progress))
+        console.print(tables.summary(trainer.learner.store))
         console.print(f"Stopped after {trainer.learner.steps:,} steps; state {trainer.digest()[:16]}.")
         if lost := not_learned(trainer.outcomes):
             console.print(f"Not learned from, since the log began: {lost}.", style="yellow")
+        for warning in tables.warnings(trainer.learner.store, before):
+            console.print(warning, style="yellow", highlight=False, markup=False)
 
 
 @contextmanager

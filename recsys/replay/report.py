@@ -58,7 +58,10 @@ def table(result: Result) -> Table:
     chosen = [k for k, (name, _) in enumerate(COLUMNS) if name in NARROW]
     for k in chosen:
         title = COLUMNS[k][0].replace("frozen by sync", "(frozen)")
-        drawn.add_column(title, justify="left" if COLUMNS[k][1] == "left" else "right", no_wrap=True)
+        if COLUMNS[k][1] == "left":
+            drawn.add_column(title, overflow="fold")  # the arm's name gives way, so that figures stay whole
+        else:
+            drawn.add_column(title, justify="right", no_wrap=True)
     for arm in result.arms:
         cells = _cells(arm)
         drawn.add_row(*(cells[k] for k in chosen))

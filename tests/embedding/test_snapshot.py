@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -130,6 +131,15 @@ def test_several_snapshots_may_be_read_into_a_store_that_got_a_fallback(tmp_path
         assert len(delta.tables["t"].ids_U) == 20
         assert delta.fallback.keys() == ({"t"} if after.fallback == "multiplexed" else set())
         assert len(delta.tables) == 1 + len(delta.fallback)
+
+
+@pytest.mark.parametrize(("after", "dropped"), [("multiplexed", 0), ("zeros", 1)])
+def test_shared_rows_are_not_dropped_silently(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, after: Literal["zeros", "multiplexed"], dropped: int
+) -> None:
+    LocalStore([Table("t", 4, fallback="multiplexed")]).save(tmp_path)
+    LocalStore([Table("t", 4, fallback=after)]).load(tmp_path)
+    assert caplog.text.count("no table reads fallback.4.") == dropped
 
 
 @pytest.mark.parametrize("store", [LocalStore, ReferenceStore])

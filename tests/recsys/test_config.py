@@ -7,7 +7,8 @@ import pytest
 from recsys.config import Arm, Config, Experiment, FieldSection, TableSection
 from recsys.config_file import ConfigError, load, parse
 
-TEMPLATE = Path(__file__).parents[2] / "recsys" / "recsys.toml"
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "recsys" / "recsys.toml"
 
 
 def problem(text: str) -> str:
@@ -37,7 +38,10 @@ def test_every_setting_stands_in_the_template() -> None:
         ("[training]\n\nwait = 3\n", "line 3: training.wait: write a duration as a number and one of"),
         ("[serving]\nport = 70000\n", "line 2: serving.port: Input should be less than or equal to 65535, not 70000"),
         ("[[features.fields]]\nname='a'\nsource='user'\n[[features.fields]]\nname='b'\n", "line 4: features.fields.1"),
-        ("[features.tables.itm]\nttl = '1d'\n", "no field reads this table; the tables are ['hour', 'item', 'user']"),
+        (
+            "\n[log]\n[features.tables.usr]\nttl = '1d'\n",
+            "line 3: features.tables.usr: no field reads this table; the tables are ['hour', 'item', 'user']",
+        ),
         ("[rows]\nurl = 'http://x'\n", "line 2: rows.url: write redis://HOST:PORT/0"),
         (
             "[rows]\nprecision = 'fp16'\n",
@@ -45,7 +49,7 @@ def test_every_setting_stands_in_the_template() -> None:
         ),
         ("[[experiments]]\nname='x'\narms=[{name='a'},{name='a'}]\n", "two arms have the same name"),
         ("[[features.fields]]\nname='a'\nsource='usr'\n", "line 1: features.fields.0: field 'a': source 'usr'"),
-        ("[[features.fields]]\nname='a'\nsource='user'\n", "features: no field reads the item"),
+        ("[[features.fields]]\nname='a'\nsource='user'\n", "line 1: features: no field reads the item"),
         ("[model]\nunits = 5\n", "line 1: model: units = 5 is the width of all heads together"),
         ("[log\n", "line 1: not TOML"),
         ("\n[[log.mapping]]\n", "line 2: log.mapping.0: an event of kind 'interaction' needs time, impression, item: "),
@@ -80,7 +84,7 @@ def test_every_setting_stands_in_the_template() -> None:
         ),
         (
             "[features.defaults]\nadmission = 'count'\nthreshold = 256\n",
-            "features.defaults: threshold = 256: sightings are counted up to 255, choose 1 to 255",
+            "line 3: features.defaults.threshold: sightings are counted up to 255: choose 1 to 255, not 256",
         ),
         (
             "[[features.fields]]\nname='a'\nsource='item'\ntable='fallback.16'\n",
@@ -105,6 +109,14 @@ def test_a_mapping_of_what_the_kind_needs_is_enough(kind: str, columns: tuple[st
     inner = ", ".join(f'{name} = "a column"' for name in columns)
     config = parse(f"[[log.mapping]]\nkind = '{kind}'\ncolumns = {{{inner}}}\n", Path("recsys.toml"))
     assert tuple(config.log.mapping[0].columns) == columns
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_examples_write_into_a_folder_of_their_own_that_git_ignores(path: Path) -> None:
+    config = load(path)
+    folder = ROOT / "run" / path.stem
+    paths = (config.log.folder, config.log.dead_letters, config.rows.folder, config.training.checkpoints)
+    assert [written.resolve().parent for written in paths] == [folder] * 4
 
 
 @pytest.mark.parametrize("precision", ["float32", "half", "int8"])

@@ -91,8 +91,12 @@ def test_a_damaged_line_spares_its_neighbours(given_events: list[Event], data: s
     [
         (b"{", "truncated"),
         (b"[]", "Expected `object`"),
-        (b'{"type":"view","time":1}', r"Invalid value 'view' - at `\$.type`"),
-        (b'{"time":1}', "missing required field `type`"),
+        (
+            b'{"type":"view","time":1}',
+            r"Invalid value 'view'; the kinds are impression, interaction, user, item - at `\$.type`",
+        ),
+        (b'{"type":5,"time":1}', r"; the kinds are .* - at `\$.type`"),
+        (b'{"time":1}', "missing required field `type`; the kinds are impression, interaction, user, item"),
         ({**IMPRESSION, "user": ""}, r"length >= 1 - at `\$.user`"),
         ({k: v for k, v in IMPRESSION.items() if k != "user"}, "missing required field `user`"),
         ({**IMPRESSION, "usr": "x"}, "unknown field `usr`"),

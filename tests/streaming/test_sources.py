@@ -104,6 +104,22 @@ def test_csv_rows_become_events(tmp_path: Path) -> None:
         assert records(source, at) == found[i:]
 
 
+@pytest.mark.parametrize(
+    ("unit", "text", "reason"),
+    [
+        ("s", "2017-10-01", "time: '2017-10-01' in column 'at' is not a number of seconds (time_unit = \"s\")"),
+        ("ms", "soon", "time: 'soon' in column 'at' is not a number of milliseconds (time_unit = \"ms\")"),
+        ("iso", "1507680000", "time: '1507680000' in column 'at' is not ISO 8601 (time_unit = \"iso\")"),
+    ],
+)
+def test_a_cell_that_is_no_time_is_named_with_the_unit(tmp_path: Path, unit: Any, text: str, reason: str) -> None:
+    mapping = Mapping("interaction", CLICK.columns, time_unit=unit)
+    (tmp_path / "a.csv").write_text(f"at,list,what,n\n{text},r,a,1\n")
+    pq.write_table(pa.table({"at": [text], "list": ["r"], "what": ["a"], "n": [1]}), tmp_path / "a.parquet")
+    for name in ("a.csv", "a.parquet"):
+        assert [said for _, said in records(opened(tmp_path / name, mapping))] == [reason]
+
+
 def test_csv_lists_and_features_by_kind(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_text("id\tt\tu\tshown\tprice\tage\ttags\tzip\tscore\nr\t2017-10-01\tu\ta;b\t1.5;\t7\tx;y\t0123\t1;0.5\n")

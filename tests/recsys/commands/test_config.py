@@ -16,10 +16,13 @@ from recsys.cli import main
         ("", []),
         ('[features.defaults]\nfallback = "multiplexed"\nadmission = "count"\nthreshold = 2\n', []),
         ('[features.defaults]\nfallback = "multiplexed"\n', ["features.defaults"]),
+        ("[features.defaults]\nthreshold = 5\n", ["features.defaults"]),
+        ('[features.defaults]\nthreshold = 5\nadmission = "probabilistic"\n', []),
+        ("[features.tables.item]\nthreshold = 5\n", ["features.tables.item"]),
         ('[features.tables.item]\nfallback = "multiplexed"\nadmission = "count"\n', ["features.tables.item"]),
     ],
 )
-def test_a_fallback_that_would_learn_nothing_is_told(tmp_path: Path, settings: str, idle: list[str]) -> None:
+def test_what_would_do_nothing_is_told(tmp_path: Path, settings: str, idle: list[str]) -> None:
     config = tmp_path / "recsys.toml"
     config.write_text(settings)
     result = CliRunner().invoke(main, ["check", "-c", str(config)])
@@ -35,3 +38,12 @@ def test_a_fallback_that_there_is_not_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check", "-c", str(config)])
     assert result.exit_code == 1
     assert "line 2: features.defaults.fallback: Input should be 'zeros' or 'multiplexed'" in result.output
+
+
+@pytest.mark.parametrize(("named", "written"), [("new/deep/x.toml", "new/deep/x.toml"), ("", "recsys.toml")])
+def test_init_makes_the_folder_and_takes_one(tmp_path: Path, named: str, written: str) -> None:
+    result = CliRunner().invoke(main, ["init", str(tmp_path / named)])
+    assert result.exit_code == 0
+    assert CliRunner().invoke(main, ["check", "-c", str(tmp_path / written)]).exit_code == 0
+    again = CliRunner().invoke(main, ["init", str(tmp_path / named)])
+    assert f"{tmp_path / written} exists already" in again.output

@@ -1,14 +1,17 @@
 """The report: everything in one file, defined for every result."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
+from io import StringIO
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from recsys.replay.arms import Arm, frozen, online
 from recsys.replay.figures import arm_results, windows
-from recsys.replay.report import html, markdown, table
+from recsys.replay.report import figure, html, markdown, table
 from recsys.replay.result import Result
 from recsys.replay.rows import Rows
 from tests.recsys.replay.test_figures import noisy, rows_of, scored
@@ -61,6 +64,20 @@ def test_the_tables_name_every_arm(result: Result) -> None:
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| frozen", "| online@1s", "| online@500ms"]
     assert len({line.count("|") for line in lines}) == 1
     assert table(result).row_count == 3
+
+
+def test_every_figure_is_whole_in_a_narrow_terminal() -> None:
+    rows = rows_of(np.random.default_rng(0).integers(0, 2, 200).tolist())
+    found = result_of(
+        rows, [frozen(0), replace(online("50ms", 0, rows.times_R), name="online@20 shards of a long name")]
+    )
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(table(found))
+    said = console.export_text()
+    assert "…" not in said
+    for arm in found.arms:
+        for value in (arm.all.auc, arm.all.log_loss, arm.shard_auc):
+            assert figure(value) in said.split()
 
 
 @pytest.mark.parametrize("labels", [[], [0, 0, 0], [0, 1]])

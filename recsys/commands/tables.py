@@ -1,0 +1,41 @@
+"""What became of the ids of an embedding store, for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from embedding.store import EmbeddingStore
+
+COUNTERS = ("live", "evicted", "expired", "unadmitted", "refused", "stale")
+MIB = 1 << 20
+
+
+def summary(store: EmbeddingStore) -> Table:
+    """One row a table: its counters since the log began, and its memory now."""
+    drawn = Table(title="Embedding tables", title_justify="left", box=SIMPLE_HEAD, padding=0)
+    drawn.add_column("table", overflow="fold")
+    for name in (*COUNTERS, "MiB"):
+        drawn.add_column(name, justify="right", overflow="fold")  # no digit is lost in a narrow terminal
+    for table in store.tables:
+        counters = store.counters(table)
+        drawn.add_row(table, *(f"{counters[name]:,}" for name in COUNTERS), f"{counters['bytes'] / MIB:,.2f}")
+    return drawn
+
+
+def refused(store: EmbeddingStore) -> Counter[str]:
+    """Look-ups of each table whose new id found no row."""
+    return Counter({table: store.counters(table)["refused"] for table in store.tables})
+
+
+def warnings(store: EmbeddingStore, before: Counter[str]) -> Iterator[str]:
+    """Tables that refused ids since they had refused those `before`."""
+    for table, count in (refused(store) - before).items():
+        yield (
+            f"{table}: {count:,} look-ups of new ids were refused a row, because one batch has more distinct ids than "
+            f"capacity = {store.tables[table].capacity:,}: raise it in [features.tables.{table}], or lower "
+            "training.batch_size."
+        )

@@ -47,21 +47,26 @@ def _look(table: Any, mixed: Any, homes: Any, at: Any, size: Any, slots: Any) ->
         slots[U64(k)] = word + trailing_zeros(found) if found != ZERO else NOWHERE
 
 
+@inlined
+def _row_at(table: Any, slot: Any, stamp: Any, counts_N: Any, i: Any, touches: Any, counted: Any) -> Any:
+    if not touches:
+        return np.int32(table[slot + ONE] >> S32)
+    return touch_slot(table, slot, stamp, U64(counts_N[i]) if counted else ONE)
+
+
+@inlined
+def _absent(rows_N: Any, missing_N: Any, missing: Any, i: Any, touches: Any) -> Any:
+    rows_N[i] = -1
+    if touches:
+        missing_N[U64(missing)] = i
+    return missing + 1
+
+
 def _searcher(touches: bool, counted: bool) -> Any:
-    """The kernel that finds ids, compiled with or without a trace of the sighting, and of how many there were."""
+    """The kernel that finds ids, compiled with or without a trace of the sighting, and of how many there were.
 
-    @inlined
-    def row_at(table: Any, slot: Any, stamp: Any, counts_N: Any, i: Any) -> Any:
-        if not touches:
-            return np.int32(table[slot + ONE] >> S32)
-        return touch_slot(table, slot, stamp, U64(counts_N[i]) if counted else ONE)
-
-    @inlined
-    def absent(rows_N: Any, missing_N: Any, missing: Any, i: Any) -> Any:
-        rows_N[i] = -1
-        if touches:
-            missing_N[U64(missing)] = i
-        return missing + 1
+    It refers to plain values only: Numba takes a kernel that refers to functions of this one for new in every process.
+    """
 
     @jit
     def search(
@@ -87,11 +92,11 @@ def _searcher(touches: bool, counted: bool) -> Any:
             for k in range(size):
                 i, slot = U64(begin + k), slots[U64(k)]
                 if slot != NOWHERE:
-                    rows_N[i] = row_at(table, slot, stamp, counts_N, i)
+                    rows_N[i] = _row_at(table, slot, stamp, counts_N, i, touches, counted)
                     continue
                 h, line = mixed[U64(at + k)], homes[U64(at + k)]
                 if (line_equal(table, line * U64(8), empty_word(h)) & KEYS) != ZERO:
-                    missing = absent(rows_N, missing_N, missing, i)
+                    missing = _absent(rows_N, missing_N, missing, i, touches)
                     continue
                 line = next_line(line, h, bits, stride, lines_S)
                 prefetch_far(table, line * U64(8))
@@ -105,10 +110,11 @@ def _searcher(touches: bool, counted: bool) -> Any:
                         h = mix(ids_N[i])
                         found = line_equal(table, line * U64(8), h) & KEYS
                         if found != ZERO:
-                            rows_N[i] = row_at(table, line * U64(8) + trailing_zeros(found), stamp, counts_N, i)
+                            slot = line * U64(8) + trailing_zeros(found)
+                            rows_N[i] = _row_at(table, slot, stamp, counts_N, i, touches, counted)
                             continue
                         if (line_equal(table, line * U64(8), empty_word(h)) & KEYS) != ZERO:
-                            missing = absent(rows_N, missing_N, missing, i)
+                            missing = _absent(rows_N, missing_N, missing, i, touches)
                             continue
                         line = next_line(line, h, bits, stride, lines_S)
                         prefetch_far(table, line * U64(8))

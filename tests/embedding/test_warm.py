@@ -20,12 +20,27 @@ def test_every_kernel_is_ready_after_warming() -> None:
 
 def cold() -> list[str]:
     """Kernels that no call has compiled yet."""
-    names = []
-    for module in pkgutil.iter_modules(kernels.__path__, "embedding.kernels."):
-        for name, value in vars(importlib.import_module(module.name)).items():
-            if isinstance(value, Dispatcher) and value.targetoptions.get("nogil") and not value.signatures:
-                names.append(f"{module.name}.{name}")
-    return names
+    return [name for name, kernel in _kernels() if not kernel.signatures]
+
+
+def _kernels() -> list[tuple[str, Dispatcher]]:
+    return [
+        (f"{module.name}.{name}", value)
+        for module in pkgutil.iter_modules(kernels.__path__, "embedding.kernels.")
+        for name, value in vars(importlib.import_module(module.name)).items()
+        if isinstance(value, Dispatcher) and value.targetoptions.get("nogil")
+    ]
+
+
+def test_a_second_process_finds_every_kernel_in_the_cache() -> None:
+    code = "from embedding.warm import warm; warm(); from tests.embedding.test_warm import compiled; print(compiled())"
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
+    assert runs[1].stdout.strip() == "[]"
+
+
+def compiled() -> list[str]:
+    """Kernels that this process had to compile."""
+    return [name for name, kernel in _kernels() if kernel.stats.cache_misses]
 
 
 def test_the_command_says_how_long_it_took(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

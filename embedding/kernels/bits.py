@@ -75,19 +75,32 @@ prefetch_far = _prefetcher(write=0, locality=1)
 """The same into the second cache only, which can wait for three times as many lines at once."""
 
 
+LINE: Any = ir.VectorType(ir.IntType(64), 8)
+"""The eight words of a line, in LLVM's terms."""
+
+
+def splat(builder: Any, word: Any) -> Any:
+    """Code for a line of eight equal words."""
+    undefined, i32 = ir.Constant(LINE, ir.Undefined), ir.IntType(32)
+    first = builder.insert_element(undefined, word, ir.Constant(i32, 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(i32, 8), [ir.Constant(i32, 0)] * 8))
+
+
+def load_line(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    """Code for the line at array[index]."""
+    words = builder.load(address(context, builder, array_type, array, index, LINE))
+    words.align = 16
+    return words
+
+
 @intrinsic
 def line_equal(typingctx: Any, array: Any, index: Any, key: Any) -> Any:  # noqa: ARG001
     """8-bit mask: which of the eight words of the line at array[index] equal `key` (one vector compare)."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        i32, i64 = ir.IntType(32), ir.IntType(64)
-        line_type = ir.VectorType(i64, 8)
-        line = builder.load(address(context, builder, signature.args[0], args[0], args[1], line_type))
-        line.align = 16
-        undefined = ir.Constant(line_type, ir.Undefined)
-        first = builder.insert_element(undefined, args[2], ir.Constant(i32, 0))
-        keys = builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(i32, 8), [ir.Constant(i32, 0)] * 8))
-        return builder.zext(builder.bitcast(builder.icmp_unsigned("==", line, keys), ir.IntType(8)), i64)
+        line = load_line(context, builder, signature.args[0], args[0], args[1])
+        equal = builder.icmp_unsigned("==", line, splat(builder, args[2]))
+        return builder.zext(builder.bitcast(equal, ir.IntType(8)), ir.IntType(64))
 
     return types.uint64(array, index, key), codegen
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from embedding.kernels.bits import (
     ONE,
+    THREE,
     U64,
     ZERO,
     inlined,
@@ -116,17 +117,23 @@ def rebuild(table: Any, lines_S: Any, bits: Any, stride: Any, segment: Any, line
         place(table, first, U64(lines), bits, scratch[k], scratch[k + 1])
 
 
+@inlined
+def _slot_of(table: Any, lines_S: Any, bits: Any, stride: Any, h: Any) -> Any:
+    """The slot of an id that is in the table."""
+    line = home(h, bits, stride, lines_S)
+    found = line_equal(table, line * U64(8), h) & KEYS
+    while found == ZERO:
+        line = next_line(line, h, bits, stride, lines_S)
+        found = line_equal(table, line * U64(8), h) & KEYS
+    return line * U64(8) + trailing_zeros(found)
+
+
 @jit
 def assign(table: Any, lines_S: Any, bits: Any, stride: Any, ids_N: Any, stamps_N: Any, freqs_N: Any) -> None:
     """Set last seen and frequency of ids that are in the table."""
     for i in range(len(ids_N)):
         h = mix(ids_N[i])
-        line = home(h, bits, stride, lines_S)
-        found = line_equal(table, line * U64(8), h) & KEYS
-        while found == ZERO:
-            line = next_line(line, h, bits, stride, lines_S)
-            found = line_equal(table, line * U64(8), h) & KEYS
-        slot = line * U64(8) + trailing_zeros(found)
+        slot = _slot_of(table, lines_S, bits, stride, h)
         table[slot + ONE] = (table[slot + ONE] & ROW) | (U64(stamps_N[i]) << S8) | U64(freqs_N[i])
 
 
@@ -155,9 +162,9 @@ def _steps(h: Any, line: Any, first: Any, lines: Any, bits: Any) -> Any:
 
 
 @inlined
-def _close(table: Any, lines_S: Any, bits: Any, stride: Any, line: Any, slot: Any) -> None:
-    """Empty `slot` of `line`, and move up an id from beyond when the line was full, so that none is out of reach."""
-    hole = empty_word(table[slot])
+def _close(table: Any, lines_S: Any, bits: Any, stride: Any, slot: Any) -> None:
+    """Empty `slot`, and move up an id from beyond when its line was full, so that none is out of reach."""
+    hole, line = empty_word(table[slot]), slot >> THREE
     segment = table[slot] >> (S64 - bits)
     first, lines = segment * stride, U64(lines_S[segment])
     full = (line_equal(table, line * U64(8), hole) & KEYS) == ZERO
@@ -193,14 +200,9 @@ def remove(
     """Drop distinct ids that are in the table, and free their rows."""
     for i in range(len(ids_N)):
         h = mix(ids_N[i])
-        line = home(h, bits, stride, lines_S)
-        found = line_equal(table, line * U64(8), h) & KEYS
-        while found == ZERO:
-            line = next_line(line, h, bits, stride, lines_S)
-            found = line_equal(table, line * U64(8), h) & KEYS
-        slot = line * U64(8) + trailing_zeros(found)
+        slot = _slot_of(table, lines_S, bits, stride, h)
         rows_N[i] = np.int32(table[slot + ONE] >> S32)
-        _close(table, lines_S, bits, stride, line, slot)
+        _close(table, lines_S, bits, stride, slot)
         free[state[FREE_TOP]] = rows_N[i]
         state[FREE_TOP] += 1
         state[SIZE] -= 1

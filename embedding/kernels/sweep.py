@@ -11,24 +11,27 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from embedding.kernels.bits import ONE, TWO, U64, ZERO, address, count_ones, external, intrinsic, jit, prefetch, unmix
+from embedding.kernels.bits import (
+    LINE,
+    ONE,
+    TWO,
+    U64,
+    ZERO,
+    address,
+    count_ones,
+    external,
+    intrinsic,
+    jit,
+    load_line,
+    prefetch,
+    splat,
+    unmix,
+)
 from embedding.kernels.lines import FREE_TOP, S32, S64, SIZE, empty_word, place
 
 AHEAD = 32  # lines between a prefetch and its use; the processor itself asks too late for lines that are written
 _I1, _I8, _I32, _I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
-_LINE, _MASK = ir.VectorType(_I64, 8), ir.VectorType(_I1, 8)
-
-
-def _splat(builder: Any, value: Any) -> Any:
-    undefined = ir.Constant(_LINE, ir.Undefined)
-    first = builder.insert_element(undefined, value, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_I32, 8), [ir.Constant(_I32, 0)] * 8))
-
-
-def _load(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    words = builder.load(address(context, builder, array_type, array, index, _LINE))
-    words.align = 16
-    return words
+_MASK = ir.VectorType(_I1, 8)
 
 
 def _masked(builder: Any, mask: Any) -> Any:
@@ -40,10 +43,10 @@ def _cold(typingctx: Any, table: Any, index: Any, hole: Any, heat: Any) -> Any: 
     """Which ids of the line at table[index] are colder than `heat`: a bit at the first word of each."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        words = _load(context, builder, signature.args[0], args[0], args[1])
-        heats = builder.and_(words, _splat(builder, ir.Constant(_I64, 0xFFFFFFFF)))
-        colder = builder.bitcast(builder.icmp_unsigned("<", heats, _splat(builder, args[3])), _I8)
-        taken = builder.bitcast(builder.icmp_unsigned("!=", words, _splat(builder, args[2])), _I8)
+        words = load_line(context, builder, signature.args[0], args[0], args[1])
+        heats = builder.and_(words, splat(builder, ir.Constant(_I64, 0xFFFFFFFF)))
+        colder = builder.bitcast(builder.icmp_unsigned("<", heats, splat(builder, args[3])), _I8)
+        taken = builder.bitcast(builder.icmp_unsigned("!=", words, splat(builder, args[2])), _I8)
         cold = builder.and_(builder.lshr(colder, ir.Constant(_I8, 1)), taken)
         return builder.zext(builder.and_(cold, ir.Constant(_I8, 0x55)), _I64)
 
@@ -55,12 +58,12 @@ def _strays(typingctx: Any, table: Any, index: Any, hole: Any, bits: Any, lines:
     """Which ids of the line at table[index], line `line` of a segment of `lines`, have another home, as `_cold`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        words = _load(context, builder, signature.args[0], args[0], args[1])
-        half = _splat(builder, ir.Constant(_I64, 32))
-        fraction = builder.lshr(builder.shl(words, _splat(builder, args[3])), half)
-        home = builder.lshr(builder.mul(fraction, _splat(builder, args[4])), half)
-        away = builder.icmp_unsigned("!=", home, _splat(builder, args[5]))
-        stray = builder.and_(away, builder.icmp_unsigned("!=", words, _splat(builder, args[2])))
+        words = load_line(context, builder, signature.args[0], args[0], args[1])
+        half = splat(builder, ir.Constant(_I64, 32))
+        fraction = builder.lshr(builder.shl(words, splat(builder, args[3])), half)
+        home = builder.lshr(builder.mul(fraction, splat(builder, args[4])), half)
+        away = builder.icmp_unsigned("!=", home, splat(builder, args[5]))
+        stray = builder.and_(away, builder.icmp_unsigned("!=", words, splat(builder, args[2])))
         return builder.zext(builder.and_(builder.bitcast(stray, _I8), ir.Constant(_I8, 0x55)), _I64)
 
     return types.uint64(table, index, hole, bits, lines, line), codegen
@@ -71,9 +74,9 @@ def _pack(typingctx: Any, table: Any, index: Any, mask: Any, out: Any, at: Any) 
     """Write the words of the line at table[index] that `mask` names to out[at:], side by side."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        words = _load(context, builder, signature.args[0], args[0], args[1])
+        words = load_line(context, builder, signature.args[0], args[0], args[1])
         pointer = address(context, builder, signature.args[3], args[3], args[4], _I64)
-        kind = ir.FunctionType(ir.VoidType(), [_LINE, pointer.type, _MASK])
+        kind = ir.FunctionType(ir.VoidType(), [LINE, pointer.type, _MASK])
         store = external(builder.module, kind, "llvm.masked.compressstore.v8i64")
         builder.call(store, [words, pointer, _masked(builder, args[2])])
         return context.get_dummy_value()
@@ -86,11 +89,11 @@ def _fill(typingctx: Any, table: Any, index: Any, mask: Any, value: Any) -> Any:
     """Set the words of the line at table[index] that `mask` names."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = address(context, builder, signature.args[0], args[0], args[1], _LINE)
-        kind = ir.FunctionType(ir.VoidType(), [_LINE, pointer.type, _I32, _MASK])
+        pointer = address(context, builder, signature.args[0], args[0], args[1], LINE)
+        kind = ir.FunctionType(ir.VoidType(), [LINE, pointer.type, _I32, _MASK])
         store = external(builder.module, kind, "llvm.masked.store.v8i64.p0")
         aligned = ir.Constant(_I32, 16)
-        builder.call(store, [_splat(builder, args[3]), pointer, aligned, _masked(builder, args[2])])
+        builder.call(store, [splat(builder, args[3]), pointer, aligned, _masked(builder, args[2])])
         return context.get_dummy_value()
 
     return types.void(table, index, mask, value), codegen

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from serving.scorer import load_scorer
 from serving.server import Settings, run
-from streaming.file_log import FileLog
+from streaming.log.file_log import FileLog
 
 
 def main(core: str, redis_folder: str, log_folder: str) -> None:

@@ -23,8 +23,8 @@ from benchmarks.harness import Result, Target
 from recsys import build
 from recsys.commands.ports import free_port
 from recsys.config_file import load
-from streaming.codec import encode_events
-from streaming.events import Event, Impression, Interaction
+from streaming.events.schema import Event, Impression, Interaction
+from streaming.ingest.codec import encode_events
 
 ROWS_PER_SECOND = 2000
 """Load on the trainer besides the probes."""

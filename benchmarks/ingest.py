@@ -11,10 +11,10 @@ from typing import Any
 
 from benchmarks import _events
 from benchmarks.harness import Result, Target, interleave, median, peak_memory, ratio
-from streaming.dead_letters import DeadLetters
-from streaming.file_log import FileLog
-from streaming.ingest import Counts, Ingest
-from streaming.sources import JsonLines
+from streaming.ingest.dead_letters import DeadLetters
+from streaming.ingest.pipeline import Counts, Ingest
+from streaming.ingest.sources import JsonLines
+from streaming.log.file_log import FileLog
 
 REQUIRED = {
     "impression": ("id", "time", "user", "items"),

@@ -19,16 +19,16 @@ from typing import Any
 import msgspec
 
 from benchmarks.harness import Result, Target, interleave, median, ratio
-from streaming.codec import encode_events
-from streaming.encoder import Encoder
-from streaming.entities import Entities
-from streaming.events import Event, Features, Impression, Interaction
-from streaming.features import FeatureSpec, Field
+from streaming.encode.encoder import Encoder
+from streaming.encode.entity_state import Entities
+from streaming.encode.feature_spec import FeatureSpec, Field
+from streaming.events.schema import Event, Features, Impression, Interaction
 from streaming.feed import STEP, Feed
-from streaming.file_log import FileLog
-from streaming.joiner import Example, Joiner, LabelRule
-from streaming.log import EventLog
-from streaming.reader import LogReader
+from streaming.ingest.codec import encode_events
+from streaming.join.joiner import Example, Joiner, LabelRule
+from streaming.log.event_log import EventLog
+from streaming.log.file_log import FileLog
+from streaming.log.merged_reader import LogReader
 
 WAIT = 600_000
 SPEC = FeatureSpec.of(

@@ -20,8 +20,8 @@ from benchmarks.harness import Result, Target, median, ratio
 from recsys import build
 from recsys.commands.train import open_trainer
 from recsys.config import Config
-from streaming.codec import encode_events
-from streaming.events import Event, Impression, Interaction, Value
+from streaming.events.schema import Event, Impression, Interaction, Value
+from streaming.ingest.codec import encode_events
 
 BATCH = 1024
 ITEMS = 8

@@ -31,9 +31,9 @@ from recsys.models import AutoInt, RankingModel, build
 from serving.artefact import Artefact
 from serving.publisher import Publisher
 from serving.redis_server import EmbeddedRedis
-from streaming.encoder import Encoder
-from streaming.events import Features
-from streaming.features import FeatureSpec, Field
+from streaming.encode.encoder import Encoder
+from streaming.encode.feature_spec import FeatureSpec, Field
+from streaming.events.schema import Features
 
 DIM = 16
 CANDIDATES = 500

@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 from recsys.config import Config, TableSection
-from streaming.features import FeatureSpec
+from streaming.encode.feature_spec import FeatureSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from serving.publisher import Publisher
     from serving.server import Settings
     from streaming.catalog import Catalog
-    from streaming.codec import Rules
     from streaming.feed import Feed
-    from streaming.joiner import Joiner
-    from streaming.log import EventLog
-    from streaming.mapping import Mapping
+    from streaming.ingest.codec import Rules
+    from streaming.ingest.column_mapping import Mapping
+    from streaming.join.joiner import Joiner
+    from streaming.log.event_log import EventLog
 
 ONLINE = "online"
 """The model that the trainer publishes."""
@@ -35,13 +35,13 @@ def spec(config: Config) -> FeatureSpec:
 
 
 def event_log(config: Config) -> EventLog:
-    from streaming.file_log import FileLog
+    from streaming.log.file_log import FileLog
 
     return FileLog(config.log.folder, partitions=config.log.partitions)
 
 
 def joiner(config: Config) -> Joiner:
-    from streaming.joiner import Joiner, LabelRule
+    from streaming.join.joiner import Joiner, LabelRule
 
     training = config.training
     rule = LabelRule(frozenset(training.positive), training.min_value)
@@ -49,8 +49,8 @@ def joiner(config: Config) -> Joiner:
 
 
 def feed(config: Config, log: EventLog, catalog: Catalog | None = None) -> Feed:
-    from streaming.encoder import Encoder
-    from streaming.entities import Entities
+    from streaming.encode.encoder import Encoder
+    from streaming.encode.entity_state import Entities
     from streaming.feed import Feed
 
     return Feed(
@@ -140,7 +140,7 @@ def publisher(config: Config, model: str = ONLINE) -> Iterator[tuple[Publisher, 
 
 def rules(config: Config) -> Rules:
     """What the edge accepts."""
-    from streaming.codec import Rules
+    from streaming.ingest.codec import Rules
 
     keep = config.log.unknown_features == "keep"
     return Rules.of(spec(config), config.log.max_future, config.log.max_line, keep_unknown=keep)
@@ -148,7 +148,7 @@ def rules(config: Config) -> Rules:
 
 def mapping(config: Config, file: str) -> Mapping | None:
     """How the columns of the file of this name become events."""
-    from streaming.mapping import Mapping
+    from streaming.ingest.column_mapping import Mapping
 
     found = next((m for m in config.log.mapping if fnmatch(file, m.files)), None)
     if found is None:

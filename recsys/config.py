@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from embedding.fallback import PREFIX
 from recsys.duration import Duration, Size, byte_count, milliseconds
-from streaming import features
+from streaming.encode import feature_spec as features
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -55,7 +55,7 @@ class Mapping(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        from streaming import mapping
+        from streaming.ingest import column_mapping as mapping
 
         mapping.Mapping(self.kind, self.columns)
         return self

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 
 from embedding.store import EmbeddingStore, Floats, Lookup
-from streaming.batch import Jagged
-from streaming.features import FeatureSpec
+from streaming.encode.batch import Jagged
+from streaming.encode.feature_spec import FeatureSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from recsys.models import REGISTRY, build
 from recsys.models.base import RankingModel
-from streaming.features import FeatureSpec
+from streaming.encode.feature_spec import FeatureSpec
 
 if TYPE_CHECKING:
     import onnx

@@ -20,8 +20,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from embedding.store import EmbeddingStore
 from recsys.embedding_layer import EmbeddingLayer
 from recsys.models.base import RankingModel
-from streaming.batch import Batch
-from streaming.features import FeatureSpec
+from streaming.encode.batch import Batch
+from streaming.encode.feature_spec import FeatureSpec
 
 Scores = npt.NDArray[np.float32]
 

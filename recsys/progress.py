@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from recsys.metrics import Summary
 from recsys.progressive import Progressive
-from streaming.batch import Batch
+from streaming.encode.batch import Batch
 
 _FILE = "progress.safetensors"
 

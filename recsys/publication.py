@@ -11,7 +11,7 @@ from recsys.learner import Learner
 from serving.artefact import Artefact
 from serving.publisher import OutOfStepError, Publisher, PublishError
 from streaming.catalog import Catalog
-from streaming.entities import Entities
+from streaming.encode.entity_state import Entities
 
 logger = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from recsys.checkpoint import Checkpoints
 from recsys.learner import Learner
 from recsys.progress import Progress
 from recsys.publication import Publication
-from streaming.batch import Batch
 from streaming.catalog import Catalog
+from streaming.encode.batch import Batch
 from streaming.feed import Feed
-from streaming.log import EventLog
+from streaming.log.event_log import EventLog
 
 CONSUMER = "trainer"
 
@@ -121,7 +121,7 @@ class Trainer:
 
     @property
     def outcomes(self) -> dict[str, int]:
-        """What became of the events (see `streaming.outcomes`)."""
+        """What became of the events (see `streaming.join.outcomes`)."""
         return self._feed.joiner.counts
 
     def digest(self) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from serving.experiments import Summary
-from streaming.events import Features, Id, Millis, Value
+from streaming.events.schema import Features, Id, Millis, Value
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 

@@ -12,7 +12,7 @@ from typing import Self
 
 import msgspec
 
-from streaming.features import FeatureSpec, Field
+from streaming.encode.feature_spec import FeatureSpec, Field
 
 _MAGIC = b"recsys-artefact-1\n"
 _HASH = len(_MAGIC)

@@ -11,7 +11,7 @@ import redis
 
 from serving import keys
 from serving.availability import Availability
-from streaming.events import Features
+from streaming.events.schema import Features
 
 _decoder: msgspec.json.Decoder[Features] = msgspec.json.Decoder(Features)
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from serving.api import EventResult, EventsResponse, Problem
 from serving.problems import BadRequestError, from_reason
-from streaming.codec import Reject, Rules, decode_lines
+from streaming.ingest.codec import Reject, Rules, decode_lines
 
 _array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 _one: msgspec.json.Decoder[msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw)

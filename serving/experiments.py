@@ -21,7 +21,7 @@ import xxhash
 
 from serving import keys
 from serving.intervals import Interval, difference_interval, rate_interval, sample_ratio_p
-from streaming.events import KINDS
+from streaming.events.schema import KINDS
 
 _IMPRESSION, _INTERACTION = KINDS.index("impression"), KINDS.index("interaction")
 POPULARITY = "popularity"

@@ -14,7 +14,7 @@ import numpy as np
 
 from serving.row_cache import RowCache
 from serving.rows import Floats, Ids
-from streaming.batch import Jagged
+from streaming.encode.batch import Jagged
 
 
 @dataclass(frozen=True, slots=True)

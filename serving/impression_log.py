@@ -10,10 +10,10 @@ from concurrent.futures import Future
 
 import pyarrow as pa
 
-from streaming.codec import encode_event
-from streaming.events import Impression
-from streaming.log import EventLog
-from streaming.partition import split
+from streaming.events.schema import Impression
+from streaming.ingest.codec import encode_event
+from streaming.log.event_log import EventLog
+from streaming.log.partitioning import split
 
 _logger = logging.getLogger(__name__)
 _MOST_AT_ONCE = 8192

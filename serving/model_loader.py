@@ -17,7 +17,7 @@ from serving.rehearsal import rehearse
 from serving.row_cache import RowCache
 from serving.rows import RedisRows
 from serving.served_model import OpenScorer, ServedModel
-from streaming.encoder import Encoder
+from streaming.encode.encoder import Encoder
 
 _logger = logging.getLogger(__name__)
 

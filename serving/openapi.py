@@ -15,7 +15,7 @@ from serving.api import (
     RankResponse,
     RecommendRequest,
 )
-from streaming.events import Event
+from streaming.events.schema import Event
 
 _TYPES = (RankRequest, RecommendRequest, RankResponse, Event, EventsResponse, ExperimentsResponse, ProblemResponse)
 

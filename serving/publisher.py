@@ -23,7 +23,7 @@ from serving import delta_wire, keys, row_bytes
 from serving.artefact import Artefact
 from serving.entities import Changed
 from serving.stream_follower import FIELD
-from streaming.events import Features
+from streaming.events.schema import Features
 
 _logger = logging.getLogger(__name__)
 _ROWS_PER_COMMAND = 2048

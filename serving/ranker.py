@@ -18,7 +18,7 @@ from serving.experiments import POPULARITY, Arm
 from serving.exploration import Exploration, Floats, Positions
 from serving.retriever import Retriever
 from serving.served_model import ServedModel
-from streaming.events import Features, Impression, Value
+from streaming.events.schema import Features, Impression, Value
 
 ItemFeatures = dict[str, list[Value]]
 

@@ -23,9 +23,9 @@ from serving.model_loader import Models
 from serving.problems import BadRequestError, from_reason
 from serving.ranker import Query, Ranker, Trace
 from serving.retriever import Retriever
-from streaming.codec import Rules, check_impression
-from streaming.events import Impression, Value
-from streaming.explain import explain
+from streaming.events.schema import Impression, Value
+from streaming.ingest.codec import Rules, check_impression
+from streaming.ingest.decode_errors import explain
 
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")

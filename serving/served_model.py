@@ -15,9 +15,9 @@ from serving.gather import Column, Embedded, embed
 from serving.row_cache import RowCache
 from serving.rows import Floats
 from serving.scorer import Scorer
-from streaming.batch import Jagged
-from streaming.encoder import Encoder
-from streaming.events import Features, Value
+from streaming.encode.batch import Jagged
+from streaming.encode.encoder import Encoder
+from streaming.events.schema import Features, Value
 
 OpenScorer = Callable[[bytes], Scorer]
 """From ONNX bytes to a scorer. Raises ValueError when the graph cannot be run."""

@@ -32,8 +32,8 @@ from serving.retriever import Retriever
 from serving.routes import Limits, Routes, Source
 from serving.served_model import OpenScorer
 from serving.stream_follower import Sink, StreamFollower
-from streaming.codec import Rules
-from streaming.log import EventLog
+from streaming.ingest.codec import Rules
+from streaming.log.event_log import EventLog
 
 _REQUEST_TIMEOUT = 0.1
 """Longest time (s) that one Redis command may hold up a request."""

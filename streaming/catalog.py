@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from streaming.example import Example
+from streaming.join.example import Example
 
 
 class _State(msgspec.Struct):

@@ -13,15 +13,15 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from streaming.batch import Batch
-from streaming.columns import ITEM, Updated, updates
-from streaming.encoder import Encoder
-from streaming.entities import Entities
-from streaming.example import Example
-from streaming.joiner import Joiner
-from streaming.log import Chunk, Cursor, EventLog
-from streaming.reader import LogReader
-from streaming.rows import Packed, Rows, pack, unpack
+from streaming.encode.batch import Batch
+from streaming.encode.encoded_rows import Packed, Rows, pack, unpack
+from streaming.encode.encoder import Encoder
+from streaming.encode.entity_state import Entities
+from streaming.join.event_rows import ITEM, Updated, updates
+from streaming.join.example import Example
+from streaming.join.joiner import Joiner
+from streaming.log.event_log import Chunk, Cursor, EventLog
+from streaming.log.merged_reader import LogReader
 
 STEP = 4096
 """Most events to read before batches are cut: a bound on what waits in memory and in a checkpoint."""

@@ -19,11 +19,11 @@ from serving.redis_server import connect
 from serving.rows import RedisRows
 from serving.scorer import load_scorer
 from serving.server import build as build_app
-from streaming.codec import encode_events
-from streaming.encoder import Encoder
-from streaming.entities import Entities
-from streaming.events import Event, Features, Impression, Interaction, ItemUpdate, UserUpdate
-from streaming.example import Example
+from streaming.encode.encoder import Encoder
+from streaming.encode.entity_state import Entities
+from streaming.events.schema import Event, Features, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.ingest.codec import encode_events
+from streaming.join.example import Example
 from tests.serving.running import running
 
 SETTINGS = """

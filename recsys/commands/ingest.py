@@ -23,11 +23,11 @@ from recsys.config_file import load
 from recsys.datasets import Dataset, globo, ml1m, movielens_small
 from recsys.duration import written
 from recsys.lost import REMEDY
-from streaming.bookmarks import Bookmarks
-from streaming.dead_letters import DeadLetters
-from streaming.ingest import Counts, Ingest, IngestError
-from streaming.sources import Batches, JsonLines, Source
-from streaming.tables import open_source
+from streaming.ingest.dead_letters import DeadLetters
+from streaming.ingest.pipeline import Counts, Ingest, IngestError
+from streaming.ingest.source_offsets import Bookmarks
+from streaming.ingest.sources import Batches, JsonLines, Source
+from streaming.ingest.tabular import open_source
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DATASETS: dict[str, Callable[[Path], Dataset]] = {"movielens-small": movielens_small, "globo": globo, "ml-1m": ml1m}

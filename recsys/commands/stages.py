@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recsys.commands.times import parse_time
 from recsys.replay.judge import check_share, share_of, shown_times
-from streaming.log import EventLog
+from streaming.log.event_log import EventLog
 
 OPTION = "--batch-until"
 

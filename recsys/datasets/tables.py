@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streaming.events import EVENT_SCHEMA, KINDS
+from streaming.events.schema import EVENT_SCHEMA, KINDS
 
 Ints = npt.NDArray[np.int64]
 

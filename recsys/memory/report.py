@@ -10,7 +10,7 @@ from rich.table import Table
 from recsys.memory.result import MIB, Point, Result, mean
 from recsys.memory.toml import sections
 from recsys.replay.report import figure, gain, moment
-from streaming.files import replace
+from streaming.log.durable_files import replace
 
 COLUMNS = (
     "setting",

@@ -22,7 +22,7 @@ from recsys.replay.arms import online
 from recsys.replay.figures import figures, gain, window_auc
 from recsys.replay.judge import online_stage, settings_of
 from recsys.replay.run import Progress, Replay
-from streaming.log import EventLog
+from streaming.log.event_log import EventLog
 
 Report = Callable[[str, Progress], None]
 """Told the setting with its seed, and how far its replay is."""

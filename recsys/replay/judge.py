@@ -23,8 +23,8 @@ from recsys.replay.figures import arm_results, windows
 from recsys.replay.result import Result
 from recsys.replay.rows import Rows, outcomes
 from recsys.replay.run import Progress, Replay
-from streaming.events import KINDS
-from streaming.log import EventLog
+from streaming.events.schema import KINDS
+from streaming.log.event_log import EventLog
 
 SETTINGS = {"features", "model", "training"}
 PLACES = {"threads", "checkpoints", "checkpoint_every", "keep", "export_every"}

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding.store import EmbeddingStore
-from streaming.batch import Batch
-from streaming.features import FeatureSpec
+from streaming.encode.batch import Batch
+from streaming.encode.feature_spec import FeatureSpec
 
 Flags = Mapping[str, npt.NDArray[np.bool_]]
 """One flag per row, for `user` and `item` where a field reads their ids."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from streaming.batch import Batch, Jagged
+from streaming.encode.batch import Batch, Jagged
 
 if TYPE_CHECKING:
     from streaming.feed import Feed

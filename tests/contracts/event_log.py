@@ -11,8 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from streaming.events import EVENT_SCHEMA
-from streaming.log import EventLog
+from streaming.events.schema import EVENT_SCHEMA
+from streaming.log.event_log import EventLog
 
 
 def events(first: int, count: int) -> pa.RecordBatch:

@@ -16,7 +16,7 @@ import torch
 from recsys.export import Exporter
 from recsys.models import REGISTRY, AutoInt, FactorizationMachine, RankingModel, build
 from serving.scorer import Scorer
-from streaming.features import FeatureSpec, Field
+from streaming.encode.feature_spec import FeatureSpec, Field
 
 Floats = npt.NDArray[np.float32]
 DIM = 8

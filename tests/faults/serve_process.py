@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from serving.server import Settings, run
-from streaming.file_log import FileLog
+from streaming.log.file_log import FileLog
 from tests.serving.fakes import Graphs
 
 

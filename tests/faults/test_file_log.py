@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from streaming.file_log import AppendError, FileLog
-from streaming.segment import FRAME_BYTES, HEAD_BYTES, LogCorruptedError
+from streaming.log.file_log import AppendError, FileLog
+from streaming.log.segment import FRAME_BYTES, HEAD_BYTES, LogCorruptedError
 from tests.contracts.event_log import events, read_all
 
 PROCESSES = multiprocessing.get_context("fork")

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from streaming import sources
-from streaming.bookmarks import Bookmarks
-from streaming.dead_letters import DeadLetters
-from streaming.file_log import FileLog
-from streaming.ingest import Ingest, IngestError
-from streaming.sources import JsonLines
+from streaming.ingest import sources
+from streaming.ingest.dead_letters import DeadLetters
+from streaming.ingest.pipeline import Ingest, IngestError
+from streaming.ingest.source_offsets import Bookmarks
+from streaming.ingest.sources import JsonLines
+from streaming.log.file_log import FileLog
 from tests.contracts.event_log import read_all
 
 PROCESSES = multiprocessing.get_context("fork")

@@ -19,9 +19,9 @@ from recsys.publication import Publication
 from serving.keys import ModelKeys
 from serving.redis_server import EmbeddedRedis
 from streaming.catalog import Catalog
-from streaming.codec import encode_events
-from streaming.entities import Entities
-from streaming.events import Event, Impression, Interaction
+from streaming.encode.entity_state import Entities
+from streaming.events.schema import Event, Impression, Interaction
+from streaming.ingest.codec import encode_events
 
 SETTINGS = (
     '[training]\nwait = "1s"\nlateness = "1s"\nbatch_size = 16\n[model]\nname = "fm"\n[rows]\npublish_every = "0ms"\n'

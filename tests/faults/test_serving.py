@@ -19,10 +19,10 @@ import pytest
 from embedding.store import Delta, TableDelta
 from serving.publisher import Publisher
 from serving.redis_server import EmbeddedRedis, stop
-from streaming.codec import to_events
-from streaming.encoder import Encoder
-from streaming.events import Event, Impression, Interaction
-from streaming.file_log import FileLog
+from streaming.encode.encoder import Encoder
+from streaming.events.schema import Event, Impression, Interaction
+from streaming.ingest.codec import to_events
+from streaming.log.file_log import FileLog
 from tests.serving.fakes import SPEC, artefact, ids, rows
 from tests.serving.waiting import until
 

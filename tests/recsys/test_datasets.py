@@ -20,8 +20,8 @@ from rich.console import Console
 from recsys.datasets import Dataset, globo, ml1m, movielens_small
 from recsys.datasets.globo import draw_negatives
 from recsys.datasets.movielens import MOST, SITTING, movie_features, sittings
-from streaming.codec import decode_lines, to_events
-from streaming.events import EVENT_SCHEMA, Event, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.events.schema import EVENT_SCHEMA, Event, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.ingest.codec import decode_lines, to_events
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("RECSYS_SHARED_DATA", ROOT.parent / "shared" / "data"))

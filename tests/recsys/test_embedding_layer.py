@@ -13,8 +13,8 @@ from embedding.reference import ReferenceStore
 from embedding.store import EmbeddingStore, Floats, Ids, Lookup, Optimizer, Table
 from recsys.embedding_layer import EmbeddingLayer
 from recsys.models import build
-from streaming.batch import Jagged
-from streaming.features import FeatureSpec, Field
+from streaming.encode.batch import Jagged
+from streaming.encode.feature_spec import FeatureSpec, Field
 
 
 class DictStore:

@@ -15,7 +15,7 @@ import pytest
 from recsys.export import Exporter
 from recsys.models import AutoInt, FactorizationMachine, RankingModel, build
 from serving.scorer import OnnxScorer
-from streaming.features import FeatureSpec, Field
+from streaming.encode.feature_spec import FeatureSpec, Field
 from tests.contracts.scorer import exported, request, tracer, whole_rows
 
 SPEC = FeatureSpec.of([Field("user", "categorical", "user"), Field("price", "numeric", "item.price")])

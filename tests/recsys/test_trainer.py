@@ -8,8 +8,8 @@ import pytest
 from recsys import build
 from recsys.commands.train import open_trainer
 from recsys.config_file import load
-from streaming.codec import encode_events
-from streaming.events import Event, Impression, Interaction
+from streaming.events.schema import Event, Impression, Interaction
+from streaming.ingest.codec import encode_events
 
 
 @pytest.mark.parametrize("follow", [False, True])

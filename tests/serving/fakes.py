@@ -9,7 +9,7 @@ import numpy as np
 from embedding.store import Delta, TableDelta
 from serving.artefact import Artefact
 from serving.rows import Floats, Ids
-from streaming.features import FeatureSpec, Field
+from streaming.encode.feature_spec import FeatureSpec, Field
 
 SPEC = FeatureSpec.of([Field("user", "categorical", "user"), Field("item", "categorical", "item")])
 DIM = 4

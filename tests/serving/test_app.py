@@ -23,11 +23,11 @@ from serving.experiments import Arm, Experiment
 from serving.publisher import Publisher
 from serving.routes import Limits
 from serving.server import Settings, build
-from streaming.codec import Rules, to_events
-from streaming.encoder import Encoder
-from streaming.events import Event, Impression, Interaction
-from streaming.features import FeatureSpec, Field
-from streaming.memory_log import MemoryLog
+from streaming.encode.encoder import Encoder
+from streaming.encode.feature_spec import FeatureSpec, Field
+from streaming.events.schema import Event, Impression, Interaction
+from streaming.ingest.codec import Rules, to_events
+from streaming.log.memory_log import MemoryLog
 from tests.serving.fakes import SPEC, Graphs, artefact, ids, rows
 from tests.serving.running import running
 from tests.serving.waiting import until

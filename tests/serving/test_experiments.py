@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.experiments import Arm, Experiment, ExperimentCounters
-from streaming.codec import encode_events
-from streaming.events import Event, Impression, Interaction
+from streaming.events.schema import Event, Impression, Interaction
+from streaming.ingest.codec import encode_events
 from tests.serving.waiting import until
 
 AB = Experiment("ab", (Arm("control", "frozen"), Arm("treatment", "online")))

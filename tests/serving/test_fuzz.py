@@ -17,10 +17,10 @@ from serving.api import EventsResponse, ProblemResponse, RankResponse
 from serving.publisher import Publisher
 from serving.redis_server import EmbeddedRedis
 from serving.server import Settings, build
-from streaming.codec import Rules
-from streaming.encoder import Encoder
-from streaming.features import FeatureSpec, Field
-from streaming.memory_log import MemoryLog
+from streaming.encode.encoder import Encoder
+from streaming.encode.feature_spec import FeatureSpec, Field
+from streaming.ingest.codec import Rules
+from streaming.log.memory_log import MemoryLog
 from tests.serving.fakes import Graphs, artefact, ids, rows
 from tests.serving.running import running
 from tests.serving.waiting import until

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from serving.gather import Column, embed
 from serving.row_cache import RowCache
 from serving.rows import Floats, MemoryRows
-from streaming.batch import Jagged
+from streaming.encode.batch import Jagged
 from tests.serving.fakes import DIM, ids
 
 ID = st.integers(0, 6)

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from serving.impression_log import ImpressionLog, LogFullError
-from streaming.codec import encode_events, to_events
-from streaming.events import Event, Impression, Interaction, ItemUpdate, UserUpdate
-from streaming.memory_log import MemoryLog
+from streaming.events.schema import Event, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.ingest.codec import encode_events, to_events
+from streaming.log.memory_log import MemoryLog
 
 
 class GatedLog(MemoryLog):

@@ -14,7 +14,7 @@ from serving.model_loader import ModelLoader
 from serving.publisher import Publisher
 from serving.redis_server import EmbeddedRedis
 from serving.served_model import ServedModel
-from streaming.features import FeatureSpec, Field
+from streaming.encode.feature_spec import FeatureSpec, Field
 from tests.serving.fakes import SPEC, Graphs, artefact, delta, ids
 from tests.serving.following import following, served
 from tests.serving.waiting import until

@@ -19,8 +19,8 @@ from serving.rehearsal import rehearse
 from serving.row_cache import RowCache
 from serving.rows import MemoryRows
 from serving.server import Settings
-from streaming.encoder import Encoder
-from streaming.features import FeatureSpec, Field
+from streaming.encode.encoder import Encoder
+from streaming.encode.feature_spec import FeatureSpec, Field
 from tests.serving.fakes import SPEC, artefact, delta, ids, rows
 from tests.serving.waiting import until
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from streaming.events import Event, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.events.schema import Event, Impression, Interaction, ItemUpdate, UserUpdate
 
 NOW = 2_000_000_000_000
 

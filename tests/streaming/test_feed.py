@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streaming.feed
-from streaming.batch import Batch
-from streaming.codec import encode_events
-from streaming.encoder import Encoder
-from streaming.entities import Entities
-from streaming.events import Event, Impression, Interaction, ItemUpdate, UserUpdate
-from streaming.features import FeatureSpec, Field
+from streaming.encode.batch import Batch
+from streaming.encode.encoder import Encoder
+from streaming.encode.entity_state import Entities
+from streaming.encode.feature_spec import FeatureSpec, Field
+from streaming.events.schema import Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.feed import Feed
-from streaming.file_log import FileLog
-from streaming.joiner import Example, Joiner, LabelRule
-from streaming.log import EventLog
-from streaming.memory_log import MemoryLog
+from streaming.ingest.codec import encode_events
+from streaming.join.joiner import Example, Joiner, LabelRule
+from streaming.log.event_log import EventLog
+from streaming.log.file_log import FileLog
+from streaming.log.memory_log import MemoryLog
 
 SPEC = FeatureSpec.of(
     [

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from recsys.cli import main
 from recsys.commands import ingest
 from recsys.commands.stopping import STOPPED
-from streaming import sources
-from streaming.file_log import FileLog
+from streaming.ingest import sources
+from streaming.log.file_log import FileLog
 
 
 def run(folder: Path, *files: str, options: tuple[str, ...] = ()) -> Result:

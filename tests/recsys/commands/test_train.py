@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from recsys import build
 from recsys.cli import main
 from recsys.config_file import load
-from streaming.codec import encode_events
-from streaming.events import Event, Impression, Interaction
+from streaming.events.schema import Event, Impression, Interaction
+from streaming.ingest.codec import encode_events
 
 CONFIG = """
 [features]

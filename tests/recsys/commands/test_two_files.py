@@ -13,9 +13,9 @@ from click.testing import Result as Ran
 
 from recsys.cli import main
 from recsys.replay.result import Result
-from streaming.codec import to_events
-from streaming.events import Impression, Interaction
-from streaming.file_log import FileLog
+from streaming.events.schema import Impression, Interaction
+from streaming.ingest.codec import to_events
+from streaming.log.file_log import FileLog
 
 MINUTE = 60_000
 START = 1_507_680_000_000

@@ -9,8 +9,8 @@ from recsys import build
 from recsys.cli import main
 from recsys.memory import report
 from recsys.memory import result as results
-from streaming.codec import encode_events
-from streaming.file_log import FileLog
+from streaming.ingest.codec import encode_events
+from streaming.log.file_log import FileLog
 from tests.recsys.replay.test_command import CONFIG
 from tests.recsys.replay.worlds import moving_taste
 

@@ -8,8 +8,8 @@ from click.testing import CliRunner, Result
 from recsys import build
 from recsys.cli import main
 from recsys.replay import result as results
-from streaming.codec import encode_events
-from streaming.file_log import FileLog
+from streaming.ingest.codec import encode_events
+from streaming.log.file_log import FileLog
 from tests.recsys.replay.worlds import moving_taste
 
 CONFIG = """

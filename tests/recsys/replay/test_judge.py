@@ -14,7 +14,7 @@ from recsys.replay.judge import judge, share_of, shown_times
 from recsys.replay.result import Result
 from recsys.replay.rows import Rows, outcomes
 from recsys.replay.run import Replay
-from streaming.events import Event, Impression, Interaction, ItemUpdate
+from streaming.events.schema import Event, Impression, Interaction, ItemUpdate
 from tests.recsys.replay.worlds import HOUR, START, WAIT, config, log_of, moving_taste
 
 SPLIT = START + 4 * HOUR

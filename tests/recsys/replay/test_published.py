@@ -10,7 +10,7 @@ from recsys.datasets import globo
 from recsys.replay.judge import judge
 from recsys.replay.report import markdown
 from recsys.replay.result import Result
-from streaming.memory_log import MemoryLog
+from streaming.log.memory_log import MemoryLog
 from tests.recsys.test_datasets import shared
 
 ROOT = Path(__file__).resolve().parents[3]

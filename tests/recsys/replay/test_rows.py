@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.replay.rows import Rows
-from streaming.batch import Batch, Jagged
+from streaming.encode.batch import Batch, Jagged
 
 Row = tuple[int, list[int], int]
 """Time, genres (any number), label."""

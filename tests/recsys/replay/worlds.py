@@ -4,10 +4,10 @@ import random
 from collections.abc import Sequence
 
 from recsys.config import Config
-from streaming.codec import encode_events
-from streaming.events import Event, Impression, Interaction
-from streaming.log import EventLog
-from streaming.memory_log import MemoryLog
+from streaming.events.schema import Event, Impression, Interaction
+from streaming.ingest.codec import encode_events
+from streaming.log.event_log import EventLog
+from streaming.log.memory_log import MemoryLog
 
 HOUR = 3_600_000
 START = 1_500_000_000_000 // HOUR * HOUR

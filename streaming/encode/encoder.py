@@ -1,0 +1,241 @@
+"""Values to ids and numbers: the same code for training and for serving, so that they cannot differ.
+
+Ids are xxh3_64 of the value as UTF-8, seeded by the hash of the table's name. What a value is as text: a str is itself,
+bools are "true" and "false", whole numbers are decimal, so that 5, 5.0 and "5" are one id.
+
+Shape suffixes: E examples, B rows (an example has a row per position), N numeric fields, P partitions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from streaming.encode.batch import Batch, Jagged
+from streaming.encode.encoded_rows import Rows
+from streaming.encode.entity_state import Entities
+from streaming.encode.feature_spec import FeatureSpec, Field
+from streaming.events.schema import Features, Value
+from streaming.join.example import Example
+from streaming.log.event_log import Cursor
+
+MISSING = "\x00missing"
+"""What a categorical field without a value is hashed from: its id is learned like any other."""
+
+HOUR, DAY = 3_600_000, 86_400_000
+_FLOAT32, _FLOAT64 = float(np.finfo(np.float32).max), float(np.finfo(np.float64).max)
+
+Numbers = npt.NDArray[np.float32]
+Refuse = Callable[[Field, object], None]
+
+
+class _Hashes(dict[str, int]):
+    """Ids of one table by text; forgets all when full."""
+
+    def __init__(self, table: str, capacity: int) -> None:
+        self._seed = xxhash.xxh3_64_intdigest(table.encode())
+        self._capacity = capacity
+
+    def __missing__(self, text: str) -> int:
+        if len(self) >= self._capacity:
+            self.clear()
+        self[text] = id_ = xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"), seed=self._seed)
+        return id_
+
+
+class Encoder:
+    """Encodes by `spec`. Remembers up to `cache` hashes per table.
+
+    In training a value of the wrong kind (a string for a number, a list for a category) counts as missing, and is
+    counted in `bad_values` by field: one bad event must not stop the stream. In serving it is a ValueError that names
+    the field.
+    """
+
+    def __init__(self, spec: FeatureSpec, cache: int = 1 << 20) -> None:
+        self.spec = spec
+        self.bad_values = {field.name: 0 for field in spec.fields}
+        self._hashes = {field.table: _Hashes(field.table, cache) for field in spec.sparse}
+
+    @property
+    def reads_entities(self) -> bool:
+        """Whether any field may come from a user's or an item's update."""
+        return any(field.feature for field in self.spec.fields)
+
+    def encode_examples(self, examples: Sequence[Example], entities: Entities | None, cursor: Cursor) -> Batch:
+        """One row per position, in order. Raises ValueError when there are none."""
+        if entities is not None:
+            for example in examples:
+                entities.resolve(example)
+        return self.encode_rows(examples, np.tile(np.array(cursor, np.int64), (len(examples), 1))).batch()
+
+    def encode_rows(self, examples: Sequence[Example], cursors_EP: npt.NDArray[np.int64]) -> Rows:
+        """One row per position, of examples whose entities are resolved."""
+        counts_E = np.fromiter((len(example.positions) for example in examples), np.int64, len(examples))
+        ids: dict[str, Jagged] = {}
+        numbers: list[Numbers] = []
+        for field in self.spec.fields:
+            values = _item_values(field, examples) if field.of_item else _request_values(field, examples)
+            if field.kind == "numeric":
+                numbers_ = self._numbers(field, values, self._count)
+                numbers.append(numbers_ if field.of_item else np.repeat(numbers_, counts_E))
+            else:
+                jagged = self._ids(field, values, self._count)
+                ids[field.name] = jagged if field.of_item else _repeat(jagged, counts_E)
+        labels_B = np.fromiter(chain.from_iterable(e.labels for e in examples), np.float32, counts_E.sum())
+        return Rows(
+            ids,
+            _columns(numbers, len(labels_B)),
+            labels_B,
+            np.ones_like(labels_B),
+            _propensities(examples, len(labels_B)),
+            np.repeat(np.array([e.time for e in examples], np.int64), counts_E),
+            np.repeat(np.array([e.arm for e in examples], np.str_), counts_E),
+            np.repeat(np.array([e.id for e in examples], np.str_), counts_E),
+            np.repeat(np.array([e.decided for e in examples], np.int64), counts_E),
+            np.repeat(cursors_EP, counts_E, axis=0),
+        )
+
+    def encode_request(self, user: str, time: int, features: Features) -> tuple[dict[str, Jagged], Numbers]:
+        """The fields of the request: ids of 1 row by field, numbers [1, N]."""
+        example = Example("", time, user, (), features, {}, (), "", "", "", (), (), 0, 0)
+        fields = [field for field in self.spec.fields if not field.of_item]
+        return self._strictly(((field, _request_values(field, (example,))) for field in fields), 1)
+
+    def encode_items(
+        self, items: Sequence[str], item_features: Sequence[Features]
+    ) -> tuple[dict[str, Jagged], Numbers]:
+        """The fields of the items: ids of one row per item by field, numbers [items, N]."""
+        if len(items) != len(item_features):
+            raise ValueError(
+                f"{len(items)} items with {len(item_features)} sets of features; one for each item, please"
+            )
+        names = {field.feature for field in self.spec.fields if field.of_item and field.feature}
+        return self.encode_columns(items, {name: [features.get(name) for features in item_features] for name in names})
+
+    def encode_columns(
+        self, items: Sequence[str], columns: Mapping[str, Sequence[Value]]
+    ) -> tuple[dict[str, Jagged], Numbers]:
+        """As `encode_items`, from one value per item by the name of the feature, for all features that fields read."""
+        fields = [field for field in self.spec.fields if field.of_item]
+        values = ((field, columns[field.feature] if field.feature else items) for field in fields)
+        return self._strictly(values, len(items))
+
+    def _strictly(
+        self, columns: Iterable[tuple[Field, Sequence[Value]]], rows: int
+    ) -> tuple[dict[str, Jagged], Numbers]:
+        ids: dict[str, Jagged] = {}
+        numbers: list[Numbers] = []
+        for field, values in columns:
+            if field.kind == "numeric":
+                numbers.append(self._numbers(field, values, _raise))
+            else:
+                ids[field.name] = self._ids(field, values, _raise)
+        return ids, _columns(numbers, rows)
+
+    def _ids(self, field: Field, values: Sequence[Value], refuse: Refuse) -> Jagged:
+        if field.kind == "multi":
+            lists = [v if type(v) is list else () if v is None else (v,) for v in values]
+            lengths_B = np.fromiter(map(len, lists), np.int32, len(lists))
+            return Jagged(self._hash(field, list(chain.from_iterable(lists)), refuse), lengths_B)
+        return Jagged(self._hash(field, values, refuse), np.ones(len(values), np.int32))
+
+    def _hash(self, field: Field, values: Sequence[Any], refuse: Refuse) -> npt.NDArray[np.uint64]:
+        if not set(map(type, values)) <= {str}:
+            values = [v if type(v) is str else _text(field, v, refuse) for v in values]
+        return np.fromiter(map(self._hashes[field.table].__getitem__, values), np.uint64, len(values))
+
+    def _numbers(self, field: Field, values: Sequence[Value], refuse: Refuse) -> Numbers:
+        x_B = np.array(values, np.float64) if set(map(type, values)) <= {float} else None
+        if x_B is None or not np.isfinite(x_B).all():
+            x_B = np.array([_number(field, value, refuse) for value in values], np.float64)
+        if field.transform == "log":
+            large = x_B > 2
+            x_B[large] = np.log(x_B[large]) ** 2
+        elif field.transform == "log1p":
+            x_B = np.sign(x_B) * np.log1p(np.abs(x_B))
+        return np.clip(np.nan_to_num(x_B, nan=0.0), -_FLOAT32, _FLOAT32).astype(np.float32)
+
+    def _count(self, field: Field, _value: object) -> None:
+        self.bad_values[field.name] += 1
+
+
+def _raise(field: Field, value: object) -> None:
+    wanted = "a finite number" if field.kind == "numeric" else "a string, a number or a bool"
+    raise ValueError(f"field {field.name!r} takes {wanted}, not {value!r}")
+
+
+def _text(field: Field, value: object, refuse: Refuse) -> str:
+    match value:
+        case None:
+            return MISSING
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case float() if math.isfinite(value):
+            return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    refuse(field, value)
+    return MISSING
+
+
+def _number(field: Field, value: object, refuse: Refuse) -> float:
+    """NaN when missing: it becomes 0 after the transform."""
+    match value:
+        case None:
+            return math.nan
+        case bool() | int() | float() if abs(value) <= _FLOAT64:
+            return float(value)
+    refuse(field, value)
+    return math.nan
+
+
+def _request_values(field: Field, examples: Sequence[Example]) -> Sequence[Value]:
+    if name := field.feature:
+        return [e.features[name] if name in e.features else e.latest_user.get(name) for e in examples]
+    match field.source:
+        case "time.hour":
+            return [e.time // HOUR % 24 for e in examples]
+        case "time.weekday":
+            return [(e.time // DAY + 3) % 7 for e in examples]  # the epoch was a Thursday
+    return [e.user for e in examples]
+
+
+def _item_values(field: Field, examples: Sequence[Example]) -> Sequence[Value]:
+    values: list[Value] = []
+    for example in examples:
+        name, positions = field.feature, example.positions
+        column: Sequence[Value] | None = example.item_features.get(name) if name else example.items
+        if column is None:
+            values += [latest.get(name) for latest in example.latest_items] or [None] * len(positions)
+        elif len(positions) == len(column):
+            values += column
+        else:
+            values += [column[position] for position in positions]
+    return values
+
+
+def _repeat(jagged: Jagged, counts_E: npt.NDArray[np.int64]) -> Jagged:
+    """Row e becomes `counts_E[e]` rows."""
+    lengths_B = np.repeat(jagged.lengths_B, counts_E)
+    starts_B = np.repeat(np.cumsum(jagged.lengths_B) - jagged.lengths_B, counts_E)
+    shift_B = starts_B - (np.cumsum(lengths_B) - lengths_B)
+    at = np.arange(lengths_B.sum()) + np.repeat(shift_B, lengths_B)
+    return Jagged(jagged.values[at], lengths_B)
+
+
+def _propensities(examples: Sequence[Example], rows: int) -> Numbers:
+    each = (
+        [e.propensities[position] for position in e.positions] if e.propensities else [1.0] * len(e.positions)
+        for e in examples
+    )
+    return np.fromiter(chain.from_iterable(each), np.float32, rows)
+
+
+def _columns(columns: Sequence[Numbers], rows: int) -> Numbers:
+    return np.stack(columns, axis=1) if columns else np.empty((rows, 0), np.float32)

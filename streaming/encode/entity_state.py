@@ -1,0 +1,193 @@
+"""What is known of users and items between impressions: their updates, by event time."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from operator import attrgetter
+
+import msgspec
+
+from streaming.events.schema import Features
+from streaming.join.event_rows import USER, Updated
+from streaming.join.example import Example
+
+_decoder = msgspec.json.Decoder(Features)
+
+
+class _Version(msgspec.Struct, gc=False, array_like=True):
+    """All features in force from `time` on, each with the time of the update that it came with. Never changed."""
+
+    time: int
+    features: Features
+    since: dict[str, int]
+
+
+class _State(msgspec.Struct):
+    """Oldest use first."""
+
+    clock: int
+    evicted: int
+    known: list[tuple[str, list[_Version]]]
+
+
+class Latest:
+    """Features of up to `capacity` entities of one sort; the least recently used goes first.
+
+    Versions are kept for `history` ms of event time, so that a reader can ask what was known at a moment.
+    """
+
+    def __init__(self, capacity: int, history: int) -> None:
+        self._capacity, self.history = capacity, history
+        self._known: OrderedDict[str, list[_Version]] = OrderedDict()
+        self._changed: dict[str, None] = {}
+        self._clock = 0
+        self.evicted = 0
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def update(self, key: str, time: int, features: Features) -> None:
+        """Set `features` from `time` on; a newer value of the same name stays. At equal times the later call wins."""
+        self._clock = max(self._clock, time)
+        versions = self._known.setdefault(key, [])
+        self._known.move_to_end(key)
+        self._changed[key] = None
+        _insert(versions, time, features)
+        while len(versions) > 1 and versions[1].time <= self._clock - self.history:
+            del versions[0]
+        if len(self._known) > self._capacity:
+            self._evict()
+
+    def at(self, key: str, time: int) -> Features:
+        """What was in force at `time`; empty when nothing was known. Not to be changed."""
+        versions = self._known.get(key)
+        if versions is None:
+            return {}
+        self._known.move_to_end(key)
+        if versions[-1].time <= time:
+            return versions[-1].features
+        place = bisect_right(versions, time, key=attrgetter("time"))
+        return versions[place - 1].features if place else {}
+
+    def drain_changes(self) -> dict[str, Features]:
+        changed, self._changed = self._changed, {}
+        return {key: self._known[key][-1].features for key in changed}
+
+    def restore_changes(self, keys: dict[str, Features]) -> None:
+        self._changed |= {key: None for key in keys if key in self._known}
+
+    def change_all(self) -> None:
+        """Count everything as changed: nobody knows what was published."""
+        self._changed = dict.fromkeys(self._known)
+
+    def dump(self) -> _State:
+        return _State(self._clock, self.evicted, list(self._known.items()))
+
+    def load(self, state: _State) -> None:
+        """Become what gave `state`. Everything counts as changed."""
+        self._clock, self.evicted, self._known = state.clock, state.evicted, OrderedDict(state.known)
+        self.change_all()
+
+    def _evict(self) -> None:
+        key, _ = self._known.popitem(last=False)
+        self._changed.pop(key, None)
+        self.evicted += 1
+
+
+class Entities:
+    """Latest features of users and items, in event time, at most `capacity` of each.
+
+    `history`: for how long (ms of event time) one can ask back; a `Feed` needs its joiner's wait and lateness together,
+    and sees to it.
+
+    >>> entities = Entities(capacity=10, history=1000)
+    >>> entities.items.update("i1", time=100, features={"price": 5})
+    >>> entities.items.update("i1", time=200, features={"price": 7, "new": True})
+    >>> entities.items.at("i1", time=150), entities.items.at("i1", time=200)
+    ({'price': 5}, {'price': 7, 'new': True})
+    """
+
+    def __init__(self, capacity: int, history: int = 0) -> None:
+        if capacity < 1:
+            raise ValueError(f"capacity is {capacity}; it must be at least 1")
+        self.users = Latest(capacity, history)
+        self.items = Latest(capacity, history)
+
+    def keep(self, history: int) -> None:
+        """Keep versions for at least `history` ms from now on."""
+        for side in (self.users, self.items):
+            side.history = max(side.history, history)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        users, items = self.users, self.items
+        return {
+            "users": len(users),
+            "items": len(items),
+            "evicted_users": users.evicted,
+            "evicted_items": items.evicted,
+        }
+
+    def apply(self, update: Updated) -> None:
+        """Raises ValueError when the update's features are not a JSON object of features."""
+        side = self.users if update.kind == USER else self.items
+        try:
+            features = _decoder.decode(update.features or b"{}")
+        except msgspec.DecodeError as error:
+            raise ValueError(f"the update of {update.key!r} in the log has unreadable features: {error}") from error
+        side.update(update.key, update.time, features)
+
+    def resolve(self, example: Example) -> None:
+        """Fill in what was known of the example's user and items when they were shown."""
+        time, items = example.time, example.items
+        if len(self.users):
+            example.latest_user = self.users.at(example.user, time)
+        if len(self.items):
+            example.latest_items = [self.items.at(items[position], time) for position in example.positions]
+
+    def drain_changes(self) -> tuple[dict[str, Features], dict[str, Features]]:
+        """Latest features of users and of items that changed since the last drain."""
+        return self.users.drain_changes(), self.items.drain_changes()
+
+    def change_all(self) -> None:
+        """Count everything as changed, so that the next drain has it all."""
+        self.users.change_all()
+        self.items.change_all()
+
+    def restore_changes(self, users: dict[str, Features], items: dict[str, Features]) -> None:
+        """Put back what was drained and could not be published."""
+        self.users.restore_changes(users)
+        self.items.restore_changes(items)
+
+    def state(self) -> bytes:
+        return msgspec.msgpack.encode((self.users.dump(), self.items.dump()))
+
+    def restore(self, state: bytes) -> None:
+        """Become what gave `state`. Raises ValueError when it is not the state of entities."""
+        try:
+            users, items = msgspec.msgpack.decode(state, type=tuple[_State, _State])
+        except msgspec.DecodeError as error:
+            raise ValueError(f"not the state of entities: {error}") from error
+        self.users.load(users)
+        self.items.load(items)
+
+
+def _insert(versions: list[_Version], time: int, features: Features) -> None:
+    """Put a version at `time` in its place, and carry its features into newer versions that do not have their own."""
+    place = bisect_right(versions, time, key=attrgetter("time"))
+    before = versions[place - 1] if place else _Version(time, {}, {})
+    version = _merged(before, time, features, time)
+    if place and before.time == time:
+        versions[place - 1] = version
+    else:
+        versions.insert(place, version)
+        place += 1
+    for newer in range(place, len(versions)):
+        since = versions[newer].since
+        missing = {name: value for name, value in features.items() if since.get(name, -1) <= time}
+        versions[newer] = _merged(versions[newer], versions[newer].time, missing, time)
+
+
+def _merged(base: _Version, time: int, features: Features, since: int) -> _Version:
+    return _Version(time, base.features | features, base.since | dict.fromkeys(features, since))

@@ -1,0 +1,102 @@
+"""The four kinds of event, as they cross the edge (JSON) and as they lie in the log (Arrow).
+
+Times are milliseconds since the Unix epoch, in event time: when it happened, not when it was read.
+The contract for people is `docs/events.md`; the JSON Schema there is generated from these types.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import pyarrow as pa
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Value = str | Int64 | float | bool | list[str | Int64] | None
+"""One feature's value: a category (str, int or bool), a number, a set of categories, or missing."""
+
+Features = dict[str, Value]
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+Millis = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+# The edge checks these two with better words (`streaming.ingest.validation`); here they are for the JSON Schema.
+Items = Annotated[list[Id], msgspec.Meta(min_length=1, max_length=10_000, extra_json_schema={"uniqueItems": True})]
+Propensity = Annotated[float, msgspec.Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": 1})]
+
+
+class Impression(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="impression"):
+    """A list of items that was shown to a user.
+
+    `features` holds the request's and user's features as used; `item_features` holds, by name, one value per item.
+    `scores` and `propensities` (the probability that this item stood at this position) have one entry per item, or
+    are empty when the log does not know them.
+    """
+
+    id: Id
+    time: Millis
+    user: Id
+    items: Items
+    features: Features = {}
+    item_features: dict[str, list[Value]] = {}
+    scores: list[float] = []
+    propensities: list[Propensity] = []
+    experiment: str = ""
+    arm: str = ""
+    model: str = ""
+
+
+class Interaction(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="interaction"):
+    """Something a user did with one item of an impression. An empty `id` is filled from the content."""
+
+    time: Millis
+    impression: Id
+    item: Id
+    action: Id = "click"
+    value: float = 1.0
+    id: str = ""
+
+
+class UserUpdate(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="user"):
+    """Features of a user from this time on; names not given keep their value."""
+
+    time: Millis
+    user: Id
+    features: Features
+    id: str = ""
+
+
+class ItemUpdate(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="item"):
+    """Features of an item from this time on; names not given keep their value."""
+
+    time: Millis
+    item: Id
+    features: Features
+    id: str = ""
+
+
+Event = Impression | Interaction | UserUpdate | ItemUpdate
+
+KINDS = ("impression", "interaction", "user", "item")
+"""The kind of an event, by its code in the `kind` column."""
+
+EVENT_SCHEMA = pa.schema(
+    [
+        pa.field("kind", pa.uint8(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("time", pa.int64(), nullable=False),
+        pa.field("user", pa.string()),
+        pa.field("item", pa.string()),
+        pa.field("impression", pa.string()),
+        pa.field("action", pa.string()),
+        pa.field("value", pa.float64()),
+        pa.field("items", pa.list_(pa.string())),
+        pa.field("features", pa.binary()),  # JSON object, as it came
+        pa.field("item_features", pa.binary()),  # JSON object of arrays, as it came
+        pa.field("scores", pa.list_(pa.float64())),
+        pa.field("propensities", pa.list_(pa.float64())),
+        pa.field("experiment", pa.string()),
+        pa.field("arm", pa.string()),
+        pa.field("model", pa.string()),
+    ]
+)
+"""One row per event of any kind; columns that a kind does not have are null."""

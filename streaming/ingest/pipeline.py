@@ -1,0 +1,228 @@
+"""From sources into the event log, with counts that add up to the input."""
+
+from __future__ import annotations
+
+import gc
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from streaming.ingest.codec import decode_events, encode_events
+from streaming.ingest.dead_letters import DeadLetter, DeadLetters
+from streaming.ingest.deduplication import RecentEvents
+from streaming.ingest.late_events import Stragglers
+from streaming.ingest.merge_by_time import Piece, interleaved, merged
+from streaming.ingest.source_offsets import Bookmarks, Marker
+from streaming.ingest.sources import BEGIN, Block, Position, Source, Valid
+from streaming.ingest.validation import Rules
+from streaming.join.event_rows import kinds, times
+from streaming.log.event_log import EventLog
+from streaming.log.partitioning import split
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the records so far; every one that was read is in exactly one of the three."""
+
+    accepted: int = 0
+    duplicate: int = 0
+    dead: int = 0
+
+    @property
+    def read(self) -> int:
+        return self.accepted + self.duplicate + self.dead
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.accepted + other.accepted, self.duplicate + other.duplicate, self.dead + other.dead)
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(self.accepted - other.accepted, self.duplicate - other.duplicate, self.dead - other.dead)
+
+
+TOGETHER = 16
+"""More sources than these are not all held from the beginning; their first blocks are read twice instead."""
+
+Progress = Callable[[Counts, Position], None]
+
+
+class IngestError(RuntimeError):
+    """The disk took no more, or a source could not be read.
+
+    `counts` says what is safe; `position` where to go on, in the first of the sources.
+    """
+
+    def __init__(self, message: str, counts: Counts, position: Position) -> None:
+        super().__init__(message)
+        self.counts = counts
+        self.position = position
+
+
+class Ingest:
+    """Brings events into `log`, each once, and what is no event to `dead_letters`.
+
+    An event is a duplicate when its kind and id are among the last `window` events: of the log at the beginning, and
+    of those that came since. With `bookmarks` a source that was read before is read on where that ended, so that
+    nothing is there twice though it has more events than the window. Memory does not grow with the input. `clock`
+    gives milliseconds since the epoch. `slack` (ms) is how much older than newer ones an event may be before
+    `stragglers` counts it: what the joiner waits for interactions, and for late events.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        dead_letters: DeadLetters,
+        rules: Rules | None = None,
+        window: int = 1_000_000,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        bookmarks: Bookmarks | None = None,
+        slack: int = 31 * 60_000,
+    ) -> None:
+        self._log = log
+        self._dead_letters = dead_letters
+        self._rules = rules or Rules()
+        self._clock = clock
+        self._recent = RecentEvents.of(log, window)
+        self._bookmarks = bookmarks
+        self._mark_every = max(1, window // 4)  # what comes after a bookmark has to be within the window
+        self._markers: list[Marker] = []
+        self.stragglers = Stragglers(log, slack)
+        self.counts = Counts()
+
+    @property
+    def position(self) -> Position:
+        """In the first of the present sources: what is before it is in the log or in the dead letters."""
+        return self._markers[0].now.position if self._markers else BEGIN
+
+    @property
+    def positions(self) -> list[tuple[str, Position]]:
+        """The same of all the present sources, by name."""
+        return [(marker.name, marker.now.position) for marker in self._markers]
+
+    def run(
+        self,
+        source: Source,
+        start: Position | None = None,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> Counts:
+        """Read `source` to its end, or until `stop` is set; returns the counts of this source.
+
+        Begins at `start`; without one at the source's bookmark, and then counts what is before it too: events as
+        duplicates, dead records as dead. `progress` is called after every block. Raises IngestError.
+        """
+        return self._run([source], start, progress, stop)
+
+    def merge(
+        self, sources: Sequence[Source], progress: Progress | None = None, stop: threading.Event | None = None
+    ) -> Counts:
+        """The same with several sources, merged by event time: those that belong together, such as lists and clicks."""
+        return self._run(sources, None, progress, stop)
+
+    def _run(
+        self, sources: Sequence[Source], start: Position | None, progress: Progress | None, stop: threading.Event | None
+    ) -> Counts:
+        before = self.counts
+        self._markers = [Marker(self._bookmarks, source, start) for source in sources]
+        for marker in self._markers:
+            self.counts += Counts(duplicate=marker.now.seen, dead=marker.now.dead)
+        unmarked = self.counts.read
+        try:
+            for pieces in self._merged(sources):
+                self._take(pieces)
+                if self.counts.read - unmarked >= self._mark_every:
+                    unmarked = self.counts.read
+                    self._save()
+                if progress is not None:
+                    progress(self.counts - before, self.position)
+                if stop is not None and stop.is_set():
+                    break
+            self._save()
+        except (OSError, pa.ArrowException) as error:
+            where = "; ".join(f"{name}, from line {at.line} on" for name, at in self.positions)
+            raise IngestError(f"{where}: {error}", self.counts - before, self.position) from error
+        return self.counts - before
+
+    def _merged(self, sources: Sequence[Source]) -> Iterator[Mapping[int, Piece]]:
+        pairs = list(zip(sources, self._markers, strict=True))
+        begins = [self._begin(*pair) for pair in pairs] if len(pairs) > TOGETHER else None
+        return merged([self._read(*pair) for pair in pairs], begins)
+
+    def _begin(self, source: Source, marker: Marker) -> float:
+        """The oldest time in the first block; minus infinity when a look would take it away, as from a pipe."""
+        first = next(self._read(source, marker), None) if source.identity(BEGIN) else None
+        return float(times(first.events).min()) if first is not None and first.events.num_rows else -math.inf
+
+    def _read(self, source: Source, marker: Marker) -> Iterator[Piece]:
+        for block in source.blocks(marker.now.position):
+            yield _valid(block) if isinstance(block, Valid) else self._decode(source.name, block)
+
+    def _decode(self, source: str, block: Block) -> Piece:
+        with _uncollected():
+            decoded, rejects = decode_events(block.lines, self._clock(), self._rules)
+            events = encode_events(decoded)
+            del decoded
+        refused = [(i, fault.reason, fault.raw) for i, fault in block.faults.items()]
+        refused = sorted(refused + [(reject.line, reject.reason, reject.raw) for reject in rejects])
+        records_N = _records(block, [i for i, _, _ in refused], events.num_rows)
+        letters = []
+        for i, reason, raw in refused:
+            at = block.position(i)
+            letters.append(DeadLetter(source, at.line, at.byte, reason, raw))
+        return Piece(events, letters, block.end, block.position, records_N, [i for i, _, _ in refused], block.ended)
+
+    def _take(self, pieces: Mapping[int, Piece]) -> None:
+        letters = [letter for piece in pieces.values() for letter in piece.letters]
+        self._dead_letters.write(letters)
+        self.counts = replace(self.counts, dead=self.counts.dead + len(letters))
+        events = interleaved(list(pieces.values()))
+        new = self._recent.add(kinds(events), events.column("id").to_pylist())
+        fresh = events if new.all() else events.filter(pa.array(new))
+        self._append(fresh, events.num_rows - fresh.num_rows)
+        for number, piece in pieces.items():
+            self._markers[number].move(piece.end, piece.events.num_rows, len(piece.letters), piece.ended)
+
+    def _append(self, fresh: pa.RecordBatch, duplicates: int) -> None:
+        for partition, part in split(fresh, self._log.partitions) if fresh.num_rows else ():
+            self._log.append(part, partition)
+            self.stragglers.add(part, partition)
+            self.counts = replace(self.counts, accepted=self.counts.accepted + part.num_rows)
+        self.counts = replace(self.counts, duplicate=self.counts.duplicate + duplicates)
+
+    def _save(self) -> None:
+        for marker in self._markers:
+            marker.save()
+
+
+def _valid(block: Valid) -> Piece:
+    count = block.events.num_rows
+    first = block.end.line - count
+    records_N = np.arange(count)
+    return Piece(block.events, [], block.end, lambda i: Position(first + i), records_N, [], block.ended)
+
+
+def _records(block: Block, refused: list[int], count: int) -> npt.NDArray[np.int64]:
+    """Numbers of the records that became the `count` events: those neither refused nor blank."""
+    event_R = np.ones(len(block.lines), np.bool_)
+    event_R[refused] = False
+    if np.count_nonzero(event_R) != count:
+        event_R[[i for i, line in enumerate(block.lines) if not line.strip()]] = False
+    return np.flatnonzero(event_R)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Hold the garbage collector off for a block: its events are many objects, none in a cycle, and soon gone."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,78 @@
+"""How far each source was ingested, so that a source larger than the window of duplicates can be read again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+from xxhash import xxh3_128_hexdigest
+
+from streaming.ingest.sources import BEGIN, Position, Source
+from streaming.log import durable_files
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """What is before `position` was ingested: `seen` events, and `dead` records. `identity` is of the content."""
+
+    position: Position
+    identity: str
+    seen: int
+    dead: int
+
+
+class Bookmarks:
+    """One small file per source in `folder`. Remove the folder together with the log that it belongs to."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self._folder = Path(folder)
+
+    def find(self, source: str) -> Bookmark | None:
+        """That of the source; None without one, and when the file is not ours."""
+        try:
+            return msgspec.json.decode(self._path(source).read_bytes(), type=Bookmark)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def save(self, source: str, bookmark: Bookmark) -> None:
+        """Durable on return."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        durable_files.replace(self._path(source), msgspec.json.encode(bookmark))
+
+    def _path(self, source: str) -> Path:
+        return self._folder / f"{xxh3_128_hexdigest(source.encode())}.json"
+
+
+class Marker:
+    """How far one source is read. Begins at `start`; without one at the source's bookmark, or else at its begin."""
+
+    def __init__(self, bookmarks: Bookmarks | None, source: Source, start: Position | None = None) -> None:
+        self._bookmarks = bookmarks if start is None else None
+        self._source = source
+        self.name = source.name
+        self.now = self._find() or Bookmark(start or BEGIN, "", 0, 0)
+        """Everything before it is in the log or in the dead letters. Its identity is filled in when it is saved."""
+        self._ended: Bookmark | None = None
+
+    def move(self, position: Position, seen: int, dead: int, ended: bool) -> None:
+        """Go on to `position`, after so many more; not `ended`: nothing is saved that says so, see `Block`."""
+        self.now = Bookmark(position, "", self.now.seen + seen, self.now.dead + dead)
+        if ended:
+            self._ended = self.now
+
+    def save(self) -> None:
+        """Make the bookmark durable."""
+        if self._bookmarks is None or self._ended is None:
+            return
+        identity = self._source.identity(self._ended.position)
+        if identity:
+            self._bookmarks.save(self.name, replace(self._ended, identity=identity))
+        self._ended = None
+
+    def _find(self) -> Bookmark | None:
+        """None when the source was not read before, or is another one now."""
+        mark = self._bookmarks.find(self.name) if self._bookmarks is not None else None
+        if mark is None or not mark.identity or mark.identity != self._source.identity(mark.position):
+            return None
+        return mark

@@ -1,0 +1,91 @@
+"""What is accepted at the edge beyond the types of the events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from streaming.encode.feature_spec import FeatureSpec, Kind
+from streaming.events.schema import Event, Impression, ItemUpdate, UserUpdate
+
+HOUR: Final = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is accepted beyond the types.
+
+    `request` and `item` name the features that impressions, user updates and item updates may carry, with the kind
+    (None: any kind). Other names are refused, or with `keep_unknown` accepted; without `request` and `item` every name
+    and kind is. Bounds are in milliseconds and bytes.
+    """
+
+    max_future: int = 24 * HOUR
+    max_line: int = 1 << 20
+    request: Mapping[str, Kind | None] | None = None
+    item: Mapping[str, Kind | None] | None = None
+    keep_unknown: bool = False
+
+    @staticmethod
+    def of(
+        spec: FeatureSpec, max_future: int = 24 * HOUR, max_line: int = 1 << 20, *, keep_unknown: bool = False
+    ) -> Rules:
+        """Accept features that the model reads only in their kind, and others only with `keep_unknown`."""
+        known: dict[str, dict[str, Kind | None]] = {"request": {}, "item": {}}
+        for entry in spec.fields:
+            owner, _, name = entry.source.partition(".")
+            if owner in known and name:
+                known[owner][name] = entry.kind
+        return Rules(max_future, max_line, known["request"], known["item"], keep_unknown)
+
+    def check(self, event: Event) -> None:
+        """What the types cannot say about an event. Raises ValueError with the field's name first."""
+        if isinstance(event, Impression):
+            check_impression(event, self)
+        elif isinstance(event, UserUpdate) and self.request is not None:
+            check_features("features", event.features.items(), self.request, self.keep_unknown)
+        elif isinstance(event, ItemUpdate) and self.item is not None:
+            check_features("features", event.features.items(), self.item, self.keep_unknown)
+
+
+def check_impression(event: Impression, rules: Rules) -> None:
+    """Lists have one entry per item, and no item stands twice. Raises ValueError with the field's name first."""
+    items, count = event.items, len(event.items)
+    if len(set(items)) != count:
+        twice = next(item for i, item in enumerate(items) if item in items[:i])
+        raise ValueError(f"items: {twice!r} is there twice, so an interaction could not say which one it means")
+    if event.scores and len(event.scores) != count:
+        raise ValueError(f"scores: {len(event.scores)} values for {count} items")
+    if event.propensities and len(event.propensities) != count:
+        raise ValueError(f"propensities: {len(event.propensities)} values for {count} items")
+    if event.propensities and not 0 < min(event.propensities) <= max(event.propensities) <= 1:
+        raise ValueError("propensities: a probability of being shown is above 0 and at most 1")
+    for name, column in event.item_features.items():
+        if len(column) != count:
+            raise ValueError(f"item_features.{name}: {len(column)} values for {count} items")
+    if rules.request is not None:
+        check_features("features", event.features.items(), rules.request, rules.keep_unknown)
+    if rules.item is not None:
+        pairs = ((name, value) for name, column in event.item_features.items() for value in column)
+        check_features("item_features", pairs, rules.item, rules.keep_unknown)
+
+
+_KINDS: Final[dict[Kind, tuple[type, ...]]] = {
+    "categorical": (str, int, bool, type(None)),
+    "multi": (list, type(None)),
+    "numeric": (int, float, type(None)),
+}
+
+
+def check_features(
+    where: str, pairs: Iterable[tuple[str, Any]], known: Mapping[str, Kind | None], keep_unknown: bool
+) -> None:
+    for name, value in pairs:
+        if name not in known:
+            if keep_unknown:
+                continue
+            raise ValueError(f"{where}.{name}: unknown feature; known are {', '.join(sorted(known)) or 'none'}")
+        kind = known[name]
+        if kind is not None and type(value) not in _KINDS[kind]:
+            raise ValueError(f"{where}.{name}: {value!r:.80} is not {kind}")

@@ -1,0 +1,245 @@
+"""Impressions and what users did with them, joined in event time.
+
+The clock is the largest event time seen; the watermark is the clock less `lateness`. An impression waits for
+interactions up to and including its time + `wait`; when the watermark passes that moment its window closes. What comes
+out depends on the sequence of events alone: not on how it is cut into batches, nor on where state is saved.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import msgspec
+import pyarrow as pa
+
+from streaming.join.early_interactions import Held
+from streaming.join.event_rows import IMPRESSION, INTERACTION, Acted, impressions, interactions, kinds, times
+from streaming.join.example import Example, LabelRule
+from streaming.join.open_impression import Shown
+from streaming.join.outcomes import OUTCOMES, TALLIES
+from streaming.join.recently_closed import Closed
+from streaming.join.window_queue import Entry, Waiting
+
+__all__ = ["OUTCOMES", "TALLIES", "Example", "Joiner", "LabelRule"]
+
+_POSITIVE, _NEGATIVE = (1.0,), (0.0,)
+
+
+class _State(msgspec.Struct):
+    """`waiting`: (number, impression); `held`: by number; `closed`: id and when to forget it, oldest first."""
+
+    clock: int
+    sequence: int
+    counts: dict[str, int]
+    tallies: dict[str, int]
+    waiting: list[tuple[int, Shown]]
+    held: list[tuple[int, Acted]]
+    closed: list[tuple[str, int]]
+
+
+class Joiner:
+    """Labels the positions of impressions: a deciding interaction at once, all others when the window closes.
+
+    At most `max_pending` impressions wait (beyond that the oldest closes early, and is counted) and as many
+    interactions are held for an impression that is yet to come. Ids of closed impressions are remembered for `memory`
+    of event time, `max_pending` of them at most, so that a late interaction differs from an orphan and a duplicate is
+    not taken for news. All durations are in ms of event time.
+    """
+
+    def __init__(
+        self, rule: LabelRule, wait: int, lateness: int, max_pending: int = 1_000_000, memory: int = 3_600_000
+    ) -> None:
+        for name, value, least in (("wait", wait, 0), ("lateness", lateness, 0), ("max_pending", max_pending, 1)):
+            if value < least:
+                raise ValueError(f"{name} is {value}; it must be at least {least}")
+        self.rule, self.wait, self.lateness = rule, wait, lateness
+        self._max_pending, self._memory = max_pending, memory
+        self._clock = self._sequence = 0
+        self._counts = dict.fromkeys(OUTCOMES, 0)
+        self._tallies = dict.fromkeys(TALLIES, 0)
+        self._open: dict[str, Shown] = {}
+        self._waiting = Waiting()
+        self._held = Held(max_pending)
+        self._closed = Closed(max_pending)
+        self._out: list[Example] = []
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Events by outcome (see `OUTCOMES`); the sum is the number of events pushed."""
+        return {**self._counts, "held": len(self._held)}
+
+    @property
+    def tallies(self) -> dict[str, int]:
+        """Labels by value, and windows by how they closed. The first two add up to the positions emitted."""
+        return dict(self._tallies)
+
+    @property
+    def pending(self) -> int:
+        """Impressions whose window is open."""
+        return len(self._open)
+
+    @property
+    def sequence(self) -> int:
+        """Events pushed so far."""
+        return self._sequence
+
+    @property
+    def watermark(self) -> int:
+        """No window that ends before this event time is open."""
+        return self._clock - self.lateness
+
+    def push(self, events: pa.RecordBatch) -> list[Example]:
+        """Take events in (`EVENT_SCHEMA`), give out what they decided, in the order in which it became known."""
+        shown, acted = impressions(events), interactions(events)
+        for kind, time in zip(kinds(events).tolist(), times(events).tolist(), strict=True):
+            self._sequence += 1
+            if time > self._clock:
+                self._clock = time
+                self._pass(time - self.lateness)
+            if kind == INTERACTION:
+                self._act(next(acted))
+            elif kind == IMPRESSION:
+                self._show(next(shown))
+            else:
+                self._counts["updates"] += 1
+        return self._take_out()
+
+    def flush(self) -> list[Example]:
+        """End of a finite log: every window closes, every held interaction is an orphan."""
+        while (oldest := self._waiting.pop_before(math.inf)) is not None:
+            self._close(oldest)
+        self._counts["orphans"] += self._held.clear()
+        return self._take_out()
+
+    def state(self) -> bytes:
+        """All that the future depends on, but not the settings."""
+        waiting = [(number, self._open[id_]) for _, number, id_ in self._waiting]
+        held, closed = self._held.dump(), self._closed.dump()
+        state = _State(self._clock, self._sequence, self._counts, self._tallies, waiting, held, closed)
+        return msgspec.msgpack.encode(state)
+
+    def restore(self, state: bytes) -> None:
+        """Become what gave `state`. Raises ValueError when it is not a joiner's."""
+        try:
+            loaded = msgspec.msgpack.decode(state, type=_State)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"not a joiner's state: {error}") from error
+        self._clock, self._sequence = loaded.clock, loaded.sequence
+        self._counts, self._tallies = loaded.counts, loaded.tallies
+        self._open = {shown.id: shown for _, shown in loaded.waiting}
+        self._waiting = Waiting()
+        for number, shown in loaded.waiting:
+            self._waiting.push((shown.time, number, shown.id))
+        self._held.load(loaded.held)
+        self._closed.load(loaded.closed)
+
+    def _pass(self, watermark: int) -> None:
+        while (oldest := self._waiting.pop_before(watermark - self.wait)) is not None:
+            self._close(oldest)
+        if self._held.by_impression:
+            self._counts["orphans"] += self._held.expire(watermark)
+
+    def _show(self, shown: Shown) -> None:
+        id_ = shown.id
+        if id_ in self._open or id_ in self._closed.ids:
+            self._counts["duplicate_impressions"] += 1
+        elif shown.time + self.wait < self._clock - self.lateness:
+            self._counts["late_impressions"] += 1
+            self._counts["late"] += len(self._held.take(id_))
+            self._closed.add(id_, self._clock + self._memory, self.watermark)
+        else:
+            self._counts["impressions"] += 1
+            self._open[id_] = shown
+            self._waiting.push((shown.time, self._sequence, id_))
+            if id_ in self._held.by_impression:
+                self._decide_held(shown, self._held.take(id_))
+            while len(self._open) > self._max_pending and (oldest := self._waiting.pop_before(math.inf)):
+                self._close(oldest, early=True)
+
+    def _act(self, acted: Acted) -> None:
+        if acted.action not in self.rule.actions:
+            self._counts["ignored"] += 1
+        elif (shown := self._open.get(acted.impression)) is not None:
+            self._decide(shown, acted)
+        elif acted.impression in self._closed.ids:
+            self._counts["late"] += 1
+        elif acted.time < self.watermark:
+            self._counts["orphans"] += 1
+        else:
+            self._counts["orphans"] += self._held.add(self._sequence, acted)
+
+    def _decide(self, shown: Shown, acted: Acted) -> None:
+        position = self._position(shown, acted)
+        if position >= 0:
+            self._emit(shown, (position,), _POSITIVE if self._positive(acted) else _NEGATIVE, self._clock)
+
+    def _decide_held(self, shown: Shown, held: list[Acted]) -> None:
+        """What came before the impression becomes known all at once."""
+        labels = {}
+        for acted in held:
+            position = self._position(shown, acted)
+            if position >= 0:
+                labels[position] = 1.0 if self._positive(acted) else 0.0
+        if labels:
+            self._emit(shown, tuple(labels), tuple(labels.values()), self._clock)
+
+    def _positive(self, acted: Acted) -> bool:
+        positive = self.rule.min_value is None or acted.value >= self.rule.min_value
+        self._tallies["positives" if positive else "negatives"] += 1
+        return positive
+
+    def _position(self, shown: Shown, acted: Acted) -> int:
+        """The position whose label `acted` decides, or -1. Counts what became of it.
+
+        An item that is there twice gets its label at the first position: an interaction names none.
+        """
+        if acted.time > shown.time + self.wait:
+            self._counts["late"] += 1
+            return -1
+        try:
+            position = shown.items.index(acted.item)
+        except ValueError:
+            self._counts["unknown_items"] += 1
+            return -1
+        if shown.decided is None:
+            shown.decided = {position: acted.action}
+        elif position in shown.decided:
+            same = shown.decided[position] == acted.action
+            self._counts["duplicates" if same else "redundant"] += 1
+            return -1
+        else:
+            shown.decided[position] = acted.action
+        self._counts["joined"] += 1
+        return position
+
+    def _close(self, oldest: Entry, early: bool = False) -> None:
+        """Close the oldest window: what nobody decided is negative.
+
+        It becomes known at the moment at which the watermark passes the window's end, or now.
+        """
+        time, _, id_ = oldest
+        shown = self._open.pop(id_)
+        end = time + self.wait
+        self._closed.add(id_, max(end, self._clock) + self._memory, self._clock - self.lateness)
+        self._tallies["closed_early" if early else "closed"] += 1
+        positions, labels = _all_negative(len(shown.items))
+        if shown.decided is not None:
+            for position in sorted(shown.decided, reverse=True):
+                positions = positions[:position] + positions[position + 1 :]
+        if positions:
+            self._tallies["negatives"] += len(positions)
+            self._emit(shown, positions, labels[: len(positions)], self._clock if early else end + self.lateness + 1)
+
+    def _emit(self, shown: Shown, positions: tuple[int, ...], labels: tuple[float, ...], decided: int) -> None:
+        self._out.append(shown.example(positions, labels, decided, self._sequence))
+
+    def _take_out(self) -> list[Example]:
+        out, self._out = self._out, []
+        return out
+
+
+@cache
+def _all_negative(count: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Positions and labels of a list that nobody touched; shared, since most lists are."""
+    return tuple(range(count)), (0.0,) * count

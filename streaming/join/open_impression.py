@@ -1,0 +1,59 @@
+"""An impression on its way through the joiner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from streaming.events.schema import Features, Value
+from streaming.join.example import Example
+
+_NOTHING: dict[str, Any] = {}
+_features = msgspec.json.Decoder(Features)
+_item_features = msgspec.json.Decoder(dict[str, list[Value]])
+
+
+class Shown(msgspec.Struct, gc=False, array_like=True):
+    """An impression as it lies in the log, features still JSON, and what the joiner knows of it.
+
+    `decided` maps positions to the action that decided their label.
+    """
+
+    id: str
+    time: int
+    user: str
+    items: tuple[str, ...]
+    features: bytes | None
+    item_features: bytes | None
+    propensities: tuple[float, ...]
+    experiment: str | None
+    arm: str | None
+    model: str | None
+    decided: dict[int, str] | None = None
+
+    def example(self, positions: tuple[int, ...], labels: tuple[float, ...], decided: int, sequence: int) -> Example:
+        """Raises ValueError when the features in the log cannot be read; the edge that wrote it has checked them."""
+        try:
+            features = _features.decode(self.features) if self.features else _NOTHING
+            item_features = _item_features.decode(self.item_features) if self.item_features else _NOTHING
+        except msgspec.DecodeError as error:
+            raise ValueError(f"impression {self.id!r} in the log has unreadable features: {error}") from error
+        return Example(
+            self.id,
+            self.time,
+            self.user,
+            self.items,
+            features,
+            item_features,
+            self.propensities,
+            self.experiment or "",
+            self.arm or "",
+            self.model or "",
+            positions,
+            labels,
+            decided,
+            sequence,
+            _NOTHING,
+            (),
+        )

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streaming.encode.feature_spec import FeatureSpec, Field
+
+
+def test_request_fields_come_first_and_keep_their_order() -> None:
+    fields = [
+        Field("item", "categorical", "item"),
+        Field("hour", "categorical", "time.hour"),
+        Field("tags", "multi", "item.tags"),
+        Field("age", "numeric", "request.age"),
+    ]
+    spec = FeatureSpec.of(fields)
+    assert [f.name for f in spec.fields] == ["hour", "age", "item", "tags"]
+    assert [f.name for f in spec.sparse] == ["hour", "item", "tags"]
+    assert [f.name for f in spec.numeric] == ["age"]
+    assert FeatureSpec(tuple(reversed(spec.fields))).fields[0].name == "age"
+
+
+def test_a_table_is_named_after_its_field_unless_told() -> None:
+    assert Field("tags", "multi", "item.tags").table == "tags"
+    assert Field("tags", "multi", "item.tags", table="words").table == "words"
+
+
+def test_json_and_back() -> None:
+    spec = FeatureSpec.of([Field("a", "numeric", "request.a", transform="log"), Field("b", "multi", "item.b", "t")])
+    assert FeatureSpec.from_json(spec.to_json()) == spec
+    assert FeatureSpec.from_json(spec.to_json()).fields[1].table == "t"
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ({"name": ""}, "the field with source 'item' has no name"),
+        ({"kind": "binary"}, "field 'f': kind 'binary' is not one of categorical, multi, numeric"),
+        ({"source": "context.x"}, "field 'f': source 'context.x' is not one of user, item, time.hour"),
+        ({"source": "item."}, "field 'f': source 'item.'"),
+        ({"source": "time.minute"}, "field 'f': source 'time.minute'"),
+        ({"transform": "sqrt", "kind": "numeric"}, "field 'f': transform 'sqrt' is not one of none, log, log1p"),
+        ({"transform": "log"}, "field 'f': only numeric fields have a transform"),
+    ],
+)
+def test_a_field_that_cannot_be_read_is_named(field: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Field(**{"name": "f", "kind": "categorical", "source": "item"} | field)
+
+
+def test_two_fields_of_one_name_and_no_fields_are_refused() -> None:
+    field = Field("f", "categorical", "item")
+    with pytest.raises(ValueError, match="field 'f' is there twice"):
+        FeatureSpec.of([field, field])
+    with pytest.raises(ValueError, match="no fields"):
+        FeatureSpec.of([])
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("{", "truncated"),
+        ('{"fields":[{"name":"f","kind":"binary","source":"item"}]}', "binary"),
+        ('{"fields":[{"name":"f","kind":"multi","source":"nowhere"}]}', "field 'f': source 'nowhere'"),
+    ],
+)
+def test_json_that_is_no_specification_is_refused(data: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"not a feature specification: .*{message}"):
+        FeatureSpec.from_json(data)

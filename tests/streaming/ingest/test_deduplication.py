@@ -1,0 +1,75 @@
+"""The window of recent events: none is forgotten too early, none remembered for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.ingest.deduplication import RecentEvents
+from streaming.log.memory_log import MemoryLog
+from tests.contracts.event_log import events
+
+
+def add(recent: RecentEvents, ids: Iterable[int], kind: int = 1) -> list[bool]:
+    names = [str(id_) for id_ in ids]
+    return cast("list[bool]", recent.add(np.full(len(names), kind, np.uint8), names).tolist())
+
+
+@given(st.integers(1, 12), st.lists(st.lists(st.integers(0, 40), max_size=30), max_size=12))
+def test_it_knows_the_last_events_and_forgets_old_ones(capacity: int, batches: list[list[int]]) -> None:
+    recent = RecentEvents(capacity)
+    seen: list[int] = []  # accepted events, in order
+    for ids in batches:
+        for i, (id_, new) in enumerate(zip(ids, add(recent, ids), strict=True)):
+            if id_ in ids[:i] or id_ in seen[-capacity:]:
+                assert not new
+            elif id_ not in seen[-2 * capacity :]:
+                assert new
+            if new:
+                seen.append(id_)
+
+
+def test_within_a_batch_the_first_one_counts() -> None:
+    recent = RecentEvents(100)
+    assert add(recent, [3, 1, 3, 2, 1]) == [True, True, False, True, False]
+    assert add(recent, [2, 4]) == [False, True]
+
+
+def test_at_least_the_capacity_and_at_most_twice_is_remembered() -> None:
+    recent = RecentEvents(10)
+    add(recent, range(25))
+    assert not any(add(recent, range(15, 25)))
+    assert all(add(recent, range(5)))
+
+
+def test_kinds_are_numbered_apart() -> None:
+    recent = RecentEvents(10)
+    assert all(add(recent, [1], kind=0))
+    assert all(add(recent, [1], kind=1))
+    assert not any(add(recent, [1], kind=0))
+
+
+def test_many_ids_are_told_apart() -> None:
+    recent = RecentEvents(50_000)
+    for start in range(0, 50_000, 5_000):
+        assert all(add(recent, range(start, start + 5_000)))
+    assert not any(add(recent, range(50_000)))
+
+
+def test_it_starts_from_the_tail_of_the_log() -> None:
+    log = MemoryLog(2)
+    log.append(events(0, 100), 0)
+    log.append(events(1000, 5), 1)
+    recent = RecentEvents.of(log, 20)
+    ids = [f"e{i}" for i in (5, *range(90, 100), *range(1000, 1005))]
+    assert recent.add(np.ones(len(ids), np.uint8), ids).tolist() == [True] + [False] * 15
+
+
+def test_a_window_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        RecentEvents(0)

@@ -1,0 +1,417 @@
+"""Ingesting: every record ends as accepted, duplicate or dead, whatever happens, and nothing is there twice."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import streaming.ingest.pipeline
+from streaming.events.schema import Event, Impression, Interaction
+from streaming.ingest import sources
+from streaming.ingest.codec import encode_events, to_events
+from streaming.ingest.column_mapping import Mapping
+from streaming.ingest.dead_letters import DeadLetters
+from streaming.ingest.pipeline import Counts, Ingest, IngestError
+from streaming.ingest.source_offsets import Bookmarks
+from streaming.ingest.sources import BEGIN, Batches, Block, JsonLines, Position, Source
+from streaming.ingest.tabular import open_source
+from streaming.log.event_log import EventLog
+from streaming.log.memory_log import MemoryLog
+from tests.streaming.strategies import NOW, events
+
+
+def click(i: int, **more: Any) -> bytes:
+    row = {"type": "interaction", "time": i, "impression": f"r{i}", "item": "a"} | more
+    return json.dumps(row).encode()
+
+
+def ingester(tmp_path: Path, log: EventLog | None = None, **arguments: Any) -> Ingest:
+    return Ingest(log or MemoryLog(), DeadLetters(tmp_path / "dead.jsonl"), clock=lambda: NOW, **arguments)
+
+
+def stored(log: EventLog) -> list[Event]:
+    return [e for p in range(log.partitions) for e in _stored(log, p)]
+
+
+def _stored(log: EventLog, partition: int) -> list[Event]:
+    found: list[Event] = []
+    while (chunk := log.read(partition, len(found))).events.num_rows:
+        found += to_events(chunk.events)
+    return found
+
+
+def test_each_record_is_accepted_duplicate_or_dead(tmp_path: Path) -> None:
+    lines = [click(1), b"{", click(2), b"", click(1), click(3, value=float("nan")), click(2), b"\xff", click(4)]
+    log, data = MemoryLog(), b"\n".join(lines)
+    ingest = ingester(tmp_path, log)
+    counts = ingest.run(JsonLines(io.BytesIO(data), name="in"))
+    assert counts == Counts(accepted=3, duplicate=2, dead=3)
+    assert counts.read == 8
+    assert [event.time for event in stored(log)] == [1, 2, 4]
+    letters = list(DeadLetters(tmp_path / "dead.jsonl").read())
+    assert [(entry["source"], entry["line"]) for entry in letters] == [("in", 2), ("in", 6), ("in", 8)]
+    assert [data[entry["byte"] :].split(b"\n")[0] for entry in letters] == [b"{", lines[5], b"\xff"]
+    assert "value: NaN" in letters[1]["reason"]
+    assert ingest.position == Position(10, len(data))
+
+
+@given(st.lists(st.tuples(events, st.integers(0, 2)), max_size=20), st.integers(1, 3), st.integers(20, 400))
+def test_counts_add_up_for_any_input(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[Event, int]], partitions: int, read: int
+) -> None:
+    lines, log = [], MemoryLog(partitions)
+    for event, fate in rows:
+        line = msgspec.json.encode(event)
+        lines += [[line], [line, line], [line[:-1]]][fate]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "READ_BYTES", read)
+        counts = ingester(tmp_path_factory.mktemp("x"), log).run(JsonLines(io.BytesIO(b"\n".join(lines))))
+    assert counts.read == len(lines)
+    assert counts.dead == sum(fate == 2 for _, fate in rows)
+    assert counts.accepted == len(stored(log))
+    good = [event for event, fate in rows if fate < 2]
+    assert {e.id for e in stored(log)} == set(encode_events(good).column("id").to_pylist())
+
+
+def test_ingesting_again_adds_nothing(tmp_path: Path) -> None:
+    data, log = b"\n".join(click(i) for i in range(100)), MemoryLog()
+    assert ingester(tmp_path, log).run(JsonLines(io.BytesIO(data))).accepted == 100
+    again = ingester(tmp_path, log)
+    assert again.run(JsonLines(io.BytesIO(data + b"\n" + click(100)))) == Counts(1, 100, 0)
+
+
+def test_it_stops_between_blocks_and_goes_on_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "READ_BYTES", 300)
+    data, log, stop = b"\n".join(click(i) for i in range(50)), MemoryLog(), threading.Event()
+    seen: list[int] = []
+
+    def progress(counts: Counts, _: Position) -> None:
+        seen.append(counts.read)
+        if counts.read > 10:
+            stop.set()
+
+    first = ingester(tmp_path, log)
+    counts = first.run(JsonLines(io.BytesIO(data)), progress=progress, stop=stop)
+    assert 10 < counts.read < 50
+    assert seen == sorted(seen)
+    assert counts.read == seen[-1] == len(stored(log))
+    rest = ingester(tmp_path, log).run(JsonLines(io.BytesIO(data)), start=first.position)
+    assert rest == Counts(50 - counts.read, 0, 0)
+    assert [event.time for event in stored(log)] == list(range(50))
+
+
+class FailingLog(MemoryLog):
+    """Refuses to append after a number of events."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+        self.failures = 0
+
+    def append(self, events: pa.RecordBatch, partition: int = 0) -> int:
+        if self.end()[0] + events.num_rows > self.room:
+            self.failures += 1
+            raise OSError(28, "No space left on device")
+        return super().append(events, partition)
+
+
+def test_a_full_log_ends_with_exact_counts_and_can_be_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "READ_BYTES", 300)
+    data, log = b"\n".join(click(i) if i % 7 else b"{" for i in range(50)), FailingLog(20)
+    ingest = ingester(tmp_path, log)
+    with pytest.raises(IngestError, match="No space left") as caught:
+        ingest.run(JsonLines(io.BytesIO(data)))
+    assert log.failures == 1
+    assert caught.value.counts.accepted == len(stored(log)) <= 20
+    assert caught.value.position == ingest.position
+    log.room = 1000
+    ingester(tmp_path, log).run(JsonLines(io.BytesIO(data)), start=caught.value.position)
+    assert [event.time for event in stored(log)] == [i for i in range(50) if i % 7]
+
+
+def test_long_lines_are_dead_and_the_next_ones_are_not(tmp_path: Path) -> None:
+    data = click(1) + b"\n" + click(2, id="x" * (10 << 20)) + b"\n" + click(3)
+    counts = ingester(tmp_path).run(JsonLines(io.BytesIO(data)))
+    assert counts == Counts(accepted=2, dead=1)
+    (letter,) = DeadLetters(tmp_path / "dead.jsonl").read()
+    assert letter["reason"] == "longer than 1048576 bytes"
+    assert letter["truncated"]
+    assert (tmp_path / "dead.jsonl").stat().st_size < 10_000
+
+
+def test_partitions_keep_an_impression_and_its_interactions_together(tmp_path: Path) -> None:
+    log = MemoryLog(4)
+    lines = [msgspec.json.encode(Impression(f"r{i}", i, "u", ["a"])) for i in range(40)]
+    counts = ingester(tmp_path, log).run(JsonLines(io.BytesIO(b"\n".join([*lines, *map(click, range(40))]))))
+    assert counts.accepted == 80
+    ends = log.end()
+    assert all(ends)
+    for partition in range(4):
+        found = _stored(log, partition)
+        shown = [event.id for event in found if isinstance(event, Impression)]
+        assert shown == [event.impression for event in found if isinstance(event, Interaction)]
+
+
+def test_tables_are_ingested_by_their_mapping(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("at,list,what\n1,r,a\nx,r,a\n1,r,a\n2,r\n")
+    source = open_source(
+        tmp_path / "a.csv", Mapping("interaction", {"time": "at", "impression": "list", "item": "what"})
+    )
+    log = MemoryLog()
+    assert ingester(tmp_path, log).run(source) == Counts(1, 1, 2)
+    reasons = [(entry["line"], entry["reason"]) for entry in DeadLetters(tmp_path / "dead.jsonl").read()]
+    no_time = "time: 'x' in column 'at' is not a number of milliseconds (time_unit = \"ms\")"
+    assert reasons == [(3, no_time), (5, "2 cells for 3 columns")]
+
+
+def test_batches_of_an_importer_are_counted_alike(tmp_path: Path) -> None:
+    log, shown = MemoryLog(), [Impression(f"r{i}", i, "u", ["a"]) for i in range(10)]
+    ingest = ingester(tmp_path, log)
+    assert ingest.run(Batches("x", [encode_events(shown[:6]), encode_events(shown[4:])])) == Counts(10, 2, 0)
+    assert stored(log) == shown
+    assert ingester(tmp_path, log).run(Batches("x", [encode_events(shown)])) == Counts(0, 10, 0)
+
+
+def test_a_source_larger_than_the_window_is_not_ingested_twice(tmp_path: Path) -> None:
+    path, log, marks = tmp_path / "a.jsonl", MemoryLog(), Bookmarks(tmp_path / "marks")
+
+    def ingest() -> Counts:
+        return ingester(tmp_path, log, window=10, bookmarks=marks).run(JsonLines(path))
+
+    path.write_bytes(b"".join(click(i) + b"\n" for i in range(100)) + b"{\n")
+    assert ingest() == Counts(100, 0, 1)
+    assert ingest() == Counts(0, 100, 1)  # and what was dead is no second dead letter
+    with path.open("ab") as file:
+        file.write(click(100) + b"\n" + click(101)[:20])
+    assert ingest() == Counts(1, 100, 2)
+    with path.open("ab") as file:  # the writer ends its line
+        file.write(click(101)[20:] + b"\n")
+    assert ingest() == Counts(1, 101, 1)
+    assert [event.time for event in stored(log)] == list(range(102))
+    assert [entry["line"] for entry in DeadLetters(tmp_path / "dead.jsonl").read()] == [101, 103]
+    path.write_bytes(b"".join(click(i) + b"\n" for i in range(1000, 1100)))
+    assert ingest() == Counts(100, 0, 0)  # the same name, but another file
+
+
+def test_a_stopped_ingest_of_many_events_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "READ_BYTES", 300)
+    path, log, stop = tmp_path / "a.jsonl", MemoryLog(), threading.Event()
+    path.write_bytes(b"\n".join(click(i) for i in range(200)))
+    first = ingester(tmp_path, log, window=8, bookmarks=Bookmarks(tmp_path / "marks"))
+    first.run(JsonLines(path), progress=lambda counts, _: stop.set() if counts.read > 100 else None, stop=stop)
+    read = first.counts.read
+    assert 100 < read < 200
+    again = ingester(tmp_path, log, window=8, bookmarks=Bookmarks(tmp_path / "marks"))
+    assert again.run(JsonLines(path)) == Counts(200 - read, read, 0)
+    assert [event.time for event in stored(log)] == list(range(200))
+
+
+def test_a_killed_ingest_of_many_events_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "READ_BYTES", 300)
+    path, log, marks = tmp_path / "a.jsonl", MemoryLog(), Bookmarks(tmp_path / "marks")
+    path.write_bytes(b"\n".join(click(i) for i in range(200)))
+
+    class KilledError(BaseException):
+        pass
+
+    def kill(counts: Counts, _: Position) -> None:
+        if counts.read > 150:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        ingester(tmp_path, log, window=40, bookmarks=marks).run(JsonLines(path), progress=kill)
+    counts = ingester(tmp_path, log, window=40, bookmarks=marks).run(JsonLines(path))
+    assert counts.read == 200
+    assert [event.time for event in stored(log)] == list(range(200))
+
+
+def test_importers_and_tables_have_bookmarks_too(tmp_path: Path) -> None:
+    log, marks = MemoryLog(), Bookmarks(tmp_path / "marks")
+    batches = [encode_events([Impression(f"r{i}", i, "u", ["a"])]) for i in range(50)]
+    rows = {"at": list(range(50)), "list": ["r"] * 50, "what": ["a"] * 50}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    mapping = Mapping("interaction", {"time": "at", "impression": "list", "item": "what"})
+
+    def ingest(source: Source) -> Counts:
+        return ingester(tmp_path, log, window=5, bookmarks=marks).run(source)
+
+    for counts in (Counts(50, 0, 0), Counts(0, 50, 0)):
+        assert ingest(Batches("x", batches, identity="card")) == counts
+        assert ingest(open_source(tmp_path / "a.parquet", mapping)) == counts
+    assert ingest(Batches("x", batches[:3], identity="other")) == Counts(3, 0, 0)
+    assert ingest(JsonLines(io.BytesIO(click(1000)), name="pipe")) == Counts(1, 0, 0)
+
+
+def test_a_source_that_cannot_be_read_is_no_silent_end(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"\n".join(click(i) for i in range(1000)))[:-20])
+    with pytest.raises(IngestError):
+        ingester(tmp_path).run(JsonLines(tmp_path / "a.jsonl.gz"))
+
+
+def test_a_file_that_became_shorter_is_read_anew(tmp_path: Path) -> None:
+    path, log, marks = tmp_path / "a.jsonl", MemoryLog(), Bookmarks(tmp_path / "marks")
+    lines = [click(i) + b"\n" for i in range(2000)]
+    for count, expected in ((2000, Counts(2000)), (1500, Counts(0, 1500))):
+        path.write_bytes(b"".join(lines[:count]))
+        assert path.stat().st_size > sources.IDENTITY_BYTES
+        assert ingester(tmp_path, log, window=10_000, bookmarks=marks).run(JsonLines(path)) == expected
+
+
+def test_a_source_that_breaks_off_is_named_with_the_counts_so_far(tmp_path: Path) -> None:
+    path, log = tmp_path / "a.jsonl.gz", MemoryLog()
+    packed = gzip.compress(b"\n".join(click(i, id=str(hash(i * 7919) ** 3)) for i in range(50_000)))
+    path.write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(IngestError, match=r"a\.jsonl\.gz, from line \d+ on: Truncated") as caught:
+        ingester(tmp_path, log).run(JsonLines(path))
+    assert 0 < caught.value.counts.accepted == log.end()[0] < 50_000
+
+
+def test_text_that_is_no_time_is_shown_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("at,list,what\n2026-01-01,r,a\n")
+    columns = {"time": "at", "impression": "list", "item": "what"}
+    source = open_source(tmp_path / "a.csv", Mapping("interaction", columns, "s"))
+    assert ingester(tmp_path).run(source) == Counts(dead=1)
+    (letter,) = DeadLetters(tmp_path / "dead.jsonl").read()
+    assert letter["raw"] == "2026-01-01,r,a"
+
+
+def test_two_sources_of_one_ingest_go_in_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "READ_BYTES", 300)
+    log = MemoryLog()
+    even = b"\n".join(click(i) for i in range(0, 200, 2))
+    odd = b"\n".join(click(i) for i in range(1, 100, 2)) + b"\n{\n" + click(5)
+    ingest = ingester(tmp_path, log)
+    assert ingest.merge([JsonLines(io.BytesIO(odd), name="odd"), JsonLines(io.BytesIO(even), name="even")]) == Counts(
+        150, 1, 1
+    )
+    assert [event.time for event in stored(log)] == [i for i in range(200) if i < 100 or i % 2 == 0]
+    (letter,) = DeadLetters(tmp_path / "dead.jsonl").read()
+    assert (letter["source"], letter["line"]) == ("odd", 51)
+    assert dict(ingest.positions) == {"odd": Position(53, len(odd)), "even": Position(101, len(even))}
+
+
+TIMES = st.lists(st.tuples(st.integers(0, 100), st.booleans()), max_size=25)
+
+
+@given(
+    st.lists(TIMES, min_size=1, max_size=4), st.integers(60, 400), st.integers(1, 3), st.booleans(), st.integers(1, 4)
+)
+def test_merged_sources_keep_every_record_once_however_often_they_are_stopped(
+    tmp_path_factory: pytest.TempPathFactory,
+    files: list[list[tuple[int, bool]]],
+    read: int,
+    patience: int,
+    in_order: bool,
+    together: int,
+) -> None:
+    folder, log = tmp_path_factory.mktemp("x"), MemoryLog()
+    files = [sorted(rows) if in_order else rows for rows in files]
+    for f, rows in enumerate(files):
+        lines = [
+            click(t, id=f"{f}.{i}", impression=f"{f}") if good else b"{%d.%d" % (f, i)
+            for i, (t, good) in enumerate(rows)
+        ]
+        (folder / f"{f}.jsonl").write_bytes(b"".join(line + b"\n\n" for line in lines))
+    total = sum(map(len, files))
+
+    def ingest() -> bool:
+        """Whether it came to the end before it was stopped."""
+        left, stop = iter(range(patience)), threading.Event()
+
+        def progress(_counts: Counts, _at: Position) -> None:
+            if next(left, None) is None:
+                stop.set()
+
+        # A window of one event knows nothing: only the bookmarks tell what was read.
+        one = ingester(folder, log, window=1, bookmarks=Bookmarks(folder / "marks"))
+        paths = [folder / f"{f}.jsonl" for f in range(len(files))]
+        counts = one.merge([JsonLines(path) for path in paths], progress, stop)
+        assert counts.accepted + counts.duplicate + counts.dead <= total
+        return not stop.is_set() and counts.read == total
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "READ_BYTES", read)
+        patch.setattr(streaming.ingest.pipeline, "TOGETHER", together)
+        while not ingest():
+            pass
+    found = [event for event in stored(log) if isinstance(event, Interaction)]
+    good = {f"{f}.{i}" for f, rows in enumerate(files) for i, (_, good) in enumerate(rows) if good}
+    assert sorted(event.id for event in found) == sorted(good)
+    assert len(list(DeadLetters(folder / "dead.jsonl").read())) == total - len(good)
+    if in_order:
+        assert [event.time for event in found] == sorted(event.time for event in found)
+    for f in range(len(files)):  # the order of a file stays
+        own = [int(event.id.split(".")[1]) for event in found if event.impression == f"{f}"]
+        assert own == sorted(own)
+
+
+def test_a_full_log_leaves_merged_sources_where_they_can_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "READ_BYTES", 300)
+    log, marks, paths = FailingLog(40), Bookmarks(tmp_path / "marks"), [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    for k, path in enumerate(paths):
+        path.write_bytes(b"".join(click(i) + b"\n" for i in range(k, 200, k + 2)))
+
+    def ingest() -> Counts:
+        return ingester(tmp_path, log, window=20, bookmarks=marks).merge([JsonLines(path) for path in paths])
+
+    with pytest.raises(IngestError, match=r"a\.jsonl, from line \d+ on; .*b\.jsonl, from line \d+ on: .*No space left"):
+        ingest()
+    assert log.failures == 1
+    log.room = 1000
+    ingest()
+    times = [event.time for event in stored(log)]
+    assert times == sorted(set(range(0, 200, 2)) | set(range(1, 200, 3)))
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_events_that_come_after_much_newer_ones_are_counted(tmp_path: Path, partitions: int) -> None:
+    log = MemoryLog(partitions)
+    lines = [msgspec.json.encode(Impression(f"r{i}", i, "u", ["a"])) for i in range(1000)]
+    first = ingester(tmp_path, log, slack=50)
+    first.run(JsonLines(io.BytesIO(b"\n".join(lines))))
+    assert first.stragglers.count == 0
+    again = ingester(tmp_path, log, slack=50)  # which looks at the tail of the log
+    newest = [max(event.time for event in _stored(log, p)) for p in range(partitions)]
+    again.run(JsonLines(io.BytesIO(b"\n".join(click(i) for i in range(1000)))))
+    shown = {event.id: p for p in range(partitions) for event in _stored(log, p) if isinstance(event, Impression)}
+    assert again.stragglers.count == sum(i < newest[shown[f"r{i}"]] - 50 for i in range(1000)) > 900
+    before = again.stragglers.count
+    again.run(JsonLines(io.BytesIO(b'{"type":"item","time":1,"item":"a","features":{}}')))
+    assert again.stragglers.count == before  # features hold until newer ones come
+
+
+def test_many_files_of_consecutive_days_are_not_held_at_once(tmp_path: Path) -> None:
+    paths, log = [tmp_path / f"{day}.jsonl" for day in range(40)], MemoryLog()
+    for day, path in enumerate(paths):
+        path.write_bytes(b"".join(click(day * 100 + i) + b"\n" for i in range(50)))
+    open_at_once: list[int] = []
+
+    class Watched(JsonLines):
+        active = 0
+
+        def blocks(self, start: Position = BEGIN) -> Iterator[Block]:
+            Watched.active += 1
+            open_at_once.append(Watched.active)
+            try:
+                yield from super().blocks(start)
+            finally:
+                Watched.active -= 1
+
+    ingester(tmp_path, log).merge([Watched(path) for path in reversed(paths)])
+    assert [event.time for event in stored(log)] == [day * 100 + i for day in range(40) for i in range(50)]
+    assert len(open_at_once) == 80  # once to look at the beginning
+    assert max(open_at_once) <= 3

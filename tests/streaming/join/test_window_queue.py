@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.join.window_queue import Entry, Waiting
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.booleans()), max_size=60))
+def test_the_oldest_comes_first_whatever_the_order(steps: list[tuple[int, bool]]) -> None:
+    waiting, model = Waiting(), list[Entry]()
+    for number, (time, push) in enumerate(steps):
+        if push:
+            waiting.push((time, number, str(number)))
+            model.append((time, number, str(number)))
+            model.sort()
+        else:
+            expected = model.pop(0) if model and model[0][0] < time else None
+            assert waiting.pop_before(time) == expected
+        assert list(waiting) == model
+    assert [waiting.pop_before(math.inf) for _ in model] == model
+    assert waiting.pop_before(math.inf) is None

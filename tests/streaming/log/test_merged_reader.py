@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.events.schema import UserUpdate
+from streaming.ingest.codec import encode_events
+from streaming.log.memory_log import MemoryLog
+from streaming.log.merged_reader import LogReader
+
+
+def log_of(*partitions: Sequence[int], append: int = 1000) -> MemoryLog:
+    """A log with events at these times."""
+    log = MemoryLog(len(partitions))
+    for partition, times in enumerate(partitions):
+        for start in range(0, len(times), append):
+            events = [UserUpdate(time=time, user="u", features={}) for time in times[start : start + append]]
+            log.append(encode_events(events), partition)
+    return log
+
+
+def read_all(reader: LogReader, max_events: int = 1000, until: int | None = None) -> list[tuple[int, int]]:
+    """(partition, time) of each event, in the order of reading."""
+    found: list[tuple[int, int]] = []
+    while (chunk := reader.read(max_events, until)) is not None:
+        assert chunk.events.num_rows <= max_events
+        assert reader.cursor[chunk.partition] == chunk.next_offset
+        found += [(chunk.partition, time) for time in chunk.events.column("time").to_pylist()]
+    return found
+
+
+def test_the_partition_whose_next_event_is_oldest_goes_first() -> None:
+    log = log_of([1, 4, 5], [2, 3, 9])
+    assert read_all(LogReader(log, None, slack=0)) == [(0, 1), (1, 2), (1, 3), (0, 4), (0, 5), (1, 9)]
+
+
+def test_a_turn_runs_ahead_by_no_more_than_the_slack() -> None:
+    log = log_of([1, 4, 5], [2, 3, 9])
+    assert read_all(LogReader(log, None, slack=2)) == [(0, 1), (0, 4), (1, 2), (1, 3), (0, 5), (1, 9)]
+
+
+@given(st.lists(st.lists(st.integers(0, 50)), min_size=2, max_size=3), st.integers(0, 20))
+def test_reading_in_turns_makes_nothing_late(partitions: list[list[int]], slack: int) -> None:
+    """Of partitions in order, no event is read after one that is newer by more than the slack."""
+    clock = 0
+    for _, time in read_all(LogReader(log_of(*map(sorted, partitions)), None, slack)):
+        assert time >= clock - slack
+        clock = max(clock, time)
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 50)), min_size=1, max_size=3),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(0, 20),
+    st.lists(st.integers(0, 50)),
+)
+def test_the_sequence_depends_on_the_content_alone(
+    partitions: list[list[int]], append: int, max_events: int, slack: int, stops: list[int]
+) -> None:
+    log = log_of(*partitions, append=append)
+    expected = read_all(LogReader(log_of(*partitions), None, slack))
+    reader, found = LogReader(log, None, slack), []
+    for until in [*sorted(stops), None]:
+        found += read_all(reader, max_events, until)
+        again = LogReader(log, None, slack)
+        again.seek(reader.cursor, reader.turn)
+        reader = again
+    assert found == expected
+    assert sorted(found) == sorted((p, time) for p, times in enumerate(partitions) for time in times)
+    assert reader.lag_events == 0
+
+
+def test_until_stops_before_the_first_event_at_that_time_or_later() -> None:
+    reader = LogReader(log_of([1, 5, 7, 6]), None, slack=0)
+    assert read_all(reader, until=1) == []
+    assert read_all(reader, until=7) == [(0, 1), (0, 5)]
+    assert reader.cursor == (2,)
+    assert read_all(reader, until=8) == [(0, 7), (0, 6)]
+
+
+def test_a_growing_log_is_followed() -> None:
+    log = log_of([1, 2])
+    reader = LogReader(log, None, slack=0)
+    assert read_all(reader) == [(0, 1), (0, 2)]
+    log.append(encode_events([UserUpdate(time=3, user="u", features={})]))
+    assert reader.lag_events == 1
+    assert read_all(reader) == [(0, 3)]
+
+
+def test_a_cursor_that_the_log_does_not_hold_is_refused() -> None:
+    log = log_of([1, 2], [3])
+    with pytest.raises(ValueError, match="of 1 partitions, the log has 2"):
+        LogReader(log, (0,), slack=0)
+    with pytest.raises(ValueError, match="holds offsets 0 to 1 of partition 1, not 2"):
+        LogReader(log, (0, 2), slack=0)

@@ -7,7 +7,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from serving.scorer import load_scorer
+from serving.model.scorer import load_scorer
 from serving.server import Settings, run
 from streaming.log.file_log import FileLog
 

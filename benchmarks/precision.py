@@ -33,11 +33,11 @@ from recsys.learner import Learner, Scores
 from recsys.metrics import auc
 from recsys.replay.rows import Rows, outcomes
 from recsys.replay.run import CHUNK
-from serving.keys import ModelKeys
-from serving.publisher import Publisher
-from serving.redis_server import EmbeddedRedis
-from serving.row_bytes import Precision
-from serving.rows import Ids, RedisRows
+from serving.cache.row_store import Ids, RedisRows
+from serving.replication.embedded_redis import EmbeddedRedis
+from serving.replication.keys import ModelKeys
+from serving.replication.publisher import Publisher
+from serving.replication.row_codec import Precision
 
 SPLIT = 1_388_534_400_000
 """2014-01-01, as in the demo: 85 % of the ratings lie before it."""

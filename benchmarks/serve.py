@@ -28,9 +28,9 @@ from benchmarks.harness import Result, Target
 from embedding.store import Delta, TableDelta
 from recsys.export import Exporter
 from recsys.models import AutoInt, RankingModel, build
-from serving.artefact import Artefact
-from serving.publisher import Publisher
-from serving.redis_server import EmbeddedRedis
+from serving.model.artefact import Artefact
+from serving.replication.embedded_redis import EmbeddedRedis
+from serving.replication.publisher import Publisher
 from streaming.encode.encoder import Encoder
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Features

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from recsys.export import Exporter
     from recsys.learner import Learner
     from recsys.models import RankingModel
-    from serving.publisher import Publisher
+    from serving.replication.publisher import Publisher
     from serving.server import Settings
     from streaming.catalog import Catalog
     from streaming.feed import Feed
@@ -125,8 +125,8 @@ def publisher(config: Config, model: str = ONLINE) -> Iterator[tuple[Publisher, 
 
     Call what comes with it when Redis is gone: an embedded one starts again.
     """
-    from serving.publisher import Publisher
-    from serving.redis_server import EmbeddedRedis, connect
+    from serving.replication.embedded_redis import EmbeddedRedis, connect
+    from serving.replication.publisher import Publisher
 
     def revive() -> None:
         if embedded is not None:  # else whoever runs it has to
@@ -160,8 +160,8 @@ def mapping(config: Config, file: str) -> Mapping | None:
 
 def server(config: Config) -> Settings:
     """What the server is told; without an experiment everybody gets the online model."""
-    from serving.experiments import Arm, Experiment
-    from serving.routes import Limits
+    from serving.api.routes import Limits
+    from serving.experiments.assignment import Arm, Experiment
     from serving.server import Settings
 
     serving = config.serving

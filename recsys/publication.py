@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from recsys.export import Exporter, TracingError
 from recsys.learner import Learner
-from serving.artefact import Artefact
-from serving.publisher import OutOfStepError, Publisher, PublishError
+from serving.model.artefact import Artefact
+from serving.replication.publisher import OutOfStepError, Publisher, PublishError
 from streaming.catalog import Catalog
 from streaming.encode.entity_state import Entities
 

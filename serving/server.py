@@ -18,20 +18,20 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from serving.app import create_app
-from serving.availability import Availability
-from serving.entities import EntityFeatures
-from serving.experiments import POPULARITY, Arm, Experiment, ExperimentCounters
-from serving.exploration import exploration
-from serving.impression_log import ImpressionLog
-from serving.metrics import Metrics
-from serving.model_loader import ModelLoader, Models
-from serving.ranker import Ranker
-from serving.redis_server import EmbeddedRedis, connect
-from serving.retriever import Retriever
-from serving.routes import Limits, Routes, Source
-from serving.served_model import OpenScorer
-from serving.stream_follower import Sink, StreamFollower
+from serving.api.app import create_app
+from serving.api.prometheus import Metrics
+from serving.api.routes import Limits, Routes, Source
+from serving.cache.entity_cache import EntityFeatures
+from serving.event_writer import ImpressionLog
+from serving.experiments.assignment import POPULARITY, Arm, Experiment, ExperimentCounters
+from serving.model.loaded_model import OpenScorer
+from serving.ranking.exploration import exploration
+from serving.ranking.ranker import Ranker
+from serving.ranking.retriever import Retriever
+from serving.replication.embedded_redis import EmbeddedRedis, connect
+from serving.replication.health import Availability
+from serving.replication.model_loader import ModelLoader, Models
+from serving.replication.stream_follower import Sink, StreamFollower
 from streaming.ingest.codec import Rules
 from streaming.log.event_log import EventLog
 

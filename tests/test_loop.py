@@ -15,9 +15,9 @@ from recsys.commands.train import open_trainer
 from recsys.config import Config
 from recsys.config_file import load
 from recsys.trainer import Trainer
-from serving.redis_server import connect
-from serving.rows import RedisRows
-from serving.scorer import load_scorer
+from serving.cache.row_store import RedisRows
+from serving.model.scorer import load_scorer
+from serving.replication.embedded_redis import connect
 from serving.server import build as build_app
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import Entities

@@ -10,7 +10,7 @@ import click
 
 from recsys import build
 from recsys.config_file import load
-from serving.scorer import load_scorer
+from serving.model.scorer import load_scorer
 from serving.server import run as run_server
 
 

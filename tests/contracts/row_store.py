@@ -7,7 +7,7 @@ from abc import abstractmethod
 import numpy as np
 import pytest
 
-from serving.rows import Floats, Ids, RowStore
+from serving.cache.row_store import Floats, Ids, RowStore
 
 DIM = 3
 LARGEST = 2**64 - 1

@@ -15,7 +15,7 @@ import torch
 
 from recsys.export import Exporter
 from recsys.models import REGISTRY, AutoInt, FactorizationMachine, RankingModel, build
-from serving.scorer import Scorer
+from serving.model.scorer import Scorer
 from streaming.encode.feature_spec import FeatureSpec, Field
 
 Floats = npt.NDArray[np.float32]

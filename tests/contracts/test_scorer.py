@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.scorer import OnnxScorer, OpenVinoScorer, Scorer
+from serving.model.scorer import OnnxScorer, OpenVinoScorer, Scorer
 from tests.contracts.scorer import ScorerContract
 
 

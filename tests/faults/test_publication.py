@@ -16,8 +16,8 @@ from recsys.commands.train import open_trainer
 from recsys.config_file import load
 from recsys.export import Exporter
 from recsys.publication import Publication
-from serving.keys import ModelKeys
-from serving.redis_server import EmbeddedRedis
+from serving.replication.embedded_redis import EmbeddedRedis
+from serving.replication.keys import ModelKeys
 from streaming.catalog import Catalog
 from streaming.encode.entity_state import Entities
 from streaming.events.schema import Event, Impression, Interaction

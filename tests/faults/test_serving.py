@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from embedding.store import Delta, TableDelta
-from serving.publisher import Publisher
-from serving.redis_server import EmbeddedRedis, stop
+from serving.replication.embedded_redis import EmbeddedRedis, stop
+from serving.replication.publisher import Publisher
 from streaming.encode.encoder import Encoder
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import to_events

@@ -14,7 +14,7 @@ import pytest
 
 from recsys.export import Exporter
 from recsys.models import AutoInt, FactorizationMachine, RankingModel, build
-from serving.scorer import OnnxScorer
+from serving.model.scorer import OnnxScorer
 from streaming.encode.feature_spec import FeatureSpec, Field
 from tests.contracts.scorer import exported, request, tracer, whole_rows
 

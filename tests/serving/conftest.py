@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from serving.redis_server import EmbeddedRedis
+from serving.replication.embedded_redis import EmbeddedRedis
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from embedding.store import Delta, TableDelta
-from serving.artefact import Artefact
-from serving.rows import Floats, Ids
+from serving.cache.row_store import Floats, Ids
+from serving.model.artefact import Artefact
 from streaming.encode.feature_spec import FeatureSpec, Field
 
 SPEC = FeatureSpec.of([Field("user", "categorical", "user"), Field("item", "categorical", "item")])

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import redis
 
-from serving.availability import Availability
-from serving.model_loader import ModelLoader
-from serving.redis_server import connect
-from serving.served_model import ServedModel
-from serving.stream_follower import StreamFollower
+from serving.model.loaded_model import ServedModel
+from serving.replication.embedded_redis import connect
+from serving.replication.health import Availability
+from serving.replication.model_loader import ModelLoader
+from serving.replication.stream_follower import StreamFollower
 from tests.serving.fakes import Graphs
 from tests.serving.waiting import until
 

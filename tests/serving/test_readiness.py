@@ -13,11 +13,11 @@ from numba.core.dispatcher import Dispatcher
 
 from embedding.kernels import search, segment
 from embedding.store import Delta, TableDelta
-from serving import delta_wire
-from serving.publisher import Publisher
-from serving.rehearsal import rehearse
-from serving.row_cache import RowCache
-from serving.rows import MemoryRows
+from serving.cache.row_cache import RowCache
+from serving.cache.row_store import MemoryRows
+from serving.cache.warmup import rehearse
+from serving.replication import delta_messages
+from serving.replication.publisher import Publisher
 from serving.server import Settings
 from streaming.encode.encoder import Encoder
 from streaming.encode.feature_spec import FeatureSpec, Field
@@ -66,9 +66,9 @@ def compiled_late() -> list[str]:
     cache = RowCache(MemoryRows(4), 8192)
     for start in (*range(0, 16_000, 1000), 12_000, 8_000):
         cache.read({"item": np.arange(start, start + 1000, dtype=np.uint64), "user": ids(start, start)})
-    for message in delta_wire.messages(delta(1, {7: 1.0, 15_000: 2.0}, removed=ids(15_001))):
-        received = delta_wire.decode(delta_wire.encode(message))
-        if isinstance(received, delta_wire.Change):
+    for message in delta_messages.messages(delta(1, {7: 1.0, 15_000: 2.0}, removed=ids(15_001))):
+        received = delta_messages.decode(delta_messages.encode(message))
+        if isinstance(received, delta_messages.Change):
             cache.apply(received.table, received.arrays())
     return sorted(_signatures() - before)
 

@@ -1,0 +1,138 @@
+"""The ASGI application: routes, errors that name the field, measured requests, and the API's own page at `/docs`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.api.errors import BadRequestError
+from serving.api.openapi import OPERATIONS, document
+from serving.api.prometheus import Metrics
+from serving.api.routes import Routes
+from serving.api.schemas import Problem, ProblemResponse
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def create_app(
+    routes: Routes,
+    metrics: Metrics,
+    clock: Callable[[], float],
+    opened: Callable[[], None] = lambda: None,
+    closed: Callable[[], None] = lambda: None,
+) -> ASGIApp:
+    """The application; `opened` and `closed` are called when it starts and when it has answered its last request."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> Any:
+        opened()
+        try:
+            yield
+        finally:
+            closed()
+
+    app = Starlette(
+        routes=[
+            Route("/v1/rank", routes.rank, methods=["POST"]),
+            Route("/v1/recommend", routes.recommend, methods=["POST"]),
+            Route("/v1/events", routes.events, methods=["POST"]),
+            Route("/v1/experiments", routes.experiments),
+            Route("/healthz", routes.health),
+            Route("/readyz", routes.ready),
+            Route("/metrics", routes.metrics),
+            *_documentation(),
+        ],
+        exception_handlers={BadRequestError: _bad_request, 404: _not_found, 405: _not_found},
+        lifespan=lifespan,
+    )
+    return _Measured(app, metrics, clock)
+
+
+def _documentation() -> list[Route]:
+    described = document(_version())
+    encoded = msgspec.json.encode(described)
+    # A page of our own: Swagger's loads its scripts from another host, which an offline machine does not reach.
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True)
+    page = environment.get_template("docs.html").render(
+        title=described["info"]["title"],
+        description=described["info"]["description"],
+        paths=described["paths"],
+        schemas=described["components"]["schemas"],
+    )
+
+    def openapi(_: Request) -> Response:
+        return Response(encoded, media_type="application/json")
+
+    def docs(_: Request) -> Response:
+        return HTMLResponse(page)
+
+    def home(_: Request) -> Response:
+        return RedirectResponse("docs")
+
+    return [Route("/openapi.json", openapi), Route("/docs", docs), Route("/", home)]
+
+
+def _version() -> str:
+    try:
+        return version("recsys")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _bad_request(_: Request, error: Exception) -> Response:
+    if not isinstance(error, BadRequestError):
+        raise error
+    return _problem(error.status, error.problem)
+
+
+def _not_found(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    known = ", ".join(f"{o.method.upper()} {o.path}" for o in OPERATIONS)
+    message = f"no {request.method} {request.url.path}; there are {known}; see /docs"
+    return _problem(status, Problem("", message))
+
+
+def _problem(status: int, problem: Problem) -> Response:
+    headers = {"Retry-After": "1"} if status == 503 else None
+    body = msgspec.json.encode(ProblemResponse(problem))
+    return Response(body, status, headers, media_type="application/json")
+
+
+class _Measured:
+    """Counts and times requests by route; paths that are none of ours share one label, to bound their number."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, clock: Callable[[], float]) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._clock = clock
+        self._known = frozenset(operation.path for operation in OPERATIONS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = self._clock()
+        status = 500
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            route = scope["path"] if scope["path"] in self._known else "other"
+            self._metrics.request(route, status, self._clock() - began)

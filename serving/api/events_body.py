@@ -1,0 +1,49 @@
+"""Bodies of `POST /v1/events`: one event, an array of events, or one event a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import pyarrow as pa
+
+from serving.api.errors import BadRequestError, from_reason
+from serving.api.schemas import EventResult, EventsResponse, Problem
+from streaming.ingest.codec import Reject, Rules, decode_lines
+
+_array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
+_one: msgspec.json.Decoder[msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw)
+
+
+def decode(body: bytes, now: int, rules: Rules) -> tuple[pa.RecordBatch, int, list[Reject]]:
+    """Valid events, how many there were in all, and those that are none. Raises BadRequestError for an empty body."""
+    events = _split(body)
+    if not events:
+        raise BadRequestError(400, "", "the body has no events: send one, a JSON array of them, or one a line")
+    batch, rejects = decode_lines(events, now, rules)
+    return batch, len(events), rejects
+
+
+def answer(batch: pa.RecordBatch, count: int, rejects: Sequence[Reject]) -> EventsResponse:
+    """One result an event, in the order of the body."""
+    problems = {reject.line: from_reason(reject.reason) for reject in rejects}
+    ids = iter(batch.column("id").to_pylist())
+    results = [_rejected(problems[i]) if i in problems else EventResult("accepted", next(ids)) for i in range(count)]
+    first = problems[min(problems)] if problems else None
+    return EventsResponse(batch.num_rows, len(rejects), results, first)
+
+
+def _rejected(problem: Problem) -> EventResult:
+    return EventResult("rejected", "", problem.field, problem.message)
+
+
+def _split(body: bytes) -> list[bytes]:
+    if body.lstrip()[:1] == b"[":
+        try:
+            return [bytes(event) for event in _array.decode(body)]
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise BadRequestError(400, "", f"the array of events is not JSON: {error}") from error
+    try:
+        return [bytes(_one.decode(body))]
+    except (msgspec.DecodeError, RecursionError):
+        return [line for line in body.split(b"\n") if line.strip()]

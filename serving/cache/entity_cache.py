@@ -1,0 +1,135 @@
+"""Latest features of users and items, as the trainer published them, kept in this process until they change."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import cast
+
+import msgspec
+import redis
+
+from serving.replication import keys
+from serving.replication.health import Availability
+from streaming.events.schema import Features
+
+_decoder: msgspec.json.Decoder[Features] = msgspec.json.Decoder(Features)
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """A notice on the stream `recsys:entities`: whose features changed."""
+
+    users: list[str] = []
+    items: list[str] = []
+
+
+_notice: msgspec.json.Decoder[Changed] = msgspec.json.Decoder(Changed)
+
+
+class EntityFeatures:
+    """Reads features from Redis, and is the sink of the stream of notices.
+
+    An answer is used until a notice names its owner, at most `ttl` seconds in case a notice was missed, and longer
+    while Redis is gone. At most `capacity` users and as many items are kept. Safe for many threads.
+    """
+
+    stream = keys.ENTITIES
+
+    def __init__(
+        self, client: redis.Redis, ttl: float, capacity: int, clock: Callable[[], float], availability: Availability
+    ) -> None:
+        self._users = _Kept(client, keys.user, ttl, capacity, clock, availability)
+        self._items = _Kept(client, keys.item, ttl, capacity, clock, availability)
+
+    def __len__(self) -> int:
+        return len(self._users) + len(self._items)
+
+    def user(self, name: str) -> tuple[Features, bool]:
+        """Features of a user, and whether they are up to date."""
+        (features,), fresh = self._users.read([name])
+        return features, fresh
+
+    def items(self, names: Sequence[str]) -> tuple[list[Features], bool]:
+        """Features of items in this order, and whether all are up to date."""
+        return self._items.read(names)
+
+    def catch_up(self, client: redis.Redis, *, continued: bool) -> None:  # noqa: ARG002 - a sink's signature
+        if not continued:
+            self._users.doubt_all()
+            self._items.doubt_all()
+
+    def take(self, client: redis.Redis, message: bytes) -> None:
+        try:
+            changed = _notice.decode(message)
+        except msgspec.DecodeError:
+            self.catch_up(client, continued=False)
+            return
+        self._users.doubt(changed.users)
+        self._items.doubt(changed.items)
+
+
+class _Kept:
+    """Features of one kind of entity by name, each with the time until which it is believed."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        key: Callable[[str], str],
+        ttl: float,
+        capacity: int,
+        clock: Callable[[], float],
+        availability: Availability,
+    ) -> None:
+        self._client = client
+        self._key = key
+        self._ttl = ttl
+        self._capacity = capacity
+        self._clock = clock
+        self._availability = availability
+        self._known: dict[str, tuple[float, Features]] = {}
+        self._doubts = 0
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def read(self, names: Sequence[str]) -> tuple[list[Features], bool]:
+        now = self._clock()
+        nothing: tuple[float, Features] = (-1.0, {})
+        known = self._known
+        found = [known.get(name, nothing) for name in names]
+        missing = [name for name, (until, _) in zip(names, found, strict=True) if until <= now]
+        if not missing:
+            return [features for _, features in found], True
+        fetched = self._fetch(missing, now)
+        latest = {} if fetched is None else fetched
+        return [latest.get(name, old) for name, (_, old) in zip(names, found, strict=True)], fetched is not None
+
+    def doubt(self, names: Iterable[str]) -> None:
+        """Read these again before they are next used."""
+        with self._lock:
+            self._doubts += 1
+            for name in names:
+                if name in self._known:
+                    self._known[name] = (-1.0, self._known[name][1])
+
+    def doubt_all(self) -> None:
+        self.doubt(list(self._known))
+
+    def _fetch(self, missing: list[str], now: float) -> dict[str, Features] | None:
+        """Features by name; None when Redis is gone."""
+        if not self._availability.up:
+            return None
+        doubts = self._doubts
+        try:
+            blobs = cast(list[bytes | None], self._client.mget([self._key(name) for name in missing]))
+        except redis.RedisError:
+            self._availability.up = False
+            return None
+        found = {n: {} if blob is None else _decoder.decode(blob) for n, blob in zip(missing, blobs, strict=True)}
+        with self._lock:
+            if doubts == self._doubts:  # else what was read may be older than the notice
+                if len(self._known) + len(found) > self._capacity:
+                    self._known = {}
+                self._known.update((name, (now + self._ttl, features)) for name, features in found.items())
+        return found

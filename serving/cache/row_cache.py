@@ -1,0 +1,145 @@
+"""Rows near the ranker, so that a request asks Redis only for ids that it has not seen for long.
+
+Two generations stand for an LRU list. New and re-read ids go to the young one; when that is full it becomes the old one
+and the previous old one is dropped. So reading moves whole batches, an id read at least once in a generation stays, and
+memory is bounded by `capacity` rows. Ids that Redis does not know are remembered too.
+
+Shape suffixes: N ids of one table, U distinct ids, D embedding dimension.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from embedding.store import TableDelta
+from serving.cache.cache_generation import Generation
+from serving.cache.fallback_rows import FallbackRows
+from serving.cache.row_store import Bools, Ids, Rows, RowStore, RowsUnavailableError
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Rows by table. `complete` is false when the store could not be asked for the ids that were not cached:
+    those read as ids that have no row."""
+
+    rows: dict[str, Rows]
+    complete: bool
+
+
+class RowCache:
+    """A bounded cache over a `RowStore`; safe to read from many threads while one applies changes.
+
+    Ids without a row read `fallback`, zeros if that is None. It is never cached: whoever made it keeps it current.
+
+    One lock guards every look-up and every change, so a row is never seen half written. A row that was being read
+    from the store while a change arrived is handed out but not kept: it may be older than the change.
+    """
+
+    def __init__(self, store: RowStore, capacity: int, fallback: FallbackRows | None = None) -> None:
+        if capacity < 2:
+            raise ValueError(f"a row cache of {capacity} rows is too small: give it at least 2")
+        self._store = store
+        self._fallback = fallback
+        self._half = capacity // 2
+        self._lock = threading.Lock()
+        self._changes = 0
+        self.hits = 0
+        self.misses = 0
+        self._young = Generation(self._half, store.dim)
+        self._old = Generation(1, store.dim)
+
+    @property
+    def dim(self) -> int:
+        return self._store.dim
+
+    def __len__(self) -> int:
+        return self._young.used + self._old.used
+
+    def read(self, ids: Mapping[str, Ids]) -> Reading:
+        """Rows by table, in the order asked for; one round trip to the store when something is missing."""
+        reading = self._read(ids)
+        if self._fallback is not None:
+            for table, ids_N in ids.items():
+                self._fallback.fill(table, ids_N, reading.rows[table])
+        return reading
+
+    def _read(self, ids: Mapping[str, Ids]) -> Reading:
+        rows: dict[str, Rows] = {}
+        wanted: dict[str, Ids] = {}
+        with self._lock:
+            changes = self._changes
+            for table, ids_N in ids.items():
+                rows[table], missing_N = self._cached(table, ids_N)
+                misses = int(np.count_nonzero(missing_N))
+                if misses:
+                    wanted[table] = np.unique(ids_N[missing_N])
+                self.misses += misses
+                self.hits += len(ids_N) - misses
+        if not wanted:
+            return Reading(rows, complete=True)
+        try:
+            fetched = self._store.read(wanted)
+        except RowsUnavailableError:
+            return Reading(rows, complete=False)
+        for table, ids_U in wanted.items():
+            _fill(rows[table], ids[table], ids_U, fetched[table])
+        with self._lock:
+            if changes == self._changes:
+                for table, ids_U in wanted.items():
+                    self._keep(table, ids_U, fetched[table])
+        return Reading(rows, complete=True)
+
+    def apply(self, table: str, change: TableDelta) -> None:
+        """Take over changed rows and tombstones of ids that are cached; others are not worth the memory."""
+        values_UD = change.values_UD
+        if len(change.ids_U) and values_UD.shape[1] != self.dim:
+            raise ValueError(f"change of table {table!r} has dimension {values_UD.shape[1]}, the cache {self.dim}")
+        with self._lock:
+            self._changes += 1
+            for generation in (self._young, self._old):
+                generation.overwrite(table, change.ids_U, values_UD)
+                generation.forget(table, change.removed)
+
+    def clear(self) -> None:
+        """Forget everything: the rows may have changed in ways that nobody told."""
+        with self._lock:
+            self._changes += 1
+            self._young = Generation(self._half, self.dim)
+            self._old = Generation(1, self.dim)
+
+    def _cached(self, table: str, ids_N: Ids) -> tuple[Rows, Bools]:
+        """Rows that are cached, and which are not; what only the old generation holds moves to the young one."""
+        rows, missing_N = self._young.get(table, ids_N)
+        if missing_N.any() and self._old.used:
+            old, still_N = self._old.get(table, ids_N[missing_N])
+            at = np.flatnonzero(missing_N)
+            rows.values_ND[at] = old.values_ND
+            rows.found_N[at] = old.found_N
+            moved = at[~still_N]
+            if len(moved):
+                ids_U, first = np.unique(ids_N[moved], return_index=True)
+                self._keep(table, ids_U, Rows(rows.values_ND[moved[first]], rows.found_N[moved[first]]))
+            missing_N[moved] = False
+        return rows, missing_N
+
+    def _keep(self, table: str, ids_U: Ids, rows: Rows) -> None:
+        """Insert ids that the young generation may already have from another thread."""
+        new_U = self._young.missing(table, ids_U)
+        ids_U, values_UD, found_U = ids_U[new_U], rows.values_ND[new_U], rows.found_N[new_U]
+        for start in range(0, len(ids_U), self._half):
+            part = slice(start, start + self._half)
+            if self._young.used + len(ids_U[part]) > self._half:
+                self._old, self._young = self._young, Generation(self._half, self.dim)
+            self._young.insert(table, ids_U[part], values_UD[part], found_U[part])
+
+
+def _fill(rows: Rows, ids_N: Ids, ids_U: Ids, fetched: Rows) -> None:
+    """Put fetched rows (sorted distinct ids) where they were asked for."""
+    at_N = np.searchsorted(ids_U, ids_N).clip(max=len(ids_U) - 1)
+    mine_N = ids_U[at_N] == ids_N
+    rows.values_ND[mine_N] = fetched.values_ND[at_N[mine_N]]
+    rows.found_N[mine_N] = fetched.found_N[at_N[mine_N]]

@@ -1,0 +1,77 @@
+"""From ids to the dense inputs of the graph, one read of the cache for all fields.
+
+A field's rows are pooled by their mean; without ids it reads zeros. Training pools the same way.
+
+Shape suffixes: N ids of one field, B rows (1 for the request, C candidates for items), F sparse fields, D dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from serving.cache.row_cache import RowCache
+from serving.cache.row_store import Floats, Ids
+from streaming.encode.batch import Jagged
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Pooled rows of the request (1 x Fr x D) and of the items (C x Fi x D); `complete` as in `row_cache.Reading`."""
+
+    request_1FD: Floats
+    items_CFD: Floats
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A sparse field of the specification: its name, and the table that its ids are looked up in."""
+
+    name: str
+    table: str
+
+
+def embed(
+    cache: RowCache,
+    request: tuple[Sequence[Column], Mapping[str, Jagged]],
+    items: tuple[Sequence[Column], Mapping[str, Jagged]],
+    candidates: int,
+) -> Embedded:
+    """Rows of all fields. Fields that share a table share a look-up."""
+    parts: dict[str, list[Ids]] = {}
+    for columns, ids in (request, items):
+        for column in columns:
+            parts.setdefault(column.table, []).append(ids[column.name].values)
+    reading = cache.read({table: _concatenate(values) for table, values in parts.items()})
+    starts = dict.fromkeys(parts, 0)
+    pooled = []
+    for (columns, ids), rows in ((request, 1), (items, candidates)):
+        out_BFD = np.empty((rows, len(columns), cache.dim), np.float32)
+        for f, column in enumerate(columns):
+            jagged = ids[column.name]
+            start = starts[column.table]
+            starts[column.table] = end = start + len(jagged.values)
+            _pool(reading.rows[column.table].values_ND[start:end], jagged, out_BFD[:, f])
+        pooled.append(out_BFD)
+    return Embedded(pooled[0], pooled[1], reading.complete)
+
+
+def _concatenate(values: Sequence[Ids]) -> Ids:
+    return values[0] if len(values) == 1 else np.concatenate(values)
+
+
+def _pool(values_ND: Floats, ids: Jagged, out_BD: Floats) -> None:
+    """Mean of each row's values."""
+    lengths_B = ids.lengths_B
+    if len(values_ND) == len(lengths_B) and (lengths_B == 1).all():
+        out_BD[:] = values_ND
+        return
+    some_B = lengths_B > 0
+    out_BD[:] = 0
+    if some_B.any():
+        starts_B = np.cumsum(lengths_B) - lengths_B
+        sums = np.add.reduceat(values_ND, starts_B[some_B], axis=0)
+        out_BD[some_B] = sums / lengths_B[some_B, None].astype(np.float32)

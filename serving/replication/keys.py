@@ -1,0 +1,102 @@
+"""Names of everything in Redis. The one place that knows them.
+
+| key | type | holds |
+|---|---|---|
+| `recsys:{model}:row:{table}:{id:016x}` | string | one embedding row, see `serving.replication.row_codec` |
+| `recsys:{model}:artefact` | string | the exported graph, see `serving.model.artefact` |
+| `recsys:{model}:deltas` | stream, capped | changed rows and artefacts, see `serving.replication.delta_messages` |
+| `recsys:{model}:fallback` | string | by table, which rows ids without one read: JSON of `embedding.store.Fallback` |
+| `recsys:{model}:sequence` | string | the sequence of the last delta written whole |
+| `recsys:user:{id}`, `recsys:item:{id}` | string | latest features, a JSON object |
+| `recsys:entities` | stream, capped | names of users and items whose features changed, JSON |
+| `recsys:popular` | sorted set | items by popularity, decayed to when it was published |
+| `recsys:recent` | sorted set | items by the event time (ms) of their first sight |
+| `recsys:experiment:{name}` | hash | `{arm}:impressions`, `{arm}:clicks` |
+| `recsys:experiment:{name}:users:{arm}` | set | users that were shown a list |
+| `recsys:shown:{impression}` | string, expiring | `experiment` and `arm` of an impression nobody clicked yet |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+ENTITIES = "recsys:entities"
+POPULAR = "recsys:popular"
+RECENT = "recsys:recent"
+_RESERVED = frozenset({"user", "item", "entities", "popular", "recent", "experiment", "shown", "popularity"})
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def user(name: str) -> str:
+    """
+    >>> user("u1")
+    'recsys:user:u1'
+    """
+    return f"recsys:user:{name}"
+
+
+def item(name: str) -> str:
+    return f"recsys:item:{name}"
+
+
+def experiment(name: str) -> str:
+    return f"recsys:experiment:{name}"
+
+
+def experiment_users(name: str, arm: str) -> str:
+    return f"recsys:experiment:{name}:users:{arm}"
+
+
+def shown(impression: str) -> str:
+    return f"recsys:shown:{impression}"
+
+
+class ModelKeys:
+    """Keys of one published model.
+
+    Raises ValueError when the name could be mistaken for another part of a key.
+
+    >>> ModelKeys("online").artefact
+    'recsys:online:artefact'
+    """
+
+    def __init__(self, model: str) -> None:
+        if model in _RESERVED or not _NAME.fullmatch(model):
+            raise ValueError(
+                f"model name {model!r} cannot be used: take letters, digits, '_', '-' and '.', "
+                f"and none of {sorted(_RESERVED)}"
+            )
+        self.model = model
+        self.prefix = f"recsys:{model}:"
+        self.artefact = self.prefix + "artefact"
+        self.deltas = self.prefix + "deltas"
+        self.fallback = self.prefix + "fallback"
+        self.sequence = self.prefix + "sequence"
+        self.row_prefix = self.prefix + "row:"
+
+    def rows(self, table: str, ids_N: npt.NDArray[np.uint64]) -> list[str]:
+        """Keys of many rows at once: one hexadecimal pass over all ids instead of a format per id.
+
+        >>> ModelKeys("online").rows("item", np.array([10, 2**64 - 1], np.uint64))
+        ['recsys:online:row:item:000000000000000a', 'recsys:online:row:item:ffffffffffffffff']
+        """
+        prefix = f"{self.row_prefix}{table}:"
+        digits = ids_N.astype(">u8").tobytes().hex()
+        return [prefix + digits[i : i + 16] for i in range(0, len(digits), 16)]
+
+    def parse_rows(self, keys: Sequence[bytes]) -> dict[str, npt.NDArray[np.uint64]]:
+        """The reverse of `rows`: ids by table.
+
+        >>> ModelKeys("m").parse_rows([b"recsys:m:row:item:000000000000000a"])["item"]
+        array([10], dtype=uint64)
+        """
+        found: dict[str, list[int]] = {}
+        start = len(self.row_prefix)
+        for key in keys:
+            table, _, digits = key.decode()[start:].rpartition(":")
+            found.setdefault(table, []).append(int(digits, 16))
+        return {table: np.array(ids, np.uint64) for table, ids in found.items()}

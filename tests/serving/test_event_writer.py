@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+
+from serving.event_writer import ImpressionLog, LogFullError
+from streaming.events.schema import Event, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.ingest.codec import encode_events, to_events
+from streaming.log.memory_log import MemoryLog
+
+
+class GatedLog(MemoryLog):
+    """Holds every append until it is let through, and can refuse."""
+
+    def __init__(self, partitions: int = 1) -> None:
+        super().__init__(partitions)
+        self.begun = threading.Semaphore(0)
+        self.gate = threading.Semaphore(0)
+        self.refuse: OSError | None = None
+        self.sizes: list[int] = []
+
+    def append(self, events: pa.RecordBatch, partition: int = 0) -> int:
+        self.begun.release()
+        self.gate.acquire()
+        if self.refuse is not None:
+            raise self.refuse
+        self.sizes.append(events.num_rows)
+        return super().append(events, partition)
+
+
+def impression(name: str) -> Impression:
+    return Impression(id=name, time=1, user="u", items=["a"])
+
+
+def stored(log: MemoryLog, partition: int = 0) -> list[Event]:
+    events: list[Event] = []
+    while (chunk := log.read(partition, len(events))).events.num_rows:
+        events += to_events(chunk.events)
+    return events
+
+
+def batch(*names: str) -> pa.RecordBatch:
+    return encode_events([Interaction(time=2, impression=name, item="a", id=f"on {name}") for name in names])
+
+
+@pytest.fixture
+def log() -> GatedLog:
+    return GatedLog()
+
+
+@pytest.fixture
+def impressions(log: GatedLog) -> Iterator[ImpressionLog]:
+    made = ImpressionLog(log, most_waiting=5)
+    yield made
+    for _ in range(20):
+        log.gate.release()
+    made.close()
+
+
+def test_events_that_come_during_an_append_share_the_next(log: GatedLog, impressions: ImpressionLog) -> None:
+    first = impressions.append(impression("i0"))
+    assert log.begun.acquire(timeout=10)
+    rest = [impressions.append(impression("i1")), impressions.append(batch("i0", "i1")), impressions.append(batch("x"))]
+    assert not first.done()
+    log.gate.release(2)
+    for future in (first, *rest):
+        future.result(10)
+    assert log.sizes == [1, 4]
+    assert [event.id for event in stored(log)] == ["i0", "i1", "on i0", "on i1", "on x"]
+
+
+def test_nothing_is_acknowledged_before_it_is_stored(log: GatedLog, impressions: ImpressionLog) -> None:
+    future = impressions.append(batch("a"))
+    assert log.begun.acquire(timeout=10)
+    assert not future.done()
+    log.gate.release()
+    future.result(10)
+
+
+def test_a_failing_log_fails_its_events_and_no_others(log: GatedLog, impressions: ImpressionLog) -> None:
+    log.refuse = OSError("no space left")
+    log.gate.release()
+    with pytest.raises(OSError, match="no space left"):
+        impressions.append(batch("a")).result(10)
+    assert impressions.failing
+    log.refuse = None
+    log.gate.release()
+    impressions.append(batch("b")).result(10)
+    assert not impressions.failing
+    assert [event.id for event in stored(log)] == ["on b"]
+
+
+def test_what_waits_is_bounded(log: GatedLog, impressions: ImpressionLog) -> None:
+    impressions.append(impression("first"))
+    assert log.begun.acquire(timeout=10)
+    waiting = [impressions.append(impression(f"i{i}")) for i in range(5)]
+    with pytest.raises(LogFullError):
+        impressions.append(impression("too many")).result(10)
+    log.gate.release(2)
+    for future in waiting:
+        future.result(10)
+
+
+def test_closing_stores_what_waits(log: GatedLog, impressions: ImpressionLog) -> None:
+    futures = [impressions.append(impression(f"i{i}")) for i in range(4)]
+    log.gate.release(10)
+    impressions.close()
+    assert all(future.done() for future in futures)
+    assert len(stored(log)) == 4
+    with pytest.raises(LogFullError):
+        impressions.append(impression("late")).result(10)
+
+
+def test_a_counter_that_fails_takes_nothing_back() -> None:
+    def fail(events: pa.RecordBatch) -> None:
+        raise RuntimeError("Redis is gone")
+
+    log = MemoryLog()
+    impressions = ImpressionLog(log, fail)
+    impressions.append(impression("a")).result(10)
+    impressions.append(impression("b")).result(10)
+    impressions.close()
+    assert [event.id for event in stored(log)] == ["a", "b"]
+
+
+def test_an_impression_and_its_interactions_share_a_partition() -> None:
+    log = MemoryLog(4)
+    impressions = ImpressionLog(log)
+    names = [f"i{i}" for i in range(40)]
+    for name in names:
+        impressions.append(impression(name)).result(10)
+    impressions.append(batch(*names)).result(10)
+    updates: list[Event] = [UserUpdate(time=3, user="u", features={}), ItemUpdate(time=3, item="a", features={})]
+    impressions.append(encode_events(updates * 3)).result(10)
+    impressions.close()
+    by_partition = [stored(log, partition) for partition in range(4)]
+    for events in by_partition:
+        shown = {e.id for e in events if isinstance(e, Impression)}
+        assert {e.impression for e in events if isinstance(e, Interaction)} == shown
+    assert sum(map(len, by_partition)) == 86
+    assert sum(any(e.time == 3 and isinstance(e, UserUpdate) for e in events) for events in by_partition) == 1

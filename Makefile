@@ -25,7 +25,7 @@ $(STAMP): $(LOCK) deploy/locks/tools.txt pyproject.toml deploy/fbgemm-gpu-cpu/py
 	@if [ $(FLAVOUR) = cpu ]; then $(UV) --no-deps --no-build-isolation ./deploy/fbgemm-gpu-cpu; fi
 	@$(UV) --no-deps --no-build-isolation --editable .
 	@echo "Compiling the embedding kernels (once) ..."
-	@$(BIN)/python -m embedding.warm
+	@$(BIN)/python -m embedding.local.warm
 	@rm -f .venv/.installed-*; touch $@
 
 demo: install  ## Ingest a real log, learn from it online, serve it, and watch a ranking change (KEEP=1 stays up)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from embedding.hashing import mix
 from embedding.kernels.bits import U64, jit, prefetch_far
-from embedding.memory import lazy_zeros
+from embedding.lazy_arrays import lazy_zeros
 from embedding.store import Ids
 
 BATCH = 65536

@@ -8,8 +8,8 @@ import numpy as np
 
 from benchmarks._ids import BATCH, DISTRIBUTIONS, batches, live_ids
 from benchmarks.harness import Result, Target, interleave, median, ratio
-from embedding.changes import ChangeLog
-from embedding.local import LocalStore
+from embedding.delta.change_log import ChangeLog
+from embedding.local.store import LocalStore
 from embedding.store import Index, Table
 
 NOW = 1_700_000_000_000

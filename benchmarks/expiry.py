@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks._ids import BATCH, live_ids
 from benchmarks.harness import Result, Target, median
-from embedding.id_table import IdTable
+from embedding.ids.id_table import IdTable
 from embedding.store import Ids
 
 SHARES = (0.2, 0.5, 1.0)

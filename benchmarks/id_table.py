@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks._ids import BATCH, DISTRIBUTIONS, Limit, ZeroCollisionHash, batches, live_ids, quiet_imports
 from benchmarks.harness import Result, Target, interleave, median, ratio
-from embedding.id_table import IdTable
+from embedding.ids.id_table import IdTable
 from embedding.store import Ids
 
 MINUTE = 27_000_000

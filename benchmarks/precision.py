@@ -21,7 +21,7 @@ import numpy as np
 import redis
 
 from benchmarks.harness import ROOT, Result, Target
-from embedding.local import LocalStore
+from embedding.local.store import LocalStore
 from embedding.store import Delta, Lookup, TableDelta
 from recsys import build
 from recsys.commands.ingest import run as ingest

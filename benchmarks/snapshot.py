@@ -12,8 +12,8 @@ import numpy as np
 
 from benchmarks._ids import DISTRIBUTIONS, batches, live_ids, quiet_imports
 from benchmarks.harness import Result, Target, median
-from embedding.local import LocalStore
-from embedding.saving import Saving
+from embedding.local.store import LocalStore
+from embedding.snapshot.background import Saving
 from embedding.store import Floats, Ids, Table
 
 NOW = 1_700_000_000_000

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks._ids import BATCH, DISTRIBUTIONS, ZeroCollisionHash, batches, live_ids, quiet_imports
 from benchmarks.harness import Result, Target, interleave, median, ratio
-from embedding.local import LocalStore
+from embedding.local.store import LocalStore
 from embedding.store import Floats, Ids, Optimizer, Table
 
 NOW = 1_700_000_000_000

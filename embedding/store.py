@@ -39,7 +39,7 @@ class Optimizer:
 class Admission:
     """When a new id gets a row: at once, when seen `threshold` times, or by Monolith's probabilistic rule.
 
-    >>> from embedding.local import LocalStore
+    >>> from embedding.local.store import LocalStore
     >>> store = LocalStore([Table("item", dim=4, admission=Admission("count", threshold=2))])
     >>> [int(store.lookup("item", np.array([7], np.uint64), now=0).rows_N[0]) for _ in range(3)]
     [-1, 0, 0]
@@ -75,7 +75,7 @@ class Table:
 class Lookup:
     """Rows read for one table. `values_ND` is a copy; `rows_N` is -1 where the id has no row.
 
-    >>> from embedding.local import LocalStore
+    >>> from embedding.local.store import LocalStore
     >>> found = LocalStore([Table("item", dim=4)]).lookup("item", np.array([7, 8, 7], np.uint64), now=0)
     >>> found.rows_N.tolist(), found.values_ND.shape
     ([0, 1, 0], (3, 4))
@@ -119,7 +119,7 @@ class Fallback:
 class Delta:
     """All changes since the consumer's last acknowledgement. `full` means: forget everything before this one.
 
-    >>> from embedding.local import LocalStore
+    >>> from embedding.local.store import LocalStore
     >>> store = LocalStore([Table("item", dim=4)])
     >>> store.subscribe("redis")
     >>> delta = store.delta("redis")
@@ -144,7 +144,7 @@ class EmbeddingStore(Protocol):
     What cannot be meant (a table that is unknown, ids that are not uint64 [N], gradients that are not float32 [N, D], a
     time before 1970) is a ValueError before anything changes.
 
-    >>> from embedding.local import LocalStore
+    >>> from embedding.local.store import LocalStore
     >>> store: EmbeddingStore = LocalStore([Table("item", dim=4, ttl=60_000)])
     >>> found = store.lookup("item", np.array([1, 2, 1], np.uint64), now=0)
     >>> store.update(found, np.ones((3, 4), np.float32))

@@ -85,7 +85,7 @@ def _table(name: str, config: Config, section: TableSection) -> Table:
 
 
 def store(config: Config) -> EmbeddingStore:
-    from embedding.local import LocalStore
+    from embedding.local.store import LocalStore
 
     return LocalStore(tables(config), seed=config.training.seed)
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from embedding.fallback import PREFIX
+from embedding.multiplexed import PREFIX
 from recsys.duration import Duration, Size, byte_count, milliseconds
 from streaming.encode import feature_spec as features
 

@@ -1,4 +1,4 @@
-"""Ids to row numbers on a GPU: the promises of `embedding.id_table.IdTable`, on torch tensors.
+"""Ids to row numbers on a GPU: the promises of `embedding.ids.id_table.IdTable`, on torch tensors.
 
 Suffixes: N ids of a call, G ids that are gone, R rows. Ids are int64 tensors that hold the bits of 64-bit ids; uint64
 tensors are taken too.
@@ -41,7 +41,7 @@ class GpuIdTable:
         if self.device.type == "cpu" and not triton.knobs.runtime.interpret:
             raise ValueError(
                 "a table on the CPU needs Triton's interpreter: set TRITON_INTERPRET=1 before Python starts, "
-                "or use embedding.id_table.IdTable, which is made for CPUs"
+                "or use embedding.ids.id_table.IdTable, which is made for CPUs"
             )
         self._block = block
         self._full = max(32, capacity)  # slots of a ring that never overflows before the rows run out

@@ -25,10 +25,10 @@ from torchrec.modules.embedding_configs import DataType
 from torchrec.modules.mc_embedding_modules import ManagedCollisionEmbeddingBagCollection
 from torchrec.modules.mc_modules import ManagedCollisionCollection
 
-from embedding.checks import by_name, check_now, known
 from embedding.store import Admission, Table
 from embedding.torchrec.ids import CollisionFreeIds
 from embedding.torchrec.sharded import ShardedCollisionFreeEmbeddingBagCollection
+from embedding.validation import by_name, check_now, known
 
 
 class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection):  # type: ignore[misc]

@@ -11,10 +11,10 @@ import torch
 from torchrec.modules.mc_modules import ManagedCollisionModule
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
-from embedding.rows import RowMemory
+from embedding.ids.id_lifecycle import TableIds
+from embedding.rows.row_block import RowMemory
 from embedding.store import Ids, Rows, Table
-from embedding.table_ids import TableIds
-from embedding.torchrec.found import Found, Piece
+from embedding.torchrec.resolved_rows import Found, Piece
 from embedding.torchrec.routing import restore, scatter
 
 Features = dict[str, JaggedTensor]

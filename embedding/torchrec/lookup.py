@@ -12,7 +12,7 @@ from torchrec import KeyedJaggedTensor
 from torchrec.distributed.embedding_types import KJTList
 
 from embedding.store import Rows
-from embedding.torchrec.found import Found
+from embedding.torchrec.resolved_rows import Found
 
 
 class Lookup:

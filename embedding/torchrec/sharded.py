@@ -13,10 +13,10 @@ from torchrec.distributed.mc_embeddingbag import ShardedManagedCollisionEmbeddin
 from torchrec.modules.mc_embedding_modules import ManagedCollisionEmbeddingBagCollection
 
 from embedding.store import Table
-from embedding.torchrec.found import Found, Piece
+from embedding.torchrec.fbgemm_rows import FbgemmRows
 from embedding.torchrec.ids import CollisionFreeIds, as_ids
 from embedding.torchrec.lookup import Lookup
-from embedding.torchrec.memory import FbgemmRows
+from embedding.torchrec.resolved_rows import Found, Piece
 from embedding.torchrec.routing import scatter
 
 

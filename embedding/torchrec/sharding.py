@@ -19,7 +19,7 @@ from torchrec.distributed.planner.storage_reservations import FixedPercentageSto
 from torchrec.distributed.types import ShardingEnv, ShardingPlan
 from torchrec.optim import RowWiseAdagrad
 
-from embedding.admission import Mask
+from embedding.ids.admission import Mask
 from embedding.store import Ids, Table
 from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, CollisionFreeSharder
 from embedding.torchrec.routing import bucket_rows

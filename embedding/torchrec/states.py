@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from embedding.admission import Mask
-from embedding.consumer_state import ConsumerState
-from embedding.delta import Consumer
-from embedding.snapshot import TableState
+from embedding.delta.consumers import Consumer
+from embedding.ids.admission import Mask
+from embedding.ids.id_lifecycle import COUNTED
+from embedding.snapshot.consumer_state import ConsumerState
+from embedding.snapshot.snapshot import TableState
+from embedding.snapshot.tensor_file import Arrays
 from embedding.store import Delta, Ids, TableDelta
-from embedding.table_ids import COUNTED
-from embedding.tensor_file import Arrays
 from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.routing import scatter
 

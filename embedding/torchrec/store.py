@@ -15,17 +15,17 @@ import torch
 import torch.distributed as dist
 from torchrec.distributed.types import ShardingPlan
 
-from embedding import snapshot
-from embedding.checks import by_name, check_grads, check_ids, check_now, known
-from embedding.consumer_state import ConsumerState
-from embedding.delta import Consumers
-from embedding.fallback import every_slot, fallbacks, group_of, shared_tables
-from embedding.snapshot import Contents, StoreState
+from embedding.delta.consumers import Consumers
+from embedding.ids.id_lifecycle import TableIds
+from embedding.multiplexed import every_slot, fallbacks, group_of, shared_tables
+from embedding.snapshot import snapshot
+from embedding.snapshot.consumer_state import ConsumerState
+from embedding.snapshot.snapshot import Contents, StoreState
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
-from embedding.table_ids import TableIds
 from embedding.torchrec import sharding, states
 from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.table import TorchRecTable
+from embedding.validation import by_name, check_grads, check_ids, check_now, known
 
 
 class TorchRecStore:

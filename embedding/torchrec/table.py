@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torchrec.distributed import DistributedModelParallel
 
-from embedding.admission import Mask
-from embedding.fallback import FALLBACK_ROWS
 from embedding.hashing import fallback_slots, salt_of
+from embedding.ids.admission import Mask
+from embedding.ids.id_lifecycle import TableIds
+from embedding.multiplexed import FALLBACK_ROWS
 from embedding.store import Floats, Ids, Lookup, Rows, Table
-from embedding.table_ids import TableIds
 from embedding.torchrec import sharding
 from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.sharded import ShardedCollisionFreeEmbeddingBagCollection

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from embedding.local import LocalStore
+from embedding.local.store import LocalStore
 from recsys import build
 from recsys.config import Config, TableSection
 from recsys.memory.difference import differences

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from embedding.id_table import IdTable
+from embedding.ids.id_table import IdTable
 from serving.cache.row_store import Bools, Floats, Ids, Rows
 
 _NEVER = 0

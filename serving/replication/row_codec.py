@@ -7,7 +7,7 @@
 | int8 | 5 + D, 6 + D where D is odd | tag 2 (3 where D is odd), a scale in float32, the codes, padding where D is odd |
 
 float32 has no tag, so only the others have an odd length: no row is taken for one of another precision or dimension.
-`embedding.compact` says how far a row is off.
+`embedding.rows.quantize` says how far a row is off.
 
 Shape suffixes: U distinct ids, N rows, D embedding dimension.
 """
@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from embedding.compact import Int8Rows, half
+from embedding.rows.quantize import Int8Rows, half
 from embedding.store import Floats, Ids
 
 Precision = Literal["float32", "half", "int8"]

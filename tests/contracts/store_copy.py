@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from embedding.delta import Follower
+from embedding.delta.consumers import Follower
 from embedding.hashing import fallback_slots
 from embedding.store import Delta, EmbeddingStore, Fallback, Ids
 

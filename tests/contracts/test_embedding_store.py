@@ -1,5 +1,5 @@
-from embedding.local import LocalStore
-from embedding.reference import ReferenceStore
+from embedding.local.store import LocalStore
+from embedding.reference.store import ReferenceStore
 from embedding.store import EmbeddingStore, Table
 from tests.contracts.embedding_store import EmbeddingStoreContract
 

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from embedding.hashing import mix
-from embedding.local import LocalStore
-from embedding.shards import shard_of
-from embedding.snapshot import TableState
+from embedding.local.store import LocalStore
+from embedding.snapshot.resharding import shard_of
+from embedding.snapshot.snapshot import TableState
 from embedding.store import Admission, Lookup, Optimizer, Table
 from tests.contracts.store_copy import Copy
 from tests.embedding.model import F32, MINUTE, Model, TableModel

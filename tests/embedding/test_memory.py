@@ -9,7 +9,7 @@ from subprocess import run
 import numpy as np
 import pytest
 
-from embedding.local import LocalStore
+from embedding.local.store import LocalStore
 from embedding.store import Admission, Table
 
 CAPACITY, DIM, BATCH = 100_000, 64, 5_000

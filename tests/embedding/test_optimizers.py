@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from embedding.local import LocalStore
+from embedding.local.store import LocalStore
 from embedding.optimizers import state_width
-from embedding.reference import ReferenceStore
+from embedding.reference.store import ReferenceStore
 from embedding.store import EmbeddingStore, Floats, Ids, Optimizer, Table
 
 STORES = pytest.mark.parametrize("make", [ReferenceStore, LocalStore])

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedding.local import LocalStore
-from embedding.snapshot import MANIFEST
+from embedding.local.store import LocalStore
+from embedding.snapshot.snapshot import MANIFEST
 from embedding.store import Admission, Optimizer, Table
 
 TABLES = [

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embedding.local import LocalStore
-from embedding.snapshot import MANIFEST
+from embedding.local.store import LocalStore
+from embedding.snapshot.snapshot import MANIFEST
 from embedding.store import Admission, Optimizer, Table
 from embedding.torchrec.store import TorchRecStore
 from tests.embedding.torchrec.processes import SECONDS, context

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from embedding.local import LocalStore
-from embedding.reference import ReferenceStore
+from embedding.local.store import LocalStore
+from embedding.reference.store import ReferenceStore
 from embedding.store import EmbeddingStore, Floats, Ids, Lookup, Optimizer, Table
 from recsys.embedding_layer import EmbeddingLayer
 from recsys.models import build

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from embedding.gpu import id_table, kernels, touched
 from embedding.gpu.id_table import GpuIdTable
 from embedding.hashing import mix
-from embedding.id_table import IdTable
+from embedding.ids.id_table import IdTable
 from tests.embedding.gpu.conftest import INTERPRETED
 from tests.embedding.gpu.reference import Checked
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from embedding.local import LocalStore
+from embedding.local.store import LocalStore
 from embedding.store import Optimizer, Table
 from embedding.torchrec import routing, store  # noqa: F401
 

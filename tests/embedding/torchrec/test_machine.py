@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-from embedding.local import LocalStore
-from embedding.reference import ReferenceStore
+from embedding.local.store import LocalStore
+from embedding.reference.store import ReferenceStore
 from embedding.torchrec.store import TorchRecStore
 from tests.embedding.machine import StoreMachine
 

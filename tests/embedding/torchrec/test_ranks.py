@@ -11,8 +11,8 @@ import torch
 from torch.distributed.checkpoint.state_dict_loader import load as load_checkpoint
 from torch.distributed.checkpoint.state_dict_saver import save as save_checkpoint
 
-from embedding import snapshot
-from embedding.local import LocalStore
+from embedding.local.store import LocalStore
+from embedding.snapshot import snapshot
 from embedding.store import Admission, EmbeddingStore, Ids, Optimizer, Table
 from embedding.torchrec.collection import collections, expire, set_time
 from embedding.torchrec.ranks import Ranks

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from embedding.local import LocalStore
+from embedding.local.store import LocalStore
 from embedding.store import EmbeddingStore, Lookup, Optimizer, Table
 from embedding.torchrec.store import TorchRecStore
 from tests.contracts.embedding_store import DAY, EmbeddingStoreContract, ids

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import redis
 
-from embedding.local import LocalStore
+from embedding.local.store import LocalStore
 from embedding.store import Admission, Delta, Table, TableDelta
 from serving.cache.fallback_rows import FallbackRows
 from serving.cache.row_cache import RowCache

@@ -1,0 +1,123 @@
+"""Where an id table's lines lie: segments of the hash space that grow and shrink one at a time.
+
+Suffix: S segments. See `embedding.kernels.lines` for lines and slots.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedding.hashing import mix
+from embedding.kernels import segment as kernels
+from embedding.lazy_arrays import give_back, lazy_zeros
+
+_STAMP = np.uint64((1 << 24) - 1)
+LOAD = 0.69
+"""Of a full table; 16 bytes a slot / 0.69 = 23.2 bytes an id."""
+_IDS = 1 << 14  # of a full segment, at most twice that: what a growth step rewrites stays in the processor's cache
+_GROW_FROM, _GROW_SPREAD = 0.52, 0.16  # segments grow at loads spread over this range, so that they take turns
+_CRAMPED = 0.78  # a segment that many ids happen to fall into grows beyond the plan from here
+
+
+class Segments:
+    """Lines for up to `capacity` ids. A segment starts small, doubles up to its planned size, and beyond if it must.
+
+    >>> segments = Segments(capacity=1_000_000)
+    >>> len(segments), segments.slots < 200_000  # it starts small
+    (32, True)
+    """
+
+    def __init__(self, capacity: int, huge: bool = True) -> None:
+        self._huge = huge
+        self.bits = max(1, math.ceil(math.log2(max(2, capacity / (2 * _IDS)))))
+        mean = capacity / (1 << self.bits)
+        self._full = math.ceil(mean / LOAD / 4) + 1  # lines of a segment when the table is full
+        self._lay_out(stride=math.ceil((mean + 6 * math.sqrt(mean) + 8) / LOAD / 4) + 1)
+
+    def _lay_out(self, stride: int) -> None:
+        segments = 1 << self.bits
+        self.stride = stride
+        self.table = lazy_zeros(segments * stride * 8, np.uint64, self._huge)
+        self._smallest = min(stride, max(4, math.ceil(self._full / (1 << max(0, self._full.bit_length() - 3)))))
+        self.lines_S = np.full(segments, self._smallest, np.uint32)
+        self.counts_S, self.limits_S = np.zeros(segments, np.int64), np.zeros(segments, np.int64)
+        self.scratch, self.going = lazy_zeros(stride * 8, np.uint64), lazy_zeros(stride * 8, np.uint64)
+        lower = self.table.reshape(segments, -1)[: segments // 2]  # the upper half's empty word is 0
+        lower[:, : self._smallest * 8 : 2] = ~np.uint64(0)
+        for segment in range(segments):
+            self._set_limit(segment)
+
+    def __len__(self) -> int:
+        return len(self.lines_S)
+
+    @property
+    def where(self) -> tuple[Any, ...]:
+        """The first arguments of every kernel."""
+        return self.table, self.lines_S, np.uint64(self.bits), np.uint64(self.stride)
+
+    @property
+    def slots(self) -> int:
+        """Slots in use or free, of 16 bytes each."""
+        return 4 * int(self.lines_S.sum())
+
+    def of(self, one_id: np.uint64) -> int:
+        """The segment of an id."""
+        return int(mix(np.array([one_id]))[0] >> np.uint64(64 - self.bits))
+
+    def _set_limit(self, segment: int) -> None:
+        lines, turn = int(self.lines_S[segment]), segment / len(self)
+        load = _GROW_FROM + _GROW_SPREAD * turn if lines < self._full else _CRAMPED
+        self.limits_S[segment] = max(1, int(4 * lines * load))
+
+    def grow(self, segment: int) -> None:
+        """Give a segment that is over its limit more lines."""
+        lines = int(self.lines_S[segment])
+        wanted = min(2 * lines, self._full) if lines < self._full else lines + max(1, lines // 8)
+        if wanted > self.stride:
+            self._widen()
+        self.resize(segment, wanted)
+
+    def shrink(self) -> Iterator[int]:
+        """Take lines from segments that have twice as many as they need, one a step; yields the bytes given back."""
+        for segment in range(len(self)):
+            lines = int(self.lines_S[segment])
+            wanted = lines
+            while wanted // 2 >= self._smallest and self.counts_S[segment] <= 4 * (wanted // 2) * _GROW_FROM:
+                wanted //= 2
+            if wanted < lines:
+                self.resize(segment, wanted)
+                first = segment * self.stride
+                give_back(self.table[(first + wanted) * 8 : (first + lines) * 8])
+            yield (lines - wanted) * 64
+
+    def resize(self, segment: int, lines: int) -> None:
+        """Spread one segment over `lines` lines: the unit of growing and shrinking."""
+        kernels.rebuild(*self.where, segment, lines, self.scratch)
+        self._set_limit(segment)
+
+    def _widen(self) -> None:
+        """Room for a segment that ids crowd into: only ids made to collide under splitmix64 ever need it."""
+        old, stride, lines_S, counts_S = self.table, self.stride, self.lines_S, self.counts_S
+        self._lay_out(2 * stride)
+        self.table.reshape(len(lines_S), -1)[:, : stride * 8] = old.reshape(len(lines_S), -1)
+        self.lines_S, self.counts_S = lines_S, counts_S
+        for segment in range(len(lines_S)):
+            self._set_limit(segment)
+
+    def age(self, minutes: int) -> None:
+        """Move all sightings so many minutes back; those that would fall out of range become the oldest there is."""
+        for words in self.table.reshape(len(self), -1)[:, 1::2]:
+            stamps = ((words >> np.uint64(8)) & _STAMP).astype(np.int64)
+            aged = np.maximum(stamps - minutes, 1).astype(np.uint64)
+            words[:] = (words & ~(_STAMP << np.uint64(8))) | (aged << np.uint64(8))
+
+    def probe_lengths(self, longest: int = 8) -> npt.NDArray[np.int64]:
+        """Number of ids found in the first line read, the second, and so on."""
+        histogram = np.zeros(longest, np.int64)
+        kernels.probe_lengths(*self.where, histogram)
+        return histogram

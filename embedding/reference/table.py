@@ -1,0 +1,158 @@
+"""One table of the reference store, in plain words.
+
+Suffixes: N ids of a call, U distinct ids, D dimension, W floats of optimizer state a row, R rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from embedding.hashing import initial_rows, mix, salt_of
+from embedding.ids.admission import exact_gate
+from embedding.optimizers import adam_rate, state_width
+from embedding.snapshot.snapshot import TableState
+from embedding.store import Floats, Ids, Optimizer, Table
+from embedding.validation import MINUTE
+
+
+class ReferenceRows:
+    """Weights [R, D] and optimizer state [R, W] under one update rule.
+
+    >>> rows = ReferenceRows(2, Optimizer("adagrad", lr=0.5, eps=0.0))
+    >>> rows.put([0], np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32))
+    >>> rows.update([0], torch.ones(1, 2))
+    >>> rows.weights_RD.tolist()
+    [[-0.5, -0.5]]
+    """
+
+    def __init__(self, dim: int, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.weights_RD = torch.zeros(0, dim)
+        self.state_RW = torch.zeros(0, state_width(optimizer, dim))
+        self.step = 0
+
+    def put(self, rows: list[int], weights_UD: Floats, state_UW: Floats) -> None:
+        more = max(rows, default=-1) + 1 - len(self.weights_RD)
+        if more > 0:
+            self.weights_RD = torch.cat([self.weights_RD, torch.zeros(more, self.weights_RD.shape[1])])
+            self.state_RW = torch.cat([self.state_RW, torch.zeros(more, self.state_RW.shape[1])])
+        self.weights_RD[rows] = torch.from_numpy(weights_UD)
+        self.state_RW[rows] = torch.from_numpy(state_UW)
+
+    def update(self, rows: list[int], grads_UD: torch.Tensor) -> None:
+        """One step; `rows` are distinct."""
+        if not rows:
+            return
+        rule, w, g, s = self.optimizer, self.weights_RD[rows], grads_UD, self.state_RW[rows]
+        dim = w.shape[1]
+        self.step += 1
+        match rule.kind:
+            case "rowwise_adagrad":
+                s = s + g.square().mean(1, keepdim=True)
+                w = w - rule.lr / (s.sqrt() + rule.eps) * g
+            case "adagrad":
+                s = s + g.square()
+                w = w - rule.lr * g / (s.sqrt() + rule.eps)
+            case "adam":
+                beta1, beta2 = rule.betas
+                m = s[:, :dim] + (1 - beta1) * (g - s[:, :dim])
+                v = s[:, dim:] + (1 - beta2) * (g.square() - s[:, dim:])
+                w = w - adam_rate(rule, self.step) * m / (v.sqrt() + rule.eps)
+                s = torch.cat([m, v], 1)
+            case "ftrl":
+                z, n = s[:, :dim], s[:, dim:]
+                grown = n + g.square()
+                z = z + g - (grown.sqrt() - n.sqrt()) / rule.lr * w
+                solved = -z.sign() * (z.abs() - rule.l1).clamp(min=0) / ((rule.eps + grown.sqrt()) / rule.lr + rule.l2)
+                w = torch.where(g == 0, w, solved)  # nothing new: the solution is the old one
+                s = torch.cat([z, grown], 1)
+        self.weights_RD[rows], self.state_RW[rows] = w, s
+
+
+class ReferenceTable:
+    """Ids with their rows, clocks and frequencies as dicts.
+
+    >>> table = ReferenceTable(Table("item", dim=4, ttl=60_000), seed=0)
+    >>> table.add([7, 8], minute=0, counts={7: 1, 8: 1})
+    >>> table.stale(now=180_000)
+    [7, 8]
+    """
+
+    def __init__(self, table: Table, seed: int) -> None:
+        self.table = table
+        self.salt = salt_of(seed, table.name)
+        self.rows = ReferenceRows(table.dim, table.optimizer)
+        self.gate = exact_gate(table.admission, self.salt)
+        self.row_of: dict[int, int] = {}
+        self.seen: dict[int, int] = {}
+        self.freq: dict[int, int] = {}
+        self.free: list[int] = []
+        self.draws = 0
+        self.counters: Counter[str] = Counter()
+
+    def read(self, ids: list[int]) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Floats]:
+        rows_N = np.array([self.row_of.get(key, -1) for key in ids], np.int64)
+        values_ND = np.zeros((len(ids), self.table.dim), np.float32)
+        has = rows_N >= 0
+        values_ND[has] = self.rows.weights_RD[rows_N[has]].numpy()
+        return rows_N, values_ND
+
+    def remove(self, keys: Iterable[int]) -> list[int]:
+        gone = list(keys)
+        for key in gone:
+            self.free.append(self.row_of.pop(key))
+            del self.seen[key], self.freq[key]
+        return gone
+
+    def stale(self, now: int) -> list[int]:
+        if self.table.ttl is None:
+            return []
+        cutoff = (now - self.table.ttl) // MINUTE
+        return [key for key, seen in self.seen.items() if seen < cutoff]
+
+    def coldest(self, n: int, pinned: set[int]) -> list[int]:
+        loose = np.array([key for key in self.row_of if key not in pinned], np.uint64)
+        order = zip(loose.tolist(), mix(loose).tolist(), strict=True)
+        ranked = sorted((self.seen[key], self.freq[key], mixed, key) for key, mixed in order)
+        return [key for *_, key in ranked[:n]]
+
+    def add(self, keys: list[int], minute: int, counts: dict[int, int]) -> None:
+        for key in keys:
+            self.row_of[key] = self.free.pop() if self.free else len(self.row_of)
+            self.seen[key], self.freq[key] = minute, min(255, counts[key])
+        ids = np.array(keys, np.uint64)
+        values = initial_rows(ids, self.table.dim, self.salt, self.table.init_scale)
+        empty = np.zeros((len(keys), self.rows.state_RW.shape[1]), np.float32)
+        self.rows.put([self.row_of[key] for key in keys], values, empty)
+
+    def state(self) -> TableState:
+        keys = list(self.row_of)
+        rows = [self.row_of[key] for key in keys]
+        return TableState(
+            np.array(keys, np.uint64),
+            np.array([self.seen[key] for key in keys], np.int64),
+            np.array([self.freq[key] for key in keys], np.uint8),
+            self.rows.weights_RD[rows].numpy(),
+            self.rows.state_RW[rows].numpy(),
+            self.rows.step,
+            self.draws,
+            dict(self.counters),
+            dict(self.gate.state()),
+        )
+
+    def restore(self, state: TableState) -> Ids:
+        """Fill an empty table. Returns the coldest ids, evicted when it holds fewer rows than the state."""
+        which = state.warmest(self.table.capacity)
+        keys = state.ids_U[which].tolist()
+        self.row_of = {key: row for row, key in enumerate(keys)}
+        self.seen = dict(zip(keys, state.seen_U[which].tolist(), strict=True))
+        self.freq = dict(zip(keys, state.freq_U[which].tolist(), strict=True))
+        self.rows.put(list(range(len(keys))), state.weights_UD[which], state.state_UW[which])
+        self.rows.step, self.draws, self.counters = state.step, state.draws, Counter(state.counters)
+        self.counters["evicted"] += len(state.ids_U) - len(which)
+        self.gate.restore(dict(state.gate))
+        return np.delete(state.ids_U, which)

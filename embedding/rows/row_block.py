@@ -1,0 +1,100 @@
+"""Row values and optimizer state in flat arrays.
+
+Suffixes: N ids, U distinct ids, D dimension, W floats of optimizer state a row.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from embedding.kernels import optimizers
+from embedding.kernels import rows as kernels
+from embedding.lazy_arrays import lazy_zeros
+from embedding.optimizers import adam_rate, state_width
+from embedding.store import Floats, Ids, Index, Optimizer, Rows
+
+_F32 = np.float32
+
+
+class RowMemory(Protocol):
+    """Where the rows of a table live: what their ids' coming, going and saving need.
+
+    >>> memory: RowMemory = RowBlock(8, 4, Optimizer("adam"), salt=np.uint64(0), scale=0.01)
+    >>> memory.dim, memory.width
+    (4, 8)
+    """
+
+    dim: int
+    width: int
+    """Floats of optimizer state a row."""
+    step: int
+    """Updates so far."""
+
+    def initialise(self, rows_U: Index, ids_U: Ids) -> None: ...
+
+    def put(self, rows_U: Index, weights_UD: Floats, state_UW: Floats) -> None: ...
+
+    def values(self, rows_U: Index) -> Floats: ...
+
+    def states(self, rows_U: Index) -> Floats: ...
+
+
+class RowBlock:
+    """`capacity` rows of `dim` floats under one update rule; memory is taken when a row is first written.
+
+    >>> block, rows = RowBlock(8, 4, Optimizer("adagrad"), salt=np.uint64(0), scale=0.01), np.array([3], np.int32)
+    >>> block.initialise(rows, np.array([7], np.uint64))
+    >>> block.values(rows).shape, bool(abs(block.values(rows)).max() <= 0.01)
+    ((1, 4), True)
+    """
+
+    def __init__(self, capacity: int, dim: int, optimizer: Optimizer, salt: np.uint64, scale: float) -> None:
+        self.dim, self.optimizer = dim, optimizer
+        self.width = state_width(optimizer, dim)
+        self.weights = lazy_zeros(capacity * dim, np.float32)
+        self.state = lazy_zeros(capacity * self.width, np.float32)
+        self.step = 0
+        self._salt, self._scale = salt, _F32(scale)
+        self._gather, self._rowwise_adagrad = kernels.gather_of(dim), kernels.rowwise_adagrad_of(dim)
+
+    def initialise(self, rows_U: Index, ids_U: Ids) -> None:
+        """Fresh values and an empty optimizer state."""
+        kernels.initialise(self.weights, self.state, self.dim, self.width, rows_U, ids_U, self._salt, self._scale)
+
+    def put(self, rows_U: Index, weights_UD: Floats, state_UW: Floats) -> None:
+        self.weights.reshape(-1, self.dim)[rows_U] = weights_UD
+        self.state.reshape(-1, self.width)[rows_U] = state_UW
+
+    def values(self, rows_U: Index) -> Floats:
+        """Copies of rows [U, D]."""
+        return self.weights.reshape(-1, self.dim)[rows_U]
+
+    def states(self, rows_U: Index) -> Floats:
+        """Copies of optimizer states [U, W]."""
+        return self.state.reshape(-1, self.width)[rows_U]
+
+    def gather(self, rows_U: Index, inverse_N: Index) -> tuple[Rows, Floats]:
+        """Rows and values of each id; zeros where the row is -1."""
+        rows_N = np.empty(len(inverse_N), np.int64)
+        values_ND = np.empty((len(inverse_N), self.dim), np.float32)
+        self._gather(self.weights, rows_U, inverse_N, rows_N, values_ND.reshape(-1))
+        return rows_N, values_ND
+
+    def update(self, rows_U: Index, start: Index, members_N: Index, grads_ND: Floats) -> None:
+        """One optimizer step on distinct rows; -1 is passed over. See `kernels.dedup.group` for start and members."""
+        rule, grads = self.optimizer, grads_ND.reshape(-1)
+        common = (rows_U, start, members_N, grads)
+        values = (self.weights, self.state, self.dim)
+        self.step += 1
+        match rule.kind:
+            case "rowwise_adagrad":
+                self._rowwise_adagrad(self.weights, self.state, *common, _F32(rule.lr), _F32(rule.eps))
+            case "adagrad":
+                optimizers.adagrad(*values, *common, _F32(rule.lr), _F32(rule.eps))
+            case "adam":
+                betas = (_F32(beta) for beta in rule.betas)
+                optimizers.adam(*values, *common, _F32(adam_rate(rule, self.step)), _F32(rule.eps), *betas)
+            case "ftrl":
+                optimizers.ftrl(*values, *common, _F32(rule.lr), _F32(rule.eps), _F32(rule.l1), _F32(rule.l2))

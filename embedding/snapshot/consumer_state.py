@@ -1,0 +1,77 @@
+"""Consumers of deltas in a snapshot: their numbers, the delta that is not acknowledged, and what changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from embedding.delta.consumers import Consumer
+from embedding.snapshot.tensor_file import Arrays
+from embedding.store import Delta, Ids, TableDelta
+
+
+@dataclass(slots=True)
+class ConsumerState:
+    """A consumer, and the ids that changed since its last delta was cut.
+
+    >>> arrays, meta = pack({"redis": ConsumerState(Consumer(sequence=3))})
+    >>> unpack(arrays, meta)["redis"].consumer.sequence
+    3
+    """
+
+    consumer: Consumer
+    changed: dict[str, Ids] = field(default_factory=dict)
+    removed: dict[str, Ids] = field(default_factory=dict)
+
+
+def resynced(consumers: Mapping[str, int], names: Iterable[str]) -> dict[str, ConsumerState]:
+    """Consumers, given with the number of their last delta, who get all of these tables next."""
+    nothing = {table: np.zeros(0, np.uint64) for table in names}
+    return {name: ConsumerState(Consumer(number), dict(nothing), dict(nothing)) for name, number in consumers.items()}
+
+
+def pack(consumers: Mapping[str, ConsumerState]) -> tuple[Arrays, dict[str, Any]]:
+    arrays: Arrays = {}
+    meta = []
+    for i, (name, entry) in enumerate(consumers.items()):
+        pending = entry.consumer.pending
+        names = sorted(set(entry.changed) | set(entry.removed) | set(pending.tables if pending else ()))
+        for k, table in enumerate(names):
+            arrays[f"{i}.{k}.changed"] = np.sort(entry.changed.get(table, np.zeros(0, np.uint64)))
+            arrays[f"{i}.{k}.removed"] = np.sort(entry.removed.get(table, np.zeros(0, np.uint64)))
+            if pending and table in pending.tables:
+                cut = pending.tables[table]
+                arrays |= {f"{i}.{k}.ids": cut.ids_U, f"{i}.{k}.values": cut.values_UD, f"{i}.{k}.gone": cut.removed}
+        meta.append(
+            {
+                "name": name,
+                "sequence": entry.consumer.sequence,
+                "full": entry.consumer.full,
+                "pending": None if pending is None else {"sequence": pending.sequence, "full": pending.full},
+                "tables": names,
+            }
+        )
+    return arrays, {"consumers": meta}
+
+
+def unpack(arrays: Arrays, meta: dict[str, Any]) -> dict[str, ConsumerState]:
+    consumers = {}
+    for i, spec in enumerate(meta["consumers"]):
+        pending = None
+        at = dict(enumerate(spec["tables"]))
+        if spec["pending"] is not None:
+            cuts = {
+                table: TableDelta(arrays[f"{i}.{k}.ids"], arrays[f"{i}.{k}.values"], arrays[f"{i}.{k}.gone"])
+                for k, table in at.items()
+                if f"{i}.{k}.ids" in arrays
+            }
+            pending = Delta(spec["pending"]["sequence"], spec["pending"]["full"], cuts)
+        consumers[spec["name"]] = ConsumerState(
+            Consumer(spec["sequence"], spec["full"], pending),
+            {table: arrays[f"{i}.{k}.changed"] for k, table in at.items()},
+            {table: arrays[f"{i}.{k}.removed"] for k, table in at.items()},
+        )
+    return consumers

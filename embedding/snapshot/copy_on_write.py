@@ -1,0 +1,61 @@
+"""Copy-on-write for snapshots: rows as they were when a snapshot began, while training changes them.
+
+Suffixes: U distinct rows, D dimension, W floats of optimizer state a row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from embedding.kernels.rows import keep
+from embedding.lazy_arrays import lazy_zeros
+from embedding.rows.row_block import RowBlock
+from embedding.store import Floats, Index
+
+
+class UndoLog:
+    """Old values of rows that changed before the snapshot came to them.
+
+    The owner calls `keep` before it writes rows, and `read` in ascending order of rows, both under one lock.
+
+    >>> from embedding.store import Optimizer
+    >>> block = RowBlock(8, 1, Optimizer(), np.uint64(0), 0.01)
+    >>> undo = UndoLog(block, capacity=8)
+    >>> undo.keep(np.array([3], np.int32))
+    >>> block.weights[3] = 7
+    >>> undo.read(np.array([2, 3], np.int32))[0].tolist()
+    [[0.0], [0.0]]
+    """
+
+    def __init__(self, block: RowBlock, capacity: int) -> None:
+        self._block = block
+        self._place = lazy_zeros(capacity, np.int32)  # 1 + where a row is kept
+        self._weights = lazy_zeros(capacity * block.dim, np.float32)
+        self._state = lazy_zeros(capacity * block.width, np.float32)
+        self._kept, self._read_to = 0, 0
+
+    def keep(self, rows_U: Index) -> None:
+        """These rows are about to change; -1 is passed over."""
+        block = self._block
+        self._kept = keep(
+            block.weights,
+            block.state,
+            block.dim,
+            block.width,
+            rows_U,
+            self._read_to,
+            self._place,
+            self._weights,
+            self._state,
+            self._kept,
+        )
+
+    def read(self, rows_U: Index) -> tuple[Floats, Floats]:
+        """Weights [U, D] and states [U, W] of ascending rows as they were; changes to them are not kept any more."""
+        weights_UD, state_UW = self._block.values(rows_U), self._block.states(rows_U)
+        changed = np.flatnonzero(self._place[rows_U])
+        kept = self._place[rows_U[changed]] - 1
+        weights_UD[changed] = self._weights.reshape(-1, self._block.dim)[kept]
+        state_UW[changed] = self._state.reshape(-1, self._block.width)[kept]
+        self._read_to = int(rows_U[-1]) + 1 if len(rows_U) else self._read_to
+        return weights_UD, state_UW

@@ -20,9 +20,9 @@ import httpx
 import numpy as np
 
 from benchmarks.harness import Result, Target
-from recsys import build
+from recsys import wiring
 from recsys.commands.ports import free_port
-from recsys.config_file import load
+from recsys.config.file import load
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 
@@ -101,7 +101,7 @@ class _Load:
 
     def __init__(self, path: Path) -> None:
         self.rows = 0
-        self._log = build.event_log(load(path))
+        self._log = wiring.event_log(load(path))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 

@@ -17,9 +17,9 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.harness import Result, Target, median, ratio
-from recsys import build
+from recsys import wiring
 from recsys.commands.train import open_trainer
-from recsys.config import Config
+from recsys.config.schema import Config
 from streaming.events.schema import Event, Impression, Interaction, Value
 from streaming.ingest.codec import encode_events
 
@@ -90,7 +90,7 @@ class _Dense:
     """The network on tensors that are ready; embedded rows are a leaf, as the store's are."""
 
     def __init__(self, config: Config) -> None:
-        self._model = build.model(config)
+        self._model = wiring.model(config)
         self._optimizer = torch.optim.Adam(self._model.parameters(), lr=config.training.dense_lr)
         shape = (BATCH, self._model.n_sparse, config.features.dim)
         self._embedded_BFD = torch.rand(shape).requires_grad_()
@@ -108,7 +108,7 @@ class _Dense:
 def _fill(config: Config, impressions: int) -> None:
     """A log of impressions, a tenth of whose items are clicked."""
     rng = np.random.default_rng(0)
-    log = build.event_log(config)
+    log = wiring.event_log(config)
     events: list[Event] = []
     for number in range(impressions):
         events += _impression(rng, number)

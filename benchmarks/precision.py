@@ -23,16 +23,16 @@ import redis
 from benchmarks.harness import ROOT, Result, Target
 from embedding.local.store import LocalStore
 from embedding.store import Delta, Lookup, TableDelta
-from recsys import build
+from recsys import wiring
 from recsys.commands.ingest import run as ingest
 from recsys.commands.train import open_trainer
-from recsys.config import Config
-from recsys.config_file import load
-from recsys.duration import milliseconds
-from recsys.learner import Learner, Scores
-from recsys.metrics import auc
-from recsys.replay.rows import Rows, outcomes
-from recsys.replay.run import CHUNK
+from recsys.config.file import load
+from recsys.config.schema import Config
+from recsys.config.units import milliseconds
+from recsys.evaluation.metrics import auc
+from recsys.evaluation.replay.rows import Rows, outcomes
+from recsys.evaluation.replay.run import CHUNK
+from recsys.training.learner import Learner, Scores
 from serving.cache.row_store import Ids, RedisRows
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.keys import ModelKeys
@@ -86,7 +86,7 @@ class _Served(LocalStore):
     """Reads rows from Redis, as a server does."""
 
     def __init__(self, config: Config, rows: RedisRows) -> None:
-        super().__init__(build.tables(config))
+        super().__init__(wiring.tables(config))
         self._rows_read = rows
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
@@ -103,9 +103,9 @@ def _prepared(folder: Path) -> Config:
 
 
 def _rated(config: Config, end: int) -> Rows:
-    log = build.event_log(config)
+    log = wiring.event_log(config)
     try:
-        return Rows(outcomes(build.feed(config, log)), SPLIT, end)
+        return Rows(outcomes(wiring.feed(config, log)), SPLIT, end)
     finally:
         log.close()
 

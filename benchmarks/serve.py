@@ -26,8 +26,8 @@ import torch
 
 from benchmarks.harness import Result, Target
 from embedding.store import Delta, TableDelta
-from recsys.export import Exporter
 from recsys.models import AutoInt, RankingModel, build
+from recsys.training.export import Exporter
 from serving.model.artefact import Artefact
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publisher import Publisher

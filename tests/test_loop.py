@@ -10,11 +10,11 @@ import httpx
 import numpy as np
 import pytest
 
-from recsys import build
+from recsys import wiring
 from recsys.commands.train import open_trainer
-from recsys.config import Config
-from recsys.config_file import load
-from recsys.trainer import Trainer
+from recsys.config.file import load
+from recsys.config.schema import Config
+from recsys.training.trainer import Trainer
 from serving.cache.row_store import RedisRows
 from serving.model.scorer import load_scorer
 from serving.replication.embedded_redis import connect
@@ -88,7 +88,7 @@ def config(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     fallback, precision = CASES[request.param]
     (folder / "recsys.toml").write_text(SETTINGS.replace("PRECISION", precision) + FALLBACKS[fallback])
     config = load(folder / "recsys.toml")
-    log = build.event_log(config)
+    log = wiring.event_log(config)
     log.append(encode_events(events()))
     log.close()
     return config
@@ -105,8 +105,8 @@ def trainer(config: Config) -> Iterator[Trainer]:
 
 @pytest.fixture(scope="module")
 def http(config: Config, trainer: Trainer) -> Iterator[httpx.Client]:
-    log = build.event_log(config)
-    app = build_app(build.server(config), log, partial(load_scorer, engine="openvino"))
+    log = wiring.event_log(config)
+    app = build_app(wiring.server(config), log, partial(load_scorer, engine="openvino"))
     with running(app) as client:
         answer = {"degraded": ["not asked yet"]}
         while answer["degraded"]:  # bounded by the test's own time limit
@@ -134,7 +134,7 @@ def trained(config: Config, trainer: Trainer, question: dict[str, Any]) -> dict[
         positions=tuple(range(len(items))), labels=(0.0,) * len(items), decided=question["time"], sequence=1,
         latest_user=latest_users.get(question["user"], {}), latest_items=[latest_items.get(i, {}) for i in items],
     )  # fmt: skip
-    batch = Encoder(build.spec(config)).encode_examples([example], entities, (0,))
+    batch = Encoder(wiring.spec(config)).encode_examples([example], entities, (0,))
     return dict(zip(items, trainer.learner.score(batch).tolist(), strict=True))
 
 
@@ -163,10 +163,10 @@ def test_the_server_scores_as_the_trained_model(
 
 @pytest.mark.parametrize("config", ["int8"], indirect=True)
 def test_rows_in_redis_are_off_by_at_most_a_step(config: Config, trainer: Trainer) -> None:
-    ids, _ = Encoder(build.spec(config)).encode_items([f"i{n}" for n in range(10)], [{}] * 10)
+    ids, _ = Encoder(wiring.spec(config)).encode_items([f"i{n}" for n in range(10)], [{}] * 10)
     read = trainer.learner.store.peek("item", ids["item"].values)
     with connect(config.rows.url, config.rows.folder) as client:
-        served_rows = RedisRows(client, build.ONLINE, config.features.dim).read({"item": read.ids_N})["item"]
+        served_rows = RedisRows(client, wiring.ONLINE, config.features.dim).read({"item": read.ids_N})["item"]
     found_N = read.rows_N >= 0
     assert served_rows.found_N.tolist() == found_N.tolist()
     off_ND = np.abs(served_rows.values_ND - read.values_ND)[found_N]
@@ -176,7 +176,7 @@ def test_rows_in_redis_are_off_by_at_most_a_step(config: Config, trainer: Traine
 
 def test_those_questions_are_about_ids_with_and_without_a_row(config: Config, trainer: Trainer) -> None:
     names = [f"i{n}" for n in range(10)] + ["never seen"]
-    ids, _ = Encoder(build.spec(config)).encode_items(names, [{}] * len(names))
+    ids, _ = Encoder(wiring.spec(config)).encode_items(names, [{}] * len(names))
     read = trainer.learner.store.peek("item", ids["item"].values)
     live = read.rows_N[:-1] >= 0
     assert read.rows_N[-1] == -1
@@ -216,7 +216,7 @@ def test_a_click_changes_the_score_of_what_was_clicked(trainer: Trainer, http: h
 
 def test_what_is_learned_while_serving_is_served(config: Config, trainer: Trainer, http: httpx.Client) -> None:
     question: dict[str, Any] = {"user": "another new user", "items": ["newer item", "other newer item", "i1"]}
-    ids, _ = Encoder(build.spec(config)).encode_items(["newer item"], [{}])
+    ids, _ = Encoder(wiring.spec(config)).encode_items(["newer item"], [{}])
 
     def row() -> list[float]:
         return [float(value) for value in trainer.learner.store.peek("item", ids["item"].values).values_ND[0]]

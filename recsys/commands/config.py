@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from recsys.config import TableSection
-from recsys.config_file import load
+from recsys.config.file import load
+from recsys.config.schema import TableSection
 
 TEMPLATE = Path(__file__).parents[1] / "recsys.toml"
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from recsys.commands.demo_client import TIMEOUT, Client, show_change
 from recsys.commands.ports import free_port
-from recsys.config_file import load
+from recsys.config.file import load
 from serving.replication.embedded_redis import EmbeddedRedis
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

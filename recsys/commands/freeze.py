@@ -6,13 +6,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from recsys import build
-from recsys.config_file import load
+from recsys import wiring
+from recsys.config.file import load
 
 
 def run(path: Path, name: str, source: str) -> None:
     config = load(path)
     console = Console()
-    with build.publisher(config, source) as (publisher, _), console.status("copying rows ...") as status:
+    with wiring.publisher(config, source) as (publisher, _), console.status("copying rows ...") as status:
         rows = publisher.freeze(name, lambda done: status.update(f"copied {done:,} rows ..."))
     console.print(f"Model {name!r} is {source!r} as it is now: {rows:,} rows. Name it in an arm to compare with it.")

@@ -15,14 +15,14 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from recsys import build
+from recsys import wiring
+from recsys.commands.options.iso_time import parse_time
 from recsys.commands.stopping import STOPPED, stopping
-from recsys.commands.times import parse_time
-from recsys.config import Config
-from recsys.config_file import load
+from recsys.config.file import load
+from recsys.config.schema import Config
+from recsys.config.units import written
 from recsys.datasets import Dataset, globo, ml1m, movielens_small
-from recsys.duration import written
-from recsys.lost import REMEDY
+from recsys.unlearned import REMEDY
 from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.pipeline import Counts, Ingest, IngestError
 from streaming.ingest.source_offsets import Bookmarks
@@ -39,12 +39,12 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
     console = Console()
     if dataset is None and not files:
         raise ValueError("name the files to read (- for standard input), or a data set with --dataset")
-    log = build.event_log(config)
+    log = wiring.event_log(config)
     try:
         ingest = Ingest(
             log,
             DeadLetters(config.log.dead_letters),
-            build.rules(config),
+            wiring.rules(config),
             config.log.dedup_window,
             bookmarks=Bookmarks(config.log.folder / "sources"),
             slack=config.training.wait + config.training.lateness,
@@ -115,7 +115,7 @@ def _source(config: Config, file: Path) -> Source:
         return JsonLines(sys.stdin.buffer, config.log.max_line, "standard input")
     if not file.exists() or file.is_dir():
         raise ValueError(f"{file} is a folder; name the files in it" if file.is_dir() else f"{file} does not exist")
-    return open_source(file, build.mapping(config, file.name), config.log.max_line)
+    return open_source(file, wiring.mapping(config, file.name), config.log.max_line)
 
 
 def _between(batches: Iterator[pa.RecordBatch], low: int | None, high: int | None) -> Iterator[pa.RecordBatch]:

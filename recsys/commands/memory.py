@@ -10,20 +10,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from recsys import build
-from recsys.commands.out import check_out
-from recsys.commands.stages import check_end_of_batch, end_of_batch
+from recsys import wiring
+from recsys.commands.options.batch_until import check_end_of_batch, end_of_batch
+from recsys.commands.options.iso_time import parse_time
+from recsys.commands.options.output_folder import check_out
 from recsys.commands.stopping import STOPPED
-from recsys.commands.times import parse_time
-from recsys.config import Config
-from recsys.config_file import load
-from recsys.memory import report
-from recsys.memory.result import Result
-from recsys.memory.setting import Setting, parse
-from recsys.memory.study import Study
-from recsys.replay.arms import check_sync
-from recsys.replay.report import moment
-from recsys.replay.run import Progress
+from recsys.config.file import load
+from recsys.config.schema import Config
+from recsys.evaluation.memory_study import report
+from recsys.evaluation.memory_study.result import Result
+from recsys.evaluation.memory_study.setting import Setting, parse
+from recsys.evaluation.memory_study.study import Study
+from recsys.evaluation.replay.arms import check_sync
+from recsys.evaluation.replay.report import moment
+from recsys.evaluation.replay.run import Progress
 
 FILE = "result.json"
 
@@ -45,10 +45,10 @@ def run(
     check_end_of_batch(batch_until)
     check_sync(sync)
     end = parse_time(until, "--until") if until is not None else None
-    tables = [table.name for table in build.tables(config)]
+    tables = [table.name for table in wiring.tables(config)]
     settings = list(dict.fromkeys(parse(text, tables) for text in tries))
     earlier = _earlier(out)
-    log = build.event_log(config)
+    log = wiring.event_log(config)
 
     def study() -> Study:
         return Study(config, log, end_of_batch(batch_until, log), sync, end)

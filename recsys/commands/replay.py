@@ -9,17 +9,17 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from recsys import build
-from recsys.commands.out import check_out
-from recsys.commands.stages import check_end_of_batch, end_of_batch
-from recsys.commands.times import parse_time
-from recsys.config_file import load
-from recsys.lost import REMEDY, not_learned
-from recsys.replay import report
-from recsys.replay.arms import check_sync
-from recsys.replay.judge import judge
-from recsys.replay.result import Result
-from recsys.replay.run import Progress
+from recsys import wiring
+from recsys.commands.options.batch_until import check_end_of_batch, end_of_batch
+from recsys.commands.options.iso_time import parse_time
+from recsys.commands.options.output_folder import check_out
+from recsys.config.file import load
+from recsys.evaluation.replay import report
+from recsys.evaluation.replay.arms import check_sync
+from recsys.evaluation.replay.judge import judge
+from recsys.evaluation.replay.result import Result
+from recsys.evaluation.replay.run import Progress
+from recsys.unlearned import REMEDY, not_learned
 
 FEW = 10
 """Positives below which no figure means anything."""
@@ -34,7 +34,7 @@ def run(config_path: Path, batch_until: str, syncs: Sequence[str], until: str | 
     for sync in syncs:
         check_sync(sync)
     end = parse_time(until, "--until") if until is not None else None
-    log = build.event_log(config)
+    log = wiring.event_log(config)
     start = end_of_batch(batch_until, log)
     with Bar(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("batch stage", total=None)

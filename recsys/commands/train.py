@@ -10,19 +10,19 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from recsys import build
-from recsys.checkpoint import Checkpoints
-from recsys.commands import tables
+from recsys import wiring
+from recsys.commands import table_summary
+from recsys.commands.options.iso_time import parse_time
 from recsys.commands.stopping import stopping
-from recsys.commands.times import parse_time
-from recsys.config import Config
-from recsys.config_file import load
-from recsys.lock import exclusive
-from recsys.lost import not_learned
-from recsys.metrics import Summary
-from recsys.progress import Progress
-from recsys.publication import Publication
-from recsys.trainer import Trainer
+from recsys.config.file import load
+from recsys.config.schema import Config
+from recsys.evaluation.metrics import Summary
+from recsys.training.checkpoint import Checkpoints
+from recsys.training.lock import exclusive
+from recsys.training.progress import Progress
+from recsys.training.publication import Publication
+from recsys.training.trainer import Trainer
+from recsys.unlearned import not_learned
 from streaming.catalog import Catalog
 
 
@@ -34,7 +34,7 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
         stop = stack.enter_context(stopping())
         trainer = stack.enter_context(open_trainer(config, publish=publish))
         resumed = trainer.resume()
-        before = tables.refused(trainer.learner.store)
+        before = table_summary.refused(trainer.learner.store)
         console.print(f"Resumed from {resumed}." if resumed else "Starting with an empty model.")
         shown = Live(get_renderable=lambda: dashboard(trainer.progress), console=console, transient=True)
         with shown:
@@ -43,11 +43,11 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
             console.print("Nothing learned: the log has no full batch of labelled items yet. Ingest events first.")
             return
         console.print(dashboard(trainer.progress))
-        console.print(tables.summary(trainer.learner.store))
+        console.print(table_summary.summary(trainer.learner.store))
         console.print(f"Stopped after {trainer.learner.steps:,} steps; state {trainer.digest()[:16]}.")
         if lost := not_learned(trainer.outcomes):
             console.print(f"Not learned from, since the log began: {lost}.", style="yellow")
-        for warning in tables.warnings(trainer.learner.store, before):
+        for warning in table_summary.warnings(trainer.learner.store, before):
             console.print(warning, style="yellow", highlight=False, markup=False)
 
 
@@ -62,18 +62,18 @@ def open_trainer(
     with ExitStack() as stack:
         remedy = "stop that trainer, or give this one a folder of its own in [training] checkpoints"
         stack.enter_context(exclusive(config.training.checkpoints, remedy))
-        log = build.event_log(config)
+        log = wiring.event_log(config)
         stack.callback(log.close)
         catalog = Catalog(half_life=config.serving.half_life)
-        feed = build.feed(config, log, catalog)
-        learner = build.learner(config)
+        feed = wiring.feed(config, log, catalog)
+        learner = wiring.learner(config)
         publication = None
         if publish:
-            publisher, revive = stack.enter_context(build.publisher(config))
+            publisher, revive = stack.enter_context(wiring.publisher(config))
             publication = Publication(
                 learner,
                 publisher,
-                build.exporter(config, learner.model),
+                wiring.exporter(config, learner.model),
                 feed.entities,
                 catalog,
                 rows_every=config.rows.publish_every / 1000,

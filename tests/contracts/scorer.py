@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from recsys.export import Exporter
 from recsys.models import REGISTRY, AutoInt, FactorizationMachine, RankingModel, build
+from recsys.training.export import Exporter
 from serving.model.scorer import Scorer
 from streaming.encode.feature_spec import FeatureSpec, Field
 

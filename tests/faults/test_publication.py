@@ -11,11 +11,11 @@ from typing import cast
 
 import pytest
 
-from recsys import build
+from recsys import wiring
 from recsys.commands.train import open_trainer
-from recsys.config_file import load
-from recsys.export import Exporter
-from recsys.publication import Publication
+from recsys.config.file import load
+from recsys.training.export import Exporter
+from recsys.training.publication import Publication
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.keys import ModelKeys
 from streaming.catalog import Catalog
@@ -44,7 +44,7 @@ def events() -> list[Event]:
 def test_redis_killed_below_the_trainer(tmp_path: Path, moment: str) -> None:
     (tmp_path / "recsys.toml").write_text(SETTINGS)
     config = load(tmp_path / "recsys.toml")
-    build.event_log(config).append(encode_events(events()))
+    wiring.event_log(config).append(encode_events(events()))
     killed: list[int] = []
 
     def crash(point: str) -> None:
@@ -58,7 +58,7 @@ def test_redis_killed_below_the_trainer(tmp_path: Path, moment: str) -> None:
         steps = trainer.learner.steps
         with EmbeddedRedis(config.rows.folder) as redis, redis.client() as client:
             assert redis.pid != killed[0]
-            published = client.keys(ModelKeys(build.ONLINE).row_prefix + "item:*")
+            published = client.keys(ModelKeys(wiring.ONLINE).row_prefix + "item:*")
     assert steps > 5
     assert len(published) == 2
 
@@ -67,14 +67,14 @@ def test_after_redis_was_emptied_the_graph_is_published_again_with_the_rows(tmp_
     """However seldom dense weights go: a server that starts meanwhile would have no model until then."""
     (tmp_path / "recsys.toml").write_text(SETTINGS)
     config = load(tmp_path / "recsys.toml")
-    keys = ModelKeys(build.ONLINE)
+    keys = ModelKeys(wiring.ONLINE)
     exporter = cast(Exporter, SimpleNamespace(ready=True, dim=16, graph=lambda _model: b"a graph"))
     with (
-        build.publisher(config) as (publisher, _),
+        wiring.publisher(config) as (publisher, _),
         EmbeddedRedis(config.rows.folder) as redis,
         redis.client() as client,
     ):
-        parts = build.learner(config), publisher, exporter, Entities(10), Catalog(half_life=1000)
+        parts = wiring.learner(config), publisher, exporter, Entities(10), Catalog(half_life=1000)
         publication = Publication(*parts, rows_every=0, dense_every=3600)
         publication.start()
         assert publication.publish(0)

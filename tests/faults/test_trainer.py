@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from recsys import build
+from recsys import wiring
 from recsys.commands.train import open_trainer
-from recsys.config import Config
-from recsys.config_file import load
+from recsys.config.file import load
+from recsys.config.schema import Config
 from recsys.datasets import movielens_small
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +73,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     folder = tmp_path_factory.mktemp("killed")
     (folder / "recsys.toml").write_text(SETTINGS)
     config = load(folder / "recsys.toml")
-    log = build.event_log(config)
+    log = wiring.event_log(config)
     log.append(next(iter(movielens_small(ROOT / "examples" / "ml-latest-small"))).slice(0, EVENTS))
     log.close()
     return config

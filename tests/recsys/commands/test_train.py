@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from recsys import build
+from recsys import wiring
 from recsys.cli import main
-from recsys.config_file import load
+from recsys.config.file import load
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 
@@ -37,7 +37,7 @@ def config(tmp_path: Path) -> Path:
         shown = [f"i{number}.{place}" for place in range(8)]
         events.append(Impression(id=f"n{number}", time=10_000 * number, user="u", items=shown))
         events.append(Interaction(time=10_000 * number, impression=f"n{number}", item=shown[0]))
-    log = build.event_log(load(path))
+    log = wiring.event_log(load(path))
     log.append(encode_events(events))
     log.close()
     return path

@@ -1,0 +1,155 @@
+"""Reading `recsys.toml`: every problem with its line and a remedy."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from recsys.config.schema import Config
+
+Path_ = tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong in the file."""
+
+    line: int
+    """From 1; 0 when no line is to blame."""
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        parts = [f"line {self.line}" if self.line else "", self.key, self.message]
+        return ": ".join(part for part in parts if part)
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; `problems` says why, one by one."""
+
+    def __init__(self, path: Path, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(f"{path}: {problem}" for problem in problems))
+
+
+def load(path: Path) -> Config:
+    """The configuration in `path`, its paths absolute.
+
+    Raises ConfigError for anything that is wrong in it, and for a file that is not there.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        remedy = "write one with `recsys init`, or name another with --config"
+        raise ConfigError(path, [Problem(0, "", f"cannot be read ({error.strerror}); {remedy}")]) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(path, [Problem(line, "", "is not UTF-8 text; save it as UTF-8")]) from None
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Config:
+    """The configuration in `text`, as if it stood in `path`."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"at line (\d+)", str(error))
+        line = int(found[1]) if found else text.count("\n") + 1
+        raise ConfigError(path, [Problem(line, "", f"not TOML: {error}")]) from None
+    try:
+        return Config.model_validate(raw).rooted(path.parent.resolve())
+    except ValidationError as error:
+        problems = [_problem(text, detail) for detail in error.errors()]
+        raise ConfigError(path, problems) from None
+
+
+def _problem(text: str, detail: ErrorDetails) -> Problem:
+    location = (*detail["loc"], *detail.get("ctx", {}).get("at", ()))
+    key = ".".join(str(part) for part in location)
+    if detail["type"] == "extra_forbidden":
+        return Problem(line_of(text, location), key, _unknown(location))
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "missing":
+        message = f"is required; add `{location[-1]} = ...`"
+    elif detail["type"] != "value_error":
+        message = f"{message}, not {detail['input']!r}"
+    return Problem(line_of(text, location), key, message)
+
+
+def _unknown(location: Path_) -> str:
+    names = sorted(_section_at(location[:-1]).model_fields)
+    near = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
+    hint = f"did you mean `{near[0]}`?" if near else f"the names here are {', '.join(names)}"
+    return f"unknown name; {hint}"
+
+
+def _section_at(location: Path_) -> type[BaseModel]:
+    section: type[BaseModel] = Config
+    for part in location:
+        if isinstance(part, str) and part in section.model_fields:
+            found = _models(section.model_fields[part].annotation)
+            section = found[0] if found else section
+    return section
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for inner in getattr(annotation, "__args__", ()) for m in _models(inner)]
+
+
+def line_of(text: str, location: Path_) -> int:
+    """The line (from 1) of a key, of the nearest table that would hold it, or of the first thing in it.
+
+    >>> line_of("[log]\\npartitions = 0\\n", ("log", "partitions"))
+    2
+    """
+    best, best_line = -1, 1
+    for path, number in _paths(text):
+        depth = _common(path, location)
+        if depth in (len(path), len(location)) and depth > best:
+            best, best_line = depth, number
+    return best_line
+
+
+def _common(path: Path_, wanted: Path_) -> int:
+    depth = 0
+    for a, b in zip(path, wanted, strict=False):
+        if a != b:
+            break
+        depth += 1
+    return depth
+
+
+def _paths(text: str) -> list[tuple[Path_, int]]:
+    """Every table header and key with its line."""
+    found: list[tuple[Path_, int]] = []
+    arrays: Counter[str] = Counter()
+    table: Path_ = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*(\[\[?)\s*([\w.\"'-]+)\s*\]", line):
+            names = header[2].replace('"', "").replace("'", "")
+            if header[1] == "[[":
+                arrays[names] += 1
+            table = _indexed(names.split("."), arrays)
+            found.append((table, number))
+        elif key := re.match(r"\s*([\w.\"-]+)\s*=", line):
+            found.append(((*table, *key[1].replace('"', "").split(".")), number))
+    return found
+
+
+def _indexed(names: list[str], arrays: Counter[str]) -> Path_:
+    path: list[int | str] = []
+    for depth, name in enumerate(names, 1):
+        path.append(name)
+        if count := arrays[".".join(names[:depth])]:
+            path.append(count - 1)
+    return tuple(path)

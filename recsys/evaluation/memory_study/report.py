@@ -1,0 +1,123 @@
+"""A study's result for people: a table for the terminal or a document, and the plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from recsys.evaluation.memory_study.result import MIB, Point, Result, mean
+from recsys.evaluation.memory_study.toml import sections
+from recsys.evaluation.replay.report import figure, gain, moment
+from streaming.log.durable_files import replace
+
+COLUMNS = (
+    "setting",
+    "MiB at most",
+    "MiB at the end",
+    "ids",
+    "evicted",
+    "expired",
+    "unadmitted",
+    "refused",
+    "AUC",
+    "over unbounded [95 %]",
+    "log loss",
+    "seeds",
+)
+"""Ids, evicted and the rest are of all tables, at the end; `unadmitted` and `refused` count look-ups. The interval is
+by windows of the online stage, see `recsys.evaluation.replay.figures.gain`; AUC and log loss are means of the seeds."""
+NARROW = ("setting", "MiB at most", "AUC", "over unbounded [95 %]")
+"""The columns for a terminal 80 characters wide."""
+HOW_TO_APPLY = """To use a setting, write it into `recsys.toml`, in place of what is said there about capacity, ttl,
+admission and threshold of the table. Capacities are numbers of ids, so a share is one of the ids of this log.
+"""
+
+
+def write(result: Result, folder: Path) -> None:
+    """`result.json`, `table.md` and `auc_against_memory.svg`."""
+    from recsys.evaluation.memory_study import plot  # Matplotlib takes most of a second to import
+
+    folder.mkdir(parents=True, exist_ok=True)
+    replace(folder / "result.json", result.to_json())  # in one step: it is what an interrupted study goes on from
+    (folder / "table.md").write_text(document(result), "utf-8")
+    (folder / "auc_against_memory.svg").write_text(plot.auc_against_memory(result), "utf-8")
+
+
+def table(result: Result) -> Table:
+    """For a terminal: the columns that matter most."""
+    title = f"Online stage {moment(result.batch_until)} to {moment(result.until)} UTC, synced every {result.sync}"
+    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=noise(result))
+    drawn.caption_justify = "left"
+    chosen = [COLUMNS.index(name) for name in NARROW]
+    for k in chosen:
+        drawn.add_column(COLUMNS[k], justify="right" if k else "left", overflow="fold")
+    for point in result.points:
+        cells = _cells(point)
+        drawn.add_row(*(cells[k] for k in chosen))
+    return drawn
+
+
+def document(result: Result) -> str:
+    """The whole table, and how each setting is written into `recsys.toml`."""
+    settings = [f"`{point.name}`:\n```toml\n{sections(point)}```\n" for point in result.points if point.family]
+    return "\n".join([markdown(result), *([HOW_TO_APPLY, *settings] if settings else [])])
+
+
+def markdown(result: Result) -> str:
+    """The whole table."""
+    rule = f"|---|{'---:|' * (len(COLUMNS) - 1)}"
+    rows = [f"| {' | '.join(_cells(point))} |" for point in result.points]
+    below = [line for text in (noise(result), *notes(result)) for line in ("", text)]
+    return "\n".join([f"| {' | '.join(COLUMNS)} |", rule, *rows, *below]) + "\n"
+
+
+def noise(result: Result) -> str:
+    """How much AUC differs for no reason."""
+    if result.chance is None:
+        return "One seed each: how much AUC differs between seeds is unknown."
+    return (
+        f"Between seeds the AUC of a setting has a standard deviation of {figure(result.seed_deviation)}, and its "
+        f"difference to the unbounded store's with the same seed {figure(result.gain_deviation)}: a mean difference "
+        f"below {figure(result.chance)} may be chance."
+    )
+
+
+def notes(result: Result) -> list[str]:
+    """What makes a point say less than it seems to."""
+    refusing = [point.name for point in result.points if any(run.total("refused") for run in point.runs)]
+    if not refusing:
+        return []
+    return [
+        f"New ids were refused with {', '.join(refusing)}: the capacity is below the ids of one batch of "
+        f"{result.config['training']['batch_size']} examples, so that some got no row although the table was full of "
+        "this batch's own. That says little about the share on a longer log: try a larger capacity, or a smaller "
+        "training.batch_size."
+    ]
+
+
+def size(count: float) -> str:
+    """Bytes in MiB, with two decimals or at least three digits.
+
+    >>> size(26444852), size(12516)
+    ('25.22', '0.0119')
+    """
+    mib = count / MIB
+    return f"{mib:.2f}" if mib >= 1 else f"{mib:#.3g}"
+
+
+def _cells(point: Point) -> list[str]:
+    def total(counter: str) -> str:
+        return f"{mean([run.total(counter) for run in point.runs]) or 0:,.0f}"
+
+    return [
+        point.name,
+        size(point.most_bytes),
+        size(mean([run.bytes for run in point.runs]) or 0),
+        *(total(counter) for counter in ("live", "evicted", "expired", "unadmitted", "refused")),
+        figure(point.auc),
+        gain(point.gain) if point.family else "-",
+        figure(point.log_loss),
+        f"{len(point.runs)}",
+    ]

@@ -1,0 +1,190 @@
+"""A log replayed with one setting of the embedding store after the other, all else alike.
+
+Shape suffixes: W windows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from embedding.local.store import LocalStore
+from recsys import wiring
+from recsys.config.schema import Config, TableSection
+from recsys.evaluation.memory_study.difference import differences
+from recsys.evaluation.memory_study.result import Point, Result, Run
+from recsys.evaluation.memory_study.setting import Setting, unbounded, usual, with_sections
+from recsys.evaluation.replay.arms import online
+from recsys.evaluation.replay.figures import figures, gain, window_auc
+from recsys.evaluation.replay.judge import online_stage, settings_of
+from recsys.evaluation.replay.run import Progress, Replay
+from streaming.log.event_log import EventLog
+
+Report = Callable[[str, Progress], None]
+"""Told the setting with its seed, and how far its replay is."""
+SHOWN = 6
+"""Differences to another study that are told."""
+
+
+def _quiet(_name: str, _progress: Progress) -> None:
+    pass
+
+
+class SizedStore(LocalStore):
+    """Notes its size whenever it is about to be swept, which a learner does each hour of event time."""
+
+    most_bytes = 0
+
+    def bytes(self) -> int:
+        return sum(self.counters(table)["bytes"] for table in self.tables)
+
+    def expire(self, now: int) -> int:
+        self.most_bytes = max(self.most_bytes, self.bytes())
+        return super().expire(now)
+
+
+class Study:
+    """Replays settings on the online stage from `batch_until` to `until`, one arm that syncs by `sync`.
+
+    Raises ValueError where there is nothing to judge.
+    """
+
+    def __init__(self, config: Config, log: EventLog, batch_until: int, sync: str, until: int | None = None) -> None:
+        self.config, self.log, self.batch_until, self.sync = config, log, batch_until, sync
+        self._stage = online_stage(config, log, batch_until, until)
+        self._points: dict[str, Point] = {}
+
+    def resume(self, earlier: Result) -> None:
+        """Keep all replays of an earlier result. Raises ValueError with what differs where it is of another study."""
+        if found := differences(earlier, self._result()):
+            more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+            raise ValueError(f"this is of another study: {', '.join(found[:SHOWN])}{more}")
+        self._points = {point.name: point for point in earlier.points}
+
+    def missing(self, settings: Sequence[Setting] = (), seeds: int = 2) -> list[tuple[Setting, int]]:
+        """The settings with their seeds that are still to be replayed, in this order.
+
+        All are replayed with the configured seed, the unbounded store first, then with the next seed, and so on.
+        Without settings the `usual` ones are tried on the table that takes most memory.
+        """
+        first = self.config.training.seed
+        tried = (unbounded, *self._tried(settings))
+        known = {setting: {run.seed for run in self._runs(setting)} for setting in tried}
+        every = [(setting, seed) for seed in range(first, first + seeds) for setting in tried]
+        return [(setting, seed) for setting, seed in every if seed not in known[setting]]
+
+    def results(self, settings: Sequence[Setting] = (), seeds: int = 2, report: Report = _quiet) -> Iterator[Result]:
+        """What is known: at first, if there is anything, and after each of the `missing` replays.
+
+        Points are in order of `settings`; other ones that are known come after these.
+        """
+        if self._points:
+            yield self._result(settings)
+        while missing := self.missing(settings, seeds):
+            setting, seed = missing[0]
+            self._add(setting, self._replay(setting, seed, report))
+            yield self._result(settings)
+
+    def _add(self, setting: Setting, run: Run) -> None:
+        if not self._points:
+            _check_unbounded(run)
+        runs = [*self._runs(setting), run]
+        base = runs if setting == unbounded else self._runs(unbounded)[: len(runs)]
+        told = {name: section.model_dump(mode="json") for name, section in self._sections(setting).items()}
+        over = gain(unbounded.name, _windows(runs), _windows(base))
+        self._points[setting.name] = Point(setting.name, setting.family, told, runs, over)
+
+    def _replay(self, setting: Setting, seed: int, report: Report) -> Run:
+        config = with_sections(self.config, self._sections(setting), seed)
+        rows, end = self._stage.rows, self._stage.end
+        store = SizedStore(wiring.tables(config), seed=seed)
+        arm = online(self.sync, self.batch_until, rows.times_R)
+        replay = Replay(wiring.learner(config, store), wiring.feed(config, self.log), rows, [arm])
+        (scored,) = replay.run(end, lambda progress: report(f"{setting.name}, seed {seed}", progress))
+        return Run(
+            seed=seed,
+            scored=figures(rows, scored.scores_R),
+            window_auc=[
+                None if math.isnan(auc) else round(auc, 6) for auc in window_auc(rows, scored.scores_R).tolist()
+            ],
+            bytes=store.bytes(),
+            most_bytes=max(store.most_bytes, store.bytes()),
+            tables={name: store.counters(name) for name in store.tables},
+            scores_sha256=hashlib.sha256(scored.scores_R.tobytes()).hexdigest(),
+        )
+
+    def _sections(self, setting: Setting) -> dict[str, TableSection]:
+        return setting.sections(self.config, self._of_unbounded("live"))
+
+    def _tried(self, settings: Sequence[Setting]) -> list[Setting]:
+        sizes = self._of_unbounded("bytes")
+        return list(dict.fromkeys(settings)) or usual(max(sizes, key=sizes.__getitem__))
+
+    def _of_unbounded(self, counter: str) -> dict[str, int]:
+        """Of each table, after the first replay of the unbounded store; 0 before it."""
+        runs = self._runs(unbounded)
+        names = [table.name for table in wiring.tables(self.config)]
+        return {name: runs[0].tables[name][counter] if runs else 0 for name in names}
+
+    def _runs(self, setting: Setting) -> list[Run]:
+        known = self._points.get(setting.name)
+        return known.runs if known else []
+
+    def _result(self, settings: Sequence[Setting] = ()) -> Result:
+        tried = [unbounded, *self._tried(settings)]
+        order = dict.fromkeys([*(setting.name for setting in tried), *self._points])
+        points = [self._points[name] for name in order if name in self._points]
+        return Result(
+            batch_until=self.batch_until,
+            until=self._stage.end,
+            sync=self.sync,
+            counts=self._counts(),
+            config=settings_of(self.config),
+            points=points,
+            seed_deviation=deviation([_auc_of(point.runs) for point in points]),
+            gain_deviation=deviation([_over(point.runs, points[0].runs) for point in points[1:]]),
+        )
+
+    def _counts(self) -> dict[str, int]:
+        rows = self._stage.rows
+        counts = {"rows_scored": len(rows), "positives_scored": int(rows.labels_R.sum())}
+        return {"items_shown": self._stage.shown} | counts | self._stage.lost
+
+
+def deviation(groups: Sequence[Sequence[float]]) -> float | None:
+    """Standard deviation within groups, pooled; None where no group has two members.
+
+    >>> deviation([[0.70, 0.72], [0.5], [0.61, 0.61]])
+    0.01
+    """
+    squares = sum(float(np.var(group)) * len(group) for group in groups if len(group) > 1)
+    freedom = sum(len(group) - 1 for group in groups if len(group) > 1)
+    return round(math.sqrt(squares / freedom), 6) if freedom else None
+
+
+def _windows(runs: Sequence[Run]) -> npt.NDArray[np.float64]:
+    auc_SW = np.array([run.window_auc for run in runs], np.float64)
+    return np.asarray(auc_SW.mean(0))
+
+
+def _auc_of(runs: Sequence[Run]) -> list[float]:
+    return [run.scored.auc for run in runs if run.scored.auc is not None]
+
+
+def _over(runs: Sequence[Run], base: Sequence[Run]) -> list[float]:
+    pairs = zip(_auc_of(runs), _auc_of(base), strict=False)
+    return [auc - reference for auc, reference in pairs]
+
+
+def _check_unbounded(run: Run) -> None:
+    """Raises ValueError where the reference itself is bounded."""
+    for name, counters in run.tables.items():
+        if counters["evicted"] or counters["refused"]:
+            raise ValueError(
+                f"the log has more ids than table {name} may hold, so there is nothing unbounded to compare with: "
+                f"raise features.tables.{name}.capacity (memory is taken as ids come, but a count filter at once)"
+            )

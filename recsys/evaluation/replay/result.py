@@ -1,0 +1,95 @@
+"""The result file of a replay: plain data, the same bytes for the same log, configuration and seed.
+
+It holds no clock time, no duration and no path.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from recsys.evaluation.result_file import ResultFile
+
+Figure = float | None
+"""A number, or None where it is undefined (such as the AUC of rows of one class)."""
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """How good the probabilities of some rows are; see `recsys.evaluation.metrics`."""
+
+    rows: int
+    positives: float
+    auc: Figure
+    log_loss: Figure
+    normalised_entropy: Figure
+    calibration: Figure
+
+
+class Gain(msgspec.Struct, frozen=True):
+    """Difference of mean window AUC between two arms on the same rows, with a paired bootstrap interval."""
+
+    over: str
+    auc: Figure
+    low: Figure
+    high: Figure
+
+
+class Bin(msgspec.Struct, frozen=True):
+    """One bin of the reliability diagram."""
+
+    predicted: float
+    observed: float
+    rows: float
+
+
+class ArmResult(msgspec.Struct, frozen=True):
+    """One arm. `shard_auc` is Monolith's: the AUC of each sync interval, weighted by rows (`shard_auc_mean`: not).
+
+    `frozen_shard_auc` is that of the frozen weights over the same shards. `window_auc` goes with `Result.windows`.
+    `known_users` and `known_items` are the shares of rows whose user or item had a row when scored.
+    """
+
+    name: str
+    syncs: int
+    all: Figures
+    shard_auc: Figure
+    shard_auc_mean: Figure
+    frozen_shard_auc: Figure
+    window_auc: list[Figure]
+    gains: list[Gain]
+    reliability: list[Bin]
+    slices: dict[str, Figures]
+    known_users: Figure
+    known_items: Figure
+    scores_sha256: str
+
+
+class Window(msgspec.Struct, frozen=True):
+    """Consecutive rows of the online stage; all windows have equally many, but for rounding."""
+
+    start: int
+    rows: int
+
+
+class Result(ResultFile, frozen=True):
+    """What a replay found. Times are event times in ms; `until` is the exclusive end of the online stage.
+
+    `counts` says what became of events and examples, `config` what was replayed. `slices` of the arms are the same
+    rows in every arm: `new` ids had no row of their own at the end of the batch stage.
+    """
+
+    made_by = "recsys replay"
+    batch_until: int
+    until: int
+    counts: dict[str, int]
+    config: dict[str, Any]
+    windows: list[Window]
+    arms: list[ArmResult]
+
+    def arm(self, name: str) -> ArmResult:
+        """Raises KeyError with the names there are."""
+        for arm in self.arms:
+            if arm.name == name:
+                return arm
+        raise KeyError(f"no arm {name!r}; there are {[arm.name for arm in self.arms]}")

@@ -1,0 +1,99 @@
+"""One training pass over a log that judges every arm: at each sync, score what comes next, then train on it.
+
+Shape suffixes: R rows to score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.evaluation.replay.arms import Arm, Sync, schedule
+from recsys.evaluation.replay.known import Flags, KnownIds
+from recsys.evaluation.replay.rows import Rows
+
+if TYPE_CHECKING:
+    from recsys.training.learner import Learner
+    from streaming.feed import Feed
+
+CHUNK = 256
+"""Rows scored together. Chunks start at multiples of this whatever is due, since how a sum is rounded may depend on the
+shape of a batch: so a score depends on weights and log alone, not on the arms that are judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What one arm said about each row, and whether it had met the row's user and item."""
+
+    arm: Arm
+    scores_R: npt.NDArray[np.float32]
+    known_R: Flags
+
+    def fill(self, low: int, first: int, stop: int, scores_B: npt.NDArray[np.float32], known_B: Flags) -> None:
+        """Take over a chunk that starts at row `low`, as far as its rows are from `first` up to `stop`."""
+        first, stop = max(low, first), min(low + len(scores_B), stop)
+        if first < stop:
+            self.scores_R[first:stop] = scores_B[first - low : stop - low]
+            for kind, flags_B in known_B.items():
+                self.known_R[kind][first:stop] = flags_B[first - low : stop - low]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a replay is: event time reached, examples learned from, rows scored."""
+
+    time: int
+    trained: int
+    scored: int
+
+
+class Replay:
+    """Algorithm 1 of Monolith (section 3.2.2), with delayed labels and many sync rules in one pass.
+
+    Training sees an example when `feed` emits it, so never before its label was known; an example that is still
+    waiting at a sync is learned after it. What is scored does not change what is learned: an arm's scores are the
+    same whichever other arms are judged beside it.
+    """
+
+    def __init__(self, learner: Learner, feed: Feed, rows: Rows, arms: Sequence[Arm], *, poll_events: int = 8192):
+        self._learner = learner
+        self._feed = feed
+        self._rows = rows
+        self._poll_events = poll_events
+        self._known = KnownIds(learner.spec, learner.store)
+        count = len(rows)
+        self._scored = [Scored(arm, np.zeros(count, np.float32), self._known.nothing(count)) for arm in arms]
+        self.trained = 0
+
+    def run(self, until: int, report: Callable[[Progress], None] = lambda _progress: None) -> list[Scored]:
+        """Judge all arms on the rows before `until` (event time, ms)."""
+        done = 0
+        for sync in schedule([scored.arm for scored in self._scored], until):
+            self._train(sync.time)
+            done += self._score(sync)
+            report(Progress(sync.time, self.trained, done))
+        return self._scored
+
+    def _train(self, until: int) -> None:
+        """Learn from every example whose label is known by `until`, as far as full batches go."""
+        cursor = None
+        while cursor != self._feed.cursor:
+            cursor = self._feed.cursor
+            for batch in self._feed.poll(self._poll_events, until=until):
+                self._learner.step(batch)
+                self.trained += len(batch)
+
+    def _score(self, sync: Sync) -> int:
+        """Score each row once, up to the latest end; arms that end earlier take their part of the same scores."""
+        start = self._rows.before(sync.time)
+        parts = [(number, start, self._rows.before(end)) for number, end in sync.due]
+        for low in range(start // CHUNK * CHUNK, max(stop for _, _, stop in parts), CHUNK):
+            batch = self._rows.slice(low, min(low + CHUNK, len(self._rows)))
+            scores_B, known_B = self._learner.score(batch), self._known.of(batch)
+            for number, first, stop in parts:
+                self._scored[number].fill(low, first, stop, scores_B, known_B)
+        return sum(stop - first for _, first, stop in parts)

@@ -1,0 +1,145 @@
+"""The configuration file: defaults, errors with their line and remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from recsys.config.file import ConfigError, load, parse
+from recsys.config.schema import Arm, Config, Experiment, FieldSection, TableSection
+
+ROOT = Path(__file__).parents[3]
+TEMPLATE = ROOT / "recsys" / "recsys.toml"
+
+
+def problem(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, Path("recsys.toml"))
+    return str(caught.value)
+
+
+def test_the_template_is_exactly_the_defaults() -> None:
+    assert load(TEMPLATE) == Config().rooted(TEMPLATE.parent)
+
+
+def test_every_setting_stands_in_the_template() -> None:
+    text = TEMPLATE.read_text()
+    for section in ("log", "rows", "features", "model", "training", "serving"):
+        for name in type(getattr(Config(), section)).model_fields:
+            assert name in text, f"{section}.{name}"
+    for inner in (FieldSection, TableSection, Arm, Experiment):
+        for name in inner.model_fields:
+            assert name in text, f"{inner.__name__}.{name}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[training]\nbatchsize = 3\n", "line 2: training.batchsize: unknown name; did you mean `batch_size`?"),
+        ("[training]\n\nwait = 3\n", "line 3: training.wait: write a duration as a number and one of"),
+        ("[serving]\nport = 70000\n", "line 2: serving.port: Input should be less than or equal to 65535, not 70000"),
+        ("[[features.fields]]\nname='a'\nsource='user'\n[[features.fields]]\nname='b'\n", "line 4: features.fields.1"),
+        (
+            "\n[log]\n[features.tables.usr]\nttl = '1d'\n",
+            "line 3: features.tables.usr: no field reads this table; the tables are ['hour', 'item', 'user']",
+        ),
+        ("[rows]\nurl = 'http://x'\n", "line 2: rows.url: write redis://HOST:PORT/0"),
+        (
+            "[rows]\nprecision = 'fp16'\n",
+            "line 2: rows.precision: Input should be 'float32', 'half' or 'int8', not 'fp16'",
+        ),
+        ("[[experiments]]\nname='x'\narms=[{name='a'},{name='a'}]\n", "two arms have the same name"),
+        ("[[features.fields]]\nname='a'\nsource='usr'\n", "line 1: features.fields.0: field 'a': source 'usr'"),
+        ("[[features.fields]]\nname='a'\nsource='user'\n", "line 1: features: no field reads the item"),
+        ("[model]\nunits = 5\n", "line 1: model: units = 5 is the width of all heads together"),
+        ("[log\n", "line 1: not TOML"),
+        ("\n[[log.mapping]]\n", "line 2: log.mapping.0: an event of kind 'interaction' needs time, impression, item: "),
+        (
+            "[log]\n[[log.mapping]]\nkind='impression'\ncolumns={time='t',user='u'}\n",
+            "line 2: log.mapping.0: an event of kind 'impression' needs id, time, user, items: "
+            'say in `columns` which columns are its id and items, such as `id = "NAME OF THE COLUMN"`',
+        ),
+        ("[[log.mapping]]\nkind='user'\n", "'user' needs time, user: "),
+        ("[[log.mapping]]\nkind='item'\ncolumns={item='i'}\n", "'item' needs time, item: "),
+        (
+            "[[log.mapping]]\nkind='user'\ncolumns={time='t',user='u',tim='x'}\n",
+            "line 1: log.mapping.0: an event of kind 'user' has no field 'tim'; did you mean 'time'?",
+        ),
+        (
+            "[[log.mapping]]\nkind='user'\n[log.mapping.columns]\ntime='t'\nuser='u'\nfeatures.device='d'\n",
+            'line 3: log.mapping.0.columns: TOML reads a name with a point as a table: quote it, "features.device" = ',
+        ),
+        ("[trainig]\n", "line 1: trainig: unknown name; did you mean `training`?"),
+        ("[log]\nmax_line = '3 parsecs'\n", "line 2: log.max_line: write a size"),
+        ("[training]\nsparse_lr = inf\n", "line 2: training.sparse_lr: Input should be a finite number, not inf"),
+        ("[training]\nmin_value = nan\n", "line 2: training.min_value: Input should be a finite number, not nan"),
+        ("[training]\nseed = 99999999999999999999\n", "line 2: training.seed: Input should be less than 9223"),
+        ("[serving]\nhalf_life = '0s'\n", "line 2: serving.half_life: Input should be greater than 0, not "),
+        (
+            "[serving]\ncache_rows = 1\n",
+            "line 2: serving.cache_rows: Input should be greater than or equal to 2, not 1",
+        ),
+        (
+            "[features.defaults]\ncapacity = 2147483648\n",
+            "line 2: features.defaults.capacity: Input should be less than 2147483648, not 2147483648",
+        ),
+        (
+            "[features.defaults]\nadmission = 'count'\nthreshold = 256\n",
+            "line 3: features.defaults.threshold: sightings are counted up to 255: choose 1 to 255, not 256",
+        ),
+        (
+            "[[features.fields]]\nname='a'\nsource='item'\ntable='fallback.16'\n",
+            "line 4: features.fields.0.table: fallback. begins the names of shared rows",
+        ),
+    ],
+)
+def test_an_error_names_the_line_and_the_remedy(text: str, expected: str) -> None:
+    assert expected in problem(text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns"),
+    [
+        ("impression", ("id", "time", "user", "items")),
+        ("interaction", ("time", "impression", "item")),
+        ("user", ("time", "user")),
+        ("item", ("time", "item")),
+    ],
+)
+def test_a_mapping_of_what_the_kind_needs_is_enough(kind: str, columns: tuple[str, ...]) -> None:
+    inner = ", ".join(f'{name} = "a column"' for name in columns)
+    config = parse(f"[[log.mapping]]\nkind = '{kind}'\ncolumns = {{{inner}}}\n", Path("recsys.toml"))
+    assert tuple(config.log.mapping[0].columns) == columns
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_examples_write_into_a_folder_of_their_own_that_git_ignores(path: Path) -> None:
+    config = load(path)
+    folder = ROOT / "run" / path.stem
+    paths = (config.log.folder, config.log.dead_letters, config.rows.folder, config.training.checkpoints)
+    assert [written.resolve().parent for written in paths] == [folder] * 4
+
+
+@pytest.mark.parametrize("precision", ["float32", "half", "int8"])
+def test_rows_in_redis_may_have_any_of_these_precisions(precision: str) -> None:
+    assert parse(f"[rows]\nprecision = '{precision}'\n", Path("recsys.toml")).rows.precision == precision
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    assert problem("[training]\nseeed = 1\nkeep = 1\n").count("\n") == 1
+
+
+def test_paths_are_taken_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "recsys.toml").write_text("[log]\nfolder = 'events'\n")
+    assert load(tmp_path / "recsys.toml").log.folder == tmp_path.resolve() / "events"
+
+
+def test_a_missing_file_says_how_to_write_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="recsys init"):
+        load(tmp_path / "none.toml")
+
+
+def test_a_file_that_is_no_text_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "recsys.toml"
+    path.write_bytes(b"[log]\n\n# caf\xe9\n")
+    with pytest.raises(ConfigError, match=r"recsys\.toml: line 3: is not UTF-8 text"):
+        load(path)

@@ -1,0 +1,69 @@
+"""The published study: what the page says is in its files."""
+
+from pathlib import Path
+
+import pytest
+
+from recsys.evaluation.memory_study.report import document, markdown
+from recsys.evaluation.memory_study.result import Result
+from recsys.evaluation.memory_study.setting import UNBOUNDED
+from recsys.evaluation.memory_study.toml import sections
+
+DOCS = Path(__file__).resolve().parents[4] / "docs"
+FOLDER = DOCS / "results" / "globo_memory"
+PAGE = DOCS / "choosing_memory.md"
+ROW = 4 * (16 + 1) + 8
+ID = 23.2
+"""Bytes of a row of 16 weights with one state, and of an id in a full table."""
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    return Result.from_json((FOLDER / "result.json").read_bytes())
+
+
+def test_the_table_and_the_page_are_those_of_the_result(result: Result) -> None:
+    assert (FOLDER / "table.md").read_text() == document(result)
+    assert markdown(result) in PAGE.read_text()
+    assert sections(result.point("user.capacity=1/4")) in PAGE.read_text()
+    assert sections(result.point("user.admission=count:9")) in PAGE.read_text()
+
+
+def test_a_full_table_takes_the_bytes_that_the_page_computes(result: Result) -> None:
+    for name in ("user.capacity=1/2", "user.capacity=1/8", "user.capacity=1/32"):
+        user = result.point(name).runs[0].tables["user"]
+        assert user["bytes"] / user["live"] == pytest.approx(ROW + ID, rel=0.03)
+
+
+def test_counters_of_every_run_add_up(result: Result) -> None:
+    assert result.points[0].name == UNBOUNDED
+    for found in result.points:
+        for run in found.runs:
+            assert run.bytes == run.total("bytes") <= run.most_bytes
+            assert run.total("live") == run.total("admitted") - run.total("expired") - run.total("evicted")
+            for name, counters in run.tables.items():
+                assert counters["live"] <= found.settings[name]["capacity"]
+
+
+def test_the_figures_in_the_text_are_those_of_the_result(result: Result) -> None:
+    text = PAGE.read_text()
+    (roomy,), full = [result.points[0].runs[:1], result.point("user.capacity=1/2").runs[0]]
+    for run in (roomy, full):
+        user = run.tables["user"]
+        assert f"{user['bytes'] / user['live']:.1f} bytes" in text
+    for name in ("user", "item"):
+        assert f"{roomy.tables[name]['live']:,}" in text
+    assert f"{len(result.points[0].runs)} seeds" in text
+
+
+def test_what_the_page_concludes_is_beyond_chance_or_within_it(result: Result) -> None:
+    gains = {found.name: found.gain.auc or 0.0 for found in result.points}
+    chance = result.chance or 0.0
+    lost = [-gains[f"user.capacity={share}"] for share in ("1/2", "1/4", "1/8", "1/16", "1/32", "1/256")]
+    assert chance < lost[0]
+    assert lost == sorted(lost)
+    assert lost[-1] < 0.02
+    for other in ("user.ttl=1d", "user.admission=count:9"):
+        assert gains["user.capacity=1/2"] - gains[other] > chance
+    for within in ("user.ttl=3d", "item.ttl=6h", "user.admission=count:2", "user.admission=count:3"):
+        assert abs(gains[within]) < chance

@@ -1,0 +1,137 @@
+"""A checkpoint is whole or refused by name."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors import SafetensorError
+
+from recsys.training.checkpoint import MANIFEST, CheckpointError, Checkpoints, TornCheckpointError, verify
+
+
+def save(checkpoints: Checkpoints, step: int) -> None:
+    with checkpoints.writing(step) as folder:
+        (folder / "rows").mkdir()
+        (folder / "rows" / "a.bin").write_bytes(b"a" * 1000)
+        (folder / "b.bin").write_bytes(f"step {step}".encode())
+
+
+def write_and_fail(checkpoints: Checkpoints, error: Exception) -> None:
+    with checkpoints.writing(2) as folder:
+        (folder / "x").write_bytes(b"x")
+        raise error
+
+
+def test_the_newest_is_found_and_old_ones_go(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (1, 2, 10):
+        save(checkpoints, step)
+    assert [p.name for p in checkpoints.all()] == ["step-000000000002", "step-000000000010"]
+    assert checkpoints.newest() == tmp_path / "step-000000000010"
+
+
+def test_none_yet(tmp_path: Path) -> None:
+    assert Checkpoints(tmp_path / "not there").newest() is None
+
+
+@pytest.mark.parametrize("name", ["rows/a.bin", "b.bin", MANIFEST])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
+def test_a_damaged_one_is_refused_by_name_and_the_previous_loads(
+    tmp_path: Path, name: str, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    save(checkpoints, 1)
+    save(checkpoints, 2)
+    file = tmp_path / "step-000000000002" / name
+    content = file.read_bytes()
+    flipped = bytes([content[0] ^ 1]) + content[1:]
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(content[:-1] if damage == "truncated" else flipped)
+    assert checkpoints.newest() == tmp_path / "step-000000000001"
+    assert name in caplog.text
+    with pytest.raises(TornCheckpointError, match=name):
+        verify(file.parent if "/" not in name else file.parent.parent)
+
+
+def test_every_flipped_byte_of_a_manifest_is_noticed_or_harmless(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    save(checkpoints, 1)
+    path = tmp_path / "step-000000000001"
+    content = (path / MANIFEST).read_bytes()
+    refused = 0
+    for at in range(len(content)):
+        (path / MANIFEST).write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
+        try:
+            verify(path)
+        except TornCheckpointError:
+            refused += 1
+    assert refused > 0.8 * len(content)  # the rest is white space between values
+
+
+def test_an_exception_while_writing_leaves_nothing(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    save(checkpoints, 1)
+    with pytest.raises(ValueError, match="a slip"):
+        write_and_fail(checkpoints, ValueError("a slip"))
+    assert [p.name for p in tmp_path.iterdir()] == ["step-000000000001"]
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), SafetensorError("I/O error: File too large")])
+def test_a_full_disk_leaves_the_one_before_and_says_so(tmp_path: Path, error: Exception) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    save(checkpoints, 1)
+    with pytest.raises(CheckpointError, match=r"step-000000000002 could not be written: .* make room"):
+        write_and_fail(checkpoints, error)
+    assert checkpoints.newest() == tmp_path / "step-000000000001"
+    assert [p.name for p in tmp_path.iterdir()] == ["step-000000000001"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from recsys.checkpoint import Checkpoints
+from tests.recsys.test_checkpoint import save
+def crash(point):
+    if point == sys.argv[2]:
+        os.kill(os.getpid(), signal.SIGKILL)
+save(Checkpoints(Path(sys.argv[1]), crash=crash), 2)
+"""
+
+
+@pytest.mark.parametrize(("point", "survivor"), [("files written", 1), ("manifest written", 1), ("renamed", 2)])
+def test_a_kill_between_any_two_writes(tmp_path: Path, point: str, survivor: int) -> None:
+    save(Checkpoints(tmp_path), 1)
+    root = Path(__file__).parents[3]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), point], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.newest() == tmp_path / f"step-{survivor:012d}"
+    save(checkpoints, 3)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_when_all_are_torn_none_is_dropped_for_an_empty_model(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2):
+        save(checkpoints, step)
+        (tmp_path / f"step-{step:012d}" / "b.bin").write_bytes(b"torn")
+    with pytest.raises(TornCheckpointError, match=r"(?s)b\.bin.*b\.bin.*move the folder away"):
+        checkpoints.newest()
+
+
+def test_torn_ones_do_not_push_out_what_is_written_after_resuming_before_them(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (1, 20, 30):
+        save(checkpoints, step)
+    (tmp_path / "step-000000000030" / MANIFEST).write_bytes(b"")
+    assert checkpoints.newest() == tmp_path / "step-000000000020"
+    for step in (21, 22):
+        save(checkpoints, step)
+        assert checkpoints.newest() == tmp_path / f"step-{step:012d}"
+    assert [p.name for p in checkpoints.all()] == ["step-000000000021", "step-000000000022"]

@@ -1,0 +1,173 @@
+"""Rows go into one tensor, pooled; gradients come back unpooled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from embedding.local.store import LocalStore
+from embedding.reference.store import ReferenceStore
+from embedding.store import EmbeddingStore, Floats, Ids, Lookup, Optimizer, Table
+from recsys.models import build
+from recsys.training.embedding_layer import EmbeddingLayer
+from streaming.encode.batch import Jagged
+from streaming.encode.feature_spec import FeatureSpec, Field
+
+
+class DictStore:
+    """As much of a store as the layer uses: plain SGD with learning rate 1; a peek of an unknown id reads zeros."""
+
+    def __init__(self, *tables: Table) -> None:
+        self.tables = {table.name: table for table in tables}
+        self.rows: dict[str, dict[int, Floats]] = {table.name: {} for table in tables}
+        self.calls: list[tuple[str, str, int | None]] = []
+
+    def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
+        self.calls.append(("lookup", table, now))
+        for key in ids_N.tolist():
+            self.rows[table].setdefault(key, np.full(self.tables[table].dim, key, np.float32))
+        return self._read(table, ids_N)
+
+    def peek(self, table: str, ids_N: Ids) -> Lookup:
+        self.calls.append(("peek", table, None))
+        return self._read(table, ids_N)
+
+    def update(self, lookup: Lookup, grads_ND: Floats) -> None:
+        assert grads_ND.dtype == np.float32
+        assert grads_ND.flags.c_contiguous
+        for key, gradient in zip(lookup.ids_N.tolist(), grads_ND, strict=True):
+            self.rows[lookup.table][key] = self.rows[lookup.table][key] - gradient
+
+    def _read(self, table: str, ids_N: Ids) -> Lookup:
+        zeros = np.zeros(self.tables[table].dim, np.float32)
+        values = [self.rows[table].get(key, zeros) for key in ids_N.tolist()]
+        values_ND = np.array(values, np.float32).reshape(len(ids_N), self.tables[table].dim)
+        return Lookup(table, ids_N, np.zeros(len(ids_N), np.int64), values_ND)
+
+
+SPEC = FeatureSpec.of(
+    [
+        Field("user", "categorical", "user"),
+        Field("history", "multi", "request.history", table="item"),
+        Field("item", "categorical", "item"),
+    ]
+)
+
+
+def make_layer(spec: FeatureSpec = SPEC, dim: int = 2) -> tuple[DictStore, EmbeddingLayer]:
+    store = DictStore(*(Table(name, dim) for name in ("user", "item")))
+    return store, EmbeddingLayer(store, spec)  # type: ignore[arg-type]
+
+
+def jagged(*rows: list[int]) -> Jagged:
+    lengths_B = np.array([len(row) for row in rows], np.int32)
+    return Jagged(np.array([i for row in rows for i in row], np.uint64), lengths_B)
+
+
+IDS = {
+    "user": jagged([1], [2], [1]),
+    "history": jagged([10, 20], [], [30, 30, 60]),
+    "item": jagged([10], [40], [30]),
+}
+
+
+def test_pools_by_the_mean_and_reads_zeros_for_nothing() -> None:
+    _, layer = make_layer()
+    embedded_BFD = layer.lookup(IDS, now=7).embedded_BFD.detach().numpy()
+    expected = [[1, 15, 10], [2, 0, 40], [1, 40, 30]]
+    np.testing.assert_allclose(embedded_BFD, np.repeat(np.array(expected)[..., None], 2, 2), rtol=1e-6)
+
+
+def test_fields_of_one_table_share_one_call() -> None:
+    store, layer = make_layer()
+    layer.lookup(IDS, now=7)
+    assert store.calls == [("lookup", "user", 7), ("lookup", "item", 7)]
+
+
+def test_gradients_equal_those_of_autograd_through_the_pooling() -> None:
+    store, layer = make_layer()
+    embedded = layer.lookup(IDS, now=0)
+    before = {key: row.copy() for key, row in store.rows["item"].items()}
+    coefficients = torch.randn(3, 3, 2, generator=torch.Generator().manual_seed(0))
+    torch.autograd.backward((embedded.embedded_BFD * coefficients).sum())
+    layer.apply(embedded)
+
+    leaves = {key: torch.tensor(row, requires_grad=True) for key, row in before.items()}
+    total = torch.zeros(())
+    for number, name in ((1, "history"), (2, "item")):
+        start = 0
+        for row, length in enumerate(IDS[name].lengths_B.tolist()):
+            keys = IDS[name].values[start : start + length].tolist()
+            start += length
+            if keys:
+                total = total + (torch.stack([leaves[key] for key in keys]).mean(0) * coefficients[row, number]).sum()
+    torch.autograd.backward(total)
+    for key, leaf in leaves.items():
+        assert leaf.grad is not None
+        np.testing.assert_allclose(store.rows["item"][key], before[key] - leaf.grad.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", [ReferenceStore, LocalStore])
+def test_two_steps_equal_an_embedding_bag_under_adagrad(make: Callable[[list[Table]], EmbeddingStore]) -> None:
+    rule = Optimizer("adagrad", lr=0.1, eps=1e-8)
+    store = make([Table(name, 2, optimizer=rule, init_scale=0.5) for name in ("user", "item")])
+    layer = EmbeddingLayer(store, SPEC)
+    layer.lookup(IDS, now=0)  # admits every id
+    keys = np.array([10, 20, 30, 40, 60], np.uint64)
+    bag = torch.nn.EmbeddingBag.from_pretrained(
+        torch.from_numpy(store.peek("item", keys).values_ND.copy()), freeze=False, mode="mean"
+    )
+    peer = torch.optim.Adagrad(bag.parameters(), lr=0.1, eps=1e-8)
+    history, offsets, item = torch.tensor([0, 1, 2, 2, 4]), torch.tensor([0, 2, 2]), torch.tensor([[0], [3], [2]])
+    coefficients = torch.randn(3, 2, 2, generator=torch.Generator().manual_seed(0))
+    for _ in range(2):
+        embedded = layer.lookup(IDS, now=0)
+        torch.autograd.backward((embedded.embedded_BFD[:, 1:] * coefficients).square().sum())
+        layer.apply(embedded)
+        peer.zero_grad()
+        expected_BFD = torch.stack([bag(history, offsets), bag(item)], 1)
+        torch.autograd.backward((expected_BFD * coefficients).square().sum())
+        peer.step()
+    np.testing.assert_allclose(store.peek("item", keys).values_ND, bag.weight.detach().numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_peek_changes_nothing_and_takes_no_gradient() -> None:
+    store, layer = make_layer()
+    embedded = layer.peek(IDS)
+    assert store.calls == [("peek", "user", None), ("peek", "item", None)]
+    assert not store.rows["item"]
+    assert not embedded.embedded_BFD.requires_grad
+    with pytest.raises(ValueError, match="not after peek"):
+        layer.apply(embedded)
+
+
+def test_all_rows_empty() -> None:
+    store, layer = make_layer()
+    nothing = {name: jagged([], []) for name in IDS}
+    embedded = layer.lookup(nothing, now=0)
+    assert embedded.embedded_BFD.tolist() == [[[0.0, 0.0]] * 3] * 2
+    torch.autograd.backward(embedded.embedded_BFD.sum())
+    layer.apply(embedded)
+    assert not store.rows["item"]
+
+
+def test_an_empty_batch_and_a_model_without_sparse_fields() -> None:
+    _, layer = make_layer()
+    assert layer.lookup({name: jagged() for name in IDS}, now=0).embedded_BFD.shape == (0, 3, 2)
+    _, numeric = make_layer(FeatureSpec.of([Field("price", "numeric", "item.price")]))
+    embedded_BFD = numeric.lookup({}, now=0).embedded_BFD
+    assert build("autoint", n_sparse=0, n_numeric=1, dim=2)(embedded_BFD, torch.ones(3, 1)).shape == (3,)
+
+
+def test_a_missing_table_and_unequal_dimensions_are_refused() -> None:
+    def bind(*tables: Table) -> EmbeddingLayer:
+        store: EmbeddingStore = DictStore(*tables)  # type: ignore[assignment]
+        return EmbeddingLayer(store, SPEC)
+
+    with pytest.raises(ValueError, match="no table item"):
+        bind(Table("user", 2))
+    with pytest.raises(ValueError, match=r"same dimension, got \[2, 4\]"):
+        bind(Table("user", 2), Table("item", 4))

@@ -25,7 +25,7 @@ from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Event, Features, Impression, Interaction
 from streaming.feed import STEP, Feed
 from streaming.ingest.codec import encode_events
-from streaming.join.joiner import Example, Joiner, LabelRule
+from streaming.join.joiner import Joiner, LabeledImpression, LabelRule
 from streaming.log.event_log import EventLog
 from streaming.log.file_log import FileLog
 from streaming.log.merged_reader import LogReader
@@ -78,7 +78,7 @@ def _written(count: int, path: Path, folder: Path) -> FileLog:
     return log
 
 
-def _examples(log: EventLog) -> Iterator[Example]:
+def _examples(log: EventLog) -> Iterator[LabeledImpression]:
     """All examples of a log, read in the steps in which a feed reads."""
     joiner, reader = _joiner(), LogReader(log, None, slack=0)
     while (chunk := reader.read(STEP)) is not None:

@@ -30,8 +30,8 @@ from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.config.units import milliseconds
 from recsys.evaluation.metrics import auc
-from recsys.evaluation.replay.rows import Rows, outcomes
 from recsys.evaluation.replay.run import CHUNK
+from recsys.evaluation.replay.scored_rows import ScoredRows, outcomes
 from recsys.training.learner import Learner, Scores
 from serving.cache.row_store import Ids, RedisRows
 from serving.replication.embedded_redis import EmbeddedRedis
@@ -102,10 +102,10 @@ def _prepared(folder: Path) -> Config:
     return load(path)
 
 
-def _rated(config: Config, end: int) -> Rows:
+def _rated(config: Config, end: int) -> ScoredRows:
     log = wiring.event_log(config)
     try:
-        return Rows(outcomes(wiring.feed(config, log)), SPLIT, end)
+        return ScoredRows(outcomes(wiring.feed(config, log)), SPLIT, end)
     finally:
         log.close()
 
@@ -116,7 +116,7 @@ def _everything(learner: Learner) -> Delta:
 
 
 def _served(
-    config: Config, learner: Learner, rows: Rows, delta: Delta, precision: Precision, client: redis.Redis
+    config: Config, learner: Learner, rows: ScoredRows, delta: Delta, precision: Precision, client: redis.Redis
 ) -> Iterator[Scores]:
     """Scores of the rows that Redis holds after each of DRAWS publications."""
     client.flushall()
@@ -127,12 +127,12 @@ def _served(
         yield _scores(reader, rows)
 
 
-def _scores(learner: Learner, rows: Rows) -> Scores:
+def _scores(learner: Learner, rows: ScoredRows) -> Scores:
     starts = range(0, len(rows), CHUNK)
     return np.concatenate([learner.score(rows.slice(low, min(low + CHUNK, len(rows)))) for low in starts])
 
 
-def _figures(rows: Rows, trained_R: Scores, served: list[Scores]) -> dict[str, float]:
+def _figures(rows: ScoredRows, trained_R: Scores, served: list[Scores]) -> dict[str, float]:
     """Differences over all draws; the mean AUC, and what the worst draw loses."""
     off_PR = np.abs(np.stack(served) - trained_R)
     aucs_P = np.array([auc(rows.labels_R, served_R) for served_R in served])

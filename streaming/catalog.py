@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from streaming.join.example import Example
+from streaming.join.labeled_impression import LabeledImpression
 
 
 class _State(msgspec.Struct):
@@ -76,7 +76,7 @@ class Catalog:
         self._weights[item] = high + math.log2(1 + 2.0 ** (low - high))
         self._popular.changed(item)
 
-    def observe(self, examples: Iterable[Example]) -> None:
+    def observe(self, examples: Iterable[LabeledImpression]) -> None:
         """What the joiner emitted: items that were shown, labels that turned out positive."""
         for example in examples:
             self.seen(example.items, example.time)

@@ -13,13 +13,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from streaming.encode.batch import Batch
-from streaming.encode.encoded_rows import Packed, Rows, pack, unpack
+from streaming.encode.batch import TrainingBatch
+from streaming.encode.encoded_rows import EncodedRows, Packed, pack, unpack
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import Entities
-from streaming.join.event_rows import ITEM, Updated, updates
-from streaming.join.example import Example
+from streaming.join.event_rows import ITEM, EntityUpdateRow, updates
 from streaming.join.joiner import Joiner
+from streaming.join.labeled_impression import LabeledImpression
 from streaming.log.event_log import Chunk, Cursor, EventLog
 from streaming.log.merged_reader import LogReader
 
@@ -39,7 +39,7 @@ class _State(msgspec.Struct):
 class Observer(Protocol):
     """Who looks on, such as a catalogue of items."""
 
-    def observe(self, examples: Iterable[Example]) -> None: ...
+    def observe(self, examples: Iterable[LabeledImpression]) -> None: ...
 
     def seen(self, items: Iterable[str], time: int) -> None:
         """Items that an update at `time` (ms) describes."""
@@ -51,7 +51,7 @@ class Feed:
 
     The batches are a function of the log's content alone (see `LogReader` for partitions), whatever `max_events` they
     are polled with. `state` is that of the batches handed out so far, even in the middle of a poll: restoring it gives
-    the batches that follow, bit for bit. `Batch.cursor` is the cursor after the event that completed the batch.
+    the batches that follow, bit for bit. `TrainingBatch.cursor` is the cursor after the event that completed the batch.
     `observer` sees all examples as they become known, before they are in a batch, and the items that updates name.
     """
 
@@ -72,12 +72,12 @@ class Feed:
         self._reader = LogReader(log, start, slack=joiner.lateness)
         self._batch_size = batch_size
         self._observer = observer
-        self._ready: deque[Rows] = deque()
-        self._rows: list[Rows] = []
+        self._ready: deque[EncodedRows] = deque()
+        self._rows: list[EncodedRows] = []
 
     @property
     def cursor(self) -> Cursor:
-        """The next events to read. Rows of events before it may still wait for their batch: see `Batch.cursor`."""
+        """The next events to read. Rows of events before it may still wait for their batch: see `TrainingBatch.cursor`."""
         return self._reader.cursor
 
     @property
@@ -94,7 +94,7 @@ class Feed:
         """Rows that wait for their batch."""
         return sum(len(rows) for rows in (*self._ready, *self._rows))
 
-    def poll(self, max_events: int, until: int | None = None) -> Iterator[Batch]:
+    def poll(self, max_events: int, until: int | None = None) -> Iterator[TrainingBatch]:
         """Read at most `max_events` and hand out the full batches, each before the next step of reading.
 
         Stops at the end of the log and, with `until` (ms), before the first event at that event time or later.
@@ -105,13 +105,13 @@ class Feed:
             self._take(chunk)
             yield from self._full()
 
-    def drain(self) -> list[Batch]:
+    def drain(self) -> list[TrainingBatch]:
         """All rows that wait, the last batch with fewer than `batch_size`."""
         batches = list(self._full())
         rest, self._rows = self._rows, []
-        return [*batches, Rows.concat(rest).batch()] if rest else batches
+        return [*batches, EncodedRows.concat(rest).batch()] if rest else batches
 
-    def finish(self) -> Iterator[Batch]:
+    def finish(self) -> Iterator[TrainingBatch]:
         """End of a finite log: close all windows, and hand out what is left, the last batch with fewer rows."""
         examples = self.joiner.flush()
         for example in examples:
@@ -123,7 +123,7 @@ class Feed:
     def state(self) -> bytes:
         """Joiner, entities, place in the log and rows that wait. Equal futures of equal feeds give equal bytes."""
         waiting = [*self._ready, *self._rows]
-        rows = pack(Rows.concat(waiting)) if waiting else None
+        rows = pack(EncodedRows.concat(waiting)) if waiting else None
         parts = self.joiner.state(), self.entities.state()
         return msgspec.msgpack.encode(_State(self.encoder.spec.to_json(), self.cursor, self._reader.turn, *parts, rows))
 
@@ -151,7 +151,7 @@ class Feed:
         cursors_EP[:, chunk.partition] = chunk.offset + at_E - before
         self._add(examples, cursors_EP)
 
-    def _resolve(self, chunk: Chunk, examples: Sequence[Example], before: int) -> None:
+    def _resolve(self, chunk: Chunk, examples: Sequence[LabeledImpression], before: int) -> None:
         """Apply updates and look features up in the order of events, so that it does not matter how they were cut."""
         pending = updates(chunk.events)
         update = next(pending, None)
@@ -166,21 +166,21 @@ class Feed:
             self._apply(update)
             update = next(pending, None)
 
-    def _apply(self, update: Updated) -> None:
+    def _apply(self, update: EntityUpdateRow) -> None:
         self.entities.apply(update)
         if self._observer is not None and update.kind == ITEM:
             self._observer.seen((update.key,), update.time)
 
-    def _add(self, examples: list[Example], cursors_EP: npt.NDArray[np.int64]) -> None:
+    def _add(self, examples: list[LabeledImpression], cursors_EP: npt.NDArray[np.int64]) -> None:
         if examples:
             if self._observer is not None:
                 self._observer.observe(examples)
             self._rows.append(self.encoder.encode_rows(examples, cursors_EP))
 
-    def _full(self) -> Iterator[Batch]:
+    def _full(self) -> Iterator[TrainingBatch]:
         """Cut full batches. Those not handed out yet are part of the state."""
         if sum(map(len, self._rows)) >= self._batch_size:
-            parts = Rows.concat(self._rows).split(self._batch_size)
+            parts = EncodedRows.concat(self._rows).split(self._batch_size)
             self._rows = [parts.pop()] if len(parts[-1]) < self._batch_size else []
             self._ready.extend(parts)
         while self._ready:

@@ -23,7 +23,7 @@ from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import Entities
 from streaming.events.schema import Event, Features, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.ingest.codec import encode_events
-from streaming.join.example import Example
+from streaming.join.labeled_impression import LabeledImpression
 from tests.serving.running import running
 
 SETTINGS = """
@@ -127,7 +127,7 @@ def trained(config: Config, trainer: Trainer, question: dict[str, Any]) -> dict[
     latest_items = {e.item: e.features for e in events(0) if isinstance(e, ItemUpdate)}
     latest_users = {e.user: e.features for e in events(0) if isinstance(e, UserUpdate)}
     items = question["items"]
-    example = Example(
+    example = LabeledImpression(
         id="q", time=question["time"], user=question["user"], items=tuple(items),
         features=question.get("features", {}), item_features=question.get("item_features", {}),
         propensities=(), experiment="", arm="", model="",

@@ -20,7 +20,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from embedding.store import EmbeddingStore
 from recsys.models.base import RankingModel
 from recsys.training.embedding_layer import EmbeddingLayer
-from streaming.encode.batch import Batch
+from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
 
 Scores = npt.NDArray[np.float32]
@@ -48,7 +48,7 @@ class Learner:
         self._optimizer = torch.optim.Adam(model.parameters(), lr=dense_lr)
         torch.manual_seed(seed)  # dropout masks
 
-    def step(self, batch: Batch) -> Scores:
+    def step(self, batch: TrainingBatch) -> Scores:
         """Learn from a batch; returns the click probabilities from before the update, nothing dropped."""
         embedded = self._layer.lookup(batch.ids, batch.now)
         numeric_BN = torch.from_numpy(batch.numeric_BN)
@@ -67,7 +67,7 @@ class Learner:
             self.store.expire(batch.now)
         return _probabilities(logits_B) if scores_B is None else scores_B
 
-    def score(self, batch: Batch) -> Scores:
+    def score(self, batch: TrainingBatch) -> Scores:
         """Click probabilities; changes nothing."""
         return self._evaluate(self._layer.peek(batch.ids).embedded_BFD, torch.from_numpy(batch.numeric_BN))
 

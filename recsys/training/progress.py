@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from recsys.evaluation.metrics import Summary
 from recsys.evaluation.progressive import Progressive
-from streaming.encode.batch import Batch
+from streaming.encode.batch import TrainingBatch
 
 _FILE = "progress.safetensors"
 
@@ -35,7 +35,7 @@ class Progress:
         self.lag_events = 0
         """Events in the log that were not read yet."""
 
-    def add(self, batch: Batch, scores_B: npt.NDArray[np.float32], *, lag: int) -> None:
+    def add(self, batch: TrainingBatch, scores_B: npt.NDArray[np.float32], *, lag: int) -> None:
         for progressive in (self._total, self._current):
             progressive.add(batch.labels_B, scores_B, batch.weights_B)
         self.now = max(self.now, batch.now)

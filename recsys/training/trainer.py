@@ -20,7 +20,7 @@ from recsys.training.learner import Learner
 from recsys.training.progress import Progress
 from recsys.training.publication import Publication
 from streaming.catalog import Catalog
-from streaming.encode.batch import Batch
+from streaming.encode.batch import TrainingBatch
 from streaming.feed import Feed
 from streaming.log.event_log import EventLog
 
@@ -129,7 +129,7 @@ class Trainer:
         parts = (self.learner.digest().encode(), self._feed.state(), self._catalog.state())
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
-    def _learn(self, batch: Batch) -> None:
+    def _learn(self, batch: TrainingBatch) -> None:
         scores_B = self.learner.step(batch)
         self.progress.add(batch, scores_B, lag=self._feed.lag_events)
         self._crash("step")
@@ -138,7 +138,7 @@ class Trainer:
         if self.learner.steps % self._checkpoint_every == 0:
             self.checkpoint()
 
-    def _each(self, batches: list[Batch]) -> None:
+    def _each(self, batches: list[TrainingBatch]) -> None:
         for batch in batches:
             self._learn(batch)
 

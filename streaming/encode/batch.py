@@ -27,7 +27,7 @@ class Jagged:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class TrainingBatch:
     """Rows in the order in which their labels became known.
 
     `times_B` is the impression's event time, `now` the event time at which the last label became known, both in ms.

@@ -13,14 +13,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from streaming.encode.batch import Batch, Jagged
+from streaming.encode.batch import Jagged, TrainingBatch
 
 _TEXTS = ("arms_B", "impressions_B")
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """A `Batch` in the making. Each row knows when its label became known and the cursor after the event that did it,
+class EncodedRows:
+    """A `TrainingBatch` in the making. Each row knows when its label became known and the cursor after that event,
     so that a batch's `now` and `cursor` do not depend on how the log was read.
     """
 
@@ -38,12 +38,12 @@ class Rows:
     def __len__(self) -> int:
         return len(self.labels_B)
 
-    def split(self, size: int) -> list[Rows]:
+    def split(self, size: int) -> list[EncodedRows]:
         """Parts of `size` rows, the last one with what is left."""
         starts = range(0, len(self), size)
         ids = {name: _cut(jagged, size) for name, jagged in self.ids.items()}
         return [
-            Rows(
+            EncodedRows(
                 {name: parts[part] for name, parts in ids.items()},
                 **{name: getattr(self, name)[start : start + size] for name in _COLUMNS},
             )
@@ -51,23 +51,23 @@ class Rows:
         ]
 
     @staticmethod
-    def concat(parts: Sequence[Rows]) -> Rows:
+    def concat(parts: Sequence[EncodedRows]) -> EncodedRows:
         """One after the other. Raises ValueError when there are none."""
         if len(parts) == 1:
             return parts[0]
         ids = {name: _joined([part.ids[name] for part in parts]) for name in parts[0].ids}
-        return Rows(ids, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS})
+        return EncodedRows(ids, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS})
 
-    def batch(self) -> Batch:
+    def batch(self) -> TrainingBatch:
         """Raises ValueError when there are no rows: no batch ends there."""
         if not len(self):
             raise ValueError("a batch needs at least one row")
         columns: dict[str, Any] = {name: getattr(self, name) for name in _COLUMNS[:-2]}
         cursor = tuple(self.cursors_BP[-1].tolist())
-        return Batch(self.ids, **columns, now=int(self.decided_B.max()), cursor=cursor)
+        return TrainingBatch(self.ids, **columns, now=int(self.decided_B.max()), cursor=cursor)
 
 
-_COLUMNS = tuple(field.name for field in fields(Rows))[1:]
+_COLUMNS = tuple(field.name for field in fields(EncodedRows))[1:]
 
 
 class _Array(msgspec.Struct, array_like=True):
@@ -84,20 +84,20 @@ class Packed(msgspec.Struct):
     texts: dict[str, list[str]]
 
 
-def pack(rows: Rows) -> Packed:
+def pack(rows: EncodedRows) -> Packed:
     ids = {name: (_array(jagged.values), _array(jagged.lengths_B)) for name, jagged in rows.ids.items()}
     columns = {name: _array(getattr(rows, name)) for name in _COLUMNS if name not in _TEXTS}
     return Packed(ids, columns, {name: getattr(rows, name).tolist() for name in _TEXTS})
 
 
-def unpack(packed: Packed) -> Rows:
+def unpack(packed: Packed) -> EncodedRows:
     """Raises ValueError when the columns are not those of rows."""
     ids = {name: Jagged(_numpy(values), _numpy(lengths)) for name, (values, lengths) in packed.ids.items()}
     columns: dict[str, Any] = {name: _numpy(array) for name, array in packed.columns.items()}
     columns |= {name: np.array(values, np.str_) for name, values in packed.texts.items()}
     if set(columns) != set(_COLUMNS):
         raise ValueError(f"rows with columns {sorted(columns)} instead of {sorted(_COLUMNS)}")
-    return Rows(ids, **columns)
+    return EncodedRows(ids, **columns)
 
 
 def _array(array: npt.NDArray[Any]) -> _Array:

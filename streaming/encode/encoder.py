@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from streaming.encode.batch import Batch, Jagged
-from streaming.encode.encoded_rows import Rows
+from streaming.encode.batch import Jagged, TrainingBatch
+from streaming.encode.encoded_rows import EncodedRows
 from streaming.encode.entity_state import Entities
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Features, Value
-from streaming.join.example import Example
+from streaming.join.labeled_impression import LabeledImpression
 from streaming.log.event_log import Cursor
 
 MISSING = "\x00missing"
@@ -67,14 +67,16 @@ class Encoder:
         """Whether any field may come from a user's or an item's update."""
         return any(field.feature for field in self.spec.fields)
 
-    def encode_examples(self, examples: Sequence[Example], entities: Entities | None, cursor: Cursor) -> Batch:
+    def encode_examples(
+        self, examples: Sequence[LabeledImpression], entities: Entities | None, cursor: Cursor
+    ) -> TrainingBatch:
         """One row per position, in order. Raises ValueError when there are none."""
         if entities is not None:
             for example in examples:
                 entities.resolve(example)
         return self.encode_rows(examples, np.tile(np.array(cursor, np.int64), (len(examples), 1))).batch()
 
-    def encode_rows(self, examples: Sequence[Example], cursors_EP: npt.NDArray[np.int64]) -> Rows:
+    def encode_rows(self, examples: Sequence[LabeledImpression], cursors_EP: npt.NDArray[np.int64]) -> EncodedRows:
         """One row per position, of examples whose entities are resolved."""
         counts_E = np.fromiter((len(example.positions) for example in examples), np.int64, len(examples))
         ids: dict[str, Jagged] = {}
@@ -88,7 +90,7 @@ class Encoder:
                 jagged = self._ids(field, values, self._count)
                 ids[field.name] = jagged if field.of_item else _repeat(jagged, counts_E)
         labels_B = np.fromiter(chain.from_iterable(e.labels for e in examples), np.float32, counts_E.sum())
-        return Rows(
+        return EncodedRows(
             ids,
             _columns(numbers, len(labels_B)),
             labels_B,
@@ -103,7 +105,7 @@ class Encoder:
 
     def encode_request(self, user: str, time: int, features: Features) -> tuple[dict[str, Jagged], Numbers]:
         """The fields of the request: ids of 1 row by field, numbers [1, N]."""
-        example = Example("", time, user, (), features, {}, (), "", "", "", (), (), 0, 0)
+        example = LabeledImpression("", time, user, (), features, {}, (), "", "", "", (), (), 0, 0)
         fields = [field for field in self.spec.fields if not field.of_item]
         return self._strictly(((field, _request_values(field, (example,))) for field in fields), 1)
 
@@ -195,7 +197,7 @@ def _number(field: Field, value: object, refuse: Refuse) -> float:
     return math.nan
 
 
-def _request_values(field: Field, examples: Sequence[Example]) -> Sequence[Value]:
+def _request_values(field: Field, examples: Sequence[LabeledImpression]) -> Sequence[Value]:
     if name := field.feature:
         return [e.features[name] if name in e.features else e.latest_user.get(name) for e in examples]
     match field.source:
@@ -206,7 +208,7 @@ def _request_values(field: Field, examples: Sequence[Example]) -> Sequence[Value
     return [e.user for e in examples]
 
 
-def _item_values(field: Field, examples: Sequence[Example]) -> Sequence[Value]:
+def _item_values(field: Field, examples: Sequence[LabeledImpression]) -> Sequence[Value]:
     values: list[Value] = []
     for example in examples:
         name, positions = field.feature, example.positions
@@ -229,7 +231,7 @@ def _repeat(jagged: Jagged, counts_E: npt.NDArray[np.int64]) -> Jagged:
     return Jagged(jagged.values[at], lengths_B)
 
 
-def _propensities(examples: Sequence[Example], rows: int) -> Numbers:
+def _propensities(examples: Sequence[LabeledImpression], rows: int) -> Numbers:
     each = (
         [e.propensities[position] for position in e.positions] if e.propensities else [1.0] * len(e.positions)
         for e in examples

@@ -9,8 +9,8 @@ from operator import attrgetter
 import msgspec
 
 from streaming.events.schema import Features
-from streaming.join.event_rows import USER, Updated
-from streaming.join.example import Example
+from streaming.join.event_rows import USER, EntityUpdateRow
+from streaming.join.labeled_impression import LabeledImpression
 
 _decoder = msgspec.json.Decoder(Features)
 
@@ -129,7 +129,7 @@ class Entities:
             "evicted_items": items.evicted,
         }
 
-    def apply(self, update: Updated) -> None:
+    def apply(self, update: EntityUpdateRow) -> None:
         """Raises ValueError when the update's features are not a JSON object of features."""
         side = self.users if update.kind == USER else self.items
         try:
@@ -138,7 +138,7 @@ class Entities:
             raise ValueError(f"the update of {update.key!r} in the log has unreadable features: {error}") from error
         side.update(update.key, update.time, features)
 
-    def resolve(self, example: Example) -> None:
+    def resolve(self, example: LabeledImpression) -> None:
         """Fill in what was known of the example's user and items when they were shown."""
         time, items = example.time, example.items
         if len(self.users):

@@ -5,22 +5,22 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 
-from streaming.join.event_rows import Acted
+from streaming.join.event_rows import InteractionRow
 
 
-class Held:
+class EarlyInteractions:
     """At most `capacity` interactions, by impression in order of arrival, and by event time for giving up on them."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._count = 0
         self._by_time: list[tuple[int, int, str]] = []
-        self.by_impression: dict[str, dict[int, Acted]] = {}
+        self.by_impression: dict[str, dict[int, InteractionRow]] = {}
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, number: int, acted: Acted) -> int:
+    def add(self, number: int, acted: InteractionRow) -> int:
         """Hold event `number`; returns how many were given up to make room."""
         self._count += 1
         self.by_impression.setdefault(acted.impression, {})[number] = acted
@@ -30,7 +30,7 @@ class Held:
             gone += self._drop_first()
         return gone
 
-    def take(self, impression: str) -> list[Acted]:
+    def take(self, impression: str) -> list[InteractionRow]:
         """What is held for `impression`, in order of arrival; held no more."""
         taken = list(self.by_impression.pop(impression, {}).values())
         self._count -= len(taken)
@@ -51,10 +51,10 @@ class Held:
         self.load(())
         return gone
 
-    def dump(self) -> list[tuple[int, Acted]]:
+    def dump(self) -> list[tuple[int, InteractionRow]]:
         return sorted((pair for held in self.by_impression.values() for pair in held.items()), key=lambda pair: pair[0])
 
-    def load(self, held: Iterable[tuple[int, Acted]]) -> None:
+    def load(self, held: Iterable[tuple[int, InteractionRow]]) -> None:
         """Replace all by what `dump` gave."""
         self._count, self._by_time, self.by_impression = 0, [], {}
         for number, acted in held:

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streaming.events.schema import KINDS
-from streaming.join.open_impression import Shown
+from streaming.join.open_impression import OpenImpression
 
 IMPRESSION, INTERACTION, USER, ITEM = range(len(KINDS))
 
 
-class Acted(msgspec.Struct, gc=False, array_like=True):
+class InteractionRow(msgspec.Struct, gc=False, array_like=True):
     """An interaction."""
 
     time: int
@@ -27,7 +27,7 @@ class Acted(msgspec.Struct, gc=False, array_like=True):
     value: float
 
 
-class Updated(NamedTuple):
+class EntityUpdateRow(NamedTuple):
     """A user's or an item's update. `row` is its place in the batch."""
 
     row: int
@@ -45,11 +45,11 @@ def times(events: pa.RecordBatch) -> npt.NDArray[np.int64]:
     return cast("npt.NDArray[np.int64]", events.column("time").to_numpy())
 
 
-def impressions(events: pa.RecordBatch) -> Iterator[Shown]:
+def impressions(events: pa.RecordBatch) -> Iterator[OpenImpression]:
     at = _places(kinds(events) == IMPRESSION)
     items, propensities = (events.column(name).take(at) for name in ("items", "propensities"))
     return map(
-        Shown,
+        OpenImpression,
         _list(events, "id", at),
         _list(events, "time", at),
         _list(events, "user", at),
@@ -63,20 +63,20 @@ def impressions(events: pa.RecordBatch) -> Iterator[Shown]:
     )
 
 
-def interactions(events: pa.RecordBatch) -> Iterator[Acted]:
+def interactions(events: pa.RecordBatch) -> Iterator[InteractionRow]:
     at = _places(kinds(events) == INTERACTION)
     names = (_list(events, name, at) for name in ("time", "impression", "item"))
     values = pc.fill_null(events.column("value").take(at), 1.0).to_pylist()
-    return map(Acted, *names, _shared(events.column("action").take(at)), values)
+    return map(InteractionRow, *names, _shared(events.column("action").take(at)), values)
 
 
-def updates(events: pa.RecordBatch) -> Iterator[Updated]:
+def updates(events: pa.RecordBatch) -> Iterator[EntityUpdateRow]:
     """Updates of users and items, in the order of the batch."""
     kinds_N = kinds(events)
     at = _places(kinds_N >= USER)
     keys = pc.coalesce(events.column("user").take(at), events.column("item").take(at)).to_pylist()
     codes = kinds_N[at.to_numpy()].tolist()
-    return map(Updated, at.to_pylist(), codes, _list(events, "time", at), keys, _list(events, "features", at))
+    return map(EntityUpdateRow, at.to_pylist(), codes, _list(events, "time", at), keys, _list(events, "features", at))
 
 
 def _places(chosen_N: npt.NDArray[np.bool_]) -> pa.Array:

@@ -13,15 +13,15 @@ from functools import cache
 import msgspec
 import pyarrow as pa
 
-from streaming.join.early_interactions import Held
-from streaming.join.event_rows import IMPRESSION, INTERACTION, Acted, impressions, interactions, kinds, times
-from streaming.join.example import Example, LabelRule
-from streaming.join.open_impression import Shown
+from streaming.join.early_interactions import EarlyInteractions
+from streaming.join.event_rows import IMPRESSION, INTERACTION, InteractionRow, impressions, interactions, kinds, times
+from streaming.join.labeled_impression import LabeledImpression, LabelRule
+from streaming.join.open_impression import OpenImpression
 from streaming.join.outcomes import OUTCOMES, TALLIES
-from streaming.join.recently_closed import Closed
-from streaming.join.window_queue import Entry, Waiting
+from streaming.join.recently_closed import RecentlyClosed
+from streaming.join.window_queue import Entry, WindowQueue
 
-__all__ = ["OUTCOMES", "TALLIES", "Example", "Joiner", "LabelRule"]
+__all__ = ["OUTCOMES", "TALLIES", "Joiner", "LabelRule", "LabeledImpression"]
 
 _POSITIVE, _NEGATIVE = (1.0,), (0.0,)
 
@@ -33,8 +33,8 @@ class _State(msgspec.Struct):
     sequence: int
     counts: dict[str, int]
     tallies: dict[str, int]
-    waiting: list[tuple[int, Shown]]
-    held: list[tuple[int, Acted]]
+    waiting: list[tuple[int, OpenImpression]]
+    held: list[tuple[int, InteractionRow]]
     closed: list[tuple[str, int]]
 
 
@@ -58,11 +58,11 @@ class Joiner:
         self._clock = self._sequence = 0
         self._counts = dict.fromkeys(OUTCOMES, 0)
         self._tallies = dict.fromkeys(TALLIES, 0)
-        self._open: dict[str, Shown] = {}
-        self._waiting = Waiting()
-        self._held = Held(max_pending)
-        self._closed = Closed(max_pending)
-        self._out: list[Example] = []
+        self._open: dict[str, OpenImpression] = {}
+        self._waiting = WindowQueue()
+        self._held = EarlyInteractions(max_pending)
+        self._closed = RecentlyClosed(max_pending)
+        self._out: list[LabeledImpression] = []
 
     @property
     def counts(self) -> dict[str, int]:
@@ -89,7 +89,7 @@ class Joiner:
         """No window that ends before this event time is open."""
         return self._clock - self.lateness
 
-    def push(self, events: pa.RecordBatch) -> list[Example]:
+    def push(self, events: pa.RecordBatch) -> list[LabeledImpression]:
         """Take events in (`EVENT_SCHEMA`), give out what they decided, in the order in which it became known."""
         shown, acted = impressions(events), interactions(events)
         for kind, time in zip(kinds(events).tolist(), times(events).tolist(), strict=True):
@@ -105,7 +105,7 @@ class Joiner:
                 self._counts["updates"] += 1
         return self._take_out()
 
-    def flush(self) -> list[Example]:
+    def flush(self) -> list[LabeledImpression]:
         """End of a finite log: every window closes, every held interaction is an orphan."""
         while (oldest := self._waiting.pop_before(math.inf)) is not None:
             self._close(oldest)
@@ -128,7 +128,7 @@ class Joiner:
         self._clock, self._sequence = loaded.clock, loaded.sequence
         self._counts, self._tallies = loaded.counts, loaded.tallies
         self._open = {shown.id: shown for _, shown in loaded.waiting}
-        self._waiting = Waiting()
+        self._waiting = WindowQueue()
         for number, shown in loaded.waiting:
             self._waiting.push((shown.time, number, shown.id))
         self._held.load(loaded.held)
@@ -140,7 +140,7 @@ class Joiner:
         if self._held.by_impression:
             self._counts["orphans"] += self._held.expire(watermark)
 
-    def _show(self, shown: Shown) -> None:
+    def _show(self, shown: OpenImpression) -> None:
         id_ = shown.id
         if id_ in self._open or id_ in self._closed.ids:
             self._counts["duplicate_impressions"] += 1
@@ -157,7 +157,7 @@ class Joiner:
             while len(self._open) > self._max_pending and (oldest := self._waiting.pop_before(math.inf)):
                 self._close(oldest, early=True)
 
-    def _act(self, acted: Acted) -> None:
+    def _act(self, acted: InteractionRow) -> None:
         if acted.action not in self.rule.actions:
             self._counts["ignored"] += 1
         elif (shown := self._open.get(acted.impression)) is not None:
@@ -169,12 +169,12 @@ class Joiner:
         else:
             self._counts["orphans"] += self._held.add(self._sequence, acted)
 
-    def _decide(self, shown: Shown, acted: Acted) -> None:
+    def _decide(self, shown: OpenImpression, acted: InteractionRow) -> None:
         position = self._position(shown, acted)
         if position >= 0:
             self._emit(shown, (position,), _POSITIVE if self._positive(acted) else _NEGATIVE, self._clock)
 
-    def _decide_held(self, shown: Shown, held: list[Acted]) -> None:
+    def _decide_held(self, shown: OpenImpression, held: list[InteractionRow]) -> None:
         """What came before the impression becomes known all at once."""
         labels = {}
         for acted in held:
@@ -184,12 +184,12 @@ class Joiner:
         if labels:
             self._emit(shown, tuple(labels), tuple(labels.values()), self._clock)
 
-    def _positive(self, acted: Acted) -> bool:
+    def _positive(self, acted: InteractionRow) -> bool:
         positive = self.rule.min_value is None or acted.value >= self.rule.min_value
         self._tallies["positives" if positive else "negatives"] += 1
         return positive
 
-    def _position(self, shown: Shown, acted: Acted) -> int:
+    def _position(self, shown: OpenImpression, acted: InteractionRow) -> int:
         """The position whose label `acted` decides, or -1. Counts what became of it.
 
         An item that is there twice gets its label at the first position: an interaction names none.
@@ -231,10 +231,10 @@ class Joiner:
             self._tallies["negatives"] += len(positions)
             self._emit(shown, positions, labels[: len(positions)], self._clock if early else end + self.lateness + 1)
 
-    def _emit(self, shown: Shown, positions: tuple[int, ...], labels: tuple[float, ...], decided: int) -> None:
+    def _emit(self, shown: OpenImpression, positions: tuple[int, ...], labels: tuple[float, ...], decided: int) -> None:
         self._out.append(shown.example(positions, labels, decided, self._sequence))
 
-    def _take_out(self) -> list[Example]:
+    def _take_out(self) -> list[LabeledImpression]:
         out, self._out = self._out, []
         return out
 

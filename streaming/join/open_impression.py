@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 
 from streaming.events.schema import Features, Value
-from streaming.join.example import Example
+from streaming.join.labeled_impression import LabeledImpression
 
 _NOTHING: dict[str, Any] = {}
 _features = msgspec.json.Decoder(Features)
 _item_features = msgspec.json.Decoder(dict[str, list[Value]])
 
 
-class Shown(msgspec.Struct, gc=False, array_like=True):
+class OpenImpression(msgspec.Struct, gc=False, array_like=True):
     """An impression as it lies in the log, features still JSON, and what the joiner knows of it.
 
     `decided` maps positions to the action that decided their label.
@@ -32,14 +32,16 @@ class Shown(msgspec.Struct, gc=False, array_like=True):
     model: str | None
     decided: dict[int, str] | None = None
 
-    def example(self, positions: tuple[int, ...], labels: tuple[float, ...], decided: int, sequence: int) -> Example:
+    def example(
+        self, positions: tuple[int, ...], labels: tuple[float, ...], decided: int, sequence: int
+    ) -> LabeledImpression:
         """Raises ValueError when the features in the log cannot be read; the edge that wrote it has checked them."""
         try:
             features = _features.decode(self.features) if self.features else _NOTHING
             item_features = _item_features.decode(self.item_features) if self.item_features else _NOTHING
         except msgspec.DecodeError as error:
             raise ValueError(f"impression {self.id!r} in the log has unreadable features: {error}") from error
-        return Example(
+        return LabeledImpression(
             self.id,
             self.time,
             self.user,

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 
 
-class Closed:
+class RecentlyClosed:
     """`ids` of the last `capacity` impressions that closed, each until the watermark passes a given event time (ms)."""
 
     def __init__(self, capacity: int) -> None:

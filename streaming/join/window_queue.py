@@ -10,7 +10,7 @@ Entry = tuple[int, int, str]
 """Event time, number of the event, impression."""
 
 
-class Waiting:
+class WindowQueue:
     """A priority queue that costs nothing extra for what comes in order, as nearly everything does.
 
     A heap alone would touch a dozen entries far apart in memory for each that it gives out.

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streaming.feed
-from streaming.encode.batch import Batch
+from streaming.encode.batch import TrainingBatch
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import Entities
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.feed import Feed
 from streaming.ingest.codec import encode_events
-from streaming.join.joiner import Example, Joiner, LabelRule
+from streaming.join.joiner import Joiner, LabeledImpression, LabelRule
 from streaming.log.event_log import EventLog
 from streaming.log.file_log import FileLog
 from streaming.log.memory_log import MemoryLog
@@ -46,7 +46,7 @@ def feed_of(log: EventLog, batch_size: int = 3, spec: FeatureSpec = SPEC, **how:
     return Feed(log, joiner, Entities(4), Encoder(spec), batch_size, **how)
 
 
-def plain(batches: Iterable[Batch]) -> list[dict[str, Any]]:
+def plain(batches: Iterable[TrainingBatch]) -> list[dict[str, Any]]:
     """Batches as values that compare."""
     return [{field.name: _plain(getattr(batch, field.name)) for field in fields(batch)} for batch in batches]
 
@@ -197,10 +197,10 @@ def test_partitions_of_different_length_make_nothing_late() -> None:
 def test_the_observer_sees_all_examples_once() -> None:
     class Onlooker:
         def __init__(self) -> None:
-            self.examples: list[Example] = []
+            self.examples: list[LabeledImpression] = []
             self.items: list[str] = []
 
-        def observe(self, examples: Iterable[Example]) -> None:
+        def observe(self, examples: Iterable[LabeledImpression]) -> None:
             self.examples.extend(examples)
 
         def seen(self, items: Iterable[str], time: int) -> None:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from recsys.evaluation import metrics
 from recsys.evaluation.replay.arms import FROZEN
 from recsys.evaluation.replay.result import ArmResult, Bin, Figure, Figures, Gain, Window
-from recsys.evaluation.replay.rows import Rows
 from recsys.evaluation.replay.run import Scored
+from recsys.evaluation.replay.scored_rows import ScoredRows
 
 MOST_WINDOWS = 96
 LEAST_WINDOW = 500
@@ -30,18 +30,18 @@ SAMPLES = 1000
 class _Truth:
     """What all arms share: labels, and slices of the rows."""
 
-    rows: Rows
+    rows: ScoredRows
     slices: dict[str, npt.NDArray[np.bool_]]
     frozen: Scored
 
 
-def windows(rows: Rows) -> list[Window]:
+def windows(rows: ScoredRows) -> list[Window]:
     """The online stage in parts of equally many rows, so that each says equally much."""
     cuts = _cuts(len(rows))
     return [Window(int(rows.times_R[a]), b - a) for a, b in pairwise(cuts)]
 
 
-def window_auc(rows: Rows, scores_R: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def window_auc(rows: ScoredRows, scores_R: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """AUC in each of `windows`; NaN where it is undefined."""
     cuts = _cuts(len(rows))
     windows_R = np.repeat(np.arange(len(cuts) - 1), np.diff(cuts))
@@ -49,7 +49,9 @@ def window_auc(rows: Rows, scores_R: npt.NDArray[np.float32]) -> npt.NDArray[np.
     return np.array([groups[str(window)].auc for window in range(len(groups))], np.float64)
 
 
-def figures(rows: Rows, scores_R: npt.NDArray[np.float32], chosen_R: npt.NDArray[np.bool_] | None = None) -> Figures:
+def figures(
+    rows: ScoredRows, scores_R: npt.NDArray[np.float32], chosen_R: npt.NDArray[np.bool_] | None = None
+) -> Figures:
     """Of all rows, or of those chosen."""
     chosen_R = np.ones(len(rows), np.bool_) if chosen_R is None else chosen_R
     summary = metrics.summarise(rows.labels_R[chosen_R], scores_R[chosen_R], rows.weights_R[chosen_R])
@@ -63,7 +65,7 @@ def figures(rows: Rows, scores_R: npt.NDArray[np.float32], chosen_R: npt.NDArray
     )
 
 
-def arm_results(rows: Rows, scored: Sequence[Scored]) -> list[ArmResult]:
+def arm_results(rows: ScoredRows, scored: Sequence[Scored]) -> list[ArmResult]:
     """Figures of every arm. The first must be the frozen one: its end of the batch stage defines the slices."""
     if not scored or scored[0].arm.name != FROZEN:
         raise ValueError(f"the first arm must be {FROZEN!r}, so that the others have something to be compared with")

@@ -20,8 +20,8 @@ from recsys.config.schema import Config
 from recsys.evaluation.replay.arms import frozen, online
 from recsys.evaluation.replay.figures import arm_results, windows
 from recsys.evaluation.replay.result import Result
-from recsys.evaluation.replay.rows import Rows, outcomes
 from recsys.evaluation.replay.run import Progress, Replay
+from recsys.evaluation.replay.scored_rows import ScoredRows, outcomes
 from recsys.unlearned import LOST, REMEDY, not_learned
 from streaming.events.schema import KINDS
 from streaming.log.event_log import EventLog
@@ -73,7 +73,7 @@ def judge(
 class Stage:
     """What is judged: the rows from the end of the batch stage up to `end` (exclusive, ms)."""
 
-    rows: Rows
+    rows: ScoredRows
     end: int
     shown: int
     """Items shown in the whole log."""
@@ -89,7 +89,7 @@ def online_stage(config: Config, log: EventLog, batch_until: int, until: int | N
     shown_R = shown_times(log)
     end = until if until is not None else int(shown_R[-1]) + 1 if len(shown_R) else batch_until
     feed = wiring.feed(config, log)
-    rows = Rows(outcomes(feed), batch_until, end)
+    rows = ScoredRows(outcomes(feed), batch_until, end)
     if not len(rows) or batch_until <= shown_R[0]:
         raise ValueError(_nothing(shown_R, batch_until, end))
     return Stage(rows, end, len(shown_R), {name: feed.joiner.counts[name] for name in LOST})

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding.store import EmbeddingStore
-from streaming.encode.batch import Batch
+from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
 
 Flags = Mapping[str, npt.NDArray[np.bool_]]
@@ -29,7 +29,7 @@ class KnownIds:
         """Flags to fill in."""
         return {kind: np.zeros(rows, np.bool_) for kind in self._fields}
 
-    def of(self, batch: Batch) -> Flags:
+    def of(self, batch: TrainingBatch) -> Flags:
         """Whether the ids of these rows have a row now."""
         flags = {}
         for kind, field in self._fields.items():

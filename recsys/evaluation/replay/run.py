@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from recsys.evaluation.replay.arms import Arm, Sync, schedule
 from recsys.evaluation.replay.known import Flags, KnownIds
-from recsys.evaluation.replay.rows import Rows
+from recsys.evaluation.replay.scored_rows import ScoredRows
 
 if TYPE_CHECKING:
     from recsys.training.learner import Learner
@@ -59,7 +59,7 @@ class Replay:
     same whichever other arms are judged beside it.
     """
 
-    def __init__(self, learner: Learner, feed: Feed, rows: Rows, arms: Sequence[Arm], *, poll_events: int = 8192):
+    def __init__(self, learner: Learner, feed: Feed, rows: ScoredRows, arms: Sequence[Arm], *, poll_events: int = 8192):
         self._learner = learner
         self._feed = feed
         self._rows = rows

@@ -17,7 +17,7 @@ from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import Entities
 from streaming.encode.feature_spec import FeatureSpec, Field, Kind
 from streaming.events.schema import Features, Value
-from streaming.join.example import Example
+from streaming.join.labeled_impression import LabeledImpression
 
 HOUR = 3_600_000
 
@@ -28,7 +28,7 @@ def example(
     features: Features | None = None,
     item_features: dict[str, list[Value]] | None = None,
     **changes: Any,
-) -> Example:
+) -> LabeledImpression:
     fields: dict[str, Any] = {
         "id": "A",
         "time": 0,
@@ -45,7 +45,7 @@ def example(
         "decided": 1,
         "sequence": 1,
     }
-    return Example(**fields | changes)
+    return LabeledImpression(**fields | changes)
 
 
 def encoder(*fields: Field) -> Encoder:

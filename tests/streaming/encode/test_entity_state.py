@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from streaming.encode.entity_state import Entities, Latest
 from streaming.events.schema import Features, ItemUpdate, UserUpdate
 from streaming.ingest.codec import encode_events
-from streaming.join.event_rows import Updated, updates
-from streaming.join.example import Example
+from streaming.join.event_rows import EntityUpdateRow, updates
+from streaming.join.labeled_impression import LabeledImpression
 
 names = st.sampled_from(["a", "b", "c"])
 changes = st.lists(st.tuples(st.integers(0, 20), st.dictionaries(names, st.integers(0, 99), max_size=3)), max_size=12)
@@ -71,7 +71,7 @@ def test_an_example_gets_what_was_known_when_it_was_shown() -> None:
     entities.users.update("u", 10, {"clicks": 1})
     entities.users.update("u", 30, {"clicks": 2})
     entities.items.update("y", 30, {"price": 3})
-    example = Example("A", 20, "u", ("x", "y"), {}, {}, (), "", "", "", (1,), (0.0,), 40, 1)
+    example = LabeledImpression("A", 20, "u", ("x", "y"), {}, {}, (), "", "", "", (1,), (0.0,), 40, 1)
     entities.resolve(example)
     assert (example.latest_user, example.latest_items) == ({"clicks": 1}, [{}])
 
@@ -123,7 +123,7 @@ def test_after_a_restore_everything_counts_as_changed() -> None:
 
 def test_an_unreadable_update_in_the_log_is_reported_with_its_owner() -> None:
     with pytest.raises(ValueError, match="the update of 'x' in the log has unreadable features"):
-        Entities(1).apply(Updated(row=0, kind=3, time=1, key="x", features=b"["))
+        Entities(1).apply(EntityUpdateRow(row=0, kind=3, time=1, key="x", features=b"["))
 
 
 def test_wrong_states_and_settings_are_refused() -> None:

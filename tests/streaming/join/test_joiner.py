@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streaming.events.schema import EVENT_SCHEMA, Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.ingest.codec import encode_events
-from streaming.join.joiner import Example, Joiner, LabelRule
+from streaming.join.joiner import Joiner, LabeledImpression, LabelRule
 
 
 class Emitted(NamedTuple):
@@ -33,7 +33,7 @@ def acted(impression: str, item: str, time: int, action: str = "click", value: f
     return Interaction(time=time, impression=impression, item=item, action=action, value=value)
 
 
-def emitted(examples: Sequence[Example]) -> list[Emitted]:
+def emitted(examples: Sequence[LabeledImpression]) -> list[Emitted]:
     return [Emitted(e.id, e.positions, e.labels, e.decided, e.sequence) for e in examples]
 
 

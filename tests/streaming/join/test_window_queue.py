@@ -5,12 +5,12 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.join.window_queue import Entry, Waiting
+from streaming.join.window_queue import Entry, WindowQueue
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.booleans()), max_size=60))
 def test_the_oldest_comes_first_whatever_the_order(steps: list[tuple[int, bool]]) -> None:
-    waiting, model = Waiting(), list[Entry]()
+    waiting, model = WindowQueue(), list[Entry]()
     for number, (time, push) in enumerate(steps):
         if push:
             waiting.push((time, number, str(number)))

@@ -8,15 +8,15 @@ from sklearn.metrics import roc_auc_score
 from recsys.evaluation.replay.arms import Arm, frozen, online
 from recsys.evaluation.replay.figures import arm_results, gain, windows
 from recsys.evaluation.replay.result import Result
-from recsys.evaluation.replay.rows import Rows
 from recsys.evaluation.replay.run import Scored
-from tests.recsys.evaluation.replay.test_rows import batch_of
+from recsys.evaluation.replay.scored_rows import ScoredRows
+from tests.recsys.evaluation.replay.test_scored_rows import batch_of
 
 Bools = npt.NDArray[np.bool_]
 
 
-def rows_of(labels: list[int]) -> Rows:
-    return Rows([batch_of([(time, [], label) for time, label in enumerate(labels)])], 0, len(labels) + 1)
+def rows_of(labels: list[int]) -> ScoredRows:
+    return ScoredRows([batch_of([(time, [], label) for time, label in enumerate(labels)])], 0, len(labels) + 1)
 
 
 def scored(arm: Arm, scores: npt.ArrayLike, user: Bools | None = None, item: Bools | None = None) -> Scored:
@@ -24,7 +24,7 @@ def scored(arm: Arm, scores: npt.ArrayLike, user: Bools | None = None, item: Boo
     return Scored(arm, np.asarray(scores, np.float32), known)
 
 
-def noisy(rows: Rows, strength: float, seed: int) -> npt.NDArray[np.float64]:
+def noisy(rows: ScoredRows, strength: float, seed: int) -> npt.NDArray[np.float64]:
     logits = (rows.labels_R - 0.5) * strength + np.random.default_rng(seed).normal(size=len(rows))
     return np.asarray(1 / (1 + np.exp(-logits)), np.float64)
 
@@ -84,7 +84,7 @@ def test_an_empty_slice_and_a_single_class_are_undefined_not_wrong() -> None:
 
 
 def test_without_any_row_everything_is_undefined() -> None:
-    rows = Rows([], 0, 10)
+    rows = ScoredRows([], 0, 10)
     (result,) = arm_results(rows, [scored(frozen(0), [])])
     assert (result.all.rows, result.all.auc, result.window_auc, windows(rows)) == (0, None, [], [])
 

@@ -12,8 +12,8 @@ from recsys import wiring
 from recsys.evaluation.replay.arms import frozen, online
 from recsys.evaluation.replay.judge import judge, share_of, shown_times
 from recsys.evaluation.replay.result import Result
-from recsys.evaluation.replay.rows import Rows, outcomes
 from recsys.evaluation.replay.run import Replay
+from recsys.evaluation.replay.scored_rows import ScoredRows, outcomes
 from streaming.events.schema import Event, Impression, Interaction, ItemUpdate
 from tests.recsys.evaluation.replay.worlds import HOUR, START, WAIT, config, log_of, moving_taste
 
@@ -24,7 +24,7 @@ END = START + 8 * HOUR
 def scores_of(events: Sequence[Event], syncs: Sequence[str] = ("1h", "10m")) -> dict[str, npt.NDArray[np.float32]]:
     """What each arm said about every row after `SPLIT`, in order of time."""
     settings, log = config(), log_of(events)
-    rows = Rows(outcomes(wiring.feed(settings, log)), SPLIT, END)
+    rows = ScoredRows(outcomes(wiring.feed(settings, log)), SPLIT, END)
     arms = [frozen(SPLIT), *(online(sync, SPLIT, rows.times_R) for sync in syncs)]
     replay = Replay(wiring.learner(settings), wiring.feed(settings, log), rows, arms, poll_events=100)
     return {one.arm.name: one.scores_R for one in replay.run(END)}

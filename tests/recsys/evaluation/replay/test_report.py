@@ -13,11 +13,11 @@ from recsys.evaluation.replay.arms import Arm, frozen, online
 from recsys.evaluation.replay.figures import arm_results, windows
 from recsys.evaluation.replay.report import figure, html, markdown, table
 from recsys.evaluation.replay.result import Result
-from recsys.evaluation.replay.rows import Rows
+from recsys.evaluation.replay.scored_rows import ScoredRows
 from tests.recsys.evaluation.replay.test_figures import noisy, rows_of, scored
 
 
-def result_of(rows: Rows, arms: list[Arm]) -> Result:
+def result_of(rows: ScoredRows, arms: list[Arm]) -> Result:
     known = np.arange(len(rows)) % 3 == 0
     said = [scored(arm, noisy(rows, 0.5 + k, k), known, ~known) for k, arm in enumerate(arms)]
     config = {"model": {"name": "<autoint>"}}
@@ -82,7 +82,7 @@ def test_every_figure_is_whole_in_a_narrow_terminal() -> None:
 
 @pytest.mark.parametrize("labels", [[], [0, 0, 0], [0, 1]])
 def test_a_result_with_nothing_in_it_still_has_a_page(labels: list[int]) -> None:
-    rows = rows_of(labels) if labels else Rows([], 0, 1)
+    rows = rows_of(labels) if labels else ScoredRows([], 0, 1)
     page = html(result_of(rows, [frozen(0), online("1s", 0, rows.times_R)]))
     assert page.count("<svg") == 4
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL).lower()

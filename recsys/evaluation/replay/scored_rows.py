@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from streaming.encode.batch import Batch, Jagged
+from streaming.encode.batch import Jagged, TrainingBatch
 
 if TYPE_CHECKING:
     from streaming.feed import Feed
@@ -41,7 +41,7 @@ class _Column:
         return Jagged(self.values[offsets[0] : offsets[-1]], np.diff(offsets).astype(np.int32))
 
 
-class Rows:
+class ScoredRows:
     """Rows in order of impression time, with their final labels. In memory: 8 bytes an id, about 30 a row besides.
 
     Batches come in the order in which labels became known. Of that order nothing is left here: rows of one instant are
@@ -51,7 +51,7 @@ class Rows:
     it leaves labels out (they are zeros).
     """
 
-    def __init__(self, batches: Iterable[Batch], start: int, until: int) -> None:
+    def __init__(self, batches: Iterable[TrainingBatch], start: int, until: int) -> None:
         """Keep the rows shown from `start` up to, not including, `until` (event time, ms)."""
         parts = [_within(batch, start, until) for batch in batches]
         parts = [part for part in parts if len(part)]
@@ -72,10 +72,10 @@ class Rows:
         """Number of rows shown before `time`."""
         return int(np.searchsorted(self.times_R, time, "left"))
 
-    def slice(self, start: int, stop: int) -> Batch:
+    def slice(self, start: int, stop: int) -> TrainingBatch:
         """Rows `start` to `stop` (exclusive) as the model may see them: without labels."""
         count = stop - start
-        return Batch(
+        return TrainingBatch(
             ids={name: column.slice(start, stop) for name, column in self._columns.items()},
             numeric_BN=self._numeric_RN[start:stop],
             labels_B=np.zeros(count, np.float32),
@@ -89,7 +89,7 @@ class Rows:
         )
 
 
-def outcomes(feed: Feed, max_events: int = 65_536) -> Iterator[Batch]:
+def outcomes(feed: Feed, max_events: int = 65_536) -> Iterator[TrainingBatch]:
     """Everything in the feed's log, up to its end, with the labels that the feed's label rule comes to.
 
     The features are those of the impression's time: later updates of users and items don't reach back.
@@ -101,7 +101,7 @@ def outcomes(feed: Feed, max_events: int = 65_536) -> Iterator[Batch]:
     yield from feed.finish()
 
 
-def _within(batch: Batch, start: int, until: int) -> Batch:
+def _within(batch: TrainingBatch, start: int, until: int) -> TrainingBatch:
     chosen_B = (batch.times_B >= start) & (batch.times_B < until)
     if chosen_B.all():
         return batch

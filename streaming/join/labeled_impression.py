@@ -33,7 +33,7 @@ class LabelRule:
         return 1.0 if self.min_value is None or value >= self.min_value else 0.0
 
 
-class Example(msgspec.Struct, gc=False):
+class LabeledImpression(msgspec.Struct, gc=False):
     """Items of one impression whose labels became known at the same moment.
 
     `positions` are indices into `items`, `labels` go with them. `decided` is the event time (ms) at which they became

@@ -1,0 +1,36 @@
+"""Every error that this project raises on purpose, in one tree.
+
+```
+RecsysError
+├── InvalidValueError        a value given by the caller or in a file: setting, option, argument, event (a ValueError)
+│   └── ConfigError          recsys.toml, with the line and a remedy
+├── LogError                 the event log
+│   ├── AppendError          the disk took no more; nothing of the append was kept, unless it says so
+│   ├── LogCorruptedError    bytes in the log are not as they were written
+│   └── LogFullError         the server cannot take more events now
+├── IngestError              a source that cannot be read on
+├── StateError               something that was saved cannot be used
+│   ├── CheckpointError      the checkpoint folder: busy, or not writable
+│   ├── TornCheckpointError  a checkpoint or snapshot that is damaged or was not finished
+│   └── ArtefactError        an exported graph that is damaged or of another version
+├── ExportError              a model that cannot be exported
+└── UnavailableError         a service that does not answer (a ConnectionError)
+    ├── RowsUnavailableError     Redis, for a reader
+    ├── PublishError             Redis, for the trainer
+    │   └── OutOfStepError       another trainer has published in between
+    └── RedisServerError         the embedded Redis does not start
+```
+The command line prints these without a traceback, and no others. Anything else is a fault of this project.
+
+This is the one module of `recsys` that `embedding`, `streaming` and `serving` import; it imports nothing.
+"""
+
+from __future__ import annotations
+
+
+class RecsysError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class InvalidValueError(RecsysError, ValueError):
+    """A setting, option, argument or event that is not valid; the message names it and says what to write."""

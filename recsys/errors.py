@@ -34,3 +34,67 @@ class RecsysError(Exception):
 
 class InvalidValueError(RecsysError, ValueError):
     """A setting, option, argument or event that is not valid; the message names it and says what to write."""
+
+
+class ConfigError(InvalidValueError):
+    """`recsys.toml` is not valid: every problem with its line and a remedy."""
+
+
+class LogError(RecsysError):
+    """The event log cannot do what was asked."""
+
+
+class AppendError(LogError, OSError):
+    """The disk took no more (it is full, or failing); what the log kept of the append is in the message."""
+
+
+class LogCorruptedError(LogError):
+    """Bytes in the log are not as they were written."""
+
+
+class LogFullError(LogError):
+    """The server cannot take more events now."""
+
+
+class IngestError(RecsysError):
+    """A source cannot be read any further."""
+
+
+class StateError(RecsysError):
+    """Something that was saved cannot be used."""
+
+
+class CheckpointError(StateError, OSError):
+    """The folder of checkpoints is in use by another trainer, or cannot be written."""
+
+
+class TornCheckpointError(StateError):
+    """A checkpoint or snapshot is damaged, or was not finished."""
+
+
+class ArtefactError(StateError):
+    """An exported graph is damaged, or of a version that this server does not read."""
+
+
+class ExportError(RecsysError):
+    """A model cannot be exported."""
+
+
+class UnavailableError(RecsysError, ConnectionError):
+    """A service does not answer."""
+
+
+class RowsUnavailableError(UnavailableError):
+    """Redis does not give rows."""
+
+
+class PublishError(UnavailableError):
+    """Redis does not take what the trainer publishes."""
+
+
+class OutOfStepError(PublishError):
+    """Another trainer has published in between, or Redis has lost what was published."""
+
+
+class RedisServerError(UnavailableError):
+    """The embedded Redis cannot be started."""

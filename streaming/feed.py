@@ -77,7 +77,7 @@ class Feed:
 
     @property
     def cursor(self) -> Cursor:
-        """The next events to read. Rows of earlier events may still wait for their batch: see `TrainingBatch.cursor`."""
+        """The next events to read. Rows of earlier events may still wait for a batch: see `TrainingBatch.cursor`."""
         return self._reader.cursor
 
     @property

@@ -94,8 +94,8 @@ def test_a_full_disk_leaves_the_one_before_and_says_so(tmp_path: Path, error: Ex
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from recsys.checkpoint import Checkpoints
-from tests.recsys.test_checkpoint import save
+from recsys.training.checkpoint import Checkpoints
+from tests.recsys.training.test_checkpoint import save
 def crash(point):
     if point == sys.argv[2]:
         os.kill(os.getpid(), signal.SIGKILL)

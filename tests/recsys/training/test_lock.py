@@ -13,7 +13,7 @@ from recsys.training.lock import exclusive
 HOLD = """
 import sys
 from pathlib import Path
-from recsys.lock import exclusive
+from recsys.training.lock import exclusive
 with exclusive(Path(sys.argv[1]), ""):
     print("held", flush=True)
     sys.stdin.read()

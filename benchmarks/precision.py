@@ -105,7 +105,7 @@ def _prepared(folder: Path) -> Config:
 def _rated(config: Config, end: int) -> ScoredRows:
     log = wiring.event_log(config)
     try:
-        return ScoredRows(outcomes(wiring.feed(config, log)), SPLIT, end)
+        return ScoredRows(outcomes(wiring.feed(config, log, labels="held")), SPLIT, end)
     finally:
         log.close()
 

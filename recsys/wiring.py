@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from streaming.feed import Feed
     from streaming.ingest.codec import Rules
     from streaming.ingest.column_mapping import Mapping
-    from streaming.join.joiner import Joiner
+    from streaming.join.joiner import Joiner, Labels
     from streaming.log.event_log import EventLog
 
 ONLINE = "online"
@@ -40,22 +40,30 @@ def event_log(config: Config) -> EventLog:
     return FileLog(config.log.folder, partitions=config.log.partitions)
 
 
-def joiner(config: Config) -> Joiner:
+def joiner(config: Config, labels: Labels | None = None) -> Joiner:
+    """Gives labels out as configured, or else as `labels` says."""
     from streaming.join.joiner import Joiner, LabelRule
 
     training = config.training
     rule = LabelRule(frozenset(training.positive), training.min_value)
-    return Joiner(rule, wait=training.wait, lateness=training.lateness, max_pending=training.max_pending)
+    return Joiner(
+        rule,
+        wait=training.wait,
+        lateness=training.lateness,
+        max_pending=training.max_pending,
+        labels=labels or training.labels,
+    )
 
 
-def feed(config: Config, log: EventLog, catalog: Catalog | None = None) -> Feed:
+def feed(config: Config, log: EventLog, catalog: Catalog | None = None, labels: Labels | None = None) -> Feed:
+    """The configured feed; `labels` overrides when they are given out, as a judge needs them."""
     from streaming.encode.encoder import Encoder
     from streaming.encode.entity_state import Entities
     from streaming.feed import Feed
 
     return Feed(
         log,
-        joiner(config),
+        joiner(config, labels),
         Entities(config.features.entities),
         Encoder(spec(config)),
         config.training.batch_size,

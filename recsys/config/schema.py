@@ -199,6 +199,8 @@ class TrainingSection(Section):
     """Actions that make a label positive."""
     min_value: float | None = None
     """With a value below this the action makes the label negative."""
+    labels: Literal["paced", "held"] = "paced"
+    """When silence is learned: at the pace at which clicks come, or (with everything else) when the window closes."""
     wait: Duration = milliseconds("30m")
     """How long (event time) an item may wait for its interaction before it counts as ignored."""
     lateness: Duration = milliseconds("1m")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from recsys.evaluation.metrics import (
     CLIP,
@@ -45,15 +46,27 @@ class Progressive:
     def add(self, labels: Array, probabilities: Array, weights: Array | None = None) -> None:
         """Count rows. ValueError for labels outside [0, 1], negative weights or probabilities that are not finite."""
         labels_R, probabilities_R, weights_R = checked_rows(labels, probabilities, weights)
-        clipped_R = np.clip(probabilities_R, CLIP, 1 - CLIP)
-        place_R = (np.log(clipped_R / (1 - clipped_R)) + self.RANGE) * (self.bins / (2 * self.RANGE))
-        bin_R = np.clip(place_R.astype(np.int64), 0, self.bins - 1)
+        bin_R = self._bins(probabilities_R)
         positive_R = labels_R * weights_R
         self._positives_B += np.bincount(bin_R, positive_R, self.bins)
         self._negatives_B += np.bincount(bin_R, weights_R - positive_R, self.bins)
         losses = (weights_R * log_losses(labels_R, probabilities_R)).sum()
         predicted = (weights_R * probabilities_R).sum()
         self._sums += [len(labels_R), weights_R.sum(), positive_R.sum(), predicted, losses]
+
+    def turn_positive(self, probabilities: Array, weights: Array | None = None) -> None:
+        """Count rows that were added as negative as positive. Raises ValueError as `add`."""
+        labels_R, probabilities_R, weights_R = checked_rows(np.ones_like(probabilities), probabilities, weights)
+        moved_B = np.bincount(self._bins(probabilities_R), weights_R, self.bins)
+        self._positives_B += moved_B
+        self._negatives_B -= moved_B
+        more = log_losses(labels_R, probabilities_R) - log_losses(np.zeros_like(labels_R), probabilities_R)
+        self._sums += [0, 0, weights_R.sum(), 0, (weights_R * more).sum()]
+
+    def _bins(self, probabilities_R: Floats) -> npt.NDArray[np.int64]:
+        clipped_R = np.clip(probabilities_R, CLIP, 1 - CLIP)
+        place_R = (np.log(clipped_R / (1 - clipped_R)) + self.RANGE) * (self.bins / (2 * self.RANGE))
+        return np.clip(place_R.astype(np.int64), 0, self.bins - 1)
 
     def merge(self, other: Progressive) -> None:
         """Count the rows of `other` too. ValueError if it has another number of bins."""

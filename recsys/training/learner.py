@@ -15,11 +15,11 @@ import numpy.typing as npt
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from embedding.store import EmbeddingStore
 from recsys.models.base import RankingModel
 from recsys.training.embedding_layer import EmbeddingLayer
+from recsys.training.loss import log_loss
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
 
@@ -34,7 +34,7 @@ EXPIRE_EVERY = 3_600_000
 class Learner:
     """One model learning online: dense weights by Adam, rows by the store's own optimizer.
 
-    Loss: mean weighted log loss (AutoInt, section 4.7). All randomness comes from `seed`, so that the same batches
+    Loss: `recsys.training.loss.log_loss`. All randomness comes from `seed`, so that the same batches
     give the same bits.
     """
 
@@ -55,8 +55,7 @@ class Learner:
         scores_B = self._evaluate(embedded.embedded_BFD, numeric_BN) if self.model.drops else None
         self.model.train()
         logits_B = self.model(embedded.embedded_BFD, numeric_BN)
-        labels_B, weights_B = torch.from_numpy(batch.labels_B), torch.from_numpy(batch.weights_B)
-        loss = binary_cross_entropy_with_logits(logits_B, labels_B, weights_B)
+        loss = log_loss(logits_B, *map(torch.from_numpy, (batch.labels_B, batch.counted_B, batch.weights_B)))
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()

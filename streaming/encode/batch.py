@@ -38,6 +38,10 @@ class TrainingBatch:
     """By field name, categorical and multi-valued fields of the feature specification, in its order."""
     numeric_BN: npt.NDArray[np.float32]
     labels_B: npt.NDArray[np.float32]
+    counted_B: npt.NDArray[np.float32]
+    """1 for a row that brings its shown item in, 0 for one that corrects the label it came in with."""
+    keys_B: npt.NDArray[np.int64]
+    """The shown item: equal for the row that brought it in and the one that corrects it, else different."""
     weights_B: npt.NDArray[np.float32]
     propensities_B: npt.NDArray[np.float32]
     """The logged propensity of the row, 1.0 where the log has none."""

@@ -27,6 +27,8 @@ class EncodedRows:
     ids: dict[str, Jagged]
     numeric_BN: npt.NDArray[np.float32]
     labels_B: npt.NDArray[np.float32]
+    counted_B: npt.NDArray[np.float32]
+    keys_B: npt.NDArray[np.int64]
     weights_B: npt.NDArray[np.float32]
     propensities_B: npt.NDArray[np.float32]
     times_B: npt.NDArray[np.int64]

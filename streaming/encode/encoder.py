@@ -94,6 +94,8 @@ class Encoder:
             ids,
             _columns(numbers, len(labels_B)),
             labels_B,
+            np.repeat(np.array([not e.learned for e in examples], np.float32), counts_E),
+            _keys(examples, len(labels_B)),
             np.ones_like(labels_B),
             _propensities(examples, len(labels_B)),
             np.repeat(np.array([e.time for e in examples], np.int64), counts_E),
@@ -229,6 +231,12 @@ def _repeat(jagged: Jagged, counts_E: npt.NDArray[np.int64]) -> Jagged:
     shift_B = starts_B - (np.cumsum(lengths_B) - lengths_B)
     at = np.arange(lengths_B.sum()) + np.repeat(shift_B, lengths_B)
     return Jagged(jagged.values[at], lengths_B)
+
+
+def _keys(examples: Sequence[LabeledImpression], rows: int) -> npt.NDArray[np.int64]:
+    """Number of the impression's event, then the position, of which there are at most 10,000."""
+    each = (e.number << 14 | position for e in examples for position in e.positions)
+    return np.fromiter(each, np.int64, rows)
 
 
 def _propensities(examples: Sequence[LabeledImpression], rows: int) -> Numbers:

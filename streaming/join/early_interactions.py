@@ -38,7 +38,7 @@ class EarlyInteractions:
             self._by_time.clear()
         return taken
 
-    def expire(self, watermark: int) -> int:
+    def expire(self, watermark: float) -> int:
         """Give up on those older than `watermark`; returns how many."""
         gone = 0
         while self._by_time and self._by_time[0][0] < watermark:

@@ -9,37 +9,51 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from typing import Literal
 
 import msgspec
 import pyarrow as pa
+from xxhash import xxh3_64_intdigest
 
+from streaming.join.click_delays import ClickDelays
 from streaming.join.early_interactions import EarlyInteractions
 from streaming.join.event_rows import IMPRESSION, INTERACTION, InteractionRow, impressions, interactions, kinds, times
 from streaming.join.labeled_impression import LabeledImpression, LabelRule
 from streaming.join.open_impression import OpenImpression
 from streaming.join.outcomes import OUTCOMES, TALLIES
 from streaming.join.recently_closed import RecentlyClosed
+from streaming.join.silences import Silences
 from streaming.join.window_queue import Entry, WindowQueue
 
-__all__ = ["OUTCOMES", "TALLIES", "Joiner", "LabelRule", "LabeledImpression"]
+__all__ = ["OUTCOMES", "TALLIES", "Joiner", "LabelRule", "LabeledImpression", "Labels"]
 
-_POSITIVE, _NEGATIVE = (1.0,), (0.0,)
+Labels = Literal["paced", "held"]
+"""When labels are given out. `paced`: a click at once, silence at the pace of clicks. `held`: all when the window
+closes."""
 
 
 class _State(msgspec.Struct):
-    """`waiting`: (number, impression); `held`: by number; `closed`: id and when to forget it, oldest first."""
+    """`held` is by number; `closed` has ids and when to forget them, oldest first."""
 
     clock: int
     sequence: int
     counts: dict[str, int]
     tallies: dict[str, int]
-    waiting: list[tuple[int, OpenImpression]]
+    waiting: list[OpenImpression]
+    silences: list[Entry]
+    delays: bytes
     held: list[tuple[int, InteractionRow]]
     closed: list[tuple[str, int]]
 
 
 class Joiner:
-    """Labels the positions of impressions: a deciding interaction at once, all others when the window closes.
+    """Labels the positions of impressions.
+
+    With `labels="paced"` a positive label is given out when its interaction arrives, and the items of a list that
+    nobody has decided are given out as negative at an age drawn from the delays of clicks (see `ClickDelays`), so that
+    at any moment and under any traffic positives and items are in the proportion of the true rate. An item that is
+    clicked after that comes out once more, positive and `learned`. With `labels="held"` each item comes out once, with
+    its final label, when its window closes.
 
     At most `max_pending` impressions wait (beyond that the oldest closes early, and is counted) and as many
     interactions are held for an impression that is yet to come. Ids of closed impressions are remembered for `memory`
@@ -48,7 +62,14 @@ class Joiner:
     """
 
     def __init__(
-        self, rule: LabelRule, wait: int, lateness: int, max_pending: int = 1_000_000, memory: int = 3_600_000
+        self,
+        rule: LabelRule,
+        wait: int,
+        lateness: int,
+        max_pending: int = 1_000_000,
+        memory: int = 3_600_000,
+        labels: Labels = "paced",
+        delays: ClickDelays | None = None,
     ) -> None:
         for name, value, least in (("wait", wait, 0), ("lateness", lateness, 0), ("max_pending", max_pending, 1)):
             if value < least:
@@ -59,6 +80,9 @@ class Joiner:
         self._counts = dict.fromkeys(OUTCOMES, 0)
         self._tallies = dict.fromkeys(TALLIES, 0)
         self._open: dict[str, OpenImpression] = {}
+        self._paced = labels == "paced"
+        self._delays = delays or ClickDelays(wait)
+        self._silences = Silences()
         self._waiting = WindowQueue()
         self._held = EarlyInteractions(max_pending)
         self._closed = RecentlyClosed(max_pending)
@@ -71,7 +95,7 @@ class Joiner:
 
     @property
     def tallies(self) -> dict[str, int]:
-        """Labels by value, and windows by how they closed. The first two add up to the positions emitted."""
+        """Final labels by value, silences that a click corrected, and windows by how they closed."""
         return dict(self._tallies)
 
     @property
@@ -95,8 +119,7 @@ class Joiner:
         for kind, time in zip(kinds(events).tolist(), times(events).tolist(), strict=True):
             self._sequence += 1
             if time > self._clock:
-                self._clock = time
-                self._pass(time - self.lateness)
+                self._advance(time)
             if kind == INTERACTION:
                 self._act(next(acted))
             elif kind == IMPRESSION:
@@ -107,34 +130,50 @@ class Joiner:
 
     def flush(self) -> list[LabeledImpression]:
         """End of a finite log: every window closes, every held interaction is an orphan."""
-        while (oldest := self._waiting.pop_before(math.inf)) is not None:
-            self._close(oldest)
+        self._silences.load(())
+        self._pass(math.inf)
         self._counts["orphans"] += self._held.clear()
         return self._take_out()
 
     def state(self) -> bytes:
         """All that the future depends on, but not the settings."""
-        waiting = [(number, self._open[id_]) for _, number, id_ in self._waiting]
-        held, closed = self._held.dump(), self._closed.dump()
-        state = _State(self._clock, self._sequence, self._counts, self._tallies, waiting, held, closed)
+        waiting = [self._open[id_] for _, _, id_ in self._waiting]
+        silences = self._silences.dump([shown.id for shown in waiting if not shown.silent])
+        held, closed, delays = self._held.dump(), self._closed.dump(), self._delays.state()
+        state = _State(
+            self._clock, self._sequence, self._counts, self._tallies, waiting, silences, delays, held, closed
+        )
         return msgspec.msgpack.encode(state)
 
     def restore(self, state: bytes) -> None:
         """Become what gave `state`. Raises ValueError when it is not a joiner's."""
         try:
             loaded = msgspec.msgpack.decode(state, type=_State)
+            self._delays.restore(loaded.delays)
         except msgspec.DecodeError as error:
             raise ValueError(f"not a joiner's state: {error}") from error
         self._clock, self._sequence = loaded.clock, loaded.sequence
         self._counts, self._tallies = loaded.counts, loaded.tallies
-        self._open = {shown.id: shown for _, shown in loaded.waiting}
+        self._open = {shown.id: shown for shown in loaded.waiting}
+        self._silences.load(loaded.silences)
         self._waiting = WindowQueue()
-        for number, shown in loaded.waiting:
-            self._waiting.push((shown.time, number, shown.id))
+        for shown in loaded.waiting:
+            self._waiting.push((shown.time, shown.number, shown.id))
         self._held.load(loaded.held)
         self._closed.load(loaded.closed)
 
-    def _pass(self, watermark: int) -> None:
+    def _advance(self, clock: int) -> None:
+        """Let time pass: whatever became known meanwhile comes out in the order in which it did."""
+        self._clock = clock
+        due = self._silences.first
+        while due is not None and due < clock:
+            self._pass(due + 1 - self.lateness)
+            if (shown := self._open.get(self._silences.pop())) is not None:
+                self._be_silent(shown, due + 1)
+            due = self._silences.first
+        self._pass(clock - self.lateness)
+
+    def _pass(self, watermark: float) -> None:
         while (oldest := self._waiting.pop_before(watermark - self.wait)) is not None:
             self._close(oldest)
         if self._held.by_impression:
@@ -151,11 +190,18 @@ class Joiner:
         else:
             self._counts["impressions"] += 1
             self._open[id_] = shown
-            self._waiting.push((shown.time, self._sequence, id_))
+            shown.number, shown.clock = self._sequence, self._clock
+            self._waiting.push((shown.time, shown.number, id_))
+            self._delays.shown(self._clock, len(shown.items))
+            if self._paced:
+                age = self._delays.age(xxh3_64_intdigest(id_.encode()) / 2**64)
+                self._silences.push(self._clock + age, shown.number, id_)
             if id_ in self._held.by_impression:
                 self._decide_held(shown, self._held.take(id_))
             while len(self._open) > self._max_pending and (oldest := self._waiting.pop_before(math.inf)):
                 self._close(oldest, early=True)
+            if len(self._silences) > 2 * self._max_pending:
+                self._silences.load(self._silences.dump(self._open))
 
     def _act(self, acted: InteractionRow) -> None:
         if acted.action not in self.rule.actions:
@@ -172,7 +218,7 @@ class Joiner:
     def _decide(self, shown: OpenImpression, acted: InteractionRow) -> None:
         position = self._position(shown, acted)
         if position >= 0:
-            self._emit(shown, (position,), _POSITIVE if self._positive(acted) else _NEGATIVE, self._clock)
+            self._label(shown, {position: self._positive(shown, position, acted)})
 
     def _decide_held(self, shown: OpenImpression, held: list[InteractionRow]) -> None:
         """What came before the impression becomes known all at once."""
@@ -180,13 +226,25 @@ class Joiner:
         for acted in held:
             position = self._position(shown, acted)
             if position >= 0:
-                labels[position] = 1.0 if self._positive(acted) else 0.0
+                labels[position] = self._positive(shown, position, acted)
         if labels:
-            self._emit(shown, tuple(labels), tuple(labels.values()), self._clock)
+            self._label(shown, labels)
 
-    def _positive(self, acted: InteractionRow) -> bool:
+    def _label(self, shown: OpenImpression, positive: dict[int, bool]) -> None:
+        """Give out labels that interactions decided; of a list that was given out as silent, the positive ones."""
+        if shown.silent:
+            positive = {position: True for position, is_positive in positive.items() if is_positive}
+            self._tallies["corrected"] += len(positive)
+        if self._paced and positive:
+            self._emit(shown, tuple(positive), tuple(map(float, positive.values())), self._clock, learned=shown.silent)
+
+    def _positive(self, shown: OpenImpression, position: int, acted: InteractionRow) -> bool:
         positive = self.rule.min_value is None or acted.value >= self.rule.min_value
         self._tallies["positives" if positive else "negatives"] += 1
+        if positive:
+            bin_ = self._delays.bin(self._clock - shown.clock)
+            self._delays.clicked(bin_)
+            shown.clicks = {**(shown.clicks or {}), position: bin_}
         return positive
 
     def _position(self, shown: OpenImpression, acted: InteractionRow) -> int:
@@ -213,6 +271,13 @@ class Joiner:
         self._counts["joined"] += 1
         return position
 
+    def _be_silent(self, shown: OpenImpression, decided: int) -> None:
+        """Give out as negative what nobody has decided; a click may still correct it."""
+        shown.silent = True
+        positions, labels = _undecided(shown)
+        if positions:
+            self._emit(shown, positions, labels, decided)
+
     def _close(self, oldest: Entry, early: bool = False) -> None:
         """Close the oldest window: what nobody decided is negative.
 
@@ -221,22 +286,41 @@ class Joiner:
         time, _, id_ = oldest
         shown = self._open.pop(id_)
         end = time + self.wait
+        decided = self._clock if early else end + self.lateness + 1
         self._closed.add(id_, max(end, self._clock) + self._memory, self._clock - self.lateness)
         self._tallies["closed_early" if early else "closed"] += 1
-        positions, labels = _all_negative(len(shown.items))
-        if shown.decided is not None:
-            for position in sorted(shown.decided, reverse=True):
-                positions = positions[:position] + positions[position + 1 :]
-        if positions:
-            self._tallies["negatives"] += len(positions)
-            self._emit(shown, positions, labels[: len(positions)], self._clock if early else end + self.lateness + 1)
+        self._tallies["negatives"] += len(_undecided(shown)[0])
+        self._delays.closed(len(shown.items), (shown.clicks or {}).values())
+        if not self._paced:
+            clicks = shown.clicks or {}
+            positions = tuple(range(len(shown.items)))
+            self._emit(shown, positions, tuple(float(position in clicks) for position in positions), decided)
+        elif not shown.silent:
+            self._be_silent(shown, decided)
 
-    def _emit(self, shown: OpenImpression, positions: tuple[int, ...], labels: tuple[float, ...], decided: int) -> None:
-        self._out.append(shown.example(positions, labels, decided, self._sequence))
+    def _emit(
+        self,
+        shown: OpenImpression,
+        positions: tuple[int, ...],
+        labels: tuple[float, ...],
+        decided: int,
+        *,
+        learned: bool = False,
+    ) -> None:
+        self._out.append(shown.example(positions, labels, decided, self._sequence, learned))
 
     def _take_out(self) -> list[LabeledImpression]:
         out, self._out = self._out, []
         return out
+
+
+def _undecided(shown: OpenImpression) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Positions that no interaction decided, and their labels."""
+    positions, labels = _all_negative(len(shown.items))
+    if shown.decided is not None:
+        for position in sorted(shown.decided, reverse=True):
+            positions = positions[:position] + positions[position + 1 :]
+    return positions, labels[: len(positions)]
 
 
 @cache

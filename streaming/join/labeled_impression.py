@@ -38,6 +38,8 @@ class LabeledImpression(msgspec.Struct, gc=False):
 
     `positions` are indices into `items`, `labels` go with them. `decided` is the event time (ms) at which they became
     known, `sequence` the number of the event (from 1) that made them known.
+    `number` is the number of the impression's own event. `learned` says that these items were given out before, as
+    silent, so that a positive label now only corrects that: each shown item counts once.
     `latest_user` and `latest_items` (one per position) are the updates in force at the impression's time; `Entities`
     fills them in. Containers may be shared between examples: read them only.
     """
@@ -56,5 +58,7 @@ class LabeledImpression(msgspec.Struct, gc=False):
     labels: tuple[float, ...]
     decided: int
     sequence: int
+    number: int = 0
+    learned: bool = False
     latest_user: Features = {}
     latest_items: Sequence[Features] = ()

@@ -17,7 +17,9 @@ _item_features = msgspec.json.Decoder(dict[str, list[Value]])
 class OpenImpression(msgspec.Struct, gc=False, array_like=True):
     """An impression as it lies in the log, features still JSON, and what the joiner knows of it.
 
-    `decided` maps positions to the action that decided their label.
+    `decided` maps positions to the action that decided their label, `clicks` the positive ones to the bin of their
+    delay (see `ClickDelays`). `number` is that of its event, `clock` the joiner's clock then. `silent`: what nobody had
+    decided was given out as negative.
     """
 
     id: str
@@ -31,9 +33,13 @@ class OpenImpression(msgspec.Struct, gc=False, array_like=True):
     arm: str | None
     model: str | None
     decided: dict[int, str] | None = None
+    clicks: dict[int, int] | None = None
+    number: int = 0
+    clock: int = 0
+    silent: bool = False
 
     def example(
-        self, positions: tuple[int, ...], labels: tuple[float, ...], decided: int, sequence: int
+        self, positions: tuple[int, ...], labels: tuple[float, ...], decided: int, sequence: int, learned: bool
     ) -> LabeledImpression:
         """Raises ValueError when the features in the log cannot be read; the edge that wrote it has checked them."""
         try:
@@ -56,6 +62,8 @@ class OpenImpression(msgspec.Struct, gc=False, array_like=True):
             labels,
             decided,
             sequence,
+            self.number,
+            learned,
             _NOTHING,
             (),
         )

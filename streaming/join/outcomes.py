@@ -16,5 +16,5 @@ OUTCOMES = (
 )
 """What became of the events. Each event counts once, so that the counts add up to the events pushed."""
 
-TALLIES = ("positives", "negatives", "closed", "closed_early")
-"""Labels by value, and windows by how they closed."""
+TALLIES = ("positives", "negatives", "corrected", "closed", "closed_early")
+"""Final labels by value, positives that had been given out as silent, and windows by how they closed."""

@@ -88,7 +88,7 @@ def online_stage(config: Config, log: EventLog, batch_until: int, until: int | N
     """
     shown_R = shown_times(log)
     end = until if until is not None else int(shown_R[-1]) + 1 if len(shown_R) else batch_until
-    feed = wiring.feed(config, log)
+    feed = wiring.feed(config, log, labels="held")
     rows = ScoredRows(outcomes(feed), batch_until, end)
     if not len(rows) or batch_until <= shown_R[0]:
         raise ValueError(_nothing(shown_R, batch_until, end))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
@@ -183,7 +183,7 @@ def test_memory_of_closed_impressions_ends() -> None:
         ({"max_pending": 0}, "max_pending is 0; it must be at least 1"),
     ],
 )
-def test_impossible_settings_are_refused(settings: dict[str, int], message: str) -> None:
+def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Joiner(LabelRule(), **{"wait": 1, "lateness": 1, "max_pending": 1} | settings)
 
@@ -234,7 +234,7 @@ RULE = LabelRule(frozenset({"click", "buy"}), min_value=0.5)
 
 @given(sequences, settings, st.data())
 def test_cutting_and_saving_anywhere_change_nothing(
-    events: list[Event], how: dict[str, int], data: st.DataObject
+    events: list[Event], how: dict[str, Any], data: st.DataObject
 ) -> None:
     whole, joiner = Joiner(RULE, **how), Joiner(RULE, **how)
     expected = run(whole, events)
@@ -252,7 +252,7 @@ def test_cutting_and_saving_anywhere_change_nothing(
 
 
 @given(sequences, settings)
-def test_every_event_counts_once_and_every_position_comes_out_once(events: list[Event], how: dict[str, int]) -> None:
+def test_every_event_counts_once_and_every_position_comes_out_once(events: list[Event], how: dict[str, Any]) -> None:
     joiner = Joiner(RULE, **how | {"max_pending": 100, "memory": 10_000})
     out = run(joiner, events)
     assert sum(joiner.counts.values()) == joiner.sequence == len(events)
@@ -265,7 +265,7 @@ def test_every_event_counts_once_and_every_position_comes_out_once(events: list[
 
 
 @given(sequences, settings)
-def test_memory_is_bounded(events: list[Event], how: dict[str, int]) -> None:
+def test_memory_is_bounded(events: list[Event], how: dict[str, Any]) -> None:
     joiner = Joiner(RULE, **how)
     for event in events:
         joiner.push(encode_events([event]))

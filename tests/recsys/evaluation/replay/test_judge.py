@@ -24,7 +24,7 @@ END = START + 8 * HOUR
 def scores_of(events: Sequence[Event], syncs: Sequence[str] = ("1h", "10m")) -> dict[str, npt.NDArray[np.float32]]:
     """What each arm said about every row after `SPLIT`, in order of time."""
     settings, log = config(), log_of(events)
-    rows = ScoredRows(outcomes(wiring.feed(settings, log)), SPLIT, END)
+    rows = ScoredRows(outcomes(wiring.feed(settings, log, labels="held")), SPLIT, END)
     arms = [frozen(SPLIT), *(online(sync, SPLIT, rows.times_R) for sync in syncs)]
     replay = Replay(wiring.learner(settings), wiring.feed(settings, log), rows, arms, poll_events=100)
     return {one.arm.name: one.scores_R for one in replay.run(END)}

@@ -20,6 +20,8 @@ def batch_of(rows: list[Row]) -> TrainingBatch:
         ids={"genres": Jagged(np.array(genres, np.uint64), np.array([len(many) for _, many, _ in rows], np.int32))},
         numeric_BN=np.array([[time] for time, _, _ in rows], np.float32).reshape(count, 1),
         labels_B=np.array([label for _, _, label in rows], np.float32),
+        counted_B=np.ones(count, np.float32),
+        keys_B=np.arange(count),
         weights_B=np.ones(count, np.float32),
         propensities_B=np.ones(count, np.float32),
         times_B=np.array([time for time, _, _ in rows], np.int64),

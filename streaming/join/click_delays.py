@@ -1,0 +1,157 @@
+"""How long clicks take to come, so that silence can be learned at their pace.
+
+Suffixes: B bins of the delay, E edges of bins (B + 1).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+BINS = 48
+SHORTEST = 100
+"""Upper edge of the first bin, in ms."""
+ENOUGH = 20
+"""Clicks before an estimate is made, and items that must have reached a delay before its clicks are believed."""
+MEMORY = 1 << 17
+"""Closed items after which all counts of the closed are halved: older traffic fades."""
+REFRESH = 256
+"""Least number of lists between two estimates; with many lists open, a sixteenth of them."""
+
+
+class _State(msgspec.Struct):
+    clicks: list[float]
+    open_clicks: list[int]
+    closed: float
+    opened: list[tuple[int, int]]
+    until_refresh: int
+    cumulative: list[float]
+
+
+class ClickDelays:
+    r"""The distribution of the time from an item's being shown to its click, and the age to learn silence at.
+
+    Let p be the share of shown items that are clicked within `wait`, and F the distribution function of the delay of
+    those clicks. Clicks of items shown at one moment become known at the rate p f(a) at age a. If their silence is
+    learned at an age A with the survival function
+
+        H(a) = P(A > a) = (1 - F(a)) / (1 - p F(a)),
+
+    given no click until then, then items enter the model's negative part at the rate f(a), clicked or not: at every
+    moment and under any traffic positives and items learned are in the proportion p : 1. (Let n = H (1 - p F) be the
+    share of items of age a that have neither been clicked nor learned as silent. They leave it at the rate -n' = f, so
+    n = 1 - F.)
+
+    p and F are estimated from windows that are closed and those still open: the clicks of each bin of delay over the
+    items that have reached it, so that neither a burst nor the end of the log tilts them (Kaplan and Meier 1958, for
+    incidence). Until `ENOUGH` clicks came, silence is learned at once. Ages are on the joiner's clock, in ms.
+
+    >>> delays = ClickDelays(wait=1_000_000)
+    >>> delays.age(0.5)  # no click yet
+    0
+    >>> for i in range(2000):
+    ...     delays.shown(i * 1000, items=2)
+    ...     delays.clicked(delays.bin(60_000))
+    >>> 20_000 < delays.age(0.5) < 80_000
+    True
+    """
+
+    def __init__(self, wait: int) -> None:
+        longest = max(wait, SHORTEST + 1)
+        edges = np.concatenate([[0.0], np.geomspace(SHORTEST, longest, BINS)])
+        self._edges_E: list[float] = edges.tolist()
+        self._middles_B = (edges[1:] + edges[:-1]) / 2
+        self._wait = wait
+        self._clicks_B = np.zeros(BINS)
+        self._open_clicks_B = np.zeros(BINS, np.int64)
+        self._closed = 0.0
+        self._opened: deque[tuple[int, int]] = deque()
+        """Clock and number of items of each open list, in the order in which they were shown."""
+        self._until_refresh = 0
+        self._cumulative_E: list[float] = []
+        """Share of shown items that are clicked within each edge; empty without an estimate."""
+
+    @property
+    def rate(self) -> float:
+        """Estimated share of shown items that are clicked within `wait`; 0 without an estimate."""
+        return self._cumulative_E[-1] if self._cumulative_E else 0.0
+
+    def bin(self, delay: int) -> int:
+        """Number of the bin of a delay."""
+        return min(bisect_right(self._edges_E, delay) - 1, BINS - 1)
+
+    def shown(self, clock: int, items: int) -> None:
+        """A list was shown; clocks do not fall."""
+        if self._until_refresh <= 0:
+            self._refresh(clock)
+            self._until_refresh = max(REFRESH, len(self._opened) // 16)
+        self._until_refresh -= 1
+        self._opened.append((clock, items))
+
+    def clicked(self, bin_: int) -> None:
+        """An item of an open list was clicked."""
+        self._open_clicks_B[bin_] += 1
+
+    def closed(self, items: int, bins: Iterable[int]) -> None:
+        """The window of a list, about the one shown longest ago, is over; `bins` are those of its clicks."""
+        self._opened.popleft()
+        self._closed += items
+        for bin_ in bins:
+            self._open_clicks_B[bin_] -= 1
+            self._clicks_B[bin_] += 1
+        if self._closed > MEMORY:
+            self._closed /= 2
+            self._clicks_B /= 2
+
+    def age(self, draw: float) -> int:
+        """The age (ms) at which the silence of a list is learned, from a draw in [0, 1)."""
+        if not self._cumulative_E:
+            return 0
+        target = self.rate * (1 - draw) / (1 - self.rate * draw)
+        above = min(max(bisect_right(self._cumulative_E, target), 1), BINS)
+        low, high = self._cumulative_E[above - 1], self._cumulative_E[above]
+        part = (target - low) / (high - low) if high > low else 0.0
+        start, end = self._edges_E[above - 1], self._edges_E[above]
+        return min(int(start + min(max(part, 0.0), 1.0) * (end - start)), self._wait)
+
+    def state(self) -> bytes:
+        """All that `restore` needs."""
+        state = _State(
+            self._clicks_B.tolist(),
+            self._open_clicks_B.tolist(),
+            self._closed,
+            list(self._opened),
+            self._until_refresh,
+            self._cumulative_E,
+        )
+        return msgspec.msgpack.encode(state)
+
+    def restore(self, state: bytes) -> None:
+        """Restore what `state` returned. Raises msgspec.DecodeError when it is something else."""
+        loaded = msgspec.msgpack.decode(state, type=_State)
+        self._clicks_B = np.array(loaded.clicks)
+        self._open_clicks_B = np.array(loaded.open_clicks, np.int64)
+        self._closed, self._opened = loaded.closed, deque(loaded.opened)
+        self._until_refresh, self._cumulative_E = loaded.until_refresh, loaded.cumulative
+
+    def _refresh(self, clock: int) -> None:
+        clicks_B = self._clicks_B + self._open_clicks_B
+        if clicks_B.sum() < ENOUGH:
+            return
+        reached_B = self._closed + self._open_items(clock - self._middles_B)
+        incidence_B = np.divide(clicks_B, reached_B, out=np.zeros(BINS), where=reached_B >= ENOUGH)
+        total = float(incidence_B.sum())
+        if total > 0:
+            shares_B = incidence_B * min(1.0, 0.99 / total)
+            self._cumulative_E = [0.0, *np.cumsum(shares_B).tolist()]
+
+    def _open_items(self, until_B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """How many items of open lists were shown until each of these clocks."""
+        clocks, items = np.array(self._opened, np.int64).reshape(-1, 2).T
+        cumulative = np.concatenate([[0], np.cumsum(items)])
+        return cumulative[np.searchsorted(clocks, until_B, side="right")].astype(np.float64)

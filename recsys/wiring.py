@@ -50,13 +50,13 @@ def joiner(config: Config) -> Joiner:
 
 def feed(config: Config, log: EventLog, catalog: Catalog | None = None) -> Feed:
     from streaming.encode.encoder import Encoder
-    from streaming.encode.entity_state import Entities
+    from streaming.encode.entity_state import EntityState
     from streaming.feed import Feed
 
     return Feed(
         log,
         joiner(config),
-        Entities(config.features.entities),
+        EntityState(config.features.entities),
         Encoder(spec(config)),
         config.training.batch_size,
         observer=catalog,

@@ -38,7 +38,7 @@ class LabeledImpression(msgspec.Struct, gc=False):
 
     `positions` are indices into `items`, `labels` go with them. `decided` is the event time (ms) at which they became
     known, `sequence` the number of the event (from 1) that made them known.
-    `latest_user` and `latest_items` (one per position) are the updates in force at the impression's time; `Entities`
+    `latest_user` and `latest_items` (one per position) are the updates in force at the impression's time; `EntityState`
     fills them in. Containers may be shared between examples: read them only.
     """
 

@@ -31,7 +31,7 @@ from recsys.evaluation.replay.arms import online
 from recsys.evaluation.replay.run import Replay
 from recsys.evaluation.replay.scored_rows import ScoredRows, outcomes
 from streaming.encode.encoder import Encoder
-from streaming.encode.entity_state import Entities
+from streaming.encode.entity_state import EntityState
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.feed import Feed
 from streaming.ingest.codec import encode_events
@@ -128,7 +128,7 @@ def feed_of(config: Config, log: MemoryLog, scheme: Scheme) -> Feed:
     labels: Literal["paced", "held"] = "held" if scheme == "held" else "paced"
     joiner = Joiner(LabelRule(), wait, lateness, labels=labels, delays=fixed.get(scheme))
     encoder = Encoder(wiring.spec(config))
-    return Feed(log, joiner, Entities(1000), encoder, config.training.batch_size)
+    return Feed(log, joiner, EntityState(1000), encoder, config.training.batch_size)
 
 
 def measure(config: Config, world: World, scheme: Scheme) -> tuple[npt.NDArray[np.float64], float]:

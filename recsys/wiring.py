@@ -58,13 +58,13 @@ def joiner(config: Config, labels: Labels | None = None) -> Joiner:
 def feed(config: Config, log: EventLog, catalog: Catalog | None = None, labels: Labels | None = None) -> Feed:
     """The configured feed; `labels` overrides when they are given out, as a judge needs them."""
     from streaming.encode.encoder import Encoder
-    from streaming.encode.entity_state import Entities
+    from streaming.encode.entity_state import EntityState
     from streaming.feed import Feed
 
     return Feed(
         log,
         joiner(config, labels),
-        Entities(config.features.entities),
+        EntityState(config.features.entities),
         Encoder(spec(config)),
         config.training.batch_size,
         observer=catalog,

@@ -16,8 +16,9 @@ import numpy.typing as npt
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.encoded_rows import EncodedRows, Packed, pack, unpack
 from streaming.encode.encoder import Encoder
-from streaming.encode.entity_state import Entities
-from streaming.join.event_rows import ITEM, EntityUpdateRow, updates
+from streaming.encode.entity_state import EntityState
+from streaming.events.columns import ITEM
+from streaming.join.event_rows import EntityUpdateRow, updates
 from streaming.join.joiner import Joiner
 from streaming.join.labeled_impression import LabeledImpression
 from streaming.log.event_log import Chunk, Cursor, EventLog
@@ -59,7 +60,7 @@ class Feed:
         self,
         log: EventLog,
         joiner: Joiner,
-        entities: Entities,
+        entities: EntityState,
         encoder: Encoder,
         batch_size: int,
         start: Cursor | None = None,

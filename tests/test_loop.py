@@ -20,7 +20,7 @@ from serving.model.scorer import load_scorer
 from serving.replication.embedded_redis import connect
 from serving.server import build as build_app
 from streaming.encode.encoder import Encoder
-from streaming.encode.entity_state import Entities
+from streaming.encode.entity_state import EntityState
 from streaming.events.schema import Event, Features, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.ingest.codec import encode_events
 from streaming.join.labeled_impression import LabeledImpression
@@ -123,7 +123,7 @@ def served(http: httpx.Client, question: dict[str, Any]) -> dict[str, float]:
 
 def trained(config: Config, trainer: Trainer, question: dict[str, Any]) -> dict[str, float]:
     """The same question put to the model itself, by the way of a training example."""
-    entities = Entities(100)
+    entities = EntityState(100)
     latest_items = {e.item: e.features for e in events(0) if isinstance(e, ItemUpdate)}
     latest_users = {e.user: e.features for e in events(0) if isinstance(e, UserUpdate)}
     items = question["items"]
@@ -134,7 +134,7 @@ def trained(config: Config, trainer: Trainer, question: dict[str, Any]) -> dict[
         positions=tuple(range(len(items))), labels=(0.0,) * len(items), decided=question["time"], sequence=1,
         latest_user=latest_users.get(question["user"], {}), latest_items=[latest_items.get(i, {}) for i in items],
     )  # fmt: skip
-    batch = Encoder(wiring.spec(config)).encode_examples([example], entities, (0,))
+    batch = Encoder(wiring.spec(config)).encode_impressions([example], entities, (0,))
     return dict(zip(items, trainer.learner.score(batch).tolist(), strict=True))
 
 

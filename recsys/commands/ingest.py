@@ -25,7 +25,7 @@ from recsys.datasets import Dataset, globo, ml1m, movielens_small
 from recsys.unlearned import REMEDY
 from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.pipeline import Counts, Ingest, IngestError
-from streaming.ingest.source_offsets import Bookmarks
+from streaming.ingest.source_offsets import SourceOffsets
 from streaming.ingest.sources import Batches, JsonLines, Source
 from streaming.ingest.tabular import open_source
 
@@ -45,8 +45,8 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
             log,
             DeadLetters(config.log.dead_letters),
             wiring.rules(config),
-            config.log.dedup_window,
-            bookmarks=Bookmarks(config.log.folder / "sources"),
+            config.log.deduplication_window,
+            source_offsets=SourceOffsets(config.log.folder / "sources"),
             slack=config.training.wait + config.training.lateness,
         )
         with stopping() as stop, _shown(console) as show:
@@ -70,8 +70,8 @@ def _conclude(console: Console, config: Config, ingest: Ingest) -> None:
     console.print(_summary(ingest.counts))
     if ingest.counts.dead:
         console.print(f"Refused records, with position and reason: {config.log.dead_letters}")
-    if late := ingest.stragglers.count:
-        slack = written(ingest.stragglers.slack)
+    if late := ingest.late_events.count:
+        slack = written(ingest.late_events.slack)
         console.print(
             f"{late:,} events came more than {slack} after newer ones; the joiner cannot use them: {REMEDY}.",
             style="yellow",

@@ -72,7 +72,7 @@ class LogSection(Section):
     """Events later than the clock by more than this are dead letters: the newest event closes the windows of all."""
     unknown_features: Literal["keep", "refuse"] = "keep"
     """What happens to an event with a feature that no field reads: logs grow features before models do."""
-    dedup_window: Count = 1_000_000
+    deduplication_window: Count = 1_000_000
     """Event ids remembered to recognise duplicates."""
     mapping: list[Mapping] = []
 

@@ -19,7 +19,7 @@ import xxhash
 
 from streaming.encode.batch import Jagged, TrainingBatch
 from streaming.encode.encoded_rows import EncodedRows
-from streaming.encode.entity_state import Entities
+from streaming.encode.entity_state import EntityState
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Features, Value
 from streaming.join.labeled_impression import LabeledImpression
@@ -67,8 +67,8 @@ class Encoder:
         """Whether any field may come from a user's or an item's update."""
         return any(field.feature for field in self.spec.fields)
 
-    def encode_examples(
-        self, examples: Sequence[LabeledImpression], entities: Entities | None, cursor: Cursor
+    def encode_impressions(
+        self, examples: Sequence[LabeledImpression], entities: EntityState | None, cursor: Cursor
     ) -> TrainingBatch:
         """One row per position, in order. Raises ValueError when there are none."""
         if entities is not None:

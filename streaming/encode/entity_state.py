@@ -8,8 +8,9 @@ from operator import attrgetter
 
 import msgspec
 
+from streaming.events.columns import USER
 from streaming.events.schema import Features
-from streaming.join.event_rows import USER, EntityUpdateRow
+from streaming.join.event_rows import EntityUpdateRow
 from streaming.join.labeled_impression import LabeledImpression
 
 _decoder = msgspec.json.Decoder(Features)
@@ -31,7 +32,7 @@ class _State(msgspec.Struct):
     known: list[tuple[str, list[_Version]]]
 
 
-class Latest:
+class LatestFeatures:
     """Features of up to `capacity` entities of one sort; the least recently used goes first.
 
     Versions are kept for `history` ms of event time, so that a reader can ask what was known at a moment.
@@ -95,13 +96,13 @@ class Latest:
         self.evicted += 1
 
 
-class Entities:
+class EntityState:
     """Latest features of users and items, in event time, at most `capacity` of each.
 
     `history`: for how long (ms of event time) one can ask back; a `Feed` needs its joiner's wait and lateness together,
     and sees to it.
 
-    >>> entities = Entities(capacity=10, history=1000)
+    >>> entities = EntityState(capacity=10, history=1000)
     >>> entities.items.update("i1", time=100, features={"price": 5})
     >>> entities.items.update("i1", time=200, features={"price": 7, "new": True})
     >>> entities.items.at("i1", time=150), entities.items.at("i1", time=200)
@@ -111,8 +112,8 @@ class Entities:
     def __init__(self, capacity: int, history: int = 0) -> None:
         if capacity < 1:
             raise ValueError(f"capacity is {capacity}; it must be at least 1")
-        self.users = Latest(capacity, history)
-        self.items = Latest(capacity, history)
+        self.users = LatestFeatures(capacity, history)
+        self.items = LatestFeatures(capacity, history)
 
     def keep(self, history: int) -> None:
         """Keep versions for at least `history` ms from now on."""

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from xxhash import xxh3_128_hexdigest
 
-from streaming.events.schema import EVENT_SCHEMA, Event, Features, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.events.columns import EVENT_TYPES
+from streaming.events.schema import EVENT_SCHEMA, Event, Features, Interaction
 from streaming.ingest.decode_errors import explain
 from streaming.ingest.validation import Rules, check_impression
 
@@ -32,9 +33,6 @@ __all__ = [
     "encode_events",
     "to_events",
 ]
-
-CLASSES: Final[tuple[type[Event], ...]] = (Impression, Interaction, UserUpdate, ItemUpdate)
-"""The type of an event, by its code in the `kind` column."""
 
 _decode = msgspec.json.Decoder(Event).decode
 _encode = msgspec.json.Encoder().encode
@@ -99,7 +97,7 @@ def encode_events(events: Sequence[Event]) -> pa.RecordBatch:
     """Valid events as a batch, in order. An empty id becomes the hash of the content."""
     kinds_B = np.fromiter(map(_CODES.__getitem__, map(type, events)), np.uint8, len(events))
     rows = {code: np.flatnonzero(kinds_B == code) for code in np.unique(kinds_B).tolist()}
-    parts = {code: _columns(CLASSES[code], [events[i] for i in at.tolist()]) for code, at in rows.items()}
+    parts = {code: _columns(EVENT_TYPES[code], [events[i] for i in at.tolist()]) for code, at in rows.items()}
     columns = {
         "kind": pa.array(kinds_B),
         "id": pa.array([event.id or content_id(event) for event in events], pa.string()),
@@ -151,7 +149,7 @@ def to_events(batch: pa.RecordBatch) -> list[Event]:
 
 
 def _event(row: dict[str, Any]) -> Event:
-    kind = CLASSES[row["kind"]]
+    kind = EVENT_TYPES[row["kind"]]
     fields = {name: row[name] for name in kind.__struct_fields__ if row[name] is not None}
     if "features" in fields:
         fields["features"] = _features(fields["features"])
@@ -166,7 +164,7 @@ def content_id(event: Event) -> str:
     return xxh3_128_hexdigest(_canonical(event))
 
 
-_CODES: Final = {kind: code for code, kind in enumerate(CLASSES)}
+_CODES: Final = {kind: code for code, kind in enumerate(EVENT_TYPES)}
 
 
 def _columns(kind: type[Event], events: Sequence[Event]) -> dict[str, pa.Array]:

@@ -16,11 +16,10 @@ import pyarrow as pa
 from msgspec.structs import fields
 
 from streaming.encode.feature_spec import Kind
-from streaming.events.schema import EVENT_SCHEMA, KINDS, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.events.columns import EVENT_TYPES, KINDS
+from streaming.events.schema import EVENT_SCHEMA
 
-_STRUCTS: Final[dict[str, type[msgspec.Struct]]] = dict(
-    zip(KINDS, (Impression, Interaction, UserUpdate, ItemUpdate), strict=True)
-)
+_STRUCTS: Final[dict[str, type[msgspec.Struct]]] = dict(zip(KINDS, EVENT_TYPES, strict=True))
 _UNITS: Final = {"ms": "a number of milliseconds", "s": "a number of seconds", "iso": "ISO 8601"}
 _NESTED: Final = ("features", "item_features")
 _NEEDED: Final = {

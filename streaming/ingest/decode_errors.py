@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from streaming.events.schema import KINDS, Value
+from streaming.events.columns import KINDS
+from streaming.events.schema import Value
 
 
 def explain(line: bytes, error: Exception) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from streaming.join.event_rows import INTERACTION, kinds, times
+from streaming.events.columns import INTERACTION, kinds, times
 from streaming.log.event_log import EventLog
 
 TAIL = 65_536
 """Events at the end of each partition among which the newest is looked for."""
 
 
-class Stragglers:
+class LateEvents:
     """Impressions and interactions older than the newest event of their partition by more than `slack` ms.
 
     Updates of users and items are never too late: features hold until newer ones come.

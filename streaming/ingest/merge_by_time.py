@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from streaming.events.columns import times
 from streaming.ingest.dead_letters import DeadLetter
 from streaming.ingest.sources import Position
-from streaming.join.event_rows import times
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from streaming.events.columns import kinds, times
 from streaming.ingest.codec import decode_events, encode_events
 from streaming.ingest.dead_letters import DeadLetter, DeadLetters
 from streaming.ingest.deduplication import RecentEvents
-from streaming.ingest.late_events import Stragglers
+from streaming.ingest.late_events import LateEvents
 from streaming.ingest.merge_by_time import Piece, interleaved, merged
-from streaming.ingest.source_offsets import Bookmarks, Marker
+from streaming.ingest.source_offsets import OffsetTracker, SourceOffsets
 from streaming.ingest.sources import BEGIN, Block, Position, Source, Valid
 from streaming.ingest.validation import Rules
-from streaming.join.event_rows import kinds, times
 from streaming.log.event_log import EventLog
 from streaming.log.partitioning import split
 
@@ -68,10 +68,10 @@ class Ingest:
     """Brings events into `log`, each once, and what is no event to `dead_letters`.
 
     An event is a duplicate when its kind and id are among the last `window` events: of the log at the beginning, and
-    of those that came since. With `bookmarks` a source that was read before is read on where that ended, so that
+    of those that came since. With `source_offsets` a source that was read before is read on where that ended, so that
     nothing is there twice though it has more events than the window. Memory does not grow with the input. `clock`
     gives milliseconds since the epoch. `slack` (ms) is how much older than newer ones an event may be before
-    `stragglers` counts it: what the joiner waits for interactions, and for late events.
+    `late_events` counts it: what the joiner waits for interactions, and for late events.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Ingest:
         rules: Rules | None = None,
         window: int = 1_000_000,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-        bookmarks: Bookmarks | None = None,
+        source_offsets: SourceOffsets | None = None,
         slack: int = 31 * 60_000,
     ) -> None:
         self._log = log
@@ -89,21 +89,21 @@ class Ingest:
         self._rules = rules or Rules()
         self._clock = clock
         self._recent = RecentEvents.of(log, window)
-        self._bookmarks = bookmarks
-        self._mark_every = max(1, window // 4)  # what comes after a bookmark has to be within the window
-        self._markers: list[Marker] = []
-        self.stragglers = Stragglers(log, slack)
+        self._source_offsets = bookmarks
+        self._mark_every = max(1, window // 4)  # what comes after a offset has to be within the window
+        self._trackers: list[OffsetTracker] = []
+        self.late_events = LateEvents(log, slack)
         self.counts = Counts()
 
     @property
     def position(self) -> Position:
         """In the first of the present sources: what is before it is in the log or in the dead letters."""
-        return self._markers[0].now.position if self._markers else BEGIN
+        return self._trackers[0].now.position if self._trackers else BEGIN
 
     @property
     def positions(self) -> list[tuple[str, Position]]:
         """The same of all the present sources, by name."""
-        return [(marker.name, marker.now.position) for marker in self._markers]
+        return [(tracker.name, tracker.now.position) for tracker in self._trackers]
 
     def run(
         self,
@@ -114,7 +114,7 @@ class Ingest:
     ) -> Counts:
         """Read `source` to its end, or until `stop` is set; returns the counts of this source.
 
-        Begins at `start`; without one at the source's bookmark, and then counts what is before it too: events as
+        Begins at `start`; without one at the source's offset, and then counts what is before it too: events as
         duplicates, dead records as dead. `progress` is called after every block. Raises IngestError.
         """
         return self._run([source], start, progress, stop)
@@ -129,9 +129,9 @@ class Ingest:
         self, sources: Sequence[Source], start: Position | None, progress: Progress | None, stop: threading.Event | None
     ) -> Counts:
         before = self.counts
-        self._markers = [Marker(self._bookmarks, source, start) for source in sources]
-        for marker in self._markers:
-            self.counts += Counts(duplicate=marker.now.seen, dead=marker.now.dead)
+        self._trackers = [OffsetTracker(self._source_offsets, source, start) for source in sources]
+        for tracker in self._trackers:
+            self.counts += Counts(duplicate=tracker.now.seen, dead=tracker.now.dead)
         unmarked = self.counts.read
         try:
             for pieces in self._merged(sources):
@@ -150,17 +150,17 @@ class Ingest:
         return self.counts - before
 
     def _merged(self, sources: Sequence[Source]) -> Iterator[Mapping[int, Piece]]:
-        pairs = list(zip(sources, self._markers, strict=True))
+        pairs = list(zip(sources, self._trackers, strict=True))
         begins = [self._begin(*pair) for pair in pairs] if len(pairs) > TOGETHER else None
         return merged([self._read(*pair) for pair in pairs], begins)
 
-    def _begin(self, source: Source, marker: Marker) -> float:
+    def _begin(self, source: Source, tracker: OffsetTracker) -> float:
         """The oldest time in the first block; minus infinity when a look would take it away, as from a pipe."""
-        first = next(self._read(source, marker), None) if source.identity(BEGIN) else None
+        first = next(self._read(source, tracker), None) if source.identity(BEGIN) else None
         return float(times(first.events).min()) if first is not None and first.events.num_rows else -math.inf
 
-    def _read(self, source: Source, marker: Marker) -> Iterator[Piece]:
-        for block in source.blocks(marker.now.position):
+    def _read(self, source: Source, tracker: OffsetTracker) -> Iterator[Piece]:
+        for block in source.blocks(tracker.now.position):
             yield _valid(block) if isinstance(block, Valid) else self._decode(source.name, block)
 
     def _decode(self, source: str, block: Block) -> Piece:
@@ -186,18 +186,18 @@ class Ingest:
         fresh = events if new.all() else events.filter(pa.array(new))
         self._append(fresh, events.num_rows - fresh.num_rows)
         for number, piece in pieces.items():
-            self._markers[number].move(piece.end, piece.events.num_rows, len(piece.letters), piece.ended)
+            self._trackers[number].move(piece.end, piece.events.num_rows, len(piece.letters), piece.ended)
 
     def _append(self, fresh: pa.RecordBatch, duplicates: int) -> None:
         for partition, part in split(fresh, self._log.partitions) if fresh.num_rows else ():
             self._log.append(part, partition)
-            self.stragglers.add(part, partition)
+            self.late_events.add(part, partition)
             self.counts = replace(self.counts, accepted=self.counts.accepted + part.num_rows)
         self.counts = replace(self.counts, duplicate=self.counts.duplicate + duplicates)
 
     def _save(self) -> None:
-        for marker in self._markers:
-            marker.save()
+        for tracker in self._trackers:
+            tracker.save()
 
 
 def _valid(block: Valid) -> Piece:

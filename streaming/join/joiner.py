@@ -15,9 +15,10 @@ import msgspec
 import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
+from streaming.events.columns import IMPRESSION, INTERACTION, kinds, times
 from streaming.join.click_delays import ClickDelays
 from streaming.join.early_interactions import EarlyInteractions
-from streaming.join.event_rows import IMPRESSION, INTERACTION, InteractionRow, impressions, interactions, kinds, times
+from streaming.join.event_rows import InteractionRow, impressions, interactions
 from streaming.join.labeled_impression import LabeledImpression, LabelRule
 from streaming.join.open_impression import OpenImpression
 from streaming.join.outcomes import OUTCOMES, TALLIES
@@ -132,7 +133,7 @@ class Joiner:
         """End of a finite log: every window closes, every held interaction is an orphan."""
         self._silences.load(())
         self._pass(math.inf)
-        self._counts["orphans"] += self._held.clear()
+        self._counts["unmatched"] += self._held.clear()
         return self._take_out()
 
     def state(self) -> bytes:
@@ -177,7 +178,7 @@ class Joiner:
         while (oldest := self._waiting.pop_before(watermark - self.wait)) is not None:
             self._close(oldest)
         if self._held.by_impression:
-            self._counts["orphans"] += self._held.expire(watermark)
+            self._counts["unmatched"] += self._held.expire(watermark)
 
     def _show(self, shown: OpenImpression) -> None:
         id_ = shown.id
@@ -211,9 +212,9 @@ class Joiner:
         elif acted.impression in self._closed.ids:
             self._counts["late"] += 1
         elif acted.time < self.watermark:
-            self._counts["orphans"] += 1
+            self._counts["unmatched"] += 1
         else:
-            self._counts["orphans"] += self._held.add(self._sequence, acted)
+            self._counts["unmatched"] += self._held.add(self._sequence, acted)
 
     def _decide(self, shown: OpenImpression, acted: InteractionRow) -> None:
         position = self._position(shown, acted)
@@ -264,7 +265,7 @@ class Joiner:
             shown.decided = {position: acted.action}
         elif position in shown.decided:
             same = shown.decided[position] == acted.action
-            self._counts["duplicates" if same else "redundant"] += 1
+            self._counts["duplicates" if same else "duplicate_labels"] += 1
             return -1
         else:
             shown.decided[position] = acted.action

@@ -40,7 +40,7 @@ class LabeledImpression(msgspec.Struct, gc=False):
     known, `sequence` the number of the event (from 1) that made them known.
     `number` is the number of the impression's own event. `learned` says that these items were given out before, as
     silent, so that a positive label now only corrects that: each shown item counts once.
-    `latest_user` and `latest_items` (one per position) are the updates in force at the impression's time; `Entities`
+    `latest_user` and `latest_items` (one per position) are the updates in force at the impression's time; `EntityState`
     fills them in. Containers may be shared between examples: read them only.
     """
 

@@ -6,9 +6,9 @@ OUTCOMES = (
     "late_impressions",  # came after its own window had closed: its interactions could not be told from silence
     "joined",  # decided a label
     "duplicates",  # the same impression, item and action once more
-    "redundant",  # another action on an item that has its label
+    "duplicate_labels",  # another action on an item that has its label
     "late",  # after the impression's window
-    "orphans",  # no impression came within `lateness`
+    "unmatched",  # no impression came within `lateness`
     "held",  # waiting for the impression: becomes one of the other outcomes
     "unknown_items",  # the impression did not show that item
     "ignored",  # an action that decides nothing

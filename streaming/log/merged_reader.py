@@ -8,8 +8,8 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
+from streaming.events.columns import times
 from streaming.events.schema import EVENT_SCHEMA
-from streaming.join.event_rows import times
 from streaming.log.event_log import Chunk, Cursor, EventLog
 
 AHEAD = 65_536

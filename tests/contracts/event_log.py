@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from streaming.events.columns import IMPRESSION, INTERACTION
 from streaming.events.schema import EVENT_SCHEMA
 from streaming.log.event_log import EventLog
 
@@ -18,7 +19,14 @@ from streaming.log.event_log import EventLog
 def events(first: int, count: int) -> pa.RecordBatch:
     """`count` interactions, numbered from `first`, with a payload that differs."""
     rows = [
-        {"kind": 1, "id": f"e{i}", "time": i, "impression": f"r{i}", "item": "x" * (i % 50), "action": "click"}
+        {
+            "kind": INTERACTION,
+            "id": f"e{i}",
+            "time": i,
+            "impression": f"r{i}",
+            "item": "x" * (i % 50),
+            "action": "click",
+        }
         for i in range(first, first + count)
     ]
     return pa.RecordBatch.from_pylist(rows, EVENT_SCHEMA)
@@ -65,7 +73,7 @@ class EventLogContract:
 
     def test_every_column_survives(self, log: EventLog) -> None:
         row = {
-            "kind": 0, "id": "i", "time": 2**53 + 1, "user": "ü\0", "items": ["a", ""], "features": b'{"a":1}',
+            "kind": IMPRESSION, "id": "i", "time": 2**53 + 1, "user": "ü\0", "items": ["a", ""], "features": b'{"a":1}',
             "item_features": b"{}", "scores": [1e-300, -0.0], "propensities": [], "experiment": "", "arm": "a",
         }  # fmt: skip
         batch = pa.RecordBatch.from_pylist([row], EVENT_SCHEMA)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import streaming.feed
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.encoder import Encoder
-from streaming.encode.entity_state import Entities
+from streaming.encode.entity_state import EntityState
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.feed import Feed
@@ -43,7 +43,7 @@ def log_of(*partitions: Sequence[Event], append: int = 1000) -> MemoryLog:
 
 def feed_of(log: EventLog, batch_size: int = 3, spec: FeatureSpec = SPEC, **how: Any) -> Feed:
     joiner = Joiner(LabelRule(), wait=20, lateness=5, max_pending=50)
-    return Feed(log, joiner, Entities(4), Encoder(spec), batch_size, **how)
+    return Feed(log, joiner, EntityState(4), Encoder(spec), batch_size, **how)
 
 
 def plain(batches: Iterable[TrainingBatch]) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from recsys.evaluation.replay.result import Result
 from recsys.evaluation.replay.run import Progress, Replay
 from recsys.evaluation.replay.scored_rows import ScoredRows, outcomes
 from recsys.unlearned import LOST, REMEDY, not_learned
-from streaming.events.schema import KINDS
+from streaming.events.columns import IMPRESSION
 from streaming.log.event_log import EventLog
 
 SETTINGS = {"features", "model", "training"}
@@ -128,7 +128,7 @@ def check_share(share: float) -> None:
 
 
 def _shown_times(events: pa.RecordBatch) -> npt.NDArray[np.int64]:
-    impressions = events.filter(pc.equal(events["kind"], KINDS.index("impression")))
+    impressions = events.filter(pc.equal(events["kind"], IMPRESSION))
     lengths_I = pc.fill_null(pc.list_value_length(impressions["items"]), 0).to_numpy(zero_copy_only=False)
     times_R: npt.NDArray[np.int64] = np.repeat(impressions["time"].to_numpy(), lengths_I)
     return times_R

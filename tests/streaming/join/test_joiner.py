@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streaming.events.columns import IMPRESSION
 from streaming.events.schema import EVENT_SCHEMA, Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.ingest.codec import encode_events
 from streaming.join.joiner import Joiner, LabeledImpression, LabelRule
@@ -51,7 +52,7 @@ def test_a_table_worked_out_by_hand() -> None:
         shown("A", 0, "x", "y", "z"),
         acted("A", "y", 50),  # decides y
         acted("A", "y", 60),  # again: duplicate
-        acted("A", "y", 70, "buy"),  # y has its label: redundant
+        acted("A", "y", 70, "buy"),  # y has its label: a duplicate label
         acted("A", "q", 80),  # A did not show q
         acted("A", "x", 85, "view"),  # decides nothing
         shown("A", 90, "x", "y", "z"),  # again: duplicate
@@ -77,9 +78,9 @@ def test_a_table_worked_out_by_hand() -> None:
         "late_impressions": 1,
         "joined": 2,
         "duplicates": 1,
-        "redundant": 1,
+        "duplicate_labels": 1,
         "late": 2,
-        "orphans": 2,
+        "unmatched": 2,
         "unknown_items": 1,
         "ignored": 1,
         "updates": 2,
@@ -162,7 +163,7 @@ def test_the_oldest_impression_closes_early_when_too_many_wait() -> None:
 def test_interactions_held_are_bounded_too() -> None:
     joiner = Joiner(LabelRule(), wait=1000, lateness=1000, max_pending=2)
     joiner.push(encode_events([acted(name, "x", time) for name, time in (("A", 3), ("B", 2), ("C", 4))]))
-    assert nonzero(joiner.counts) == {"orphans": 1, "held": 2}
+    assert nonzero(joiner.counts) == {"unmatched": 1, "held": 2}
     joiner.push(encode_events([shown("B", 1, "x"), shown("A", 1, "x")]))
     assert joiner.tallies["positives"] == 1  # A's was kept, B's was the oldest
 
@@ -194,7 +195,7 @@ def test_a_rule_without_actions_is_refused() -> None:
 
 
 def test_unreadable_features_in_the_log_are_reported_with_their_impression() -> None:
-    row = {"kind": 0, "id": "A", "time": 1, "user": "u", "items": ["x"], "features": b'{"a": '}
+    row = {"kind": IMPRESSION, "id": "A", "time": 1, "user": "u", "items": ["x"], "features": b'{"a": '}
     joiner = Joiner(LabelRule(), wait=0, lateness=0)
     joiner.push(pa.RecordBatch.from_pylist([row], EVENT_SCHEMA))
     with pytest.raises(ValueError, match="impression 'A' in the log has unreadable features"):

@@ -22,6 +22,7 @@ from streaming.join.joiner import Joiner, LabeledImpression, LabelRule
 from streaming.log.event_log import EventLog
 from streaming.log.file_log import FileLog
 from streaming.log.memory_log import MemoryLog
+from tests.streaming.fixed_age import FixedAge
 
 SPEC = FeatureSpec.of(
     [
@@ -41,8 +42,8 @@ def log_of(*partitions: Sequence[Event], append: int = 1000) -> MemoryLog:
     return log
 
 
-def feed_of(log: EventLog, batch_size: int = 3, spec: FeatureSpec = SPEC, **how: Any) -> Feed:
-    joiner = Joiner(LabelRule(), wait=20, lateness=5, max_pending=50)
+def feed_of(log: EventLog, batch_size: int = 3, spec: FeatureSpec = SPEC, age: int = 20, **how: Any) -> Feed:
+    joiner = Joiner(LabelRule(), wait=20, lateness=5, max_pending=50, delays=FixedAge(age))
     return Feed(log, joiner, EntityState(4), Encoder(spec), batch_size, **how)
 
 
@@ -87,16 +88,16 @@ event: st.SearchStrategy[Event] = st.one_of(
 some_events = st.lists(event, max_size=60).map(lambda events: sorted(events, key=lambda e: e.time // 8))
 
 
-@given(st.lists(some_events, min_size=1, max_size=2), st.integers(1, 5), st.data())
+@given(st.lists(some_events, min_size=1, max_size=2), st.integers(1, 5), st.sampled_from([0, 9, 20]), st.data())
 def test_batches_depend_on_the_content_of_the_log_alone(
-    partitions: list[list[Event]], batch_size: int, data: st.DataObject
+    partitions: list[list[Event]], batch_size: int, age: int, data: st.DataObject
 ) -> None:
     """However it was appended and polled, and wherever a state was taken and restored: between any two batches."""
-    whole = feed_of(log_of(*partitions), batch_size)
+    whole = feed_of(log_of(*partitions), batch_size, age=age)
     expected = plain([*whole.poll(1000), *whole.finish()])
 
     log = log_of(*partitions, append=data.draw(st.integers(1, 9)))
-    feed, found = feed_of(log, batch_size), []
+    feed, found = feed_of(log, batch_size, age=age), []
     while not feed.caught_up:
         stop = data.draw(st.integers(0, 3))
         for count, batch in enumerate(feed.poll(data.draw(st.integers(1, 30))), start=1):
@@ -104,7 +105,7 @@ def test_batches_depend_on_the_content_of_the_log_alone(
             if count == stop:
                 break  # in the middle of a poll, with batches still to come
         state = feed.state()
-        feed = feed_of(log, batch_size)
+        feed = feed_of(log, batch_size, age=age)
         feed.restore(state)
         assert feed.state() == state
     found += [*feed.poll(1), *feed.finish()]

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from streaming.events.columns import IMPRESSION
 from streaming.events.schema import EVENT_SCHEMA, Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.ingest.codec import encode_events
-from streaming.join.joiner import Joiner, LabeledImpression, LabelRule
+from streaming.join.joiner import Joiner, LabeledImpression, LabelRule, Labels
+from tests.streaming.fixed_age import FixedAge
 
 
 class Emitted(NamedTuple):
@@ -24,6 +25,7 @@ class Emitted(NamedTuple):
     labels: tuple[float, ...]
     decided: int
     sequence: int
+    learned: bool = False
 
 
 def shown(id_: str, time: int, *items: str) -> Impression:
@@ -35,7 +37,7 @@ def acted(impression: str, item: str, time: int, action: str = "click", value: f
 
 
 def emitted(examples: Sequence[LabeledImpression]) -> list[Emitted]:
-    return [Emitted(e.id, e.positions, e.labels, e.decided, e.sequence) for e in examples]
+    return [Emitted(e.id, e.positions, e.labels, e.decided, e.sequence, e.learned) for e in examples]
 
 
 def run(joiner: Joiner, events: Sequence[Event]) -> list[Emitted]:
@@ -46,8 +48,21 @@ def nonzero(counts: dict[str, int]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def test_a_table_worked_out_by_hand() -> None:
-    joiner = Joiner(LabelRule(frozenset({"click", "buy"})), wait=100, lateness=10)
+PACED = [  # no delay of a click is known, so silence is learned as soon as time moves on
+    Emitted("A", (0, 1, 2), (0.0, 0.0, 0.0), decided=1, sequence=2),
+    Emitted("A", (1,), (1.0,), decided=50, sequence=2, learned=True),
+    Emitted("B", (0,), (1.0,), decided=95, sequence=9),
+    Emitted("B", (1,), (0.0,), decided=96, sequence=10),
+]
+HELD = [
+    Emitted("A", (0, 1, 2), (0.0, 1.0, 0.0), decided=111, sequence=10),
+    Emitted("B", (0, 1), (1.0, 0.0), decided=203, sequence=16),
+]
+
+
+@pytest.mark.parametrize(("labels", "corrected", "expected"), [("paced", 1, PACED), ("held", 0, HELD)])
+def test_a_table_worked_out_by_hand(labels: Labels, corrected: int, expected: list[Emitted]) -> None:
+    joiner = Joiner(LabelRule(frozenset({"click", "buy"})), wait=100, lateness=10, labels=labels)
     events: list[Event] = [
         shown("A", 0, "x", "y", "z"),
         acted("A", "y", 50),  # decides y
@@ -66,12 +81,7 @@ def test_a_table_worked_out_by_hand() -> None:
         shown("E", 1, "k"),  # its window closed before it came
         UserUpdate(time=123, user="u", features={}),  # watermark 113: D is given up
     ]
-    assert run(joiner, events) == [
-        Emitted("A", (1,), (1.0,), decided=50, sequence=2),
-        Emitted("B", (0,), (1.0,), decided=95, sequence=9),
-        Emitted("A", (0, 2), (0.0, 0.0), decided=111, sequence=10),
-        Emitted("B", (1,), (0.0,), decided=203, sequence=16),
-    ]
+    assert run(joiner, events) == expected
     assert nonzero(joiner.counts) == {
         "impressions": 2,
         "duplicate_impressions": 1,
@@ -85,7 +95,13 @@ def test_a_table_worked_out_by_hand() -> None:
         "ignored": 1,
         "updates": 2,
     }
-    assert joiner.tallies == {"positives": 2, "negatives": 3, "closed": 2, "closed_early": 0}
+    assert joiner.tallies == {
+        "positives": 2,
+        "negatives": 3,
+        "corrected": corrected,
+        "closed": 2,
+        "closed_early": 0,
+    }
 
 
 def test_an_example_carries_what_the_impression_had() -> None:
@@ -109,7 +125,7 @@ def test_an_example_carries_what_the_impression_had() -> None:
 
 
 def test_a_low_value_is_an_explicit_negative_known_at_once() -> None:
-    joiner = Joiner(LabelRule(frozenset({"rate"}), min_value=4.0), wait=100, lateness=0)
+    joiner = Joiner(LabelRule(frozenset({"rate"}), min_value=4.0), wait=100, lateness=0, delays=FixedAge(50))
     events: list[Event] = [
         shown("A", 0, "x", "y", "z"),
         acted("A", "x", 1, "rate", 2.0),
@@ -120,6 +136,26 @@ def test_a_low_value_is_an_explicit_negative_known_at_once() -> None:
         ((1,), (1.0,), 2),
         ((2,), (0.0,), 101),
     ]
+
+
+def test_a_low_value_after_silence_was_learned_tells_nothing_new() -> None:
+    rule = LabelRule(frozenset({"rate"}), min_value=4.0)
+    joiner = Joiner(rule, wait=100, lateness=0, delays=FixedAge(5))
+    events: list[Event] = [shown("A", 0, "x", "y"), acted("A", "x", 8, "rate", 2.0), acted("A", "y", 9, "rate", 5.0)]
+    assert run(joiner, events) == [
+        Emitted("A", (0, 1), (0.0, 0.0), decided=6, sequence=2),
+        Emitted("A", (1,), (1.0,), decided=9, sequence=3, learned=True),
+    ]
+    assert (joiner.tallies["positives"], joiner.tallies["negatives"], joiner.tallies["corrected"]) == (1, 1, 1)
+
+
+def test_what_becomes_known_while_no_event_comes_comes_out_in_order() -> None:
+    joiner = Joiner(LabelRule(), wait=20, lateness=0, delays=FixedAge(10))
+    events: list[Event] = [shown("A", 0, "x"), shown("B", 8, "x"), acted("B", "x", 9), shown("C", 15, "x")]
+    joiner.push(encode_events(events))
+    later = emitted(joiner.push(encode_events([shown("D", 100, "x")])))
+    assert later == [Emitted("C", (0,), (0.0,), decided=26, sequence=5)]
+    assert joiner.tallies["closed"] == 3
 
 
 def test_without_a_wait_an_interaction_of_the_same_millisecond_is_in_time() -> None:
@@ -147,7 +183,7 @@ def test_held_interactions_become_known_together_with_their_impression() -> None
 
 
 def test_the_oldest_impression_closes_early_when_too_many_wait() -> None:
-    joiner = Joiner(LabelRule(), wait=1000, lateness=0, max_pending=2)
+    joiner = Joiner(LabelRule(), wait=1000, lateness=0, max_pending=2, delays=FixedAge(1000))
     events: list[Event] = [
         shown("A", 5, "x"),
         shown("B", 3, "x"),
@@ -228,23 +264,29 @@ settings = st.fixed_dictionaries(
         "lateness": st.integers(0, 20),
         "max_pending": st.integers(1, 6),
         "memory": st.integers(0, 60),
+        "labels": st.sampled_from(["paced", "held"]),
+        "age": st.sampled_from([0, 7, 30]),
     }
 )
 RULE = LabelRule(frozenset({"click", "buy"}), min_value=0.5)
+
+
+def _joiner(age: int, **how: Any) -> Joiner:
+    return Joiner(RULE, delays=FixedAge(age), **how)
 
 
 @given(sequences, settings, st.data())
 def test_cutting_and_saving_anywhere_change_nothing(
     events: list[Event], how: dict[str, Any], data: st.DataObject
 ) -> None:
-    whole, joiner = Joiner(RULE, **how), Joiner(RULE, **how)
+    whole, joiner = _joiner(**how), _joiner(**how)
     expected = run(whole, events)
     found: list[Emitted] = []
     cuts = sorted({0, len(events), *data.draw(st.lists(st.integers(0, len(events)), max_size=4))})
     for start, stop in pairwise(cuts):
         found += emitted(joiner.push(encode_events(events[start:stop])))
         state = joiner.state()
-        joiner = Joiner(RULE, **how)
+        joiner = _joiner(**how)
         joiner.restore(state)
         assert joiner.state() == state
     found += emitted(joiner.flush())
@@ -254,11 +296,15 @@ def test_cutting_and_saving_anywhere_change_nothing(
 
 @given(sequences, settings)
 def test_every_event_counts_once_and_every_position_comes_out_once(events: list[Event], how: dict[str, Any]) -> None:
-    joiner = Joiner(RULE, **how | {"max_pending": 100, "memory": 10_000})
+    joiner = _joiner(**how | {"max_pending": 100, "memory": 10_000})
     out = run(joiner, events)
     assert sum(joiner.counts.values()) == joiner.sequence == len(events)
-    positions = [(e.id, position) for e in out for position in e.positions]
+    positions = [(e.id, position) for e in out for position in e.positions if not e.learned]
     assert len(positions) == len(set(positions))
+    corrected = [(e.id, position) for e in out for position in e.positions if e.learned]
+    assert len(corrected) == len(set(corrected)) == joiner.tallies["corrected"]
+    assert set(corrected) <= set(positions)
+    assert all(e.labels == (1.0,) for e in out if e.learned)
     taken = {e.id for e in out}
     assert len(taken) == joiner.counts["impressions"] == joiner.tallies["closed"]
     assert joiner.tallies["positives"] + joiner.tallies["negatives"] == len(positions)
@@ -267,7 +313,7 @@ def test_every_event_counts_once_and_every_position_comes_out_once(events: list[
 
 @given(sequences, settings)
 def test_memory_is_bounded(events: list[Event], how: dict[str, Any]) -> None:
-    joiner = Joiner(RULE, **how)
+    joiner = _joiner(**how)
     for event in events:
         joiner.push(encode_events([event]))
         assert joiner.pending <= how["max_pending"]

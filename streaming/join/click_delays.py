@@ -18,6 +18,10 @@ SHORTEST = 100
 """Upper edge of the first bin, in ms."""
 ENOUGH = 20
 """Clicks before an estimate is made, and items that must have reached a delay before its clicks are believed."""
+MOVED = 0.05
+"""Change of the distribution, or of the rate as a share of it, at which ages are drawn anew."""
+TAIL = 4
+"""Number of bins, the longest known, that say how clicks go on beyond them."""
 MEMORY = 1 << 17
 """Closed items after which all counts of the closed are halved: older traffic fades."""
 REFRESH = 256
@@ -31,6 +35,8 @@ class _State(msgspec.Struct):
     opened: list[tuple[int, int]]
     until_refresh: int
     cumulative: list[float]
+    noted: list[float]
+    version: int
 
 
 class ClickDelays:
@@ -49,7 +55,9 @@ class ClickDelays:
 
     p and F are estimated from windows that are closed and those still open: the clicks of each bin of delay over the
     items that have reached it, so that neither a burst nor the end of the log tilts them (Kaplan and Meier 1958, for
-    incidence). Until `ENOUGH` clicks came, silence is learned at once. Ages are on the joiner's clock, in ms.
+    incidence). Delays that no item has reached yet, in the first window of a log, are guessed: the clicks of a bin fall
+    from those of the longest delays known to none at `wait`, as a square. When an estimate moves, ages are drawn anew.
+    Until `ENOUGH` clicks came, silence is learned at once. Ages are on the joiner's clock, in ms.
 
     >>> delays = ClickDelays(wait=1_000_000)
     >>> delays.age(0.5)  # no click yet
@@ -75,6 +83,9 @@ class ClickDelays:
         self._until_refresh = 0
         self._cumulative_E: list[float] = []
         """Share of shown items that are clicked within each edge; empty without an estimate."""
+        self._noted_E: list[float] = []
+        self.version = 0
+        """Rises when the estimate has moved so far that ages should be drawn anew."""
 
     @property
     def rate(self) -> float:
@@ -128,6 +139,8 @@ class ClickDelays:
             list(self._opened),
             self._until_refresh,
             self._cumulative_E,
+            self._noted_E,
+            self.version,
         )
         return msgspec.msgpack.encode(state)
 
@@ -138,17 +151,36 @@ class ClickDelays:
         self._open_clicks_B = np.array(loaded.open_clicks, np.int64)
         self._closed, self._opened = loaded.closed, deque(loaded.opened)
         self._until_refresh, self._cumulative_E = loaded.until_refresh, loaded.cumulative
+        self._noted_E, self.version = loaded.noted, loaded.version
 
     def _refresh(self, clock: int) -> None:
         clicks_B = self._clicks_B + self._open_clicks_B
         if clicks_B.sum() < ENOUGH:
             return
         reached_B = self._closed + self._open_items(clock - self._middles_B)
-        incidence_B = np.divide(clicks_B, reached_B, out=np.zeros(BINS), where=reached_B >= ENOUGH)
+        known = int(np.count_nonzero(reached_B >= ENOUGH))  # the first ones: longer delays were reached by fewer
+        if not known:
+            return
+        incidence_B = np.zeros(BINS)
+        incidence_B[:known] = clicks_B[:known] / reached_B[:known]
+        last = slice(max(0, known - TAIL), known)
+        falling = (1 - (np.arange(BINS - known) + 0.5) / max(1, BINS - known)) ** 2
+        incidence_B[known:] = clicks_B[last].sum() / reached_B[last].sum() * falling
         total = float(incidence_B.sum())
         if total > 0:
             shares_B = incidence_B * min(1.0, 0.99 / total)
             self._cumulative_E = [0.0, *np.cumsum(shares_B).tolist()]
+            if self._moved():
+                self.version += 1
+                self._noted_E = self._cumulative_E
+
+    def _moved(self) -> bool:
+        """Whether the share learned by some age, or the rate, is off by `MOVED` since the last note."""
+        if not self._noted_E:
+            return True
+        now_E, then_E = np.array(self._cumulative_E), np.array(self._noted_E)
+        share = np.abs(now_E / now_E[-1] - then_E / then_E[-1]).max()
+        return bool(max(share, abs(now_E[-1] / then_E[-1] - 1)) > MOVED)
 
     def _open_items(self, until_B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """How many items of open lists were shown until each of these clocks."""

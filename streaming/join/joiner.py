@@ -42,6 +42,7 @@ class _State(msgspec.Struct):
     tallies: dict[str, int]
     waiting: list[OpenImpression]
     silences: list[Entry]
+    drawn_by: int
     delays: bytes
     held: list[tuple[int, InteractionRow]]
     closed: list[tuple[str, int]]
@@ -84,6 +85,7 @@ class Joiner:
         self._paced = labels == "paced"
         self._delays = delays or ClickDelays(wait)
         self._silences = Silences()
+        self._drawn_by = 0
         self._waiting = WindowQueue()
         self._held = EarlyInteractions(max_pending)
         self._closed = RecentlyClosed(max_pending)
@@ -142,7 +144,16 @@ class Joiner:
         silences = self._silences.dump([shown.id for shown in waiting if not shown.silent])
         held, closed, delays = self._held.dump(), self._closed.dump(), self._delays.state()
         state = _State(
-            self._clock, self._sequence, self._counts, self._tallies, waiting, silences, delays, held, closed
+            self._clock,
+            self._sequence,
+            self._counts,
+            self._tallies,
+            waiting,
+            silences,
+            self._drawn_by,
+            delays,
+            held,
+            closed,
         )
         return msgspec.msgpack.encode(state)
 
@@ -157,6 +168,7 @@ class Joiner:
         self._counts, self._tallies = loaded.counts, loaded.tallies
         self._open = {shown.id: shown for shown in loaded.waiting}
         self._silences.load(loaded.silences)
+        self._drawn_by = loaded.drawn_by
         self._waiting = WindowQueue()
         for shown in loaded.waiting:
             self._waiting.push((shown.time, shown.number, shown.id))
@@ -195,14 +207,26 @@ class Joiner:
             self._waiting.push((shown.time, shown.number, id_))
             self._delays.shown(self._clock, len(shown.items))
             if self._paced:
-                age = self._delays.age(xxh3_64_intdigest(id_.encode()) / 2**64)
-                self._silences.push(self._clock + age, shown.number, id_)
+                self._silences.push(self._due(shown), shown.number, id_)
+                self._draw_anew()
             if id_ in self._held.by_impression:
                 self._decide_held(shown, self._held.take(id_))
             while len(self._open) > self._max_pending and (oldest := self._waiting.pop_before(math.inf)):
                 self._close(oldest, early=True)
             if len(self._silences) > 2 * self._max_pending:
                 self._silences.load(self._silences.dump(self._open))
+
+    def _due(self, shown: OpenImpression) -> int:
+        """The clock at which its silence is learned."""
+        age = self._delays.age(xxh3_64_intdigest(shown.id.encode()) / 2**64)
+        return max(shown.clock + age, self._clock)
+
+    def _draw_anew(self) -> None:
+        """Follow an estimate that has moved, as it does in the first window of a log."""
+        if self._drawn_by != self._delays.version:
+            self._drawn_by = self._delays.version
+            lists = [shown for shown in self._open.values() if not shown.silent]
+            self._silences.load((self._due(shown), shown.number, shown.id) for shown in lists)
 
     def _act(self, acted: InteractionRow) -> None:
         if acted.action not in self.rule.actions:

@@ -54,7 +54,7 @@ FALLBACKS = {
     "multiplexed": """
 [features.defaults]
 admission = "count"
-threshold = 100  # about as often as each item is seen: some are admitted, some are not
+threshold = 150  # about as often as each item is seen: some are admitted, some are not
 fallback = "multiplexed"
 """,
 }

@@ -85,7 +85,7 @@ class Replay:
             cursor = self._feed.cursor
             for batch in self._feed.poll(self._poll_events, until=until):
                 self._learner.step(batch)
-                self.trained += len(batch)
+                self.trained += int(batch.counted_B.sum())
 
     def _score(self, sync: Sync) -> int:
         """Score each row once, up to the latest end; arms that end earlier take their part of the same scores."""

@@ -20,7 +20,7 @@ TABLES = ("user", "item", "hour")
 TRIED = (
     "user.capacity=1/1",
     "user.capacity=1/2",
-    "user.capacity=1/4",
+    "user.capacity=1/8",
     "user.ttl=1h",
     "user.admission=count:3",
     "user.capacity=1/2 item.ttl=2m",
@@ -166,8 +166,8 @@ def test_the_table_has_a_line_a_setting_and_the_file_reads_back(result: Result) 
 def test_refused_ids_are_told_with_a_remedy(result: Result) -> None:
     (note,) = notes(result)
     refusing = [point.name for point in result.points if any(run.total("refused") for run in point.runs)]
-    assert refusing == ["user.capacity=1/4"]
-    assert "refused with user.capacity=1/4: the capacity is below the ids of one batch of 16 examples" in note
+    assert refusing == ["user.capacity=1/8"]
+    assert "refused with user.capacity=1/8: the capacity is below the ids of one batch of 16 examples" in note
     assert "try a larger capacity" in note
     assert note in markdown(result)
     assert notes(msgspec.structs.replace(result, points=result.points[:2])) == []
@@ -181,6 +181,6 @@ def test_a_small_store_is_not_rounded_to_nothing(result: Result) -> None:
 def test_the_plot_names_every_family_and_value(result: Result) -> None:
     drawn = auc_against_memory(result)
     texts = {"".join(element.itertext()).strip() for element in ElementTree.fromstring(drawn).iter()}
-    for label in ("unbounded", "user.capacity", "1/4", "user.ttl", "1h", "count:3", "1/2 2m"):
+    for label in ("unbounded", "user.capacity", "1/8", "user.ttl", "1h", "count:3", "1/2 2m"):
         assert label in texts
     assert drawn == auc_against_memory(result)

@@ -35,9 +35,9 @@ def spec(config: Config) -> FeatureSpec:
 
 
 def event_log(config: Config) -> EventLog:
-    from streaming.log.file_log import FileLog
+    from streaming.log.open_log import open_log
 
-    return FileLog(config.log.folder, partitions=config.log.partitions)
+    return open_log(config.log.url, config.log.partitions)
 
 
 def joiner(config: Config) -> Joiner:

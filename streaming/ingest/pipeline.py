@@ -89,8 +89,8 @@ class Ingest:
         self._rules = rules or Rules()
         self._clock = clock
         self._recent = RecentEvents.of(log, window)
-        self._source_offsets = bookmarks
-        self._mark_every = max(1, window // 4)  # what comes after a offset has to be within the window
+        self._source_offsets = source_offsets
+        self._mark_every = max(1, window // 4)  # what comes after a saved offset has to be within the window
         self._trackers: list[OffsetTracker] = []
         self.late_events = LateEvents(log, slack)
         self.counts = Counts()

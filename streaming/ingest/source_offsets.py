@@ -48,7 +48,7 @@ class OffsetTracker:
     """How far one source is read. Begins at `start`; without one at the source's offset, or else at its begin."""
 
     def __init__(self, source_offsets: SourceOffsets | None, source: Source, start: Position | None = None) -> None:
-        self._source_offsets = bookmarks if start is None else None
+        self._source_offsets = source_offsets if start is None else None
         self._source = source
         self.name = source.name
         self.now = self._find() or SourceOffset(start or BEGIN, "", 0, 0)

@@ -88,7 +88,7 @@ def workspace(config: Config, name: str) -> Path:
     """A folder with checkpoints of its own over the shared log."""
     folder = config.log.folder.parents[1] / name
     folder.mkdir()
-    (folder / "recsys.toml").write_text(f"[log]\nfolder = '{config.log.folder}'\n{SETTINGS}")
+    (folder / "recsys.toml").write_text(f"[log]\nurl = '{config.log.url}'\n{SETTINGS}")
     return folder
 
 

@@ -69,6 +69,7 @@ def test_every_setting_stands_in_the_template() -> None:
             'line 3: log.mapping.0.columns: TOML reads a name with a point as a table: quote it, "features.device" = ',
         ),
         ("[trainig]\n", "line 1: trainig: unknown name; did you mean `training`?"),
+        ("[log]\nurl = 'kafka://host'\n", "line 2: log.url: log 'kafka://host': write one of file:..."),
         ("[log]\nmax_line = '3 parsecs'\n", "line 2: log.max_line: write a size"),
         ("[training]\nsparse_lr = inf\n", "line 2: training.sparse_lr: Input should be a finite number, not inf"),
         ("[training]\nmin_value = nan\n", "line 2: training.min_value: Input should be a finite number, not nan"),
@@ -129,7 +130,7 @@ def test_all_problems_are_reported_at_once() -> None:
 
 
 def test_paths_are_taken_from_the_folder_of_the_file(tmp_path: Path) -> None:
-    (tmp_path / "recsys.toml").write_text("[log]\nfolder = 'events'\n")
+    (tmp_path / "recsys.toml").write_text("[log]\nurl = 'file:events'\n")
     assert load(tmp_path / "recsys.toml").log.folder == tmp_path.resolve() / "events"
 
 

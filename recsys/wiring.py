@@ -65,7 +65,7 @@ def feed(config: Config, log: EventLog, catalog: Catalog | None = None) -> Feed:
 
 def tables(config: Config) -> list[Table]:
     """The embedding tables that the fields read, in a fixed order."""
-    names = dict.fromkeys(field.table or field.name for field in spec(config).sparse)
+    names = dict.fromkeys(field.table for field in spec(config).sparse)
     return [_table(name, config, config.features.tables.get(name, config.features.defaults)) for name in names]
 
 

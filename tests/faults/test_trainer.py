@@ -15,6 +15,7 @@ from recsys.commands.train import open_trainer
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.datasets import movielens_small
+from recsys.errors import StateError
 
 ROOT = Path(__file__).parents[2]
 EVENTS = 15_000
@@ -157,7 +158,7 @@ def test_a_checkpoint_of_other_settings_is_refused_with_a_remedy(trained: Path, 
     path.write_text(text.replace(setting, other))
     with (
         open_trainer(load(path), publish=False) as trainer,
-        pytest.raises(ValueError, match=r"(?s)step-\d+ cannot be resumed from: .* name another folder in \[training\]"),
+        pytest.raises(StateError, match=r"(?s)step-\d+ cannot be resumed from: .* name another folder in \[training\]"),
     ):
         trainer.resume()
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streaming.feed
+from recsys.errors import InvalidValueError, LogError, StateError
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import EntityState
@@ -22,6 +23,7 @@ from streaming.join.joiner import Joiner, LabeledImpression, LabelRule
 from streaming.log.event_log import EventLog
 from streaming.log.file_log import FileLog
 from streaming.log.memory_log import MemoryLog
+from streaming.log.partitioning import split
 
 SPEC = FeatureSpec.of(
     [
@@ -146,7 +148,7 @@ def test_a_log_on_disk_gives_the_batches_of_one_in_memory(tmp_path: Path, partit
 def test_a_feed_may_start_in_the_middle() -> None:
     log = log_of([shown("A", 1, "x"), shown("B", 2, "x"), click("B", "x", 3)])
     [batch] = feed_of(log, 1, start=(1,)).poll(1000)
-    assert (batch.impressions_B.tolist(), batch.cursor) == (["B"], (3,))
+    assert (batch.times_B.tolist(), batch.cursor) == ([2], (3,))
 
 
 def test_until_is_the_first_moment_that_stays_unknown() -> None:
@@ -194,14 +196,47 @@ def test_partitions_of_different_length_make_nothing_late() -> None:
     assert (rows, feed.joiner.counts["late_impressions"]) == (20_200, 0)
 
 
-def test_the_observer_sees_all_examples_once() -> None:
+@given(some_events, st.integers(1, 30))
+def test_feeds_that_divide_the_partitions_return_the_rows_of_one_feed(events: list[Event], max_events: int) -> None:
+    """Each row once, with the same label, features and time: updates and the clock come from all partitions."""
+    log = MemoryLog(2)
+    for partition, part in split(encode_events(events), 2):
+        log.append(part, partition)
+    whole = feed_of(log, 1)
+    expected = plain([*whole.poll(), *whole.finish()])
+    found: list[dict[str, Any]] = []
+    for partition in (0, 1):
+        feed = feed_of(log, 1, partitions=[partition])
+        while not feed.caught_up:
+            found += plain(feed.poll(max_events))
+        found += plain(feed.finish())
+        assert sum(feed.joiner.counts.values()) == len(events)
+    assert sorted(map(repr, found)) == sorted(map(repr, expected))
+
+
+def test_a_feed_sees_updates_of_partitions_that_it_does_not_join() -> None:
+    update = UserUpdate(time=1, user="u", features={"clicks": 7})
+    log = log_of([shown("A", 5, "x")], [update, shown("B", 100, "x"), click("B", "x", 101)])
+    feed = feed_of(log, 1, partitions=[0])
+    assert [batch.numeric_BN.tolist() for batch in feed.poll()] == [[[7.0]]]  # closed by the time of B
+    assert list(feed.finish()) == []
+    assert (feed.joiner.counts["impressions"], feed.joiner.counts["elsewhere"]) == (1, 3)
+
+
+@pytest.mark.parametrize("partitions", [[], [2], [-1, 0]])
+def test_a_feed_joins_partitions_that_the_log_has(partitions: list[int]) -> None:
+    with pytest.raises(InvalidValueError, match="choose some of the log's 2"):
+        feed_of(log_of([], []), partitions=partitions)
+
+
+def test_the_observer_sees_all_impressions_once() -> None:
     class Onlooker:
         def __init__(self) -> None:
-            self.examples: list[LabeledImpression] = []
+            self.impressions: list[LabeledImpression] = []
             self.items: list[str] = []
 
-        def observe(self, examples: Iterable[LabeledImpression]) -> None:
-            self.examples.extend(examples)
+        def observe(self, impressions: Iterable[LabeledImpression]) -> None:
+            self.impressions.extend(impressions)
 
         def seen(self, items: Iterable[str], time: int) -> None:
             self.items.extend(items)
@@ -211,10 +246,10 @@ def test_the_observer_sees_all_examples_once() -> None:
     events: list[Event] = [shown("A", 1, "x", "y"), click("A", "x", 2), update, shown("B", 90, "x")]
     feed = feed_of(log_of(events), 3, observer=onlooker)
     list(feed.poll(1))
-    assert onlooker.examples == []
+    assert onlooker.impressions == []
     list(feed.poll(10))
     list(feed.finish())
-    assert [(e.id, e.positions) for e in onlooker.examples] == [("A", (0,)), ("A", (1,)), ("B", (0,))]
+    assert [(e.id, e.positions) for e in onlooker.impressions] == [("A", (0,)), ("A", (1,)), ("B", (0,))]
     assert onlooker.items == ["new"]
 
 
@@ -230,12 +265,14 @@ def test_a_state_of_other_features_or_of_another_log_is_refused() -> None:
     feed = feed_of(log)
     list(feed.poll(10))
     other = feed_of(log, spec=FeatureSpec.of([Field("user", "categorical", "user")]))
-    with pytest.raises(ValueError, match="of other features"):
+    with pytest.raises(StateError, match="of other features"):
         other.restore(feed.state())
-    with pytest.raises(ValueError, match="holds offsets 0 to 0 of partition 0, not 1"):
+    with pytest.raises(LogError, match="offset 1 of partition 0 is after the log's end, 0"):
         feed_of(log_of([])).restore(feed.state())
-    with pytest.raises(ValueError, match="not a feed's state"):
+    with pytest.raises(StateError, match="not a feed's state"):
         feed.restore(feed.state()[:-1])
+    with pytest.raises(StateError, match=r"of partitions \(0,\), this feed joins \(1,\)"):
+        feed_of(log_of([], []), partitions=[1]).restore(feed_of(log_of([], []), partitions=[0]).state())
 
 
 def test_a_batch_has_a_size() -> None:

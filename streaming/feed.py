@@ -37,6 +37,7 @@ class _State(msgspec.Struct):
     turn: tuple[int, int]
     joiner: bytes
     entities: bytes
+    bad_values: dict[str, int]
     rows: Packed | None
 
 
@@ -108,6 +109,15 @@ class Feed:
         """Rows that wait for their batch."""
         return sum(len(rows) for rows in (*self._ready, *self._rows))
 
+    @property
+    def losses(self) -> dict[str, int]:
+        """What rows were made without, since the log began: windows closed before their time (`closed_early`), evicted
+        features (`evicted_users`, `evicted_items`), feature values of the wrong kind (`bad_values`).
+        """
+        evicted = {name: count for name, count in self.entities.counters.items() if name.startswith("evicted")}
+        bad_values = sum(self.encoder.bad_values.values())
+        return {"closed_early": self.joiner.tallies["closed_early"], **evicted, "bad_values": bad_values}
+
     def poll(self, max_events: int = sys.maxsize, until: int | None = None) -> Iterator[TrainingBatch]:
         """Read at most `max_events` and return the full batches, each before the next step of reading.
 
@@ -144,6 +154,7 @@ class Feed:
             self._reader.turn,
             self.joiner.state(),
             self.entities.state(),
+            self.encoder.bad_values,
             pack(EncodedRows.concat(waiting)) if waiting else None,
         )
         return msgspec.msgpack.encode(state)
@@ -165,6 +176,7 @@ class Feed:
         self._reader.seek(loaded.cursor, loaded.turn)
         self.joiner.restore(loaded.joiner)
         self.entities.restore(loaded.entities)
+        self.encoder.bad_values = loaded.bad_values
         self._ready.clear()
         self._rows = rows
 

@@ -125,6 +125,11 @@ class Trainer:
         """What became of the events (see `streaming.join.outcomes`)."""
         return self._feed.joiner.counts
 
+    @property
+    def losses(self) -> dict[str, int]:
+        """What rows were made without (see `Feed.losses`)."""
+        return self._feed.losses
+
     def digest(self) -> str:
         """Hash of the whole state: weights, rows, optimizers, joiner, cursor, catalog."""
         parts = (self.learner.digest().encode(), self._feed.state(), self._catalog.state())

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from recsys.errors import AppendError, InvalidValueError, LogCorruptedError, LogError
 from streaming.events.schema import EVENT_SCHEMA
-from streaming.log.durable_files import replace, sync_folder, write_at
+from streaming.log.durable_files import replace, sync, write_at
 from streaming.log.event_log import Chunk, Cursor, check_cursor, check_offset, check_partition, check_schema
 from streaming.log.segment import Payload, Segment, payloads, segment_head
 
@@ -148,7 +148,7 @@ class FileLog:
                 for partition in range(partitions):
                     (self.folder / str(partition)).mkdir(exist_ok=True)
                 replace(path, json.dumps({"partitions": partitions}).encode())
-                sync_folder(self.folder.parent)
+                sync(self.folder.parent)
 
     def _check(self, partition: int) -> None:
         check_partition(partition, self._partitions, str(self.folder))
@@ -221,7 +221,7 @@ class FileLog:
                 str(segment.path),
             ) from error
         if not size and self._fsync:
-            sync_folder(segment.path.parent)
+            sync(segment.path.parent)
         return offset
 
     def _consumer(self, name: str) -> Path:

@@ -275,6 +275,21 @@ def test_a_state_of_other_features_or_of_another_log_is_refused() -> None:
         feed_of(log_of([], []), partitions=[1]).restore(feed_of(log_of([], []), partitions=[0]).state())
 
 
+def test_what_rows_were_made_without_is_counted_and_survives_a_restart() -> None:
+    events: list[Event] = [
+        *(ItemUpdate(time=0, item=item, features={}) for item in "abcdef"),
+        UserUpdate(time=0, user="u", features={"clicks": "many"}),
+        *(shown(f"A{n}", 1, "x") for n in range(52)),
+    ]
+    log = log_of(events)
+    feed = feed_of(log, 1)
+    list(feed.poll())
+    assert feed.losses == {"closed_early": 2, "evicted_users": 0, "evicted_items": 2, "bad_values": 2}
+    again = feed_of(log, 1)
+    again.restore(feed.state())
+    assert again.losses == feed.losses
+
+
 def test_a_batch_has_a_size() -> None:
     with pytest.raises(ValueError, match="batch_size is 0"):
         feed_of(log_of([]), batch_size=0)

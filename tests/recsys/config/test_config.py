@@ -6,6 +6,8 @@ import pytest
 
 from recsys.config.file import ConfigError, load, parse
 from recsys.config.schema import Arm, Config, Experiment, FieldSection, TableSection
+from streaming.ingest.validation import Rules
+from streaming.join.joiner import MAX_PENDING
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = ROOT / "recsys" / "recsys.toml"
@@ -132,6 +134,12 @@ def test_all_problems_are_reported_at_once() -> None:
 def test_paths_are_taken_from_the_folder_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "recsys.toml").write_text("[log]\nurl = 'file:events'\n")
     assert load(tmp_path / "recsys.toml").log.folder == tmp_path.resolve() / "events"
+
+
+def test_the_defaults_of_the_stream_are_those_of_the_configuration() -> None:
+    config = Config()
+    assert Rules() == Rules(max_future=config.log.max_future, max_line=config.log.max_line)
+    assert config.training.max_pending == MAX_PENDING
 
 
 def test_a_missing_file_says_how_to_write_one(tmp_path: Path) -> None:

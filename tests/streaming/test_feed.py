@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,6 +21,9 @@ from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.feed import Feed
 from streaming.ingest.codec import encode_events
+from streaming.ingest.dead_letters import DeadLetters
+from streaming.ingest.pipeline import Counts, Ingest
+from streaming.ingest.sources import JsonLines
 from streaming.join.joiner import Joiner, LabeledImpression, LabelRule
 from streaming.log.event_log import EventLog
 from streaming.log.file_log import FileLog
@@ -227,6 +232,25 @@ def test_a_feed_sees_updates_of_partitions_that_it_does_not_join() -> None:
 def test_a_feed_joins_partitions_that_the_log_has(partitions: list[int]) -> None:
     with pytest.raises(InvalidValueError, match="choose some of the log's 2"):
         feed_of(log_of([], []), partitions=partitions)
+
+
+def test_a_log_of_several_partitions_gives_the_rows_of_one(tmp_path: Path) -> None:
+    """From JSON lines to batches: the same items with the same labels, whatever the number of partitions."""
+    events: list[Event] = [shown(f"A{n}", n, *"wxyz"[: 1 + n % 4]) for n in range(300)]
+    events += [click(f"A{n}", "w", n + n % 17) for n in range(0, 300, 3)]
+    lines = b"\n".join(msgspec.json.encode(event) for event in sorted(events, key=lambda event: event.time))
+    rows = []
+    for partitions in (1, 3):
+        log = FileLog(tmp_path / str(partitions), partitions, fsync=False)
+        ingest = Ingest(log, DeadLetters(tmp_path / "dead"), clock=lambda: 1000)
+        assert ingest.run(JsonLines(io.BytesIO(lines))) == Counts(accepted=400)
+        assert all(log.end())
+        feed = feed_of(log, 1)
+        found = plain([*feed.poll(), *feed.finish()])
+        rows.append(sorted(repr([row[name] for name in ("ids", "times_B", "labels_B")]) for row in found))
+        assert (feed.joiner.counts["joined"], feed.joiner.counts["late"]) == (100, 0)
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == sum(1 + n % 4 for n in range(300))
 
 
 def test_the_observer_sees_all_impressions_once() -> None:

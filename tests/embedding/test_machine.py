@@ -21,6 +21,6 @@ class LocalMachine(StoreMachine):
 
 
 TestReferenceMachine, TestLocalMachine = ReferenceMachine.TestCase, LocalMachine.TestCase
-TestReferenceMachine.pytestmark = [pytest.mark.slow]
+pytest.mark.slow(TestReferenceMachine)
 TestReferenceMachine.settings = settings(max_examples=8, stateful_step_count=30)
 TestLocalMachine.settings = settings(max_examples=16, stateful_step_count=30)

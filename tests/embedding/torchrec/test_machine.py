@@ -21,5 +21,5 @@ class TorchRecMachine(StoreMachine):
 
 
 TestTorchRecMachine = TorchRecMachine.TestCase
-TestTorchRecMachine.pytestmark = [pytest.mark.slow]
+pytest.mark.slow(TestTorchRecMachine)
 TestTorchRecMachine.settings = settings(max_examples=8, stateful_step_count=30)

@@ -37,10 +37,10 @@ def mean_square(g_UD: torch.Tensor) -> torch.Tensor:
     >>> mean_square(torch.tensor([[1.0, 3.0]]))
     tensor([[5.]])
     """
-    first, *others = g_UD.square().split(1, dim=1)
+    first, *others = g_UD.square().unbind(1)
     for column in others:
         first = first + column
-    return first / g_UD.shape[1]
+    return first.unsqueeze(1) / g_UD.shape[1]
 
 
 def ftrl(

@@ -78,7 +78,7 @@ class TableState:
 
 @dataclass(slots=True)
 class StoreState:
-    """A whole store. `fallback` maps groups of `embedding.multiplexed` to (weights [rows, D], state [rows, W], step)."""
+    """A store. `fallback` maps groups of `embedding.multiplexed` to (weights [rows, D], state [rows, W], step)."""
 
     tables: dict[str, TableState]
     fallback: dict[str, tuple[Floats, Floats, int]]

@@ -208,7 +208,7 @@ def test_files_that_do_not_fit_the_mapping_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"is a table: write a \[\[log.mapping\]\]"):
         open_source(tmp_path / "a.csv")
     (tmp_path / "b.parquet").write_text("no")
-    with pytest.raises(ValueError, match="no Parquet file"):
+    with pytest.raises(ValueError, match="is not a Parquet file"):
         open_source(tmp_path / "b.parquet", CLICK)
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(ValueError, match="no column"):

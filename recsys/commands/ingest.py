@@ -22,9 +22,10 @@ from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.config.units import written
 from recsys.datasets import Dataset, globo, ml1m, movielens_small
+from recsys.errors import IngestError
 from recsys.unlearned import REMEDY
 from streaming.ingest.dead_letters import DeadLetters
-from streaming.ingest.pipeline import Counts, Ingest, IngestError
+from streaming.ingest.pipeline import Counts, Ingest
 from streaming.ingest.source_offsets import SourceOffsets
 from streaming.ingest.sources import Batches, JsonLines, Source
 from streaming.ingest.tabular import open_source
@@ -56,7 +57,7 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
                 _files(ingest, config, files, show, stop)
     except IngestError as error:
         _conclude(console, config, ingest)
-        raise ValueError(f"{error}; what was counted is safe, run the same command again to go on") from None
+        raise IngestError(f"{error}; what was counted is safe, run the same command again to go on") from None
     finally:
         log.close()
     _conclude(console, config, ingest)

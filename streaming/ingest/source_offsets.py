@@ -1,4 +1,4 @@
-"""How far each source was ingested, so that a source larger than the window of duplicates can be read again."""
+"""How far each source was ingested, so that one with more events than the deduplication window can be read again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streaming.log import durable_files
 
 @dataclass(frozen=True, slots=True)
 class SourceOffset:
-    """What is before `position` was ingested: `seen` events, and `dead` records. `identity` is of the content."""
+    """Everything before `position` was ingested: `seen` events and `dead` records. `identity` hashes the content."""
 
     position: Position
     identity: str
@@ -29,7 +29,7 @@ class SourceOffsets:
         self._folder = Path(folder)
 
     def find(self, source: str) -> SourceOffset | None:
-        """That of the source; None without one, and when the file is not ours."""
+        """The saved offset of the source; None without one, or when its file is damaged."""
         try:
             return msgspec.json.decode(self._path(source).read_bytes(), type=SourceOffset)
         except (FileNotFoundError, msgspec.DecodeError):
@@ -56,7 +56,7 @@ class OffsetTracker:
         self._ended: SourceOffset | None = None
 
     def move(self, position: Position, seen: int, dead: int, ended: bool) -> None:
-        """Go on to `position`, after so many more; not `ended`: nothing is saved that says so, see `Block`."""
+        """Go on to `position`, after so many more; only an `ended` position is saved, see `Block`."""
         self.now = SourceOffset(position, "", self.now.seen + seen, self.now.dead + dead)
         if ended:
             self._ended = self.now

@@ -1,4 +1,7 @@
-"""Arrow columns of events as Python rows, one kind at a time: the cheapest way from a batch into a loop."""
+"""Arrow columns of events as Python rows, one kind at a time: the cheapest way from a batch into a loop.
+
+Shape suffixes: N events.
+"""
 
 from __future__ import annotations
 

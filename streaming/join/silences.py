@@ -1,38 +1,73 @@
-"""Open impressions by the moment at which what nobody has decided is given out as negative."""
+"""When silence is learned: open impressions by the clock at which what nobody has decided becomes negative."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Iterator
 
-from streaming.join.window_queue import Entry
+from xxhash import xxh3_64_intdigest
+
+from streaming.join.click_delays import ClickDelays
+from streaming.join.open_impression import OpenImpression
+
+_Entry = tuple[int, int, OpenImpression]
+Due = tuple[int, int]
+"""Clock, and the number of the impression's event."""
 
 
 class Silences:
-    """A queue of impressions, each due at a clock of its own."""
+    """Each open impression once, at an age that `delays` gives. The draw is a hash of its id, so it is repeatable."""
 
-    def __init__(self) -> None:
-        self._heap: list[Entry] = []
+    def __init__(self, delays: ClickDelays) -> None:
+        self._delays = delays
+        self._heap: list[_Entry] = []
+        self._version = 0
 
-    def __len__(self) -> int:
-        return len(self._heap)
+    def add(self, shown: OpenImpression, clock: int) -> None:
+        """An impression that is shown now."""
+        self._delays.shown(clock, len(shown.items))
+        heapq.heappush(self._heap, self._entry(shown, clock))
+        if self._version != self._delays.version:  # as happens in the first window of a log
+            self._version = self._delays.version
+            self._draw_anew(clock)
 
-    @property
-    def first(self) -> int | None:
-        """When the next one is due."""
-        return self._heap[0][0] if self._heap else None
+    def clicked(self, delay: int) -> int:
+        """An item was clicked `delay` ms after it was shown; returns the bin of that delay, for `close`."""
+        bin_ = self._delays.bin(delay)
+        self._delays.clicked(bin_)
+        return bin_
 
-    def push(self, due: int, number: int, impression: str) -> None:
-        heapq.heappush(self._heap, (due, number, impression))
+    def close(self, shown: OpenImpression) -> None:
+        """Its window is over."""
+        shown.silent = True
+        self._delays.closed(len(shown.items), (shown.clicks or {}).values())
 
-    def pop(self) -> str:
-        """The impression due next; at one moment, the one shown first."""
-        return heapq.heappop(self._heap)[2]
+    def due(self, clock: int) -> Iterator[tuple[int, OpenImpression]]:
+        """Impressions that have become due before `clock`, in order, each with the moment at which it is known."""
+        while self._heap and self._heap[0][0] < clock:
+            due, _, shown = heapq.heappop(self._heap)
+            if not shown.silent:
+                yield due + 1, shown
 
-    def dump(self, impressions: Collection[str]) -> list[Entry]:
-        """Entries of these impressions, in order."""
-        return sorted(entry for entry in self._heap if entry[2] in impressions)
+    def prune(self, size: int) -> None:
+        """Forget impressions that closed early, when there are more than `size` entries."""
+        if len(self._heap) > size:
+            self._heap = sorted(entry for entry in self._heap if not entry[2].silent)
 
-    def load(self, entries: Iterable[Entry]) -> None:
-        """Replace all by `entries`."""
-        self._heap = sorted(entries)
+    def state(self) -> tuple[bytes, int, list[Due]]:
+        self._heap = sorted(entry for entry in self._heap if not entry[2].silent)
+        return self._delays.state(), self._version, [(due, number) for due, number, _ in self._heap]
+
+    def restore(self, state: tuple[bytes, int, list[Due]], shown: Iterable[OpenImpression]) -> None:
+        """Restore what `state` returned, with the open impressions. Raises msgspec.DecodeError or KeyError."""
+        by_number = {one.number: one for one in shown}
+        delays, self._version, entries = state
+        self._delays.restore(delays)
+        self._heap = [(due, number, by_number[number]) for due, number in entries]
+
+    def _entry(self, shown: OpenImpression, clock: int) -> _Entry:
+        age = self._delays.age(xxh3_64_intdigest(shown.id.encode()) / 2**64)
+        return max(shown.clock + age, clock), shown.number, shown
+
+    def _draw_anew(self, clock: int) -> None:
+        self._heap = sorted(self._entry(shown, clock) for _, _, shown in self._heap if not shown.silent)

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from recsys.errors import IngestError
 from streaming.ingest import sources
 from streaming.ingest.dead_letters import DeadLetters
-from streaming.ingest.pipeline import Ingest, IngestError
+from streaming.ingest.pipeline import Ingest
 from streaming.ingest.source_offsets import SourceOffsets
 from streaming.ingest.sources import JsonLines
 from streaming.log.file_log import FileLog
@@ -77,10 +78,11 @@ def test_a_killed_ingest_goes_on_without_loss_or_repetition(tmp_path: Path, file
 def _ingest_until_full(folder: Path, file: Path, limit: int, outcome: Connection) -> None:
     sources.READ_BYTES = 1000
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    ingest = ingester(folder)
     try:
-        ingester(folder).run(JsonLines(file))
+        ingest.run(JsonLines(file))
     except IngestError as error:
-        outcome.send((error.counts, error.position, getattr(error.__cause__, "errno", 0)))
+        outcome.send((ingest.counts, ingest.position, getattr(error.__cause__, "errno", 0)))
 
 
 @pytest.mark.parametrize("limit", [300, 5_000, 12_000])

@@ -144,9 +144,9 @@ def test_rows_of_examples() -> None:
     assert batch.labels_B.tolist() == [0, 1, 0]
     assert batch.weights_B.tolist() == [1, 1, 1]
     assert batch.propensities_B.tolist() == [0.5, 0.25, 1]
+    assert batch.positions_B.dtype == np.int32
+    assert batch.positions_B.tolist() == [0, 2, 0]
     assert batch.times_B.tolist() == [5, 5, 6]
-    assert batch.arms_B.tolist() == ["a", "a", ""]
-    assert batch.impressions_B.tolist() == ["A", "A", "B"]
     assert (batch.now, batch.cursor, batch.numeric_BN.shape) == (12, (7, 8), (3, 0))
 
 
@@ -185,7 +185,7 @@ def test_serving_names_the_field_of_a_value_that_is_no_category(value: Any) -> N
 
 
 def test_items_without_their_features_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 items with 1 sets of features"):
+    with pytest.raises(ValueError, match="2 items, but features of 1"):
         encoder(Field("item", "categorical", "item")).encode_items(["x", "y"], [{}])
 
 

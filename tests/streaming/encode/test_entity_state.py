@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys.errors import LogCorruptedError, StateError
 from streaming.encode.entity_state import EntityState, LatestFeatures
+from streaming.events.columns import ITEM
 from streaming.events.schema import Features, ItemUpdate, UserUpdate
 from streaming.ingest.codec import encode_events
 from streaming.join.event_rows import EntityUpdateRow, updates
@@ -122,12 +124,12 @@ def test_after_a_restore_everything_counts_as_changed() -> None:
 
 
 def test_an_unreadable_update_in_the_log_is_reported_with_its_owner() -> None:
-    with pytest.raises(ValueError, match="the update of 'x' in the log has unreadable features"):
-        EntityState(1).apply(EntityUpdateRow(row=0, kind=3, time=1, key="x", features=b"["))
+    with pytest.raises(LogCorruptedError, match="the update of 'x' in the log has unreadable features"):
+        EntityState(1).apply(EntityUpdateRow(row=0, kind=ITEM, time=1, key="x", features=b"["))
 
 
 def test_wrong_states_and_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="capacity is 0"):
         EntityState(0)
-    with pytest.raises(ValueError, match="not the state of entities"):
+    with pytest.raises(StateError, match="not the state of entities"):
         EntityState(1).restore(b"\x92\x01\x02")

@@ -18,16 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streaming.ingest.pipeline
+from recsys.errors import IngestError
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest import sources
-from streaming.ingest.codec import encode_events, to_events
+from streaming.ingest.codec import decode_lines, encode_events, to_events
 from streaming.ingest.column_mapping import Mapping
 from streaming.ingest.dead_letters import DeadLetters
-from streaming.ingest.pipeline import Counts, Ingest, IngestError
+from streaming.ingest.pipeline import Counts, Ingest
 from streaming.ingest.source_offsets import SourceOffsets
 from streaming.ingest.sources import BEGIN, Batches, Block, JsonLines, Position, Source
 from streaming.ingest.tabular import open_source
-from streaming.log.event_log import EventLog
+from streaming.log.event_log import Chunk, EventLog
 from streaming.log.memory_log import MemoryLog
 from tests.streaming.strategies import NOW, events
 
@@ -127,17 +128,37 @@ class FailingLog(MemoryLog):
         return super().append(events, partition)
 
 
+class CountingLog(MemoryLog):
+    """Counts the events that are read."""
+
+    events_read = 0
+
+    def read(self, partition: int, offset: int, max_events: int = 65_536) -> Chunk:
+        chunk = super().read(partition, offset, max_events)
+        self.events_read += chunk.events.num_rows
+        return chunk
+
+
+def test_the_tail_of_the_log_is_read_once_and_its_events_are_known(tmp_path: Path) -> None:
+    log = CountingLog(2)
+    for partition, first, count in ((0, 0, 100), (1, 1000, 5)):
+        log.append(decode_lines([click(i, id=f"e{i}") for i in range(first, first + count)], NOW)[0], partition)
+    ingest = ingester(tmp_path, log, window=20)
+    assert log.events_read == 105
+    again = [click(i, id=f"e{i}") for i in (5, *range(90, 100), *range(1000, 1005))]
+    assert ingest.run(JsonLines(io.BytesIO(b"\n".join(again)))) == Counts(accepted=1, duplicate=15)
+
+
 def test_a_full_log_ends_with_exact_counts_and_can_be_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "READ_BYTES", 300)
     data, log = b"\n".join(click(i) if i % 7 else b"{" for i in range(50)), FailingLog(20)
     ingest = ingester(tmp_path, log)
-    with pytest.raises(IngestError, match="No space left") as caught:
+    with pytest.raises(IngestError, match="No space left"):
         ingest.run(JsonLines(io.BytesIO(data)))
     assert log.failures == 1
-    assert caught.value.counts.accepted == len(stored(log)) <= 20
-    assert caught.value.position == ingest.position
+    assert ingest.counts.accepted == len(stored(log)) <= 20
     log.room = 1000
-    ingester(tmp_path, log).run(JsonLines(io.BytesIO(data)), start=caught.value.position)
+    ingester(tmp_path, log).run(JsonLines(io.BytesIO(data)), start=ingest.position)
     assert [event.time for event in stored(log)] == [i for i in range(50) if i % 7]
 
 
@@ -273,9 +294,10 @@ def test_a_source_that_breaks_off_is_named_with_the_counts_so_far(tmp_path: Path
     path, log = tmp_path / "a.jsonl.gz", MemoryLog()
     packed = gzip.compress(b"\n".join(click(i, id=str(hash(i * 7919) ** 3)) for i in range(50_000)))
     path.write_bytes(packed[: len(packed) // 2])
-    with pytest.raises(IngestError, match=r"a\.jsonl\.gz, from line \d+ on: Truncated") as caught:
-        ingester(tmp_path, log).run(JsonLines(path))
-    assert 0 < caught.value.counts.accepted == log.end()[0] < 50_000
+    ingest = ingester(tmp_path, log)
+    with pytest.raises(IngestError, match=r"a\.jsonl\.gz, from line \d+ on: Truncated"):
+        ingest.run(JsonLines(path))
+    assert 0 < ingest.counts.accepted == log.end()[0] < 50_000
 
 
 def test_text_that_is_no_time_is_shown_as_it_was(tmp_path: Path) -> None:

@@ -24,9 +24,8 @@ def batch_of(rows: list[Row]) -> TrainingBatch:
         keys_B=np.arange(count),
         weights_B=np.ones(count, np.float32),
         propensities_B=np.ones(count, np.float32),
+        positions_B=np.zeros(count, np.int32),
         times_B=np.array([time for time, _, _ in rows], np.int64),
-        arms_B=np.full(count, ""),
-        impressions_B=np.full(count, ""),
         now=0,
         cursor=(0,),
     )

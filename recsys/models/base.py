@@ -1,6 +1,6 @@
 """The interface of ranking models: pooled embedding rows and numbers in, one logit per training row out.
 
-Shape suffixes: B training rows, C candidates of one request, F sparse fields, N numeric fields, M = F + N fields in all,
+Shape suffixes: B training rows, C candidates of a request, F sparse fields, N numeric fields, M = F + N fields,
 D embedding dimension.
 """
 
@@ -83,7 +83,7 @@ class RankingModel(nn.Module, ABC):
     def fields_split(
         self, request_1FD: Tensor, item_CFD: Tensor, request_1N: Tensor, item_CN: Tensor
     ) -> tuple[Tensor, Tensor, list[int]]:
-        """Fields of the request [1, Mr, D] and of the items [C, Mi, D], and the positions of these M fields in `fields`."""
+        """Fields of the request [1, Mr, D] and of the items [C, Mi, D], and their positions in `fields`."""
         requests, request_numbers = request_1FD.shape[1], request_1N.shape[1]
         sparse, numeric = range(self.n_sparse), range(self.n_sparse, self.n_fields)
         order = [*sparse[:requests], *numeric[:request_numbers], *sparse[requests:], *numeric[request_numbers:]]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 Ids = npt.NDArray[np.uint64]
-Rows = npt.NDArray[np.int64]
+RowNumbers = npt.NDArray[np.int64]
 Index = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
@@ -73,7 +73,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Rows read for one table. `values_ND` is a copy; `rows_N` is -1 where the id has no row.
+    """RowNumbers read for one table. `values_ND` is a copy; `rows_N` is -1 where the id has no row.
 
     >>> from embedding.local.store import LocalStore
     >>> found = LocalStore([Table("item", dim=4)]).lookup("item", np.array([7, 8, 7], np.uint64), now=0)
@@ -83,7 +83,7 @@ class Lookup:
 
     table: str
     ids_N: Ids
-    rows_N: Rows
+    rows_N: RowNumbers
     values_ND: Floats
 
 
@@ -139,7 +139,7 @@ class Delta:
 
 
 class EmbeddingStore(Protocol):
-    """Rows for 64-bit ids. Invariant: two live ids never share a row, and every id not trained is counted.
+    """RowNumbers for 64-bit ids. Invariant: two live ids never share a row, and every id not trained is counted.
 
     What cannot be meant (a table that is unknown, ids that are not uint64 [N], gradients that are not float32 [N, D], a
     time before 1970) is a ValueError before anything changes.

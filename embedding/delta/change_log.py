@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from embedding.kernels import bitmap as kernels
+from embedding.kernels import bitmap
 from embedding.lazy_arrays import lazy_zeros
 from embedding.store import Ids, Index
 
@@ -37,7 +37,7 @@ class ChangeLog:
     >>> log = ChangeLog(capacity=100)
     >>> log.listen("redis")
     >>> log.mark(np.array([3, -1, 70], np.int32))
-    >>> log.cut("redis")[0].tolist()
+    >>> log.take_changes("redis")[0].tolist()
     [3, 70]
     """
 
@@ -49,26 +49,26 @@ class ChangeLog:
 
     def listen(self, consumer: str) -> None:
         """Keep changes for a consumer, from now on."""
-        self._spread()
+        self._flush()
         self._listeners[consumer] = _Listener(lazy_zeros(self._words, np.uint64))
 
     def mark(self, rows: Index) -> None:
         """These rows changed; -1 is passed over."""
         if self._listeners:
-            kernels.mark(self._touched, rows)
+            bitmap.mark(self._touched, rows)
 
     def mark_for(self, consumer: str, rows: Index, removed: Ids) -> None:
         """These rows changed and these ids went, for one consumer only."""
-        kernels.mark(self._listeners[consumer].changed, rows)
+        bitmap.mark(self._listeners[consumer].changed, rows)
         self._listeners[consumer].removed.append(removed)
 
     def remove(self, ids: Ids, rows: Index) -> None:
         """These ids went; their rows hold nothing to tell."""
         if not len(ids) or not self._listeners:
             return
-        kernels.unmark(self._touched, rows)
+        bitmap.unmark(self._touched, rows)
         for listener in self._listeners.values():
-            kernels.unmark(listener.changed, rows)
+            bitmap.unmark(listener.changed, rows)
             listener.removed.append(ids)
             if listener.tombstones() > self._capacity:
                 listener.removed, listener.overdue = [], True
@@ -77,9 +77,9 @@ class ChangeLog:
         """Whether more ids went than the table holds: a full resync is smaller than their list."""
         return consumer in self._listeners and self._listeners[consumer].overdue
 
-    def cut(self, consumer: str) -> tuple[Index, Ids]:
+    def take_changes(self, consumer: str) -> tuple[Index, Ids]:
         """Index that changed and ids that went (some may be back) since the last cut, which are forgotten here."""
-        self._spread()
+        self._flush()
         listener = self._listeners[consumer]
         cut = self._listed(listener)
         self._listeners[consumer] = _Listener(listener.changed)
@@ -88,16 +88,16 @@ class ChangeLog:
 
     def peek(self, consumer: str) -> tuple[Index, Ids]:
         """What `cut` would return; forgets nothing."""
-        self._spread()
+        self._flush()
         return self._listed(self._listeners[consumer])
 
     @staticmethod
     def _listed(listener: _Listener) -> tuple[Index, Ids]:
-        rows = np.empty(kernels.count_bits(listener.changed), np.int32)
-        kernels.list_bits(listener.changed, rows)
+        rows = np.empty(bitmap.count_bits(listener.changed), np.int32)
+        bitmap.list_bits(listener.changed, rows)
         return rows, np.unique(np.concatenate([np.zeros(0, np.uint64), *listener.removed]))
 
-    def _spread(self) -> None:
+    def _flush(self) -> None:
         for listener in self._listeners.values():
-            kernels.merge(listener.changed, self._touched)
+            bitmap.merge(listener.changed, self._touched)
         self._touched[:] = 0

@@ -1,4 +1,4 @@
-"""Rows that several tables of the local store read and train for ids without one.
+"""RowNumbers that several tables of the local store read and train for ids without one.
 
 Suffixes: N ids of a call, U distinct rows, D dimension.
 """
@@ -13,7 +13,7 @@ from embedding.delta.change_log import ChangeLog
 from embedding.hashing import salt_of
 from embedding.multiplexed import FALLBACK_ROWS, every_slot
 from embedding.rows.row_block import RowBlock
-from embedding.store import Floats, Ids, Index, Rows, Table
+from embedding.store import Floats, Ids, Index, RowNumbers, Table
 
 _NONE = np.zeros(0, np.uint64)
 
@@ -33,7 +33,7 @@ class SharedRows:
         self._rows = RowBlock(FALLBACK_ROWS, table.dim, table.optimizer, salt, table.init_scale)
         self._rows.initialise(every_slot().astype(np.int32), every_slot())
 
-    def read(self, slots_N: Rows) -> Floats:
+    def read(self, slots_N: RowNumbers) -> Floats:
         """Copies of rows [N, D]."""
         with self.lock:
             return self._rows.values(slots_N.astype(np.int32))
@@ -44,16 +44,16 @@ class SharedRows:
             self._rows.update(rows_U, start, members_N, grads_ND)
             self.changes.mark(rows_U)
 
-    def cut(self, consumer: str, full: bool) -> tuple[Ids, Floats, Ids]:
-        """Rows for the next delta, as those of a table: ids, values, nothing that went."""
+    def take_changes(self, consumer: str, full: bool) -> tuple[Ids, Floats, Ids]:
+        """RowNumbers for the next delta, as those of a table: ids, values, nothing that went."""
         with self.lock:
-            rows_U, _ = self.changes.cut(consumer)
+            rows_U, _ = self.changes.take_changes(consumer)
             if full:
                 rows_U = every_slot().astype(np.int32)
             return rows_U.astype(np.uint64), self._rows.values(rows_U), _NONE
 
     def pending(self, consumer: str) -> tuple[Ids, Ids]:
-        """Rows that changed since the last cut, and nothing that went."""
+        """RowNumbers that changed since the last cut, and nothing that went."""
         with self.lock:
             return self.changes.peek(consumer)[0].astype(np.uint64), _NONE
 

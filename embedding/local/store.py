@@ -18,7 +18,7 @@ from embedding.snapshot.consumer_state import ConsumerState
 from embedding.snapshot.resharding import reshard
 from embedding.snapshot.snapshot import Contents, StoreState, TableStream
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
-from embedding.validation import by_name, check_grads, check_ids, check_now, known
+from embedding.validation import check_table_name, check_time, contiguous_grads, contiguous_ids, tables_by_name
 
 
 class LocalStore:
@@ -35,7 +35,7 @@ class LocalStore:
     """
 
     def __init__(self, tables: Iterable[Table], seed: int = 0, threads: int = 1) -> None:
-        self._tables = by_name(tables)
+        self._tables = tables_by_name(tables)
         self._seed, self._threads = seed, threads
         self._clear()
 
@@ -56,24 +56,24 @@ class LocalStore:
         return dict(self._tables)
 
     def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
-        known(self._tables, table)
-        check_now(now)
-        return self._by_name[table].lookup(check_ids(table, ids_N), now)
+        check_table_name(self._tables, table)
+        check_time(now)
+        return self._by_name[table].lookup(contiguous_ids(table, ids_N), now)
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
-        known(self._tables, table)
-        return self._by_name[table].peek(check_ids(table, ids_N))
+        check_table_name(self._tables, table)
+        return self._by_name[table].peek(contiguous_ids(table, ids_N))
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
-        known(self._tables, lookup.table)
-        self._by_name[lookup.table].update(lookup, check_grads(lookup, grads_ND, self._tables[lookup.table].dim))
+        check_table_name(self._tables, lookup.table)
+        self._by_name[lookup.table].update(lookup, contiguous_grads(lookup, grads_ND, self._tables[lookup.table].dim))
 
     def expire(self, now: int) -> int:
         return sum(self.expiring(now))
 
     def expiring(self, now: int) -> Iterator[int]:
         """As `expire`, in steps of at most a millisecond or so between which the store may be used: yields how many."""
-        check_now(now)
+        check_time(now)
         for own in self._by_name.values():
             yield from own.expiring(now)
 
@@ -92,10 +92,10 @@ class LocalStore:
         overdue = [own.changes.overdue(consumer) for own in self._followed.values() if consumer in self._consumers]
         if self._consumers[consumer].pending is None and any(overdue):
             self._consumers.subscribe(consumer)
-        return self._consumers.delta(consumer, lambda full: self._cut(consumer, full))
+        return self._consumers.delta(consumer, lambda full: self._take_changes(consumer, full))
 
-    def _cut(self, consumer: str, full: bool) -> dict[str, TableDelta]:
-        return {name: TableDelta(*own.cut(consumer, full)) for name, own in self._followed.items()}
+    def _take_changes(self, consumer: str, full: bool) -> dict[str, TableDelta]:
+        return {name: TableDelta(*own.take_changes(consumer, full)) for name, own in self._followed.items()}
 
     def acknowledge(self, consumer: str, sequence: int) -> None:
         self._consumers.acknowledge(consumer, sequence)
@@ -168,5 +168,5 @@ class LocalStore:
         return snapshot.digest(self.state())
 
     def counters(self, table: str) -> dict[str, int]:
-        known(self._tables, table)
+        check_table_name(self._tables, table)
         return self._by_name[table].counters()

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from embedding.hashing import fallback_slots, salt_of
-from embedding.ids.id_lifecycle import PART, Batch, TableIds
-from embedding.kernels import dedup as kernels
+from embedding.ids.id_lifecycle import PART, DistinctIds, TableIds
+from embedding.kernels import dedup
 from embedding.local.shared_rows import SharedRows
 from embedding.multiplexed import FALLBACK_ROWS
 from embedding.rows.row_block import RowBlock
@@ -30,7 +30,7 @@ class LocalLookup(Lookup):
     ([2, 1], [0, 1])
     """
 
-    batch: Batch
+    batch: DistinctIds
     rows_U: Index
     owner: object
     removals: int
@@ -56,14 +56,14 @@ class LocalTable(TableIds):
 
     def lookup(self, ids_N: Ids, now: int) -> Lookup:
         with self.lock:
-            return self._read(ids_N, *self.touch(ids_N, now))
+            return self._read(ids_N, *self.lookup_and_touch(ids_N, now))
 
     def peek(self, ids_N: Ids) -> Lookup:
         with self.lock:
             batch = self.batch(ids_N)
             return self._read(ids_N, batch, self.ids.find(batch.unique_U))
 
-    def _read(self, ids_N: Ids, batch: Batch, rows_U: Index) -> Lookup:
+    def _read(self, ids_N: Ids, batch: DistinctIds, rows_U: Index) -> Lookup:
         rows_N, values_ND = self.rows.gather(rows_U, batch.inverse_N)
         if self._fallback is not None:
             lost = rows_N < 0
@@ -75,7 +75,7 @@ class LocalTable(TableIds):
         with self.lock:
             batch, rows_U = self._current(lookup)
             start, members_N = np.empty(len(rows_U) + 1, np.int32), np.empty(len(lookup.ids_N), np.int32)
-            kernels.group(batch.inverse_N, batch.counts_U, start, members_N)
+            dedup.group(batch.inverse_N, batch.counts_U, start, members_N)
             if (rows_U >= 0).any():
                 if self._undo is not None:
                     self._undo.keep(rows_U)
@@ -84,7 +84,7 @@ class LocalTable(TableIds):
             if self._fallback is not None:
                 self._update_fallback(lookup, grads_ND)
 
-    def _current(self, lookup: Lookup) -> tuple[Batch, Index]:
+    def _current(self, lookup: Lookup) -> tuple[DistinctIds, Index]:
         """The look-up's distinct ids and their rows now; those that went since are counted and not trained."""
         if isinstance(lookup, LocalLookup):
             if lookup.owner is self and lookup.removals == self.removals:
@@ -94,7 +94,7 @@ class LocalTable(TableIds):
             batch = self.batch(lookup.ids_N)
         had_U = np.zeros(len(batch.unique_U), bool)
         had_U[batch.inverse_N] = lookup.rows_N >= 0
-        return batch, self.still(batch, had_U)
+        return batch, self.revalidate(batch, had_U)
 
     def _update_fallback(self, lookup: Lookup, grads_ND: Floats) -> None:
         lost = lookup.rows_N < 0
@@ -102,7 +102,7 @@ class LocalTable(TableIds):
             slots = fallback_slots(lookup.ids_N[lost], self._salt, FALLBACK_ROWS).view(np.uint64)
             batch = self.batch(slots)
             start, members = np.empty(len(batch.unique_U) + 1, np.int32), np.empty(len(slots), np.int32)
-            kernels.group(batch.inverse_N, batch.counts_U, start, members)
+            dedup.group(batch.inverse_N, batch.counts_U, start, members)
             self._fallback.update(batch.unique_U.astype(np.int32), start, members, grads_ND[lost])
 
     def stream(self) -> TableStream:
@@ -110,22 +110,22 @@ class LocalTable(TableIds):
         with self.lock:
             if self._undo is not None:
                 raise ValueError(f"table {self.table.name!r} is being saved: wait for that snapshot to end")
-            ids_U, words_U = self.ids.entries()
+            ids_U, packed_U = self.ids.entries()
             undo = self._undo = UndoLog(self.rows, self.table.capacity)
-            counters, gate = dict(self._counters), dict(self._gate.state())
+            counters, gate = dict(self._counters), dict(self._policy.state())
             origin = int(self.ids.minute(np.zeros(1, np.uint64))[0])  # moves when time goes on by decades
-            parts = self._parts(ids_U, words_U, origin, undo)
+            parts = self._parts(ids_U, packed_U, origin, undo)
             widths = self.rows.dim, self.rows.width
             return TableStream(len(ids_U), *widths, self.rows.step, self._draws, counters, gate, parts)
 
-    def _parts(self, ids_U: Ids, words_U: Ids, origin: int, undo: UndoLog) -> Iterator[Part]:
-        order = np.argsort(words_U)  # by row
-        minutes_U = ((words_U >> np.uint64(8)) & np.uint64(0xFFFFFF)).astype(np.int64) + origin
-        freqs_U = (words_U & np.uint64(0xFF)).astype(np.uint8)
+    def _parts(self, ids_U: Ids, packed_U: Ids, origin: int, undo: UndoLog) -> Iterator[Part]:
+        order = np.argsort(packed_U)  # by row
+        minutes_U = ((packed_U >> np.uint64(8)) & np.uint64(0xFFFFFF)).astype(np.int64) + origin
+        freqs_U = (packed_U & np.uint64(0xFF)).astype(np.uint8)
         try:
             for begin in range(0, len(order), PART):
                 part = order[begin : begin + PART]
-                rows = (words_U[part] >> np.uint64(32)).astype(np.int32)
+                rows = (packed_U[part] >> np.uint64(32)).astype(np.int32)
                 with self.lock:
                     weights, states = undo.read(rows)
                 yield ids_U[part], minutes_U[part], freqs_U[part], weights, states

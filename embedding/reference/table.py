@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from embedding.hashing import initial_rows, mix, salt_of
-from embedding.ids.admission import exact_gate
+from embedding.ids.admission import exact_policy
 from embedding.optimizers import adam_rate, state_width
 from embedding.snapshot.snapshot import TableState
 from embedding.store import Floats, Ids, Optimizer, Table
@@ -86,7 +86,7 @@ class ReferenceTable:
         self.table = table
         self.salt = salt_of(seed, table.name)
         self.rows = ReferenceRows(table.dim, table.optimizer)
-        self.gate = exact_gate(table.admission, self.salt)
+        self.gate = exact_policy(table.admission, self.salt)
         self.row_of: dict[int, int] = {}
         self.seen: dict[int, int] = {}
         self.freq: dict[int, int] = {}

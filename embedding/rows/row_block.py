@@ -10,10 +10,10 @@ from typing import Protocol
 import numpy as np
 
 from embedding.kernels import optimizers
-from embedding.kernels import rows as kernels
+from embedding.kernels import rows as row_kernels
 from embedding.lazy_arrays import lazy_zeros
 from embedding.optimizers import adam_rate, state_width
-from embedding.store import Floats, Ids, Index, Optimizer, Rows
+from embedding.store import Floats, Ids, Index, Optimizer, RowNumbers
 
 _F32 = np.float32
 
@@ -57,11 +57,11 @@ class RowBlock:
         self.state = lazy_zeros(capacity * self.width, np.float32)
         self.step = 0
         self._salt, self._scale = salt, _F32(scale)
-        self._gather, self._rowwise_adagrad = kernels.gather_of(dim), kernels.rowwise_adagrad_of(dim)
+        self._gather, self._rowwise_adagrad = row_kernels.gather_of(dim), row_kernels.rowwise_adagrad_of(dim)
 
     def initialise(self, rows_U: Index, ids_U: Ids) -> None:
         """Fresh values and an empty optimizer state."""
-        kernels.initialise(self.weights, self.state, self.dim, self.width, rows_U, ids_U, self._salt, self._scale)
+        row_kernels.initialise(self.weights, self.state, self.dim, self.width, rows_U, ids_U, self._salt, self._scale)
 
     def put(self, rows_U: Index, weights_UD: Floats, state_UW: Floats) -> None:
         self.weights.reshape(-1, self.dim)[rows_U] = weights_UD
@@ -75,8 +75,8 @@ class RowBlock:
         """Copies of optimizer states [U, W]."""
         return self.state.reshape(-1, self.width)[rows_U]
 
-    def gather(self, rows_U: Index, inverse_N: Index) -> tuple[Rows, Floats]:
-        """Rows and values of each id; zeros where the row is -1."""
+    def gather(self, rows_U: Index, inverse_N: Index) -> tuple[RowNumbers, Floats]:
+        """RowNumbers and values of each id; zeros where the row is -1."""
         rows_N = np.empty(len(inverse_N), np.int64)
         values_ND = np.empty((len(inverse_N), self.dim), np.float32)
         self._gather(self.weights, rows_U, inverse_N, rows_N, values_ND.reshape(-1))

@@ -28,7 +28,7 @@ from torchrec.modules.mc_modules import ManagedCollisionCollection
 from embedding.store import Admission, Table
 from embedding.torchrec.ids import CollisionFreeIds
 from embedding.torchrec.sharded import ShardedCollisionFreeEmbeddingBagCollection
-from embedding.validation import by_name, check_now, known
+from embedding.validation import check_table_name, check_time, tables_by_name
 
 
 class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection):  # type: ignore[misc]
@@ -81,7 +81,7 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
             size = (config.embedding_dim, config.num_embeddings)
             self.tables[config.name] = Table(config.name, *size, admission=rule, ttl=own_ttl, init_scale=init_scale)
         if not tables:  # a store has checked its own
-            by_name(self.tables.values())
+            tables_by_name(self.tables.values())
         nowhere = torch.device("cpu")
         ids = {
             config.name: CollisionFreeIds(self.tables[config.name], config.num_embeddings, buckets, seed, nowhere)
@@ -146,7 +146,7 @@ def collections(model: nn.Module) -> Iterator[ShardedCollisionFreeEmbeddingBagCo
 
 def set_time(model: nn.Module, now: int) -> None:
     """Event time (ms) of the ids to come. Give all processes the same. Raises ValueError for a time before 1970."""
-    check_now(now)
+    check_time(now)
     for collection in collections(model):
         for ids in collection.ids.values():
             ids.now = now
@@ -157,7 +157,7 @@ def expire(model: nn.Module, now: int) -> int:
 
     Raises ValueError for a time before 1970.
     """
-    check_now(now)
+    check_time(now)
     return sum(ids.expire(now) for collection in collections(model) for ids in collection.ids.values())
 
 
@@ -167,7 +167,7 @@ def counters(model: nn.Module, table: str) -> dict[str, int]:
     Raises ValueError for a table that no collection of the model has.
     """
     ids = {name: own for collection in collections(model) for name, own in collection.ids.items()}
-    known(ids, table)
+    check_table_name(ids, table)
     total: Counter[str] = Counter()
     for part in ids[table].tables:
         total.update(part.counters())

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from embedding.hashing import initial_rows, salt_of
-from embedding.kernels import rows as kernels
+from embedding.kernels import rows as row_kernels
 from embedding.store import Floats, Ids, Index, Table
 
 _NOTHING = np.zeros(0, np.float32)
@@ -46,7 +46,7 @@ class FbgemmRows:
             self.put(rows_U, values_UD, np.zeros((len(rows_U), self.width), np.float32))
             return
         padded = self._weights_RP.shape[1]
-        kernels.initialise(self._flat, _NOTHING, padded, 0, rows_U, ids_U, self._salt, np.float32(self._scale))
+        row_kernels.initialise(self._flat, _NOTHING, padded, 0, rows_U, ids_U, self._salt, np.float32(self._scale))
         for state in self._states:
             state.numpy()[rows_U] = 0
 

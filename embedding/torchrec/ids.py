@@ -13,8 +13,8 @@ from torchrec.sparse.jagged_tensor import JaggedTensor
 
 from embedding.ids.id_lifecycle import TableIds
 from embedding.rows.row_block import RowMemory
-from embedding.store import Ids, Rows, Table
-from embedding.torchrec.resolved_rows import Found, Piece
+from embedding.store import Ids, RowNumbers, Table
+from embedding.torchrec.resolved_rows import BucketRows, ResolvedRows
 from embedding.torchrec.routing import restore, scatter
 
 Features = dict[str, JaggedTensor]
@@ -58,7 +58,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         del self._output_segments_tensor, self._current_iter_tensor
         self._table, self._seed, self._begin, self._end = table, seed, begin, end
         self.now: int | None = None
-        self.mode: Literal["touch", "find", "still"] = "touch"
+        self.mode: Literal["lookup_and_touch", "lookup", "revalidate"] = "lookup_and_touch"
         self.tables: list[TableIds] = []
         # Zeros take no memory until the first state_dict(). A row has room for the counts of two candidates.
         self.register_buffer("ids", torch.zeros(end - begin, dtype=torch.int64, device=device))
@@ -77,7 +77,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
 
     def train(self, mode: bool = True) -> CollisionFreeIds:
         super().train(mode)
-        self.mode = "touch" if mode else "find"
+        self.mode = "lookup_and_touch" if mode else "lookup"
         return self
 
     # what happens to ids
@@ -101,13 +101,15 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         remapped = {}
         for name, jagged in features.items():
             mixed_N = as_ids(jagged.values())
-            remapped[name] = _with_values(jagged, Found(self.find(mixed_N, 0), len(mixed_N)).rows_N + self._begin)
+            remapped[name] = _with_values(
+                jagged, ResolvedRows(self.find(mixed_N, 0), len(mixed_N)).rows_N + self._begin
+            )
         return remapped
 
-    def find(self, mixed_N: Ids, at: int) -> list[Piece]:
+    def find(self, mixed_N: Ids, at: int) -> list[BucketRows]:
         """What has become of ids, as they travelled, that stand at `at` and after it in their call.
 
-        In mode "touch" they are counted, admitted and noted as seen, in mode "find" only found; in mode "still" those
+        In mode "lookup_and_touch" they are counted, admitted and noted as seen, in mode "lookup" only found; in mode "revalidate" those
         without a row are counted as gone since they were read. Raises ValueError before the model is sharded.
         """
         if not self.tables:
@@ -120,24 +122,24 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         places = [np.flatnonzero(bucket_N == b) for b in range(len(self.tables))]
         return [self._piece(b, at + place, ids_N[place]) for b, place in enumerate(places)]
 
-    def _piece(self, bucket: int, at: slice | Rows, ids: Ids) -> Piece:
+    def _piece(self, bucket: int, at: slice | RowNumbers, ids: Ids) -> BucketRows:
         table = self.tables[bucket]
-        if self.mode == "touch":
+        if self.mode == "lookup_and_touch":
             if self.now is None:
                 raise ValueError(f"table {self._table.name!r}: set_time(model, now) before the first step")
-            batch, rows_U = table.touch(ids, self.now)
+            batch, rows_U = table.lookup_and_touch(ids, self.now)
         else:
             batch = table.batch(ids)
             every = np.ones(len(batch.unique_U), bool)
-            rows_U = table.still(batch, every) if self.mode == "still" else table.ids.find(batch.unique_U)
-        return Piece(table, at, bucket * self._bucket_rows, self._begin, batch, rows_U, table.removals)
+            rows_U = table.revalidate(batch, every) if self.mode == "revalidate" else table.ids.find(batch.unique_U)
+        return BucketRows(table, at, bucket * self._bucket_rows, self._begin, batch, rows_U, table.removals)
 
     def expire(self, now: int) -> int:
         """Drop ids of this process not seen within the time to live. Returns how many went."""
         return sum(gone for table in self.tables for gone in table.expiring(now))
 
     def evict(self) -> None:
-        """Rows are reset when they are given out, so there is nothing for TorchRec to reset."""
+        """RowNumbers are reset when they are given out, so there is nothing for TorchRec to reset."""
 
     def forward(self, features: Features, mutate_miss_lengths: bool = True) -> Features:  # noqa: ARG002
         return self.remap(self.profile(self.preprocess(features)))
@@ -175,10 +177,10 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
     def write_buffers(self) -> None:
         """Put the id, last sighting and frequency of every row where TorchRec saves them, and counts of candidates."""
         for bucket, table in enumerate(self.tables):
-            ids_R, words_R = table.by_row()
+            ids_R, packed_R = table.by_row()
             at = slice(bucket * self._bucket_rows, (bucket + 1) * self._bucket_rows)
             self.ids[at] = torch.from_numpy(ids_R.view(np.int64))
-            self.words[at] = torch.from_numpy(words_R)
+            self.words[at] = torch.from_numpy(packed_R)
             if self._counted:
                 slots = table.candidates()["slots"].view(np.int64)
                 self.counts[at][: len(slots)] = torch.from_numpy(slots)
@@ -191,7 +193,9 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
             if self._counted:
                 slots = self.counts[at].cpu().numpy().view(np.uint32)[: 2 * self._bucket_rows // 16 * 16]
                 candidates = {"slots": slots, "forgotten": np.zeros(1, np.int64)}
-            table.adopt(self.ids[at].cpu().numpy().view(np.uint64), self.words[at].cpu().numpy(), candidates)
+            table.restore_from_rows(
+                self.ids[at].cpu().numpy().view(np.uint64), self.words[at].cpu().numpy(), candidates
+            )
 
 
 def as_ids(values: torch.Tensor) -> Ids:
@@ -202,6 +206,6 @@ def as_ids(values: torch.Tensor) -> Ids:
     return ids
 
 
-def _with_values(jagged: JaggedTensor, values: Ids | Rows) -> JaggedTensor:
+def _with_values(jagged: JaggedTensor, values: Ids | RowNumbers) -> JaggedTensor:
     tensor = torch.from_numpy(values.view(np.int64)).to(jagged.values().device)
     return JaggedTensor(tensor, lengths=jagged.lengths(), weights=jagged.weights_or_none())

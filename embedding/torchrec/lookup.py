@@ -11,8 +11,8 @@ from torch.autograd.function import once_differentiable
 from torchrec import KeyedJaggedTensor
 from torchrec.distributed.embedding_types import KJTList
 
-from embedding.store import Rows
-from embedding.torchrec.resolved_rows import Found
+from embedding.store import RowNumbers
+from embedding.torchrec.resolved_rows import ResolvedRows
 
 
 class Lookup:
@@ -22,14 +22,16 @@ class Lookup:
     train the wrong ids; so it is repeated for those that are still there.
 
     >>> features = KeyedJaggedTensor(["film"], torch.tensor([70, 80, 90]), lengths=torch.tensor([1, 2]))
-    >>> found = Found([], 3)
+    >>> found = ResolvedRows([], 3)
     >>> found.rows_N[:] = [0, -1, 1]
     >>> [rows] = Lookup(None, None, [features], [found]).rows()
     >>> rows.values().tolist()
     [0, -1, 1]
     """
 
-    def __init__(self, kernels: Any, ctx: Any, features: Sequence[KeyedJaggedTensor], found: Sequence[Found]) -> None:
+    def __init__(
+        self, kernels: Any, ctx: Any, features: Sequence[KeyedJaggedTensor], found: Sequence[ResolvedRows]
+    ) -> None:
         self._kernels, self._ctx, self._features, self._found = kernels, ctx, features, found
         self._outputs: list[torch.Tensor] = []
 
@@ -62,7 +64,7 @@ class Lookup:
         for part in found:
             part.learned()
 
-    def _run(self, found: Sequence[Found]) -> list[torch.Tensor]:
+    def _run(self, found: Sequence[ResolvedRows]) -> list[torch.Tensor]:
         kept = [_without_misses(features, part.rows_N) for features, part in zip(self._features, found, strict=True)]
         outputs: list[torch.Tensor] = self._kernels.compute(self._ctx, KJTList(kept))
         return outputs
@@ -81,7 +83,7 @@ class _Trained(torch.autograd.Function):
         return None, None
 
 
-def _without_misses(features: KeyedJaggedTensor, rows_N: Rows) -> KeyedJaggedTensor:
+def _without_misses(features: KeyedJaggedTensor, rows_N: RowNumbers) -> KeyedJaggedTensor:
     """`features` with these rows as values; rows below zero leave their bags."""
     lengths, weights = features.lengths(), features.weights_or_none()
     if len(rows_N) and rows_N.min() < 0:
@@ -94,7 +96,7 @@ def _without_misses(features: KeyedJaggedTensor, rows_N: Rows) -> KeyedJaggedTen
 
 
 def _with_values(
-    features: KeyedJaggedTensor, rows_N: Rows, lengths: torch.Tensor, weights: torch.Tensor | None = None
+    features: KeyedJaggedTensor, rows_N: RowNumbers, lengths: torch.Tensor, weights: torch.Tensor | None = None
 ) -> KeyedJaggedTensor:
     return KeyedJaggedTensor(
         keys=features.keys(),

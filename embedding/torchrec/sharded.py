@@ -16,7 +16,7 @@ from embedding.store import Table
 from embedding.torchrec.fbgemm_rows import FbgemmRows
 from embedding.torchrec.ids import CollisionFreeIds, as_ids
 from embedding.torchrec.lookup import Lookup
-from embedding.torchrec.resolved_rows import Found, Piece
+from embedding.torchrec.resolved_rows import BucketRows, ResolvedRows
 from embedding.torchrec.routing import scatter
 
 
@@ -47,7 +47,7 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
     ) -> None:
         super().__init__(module, *args, **kwargs)
         self._tables, self._seed = tables, seed
-        self.found: list[Found] = []
+        self.found: list[ResolvedRows] = []
         """What the last call found in this process."""
         self._wanted = [
             name for config in module._embedding_module.embedding_bag_configs() for name in config.feature_names
@@ -118,16 +118,16 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
             ctx.remapped_kjt = lookup.rows()
         return lookup.outputs()
 
-    def _found(self, features: KeyedJaggedTensor, names: Sequence[str], widths: Sequence[int]) -> Found:
+    def _found(self, features: KeyedJaggedTensor, names: Sequence[str], widths: Sequence[int]) -> ResolvedRows:
         """Rows of all tables' features, which stand one after the other."""
         mixed_N, tables = as_ids(features.values()), self._managed_collision_collection._managed_collision_modules
         ends = features.offset_per_key() if len(names) > 1 else [0] * widths[0] + [len(mixed_N)]  # the former is slow
-        pieces: list[Piece] = []
+        pieces: list[BucketRows] = []
         key = 0
         for name, width in zip(names, widths, strict=True):
             pieces += tables[name].find(mixed_N[ends[key] : ends[key + width]], ends[key])
             key += width
-        return Found(pieces, len(mixed_N))
+        return ResolvedRows(pieces, len(mixed_N))
 
     def output_dist(self, ctx: Any, output: list[torch.Tensor]) -> Any:
         """Back to the processes that asked."""

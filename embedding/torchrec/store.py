@@ -25,7 +25,7 @@ from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.torchrec import sharding, states
 from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.table import TorchRecTable
-from embedding.validation import by_name, check_grads, check_ids, check_now, known
+from embedding.validation import check_table_name, check_time, contiguous_grads, contiguous_ids, tables_by_name
 
 
 class TorchRecStore:
@@ -55,7 +55,7 @@ class TorchRecStore:
         group: dist.ProcessGroup | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
-        self._tables = by_name(tables)
+        self._tables = tables_by_name(tables)
         self._seed, self._device, self._lock = seed, torch.device(device), threading.RLock()
         self._shared_tables = dict(sorted(shared_tables(self._tables.values()).items()))
         parts = {f"t{i}": table for i, table in enumerate(self._tables.values())}
@@ -74,7 +74,7 @@ class TorchRecStore:
             name: TorchRecTable(table, f"f{i}", *where) for i, (name, table) in enumerate(self._shared_tables.items())
         }
         for shared in self._shared.values():
-            shared.ids.touch(self._own_slots(), 0)
+            shared.ids.lookup_and_touch(self._own_slots(), 0)
         self._by_name = {
             name: TorchRecTable(
                 table, f"t{i}", *where, self._shared[group_of(table)] if table.fallback == "multiplexed" else None
@@ -101,24 +101,24 @@ class TorchRecStore:
         return self._model.plan
 
     def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
-        known(self._tables, table)
-        check_now(now)
+        check_table_name(self._tables, table)
+        check_time(now)
         with self._lock:
-            return self._by_name[table].lookup(check_ids(table, ids_N), now)
+            return self._by_name[table].lookup(contiguous_ids(table, ids_N), now)
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
-        known(self._tables, table)
+        check_table_name(self._tables, table)
         with self._lock:
-            return self._by_name[table].peek(check_ids(table, ids_N))
+            return self._by_name[table].peek(contiguous_ids(table, ids_N))
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
-        known(self._tables, lookup.table)
-        grads_ND = check_grads(lookup, grads_ND, self._tables[lookup.table].dim)
+        check_table_name(self._tables, lookup.table)
+        grads_ND = contiguous_grads(lookup, grads_ND, self._tables[lookup.table].dim)
         with self._lock:
             self._by_name[lookup.table].update(lookup, grads_ND)
 
     def expire(self, now: int) -> int:
-        check_now(now)
+        check_time(now)
         with self._lock:
             gone = sum(went for own in self._by_name.values() for went in own.ids.expiring(now))
         return self._ranks.total({"gone": gone})["gone"]
@@ -133,11 +133,11 @@ class TorchRecStore:
         overdue = [ids.changes.overdue(consumer) for ids in self._followed().values()]
         if self._consumers[consumer].pending is None and any(overdue):
             self._consumers.subscribe(consumer)
-        return self._consumers.delta(consumer, lambda full: self._cut(consumer, full))
+        return self._consumers.delta(consumer, lambda full: self._take_changes(consumer, full))
 
-    def _cut(self, consumer: str, full: bool) -> dict[str, TableDelta]:
+    def _take_changes(self, consumer: str, full: bool) -> dict[str, TableDelta]:
         with self._lock:
-            return {name: TableDelta(*ids.cut(consumer, full)) for name, ids in self._followed().items()}
+            return {name: TableDelta(*ids.take_changes(consumer, full)) for name, ids in self._followed().items()}
 
     def acknowledge(self, consumer: str, sequence: int) -> None:
         self._consumers.acknowledge(consumer, sequence)
@@ -201,5 +201,5 @@ class TorchRecStore:
         return snapshot.digest(self.state())
 
     def counters(self, table: str) -> dict[str, int]:
-        known(self._tables, table)
+        check_table_name(self._tables, table)
         return self._ranks.total(self._by_name[table].ids.counters())

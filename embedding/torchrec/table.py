@@ -16,12 +16,12 @@ from embedding.hashing import fallback_slots, salt_of
 from embedding.ids.admission import Mask
 from embedding.ids.id_lifecycle import TableIds
 from embedding.multiplexed import FALLBACK_ROWS
-from embedding.store import Floats, Ids, Lookup, Rows, Table
+from embedding.store import Floats, Ids, Lookup, RowNumbers, Table
 from embedding.torchrec import sharding
 from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.sharded import ShardedCollisionFreeEmbeddingBagCollection
 
-Mode = Literal["touch", "find", "still"]
+Mode = Literal["lookup_and_touch", "lookup", "revalidate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,11 @@ class TorchRecTable:
 
     def lookup(self, ids_N: Ids, now: int) -> Lookup:
         with torch.enable_grad():
-            return self._lookup(ids_N, "touch", now)
+            return self._lookup(ids_N, "lookup_and_touch", now)
 
     def peek(self, ids_N: Ids) -> Lookup:
         with torch.no_grad():
-            return self._lookup(ids_N, "find", 0)
+            return self._lookup(ids_N, "lookup", 0)
 
     def _lookup(self, ids_N: Ids, mode: Mode, now: int) -> Lookup:
         output_BP, rows_N = self._read(ids_N, None, mode, now)
@@ -91,9 +91,11 @@ class TorchRecTable:
         if self._shared is not None:
             outputs.append(self._read_shared(ids_N, rows_N < 0))
             values_ND += self._values(outputs[1], len(ids_N))
-        return TorchRecLookup(self.table.name, ids_N, rows_N, values_ND, outputs if mode == "touch" else [], self)
+        return TorchRecLookup(
+            self.table.name, ids_N, rows_N, values_ND, outputs if mode == "lookup_and_touch" else [], self
+        )
 
-    def _read(self, ids_N: Ids, wanted_N: Mask | None, mode: Mode, now: int) -> tuple[torch.Tensor, Rows]:
+    def _read(self, ids_N: Ids, wanted_N: Mask | None, mode: Mode, now: int) -> tuple[torch.Tensor, RowNumbers]:
         """Rows of the ids (that are wanted), zeros for the others and up to B bags [B, P]; and their places [N]."""
         self._part.ids[self._key].mode, self._part.ids[self._key].now = mode, now
         bags = max(1, self._ranks.largest(len(ids_N)))  # gloo scatters equal parts only, FBGEMM takes no fewer than one
@@ -112,7 +114,7 @@ class TorchRecTable:
     def _read_shared(self, ids_N: Ids, lost_N: Mask) -> torch.Tensor:
         assert self._shared is not None
         slots_N = fallback_slots(ids_N, self._salt, FALLBACK_ROWS).view(np.uint64)
-        return self._shared._read(slots_N, lost_N, "find", 0)[0]
+        return self._shared._read(slots_N, lost_N, "lookup", 0)[0]
 
     def _values(self, output_BP: torch.Tensor, n: int) -> Floats:
         # An output is memory of its own that nothing reads again, so it is handed out as it is.
@@ -137,7 +139,7 @@ class TorchRecTable:
             return outputs
         had_N = lookup.rows_N >= 0
         with torch.enable_grad():
-            outputs = [self._read(lookup.ids_N, had_N, "still", 0)[0]]
+            outputs = [self._read(lookup.ids_N, had_N, "revalidate", 0)[0]]
             if self._shared is not None:
                 outputs.append(self._read_shared(lookup.ids_N, ~had_N))
         return outputs

@@ -32,7 +32,7 @@ def salt_of(seed: int, name: str) -> np.uint64:
 
 
 def initial_rows(ids_N: Ids, dim: int, salt: np.uint64, scale: float) -> Floats:
-    """Values of new rows [N, D], uniform in [-scale, scale), a function of the id: the order of arrival does not matter.
+    """Values of new rows [N, D], uniform in [-scale, scale), a function of the id alone, not of the order.
 
     >>> initial_rows(np.array([7], np.uint64), 2, salt_of(0, "item"), 0.01).shape
     (1, 2)
@@ -50,5 +50,5 @@ def uniform(ids_N: Ids, salt: np.uint64, step: int) -> npt.NDArray[np.float64]:
 
 
 def fallback_slots(ids_N: Ids, salt: np.uint64, slots: int) -> npt.NDArray[np.int64]:
-    """The shared row [N] that each id without a row reads, hashed per table (Unified Embedding, Coleman et al. 2023)."""
+    """The multiplexed row [N] of each id, hashed per table (Unified Embedding, Coleman et al. 2023)."""
     return ((mix(ids_N ^ salt) >> np.uint64(32)) * np.uint64(slots) >> np.uint64(32)).astype(np.int64)

@@ -139,10 +139,10 @@ class Delta:
 
 
 class EmbeddingStore(Protocol):
-    """RowNumbers for 64-bit ids. Invariant: two live ids never share a row, and every id not trained is counted.
+    """Rows for 64-bit ids. Invariant: two live ids never share a row, and every id not trained is counted.
 
     What cannot be meant (a table that is unknown, ids that are not uint64 [N], gradients that are not float32 [N, D], a
-    time before 1970) is a ValueError before anything changes.
+    time before 1970) is an InvalidValueError before anything changes.
 
     >>> from embedding.local.store import LocalStore
     >>> store: EmbeddingStore = LocalStore([Table("item", dim=4, ttl=60_000)])
@@ -180,7 +180,7 @@ class EmbeddingStore(Protocol):
         ...
 
     def acknowledge(self, consumer: str, sequence: int) -> None:
-        """Delta `sequence` arrived: the next one is new. Raises ValueError for a number never handed out."""
+        """Delta `sequence` arrived: the next one is new. Raises InvalidValueError for a number never handed out."""
         ...
 
     def save(self, folder: Path | str) -> None:
@@ -188,7 +188,7 @@ class EmbeddingStore(Protocol):
         ...
 
     def load(self, folder: Path | str) -> None:
-        """Replace this store's state. Raises ValueError naming the file when it is torn or of other tables."""
+        """Replace this store's state. Raises InvalidValueError naming the file when it is torn or of other tables."""
         ...
 
     def digest(self) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from embedding.hashing import mix
 from embedding.ids.packed import ABSENT, Packed, priorities_of, rows_of
@@ -123,6 +124,7 @@ class EvictionQueue:
         return chosen
 
 
-def _pinned(rows_P: Ids, pinned: Packed) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _pinned(rows_P: Ids, pinned: Packed) -> npt.NDArray[np.bool_]:
     """Whether each row's bit is set in the bitmap `pinned`."""
-    return (pinned[rows_P >> np.uint64(6)] >> (rows_P & np.uint64(63))) & np.uint64(1) != 0
+    bits_P: Packed = (pinned[rows_P >> np.uint64(6)] >> (rows_P & np.uint64(63))) & np.uint64(1)
+    return bits_P.astype(bool)

@@ -40,7 +40,7 @@ def _masked(builder: Any, mask: Any) -> Any:
 
 @intrinsic
 def _cold(typingctx: Any, table: Any, index: Any, hole: Any, priority: Any) -> Any:  # noqa: ARG001
-    """Which ids of the line at table[index] have a lower eviction priority than `priority`: a bit at the first word of each."""
+    """Which ids of the line at table[index] have a priority below `priority`: a bit at the first word of each."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         words = load_line(context, builder, signature.args[0], args[0], args[1])
@@ -111,7 +111,7 @@ def sweep(
     scratch: Any,
     going: Any,
 ) -> Any:
-    """Move the slots of ids whose priority (last seen << 8 | frequency) is below `priority` from one segment to `going`.
+    """Move the slots of ids with a priority (last seen << 8 | frequency) below `priority` from a segment to `going`.
 
     Returns how many. An id beyond its home line is placed anew: its home line may have room now, so that nobody would
     look further. `scratch` and `going` have room for all slots of the segment.

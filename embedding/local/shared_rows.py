@@ -1,4 +1,4 @@
-"""RowNumbers that several tables of the local store read and train for ids without one.
+"""Multiplexed rows of the local store: ids without a row of their own, of several tables, read and train them.
 
 Suffixes: N ids of a call, U distinct rows, D dimension.
 """
@@ -19,7 +19,7 @@ _NONE = np.zeros(0, np.uint64)
 
 
 class SharedRows:
-    """All rows exist from the start and none ever goes. Every method holds the lock; `changes` is used under it.
+    """All rows exist from the start and none is removed. Every method holds the lock; use `changes` under it.
 
     >>> rows = SharedRows(Table("fallback.4", dim=4, capacity=FALLBACK_ROWS), seed=0)
     >>> rows.read(np.array([7, 7, 9], np.int64)).shape, rows.state()[2]
@@ -45,7 +45,7 @@ class SharedRows:
             self.changes.mark(rows_U)
 
     def take_changes(self, consumer: str, full: bool) -> tuple[Ids, Floats, Ids]:
-        """RowNumbers for the next delta, as those of a table: ids, values, nothing that went."""
+        """Rows for the next delta, as `TableIds.take_changes`: ids [U], values [U, D], no removed ids."""
         with self.lock:
             rows_U, _ = self.changes.take_changes(consumer)
             if full:
@@ -53,23 +53,24 @@ class SharedRows:
             return rows_U.astype(np.uint64), self._rows.values(rows_U), _NONE
 
     def pending(self, consumer: str) -> tuple[Ids, Ids]:
-        """RowNumbers that changed since the last cut, and nothing that went."""
+        """Rows that changed since the last `take_changes`, and no removed ids."""
         with self.lock:
-            return self.changes.peek(consumer)[0].astype(np.uint64), _NONE
+            return self.changes.pending(consumer)[0].astype(np.uint64), _NONE
 
     def resume(self, consumer: str, changed: Ids, removed: Ids) -> None:
-        """Go on listening where a snapshot stopped."""
+        """Restore what `pending` returned for a consumer."""
         with self.lock:
             self.changes.listen(consumer)
             self.changes.mark_for(consumer, changed.astype(np.int32), removed)
 
     def state(self) -> tuple[Floats, Floats, int]:
-        """Weights, optimizer states and number of updates."""
+        """Weights [R, D], optimizer states [R, W] and the number of updates."""
         every = every_slot().astype(np.int32)
         with self.lock:
             return self._rows.values(every), self._rows.states(every), self._rows.step
 
     def restore(self, weights: Floats, states: Floats, step: int) -> None:
+        """Restore what `state()` returned."""
         with self.lock:
             self._rows.put(every_slot().astype(np.int32), weights, states)
             self._rows.step = step

@@ -16,10 +16,11 @@ from embedding.delta.consumers import Consumers
 from embedding.hashing import fallback_slots, initial_rows, salt_of
 from embedding.multiplexed import FALLBACK_ROWS, every_slot, fallbacks, group_of, shared_tables
 from embedding.reference.table import ReferenceRows, ReferenceTable
-from embedding.snapshot import snapshot
 from embedding.snapshot.consumer_state import ConsumerState
-from embedding.snapshot.snapshot import Contents, StoreState
+from embedding.snapshot.format import load, save
+from embedding.snapshot.state import StoreState, digest, streamed
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
+from embedding.table_state import TableState
 from embedding.validation import (
     BULK,
     MINUTE,
@@ -174,7 +175,7 @@ class ReferenceStore:
     def acknowledge(self, consumer: str, sequence: int) -> None:
         self._consumers.acknowledge(consumer, sequence)
 
-    def state(self) -> StoreState:
+    def state(self) -> StoreState[TableState]:
         """Everything, by id."""
         consumers = {
             name: ConsumerState(
@@ -190,13 +191,13 @@ class ReferenceStore:
         return StoreState({name: own.state() for name, own in self._by_name.items()}, shared, consumers)
 
     def save(self, folder: Path | str) -> None:
-        snapshot.save(folder, self._tables, self._seed, Contents.of(self.state()))
+        save(folder, self._tables, self._seed, streamed(self.state()))
 
     def load(self, folder: Path | str) -> None:
-        state = snapshot.load(folder, self._tables, self._seed)
+        state = load(folder, self._tables, self._seed)
         self._clear()
         left_out = {name: own.restore(state.tables[name]).tolist() for name, own in self._by_name.items()}
-        for name, (weights, rule_state, step) in state.fallback.items():
+        for name, (weights, rule_state, step) in state.multiplexed.items():
             self._fallback[name].put(list(range(len(weights))), weights, rule_state)
             self._fallback[name].step = step
         for name, entry in state.consumers.items():
@@ -208,7 +209,7 @@ class ReferenceStore:
                 self._removed[name][table].update(gone)
 
     def digest(self) -> str:
-        return snapshot.digest(self.state())
+        return digest(self.state())
 
     def counters(self, table: str) -> dict[str, int]:
         check_table_name(self._tables, table)

@@ -1,6 +1,6 @@
-"""Row values and optimizer state in flat arrays.
+"""Embedding rows and their optimizer state in flat arrays.
 
-Suffixes: N ids, U distinct ids, D dimension, W floats of optimizer state a row.
+Suffixes: N ids, U distinct ids, D dimension, W floats of optimizer state per row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _F32 = np.float32
 
 
 class RowMemory(Protocol):
-    """Where the rows of a table live: what their ids' coming, going and saving need.
+    """The memory of a table's rows, as `TableIds` needs it.
 
     >>> memory: RowMemory = RowBlock(8, 4, Optimizer("adam"), salt=np.uint64(0), scale=0.01)
     >>> memory.dim, memory.width
@@ -28,7 +28,7 @@ class RowMemory(Protocol):
 
     dim: int
     width: int
-    """Floats of optimizer state a row."""
+    """Floats of optimizer state per row."""
     step: int
     """Updates so far."""
 
@@ -42,7 +42,7 @@ class RowMemory(Protocol):
 
 
 class RowBlock:
-    """`capacity` rows of `dim` floats under one update rule; memory is taken when a row is first written.
+    """`capacity` rows of `dim` floats under one update rule. Memory is taken when a row is first written.
 
     >>> block, rows = RowBlock(8, 4, Optimizer("adagrad"), salt=np.uint64(0), scale=0.01), np.array([3], np.int32)
     >>> block.initialise(rows, np.array([7], np.uint64))
@@ -76,14 +76,14 @@ class RowBlock:
         return self.state.reshape(-1, self.width)[rows_U]
 
     def gather(self, rows_U: Index, inverse_N: Index) -> tuple[RowNumbers, Floats]:
-        """RowNumbers and values of each id; zeros where the row is -1."""
+        """The row [N] and values [N, D] of each id; zeros where the row is -1."""
         rows_N = np.empty(len(inverse_N), np.int64)
         values_ND = np.empty((len(inverse_N), self.dim), np.float32)
         self._gather(self.weights, rows_U, inverse_N, rows_N, values_ND.reshape(-1))
         return rows_N, values_ND
 
     def update(self, rows_U: Index, start: Index, members_N: Index, grads_ND: Floats) -> None:
-        """One optimizer step on distinct rows; -1 is passed over. See `kernels.dedup.group` for start and members."""
+        """One optimizer step on distinct rows; -1 is ignored. See `DistinctIds.groups` for start and members."""
         rule, grads = self.optimizer, grads_ND.reshape(-1)
         common = (rows_U, start, members_N, grads)
         values = (self.weights, self.state, self.dim)

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 
+from recsys.errors import InvalidValueError
+
 Array = npt.NDArray[Any]
 
 
@@ -29,7 +31,7 @@ class Ranks:
         world = dist.group.WORLD
         chosen = group or world
         if chosen is None:
-            raise ValueError("there is no process group: call torch.distributed.init_process_group first")
+            raise InvalidValueError("there is no process group: call torch.distributed.init_process_group first")
         self.group: dist.ProcessGroup = chosen
         self.rank, self.size = dist.get_rank(chosen), dist.get_world_size(chosen)
         alone_or_gloo = self.size == 1 or dist.get_backend(chosen) == "gloo"

@@ -17,9 +17,9 @@ from embedding.ids.admission import Mask
 from embedding.ids.id_lifecycle import TableIds
 from embedding.multiplexed import FALLBACK_ROWS
 from embedding.store import Floats, Ids, Lookup, RowNumbers, Table
-from embedding.torchrec import sharding
+from embedding.torchrec import sharded_model
 from embedding.torchrec.ranks import Ranks
-from embedding.torchrec.sharded import ShardedCollisionFreeEmbeddingBagCollection
+from embedding.torchrec.sharded_collection import ShardedCollisionFreeEmbeddingBagCollection
 
 Mode = Literal["lookup_and_touch", "lookup", "revalidate"]
 
@@ -30,7 +30,7 @@ class TorchRecLookup(Lookup):
 
     >>> film, cpu = Table("film", dim=4, capacity=100), torch.device("cpu")
     >>> ranks = Ranks(None, cpu)
-    >>> model = sharding.shard(sharding.Tables({"t0": film}, 0, ranks.size, cpu), ranks.group, cpu)
+    >>> model = sharded_model.shard(sharded_model.ShardedTables({"t0": film}, 0, ranks.size, cpu), ranks.group, cpu)
     >>> table = TorchRecTable(film, "t0", 0, model, ranks, cpu)
     >>> found = table.lookup(np.array([7, 8, 7], np.uint64), now=0)
     >>> found.rows_N.tolist(), [tuple(output.shape) for output in found.outputs]
@@ -49,7 +49,7 @@ class TorchRecTable:
 
     >>> film, cpu = Table("film", dim=4, capacity=100), torch.device("cpu")
     >>> ranks = Ranks(None, cpu)
-    >>> model = sharding.shard(sharding.Tables({"t0": film}, 0, ranks.size, cpu), ranks.group, cpu)
+    >>> model = sharded_model.shard(sharded_model.ShardedTables({"t0": film}, 0, ranks.size, cpu), ranks.group, cpu)
     >>> table = TorchRecTable(film, "t0", 0, model, ranks, cpu)
     >>> found = table.lookup(np.array([7, 8, 7], np.uint64), now=0)
     >>> table.update(found, np.ones((3, 4), np.float32))
@@ -99,7 +99,7 @@ class TorchRecTable:
         """Rows of the ids (that are wanted), zeros for the others and up to B bags [B, P]; and their places [N]."""
         self._part.ids[self._key].mode, self._part.ids[self._key].now = mode, now
         bags = max(1, self._ranks.largest(len(ids_N)))  # gloo scatters equal parts only, FBGEMM takes no fewer than one
-        features = sharding.features(ids_N, wanted_N, bags)
+        features = sharded_model.features(ids_N, wanted_N, bags)
         answer = self._model(self._key, features if self._device.type == "cpu" else features.to(self._device))
         if self._ranks.size == 1:
             output_BP, found = answer.values(), self._part.found[0].rows_N
@@ -124,7 +124,7 @@ class TorchRecTable:
         """One step of FBGEMM's fused optimizer."""
         outputs = self._outputs(lookup)
         # TorchRec takes the mean over processes, as data-parallel models do; a store's gradients add up.
-        scale = self._ranks.size * sharding.gradient_scale(self.table)
+        scale = self._ranks.size * sharded_model.gradient_scale(self.table)
         grads = torch.from_numpy(grads_ND if scale == 1 and grads_ND.flags.writeable else grads_ND * np.float32(scale))
         bags, padded = outputs[0].shape
         if (bags, padded) != grads_ND.shape:

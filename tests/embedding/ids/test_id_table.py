@@ -9,6 +9,7 @@ from embedding.hashing import mix
 from embedding.ids.id_table import IdTable
 from embedding.ids.segments import LOAD
 from embedding.store import Ids
+from recsys.errors import InvalidValueError
 
 
 def many(n: int, start: int = 0) -> Ids:
@@ -164,7 +165,7 @@ def test_shrinking_gives_memory_back_and_loses_nothing() -> None:
 
 @pytest.mark.parametrize(("capacity", "threads"), [(0, 1), (1 << 31, 1), (5, 0)])
 def test_sizes_that_cannot_work_are_refused(capacity: int, threads: int) -> None:
-    with pytest.raises(ValueError, match="choose"):
+    with pytest.raises(InvalidValueError, match="choose"):
         IdTable(capacity, threads)
 
 
@@ -179,7 +180,7 @@ def test_time_may_move_on_by_decades() -> None:
     assert gone.tolist() == [1]
     gone, _ = table.expire(before=21 * year)
     assert gone.tolist() == [2]
-    with pytest.raises(ValueError, match="check its unit"):
+    with pytest.raises(InvalidValueError, match="check its unit"):
         table.find_or_insert(np.array([4], np.uint64), minute=200 * year)
 
 

@@ -23,7 +23,7 @@ from embedding.snapshot.state import StoreState, TableStream
 from embedding.snapshot.tensor_file import Layout, TensorWriter, read_arrays, write_arrays
 from embedding.store import Floats, Table
 from embedding.table_state import Arrays, TableState
-from recsys.errors import InvalidValueError, TornCheckpointError
+from recsys.errors import InvalidValueError, StateError, TornCheckpointError
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +58,8 @@ def load(folder: Path | str, tables: Mapping[str, Table], seed: int) -> StoreSta
 
     Tables may have gained or lost multiplexed rows since: rows that no table reads are dropped with a warning, new ones
     are initialised, and consumers get a full resync.
-    Raises TornCheckpointError naming the file that is damaged or missing, InvalidValueError for another seed or other
-    tables.
+    Raises TornCheckpointError naming the file that is damaged or missing, StateError for a snapshot of another format,
+    InvalidValueError for another seed or other tables.
     """
     folder = Path(folder)
     manifest = _read_manifest(folder)
@@ -77,6 +77,18 @@ def load(folder: Path | str, tables: Mapping[str, Table], seed: int) -> StoreSta
     if len(multiplexed) < len(groups) or changed:
         consumers = _resynced(consumers, [*tables, *groups])
     return StoreState(loaded, multiplexed, consumers)
+
+
+def verify(folder: Path | str) -> None:
+    """Check every byte of a snapshot. Raises TornCheckpointError naming the file that is damaged or missing."""
+    folder = Path(folder)
+    for name, checksums in _read_manifest(folder)["files"].items():
+        read_arrays(folder / name, checksums)
+
+
+def is_snapshot(folder: Path) -> bool:
+    """Whether a folder is a finished snapshot: its manifest has the checksums of all its files."""
+    return (folder / MANIFEST).is_file() and (folder / _CONSUMERS).is_file()
 
 
 def _check_same(
@@ -170,7 +182,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not manifest:
         raise TornCheckpointError(f"{path} is damaged: load an earlier snapshot")
     if manifest["format"] != FORMAT:
-        raise TornCheckpointError(f"{path}: format {manifest['format']}, this version reads {FORMAT} only")
+        raise StateError(f"{path}: format {manifest['format']}, this version reads {FORMAT} only")
     return manifest
 
 

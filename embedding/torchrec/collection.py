@@ -35,9 +35,10 @@ from recsys.errors import InvalidValueError
 class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection):  # type: ignore[misc]
     """`collection` with an id table in front of each of its tables.
 
-    `num_embeddings` of a table is its capacity: expired ids go first, then by eviction priority. `ttl` is in milliseconds of event time, one for all tables or by table name. `buckets` is fixed for the life of a checkpoint: a
-    divisor of every `num_embeddings` and a multiple of every number of processes that will train it; choose at least 16
-    times the largest number where the tables are large enough. The forward pass returns what the collection returned;
+    `num_embeddings` of a table is its capacity: expired ids go first, then by eviction priority. `ttl` (ms of event
+    time) is one for all tables or given by table name. `buckets` is fixed for the life of a checkpoint: a divisor of
+    every `num_embeddings` and a multiple of every number of processes that will train it; choose at least 16 times the
+    largest such number where tables are large enough. The forward pass returns what the collection returned;
     with `return_rows`, also the rows (a KeyedJaggedTensor, -1 for ids without one). `tables` gives the settings by
     table name instead.
     Raises InvalidValueError for invalid settings, such as a number of rows that the buckets do not divide.

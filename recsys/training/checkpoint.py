@@ -1,6 +1,7 @@
 """Checkpoints on disk: whole or refused.
 
-A checkpoint is a folder `step-N` whose `manifest.json`, written last, names every file with its size and SHA-256. The
+A checkpoint is a folder `step-N` whose `manifest.json`, written last, names every file with its size and SHA-256. Of a
+snapshot of the embedding store it names the snapshot's own manifest only, which has the checksums of the others. The
 folder appears under its name by one rename, so a crash leaves either the whole checkpoint or a `.partial` folder that
 the next save removes.
 """
@@ -18,17 +19,12 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from embedding.snapshot import format as snapshot
+from recsys.errors import CheckpointError, TornCheckpointError
+
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
-
-
-class CheckpointError(OSError):
-    """A checkpoint could not be written, and nothing of it is left."""
-
-
-class TornCheckpointError(ValueError):
-    """A checkpoint that must not be loaded; says which file is wrong, and how."""
 
 
 class Checkpoints:
@@ -109,7 +105,8 @@ class Checkpoints:
 def verify(path: Path) -> None:
     """Raises TornCheckpointError naming the first file that is missing, of another size or of other content."""
     try:
-        files = json.loads((path / MANIFEST).read_bytes())["files"]
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        files, snapshots = manifest["files"], manifest["snapshots"]
     except (OSError, ValueError, KeyError, TypeError):
         raise TornCheckpointError(f"{path / MANIFEST} is missing or damaged") from None
     for name, (size, digest) in sorted(files.items()):
@@ -120,17 +117,24 @@ def verify(path: Path) -> None:
             raise TornCheckpointError(f"{file} has {file.stat().st_size} bytes, its manifest says {size}")
         if _digest(file) != digest:
             raise TornCheckpointError(f"{file} does not have the content its manifest names (SHA-256 differs)")
+    for name in snapshots:
+        snapshot.verify(path / name)
 
 
 def _write_manifest(folder: Path) -> None:
     files = {}
+    snapshots = [p for p in sorted(folder.rglob("*")) if p.is_dir() and snapshot.is_snapshot(p)]
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        if file.parent in snapshots and file.name != snapshot.MANIFEST:
+            continue  # the snapshot has synced it, and has its checksums
         _sync(file)
         files[str(file.relative_to(folder))] = (file.stat().st_size, _digest(file))
     for inner in sorted(p for p in folder.rglob("*") if p.is_dir()):
         _sync(inner)
     manifest = folder / MANIFEST
-    manifest.write_text(json.dumps({"files": files}, indent=1))
+    manifest.write_text(
+        json.dumps({"files": files, "snapshots": [str(p.relative_to(folder)) for p in snapshots]}, indent=1)
+    )
     _sync(manifest)
     _sync(folder)
 

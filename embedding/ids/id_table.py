@@ -30,7 +30,7 @@ _NONE = np.zeros(0, np.int32)
 
 
 class IdTable:
-    """A hash table from ids to rows in [0, capacity), with the last sighting and frequency of each id.
+    """A hash table from ids to rows in [0, capacity), with the time each id was last seen, and its frequency.
 
     Times are minutes since the epoch. Not thread-safe: the owner holds a lock for reading and writing. `threads` share
     the work of one `lookup_and_touch`. Without `huge` pages a table that is far from full takes less memory, and its

@@ -1,4 +1,4 @@
-"""Reading rows with gradients that reach only the ids that were read. Suffix: N ids."""
+"""Reading rows, with gradients only for ids that still have the rows that were read. Suffix: N ids."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from embedding.store import RowNumbers
 from embedding.torchrec.resolved_rows import ResolvedRows
 
 
-class Lookup:
+class ShardedLookup:
     """One pass of a sharded collection's kernels, on the process that owns the rows.
 
-    Between forward and backward, ids may go and their rows be given to others. Then the kernels' own backward would
-    train the wrong ids; so it is repeated for those that are still there.
+    Between forward and backward, ids may be removed and their rows given to others. The kernels' own backward pass
+    would then train the wrong ids, so the forward pass is repeated for the ids that still have a row.
 
     >>> features = KeyedJaggedTensor(["film"], torch.tensor([70, 80, 90]), lengths=torch.tensor([1, 2]))
     >>> found = ResolvedRows([], 3)
     >>> found.rows_N[:] = [0, -1, 1]
-    >>> [rows] = Lookup(None, None, [features], [found]).rows()
+    >>> [rows] = ShardedLookup(None, None, [features], [found]).rows()
     >>> rows.values().tolist()
     [0, -1, 1]
     """
@@ -36,12 +36,12 @@ class Lookup:
         self._outputs: list[torch.Tensor] = []
 
     def rows(self) -> KJTList:
-        """The features with rows in place of ids, below zero where there is none."""
+        """The features with rows in place of ids, below zero for ids without one."""
         pairs = zip(self._features, self._found, strict=True)
         return KJTList([_with_values(features, part.rows_N, features.lengths()) for features, part in pairs])
 
     def outputs(self) -> list[torch.Tensor]:
-        """Pooled embeddings, differentiable when gradients are on."""
+        """Pooled embeddings, differentiable if gradients are enabled."""
         if not torch.is_grad_enabled():
             return self._run(self._found)
         anchor = torch.zeros((), requires_grad=True)
@@ -72,7 +72,7 @@ class Lookup:
 
 class _Trained(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, _: torch.Tensor, lookup: Lookup) -> tuple[torch.Tensor, ...]:
+    def forward(ctx: Any, _: torch.Tensor, lookup: ShardedLookup) -> tuple[torch.Tensor, ...]:
         ctx.lookup = lookup
         return lookup.forward()
 
@@ -84,7 +84,7 @@ class _Trained(torch.autograd.Function):
 
 
 def _without_misses(features: KeyedJaggedTensor, rows_N: RowNumbers) -> KeyedJaggedTensor:
-    """`features` with these rows as values; rows below zero leave their bags."""
+    """`features` with these rows as values; rows below zero are dropped from their bags."""
     lengths, weights = features.lengths(), features.weights_or_none()
     if len(rows_N) and rows_N.min() < 0:
         kept_N = rows_N >= 0
@@ -104,5 +104,5 @@ def _with_values(
         lengths=lengths,
         weights=weights,
         stride_per_key_per_rank=features._stride_per_key_per_rank,
-        length_per_key=[len(rows_N)] if len(features.keys()) == 1 else None,  # else TorchRec adds lengths up
+        length_per_key=[len(rows_N)] if len(features.keys()) == 1 else None,  # else TorchRec sums lengths
     )

@@ -15,7 +15,7 @@ from torchrec.modules.mc_embedding_modules import ManagedCollisionEmbeddingBagCo
 from embedding.store import Table
 from embedding.torchrec.fbgemm_rows import FbgemmRows
 from embedding.torchrec.ids import CollisionFreeIds, as_ids
-from embedding.torchrec.lookup import Lookup
+from embedding.torchrec.lookup import ShardedLookup
 from embedding.torchrec.resolved_rows import BucketRows, ResolvedRows
 from embedding.torchrec.routing import scatter
 from recsys.errors import InvalidValueError
@@ -116,7 +116,7 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
                 part.lengths_after_input_dist = features.lengths().view(len(features.keys()), features.stride())
             found.append(self._found(features, names, widths))
         self.found = found
-        lookup = Lookup(self._embedding_module, ctx, list(dist_input), found)
+        lookup = ShardedLookup(self._embedding_module, ctx, list(dist_input), found)
         if self._return_remapped_features:
             ctx.remapped_kjt = lookup.rows()
         return lookup.outputs()

@@ -31,17 +31,18 @@ from recsys.errors import CheckpointError
 
 
 class TorchRecStore:
-    """`LocalStore`'s promises inside TorchRec: `DistributedModelParallel`, planner, `KeyedJaggedTensor`, gloo or NCCL.
+    """An `EmbeddingStore` inside TorchRec: `DistributedModelParallel`, planner, `KeyedJaggedTensor`, gloo or NCCL.
 
-    On several processes every call is collective: each process gives its own ids, and the same `now`; gradients are
-    summed. `delta` alone is local: it tells what changed in the rows of this process. Each process has room for six
-    standard deviations more than its share of `capacity`, so that `capacity` ids fit however they fall; beyond, the
-    coldest of a process go. An error in one process leaves the others waiting, as in any collective. `group` is the
-    default one when None, or this process alone when there is none.
+    With several processes every call is collective: each process passes its own ids, and the same `now`; gradients are
+    summed. Only `delta` is local: it has the changes of rows of this process. Each process has rows for six standard
+    deviations more than its share of `capacity`, so that `capacity` ids fit with near certainty; a full process evicts
+    its own ids. An error in one process leaves the others waiting, as in any collective. `group` None is the default
+    group, or this process alone if there is none.
 
-    One process may read from other threads while it trains, one call at a time. Several may not: calls must meet those
-    of the other processes in the same order.
-    Raises InvalidValueError for optimizers FBGEMM lacks on the device (on CPU it has Adagrad and row-wise Adagrad).
+    A single process may read from other threads while it trains, one call at a time. Several processes may not: they
+    must make their calls in the same order.
+    Raises InvalidValueError for optimizers that FBGEMM does not have on the device (on CPU it has Adagrad and row-wise
+    Adagrad).
 
     >>> store = TorchRecStore([Table("item", dim=4, capacity=100)])
     >>> found = store.lookup("item", np.array([1, 2, 1], np.uint64), now=0)
@@ -99,7 +100,7 @@ class TorchRecStore:
 
     @property
     def plan(self) -> ShardingPlan:
-        """What TorchRec's planner chose."""
+        """The plan of TorchRec's planner."""
         return self._model.plan
 
     def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:

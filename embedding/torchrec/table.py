@@ -26,7 +26,7 @@ Mode = Literal["lookup_and_touch", "lookup", "revalidate"]
 
 @dataclass(frozen=True, slots=True)
 class TorchRecLookup(Lookup):
-    """A look-up that remembers its outputs [B, P] (none once trained), so that the update need not read again.
+    """A look-up that keeps its outputs [B, P] (none after training), so that the update need not read again.
 
     >>> film, cpu = Table("film", dim=4, capacity=100), torch.device("cpu")
     >>> ranks = Ranks(None, cpu)
@@ -39,11 +39,11 @@ class TorchRecLookup(Lookup):
 
     outputs: list[torch.Tensor]
     owner: object
-    """The table that made it: a look-up of another one, or of a store since restored, trains by id."""
+    """The table that made it: a look-up of another one, or from before a `load`, trains by id."""
 
 
 class TorchRecTable:
-    """The part `key` of a sharded model. `shared` is the table of rows that ids without one read, or None.
+    """The part `key` of a sharded model. `shared` is the table of multiplexed rows, or None.
 
     Every method is collective: all processes call it, each with ids of its own.
 
@@ -96,7 +96,7 @@ class TorchRecTable:
         )
 
     def _read(self, ids_N: Ids, wanted_N: Mask | None, mode: Mode, now: int) -> tuple[torch.Tensor, RowNumbers]:
-        """Rows of the ids (that are wanted), zeros for the others and up to B bags [B, P]; and their places [N]."""
+        """Values [B, P] of the (wanted) ids, zeros for others and padding; and their row numbers [N]."""
         self._part.ids[self._key].mode, self._part.ids[self._key].now = mode, now
         bags = max(1, self._ranks.largest(len(ids_N)))  # gloo scatters equal parts only, FBGEMM takes no fewer than one
         features = sharded_model.features(ids_N, wanted_N, bags)
@@ -111,13 +111,13 @@ class TorchRecTable:
         rows_N[wanted_N] = found
         return output_BP, rows_N
 
-    def _read_shared(self, ids_N: Ids, lost_N: Mask) -> torch.Tensor:
+    def _read_shared(self, ids_N: Ids, without_N: Mask) -> torch.Tensor:
         assert self._shared is not None
         slots_N = fallback_slots(ids_N, self._salt, FALLBACK_ROWS).view(np.uint64)
-        return self._shared._read(slots_N, lost_N, "lookup", 0)[0]
+        return self._shared._read(slots_N, without_N, "lookup", 0)[0]
 
     def _values(self, output_BP: torch.Tensor, n: int) -> Floats:
-        # An output is memory of its own that nothing reads again, so it is handed out as it is.
+        # Nothing else reads an output, so no copy is needed.
         return np.ascontiguousarray(output_BP.detach()[:n, : self.table.dim].cpu().numpy())
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
@@ -132,7 +132,7 @@ class TorchRecTable:
         torch.autograd.backward(outputs, [grads.to(self._device)] * len(outputs))
 
     def _outputs(self, lookup: Lookup) -> list[torch.Tensor]:
-        """Outputs to differentiate: those of the look-up, or new ones for an id that had a row then and has one now."""
+        """Outputs to differentiate: those of the look-up, or new ones for ids that had a row then and have one now."""
         if isinstance(lookup, TorchRecLookup) and lookup.owner is self and lookup.outputs:
             outputs = lookup.outputs.copy()
             lookup.outputs.clear()

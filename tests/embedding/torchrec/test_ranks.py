@@ -105,7 +105,7 @@ def life(sharded: Any) -> dict[str, np.ndarray]:
     sharded.state_dict()
     (own,) = (collection.ids["t"] for collection in collections(sharded))
     ranks = Ranks(None, torch.device("cpu"))
-    return {name: ranks.together(getattr(own, name).numpy()) for name in ("ids", "words", "counts")}
+    return {name: ranks.together(getattr(own, name).numpy()) for name in ("ids", "last_seen", "counts")}
 
 
 def taken_over(folder: Path, giver: int) -> Any:

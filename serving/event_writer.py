@@ -10,6 +10,7 @@ from concurrent.futures import Future
 
 import pyarrow as pa
 
+from recsys.errors import LogFullError
 from streaming.events.schema import Impression
 from streaming.ingest.codec import encode_event
 from streaming.log.event_log import EventLog
@@ -19,11 +20,7 @@ _logger = logging.getLogger(__name__)
 _MOST_AT_ONCE = 8192
 
 
-class LogFullError(RuntimeError):
-    """More events wait to be stored than there is room for; try again later."""
-
-
-class ImpressionLog:
+class EventWriter:
     """Appends events to the log in the order in which they came.
 
     While one append is being made durable, the next events gather: the more requests there are, the more share an

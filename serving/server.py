@@ -18,11 +18,12 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
+from recsys.errors import InvalidValueError
 from serving.api.app import create_app
 from serving.api.prometheus import Metrics
 from serving.api.routes import Limits, Routes, Source
 from serving.cache.entity_cache import EntityFeatures
-from serving.event_writer import ImpressionLog
+from serving.event_writer import EventWriter
 from serving.experiments.assignment import POPULARITY, Arm, Experiment, ExperimentCounters
 from serving.model.loaded_model import OpenScorer
 from serving.ranking.exploration import exploration
@@ -86,7 +87,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     sinks: list[Sink] = [entities, *models.loaders.values()]
     follower = StreamFollower(partial(client, _FOLLOW_TIMEOUT), sinks, availability, retriever.refresh, revive)
     counters = ExperimentCounters(stack.enter_context(client(_COUNT_TIMEOUT)), settings.actions)
-    impressions = ImpressionLog(log, counters.count)
+    impressions = EventWriter(log, counters.count)
     executor = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ranker"))
     stack.callback(impressions.close)
     stack.callback(follower.close)
@@ -141,12 +142,12 @@ def _listener(host: str, port: int) -> socket.socket:
     try:
         address = socket.gethostbyname(host)
     except (OSError, UnicodeError) as error:
-        raise ValueError(f"the host {host!r} cannot be resolved ({error}); {here}") from error
+        raise InvalidValueError(f"the host {host!r} cannot be resolved ({error}); {here}") from error
     try:
         return socket.create_server((address, port), backlog=2048)
     except OSError as error:
         remedy = here if error.errno == errno.EADDRNOTAVAIL else "choose another port"
-        raise ValueError(f"cannot listen on {host}:{port} ({error}); {remedy}") from error
+        raise InvalidValueError(f"cannot listen on {host}:{port} ({error}); {remedy}") from error
 
 
 @contextmanager

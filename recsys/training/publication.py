@@ -6,18 +6,18 @@ import logging
 import time
 from collections.abc import Callable
 
+from recsys.errors import OutOfStepError, PublishError
 from recsys.training.export import Exporter, TracingError
 from recsys.training.learner import Learner
 from serving.model.artefact import Artefact
-from serving.replication.publisher import OutOfStepError, Publisher, PublishError
+from serving.replication.keys import CATALOG_SIZE
+from serving.replication.publisher import Publisher
 from streaming.catalog import Catalog
 from streaming.encode.entity_state import Entities
 
 logger = logging.getLogger(__name__)
 
 CONSUMER = "redis"
-CATALOG_SIZE = 1000
-"""Popular and recent items that serving can retrieve."""
 
 
 class Publication:

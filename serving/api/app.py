@@ -20,7 +20,7 @@ from serving.api.errors import BadRequestError
 from serving.api.openapi import OPERATIONS, document
 from serving.api.prometheus import Metrics
 from serving.api.routes import Routes
-from serving.api.schemas import Problem, ProblemResponse
+from serving.api.schemas import ErrorDetail, ErrorResponse
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -100,12 +100,12 @@ def _not_found(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
     known = ", ".join(f"{o.method.upper()} {o.path}" for o in OPERATIONS)
     message = f"no {request.method} {request.url.path}; there are {known}; see /docs"
-    return _problem(status, Problem("", message))
+    return _problem(status, ErrorDetail("", message))
 
 
-def _problem(status: int, problem: Problem) -> Response:
+def _problem(status: int, problem: ErrorDetail) -> Response:
     headers = {"Retry-After": "1"} if status == 503 else None
-    body = msgspec.json.encode(ProblemResponse(problem))
+    body = msgspec.json.encode(ErrorResponse(problem))
     return Response(body, status, headers, media_type="application/json")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from serving.api.schemas import Problem
+from serving.api.schemas import ErrorDetail
 
 _AT = re.compile(r" - at `\$\.?(.*)`$", re.DOTALL)
 _FIELD = re.compile(r"field `([^`]*)`")
@@ -17,28 +17,28 @@ class BadRequestError(ValueError):
     def __init__(self, status: int, field: str, message: str) -> None:
         super().__init__(message)
         self.status = status
-        self.problem = Problem(field, message)
+        self.problem = ErrorDetail(field, message)
 
     @classmethod
-    def of(cls, status: int, problem: Problem) -> BadRequestError:
+    def of(cls, status: int, problem: ErrorDetail) -> BadRequestError:
         return cls(status, problem.field, problem.message)
 
 
-def from_reason(reason: str) -> Problem:
+def parse_reason(reason: str) -> ErrorDetail:
     """The field that a reason is about; msgspec names it at the end, the event rules at the start.
 
-    >>> from_reason("Object missing required field `user`").field
+    >>> parse_reason("Object missing required field `user`").field
     'user'
-    >>> from_reason("Expected `str`, got `int` - at `$.items[3]`")
-    Problem(field='items[3]', message='Expected `str`, got `int`')
-    >>> from_reason("scores: 1 values for 2 items")
-    Problem(field='scores', message='1 values for 2 items')
+    >>> parse_reason("Expected `str`, got `int` - at `$.items[3]`")
+    ErrorDetail(field='items[3]', message='Expected `str`, got `int`')
+    >>> parse_reason("scores: 1 values for 2 items")
+    ErrorDetail(field='scores', message='1 values for 2 items')
     """
     at = _AT.search(reason)
     path = at.group(1) if at else ""
     text = _AT.sub("", reason)
     named = _FIELD.search(text)
     if named:
-        return Problem(f"{path}.{named.group(1)}" if path else named.group(1), text)
+        return ErrorDetail(f"{path}.{named.group(1)}" if path else named.group(1), text)
     prefixed = None if path else _PREFIX.match(text)
-    return Problem(*prefixed.groups()) if prefixed else Problem(path, text)
+    return ErrorDetail(*prefixed.groups()) if prefixed else ErrorDetail(path, text)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import msgspec
 import pyarrow as pa
 
-from serving.api.errors import BadRequestError, from_reason
-from serving.api.schemas import EventResult, EventsResponse, Problem
+from serving.api.errors import BadRequestError, parse_reason
+from serving.api.schemas import ErrorDetail, EventResult, EventsResponse
 from streaming.ingest.codec import Reject, Rules, decode_lines
 
 _array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
@@ -26,14 +26,14 @@ def decode(body: bytes, now: int, rules: Rules) -> tuple[pa.RecordBatch, int, li
 
 def answer(batch: pa.RecordBatch, count: int, rejects: Sequence[Reject]) -> EventsResponse:
     """One result an event, in the order of the body."""
-    problems = {reject.line: from_reason(reject.reason) for reject in rejects}
+    problems = {reject.line: parse_reason(reject.reason) for reject in rejects}
     ids = iter(batch.column("id").to_pylist())
     results = [_rejected(problems[i]) if i in problems else EventResult("accepted", next(ids)) for i in range(count)]
     first = problems[min(problems)] if problems else None
     return EventsResponse(batch.num_rows, len(rejects), results, first)
 
 
-def _rejected(problem: Problem) -> EventResult:
+def _rejected(problem: ErrorDetail) -> EventResult:
     return EventResult("rejected", "", problem.field, problem.message)
 
 

@@ -8,16 +8,16 @@ from typing import Any
 import msgspec
 
 from serving.api.schemas import (
+    ErrorResponse,
     EventsResponse,
     ExperimentsResponse,
-    ProblemResponse,
     RankRequest,
     RankResponse,
     RecommendRequest,
 )
 from streaming.events.schema import Event
 
-_TYPES = (RankRequest, RecommendRequest, RankResponse, Event, EventsResponse, ExperimentsResponse, ProblemResponse)
+_TYPES = (RankRequest, RecommendRequest, RankResponse, Event, EventsResponse, ExperimentsResponse, ErrorResponse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def _operation(operation: Operation, template: str) -> dict[str, Any]:
     if operation.request is not None:
         body = {"schema": _schema(operation.request, template), "example": operation.example}
         made["requestBody"] = {"required": True, "content": {"application/json": body}}
-        problem = {"application/json": {"schema": _schema(ProblemResponse, template)}}
+        problem = {"application/json": {"schema": _schema(ErrorResponse, template)}}
         for status, what in (("400", "Not JSON."), ("413", "Too large."), ("422", "A field is wrong.")):
             made["responses"][status] = {"description": what, "content": problem}
     return made

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from serving.event_writer import ImpressionLog
-from serving.model.loaded_model import ServedModel
+from serving.event_writer import EventWriter
+from serving.model.loaded_model import LoadedModel
 from serving.ranking.ranker import Trace
 from serving.replication.health import Availability
 from serving.replication.model_loader import Models
@@ -22,7 +22,7 @@ class Metrics:
     def __init__(
         self,
         models: Models,
-        impressions: ImpressionLog,
+        impressions: EventWriter,
         availability: Availability,
         clock: Callable[[], float],
     ) -> None:
@@ -64,7 +64,7 @@ class _State:
     def __init__(
         self,
         models: Models,
-        impressions: ImpressionLog,
+        impressions: EventWriter,
         availability: Availability,
         clock: Callable[[], float],
     ) -> None:
@@ -94,5 +94,5 @@ class _State:
         waiting.add_metric([], self._impressions.waiting)
         return [rows, size, age, step, refused, available, waiting]
 
-    def _served(self) -> list[tuple[str, ServedModel]]:
+    def _served(self) -> list[tuple[str, LoadedModel]]:
         return [(name, loader.current) for name, loader in self._models.loaders.items() if loader.current is not None]

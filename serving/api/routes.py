@@ -14,11 +14,11 @@ import redis
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.api.errors import BadRequestError, from_reason
+from serving.api.errors import BadRequestError, parse_reason
 from serving.api.events_body import answer, decode
 from serving.api.prometheus import Metrics
 from serving.api.schemas import ExperimentsResponse, RankedItem, RankRequest, RankResponse, RecommendRequest
-from serving.event_writer import ImpressionLog
+from serving.event_writer import EventWriter
 from serving.experiments.assignment import Experiment, ExperimentCounters, Summary
 from serving.ranking.ranker import Query, Ranker, Trace
 from serving.ranking.retriever import Retriever
@@ -63,7 +63,7 @@ class Routes:
         ranker: Ranker,
         retriever: Retriever,
         models: Models,
-        impressions: ImpressionLog,
+        impressions: EventWriter,
         counters: ExperimentCounters,
         metrics: Metrics,
         executor: Executor,
@@ -185,7 +185,7 @@ class Routes:
         try:
             check_impression(shown, self._rules)
         except ValueError as error:
-            raise BadRequestError.of(422, from_reason(str(error))) from error
+            raise BadRequestError.of(422, parse_reason(str(error))) from error
 
     def _summarise(self) -> list[Summary]:
         return [self._counters.summary(experiment) for experiment in self._experiments.values()]
@@ -204,9 +204,9 @@ def _decoded(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise BadRequestError.of(422, from_reason(explain(body, error))) from error
+        raise BadRequestError.of(422, parse_reason(explain(body, error))) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        problem = from_reason(explain(body, error))
+        problem = parse_reason(explain(body, error))
         raise BadRequestError(400, problem.field, f"the body is not JSON: {problem.message}") from error
 
 

@@ -66,15 +66,15 @@ class RankResponse(msgspec.Struct, frozen=True):
     degraded: list[str]
 
 
-class Problem(msgspec.Struct, frozen=True):
+class ErrorDetail(msgspec.Struct, frozen=True):
     """What is wrong with a request. `field` is a path such as `items[3]`, empty when the whole is meant."""
 
     field: str
     message: str
 
 
-class ProblemResponse(msgspec.Struct, frozen=True):
-    error: Problem
+class ErrorResponse(msgspec.Struct, frozen=True):
+    error: ErrorDetail
 
 
 class EventResult(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -92,7 +92,7 @@ class EventsResponse(msgspec.Struct, frozen=True):
     accepted: int
     rejected: int
     results: list[EventResult]
-    error: Problem | None = None
+    error: ErrorDetail | None = None
     """The first thing that was wrong."""
 
 

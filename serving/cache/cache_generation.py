@@ -8,13 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 from embedding.ids.id_table import IdTable
-from serving.cache.row_store import Bools, Floats, Ids, Rows
+from serving.cache.row_store import Bools, EmbeddingRows, Floats, Ids
 
 _NEVER = 0
 """The minute of every sighting: a generation is dropped whole, so that nothing in it needs a clock."""
 
 
-class Generation:
+class CacheGeneration:
     """Rows of all tables, at most `capacity` of them. Not thread-safe."""
 
     def __init__(self, capacity: int, dim: int) -> None:
@@ -28,11 +28,11 @@ class Generation:
         rows = self._tables.get(table)
         return np.ones(len(ids_N), np.bool_) if rows is None else rows.ids.find(ids_N) < 0
 
-    def get(self, table: str, ids_N: Ids) -> tuple[Rows, Bools]:
+    def get(self, table: str, ids_N: Ids) -> tuple[EmbeddingRows, Bools]:
         """Copies of the rows, zeros where an id is not here, and which are not."""
         rows = self._tables.get(table)
         if rows is None:
-            nothing = Rows(np.zeros((len(ids_N), self._dim), np.float32), np.zeros(len(ids_N), np.bool_))
+            nothing = EmbeddingRows(np.zeros((len(ids_N), self._dim), np.float32), np.zeros(len(ids_N), np.bool_))
             return nothing, np.ones(len(ids_N), np.bool_)
         return rows.get(ids_N)
 
@@ -73,7 +73,7 @@ class _TableRows:
         self.values_RD = np.empty((capacity, dim), np.float32)
         self.found_R = np.empty(capacity, np.bool_)
 
-    def get(self, ids_N: Ids) -> tuple[Rows, Bools]:
+    def get(self, ids_N: Ids) -> tuple[EmbeddingRows, Bools]:
         at_N = self.ids.find(ids_N)
         missing_N = at_N < 0
         values_ND = self.values_RD.take(at_N, axis=0, mode="wrap")
@@ -81,4 +81,4 @@ class _TableRows:
         if missing_N.any():
             values_ND[missing_N] = 0
             found_N[missing_N] = False
-        return Rows(values_ND, found_N), missing_N
+        return EmbeddingRows(values_ND, found_N), missing_N

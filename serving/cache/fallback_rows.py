@@ -15,7 +15,8 @@ import redis
 
 from embedding.hashing import fallback_slots
 from embedding.store import Fallback, TableDelta
-from serving.cache.row_store import Floats, Ids, Rows, decode
+from recsys.errors import InvalidValueError
+from serving.cache.row_store import EmbeddingRows, Floats, Ids, decode
 from serving.replication.keys import ModelKeys
 
 _logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ _MOST_SLOTS = 1 << 20
 """What is read beyond that is damage, and would take a server's memory."""
 
 
-class FallbackRows:
+class FallbackRowCache:
     """The fallback of one published model; without one, ids that have no row read zeros.
 
     One thread loads it and applies changes while many fill in rows. A row is never seen half written.
@@ -62,11 +63,11 @@ class FallbackRows:
         if held is None or not len(change.ids_U):
             return
         if change.ids_U.max() >= len(held):
-            raise ValueError(f"row {change.ids_U.max()} of {table!r} changed, which has {len(held)} rows")
+            raise InvalidValueError(f"row {change.ids_U.max()} of {table!r} changed, which has {len(held)} rows")
         with self._lock:
             held[change.ids_U.astype(np.int64)] = change.values_UD
 
-    def fill(self, table: str, ids_N: Ids, rows: Rows) -> None:
+    def fill(self, table: str, ids_N: Ids, rows: EmbeddingRows) -> None:
         """Put shared rows where no row was found."""
         held = self._tables.get(table)
         if held is None or rows.found_N.all():
@@ -83,5 +84,7 @@ def _rules_of(data: bytes) -> dict[str, Fallback]:
     rules = _rules.decode(data)
     for table, rule in rules.items():
         if not (1 <= rule.slots <= _MOST_SLOTS and 0 <= rule.salt < 1 << 64):
-            raise ValueError(f"the fallback of table {table!r} is damaged: {rule}; publish the model again in full")
+            raise InvalidValueError(
+                f"the fallback of table {table!r} is damaged: {rule}; publish the model again in full"
+            )
     return rules

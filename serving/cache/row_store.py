@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import redis
 
+from recsys.errors import RowsUnavailableError
 from serving.replication import row_codec
 from serving.replication.health import Availability
 from serving.replication.keys import ModelKeys
@@ -22,12 +23,8 @@ Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 
-class RowsUnavailableError(RuntimeError):
-    """The rows cannot be read or written now; the caller may try again."""
-
-
 @dataclass(frozen=True, slots=True)
-class Rows:
+class EmbeddingRows:
     """Values of one table in the order asked for; zeros where `found_N` is false."""
 
     values_ND: Floats
@@ -40,7 +37,7 @@ class RowStore(Protocol):
     @property
     def dim(self) -> int: ...
 
-    def read(self, ids: Mapping[str, Ids]) -> dict[str, Rows]:
+    def read(self, ids: Mapping[str, Ids]) -> dict[str, EmbeddingRows]:
         """Rows by table, in one round trip. Ids may repeat.
 
         Raises RowsUnavailableError when the store cannot be reached, ValueError when a row is damaged or has another
@@ -68,7 +65,7 @@ class MemoryRows:
         for i in ids_N:
             self._rows.pop((table, int(i)), None)
 
-    def read(self, ids: Mapping[str, Ids]) -> dict[str, Rows]:
+    def read(self, ids: Mapping[str, Ids]) -> dict[str, EmbeddingRows]:
         return {table: decode([self._get(table, i) for i in ids_N.tolist()], self._dim) for table, ids_N in ids.items()}
 
     def _get(self, table: str, i: int) -> bytes | None:
@@ -89,7 +86,7 @@ class RedisRows:
     def dim(self) -> int:
         return self._dim
 
-    def read(self, ids: Mapping[str, Ids]) -> dict[str, Rows]:
+    def read(self, ids: Mapping[str, Ids]) -> dict[str, EmbeddingRows]:
         keys = [key for table, ids_N in ids.items() for key in self._keys.rows(table, ids_N)]
         if not keys:
             return {table: decode([], self._dim) for table in ids}
@@ -108,7 +105,7 @@ class RedisRows:
         return result
 
 
-def decode(blobs: list[bytes | None], dim: int) -> Rows:
+def decode(blobs: list[bytes | None], dim: int) -> EmbeddingRows:
     """Rows as they lie in Redis, None where there is none.
 
     Raises ValueError when one is damaged or has another dimension.
@@ -116,4 +113,4 @@ def decode(blobs: list[bytes | None], dim: int) -> Rows:
     found_N = np.array([blob is not None for blob in blobs], np.bool_)
     values_ND = np.zeros((len(blobs), dim), np.float32)
     values_ND[found_N] = row_codec.decode([blob for blob in blobs if blob is not None], dim)
-    return Rows(values_ND, found_N)
+    return EmbeddingRows(values_ND, found_N)

@@ -22,13 +22,13 @@ _TABLE = "rehearsal"
 
 
 @functools.cache
-def rehearse() -> None:
+def warm_up() -> None:
     """Take a cache through all that it does: keep, grow, exchange generations, take over changes. Once a process."""
     cache = RowCache(MemoryRows(1), _CAPACITY)
     halves = np.split(np.arange(_CAPACITY, dtype=np.uint64), 2)
     for ids_N in (*halves, halves[0]):  # kept, kept in the next generation, moved from the old one to the young
         cache.read({_TABLE: ids_N})
     change = TableDelta(halves[0], np.ones((len(halves[0]), 1), np.float32), halves[1])
-    for message in delta_messages.messages(Delta(1, False, {_TABLE: change})):
+    for message in delta_messages.messages(Delta(1, False, {_TABLE: change}), previous=0):
         if isinstance(message, delta_messages.Change):
             cache.apply(message.table, message.arrays())

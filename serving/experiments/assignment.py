@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import redis
 import xxhash
 
+from recsys.errors import InvalidValueError
 from serving.experiments.intervals import Interval, difference_interval, rate_interval, sample_ratio_p
 from serving.replication import keys
 from streaming.events.schema import KINDS
@@ -59,11 +60,15 @@ class Experiment:
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"experiment {self.name!r} needs at least one arm, and arms of different names: {names}")
+            raise InvalidValueError(
+                f"experiment {self.name!r} needs at least one arm, and arms of different names: {names}"
+            )
         if any(not arm.weight > 0 for arm in self.arms):
-            raise ValueError(f"experiment {self.name!r}: every arm's weight must be positive; leave an arm out instead")
+            raise InvalidValueError(
+                f"experiment {self.name!r}: every arm's weight must be positive; leave an arm out instead"
+            )
         if any(":" in name for name in (self.name, *names)):
-            raise ValueError(f"experiment {self.name!r}: names of experiments and arms must not contain ':'")
+            raise InvalidValueError(f"experiment {self.name!r}: names of experiments and arms must not contain ':'")
 
     def arm(self, user: str) -> Arm:
         """The user's arm."""

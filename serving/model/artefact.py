@@ -12,16 +12,13 @@ from typing import Self
 
 import msgspec
 
+from recsys.errors import ArtefactError
 from streaming.encode.feature_spec import FeatureSpec, Field
 
 _MAGIC = b"recsys-artefact-1\n"
 _HASH = len(_MAGIC)
 _SIZE = _HASH + hashlib.sha256().digest_size
 _HEADER = _SIZE + 4
-
-
-class ArtefactError(ValueError):
-    """The bytes are not a whole, unaltered artefact."""
 
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

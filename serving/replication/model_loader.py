@@ -8,12 +8,13 @@ from typing import cast
 
 import redis
 
-from serving.cache.fallback_rows import FallbackRows
+from embedding.store import TableDelta
+from serving.cache.fallback_rows import FallbackRowCache
 from serving.cache.row_cache import RowCache
 from serving.cache.row_store import RedisRows
-from serving.cache.warmup import rehearse
+from serving.cache.warmup import warm_up
 from serving.model.artefact import Artefact
-from serving.model.loaded_model import OpenScorer, ServedModel
+from serving.model.loaded_model import LoadedModel, OpenScorer
 from serving.replication import delta_messages
 from serving.replication.health import Availability
 from serving.replication.keys import ModelKeys
@@ -39,7 +40,7 @@ class ModelLoader:
         clock: Callable[[], float],
     ) -> None:
         self.name = name
-        self.current: ServedModel | None = None
+        self.current: LoadedModel | None = None
         self.refused = ""
         """Why the newest artefact is not served; empty when it is."""
         self._keys = ModelKeys(name)
@@ -50,7 +51,7 @@ class ModelLoader:
         self._clock = clock
         self._sequence: int | None = None
         self._rows: RowCache | None = None
-        self._fallback: FallbackRows | None = None
+        self._fallback: FallbackRowCache | None = None
 
     @property
     def stream(self) -> str:
@@ -71,23 +72,29 @@ class ModelLoader:
                 self._take_rows(client, decoded)
         except ValueError as error:
             _logger.error("model %r: row changes cannot be read, the cache is emptied: %s", self.name, error)
-            self._forget()
-            self._load_fallback(client)
+            self._empty(client)
 
     def _take_rows(self, client: redis.Redis, message: delta_messages.RowMessage) -> None:
-        skipped = self._sequence is not None and message.sequence > self._sequence + 1
-        if skipped or isinstance(message, delta_messages.Reset):
-            self._forget()
-            self._load_fallback(client)
-        if isinstance(message, delta_messages.Change):
-            if self._rows is not None:
-                self._rows.apply(message.table, message.arrays())
-            if self._fallback is not None:
-                self._fallback.apply(message.table, message.arrays())
-            if skipped:
-                self._sequence = message.sequence - 1
+        if isinstance(message, delta_messages.Reset):
+            self._empty(client)
         else:
-            self._sequence = message.sequence
+            if self._sequence is not None and message.previous > self._sequence:
+                self._empty(client)  # messages were missed
+                self._sequence = message.previous
+            if isinstance(message, delta_messages.Change):
+                self._apply(message.table, message.arrays())
+                return
+        self._sequence = message.sequence
+
+    def _apply(self, table: str, change: TableDelta) -> None:
+        if self._rows is not None:
+            self._rows.apply(table, change)
+        if self._fallback is not None:
+            self._fallback.apply(table, change)
+
+    def _empty(self, client: redis.Redis) -> None:
+        self._forget()
+        self._load_fallback(client)
 
     def _forget(self) -> None:
         """The cache may lack changes: empty it, and take the next sequence as it comes."""
@@ -115,9 +122,9 @@ class ModelLoader:
             self.refused = str(error)
             _logger.error("model %r: new artefact refused, the previous one serves on: %s", self.name, error)
 
-    def _open(self, client: redis.Redis, artefact: Artefact) -> ServedModel:
+    def _open(self, client: redis.Redis, artefact: Artefact) -> LoadedModel:
         if self._rows is None or self._rows.dim != artefact.dim:
-            fallback = FallbackRows(self.name, artefact.dim)
+            fallback = FallbackRowCache(self.name, artefact.dim)
             fallback.load(client)
             store = RedisRows(self._client, self.name, artefact.dim, self._availability)
             self._rows, self._fallback = RowCache(store, self._cache_rows, fallback), fallback
@@ -125,9 +132,9 @@ class ModelLoader:
         same = known is not None and known.artefact.spec == artefact.spec
         encoder = known.encoder if known is not None and same else Encoder(artefact.spec)
         scorer = self._open_scorer(artefact.graph)
-        model = ServedModel(self.name, artefact, scorer, self._rows, self._clock(), encoder)
-        rehearse()
-        model.try_out()
+        model = LoadedModel(self.name, artefact, scorer, self._rows, self._clock(), encoder)
+        warm_up()
+        model.smoke_test()
         return model
 
 
@@ -137,7 +144,7 @@ class Models:
     def __init__(self, loaders: list[ModelLoader]) -> None:
         self.loaders = {loader.name: loader for loader in loaders}
 
-    def get(self, name: str) -> ServedModel | None:
+    def get(self, name: str) -> LoadedModel | None:
         """The model's current version; None before the first one came, and for a name that no arm has."""
         loader = self.loaders.get(name)
         return None if loader is None else loader.current

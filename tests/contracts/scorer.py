@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from recsys.errors import ArtefactError
 from recsys.models import REGISTRY, AutoInt, FactorizationMachine, RankingModel, build
 from recsys.training.export import Exporter
 from serving.model.scorer import Scorer
@@ -166,5 +167,5 @@ class ScorerContract:
 
     @pytest.mark.parametrize("graph", [b"", b"no graph at all", b"\x08\x07" * 40])
     def test_what_is_no_graph_is_refused(self, graph: bytes) -> None:
-        with pytest.raises(ValueError, match="cannot read this graph"):
+        with pytest.raises(ArtefactError, match="cannot read this graph"):
             self.make(graph)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from embedding.store import Delta, TableDelta
+from recsys.errors import ArtefactError
 from serving.cache.row_store import Floats, Ids
 from serving.model.artefact import Artefact
 from streaming.encode.feature_spec import FeatureSpec, Field
@@ -40,7 +41,7 @@ class Graphs:
             return BrokenScorer()
         if graph.startswith(b"nan"):
             return NanScorer()
-        raise ValueError(f"{graph!r} is no graph")
+        raise ArtefactError(f"{graph!r} is no graph")
 
 
 class BrokenScorer(SumScorer):

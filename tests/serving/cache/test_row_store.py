@@ -7,7 +7,8 @@ import pytest
 import redis
 
 from embedding.store import Delta, TableDelta
-from serving.cache.row_store import Floats, Ids, MemoryRows, RedisRows, RowStore, RowsUnavailableError
+from recsys.errors import RowsUnavailableError
+from serving.cache.row_store import Floats, Ids, MemoryRows, RedisRows, RowStore
 from serving.replication.embedded_redis import connect
 from serving.replication.publisher import Publisher
 from tests.contracts.row_store import DIM, RowStoreContract, ids

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.model.artefact import Artefact, ArtefactError
+from recsys.errors import ArtefactError
+from serving.model.artefact import Artefact
 from tests.serving.fakes import artefact
 
 WHOLE = artefact(graph=bytes(range(256))).to_bytes()

@@ -159,16 +159,13 @@ def mapping(config: Config, file: str) -> Mapping | None:
 
 
 def server(config: Config) -> Settings:
-    """What the server is told; without an experiment everybody gets the online model."""
-    from serving.api.routes import Limits
+    """Settings of the server; without an experiment every user gets the online model."""
     from serving.experiments.assignment import Arm, Experiment
+    from serving.ranking.exploration import exploration
     from serving.server import Settings
 
     serving = config.serving
-    experiments = tuple(
-        Experiment(e.name, tuple(Arm(arm.name, arm.model, arm.weight) for arm in e.arms), e.salt)
-        for e in config.experiments
-    )
+    experiments = tuple(experiment.to_experiment() for experiment in config.experiments)
     return Settings(
         host=serving.host,
         port=serving.port,
@@ -177,10 +174,9 @@ def server(config: Config) -> Settings:
         experiments=experiments or (Experiment("default", (Arm(ONLINE, ONLINE),)),),
         actions=frozenset(config.training.positive),
         rules=rules(config),
-        limits=Limits(serving.max_candidates, serving.retrieve),
+        limits=serving.to_limits(),
         cache_rows=serving.cache_rows,
         recent_share=serving.recent_share,
         deadline=serving.deadline,
-        exploration=serving.exploration,
-        temperature=serving.temperature,
+        exploration=exploration(serving.exploration, serving.temperature),
     )

@@ -13,6 +13,9 @@ from pydantic_core import PydanticCustomError
 
 from embedding.multiplexed import PREFIX
 from recsys.config.units import Duration, Size, byte_count, milliseconds
+from recsys.errors import InvalidValueError
+from serving.experiments import assignment
+from serving.limits import Limits
 from streaming.encode import feature_spec
 
 Unit = Annotated[float, Field(ge=0, le=1)]
@@ -240,6 +243,17 @@ class ServingSection(Section):
     exploration: Literal["none", "plackett_luce"] = "none"
     temperature: Positive = 1.0
 
+    @model_validator(mode="after")
+    def _retrievable(self) -> Self:
+        try:
+            self.to_limits()
+        except InvalidValueError as error:
+            raise _wrong(("retrieve",), str(error)) from None
+        return self
+
+    def to_limits(self) -> Limits:
+        return Limits(self.max_candidates, self.retrieve)
+
 
 class Arm(Section):
     """One arm: its share of users and the published model that ranks for them (`popularity` needs none)."""
@@ -258,13 +272,14 @@ class Experiment(Section):
     arms: Annotated[list[Arm], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _names_differ(self) -> Self:
-        names = [arm.name for arm in self.arms]
-        if len(set(names)) < len(names):
-            raise ValueError(f"experiment {self.name!r}: two arms have the same name in {names}")
-        if any(":" in name for name in (self.name, *names)):
-            raise ValueError(f"experiment {self.name!r}: its name and those of its arms must not contain ':'")
+    def _valid(self) -> Self:
+        self.to_experiment()
         return self
+
+    def to_experiment(self) -> assignment.Experiment:
+        return assignment.Experiment(
+            self.name, tuple(assignment.Arm(**arm.model_dump()) for arm in self.arms), self.salt
+        )
 
 
 class Config(Section):

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from recsys.errors import OutOfStepError, PublishError
 from recsys.training.export import Exporter, TracingError
 from recsys.training.learner import Learner
+from serving.limits import CATALOG_SIZE
 from serving.model.artefact import Artefact
-from serving.replication.keys import CATALOG_SIZE
 from serving.replication.publisher import Publisher
 from streaming.catalog import Catalog
 from streaming.encode.entity_state import Entities

@@ -1,9 +1,11 @@
-"""From a decoder's complaint to an answer that names the field."""
+"""Answers that refuse a request, one class for each status, and the field that a decoder's message is about."""
 
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
+from recsys.errors import RecsysError
 from serving.api.schemas import ErrorDetail
 
 _AT = re.compile(r" - at `\$\.?(.*)`$", re.DOTALL)
@@ -11,17 +13,42 @@ _FIELD = re.compile(r"field `([^`]*)`")
 _PREFIX = re.compile(r"([A-Za-z_][\w.\[\]]*): (.*)", re.DOTALL)
 
 
-class BadRequestError(ValueError):
-    """A request that cannot be served, as the client's mistake."""
+class ApiError(RecsysError):
+    """A request that is not served; `field` is the part of it that is wrong, empty when that is the whole."""
 
-    def __init__(self, status: int, field: str, message: str) -> None:
+    status: ClassVar[int]
+
+    def __init__(self, message: str, field: str = "") -> None:
         super().__init__(message)
-        self.status = status
-        self.problem = ErrorDetail(field, message)
+        self.detail = ErrorDetail(field, message)
 
     @classmethod
-    def of(cls, status: int, problem: ErrorDetail) -> BadRequestError:
-        return cls(status, problem.field, problem.message)
+    def of(cls, detail: ErrorDetail) -> ApiError:
+        return cls(detail.message, detail.field)
+
+
+class BadRequestError(ApiError):
+    """The body cannot be read."""
+
+    status = 400
+
+
+class TooLargeError(ApiError):
+    """The body is too large."""
+
+    status = 413
+
+
+class InvalidFieldError(ApiError):
+    """A field has an invalid value."""
+
+    status = 422
+
+
+class NotStoredError(ApiError):
+    """Events could not be stored now; the client may send them again."""
+
+    status = 503
 
 
 def parse_reason(reason: str) -> ErrorDetail:

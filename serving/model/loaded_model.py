@@ -38,7 +38,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """An artefact with its scorer and its row cache. Immutable except for the cache, so a new version replaces it whole."""
+    """An artefact with its scorer and its row cache. Immutable except for the cache; a new version replaces it whole."""
 
     name: str
     artefact: Artefact
@@ -90,9 +90,9 @@ class LoadedModel:
         return scores_C
 
     def smoke_test(self) -> None:
-        """Smoke test: score a synthetic request, so that a faulty graph is refused and everything is compiled in advance.
+        """Score a synthetic request: a faulty graph is refused, and everything is compiled before the first request.
 
-        Raises ArtefactError when the scores are not one finite number an item, and whatever `score` raises.
+        Raises ArtefactError when the scores are not one finite number per item, and whatever `score` raises.
         """
         encoded = self.encode("", 0, {}, ["", "\x00"], {name: [None, None] for name in self.item_features})
         scores_C = self.score(encoded, self.embed(encoded))

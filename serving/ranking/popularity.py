@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import redis
 
+from serving.limits import CATALOG_SIZE
 from serving.replication import keys
-from serving.replication.keys import CATALOG_SIZE
 
 
 class CatalogSnapshot:

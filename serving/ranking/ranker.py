@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
 import numpy as np
 
 from serving.cache.entity_cache import EntityFeatures

@@ -1,8 +1,8 @@
 """What the trainer tells servers through streams: changed rows of a model, and whose features changed.
 
 Messages about rows are MessagePack, notices about features JSON. A delta that is full, or too large to be worth
-sending, is announced as a `Reset`: the reader empties its cache and reads rows again when it needs them. A delta without
-changes is not announced, so messages name the last announced delta, `previous`, by which a reader notices a gap.
+sending, is announced as a `Reset`: the reader empties its cache and reads rows again when it needs them. A delta
+without changes is not announced, so messages name the last announced delta, `previous`, which reveals a gap.
 
 Shape suffixes: U distinct ids, D embedding dimension.
 """

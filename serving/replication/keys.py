@@ -6,7 +6,7 @@
 | `recsys:{model}:artefact` | string | the exported graph, see `serving.model.artefact` |
 | `recsys:{model}:deltas` | stream, capped | changed rows and artefacts, see `serving.replication.delta_messages` |
 | `recsys:{model}:fallback` | string | by table, which rows ids without one read: JSON of `embedding.store.Fallback` |
-| `recsys:{model}:status` | string | the trainer's progress and counters, JSON, see `serving.replication.trainer_status` |
+| `recsys:{model}:status` | string | progress and counters of the trainer, JSON: `serving.replication.trainer_status` |
 | `recsys:{model}:sequence` | string | the sequence of the last delta written whole |
 | `recsys:user:{id}`, `recsys:item:{id}` | string | latest features, a JSON object |
 | `recsys:entities` | stream, capped | names of users and items whose features changed, JSON |
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +31,7 @@ from recsys.errors import InvalidValueError
 ENTITIES = "recsys:entities"
 POPULAR = "recsys:popular"
 RECENT = "recsys:recent"
-CATALOG_SIZE = 1000
-"""Most items published as popular, and most as recent: more candidates than both together do not exist."""
+ArmCounter = Literal["impressions", "clicks"]
 _RESERVED = frozenset({"user", "item", "entities", "popular", "recent", "experiment", "shown", "popularity"})
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -50,6 +50,11 @@ def item(name: str) -> str:
 
 def experiment(name: str) -> str:
     return f"recsys:experiment:{name}"
+
+
+def arm_counter(arm: str, counter: ArmCounter) -> str:
+    """Field of an experiment's hash that counts `counter` of `arm`."""
+    return f"{arm}:{counter}"
 
 
 def experiment_users(name: str, arm: str) -> str:

@@ -1,4 +1,4 @@
-"""Keeps one model current: takes its row changes, and swaps its scorer when the artefact is replaced."""
+"""Keeps one model current: applies its row changes, and swaps its scorer when the artefact is replaced."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _logger = logging.getLogger(__name__)
 class ModelLoader:
     """The sink of a model's delta stream.
 
-    `client` is what requests read rows with. An artefact that is damaged, or that the scorer refuses, or that fails
-    when it is tried, is told in `refused`, and the previous version serves on.
+    `client` reads rows for requests. If an artefact is damaged, refused by the scorer or fails the smoke test,
+    `refused` says why, and the previous version stays in use.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ModelLoader:
     def catch_up(self, client: redis.Redis, *, continued: bool) -> None:
         if not continued:
             self._forget()
-        self._load_fallback(client)  # in any case: Redis may have gone when it was about to be loaded
+        self._load_fallback(client)  # in any case: Redis may have failed before it was loaded
         self._load(client)
 
     def take(self, client: redis.Redis, message: bytes) -> None:
@@ -71,7 +71,7 @@ class ModelLoader:
             else:
                 self._take_rows(client, decoded)
         except ValueError as error:
-            _logger.error("model %r: row changes cannot be read, the cache is emptied: %s", self.name, error)
+            _logger.error("model %r: row changes cannot be read, emptying the cache: %s", self.name, error)
             self._empty(client)
 
     def _take_rows(self, client: redis.Redis, message: delta_messages.RowMessage) -> None:
@@ -97,7 +97,7 @@ class ModelLoader:
         self._load_fallback(client)
 
     def _forget(self) -> None:
-        """The cache may lack changes: empty it, and take the next sequence as it comes."""
+        """Empty the cache, which may lack changes, and accept whatever sequence comes next."""
         self._sequence = None
         if self._rows is not None:
             self._rows.clear()
@@ -107,7 +107,7 @@ class ModelLoader:
             self._fallback.load(client)
 
     def _load(self, client: redis.Redis) -> None:
-        """Take over the artefact that Redis holds, unless it is the one that is served."""
+        """Load the artefact that Redis holds, unless it is the current one."""
         data = cast(bytes | None, client.get(self._keys.artefact))
         if data is None:
             return
@@ -118,9 +118,9 @@ class ModelLoader:
             self.refused = ""
         except redis.RedisError:
             raise
-        except Exception as error:  # whatever a graph does when it is opened and tried, the previous one goes on
+        except Exception as error:  # whatever a new graph does, the previous one stays in use
             self.refused = str(error)
-            _logger.error("model %r: new artefact refused, the previous one serves on: %s", self.name, error)
+            _logger.error("model %r: new artefact refused, the previous one stays in use: %s", self.name, error)
 
     def _open(self, client: redis.Redis, artefact: Artefact) -> LoadedModel:
         if self._rows is None or self._rows.dim != artefact.dim:
@@ -138,19 +138,25 @@ class ModelLoader:
         return model
 
 
-class Models:
-    """The models that the arms of all experiments name."""
+class LoaderModels:
+    """The `Models` that these loaders keep current."""
 
     def __init__(self, loaders: list[ModelLoader]) -> None:
         self.loaders = {loader.name: loader for loader in loaders}
 
     def get(self, name: str) -> LoadedModel | None:
-        """The model's current version; None before the first one came, and for a name that no arm has."""
         loader = self.loaders.get(name)
         return None if loader is None else loader.current
 
     @property
+    def loaded(self) -> dict[str, LoadedModel]:
+        return {name: loader.current for name, loader in self.loaders.items() if loader.current is not None}
+
+    @property
+    def refused(self) -> int:
+        return sum(bool(loader.refused) for loader in self.loaders.values())
+
+    @property
     def missing(self) -> dict[str, str]:
-        """Models that cannot be served yet, and why."""
         absent = (loader for loader in self.loaders.values() if loader.current is None)
         return {loader.name: loader.refused or "not published yet" for loader in absent}

@@ -17,15 +17,15 @@ class TrainerStatus(msgspec.Struct, frozen=True):
     published: int
     """When it was written, in milliseconds of the trainer's clock."""
     status: dict[str, Any]
-    """Figures by name; a mapping inside is a group such as a table, with figures of its own."""
+    """Figures by name. Those of embedding tables are under `tables`, by table and counter."""
 
-    def figures(self) -> Iterator[tuple[str, str, float]]:
-        """Every number as (group, name, value); the group is empty at the top, and a path such as `tables.item` below.
+    def figures(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        """Every number, with the names that lead to it.
 
         >>> list(TrainerStatus(0, {"steps": 7, "tables": {"item": {"rows": 3}}}).figures())
-        [('', 'steps', 7.0), ('tables.item', 'rows', 3.0)]
+        [(('steps',), 7.0), (('tables', 'item', 'rows'), 3.0)]
         """
-        return _figures("", self.status)
+        return _figures((), self.status)
 
 
 class TrainerStatuses:
@@ -56,9 +56,9 @@ def _decode(blob: bytes | None) -> TrainerStatus | None:
         return None
 
 
-def _figures(group: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
+def _figures(path: tuple[str, ...], values: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
     for name, value in values.items():
         if isinstance(value, dict):
-            yield from _figures(f"{group}.{name}" if group else name, value)
+            yield from _figures((*path, name), value)
         elif isinstance(value, int | float):
-            yield group, name, float(value)
+            yield (*path, name), float(value)

@@ -7,7 +7,8 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.experiments.assignment import Arm, Experiment, ExperimentCounters
+from serving.experiments.assignment import Arm, Experiment
+from serving.experiments.counters import ExperimentCounters
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 from tests.serving.waiting import until

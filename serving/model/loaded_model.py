@@ -38,7 +38,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """An artefact with its scorer and its row cache. Immutable except for the cache; a new version replaces it whole."""
+    """An artefact with its scorer and its row cache. Immutable except for the cache, so versions are swapped whole."""
 
     name: str
     artefact: Artefact

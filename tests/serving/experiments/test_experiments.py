@@ -65,7 +65,7 @@ class TestAssignment:
     def test_what_makes_no_experiment_is_said(self) -> None:
         for arms, reason in (
             ((), "at least one arm"),
-            ((Arm("a"), Arm("a")), "different names"),
+            ((Arm("a"), Arm("a")), "two arms have the same name"),
             ((Arm("a", weight=0),), "must be positive"),
             ((Arm("a:b"),), "':'"),
         ):

@@ -10,7 +10,7 @@ from recsys.errors import OutOfStepError, PublishError
 from recsys.training.export import Exporter, TracingError
 from recsys.training.learner import Learner
 from serving.limits import CATALOG_SIZE
-from serving.model.artefact import Artefact
+from serving.model.artefact import RANKER, Artefact
 from serving.replication.publisher import Publisher
 from streaming.catalog import Catalog
 from streaming.encode.entity_state import Entities
@@ -100,12 +100,10 @@ class Publication:
         self._learner.store.acknowledge(CONSUMER, delta.sequence)
 
     def _publish_dense(self, now: int) -> None:
-        graph = self._exporter.graph(self._learner.model)
-        dim = self._exporter.dim
-        step = self._learner.steps
-        self._publisher.publish_artefact(
-            Artefact(version=f"step-{step}", step=step, time=now, dim=dim, graph=graph, spec=self._learner.spec)
-        )
+        step, spec = self._learner.steps, self._learner.spec
+        dims = {field.table or field.name: self._exporter.dim for field in spec.sparse}
+        graphs = {RANKER: self._exporter.graph(self._learner.model)}
+        self._publisher.publish_artefact(Artefact(f"step-{step}", step, now, dims, graphs, spec))
 
     def _publish_items(self) -> None:
         users, items = self._entities.drain_changes()

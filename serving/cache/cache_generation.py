@@ -1,4 +1,4 @@
-"""One generation of the row cache: rows are added and overwritten, never moved.
+"""One generation of the row cache, in which rows are added and overwritten but never moved.
 
 Shape suffixes: N ids of one table, U distinct ids, R rows, D embedding dimension.
 """
@@ -8,19 +8,19 @@ from __future__ import annotations
 import numpy as np
 
 from embedding.ids.id_table import IdTable
-from serving.cache.row_store import Bools, EmbeddingRows, Floats, Ids
+from serving.cache.row_store import Bools, Dims, EmbeddingRows, Floats, Ids
 
 _NEVER = 0
-"""The minute of every sighting: a generation is dropped whole, so that nothing in it needs a clock."""
+"""The minute of every sighting: a generation is dropped as a whole, so nothing in it needs a clock."""
 
 
 class CacheGeneration:
     """Rows of all tables, at most `capacity` of them. Not thread-safe."""
 
-    def __init__(self, capacity: int, dim: int) -> None:
+    def __init__(self, capacity: int, dims: Dims) -> None:
         self.used = 0
         self._capacity = capacity
-        self._dim = dim
+        self._dims = dims
         self._tables: dict[str, _TableRows] = {}
 
     def missing(self, table: str, ids_N: Ids) -> Bools:
@@ -29,18 +29,20 @@ class CacheGeneration:
         return np.ones(len(ids_N), np.bool_) if rows is None else rows.ids.find(ids_N) < 0
 
     def get(self, table: str, ids_N: Ids) -> tuple[EmbeddingRows, Bools]:
-        """Copies of the rows, zeros where an id is not here, and which are not."""
+        """Copies of the rows, zeros where an id is missing, and which ids are missing."""
         rows = self._tables.get(table)
         if rows is None:
-            nothing = EmbeddingRows(np.zeros((len(ids_N), self._dim), np.float32), np.zeros(len(ids_N), np.bool_))
+            nothing = EmbeddingRows(
+                np.zeros((len(ids_N), self._dims[table]), np.float32), np.zeros(len(ids_N), np.bool_)
+            )
             return nothing, np.ones(len(ids_N), np.bool_)
         return rows.get(ids_N)
 
     def insert(self, table: str, ids_U: Ids, values_UD: Floats, found_U: Bools) -> None:
-        """Add distinct ids that are not here; the caller sees to it that they fit."""
+        """Add distinct ids that are not here; the caller ensures that they fit."""
         rows = self._tables.get(table)
         if rows is None:
-            rows = self._tables[table] = _TableRows(self._capacity, self._dim)
+            rows = self._tables[table] = _TableRows(self._capacity, self._dims[table])
         at_U, _ = rows.ids.find_or_insert(ids_U, _NEVER)
         rows.values_RD[at_U] = values_UD
         rows.found_R[at_U] = found_U
@@ -66,7 +68,7 @@ class CacheGeneration:
 
 
 class _TableRows:
-    """One table's ids and rows; memory is taken as rows are written."""
+    """One table's ids and rows; memory is allocated as rows are written."""
 
     def __init__(self, capacity: int, dim: int) -> None:
         self.ids = IdTable(capacity, huge=False)  # a generation has one a table, and none of them is full

@@ -50,12 +50,14 @@ class LoadedModel:
     user_features: frozenset[str] = field(init=False)
     """Names of the request features that the model reads."""
     item_features: frozenset[str] = field(init=False)
+    _dim: int = field(init=False)
     _request: tuple[Column, ...] = field(init=False)
     _items: tuple[Column, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         spec = self.artefact.spec
         put = object.__setattr__
+        put(self, "_dim", self.artefact.row_dim)
         put(self, "user_features", _names(self.artefact, "request."))
         put(self, "item_features", _names(self.artefact, "item."))
         put(self, "_request", tuple(Column(f.name, f.table or f.name) for f in spec.sparse if not f.of_item))
@@ -71,7 +73,8 @@ class LoadedModel:
 
     def embed(self, encoded: Encoded) -> Embedded:
         """Rows of everything that was encoded."""
-        return embed(self.rows, (self._request, encoded.request), (self._items, encoded.items), encoded.candidates)
+        request, items = (self._request, encoded.request), (self._items, encoded.items)
+        return embed(self.rows, request, items, encoded.candidates, self._dim)
 
     def score(self, encoded: Encoded, embedded: Embedded) -> Floats:
         """Probability of a positive label, of each candidate.

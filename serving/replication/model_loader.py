@@ -9,11 +9,12 @@ from typing import cast
 import redis
 
 from embedding.store import TableDelta
+from recsys.errors import ArtefactError
 from serving.cache.fallback_rows import FallbackRowCache
 from serving.cache.row_cache import RowCache
 from serving.cache.row_store import RedisRows
 from serving.cache.warmup import warm_up
-from serving.model.artefact import Artefact
+from serving.model.artefact import RANKER, Artefact
 from serving.model.loaded_model import LoadedModel, OpenScorer
 from serving.replication import delta_messages
 from serving.replication.health import Availability
@@ -123,15 +124,17 @@ class ModelLoader:
             _logger.error("model %r: new artefact refused, the previous one stays in use: %s", self.name, error)
 
     def _open(self, client: redis.Redis, artefact: Artefact) -> LoadedModel:
-        if self._rows is None or self._rows.dim != artefact.dim:
-            fallback = FallbackRowCache(self.name, artefact.dim)
+        if self._rows is None or self._rows.dims != artefact.dims:
+            fallback = FallbackRowCache(self.name, artefact.dims)
             fallback.load(client)
-            store = RedisRows(self._client, self.name, artefact.dim, self._availability)
+            store = RedisRows(self._client, self.name, artefact.dims, self._availability)
             self._rows, self._fallback = RowCache(store, self._cache_rows, fallback), fallback
         known = self.current
         same = known is not None and known.artefact.spec == artefact.spec
         encoder = known.encoder if known is not None and same else Encoder(artefact.spec)
-        scorer = self._open_scorer(artefact.graph)
+        if RANKER not in artefact.graphs:
+            raise ArtefactError(f"the artefact has no graph {RANKER!r}, only {sorted(artefact.graphs)}")
+        scorer = self._open_scorer(artefact.graphs[RANKER])
         model = LoadedModel(self.name, artefact, scorer, self._rows, self._clock(), encoder)
         warm_up()
         model.smoke_test()

@@ -63,7 +63,7 @@ def compiled_late() -> list[str]:
     warm_up()
     before = _signatures()
     assert before, "the rehearsal compiled something"
-    cache = RowCache(MemoryRows(4), 8192)
+    cache = RowCache(MemoryRows({"item": 4, "user": 4}), 8192)
     for start in (*range(0, 16_000, 1000), 12_000, 8_000):
         cache.read({"item": np.arange(start, start + 1000, dtype=np.uint64), "user": ids(start, start)})
     for message in delta_messages.messages(delta(1, {7: 1.0, 15_000: 2.0}, removed=ids(15_001)), previous=0):

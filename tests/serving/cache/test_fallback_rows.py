@@ -34,6 +34,7 @@ TABLES = (
     Table("user", DIM, admission=OFTEN, fallback="multiplexed"),
     Table("hour", DIM, admission=OFTEN),
 )
+DIMS = {table.name: DIM for table in TABLES}
 EVERY = {table.name: np.arange(40, dtype=np.uint64) for table in TABLES}
 
 
@@ -82,7 +83,7 @@ def loader(trainer: Trainer, client: redis.Redis, redis_folder: Path) -> Iterato
 
 
 def loaded(client: redis.Redis, model: str = "m") -> FallbackRowCache:
-    made = FallbackRowCache(model, DIM)
+    made = FallbackRowCache(model, DIMS)
     made.load(client)
     return made
 
@@ -264,7 +265,7 @@ class CountingRows(MemoryRows):
 
 @pytest.fixture
 def store() -> CountingRows:
-    made = CountingRows(DIM)
+    made = CountingRows(DIMS)
     made.write("item", ids(1), rows(1))
     return made
 

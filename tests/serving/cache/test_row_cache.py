@@ -23,7 +23,7 @@ class CountingRows(MemoryRows):
     """Counts round trips, can be gone, and can be interrupted in the middle of a read."""
 
     def __init__(self, dim: int = DIM) -> None:
-        super().__init__(dim)
+        super().__init__(dict.fromkeys(("item", "user", "hour", "a", "b"), dim))
         self.reads: list[dict[str, list[int]]] = []
         self.gone = False
         self.before_return: Callable[[], None] = _nothing

@@ -91,8 +91,8 @@ def test_another_specification_gets_its_own_encoder(publisher: Publisher, loader
 def test_rows_of_another_dimension_get_their_own_cache(publisher: Publisher, loader: ModelLoader) -> None:
     first = served(loader, 1)
     publisher.publish_artefact(artefact(step=2, dim=8))
-    assert served(loader, 2).rows.dim == 8
-    assert first.rows.dim == 4
+    assert served(loader, 2).rows.dims["item"] == 8
+    assert first.rows.dims["item"] == 4
 
 
 @pytest.mark.parametrize("fault", ["cut", "altered", "refused by the scorer", "fails when tried"])

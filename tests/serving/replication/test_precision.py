@@ -31,7 +31,7 @@ def change(sequence: int, values_UD: Floats, *, full: bool = False, table: str =
 
 
 def read(client: redis.Redis, *wanted: int, model: str = "m") -> Floats:
-    return RedisRows(client, model, DIM).read({"item": ids(*wanted)})["item"].values_ND
+    return RedisRows(client, model, {"item": DIM}).read({"item": ids(*wanted)})["item"].values_ND
 
 
 def stored(client: redis.Redis, model: str = "m") -> dict[bytes, bytes]:
@@ -102,14 +102,14 @@ def test_shared_rows_are_rounded_alike(client: redis.Redis, publisher: Publisher
     shared = {"item": Fallback("fallback.16", salt=1, slots=2)}
     first = change(2, rows(1, 2), full=True, table="fallback.16")
     publisher.publish(Delta(2, True, first.tables, shared))
-    followed, later = FallbackRowCache("m", DIM), FallbackRowCache("m", DIM)
+    followed, later = FallbackRowCache("m", {"item": DIM}), FallbackRowCache("m", {"item": DIM})
     followed.load(client)
     publisher.publish(Delta(3, False, change(3, rows(3, 4), table="fallback.16").tables, shared))
     followed.apply("fallback.16", TableDelta(ids(0, 1), told(client), ids()))
     later.load(client)
     filled = []
     for fallback in (followed, later):
-        blank = RedisRows(client, "m", DIM).read({"item": ids(*range(20))})["item"]
+        blank = RedisRows(client, "m", {"item": DIM}).read({"item": ids(*range(20))})["item"]
         fallback.fill("item", ids(*range(20)), blank)
         filled.append(blank.values_ND)
     assert filled[0].any(axis=1).all()

@@ -21,7 +21,7 @@ from tests.serving.fakes import DIM, artefact, delta, ids, rows
 
 
 def read(client: redis.Redis, model: str, *wanted: int) -> list[float | None]:
-    got = RedisRows(client, model, DIM).read({"item": ids(*wanted)})["item"]
+    got = RedisRows(client, model, {"item": DIM}).read({"item": ids(*wanted)})["item"]
     return [float(v) if found else None for v, found in zip(got.values_ND[:, 0], got.found_N, strict=True)]
 
 

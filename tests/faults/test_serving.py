@@ -195,7 +195,7 @@ def test_a_killed_server_has_stored_what_it_acknowledged(server: Server) -> None
 
 
 def test_impressions_before_an_acknowledged_event_survive_a_kill(server: Server) -> None:
-    """Answers do not wait for the log, but events are stored in order: an acknowledged one vouches for all before it."""
+    """Answers do not wait for the log, but they are stored in order: an acknowledged event covers them."""
     answers = [server.rank(f"u{i}")["impression"] for i in range(50)]
     click = {"type": "interaction", "time": 5, "impression": answers[-1], "item": "a", "id": "click"}
     assert server.http.post("/v1/events", json=click).status_code == 200

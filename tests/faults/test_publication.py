@@ -40,7 +40,7 @@ def events() -> list[Event]:
     ]
 
 
-@pytest.mark.parametrize("moment", ["step", "checkpoint written"])
+@pytest.mark.parametrize("moment", ["step", pytest.param("checkpoint written", marks=pytest.mark.slow)])
 def test_redis_killed_below_the_trainer(tmp_path: Path, moment: str) -> None:
     (tmp_path / "recsys.toml").write_text(SETTINGS)
     config = load(tmp_path / "recsys.toml")

@@ -98,8 +98,10 @@ def train_in(config: Config, name: str) -> str:
 
 @pytest.mark.parametrize(
     ("point", "occurrence"),
-    [("step", 5), ("step", 20), ("rows written", 2), ("files written", 2), ("manifest written", 1), ("renamed", 2),
-     ("checkpoint written", 1)],
+    [("step", 5), pytest.param("step", 20, marks=pytest.mark.slow),
+     pytest.param("rows written", 2, marks=pytest.mark.slow), pytest.param("files written", 2, marks=pytest.mark.slow),
+     pytest.param("manifest written", 1, marks=pytest.mark.slow), pytest.param("renamed", 2, marks=pytest.mark.slow),
+     pytest.param("checkpoint written", 1, marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_a_killed_trainer_ends_in_the_same_state(
     config: Config, uninterrupted: str, point: str, occurrence: int

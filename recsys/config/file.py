@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from recsys.config.schema import Config
+from recsys.errors import InvalidValueError
 
 Path_ = tuple[int | str, ...]
 
@@ -32,7 +33,7 @@ class Problem:
         return ": ".join(part for part in parts if part)
 
 
-class ConfigError(ValueError):
+class ConfigError(InvalidValueError):
     """The configuration cannot be used; `problems` says why, one by one."""
 
     def __init__(self, path: Path, problems: list[Problem]) -> None:

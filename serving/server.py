@@ -18,6 +18,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
+from recsys.errors import InvalidValueError
 from serving.api.app import create_app
 from serving.api.prometheus import Metrics
 from serving.api.routes import Limits, Routes, Source
@@ -141,12 +142,12 @@ def _listener(host: str, port: int) -> socket.socket:
     try:
         address = socket.gethostbyname(host)
     except (OSError, UnicodeError) as error:
-        raise ValueError(f"the host {host!r} cannot be resolved ({error}); {here}") from error
+        raise InvalidValueError(f"the host {host!r} cannot be resolved ({error}); {here}") from error
     try:
         return socket.create_server((address, port), backlog=2048)
     except OSError as error:
         remedy = here if error.errno == errno.EADDRNOTAVAIL else "choose another port"
-        raise ValueError(f"cannot listen on {host}:{port} ({error}); {remedy}") from error
+        raise InvalidValueError(f"cannot listen on {host}:{port} ({error}); {remedy}") from error
 
 
 @contextmanager

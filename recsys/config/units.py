@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
+from recsys.errors import InvalidValueError
+
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
@@ -15,7 +17,9 @@ def _parse(value: object, units: dict[str, int], what: str) -> int:
     names = "|".join(sorted(units, key=len, reverse=True))
     match = re.fullmatch(rf"\s*(\d+(?:\.\d+)?)\s*({names})\s*", value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"write a {what} as a number and one of {', '.join(units)}, such as {_example(units)!r}")
+        raise InvalidValueError(
+            f"write a {what} as a number and one of {', '.join(units)}, such as {_example(units)!r}"
+        )
     return round(float(match[1]) * units[match[2]])
 
 

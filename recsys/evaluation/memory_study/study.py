@@ -173,7 +173,7 @@ def _windows(runs: Sequence[Run]) -> npt.NDArray[np.float64]:
 
 
 def _auc_of(runs: Sequence[Run]) -> list[float]:
-    return [run.scored.auc for run in runs if run.scored.auc is not None]
+    return [auc for run in runs if (auc := run.scored["auc"]) is not None]
 
 
 def _over(runs: Sequence[Run], base: Sequence[Run]) -> list[float]:

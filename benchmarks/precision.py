@@ -19,13 +19,13 @@ from typing import cast, get_args
 
 import numpy as np
 import redis
+import torch
 
 from benchmarks.harness import ROOT, Result, Target
 from embedding.local.store import LocalStore
 from embedding.store import Delta, Lookup, TableDelta
 from recsys import wiring
 from recsys.commands.ingest import run as ingest
-from recsys.commands.train import open_trainer
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.config.units import milliseconds
@@ -53,8 +53,8 @@ def run(quick: bool) -> Result:
     end = SPLIT + milliseconds("90d" if quick else "3650d")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         config = _prepared(Path(folder))
-        client = stack.enter_context(stack.enter_context(EmbeddedRedis(config.rows.folder)).client())
-        trainer = stack.enter_context(open_trainer(config, publish=False))
+        client = stack.enter_context(stack.enter_context(EmbeddedRedis(config.redis.folder)).client())
+        trainer = stack.enter_context(wiring.trainer(config, publish=False))
         trainer.run(follow=False, stop=threading.Event(), until=SPLIT)
         learner = trainer.learner
         rows = _rated(config, end)
@@ -121,7 +121,7 @@ def _served(
     """Scores of the rows that Redis holds after each of DRAWS publications."""
     client.flushall()
     store = _Served(config, RedisRows(client, "m", config.features.dim))
-    reader = Learner(learner.spec, learner.model, store, dense_lr=1.0, seed=0)
+    reader = Learner(learner.spec, learner.model, store, dense_lr=1.0, generator=torch.Generator())
     for draw in range(DRAWS):
         Publisher(client, "m", precision=precision).publish(replace(delta, sequence=delta.sequence + draw))
         yield _scores(reader, rows)

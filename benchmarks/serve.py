@@ -122,13 +122,13 @@ def _publish(publisher: Publisher, rng: np.random.Generator) -> None:
     publisher.publish(Delta(1, True, rows))
     publisher.publish_entities({}, dict(zip(items, features, strict=True)))
     model = _model()
-    graph = Exporter(model, SPEC, DIM).graph(model)
+    graph = Exporter(model, SPEC).graph(model)
     publisher.publish_artefact(Artefact("step-1", 1, 0, DIM, graph, SPEC))
 
 
 def _model() -> RankingModel:
     config = AutoInt.Config(layers=3, heads=2, units=64, mlp=(400, 400))
-    return build("autoint", config, n_sparse=len(SPEC.sparse), n_numeric=0, dim=DIM)
+    return build(config, n_sparse=len(SPEC.sparse), n_numeric=0, dim=DIM)
 
 
 def _eager() -> float:

@@ -174,7 +174,7 @@ def replay(config_path: Path, batch_until: str, sync: tuple[str, ...], until: st
     " most memory is tried with several values.",
 )
 @click.option("--seeds", type=click.IntRange(1), default=2, show_default=True, help="Replays of each setting.")
-@click.option("--model", type=click.Choice(["autoint", "fm"]), help="Overrides model.name; fm takes half the time.")
+@click.option("--model", metavar="NAME", help="Overrides model.name; fm takes half the time of autoint.")
 @click.option("--out", type=click.Path(path_type=Path), default="run/memory", show_default=True)
 @readable
 @needs("training")

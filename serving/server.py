@@ -61,6 +61,8 @@ class Settings:
     deadline: int = 200
     exploration: str = "none"
     temperature: float = 1.0
+    attribution: int = 6 * 3_600_000
+    """How long after an impression a click counts in experiments."""
     seed: int | None = None
     entity_ttl: int = 60_000
     """How long the latest features of a user or item are used when no notice of a change comes."""
@@ -85,7 +87,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     entities = EntityFeatures(fast, settings.entity_ttl / 1000, 1_000_000, time.monotonic, availability)
     sinks: list[Sink] = [entities, *models.loaders.values()]
     follower = StreamFollower(partial(client, _FOLLOW_TIMEOUT), sinks, availability, retriever.refresh, revive)
-    counters = ExperimentCounters(stack.enter_context(client(_COUNT_TIMEOUT)), settings.actions)
+    counters = ExperimentCounters(stack.enter_context(client(_COUNT_TIMEOUT)), settings.actions, settings.attribution)
     impressions = ImpressionLog(log, counters.count)
     executor = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ranker"))
     stack.callback(impressions.close)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from recsys.config.features import TableSection
 from recsys.config.file import load
-from recsys.config.schema import TableSection
 
 TEMPLATE = Path(__file__).parents[1] / "recsys.toml"
 
@@ -25,7 +25,7 @@ def init(path: Path) -> None:
 
 def check(path: Path) -> None:
     config = load(path)
-    click.echo(f"{path} is right: {len(config.features.fields)} fields, model {config.model.name}.")
+    click.echo(f"{path} is valid: {len(config.features.fields)} fields, model {config.model.name}.")
     sections = {"features.defaults": config.features.defaults}
     sections |= {f"features.tables.{name}": section for name, section in config.features.tables.items()}
     for name, section in sections.items():

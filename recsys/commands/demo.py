@@ -32,7 +32,7 @@ def run(folder: Path, keep: bool) -> None:
     started = time.monotonic()
     config_path = _prepare(folder)
     with ExitStack() as stack:
-        stack.enter_context(EmbeddedRedis(load(config_path).rows.folder))
+        stack.enter_context(EmbeddedRedis(load(config_path).redis.folder))
         _step(console, 1, "Ingest the first part of a real log: MovieLens, ratings as likes")
         _recsys("ingest", "-c", config_path, "--dataset", "movielens-small", "--to", SPLIT)
         _step(console, 2, "Learn online from it, and freeze a copy as the other arm")

@@ -24,9 +24,7 @@ from recsys.config.units import written
 from recsys.datasets import Dataset, globo, ml1m, movielens_small
 from recsys.errors import IngestError
 from recsys.unlearned import REMEDY
-from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.pipeline import Counts, Ingest
-from streaming.ingest.source_offsets import SourceOffsets
 from streaming.ingest.sources import Batches, JsonLines, Source
 from streaming.ingest.tabular import open_source
 
@@ -42,14 +40,7 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
         raise ValueError("name the files to read (- for standard input), or a data set with --dataset")
     log = wiring.event_log(config)
     try:
-        ingest = Ingest(
-            log,
-            DeadLetters(config.log.dead_letters),
-            wiring.rules(config),
-            config.log.deduplication_window,
-            source_offsets=SourceOffsets(config.log.folder / "sources"),
-            slack=config.training.wait + config.training.lateness,
-        )
+        ingest = wiring.ingest(config, log)
         with stopping() as stop, _shown(console) as show:
             if dataset is not None:
                 _dataset(ingest, dataset, files, console, start, end, show, stop)

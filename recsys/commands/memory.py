@@ -16,6 +16,7 @@ from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
 from recsys.commands.stopping import STOPPED
 from recsys.config.file import load
+from recsys.config.models import with_model
 from recsys.config.schema import Config
 from recsys.evaluation.memory_study import report
 from recsys.evaluation.memory_study.result import Result
@@ -40,6 +41,7 @@ def run(
 ) -> None:
     """Write the result into the folder `out` after every replay, so that one may stop early; print the table."""
     config = _with_model(load(config_path), model)
+    wiring.set_threads(config)
     console = Console()
     check_out(out)
     check_end_of_batch(batch_until)
@@ -130,4 +132,4 @@ def _say(console: Console, text: str) -> None:
 
 
 def _with_model(config: Config, name: str | None) -> Config:
-    return config.model_copy(update={"model": config.model.model_copy(update={"name": name or config.model.name})})
+    return config if name is None else config.model_copy(update={"model": with_model(config.model, name)})

@@ -7,6 +7,7 @@
 | `recsys:{model}:deltas` | stream, capped | changed rows and artefacts, see `serving.replication.delta_messages` |
 | `recsys:{model}:fallback` | string | by table, which rows ids without one read: JSON of `embedding.store.Fallback` |
 | `recsys:{model}:sequence` | string | the sequence of the last delta written whole |
+| `recsys:{model}:status` | string | the trainer's progress and the counters of its tables, a JSON object |
 | `recsys:user:{id}`, `recsys:item:{id}` | string | latest features, a JSON object |
 | `recsys:entities` | stream, capped | names of users and items whose features changed, JSON |
 | `recsys:popular` | sorted set | items by popularity, decayed to when it was published |
@@ -76,6 +77,7 @@ class ModelKeys:
         self.deltas = self.prefix + "deltas"
         self.fallback = self.prefix + "fallback"
         self.sequence = self.prefix + "sequence"
+        self.status = self.prefix + "status"
         self.row_prefix = self.prefix + "row:"
 
     def rows(self, table: str, ids_N: npt.NDArray[np.uint64]) -> list[str]:

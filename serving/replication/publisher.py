@@ -111,6 +111,11 @@ class Publisher:
         """Replace the popular items (with their popularity) and the recent ones (with the time of first sight)."""
         self._do(partial(self._replace_catalog, {keys.POPULAR: dict(popular), keys.RECENT: dict(recent)}))
 
+    def publish_status(self, status: Mapping[str, object]) -> None:
+        """Replace the trainer's status: its progress and the counters of its tables."""
+        data = msgspec.json.encode(status)
+        self._do(lambda: self._client.set(self._keys.status, data))
+
     def freeze(self, name: str, progress: Callable[[int], None] | None = None) -> int:
         """Copy this model, as it is now, to the model `name`, which nobody trains: the fixed arm of an experiment.
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from recsys.config.schema import Config, TableSection
+from recsys.config.features import TableSection
+from recsys.config.schema import Config
 
 UNBOUNDED = "unbounded"
 """The name of the setting that keeps every id for ever."""

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from embedding.local.store import LocalStore
 from recsys import wiring
-from recsys.config.schema import Config, TableSection
+from recsys.config.features import TableSection
+from recsys.config.schema import Config
 from recsys.evaluation.memory_study.difference import differences
 from recsys.evaluation.memory_study.result import Point, Result, Run
 from recsys.evaluation.memory_study.setting import Setting, unbounded, usual, with_sections

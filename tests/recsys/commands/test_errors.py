@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from recsys.cli import main
 
-GONE = '[rows]\nurl = "redis://127.0.0.1:1/0"\n'
+GONE = '[redis]\nurl = "redis://127.0.0.1:1/0"\n'
 
 
 def test_redis_that_is_not_there(tmp_path: Path) -> None:

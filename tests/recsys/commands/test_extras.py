@@ -30,6 +30,7 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 def test_a_missing_dependency_is_reported_with_its_extra(
     tmp_path: Path, command: str, missing: str, extra: str
 ) -> None:
+    (tmp_path / "recsys.toml").touch()
     code = f"import sys; sys.modules[{missing!r}] = None; from recsys.cli import main; main()"
     arguments = [sys.executable, "-c", code, command]
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})

@@ -120,7 +120,7 @@ def _served(
 ) -> Iterator[Scores]:
     """Scores of the rows that Redis holds after each of DRAWS publications."""
     client.flushall()
-    store = _Served(config, RedisRows(client, "m", config.features.dim))
+    store = _Served(config, RedisRows(client, "m", {table.name: table.dim for table in wiring.tables(config)}))
     reader = Learner(learner.spec, learner.model, store, dense_lr=1.0, generator=torch.Generator())
     for draw in range(DRAWS):
         Publisher(client, "m", precision=precision).publish(replace(delta, sequence=delta.sequence + draw))
@@ -156,7 +156,7 @@ def _bytes_a_row(delta: Delta, dim: int, precision: Precision, client: redis.Red
     Publisher(client, "m", precision=precision).publish(Delta(delta.sequence, True, tables))
     for name, table in tables.items():
         for start in range(0, len(table.ids_U), CHUNK):  # each look-up takes the growth of Redis's index a step further
-            RedisRows(client, "m", dim).read({name: table.ids_U[start : start + CHUNK]})
+            RedisRows(client, "m", dict.fromkeys(delta.tables, dim)).read({name: table.ids_U[start : start + CHUNK]})
     used = (_used(client) - before) / _count(delta)
     (key,) = ModelKeys("m").rows("item", tables["item"].ids_U[:1])
     return {"key": cast(int, client.memory_usage(key)), "used": used}

@@ -28,7 +28,7 @@ from benchmarks.harness import Result, Target
 from embedding.store import Delta, TableDelta
 from recsys.models import AutoInt, RankingModel, build
 from recsys.training.export import Exporter
-from serving.model.artefact import Artefact
+from serving.model.artefact import RANKER, Artefact
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publisher import Publisher
 from streaming.encode.encoder import Encoder
@@ -123,7 +123,8 @@ def _publish(publisher: Publisher, rng: np.random.Generator) -> None:
     publisher.publish_entities({}, dict(zip(items, features, strict=True)))
     model = _model()
     graph = Exporter(model, SPEC).graph(model)
-    publisher.publish_artefact(Artefact("step-1", 1, 0, DIM, graph, SPEC))
+    dims = {field.table: DIM for field in SPEC.sparse}
+    publisher.publish_artefact(Artefact("step-1", 1, 0, dims, {RANKER: graph}, SPEC))
 
 
 def _model() -> RankingModel:

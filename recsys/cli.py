@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,18 +26,32 @@ CONFIG = click.option(
 )
 
 
+FAULT = 70
+"""Exit status of an error that nobody expected (`EX_SOFTWARE`)."""
+
+
 def readable(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn errors that are meant for people into one message and exit status 1, without a traceback."""
+    """Print an error that the user can act on as one message, with exit status 1.
+
+    These are `RecsysError`, and OSError: a file, the disk or the network. Any other exception is a fault of this
+    project: its traceback is shown, and the exit status is `FAULT`.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except (RecsysError, ValueError, OSError) as error:
+        except (RecsysError, OSError) as error:
             if logging.getLogger().isEnabledFor(logging.DEBUG):
                 raise
             click.secho(f"error: {error}", fg="red", err=True)
             sys.exit(1)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception:
+            click.echo(traceback.format_exc(), err=True, nl=False)
+            click.secho("This is a fault of recsys, please report it with the lines above.", fg="red", err=True)
+            sys.exit(FAULT)
 
     return wrapped
 

@@ -246,15 +246,12 @@ def open_scorer(config: Config) -> OpenScorer:
 
 def server(config: Config) -> Settings:
     """The server's settings; without an experiment all users get the online model."""
-    from serving.api.routes import Limits
     from serving.experiments.assignment import Arm, Experiment
+    from serving.ranking.exploration import exploration
     from serving.server import Settings
 
     serving = config.serving
-    experiments = tuple(
-        Experiment(e.name, tuple(Arm(arm.name, arm.model, arm.weight) for arm in e.arms), e.salt)
-        for e in config.experiments
-    )
+    experiments = tuple(experiment.to_experiment() for experiment in config.experiments)
     return Settings(
         host=serving.host,
         port=serving.port,
@@ -263,11 +260,10 @@ def server(config: Config) -> Settings:
         experiments=experiments or (Experiment("default", (Arm(ONLINE, ONLINE),)),),
         actions=frozenset(config.training.positive),
         rules=rules(config),
-        limits=Limits(serving.max_candidates, serving.retrieve),
+        limits=serving.to_limits(),
         cache_rows=serving.cache_rows,
         recent_share=serving.recent_share,
         deadline=serving.deadline,
-        exploration=serving.exploration,
-        temperature=serving.temperature,
         attribution=serving.attribution,
+        exploration=exploration(serving.exploration, serving.temperature),
     )

@@ -18,6 +18,7 @@ from recsys.commands.stopping import STOPPED
 from recsys.config.file import load
 from recsys.config.models import with_model
 from recsys.config.schema import Config
+from recsys.errors import InvalidValueError
 from recsys.evaluation.memory_study import report
 from recsys.evaluation.memory_study.result import Result
 from recsys.evaluation.memory_study.setting import Setting, parse
@@ -114,8 +115,8 @@ def _resume(study: Study, earlier: Result, out: Path) -> None:
         raise _refused(out, error) from None
 
 
-def _refused(out: Path, error: ValueError) -> ValueError:
-    return ValueError(f"{out / FILE}: {error}. Give another --out, or remove {out} to start anew")
+def _refused(out: Path, error: ValueError) -> InvalidValueError:
+    return InvalidValueError(f"{out / FILE}: {error}. Give another --out, or remove {out} to start anew")
 
 
 def _kept(known: Result | None, out: Path) -> str:

@@ -13,8 +13,11 @@ from pydantic import Field, field_validator, model_validator
 from recsys.config.features import FeaturesSection
 from recsys.config.log import LogSection
 from recsys.config.models import AutoIntConfig, ModelSection
-from recsys.config.section import Count, Positive, Section, Unit
+from recsys.config.section import Count, Positive, Section, Unit, error_at
 from recsys.config.units import Duration, milliseconds
+from recsys.errors import InvalidValueError
+from serving.experiments import assignment
+from serving.limits import Limits
 
 
 class RedisSection(Section):
@@ -90,6 +93,17 @@ class ServingSection(Section):
     attribution: Annotated[Duration, Field(gt=0)] = milliseconds("6h")
     """How long (wall-clock time) after an impression a click still counts in experiments."""
 
+    @model_validator(mode="after")
+    def _retrievable(self) -> Self:
+        try:
+            self.to_limits()
+        except InvalidValueError as error:
+            raise error_at(("retrieve",), str(error)) from None
+        return self
+
+    def to_limits(self) -> Limits:
+        return Limits(self.max_candidates, self.retrieve)
+
 
 class Arm(Section):
     """One arm: its share of users and the published model that ranks for them; `popularity` ranks without one."""
@@ -108,13 +122,14 @@ class Experiment(Section):
     arms: Annotated[list[Arm], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _names_differ(self) -> Self:
-        names = [arm.name for arm in self.arms]
-        if len(set(names)) < len(names):
-            raise ValueError(f"experiment {self.name!r}: two arms have the same name in {names}")
-        if any(":" in name for name in (self.name, *names)):
-            raise ValueError(f"experiment {self.name!r}: its name and those of its arms must not contain ':'")
+    def _valid(self) -> Self:
+        self.to_experiment()
         return self
+
+    def to_experiment(self) -> assignment.Experiment:
+        return assignment.Experiment(
+            self.name, tuple(assignment.Arm(**arm.model_dump()) for arm in self.arms), self.salt
+        )
 
 
 class Config(Section):

@@ -14,6 +14,7 @@ import pyarrow.parquet
 
 from recsys.datasets.card import Card, Dataset
 from recsys.datasets.tables import Ints, lists, strings, table
+from recsys.errors import InvalidValueError
 
 WINDOW = 60 * 60 * 1000
 CHUNK = 1 << 16
@@ -40,7 +41,7 @@ def globo(path: Path | str, seed: int = 0, start: date | None = None, end: date 
     used = (negatives >= 0) & (times >= _millis(start, 0)) & (times < _millis(end, 1 << 62))
     rows = np.flatnonzero(used)
     if not len(rows):
-        raise ValueError(f"{path} has no clicks from {start} to {end}; it begins on {_day(times[0])}")
+        raise InvalidValueError(f"{path} has no clicks from {start} to {end}; it begins on {_day(times[0])}")
 
     def batches() -> Iterator[pa.RecordBatch]:
         first = np.random.default_rng([seed, 1]).random(len(times)) < 0.5

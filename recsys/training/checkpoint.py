@@ -3,7 +3,8 @@
 A checkpoint is a folder `step-N`. Each rank (trainer of a group) writes a part, the folder `rank-R`, and then
 `rank-R.json`, which lists the part's files with size and SHA-256. When all parts are there, rank 0 writes the manifest,
 which lists all files, and renames the folder, which was `step-N.partial` until then. So a crash leaves either a
-complete checkpoint or a partial folder, which the next start removes.
+complete checkpoint or a partial folder, which the next start removes. Of a snapshot of the embedding store only its own
+manifest is listed, which has the checksums of the others.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from embedding.snapshot import format as snapshot
 from recsys.errors import CheckpointError, InvalidValueError, TornCheckpointError
 from streaming.log.durable_files import replace, sync
 
@@ -86,17 +88,17 @@ class Checkpoints:
             self._prune(final)
 
     def _complete(self, partial: Path, final: Path, world: int) -> None:
-        files = self._parts(partial, world)
+        contents = self._parts(partial, world)
         for rank in range(world):
             _listing(partial, rank).unlink()
-        replace(partial / MANIFEST, json.dumps({"format": FORMAT, "world": world, "files": files}, indent=1).encode())
+        replace(partial / MANIFEST, json.dumps({"format": FORMAT, "world": world} | contents, indent=1).encode())
         self._crash("manifest written")
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
         sync(self.folder)
 
-    def _parts(self, partial: Path, world: int) -> Files:
-        """The files of all ranks, once all are written."""
+    def _parts(self, partial: Path, world: int) -> dict[str, Any]:
+        """The files and snapshots of all ranks, once all are written."""
         listings = [_listing(partial, rank) for rank in range(world)]
         deadline = time.monotonic() + self._patience
         while missing := [rank for rank, listing in enumerate(listings) if not listing.exists()]:
@@ -104,12 +106,14 @@ class Checkpoints:
                 raise CheckpointError(f"{partial} has no part of rank {missing[0]} after {self._patience:g} s")
             time.sleep(_POLL)
         files: Files = {}
+        snapshots: list[str] = []
         for listing in listings:
             written = json.loads(listing.read_bytes())
             if written["world"] != world:
                 raise CheckpointError(f"{listing.stem} is one of {written['world']} ranks, rank 0 one of {world}")
             files |= written["files"]
-        return files
+            snapshots += written["snapshots"]
+        return {"files": files, "snapshots": snapshots}
 
     def newest(self) -> Path | None:
         """The newest complete checkpoint; None if there is no checkpoint. Damaged ones are logged as warnings.
@@ -172,14 +176,19 @@ class _Part:
         self.folder.mkdir()
 
     def finish(self, world: int) -> None:
-        """Bring all files to the disk, then list them."""
+        """Bring all files to the disk, then list them; of a snapshot, which has done so, the manifest alone."""
         files: Files = {}
+        snapshots = [p for p in sorted(self.folder.rglob("*")) if p.is_dir() and snapshot.is_snapshot(p)]
         for file in sorted(p for p in self.folder.rglob("*") if p.is_file()):
+            if file.parent in snapshots and file.name != snapshot.MANIFEST:
+                continue
             sync(file)
             files[str(file.relative_to(self.partial))] = (file.stat().st_size, _digest(file))
         for inner in [self.folder, *(p for p in self.folder.rglob("*") if p.is_dir())]:
             sync(inner)
-        replace(_listing(self.partial, self.rank), json.dumps({"world": world, "files": files}).encode())
+        names = [str(p.relative_to(self.partial)) for p in snapshots]
+        listing = {"world": world, "files": files, "snapshots": names}
+        replace(_listing(self.partial, self.rank), json.dumps(listing).encode())
         self.finished = True
 
     def remove(self) -> None:
@@ -197,7 +206,8 @@ def part(path: Path, rank: int = 0, world: int = 1) -> Path:
 
 def verify(path: Path) -> None:
     """Raise TornCheckpointError naming the first file that is missing, or of another size or content."""
-    for name, (size, digest) in sorted(_manifest(path)["files"].items()):
+    manifest = _manifest(path)
+    for name, (size, digest) in sorted(manifest["files"].items()):
         file = path / name
         if not file.is_file():
             raise TornCheckpointError(f"{file} is missing")
@@ -205,6 +215,8 @@ def verify(path: Path) -> None:
             raise TornCheckpointError(f"{file} has {file.stat().st_size} bytes, the manifest says {size}")
         if _digest(file) != digest:
             raise TornCheckpointError(f"{file} is damaged: its SHA-256 is not that of the manifest")
+    for name in manifest["snapshots"]:
+        snapshot.verify(path / name)
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -213,7 +225,7 @@ def _manifest(path: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads((path / MANIFEST).read_bytes())
         ranks = {name.partition("/")[0] for name in manifest["files"]}
         complete = ranks == {f"rank-{rank}" for rank in range(manifest["world"])}
-        version = manifest["format"]
+        version, _ = manifest["format"], manifest["snapshots"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise TornCheckpointError(f"{path / MANIFEST} is missing or damaged") from None
     if version != FORMAT:

@@ -18,7 +18,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from embedding.snapshot.background import Saving
+from embedding.snapshot.background import BackgroundSave
 from embedding.store import EmbeddingStore
 from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
@@ -39,7 +39,7 @@ EXPIRE_EVERY = 3_600_000
 class _SavesInBackground(Protocol):
     """A store that can write a snapshot of one moment while training goes on."""
 
-    def save_in_background(self, folder: Path | str) -> Saving: ...
+    def save_in_background(self, folder: Path | str) -> BackgroundSave: ...
 
 
 class Learner:
@@ -109,7 +109,7 @@ class Learner:
                 save_file(dense, folder / _DENSE, options)
             finally:
                 if saving is not None:
-                    saving.wait()
+                    saving.result()
 
         return write
 

@@ -6,20 +6,19 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from recsys.errors import ExportError
+from recsys.errors import ExportError, OutOfStepError, PublishError
 from recsys.training.export import Exporter
 from recsys.training.learner import Learner
 from recsys.training.progress import Progress
-from serving.model.artefact import Artefact
-from serving.replication.publisher import OutOfStepError, Publisher, PublishError
+from serving.limits import CATALOG_SIZE
+from serving.model.artefact import RANKER, Artefact
+from serving.replication.publisher import Publisher
 from streaming.catalog import Catalog
 from streaming.encode.entity_state import EntityState
 
 logger = logging.getLogger(__name__)
 
 CONSUMER = "redis"
-CATALOG_SIZE = 1000
-"""Number of popular, and of recent, items that serving can retrieve."""
 
 
 class Publication:
@@ -106,12 +105,10 @@ class Publication:
         self._learner.store.acknowledge(CONSUMER, delta.sequence)
 
     def _publish_dense(self, now: int) -> None:
-        graph = self._exporter.graph(self._learner.model)
-        dim = self._exporter.dim
-        step = self._learner.steps
-        self._publisher.publish_artefact(
-            Artefact(version=f"step-{step}", step=step, time=now, dim=dim, graph=graph, spec=self._learner.spec)
-        )
+        step, spec = self._learner.steps, self._learner.spec
+        dims = {name: table.dim for name, table in self._learner.store.tables.items()}
+        graphs = {RANKER: self._exporter.graph(self._learner.model)}
+        self._publisher.publish_artefact(Artefact(f"step-{step}", step, now, dims, graphs, spec))
 
     def _status(self, progress: Progress, outcomes: Mapping[str, int]) -> dict[str, object]:
         store = self._learner.store

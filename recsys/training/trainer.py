@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from embedding.snapshot.background import Saving
+from embedding.snapshot.background import BackgroundSave
 from recsys.errors import RecsysError, StateError
 from recsys.training import checkpoint
 from recsys.training.checkpoint import Checkpoints
@@ -66,7 +66,7 @@ class Trainer:
         self._poll_events = poll_events
         self._crash = crash
         self._saved_step = -1
-        self._saving: tuple[Saving, Cursor] | None = None
+        self._saving: tuple[BackgroundSave, Cursor] | None = None
         """The checkpoint that is being written, and the cursor in it."""
 
     def resume(self) -> Path | None:
@@ -159,7 +159,7 @@ class Trainer:
             with writing:
                 write()
 
-        self._saving = Saving(complete), self._feed.cursor
+        self._saving = BackgroundSave(complete), self._feed.cursor
         self._saved_step = self.learner.steps
 
     def _capture(self, folder: Path) -> Callable[[], None]:
@@ -183,7 +183,7 @@ class Trainer:
             return
         saving, cursor = self._saving
         self._saving = None
-        saving.wait()
+        saving.result()
         self._crash("checkpoint written")
         self._log.commit(CONSUMER, cursor)
 
@@ -193,7 +193,7 @@ class Trainer:
         self._crash("step")
         if self._publication is not None and self._publication.due():
             self._publish()
-        if self._saving is not None and self._saving[0].done:
+        if self._saving is not None and self._saving[0].done():
             self._settle()
         if self.learner.steps % self._checkpoint_every == 0:
             self._begin_checkpoint()

@@ -15,6 +15,7 @@ import torch
 
 from recsys.config.models import SECTIONS
 from recsys.config.section import Section
+from recsys.errors import ArtefactError
 from recsys.models import AutoInt, FactorizationMachine, RankingModel, build
 from recsys.training.export import Exporter
 from serving.model.scorer import Scorer
@@ -168,5 +169,5 @@ class ScorerContract:
 
     @pytest.mark.parametrize("graph", [b"", b"no graph at all", b"\x08\x07" * 40])
     def test_what_is_no_graph_is_refused(self, graph: bytes) -> None:
-        with pytest.raises(ValueError, match="cannot read this graph"):
+        with pytest.raises(ArtefactError, match="cannot read this graph"):
             self.make(graph)

@@ -95,6 +95,7 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
             "line 2: redis.precision: Input should be 'float32', 'half' or 'int8', not 'fp16'",
         ),
         ("[[experiments]]\nname='x'\narms=[{name='a'},{name='a'}]\n", "two arms have the same name"),
+        ("[serving]\nretrieve = 50000\n", "choose 1 to 2000"),
         ("[[features.fields]]\nname='a'\nsource='usr'\n", "line 1: features.fields.0: field 'a': source 'usr'"),
         ("[[features.fields]]\nname='a'\nsource='user'\n", "line 1: features: no field reads the item"),
         ("[model]\nunits = 5\n", "line 1: model: units = 5 is the width of all heads together"),

@@ -8,10 +8,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors import SafetensorError
 
+from embedding.local.store import LocalStore
+from embedding.store import Table
 from recsys.errors import CheckpointError, InvalidValueError, TornCheckpointError
+from recsys.training import checkpoint
 from recsys.training.checkpoint import MANIFEST, Checkpoints, part, verify
 
 
@@ -59,6 +63,39 @@ def test_a_damaged_one_is_refused_by_name_and_the_previous_loads(
     assert name in caplog.text
     with pytest.raises(TornCheckpointError, match=name):
         verify(tmp_path / "step-000000000002")
+
+
+@pytest.mark.parametrize("damage", ["flipped", "missing"])
+def test_the_files_of_a_snapshot_are_not_read_again_but_their_damage_is_found(
+    tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore([Table("t", 4)])
+    store.lookup("t", np.arange(9, dtype=np.uint64), 0)
+    hashed: list[str] = []
+    digest = checkpoint._digest
+
+    def counted(file: Path) -> str:
+        hashed.append(file.name)
+        return digest(file)
+
+    monkeypatch.setattr(checkpoint, "_digest", counted)
+    with Checkpoints(tmp_path).writing(1) as folder:
+        (folder / "rows").mkdir()
+        store.save(folder / "rows")
+        (folder / "b.bin").write_bytes(b"b")
+    assert hashed == ["b.bin", "manifest.json"]
+    path = tmp_path / "step-000000000001"
+    verify(path)
+    for file in sorted((path / "rank-0" / "rows").iterdir()):
+        content = file.read_bytes()
+        if damage == "missing":
+            file.unlink()
+        else:
+            file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(TornCheckpointError, match=f"rows/{file.name}"):
+            verify(path)
+        file.write_bytes(content)
+    verify(path)
 
 
 def test_every_flipped_byte_of_a_manifest_is_noticed_or_harmless(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_rows_published_to_a_url_are_read_from_it(tmp_path: Path) -> None:
         until(lambda: answers(client))
         Publisher(client, "m").publish(delta(1, {1: 1.0, 2: 2.0}, full=True))
         with connect(url) as reader:
-            read = RedisRows(reader, "m", DIM).read({"item": ids(1, 2, 3)})["item"]
+            read = RedisRows(reader, "m", {"item": DIM}).read({"item": ids(1, 2, 3)})["item"]
     assert read.found_N.tolist() == [True, True, False]
     assert read.values_ND[:2, 0].tolist() == [1.0, 2.0]
 

@@ -90,6 +90,13 @@ def test_every_dotted_name_exists(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", CURRENT, ids=named)
+def test_every_name_is_in_its_file(page: Path) -> None:
+    """Where a page says "`NAME` in `path/file.py`"."""
+    found = re.findall(r"`(\w+)` in `([\w/]+\.py)`", page.read_text("utf-8"))
+    assert [(name, path) for name, path in found if name not in names(ROOT / path)] == []
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=named)
 def test_every_class_exists(page: Path) -> None:
     foreign = {"EmbeddingBagCollection", "EmbeddingCollection", "DistributedModelParallel", "ManagedCollisionModule"}
     words = {word for word in code_words(page) if _CLASS.fullmatch(word)}

@@ -83,6 +83,13 @@ def test_every_path_exists(page: Path) -> None:
     assert set(missing) - EXAMPLES == set()
 
 
+def test_the_modules_of_the_embedding_store_exist() -> None:
+    table = (ROOT / "docs" / "embedding.md").read_text("utf-8").split("| module |")[1].split("\n\n")[0]
+    modules = [name for line in table.splitlines()[2:] for name in re.findall(r"`([^`]+)`", line.split("|")[1])]
+    assert len(modules) > 10
+    assert [name for name in modules if not resolves("embedding." + name.strip("/").replace("/", "."))] == []
+
+
 @pytest.mark.parametrize("page", CURRENT, ids=named)
 def test_every_dotted_name_exists(page: Path) -> None:
     dotted = [word for word in code_words(page) if _DOTTED.fullmatch(word) and not word.endswith(".toml")]

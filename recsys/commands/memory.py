@@ -23,7 +23,7 @@ from recsys.evaluation.memory_study import report
 from recsys.evaluation.memory_study.result import Result
 from recsys.evaluation.memory_study.setting import Setting, parse
 from recsys.evaluation.memory_study.study import Study
-from recsys.evaluation.replay.arms import check_sync
+from recsys.evaluation.replay.arms import check_refresh
 from recsys.evaluation.replay.report import moment
 from recsys.evaluation.replay.run import Progress
 
@@ -33,7 +33,7 @@ FILE = "result.json"
 def run(
     config_path: Path,
     batch_until: str,
-    sync: str,
+    refresh: str,
     until: str | None,
     tries: tuple[str, ...],
     seeds: int,
@@ -46,7 +46,7 @@ def run(
     console = Console()
     check_out(out)
     check_end_of_batch(batch_until)
-    check_sync(sync)
+    check_refresh(refresh)
     end = parse_time(until, "--until") if until is not None else None
     tables = [table.name for table in wiring.tables(config)]
     settings = list(dict.fromkeys(parse(text, tables) for text in tries))
@@ -54,7 +54,7 @@ def run(
     log = wiring.event_log(config)
 
     def study() -> Study:
-        return Study(config, log, end_of_batch(batch_until, log), sync, end)
+        return Study(config, log, end_of_batch(batch_until, log), refresh, end)
 
     try:
         result, taken = _replayed(study, earlier, settings, seeds, out, console)

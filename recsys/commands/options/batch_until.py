@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recsys.commands.options.iso_time import parse_time
 from recsys.errors import InvalidValueError
-from recsys.evaluation.replay.judge import check_share, share_of, shown_times
+from recsys.evaluation.replay.evaluate import check_share, share_of, shown_times
 from streaming.log.event_log import EventLog
 
 OPTION = "--batch-until"

@@ -47,7 +47,8 @@ def write(result: Result, folder: Path) -> None:
 
 def table(result: Result) -> Table:
     """For a terminal: the columns that matter most."""
-    title = f"Online stage {moment(result.batch_until)} to {moment(result.until)} UTC, synced every {result.sync}"
+    span = f"{moment(result.batch_until)} to {moment(result.until)} UTC"
+    title = f"Online stage {span}, weights refreshed every {result.refresh}"
     drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=noise(result))
     drawn.caption_justify = "left"
     chosen = [COLUMNS.index(name) for name in NARROW]

@@ -15,23 +15,23 @@ from recsys.evaluation.replay.result import ArmResult, Figure, Gain, Result
 
 BEFORE = (
     ("arm", "left"),
-    ("syncs", "right"),
+    ("refreshes", "right"),
     ("AUC", "right"),
-    ("by sync", "right"),
-    ("frozen by sync", "right"),
+    ("by interval", "right"),
+    ("frozen by interval", "right"),
     ("gain [95 %]", "right"),
 )
 AFTER = (("known users", "right"), ("known items", "right"))
 """Columns and alignment, before and after those of the other registered metrics.
 
-AUC is that of all rows together. `by sync` is the row-weighted mean over the arm's own sync
-intervals (Monolith's figure), `frozen by sync` that of the frozen weights over the same intervals. Gain is over the
+AUC is that of all rows together. `by interval` is the row-weighted mean over the arm's own refresh
+intervals (Monolith's figure), `frozen by interval` that of the frozen weights over the same intervals. Gain is over the
 frozen arm, by windows, with its paired bootstrap interval."""
 
 
-NARROW = ("arm", "AUC", "log loss", "by sync", "frozen by sync", "gain [95 %]")
+NARROW = ("arm", "AUC", "log loss", "by interval", "frozen by interval", "gain [95 %]")
 """The columns for a terminal 80 characters wide."""
-CAPTION = """AUC, log loss: of all rows. By sync: mean AUC of the arm's sync intervals, and
+CAPTION = """AUC, log loss: of all rows. By interval: mean AUC of the arm's refresh intervals, and
 (frozen) that of the frozen weights on them. Gain: over frozen, by windows."""
 
 
@@ -41,14 +41,14 @@ def columns() -> list[tuple[str, str]]:
 
 
 def write(result: Result, folder: Path) -> None:
-    """`result.json`, `table.md`, `over_time.svg`, `by_sync.svg` and `report.html`, titled by the folder's name."""
+    """`result.json`, `table.md`, `over_time.svg`, `by_interval.svg` and `report.html`, titled by the folder's name."""
     from recsys.evaluation.replay import plots  # Matplotlib takes most of a second to import
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "result.json").write_bytes(result.to_json())
     (folder / "table.md").write_text(markdown(result), "utf-8")
     (folder / "over_time.svg").write_text(plots.over_time(result), "utf-8")
-    (folder / "by_sync.svg").write_text(plots.by_sync(result), "utf-8")
+    (folder / "by_interval.svg").write_text(plots.by_interval(result), "utf-8")
     (folder / "report.html").write_text(
         html(result, "Replay" if folder.name == "replay" else f"Replay: {folder.name}"), "utf-8"
     )
@@ -62,7 +62,7 @@ def table(result: Result) -> Table:
     every = columns()
     chosen = [k for k, (name, _) in enumerate(every) if name in NARROW]
     for k in chosen:
-        title = every[k][0].replace("frozen by sync", "(frozen)")
+        title = every[k][0].replace("frozen by interval", "(frozen)")
         if every[k][1] == "left":
             drawn.add_column(title, overflow="fold")  # the arm's name gives way, so that figures stay whole
         else:
@@ -85,7 +85,7 @@ def html(result: Result, title: str = "Replay") -> str:
     """A self-contained page with plots. The same result gives the same bytes."""
     from recsys.evaluation.replay import plots
 
-    drawings = {"over_time": plots.over_time(result), "by_sync": plots.by_sync(result)}
+    drawings = {"over_time": plots.over_time(result), "by_interval": plots.by_interval(result)}
     drawings |= {"reliability": plots.reliability(result), "slices": plots.slices(result)}
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= {"moment": moment, "figure": figure, "count": "{:,}".format}
@@ -129,10 +129,10 @@ def gain(found: Gain) -> str:
 def _cells(arm: ArmResult) -> list[str]:
     return [
         arm.name,
-        f"{arm.syncs:,}",
+        f"{arm.refreshes:,}",
         figure(arm.all["auc"]),
-        figure(arm.shard_auc),
-        figure(arm.frozen_shard_auc),
+        figure(arm.interval_auc),
+        figure(arm.frozen_interval_auc),
         gain(arm.gains[0]) if arm.gains else "-",
         *(figure(arm.all.get(name), metric.digits) for name, metric in METRICS.items() if name != "auc"),
         _percent(arm.known_users),

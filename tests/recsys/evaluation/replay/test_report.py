@@ -69,14 +69,14 @@ def test_the_tables_name_every_arm(result: Result) -> None:
 def test_every_figure_is_whole_in_a_narrow_terminal() -> None:
     rows = rows_of(np.random.default_rng(0).integers(0, 2, 200).tolist())
     found = result_of(
-        rows, [frozen(0), replace(online("50ms", 0, rows.times_R), name="online@20 shards of a long name")]
+        rows, [frozen(0), replace(online("50ms", 0, rows.times_R), name="online@20 slices of a long name")]
     )
     console = Console(width=80, record=True, file=StringIO())
     console.print(table(found))
     said = console.export_text()
     assert "…" not in said
     for arm in found.arms:
-        for value in (arm.all["auc"], arm.all["log_loss"], arm.shard_auc):
+        for value in (arm.all["auc"], arm.all["log_loss"], arm.interval_auc):
             assert figure(value) in said.split()
 
 

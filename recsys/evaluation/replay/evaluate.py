@@ -32,24 +32,24 @@ PLACES = {"threads", "checkpoints", "checkpoint_every", "keep", "export_every"}
 """Settings of training that say where and how, and don't belong into a result."""
 
 
-def judge(
+def evaluate(
     config: Config,
     log: EventLog,
     *,
     batch_until: int,
-    syncs: Sequence[str],
+    refreshes: Sequence[str],
     until: int | None = None,
     report: Callable[[Progress], None] = lambda _progress: None,
 ) -> Result:
-    """Train on everything before `batch_until`, then judge the frozen weights and one online arm per rule in `syncs`.
+    """Train on everything before `batch_until`, then evaluate the frozen weights and one online arm per refresh rule.
 
-    `batch_until` and `until` (exclusive; the end of the log by default) are event times in ms. A sync rule is an
-    interval (`1h`) or a number of parts with equal rows (`50 shards`). The same log, configuration and rules give the
-    same result, byte for byte. Raises ValueError where there is nothing to judge.
+    `batch_until` and `until` (exclusive; the end of the log by default) are event times in ms. A refresh rule is an
+    interval (`1h`) or a number of time slices with equally many rows (`50 slices`). The same log, configuration and
+    rules give the same result, byte for byte. Raises ValueError where there is nothing to evaluate.
     """
     stage = online_stage(config, log, batch_until, until)
     rows, end = stage.rows, stage.end
-    arms = [frozen(batch_until), *(online(sync, batch_until, rows.times_R) for sync in syncs)]
+    arms = [frozen(batch_until), *(online(refresh, batch_until, rows.times_R) for refresh in refreshes)]
     replay = Replay(wiring.learner(config), wiring.feed(config, log), rows, arms)
     scored = replay.run(end, report)
     if not replay.trained:
@@ -72,7 +72,7 @@ def judge(
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What is judged: the rows from the end of the batch stage up to `end` (exclusive, ms)."""
+    """What is evaluated: the rows from the end of the batch stage up to `end` (exclusive, ms)."""
 
     rows: ScoredRows
     end: int
@@ -85,7 +85,7 @@ class Stage:
 def online_stage(config: Config, log: EventLog, batch_until: int, until: int | None = None) -> Stage:
     """The rows to score; tables and model of the configuration have no part in them.
 
-    Raises ValueError where there is nothing to judge.
+    Raises ValueError where there is nothing to evaluate.
     """
     shown_R = shown_times(log)
     end = until if until is not None else int(shown_R[-1]) + 1 if len(shown_R) else batch_until
@@ -143,7 +143,7 @@ def settings_of(config: Config) -> dict[str, Any]:
 
 def _nothing(shown_R: npt.NDArray[np.int64], start: int, end: int) -> str:
     if not len(shown_R):
-        return "the log has no impressions, so there is nothing to judge: ingest some first"
+        return "the log has no impressions, so there is nothing to evaluate: ingest some first"
     first, last = (_iso(int(time)) for time in (shown_R[0], shown_R[-1]))
     if start <= shown_R[0]:
         problem = f"--batch-until {_iso(start)} is not after the first impression: there would be no batch stage"
@@ -157,8 +157,8 @@ def _unlearned(config: Config, lost: Mapping[str, int]) -> str:
     if words := not_learned(lost):
         return f"no example was learned. Not learned from, in the whole log: {words}: {REMEDY}"
     return (
-        f"no example was learned: before the last sync not even one batch of {config.training.batch_size} labels was "
-        "known. Let --batch-until be later, sync more often, or make training.batch_size or training.wait smaller"
+        f"no example was learned: not even one batch of {config.training.batch_size} labels was known before the last "
+        "refresh. Let --batch-until be later, refresh more often, or make training.batch_size or training.wait smaller"
     )
 
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from recsys import wiring
-from recsys.commands.options.batch_until import check_end_of_batch, end_of_batch
+from recsys.commands.options.batch_until import parse_batch_until
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
 from recsys.commands.stopping import STOPPED
@@ -45,7 +45,7 @@ def run(
     wiring.set_threads(config)
     console = Console()
     check_out(out)
-    check_end_of_batch(batch_until)
+    start = parse_batch_until(batch_until)
     check_refresh(refresh)
     end = parse_time(until, "--until") if until is not None else None
     tables = [table.name for table in wiring.tables(config)]
@@ -54,7 +54,7 @@ def run(
     log = wiring.event_log(config)
 
     def study() -> Study:
-        return Study(config, log, end_of_batch(batch_until, log), refresh, end)
+        return Study(config, log, start, refresh, end)
 
     try:
         result, taken = _replayed(study, earlier, settings, seeds, out, console)

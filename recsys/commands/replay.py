@@ -10,7 +10,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from recsys import wiring
-from recsys.commands.options.batch_until import check_end_of_batch, end_of_batch
+from recsys.commands.options.batch_until import parse_batch_until
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
 from recsys.config.file import load
@@ -31,12 +31,11 @@ def run(config_path: Path, batch_until: str, refreshes: Sequence[str], until: st
     wiring.set_threads(config)
     console = Console()
     check_out(out)
-    check_end_of_batch(batch_until)
+    start = parse_batch_until(batch_until)
     for refresh in refreshes:
         check_refresh(refresh)
     end = parse_time(until, "--until") if until is not None else None
     log = wiring.event_log(config)
-    start = end_of_batch(batch_until, log)
     with Bar(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("batch stage", total=None)
 

@@ -1,31 +1,20 @@
-"""Replay of a configuration on a log: how good the model would have been, had it been live.
-
-Shape suffixes: R rows, I impressions.
-"""
+"""Replay of a configuration on a log: how good the model would have been, had it been live."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from recsys import wiring
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
 from recsys.evaluation.replay.arms import frozen, online
 from recsys.evaluation.replay.figures import arm_results, windows
+from recsys.evaluation.replay.online_stage import Share, online_stage
 from recsys.evaluation.replay.result import Result
 from recsys.evaluation.replay.run import Progress, Replay
-from recsys.evaluation.replay.scored_rows import ScoredRows, outcomes
-from recsys.unlearned import LOST, REMEDY, not_learned
-from streaming.events.columns import IMPRESSION
-from streaming.log.event_log import EventLog, read_range
+from recsys.unlearned import REMEDY, not_learned
+from streaming.log.event_log import EventLog
 
 SETTINGS = {"features", "model", "training"}
 PLACES = {"threads", "checkpoints", "checkpoint_every", "keep", "export_every"}
@@ -36,26 +25,27 @@ def evaluate(
     config: Config,
     log: EventLog,
     *,
-    batch_until: int,
+    batch_until: int | Share,
     refreshes: Sequence[str],
     until: int | None = None,
     report: Callable[[Progress], None] = lambda _progress: None,
 ) -> Result:
     """Train on everything before `batch_until`, then evaluate the frozen weights and one online arm per refresh rule.
 
-    `batch_until` and `until` (exclusive; the end of the log by default) are event times in ms. A refresh rule is an
-    interval (`1h`) or a number of time slices with equally many rows (`50 slices`). The same log, configuration and
-    rules give the same result, byte for byte. Raises ValueError where there is nothing to evaluate.
+    `batch_until` and `until` (exclusive; the end of the log by default) are event times in ms; `batch_until` may be a
+    share of the shown items. A refresh rule is an interval (`1h`) or a number of time slices with equally many rows
+    (`50 slices`). The same log, configuration and rules give the same result, byte for byte. Raises InvalidValueError
+    if there is nothing to evaluate.
     """
     stage = online_stage(config, log, batch_until, until)
-    rows, end = stage.rows, stage.end
-    arms = [frozen(batch_until), *(online(refresh, batch_until, rows.times_R) for refresh in refreshes)]
+    rows, start, end = stage.rows, stage.start, stage.end
+    arms = [frozen(start), *(online(refresh, start, rows.times_R) for refresh in refreshes)]
     replay = Replay(wiring.learner(config), wiring.feed(config, log), rows, arms)
     scored = replay.run(end, report)
     if not replay.trained:
         raise InvalidValueError(_unlearned(config, stage.lost))
     return Result(
-        batch_until=batch_until,
+        batch_until=start,
         until=end,
         counts={
             "items_shown": stage.shown,
@@ -70,86 +60,11 @@ def evaluate(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What is evaluated: the rows from the end of the batch stage up to `end` (exclusive, ms)."""
-
-    rows: ScoredRows
-    end: int
-    shown: int
-    """Items shown in the whole log."""
-    lost: dict[str, int]
-    """Events of the whole log that nothing could be learned from, and what rows were made without, by reason."""
-
-
-def online_stage(config: Config, log: EventLog, batch_until: int, until: int | None = None) -> Stage:
-    """The rows to score; tables and model of the configuration have no part in them.
-
-    Raises ValueError where there is nothing to evaluate.
-    """
-    shown_R = shown_times(log)
-    end = until if until is not None else int(shown_R[-1]) + 1 if len(shown_R) else batch_until
-    feed = wiring.feed(config, log)
-    rows = ScoredRows(outcomes(feed), batch_until, end)
-    if not len(rows) or batch_until <= shown_R[0]:
-        raise InvalidValueError(_nothing(shown_R, batch_until, end))
-    lost = {name: feed.joiner.counts[name] for name in LOST}
-    impaired = {name: count for name, count in feed.losses.items() if count}
-    return Stage(rows, end, len(shown_R), lost | impaired)
-
-
-def shown_times(log: EventLog) -> npt.NDArray[np.int64]:
-    """Times of all impressions in the log, one per shown item, rising.
-
-    Reads the whole log, but only two of its columns.
-    """
-    times = [np.zeros(0, np.int64)]
-    for partition, (offset, end) in enumerate(zip(log.begin(), log.end(), strict=True)):
-        times += [_shown_times(chunk.events) for chunk in read_range(log, partition, offset, end)]
-    return np.sort(np.concatenate(times))
-
-
-def share_of(shown_R: npt.NDArray[np.int64], share: float) -> int:
-    """The event time (ms) before which this share of the shown items lies.
-
-    >>> share_of(np.array([10, 20, 30, 40, 50]), 0.8)
-    50
-    """
-    check_share(share)
-    if not len(shown_R):
-        raise InvalidValueError("the log has no impressions: ingest some first")
-    return int(shown_R[int(share * len(shown_R))])
-
-
-def check_share(share: float) -> None:
-    """Raises ValueError for what is no share of a log, or all of it."""
-    if not 0 < share < 1:
-        raise InvalidValueError(f"a share is between 0 and 1, such as 0.8, got {share}")
-
-
-def _shown_times(events: pa.RecordBatch) -> npt.NDArray[np.int64]:
-    impressions = events.filter(pc.equal(events["kind"], IMPRESSION))
-    lengths_I = pc.fill_null(pc.list_value_length(impressions["items"]), 0).to_numpy(zero_copy_only=False)
-    times_R: npt.NDArray[np.int64] = np.repeat(impressions["time"].to_numpy(), lengths_I)
-    return times_R
-
-
 def settings_of(config: Config) -> dict[str, Any]:
     """What of a configuration a result depends on."""
     settings = config.model_dump(mode="json", include=SETTINGS)
     settings["training"] = {name: value for name, value in settings["training"].items() if name not in PLACES}
     return settings
-
-
-def _nothing(shown_R: npt.NDArray[np.int64], start: int, end: int) -> str:
-    if not len(shown_R):
-        return "the log has no impressions, so there is nothing to evaluate: ingest some first"
-    first, last = (_iso(int(time)) for time in (shown_R[0], shown_R[-1]))
-    if start <= shown_R[0]:
-        problem = f"--batch-until {_iso(start)} is not after the first impression: there would be no batch stage"
-    else:
-        problem = f"no impression from --batch-until {_iso(start)} up to --until {_iso(end)}"
-    return f"{problem}; the log's are from {first} to {last}: let the batch stage end between these"
 
 
 def _unlearned(config: Config, lost: Mapping[str, int]) -> str:
@@ -160,7 +75,3 @@ def _unlearned(config: Config, lost: Mapping[str, int]) -> str:
         f"no example was learned: not even one batch of {config.training.batch_size} labels was known before the last "
         "refresh. Let --batch-until be later, refresh more often, or make training.batch_size or training.wait smaller"
     )
-
-
-def _iso(time: int) -> str:
-    return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="seconds")

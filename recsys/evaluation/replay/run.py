@@ -59,11 +59,10 @@ class Replay:
     same whichever other arms are evaluated beside it.
     """
 
-    def __init__(self, learner: Learner, feed: Feed, rows: ScoredRows, arms: Sequence[Arm], *, poll_events: int = 8192):
+    def __init__(self, learner: Learner, feed: Feed, rows: ScoredRows, arms: Sequence[Arm]):
         self._learner = learner
         self._feed = feed
         self._rows = rows
-        self._poll_events = poll_events
         self._known = EmbeddedIds(learner.spec, learner.store)
         count = len(rows)
         self._scored = [Scored(arm, np.zeros(count, np.float32), self._known.nothing(count)) for arm in arms]

@@ -10,11 +10,15 @@ import pytest
 
 from recsys import wiring
 from recsys.evaluation.replay.arms import frozen, online
-from recsys.evaluation.replay.evaluate import evaluate, share_of, shown_times
+from recsys.evaluation.replay.evaluate import evaluate
+from recsys.evaluation.replay.online_stage import Share, online_stage
 from recsys.evaluation.replay.result import Result
 from recsys.evaluation.replay.run import Replay
 from recsys.evaluation.replay.scored_rows import ScoredRows, outcomes
 from streaming.events.schema import Event, Impression, Interaction, ItemUpdate
+from streaming.ingest.codec import encode_events
+from streaming.log.event_log import Chunk
+from streaming.log.memory_log import MemoryLog
 from tests.recsys.evaluation.replay.worlds import HOUR, START, WAIT, config, log_of, moving_taste
 
 SPLIT = START + 4 * HOUR
@@ -26,7 +30,7 @@ def scores_of(events: Sequence[Event], refreshes: Sequence[str] = ("1h", "10m"))
     settings, log = config(), log_of(events)
     rows = ScoredRows(outcomes(wiring.feed(settings, log)), SPLIT, END)
     arms = [frozen(SPLIT), *(online(refresh, SPLIT, rows.times_R) for refresh in refreshes)]
-    replay = Replay(wiring.learner(settings), wiring.feed(settings, log), rows, arms, poll_events=100)
+    replay = Replay(wiring.learner(settings), wiring.feed(settings, log), rows, arms)
     return {one.arm.name: one.scores_R for one in replay.run(END)}
 
 
@@ -157,10 +161,41 @@ def test_nothing_to_evaluate_is_said(events: list[Event], message: str) -> None:
 
 
 def test_a_share_of_the_log_is_a_time() -> None:
-    times_R = shown_times(log_of(moving_taste()))
-    assert len(times_R) == 2 * 8 * 120
-    assert share_of(times_R, 0.5) == SPLIT
+    by_share, by_time = (online_stage(config(), log_of(moving_taste()), split) for split in (Share(0.5), SPLIT))
+    assert by_share.shown == by_time.shown == 2 * 8 * 120
+    assert by_share.start == by_time.start == SPLIT
+    assert by_share.rows.times_R.tolist() == by_time.rows.times_R.tolist()
     with pytest.raises(ValueError, match=r"0\.8"):
-        share_of(times_R, 80)
+        Share(80)
     with pytest.raises(ValueError, match="no impressions"):
-        share_of(times_R[:0], 0.8)
+        online_stage(config(), log_of([]), Share(0.8))
+
+
+class Counting(MemoryLog):
+    """Counts the events that are read of it."""
+
+    events_read = 0
+
+    def read(self, partition: int, offset: int, max_events: int = 65_536) -> Chunk:
+        chunk = super().read(partition, offset, max_events)
+        self.events_read += chunk.events.num_rows
+        return chunk
+
+
+@pytest.mark.parametrize("split", [SPLIT, Share(0.5)])
+def test_the_log_is_read_once_for_the_rows_and_once_to_train(split: int | Share) -> None:
+    events, log = moving_taste(), Counting()
+    log.append(encode_events(events))
+    stage = online_stage(config(), log, split)
+    assert log.events_read == len(events)
+    assert len(stage.rows) == stage.shown // 2
+    evaluate(config(), log, batch_until=split, refreshes=["1h"])
+    assert log.events_read == 3 * len(events)
+
+
+def test_impressions_that_cannot_be_used_are_named() -> None:
+    """A click at the end of the log closes all windows before the impressions come."""
+    click = Interaction(time=END, impression="gone", item="i0")
+    shown = Impression(id="late", time=START, user="u", items=["i0"])
+    with pytest.raises(ValueError, match="1 impressions that came after their window had closed"):
+        online_stage(config(), log_of([click, shown]), SPLIT)

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from recsys.datasets.registry import DATASETS
 from recsys.errors import RecsysError
 
 CONFIG = click.option(
@@ -96,7 +97,7 @@ def check(config_path: Path) -> None:
 @main.command()
 @CONFIG
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--dataset", type=click.Choice(["movielens-small", "globo", "ml-1m"]), help="Import a known log.")
+@click.option("--dataset", type=click.Choice(list(DATASETS)), help="Import a known log.")
 @click.option("--from", "start", metavar="TIME", help="Only events from this time on (ISO 8601, UTC).")
 @click.option("--to", "end", metavar="TIME", help="Only events before this time.")
 @readable

@@ -17,10 +17,10 @@ from rich.console import Console
 from recsys.commands.demo_client import TIMEOUT, Client, show_change
 from recsys.commands.ports import free_port
 from recsys.config.file import load
+from recsys.datasets.registry import EXAMPLES
 from recsys.errors import InvalidValueError, UnavailableError
 from serving.replication.embedded_redis import EmbeddedRedis
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 SPLIT = "2014-01-01"
 """Before it the model learns before anybody asks; after it frozen and online are compared."""
 REFRESH = ("30d", "1d")

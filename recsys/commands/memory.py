@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from recsys import wiring
+from recsys.commands.memory_table import table
 from recsys.commands.options.batch_until import parse_batch_until
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
@@ -61,7 +62,7 @@ def run(
     except KeyboardInterrupt:
         _say(console, _kept(_earlier(out), out))
         sys.exit(STOPPED)
-    console.print(report.table(result))
+    console.print(table(result))
     for note in report.notes(result):
         console.print(note, style="yellow", highlight=False)
     if taken:

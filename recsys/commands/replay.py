@@ -13,6 +13,7 @@ from recsys import wiring
 from recsys.commands.options.batch_until import parse_batch_until
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
+from recsys.commands.replay_table import table
 from recsys.config.file import load
 from recsys.evaluation.replay import report
 from recsys.evaluation.replay.arms import check_refresh
@@ -45,7 +46,7 @@ def run(config_path: Path, batch_until: str, refreshes: Sequence[str], until: st
 
         result = evaluate(config, log, batch_until=start, refreshes=refreshes, until=end, report=show)
     report.write(result, out)
-    console.print(report.table(result))
+    console.print(table(result))
     for warning in _warnings(result):
         console.print(warning, style="yellow")
     console.print(f"Report: {out / 'report.html'}", highlight=False)

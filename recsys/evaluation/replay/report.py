@@ -1,4 +1,4 @@
-"""A replay's result for people: a table for the terminal or a document, and one HTML page that needs no network."""
+"""The result of a replay for people: a table for a document, and one HTML page that needs no network."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import jinja2
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from recsys.evaluation.metrics import METRICS
 from recsys.evaluation.replay.result import ArmResult, Figure, Gain, Result
@@ -27,12 +25,6 @@ AFTER = (("known users", "right"), ("known items", "right"))
 AUC is that of all rows together. `by interval` is the row-weighted mean over the arm's own refresh
 intervals (Monolith's figure), `frozen by interval` that of the frozen weights over the same intervals. Gain is over the
 frozen arm, by windows, with its paired bootstrap interval."""
-
-
-NARROW = ("arm", "AUC", "log loss", "by interval", "frozen by interval", "gain [95 %]")
-"""The columns for a terminal 80 characters wide."""
-CAPTION = """AUC, log loss: of all rows. By interval: mean AUC of the arm's refresh intervals, and
-(frozen) that of the frozen weights on them. Gain: over frozen, by windows."""
 
 
 def columns() -> list[tuple[str, str]]:
@@ -54,31 +46,12 @@ def write(result: Result, folder: Path) -> None:
     )
 
 
-def table(result: Result) -> Table:
-    """For a terminal: the columns that matter most."""
-    title = f"Online stage {moment(result.batch_until)} to {moment(result.until)} UTC"
-    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=CAPTION)
-    drawn.caption_justify = "left"
-    every = columns()
-    chosen = [k for k, (name, _) in enumerate(every) if name in NARROW]
-    for k in chosen:
-        title = every[k][0].replace("frozen by interval", "(frozen)")
-        if every[k][1] == "left":
-            drawn.add_column(title, overflow="fold")  # the arm's name gives way, so that figures stay whole
-        else:
-            drawn.add_column(title, justify="right", no_wrap=True)
-    for arm in result.arms:
-        cells = _cells(arm)
-        drawn.add_row(*(cells[k] for k in chosen))
-    return drawn
-
-
 def markdown(result: Result) -> str:
-    """The same table for a document."""
+    """The table for a document."""
     every = columns()
     head = f"| {' | '.join(name for name, _ in every)} |"
     rule = f"|{'|'.join('---' if side == 'left' else '---:' for _, side in every)}|"
-    return "\n".join([head, rule, *(f"| {' | '.join(_cells(arm))} |" for arm in result.arms)]) + "\n"
+    return "\n".join([head, rule, *(f"| {' | '.join(cells(arm))} |" for arm in result.arms)]) + "\n"
 
 
 def html(result: Result, title: str = "Replay") -> str:
@@ -90,7 +63,7 @@ def html(result: Result, title: str = "Replay") -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= {"moment": moment, "figure": figure, "count": "{:,}".format}
     template = environment.from_string(files("recsys.evaluation.replay").joinpath("report.html.j2").read_text("utf-8"))
-    rows = [(arm, _cells(arm)) for arm in result.arms]
+    rows = [(arm, cells(arm)) for arm in result.arms]
     return template.render(
         title=title, result=result, columns=columns(), rows=rows, plots=drawings, gain=gain, metrics=METRICS
     )
@@ -126,7 +99,8 @@ def gain(found: Gain) -> str:
     return f"{found.auc:+.4f}{interval}"
 
 
-def _cells(arm: ArmResult) -> list[str]:
+def cells(arm: ArmResult) -> list[str]:
+    """The texts of one arm, one per column."""
     return [
         arm.name,
         f"{arm.refreshes:,}",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recsys.config.file import load
-from recsys.datasets import globo
+from recsys.datasets.globo import globo
 from recsys.evaluation.replay.evaluate import evaluate
 from recsys.evaluation.replay.report import markdown
 from recsys.evaluation.replay.result import Result

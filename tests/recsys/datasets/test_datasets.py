@@ -98,11 +98,14 @@ def test_movielens_makes_lists_of_sittings_and_likes_of_high_ratings(movielens: 
 
 def test_movielens_shows_a_movie_only_after_its_features(movielens: Path) -> None:
     known: set[str] = set()
+    shown = 0
     for event in all_events(movielens_small(movielens)):
         if isinstance(event, ItemUpdate):
             known.add(event.item)
         elif isinstance(event, Impression):
             assert known.issuperset(event.items)
+            shown += 1
+    assert shown > 0
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 4000)), min_size=1, max_size=80))
@@ -274,3 +277,4 @@ def test_globo_as_measured() -> None:
             (negative,) = shown - {event.item}
             assert any(item == negative and event.time - time <= HOUR for time, item in recent)
             recent.append((event.time, event.item))
+    assert len(recent) == 10_001

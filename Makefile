@@ -34,6 +34,9 @@ demo: install  ## Ingest a real log, learn from it online, serve it, and watch a
 test: install  ## Run all tests
 	@$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadgroup
 
+test-fast: install  ## Run the tests that are not marked as slow
+	@$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadgroup -m "not slow"
+
 lint: install  ## Style, types and import direction
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -46,4 +49,4 @@ lock:  ## Write the lock files anew (needs uv on the PATH)
 clean:  ## Remove .venv and everything that runs have written
 	@rm -rf .venv run build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help install demo test lint lock clean
+.PHONY: help install demo test test-fast lint lock clean

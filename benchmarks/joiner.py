@@ -20,7 +20,7 @@ import msgspec
 
 from benchmarks.harness import Result, Target, interleave, median, ratio
 from streaming.encode.encoder import Encoder
-from streaming.encode.entity_state import Entities
+from streaming.encode.entity_state import EntityState
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Event, Features, Impression, Interaction
 from streaming.feed import STEP, Feed
@@ -91,7 +91,7 @@ def _joiner() -> Joiner:
 
 
 def _batches(log: EventLog) -> Iterator[Any]:
-    feed = Feed(log, _joiner(), Entities(1), Encoder(SPEC), batch_size=1024)
+    feed = Feed(log, _joiner(), EntityState(1), Encoder(SPEC), batch_size=1024)
     yield from feed.poll(1 << 60)
     yield from feed.finish()
 

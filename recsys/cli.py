@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from recsys.errors import RecsysError
+
 CONFIG = click.option(
     "-c",
     "--config",
@@ -29,7 +31,7 @@ def readable(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except (ValueError, OSError, ConnectionError) as error:
+        except (RecsysError, ValueError, OSError) as error:
             if logging.getLogger().isEnabledFor(logging.DEBUG):
                 raise
             click.secho(f"error: {error}", fg="red", err=True)

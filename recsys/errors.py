@@ -5,7 +5,7 @@ RecsysError
 ├── InvalidValueError        a value given by the caller or in a file: setting, option, argument, event (a ValueError)
 │   └── ConfigError          recsys.toml, with the line and a remedy
 ├── LogError                 the event log
-│   ├── AppendError          the disk took no more; nothing of the append was kept, unless it says so
+│   ├── AppendError          events could not be stored; appending them again may store them twice
 │   ├── LogCorruptedError    bytes in the log are not as they were written
 │   └── LogFullError         the server cannot take more events now
 ├── IngestError              a source that cannot be read on
@@ -45,7 +45,7 @@ class LogError(RecsysError):
 
 
 class AppendError(LogError, OSError):
-    """The disk took no more (it is full, or failing); what the log kept of the append is in the message."""
+    """Events could not be stored, such as on a full disk; appending them again may store them twice."""
 
 
 class LogCorruptedError(LogError):

@@ -35,9 +35,9 @@ def spec(config: Config) -> FeatureSpec:
 
 
 def event_log(config: Config) -> EventLog:
-    from streaming.log.file_log import FileLog
+    from streaming.log.open_log import open_log
 
-    return FileLog(config.log.folder, partitions=config.log.partitions)
+    return open_log(config.log.url, config.log.partitions)
 
 
 def joiner(config: Config) -> Joiner:
@@ -50,13 +50,13 @@ def joiner(config: Config) -> Joiner:
 
 def feed(config: Config, log: EventLog, catalog: Catalog | None = None) -> Feed:
     from streaming.encode.encoder import Encoder
-    from streaming.encode.entity_state import Entities
+    from streaming.encode.entity_state import EntityState
     from streaming.feed import Feed
 
     return Feed(
         log,
         joiner(config),
-        Entities(config.features.entities),
+        EntityState(config.features.entities),
         Encoder(spec(config)),
         config.training.batch_size,
         observer=catalog,
@@ -65,7 +65,7 @@ def feed(config: Config, log: EventLog, catalog: Catalog | None = None) -> Feed:
 
 def tables(config: Config) -> list[Table]:
     """The embedding tables that the fields read, in a fixed order."""
-    names = dict.fromkeys(field.table or field.name for field in spec(config).sparse)
+    names = dict.fromkeys(field.table for field in spec(config).sparse)
     return [_table(name, config, config.features.tables.get(name, config.features.defaults)) for name in names]
 
 

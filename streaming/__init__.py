@@ -1,4 +1,4 @@
-"""Events on their way from a click to a training batch: log, joiner, feed.
+"""Events on their way from a click to a training batch: log, joiner, encoder, feed.
 
-Imports no other package of ours.
+Imports no other package of ours, except `recsys.errors`.
 """

@@ -1,4 +1,4 @@
-"""Which items there are, how popular they are now, and how new: the sources of candidates until vectors retrieve."""
+"""The items there are, how popular and how new they are: where candidates come from."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from recsys.errors import StateError
 from streaming.join.labeled_impression import LabeledImpression
 
 
@@ -17,7 +18,7 @@ class _State(msgspec.Struct):
 
 
 class Leaders:
-    """The items with the greatest values, where values only grow: only items that changed can become leaders."""
+    """The items with the greatest values. Values only grow, so only items that changed can become leaders."""
 
     def __init__(self) -> None:
         self._leaders: list[str] | None = None
@@ -38,9 +39,9 @@ class Leaders:
 class Catalog:
     """Popularity that halves every `half_life` ms of event time, and the time at which each item was first seen.
 
-    An item's popularity at time t is the sum over its positive labels of 2^-((t - t_label) / half_life). Kept is the
-    logarithm of that sum at time 0, which no passing of time changes. At most `capacity` items are remembered; beyond
-    it those first seen longest ago are forgotten.
+    An item's popularity at time t is the sum over its positive labels of 2^-((t - t_label) / half_life). The logarithm
+    of that sum at time 0 is stored, which does not change as time passes. At most `capacity` items are remembered;
+    beyond it those first seen longest ago are forgotten.
 
     >>> catalog = Catalog(half_life=1000)
     >>> catalog.positive("a", time=0); catalog.positive("a", time=1000)
@@ -76,15 +77,16 @@ class Catalog:
         self._weights[item] = high + math.log2(1 + 2.0 ** (low - high))
         self._popular.changed(item)
 
-    def observe(self, examples: Iterable[LabeledImpression]) -> None:
-        """What the joiner emitted: items that were shown, labels that turned out positive."""
-        for example in examples:
-            self.seen(example.items, example.time)
-            for position, label in zip(example.positions, example.labels, strict=True):
+    def observe(self, impressions: Iterable[LabeledImpression]) -> None:
+        """Take the items that were shown, and the positive labels."""
+        for impression in impressions:
+            self.seen(impression.items, impression.time)
+            for position, label in zip(impression.positions, impression.labels, strict=True):
                 if label > 0:
-                    self.positive(example.items[position], example.decided)
+                    self.positive(impression.items[position], impression.decided)
 
     def popularity(self, item: str, time: int) -> float:
+        """At event time `time`, ms; 0 for an item without positive labels."""
         return float(2.0 ** (self._weights.get(item, -math.inf) - time / self._half_life))
 
     def popular(self, count: int) -> list[tuple[str, float]]:
@@ -100,8 +102,11 @@ class Catalog:
         return msgspec.msgpack.encode(_State(self._weights, self._first_seen))
 
     def restore(self, state: bytes) -> None:
-        """Raises msgspec.ValidationError when `state` is not a catalog's."""
-        loaded = msgspec.msgpack.decode(state, type=_State)
+        """Restore the state returned by `state()`. Raises StateError when it is not a catalog's."""
+        try:
+            loaded = msgspec.msgpack.decode(state, type=_State)
+        except msgspec.DecodeError as error:
+            raise StateError(f"not a catalog's state: {error}") from error
         self._weights, self._first_seen = loaded.weights, loaded.first_seen
         self._reset()
 

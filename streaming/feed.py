@@ -1,10 +1,11 @@
 """From the log to batches of exactly the same size, and back to the same place after a crash.
 
-Shape suffixes: E examples, P partitions of the log.
+Shape suffixes: I labeled impressions, P partitions of the log.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
@@ -13,11 +14,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from recsys.errors import InvalidValueError, StateError
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.encoded_rows import EncodedRows, Packed, pack, unpack
 from streaming.encode.encoder import Encoder
-from streaming.encode.entity_state import Entities
-from streaming.join.event_rows import ITEM, EntityUpdateRow, updates
+from streaming.encode.entity_state import EntityState
+from streaming.events.columns import ITEM
+from streaming.join.event_rows import EntityUpdateRow, updates
 from streaming.join.joiner import Joiner
 from streaming.join.labeled_impression import LabeledImpression
 from streaming.log.event_log import Chunk, Cursor, EventLog
@@ -29,17 +32,19 @@ STEP = 4096
 
 class _State(msgspec.Struct):
     spec: bytes
+    partitions: tuple[int, ...]
     cursor: Cursor
     turn: tuple[int, int]
     joiner: bytes
     entities: bytes
+    bad_values: dict[str, int]
     rows: Packed | None
 
 
 class Observer(Protocol):
-    """Who looks on, such as a catalogue of items."""
+    """Told of impressions and items as the feed reads them, such as a catalog."""
 
-    def observe(self, examples: Iterable[LabeledImpression]) -> None: ...
+    def observe(self, impressions: Iterable[LabeledImpression]) -> None: ...
 
     def seen(self, items: Iterable[str], time: int) -> None:
         """Items that an update at `time` (ms) describes."""
@@ -50,25 +55,34 @@ class Feed:
     """Batches of `batch_size` rows, in the order in which labels became known.
 
     The batches are a function of the log's content alone (see `LogReader` for partitions), whatever `max_events` they
-    are polled with. `state` is that of the batches handed out so far, even in the middle of a poll: restoring it gives
+    are polled with. `state` is that of the batches returned so far, even in the middle of a poll: restoring it gives
     the batches that follow, bit for bit. `TrainingBatch.cursor` is the cursor after the event that completed the batch.
-    `observer` sees all examples as they become known, before they are in a batch, and the items that updates name.
+    `observer` is told of all labeled impressions before they are in a batch, and of the items that updates describe.
+
+    With `partitions` only the impressions and interactions of these partitions become rows. Updates of users and items
+    count whatever their partition, and so does the time of every event, so that feeds which divide the partitions
+    among them return the rows of one feed over all, each once.
     """
 
     def __init__(
         self,
         log: EventLog,
         joiner: Joiner,
-        entities: Entities,
+        entities: EntityState,
         encoder: Encoder,
         batch_size: int,
         start: Cursor | None = None,
         observer: Observer | None = None,
+        partitions: Sequence[int] | None = None,
     ) -> None:
+        """Raises InvalidValueError for an impossible `batch_size` or `partitions`, LogError for a `start` not there."""
         if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+            raise InvalidValueError(f"batch_size is {batch_size}; it must be at least 1")
+        self.partitions = tuple(range(log.partitions)) if partitions is None else tuple(sorted(set(partitions)))
+        if not self.partitions or self.partitions[0] < 0 or self.partitions[-1] >= log.partitions:
+            raise InvalidValueError(f"partitions are {self.partitions}; choose some of the log's {log.partitions}")
         self.joiner, self.entities, self.encoder = joiner, entities, encoder
-        entities.keep(joiner.wait + joiner.lateness)
+        entities.keep_history(joiner.wait + joiner.lateness)
         self._reader = LogReader(log, start, slack=joiner.lateness)
         self._batch_size = batch_size
         self._observer = observer
@@ -77,7 +91,7 @@ class Feed:
 
     @property
     def cursor(self) -> Cursor:
-        """The next events to read. Rows of earlier events may still wait for a batch: see `TrainingBatch.cursor`."""
+        """The next events to read. Rows of earlier ones may still wait for their batch: see `TrainingBatch.cursor`."""
         return self._reader.cursor
 
     @property
@@ -87,6 +101,7 @@ class Feed:
 
     @property
     def caught_up(self) -> bool:
+        """Whether every event in the log was read."""
         return self.lag_events == 0
 
     @property
@@ -94,8 +109,17 @@ class Feed:
         """Rows that wait for their batch."""
         return sum(len(rows) for rows in (*self._ready, *self._rows))
 
-    def poll(self, max_events: int, until: int | None = None) -> Iterator[TrainingBatch]:
-        """Read at most `max_events` and hand out the full batches, each before the next step of reading.
+    @property
+    def losses(self) -> dict[str, int]:
+        """What rows were made without, since the log began: windows closed before their time (`closed_early`), evicted
+        features (`evicted_users`, `evicted_items`), feature values of the wrong kind (`bad_values`).
+        """
+        evicted = {name: count for name, count in self.entities.counters.items() if name.startswith("evicted")}
+        bad_values = sum(self.encoder.bad_values.values())
+        return {"closed_early": self.joiner.tallies["closed_early"], **evicted, "bad_values": bad_values}
+
+    def poll(self, max_events: int = sys.maxsize, until: int | None = None) -> Iterator[TrainingBatch]:
+        """Read at most `max_events` and return the full batches, each before the next step of reading.
 
         Stops at the end of the log and, with `until` (ms), before the first event at that event time or later.
         """
@@ -112,56 +136,74 @@ class Feed:
         return [*batches, EncodedRows.concat(rest).batch()] if rest else batches
 
     def finish(self) -> Iterator[TrainingBatch]:
-        """End of a finite log: close all windows, and hand out what is left, the last batch with fewer rows."""
-        examples = self.joiner.flush()
-        for example in examples:
-            self.entities.resolve(example)
-        self._add(examples, np.tile(np.array(self.cursor, np.int64), (len(examples), 1)))
+        """End of a finite log: close all windows and return what is left, the last batch with fewer rows."""
+        impressions = self.joiner.flush()
+        for impression in impressions:
+            self.entities.resolve(impression)
+        self._add(impressions, self._cursors_here(len(impressions)))
         yield from self._full()
         yield from self.drain()
 
     def state(self) -> bytes:
         """Joiner, entities, place in the log and rows that wait. Equal futures of equal feeds give equal bytes."""
         waiting = [*self._ready, *self._rows]
-        rows = pack(EncodedRows.concat(waiting)) if waiting else None
-        parts = self.joiner.state(), self.entities.state()
-        return msgspec.msgpack.encode(_State(self.encoder.spec.to_json(), self.cursor, self._reader.turn, *parts, rows))
+        state = _State(
+            self.encoder.spec.to_json(),
+            self.partitions,
+            self.cursor,
+            self._reader.turn,
+            self.joiner.state(),
+            self.entities.state(),
+            self.encoder.bad_values,
+            pack(EncodedRows.concat(waiting)) if waiting else None,
+        )
+        return msgspec.msgpack.encode(state)
 
     def restore(self, state: bytes) -> None:
-        """Become what gave `state`. Raises ValueError when it is not a feed's, of other fields, or not of this log."""
+        """Restore the state returned by `state()`.
+
+        Raises StateError when it is not a feed's, or of other features or partitions, LogError when of another log.
+        """
         try:
             loaded = msgspec.msgpack.decode(state, type=_State)
         except msgspec.DecodeError as error:
-            raise ValueError(f"not a feed's state: {error}") from error
+            raise StateError(f"not a feed's state: {error}") from error
         if loaded.spec != self.encoder.spec.to_json():
-            raise ValueError("the state is of other features: restore the specification, or start a new feed")
+            raise StateError("the state is of other features: restore the specification, or start a new feed")
+        if loaded.partitions != self.partitions:
+            raise StateError(f"the state is of partitions {loaded.partitions}, this feed joins {self.partitions}")
         rows = [unpack(loaded.rows)] if loaded.rows is not None else []
         self._reader.seek(loaded.cursor, loaded.turn)
         self.joiner.restore(loaded.joiner)
         self.entities.restore(loaded.entities)
+        self.encoder.bad_values = loaded.bad_values
         self._ready.clear()
         self._rows = rows
 
     def _take(self, chunk: Chunk) -> None:
         before = self.joiner.sequence
-        examples = self.joiner.push(chunk.events)
-        self._resolve(chunk, examples, before)
-        cursors_EP = np.tile(np.array(self.cursor, np.int64), (len(examples), 1))
-        at_E = np.fromiter((example.sequence for example in examples), np.int64, len(examples))
-        cursors_EP[:, chunk.partition] = chunk.offset + at_E - before
-        self._add(examples, cursors_EP)
+        join = self.joiner.push if chunk.partition in self.partitions else self.joiner.skip
+        impressions = join(chunk.events)
+        self._resolve(chunk, impressions, before)
+        cursors_IP = self._cursors_here(len(impressions))
+        event_I = np.fromiter((impression.sequence for impression in impressions), np.int64, len(impressions))
+        cursors_IP[:, chunk.partition] = chunk.next_offsets_N[event_I - before - 1]
+        self._add(impressions, cursors_IP)
 
-    def _resolve(self, chunk: Chunk, examples: Sequence[LabeledImpression], before: int) -> None:
-        """Apply updates and look features up in the order of events, so that it does not matter how they were cut."""
+    def _cursors_here(self, count: int) -> npt.NDArray[np.int64]:
+        return np.tile(np.array(self.cursor, np.int64), (count, 1))
+
+    def _resolve(self, chunk: Chunk, impressions: Sequence[LabeledImpression], before: int) -> None:
+        """Apply updates and look features up in the order of events, so that chunks may be cut anywhere."""
         pending = updates(chunk.events)
         update = next(pending, None)
         reads = self.encoder.reads_entities
-        for example in examples:
-            while update is not None and before + update.row + 1 < example.sequence:
+        for impression in impressions:
+            while update is not None and before + update.row + 1 < impression.sequence:
                 self._apply(update)
                 update = next(pending, None)
             if reads:
-                self.entities.resolve(example)
+                self.entities.resolve(impression)
         while update is not None:
             self._apply(update)
             update = next(pending, None)
@@ -171,14 +213,14 @@ class Feed:
         if self._observer is not None and update.kind == ITEM:
             self._observer.seen((update.key,), update.time)
 
-    def _add(self, examples: list[LabeledImpression], cursors_EP: npt.NDArray[np.int64]) -> None:
-        if examples:
+    def _add(self, impressions: list[LabeledImpression], cursors_IP: npt.NDArray[np.int64]) -> None:
+        if impressions:
             if self._observer is not None:
-                self._observer.observe(examples)
-            self._rows.append(self.encoder.encode_rows(examples, cursors_EP))
+                self._observer.observe(impressions)
+            self._rows.append(self.encoder.encode_rows(impressions, cursors_IP))
 
     def _full(self) -> Iterator[TrainingBatch]:
-        """Cut full batches. Those not handed out yet are part of the state."""
+        """Cut full batches. Those not returned yet are part of the state."""
         if sum(map(len, self._rows)) >= self._batch_size:
             parts = EncodedRows.concat(self._rows).split(self._batch_size)
             self._rows = [parts.pop()] if len(parts[-1]) < self._batch_size else []

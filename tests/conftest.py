@@ -1,6 +1,16 @@
-"""Settings of all tests."""
+"""Settings of all tests.
 
-from hypothesis import settings
+With `CI` set, property tests try the same examples in every run and do not shrink failures: shrinking one of the
+store's state machine takes five minutes. A failure prints a `@reproduce_failure` line; to shrink it, run the test
+without `CI`.
+"""
 
-settings.register_profile("recsys", deadline=None)  # tests assert behaviour, not how fast a busy machine is
-settings.load_profile("recsys")
+import os
+
+from hypothesis import Phase, settings
+
+NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target)
+
+settings.register_profile("local", deadline=None, print_blob=True)  # tests assert behaviour, not speed
+settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True, database=None, phases=NO_SHRINKING)
+settings.load_profile("ci" if os.environ.get("CI") else "local")

@@ -20,7 +20,7 @@ from serving.model.scorer import load_scorer
 from serving.replication.embedded_redis import connect
 from serving.server import build as build_app
 from streaming.encode.encoder import Encoder
-from streaming.encode.entity_state import Entities
+from streaming.encode.entity_state import EntityState
 from streaming.events.schema import Event, Features, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.ingest.codec import encode_events
 from streaming.join.labeled_impression import LabeledImpression
@@ -60,6 +60,11 @@ fallback = "multiplexed"
 }
 CASES = {"zeros": ("zeros", "float32"), "multiplexed": ("multiplexed", "float32"), "int8": ("multiplexed", "int8")}
 """Of each, what ids without a row read, and the precision of rows in Redis."""
+GROUPS = {
+    case: pytest.param(case, marks=[pytest.mark.xdist_group(f"loop {case}"), *slow])
+    for case, slow in (("zeros", []), ("multiplexed", [pytest.mark.slow]), ("int8", [pytest.mark.slow]))
+}
+"""Each case in one worker, so that it is trained and served once."""
 TOLERANCE = {"float32": 1e-4, "int8": 0.01}
 """Between a served score and the trained model's: sums in another order, and rows off by a step."""
 START = 1_760_000_000_000
@@ -82,7 +87,7 @@ def events(count: int = 400) -> list[Event]:
     return made
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(scope="module", params=GROUPS.values())
 def config(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Config:
     folder = tmp_path_factory.mktemp("loop")
     fallback, precision = CASES[request.param]
@@ -123,7 +128,7 @@ def served(http: httpx.Client, question: dict[str, Any]) -> dict[str, float]:
 
 def trained(config: Config, trainer: Trainer, question: dict[str, Any]) -> dict[str, float]:
     """The same question put to the model itself, by the way of a training example."""
-    entities = Entities(100)
+    entities = EntityState(100)
     latest_items = {e.item: e.features for e in events(0) if isinstance(e, ItemUpdate)}
     latest_users = {e.user: e.features for e in events(0) if isinstance(e, UserUpdate)}
     items = question["items"]
@@ -134,7 +139,7 @@ def trained(config: Config, trainer: Trainer, question: dict[str, Any]) -> dict[
         positions=tuple(range(len(items))), labels=(0.0,) * len(items), decided=question["time"], sequence=1,
         latest_user=latest_users.get(question["user"], {}), latest_items=[latest_items.get(i, {}) for i in items],
     )  # fmt: skip
-    batch = Encoder(wiring.spec(config)).encode_examples([example], entities, (0,))
+    batch = Encoder(wiring.spec(config)).encode_impressions([example], entities, (0,))
     return dict(zip(items, trainer.learner.score(batch).tolist(), strict=True))
 
 
@@ -161,7 +166,7 @@ def test_the_server_scores_as_the_trained_model(
     assert served(http, question) == pytest.approx(expected, abs=TOLERANCE[config.rows.precision])
 
 
-@pytest.mark.parametrize("config", ["int8"], indirect=True)
+@pytest.mark.parametrize("config", [GROUPS["int8"]], indirect=True)
 def test_rows_in_redis_are_off_by_at_most_a_step(config: Config, trainer: Trainer) -> None:
     ids, _ = Encoder(wiring.spec(config)).encode_items([f"i{n}" for n in range(10)], [{}] * 10)
     read = trainer.learner.store.peek("item", ids["item"].values)
@@ -188,7 +193,7 @@ def test_those_questions_are_about_ids_with_and_without_a_row(config: Config, tr
         assert not read.values_ND[-1].any()
 
 
-@pytest.mark.parametrize("config", ["zeros"], indirect=True)
+@pytest.mark.parametrize("config", [GROUPS["zeros"]], indirect=True)
 def test_a_click_changes_the_score_of_what_was_clicked(trainer: Trainer, http: httpx.Client) -> None:
     question = {"user": "a new user", "items": ["new item", "other new item"]}
     answer = http.post("/v1/rank", json=question).json()

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from recsys.commands.ports import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +30,7 @@ def rankings(output: str) -> list[dict[str, Any]]:
     return answers
 
 
+@pytest.mark.slow
 def test_the_session_works_as_printed(tmp_path: Path) -> None:
     """Only the port differs, because 8000 may be taken; the server is ended at the end."""
     blocks = session()

@@ -1,6 +1,6 @@
-"""The definition of right: every promise of the store in plain PyTorch, slow.
+"""The definition of right: every promise of the store in plain PyTorch. Slow.
 
-Suffixes: N ids of a call, U distinct ids, D dimension, W floats of optimizer state a row, R rows.
+Suffixes: N ids of a call, U distinct ids, D dimension, W floats of optimizer state per row, R rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from embedding.validation import BULK, MINUTE, by_name, check_grads, check_ids, 
 
 
 class ReferenceStore:
-    """An `EmbeddingStore` to measure others against, for one thread.
+    """The `EmbeddingStore` that the others are tested against; for one thread.
 
     >>> store = ReferenceStore([Table("item", dim=4)])
     >>> found = store.lookup("item", np.array([1, 2, 1], np.uint64), now=0)

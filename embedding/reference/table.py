@@ -1,6 +1,9 @@
-"""One table of the reference store, in plain words.
+"""One table of the reference store.
 
-Suffixes: N ids of a call, U distinct ids, D dimension, W floats of optimizer state a row, R rows.
+Update rules use only operations that IEEE 754 rounds correctly (+, -, *, / and `sqrt`), in float32, one at a time and
+in a stated order, so they give the same bits on every processor.
+
+Suffixes: N ids of a call, U distinct ids, D dimension, W floats of optimizer state per row, R rows.
 """
 
 from __future__ import annotations
@@ -17,6 +20,39 @@ from embedding.optimizers import adam_rate, state_width
 from embedding.snapshot.snapshot import TableState
 from embedding.store import Floats, Ids, Optimizer, Table
 from embedding.validation import MINUTE
+
+
+def sqrt(x: torch.Tensor) -> torch.Tensor:
+    """The correctly rounded square root. `torch.sqrt` is off by one ulp on some processors (MKL's vector library).
+
+    >>> sqrt(torch.full((8,), 2.0))[0].item() == float(np.float32(2**0.5))
+    True
+    """
+    return torch.from_numpy(np.sqrt(x.numpy()))
+
+
+def mean_square(g_UD: torch.Tensor) -> torch.Tensor:
+    """Mean of squares per row [U, 1], added from the first column to the last (`torch.mean` has no fixed order).
+
+    >>> mean_square(torch.tensor([[1.0, 3.0]]))
+    tensor([[5.]])
+    """
+    first, *others = g_UD.square().unbind(1)
+    for column in others:
+        first = first + column
+    return first.unsqueeze(1) / g_UD.shape[1]
+
+
+def ftrl(
+    rule: Optimizer, w_UD: torch.Tensor, g_UD: torch.Tensor, state_UW: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights and state (z, then n) after a step of FTRL-Proximal; where the gradient is 0 they do not change."""
+    z, n = state_UW.chunk(2, dim=1)
+    grown = n + g_UD.square()
+    z = z + (g_UD - (sqrt(grown) - sqrt(n)) / rule.lr * w_UD)
+    shrunk = -z.sign() * (z.abs() - rule.l1).clamp(min=0)
+    solved = shrunk / ((sqrt(grown) + rule.eps) / rule.lr + rule.l2)
+    return torch.where(g_UD == 0, w_UD, solved), torch.cat([z, grown], 1)
 
 
 class ReferenceRows:
@@ -44,32 +80,26 @@ class ReferenceRows:
         self.state_RW[rows] = torch.from_numpy(state_UW)
 
     def update(self, rows: list[int], grads_UD: torch.Tensor) -> None:
-        """One step; `rows` are distinct."""
+        """One optimizer step with gradients [U, D] of distinct `rows`."""
         if not rows:
             return
         rule, w, g, s = self.optimizer, self.weights_RD[rows], grads_UD, self.state_RW[rows]
-        dim = w.shape[1]
         self.step += 1
         match rule.kind:
             case "rowwise_adagrad":
-                s = s + g.square().mean(1, keepdim=True)
-                w = w - rule.lr / (s.sqrt() + rule.eps) * g
+                s = s + mean_square(g)
+                w = w - torch.tensor(rule.lr) / (sqrt(s) + rule.eps) * g  # a number / a tensor is 1 / tensor * number
             case "adagrad":
                 s = s + g.square()
-                w = w - rule.lr * g / (s.sqrt() + rule.eps)
+                w = w - rule.lr * g / (sqrt(s) + rule.eps)
             case "adam":
-                beta1, beta2 = rule.betas
-                m = s[:, :dim] + (1 - beta1) * (g - s[:, :dim])
-                v = s[:, dim:] + (1 - beta2) * (g.square() - s[:, dim:])
-                w = w - adam_rate(rule, self.step) * m / (v.sqrt() + rule.eps)
+                decay1, decay2 = (float(np.float32(1) - np.float32(beta)) for beta in rule.betas)
+                m, v = s.chunk(2, dim=1)
+                m, v = m + decay1 * (g - m), v + decay2 * (g.square() - v)
+                w = w - adam_rate(rule, self.step) * m / (sqrt(v) + rule.eps)
                 s = torch.cat([m, v], 1)
             case "ftrl":
-                z, n = s[:, :dim], s[:, dim:]
-                grown = n + g.square()
-                z = z + g - (grown.sqrt() - n.sqrt()) / rule.lr * w
-                solved = -z.sign() * (z.abs() - rule.l1).clamp(min=0) / ((rule.eps + grown.sqrt()) / rule.lr + rule.l2)
-                w = torch.where(g == 0, w, solved)  # nothing new: the solution is the old one
-                s = torch.cat([z, grown], 1)
+                w, s = ftrl(rule, w, g, s)
         self.weights_RD[rows], self.state_RW[rows] = w, s
 
 

@@ -19,12 +19,7 @@ _F32 = np.float32
 
 
 class RowMemory(Protocol):
-    """Where the rows of a table live: what their ids' coming, going and saving need.
-
-    >>> memory: RowMemory = RowBlock(8, 4, Optimizer("adam"), salt=np.uint64(0), scale=0.01)
-    >>> memory.dim, memory.width
-    (4, 8)
-    """
+    """Where the rows of a table live: what their ids' coming, going and saving need."""
 
     dim: int
     width: int

@@ -78,15 +78,7 @@ class TableState:
 
 @dataclass(slots=True)
 class StoreState:
-    """A whole store. `fallback` maps groups of `embedding.multiplexed` to (weights [rows, D], state [rows, W], step).
-
-    >>> from embedding.local.store import LocalStore
-    >>> store = LocalStore([Table("item", dim=4)])
-    >>> _ = store.lookup("item", np.array([7], np.uint64), now=0)
-    >>> _ = store.lookup("item", np.array([8], np.uint64), now=600_000)
-    >>> len(store.state().tables["item"].ids_U)
-    2
-    """
+    """A store. `fallback` maps groups of `embedding.multiplexed` to (weights [rows, D], state [rows, W], step)."""
 
     tables: dict[str, TableState]
     fallback: dict[str, tuple[Floats, Floats, int]]
@@ -125,15 +117,7 @@ class TableStream:
 
 @dataclass(slots=True)
 class Contents:
-    """What a snapshot is made of.
-
-    >>> from embedding.local.store import LocalStore
-    >>> store = LocalStore([Table("item", dim=4)])
-    >>> _ = store.lookup("item", np.array([7], np.uint64), now=0)
-    >>> _ = store.lookup("item", np.array([8], np.uint64), now=600_000)
-    >>> Contents.of(store.state()).tables["item"].rows
-    2
-    """
+    """What a snapshot is made of."""
 
     tables: dict[str, TableStream]
     fallback: dict[str, tuple[Floats, Floats, int]]

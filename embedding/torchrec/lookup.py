@@ -20,13 +20,6 @@ class Lookup:
 
     Between forward and backward, ids may go and their rows be given to others. Then the kernels' own backward would
     train the wrong ids; so it is repeated for those that are still there.
-
-    >>> features = KeyedJaggedTensor(["film"], torch.tensor([70, 80, 90]), lengths=torch.tensor([1, 2]))
-    >>> found = Found([], 3)
-    >>> found.rows_N[:] = [0, -1, 1]
-    >>> [rows] = Lookup(None, None, [features], [found]).rows()
-    >>> rows.values().tolist()
-    [0, -1, 1]
     """
 
     def __init__(self, kernels: Any, ctx: Any, features: Sequence[KeyedJaggedTensor], found: Sequence[Found]) -> None:

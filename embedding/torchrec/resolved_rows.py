@@ -56,17 +56,7 @@ class Piece:
 
 
 class Found:
-    """The rows of a call's ids in this process, below zero where there is none.
-
-    >>> from embedding.rows.row_block import RowBlock
-    >>> from embedding.store import Table
-    >>> table = Table("film", dim=4, capacity=8, ttl=60_000)
-    >>> ids = TableIds(table, 0, RowBlock(8, 4, table.optimizer, np.uint64(0), 0.01))
-    >>> batch, rows_U = ids.touch(np.array([7, 8, 7], np.uint64), now=0)
-    >>> piece = Piece(ids, slice(0, 3), first=100, begin=0, batch=batch, rows_U=rows_U, removals=ids.removals)
-    >>> Found([piece], 3).rows_N.tolist()
-    [100, 101, 100]
-    """
+    """The rows of a call's ids in this process, below zero where there is none."""
 
     def __init__(self, pieces: Sequence[Piece], n: int) -> None:
         self._pieces = pieces

@@ -26,16 +26,7 @@ Mode = Literal["touch", "find", "still"]
 
 @dataclass(frozen=True, slots=True)
 class TorchRecLookup(Lookup):
-    """A look-up that remembers its outputs [B, P] (none once trained), so that the update need not read again.
-
-    >>> film, cpu = Table("film", dim=4, capacity=100), torch.device("cpu")
-    >>> ranks = Ranks(None, cpu)
-    >>> model = sharding.shard(sharding.Tables({"t0": film}, 0, ranks.size, cpu), ranks.group, cpu)
-    >>> table = TorchRecTable(film, "t0", 0, model, ranks, cpu)
-    >>> found = table.lookup(np.array([7, 8, 7], np.uint64), now=0)
-    >>> found.rows_N.tolist(), [tuple(output.shape) for output in found.outputs]
-    ([0, 1, 0], [(3, 4)])
-    """
+    """A look-up that remembers its outputs [B, P] (none once trained), so that the update need not read again."""
 
     outputs: list[torch.Tensor]
     owner: object

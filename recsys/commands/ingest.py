@@ -22,10 +22,11 @@ from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.config.units import written
 from recsys.datasets import Dataset, globo, ml1m, movielens_small
+from recsys.errors import IngestError
 from recsys.unlearned import REMEDY
 from streaming.ingest.dead_letters import DeadLetters
-from streaming.ingest.pipeline import Counts, Ingest, IngestError
-from streaming.ingest.source_offsets import Bookmarks
+from streaming.ingest.pipeline import Counts, Ingest
+from streaming.ingest.source_offsets import SourceOffsets
 from streaming.ingest.sources import Batches, JsonLines, Source
 from streaming.ingest.tabular import open_source
 
@@ -45,8 +46,8 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
             log,
             DeadLetters(config.log.dead_letters),
             wiring.rules(config),
-            config.log.dedup_window,
-            bookmarks=Bookmarks(config.log.folder / "sources"),
+            config.log.deduplication_window,
+            source_offsets=SourceOffsets(config.log.folder / "sources"),
             slack=config.training.wait + config.training.lateness,
         )
         with stopping() as stop, _shown(console) as show:
@@ -56,7 +57,7 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
                 _files(ingest, config, files, show, stop)
     except IngestError as error:
         _conclude(console, config, ingest)
-        raise ValueError(f"{error}; what was counted is safe, run the same command again to go on") from None
+        raise IngestError(f"{error}; what was counted is safe, run the same command again to go on") from None
     finally:
         log.close()
     _conclude(console, config, ingest)
@@ -70,8 +71,8 @@ def _conclude(console: Console, config: Config, ingest: Ingest) -> None:
     console.print(_summary(ingest.counts))
     if ingest.counts.dead:
         console.print(f"Refused records, with position and reason: {config.log.dead_letters}")
-    if late := ingest.stragglers.count:
-        slack = written(ingest.stragglers.slack)
+    if late := ingest.late_events.count:
+        slack = written(ingest.late_events.slack)
         console.print(
             f"{late:,} events came more than {slack} after newer ones; the joiner cannot use them: {REMEDY}.",
             style="yellow",

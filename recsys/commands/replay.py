@@ -19,7 +19,7 @@ from recsys.evaluation.replay.arms import check_sync
 from recsys.evaluation.replay.judge import judge
 from recsys.evaluation.replay.result import Result
 from recsys.evaluation.replay.run import Progress
-from recsys.unlearned import REMEDY, not_learned
+from recsys.unlearned import REMEDY, impaired, not_learned
 
 FEW = 10
 """Positives below which no figure means anything."""
@@ -54,6 +54,7 @@ def run(config_path: Path, batch_until: str, syncs: Sequence[str], until: str | 
 def _warnings(result: Result) -> Iterator[str]:
     if lost := not_learned(result.counts):
         yield f"Not learned from, in the whole log: {lost}: {REMEDY}."
+    yield from impaired(result.counts)
     positives = result.counts["positives_scored"]
     if positives < FEW:
         yield f"Only {positives} positives were scored: the figures mean little. Let --batch-until be earlier."

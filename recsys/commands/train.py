@@ -22,7 +22,7 @@ from recsys.training.lock import exclusive
 from recsys.training.progress import Progress
 from recsys.training.publication import Publication
 from recsys.training.trainer import Trainer
-from recsys.unlearned import not_learned
+from recsys.unlearned import impaired, not_learned
 from streaming.catalog import Catalog
 
 
@@ -47,6 +47,8 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
         console.print(f"Stopped after {trainer.learner.steps:,} steps; state {trainer.digest()[:16]}.")
         if lost := not_learned(trainer.outcomes):
             console.print(f"Not learned from, since the log began: {lost}.", style="yellow")
+        for warning in impaired(trainer.losses):
+            console.print(warning, style="yellow", highlight=False, markup=False)
         for warning in table_summary.warnings(trainer.learner.store, before):
             console.print(warning, style="yellow", highlight=False, markup=False)
 

@@ -6,7 +6,7 @@ Pure data: importing this module imports no model, no engine and no server.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from embedding.multiplexed import PREFIX
 from recsys.config.units import Duration, Size, byte_count, milliseconds
 from streaming.encode import feature_spec
+from streaming.log.open_log import log_folder
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -24,6 +25,9 @@ class Section(BaseModel):
     """A table of the file. Unknown keys are errors, so that a typing slip is never a silent default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+_Section = TypeVar("_Section", bound=Section)
 
 
 def _wrong(at: tuple[str, ...], message: str) -> PydanticCustomError:
@@ -64,7 +68,8 @@ class Mapping(Section):
 class LogSection(Section):
     """The event log and the edge in front of it."""
 
-    folder: Path = Path("run/log")
+    url: str = "file:run/log"
+    """`file:FOLDER`."""
     dead_letters: Path = Path("run/dead-letters.jsonl")
     partitions: Count = 1
     max_line: Size = byte_count("1MiB")
@@ -72,9 +77,24 @@ class LogSection(Section):
     """Events later than the clock by more than this are dead letters: the newest event closes the windows of all."""
     unknown_features: Literal["keep", "refuse"] = "keep"
     """What happens to an event with a feature that no field reads: logs grow features before models do."""
-    dedup_window: Count = 1_000_000
+    deduplication_window: Count = 1_000_000
     """Event ids remembered to recognise duplicates."""
     mapping: list[Mapping] = []
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, url: str) -> str:
+        log_folder(url)
+        return url
+
+    @property
+    def folder(self) -> Path:
+        """The folder of a log in files."""
+        return log_folder(self.url)
+
+    def rooted(self, folder: Path) -> Self:
+        """The same section with its paths absolute below `folder`."""
+        return _with_paths_below(folder, self).model_copy(update={"url": f"file:{folder / self.folder}"})
 
 
 class RowsSection(Section):
@@ -284,7 +304,10 @@ class Config(Section):
 
 
 def _rooted(value: Any, folder: Path) -> Any:
-    if not isinstance(value, Section):
-        return value
-    paths = {k: folder / v for k, v in value if isinstance(v, Path)}
-    return value.model_copy(update=paths)
+    if isinstance(value, LogSection):
+        return value.rooted(folder)
+    return _with_paths_below(folder, value) if isinstance(value, Section) else value
+
+
+def _with_paths_below(folder: Path, section: _Section) -> _Section:
+    return section.model_copy(update={k: folder / v for k, v in section if isinstance(v, Path)})

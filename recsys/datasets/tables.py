@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streaming.events.schema import EVENT_SCHEMA, KINDS
+from streaming.events.columns import KINDS
+from streaming.events.schema import EVENT_SCHEMA
 
 Ints = npt.NDArray[np.int64]
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
+
+from streaming.log.durable_files import sync
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Checkpoints:
             final = partial.with_suffix("")
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
-            _sync(self.folder)
+            sync(self.folder)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(
                 f"checkpoint {partial.with_suffix('')} could not be written: {error}. "
@@ -125,24 +126,16 @@ def verify(path: Path) -> None:
 def _write_manifest(folder: Path) -> None:
     files = {}
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-        _sync(file)
+        sync(file)
         files[str(file.relative_to(folder))] = (file.stat().st_size, _digest(file))
     for inner in sorted(p for p in folder.rglob("*") if p.is_dir()):
-        _sync(inner)
+        sync(inner)
     manifest = folder / MANIFEST
     manifest.write_text(json.dumps({"files": files}, indent=1))
-    _sync(manifest)
-    _sync(folder)
+    sync(manifest)
+    sync(folder)
 
 
 def _digest(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -50,7 +50,7 @@ class EmbeddingLayer:
         self.names = tuple(field.name for field in spec.sparse)
         self._fields_of: dict[str, list[int]] = {}
         for number, field in enumerate(spec.sparse):
-            self._fields_of.setdefault(field.table or field.name, []).append(number)
+            self._fields_of.setdefault(field.table, []).append(number)
         missing = sorted(self._fields_of.keys() - store.tables.keys())
         if missing:
             raise ValueError(

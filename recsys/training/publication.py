@@ -11,7 +11,7 @@ from recsys.training.learner import Learner
 from serving.model.artefact import Artefact
 from serving.replication.publisher import OutOfStepError, Publisher, PublishError
 from streaming.catalog import Catalog
-from streaming.encode.entity_state import Entities
+from streaming.encode.entity_state import EntityState
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Publication:
         learner: Learner,
         publisher: Publisher,
         exporter: Exporter,
-        entities: Entities,
+        entities: EntityState,
         catalog: Catalog,
         *,
         rows_every: float,

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from recsys.errors import RecsysError, StateError
 from recsys.training.checkpoint import Checkpoints
 from recsys.training.learner import Learner
 from recsys.training.progress import Progress
@@ -62,14 +63,14 @@ class Trainer:
     def resume(self) -> Path | None:
         """Take over the newest whole checkpoint; returns it, or None when there is none.
 
-        Raises ValueError when it is of other settings or another log, or when no checkpoint is whole.
+        Raises StateError when it is of other settings or another log, or when no checkpoint is whole.
         """
         path = self._checkpoints.newest()
         if path is not None:
             try:
                 self._load(path)
-            except ValueError as error:
-                raise ValueError(
+            except (RecsysError, ValueError) as error:
+                raise StateError(
                     f"{path} cannot be resumed from: {error}\nPut the settings and the log back that it was made with, "
                     "or name another folder in [training] checkpoints to learn anew from the beginning of the log"
                 ) from error
@@ -123,6 +124,11 @@ class Trainer:
     def outcomes(self) -> dict[str, int]:
         """What became of the events (see `streaming.join.outcomes`)."""
         return self._feed.joiner.counts
+
+    @property
+    def losses(self) -> dict[str, int]:
+        """What rows were made without (see `Feed.losses`)."""
+        return self._feed.losses
 
     def digest(self) -> str:
         """Hash of the whole state: weights, rows, optimizers, joiner, cursor, catalog."""

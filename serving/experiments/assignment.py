@@ -21,9 +21,8 @@ import xxhash
 
 from serving.experiments.intervals import Interval, difference_interval, rate_interval, sample_ratio_p
 from serving.replication import keys
-from streaming.events.schema import KINDS
+from streaming.events.columns import IMPRESSION, INTERACTION
 
-_IMPRESSION, _INTERACTION = KINDS.index("impression"), KINDS.index("interaction")
 POPULARITY = "popularity"
 """The model of an arm that ranks by popularity alone."""
 
@@ -122,10 +121,10 @@ class ExperimentCounters:
     def count(self, events: pa.RecordBatch) -> None:
         """Count events of the log (`EVENT_SCHEMA`); an impression that comes again is not counted again."""
         kinds = events.column("kind")
-        shown = events.filter(pc.and_(pc.equal(kinds, _IMPRESSION), pc.not_equal(events.column("arm"), "")))
+        shown = events.filter(pc.and_(pc.equal(kinds, IMPRESSION), pc.not_equal(events.column("arm"), "")))
         if shown.num_rows:
             self._shown(shown.select(["id", "user", "experiment", "arm"]).to_pylist())
-        acted = events.filter(pc.and_(pc.equal(kinds, _INTERACTION), pc.is_in(events.column("action"), self._actions)))
+        acted = events.filter(pc.and_(pc.equal(kinds, INTERACTION), pc.is_in(events.column("action"), self._actions)))
         if acted.num_rows:
             self._acted(set(acted.column("impression").to_pylist()))
 

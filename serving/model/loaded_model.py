@@ -56,8 +56,8 @@ class ServedModel:
         put = object.__setattr__
         put(self, "user_features", _names(self.artefact, "request."))
         put(self, "item_features", _names(self.artefact, "item."))
-        put(self, "_request", tuple(Column(f.name, f.table or f.name) for f in spec.sparse if not f.of_item))
-        put(self, "_items", tuple(Column(f.name, f.table or f.name) for f in spec.sparse if f.of_item))
+        put(self, "_request", tuple(Column(f.name, f.table) for f in spec.sparse if not f.of_item))
+        put(self, "_items", tuple(Column(f.name, f.table) for f in spec.sparse if f.of_item))
 
     def encode(
         self, user: str, time: int, features: Features, items: Sequence[str], columns: Mapping[str, Sequence[Value]]

@@ -1,11 +1,13 @@
-"""Training examples, one row per shown item, in columns.
+"""Training rows in columns, one row per shown item.
 
 Shape suffixes: B rows, N numeric fields.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +15,12 @@ import numpy.typing as npt
 from streaming.log.event_log import Cursor
 
 Ids = npt.NDArray[np.uint64]
+Order = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Jagged:
-    """Ids of one field: `lengths[b]` of them belong to row b. Single-valued fields have 0 (missing) or 1 each."""
+    """Ids of one field: `lengths_B[b]` of them belong to row b. Categorical fields have one each."""
 
     values: Ids
     lengths_B: npt.NDArray[np.int32]
@@ -25,27 +28,76 @@ class Jagged:
     def __len__(self) -> int:
         return len(self.lengths_B)
 
+    def take(self, order: Order) -> Jagged:
+        """The rows with these numbers, in this order; a number may occur several times."""
+        lengths_B = self.lengths_B[order]
+        starts_B = (np.cumsum(self.lengths_B, dtype=np.int64) - self.lengths_B)[order]
+        shift_B = starts_B - (np.cumsum(lengths_B, dtype=np.int64) - lengths_B)
+        at = np.arange(lengths_B.sum(dtype=np.int64)) + np.repeat(shift_B, lengths_B)
+        return Jagged(self.values[at], lengths_B)
 
-@dataclass(frozen=True, slots=True)
-class TrainingBatch:
-    """Rows in the order in which their labels became known.
+    @staticmethod
+    def concat(parts: Sequence[Jagged]) -> Jagged:
+        """One after the other; at least one."""
+        values = np.concatenate([part.values for part in parts])
+        return Jagged(values, np.concatenate([part.lengths_B for part in parts]))
 
-    `times_B` is the impression's event time, `now` the event time at which the last label became known, both in ms.
-    `cursor` is the log position that this batch ends at (see `Feed`).
-    """
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRows:
+    """What training needs to know of each row."""
 
     ids: dict[str, Jagged]
     """By field name, categorical and multi-valued fields of the feature specification, in its order."""
     numeric_BN: npt.NDArray[np.float32]
     labels_B: npt.NDArray[np.float32]
     weights_B: npt.NDArray[np.float32]
+    """The factor of the row's loss."""
     propensities_B: npt.NDArray[np.float32]
     """The logged propensity of the row, 1.0 where the log has none."""
+    positions_B: npt.NDArray[np.int32]
+    """The position in the impression that the item was shown at, from 0; -1 where it is not known."""
     times_B: npt.NDArray[np.int64]
-    arms_B: npt.NDArray[np.str_]
-    impressions_B: npt.NDArray[np.str_]
-    now: int
-    cursor: Cursor
+    """Event time of the impression, ms."""
 
     def __len__(self) -> int:
         return len(self.labels_B)
+
+    @classmethod
+    def columns(cls) -> tuple[str, ...]:
+        """Names of the arrays with one entry per row; `ids` is not one of them."""
+        return tuple(field.name for field in fields(cls) if field.name.rpartition("_")[2].startswith("B"))
+
+    @classmethod
+    def concatenated(cls, parts: Sequence[TrainingRows]) -> dict[str, Any]:
+        """`ids` and the columns of `cls`, of all parts one after the other; at least one part."""
+        ids = {name: Jagged.concat([part.ids[name] for part in parts]) for name in parts[0].ids}
+        return {"ids": ids} | {name: np.concatenate([getattr(part, name) for part in parts]) for name in cls.columns()}
+
+    def take(self, order: Order) -> Self:
+        """The rows with these numbers, in this order."""
+        ids = {name: jagged.take(order) for name, jagged in self.ids.items()}
+        columns: dict[str, Any] = {name: getattr(self, name)[order] for name in self.columns()}
+        return replace(self, ids=ids, **columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingBatch(TrainingRows):
+    """The rows of one step, in the order in which their labels became known."""
+
+    now: int
+    """Event time (ms) at which the last of the labels became known."""
+    cursor: Cursor
+    """Where the log stands after the event that completed the batch (see `Feed`)."""
+
+    @staticmethod
+    def concat(parts: Sequence[TrainingBatch]) -> TrainingBatch:
+        """One after the other, up to the last one's cursor. Raises ValueError when there are none."""
+        if not parts:
+            raise ValueError("a batch needs at least one row")
+        now = max(part.now for part in parts)
+        return TrainingBatch(**TrainingBatch.concatenated(parts), now=now, cursor=parts[-1].cursor)
+
+    def without_labels(self) -> TrainingBatch:
+        """The same rows as a model may see them before their labels are known: every label is 0."""
+        return replace(self, labels_B=np.zeros_like(self.labels_B))

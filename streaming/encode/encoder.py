@@ -3,7 +3,7 @@
 Ids are xxh3_64 of the value as UTF-8, seeded by the hash of the table's name. What a value is as text: a str is itself,
 bools are "true" and "false", whole numbers are decimal, so that 5, 5.0 and "5" are one id.
 
-Shape suffixes: E examples, B rows (an example has a row per position), N numeric fields, P partitions.
+Shape suffixes: I labeled impressions, B rows (one per position of an impression), N numeric fields, P partitions.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from recsys.errors import InvalidValueError
 from streaming.encode.batch import Jagged, TrainingBatch
 from streaming.encode.encoded_rows import EncodedRows
-from streaming.encode.entity_state import Entities
+from streaming.encode.entity_state import EntityState
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Features, Value
 from streaming.join.labeled_impression import LabeledImpression
@@ -30,6 +31,16 @@ MISSING = "\x00missing"
 
 HOUR, DAY = 3_600_000, 86_400_000
 _FLOAT32, _FLOAT64 = float(np.finfo(np.float32).max), float(np.finfo(np.float64).max)
+
+
+class _Request(NamedTuple):
+    """What the fields of a request read."""
+
+    user: str
+    time: int
+    features: Features
+    latest_user: Features = {}  # noqa: RUF012
+
 
 Numbers = npt.NDArray[np.float32]
 Refuse = Callable[[Field, object], None]
@@ -52,9 +63,9 @@ class _Hashes(dict[str, int]):
 class Encoder:
     """Encodes by `spec`. Remembers up to `cache` hashes per table.
 
-    In training a value of the wrong kind (a string for a number, a list for a category) counts as missing, and is
-    counted in `bad_values` by field: one bad event must not stop the stream. In serving it is a ValueError that names
-    the field.
+    In training a value of the wrong kind (a string for a number, a list for a category) is taken as missing and
+    counted in `bad_values` by field: one bad event must not stop the stream. In serving it raises InvalidValueError,
+    which names the field.
     """
 
     def __init__(self, spec: FeatureSpec, cache: int = 1 << 20) -> None:
@@ -67,56 +78,54 @@ class Encoder:
         """Whether any field may come from a user's or an item's update."""
         return any(field.feature for field in self.spec.fields)
 
-    def encode_examples(
-        self, examples: Sequence[LabeledImpression], entities: Entities | None, cursor: Cursor
+    def encode_impressions(
+        self, impressions: Sequence[LabeledImpression], entities: EntityState | None, cursor: Cursor
     ) -> TrainingBatch:
         """One row per position, in order. Raises ValueError when there are none."""
         if entities is not None:
-            for example in examples:
-                entities.resolve(example)
-        return self.encode_rows(examples, np.tile(np.array(cursor, np.int64), (len(examples), 1))).batch()
+            for impression in impressions:
+                entities.resolve(impression)
+        return self.encode_rows(impressions, np.tile(np.array(cursor, np.int64), (len(impressions), 1))).batch()
 
-    def encode_rows(self, examples: Sequence[LabeledImpression], cursors_EP: npt.NDArray[np.int64]) -> EncodedRows:
-        """One row per position, of examples whose entities are resolved."""
-        counts_E = np.fromiter((len(example.positions) for example in examples), np.int64, len(examples))
+    def encode_rows(self, impressions: Sequence[LabeledImpression], cursors_IP: npt.NDArray[np.int64]) -> EncodedRows:
+        """One row per position, of impressions whose entities are resolved."""
+        counts_I = np.fromiter((len(i.positions) for i in impressions), np.int64, len(impressions))
+        impression_B = np.repeat(np.arange(len(impressions)), counts_I)
+        rows = len(impression_B)
         ids: dict[str, Jagged] = {}
         numbers: list[Numbers] = []
         for field in self.spec.fields:
-            values = _item_values(field, examples) if field.of_item else _request_values(field, examples)
+            values = _item_values(field, impressions) if field.of_item else _request_values(field, impressions)
             if field.kind == "numeric":
                 numbers_ = self._numbers(field, values, self._count)
-                numbers.append(numbers_ if field.of_item else np.repeat(numbers_, counts_E))
+                numbers.append(numbers_ if field.of_item else np.repeat(numbers_, counts_I))
             else:
                 jagged = self._ids(field, values, self._count)
-                ids[field.name] = jagged if field.of_item else _repeat(jagged, counts_E)
-        labels_B = np.fromiter(chain.from_iterable(e.labels for e in examples), np.float32, counts_E.sum())
+                ids[field.name] = jagged if field.of_item else jagged.take(impression_B)
         return EncodedRows(
-            ids,
-            _columns(numbers, len(labels_B)),
-            labels_B,
-            np.ones_like(labels_B),
-            _propensities(examples, len(labels_B)),
-            np.repeat(np.array([e.time for e in examples], np.int64), counts_E),
-            np.repeat(np.array([e.arm for e in examples], np.str_), counts_E),
-            np.repeat(np.array([e.id for e in examples], np.str_), counts_E),
-            np.repeat(np.array([e.decided for e in examples], np.int64), counts_E),
-            np.repeat(cursors_EP, counts_E, axis=0),
+            ids=ids,
+            numeric_BN=_columns(numbers, rows),
+            labels_B=np.fromiter(chain.from_iterable(i.labels for i in impressions), np.float32, rows),
+            weights_B=np.ones(rows, np.float32),
+            propensities_B=_propensities(impressions, rows),
+            positions_B=np.fromiter(chain.from_iterable(i.positions for i in impressions), np.int32, rows),
+            times_B=np.repeat(np.array([i.time for i in impressions], np.int64), counts_I),
+            decided_B=np.repeat(np.array([i.decided for i in impressions], np.int64), counts_I),
+            cursors_BP=np.repeat(cursors_IP, counts_I, axis=0),
         )
 
     def encode_request(self, user: str, time: int, features: Features) -> tuple[dict[str, Jagged], Numbers]:
         """The fields of the request: ids of 1 row by field, numbers [1, N]."""
-        example = LabeledImpression("", time, user, (), features, {}, (), "", "", "", (), (), 0, 0)
+        request = (_Request(user, time, features),)
         fields = [field for field in self.spec.fields if not field.of_item]
-        return self._strictly(((field, _request_values(field, (example,))) for field in fields), 1)
+        return self._strictly(((field, _request_values(field, request)) for field in fields), 1)
 
     def encode_items(
         self, items: Sequence[str], item_features: Sequence[Features]
     ) -> tuple[dict[str, Jagged], Numbers]:
         """The fields of the items: ids of one row per item by field, numbers [items, N]."""
         if len(items) != len(item_features):
-            raise ValueError(
-                f"{len(items)} items with {len(item_features)} sets of features; one for each item, please"
-            )
+            raise InvalidValueError(f"{len(items)} items, but features of {len(item_features)}; give one set per item")
         names = {field.feature for field in self.spec.fields if field.of_item and field.feature}
         return self.encode_columns(items, {name: [features.get(name) for features in item_features] for name in names})
 
@@ -169,7 +178,7 @@ class Encoder:
 
 def _raise(field: Field, value: object) -> None:
     wanted = "a finite number" if field.kind == "numeric" else "a string, a number or a bool"
-    raise ValueError(f"field {field.name!r} takes {wanted}, not {value!r}")
+    raise InvalidValueError(f"field {field.name!r} takes {wanted}, not {value!r}")
 
 
 def _text(field: Field, value: object, refuse: Refuse) -> str:
@@ -197,24 +206,24 @@ def _number(field: Field, value: object, refuse: Refuse) -> float:
     return math.nan
 
 
-def _request_values(field: Field, examples: Sequence[LabeledImpression]) -> Sequence[Value]:
+def _request_values(field: Field, requests: Sequence[LabeledImpression | _Request]) -> Sequence[Value]:
     if name := field.feature:
-        return [e.features[name] if name in e.features else e.latest_user.get(name) for e in examples]
+        return [r.features[name] if name in r.features else r.latest_user.get(name) for r in requests]
     match field.source:
         case "time.hour":
-            return [e.time // HOUR % 24 for e in examples]
+            return [r.time // HOUR % 24 for r in requests]
         case "time.weekday":
-            return [(e.time // DAY + 3) % 7 for e in examples]  # the epoch was a Thursday
-    return [e.user for e in examples]
+            return [(r.time // DAY + 3) % 7 for r in requests]  # the epoch was a Thursday
+    return [r.user for r in requests]
 
 
-def _item_values(field: Field, examples: Sequence[LabeledImpression]) -> Sequence[Value]:
+def _item_values(field: Field, impressions: Sequence[LabeledImpression]) -> Sequence[Value]:
     values: list[Value] = []
-    for example in examples:
-        name, positions = field.feature, example.positions
-        column: Sequence[Value] | None = example.item_features.get(name) if name else example.items
+    for impression in impressions:
+        name, positions = field.feature, impression.positions
+        column: Sequence[Value] | None = impression.item_features.get(name) if name else impression.items
         if column is None:
-            values += [latest.get(name) for latest in example.latest_items] or [None] * len(positions)
+            values += [latest.get(name) for latest in impression.latest_items] or [None] * len(positions)
         elif len(positions) == len(column):
             values += column
         else:
@@ -222,19 +231,10 @@ def _item_values(field: Field, examples: Sequence[LabeledImpression]) -> Sequenc
     return values
 
 
-def _repeat(jagged: Jagged, counts_E: npt.NDArray[np.int64]) -> Jagged:
-    """Row e becomes `counts_E[e]` rows."""
-    lengths_B = np.repeat(jagged.lengths_B, counts_E)
-    starts_B = np.repeat(np.cumsum(jagged.lengths_B) - jagged.lengths_B, counts_E)
-    shift_B = starts_B - (np.cumsum(lengths_B) - lengths_B)
-    at = np.arange(lengths_B.sum()) + np.repeat(shift_B, lengths_B)
-    return Jagged(jagged.values[at], lengths_B)
-
-
-def _propensities(examples: Sequence[LabeledImpression], rows: int) -> Numbers:
+def _propensities(impressions: Sequence[LabeledImpression], rows: int) -> Numbers:
     each = (
-        [e.propensities[position] for position in e.positions] if e.propensities else [1.0] * len(e.positions)
-        for e in examples
+        [i.propensities[position] for position in i.positions] if i.propensities else [1.0] * len(i.positions)
+        for i in impressions
     )
     return np.fromiter(chain.from_iterable(each), np.float32, rows)
 

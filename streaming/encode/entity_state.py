@@ -1,4 +1,4 @@
-"""What is known of users and items between impressions: their updates, by event time."""
+"""Features of users and items from their updates, by event time."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from operator import attrgetter
 
 import msgspec
 
+from recsys.errors import InvalidValueError, LogCorruptedError, StateError
+from streaming.events.columns import USER
 from streaming.events.schema import Features
-from streaming.join.event_rows import USER, EntityUpdateRow
+from streaming.join.event_rows import EntityUpdateRow
 from streaming.join.labeled_impression import LabeledImpression
 
 _decoder = msgspec.json.Decoder(Features)
 
 
 class _Version(msgspec.Struct, gc=False, array_like=True):
-    """All features in force from `time` on, each with the time of the update that it came with. Never changed."""
+    """All features in force from `time` on, each with the time of the update that set it. Immutable."""
 
     time: int
     features: Features
@@ -24,17 +26,17 @@ class _Version(msgspec.Struct, gc=False, array_like=True):
 
 
 class _State(msgspec.Struct):
-    """Oldest use first."""
+    """`known`: least recently used first."""
 
     clock: int
     evicted: int
     known: list[tuple[str, list[_Version]]]
 
 
-class Latest:
-    """Features of up to `capacity` entities of one sort; the least recently used goes first.
+class LatestFeatures:
+    """Features of up to `capacity` users or items; the least recently used is evicted first.
 
-    Versions are kept for `history` ms of event time, so that a reader can ask what was known at a moment.
+    Versions are kept for `history` ms of event time, so that `at` answers for any time since then.
     """
 
     def __init__(self, capacity: int, history: int) -> None:
@@ -48,7 +50,7 @@ class Latest:
         return len(self._known)
 
     def update(self, key: str, time: int, features: Features) -> None:
-        """Set `features` from `time` on; a newer value of the same name stays. At equal times the later call wins."""
+        """Set `features` from `time` on, except for names with a newer value. At equal times the later call wins."""
         self._clock = max(self._clock, time)
         versions = self._known.setdefault(key, [])
         self._known.move_to_end(key)
@@ -60,7 +62,7 @@ class Latest:
             self._evict()
 
     def at(self, key: str, time: int) -> Features:
-        """What was in force at `time`; empty when nothing was known. Not to be changed."""
+        """The features in force at `time`, empty when there were none. Do not change them."""
         versions = self._known.get(key)
         if versions is None:
             return {}
@@ -71,21 +73,23 @@ class Latest:
         return versions[place - 1].features if place else {}
 
     def drain_changes(self) -> dict[str, Features]:
+        """Latest features of those that changed since the last drain."""
         changed, self._changed = self._changed, {}
         return {key: self._known[key][-1].features for key in changed}
 
     def restore_changes(self, keys: dict[str, Features]) -> None:
+        """Count these as changed again."""
         self._changed |= {key: None for key in keys if key in self._known}
 
     def change_all(self) -> None:
-        """Count everything as changed: nobody knows what was published."""
+        """Count all as changed: what was published is not known."""
         self._changed = dict.fromkeys(self._known)
 
     def dump(self) -> _State:
         return _State(self._clock, self.evicted, list(self._known.items()))
 
     def load(self, state: _State) -> None:
-        """Become what gave `state`. Everything counts as changed."""
+        """Replace the content by what `dump` returned. Everything counts as changed."""
         self._clock, self.evicted, self._known = state.clock, state.evicted, OrderedDict(state.known)
         self.change_all()
 
@@ -95,13 +99,12 @@ class Latest:
         self.evicted += 1
 
 
-class Entities:
+class EntityState:
     """Latest features of users and items, in event time, at most `capacity` of each.
 
-    `history`: for how long (ms of event time) one can ask back; a `Feed` needs its joiner's wait and lateness together,
-    and sees to it.
+    Versions are kept for `history` ms of event time. A `Feed` raises it to its joiner's wait and lateness together.
 
-    >>> entities = Entities(capacity=10, history=1000)
+    >>> entities = EntityState(capacity=10, history=1000)
     >>> entities.items.update("i1", time=100, features={"price": 5})
     >>> entities.items.update("i1", time=200, features={"price": 7, "new": True})
     >>> entities.items.at("i1", time=150), entities.items.at("i1", time=200)
@@ -110,11 +113,11 @@ class Entities:
 
     def __init__(self, capacity: int, history: int = 0) -> None:
         if capacity < 1:
-            raise ValueError(f"capacity is {capacity}; it must be at least 1")
-        self.users = Latest(capacity, history)
-        self.items = Latest(capacity, history)
+            raise InvalidValueError(f"capacity is {capacity}; it must be at least 1")
+        self.users = LatestFeatures(capacity, history)
+        self.items = LatestFeatures(capacity, history)
 
-    def keep(self, history: int) -> None:
+    def keep_history(self, history: int) -> None:
         """Keep versions for at least `history` ms from now on."""
         for side in (self.users, self.items):
             side.history = max(side.history, history)
@@ -130,33 +133,35 @@ class Entities:
         }
 
     def apply(self, update: EntityUpdateRow) -> None:
-        """Raises ValueError when the update's features are not a JSON object of features."""
+        """Apply an update. Raises LogCorruptedError when its features cannot be decoded."""
         side = self.users if update.kind == USER else self.items
         try:
             features = _decoder.decode(update.features or b"{}")
         except msgspec.DecodeError as error:
-            raise ValueError(f"the update of {update.key!r} in the log has unreadable features: {error}") from error
+            raise LogCorruptedError(
+                f"the update of {update.key!r} in the log has unreadable features: {error}"
+            ) from error
         side.update(update.key, update.time, features)
 
-    def resolve(self, example: LabeledImpression) -> None:
-        """Fill in what was known of the example's user and items when they were shown."""
-        time, items = example.time, example.items
+    def resolve(self, impression: LabeledImpression) -> None:
+        """Set `latest_user` and `latest_items` to the features in force at the impression's time."""
+        time, items = impression.time, impression.items
         if len(self.users):
-            example.latest_user = self.users.at(example.user, time)
+            impression.latest_user = self.users.at(impression.user, time)
         if len(self.items):
-            example.latest_items = [self.items.at(items[position], time) for position in example.positions]
+            impression.latest_items = [self.items.at(items[position], time) for position in impression.positions]
 
     def drain_changes(self) -> tuple[dict[str, Features], dict[str, Features]]:
         """Latest features of users and of items that changed since the last drain."""
         return self.users.drain_changes(), self.items.drain_changes()
 
     def change_all(self) -> None:
-        """Count everything as changed, so that the next drain has it all."""
+        """Count all as changed, so that the next drain returns all."""
         self.users.change_all()
         self.items.change_all()
 
     def restore_changes(self, users: dict[str, Features], items: dict[str, Features]) -> None:
-        """Put back what was drained and could not be published."""
+        """Count these as changed again: they were drained, but could not be published."""
         self.users.restore_changes(users)
         self.items.restore_changes(items)
 
@@ -164,17 +169,17 @@ class Entities:
         return msgspec.msgpack.encode((self.users.dump(), self.items.dump()))
 
     def restore(self, state: bytes) -> None:
-        """Become what gave `state`. Raises ValueError when it is not the state of entities."""
+        """Restore the state returned by `state()`. Raises StateError when it is not one of an `EntityState`."""
         try:
             users, items = msgspec.msgpack.decode(state, type=tuple[_State, _State])
         except msgspec.DecodeError as error:
-            raise ValueError(f"not the state of entities: {error}") from error
+            raise StateError(f"not the state of entities: {error}") from error
         self.users.load(users)
         self.items.load(items)
 
 
 def _insert(versions: list[_Version], time: int, features: Features) -> None:
-    """Put a version at `time` in its place, and carry its features into newer versions that do not have their own."""
+    """Insert a version at `time`, and carry its features into newer versions that have none of their own."""
     place = bisect_right(versions, time, key=attrgetter("time"))
     before = versions[place - 1] if place else _Version(time, {}, {})
     version = _merged(before, time, features, time)

@@ -8,6 +8,8 @@ from typing import Literal, get_args
 
 import msgspec
 
+from recsys.errors import InvalidValueError
+
 Kind = Literal["categorical", "multi", "numeric"]
 Transform = Literal["none", "log", "log1p"]
 
@@ -21,10 +23,10 @@ class Field:
 
     `source` is `user` or `item` (the id itself), `request.NAME` (the impression's feature, else the user's latest
     update), `item.NAME` (the impression's item feature, else the item's latest update), `time.hour` or `time.weekday`
-    (of the impression, UTC; Monday is 0). Fields with the same `table` share rows: equal values get equal ids; without
-    one, the table has the field's name.
+    (of the impression, UTC; Monday is 0). Fields with the same `table` share rows: equal values get equal ids; the
+    default is the field's name.
     `transform`: for numbers, `log` is AutoInt's log^2(z) for z > 2 (section 5.1.2), `log1p` is sign(z)*log(1+|z|).
-    Raises ValueError naming the field when it cannot be read.
+    Raises InvalidValueError naming the field when it cannot be read.
     """
 
     name: str
@@ -35,16 +37,18 @@ class Field:
 
     def __post_init__(self) -> None:
         if not self.name:
-            raise ValueError(f"the field with source {self.source!r} has no name; give it one")
+            raise InvalidValueError(f"the field with source {self.source!r} has no name; give it one")
         if self.kind not in get_args(Kind):
-            raise ValueError(f"field {self.name!r}: kind {self.kind!r} is not one of {', '.join(get_args(Kind))}")
+            raise InvalidValueError(
+                f"field {self.name!r}: kind {self.kind!r} is not one of {', '.join(get_args(Kind))}"
+            )
         if self.transform not in get_args(Transform):
             allowed = ", ".join(get_args(Transform))
-            raise ValueError(f"field {self.name!r}: transform {self.transform!r} is not one of {allowed}")
+            raise InvalidValueError(f"field {self.name!r}: transform {self.transform!r} is not one of {allowed}")
         if self.transform != "none" and self.kind != "numeric":
-            raise ValueError(f"field {self.name!r}: only numeric fields have a transform, this one is {self.kind}")
+            raise InvalidValueError(f"field {self.name!r}: only numeric fields have a transform, not {self.kind} ones")
         if not _readable(self.source):
-            raise ValueError(
+            raise InvalidValueError(
                 f"field {self.name!r}: source {self.source!r} is not one of {', '.join(_WHOLE_SOURCES)}, "
                 "request.NAME, item.NAME"
             )
@@ -77,14 +81,14 @@ class FeatureSpec:
         names = [field.name for field in self.fields]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"field {name!r} is there twice; names must differ")
+                raise InvalidValueError(f"duplicate field {name!r}; names must differ")
         if not names:
-            raise ValueError("the feature specification has no fields; name at least one")
+            raise InvalidValueError("the feature specification has no fields; name at least one")
         object.__setattr__(self, "fields", tuple(sorted(self.fields, key=lambda field: field.of_item)))
 
     @staticmethod
     def of(fields: Sequence[Field]) -> FeatureSpec:
-        """Raises ValueError naming the field when two have one name."""
+        """Raises InvalidValueError naming the field when two have the same name."""
         return FeatureSpec(tuple(fields))
 
     @property
@@ -100,11 +104,11 @@ class FeatureSpec:
 
     @staticmethod
     def from_json(data: bytes | str) -> FeatureSpec:
-        """Raises ValueError saying what is wrong when `data` is not a feature specification."""
+        """Raises InvalidValueError saying what is wrong when `data` is not a feature specification."""
         try:
             return msgspec.json.decode(data, type=FeatureSpec)
         except msgspec.DecodeError as error:
-            raise ValueError(f"not a feature specification: {error}") from error
+            raise InvalidValueError(f"not a feature specification: {error}") from error
 
 
 def _readable(source: str) -> bool:

@@ -76,9 +76,6 @@ class ItemUpdate(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
 
 Event = Impression | Interaction | UserUpdate | ItemUpdate
 
-KINDS = ("impression", "interaction", "user", "item")
-"""The kind of an event, by its code in the `kind` column."""
-
 EVENT_SCHEMA = pa.schema(
     [
         pa.field("kind", pa.uint8(), nullable=False),

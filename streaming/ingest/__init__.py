@@ -1,0 +1,1 @@
+"""From files and requests into the log: decoding, validation, deduplication, merging by time, dead letters."""

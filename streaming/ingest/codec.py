@@ -1,6 +1,6 @@
-"""JSON lines to Arrow and back: the edge at which an event becomes valid.
+"""JSON lines to Arrow and back; events are validated here.
 
-What is refused, and with which reason, is the contract in `docs/events.md`.
+Which lines are refused, and with which reason, is the contract in `docs/events.md`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from xxhash import xxh3_128_hexdigest
 
-from streaming.events.schema import EVENT_SCHEMA, Event, Features, Impression, Interaction, ItemUpdate, UserUpdate
+from recsys.errors import InvalidValueError
+from streaming.events.columns import EVENT_TYPES
+from streaming.events.schema import EVENT_SCHEMA, Event, Features, Interaction
 from streaming.ingest.decode_errors import explain
 from streaming.ingest.validation import Rules, check_impression
 
@@ -33,9 +35,6 @@ __all__ = [
     "to_events",
 ]
 
-CLASSES: Final[tuple[type[Event], ...]] = (Impression, Interaction, UserUpdate, ItemUpdate)
-"""The type of an event, by its code in the `kind` column."""
-
 _decode = msgspec.json.Decoder(Event).decode
 _encode = msgspec.json.Encoder().encode
 _canonical = msgspec.json.Encoder(order="deterministic").encode
@@ -45,7 +44,7 @@ _item_features = msgspec.json.Decoder(dict[str, list[Any]]).decode
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A line that is not an event: its index in the call, why, and what it was."""
+    """A line that is not an event: its index in the call, the reason, and its content."""
 
     line: int
     reason: str
@@ -55,9 +54,9 @@ class Reject:
 def decode_lines(
     data: bytes | Sequence[bytes], now: int, rules: Rules | None = None
 ) -> tuple[pa.RecordBatch, list[Reject]]:
-    """Events (EVENT_SCHEMA) in the order of their lines, and the lines that are none.
+    """Events (`EVENT_SCHEMA`) in the order of their lines, and the refused lines.
 
-    `now` is the clock (ms since the epoch) that `rules.max_future` counts from. Blank lines are neither.
+    `now` is the clock (ms since the epoch) that `rules.max_future` counts from. Blank lines are skipped.
 
     >>> batch, rejects = decode_lines(b'{"type":"user","time":5,"user":"u","features":{}}\\n{"type":"user"}', now=9)
     >>> batch.num_rows, rejects[0].reason
@@ -68,7 +67,7 @@ def decode_lines(
 
 
 def decode_events(lines: Sequence[bytes], now: int, rules: Rules | None = None) -> tuple[list[Event], list[Reject]]:
-    """The same as objects. Ids may be empty."""
+    """As `decode_lines`, with the events as objects. Ids may be empty."""
     rules = rules or Rules()
     horizon = now + rules.max_future
     events: list[Event] = []
@@ -77,11 +76,11 @@ def decode_events(lines: Sequence[bytes], now: int, rules: Rules | None = None) 
     for i, line in enumerate(lines):
         try:
             if len(line) > most:
-                raise ValueError(f"longer than {most} bytes")
+                raise InvalidValueError(f"longer than {most} bytes")
             event: Event = _decode(line)
             if event.time > horizon:
-                raise ValueError(f"time: {event.time} is more than {rules.max_future} ms after the clock, {now}")
-            if type(event) is not Interaction:  # most are, and there is nothing more to check in them
+                raise InvalidValueError(f"time: {event.time} is more than {rules.max_future} ms after the clock, {now}")
+            if type(event) is not Interaction:  # most are interactions, and their types say it all
                 check(event)
             accept(event)
         except (ValueError, RecursionError) as error:
@@ -99,7 +98,7 @@ def encode_events(events: Sequence[Event]) -> pa.RecordBatch:
     """Valid events as a batch, in order. An empty id becomes the hash of the content."""
     kinds_B = np.fromiter(map(_CODES.__getitem__, map(type, events)), np.uint8, len(events))
     rows = {code: np.flatnonzero(kinds_B == code) for code in np.unique(kinds_B).tolist()}
-    parts = {code: _columns(CLASSES[code], [events[i] for i in at.tolist()]) for code, at in rows.items()}
+    parts = {code: _columns(EVENT_TYPES[code], [events[i] for i in at.tolist()]) for code, at in rows.items()}
     columns = {
         "kind": pa.array(kinds_B),
         "id": pa.array([event.id or content_id(event) for event in events], pa.string()),
@@ -113,7 +112,7 @@ def encode_events(events: Sequence[Event]) -> pa.RecordBatch:
 
 
 def _in_order(pieces: dict[int, pa.Array], rows: dict[int, npt.NDArray[np.intp]], count: int) -> pa.Array:
-    """One column from those of the kinds that have it: row rows[code][i] is pieces[code][i], all others are null."""
+    """A column from its pieces by kind: row rows[code][i] is pieces[code][i], all other rows are null."""
     if len(pieces) == 1:
         ((code, piece),) = pieces.items()
         return piece if len(piece) == count else _spread(piece, rows[code], count)
@@ -126,7 +125,7 @@ def _in_order(pieces: dict[int, pa.Array], rows: dict[int, npt.NDArray[np.intp]]
 def _spread(piece: pa.Array, rows: npt.NDArray[np.intp], count: int) -> pa.Array:
     """`piece`, which has no nulls, at the rising `rows`; nulls elsewhere.
 
-    What strings and lists hold stays where it is, only their offsets are new: four times as fast as `take`.
+    The content of strings and lists is not copied, only their offsets are new: four times as fast as `take`.
     """
     valid = np.zeros(count, np.bool_)
     valid[rows] = True
@@ -151,7 +150,7 @@ def to_events(batch: pa.RecordBatch) -> list[Event]:
 
 
 def _event(row: dict[str, Any]) -> Event:
-    kind = CLASSES[row["kind"]]
+    kind = EVENT_TYPES[row["kind"]]
     fields = {name: row[name] for name in kind.__struct_fields__ if row[name] is not None}
     if "features" in fields:
         fields["features"] = _features(fields["features"])
@@ -162,15 +161,15 @@ def _event(row: dict[str, Any]) -> Event:
 
 
 def content_id(event: Event) -> str:
-    """The id of an event that has none: equal content, equal id, whatever the order of its JSON fields."""
+    """The id of an event without one: a hash of the content, whatever the order of its JSON fields."""
     return xxh3_128_hexdigest(_canonical(event))
 
 
-_CODES: Final = {kind: code for code, kind in enumerate(CLASSES)}
+_CODES: Final = {kind: code for code, kind in enumerate(EVENT_TYPES)}
 
 
 def _columns(kind: type[Event], events: Sequence[Event]) -> dict[str, pa.Array]:
-    """The columns that this kind has and not every other."""
+    """The columns of this kind other than `id` and `time`."""
     columns = {}
     for name in kind.__struct_fields__:
         if name in ("id", "time"):

@@ -15,12 +15,12 @@ import msgspec
 import pyarrow as pa
 from msgspec.structs import fields
 
+from recsys.errors import InvalidValueError
 from streaming.encode.feature_spec import Kind
-from streaming.events.schema import EVENT_SCHEMA, KINDS, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.events.columns import EVENT_TYPES, KINDS
+from streaming.events.schema import EVENT_SCHEMA
 
-_STRUCTS: Final[dict[str, type[msgspec.Struct]]] = dict(
-    zip(KINDS, (Impression, Interaction, UserUpdate, ItemUpdate), strict=True)
-)
+_STRUCTS: Final[dict[str, type[msgspec.Struct]]] = dict(zip(KINDS, EVENT_TYPES, strict=True))
 _UNITS: Final = {"ms": "a number of milliseconds", "s": "a number of seconds", "iso": "ISO 8601"}
 _NESTED: Final = ("features", "item_features")
 _NEEDED: Final = {
@@ -34,8 +34,8 @@ class Mapping:
     """From the event's field (`time`, `user`, `items`, `features.NAME`, ...) to the table's column.
 
     In CSV, where all is text, lists are cut at `separator`, and a feature is a number when `kinds` says numeric.
-    An empty cell and a number that is not finite are missing values. Raises ValueError for a field that the kind does
-    not have, and without one that it needs.
+    An empty cell and a number that is not finite are missing values. Raises InvalidValueError for a field that the
+    kind does not have, and when a required one is missing.
     """
 
     kind: Literal["impression", "interaction", "user", "item"]
@@ -54,23 +54,25 @@ class Mapping:
             names = [f"{one}.NAME" if one in _NESTED else one for one in allowed]
             close = get_close_matches(name, names, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"an event of kind {self.kind!r} has no field {name!r}{hint} It has {', '.join(names)}")
+            raise InvalidValueError(
+                f"an event of kind {self.kind!r} has no field {name!r}{hint} It has {', '.join(names)}"
+            )
         if missing := [name for name in _NEEDED[self.kind] if name not in self.columns]:
-            raise ValueError(
+            raise InvalidValueError(
                 f"an event of kind {self.kind!r} needs {', '.join(_NEEDED[self.kind])}: say in `columns` which columns "
                 f'are its {" and ".join(missing)}, such as `{missing[0]} = "NAME OF THE COLUMN"`'
             )
 
     def check(self, available: list[str], source: str) -> None:
-        """Raises ValueError when a column is not among `available`."""
+        """Raises InvalidValueError when a column is not among `available`."""
         for name, column in self.columns.items():
             if column not in available:
-                raise ValueError(
+                raise InvalidValueError(
                     f"{source} has no column {column!r} (mapped to {name!r}); it has {', '.join(available)}"
                 )
 
     def line(self, row: Names[str, Any]) -> bytes:
-        """The row as a line of JSON. Raises ValueError for a time that is none; what else is wrong in it is found when
+        """The row as a line of JSON. Raises InvalidValueError for an unreadable time; everything else is checked when
         the line is decoded.
         """
         event: dict[str, Any] = {"type": self.kind}
@@ -90,7 +92,7 @@ class Mapping:
             return _millis(value, self.time_unit)
         except (ValueError, OverflowError, TypeError):
             unit, found = self.time_unit, reprlib.repr(value)
-            raise ValueError(
+            raise InvalidValueError(
                 f'time: {found} in column {column!r} is not {_UNITS[unit]} (time_unit = "{unit}")'
             ) from None
 
@@ -126,7 +128,7 @@ def _as(type_: pa.DataType, value: Any) -> Any:
 
 
 def _number(text: str) -> Any:
-    """The number; the text itself when it is none, to be refused with its name later."""
+    """The number; if it is none, the text itself, which is refused with its name when the line is decoded."""
     for parse in (int, float):
         try:
             return parse(text)
@@ -136,7 +138,7 @@ def _number(text: str) -> Any:
 
 
 def _millis(value: Any, unit: str) -> int:
-    """Milliseconds since the epoch; a date without a zone is UTC. What is no time raises one of several errors."""
+    """Milliseconds since the epoch; a date without a zone is UTC. Other values raise one of several errors."""
     if isinstance(value, str):
         value = datetime.fromisoformat(value) if unit == "iso" else _number(value)
     if isinstance(value, date) and not isinstance(value, datetime):
@@ -145,5 +147,5 @@ def _millis(value: Any, unit: str) -> int:
         aware = value if value.tzinfo else value.replace(tzinfo=UTC)
         return round(aware.timestamp() * 1000)
     if not isinstance(value, int | float | Decimal):
-        raise TypeError("no number")  # a text times 1000 would be a long one
+        raise TypeError("no number")  # text times 1000 would be a long text
     return math.floor(value * (1000 if unit == "s" else 1))

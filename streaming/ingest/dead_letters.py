@@ -1,4 +1,4 @@
-"""What was refused, where it stood and why: one JSON object a line."""
+"""Refused records with source, position and reason: a file of one JSON object per line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class DeadLetters:
         self._max_raw = max_raw
 
     def write(self, letters: Iterable[DeadLetter]) -> None:
-        """Durable on return. Raises OSError when the disk is full; then none of `letters` is there."""
+        """Append, durable on return. Raises OSError when the disk is full; then none of `letters` is written."""
         data = "".join(json.dumps(self._entry(letter), ensure_ascii=False) + "\n" for letter in letters).encode()
         if not data:
             return
@@ -39,18 +39,18 @@ class DeadLetters:
         with self.path.open("a+b", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             size = file.seek(0, os.SEEK_END)
-            # A killed writer may have left half a line: end it, so that it spoils no other.
+            # A killed writer may have left half a line: end it, so that the next one stays readable.
             data = b"\n" * (size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n") + data
             try:
                 if file.write(data) != len(data):
-                    raise OSError(f"{self.path}: the disk took only a part of the dead letters")
+                    raise OSError(f"{self.path}: only a part of the dead letters could be written")
                 os.fsync(file.fileno())
             except OSError:
                 os.ftruncate(file.fileno(), size)
                 raise
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """The entries in the file; half a line that a killed writer left is no entry."""
+        """The entries in the file; half a line left by a killed writer is skipped."""
         if not self.path.exists():
             return
         with self.path.open("rb") as lines:

@@ -1,4 +1,4 @@
-"""Why a line was refused, with the name of the field, where the parser's own message has none."""
+"""Why a line was refused, with the name of the field where the parser's message has none."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 
-from streaming.events.schema import KINDS, Value
+from streaming.events.columns import KINDS
+from streaming.events.schema import Value
 
 
 def explain(line: bytes, error: Exception) -> str:
-    """A reason for people, from the error that decoding `line` raised.
+    """The reason to show, from the error that decoding `line` raised.
 
     >>> explain(b'{"value": NaN}', msgspec.DecodeError("JSON is malformed"))
     'value: NaN is not a number that JSON has'
@@ -34,7 +35,7 @@ def explain(line: bytes, error: Exception) -> str:
 
 
 def _first_not_utf8(line: bytes, error: UnicodeDecodeError) -> int:
-    """In the whole line: the parser's own position counts from the beginning of a text in it."""
+    """Position in the whole line: the parser's own counts from the beginning of a string in it."""
     try:
         line.decode()
     except UnicodeDecodeError as whole:
@@ -43,7 +44,7 @@ def _first_not_utf8(line: bytes, error: UnicodeDecodeError) -> int:
 
 
 def _integer(text: str) -> int:
-    """Python refuses to read thousands of digits; more than 20 are too many for 64 bits whatever they are."""
+    """Python refuses to parse thousands of digits; 21 are enough, because 64 bits have at most 20."""
     return int(text[:21])
 
 

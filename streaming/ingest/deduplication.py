@@ -1,4 +1,7 @@
-"""Recognising events that came before, in bounded memory."""
+"""Recognising events that came before, in bounded memory.
+
+Shape suffixes: N events.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from streaming.log.event_log import EventLog
+from recsys.errors import InvalidValueError
 
 _KIND_MIX = np.uint64(0x9E3779B97F4A7C15)
 Hashes = npt.NDArray[np.uint64]
@@ -16,36 +19,23 @@ Hashes = npt.NDArray[np.uint64]
 class RecentEvents:
     """Remembers the kind and id of at least the last `capacity` events, and of at most twice as many.
 
-    Two generations of hash tables with 64 bits an event (16 to 32 bytes): the older one is forgotten when the younger
-    is full. Two ids in the window have the same hash with a probability of `capacity` / 2^63 an event.
+    Two hash tables with 64 bits per event (16 to 32 bytes): when the younger is full, the older is cleared. An event
+    has the hash of another one in the window with probability `capacity` / 2^63.
     """
 
     def __init__(self, capacity: int) -> None:
         if capacity < 1:
-            raise ValueError(f"the window is at least 1 event, not {capacity}")
+            raise InvalidValueError(f"the window for duplicates is {capacity} events; it must be at least 1")
         self.capacity = capacity
         self._slots = 1 << (2 * capacity - 1).bit_length()
-        # Filled, not zeros: pages that are taken at once do not look like growth later.
+        # `full`, not `zeros`: the pages are committed now, and memory does not grow later.
         self._young = np.full(self._slots, 0, np.uint64)
         self._old = np.full(self._slots, 0, np.uint64)
         self._count = 0
         self._turned = False
 
-    @staticmethod
-    def of(log: EventLog, capacity: int) -> RecentEvents:
-        """Those of the last `capacity` events in the log."""
-        recent = RecentEvents(capacity)
-        share = -(-capacity // log.partitions)
-        for partition, (begin, end) in enumerate(zip(log.begin(), log.end(), strict=True)):
-            offset = max(begin, end - share)
-            while offset < end:
-                chunk = log.read(partition, offset, end - offset)
-                recent.add(chunk.events.column("kind").to_numpy(), chunk.events.column("id").to_pylist())
-                offset = chunk.next_offset
-        return recent
-
     def add(self, kinds_N: npt.NDArray[np.uint8], ids: Sequence[str]) -> npt.NDArray[np.bool_]:
-        """Remember events; True where one was not known, nor stood earlier in this call."""
+        """Remember events; returns True where one was neither known nor earlier in this call."""
         new = np.zeros(len(ids), np.bool_)
         all_hashes = _hashes(kinds_N, ids)
         rows = np.sort(np.unique(all_hashes, return_index=True)[1])  # of distinct ones, in the order they came
@@ -66,7 +56,7 @@ class RecentEvents:
         return new
 
     def _probe(self, table: Hashes, hashes: Hashes, claim: bool) -> npt.NDArray[np.bool_]:
-        """Whether each of the distinct `hashes` is in the table. With `claim` those that are not are put there."""
+        """Whether each of the distinct `hashes` is in the table; with `claim`, missing ones are inserted."""
         found = np.zeros(len(hashes), np.bool_)
         left = np.arange(len(hashes))
         slots = (hashes & np.uint64(self._slots - 1)).astype(np.intp)

@@ -1,41 +1,37 @@
-"""Counting events that come into the log when the joiner can use them no more."""
+"""Counting events that are appended too late for the joiner.
+
+Shape suffixes: N events.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
 
-from streaming.join.event_rows import INTERACTION, kinds, times
-from streaming.log.event_log import EventLog
+from streaming.events.columns import INTERACTION, kinds, times
 
 TAIL = 65_536
-"""Events at the end of each partition among which the newest is looked for."""
+"""Least number of events at the end of each partition in which the newest time is looked for."""
 
 
-class Stragglers:
+class LateEvents:
     """Impressions and interactions older than the newest event of their partition by more than `slack` ms.
 
-    Updates of users and items are never too late: features hold until newer ones come.
+    Updates of users and items are never late: features hold until newer ones come.
     """
 
-    def __init__(self, log: EventLog, slack: int) -> None:
+    def __init__(self, partitions: int, slack: int) -> None:
         self.slack = slack
         self.count = 0
-        self._newest = [_newest(log, p, *at) for p, at in enumerate(zip(log.begin(), log.end(), strict=True))]
+        self._newest = [0] * partitions
+
+    def observe(self, events: pa.RecordBatch, partition: int) -> None:
+        """Events that are in the partition already: not counted, but others may be late after them."""
+        self._newest[partition] = max(self._newest[partition], int(times(events).max(initial=0)))
 
     def add(self, events: pa.RecordBatch, partition: int) -> None:
-        """Count those among `events`, which were appended to the partition."""
+        """Count the late ones among `events`, which were appended to the partition; at least one event."""
         times_N = times(events)
         newest_N = np.maximum.accumulate(np.maximum(times_N, self._newest[partition]))
         self.count += int(np.count_nonzero((times_N < newest_N - self.slack) & (kinds(events) <= INTERACTION)))
         self._newest[partition] = int(newest_N[-1])
-
-
-def _newest(log: EventLog, partition: int, begin: int, end: int) -> int:
-    """The newest time in the tail of the partition; 0 without events."""
-    newest, offset = 0, max(begin, end - TAIL)
-    while offset < end:
-        chunk = log.read(partition, offset, end - offset)
-        newest = max(newest, int(times(chunk.events).max()))
-        offset = chunk.next_offset
-    return newest

@@ -15,30 +15,30 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from streaming.events.columns import times
 from streaming.ingest.dead_letters import DeadLetter
 from streaming.ingest.sources import Position
-from streaming.join.event_rows import times
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Consecutive records of a source: its events in their order, and what was refused among them."""
+    """Consecutive records of a source: its events in order, and the refused ones."""
 
     events: pa.RecordBatch
     letters: list[DeadLetter]
     end: Position
     position: Callable[[int], Position]
-    """Of a record, by its number."""
+    """Position of a record, by its number."""
     records_N: npt.NDArray[np.int64]
-    """Numbers of the records that the events are."""
+    """Record number of each event."""
     refused: list[int]
-    """Numbers of the records that the letters are."""
+    """Record number of each letter."""
     ended: bool = True
     """See `Block.ended`."""
 
     @property
     def reached(self) -> npt.NDArray[np.int64]:
-        """The newest time up to each event. By it a source is merged, so that its own order stays as it is."""
+        """The newest time up to each event. Sources are merged by it, so that the order within a source is kept."""
         return np.maximum.accumulate(times(self.events))
 
     @property
@@ -74,7 +74,7 @@ class Piece:
 
 
 def merged(streams: Sequence[Iterator[Piece]], begins: Sequence[float] | None = None) -> Iterator[dict[int, Piece]]:
-    """What goes into the log next, by the number of the source. Holds one piece of each source that it reads.
+    """The pieces to append next, by the number of the source. Holds one piece of each source that it reads.
 
     Takes from every source what is not later than the smallest last time among those that may have more. A source
     that is roughly in the order of time is merged exactly; one that is not loses nothing, and keeps its own order.
@@ -97,7 +97,7 @@ def merged(streams: Sequence[Iterator[Piece]], begins: Sequence[float] | None = 
 
 
 def _refill(held: dict[int, Piece], unread: dict[int, Iterator[Piece]]) -> None:
-    """The next piece of each source that holds none; those at their end are unread no more."""
+    """Read the next piece of each source without one; remove sources at their end from `unread`."""
     for number in [number for number in unread if number not in held]:
         piece = next(unread[number], None)
         if piece is None:

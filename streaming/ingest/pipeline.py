@@ -14,16 +14,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from recsys.errors import IngestError, LogError
+from streaming.events.columns import kinds, times
 from streaming.ingest.codec import decode_events, encode_events
 from streaming.ingest.dead_letters import DeadLetter, DeadLetters
 from streaming.ingest.deduplication import RecentEvents
-from streaming.ingest.late_events import Stragglers
+from streaming.ingest.late_events import TAIL, LateEvents
 from streaming.ingest.merge_by_time import Piece, interleaved, merged
-from streaming.ingest.source_offsets import Bookmarks, Marker
+from streaming.ingest.source_offsets import OffsetTracker, SourceOffsets
 from streaming.ingest.sources import BEGIN, Block, Position, Source, Valid
 from streaming.ingest.validation import Rules
-from streaming.join.event_rows import kinds, times
-from streaming.log.event_log import EventLog
+from streaming.log.event_log import EventLog, read_range
 from streaming.log.partitioning import split
 
 
@@ -47,31 +48,19 @@ class Counts:
 
 
 TOGETHER = 16
-"""More sources than these are not all held from the beginning; their first blocks are read twice instead."""
+"""With more sources than these, each is opened when the merge comes to its time, which reads its first block twice."""
 
 Progress = Callable[[Counts, Position], None]
 
 
-class IngestError(RuntimeError):
-    """The disk took no more, or a source could not be read.
-
-    `counts` says what is safe; `position` where to go on, in the first of the sources.
-    """
-
-    def __init__(self, message: str, counts: Counts, position: Position) -> None:
-        super().__init__(message)
-        self.counts = counts
-        self.position = position
-
-
 class Ingest:
-    """Brings events into `log`, each once, and what is no event to `dead_letters`.
+    """Appends events to `log`, each once, and invalid records to `dead_letters`.
 
-    An event is a duplicate when its kind and id are among the last `window` events: of the log at the beginning, and
-    of those that came since. With `bookmarks` a source that was read before is read on where that ended, so that
-    nothing is there twice though it has more events than the window. Memory does not grow with the input. `clock`
-    gives milliseconds since the epoch. `slack` (ms) is how much older than newer ones an event may be before
-    `stragglers` counts it: what the joiner waits for interactions, and for late events.
+    An event is a duplicate when its kind and id are among the last `window` events: those at the end of the log at the
+    start, and those appended since. With `source_offsets` a source that was read before is continued where that ended,
+    so that it is not appended twice even if it has more events than the window. Memory does not grow with the input.
+    `clock` returns milliseconds since the epoch. `late_events` counts events that are older than the newest by more
+    than `slack` (ms), which is the joiner's wait and lateness together.
     """
 
     def __init__(
@@ -81,29 +70,30 @@ class Ingest:
         rules: Rules | None = None,
         window: int = 1_000_000,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-        bookmarks: Bookmarks | None = None,
+        source_offsets: SourceOffsets | None = None,
         slack: int = 31 * 60_000,
     ) -> None:
         self._log = log
         self._dead_letters = dead_letters
         self._rules = rules or Rules()
         self._clock = clock
-        self._recent = RecentEvents.of(log, window)
-        self._bookmarks = bookmarks
-        self._mark_every = max(1, window // 4)  # what comes after a bookmark has to be within the window
-        self._markers: list[Marker] = []
-        self.stragglers = Stragglers(log, slack)
+        self._recent = RecentEvents(window)
+        self._source_offsets = source_offsets
+        self._mark_every = max(1, window // 4)  # what comes after a saved offset has to be within the window
+        self._trackers: list[OffsetTracker] = []
+        self.late_events = LateEvents(log.partitions, slack)
         self.counts = Counts()
+        self._read_tail(-(-window // log.partitions))
 
     @property
     def position(self) -> Position:
-        """In the first of the present sources: what is before it is in the log or in the dead letters."""
-        return self._markers[0].now.position if self._markers else BEGIN
+        """In the first of the current sources: everything before it is in the log or in the dead letters."""
+        return self._trackers[0].now.position if self._trackers else BEGIN
 
     @property
     def positions(self) -> list[tuple[str, Position]]:
-        """The same of all the present sources, by name."""
-        return [(marker.name, marker.now.position) for marker in self._markers]
+        """The same for all current sources, by name."""
+        return [(tracker.name, tracker.now.position) for tracker in self._trackers]
 
     def run(
         self,
@@ -114,24 +104,27 @@ class Ingest:
     ) -> Counts:
         """Read `source` to its end, or until `stop` is set; returns the counts of this source.
 
-        Begins at `start`; without one at the source's bookmark, and then counts what is before it too: events as
-        duplicates, dead records as dead. `progress` is called after every block. Raises IngestError.
+        Begins at `start`; without one at the source's saved offset, and then counts what is before it too: events as
+        duplicates, dead records as dead. `progress` is called after every block.
+
+        Raises IngestError when the log takes no more or the source cannot be read: `counts` is then what was stored,
+        `positions` where to continue.
         """
         return self._run([source], start, progress, stop)
 
     def merge(
         self, sources: Sequence[Source], progress: Progress | None = None, stop: threading.Event | None = None
     ) -> Counts:
-        """The same with several sources, merged by event time: those that belong together, such as lists and clicks."""
+        """As `run`, with sources that belong together, such as impressions and clicks, merged by event time."""
         return self._run(sources, None, progress, stop)
 
     def _run(
         self, sources: Sequence[Source], start: Position | None, progress: Progress | None, stop: threading.Event | None
     ) -> Counts:
         before = self.counts
-        self._markers = [Marker(self._bookmarks, source, start) for source in sources]
-        for marker in self._markers:
-            self.counts += Counts(duplicate=marker.now.seen, dead=marker.now.dead)
+        self._trackers = [OffsetTracker(self._source_offsets, source, start) for source in sources]
+        for tracker in self._trackers:
+            self.counts += Counts(duplicate=tracker.now.seen, dead=tracker.now.dead)
         unmarked = self.counts.read
         try:
             for pieces in self._merged(sources):
@@ -144,23 +137,23 @@ class Ingest:
                 if stop is not None and stop.is_set():
                     break
             self._save()
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, LogError, pa.ArrowException) as error:
             where = "; ".join(f"{name}, from line {at.line} on" for name, at in self.positions)
-            raise IngestError(f"{where}: {error}", self.counts - before, self.position) from error
+            raise IngestError(f"{where}: {error}") from error
         return self.counts - before
 
     def _merged(self, sources: Sequence[Source]) -> Iterator[Mapping[int, Piece]]:
-        pairs = list(zip(sources, self._markers, strict=True))
+        pairs = list(zip(sources, self._trackers, strict=True))
         begins = [self._begin(*pair) for pair in pairs] if len(pairs) > TOGETHER else None
         return merged([self._read(*pair) for pair in pairs], begins)
 
-    def _begin(self, source: Source, marker: Marker) -> float:
-        """The oldest time in the first block; minus infinity when a look would take it away, as from a pipe."""
-        first = next(self._read(source, marker), None) if source.identity(BEGIN) else None
+    def _begin(self, source: Source, tracker: OffsetTracker) -> float:
+        """The oldest time in the first block; minus infinity for a source read only once, such as a pipe."""
+        first = next(self._read(source, tracker), None) if source.identity(BEGIN) else None
         return float(times(first.events).min()) if first is not None and first.events.num_rows else -math.inf
 
-    def _read(self, source: Source, marker: Marker) -> Iterator[Piece]:
-        for block in source.blocks(marker.now.position):
+    def _read(self, source: Source, tracker: OffsetTracker) -> Iterator[Piece]:
+        for block in source.blocks(tracker.now.position):
             yield _valid(block) if isinstance(block, Valid) else self._decode(source.name, block)
 
     def _decode(self, source: str, block: Block) -> Piece:
@@ -186,18 +179,26 @@ class Ingest:
         fresh = events if new.all() else events.filter(pa.array(new))
         self._append(fresh, events.num_rows - fresh.num_rows)
         for number, piece in pieces.items():
-            self._markers[number].move(piece.end, piece.events.num_rows, len(piece.letters), piece.ended)
+            self._trackers[number].move(piece.end, piece.events.num_rows, len(piece.letters), piece.ended)
+
+    def _read_tail(self, count: int) -> None:
+        """Learn the last `count` events of each partition as recent ones, and the newest time."""
+        for partition, (begin, end) in enumerate(zip(self._log.begin(), self._log.end(), strict=True)):
+            for chunk in read_range(self._log, partition, max(begin, end - max(count, TAIL)), end):
+                self.late_events.observe(chunk.events, partition)
+                recent = chunk.slice(int(np.searchsorted(chunk.next_offsets_N, end - count, "right"))).events
+                self._recent.add(kinds(recent), recent.column("id").to_pylist())
 
     def _append(self, fresh: pa.RecordBatch, duplicates: int) -> None:
         for partition, part in split(fresh, self._log.partitions) if fresh.num_rows else ():
             self._log.append(part, partition)
-            self.stragglers.add(part, partition)
+            self.late_events.add(part, partition)
             self.counts = replace(self.counts, accepted=self.counts.accepted + part.num_rows)
         self.counts = replace(self.counts, duplicate=self.counts.duplicate + duplicates)
 
     def _save(self) -> None:
-        for marker in self._markers:
-            marker.save()
+        for tracker in self._trackers:
+            tracker.save()
 
 
 def _valid(block: Valid) -> Piece:
@@ -208,7 +209,7 @@ def _valid(block: Valid) -> Piece:
 
 
 def _records(block: Block, refused: list[int], count: int) -> npt.NDArray[np.int64]:
-    """Numbers of the records that became the `count` events: those neither refused nor blank."""
+    """Numbers of the records that became the `count` events: neither refused nor blank."""
     event_R = np.ones(len(block.lines), np.bool_)
     event_R[refused] = False
     if np.count_nonzero(event_R) != count:
@@ -218,7 +219,7 @@ def _records(block: Block, refused: list[int], count: int) -> npt.NDArray[np.int
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Hold the garbage collector off for a block: its events are many objects, none in a cycle, and soon gone."""
+    """Pause the garbage collector for a block: its events are many short-lived objects without cycles."""
     enabled = gc.isenabled()
     gc.disable()
     try:

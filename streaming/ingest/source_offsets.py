@@ -1,4 +1,4 @@
-"""How far each source was ingested, so that a source larger than the window of duplicates can be read again."""
+"""How far each source was ingested, so that one with more events than the deduplication window can be read again."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from streaming.log import durable_files
 
 
 @dataclass(frozen=True, slots=True)
-class Bookmark:
-    """What is before `position` was ingested: `seen` events, and `dead` records. `identity` is of the content."""
+class SourceOffset:
+    """Everything before `position` was ingested: `seen` events and `dead` records. `identity` hashes the content."""
 
     position: Position
     identity: str
@@ -22,57 +22,57 @@ class Bookmark:
     dead: int
 
 
-class Bookmarks:
+class SourceOffsets:
     """One small file per source in `folder`. Remove the folder together with the log that it belongs to."""
 
     def __init__(self, folder: Path | str) -> None:
         self._folder = Path(folder)
 
-    def find(self, source: str) -> Bookmark | None:
-        """That of the source; None without one, and when the file is not ours."""
+    def find(self, source: str) -> SourceOffset | None:
+        """The saved offset of the source; None without one, or when its file is damaged."""
         try:
-            return msgspec.json.decode(self._path(source).read_bytes(), type=Bookmark)
+            return msgspec.json.decode(self._path(source).read_bytes(), type=SourceOffset)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
-    def save(self, source: str, bookmark: Bookmark) -> None:
+    def save(self, source: str, offset: SourceOffset) -> None:
         """Durable on return."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        durable_files.replace(self._path(source), msgspec.json.encode(bookmark))
+        durable_files.replace(self._path(source), msgspec.json.encode(offset))
 
     def _path(self, source: str) -> Path:
         return self._folder / f"{xxh3_128_hexdigest(source.encode())}.json"
 
 
-class Marker:
-    """How far one source is read. Begins at `start`; without one at the source's bookmark, or else at its begin."""
+class OffsetTracker:
+    """How far one source is read. Begins at `start`; without one at the source's offset, or else at its begin."""
 
-    def __init__(self, bookmarks: Bookmarks | None, source: Source, start: Position | None = None) -> None:
-        self._bookmarks = bookmarks if start is None else None
+    def __init__(self, source_offsets: SourceOffsets | None, source: Source, start: Position | None = None) -> None:
+        self._source_offsets = source_offsets if start is None else None
         self._source = source
         self.name = source.name
-        self.now = self._find() or Bookmark(start or BEGIN, "", 0, 0)
+        self.now = self._find() or SourceOffset(start or BEGIN, "", 0, 0)
         """Everything before it is in the log or in the dead letters. Its identity is filled in when it is saved."""
-        self._ended: Bookmark | None = None
+        self._ended: SourceOffset | None = None
 
     def move(self, position: Position, seen: int, dead: int, ended: bool) -> None:
-        """Go on to `position`, after so many more; not `ended`: nothing is saved that says so, see `Block`."""
-        self.now = Bookmark(position, "", self.now.seen + seen, self.now.dead + dead)
+        """Go on to `position`, after so many more; only an `ended` position is saved, see `Block`."""
+        self.now = SourceOffset(position, "", self.now.seen + seen, self.now.dead + dead)
         if ended:
             self._ended = self.now
 
     def save(self) -> None:
-        """Make the bookmark durable."""
-        if self._bookmarks is None or self._ended is None:
+        """Make the offset durable."""
+        if self._source_offsets is None or self._ended is None:
             return
         identity = self._source.identity(self._ended.position)
         if identity:
-            self._bookmarks.save(self.name, replace(self._ended, identity=identity))
+            self._source_offsets.save(self.name, replace(self._ended, identity=identity))
         self._ended = None
 
-    def _find(self) -> Bookmark | None:
+    def _find(self) -> SourceOffset | None:
         """None when the source was not read before, or is another one now."""
-        mark = self._bookmarks.find(self.name) if self._bookmarks is not None else None
+        mark = self._source_offsets.find(self.name) if self._source_offsets is not None else None
         if mark is None or not mark.identity or mark.identity != self._source.identity(mark.position):
             return None
         return mark

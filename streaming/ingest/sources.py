@@ -1,4 +1,4 @@
-"""Where events come from: files of JSON lines, CSV and Parquet, as blocks of JSON lines with their positions."""
+"""Sources of events: files of JSON lines, CSV and Parquet, as blocks of JSON lines with their positions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any, Protocol
 import pyarrow as pa
 from xxhash import xxh3_128_hexdigest
 
+from streaming.ingest.validation import MAX_LINE
+
 READ_BYTES = 1 << 20
 IDENTITY_BYTES = 1 << 16
 _COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
-_MARK = b"\xef\xbb\xbf"  # a byte order mark, which JSON and CSV do not have
+_MARK = b"\xef\xbb\xbf"  # a byte order mark, which is not part of JSON or CSV
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,11 @@ class Source(Protocol):
     def name(self) -> str: ...
 
     def blocks(self, start: Position) -> Iterator[Block] | Iterator[Valid]:
-        """All records from `start` on, the position of a record or the end of a block that came from here before."""
+        """All records from `start` on: the position of a record, or the end of an earlier block of this source."""
         ...
 
     def identity(self, before: Position) -> str:
-        """Hash of (some of) the content before a position: equal when reading can go on there. Empty: it cannot."""
+        """Hash of (some of) the content before a position: equal if reading can continue there, empty if not."""
         ...
 
 
@@ -86,7 +88,7 @@ class JsonLines:
     Of a line longer than `max_line` only the first `max_line` + 1 bytes are held; it is refused when decoded.
     """
 
-    def __init__(self, file: Path | str | Any, max_line: int = 1 << 20, name: str = "") -> None:
+    def __init__(self, file: Path | str | Any, max_line: int = MAX_LINE, name: str = "") -> None:
         self._file = file
         self._max_line = max_line
         self._name = name or str(file if isinstance(file, Path | str) else getattr(file, "name", "stream"))
@@ -108,7 +110,7 @@ class JsonLines:
             return ""
         path = Path(self._file)
         if path.suffix not in _COMPRESSED and path.stat().st_size < before.byte:
-            return ""  # it became shorter, so it is another one, though it may begin alike
+            return ""  # it became shorter, so it is another file, even if it begins alike
         return xxh3_128_hexdigest(pa.input_stream(str(self._file)).read(min(before.byte, IDENTITY_BYTES)))
 
 
@@ -141,7 +143,7 @@ def _blocks(read: Any, max_line: int, start: Position) -> Iterator[Block]:
     while data := read(READ_BYTES):
         if start.byte == 0 and not rest and data.startswith(_MARK):
             data, unseen = data[len(_MARK) :], len(_MARK)
-        if len(rest) > max_line:  # inside a line that is too long: only its end is of interest
+        if len(rest) > max_line:  # inside a line that is too long: skip to its end
             end = data.find(b"\n")
             unseen += len(data) if end < 0 else end
             data = b"" if end < 0 else data[end:]

@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from xxhash import xxh3_128_hexdigest
 
+from recsys.errors import InvalidValueError
 from streaming.ingest.column_mapping import Mapping
 from streaming.ingest.sources import BEGIN, IDENTITY_BYTES, Block, Fault, JsonLines, Position, Source
+from streaming.ingest.validation import MAX_LINE
 
 ROWS = 4096
 Record = bytes | Fault
@@ -22,7 +24,7 @@ Record = bytes | Fault
 class CsvRows:
     """A CSV file with a header row; compressed by suffix as `JsonLines`. In `.tsv` tabs separate the cells."""
 
-    def __init__(self, path: Path | str, mapping: Mapping, max_line: int = 1 << 20) -> None:
+    def __init__(self, path: Path | str, mapping: Mapping, max_line: int = MAX_LINE) -> None:
         self._mapping = mapping
         self._max_line = max_line
         self._lines = JsonLines(path, max_line)
@@ -107,8 +109,9 @@ class ParquetRows:
             return xxh3_128_hexdigest(file.read() + str(size).encode())
 
 
-def open_source(path: Path | str, mapping: Mapping | None = None, max_line: int = 1 << 20) -> Source:
-    """The source for a file, by its suffix. Raises ValueError for a table without a mapping, or one that is not its.
+def open_source(path: Path | str, mapping: Mapping | None = None, max_line: int = MAX_LINE) -> Source:
+    """The source for a file, by its suffix. Raises InvalidValueError for a table without a mapping, or with
+    one that names other columns.
 
     >>> open_source("clicks.jsonl").name
     'clicks.jsonl'
@@ -117,11 +120,11 @@ def open_source(path: Path | str, mapping: Mapping | None = None, max_line: int 
     if not kinds & {".csv", ".tsv", ".parquet"}:
         return JsonLines(path, max_line)
     if mapping is None:
-        raise ValueError(f"{path} is a table: a mapping has to say how its columns become events")
+        raise InvalidValueError(f"{path} is a table: write a [[log.mapping]] from its columns to the fields of events")
     try:
         return ParquetRows(path, mapping) if ".parquet" in kinds else CsvRows(path, mapping, max_line)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} is no Parquet file: {error}") from error
+        raise InvalidValueError(f"{path} is not a Parquet file: {error}") from error
 
 
 class _TooLongError(Exception):

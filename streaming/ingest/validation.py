@@ -1,4 +1,4 @@
-"""What is accepted at the edge beyond the types of the events."""
+"""What an event must satisfy beyond its types."""
 
 from __future__ import annotations
 
@@ -6,41 +6,44 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from recsys.errors import InvalidValueError
 from streaming.encode.feature_spec import FeatureSpec, Kind
 from streaming.events.schema import Event, Impression, ItemUpdate, UserUpdate
 
-HOUR: Final = 3_600_000
+MAX_LINE: Final = 1 << 20
+"""Bytes of a line."""
+MAX_FUTURE: Final = 5 * 60_000
+"""Milliseconds after the clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is accepted beyond the types.
+    """What an event must satisfy beyond its types.
 
     `request` and `item` name the features that impressions, user updates and item updates may carry, with the kind
     (None: any kind). Other names are refused, or with `keep_unknown` accepted; without `request` and `item` every name
     and kind is. Bounds are in milliseconds and bytes.
     """
 
-    max_future: int = 24 * HOUR
-    max_line: int = 1 << 20
+    max_future: int = MAX_FUTURE
+    max_line: int = MAX_LINE
     request: Mapping[str, Kind | None] | None = None
     item: Mapping[str, Kind | None] | None = None
     keep_unknown: bool = False
 
     @staticmethod
     def of(
-        spec: FeatureSpec, max_future: int = 24 * HOUR, max_line: int = 1 << 20, *, keep_unknown: bool = False
+        spec: FeatureSpec, max_future: int = MAX_FUTURE, max_line: int = MAX_LINE, *, keep_unknown: bool = False
     ) -> Rules:
         """Accept features that the model reads only in their kind, and others only with `keep_unknown`."""
         known: dict[str, dict[str, Kind | None]] = {"request": {}, "item": {}}
         for entry in spec.fields:
-            owner, _, name = entry.source.partition(".")
-            if owner in known and name:
-                known[owner][name] = entry.kind
+            if entry.feature:
+                known["item" if entry.of_item else "request"][entry.feature] = entry.kind
         return Rules(max_future, max_line, known["request"], known["item"], keep_unknown)
 
     def check(self, event: Event) -> None:
-        """What the types cannot say about an event. Raises ValueError with the field's name first."""
+        """Check what the types of an event cannot express. Raises InvalidValueError with the field's name first."""
         if isinstance(event, Impression):
             check_impression(event, self)
         elif isinstance(event, UserUpdate) and self.request is not None:
@@ -50,20 +53,20 @@ class Rules:
 
 
 def check_impression(event: Impression, rules: Rules) -> None:
-    """Lists have one entry per item, and no item stands twice. Raises ValueError with the field's name first."""
+    """Check that lists have one entry per item, and that items are distinct. Raises InvalidValueError, field first."""
     items, count = event.items, len(event.items)
     if len(set(items)) != count:
         twice = next(item for i, item in enumerate(items) if item in items[:i])
-        raise ValueError(f"items: {twice!r} is there twice, so an interaction could not say which one it means")
+        raise InvalidValueError(f"items: duplicate item {twice!r}; an interaction could not tell which one it means")
     if event.scores and len(event.scores) != count:
-        raise ValueError(f"scores: {len(event.scores)} values for {count} items")
+        raise InvalidValueError(f"scores: {len(event.scores)} values for {count} items")
     if event.propensities and len(event.propensities) != count:
-        raise ValueError(f"propensities: {len(event.propensities)} values for {count} items")
+        raise InvalidValueError(f"propensities: {len(event.propensities)} values for {count} items")
     if event.propensities and not 0 < min(event.propensities) <= max(event.propensities) <= 1:
-        raise ValueError("propensities: a probability of being shown is above 0 and at most 1")
+        raise InvalidValueError("propensities: a probability of being shown is above 0 and at most 1")
     for name, column in event.item_features.items():
         if len(column) != count:
-            raise ValueError(f"item_features.{name}: {len(column)} values for {count} items")
+            raise InvalidValueError(f"item_features.{name}: {len(column)} values for {count} items")
     if rules.request is not None:
         check_features("features", event.features.items(), rules.request, rules.keep_unknown)
     if rules.item is not None:
@@ -81,11 +84,12 @@ _KINDS: Final[dict[Kind, tuple[type, ...]]] = {
 def check_features(
     where: str, pairs: Iterable[tuple[str, Any]], known: Mapping[str, Kind | None], keep_unknown: bool
 ) -> None:
+    """Check names and kinds of (name, value) pairs. Raises InvalidValueError with `where` and the name first."""
     for name, value in pairs:
         if name not in known:
             if keep_unknown:
                 continue
-            raise ValueError(f"{where}.{name}: unknown feature; known are {', '.join(sorted(known)) or 'none'}")
+            raise InvalidValueError(f"{where}.{name}: unknown feature; known are {', '.join(sorted(known)) or 'none'}")
         kind = known[name]
         if kind is not None and type(value) not in _KINDS[kind]:
-            raise ValueError(f"{where}.{name}: {value!r:.80} is not {kind}")
+            raise InvalidValueError(f"{where}.{name}: {value!r:.80} is not {kind}")

@@ -1,0 +1,1 @@
+"""From impressions and interactions to labels, in event time and bounded memory."""

@@ -9,7 +9,7 @@ from streaming.join.event_rows import InteractionRow
 
 
 class EarlyInteractions:
-    """At most `capacity` interactions, by impression in order of arrival, and by event time for giving up on them."""
+    """At most `capacity` interactions, by impression in order of arrival; beyond it the oldest is dropped."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -21,17 +21,17 @@ class EarlyInteractions:
         return self._count
 
     def add(self, number: int, acted: InteractionRow) -> int:
-        """Hold event `number`; returns how many were given up to make room."""
+        """Hold event `number`; returns how many were dropped to make room."""
         self._count += 1
         self.by_impression.setdefault(acted.impression, {})[number] = acted
         heapq.heappush(self._by_time, (acted.time, number, acted.impression))
-        gone = 0
+        dropped = 0
         while self._count > self._capacity:
-            gone += self._drop_first()
-        return gone
+            dropped += self._drop_first()
+        return dropped
 
     def take(self, impression: str) -> list[InteractionRow]:
-        """What is held for `impression`, in order of arrival; held no more."""
+        """Remove and return the interactions of `impression`, in order of arrival."""
         taken = list(self.by_impression.pop(impression, {}).values())
         self._count -= len(taken)
         if not self._count:
@@ -39,29 +39,30 @@ class EarlyInteractions:
         return taken
 
     def expire(self, watermark: int) -> int:
-        """Give up on those older than `watermark`; returns how many."""
-        gone = 0
+        """Drop those older than `watermark`; returns how many."""
+        dropped = 0
         while self._by_time and self._by_time[0][0] < watermark:
-            gone += self._drop_first()
-        return gone
+            dropped += self._drop_first()
+        return dropped
 
     def clear(self) -> int:
-        """Give up on all; returns how many."""
-        gone = self._count
+        """Drop all; returns how many."""
+        dropped = self._count
         self.load(())
-        return gone
+        return dropped
 
     def dump(self) -> list[tuple[int, InteractionRow]]:
+        """By number of the event."""
         return sorted((pair for held in self.by_impression.values() for pair in held.items()), key=lambda pair: pair[0])
 
     def load(self, held: Iterable[tuple[int, InteractionRow]]) -> None:
-        """Replace all by what `dump` gave."""
+        """Replace the content by what `dump` returned."""
         self._count, self._by_time, self.by_impression = 0, [], {}
         for number, acted in held:
             self.add(number, acted)
 
     def _drop_first(self) -> int:
-        """Take the oldest off the heap; 0 when `take` had been there before."""
+        """Drop the oldest; 0 when `take` has removed it before."""
         _, number, impression = heapq.heappop(self._by_time)
         held = self.by_impression.get(impression, {})
         if held.pop(number, None) is None:

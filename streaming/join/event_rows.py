@@ -1,4 +1,7 @@
-"""Arrow columns of events as Python rows, one kind at a time: the cheapest way from a batch into a loop."""
+"""Arrow columns of events as Python rows, one kind at a time: the cheapest way from a batch into a loop.
+
+Shape suffixes: N events.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streaming.events.schema import KINDS
+from streaming.events.columns import IMPRESSION, INTERACTION, USER, kinds
 from streaming.join.open_impression import OpenImpression
-
-IMPRESSION, INTERACTION, USER, ITEM = range(len(KINDS))
 
 
 class InteractionRow(msgspec.Struct, gc=False, array_like=True):
@@ -35,14 +36,6 @@ class EntityUpdateRow(NamedTuple):
     time: int
     key: str
     features: bytes | None
-
-
-def kinds(events: pa.RecordBatch) -> npt.NDArray[np.uint8]:
-    return cast("npt.NDArray[np.uint8]", events.column("kind").to_numpy())
-
-
-def times(events: pa.RecordBatch) -> npt.NDArray[np.int64]:
-    return cast("npt.NDArray[np.int64]", events.column("time").to_numpy())
 
 
 def impressions(events: pa.RecordBatch) -> Iterator[OpenImpression]:

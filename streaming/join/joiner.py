@@ -13,8 +13,10 @@ from functools import cache
 import msgspec
 import pyarrow as pa
 
+from recsys.errors import InvalidValueError, StateError
+from streaming.events.columns import IMPRESSION, INTERACTION, kinds, times
 from streaming.join.early_interactions import EarlyInteractions
-from streaming.join.event_rows import IMPRESSION, INTERACTION, InteractionRow, impressions, interactions, kinds, times
+from streaming.join.event_rows import InteractionRow, impressions, interactions
 from streaming.join.labeled_impression import LabeledImpression, LabelRule
 from streaming.join.open_impression import OpenImpression
 from streaming.join.outcomes import OUTCOMES, TALLIES
@@ -23,7 +25,8 @@ from streaming.join.window_queue import Entry, WindowQueue
 
 __all__ = ["OUTCOMES", "TALLIES", "Joiner", "LabelRule", "LabeledImpression"]
 
-_POSITIVE, _NEGATIVE = (1.0,), (0.0,)
+MAX_PENDING = 200_000
+"""Most impressions that are open at once."""
 
 
 class _State(msgspec.Struct):
@@ -43,16 +46,16 @@ class Joiner:
 
     At most `max_pending` impressions wait (beyond that the oldest closes early, and is counted) and as many
     interactions are held for an impression that is yet to come. Ids of closed impressions are remembered for `memory`
-    of event time, `max_pending` of them at most, so that a late interaction differs from an orphan and a duplicate is
-    not taken for news. All durations are in ms of event time.
+    of event time, `max_pending` of them at most, so that late interactions differ from unmatched ones, and duplicate
+    impressions from new ones. All durations are in ms of event time.
     """
 
     def __init__(
-        self, rule: LabelRule, wait: int, lateness: int, max_pending: int = 1_000_000, memory: int = 3_600_000
+        self, rule: LabelRule, wait: int, lateness: int, max_pending: int = MAX_PENDING, memory: int = 3_600_000
     ) -> None:
         for name, value, least in (("wait", wait, 0), ("lateness", lateness, 0), ("max_pending", max_pending, 1)):
             if value < least:
-                raise ValueError(f"{name} is {value}; it must be at least {least}")
+                raise InvalidValueError(f"{name} is {value}; it must be at least {least}")
         self.rule, self.wait, self.lateness = rule, wait, lateness
         self._max_pending, self._memory = max_pending, memory
         self._clock = self._sequence = 0
@@ -90,13 +93,10 @@ class Joiner:
         return self._clock - self.lateness
 
     def push(self, events: pa.RecordBatch) -> list[LabeledImpression]:
-        """Take events in (`EVENT_SCHEMA`), give out what they decided, in the order in which it became known."""
+        """Take events (`EVENT_SCHEMA`); returns the labels they decided, in the order in which they became known."""
         shown, acted = impressions(events), interactions(events)
         for kind, time in zip(kinds(events).tolist(), times(events).tolist(), strict=True):
-            self._sequence += 1
-            if time > self._clock:
-                self._clock = time
-                self._pass(time - self.lateness)
+            self._advance(time)
             if kind == INTERACTION:
                 self._act(next(acted))
             elif kind == IMPRESSION:
@@ -105,11 +105,18 @@ class Joiner:
                 self._counts["updates"] += 1
         return self._take_out()
 
+    def skip(self, events: pa.RecordBatch) -> list[LabeledImpression]:
+        """Take only the times of events, which another joiner joins: windows close as if they were joined here."""
+        for time in times(events).tolist():
+            self._advance(time)
+        self._counts["elsewhere"] += events.num_rows
+        return self._take_out()
+
     def flush(self) -> list[LabeledImpression]:
-        """End of a finite log: every window closes, every held interaction is an orphan."""
+        """End of a finite log: every window closes, every held interaction is unmatched."""
         while (oldest := self._waiting.pop_before(math.inf)) is not None:
             self._close(oldest)
-        self._counts["orphans"] += self._held.clear()
+        self._counts["unmatched"] += self._held.clear()
         return self._take_out()
 
     def state(self) -> bytes:
@@ -120,11 +127,11 @@ class Joiner:
         return msgspec.msgpack.encode(state)
 
     def restore(self, state: bytes) -> None:
-        """Become what gave `state`. Raises ValueError when it is not a joiner's."""
+        """Restore the state returned by `state()`. Raises StateError when it is not a joiner's."""
         try:
             loaded = msgspec.msgpack.decode(state, type=_State)
         except msgspec.DecodeError as error:
-            raise ValueError(f"not a joiner's state: {error}") from error
+            raise StateError(f"not a joiner's state: {error}") from error
         self._clock, self._sequence = loaded.clock, loaded.sequence
         self._counts, self._tallies = loaded.counts, loaded.tallies
         self._open = {shown.id: shown for _, shown in loaded.waiting}
@@ -134,11 +141,18 @@ class Joiner:
         self._held.load(loaded.held)
         self._closed.load(loaded.closed)
 
+    def _advance(self, time: int) -> None:
+        """The next event has this time."""
+        self._sequence += 1
+        if time > self._clock:
+            self._clock = time
+            self._pass(time - self.lateness)
+
     def _pass(self, watermark: int) -> None:
         while (oldest := self._waiting.pop_before(watermark - self.wait)) is not None:
             self._close(oldest)
         if self._held.by_impression:
-            self._counts["orphans"] += self._held.expire(watermark)
+            self._counts["unmatched"] += self._held.expire(watermark)
 
     def _show(self, shown: OpenImpression) -> None:
         id_ = shown.id
@@ -165,34 +179,34 @@ class Joiner:
         elif acted.impression in self._closed.ids:
             self._counts["late"] += 1
         elif acted.time < self.watermark:
-            self._counts["orphans"] += 1
+            self._counts["unmatched"] += 1
         else:
-            self._counts["orphans"] += self._held.add(self._sequence, acted)
+            self._counts["unmatched"] += self._held.add(self._sequence, acted)
 
     def _decide(self, shown: OpenImpression, acted: InteractionRow) -> None:
         position = self._position(shown, acted)
         if position >= 0:
-            self._emit(shown, (position,), _POSITIVE if self._positive(acted) else _NEGATIVE, self._clock)
+            self._emit(shown, (position,), (self._label(acted),), self._clock)
 
     def _decide_held(self, shown: OpenImpression, held: list[InteractionRow]) -> None:
-        """What came before the impression becomes known all at once."""
+        """Interactions that came before the impression decide all their labels at once."""
         labels = {}
         for acted in held:
             position = self._position(shown, acted)
             if position >= 0:
-                labels[position] = 1.0 if self._positive(acted) else 0.0
+                labels[position] = self._label(acted)
         if labels:
             self._emit(shown, tuple(labels), tuple(labels.values()), self._clock)
 
-    def _positive(self, acted: InteractionRow) -> bool:
-        positive = self.rule.min_value is None or acted.value >= self.rule.min_value
-        self._tallies["positives" if positive else "negatives"] += 1
-        return positive
+    def _label(self, acted: InteractionRow) -> float:
+        label = self.rule.label(acted.value)
+        self._tallies["positives" if label else "negatives"] += 1
+        return label
 
     def _position(self, shown: OpenImpression, acted: InteractionRow) -> int:
-        """The position whose label `acted` decides, or -1. Counts what became of it.
+        """The position whose label `acted` decides, or -1; counts its outcome.
 
-        An item that is there twice gets its label at the first position: an interaction names none.
+        A duplicate item gets its label at the first position, because an interaction names no position.
         """
         if acted.time > shown.time + self.wait:
             self._counts["late"] += 1
@@ -206,7 +220,7 @@ class Joiner:
             shown.decided = {position: acted.action}
         elif position in shown.decided:
             same = shown.decided[position] == acted.action
-            self._counts["duplicates" if same else "redundant"] += 1
+            self._counts["duplicates" if same else "duplicate_labels"] += 1
             return -1
         else:
             shown.decided[position] = acted.action
@@ -214,9 +228,9 @@ class Joiner:
         return position
 
     def _close(self, oldest: Entry, early: bool = False) -> None:
-        """Close the oldest window: what nobody decided is negative.
+        """Close the oldest window: labels that no interaction decided are negative.
 
-        It becomes known at the moment at which the watermark passes the window's end, or now.
+        They become known when the watermark passes the end of the window; if it closes `early`, now.
         """
         time, _, id_ = oldest
         shown = self._open.pop(id_)
@@ -232,7 +246,7 @@ class Joiner:
             self._emit(shown, positions, labels[: len(positions)], self._clock if early else end + self.lateness + 1)
 
     def _emit(self, shown: OpenImpression, positions: tuple[int, ...], labels: tuple[float, ...], decided: int) -> None:
-        self._out.append(shown.example(positions, labels, decided, self._sequence))
+        self._out.append(shown.labeled(positions, labels, decided, self._sequence))
 
     def _take_out(self) -> list[LabeledImpression]:
         out, self._out = self._out, []
@@ -241,5 +255,5 @@ class Joiner:
 
 @cache
 def _all_negative(count: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Positions and labels of a list that nobody touched; shared, since most lists are."""
+    """Positions and labels of an impression without interactions; shared, since most are."""
     return tuple(range(count)), (0.0,) * count

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from recsys.errors import InvalidValueError
 from streaming.events.schema import Features, Value
 
 
@@ -14,8 +15,8 @@ from streaming.events.schema import Features, Value
 class LabelRule:
     """Which interactions decide a label.
 
-    An interaction with one of `actions` makes its item positive. With `min_value`, one whose value is lower makes it
-    negative instead: somebody who rates a film with one star has told, and there is nothing to wait for.
+    An interaction with one of `actions` makes its item positive. With `min_value`, a lower value makes it negative
+    instead: a user who rates a film with one star has answered, and there is nothing to wait for.
 
     >>> LabelRule(frozenset({"rate"}), min_value=4.0).label(3.5)
     0.0
@@ -26,7 +27,7 @@ class LabelRule:
 
     def __post_init__(self) -> None:
         if not self.actions:
-            raise ValueError("a label rule without actions makes every example negative; name at least one action")
+            raise InvalidValueError("a label rule without actions makes every label negative; name at least one action")
 
     def label(self, value: float) -> float:
         """The label that one of `actions` with this value decides."""
@@ -38,8 +39,8 @@ class LabeledImpression(msgspec.Struct, gc=False):
 
     `positions` are indices into `items`, `labels` go with them. `decided` is the event time (ms) at which they became
     known, `sequence` the number of the event (from 1) that made them known.
-    `latest_user` and `latest_items` (one per position) are the updates in force at the impression's time; `Entities`
-    fills them in. Containers may be shared between examples: read them only.
+    `latest_user` and `latest_items` (one per position) are the updates in force at the impression's time;
+    `EntityState.resolve` fills them in. Containers may be shared between labeled impressions: do not change them.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""An impression on its way through the joiner."""
+"""An impression whose window is open."""
 
 from __future__ import annotations
 
@@ -6,48 +6,54 @@ from typing import Any
 
 import msgspec
 
+from recsys.errors import LogCorruptedError
 from streaming.events.schema import Features, Value
 from streaming.join.labeled_impression import LabeledImpression
 
+ItemFeatures = dict[str, list[Value]]
+
 _NOTHING: dict[str, Any] = {}
 _features = msgspec.json.Decoder(Features)
-_item_features = msgspec.json.Decoder(dict[str, list[Value]])
+_item_features = msgspec.json.Decoder(ItemFeatures)
 
 
 class OpenImpression(msgspec.Struct, gc=False, array_like=True):
-    """An impression as it lies in the log, features still JSON, and what the joiner knows of it.
+    """An impression as the log has it, and what the joiner knows of it.
 
-    `decided` maps positions to the action that decided their label.
+    Features stay the bytes of their JSON until the first label: most impressions get all labels at once, and bytes
+    take less memory while they wait. `decided` maps positions to the action that decided their label.
     """
 
     id: str
     time: int
     user: str
     items: tuple[str, ...]
-    features: bytes | None
-    item_features: bytes | None
+    features: bytes | Features | None
+    item_features: bytes | ItemFeatures | None
     propensities: tuple[float, ...]
     experiment: str | None
     arm: str | None
     model: str | None
     decided: dict[int, str] | None = None
 
-    def example(
+    def labeled(
         self, positions: tuple[int, ...], labels: tuple[float, ...], decided: int, sequence: int
     ) -> LabeledImpression:
-        """Raises ValueError when the features in the log cannot be read; the edge that wrote it has checked them."""
+        """Raises LogCorruptedError when the features cannot be decoded: they were checked before they were logged."""
         try:
-            features = _features.decode(self.features) if self.features else _NOTHING
-            item_features = _item_features.decode(self.item_features) if self.item_features else _NOTHING
+            if isinstance(self.features, bytes):
+                self.features = _features.decode(self.features)
+            if isinstance(self.item_features, bytes):
+                self.item_features = _item_features.decode(self.item_features)
         except msgspec.DecodeError as error:
-            raise ValueError(f"impression {self.id!r} in the log has unreadable features: {error}") from error
+            raise LogCorruptedError(f"impression {self.id!r} in the log has unreadable features: {error}") from error
         return LabeledImpression(
             self.id,
             self.time,
             self.user,
             self.items,
-            features,
-            item_features,
+            self.features or _NOTHING,
+            self.item_features or _NOTHING,
             self.propensities,
             self.experiment or "",
             self.arm or "",

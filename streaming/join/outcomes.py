@@ -2,17 +2,18 @@
 
 OUTCOMES = (
     "impressions",  # taken in; each of its positions comes out exactly once
-    "duplicate_impressions",  # an impression of that id is waiting, or closed lately
-    "late_impressions",  # came after its own window had closed: its interactions could not be told from silence
+    "duplicate_impressions",  # an impression of that id is open, or closed recently
+    "late_impressions",  # after its own window had closed: a missing click would mean nothing
     "joined",  # decided a label
     "duplicates",  # the same impression, item and action once more
-    "redundant",  # another action on an item that has its label
+    "duplicate_labels",  # another action on an item that has its label
     "late",  # after the impression's window
-    "orphans",  # no impression came within `lateness`
+    "unmatched",  # no impression came within `lateness`
     "held",  # waiting for the impression: becomes one of the other outcomes
     "unknown_items",  # the impression did not show that item
-    "ignored",  # an action that decides nothing
-    "updates",  # of users and items: not the joiner's business
+    "ignored",  # an action that decides no label
+    "updates",  # of users and items, which the joiner does not use
+    "elsewhere",  # of a partition that another joiner joins
 )
 """What became of the events. Each event counts once, so that the counts add up to the events pushed."""
 

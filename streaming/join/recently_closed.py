@@ -1,4 +1,4 @@
-"""Impressions that closed lately."""
+"""Impressions whose window closed recently."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ class RecentlyClosed:
             self.ids.remove(self._order.popleft())
 
     def dump(self) -> list[tuple[str, int]]:
+        """Id and time until which it is remembered, oldest first."""
         return list(zip(self._order, self._until, strict=True))
 
     def load(self, closed: Iterable[tuple[str, int]]) -> None:
-        """Replace all by what `dump` gave."""
+        """Replace the content by what `dump` returned."""
         self.ids, self._order, self._until = set(), deque(), deque()
         for id_, until in closed:
             self.add(id_, until, watermark=0)

@@ -11,9 +11,9 @@ Entry = tuple[int, int, str]
 
 
 class WindowQueue:
-    """A priority queue that costs nothing extra for what comes in order, as nearly everything does.
+    """A priority queue that is a plain queue for entries pushed in order, as nearly all are.
 
-    A heap alone would touch a dozen entries far apart in memory for each that it gives out.
+    A heap alone would touch a dozen entries far apart in memory for each one popped.
     """
 
     def __init__(self) -> None:
@@ -21,18 +21,18 @@ class WindowQueue:
         self._others: list[Entry] = []
 
     def __iter__(self) -> Iterator[Entry]:
-        """All, the oldest first."""
+        """All entries, the oldest first."""
         return heapq.merge(self._in_order, sorted(self._others))
 
     def push(self, entry: Entry) -> None:
-        """Entries differ in their number, which rises."""
+        """Add an entry; the numbers of entries rise."""
         if not self._in_order or entry > self._in_order[-1]:
             self._in_order.append(entry)
         else:
             heapq.heappush(self._others, entry)
 
     def pop_before(self, time: float) -> Entry | None:
-        """The oldest, if it is older than `time`."""
+        """Remove and return the oldest, if it is older than `time`."""
         first, others = self._in_order, self._others
         if others and (not first or others[0] < first[0]):
             return heapq.heappop(others) if others[0][0] < time else None

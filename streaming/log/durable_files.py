@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 
-def sync_folder(folder: Path) -> None:
-    """Make names created in or renamed into `folder` survive a power cut."""
-    fd = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, survive a power cut."""
+    fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:
@@ -16,18 +16,18 @@ def sync_folder(folder: Path) -> None:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Set the content of `path` in one step."""
+    """Set the content of `path` in one step, durably."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def write_at(path: Path, position: int, data: bytes | bytearray, fsync: bool) -> None:
-    """Make `data` the content of `path` from `position` on; whatever goes wrong, cut the file back to `position`."""
+    """Make `data` the content of `path` from `position` on; on any error, cut the file back to `position`."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         os.ftruncate(fd, position)

@@ -1,14 +1,23 @@
-"""The event log: an append-only, partitioned record that many processes share."""
+"""The event log: an append-only, partitioned record that many processes share.
+
+Shape suffixes: N events of a chunk.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from recsys.errors import InvalidValueError, LogError
+from streaming.events.schema import EVENT_SCHEMA
+
 Cursor = tuple[int, ...]
-"""The next offset to read, per partition. An offset counts events from 0."""
+"""The next offset to read, per partition. Offsets rise; a log may skip some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +26,31 @@ class Chunk:
 
     partition: int
     offset: int
-    """Offset of the first event."""
+    """Where reading started: no event of the partition lies between it and the first of `events`."""
     events: pa.RecordBatch
+    next_offsets_N: npt.NDArray[np.int64]
+    """The offset to read from after each event. Rising; offsets need not be consecutive."""
+
+    @staticmethod
+    def consecutive(partition: int, offset: int, events: pa.RecordBatch) -> Chunk:
+        """A chunk of a log whose offsets count events."""
+        return Chunk(partition, offset, events, np.arange(offset + 1, offset + 1 + events.num_rows))
 
     @property
     def next_offset(self) -> int:
-        return self.offset + int(self.events.num_rows)
+        """The offset to read from after the last event."""
+        return int(self.next_offsets_N[-1]) if len(self.next_offsets_N) else self.offset
+
+    def slice(self, start: int, count: int | None = None) -> Chunk:
+        """At most `count` events from number `start` on."""
+        stop = None if count is None else start + count
+        offset = int(self.next_offsets_N[start - 1]) if start else self.offset
+        events = self.events.slice(start, count)
+        return Chunk(self.partition, offset, events, self.next_offsets_N[start:stop])
+
+    def before(self, offset: int) -> Chunk:
+        """The events that lie before `offset`."""
+        return self.slice(0, int(np.searchsorted(self.next_offsets_N, offset, "right")))
 
 
 class EventLog(Protocol):
@@ -32,11 +60,18 @@ class EventLog(Protocol):
     def partitions(self) -> int: ...
 
     def append(self, events: pa.RecordBatch, partition: int = 0) -> int:
-        """Append and return the offset after the last event. When it returns, the events survive a kill -9."""
+        """Append and return the offset after the last event. On return, the events survive a kill -9.
+
+        Raises InvalidValueError for another schema or partition. Raises AppendError when the events could not be
+        stored; whoever then appends them again may have them in the log twice. Readers recognise duplicates by id.
+        """
         ...
 
     def read(self, partition: int, offset: int, max_events: int = 65_536) -> Chunk:
-        """Events from `offset` on, at most `max_events`; an empty chunk at the end of the log."""
+        """Events from `offset` on, at most `max_events`; an empty chunk at the end of the log.
+
+        Raises InvalidValueError for an unknown partition, LogError when `offset` is before `begin` or after `end`.
+        """
         ...
 
     def begin(self) -> Cursor:
@@ -47,14 +82,63 @@ class EventLog(Protocol):
         """Where the next events will be appended."""
         ...
 
+    def drop_before(self, cursor: Cursor) -> None:
+        """Allow the log to remove events before `cursor`; it may keep some. All others stay, offsets do not change.
+
+        Raises InvalidValueError for a cursor of another number of partitions.
+        """
+        ...
+
     def wait(self, cursor: Cursor, timeout: float) -> bool:
         """Block until there is an event after `cursor`, at most `timeout` seconds; True when there is."""
         ...
 
     def commit(self, consumer: str, cursor: Cursor) -> None:
-        """Remember `cursor` for `consumer`. A hint: a checkpoint owns the cursor that counts."""
+        """Remember `cursor` for `consumer`. A hint: a checkpoint owns the cursor that counts.
+
+        Raises InvalidValueError for a cursor of another number of partitions.
+        """
         ...
 
     def committed(self, consumer: str) -> Cursor | None: ...
 
     def close(self) -> None: ...
+
+
+def read_range(log: EventLog, partition: int, start: int, end: int) -> Iterator[Chunk]:
+    """The events of a partition from offset `start` up to, not including, `end`."""
+    while start < end and (chunk := log.read(partition, start, min(end - start, 65_536))).events.num_rows:
+        yield chunk.before(end)
+        start = chunk.next_offset
+
+
+def check_schema(events: pa.RecordBatch) -> None:
+    """Raises InvalidValueError when `events` do not have `EVENT_SCHEMA`."""
+    if not events.schema.equals(EVENT_SCHEMA):
+        raise InvalidValueError(f"events have schema {events.schema.names}, the log takes {EVENT_SCHEMA.names}")
+
+
+def check_partition(partition: int, partitions: int, where: str) -> None:
+    """Raises InvalidValueError when the log has no such partition."""
+    if not 0 <= partition < partitions:
+        raise InvalidValueError(f"partition {partition} is not one of the {partitions} of {where}")
+
+
+def check_cursor(cursor: Cursor, partitions: int) -> None:
+    """Raises InvalidValueError when `cursor` has another number of partitions."""
+    if len(cursor) != partitions:
+        raise InvalidValueError(f"the cursor {cursor} has {len(cursor)} partitions, the log has {partitions}")
+
+
+def check_offset(partition: int, begin: int, offset: int, end: int, where: str) -> None:
+    """Raises LogError when `offset` is not between `begin` and `end`, with a remedy."""
+    if offset < begin:
+        raise LogError(
+            f"{where}: offset {offset} of partition {partition} is before the oldest event kept, {begin}; "
+            "start from the log's begin, or restore the log that the cursor was taken from"
+        )
+    if offset > end:
+        raise LogError(
+            f"{where}: offset {offset} of partition {partition} is after the log's end, {end}; "
+            "use the log that the cursor was taken from, or start from the log's begin"
+        )

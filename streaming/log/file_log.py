@@ -21,21 +21,18 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from recsys.errors import AppendError, InvalidValueError, LogCorruptedError, LogError
 from streaming.events.schema import EVENT_SCHEMA
-from streaming.log.durable_files import replace, sync_folder, write_at
-from streaming.log.event_log import Chunk, Cursor
-from streaming.log.segment import LogCorruptedError, Payload, Segment, payloads, segment_head
-
-
-class AppendError(OSError):
-    """The disk took no more (it is full, or failing); the append was undone and the log is as before."""
+from streaming.log.durable_files import replace, sync, write_at
+from streaming.log.event_log import Chunk, Cursor, check_cursor, check_offset, check_partition, check_schema
+from streaming.log.segment import Payload, Segment, payloads, segment_head
 
 
 class FileLog:
     """`EventLog` in files. A tail torn by a kill -9 is ignored by readers and cut by the next writer.
 
-    `partitions` is fixed when the folder is first used; None takes what is there (1 for a new log). `fsync=False`
-    gives up survival of a power cut, not of a kill -9. `poll` is the pause between looks, in seconds, of `wait`.
+    `partitions` is fixed when the folder is first used; None takes what is there (1 for a new log). With `fsync=False`
+    events survive a kill -9 but not a power cut. `wait` looks for new events every `poll` seconds.
     """
 
     def __init__(
@@ -62,21 +59,20 @@ class FileLog:
         return self._partitions
 
     def append(self, events: pa.RecordBatch, partition: int = 0) -> int:
-        """Raises AppendError when the disk is full or fails; then nothing of `events` was kept."""
-        if not events.schema.equals(EVENT_SCHEMA):
-            raise ValueError(f"events have schema {events.schema.names}, the log takes {EVENT_SCHEMA.names}")
+        """Raises AppendError when the disk is full or failing; a log in files then keeps none of `events`."""
+        check_schema(events)
         frames = list(payloads(events, self._frame_events))
         with self._locked(partition):
             return self._append(frames, partition) if frames else self._end(partition)
 
     def read(self, partition: int, offset: int, max_events: int = 65_536) -> Chunk:
-        """Raises ValueError when `offset` is outside the log, LogCorruptedError when bytes are not as written."""
+        """Raises LogError when `offset` is outside the log, LogCorruptedError when bytes are not as written."""
         self._check(partition)
         try:
             with self._mutex:
                 return self._read(partition, offset, max_events)
         except (LogCorruptedError, FileNotFoundError):
-            # Either a writer cut a torn tail, or a segment was dropped, under our eyes: look again while none can.
+            # A writer cut a torn tail, or a segment was dropped, while we read: read again under the writers' lock.
             with self._locked(partition):
                 self._segments[partition] = []
                 return self._read(partition, offset, max_events)
@@ -90,7 +86,7 @@ class FileLog:
             return tuple(self._end(partition) for partition in range(self._partitions))
 
     def wait(self, cursor: Cursor, timeout: float) -> bool:
-        """Raises ValueError when the log ends before `cursor`: it would be waited for in vain."""
+        """Raises LogError when the log ends before `cursor`: waiting would never end."""
         deadline = time.monotonic() + timeout
         while not any(end > offset for end, offset in zip(self._not_cut(cursor), cursor, strict=True)):
             left = deadline - time.monotonic()
@@ -102,12 +98,11 @@ class FileLog:
     def _not_cut(self, cursor: Cursor) -> Cursor:
         ends = self.end()
         if any(end < offset for end, offset in zip(ends, cursor, strict=True)):
-            raise ValueError(f"{self.folder} ends at {ends}, before {cursor}: the log was cut or replaced while in use")
+            raise LogError(f"{self.folder} ends at {ends}, before {cursor}: the log was cut or replaced while in use")
         return ends
 
     def commit(self, consumer: str, cursor: Cursor) -> None:
-        if len(cursor) != self._partitions:
-            raise ValueError(f"the cursor {cursor} is not of {self._partitions} partitions")
+        check_cursor(cursor, self._partitions)
         path = self._consumer(consumer)
         path.parent.mkdir(exist_ok=True)
         replace(path, json.dumps({"cursor": cursor}).encode())
@@ -117,7 +112,8 @@ class FileLog:
         return tuple(json.loads(path.read_bytes())["cursor"]) if path.exists() else None
 
     def drop_before(self, cursor: Cursor) -> None:
-        """Remove the segments of which every event is before `cursor`; the newest one stays."""
+        """Removes the segments that lie before `cursor` as a whole; the newest one stays."""
+        check_cursor(cursor, self._partitions)
         for partition, offset in enumerate(cursor):
             with self._locked(partition):
                 segments = self._refresh(partition)
@@ -127,7 +123,7 @@ class FileLog:
                 self._segments[partition] = segments[keep:]
 
     def close(self) -> None:
-        """Nothing is held open between calls."""
+        """Nothing to release: no file is open between calls."""
 
     def _open(self, partitions: int | None) -> int:
         path = self.folder / "log.json"
@@ -137,10 +133,12 @@ class FileLog:
             found = int(json.loads(path.read_bytes())["partitions"])
         except (ValueError, KeyError, TypeError):
             raise LogCorruptedError(
-                f'{path} is damaged; it says how many partitions there are: {{"partitions": 1}}'
+                f'{path} is damaged; write the number of partitions into it: {{"partitions": 1}}'
             ) from None
         if partitions not in (None, found):
-            raise ValueError(f"{self.folder} has {found} partitions, not {partitions}; they are fixed once it exists")
+            raise InvalidValueError(
+                f"{self.folder} has {found} partitions, not {partitions}; their number is fixed when the log is made"
+            )
         return found
 
     def _make(self, path: Path, partitions: int) -> None:
@@ -150,11 +148,10 @@ class FileLog:
                 for partition in range(partitions):
                     (self.folder / str(partition)).mkdir(exist_ok=True)
                 replace(path, json.dumps({"partitions": partitions}).encode())
-                sync_folder(self.folder.parent)
+                sync(self.folder.parent)
 
     def _check(self, partition: int) -> None:
-        if not 0 <= partition < self._partitions:
-            raise ValueError(f"partition {partition} is not one of the {self._partitions} of {self.folder}")
+        check_partition(partition, self._partitions, str(self.folder))
 
     @contextmanager
     def _locked(self, partition: int) -> Iterator[None]:
@@ -163,7 +160,7 @@ class FileLog:
             yield
 
     def _refresh(self, partition: int) -> list[Segment]:
-        """All segments of the partition, the last one looked at to its end. A log without one gets an empty first."""
+        """All segments of the partition, with the last one read to its end; one empty segment when there is none."""
         folder = self.folder / str(partition)
         known = self._segments[partition]
         bases = sorted(int(name[: -len(".segment")]) for name in os.listdir(folder) if name.endswith(".segment"))
@@ -183,18 +180,14 @@ class FileLog:
         segments = self._segments[partition]
         if not segments or offset >= segments[-1].end:
             segments = self._refresh(partition)
-        if not segments[0].base <= offset <= segments[-1].end:
-            raise ValueError(
-                f"offset {offset} of partition {partition} is not in {self.folder}, "
-                f"which holds {segments[0].base} to {segments[-1].end}"
-            )
+        check_offset(partition, segments[0].base, offset, segments[-1].end, str(self.folder))
         if offset == segments[-1].end:
-            return Chunk(partition, offset, pa.RecordBatch.from_pylist([], EVENT_SCHEMA))
+            return Chunk.consecutive(partition, offset, pa.RecordBatch.from_pylist([], EVENT_SCHEMA))
         segment = self._segment_at(segments, offset)
         if (previous := self._reading.get(partition)) is not None and previous is not segment:
             previous.release()
         self._reading[partition] = segment
-        return Chunk(partition, offset, segment.read(offset, max_events))
+        return Chunk.consecutive(partition, offset, segment.read(offset, max_events))
 
     @staticmethod
     def _segment_at(segments: Sequence[Segment], offset: int) -> Segment:
@@ -228,12 +221,12 @@ class FileLog:
                 str(segment.path),
             ) from error
         if not size and self._fsync:
-            sync_folder(segment.path.parent)
+            sync(segment.path.parent)
         return offset
 
     def _consumer(self, name: str) -> Path:
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", name) or name.startswith("."):
-            raise ValueError(f"a consumer's name is letters, digits, '_', '.' and '-', not {name!r}")
+            raise InvalidValueError(f"a consumer's name consists of letters, digits, '_', '.' and '-', got {name!r}")
         return self.folder / "consumers" / f"{name}.json"
 
 

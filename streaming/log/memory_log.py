@@ -8,7 +8,9 @@ from bisect import bisect_right
 import pyarrow as pa
 
 from streaming.events.schema import EVENT_SCHEMA
-from streaming.log.event_log import Chunk, Cursor
+from streaming.log.event_log import Chunk, Cursor, check_cursor, check_offset, check_partition, check_schema
+
+_WHERE = "the log in memory"
 
 
 class MemoryLog:
@@ -16,7 +18,7 @@ class MemoryLog:
 
     def __init__(self, partitions: int = 1) -> None:
         self._batches: list[list[pa.RecordBatch]] = [[] for _ in range(partitions)]
-        self._offsets: list[list[int]] = [[0] for _ in range(partitions)]
+        self._offsets: list[list[int]] = [[0] for _ in range(partitions)]  # where each batch begins, and the end
         self._committed: dict[str, Cursor] = {}
         self._grown = threading.Condition()
 
@@ -25,9 +27,8 @@ class MemoryLog:
         return len(self._batches)
 
     def append(self, events: pa.RecordBatch, partition: int = 0) -> int:
-        if not events.schema.equals(EVENT_SCHEMA):
-            raise ValueError(f"events have schema {events.schema.names}, the log takes {EVENT_SCHEMA.names}")
-        self._check(partition)
+        check_schema(events)
+        check_partition(partition, self.partitions, _WHERE)
         with self._grown:
             if events.num_rows:
                 self._batches[partition].append(events)
@@ -36,22 +37,29 @@ class MemoryLog:
             return self._offsets[partition][-1]
 
     def read(self, partition: int, offset: int, max_events: int = 65_536) -> Chunk:
-        self._check(partition)
-        offsets = self._offsets[partition]
-        if not 0 <= offset <= offsets[-1]:
-            raise ValueError(
-                f"offset {offset} of partition {partition} is not in the log, which holds 0 to {offsets[-1]}"
-            )
-        if offset == offsets[-1]:
-            return Chunk(partition, offset, pa.RecordBatch.from_pylist([], EVENT_SCHEMA))
-        i = bisect_right(offsets, offset) - 1
-        return Chunk(partition, offset, self._batches[partition][i].slice(offset - offsets[i], max_events))
+        check_partition(partition, self.partitions, _WHERE)
+        with self._grown:
+            offsets = self._offsets[partition]
+            check_offset(partition, offsets[0], offset, offsets[-1], _WHERE)
+            if offset == offsets[-1]:
+                return Chunk.consecutive(partition, offset, pa.RecordBatch.from_pylist([], EVENT_SCHEMA))
+            i = bisect_right(offsets, offset) - 1
+            events = self._batches[partition][i].slice(offset - offsets[i], max_events)
+        return Chunk.consecutive(partition, offset, events)
 
     def begin(self) -> Cursor:
-        return (0,) * self.partitions
+        return tuple(offsets[0] for offsets in self._offsets)
 
     def end(self) -> Cursor:
         return tuple(offsets[-1] for offsets in self._offsets)
+
+    def drop_before(self, cursor: Cursor) -> None:
+        """Removes the appended batches that lie before `cursor` as a whole."""
+        check_cursor(cursor, self.partitions)
+        with self._grown:
+            for batches, offsets, offset in zip(self._batches, self._offsets, cursor, strict=True):
+                gone = max(0, bisect_right(offsets, offset) - 1)
+                del batches[:gone], offsets[:gone]
 
     def wait(self, cursor: Cursor, timeout: float) -> bool:
         def grown() -> bool:
@@ -61,8 +69,7 @@ class MemoryLog:
             return self._grown.wait_for(grown, timeout)
 
     def commit(self, consumer: str, cursor: Cursor) -> None:
-        if len(cursor) != self.partitions:
-            raise ValueError(f"the cursor {cursor} is not of {self.partitions} partitions")
+        check_cursor(cursor, self.partitions)
         self._committed[consumer] = cursor
 
     def committed(self, consumer: str) -> Cursor | None:
@@ -70,7 +77,3 @@ class MemoryLog:
 
     def close(self) -> None:
         """Nothing to release."""
-
-    def _check(self, partition: int) -> None:
-        if not 0 <= partition < self.partitions:
-            raise ValueError(f"partition {partition} is not one of {self.partitions}")

@@ -8,9 +8,9 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
+from streaming.events.columns import times
 from streaming.events.schema import EVENT_SCHEMA
-from streaming.join.event_rows import times
-from streaming.log.event_log import Chunk, Cursor, EventLog
+from streaming.log.event_log import Chunk, Cursor, EventLog, check_cursor, check_offset
 
 AHEAD = 65_536
 """Events to read at once from a partition."""
@@ -34,21 +34,16 @@ class LogReader:
         self.seek(log.begin() if start is None else start)
 
     def seek(self, cursor: Cursor, turn: tuple[int, int] = (0, 0)) -> None:
-        """Go on at `cursor`. Raises ValueError when the log does not hold it."""
-        begin, end = self._log.begin(), self._log.end()
-        if len(cursor) != len(begin):
-            raise ValueError(f"the cursor {cursor} is of {len(cursor)} partitions, the log has {len(begin)}")
-        for partition, (first, offset, last) in enumerate(zip(begin, cursor, end, strict=True)):
-            if not first <= offset <= last:
-                raise ValueError(
-                    f"the log holds offsets {first} to {last} of partition {partition}, not {offset}: "
-                    "use the log that the cursor was taken from, or start from the log's begin"
-                )
+        """Continue at `cursor`. Raises InvalidValueError or LogError when it is not one of this log."""
+        check_cursor(cursor, self._log.partitions)
+        for partition, place in enumerate(zip(self._log.begin(), cursor, self._log.end(), strict=True)):
+            check_offset(partition, *place, "the log")
         self.cursor, self.turn = cursor, turn
-        self._ahead = [Chunk(partition, offset, _EMPTY) for partition, offset in enumerate(cursor)]
+        self._ahead = [Chunk.consecutive(partition, offset, _EMPTY) for partition, offset in enumerate(cursor)]
 
     @property
     def lag_events(self) -> int:
+        """Offsets between the cursor and the end of the log: its events, where offsets count events."""
         return sum(self._log.end()) - sum(self.cursor)
 
     def read(self, max_events: int, until: int | None = None) -> Chunk | None:
@@ -59,45 +54,43 @@ class LogReader:
             if chosen is None:
                 return None
             self.turn = partition, stop = chosen
-        offset = self.cursor[partition]
-        events = self._look(partition).slice(0, min(stop - offset, max_events))
+        chunk = self._look(partition).before(stop).slice(0, max_events)
         if until is not None:
-            events = events.slice(0, _first_above(events, until - 1))
-        if not events.num_rows:
+            chunk = chunk.slice(0, _first_above(chunk.events, until - 1))
+        if not chunk.events.num_rows:
             return None
-        self._advance(partition, events.num_rows)
-        return Chunk(partition, offset, events)
+        self._advance(chunk)
+        return chunk
 
     def _next_turn(self) -> tuple[int, int] | None:
-        """Who reads next, and up to which offset."""
-        heads = {p: _time(events) for p in range(len(self.cursor)) if (events := self._look(p)).num_rows}
+        """The partition that reads next, and up to which offset."""
+        heads = {p: _time(events) for p in range(len(self.cursor)) if (events := self._look(p).events).num_rows}
         if not heads:
             return None
         partition = min(heads, key=lambda p: (heads[p], p))
-        events = self._look(partition)
+        ahead = self._look(partition)
         others = [time for p, time in heads.items() if p != partition]
-        count = _first_above(events.slice(0, TURN), min(others) + self._slack) if others else events.num_rows
-        return partition, self.cursor[partition] + count
+        if others:
+            ahead = ahead.slice(0, _first_above(ahead.events.slice(0, TURN), min(others) + self._slack))
+        return partition, ahead.next_offset
 
-    def _look(self, partition: int) -> pa.RecordBatch:
+    def _look(self, partition: int) -> Chunk:
         """The next events of a partition without taking them, at least `TURN` of them when the log has as many."""
         ahead = self._ahead[partition]
         if ahead.events.num_rows < TURN:
-            parts: list[pa.RecordBatch] = [ahead.events]
-            offset = ahead.next_offset
-            while sum(part.num_rows for part in parts) < TURN:
-                more = self._log.read(partition, offset, AHEAD)
+            parts = [ahead]
+            while sum(part.events.num_rows for part in parts) < TURN:
+                more = self._log.read(partition, parts[-1].next_offset, AHEAD)
                 if not more.events.num_rows:
                     break
-                parts.append(more.events)
-                offset = more.next_offset
-            ahead = self._ahead[partition] = Chunk(partition, ahead.offset, _concat(parts))
-        return ahead.events
+                parts.append(more)
+            ahead = self._ahead[partition] = _concat(parts)
+        return ahead
 
-    def _advance(self, partition: int, count: int) -> None:
-        ahead = self._ahead[partition]
-        self._ahead[partition] = Chunk(partition, ahead.offset + count, ahead.events.slice(count))
-        self.cursor = tuple(offset + count * (p == partition) for p, offset in enumerate(self.cursor))
+    def _advance(self, taken: Chunk) -> None:
+        partition = taken.partition
+        self._ahead[partition] = self._ahead[partition].slice(taken.events.num_rows)
+        self.cursor = (*self.cursor[:partition], taken.next_offset, *self.cursor[partition + 1 :])
 
 
 def _time(events: pa.RecordBatch) -> int:
@@ -111,6 +104,10 @@ def _first_above(events: pa.RecordBatch, limit: int) -> int:
     return int(above[0]) if len(above) else cast("int", events.num_rows)
 
 
-def _concat(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    full = [part for part in parts if part.num_rows]
-    return full[0] if len(full) == 1 else pa.concat_batches(full) if full else _EMPTY
+def _concat(parts: Sequence[Chunk]) -> Chunk:
+    """Chunks that follow each other as one; all but the first have events."""
+    full = [part for part in parts if part.events.num_rows]
+    if len(full) <= 1:
+        return full[0] if full else parts[0]
+    next_offsets_N = np.concatenate([part.next_offsets_N for part in full])
+    return Chunk(parts[0].partition, parts[0].offset, pa.concat_batches([part.events for part in full]), next_offsets_N)

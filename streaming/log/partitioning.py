@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from xxhash import xxh3_64_intdigest
 
-from streaming.events.schema import KINDS
+from streaming.events.columns import IMPRESSION
 
 
 def partition_of(events: pa.RecordBatch, partitions: int) -> npt.NDArray[np.int64]:
     """Partition of each event: an impression and its interactions share one, and so do the updates of one entity."""
-    shown = pc.equal(events.column("kind"), KINDS.index("impression"))
+    shown = pc.equal(events.column("kind"), IMPRESSION)
     own = pc.if_else(shown, events.column("id"), None)
     keys = pc.coalesce(own, events.column("impression"), events.column("user"), events.column("item"))
     hashes = (xxh3_64_intdigest(key.encode()) % partitions for key in keys.to_pylist())

@@ -20,6 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
+from recsys.errors import LogCorruptedError, LogError
 from streaming.events.schema import EVENT_SCHEMA
 
 _HEAD = struct.Struct("<8sIQ")
@@ -30,10 +31,6 @@ FRAME_BYTES = _FRAME.size + _SUM.size
 FRAME_LIMIT = 64 << 20
 MAGIC, VERSION = b"EVENTLOG", 1
 CODEC = pa.Codec("lz4")
-
-
-class LogCorruptedError(ValueError):
-    """Bytes in the middle of the log are not what was written. The message names the file and the position."""
 
 
 def _sealed(head: bytes) -> bytes:
@@ -151,7 +148,7 @@ class Segment:
             raise self._corrupted(0, "the checksum of the segment's header is wrong")
         magic, version, base = _HEAD.unpack_from(head)
         if (magic, version) != (MAGIC, VERSION):
-            raise ValueError(f"{self.path} has format {magic!r} {version}, this release reads {MAGIC!r} {VERSION}")
+            raise LogError(f"{self.path} has format {magic!r} {version}, this release reads {MAGIC!r} {VERSION}")
         if base != self.base:
             raise self._corrupted(0, f"the header says offset {base}, the file name {self.base}")
         self._headed = True

@@ -11,6 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from recsys.errors import InvalidValueError, LogError
+from streaming.events.columns import IMPRESSION, INTERACTION
 from streaming.events.schema import EVENT_SCHEMA
 from streaming.log.event_log import EventLog
 
@@ -18,7 +20,14 @@ from streaming.log.event_log import EventLog
 def events(first: int, count: int) -> pa.RecordBatch:
     """`count` interactions, numbered from `first`, with a payload that differs."""
     rows = [
-        {"kind": 1, "id": f"e{i}", "time": i, "impression": f"r{i}", "item": "x" * (i % 50), "action": "click"}
+        {
+            "kind": INTERACTION,
+            "id": f"e{i}",
+            "time": i,
+            "impression": f"r{i}",
+            "item": "x" * (i % 50),
+            "action": "click",
+        }
         for i in range(first, first + count)
     ]
     return pa.RecordBatch.from_pylist(rows, EVENT_SCHEMA)
@@ -65,7 +74,7 @@ class EventLogContract:
 
     def test_every_column_survives(self, log: EventLog) -> None:
         row = {
-            "kind": 0, "id": "i", "time": 2**53 + 1, "user": "ü\0", "items": ["a", ""], "features": b'{"a":1}',
+            "kind": IMPRESSION, "id": "i", "time": 2**53 + 1, "user": "ü\0", "items": ["a", ""], "features": b'{"a":1}',
             "item_features": b"{}", "scores": [1e-300, -0.0], "propensities": [], "experiment": "", "arm": "a",
         }  # fmt: skip
         batch = pa.RecordBatch.from_pylist([row], EVENT_SCHEMA)
@@ -97,9 +106,42 @@ class EventLogContract:
             with pytest.raises(ValueError, match="partition"):
                 log.read(partition, 0)
         log.append(events(0, 1))
-        for offset in (2, -1):
-            with pytest.raises(ValueError, match=f"offset {offset}"):
-                log.read(0, offset)
+        with pytest.raises(LogError, match="offset 2 of partition 0 is after the log's end, 1; use the log"):
+            log.read(0, 2)
+        with pytest.raises(LogError, match="offset -1 of partition 0 is before the oldest event kept, 0; start from"):
+            log.read(0, -1)
+
+    def test_every_event_knows_the_offset_after_it(self, log: EventLog) -> None:
+        log.append(events(0, 5))
+        log.append(events(5, 30))
+        for most in (3, 100):
+            chunk = log.read(0, 0, most)
+            for i, offset in enumerate(chunk.next_offsets_N.tolist()):
+                assert read_all(log, 0, offset) == list(range(i + 1, 35))
+            assert (chunk.slice(1).offset, chunk.slice(1).next_offset) == (chunk.next_offsets_N[0], chunk.next_offset)
+            assert numbers(chunk.before(int(chunk.next_offsets_N[1])).events) == [0, 1]
+
+    def test_what_was_dropped_is_refused_and_the_rest_stays(self, log: EventLog) -> None:
+        for first in range(0, 200, 20):
+            log.append(events(first, 20))
+        log.append(events(0, 5), 1)
+        log.drop_before((110, 0))
+        begin = log.begin()
+        assert 0 < begin[0] <= 110
+        assert begin[1] == 0
+        assert log.end() == (200, 5)
+        assert read_all(log, 0, begin[0]) == list(range(begin[0], 200))
+        assert read_all(log, 1) == list(range(5))
+        with pytest.raises(LogError, match=f"before the oldest event kept, {begin[0]}; start from the log's begin"):
+            log.read(0, begin[0] - 1)
+        log.drop_before(begin)
+        assert log.begin() == begin
+        log.drop_before(log.end())
+        assert begin[0] <= log.begin()[0] <= 200
+        assert log.append(events(200, 1)) == 201
+        assert read_all(log, 0, 200) == [200]
+        with pytest.raises(InvalidValueError, match="partitions"):
+            log.drop_before((1,))
 
     def test_wait_returns_when_something_is_appended_to_any_partition(self, log: EventLog) -> None:
         assert not log.wait((0, 0), timeout=0)

@@ -25,6 +25,7 @@ def _run(arguments: list[str], **variables: str) -> str:
 
 
 @pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="tests/embedding/gpu runs in this very process")
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_table_in_the_interpreter() -> None:
     out = _run(["-m", "pytest", "tests/embedding/gpu"], TRITON_INTERPRET="1", OMP_NUM_THREADS="1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 
 from embedding.local.store import LocalStore
@@ -20,5 +21,6 @@ class LocalMachine(StoreMachine):
 
 
 TestReferenceMachine, TestLocalMachine = ReferenceMachine.TestCase, LocalMachine.TestCase
+pytest.mark.slow(TestReferenceMachine)
 TestReferenceMachine.settings = settings(max_examples=8, stateful_step_count=30)
 TestLocalMachine.settings = settings(max_examples=16, stateful_step_count=30)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from streaming.log.file_log import AppendError, FileLog
-from streaming.log.segment import FRAME_BYTES, HEAD_BYTES, LogCorruptedError
+from recsys.errors import AppendError, LogCorruptedError, LogError
+from streaming.log.file_log import FileLog
+from streaming.log.segment import FRAME_BYTES, HEAD_BYTES
 from tests.contracts.event_log import events, read_all
 
 PROCESSES = multiprocessing.get_context("fork")
@@ -207,7 +208,7 @@ def test_a_reader_beyond_the_end_of_a_cut_log_does_not_wait_for_ever(tmp_path: P
     log = FileLog(made(tmp_path))
     assert not log.wait((12,), 0)
     os.truncate(segment_file(tmp_path), HEAD_BYTES)
-    with pytest.raises(ValueError, match=r"ends at \(0,\), before \(12,\): the log was cut"):
+    with pytest.raises(LogError, match=r"ends at \(0,\), before \(12,\): the log was cut"):
         log.wait((12,), 60)
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from recsys.errors import IngestError
 from streaming.ingest import sources
 from streaming.ingest.dead_letters import DeadLetters
-from streaming.ingest.pipeline import Ingest, IngestError
-from streaming.ingest.source_offsets import Bookmarks
+from streaming.ingest.pipeline import Ingest
+from streaming.ingest.source_offsets import SourceOffsets
 from streaming.ingest.sources import JsonLines
 from streaming.log.file_log import FileLog
 from tests.contracts.event_log import read_all
@@ -77,10 +78,11 @@ def test_a_killed_ingest_goes_on_without_loss_or_repetition(tmp_path: Path, file
 def _ingest_until_full(folder: Path, file: Path, limit: int, outcome: Connection) -> None:
     sources.READ_BYTES = 1000
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    ingest = ingester(folder)
     try:
-        ingester(folder).run(JsonLines(file))
+        ingest.run(JsonLines(file))
     except IngestError as error:
-        outcome.send((error.counts, error.position, getattr(error.__cause__, "errno", 0)))
+        outcome.send((ingest.counts, ingest.position, getattr(error.__cause__, "errno", 0)))
 
 
 @pytest.mark.parametrize("limit", [300, 5_000, 12_000])
@@ -112,8 +114,8 @@ def test_a_stop_in_the_middle_is_exact(tmp_path: Path, file: Path, monkeypatch: 
 
 def _merge(folder: Path, files: list[Path], merged: Connection) -> None:
     sources.READ_BYTES = 1000
-    marks = Bookmarks(folder / "marks")
-    ingest = Ingest(FileLog(folder / "log"), DeadLetters(folder / "dead"), window=200, bookmarks=marks)
+    marks = SourceOffsets(folder / "marks")
+    ingest = Ingest(FileLog(folder / "log"), DeadLetters(folder / "dead"), window=200, source_offsets=marks)
     ingest.merge([JsonLines(file) for file in files], progress=lambda counts, _: merged.send(counts))
     signal.pause()  # to be killed here when it was quicker than the killer
 
@@ -137,7 +139,10 @@ def test_a_killed_merge_goes_on_without_loss_or_repetition_and_in_order(tmp_path
         kills += process.exitcode == -signal.SIGKILL
     assert kills == 3
     ingest = Ingest(
-        FileLog(tmp_path / "log"), DeadLetters(tmp_path / "dead"), window=200, bookmarks=Bookmarks(tmp_path / "marks")
+        FileLog(tmp_path / "log"),
+        DeadLetters(tmp_path / "dead"),
+        window=200,
+        source_offsets=SourceOffsets(tmp_path / "marks"),
     )
     counts = ingest.merge([JsonLines(file) for file in files])
     expected = sorted([*range(0, COUNT, 3), *range(1, COUNT, 2)])

@@ -19,7 +19,7 @@ from recsys.training.publication import Publication
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.keys import ModelKeys
 from streaming.catalog import Catalog
-from streaming.encode.entity_state import Entities
+from streaming.encode.entity_state import EntityState
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 
@@ -40,7 +40,7 @@ def events() -> list[Event]:
     ]
 
 
-@pytest.mark.parametrize("moment", ["step", "checkpoint written"])
+@pytest.mark.parametrize("moment", ["step", pytest.param("checkpoint written", marks=pytest.mark.slow)])
 def test_redis_killed_below_the_trainer(tmp_path: Path, moment: str) -> None:
     (tmp_path / "recsys.toml").write_text(SETTINGS)
     config = load(tmp_path / "recsys.toml")
@@ -74,7 +74,7 @@ def test_after_redis_was_emptied_the_graph_is_published_again_with_the_rows(tmp_
         EmbeddedRedis(config.rows.folder) as redis,
         redis.client() as client,
     ):
-        parts = wiring.learner(config), publisher, exporter, Entities(10), Catalog(half_life=1000)
+        parts = wiring.learner(config), publisher, exporter, EntityState(10), Catalog(half_life=1000)
         publication = Publication(*parts, rows_every=0, dense_every=3600)
         publication.start()
         assert publication.publish(0)

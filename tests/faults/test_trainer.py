@@ -15,6 +15,7 @@ from recsys.commands.train import open_trainer
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.datasets import movielens_small
+from recsys.errors import StateError
 
 ROOT = Path(__file__).parents[2]
 EVENTS = 15_000
@@ -88,7 +89,7 @@ def workspace(config: Config, name: str) -> Path:
     """A folder with checkpoints of its own over the shared log."""
     folder = config.log.folder.parents[1] / name
     folder.mkdir()
-    (folder / "recsys.toml").write_text(f"[log]\nfolder = '{config.log.folder}'\n{SETTINGS}")
+    (folder / "recsys.toml").write_text(f"[log]\nurl = '{config.log.url}'\n{SETTINGS}")
     return folder
 
 
@@ -98,8 +99,10 @@ def train_in(config: Config, name: str) -> str:
 
 @pytest.mark.parametrize(
     ("point", "occurrence"),
-    [("step", 5), ("step", 20), ("rows written", 2), ("files written", 2), ("manifest written", 1), ("renamed", 2),
-     ("checkpoint written", 1)],
+    [("step", 5), pytest.param("step", 20, marks=pytest.mark.slow),
+     pytest.param("rows written", 2, marks=pytest.mark.slow), pytest.param("files written", 2, marks=pytest.mark.slow),
+     pytest.param("manifest written", 1, marks=pytest.mark.slow), pytest.param("renamed", 2, marks=pytest.mark.slow),
+     pytest.param("checkpoint written", 1, marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_a_killed_trainer_ends_in_the_same_state(
     config: Config, uninterrupted: str, point: str, occurrence: int
@@ -157,7 +160,7 @@ def test_a_checkpoint_of_other_settings_is_refused_with_a_remedy(trained: Path, 
     path.write_text(text.replace(setting, other))
     with (
         open_trainer(load(path), publish=False) as trainer,
-        pytest.raises(ValueError, match=r"(?s)step-\d+ cannot be resumed from: .* name another folder in \[training\]"),
+        pytest.raises(StateError, match=r"(?s)step-\d+ cannot be resumed from: .* name another folder in \[training\]"),
     ):
         trainer.resume()
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys.errors import StateError
 from streaming.catalog import Catalog
 
 labels = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 50_000)), min_size=1, max_size=60)
@@ -51,6 +52,12 @@ def test_a_full_catalog_forgets_what_was_first_seen_longest_ago() -> None:
         catalog.positive(f"i{number:02}", time=number)
     assert len(catalog) == 9
     assert {item for item, _ in catalog.popular(20)} == {f"i{number:02}" for number in range(2, 11)}
+
+
+def test_what_is_not_a_state_is_refused() -> None:
+    for state in (b"", b"\xc1", Catalog(half_life=1).state()[:-1]):
+        with pytest.raises(StateError, match="not a catalog's state"):
+            Catalog(half_life=1).restore(state)
 
 
 def test_state_is_all_of_it() -> None:

@@ -1,27 +1,34 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import streaming.feed
+from recsys.errors import InvalidValueError, LogError, StateError
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.encoder import Encoder
-from streaming.encode.entity_state import Entities
+from streaming.encode.entity_state import EntityState
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.feed import Feed
 from streaming.ingest.codec import encode_events
+from streaming.ingest.dead_letters import DeadLetters
+from streaming.ingest.pipeline import Counts, Ingest
+from streaming.ingest.sources import JsonLines
 from streaming.join.joiner import Joiner, LabeledImpression, LabelRule
 from streaming.log.event_log import EventLog
 from streaming.log.file_log import FileLog
 from streaming.log.memory_log import MemoryLog
+from streaming.log.partitioning import split
 
 SPEC = FeatureSpec.of(
     [
@@ -43,7 +50,7 @@ def log_of(*partitions: Sequence[Event], append: int = 1000) -> MemoryLog:
 
 def feed_of(log: EventLog, batch_size: int = 3, spec: FeatureSpec = SPEC, **how: Any) -> Feed:
     joiner = Joiner(LabelRule(), wait=20, lateness=5, max_pending=50)
-    return Feed(log, joiner, Entities(4), Encoder(spec), batch_size, **how)
+    return Feed(log, joiner, EntityState(4), Encoder(spec), batch_size, **how)
 
 
 def plain(batches: Iterable[TrainingBatch]) -> list[dict[str, Any]]:
@@ -146,7 +153,7 @@ def test_a_log_on_disk_gives_the_batches_of_one_in_memory(tmp_path: Path, partit
 def test_a_feed_may_start_in_the_middle() -> None:
     log = log_of([shown("A", 1, "x"), shown("B", 2, "x"), click("B", "x", 3)])
     [batch] = feed_of(log, 1, start=(1,)).poll(1000)
-    assert (batch.impressions_B.tolist(), batch.cursor) == (["B"], (3,))
+    assert (batch.times_B.tolist(), batch.cursor) == ([2], (3,))
 
 
 def test_until_is_the_first_moment_that_stays_unknown() -> None:
@@ -194,14 +201,66 @@ def test_partitions_of_different_length_make_nothing_late() -> None:
     assert (rows, feed.joiner.counts["late_impressions"]) == (20_200, 0)
 
 
-def test_the_observer_sees_all_examples_once() -> None:
+@given(some_events, st.integers(1, 30))
+def test_feeds_that_divide_the_partitions_return_the_rows_of_one_feed(events: list[Event], max_events: int) -> None:
+    """Each row once, with the same label, features and time: updates and the clock come from all partitions."""
+    log = MemoryLog(2)
+    for partition, part in split(encode_events(events), 2):
+        log.append(part, partition)
+    whole = feed_of(log, 1)
+    expected = plain([*whole.poll(), *whole.finish()])
+    found: list[dict[str, Any]] = []
+    for partition in (0, 1):
+        feed = feed_of(log, 1, partitions=[partition])
+        while not feed.caught_up:
+            found += plain(feed.poll(max_events))
+        found += plain(feed.finish())
+        assert sum(feed.joiner.counts.values()) == len(events)
+    assert sorted(map(repr, found)) == sorted(map(repr, expected))
+
+
+def test_a_feed_sees_updates_of_partitions_that_it_does_not_join() -> None:
+    update = UserUpdate(time=1, user="u", features={"clicks": 7})
+    log = log_of([shown("A", 5, "x")], [update, shown("B", 100, "x"), click("B", "x", 101)])
+    feed = feed_of(log, 1, partitions=[0])
+    assert [batch.numeric_BN.tolist() for batch in feed.poll()] == [[[7.0]]]  # closed by the time of B
+    assert list(feed.finish()) == []
+    assert (feed.joiner.counts["impressions"], feed.joiner.counts["elsewhere"]) == (1, 3)
+
+
+@pytest.mark.parametrize("partitions", [[], [2], [-1, 0]])
+def test_a_feed_joins_partitions_that_the_log_has(partitions: list[int]) -> None:
+    with pytest.raises(InvalidValueError, match="choose some of the log's 2"):
+        feed_of(log_of([], []), partitions=partitions)
+
+
+def test_a_log_of_several_partitions_gives_the_rows_of_one(tmp_path: Path) -> None:
+    """From JSON lines to batches: the same items with the same labels, whatever the number of partitions."""
+    events: list[Event] = [shown(f"A{n}", n, *"wxyz"[: 1 + n % 4]) for n in range(300)]
+    events += [click(f"A{n}", "w", n + n % 17) for n in range(0, 300, 3)]
+    lines = b"\n".join(msgspec.json.encode(event) for event in sorted(events, key=lambda event: event.time))
+    rows = []
+    for partitions in (1, 3):
+        log = FileLog(tmp_path / str(partitions), partitions, fsync=False)
+        ingest = Ingest(log, DeadLetters(tmp_path / "dead"), clock=lambda: 1000)
+        assert ingest.run(JsonLines(io.BytesIO(lines))) == Counts(accepted=400)
+        assert all(log.end())
+        feed = feed_of(log, 1)
+        found = plain([*feed.poll(), *feed.finish()])
+        rows.append(sorted(repr([row[name] for name in ("ids", "times_B", "labels_B")]) for row in found))
+        assert (feed.joiner.counts["joined"], feed.joiner.counts["late"]) == (100, 0)
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == sum(1 + n % 4 for n in range(300))
+
+
+def test_the_observer_sees_all_impressions_once() -> None:
     class Onlooker:
         def __init__(self) -> None:
-            self.examples: list[LabeledImpression] = []
+            self.impressions: list[LabeledImpression] = []
             self.items: list[str] = []
 
-        def observe(self, examples: Iterable[LabeledImpression]) -> None:
-            self.examples.extend(examples)
+        def observe(self, impressions: Iterable[LabeledImpression]) -> None:
+            self.impressions.extend(impressions)
 
         def seen(self, items: Iterable[str], time: int) -> None:
             self.items.extend(items)
@@ -211,10 +270,10 @@ def test_the_observer_sees_all_examples_once() -> None:
     events: list[Event] = [shown("A", 1, "x", "y"), click("A", "x", 2), update, shown("B", 90, "x")]
     feed = feed_of(log_of(events), 3, observer=onlooker)
     list(feed.poll(1))
-    assert onlooker.examples == []
+    assert onlooker.impressions == []
     list(feed.poll(10))
     list(feed.finish())
-    assert [(e.id, e.positions) for e in onlooker.examples] == [("A", (0,)), ("A", (1,)), ("B", (0,))]
+    assert [(e.id, e.positions) for e in onlooker.impressions] == [("A", (0,)), ("A", (1,)), ("B", (0,))]
     assert onlooker.items == ["new"]
 
 
@@ -230,12 +289,29 @@ def test_a_state_of_other_features_or_of_another_log_is_refused() -> None:
     feed = feed_of(log)
     list(feed.poll(10))
     other = feed_of(log, spec=FeatureSpec.of([Field("user", "categorical", "user")]))
-    with pytest.raises(ValueError, match="of other features"):
+    with pytest.raises(StateError, match="of other features"):
         other.restore(feed.state())
-    with pytest.raises(ValueError, match="holds offsets 0 to 0 of partition 0, not 1"):
+    with pytest.raises(LogError, match="offset 1 of partition 0 is after the log's end, 0"):
         feed_of(log_of([])).restore(feed.state())
-    with pytest.raises(ValueError, match="not a feed's state"):
+    with pytest.raises(StateError, match="not a feed's state"):
         feed.restore(feed.state()[:-1])
+    with pytest.raises(StateError, match=r"of partitions \(0,\), this feed joins \(1,\)"):
+        feed_of(log_of([], []), partitions=[1]).restore(feed_of(log_of([], []), partitions=[0]).state())
+
+
+def test_what_rows_were_made_without_is_counted_and_survives_a_restart() -> None:
+    events: list[Event] = [
+        *(ItemUpdate(time=0, item=item, features={}) for item in "abcdef"),
+        UserUpdate(time=0, user="u", features={"clicks": "many"}),
+        *(shown(f"A{n}", 1, "x") for n in range(52)),
+    ]
+    log = log_of(events)
+    feed = feed_of(log, 1)
+    list(feed.poll())
+    assert feed.losses == {"closed_early": 2, "evicted_users": 0, "evicted_items": 2, "bad_values": 2}
+    again = feed_of(log, 1)
+    again.restore(feed.state())
+    assert again.losses == feed.losses
 
 
 def test_a_batch_has_a_size() -> None:

@@ -23,8 +23,8 @@ from recsys.evaluation.replay.result import Result
 from recsys.evaluation.replay.run import Progress, Replay
 from recsys.evaluation.replay.scored_rows import ScoredRows, outcomes
 from recsys.unlearned import LOST, REMEDY, not_learned
-from streaming.events.schema import KINDS
-from streaming.log.event_log import EventLog
+from streaming.events.columns import IMPRESSION
+from streaming.log.event_log import EventLog, read_range
 
 SETTINGS = {"features", "model", "training"}
 PLACES = {"threads", "checkpoints", "checkpoint_every", "keep", "export_every"}
@@ -78,7 +78,7 @@ class Stage:
     shown: int
     """Items shown in the whole log."""
     lost: dict[str, int]
-    """Events of the whole log that nothing could be learned from, by reason."""
+    """Events of the whole log that nothing could be learned from, and what rows were made without, by reason."""
 
 
 def online_stage(config: Config, log: EventLog, batch_until: int, until: int | None = None) -> Stage:
@@ -92,7 +92,9 @@ def online_stage(config: Config, log: EventLog, batch_until: int, until: int | N
     rows = ScoredRows(outcomes(feed), batch_until, end)
     if not len(rows) or batch_until <= shown_R[0]:
         raise ValueError(_nothing(shown_R, batch_until, end))
-    return Stage(rows, end, len(shown_R), {name: feed.joiner.counts[name] for name in LOST})
+    lost = {name: feed.joiner.counts[name] for name in LOST}
+    impaired = {name: count for name, count in feed.losses.items() if count}
+    return Stage(rows, end, len(shown_R), lost | impaired)
 
 
 def shown_times(log: EventLog) -> npt.NDArray[np.int64]:
@@ -102,10 +104,7 @@ def shown_times(log: EventLog) -> npt.NDArray[np.int64]:
     """
     times = [np.zeros(0, np.int64)]
     for partition, (offset, end) in enumerate(zip(log.begin(), log.end(), strict=True)):
-        while offset < end:
-            chunk = log.read(partition, offset, min(end - offset, 65_536))
-            times.append(_shown_times(chunk.events))
-            offset = chunk.next_offset
+        times += [_shown_times(chunk.events) for chunk in read_range(log, partition, offset, end)]
     return np.sort(np.concatenate(times))
 
 
@@ -128,7 +127,7 @@ def check_share(share: float) -> None:
 
 
 def _shown_times(events: pa.RecordBatch) -> npt.NDArray[np.int64]:
-    impressions = events.filter(pc.equal(events["kind"], KINDS.index("impression")))
+    impressions = events.filter(pc.equal(events["kind"], IMPRESSION))
     lengths_I = pc.fill_null(pc.list_value_length(impressions["items"]), 0).to_numpy(zero_copy_only=False)
     times_R: npt.NDArray[np.int64] = np.repeat(impressions["time"].to_numpy(), lengths_I)
     return times_R

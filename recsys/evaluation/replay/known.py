@@ -34,5 +34,5 @@ class KnownIds:
         flags = {}
         for kind, field in self._fields.items():
             ids_B = batch.ids[field.name].values
-            flags[kind] = self._store.peek(field.table or field.name, ids_B).rows_N >= 0
+            flags[kind] = self._store.peek(field.table, ids_B).rows_N >= 0
         return flags

@@ -80,12 +80,9 @@ class Replay:
 
     def _train(self, until: int) -> None:
         """Learn from every example whose label is known by `until`, as far as full batches go."""
-        cursor = None
-        while cursor != self._feed.cursor:
-            cursor = self._feed.cursor
-            for batch in self._feed.poll(self._poll_events, until=until):
-                self._learner.step(batch)
-                self.trained += len(batch)
+        for batch in self._feed.poll(until=until):
+            self._learner.step(batch)
+            self.trained += len(batch)
 
     def _score(self, sync: Sync) -> int:
         """Score each row once, up to the latest end; arms that end earlier take their part of the same scores."""

@@ -5,6 +5,7 @@ Ids, clocks and counts to the bit; rows to rounding, for FBGEMM's kernels round 
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 
 from embedding.local.store import LocalStore
@@ -20,4 +21,5 @@ class TorchRecMachine(StoreMachine):
 
 
 TestTorchRecMachine = TorchRecMachine.TestCase
+pytest.mark.slow(TestTorchRecMachine)
 TestTorchRecMachine.settings = settings(max_examples=8, stateful_step_count=30)

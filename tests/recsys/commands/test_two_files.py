@@ -107,7 +107,7 @@ def test_together_nothing_is_lost(folder: Path, names: tuple[str, ...]) -> None:
     assert result is not None
     assert result.counts["items_shown"] == 1000
     assert result.counts["positives_scored"] == 164  # of the 160 lists from number 40 on, four with two clicks
-    assert [result.counts[name] for name in ("late_impressions", "late", "orphans", "unknown_items")] == [0, 0, 0, 0]
+    assert [result.counts[name] for name in ("late_impressions", "late", "unmatched", "unknown_items")] == [0, 0, 0, 0]
 
 
 def test_lists_before_clicks_loses_labels_and_says_so(folder: Path) -> None:
@@ -117,7 +117,7 @@ def test_lists_before_clicks_loses_labels_and_says_so(folder: Path) -> None:
     ran, result = replay(folder)
     assert ran.exit_code == 0, ran.output
     assert result is not None
-    assert result.counts["late"] + result.counts["orphans"] == 201
+    assert result.counts["late"] + result.counts["unmatched"] == 201
     said = " ".join(ran.output.split())
     assert "Not learned from, in the whole log: " in said
     assert "interactions without their impression" in said

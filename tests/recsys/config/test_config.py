@@ -6,6 +6,8 @@ import pytest
 
 from recsys.config.file import ConfigError, load, parse
 from recsys.config.schema import Arm, Config, Experiment, FieldSection, TableSection
+from streaming.ingest.validation import Rules
+from streaming.join.joiner import MAX_PENDING
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = ROOT / "recsys" / "recsys.toml"
@@ -69,6 +71,7 @@ def test_every_setting_stands_in_the_template() -> None:
             'line 3: log.mapping.0.columns: TOML reads a name with a point as a table: quote it, "features.device" = ',
         ),
         ("[trainig]\n", "line 1: trainig: unknown name; did you mean `training`?"),
+        ("[log]\nurl = 'kafka://host'\n", "line 2: log.url: log 'kafka://host': write one of file:..."),
         ("[log]\nmax_line = '3 parsecs'\n", "line 2: log.max_line: write a size"),
         ("[training]\nsparse_lr = inf\n", "line 2: training.sparse_lr: Input should be a finite number, not inf"),
         ("[training]\nmin_value = nan\n", "line 2: training.min_value: Input should be a finite number, not nan"),
@@ -129,8 +132,14 @@ def test_all_problems_are_reported_at_once() -> None:
 
 
 def test_paths_are_taken_from_the_folder_of_the_file(tmp_path: Path) -> None:
-    (tmp_path / "recsys.toml").write_text("[log]\nfolder = 'events'\n")
+    (tmp_path / "recsys.toml").write_text("[log]\nurl = 'file:events'\n")
     assert load(tmp_path / "recsys.toml").log.folder == tmp_path.resolve() / "events"
+
+
+def test_the_defaults_of_the_stream_are_those_of_the_configuration() -> None:
+    config = Config()
+    assert Rules() == Rules(max_future=config.log.max_future, max_line=config.log.max_line)
+    assert config.training.max_pending == MAX_PENDING
 
 
 def test_a_missing_file_says_how_to_write_one(tmp_path: Path) -> None:

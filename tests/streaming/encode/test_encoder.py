@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streaming.encode.batch import Jagged
 from streaming.encode.encoder import Encoder
-from streaming.encode.entity_state import Entities
+from streaming.encode.entity_state import EntityState
 from streaming.encode.feature_spec import FeatureSpec, Field, Kind
 from streaming.events.schema import Features, Value
 from streaming.join.labeled_impression import LabeledImpression
@@ -138,26 +138,26 @@ def test_rows_of_examples() -> None:
         example(["y"], [0], id="B", user="v", time=6, decided=12),
     ]
     fields = Field("user", "categorical", "user"), Field("item", "categorical", "item")
-    batch = encoder(*fields).encode_examples(examples, None, cursor=(7, 8))
+    batch = encoder(*fields).encode_impressions(examples, None, cursor=(7, 8))
     assert lists(batch.ids["user"]) == [[id_of("user", user)] for user in "uuv"]
     assert lists(batch.ids["item"]) == [[id_of("item", item)] for item in "xzy"]
     assert batch.labels_B.tolist() == [0, 1, 0]
     assert batch.weights_B.tolist() == [1, 1, 1]
     assert batch.propensities_B.tolist() == [0.5, 0.25, 1]
+    assert batch.positions_B.dtype == np.int32
+    assert batch.positions_B.tolist() == [0, 2, 0]
     assert batch.times_B.tolist() == [5, 5, 6]
-    assert batch.arms_B.tolist() == ["a", "a", ""]
-    assert batch.impressions_B.tolist() == ["A", "A", "B"]
     assert (batch.now, batch.cursor, batch.numeric_BN.shape) == (12, (7, 8), (3, 0))
 
 
 def test_the_impressions_own_features_go_before_updates_even_when_they_are_null() -> None:
-    entities = Entities(10)
+    entities = EntityState(10)
     entities.users.update("u", 0, {"age": 30, "size": 3})
     entities.items.update("x", 0, {"price": 7, "age": 1})
     fields = [Field(name, "numeric", f"request.{name}") for name in ("age", "size")]
     fields += [Field("price", "numeric", "item.price"), Field("item_age", "numeric", "item.age")]
     shown = example(["x", "y"], [0, 1], {"age": None}, {"price": [5, None]})
-    batch = encoder(*fields).encode_examples([shown], entities, (0,))
+    batch = encoder(*fields).encode_impressions([shown], entities, (0,))
     assert batch.numeric_BN.tolist() == [[0, 3, 5, 1], [0, 3, 0, 0]]
 
 
@@ -166,7 +166,7 @@ def test_a_bad_value_in_the_log_is_missing_and_counted() -> None:
         Field("n", "numeric", "request.n"), Field("c", "categorical", "request.c"), Field("m", "multi", "item.m")
     )
     shown = example(["x", "y"], [0, 1], {"n": "5", "c": ["a"]}, {"m": [["a"], 1.5]})
-    batch = coder.encode_examples([shown], None, (0,))
+    batch = coder.encode_impressions([shown], None, (0,))
     assert batch.numeric_BN.tolist() == [[0], [0]]
     assert lists(batch.ids["c"]) == [[id_of("c", "\x00missing")]] * 2
     assert coder.bad_values == {"n": 1, "c": 1, "m": 0}
@@ -185,7 +185,7 @@ def test_serving_names_the_field_of_a_value_that_is_no_category(value: Any) -> N
 
 
 def test_items_without_their_features_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 items with 1 sets of features"):
+    with pytest.raises(ValueError, match="2 items, but features of 1"):
         encoder(Field("item", "categorical", "item")).encode_items(["x", "y"], [{}])
 
 
@@ -219,7 +219,7 @@ sides = st.fixed_dictionaries({}, optional={"c": category, "m": many, "n": numbe
 def test_training_and_serving_see_the_same(request: Features, items: dict[str, Features], time: int) -> None:
     """However features reach training: in the impression, or by updates."""
     coder, names = encoder(*FIELDS), list(items)
-    entities = Entities(10)
+    entities = EntityState(10)
     entities.users.update("u", time, request)
     for name, features in items.items():
         entities.items.update(name, time, features)
@@ -229,7 +229,7 @@ def test_training_and_serving_see_the_same(request: Features, items: dict[str, F
 
     request_ids, request_1N = coder.encode_request("u", time, request)
     item_ids, item_BN = coder.encode_items(names, list(items.values()))
-    for batch in (coder.encode_examples([e], entities, (0,)) for e in (logged, updated)):
+    for batch in (coder.encode_impressions([e], entities, (0,)) for e in (logged, updated)):
         assert list(batch.ids) == [*request_ids, *item_ids]
         for name, jagged in request_ids.items():
             assert lists(batch.ids[name]) == lists(jagged) * len(names)

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.encode.entity_state import Entities, Latest
+from recsys.errors import LogCorruptedError, StateError
+from streaming.encode.entity_state import EntityState, LatestFeatures
+from streaming.events.columns import ITEM
 from streaming.events.schema import Features, ItemUpdate, UserUpdate
 from streaming.ingest.codec import encode_events
 from streaming.join.event_rows import EntityUpdateRow, updates
@@ -18,7 +20,7 @@ changes = st.lists(st.tuples(st.integers(0, 20), st.dictionaries(names, st.integ
 def test_at_any_moment_the_newest_value_of_each_name_is_in_force(
     history: list[tuple[int, dict[str, int]]], moment: int
 ) -> None:
-    latest = Latest(capacity=1, history=100)
+    latest = LatestFeatures(capacity=1, history=100)
     for time, features in history:
         latest.update("k", time, dict(features))
     expected: Features = {}
@@ -31,7 +33,7 @@ def test_at_any_moment_the_newest_value_of_each_name_is_in_force(
 def test_forgetting_old_versions_does_not_show_within_the_history(
     changes: list[tuple[int, dict[str, int]]], history: int
 ) -> None:
-    forgetful, thorough = Latest(1, history), Latest(1, 1000)
+    forgetful, thorough = LatestFeatures(1, history), LatestFeatures(1, 1000)
     for time, features in changes:
         for latest in (forgetful, thorough):
             latest.update("k", time, dict(features))
@@ -41,7 +43,7 @@ def test_forgetting_old_versions_does_not_show_within_the_history(
 
 
 def test_the_least_recently_used_goes_first_and_is_counted() -> None:
-    latest = Latest(capacity=2, history=0)
+    latest = LatestFeatures(capacity=2, history=0)
     latest.update("a", 1, {"x": 1})
     latest.update("b", 2, {"x": 2})
     latest.at("a", 9)
@@ -51,7 +53,7 @@ def test_the_least_recently_used_goes_first_and_is_counted() -> None:
 
 
 def test_updates_in_a_batch_reach_their_side_in_the_order_of_the_log() -> None:
-    entities = Entities(capacity=10)
+    entities = EntityState(capacity=10)
     batch = encode_events(
         [
             UserUpdate(time=5, user="k", features={"age": 5}),
@@ -67,7 +69,7 @@ def test_updates_in_a_batch_reach_their_side_in_the_order_of_the_log() -> None:
 
 
 def test_an_example_gets_what_was_known_when_it_was_shown() -> None:
-    entities = Entities(capacity=10, history=100)
+    entities = EntityState(capacity=10, history=100)
     entities.users.update("u", 10, {"clicks": 1})
     entities.users.update("u", 30, {"clicks": 2})
     entities.items.update("y", 30, {"price": 3})
@@ -77,7 +79,7 @@ def test_an_example_gets_what_was_known_when_it_was_shown() -> None:
 
 
 def test_changes_are_drained_once_and_can_be_put_back() -> None:
-    entities = Entities(capacity=2)
+    entities = EntityState(capacity=2)
     entities.users.update("u", 1, {"a": 1})
     entities.users.update("u", 2, {"b": 2})
     entities.items.update("i", 1, {})
@@ -90,7 +92,7 @@ def test_changes_are_drained_once_and_can_be_put_back() -> None:
 
 
 def test_what_was_evicted_is_no_change() -> None:
-    entities = Entities(capacity=1)
+    entities = EntityState(capacity=1)
     entities.users.update("u", 1, {"a": 1})
     drained = entities.drain_changes()
     entities.users.update("v", 1, {"a": 2})
@@ -100,7 +102,7 @@ def test_what_was_evicted_is_no_change() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("uvw"), st.integers(0, 9), st.integers(0, 9)), max_size=12), st.data())
 def test_a_restored_state_goes_on_alike(steps: list[tuple[str, int, int]], data: st.DataObject) -> None:
-    original, restored = Entities(2, history=3), Entities(2, history=3)
+    original, restored = EntityState(2, history=3), EntityState(2, history=3)
     cut = data.draw(st.integers(0, len(steps)))
     for number, (key, time, value) in enumerate(steps):
         if number == cut:
@@ -114,7 +116,7 @@ def test_a_restored_state_goes_on_alike(steps: list[tuple[str, int, int]], data:
 
 
 def test_after_a_restore_everything_counts_as_changed() -> None:
-    entities, restored = Entities(capacity=2), Entities(capacity=2)
+    entities, restored = EntityState(capacity=2), EntityState(capacity=2)
     entities.users.update("u", 1, {"a": 1})
     entities.drain_changes()
     restored.restore(entities.state())
@@ -122,12 +124,12 @@ def test_after_a_restore_everything_counts_as_changed() -> None:
 
 
 def test_an_unreadable_update_in_the_log_is_reported_with_its_owner() -> None:
-    with pytest.raises(ValueError, match="the update of 'x' in the log has unreadable features"):
-        Entities(1).apply(EntityUpdateRow(row=0, kind=3, time=1, key="x", features=b"["))
+    with pytest.raises(LogCorruptedError, match="the update of 'x' in the log has unreadable features"):
+        EntityState(1).apply(EntityUpdateRow(row=0, kind=ITEM, time=1, key="x", features=b"["))
 
 
 def test_wrong_states_and_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="capacity is 0"):
-        Entities(0)
-    with pytest.raises(ValueError, match="not the state of entities"):
-        Entities(1).restore(b"\x92\x01\x02")
+        EntityState(0)
+    with pytest.raises(StateError, match="not the state of entities"):
+        EntityState(1).restore(b"\x92\x01\x02")

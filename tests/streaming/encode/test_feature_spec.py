@@ -51,7 +51,7 @@ def test_a_field_that_cannot_be_read_is_named(field: dict[str, Any], message: st
 
 def test_two_fields_of_one_name_and_no_fields_are_refused() -> None:
     field = Field("f", "categorical", "item")
-    with pytest.raises(ValueError, match="field 'f' is there twice"):
+    with pytest.raises(ValueError, match="duplicate field 'f'"):
         FeatureSpec.of([field, field])
     with pytest.raises(ValueError, match="no fields"):
         FeatureSpec.of([])

@@ -11,8 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.ingest.deduplication import RecentEvents
-from streaming.log.memory_log import MemoryLog
-from tests.contracts.event_log import events
 
 
 def add(recent: RecentEvents, ids: Iterable[int], kind: int = 1) -> list[bool]:
@@ -59,15 +57,6 @@ def test_many_ids_are_told_apart() -> None:
     for start in range(0, 50_000, 5_000):
         assert all(add(recent, range(start, start + 5_000)))
     assert not any(add(recent, range(50_000)))
-
-
-def test_it_starts_from_the_tail_of_the_log() -> None:
-    log = MemoryLog(2)
-    log.append(events(0, 100), 0)
-    log.append(events(1000, 5), 1)
-    recent = RecentEvents.of(log, 20)
-    ids = [f"e{i}" for i in (5, *range(90, 100), *range(1000, 1005))]
-    assert recent.add(np.ones(len(ids), np.uint8), ids).tolist() == [True] + [False] * 15
 
 
 def test_a_window_of_nothing_is_refused() -> None:

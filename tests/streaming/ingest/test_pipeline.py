@@ -18,16 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streaming.ingest.pipeline
+from recsys.errors import IngestError
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest import sources
-from streaming.ingest.codec import encode_events, to_events
+from streaming.ingest.codec import decode_lines, encode_events, to_events
 from streaming.ingest.column_mapping import Mapping
 from streaming.ingest.dead_letters import DeadLetters
-from streaming.ingest.pipeline import Counts, Ingest, IngestError
-from streaming.ingest.source_offsets import Bookmarks
+from streaming.ingest.pipeline import Counts, Ingest
+from streaming.ingest.source_offsets import SourceOffsets
 from streaming.ingest.sources import BEGIN, Batches, Block, JsonLines, Position, Source
 from streaming.ingest.tabular import open_source
-from streaming.log.event_log import EventLog
+from streaming.log.event_log import Chunk, EventLog
 from streaming.log.memory_log import MemoryLog
 from tests.streaming.strategies import NOW, events
 
@@ -127,17 +128,37 @@ class FailingLog(MemoryLog):
         return super().append(events, partition)
 
 
+class CountingLog(MemoryLog):
+    """Counts the events that are read."""
+
+    events_read = 0
+
+    def read(self, partition: int, offset: int, max_events: int = 65_536) -> Chunk:
+        chunk = super().read(partition, offset, max_events)
+        self.events_read += chunk.events.num_rows
+        return chunk
+
+
+def test_the_tail_of_the_log_is_read_once_and_its_events_are_known(tmp_path: Path) -> None:
+    log = CountingLog(2)
+    for partition, first, count in ((0, 0, 100), (1, 1000, 5)):
+        log.append(decode_lines([click(i, id=f"e{i}") for i in range(first, first + count)], NOW)[0], partition)
+    ingest = ingester(tmp_path, log, window=20)
+    assert log.events_read == 105
+    again = [click(i, id=f"e{i}") for i in (5, *range(90, 100), *range(1000, 1005))]
+    assert ingest.run(JsonLines(io.BytesIO(b"\n".join(again)))) == Counts(accepted=1, duplicate=15)
+
+
 def test_a_full_log_ends_with_exact_counts_and_can_be_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "READ_BYTES", 300)
     data, log = b"\n".join(click(i) if i % 7 else b"{" for i in range(50)), FailingLog(20)
     ingest = ingester(tmp_path, log)
-    with pytest.raises(IngestError, match="No space left") as caught:
+    with pytest.raises(IngestError, match="No space left"):
         ingest.run(JsonLines(io.BytesIO(data)))
     assert log.failures == 1
-    assert caught.value.counts.accepted == len(stored(log)) <= 20
-    assert caught.value.position == ingest.position
+    assert ingest.counts.accepted == len(stored(log)) <= 20
     log.room = 1000
-    ingester(tmp_path, log).run(JsonLines(io.BytesIO(data)), start=caught.value.position)
+    ingester(tmp_path, log).run(JsonLines(io.BytesIO(data)), start=ingest.position)
     assert [event.time for event in stored(log)] == [i for i in range(50) if i % 7]
 
 
@@ -185,10 +206,10 @@ def test_batches_of_an_importer_are_counted_alike(tmp_path: Path) -> None:
 
 
 def test_a_source_larger_than_the_window_is_not_ingested_twice(tmp_path: Path) -> None:
-    path, log, marks = tmp_path / "a.jsonl", MemoryLog(), Bookmarks(tmp_path / "marks")
+    path, log, marks = tmp_path / "a.jsonl", MemoryLog(), SourceOffsets(tmp_path / "marks")
 
     def ingest() -> Counts:
-        return ingester(tmp_path, log, window=10, bookmarks=marks).run(JsonLines(path))
+        return ingester(tmp_path, log, window=10, source_offsets=marks).run(JsonLines(path))
 
     path.write_bytes(b"".join(click(i) + b"\n" for i in range(100)) + b"{\n")
     assert ingest() == Counts(100, 0, 1)
@@ -209,18 +230,18 @@ def test_a_stopped_ingest_of_many_events_goes_on(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(sources, "READ_BYTES", 300)
     path, log, stop = tmp_path / "a.jsonl", MemoryLog(), threading.Event()
     path.write_bytes(b"\n".join(click(i) for i in range(200)))
-    first = ingester(tmp_path, log, window=8, bookmarks=Bookmarks(tmp_path / "marks"))
+    first = ingester(tmp_path, log, window=8, source_offsets=SourceOffsets(tmp_path / "marks"))
     first.run(JsonLines(path), progress=lambda counts, _: stop.set() if counts.read > 100 else None, stop=stop)
     read = first.counts.read
     assert 100 < read < 200
-    again = ingester(tmp_path, log, window=8, bookmarks=Bookmarks(tmp_path / "marks"))
+    again = ingester(tmp_path, log, window=8, source_offsets=SourceOffsets(tmp_path / "marks"))
     assert again.run(JsonLines(path)) == Counts(200 - read, read, 0)
     assert [event.time for event in stored(log)] == list(range(200))
 
 
 def test_a_killed_ingest_of_many_events_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "READ_BYTES", 300)
-    path, log, marks = tmp_path / "a.jsonl", MemoryLog(), Bookmarks(tmp_path / "marks")
+    path, log, marks = tmp_path / "a.jsonl", MemoryLog(), SourceOffsets(tmp_path / "marks")
     path.write_bytes(b"\n".join(click(i) for i in range(200)))
 
     class KilledError(BaseException):
@@ -231,21 +252,21 @@ def test_a_killed_ingest_of_many_events_goes_on(tmp_path: Path, monkeypatch: pyt
             raise KilledError
 
     with pytest.raises(KilledError):
-        ingester(tmp_path, log, window=40, bookmarks=marks).run(JsonLines(path), progress=kill)
-    counts = ingester(tmp_path, log, window=40, bookmarks=marks).run(JsonLines(path))
+        ingester(tmp_path, log, window=40, source_offsets=marks).run(JsonLines(path), progress=kill)
+    counts = ingester(tmp_path, log, window=40, source_offsets=marks).run(JsonLines(path))
     assert counts.read == 200
     assert [event.time for event in stored(log)] == list(range(200))
 
 
 def test_importers_and_tables_have_bookmarks_too(tmp_path: Path) -> None:
-    log, marks = MemoryLog(), Bookmarks(tmp_path / "marks")
+    log, marks = MemoryLog(), SourceOffsets(tmp_path / "marks")
     batches = [encode_events([Impression(f"r{i}", i, "u", ["a"])]) for i in range(50)]
     rows = {"at": list(range(50)), "list": ["r"] * 50, "what": ["a"] * 50}
     pq.write_table(pa.table(rows), tmp_path / "a.parquet")
     mapping = Mapping("interaction", {"time": "at", "impression": "list", "item": "what"})
 
     def ingest(source: Source) -> Counts:
-        return ingester(tmp_path, log, window=5, bookmarks=marks).run(source)
+        return ingester(tmp_path, log, window=5, source_offsets=marks).run(source)
 
     for counts in (Counts(50, 0, 0), Counts(0, 50, 0)):
         assert ingest(Batches("x", batches, identity="card")) == counts
@@ -261,21 +282,22 @@ def test_a_source_that_cannot_be_read_is_no_silent_end(tmp_path: Path) -> None:
 
 
 def test_a_file_that_became_shorter_is_read_anew(tmp_path: Path) -> None:
-    path, log, marks = tmp_path / "a.jsonl", MemoryLog(), Bookmarks(tmp_path / "marks")
+    path, log, marks = tmp_path / "a.jsonl", MemoryLog(), SourceOffsets(tmp_path / "marks")
     lines = [click(i) + b"\n" for i in range(2000)]
     for count, expected in ((2000, Counts(2000)), (1500, Counts(0, 1500))):
         path.write_bytes(b"".join(lines[:count]))
         assert path.stat().st_size > sources.IDENTITY_BYTES
-        assert ingester(tmp_path, log, window=10_000, bookmarks=marks).run(JsonLines(path)) == expected
+        assert ingester(tmp_path, log, window=10_000, source_offsets=marks).run(JsonLines(path)) == expected
 
 
 def test_a_source_that_breaks_off_is_named_with_the_counts_so_far(tmp_path: Path) -> None:
     path, log = tmp_path / "a.jsonl.gz", MemoryLog()
     packed = gzip.compress(b"\n".join(click(i, id=str(hash(i * 7919) ** 3)) for i in range(50_000)))
     path.write_bytes(packed[: len(packed) // 2])
-    with pytest.raises(IngestError, match=r"a\.jsonl\.gz, from line \d+ on: Truncated") as caught:
-        ingester(tmp_path, log).run(JsonLines(path))
-    assert 0 < caught.value.counts.accepted == log.end()[0] < 50_000
+    ingest = ingester(tmp_path, log)
+    with pytest.raises(IngestError, match=r"a\.jsonl\.gz, from line \d+ on: Truncated"):
+        ingest.run(JsonLines(path))
+    assert 0 < ingest.counts.accepted == log.end()[0] < 50_000
 
 
 def test_text_that_is_no_time_is_shown_as_it_was(tmp_path: Path) -> None:
@@ -335,7 +357,7 @@ def test_merged_sources_keep_every_record_once_however_often_they_are_stopped(
                 stop.set()
 
         # A window of one event knows nothing: only the bookmarks tell what was read.
-        one = ingester(folder, log, window=1, bookmarks=Bookmarks(folder / "marks"))
+        one = ingester(folder, log, window=1, source_offsets=SourceOffsets(folder / "marks"))
         paths = [folder / f"{f}.jsonl" for f in range(len(files))]
         counts = one.merge([JsonLines(path) for path in paths], progress, stop)
         assert counts.accepted + counts.duplicate + counts.dead <= total
@@ -361,12 +383,12 @@ def test_a_full_log_leaves_merged_sources_where_they_can_be_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "READ_BYTES", 300)
-    log, marks, paths = FailingLog(40), Bookmarks(tmp_path / "marks"), [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    log, marks, paths = FailingLog(40), SourceOffsets(tmp_path / "marks"), [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
     for k, path in enumerate(paths):
         path.write_bytes(b"".join(click(i) + b"\n" for i in range(k, 200, k + 2)))
 
     def ingest() -> Counts:
-        return ingester(tmp_path, log, window=20, bookmarks=marks).merge([JsonLines(path) for path in paths])
+        return ingester(tmp_path, log, window=20, source_offsets=marks).merge([JsonLines(path) for path in paths])
 
     with pytest.raises(IngestError, match=r"a\.jsonl, from line \d+ on; .*b\.jsonl, from line \d+ on: .*No space left"):
         ingest()
@@ -383,15 +405,15 @@ def test_events_that_come_after_much_newer_ones_are_counted(tmp_path: Path, part
     lines = [msgspec.json.encode(Impression(f"r{i}", i, "u", ["a"])) for i in range(1000)]
     first = ingester(tmp_path, log, slack=50)
     first.run(JsonLines(io.BytesIO(b"\n".join(lines))))
-    assert first.stragglers.count == 0
+    assert first.late_events.count == 0
     again = ingester(tmp_path, log, slack=50)  # which looks at the tail of the log
     newest = [max(event.time for event in _stored(log, p)) for p in range(partitions)]
     again.run(JsonLines(io.BytesIO(b"\n".join(click(i) for i in range(1000)))))
     shown = {event.id: p for p in range(partitions) for event in _stored(log, p) if isinstance(event, Impression)}
-    assert again.stragglers.count == sum(i < newest[shown[f"r{i}"]] - 50 for i in range(1000)) > 900
-    before = again.stragglers.count
+    assert again.late_events.count == sum(i < newest[shown[f"r{i}"]] - 50 for i in range(1000)) > 900
+    before = again.late_events.count
     again.run(JsonLines(io.BytesIO(b'{"type":"item","time":1,"item":"a","features":{}}')))
-    assert again.stragglers.count == before  # features hold until newer ones come
+    assert again.late_events.count == before  # features hold until newer ones come
 
 
 def test_many_files_of_consecutive_days_are_not_held_at_once(tmp_path: Path) -> None:

@@ -205,10 +205,10 @@ def test_files_that_do_not_fit_the_mapping_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("at,list\n1,2\n")
     with pytest.raises(ValueError, match=r"a\.csv has no column 'what' \(mapped to 'item'\); it has at, list"):
         open_source(tmp_path / "a.csv", CLICK)
-    with pytest.raises(ValueError, match="is a table: a mapping"):
+    with pytest.raises(ValueError, match=r"is a table: write a \[\[log.mapping\]\]"):
         open_source(tmp_path / "a.csv")
     (tmp_path / "b.parquet").write_text("no")
-    with pytest.raises(ValueError, match="no Parquet file"):
+    with pytest.raises(ValueError, match="is not a Parquet file"):
         open_source(tmp_path / "b.parquet", CLICK)
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(ValueError, match="no column"):

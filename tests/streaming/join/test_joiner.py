@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys.errors import LogCorruptedError, StateError
+from streaming.events.columns import IMPRESSION
 from streaming.events.schema import EVENT_SCHEMA, Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.ingest.codec import encode_events
 from streaming.join.joiner import Joiner, LabeledImpression, LabelRule
@@ -33,8 +35,8 @@ def acted(impression: str, item: str, time: int, action: str = "click", value: f
     return Interaction(time=time, impression=impression, item=item, action=action, value=value)
 
 
-def emitted(examples: Sequence[LabeledImpression]) -> list[Emitted]:
-    return [Emitted(e.id, e.positions, e.labels, e.decided, e.sequence) for e in examples]
+def emitted(impressions: Sequence[LabeledImpression]) -> list[Emitted]:
+    return [Emitted(e.id, e.positions, e.labels, e.decided, e.sequence) for e in impressions]
 
 
 def run(joiner: Joiner, events: Sequence[Event]) -> list[Emitted]:
@@ -51,7 +53,7 @@ def test_a_table_worked_out_by_hand() -> None:
         shown("A", 0, "x", "y", "z"),
         acted("A", "y", 50),  # decides y
         acted("A", "y", 60),  # again: duplicate
-        acted("A", "y", 70, "buy"),  # y has its label: redundant
+        acted("A", "y", 70, "buy"),  # y has its label: a duplicate label
         acted("A", "q", 80),  # A did not show q
         acted("A", "x", 85, "view"),  # decides nothing
         shown("A", 90, "x", "y", "z"),  # again: duplicate
@@ -77,9 +79,9 @@ def test_a_table_worked_out_by_hand() -> None:
         "late_impressions": 1,
         "joined": 2,
         "duplicates": 1,
-        "redundant": 1,
+        "duplicate_labels": 1,
         "late": 2,
-        "orphans": 2,
+        "unmatched": 2,
         "unknown_items": 1,
         "ignored": 1,
         "updates": 2,
@@ -87,7 +89,7 @@ def test_a_table_worked_out_by_hand() -> None:
     assert joiner.tallies == {"positives": 2, "negatives": 3, "closed": 2, "closed_early": 0}
 
 
-def test_an_example_carries_what_the_impression_had() -> None:
+def test_a_labeled_impression_carries_what_the_impression_had() -> None:
     joiner = Joiner(LabelRule(), wait=10, lateness=0)
     impression = Impression(
         id="A",
@@ -101,10 +103,25 @@ def test_an_example_carries_what_the_impression_had() -> None:
         arm="red",
         model="m1",
     )
-    [example] = [*joiner.push(encode_events([impression])), *joiner.flush()]
+    [labeled] = [*joiner.push(encode_events([impression])), *joiner.flush()]
     fields = ("id", "time", "user", "features", "item_features", "experiment", "arm", "model")
-    assert [getattr(example, name) for name in fields] == [getattr(impression, name) for name in fields]
-    assert (example.items, example.propensities) == (("x", "y"), (0.75, 0.25))
+    assert [getattr(labeled, name) for name in fields] == [getattr(impression, name) for name in fields]
+    assert (labeled.items, labeled.propensities) == (("x", "y"), (0.75, 0.25))
+
+
+def test_features_are_decoded_once_and_a_state_in_between_changes_nothing() -> None:
+    joiner = Joiner(LabelRule(), wait=10, lateness=0)
+    impression = Impression(
+        id="A", time=5, user="u", items=["x", "y"], features={"age": 3.5}, item_features={"price": [1, 2.5]}
+    )
+    [clicked] = joiner.push(encode_events([impression, acted("A", "x", 6)]))
+    restored = Joiner(LabelRule(), wait=10, lateness=0)
+    restored.restore(joiner.state())
+    [silent], [same] = joiner.flush(), restored.flush()
+    assert silent.features is clicked.features
+    assert silent.item_features is clicked.item_features
+    assert (silent.features, silent.item_features) == (impression.features, impression.item_features)
+    assert same == silent
 
 
 def test_a_low_value_is_an_explicit_negative_known_at_once() -> None:
@@ -162,7 +179,7 @@ def test_the_oldest_impression_closes_early_when_too_many_wait() -> None:
 def test_interactions_held_are_bounded_too() -> None:
     joiner = Joiner(LabelRule(), wait=1000, lateness=1000, max_pending=2)
     joiner.push(encode_events([acted(name, "x", time) for name, time in (("A", 3), ("B", 2), ("C", 4))]))
-    assert nonzero(joiner.counts) == {"orphans": 1, "held": 2}
+    assert nonzero(joiner.counts) == {"unmatched": 1, "held": 2}
     joiner.push(encode_events([shown("B", 1, "x"), shown("A", 1, "x")]))
     assert joiner.tallies["positives"] == 1  # A's was kept, B's was the oldest
 
@@ -194,17 +211,17 @@ def test_a_rule_without_actions_is_refused() -> None:
 
 
 def test_unreadable_features_in_the_log_are_reported_with_their_impression() -> None:
-    row = {"kind": 0, "id": "A", "time": 1, "user": "u", "items": ["x"], "features": b'{"a": '}
+    row = {"kind": IMPRESSION, "id": "A", "time": 1, "user": "u", "items": ["x"], "features": b'{"a": '}
     joiner = Joiner(LabelRule(), wait=0, lateness=0)
     joiner.push(pa.RecordBatch.from_pylist([row], EVENT_SCHEMA))
-    with pytest.raises(ValueError, match="impression 'A' in the log has unreadable features"):
+    with pytest.raises(LogCorruptedError, match="impression 'A' in the log has unreadable features"):
         joiner.flush()
 
 
 def test_what_is_not_a_state_is_refused() -> None:
     joiner = Joiner(LabelRule(), wait=1, lateness=1)
     for state in (b"", b"\xc1", joiner.state()[:-3], b'{"clock": 1}'):
-        with pytest.raises(ValueError, match="not a joiner's state"):
+        with pytest.raises(StateError, match="not a joiner's state"):
             joiner.restore(state)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from recsys.errors import LogError
 from streaming.log.event_log import EventLog
 from streaming.log.file_log import FileLog
 from tests.contracts.event_log import EventLogContract, events, numbers, read_all
@@ -57,7 +58,7 @@ def test_dropped_segments_are_gone_for_readers_too(tmp_path: Path) -> None:
     log.drop_before((9,))
     assert log.begin() == (5,)
     assert reader.begin() == (5,)
-    with pytest.raises(ValueError, match=r"offset 0 of partition 0 is not in .* 5 to 15"):
+    with pytest.raises(LogError, match=r"offset 0 of partition 0 is before the oldest event kept, 5; start from"):
         reader.read(0, 0)
     assert numbers(reader.read(0, 5).events) == [5, 6, 7, 8, 9]
     log.drop_before(log.end())

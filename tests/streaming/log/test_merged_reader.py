@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys.errors import LogError
 from streaming.events.schema import UserUpdate
 from streaming.ingest.codec import encode_events
+from streaming.log.event_log import Chunk, Cursor
 from streaming.log.memory_log import MemoryLog
 from streaming.log.merged_reader import LogReader
 
@@ -70,8 +72,36 @@ def test_the_sequence_depends_on_the_content_alone(
         again.seek(reader.cursor, reader.turn)
         reader = again
     assert found == expected
+    assert reader.cursor == tuple(map(len, partitions))
     assert sorted(found) == sorted((p, time) for p, times in enumerate(partitions) for time in times)
     assert reader.lag_events == 0
+
+
+class GappedLog(MemoryLog):
+    """Only every third offset has an event, as in a log that keeps records of its own between them."""
+
+    def read(self, partition: int, offset: int, max_events: int = 65_536) -> Chunk:
+        chunk = super().read(partition, -(-offset // 3), max_events)
+        return Chunk(partition, offset, chunk.events, chunk.next_offsets_N * 3)
+
+    def end(self) -> Cursor:
+        return tuple(3 * offset for offset in super().end())
+
+
+@given(st.lists(st.lists(st.integers(0, 50)), min_size=1, max_size=3), st.integers(1, 4), st.integers(0, 20))
+def test_offsets_may_have_gaps(partitions: list[list[int]], max_events: int, slack: int) -> None:
+    expected = read_all(LogReader(log_of(*partitions), None, slack))
+    log = GappedLog(len(partitions))
+    for partition, times in enumerate(partitions):
+        log.append(encode_events([UserUpdate(time=time, user="u", features={}) for time in times]), partition)
+    reader, found = LogReader(log, None, slack), []
+    while (chunk := reader.read(max_events)) is not None:
+        found += [(chunk.partition, time) for time in chunk.events.column("time").to_pylist()]
+        cursor, turn = reader.cursor, reader.turn
+        reader = LogReader(log, None, slack)
+        reader.seek(cursor, turn)
+    assert found == expected
+    assert reader.cursor == log.end()
 
 
 def test_until_stops_before_the_first_event_at_that_time_or_later() -> None:
@@ -93,7 +123,7 @@ def test_a_growing_log_is_followed() -> None:
 
 def test_a_cursor_that_the_log_does_not_hold_is_refused() -> None:
     log = log_of([1, 2], [3])
-    with pytest.raises(ValueError, match="of 1 partitions, the log has 2"):
+    with pytest.raises(ValueError, match="has 1 partitions, the log has 2"):
         LogReader(log, (0,), slack=0)
-    with pytest.raises(ValueError, match="holds offsets 0 to 1 of partition 1, not 2"):
+    with pytest.raises(LogError, match="offset 2 of partition 1 is after the log's end, 1"):
         LogReader(log, (0, 2), slack=0)

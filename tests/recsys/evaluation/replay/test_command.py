@@ -14,7 +14,7 @@ from tests.recsys.evaluation.replay.worlds import moving_taste
 
 CONFIG = """
 [log]
-folder = "log"
+url = "file:log"
 
 [features]
 dim = 4

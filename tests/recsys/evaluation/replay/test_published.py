@@ -45,6 +45,7 @@ def test_the_tables_are_those_of_the_results(name: str) -> None:
     assert (RESULTS / name / "table.md").read_text() == markdown(result(name))
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 def test_a_morning_of_globo_shows_it_again() -> None:
     clicks = shared("globo/clicks.parquet")

@@ -22,9 +22,8 @@ def batch_of(rows: list[Row]) -> TrainingBatch:
         labels_B=np.array([label for _, _, label in rows], np.float32),
         weights_B=np.ones(count, np.float32),
         propensities_B=np.ones(count, np.float32),
+        positions_B=np.zeros(count, np.int32),
         times_B=np.array([time for time, _, _ in rows], np.int64),
-        arms_B=np.full(count, ""),
-        impressions_B=np.full(count, ""),
         now=0,
         cursor=(0,),
     )

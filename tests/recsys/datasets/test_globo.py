@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from recsys.datasets import Dataset, globo
 from recsys.datasets.globo import WINDOW, pair_neighbours
 from recsys.evaluation import metrics
-from streaming.events.schema import EVENT_SCHEMA, KINDS, Impression, Interaction
+from streaming.events.columns import KINDS
+from streaming.events.schema import EVENT_SCHEMA, Impression, Interaction
 from tests.recsys.datasets.test_datasets import all_events, as_accepted, check_stream, shared
 
 HOUR = 3_600_000

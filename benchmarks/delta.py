@@ -42,7 +42,7 @@ def exporting(live: int, rounds: int) -> dict[str, list[float]]:
 
     def export() -> None:
         table.changes.mark(every)
-        table.cut("c", full=False)
+        table.take_changes("c", full=False)
 
     return interleave({"export": export, "copy": lambda: source.copy()}, rounds)
 

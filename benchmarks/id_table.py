@@ -122,4 +122,4 @@ def _two_threads(shuffled: Ids, ids: Ids, count: int, rounds: int, raw: dict[str
 
 def _touching(table: IdTable, given: list[Ids]) -> Callable[[], None]:
     ones = np.ones(8 * BATCH, np.int32)
-    return _each(lambda batch: table.touch(batch, ones[: len(batch)], MINUTE + 1), given)
+    return _each(lambda batch: table.lookup_and_touch(batch, ones[: len(batch)], MINUTE + 1), given)

@@ -18,7 +18,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.harness import Result, Target, median, ratio
 from recsys import wiring
-from recsys.commands.train import open_trainer
 from recsys.config.schema import Config
 from streaming.events.schema import Event, Impression, Interaction, Value
 from streaming.ingest.codec import encode_events
@@ -79,7 +78,7 @@ def _measure(config: Config, turns: int) -> tuple[list[float], list[float]]:
             stop.set()
         started = time.perf_counter()
 
-    with open_trainer(config, publish=True, crash=after_step) as trainer:
+    with wiring.trainer(config, publish=True, crash=after_step) as trainer:
         trainer.run(follow=False, stop=stop)
     if len(peer) <= turns:
         raise ValueError(f"the log held only {len(peer)} turns, {turns + 1} were asked for")

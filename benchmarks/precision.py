@@ -19,13 +19,13 @@ from typing import cast, get_args
 
 import numpy as np
 import redis
+import torch
 
 from benchmarks.harness import ROOT, Result, Target
 from embedding.local.store import LocalStore
 from embedding.store import Delta, Lookup, TableDelta
 from recsys import wiring
 from recsys.commands.ingest import run as ingest
-from recsys.commands.train import open_trainer
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.config.units import milliseconds
@@ -53,8 +53,8 @@ def run(quick: bool) -> Result:
     end = SPLIT + milliseconds("90d" if quick else "3650d")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         config = _prepared(Path(folder))
-        client = stack.enter_context(stack.enter_context(EmbeddedRedis(config.rows.folder)).client())
-        trainer = stack.enter_context(open_trainer(config, publish=False))
+        client = stack.enter_context(stack.enter_context(EmbeddedRedis(config.redis.folder)).client())
+        trainer = stack.enter_context(wiring.trainer(config, publish=False))
         trainer.run(follow=False, stop=threading.Event(), until=SPLIT)
         learner = trainer.learner
         rows = _rated(config, end)
@@ -120,8 +120,8 @@ def _served(
 ) -> Iterator[Scores]:
     """Scores of the rows that Redis holds after each of DRAWS publications."""
     client.flushall()
-    store = _Served(config, RedisRows(client, "m", config.features.dim))
-    reader = Learner(learner.spec, learner.model, store, dense_lr=1.0, seed=0)
+    store = _Served(config, RedisRows(client, "m", {table.name: table.dim for table in wiring.tables(config)}))
+    reader = Learner(learner.spec, learner.model, store, dense_lr=1.0, generator=torch.Generator())
     for draw in range(DRAWS):
         Publisher(client, "m", precision=precision).publish(replace(delta, sequence=delta.sequence + draw))
         yield _scores(reader, rows)
@@ -156,7 +156,7 @@ def _bytes_a_row(delta: Delta, dim: int, precision: Precision, client: redis.Red
     Publisher(client, "m", precision=precision).publish(Delta(delta.sequence, True, tables))
     for name, table in tables.items():
         for start in range(0, len(table.ids_U), CHUNK):  # each look-up takes the growth of Redis's index a step further
-            RedisRows(client, "m", dim).read({name: table.ids_U[start : start + CHUNK]})
+            RedisRows(client, "m", dict.fromkeys(delta.tables, dim)).read({name: table.ids_U[start : start + CHUNK]})
     used = (_used(client) - before) / _count(delta)
     (key,) = ModelKeys("m").rows("item", tables["item"].ids_U[:1])
     return {"key": cast(int, client.memory_usage(key)), "used": used}

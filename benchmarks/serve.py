@@ -28,7 +28,7 @@ from benchmarks.harness import Result, Target
 from embedding.store import Delta, TableDelta
 from recsys.models import AutoInt, RankingModel, build
 from recsys.training.export import Exporter
-from serving.model.artefact import Artefact
+from serving.model.artefact import RANKER, Artefact
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publisher import Publisher
 from streaming.encode.encoder import Encoder
@@ -122,13 +122,14 @@ def _publish(publisher: Publisher, rng: np.random.Generator) -> None:
     publisher.publish(Delta(1, True, rows))
     publisher.publish_entities({}, dict(zip(items, features, strict=True)))
     model = _model()
-    graph = Exporter(model, SPEC, DIM).graph(model)
-    publisher.publish_artefact(Artefact("step-1", 1, 0, DIM, graph, SPEC))
+    graph = Exporter(model, SPEC).graph(model)
+    dims = {field.table: DIM for field in SPEC.sparse}
+    publisher.publish_artefact(Artefact("step-1", 1, 0, dims, {RANKER: graph}, SPEC))
 
 
 def _model() -> RankingModel:
     config = AutoInt.Config(layers=3, heads=2, units=64, mlp=(400, 400))
-    return build("autoint", config, n_sparse=len(SPEC.sparse), n_numeric=0, dim=DIM)
+    return build(config, n_sparse=len(SPEC.sparse), n_numeric=0, dim=DIM)
 
 
 def _eager() -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks._ids import DISTRIBUTIONS, batches, live_ids, quiet_imports
 from benchmarks.harness import Result, Target, median
 from embedding.local.store import LocalStore
-from embedding.snapshot.background import Saving
+from embedding.snapshot.background import BackgroundSave
 from embedding.store import Floats, Ids, Table
 
 NOW = 1_700_000_000_000
@@ -31,13 +31,13 @@ def filled(live: int) -> LocalStore:
     return store
 
 
-def steps(store: LocalStore, given: list[Ids], grads: Floats, saving: Saving | None = None) -> float:
+def steps(store: LocalStore, given: list[Ids], grads: Floats, saving: BackgroundSave | None = None) -> float:
     """Steps a second, while `saving` or a hundred."""
     import torch
 
     dense = torch.ones(BATCH, DENSE)
     start, done = time.perf_counter(), 0
-    while done < 100 if saving is None else not saving.done:
+    while done < 100 if saving is None else not saving.done():
         store.update(store.lookup("t", given[done % len(given)], NOW), grads)
         dense @ dense.T[:, :DENSE]
         done += 1
@@ -93,7 +93,7 @@ def run(quick: bool) -> Result:
             saving = store.save_in_background(folder / "s")
             begun.append(time.perf_counter() - start)
             beside = steps(store, given, grads, saving)
-            saving.wait()
+            saving.result()
             write_rates.append(size / (time.perf_counter() - start))
             kept.append(beside / alone)
             disk.append(plain(folder, min(size, PLAIN)))

@@ -1,4 +1,1 @@
-"""Embedding rows for 64-bit ids: no two ids share a row, rows expire, memory is bounded.
-
-Imports no other package of ours.
-"""
+"""Embedding rows for 64-bit ids: no two ids share a row, rows expire, memory is bounded."""

@@ -27,12 +27,12 @@ def mix(ids: Ids) -> Ids:
 
 
 def salt_of(seed: int, name: str) -> np.uint64:
-    """64 bits that stand for a table of a seeded store."""
+    """64 bits that identify a table of a seeded store."""
     return np.uint64(int.from_bytes(hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest(), "little"))
 
 
 def initial_rows(ids_N: Ids, dim: int, salt: np.uint64, scale: float) -> Floats:
-    """Values of new rows [N, D], uniform in [-scale, scale), from the id alone: arrival order does not matter.
+    """Values of new rows [N, D], uniform in [-scale, scale), a function of the id alone, not of the order.
 
     >>> initial_rows(np.array([7], np.uint64), 2, salt_of(0, "item"), 0.01).shape
     (1, 2)
@@ -43,12 +43,12 @@ def initial_rows(ids_N: Ids, dim: int, salt: np.uint64, scale: float) -> Floats:
     return (bits_ND * np.float32(2.0**-23) - np.float32(1)) * np.float32(scale)
 
 
-def uniform(ids_N: Ids, salt: np.uint64, draw: int) -> npt.NDArray[np.float64]:
-    """One number in [0, 1) per id for the `draw`-th time of asking, whatever the order of the ids."""
-    keys_N = mix(ids_N ^ salt) + mix(np.array([draw], np.uint64))
+def uniform(ids_N: Ids, salt: np.uint64, step: int) -> npt.NDArray[np.float64]:
+    """Pseudo-random numbers [N] in [0, 1), a function of the id, the salt and the step of the call."""
+    keys_N = mix(ids_N ^ salt) + mix(np.array([step], np.uint64))
     return (mix(keys_N) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def fallback_slots(ids_N: Ids, salt: np.uint64, slots: int) -> npt.NDArray[np.int64]:
-    """Which shared fallback row each id reads: hashed per table (Unified Embedding, Coleman et al. 2023)."""
+    """The multiplexed row [N] of each id, hashed per table (Unified Embedding, Coleman et al. 2023)."""
     return ((mix(ids_N ^ salt) >> np.uint64(32)) * np.uint64(slots) >> np.uint64(32)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Big arrays that cost memory only where they are written."""
+"""Large arrays that take memory only where they are written."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 HUGE = 2 << 20  # bytes of a huge page
-_HUGE_FROM = 32 << 20  # smaller arrays would waste more in half-used huge pages than they gain
-_NUMPY_HUGE_FROM = 4 << 20  # NumPy asks for huge pages itself from here on
+_HUGE_FROM = 32 << 20  # in smaller arrays half-used huge pages cost more than they gain
+_NUMPY_HUGE_FROM = 4 << 20  # NumPy itself asks for huge pages from here on
 
 
 def lazy_zeros(n: int, dtype: npt.DTypeLike, huge: bool = True) -> npt.NDArray[Any]:
-    """n zeros, aligned to 64 bytes. Pages are taken when first written; big arrays ask for huge ones.
+    """n zeros, aligned to 64 bytes. Pages are allocated when first written; large arrays use huge pages.
 
-    Not so with `huge` false, for arrays that are first written in steps that must be short: a huge page takes
+    Set `huge` to False for arrays that are first written in steps that must be short: allocating a huge page takes
     milliseconds on some machines.
 
     >>> int(lazy_zeros(1 << 16, np.uint64).sum())
@@ -27,7 +27,7 @@ def lazy_zeros(n: int, dtype: npt.DTypeLike, huge: bool = True) -> npt.NDArray[A
     kind = np.dtype(dtype)
     size = n * kind.itemsize
     if size < (_HUGE_FROM if huge else _NUMPY_HUGE_FROM) or not hasattr(mmap, "MAP_PRIVATE"):
-        small = np.zeros(size + 64, np.uint8)  # calloc: as lazy as mmap for anything big
+        small = np.zeros(size + 64, np.uint8)  # calloc: as lazy as mmap for large arrays
         offset = -small.ctypes.data % 64
         return small[offset : offset + size].view(kind)
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
@@ -40,7 +40,7 @@ def lazy_zeros(n: int, dtype: npt.DTypeLike, huge: bool = True) -> npt.NDArray[A
 
 
 def give_back(array: npt.NDArray[Any]) -> None:
-    """Return the whole pages of `array` to the system where it can be done; their content is lost."""
+    """Return the whole pages of `array` to the system where it supports that; their content is lost."""
     begin = -(-array.ctypes.data // mmap.PAGESIZE) * mmap.PAGESIZE
     end = (array.ctypes.data + array.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
     if end > begin and sys.platform == "linux":

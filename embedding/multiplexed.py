@@ -1,8 +1,8 @@
-"""Rows that ids without one share: which tables have them, and where each id reads.
+"""Multiplexed rows: which tables have them, and which row each id without one of its own reads.
 
-One memory of rows serves all tables of a dimension and optimizer: ids of different tables that meet in a row are told
-apart by the weights that the model has for each field (Unified Embedding, Coleman et al. 2023). In deltas these rows
-are a table of their own, whose ids are the rows' numbers ("slots").
+All tables of one dimension and optimizer share the same rows. The model's weights for each field tell apart ids of
+different tables that read the same row (Unified Embedding, Coleman et al. 2023). In deltas these rows are a table of
+their own, whose ids are the row numbers.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from embedding.store import Fallback, Ids, Table
 
 FALLBACK_ROWS = 1 << 12
 PREFIX = "fallback."
-"""No table of a store may have a name that begins so."""
+"""Reserved: the name of no table may begin with it."""
 
 
 def group_of(table: Table) -> str:
-    """Name of the rows that a multiplexed table shares with others of its dimension and optimizer.
+    """The name of the rows that a multiplexed table shares with others of its dimension and optimizer.
 
     >>> group_of(Table("user", 16)) == group_of(Table("item", 16)) != group_of(Table("item", 8))
     True
     """
     rule = table.optimizer
-    betas = float(rule.betas[0]), float(rule.betas[1])  # 1 is the rate that 1.0 is
+    betas = float(rule.betas[0]), float(rule.betas[1])  # 1 and 1.0 are the same
     same = replace(rule, lr=float(rule.lr), eps=float(rule.eps), betas=betas, l1=float(rule.l1), l2=float(rule.l2))
     return f"{PREFIX}{table.dim}.{hashlib.blake2b(repr(same).encode(), digest_size=4).hexdigest()}"
 
 
 def shared_tables(tables: Iterable[Table]) -> dict[str, Table]:
-    """The shared rows of a store as tables, by group; they begin as its first multiplexed table would."""
+    """The multiplexed rows of a store as tables, by group, initialised with the scale of the group's first table."""
     groups: dict[str, Table] = {}
     for table in tables:
         if table.fallback == "multiplexed":
@@ -44,7 +44,7 @@ def shared_tables(tables: Iterable[Table]) -> dict[str, Table]:
 
 
 def fallbacks(tables: Iterable[Table], seed: int) -> dict[str, Fallback]:
-    """What a reader of deltas needs to find the shared row of an id, by table; others read zeros."""
+    """What a reader of deltas needs to find the multiplexed row of an id, by table; ids of others read zeros."""
     return {
         table.name: Fallback(group_of(table), int(salt_of(seed, table.name)), FALLBACK_ROWS)
         for table in tables
@@ -53,5 +53,5 @@ def fallbacks(tables: Iterable[Table], seed: int) -> dict[str, Fallback]:
 
 
 def every_slot() -> Ids:
-    """The ids of the shared rows, as a table has them."""
+    """The numbers of all multiplexed rows, as ids of a table."""
     return np.arange(FALLBACK_ROWS, dtype=np.uint64)

@@ -1,26 +1,27 @@
-"""What each optimizer keeps per row, and which settings it knows."""
+"""The size of each optimizer's state per row, and the valid settings."""
 
 from __future__ import annotations
 
 from embedding.store import Optimizer
+from recsys.errors import InvalidValueError
 
 _WIDTHS = {"rowwise_adagrad": (0, 1), "adagrad": (1, 0), "adam": (2, 0), "ftrl": (2, 0)}
 
 
 def state_width(optimizer: Optimizer, dim: int) -> int:
-    """Floats of optimizer state per row. Raises ValueError for settings that the optimizer does not have.
+    """Floats of optimizer state per row. Raises InvalidValueError for invalid settings.
 
     >>> state_width(Optimizer("adam"), 16)
     32
     """
     if optimizer.kind not in _WIDTHS:
-        raise ValueError(f"optimizer {optimizer.kind!r} is unknown: choose one of {', '.join(_WIDTHS)}")
+        raise InvalidValueError(f"unknown optimizer {optimizer.kind!r}: choose one of {', '.join(_WIDTHS)}")
     if not optimizer.lr > 0 or not optimizer.eps >= 0:
-        raise ValueError(f"lr {optimizer.lr} must be above 0 and eps {optimizer.eps} at least 0")
+        raise InvalidValueError(f"lr {optimizer.lr} must be above 0 and eps {optimizer.eps} at least 0")
     if (optimizer.l1 or optimizer.l2) and optimizer.kind != "ftrl":
-        raise ValueError(f"l1 and l2 are settings of ftrl, not of {optimizer.kind}: leave them at 0")
+        raise InvalidValueError(f"l1 and l2 are settings of ftrl, not of {optimizer.kind}: leave them at 0")
     if optimizer.l1 < 0 or optimizer.l2 < 0 or not all(0 <= beta < 1 for beta in optimizer.betas):
-        raise ValueError("l1 and l2 must be at least 0, betas in [0, 1)")
+        raise InvalidValueError("l1 and l2 must be at least 0, betas in [0, 1)")
     per_value, per_row = _WIDTHS[optimizer.kind]
     return per_value * dim + per_row
 

@@ -1,4 +1,4 @@
-"""The embedding store's seam: what every store promises, and the types that cross it.
+"""The interface of embedding stores, and the types that it uses.
 
 Shape suffixes: N ids of one call, U distinct ids, D embedding dimension.
 """
@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 Ids = npt.NDArray[np.uint64]
-Rows = npt.NDArray[np.int64]
+RowNumbers = npt.NDArray[np.int64]
+"""Numbers of embedding rows, -1 for an id without one."""
 Index = npt.NDArray[np.int32]
+"""Positions, counts, or numbers of embedding rows, inside a store."""
 Floats = npt.NDArray[np.float32]
 
 
@@ -37,7 +39,7 @@ class Optimizer:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """When a new id gets a row: at once, when seen `threshold` times, or by Monolith's probabilistic rule.
+    """When a new id gets a row: at first sight, when seen `threshold` times, or by Monolith's probabilistic rule.
 
     >>> from embedding.local.store import LocalStore
     >>> store = LocalStore([Table("item", dim=4, admission=Admission("count", threshold=2))])
@@ -61,19 +63,19 @@ class Table:
     name: str
     dim: int
     capacity: int = 1 << 20
-    """Most live rows; at the bound expired ids go first, then the coldest."""
+    """The largest number of rows. In a full table expired ids go first, then those not seen for longest."""
     optimizer: Optimizer = field(default_factory=Optimizer)
     admission: Admission = field(default_factory=Admission)
     ttl: int | None = None
     init_scale: float = 0.01
-    """A new row is uniform in [-init_scale, init_scale], drawn from hash(seed, table, id)."""
+    """A new row is uniform in [-init_scale, init_scale), from hash(seed, table, id)."""
     fallback: Literal["zeros", "multiplexed"] = "zeros"
-    """What ids without a row read."""
+    """What ids without a row read: zeros, or rows that several tables share (see `embedding.multiplexed`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Rows read for one table. `values_ND` is a copy; `rows_N` is -1 where the id has no row.
+    """Rows read from one table. `values_ND` is a copy; `rows_N` is -1 for an id without a row.
 
     >>> from embedding.local.store import LocalStore
     >>> found = LocalStore([Table("item", dim=4)]).lookup("item", np.array([7, 8, 7], np.uint64), now=0)
@@ -83,17 +85,17 @@ class Lookup:
 
     table: str
     ids_N: Ids
-    rows_N: Rows
+    rows_N: RowNumbers
     values_ND: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class TableDelta:
-    """Rows of one table that changed (ids with their values), and tombstones of ids that are gone.
+    """Changed rows of one table, by id, and tombstones: ids that were removed.
 
-    >>> cut = TableDelta(np.array([7], np.uint64), np.ones((1, 4), np.float32), removed=np.array([8], np.uint64))
-    >>> rows = {8: [0.0] * 4} | dict(zip(cut.ids_U.tolist(), cut.values_UD.tolist()))
-    >>> [key for key in rows if key not in cut.removed.tolist()]
+    >>> delta = TableDelta(np.array([7], np.uint64), np.ones((1, 4), np.float32), removed=np.array([8], np.uint64))
+    >>> rows = {8: [0.0] * 4} | dict(zip(delta.ids_U.tolist(), delta.values_UD.tolist()))
+    >>> [key for key in rows if key not in delta.removed.tolist()]
     [7]
     """
 
@@ -104,7 +106,7 @@ class TableDelta:
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """What ids without a row read: row `hashing.fallback_slots(id, salt, slots)` of the delta's table `rows`.
+    """What an id without a row reads: row `hashing.fallback_slots(id, salt, slots)` of the delta's table `rows`.
 
     >>> Fallback("fallback.16.1f3a9c02", salt=7, slots=4096).slots
     4096
@@ -117,7 +119,7 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """All changes since the consumer's last acknowledgement. `full` means: forget everything before this one.
+    """All changes since the consumer's last acknowledgement. If `full`, it replaces everything before it.
 
     >>> from embedding.local.store import LocalStore
     >>> store = LocalStore([Table("item", dim=4)])
@@ -133,16 +135,16 @@ class Delta:
     sequence: int
     full: bool
     tables: dict[str, TableDelta]
-    """Changes of the store's tables, and of the rows that ids without one share: see `fallback`."""
+    """Changes of the store's tables and of multiplexed rows: see `fallback`."""
     fallback: dict[str, Fallback] = field(default_factory=dict)
-    """By table; ids of the others read zeros. The same in all deltas until the next full one."""
+    """By table; ids of other tables read zeros. It stays the same until the next full delta."""
 
 
 class EmbeddingStore(Protocol):
-    """Rows for 64-bit ids. Invariant: two live ids never share a row, and every id not trained is counted.
+    """Embedding rows for 64-bit ids. Two live ids never share a row, and every id not trained is counted.
 
-    What cannot be meant (a table that is unknown, ids that are not uint64 [N], gradients that are not float32 [N, D], a
-    time before 1970) is a ValueError before anything changes.
+    Every method raises InvalidValueError, before anything changes, for an unknown table, ids that are not uint64 [N],
+    gradients that are not float32 [N, D], and times before 1970.
 
     >>> from embedding.local.store import LocalStore
     >>> store: EmbeddingStore = LocalStore([Table("item", dim=4, ttl=60_000)])
@@ -156,43 +158,43 @@ class EmbeddingStore(Protocol):
     def tables(self) -> dict[str, Table]: ...
 
     def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
-        """Read rows for training at event time `now` (ms): counts, admits, touches. Ids may repeat."""
+        """Read rows for training at event time `now` (ms): counts, admits and marks ids as seen. Ids may repeat."""
         ...
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
-        """Read rows without changing anything: for evaluation and export."""
+        """Read rows without changing anything, for evaluation and export."""
         ...
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
-        """One optimizer step; gradients of an id that repeats are summed first (as in PyTorch's sparse Adagrad)."""
+        """One optimizer step. Gradients of a repeated id are summed first, as in PyTorch's sparse Adagrad."""
         ...
 
     def expire(self, now: int) -> int:
-        """Drop ids not seen within their table's ttl; their ids become tombstones. Returns how many went."""
+        """Drop ids not seen within their table's ttl, which become tombstones. Returns their number."""
         ...
 
     def subscribe(self, consumer: str) -> None:
-        """Start tracking changes for `consumer`; its first delta is full. Subscribing again asks for a full resync."""
+        """Start tracking changes for `consumer`; its first delta is full. Subscribe again for a full resync."""
         ...
 
     def delta(self, consumer: str) -> Delta:
-        """Changes not yet acknowledged by `consumer`; the same again until it acknowledges."""
+        """Changes not yet acknowledged by `consumer`. Returns the same delta until it is acknowledged."""
         ...
 
     def acknowledge(self, consumer: str, sequence: int) -> None:
-        """Delta `sequence` arrived: the next one is new. Raises ValueError for a number never handed out."""
+        """Acknowledge delta `sequence`. Raises InvalidValueError for a number not yet given out."""
         ...
 
     def save(self, folder: Path | str) -> None:
-        """Write everything (rows, optimizer state, id tables, clocks, counters, consumers) as safetensors, fsynced."""
+        """Write a snapshot (rows, optimizer state, ids, times, counters, consumers) as safetensors, synced to disk."""
         ...
 
     def load(self, folder: Path | str) -> None:
-        """Replace this store's state. Raises ValueError naming the file when it is torn or of other tables."""
+        """Restore a snapshot. Raises TornCheckpointError naming a damaged file, InvalidValueError for other tables."""
         ...
 
     def digest(self) -> str:
-        """Hash of all ids, rows and optimizer state, independent of row numbers and of insertion order."""
+        """Hash of all ids, rows and optimizer states, independent of row numbers and of the order of insertion."""
         ...
 
     def counters(self, table: str) -> dict[str, int]:

@@ -1,4 +1,7 @@
-"""Argument checks shared by the stores: a clear error before anything changes."""
+"""Argument checks shared by the stores: a clear error before anything changes.
+
+Suffixes: N ids of a call, D dimension.
+"""
 
 from __future__ import annotations
 
@@ -9,63 +12,72 @@ import numpy as np
 from embedding.multiplexed import PREFIX
 from embedding.optimizers import state_width
 from embedding.store import Floats, Ids, Lookup, Table
+from recsys.errors import InvalidValueError
 
 MINUTE = 60_000  # ms; the resolution of event time in a store
-MOST_IDS = 1 << 24  # of one call: what the search for distinct ids counts to
-BULK = 128  # at the bound, at least capacity // BULK ids go at once, so that the search for them pays
+MOST_IDS = 1 << 24  # per call: the limit of the deduplication kernel
+BULK = 128  # at capacity, at least capacity // BULK ids are evicted at once, so that the search for them pays off
 
 
-def by_name(tables: Iterable[Table]) -> dict[str, Table]:
-    """The tables of a store. Raises ValueError for what cannot work."""
+def tables_by_name(tables: Iterable[Table]) -> dict[str, Table]:
+    """The tables of a store by name. Raises InvalidValueError for duplicate names and for invalid settings."""
     named: dict[str, Table] = {}
     for table in tables:
         if table.name in named:
-            raise ValueError(f"two tables are called {table.name!r}: names are keys, give each its own")
-        if table.name.startswith(PREFIX):
-            raise ValueError(f"table {table.name!r}: {PREFIX} begins the names of shared rows, choose another name")
-        if not 1 <= table.dim <= 1024:
-            raise ValueError(f"table {table.name!r}: dim is {table.dim}, choose 1 to 1024")
-        if not 0 < table.capacity < 1 << 31:
-            raise ValueError(f"table {table.name!r}: capacity is {table.capacity}, choose 1 to 2**31 - 1 rows")
-        if table.ttl is not None and table.ttl < 0:
-            raise ValueError(f"table {table.name!r}: ttl is {table.ttl} ms, choose None or at least 0")
-        if table.fallback not in ("zeros", "multiplexed"):
-            raise ValueError(f"table {table.name!r}: fallback {table.fallback!r} is neither zeros nor multiplexed")
-        state_width(table.optimizer, table.dim)
+            raise InvalidValueError(f"duplicate table {table.name!r}: give each table its own name")
+        check_table(table)
         named[table.name] = table
     return named
 
 
-def known(tables: Mapping[str, object], name: str) -> None:
+def check_table(table: Table) -> None:
+    """Raises InvalidValueError if a setting of the table is out of range."""
+    if table.name.startswith(PREFIX):
+        raise InvalidValueError(f"table {table.name!r}: the prefix {PREFIX!r} is reserved, choose another name")
+    if not 1 <= table.dim <= 1024:
+        raise InvalidValueError(f"table {table.name!r}: dim is {table.dim}, choose 1 to 1024")
+    if not 0 < table.capacity < 1 << 31:
+        raise InvalidValueError(f"table {table.name!r}: capacity is {table.capacity}, choose 1 to 2**31 - 1 rows")
+    if table.ttl is not None and table.ttl < 0:
+        raise InvalidValueError(f"table {table.name!r}: ttl is {table.ttl} ms, choose None or at least 0")
+    if table.fallback not in ("zeros", "multiplexed"):
+        raise InvalidValueError(f"table {table.name!r}: fallback is {table.fallback!r}, choose zeros or multiplexed")
+    state_width(table.optimizer, table.dim)
+
+
+def check_table_name(tables: Mapping[str, object], name: str) -> None:
+    """Raises InvalidValueError if there is no such table."""
     if name not in tables:
-        raise ValueError(f"table {name!r} is unknown, this store has {', '.join(tables) or 'none'}")
+        raise InvalidValueError(f"unknown table {name!r}: this store has {', '.join(tables) or 'none'}")
 
 
-def _kind(value: object) -> str:
-    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+def _describe(value: object) -> str:
+    return f"{value.dtype} with shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
-def check_ids(table: str, ids_N: Ids) -> Ids:
-    """The ids, contiguous. Raises ValueError unless they are uint64 [N]."""
+def contiguous_ids(table: str, ids_N: Ids) -> Ids:
+    """The ids as a contiguous array. Raises InvalidValueError unless they are uint64 [N], N at most MOST_IDS."""
     if not isinstance(ids_N, np.ndarray) or ids_N.dtype != np.uint64 or ids_N.ndim != 1:
-        raise ValueError(
-            f"table {table!r}: ids are {_kind(ids_N)}, uint64 [N] is needed (signed ids: .view(numpy.uint64))"
+        raise InvalidValueError(
+            f"table {table!r}: ids must be a one-dimensional uint64 array, got {_describe(ids_N)} "
+            "(convert signed ids with .view(numpy.uint64))"
         )
     if len(ids_N) > MOST_IDS:
-        raise ValueError(f"table {table!r}: {len(ids_N)} ids in one call, at most {MOST_IDS} are possible: split it")
+        raise InvalidValueError(f"table {table!r}: {len(ids_N)} ids in one call, split it: at most {MOST_IDS}")
     return np.ascontiguousarray(ids_N)
 
 
-def check_now(now: int) -> int:
-    """Event time in minutes. Raises ValueError for a time before the epoch."""
+def check_time(now: int) -> None:
+    """Raises InvalidValueError for an event time (ms) before 1970."""
     if now < 0:
-        raise ValueError(f"event time {now} ms lies before 1970")
-    return now // MINUTE
+        raise InvalidValueError(f"event time {now} ms is before 1970")
 
 
-def check_grads(lookup: Lookup, grads_ND: Floats, dim: int) -> Floats:
-    """The gradients, contiguous. Raises ValueError unless they are float32 of the look-up's shape."""
+def contiguous_grads(lookup: Lookup, grads_ND: Floats, dim: int) -> Floats:
+    """The gradients as a contiguous array. Raises InvalidValueError unless they are float32 [N, D] of the look-up."""
     shape = (len(lookup.ids_N), dim)
     if not isinstance(grads_ND, np.ndarray) or grads_ND.dtype != np.float32 or grads_ND.shape != shape:
-        raise ValueError(f"table {lookup.table!r}: gradients are {_kind(grads_ND)}, float32 {shape} is needed")
+        raise InvalidValueError(
+            f"table {lookup.table!r}: gradients must be float32 with shape {shape}, got {_describe(grads_ND)}"
+        )
     return np.ascontiguousarray(grads_ND)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import click
 
 from recsys.errors import RecsysError
+from recsys.extras import needs
 
 CONFIG = click.option(
     "-c",
@@ -24,18 +26,32 @@ CONFIG = click.option(
 )
 
 
+FAULT = 70
+"""Exit status of an error that nobody expected (`EX_SOFTWARE`)."""
+
+
 def readable(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn errors that are meant for people into one message and exit status 1, without a traceback."""
+    """Print an error that the user can act on as one message, with exit status 1.
+
+    These are `RecsysError`, and OSError: a file, the disk or the network. Any other exception is a fault of this
+    project: its traceback is shown, and the exit status is `FAULT`.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except (RecsysError, ValueError, OSError) as error:
+        except (RecsysError, OSError) as error:
             if logging.getLogger().isEnabledFor(logging.DEBUG):
                 raise
             click.secho(f"error: {error}", fg="red", err=True)
             sys.exit(1)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception:
+            click.echo(traceback.format_exc(), err=True, nl=False)
+            click.secho("This is a fault of recsys, please report it with the lines above.", fg="red", err=True)
+            sys.exit(FAULT)
 
     return wrapped
 
@@ -61,6 +77,7 @@ def main(verbose: bool) -> None:
 @main.command()
 @click.argument("path", type=click.Path(path_type=Path), default="recsys.toml")
 @readable
+@needs("log")
 def init(path: Path) -> None:
     """Write a commented configuration file with every setting at its default."""
     from recsys.commands.config import init as run
@@ -71,6 +88,7 @@ def init(path: Path) -> None:
 @main.command()
 @CONFIG
 @readable
+@needs("log")
 def check(config_path: Path) -> None:
     """Say what is wrong in the configuration, with line and remedy."""
     from recsys.commands.config import check as run
@@ -85,6 +103,7 @@ def check(config_path: Path) -> None:
 @click.option("--from", "start", metavar="TIME", help="Only events from this time on (ISO 8601, UTC).")
 @click.option("--to", "end", metavar="TIME", help="Only events before this time.")
 @readable
+@needs("log")
 def ingest(config_path: Path, files: tuple[Path, ...], dataset: str | None, start: str | None, end: str | None) -> None:
     """Read event files (.jsonl, .parquet, .csv, - for JSON lines on standard input) into the event log.
 
@@ -101,6 +120,7 @@ def ingest(config_path: Path, files: tuple[Path, ...], dataset: str | None, star
 @click.option("--until", metavar="TIME", help="Stop before the first event later than this.")
 @click.option("--publish/--no-publish", default=True, help="Send rows to Redis for serving.")
 @readable
+@needs("training")
 def train(config_path: Path, follow: bool, until: str | None, publish: bool) -> None:
     """Follow the log and learn online; resumes from the newest checkpoint."""
     from recsys.commands.train import run
@@ -113,6 +133,7 @@ def train(config_path: Path, follow: bool, until: str | None, publish: bool) -> 
 @click.argument("name")
 @click.option("--source", default="online", show_default=True, help="The published model to copy.")
 @readable
+@needs("training")
 def freeze(config_path: Path, name: str, source: str) -> None:
     """Copy the published model as NAME, which stays as it is: an arm to compare the online one with."""
     from recsys.commands.freeze import run
@@ -125,6 +146,7 @@ def freeze(config_path: Path, name: str, source: str) -> None:
 @click.option("--host", help="Overrides serving.host.")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Overrides serving.port.")
 @readable
+@needs("serving")
 def serve(config_path: Path, host: str | None, port: int | None) -> None:
     """Answer rankings over HTTP."""
     from recsys.commands.serve import run
@@ -145,6 +167,7 @@ def serve(config_path: Path, host: str | None, port: int | None) -> None:
 @click.option("--until", metavar="TIME", help="End of the online stage.")
 @click.option("--out", type=click.Path(path_type=Path), default="run/replay", show_default=True)
 @readable
+@needs("training")
 def replay(config_path: Path, batch_until: str, sync: tuple[str, ...], until: str | None, out: Path) -> None:
     """Judge the configured model on the log: frozen against online, score then train."""
     from recsys.commands.replay import run
@@ -166,9 +189,10 @@ def replay(config_path: Path, batch_until: str, sync: tuple[str, ...], until: st
     " most memory is tried with several values.",
 )
 @click.option("--seeds", type=click.IntRange(1), default=2, show_default=True, help="Replays of each setting.")
-@click.option("--model", type=click.Choice(["autoint", "fm"]), help="Overrides model.name; fm takes half the time.")
+@click.option("--model", metavar="NAME", help="Overrides model.name; fm takes half the time of autoint.")
 @click.option("--out", type=click.Path(path_type=Path), default="run/memory", show_default=True)
 @readable
+@needs("training")
 def memory(config_path: Path, **options: Any) -> None:
     """Replay the log with smaller embedding stores: AUC against memory."""
     from recsys.commands.memory import run
@@ -180,6 +204,7 @@ def memory(config_path: Path, **options: Any) -> None:
 @click.option("--keep", is_flag=True, help="Leave server and trainer running until Ctrl-C.")
 @click.option("--folder", type=click.Path(path_type=Path), default="run/demo", show_default=True)
 @readable
+@needs("all")
 def demo(keep: bool, folder: Path) -> None:
     """Watch the whole loop on a real log: ingest, train, serve, click, and see the ranking change."""
     from recsys.commands.demo import run

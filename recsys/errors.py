@@ -14,6 +14,7 @@ RecsysError
 │   ├── TornCheckpointError  a checkpoint or snapshot that is damaged or was not finished
 │   └── ArtefactError        an exported graph that is damaged or of another version
 ├── ExportError              a model that cannot be exported
+├── ApiError                 a request that the server refuses, one class per status: `serving/api/errors.py`
 └── UnavailableError         a service that does not answer (a ConnectionError)
     ├── RowsUnavailableError     Redis, for a reader
     ├── PublishError             Redis, for the trainer

@@ -1,12 +1,17 @@
-"""From the configuration to the parts it names. The one place that knows both."""
+"""From the configuration to the parts of the running system: the one place that builds them.
+
+What needs torch, or a server, is imported only when it is built.
+"""
 
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatch
+from functools import partial
 from typing import TYPE_CHECKING
 
-from recsys.config.schema import Config, TableSection
+from recsys.config.features import TableSection
+from recsys.config.schema import Config
 from streaming.encode.feature_spec import FeatureSpec
 
 if TYPE_CHECKING:
@@ -16,12 +21,16 @@ if TYPE_CHECKING:
     from recsys.models import RankingModel
     from recsys.training.export import Exporter
     from recsys.training.learner import Learner
+    from recsys.training.publication import Publication
+    from recsys.training.trainer import Trainer
+    from serving.model.loaded_model import OpenScorer
     from serving.replication.publisher import Publisher
     from serving.server import Settings
     from streaming.catalog import Catalog
     from streaming.feed import Feed
     from streaming.ingest.codec import Rules
     from streaming.ingest.column_mapping import Mapping
+    from streaming.ingest.pipeline import Ingest
     from streaming.join.joiner import Joiner
     from streaming.log.event_log import EventLog
 
@@ -30,7 +39,7 @@ ONLINE = "online"
 
 
 def spec(config: Config) -> FeatureSpec:
-    """What the model reads."""
+    """The fields of the model."""
     return FeatureSpec.of([field.to_field() for field in config.features.fields])
 
 
@@ -91,55 +100,109 @@ def store(config: Config) -> EmbeddingStore:
 
 
 def model(config: Config) -> RankingModel:
-    from recsys.models import REGISTRY, build
+    from recsys.models import build
 
-    options = config.model.model_dump(exclude={"name"}) | {"mlp": tuple(config.model.mlp)}
-    known = REGISTRY[config.model.name].Config
-    chosen = known(**{name: value for name, value in options.items() if name in known.__dataclass_fields__})
     fields = spec(config)
     sizes = {"n_sparse": len(fields.sparse), "n_numeric": len(fields.numeric)}
-    return build(config.model.name, chosen, **sizes, dim=config.features.dim, seed=config.training.seed)
+    return build(config.model, **sizes, dim=config.features.dim, seed=config.training.seed)
+
+
+def set_threads(config: Config) -> None:
+    """Set the number of PyTorch's threads in this process. A command that trains calls it once."""
+    import torch
+
+    torch.set_num_threads(config.training.threads)
 
 
 def learner(config: Config, rows: EmbeddingStore | None = None) -> Learner:
-    """A new learner, over the configured store if not over `rows`; sets the number of PyTorch's threads."""
+    """A new learner, over the store `rows` or else over the configured one."""
     import torch
 
     from recsys.training.learner import Learner
 
-    torch.set_num_threads(config.training.threads)
     training = config.training
     rows = store(config) if rows is None else rows
-    return Learner(spec(config), model(config), rows, dense_lr=training.dense_lr, seed=training.seed)
+    generator = torch.Generator().manual_seed(training.seed)
+    return Learner(spec(config), model(config), rows, dense_lr=training.dense_lr, generator=generator)
 
 
 def exporter(config: Config, model: RankingModel) -> Exporter:
     from recsys.training.export import Exporter
 
-    return Exporter(model, spec(config), config.features.dim, cache=config.training.checkpoints / "graphs")
+    return Exporter(model, spec(config), cache=config.training.checkpoints / "graphs")
+
+
+@contextmanager
+def trainer(config: Config, *, publish: bool, crash: Callable[[str], None] = lambda _point: None) -> Iterator[Trainer]:
+    """The trainer, with its log and Redis open; `crash` is called at every point at which a test may kill it.
+
+    Raises CheckpointError if another process trains into the same checkpoints.
+    """
+    from recsys.training.checkpoint import Checkpoints
+    from recsys.training.lock import exclusive
+    from recsys.training.progress import Progress
+    from recsys.training.trainer import Trainer
+    from streaming.catalog import Catalog
+
+    training = config.training
+    with ExitStack() as stack:
+        remedy = "stop that trainer, or give this one a folder of its own in [training] checkpoints"
+        stack.enter_context(exclusive(training.checkpoints, remedy))
+        log = event_log(config)
+        stack.callback(log.close)
+        catalog = Catalog(half_life=config.catalog.half_life)
+        source, learns = feed(config, log, catalog), learner(config)
+        yield Trainer(
+            learns,
+            source,
+            log,
+            catalog,
+            Checkpoints(training.checkpoints, training.keep, crash),
+            Progress(),
+            publication=stack.enter_context(_publication(config, learns, source, catalog)) if publish else None,
+            checkpoint_every=training.checkpoint_every,
+            crash=crash,
+        )
+
+
+@contextmanager
+def _publication(config: Config, learns: Learner, source: Feed, catalog: Catalog) -> Iterator[Publication]:
+    from recsys.training.publication import Publication
+
+    with publisher(config) as (to_redis, revive):
+        yield Publication(
+            learns,
+            to_redis,
+            exporter(config, learns.model),
+            source.entities,
+            catalog,
+            rows_every=config.redis.publish_every / 1000,
+            dense_every=config.training.export_every / 1000,
+            revive=revive,
+        )
 
 
 @contextmanager
 def publisher(config: Config, model: str = ONLINE) -> Iterator[tuple[Publisher, Callable[[], None]]]:
-    """Publishes `model` to the configured Redis, or to an embedded one that is started for it.
+    """A publisher of `model` to the configured Redis, or to an embedded one that is started for it.
 
-    Call what comes with it when Redis is gone: an embedded one starts again.
+    The function beside it restarts an embedded Redis that is gone.
     """
     from serving.replication.embedded_redis import EmbeddedRedis, connect
     from serving.replication.publisher import Publisher
 
     def revive() -> None:
-        if embedded is not None:  # else whoever runs it has to
+        if embedded is not None:  # any other Redis is restarted by whoever runs it
             embedded.ensure()
 
     with ExitStack() as stack:
-        embedded = stack.enter_context(EmbeddedRedis(config.rows.folder)) if not config.rows.url else None
-        client = stack.enter_context(connect(config.rows.url, config.rows.folder))
-        yield Publisher(client, model, precision=config.rows.precision), revive
+        embedded = stack.enter_context(EmbeddedRedis(config.redis.folder)) if not config.redis.url else None
+        client = stack.enter_context(connect(config.redis.url, config.redis.folder))
+        yield Publisher(client, model, precision=config.redis.precision), revive
 
 
 def rules(config: Config) -> Rules:
-    """What the edge accepts."""
+    """Which events are accepted."""
     from streaming.ingest.codec import Rules
 
     keep = config.log.unknown_features == "keep"
@@ -147,7 +210,7 @@ def rules(config: Config) -> Rules:
 
 
 def mapping(config: Config, file: str) -> Mapping | None:
-    """How the columns of the file of this name become events."""
+    """How the columns of the file become events; None if no mapping is for its name."""
     from streaming.ingest.column_mapping import Mapping
 
     found = next((m for m in config.log.mapping if fnmatch(file, m.files)), None)
@@ -158,29 +221,49 @@ def mapping(config: Config, file: str) -> Mapping | None:
     return Mapping(found.kind, found.columns, found.time_unit, found.separator, kinds)
 
 
+def ingest(config: Config, log: EventLog) -> Ingest:
+    """The writer of `log`, which remembers how far each source was read."""
+    from streaming.ingest.dead_letters import DeadLetters
+    from streaming.ingest.pipeline import Ingest
+    from streaming.ingest.source_offsets import SourceOffsets
+
+    return Ingest(
+        log,
+        DeadLetters(config.log.dead_letters),
+        rules(config),
+        config.log.deduplication_window,
+        source_offsets=SourceOffsets(config.log.folder / "sources"),
+        slack=config.training.wait + config.training.lateness,
+    )
+
+
+def open_scorer(config: Config) -> OpenScorer:
+    """How a server makes a scorer of a graph."""
+    from serving.model.scorer import load_scorer
+
+    return partial(load_scorer, engine=config.serving.engine, threads=config.serving.threads)
+
+
 def server(config: Config) -> Settings:
-    """What the server is told; without an experiment everybody gets the online model."""
-    from serving.api.routes import Limits
+    """The server's settings; without an experiment all users get the online model."""
     from serving.experiments.assignment import Arm, Experiment
+    from serving.ranking.exploration import exploration
     from serving.server import Settings
 
     serving = config.serving
-    experiments = tuple(
-        Experiment(e.name, tuple(Arm(arm.name, arm.model, arm.weight) for arm in e.arms), e.salt)
-        for e in config.experiments
-    )
+    experiments = tuple(experiment.to_experiment() for experiment in config.experiments)
     return Settings(
         host=serving.host,
         port=serving.port,
-        redis_url=config.rows.url,
-        redis_folder=config.rows.folder,
+        redis_url=config.redis.url,
+        redis_folder=config.redis.folder,
         experiments=experiments or (Experiment("default", (Arm(ONLINE, ONLINE),)),),
         actions=frozenset(config.training.positive),
         rules=rules(config),
-        limits=Limits(serving.max_candidates, serving.retrieve),
+        limits=serving.to_limits(),
         cache_rows=serving.cache_rows,
         recent_share=serving.recent_share,
         deadline=serving.deadline,
-        exploration=serving.exploration,
-        temperature=serving.temperature,
+        attribution=serving.attribution,
+        exploration=exploration(serving.exploration, serving.temperature),
     )

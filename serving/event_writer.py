@@ -1,4 +1,4 @@
-"""Group commit: events of many requests go to the event log in one append, from one thread."""
+"""Writes events of all requests to the event log, from one thread."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from concurrent.futures import Future
 
 import pyarrow as pa
 
+from recsys.errors import LogFullError
 from streaming.events.schema import Impression
 from streaming.ingest.codec import encode_event
 from streaming.log.event_log import EventLog
@@ -19,16 +20,12 @@ _logger = logging.getLogger(__name__)
 _MOST_AT_ONCE = 8192
 
 
-class LogFullError(RuntimeError):
-    """More events wait to be stored than there is room for; try again later."""
+class EventWriter:
+    """Appends events to the log in the order in which they arrive.
 
-
-class ImpressionLog:
-    """Appends events to the log in the order in which they came.
-
-    While one append is being made durable, the next events gather: the more requests there are, the more share an
-    append, and a lone one waits for nobody. A future is done when its events survive a kill -9, and fails when they
-    could not be stored; then they must not be acknowledged. `stored` is called with events that were stored.
+    Group commit: events that arrive during one append share the next; a single request does not wait for others. A
+    future completes when its events are stored durably (they survive kill -9), and fails when they are not; then they
+    must not be acknowledged. `stored` is called with events that were stored.
     """
 
     def __init__(
@@ -42,7 +39,7 @@ class ImpressionLog:
         self._closed = False
         self.failing = False
         """Whether the last append failed."""
-        self._thread = threading.Thread(target=self._run, name="impression-log", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="event-writer", daemon=True)
         self._thread.start()
 
     @property
@@ -51,21 +48,21 @@ class ImpressionLog:
         return len(self._waiting)
 
     def append(self, events: pa.RecordBatch | Impression) -> Future[None]:
-        """Queue events (`EVENT_SCHEMA`), or an impression that is encoded later, away from the request.
+        """Queue events (`EVENT_SCHEMA`), or an impression, which is encoded later in the writer's thread.
 
-        The future fails with LogFullError when too many requests wait, with the log's error when it refuses.
+        The future fails with LogFullError when too many requests wait, and with the log's error when an append fails.
         """
         future: Future[None] = Future()
         with self._changed:
             if self._closed or len(self._waiting) >= self._most:
-                future.set_exception(LogFullError("too many events wait to be stored; try again in a moment"))
+                future.set_exception(LogFullError("too many events are waiting to be stored; try again in a moment"))
                 return future
             self._waiting.append((events, future))
             self._changed.notify()
         return future
 
     def close(self) -> None:
-        """Store what waits, then stop. Call it before closing the log."""
+        """Store the waiting events, then stop. Call this before closing the log."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -76,7 +73,7 @@ class ImpressionLog:
             try:
                 events = pa.concat_batches([_encoded(part) for part, _ in group])
                 self._store(events)
-            except Exception as error:  # whatever it is: these are not stored, and the next may well be
+            except Exception as error:  # these events are not stored, but the next may be
                 self.failing = True
                 _logger.error("events of %d requests could not be stored: %s", len(group), error)
                 for _, future in group:
@@ -85,10 +82,10 @@ class ImpressionLog:
             self.failing = False
             for _, future in group:
                 future.set_result(None)
-            self._tell(events)
+            self._notify(events)
 
     def _next(self) -> list[tuple[pa.RecordBatch | Impression, Future[None]]]:
-        """Wait for events; an empty group at the end."""
+        """Wait for events; an empty group after `close`."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_AT_ONCE))]
@@ -97,10 +94,10 @@ class ImpressionLog:
         for partition, part in split(events, self._log.partitions):
             self._log.append(part, partition)
 
-    def _tell(self, events: pa.RecordBatch) -> None:
+    def _notify(self, events: pa.RecordBatch) -> None:
         try:
             self._stored(events)
-        except Exception as error:  # counters are a view; the log has the events
+        except Exception as error:  # the log has the events; counters are only a view
             _logger.warning("the counters miss %d events: %s", events.num_rows, error)
 
 

@@ -1,4 +1,4 @@
-"""A server process: settings to parts, parts to an application, and its orderly end."""
+"""A server process: builds its parts from settings, the application from its parts, and shuts down cleanly."""
 
 from __future__ import annotations
 
@@ -15,23 +15,30 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import redis
 import uvicorn
 from starlette.types import ASGIApp
 
+from recsys.errors import InvalidValueError
 from serving.api.app import create_app
 from serving.api.prometheus import Metrics
-from serving.api.routes import Limits, Routes, Source
+from serving.api.routes import Routes, Source
+from serving.api.server_state import ServerState
 from serving.cache.entity_cache import EntityFeatures
-from serving.event_writer import ImpressionLog
-from serving.experiments.assignment import POPULARITY, Arm, Experiment, ExperimentCounters
+from serving.event_writer import EventWriter
+from serving.experiments.assignment import POPULARITY, Arm, Experiment
+from serving.experiments.counters import ExperimentCounters
+from serving.limits import Limits
 from serving.model.loaded_model import OpenScorer
-from serving.ranking.exploration import exploration
+from serving.ranking.exploration import Exploration, Ranked
+from serving.ranking.popularity import CatalogSnapshot, PopularityScores
 from serving.ranking.ranker import Ranker
-from serving.ranking.retriever import Retriever
+from serving.ranking.retriever import CatalogRetriever
 from serving.replication.embedded_redis import EmbeddedRedis, connect
 from serving.replication.health import Availability
-from serving.replication.model_loader import ModelLoader, Models
+from serving.replication.model_loader import LoaderModels, ModelLoader
 from serving.replication.stream_follower import Sink, StreamFollower
+from serving.replication.trainer_status import TrainerStatuses
 from streaming.ingest.codec import Rules
 from streaming.log.event_log import EventLog
 
@@ -43,7 +50,7 @@ _COUNT_TIMEOUT = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that a server can be told. Times are in milliseconds."""
+    """Everything that configures a server. Times are in milliseconds."""
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -59,15 +66,16 @@ class Settings:
     """Rows kept in this process, for each model."""
     recent_share: float = 0.2
     deadline: int = 200
-    exploration: str = "none"
-    temperature: float = 1.0
+    exploration: Exploration = field(default_factory=Ranked)
+    attribution: int = 6 * 3_600_000
+    """How long after an impression a click counts in experiments."""
     seed: int | None = None
     entity_ttl: int = 60_000
-    """How long the latest features of a user or item are used when no notice of a change comes."""
+    """How long the latest features of a user or item are used without a notice of change."""
 
 
 def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp:
-    """The application with all its parts, which start and end with it. It does not close `log`."""
+    """The application with all its parts, which start and stop with it. It does not close `log`."""
     stack = ExitStack()
     client = partial(connect, settings.redis_url, settings.redis_folder)
     revive: Callable[[], None] = lambda: None  # noqa: E731
@@ -75,42 +83,48 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         revive = stack.enter_context(EmbeddedRedis(settings.redis_folder)).ensure
     fast = stack.enter_context(client(_REQUEST_TIMEOUT))
     availability = Availability(up=False)
-    retriever = Retriever(settings.recent_share)
-    models = Models(
-        [
-            ModelLoader(name, fast, open_scorer, settings.cache_rows, availability, time.monotonic)
-            for name in _models(settings.experiments)
-        ]
+    catalog = CatalogSnapshot()
+    names = _models(settings.experiments)
+    models = LoaderModels(
+        [ModelLoader(name, fast, open_scorer, settings.cache_rows, availability, time.monotonic) for name in names]
     )
+    trainers = TrainerStatuses(names)
+
+    def refresh(connected: redis.Redis) -> None:
+        catalog.refresh(connected)
+        trainers.refresh(connected)
+
     entities = EntityFeatures(fast, settings.entity_ttl / 1000, 1_000_000, time.monotonic, availability)
     sinks: list[Sink] = [entities, *models.loaders.values()]
-    follower = StreamFollower(partial(client, _FOLLOW_TIMEOUT), sinks, availability, retriever.refresh, revive)
-    counters = ExperimentCounters(stack.enter_context(client(_COUNT_TIMEOUT)), settings.actions)
-    impressions = ImpressionLog(log, counters.count)
+    follower = StreamFollower(partial(client, _FOLLOW_TIMEOUT), sinks, availability, refresh, revive)
+    counters = ExperimentCounters(stack.enter_context(client(_COUNT_TIMEOUT)), settings.actions, settings.attribution)
+    events = EventWriter(log, counters.count)
     executor = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ranker"))
-    stack.callback(impressions.close)
+    stack.callback(events.close)
     stack.callback(follower.close)
-    metrics = Metrics(models, impressions, availability, time.monotonic)
+    clocks = Source(time.perf_counter, lambda: time.time_ns() // 1_000_000, lambda: uuid.uuid4().hex)
+    state = ServerState(models, events, lambda: availability.up, lambda: trainers.by_model, time.monotonic, clocks.now)
+    metrics = Metrics(state)
     ranker = Ranker(
         models,
         entities,
-        retriever,
-        exploration(settings.exploration, settings.temperature),
+        PopularityScores(catalog),
+        settings.exploration,
         settings.deadline / 1000,
         settings.seed,
     )
     routes = Routes(
         ranker,
-        retriever,
-        models,
-        impressions,
+        CatalogRetriever(catalog, settings.recent_share),
+        state,
+        events,
         counters,
         metrics,
         executor,
         experiments=settings.experiments,
         rules=settings.rules,
         limits=settings.limits,
-        source=Source(time.perf_counter, lambda: time.time_ns() // 1_000_000, lambda: uuid.uuid4().hex),
+        source=clocks,
     )
     return create_app(routes, metrics, time.perf_counter, follower.start, stack.close)
 
@@ -118,10 +132,10 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
 def run(
     settings: Settings, log: EventLog, open_scorer: OpenScorer, ready: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Serve until SIGINT or SIGTERM; then answer what was asked, store what waits, and return.
+    """Serve until SIGINT or SIGTERM; then answer open requests, store waiting events, and return.
 
-    `ready` is called with the URL once the port is taken. Raises ValueError when it is not free, or the host is not
-    one of this machine.
+    `ready` is called with the URL once the port is bound. Raises InvalidValueError when the port is in use or the host
+    is not an address of this machine.
     """
     with _listener(settings.host, settings.port) as listener:
         config = uvicorn.Config(
@@ -141,18 +155,18 @@ def _listener(host: str, port: int) -> socket.socket:
     try:
         address = socket.gethostbyname(host)
     except (OSError, UnicodeError) as error:
-        raise ValueError(f"the host {host!r} cannot be resolved ({error}); {here}") from error
+        raise InvalidValueError(f"the host {host!r} cannot be resolved ({error}); {here}") from error
     try:
         return socket.create_server((address, port), backlog=2048)
     except OSError as error:
         remedy = here if error.errno == errno.EADDRNOTAVAIL else "choose another port"
-        raise ValueError(f"cannot listen on {host}:{port} ({error}); {remedy}") from error
+        raise InvalidValueError(f"cannot listen on {host}:{port} ({error}); {remedy}") from error
 
 
 @contextmanager
 def _signals_end_here() -> Iterator[None]:
-    """The server ends on these signals and then raises them again for the handlers that were there before it; those
-    would end the process before its caller can close what it opened."""
+    """Discard the signals that uvicorn raises again after shutting down: their previous handlers would end the process
+    before the caller can close what it opened."""
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -163,7 +177,7 @@ def _signals_end_here() -> Iterator[None]:
 
 @contextmanager
 def _rare_collection() -> Iterator[None]:
-    """Collect cyclic garbage seldom: requests make next to none, and each pass walks all cached features."""
+    """Collect cyclic garbage rarely: requests create almost none, and each pass walks all cached features."""
     before = gc.get_threshold()
     gc.collect()
     gc.freeze()

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from recsys import wiring
-from recsys.commands.train import open_trainer
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.training.trainer import Trainer
@@ -27,7 +26,7 @@ from streaming.join.labeled_impression import LabeledImpression
 from tests.serving.running import running
 
 SETTINGS = """
-[rows]
+[redis]
 publish_every = "50ms"
 precision = "PRECISION"
 [features]
@@ -102,7 +101,7 @@ def config(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
 @pytest.fixture(scope="module")
 def trainer(config: Config) -> Iterator[Trainer]:
     """Has learned from the log and published."""
-    with open_trainer(config, publish=True) as trainer:
+    with wiring.trainer(config, publish=True) as trainer:
         trainer.run(follow=False, stop=threading.Event())
         assert trainer.learner.steps > 10
         yield trainer
@@ -163,15 +162,15 @@ def test_the_server_scores_as_the_trained_model(
 ) -> None:
     question = QUESTIONS[name] | {"time": START + 86_400_000}
     expected = trained(config, trainer, question)
-    assert served(http, question) == pytest.approx(expected, abs=TOLERANCE[config.rows.precision])
+    assert served(http, question) == pytest.approx(expected, abs=TOLERANCE[config.redis.precision])
 
 
 @pytest.mark.parametrize("config", [GROUPS["int8"]], indirect=True)
 def test_rows_in_redis_are_off_by_at_most_a_step(config: Config, trainer: Trainer) -> None:
     ids, _ = Encoder(wiring.spec(config)).encode_items([f"i{n}" for n in range(10)], [{}] * 10)
     read = trainer.learner.store.peek("item", ids["item"].values)
-    with connect(config.rows.url, config.rows.folder) as client:
-        served_rows = RedisRows(client, wiring.ONLINE, config.features.dim).read({"item": read.ids_N})["item"]
+    with connect(config.redis.url, config.redis.folder) as client:
+        served_rows = RedisRows(client, wiring.ONLINE, {"item": config.features.dim}).read({"item": read.ids_N})["item"]
     found_N = read.rows_N >= 0
     assert served_rows.found_N.tolist() == found_N.tolist()
     off_ND = np.abs(served_rows.values_ND - read.values_ND)[found_N]
@@ -240,6 +239,6 @@ def test_what_is_learned_while_serving_is_served(config: Config, trainer: Traine
         stop.set()
         following.join()
     question |= {"time": START + 86_400_000}
-    expected = pytest.approx(trained(config, trainer, question), abs=TOLERANCE[config.rows.precision])
+    expected = pytest.approx(trained(config, trainer, question), abs=TOLERANCE[config.redis.precision])
     while served(http, question) != expected:  # bounded by the test's own time limit
         pass

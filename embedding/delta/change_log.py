@@ -1,7 +1,8 @@
 """Which rows of a table changed since each consumer's last delta.
 
-One bitmap takes the marks, whoever listens (a bit an id); when a consumer cuts a delta it is merged into the bitmap of
-every consumer and cleared. Nothing is cleared before it is in the delta that will be repeated until acknowledged.
+Marks go to one bitmap (a bit per row), whatever the number of consumers. When a consumer takes its changes, that bitmap
+is flushed to the bitmaps of all consumers. A consumer's marks are cleared only when they are in a delta, which is
+repeated until it is acknowledged.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from embedding.kernels import bitmap as kernels
+from embedding.kernels import bitmap
 from embedding.lazy_arrays import lazy_zeros
 from embedding.store import Ids, Index
 
@@ -20,84 +21,84 @@ Bitmap = npt.NDArray[np.uint64]
 
 @dataclass(slots=True)
 class _Listener:
-    """What one consumer has yet to be told."""
+    """The changes that one consumer has not taken yet."""
 
     changed: Bitmap
     removed: list[Ids] = field(default_factory=list)
     overdue: bool = False
-    """Too many ids went to list them."""
+    """Whether too many ids were removed to keep a list of them."""
 
     def tombstones(self) -> int:
         return sum(map(len, self.removed))
 
 
 class ChangeLog:
-    """Marks of one table of `capacity` rows, per consumer, and the ids that went.
+    """Changed rows and removed ids of one table of `capacity` rows, by consumer.
 
     >>> log = ChangeLog(capacity=100)
     >>> log.listen("redis")
     >>> log.mark(np.array([3, -1, 70], np.int32))
-    >>> log.cut("redis")[0].tolist()
+    >>> log.take_changes("redis")[0].tolist()
     [3, 70]
     """
 
     def __init__(self, capacity: int) -> None:
-        self._words = capacity // 64 + 1
+        self._size = capacity // 64 + 1
         self._capacity = capacity
-        self._touched: Bitmap = lazy_zeros(self._words, np.uint64)
+        self._unflushed: Bitmap = lazy_zeros(self._size, np.uint64)
         self._listeners: dict[str, _Listener] = {}
 
     def listen(self, consumer: str) -> None:
-        """Keep changes for a consumer, from now on."""
-        self._spread()
-        self._listeners[consumer] = _Listener(lazy_zeros(self._words, np.uint64))
+        """Start keeping changes for a consumer, with none."""
+        self._flush()
+        self._listeners[consumer] = _Listener(lazy_zeros(self._size, np.uint64))
 
     def mark(self, rows: Index) -> None:
-        """These rows changed; -1 is passed over."""
+        """Mark rows as changed; -1 is ignored."""
         if self._listeners:
-            kernels.mark(self._touched, rows)
+            bitmap.mark(self._unflushed, rows)
 
     def mark_for(self, consumer: str, rows: Index, removed: Ids) -> None:
-        """These rows changed and these ids went, for one consumer only."""
-        kernels.mark(self._listeners[consumer].changed, rows)
+        """Mark rows as changed and ids as removed, for one consumer only."""
+        bitmap.mark(self._listeners[consumer].changed, rows)
         self._listeners[consumer].removed.append(removed)
 
     def remove(self, ids: Ids, rows: Index) -> None:
-        """These ids went; their rows hold nothing to tell."""
+        """Mark ids as removed, and their rows as unchanged."""
         if not len(ids) or not self._listeners:
             return
-        kernels.unmark(self._touched, rows)
+        bitmap.unmark(self._unflushed, rows)
         for listener in self._listeners.values():
-            kernels.unmark(listener.changed, rows)
+            bitmap.unmark(listener.changed, rows)
             listener.removed.append(ids)
             if listener.tombstones() > self._capacity:
                 listener.removed, listener.overdue = [], True
 
     def overdue(self, consumer: str) -> bool:
-        """Whether more ids went than the table holds: a full resync is smaller than their list."""
+        """Whether more ids were removed than the table holds, so that a full resync is smaller than a list of them."""
         return consumer in self._listeners and self._listeners[consumer].overdue
 
-    def cut(self, consumer: str) -> tuple[Index, Ids]:
-        """Index that changed and ids that went (some may be back) since the last cut, which are forgotten here."""
-        self._spread()
+    def take_changes(self, consumer: str) -> tuple[Index, Ids]:
+        """Rows that changed and ids that were removed (some may be back) since the last call; clears them."""
+        self._flush()
         listener = self._listeners[consumer]
-        cut = self._listed(listener)
+        changes = self._listed(listener)
         self._listeners[consumer] = _Listener(listener.changed)
         listener.changed[:] = 0
-        return cut
+        return changes
 
-    def peek(self, consumer: str) -> tuple[Index, Ids]:
-        """What `cut` would return; forgets nothing."""
-        self._spread()
+    def pending(self, consumer: str) -> tuple[Index, Ids]:
+        """What `take_changes` would return; clears nothing."""
+        self._flush()
         return self._listed(self._listeners[consumer])
 
     @staticmethod
     def _listed(listener: _Listener) -> tuple[Index, Ids]:
-        rows = np.empty(kernels.count_bits(listener.changed), np.int32)
-        kernels.list_bits(listener.changed, rows)
+        rows = np.empty(bitmap.count_bits(listener.changed), np.int32)
+        bitmap.list_bits(listener.changed, rows)
         return rows, np.unique(np.concatenate([np.zeros(0, np.uint64), *listener.removed]))
 
-    def _spread(self) -> None:
+    def _flush(self) -> None:
         for listener in self._listeners.values():
-            kernels.merge(listener.changed, self._touched)
-        self._touched[:] = 0
+            bitmap.merge(listener.changed, self._unflushed)
+        self._unflushed[:] = 0

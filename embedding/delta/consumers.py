@@ -1,4 +1,4 @@
-"""Who has seen which changes: sequence numbers, repeatable deltas, full resyncs."""
+"""Which consumer has which changes: sequence numbers, repeatable deltas, full resyncs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from embedding.store import Delta, Fallback, TableDelta
+from recsys.errors import InvalidValueError
 
 
 @dataclass(slots=True)
 class Consumer:
-    """One reader of deltas. `pending` is repeated until it is acknowledged; `full` is what the next one must be.
+    """One reader of deltas. `pending` is repeated until acknowledged; `full` says whether the next one must be full.
 
     >>> consumers = Consumers()
     >>> consumers.subscribe("redis")
@@ -24,7 +25,7 @@ class Consumer:
 
 
 class Consumers:
-    """Hands out deltas one after the other; a delta is made once and repeated, byte for byte, until acknowledged.
+    """Makes deltas, each once: it is repeated, byte for byte, until it is acknowledged.
 
     >>> consumers = Consumers()
     >>> consumers.subscribe("redis")
@@ -50,42 +51,42 @@ class Consumers:
 
     def __getitem__(self, name: str) -> Consumer:
         if name not in self._by_name:
-            raise ValueError(f"consumer {name!r} is unknown: call subscribe({name!r}) first")
+            raise InvalidValueError(f"unknown consumer {name!r}: call subscribe({name!r}) first")
         return self._by_name[name]
 
     def subscribe(self, name: str) -> None:
-        """The next delta of `name` is full; its numbers go on from where they were."""
+        """Make the next delta of `name` a full one; its sequence numbers continue."""
         known = self._by_name.get(name)
         self._by_name[name] = Consumer(sequence=known.sequence if known else 0)
 
     def restore(self, name: str, consumer: Consumer) -> None:
-        """Go on with a consumer of a snapshot, which does not keep what every delta says of fallbacks."""
+        """Restore a consumer from a snapshot, which does not hold the `fallback` of its pending delta."""
         pending = consumer.pending and replace(consumer.pending, fallback=self._fallback)
         self._by_name[name] = replace(consumer, pending=pending)
 
-    def delta(self, name: str, cut: Callable[[bool], dict[str, TableDelta]]) -> Delta:
-        """The pending delta, or a new one made of cut(full)."""
+    def delta(self, name: str, take_changes: Callable[[bool], dict[str, TableDelta]]) -> Delta:
+        """The pending delta, or a new one of take_changes(full). Raises InvalidValueError for an unknown consumer."""
         consumer = self[name]
         if consumer.pending is None:
             consumer.sequence += 1
-            consumer.pending = Delta(consumer.sequence, consumer.full, cut(consumer.full), self._fallback)
+            consumer.pending = Delta(consumer.sequence, consumer.full, take_changes(consumer.full), self._fallback)
             consumer.full = False
         return consumer.pending
 
     def acknowledge(self, name: str, sequence: int) -> None:
-        """Forget the pending delta. An older number changes nothing; one never handed out is a ValueError."""
+        """Drop the pending delta. Ignores older numbers; raises InvalidValueError for a number not yet given out."""
         consumer = self[name]
         if sequence > consumer.sequence:
-            raise ValueError(
-                f"consumer {name!r} acknowledges delta {sequence}, the last one was {consumer.sequence}: "
-                "it has another store's deltas, subscribe again"
+            raise InvalidValueError(
+                f"consumer {name!r} acknowledges delta {sequence}, but the last one was {consumer.sequence}: "
+                "it reads another store's deltas, subscribe again"
             )
         if consumer.pending is not None and consumer.pending.sequence == sequence:
             consumer.pending = None
 
 
 class Follower:
-    """The reading side's check: deltas apply in order, and a gap asks for a full resync.
+    """The reader's check that deltas are applied in order; after a gap it needs a full resync.
 
     >>> follower = Follower()
     >>> [follower.accepts(Delta(sequence, full, {})) for sequence, full in ((1, True), (3, False), (4, True))]
@@ -96,7 +97,7 @@ class Follower:
         self.sequence: int | None = None
 
     def accepts(self, delta: Delta) -> bool:
-        """Whether `delta` may be applied now. False: something is missing before it, subscribe again."""
+        """Whether `delta` may be applied now. If not, an earlier one is missing: subscribe again."""
         if not delta.full and (self.sequence is None or delta.sequence not in (self.sequence, self.sequence + 1)):
             return False
         self.sequence = delta.sequence

@@ -12,6 +12,7 @@ import triton.language as tl
 
 from embedding.gpu import kernels, sweep
 from embedding.gpu.launch import launch
+from recsys.errors import InvalidValueError
 
 _FIRST_HALF = 1 << 8  # slots of each ring of a new table
 _SLOT = 16  # bytes
@@ -19,7 +20,7 @@ _EVERYTHING = 1 << 62  # hotter than any id
 
 
 class GpuIdTable:
-    """A hash table from ids to rows in [0, capacity), with the last sighting and frequency of each id.
+    """A hash table from ids to rows in [0, capacity), with the time each id was last seen, and its frequency.
 
     Times are minutes since the epoch. Calls go to the current CUDA stream and wait for the device only when the table
     may have to grow, and where the size of an answer depends on the data (`len`, `expire`, `evict`, `entries`).
@@ -33,13 +34,13 @@ class GpuIdTable:
     def __init__(self, capacity: int, device: torch.device | str = "cuda", block: int = 128) -> None:
         """`block` ids (a power of two, at least 32 on a GPU) are one program's, which is one warp."""
         if not 0 < capacity < 1 << 31:
-            raise ValueError(f"capacity is {capacity}: choose between 1 and 2**31 - 1 rows")
+            raise InvalidValueError(f"capacity is {capacity}, choose 1 to 2**31 - 1 rows")
         self.capacity = capacity
         self.device = torch.device(device)
         if block < (32 if self.device.type == "cuda" else 1) or block & (block - 1):
-            raise ValueError(f"block is {block}: choose a power of two, at least the 32 lanes of a warp on a GPU")
+            raise InvalidValueError(f"block is {block}: choose a power of two, on a GPU at least 32 (a warp)")
         if self.device.type == "cpu" and not triton.knobs.runtime.interpret:
-            raise ValueError(
+            raise InvalidValueError(
                 "a table on the CPU needs Triton's interpreter: set TRITON_INTERPRET=1 before Python starts, "
                 "or use embedding.ids.id_table.IdTable, which is made for CPUs"
             )
@@ -63,9 +64,9 @@ class GpuIdTable:
 
     def _checked(self, ids_N: torch.Tensor) -> torch.Tensor:
         if ids_N.dim() != 1 or ids_N.dtype not in (torch.int64, torch.uint64):
-            raise ValueError(f"ids are {ids_N.dtype} {list(ids_N.shape)}: give int64 or uint64 of one dimension")
+            raise InvalidValueError(f"ids are {ids_N.dtype} {list(ids_N.shape)}: give int64 or uint64 of one dimension")
         if ids_N.device != self._table.device:
-            raise ValueError(f"ids are on {ids_N.device}: move them to {self._table.device}")
+            raise InvalidValueError(f"ids are on {ids_N.device}: move them to {self._table.device}")
         return ids_N.contiguous().view(torch.int64)
 
     def _counter(self, which: tl.constexpr) -> int:
@@ -176,10 +177,10 @@ class GpuIdTable:
         self._rebuild(self._fitting(live))
         self._used_at_most = live
 
-    def restore(self, ids_N: torch.Tensor, heats_N: torch.Tensor) -> torch.Tensor:
-        """Put ids of `entries` back with their heats. Returns their new rows, -1 where none is left."""
+    def restore(self, ids_N: torch.Tensor, priorities_N: torch.Tensor) -> torch.Tensor:
+        """Insert ids of `entries` with their priorities. Returns their new rows, -1 where none is left."""
         rows_N, _ = self.find_or_insert(ids_N, -(2**31))
-        seen_N, often_N = heats_N >> 8, heats_N & 255
+        seen_N, often_N = priorities_N >> 8, priorities_N & 255
         what = (*self._slots, self._frequency_R, self._half, self._checked(ids_N), seen_N, often_N, len(ids_N))
         launch(kernels.recall, len(ids_N), self._block, *what)
         return rows_N
@@ -191,37 +192,40 @@ class GpuIdTable:
         return ids_G, rows_G
 
     def evict(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Drop the n coldest ids (seen longest ago, then rarest, then by hash): the ids and the rows they had."""
-        ids, _, heats = self.entries()
-        heat, tie = _EVERYTHING, 0
+        """Drop the n ids of lowest eviction priority. Returns the ids and their rows.
+
+        The order is last seen, then frequency, then mixed id.
+        """
+        ids, _, priorities = self.entries()
+        priority, tie = _EVERYTHING, 0
         if n < len(ids):
-            heat = int(heats.kthvalue(n + 1).values)
-            equals = ids[heats == heat]
+            priority = int(priorities.kthvalue(n + 1).values)
+            equals = ids[priorities == priority]
             mixed = torch.empty_like(equals)
             launch(kernels.mix_ids, len(equals), self._block, equals, mixed, len(equals))
             sign = torch.iinfo(torch.int64).min  # flips signed order into that of the unsigned hashes
-            rest = n - int((heats < heat).sum())
+            rest = n - int((priorities < priority).sum())
             tie = int((mixed ^ sign).kthvalue(rest + 1).values ^ sign)
-        ids_G, rows_G, _ = self._list(heat, tie, drop=True)
+        ids_G, rows_G, _ = self._list(priority, tie, drop=True)
         return ids_G, rows_G
 
     def entries(self, touched: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """All ids, their rows and their heats (last seen << 8 | frequency up to 255), in slot order.
+        """All ids, their rows and their priorities (last seen << 8 | frequency up to 255), in slot order.
 
         With `touched`, an int32 bitmap of rows (bit r % 32 of word r // 32), only those whose row's bit is set.
         """
         return self._list(_EVERYTHING, touched=touched)
 
     def _list(
-        self, heat: int, tie: int = 0, touched: torch.Tensor | None = None, drop: bool = False
+        self, priority: int, tie: int = 0, touched: torch.Tensor | None = None, drop: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        limits = torch.tensor([heat, tie], device=self.device)
+        limits = torch.tensor([priority, tie], device=self.device)
         what = (*self._slots, self._frequency_R, touched, self._half, limits)
         counts = torch.zeros(triton.cdiv(self.slots, self._block), dtype=torch.int64, device=self.device)
         launch(sweep.count, self.slots, self._block, *what, counts)
         ends = counts.cumsum(0)
         total = int(ends[-1])
-        ids, rows, heats = torch.empty(3, total, dtype=torch.int64, device=self.device)
+        ids, rows, priorities = torch.empty(3, total, dtype=torch.int64, device=self.device)
         if total:
             launch(
                 sweep.collect,
@@ -231,16 +235,16 @@ class GpuIdTable:
                 ends,
                 ids,
                 rows,
-                heats,
+                priorities,
                 self._free_R,
                 self._state,
                 DROP=drop,
             )
         if drop:
             self._state[kernels.FREE.value] += total
-        return ids, rows, heats
+        return ids, rows, priorities
 
 
 def _check_minute(minute: int) -> None:
     if not -(2**31) <= minute < 2**31:
-        raise ValueError(f"minute {minute} lies beyond the year 6000: check its unit (minutes since the epoch)")
+        raise InvalidValueError(f"minute {minute} lies beyond the year 6000: check its unit (minutes since the epoch)")

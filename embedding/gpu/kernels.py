@@ -34,7 +34,7 @@ from embedding.gpu.bits import (
 )
 
 FREE, USED, REFUSED = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
-"""Places in the table's `state`: free rows, slots that are not empty, sightings of ids that found no row left."""
+"""Places in the table's `state`: free rows, slots that are not empty, occurrences of ids that found no free row."""
 
 
 @triton.jit(do_not_specialize=["n"])
@@ -160,7 +160,7 @@ def recall(
     n: tl.tensor,
     BLOCK: tl.constexpr,
 ) -> None:
-    """Set last sighting and frequency of distinct ids; those that are not there are passed over."""
+    """Set last seen and frequency of distinct ids; ids that are not in the table are ignored."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = i < n
     slot, found = seek(table, half.to(tl.int64), mix(tl.load(ids + i, mask=inside, other=0)), inside)
@@ -180,7 +180,7 @@ def move(
     idle: tl.tensor,
     BLOCK: tl.constexpr,
 ) -> None:
-    """Copy all live ids with row and last sighting into the empty table `wide`. `idle` is int64 [slots] of zeros."""
+    """Copy all live ids with row and last seen into the empty table `wide`. `idle` is int64 [slots] of zeros."""
     slot = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = slot < 2 * half.to(tl.int64)
     side = tl.where(slot < half, 0, -1).to(tl.int64)

@@ -1,4 +1,4 @@
-"""Triton kernels that pass over all slots: to list ids, to drop the coldest, to export those whose rows were touched.
+"""Triton kernels that pass over all slots: to list ids, to drop those of lowest priority, to export touched rows.
 
 A pass is two launches. `count` says how many ids each program will pick; their running sums are where `collect` writes,
 so lists have their exact size and come in slot order whatever the order of programs.
@@ -23,19 +23,19 @@ def _cold(
     limits: tl.tensor,
     slot: tl.tensor,
 ) -> tl.tensor:
-    """Mixed ids and rows of slots, and which of them are colder than `limits` (heat, tie) and, if asked, touched."""
+    """Mixed ids and rows of slots, and which are below `limits` (priority, tie) and, if asked, touched."""
     inside = slot < 2 * half
     side = tl.where(slot < half, 0, -1).to(tl.int64)
     h = tl.load(table + 2 * slot, mask=inside, other=0)
     live = inside & ~is_open(h, side)
     row = tl.load(table32 + 4 * slot + 2, mask=live, other=0)
     seen = tl.load(table32 + 4 * slot + 3, mask=live, other=0).to(tl.int64)
-    heat, tie = tl.load(limits), tl.load(limits + 1)
-    close = live & (seen == (heat >> 8))
+    priority, tie = tl.load(limits), tl.load(limits + 1)
+    close = live & (seen == (priority >> 8))
     count = tl.minimum(tl.load(frequency + row, mask=close, other=0), MAX_FREQUENCY)
     own = seen * 256 + count
     first = h.to(tl.uint64, bitcast=True) < tie.to(tl.uint64, bitcast=True)
-    picked = live & ((own < heat) | ((own == heat) & first))
+    picked = live & ((own < priority) | ((own == priority) & first))
     if touched is not None:
         word = tl.load(touched + (row >> 5), mask=picked, other=0)
         picked = picked & (((word >> (row & 31)) & 1) != 0)
@@ -70,13 +70,13 @@ def collect(
     ends: tl.tensor,
     ids: tl.tensor,
     rows: tl.tensor,
-    heats: tl.tensor,
+    priorities: tl.tensor,
     free: tl.tensor,
     state: tl.tensor,
     DROP: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
-    """List what is colder than `limits`, in slot order, with its heat; DROP leaves tombstones and frees the rows.
+    """List ids below `limits`, in slot order, with its priority; DROP leaves tombstones and frees the rows.
 
     `ends` are the running sums of what `count` counted. The caller adds the number dropped to the state's FREE.
     """
@@ -88,7 +88,7 @@ def collect(
     tl.store(rows + place, row.to(tl.int64), mask=picked)
     seen = tl.load(table32 + 4 * slot + 3, mask=picked, other=0).to(tl.int64)
     often = tl.minimum(tl.load(frequency + row, mask=picked, other=0), MAX_FREQUENCY)
-    tl.store(heats + place, seen * 256 + often, mask=picked)
+    tl.store(priorities + place, seen * 256 + often, mask=picked)
     if DROP:
         tl.store(table + 2 * slot, tombstone(h), mask=picked)
         tl.store(free + tl.load(state + FREE) + place, row, mask=picked)

@@ -7,6 +7,7 @@ import torch
 from embedding.gpu import sweep
 from embedding.gpu.id_table import GpuIdTable
 from embedding.gpu.launch import launch
+from recsys.errors import InvalidValueError
 
 
 class TouchedRows:
@@ -31,7 +32,7 @@ class TouchedRows:
     def mark(self, rows_N: torch.Tensor) -> None:
         """These rows (int64) changed; -1 is passed over."""
         if rows_N.dtype != torch.int64 or rows_N.dim() != 1:
-            raise ValueError(f"rows are {rows_N.dtype} {list(rows_N.shape)}: give int64 of one dimension")
+            raise InvalidValueError(f"rows are {rows_N.dtype} {list(rows_N.shape)}: give int64 of one dimension")
         launch(sweep.mark, len(rows_N), 128, self._fresh, rows_N.contiguous(), len(rows_N))
 
     def export(self) -> tuple[torch.Tensor, torch.Tensor]:

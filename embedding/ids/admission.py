@@ -1,4 +1,4 @@
-"""When a new id gets a row. Suffix: N ids that have none."""
+"""Admission: when a new id gets an embedding row. Suffix: N ids that have none."""
 
 from __future__ import annotations
 
@@ -9,36 +9,40 @@ import numpy.typing as npt
 
 from embedding.hashing import uniform
 from embedding.store import Admission, Ids
+from recsys.errors import InvalidValueError
 
 Counts = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
+PolicyState = dict[str, npt.NDArray[np.generic]]
 _EPSILON = 0.05  # Monolith's: an id seen `threshold` times is admitted with probability 1 - 0.05
 
 
-class Gate(Protocol):
-    """Decides on ids that have no row. Its memory is bounded by its constructor's arguments.
+class AdmissionPolicy(Protocol):
+    """Decides which ids without a row get one. Its memory is bounded by its constructor's arguments.
 
-    >>> gate: Gate = exact_gate(Admission("count", 2), salt=np.uint64(0))
-    >>> gate.admit(np.array([5, 6], np.uint64), np.array([2, 1], np.int32), draw=0).tolist()
+    >>> policy: AdmissionPolicy = exact_policy(Admission("count", 2), salt=np.uint64(0))
+    >>> policy.admit(np.array([5, 6], np.uint64), np.array([2, 1], np.int32), step=0).tolist()
     [True, False]
     """
 
     @property
     def nbytes(self) -> int:
-        """What it needs to remember candidates."""
+        """Bytes used for counts of candidates."""
         ...
 
-    def admit(self, ids_N: Ids, counts_N: Counts, draw: int) -> Mask:
-        """Which of the distinct ids, seen `counts_N` times now, may have a row; `draw` numbers the calls."""
+    def admit(self, ids_N: Ids, counts_N: Counts, step: int) -> Mask:
+        """Which of the distinct ids, seen `counts_N` times in this call, get a row; `step` numbers the calls."""
         ...
 
     def forget(self, ids_N: Ids) -> None:
-        """These ids have a row now: when it goes, they are counted from zero."""
+        """Reset the counts of ids that now have a row; they are counted from zero once the row is gone."""
         ...
 
-    def state(self) -> dict[str, npt.NDArray[np.generic]]: ...
+    def state(self) -> PolicyState: ...
 
-    def restore(self, state: dict[str, npt.NDArray[np.generic]]) -> None: ...
+    def restore(self, state: PolicyState) -> None:
+        """Restore the state returned by `state()`."""
+        ...
 
 
 class _Stateless:
@@ -47,32 +51,32 @@ class _Stateless:
     def forget(self, ids_N: Ids) -> None:
         pass
 
-    def state(self) -> dict[str, npt.NDArray[np.generic]]:
+    def state(self) -> PolicyState:
         return {}
 
-    def restore(self, state: dict[str, npt.NDArray[np.generic]]) -> None:
+    def restore(self, state: PolicyState) -> None:
         pass
 
 
 class Always(_Stateless):
-    """Every id, at first sight.
+    """Admits every id when it is first seen.
 
-    >>> int(Always().admit(np.array([5, 6], np.uint64), np.ones(2, np.int32), draw=0).sum())
+    >>> int(Always().admit(np.array([5, 6], np.uint64), np.ones(2, np.int32), step=0).sum())
     2
     """
 
-    def admit(self, ids_N: Ids, counts_N: Counts, draw: int) -> Mask:  # noqa: ARG002
+    def admit(self, ids_N: Ids, counts_N: Counts, step: int) -> Mask:  # noqa: ARG002
         return np.ones(len(ids_N), bool)
 
 
 class Probabilistic(_Stateless):
     """Monolith's rule (monolith/native_training, probabilistic filter, equal probability).
 
-    Each sighting admits with p = 1 - 0.05^(1/k), so that after k sightings an id is in with probability 95 %.
+    Each occurrence admits with p = 1 - 0.05^(1/k), so that after k of them an id is admitted with probability 95 %.
 
-    >>> gate = Probabilistic(threshold=10, salt=np.uint64(1))
+    >>> policy = Probabilistic(threshold=10, salt=np.uint64(1))
     >>> ids = np.arange(10_000, dtype=np.uint64)
-    >>> round(float(gate.admit(ids, np.full(10_000, 10, np.int32), draw=0).mean()), 2)
+    >>> round(float(policy.admit(ids, np.full(10_000, 10, np.int32), step=0).mean()), 2)
     0.95
     """
 
@@ -80,17 +84,17 @@ class Probabilistic(_Stateless):
         self._log_miss = np.log(_EPSILON) / threshold
         self._salt = salt
 
-    def admit(self, ids_N: Ids, counts_N: Counts, draw: int) -> Mask:
-        mask: Mask = uniform(ids_N, self._salt, draw) < 1 - np.exp(self._log_miss * counts_N)
+    def admit(self, ids_N: Ids, counts_N: Counts, step: int) -> Mask:
+        mask: Mask = uniform(ids_N, self._salt, step) < 1 - np.exp(self._log_miss * counts_N)
         return mask
 
 
 class ExactCounts:
-    """An id is admitted when it has been seen `threshold` times. Remembers every id: for the reference and for tests.
+    """Admits an id that was seen `threshold` times. Keeps a count for every id: for the reference store and tests.
 
-    >>> gate = ExactCounts(threshold=2)
+    >>> policy = ExactCounts(threshold=2)
     >>> one = np.array([5], np.uint64), np.array([1], np.int32)
-    >>> gate.admit(*one, draw=0).tolist(), gate.admit(*one, draw=1).tolist()
+    >>> policy.admit(*one, step=0).tolist(), policy.admit(*one, step=1).tolist()
     ([False], [True])
     """
 
@@ -100,10 +104,10 @@ class ExactCounts:
 
     @property
     def nbytes(self) -> int:
-        """Sixteen a count, as in a snapshot; Python's own objects take more."""
+        """Sixteen per count, as in a snapshot; Python's own objects take more."""
         return 16 * len(self._counts)
 
-    def admit(self, ids_N: Ids, counts_N: Counts, draw: int) -> Mask:  # noqa: ARG002
+    def admit(self, ids_N: Ids, counts_N: Counts, step: int) -> Mask:  # noqa: ARG002
         for key, count in zip(ids_N.tolist(), counts_N.tolist(), strict=True):
             self._counts[key] = self._counts.get(key, 0) + count
         return np.array([self._counts[key] >= self._threshold for key in ids_N.tolist()], bool)
@@ -112,20 +116,27 @@ class ExactCounts:
         for key in ids_N.tolist():
             self._counts.pop(key, None)
 
-    def state(self) -> dict[str, npt.NDArray[np.generic]]:
+    def state(self) -> PolicyState:
         ids = np.array(sorted(self._counts), np.uint64)
         return {"ids": ids, "counts": np.array([self._counts[i] for i in ids.tolist()], np.int64)}
 
-    def restore(self, state: dict[str, npt.NDArray[np.generic]]) -> None:
-        """Take over exact counts; a filter has forgotten which ids its counts are of, so those start again."""
+    def restore(self, state: PolicyState) -> None:
+        """Restore exact counts. The state of a `CountingFilter` has no ids, so counting starts again."""
         if "ids" in state:
             self._counts = dict(zip(state["ids"].tolist(), state["counts"].tolist(), strict=True))
 
 
-def exact_gate(admission: Admission, salt: np.uint64) -> Gate:
-    """The gate of a table, with unbounded counts."""
+def check_admission(admission: Admission) -> None:
+    """Raises InvalidValueError for an unknown kind or a threshold below 1."""
+    if admission.kind not in ("always", "count", "probabilistic"):
+        raise InvalidValueError(f"unknown admission kind {admission.kind!r}: choose always, count or probabilistic")
     if admission.threshold < 1:
-        raise ValueError(f"admission threshold is {admission.threshold}: an id is seen at least once, choose 1 or more")
+        raise InvalidValueError(f"admission threshold is {admission.threshold}, choose 1 or more")
+
+
+def exact_policy(admission: Admission, salt: np.uint64) -> AdmissionPolicy:
+    """The admission policy of a table, with unbounded counts. Raises InvalidValueError for invalid settings."""
+    check_admission(admission)
     match admission.kind:
         case "always":
             return Always()
@@ -133,4 +144,3 @@ def exact_gate(admission: Admission, salt: np.uint64) -> Gate:
             return Probabilistic(admission.threshold, salt)
         case "count":
             return ExactCounts(admission.threshold)
-    raise ValueError(f"admission kind {admission.kind!r} is unknown: choose always, count or probabilistic")

@@ -1,9 +1,9 @@
-"""The coldest ids of a table, without looking at all of it each time.
+"""The order in which a full table evicts ids, without a pass over the table for each eviction.
 
-Passes over the table, a slice at a time, list its coldest sixteenth in order. Sightings only make an id warmer, so when
-the turn of an id comes, its place is still right or further on; only ids that are new and cold have to be added.
+Passes over the table list the sixteenth of its ids with the lowest eviction priority, in order. Being seen only raises
+the priority of an id, so a listed id keeps its place or moves back; only new ids of low priority have to be added.
 
-Suffixes: K listed ids, P ids in question.
+Suffixes: K listed ids, P ids under consideration.
 """
 
 from __future__ import annotations
@@ -15,55 +15,56 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding.hashing import mix
+from embedding.ids.packed import ABSENT, Packed, priorities_of, rows_of
 from embedding.store import Ids
 
-Words = npt.NDArray[np.uint64]
-GONE = ~np.uint64(0)
-"""The second word of an id that is not in the table."""
-_HEAT = np.uint64(0xFFFFFFFF)
+_HIGHEST = 0xFFFFFFFF
 _S16, _LOW = np.uint64(16), np.uint64(0xFFFF)
 _LISTED = 16  # the list holds at least 1 / _LISTED of the table
 _NOBODY = np.zeros(0, np.uint64)
 
 
-class _Clocked(Protocol):
-    """A table that tells the second words of its ids: row << 32 | last seen << 8 | frequency."""
+class _PackedTable(Protocol):
+    """A table that gives the packed metadata of its ids."""
 
     def __len__(self) -> int: ...
 
-    def slices(self) -> Iterator[tuple[Ids, Words]]: ...
+    def slices(self) -> Iterator[tuple[Ids, Packed]]: ...
 
-    def words(self, ids_P: Ids) -> Words: ...
+    def packed(self, ids_N: Ids) -> Packed: ...
 
 
-class Coldest:
-    """The order of eviction: seen longest ago, then rarest, then by mixed id; exactly as if all ids were sorted.
+class EvictionQueue:
+    """Ids by eviction priority: last seen, then frequency, then mixed id; exactly the order of a full sort.
 
     >>> from embedding.ids.id_table import IdTable
     >>> table = IdTable(capacity=10)
     >>> for minute, key in enumerate([5, 6, 7]):
     ...     _ = table.find_or_insert(np.array([key], np.uint64), minute)
-    >>> Coldest(table).take(2, pinned=np.zeros(0, np.uint64)).tolist()
+    >>> EvictionQueue(table).take(2, pinned=np.zeros(0, np.uint64)).tolist()
     [5, 6]
     """
 
-    def __init__(self, table: _Clocked) -> None:
+    def __init__(self, table: _PackedTable) -> None:
         self._table = table
         self.reset()
 
     def reset(self) -> None:
-        """Forget the list, after clocks were changed by other means than sightings."""
-        self._ids_K, self._heats_K, self._next = _NOBODY, _NOBODY, 0
-        self._limit = -1  # ids up to this heat are in the list's rest or in `_beside`
-        self._beside: list[Ids] = []
+        """Drop the list, after priorities changed otherwise than by ids being seen."""
+        self._ids_K, self._priorities_K, self._next = _NOBODY, _NOBODY, 0
+        self._limit = -1  # ids up to this priority are in the rest of the list or in `_unlisted`
+        self._unlisted: list[Ids] = []
 
     def add(self, ids: Ids, stamp: int) -> None:
-        """New ids, last seen at `stamp`."""
+        """Add new ids, last seen at `stamp`."""
         if stamp << 8 <= self._limit:
-            self._beside.append(ids)
+            self._unlisted.append(ids)
 
-    def take(self, n: int, pinned: Words) -> Ids:
-        """The n coldest ids, or all, but for those whose row's bit is set in `pinned`. The caller removes them."""
+    def take(self, n: int, pinned: Packed) -> Ids:
+        """The n ids of lowest priority (or all), except those whose row's bit is set in `pinned`.
+
+        The caller removes them from the table.
+        """
         taken, complete = _NOBODY, False
         while len(taken) < n:
             if self._next == len(self._ids_K):
@@ -72,53 +73,58 @@ class Coldest:
                 complete = self._list(n + len(taken) + int(np.bitwise_count(pinned).sum()))
             taken = np.concatenate([taken, self._following(n - len(taken), pinned, taken)])
         if complete:
-            self.reset()  # a list of all would only grow
+            self.reset()  # a list of all ids would only grow
         return taken
 
     def _list(self, least: int) -> bool:
-        """List the coldest ids anew; whether that is all of them."""
+        """List at least `least` ids anew. Returns whether the list holds all ids."""
         k = max(2 * least, len(self._table) // _LISTED)
         complete = k >= len(self._table)
-        self._limit = int(_HEAT) if complete else self._heat_at(k)
-        cold = [(ids[at], heats[at]) for ids, heats in self._heats() for at in [heats <= np.uint64(self._limit)]]
-        ids, heats = (np.concatenate(part) for part in zip(*cold, strict=True))
-        order = np.lexsort((mix(ids), heats))
-        self._ids_K, self._heats_K, self._next = ids[order], heats[order], 0
-        self._beside = []
+        self._limit = _HIGHEST if complete else self._priority_at(k)
+        low = [(ids[at], own[at]) for ids, own in self._priorities() for at in [own <= np.uint64(self._limit)]]
+        ids, priorities = (np.concatenate(part) for part in zip(*low, strict=True))
+        order = np.lexsort((mix(ids), priorities))
+        self._ids_K, self._priorities_K, self._next = ids[order], priorities[order], 0
+        self._unlisted = []
         return complete
 
-    def _heats(self) -> Iterator[tuple[Ids, Words]]:
-        return ((ids, words & _HEAT) for ids, words in self._table.slices())
+    def _priorities(self) -> Iterator[tuple[Ids, Packed]]:
+        return ((ids, priorities_of(packed)) for ids, packed in self._table.slices())
 
-    def _heat_at(self, k: int) -> int:
-        """The heat that k ids come before, from two histograms: a sorted copy would be a third of a table of memory."""
+    def _priority_at(self, k: int) -> int:
+        """The priority of rank k, from two histograms: a sorted copy would take a third of the table's memory."""
         upper, lower = np.zeros(1 << 16, np.int64), np.zeros(1 << 16, np.int64)
-        for _, heats in self._heats():
-            upper += np.bincount((heats >> _S16).astype(np.int64), minlength=1 << 16)
+        for _, priorities in self._priorities():
+            upper += np.bincount((priorities >> _S16).astype(np.int64), minlength=1 << 16)
         high = int(np.searchsorted(np.cumsum(upper), k, "right"))
-        for _, heats in self._heats():
-            ours = heats[heats >> _S16 == high] & _LOW
+        for _, priorities in self._priorities():
+            ours = priorities[priorities >> _S16 == high] & _LOW
             lower += np.bincount(ours.astype(np.int64), minlength=1 << 16)
         return high << 16 | int(np.searchsorted(np.cumsum(lower), k - int(upper[:high].sum()), "right"))
 
-    def _following(self, n: int, pinned: Words, taken: Ids) -> Ids:
-        """Up to n of the next ids: those beyond the part of the list that is looked at are warmer."""
+    def _following(self, n: int, pinned: Packed, taken: Ids) -> Ids:
+        """Up to n of the next ids; those further on in the list than is looked at have higher priorities."""
         end = min(len(self._ids_K), self._next + n + 64)
         if end == len(self._ids_K):
-            bound, bound_tie = np.uint64(self._limit), GONE
+            bound, bound_tie = np.uint64(self._limit), ABSENT
         else:
-            bound, bound_tie = self._heats_K[end - 1], mix(self._ids_K[end - 1 : end])[0]
-        ids_P = np.unique(np.concatenate([self._ids_K[self._next : end], *self._beside]))
+            bound, bound_tie = self._priorities_K[end - 1], mix(self._ids_K[end - 1 : end])[0]
+        ids_P = np.unique(np.concatenate([self._ids_K[self._next : end], *self._unlisted]))
         self._next = end
-        words_P = self._table.words(ids_P)
-        here = (words_P != GONE) & ~np.isin(ids_P, taken)
-        ids_P, words_P = ids_P[here], words_P[here]
-        heats_P, ties_P = words_P & _HEAT, mix(ids_P)
-        order = np.lexsort((ties_P, heats_P))
-        ready_P = ((heats_P < bound) | ((heats_P == bound) & (ties_P <= bound_tie)))[order]
-        rows_P = (words_P >> np.uint64(32))[order]
+        packed_P = self._table.packed(ids_P)
+        present = (packed_P != ABSENT) & ~np.isin(ids_P, taken)
+        ids_P, packed_P = ids_P[present], packed_P[present]
+        priorities_P, ties_P = priorities_of(packed_P), mix(ids_P)
+        order = np.lexsort((ties_P, priorities_P))
+        ready_P = ((priorities_P < bound) | ((priorities_P == bound) & (ties_P <= bound_tie)))[order]
         if len(pinned):
-            ready_P &= (pinned[rows_P >> np.uint64(6)] >> (rows_P & np.uint64(63))) & np.uint64(1) == 0
+            ready_P &= ~_pinned(rows_of(packed_P)[order].astype(np.uint64), pinned)
         chosen: Ids = ids_P[order][ready_P][:n]
-        self._beside = [ids_P[(heats_P <= np.uint64(self._limit)) & ~np.isin(ids_P, chosen)]]
+        self._unlisted = [ids_P[(priorities_P <= np.uint64(self._limit)) & ~np.isin(ids_P, chosen)]]
         return chosen
+
+
+def _pinned(rows_P: Ids, pinned: Packed) -> npt.NDArray[np.bool_]:
+    """Whether each row's bit is set in the bitmap `pinned`."""
+    bits_P: Packed = (pinned[rows_P >> np.uint64(6)] >> (rows_P & np.uint64(63))) & np.uint64(1)
+    return bits_P.astype(bool)

@@ -1,4 +1,4 @@
-"""Where an id table's lines lie: segments of the hash space that grow and shrink one at a time.
+"""The memory of an id table: segments of the hash space that grow and shrink one at a time.
 
 Suffix: S segments. See `embedding.kernels.lines` for lines and slots.
 """
@@ -13,19 +13,22 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding.hashing import mix
-from embedding.kernels import segment as kernels
+from embedding.ids.packed import aged
+from embedding.kernels.segment import probe_lengths, rebuild
 from embedding.lazy_arrays import give_back, lazy_zeros
 
-_STAMP = np.uint64((1 << 24) - 1)
 LOAD = 0.69
-"""Of a full table; 16 bytes a slot / 0.69 = 23.2 bytes an id."""
-_IDS = 1 << 14  # of a full segment, at most twice that: what a growth step rewrites stays in the processor's cache
-_GROW_FROM, _GROW_SPREAD = 0.52, 0.16  # segments grow at loads spread over this range, so that they take turns
-_CRAMPED = 0.78  # a segment that many ids happen to fall into grows beyond the plan from here
+"""The share of slots in use in a full table; 16 bytes per slot / 0.69 = 23.2 bytes per id."""
+_IDS = 1 << 14  # per full segment, at most twice that: a growth step rewrites what fits the processor's cache
+_GROW_FROM, _GROW_SPREAD = (
+    0.52,
+    0.16,
+)  # segments grow at loads spread over this range, so that they do not all grow at once
+_CRAMPED = 0.78  # from this load on, a segment with more ids than planned grows beyond its planned size
 
 
 class Segments:
-    """Lines for up to `capacity` ids. A segment starts small, doubles up to its planned size, and beyond if it must.
+    """Lines for up to `capacity` ids. A segment starts small and doubles up to its planned size, or beyond if needed.
 
     >>> segments = Segments(capacity=1_000_000)
     >>> len(segments), segments.slots < 200_000  # it starts small
@@ -47,7 +50,9 @@ class Segments:
         self.lines_S = np.full(segments, self._smallest, np.uint32)
         self.counts_S, self.limits_S = np.zeros(segments, np.int64), np.zeros(segments, np.int64)
         self.scratch, self.going = lazy_zeros(stride * 8, np.uint64), lazy_zeros(stride * 8, np.uint64)
-        lower = self.table.reshape(segments, -1)[: segments // 2]  # the upper half's empty word is 0
+        lower = self.table.reshape(segments, -1)[
+            : segments // 2
+        ]  # in the upper half of the hash space the empty word is 0
         lower[:, : self._smallest * 8 : 2] = ~np.uint64(0)
         for segment in range(segments):
             self._set_limit(segment)
@@ -83,7 +88,7 @@ class Segments:
         self.resize(segment, wanted)
 
     def shrink(self) -> Iterator[int]:
-        """Take lines from segments that have twice as many as they need, one a step; yields the bytes given back."""
+        """Shrink segments that have twice the lines they need, one per step; yields the bytes given back."""
         for segment in range(len(self)):
             lines = int(self.lines_S[segment])
             wanted = lines
@@ -96,12 +101,12 @@ class Segments:
             yield (lines - wanted) * 64
 
     def resize(self, segment: int, lines: int) -> None:
-        """Spread one segment over `lines` lines: the unit of growing and shrinking."""
-        kernels.rebuild(*self.where, segment, lines, self.scratch)
+        """Rebuild one segment with `lines` lines: the unit of growing and shrinking."""
+        rebuild(*self.where, segment, lines, self.scratch)
         self._set_limit(segment)
 
     def _widen(self) -> None:
-        """Room for a segment that ids crowd into: only ids made to collide under splitmix64 ever need it."""
+        """Make room for a segment with too many ids: needed only for ids chosen to collide under splitmix64."""
         old, stride, lines_S, counts_S = self.table, self.stride, self.lines_S, self.counts_S
         self._lay_out(2 * stride)
         self.table.reshape(len(lines_S), -1)[:, : stride * 8] = old.reshape(len(lines_S), -1)
@@ -110,14 +115,12 @@ class Segments:
             self._set_limit(segment)
 
     def age(self, minutes: int) -> None:
-        """Move all sightings so many minutes back; those that would fall out of range become the oldest there is."""
-        for words in self.table.reshape(len(self), -1)[:, 1::2]:
-            stamps = ((words >> np.uint64(8)) & _STAMP).astype(np.int64)
-            aged = np.maximum(stamps - minutes, 1).astype(np.uint64)
-            words[:] = (words & ~(_STAMP << np.uint64(8))) | (aged << np.uint64(8))
+        """Move all last-seen stamps back by so many minutes; those that would leave the range become 1."""
+        for packed in self.table.reshape(len(self), -1)[:, 1::2]:
+            packed[:] = aged(packed, minutes)
 
     def probe_lengths(self, longest: int = 8) -> npt.NDArray[np.int64]:
-        """Number of ids found in the first line read, the second, and so on."""
+        """The number of ids found in the first line read, in the second, and so on."""
         histogram = np.zeros(longest, np.int64)
-        kernels.probe_lengths(*self.where, histogram)
+        probe_lengths(*self.where, histogram)
         return histogram

@@ -50,7 +50,7 @@ def next_line(line: Any, h: Any, bits: Any, stride: Any, lines_S: Any) -> Any:
 
 @inlined
 def touch_slot(table: Any, slot: Any, stamp: Any, count: Any) -> Any:
-    """Note a sighting: the later of both times, the frequency up to 255. Returns the row."""
+    """Mark an id as seen: the later of both times, the frequency up to 255. Returns the row."""
     word = table[slot + ONE]
     seen = max(word & SEEN, stamp << S8)
     table[slot + ONE] = (word & ROW) | seen | min((word & FREQ) + count, FREQ)

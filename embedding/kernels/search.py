@@ -63,9 +63,9 @@ def _absent(rows_N: Any, missing_N: Any, missing: Any, i: Any, touches: Any) -> 
 
 
 def _searcher(touches: bool, counted: bool) -> Any:
-    """The kernel that finds ids, compiled with or without a trace of the sighting, and of how many there were.
+    """The kernel that finds ids, compiled with or without marking them as seen, once or a number of times.
 
-    It refers to plain values only: Numba takes a kernel that refers to functions of this one for new in every process.
+    It refers to plain values only: if it referred to functions of this one, Numba would compile it in every process.
     """
 
     @jit

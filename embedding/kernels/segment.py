@@ -102,7 +102,7 @@ def insert(
 
 @jit
 def rebuild(table: Any, lines_S: Any, bits: Any, stride: Any, segment: Any, lines: Any, scratch: Any) -> Any:
-    """Spread one segment over `lines` lines."""
+    """Rebuild one segment with `lines` lines."""
     first = U64(segment) * stride
     hole = empty_word(U64(segment) << (S64 - bits))
     kept = 0
@@ -138,18 +138,18 @@ def assign(table: Any, lines_S: Any, bits: Any, stride: Any, ids_N: Any, stamps_
 
 
 @jit
-def words(table: Any, lines_S: Any, bits: Any, stride: Any, ids_N: Any, words_N: Any) -> None:
-    """The second words of ids; all ones where an id is not in the table."""
+def packed(table: Any, lines_S: Any, bits: Any, stride: Any, ids_N: Any, packed_N: Any) -> None:
+    """The packed metadata of ids; all ones for an id that is not in the table."""
     for i in range(len(ids_N)):
         h = mix(ids_N[i])
         line = home(h, bits, stride, lines_S)
         while True:
             found = line_equal(table, line * U64(8), h) & KEYS
             if found != ZERO:
-                words_N[i] = table[line * U64(8) + trailing_zeros(found) + ONE]
+                packed_N[i] = table[line * U64(8) + trailing_zeros(found) + ONE]
                 break
             if (line_equal(table, line * U64(8), empty_word(h)) & KEYS) != ZERO:
-                words_N[i] = ~ZERO
+                packed_N[i] = ~ZERO
                 break
             line = next_line(line, h, bits, stride, lines_S)
 
@@ -210,14 +210,14 @@ def remove(
 
 
 @jit
-def entries(table: Any, lines_S: Any, bits: Any, stride: Any, segment: Any, ids: Any, words: Any) -> Any:
-    """Copy the ids and second words of one segment out; returns how many."""
+def entries(table: Any, lines_S: Any, bits: Any, stride: Any, segment: Any, ids: Any, packed: Any) -> Any:
+    """Copy the ids and packed metadata of one segment; returns how many."""
     first = U64(segment) * stride
     hole = empty_word(U64(segment) << (S64 - bits))
     n = 0
     for slot in range(first * U64(8), (first + U64(lines_S[segment])) * U64(8), 2):
         if table[slot] != hole:
-            ids[n], words[n] = unmix(table[slot]), table[slot + 1]
+            ids[n], packed[n] = unmix(table[slot]), table[slot + 1]
             n += 1
     return n
 

@@ -39,18 +39,18 @@ def _masked(builder: Any, mask: Any) -> Any:
 
 
 @intrinsic
-def _cold(typingctx: Any, table: Any, index: Any, hole: Any, heat: Any) -> Any:  # noqa: ARG001
-    """Which ids of the line at table[index] are colder than `heat`: a bit at the first word of each."""
+def _cold(typingctx: Any, table: Any, index: Any, hole: Any, priority: Any) -> Any:  # noqa: ARG001
+    """Which ids of the line at table[index] have a priority below `priority`: a bit at the first word of each."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         words = load_line(context, builder, signature.args[0], args[0], args[1])
-        heats = builder.and_(words, splat(builder, ir.Constant(_I64, 0xFFFFFFFF)))
-        colder = builder.bitcast(builder.icmp_unsigned("<", heats, splat(builder, args[3])), _I8)
+        priorities = builder.and_(words, splat(builder, ir.Constant(_I64, 0xFFFFFFFF)))
+        colder = builder.bitcast(builder.icmp_unsigned("<", priorities, splat(builder, args[3])), _I8)
         taken = builder.bitcast(builder.icmp_unsigned("!=", words, splat(builder, args[2])), _I8)
         cold = builder.and_(builder.lshr(colder, ir.Constant(_I8, 1)), taken)
         return builder.zext(builder.and_(cold, ir.Constant(_I8, 0x55)), _I64)
 
-    return types.uint64(table, index, hole, heat), codegen
+    return types.uint64(table, index, hole, priority), codegen
 
 
 @intrinsic
@@ -107,11 +107,11 @@ def sweep(
     stride: Any,
     counts_S: Any,
     segment: Any,
-    heat: Any,
+    priority: Any,
     scratch: Any,
     going: Any,
 ) -> Any:
-    """Take the slots of ids whose heat (last seen << 8 | frequency) is below `heat` out of one segment into `going`.
+    """Move the slots of ids with a priority (last seen << 8 | frequency) below `priority` from a segment to `going`.
 
     Returns how many. An id beyond its home line is placed anew: its home line may have room now, so that nobody would
     look further. `scratch` and `going` have room for all slots of the segment.
@@ -122,7 +122,7 @@ def sweep(
     for line in range(lines):
         base = (first + U64(line)) * U64(8)
         prefetch(table, base + U64(8 * AHEAD))
-        cold = _cold(table, base, hole, heat)
+        cold = _cold(table, base, hole, priority)
         strays = _strays(table, base, hole, bits, lines, U64(line)) & ~cold
         _pack(table, base, cold | (cold << ONE), going, gone)
         _pack(table, base, strays | (strays << ONE), scratch, displaced)

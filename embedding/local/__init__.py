@@ -1,0 +1,1 @@
+"""The store that training uses: one machine's CPU, in Numba kernels."""

@@ -1,4 +1,4 @@
-"""Rows that several tables of the local store read and train for ids without one.
+"""Multiplexed rows of the local store: ids without a row of their own, of several tables, read and train them.
 
 Suffixes: N ids of a call, U distinct rows, D dimension.
 """
@@ -13,13 +13,13 @@ from embedding.delta.change_log import ChangeLog
 from embedding.hashing import salt_of
 from embedding.multiplexed import FALLBACK_ROWS, every_slot
 from embedding.rows.row_block import RowBlock
-from embedding.store import Floats, Ids, Index, Rows, Table
+from embedding.store import Floats, Ids, Index, RowNumbers, Table
 
 _NONE = np.zeros(0, np.uint64)
 
 
 class SharedRows:
-    """All rows exist from the start and none ever goes. Every method holds the lock; `changes` is used under it.
+    """All rows exist from the start and none is removed. Every method holds the lock; use `changes` under it.
 
     >>> rows = SharedRows(Table("fallback.4", dim=4, capacity=FALLBACK_ROWS), seed=0)
     >>> rows.read(np.array([7, 7, 9], np.int64)).shape, rows.state()[2]
@@ -33,7 +33,7 @@ class SharedRows:
         self._rows = RowBlock(FALLBACK_ROWS, table.dim, table.optimizer, salt, table.init_scale)
         self._rows.initialise(every_slot().astype(np.int32), every_slot())
 
-    def read(self, slots_N: Rows) -> Floats:
+    def read(self, slots_N: RowNumbers) -> Floats:
         """Copies of rows [N, D]."""
         with self.lock:
             return self._rows.values(slots_N.astype(np.int32))
@@ -44,32 +44,33 @@ class SharedRows:
             self._rows.update(rows_U, start, members_N, grads_ND)
             self.changes.mark(rows_U)
 
-    def cut(self, consumer: str, full: bool) -> tuple[Ids, Floats, Ids]:
-        """Rows for the next delta, as those of a table: ids, values, nothing that went."""
+    def take_changes(self, consumer: str, full: bool) -> tuple[Ids, Floats, Ids]:
+        """Rows for the next delta, as `TableIds.take_changes`: ids [U], values [U, D], no removed ids."""
         with self.lock:
-            rows_U, _ = self.changes.cut(consumer)
+            rows_U, _ = self.changes.take_changes(consumer)
             if full:
                 rows_U = every_slot().astype(np.int32)
             return rows_U.astype(np.uint64), self._rows.values(rows_U), _NONE
 
     def pending(self, consumer: str) -> tuple[Ids, Ids]:
-        """Rows that changed since the last cut, and nothing that went."""
+        """Rows that changed since the last `take_changes`, and no removed ids."""
         with self.lock:
-            return self.changes.peek(consumer)[0].astype(np.uint64), _NONE
+            return self.changes.pending(consumer)[0].astype(np.uint64), _NONE
 
     def resume(self, consumer: str, changed: Ids, removed: Ids) -> None:
-        """Go on listening where a snapshot stopped."""
+        """Restore what `pending` returned for a consumer."""
         with self.lock:
             self.changes.listen(consumer)
             self.changes.mark_for(consumer, changed.astype(np.int32), removed)
 
     def state(self) -> tuple[Floats, Floats, int]:
-        """Weights, optimizer states and number of updates."""
+        """Weights [R, D], optimizer states [R, W] and the number of updates."""
         every = every_slot().astype(np.int32)
         with self.lock:
             return self._rows.values(every), self._rows.states(every), self._rows.step
 
     def restore(self, weights: Floats, states: Floats, step: int) -> None:
+        """Restore what `state()` returned."""
         with self.lock:
             self._rows.put(every_slot().astype(np.int32), weights, states)
             self._rows.step = step

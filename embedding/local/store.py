@@ -12,19 +12,22 @@ from embedding.delta.consumers import Consumers
 from embedding.local.shared_rows import SharedRows
 from embedding.local.table import LocalTable
 from embedding.multiplexed import fallbacks, group_of, shared_tables
-from embedding.snapshot import snapshot
-from embedding.snapshot.background import Saving
+from embedding.sharding import HashBuckets
+from embedding.snapshot.background import BackgroundSave
 from embedding.snapshot.consumer_state import ConsumerState
+from embedding.snapshot.format import load, save
 from embedding.snapshot.resharding import reshard
-from embedding.snapshot.snapshot import Contents, StoreState, TableStream
+from embedding.snapshot.state import StoreState, TableStream, digest
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
-from embedding.validation import by_name, check_grads, check_ids, check_now, known
+from embedding.table_state import TableState
+from embedding.validation import check_table_name, check_time, contiguous_grads, contiguous_ids, tables_by_name
+from recsys.errors import InvalidValueError
 
 
 class LocalStore:
-    """An `EmbeddingStore` in Numba kernels: rows take memory as ids come, up to each table's capacity.
+    """An `EmbeddingStore` in Numba kernels: memory is taken as ids arrive, up to each table's capacity.
 
-    Safe to read from other threads while one trains: tables lock one by one.
+    Other threads may read while one trains: each table has a lock of its own. `threads` share the work of a look-up.
 
     >>> import numpy as np
     >>> store = LocalStore([Table("item", dim=4)])
@@ -35,20 +38,20 @@ class LocalStore:
     """
 
     def __init__(self, tables: Iterable[Table], seed: int = 0, threads: int = 1) -> None:
-        self._tables = by_name(tables)
+        self._tables = tables_by_name(tables)
         self._seed, self._threads = seed, threads
         self._clear()
 
     def _clear(self) -> None:
         tables = self._tables.values()
-        self._fallback = {group: SharedRows(table, self._seed) for group, table in shared_tables(tables).items()}
+        self._shared = {group: SharedRows(table, self._seed) for group, table in shared_tables(tables).items()}
         self._by_name = {table.name: self._table(table) for table in tables}
-        self._followed: dict[str, LocalTable | SharedRows] = {**self._by_name, **self._fallback}
-        """Everything whose changes consumers are told."""
+        self._followed: dict[str, LocalTable | SharedRows] = {**self._by_name, **self._shared}
+        """Everything whose changes go into deltas."""
         self._consumers = Consumers(fallbacks(tables, self._seed))
 
     def _table(self, table: Table) -> LocalTable:
-        shared = self._fallback[group_of(table)] if table.fallback == "multiplexed" else None
+        shared = self._shared[group_of(table)] if table.fallback == "multiplexed" else None
         return LocalTable(table, self._seed, shared, self._threads)
 
     @property
@@ -56,29 +59,29 @@ class LocalStore:
         return dict(self._tables)
 
     def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
-        known(self._tables, table)
-        check_now(now)
-        return self._by_name[table].lookup(check_ids(table, ids_N), now)
+        check_table_name(self._tables, table)
+        check_time(now)
+        return self._by_name[table].lookup(contiguous_ids(table, ids_N), now)
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
-        known(self._tables, table)
-        return self._by_name[table].peek(check_ids(table, ids_N))
+        check_table_name(self._tables, table)
+        return self._by_name[table].peek(contiguous_ids(table, ids_N))
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
-        known(self._tables, lookup.table)
-        self._by_name[lookup.table].update(lookup, check_grads(lookup, grads_ND, self._tables[lookup.table].dim))
+        check_table_name(self._tables, lookup.table)
+        self._by_name[lookup.table].update(lookup, contiguous_grads(lookup, grads_ND, self._tables[lookup.table].dim))
 
     def expire(self, now: int) -> int:
         return sum(self.expiring(now))
 
     def expiring(self, now: int) -> Iterator[int]:
-        """As `expire`, in steps of at most a millisecond or so between which the store may be used: yields how many."""
-        check_now(now)
+        """As `expire`, in steps of about a millisecond, between which the store may be used. Yields numbers of ids."""
+        check_time(now)
         for own in self._by_name.values():
             yield from own.expiring(now)
 
     def shrinking(self) -> Iterator[int]:
-        """Give back id table memory that a fuller past needed, in steps as short: yields the bytes."""
+        """Give back memory that id tables needed when they were fuller, in steps as short. Yields the bytes."""
         for own in self._by_name.values():
             yield from own.shrinking()
 
@@ -92,10 +95,10 @@ class LocalStore:
         overdue = [own.changes.overdue(consumer) for own in self._followed.values() if consumer in self._consumers]
         if self._consumers[consumer].pending is None and any(overdue):
             self._consumers.subscribe(consumer)
-        return self._consumers.delta(consumer, lambda full: self._cut(consumer, full))
+        return self._consumers.delta(consumer, lambda full: self._take_changes(consumer, full))
 
-    def _cut(self, consumer: str, full: bool) -> dict[str, TableDelta]:
-        return {name: TableDelta(*own.cut(consumer, full)) for name, own in self._followed.items()}
+    def _take_changes(self, consumer: str, full: bool) -> dict[str, TableDelta]:
+        return {name: TableDelta(*own.take_changes(consumer, full)) for name, own in self._followed.items()}
 
     def acknowledge(self, consumer: str, sequence: int) -> None:
         self._consumers.acknowledge(consumer, sequence)
@@ -111,53 +114,58 @@ class LocalStore:
         return consumers
 
     def _shared_states(self) -> dict[str, tuple[Floats, Floats, int]]:
-        return {name: rows.state() for name, rows in self._fallback.items()}
+        return {name: rows.state() for name, rows in self._shared.items()}
 
-    def state(self) -> StoreState:
-        """Everything, by id, in memory."""
+    def state(self) -> StoreState[TableState]:
+        """The whole store, by id, in memory."""
         tables = {name: own.state() for name, own in self._by_name.items()}
         return StoreState(tables, self._shared_states(), self._consumer_states())
 
     def save(self, folder: Path | str) -> None:
-        self.save_in_background(folder).wait()
+        """Write a snapshot. Raises InvalidValueError while another one is being written, OSError if the disk fails."""
+        self.save_in_background(folder).result()
 
-    def save_in_background(self, folder: Path | str) -> Saving:
-        """Write the store as it is now while training goes on; rows about to change are copied first.
+    def save_in_background(self, folder: Path | str) -> BackgroundSave:
+        """Start writing a snapshot of the store as it is now, in a thread of its own, and return.
 
-        Raises ValueError while another snapshot is being written.
+        Every method of the store may be called meanwhile, except another save and `load`. Rows are copied before they
+        change, so memory grows by at most one copy of them. The snapshot is complete when `result()` returns; an error
+        is raised there. Raises InvalidValueError while another snapshot is being written.
         """
         tables: dict[str, TableStream] = {}
         try:
             for name, own in self._by_name.items():
                 tables[name] = own.stream()
-        except ValueError:
+        except InvalidValueError:
             self._end_streams(tables)
             raise
-        contents = Contents(tables, self._shared_states(), self._consumer_states())
+        state = StoreState(tables, self._shared_states(), self._consumer_states())
 
         def write() -> None:
             try:
-                snapshot.save(folder, self._tables, self._seed, contents)
+                save(folder, self._tables, self._seed, state)
             finally:
                 self._end_streams(tables)
 
-        return Saving(write)
+        return BackgroundSave(write)
 
     def _end_streams(self, names: Iterable[str]) -> None:
         for name in names:
             self._by_name[name].close_stream()
 
     def load(self, folder: Path | str | Sequence[Path], shard: int = 0, shards: int = 1) -> None:
-        """Replace this store's state by a snapshot, or by shard `shard` of `shards` of what several snapshots hold.
+        """Restore a snapshot, or the part that shard `shard` of `shards` owns of the snapshots of several shards.
 
-        Raises ValueError naming the file when one is torn or of other tables; nothing has changed then.
+        The owner of an id is `HashBuckets(shards).owner`. Raises TornCheckpointError naming a file that is damaged, and
+        InvalidValueError for other tables, seeds or shards; the store is then unchanged.
         """
         folders = [folder] if isinstance(folder, Path | str) else folder
-        state = reshard([snapshot.load(each, self._tables, self._seed) for each in folders], shard, shards)
+        sharding = HashBuckets(shards)
+        state = reshard([load(each, self._tables, self._seed) for each in folders], shard, sharding)
         self._clear()
         left_out = {name: own.restore(state.tables[name]) for name, own in self._by_name.items()}
-        for name, shared in state.fallback.items():
-            self._fallback[name].restore(*shared)
+        for name, shared in state.multiplexed.items():
+            self._shared[name].restore(*shared)
         for name, entry in state.consumers.items():
             self._consumers.restore(name, entry.consumer)
             for table, followed in self._followed.items():
@@ -165,8 +173,8 @@ class LocalStore:
                 followed.resume(name, entry.changed[table], removed)
 
     def digest(self) -> str:
-        return snapshot.digest(self.state())
+        return digest(self.state())
 
     def counters(self, table: str) -> dict[str, int]:
-        known(self._tables, table)
+        check_table_name(self._tables, table)
         return self._by_name[table].counters()

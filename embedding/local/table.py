@@ -11,36 +11,40 @@ from dataclasses import dataclass
 import numpy as np
 
 from embedding.hashing import fallback_slots, salt_of
-from embedding.ids.id_lifecycle import PART, Batch, TableIds
-from embedding.kernels import dedup as kernels
+from embedding.ids.distinct_ids import DistinctIds
+from embedding.ids.id_lifecycle import PART, TableIds
+from embedding.ids.packed import Entries
 from embedding.local.shared_rows import SharedRows
 from embedding.multiplexed import FALLBACK_ROWS
 from embedding.rows.row_block import RowBlock
 from embedding.snapshot.copy_on_write import UndoLog
-from embedding.snapshot.snapshot import Part, TableStream
+from embedding.snapshot.state import TableStream
 from embedding.store import Floats, Ids, Index, Lookup, Table
+from embedding.table_state import Columns
+from recsys.errors import InvalidValueError
 
 
 @dataclass(frozen=True, slots=True)
 class LocalLookup(Lookup):
-    """A look-up that remembers its distinct ids, so that the update need not find them again.
+    """A look-up that keeps its distinct ids, so that the update need not find them again.
 
-    >>> found = LocalTable(Table("item", dim=4), seed=0, fallback=None).lookup(np.array([7, 8, 7], np.uint64), now=0)
-    >>> found.batch.counts_U.tolist(), found.rows_U.tolist()
+    >>> found = LocalTable(Table("item", dim=4), seed=0, shared=None).lookup(np.array([7, 8, 7], np.uint64), now=0)
+    >>> found.distinct.counts_U.tolist(), found.rows_U.tolist()
     ([2, 1], [0, 1])
     """
 
-    batch: Batch
+    distinct: DistinctIds
     rows_U: Index
     owner: object
+    """The table that made the look-up."""
     removals: int
-    """The table that made it, and its removals then: rows_U is good there as long as there was none since."""
+    """The table's `removals` at that time: rows_U is valid while it stays the same."""
 
 
 class LocalTable(TableIds):
-    """Rows of one table. Every public method holds the table's lock, so a reader never sees half a row.
+    """Rows of one table. Every public method holds the table's lock, so that a reader never sees a row half written.
 
-    >>> table = LocalTable(Table("item", dim=4), seed=0, fallback=None)
+    >>> table = LocalTable(Table("item", dim=4), seed=0, shared=None)
     >>> table.update(table.lookup(np.array([7, 8, 7], np.uint64), now=0), np.ones((3, 4), np.float32))
     >>> table.counters()["live"]
     2
@@ -48,91 +52,92 @@ class LocalTable(TableIds):
 
     rows: RowBlock
 
-    def __init__(self, table: Table, seed: int, fallback: SharedRows | None, threads: int = 1) -> None:
+    def __init__(self, table: Table, seed: int, shared: SharedRows | None, threads: int = 1) -> None:
         salt = salt_of(seed, table.name)
         rows = RowBlock(table.capacity, table.dim, table.optimizer, salt, table.init_scale)
         super().__init__(table, seed, rows, threads)
-        self._fallback = fallback
+        self._shared = shared
+        self._undo: UndoLog | None = None
 
     def lookup(self, ids_N: Ids, now: int) -> Lookup:
+        """As `EmbeddingStore.lookup`."""
         with self.lock:
-            return self._read(ids_N, *self.touch(ids_N, now))
+            return self._read(ids_N, *self.lookup_and_touch(ids_N, now))
 
     def peek(self, ids_N: Ids) -> Lookup:
+        """As `EmbeddingStore.peek`."""
         with self.lock:
-            batch = self.batch(ids_N)
-            return self._read(ids_N, batch, self.ids.find(batch.unique_U))
+            distinct = self.distinct(ids_N)
+            return self._read(ids_N, distinct, self.ids.find(distinct.unique_U))
 
-    def _read(self, ids_N: Ids, batch: Batch, rows_U: Index) -> Lookup:
-        rows_N, values_ND = self.rows.gather(rows_U, batch.inverse_N)
-        if self._fallback is not None:
-            lost = rows_N < 0
-            if lost.any():
-                values_ND[lost] = self._fallback.read(fallback_slots(ids_N[lost], self._salt, FALLBACK_ROWS))
-        return LocalLookup(self.table.name, ids_N, rows_N, values_ND, batch, rows_U, self, self._removals)
+    def _read(self, ids_N: Ids, distinct: DistinctIds, rows_U: Index) -> Lookup:
+        rows_N, values_ND = self.rows.gather(rows_U, distinct.inverse_N)
+        if self._shared is not None:
+            without_N = rows_N < 0
+            if without_N.any():
+                values_ND[without_N] = self._shared.read(fallback_slots(ids_N[without_N], self._salt, FALLBACK_ROWS))
+        return LocalLookup(self.table.name, ids_N, rows_N, values_ND, distinct, rows_U, self, self._removals)
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
+        """As `EmbeddingStore.update`."""
         with self.lock:
-            batch, rows_U = self._current(lookup)
-            start, members_N = np.empty(len(rows_U) + 1, np.int32), np.empty(len(lookup.ids_N), np.int32)
-            kernels.group(batch.inverse_N, batch.counts_U, start, members_N)
+            distinct, rows_U = self._current(lookup)
+            start, members_N = distinct.groups()
             if (rows_U >= 0).any():
-                if self._undo is not None:
-                    self._undo.keep(rows_U)
+                if self._before_write is not None:
+                    self._before_write(rows_U)
                 self.rows.update(rows_U, start, members_N, grads_ND)
                 self.changes.mark(rows_U)
-            if self._fallback is not None:
-                self._update_fallback(lookup, grads_ND)
+            if self._shared is not None:
+                self._update_shared(self._shared, lookup, grads_ND)
 
-    def _current(self, lookup: Lookup) -> tuple[Batch, Index]:
-        """The look-up's distinct ids and their rows now; those that went since are counted and not trained."""
+    def _current(self, lookup: Lookup) -> tuple[DistinctIds, Index]:
+        """The look-up's distinct ids and their present rows; ids that lost their row are counted and not trained."""
         if isinstance(lookup, LocalLookup):
             if lookup.owner is self and lookup.removals == self.removals:
-                return lookup.batch, lookup.rows_U
-            batch = lookup.batch
+                return lookup.distinct, lookup.rows_U
+            distinct = lookup.distinct
         else:
-            batch = self.batch(lookup.ids_N)
-        had_U = np.zeros(len(batch.unique_U), bool)
-        had_U[batch.inverse_N] = lookup.rows_N >= 0
-        return batch, self.still(batch, had_U)
+            distinct = self.distinct(lookup.ids_N)
+        had_U = np.zeros(len(distinct.unique_U), bool)
+        had_U[distinct.inverse_N] = lookup.rows_N >= 0
+        return distinct, self.revalidate(distinct, had_U)
 
-    def _update_fallback(self, lookup: Lookup, grads_ND: Floats) -> None:
-        lost = lookup.rows_N < 0
-        if self._fallback is not None and lost.any():
-            slots = fallback_slots(lookup.ids_N[lost], self._salt, FALLBACK_ROWS).view(np.uint64)
-            batch = self.batch(slots)
-            start, members = np.empty(len(batch.unique_U) + 1, np.int32), np.empty(len(slots), np.int32)
-            kernels.group(batch.inverse_N, batch.counts_U, start, members)
-            self._fallback.update(batch.unique_U.astype(np.int32), start, members, grads_ND[lost])
+    def _update_shared(self, shared: SharedRows, lookup: Lookup, grads_ND: Floats) -> None:
+        without_N = lookup.rows_N < 0
+        if without_N.any():
+            slots = fallback_slots(lookup.ids_N[without_N], self._salt, FALLBACK_ROWS).view(np.uint64)
+            distinct = self.distinct(slots)
+            shared.update(distinct.unique_U.astype(np.int32), *distinct.groups(), grads_ND[without_N])
 
     def stream(self) -> TableStream:
-        """The table as it is now, to be read in parts while it changes. Only one stream at a time."""
+        """The table as it is now, to be read in parts while it changes.
+
+        Raises InvalidValueError while another stream is open.
+        """
         with self.lock:
             if self._undo is not None:
-                raise ValueError(f"table {self.table.name!r} is being saved: wait for that snapshot to end")
-            ids_U, words_U = self.ids.entries()
+                raise InvalidValueError(f"table {self.table.name!r} is being saved: wait for that snapshot to end")
+            ids_U, packed_U = self.ids.entries()
             undo = self._undo = UndoLog(self.rows, self.table.capacity)
-            counters, gate = dict(self._counters), dict(self._gate.state())
-            origin = int(self.ids.minute(np.zeros(1, np.uint64))[0])  # moves when time goes on by decades
-            parts = self._parts(ids_U, words_U, origin, undo)
-            widths = self.rows.dim, self.rows.width
-            return TableStream(len(ids_U), *widths, self.rows.step, self._draws, counters, gate, parts)
+            self._before_write = undo.keep
+            parts = self._parts(ids_U, self.ids.unpack(packed_U), undo)
+            sizes = len(ids_U), self.rows.dim, self.rows.width
+            policy = [dict(self._policy.state())]
+            return TableStream(*sizes, self.rows.step, self._lookups, dict(self._counters), policy, parts)
 
-    def _parts(self, ids_U: Ids, words_U: Ids, origin: int, undo: UndoLog) -> Iterator[Part]:
-        order = np.argsort(words_U)  # by row
-        minutes_U = ((words_U >> np.uint64(8)) & np.uint64(0xFFFFFF)).astype(np.int64) + origin
-        freqs_U = (words_U & np.uint64(0xFF)).astype(np.uint8)
+    def _parts(self, ids_U: Ids, entries: Entries, undo: UndoLog) -> Iterator[Columns]:
+        order = np.argsort(entries.rows_U)
         try:
             for begin in range(0, len(order), PART):
                 part = order[begin : begin + PART]
-                rows = (words_U[part] >> np.uint64(32)).astype(np.int32)
                 with self.lock:
-                    weights, states = undo.read(rows)
-                yield ids_U[part], minutes_U[part], freqs_U[part], weights, states
+                    weights_UD, state_UW = undo.read(entries.rows_U[part])
+                yield ids_U[part], entries.minutes_U[part], entries.freqs_U[part], weights_UD, state_UW
         finally:
-            self._undo = None
+            self.close_stream()
 
     def close_stream(self) -> None:
         """Stop keeping old rows, whether or not the stream was read to its end."""
         with self.lock:
-            self._undo = None
+            self._undo, self._before_write = None, None

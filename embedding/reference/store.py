@@ -16,11 +16,20 @@ from embedding.delta.consumers import Consumers
 from embedding.hashing import fallback_slots, initial_rows, salt_of
 from embedding.multiplexed import FALLBACK_ROWS, every_slot, fallbacks, group_of, shared_tables
 from embedding.reference.table import ReferenceRows, ReferenceTable
-from embedding.snapshot import snapshot
 from embedding.snapshot.consumer_state import ConsumerState
-from embedding.snapshot.snapshot import Contents, StoreState
+from embedding.snapshot.format import load, save
+from embedding.snapshot.state import StoreState, digest, streamed
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
-from embedding.validation import BULK, MINUTE, by_name, check_grads, check_ids, check_now, known
+from embedding.table_state import TableState
+from embedding.validation import (
+    BULK,
+    MINUTE,
+    check_table_name,
+    check_time,
+    contiguous_grads,
+    contiguous_ids,
+    tables_by_name,
+)
 
 
 class ReferenceStore:
@@ -34,7 +43,7 @@ class ReferenceStore:
     """
 
     def __init__(self, tables: Iterable[Table], seed: int = 0) -> None:
-        self._tables = by_name(tables)
+        self._tables = tables_by_name(tables)
         self._seed = seed
         self._clear()
 
@@ -54,8 +63,9 @@ class ReferenceStore:
         return dict(self._tables)
 
     def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
-        known(self._tables, table)
-        ids, minute, own = check_ids(table, ids_N).tolist(), check_now(now), self._by_name[table]
+        check_table_name(self._tables, table)
+        check_time(now)
+        ids, minute, own = contiguous_ids(table, ids_N).tolist(), now // MINUTE, self._by_name[table]
         if ids:
             counts = dict(Counter(ids))
             present = {key for key in counts if key in own.row_of}
@@ -106,13 +116,13 @@ class ReferenceStore:
         return Lookup(own.table.name, ids_N, rows_N, values_ND)
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
-        known(self._tables, table)
-        return self._read(self._by_name[table], check_ids(table, ids_N))
+        check_table_name(self._tables, table)
+        return self._read(self._by_name[table], contiguous_ids(table, ids_N))
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
-        known(self._tables, lookup.table)
+        check_table_name(self._tables, lookup.table)
         own = self._by_name[lookup.table]
-        grads = torch.from_numpy(check_grads(lookup, grads_ND, own.table.dim))
+        grads = torch.from_numpy(contiguous_grads(lookup, grads_ND, own.table.dim))
         sums: dict[int, torch.Tensor] = {}
         shared: dict[int, torch.Tensor] = {}
         slots_N = fallback_slots(lookup.ids_N, own.salt, FALLBACK_ROWS).tolist()
@@ -131,7 +141,7 @@ class ReferenceStore:
             self._note(group_of(own.table), shared)
 
     def expire(self, now: int) -> int:
-        check_now(now)
+        check_time(now)
         gone = 0
         for own in self._by_name.values():
             keys = own.stale(now)
@@ -165,7 +175,7 @@ class ReferenceStore:
     def acknowledge(self, consumer: str, sequence: int) -> None:
         self._consumers.acknowledge(consumer, sequence)
 
-    def state(self) -> StoreState:
+    def state(self) -> StoreState[TableState]:
         """Everything, by id."""
         consumers = {
             name: ConsumerState(
@@ -181,13 +191,13 @@ class ReferenceStore:
         return StoreState({name: own.state() for name, own in self._by_name.items()}, shared, consumers)
 
     def save(self, folder: Path | str) -> None:
-        snapshot.save(folder, self._tables, self._seed, Contents.of(self.state()))
+        save(folder, self._tables, self._seed, streamed(self.state()))
 
     def load(self, folder: Path | str) -> None:
-        state = snapshot.load(folder, self._tables, self._seed)
+        state = load(folder, self._tables, self._seed)
         self._clear()
         left_out = {name: own.restore(state.tables[name]).tolist() for name, own in self._by_name.items()}
-        for name, (weights, rule_state, step) in state.fallback.items():
+        for name, (weights, rule_state, step) in state.multiplexed.items():
             self._fallback[name].put(list(range(len(weights))), weights, rule_state)
             self._fallback[name].step = step
         for name, entry in state.consumers.items():
@@ -199,10 +209,10 @@ class ReferenceStore:
                 self._removed[name][table].update(gone)
 
     def digest(self) -> str:
-        return snapshot.digest(self.state())
+        return digest(self.state())
 
     def counters(self, table: str) -> dict[str, int]:
-        known(self._tables, table)
+        check_table_name(self._tables, table)
         own = self._by_name[table]
         names = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale")
         size = own.rows.weights_RD.nbytes + own.rows.state_RW.nbytes

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from embedding.hashing import initial_rows, mix, salt_of
-from embedding.ids.admission import exact_gate
+from embedding.ids.admission import exact_policy
 from embedding.optimizers import adam_rate, state_width
-from embedding.snapshot.snapshot import TableState
 from embedding.store import Floats, Ids, Optimizer, Table
+from embedding.table_state import TableState
 from embedding.validation import MINUTE
 
 
@@ -116,7 +116,7 @@ class ReferenceTable:
         self.table = table
         self.salt = salt_of(seed, table.name)
         self.rows = ReferenceRows(table.dim, table.optimizer)
-        self.gate = exact_gate(table.admission, self.salt)
+        self.gate = exact_policy(table.admission, self.salt)
         self.row_of: dict[int, int] = {}
         self.seen: dict[int, int] = {}
         self.freq: dict[int, int] = {}
@@ -171,18 +171,19 @@ class ReferenceTable:
             self.rows.step,
             self.draws,
             dict(self.counters),
-            dict(self.gate.state()),
+            [dict(self.gate.state())],
         )
 
     def restore(self, state: TableState) -> Ids:
         """Fill an empty table. Returns the coldest ids, evicted when it holds fewer rows than the state."""
-        which = state.warmest(self.table.capacity)
+        which = state.evicted_last(self.table.capacity)
         keys = state.ids_U[which].tolist()
         self.row_of = {key: row for row, key in enumerate(keys)}
         self.seen = dict(zip(keys, state.seen_U[which].tolist(), strict=True))
         self.freq = dict(zip(keys, state.freq_U[which].tolist(), strict=True))
         self.rows.put(list(range(len(keys))), state.weights_UD[which], state.state_UW[which])
-        self.rows.step, self.draws, self.counters = state.step, state.draws, Counter(state.counters)
+        self.rows.step, self.draws, self.counters = state.step, state.lookups, Counter(state.counters)
         self.counters["evicted"] += len(state.ids_U) - len(which)
-        self.gate.restore(dict(state.gate))
+        if len(state.admission) == 1:
+            self.gate.restore(state.admission[0])
         return np.delete(state.ids_U, which)

@@ -1,6 +1,6 @@
-"""Row values and optimizer state in flat arrays.
+"""Embedding rows and their optimizer state in flat arrays.
 
-Suffixes: N ids, U distinct ids, D dimension, W floats of optimizer state a row.
+Suffixes: N ids, U distinct ids, D dimension, W floats of optimizer state per row.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from typing import Protocol
 import numpy as np
 
 from embedding.kernels import optimizers
-from embedding.kernels import rows as kernels
+from embedding.kernels import rows as row_kernels
 from embedding.lazy_arrays import lazy_zeros
 from embedding.optimizers import adam_rate, state_width
-from embedding.store import Floats, Ids, Index, Optimizer, Rows
+from embedding.store import Floats, Ids, Index, Optimizer, RowNumbers
 
 _F32 = np.float32
 
 
 class RowMemory(Protocol):
-    """Where the rows of a table live: what their ids' coming, going and saving need."""
+    """The memory of a table's rows, as `TableIds` needs it."""
 
     dim: int
     width: int
-    """Floats of optimizer state a row."""
+    """Floats of optimizer state per row."""
     step: int
     """Updates so far."""
 
@@ -37,7 +37,7 @@ class RowMemory(Protocol):
 
 
 class RowBlock:
-    """`capacity` rows of `dim` floats under one update rule; memory is taken when a row is first written.
+    """`capacity` rows of `dim` floats under one update rule. Memory is taken when a row is first written.
 
     >>> block, rows = RowBlock(8, 4, Optimizer("adagrad"), salt=np.uint64(0), scale=0.01), np.array([3], np.int32)
     >>> block.initialise(rows, np.array([7], np.uint64))
@@ -52,11 +52,11 @@ class RowBlock:
         self.state = lazy_zeros(capacity * self.width, np.float32)
         self.step = 0
         self._salt, self._scale = salt, _F32(scale)
-        self._gather, self._rowwise_adagrad = kernels.gather_of(dim), kernels.rowwise_adagrad_of(dim)
+        self._gather, self._rowwise_adagrad = row_kernels.gather_of(dim), row_kernels.rowwise_adagrad_of(dim)
 
     def initialise(self, rows_U: Index, ids_U: Ids) -> None:
         """Fresh values and an empty optimizer state."""
-        kernels.initialise(self.weights, self.state, self.dim, self.width, rows_U, ids_U, self._salt, self._scale)
+        row_kernels.initialise(self.weights, self.state, self.dim, self.width, rows_U, ids_U, self._salt, self._scale)
 
     def put(self, rows_U: Index, weights_UD: Floats, state_UW: Floats) -> None:
         self.weights.reshape(-1, self.dim)[rows_U] = weights_UD
@@ -70,15 +70,15 @@ class RowBlock:
         """Copies of optimizer states [U, W]."""
         return self.state.reshape(-1, self.width)[rows_U]
 
-    def gather(self, rows_U: Index, inverse_N: Index) -> tuple[Rows, Floats]:
-        """Rows and values of each id; zeros where the row is -1."""
+    def gather(self, rows_U: Index, inverse_N: Index) -> tuple[RowNumbers, Floats]:
+        """The row [N] and values [N, D] of each id; zeros where the row is -1."""
         rows_N = np.empty(len(inverse_N), np.int64)
         values_ND = np.empty((len(inverse_N), self.dim), np.float32)
         self._gather(self.weights, rows_U, inverse_N, rows_N, values_ND.reshape(-1))
         return rows_N, values_ND
 
     def update(self, rows_U: Index, start: Index, members_N: Index, grads_ND: Floats) -> None:
-        """One optimizer step on distinct rows; -1 is passed over. See `kernels.dedup.group` for start and members."""
+        """One optimizer step on distinct rows; -1 is ignored. See `DistinctIds.groups` for start and members."""
         rule, grads = self.optimizer, grads_ND.reshape(-1)
         common = (rows_U, start, members_N, grads)
         values = (self.weights, self.state, self.dim)

@@ -1,4 +1,4 @@
-"""A snapshot that is being written."""
+"""A snapshot that is written in the background."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import threading
 from collections.abc import Callable
 
 
-class Saving:
-    """Work in a thread of its own, whose error comes out of `wait`.
+class BackgroundSave:
+    """Work in a thread of its own. Ask `done()` between steps, and call `result()` once to get its error.
 
-    >>> Saving(lambda: None).wait()
+    >>> saving = BackgroundSave(lambda: None)
+    >>> saving.result(), saving.done()
+    (None, True)
     """
 
     def __init__(self, work: Callable[[], None]) -> None:
@@ -24,13 +26,12 @@ class Saving:
         except BaseException as error:
             self._error = error
 
-    @property
     def done(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Whether the work has ended, with or without an error."""
         return not self._thread.is_alive()
 
-    def wait(self) -> None:
-        """Return when the snapshot is on disk; raises what kept it from getting there."""
+    def result(self) -> None:
+        """Wait until the snapshot is on disk. Raises the error that prevented it."""
         self._thread.join()
         if self._error is not None:
             raise self._error

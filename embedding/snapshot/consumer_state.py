@@ -1,4 +1,4 @@
-"""Consumers of deltas in a snapshot: their numbers, the delta that is not acknowledged, and what changed since."""
+"""Consumers of deltas in a snapshot: their sequence numbers, their unacknowledged deltas, and what changed since."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from embedding.delta.consumers import Consumer
-from embedding.snapshot.tensor_file import Arrays
 from embedding.store import Delta, Ids, TableDelta
+from embedding.table_state import Arrays
 
 
 @dataclass(slots=True)
 class ConsumerState:
-    """A consumer, and the ids that changed since its last delta was cut.
+    """A consumer, and the ids that changed since its last delta was made.
 
     >>> arrays, meta = pack({"redis": ConsumerState(Consumer(sequence=3))})
     >>> unpack(arrays, meta)["redis"].consumer.sequence
@@ -28,7 +28,7 @@ class ConsumerState:
 
 
 def resynced(consumers: Mapping[str, int], names: Iterable[str]) -> dict[str, ConsumerState]:
-    """Consumers, given with the number of their last delta, who get all of these tables next."""
+    """Consumers by the sequence number of their last delta, whose next delta is full, with these tables."""
     nothing = {table: np.zeros(0, np.uint64) for table in names}
     return {name: ConsumerState(Consumer(number), dict(nothing), dict(nothing)) for name, number in consumers.items()}
 

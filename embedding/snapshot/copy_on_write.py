@@ -14,7 +14,7 @@ from embedding.store import Floats, Index
 
 
 class UndoLog:
-    """Old values of rows that changed before the snapshot came to them.
+    """The old values of rows that changed before the snapshot read them.
 
     The owner calls `keep` before it writes rows, and `read` in ascending order of rows, both under one lock.
 
@@ -29,7 +29,7 @@ class UndoLog:
 
     def __init__(self, block: RowBlock, capacity: int) -> None:
         self._block = block
-        self._place = lazy_zeros(capacity, np.int32)  # 1 + where a row is kept
+        self._place = lazy_zeros(capacity, np.int32)  # 1 + position of a kept row, 0 if none
         self._weights = lazy_zeros(capacity * block.dim, np.float32)
         self._state = lazy_zeros(capacity * block.width, np.float32)
         self._kept, self._read_to = 0, 0
@@ -51,7 +51,7 @@ class UndoLog:
         )
 
     def read(self, rows_U: Index) -> tuple[Floats, Floats]:
-        """Weights [U, D] and states [U, W] of ascending rows as they were; changes to them are not kept any more."""
+        """Weights [U, D] and states [U, W] of ascending rows as they were; later changes to them are not kept."""
         weights_UD, state_UW = self._block.values(rows_U), self._block.states(rows_U)
         changed = np.flatnonzero(self._place[rows_U])
         kept = self._place[rows_U[changed]] - 1

@@ -1,7 +1,7 @@
 """safetensors files written piece by piece, each tensor with a checksum (XXH3, 128 bits).
 
-The format is safetensors' own: eight bytes of header length, a JSON header, the tensors. Its library writes from memory
-only, and a store may be larger than what is free.
+The format is safetensors' own: eight bytes of header length, a JSON header, the tensors. Its library only
+writes whole arrays from memory, and a store may be larger than the free memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-Arrays = dict[str, npt.NDArray[Any]]
+from embedding.table_state import Arrays
+from recsys.errors import TornCheckpointError
+
 Layout = dict[str, tuple[npt.DTypeLike, tuple[int, ...]]]
 _CODES = {"uint64": "U64", "int64": "I64", "uint32": "U32", "int32": "I32", "uint8": "U8", "float32": "F32"}
 _TYPES = {code: np.dtype(name) for name, code in _CODES.items()}
@@ -24,8 +26,8 @@ _TYPES = {code: np.dtype(name) for name, code in _CODES.items()}
 class TensorWriter:
     """A file of tensors of known shapes, each filled from front to back.
 
-    A context manager: the file is on disk when it ends without an error. Raises OSError when the disk is full; the file
-    is then worthless, and no manifest names it.
+    A context manager: the file is on disk when the block ends without an error. Raises OSError if the disk is full; the
+    file is then incomplete, and no manifest names it.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -64,16 +66,16 @@ class TensorWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Bring the file to the disk, unless it is not whole because of an error."""
+        """Sync the file to disk, unless an error left it incomplete."""
         with self._file:
             if kind is None:
                 if any(self._left.values()):
-                    raise ValueError(f"tensors without all their values: {[n for n, k in self._left.items() if k]}")
+                    raise ValueError(f"incomplete tensors: {[n for n, k in self._left.items() if k]}")
                 os.fsync(self._file.fileno())
 
     @property
     def checksums(self) -> dict[str, str]:
-        """By tensor; the header's is under ""."""
+        """By tensor; the key of the header is ""."""
         hashes = {name: each.hexdigest() for name, each in self._hashes.items()}
         return {"": xxhash.xxh3_128(self._head).hexdigest(), **hashes}
 
@@ -84,7 +86,7 @@ class TensorWriter:
             view, offset = view[done:], offset + done
 
     def write(self, name: str, array: npt.NDArray[Any]) -> None:
-        """The next values of a tensor."""
+        """Append values to a tensor."""
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         if len(data) > self._left[name]:
             raise ValueError(f"tensor {name!r} has room for {self._left[name]} more bytes, {len(data)} were given")
@@ -103,28 +105,28 @@ def write_arrays(path: Path, arrays: Arrays, meta: dict[str, Any]) -> dict[str, 
 
 
 def read_arrays(path: Path, checksums: dict[str, str]) -> tuple[Arrays, dict[str, Any]]:
-    """The tensors, mapped from the file, and the meta data. Raises ValueError naming what is damaged."""
+    """The tensors, mapped from the file, and the metadata. Raises TornCheckpointError naming what is damaged."""
     if not path.exists():
-        raise ValueError(f"{path} is missing: load an earlier snapshot")
+        raise TornCheckpointError(f"{path} is missing: load an earlier snapshot")
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         head = file.read(8)
         length = int.from_bytes(head, "little")
         head += file.read(length) if length < size else b""
     if xxhash.xxh3_128(head).hexdigest() != checksums[""]:
-        raise ValueError(f"{path} is damaged (header): load an earlier snapshot")
+        raise TornCheckpointError(f"{path} is damaged (header): load an earlier snapshot")
     entries = json.loads(head[8:])
     meta: dict[str, Any] = json.loads(entries.pop("__metadata__")["meta"])
     arrays: Arrays = {}
     for name, entry in entries.items():
         begin, end = (offset + len(head) for offset in entry["data_offsets"])
         if end > size:
-            raise ValueError(f"{path} is damaged (ends within {name!r}): load an earlier snapshot")
+            raise TornCheckpointError(f"{path} is damaged (ends within {name!r}): load an earlier snapshot")
         kind, shape = _TYPES[entry["dtype"]], tuple(entry["shape"])
         array: npt.NDArray[Any] = np.zeros(shape, kind)
         if end > begin:
             array = np.memmap(path, kind, "c", begin, shape).view(np.ndarray)  # private: writes never reach it
         if xxhash.xxh3_128(array.reshape(-1).view(np.uint8).data).hexdigest() != checksums[name]:
-            raise ValueError(f"{path} is damaged (checksum of {name!r}): load an earlier snapshot")
+            raise TornCheckpointError(f"{path} is damaged (checksum of {name!r}): load an earlier snapshot")
         arrays[name] = array
     return arrays, meta

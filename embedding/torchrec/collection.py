@@ -27,23 +27,25 @@ from torchrec.modules.mc_modules import ManagedCollisionCollection
 
 from embedding.store import Admission, Table
 from embedding.torchrec.ids import CollisionFreeIds
-from embedding.torchrec.sharded import ShardedCollisionFreeEmbeddingBagCollection
-from embedding.validation import by_name, check_now, known
+from embedding.torchrec.sharded_collection import ShardedCollisionFreeEmbeddingBagCollection
+from embedding.validation import check_table_name, check_time, tables_by_name
+from recsys.errors import InvalidValueError
 
 
 class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection):  # type: ignore[misc]
-    """`collection` with an id table before each of its tables.
+    """`collection` with an id table in front of each of its tables.
 
-    `num_embeddings` of a table is its bound: expired ids go first, then the coldest. `ttl` is in milliseconds of event
-    time, one for all tables or by table name. `buckets` is fixed for the life of a checkpoint and must be a multiple of
-    every number of processes that will train it, and a divisor of every `num_embeddings`. The forward returns what the
-    collection returned; with `return_rows`, also the rows (a KeyedJaggedTensor, -1 for ids without one). `tables`, by
-    table name, say all of this table by table.
-    Raises ValueError for settings that cannot work, such as a number of rows that the buckets do not divide.
+    `num_embeddings` of a table is its capacity: expired ids go first, then by eviction priority. `ttl` (ms of event
+    time) is one for all tables or given by table name. `buckets` is fixed for the life of a checkpoint: a divisor of
+    every `num_embeddings` and a multiple of every number of processes that will train it; choose at least 16 times the
+    largest such number where tables are large enough. The forward pass returns what the collection returned;
+    with `return_rows`, also the rows (a KeyedJaggedTensor, -1 for ids without one). `tables` gives the settings by
+    table name instead.
+    Raises InvalidValueError for invalid settings, such as a number of rows that the buckets do not divide.
 
     >>> from torchrec import KeyedJaggedTensor
     >>> from embedding.torchrec.ranks import Ranks
-    >>> from embedding.torchrec.sharding import shard
+    >>> from embedding.torchrec.sharded_model import shard
     >>> film = EmbeddingBagConfig(name="film", embedding_dim=4, num_embeddings=64, feature_names=["film"])
     >>> model = nn.Sequential(CollisionFreeEmbeddingBagCollection(EmbeddingBagCollection(tables=[film])))
     >>> model = shard(model, Ranks(None, torch.device("cpu")).group, torch.device("cpu"))  # or DistributedModelParallel
@@ -68,10 +70,10 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
         names = [config.name for config in configs]
         unknown = [name for name in (ttl if isinstance(ttl, Mapping) else ()) if name not in names]
         if unknown:
-            raise ValueError(f"ttl names {', '.join(unknown)}, the collection's tables are {', '.join(names)}")
+            raise InvalidValueError(f"ttl: unknown tables {', '.join(unknown)}, the collection has {', '.join(names)}")
         for config in configs:
             if config.data_type not in (DataType.FP32, DataType.FP16):
-                raise ValueError(
+                raise InvalidValueError(
                     f"table {config.name!r}: rows are {config.data_type.name}, training takes FP32 or FP16"
                 )
         self.seed, self.tables = seed, dict(tables or {})
@@ -81,7 +83,7 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
             size = (config.embedding_dim, config.num_embeddings)
             self.tables[config.name] = Table(config.name, *size, admission=rule, ttl=own_ttl, init_scale=init_scale)
         if not tables:  # a store has checked its own
-            by_name(self.tables.values())
+            tables_by_name(self.tables.values())
         nowhere = torch.device("cpu")
         ids = {
             config.name: CollisionFreeIds(self.tables[config.name], config.num_embeddings, buckets, seed, nowhere)
@@ -92,7 +94,7 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
         )  # `input_dist` does it for all at once
         super().__init__(collection, managed, return_remapped_features=return_rows)
 
-    # what models ask of an EmbeddingBagCollection
+    # the interface of EmbeddingBagCollection
 
     def embedding_bag_configs(self) -> list[EmbeddingBagConfig]:
         configs: list[EmbeddingBagConfig] = self._embedding_module.embedding_bag_configs()
@@ -145,29 +147,32 @@ def collections(model: nn.Module) -> Iterator[ShardedCollisionFreeEmbeddingBagCo
 
 
 def set_time(model: nn.Module, now: int) -> None:
-    """Event time (ms) of the ids to come. Give all processes the same. Raises ValueError for a time before 1970."""
-    check_now(now)
+    """Set the event time (ms) of the next steps, the same in all processes.
+
+    Raises InvalidValueError for a time before 1970.
+    """
+    check_time(now)
     for collection in collections(model):
         for ids in collection.ids.values():
             ids.now = now
 
 
 def expire(model: nn.Module, now: int) -> int:
-    """Drop ids of this process not seen within their time to live, between two steps. Returns how many went.
+    """Drop ids of this process not seen within their time to live; call it between steps. Returns their number.
 
-    Raises ValueError for a time before 1970.
+    Raises InvalidValueError for a time before 1970.
     """
-    check_now(now)
+    check_time(now)
     return sum(ids.expire(now) for collection in collections(model) for ids in collection.ids.values())
 
 
 def counters(model: nn.Module, table: str) -> dict[str, int]:
     """live, admitted, unadmitted, refused, expired, evicted, ... of a table in this process.
 
-    Raises ValueError for a table that no collection of the model has.
+    Raises InvalidValueError for a table that no collection of the model has.
     """
     ids = {name: own for collection in collections(model) for name, own in collection.ids.items()}
-    known(ids, table)
+    check_table_name(ids, table)
     total: Counter[str] = Counter()
     for part in ids[table].tables:
         total.update(part.counters())

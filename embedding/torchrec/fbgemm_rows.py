@@ -1,4 +1,4 @@
-"""Rows in FBGEMM's memory. Suffixes: R rows, U distinct ids, D dimension, W floats of optimizer state a row."""
+"""Rows in FBGEMM's memory. Suffixes: R rows, U distinct ids, D dimension, W floats of optimizer state per row."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from embedding.hashing import initial_rows, salt_of
-from embedding.kernels import rows as kernels
+from embedding.kernels import rows as row_kernels
 from embedding.store import Floats, Ids, Index, Table
 
 _NOTHING = np.zeros(0, np.float32)
@@ -17,7 +17,7 @@ _NOTHING = np.zeros(0, np.float32)
 class FbgemmRows:
     """A `RowMemory` over weights [R, P] and the optimizer's states, [R] or [R, P] each, of a fused kernel.
 
-    P may exceed the table's dimension D, for FBGEMM takes multiples of four: columns from D on are never read.
+    P may exceed the table's dimension D, because FBGEMM needs multiples of four; columns from D on are never read.
 
     >>> rows = FbgemmRows(torch.zeros(8, 4), [torch.zeros(8)], Table("film", dim=4), seed=0)
     >>> rows.initialise(np.array([3], np.int32), np.array([7], np.uint64))
@@ -26,7 +26,7 @@ class FbgemmRows:
     """
 
     def __init__(self, weights_RP: torch.Tensor, states: Sequence[torch.Tensor], table: Table, seed: int) -> None:
-        # Without autograd's version counter: between forward and backward, rows of other ids may be written.
+        # Bypasses autograd's version counter: between forward and backward, rows of other ids may be written.
         self._weights_RP, self._states = weights_RP.data, [state.data for state in states]
         self.dim, self.step = table.dim, 0
         self.width = sum(table.dim if state.dim() > 1 else 1 for state in self._states)
@@ -36,7 +36,7 @@ class FbgemmRows:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all rows, used or not: FBGEMM takes them at the start."""
+        """Bytes of all rows, used or not: FBGEMM allocates them at the start."""
         return sum(tensor.nbytes for tensor in (self._weights_RP, *self._states))
 
     def initialise(self, rows_U: Index, ids_U: Ids) -> None:
@@ -46,7 +46,7 @@ class FbgemmRows:
             self.put(rows_U, values_UD, np.zeros((len(rows_U), self.width), np.float32))
             return
         padded = self._weights_RP.shape[1]
-        kernels.initialise(self._flat, _NOTHING, padded, 0, rows_U, ids_U, self._salt, np.float32(self._scale))
+        row_kernels.initialise(self._flat, _NOTHING, padded, 0, rows_U, ids_U, self._salt, np.float32(self._scale))
         for state in self._states:
             state.numpy()[rows_U] = 0
 

@@ -13,21 +13,24 @@ from torchrec.sparse.jagged_tensor import JaggedTensor
 
 from embedding.ids.id_lifecycle import TableIds
 from embedding.rows.row_block import RowMemory
-from embedding.store import Ids, Rows, Table
-from embedding.torchrec.resolved_rows import Found, Piece
+from embedding.sharding import bucket_of
+from embedding.store import Ids, RowNumbers, Table
+from embedding.torchrec.resolved_rows import BucketRows, ResolvedRows
 from embedding.torchrec.routing import restore, scatter
+from recsys.errors import InvalidValueError
 
 Features = dict[str, JaggedTensor]
-Memory = Callable[[int, int], RowMemory]
-"""The rows [begin, end) of this process."""
+MakeRows = Callable[[int, int], RowMemory]
+"""Makes the memory of rows [begin, end) of this process."""
 
 
 class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRec is untyped
-    """Maps 64-bit ids to rows: none shared, reused only when reset, bounded, expiring by event time.
+    """Maps 64-bit ids to rows: no two ids share one, their number is bounded, and ids expire by event time.
 
-    `rows` rows lie in `buckets` equal buckets, and an id belongs to a bucket: a checkpoint moves between any numbers of
-    processes that divide `buckets`. Set `now` (event time, ms) before each training step. An id without a row (not yet
-    admitted, or more new ids in a batch than rows) becomes -1, which our collection reads as an empty bag.
+    The `rows` rows are divided into `buckets` equal buckets, and each id belongs to one: a checkpoint can be loaded by
+    any number of processes that divides `buckets`. Set `now` (event time, ms) before each training step. An id without
+    a row (not yet admitted, or more new ids in a batch than free rows) becomes -1, which our collection reads as an
+    empty bag. Raises InvalidValueError for numbers of rows and buckets that cannot be divided so.
 
     >>> ids = CollisionFreeIds(Table("film", dim=4), rows=64, buckets=8, seed=0, device=torch.device("cpu"))
     >>> ids.output_size(), ids.buckets()
@@ -44,43 +47,47 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         span: tuple[int, int] | None = None,
     ) -> None:
         if buckets < 1:
-            raise ValueError(f"buckets is {buckets}: choose a multiple of every number of processes that will train")
+            raise InvalidValueError(f"buckets is {buckets}, choose a multiple of every number of training processes")
         if rows % buckets:
             up = -(-rows // buckets) * buckets
-            raise ValueError(f"table {table.name!r}: {rows} rows do not fill {buckets} buckets evenly, choose {up}")
+            raise InvalidValueError(
+                f"table {table.name!r}: {rows} rows do not divide into {buckets} buckets, choose {up}"
+            )
         begin, end = span or (0, rows)
         self._bucket_rows, self._buckets, self._all_rows = rows // buckets, buckets, rows
         if begin % self._bucket_rows or end % self._bucket_rows:
-            raise ValueError(f"table {table.name!r}: {buckets} buckets cannot be dealt to processes evenly")
+            raise InvalidValueError(
+                f"table {table.name!r}: {buckets} buckets cannot be divided evenly among the processes"
+            )
         segments = list(range(0, rows + 1, self._bucket_rows))
         super().__init__(device, segments)
         # TorchRec shards every persistent buffer along rows, so that only those of output_size() rows may stay.
         del self._output_segments_tensor, self._current_iter_tensor
         self._table, self._seed, self._begin, self._end = table, seed, begin, end
         self.now: int | None = None
-        self.mode: Literal["touch", "find", "still"] = "touch"
+        self.mode: Literal["lookup_and_touch", "lookup", "revalidate"] = "lookup_and_touch"
         self.tables: list[TableIds] = []
-        # Zeros take no memory until the first state_dict(). A row has room for the counts of two candidates.
+        # Zeros take no memory until the first state_dict(). There is room for the counts of two candidates per row.
         self.register_buffer("ids", torch.zeros(end - begin, dtype=torch.int64, device=device))
-        self.register_buffer("words", torch.zeros(end - begin, dtype=torch.int64, device=device))
+        self.register_buffer("last_seen", torch.zeros(end - begin, dtype=torch.int64, device=device))
         self._counted = table.admission.kind == "count" and self._bucket_rows >= 8  # a filter's least is 16 candidates
         if self._counted:
             self.register_buffer("counts", torch.zeros(end - begin, dtype=torch.int64, device=device))
         self.register_state_dict_pre_hook(lambda module, *_: module.write_buffers())
 
-    def bind(self, memory: Memory) -> None:
-        """Begin with empty tables over the rows of this process."""
+    def bind(self, make_rows: MakeRows) -> None:
+        """Start with empty id tables for the rows of this process."""
         size = self._bucket_rows
         table = replace(self._table, capacity=size)
         firsts = range(0, self._end - self._begin, size)
-        self.tables = [TableIds(table, self._seed, memory(first, first + size)) for first in firsts]
+        self.tables = [TableIds(table, self._seed, make_rows(first, first + size)) for first in firsts]
 
     def train(self, mode: bool = True) -> CollisionFreeIds:
         super().train(mode)
-        self.mode = "touch" if mode else "find"
+        self.mode = "lookup_and_touch" if mode else "lookup"
         return self
 
-    # what happens to ids
+    # ids to rows
 
     def preprocess(self, features: Features) -> Features:
         """Before the exchange between processes."""
@@ -95,60 +102,65 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         mutate_miss_lengths: bool = True,  # noqa: ARG002
         write_weights: torch.Tensor | None = None,
     ) -> Features:
-        """After it: ids of this process become rows of the whole table, or -1."""
+        """After it: ids of this process to rows of the whole table, or -1."""
         if write_weights is not None:
-            raise ValueError("rows are written by training only")
+            raise InvalidValueError("write_weights is not supported: only training writes rows")
         remapped = {}
         for name, jagged in features.items():
             mixed_N = as_ids(jagged.values())
-            remapped[name] = _with_values(jagged, Found(self.find(mixed_N, 0), len(mixed_N)).rows_N + self._begin)
+            remapped[name] = _with_values(
+                jagged, ResolvedRows(self.find(mixed_N, 0), len(mixed_N)).rows_N + self._begin
+            )
         return remapped
 
-    def find(self, mixed_N: Ids, at: int) -> list[Piece]:
-        """What has become of ids, as they travelled, that stand at `at` and after it in their call.
+    def find(self, mixed_N: Ids, at: int) -> list[BucketRows]:
+        """The rows of mixed ids that are at position `at` and after it in their call.
 
-        In mode "touch" they are counted, admitted and noted as seen, in mode "find" only found; in mode "still" those
-        without a row are counted as gone since they were read. Raises ValueError before the model is sharded.
+        Mode "lookup_and_touch" counts and admits ids and marks them as seen, "lookup" changes nothing, and "revalidate"
+        counts ids without a row as stale. Raises InvalidValueError if the model is not sharded yet.
         """
         if not self.tables:
-            raise ValueError("shard the model: DistributedModelParallel(model, sharders=[CollisionFreeSharder()])")
+            raise InvalidValueError(
+                "shard the model first: DistributedModelParallel(model, sharders=[CollisionFreeSharder()])"
+            )
         ids_N = restore(mixed_N)
         if len(self.tables) == 1:
             return [self._piece(0, slice(at, at + len(ids_N)), ids_N)]
         first = self._begin // self._bucket_rows
-        bucket_N = (mixed_N % np.uint64(self._buckets)).astype(np.int64) - first
+        bucket_N = bucket_of(mixed_N, self._buckets) - first
         places = [np.flatnonzero(bucket_N == b) for b in range(len(self.tables))]
         return [self._piece(b, at + place, ids_N[place]) for b, place in enumerate(places)]
 
-    def _piece(self, bucket: int, at: slice | Rows, ids: Ids) -> Piece:
+    def _piece(self, bucket: int, at: slice | RowNumbers, ids: Ids) -> BucketRows:
         table = self.tables[bucket]
-        if self.mode == "touch":
+        if self.mode == "lookup_and_touch":
             if self.now is None:
-                raise ValueError(f"table {self._table.name!r}: set_time(model, now) before the first step")
-            batch, rows_U = table.touch(ids, self.now)
+                raise InvalidValueError(f"table {self._table.name!r}: set_time(model, now) before the first step")
+            distinct, rows_U = table.lookup_and_touch(ids, self.now)
         else:
-            batch = table.batch(ids)
-            every = np.ones(len(batch.unique_U), bool)
-            rows_U = table.still(batch, every) if self.mode == "still" else table.ids.find(batch.unique_U)
-        return Piece(table, at, bucket * self._bucket_rows, self._begin, batch, rows_U, table.removals)
+            distinct = table.distinct(ids)
+            every_U = np.ones(len(distinct.unique_U), bool)
+            stale = self.mode == "revalidate"
+            rows_U = table.revalidate(distinct, every_U) if stale else table.ids.find(distinct.unique_U)
+        return BucketRows(table, at, bucket * self._bucket_rows, self._begin, distinct, rows_U, table.removals)
 
     def expire(self, now: int) -> int:
         """Drop ids of this process not seen within the time to live. Returns how many went."""
         return sum(gone for table in self.tables for gone in table.expiring(now))
 
     def evict(self) -> None:
-        """Rows are reset when they are given out, so there is nothing for TorchRec to reset."""
+        """Nothing for TorchRec to reset: rows are initialised when an id gets them."""
 
     def forward(self, features: Features, mutate_miss_lengths: bool = True) -> Features:  # noqa: ARG002
         return self.remap(self.profile(self.preprocess(features)))
 
-    # what TorchRec asks
+    # TorchRec's interface
 
     def output_size(self) -> int:
         return self._end - self._begin
 
     def input_size(self) -> int:
-        """0: ids are of any size, so TorchRec sends id % buckets to a bucket."""
+        """0 (any 64-bit id): TorchRec then sends id % buckets to a bucket."""
         return 0
 
     def buckets(self) -> int:
@@ -158,7 +170,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         return torch.tensor([self.output_size() - sum(len(table.ids) for table in self.tables)])
 
     def validate_state(self) -> None:
-        """After TorchRec loaded a checkpoint."""
+        """Restore the id tables after TorchRec loaded a checkpoint."""
         self.read_buffers()
 
     def rebuild_with_output_id_range(
@@ -173,35 +185,39 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
     # checkpoints
 
     def write_buffers(self) -> None:
-        """Put the id, last sighting and frequency of every row where TorchRec saves them, and counts of candidates."""
+        """Copy ids, last seen, frequencies and counts of candidates to the buffers that TorchRec saves."""
         for bucket, table in enumerate(self.tables):
-            ids_R, words_R = table.by_row()
+            ids_R, seen_R = table.by_row()
             at = slice(bucket * self._bucket_rows, (bucket + 1) * self._bucket_rows)
             self.ids[at] = torch.from_numpy(ids_R.view(np.int64))
-            self.words[at] = torch.from_numpy(words_R)
+            self.last_seen[at] = torch.from_numpy(seen_R)
             if self._counted:
                 slots = table.candidates()["slots"].view(np.int64)
                 self.counts[at][: len(slots)] = torch.from_numpy(slots)
 
     def read_buffers(self) -> None:
-        """The inverse; weights and optimizer state are TorchRec's to load."""
+        """Restore the id tables from the buffers; TorchRec loads weights and optimizer state."""
         for bucket, table in enumerate(self.tables):
             at = slice(bucket * self._bucket_rows, (bucket + 1) * self._bucket_rows)
             candidates = {}
             if self._counted:
                 slots = self.counts[at].cpu().numpy().view(np.uint32)[: 2 * self._bucket_rows // 16 * 16]
                 candidates = {"slots": slots, "forgotten": np.zeros(1, np.int64)}
-            table.adopt(self.ids[at].cpu().numpy().view(np.uint64), self.words[at].cpu().numpy(), candidates)
+            table.restore_from_rows(
+                self.ids[at].cpu().numpy().view(np.uint64), self.last_seen[at].cpu().numpy(), candidates
+            )
 
 
 def as_ids(values: torch.Tensor) -> Ids:
-    """Values of a feature as unsigned ids. Raises ValueError for values that are no integers."""
+    """Values of a feature as unsigned ids. Raises InvalidValueError for values that are not integers."""
     if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
-        raise ValueError(f"ids are {values.dtype}: give integers, such as torch.int64 with the bits of 64-bit hashes")
+        raise InvalidValueError(
+            f"ids are {values.dtype}, expected integers, such as torch.int64 with the bits of 64-bit hashes"
+        )
     ids: Ids = values.to("cpu", torch.int64).contiguous().numpy().view(np.uint64)
     return ids
 
 
-def _with_values(jagged: JaggedTensor, values: Ids | Rows) -> JaggedTensor:
+def _with_values(jagged: JaggedTensor, values: Ids | RowNumbers) -> JaggedTensor:
     tensor = torch.from_numpy(values.view(np.int64)).to(jagged.values().device)
     return JaggedTensor(tensor, lengths=jagged.lengths(), weights=jagged.weights_or_none())

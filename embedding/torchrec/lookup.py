@@ -1,4 +1,4 @@
-"""Reading rows with gradients that reach only the ids that were read. Suffix: N ids."""
+"""Reading rows, with gradients only for ids that still have the rows that were read. Suffix: N ids."""
 
 from __future__ import annotations
 
@@ -11,32 +11,35 @@ from torch.autograd.function import once_differentiable
 from torchrec import KeyedJaggedTensor
 from torchrec.distributed.embedding_types import KJTList
 
-from embedding.store import Rows
-from embedding.torchrec.resolved_rows import Found
+from embedding.store import RowNumbers
+from embedding.torchrec.resolved_rows import ResolvedRows
 
 
-class Lookup:
+class ShardedLookup:
     """One pass of a sharded collection's kernels, on the process that owns the rows.
 
-    Between forward and backward, ids may go and their rows be given to others. Then the kernels' own backward would
-    train the wrong ids; so it is repeated for those that are still there.
+    Between forward and backward, ids may be removed and their rows given to others. The kernels' own backward pass
+    would then train the wrong ids, so the forward pass is repeated for the ids that still have a row.
     """
 
-    def __init__(self, kernels: Any, ctx: Any, features: Sequence[KeyedJaggedTensor], found: Sequence[Found]) -> None:
+    def __init__(
+        self, kernels: Any, ctx: Any, features: Sequence[KeyedJaggedTensor], found: Sequence[ResolvedRows]
+    ) -> None:
         self._kernels, self._ctx, self._features, self._found = kernels, ctx, features, found
         self._outputs: list[torch.Tensor] = []
 
     def rows(self) -> KJTList:
-        """The features with rows in place of ids, below zero where there is none."""
+        """The features with rows in place of ids, below zero for ids without one."""
         pairs = zip(self._features, self._found, strict=True)
         return KJTList([_with_values(features, part.rows_N, features.lengths()) for features, part in pairs])
 
     def outputs(self) -> list[torch.Tensor]:
-        """Pooled embeddings, differentiable when gradients are on."""
+        """Pooled embeddings, differentiable if gradients are enabled."""
         if not torch.is_grad_enabled():
             return self._run(self._found)
         anchor = torch.zeros((), requires_grad=True)
-        return list(_Trained.apply(anchor, self))  # type: ignore[no-untyped-call]
+        apply: Any = _Trained.apply  # has types since torch 2.14 only
+        return list(apply(anchor, self))
 
     def forward(self) -> tuple[torch.Tensor, ...]:
         with torch.enable_grad():
@@ -55,7 +58,7 @@ class Lookup:
         for part in found:
             part.learned()
 
-    def _run(self, found: Sequence[Found]) -> list[torch.Tensor]:
+    def _run(self, found: Sequence[ResolvedRows]) -> list[torch.Tensor]:
         kept = [_without_misses(features, part.rows_N) for features, part in zip(self._features, found, strict=True)]
         outputs: list[torch.Tensor] = self._kernels.compute(self._ctx, KJTList(kept))
         return outputs
@@ -63,7 +66,7 @@ class Lookup:
 
 class _Trained(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, _: torch.Tensor, lookup: Lookup) -> tuple[torch.Tensor, ...]:
+    def forward(ctx: Any, _: torch.Tensor, lookup: ShardedLookup) -> tuple[torch.Tensor, ...]:
         ctx.lookup = lookup
         return lookup.forward()
 
@@ -74,8 +77,8 @@ class _Trained(torch.autograd.Function):
         return None, None
 
 
-def _without_misses(features: KeyedJaggedTensor, rows_N: Rows) -> KeyedJaggedTensor:
-    """`features` with these rows as values; rows below zero leave their bags."""
+def _without_misses(features: KeyedJaggedTensor, rows_N: RowNumbers) -> KeyedJaggedTensor:
+    """`features` with these rows as values; rows below zero are dropped from their bags."""
     lengths, weights = features.lengths(), features.weights_or_none()
     if len(rows_N) and rows_N.min() < 0:
         kept_N = rows_N >= 0
@@ -87,7 +90,7 @@ def _without_misses(features: KeyedJaggedTensor, rows_N: Rows) -> KeyedJaggedTen
 
 
 def _with_values(
-    features: KeyedJaggedTensor, rows_N: Rows, lengths: torch.Tensor, weights: torch.Tensor | None = None
+    features: KeyedJaggedTensor, rows_N: RowNumbers, lengths: torch.Tensor, weights: torch.Tensor | None = None
 ) -> KeyedJaggedTensor:
     return KeyedJaggedTensor(
         keys=features.keys(),
@@ -95,5 +98,5 @@ def _with_values(
         lengths=lengths,
         weights=weights,
         stride_per_key_per_rank=features._stride_per_key_per_rank,
-        length_per_key=[len(rows_N)] if len(features.keys()) == 1 else None,  # else TorchRec adds lengths up
+        length_per_key=[len(rows_N)] if len(features.keys()) == 1 else None,  # else TorchRec sums lengths
     )

@@ -9,13 +9,15 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 
+from recsys.errors import InvalidValueError
+
 Array = npt.NDArray[Any]
 
 
 class Ranks:
-    """A process group, and exchange of arrays over it (gloo, whatever the group's tensors travel on).
+    """A process group, and the exchange of arrays over it (by gloo, whatever the group's backend).
 
-    Without an initialised group this process becomes a group of its own.
+    Without an initialised group this process becomes a group of its own. Raises InvalidValueError if there is no group.
 
     >>> Ranks(None, torch.device("cpu")).total({"live": 2})
     {'live': 2}
@@ -29,12 +31,12 @@ class Ranks:
         world = dist.group.WORLD
         chosen = group or world
         if chosen is None:
-            raise ValueError("there is no process group: call torch.distributed.init_process_group first")
+            raise InvalidValueError("no process group: call torch.distributed.init_process_group first")
         self.group: dist.ProcessGroup = chosen
         self.rank, self.size = dist.get_rank(chosen), dist.get_world_size(chosen)
         alone_or_gloo = self.size == 1 or dist.get_backend(chosen) == "gloo"
         members = dist.get_process_group_ranks(chosen)
-        self._control = chosen if alone_or_gloo else dist.new_group(members, backend="gloo")
+        self._control: Any = chosen if alone_or_gloo else dist.new_group(members, backend="gloo")
 
     def gather(self, array: Array) -> list[Array]:
         """This array of every process, in order of rank; lengths may differ. Collective."""

@@ -1,4 +1,4 @@
-"""Which rows a call's ids have, and whether they still have them. Suffixes: N ids of a call, U distinct ids."""
+"""The rows of a call's ids, and whether they are still valid. Suffixes: N ids of a call, U distinct ids."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from embedding.ids.id_lifecycle import Batch, TableIds
+from embedding.ids.distinct_ids import DistinctIds
+from embedding.ids.id_lifecycle import TableIds
 from embedding.kernels.bits import jit
-from embedding.store import Index, Rows
+from embedding.store import Index, RowNumbers
 
 
 @jit
@@ -22,58 +23,58 @@ def _expand(rows_U: Any, inverse_N: Any, first: Any, missing: Any, rows_N: Any) 
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """What one bucket found for the ids at `at`; its rows begin at `first` in the process, the process's at `begin`.
+class BucketRows:
+    """The rows of the ids at `at`, in one bucket: it begins at row `first` of this process, which begins at `begin`.
 
     >>> from embedding.rows.row_block import RowBlock
     >>> from embedding.store import Table
     >>> table = Table("film", dim=4, capacity=8, ttl=60_000)
     >>> ids = TableIds(table, 0, RowBlock(8, 4, table.optimizer, np.uint64(0), 0.01))
-    >>> batch, rows_U = ids.touch(np.array([7, 8, 7], np.uint64), now=0)
-    >>> piece = Piece(ids, slice(0, 3), first=100, begin=0, batch=batch, rows_U=rows_U, removals=ids.removals)
+    >>> distinct, rows_U = ids.lookup_and_touch(np.array([7, 8, 7], np.uint64), now=0)
+    >>> piece = BucketRows(ids, slice(0, 3), 100, 0, distinct, rows_U, ids.removals)
     >>> sum(ids.expiring(now=180_000)), piece.now().rows_U.tolist()
     (2, [-1, -1])
     """
 
     table: TableIds
-    at: slice | Rows
+    at: slice | RowNumbers
     first: int
     begin: int
-    batch: Batch
+    distinct: DistinctIds
     rows_U: Index
     removals: int
 
-    def write(self, rows_N: Rows) -> None:
-        """Rows in this process; where there is none, what becomes -1 when `begin` is added to it."""
+    def write(self, rows_N: RowNumbers) -> None:
+        """Write row numbers in this process; for an id without a row, the number that plus `begin` is -1."""
         part = rows_N[self.at]  # a view when `at` is a slice
-        _expand(self.rows_U, self.batch.inverse_N, self.first, -1 - self.begin, part)
+        _expand(self.rows_U, self.distinct.inverse_N, self.first, -1 - self.begin, part)
         if not isinstance(self.at, slice):
             rows_N[self.at] = part
 
-    def now(self) -> Piece:
-        """The same ids with the rows that they have now."""
-        return replace(self, rows_U=self.table.still(self.batch, self.rows_U >= 0))
+    def now(self) -> BucketRows:
+        """The same ids with their present rows."""
+        return replace(self, rows_U=self.table.revalidate(self.distinct, self.rows_U >= 0))
 
 
-class Found:
-    """The rows of a call's ids in this process, below zero where there is none."""
+class ResolvedRows:
+    """The rows of a call's ids in this process, below zero for an id without one."""
 
-    def __init__(self, pieces: Sequence[Piece], n: int) -> None:
+    def __init__(self, pieces: Sequence[BucketRows], n: int) -> None:
         self._pieces = pieces
         self.rows_N = np.empty(n, np.int64)
         for piece in pieces:
             piece.write(self.rows_N)
 
     def changed(self) -> bool:
-        """Whether ids went since."""
+        """Whether ids were removed since."""
         return any(piece.table.removals != piece.removals for piece in self._pieces)
 
-    def now(self) -> Found:
-        """The same ids with the rows that they have now; ids that lost theirs are counted."""
-        return Found([piece.now() for piece in self._pieces], len(self.rows_N))
+    def now(self) -> ResolvedRows:
+        """The same ids with their present rows; ids that lost theirs are counted as stale."""
+        return ResolvedRows([piece.now() for piece in self._pieces], len(self.rows_N))
 
     def learned(self) -> None:
-        """Note the rows as changed by a step of the optimizer."""
+        """Mark the rows as changed by an optimizer step."""
         for piece in self._pieces:
             if (piece.rows_U >= 0).any():
                 piece.table.rows.step += 1

@@ -1,4 +1,4 @@
-"""Which process and which rows an id belongs to. Suffix: N ids."""
+"""Ids as they are sent between processes, and the size of buckets. Suffix: N ids."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _unmix_all(mixed_N: Any, ids_N: Any) -> None:
 
 
 def scatter(ids_N: Ids) -> Ids:
-    """Ids as they travel: TorchRec sends id % buckets to a bucket, which only spreads well-mixed bits evenly.
+    """Mixed ids: TorchRec sends id % buckets to a bucket, which spreads only well-mixed bits evenly.
 
     >>> ids = np.arange(4, dtype=np.uint64) << np.uint64(32)
     >>> (scatter(ids) % 4).tolist(), restore(scatter(ids)).tolist() == ids.tolist()
@@ -43,7 +43,7 @@ def restore(mixed_N: Ids) -> Ids:
 
 
 def bucket_rows(capacity: int, buckets: int) -> int:
-    """Rows that a bucket needs so that `capacity` ids fit, however they fall: the mean and six standard deviations.
+    """Rows per bucket so that `capacity` ids fit with near certainty: the mean and six standard deviations.
 
     >>> bucket_rows(1_000_000, 1), bucket_rows(1_000_000, 4), bucket_rows(8, 4)
     (1000000, 253008, 8)

@@ -1,11 +1,11 @@
-"""A store's state across processes: put together for a snapshot, dealt out again after one.
+"""A store's state across processes: gathered for a snapshot, and divided after loading one.
 
-A snapshot is by id, so it moves between any numbers of processes, and between this store and the others.
+A snapshot is by id, so that it can move between any numbers of processes, and between the kinds of store.
+Suffixes: N ids, U ids of a table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -13,74 +13,65 @@ import numpy as np
 from embedding.delta.consumers import Consumer
 from embedding.ids.admission import Mask
 from embedding.ids.id_lifecycle import COUNTED
+from embedding.sharding import HashBuckets
 from embedding.snapshot.consumer_state import ConsumerState
-from embedding.snapshot.snapshot import TableState
-from embedding.snapshot.tensor_file import Arrays
 from embedding.store import Delta, Ids, TableDelta
+from embedding.table_state import Arrays, TableState
 from embedding.torchrec.ranks import Ranks
-from embedding.torchrec.routing import scatter
 
 
-def owned(ranks: Ranks) -> Callable[[Ids], Mask]:
-    """Which ids are this process's."""
-    return lambda ids: scatter(ids) % np.uint64(ranks.size) == ranks.rank
+def owned(ids_N: Ids, ranks: Ranks) -> Mask:
+    """Which ids this process owns: TorchRec sends the ids of one bucket to each process."""
+    mask_N: Mask = HashBuckets(ranks.size, buckets=ranks.size).owner(ids_N) == ranks.rank
+    return mask_N
 
 
 def joined(state: TableState, ranks: Ranks) -> TableState:
-    """The whole of a table. Collective."""
-    clocks = ranks.together(np.array([[state.step, state.draws]]))
+    """The whole table, from the parts of all processes. Collective."""
+    clocks = ranks.together(np.array([[state.step, state.lookups]]))
+    columns = [ranks.together(column) for column in state.columns()]
+    counters = ranks.total({name: state.counters.get(name, 0) for name in COUNTED})
+    step, lookups = clocks.max(axis=0).tolist()
     return TableState(
-        ranks.together(state.ids_U),
-        ranks.together(state.seen_U),
-        ranks.together(state.freq_U),
-        ranks.together(state.weights_UD),
-        ranks.together(state.state_UW),
-        int(clocks[:, 0].max()),
-        int(clocks[:, 1].max()),
-        ranks.total({name: state.counters.get(name, 0) for name in COUNTED}),
-        _joined_gate(state.gate, ranks),
+        ids_U=columns[0],
+        seen_U=columns[1],
+        freq_U=columns[2],
+        weights_UD=columns[3],
+        state_UW=columns[4],
+        step=step,
+        lookups=lookups,
+        counters=counters,
+        admission=_joined_policies(state.admission[0], ranks),
     )
 
 
-def _joined_gate(gate: Arrays, ranks: Ranks) -> Arrays:
-    """Counts of ids without a row are buckets of a filter, of a size that only this number of processes has."""
-    if ranks.size == 1 or not gate:
-        return gate
-    whole: Arrays = {name: np.zeros(0, array.dtype) for name, array in gate.items()}
-    whole["forgotten"] = ranks.together(gate["forgotten"]).sum(keepdims=True)
-    for name, array in gate.items():
-        for rank, part in enumerate(ranks.gather(array)):
-            whole[f"{rank} of {ranks.size}.{name}"] = part
-    return whole
+def _joined_policies(own: Arrays, ranks: Ranks) -> list[Arrays]:
+    gathered = {name: ranks.gather(array) for name, array in own.items()}
+    return [{name: parts[rank] for name, parts in gathered.items()} for rank in range(ranks.size)]
 
 
-def dealt(state: TableState, ranks: Ranks) -> TableState:
-    """This process's part of a table; totals are kept by the first process."""
-    mine = owned(ranks)(state.ids_U)
-    prefix = f"{ranks.rank} of {ranks.size}."
-    own = {name.removeprefix(prefix): array for name, array in state.gate.items() if name.startswith(prefix)}
-    plain = {name: array for name, array in state.gate.items() if " of " not in name}
-    if plain and not own and ranks.rank:
-        plain["forgotten"] = np.zeros(1, np.int64)
-    return replace(
-        state,
-        ids_U=state.ids_U[mine],
-        seen_U=state.seen_U[mine],
-        freq_U=state.freq_U[mine],
-        weights_UD=state.weights_UD[mine],
-        state_UW=state.state_UW[mine],
-        counters=state.counters if ranks.rank == 0 else {},
-        gate=own or plain,
-    )
+def part_of(state: TableState, ranks: Ranks) -> TableState:
+    """This process's part of a table. The first process gets the counters.
+
+    Counts of ids not yet admitted are restored from the same number of processes, or from one process with exact counts
+    or a filter of the same size; otherwise they start again.
+    """
+    counters = state.counters if ranks.rank == 0 else {}
+    part = replace(state.take(owned(state.ids_U, ranks)), counters=counters)
+    if len(state.admission) == ranks.size:
+        part.admission = [state.admission[ranks.rank]]
+    elif len(state.admission) == 1 and ranks.rank and "forgotten" in state.admission[0]:
+        part.admission = [state.admission[0] | {"forgotten": np.zeros(1, np.int64)}]
+    return part
 
 
 def joined_consumer(entry: ConsumerState, ranks: Ranks) -> ConsumerState:
-    """Everything a consumer has yet to be told. Collective."""
+    """All changes that a consumer has not taken yet, of all processes. Collective."""
     pending = entry.consumer.pending
     if pending is not None:
         tables = {
-            name: TableDelta(*(ranks.together(array) for array in (cut.ids_U, cut.values_UD, cut.removed)))
-            for name, cut in pending.tables.items()
+            name: TableDelta(*(ranks.together(array) for array in (delta.ids_U, delta.values_UD, delta.removed)))
+            for name, delta in pending.tables.items()
         }
         pending = Delta(pending.sequence, bool(ranks.together(np.array([pending.full])).any()), tables)
     full = bool(ranks.together(np.array([entry.consumer.full])).any())
@@ -91,18 +82,17 @@ def joined_consumer(entry: ConsumerState, ranks: Ranks) -> ConsumerState:
     )
 
 
-def dealt_consumer(entry: ConsumerState, ranks: Ranks) -> ConsumerState:
-    """What this process has yet to tell a consumer."""
-    mine = owned(ranks)
+def consumer_part_of(entry: ConsumerState, ranks: Ranks) -> ConsumerState:
+    """The changes of ids that this process owns."""
     pending = entry.consumer.pending
     if pending is not None:
         tables = {}
-        for name, cut in pending.tables.items():
-            at = mine(cut.ids_U)
-            tables[name] = TableDelta(cut.ids_U[at], cut.values_UD[at], cut.removed[mine(cut.removed)])
+        for name, delta in pending.tables.items():
+            at = owned(delta.ids_U, ranks)
+            tables[name] = TableDelta(delta.ids_U[at], delta.values_UD[at], delta.removed[owned(delta.removed, ranks)])
         pending = Delta(pending.sequence, pending.full, tables)
     return ConsumerState(
         Consumer(entry.consumer.sequence, entry.consumer.full, pending),
-        {name: ids[mine(ids)] for name, ids in entry.changed.items()},
-        {name: ids[mine(ids)] for name, ids in entry.removed.items()},
+        {name: ids[owned(ids, ranks)] for name, ids in entry.changed.items()},
+        {name: ids[owned(ids, ranks)] for name, ids in entry.removed.items()},
     )

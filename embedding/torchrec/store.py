@@ -18,28 +18,31 @@ from torchrec.distributed.types import ShardingPlan
 from embedding.delta.consumers import Consumers
 from embedding.ids.id_lifecycle import TableIds
 from embedding.multiplexed import every_slot, fallbacks, group_of, shared_tables
-from embedding.snapshot import snapshot
 from embedding.snapshot.consumer_state import ConsumerState
-from embedding.snapshot.snapshot import Contents, StoreState
+from embedding.snapshot.format import load, save
+from embedding.snapshot.state import StoreState, digest, streamed
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
-from embedding.torchrec import sharding, states
+from embedding.table_state import TableState
+from embedding.torchrec import sharded_model, states
 from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.table import TorchRecTable
-from embedding.validation import by_name, check_grads, check_ids, check_now, known
+from embedding.validation import check_table_name, check_time, contiguous_grads, contiguous_ids, tables_by_name
+from recsys.errors import CheckpointError
 
 
 class TorchRecStore:
-    """`LocalStore`'s promises inside TorchRec: `DistributedModelParallel`, planner, `KeyedJaggedTensor`, gloo or NCCL.
+    """An `EmbeddingStore` inside TorchRec: `DistributedModelParallel`, planner, `KeyedJaggedTensor`, gloo or NCCL.
 
-    On several processes every call is collective: each process gives its own ids, and the same `now`; gradients are
-    summed. `delta` alone is local: it tells what changed in the rows of this process. Each process has room for six
-    standard deviations more than its share of `capacity`, so that `capacity` ids fit however they fall; beyond, the
-    coldest of a process go. An error in one process leaves the others waiting, as in any collective. `group` is the
-    default one when None, or this process alone when there is none.
+    With several processes every call is collective: each process passes its own ids, and the same `now`; gradients are
+    summed. Only `delta` is local: it has the changes of rows of this process. Each process has rows for six standard
+    deviations more than its share of `capacity`, so that `capacity` ids fit with near certainty; a full process evicts
+    its own ids. An error in one process leaves the others waiting, as in any collective. `group` None is the default
+    group, or this process alone if there is none.
 
-    One process may read from other threads while it trains, one call at a time. Several may not: calls must meet those
-    of the other processes in the same order.
-    Raises ValueError for optimizers FBGEMM lacks on the device (on CPU it has Adagrad and row-wise Adagrad).
+    A single process may read from other threads while it trains, one call at a time. Several processes may not: they
+    must make their calls in the same order.
+    Raises InvalidValueError for optimizers that FBGEMM does not have on the device (on CPU it has Adagrad and row-wise
+    Adagrad).
 
     >>> store = TorchRecStore([Table("item", dim=4, capacity=100)])
     >>> found = store.lookup("item", np.array([1, 2, 1], np.uint64), now=0)
@@ -55,16 +58,16 @@ class TorchRecStore:
         group: dist.ProcessGroup | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
-        self._tables = by_name(tables)
+        self._tables = tables_by_name(tables)
         self._seed, self._device, self._lock = seed, torch.device(device), threading.RLock()
         self._shared_tables = dict(sorted(shared_tables(self._tables.values()).items()))
         parts = {f"t{i}": table for i, table in enumerate(self._tables.values())}
         parts |= {f"f{i}": table for i, table in enumerate(self._shared_tables.values())}
         for table in parts.values():
-            sharding.rule(table, self._device)
+            sharded_model.rule(table, self._device)
         self._ranks = Ranks(group, self._device)
-        model = sharding.Tables(parts, seed, self._ranks.size, self._device)
-        self._model = sharding.shard(model, self._ranks.group, self._device)
+        model = sharded_model.ShardedTables(parts, seed, self._ranks.size, self._device)
+        self._model = sharded_model.shard(model, self._ranks.group, self._device)
         self._clear()
 
     def _clear(self) -> None:
@@ -74,7 +77,7 @@ class TorchRecStore:
             name: TorchRecTable(table, f"f{i}", *where) for i, (name, table) in enumerate(self._shared_tables.items())
         }
         for shared in self._shared.values():
-            shared.ids.touch(self._own_slots(), 0)
+            shared.ids.lookup_and_touch(self._own_slots(), 0)
         self._by_name = {
             name: TorchRecTable(
                 table, f"t{i}", *where, self._shared[group_of(table)] if table.fallback == "multiplexed" else None
@@ -83,12 +86,12 @@ class TorchRecStore:
         }
 
     def _own_slots(self) -> Ids:
-        """The shared rows that this process holds."""
+        """The numbers of the multiplexed rows that this process owns."""
         slots = every_slot()
-        return slots[states.owned(self._ranks)(slots)]
+        return slots[states.owned(slots, self._ranks)]
 
     def _followed(self) -> dict[str, TableIds]:
-        """Everything whose changes consumers are told: tables, and the rows that ids without one share."""
+        """Everything whose changes go into deltas: the tables and their multiplexed rows."""
         return {name: own.ids for name, own in (self._by_name | self._shared).items()}
 
     @property
@@ -97,28 +100,28 @@ class TorchRecStore:
 
     @property
     def plan(self) -> ShardingPlan:
-        """What TorchRec's planner chose."""
+        """The plan of TorchRec's planner."""
         return self._model.plan
 
     def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
-        known(self._tables, table)
-        check_now(now)
+        check_table_name(self._tables, table)
+        check_time(now)
         with self._lock:
-            return self._by_name[table].lookup(check_ids(table, ids_N), now)
+            return self._by_name[table].lookup(contiguous_ids(table, ids_N), now)
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
-        known(self._tables, table)
+        check_table_name(self._tables, table)
         with self._lock:
-            return self._by_name[table].peek(check_ids(table, ids_N))
+            return self._by_name[table].peek(contiguous_ids(table, ids_N))
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
-        known(self._tables, lookup.table)
-        grads_ND = check_grads(lookup, grads_ND, self._tables[lookup.table].dim)
+        check_table_name(self._tables, lookup.table)
+        grads_ND = contiguous_grads(lookup, grads_ND, self._tables[lookup.table].dim)
         with self._lock:
             self._by_name[lookup.table].update(lookup, grads_ND)
 
     def expire(self, now: int) -> int:
-        check_now(now)
+        check_time(now)
         with self._lock:
             gone = sum(went for own in self._by_name.values() for went in own.ids.expiring(now))
         return self._ranks.total({"gone": gone})["gone"]
@@ -133,17 +136,17 @@ class TorchRecStore:
         overdue = [ids.changes.overdue(consumer) for ids in self._followed().values()]
         if self._consumers[consumer].pending is None and any(overdue):
             self._consumers.subscribe(consumer)
-        return self._consumers.delta(consumer, lambda full: self._cut(consumer, full))
+        return self._consumers.delta(consumer, lambda full: self._take_changes(consumer, full))
 
-    def _cut(self, consumer: str, full: bool) -> dict[str, TableDelta]:
+    def _take_changes(self, consumer: str, full: bool) -> dict[str, TableDelta]:
         with self._lock:
-            return {name: TableDelta(*ids.cut(consumer, full)) for name, ids in self._followed().items()}
+            return {name: TableDelta(*ids.take_changes(consumer, full)) for name, ids in self._followed().items()}
 
     def acknowledge(self, consumer: str, sequence: int) -> None:
         self._consumers.acknowledge(consumer, sequence)
 
-    def state(self) -> StoreState:
-        """Everything, by id, on every process."""
+    def state(self) -> StoreState[TableState]:
+        """The whole store, by id, in every process. Collective."""
         with self._lock:
             tables = {name: states.joined(own.ids.state(), self._ranks) for name, own in self._by_name.items()}
             shared = {}
@@ -161,45 +164,46 @@ class TorchRecStore:
         return states.joined_consumer(entry, self._ranks)
 
     def save(self, folder: Path | str) -> None:
-        """Gathers everything to the first process, which writes the same files as the other stores.
+        """Gather the state to the first process, which writes the same files as the other stores. Collective.
 
-        Raises OSError in every process when it cannot.
+        Raises OSError in every process if it cannot.
         """
         state, error = self.state(), None
         if self._ranks.rank == 0:
             try:
-                snapshot.save(folder, self._tables, self._seed, Contents.of(state))
+                save(folder, self._tables, self._seed, streamed(state))
             except OSError as caught:
                 error = caught
         failures = self._ranks.total({"failures": int(error is not None)})["failures"]
         if error is not None:
             raise error
         if failures:
-            raise OSError(f"{folder}: the first process could not write the snapshot, see its error")
+            raise CheckpointError(f"{folder}: the first process could not write the snapshot, see its error")
 
     def load(self, folder: Path | str) -> None:
-        state = snapshot.load(folder, self._tables, self._seed)
+        """Restore a snapshot. Raises as `LocalStore.load`. Collective."""
+        state = load(folder, self._tables, self._seed)
         with self._lock:
             self._clear()
             left_out = {
-                name: own.ids.restore(states.dealt(state.tables[name], self._ranks))
+                name: own.ids.restore(states.part_of(state.tables[name], self._ranks))
                 for name, own in self._by_name.items()
             }
             mine = self._own_slots()
-            for name, (weights, rule_state, step) in state.fallback.items():
+            for name, (weights, rule_state, step) in state.multiplexed.items():
                 ids = self._shared[name].ids
                 ids.rows.put(ids.ids.find(mine), weights[mine], rule_state[mine])
                 ids.rows.step = step
             for name, whole in state.consumers.items():
-                entry = states.dealt_consumer(whole, self._ranks)
+                entry = states.consumer_part_of(whole, self._ranks)
                 self._consumers.restore(name, entry.consumer)
                 for table, followed in self._followed().items():
                     gone = left_out.get(table, np.zeros(0, np.uint64))
                     followed.resume(name, entry.changed[table], np.append(entry.removed[table], gone))
 
     def digest(self) -> str:
-        return snapshot.digest(self.state())
+        return digest(self.state())
 
     def counters(self, table: str) -> dict[str, int]:
-        known(self._tables, table)
+        check_table_name(self._tables, table)
         return self._ranks.total(self._by_name[table].ids.counters())

@@ -16,31 +16,31 @@ from embedding.hashing import fallback_slots, salt_of
 from embedding.ids.admission import Mask
 from embedding.ids.id_lifecycle import TableIds
 from embedding.multiplexed import FALLBACK_ROWS
-from embedding.store import Floats, Ids, Lookup, Rows, Table
-from embedding.torchrec import sharding
+from embedding.store import Floats, Ids, Lookup, RowNumbers, Table
+from embedding.torchrec import sharded_model
 from embedding.torchrec.ranks import Ranks
-from embedding.torchrec.sharded import ShardedCollisionFreeEmbeddingBagCollection
+from embedding.torchrec.sharded_collection import ShardedCollisionFreeEmbeddingBagCollection
 
-Mode = Literal["touch", "find", "still"]
+Mode = Literal["lookup_and_touch", "lookup", "revalidate"]
 
 
 @dataclass(frozen=True, slots=True)
 class TorchRecLookup(Lookup):
-    """A look-up that remembers its outputs [B, P] (none once trained), so that the update need not read again."""
+    """A look-up that keeps its outputs [B, P] (none after training), so that the update need not read again."""
 
     outputs: list[torch.Tensor]
     owner: object
-    """The table that made it: a look-up of another one, or of a store since restored, trains by id."""
+    """The table that made it: a look-up of another one, or from before a `load`, trains by id."""
 
 
 class TorchRecTable:
-    """The part `key` of a sharded model. `shared` is the table of rows that ids without one read, or None.
+    """The part `key` of a sharded model. `shared` is the table of multiplexed rows, or None.
 
     Every method is collective: all processes call it, each with ids of its own.
 
     >>> film, cpu = Table("film", dim=4, capacity=100), torch.device("cpu")
     >>> ranks = Ranks(None, cpu)
-    >>> model = sharding.shard(sharding.Tables({"t0": film}, 0, ranks.size, cpu), ranks.group, cpu)
+    >>> model = sharded_model.shard(sharded_model.ShardedTables({"t0": film}, 0, ranks.size, cpu), ranks.group, cpu)
     >>> table = TorchRecTable(film, "t0", 0, model, ranks, cpu)
     >>> found = table.lookup(np.array([7, 8, 7], np.uint64), now=0)
     >>> table.update(found, np.ones((3, 4), np.float32))
@@ -70,11 +70,11 @@ class TorchRecTable:
 
     def lookup(self, ids_N: Ids, now: int) -> Lookup:
         with torch.enable_grad():
-            return self._lookup(ids_N, "touch", now)
+            return self._lookup(ids_N, "lookup_and_touch", now)
 
     def peek(self, ids_N: Ids) -> Lookup:
         with torch.no_grad():
-            return self._lookup(ids_N, "find", 0)
+            return self._lookup(ids_N, "lookup", 0)
 
     def _lookup(self, ids_N: Ids, mode: Mode, now: int) -> Lookup:
         output_BP, rows_N = self._read(ids_N, None, mode, now)
@@ -82,13 +82,15 @@ class TorchRecTable:
         if self._shared is not None:
             outputs.append(self._read_shared(ids_N, rows_N < 0))
             values_ND += self._values(outputs[1], len(ids_N))
-        return TorchRecLookup(self.table.name, ids_N, rows_N, values_ND, outputs if mode == "touch" else [], self)
+        return TorchRecLookup(
+            self.table.name, ids_N, rows_N, values_ND, outputs if mode == "lookup_and_touch" else [], self
+        )
 
-    def _read(self, ids_N: Ids, wanted_N: Mask | None, mode: Mode, now: int) -> tuple[torch.Tensor, Rows]:
-        """Rows of the ids (that are wanted), zeros for the others and up to B bags [B, P]; and their places [N]."""
+    def _read(self, ids_N: Ids, wanted_N: Mask | None, mode: Mode, now: int) -> tuple[torch.Tensor, RowNumbers]:
+        """Values [B, P] of the (wanted) ids, zeros for others and padding; and their row numbers [N]."""
         self._part.ids[self._key].mode, self._part.ids[self._key].now = mode, now
         bags = max(1, self._ranks.largest(len(ids_N)))  # gloo scatters equal parts only, FBGEMM takes no fewer than one
-        features = sharding.features(ids_N, wanted_N, bags)
+        features = sharded_model.features(ids_N, wanted_N, bags)
         answer = self._model(self._key, features if self._device.type == "cpu" else features.to(self._device))
         if self._ranks.size == 1:
             output_BP, found = answer.values(), self._part.found[0].rows_N
@@ -100,20 +102,20 @@ class TorchRecTable:
         rows_N[wanted_N] = found
         return output_BP, rows_N
 
-    def _read_shared(self, ids_N: Ids, lost_N: Mask) -> torch.Tensor:
+    def _read_shared(self, ids_N: Ids, without_N: Mask) -> torch.Tensor:
         assert self._shared is not None
         slots_N = fallback_slots(ids_N, self._salt, FALLBACK_ROWS).view(np.uint64)
-        return self._shared._read(slots_N, lost_N, "find", 0)[0]
+        return self._shared._read(slots_N, without_N, "lookup", 0)[0]
 
     def _values(self, output_BP: torch.Tensor, n: int) -> Floats:
-        # An output is memory of its own that nothing reads again, so it is handed out as it is.
+        # Nothing else reads an output, so no copy is needed.
         return np.ascontiguousarray(output_BP.detach()[:n, : self.table.dim].cpu().numpy())
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
         """One step of FBGEMM's fused optimizer."""
         outputs = self._outputs(lookup)
         # TorchRec takes the mean over processes, as data-parallel models do; a store's gradients add up.
-        scale = self._ranks.size * sharding.gradient_scale(self.table)
+        scale = self._ranks.size * sharded_model.gradient_scale(self.table)
         grads = torch.from_numpy(grads_ND if scale == 1 and grads_ND.flags.writeable else grads_ND * np.float32(scale))
         bags, padded = outputs[0].shape
         if (bags, padded) != grads_ND.shape:
@@ -121,14 +123,14 @@ class TorchRecTable:
         torch.autograd.backward(outputs, [grads.to(self._device)] * len(outputs))
 
     def _outputs(self, lookup: Lookup) -> list[torch.Tensor]:
-        """Outputs to differentiate: those of the look-up, or new ones for an id that had a row then and has one now."""
+        """Outputs to differentiate: those of the look-up, or new ones for ids that had a row then and have one now."""
         if isinstance(lookup, TorchRecLookup) and lookup.owner is self and lookup.outputs:
             outputs = lookup.outputs.copy()
             lookup.outputs.clear()
             return outputs
         had_N = lookup.rows_N >= 0
         with torch.enable_grad():
-            outputs = [self._read(lookup.ids_N, had_N, "still", 0)[0]]
+            outputs = [self._read(lookup.ids_N, had_N, "revalidate", 0)[0]]
             if self._shared is not None:
                 outputs.append(self._read_shared(lookup.ids_N, ~had_N))
         return outputs

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from recsys.config.features import TableSection
 from recsys.config.file import load
-from recsys.config.schema import TableSection
+from recsys.errors import InvalidValueError
 
 TEMPLATE = Path(__file__).parents[1] / "recsys.toml"
 
@@ -17,7 +18,7 @@ def init(path: Path) -> None:
     if path.is_dir():
         path = path / TEMPLATE.name
     if path.exists():
-        raise ValueError(f"{path} exists already; delete it, or name another file")
+        raise InvalidValueError(f"{path} exists already; delete it, or name another file")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(TEMPLATE.read_text())
     click.echo(f"Wrote {path}. Say what your events are in [features] and [training], then: recsys check")
@@ -25,7 +26,7 @@ def init(path: Path) -> None:
 
 def check(path: Path) -> None:
     config = load(path)
-    click.echo(f"{path} is right: {len(config.features.fields)} fields, model {config.model.name}.")
+    click.echo(f"{path} is valid: {len(config.features.fields)} fields, model {config.model.name}.")
     sections = {"features.defaults": config.features.defaults}
     sections |= {f"features.tables.{name}": section for name, section in config.features.tables.items()}
     for name, section in sections.items():

@@ -17,6 +17,7 @@ from rich.console import Console
 from recsys.commands.demo_client import TIMEOUT, Client, show_change
 from recsys.commands.ports import free_port
 from recsys.config.file import load
+from recsys.errors import InvalidValueError, UnavailableError
 from serving.replication.embedded_redis import EmbeddedRedis
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -27,12 +28,12 @@ SYNC = ("30d", "1d")
 
 def run(folder: Path, keep: bool) -> None:
     if not EXAMPLES.is_dir():
-        raise ValueError("the demo needs the folder `examples` of the source tree; run it from a clone, as `make demo`")
+        raise InvalidValueError("the demo needs the folder `examples` of the source tree: run `make demo` in a clone")
     console = Console()
     started = time.monotonic()
     config_path = _prepare(folder)
     with ExitStack() as stack:
-        stack.enter_context(EmbeddedRedis(load(config_path).rows.folder))
+        stack.enter_context(EmbeddedRedis(load(config_path).redis.folder))
         _step(console, 1, "Ingest the first part of a real log: MovieLens, ratings as likes")
         _recsys("ingest", "-c", config_path, "--dataset", "movielens-small", "--to", SPLIT)
         _step(console, 2, "Learn online from it, and freeze a copy as the other arm")
@@ -98,7 +99,7 @@ def _command(*arguments: object) -> list[str]:
 def _recsys(*arguments: object, quiet: bool = False) -> None:
     done = subprocess.run(_command(*arguments), check=False, stdout=subprocess.DEVNULL if quiet else None)
     if done.returncode:
-        raise ValueError(f"`recsys {' '.join(map(str, arguments))}` failed with exit status {done.returncode}")
+        raise InvalidValueError(f"`recsys {' '.join(map(str, arguments))}` failed with exit status {done.returncode}")
 
 
 @contextmanager
@@ -111,7 +112,7 @@ def _running(*arguments: object, log: Path) -> Iterator[None]:
         try:
             yield
             if process.poll() is not None:
-                raise ValueError(f"`recsys {arguments[0]}` ended with status {process.returncode}, see {log}")
+                raise InvalidValueError(f"`recsys {arguments[0]}` ended with status {process.returncode}, see {log}")
         finally:
             process.terminate()
             process.wait(timeout=30)
@@ -121,7 +122,7 @@ def _wait_for(file: Path, text: str) -> None:
     deadline = time.monotonic() + TIMEOUT
     while text not in file.read_text():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{file} does not say {text!r} after {TIMEOUT:.0f} s")
+            raise UnavailableError(f"{file} does not say {text!r} after {TIMEOUT:.0f} s")
         time.sleep(0.1)
 
 

@@ -14,6 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from recsys.errors import InvalidValueError, UnavailableError
+
 TIMEOUT = 30.0
 """Seconds to wait for the server to be ready, and for a score to change."""
 SETTLED = 0.5
@@ -59,7 +61,7 @@ class Client:
                     return
             except OSError as error:
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"{self._url} did not get ready within {TIMEOUT:.0f} s: {error}") from error
+                    raise UnavailableError(f"{self._url} did not get ready within {TIMEOUT:.0f} s: {error}") from error
                 time.sleep(0.1)
 
     def recommend(self, user: str, count: int) -> Ranking:
@@ -111,7 +113,7 @@ def _online(client: Client) -> tuple[str, Ranking]:
         ranking = client.recommend(user, 100)
         if ranking.arm == "online" and not ranking.degraded:
             return user, ranking
-    raise ValueError(f"nobody was ranked for by the arm 'online'; the last answer was degraded by {ranking.degraded}")
+    raise InvalidValueError(f"the arm 'online' ranked for no user; the last answer was degraded: {ranking.degraded}")
 
 
 def _settled(client: Client, user: str, items: list[str]) -> Ranking:
@@ -124,7 +126,7 @@ def _settled(client: Client, user: str, items: list[str]) -> Ranking:
         if after.scores == before.scores and not after.degraded:
             return after
         before = after
-    raise TimeoutError(f"scores did not settle within {TIMEOUT:.0f} s; see train.log")
+    raise UnavailableError(f"scores did not settle within {TIMEOUT:.0f} s; see train.log")
 
 
 def _changed(client: Client, user: str, before: Ranking) -> Ranking:
@@ -133,7 +135,7 @@ def _changed(client: Client, user: str, before: Ranking) -> Ranking:
         after = client.rank(user, before.items)
         if not after.degraded and any(abs(score - before.scores[item]) > 1e-6 for item, score in after.scores.items()):
             return after
-    raise TimeoutError(f"no score changed within {TIMEOUT:.0f} s; see train.log")
+    raise UnavailableError(f"no score changed within {TIMEOUT:.0f} s; see train.log")
 
 
 def _side_by_side(client: Client, before: Ranking, after: Ranking) -> Table:

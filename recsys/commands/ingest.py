@@ -22,11 +22,9 @@ from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.config.units import written
 from recsys.datasets import Dataset, globo, ml1m, movielens_small
-from recsys.errors import IngestError
+from recsys.errors import IngestError, InvalidValueError
 from recsys.unlearned import REMEDY
-from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.pipeline import Counts, Ingest
-from streaming.ingest.source_offsets import SourceOffsets
 from streaming.ingest.sources import Batches, JsonLines, Source
 from streaming.ingest.tabular import open_source
 
@@ -39,17 +37,10 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
     config = load(path)
     console = Console()
     if dataset is None and not files:
-        raise ValueError("name the files to read (- for standard input), or a data set with --dataset")
+        raise InvalidValueError("name the files to read (- for standard input), or a data set with --dataset")
     log = wiring.event_log(config)
     try:
-        ingest = Ingest(
-            log,
-            DeadLetters(config.log.dead_letters),
-            wiring.rules(config),
-            config.log.deduplication_window,
-            source_offsets=SourceOffsets(config.log.folder / "sources"),
-            slack=config.training.wait + config.training.lateness,
-        )
+        ingest = wiring.ingest(config, log)
         with stopping() as stop, _shown(console) as show:
             if dataset is not None:
                 _dataset(ingest, dataset, files, console, start, end, show, stop)
@@ -94,11 +85,11 @@ def _dataset(
 ) -> None:
     where = files[0] if files else SHIPPED.get(name)
     if where is None:
-        raise ValueError(f"--dataset {name} needs the path of its files")
+        raise InvalidValueError(f"--dataset {name} needs the path of its files")
     try:
         data = DATASETS[name](where)
     except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"{where} does not hold the data set {name}: {error}") from error
+        raise InvalidValueError(f"{where} does not hold the data set {name}: {error}") from error
     console.print(data.card)
     low, high = (parse_time(text, name) if text else None for text, name in ((start, "--from"), (end, "--to")))
     batches = Batches(f"{name} {where}", _between(iter(data), low, high), f"{start} {end} {data.card}")
@@ -115,7 +106,9 @@ def _source(config: Config, file: Path) -> Source:
     if str(file) == "-":
         return JsonLines(sys.stdin.buffer, config.log.max_line, "standard input")
     if not file.exists() or file.is_dir():
-        raise ValueError(f"{file} is a folder; name the files in it" if file.is_dir() else f"{file} does not exist")
+        raise InvalidValueError(
+            f"{file} is a folder; name the files in it" if file.is_dir() else f"{file} does not exist"
+        )
     return open_source(file, wiring.mapping(config, file.name), config.log.max_line)
 
 

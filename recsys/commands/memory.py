@@ -16,7 +16,9 @@ from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
 from recsys.commands.stopping import STOPPED
 from recsys.config.file import load
+from recsys.config.models import with_model
 from recsys.config.schema import Config
+from recsys.errors import InvalidValueError
 from recsys.evaluation.memory_study import report
 from recsys.evaluation.memory_study.result import Result
 from recsys.evaluation.memory_study.setting import Setting, parse
@@ -40,6 +42,7 @@ def run(
 ) -> None:
     """Write the result into the folder `out` after every replay, so that one may stop early; print the table."""
     config = _with_model(load(config_path), model)
+    wiring.set_threads(config)
     console = Console()
     check_out(out)
     check_end_of_batch(batch_until)
@@ -112,8 +115,8 @@ def _resume(study: Study, earlier: Result, out: Path) -> None:
         raise _refused(out, error) from None
 
 
-def _refused(out: Path, error: ValueError) -> ValueError:
-    return ValueError(f"{out / FILE}: {error}. Give another --out, or remove {out} to start anew")
+def _refused(out: Path, error: ValueError) -> InvalidValueError:
+    return InvalidValueError(f"{out / FILE}: {error}. Give another --out, or remove {out} to start anew")
 
 
 def _kept(known: Result | None, out: Path) -> str:
@@ -130,4 +133,4 @@ def _say(console: Console, text: str) -> None:
 
 
 def _with_model(config: Config, name: str | None) -> Config:
-    return config.model_copy(update={"model": config.model.model_copy(update={"name": name or config.model.name})})
+    return config if name is None else config.model_copy(update={"model": with_model(config.model, name)})

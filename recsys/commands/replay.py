@@ -28,6 +28,7 @@ FEW = 10
 def run(config_path: Path, batch_until: str, syncs: Sequence[str], until: str | None, out: Path) -> None:
     """Write the report into the folder `out` and print the table."""
     config = load(config_path)
+    wiring.set_threads(config)
     console = Console()
     check_out(out)
     check_end_of_batch(batch_until)

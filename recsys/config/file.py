@@ -13,17 +13,19 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from recsys.config.models import SECTIONS
 from recsys.config.schema import Config
+from recsys.errors import ConfigError
 
-Path_ = tuple[int | str, ...]
+Location = tuple[int | str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong in the file."""
+    """One error in the file."""
 
     line: int
-    """From 1; 0 when no line is to blame."""
+    """From 1; 0 if the error is of no particular line."""
     key: str
     message: str
 
@@ -32,66 +34,80 @@ class Problem:
         return ": ".join(part for part in parts if part)
 
 
-class ConfigError(ValueError):
-    """The configuration cannot be used; `problems` says why, one by one."""
-
-    def __init__(self, path: Path, problems: list[Problem]) -> None:
-        self.problems = problems
-        super().__init__("\n".join(f"{path}: {problem}" for problem in problems))
-
-
 def load(path: Path) -> Config:
-    """The configuration in `path`, its paths absolute.
+    """Read the configuration in `path`; its paths are made absolute.
 
-    Raises ConfigError for anything that is wrong in it, and for a file that is not there.
+    Raises ConfigError with every problem, also if the file cannot be read.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         remedy = "write one with `recsys init`, or name another with --config"
-        raise ConfigError(path, [Problem(0, "", f"cannot be read ({error.strerror}); {remedy}")]) from None
+        raise _error(path, [Problem(0, "", f"cannot be read ({error.strerror}); {remedy}")]) from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise ConfigError(path, [Problem(line, "", "is not UTF-8 text; save it as UTF-8")]) from None
+        raise _error(path, [Problem(line, "", "is not UTF-8 text; save it as UTF-8")]) from None
     return parse(text, path)
 
 
 def parse(text: str, path: Path) -> Config:
-    """The configuration in `text`, as if it stood in `path`."""
+    """Read the configuration in `text`, as if it were the content of `path`. Raises ConfigError."""
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"at line (\d+)", str(error))
         line = int(found[1]) if found else text.count("\n") + 1
-        raise ConfigError(path, [Problem(line, "", f"not TOML: {error}")]) from None
+        raise _error(path, [Problem(line, "", f"not TOML: {error}")]) from None
     try:
         return Config.model_validate(raw).rooted(path.parent.resolve())
     except ValidationError as error:
-        problems = [_problem(text, detail) for detail in error.errors()]
-        raise ConfigError(path, problems) from None
+        raise _error(path, [_problem(text, detail) for detail in error.errors()]) from None
+
+
+def _error(path: Path, problems: list[Problem]) -> ConfigError:
+    return ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
 
 
 def _problem(text: str, detail: ErrorDetails) -> Problem:
     location = (*detail["loc"], *detail.get("ctx", {}).get("at", ()))
-    key = ".".join(str(part) for part in location)
-    if detail["type"] == "extra_forbidden":
-        return Problem(line_of(text, location), key, _unknown(location))
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "missing":
-        message = f"is required; add `{location[-1]} = ...`"
-    elif detail["type"] != "value_error":
-        message = f"{message}, not {detail['input']!r}"
-    return Problem(line_of(text, location), key, message)
+    message = _message(detail, location)
+    if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        location = (*location, "name") if isinstance(detail["input"], dict) else location
+    elif location[0] == "model":
+        location = (*location[:1], *location[2:])  # without the model's name, which is no key of the file
+    return Problem(line_of(text, location), ".".join(map(str, location)), message)
 
 
-def _unknown(location: Path_) -> str:
+def _message(detail: ErrorDetails, location: Location) -> str:
+    match detail["type"]:
+        case "extra_forbidden":
+            return _unknown(location)
+        case "missing":
+            return f"is required; add `{location[-1]} = ...`"
+        case "union_tag_invalid":
+            return f"unknown model {detail['ctx']['tag']!r}; choose one of {', '.join(SECTIONS)}"
+        case "union_tag_not_found":
+            return f"must be a table with the options of a model, not {detail['input']!r}"
+        case "value_error":
+            return detail["msg"].removeprefix("Value error, ")
+        case _:
+            return f"{detail['msg']}, not {detail['input']!r}"
+
+
+def _unknown(location: Location) -> str:
     names = sorted(_section_at(location[:-1]).model_fields)
     near = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
+    if location[0] == "model":
+        hint = f"did you mean `{near[0]}`?" if near else f"its options are {', '.join(names)}"
+        return f"model {location[1]!r} has no such option; {hint}"
     hint = f"did you mean `{near[0]}`?" if near else f"the names here are {', '.join(names)}"
     return f"unknown name; {hint}"
 
 
-def _section_at(location: Path_) -> type[BaseModel]:
+def _section_at(location: Location) -> type[BaseModel]:
+    """The section at a pydantic location, in which the name of a model follows `model`."""
+    if location[:1] == ("model",):
+        return SECTIONS[str(location[1])]
     section: type[BaseModel] = Config
     for part in location:
         if isinstance(part, str) and part in section.model_fields:
@@ -106,7 +122,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [m for inner in getattr(annotation, "__args__", ()) for m in _models(inner)]
 
 
-def line_of(text: str, location: Path_) -> int:
+def line_of(text: str, location: Location) -> int:
     """The line (from 1) of a key, of the nearest table that would hold it, or of the first thing in it.
 
     >>> line_of("[log]\\npartitions = 0\\n", ("log", "partitions"))
@@ -120,7 +136,7 @@ def line_of(text: str, location: Path_) -> int:
     return best_line
 
 
-def _common(path: Path_, wanted: Path_) -> int:
+def _common(path: Location, wanted: Location) -> int:
     depth = 0
     for a, b in zip(path, wanted, strict=False):
         if a != b:
@@ -129,11 +145,11 @@ def _common(path: Path_, wanted: Path_) -> int:
     return depth
 
 
-def _paths(text: str) -> list[tuple[Path_, int]]:
+def _paths(text: str) -> list[tuple[Location, int]]:
     """Every table header and key with its line."""
-    found: list[tuple[Path_, int]] = []
+    found: list[tuple[Location, int]] = []
     arrays: Counter[str] = Counter()
-    table: Path_ = ()
+    table: Location = ()
     for number, line in enumerate(text.splitlines(), 1):
         if header := re.match(r"\s*(\[\[?)\s*([\w.\"'-]+)\s*\]", line):
             names = header[2].replace('"', "").replace("'", "")
@@ -146,7 +162,7 @@ def _paths(text: str) -> list[tuple[Path_, int]]:
     return found
 
 
-def _indexed(names: list[str], arrays: Counter[str]) -> Path_:
+def _indexed(names: list[str], arrays: Counter[str]) -> Location:
     path: list[int | str] = []
     for depth, name in enumerate(names, 1):
         path.append(name)

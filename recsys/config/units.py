@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: `250ms`, `30m`, `7d`, `64KiB`."""
+"""Durations and sizes as written in the configuration: `250ms`, `30m`, `7d`, `64KiB`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from typing import Annotated
 
 from pydantic import BeforeValidator
+
+from recsys.errors import InvalidValueError
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -15,7 +17,9 @@ def _parse(value: object, units: dict[str, int], what: str) -> int:
     names = "|".join(sorted(units, key=len, reverse=True))
     match = re.fullmatch(rf"\s*(\d+(?:\.\d+)?)\s*({names})\s*", value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"write a {what} as a number and one of {', '.join(units)}, such as {_example(units)!r}")
+        raise InvalidValueError(
+            f"write a {what} as a number and one of {', '.join(units)}, such as {_example(units)!r}"
+        )
     return round(float(match[1]) * units[match[2]])
 
 
@@ -24,7 +28,7 @@ def _example(units: dict[str, int]) -> str:
 
 
 def milliseconds(value: object) -> int:
-    """Milliseconds of a written duration.
+    """Milliseconds in a duration such as `30m`. Raises InvalidValueError for anything else.
 
     >>> milliseconds("1.5h")
     5400000
@@ -33,7 +37,7 @@ def milliseconds(value: object) -> int:
 
 
 def written(duration: int) -> str:
-    """Milliseconds as a person writes them, in the largest unit that leaves no fraction.
+    """The duration in the largest unit that leaves no fraction.
 
     >>> written(31 * 60_000)
     '31m'
@@ -43,7 +47,7 @@ def written(duration: int) -> str:
 
 
 def byte_count(value: object) -> int:
-    """Bytes of a written size.
+    """Bytes in a size such as `64KiB`. Raises InvalidValueError for anything else.
 
     >>> byte_count("64KiB")
     65536

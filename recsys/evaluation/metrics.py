@@ -8,6 +8,7 @@ absent. Shape suffixes: R rows, B bins.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -67,6 +68,25 @@ def normalised_entropy(labels: Array, probabilities: Array, weights: Array | Non
     labels_R, _, weights_R = checked_rows(labels, probabilities, weights)
     rate = ratio(float((weights_R * labels_R).sum()), float(weights_R.sum()))
     return ratio(log_loss(labels, probabilities, weights), entropy(rate))
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure of the replay report: a function of labels, probabilities and weights, each [R], its column title and
+    the digits shown. NaN where it is undefined."""
+
+    compute: Callable[[Array, Array, Array | None], float]
+    title: str
+    digits: int = 4
+
+
+METRICS: dict[str, Metric] = {
+    "auc": Metric(auc, "AUC"),
+    "log_loss": Metric(log_loss, "log loss"),
+    "normalised_entropy": Metric(normalised_entropy, "NE"),
+    "calibration": Metric(calibration, "calibration", digits=3),
+}
+"""The metrics of the replay report by their name in `result.json`, in the order of the columns."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from typing import ClassVar, Self
 
 import msgspec
 
+from recsys.errors import InvalidValueError
+
 FORMAT = 1
 
 
@@ -33,7 +35,9 @@ class ResultFile(msgspec.Struct, frozen=True, kw_only=True):
         try:
             result = msgspec.json.decode(data, type=cls)
         except msgspec.DecodeError as error:
-            raise ValueError(f"this is no result of `{cls.made_by}`: {error}") from None
+            raise InvalidValueError(f"this is no result of `{cls.made_by}`: {error}") from None
         if result.format != FORMAT:
-            raise ValueError(f"this result has format {result.format}, this version reads {FORMAT}: run it again")
+            raise InvalidValueError(
+                f"this result has format {result.format}, this version reads {FORMAT}: run it again"
+            )
         return result

@@ -1,4 +1,4 @@
-"""Ranking models by name."""
+"""Ranking models: a dense network each, over embedding rows that live in the store."""
 
 from __future__ import annotations
 
@@ -7,29 +7,27 @@ from typing import Any
 
 import torch
 
+from recsys.errors import InvalidValueError
 from recsys.models.autoint import AutoInt
 from recsys.models.base import RankingModel
 from recsys.models.fm import FactorizationMachine
 
-REGISTRY: dict[str, type[RankingModel]] = {"autoint": AutoInt, "fm": FactorizationMachine}
+MODELS: tuple[type[RankingModel], ...] = (AutoInt, FactorizationMachine)
 
 
-def build(name: str, config: Any = None, *, n_sparse: int, n_numeric: int, dim: int, seed: int = 0) -> RankingModel:
-    """A new model. Its initial weights depend on the arguments alone, not on torch's global random state.
+def build(config: Any, *, n_sparse: int, n_numeric: int, dim: int, seed: int = 0) -> RankingModel:
+    """Build the model that `config`, one of the sections in `recsys.config.models`, belongs to.
 
-    `config` is the model's `Config`, its defaults if None. ValueError for an unknown name or a wrong `config`.
+    Its initial weights depend on the arguments alone, not on torch's global random state. Raises InvalidValueError if
+    `config` belongs to no model.
     """
-    if name not in REGISTRY:
-        raise ValueError(f"unknown model {name!r}: choose one of {', '.join(sorted(REGISTRY))}")
-    model: Callable[..., RankingModel] = REGISTRY[name]
-    expected = REGISTRY[name].Config
-    if config is None:
-        config = expected()
-    if not isinstance(config, expected):
-        raise ValueError(f"model {name!r} takes {expected.__qualname__}, got {type(config).__qualname__}")
+    model: Callable[..., RankingModel] | None = next((kind for kind in MODELS if type(config) is kind.Config), None)
+    if model is None:
+        known = ", ".join(kind.Config.__name__ for kind in MODELS)
+        raise InvalidValueError(f"{type(config).__name__} belongs to no model; choose one of {known}")
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         return model(config, n_sparse, n_numeric, dim)
 
 
-__all__ = ["REGISTRY", "AutoInt", "FactorizationMachine", "RankingModel", "build"]
+__all__ = ["MODELS", "AutoInt", "FactorizationMachine", "RankingModel", "build"]

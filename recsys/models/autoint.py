@@ -7,14 +7,14 @@ H heads, K head size, W = H * K width of a layer.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recsys.models.base import Perceptron, RankingModel, check_probability, drop
+from recsys.config.models import AutoIntConfig
+from recsys.errors import InvalidValueError
+from recsys.models.base import Perceptron, RankingModel, drop
 
 
 class InteractingLayer(nn.Module):
@@ -58,8 +58,8 @@ class InteractingLayer(nn.Module):
     def forward_by_head(self, fields_BMd: Tensor) -> Tensor:
         """As `forward` in evaluation, in one product per head and part.
 
-        Inference engines copy memory for every split and transpose; this form needs neither, and slices of weights
-        are folded when the graph is loaded (two thirds of the fused form's time in OpenVINO).
+        Inference engines copy memory for every split and transpose. This form needs neither, and slices of weights are
+        folded when the graph is loaded: it takes two thirds of the fused form's time in OpenVINO.
         """
         mixed = [
             torch.softmax(query @ key.transpose(1, 2), -1) @ value
@@ -100,40 +100,13 @@ class AutoInt(RankingModel):
     sum of the fields' first-order weights (`wide`).
     """
 
-    @dataclass(frozen=True, slots=True)
-    class Config:
-        """Defaults are those of the paper's section 5.1.4, in the code's form."""
+    Config = AutoIntConfig
 
-        form: Literal["paper", "code"] = "code"
-        layers: int = 3
-        heads: int = 2
-        units: int = 64
-        """Width of a layer: over all heads together in the code form, of each head in the paper form."""
-        dropout: float = 0.0
-        """Share of attention weights dropped in training."""
-        embedding_dropout: float = 0.0
-        residual: bool = True
-        mlp: tuple[int, ...] = ()
-        """Hidden sizes of AutoInt+'s perceptron, (400, 400) in the code; empty for plain AutoInt."""
-        mlp_dropout: float = 0.0
-        wide: bool = False
-        """Coordinate 0 of every row is the id's first-order weight (the code's `has_wide`), not part of its vector."""
-
-        def __post_init__(self) -> None:
-            if self.form not in ("paper", "code"):
-                raise ValueError(f'form must be "paper" or "code", got {self.form!r}')
-            if min(self.layers, self.heads, self.units, *self.mlp) < 1:
-                raise ValueError("layers, heads, units and every size in mlp must be at least 1")
-            if self.form == "code" and self.units % self.heads:
-                raise ValueError(f"units ({self.units}) is the total over heads: make it a multiple of {self.heads}")
-            for name in ("dropout", "embedding_dropout", "mlp_dropout"):
-                check_probability(name, getattr(self, name))
-
-    def __init__(self, config: Config, n_sparse: int, n_numeric: int, dim: int) -> None:
+    def __init__(self, config: AutoIntConfig, n_sparse: int, n_numeric: int, dim: int) -> None:
         super().__init__(n_sparse, n_numeric, dim)
         if config.wide and dim < 2:
-            raise ValueError("wide takes one coordinate of each row: the embedding dimension must be at least 2")
-        self.config: AutoInt.Config = config
+            raise InvalidValueError("wide takes one coordinate of each row: the embedding dimension must be at least 2")
+        self.config: AutoIntConfig = config
         code_form = config.form == "code"
         head_size = config.units // config.heads if code_form else config.units
         self.width = config.heads * head_size

@@ -1,6 +1,6 @@
-"""What every ranking model is: pooled embedding rows and numbers in, one logit per row out.
+"""The interface of ranking models: pooled embedding rows and numbers in, one logit per training row out.
 
-Shape suffixes: B rows, C candidates of one request, F sparse fields, N numeric fields, M = F + N fields in all,
+Shape suffixes: B training rows, C candidates of a request, F sparse fields, N numeric fields, M = F + N fields,
 D embedding dimension.
 """
 
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -17,25 +16,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recsys.config.section import Section
+from recsys.errors import InvalidValueError
+
 
 class RankingModel(nn.Module, ABC):
     """A dense network over embedded fields. Embedding rows live in the store, not here.
 
     Inside the model the fields are ordered sparse first, then numeric, each in the order of the feature
     specification. A numeric field m enters as v_m * x_m with a learned vector v_m (AutoInt, eq. 4).
-    Every subclass names its options in a frozen dataclass `Config`.
+    `Config` is the section of `recsys.toml` with the model's options. All embedding rows have the same dimension.
     """
 
-    Config: ClassVar[type[Any]]
+    Config: ClassVar[type[Section]]
     config: Any
-    """The options that this model was built with."""
+    """The options that this model was built with, a `Config`."""
 
     def __init__(self, n_sparse: int, n_numeric: int, dim: int) -> None:
         super().__init__()
         if min(n_sparse, n_numeric) < 0 or n_sparse + n_numeric == 0:
-            raise ValueError(f"a model needs at least one field, got {n_sparse} sparse and {n_numeric} numeric")
+            raise InvalidValueError(f"a model needs at least one field, got {n_sparse} sparse and {n_numeric} numeric")
         if dim < 1:
-            raise ValueError(f"the embedding dimension must be at least 1, got {dim}")
+            raise InvalidValueError(f"the embedding dimension must be at least 1, got {dim}")
         self.n_sparse, self.n_numeric, self.dim = n_sparse, n_numeric, dim
         self.numeric_ND = nn.Parameter(torch.randn(n_numeric, dim) * 0.01) if n_numeric else None
 
@@ -45,8 +47,16 @@ class RankingModel(nn.Module, ABC):
 
     @property
     def drops(self) -> bool:
-        """Whether training scores differ from evaluation scores, because something is dropped."""
-        return any(value > 0 for name, value in asdict(self.config).items() if name.endswith("dropout"))
+        """Whether any dropout is above 0, so that training scores differ from evaluation scores."""
+        return any(value > 0 for name, value in self.config if name.endswith("dropout"))
+
+    def check_dims(self, dims: Mapping[str, int]) -> None:
+        """Raise InvalidValueError unless every table, by name in `dims`, has the dimension of this model."""
+        if other := {name: dim for name, dim in dims.items() if dim != self.dim}:
+            raise InvalidValueError(
+                f"{type(self).__name__} takes embedding rows of one dimension, here {self.dim}; "
+                + ", ".join(f"table {name} has {dim}" for name, dim in sorted(other.items()))
+            )
 
     @abstractmethod
     def forward(self, embedded_BFD: Tensor, numeric_BN: Tensor) -> Tensor:
@@ -54,7 +64,7 @@ class RankingModel(nn.Module, ABC):
 
     @abstractmethod
     def forward_split(self, request_1FD: Tensor, item_CFD: Tensor, request_1N: Tensor, item_CN: Tensor) -> Tensor:
-        """Logits of C candidates of one request: equal to `forward` of the joined rows, at less work.
+        """Logits of C candidates of one request: as `forward` of the joined rows, but the request is computed once.
 
         The request's fields come first among the sparse and among the numeric fields.
         """
@@ -62,7 +72,7 @@ class RankingModel(nn.Module, ABC):
     def fields(self, embedded_BFD: Tensor, numeric_BN: Tensor, first: int = 0) -> Tensor:
         """All fields as vectors, [B, M, D]; B comes from the numbers where there are no sparse fields.
 
-        `first` is the number of the first numeric field given.
+        `numeric_BN` starts at numeric field number `first`.
         """
         if self.numeric_ND is None or numeric_BN.shape[1] == 0:
             return embedded_BFD
@@ -73,7 +83,7 @@ class RankingModel(nn.Module, ABC):
     def fields_split(
         self, request_1FD: Tensor, item_CFD: Tensor, request_1N: Tensor, item_CN: Tensor
     ) -> tuple[Tensor, Tensor, list[int]]:
-        """Fields of the request [1, Mr, D], of the items [C, Mi, D], and where these M fields stand in `fields`."""
+        """Fields of the request [1, Mr, D] and of the items [C, Mi, D], and their positions in `fields`."""
         requests, request_numbers = request_1FD.shape[1], request_1N.shape[1]
         sparse, numeric = range(self.n_sparse), range(self.n_sparse, self.n_fields)
         order = [*sparse[:requests], *numeric[:request_numbers], *sparse[requests:], *numeric[request_numbers:]]
@@ -120,12 +130,6 @@ class Perceptron(nn.Module):
         return hidden.squeeze(-1)
 
 
-def check_probability(name: str, value: float) -> None:
-    """ValueError unless `value` is a drop probability in [0, 1)."""
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must be in [0, 1), got {value}: it is the share that is dropped, not kept")
-
-
 def drop(values: Tensor, probability: float, training: bool) -> Tensor:
-    """Dropout that costs nothing when it drops nothing."""
+    """Dropout, skipped if nothing is dropped."""
     return functional.dropout(values, probability, training) if probability and training else values

@@ -5,12 +5,12 @@ Shape suffixes: B rows, C candidates, F sparse fields, N numeric fields, M field
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from recsys.models.base import Perceptron, RankingModel, check_probability
+from recsys.config.models import FactorizationMachineConfig
+from recsys.errors import InvalidValueError
+from recsys.models.base import Perceptron, RankingModel
 
 
 class FactorizationMachine(RankingModel):
@@ -19,23 +19,15 @@ class FactorizationMachine(RankingModel):
     Coordinate 0 of a field's row is its first-order weight w_m, the others are v_m: one row per id holds both.
     """
 
-    @dataclass(frozen=True, slots=True)
-    class Config:
-        """An empty `mlp` is the plain factorisation machine."""
+    Config = FactorizationMachineConfig
 
-        mlp: tuple[int, ...] = (64, 32)
-        mlp_dropout: float = 0.0
-
-        def __post_init__(self) -> None:
-            if any(size < 1 for size in self.mlp):
-                raise ValueError(f"every size in mlp must be at least 1, got {self.mlp}")
-            check_probability("mlp_dropout", self.mlp_dropout)
-
-    def __init__(self, config: Config, n_sparse: int, n_numeric: int, dim: int) -> None:
+    def __init__(self, config: FactorizationMachineConfig, n_sparse: int, n_numeric: int, dim: int) -> None:
         super().__init__(n_sparse, n_numeric, dim)
         if dim < 2:
-            raise ValueError("one coordinate of a row is its first-order weight: the dimension must be at least 2")
-        self.config: FactorizationMachine.Config = config
+            raise InvalidValueError(
+                "one coordinate of a row is its first-order weight: the dimension must be at least 2"
+            )
+        self.config: FactorizationMachineConfig = config
         self.bias = nn.Parameter(torch.zeros(()))
         self.mlp = Perceptron(self.n_fields, dim - 1, config.mlp, config.mlp_dropout) if config.mlp else None
 

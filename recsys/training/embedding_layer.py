@@ -1,6 +1,7 @@
 """Between the embedding store and autograd: rows of all fields into one tensor, its gradient back into the store.
 
-Shape suffixes: B rows, F sparse fields, D embedding dimension, N ids of one store call.
+Shape suffixes: B training rows, F sparse fields, D embedding dimension, S sum of the fields' dimensions, N ids of one
+store call.
 """
 
 from __future__ import annotations
@@ -13,36 +14,45 @@ import numpy.typing as npt
 import torch
 
 from embedding.store import EmbeddingStore, Floats, Lookup
+from recsys.errors import InvalidValueError
 from streaming.encode.batch import Jagged
 from streaming.encode.feature_spec import FeatureSpec
 
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """Where one field's ids lie in the store call of its table."""
+    """Where the ids of one field are in the store call of its table."""
 
-    field: int
+    columns: slice
+    """Of S, where the field's pooled rows are."""
     start: int
     stop: int
     lengths_B: npt.NDArray[np.int32] | None
-    """None where every row has exactly one id."""
+    """None if every row has exactly one id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """One batch's pooled rows, and what is needed to send their gradient back."""
+    """The pooled rows of one batch, and what is needed to send their gradient back."""
 
-    embedded_BFD: torch.Tensor
-    """Fields in the order of `spec.sparse`; a leaf that collects gradients unless it was peeked."""
+    pooled_BS: torch.Tensor
+    """The fields side by side, in the order of `spec.sparse`; a leaf that collects gradients, except after `peek`."""
+    dims: tuple[int, ...]
+    """Dimension of each field."""
     lookups: tuple[tuple[Lookup, tuple[_Segment, ...]], ...]
+
+    @property
+    def embedded_BFD(self) -> torch.Tensor:  # noqa: N802
+        """The rows of fields that have one dimension (see `RankingModel.check_dims`), a view of `pooled_BS`."""
+        return self.pooled_BS.view(len(self.pooled_BS), len(self.dims), max(self.dims, default=0))
 
 
 class EmbeddingLayer:
     """Looks up the ids of a batch and applies their gradients.
 
     A field's ids in one row are pooled by their mean; a row without ids reads zeros. Fields that share a table share
-    one call to the store, so that an id in two of them is updated once, by the sum of its gradients.
-    Raises ValueError if a field's table is not in the store, or if tables differ in dimension.
+    one call to the store, so that an id in two of them is updated once, by the sum of its gradients. Tables may differ
+    in dimension. Raises InvalidValueError if a field's table is not in the store.
     """
 
     def __init__(self, store: EmbeddingStore, spec: FeatureSpec) -> None:
@@ -53,57 +63,61 @@ class EmbeddingLayer:
             self._fields_of.setdefault(field.table, []).append(number)
         missing = sorted(self._fields_of.keys() - store.tables.keys())
         if missing:
-            raise ValueError(
+            raise InvalidValueError(
                 f"the embedding store has no table {', '.join(missing)}: add it or rename the field's table"
             )
-        dims = {store.tables[table].dim for table in self._fields_of}
-        if len(dims) > 1:
-            raise ValueError(f"all tables of one model need the same dimension, got {sorted(dims)}")
-        self.dim = dims.pop() if dims else 0
+        self._dims = tuple(store.tables[field.table or field.name].dim for field in spec.sparse)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that the fields read."""
+        return tuple(self._fields_of)
 
     def lookup(self, ids: Mapping[str, Jagged], now: int) -> Embedded:
-        """Rows for training at event time `now` (ms): ids are counted, admitted and touched."""
+        """Read rows for training at event time `now` (ms): ids are counted, admitted and touched."""
         return self._embed(ids, now)
 
     def peek(self, ids: Mapping[str, Jagged]) -> Embedded:
-        """Rows for evaluation; nothing in the store changes."""
+        """Read rows for evaluation; nothing in the store changes."""
         return self._embed(ids, None)
 
     def apply(self, embedded: Embedded) -> None:
-        """Update the store with the gradient that `backward` left in `embedded.embedded_BFD`."""
-        if embedded.embedded_BFD.grad is None:
+        """Update the store with the gradient that `backward` left in `embedded`."""
+        if embedded.pooled_BS.grad is None:
             raise ValueError("no gradient to apply: call backward on a loss of these embeddings first (not after peek)")
-        gradient_BFD = embedded.embedded_BFD.grad.numpy()
+        gradient_BS = embedded.pooled_BS.grad.numpy()
         for lookup, segments in embedded.lookups:
-            grads_ND = np.empty((len(lookup.ids_N), self.dim), np.float32)
+            grads_ND = np.empty_like(lookup.values_ND)
             for segment in segments:
-                _unpool(gradient_BFD[:, segment.field], segment.lengths_B, grads_ND[segment.start : segment.stop])
+                _unpool(gradient_BS[:, segment.columns], segment.lengths_B, grads_ND[segment.start : segment.stop])
             self.store.update(lookup, grads_ND)
 
     def _embed(self, ids: Mapping[str, Jagged], now: int | None) -> Embedded:
         jagged = [ids[name] for name in self.names]
         rows = len(jagged[0]) if jagged else 0
-        pooled_BFD = np.empty((rows, len(jagged), self.dim), np.float32)
+        pooled_BS = np.empty((rows, sum(self._dims)), np.float32)
         lookups = []
         for table, fields in self._fields_of.items():
-            segments = _segments(jagged, fields)
+            segments = _segments(jagged, fields, self._dims)
             values = [jagged[field].values for field in fields]
             ids_N = values[0] if len(values) == 1 else np.concatenate(values)
             lookup = self.store.peek(table, ids_N) if now is None else self.store.lookup(table, ids_N, now)
             for segment in segments:
-                _pool(lookup.values_ND[segment.start : segment.stop], segment.lengths_B, pooled_BFD[:, segment.field])
+                _pool(lookup.values_ND[segment.start : segment.stop], segment.lengths_B, pooled_BS[:, segment.columns])
             lookups.append((lookup, segments))
-        tensor = torch.from_numpy(pooled_BFD).requires_grad_(now is not None)
-        return Embedded(tensor, tuple(lookups))
+        tensor = torch.from_numpy(pooled_BS).requires_grad_(now is not None)
+        return Embedded(tensor, self._dims, tuple(lookups))
 
 
-def _segments(jagged: Sequence[Jagged], fields: Sequence[int]) -> tuple[_Segment, ...]:
+def _segments(jagged: Sequence[Jagged], fields: Sequence[int], dims: Sequence[int]) -> tuple[_Segment, ...]:
     segments, start = [], 0
     for field in fields:
         ids = jagged[field]
         stop = start + len(ids.values)
         single = stop - start == len(ids) and bool((ids.lengths_B == 1).all())
-        segments.append(_Segment(field, start, stop, None if single else ids.lengths_B))
+        column = sum(dims[:field])
+        columns = slice(column, column + dims[field])
+        segments.append(_Segment(columns, start, stop, None if single else ids.lengths_B))
         start = stop
     return tuple(segments)
 

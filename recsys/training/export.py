@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsys.models import REGISTRY, build
+from recsys.errors import ExportError
+from recsys.models import MODELS, build
 from recsys.models.base import RankingModel
 from streaming.encode.feature_spec import FeatureSpec
 
@@ -47,7 +48,9 @@ class _Shape:
     def of(spec: FeatureSpec, dim: int) -> _Shape:
         of_item = [sum(field.of_item for field in fields) for fields in (spec.sparse, spec.numeric)]
         if not any(of_item):
-            raise ValueError("no field of the item: every candidate would score alike; add a field with source item")
+            raise ExportError(
+                "no field reads the item: all candidates would get the same score; add a field with source item"
+            )
         sparse, numeric = len(spec.sparse), len(spec.numeric)
         return _Shape(sparse - of_item[0], of_item[0], numeric - of_item[1], of_item[1], dim)
 
@@ -90,41 +93,35 @@ class _ServingGraph(nn.Module):
         return torch.sigmoid(logits_C + self.correction)
 
 
-class TracingError(RuntimeError):
-    """The model could not be traced this time; asking again starts anew."""
-
-
 class Exporter:
-    """Graphs of one model, again and again while it learns.
+    """Exports one model repeatedly while it learns.
 
     Tracing takes seconds and hundreds of megabytes, so it happens once, in a process of its own that starts here and
-    ends by itself; `graph` then only writes the current weights into the traced graph (milliseconds). With a `cache`
-    folder a traced graph is kept there for the next time: its name covers the model's options, torch's version and
-    the models' source. `executor` is where to trace instead.
+    ends when it is done; `graph` then only writes the current weights into the traced graph (milliseconds). A traced
+    graph is kept in the folder `cache`, if given, under a hash of the model's options, torch's version and the models'
+    source. `executor`, if given, traces instead of a process of its own.
 
     Inputs, float32: `request_rows` [1, Fr, D], `item_rows` [C, Fi, D], `request_numeric` [1, Nr],
     `item_numeric` [C, Ni]; those without fields are left out. Output: `scores` [C]. C is free.
-    Raises ValueError if the model is not of the registry or does not fit `spec` and `dim`.
+    Raises ExportError if the model is not one of `recsys.models.MODELS` or has other fields than `spec`.
     """
 
     def __init__(
         self,
         model: RankingModel,
         spec: FeatureSpec,
-        dim: int,
         cache: Path | None = None,
         executor: Executor | None = None,
     ) -> None:
-        if (model.n_sparse, model.n_numeric, model.dim) != (len(spec.sparse), len(spec.numeric), dim):
-            raise ValueError(
-                f"the model takes {model.n_sparse} sparse and {model.n_numeric} numeric fields and rows of {model.dim};"
-                f" the specification has {len(spec.sparse)} and {len(spec.numeric)}, the store rows of {dim}"
+        if (model.n_sparse, model.n_numeric) != (len(spec.sparse), len(spec.numeric)):
+            raise ExportError(
+                f"the model takes {model.n_sparse} sparse and {model.n_numeric} numeric fields; "
+                f"the specification has {len(spec.sparse)} and {len(spec.numeric)}"
             )
-        self.dim = dim
-        self._shape = _Shape.of(spec, dim)
-        self._name = next((name for name, kind in REGISTRY.items() if type(model) is kind), "")
-        if not self._name:
-            raise ValueError(f"{type(model).__name__} is not in recsys.models.REGISTRY: add it there to export it")
+        if type(model) not in MODELS:
+            raise ExportError(f"{type(model).__name__} is not in recsys.models.MODELS: add it there to export it")
+        self.dim = model.dim
+        self._shape = _Shape.of(spec, model.dim)
         self._config: Any = model.config
         self._file = cache / f"{self._key()}.graph" if cache else None
         self._executor = executor
@@ -133,13 +130,14 @@ class Exporter:
 
     @property
     def ready(self) -> bool:
-        """Whether `graph` answers without waiting for the tracing."""
+        """Whether `graph` returns without waiting for the tracing."""
         return self._proto is not None or self._traced is None or self._traced.done()
 
     def graph(self, model: RankingModel, correction: float = 0.0) -> bytes:
-        """The ONNX graph of `model` as it is now; `correction` is added to every logit.
+        """The ONNX graph of `model` with its current weights; `correction` is added to every logit.
 
-        ValueError if `model` has other parameters than the one this exporter was made for.
+        Raises ExportError if `model` has other parameters than the one this exporter was made for, or if the tracing
+        process was killed; the next call then starts another.
         """
         import onnx
 
@@ -150,21 +148,21 @@ class Exporter:
             value = weights.pop(initializer.name, None)
             if value is None:
                 if initializer.name.startswith("model."):
-                    raise ValueError(f"the given model has no {initializer.name}: make an exporter for it")
+                    raise ExportError(f"the given model has no {initializer.name}: make an exporter for it")
                 continue
             array = np.asarray(value.detach().cpu().numpy(), np.float32)
             if list(array.shape) != list(initializer.dims):
-                raise ValueError(f"{initializer.name} is {array.shape}, expected {tuple(initializer.dims)}")
+                raise ExportError(f"{initializer.name} is {array.shape}, expected {tuple(initializer.dims)}")
             initializer.raw_data = array.tobytes()
         if weights:
-            raise ValueError(f"the exported model has no {', '.join(sorted(weights))}: make an exporter for this one")
+            raise ExportError(f"the exported model has no {', '.join(sorted(weights))}: make an exporter for this one")
         return bytes(self._proto.SerializeToString(deterministic=True))
 
     def _key(self) -> str:
         from recsys import models
 
         sources = [*sorted(Path(models.__file__).parent.glob("*.py")), Path(__file__)]
-        described = repr((self._name, self._config, self._shape, torch.__version__))
+        described = repr((self._config, self._shape, torch.__version__))
         return hashlib.sha256(described.encode() + b"".join(file.read_bytes() for file in sources)).hexdigest()[:32]
 
     def _start(self) -> Future[bytes] | None:
@@ -172,7 +170,7 @@ class Exporter:
             return None
         if self._executor:
             return self._submit(self._executor)
-        # Ctrl-C reaches the whole process group; the child ends with its one task anyhow.
+        # Ctrl-C reaches the whole process group; the child ends after its one task in any case.
         executor = ProcessPoolExecutor(
             1, mp_context=get_context("spawn"), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
         )
@@ -181,7 +179,7 @@ class Exporter:
         return traced
 
     def _submit(self, executor: Executor) -> Future[bytes]:
-        return executor.submit(trace, self._name, asdict(self._config), asdict(self._shape))
+        return executor.submit(trace, self._config, asdict(self._shape))
 
     def _load(self) -> bytes:
         if self._traced is None and self._file:
@@ -196,21 +194,20 @@ class Exporter:
             graph = self._traced.result()
         except BrokenProcessPool:
             self._traced = self._start()
-            raise TracingError("the process that traces the model was killed; is memory short?") from None
+            raise ExportError("the process that traces the model was killed, perhaps for lack of memory") from None
         if self._file:
             _write(self._file, graph)
         return graph
 
 
-def trace(name: str, config: dict[str, Any], shape: dict[str, Any]) -> bytes:
-    """The ONNX graph of a freshly built model. To be run in a process of its own: it turns off warnings."""
+def trace(config: Any, shape: dict[str, Any]) -> bytes:
+    """The ONNX graph of a newly built model. Run it in a process of its own: it turns off warnings."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     sizes = _Shape(**shape)
     model = build(
-        name,
-        REGISTRY[name].Config(**config),
+        config,
         n_sparse=sizes.request_sparse + sizes.item_sparse,
         n_numeric=sizes.request_numeric + sizes.item_numeric,
         dim=sizes.dim,
@@ -237,7 +234,7 @@ def trace(name: str, config: dict[str, Any], shape: dict[str, Any]) -> bytes:
 
 
 def _write(file: Path, graph: bytes) -> None:
-    """All of it or nothing, whatever happens meanwhile; its hash comes first."""
+    """Write hash and graph, atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as handle:
         handle.write(hashlib.sha256(graph).digest() + graph)
@@ -245,7 +242,7 @@ def _write(file: Path, graph: bytes) -> None:
 
 
 def _read(file: Path) -> bytes:
-    """ValueError for what `_write` did not write."""
+    """Read what `_write` wrote. Raises ValueError if it is damaged."""
     content = file.read_bytes()
     digest, graph = content[:32], content[32:]
     if hashlib.sha256(graph).digest() != digest:

@@ -1,25 +1,29 @@
-"""The model and its rows as one thing that scores and learns.
+"""A model and its embedding rows as one thing that scores and learns.
 
-Shape suffixes: B rows, N numeric fields.
+Shape suffixes: B training rows, N numeric fields.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch.nn.functional import binary_cross_entropy_with_logits
 
+from embedding.snapshot.background import BackgroundSave
 from embedding.store import EmbeddingStore
+from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
 from recsys.training.embedding_layer import EmbeddingLayer
+from recsys.training.loss import Loss, weighted_log_loss
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
 
@@ -31,34 +35,49 @@ EXPIRE_EVERY = 3_600_000
 """Event time (ms) between two sweeps for expired ids."""
 
 
-class Learner:
-    """One model learning online: dense weights by Adam, rows by the store's own optimizer.
+@runtime_checkable
+class _SavesInBackground(Protocol):
+    """A store that can write a snapshot of one moment while training goes on."""
 
-    Loss: mean weighted log loss (AutoInt, section 4.7). All randomness comes from `seed`, so that the same batches
-    give the same bits.
+    def save_in_background(self, folder: Path | str) -> BackgroundSave: ...
+
+
+class Learner:
+    """One model learning online: dense weights by Adam, embedding rows by the store's own optimizer.
+
+    Dropout masks come from `generator` alone (a CPU generator), so that the same batches give the same bits.
+    Raises InvalidValueError if a table is missing in `store`, or if its dimension is not the model's.
     """
 
-    def __init__(self, spec: FeatureSpec, model: RankingModel, store: EmbeddingStore, *, dense_lr: float, seed: int):
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        model: RankingModel,
+        store: EmbeddingStore,
+        *,
+        dense_lr: float,
+        generator: torch.Generator,
+        loss: Loss = weighted_log_loss,
+    ) -> None:
         self.spec = spec
         self.model = model
         self.store = store
         self.steps = 0
         self._expired_at = 0
         self._layer = EmbeddingLayer(store, spec)
+        model.check_dims({name: table.dim for name, table in store.tables.items() if name in self._layer.tables})
         self._optimizer = torch.optim.Adam(model.parameters(), lr=dense_lr)
-        torch.manual_seed(seed)  # dropout masks
+        self._generator = generator
+        self._loss = loss
 
     def step(self, batch: TrainingBatch) -> Scores:
-        """Learn from a batch; returns the click probabilities from before the update, nothing dropped."""
+        """Learn from a batch; returns the click probabilities [B] before the update, without dropout."""
         embedded = self._layer.lookup(batch.ids, batch.now)
         numeric_BN = torch.from_numpy(batch.numeric_BN)
         scores_B = self._evaluate(embedded.embedded_BFD, numeric_BN) if self.model.drops else None
-        self.model.train()
-        logits_B = self.model(embedded.embedded_BFD, numeric_BN)
-        labels_B, weights_B = torch.from_numpy(batch.labels_B), torch.from_numpy(batch.weights_B)
-        loss = binary_cross_entropy_with_logits(logits_B, labels_B, weights_B)
+        logits_B = self._forward(embedded.embedded_BFD, numeric_BN)
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self._loss(logits_B, batch).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         self._layer.apply(embedded)
         self.steps += 1
@@ -68,24 +87,45 @@ class Learner:
         return _probabilities(logits_B) if scores_B is None else scores_B
 
     def score(self, batch: TrainingBatch) -> Scores:
-        """Click probabilities; changes nothing."""
+        """Click probabilities [B]; changes nothing."""
         return self._evaluate(self._layer.peek(batch.ids).embedded_BFD, torch.from_numpy(batch.numeric_BN))
 
+    def begin_save(self, folder: Path) -> Callable[[], None]:
+        """Capture the state of this moment; the function returned writes it into `folder`, from any thread.
+
+        Training may go on meanwhile if the store saves in the background; any other store is written here and now.
+        Raises ValueError while an earlier snapshot of the store is still being written.
+        """
+        dense = {name: tensor.clone() for name, tensor in self._dense_state().items()}
+        options = {"model": self._options()}
+        rows = folder / _ROWS
+        rows.mkdir()
+        saving = self.store.save_in_background(rows) if isinstance(self.store, _SavesInBackground) else None
+        if saving is None:
+            self.store.save(rows)
+
+        def write() -> None:
+            try:
+                save_file(dense, folder / _DENSE, options)
+            finally:
+                if saving is not None:
+                    saving.result()
+
+        return write
+
     def save(self, folder: Path) -> None:
-        """Write dense weights, optimizer state, random state and rows."""
-        save_file(self._dense_state(), folder / _DENSE, {"model": self._options()})
-        (folder / _ROWS).mkdir()
-        self.store.save(folder / _ROWS)
+        """Write dense weights, optimizer state, random state and embedding rows into `folder`."""
+        self.begin_save(folder)()
 
     def load(self, folder: Path) -> None:
-        """Take over what `save` wrote. Raises ValueError when it belongs to another model or other tables."""
+        """Restore what `save` wrote. Raises ValueError if it is of another model or other tables."""
         self._check_options(folder / _DENSE)
         state = load_file(folder / _DENSE)
         self._load_dense(state, folder / _DENSE)
         self.store.load(folder / _ROWS)
 
     def digest(self) -> str:
-        """Hash of dense weights, optimizer state, random state and rows."""
+        """SHA-256 of dense weights, optimizer state, random state and embedding rows."""
         digest = hashlib.sha256(self.store.digest().encode())
         for name, tensor in sorted(self._dense_state().items()):
             digest.update(name.encode())
@@ -93,16 +133,37 @@ class Learner:
         return digest.hexdigest()
 
     def _options(self) -> str:
-        """What the function that the weights belong to depends on: not on what is dropped in training."""
-        options = {name: value for name, value in asdict(self.model.config).items() if not name.endswith("dropout")}
-        return json.dumps({"name": type(self.model).__name__, **options}, sort_keys=True)
+        """The options that decide what the weights mean; dropout does not."""
+        options = {name: value for name, value in self.model.config if not name.endswith("dropout")}
+        return json.dumps(options, sort_keys=True)
 
     def _check_options(self, file: Path) -> None:
-        """Weights of another number of heads would fit, and mean something else."""
+        """Shapes are not enough: the weights of another number of heads would fit."""
         with safe_open(file, framework="pt") as opened:
             written = (opened.metadata() or {}).get("model", self._options())
         if written != self._options():
-            raise ValueError(f"{file} belongs to the model {written}, not {self._options()}")
+            raise InvalidValueError(f"{file} is of the model {written}, not {self._options()}")
+
+    def _forward(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> torch.Tensor:
+        """Logits [B] for training."""
+        self.model.train()
+        with self._own_randomness():
+            logits_B: torch.Tensor = self.model(embedded_BFD, numeric_BN)
+        return logits_B
+
+    @contextmanager
+    def _own_randomness(self) -> Iterator[None]:
+        """Let torch draw dropout masks from the generator; none of its operations that drop takes one."""
+        if not self.model.drops:
+            yield
+            return
+        outside = torch.get_rng_state()
+        torch.set_rng_state(self._generator.get_state())
+        try:
+            yield
+        finally:
+            self._generator.set_state(torch.get_rng_state())
+            torch.set_rng_state(outside)
 
     def _evaluate(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> Scores:
         self.model.eval()
@@ -113,7 +174,7 @@ class Learner:
         state = {f"model.{name}": tensor.contiguous() for name, tensor in self.model.state_dict().items()}
         for index, moments in self._optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
-        state["random"] = torch.get_rng_state()
+        state["random"] = self._generator.get_state()
         state["clocks"] = torch.tensor([self.steps, self._expired_at])
         return state
 
@@ -122,7 +183,7 @@ class Learner:
         try:
             self.model.load_state_dict(weights)
         except RuntimeError as error:
-            raise ValueError(f"{file} belongs to another model: {error}") from None
+            raise InvalidValueError(f"{file} is of another model: {error}") from None
         moments: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in state.items():
             if name.startswith("optimizer."):
@@ -130,7 +191,7 @@ class Learner:
                 moments.setdefault(int(index), {})[moment] = tensor
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        torch.set_rng_state(state["random"])
+        self._generator.set_state(state["random"])
         self.steps, self._expired_at = state["clocks"].tolist()
 
 

@@ -1,4 +1,4 @@
-"""One writer a folder."""
+"""At most one trainer per folder."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from recsys.errors import CheckpointError
+
 
 @contextmanager
 def exclusive(folder: Path, remedy: str) -> Iterator[None]:
-    """Keep `folder` for this process while the block runs; the lock of a killed process is gone with it.
+    """Lock `folder` for this process while the block runs; the lock ends with the process, however it ends.
 
-    Raises ValueError, with the other's process id and the `remedy`, when another process has it.
+    Raises CheckpointError, with the other's process id and the `remedy`, if another process has locked it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as file:
@@ -21,7 +23,7 @@ def exclusive(folder: Path, remedy: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise ValueError(f"{folder} is in use by process {file.read() or '(unknown)'}: {remedy}") from None
+            raise CheckpointError(f"{folder} is in use by process {file.read() or '(unknown)'}: {remedy}") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

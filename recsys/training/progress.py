@@ -1,9 +1,10 @@
-"""How online training is doing: progressive validation in total and lately, speed and lag."""
+"""How online training is doing: progressive validation over all rows and over the last ones, speed and lag."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ _FILE = "progress.safetensors"
 
 
 class Progress:
-    """Counts every batch that was scored before it was learned from.
+    """Counts every batch, with the scores from before it was learned from.
 
     `recent` covers the last one to two times `window` rows. `clock` gives seconds for the rate.
     """
@@ -29,17 +30,23 @@ class Progress:
         self._total = Progressive()
         self._current, self._previous = Progressive(bins=1 << 12), Progressive(bins=1 << 12)
         self._started = clock()
-        self._rows_at_start = 0
+        self._rows_at_start = self._events_at_start = self._events = 0
         self.now = 0
         """Event time (ms) of the newest label."""
         self.lag_events = 0
-        """Events in the log that were not read yet."""
+        """Events in the log not read yet."""
 
-    def add(self, batch: TrainingBatch, scores_B: npt.NDArray[np.float32], *, lag: int) -> None:
+    def start(self, events: int) -> None:
+        """Speed counts from now on, when `events` of the log have been read."""
+        self._started = self._clock()
+        self._rows_at_start, self._events_at_start, self._events = self.rows, events, events
+
+    def add(self, batch: TrainingBatch, scores_B: npt.NDArray[np.float32], *, events: int, lag: int) -> None:
+        """Count a batch; `events` of the log have been read by now, and `lag` have not."""
         for progressive in (self._total, self._current):
             progressive.add(batch.labels_B, scores_B, batch.weights_B)
         self.now = max(self.now, batch.now)
-        self.lag_events = lag
+        self._events, self.lag_events = events, lag
         if self._current.rows >= self._window:
             self._previous, self._current = self._current, Progressive(bins=1 << 12)
 
@@ -48,8 +55,15 @@ class Progress:
         return self._total.rows
 
     def rows_per_second(self) -> float:
-        """Since this process began or resumed."""
-        return (self.rows - self._rows_at_start) / max(self._clock() - self._started, 1e-9)
+        """Training rows learned from, since `start`."""
+        return (self.rows - self._rows_at_start) / self._seconds()
+
+    def events_per_second(self) -> float:
+        """Events of the log read, since `start`."""
+        return (self._events - self._events_at_start) / self._seconds()
+
+    def _seconds(self) -> float:
+        return max(self._clock() - self._started, 1e-9)
 
     def total(self) -> Summary:
         return self._total.summary()
@@ -60,14 +74,15 @@ class Progress:
         merged.merge(self._current)
         return merged.summary()
 
-    def save(self, folder: Path) -> None:
+    def begin_save(self, folder: Path) -> Callable[[], None]:
+        """Capture the state of this moment; the function returned writes it into `folder`, from any thread."""
         parts = {"total": self._total, "current": self._current, "previous": self._previous}
-        arrays = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state().items()}
-        save_file(arrays | {"now": np.array([self.now])}, folder / _FILE)
+        arrays = {f"{name}.{key}": value.copy() for name, part in parts.items() for key, value in part.state().items()}
+        return partial(save_file, arrays | {"now": np.array([self.now])}, folder / _FILE)
 
     def load(self, folder: Path) -> None:
+        """Restore what was written into `folder`."""
         arrays = load_file(folder / _FILE)
         for name, part in (("total", self._total), ("current", self._current), ("previous", self._previous)):
             part.restore({key: arrays[f"{name}.{key}"] for key in part.state()})
         self.now = int(arrays["now"][0])
-        self._rows_at_start, self._started = self.rows, self._clock()

@@ -1,30 +1,31 @@
-"""What serving gets from training, and how often: rows often, dense weights seldom, entities and catalog along."""
+"""What the trainer publishes to serving: embedding rows, dense weights, features, catalogue and status."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from recsys.training.export import Exporter, TracingError
+from recsys.errors import ExportError, OutOfStepError, PublishError
+from recsys.training.export import Exporter
 from recsys.training.learner import Learner
-from serving.model.artefact import Artefact
-from serving.replication.publisher import OutOfStepError, Publisher, PublishError
+from recsys.training.progress import Progress
+from serving.limits import CATALOG_SIZE
+from serving.model.artefact import RANKER, Artefact
+from serving.replication.publisher import Publisher
 from streaming.catalog import Catalog
 from streaming.encode.entity_state import EntityState
 
 logger = logging.getLogger(__name__)
 
 CONSUMER = "redis"
-CATALOG_SIZE = 1000
-"""Popular and recent items that serving can retrieve."""
 
 
 class Publication:
-    """Publishes to Redis at most every `rows_every` (rows) and `dense_every` (dense weights) seconds.
+    """Publishes to Redis at most every `rows_every` (embedding rows) and `dense_every` (dense weights) seconds.
 
-    A Redis that is gone does not stop training: nothing is acknowledged, so the next publication carries it all.
-    `revive` is called then, to start an embedded one again.
+    Training goes on without Redis: nothing is acknowledged, so the next publication contains all changes. `revive` is
+    called then, to restart an embedded Redis.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Publication:
         dense_every: float,
         revive: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._learner = learner
         self._publisher = publisher
@@ -49,10 +51,11 @@ class Publication:
         self._dense_every = dense_every
         self._revive = revive
         self._clock = clock
+        self._wall_clock = wall_clock
         self._rows_due = self._dense_due = -float("inf")
 
     def start(self) -> None:
-        """Begin with everything: what Redis holds may be older or newer than the state that training resumed from."""
+        """Publish everything next: Redis may hold an older or newer state than the one that training resumed from."""
         self._learner.store.subscribe(CONSUMER)
         self._entities.change_all()
 
@@ -60,29 +63,31 @@ class Publication:
         return self._clock() >= self._rows_due
 
     def seconds_left(self) -> float:
-        """Until rows may be published again."""
+        """Time until the next publication is due."""
         return max(self._rows_due - self._clock(), 0.0)
 
-    def publish(self, now: int, *, dense: bool = False) -> bool:
-        """Publish what changed, as of event time `now`; False if Redis is gone.
+    def publish(self, progress: Progress, outcomes: Mapping[str, int], *, dense: bool = False) -> bool:
+        """Publish what changed, and the trainer's status; False if that failed.
 
-        Dense weights go along when they are due and the graph is traced, or when `dense` asks to wait for that.
+        Dense weights are included if they are due and the graph is traced; `dense` waits for the tracing. `outcomes`
+        are the joiner's counts.
         """
         started = self._clock()
         self._rows_due = started + self._rows_every
         try:
             if dense or (started >= self._dense_due and self._exporter.ready):
-                self._publish_dense(now)
+                self._publish_dense(progress.now)
                 self._dense_due = started + self._dense_every
             self._publish_rows()
             self._publish_items()
+            self._publisher.publish_status(self._status(progress, outcomes))
         except OutOfStepError as error:
             logger.warning("publishing all rows again: %s", error)
             self.start()
-            self._rows_due = self._dense_due = started  # the graph may be gone, too
+            self._rows_due = self._dense_due = started  # the graph may be lost, too
             return False
-        except (PublishError, TracingError) as error:
-            logger.warning("nothing published, training goes on: %s", error)
+        except (PublishError, ExportError) as error:
+            logger.warning("not published, training goes on: %s", error)
             if isinstance(error, PublishError):
                 self._try_to_revive()
             return False
@@ -92,7 +97,7 @@ class Publication:
         try:
             self._revive()
         except OSError as error:
-            logger.warning("Redis does not start again: %s", error)
+            logger.warning("Redis cannot be restarted: %s", error)
 
     def _publish_rows(self) -> None:
         delta = self._learner.store.delta(CONSUMER)
@@ -100,12 +105,22 @@ class Publication:
         self._learner.store.acknowledge(CONSUMER, delta.sequence)
 
     def _publish_dense(self, now: int) -> None:
-        graph = self._exporter.graph(self._learner.model)
-        dim = self._exporter.dim
-        step = self._learner.steps
-        self._publisher.publish_artefact(
-            Artefact(version=f"step-{step}", step=step, time=now, dim=dim, graph=graph, spec=self._learner.spec)
-        )
+        step, spec = self._learner.steps, self._learner.spec
+        dims = {name: table.dim for name, table in self._learner.store.tables.items()}
+        graphs = {RANKER: self._exporter.graph(self._learner.model)}
+        self._publisher.publish_artefact(Artefact(f"step-{step}", step, now, dims, graphs, spec))
+
+    def _status(self, progress: Progress, outcomes: Mapping[str, int]) -> dict[str, object]:
+        store = self._learner.store
+        return {
+            "step": self._learner.steps,
+            "event_time": progress.now,
+            "events_per_second": progress.events_per_second(),
+            "rows": progress.rows,
+            "outcomes": dict(outcomes),
+            "tables": {table: store.counters(table) for table in store.tables},
+            "written": int(self._wall_clock() * 1000),
+        }
 
     def _publish_items(self) -> None:
         users, items = self._entities.drain_changes()

@@ -3,9 +3,10 @@
 One turn of the loop:
 1. poll: read events, join them, cut batches;
 2. step: score a batch (progressive validation), then learn from it;
-3. publish: send changed rows, and now and then dense weights, to serving;
-4. checkpoint: everything of one moment, by step count, so that a restart repeats the same steps;
-5. commit: tell the log how far the checkpoint is. Only a hint: the checkpoint's own cursor counts.
+3. publish: send changed embedding rows, and less often dense weights, to serving;
+4. checkpoint: capture everything of one moment, every so many steps, so that a restart repeats the same steps; the
+   files are written in the background while training goes on;
+5. commit: tell the log how far the last complete checkpoint is. Only a hint: the checkpoint's own cursor counts.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
+from embedding.snapshot.background import BackgroundSave
 from recsys.errors import RecsysError, StateError
+from recsys.training import checkpoint
 from recsys.training.checkpoint import Checkpoints
 from recsys.training.learner import Learner
 from recsys.training.progress import Progress
@@ -23,15 +27,18 @@ from recsys.training.publication import Publication
 from streaming.catalog import Catalog
 from streaming.encode.batch import TrainingBatch
 from streaming.feed import Feed
-from streaming.log.event_log import EventLog
+from streaming.log.event_log import Cursor, EventLog
 
 CONSUMER = "trainer"
+_FINAL_ATTEMPTS = 3
+"""Publications at the end: if Redis was gone the first starts it, and if it is empty the second asks for all rows."""
 
 
 class Trainer:
-    """Learns from `feed` and keeps `checkpoints`; resumes from the newest whole one.
+    """Learns from `feed` and keeps `checkpoints`; resumes from the newest complete one.
 
-    `crash` is called with the name of every point at which a test may kill the trainer.
+    `crash` is called with the name of every point at which a test may kill the trainer; those of a checkpoint in the
+    thread that writes it.
     """
 
     def __init__(
@@ -59,39 +66,74 @@ class Trainer:
         self._poll_events = poll_events
         self._crash = crash
         self._saved_step = -1
+        self._saving: tuple[BackgroundSave, Cursor] | None = None
+        """The checkpoint that is being written, and the cursor in it."""
 
     def resume(self) -> Path | None:
-        """Take over the newest whole checkpoint; returns it, or None when there is none.
+        """Restore the newest complete checkpoint and return its folder; None if there is no checkpoint.
 
-        Raises StateError when it is of other settings or another log, or when no checkpoint is whole.
+        Raises StateError if it was made with other settings or another log, or if all checkpoints are damaged.
         """
+        self._checkpoints.remove_unfinished()
         path = self._checkpoints.newest()
         if path is not None:
             try:
-                self._load(path)
+                self._load(checkpoint.part(path))
             except (RecsysError, ValueError) as error:
                 raise StateError(
-                    f"{path} cannot be resumed from: {error}\nPut the settings and the log back that it was made with, "
-                    "or name another folder in [training] checkpoints to learn anew from the beginning of the log"
+                    f"{path} cannot be resumed from: {error}\nRestore the settings and the log that it was made with, "
+                    "or name another folder in [training] checkpoints to train from the beginning of the log"
                 ) from error
         return path
 
-    def _load(self, path: Path) -> None:
-        self.learner.load(path)
-        self._feed.restore((path / "feed.bin").read_bytes())
-        self._catalog.restore((path / "catalog.bin").read_bytes())
-        self.progress.load(path)
+    def _load(self, folder: Path) -> None:
+        self.learner.load(folder)
+        self._feed.restore((folder / "feed.bin").read_bytes())
+        self._catalog.restore((folder / "catalog.bin").read_bytes())
+        self.progress.load(folder)
         self._saved_step = self.learner.steps
 
     def run(self, *, follow: bool, stop: threading.Event, until: int | None = None) -> None:
-        """Train to the end of the log, and with `follow` go on waiting for more until `stop` is set.
+        """Train to the end of the log; with `follow` wait for more until `stop` is set.
 
         Impressions whose window is still open at the end stay in the checkpoint, for the events that are yet to come.
-        `until` (event time, ms) stops before the first event that is later.
+        `until` (event time, ms) stops before the first event that is later. Raises CheckpointError if a checkpoint
+        cannot be written.
         """
+        self.progress.start(sum(self._feed.cursor))
         if self._publication is not None:
             self._publication.start()
         self._publish()
+        try:
+            self._follow(follow, stop, until)
+        finally:
+            self._settle()
+        self.checkpoint()
+        for _ in range(_FINAL_ATTEMPTS):
+            if self._publish(dense=True):
+                break
+
+    def checkpoint(self) -> None:
+        """Write everything of this moment, then commit the log; returns when the checkpoint is complete."""
+        self._begin_checkpoint()
+        self._settle()
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Number of events by what the joiner did with them (see `streaming.join.outcomes`)."""
+        return self._feed.joiner.counts
+
+    @property
+    def losses(self) -> dict[str, int]:
+        """What rows were made without (see `Feed.losses`)."""
+        return self._feed.losses
+
+    def digest(self) -> str:
+        """SHA-256 of the whole state: weights, embedding rows, optimizers, joiner, cursor, catalog."""
+        parts = (self.learner.digest().encode(), self._feed.state(), self._catalog.state())
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+    def _follow(self, follow: bool, stop: threading.Event, until: int | None) -> None:
         while not stop.is_set():
             cursor, lag = self._feed.cursor, self._feed.lag_events
             for batch in self._feed.poll(self._poll_events, until=until):
@@ -102,57 +144,67 @@ class Trainer:
                 reached = until is not None and lag > 0  # there was more to read, and all of it is later
                 if self._feed.cursor == cursor and (reached or not self._idle(follow, stop)):
                     break
-        self.checkpoint()
-        # Redis may be gone, and empty when it is back: then the first call starts it and the second asks for all rows.
-        any(self._publish(dense=True) for _ in range(3))
 
-    def checkpoint(self) -> None:
-        """Write everything of this moment, then commit the log."""
+    def _begin_checkpoint(self) -> None:
+        """Capture everything of this moment and start to write it, once the previous checkpoint is complete."""
+        self._settle()
         if self._saved_step == self.learner.steps:
             return
-        with self._checkpoints.writing(self.learner.steps) as folder:
-            self.learner.save(folder)
-            self._crash("rows written")
-            (folder / "feed.bin").write_bytes(self._feed.state())
-            (folder / "catalog.bin").write_bytes(self._catalog.state())
-            self.progress.save(folder)
+        with ExitStack() as stack:
+            folder = stack.enter_context(self._checkpoints.writing(self.learner.steps))
+            write = self._capture(folder)
+            writing = stack.pop_all()
+
+        def complete() -> None:
+            with writing:
+                write()
+
+        self._saving = BackgroundSave(complete), self._feed.cursor
         self._saved_step = self.learner.steps
+
+    def _capture(self, folder: Path) -> Callable[[], None]:
+        """Copy the state of this moment; the function returned writes it into `folder`."""
+        feed, catalog = self._feed.state(), self._catalog.state()
+        write_progress = self.progress.begin_save(folder)
+        write_learner = self.learner.begin_save(folder)
+
+        def write() -> None:
+            write_learner()
+            self._crash("rows written")
+            (folder / "feed.bin").write_bytes(feed)
+            (folder / "catalog.bin").write_bytes(catalog)
+            write_progress()
+
+        return write
+
+    def _settle(self) -> None:
+        """Wait for the checkpoint that is being written, then commit its cursor. Raises CheckpointError."""
+        if self._saving is None:
+            return
+        saving, cursor = self._saving
+        self._saving = None
+        saving.result()
         self._crash("checkpoint written")
-        self._log.commit(CONSUMER, self._feed.cursor)
-
-    @property
-    def outcomes(self) -> dict[str, int]:
-        """What became of the events (see `streaming.join.outcomes`)."""
-        return self._feed.joiner.counts
-
-    @property
-    def losses(self) -> dict[str, int]:
-        """What rows were made without (see `Feed.losses`)."""
-        return self._feed.losses
-
-    def digest(self) -> str:
-        """Hash of the whole state: weights, rows, optimizers, joiner, cursor, catalog."""
-        parts = (self.learner.digest().encode(), self._feed.state(), self._catalog.state())
-        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+        self._log.commit(CONSUMER, cursor)
 
     def _learn(self, batch: TrainingBatch) -> None:
         scores_B = self.learner.step(batch)
-        self.progress.add(batch, scores_B, lag=self._feed.lag_events)
+        self.progress.add(batch, scores_B, events=sum(self._feed.cursor), lag=self._feed.lag_events)
         self._crash("step")
         if self._publication is not None and self._publication.due():
             self._publish()
+        if self._saving is not None and self._saving[0].done():
+            self._settle()
         if self.learner.steps % self._checkpoint_every == 0:
-            self.checkpoint()
-
-    def _each(self, batches: list[TrainingBatch]) -> None:
-        for batch in batches:
-            self._learn(batch)
+            self._begin_checkpoint()
 
     def _idle(self, follow: bool, stop: threading.Event) -> bool:
-        """Nothing more to read: learn from what is left, publish, wait. False when there is nothing to wait for."""
+        """At the end of the log: learn from what is left, publish, wait. False if there is nothing to wait for."""
         if not follow:
             return False
-        self._each(self._feed.drain())
+        for batch in self._feed.drain():
+            self._learn(batch)
+        self._settle()
         while not stop.is_set():
             if self._publication is not None and self._publication.due():
                 self._publish()
@@ -162,4 +214,5 @@ class Trainer:
         return True
 
     def _publish(self, *, dense: bool = False) -> bool:
-        return self._publication is None or self._publication.publish(self.progress.now, dense=dense)
+        """False if Redis is gone."""
+        return self._publication is None or self._publication.publish(self.progress, self.outcomes, dense=dense)

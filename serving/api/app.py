@@ -16,11 +16,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.api.errors import BadRequestError
+from serving.api.errors import ApiError
 from serving.api.openapi import OPERATIONS, document
 from serving.api.prometheus import Metrics
 from serving.api.routes import Routes
-from serving.api.schemas import Problem, ProblemResponse
+from serving.api.schemas import ErrorDetail, ErrorResponse
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -32,7 +32,7 @@ def create_app(
     opened: Callable[[], None] = lambda: None,
     closed: Callable[[], None] = lambda: None,
 ) -> ASGIApp:
-    """The application; `opened` and `closed` are called when it starts and when it has answered its last request."""
+    """The application. `opened` is called when it starts, `closed` after its last answer."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> Any:
@@ -53,7 +53,7 @@ def create_app(
             Route("/metrics", routes.metrics),
             *_documentation(),
         ],
-        exception_handlers={BadRequestError: _bad_request, 404: _not_found, 405: _not_found},
+        exception_handlers={ApiError: _refused, 404: _not_found, 405: _not_found},
         lifespan=lifespan,
     )
     return _Measured(app, metrics, clock)
@@ -62,7 +62,7 @@ def create_app(
 def _documentation() -> list[Route]:
     described = document(_version())
     encoded = msgspec.json.encode(described)
-    # A page of our own: Swagger's loads its scripts from another host, which an offline machine does not reach.
+    # Not Swagger's page: it loads scripts from another host, which an offline machine cannot reach.
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True)
     page = environment.get_template("docs.html").render(
         title=described["info"]["title"],
@@ -90,27 +90,27 @@ def _version() -> str:
         return "0"
 
 
-def _bad_request(_: Request, error: Exception) -> Response:
-    if not isinstance(error, BadRequestError):
+def _refused(_: Request, error: Exception) -> Response:
+    if not isinstance(error, ApiError):
         raise error
-    return _problem(error.status, error.problem)
+    return _error(error.status, error.detail)
 
 
 def _not_found(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
     known = ", ".join(f"{o.method.upper()} {o.path}" for o in OPERATIONS)
     message = f"no {request.method} {request.url.path}; there are {known}; see /docs"
-    return _problem(status, Problem("", message))
+    return _error(status, ErrorDetail("", message))
 
 
-def _problem(status: int, problem: Problem) -> Response:
+def _error(status: int, detail: ErrorDetail) -> Response:
     headers = {"Retry-After": "1"} if status == 503 else None
-    body = msgspec.json.encode(ProblemResponse(problem))
+    body = msgspec.json.encode(ErrorResponse(detail))
     return Response(body, status, headers, media_type="application/json")
 
 
 class _Measured:
-    """Counts and times requests by route; paths that are none of ours share one label, to bound their number."""
+    """Counts and times requests by route. Unknown paths share one label, which bounds the number of labels."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._app = app

@@ -1,44 +1,71 @@
-"""From a decoder's complaint to an answer that names the field."""
+"""Answers that refuse a request, one class for each status, and the field that a decoder's message is about."""
 
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
-from serving.api.schemas import Problem
+from recsys.errors import RecsysError
+from serving.api.schemas import ErrorDetail
 
 _AT = re.compile(r" - at `\$\.?(.*)`$", re.DOTALL)
 _FIELD = re.compile(r"field `([^`]*)`")
 _PREFIX = re.compile(r"([A-Za-z_][\w.\[\]]*): (.*)", re.DOTALL)
 
 
-class BadRequestError(ValueError):
-    """A request that cannot be served, as the client's mistake."""
+class ApiError(RecsysError):
+    """A request that is not served; `field` is the part of it that is wrong, empty when that is the whole."""
 
-    def __init__(self, status: int, field: str, message: str) -> None:
+    status: ClassVar[int]
+
+    def __init__(self, message: str, field: str = "") -> None:
         super().__init__(message)
-        self.status = status
-        self.problem = Problem(field, message)
+        self.detail = ErrorDetail(field, message)
 
     @classmethod
-    def of(cls, status: int, problem: Problem) -> BadRequestError:
-        return cls(status, problem.field, problem.message)
+    def of(cls, detail: ErrorDetail) -> ApiError:
+        return cls(detail.message, detail.field)
 
 
-def from_reason(reason: str) -> Problem:
+class BadRequestError(ApiError):
+    """The body cannot be read."""
+
+    status = 400
+
+
+class TooLargeError(ApiError):
+    """The body is too large."""
+
+    status = 413
+
+
+class InvalidFieldError(ApiError):
+    """A field has an invalid value."""
+
+    status = 422
+
+
+class NotStoredError(ApiError):
+    """Events could not be stored now; the client may send them again."""
+
+    status = 503
+
+
+def parse_reason(reason: str) -> ErrorDetail:
     """The field that a reason is about; msgspec names it at the end, the event rules at the start.
 
-    >>> from_reason("Object missing required field `user`").field
+    >>> parse_reason("Object missing required field `user`").field
     'user'
-    >>> from_reason("Expected `str`, got `int` - at `$.items[3]`")
-    Problem(field='items[3]', message='Expected `str`, got `int`')
-    >>> from_reason("scores: 1 values for 2 items")
-    Problem(field='scores', message='1 values for 2 items')
+    >>> parse_reason("Expected `str`, got `int` - at `$.items[3]`")
+    ErrorDetail(field='items[3]', message='Expected `str`, got `int`')
+    >>> parse_reason("scores: 1 values for 2 items")
+    ErrorDetail(field='scores', message='1 values for 2 items')
     """
     at = _AT.search(reason)
     path = at.group(1) if at else ""
     text = _AT.sub("", reason)
     named = _FIELD.search(text)
     if named:
-        return Problem(f"{path}.{named.group(1)}" if path else named.group(1), text)
+        return ErrorDetail(f"{path}.{named.group(1)}" if path else named.group(1), text)
     prefixed = None if path else _PREFIX.match(text)
-    return Problem(*prefixed.groups()) if prefixed else Problem(path, text)
+    return ErrorDetail(*prefixed.groups()) if prefixed else ErrorDetail(path, text)

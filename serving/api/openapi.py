@@ -8,16 +8,26 @@ from typing import Any
 import msgspec
 
 from serving.api.schemas import (
+    ErrorResponse,
     EventsResponse,
     ExperimentsResponse,
-    ProblemResponse,
     RankRequest,
     RankResponse,
+    ReadyResponse,
     RecommendRequest,
 )
 from streaming.events.schema import Event
 
-_TYPES = (RankRequest, RecommendRequest, RankResponse, Event, EventsResponse, ExperimentsResponse, ProblemResponse)
+_TYPES = (
+    RankRequest,
+    RecommendRequest,
+    RankResponse,
+    Event,
+    EventsResponse,
+    ExperimentsResponse,
+    ReadyResponse,
+    ErrorResponse,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +47,8 @@ OPERATIONS = (
     Operation(
         "post",
         "/v1/rank",
-        "Put given items in order for a user",
-        "Always answers 200 for a valid request; `degraded` names what was missing.",
+        "Rank given items for a user",
+        "Every valid request is answered with 200; `degraded` lists what was missing.",
         RankResponse,
         RankRequest,
         {"user": "u1", "items": ["a", "b", "c"], "features": {}},
@@ -46,8 +56,8 @@ OPERATIONS = (
     Operation(
         "post",
         "/v1/recommend",
-        "Find items for a user and put them in order",
-        "Candidates are popular and recent items.",
+        "Retrieve items for a user and rank them",
+        "Candidates are popular and recent items; `source` says which.",
         RankResponse,
         RecommendRequest,
         {"user": "u1", "count": 10},
@@ -56,14 +66,20 @@ OPERATIONS = (
         "post",
         "/v1/events",
         "Store events",
-        "One event, a JSON array of events, or one event a line. Answers when they survive a crash of the server.",
+        "One event, a JSON array of events, or one event per line. They are stored durably before the answer.",
         EventsResponse,
         Event,
         {"type": "interaction", "time": 1700000000000, "impression": "id of an answer", "item": "a", "action": "click"},
     ),
-    Operation("get", "/v1/experiments", "What the running experiments show", "", ExperimentsResponse),
-    Operation("get", "/healthz", "Whether the process lives", ""),
-    Operation("get", "/readyz", "Whether models are loaded", "503 while a model that an arm needs was never loaded."),
+    Operation("get", "/v1/experiments", "Results of the running experiments", "", ExperimentsResponse),
+    Operation("get", "/healthz", "Whether the process is alive", ""),
+    Operation(
+        "get",
+        "/readyz",
+        "Whether models are loaded, and the state of their trainers",
+        "503 until every model that an arm needs has been loaded once.",
+        ReadyResponse,
+    ),
     Operation("get", "/metrics", "Counters for Prometheus", ""),
 )
 
@@ -92,9 +108,9 @@ def _operation(operation: Operation, template: str) -> dict[str, Any]:
     if operation.request is not None:
         body = {"schema": _schema(operation.request, template), "example": operation.example}
         made["requestBody"] = {"required": True, "content": {"application/json": body}}
-        problem = {"application/json": {"schema": _schema(ProblemResponse, template)}}
+        refusal = {"application/json": {"schema": _schema(ErrorResponse, template)}}
         for status, what in (("400", "Not JSON."), ("413", "Too large."), ("422", "A field is wrong.")):
-            made["responses"][status] = {"description": what, "content": problem}
+            made["responses"][status] = {"description": what, "content": refusal}
     return made
 
 

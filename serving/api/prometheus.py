@@ -1,17 +1,14 @@
-"""What Prometheus reads at `/metrics`."""
+"""Metrics for Prometheus at `/metrics`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from serving.event_writer import ImpressionLog
-from serving.model.loaded_model import ServedModel
+from serving.api.server_state import ServerState
 from serving.ranking.ranker import Trace
-from serving.replication.health import Availability
-from serving.replication.model_loader import Models
 
 _BUCKETS = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -19,13 +16,7 @@ _BUCKETS = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 
 class Metrics:
     """Counters of one server, in a registry of its own."""
 
-    def __init__(
-        self,
-        models: Models,
-        impressions: ImpressionLog,
-        availability: Availability,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, state: ServerState) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "recsys_requests", "Requests by route and status.", ["route", "status"], registry=self.registry
@@ -36,11 +27,9 @@ class Metrics:
         self._stages = Histogram(
             "recsys_stage_seconds", "Time of a stage of ranking.", ["stage"], buckets=_BUCKETS, registry=self.registry
         )
-        self._degraded = Counter(
-            "recsys_degraded", "Answers that were not the model's, by reason.", ["reason"], registry=self.registry
-        )
+        self._degraded = Counter("recsys_degraded", "Degraded answers, by reason.", ["reason"], registry=self.registry)
         self.events = Counter("recsys_events", "Events posted, by outcome.", ["status"], registry=self.registry)
-        self.registry.register(_State(models, impressions, availability, clock))
+        self.registry.register(_StateCollector(state))
 
     def request(self, route: str, status: int, seconds: float) -> None:
         self._requests.labels(route, status).inc()
@@ -58,41 +47,54 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class _State:
-    """Reads what other parts know at the time of asking."""
+class _StateCollector:
+    """Reads the state of the other parts when asked."""
 
-    def __init__(
-        self,
-        models: Models,
-        impressions: ImpressionLog,
-        availability: Availability,
-        clock: Callable[[], float],
-    ) -> None:
-        self._models = models
-        self._impressions = impressions
-        self._availability = availability
-        self._clock = clock
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
 
     def collect(self) -> Iterable[Metric]:
+        return [*self._server(), *self._models(), *self._trainers()]
+
+    def _server(self) -> Iterator[Metric]:
+        yield _gauge("recsys_models_refused", "Models whose newest artefact was refused.", self._state.models.refused)
+        yield _gauge("recsys_redis_available", "1 while Redis answers.", self._state.redis_available())
+        yield _gauge("recsys_log_waiting", "Requests whose events are not stored yet.", self._state.events.waiting)
+
+    def _models(self) -> Iterator[Metric]:
         rows = CounterMetricFamily(
             "recsys_cache_rows", "Row look-ups, by model and result.", labels=["model", "result"]
         )
         size = GaugeMetricFamily("recsys_cache_size", "Rows in the cache.", labels=["model"])
         age = GaugeMetricFamily("recsys_model_age_seconds", "Time since the graph was loaded.", labels=["model"])
         step = GaugeMetricFamily("recsys_model_step", "Training step of the graph.", labels=["model"])
-        for name, model in self._served():
+        for name, model in self._state.models.loaded.items():
             rows.add_metric([name, "hit"], model.rows.hits)
             rows.add_metric([name, "miss"], model.rows.misses)
             size.add_metric([name], len(model.rows))
-            age.add_metric([name], self._clock() - model.loaded)
+            age.add_metric([name], self._state.clock() - model.loaded)
             step.add_metric([name], model.artefact.step)
-        refused = GaugeMetricFamily("recsys_models_refused", "Models whose newest artefact was refused.")
-        refused.add_metric([], sum(bool(loader.refused) for loader in self._models.loaders.values()))
-        available = GaugeMetricFamily("recsys_redis_available", "1 while Redis answers.")
-        available.add_metric([], float(self._availability.up))
-        waiting = GaugeMetricFamily("recsys_log_waiting", "Requests whose events are not stored yet.")
-        waiting.add_metric([], self._impressions.waiting)
-        return [rows, size, age, step, refused, available, waiting]
+        yield from (rows, size, age, step)
 
-    def _served(self) -> list[tuple[str, ServedModel]]:
-        return [(name, loader.current) for name, loader in self._models.loaders.items() if loader.current is not None]
+    def _trainers(self) -> Iterator[Metric]:
+        age = GaugeMetricFamily(
+            "recsys_trainer_status_age_seconds", "Time since the trainer published its status.", labels=["model"]
+        )
+        progress = GaugeMetricFamily("recsys_trainer", "Progress of the trainer.", labels=["model", "name"])
+        tables = GaugeMetricFamily(
+            "recsys_trainer_table", "Counters of the trainer's tables.", labels=["model", "table", "counter"]
+        )
+        for model, trainer, seconds in self._state.aged_trainers():
+            age.add_metric([model], seconds)
+            for path, value in trainer.figures():
+                if path[0] == "tables" and len(path) > 2:
+                    tables.add_metric([model, path[1], ".".join(path[2:])], value)
+                else:
+                    progress.add_metric([model, ".".join(path)], value)
+        yield from (age, progress, tables)
+
+
+def _gauge(name: str, description: str, value: float) -> Metric:
+    gauge = GaugeMetricFamily(name, description)
+    gauge.add_metric([], value)
+    return gauge

@@ -1,12 +1,13 @@
-"""The HTTP routes: decode, ask, encode. What they ask is in other modules."""
+"""The HTTP routes: decode the request, call the parts of the server, encode the answer."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,18 +15,21 @@ import redis
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.api.errors import BadRequestError, from_reason
+from serving.api.errors import BadRequestError, InvalidFieldError, NotStoredError, TooLargeError, parse_reason
 from serving.api.events_body import answer, decode
 from serving.api.prometheus import Metrics
 from serving.api.schemas import ExperimentsResponse, RankedItem, RankRequest, RankResponse, RecommendRequest
-from serving.event_writer import ImpressionLog
-from serving.experiments.assignment import Experiment, ExperimentCounters, Summary
+from serving.api.server_state import ServerState
+from serving.event_writer import EventWriter
+from serving.experiments.assignment import Experiment
+from serving.experiments.counters import ExperimentCounters, Summary
+from serving.limits import Limits
 from serving.ranking.ranker import Query, Ranker, Trace
-from serving.ranking.retriever import Retriever
-from serving.replication.model_loader import Models
+from serving.ranking.retriever import RetrievalQuery, Retriever
 from streaming.events.schema import Impression, Value
-from streaming.ingest.codec import Rules, check_impression
+from streaming.ingest.codec import Rules
 from streaming.ingest.decode_errors import explain
+from streaming.ingest.validation import check_items_differ, check_request_features
 
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -36,17 +40,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of a request: candidates it may bring, candidates retrieved for it, bytes of its body."""
-
-    candidates: int = 2000
-    retrieve: int = 200
-    body: int = 8 << 20
-
-
-@dataclass(frozen=True, slots=True)
 class Source:
-    """Where a server takes time and names from; tests give their own."""
+    """Clocks and ids of a server."""
 
     clock: Callable[[], float]
     """Seconds, monotonic."""
@@ -56,14 +51,14 @@ class Source:
 
 
 class Routes:
-    """Handlers over the parts of a server. `executor` runs one ranking at a time."""
+    """Handlers of the routes. `executor` runs one ranking at a time."""
 
     def __init__(
         self,
         ranker: Ranker,
         retriever: Retriever,
-        models: Models,
-        impressions: ImpressionLog,
+        state: ServerState,
+        events: EventWriter,
         counters: ExperimentCounters,
         metrics: Metrics,
         executor: Executor,
@@ -75,8 +70,8 @@ class Routes:
     ) -> None:
         self._ranker = ranker
         self._retriever = retriever
-        self._models = models
-        self._impressions = impressions
+        self._state = state
+        self._events = events
         self._counters = counters
         self._metrics = metrics
         self._executor = executor
@@ -93,9 +88,11 @@ class Routes:
         with trace.stage("parse"):
             asked = _decoded(_rank_decoder, body)
             if len(asked.items) > self._limits.candidates:
-                raise BadRequestError(422, "items", f"{len(asked.items)} items; at most {self._limits.candidates}")
-            query = self._query(asked, asked.items, asked.item_features, asked.count or len(asked.items))
-            self._check(query)
+                raise InvalidFieldError(f"{len(asked.items)} items; at most {self._limits.candidates}", "items")
+            with _naming_the_field():
+                check_items_differ(asked.items)
+            query = self._query(asked, asked.item_features, len(asked.items))
+            query = replace(query, items=asked.items, count=asked.count or len(asked.items))
         return await self._ranked(query, trace)
 
     async def recommend(self, request: Request) -> Response:
@@ -103,26 +100,27 @@ class Routes:
         body = await self._body(request)
         with trace.stage("parse"):
             asked = _decoded(_recommend_decoder, body)
+            query = self._query(asked, {}, 0)
         with trace.stage("retrieve"):
-            items = self._retriever.retrieve(max(self._limits.retrieve, asked.count), frozenset(asked.exclude))
-        query = self._query(asked, items, {}, asked.count)
-        self._check(query)
-        if items:
-            return await self._ranked(query, trace)
+            user = RetrievalQuery(query.user, query.time, query.features, query.arm)
+            count = max(self._limits.retrieve, asked.count)
+            found = self._retriever.retrieve(user, count, frozenset(asked.exclude))
+        if found.ids:
+            sources = dict(zip(found.ids, found.source, strict=True))
+            return await self._ranked(replace(query, items=found.ids, count=asked.count), trace, sources)
         trace.degraded.append("no_items")
         self._metrics.trace(trace)
-        arm = query.arm
-        return _json(RankResponse(query.impression, [], query.experiment, arm.name, "", trace.degraded))
+        return _json(RankResponse(query.impression, [], query.experiment, query.arm.name, "", trace.degraded))
 
     async def events(self, request: Request) -> Response:
         body = await self._body(request)
         batch, lines, rejects = await asyncio.to_thread(decode, body, self._source.now(), self._rules)
         if batch.num_rows:
             try:
-                await asyncio.wrap_future(self._impressions.append(batch))
+                await asyncio.wrap_future(self._events.append(batch))
             except Exception as error:
                 self._metrics.events.labels("failed").inc(batch.num_rows)
-                raise BadRequestError(503, "", f"the events are not stored, send them again later: {error}") from error
+                raise NotStoredError(f"the events are not stored, send them again later: {error}") from error
         self._metrics.events.labels("accepted").inc(batch.num_rows)
         self._metrics.events.labels("rejected").inc(len(rejects))
         return _json(answer(batch, lines, rejects), 200 if batch.num_rows else 422)
@@ -139,53 +137,41 @@ class Routes:
         return Response("ok\n", media_type="text/plain")
 
     async def ready(self, request: Request) -> Response:  # noqa: ARG002
-        missing = self._models.missing
-        if not missing:
-            return Response("ready\n", media_type="text/plain")
-        reasons = "".join(f"{name}: {reason}\n" for name, reason in missing.items())
-        return Response(reasons, 503, media_type="text/plain")
+        readiness = self._state.readiness()
+        return _json(readiness, 200 if readiness.ready else 503)
 
     async def metrics(self, request: Request) -> Response:  # noqa: ARG002
         return Response(self._metrics.render(), media_type="text/plain; version=0.0.4")
 
-    async def _ranked(self, query: Query, trace: Trace) -> Response:
+    async def _ranked(self, query: Query, trace: Trace, sources: Mapping[str, str] | None = None) -> Response:
+        """Rank, answer and log; `sources` says by item where a candidate came from."""
         loop = asyncio.get_running_loop()
         shown = await loop.run_in_executor(self._executor, self._ranker.rank, query, trace)
-        if self._impressions.failing:
+        if self._events.failing:
             trace.degraded.append("log")
         with trace.stage("respond"):
-            items = [RankedItem(*row) for row in zip(shown.items, shown.scores, shown.propensities, strict=True)]
-            response = _json(RankResponse(shown.id, items, shown.experiment, shown.arm, shown.model, trace.degraded))
-        self._impressions.append(shown)
+            response = _json(_answer(shown, trace, sources or {}))
+        self._events.append(shown)
         self._metrics.trace(trace)
         return response
 
-    def _query(
-        self,
-        asked: RankRequest | RecommendRequest,
-        items: Sequence[str],
-        item_features: dict[str, list[Value]],
-        count: int,
-    ) -> Query:
+    def _query(self, asked: RankRequest | RecommendRequest, item_features: dict[str, list[Value]], items: int) -> Query:
+        """The query of a request over this number of items, which are still to be filled in.
+
+        A ranking becomes an impression in the log, so the rules for impressions apply to the request.
+        """
         name = asked.experiment or self._first
         if name not in self._experiments:
-            raise BadRequestError(422, "experiment", f"no experiment {name!r}; there are {sorted(self._experiments)}")
+            known = sorted(self._experiments)
+            raise InvalidFieldError(f"unknown experiment {name!r}; the experiments are {known}", "experiment")
+        now = self._source.now()
+        time = now if asked.time is None else asked.time
+        if time > now + self._rules.max_future:
+            raise InvalidFieldError(f"{time} is more than {self._rules.max_future} ms in the future", "time")
+        with _naming_the_field():
+            check_request_features(items, asked.features, item_features, self._rules)
         arm = self._experiments[name].arm(asked.user)
-        time = self._source.now() if asked.time is None else asked.time
-        return Query(asked.user, items, time, asked.features, item_features, count, name, arm, self._source.new_id())
-
-    def _check(self, query: Query) -> None:
-        """The rules that hold for logged impressions hold for requests, which become such."""
-        horizon = self._source.now() + self._rules.max_future
-        if query.time > horizon:
-            raise BadRequestError(422, "time", f"{query.time} is more than {self._rules.max_future} ms in the future")
-        shown = Impression(
-            query.impression, query.time, query.user, list(query.items), query.features, query.item_features
-        )
-        try:
-            check_impression(shown, self._rules)
-        except ValueError as error:
-            raise BadRequestError.of(422, from_reason(str(error))) from error
+        return Query(asked.user, (), time, asked.features, item_features, 0, name, arm, self._source.new_id())
 
     def _summarise(self) -> list[Summary]:
         return [self._counters.summary(experiment) for experiment in self._experiments.values()]
@@ -195,7 +181,7 @@ class Routes:
         async for part in request.stream():
             size += len(part)
             if size > self._limits.body:
-                raise BadRequestError(413, "", f"the body is larger than {self._limits.body} bytes; send it in parts")
+                raise TooLargeError(f"the body is larger than {self._limits.body} bytes; send it in parts")
             parts.append(part)
         return b"".join(parts)
 
@@ -204,10 +190,25 @@ def _decoded(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise BadRequestError.of(422, from_reason(explain(body, error))) from error
+        raise InvalidFieldError.of(parse_reason(explain(body, error))) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        problem = from_reason(explain(body, error))
-        raise BadRequestError(400, problem.field, f"the body is not JSON: {problem.message}") from error
+        detail = parse_reason(explain(body, error))
+        raise BadRequestError(f"the body is not JSON: {detail.message}", detail.field) from error
+
+
+@contextmanager
+def _naming_the_field() -> Iterator[None]:
+    """Answer a broken rule with the field that its message names."""
+    try:
+        yield
+    except ValueError as error:
+        raise InvalidFieldError.of(parse_reason(str(error))) from error
+
+
+def _answer(shown: Impression, trace: Trace, sources: Mapping[str, str]) -> RankResponse:
+    rows = zip(shown.items, shown.scores, shown.propensities, strict=True)
+    items = [RankedItem(item, score, propensity, sources.get(item, "")) for item, score, propensity in rows]
+    return RankResponse(shown.id, items, shown.experiment, shown.arm, shown.model, trace.degraded)
 
 
 def _json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

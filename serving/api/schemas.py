@@ -1,23 +1,23 @@
-"""What goes over HTTP, as types. The OpenAPI document is made from them."""
+"""Requests and answers as types, from which the OpenAPI document is generated."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
-from serving.experiments.assignment import Summary
+from serving.experiments.counters import Summary
 from streaming.events.schema import Features, Id, Millis, Value
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 
 
 class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Candidates to be put in order for a user.
+    """Candidates to be ranked for a user.
 
-    `features` are the request's; they go before the user's latest update. `item_features` holds, by name, one value
-    per item; they go before the item's latest update. `count` is how many are shown (default: all). `time` is the
-    event time (default: the server's clock). `experiment` names one of the configured ones (default: the first).
+    `features` are those of the request and override the user's latest update. `item_features` holds, by name, one value
+    per item and overrides the item's latest update. `count` is how many items are shown (default: all). `time` is the
+    event time in ms (default: the server's clock). `experiment` names a configured experiment (default: the first).
     """
 
     user: Id
@@ -30,7 +30,7 @@ class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RecommendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A user for whom items are to be found and put in order. `exclude` are items not to be shown."""
+    """A user for whom items are retrieved and ranked. Items in `exclude` are not shown."""
 
     user: Id
     features: Features = {}
@@ -41,20 +41,24 @@ class RecommendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RankedItem(msgspec.Struct, frozen=True):
-    """`score` is the predicted probability of a positive label, or the popularity where `degraded` says so."""
+    """`score` is the predicted probability of a positive label, or the popularity if `degraded` says so.
+
+    `source` says where a recommended item came from: `popular` or `recent`; it is empty for an item of the request.
+    """
 
     item: str
     score: float
     propensity: float
+    source: str = ""
 
 
 class RankResponse(msgspec.Struct, frozen=True):
-    """A list to be shown. Interactions with it name `impression`.
+    """A ranked list to show. Interactions with it name `impression`.
 
-    `degraded` says why this is not what the arm's model would have answered; empty when it is. Ranked by popularity:
-    `no_model` (none published yet), `scorer` (the graph failed), `deadline` (no time was left). Ranked by the model
-    with `rows` missing (Redis is gone, ids not cached count as unknown) or `features` missing (the same for features;
-    ranked by popularity when one is of the wrong kind). `no_items`: nothing to recommend. `log`: the list may not have
+    If the model could not produce the ranking, `degraded` lists the reasons. Ranked by popularity: `no_model` (none
+    published yet), `scorer` (the graph failed), `deadline` (no time was left). Ranked by the model with `rows` missing
+    (Redis is unavailable, ids that are not cached count as unknown) or `features` missing (the same for features;
+    ranked by popularity if one is of the wrong kind). `no_items`: nothing to recommend. `log`: the list may not have
     been logged.
     """
 
@@ -66,19 +70,19 @@ class RankResponse(msgspec.Struct, frozen=True):
     degraded: list[str]
 
 
-class Problem(msgspec.Struct, frozen=True):
-    """What is wrong with a request. `field` is a path such as `items[3]`, empty when the whole is meant."""
+class ErrorDetail(msgspec.Struct, frozen=True):
+    """What is wrong with a request. `field` is a path such as `items[3]`, empty for the whole request."""
 
     field: str
     message: str
 
 
-class ProblemResponse(msgspec.Struct, frozen=True):
-    error: Problem
+class ErrorResponse(msgspec.Struct, frozen=True):
+    error: ErrorDetail
 
 
 class EventResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one event: `accepted` (stored, and will survive a crash) or `rejected`."""
+    """The outcome of one event: `accepted` (stored durably) or `rejected`."""
 
     status: str
     id: str = ""
@@ -87,17 +91,33 @@ class EventResult(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class EventsResponse(msgspec.Struct, frozen=True):
-    """One result an event, in the order of the request."""
+    """One result per event, in the order of the request."""
 
     accepted: int
     rejected: int
     results: list[EventResult]
-    error: Problem | None = None
-    """The first thing that was wrong."""
+    error: ErrorDetail | None = None
+    """The first error."""
 
 
 class ExperimentsResponse(msgspec.Struct, frozen=True):
-    """What the experiments show; with `redis` in `degraded` it is what they showed when Redis last answered."""
+    """Results of the experiments; with `redis` in `degraded`, those of the last time that Redis answered."""
 
     experiments: list[Summary]
     degraded: list[str]
+
+
+class TrainerState(msgspec.Struct, frozen=True):
+    """What a model's trainer published about itself; `age` is how long ago, in seconds."""
+
+    age: float
+    status: dict[str, Any]
+
+
+class ReadyResponse(msgspec.Struct, frozen=True):
+    """Whether every model that an arm needs is loaded; `missing` says by model why it is not."""
+
+    ready: bool
+    missing: dict[str, str]
+    trainer: dict[str, TrainerState]
+    """By model; models that are not trained have none."""

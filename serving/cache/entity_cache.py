@@ -1,4 +1,4 @@
-"""Latest features of users and items, as the trainer published them, kept in this process until they change."""
+"""Latest features of users and items as published by the trainer, cached in this process until they change."""
 
 from __future__ import annotations
 
@@ -10,27 +10,18 @@ import msgspec
 import redis
 
 from serving.replication import keys
+from serving.replication.delta_messages import decode_entities
 from serving.replication.health import Availability
 from streaming.events.schema import Features
 
 _decoder: msgspec.json.Decoder[Features] = msgspec.json.Decoder(Features)
 
 
-class Changed(msgspec.Struct, frozen=True):
-    """A notice on the stream `recsys:entities`: whose features changed."""
-
-    users: list[str] = []
-    items: list[str] = []
-
-
-_notice: msgspec.json.Decoder[Changed] = msgspec.json.Decoder(Changed)
-
-
 class EntityFeatures:
     """Reads features from Redis, and is the sink of the stream of notices.
 
-    An answer is used until a notice names its owner, at most `ttl` seconds in case a notice was missed, and longer
-    while Redis is gone. At most `capacity` users and as many items are kept. Safe for many threads.
+    Features are used until a notice names their owner, and for at most `ttl` seconds in case a notice was missed;
+    longer while Redis is unavailable. At most `capacity` users and `capacity` items are kept. Thread-safe.
     """
 
     stream = keys.ENTITIES
@@ -38,8 +29,8 @@ class EntityFeatures:
     def __init__(
         self, client: redis.Redis, ttl: float, capacity: int, clock: Callable[[], float], availability: Availability
     ) -> None:
-        self._users = _Kept(client, keys.user, ttl, capacity, clock, availability)
-        self._items = _Kept(client, keys.item, ttl, capacity, clock, availability)
+        self._users = _Cached(client, keys.user, ttl, capacity, clock, availability)
+        self._items = _Cached(client, keys.item, ttl, capacity, clock, availability)
 
     def __len__(self) -> int:
         return len(self._users) + len(self._items)
@@ -55,21 +46,21 @@ class EntityFeatures:
 
     def catch_up(self, client: redis.Redis, *, continued: bool) -> None:  # noqa: ARG002 - a sink's signature
         if not continued:
-            self._users.doubt_all()
-            self._items.doubt_all()
+            self._users.invalidate_all()
+            self._items.invalidate_all()
 
     def take(self, client: redis.Redis, message: bytes) -> None:
         try:
-            changed = _notice.decode(message)
+            changed = decode_entities(message)
         except msgspec.DecodeError:
             self.catch_up(client, continued=False)
             return
-        self._users.doubt(changed.users)
-        self._items.doubt(changed.items)
+        self._users.invalidate(changed.users)
+        self._items.invalidate(changed.items)
 
 
-class _Kept:
-    """Features of one kind of entity by name, each with the time until which it is believed."""
+class _Cached:
+    """Features of one kind of entity by name, each with the time until which it is valid."""
 
     def __init__(
         self,
@@ -87,7 +78,7 @@ class _Kept:
         self._clock = clock
         self._availability = availability
         self._known: dict[str, tuple[float, Features]] = {}
-        self._doubts = 0
+        self._invalidations = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -105,22 +96,22 @@ class _Kept:
         latest = {} if fetched is None else fetched
         return [latest.get(name, old) for name, (_, old) in zip(names, found, strict=True)], fetched is not None
 
-    def doubt(self, names: Iterable[str]) -> None:
-        """Read these again before they are next used."""
+    def invalidate(self, names: Iterable[str]) -> None:
+        """Read these again before their next use."""
         with self._lock:
-            self._doubts += 1
+            self._invalidations += 1
             for name in names:
                 if name in self._known:
                     self._known[name] = (-1.0, self._known[name][1])
 
-    def doubt_all(self) -> None:
-        self.doubt(list(self._known))
+    def invalidate_all(self) -> None:
+        self.invalidate(list(self._known))
 
     def _fetch(self, missing: list[str], now: float) -> dict[str, Features] | None:
-        """Features by name; None when Redis is gone."""
+        """Features by name; None when Redis is unavailable."""
         if not self._availability.up:
             return None
-        doubts = self._doubts
+        invalidations = self._invalidations
         try:
             blobs = cast(list[bytes | None], self._client.mget([self._key(name) for name in missing]))
         except redis.RedisError:
@@ -128,7 +119,7 @@ class _Kept:
             return None
         found = {n: {} if blob is None else _decoder.decode(blob) for n, blob in zip(missing, blobs, strict=True)}
         with self._lock:
-            if doubts == self._doubts:  # else what was read may be older than the notice
+            if invalidations == self._invalidations:  # else the values read may be older than the notice
                 if len(self._known) + len(found) > self._capacity:
                     self._known = {}
                 self._known.update((name, (now + self._ttl, features)) for name, features in found.items())

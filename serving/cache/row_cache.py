@@ -1,8 +1,8 @@
-"""Rows near the ranker, so that a request asks Redis only for ids that it has not seen for long.
+"""Rows near the ranker, so that a request asks Redis only for ids that were not read recently.
 
-Two generations stand for an LRU list. New and re-read ids go to the young one; when that is full it becomes the old one
-and the previous old one is dropped. So reading moves whole batches, an id read at least once in a generation stays, and
-memory is bounded by `capacity` rows. Ids that Redis does not know are remembered too.
+Two cache generations approximate an LRU list. New and re-read ids go to the young one; when it is full, it becomes the
+old one and the previous old one is dropped. So reading moves whole batches, an id read at least once per generation
+stays, and memory is bounded by `capacity` rows. Ids without a row in Redis are cached too.
 
 Shape suffixes: N ids of one table, U distinct ids, D embedding dimension.
 """
@@ -16,32 +16,33 @@ from dataclasses import dataclass
 import numpy as np
 
 from embedding.store import TableDelta
-from serving.cache.cache_generation import Generation
-from serving.cache.fallback_rows import FallbackRows
-from serving.cache.row_store import Bools, Ids, Rows, RowStore, RowsUnavailableError
+from recsys.errors import InvalidValueError, RowsUnavailableError
+from serving.cache.cache_generation import CacheGeneration
+from serving.cache.fallback_rows import FallbackRowCache
+from serving.cache.row_store import Bools, Dims, EmbeddingRows, Ids, RowStore
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Rows by table. `complete` is false when the store could not be asked for the ids that were not cached:
-    those read as ids that have no row."""
+    """Rows by table. `complete` is false when the store was unavailable: ids that are not cached then read as ids
+    without a row."""
 
-    rows: dict[str, Rows]
+    rows: dict[str, EmbeddingRows]
     complete: bool
 
 
 class RowCache:
-    """A bounded cache over a `RowStore`; safe to read from many threads while one applies changes.
+    """A bounded cache over a `RowStore`. Many threads may read while one applies changes.
 
-    Ids without a row read `fallback`, zeros if that is None. It is never cached: whoever made it keeps it current.
+    Ids without a row read `fallback`, or zeros if that is None. It is never cached; its owner keeps it up to date.
 
-    One lock guards every look-up and every change, so a row is never seen half written. A row that was being read
-    from the store while a change arrived is handed out but not kept: it may be older than the change.
+    One lock guards every look-up and every change, so no row is seen half written. A row that was being read from the
+    store while a change arrived is returned but not cached, because it may be older than the change.
     """
 
-    def __init__(self, store: RowStore, capacity: int, fallback: FallbackRows | None = None) -> None:
+    def __init__(self, store: RowStore, capacity: int, fallback: FallbackRowCache | None = None) -> None:
         if capacity < 2:
-            raise ValueError(f"a row cache of {capacity} rows is too small: give it at least 2")
+            raise InvalidValueError(f"a row cache of {capacity} rows is too small: give it at least 2")
         self._store = store
         self._fallback = fallback
         self._half = capacity // 2
@@ -49,12 +50,12 @@ class RowCache:
         self._changes = 0
         self.hits = 0
         self.misses = 0
-        self._young = Generation(self._half, store.dim)
-        self._old = Generation(1, store.dim)
+        self._young = CacheGeneration(self._half, store.dims)
+        self._old = CacheGeneration(1, store.dims)
 
     @property
-    def dim(self) -> int:
-        return self._store.dim
+    def dims(self) -> Dims:
+        return self._store.dims
 
     def __len__(self) -> int:
         return self._young.used + self._old.used
@@ -68,7 +69,7 @@ class RowCache:
         return reading
 
     def _read(self, ids: Mapping[str, Ids]) -> Reading:
-        rows: dict[str, Rows] = {}
+        rows: dict[str, EmbeddingRows] = {}
         wanted: dict[str, Ids] = {}
         with self._lock:
             changes = self._changes
@@ -94,10 +95,13 @@ class RowCache:
         return Reading(rows, complete=True)
 
     def apply(self, table: str, change: TableDelta) -> None:
-        """Take over changed rows and tombstones of ids that are cached; others are not worth the memory."""
+        """Apply changed rows and tombstones to cached ids; other ids are ignored."""
         values_UD = change.values_UD
-        if len(change.ids_U) and values_UD.shape[1] != self.dim:
-            raise ValueError(f"change of table {table!r} has dimension {values_UD.shape[1]}, the cache {self.dim}")
+        dim = self.dims.get(table)
+        if dim is None:
+            return  # the model does not read this table
+        if len(change.ids_U) and values_UD.shape[1] != dim:
+            raise InvalidValueError(f"change of table {table!r} has dimension {values_UD.shape[1]}, the cache {dim}")
         with self._lock:
             self._changes += 1
             for generation in (self._young, self._old):
@@ -105,13 +109,13 @@ class RowCache:
                 generation.forget(table, change.removed)
 
     def clear(self) -> None:
-        """Forget everything: the rows may have changed in ways that nobody told."""
+        """Drop everything: rows may have changed without notice."""
         with self._lock:
             self._changes += 1
-            self._young = Generation(self._half, self.dim)
-            self._old = Generation(1, self.dim)
+            self._young = CacheGeneration(self._half, self.dims)
+            self._old = CacheGeneration(1, self.dims)
 
-    def _cached(self, table: str, ids_N: Ids) -> tuple[Rows, Bools]:
+    def _cached(self, table: str, ids_N: Ids) -> tuple[EmbeddingRows, Bools]:
         """Rows that are cached, and which are not; what only the old generation holds moves to the young one."""
         rows, missing_N = self._young.get(table, ids_N)
         if missing_N.any() and self._old.used:
@@ -122,22 +126,22 @@ class RowCache:
             moved = at[~still_N]
             if len(moved):
                 ids_U, first = np.unique(ids_N[moved], return_index=True)
-                self._keep(table, ids_U, Rows(rows.values_ND[moved[first]], rows.found_N[moved[first]]))
+                self._keep(table, ids_U, EmbeddingRows(rows.values_ND[moved[first]], rows.found_N[moved[first]]))
             missing_N[moved] = False
         return rows, missing_N
 
-    def _keep(self, table: str, ids_U: Ids, rows: Rows) -> None:
+    def _keep(self, table: str, ids_U: Ids, rows: EmbeddingRows) -> None:
         """Insert ids that the young generation may already have from another thread."""
         new_U = self._young.missing(table, ids_U)
         ids_U, values_UD, found_U = ids_U[new_U], rows.values_ND[new_U], rows.found_N[new_U]
         for start in range(0, len(ids_U), self._half):
             part = slice(start, start + self._half)
             if self._young.used + len(ids_U[part]) > self._half:
-                self._old, self._young = self._young, Generation(self._half, self.dim)
+                self._old, self._young = self._young, CacheGeneration(self._half, self.dims)
             self._young.insert(table, ids_U[part], values_UD[part], found_U[part])
 
 
-def _fill(rows: Rows, ids_N: Ids, ids_U: Ids, fetched: Rows) -> None:
+def _fill(rows: EmbeddingRows, ids_N: Ids, ids_U: Ids, fetched: EmbeddingRows) -> None:
     """Put fetched rows (sorted distinct ids) where they were asked for."""
     at_N = np.searchsorted(ids_U, ids_N).clip(max=len(ids_U) - 1)
     mine_N = ids_U[at_N] == ids_N

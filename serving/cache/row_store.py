@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import redis
 
+from recsys.errors import RowsUnavailableError
 from serving.replication import row_codec
 from serving.replication.health import Availability
 from serving.replication.keys import ModelKeys
@@ -20,14 +21,12 @@ from serving.replication.keys import ModelKeys
 Ids = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
-
-
-class RowsUnavailableError(RuntimeError):
-    """The rows cannot be read or written now; the caller may try again."""
+Dims = Mapping[str, int]
+"""Dimension of the rows, by table."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class EmbeddingRows:
     """Values of one table in the order asked for; zeros where `found_N` is false."""
 
     values_ND: Floats
@@ -35,12 +34,12 @@ class Rows:
 
 
 class RowStore(Protocol):
-    """Read access to the rows of one model. A row is read whole: never half of one version and half of another."""
+    """Read access to the rows of one model. Reading a row is atomic: it never mixes two versions."""
 
     @property
-    def dim(self) -> int: ...
+    def dims(self) -> Dims: ...
 
-    def read(self, ids: Mapping[str, Ids]) -> dict[str, Rows]:
+    def read(self, ids: Mapping[str, Ids]) -> dict[str, EmbeddingRows]:
         """Rows by table, in one round trip. Ids may repeat.
 
         Raises RowsUnavailableError when the store cannot be reached, ValueError when a row is damaged or has another
@@ -50,26 +49,29 @@ class RowStore(Protocol):
 
 
 class MemoryRows:
-    """Rows in a dict: for tests, and for a trainer that serves from its own process."""
+    """Rows in a dict: for tests, and for a trainer that serves in its own process."""
 
-    def __init__(self, dim: int) -> None:
-        self._dim = dim
+    def __init__(self, dims: Dims) -> None:
+        self._dims = dims
         self._rows: dict[tuple[str, int], Floats] = {}
 
     @property
-    def dim(self) -> int:
-        return self._dim
+    def dims(self) -> Dims:
+        return self._dims
 
     def write(self, table: str, ids_N: Ids, values_ND: Floats) -> None:
-        copied = values_ND.astype(np.float32)  # a copy, which nobody else can change
+        copied = values_ND.astype(np.float32)  # a copy of our own
         self._rows.update(zip(((table, int(i)) for i in ids_N), copied, strict=True))
 
     def remove(self, table: str, ids_N: Ids) -> None:
         for i in ids_N:
             self._rows.pop((table, int(i)), None)
 
-    def read(self, ids: Mapping[str, Ids]) -> dict[str, Rows]:
-        return {table: decode([self._get(table, i) for i in ids_N.tolist()], self._dim) for table, ids_N in ids.items()}
+    def read(self, ids: Mapping[str, Ids]) -> dict[str, EmbeddingRows]:
+        return {
+            table: decode([self._get(table, i) for i in ids_N.tolist()], self._dims[table])
+            for table, ids_N in ids.items()
+        }
 
     def _get(self, table: str, i: int) -> bytes | None:
         row = self._rows.get((table, i))
@@ -79,22 +81,22 @@ class MemoryRows:
 class RedisRows:
     """Rows in Redis, where `serving.replication.publisher` writes them."""
 
-    def __init__(self, client: redis.Redis, model: str, dim: int, availability: Availability | None = None) -> None:
+    def __init__(self, client: redis.Redis, model: str, dims: Dims, availability: Availability | None = None) -> None:
         self._client = client
         self._availability = availability or Availability()
         self._keys = ModelKeys(model)
-        self._dim = dim
+        self._dims = dims
 
     @property
-    def dim(self) -> int:
-        return self._dim
+    def dims(self) -> Dims:
+        return self._dims
 
-    def read(self, ids: Mapping[str, Ids]) -> dict[str, Rows]:
+    def read(self, ids: Mapping[str, Ids]) -> dict[str, EmbeddingRows]:
         keys = [key for table, ids_N in ids.items() for key in self._keys.rows(table, ids_N)]
         if not keys:
-            return {table: decode([], self._dim) for table in ids}
+            return {table: decode([], self._dims[table]) for table in ids}
         if not self._availability.up:
-            raise RowsUnavailableError(f"rows of model {self._keys.model!r} cannot be read: Redis is gone")
+            raise RowsUnavailableError(f"rows of model {self._keys.model!r} cannot be read: Redis does not answer")
         try:
             blobs = cast(list[bytes | None], self._client.mget(keys))
         except redis.RedisError as error:
@@ -103,17 +105,17 @@ class RedisRows:
         result = {}
         start = 0
         for table, ids_N in ids.items():
-            result[table] = decode(blobs[start : start + len(ids_N)], self._dim)
+            result[table] = decode(blobs[start : start + len(ids_N)], self._dims[table])
             start += len(ids_N)
         return result
 
 
-def decode(blobs: list[bytes | None], dim: int) -> Rows:
-    """Rows as they lie in Redis, None where there is none.
+def decode(blobs: list[bytes | None], dim: int) -> EmbeddingRows:
+    """Rows as stored in Redis, None where there is none.
 
     Raises ValueError when one is damaged or has another dimension.
     """
     found_N = np.array([blob is not None for blob in blobs], np.bool_)
     values_ND = np.zeros((len(blobs), dim), np.float32)
     values_ND[found_N] = row_codec.decode([blob for blob in blobs if blob is not None], dim)
-    return Rows(values_ND, found_N)
+    return EmbeddingRows(values_ND, found_N)

@@ -1,0 +1,1 @@
+"""Who sees which arm, what is counted, and what the counts show."""

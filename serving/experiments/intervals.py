@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from recsys.errors import InvalidValueError
+
 Interval = tuple[float, float]
 
 
@@ -27,7 +29,7 @@ def rate_interval(clicks: int, impressions: int, alpha: float = 0.05) -> Interva
     from scipy.special import betaln, xlog1py, xlogy
 
     if not 0 <= clicks <= impressions:
-        raise ValueError(f"{clicks} clicks of {impressions} impressions is no rate")
+        raise InvalidValueError(f"{clicks} clicks of {impressions} impressions is no rate")
     if impressions == 0:
         return 0.0, 1.0
     misses = impressions - clicks

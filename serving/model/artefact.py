@@ -1,63 +1,80 @@
-"""What a trainer hands to serving: an exported graph with the feature specification that it was trained on.
+"""What a trainer exports for serving: graphs with the feature specification that they were trained on.
 
-Bytes: magic, SHA-256 of all that follows, length of the header (u32, little-endian), header (JSON), graph. A torn or
-altered artefact is refused before anything of it is used.
+Bytes: magic, SHA-256 of all that follows, length of the header (u32, little-endian), header (JSON), graphs. A truncated
+or altered artefact is refused before any of it is used.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Self
 
 import msgspec
 
+from recsys.errors import ArtefactError
 from streaming.encode.feature_spec import FeatureSpec, Field
 
-_MAGIC = b"recsys-artefact-1\n"
+_MAGIC = b"recsys-artefact-2\n"
 _HASH = len(_MAGIC)
 _SIZE = _HASH + hashlib.sha256().digest_size
 _HEADER = _SIZE + 4
 
 
-class ArtefactError(ValueError):
-    """The bytes are not a whole, unaltered artefact."""
+RANKER = "ranker"
+"""The graph that scores candidates."""
 
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str
     step: int
     time: int
-    dim: int
+    dims: dict[str, int]
+    sizes: dict[str, int]
     fields: list[Field]
 
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """One version of a model. `time` is the event time (ms) it was trained up to, `dim` that of every row it reads."""
+    """One version of a model. `time` is the event time (ms) up to which it was trained."""
 
     version: str
     step: int
     time: int
-    dim: int
-    graph: bytes
-    """ONNX, dense part only."""
+    dims: dict[str, int]
+    """Dimension of the rows, by table."""
+    graphs: dict[str, bytes]
+    """ONNX by name, dense part only."""
     spec: FeatureSpec
 
     def to_bytes(self) -> bytes:
         """Serialise, with the hash."""
-        header = msgspec.json.encode(_Header(self.version, self.step, self.time, self.dim, list(self.spec.fields)))
-        content = b"".join((len(header).to_bytes(4, "little"), header, self.graph))
+        sizes = {name: len(graph) for name, graph in self.graphs.items()}
+        fields = list(self.spec.fields)
+        header = msgspec.json.encode(_Header(self.version, self.step, self.time, self.dims, sizes, fields))
+        content = b"".join((len(header).to_bytes(4, "little"), header, *self.graphs.values()))
         return b"".join((_MAGIC, hashlib.sha256(content).digest(), content))
 
     @property
     def sha256(self) -> str:
-        """Hash of everything in it, as hexadecimal digits."""
+        """Hash of the whole content, as hexadecimal digits."""
         return self.to_bytes()[_HASH:_SIZE].hex()
+
+    @property
+    def row_dim(self) -> int:
+        """The dimension that all rows of the ranker have; 0 if it reads none.
+
+        Raises ArtefactError when tables differ: the graph takes the rows of all fields in one array.
+        """
+        dims = set(self.dims.values())
+        if len(dims) > 1:
+            raise ArtefactError(f"the ranker needs rows of one dimension, its tables have {self.dims}")
+        return dims.pop() if dims else 0
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Raises ArtefactError (a ValueError) when the bytes are cut, altered or of another format."""
+        """Raises ArtefactError when the bytes are truncated, altered or of another format."""
         if data[:_HASH] != _MAGIC or len(data) < _HEADER:
             raise ArtefactError("not an artefact of this release: publish it again with this release's trainer")
         if hashlib.sha256(data[_SIZE:]).digest() != data[_HASH:_SIZE]:
@@ -68,4 +85,9 @@ class Artefact:
             spec = FeatureSpec(tuple(header.fields))
         except ValueError as error:
             raise ArtefactError(f"the artefact's header cannot be read ({error}): publish it again") from error
-        return cls(header.version, header.step, header.time, header.dim, data[end:], spec)
+        return cls(header.version, header.step, header.time, header.dims, _split(data[end:], header.sizes), spec)
+
+
+def _split(data: bytes, sizes: dict[str, int]) -> dict[str, bytes]:
+    ends = list(accumulate(sizes.values()))
+    return {name: data[end - size : end] for (name, size), end in zip(sizes.items(), ends, strict=True)}

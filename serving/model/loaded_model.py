@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
+from recsys.errors import ArtefactError, InvalidValueError
 from serving.cache.row_cache import RowCache
 from serving.cache.row_store import Floats
 from serving.model.artefact import Artefact
@@ -20,12 +22,12 @@ from streaming.encode.encoder import Encoder
 from streaming.events.schema import Features, Value
 
 OpenScorer = Callable[[bytes], Scorer]
-"""From ONNX bytes to a scorer. Raises ValueError when the graph cannot be run."""
+"""From ONNX bytes to a scorer. Raises ArtefactError when the graph cannot be run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A request and its candidates as ids and numbers."""
+    """A request and its candidates, encoded as ids and numbers."""
 
     request: dict[str, Jagged]
     request_numeric_1N: Floats
@@ -35,8 +37,8 @@ class Encoded:
 
 
 @dataclass(frozen=True, slots=True)
-class ServedModel:
-    """An artefact with its scorer and the cache of its rows. Immutable but for the cache, so it is swapped whole."""
+class LoadedModel:
+    """An artefact with its scorer and its row cache. Immutable except for the cache, so versions are swapped whole."""
 
     name: str
     artefact: Artefact
@@ -46,14 +48,16 @@ class ServedModel:
     """When it was loaded, in seconds of the server's clock."""
     encoder: Encoder
     user_features: frozenset[str] = field(init=False)
-    """Names of the request's features that the model reads."""
+    """Names of the request features that the model reads."""
     item_features: frozenset[str] = field(init=False)
+    _dim: int = field(init=False)
     _request: tuple[Column, ...] = field(init=False)
     _items: tuple[Column, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         spec = self.artefact.spec
         put = object.__setattr__
+        put(self, "_dim", self.artefact.row_dim)
         put(self, "user_features", _names(self.artefact, "request."))
         put(self, "item_features", _names(self.artefact, "item."))
         put(self, "_request", tuple(Column(f.name, f.table) for f in spec.sparse if not f.of_item))
@@ -62,40 +66,64 @@ class ServedModel:
     def encode(
         self, user: str, time: int, features: Features, items: Sequence[str], columns: Mapping[str, Sequence[Value]]
     ) -> Encoded:
-        """Hash and transform, with the code that training uses. `columns` are the items' features, by name."""
+        """Hash and transform with the encoder that training uses. `columns` are the items' features, by name."""
         request, request_numeric_1N = self.encoder.encode_request(user, time, features)
         ids, items_numeric_CN = self.encoder.encode_columns(items, columns)
         return Encoded(request, request_numeric_1N, ids, items_numeric_CN, len(items))
 
     def embed(self, encoded: Encoded) -> Embedded:
         """Rows of everything that was encoded."""
-        return embed(self.rows, (self._request, encoded.request), (self._items, encoded.items), encoded.candidates)
+        request, items = (self._request, encoded.request), (self._items, encoded.items)
+        return embed(self.rows, request, items, encoded.candidates, self._dim)
 
     def score(self, encoded: Encoded, embedded: Embedded) -> Floats:
         """Probability of a positive label, of each candidate.
 
-        Raises ValueError when one is not a finite number, because a row or a weight has diverged; whatever the scorer
-        raises, too.
+        Raises InvalidValueError when a score is not finite, because a row or a weight has diverged, and whatever the
+        scorer raises.
         """
         scores_C = self.scorer.score(
             embedded.request_1FD, embedded.items_CFD, encoded.request_numeric_1N, encoded.items_numeric_CN
         )
         if not np.isfinite(scores_C).all():
-            raise ValueError(
+            raise InvalidValueError(
                 f"{np.count_nonzero(~np.isfinite(scores_C))} of {len(scores_C)} scores are no finite numbers: a row or "
                 f"a weight has diverged, lower the learning rates"
             )
         return scores_C
 
-    def try_out(self) -> None:
-        """Score a made-up request, so that a graph that cannot is refused, and the first real one finds all compiled.
+    def smoke_test(self) -> None:
+        """Score a synthetic request: a faulty graph is refused, and everything is compiled before the first request.
 
-        Raises ValueError when the scores are not one finite number an item, and whatever `score` raises.
+        Raises ArtefactError when the scores are not one finite number per item, and whatever `score` raises.
         """
         encoded = self.encode("", 0, {}, ["", "\x00"], {name: [None, None] for name in self.item_features})
         scores_C = self.score(encoded, self.embed(encoded))
         if scores_C.shape != (2,):
-            raise ValueError(f"the graph gives {scores_C!r} for two items, where two scores are needed")
+            raise ArtefactError(f"the graph gives {scores_C!r} for two items, where two scores are needed")
+
+
+class Models(Protocol):
+    """The models that the arms of all experiments name."""
+
+    def get(self, name: str) -> LoadedModel | None:
+        """The model's current version; None before the first one is loaded, and for an unknown name."""
+        ...
+
+    @property
+    def loaded(self) -> Mapping[str, LoadedModel]:
+        """Current versions by name."""
+        ...
+
+    @property
+    def missing(self) -> Mapping[str, str]:
+        """Models that cannot be served yet, and why."""
+        ...
+
+    @property
+    def refused(self) -> int:
+        """Number of models whose newest artefact was refused."""
+        ...
 
 
 def _names(artefact: Artefact, prefix: str) -> frozenset[str]:

@@ -1,6 +1,6 @@
-"""From ids to the dense inputs of the graph, one read of the cache for all fields.
+"""From ids to the dense inputs of the graph, with one read of the cache for all fields.
 
-A field's rows are pooled by their mean; without ids it reads zeros. Training pools the same way.
+The rows of a field are averaged; a field without ids reads zeros. Training pools in the same way.
 
 Shape suffixes: N ids of one field, B rows (1 for the request, C candidates for items), F sparse fields, D dimension.
 """
@@ -39,8 +39,9 @@ def embed(
     request: tuple[Sequence[Column], Mapping[str, Jagged]],
     items: tuple[Sequence[Column], Mapping[str, Jagged]],
     candidates: int,
+    dim: int,
 ) -> Embedded:
-    """Rows of all fields. Fields that share a table share a look-up."""
+    """Pooled rows of all fields, which have `dim` values. Fields that share a table share a look-up."""
     parts: dict[str, list[Ids]] = {}
     for columns, ids in (request, items):
         for column in columns:
@@ -49,7 +50,7 @@ def embed(
     starts = dict.fromkeys(parts, 0)
     pooled = []
     for (columns, ids), rows in ((request, 1), (items, candidates)):
-        out_BFD = np.empty((rows, len(columns), cache.dim), np.float32)
+        out_BFD = np.empty((rows, len(columns), dim), np.float32)
         for f, column in enumerate(columns):
             jagged = ids[column.name]
             start = starts[column.table]

@@ -16,6 +16,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from recsys.errors import ArtefactError, InvalidValueError
+
 logger = logging.getLogger(__name__)
 
 INPUTS = ("request_rows", "item_rows", "request_numeric", "item_numeric")
@@ -85,7 +87,7 @@ class _ChunkedScorer(ABC):
 
 
 class OpenVinoScorer(_ChunkedScorer):
-    """OpenVINO on `threads` threads, in float32. ValueError for a graph that it cannot read.
+    """OpenVINO on `threads` threads, in float32. ArtefactError for a graph that it cannot read.
 
     The engine prepares itself anew for every number of candidates it has not seen yet (milliseconds), so runs are
     padded to a few sizes, all of which are prepared here.
@@ -104,7 +106,7 @@ class OpenVinoScorer(_ChunkedScorer):
         try:
             compiled = core.compile_model(core.read_model(graph), "CPU", options)
         except RuntimeError as error:
-            raise ValueError(f"OpenVINO cannot read this graph: {error}") from None
+            raise ArtefactError(f"OpenVINO cannot read this graph: {error}") from None
         super().__init__({_name(port): _shape(map(_size, port.partial_shape)) for port in compiled.inputs})
         self._request = compiled.create_infer_request()
         for size in range(self.step, self.chunk + 1, self.step):
@@ -117,7 +119,7 @@ class OpenVinoScorer(_ChunkedScorer):
 
 
 class OnnxScorer(_ChunkedScorer):
-    """ONNX Runtime on `threads` threads. ValueError for a graph that it cannot read."""
+    """ONNX Runtime on `threads` threads. ArtefactError for a graph that it cannot read."""
 
     def __init__(self, graph: bytes, threads: int = 1) -> None:
         import onnxruntime
@@ -129,7 +131,7 @@ class OnnxScorer(_ChunkedScorer):
         try:
             session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no closer base class
-            raise ValueError(f"ONNX Runtime cannot read this graph: {error}") from None
+            raise ArtefactError(f"ONNX Runtime cannot read this graph: {error}") from None
         super().__init__({port.name: _shape(port.shape) for port in session.get_inputs()})
         self._session = session
 
@@ -141,15 +143,15 @@ class OnnxScorer(_ChunkedScorer):
 def load_scorer(graph: bytes, engine: Literal["auto", "openvino", "onnxruntime"] = "auto", threads: int = 1) -> Scorer:
     """A scorer for `graph`; `auto` is OpenVINO where it is installed and takes the graph, else ONNX Runtime.
 
-    ValueError for an unknown engine or a graph that cannot be read.
+    InvalidValueError for an unknown engine, ArtefactError for a graph that cannot be read.
     """
     if engine not in ("auto", "openvino", "onnxruntime"):
-        raise ValueError(f'unknown engine {engine!r}: choose "auto", "openvino" or "onnxruntime"')
+        raise InvalidValueError(f'unknown engine {engine!r}: choose "auto", "openvino" or "onnxruntime"')
     if engine == "onnxruntime":
         return OnnxScorer(graph, threads)
     try:
         return OpenVinoScorer(graph, threads)
-    except (ImportError, ValueError) as error:
+    except (ImportError, ArtefactError) as error:
         if engine == "openvino":
             raise
         logger.warning("scoring with ONNX Runtime: %s", error)

@@ -1,0 +1,1 @@
+"""Which items are shown, and in which order: retrieval, ranking and exploration."""

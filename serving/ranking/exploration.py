@@ -14,6 +14,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from recsys.errors import InvalidValueError
+
 Floats = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.int64]
 
@@ -53,7 +55,7 @@ class PlackettLuce:
 
     def __init__(self, temperature: float) -> None:
         if not temperature > 0:
-            raise ValueError(f"temperature is {temperature}: it must be positive; for no exploration use Ranked")
+            raise InvalidValueError(f"temperature is {temperature}: it must be positive; for no exploration use Ranked")
         self._temperature = temperature
 
     def order(self, scores_C: Floats, limit: int, rng: np.random.Generator) -> tuple[Positions, Floats]:
@@ -71,4 +73,4 @@ def exploration(kind: str, temperature: float) -> Exploration:
         return Ranked()
     if kind == "plackett_luce":
         return PlackettLuce(temperature)
-    raise ValueError(f"exploration is {kind!r}: it must be 'none' or 'plackett_luce'")
+    raise InvalidValueError(f"exploration is {kind!r}: it must be 'none' or 'plackett_luce'")

@@ -1,4 +1,4 @@
-"""Puts candidates in order. There is always an answer; when it is not the model's, it says why.
+"""Ranks candidates. There is always a ranking; if the model could not produce it, the trace lists the reasons.
 
 Shape suffixes: C candidates, K shown positions.
 """
@@ -9,15 +9,14 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
 from serving.cache.entity_cache import EntityFeatures
 from serving.experiments.assignment import POPULARITY, Arm
-from serving.model.loaded_model import ServedModel
+from serving.model.loaded_model import LoadedModel, Models
 from serving.ranking.exploration import Exploration, Floats, Positions
-from serving.ranking.retriever import Retriever
+from serving.ranking.popularity import PopularityScores
 from streaming.events.schema import Features, Impression, Value
 
 ItemFeatures = dict[str, list[Value]]
@@ -25,15 +24,9 @@ ItemFeatures = dict[str, list[Value]]
 _logger = logging.getLogger(__name__)
 
 
-class Models(Protocol):
-    """Where the ranker finds models."""
-
-    def get(self, name: str) -> ServedModel | None: ...
-
-
 @dataclass(slots=True)
 class Trace:
-    """What happened to one request: `started` (seconds of the clock), seconds by stage, reasons to be degraded."""
+    """What happened to one request: start time (seconds of the clock), seconds by stage, reasons for degradation."""
 
     started: float
     clock: Callable[[], float]
@@ -55,7 +48,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Who asks for the order of what. `item_features` has one value per item, by name; `time` is event time in ms."""
+    """One request to rank. `item_features` has one value per item, by name; `time` is event time in ms."""
 
     user: str
     items: Sequence[str]
@@ -69,33 +62,33 @@ class Query:
 
 
 class Ranker:
-    """Scores with the arm's model, or by popularity when that cannot be had.
+    """Ranks with the arm's model, or by popularity if the model cannot score.
 
-    Reasons in `degraded`: `no_model` (nothing published yet), `rows` (Redis gone, ids that were not cached read as
-    unknown), `features` (Redis gone, latest ones may be missing; or one is of the wrong kind), `scorer` (the graph
-    failed), `deadline` (too little of `deadline` seconds was left to score). `seed` makes exploration repeatable.
-    Not for many threads at once.
+    Reasons in `degraded`: `no_model` (nothing published yet), `rows` (Redis unavailable, ids that are not cached read
+    as unknown), `features` (Redis unavailable, latest ones may be missing; or one is of the wrong kind), `scorer` (the
+    graph failed), `deadline` (too little of `deadline` seconds was left to score). `seed` makes exploration
+    reproducible. Not thread-safe.
     """
 
     def __init__(
         self,
         models: Models,
         entities: EntityFeatures,
-        retriever: Retriever,
+        popularity: PopularityScores,
         exploration: Exploration,
         deadline: float,
         seed: int | None = None,
     ) -> None:
         self._models = models
         self._entities = entities
-        self._retriever = retriever
+        self._popularity = popularity
         self._exploration = exploration
         self._deadline = deadline
         self._rng = np.random.default_rng(seed)
         self._scoring = 0.0
 
     def rank(self, query: Query, trace: Trace) -> Impression:
-        """The list to show, as it will be logged: shown items with scores, propensities and the features as used."""
+        """The ranked list as it will be logged: shown items with scores, propensities and the features used."""
         model = None if query.arm.model == POPULARITY else self._models.get(query.arm.model)
         if model is None:
             if query.arm.model != POPULARITY:
@@ -103,14 +96,14 @@ class Ranker:
             return self._by_popularity(query)
         try:
             return self._by_model(query, model, trace)
-        except _GiveUpError as reason:
+        except _CannotScoreError as reason:
             trace.degraded.append(str(reason))
-        except Exception as error:  # a wrong graph, row or feature must not cost the user the answer
+        except Exception as error:  # a faulty graph, row or feature must not cost the user the answer
             _logger.exception("model %r cannot score: %s", model.name, error)
             trace.degraded.append("scorer")
         return self._by_popularity(query)
 
-    def _by_model(self, query: Query, model: ServedModel, trace: Trace) -> Impression:
+    def _by_model(self, query: Query, model: LoadedModel, trace: Trace) -> Impression:
         self._in_time(trace)
         with trace.stage("encode"):
             features, item_features = self._features(query, model, trace)
@@ -118,7 +111,7 @@ class Ranker:
                 encoded = model.encode(query.user, query.time, features, query.items, item_features)
             except ValueError as error:
                 _logger.warning("user %r: %s", query.user, error)
-                raise _GiveUpError("features") from error
+                raise _CannotScoreError("features") from error
         with trace.stage("rows"):
             embedded = model.embed(encoded)
         if not embedded.complete:
@@ -134,18 +127,18 @@ class Ranker:
 
     def _in_time(self, trace: Trace) -> None:
         if trace.elapsed() + self._scoring > self._deadline:
-            self._scoring *= 0.9  # else one slow moment would refuse for ever
-            raise _GiveUpError("deadline")
+            self._scoring *= 0.9  # else one slow request would exclude the model for good
+            raise _CannotScoreError("deadline")
 
     def _by_popularity(self, query: Query) -> Impression:
-        popularity_C = np.array(self._retriever.popularity(query.items))
+        popularity_C = np.array(self._popularity.of(query.items))
         order_K = np.argsort(-popularity_C, kind="stable")[: query.count]
         certain_K = np.ones(len(order_K))
         shown = _picked(query.item_features, order_K)
         return _impression(query, popularity_C, order_K, certain_K, query.features, shown, POPULARITY)
 
-    def _features(self, query: Query, model: ServedModel, trace: Trace) -> tuple[Features, ItemFeatures]:
-        """The request's features over the latest ones, as far as the model reads them."""
+    def _features(self, query: Query, model: LoadedModel, trace: Trace) -> tuple[Features, ItemFeatures]:
+        """The features that the model reads: the request's where given, else the latest ones."""
         features, fresh = query.features, True
         if model.user_features - features.keys():
             latest, fresh = self._entities.user(query.user)
@@ -155,7 +148,7 @@ class Ranker:
             trace.degraded.append("features")
         return features, items
 
-    def _item_features(self, query: Query, model: ServedModel) -> tuple[ItemFeatures, bool]:
+    def _item_features(self, query: Query, model: LoadedModel) -> tuple[ItemFeatures, bool]:
         given, names = query.item_features, sorted(model.item_features)
         if model.item_features <= given.keys():
             return {name: given[name] for name in names}, True
@@ -163,11 +156,11 @@ class Ranker:
         return {name: given[name] if name in given else [f.get(name) for f in latest] for name in names}, fresh
 
 
-class _GiveUpError(Exception):
+class _CannotScoreError(Exception):
     """The model cannot score this request; the message is the reason in `degraded`."""
 
 
-def _label(model: ServedModel) -> str:
+def _label(model: LoadedModel) -> str:
     return f"{model.name}@{model.artefact.version}"
 
 

@@ -1,59 +1,71 @@
-"""Candidates for `POST /v1/recommend`: popular items, with room kept for new ones."""
+"""Candidates for `POST /v1/recommend`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import Protocol
 
-import redis
+from recsys.errors import InvalidValueError
+from serving.experiments.assignment import Arm
+from serving.ranking.popularity import CatalogSnapshot
+from streaming.events.schema import Features
 
-from serving.replication import keys
+POPULAR, RECENT = "popular", "recent"
 
 
-class Retriever:
-    """Popular and recent items, held in this process so that there is an answer while Redis is gone.
+@dataclass(frozen=True, slots=True)
+class RetrievalQuery:
+    """Who asks for candidates: `time` is event time in ms, `arm` the user's arm of the experiment."""
 
-    `recent_share` of the candidates, at least, are the most recent items, if there are as many.
+    user: str
+    time: int
+    features: Features
+    arm: Arm
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Different items, and the source that each of them came from."""
+
+    ids: list[str] = field(default_factory=list)
+    source: list[str] = field(default_factory=list)
+
+
+class Retriever(Protocol):
+    """A source of candidates."""
+
+    def retrieve(self, query: RetrievalQuery, count: int, exclude: AbstractSet[str] = frozenset()) -> Candidates:
+        """At most `count` different items, none of them in `exclude`."""
+        ...
+
+
+class CatalogRetriever:
+    """Popular and recent items of the published catalogue, the same for every query.
+
+    At least `recent_share` of the candidates are the most recent items, if there are as many.
     """
 
-    def __init__(self, recent_share: float, most_items: int = 10_000) -> None:
+    def __init__(self, catalog: CatalogSnapshot, recent_share: float) -> None:
         if not 0 <= recent_share <= 1:
-            raise ValueError(f"recent_share is {recent_share}: it must be between 0 and 1")
+            raise InvalidValueError(f"recent_share must be between 0 and 1, got {recent_share}")
+        self._catalog = catalog
         self._recent_share = recent_share
-        self._most = most_items
-        self._popular: dict[str, float] = {}
-        self._recent: list[str] = []
 
-    def refresh(self, client: redis.Redis) -> None:
-        """Read both sources. Raises redis.RedisError and keeps what it had when Redis is gone."""
-        with client.pipeline(transaction=True) as pipe:
-            pipe.zrange(keys.POPULAR, 0, self._most - 1, desc=True, withscores=True)
-            pipe.zrange(keys.RECENT, 0, self._most - 1, desc=True)
-            popular, recent = pipe.execute()
-        self.replace({name.decode(): float(score) for name, score in popular}, [name.decode() for name in recent])
-
-    def replace(self, popular: dict[str, float], recent: list[str]) -> None:
-        """Take these sources, both best first."""
-        self._popular, self._recent = popular, recent
-
-    def popularity(self, items: Iterable[str]) -> list[float]:
-        """Popularity of each item, 0 where unknown."""
-        popular = self._popular
-        return [popular.get(item, 0.0) for item in items]
-
-    def retrieve(self, count: int, exclude: AbstractSet[str] = frozenset()) -> list[str]:
-        """At most `count` different items: the slots of recent ones, then popular ones, then whatever is left.
-
-        >>> retriever = Retriever(recent_share=0.5)
-        >>> retriever.replace({"a": 3.0, "b": 2.0, "c": 1.0}, ["c", "d"])
-        >>> retriever.retrieve(4, exclude={"b"})
-        ['c', 'd', 'a']
-        """
-        popular, recent = self._popular, self._recent
-        slots = round(count * self._recent_share)
-        chosen = dict.fromkeys(islice((i for i in recent if i not in exclude), slots))
-        for source in (popular, recent):
-            wanted = (i for i in source if i not in exclude and i not in chosen)
-            chosen.update(dict.fromkeys(list(islice(wanted, count - len(chosen)))))
-        return list(chosen)
+    def retrieve(
+        self,
+        query: RetrievalQuery,  # noqa: ARG002 - popular and recent items are the same for everyone
+        count: int,
+        exclude: AbstractSet[str] = frozenset(),
+    ) -> Candidates:
+        """First the reserved places of recent items, then popular items, then recent ones until `count` is reached."""
+        popular, recent = self._catalog.popular, self._catalog.recent
+        reserved = islice((item for item in recent if item not in exclude), round(count * self._recent_share))
+        chosen = dict.fromkeys(reserved, RECENT)
+        sources: tuple[tuple[str, Iterable[str]], ...] = ((POPULAR, popular), (RECENT, recent))
+        for source, items in sources:
+            wanted = (item for item in items if item not in exclude and item not in chosen)
+            chosen.update(dict.fromkeys(list(islice(wanted, count - len(chosen))), source))
+        return Candidates(list(chosen), list(chosen.values()))

@@ -1,7 +1,8 @@
-"""Row changes as they lie on a model's delta stream.
+"""What the trainer tells servers through streams: changed rows of a model, and whose features changed.
 
-Messages are in MessagePack. A change too large to be worth sending
-(or a full one) is sent as a `Reset`: the reader forgets what it cached and reads rows again when it needs them.
+Messages about rows are MessagePack, notices about features JSON. A delta that is full, or too large to be worth
+sending, is announced as a `Reset`: the reader empties its cache and reads rows again when it needs them. A delta
+without changes is not announced, so messages name the last announced delta, `previous`, which reveals a gap.
 
 Shape suffixes: U distinct ids, D embedding dimension.
 """
@@ -15,16 +16,19 @@ import numpy as np
 
 from embedding.store import Delta, TableDelta
 
+FIELD = b"m"
+"""The field of a stream's entries that holds the message."""
 ROWS_PER_MESSAGE = 4096
 """Bounds how long a reader that applies one message holds its lock: well under a millisecond."""
-MOST_ROWS = 65_536
-"""A delta with more rows than this is sent as a Reset."""
+MAX_ROWS = 65_536
+"""A delta with more rows than this is announced as a Reset."""
 
 
 class Change(msgspec.Struct, frozen=True, tag="c", array_like=True):
-    """Part of the delta `sequence`: rows of one table, arrays as little-endian bytes."""
+    """Part of delta `sequence`: rows of one table, arrays as little-endian bytes."""
 
     sequence: int
+    previous: int
     table: str
     dim: int
     ids_U: bytes
@@ -32,14 +36,14 @@ class Change(msgspec.Struct, frozen=True, tag="c", array_like=True):
     removed: bytes
 
     def arrays(self) -> TableDelta:
-        """The change as arrays. Raises ValueError when the sizes do not fit together."""
+        """The change as arrays. Raises ValueError when their sizes differ."""
         ids_U = np.frombuffer(self.ids_U, "<u8")
         values_UD = np.frombuffer(self.values_UD, "<f4").reshape(len(ids_U), self.dim)
         return TableDelta(ids_U, values_UD, np.frombuffer(self.removed, "<u8"))
 
 
 class Reset(msgspec.Struct, frozen=True, tag="r", array_like=True):
-    """Everything cached before delta `sequence` is void."""
+    """Everything cached before delta `sequence` is invalid."""
 
     sequence: int
 
@@ -48,6 +52,7 @@ class Applied(msgspec.Struct, frozen=True, tag="a", array_like=True):
     """Delta `sequence` is complete."""
 
     sequence: int
+    previous: int
 
 
 class NewArtefact(msgspec.Struct, frozen=True, tag="n", array_like=True):
@@ -56,10 +61,18 @@ class NewArtefact(msgspec.Struct, frozen=True, tag="n", array_like=True):
     version: str
 
 
+class EntityChange(msgspec.Struct, frozen=True):
+    """A notice on the stream `recsys:entities`: whose features changed."""
+
+    users: list[str] = []
+    items: list[str] = []
+
+
 RowMessage = Change | Reset | Applied
 Message = RowMessage | NewArtefact
 
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+_entity_decoder: msgspec.json.Decoder[EntityChange] = msgspec.json.Decoder(EntityChange)
 
 
 def encode(message: Message) -> bytes:
@@ -67,26 +80,41 @@ def encode(message: Message) -> bytes:
 
 
 def decode(data: bytes) -> Message:
-    """Raises msgspec.DecodeError (a ValueError) when the bytes are no message of this version."""
+    """Raises msgspec.DecodeError (a ValueError) when the bytes are not a message of this version."""
     return _decoder.decode(data)
 
 
-def messages(delta: Delta) -> Iterator[Message]:
-    """The delta as messages, the last of which completes it."""
-    rows = sum(len(table.ids_U) + len(table.removed) for table in delta.tables.values())
-    if delta.full or rows > MOST_ROWS:
+def encode_entities(change: EntityChange) -> bytes:
+    return msgspec.json.encode(change)
+
+
+def decode_entities(data: bytes) -> EntityChange:
+    """Raises msgspec.DecodeError (a ValueError) when the bytes are not a notice of this version."""
+    return _entity_decoder.decode(data)
+
+
+def messages(delta: Delta, previous: int) -> Iterator[Message]:
+    """The delta as messages, the last of which completes it; none for a delta without changes."""
+    rows = changed_rows(delta)
+    if delta.full or rows > MAX_ROWS:
         yield Reset(delta.sequence)
-        return
-    for name, table in delta.tables.items():
-        yield from _changes(delta.sequence, name, table)
-    yield Applied(delta.sequence)
+    elif rows:
+        for name, table in delta.tables.items():
+            yield from _changes(delta.sequence, previous, name, table)
+        yield Applied(delta.sequence, previous)
 
 
-def _changes(sequence: int, name: str, table: TableDelta) -> Iterator[Change]:
+def changed_rows(delta: Delta) -> int:
+    """Rows that the delta writes or removes."""
+    return sum(len(table.ids_U) + len(table.removed) for table in delta.tables.values())
+
+
+def _changes(sequence: int, previous: int, name: str, table: TableDelta) -> Iterator[Change]:
     ids_U = np.ascontiguousarray(table.ids_U, "<u8")
     values_UD = np.ascontiguousarray(table.values_UD, "<f4")
     removed = np.ascontiguousarray(table.removed, "<u8")
     dim = values_UD.shape[1] if values_UD.ndim == 2 else 0
     for start in range(0, max(len(ids_U), len(removed)), ROWS_PER_MESSAGE):
         part = slice(start, start + ROWS_PER_MESSAGE)
-        yield Change(sequence, name, dim, ids_U[part].tobytes(), values_UD[part].tobytes(), removed[part].tobytes())
+        arrays = (ids_U[part].tobytes(), values_UD[part].tobytes(), removed[part].tobytes())
+        yield Change(sequence, previous, name, dim, *arrays)

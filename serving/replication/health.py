@@ -1,13 +1,13 @@
-"""Whether Redis answers, so that not every request has to find out by waiting."""
+"""Whether Redis answers, so that requests need not find out by waiting."""
 
 from __future__ import annotations
 
 
 class Availability:
-    """One flag that all who use Redis for requests share.
+    """One flag shared by everything that uses Redis while answering requests.
 
-    Who is let down by Redis clears it, and then nobody tries. The thread that follows the streams sets it as soon as
-    Redis answers again, which it asks ten times a second.
+    The first caller whose command fails clears the flag; others then skip Redis until it is set again. The thread that
+    follows the streams asks Redis ten times a second and sets the flag when it answers.
     """
 
     def __init__(self, up: bool = True) -> None:

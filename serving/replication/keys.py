@@ -1,4 +1,4 @@
-"""Names of everything in Redis. The one place that knows them.
+"""Keys of everything in Redis, defined here only.
 
 | key | type | holds |
 |---|---|---|
@@ -6,27 +6,32 @@
 | `recsys:{model}:artefact` | string | the exported graph, see `serving.model.artefact` |
 | `recsys:{model}:deltas` | stream, capped | changed rows and artefacts, see `serving.replication.delta_messages` |
 | `recsys:{model}:fallback` | string | by table, which rows ids without one read: JSON of `embedding.store.Fallback` |
+| `recsys:{model}:status` | string | progress and counters of the trainer, JSON: `serving.replication.trainer_status` |
 | `recsys:{model}:sequence` | string | the sequence of the last delta written whole |
 | `recsys:user:{id}`, `recsys:item:{id}` | string | latest features, a JSON object |
 | `recsys:entities` | stream, capped | names of users and items whose features changed, JSON |
 | `recsys:popular` | sorted set | items by popularity, decayed to when it was published |
 | `recsys:recent` | sorted set | items by the event time (ms) of their first sight |
 | `recsys:experiment:{name}` | hash | `{arm}:impressions`, `{arm}:clicks` |
-| `recsys:experiment:{name}:users:{arm}` | set | users that were shown a list |
-| `recsys:shown:{impression}` | string, expiring | `experiment` and `arm` of an impression nobody clicked yet |
+| `recsys:experiment:{name}:users:{arm}` | set | users who were shown a list |
+| `recsys:shown:{impression}` | string, expiring | `experiment` and `arm` of an impression without a click |
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from recsys.errors import InvalidValueError
+
 ENTITIES = "recsys:entities"
 POPULAR = "recsys:popular"
 RECENT = "recsys:recent"
+ArmCounter = Literal["impressions", "clicks"]
 _RESERVED = frozenset({"user", "item", "entities", "popular", "recent", "experiment", "shown", "popularity"})
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -47,6 +52,11 @@ def experiment(name: str) -> str:
     return f"recsys:experiment:{name}"
 
 
+def arm_counter(arm: str, counter: ArmCounter) -> str:
+    """Field of an experiment's hash that counts `counter` of `arm`."""
+    return f"{arm}:{counter}"
+
+
 def experiment_users(name: str, arm: str) -> str:
     return f"recsys:experiment:{name}:users:{arm}"
 
@@ -58,7 +68,7 @@ def shown(impression: str) -> str:
 class ModelKeys:
     """Keys of one published model.
 
-    Raises ValueError when the name could be mistaken for another part of a key.
+    Raises InvalidValueError when the name could be confused with another part of a key.
 
     >>> ModelKeys("online").artefact
     'recsys:online:artefact'
@@ -66,9 +76,9 @@ class ModelKeys:
 
     def __init__(self, model: str) -> None:
         if model in _RESERVED or not _NAME.fullmatch(model):
-            raise ValueError(
-                f"model name {model!r} cannot be used: take letters, digits, '_', '-' and '.', "
-                f"and none of {sorted(_RESERVED)}"
+            raise InvalidValueError(
+                f"model name {model!r} cannot be used: use letters, digits, '_', '-' and '.', "
+                f"but none of {sorted(_RESERVED)}"
             )
         self.model = model
         self.prefix = f"recsys:{model}:"
@@ -76,6 +86,7 @@ class ModelKeys:
         self.deltas = self.prefix + "deltas"
         self.fallback = self.prefix + "fallback"
         self.sequence = self.prefix + "sequence"
+        self.status = self.prefix + "status"
         self.row_prefix = self.prefix + "row:"
 
     def rows(self, table: str, ids_N: npt.NDArray[np.uint64]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Keeps one model current: takes its row changes, and swaps its scorer when the artefact is replaced."""
+"""Keeps one model current: applies its row changes, and swaps its scorer when the artefact is replaced."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import cast
 
 import redis
 
-from serving.cache.fallback_rows import FallbackRows
+from embedding.store import TableDelta
+from recsys.errors import ArtefactError
+from serving.cache.fallback_rows import FallbackRowCache
 from serving.cache.row_cache import RowCache
 from serving.cache.row_store import RedisRows
-from serving.cache.warmup import rehearse
-from serving.model.artefact import Artefact
-from serving.model.loaded_model import OpenScorer, ServedModel
+from serving.cache.warmup import warm_up
+from serving.model.artefact import RANKER, Artefact
+from serving.model.loaded_model import LoadedModel, OpenScorer
 from serving.replication import delta_messages
 from serving.replication.health import Availability
 from serving.replication.keys import ModelKeys
@@ -25,8 +27,8 @@ _logger = logging.getLogger(__name__)
 class ModelLoader:
     """The sink of a model's delta stream.
 
-    `client` is what requests read rows with. An artefact that is damaged, or that the scorer refuses, or that fails
-    when it is tried, is told in `refused`, and the previous version serves on.
+    `client` reads rows for requests. If an artefact is damaged, refused by the scorer or fails the smoke test,
+    `refused` says why, and the previous version stays in use.
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class ModelLoader:
         clock: Callable[[], float],
     ) -> None:
         self.name = name
-        self.current: ServedModel | None = None
+        self.current: LoadedModel | None = None
         self.refused = ""
         """Why the newest artefact is not served; empty when it is."""
         self._keys = ModelKeys(name)
@@ -50,7 +52,7 @@ class ModelLoader:
         self._clock = clock
         self._sequence: int | None = None
         self._rows: RowCache | None = None
-        self._fallback: FallbackRows | None = None
+        self._fallback: FallbackRowCache | None = None
 
     @property
     def stream(self) -> str:
@@ -59,7 +61,7 @@ class ModelLoader:
     def catch_up(self, client: redis.Redis, *, continued: bool) -> None:
         if not continued:
             self._forget()
-        self._load_fallback(client)  # in any case: Redis may have gone when it was about to be loaded
+        self._load_fallback(client)  # in any case: Redis may have failed before it was loaded
         self._load(client)
 
     def take(self, client: redis.Redis, message: bytes) -> None:
@@ -70,27 +72,33 @@ class ModelLoader:
             else:
                 self._take_rows(client, decoded)
         except ValueError as error:
-            _logger.error("model %r: row changes cannot be read, the cache is emptied: %s", self.name, error)
-            self._forget()
-            self._load_fallback(client)
+            _logger.error("model %r: row changes cannot be read, emptying the cache: %s", self.name, error)
+            self._empty(client)
 
     def _take_rows(self, client: redis.Redis, message: delta_messages.RowMessage) -> None:
-        skipped = self._sequence is not None and message.sequence > self._sequence + 1
-        if skipped or isinstance(message, delta_messages.Reset):
-            self._forget()
-            self._load_fallback(client)
-        if isinstance(message, delta_messages.Change):
-            if self._rows is not None:
-                self._rows.apply(message.table, message.arrays())
-            if self._fallback is not None:
-                self._fallback.apply(message.table, message.arrays())
-            if skipped:
-                self._sequence = message.sequence - 1
+        if isinstance(message, delta_messages.Reset):
+            self._empty(client)
         else:
-            self._sequence = message.sequence
+            if self._sequence is not None and message.previous > self._sequence:
+                self._empty(client)  # messages were missed
+                self._sequence = message.previous
+            if isinstance(message, delta_messages.Change):
+                self._apply(message.table, message.arrays())
+                return
+        self._sequence = message.sequence
+
+    def _apply(self, table: str, change: TableDelta) -> None:
+        if self._rows is not None:
+            self._rows.apply(table, change)
+        if self._fallback is not None:
+            self._fallback.apply(table, change)
+
+    def _empty(self, client: redis.Redis) -> None:
+        self._forget()
+        self._load_fallback(client)
 
     def _forget(self) -> None:
-        """The cache may lack changes: empty it, and take the next sequence as it comes."""
+        """Empty the cache, which may lack changes, and accept whatever sequence comes next."""
         self._sequence = None
         if self._rows is not None:
             self._rows.clear()
@@ -100,7 +108,7 @@ class ModelLoader:
             self._fallback.load(client)
 
     def _load(self, client: redis.Redis) -> None:
-        """Take over the artefact that Redis holds, unless it is the one that is served."""
+        """Load the artefact that Redis holds, unless it is the current one."""
         data = cast(bytes | None, client.get(self._keys.artefact))
         if data is None:
             return
@@ -111,39 +119,47 @@ class ModelLoader:
             self.refused = ""
         except redis.RedisError:
             raise
-        except Exception as error:  # whatever a graph does when it is opened and tried, the previous one goes on
+        except Exception as error:  # whatever a new graph does, the previous one stays in use
             self.refused = str(error)
-            _logger.error("model %r: new artefact refused, the previous one serves on: %s", self.name, error)
+            _logger.error("model %r: new artefact refused, the previous one stays in use: %s", self.name, error)
 
-    def _open(self, client: redis.Redis, artefact: Artefact) -> ServedModel:
-        if self._rows is None or self._rows.dim != artefact.dim:
-            fallback = FallbackRows(self.name, artefact.dim)
+    def _open(self, client: redis.Redis, artefact: Artefact) -> LoadedModel:
+        if self._rows is None or self._rows.dims != artefact.dims:
+            fallback = FallbackRowCache(self.name, artefact.dims)
             fallback.load(client)
-            store = RedisRows(self._client, self.name, artefact.dim, self._availability)
+            store = RedisRows(self._client, self.name, artefact.dims, self._availability)
             self._rows, self._fallback = RowCache(store, self._cache_rows, fallback), fallback
         known = self.current
         same = known is not None and known.artefact.spec == artefact.spec
         encoder = known.encoder if known is not None and same else Encoder(artefact.spec)
-        scorer = self._open_scorer(artefact.graph)
-        model = ServedModel(self.name, artefact, scorer, self._rows, self._clock(), encoder)
-        rehearse()
-        model.try_out()
+        if RANKER not in artefact.graphs:
+            raise ArtefactError(f"the artefact has no graph {RANKER!r}, only {sorted(artefact.graphs)}")
+        scorer = self._open_scorer(artefact.graphs[RANKER])
+        model = LoadedModel(self.name, artefact, scorer, self._rows, self._clock(), encoder)
+        warm_up()
+        model.smoke_test()
         return model
 
 
-class Models:
-    """The models that the arms of all experiments name."""
+class LoaderModels:
+    """The `Models` that these loaders keep current."""
 
     def __init__(self, loaders: list[ModelLoader]) -> None:
         self.loaders = {loader.name: loader for loader in loaders}
 
-    def get(self, name: str) -> ServedModel | None:
-        """The model's current version; None before the first one came, and for a name that no arm has."""
+    def get(self, name: str) -> LoadedModel | None:
         loader = self.loaders.get(name)
         return None if loader is None else loader.current
 
     @property
+    def loaded(self) -> dict[str, LoadedModel]:
+        return {name: loader.current for name, loader in self.loaders.items() if loader.current is not None}
+
+    @property
+    def refused(self) -> int:
+        return sum(bool(loader.refused) for loader in self.loaders.values())
+
+    @property
     def missing(self) -> dict[str, str]:
-        """Models that cannot be served yet, and why."""
         absent = (loader for loader in self.loaders.values() if loader.current is None)
         return {loader.name: loader.refused or "not published yet" for loader in absent}

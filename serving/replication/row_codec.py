@@ -1,4 +1,4 @@
-"""Embedding rows as they lie in Redis, in one of three precisions that the bytes alone tell apart.
+"""Embedding rows as stored in Redis, in one of three precisions, which the bytes alone distinguish.
 
 | precision | bytes of a row | layout, little-endian |
 |---|---|---|
@@ -7,14 +7,15 @@
 | int8 | 5 + D, 6 + D where D is odd | tag 2 (3 where D is odd), a scale in float32, the codes, padding where D is odd |
 
 float32 has no tag, so only the others have an odd length: no row is taken for one of another precision or dimension.
-`embedding.rows.quantize` says how far a row is off.
+`embedding.rows.quantize` gives the rounding error.
 
 Shape suffixes: U distinct ids, N rows, D embedding dimension.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -22,32 +23,47 @@ import numpy.typing as npt
 
 from embedding.rows.quantize import Int8Rows, half
 from embedding.store import Floats, Ids
+from recsys.errors import InvalidValueError
 
 Precision = Literal["float32", "half", "int8"]
 
 _LARGEST = 65504
-"""Of half precision; rows beyond it diverge, so int8 keeps off them, too."""
+"""Of half precision. Larger values count as diverged, for int8 as well."""
 _ROWS_AT_ONCE = 8192
 """Bounds the memory that rounding takes."""
 
 
-def encode(values_UD: Floats, ids_U: Ids, precision: Precision, draw: int) -> list[bytes]:
-    """Rows as bytes. Those that `diverged` are kept in float32, whatever the precision.
+@dataclass(frozen=True, slots=True)
+class EncodedPart:
+    """Some rows as bytes, with the values [U, D] that a reader decodes from them."""
 
-    int8 rounds at random from hash(id, draw, position), so the same arguments give the same bytes.
+    ids_U: Ids
+    rows: list[bytes]
+    values_UD: Floats
+    diverged: int
+    """Rows kept in float32 because another precision cannot hold them; 0 when the precision is float32."""
 
-    >>> [len(row) for row in encode(np.ones((1, 16), np.float32), np.array([7], np.uint64), "int8", draw=1)]
+
+def encode(values_UD: Floats, ids_U: Ids, precision: Precision, step: int) -> list[bytes]:
+    """Rows as bytes; rows that `diverged` stay in float32, whatever the precision.
+
+    int8 rounds stochastically by hash(id, step, position), so the same arguments give the same bytes.
+
+    >>> [len(row) for row in encode(np.ones((1, 16), np.float32), np.array([7], np.uint64), "int8", step=1)]
     [21]
     """
-    rows: list[bytes] = []
+    return [row for part in encode_parts(values_UD, ids_U, precision, step) for row in part.rows]
+
+
+def encode_parts(values_UD: Floats, ids_U: Ids, precision: Precision, step: int) -> Iterator[EncodedPart]:
+    """The same in parts, which bounds the memory that rounding takes."""
     for start in range(0, len(ids_U), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
-        rows += _encode(values_UD[part], ids_U[part], precision, draw)
-    return rows
+        yield _encode(values_UD[part], ids_U[part], precision, step)
 
 
 def decode(rows: Sequence[bytes], dim: int) -> Floats:
-    """The reverse, for rows of any precision side by side: values [N, dim] in float32.
+    """The inverse of `encode`, for rows of any mix of precisions: values [N, dim] in float32.
 
     Raises ValueError when a row is damaged or has another dimension.
     """
@@ -58,7 +74,7 @@ def decode(rows: Sequence[bytes], dim: int) -> Floats:
         kinds.setdefault((len(row), row[: len(row) % 2]), []).append(place)
     dims = {_dim(length, tag) for length, tag in kinds}
     if dims != {dim}:
-        raise ValueError(
+        raise InvalidValueError(
             f"rows have {sorted(dims)} values where the model's dimension is {dim}: "
             f"publish all rows of the model again, as a trainer does that starts"
         )
@@ -74,27 +90,31 @@ def diverged(values_UD: Floats) -> npt.NDArray[np.bool_]:
     return ~(largest_U <= _LARGEST)
 
 
-def _encode(values_UD: Floats, ids_U: Ids, precision: Precision, draw: int) -> list[bytes]:
+def _encode(values_UD: Floats, ids_U: Ids, precision: Precision, step: int) -> EncodedPart:
     whole = _split(np.ascontiguousarray(values_UD, "<f4"))
     if precision == "float32":
-        return whole
+        return EncodedPart(ids_U, whole, values_UD, 0)
     diverged_U = diverged(values_UD)
-    tame_UD = np.where(diverged_U[:, None], np.float32(0), values_UD)
-    small = _half(tame_UD) if precision == "half" else _int8(Int8Rows.of(tame_UD, ids_U, draw))
-    return [w if d else s for w, s, d in zip(whole, small, diverged_U.tolist(), strict=True)]
+    finite_UD = np.where(diverged_U[:, None], np.float32(0), values_UD)
+    small, rounded_UD = _half(finite_UD) if precision == "half" else _int8(Int8Rows.of(finite_UD, ids_U, step))
+    rows = [w if d else s for w, s, d in zip(whole, small, diverged_U.tolist(), strict=True)]
+    as_read_UD = np.where(diverged_U[:, None], values_UD, rounded_UD)
+    return EncodedPart(ids_U, rows, as_read_UD, int(diverged_U.sum()))
 
 
-def _half(values_UD: Floats) -> list[bytes]:
+def _half(values_UD: Floats) -> tuple[list[bytes], Floats]:
+    """Rows as bytes, and as values after rounding."""
     rows_U = np.empty(len(values_UD), _half_layout(values_UD.shape[1]))
     rows_U["tag"], rows_U["values"] = 1, half(values_UD)
-    return _split(rows_U)
+    return _split(rows_U), rows_U["values"].astype(np.float32)
 
 
-def _int8(rows: Int8Rows) -> list[bytes]:
+def _int8(rows: Int8Rows) -> tuple[list[bytes], Floats]:
+    """Rows as bytes, and as values after rounding."""
     dim = rows.codes_UD.shape[1]
     rows_U = np.zeros(len(rows.codes_UD), _int8_layout(dim))
     rows_U["tag"], rows_U["scale"], rows_U["codes"] = 2 + dim % 2, rows.scales_U, rows.codes_UD
-    return _split(rows_U)
+    return _split(rows_U), rows.values()
 
 
 def _half_layout(dim: int) -> np.dtype[np.void]:
@@ -121,7 +141,7 @@ def _dim(length: int, tag: bytes) -> int:
         return length - 5
     if tag == b"\3" and length > 5:
         return length - 6
-    raise ValueError(
+    raise InvalidValueError(
         f"a row of {length} bytes{f' with tag {tag[0]}' if tag else ''} is damaged, or of a newer version: update this "
         f"server, then publish all rows of the model again, as a trainer does that starts"
     )

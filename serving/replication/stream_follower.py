@@ -1,4 +1,4 @@
-"""Follows streams of Redis in a thread, reconnects for ever, and says whether Redis answers."""
+"""Follows Redis streams in a thread, reconnects without end, and keeps `Availability` up to date."""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ from typing import Any, Protocol, cast
 
 import redis
 
+from serving.replication.delta_messages import FIELD
 from serving.replication.health import Availability
-
-FIELD = b"m"
-"""The field of a stream's entries that holds the message."""
 
 _logger = logging.getLogger(__name__)
 _BLOCK = 100
-"""Longest wait (ms) for news, so that closing and refreshing are prompt."""
+"""Longest wait (ms) for messages, so that closing and refreshing are prompt."""
 _PAUSE = 0.1
 _REFRESH = 1.0
 
 
 class Sink(Protocol):
-    """Who takes the messages of one stream. Its methods are called from the follower's thread only."""
+    """Receives the messages of one stream. Its methods are called from the follower's thread only."""
 
     @property
     def stream(self) -> str:
@@ -31,19 +29,20 @@ class Sink(Protocol):
         ...
 
     def catch_up(self, client: redis.Redis, *, continued: bool) -> None:
-        """Called when following begins, at first and again after Redis was gone.
+        """Called when following begins, and again whenever Redis answers after an outage.
 
         `continued` is false when messages may have been missed since the last one taken.
         """
         ...
 
     def take(self, client: redis.Redis, message: bytes) -> None:
-        """One message. What it raises, other than redis.RedisError, ends the thread."""
+        """Take one message. Any exception other than redis.RedisError ends the thread."""
         ...
 
 
 class StreamFollower:
-    """Follows the streams of `sinks`. `connect` gives a client whose time-out is longer than a wait for news (0.1 s).
+    """Follows the streams of `sinks`. `connect` returns a client whose time-out exceeds
+    the longest wait for messages (0.1 s).
 
     `refresh` is called about once a second while Redis answers, `revive` when it does not (to start an embedded one).
     """
@@ -88,7 +87,7 @@ class StreamFollower:
                     self._follow(client)
             except redis.RedisError as error:
                 if self._availability.up or not self._caught_up.is_set():
-                    _logger.warning("Redis is gone, serving from the cache: %s", error)
+                    _logger.warning("Redis does not answer, serving from the cache: %s", error)
                 self._availability.up = False
                 self._try_to_revive()
                 self._stopped.wait(_PAUSE)
@@ -100,24 +99,24 @@ class StreamFollower:
             _logger.warning("Redis cannot be started: %s", error)
 
     def _follow(self, client: redis.Redis) -> None:
-        self._refresh_now_and_then(client)  # before a sink makes a model public: who sees it finds all else there
+        self._refresh_when_due(client)  # before a sink makes a model available, so that everything else is there
         client.ping()
         self._availability.up = True
         for stream, sink in self._sinks.items():
-            sink.catch_up(client, continued=self._go_on(client, stream))
+            sink.catch_up(client, continued=self._resume(client, stream))
         self._caught_up.set()
         while not self._stopped.is_set():
             self._read(client)
-            self._refresh_now_and_then(client)
+            self._refresh_when_due(client)
             self._availability.up = True
 
-    def _refresh_now_and_then(self, client: redis.Redis) -> None:
+    def _refresh_when_due(self, client: redis.Redis) -> None:
         if self._clock() - self._refreshed >= _REFRESH:
             self._refresh(client)
             self._refreshed = self._clock()
 
-    def _go_on(self, client: redis.Redis, stream: bytes) -> bool:
-        """Whether the stream still has what was read last; if not, go to its end, before the sink reads anything."""
+    def _resume(self, client: redis.Redis, stream: bytes) -> bool:
+        """Whether the stream still holds the last message read; if not, move to its end, before the sink reads."""
         position = self._positions.get(stream, b"0-0")
         if position != b"0-0" and client.xrange(stream, position, position):
             return True

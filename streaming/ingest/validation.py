@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from recsys.errors import InvalidValueError
 from streaming.encode.feature_spec import FeatureSpec, Kind
-from streaming.events.schema import Event, Impression, ItemUpdate, UserUpdate
+from streaming.events.schema import Event, Features, Impression, ItemUpdate, UserUpdate, Value
 
 MAX_LINE: Final = 1 << 20
 """Bytes of a line."""
@@ -54,23 +54,35 @@ class Rules:
 
 def check_impression(event: Impression, rules: Rules) -> None:
     """Check that lists have one entry per item, and that items are distinct. Raises InvalidValueError, field first."""
-    items, count = event.items, len(event.items)
-    if len(set(items)) != count:
-        twice = next(item for i, item in enumerate(items) if item in items[:i])
-        raise InvalidValueError(f"items: duplicate item {twice!r}; an interaction could not tell which one it means")
+    count = len(event.items)
+    check_items_differ(event.items)
     if event.scores and len(event.scores) != count:
         raise InvalidValueError(f"scores: {len(event.scores)} values for {count} items")
     if event.propensities and len(event.propensities) != count:
         raise InvalidValueError(f"propensities: {len(event.propensities)} values for {count} items")
     if event.propensities and not 0 < min(event.propensities) <= max(event.propensities) <= 1:
         raise InvalidValueError("propensities: a probability of being shown is above 0 and at most 1")
-    for name, column in event.item_features.items():
+    check_request_features(count, event.features, event.item_features, rules)
+
+
+def check_items_differ(items: Sequence[str]) -> None:
+    """Raises InvalidValueError when an item occurs twice."""
+    if len(set(items)) != len(items):
+        twice = next(item for i, item in enumerate(items) if item in items[:i])
+        raise InvalidValueError(f"items: duplicate item {twice!r}; an interaction could not tell which one it means")
+
+
+def check_request_features(
+    count: int, features: Features, item_features: Mapping[str, Sequence[Value]], rules: Rules
+) -> None:
+    """Features of a request over `count` items. Raises InvalidValueError with the field's name first."""
+    for name, column in item_features.items():
         if len(column) != count:
             raise InvalidValueError(f"item_features.{name}: {len(column)} values for {count} items")
     if rules.request is not None:
-        check_features("features", event.features.items(), rules.request, rules.keep_unknown)
+        check_features("features", features.items(), rules.request, rules.keep_unknown)
     if rules.item is not None:
-        pairs = ((name, value) for name, column in event.item_features.items() for value in column)
+        pairs = ((name, value) for name, column in item_features.items() for value in column)
         check_features("item_features", pairs, rules.item, rules.keep_unknown)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from embedding.hashing import fallback_slots, initial_rows, salt_of
 from embedding.store import Admission, EmbeddingStore, Floats, Ids, Lookup, Optimizer, Table
+from recsys.errors import InvalidValueError, TornCheckpointError
 from tests.contracts.store_copy import Copy, follow
 
 MINUTE = 60_000
@@ -544,9 +545,9 @@ class EmbeddingStoreContract:
     def test_a_snapshot_of_other_tables_is_refused(self, tmp_path: Path) -> None:
         self.make(Table("t", 4)).save(tmp_path / "s")
         for other in (Table("u", 4), Table("t", 8), Table("t", 4, optimizer=self.more_optimizers[0])):
-            with pytest.raises(ValueError, match="manifest"):
+            with pytest.raises(InvalidValueError, match="manifest"):
                 self.make(other).load(tmp_path / "s")
-        with pytest.raises(ValueError, match="seed"):
+        with pytest.raises(InvalidValueError, match="seed"):
             self.make(Table("t", 4), seed=1).load(tmp_path / "s")
 
     @pytest.mark.parametrize("hurt", ["flipped", "cut", "missing"])
@@ -564,7 +565,7 @@ class EmbeddingStoreContract:
             else:
                 middle = len(whole) // 2
                 path.write_bytes(whole[:middle] + (bytes([whole[middle] ^ 8]) + whole[middle + 1 :]) * (hurt != "cut"))
-            with pytest.raises(ValueError, match=re.escape(str(path))):
+            with pytest.raises(TornCheckpointError, match=re.escape(str(path))):
                 store.load(tmp_path)
             assert store.digest() == before
             path.write_bytes(whole)
@@ -595,18 +596,18 @@ class EmbeddingStoreContract:
             (lambda: store.acknowledge("nobody", 1), "subscribe"),
             (lambda: store.counters("nope"), "nope"),
         ):
-            with pytest.raises(ValueError, match=message):
+            with pytest.raises(InvalidValueError, match=message):
                 bad()
         assert store.digest() == before
         assert store.counters("t") == counters
         store.subscribe("c")
-        with pytest.raises(ValueError, match="subscribe again"):
+        with pytest.raises(InvalidValueError, match="subscribe again"):
             store.acknowledge("c", 3)
 
     @pytest.mark.parametrize(
         ("tables", "message"),
         [
-            ((Table("t", 4), Table("t", 4)), "two tables"),
+            ((Table("t", 4), Table("t", 4)), "duplicate table"),
             ((Table("t", 0),), "dim"),
             ((Table("t", 4, capacity=0),), "capacity"),
             ((Table("t", 4, ttl=-1),), "ttl"),
@@ -620,5 +621,5 @@ class EmbeddingStoreContract:
         ],
     )
     def test_tables_that_cannot_work_are_refused(self, tables: tuple[Table, ...], message: str) -> None:
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(InvalidValueError, match=message):
             self.make(*tables)

@@ -10,6 +10,7 @@ import pytest
 from serving.cache.row_store import Floats, Ids, RowStore
 
 DIM = 3
+DIMS = {"item": DIM, "user": DIM, "a": DIM, "b": DIM, "wide": 5}
 LARGEST = 2**64 - 1
 
 
@@ -51,6 +52,13 @@ class RowStoreContract:
         read = store.read({"b": ids(1), "a": ids(1)})
         assert read["a"].values_ND[0, 0] == 1
         assert read["b"].values_ND[0, 0] == 2
+
+    def test_each_table_has_its_dimension(self, store: RowStore) -> None:
+        self.write(store, "item", ids(1), np.ones((1, DIM), np.float32))
+        self.write(store, "wide", ids(1), np.ones((1, 5), np.float32))
+        read = store.read({"item": ids(1, 2), "wide": ids(1, 2)})
+        assert {table: rows.values_ND.shape for table, rows in read.items()} == {"item": (2, DIM), "wide": (2, 5)}
+        assert store.dims == DIMS
 
     def test_a_row_is_replaced_and_removed(self, store: RowStore) -> None:
         self.write(store, "item", ids(1, 2), np.ones((2, DIM), np.float32))

@@ -13,7 +13,10 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from recsys.models import REGISTRY, AutoInt, FactorizationMachine, RankingModel, build
+from recsys.config.models import SECTIONS
+from recsys.config.section import Section
+from recsys.errors import ArtefactError
+from recsys.models import AutoInt, FactorizationMachine, RankingModel, build
 from recsys.training.export import Exporter
 from serving.model.scorer import Scorer
 from streaming.encode.feature_spec import FeatureSpec, Field
@@ -39,7 +42,7 @@ SPECS = {
 }
 
 
-CONFIGS = {
+CONFIGS: dict[str, Section] = {
     "autoint": AutoInt.Config(layers=2, units=8, mlp=(8,)),
     "fm": FactorizationMachine.Config(mlp=(8,)),
 }
@@ -55,12 +58,12 @@ def tracer() -> Executor:
 def exported(name: str, spec_name: str) -> tuple[RankingModel, FeatureSpec, Exporter]:
     """A model whose every parameter is away from its initial value, and its exporter."""
     spec = FeatureSpec.of(SPECS[spec_name])
-    model = build(name, CONFIGS[name], n_sparse=len(spec.sparse), n_numeric=len(spec.numeric), dim=DIM).eval()
+    model = build(CONFIGS[name], n_sparse=len(spec.sparse), n_numeric=len(spec.numeric), dim=DIM).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.2)
-    return model, spec, Exporter(model, spec, DIM, executor=tracer())
+    return model, spec, Exporter(model, spec, executor=tracer())
 
 
 def request(spec: FeatureSpec, candidates: int, seed: int = 0) -> tuple[Floats, Floats, Floats, Floats]:
@@ -102,7 +105,7 @@ class ScorerContract:
         np.testing.assert_allclose(scores_C, whole_rows(model, inputs), atol=1e-4)
 
     @pytest.mark.parametrize("spec_name", SPECS)
-    @pytest.mark.parametrize("name", sorted(REGISTRY))
+    @pytest.mark.parametrize("name", sorted(SECTIONS))
     def test_equals_every_model_on_every_kind_of_field(self, name: str, spec_name: str) -> None:
         model, spec, exporter = exported(name, spec_name)
         scorer = self.make(exporter.graph(model))
@@ -166,5 +169,5 @@ class ScorerContract:
 
     @pytest.mark.parametrize("graph", [b"", b"no graph at all", b"\x08\x07" * 40])
     def test_what_is_no_graph_is_refused(self, graph: bytes) -> None:
-        with pytest.raises(ValueError, match="cannot read this graph"):
+        with pytest.raises(ArtefactError, match="cannot read this graph"):
             self.make(graph)

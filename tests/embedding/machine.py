@@ -20,9 +20,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from embedding.hashing import mix
 from embedding.local.store import LocalStore
-from embedding.snapshot.resharding import shard_of
-from embedding.snapshot.snapshot import TableState
+from embedding.sharding import HashBuckets
 from embedding.store import Admission, Lookup, Optimizer, Table
+from embedding.table_state import TableState
 from tests.contracts.store_copy import Copy
 from tests.embedding.model import F32, MINUTE, Model, TableModel
 
@@ -167,7 +167,7 @@ class StoreMachine(RuleBasedStateMachine):
                 part.load(Path(folder) / "whole", shard, shards)
                 for name, state in part.state().tables.items():
                     whole_U = np.array(list(self.model[name].rows), np.uint64)
-                    mine_U = whole_U[shard_of(whole_U, shards) == shard]
+                    mine_U = whole_U[HashBuckets(shards).owner(whole_U) == shard]
                     np.testing.assert_array_equal(np.sort(state.ids_U), np.sort(mine_U))
                 part.save(place)
             self._join(places, Path(folder) / "joined")
@@ -225,7 +225,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert counters["live"] == len(model.rows) <= model.table.capacity
             assert counters["live"] == counters["admitted"] - counters["expired"] - counters["evicted"]
             self._as_the_model(self.store.peek(name, np.array(POOL, np.uint64)), model)
-        for weights_FD, state_FW, _ in state.fallback.values():
+        for weights_FD, state_FW, _ in state.multiplexed.values():
             for actual, expected in zip(
                 (weights_FD, state_FW), self.model.shared[weights_FD.shape[1]].values(), strict=True
             ):

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedding.local.store import LocalStore
-from embedding.snapshot.snapshot import MANIFEST
+from embedding.snapshot.format import MANIFEST
 from embedding.store import Admission, Optimizer, Table
+from recsys.errors import TornCheckpointError
 
 TABLES = [
     Table("plain", 4, ttl=10**9),
@@ -50,7 +51,7 @@ def refuses(folder: Path) -> str:
     """The error of loading a hurt snapshot, which leaves the store as it was."""
     store = trained(1)
     before = store.digest()
-    with pytest.raises(ValueError, match=str(folder)) as refusal:
+    with pytest.raises(TornCheckpointError, match=str(folder)) as refusal:
         store.load(folder)
     assert store.digest() == before
     return str(refusal.value)
@@ -131,7 +132,7 @@ def test_a_crash_between_any_two_writes_leaves_the_previous_snapshot(tmp_path: P
             store.load(folder)
             assert store.digest() == new.digest(), "renamed, but not synced any more"
         else:
-            with pytest.raises(ValueError, match=str(folder)):
+            with pytest.raises(TornCheckpointError, match=str(folder)):
                 store.load(folder)
             store.load(tmp_path / "old")
             assert store.digest() == old.digest()
@@ -150,7 +151,7 @@ def test_saving_over_a_snapshot_never_leaves_a_mixture(tmp_path: Path) -> None:
         if not save_until(points, new, tmp_path / f"{points}"):
             break
         store = LocalStore(TABLES)
-        with suppress(ValueError):
+        with suppress(TornCheckpointError):
             store.load(tmp_path / f"{points}")
             assert store.digest() == new.digest()
         points += 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -12,9 +13,9 @@ from typing import cast
 import pytest
 
 from recsys import wiring
-from recsys.commands.train import open_trainer
 from recsys.config.file import load
 from recsys.training.export import Exporter
+from recsys.training.progress import Progress
 from recsys.training.publication import Publication
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.keys import ModelKeys
@@ -24,7 +25,7 @@ from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 
 SETTINGS = (
-    '[training]\nwait = "1s"\nlateness = "1s"\nbatch_size = 16\n[model]\nname = "fm"\n[rows]\npublish_every = "0ms"\n'
+    '[training]\nwait = "1s"\nlateness = "1s"\nbatch_size = 16\n[model]\nname = "fm"\n[redis]\npublish_every = "0ms"\n'
 )
 
 
@@ -49,14 +50,14 @@ def test_redis_killed_below_the_trainer(tmp_path: Path, moment: str) -> None:
 
     def crash(point: str) -> None:
         if point == moment and not killed:
-            with EmbeddedRedis(config.rows.folder) as redis:
+            with EmbeddedRedis(config.redis.folder) as redis:
                 killed.append(redis.pid)
             os.kill(killed[0], signal.SIGKILL)
 
-    with open_trainer(config, publish=True, crash=crash) as trainer:
+    with wiring.trainer(config, publish=True, crash=crash) as trainer:
         trainer.run(follow=False, stop=threading.Event())
         steps = trainer.learner.steps
-        with EmbeddedRedis(config.rows.folder) as redis, redis.client() as client:
+        with EmbeddedRedis(config.redis.folder) as redis, redis.client() as client:
             assert redis.pid != killed[0]
             published = client.keys(ModelKeys(wiring.ONLINE).row_prefix + "item:*")
     assert steps > 5
@@ -71,15 +72,32 @@ def test_after_redis_was_emptied_the_graph_is_published_again_with_the_rows(tmp_
     exporter = cast(Exporter, SimpleNamespace(ready=True, dim=16, graph=lambda _model: b"a graph"))
     with (
         wiring.publisher(config) as (publisher, _),
-        EmbeddedRedis(config.rows.folder) as redis,
+        EmbeddedRedis(config.redis.folder) as redis,
         redis.client() as client,
     ):
         parts = wiring.learner(config), publisher, exporter, EntityState(10), Catalog(half_life=1000)
         publication = Publication(*parts, rows_every=0, dense_every=3600)
         publication.start()
-        assert publication.publish(0)
+        assert publication.publish(Progress(), {})
         client.flushall()
         assert not client.exists(keys.artefact)
-        assert not publication.publish(0)
-        assert publication.publish(0)
+        assert not publication.publish(Progress(), {})
+        assert publication.publish(Progress(), {})
         assert client.exists(keys.artefact, keys.sequence) == 2
+
+
+def test_the_trainers_status_is_published(tmp_path: Path) -> None:
+    (tmp_path / "recsys.toml").write_text(SETTINGS)
+    config = load(tmp_path / "recsys.toml")
+    wiring.event_log(config).append(encode_events(events()))
+    with wiring.trainer(config, publish=True) as trainer:
+        trainer.run(follow=False, stop=threading.Event())
+        with EmbeddedRedis(config.redis.folder) as redis, redis.client() as client:
+            status = json.loads(cast(bytes, client.get(ModelKeys(wiring.ONLINE).status)))
+        store = trainer.learner.store
+        assert status["tables"] == {table: store.counters(table) for table in ("user", "item", "hour")}
+        assert status["outcomes"] == trainer.outcomes
+        assert status["event_time"] == trainer.progress.now
+    assert (status["step"], status["rows"]) == (trainer.learner.steps, trainer.progress.rows)
+    assert status["events_per_second"] > 0
+    assert status["written"] > 1_700_000_000_000

@@ -194,6 +194,18 @@ def test_a_killed_server_has_stored_what_it_acknowledged(server: Server) -> None
     assert set(acknowledged) <= stored
 
 
+def test_impressions_before_an_acknowledged_event_survive_a_kill(server: Server) -> None:
+    """Answers do not wait for the log, but they are stored in order: an acknowledged event covers them."""
+    answers = [server.rank(f"u{i}")["impression"] for i in range(50)]
+    click = {"type": "interaction", "time": 5, "impression": answers[-1], "item": "a", "id": "click"}
+    assert server.http.post("/v1/events", json=click).status_code == 200
+    server.process.kill()
+    assert server.process.wait(10) == -signal.SIGKILL
+    stored = server.stored()
+    assert [event.id for event in stored if isinstance(event, Impression)] == answers
+    assert [event.id for event in stored if isinstance(event, Interaction)] == ["click"]
+
+
 def test_a_server_that_is_asked_to_end_stores_what_it_answered(server: Server) -> None:
     answers = [server.rank(f"u{i}")["impression"] for i in range(50)]
     server.process.terminate()

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from embedding.local.store import LocalStore
-from embedding.snapshot.snapshot import MANIFEST
+from embedding.snapshot.format import MANIFEST
 from embedding.store import Admission, Optimizer, Table
 from embedding.torchrec.store import TorchRecStore
+from recsys.errors import TornCheckpointError
 from tests.embedding.torchrec.processes import SECONDS, context
 
 pytestmark = pytest.mark.xdist_group("processes")  # one fork server for all that need one
@@ -39,10 +40,10 @@ def save(store: Any, folder: Path) -> None:
 
 def save_while_training(store: LocalStore, folder: Path) -> None:
     saving, step = store.save_in_background(folder), 100
-    while not saving.done:
+    while not saving.done():
         train(store, range(step, step + 1))
         step += 1
-    saving.wait()
+    saving.result()
 
 
 WAYS: dict[str, tuple[Callable[..., Any], Callable[[Any, Path], None], int]] = {
@@ -96,7 +97,7 @@ def test_a_kill_between_any_two_writes_leaves_the_previous_snapshot(way: str, tm
             store.load(folder)
             assert store.digest() == new, "renamed, but not synced any more"
         else:
-            with pytest.raises(ValueError, match=str(folder)):
+            with pytest.raises(TornCheckpointError, match=str(folder)):
                 store.load(folder)
             store.load(tmp_path / "old")
             assert store.digest() == old.digest()

@@ -1,6 +1,7 @@
 """kill -9 of the trainer: after a restart the final state is that of a run that was never killed, bit for bit."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from recsys import wiring
-from recsys.commands.train import open_trainer
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.datasets import movielens_small
@@ -44,13 +44,31 @@ batch_size = 128
 """
 
 
+def kill_while_saving() -> Callable[[str], None]:
+    """Holds the first checkpoint, that of step 7, in the background; kills after step 11."""
+    begun, steps = threading.Event(), 0
+
+    def crash(point: str) -> None:
+        nonlocal steps
+        if point == "rows written":
+            begun.set()
+            threading.Event().wait()
+        if point == "step":
+            steps += 1
+            if steps == 11:
+                begun.wait()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return crash
+
+
 def nothing(_point: str) -> None:
     pass
 
 
 def train(folder: Path, crash: Callable[[str], None] = nothing) -> str:
     config = load(folder / "recsys.toml")
-    with open_trainer(config, publish=False, crash=crash) as trainer:
+    with wiring.trainer(config, publish=False, crash=crash) as trainer:
         trainer.resume()
         trainer.run(follow=False, stop=threading.Event())
         return trainer.digest()
@@ -102,26 +120,70 @@ def train_in(config: Config, name: str) -> str:
     [("step", 5), pytest.param("step", 20, marks=pytest.mark.slow),
      pytest.param("rows written", 2, marks=pytest.mark.slow), pytest.param("files written", 2, marks=pytest.mark.slow),
      pytest.param("manifest written", 1, marks=pytest.mark.slow), pytest.param("renamed", 2, marks=pytest.mark.slow),
-     pytest.param("checkpoint written", 1, marks=pytest.mark.slow)],
+     pytest.param("checkpoint written", 1, marks=pytest.mark.slow),
+     pytest.param("part written", 2, marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_a_killed_trainer_ends_in_the_same_state(
     config: Config, uninterrupted: str, point: str, occurrence: int
 ) -> None:
     folder = workspace(config, f"{point} {occurrence}".replace(" ", "-"))
-    code = f"from tests.faults.test_trainer import *; train(Path(sys.argv[1]), kill_at({point!r}, {occurrence}))"
+    train_until_killed(folder, f"kill_at({point!r}, {occurrence})")
+    assert train(folder) == uninterrupted
+
+
+def test_a_trainer_killed_while_it_saves_in_the_background_ends_in_the_same_state(
+    config: Config, uninterrupted: str
+) -> None:
+    folder = workspace(config, "background")
+    train_until_killed(folder, "kill_while_saving()")
+    assert [path.suffix for path in (folder / "run" / "checkpoints").glob("step-*")] == [".partial"]
+    assert train(folder) == uninterrupted
+
+
+def test_training_goes_on_while_a_checkpoint_is_written_and_ends_the_same(config: Config, uninterrupted: str) -> None:
+    """The first checkpoint is held until training has changed what it captured; then training resumes from it."""
+    folder = workspace(config, "held")
+    (folder / "recsys.toml").write_text((folder / "recsys.toml").read_text() + "keep = 1000\n")
+    assert train(folder, hold_first(until_step=12)) == uninterrupted
+    first, *later = sorted((folder / "run" / "checkpoints").glob("step-*"))
+    for path in later:
+        shutil.rmtree(path)
+    with wiring.trainer(load(folder / "recsys.toml"), publish=False) as trainer:
+        assert trainer.resume() == first
+        trainer.run(follow=False, stop=threading.Event())
+        assert trainer.digest() == uninterrupted
+
+
+def hold_first(until_step: int) -> Callable[[str], None]:
+    """Holds the first checkpoint, in the background, until so many steps are trained."""
+    trained, held = threading.Semaphore(0), False
+
+    def crash(point: str) -> None:
+        nonlocal held
+        if point == "step":
+            trained.release()
+        elif point == "rows written" and not held:
+            held = True
+            for _ in range(until_step):
+                trained.acquire()
+
+    return crash
+
+
+def train_until_killed(folder: Path, crash: str) -> None:
+    code = f"from tests.faults.test_trainer import *; train(Path(sys.argv[1]), {crash})"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     killed = subprocess.run([sys.executable, "-c", code, str(folder)], env=environment, check=False, cwd=ROOT)
     assert killed.returncode == -signal.SIGKILL
-    assert train(folder) == uninterrupted
 
 
 def test_a_torn_checkpoint_is_passed_over_and_training_ends_the_same(config: Config, uninterrupted: str) -> None:
     folder = workspace(config, "torn")
     assert train(folder) == uninterrupted
     newest = max((folder / "run" / "checkpoints").iterdir())
-    file = newest / "dense.safetensors"
+    file = newest / "rank-0" / "dense.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
-    with open_trainer(load(folder / "recsys.toml"), publish=False) as trainer:
+    with wiring.trainer(load(folder / "recsys.toml"), publish=False) as trainer:
         resumed = trainer.resume()
         assert resumed is not None
         assert resumed < newest
@@ -133,9 +195,9 @@ def test_two_trainers_do_not_share_checkpoints(config: Config) -> None:
     folder = workspace(config, "shared")
     settings = load(folder / "recsys.toml")
     with (
-        open_trainer(settings, publish=False),
+        wiring.trainer(settings, publish=False),
         pytest.raises(ValueError, match=f"in use by process {os.getpid()}"),
-        open_trainer(settings, publish=False),
+        wiring.trainer(settings, publish=False),
     ):
         pass
 
@@ -159,7 +221,7 @@ def test_a_checkpoint_of_other_settings_is_refused_with_a_remedy(trained: Path, 
     assert setting in text
     path.write_text(text.replace(setting, other))
     with (
-        open_trainer(load(path), publish=False) as trainer,
+        wiring.trainer(load(path), publish=False) as trainer,
         pytest.raises(StateError, match=r"(?s)step-\d+ cannot be resumed from: .* name another folder in \[training\]"),
     ):
         trainer.resume()
@@ -170,7 +232,7 @@ def trained(config: Config) -> Path:
     """The checkpoints of a short training."""
     folder = workspace(config, "trained")
     settings = load(folder / "recsys.toml")
-    with open_trainer(settings, publish=False) as trainer:
+    with wiring.trainer(settings, publish=False) as trainer:
         trainer.learner.steps = 1
         trainer.checkpoint()
     return settings.training.checkpoints

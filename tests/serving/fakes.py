@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from embedding.store import Delta, TableDelta
+from recsys.errors import ArtefactError
 from serving.cache.row_store import Floats, Ids
-from serving.model.artefact import Artefact
+from serving.model.artefact import RANKER, Artefact
 from streaming.encode.feature_spec import FeatureSpec, Field
 
 SPEC = FeatureSpec.of([Field("user", "categorical", "user"), Field("item", "categorical", "item")])
@@ -40,7 +41,7 @@ class Graphs:
             return BrokenScorer()
         if graph.startswith(b"nan"):
             return NanScorer()
-        raise ValueError(f"{graph!r} is no graph")
+        raise ArtefactError(f"{graph!r} is no graph")
 
 
 class BrokenScorer(SumScorer):
@@ -62,7 +63,8 @@ class NanScorer(SumScorer):
 
 
 def artefact(step: int = 1, graph: bytes = b"sum", spec: FeatureSpec = SPEC, dim: int = DIM) -> Artefact:
-    return Artefact(version=f"step-{step}", step=step, time=1_000 * step, dim=dim, graph=graph, spec=spec)
+    dims = {field.table or field.name: dim for field in spec.sparse} | {"hour": dim}
+    return Artefact(f"step-{step}", step, 1_000 * step, dims, {RANKER: graph}, spec)
 
 
 def ids(*values: int) -> Ids:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import redis
 
-from serving.model.loaded_model import ServedModel
+from serving.model.loaded_model import LoadedModel
 from serving.replication.embedded_redis import connect
 from serving.replication.health import Availability
 from serving.replication.model_loader import ModelLoader
@@ -37,10 +37,10 @@ def following(
     follower.close()
 
 
-def served(loader: ModelLoader, step: int) -> ServedModel:
+def served(loader: ModelLoader, step: int) -> LoadedModel:
     """The model once it is at this step."""
 
-    def reached() -> ServedModel | None:
+    def reached() -> LoadedModel | None:
         model = loader.current
         return model if model is not None and model.artefact.step == step else None
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pytest
 
-from serving.event_writer import ImpressionLog, LogFullError
+from recsys.errors import LogFullError
+from serving.event_writer import EventWriter
 from streaming.events.schema import Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.ingest.codec import encode_events, to_events
 from streaming.log.memory_log import MemoryLog
@@ -52,15 +53,15 @@ def log() -> GatedLog:
 
 
 @pytest.fixture
-def impressions(log: GatedLog) -> Iterator[ImpressionLog]:
-    made = ImpressionLog(log, most_waiting=5)
+def impressions(log: GatedLog) -> Iterator[EventWriter]:
+    made = EventWriter(log, most_waiting=5)
     yield made
     for _ in range(20):
         log.gate.release()
     made.close()
 
 
-def test_events_that_come_during_an_append_share_the_next(log: GatedLog, impressions: ImpressionLog) -> None:
+def test_events_that_come_during_an_append_share_the_next(log: GatedLog, impressions: EventWriter) -> None:
     first = impressions.append(impression("i0"))
     assert log.begun.acquire(timeout=10)
     rest = [impressions.append(impression("i1")), impressions.append(batch("i0", "i1")), impressions.append(batch("x"))]
@@ -72,7 +73,7 @@ def test_events_that_come_during_an_append_share_the_next(log: GatedLog, impress
     assert [event.id for event in stored(log)] == ["i0", "i1", "on i0", "on i1", "on x"]
 
 
-def test_nothing_is_acknowledged_before_it_is_stored(log: GatedLog, impressions: ImpressionLog) -> None:
+def test_nothing_is_acknowledged_before_it_is_stored(log: GatedLog, impressions: EventWriter) -> None:
     future = impressions.append(batch("a"))
     assert log.begun.acquire(timeout=10)
     assert not future.done()
@@ -80,7 +81,7 @@ def test_nothing_is_acknowledged_before_it_is_stored(log: GatedLog, impressions:
     future.result(10)
 
 
-def test_a_failing_log_fails_its_events_and_no_others(log: GatedLog, impressions: ImpressionLog) -> None:
+def test_a_failing_log_fails_its_events_and_no_others(log: GatedLog, impressions: EventWriter) -> None:
     log.refuse = OSError("no space left")
     log.gate.release()
     with pytest.raises(OSError, match="no space left"):
@@ -93,7 +94,7 @@ def test_a_failing_log_fails_its_events_and_no_others(log: GatedLog, impressions
     assert [event.id for event in stored(log)] == ["on b"]
 
 
-def test_what_waits_is_bounded(log: GatedLog, impressions: ImpressionLog) -> None:
+def test_what_waits_is_bounded(log: GatedLog, impressions: EventWriter) -> None:
     impressions.append(impression("first"))
     assert log.begun.acquire(timeout=10)
     waiting = [impressions.append(impression(f"i{i}")) for i in range(5)]
@@ -104,7 +105,7 @@ def test_what_waits_is_bounded(log: GatedLog, impressions: ImpressionLog) -> Non
         future.result(10)
 
 
-def test_closing_stores_what_waits(log: GatedLog, impressions: ImpressionLog) -> None:
+def test_closing_stores_what_waits(log: GatedLog, impressions: EventWriter) -> None:
     futures = [impressions.append(impression(f"i{i}")) for i in range(4)]
     log.gate.release(10)
     impressions.close()
@@ -119,7 +120,7 @@ def test_a_counter_that_fails_takes_nothing_back() -> None:
         raise RuntimeError("Redis is gone")
 
     log = MemoryLog()
-    impressions = ImpressionLog(log, fail)
+    impressions = EventWriter(log, fail)
     impressions.append(impression("a")).result(10)
     impressions.append(impression("b")).result(10)
     impressions.close()
@@ -128,7 +129,7 @@ def test_a_counter_that_fails_takes_nothing_back() -> None:
 
 def test_an_impression_and_its_interactions_share_a_partition() -> None:
     log = MemoryLog(4)
-    impressions = ImpressionLog(log)
+    impressions = EventWriter(log)
     names = [f"i{i}" for i in range(40)]
     for name in names:
         impressions.append(impression(name)).result(10)

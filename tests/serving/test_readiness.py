@@ -15,7 +15,7 @@ from embedding.kernels import search, segment
 from embedding.store import Delta, TableDelta
 from serving.cache.row_cache import RowCache
 from serving.cache.row_store import MemoryRows
-from serving.cache.warmup import rehearse
+from serving.cache.warmup import warm_up
 from serving.replication import delta_messages
 from serving.replication.publisher import Publisher
 from serving.server import Settings
@@ -60,13 +60,13 @@ def test_a_rehearsed_process_compiles_nothing_more() -> None:
 
 def compiled_late() -> list[str]:
     """Functions that a cache in use compiles or loads after the rehearsal."""
-    rehearse()
+    warm_up()
     before = _signatures()
     assert before, "the rehearsal compiled something"
-    cache = RowCache(MemoryRows(4), 8192)
+    cache = RowCache(MemoryRows({"item": 4, "user": 4}), 8192)
     for start in (*range(0, 16_000, 1000), 12_000, 8_000):
         cache.read({"item": np.arange(start, start + 1000, dtype=np.uint64), "user": ids(start, start)})
-    for message in delta_messages.messages(delta(1, {7: 1.0, 15_000: 2.0}, removed=ids(15_001))):
+    for message in delta_messages.messages(delta(1, {7: 1.0, 15_000: 2.0}, removed=ids(15_001)), previous=0):
         received = delta_messages.decode(delta_messages.encode(message))
         if isinstance(received, delta_messages.Change):
             cache.apply(received.table, received.arrays())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recsys.commands.options.iso_time import parse_time
+from recsys.errors import InvalidValueError
 from recsys.evaluation.replay.judge import check_share, share_of, shown_times
 from streaming.log.event_log import EventLog
 
@@ -22,7 +23,7 @@ def end_of_batch(text: str, log: EventLog) -> int:
     try:
         return share_of(shown_times(log), end)
     except ValueError as error:
-        raise ValueError(f"{OPTION}: {error}") from None
+        raise InvalidValueError(f"{OPTION}: {error}") from None
 
 
 def _share_or_time(text: str) -> float | int:
@@ -34,5 +35,5 @@ def _share_or_time(text: str) -> float | int:
     try:
         check_share(share)
     except ValueError as error:
-        raise ValueError(f"{OPTION}: {error}") from None
+        raise InvalidValueError(f"{OPTION}: {error}") from None
     return share

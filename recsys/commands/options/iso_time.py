@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from recsys.errors import InvalidValueError
+
 
 def parse_time(text: str, option: str) -> int:
     """Milliseconds since the epoch of an ISO 8601 time; UTC where it names no zone. Raises ValueError with `option`.
@@ -14,5 +16,7 @@ def parse_time(text: str, option: str) -> int:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{option}: {text!r} is not an ISO 8601 time such as 2017-10-11 or 2017-10-11T06:30") from None
+        raise InvalidValueError(
+            f"{option}: {text!r} is not an ISO 8601 time such as 2017-10-11 or 2017-10-11T06:30"
+        ) from None
     return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -49,12 +49,12 @@ class Point(msgspec.Struct, frozen=True):
     @property
     def auc(self) -> Figure:
         """Mean of the seeds."""
-        return mean([run.scored.auc for run in self.runs])
+        return mean([run.scored["auc"] for run in self.runs])
 
     @property
     def log_loss(self) -> Figure:
         """Mean of the seeds."""
-        return mean([run.scored.log_loss for run in self.runs])
+        return mean([run.scored["log_loss"] for run in self.runs])
 
     @property
     def most_bytes(self) -> float:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from recsys.config.schema import Config, TableSection
+from recsys.config.features import TableSection
+from recsys.config.schema import Config
+from recsys.errors import InvalidValueError
 
 UNBOUNDED = "unbounded"
 """The name of the setting that keeps every id for ever."""
@@ -35,7 +37,7 @@ class Change:
         named = {self.key: self.value} if self.key != "admission" else {"admission": kind, "threshold": threshold}
         section = TableSection.model_validate(named)
         if section.ttl == 0 or (section.admission, section.threshold) == ("count", 1):
-            raise ValueError(f"{self.value} is no limit")
+            raise InvalidValueError(f"{self.value} is no limit")
         return {name: getattr(section, name) for name in named}
 
 
@@ -86,19 +88,19 @@ def parse(text: str, tables: Collection[str]) -> Setting:
         name, equals, value = part.partition("=")
         table, _, key = name.rpartition(".")
         if not equals or key not in KEYS or table not in tables:
-            raise ValueError(
+            raise InvalidValueError(
                 f"--try: {part!r} is not TABLE.KEY=VALUE with a table of {', '.join(tables)} and a key of "
                 f"{', '.join(KEYS)}; try '{next(iter(tables), 'user')}.capacity=1/8'"
             )
         if any((table, key) == (change.table, change.key) for change in changes):
-            raise ValueError(f"--try: {text!r} sets {name} twice; write a --try for each value")
+            raise InvalidValueError(f"--try: {text!r} sets {name} twice; write a --try for each value")
         changes.append(Change(table, key, value))
         try:
             changes[-1].settings(live=1)
         except (ValueError, ZeroDivisionError):
-            raise ValueError(f"--try: {value!r} is no {key}; {KEYS[key]}") from None
+            raise InvalidValueError(f"--try: {value!r} is no {key}; {KEYS[key]}") from None
     if not changes:
-        raise ValueError("--try: an empty setting; try 'user.capacity=1/8'")
+        raise InvalidValueError("--try: an empty setting; try 'user.capacity=1/8'")
     return Setting(" ".join(text.split()), tuple(changes))
 
 
@@ -119,7 +121,7 @@ def _share(text: str) -> Fraction:
     """Raises ValueError, or ZeroDivisionError."""
     share = Fraction(text)
     if not 0 < share <= 1:
-        raise ValueError(f"a share is more than 0 and at most 1, got {text}")
+        raise InvalidValueError(f"a share is more than 0 and at most 1, got {text}")
     return share
 
 

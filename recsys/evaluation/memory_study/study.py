@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from embedding.local.store import LocalStore
 from recsys import wiring
-from recsys.config.schema import Config, TableSection
+from recsys.config.features import TableSection
+from recsys.config.schema import Config
+from recsys.errors import InvalidValueError
 from recsys.evaluation.memory_study.difference import differences
 from recsys.evaluation.memory_study.result import Point, Result, Run
 from recsys.evaluation.memory_study.setting import Setting, unbounded, usual, with_sections
@@ -62,7 +64,7 @@ class Study:
         """Keep all replays of an earlier result. Raises ValueError with what differs where it is of another study."""
         if found := differences(earlier, self._result()):
             more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-            raise ValueError(f"this is of another study: {', '.join(found[:SHOWN])}{more}")
+            raise InvalidValueError(f"this is of another study: {', '.join(found[:SHOWN])}{more}")
         self._points = {point.name: point for point in earlier.points}
 
     def missing(self, settings: Sequence[Setting] = (), seeds: int = 2) -> list[tuple[Setting, int]]:
@@ -172,7 +174,7 @@ def _windows(runs: Sequence[Run]) -> npt.NDArray[np.float64]:
 
 
 def _auc_of(runs: Sequence[Run]) -> list[float]:
-    return [run.scored.auc for run in runs if run.scored.auc is not None]
+    return [auc for run in runs if (auc := run.scored["auc"]) is not None]
 
 
 def _over(runs: Sequence[Run], base: Sequence[Run]) -> list[float]:
@@ -184,7 +186,7 @@ def _check_unbounded(run: Run) -> None:
     """Raises ValueError where the reference itself is bounded."""
     for name, counters in run.tables.items():
         if counters["evicted"] or counters["refused"]:
-            raise ValueError(
+            raise InvalidValueError(
                 f"the log has more ids than table {name} may hold, so there is nothing unbounded to compare with: "
                 f"raise features.tables.{name}.capacity (memory is taken as ids come, but a count filter at once)"
             )

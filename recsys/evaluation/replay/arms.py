@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.config.units import milliseconds
+from recsys.errors import InvalidValueError
 
 Times = npt.NDArray[np.int64]
 
@@ -61,7 +62,7 @@ def online(sync: str, start: int, times_R: Times) -> Arm:
         return Arm(name, _equal_shares(int(match[1]), start, times_R))
     interval = milliseconds(sync)
     if interval <= 0:
-        raise ValueError(f"a sync interval must be longer than nothing, got {sync!r}; try '1h'")
+        raise InvalidValueError(f"a sync interval must be longer than nothing, got {sync!r}; try '1h'")
     return Arm(name, tuple((start + np.unique((times_R - start) // interval) * interval).tolist()))
 
 
@@ -70,7 +71,7 @@ def check_sync(sync: str) -> None:
     try:
         online(sync, 0, np.zeros(0, np.int64))
     except ValueError:
-        raise ValueError(
+        raise InvalidValueError(
             f"--sync: {sync!r} is neither an interval longer than nothing, such as '1h' (units ms, s, m, h, d), "
             "nor a number of parts, such as '50 shards'"
         ) from None
@@ -79,7 +80,7 @@ def check_sync(sync: str) -> None:
 def _equal_shares(count: int, start: int, times_R: Times) -> tuple[int, ...]:
     """Monolith, Algorithm 1: the stream cut chronologically into `count` shards. Rows of one instant stay together."""
     if count < 1:
-        raise ValueError("a stream is cut into at least 1 shard; try '50 shards'")
+        raise InvalidValueError("a stream is cut into at least 1 shard; try '50 shards'")
     if not len(times_R):
         return ()
     cuts = {int(times_R[len(times_R) * k // count]) for k in range(1, count)}

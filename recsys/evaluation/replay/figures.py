@@ -52,17 +52,12 @@ def window_auc(rows: ScoredRows, scores_R: npt.NDArray[np.float32]) -> npt.NDArr
 def figures(
     rows: ScoredRows, scores_R: npt.NDArray[np.float32], chosen_R: npt.NDArray[np.bool_] | None = None
 ) -> Figures:
-    """Of all rows, or of those chosen."""
+    """`rows`, `positives` and every registered metric, over all rows or those chosen."""
     chosen_R = np.ones(len(rows), np.bool_) if chosen_R is None else chosen_R
-    summary = metrics.summarise(rows.labels_R[chosen_R], scores_R[chosen_R], rows.weights_R[chosen_R])
-    return Figures(
-        rows=int(chosen_R.sum()),
-        positives=_round(summary.positives),
-        auc=_figure(summary.auc),
-        log_loss=_figure(summary.log_loss),
-        normalised_entropy=_figure(summary.normalised_entropy),
-        calibration=_figure(summary.calibration),
-    )
+    labels_R, weights_R = rows.labels_R[chosen_R].astype(np.float64), rows.weights_R[chosen_R].astype(np.float64)
+    counts: Figures = {"rows": int(chosen_R.sum()), "positives": _round(float((weights_R * labels_R).sum()))}
+    data = labels_R, scores_R[chosen_R], weights_R
+    return counts | {name: _figure(metric.compute(*data)) for name, metric in metrics.METRICS.items()}
 
 
 def arm_results(rows: ScoredRows, scored: Sequence[Scored]) -> list[ArmResult]:

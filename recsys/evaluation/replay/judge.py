@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from recsys import wiring
 from recsys.config.schema import Config
+from recsys.errors import InvalidValueError
 from recsys.evaluation.replay.arms import frozen, online
 from recsys.evaluation.replay.figures import arm_results, windows
 from recsys.evaluation.replay.result import Result
@@ -52,7 +53,7 @@ def judge(
     replay = Replay(wiring.learner(config), wiring.feed(config, log), rows, arms)
     scored = replay.run(end, report)
     if not replay.trained:
-        raise ValueError(_unlearned(config, stage.lost))
+        raise InvalidValueError(_unlearned(config, stage.lost))
     return Result(
         batch_until=batch_until,
         until=end,
@@ -91,7 +92,7 @@ def online_stage(config: Config, log: EventLog, batch_until: int, until: int | N
     feed = wiring.feed(config, log)
     rows = ScoredRows(outcomes(feed), batch_until, end)
     if not len(rows) or batch_until <= shown_R[0]:
-        raise ValueError(_nothing(shown_R, batch_until, end))
+        raise InvalidValueError(_nothing(shown_R, batch_until, end))
     lost = {name: feed.joiner.counts[name] for name in LOST}
     impaired = {name: count for name, count in feed.losses.items() if count}
     return Stage(rows, end, len(shown_R), lost | impaired)
@@ -116,14 +117,14 @@ def share_of(shown_R: npt.NDArray[np.int64], share: float) -> int:
     """
     check_share(share)
     if not len(shown_R):
-        raise ValueError("the log has no impressions: ingest some first")
+        raise InvalidValueError("the log has no impressions: ingest some first")
     return int(shown_R[int(share * len(shown_R))])
 
 
 def check_share(share: float) -> None:
     """Raises ValueError for what is no share of a log, or all of it."""
     if not 0 < share < 1:
-        raise ValueError(f"a share is between 0 and 1, such as 0.8, got {share}")
+        raise InvalidValueError(f"a share is between 0 and 1, such as 0.8, got {share}")
 
 
 def _shown_times(events: pa.RecordBatch) -> npt.NDArray[np.int64]:

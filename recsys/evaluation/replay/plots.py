@@ -86,7 +86,7 @@ def slices(result: Result) -> str:
         arms = list(_colours(result))
         step = 0.7 / max(len(arms) - 1, 1)
         for number, (arm, colour) in enumerate(arms):
-            points = [(place - 0.35 + step * number, arm.slices[name].auc) for place, name in enumerate(names)]
+            points = [(place - 0.35 + step * number, arm.slices[name]["auc"]) for place, name in enumerate(names)]
             defined = [(y, auc) for y, auc in points if auc is not None]
             axes.plot([auc for _, auc in defined], [y for y, _ in defined], "o", color=colour, label=arm.name, ms=7)
         axes.set_yticks(range(len(names)), [_slice_label(result, name) for name in names], color=INK)
@@ -102,7 +102,8 @@ def slices(result: Result) -> str:
 
 
 def _slice_label(result: Result, name: str) -> str:
-    percent = 100 * result.arms[0].slices[name].rows / max(result.arms[0].all.rows, 1)
+    frozen = result.arms[0]
+    percent = 100 * (frozen.slices[name]["rows"] or 0) / (frozen.all["rows"] or 1)
     return f"{name}\n{'< 1' if 0 < percent < 0.5 else f'{percent:.0f}'} % of rows"
 
 

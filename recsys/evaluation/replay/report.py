@@ -10,22 +10,21 @@ import jinja2
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from recsys.evaluation.metrics import METRICS
 from recsys.evaluation.replay.result import ArmResult, Figure, Gain, Result
 
-COLUMNS = (
+BEFORE = (
     ("arm", "left"),
     ("syncs", "right"),
     ("AUC", "right"),
     ("by sync", "right"),
     ("frozen by sync", "right"),
     ("gain [95 %]", "right"),
-    ("log loss", "right"),
-    ("NE", "right"),
-    ("calibration", "right"),
-    ("known users", "right"),
-    ("known items", "right"),
 )
-"""Column and alignment. AUC is that of all rows together. `by sync` is the row-weighted mean over the arm's own sync
+AFTER = (("known users", "right"), ("known items", "right"))
+"""Columns and alignment, before and after those of the other registered metrics.
+
+AUC is that of all rows together. `by sync` is the row-weighted mean over the arm's own sync
 intervals (Monolith's figure), `frozen by sync` that of the frozen weights over the same intervals. Gain is over the
 frozen arm, by windows, with its paired bootstrap interval."""
 
@@ -34,6 +33,11 @@ NARROW = ("arm", "AUC", "log loss", "by sync", "frozen by sync", "gain [95 %]")
 """The columns for a terminal 80 characters wide."""
 CAPTION = """AUC, log loss: of all rows. By sync: mean AUC of the arm's sync intervals, and
 (frozen) that of the frozen weights on them. Gain: over frozen, by windows."""
+
+
+def columns() -> list[tuple[str, str]]:
+    """Title and alignment of every column: `METRICS` as registered now."""
+    return [*BEFORE, *((metric.title, "right") for name, metric in METRICS.items() if name != "auc"), *AFTER]
 
 
 def write(result: Result, folder: Path) -> None:
@@ -55,10 +59,11 @@ def table(result: Result) -> Table:
     title = f"Online stage {moment(result.batch_until)} to {moment(result.until)} UTC"
     drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=CAPTION)
     drawn.caption_justify = "left"
-    chosen = [k for k, (name, _) in enumerate(COLUMNS) if name in NARROW]
+    every = columns()
+    chosen = [k for k, (name, _) in enumerate(every) if name in NARROW]
     for k in chosen:
-        title = COLUMNS[k][0].replace("frozen by sync", "(frozen)")
-        if COLUMNS[k][1] == "left":
+        title = every[k][0].replace("frozen by sync", "(frozen)")
+        if every[k][1] == "left":
             drawn.add_column(title, overflow="fold")  # the arm's name gives way, so that figures stay whole
         else:
             drawn.add_column(title, justify="right", no_wrap=True)
@@ -70,8 +75,9 @@ def table(result: Result) -> Table:
 
 def markdown(result: Result) -> str:
     """The same table for a document."""
-    head = f"| {' | '.join(name for name, _ in COLUMNS)} |"
-    rule = f"|{'|'.join('---' if side == 'left' else '---:' for _, side in COLUMNS)}|"
+    every = columns()
+    head = f"| {' | '.join(name for name, _ in every)} |"
+    rule = f"|{'|'.join('---' if side == 'left' else '---:' for _, side in every)}|"
     return "\n".join([head, rule, *(f"| {' | '.join(_cells(arm))} |" for arm in result.arms)]) + "\n"
 
 
@@ -85,7 +91,9 @@ def html(result: Result, title: str = "Replay") -> str:
     environment.filters |= {"moment": moment, "figure": figure, "count": "{:,}".format}
     template = environment.from_string(files("recsys.evaluation.replay").joinpath("report.html.j2").read_text("utf-8"))
     rows = [(arm, _cells(arm)) for arm in result.arms]
-    return template.render(title=title, result=result, columns=COLUMNS, rows=rows, plots=drawings, gain=gain)
+    return template.render(
+        title=title, result=result, columns=columns(), rows=rows, plots=drawings, gain=gain, metrics=METRICS
+    )
 
 
 def moment(time: int) -> str:
@@ -122,13 +130,11 @@ def _cells(arm: ArmResult) -> list[str]:
     return [
         arm.name,
         f"{arm.syncs:,}",
-        figure(arm.all.auc),
+        figure(arm.all["auc"]),
         figure(arm.shard_auc),
         figure(arm.frozen_shard_auc),
         gain(arm.gains[0]) if arm.gains else "-",
-        figure(arm.all.log_loss),
-        figure(arm.all.normalised_entropy),
-        figure(arm.all.calibration, 3),
+        *(figure(arm.all.get(name), metric.digits) for name, metric in METRICS.items() if name != "auc"),
         _percent(arm.known_users),
         _percent(arm.known_items),
     ]

@@ -15,15 +15,8 @@ Figure = float | None
 """A number, or None where it is undefined (such as the AUC of rows of one class)."""
 
 
-class Figures(msgspec.Struct, frozen=True):
-    """How good the probabilities of some rows are; see `recsys.evaluation.metrics`."""
-
-    rows: int
-    positives: float
-    auc: Figure
-    log_loss: Figure
-    normalised_entropy: Figure
-    calibration: Figure
+Figures = dict[str, int | float | None]
+"""Over some rows: `rows`, `positives` (the weight of positive labels) and each of `metrics.METRICS`."""
 
 
 class Gain(msgspec.Struct, frozen=True):

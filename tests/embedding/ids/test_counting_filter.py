@@ -12,12 +12,12 @@ from embedding.ids.counting_filter import CountingFilter
 def test_early_admissions_stay_below_one_in_a_million_of_a_full_filter() -> None:
     """A million ids, each seen once, twice the candidates that the filter was made for."""
     for ids in (mix(np.arange(10**6, dtype=np.uint64)), np.arange(10**6, dtype=np.uint64)):
-        gate = CountingFilter(threshold=2, candidates=500_000)
+        policy = CountingFilter(threshold=2, candidates=500_000)
         early = 0
         for part in np.array_split(ids, 20):
-            early += int(gate.admit(part, np.ones(len(part), np.int32), draw=0).sum())
+            early += int(policy.admit(part, np.ones(len(part), np.int32), step=0).sum())
         assert early <= 6, "at most 1e-6 each: 6 of 10^6 has a probability below 1e-3"
-        assert gate.forgotten > 0
+        assert policy.forgotten > 0
 
 
 def test_its_memory_is_four_bytes_a_candidate() -> None:
@@ -26,22 +26,22 @@ def test_its_memory_is_four_bytes_a_candidate() -> None:
 
 def test_within_its_candidates_it_counts_as_exactly_as_a_dict() -> None:
     rng = np.random.default_rng(0)
-    gate, exact = CountingFilter(3, candidates=20_000), ExactCounts(3)
+    policy, exact = CountingFilter(3, candidates=20_000), ExactCounts(3)
     for step in range(30):
         ids, counts = np.unique(rng.zipf(1.2, 400).astype(np.uint64) % np.uint64(5000), return_counts=True)
         counts = counts.astype(np.int32)
-        admitted = gate.admit(ids, counts, step)
+        admitted = policy.admit(ids, counts, step)
         np.testing.assert_array_equal(admitted, exact.admit(ids, counts, step))
-        for each in (gate, exact):
+        for each in (policy, exact):
             each.forget(ids[admitted])
-    assert gate.forgotten == 0
+    assert policy.forgotten == 0
 
 
 def test_ids_seen_often_outlive_a_stream_of_ids_seen_once() -> None:
-    gate = CountingFilter(threshold=3, candidates=1000)
+    policy = CountingFilter(threshold=3, candidates=1000)
     faithful = np.arange(50, dtype=np.uint64)
-    gate.admit(faithful, np.full(50, 2, np.int32), draw=0)
+    policy.admit(faithful, np.full(50, 2, np.int32), step=0)
     for step in range(20):
-        gate.admit(np.arange(1000, dtype=np.uint64) + np.uint64(10**6 * (step + 1)), np.ones(1000, np.int32), step)
-    assert gate.forgotten > 10_000
-    assert gate.admit(faithful, np.ones(50, np.int32), draw=0).mean() > 0.9
+        policy.admit(np.arange(1000, dtype=np.uint64) + np.uint64(10**6 * (step + 1)), np.ones(1000, np.int32), step)
+    assert policy.forgotten > 10_000
+    assert policy.admit(faithful, np.ones(50, np.int32), step=0).mean() > 0.9

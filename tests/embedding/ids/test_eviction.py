@@ -14,10 +14,10 @@ from embedding.store import Ids
 
 
 def coldest(table: IdTable, n: int, pinned: set[int]) -> list[int]:
-    ids, words = table.entries()
-    order = np.lexsort((mix(ids), words & np.uint64(0xFFFFFFFF)))
+    ids, packed = table.entries()
+    order = np.lexsort((mix(ids), packed & np.uint64(0xFFFFFFFF)))
     return [
-        key for key, word in zip(ids[order].tolist(), words[order].tolist(), strict=True) if word >> 32 not in pinned
+        key for key, word in zip(ids[order].tolist(), packed[order].tolist(), strict=True) if word >> 32 not in pinned
     ][:n]
 
 
@@ -39,8 +39,8 @@ def test_eviction_is_exactly_the_order_of_a_full_sort(data: st.DataObject) -> No
         ids = rng.integers(0, 2 * capacity, data.draw(st.integers(0, capacity // 2))).astype(np.uint64)
         table.find_or_insert(ids, minute)
         if data.draw(st.booleans()):
-            ids, words = table.entries()
-            held = set(rng.permutation((words >> np.uint64(32)).astype(int))[: len(words) // 5].tolist())
+            ids, packed = table.entries()
+            held = set(rng.permutation(table.unpack(packed).rows_U)[: len(packed) // 5].tolist())
             n = data.draw(st.integers(0, max(1, len(table) // 10)))
             expected = coldest(table, n, held)
             gone, rows = table.evict(n, pins(held, capacity))

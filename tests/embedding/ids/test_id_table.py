@@ -9,6 +9,7 @@ from embedding.hashing import mix
 from embedding.ids.id_table import IdTable
 from embedding.ids.segments import LOAD
 from embedding.store import Ids
+from recsys.errors import InvalidValueError
 
 
 def many(n: int, start: int = 0) -> Ids:
@@ -111,10 +112,10 @@ def test_it_is_a_dict_through_any_history(data: st.DataObject) -> None:
 def test_last_seen_and_frequency_are_kept() -> None:
     table = IdTable(100)
     table.find_or_insert(np.array([1, 1, 2], np.uint64), minute=100)
-    table.touch(np.array([2], np.uint64), np.array([300], np.int32), minute=90)
-    ids, words = table.entries()
-    seen = dict(zip(ids.tolist(), table.minute(words).tolist(), strict=True))
-    freq = dict(zip(ids.tolist(), (words & np.uint64(0xFF)).tolist(), strict=True))
+    table.lookup_and_touch(np.array([2], np.uint64), np.array([300], np.int32), minute=90)
+    ids, packed = table.entries()
+    seen = dict(zip(ids.tolist(), table.unpack(packed).minutes_U.tolist(), strict=True))
+    freq = dict(zip(ids.tolist(), table.unpack(packed).freqs_U.tolist(), strict=True))
     assert (seen, freq) == ({1: 100, 2: 100}, {1: 2, 2: 255})
 
 
@@ -124,7 +125,7 @@ def test_threads_do_what_one_does() -> None:
         ids = many(20_000, start=step * 5000)
         counts = np.ones(len(ids), np.int32)
         for table in (one, two):
-            rows, missing = table.touch(ids, counts, step)
+            rows, missing = table.lookup_and_touch(ids, counts, step)
             assert missing.tolist() == np.flatnonzero(rows < 0).tolist()
             table.insert(ids, counts, step, rows, missing)
     for mine, theirs in zip(one.entries(), two.entries(), strict=True):
@@ -154,7 +155,7 @@ def test_shrinking_gives_memory_back_and_loses_nothing() -> None:
     table.find_or_insert(many(200_000), minute=0)
     full = table.nbytes
     kept = many(1000)
-    table.touch(kept, np.ones(1000, np.int32), minute=9)
+    table.lookup_and_touch(kept, np.ones(1000, np.int32), minute=9)
     table.expire(5)
     assert sum(table.shrinking()) > full / 2
     check(table, kept)
@@ -164,7 +165,7 @@ def test_shrinking_gives_memory_back_and_loses_nothing() -> None:
 
 @pytest.mark.parametrize(("capacity", "threads"), [(0, 1), (1 << 31, 1), (5, 0)])
 def test_sizes_that_cannot_work_are_refused(capacity: int, threads: int) -> None:
-    with pytest.raises(ValueError, match="choose"):
+    with pytest.raises(InvalidValueError, match="choose"):
         IdTable(capacity, threads)
 
 
@@ -179,7 +180,7 @@ def test_time_may_move_on_by_decades() -> None:
     assert gone.tolist() == [1]
     gone, _ = table.expire(before=21 * year)
     assert gone.tolist() == [2]
-    with pytest.raises(ValueError, match="check its unit"):
+    with pytest.raises(InvalidValueError, match="check its unit"):
         table.find_or_insert(np.array([4], np.uint64), minute=200 * year)
 
 

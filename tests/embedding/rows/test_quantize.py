@@ -6,6 +6,7 @@ from hypothesis.extra import numpy as arrays
 
 from embedding.rows.quantize import Int8Rows, half
 from embedding.store import Floats
+from recsys.errors import InvalidValueError
 
 ROWS = arrays.arrays(np.float32, (5, 8), elements=st.floats(-1000, 1000, width=32, allow_subnormal=False))
 IDS = np.arange(5, dtype=np.uint64)
@@ -29,7 +30,7 @@ def test_int8_is_right_on_average() -> None:
 
 
 def test_what_cannot_be_kept_is_refused() -> None:
-    with pytest.raises(ValueError, match="65504"):
+    with pytest.raises(InvalidValueError, match="65504"):
         half(np.array([[1e6]], np.float32))
-    with pytest.raises(ValueError, match="diverged"):
+    with pytest.raises(InvalidValueError, match="diverged"):
         Int8Rows.of(np.array([[np.nan]], np.float32), IDS[:1])

@@ -13,6 +13,7 @@ from embedding.local.store import LocalStore
 from embedding.reference.store import ReferenceStore
 from embedding.snapshot import tensor_file
 from embedding.store import Optimizer, Table
+from recsys.errors import InvalidValueError
 
 RULES = [Optimizer("rowwise_adagrad"), Optimizer("adam"), Optimizer("ftrl")]
 
@@ -29,11 +30,9 @@ def tables() -> list[Table]:
     return [Table(rule.kind, 8, capacity=25_000, optimizer=rule, ttl=20 * 60_000) for rule in RULES]
 
 
-def test_a_snapshot_is_the_store_as_it_was_when_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first part waits until training has rewritten every row."""
-    store, other = LocalStore(tables()), LocalStore(tables())
-    trained(store, 20)
-    before, go_on, waited = store.digest(), threading.Event(), threading.Event()
+def hold_writes(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Two events: set when a snapshot is about to write its first values, and to be set to let it go on."""
+    waited, go_on = threading.Event(), threading.Event()
     write = tensor_file.TensorWriter.write
 
     def held(self: tensor_file.TensorWriter, name: str, array: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> None:
@@ -42,39 +41,53 @@ def test_a_snapshot_is_the_store_as_it_was_when_it_began(tmp_path: Path, monkeyp
         write(self, name, array)
 
     monkeypatch.setattr(tensor_file.TensorWriter, "write", held)
+    return waited, go_on
+
+
+def test_a_snapshot_is_the_store_as_it_was_when_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first part waits until training has rewritten every row."""
+    store, other = LocalStore(tables()), LocalStore(tables())
+    trained(store, 20)
+    before = store.digest()
+    waited, go_on = hold_writes(monkeypatch)
     saving = store.save_in_background(tmp_path)
     assert waited.wait(60)
     trained(store, 20, start=20)
     store.expire(60 * 60_000)
     trained(store, 3, start=60)
-    assert not saving.done
+    assert not saving.done()
     go_on.set()
-    saving.wait()
+    saving.result()
     assert store.digest() != before
     other.load(tmp_path)
     assert other.digest() == before
 
 
-def test_a_second_snapshot_at_the_same_time_is_refused_and_one_after_it_works(tmp_path: Path) -> None:
+def test_a_second_snapshot_at_the_same_time_is_refused_and_one_after_it_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = LocalStore([Table("a", 4), Table("b", 4)])
     trained(store, 1)
+    _, go_on = hold_writes(monkeypatch)
     saving = store.save_in_background(tmp_path / "one")
     try:
-        store.save(tmp_path / "two")
-    except ValueError as error:
-        assert "wait" in str(error)  # noqa: PT017 - the first may also have ended already
-    saving.wait()
+        with pytest.raises(InvalidValueError, match="table 'a' is being saved: wait"):
+            store.save_in_background(tmp_path / "two")
+    finally:
+        go_on.set()
+    assert not (tmp_path / "two").exists()
+    saving.result()
     store.save(tmp_path / "two")
     other = LocalStore([Table("a", 4), Table("b", 4)])
     other.load(tmp_path / "two")
     assert other.digest() == store.digest()
 
 
-def test_what_keeps_a_snapshot_from_the_disk_comes_out_of_wait(tmp_path: Path) -> None:
+def test_what_keeps_a_snapshot_from_the_disk_comes_out_of_result(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     saving = LocalStore([Table("t", 4)]).save_in_background(tmp_path / "file")
     with pytest.raises(OSError, match="file"):
-        saving.wait()
+        saving.result()
 
 
 def test_the_files_are_safetensors(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from embedding.hashing import initial_rows, salt_of
 from embedding.store import Floats
 from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection
 from embedding.torchrec.ranks import Ranks
-from embedding.torchrec.sharding import shard
+from embedding.torchrec.sharded_model import shard
 
 CPU = torch.device("cpu")
 LR, DIM = 0.5, 4

@@ -11,6 +11,7 @@ from torchrec import KeyedJaggedTensor
 from torchrec.modules.embedding_configs import DataType
 
 from embedding.torchrec.collection import counters, expire, set_time
+from recsys.errors import InvalidValueError
 from tests.embedding.torchrec.models import DIM, LR, bags, collection, fresh, model, read
 
 
@@ -37,7 +38,7 @@ def test_a_batch_that_cannot_be_meant_is_refused_before_anything_changes(
     set_time(sharded, 0)
     sharded(bags(a=[[1]], b=[[2]])).values().sum().backward()
     before = counters(sharded, "ab")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InvalidValueError, match=message):
         sharded(batch)
     assert counters(sharded, "ab") == before
 
@@ -59,26 +60,26 @@ def test_batches_may_be_empty_of_one_id_and_of_any_integers() -> None:
     ("arguments", "message"),
     [
         ({"ttl": -1}, "ttl is -1"),
-        ({"ttl": {"tt": 1}}, "ttl names tt, the collection's tables are t"),
+        ({"ttl": {"tt": 1}}, "ttl: unknown tables tt, the collection has t"),
         ({"buckets": 0}, "buckets is 0"),
         ({"data_type": DataType.INT8}, "training takes FP32 or FP16"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InvalidValueError, match=message):
         collection({"t": 16}, **arguments)
 
 
 def test_what_cannot_work_is_refused() -> None:
     for use in (set_time, expire):
-        with pytest.raises(ValueError, match="1970"):
+        with pytest.raises(InvalidValueError, match="1970"):
             use(model({"t": 16}), -1)
-    with pytest.raises(ValueError, match="nope"):
+    with pytest.raises(InvalidValueError, match="nope"):
         counters(model({"t": 16}), "nope")
-    with pytest.raises(ValueError, match="choose 16"):
+    with pytest.raises(InvalidValueError, match="choose 16"):
         collection({"t": 10})
     plain = collection({"t": 16})
-    with pytest.raises(ValueError, match="shard the model"):
+    with pytest.raises(InvalidValueError, match="shard the model first"):
         plain(bags(t=[[1]]))
-    with pytest.raises(ValueError, match="set_time"):
+    with pytest.raises(InvalidValueError, match="set_time"):
         model({"t": 16})(bags(t=[[1]]))

@@ -12,7 +12,8 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_checkpoi
 from torch.distributed.checkpoint.state_dict_saver import save as save_checkpoint
 
 from embedding.local.store import LocalStore
-from embedding.snapshot import snapshot
+from embedding.snapshot.format import load
+from embedding.snapshot.state import digest
 from embedding.store import Admission, EmbeddingStore, Ids, Optimizer, Table
 from embedding.torchrec.collection import collections, expire, set_time
 from embedding.torchrec.ranks import Ranks
@@ -104,7 +105,7 @@ def life(sharded: Any) -> dict[str, np.ndarray]:
     sharded.state_dict()
     (own,) = (collection.ids["t"] for collection in collections(sharded))
     ranks = Ranks(None, torch.device("cpu"))
-    return {name: ranks.together(getattr(own, name).numpy()) for name in ("ids", "words", "counts")}
+    return {name: ranks.together(getattr(own, name).numpy()) for name in ("ids", "last_seen", "counts")}
 
 
 def taken_over(folder: Path, giver: int) -> Any:
@@ -181,15 +182,15 @@ def test_any_number_of_processes_learns_the_same_rows(folder: Path, world: int) 
         np.testing.assert_allclose(ours.weights_UD, theirs.weights_UD, atol=2e-6)
         np.testing.assert_allclose(ours.state_UW, theirs.state_UW, rtol=1e-5, atol=1e-6)
         assert store.counters(name) == expected.counters(name) | {"bytes": store.counters(name)["bytes"]}
-    for group, (weights, _, _) in expected.state().fallback.items():
-        np.testing.assert_allclose(whole.fallback[group][0], weights, atol=2e-6)
+    for group, (weights, _, _) in expected.state().multiplexed.items():
+        np.testing.assert_allclose(whole.multiplexed[group][0], weights, atol=2e-6)
 
 
 @pytest.mark.parametrize("world", [2, 4])
 def test_a_checkpoint_of_many_processes_moves_to_one(folder: Path, world: int) -> None:
     store = TorchRecStore(TABLES, SEED)
     store.load(folder / f"by-{world}")
-    assert store.digest() == snapshot.digest(snapshot.load(folder / f"by-{world}", store.tables, SEED))
+    assert store.digest() == digest(load(folder / f"by-{world}", store.tables, SEED))
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's, of the sharded tensors that TorchRec saves

@@ -13,6 +13,7 @@ import torch
 from embedding.local.store import LocalStore
 from embedding.store import EmbeddingStore, Lookup, Optimizer, Table
 from embedding.torchrec.store import TorchRecStore
+from recsys.errors import InvalidValueError
 from tests.contracts.embedding_store import DAY, EmbeddingStoreContract, ids
 from tests.embedding import reading
 from tests.embedding.test_optimizers import rowwise_adagrad, torch_trained, trained
@@ -90,7 +91,7 @@ def test_it_learns_what_the_local_store_learns(kind: Literal["rowwise_adagrad", 
 
 @pytest.mark.parametrize("kind", ["adam", "ftrl"])
 def test_optimizers_that_the_kernels_lack_are_refused_by_name(kind: Literal["adam", "ftrl"]) -> None:
-    with pytest.raises(ValueError, match=f"no {kind}, choose rowwise_adagrad or adagrad"):
+    with pytest.raises(InvalidValueError, match=f"no {kind}, choose rowwise_adagrad or adagrad"):
         TorchRecStore([Table("t", 4, optimizer=Optimizer(kind))])
 
 

@@ -1,4 +1,4 @@
-"""`recsys check` says what is right, and what is of no use."""
+"""`recsys check` says whether the file is valid, and which settings have no effect."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_what_would_do_nothing_is_told(tmp_path: Path, settings: str, idle: list
     result = CliRunner().invoke(main, ["check", "-c", str(config)])
     assert result.exit_code == 0
     said, *notes = result.output.splitlines()
-    assert "is right" in said
+    assert "is valid" in said
     assert [note.partition(":")[0] for note in notes] == idle
 
 

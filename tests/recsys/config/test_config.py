@@ -1,11 +1,22 @@
 """The configuration file: defaults, errors with their line and remedy."""
 
+import re
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from recsys.config.file import ConfigError, load, parse
-from recsys.config.schema import Arm, Config, Experiment, FieldSection, TableSection
+from recsys.config.features import FieldSection, TableSection
+from recsys.config.file import load, parse
+from recsys.config.log import Mapping
+from recsys.config.models import SECTIONS
+from recsys.config.schema import Arm, Config, Experiment, TrainingSection
+from recsys.config.section import Section
+from recsys.errors import ConfigError
 from streaming.ingest.validation import Rules
 from streaming.join.joiner import MAX_PENDING
 
@@ -23,14 +34,48 @@ def test_the_template_is_exactly_the_defaults() -> None:
     assert load(TEMPLATE) == Config().rooted(TEMPLATE.parent)
 
 
-def test_every_setting_stands_in_the_template() -> None:
-    text = TEMPLATE.read_text()
-    for section in ("log", "rows", "features", "model", "training", "serving"):
-        for name in type(getattr(Config(), section)).model_fields:
-            assert name in text, f"{section}.{name}"
-    for inner in (FieldSection, TableSection, Arm, Experiment):
-        for name in inner.model_fields:
-            assert name in text, f"{inner.__name__}.{name}"
+def blocks(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The tables of a template, with the settings that stand in comments as if they were set."""
+    setting = re.compile(r"^# (?=\[|\w+ = |  \{|\])")
+    lines = [setting.sub("", line) for line in text.splitlines()]
+    starts = [number for number, line in enumerate(lines) if line.startswith("[")]
+    for start, stop in pairwise([*starts, len(lines)]):
+        name = lines[start].partition("#")[0].strip(" []")
+        yield name, tomllib.loads("\n".join(lines[start + 1 : stop]))
+
+
+def settings(text: str) -> dict[str, set[str]]:
+    """The names in each table of a template; `[model]` has one for each model."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for name, table in blocks(text):
+        found[f"model {table['name']}" if name == "model" else name] |= table.keys()
+        for arm in table.get("arms", ()):
+            found["experiments.arms"] |= arm.keys()
+    return dict(found)
+
+
+def test_exactly_the_settings_that_exist_are_in_the_template() -> None:
+    tables: dict[str, type[Section]] = {
+        name: type(section) for name, section in Config() if name not in ("model", "experiments")
+    }
+    tables |= {f"model {name}": section for name, section in SECTIONS.items()}
+    tables |= {"log.mapping": Mapping, "features.fields": FieldSection, "features.defaults": TableSection}
+    tables |= {"experiments": Experiment, "experiments.arms": Arm}
+    inner = {"log": {"mapping"}, "features": {"fields", "defaults", "tables"}}
+    expected = {name: section.model_fields.keys() - inner.get(name, set()) for name, section in tables.items()}
+    assert settings(TEMPLATE.read_text()) == expected
+
+
+def test_settings_in_comments_of_the_template_are_valid() -> None:
+    kinds: dict[str, type[Section]] = {"log.mapping": Mapping, "features.defaults": TableSection}
+    kinds |= {"features.fields": FieldSection, "training": TrainingSection, "experiments": Experiment}
+    seen = set()
+    for name, table in blocks(TEMPLATE.read_text()):
+        kind = SECTIONS[table["name"]] if name == "model" else kinds.get(name)
+        if kind is not None:
+            kind.model_validate(table)
+            seen.add(kind)
+    assert seen == {*kinds.values(), *SECTIONS.values()}
 
 
 @pytest.mark.parametrize(
@@ -42,17 +87,27 @@ def test_every_setting_stands_in_the_template() -> None:
         ("[[features.fields]]\nname='a'\nsource='user'\n[[features.fields]]\nname='b'\n", "line 4: features.fields.1"),
         (
             "\n[log]\n[features.tables.usr]\nttl = '1d'\n",
-            "line 3: features.tables.usr: no field reads this table; the tables are ['hour', 'item', 'user']",
+            "line 3: features.tables.usr: no field reads this table; the tables are hour, item, user",
         ),
-        ("[rows]\nurl = 'http://x'\n", "line 2: rows.url: write redis://HOST:PORT/0"),
+        ("[redis]\nurl = 'http://x'\n", "line 2: redis.url: write redis://HOST:PORT/0"),
         (
-            "[rows]\nprecision = 'fp16'\n",
-            "line 2: rows.precision: Input should be 'float32', 'half' or 'int8', not 'fp16'",
+            "[redis]\nprecision = 'fp16'\n",
+            "line 2: redis.precision: Input should be 'float32', 'half' or 'int8', not 'fp16'",
         ),
         ("[[experiments]]\nname='x'\narms=[{name='a'},{name='a'}]\n", "two arms have the same name"),
+        ("[serving]\nretrieve = 50000\n", "choose 1 to 2000"),
         ("[[features.fields]]\nname='a'\nsource='usr'\n", "line 1: features.fields.0: field 'a': source 'usr'"),
         ("[[features.fields]]\nname='a'\nsource='user'\n", "line 1: features: no field reads the item"),
         ("[model]\nunits = 5\n", "line 1: model: units = 5 is the width of all heads together"),
+        (
+            "[model]\nname = 'fm'\nheads = 4\n",
+            "line 3: model.heads: model 'fm' has no such option; its options are mlp, mlp_dropout, name",
+        ),
+        ("[model]\nlayrs = 4\n", "line 2: model.layrs: model 'autoint' has no such option; did you mean `layers`?"),
+        ("\n[model]\nname = 'autoin'\n", "line 3: model.name: unknown model 'autoin'; choose one of autoint, fm"),
+        ("[model]\nname = 'fm'\nmlp = [8, 0]\n", "line 3: model.mlp.1: Input should be greater than or equal to 1"),
+        ("[model]\ndropout = 1.0\n", "line 2: model.dropout: Input should be less than 1, not 1.0"),
+        ("model = 3\n", "line 1: model: must be a table with the options of a model, not 3"),
         ("[log\n", "line 1: not TOML"),
         ("\n[[log.mapping]]\n", "line 2: log.mapping.0: an event of kind 'interaction' needs time, impression, item: "),
         (
@@ -68,7 +123,7 @@ def test_every_setting_stands_in_the_template() -> None:
         ),
         (
             "[[log.mapping]]\nkind='user'\n[log.mapping.columns]\ntime='t'\nuser='u'\nfeatures.device='d'\n",
-            'line 3: log.mapping.0.columns: TOML reads a name with a point as a table: quote it, "features.device" = ',
+            'line 3: log.mapping.0.columns: TOML reads a name with a dot as a table: quote it, "features.device" = ',
         ),
         ("[trainig]\n", "line 1: trainig: unknown name; did you mean `training`?"),
         ("[log]\nurl = 'kafka://host'\n", "line 2: log.url: log 'kafka://host': write one of file:..."),
@@ -76,7 +131,7 @@ def test_every_setting_stands_in_the_template() -> None:
         ("[training]\nsparse_lr = inf\n", "line 2: training.sparse_lr: Input should be a finite number, not inf"),
         ("[training]\nmin_value = nan\n", "line 2: training.min_value: Input should be a finite number, not nan"),
         ("[training]\nseed = 99999999999999999999\n", "line 2: training.seed: Input should be less than 9223"),
-        ("[serving]\nhalf_life = '0s'\n", "line 2: serving.half_life: Input should be greater than 0, not "),
+        ("[catalog]\nhalf_life = '0s'\n", "line 2: catalog.half_life: Input should be greater than 0, not "),
         (
             "[serving]\ncache_rows = 1\n",
             "line 2: serving.cache_rows: Input should be greater than or equal to 2, not 1",
@@ -87,11 +142,11 @@ def test_every_setting_stands_in_the_template() -> None:
         ),
         (
             "[features.defaults]\nadmission = 'count'\nthreshold = 256\n",
-            "line 3: features.defaults.threshold: sightings are counted up to 255: choose 1 to 255, not 256",
+            "line 3: features.defaults.threshold: must be 1 to 255 with admission count, not 256",
         ),
         (
             "[[features.fields]]\nname='a'\nsource='item'\ntable='fallback.16'\n",
-            "line 4: features.fields.0.table: fallback. begins the names of shared rows",
+            "line 4: features.fields.0.table: names that begin with fallback. are reserved",
         ),
     ],
 )
@@ -118,13 +173,13 @@ def test_a_mapping_of_what_the_kind_needs_is_enough(kind: str, columns: tuple[st
 def test_the_examples_write_into_a_folder_of_their_own_that_git_ignores(path: Path) -> None:
     config = load(path)
     folder = ROOT / "run" / path.stem
-    paths = (config.log.folder, config.log.dead_letters, config.rows.folder, config.training.checkpoints)
+    paths = (config.log.folder, config.log.dead_letters, config.redis.folder, config.training.checkpoints)
     assert [written.resolve().parent for written in paths] == [folder] * 4
 
 
 @pytest.mark.parametrize("precision", ["float32", "half", "int8"])
 def test_rows_in_redis_may_have_any_of_these_precisions(precision: str) -> None:
-    assert parse(f"[rows]\nprecision = '{precision}'\n", Path("recsys.toml")).rows.precision == precision
+    assert parse(f"[redis]\nprecision = '{precision}'\n", Path("recsys.toml")).redis.precision == precision
 
 
 def test_all_problems_are_reported_at_once() -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from recsys.config.models import AutoIntConfig
 from recsys.models import AutoInt, build
 
 Floats = npt.NDArray[np.float64]
@@ -25,7 +26,7 @@ def _projections(layer: torch.nn.Module, heads: int, parts: int) -> tuple[list[l
     )
 
 
-def interacting_layer(layer: torch.nn.Module, rows: Floats, config: AutoInt.Config) -> Floats:
+def interacting_layer(layer: torch.nn.Module, rows: Floats, config: AutoIntConfig) -> Floats:
     """Eqs. 5-8 for one sample: `rows` holds a vector per field."""
     code = config.form == "code"
     parts = 4 if config.residual else 3
@@ -80,10 +81,10 @@ def logit(model: AutoInt, embedded: Floats, numeric: Floats) -> float:
 
 
 CONFIGS = [
-    AutoInt.Config(form="code", layers=2, heads=2, units=8),
-    AutoInt.Config(form="paper", layers=2, heads=2, units=4),
-    AutoInt.Config(form="code", layers=1, heads=1, units=4, residual=False),
-    AutoInt.Config(form="paper", layers=3, heads=3, units=2, residual=False),
+    AutoInt.Config(form="code", layers=2, heads=2, units=8, mlp=()),
+    AutoInt.Config(form="paper", layers=2, heads=2, units=4, mlp=()),
+    AutoInt.Config(form="code", layers=1, heads=1, units=4, residual=False, mlp=()),
+    AutoInt.Config(form="paper", layers=3, heads=3, units=2, residual=False, mlp=()),
     AutoInt.Config(form="code", layers=2, heads=4, units=8, mlp=(6, 5), wide=True),
     AutoInt.Config(form="paper", layers=1, heads=2, units=4, mlp=(6,), dropout=0.5, embedding_dropout=0.5),
 ]
@@ -91,8 +92,8 @@ CONFIGS = [
 
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize(("n_sparse", "n_numeric"), [(3, 2), (1, 0), (0, 1), (4, 0), (0, 3)])
-def test_equals_the_equations(config: AutoInt.Config, n_sparse: int, n_numeric: int) -> None:
-    model = build("autoint", config, n_sparse=n_sparse, n_numeric=n_numeric, dim=5, seed=3).eval()
+def test_equals_the_equations(config: AutoIntConfig, n_sparse: int, n_numeric: int) -> None:
+    model = build(config, n_sparse=n_sparse, n_numeric=n_numeric, dim=5, seed=3).eval()
     assert isinstance(model, AutoInt)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():  # every parameter away from its special initial value (zero bias, unit gain)
@@ -106,22 +107,22 @@ def test_equals_the_equations(config: AutoInt.Config, n_sparse: int, n_numeric: 
 
 
 def test_paper_units_are_per_head_and_code_units_the_total() -> None:
-    paper = AutoInt(AutoInt.Config(form="paper", units=32), 39, 0, 16)
-    code = AutoInt(AutoInt.Config(form="code", units=64), 39, 0, 16)
+    paper = AutoInt(AutoInt.Config(form="paper", layers=3, units=32, mlp=()), 39, 0, 16)
+    code = AutoInt(AutoInt.Config(form="code", layers=3, units=64), 39, 0, 16)
     assert paper.width == code.width == 64
     # Table 3: 3.9e4 parameters beside the embeddings for Criteo. 4 * 16 * 64 + 2 * 4 * 64 * 64 + 39 * 64 + 1.
     assert sum(p.numel() for p in paper.parameters()) == 39_361
 
 
 def test_39_fields_at_criteo_size() -> None:
-    model = build("autoint", n_sparse=26, n_numeric=13, dim=16).eval()
+    model = build(AutoInt.Config(), n_sparse=26, n_numeric=13, dim=16).eval()
     logits_B = model(torch.randn(7, 26, 16), torch.randn(7, 13))
     assert logits_B.shape == (7,)
     assert torch.isfinite(logits_B).all()
 
 
 def test_initial_weights_have_the_scales_of_the_code() -> None:
-    model = build("autoint", n_sparse=36, n_numeric=100, dim=16)
+    model = build(AutoInt.Config(units=64), n_sparse=36, n_numeric=100, dim=16)
     assert isinstance(model, AutoInt)
     assert model.numeric_ND is not None
     assert float(model.numeric_ND.detach().std()) == pytest.approx(0.01, rel=0.1)
@@ -133,7 +134,7 @@ def test_initial_weights_have_the_scales_of_the_code() -> None:
 @pytest.mark.parametrize("name", ["dropout", "embedding_dropout", "mlp_dropout"])
 def test_each_dropout_acts_in_training_only(name: str) -> None:
     config = AutoInt.Config(layers=1, units=8, mlp=(16,), **{name: 0.5})  # type: ignore[arg-type]
-    model = build("autoint", config, n_sparse=6, n_numeric=0, dim=4)
+    model = build(config, n_sparse=6, n_numeric=0, dim=4)
     embedded_BFD, numeric_BN = torch.randn(4, 6, 4), torch.zeros(4, 0)
     torch.manual_seed(0)
     assert not torch.equal(model(embedded_BFD, numeric_BN), model(embedded_BFD, numeric_BN))
@@ -144,13 +145,13 @@ def test_each_dropout_acts_in_training_only(name: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"form": "tf"}, "form must be"),
-        ({"heads": 3, "units": 64}, "multiple of 3"),
-        ({"layers": 0}, "at least 1"),
-        ({"dropout": 1.0}, "share that is dropped"),
-        ({"mlp": (400, 0)}, "at least 1"),
+        ({"form": "tf"}, "form\n.*'paper' or 'code'"),
+        ({"heads": 3, "units": 64}, "multiple of heads = 3"),
+        ({"layers": 0}, "layers\n.*greater than or equal to 1"),
+        ({"dropout": 1.0}, "dropout\n.*less than 1"),
+        ({"mlp": (400, 0)}, "mlp.1\n.*greater than or equal to 1"),
     ],
 )
 def test_wrong_options_are_refused_with_a_remedy(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        AutoInt.Config(**options)  # type: ignore[arg-type]
+        AutoIntConfig.model_validate(options)

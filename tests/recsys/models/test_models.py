@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 import torch
 from torch.nn import functional
 
-from recsys.models import REGISTRY, AutoInt, RankingModel, build
+from recsys.config.models import SECTIONS
+from recsys.config.section import Section
+from recsys.models import MODELS, AutoInt, RankingModel, build
 
 SHAPES = [(3, 2), (1, 0), (0, 1), (5, 0), (0, 3)]
 
 
-@pytest.fixture(params=sorted(REGISTRY))
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture(params=MODELS, ids=lambda kind: kind.__name__)
+def config(request: pytest.FixtureRequest) -> Section:
+    return cast(type[RankingModel], request.param).Config()
+
+
+def test_every_section_of_the_configuration_has_its_model() -> None:
+    assert {kind.Config for kind in MODELS} == set(SECTIONS.values())
 
 
 def rows(model: RankingModel, batch: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,13 +36,13 @@ def assert_equal(actual: torch.Tensor, expected: torch.Tensor) -> None:
 
 @pytest.mark.parametrize(("n_sparse", "n_numeric"), SHAPES)
 @pytest.mark.parametrize("batch", [0, 1, 4])
-def test_one_logit_per_row(name: str, n_sparse: int, n_numeric: int, batch: int) -> None:
-    model = build(name, n_sparse=n_sparse, n_numeric=n_numeric, dim=4).eval()
+def test_one_logit_per_row(config: Section, n_sparse: int, n_numeric: int, batch: int) -> None:
+    model = build(config, n_sparse=n_sparse, n_numeric=n_numeric, dim=4).eval()
     assert model(*rows(model, batch)).shape == (batch,)
 
 
-def test_rows_do_not_see_each_other(name: str) -> None:
-    model = build(name, n_sparse=3, n_numeric=2, dim=4).eval()
+def test_rows_do_not_see_each_other(config: Section) -> None:
+    model = build(config, n_sparse=3, n_numeric=2, dim=4).eval()
     embedded_BFD, numeric_BN = rows(model, 8)
     order = torch.randperm(8, generator=torch.Generator().manual_seed(1))
     together = model(embedded_BFD, numeric_BN)
@@ -42,24 +50,24 @@ def test_rows_do_not_see_each_other(name: str) -> None:
     assert_equal(model(embedded_BFD[2:3], numeric_BN[2:3]), together[2:3])
 
 
-def test_evaluation_is_deterministic(name: str) -> None:
-    model = build(name, n_sparse=3, n_numeric=2, dim=4).eval()
+def test_evaluation_is_deterministic(config: Section) -> None:
+    model = build(config, n_sparse=3, n_numeric=2, dim=4).eval()
     assert torch.equal(model(*rows(model, 4)), model(*rows(model, 4)))
 
 
-def test_initial_weights_follow_from_the_seed_alone(name: str) -> None:
+def test_initial_weights_follow_from_the_seed_alone(config: Section) -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    first = build(name, n_sparse=3, n_numeric=2, dim=4, seed=7)
+    first = build(config, n_sparse=3, n_numeric=2, dim=4, seed=7)
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.manual_seed(6)
-    again, other = (build(name, n_sparse=3, n_numeric=2, dim=4, seed=seed) for seed in (7, 8))
+    again, other = (build(config, n_sparse=3, n_numeric=2, dim=4, seed=seed) for seed in (7, 8))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
 
 
-def test_every_parameter_and_row_gets_a_gradient(name: str) -> None:
-    model = build(name, n_sparse=3, n_numeric=2, dim=8, seed=1)
+def test_every_parameter_and_row_gets_a_gradient(config: Section) -> None:
+    model = build(config, n_sparse=3, n_numeric=2, dim=8, seed=1)
     embedded_BFD, numeric_BN = rows(model, 64)
     embedded_BFD.requires_grad_()
     loss = functional.binary_cross_entropy_with_logits(model(embedded_BFD, numeric_BN), torch.arange(64.0) % 2)
@@ -76,9 +84,9 @@ def test_every_parameter_and_row_gets_a_gradient(name: str) -> None:
 @pytest.mark.parametrize("n_request_numeric", [0, 1, 2])
 @pytest.mark.parametrize("candidates", [0, 1, 5])
 def test_split_scoring_equals_scoring_whole_rows(
-    name: str, n_request: int, n_request_numeric: int, candidates: int
+    config: Section, n_request: int, n_request_numeric: int, candidates: int
 ) -> None:
-    model = build(name, n_sparse=3, n_numeric=2, dim=4).eval()
+    model = build(config, n_sparse=3, n_numeric=2, dim=4).eval()
     request_1FD, item_CFD = torch.randn(1, n_request, 4), torch.randn(candidates, 3 - n_request, 4)
     request_1N, item_CN = torch.randn(1, n_request_numeric), torch.randn(candidates, 2 - n_request_numeric)
     embedded_CFD = torch.cat([request_1FD.expand(candidates, -1, -1), item_CFD], 1)
@@ -90,16 +98,16 @@ def test_split_scoring_equals_scoring_whole_rows(
 def test_split_scoring_knows_every_option_of_autoint() -> None:
     for form in ("paper", "code"):
         config = AutoInt.Config(form=form, layers=2, units=8, residual=False, mlp=(7,), wide=True)
-        model = build("autoint", config, n_sparse=4, n_numeric=0, dim=4).eval()
+        model = build(config, n_sparse=4, n_numeric=0, dim=4).eval()
         embedded_CFD, numeric_CN = rows(model, 5)
         embedded_CFD[:, :3] = embedded_CFD[:1, :3]
         split_C = model.forward_split(embedded_CFD[:1, :3], embedded_CFD[:, 3:], numeric_CN[:1], numeric_CN)
         assert_equal(split_C, model(embedded_CFD, numeric_CN))
 
 
-def test_learns_an_interaction_that_no_field_shows_alone(name: str) -> None:
+def test_learns_an_interaction_that_no_field_shows_alone(config: Section) -> None:
     """Exclusive or of two binary fields: a linear model stays at a log loss of log 2 = 0.693."""
-    model = build(name, n_sparse=2, n_numeric=0, dim=8, seed=2)
+    model = build(config, n_sparse=2, n_numeric=0, dim=8, seed=2)
     table = torch.nn.Parameter(0.1 * torch.randn(4, 8, generator=torch.Generator().manual_seed(2)))
     optimizer = torch.optim.Adam([*model.parameters(), table], lr=0.01)
     ids_BF = torch.tensor([[0, 2], [0, 3], [1, 2], [1, 3]])
@@ -112,16 +120,11 @@ def test_learns_an_interaction_that_no_field_shows_alone(name: str) -> None:
     assert float(loss.detach()) < 0.05
 
 
-def test_no_field_at_all_is_refused(name: str) -> None:
+def test_no_field_at_all_is_refused(config: Section) -> None:
     with pytest.raises(ValueError, match="at least one field"):
-        build(name, n_sparse=0, n_numeric=0, dim=4)
+        build(config, n_sparse=0, n_numeric=0, dim=4)
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"unknown model 'autoin': choose one of autoint, fm"):
-        build("autoin", n_sparse=1, n_numeric=0, dim=4)
-
-
-def test_another_models_options_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"'fm' takes FactorizationMachine\.Config, got AutoInt\.Config"):
-        build("fm", AutoInt.Config(), n_sparse=1, n_numeric=0, dim=4)
+def test_options_of_no_model_are_refused() -> None:
+    with pytest.raises(ValueError, match="Section belongs to no model; choose one of AutoIntConfig, Factorization"):
+        build(Section(), n_sparse=1, n_numeric=0, dim=4)

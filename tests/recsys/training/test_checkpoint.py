@@ -1,15 +1,22 @@
 """A checkpoint is whole or refused by name."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors import SafetensorError
 
-from recsys.training.checkpoint import MANIFEST, CheckpointError, Checkpoints, TornCheckpointError, verify
+from embedding.local.store import LocalStore
+from embedding.store import Table
+from recsys.errors import CheckpointError, InvalidValueError, TornCheckpointError
+from recsys.training import checkpoint
+from recsys.training.checkpoint import MANIFEST, Checkpoints, part, verify
 
 
 def save(checkpoints: Checkpoints, step: int) -> None:
@@ -45,7 +52,7 @@ def test_a_damaged_one_is_refused_by_name_and_the_previous_loads(
     checkpoints = Checkpoints(tmp_path)
     save(checkpoints, 1)
     save(checkpoints, 2)
-    file = tmp_path / "step-000000000002" / name
+    file = tmp_path / "step-000000000002" / (name if name == MANIFEST else f"rank-0/{name}")
     content = file.read_bytes()
     flipped = bytes([content[0] ^ 1]) + content[1:]
     if damage == "missing":
@@ -55,7 +62,40 @@ def test_a_damaged_one_is_refused_by_name_and_the_previous_loads(
     assert checkpoints.newest() == tmp_path / "step-000000000001"
     assert name in caplog.text
     with pytest.raises(TornCheckpointError, match=name):
-        verify(file.parent if "/" not in name else file.parent.parent)
+        verify(tmp_path / "step-000000000002")
+
+
+@pytest.mark.parametrize("damage", ["flipped", "missing"])
+def test_the_files_of_a_snapshot_are_not_read_again_but_their_damage_is_found(
+    tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore([Table("t", 4)])
+    store.lookup("t", np.arange(9, dtype=np.uint64), 0)
+    hashed: list[str] = []
+    digest = checkpoint._digest
+
+    def counted(file: Path) -> str:
+        hashed.append(file.name)
+        return digest(file)
+
+    monkeypatch.setattr(checkpoint, "_digest", counted)
+    with Checkpoints(tmp_path).writing(1) as folder:
+        (folder / "rows").mkdir()
+        store.save(folder / "rows")
+        (folder / "b.bin").write_bytes(b"b")
+    assert hashed == ["b.bin", "manifest.json"]
+    path = tmp_path / "step-000000000001"
+    verify(path)
+    for file in sorted((path / "rank-0" / "rows").iterdir()):
+        content = file.read_bytes()
+        if damage == "missing":
+            file.unlink()
+        else:
+            file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(TornCheckpointError, match=f"rows/{file.name}"):
+            verify(path)
+        file.write_bytes(content)
+    verify(path)
 
 
 def test_every_flipped_byte_of_a_manifest_is_noticed_or_harmless(tmp_path: Path) -> None:
@@ -103,7 +143,9 @@ save(Checkpoints(Path(sys.argv[1]), crash=crash), 2)
 """
 
 
-@pytest.mark.parametrize(("point", "survivor"), [("files written", 1), ("manifest written", 1), ("renamed", 2)])
+@pytest.mark.parametrize(
+    ("point", "survivor"), [("files written", 1), ("part written", 1), ("manifest written", 1), ("renamed", 2)]
+)
 def test_a_kill_between_any_two_writes(tmp_path: Path, point: str, survivor: int) -> None:
     save(Checkpoints(tmp_path), 1)
     root = Path(__file__).parents[3]
@@ -120,7 +162,7 @@ def test_when_all_are_torn_none_is_dropped_for_an_empty_model(tmp_path: Path) ->
     checkpoints = Checkpoints(tmp_path)
     for step in (1, 2):
         save(checkpoints, step)
-        (tmp_path / f"step-{step:012d}" / "b.bin").write_bytes(b"torn")
+        (part(tmp_path / f"step-{step:012d}") / "b.bin").write_bytes(b"torn")
     with pytest.raises(TornCheckpointError, match=r"(?s)b\.bin.*b\.bin.*move the folder away"):
         checkpoints.newest()
 
@@ -135,3 +177,43 @@ def test_torn_ones_do_not_push_out_what_is_written_after_resuming_before_them(tm
         save(checkpoints, step)
         assert checkpoints.newest() == tmp_path / f"step-{step:012d}"
     assert [p.name for p in checkpoints.all()] == ["step-000000000021", "step-000000000022"]
+
+
+def test_parts_of_two_ranks_make_one_checkpoint(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    with ThreadPoolExecutor(2) as ranks:
+        list(ranks.map(lambda rank: save_part(Checkpoints(tmp_path), rank), (0, 1)))
+    path = checkpoints.newest()
+    assert path is not None
+    assert [(part(path, rank, world=2) / "x").read_bytes() for rank in (0, 1)] == [b"0", b"1"]
+    assert json.loads((path / MANIFEST).read_bytes())["world"] == 2
+    with pytest.raises(InvalidValueError, match="was written by 2 trainers: it cannot be loaded by 1"):
+        part(path)
+
+
+def test_a_part_that_does_not_come_leaves_no_checkpoint(tmp_path: Path) -> None:
+    save(Checkpoints(tmp_path), 1)
+    with pytest.raises(CheckpointError, match="has no part of rank 1 after 0 s"):
+        save_part(Checkpoints(tmp_path, patience=0.0), 0)
+    assert [p.name for p in tmp_path.iterdir()] == ["step-000000000001"]
+
+
+def test_a_rank_alone_makes_no_checkpoint(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    save_part(checkpoints, 1)
+    assert checkpoints.newest() is None
+    checkpoints.remove_unfinished()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_without_the_part_of_a_rank_is_refused(tmp_path: Path) -> None:
+    save(Checkpoints(tmp_path), 1)
+    manifest = tmp_path / "step-000000000001" / MANIFEST
+    manifest.write_text(manifest.read_text().replace('"world": 1', '"world": 2'))
+    with pytest.raises(TornCheckpointError, match="lists parts of 1 ranks, not 2"):
+        verify(manifest.parent)
+
+
+def save_part(checkpoints: Checkpoints, rank: int) -> None:
+    with checkpoints.writing(2, rank, world=2) as folder:
+        (folder / "x").write_bytes(str(rank).encode())

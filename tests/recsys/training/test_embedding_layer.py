@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import torch
 from embedding.local.store import LocalStore
 from embedding.reference.store import ReferenceStore
 from embedding.store import EmbeddingStore, Floats, Ids, Lookup, Optimizer, Table
-from recsys.models import build
+from recsys.errors import InvalidValueError
+from recsys.models import AutoInt, build
 from recsys.training.embedding_layer import EmbeddingLayer
+from recsys.training.learner import Learner
 from streaming.encode.batch import Jagged
 from streaming.encode.feature_spec import FeatureSpec, Field
 
@@ -159,15 +162,28 @@ def test_an_empty_batch_and_a_model_without_sparse_fields() -> None:
     assert layer.lookup({name: jagged() for name in IDS}, now=0).embedded_BFD.shape == (0, 3, 2)
     _, numeric = make_layer(FeatureSpec.of([Field("price", "numeric", "item.price")]))
     embedded_BFD = numeric.lookup({}, now=0).embedded_BFD
-    assert build("autoint", n_sparse=0, n_numeric=1, dim=2)(embedded_BFD, torch.ones(3, 1)).shape == (3,)
+    assert build(AutoInt.Config(), n_sparse=0, n_numeric=1, dim=2)(embedded_BFD, torch.ones(3, 1)).shape == (3,)
 
 
-def test_a_missing_table_and_unequal_dimensions_are_refused() -> None:
-    def bind(*tables: Table) -> EmbeddingLayer:
-        store: EmbeddingStore = DictStore(*tables)  # type: ignore[assignment]
-        return EmbeddingLayer(store, SPEC)
+def test_a_missing_table_is_refused() -> None:
+    with pytest.raises(InvalidValueError, match="no table item"):
+        EmbeddingLayer(cast(EmbeddingStore, DictStore(Table("user", 2))), SPEC)
 
-    with pytest.raises(ValueError, match="no table item"):
-        bind(Table("user", 2))
-    with pytest.raises(ValueError, match=r"same dimension, got \[2, 4\]"):
-        bind(Table("user", 2), Table("item", 4))
+
+def test_tables_may_differ_in_dimension() -> None:
+    store = DictStore(Table("user", 3), Table("item", 2))
+    layer = EmbeddingLayer(cast(EmbeddingStore, store), SPEC)
+    embedded = layer.lookup(IDS, now=0)
+    expected = [[1, 1, 1, 15, 15, 10, 10], [2, 2, 2, 0, 0, 40, 40], [1, 1, 1, 40, 40, 30, 30]]
+    np.testing.assert_allclose(embedded.pooled_BS.detach().numpy(), expected, rtol=1e-6)
+    torch.autograd.backward(embedded.pooled_BS[:, 1:4].sum())
+    layer.apply(embedded)
+    assert store.rows["user"][2].tolist() == [2, 1, 1]
+    assert store.rows["item"][20].tolist() == [19.5, 20]
+
+
+def test_a_model_of_one_dimension_refuses_tables_of_another() -> None:
+    model = build(AutoInt.Config(), n_sparse=3, n_numeric=0, dim=2)
+    store = cast(EmbeddingStore, DictStore(Table("user", 2), Table("item", 4)))
+    with pytest.raises(InvalidValueError, match="one dimension, here 2; table item has 4"):
+        Learner(SPEC, model, store, dense_lr=0.1, generator=torch.Generator())

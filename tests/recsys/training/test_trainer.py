@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from recsys import wiring
-from recsys.commands.train import open_trainer
 from recsys.config.file import load
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
@@ -22,7 +21,7 @@ def test_until_stops_before_the_first_later_event(tmp_path: Path, follow: bool) 
         events.append(Impression(id=f"n{number}", time=1000 * number, user="u", items=["a"]))
         events.append(Interaction(time=1000 * number, impression=f"n{number}", item="a"))
     log.append(encode_events(events))
-    with open_trainer(config, publish=False) as trainer:
+    with wiring.trainer(config, publish=False) as trainer:
         trainer.run(follow=follow, stop=threading.Event(), until=10_000)
         assert trainer.progress.rows == 10
     assert log.committed("trainer") == (20,)

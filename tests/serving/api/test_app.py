@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+from unittest.mock import MagicMock
 
 import httpx
 import jsonschema
@@ -18,9 +19,14 @@ import pytest
 import redis
 
 from embedding.store import Delta, TableDelta
-from serving.api.routes import Limits
+from serving.api.app import create_app
+from serving.api.openapi import OPERATIONS
+from serving.api.prometheus import Metrics
+from serving.api.routes import Routes
 from serving.api.schemas import RankResponse
 from serving.experiments.assignment import Arm, Experiment
+from serving.limits import Limits
+from serving.ranking.exploration import Exploration, PlackettLuce, Ranked
 from serving.replication.publisher import Publisher
 from serving.server import Settings, build
 from streaming.encode.encoder import Encoder
@@ -150,7 +156,7 @@ class TestRank:
 
     def test_exploration_is_logged_with_its_propensities(self, start: Start, publish: Any, log: MemoryLog) -> None:
         publish({"a": 0.1, "b": 0.4})
-        app = ready(start(exploration="plackett_luce", temperature=5.0, seed=1))
+        app = ready(start(exploration=PlackettLuce(5.0), seed=1))
         orders = {tuple(shown(rank(app, "a", "b", "c"))) for _ in range(40)}
         assert len(orders) > 2
         events = until(lambda: len(found := stored(log)) == 40 and found)
@@ -192,7 +198,7 @@ class TestDegraded:
         assert answer["degraded"] == ["no_model"]
         assert answer["model"] == "popularity"
         assert app.get("/readyz").status_code == 503
-        assert "online: not published yet" in app.get("/readyz").text
+        assert app.get("/readyz").json() == {"ready": False, "missing": {"online": "not published yet"}, "trainer": {}}
 
     def test_a_graph_that_fails(self, start: Start, publish: Any, client: redis.Redis) -> None:
         publish({"a": 0.1}, graph=b"broken").publish_catalog([("c", 5.0)], [])
@@ -201,10 +207,8 @@ class TestDegraded:
         assert answer["degraded"] == ["scorer"]
         assert shown(answer) == ["c", "a", "b"]
 
-    @pytest.mark.parametrize("exploration", ["none", "plackett_luce"])
-    def test_a_row_that_diverged(
-        self, start: Start, publish: Any, log: MemoryLog, exploration: Literal["none", "plackett_luce"]
-    ) -> None:
+    @pytest.mark.parametrize("exploration", [Ranked(), PlackettLuce(1.0)])
+    def test_a_row_that_diverged(self, start: Start, publish: Any, log: MemoryLog, exploration: Exploration) -> None:
         """Neither a score nor a propensity that is no number reaches the log."""
         publish({"a": float("nan"), "b": 0.1}).publish_catalog([("c", 5.0)], [])
         app = ready(start(exploration=exploration))
@@ -242,6 +246,7 @@ class TestRecommend:
         app = ready(start())
         response = app.post("/v1/recommend", json={"user": "u", "count": 3, "exclude": ["x"]})
         assert shown(response.json()) == ["b", "n", "a"]
+        assert [item["source"] for item in response.json()["items"]] == ["popular", "recent", "popular"]
         assert [event.id for event in until(lambda: stored(log))] == [response.json()["impression"]]
 
     def test_without_any_item_it_says_so(self, start: Start, log: MemoryLog) -> None:
@@ -373,9 +378,15 @@ class TestDocumentation:
     def test_the_document_describes_every_route(self, start: Start) -> None:
         app = start()
         document = app.get("/openapi.json").json()
-        assert set(document["paths"]) >= {"/v1/rank", "/v1/recommend", "/v1/events", "/v1/experiments", "/metrics"}
         described = {path for path in document["paths"] if app.get(path).status_code != 404}
         assert described == set(document["paths"])
+
+    def test_every_route_is_described(self) -> None:
+        app = create_app(MagicMock(spec=Routes), MagicMock(spec=Metrics), lambda: 0.0)
+        routes = {(route.path, method) for route in vars(app)["_app"].routes for method in route.methods or {"GET"}}
+        own = {("/", "GET"), ("/docs", "GET"), ("/openapi.json", "GET")}
+        described = {(operation.path, operation.method.upper()) for operation in OPERATIONS}
+        assert {route for route in routes if route[1] != "HEAD"} - own == described
 
     def test_answers_and_examples_are_as_described(self, start: Start, publish: Any) -> None:
         publish({"a": 0.1}).publish_catalog([("a", 1.0)], [])
@@ -430,6 +441,18 @@ def test_metrics_tell_what_happened(start: Start, publish: Any) -> None:
     assert figures['recsys_model_step{model="online"}'] == 7
     assert figures['recsys_cache_rows_total{model="online",result="hit"}'] >= 3
     assert figures["recsys_redis_available"] == 1
+
+
+def test_the_trainer_s_state_is_shown(start: Start, publish: Any, client: redis.Redis) -> None:
+    publish({"a": 0.1}).publish_status({"steps": 12, "tables": {"item": {"rows": 3, "evicted": 1}}})
+    app = ready(start())
+    trainer = app.get("/readyz").json()["trainer"]["online"]
+    assert trainer["status"] == {"steps": 12, "tables": {"item": {"rows": 3, "evicted": 1}}}
+    assert 0 <= trainer["age"] < 600
+    text = app.get("/metrics").text
+    assert 'recsys_trainer{model="online",name="steps"} 12.0' in text
+    assert 'recsys_trainer_table{counter="evicted",model="online",table="item"} 1.0' in text
+    assert 'recsys_trainer_status_age_seconds{model="online"}' in text
 
 
 def test_health_is_about_the_process(start: Start) -> None:

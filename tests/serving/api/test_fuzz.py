@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from embedding.store import Delta, TableDelta
-from serving.api.schemas import EventsResponse, ProblemResponse, RankResponse
+from serving.api.schemas import ErrorResponse, EventsResponse, RankResponse
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publisher import Publisher
 from serving.server import Settings, build
@@ -89,7 +89,7 @@ def test_any_body_gets_an_answer(app: httpx.Client, path: str, body: bytes) -> N
         msgspec.json.decode(response.content, type=TYPES[path])
     else:
         assert 400 <= response.status_code < 500
-        assert msgspec.json.decode(response.content, type=ProblemResponse).error.message
+        assert msgspec.json.decode(response.content, type=ErrorResponse).error.message
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ import redis
 
 from embedding.local.store import LocalStore
 from embedding.store import Admission, Delta, Table, TableDelta
-from serving.cache.fallback_rows import FallbackRows
+from recsys.errors import RowsUnavailableError
+from serving.cache.fallback_rows import FallbackRowCache
 from serving.cache.row_cache import RowCache
-from serving.cache.row_store import Ids, MemoryRows, Rows, RowsUnavailableError
+from serving.cache.row_store import EmbeddingRows, Ids, MemoryRows
 from serving.replication import delta_messages
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.health import Availability
@@ -33,6 +34,7 @@ TABLES = (
     Table("user", DIM, admission=OFTEN, fallback="multiplexed"),
     Table("hour", DIM, admission=OFTEN),
 )
+DIMS = {table.name: DIM for table in TABLES}
 EVERY = {table.name: np.arange(40, dtype=np.uint64) for table in TABLES}
 
 
@@ -80,23 +82,23 @@ def loader(trainer: Trainer, client: redis.Redis, redis_folder: Path) -> Iterato
         yield made
 
 
-def loaded(client: redis.Redis, model: str = "m") -> FallbackRows:
-    made = FallbackRows(model, DIM)
+def loaded(client: redis.Redis, model: str = "m") -> FallbackRowCache:
+    made = FallbackRowCache(model, DIMS)
     made.load(client)
     return made
 
 
-def lists(read: Rows) -> list[list[float]]:
+def lists(read: EmbeddingRows) -> list[list[float]]:
     return [[float(value) for value in row] for row in read.values_ND]
 
 
 def message(sequence: int, table: str, change: TableDelta) -> bytes:
     """The first one of a delta."""
-    return delta_messages.encode(next(delta_messages.messages(Delta(sequence, False, {table: change}))))
+    return delta_messages.encode(next(delta_messages.messages(Delta(sequence, False, {table: change}), sequence - 1)))
 
 
-def filled(fallback: FallbackRows, table: str, *wanted: int) -> list[list[float]]:
-    read = Rows(np.zeros((len(wanted), DIM), np.float32), np.zeros(len(wanted), np.bool_))
+def filled(fallback: FallbackRowCache, table: str, *wanted: int) -> list[list[float]]:
+    read = EmbeddingRows(np.zeros((len(wanted), DIM), np.float32), np.zeros(len(wanted), np.bool_))
     fallback.fill(table, ids(*wanted), read)
     return lists(read)
 
@@ -158,7 +160,7 @@ def test_a_server_that_lost_the_thread_loads_the_shared_rows_again(
                 client.set(key, row.tobytes())
         shared = delta.fallback["item"].rows
         told = {
-            "gap": delta_messages.encode(delta_messages.Applied(delta.sequence + 5)),
+            "gap": delta_messages.encode(delta_messages.Applied(delta.sequence + 5, delta.sequence + 4)),
             "unreadable": b"\xff",
             "row that is none": message(delta.sequence, shared, TableDelta(ids(1 << 20), rows(1), ids())),
         }[fault]
@@ -254,7 +256,7 @@ class CountingRows(MemoryRows):
     reads = 0
     gone = False
 
-    def read(self, ids: Mapping[str, Ids]) -> dict[str, Rows]:
+    def read(self, ids: Mapping[str, Ids]) -> dict[str, EmbeddingRows]:
         if self.gone:
             raise RowsUnavailableError("gone")
         self.reads += 1
@@ -263,7 +265,7 @@ class CountingRows(MemoryRows):
 
 @pytest.fixture
 def store() -> CountingRows:
-    made = CountingRows(DIM)
+    made = CountingRows(DIMS)
     made.write("item", ids(1), rows(1))
     return made
 
@@ -304,7 +306,7 @@ def test_ids_that_cannot_be_asked_for_read_the_fallback(
 
 
 def test_what_was_found_is_left_alone(trainer: Trainer, client: redis.Redis) -> None:
-    read = Rows(rows(7, 0), np.array([True, False]))
+    read = EmbeddingRows(rows(7, 0), np.array([True, False]))
     loaded(client).fill("item", ids(20, 21), read)
     assert read.values_ND[0].tolist() == [7.0] * DIM
     assert read.values_ND[1:].tolist() == trainer.store.peek("item", ids(21)).values_ND.tolist()

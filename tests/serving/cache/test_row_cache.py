@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from embedding.store import TableDelta
+from recsys.errors import RowsUnavailableError
 from serving.cache.row_cache import RowCache
-from serving.cache.row_store import Ids, MemoryRows, Rows, RowsUnavailableError
+from serving.cache.row_store import EmbeddingRows, Ids, MemoryRows
 from tests.serving.fakes import DIM, ids, rows
 
 
@@ -22,12 +23,12 @@ class CountingRows(MemoryRows):
     """Counts round trips, can be gone, and can be interrupted in the middle of a read."""
 
     def __init__(self, dim: int = DIM) -> None:
-        super().__init__(dim)
+        super().__init__(dict.fromkeys(("item", "user", "hour", "a", "b"), dim))
         self.reads: list[dict[str, list[int]]] = []
         self.gone = False
         self.before_return: Callable[[], None] = _nothing
 
-    def read(self, ids: Mapping[str, Ids]) -> dict[str, Rows]:
+    def read(self, ids: Mapping[str, Ids]) -> dict[str, EmbeddingRows]:
         if self.gone:
             raise RowsUnavailableError("gone")
         self.reads.append({table: ids_N.tolist() for table, ids_N in ids.items()})

@@ -7,16 +7,17 @@ import pytest
 import redis
 
 from embedding.store import Delta, TableDelta
-from serving.cache.row_store import Floats, Ids, MemoryRows, RedisRows, RowStore, RowsUnavailableError
+from recsys.errors import RowsUnavailableError
+from serving.cache.row_store import Floats, Ids, MemoryRows, RedisRows, RowStore
 from serving.replication.embedded_redis import connect
 from serving.replication.publisher import Publisher
-from tests.contracts.row_store import DIM, RowStoreContract, ids
+from tests.contracts.row_store import DIM, DIMS, RowStoreContract, ids
 
 
 class TestMemoryRows(RowStoreContract):
     @pytest.fixture
     def store(self) -> RowStore:
-        return MemoryRows(DIM)
+        return MemoryRows(DIMS)
 
     def write(self, store: RowStore, table: str, ids_N: Ids, values_ND: Floats) -> None:
         assert isinstance(store, MemoryRows)
@@ -34,7 +35,7 @@ class TestRedisRows(RowStoreContract):
     def store(self, client: redis.Redis) -> RowStore:
         self.publisher = Publisher(client, "m")
         self.sequence = 0
-        return RedisRows(client, "m", DIM)
+        return RedisRows(client, "m", DIMS)
 
     def write(self, store: RowStore, table: str, ids_N: Ids, values_ND: Floats) -> None:
         self.publish(table, TableDelta(ids_N, values_ND, ids()))
@@ -52,10 +53,10 @@ class TestRedisRows(RowStoreContract):
 
 def test_rows_of_models_do_not_mix(client: redis.Redis) -> None:
     client.set("recsys:a:row:item:0000000000000001", np.ones(DIM, "<f4").tobytes())
-    assert RedisRows(client, "a", DIM).read({"item": ids(1)})["item"].found_N.all()
-    assert not RedisRows(client, "b", DIM).read({"item": ids(1)})["item"].found_N.any()
+    assert RedisRows(client, "a", DIMS).read({"item": ids(1)})["item"].found_N.all()
+    assert not RedisRows(client, "b", DIMS).read({"item": ids(1)})["item"].found_N.any()
 
 
 def test_a_redis_that_is_gone_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(RowsUnavailableError, match="'m' cannot be read"):
-        RedisRows(connect(folder=tmp_path), "m", DIM).read({"item": ids(1)})
+        RedisRows(connect(folder=tmp_path), "m", DIMS).read({"item": ids(1)})

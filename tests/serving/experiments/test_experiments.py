@@ -7,7 +7,8 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.experiments.assignment import Arm, Experiment, ExperimentCounters
+from serving.experiments.assignment import Arm, Experiment
+from serving.experiments.counters import ExperimentCounters
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 from tests.serving.waiting import until
@@ -64,7 +65,7 @@ class TestAssignment:
     def test_what_makes_no_experiment_is_said(self) -> None:
         for arms, reason in (
             ((), "at least one arm"),
-            ((Arm("a"), Arm("a")), "different names"),
+            ((Arm("a"), Arm("a")), "two arms have the same name"),
             ((Arm("a", weight=0),), "must be positive"),
             ((Arm("a:b"),), "':'"),
         ):

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.model.artefact import Artefact, ArtefactError
+from recsys.errors import ArtefactError
+from serving.model.artefact import Artefact
 from tests.serving.fakes import artefact
 
 WHOLE = artefact(graph=bytes(range(256))).to_bytes()
@@ -36,3 +39,14 @@ def test_any_other_bytes_are_refused(data: bytes) -> None:
 
 def test_the_hash_covers_the_header() -> None:
     assert artefact(step=1).sha256 != artefact(step=2).sha256
+
+
+def test_several_graphs_keep_their_names() -> None:
+    two = replace(artefact(), graphs={"ranker": b"one", "retriever": b"another"})
+    assert Artefact.from_bytes(two.to_bytes()) == two
+
+
+def test_the_ranker_s_rows_have_one_dimension() -> None:
+    assert artefact(dim=4).row_dim == 4
+    with pytest.raises(ArtefactError, match="one dimension"):
+        _ = replace(artefact(), dims={"user": 4, "item": 8}).row_dim

@@ -27,7 +27,7 @@ def row(table: str, i: int) -> Floats:
 
 @pytest.fixture(scope="module")
 def cache() -> RowCache:
-    store = MemoryRows(DIM)
+    store = MemoryRows({"a": DIM, "b": DIM})
     for table in "ab":
         store.write(table, ids(*range(5)), np.array([row(table, i) for i in range(5)]))
     return RowCache(store, 100)
@@ -44,7 +44,7 @@ def test_rows_are_pooled_as_the_definition_says(
         (Column("tags", "b"), Column("item", "a")),
         {"item": jagged([[i] for i in single]), "tags": jagged(tags)},
     )
-    embedded = embed(cache, request, items, candidates=len(single))
+    embedded = embed(cache, request, items, candidates=len(single), dim=DIM)
 
     def mean(table: str, many: list[int]) -> Floats:
         total = np.zeros(DIM, np.float32)
@@ -60,6 +60,6 @@ def test_rows_are_pooled_as_the_definition_says(
 
 
 def test_a_side_without_sparse_fields_is_empty(cache: RowCache) -> None:
-    embedded = embed(cache, ((), {}), ((Column("item", "a"),), {"item": jagged([[1], [2]])}), candidates=2)
+    embedded = embed(cache, ((), {}), ((Column("item", "a"),), {"item": jagged([[1], [2]])}), candidates=2, dim=DIM)
     assert embedded.request_1FD.shape == (1, 0, DIM)
     assert embedded.items_CFD.shape == (2, 1, DIM)

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from recsys.errors import ArtefactError
 from serving.model import scorer
 from serving.model.scorer import OnnxScorer, OpenVinoScorer, load_scorer
 from tests.contracts.scorer import exported
@@ -37,7 +38,7 @@ def test_auto_falls_back_where_openvino_is_missing(
 
 
 def test_what_no_engine_reads_is_refused() -> None:
-    with pytest.raises(ValueError, match="cannot read this graph"):
+    with pytest.raises(ArtefactError, match="cannot read this graph"):
         load_scorer(b"no graph")
 
 

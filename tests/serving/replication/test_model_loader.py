@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from serving.model.loaded_model import ServedModel
+from serving.model.loaded_model import LoadedModel
 from serving.replication import delta_messages
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.health import Availability
@@ -39,7 +39,7 @@ def loader(client: redis.Redis, redis_folder: Path, graphs: Graphs) -> Iterator[
         yield made
 
 
-def values(model: ServedModel, *wanted: int) -> list[float]:
+def values(model: LoadedModel, *wanted: int) -> list[float]:
     return [float(v) for v in model.rows.read({"item": ids(*wanted)}).rows["item"].values_ND[:, 0]]
 
 
@@ -91,8 +91,8 @@ def test_another_specification_gets_its_own_encoder(publisher: Publisher, loader
 def test_rows_of_another_dimension_get_their_own_cache(publisher: Publisher, loader: ModelLoader) -> None:
     first = served(loader, 1)
     publisher.publish_artefact(artefact(step=2, dim=8))
-    assert served(loader, 2).rows.dim == 8
-    assert first.rows.dim == 4
+    assert served(loader, 2).rows.dims["item"] == 8
+    assert first.rows.dims["item"] == 4
 
 
 @pytest.mark.parametrize("fault", ["cut", "altered", "refused by the scorer", "fails when tried"])
@@ -130,6 +130,18 @@ def test_a_gap_in_the_sequence_empties_the_cache(
     client.set("recsys:m:sequence", 3)
     publisher.publish(delta(4, {2: 20.0}))
     until(lambda: values(model, 1, 2) == [8, 20])
+
+
+def test_deltas_without_changes_are_no_gap(publisher: Publisher, loader: ModelLoader) -> None:
+    model = served(loader, 1)
+    publisher.publish(delta(2, {1: 2.0}))
+    until(lambda: values(model, 1, 2) == [2, 2])
+    misses = model.rows.misses
+    publisher.publish(delta(3))
+    publisher.publish(delta(4, {1: 4.0}))
+    until(lambda: values(model, 1) == [4])
+    assert values(model, 2) == [2]
+    assert model.rows.misses == misses, "the cache was kept"
 
 
 def test_a_full_delta_empties_the_cache(publisher: Publisher, loader: ModelLoader) -> None:

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from embedding.store import Delta, Fallback, TableDelta
-from serving.cache.fallback_rows import FallbackRows
+from serving.cache.fallback_rows import FallbackRowCache
 from serving.cache.row_store import Floats, RedisRows
 from serving.replication import delta_messages
 from serving.replication.publisher import Publisher
@@ -31,7 +31,7 @@ def change(sequence: int, values_UD: Floats, *, full: bool = False, table: str =
 
 
 def read(client: redis.Redis, *wanted: int, model: str = "m") -> Floats:
-    return RedisRows(client, model, DIM).read({"item": ids(*wanted)})["item"].values_ND
+    return RedisRows(client, model, {"item": DIM}).read({"item": ids(*wanted)})["item"].values_ND
 
 
 def stored(client: redis.Redis, model: str = "m") -> dict[bytes, bytes]:
@@ -102,14 +102,14 @@ def test_shared_rows_are_rounded_alike(client: redis.Redis, publisher: Publisher
     shared = {"item": Fallback("fallback.16", salt=1, slots=2)}
     first = change(2, rows(1, 2), full=True, table="fallback.16")
     publisher.publish(Delta(2, True, first.tables, shared))
-    followed, later = FallbackRows("m", DIM), FallbackRows("m", DIM)
+    followed, later = FallbackRowCache("m", {"item": DIM}), FallbackRowCache("m", {"item": DIM})
     followed.load(client)
     publisher.publish(Delta(3, False, change(3, rows(3, 4), table="fallback.16").tables, shared))
     followed.apply("fallback.16", TableDelta(ids(0, 1), told(client), ids()))
     later.load(client)
     filled = []
     for fallback in (followed, later):
-        blank = RedisRows(client, "m", DIM).read({"item": ids(*range(20))})["item"]
+        blank = RedisRows(client, "m", {"item": DIM}).read({"item": ids(*range(20))})["item"]
         fallback.fill("item", ids(*range(20)), blank)
         filled.append(blank.values_ND)
     assert filled[0].any(axis=1).all()
@@ -148,11 +148,11 @@ def test_a_frozen_copy_has_the_same_bytes(client: redis.Redis, publisher: Publis
 
 
 def test_large_deltas_are_rounded_too(client: redis.Redis, publisher: Publisher) -> None:
-    values_UD = np.repeat(rows(1), delta_messages.MOST_ROWS + 1, axis=0)
+    values_UD = np.repeat(rows(1), delta_messages.MAX_ROWS + 1, axis=0)
     publisher.publish(change(2, values_UD))
     newest = cast(Any, client.xrevrange("recsys:m:deltas", count=1))[0][1][b"m"]
     assert delta_messages.decode(newest) == delta_messages.Reset(2)
-    assert np.abs(read(client, 0, delta_messages.MOST_ROWS) - values_UD[:2]).max() <= STEP
+    assert np.abs(read(client, 0, delta_messages.MAX_ROWS) - values_UD[:2]).max() <= STEP
 
 
 def test_the_default_is_float32(client: redis.Redis) -> None:

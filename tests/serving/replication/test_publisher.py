@@ -9,17 +9,19 @@ import pytest
 import redis
 
 from embedding.store import Delta, TableDelta
+from recsys.errors import OutOfStepError, PublishError
 from serving.cache.row_store import RedisRows
 from serving.model.artefact import Artefact
 from serving.replication import delta_messages, keys
+from serving.replication.delta_messages import FIELD
 from serving.replication.embedded_redis import connect
-from serving.replication.publisher import OutOfStepError, Publisher, PublishError
-from serving.replication.stream_follower import FIELD
+from serving.replication.publisher import Publisher
+from serving.replication.trainer_status import TrainerStatus, TrainerStatuses
 from tests.serving.fakes import DIM, artefact, delta, ids, rows
 
 
 def read(client: redis.Redis, model: str, *wanted: int) -> list[float | None]:
-    got = RedisRows(client, model, DIM).read({"item": ids(*wanted)})["item"]
+    got = RedisRows(client, model, {"item": DIM}).read({"item": ids(*wanted)})["item"]
     return [float(v) if found else None for v, found in zip(got.values_ND[:, 0], got.found_N, strict=True)]
 
 
@@ -48,7 +50,7 @@ def test_servers_are_told_after_the_rows_are_there(client: redis.Redis, publishe
     assert isinstance(change, delta_messages.Change)
     assert change.arrays().ids_U.tolist() == [3]
     assert change.arrays().removed.tolist() == [1]
-    assert applied == delta_messages.Applied(2)
+    assert applied == delta_messages.Applied(2, 1)
 
 
 def test_publishing_again_after_a_lost_answer_is_right(client: redis.Redis, publisher: Publisher) -> None:
@@ -80,18 +82,82 @@ def test_an_emptied_redis_asks_for_everything(publisher: Publisher, client: redi
 
 
 def test_a_delta_of_many_rows_is_sent_in_parts_or_as_a_reset(client: redis.Redis, publisher: Publisher) -> None:
-    for sequence, count in ((2, 10_000), (3, delta_messages.MOST_ROWS + 1)):
+    for sequence, count in ((2, 10_000), (3, delta_messages.MAX_ROWS + 1)):
         changed = TableDelta(np.arange(count, dtype=np.uint64), np.ones((count, DIM), np.float32), ids())
         publisher.publish(Delta(sequence, False, {"item": changed}))
     kinds = [type(message).__name__ for message in told(client)[1:]]
     assert kinds == ["Change", "Change", "Change", "Applied", "Reset"]
-    assert read(client, "m", delta_messages.MOST_ROWS) == [1]
+    assert read(client, "m", delta_messages.MAX_ROWS) == [1]
 
 
 def test_the_stream_stays_short(client: redis.Redis, publisher: Publisher) -> None:
     for sequence in range(2, 800):
         publisher.publish(delta(sequence, {1: float(sequence)}))
     assert client.xlen("recsys:m:deltas") < 500
+
+
+def test_a_delta_without_changes_is_not_announced(client: redis.Redis, publisher: Publisher) -> None:
+    publisher.publish(delta(2, {1: 2.0}))
+    for sequence in range(3, 300):
+        publisher.publish(delta(sequence))
+    assert publisher.sequence() == 299
+    assert [message.sequence for message in told(client) if not isinstance(message, delta_messages.NewArtefact)] == [
+        1,
+        2,
+        2,
+    ]
+    publisher.publish(delta(300, {1: 3.0}))
+    assert told(client)[-1] == delta_messages.Applied(300, previous=2)
+
+
+def test_an_idle_trainer_still_notices_an_emptied_redis(client: redis.Redis, publisher: Publisher) -> None:
+    publisher.publish(delta(2))
+    client.flushall()
+    with pytest.raises(OutOfStepError):
+        publisher.publish(delta(3))
+
+
+def test_an_unchanged_catalogue_is_not_written_again(client: redis.Redis, publisher: Publisher) -> None:
+    publisher.publish_catalog([("a", 3.0)], [("a", 20)])
+    client.delete(keys.POPULAR)
+    publisher.publish_catalog([("a", 3.0)], [("a", 20)])
+    assert not client.exists(keys.POPULAR)
+    publisher.publish(delta(2, {1: 1.0}, full=True))  # as a trainer does after Redis was emptied
+    publisher.publish_catalog([("a", 3.0)], [("a", 20)])
+    assert client.zrange(keys.POPULAR, 0, -1) == [b"a"]
+
+
+def test_the_status_is_read_back(client: redis.Redis) -> None:
+    statuses = TrainerStatuses(["m", "frozen"])
+    Publisher(client, "m", now=lambda: 77).publish_status({"steps": 5, "tables": {"item": {"rows": 3}}})
+    statuses.refresh(client)
+    assert statuses.by_model == {"m": TrainerStatus(77, {"steps": 5, "tables": {"item": {"rows": 3}}})}
+    client.set("recsys:m:status", b"no status")
+    statuses.refresh(client)
+    assert statuses.by_model == {}
+
+
+def test_features_and_status_for_a_redis_that_is_gone_are_an_error(tmp_path: Path) -> None:
+    publisher = Publisher(connect(folder=tmp_path), "m", retries=1)
+    with pytest.raises(PublishError, match="cannot be published"):
+        publisher.publish_entities({"u": {"age": 3}}, {})
+    with pytest.raises(PublishError, match="cannot be published"):
+        publisher.publish_catalog([("a", 1.0)], [])
+    with pytest.raises(PublishError, match="cannot be published"):
+        publisher.publish_status({"steps": 1})
+
+
+def test_features_that_failed_halfway_are_published_whole_when_repeated(
+    client: redis.Redis, publisher: Publisher
+) -> None:
+    """The features are written, their notice fails: repeating tells the servers."""
+    client.set(keys.ENTITIES, "in the way")
+    with pytest.raises(PublishError):
+        publisher.publish_entities({"u": {"age": 3}}, {})
+    client.delete(keys.ENTITIES)
+    publisher.publish_entities({"u": {"age": 3}}, {})
+    assert client.get(keys.user("u")) == b'{"age":3}'
+    assert client.xlen(keys.ENTITIES) == 1
 
 
 def test_nothing_is_published_to_a_redis_that_is_gone(tmp_path: Path) -> None:

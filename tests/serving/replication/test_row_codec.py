@@ -37,7 +37,7 @@ def error(values_ND: Floats, precision: Precision) -> Floats:
 
 
 def one(value: float, precision: Precision, dim: int = 4) -> bytes:
-    return encode(np.full((1, dim), value, np.float32), ids(1), precision, draw=0)[0]
+    return encode(np.full((1, dim), value, np.float32), ids(1), precision, step=0)[0]
 
 
 @given(tables(), precisions, st.integers(0, 2**40))
@@ -107,7 +107,7 @@ def test_a_shortened_row_is_refused() -> None:
 def test_a_row_that_diverged_stays_as_it_is(precision: Precision, wild: float) -> None:
     values_ND = np.array([[1, 0.5, 0, -1], [1, 0.5, wild, -1]], np.float32)
     assert diverged(values_ND).tolist() == [False, True]
-    rows = encode(values_ND, ids(1, 2), precision, draw=3)
+    rows = encode(values_ND, ids(1, 2), precision, step=3)
     assert [len(row) for row in rows] == [9, 16]
     np.testing.assert_array_equal(decode(rows, 4)[1], values_ND[1])
 
@@ -120,5 +120,5 @@ def test_rounding_at_random_averages_out_over_draws() -> None:
 
 def test_many_rows_are_encoded_in_parts() -> None:
     values_ND = np.random.default_rng(0).normal(0, 1, (20_000, 4)).astype(np.float32)
-    rows = encode(values_ND, np.arange(20_000, dtype=np.uint64), "half", draw=0)
+    rows = encode(values_ND, np.arange(20_000, dtype=np.uint64), "half", step=0)
     np.testing.assert_array_equal(decode(rows, 4), values_ND.astype(np.float16))

@@ -68,7 +68,7 @@ def test_counters_add_up(result: Result) -> None:
             assert run.bytes == run.total("bytes") <= run.most_bytes
             for counters in run.tables.values():
                 assert counters["live"] == counters["admitted"] - counters["expired"] - counters["evicted"]
-            assert run.scored.rows == result.counts["rows_scored"] == 8 * 120
+            assert run.scored["rows"] == result.counts["rows_scored"] == 8 * 120
 
 
 def test_each_setting_does_what_it_says(result: Result) -> None:
@@ -85,7 +85,7 @@ def test_differences_are_to_the_unbounded_store_with_the_same_seed(result: Resul
     windows = [np.array([run.window_auc for run in point.runs], float) for point in (half, base)]
     assert half.gain.auc == pytest.approx((windows[0] - windows[1]).mean(), abs=2e-6)
     assert base.gain.auc == 0
-    auc_PS = np.array([[run.scored.auc for run in point.runs] for point in result.points], float)
+    auc_PS = np.array([[run.scored["auc"] for run in point.runs] for point in result.points], float)
     deviations = auc_PS.std(axis=1, ddof=1)
     assert result.seed_deviation == pytest.approx(np.sqrt(np.mean(np.square(deviations))), abs=2e-6)
     gains = (auc_PS[1:] - auc_PS[0]).std(axis=1, ddof=1)

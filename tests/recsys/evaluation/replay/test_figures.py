@@ -59,13 +59,13 @@ def test_slices_are_the_same_rows_in_every_arm() -> None:
             scored(Arm("online", (0,)), [0.1, 0.9, 0.9, 0.1], ~user, ~item),
         ],
     )
-    assert {name: figures.rows for name, figures in first.slices.items()} == {
+    assert {name: figures["rows"] for name, figures in first.slices.items()} == {
         "known user": 2,
         "new user": 2,
         "known item": 0,
         "new item": 4,
     }
-    assert [second.slices[name].auc for name in ("known user", "new user")] == [1.0, 0.0]
+    assert [second.slices[name]["auc"] for name in ("known user", "new user")] == [1.0, 0.0]
     assert (second.known_users, second.known_items) == (0.5, 1.0)
 
 
@@ -73,11 +73,11 @@ def test_an_empty_slice_and_a_single_class_are_undefined_not_wrong() -> None:
     rows = rows_of([0, 0])
     nobody = np.zeros(2, np.bool_)
     (result,) = arm_results(rows, [scored(frozen(0), [0.2, 0.4], nobody, None)])
-    assert result.all.auc is None
-    assert result.all.calibration is None
-    assert result.all.log_loss is not None
-    assert result.slices["known user"].rows == 0
-    assert result.slices["known user"].log_loss is None
+    assert result.all["auc"] is None
+    assert result.all["calibration"] is None
+    assert result.all["log_loss"] is not None
+    assert result.slices["known user"]["rows"] == 0
+    assert result.slices["known user"]["log_loss"] is None
     assert "known item" not in result.slices
     assert result.known_items is None
     assert (result.shard_auc, result.window_auc) == (None, [None])
@@ -86,7 +86,7 @@ def test_an_empty_slice_and_a_single_class_are_undefined_not_wrong() -> None:
 def test_without_any_row_everything_is_undefined() -> None:
     rows = ScoredRows([], 0, 10)
     (result,) = arm_results(rows, [scored(frozen(0), [])])
-    assert (result.all.rows, result.all.auc, result.window_auc, windows(rows)) == (0, None, [], [])
+    assert (result.all["rows"], result.all["auc"], result.window_auc, windows(rows)) == (0, None, [], [])
 
 
 def test_the_frozen_arm_comes_first() -> None:

@@ -76,7 +76,7 @@ def test_every_figure_is_whole_in_a_narrow_terminal() -> None:
     said = console.export_text()
     assert "…" not in said
     for arm in found.arms:
-        for value in (arm.all.auc, arm.all.log_loss, arm.shard_auc):
+        for value in (arm.all["auc"], arm.all["log_loss"], arm.shard_auc):
             assert figure(value) in said.split()
 
 

@@ -1,4 +1,4 @@
-"""Our collection as it is inside `DistributedModelParallel`: ids to rows on the process that owns them."""
+"""The collection inside `DistributedModelParallel`: ids become rows in the process that owns them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from torchrec.modules.mc_embedding_modules import ManagedCollisionEmbeddingBagCo
 from embedding.store import Table
 from embedding.torchrec.fbgemm_rows import FbgemmRows
 from embedding.torchrec.ids import CollisionFreeIds, as_ids
-from embedding.torchrec.lookup import Lookup
-from embedding.torchrec.resolved_rows import Found, Piece
+from embedding.torchrec.lookup import ShardedLookup
+from embedding.torchrec.resolved_rows import BucketRows, ResolvedRows
 from embedding.torchrec.routing import scatter
+from recsys.errors import InvalidValueError
 
 
 class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddingBagCollection):  # type: ignore[misc]
-    """What it becomes inside `DistributedModelParallel`: rows live in FBGEMM's fused kernels, sharded row-wise.
+    """The collection inside `DistributedModelParallel`: rows are in FBGEMM's fused kernels, sharded row-wise.
 
     >>> from torch import nn
     >>> from torchrec import EmbeddingBagCollection, EmbeddingBagConfig
     >>> from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, set_time
     >>> from embedding.torchrec.ranks import Ranks
-    >>> from embedding.torchrec.sharding import shard
+    >>> from embedding.torchrec.sharded_model import shard
     >>> film = EmbeddingBagConfig(name="film", embedding_dim=4, num_embeddings=64, feature_names=["film"])
     >>> model = nn.Sequential(CollisionFreeEmbeddingBagCollection(EmbeddingBagCollection(tables=[film])))
     >>> model = shard(model, Ranks(None, torch.device("cpu")).group, torch.device("cpu"))  # or DistributedModelParallel
@@ -47,8 +48,8 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
     ) -> None:
         super().__init__(module, *args, **kwargs)
         self._tables, self._seed = tables, seed
-        self.found: list[Found] = []
-        """What the last call found in this process."""
+        self.found: list[ResolvedRows] = []
+        """The rows of the last call's ids in this process."""
         self._wanted = [
             name for config in module._embedding_module.embedding_bag_configs() for name in config.feature_names
         ]
@@ -61,7 +62,7 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
         return dict(self._managed_collision_collection._managed_collision_modules.items())
 
     def clear(self) -> None:
-        """Forget all ids."""
+        """Drop all ids."""
         for name, ids in self.ids.items():
             kernel, position = self._table_to_tbe_and_index[name]
             weights = kernel.split_embedding_weights()[int(position)]
@@ -75,14 +76,14 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
         return FbgemmRows(weights[begin:end], [state[begin:end] for state in states], table, self._seed)
 
     def return_rows(self, yes: bool) -> None:
-        """Whether calls to come return the rows too."""
+        """Set whether calls return the rows too."""
         self._return_remapped_features = yes
 
     def input_dist(self, ctx: Any, features: KeyedJaggedTensor) -> Any:
-        """To the processes that own the rows.
+        """Send ids to the processes that own them.
 
-        Raises ValueError for features that are not those of the tables, or not in the order of the first call, which is
-        what TorchRec goes by.
+        Raises InvalidValueError for missing features, or for features in another order than in
+        the first call, which TorchRec relies on.
         """
         self._check(features)
         return super().input_dist(ctx, _scattered(features))
@@ -93,13 +94,15 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
             return
         missing = [name for name in self._wanted if name not in keys]
         if missing:
-            raise ValueError(f"features {', '.join(missing)} are missing, the batch has {', '.join(keys)}")
+            raise InvalidValueError(f"features {', '.join(missing)} are missing, the batch has {', '.join(keys)}")
         if self._order:
-            raise ValueError(f"features are {', '.join(keys)}, in the first batch they were {', '.join(self._order)}")
+            raise InvalidValueError(
+                f"features are {', '.join(keys)}, in the first batch they were {', '.join(self._order)}"
+            )
         self._order = list(keys)
 
     def compute(self, ctx: Any, dist_input: KJTList) -> list[torch.Tensor]:
-        """There: ids to rows, rows to pooled embeddings."""
+        """In the owning process: ids to rows, rows to pooled embeddings."""
         managed = self._managed_collision_collection
         found = []
         for features, part, names, widths in zip(
@@ -113,24 +116,24 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
                 part.lengths_after_input_dist = features.lengths().view(len(features.keys()), features.stride())
             found.append(self._found(features, names, widths))
         self.found = found
-        lookup = Lookup(self._embedding_module, ctx, list(dist_input), found)
+        lookup = ShardedLookup(self._embedding_module, ctx, list(dist_input), found)
         if self._return_remapped_features:
             ctx.remapped_kjt = lookup.rows()
         return lookup.outputs()
 
-    def _found(self, features: KeyedJaggedTensor, names: Sequence[str], widths: Sequence[int]) -> Found:
-        """Rows of all tables' features, which stand one after the other."""
+    def _found(self, features: KeyedJaggedTensor, names: Sequence[str], widths: Sequence[int]) -> ResolvedRows:
+        """The rows of all tables' features, which are concatenated."""
         mixed_N, tables = as_ids(features.values()), self._managed_collision_collection._managed_collision_modules
         ends = features.offset_per_key() if len(names) > 1 else [0] * widths[0] + [len(mixed_N)]  # the former is slow
-        pieces: list[Piece] = []
+        pieces: list[BucketRows] = []
         key = 0
         for name, width in zip(names, widths, strict=True):
             pieces += tables[name].find(mixed_N[ends[key] : ends[key + width]], ends[key])
             key += width
-        return Found(pieces, len(mixed_N))
+        return ResolvedRows(pieces, len(mixed_N))
 
     def output_dist(self, ctx: Any, output: list[torch.Tensor]) -> Any:
-        """Back to the processes that asked."""
+        """Send embeddings back to the processes that asked."""
         embedded, rows = super().output_dist(ctx, output)
         return (embedded, rows) if self._return_remapped_features else embedded
 

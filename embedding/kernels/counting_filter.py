@@ -22,9 +22,9 @@ def _locate(one_id: Any, salt: Any, buckets: Any) -> Any:
 
 @jit
 def count(slots: Any, salt: Any, ids_N: Any, counts_N: Any, threshold: Any, admitted_N: Any) -> Any:
-    """Add sightings; admitted_N says who has reached `threshold`. Returns how many other ids were forgotten for it.
+    """Add counts; admitted_N is set for ids that reached `threshold`. Returns how many counts were dropped for them.
 
-    In a full bucket the id seen least often makes room, the first of them at a tie.
+    In a full bucket the smallest count is dropped, the first of them if there are several.
     """
     forgotten = 0
     buckets = len(slots) // WAYS

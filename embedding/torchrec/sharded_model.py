@@ -1,4 +1,4 @@
-"""From tables to a TorchRec model that is sharded over processes."""
+"""A TorchRec model of tables, sharded over processes."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from embedding.ids.admission import Mask
 from embedding.store import Ids, Table
 from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, CollisionFreeSharder
 from embedding.torchrec.routing import bucket_rows
+from recsys.errors import InvalidValueError
 
 FEATURE = "ids"
 _SMALLEST_EPS = 1e-30  # below it a gradient of zero on an untrained row would be 0 / 0
 
 
 def padded(dim: int) -> int:
-    """The dimension FBGEMM is given: the next multiple of four."""
+    """The dimension for FBGEMM: the next multiple of four."""
     return -(-dim // 4) * 4
 
 
 def rule(table: Table, device: torch.device) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
-    """Optimizer class and arguments for FBGEMM. Raises ValueError for what its kernels do not have on the device."""
+    """Optimizer class and arguments for FBGEMM. Raises InvalidValueError if it has no such kernel on the device."""
     optimizer = table.optimizer
     kinds: dict[str, type[torch.optim.Optimizer]] = {
         "rowwise_adagrad": RowWiseAdagrad,
@@ -43,7 +44,7 @@ def rule(table: Table, device: torch.device) -> tuple[type[torch.optim.Optimizer
     if device.type == "cuda":
         kinds["adam"] = torch.optim.Adam
     if optimizer.kind not in kinds:
-        raise ValueError(
+        raise InvalidValueError(
             f"table {table.name!r}: FBGEMM's {device.type} kernels have no {optimizer.kind}, "
             f"choose {' or '.join(kinds)} (or LocalStore, which has it)"
         )
@@ -52,14 +53,14 @@ def rule(table: Table, device: torch.device) -> tuple[type[torch.optim.Optimizer
 
 
 def gradient_scale(table: Table) -> float:
-    """What gradients are multiplied with, so that a mean of squares over padded columns is one over the real ones."""
+    """A factor for gradients that makes a mean of squares over padded columns one over the real columns."""
     return (padded(table.dim) / table.dim) ** 0.5 if table.optimizer.kind == "rowwise_adagrad" else 1.0
 
 
-class Tables(nn.Module):
-    """One collection a table, so that tables are read and trained one by one.
+class ShardedTables(nn.Module):
+    """One collection per table, so that tables are read and trained one by one.
 
-    >>> model = Tables({"t0": Table("film", dim=6)}, seed=0, world=1, device=torch.device("cpu"))
+    >>> model = ShardedTables({"t0": Table("film", dim=6)}, seed=0, world=1, device=torch.device("cpu"))
     >>> model.parts["t0"].embedding_bag_configs()[0].embedding_dim
     8
     """
@@ -94,7 +95,7 @@ class Tables(nn.Module):
 
 
 def plan(model: nn.Module, group: dist.ProcessGroup, device: torch.device) -> ShardingPlan:
-    """TorchRec's planner's choice: row-wise, in fused kernels."""
+    """The plan of TorchRec's planner: row-wise, in fused kernels."""
     topology = Topology(group.size(), device.type, local_world_size=group.size())
     planner = EmbeddingShardingPlanner(topology, storage_reservation=FixedPercentageStorageReservation(0), debug=False)
     return planner.collective_plan(model, [CollisionFreeSharder()], group)

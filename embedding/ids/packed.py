@@ -1,0 +1,59 @@
+"""The packed metadata of an id: row (32 bits) | last seen (24 bits, minutes) | frequency (8 bits).
+
+The kernels read and write it in `embedding.kernels.lines`; everything else does so here. Suffix: U distinct ids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from embedding.store import Index
+
+Packed = npt.NDArray[np.uint64]
+ABSENT = ~np.uint64(0)
+"""The packed metadata of an id that is not in the table."""
+MOST_MINUTES = 1 << 24
+"""The number of minutes that the table tells apart (32 years)."""
+_S8, _S32 = np.uint64(8), np.uint64(32)
+_FREQUENCY, _STAMP, _PRIORITY = np.uint64(0xFF), np.uint64(MOST_MINUTES - 1), np.uint64(0xFFFFFFFF)
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Unpacked metadata of ids.
+
+    >>> unpack(np.array([(3 << 32) | (5 << 8) | 2], np.uint64), origin=100).minutes_U.tolist()
+    [105]
+    """
+
+    rows_U: Index
+    minutes_U: npt.NDArray[np.int64]
+    """When each id was last seen, in minutes since the epoch."""
+    freqs_U: npt.NDArray[np.uint8]
+    """How often each id was seen, at most 255."""
+
+
+def unpack(packed_U: Packed, origin: int) -> Entries:
+    """Rows, minutes and frequencies; `origin` is the minute of stamp 0."""
+    minutes_U = ((packed_U >> _S8) & _STAMP).astype(np.int64) + origin
+    return Entries(rows_of(packed_U), minutes_U, (packed_U & _FREQUENCY).astype(np.uint8))
+
+
+def rows_of(packed_U: Packed) -> Index:
+    """The row of each id."""
+    return (packed_U >> _S32).astype(np.int32)
+
+
+def priorities_of(packed_U: Packed) -> Packed:
+    """Eviction priority, last seen << 8 | frequency: the lowest goes first."""
+    return packed_U & _PRIORITY
+
+
+def aged(packed_U: Packed, minutes: int) -> Packed:
+    """The same with all ids last seen so many minutes earlier, at the earliest at stamp 1."""
+    stamps_U = ((packed_U >> _S8) & _STAMP).astype(np.int64)
+    moved_U = np.maximum(stamps_U - minutes, 1).astype(np.uint64)
+    return (packed_U & ~(_STAMP << _S8)) | (moved_U << _S8)

@@ -1,0 +1,87 @@
+"""The section of the model's input: fields, and the embedding tables that they read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from embedding.multiplexed import PREFIX
+from recsys.config.section import Count, Section, error_at
+from recsys.config.units import Duration
+from streaming.encode import feature_spec
+
+
+class FieldSection(Section):
+    """One field of the model's input; see `docs/architecture.md` for the sources."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    kind: Literal["categorical", "multi", "numeric"] = "categorical"
+    source: str
+    table: str = ""
+    transform: Literal["none", "log", "log1p"] = "none"
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        self.to_field()
+        return self
+
+    @field_validator("table")
+    @classmethod
+    def _free(cls, table: str) -> str:
+        if table.startswith(PREFIX):
+            raise ValueError(
+                f"names that begin with {PREFIX} are reserved for multiplexed rows: rename table {table!r}"
+            )
+        return table
+
+    def to_field(self) -> feature_spec.Field:
+        return feature_spec.Field(**self.model_dump())
+
+
+class TableSection(Section):
+    """Settings of one embedding table; `features.defaults` applies to a table without any."""
+
+    capacity: Annotated[int, Field(ge=1, lt=1 << 31)] = 1 << 20
+    ttl: Duration | None = None
+    admission: Literal["always", "count", "probabilistic"] = "always"
+    threshold: Count = 1
+    fallback: Literal["zeros", "multiplexed"] = "zeros"
+    """What ids without an embedding row read; `multiplexed` rows are trained by ids not admitted: set a threshold."""
+
+    @model_validator(mode="after")
+    def _countable(self) -> Self:
+        if self.admission == "count" and self.threshold > 255:
+            message = f"must be 1 to 255 with admission count, not {self.threshold}"
+            raise error_at(("threshold",), message)
+        return self
+
+
+class FeaturesSection(Section):
+    """What the model reads, and the embedding tables behind it."""
+
+    dim: Annotated[int, Field(ge=4, le=256)] = 16
+    fields: list[FieldSection] = [
+        FieldSection(name="user", source="user"),
+        FieldSection(name="item", source="item"),
+        FieldSection(name="hour", source="time.hour"),
+    ]
+    defaults: TableSection = TableSection()
+    tables: dict[str, TableSection] = {}
+    entities: Count = 1_000_000
+    """Number of users and items whose latest features are kept."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        spec = feature_spec.FeatureSpec.of([field.to_field() for field in self.fields])
+        if not any(field.of_item for field in spec.fields):
+            raise ValueError(
+                "no field reads the item, so all candidates would get the same score: add one with source `item`"
+            )
+        known = {field.table or field.name for field in self.fields if field.kind != "numeric"}
+        for name in self.tables:
+            if name not in known:
+                raise error_at(
+                    ("tables", name), f"no field reads this table; the tables are {', '.join(sorted(known))}"
+                )
+        return self

@@ -1,0 +1,49 @@
+"""What `/readyz` and `/metrics` show of the server and of the trainers it follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from serving.api.schemas import ReadyResponse, TrainerState
+from serving.event_writer import EventWriter
+from serving.model.loaded_model import Models
+
+
+class TrainerStatus(Protocol):
+    """The latest status that a model's trainer published."""
+
+    @property
+    def published(self) -> int:
+        """When it was written, in milliseconds since the epoch."""
+        ...
+
+    @property
+    def status(self) -> dict[str, Any]: ...
+
+    def figures(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        """Every number in it, with the names that lead to it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """The parts of a server whose state is shown. `clock` is in seconds, `now` in milliseconds since the epoch."""
+
+    models: Models
+    events: EventWriter
+    redis_available: Callable[[], bool]
+    trainers: Callable[[], Mapping[str, TrainerStatus]]
+    clock: Callable[[], float]
+    now: Callable[[], int]
+
+    def readiness(self) -> ReadyResponse:
+        missing = dict(self.models.missing)
+        trainers = {model: TrainerState(age, trainer.status) for model, trainer, age in self.aged_trainers()}
+        return ReadyResponse(not missing, missing, trainers)
+
+    def aged_trainers(self) -> Iterable[tuple[str, TrainerStatus, float]]:
+        """Statuses by model, with their age in seconds."""
+        now = self.now()
+        return [(model, trainer, (now - trainer.published) / 1000) for model, trainer in self.trainers().items()]

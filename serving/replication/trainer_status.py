@@ -1,0 +1,64 @@
+"""What trainers publish about themselves: their progress and the counters of their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
+
+import msgspec
+import redis
+
+from serving.replication.keys import ModelKeys
+
+
+class TrainerStatus(msgspec.Struct, frozen=True):
+    """The latest status of one model's trainer."""
+
+    published: int
+    """When it was written, in milliseconds of the trainer's clock."""
+    status: dict[str, Any]
+    """Figures by name. Those of embedding tables are under `tables`, by table and counter."""
+
+    def figures(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        """Every number, with the names that lead to it.
+
+        >>> list(TrainerStatus(0, {"steps": 7, "tables": {"item": {"rows": 3}}}).figures())
+        [(('steps',), 7.0), (('tables', 'item', 'rows'), 3.0)]
+        """
+        return _figures((), self.status)
+
+
+class TrainerStatuses:
+    """The latest statuses by model, kept while Redis is away. Models without a trainer (frozen ones) have none."""
+
+    def __init__(self, models: Iterable[str]) -> None:
+        self._keys = {model: ModelKeys(model).status for model in models}
+        self.by_model: Mapping[str, TrainerStatus] = {}
+
+    def refresh(self, client: redis.Redis) -> None:
+        """Read all statuses. Raises redis.RedisError and keeps what it had."""
+        if not self._keys:
+            return
+        blobs = cast(list[bytes | None], client.mget(list(self._keys.values())))
+        read = {model: _decode(blob) for model, blob in zip(self._keys, blobs, strict=True)}
+        self.by_model = {model: status for model, status in read.items() if status is not None}
+
+
+def encode(status: Mapping[str, object], published: int) -> bytes:
+    return msgspec.json.encode(TrainerStatus(published, dict(status)))
+
+
+def _decode(blob: bytes | None) -> TrainerStatus | None:
+    """None where there is no status, or none of this version: it is information only."""
+    try:
+        return None if blob is None else msgspec.json.decode(blob, type=TrainerStatus)
+    except msgspec.DecodeError:
+        return None
+
+
+def _figures(path: tuple[str, ...], values: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _figures((*path, name), value)
+        elif isinstance(value, int | float):
+            yield (*path, name), float(value)

@@ -13,12 +13,12 @@ import psutil
 from benchmarks.harness import Result, Target
 
 EVERY = 0.1
-"""Seconds between two looks at the memory."""
+"""Seconds between two measurements of memory."""
 GIB = 1 << 30
 
 
 def run(quick: bool) -> Result:
-    """Quick or not, it is the same demo."""
+    """`quick` has no effect: the demo is the same."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "recsys", "demo", "--folder", str(Path(folder) / "demo")]
         started = time.perf_counter()

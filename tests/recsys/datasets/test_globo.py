@@ -19,6 +19,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from recsys.datasets.card import Dataset
 from recsys.datasets.globo import WINDOW, globo, pair_neighbours
 from recsys.evaluation import metrics
 from streaming.events.columns import KINDS

@@ -62,7 +62,7 @@ def online_stage(config: Config, log: EventLog, batch_until: int | Share, until:
     `batch_until` and `until` (exclusive; the end of the log by default) are event times in ms. With a share, all rows
     of the log are in memory until its time is known. Raises InvalidValueError if there is nothing to evaluate.
     """
-    feed = wiring.feed(config, log)
+    feed = wiring.feed(config, log, labels="held")
     batches = _Timed(outcomes(feed))
     limit = sys.maxsize if until is None else until
     if isinstance(batch_until, Share):

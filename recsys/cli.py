@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from recsys.datasets.registry import DATASETS
 from recsys.errors import RecsysError
 from recsys.extras import needs
 
@@ -64,7 +65,7 @@ def main(verbose: bool) -> None:
 
     \b
     init -> check -> ingest -> train -> serve      the live loop
-                     ingest -> replay              judge a model on a log before it goes live
+                     ingest -> replay              evaluate a model on a log before it goes live
                      ingest -> memory              choose how much the embedding store may hold
     """
     logging.basicConfig(
@@ -99,7 +100,7 @@ def check(config_path: Path) -> None:
 @main.command()
 @CONFIG
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--dataset", type=click.Choice(["movielens-small", "globo", "ml-1m"]), help="Import a known log.")
+@click.option("--dataset", type=click.Choice(list(DATASETS)), help="Import a known log.")
 @click.option("--from", "start", metavar="TIME", help="Only events from this time on (ISO 8601, UTC).")
 @click.option("--to", "end", metavar="TIME", help="Only events before this time.")
 @readable
@@ -158,27 +159,27 @@ def serve(config_path: Path, host: str | None, port: int | None) -> None:
 @CONFIG
 @click.option("--batch-until", metavar="TIME", required=True, help="End of the batch stage, as an ISO time or a share.")
 @click.option(
-    "--sync",
+    "--refresh",
     multiple=True,
     default=["1h"],
     show_default=True,
-    help="1h, or 50 shards; may be repeated.",
+    help="1h, or 50 slices; may be repeated.",
 )
 @click.option("--until", metavar="TIME", help="End of the online stage.")
 @click.option("--out", type=click.Path(path_type=Path), default="run/replay", show_default=True)
 @readable
 @needs("training")
-def replay(config_path: Path, batch_until: str, sync: tuple[str, ...], until: str | None, out: Path) -> None:
-    """Judge the configured model on the log: frozen against online, score then train."""
+def replay(config_path: Path, batch_until: str, refresh: tuple[str, ...], until: str | None, out: Path) -> None:
+    """Evaluate the configured model on the log: frozen against online, score then train."""
     from recsys.commands.replay import run
 
-    run(config_path, batch_until, sync, until, out)
+    run(config_path, batch_until, refresh, until, out)
 
 
 @main.command()
 @CONFIG
 @click.option("--batch-until", metavar="TIME", required=True, help="End of the batch stage, as an ISO time or a share.")
-@click.option("--sync", default="1h", show_default=True, help="How often serving takes the weights.")
+@click.option("--refresh", default="1h", show_default=True, help="How often serving takes the weights.")
 @click.option("--until", metavar="TIME", help="End of the online stage.")
 @click.option(
     "--try",

@@ -14,7 +14,7 @@ import pytest
 from recsys import wiring
 from recsys.config.file import load
 from recsys.config.schema import Config
-from recsys.datasets import movielens_small
+from recsys.datasets.movielens import movielens_small
 from recsys.errors import StateError
 
 ROOT = Path(__file__).parents[2]

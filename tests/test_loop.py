@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -89,11 +90,13 @@ def events(count: int = 400) -> list[Event]:
 
 
 @pytest.fixture(scope="module", params=GROUPS.values())
-def config(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Config:
+def config(tmp_path_factory: pytest.TempPathFactory, graphs: Path, request: pytest.FixtureRequest) -> Config:
     folder = tmp_path_factory.mktemp("loop")
     fallback, precision = CASES[request.param]
     (folder / "recsys.toml").write_text(SETTINGS.replace("PRECISION", precision) + FALLBACKS[fallback])
     config = load(folder / "recsys.toml")
+    config.training.checkpoints.mkdir(parents=True)
+    (config.training.checkpoints / "graphs").symlink_to(graphs)
     log = wiring.event_log(config)
     log.append(encode_events(events()))
     log.close()

@@ -14,6 +14,7 @@ import pytest
 
 from recsys import wiring
 from recsys.config.file import load
+from recsys.config.schema import Config
 from recsys.training.export import Exporter
 from recsys.training.progress import Progress
 from recsys.training.publication import Publication
@@ -41,10 +42,17 @@ def events() -> list[Event]:
     ]
 
 
-@pytest.mark.parametrize("moment", ["step", pytest.param("checkpoint written", marks=pytest.mark.slow)])
-def test_redis_killed_below_the_trainer(tmp_path: Path, moment: str) -> None:
+@pytest.fixture
+def config(tmp_path: Path, graphs: Path) -> Config:
     (tmp_path / "recsys.toml").write_text(SETTINGS)
     config = load(tmp_path / "recsys.toml")
+    config.training.checkpoints.mkdir(parents=True)
+    (config.training.checkpoints / "graphs").symlink_to(graphs)
+    return config
+
+
+@pytest.mark.parametrize("moment", ["step", pytest.param("checkpoint written", marks=pytest.mark.slow)])
+def test_redis_killed_below_the_trainer(config: Config, moment: str) -> None:
     wiring.event_log(config).append(encode_events(events()))
     killed: list[int] = []
 
@@ -64,10 +72,8 @@ def test_redis_killed_below_the_trainer(tmp_path: Path, moment: str) -> None:
     assert len(published) == 2
 
 
-def test_after_redis_was_emptied_the_graph_is_published_again_with_the_rows(tmp_path: Path) -> None:
+def test_after_redis_was_emptied_the_graph_is_published_again_with_the_rows(config: Config) -> None:
     """However seldom dense weights go: a server that starts meanwhile would have no model until then."""
-    (tmp_path / "recsys.toml").write_text(SETTINGS)
-    config = load(tmp_path / "recsys.toml")
     keys = ModelKeys(wiring.ONLINE)
     exporter = cast(Exporter, SimpleNamespace(ready=True, dim=16, graph=lambda _model: b"a graph"))
     with (
@@ -86,9 +92,7 @@ def test_after_redis_was_emptied_the_graph_is_published_again_with_the_rows(tmp_
         assert client.exists(keys.artefact, keys.sequence) == 2
 
 
-def test_the_trainers_status_is_published(tmp_path: Path) -> None:
-    (tmp_path / "recsys.toml").write_text(SETTINGS)
-    config = load(tmp_path / "recsys.toml")
+def test_the_trainers_status_is_published(config: Config) -> None:
     wiring.event_log(config).append(encode_events(events()))
     with wiring.trainer(config, publish=True) as trainer:
         trainer.run(follow=False, stop=threading.Event())

@@ -117,6 +117,7 @@ def test_a_killed_process_is_reported_and_started_again() -> None:
     assert exporter.graph(make_model())
 
 
+@pytest.mark.slow
 def test_traces_in_a_process_of_its_own() -> None:
     exporter = Exporter(make_model(), SPEC)
     model = make_model(seed=3)

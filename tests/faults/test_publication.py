@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -20,6 +19,7 @@ from recsys.training.progress import Progress
 from recsys.training.publication import Publication
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.keys import ModelKeys
+from serving.replication.trainer_status import TrainerStatuses
 from streaming.catalog import Catalog
 from streaming.encode.entity_state import EntityState
 from streaming.events.schema import Event, Impression, Interaction
@@ -97,8 +97,9 @@ def test_the_trainers_status_is_published(config: Config) -> None:
     with wiring.trainer(config, publish=True) as trainer:
         trainer.run(follow=False, stop=threading.Event())
         with EmbeddedRedis(config.redis.folder) as redis, redis.client() as client:
-            status = json.loads(cast(bytes, client.get(ModelKeys(wiring.ONLINE).status)))
-        store = trainer.learner.store
+            statuses = TrainerStatuses([wiring.ONLINE])
+            statuses.refresh(client)
+        status, store = statuses.by_model[wiring.ONLINE].status, trainer.learner.store
         assert status["tables"] == {table: store.counters(table) for table in ("user", "item", "hour")}
         assert status["outcomes"] == trainer.outcomes
         assert status["event_time"] == trainer.progress.now

@@ -18,7 +18,6 @@ from embedding.torchrec.store import TorchRecStore
 from recsys.errors import TornCheckpointError
 from tests.embedding.torchrec.processes import SECONDS, context
 
-pytestmark = pytest.mark.xdist_group("processes")  # one fork server for all that need one
 TABLES = (
     Table("plain", 4, ttl=10**9, capacity=300),
     Table("counted", 3, capacity=64, optimizer=Optimizer("adagrad"), admission=Admission("count", 2)),

@@ -17,7 +17,6 @@ from recsys.config.schema import Config
 from recsys.datasets.movielens import movielens_small
 from recsys.errors import StateError
 
-pytestmark = pytest.mark.xdist_group("trainer")  # one process that trains without an interruption for all
 ROOT = Path(__file__).parents[2]
 EVENTS = 15_000
 SETTINGS = """

@@ -22,7 +22,6 @@ from tests.contracts.embedding_store import ADVERSARIAL, DAY
 from tests.embedding.torchrec import models
 from tests.embedding.torchrec.processes import run
 
-pytestmark = pytest.mark.xdist_group("processes")  # one fork server for all that need one
 SEED = 3
 TABLES = (
     Table("rowwise", 6, capacity=500, ttl=3 * DAY, optimizer=Optimizer(lr=0.1)),

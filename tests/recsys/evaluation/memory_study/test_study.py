@@ -15,7 +15,6 @@ from recsys.evaluation.memory_study.study import Study
 from recsys.evaluation.replay.evaluate import evaluate
 from tests.recsys.evaluation.replay.worlds import HOUR, START, config, log_of, moving_taste
 
-pytestmark = pytest.mark.xdist_group("memory study")  # one process that replays for all
 SPLIT = START + 4 * HOUR
 TABLES = ("user", "item", "hour")
 TRIED = (

@@ -15,7 +15,7 @@ from recsys import wiring
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.datasets.movielens import movielens_small
-from recsys.errors import StateError
+from recsys.errors import CheckpointError, StateError
 
 ROOT = Path(__file__).parents[2]
 EVENTS = 15_000
@@ -195,7 +195,7 @@ def test_two_trainers_do_not_share_checkpoints(config: Config) -> None:
     settings = load(folder / "recsys.toml")
     with (
         wiring.trainer(settings, publish=False),
-        pytest.raises(ValueError, match=f"in use by process {os.getpid()}"),
+        pytest.raises(CheckpointError, match=f"in use by process {os.getpid()}"),
         wiring.trainer(settings, publish=False),
     ):
         pass

@@ -51,7 +51,8 @@ def config(tmp_path: Path, graphs: Path) -> Config:
     return config
 
 
-@pytest.mark.parametrize("moment", ["step", pytest.param("checkpoint written", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["step", "checkpoint written"])
 def test_redis_killed_below_the_trainer(config: Config, moment: str) -> None:
     wiring.event_log(config).append(encode_events(events()))
     killed: list[int] = []

@@ -103,6 +103,7 @@ def test_differences_are_to_the_unbounded_store_with_the_same_seed(result: Resul
     assert result.chance == pytest.approx(2 * np.sqrt(np.mean(np.square(gains)) / 2), abs=2e-6)
 
 
+@pytest.mark.slow
 def test_one_that_stops_early_has_what_was_replayed(by_seed: list[Result]) -> None:
     assert [[len(point.runs) for point in found.points] for found in by_seed] == [[1], [1, 1], [2, 1], [2, 2]]
     assert by_seed[1].seed_deviation is None
@@ -122,6 +123,7 @@ def test_replays_of_the_same_study_are_taken_over() -> None:
     assert last.to_json() == studied("item.ttl=2m", "user.ttl=1h")[-1].to_json()
 
 
+@pytest.mark.slow
 def test_what_is_known_of_the_study_stays_whatever_is_asked(by_seed: list[Result]) -> None:
     earlier = by_seed[-1]
     study = Study(config(), log_of(moving_taste()), SPLIT, "1h")
@@ -135,6 +137,7 @@ def test_what_is_known_of_the_study_stays_whatever_is_asked(by_seed: list[Result
     assert {point.name for point in again.points} == {point.name for point in found.points}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("other", "difference"),
     [
@@ -154,6 +157,7 @@ def test_another_study_is_refused_with_what_differs(
         other().resume(unasked[0])
 
 
+@pytest.mark.slow
 def test_without_settings_the_biggest_table_is_tried(unasked: list[Result]) -> None:
     assert {point.family.partition(".")[0] for point in unasked[-1].points[1:]} == {"user"}
 

@@ -14,6 +14,7 @@ import click
 
 from recsys.datasets.registry import DATASETS
 from recsys.errors import RecsysError
+from recsys.extras import needs
 
 CONFIG = click.option(
     "-c",
@@ -77,6 +78,7 @@ def main(verbose: bool) -> None:
 @main.command()
 @click.argument("path", type=click.Path(path_type=Path), default="recsys.toml")
 @readable
+@needs("log")
 def init(path: Path) -> None:
     """Write a commented configuration file with every setting at its default."""
     from recsys.commands.config import init as run
@@ -87,6 +89,7 @@ def init(path: Path) -> None:
 @main.command()
 @CONFIG
 @readable
+@needs("log")
 def check(config_path: Path) -> None:
     """Say what is wrong in the configuration, with line and remedy."""
     from recsys.commands.config import check as run
@@ -101,6 +104,7 @@ def check(config_path: Path) -> None:
 @click.option("--from", "start", metavar="TIME", help="Only events from this time on (ISO 8601, UTC).")
 @click.option("--to", "end", metavar="TIME", help="Only events before this time.")
 @readable
+@needs("log")
 def ingest(config_path: Path, files: tuple[Path, ...], dataset: str | None, start: str | None, end: str | None) -> None:
     """Read event files (.jsonl, .parquet, .csv, - for JSON lines on standard input) into the event log.
 
@@ -117,6 +121,7 @@ def ingest(config_path: Path, files: tuple[Path, ...], dataset: str | None, star
 @click.option("--until", metavar="TIME", help="Stop before the first event later than this.")
 @click.option("--publish/--no-publish", default=True, help="Send rows to Redis for serving.")
 @readable
+@needs("training")
 def train(config_path: Path, follow: bool, until: str | None, publish: bool) -> None:
     """Follow the log and learn online; resumes from the newest checkpoint."""
     from recsys.commands.train import run
@@ -129,6 +134,7 @@ def train(config_path: Path, follow: bool, until: str | None, publish: bool) -> 
 @click.argument("name")
 @click.option("--source", default="online", show_default=True, help="The published model to copy.")
 @readable
+@needs("training")
 def freeze(config_path: Path, name: str, source: str) -> None:
     """Copy the published model as NAME, which stays as it is: an arm to compare the online one with."""
     from recsys.commands.freeze import run
@@ -141,6 +147,7 @@ def freeze(config_path: Path, name: str, source: str) -> None:
 @click.option("--host", help="Overrides serving.host.")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Overrides serving.port.")
 @readable
+@needs("serving")
 def serve(config_path: Path, host: str | None, port: int | None) -> None:
     """Answer rankings over HTTP."""
     from recsys.commands.serve import run
@@ -161,6 +168,7 @@ def serve(config_path: Path, host: str | None, port: int | None) -> None:
 @click.option("--until", metavar="TIME", help="End of the online stage.")
 @click.option("--out", type=click.Path(path_type=Path), default="run/replay", show_default=True)
 @readable
+@needs("training")
 def replay(config_path: Path, batch_until: str, refresh: tuple[str, ...], until: str | None, out: Path) -> None:
     """Evaluate the configured model on the log: frozen against online, score then train."""
     from recsys.commands.replay import run
@@ -185,6 +193,7 @@ def replay(config_path: Path, batch_until: str, refresh: tuple[str, ...], until:
 @click.option("--model", metavar="NAME", help="Overrides model.name; fm takes half the time of autoint.")
 @click.option("--out", type=click.Path(path_type=Path), default="run/memory", show_default=True)
 @readable
+@needs("training")
 def memory(config_path: Path, **options: Any) -> None:
     """Replay the log with smaller embedding stores: AUC against memory."""
     from recsys.commands.memory import run
@@ -196,6 +205,7 @@ def memory(config_path: Path, **options: Any) -> None:
 @click.option("--keep", is_flag=True, help="Leave server and trainer running until Ctrl-C.")
 @click.option("--folder", type=click.Path(path_type=Path), default="run/demo", show_default=True)
 @readable
+@needs("all")
 def demo(keep: bool, folder: Path) -> None:
     """Watch the whole loop on a real log: ingest, train, serve, click, and see the ranking change."""
     from recsys.commands.demo import run

@@ -79,7 +79,8 @@ def test_gains_and_deviations_are_computed_from_the_runs_again(result: Result) -
     reference = result.points[0].runs
     for point in result.points:
         windows = [
-            np.mean([run.window_auc for run in runs[: len(point.runs)]], axis=0) for runs in (point.runs, reference)
+            np.mean(np.array([run.window_auc for run in runs[: len(point.runs)]], np.float64), axis=0)
+            for runs in (point.runs, reference)
         ]
         again = gain(UNBOUNDED, *windows)
         published = point.gain

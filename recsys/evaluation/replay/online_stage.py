@@ -77,7 +77,7 @@ def online_stage(config: Config, log: EventLog, batch_until: int | Share, until:
         raise InvalidValueError(_nothing_shown(lost))
     end = until if until is not None else int(times_R[-1]) + 1
     if not len(rows) or start <= times_R[0]:
-        raise InvalidValueError(_no_stage(times_R, start, end))
+        raise InvalidValueError(_no_stage(times_R, start, end, lost))
     impaired = {name: count for name, count in feed.losses.items() if count}
     return OnlineStage(rows, start, end, len(times_R), lost | impaired)
 
@@ -107,13 +107,15 @@ def _nothing_shown(lost: Mapping[str, int]) -> str:
     return "the log has no impressions, so there is nothing to evaluate: ingest some first"
 
 
-def _no_stage(times_R: Times, start: int, end: int) -> str:
+def _no_stage(times_R: Times, start: int, end: int, lost: Mapping[str, int]) -> str:
     first, last = (_iso(int(time)) for time in (times_R[0], times_R[-1]))
     if start <= times_R[0]:
         problem = f"--batch-until {_iso(start)} is not after the first impression: there would be no batch stage"
     else:
         problem = f"no impression from --batch-until {_iso(start)} up to --until {_iso(end)}"
-    return f"{problem}; the log's are from {first} to {last}: let the batch stage end between these"
+    advice = f"{problem}; the log's are from {first} to {last}: let the batch stage end between these"
+    words = not_learned(lost)
+    return f"{advice}. Not among them, in the whole log: {words}: {REMEDY}" if words else advice
 
 
 def _iso(time: int) -> str:

@@ -8,6 +8,7 @@ out depends on the sequence of events alone: not on how it is cut into batches, 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -202,7 +203,7 @@ class Joiner:
             if self._paced:
                 self._silences.add(shown, self._clock)
             if id_ in self._held.by_impression:
-                self._decide_held(shown, self._held.take(id_))
+                self._decide(shown, self._held.take(id_))
             while len(self._open) > self._max_pending and (oldest := self._waiting.pop_before(math.inf)):
                 self._close(oldest, early=True)
                 self._silences.prune(2 * self._max_pending)
@@ -211,7 +212,7 @@ class Joiner:
         if acted.action not in self.rule.actions:
             self._counts["ignored"] += 1
         elif (shown := self._open.get(acted.impression)) is not None:
-            self._decide(shown, acted)
+            self._decide(shown, (acted,))
         elif acted.impression in self._closed.ids:
             self._counts["late"] += 1
         elif acted.time < self.watermark:
@@ -219,16 +220,12 @@ class Joiner:
         else:
             self._counts["unmatched"] += self._held.add(self._sequence, acted)
 
-    def _decide(self, shown: OpenImpression, acted: InteractionRow) -> None:
-        position = self._position(shown, acted)
-        if position >= 0:
-            self._emit_decided(shown, {position: self._label(shown, position, acted)})
-
-    def _decide_held(self, shown: OpenImpression, held: list[InteractionRow]) -> None:
-        """Interactions that came before the impression decide all their labels at once."""
+    def _decide(self, shown: OpenImpression, interactions: Iterable[InteractionRow]) -> None:
+        """Count interactions with an open impression, and give out the labels that they decide, all at once."""
         labels = {}
-        for acted in held:
-            position = self._position(shown, acted)
+        for acted in interactions:
+            outcome, position = shown.decide(acted.item, acted.action, acted.time, self.wait)
+            self._counts[outcome] += 1
             if position >= 0:
                 labels[position] = self._label(shown, position, acted)
         if labels:
@@ -256,30 +253,6 @@ class Joiner:
         positions, labels = shown.undecided()
         if positions:
             self._emit(shown, positions, labels, known)
-
-    def _position(self, shown: OpenImpression, acted: InteractionRow) -> int:
-        """The position whose label `acted` decides, or -1; counts its outcome.
-
-        A duplicate item gets its label at the first position, because an interaction names no position.
-        """
-        if acted.time > shown.time + self.wait:
-            self._counts["late"] += 1
-            return -1
-        try:
-            position = shown.items.index(acted.item)
-        except ValueError:
-            self._counts["unknown_items"] += 1
-            return -1
-        if shown.decided is None:
-            shown.decided = {position: acted.action}
-        elif position in shown.decided:
-            same = shown.decided[position] == acted.action
-            self._counts["duplicates" if same else "duplicate_labels"] += 1
-            return -1
-        else:
-            shown.decided[position] = acted.action
-        self._counts["joined"] += 1
-        return position
 
     def _close(self, oldest: Entry, early: bool = False) -> None:
         """Close the oldest window: labels that no interaction decided are negative.

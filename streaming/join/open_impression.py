@@ -53,6 +53,24 @@ class OpenImpression(msgspec.Struct, gc=False, array_like=True):
     clock: int = 0
     silent: bool = False
 
+    def decide(self, item: str, action: str, time: int, wait: int) -> tuple[str, int]:
+        """The outcome of an interaction (see `outcomes`), and the position whose label it decides, or -1.
+
+        A duplicate item gets its label at the first position, because an interaction names no position.
+        """
+        if time > self.time + wait:
+            return "late", -1
+        try:
+            position = self.items.index(item)
+        except ValueError:
+            return "unknown_items", -1
+        if self.decided is None:
+            self.decided = {}
+        if position in self.decided:
+            return "duplicates" if self.decided[position] == action else "duplicate_labels", -1
+        self.decided[position] = action
+        return "joined", position
+
     def undecided(self) -> Labels:
         """Positions that no interaction has decided, negative."""
         positions, labels = _all_negative(len(self.items))

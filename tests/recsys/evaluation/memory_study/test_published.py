@@ -78,10 +78,11 @@ def test_gains_and_deviations_are_computed_from_the_runs_again(result: Result) -
     auc_of, over_of = [], []
     reference = result.points[0].runs
     for point in result.points:
-        windows = [
-            np.mean([run.window_auc for run in runs[: len(point.runs)]], axis=0) for runs in (point.runs, reference)
-        ]
-        again = gain(UNBOUNDED, *windows)
+        auc_W, base_W = (
+            np.array([run.window_auc for run in runs[: len(point.runs)]], np.float64).mean(0)
+            for runs in (point.runs, reference)
+        )
+        again = gain(UNBOUNDED, auc_W, base_W)
         published = point.gain
         for value, other in ((again.auc, published.auc), (again.low, published.low), (again.high, published.high)):
             assert value == pytest.approx(other, abs=1e-6)

@@ -27,8 +27,11 @@ CONFIG = click.option(
 )
 
 
+BATCH_UNTIL = "End of the batch stage: an ISO 8601 time, or a share of the shown items such as 0.8."
+OUT = "The folder for the results."
+
 FAULT = 70
-"""Exit status of an error that nobody expected (`EX_SOFTWARE`)."""
+"""Exit status of an unexpected error (`EX_SOFTWARE`)."""
 
 
 def readable(command: Callable[..., None]) -> Callable[..., None]:
@@ -91,7 +94,7 @@ def init(path: Path) -> None:
 @readable
 @needs("log")
 def check(config_path: Path) -> None:
-    """Say what is wrong in the configuration, with line and remedy."""
+    """Check the configuration file. An error names the line and the remedy."""
     from recsys.commands.config import check as run
 
     run(config_path)
@@ -100,8 +103,8 @@ def check(config_path: Path) -> None:
 @main.command()
 @CONFIG
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--dataset", type=click.Choice(list(DATASETS)), help="Import a known log.")
-@click.option("--from", "start", metavar="TIME", help="Only events from this time on (ISO 8601, UTC).")
+@click.option("--dataset", type=click.Choice(list(DATASETS)), help="Import a public data set.")
+@click.option("--from", "start", metavar="TIME", help="Only events at this time or later (ISO 8601, UTC).")
 @click.option("--to", "end", metavar="TIME", help="Only events before this time.")
 @readable
 @needs("log")
@@ -117,13 +120,13 @@ def ingest(config_path: Path, files: tuple[Path, ...], dataset: str | None, star
 
 @main.command()
 @CONFIG
-@click.option("--follow/--once", default=True, help="Wait for more events at the end of the log, or stop there.")
-@click.option("--until", metavar="TIME", help="Stop before the first event later than this.")
-@click.option("--publish/--no-publish", default=True, help="Send rows to Redis for serving.")
+@click.option("--follow/--once", default=True, help="At the end of the log, wait for more events or stop.")
+@click.option("--until", metavar="TIME", help="Stop before the first event at this time or later.")
+@click.option("--publish/--no-publish", default=True, help="Publish rows to Redis for serving.")
 @readable
 @needs("training")
 def train(config_path: Path, follow: bool, until: str | None, publish: bool) -> None:
-    """Follow the log and learn online; resumes from the newest checkpoint."""
+    """Train online on the log, from the newest checkpoint on."""
     from recsys.commands.train import run
 
     run(config_path, follow=follow, until=until, publish=publish)
@@ -136,7 +139,7 @@ def train(config_path: Path, follow: bool, until: str | None, publish: bool) -> 
 @readable
 @needs("training")
 def freeze(config_path: Path, name: str, source: str) -> None:
-    """Copy the published model as NAME, which stays as it is: an arm to compare the online one with."""
+    """Copy the published model to NAME, which then stays unchanged: an arm to compare the online model with."""
     from recsys.commands.freeze import run
 
     run(config_path, name, source)
@@ -149,7 +152,7 @@ def freeze(config_path: Path, name: str, source: str) -> None:
 @readable
 @needs("serving")
 def serve(config_path: Path, host: str | None, port: int | None) -> None:
-    """Answer rankings over HTTP."""
+    """Serve rankings over HTTP."""
     from recsys.commands.serve import run
 
     run(config_path, host, port)
@@ -157,16 +160,16 @@ def serve(config_path: Path, host: str | None, port: int | None) -> None:
 
 @main.command()
 @CONFIG
-@click.option("--batch-until", metavar="TIME", required=True, help="End of the batch stage, as an ISO time or a share.")
+@click.option("--batch-until", metavar="TIME", required=True, help=BATCH_UNTIL)
 @click.option(
     "--refresh",
     multiple=True,
     default=["1h"],
     show_default=True,
-    help="1h, or 50 slices; may be repeated.",
+    help="How often serving takes new weights: an interval (1h), or a number of time slices (50 slices). Repeatable.",
 )
-@click.option("--until", metavar="TIME", help="End of the online stage.")
-@click.option("--out", type=click.Path(path_type=Path), default="run/replay", show_default=True)
+@click.option("--until", metavar="TIME", help="End of the online stage (exclusive).")
+@click.option("--out", type=click.Path(path_type=Path), default="run/replay", show_default=True, help=OUT)
 @readable
 @needs("training")
 def replay(config_path: Path, batch_until: str, refresh: tuple[str, ...], until: str | None, out: Path) -> None:
@@ -178,20 +181,20 @@ def replay(config_path: Path, batch_until: str, refresh: tuple[str, ...], until:
 
 @main.command()
 @CONFIG
-@click.option("--batch-until", metavar="TIME", required=True, help="End of the batch stage, as an ISO time or a share.")
-@click.option("--refresh", default="1h", show_default=True, help="How often serving takes the weights.")
-@click.option("--until", metavar="TIME", help="End of the online stage.")
+@click.option("--batch-until", metavar="TIME", required=True, help=BATCH_UNTIL)
+@click.option("--refresh", default="1h", show_default=True, help="How often serving takes new weights.")
+@click.option("--until", metavar="TIME", help="End of the online stage (exclusive).")
 @click.option(
     "--try",
     "tries",
     metavar="TABLE.KEY=VALUE ...",
     multiple=True,
-    help="user.capacity=1/8, item.ttl=1d, user.admission=count:2; may be repeated. By default the table that takes"
-    " most memory is tried with several values.",
+    help="A setting to try, such as user.capacity=1/8, item.ttl=1d or user.admission=count:2. Repeatable; by default"
+    " several settings of the table that takes the most memory.",
 )
-@click.option("--seeds", type=click.IntRange(1), default=2, show_default=True, help="Replays of each setting.")
+@click.option("--seeds", type=click.IntRange(1), default=2, show_default=True, help="Replays per setting.")
 @click.option("--model", metavar="NAME", help="Overrides model.name; fm takes half the time of autoint.")
-@click.option("--out", type=click.Path(path_type=Path), default="run/memory", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default="run/memory", show_default=True, help=OUT)
 @readable
 @needs("training")
 def memory(config_path: Path, **options: Any) -> None:
@@ -202,7 +205,7 @@ def memory(config_path: Path, **options: Any) -> None:
 
 
 @main.command()
-@click.option("--keep", is_flag=True, help="Leave server and trainer running until Ctrl-C.")
+@click.option("--keep", is_flag=True, help="Keep server and trainer running until Ctrl-C.")
 @click.option("--folder", type=click.Path(path_type=Path), default="run/demo", show_default=True)
 @readable
 @needs("all")

@@ -18,10 +18,10 @@ def init(path: Path) -> None:
     if path.is_dir():
         path = path / TEMPLATE.name
     if path.exists():
-        raise InvalidValueError(f"{path} exists already; delete it, or name another file")
+        raise InvalidValueError(f"{path} already exists; delete it, or choose another file")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(TEMPLATE.read_text())
-    click.echo(f"Wrote {path}. Say what your events are in [features] and [training], then: recsys check")
+    click.echo(f"Wrote {path}. Describe your events in [features] and [training], then run: recsys check")
 
 
 def check(path: Path) -> None:
@@ -35,7 +35,7 @@ def check(path: Path) -> None:
 
 
 def _of_no_use(section: TableSection) -> Iterator[str]:
-    """What is allowed, and does nothing."""
+    """Settings that are valid and have no effect."""
     if section.admission == "always" and section.threshold > 1:
         yield "threshold has no effect while admission is always; set admission to count or probabilistic."
     at_once = section.admission == "always" or (section.admission, section.threshold) == ("count", 1)

@@ -1,4 +1,4 @@
-"""`recsys demo`: the whole loop on a real log, in about a minute, with the processes that a real installation has."""
+"""`recsys demo`: the whole loop on a real log, in about a minute, with the processes of a real installation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from serving.replication.embedded_redis import EmbeddedRedis
 
 DATASET = "movielens-small"
 SPLIT = "2014-01-01"
-"""Before it the model learns before anybody asks; after it frozen and online are compared."""
+"""The model is trained on the log before this time; frozen and online are compared after it."""
 REFRESH = ("30d", "1d")
 
 
@@ -53,12 +53,12 @@ def run(folder: Path, keep: bool, data: Path | None = None) -> None:
         _step(console, 4, "A new user asks for a ranking, likes a few films, and asks again")
         show_change(client, console)
         if not keep:
-            live.close()  # what replay needs of memory is not needed twice
+            live.close()  # so that their memory is free for the replay
         _step(console, 5, f"Replay the whole log: frozen against online after {SPLIT}")
         _replay(folder, config_path, data)
         _outlook(console, folder, time.monotonic() - started)
         if keep:
-            console.print(f"Still serving on http://127.0.0.1:{port}/docs. Ctrl-C ends it.")
+            console.print(f"Still serving on http://127.0.0.1:{port}/docs. Ctrl-C stops it.")
             with _interruptible():
                 signal.pause()
 
@@ -73,7 +73,7 @@ def _prepare(folder: Path) -> Path:
 
 
 def _replay(folder: Path, config_path: Path, data: Path) -> None:
-    """On a log of its own: the live one holds the demo's clicks, and only the first part."""
+    """On a log of its own: the live log holds the demo's clicks, and only the first part of the data."""
     whole = folder / "replay.toml"
     whole.write_text(config_path.read_text().replace('folder = "log"', 'folder = "whole-log"'))
     _recsys("ingest", "-c", whole, "--dataset", DATASET, data, quiet=True)
@@ -107,7 +107,7 @@ def _recsys(*arguments: object, quiet: bool = False) -> None:
 
 @contextmanager
 def _running(*arguments: object, log: Path) -> Iterator[None]:
-    """A process that is ended, and waited for, with the block. Ctrl-C is for the demo, not for it."""
+    """A process that ends with the block. Ctrl-C does not reach it."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             _command(*arguments), stdout=output, stderr=subprocess.STDOUT, start_new_session=True

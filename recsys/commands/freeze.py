@@ -1,4 +1,4 @@
-"""`recsys freeze`: keep a published model as it is, under another name."""
+"""`recsys freeze`: copy a published model to another name."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ def run(path: Path, name: str, source: str) -> None:
     console = Console()
     with wiring.publisher(config, source) as (publisher, _), console.status("copying rows ...") as status:
         rows = publisher.freeze(name, lambda done: status.update(f"copied {done:,} rows ..."))
-    console.print(f"Model {name!r} is {source!r} as it is now: {rows:,} rows. Name it in an arm to compare with it.")
+    console.print(f"Copied model {source!r} to {name!r}: {rows:,} rows. Name it as the model of an arm.")

@@ -1,4 +1,4 @@
-"""`recsys ingest`: files and known data sets into the event log."""
+"""`recsys ingest`: files and public data sets into the event log."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
     config = load(path)
     console = Console()
     if dataset is None and not files:
-        raise InvalidValueError("name the files to read (- for standard input), or a data set with --dataset")
+        raise InvalidValueError("give the files to read (- for standard input), or a data set with --dataset")
     log = wiring.event_log(config)
     try:
         ingest = wiring.ingest(config, log)
@@ -46,13 +46,13 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
                 _files(ingest, config, files, show, stop)
     except IngestError as error:
         _conclude(console, config, ingest)
-        raise IngestError(f"{error}; what was counted is safe, run the same command again to go on") from None
+        raise IngestError(f"{error}; the counted events are stored, run the same command again to continue") from None
     finally:
         log.close()
     _conclude(console, config, ingest)
     if stop.is_set():
         where = " and ".join(f"line {at.line} of {name}" for name, at in ingest.positions)
-        console.print(f"Stopped before {where}; run the same again to go on.")
+        console.print(f"Stopped before {where}; run the same command again to continue.")
         sys.exit(STOPPED)
 
 
@@ -104,7 +104,7 @@ def _card(card: Card) -> Table:
 
 def _files(ingest: Ingest, config: Config, files: tuple[Path, ...], show: Show, stop: threading.Event) -> None:
     name = files[0].name if len(files) == 1 else f"{len(files)} files"
-    sources = [_source(config, file) for file in files]  # a slip in one name ingests nothing
+    sources = [_source(config, file) for file in files]  # a wrong name ingests nothing
     ingest.merge(sources, lambda counts, _: show(name, counts), stop)
 
 
@@ -113,7 +113,7 @@ def _source(config: Config, file: Path) -> Source:
         return JsonLines(sys.stdin.buffer, config.log.max_line, "standard input")
     if not file.exists() or file.is_dir():
         raise InvalidValueError(
-            f"{file} is a folder; name the files in it" if file.is_dir() else f"{file} does not exist"
+            f"{file} is a folder; give the files in it" if file.is_dir() else f"{file} does not exist"
         )
     return open_source(file, wiring.mapping(config, file.name), config.log.max_line)
 

@@ -41,7 +41,7 @@ def run(
     model: str | None,
     out: Path,
 ) -> None:
-    """Write the result into the folder `out` after every replay, so that one may stop early; print the table."""
+    """Write the result into the folder `out` after every replay, so that it may be stopped early; print the table."""
     config = _with_model(load(config_path), model)
     wiring.set_threads(config)
     console = Console()
@@ -66,9 +66,9 @@ def run(
     for note in report.notes(result):
         console.print(note, style="yellow", highlight=False)
     if taken:
-        _say(console, f"Replays taken over from {out}: {taken}; remove it to start anew.")
+        _say(console, f"Replays reused from {out}: {taken}; remove the folder to start over.")
     _say(console, f"Plot: {out / 'auc_against_memory.svg'}")
-    _say(console, f"Each setting as it stands in recsys.toml: {out / 'table.md'}")
+    _say(console, f"Settings as sections of recsys.toml: {out / 'table.md'}")
 
 
 def _replayed(
@@ -79,7 +79,7 @@ def _replayed(
     out: Path,
     console: Console,
 ) -> tuple[Result, int]:
-    """The study's result, and how many of its replays were in the earlier one."""
+    """The result of the study, and how many of its replays were in the earlier result."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Bar(*columns, console=console) as bar:
         task = bar.add_task("reading the log", total=None)
@@ -100,7 +100,7 @@ def _replayed(
 
 
 def _earlier(out: Path) -> Result | None:
-    """What an earlier study left in the folder. Raises ValueError where it is none."""
+    """The result of an earlier study in the folder. Raises InvalidValueError if the file is not one."""
     try:
         return Result.from_json((out / FILE).read_bytes())
     except FileNotFoundError:
@@ -117,19 +117,19 @@ def _resume(study: Study, earlier: Result, out: Path) -> None:
 
 
 def _refused(out: Path, error: ValueError) -> InvalidValueError:
-    return InvalidValueError(f"{out / FILE}: {error}. Give another --out, or remove {out} to start anew")
+    return InvalidValueError(f"{out / FILE}: {error}. Choose another --out, or remove {out} to start over")
 
 
 def _kept(known: Result | None, out: Path) -> str:
-    """What remains of a study that was stopped."""
+    """What is kept of a study that was stopped."""
     if known is None:
-        return "Stopped before the first replay was done, so nothing is kept; the same command begins again."
+        return "Stopped before the end of the first replay: nothing is kept, and the same command starts over."
     replays = sum(len(point.runs) for point in known.points)
-    return f"Stopped. Finished replays kept in {out}: {replays}; the same command goes on from there."
+    return f"Stopped. Finished replays kept in {out}: {replays}; the same command continues from there."
 
 
 def _say(console: Console, text: str) -> None:
-    """With paths as they are: neither wrapped nor read as markup."""
+    """Print paths unchanged: without wrapping or markup."""
     console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 

@@ -23,7 +23,7 @@ from recsys.evaluation.replay.run import Progress
 from recsys.unlearned import REMEDY, impaired, not_learned
 
 FEW = 10
-"""Positives below which no figure means anything."""
+"""With fewer positives no metric is reliable."""
 
 
 def run(config_path: Path, batch_until: str, refreshes: Sequence[str], until: str | None, out: Path) -> None:
@@ -58,4 +58,4 @@ def _warnings(result: Result) -> Iterator[str]:
     yield from impaired(result.counts)
     positives = result.counts["positives_scored"]
     if positives < FEW:
-        yield f"Only {positives} positives were scored: the figures mean little. Let --batch-until be earlier."
+        yield f"Only {positives} positives were scored, too few for reliable metrics. Choose an earlier --batch-until."

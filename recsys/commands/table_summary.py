@@ -1,4 +1,4 @@
-"""What became of the ids of an embedding store, for people."""
+"""The counters of an embedding store as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIB = 1 << 20
 
 
 def summary(store: EmbeddingStore) -> Table:
-    """One row a table: its counters since the log began, and its memory now."""
+    """One line per table: its counters since the log began, and its memory now."""
     drawn = Table(title="Embedding tables", title_justify="left", box=SIMPLE_HEAD, padding=0)
     drawn.add_column("table", overflow="fold")
     for name in (*COUNTERS, "MiB"):
@@ -27,12 +27,12 @@ def summary(store: EmbeddingStore) -> Table:
 
 
 def refused(store: EmbeddingStore) -> Counter[str]:
-    """Look-ups of each table whose new id found no row."""
+    """Per table, the look-ups of new ids that were refused a row."""
     return Counter({table: store.counters(table)["refused"] for table in store.tables})
 
 
 def warnings(store: EmbeddingStore, before: Counter[str]) -> Iterator[str]:
-    """Tables that refused ids since they had refused those `before`."""
+    """A warning for each table that has refused more ids than `before`."""
     for table, count in (refused(store) - before).items():
         yield (
             f"{table}: {count:,} look-ups of new ids were refused a row, because one batch has more distinct ids than "

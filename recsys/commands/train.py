@@ -53,7 +53,7 @@ def dashboard(progress: Progress) -> Table:
         f"{progress.rows:,} rows learned, {progress.rows_per_second():,.0f} rows/s, lag {progress.lag_events:,} events"
     )
     table = Table("", "AUC", "log loss", "calibration", "normalised entropy", "positives", title=title)
-    for name, summary in (("all", progress.total()), ("lately", progress.recent())):
+    for name, summary in (("all", progress.total()), ("recent", progress.recent())):
         table.add_row(name, *_cells(summary))
     return table
 

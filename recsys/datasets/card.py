@@ -1,4 +1,4 @@
-"""A data set: batches of events in event-time order, and a card that says what they are."""
+"""A data set: batches of events in event-time order, and a card that describes it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a data set is. `start` and `end` are the first and last event time (ms); `made` lists what we added."""
+    """What a data set is. `start` and `end` are the first and last event time (ms), `made` what a rule added."""
 
     name: str
     what: str
@@ -42,7 +42,7 @@ def _date(time: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Iterating yields batches (EVENT_SCHEMA); every iteration starts anew and yields the same events."""
+    """Iterating yields batches (EVENT_SCHEMA); every iteration yields the same events."""
 
     card: Card
     batches: Callable[[], Iterator[pa.RecordBatch]]

@@ -1,4 +1,4 @@
-"""What the results of commands have in common: a file that gives the same bytes for the same result."""
+"""The result file of a command: the same bytes for the same result."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class ResultFile(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
-        """Raises ValueError for what is not a result of this format."""
+        """Raises InvalidValueError if `data` is not a result of this format."""
         try:
             result = msgspec.json.decode(data, type=cls)
         except msgspec.DecodeError as error:
-            raise InvalidValueError(f"this is no result of `{cls.made_by}`: {error}") from None
+            raise InvalidValueError(f"this is not a result of `{cls.made_by}`: {error}") from None
         if result.format != FORMAT:
             raise InvalidValueError(
                 f"this result has format {result.format}, this version reads {FORMAT}: run it again"

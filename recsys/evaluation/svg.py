@@ -1,4 +1,4 @@
-"""How plots look, as SVG text without clock time or random ids: equal figures give equal bytes."""
+"""Plots as SVG text, without clock time or random ids: equal figures give equal bytes."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Options that several commands share: how they are parsed and checked."""

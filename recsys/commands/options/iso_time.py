@@ -1,4 +1,4 @@
-"""Times as people write them."""
+"""Times on the command line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from recsys.errors import InvalidValueError
 
 
 def parse_time(text: str, option: str) -> int:
-    """Milliseconds since the epoch of an ISO 8601 time; UTC where it names no zone. Raises ValueError with `option`.
+    """Milliseconds since the epoch of an ISO 8601 time, by default in UTC. An InvalidValueError names `option`.
 
     >>> parse_time("2017-10-11", "--until")
     1507680000000

@@ -1,1 +1,1 @@
-"""What a smaller embedding store costs on a log: capacity, admission and time to live against AUC."""
+"""Memory study: how capacity, admission and time to live of the embedding store change AUC on a log."""

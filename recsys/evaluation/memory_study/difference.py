@@ -1,4 +1,4 @@
-"""In what two studies differ, for people."""
+"""How two studies differ, in words."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from recsys.evaluation.memory_study.result import Result
 
-_NONE = "not there"
+_NONE = "missing"
 
 
 def differences(earlier: Result, now: Result) -> list[str]:
-    """Why replays of one are none of the other: stage, configuration, and what the log has. Seeds and settings that
-    were tried have no part in it."""
+    """Why the replays of one study are not those of the other: stage, configuration and log. Seeds and tried settings
+    may differ."""
     was, is_ = _facts(earlier), _facts(now)
     pairs = ((name, was.get(name, _NONE), is_.get(name, _NONE)) for name in was | is_)
     return [f"{name} was {before} and is {after}" for name, before, after in pairs if before != after]

@@ -25,8 +25,8 @@ COLUMNS = (
 )
 """Ids, evicted and the rest are of all tables, at the end; `unadmitted` and `refused` count look-ups. The interval is
 by windows of the online stage, see `recsys.evaluation.replay.figures.gain`; AUC and log loss are means of the seeds."""
-HOW_TO_APPLY = """To use a setting, write it into `recsys.toml`, in place of what is said there about capacity, ttl,
-admission and threshold of the table. Capacities are numbers of ids, so a share is one of the ids of this log.
+HOW_TO_APPLY = """To use a setting, write it into `recsys.toml`, in place of the capacity, ttl, admission and
+threshold of the table. Capacities are numbers of ids: a share is a share of the ids of this log.
 """
 
 
@@ -55,7 +55,7 @@ def markdown(result: Result) -> str:
 
 
 def noise(result: Result) -> str:
-    """How much AUC differs for no reason."""
+    """How much AUC varies by chance."""
     if result.chance is None:
         return "One seed each: how much AUC differs between seeds is unknown."
     return (
@@ -66,7 +66,7 @@ def noise(result: Result) -> str:
 
 
 def notes(result: Result) -> list[str]:
-    """What makes a point say less than it seems to."""
+    """Caveats of single settings."""
     refusing = [point.name for point in result.points if any(run.total("refused") for run in point.runs)]
     if not refusing:
         return []

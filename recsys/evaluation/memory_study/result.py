@@ -86,7 +86,7 @@ class Result(ResultFile, frozen=True):
         return None if self.gain_deviation is None else 2 * self.gain_deviation / math.sqrt(fewest)
 
     def point(self, name: str) -> Point:
-        """Raises KeyError with the names there are."""
+        """Raises KeyError, which lists the names, if there is no such setting."""
         for point in self.points:
             if point.name == name:
                 return point

@@ -12,13 +12,13 @@ from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
 
 UNBOUNDED = "unbounded"
-"""The name of the setting that keeps every id for ever."""
+"""The name of the setting that keeps every id forever."""
 KEYS = {
     "capacity": "a capacity is a number of ids such as 50000, or a share of the log's, 1/8 or 0.125, at most 1/1",
     "admission": "an admission is count:2 (to count:255; count:1 would admit every id at once) or probabilistic:4",
-    "ttl": "a time to live is longer than nothing, such as 6h or 3d",
+    "ttl": "a time to live is positive, such as 6h or 3d",
 }
-"""What may be set, and how."""
+"""What can be set, and how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Change:
         named = {self.key: self.value} if self.key != "admission" else {"admission": kind, "threshold": threshold}
         section = TableSection.model_validate(named)
         if section.ttl == 0 or (section.admission, section.threshold) == ("count", 1):
-            raise InvalidValueError(f"{self.value} is no limit")
+            raise InvalidValueError(f"{self.value} is not a limit")
         return {name: getattr(section, name) for name in named}
 
 
@@ -98,14 +98,14 @@ def parse(text: str, tables: Collection[str]) -> Setting:
         try:
             changes[-1].settings(live=1)
         except (ValueError, ZeroDivisionError):
-            raise InvalidValueError(f"--try: {value!r} is no {key}; {KEYS[key]}") from None
+            raise InvalidValueError(f"--try: {value!r} is not a valid {key}; {KEYS[key]}") from None
     if not changes:
         raise InvalidValueError("--try: an empty setting; try 'user.capacity=1/8'")
     return Setting(" ".join(text.split()), tuple(changes))
 
 
 def usual(table: str) -> list[Setting]:
-    """What to try where nobody said it, for the table that takes most memory."""
+    """The settings to try by default, for the table that takes the most memory."""
     keys = ["capacity=1/2", "capacity=1/4", "capacity=1/8", "capacity=1/16", "admission=count:2", "ttl=1d", "ttl=3d"]
     return [parse(f"{table}.{key}", [table]) for key in keys]
 
@@ -118,7 +118,7 @@ def with_sections(config: Config, sections: Mapping[str, TableSection], seed: in
 
 
 def _share(text: str) -> Fraction:
-    """Raises ValueError, or ZeroDivisionError."""
+    """Raises ValueError or ZeroDivisionError."""
     share = Fraction(text)
     if not 0 < share <= 1:
         raise InvalidValueError(f"a share is more than 0 and at most 1, got {text}")

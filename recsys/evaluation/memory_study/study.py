@@ -1,4 +1,4 @@
-"""A log replayed with one setting of the embedding store after the other, all else alike.
+"""A log replayed with one setting of the embedding store after another, all else equal.
 
 Shape suffixes: W windows.
 """
@@ -28,9 +28,9 @@ from recsys.evaluation.replay.run import Progress, Replay
 from streaming.log.event_log import EventLog
 
 Report = Callable[[str, Progress], None]
-"""Told the setting with its seed, and how far its replay is."""
+"""Called with the setting and seed, and the progress of their replay."""
 SHOWN = 6
-"""Differences to another study that are told."""
+"""The most differences to another study that a message lists."""
 
 
 def _quiet(_name: str, _progress: Progress) -> None:
@@ -38,7 +38,7 @@ def _quiet(_name: str, _progress: Progress) -> None:
 
 
 class SizedStore(LocalStore):
-    """Notes its size whenever it is about to be swept, which a learner does each hour of event time."""
+    """Records its size before each sweep, which a learner starts every hour of event time."""
 
     most_bytes = 0
 
@@ -53,7 +53,7 @@ class SizedStore(LocalStore):
 class Study:
     """Replays settings on the online stage from `batch_until` to `until`, one arm that refreshes by `refresh`.
 
-    Raises ValueError where there is nothing to evaluate.
+    Raises InvalidValueError if there is nothing to evaluate.
     """
 
     def __init__(
@@ -64,10 +64,11 @@ class Study:
         self._points: dict[str, Point] = {}
 
     def resume(self, earlier: Result) -> None:
-        """Keep all replays of an earlier result. Raises ValueError with what differs where it is of another study."""
+        """Keep all replays of an earlier result. Raises InvalidValueError, which lists the
+        differences, if it is of another study."""
         if found := differences(earlier, self._result()):
             more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-            raise InvalidValueError(f"this is of another study: {', '.join(found[:SHOWN])}{more}")
+            raise InvalidValueError(f"this result is of another study: {', '.join(found[:SHOWN])}{more}")
         self._points = {point.name: point for point in earlier.points}
 
     def missing(self, settings: Sequence[Setting] = (), seeds: int = 2) -> list[tuple[Setting, int]]:
@@ -186,10 +187,10 @@ def _over(runs: Sequence[Run], base: Sequence[Run]) -> list[float]:
 
 
 def _check_unbounded(run: Run) -> None:
-    """Raises ValueError where the reference itself is bounded."""
+    """Raises InvalidValueError if the reference itself is bounded."""
     for name, counters in run.tables.items():
         if counters["evicted"] or counters["refused"]:
             raise InvalidValueError(
-                f"the log has more ids than table {name} may hold, so there is nothing unbounded to compare with: "
-                f"raise features.tables.{name}.capacity (memory is taken as ids come, but a count filter at once)"
+                f"the log has more ids than table {name} can hold, so there is no unbounded store to compare with: "
+                f"raise features.tables.{name}.capacity (memory grows with the ids, but for a count filter)"
             )

@@ -1,4 +1,4 @@
-"""A setting as it stands in `recsys.toml`."""
+"""A setting as sections of `recsys.toml`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _section(table: str, point: Point) -> str:
         lines.append(f'ttl = "{written(told["ttl"])}"')
     if told["admission"] != "always":
         lines += [f'admission = "{told["admission"]}"', f"threshold = {told['threshold']}"]
-    if told.get("fallback", "zeros") != "zeros":  # results of before there were fallbacks have none
+    if told.get("fallback", "zeros") != "zeros":  # older results have no fallback
         lines.append(f'fallback = "{told["fallback"]}"')
     return "\n".join(lines) + "\n"
 

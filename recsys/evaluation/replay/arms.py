@@ -42,14 +42,14 @@ class Arm:
 
 
 def frozen(start: int) -> Arm:
-    """The weights of the end of the batch stage, for ever."""
+    """The weights at the end of the batch stage, never refreshed."""
     return Arm(FROZEN, (start,))
 
 
 def online(refresh: str, start: int, times_R: Times) -> Arm:
     """The arm of a refresh rule: an interval (`1h`), or a number of time slices with equally many rows (`50 slices`).
 
-    `times_R` are the impression times of the rows to score, in order. Raises ValueError for anything else.
+    `times_R` are the impression times of the rows to score, rising. Raises InvalidValueError for any other rule.
 
     >>> online("10ms", 0, np.array([0, 5, 25])).refreshes
     (0, 20)
@@ -62,17 +62,17 @@ def online(refresh: str, start: int, times_R: Times) -> Arm:
         return Arm(name, _equal_shares(int(match[1]), start, times_R))
     interval = milliseconds(refresh)
     if interval <= 0:
-        raise InvalidValueError(f"a refresh interval must be longer than nothing, got {refresh!r}; try '1h'")
+        raise InvalidValueError(f"a refresh interval must be positive, got {refresh!r}; try '1h'")
     return Arm(name, tuple((start + np.unique((times_R - start) // interval) * interval).tolist()))
 
 
 def check_refresh(refresh: str) -> None:
-    """Raises ValueError with the option and a remedy when `refresh` is no rule of `online`."""
+    """Raises InvalidValueError, which names the option, if `refresh` is not a rule of `online`."""
     try:
         online(refresh, 0, np.zeros(0, np.int64))
     except ValueError:
         raise InvalidValueError(
-            f"--refresh: {refresh!r} is neither an interval longer than nothing, such as '1h' (units ms, s, m, h, d), "
+            f"--refresh: {refresh!r} is neither a positive interval, such as '1h' (units ms, s, m, h, d), "
             "nor a number of time slices, such as '50 slices'"
         ) from None
 

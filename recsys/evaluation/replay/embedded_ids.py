@@ -1,4 +1,4 @@
-"""Which users and items a model has met: ids that have an embedding row of their own.
+"""Which users and items are known: ids that have an embedding row of their own.
 
 Shape suffixes: B rows of a batch, R rows to score.
 """
@@ -19,18 +19,18 @@ Flags = Mapping[str, npt.NDArray[np.bool_]]
 
 
 class EmbeddedIds:
-    """Asks the store, without changing it."""
+    """Asks a store, which it does not change."""
 
     def __init__(self, spec: FeatureSpec, store: EmbeddingStore) -> None:
         self._store = store
         self._fields = {field.source: field for field in spec.sparse if field.source in ("user", "item")}
 
     def nothing(self, rows: int) -> dict[str, npt.NDArray[np.bool_]]:
-        """Flags to fill in."""
+        """Flags for `rows` rows, all False."""
         return {kind: np.zeros(rows, np.bool_) for kind in self._fields}
 
     def of(self, batch: TrainingBatch) -> Flags:
-        """Whether the ids of these rows have a row now."""
+        """Whether the ids of these rows have an embedding row now."""
         flags = {}
         for kind, field in self._fields.items():
             ids_B = batch.ids[field.name].values

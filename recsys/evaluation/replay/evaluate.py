@@ -18,7 +18,7 @@ from streaming.log.event_log import EventLog
 
 SETTINGS = {"features", "model", "training"}
 PLACES = {"threads", "checkpoints", "checkpoint_every", "keep", "export_every"}
-"""Settings of training that say where and how, and don't belong into a result."""
+"""Settings of training that say where and how it runs; they do not belong in a result."""
 
 
 def evaluate(
@@ -61,17 +61,17 @@ def evaluate(
 
 
 def settings_of(config: Config) -> dict[str, Any]:
-    """What of a configuration a result depends on."""
+    """The part of a configuration that a result depends on."""
     settings = config.model_dump(mode="json", include=SETTINGS)
     settings["training"] = {name: value for name, value in settings["training"].items() if name not in PLACES}
     return settings
 
 
 def _unlearned(config: Config, lost: Mapping[str, int]) -> str:
-    """Why nothing was learned, as far as the counts tell."""
+    """Why nothing was learned, as far as the counts show."""
     if words := not_learned(lost):
         return f"no example was learned. Not learned from, in the whole log: {words}: {REMEDY}"
     return (
         f"no example was learned: not even one batch of {config.training.batch_size} labels was known before the last "
-        "refresh. Let --batch-until be later, refresh more often, or make training.batch_size or training.wait smaller"
+        "refresh. Choose a later --batch-until, refresh more often, or lower training.batch_size or training.wait"
     )

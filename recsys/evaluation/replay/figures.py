@@ -1,4 +1,4 @@
-"""From scores to figures.
+"""From scores to the figures of a result.
 
 Shape suffixes: R rows, W windows, S bootstrap samples.
 """
@@ -28,7 +28,7 @@ SAMPLES = 1000
 
 @dataclass(frozen=True, slots=True)
 class _Truth:
-    """What all arms share: labels, and slices of the rows."""
+    """Shared by all arms: labels, and slices of the rows."""
 
     rows: ScoredRows
     slices: dict[str, npt.NDArray[np.bool_]]
@@ -117,7 +117,7 @@ def _gains(scored: Scored, previous: Scored | None, auc_of: dict[str, npt.NDArra
 def gain(over: str, auc_W: npt.NDArray[np.float64], base_W: npt.NDArray[np.float64]) -> Gain:
     """Mean difference over windows with a 95 % paired bootstrap interval (windows are drawn, always the same draws).
 
-    Windows where either AUC is undefined are left out; with fewer than two there is no interval.
+    Windows in which either AUC is undefined are left out; with fewer than two windows there is no interval.
     """
     difference_W = auc_W - base_W
     difference_W = difference_W[np.isfinite(difference_W)]
@@ -137,5 +137,5 @@ def _figure(value: float) -> Figure:
 
 
 def _round(value: float) -> float:
-    """Six digits: more than any difference that means something."""
+    """Six digits: more than any significant difference."""
     return round(float(value), 6)

@@ -23,6 +23,8 @@ from streaming.log.event_log import EventLog
 
 Times = npt.NDArray[np.int64]
 
+NOTHING_SHOWN = "the log has no impressions to evaluate; ingest some, with their interactions"
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -74,10 +76,10 @@ def online_stage(config: Config, log: EventLog, batch_until: int | Share, until:
     times_R = batches.times()
     lost = {name: feed.joiner.counts[name] for name in LOST}
     if not len(times_R):
-        raise InvalidValueError(_nothing_shown(lost))
+        raise InvalidValueError(NOTHING_SHOWN + _lost(lost))
     end = until if until is not None else int(times_R[-1]) + 1
     if not len(rows) or start <= times_R[0]:
-        raise InvalidValueError(_no_stage(times_R, start, end, lost))
+        raise InvalidValueError(_no_stage(times_R, start, end) + _lost(lost))
     impaired = {name: count for name, count in feed.losses.items() if count}
     return OnlineStage(rows, start, end, len(times_R), lost | impaired)
 
@@ -99,23 +101,19 @@ class _Timed:
         return np.sort(np.concatenate(self._times))
 
 
-def _nothing_shown(lost: Mapping[str, int]) -> str:
-    if words := not_learned(lost):
-        return (
-            f"no impression could be used, so there is nothing to evaluate. Lost, in the whole log: {words}: {REMEDY}"
-        )
-    return "the log has no impressions, so there is nothing to evaluate: ingest some first"
-
-
-def _no_stage(times_R: Times, start: int, end: int, lost: Mapping[str, int]) -> str:
+def _no_stage(times_R: Times, start: int, end: int) -> str:
     first, last = (_iso(int(time)) for time in (times_R[0], times_R[-1]))
     if start <= times_R[0]:
         problem = f"--batch-until {_iso(start)} is not after the first impression: there would be no batch stage"
     else:
         problem = f"no impression from --batch-until {_iso(start)} up to --until {_iso(end)}"
-    advice = f"{problem}; the log's are from {first} to {last}: let the batch stage end between these"
+    return f"{problem}; the log's are from {first} to {last}: choose a time between them"
+
+
+def _lost(lost: Mapping[str, int]) -> str:
+    """The end of a message, where events were lost."""
     words = not_learned(lost)
-    return f"{advice}. Not among them, in the whole log: {words}: {REMEDY}" if words else advice
+    return f". Not learned from, in the whole log: {words}: {REMEDY}" if words else ""
 
 
 def _iso(time: int) -> str:

@@ -82,7 +82,7 @@ class Result(ResultFile, frozen=True):
     arms: list[ArmResult]
 
     def arm(self, name: str) -> ArmResult:
-        """Raises KeyError with the names there are."""
+        """Raises KeyError, which lists the names, if there is no such arm."""
         for arm in self.arms:
             if arm.name == name:
                 return arm

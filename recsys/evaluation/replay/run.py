@@ -27,14 +27,14 @@ shape of a batch: so a score depends on weights and log alone, not on the arms t
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What one arm said about each row, and whether it had met the row's user and item."""
+    """The scores of one arm, and whether each row's user and item were known when it scored them."""
 
     arm: Arm
     scores_R: npt.NDArray[np.float32]
     known_R: Flags
 
     def fill(self, low: int, first: int, stop: int, scores_B: npt.NDArray[np.float32], known_B: Flags) -> None:
-        """Take over a chunk that starts at row `low`, as far as its rows are from `first` up to `stop`."""
+        """Copy the rows from `first` up to `stop` of a chunk that starts at row `low`."""
         first, stop = max(low, first), min(low + len(scores_B), stop)
         if first < stop:
             self.scores_R[first:stop] = scores_B[first - low : stop - low]

@@ -52,8 +52,8 @@ def test_it_writes_plot_and_table(folder: Path) -> None:
         (("--batch-until", "0.5", "--try", "user=1/2"), "--try: 'user=1/2' is not TABLE.KEY=VALUE"),
         (("--batch-until", "1.5"), "--batch-until: a share is between 0 and 1"),
         (("--batch-until", "soon"), "--batch-until: 'soon' is not an ISO 8601 time"),
-        (("--batch-until", "0.5", "--refresh", "often"), "--refresh: 'often' is neither an interval"),
-        (("--batch-until", "2030-01-01"), "let the batch stage end between"),
+        (("--batch-until", "0.5", "--refresh", "often"), "--refresh: 'often' is neither a positive interval"),
+        (("--batch-until", "2030-01-01"), "choose a time between them"),
     ],
 )
 def test_what_is_wrong_is_said_without_a_traceback(folder: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -70,9 +70,12 @@ def test_a_slip_is_found_before_the_log_is_read(folder: Path, monkeypatch: pytes
     (folder / "out" / "result.json").write_text("{}")
     for arguments, message in (
         (("--batch-until", "1.5"), "--batch-until: a share is between 0 and 1"),
-        (("--batch-until", "0.5"), "no result of `recsys memory`"),
-        (("--batch-until", "0.5", "--out", str(folder / "file")), "is a file; name another folder, or remove the file"),
-        (("--batch-until", "0.5", "--out", str(folder / "file" / "below")), "is a file; name another folder"),
+        (("--batch-until", "0.5"), "not a result of `recsys memory`"),
+        (
+            ("--batch-until", "0.5", "--out", str(folder / "file")),
+            "is a file; choose another folder, or remove it",
+        ),
+        (("--batch-until", "0.5", "--out", str(folder / "file" / "below")), "is a file; choose another folder"),
     ):
         shown = memory(folder, *arguments)
         assert shown.exit_code == 1
@@ -87,8 +90,8 @@ def test_an_earlier_study_stays_and_another_one_is_refused(folder: Path) -> None
     assert memory(folder, *SMALL, "--try", "user.ttl=1h", "--seeds", "2").exit_code == 0
     shown = memory(folder, *SMALL, "--try", "item.ttl=1h", "--seeds", "1")
     assert shown.exit_code == 0, shown.output
-    assert "taken over" in shown.output
-    assert "out: 1; remove it" in " ".join(shown.output.split())
+    assert "reused from" in shown.output
+    assert "out: 1; remove the folder" in " ".join(shown.output.split())
     known = (folder / "out" / "result.json").read_bytes()
     points = results.Result.from_json(known).points
     assert [(point.name, len(point.runs)) for point in points] == [
@@ -99,7 +102,7 @@ def test_an_earlier_study_stays_and_another_one_is_refused(folder: Path) -> None
     other = memory(folder, *SMALL[:2], "--try", "user.ttl=1h", "--model", "autoint")
     assert other.exit_code == 1
     assert "model.name was 'fm' and is 'autoint'" in " ".join(other.output.split())
-    assert "Give another --out, or remove" in " ".join(other.output.split())
+    assert "Choose another --out, or remove" in " ".join(other.output.split())
     assert (folder / "out" / "result.json").read_bytes() == known
 
 
@@ -116,9 +119,9 @@ def test_it_goes_on_after_ctrl_c(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         patched.setattr(report, "write", stop_after_the_first)
         shown = memory(folder, *arguments)
     assert (shown.exit_code, stopped) == (130, [1])
-    assert "out: 1; the same command goes on" in " ".join(shown.output.split())
+    assert "out: 1; the same command continues" in " ".join(shown.output.split())
     shown = memory(folder, *arguments)
     assert shown.exit_code == 0, shown.output
-    assert "out: 1; remove it" in " ".join(shown.output.split())
+    assert "out: 1; remove the folder" in " ".join(shown.output.split())
     table = (folder / "out" / "table.md").read_text()
     assert "[features.tables.user]\ncapacity = " in table

@@ -175,7 +175,7 @@ def test_the_table_has_a_line_a_setting_and_the_file_reads_back(result: Result) 
     lines = [line for line in markdown(result).splitlines() if line.startswith("|")]
     assert [line.count("|") for line in lines] == [len(COLUMNS) + 1] * (2 + len(result.points))
     assert Result.from_json(result.to_json()) == result
-    with pytest.raises(ValueError, match="no result of `recsys memory`"):
+    with pytest.raises(ValueError, match="not a result of `recsys memory`"):
         Result.from_json(b"{}")
 
 

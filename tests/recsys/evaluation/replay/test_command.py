@@ -76,9 +76,9 @@ def test_a_second_run_gives_the_same_files(folder: Path) -> None:
     [
         (("--batch-until", "yesterday"), "--batch-until: 'yesterday' is not an ISO 8601"),
         (("--batch-until", "1.5"), "--batch-until: a share is between 0 and 1"),
-        (("--batch-until", "2030-01-01"), "let the batch stage end between"),
-        (("--batch-until", "0.5", "--refresh", "often"), "--refresh: 'often' is neither an interval"),
-        (("--batch-until", "0.5", "--refresh", "5x"), "--refresh: '5x' is neither an interval"),
+        (("--batch-until", "2030-01-01"), "choose a time between them"),
+        (("--batch-until", "0.5", "--refresh", "often"), "--refresh: 'often' is neither a positive interval"),
+        (("--batch-until", "0.5", "--refresh", "5x"), "--refresh: '5x' is neither a positive interval"),
         (("--batch-until", "0.5", "--refresh", "0 slices"), "such as '50 slices'"),
         (("--batch-until", "0.5", "--until", "soon"), "--until: 'soon' is not an ISO 8601 time"),
         (("--batch-until", "2001-01-01"), "--batch-until 2001-01-01T00:00:00+00:00 is not after the first impression"),
@@ -95,8 +95,8 @@ def test_an_out_that_is_no_folder_is_told_at_the_start(folder: Path, monkeypatch
     monkeypatch.setattr(wiring, "event_log", lambda _config: pytest.fail("the log was opened"))
     (folder / "file").touch()
     for out, batch_until, message in (
-        ("file", "0.8", "is a file; name another folder, or remove the file"),
-        ("file/below", "0.8", "is a file; name another folder"),
+        ("file", "0.8", "is a file; choose another folder, or remove it"),
+        ("file/below", "0.8", "is a file; choose another folder"),
         ("new", "0", "--batch-until: a share is between 0 and 1"),
     ):
         shown = replay(folder, "--batch-until", batch_until, "--out", str(folder / out))

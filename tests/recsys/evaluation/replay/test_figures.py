@@ -118,7 +118,7 @@ def test_a_result_survives_its_file_and_other_files_are_refused() -> None:
     assert result.arm("frozen") is result.arms[0]
     with pytest.raises(KeyError, match="frozen"):
         result.arm("nobody")
-    with pytest.raises(ValueError, match="no result of `recsys replay`"):
+    with pytest.raises(ValueError, match="not a result of `recsys replay`"):
         Result.from_json(b'{"arms": 3}')
     with pytest.raises(ValueError, match="format 9"):
         Result.from_json(result.to_json().replace(b'"format": 2', b'"format": 9'))

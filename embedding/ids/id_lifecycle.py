@@ -23,7 +23,7 @@ from embedding.kernels import bitmap
 from embedding.lazy_arrays import lazy_zeros
 from embedding.rows.row_block import RowMemory
 from embedding.store import Floats, Ids, Index, Table
-from embedding.table_state import TableState
+from embedding.table_state import TableState, eviction_draw
 from embedding.validation import BULK, MINUTE
 
 COUNTED = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale")
@@ -114,7 +114,8 @@ class TableIds:
         short = wanted - (self.table.capacity - len(self.ids))
         if short > 0:
             bitmap.mark(self._pinned, rows_U)
-            self._removed(*self.ids.evict(max(short, self.table.capacity // BULK), self._pinned), "evicted")
+            n, draw = max(short, self.table.capacity // BULK), eviction_draw(self._counters, self.table.capacity)
+            self._removed(*self.ids.evict(n, self._pinned, draw), "evicted")
             bitmap.unmark(self._pinned, rows_U)
 
     def _removed(self, ids: Ids, rows: Index, why: str) -> None:

@@ -14,11 +14,11 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from embedding.hashing import initial_rows, mix, salt_of
+from embedding.hashing import eviction_ties, initial_rows, salt_of
 from embedding.ids.admission import exact_policy
 from embedding.optimizers import adam_rate, state_width
 from embedding.store import Floats, Ids, Optimizer, Table
-from embedding.table_state import TableState
+from embedding.table_state import TableState, eviction_draw
 from embedding.validation import MINUTE
 
 
@@ -146,8 +146,10 @@ class ReferenceTable:
 
     def coldest(self, n: int, pinned: set[int]) -> list[int]:
         loose = np.array([key for key in self.row_of if key not in pinned], np.uint64)
-        order = zip(loose.tolist(), mix(loose).tolist(), strict=True)
-        ranked = sorted((self.seen[key], self.freq[key], mixed, key) for key, mixed in order)
+        ties = eviction_ties(loose, eviction_draw(self.counters, self.table.capacity)).tolist()
+        ranked = sorted(
+            (self.seen[key], self.freq[key], tie, key) for key, tie in zip(loose.tolist(), ties, strict=True)
+        )
         return [key for *_, key in ranked[:n]]
 
     def add(self, keys: list[int], minute: int, counts: dict[int, int]) -> None:

@@ -35,6 +35,8 @@ class Optimizer:
     betas: tuple[float, float] = (0.9, 0.999)
     l1: float = 0.0
     l2: float = 0.0
+    max_norm: float | None = None
+    """Scale the gradient of an id, summed over a call, down to this Euclidean norm; None does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,11 @@ class EmbeddingStore(Protocol):
         ...
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
-        """One optimizer step. Gradients of a repeated id are summed first, as in PyTorch's sparse Adagrad."""
+        """One optimizer step. Gradients of a repeated id are summed first, as in PyTorch's sparse Adagrad.
+
+        If a weight or optimizer state of a row would not be finite after it, the row is left as it was: counter
+        `nonfinite`.
+        """
         ...
 
     def expire(self, now: int) -> int:

@@ -26,7 +26,7 @@ from embedding.store import Floats, Ids, Index, Table
 from embedding.table_state import TableState, eviction_draw
 from embedding.validation import BULK, MINUTE
 
-COUNTED = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale")
+COUNTED = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale", "nonfinite")
 PART = 1 << 13  # rows per part of a snapshot: the lock is held for one part at a time
 LastSeen = npt.NDArray[np.int64]
 """When the id of each row was last seen and how often, minutes << 8 | frequency; 0 for a free row."""
@@ -149,6 +149,11 @@ class TableIds:
             rows_U = np.where(had_U, self.ids.find(distinct.unique_U), np.int32(-1))
             self._counters["stale"] += int(distinct.counts_U[had_U & (rows_U < 0)].sum())
             return rows_U
+
+    def count_nonfinite(self, skipped: int) -> None:
+        """Count rows that an update left as they were."""
+        with self.lock:
+            self._counters["nonfinite"] += skipped
 
     def take_changes(self, consumer: str, full: bool) -> tuple[Ids, Floats, Ids]:
         """Changed ids [U], their values [U, D] and removed ids, for the next delta; clears the consumer's marks."""

@@ -134,10 +134,13 @@ class ReferenceStore:
             else:
                 own.counters["stale"] += 1
         if sums:
-            own.rows.update([own.row_of[key] for key in sums], torch.stack(list(sums.values())))
+            own.counters["nonfinite"] += own.rows.update(
+                [own.row_of[key] for key in sums], torch.stack(list(sums.values()))
+            )
             self._note(own.table.name, sums)
         if shared and own.table.fallback == "multiplexed":
-            self._fallback[group_of(own.table)].update(list(shared), torch.stack(list(shared.values())))
+            rows = self._fallback[group_of(own.table)]
+            own.counters["nonfinite"] += rows.update(list(shared), torch.stack(list(shared.values())))
             self._note(group_of(own.table), shared)
 
     def expire(self, now: int) -> int:
@@ -214,7 +217,7 @@ class ReferenceStore:
     def counters(self, table: str) -> dict[str, int]:
         check_table_name(self._tables, table)
         own = self._by_name[table]
-        names = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale")
+        names = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale", "nonfinite")
         size = own.rows.weights_RD.nbytes + own.rows.state_RW.nbytes
         return {
             "live": len(own.row_of),

@@ -43,6 +43,16 @@ def mean_square(g_UD: torch.Tensor) -> torch.Tensor:
     return first.unsqueeze(1) / g_UD.shape[1]
 
 
+def clipped(g_UD: torch.Tensor, max_norm: float) -> torch.Tensor:
+    """Rows scaled down to this norm, summed in double precision from the first column to the last."""
+    first, *others = g_UD.double().square().unbind(1)
+    for column in others:
+        first = first + column
+    norms_U1 = torch.from_numpy(np.sqrt(first.numpy())).unsqueeze(1)
+    scales_U1 = (torch.tensor(max_norm).double() / norms_U1).float()
+    return torch.where(norms_U1 > torch.tensor(max_norm).double(), g_UD * scales_U1, g_UD)
+
+
 def ftrl(
     rule: Optimizer, w_UD: torch.Tensor, g_UD: torch.Tensor, state_UW: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -79,11 +89,13 @@ class ReferenceRows:
         self.weights_RD[rows] = torch.from_numpy(weights_UD)
         self.state_RW[rows] = torch.from_numpy(state_UW)
 
-    def update(self, rows: list[int], grads_UD: torch.Tensor) -> None:
-        """One optimizer step with gradients [U, D] of distinct `rows`."""
+    def update(self, rows: list[int], grads_UD: torch.Tensor) -> int:
+        """One optimizer step with gradients [U, D] of distinct `rows`. Returns how many would not have been finite."""
         if not rows:
-            return
+            return 0
         rule, w, g, s = self.optimizer, self.weights_RD[rows], grads_UD, self.state_RW[rows]
+        if rule.max_norm is not None:
+            g = clipped(g, rule.max_norm)
         self.step += 1
         match rule.kind:
             case "rowwise_adagrad":
@@ -100,7 +112,10 @@ class ReferenceRows:
                 s = torch.cat([m, v], 1)
             case "ftrl":
                 w, s = ftrl(rule, w, g, s)
-        self.weights_RD[rows], self.state_RW[rows] = w, s
+        finite_U = w.isfinite().all(1) & s.isfinite().all(1)
+        kept = torch.tensor(rows)[finite_U]
+        self.weights_RD[kept], self.state_RW[kept] = w[finite_U], s[finite_U]
+        return int((~finite_U).sum())
 
 
 class ReferenceTable:

@@ -114,6 +114,39 @@ class EmbeddingStoreContract:
             w = w - 0.5 * np.array(g) / (np.sqrt(state) + 1e-4)
         np.testing.assert_allclose(store.peek("t", ids(1)).values_ND[0], w, atol=1e-6)
 
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e20])
+    @pytest.mark.parametrize("rule", [0, 1, 2])
+    def test_a_step_that_would_not_be_finite_is_skipped_and_counted(self, value: float, rule: int) -> None:
+        """Of two ids, one twice; the row can learn afterwards as if nothing had happened."""
+        optimizer = (Optimizer(), *self.more_optimizers)[rule]
+        one, other = (self.make(Table("t", 4, optimizer=optimizer)) for _ in range(2))
+        grads = np.ones((3, 4), np.float32)
+        grads[2, 1] = value
+        found = one.lookup("t", ids(1, 2, 1), 0)
+        one.update(found, grads)
+        np.testing.assert_array_equal(one.peek("t", ids(1)).values_ND[0], found.values_ND[0])
+        assert one.counters("t")["nonfinite"] == 1
+        found = other.lookup("t", ids(1, 2, 1), 0)
+        other.update(found, np.array([[0] * 4, [1] * 4, [0] * 4], np.float32))
+        for store in (one, other):
+            found = store.lookup("t", ids(1, 2), 0)
+            store.update(found, ones(found))
+        assert other.counters("t")["nonfinite"] == 0
+        assert np.isfinite(one.peek("t", ids(1, 2)).values_ND).all()
+        np.testing.assert_array_equal(one.peek("t", ids(1, 2)).values_ND, other.peek("t", ids(1, 2)).values_ND)
+
+    def test_shared_rows_stay_finite_too(self) -> None:
+        table = Table("t", 4, admission=Admission("count", 9), fallback="multiplexed")
+        store = self.make(table)
+        found = store.lookup("t", ids(1, 2), 0)
+        grads = ones(found)
+        grads[0, 3] = np.nan
+        store.update(found, grads)
+        after = store.peek("t", ids(1, 2)).values_ND
+        np.testing.assert_array_equal(after[0], found.values_ND[0])
+        assert (after[1] != found.values_ND[1]).all()
+        assert store.counters("t")["nonfinite"] == 1
+
     def test_an_update_after_the_id_went_trains_nobody_and_is_counted(self) -> None:
         store = self.make(Table("t", 4, capacity=2, ttl=DAY))
         old = store.lookup("t", ids(1, 2, 1), 0)

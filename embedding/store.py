@@ -140,6 +140,10 @@ class Delta:
     """Changes of the store's tables and of multiplexed rows: see `fallback`."""
     fallback: dict[str, Fallback] = field(default_factory=dict)
     """By table; ids of other tables read zeros. It stays the same until the next full delta."""
+    epoch: str = ""
+    """Another one after every `load`, so that numbers given out twice are told apart."""
+    previous_epoch: str = ""
+    """The epoch of delta `sequence - 1`, which this one continues unless it is full."""
 
 
 class EmbeddingStore(Protocol):

@@ -16,8 +16,10 @@ from embedding.delta.consumers import Consumers
 from embedding.hashing import fallback_slots, initial_rows, salt_of
 from embedding.multiplexed import FALLBACK_ROWS, every_slot, fallbacks, group_of, shared_tables
 from embedding.reference.table import ReferenceRows, ReferenceTable
+from embedding.sharding import HashBuckets
 from embedding.snapshot.consumer_state import ConsumerState
 from embedding.snapshot.format import load, save
+from embedding.snapshot.resharding import reshard
 from embedding.snapshot.state import StoreState, digest, streamed
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
@@ -197,7 +199,7 @@ class ReferenceStore:
         save(folder, self._tables, self._seed, streamed(self.state()))
 
     def load(self, folder: Path | str) -> None:
-        state = load(folder, self._tables, self._seed)
+        state = reshard([load(folder, self._tables, self._seed)], 0, HashBuckets(1))
         self._clear()
         left_out = {name: own.restore(state.tables[name]).tolist() for name, own in self._by_name.items()}
         for name, (weights, rule_state, step) in state.multiplexed.items():

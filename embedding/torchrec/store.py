@@ -5,6 +5,7 @@ Suffixes: N ids of a call, D dimension.
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,8 +19,10 @@ from torchrec.distributed.types import ShardingPlan
 from embedding.delta.consumers import Consumers
 from embedding.ids.id_lifecycle import TableIds
 from embedding.multiplexed import every_slot, fallbacks, group_of, shared_tables
+from embedding.sharding import HashBuckets
 from embedding.snapshot.consumer_state import ConsumerState
 from embedding.snapshot.format import load, save
+from embedding.snapshot.resharding import reshard
 from embedding.snapshot.state import StoreState, digest, streamed
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
@@ -71,7 +74,8 @@ class TorchRecStore:
         self._clear()
 
     def _clear(self) -> None:
-        self._consumers = Consumers(fallbacks(self._tables.values(), self._seed))
+        epoch = self._ranks.together(np.array([secrets.randbits(63)]))[0]  # the first process's
+        self._consumers = Consumers(fallbacks(self._tables.values(), self._seed), f"{epoch:016x}")
         where = (self._seed, self._model, self._ranks, self._device)
         self._shared = {
             name: TorchRecTable(table, f"f{i}", *where) for i, (name, table) in enumerate(self._shared_tables.items())
@@ -182,7 +186,7 @@ class TorchRecStore:
 
     def load(self, folder: Path | str) -> None:
         """Restore a snapshot. Raises as `LocalStore.load`. Collective."""
-        state = load(folder, self._tables, self._seed)
+        state = reshard([load(folder, self._tables, self._seed)], 0, HashBuckets(1))
         with self._lock:
             self._clear()
             left_out = {

@@ -445,6 +445,41 @@ class EmbeddingStoreContract:
         assert follow(store, "c", held).full
         assert held.read("a", ids(1, 2, 3), 4) == store.peek("a", ids(1, 2, 3)).values_ND.tolist()
 
+    def test_numbers_given_out_again_after_an_older_snapshot_are_noticed(self, tmp_path: Path) -> None:
+        """Whether the follower is at the number that comes again, behind it, or beyond it."""
+        for ahead in (1, 2):
+            store, held = self.make(Table("t", 4)), Copy()
+            store.subscribe("c")
+            store.lookup("t", ids(1), 0)
+            follow(store, "c", held)
+            store.save(tmp_path / str(ahead))
+            for key in range(ahead):
+                store.lookup("t", ids(10 + key), 0)
+                follow(store, "c", held)
+            store.load(tmp_path / str(ahead))
+            store.lookup("t", ids(20), 0)
+            again = store.delta("c")
+            assert (again.sequence, again.full) == (2, False)
+            assert not held.follower.accepts(again)
+            store.subscribe("c")
+            follow(store, "c", held)
+            assert held.tables["t"].keys() == {1, 20}
+
+    def test_a_follower_goes_on_after_a_restore_that_lost_nothing(self, tmp_path: Path) -> None:
+        store, held = self.make(Table("t", 4)), Copy()
+        store.subscribe("c")
+        follow(store, "c", held)
+        store.lookup("t", ids(1), 0)
+        held.apply(store.delta("c"))  # its acknowledgement is lost
+        store.save(tmp_path / "s")
+        for key in (2, 3):
+            store.load(tmp_path / "s")
+            held.apply(store.delta("c"))
+            store.acknowledge("c", 2)
+            store.lookup("t", ids(key), 0)
+        assert not follow(store, "c", held).full
+        assert held.tables["t"].keys() == {1, 3}
+
     # snapshots
 
     def train(self, store: EmbeddingStore, steps: int, start: int = 0) -> None:

@@ -164,7 +164,10 @@ class EmbeddingStore(Protocol):
     def tables(self) -> dict[str, Table]: ...
 
     def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
-        """Read rows for training at event time `now` (ms): counts, admits and marks ids as seen. Ids may repeat."""
+        """Read rows for training at event time `now` (ms): counts, admits and marks ids as seen. Ids may repeat.
+
+        A time more than a year ahead of all earlier ones must be confirmed: see `embedding.ids.event_clock`.
+        """
         ...
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
@@ -208,5 +211,8 @@ class EmbeddingStore(Protocol):
         ...
 
     def counters(self, table: str) -> dict[str, int]:
-        """live, admitted, unadmitted (lookups of ids without a row), expired, evicted, rows, bytes, ..."""
+        """live, admitted, unadmitted (lookups of ids without a row), expired, evicted, rows, bytes, ...
+
+        All of them: `docs/embedding.md`.
+        """
         ...

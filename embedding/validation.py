@@ -55,8 +55,11 @@ def _describe(value: object) -> str:
     return f"{value.dtype} with shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
-def contiguous_ids(table: str, ids_N: Ids) -> Ids:
-    """The ids as a contiguous array. Raises InvalidValueError unless they are uint64 [N], N at most MOST_IDS."""
+def copied_ids(table: str, ids_N: Ids) -> Ids:
+    """A copy of the ids, so that the caller may change them later.
+
+    Raises InvalidValueError unless they are uint64 [N], N at most MOST_IDS.
+    """
     if not isinstance(ids_N, np.ndarray) or ids_N.dtype != np.uint64 or ids_N.ndim != 1:
         raise InvalidValueError(
             f"table {table!r}: ids must be a one-dimensional uint64 array, got {_describe(ids_N)} "
@@ -64,7 +67,7 @@ def contiguous_ids(table: str, ids_N: Ids) -> Ids:
         )
     if len(ids_N) > MOST_IDS:
         raise InvalidValueError(f"table {table!r}: {len(ids_N)} ids in one call, split it: at most {MOST_IDS}")
-    return np.ascontiguousarray(ids_N)
+    return ids_N.copy()
 
 
 def check_time(now: int) -> None:

@@ -20,7 +20,7 @@ from embedding.snapshot.resharding import reshard
 from embedding.snapshot.state import Part, StoreState, TableStream, digest
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
-from embedding.validation import check_table_name, check_time, contiguous_grads, contiguous_ids, tables_by_name
+from embedding.validation import check_table_name, check_time, contiguous_grads, copied_ids, tables_by_name
 from recsys.errors import InvalidValueError
 
 
@@ -62,11 +62,11 @@ class LocalStore:
     def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
         check_table_name(self._tables, table)
         check_time(now)
-        return self._by_name[table].lookup(contiguous_ids(table, ids_N), now)
+        return self._by_name[table].lookup(copied_ids(table, ids_N), now)
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
         check_table_name(self._tables, table)
-        return self._by_name[table].peek(contiguous_ids(table, ids_N))
+        return self._by_name[table].peek(copied_ids(table, ids_N))
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
         check_table_name(self._tables, lookup.table)

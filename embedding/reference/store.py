@@ -29,7 +29,7 @@ from embedding.validation import (
     check_table_name,
     check_time,
     contiguous_grads,
-    contiguous_ids,
+    copied_ids,
     tables_by_name,
 )
 
@@ -67,8 +67,12 @@ class ReferenceStore:
     def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
         check_table_name(self._tables, table)
         check_time(now)
-        ids, minute, own = contiguous_ids(table, ids_N).tolist(), now // MINUTE, self._by_name[table]
+        ids_N, own = copied_ids(table, ids_N), self._by_name[table]
+        ids = ids_N.tolist()
         if ids:
+            trusted = own.clock.trusted(now)
+            own.counters["ahead"] += len(ids) if trusted < now else 0
+            now, minute = trusted, trusted // MINUTE
             counts = dict(Counter(ids))
             present = {key for key in counts if key in own.row_of}
             for key in present:
@@ -119,7 +123,7 @@ class ReferenceStore:
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
         check_table_name(self._tables, table)
-        return self._read(self._by_name[table], contiguous_ids(table, ids_N))
+        return self._read(self._by_name[table], copied_ids(table, ids_N))
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
         check_table_name(self._tables, lookup.table)
@@ -149,7 +153,7 @@ class ReferenceStore:
         check_time(now)
         gone = 0
         for own in self._by_name.values():
-            keys = own.stale(now)
+            keys = own.stale(now) if own.table.ttl is None else own.stale(own.clock.trusted(now))
             self._drop(own, keys, "expired")
             gone += len(keys)
         return gone
@@ -219,7 +223,7 @@ class ReferenceStore:
     def counters(self, table: str) -> dict[str, int]:
         check_table_name(self._tables, table)
         own = self._by_name[table]
-        names = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale", "nonfinite")
+        names = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale", "nonfinite", "ahead")
         size = own.rows.weights_RD.nbytes + own.rows.state_RW.nbytes
         return {
             "live": len(own.row_of),

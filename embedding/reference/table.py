@@ -16,6 +16,7 @@ import torch
 
 from embedding.hashing import eviction_ties, initial_rows, salt_of
 from embedding.ids.admission import exact_policy
+from embedding.ids.event_clock import EventClock
 from embedding.optimizers import adam_rate, state_width
 from embedding.store import Floats, Ids, Optimizer, Table
 from embedding.table_state import TableState, eviction_draw
@@ -138,6 +139,7 @@ class ReferenceTable:
         self.free: list[int] = []
         self.draws = 0
         self.counters: Counter[str] = Counter()
+        self.clock = EventClock()
 
     def read(self, ids: list[int]) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Floats]:
         rows_N = np.array([self.row_of.get(key, -1) for key in ids], np.int64)
@@ -201,6 +203,7 @@ class ReferenceTable:
         self.rows.put(list(range(len(keys))), state.weights_UD[which], state.state_UW[which])
         self.rows.step, self.draws, self.counters = state.step, state.lookups, Counter(state.counters)
         self.counters["evicted"] += len(state.ids_U) - len(which)
+        self.clock.restore(state.seen_U)
         if len(state.admission) == 1:
             self.gate.restore(state.admission[0])
         return np.delete(state.ids_U, which)

@@ -29,7 +29,7 @@ from embedding.table_state import TableState
 from embedding.torchrec import sharded_model, states
 from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.table import TorchRecTable
-from embedding.validation import check_table_name, check_time, contiguous_grads, contiguous_ids, tables_by_name
+from embedding.validation import check_table_name, check_time, contiguous_grads, copied_ids, tables_by_name
 from recsys.errors import CheckpointError
 
 
@@ -111,12 +111,12 @@ class TorchRecStore:
         check_table_name(self._tables, table)
         check_time(now)
         with self._lock:
-            return self._by_name[table].lookup(contiguous_ids(table, ids_N), now)
+            return self._by_name[table].lookup(copied_ids(table, ids_N), now)
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
         check_table_name(self._tables, table)
         with self._lock:
-            return self._by_name[table].peek(contiguous_ids(table, ids_N))
+            return self._by_name[table].peek(copied_ids(table, ids_N))
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
         check_table_name(self._tables, lookup.table)
@@ -144,7 +144,12 @@ class TorchRecStore:
 
     def _take_changes(self, consumer: str, full: bool) -> dict[str, TableDelta]:
         with self._lock:
-            return {name: TableDelta(*ids.take_changes(consumer, full)) for name, ids in self._followed().items()}
+            return {name: self._table_delta(ids, consumer, full) for name, ids in self._followed().items()}
+
+    @staticmethod
+    def _table_delta(ids: TableIds, consumer: str, full: bool) -> TableDelta:
+        ids_U, values_UD, removed = ids.take_changes(consumer, full)
+        return TableDelta(ids_U, values_UD + np.float32(0), removed)  # -0.0 becomes 0.0, as FBGEMM's pooling reads it
 
     def acknowledge(self, consumer: str, sequence: int) -> None:
         self._consumers.acknowledge(consumer, sequence)

@@ -79,6 +79,45 @@ class EmbeddingStoreContract:
         store.lookup("t", ids(1), 0).values_ND[:] = 7
         assert abs(store.peek("t", ids(1)).values_ND).max() <= 0.01
 
+    def test_the_ids_of_a_look_up_are_a_copy(self) -> None:
+        table = Table("t", 4, admission=Admission("count", 2), fallback="multiplexed")
+        store, keys = self.make(table), ids(1, 1, 2)
+        found = store.lookup("t", keys, 0)
+        keys[:] = 3
+        before = store.peek("t", ids(3)).values_ND
+        store.update(found, ones(found))
+        assert found.ids_N.tolist() == [1, 1, 2]
+        np.testing.assert_array_equal(store.peek("t", ids(3)).values_ND, before)
+        assert (store.peek("t", ids(1, 2)).values_ND != found.values_ND[1:]).all()
+
+    @pytest.mark.parametrize("scale", [0.0, 0.01])
+    def test_a_delta_has_what_peek_reads_to_the_bit(self, scale: float) -> None:
+        store = self.make(Table("t", 4, init_scale=scale))
+        store.subscribe("c")
+        store.lookup("t", ids(1, 2, 3), 0)
+        cut = store.delta("c").tables["t"]
+        assert cut.values_UD.tobytes() == store.peek("t", cut.ids_U).values_ND.tobytes()
+
+    def test_one_time_of_the_year_2100_neither_outlives_nor_expires_the_others(self) -> None:
+        store, year = self.make(Table("t", 4, capacity=4, ttl=30 * DAY)), 365 * DAY
+        now = 55 * year
+        store.lookup("t", ids(1, 2), now)
+        store.lookup("t", ids(3), 130 * year)
+        assert (store.expire(130 * year), store.counters("t")["ahead"]) == (0, 1)
+        store.lookup("t", ids(1, 2), now + DAY)
+        store.lookup("t", ids(4, 5), now + 2 * DAY)
+        assert store.peek("t", ids(1, 2, 3, 4, 5)).rows_N.min(initial=0) == -1
+        assert (store.peek("t", ids(1, 2, 4, 5)).rows_N >= 0).all()
+        assert store.expire(now + 40 * DAY) == 4
+
+    def test_a_gap_of_years_in_a_log_is_believed_at_the_second_look(self) -> None:
+        store, year = self.make(Table("t", 4, ttl=30 * DAY)), 365 * DAY
+        store.lookup("t", ids(1), 0)
+        for minute in range(2):
+            store.lookup("t", ids(2), 40 * year + minute * MINUTE)
+        assert store.expire(40 * year + DAY) == 1
+        assert store.peek("t", ids(2)).rows_N[0] >= 0
+
     def test_an_empty_batch_is_fine(self) -> None:
         store = self.make(Table("t", 4))
         found = store.lookup("t", ids(), 0)

@@ -17,7 +17,7 @@ from embedding.store import Floats, Optimizer, Table
 MINUTE = 60_000
 F32 = np.float32
 SHARED_ROWS = 4096
-COUNTERS = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale", "nonfinite")
+COUNTERS = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale", "nonfinite", "ahead")
 
 
 @dataclass(slots=True)

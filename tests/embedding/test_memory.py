@@ -49,6 +49,7 @@ def main(tick: int) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what a process takes")
+@pytest.mark.slow
 @pytest.mark.parametrize("tick", [1, 60 * 60_000, 10**12], ids=["fine", "hours", "never"])
 def test_a_full_store_takes_what_it_says_and_no_more_however_many_new_ids_come(tick: int) -> None:
     done = run(

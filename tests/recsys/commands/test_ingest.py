@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from recsys.cli import main
 from recsys.commands import ingest
 from recsys.commands.stopping import STOPPED
+from recsys.datasets.registry import DATASETS
 from streaming.ingest import sources
 from streaming.log.file_log import FileLog
 
@@ -68,8 +69,20 @@ def test_stopped_it_reads_no_further_and_goes_on_when_run_again(
     assert stored(tmp_path) == 200
 
 
-@pytest.mark.parametrize("dataset", ["movielens-small", "globo", "ml-1m"])
+@pytest.mark.parametrize("dataset", DATASETS)
 def test_a_folder_without_the_data_set_is_named(tmp_path: Path, dataset: str) -> None:
     result = run(tmp_path, "nothing", options=("--dataset", dataset))
     assert result.exit_code == 1
     assert f"{tmp_path / 'nothing'} does not hold the data set {dataset}: " in result.output
+
+
+def test_a_data_set_is_ingested_with_its_card(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,7,4.5,900\n1,8,2.0,910\n")
+    (data / "movies.csv").write_text("movieId,title,genres\n7,Heat (1995),Crime\n8,Sabrina (1995),Comedy\n")
+    result = run(tmp_path, "data", options=("--dataset", "movielens-small"))
+    assert result.exit_code == 0, result.output
+    assert "2 ratings" in result.output
+    assert "4 read = 4 accepted" in result.output
+    assert stored(tmp_path) == 4

@@ -26,6 +26,18 @@ def mix(ids: Ids) -> Ids:
     return z ^ (z >> np.uint64(31))
 
 
+def eviction_ties(ids_N: Ids, draw: int) -> Ids:
+    """The order [N] in which equally cold ids are evicted. It says nothing about where an id lies, which `mix` does.
+
+    Each number `draw` gives another order, so that no id is always the first to go.
+
+    >>> ids = np.arange(3, dtype=np.uint64)
+    >>> np.argsort(eviction_ties(ids, draw=0)).tolist(), np.argsort(eviction_ties(ids, draw=1)).tolist()
+    ([0, 1, 2], [0, 2, 1])
+    """
+    return mix(mix(ids_N) + np.uint64(draw))
+
+
 def salt_of(seed: int, name: str) -> np.uint64:
     """64 bits that identify a table of a seeded store."""
     return np.uint64(int.from_bytes(hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest(), "little"))

@@ -29,7 +29,9 @@ def group_of(table: Table) -> str:
     """
     rule = table.optimizer
     betas = float(rule.betas[0]), float(rule.betas[1])  # 1 and 1.0 are the same
+    norm = None if rule.max_norm is None else float(rule.max_norm)
     same = replace(rule, lr=float(rule.lr), eps=float(rule.eps), betas=betas, l1=float(rule.l1), l2=float(rule.l2))
+    same = replace(same, max_norm=norm)
     return f"{PREFIX}{table.dim}.{hashlib.blake2b(repr(same).encode(), digest_size=4).hexdigest()}"
 
 

@@ -22,6 +22,8 @@ def state_width(optimizer: Optimizer, dim: int) -> int:
         raise InvalidValueError(f"l1 and l2 are settings of ftrl, not of {optimizer.kind}: leave them at 0")
     if optimizer.l1 < 0 or optimizer.l2 < 0 or not all(0 <= beta < 1 for beta in optimizer.betas):
         raise InvalidValueError("l1 and l2 must be at least 0, betas in [0, 1)")
+    if optimizer.max_norm is not None and not optimizer.max_norm > 0:
+        raise InvalidValueError(f"max_norm is {optimizer.max_norm}, choose None or a norm above 0")
     per_value, per_row = _WIDTHS[optimizer.kind]
     return per_value * dim + per_row
 

@@ -35,6 +35,8 @@ class Optimizer:
     betas: tuple[float, float] = (0.9, 0.999)
     l1: float = 0.0
     l2: float = 0.0
+    max_norm: float | None = None
+    """Scale the gradient of an id, summed over a call, down to this Euclidean norm; None does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,10 @@ class Delta:
     """Changes of the store's tables and of multiplexed rows: see `fallback`."""
     fallback: dict[str, Fallback] = field(default_factory=dict)
     """By table; ids of other tables read zeros. It stays the same until the next full delta."""
+    epoch: str = ""
+    """Another one after every `load`, so that numbers given out twice are told apart."""
+    previous_epoch: str = ""
+    """The epoch of delta `sequence - 1`, which this one continues unless it is full."""
 
 
 class EmbeddingStore(Protocol):
@@ -158,7 +164,10 @@ class EmbeddingStore(Protocol):
     def tables(self) -> dict[str, Table]: ...
 
     def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
-        """Read rows for training at event time `now` (ms): counts, admits and marks ids as seen. Ids may repeat."""
+        """Read rows for training at event time `now` (ms): counts, admits and marks ids as seen. Ids may repeat.
+
+        A time more than a year ahead of all earlier ones must be confirmed: see `embedding.ids.event_clock`.
+        """
         ...
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
@@ -166,7 +175,11 @@ class EmbeddingStore(Protocol):
         ...
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
-        """One optimizer step. Gradients of a repeated id are summed first, as in PyTorch's sparse Adagrad."""
+        """One optimizer step. Gradients of a repeated id are summed first, as in PyTorch's sparse Adagrad.
+
+        If a weight or optimizer state of a row would not be finite after it, the row is left as it was: counter
+        `nonfinite`.
+        """
         ...
 
     def expire(self, now: int) -> int:
@@ -198,5 +211,8 @@ class EmbeddingStore(Protocol):
         ...
 
     def counters(self, table: str) -> dict[str, int]:
-        """live, admitted, unadmitted (lookups of ids without a row), expired, evicted, rows, bytes, ..."""
+        """live, admitted, unadmitted (lookups of ids without a row), expired, evicted, rows, bytes, ...
+
+        All of them: `docs/embedding.md`.
+        """
         ...

@@ -5,20 +5,25 @@ Suffixes: U ids of a table, D dimension, W floats of optimizer state per row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from embedding.hashing import mix
+from embedding.hashing import eviction_ties
 from embedding.store import Floats, Ids
 
 Arrays = dict[str, npt.NDArray[Any]]
 Columns = tuple[Ids, npt.NDArray[np.int64], npt.NDArray[np.uint8], Floats, Floats]
 """Ids [U], last seen [U], frequencies [U], weights [U, D] and optimizer states [U, W] of some ids."""
 _NAMES = ("ids_U", "seen_U", "freq_U", "weights_UD", "state_UW")
+
+
+def eviction_draw(counters: Mapping[str, int], capacity: int) -> int:
+    """The number of the order in which equally cold ids go: another one for every `capacity` ids evicted."""
+    return counters.get("evicted", 0) // capacity
 
 
 @dataclass(slots=True)
@@ -79,7 +84,8 @@ class TableState:
         """Positions, ascending, of the n ids that would be evicted last; of all if there are no more."""
         if len(self.ids_U) <= n:
             return np.arange(len(self.ids_U))
-        return np.sort(np.lexsort((mix(self.ids_U), self.freq_U, self.seen_U))[len(self.ids_U) - n :])
+        ties_U = eviction_ties(self.ids_U, eviction_draw(self.counters, n))
+        return np.sort(np.lexsort((ties_U, self.freq_U, self.seen_U))[len(self.ids_U) - n :])
 
     def ordered(self) -> TableState:
         """The same with ids ascending."""

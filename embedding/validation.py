@@ -6,12 +6,13 @@ Suffixes: N ids of a call, D dimension.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 
 import numpy as np
 
 from embedding.multiplexed import PREFIX
 from embedding.optimizers import state_width
-from embedding.store import Floats, Ids, Lookup, Table
+from embedding.store import Admission, Floats, Ids, Lookup, Table
 from recsys.errors import InvalidValueError
 
 MINUTE = 60_000  # ms; the resolution of event time in a store
@@ -38,6 +39,12 @@ def check_table(table: Table) -> None:
         raise InvalidValueError(f"table {table.name!r}: dim is {table.dim}, choose 1 to 1024")
     if not 0 < table.capacity < 1 << 31:
         raise InvalidValueError(f"table {table.name!r}: capacity is {table.capacity}, choose 1 to 2**31 - 1 rows")
+    if table.ttl is not None and not isinstance(table.ttl, Integral):
+        raise InvalidValueError(f"table {table.name!r}: ttl is {table.ttl!r}, write milliseconds as an int or None")
+    if not isinstance(table.admission, Admission):
+        raise InvalidValueError(
+            f'table {table.name!r}: admission is {table.admission!r}, write such as Admission("count", threshold=3)'
+        )
     if table.ttl is not None and table.ttl < 0:
         raise InvalidValueError(f"table {table.name!r}: ttl is {table.ttl} ms, choose None or at least 0")
     if table.fallback not in ("zeros", "multiplexed"):
@@ -55,8 +62,11 @@ def _describe(value: object) -> str:
     return f"{value.dtype} with shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
-def contiguous_ids(table: str, ids_N: Ids) -> Ids:
-    """The ids as a contiguous array. Raises InvalidValueError unless they are uint64 [N], N at most MOST_IDS."""
+def copied_ids(table: str, ids_N: Ids) -> Ids:
+    """A copy of the ids, so that the caller may change them later.
+
+    Raises InvalidValueError unless they are uint64 [N], N at most MOST_IDS.
+    """
     if not isinstance(ids_N, np.ndarray) or ids_N.dtype != np.uint64 or ids_N.ndim != 1:
         raise InvalidValueError(
             f"table {table!r}: ids must be a one-dimensional uint64 array, got {_describe(ids_N)} "
@@ -64,11 +74,13 @@ def contiguous_ids(table: str, ids_N: Ids) -> Ids:
         )
     if len(ids_N) > MOST_IDS:
         raise InvalidValueError(f"table {table!r}: {len(ids_N)} ids in one call, split it: at most {MOST_IDS}")
-    return np.ascontiguousarray(ids_N)
+    return ids_N.copy()
 
 
 def check_time(now: int) -> None:
     """Raises InvalidValueError for an event time (ms) before 1970."""
+    if not isinstance(now, Integral):
+        raise InvalidValueError(f"event time is {now!r}, write milliseconds since 1970 as an int, int(1000 * seconds)")
     if now < 0:
         raise InvalidValueError(f"event time {now} ms is before 1970")
 

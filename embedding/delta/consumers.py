@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,8 @@ class Consumer:
     sequence: int = 0
     full: bool = True
     pending: Delta | None = None
+    epoch: str = ""
+    """The epoch of the last delta."""
 
 
 class Consumers:
@@ -36,9 +39,10 @@ class Consumers:
     2
     """
 
-    def __init__(self, fallback: dict[str, Fallback] | None = None) -> None:
+    def __init__(self, fallback: dict[str, Fallback] | None = None, epoch: str | None = None) -> None:
         self._by_name: dict[str, Consumer] = {}
         self._fallback = fallback or {}
+        self._epoch = epoch or secrets.token_hex(8)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._by_name)
@@ -57,7 +61,7 @@ class Consumers:
     def subscribe(self, name: str) -> None:
         """Make the next delta of `name` a full one; its sequence numbers continue."""
         known = self._by_name.get(name)
-        self._by_name[name] = Consumer(sequence=known.sequence if known else 0)
+        self._by_name[name] = Consumer(known.sequence, epoch=known.epoch) if known else Consumer()
 
     def restore(self, name: str, consumer: Consumer) -> None:
         """Restore a consumer from a snapshot, which does not hold the `fallback` of its pending delta."""
@@ -69,8 +73,10 @@ class Consumers:
         consumer = self[name]
         if consumer.pending is None:
             consumer.sequence += 1
-            consumer.pending = Delta(consumer.sequence, consumer.full, take_changes(consumer.full), self._fallback)
-            consumer.full = False
+            position = consumer.sequence, consumer.full
+            epochs = self._epoch, consumer.epoch
+            consumer.pending = Delta(*position, take_changes(consumer.full), self._fallback, *epochs)
+            consumer.full, consumer.epoch = False, self._epoch
         return consumer.pending
 
     def acknowledge(self, name: str, sequence: int) -> None:
@@ -88,17 +94,21 @@ class Consumers:
 class Follower:
     """The reader's check that deltas are applied in order; after a gap it needs a full resync.
 
+    So it does after the store was restored to a moment before the last delta that the reader applied, although the
+    numbers go on from there: a delta is known by its epoch and number.
+
     >>> follower = Follower()
     >>> [follower.accepts(Delta(sequence, full, {})) for sequence, full in ((1, True), (3, False), (4, True))]
     [True, False, True]
     """
 
     def __init__(self) -> None:
-        self.sequence: int | None = None
+        self._position: tuple[str, int] | None = None
 
     def accepts(self, delta: Delta) -> bool:
         """Whether `delta` may be applied now. If not, an earlier one is missing: subscribe again."""
-        if not delta.full and (self.sequence is None or delta.sequence not in (self.sequence, self.sequence + 1)):
+        position, previous = (delta.epoch, delta.sequence), (delta.previous_epoch, delta.sequence - 1)
+        if not delta.full and self._position not in (position, previous):
             return False
-        self.sequence = delta.sequence
+        self._position = position
         return True

@@ -194,18 +194,18 @@ class GpuIdTable:
     def evict(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Drop the n ids of lowest eviction priority. Returns the ids and their rows.
 
-        The order is last seen, then frequency, then mixed id.
+        The order is last seen, then frequency, then `hashing.eviction_ties(ids, 0)`.
         """
         ids, _, priorities = self.entries()
         priority, tie = _EVERYTHING, 0
         if n < len(ids):
             priority = int(priorities.kthvalue(n + 1).values)
             equals = ids[priorities == priority]
-            mixed = torch.empty_like(equals)
-            launch(kernels.mix_ids, len(equals), self._block, equals, mixed, len(equals))
+            ties = torch.empty_like(equals)
+            launch(kernels.eviction_ties, len(equals), self._block, equals, ties, len(equals))
             sign = torch.iinfo(torch.int64).min  # flips signed order into that of the unsigned hashes
             rest = n - int((priorities < priority).sum())
-            tie = int((mixed ^ sign).kthvalue(rest + 1).values ^ sign)
+            tie = int((ties ^ sign).kthvalue(rest + 1).values ^ sign)
         ids_G, rows_G, _ = self._list(priority, tie, drop=True)
         return ids_G, rows_G
 

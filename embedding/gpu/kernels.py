@@ -193,7 +193,7 @@ def move(
 
 
 @triton.jit(do_not_specialize=["n"])
-def mix_ids(ids: tl.tensor, mixed: tl.tensor, n: tl.tensor, BLOCK: tl.constexpr) -> None:
-    """Mixed ids, as the slots hold them."""
+def eviction_ties(ids: tl.tensor, ties: tl.tensor, n: tl.tensor, BLOCK: tl.constexpr) -> None:
+    """As `embedding.hashing.eviction_ties` with draw 0."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    tl.store(mixed + i, mix(tl.load(ids + i, mask=i < n, other=0)), mask=i < n)
+    tl.store(ties + i, mix(mix(tl.load(ids + i, mask=i < n, other=0))), mask=i < n)

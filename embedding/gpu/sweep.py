@@ -9,7 +9,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from embedding.gpu.bits import MAX_FREQUENCY, is_open, tombstone, unmix
+from embedding.gpu.bits import MAX_FREQUENCY, is_open, mix, tombstone, unmix
 from embedding.gpu.kernels import FREE
 
 
@@ -34,7 +34,7 @@ def _cold(
     close = live & (seen == (priority >> 8))
     count = tl.minimum(tl.load(frequency + row, mask=close, other=0), MAX_FREQUENCY)
     own = seen * 256 + count
-    first = h.to(tl.uint64, bitcast=True) < tie.to(tl.uint64, bitcast=True)
+    first = mix(h).to(tl.uint64, bitcast=True) < tie.to(tl.uint64, bitcast=True)
     picked = live & ((own < priority) | ((own == priority) & first))
     if touched is not None:
         word = tl.load(touched + (row >> 5), mask=picked, other=0)

@@ -2,24 +2,26 @@
 
 Passes over the table list the sixteenth of its ids with the lowest eviction priority, in order. Being seen only raises
 the priority of an id, so a listed id keeps its place or moves back; only new ids of low priority have to be added.
+Ids of equal priority are in the order of `hashing.eviction_ties`, by which the list is cut too: its length does not
+depend on how many ids were last seen at the same minute.
 
-Suffixes: K listed ids, P ids under consideration.
+Suffixes: N ids of a call, K listed ids, P ids under consideration.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from embedding.hashing import mix
+from embedding.hashing import eviction_ties
 from embedding.ids.packed import ABSENT, Packed, priorities_of, rows_of
 from embedding.store import Ids
 
 _HIGHEST = 0xFFFFFFFF
-_S16, _LOW = np.uint64(16), np.uint64(0xFFFF)
+_S16, _S48, _LOW = np.uint64(16), np.uint64(48), np.uint64(0xFFFF)
 _LISTED = 16  # the list holds at least 1 / _LISTED of the table
 _NOBODY = np.zeros(0, np.uint64)
 
@@ -35,36 +37,50 @@ class _PackedTable(Protocol):
 
 
 class EvictionQueue:
-    """Ids by eviction priority: last seen, then frequency, then mixed id; exactly the order of a full sort.
+    """Ids by eviction priority: last seen, then frequency, then `eviction_ties`; exactly the order of a full sort.
 
     >>> from embedding.ids.id_table import IdTable
     >>> table = IdTable(capacity=10)
     >>> for minute, key in enumerate([5, 6, 7]):
     ...     _ = table.find_or_insert(np.array([key], np.uint64), minute)
-    >>> EvictionQueue(table).take(2, pinned=np.zeros(0, np.uint64)).tolist()
+    >>> EvictionQueue(table).take(2, pinned=np.zeros(0, np.uint64), draw=0).tolist()
     [5, 6]
     """
 
     def __init__(self, table: _PackedTable) -> None:
         self._table = table
+        self._draw = 0
         self.reset()
 
     def reset(self) -> None:
         """Drop the list, after priorities changed otherwise than by ids being seen."""
         self._ids_K, self._priorities_K, self._next = _NOBODY, _NOBODY, 0
-        self._limit = -1  # ids up to this priority are in the rest of the list or in `_unlisted`
+        self._limit, self._limit_tie = -1, ABSENT  # ids up to this place are in the rest of the list or in `_unlisted`
         self._unlisted: list[Ids] = []
 
-    def add(self, ids: Ids, stamp: int) -> None:
-        """Add new ids, last seen at `stamp`."""
-        if stamp << 8 <= self._limit:
-            self._unlisted.append(ids)
+    def add(self, ids_N: Ids, priorities_N: Packed) -> None:
+        """Add new ids."""
+        low_N = self._within(priorities_N, ids_N)
+        if low_N.any():
+            self._unlisted.append(ids_N[low_N])
 
-    def take(self, n: int, pinned: Packed) -> Ids:
+    def _within(self, priorities_N: Packed, ids_N: Ids) -> npt.NDArray[np.bool_]:
+        """Which ids [N] are at most at the limit."""
+        if self._limit < 0:
+            return np.zeros(len(ids_N), bool)
+        within_N = priorities_N < np.uint64(self._limit)
+        equal = np.flatnonzero(priorities_N == np.uint64(self._limit))
+        within_N[equal] = eviction_ties(ids_N[equal], self._draw) <= self._limit_tie
+        return within_N
+
+    def take(self, n: int, pinned: Packed, draw: int) -> Ids:
         """The n ids of lowest priority (or all), except those whose row's bit is set in `pinned`.
 
-        The caller removes them from the table.
+        Equals are in the order of `eviction_ties(ids, draw)`. The caller removes the ids from the table.
         """
+        if draw != self._draw:
+            self.reset()
+            self._draw = draw
         taken, complete = _NOBODY, False
         while len(taken) < n:
             if self._next == len(self._ids_K):
@@ -80,10 +96,10 @@ class EvictionQueue:
         """List at least `least` ids anew. Returns whether the list holds all ids."""
         k = max(2 * least, len(self._table) // _LISTED)
         complete = k >= len(self._table)
-        self._limit = _HIGHEST if complete else self._priority_at(k)
-        low = [(ids[at], own[at]) for ids, own in self._priorities() for at in [own <= np.uint64(self._limit)]]
+        self._limit, self._limit_tie = (_HIGHEST, ABSENT) if complete else self._place_of(k)
+        low = [(ids[at], own[at]) for ids, own in self._priorities() for at in [self._within(own, ids)]]
         ids, priorities = (np.concatenate(part) for part in zip(*low, strict=True))
-        order = np.lexsort((mix(ids), priorities))
+        order = np.lexsort((eviction_ties(ids, self._draw), priorities))
         self._ids_K, self._priorities_K, self._next = ids[order], priorities[order], 0
         self._unlisted = []
         return complete
@@ -91,37 +107,48 @@ class EvictionQueue:
     def _priorities(self) -> Iterator[tuple[Ids, Packed]]:
         return ((ids, priorities_of(packed)) for ids, packed in self._table.slices())
 
-    def _priority_at(self, k: int) -> int:
-        """The priority of rank k, from two histograms: a sorted copy would take a third of the table's memory."""
-        upper, lower = np.zeros(1 << 16, np.int64), np.zeros(1 << 16, np.int64)
-        for _, priorities in self._priorities():
-            upper += np.bincount((priorities >> _S16).astype(np.int64), minlength=1 << 16)
-        high = int(np.searchsorted(np.cumsum(upper), k, "right"))
-        for _, priorities in self._priorities():
-            ours = priorities[priorities >> _S16 == high] & _LOW
-            lower += np.bincount(ours.astype(np.int64), minlength=1 << 16)
-        return high << 16 | int(np.searchsorted(np.cumsum(lower), k - int(upper[:high].sum()), "right"))
+    def _place_of(self, k: int) -> tuple[int, np.uint64]:
+        """The priority of rank k, and a tie that at least the k first ids do not exceed.
+
+        From histograms of 16 bits each: a sorted copy would take a third of the table's memory.
+        """
+        high, rest = _bucket((own >> _S16 for _, own in self._priorities()), k)
+        own_low = (own[own >> _S16 == high] & _LOW for _, own in self._priorities())
+        low, rest = _bucket(own_low, rest)
+        priority = high << 16 | low
+        equals = (ids[own == priority] for ids, own in self._priorities())
+        tie, _ = _bucket((eviction_ties(ids, self._draw) >> _S48 for ids in equals), rest)
+        return priority, np.uint64((tie + 1 << 48) - 1)
 
     def _following(self, n: int, pinned: Packed, taken: Ids) -> Ids:
         """Up to n of the next ids; those further on in the list than is looked at have higher priorities."""
         end = min(len(self._ids_K), self._next + n + 64)
         if end == len(self._ids_K):
-            bound, bound_tie = np.uint64(self._limit), ABSENT
+            bound, bound_tie = np.uint64(self._limit), self._limit_tie
         else:
-            bound, bound_tie = self._priorities_K[end - 1], mix(self._ids_K[end - 1 : end])[0]
+            bound, bound_tie = self._priorities_K[end - 1], eviction_ties(self._ids_K[end - 1 : end], self._draw)[0]
         ids_P = np.unique(np.concatenate([self._ids_K[self._next : end], *self._unlisted]))
         self._next = end
         packed_P = self._table.packed(ids_P)
         present = (packed_P != ABSENT) & ~np.isin(ids_P, taken)
         ids_P, packed_P = ids_P[present], packed_P[present]
-        priorities_P, ties_P = priorities_of(packed_P), mix(ids_P)
+        priorities_P, ties_P = priorities_of(packed_P), eviction_ties(ids_P, self._draw)
         order = np.lexsort((ties_P, priorities_P))
         ready_P = ((priorities_P < bound) | ((priorities_P == bound) & (ties_P <= bound_tie)))[order]
         if len(pinned):
             ready_P &= ~_pinned(rows_of(packed_P)[order].astype(np.uint64), pinned)
         chosen: Ids = ids_P[order][ready_P][:n]
-        self._unlisted = [ids_P[(priorities_P <= np.uint64(self._limit)) & ~np.isin(ids_P, chosen)]]
+        self._unlisted = [ids_P[self._within(priorities_P, ids_P) & ~np.isin(ids_P, chosen)]]
         return chosen
+
+
+def _bucket(parts: Iterable[Packed], k: int) -> tuple[int, int]:
+    """The 16-bit value of rank k among all parts, and k's rank among those of this value."""
+    counts = np.zeros(1 << 16, np.int64)
+    for values in parts:
+        counts += np.bincount(values.astype(np.int64), minlength=1 << 16)
+    bucket = int(np.searchsorted(np.cumsum(counts), k, "right"))
+    return bucket, k - int(counts[:bucket].sum())
 
 
 def _pinned(rows_P: Ids, pinned: Packed) -> npt.NDArray[np.bool_]:

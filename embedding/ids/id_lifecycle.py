@@ -17,16 +17,17 @@ from embedding.hashing import salt_of
 from embedding.ids.admission import Mask, PolicyState
 from embedding.ids.counting_filter import bounded_policy
 from embedding.ids.distinct_ids import Deduplicator, DistinctIds
+from embedding.ids.event_clock import EventClock
 from embedding.ids.id_table import IdTable
 from embedding.ids.packed import rows_of
 from embedding.kernels import bitmap
 from embedding.lazy_arrays import lazy_zeros
 from embedding.rows.row_block import RowMemory
 from embedding.store import Floats, Ids, Index, Table
-from embedding.table_state import TableState
+from embedding.table_state import TableState, eviction_draw
 from embedding.validation import BULK, MINUTE
 
-COUNTED = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale")
+COUNTED = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale", "nonfinite", "ahead")
 PART = 1 << 13  # rows per part of a snapshot: the lock is held for one part at a time
 LastSeen = npt.NDArray[np.int64]
 """When the id of each row was last seen and how often, minutes << 8 | frequency; 0 for a free row."""
@@ -56,6 +57,7 @@ class TableIds:
         self._pinned = lazy_zeros(table.capacity // 64 + 1, np.uint64)
         self._deduplicator = Deduplicator()
         self._lookups, self._removals = 0, 0
+        self._clock = EventClock()
         self._counters: Counter[str] = Counter()
         self._before_write: Callable[[Index], None] | None = None
         """Called with rows (-1 is ignored) that are about to change."""
@@ -72,10 +74,16 @@ class TableIds:
             rows_U = np.zeros(0, np.int32)
             if len(ids_N):
                 self._lookups += 1
+                now = self._trusted(now, len(ids_N))
                 rows_U, missing_M = self.ids.lookup_and_touch(distinct.unique_U, distinct.counts_U, now // MINUTE)
                 if len(missing_M):
                     self._admit(distinct, rows_U, missing_M, now)
             return distinct, rows_U
+
+    def _trusted(self, now: int, lookups: int) -> int:
+        trusted = self._clock.trusted(now)
+        self._counters["ahead"] += lookups if trusted < now else 0
+        return trusted
 
     @property
     def removals(self) -> int:
@@ -114,7 +122,8 @@ class TableIds:
         short = wanted - (self.table.capacity - len(self.ids))
         if short > 0:
             bitmap.mark(self._pinned, rows_U)
-            self._removed(*self.ids.evict(max(short, self.table.capacity // BULK), self._pinned), "evicted")
+            n, draw = max(short, self.table.capacity // BULK), eviction_draw(self._counters, self.table.capacity)
+            self._removed(*self.ids.evict(n, self._pinned, draw), "evicted")
             bitmap.unmark(self._pinned, rows_U)
 
     def _removed(self, ids: Ids, rows: Index, why: str) -> None:
@@ -127,6 +136,8 @@ class TableIds:
         """Drop ids past their time to live in short steps, without the lock between them. Yields numbers of ids."""
         if self.table.ttl is None:
             return
+        with self.lock:
+            now = self._clock.trusted(now)
         steps = self.ids.expiring((now - self.table.ttl) // MINUTE)
         for _ in range(len(self.ids.segments)):
             with self.lock:
@@ -148,6 +159,11 @@ class TableIds:
             rows_U = np.where(had_U, self.ids.find(distinct.unique_U), np.int32(-1))
             self._counters["stale"] += int(distinct.counts_U[had_U & (rows_U < 0)].sum())
             return rows_U
+
+    def count_nonfinite(self, skipped: int) -> None:
+        """Count rows that an update left as they were."""
+        with self.lock:
+            self._counters["nonfinite"] += skipped
 
     def take_changes(self, consumer: str, full: bool) -> tuple[Ids, Floats, Ids]:
         """Changed ids [U], their values [U, D] and removed ids, for the next delta; clears the consumer's marks."""
@@ -183,6 +199,7 @@ class TableIds:
         """Fill an empty table. Returns the ids evicted because it has fewer rows than the state."""
         with self.lock:
             kept = state.evicted_last(self.table.capacity)
+            self._clock.restore(state.seen_U)
             if len(kept):  # the earliest minute of all parts sets the origin
                 self.ids.stamp(int(state.seen_U[kept].min()))
             for begin in range(0, len(kept), PART):
@@ -215,6 +232,7 @@ class TableIds:
         """Restore what `by_row` and `candidates` returned, dropping all other ids. Values of rows are not changed."""
         with self.lock:
             live = np.flatnonzero(seen_R)
+            self._clock.restore(seen_R[live] >> 8)
             self.ids = IdTable(self.table.capacity)
             self.ids.reserve_rows(live)
             self.ids.restore(ids_R[live], seen_R[live] >> 8, (seen_R[live] & 0xFF).astype(np.uint8))

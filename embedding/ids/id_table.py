@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding.ids.eviction import EvictionQueue
-from embedding.ids.packed import MOST_MINUTES, Entries, Packed, unpack
+from embedding.ids.packed import MOST_MINUTES, Entries, Packed, new_priorities, unpack
 from embedding.ids.segments import Segments
 from embedding.ids.thread_parts import ThreadParts
 from embedding.kernels import search, segment
@@ -155,7 +155,7 @@ class IdTable:
             )
             if done == len(positions):
                 new = new_N[: self._state[NEW]]
-                self._eviction.add(ids_N[new], int(stamp))
+                self._eviction.add(ids_N[new], new_priorities(stamp, counts_N[new]))
                 return new
             lines.grow(lines.of(ids_N[positions[done]]))
 
@@ -211,12 +211,13 @@ class IdTable:
         """Any minute as a lower bound on stamps."""
         return 0 if self._origin is None else min(max(0, minute - self._origin), MOST_MINUTES)
 
-    def evict(self, n: int, pinned: Packed = _NONE_PINNED) -> tuple[Ids, Index]:
+    def evict(self, n: int, pinned: Packed = _NONE_PINNED, draw: int = 0) -> tuple[Ids, Index]:
         """Drop the n ids of lowest eviction priority, but none whose row's bit is set in `pinned`.
 
-        The order is last seen, then frequency, then mixed id. Returns the ids and their rows, which are free again.
+        The order is last seen, then frequency, then `hashing.eviction_ties(ids, draw)`. Returns the ids and their rows,
+        which are free again.
         """
-        ids = self._eviction.take(n, pinned)
+        ids = self._eviction.take(n, pinned, draw)
         return ids, self.remove(ids)
 
     def remove(self, ids_N: Ids) -> Index:

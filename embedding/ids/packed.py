@@ -52,6 +52,11 @@ def priorities_of(packed_U: Packed) -> Packed:
     return packed_U & _PRIORITY
 
 
+def new_priorities(stamp: np.uint64, counts_U: Index) -> Packed:
+    """Eviction priority of new ids, seen `counts_U` times at `stamp`."""
+    return stamp << _S8 | np.minimum(counts_U, 255).astype(np.uint64)
+
+
 def aged(packed_U: Packed, minutes: int) -> Packed:
     """The same with all ids last seen so many minutes earlier, at the earliest at stamp 1."""
     stamps_U = ((packed_U >> _S8) & _STAMP).astype(np.int64)

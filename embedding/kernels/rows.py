@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from embedding.kernels.bits import U64, jit, mix, prefetch
+from embedding.kernels.optimizers import INFINITY, clip_norm
 from embedding.kernels.vectors import add_row, copy_row, square_sum, subtract_scaled
 
 GATHER_AHEAD, UPDATE_AHEAD = 48, 32  # rows of 16 floats between a prefetch and its use
@@ -59,13 +60,24 @@ def gather_of(dim: int) -> Any:
 def rowwise_adagrad_of(dim: int) -> Any:
     """state += mean(g^2); w -= lr * g / (sqrt(state) + eps), as FBGEMM's EXACT_ROWWISE_ADAGRAD.
 
-    step(weights, state, rows_U, start, members, grads, lr, eps) sums the gradients of an id in order of appearance.
+    step(weights, state, rows_U, start, members, grads, max_norm, lr, eps) sums the gradients of an id in order of
+    appearance, and clips the sum. Returns the number of ids whose step was skipped, as it would not have been finite.
     """
     ahead = max(4, UPDATE_AHEAD * 16 // max(16, dim))
 
     @jit
-    def step(weights: Any, state: Any, rows_U: Any, start: Any, members: Any, grads: Any, lr: Any, eps: Any) -> None:
-        total = np.empty(dim, np.float32)
+    def step(
+        weights: Any,
+        state: Any,
+        rows_U: Any,
+        start: Any,
+        members: Any,
+        grads: Any,
+        max_norm: Any,
+        lr: Any,
+        eps: Any,
+    ) -> Any:
+        total, skipped = np.empty(dim, np.float32), 0
         n = len(rows_U)
         for q in range(n):
             if q + ahead < n:
@@ -80,15 +92,28 @@ def rowwise_adagrad_of(dim: int) -> Any:
                 continue
             begin, end = start[q], start[q + 1]
             grad = np.int64(members[begin]) * dim
-            if end == begin + 1:
-                state[row] += square_sum(grads, grad, dim) / F32(dim)
-                subtract_scaled(weights, row * dim, grads, grad, dim, lr / (np.sqrt(state[row]) + eps))
+            if end == begin + 1 and max_norm == INFINITY:
+                grown = state[row] + square_sum(grads, grad, dim) / F32(dim)
+                rate = lr / (np.sqrt(grown) + eps)
+                if grown < INFINITY and rate < INFINITY:
+                    state[row] = grown
+                    subtract_scaled(weights, row * dim, grads, grad, dim, rate)
+                else:
+                    skipped += 1
             else:
                 copy_row(total, 0, grads, grad, dim)
                 for k in range(begin + 1, end):
                     add_row(total, 0, grads, np.int64(members[k]) * dim, dim)
-                state[row] += square_sum(total, 0, dim) / F32(dim)
-                subtract_scaled(weights, row * dim, total, 0, dim, lr / (np.sqrt(state[row]) + eps))
+                if max_norm < INFINITY:
+                    clip_norm(total, dim, max_norm)
+                grown = state[row] + square_sum(total, 0, dim) / F32(dim)
+                rate = lr / (np.sqrt(grown) + eps)
+                if grown < INFINITY and rate < INFINITY:
+                    state[row] = grown
+                    subtract_scaled(weights, row * dim, total, 0, dim, rate)
+                else:
+                    skipped += 1
+        return skipped
 
     return step
 

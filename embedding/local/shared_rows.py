@@ -38,11 +38,11 @@ class SharedRows:
         with self.lock:
             return self._rows.values(slots_N.astype(np.int32))
 
-    def update(self, rows_U: Index, start: Index, members_N: Index, grads_ND: Floats) -> None:
+    def update(self, rows_U: Index, start: Index, members_N: Index, grads_ND: Floats) -> int:
         """One optimizer step on distinct rows, as `RowBlock.update`."""
         with self.lock:
-            self._rows.update(rows_U, start, members_N, grads_ND)
             self.changes.mark(rows_U)
+            return self._rows.update(rows_U, start, members_N, grads_ND)
 
     def take_changes(self, consumer: str, full: bool) -> tuple[Ids, Floats, Ids]:
         """Rows for the next delta, as `TableIds.take_changes`: ids [U], values [U, D], no removed ids."""

@@ -17,10 +17,10 @@ from embedding.snapshot.background import BackgroundSave
 from embedding.snapshot.consumer_state import ConsumerState
 from embedding.snapshot.format import load, save
 from embedding.snapshot.resharding import reshard
-from embedding.snapshot.state import StoreState, TableStream, digest
+from embedding.snapshot.state import Part, StoreState, TableStream, digest
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
-from embedding.validation import check_table_name, check_time, contiguous_grads, contiguous_ids, tables_by_name
+from embedding.validation import check_table_name, check_time, contiguous_grads, copied_ids, tables_by_name
 from recsys.errors import InvalidValueError
 
 
@@ -40,6 +40,7 @@ class LocalStore:
     def __init__(self, tables: Iterable[Table], seed: int = 0, threads: int = 1) -> None:
         self._tables = tables_by_name(tables)
         self._seed, self._threads = seed, threads
+        self._part = Part()
         self._clear()
 
     def _clear(self) -> None:
@@ -61,11 +62,11 @@ class LocalStore:
     def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
         check_table_name(self._tables, table)
         check_time(now)
-        return self._by_name[table].lookup(contiguous_ids(table, ids_N), now)
+        return self._by_name[table].lookup(copied_ids(table, ids_N), now)
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
         check_table_name(self._tables, table)
-        return self._by_name[table].peek(contiguous_ids(table, ids_N))
+        return self._by_name[table].peek(copied_ids(table, ids_N))
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
         check_table_name(self._tables, lookup.table)
@@ -121,16 +122,20 @@ class LocalStore:
         tables = {name: own.state() for name, own in self._by_name.items()}
         return StoreState(tables, self._shared_states(), self._consumer_states())
 
-    def save(self, folder: Path | str) -> None:
-        """Write a snapshot. Raises InvalidValueError while another one is being written, OSError if the disk fails."""
-        self.save_in_background(folder).result()
+    def save(self, folder: Path | str, number: int | None = None) -> None:
+        """Write a snapshot; `number` as in `save_in_background`.
 
-    def save_in_background(self, folder: Path | str) -> BackgroundSave:
+        Raises InvalidValueError while another one is being written, OSError if the disk fails.
+        """
+        self.save_in_background(folder, number).result()
+
+    def save_in_background(self, folder: Path | str, number: int | None = None) -> BackgroundSave:
         """Start writing a snapshot of the store as it is now, in a thread of its own, and return.
 
         Every method of the store may be called meanwhile, except another save and `load`. Rows are copied before they
-        change, so memory grows by at most one copy of them. The snapshot is complete when `result()` returns; an error
-        is raised there. Raises InvalidValueError while another snapshot is being written.
+        change, so memory grows by at most one copy of them. Shards can be loaded together only if their saves have one
+        `number`: one more than the last, unless given. The snapshot is complete when `result()` returns; an error is
+        raised there. Raises InvalidValueError while another snapshot is being written.
         """
         tables: dict[str, TableStream] = {}
         try:
@@ -139,7 +144,8 @@ class LocalStore:
         except InvalidValueError:
             self._end_streams(tables)
             raise
-        state = StoreState(tables, self._shared_states(), self._consumer_states())
+        self._part = replace(self._part, save=self._part.save + 1 if number is None else number)
+        state = StoreState(tables, self._shared_states(), self._consumer_states(), self._part)
 
         def write() -> None:
             try:
@@ -156,12 +162,14 @@ class LocalStore:
     def load(self, folder: Path | str | Sequence[Path], shard: int = 0, shards: int = 1) -> None:
         """Restore a snapshot, or the part that shard `shard` of `shards` owns of the snapshots of several shards.
 
-        The owner of an id is `HashBuckets(shards).owner`. Raises TornCheckpointError naming a file that is damaged, and
-        InvalidValueError for other tables, seeds or shards; the store is then unchanged.
+        To restart one shard, its own snapshot is enough. The owner of an id is `HashBuckets(shards).owner`.
+        Raises TornCheckpointError naming a file that is damaged, and InvalidValueError for other tables or seeds, and
+        unless the snapshots are all shards of one save; the store is then unchanged.
         """
         folders = [folder] if isinstance(folder, Path | str) else folder
         sharding = HashBuckets(shards)
         state = reshard([load(each, self._tables, self._seed) for each in folders], shard, sharding)
+        self._part = state.part
         self._clear()
         left_out = {name: own.restore(state.tables[name]) for name, own in self._by_name.items()}
         for name, shared in state.multiplexed.items():

@@ -86,7 +86,7 @@ class LocalTable(TableIds):
             if (rows_U >= 0).any():
                 if self._before_write is not None:
                     self._before_write(rows_U)
-                self.rows.update(rows_U, start, members_N, grads_ND)
+                self.count_nonfinite(self.rows.update(rows_U, start, members_N, grads_ND))
                 self.changes.mark(rows_U)
             if self._shared is not None:
                 self._update_shared(self._shared, lookup, grads_ND)
@@ -108,7 +108,8 @@ class LocalTable(TableIds):
         if without_N.any():
             slots = fallback_slots(lookup.ids_N[without_N], self._salt, FALLBACK_ROWS).view(np.uint64)
             distinct = self.distinct(slots)
-            shared.update(distinct.unique_U.astype(np.int32), *distinct.groups(), grads_ND[without_N])
+            skipped = shared.update(distinct.unique_U.astype(np.int32), *distinct.groups(), grads_ND[without_N])
+            self.count_nonfinite(skipped)
 
     def stream(self) -> TableStream:
         """The table as it is now, to be read in parts while it changes.

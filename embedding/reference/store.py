@@ -16,8 +16,10 @@ from embedding.delta.consumers import Consumers
 from embedding.hashing import fallback_slots, initial_rows, salt_of
 from embedding.multiplexed import FALLBACK_ROWS, every_slot, fallbacks, group_of, shared_tables
 from embedding.reference.table import ReferenceRows, ReferenceTable
+from embedding.sharding import HashBuckets
 from embedding.snapshot.consumer_state import ConsumerState
 from embedding.snapshot.format import load, save
+from embedding.snapshot.resharding import reshard
 from embedding.snapshot.state import StoreState, digest, streamed
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
@@ -27,7 +29,7 @@ from embedding.validation import (
     check_table_name,
     check_time,
     contiguous_grads,
-    contiguous_ids,
+    copied_ids,
     tables_by_name,
 )
 
@@ -65,8 +67,12 @@ class ReferenceStore:
     def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
         check_table_name(self._tables, table)
         check_time(now)
-        ids, minute, own = contiguous_ids(table, ids_N).tolist(), now // MINUTE, self._by_name[table]
+        ids_N, own = copied_ids(table, ids_N), self._by_name[table]
+        ids = ids_N.tolist()
         if ids:
+            trusted = own.clock.trusted(now)
+            own.counters["ahead"] += len(ids) if trusted < now else 0
+            now, minute = trusted, trusted // MINUTE
             counts = dict(Counter(ids))
             present = {key for key in counts if key in own.row_of}
             for key in present:
@@ -117,7 +123,7 @@ class ReferenceStore:
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
         check_table_name(self._tables, table)
-        return self._read(self._by_name[table], contiguous_ids(table, ids_N))
+        return self._read(self._by_name[table], copied_ids(table, ids_N))
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
         check_table_name(self._tables, lookup.table)
@@ -134,17 +140,20 @@ class ReferenceStore:
             else:
                 own.counters["stale"] += 1
         if sums:
-            own.rows.update([own.row_of[key] for key in sums], torch.stack(list(sums.values())))
+            own.counters["nonfinite"] += own.rows.update(
+                [own.row_of[key] for key in sums], torch.stack(list(sums.values()))
+            )
             self._note(own.table.name, sums)
         if shared and own.table.fallback == "multiplexed":
-            self._fallback[group_of(own.table)].update(list(shared), torch.stack(list(shared.values())))
+            rows = self._fallback[group_of(own.table)]
+            own.counters["nonfinite"] += rows.update(list(shared), torch.stack(list(shared.values())))
             self._note(group_of(own.table), shared)
 
     def expire(self, now: int) -> int:
         check_time(now)
         gone = 0
         for own in self._by_name.values():
-            keys = own.stale(now)
+            keys = own.stale(now) if own.table.ttl is None else own.stale(own.clock.trusted(now))
             self._drop(own, keys, "expired")
             gone += len(keys)
         return gone
@@ -194,7 +203,7 @@ class ReferenceStore:
         save(folder, self._tables, self._seed, streamed(self.state()))
 
     def load(self, folder: Path | str) -> None:
-        state = load(folder, self._tables, self._seed)
+        state = reshard([load(folder, self._tables, self._seed)], 0, HashBuckets(1))
         self._clear()
         left_out = {name: own.restore(state.tables[name]).tolist() for name, own in self._by_name.items()}
         for name, (weights, rule_state, step) in state.multiplexed.items():
@@ -214,7 +223,7 @@ class ReferenceStore:
     def counters(self, table: str) -> dict[str, int]:
         check_table_name(self._tables, table)
         own = self._by_name[table]
-        names = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale")
+        names = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale", "nonfinite", "ahead")
         size = own.rows.weights_RD.nbytes + own.rows.state_RW.nbytes
         return {
             "live": len(own.row_of),

@@ -14,11 +14,12 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from embedding.hashing import initial_rows, mix, salt_of
+from embedding.hashing import eviction_ties, initial_rows, salt_of
 from embedding.ids.admission import exact_policy
+from embedding.ids.event_clock import EventClock
 from embedding.optimizers import adam_rate, state_width
 from embedding.store import Floats, Ids, Optimizer, Table
-from embedding.table_state import TableState
+from embedding.table_state import TableState, eviction_draw
 from embedding.validation import MINUTE
 
 
@@ -41,6 +42,16 @@ def mean_square(g_UD: torch.Tensor) -> torch.Tensor:
     for column in others:
         first = first + column
     return first.unsqueeze(1) / g_UD.shape[1]
+
+
+def clipped(g_UD: torch.Tensor, max_norm: float) -> torch.Tensor:
+    """Rows scaled down to this norm, summed in double precision from the first column to the last."""
+    first, *others = g_UD.double().square().unbind(1)
+    for column in others:
+        first = first + column
+    norms_U1 = torch.from_numpy(np.sqrt(first.numpy())).unsqueeze(1)
+    scales_U1 = (torch.tensor(max_norm).double() / norms_U1).float()
+    return torch.where(norms_U1 > torch.tensor(max_norm).double(), g_UD * scales_U1, g_UD)
 
 
 def ftrl(
@@ -79,11 +90,13 @@ class ReferenceRows:
         self.weights_RD[rows] = torch.from_numpy(weights_UD)
         self.state_RW[rows] = torch.from_numpy(state_UW)
 
-    def update(self, rows: list[int], grads_UD: torch.Tensor) -> None:
-        """One optimizer step with gradients [U, D] of distinct `rows`."""
+    def update(self, rows: list[int], grads_UD: torch.Tensor) -> int:
+        """One optimizer step with gradients [U, D] of distinct `rows`. Returns how many would not have been finite."""
         if not rows:
-            return
+            return 0
         rule, w, g, s = self.optimizer, self.weights_RD[rows], grads_UD, self.state_RW[rows]
+        if rule.max_norm is not None:
+            g = clipped(g, rule.max_norm)
         self.step += 1
         match rule.kind:
             case "rowwise_adagrad":
@@ -100,7 +113,10 @@ class ReferenceRows:
                 s = torch.cat([m, v], 1)
             case "ftrl":
                 w, s = ftrl(rule, w, g, s)
-        self.weights_RD[rows], self.state_RW[rows] = w, s
+        finite_U = w.isfinite().all(1) & s.isfinite().all(1)
+        kept = torch.tensor(rows)[finite_U]
+        self.weights_RD[kept], self.state_RW[kept] = w[finite_U], s[finite_U]
+        return int((~finite_U).sum())
 
 
 class ReferenceTable:
@@ -123,6 +139,7 @@ class ReferenceTable:
         self.free: list[int] = []
         self.draws = 0
         self.counters: Counter[str] = Counter()
+        self.clock = EventClock()
 
     def read(self, ids: list[int]) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Floats]:
         rows_N = np.array([self.row_of.get(key, -1) for key in ids], np.int64)
@@ -146,8 +163,10 @@ class ReferenceTable:
 
     def coldest(self, n: int, pinned: set[int]) -> list[int]:
         loose = np.array([key for key in self.row_of if key not in pinned], np.uint64)
-        order = zip(loose.tolist(), mix(loose).tolist(), strict=True)
-        ranked = sorted((self.seen[key], self.freq[key], mixed, key) for key, mixed in order)
+        ties = eviction_ties(loose, eviction_draw(self.counters, self.table.capacity)).tolist()
+        ranked = sorted(
+            (self.seen[key], self.freq[key], tie, key) for key, tie in zip(loose.tolist(), ties, strict=True)
+        )
         return [key for *_, key in ranked[:n]]
 
     def add(self, keys: list[int], minute: int, counts: dict[int, int]) -> None:
@@ -184,6 +203,7 @@ class ReferenceTable:
         self.rows.put(list(range(len(keys))), state.weights_UD[which], state.state_UW[which])
         self.rows.step, self.draws, self.counters = state.step, state.lookups, Counter(state.counters)
         self.counters["evicted"] += len(state.ids_U) - len(which)
+        self.clock.restore(state.seen_U)
         if len(state.admission) == 1:
             self.gate.restore(state.admission[0])
         return np.delete(state.ids_U, which)

@@ -5,6 +5,7 @@ Suffixes: N ids, U distinct ids, D dimension, W floats of optimizer state per ro
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -77,19 +78,25 @@ class RowBlock:
         self._gather(self.weights, rows_U, inverse_N, rows_N, values_ND.reshape(-1))
         return rows_N, values_ND
 
-    def update(self, rows_U: Index, start: Index, members_N: Index, grads_ND: Floats) -> None:
-        """One optimizer step on distinct rows; -1 is ignored. See `DistinctIds.groups` for start and members."""
+    def update(self, rows_U: Index, start: Index, members_N: Index, grads_ND: Floats) -> int:
+        """One optimizer step on distinct rows; -1 is ignored. See `DistinctIds.groups` for start and members.
+
+        Returns the number of rows left as they were, because a weight or state would not have been finite.
+        """
         rule, grads = self.optimizer, grads_ND.reshape(-1)
-        common = (rows_U, start, members_N, grads)
+        max_norm = _F32(math.inf if rule.max_norm is None else rule.max_norm)
+        common = (rows_U, start, members_N, grads, max_norm)
         values = (self.weights, self.state, self.dim)
         self.step += 1
         match rule.kind:
             case "rowwise_adagrad":
-                self._rowwise_adagrad(self.weights, self.state, *common, _F32(rule.lr), _F32(rule.eps))
+                skipped = self._rowwise_adagrad(self.weights, self.state, *common, _F32(rule.lr), _F32(rule.eps))
             case "adagrad":
-                optimizers.adagrad(*values, *common, _F32(rule.lr), _F32(rule.eps))
+                skipped = optimizers.adagrad(*values, *common, _F32(rule.lr), _F32(rule.eps))
             case "adam":
                 betas = (_F32(beta) for beta in rule.betas)
-                optimizers.adam(*values, *common, _F32(adam_rate(rule, self.step)), _F32(rule.eps), *betas)
+                skipped = optimizers.adam(*values, *common, _F32(adam_rate(rule, self.step)), _F32(rule.eps), *betas)
             case "ftrl":
-                optimizers.ftrl(*values, *common, _F32(rule.lr), _F32(rule.eps), _F32(rule.l1), _F32(rule.l2))
+                rates = _F32(rule.lr), _F32(rule.eps), _F32(rule.l1), _F32(rule.l2)
+                skipped = optimizers.ftrl(*values, *common, *rates)
+        return int(skipped)

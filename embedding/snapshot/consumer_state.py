@@ -12,6 +12,9 @@ from embedding.delta.consumers import Consumer
 from embedding.store import Delta, Ids, TableDelta
 from embedding.table_state import Arrays
 
+_POSITION = ("sequence", "full", "epoch", "previous_epoch")
+"""What a snapshot keeps of a delta, beside its tables."""
+
 
 @dataclass(slots=True)
 class ConsumerState:
@@ -50,7 +53,8 @@ def pack(consumers: Mapping[str, ConsumerState]) -> tuple[Arrays, dict[str, Any]
                 "name": name,
                 "sequence": entry.consumer.sequence,
                 "full": entry.consumer.full,
-                "pending": None if pending is None else {"sequence": pending.sequence, "full": pending.full},
+                "epoch": entry.consumer.epoch,
+                "pending": None if pending is None else {name: getattr(pending, name) for name in _POSITION},
                 "tables": names,
             }
         )
@@ -68,9 +72,9 @@ def unpack(arrays: Arrays, meta: dict[str, Any]) -> dict[str, ConsumerState]:
                 for k, table in at.items()
                 if f"{i}.{k}.ids" in arrays
             }
-            pending = Delta(spec["pending"]["sequence"], spec["pending"]["full"], cuts)
+            pending = Delta(**spec["pending"], tables=cuts)
         consumers[spec["name"]] = ConsumerState(
-            Consumer(spec["sequence"], spec["full"], pending),
+            Consumer(spec["sequence"], spec["full"], pending, spec["epoch"]),
             {table: arrays[f"{i}.{k}.changed"] for k, table in at.items()},
             {table: arrays[f"{i}.{k}.removed"] for k, table in at.items()},
         )

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from embedding.multiplexed import shared_tables
 from embedding.snapshot.consumer_state import ConsumerState, pack, resynced, unpack
-from embedding.snapshot.state import StoreState, TableStream
+from embedding.snapshot.state import Part, StoreState, TableStream
 from embedding.snapshot.tensor_file import Layout, TensorWriter, read_arrays, write_arrays
 from embedding.store import Floats, Table
 from embedding.table_state import Arrays, TableState
@@ -28,7 +28,7 @@ from recsys.errors import InvalidValueError, StateError, TornCheckpointError
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
-FORMAT = 2
+FORMAT = 3
 _CONSUMERS, _MULTIPLEXED = "consumers.safetensors", "multiplexed.safetensors"
 _COLUMNS = ("ids", "seen", "freq", "weights", "state")
 _Reader = Callable[[str], tuple[Arrays, dict[str, Any]]]
@@ -50,7 +50,9 @@ def save(folder: Path | str, tables: Mapping[str, Table], seed: int, state: Stor
         shared |= {f"{name}.weights": weights, f"{name}.state": rule_state, f"{name}.step": np.array([step])}
     files[_MULTIPLEXED] = write_arrays(folder / _MULTIPLEXED, shared, {})
     specs = [asdict(table) for table in tables.values()]
-    _write_manifest(folder, {"format": FORMAT, "seed": seed, "tables": specs, "files": files})
+    _write_manifest(
+        folder, {"format": FORMAT, "seed": seed, "part": asdict(state.part), "tables": specs, "files": files}
+    )
 
 
 def load(folder: Path | str, tables: Mapping[str, Table], seed: int) -> StoreState[TableState]:
@@ -76,7 +78,7 @@ def load(folder: Path | str, tables: Mapping[str, Table], seed: int) -> StoreSta
     changed = any(written[name]["fallback"] != table.fallback for name, table in tables.items())
     if len(multiplexed) < len(groups) or changed:
         consumers = _resynced(consumers, [*tables, *groups])
-    return StoreState(loaded, multiplexed, consumers)
+    return StoreState(loaded, multiplexed, consumers, Part(**manifest["part"]), _hash_of(manifest))
 
 
 def verify(folder: Path | str) -> None:
@@ -184,6 +186,10 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if manifest["format"] != FORMAT:
         raise StateError(f"{path}: format {manifest['format']}, this version reads {FORMAT} only")
     return manifest
+
+
+def _hash_of(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -46,6 +46,26 @@ class TableStream:
         return cls(len(state.ids_U), *widths, *clocks, state.counters, state.admission, iter([state.columns()]))
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which part of a store a snapshot holds: shard `shard` of `shards`, as of one of its saves.
+
+    >>> Part(shard=1, shards=3).same_save(Part(shard=2, shards=3, save=7))
+    False
+    """
+
+    shard: int = 0
+    shards: int = 1
+    lineage: str = ""
+    """Identifies the snapshot that the store was divided from; empty for a whole store."""
+    save: int = 0
+    """The number of the save since then."""
+
+    def same_save(self, other: Part) -> bool:
+        """Whether two parts were saved together."""
+        return (self.shards, self.lineage, self.save) == (other.shards, other.lineage, other.save)
+
+
 @dataclass(slots=True)
 class StoreState(Generic[TableT]):
     """A whole store, of tables in memory (`TableState`) or as they are written (`TableStream`).
@@ -63,6 +83,9 @@ class StoreState(Generic[TableT]):
     tables: dict[str, TableT]
     multiplexed: dict[str, tuple[Floats, Floats, int]]
     consumers: dict[str, ConsumerState]
+    part: Part = field(default_factory=Part)
+    source: str = ""
+    """Identifies the snapshot that the state was read from."""
 
 
 def streamed(state: StoreState[TableState]) -> StoreState[TableStream]:

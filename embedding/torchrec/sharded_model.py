@@ -48,6 +48,8 @@ def rule(table: Table, device: torch.device) -> tuple[type[torch.optim.Optimizer
             f"table {table.name!r}: FBGEMM's {device.type} kernels have no {optimizer.kind}, "
             f"choose {' or '.join(kinds)} (or LocalStore, which has it)"
         )
+    if optimizer.max_norm is not None:
+        raise InvalidValueError(f"table {table.name!r}: FBGEMM does not clip, leave max_norm at None (or LocalStore)")
     arguments: dict[str, Any] = {"lr": optimizer.lr / gradient_scale(table), "eps": max(optimizer.eps, _SMALLEST_EPS)}
     return kinds[optimizer.kind], arguments | ({"betas": optimizer.betas} if optimizer.kind == "adam" else {})
 

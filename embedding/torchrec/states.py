@@ -10,12 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from embedding.delta.consumers import Consumer
 from embedding.ids.admission import Mask
 from embedding.ids.id_lifecycle import COUNTED
 from embedding.sharding import HashBuckets
 from embedding.snapshot.consumer_state import ConsumerState
-from embedding.store import Delta, Ids, TableDelta
+from embedding.store import Ids, TableDelta
 from embedding.table_state import Arrays, TableState
 from embedding.torchrec.ranks import Ranks
 
@@ -73,10 +72,10 @@ def joined_consumer(entry: ConsumerState, ranks: Ranks) -> ConsumerState:
             name: TableDelta(*(ranks.together(array) for array in (delta.ids_U, delta.values_UD, delta.removed)))
             for name, delta in pending.tables.items()
         }
-        pending = Delta(pending.sequence, bool(ranks.together(np.array([pending.full])).any()), tables)
+        pending = replace(pending, full=bool(ranks.together(np.array([pending.full])).any()), tables=tables)
     full = bool(ranks.together(np.array([entry.consumer.full])).any())
     return ConsumerState(
-        Consumer(entry.consumer.sequence, full, pending),
+        replace(entry.consumer, full=full, pending=pending),
         {name: ranks.together(ids) for name, ids in entry.changed.items()},
         {name: ranks.together(ids) for name, ids in entry.removed.items()},
     )
@@ -90,9 +89,9 @@ def consumer_part_of(entry: ConsumerState, ranks: Ranks) -> ConsumerState:
         for name, delta in pending.tables.items():
             at = owned(delta.ids_U, ranks)
             tables[name] = TableDelta(delta.ids_U[at], delta.values_UD[at], delta.removed[owned(delta.removed, ranks)])
-        pending = Delta(pending.sequence, pending.full, tables)
+        pending = replace(pending, tables=tables)
     return ConsumerState(
-        Consumer(entry.consumer.sequence, entry.consumer.full, pending),
+        replace(entry.consumer, pending=pending),
         {name: ids[owned(ids, ranks)] for name, ids in entry.changed.items()},
         {name: ids[owned(ids, ranks)] for name, ids in entry.removed.items()},
     )

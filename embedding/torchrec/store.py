@@ -5,6 +5,7 @@ Suffixes: N ids of a call, D dimension.
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,15 +19,17 @@ from torchrec.distributed.types import ShardingPlan
 from embedding.delta.consumers import Consumers
 from embedding.ids.id_lifecycle import TableIds
 from embedding.multiplexed import every_slot, fallbacks, group_of, shared_tables
+from embedding.sharding import HashBuckets
 from embedding.snapshot.consumer_state import ConsumerState
 from embedding.snapshot.format import load, save
+from embedding.snapshot.resharding import reshard
 from embedding.snapshot.state import StoreState, digest, streamed
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
 from embedding.torchrec import sharded_model, states
 from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.table import TorchRecTable
-from embedding.validation import check_table_name, check_time, contiguous_grads, contiguous_ids, tables_by_name
+from embedding.validation import check_table_name, check_time, contiguous_grads, copied_ids, tables_by_name
 from recsys.errors import CheckpointError
 
 
@@ -71,7 +74,8 @@ class TorchRecStore:
         self._clear()
 
     def _clear(self) -> None:
-        self._consumers = Consumers(fallbacks(self._tables.values(), self._seed))
+        epoch = self._ranks.together(np.array([secrets.randbits(63)]))[0]  # the first process's
+        self._consumers = Consumers(fallbacks(self._tables.values(), self._seed), f"{epoch:016x}")
         where = (self._seed, self._model, self._ranks, self._device)
         self._shared = {
             name: TorchRecTable(table, f"f{i}", *where) for i, (name, table) in enumerate(self._shared_tables.items())
@@ -107,12 +111,12 @@ class TorchRecStore:
         check_table_name(self._tables, table)
         check_time(now)
         with self._lock:
-            return self._by_name[table].lookup(contiguous_ids(table, ids_N), now)
+            return self._by_name[table].lookup(copied_ids(table, ids_N), now)
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
         check_table_name(self._tables, table)
         with self._lock:
-            return self._by_name[table].peek(contiguous_ids(table, ids_N))
+            return self._by_name[table].peek(copied_ids(table, ids_N))
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
         check_table_name(self._tables, lookup.table)
@@ -140,7 +144,12 @@ class TorchRecStore:
 
     def _take_changes(self, consumer: str, full: bool) -> dict[str, TableDelta]:
         with self._lock:
-            return {name: TableDelta(*ids.take_changes(consumer, full)) for name, ids in self._followed().items()}
+            return {name: self._table_delta(ids, consumer, full) for name, ids in self._followed().items()}
+
+    @staticmethod
+    def _table_delta(ids: TableIds, consumer: str, full: bool) -> TableDelta:
+        ids_U, values_UD, removed = ids.take_changes(consumer, full)
+        return TableDelta(ids_U, values_UD + np.float32(0), removed)  # -0.0 becomes 0.0, as FBGEMM's pooling reads it
 
     def acknowledge(self, consumer: str, sequence: int) -> None:
         self._consumers.acknowledge(consumer, sequence)
@@ -182,7 +191,7 @@ class TorchRecStore:
 
     def load(self, folder: Path | str) -> None:
         """Restore a snapshot. Raises as `LocalStore.load`. Collective."""
-        state = load(folder, self._tables, self._seed)
+        state = reshard([load(folder, self._tables, self._seed)], 0, HashBuckets(1))
         with self._lock:
             self._clear()
             left_out = {

@@ -21,6 +21,8 @@ from embedding.torchrec import sharded_model
 from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.sharded_collection import ShardedCollisionFreeEmbeddingBagCollection
 
+_HARMLESS = 1e17
+"""The square of a gradient below it is finite, and so is the sum of 1024 such squares."""
 Mode = Literal["lookup_and_touch", "lookup", "revalidate"]
 
 
@@ -113,7 +115,7 @@ class TorchRecTable:
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
         """One step of FBGEMM's fused optimizer."""
-        outputs = self._outputs(lookup)
+        outputs, grads_ND = self._outputs(lookup), self._finite(lookup, grads_ND)
         # TorchRec takes the mean over processes, as data-parallel models do; a store's gradients add up.
         scale = self._ranks.size * sharded_model.gradient_scale(self.table)
         grads = torch.from_numpy(grads_ND if scale == 1 and grads_ND.flags.writeable else grads_ND * np.float32(scale))
@@ -121,6 +123,31 @@ class TorchRecTable:
         if (bags, padded) != grads_ND.shape:
             grads = torch.nn.functional.pad(grads, (0, padded - self.table.dim, 0, bags - len(grads)))
         torch.autograd.backward(outputs, [grads.to(self._device)] * len(outputs))
+
+    def _finite(self, lookup: Lookup, grads_ND: Floats) -> Floats:
+        """The gradients, with zeros for ids whose optimizer state would not be finite; their number is counted.
+
+        FBGEMM leaves a row as it was for a gradient of zero. Gradients of one process are summed, as the others' are
+        not known here.
+        """
+        largest = max(float(grads_ND.max(initial=0)), -float(grads_ND.min(initial=0)))
+        if largest * max(1, len(grads_ND)) < _HARMLESS:  # not so for NaN
+            return grads_ND
+        had_N = lookup.rows_N >= 0
+        slots_N = fallback_slots(lookup.ids_N, self._salt, FALLBACK_ROWS).view(np.uint64)
+        rows_2N = np.stack([had_N, np.where(had_N, lookup.ids_N, slots_N)])
+        rows_2U, row_of_N = np.unique(rows_2N, axis=1, return_inverse=True)
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums_UD = np.zeros((rows_2U.shape[1], self.table.dim), np.float32)
+            np.add.at(sums_UD, row_of_N, grads_ND)
+            squares_UD = np.square(sums_UD)
+            squares_UD = (
+                squares_UD.sum(1, keepdims=True) if self.table.optimizer.kind == "rowwise_adagrad" else squares_UD
+            )
+        skipped_U = np.logical_not(np.isfinite(squares_UD).all(axis=1))
+        trained_U = rows_2U[0].astype(bool) | (self._shared is not None)
+        self.ids.count_nonfinite(int((skipped_U & trained_U).sum()))
+        return np.where(skipped_U[row_of_N][:, None], np.float32(0), grads_ND)
 
     def _outputs(self, lookup: Lookup) -> list[torch.Tensor]:
         """Outputs to differentiate: those of the look-up, or new ones for ids that had a row then and have one now."""

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from embedding.store import EmbeddingStore
 
-COUNTERS = ("live", "evicted", "expired", "unadmitted", "refused", "stale")
+COUNTERS = ("live", "evicted", "expired", "unadmitted", "refused", "stale", "nonfinite", "ahead")
 MIB = 1 << 20
 
 

@@ -73,8 +73,16 @@ class Publisher:
 
     def sequence(self) -> int | None:
         """Sequence of the last delta that Redis holds completely; None when it holds no rows of this model."""
+        position = self._position()
+        return None if position is None else position[0]
+
+    def _position(self) -> tuple[int, str] | None:
+        """Sequence and epoch of the last delta that Redis holds."""
         value = self._do(lambda: self._client.get(self._keys.sequence))
-        return None if value is None else int(value)
+        if value is None:
+            return None
+        sequence, _, epoch = cast(bytes, value).decode().partition(":")
+        return int(sequence), epoch
 
     def publish(self, delta: Delta) -> None:
         """Write rows, then announce them, so that no server caches a row older than its notice.
@@ -82,13 +90,14 @@ class Publisher:
         A delta without changes is not announced. Raises OutOfStepError when Redis lacks the preceding deltas: it was
         emptied or restarted with older data, or another trainer has published.
         """
-        known = self.sequence()
+        position = self._position()
+        known = None if position is None else position[0]
         if delta.full:
             self._catalog = None  # Redis may have been emptied
-        elif known not in (delta.sequence - 1, delta.sequence):
+        elif position not in ((delta.sequence - 1, delta.previous_epoch), (delta.sequence, delta.epoch)):
             raise OutOfStepError(
-                f"model {self.model!r}: delta {delta.sequence} does not follow delta {known}, the last one in Redis; "
-                f"subscribe again and publish a full delta"
+                f"model {self.model!r}: delta {delta.sequence} does not follow delta {known}, the last one in Redis, "
+                f"or one of them is of before a restart; subscribe again and publish a full delta"
             )
         written = {name: self._write(name, table, delta) for name, table in delta.tables.items()}
         if delta.full:
@@ -96,7 +105,7 @@ class Publisher:
             self._set([self._keys.fallback], [msgspec.json.encode(delta.fallback)])
         previous = self._announced if known == self._written else delta.sequence - 1
         announced = self._announce(delta_messages.messages(replace(delta, tables=written), previous))
-        self._do(lambda: self._client.set(self._keys.sequence, delta.sequence))
+        self._do(lambda: self._client.set(self._keys.sequence, f"{delta.sequence}:{delta.epoch}"))
         self._written = delta.sequence
         self._announced = delta.sequence if announced else previous
 

@@ -79,6 +79,45 @@ class EmbeddingStoreContract:
         store.lookup("t", ids(1), 0).values_ND[:] = 7
         assert abs(store.peek("t", ids(1)).values_ND).max() <= 0.01
 
+    def test_the_ids_of_a_look_up_are_a_copy(self) -> None:
+        table = Table("t", 4, admission=Admission("count", 2), fallback="multiplexed")
+        store, keys = self.make(table), ids(1, 1, 2)
+        found = store.lookup("t", keys, 0)
+        keys[:] = 3
+        before = store.peek("t", ids(3)).values_ND
+        store.update(found, ones(found))
+        assert found.ids_N.tolist() == [1, 1, 2]
+        np.testing.assert_array_equal(store.peek("t", ids(3)).values_ND, before)
+        assert (store.peek("t", ids(1, 2)).values_ND != found.values_ND[1:]).all()
+
+    @pytest.mark.parametrize("scale", [0.0, 0.01])
+    def test_a_delta_has_what_peek_reads_to_the_bit(self, scale: float) -> None:
+        store = self.make(Table("t", 4, init_scale=scale))
+        store.subscribe("c")
+        store.lookup("t", ids(1, 2, 3), 0)
+        cut = store.delta("c").tables["t"]
+        assert cut.values_UD.tobytes() == store.peek("t", cut.ids_U).values_ND.tobytes()
+
+    def test_one_time_of_the_year_2100_neither_outlives_nor_expires_the_others(self) -> None:
+        store, year = self.make(Table("t", 4, capacity=4, ttl=30 * DAY)), 365 * DAY
+        now = 55 * year
+        store.lookup("t", ids(1, 2), now)
+        store.lookup("t", ids(3), 130 * year)
+        assert (store.expire(130 * year), store.counters("t")["ahead"]) == (0, 1)
+        store.lookup("t", ids(1, 2), now + DAY)
+        store.lookup("t", ids(4, 5), now + 2 * DAY)
+        assert store.peek("t", ids(1, 2, 3, 4, 5)).rows_N.min(initial=0) == -1
+        assert (store.peek("t", ids(1, 2, 4, 5)).rows_N >= 0).all()
+        assert store.expire(now + 40 * DAY) == 4
+
+    def test_a_gap_of_years_in_a_log_is_believed_at_the_second_look(self) -> None:
+        store, year = self.make(Table("t", 4, ttl=30 * DAY)), 365 * DAY
+        store.lookup("t", ids(1), 0)
+        for minute in range(2):
+            store.lookup("t", ids(2), 40 * year + minute * MINUTE)
+        assert store.expire(40 * year + DAY) == 1
+        assert store.peek("t", ids(2)).rows_N[0] >= 0
+
     def test_an_empty_batch_is_fine(self) -> None:
         store = self.make(Table("t", 4))
         found = store.lookup("t", ids(), 0)
@@ -114,6 +153,39 @@ class EmbeddingStoreContract:
             state += float(np.mean(np.square(g)))
             w = w - 0.5 * np.array(g) / (np.sqrt(state) + 1e-4)
         np.testing.assert_allclose(store.peek("t", ids(1)).values_ND[0], w, atol=1e-6)
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e20])
+    @pytest.mark.parametrize("rule", [0, 1, 2])
+    def test_a_step_that_would_not_be_finite_is_skipped_and_counted(self, value: float, rule: int) -> None:
+        """Of two ids, one twice; the row can learn afterwards as if nothing had happened."""
+        optimizer = (Optimizer(), *self.more_optimizers)[rule]
+        one, other = (self.make(Table("t", 4, optimizer=optimizer)) for _ in range(2))
+        grads = np.ones((3, 4), np.float32)
+        grads[2, 1] = value
+        found = one.lookup("t", ids(1, 2, 1), 0)
+        one.update(found, grads)
+        np.testing.assert_array_equal(one.peek("t", ids(1)).values_ND[0], found.values_ND[0])
+        assert one.counters("t")["nonfinite"] == 1
+        found = other.lookup("t", ids(1, 2, 1), 0)
+        other.update(found, np.array([[0] * 4, [1] * 4, [0] * 4], np.float32))
+        for store in (one, other):
+            found = store.lookup("t", ids(1, 2), 0)
+            store.update(found, ones(found))
+        assert other.counters("t")["nonfinite"] == 0
+        assert np.isfinite(one.peek("t", ids(1, 2)).values_ND).all()
+        np.testing.assert_array_equal(one.peek("t", ids(1, 2)).values_ND, other.peek("t", ids(1, 2)).values_ND)
+
+    def test_shared_rows_stay_finite_too(self) -> None:
+        table = Table("t", 4, admission=Admission("count", 9), fallback="multiplexed")
+        store = self.make(table)
+        found = store.lookup("t", ids(1, 2), 0)
+        grads = ones(found)
+        grads[0, 3] = np.nan
+        store.update(found, grads)
+        after = store.peek("t", ids(1, 2)).values_ND
+        np.testing.assert_array_equal(after[0], found.values_ND[0])
+        assert (after[1] != found.values_ND[1]).all()
+        assert store.counters("t")["nonfinite"] == 1
 
     def test_an_update_after_the_id_went_trains_nobody_and_is_counted(self) -> None:
         store = self.make(Table("t", 4, capacity=2, ttl=DAY))
@@ -412,6 +484,41 @@ class EmbeddingStoreContract:
         store.subscribe("c")
         assert follow(store, "c", held).full
         assert held.read("a", ids(1, 2, 3), 4) == store.peek("a", ids(1, 2, 3)).values_ND.tolist()
+
+    def test_numbers_given_out_again_after_an_older_snapshot_are_noticed(self, tmp_path: Path) -> None:
+        """Whether the follower is at the number that comes again, behind it, or beyond it."""
+        for ahead in (1, 2):
+            store, held = self.make(Table("t", 4)), Copy()
+            store.subscribe("c")
+            store.lookup("t", ids(1), 0)
+            follow(store, "c", held)
+            store.save(tmp_path / str(ahead))
+            for key in range(ahead):
+                store.lookup("t", ids(10 + key), 0)
+                follow(store, "c", held)
+            store.load(tmp_path / str(ahead))
+            store.lookup("t", ids(20), 0)
+            again = store.delta("c")
+            assert (again.sequence, again.full) == (2, False)
+            assert not held.follower.accepts(again)
+            store.subscribe("c")
+            follow(store, "c", held)
+            assert held.tables["t"].keys() == {1, 20}
+
+    def test_a_follower_goes_on_after_a_restore_that_lost_nothing(self, tmp_path: Path) -> None:
+        store, held = self.make(Table("t", 4)), Copy()
+        store.subscribe("c")
+        follow(store, "c", held)
+        store.lookup("t", ids(1), 0)
+        held.apply(store.delta("c"))  # its acknowledgement is lost
+        store.save(tmp_path / "s")
+        for key in (2, 3):
+            store.load(tmp_path / "s")
+            held.apply(store.delta("c"))
+            store.acknowledge("c", 2)
+            store.lookup("t", ids(key), 0)
+        assert not follow(store, "c", held).full
+        assert held.tables["t"].keys() == {1, 3}
 
     # snapshots
 

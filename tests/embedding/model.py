@@ -17,7 +17,7 @@ from embedding.store import Floats, Optimizer, Table
 MINUTE = 60_000
 F32 = np.float32
 SHARED_ROWS = 4096
-COUNTERS = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale")
+COUNTERS = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale", "nonfinite", "ahead")
 
 
 @dataclass(slots=True)
@@ -91,7 +91,9 @@ class TableModel:
         return self.drop([key for key, row in self.rows.items() if row.seen < cutoff], "expired")
 
     def coldest_first(self) -> list[int]:
-        ties = dict(zip(self.rows, mix(np.array(list(self.rows), np.uint64)).tolist(), strict=True))
+        """By last seen, frequency, and a hash that is another one for every `capacity` ids evicted."""
+        draw = np.uint64(self.counters["evicted"] // self.table.capacity)
+        ties = dict(zip(self.rows, mix(mix(np.array(list(self.rows), np.uint64)) + draw).tolist(), strict=True))
         return sorted(self.rows, key=lambda key: (self.rows[key].seen, self.rows[key].freq, ties[key]))
 
     def admits(self, key: int, count: int) -> bool:

@@ -15,6 +15,7 @@ from embedding.optimizers import state_width
 from embedding.reference.store import ReferenceStore
 from embedding.reference.table import sqrt
 from embedding.store import EmbeddingStore, Floats, Ids, Optimizer, Table
+from recsys.errors import InvalidValueError
 
 STORES = pytest.mark.parametrize("make", [ReferenceStore, LocalStore])
 DIMS = pytest.mark.parametrize("dim", [4, 5, 16, 33, 64, 256])
@@ -129,3 +130,38 @@ def test_the_kernels_equal_the_reference_to_the_bit(kind: Kind) -> None:
 def test_state_width_is_what_the_rule_keeps() -> None:
     widths = {kind: state_width(Optimizer(kind), 16) for kind in ("rowwise_adagrad", "adagrad", "adam", "ftrl")}
     assert widths == {"rowwise_adagrad": 1, "adagrad": 16, "adam": 32, "ftrl": 32}
+
+
+@STORES
+@pytest.mark.parametrize("kind", ["adagrad", "adam", "ftrl", "rowwise_adagrad"])
+def test_a_gradient_beyond_the_largest_norm_trains_as_one_of_that_norm(make: Make, kind: Kind) -> None:
+    clipped = make([Table("t", 2, optimizer=Optimizer(kind, lr=0.1, max_norm=5.0))])
+    plain = make([Table("t", 2, optimizer=Optimizer(kind, lr=0.1))])
+    ids = np.array([1, 1, 2], np.uint64)
+    for store, grads in ((clipped, [[3e20, 0], [0, 4e20], [3, 0]]), (plain, [[3, 0], [0, 4], [3, 0]])):
+        store.update(store.lookup("t", ids, 0), np.array(grads, np.float32))
+    np.testing.assert_allclose(clipped.peek("t", ids).values_ND, plain.peek("t", ids).values_ND, rtol=1e-6)
+    assert clipped.counters("t")["nonfinite"] == 0
+
+
+@pytest.mark.parametrize("kind", ["adagrad", "adam", "ftrl", "rowwise_adagrad"])
+def test_both_stores_clip_and_skip_alike(kind: Kind) -> None:
+    """To the same bits, but for row-wise Adagrad, whose mean of squares they add in different orders."""
+    tables = [Table("t", 4, optimizer=Optimizer(kind, lr=0.1, max_norm=1.5))]
+    local, reference = LocalStore(tables), ReferenceStore(tables)
+    stores: tuple[EmbeddingStore, ...] = (local, reference)
+    for ids, grads in batches(4):
+        grads[3, 2], grads[7, 0] = np.nan, 1e38
+        for store in stores:
+            store.update(store.lookup("t", ids, 0), grads)
+    if kind != "rowwise_adagrad":
+        assert local.digest() == reference.digest()
+    every = np.arange(IDS, dtype=np.uint64)
+    np.testing.assert_allclose(local.peek("t", every).values_ND, reference.peek("t", every).values_ND, atol=1e-6)
+    assert local.counters("t")["nonfinite"] == reference.counters("t")["nonfinite"] > 0
+
+
+@pytest.mark.parametrize("max_norm", [0.0, -1.0, math.nan])
+def test_a_norm_that_is_not_above_0_is_refused(max_norm: float) -> None:
+    with pytest.raises(InvalidValueError, match="choose None or a norm above 0"):
+        state_width(Optimizer(max_norm=max_norm), 4)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from embedding.gpu.id_table import GpuIdTable
-from embedding.hashing import mix
+from embedding.hashing import eviction_ties
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Reference:
 
     def evict(self, n: int) -> dict[int, int]:
         def coldness(one: int) -> tuple[int, int]:
-            return self.entries[one].heat, int(mix(np.array([one], np.int64).view(np.uint64))[0])
+            return self.entries[one].heat, int(eviction_ties(np.array([one], np.int64).view(np.uint64), draw=0)[0])
 
         return self._drop(sorted(self.entries, key=coldness)[:n])
 

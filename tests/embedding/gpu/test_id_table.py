@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from embedding.gpu import id_table, kernels, touched
 from embedding.gpu.id_table import GpuIdTable
-from embedding.hashing import mix
+from embedding.hashing import eviction_ties, mix
 from embedding.ids.id_table import IdTable
 from tests.embedding.gpu.conftest import INTERPRETED
 from tests.embedding.gpu.reference import Checked
@@ -240,11 +240,11 @@ def test_uint64_ids_are_the_same_bits(device: str) -> None:
     assert table.find(torch.tensor([-1, 7], device=device)).tolist() == rows.tolist()
 
 
-def test_mixing_is_that_of_the_cpu_table(device: str) -> None:
+def test_ties_of_evictions_are_those_of_the_cpu_table(device: str) -> None:
     ids = np.random.default_rng(1).integers(-(2**63), 2**63, 1025)
-    mixed = torch.empty(1025, dtype=torch.int64, device=device)
-    kernels.mix_ids[(1,)](torch.from_numpy(ids).to(device), mixed, 1025, BLOCK=2048)
-    assert (mixed.cpu().numpy().view(np.uint64) == mix(ids.view(np.uint64))).all()
+    ties = torch.empty(1025, dtype=torch.int64, device=device)
+    kernels.eviction_ties[(1,)](torch.from_numpy(ids).to(device), ties, 1025, BLOCK=2048)
+    assert (ties.cpu().numpy().view(np.uint64) == eviction_ties(ids.view(np.uint64), draw=0)).all()
 
 
 def test_most_ids_lie_in_the_first_slot_read(device: str) -> None:

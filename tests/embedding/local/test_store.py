@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import numpy as np
+import pytest
 
 from embedding.local.store import LocalStore
 from embedding.store import Admission, Table
+from recsys.errors import InvalidValueError
 from tests.embedding import reading
 
 MINUTE = 60_000
@@ -87,3 +92,21 @@ def test_every_occurrence_is_accounted_for() -> None:
     counters = store.counters("t")
     assert looked == trained + counters["unadmitted"] + counters["refused"]
     assert counters["live"] == counters["admitted"] - counters["evicted"] == 50
+
+
+@pytest.mark.parametrize("now", [1.7e9, 1_700_000_000_000.0])
+def test_a_time_that_is_no_number_of_milliseconds_is_refused_with_what_to_write(now: Any) -> None:
+    with pytest.raises(InvalidValueError, match="write milliseconds since 1970 as an int"):
+        LocalStore([Table("t", 4)]).lookup("t", np.zeros(1, np.uint64), now)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ttl": timedelta(days=1)}, "write milliseconds as an int or None"),
+        ({"admission": 3}, r'write such as Admission\("count", threshold=3\)'),
+    ],
+)
+def test_settings_of_another_type_are_refused_with_what_to_write(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        LocalStore([Table("t", 4, **settings)])

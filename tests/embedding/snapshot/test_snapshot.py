@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 from embedding import multiplexed
 from embedding.local.store import LocalStore
 from embedding.reference.store import ReferenceStore
+from embedding.sharding import HashBuckets
 from embedding.snapshot import tensor_file
 from embedding.store import Optimizer, Table
 from recsys.errors import InvalidValueError
@@ -185,3 +186,91 @@ def test_shared_rows_that_a_snapshot_knows_by_another_name_begin_afresh_and_are_
     delta = after.delta("c")
     assert (delta.sequence, delta.full) == (2, True)
     assert delta.tables.keys() == {"t", delta.fallback["t"].rows}
+
+
+def divided(tmp_path: Path, shards: int) -> tuple[list[LocalStore], list[Path]]:
+    """The shards of a trained store, and where each has saved."""
+    whole = LocalStore([Table("t", 4)])
+    trained(whole, 2)
+    whole.save(tmp_path / "whole")
+    stores, folders = [LocalStore([Table("t", 4)]) for _ in range(shards)], [tmp_path / str(k) for k in range(shards)]
+    for shard, (store, folder) in enumerate(zip(stores, folders, strict=True)):
+        store.load(tmp_path / "whole", shard, shards)
+        store.save(folder)
+    return stores, folders
+
+
+def joined(folders: list[Path]) -> LocalStore:
+    store = LocalStore([Table("t", 4)])
+    store.load(folders)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([0, 1], "shards 0, 1 of 3: load each of them once"),
+        ([2], "shards 2 of 3: load each of them once"),
+        ([0, 1, 2, 1], "shards 0, 1, 1, 2 of 3: load each of them once"),
+    ],
+)
+def test_missing_shards_are_refused_by_name(tmp_path: Path, given: list[int], message: str) -> None:
+    _, folders = divided(tmp_path, 3)
+    with pytest.raises(InvalidValueError, match=message):
+        joined([folders[shard] for shard in given])
+    assert joined(folders).counters("t")["live"] == joined([tmp_path / "whole"]).counters("t")["live"]
+
+
+@pytest.mark.parametrize("make", [LocalStore, ReferenceStore])
+def test_one_shard_is_not_a_whole_store(tmp_path: Path, make: type[LocalStore]) -> None:
+    _, folders = divided(tmp_path, 2)
+    with pytest.raises(InvalidValueError, match="shards 1 of 2"):
+        make([Table("t", 4)]).load(folders[1])
+
+
+def trained_on(store: LocalStore, shard: int, shards: int) -> None:
+    """One step of the ids that a shard owns."""
+    ids = np.arange(1000, dtype=np.uint64)
+    found = store.lookup("t", ids[HashBuckets(shards).owner(ids) == shard], now=0)
+    store.update(found, np.ones_like(found.values_ND))
+
+
+def test_shards_of_two_moments_are_refused_by_name(tmp_path: Path) -> None:
+    stores, folders = divided(tmp_path, 2)
+    trained_on(stores[1], 1, 2)
+    stores[1].save(folders[1])
+    with pytest.raises(InvalidValueError, match="shard 0 of 2 of save 1, shard 1 of 2 of save 2"):
+        joined(folders)
+    stores[0].save(folders[0])
+    joined(folders)
+
+
+def test_saves_may_be_numbered_by_the_caller(tmp_path: Path) -> None:
+    stores, folders = divided(tmp_path, 2)
+    stores[1].save(folders[1])
+    for store, folder in zip(stores, folders, strict=True):
+        store.save(folder, number=700)
+    joined(folders)
+
+
+def test_shards_of_two_divisions_are_refused(tmp_path: Path) -> None:
+    _, folders = divided(tmp_path, 2)
+    whole = joined(folders)
+    trained_on(whole, 0, 1)
+    whole.save(tmp_path / "later")
+    later = LocalStore([Table("t", 4)])
+    later.load(tmp_path / "later", 1, 2)
+    later.save(tmp_path / "later-1")
+    with pytest.raises(InvalidValueError, match="not of one save"):
+        joined([folders[0], tmp_path / "later-1"])
+
+
+def test_one_shard_restarts_from_its_own_snapshot(tmp_path: Path) -> None:
+    stores, folders = divided(tmp_path, 2)
+    again = LocalStore([Table("t", 4)])
+    again.load(folders[1], shard=1, shards=2)
+    assert again.digest() == stores[1].digest()
+    for shard, (store, folder) in enumerate(zip((stores[0], again), folders, strict=True)):
+        trained_on(store, shard, 2)
+        store.save(folder)
+    joined(folders)

@@ -51,13 +51,14 @@ def train(config: Path, *options: str) -> str:
 
 def test_it_ends_with_the_counters_of_each_table(config: Path) -> None:
     rows = {line.split()[0]: line.split()[1:] for line in train(config).splitlines() if line.strip()}
-    names = ["live", "evicted", "expired", "unadmitted", "refused", "stale"]
+    names = ["live", "evicted", "expired", "unadmitted", "refused", "stale", "nonfinite", "ahead"]
     assert rows["table"] == [*names, "MiB"]
     item = dict(zip(names, map(int, rows["item"]), strict=False))
     batches = item["refused"] // 4
     assert batches > 5  # each of eight ids, for which there are four rows
     assert item == {
-        "live": 4, "evicted": 4 * (batches - 1), "expired": 0, "unadmitted": 0, "refused": 4 * batches, "stale": 0
+        "live": 4, "evicted": 4 * (batches - 1), "expired": 0, "unadmitted": 0, "refused": 4 * batches, "stale": 0,
+        "nonfinite": 0, "ahead": 0
     }  # fmt: skip
     assert float(rows["item"][-1]) >= 0
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -65,6 +66,17 @@ def test_a_full_delta_forgets_what_it_does_not_have(client: redis.Redis, publish
     assert read(client, "m", 1, 2) == [None, 5]
     assert not client.exists("recsys:m:row:old:0000000000000001")
     assert publisher.sequence() == 7
+
+
+def test_a_known_number_of_a_restored_trainer_is_not_taken_for_a_repeat(publisher: Publisher) -> None:
+    publisher.publish(replace(delta(2, {1: 9.0}), epoch="a"))
+    publisher.publish(replace(delta(3, {1: 9.0}), epoch="a", previous_epoch="a"))
+    again = replace(delta(3, {1: 8.0}), epoch="b", previous_epoch="a")
+    with pytest.raises(OutOfStepError, match="before a restart"):
+        publisher.publish(again)
+    publisher.publish(replace(again, full=True))
+    publisher.publish(replace(delta(4, {1: 7.0}), epoch="b", previous_epoch="b"))
+    assert publisher.sequence() == 4
 
 
 @pytest.mark.parametrize("sequence", [3, 0])

@@ -26,7 +26,6 @@ from recsys.errors import IngestError, InvalidValueError
 from recsys.unlearned import REMEDY
 from streaming.ingest.pipeline import Counts, Ingest
 from streaming.ingest.sources import Batches, JsonLines, Source
-from streaming.ingest.tabular import open_source
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DATASETS: dict[str, Callable[[Path], Dataset]] = {"movielens-small": movielens_small, "globo": globo, "ml-1m": ml1m}
@@ -98,18 +97,18 @@ def _dataset(
 
 def _files(ingest: Ingest, config: Config, files: tuple[Path, ...], show: Show, stop: threading.Event) -> None:
     name = files[0].name if len(files) == 1 else f"{len(files)} files"
-    sources = [_source(config, file) for file in files]  # a slip in one name ingests nothing
+    sources = [source for file in files for source in _sources(config, file)]  # a slip in one name ingests nothing
     ingest.merge(sources, lambda counts, _: show(name, counts), stop)
 
 
-def _source(config: Config, file: Path) -> Source:
+def _sources(config: Config, file: Path) -> list[Source]:
     if str(file) == "-":
-        return JsonLines(sys.stdin.buffer, config.log.max_line, "standard input")
+        return [JsonLines(sys.stdin.buffer, config.log.max_line, "standard input")]
     if not file.exists() or file.is_dir():
         raise InvalidValueError(
             f"{file} is a folder; name the files in it" if file.is_dir() else f"{file} does not exist"
         )
-    return open_source(file, wiring.mapping(config, file.name), config.log.max_line)
+    return wiring.sources(config, file)
 
 
 def _between(batches: Iterator[pa.RecordBatch], low: int | None, high: int | None) -> Iterator[pa.RecordBatch]:

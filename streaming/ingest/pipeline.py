@@ -161,14 +161,14 @@ class Ingest:
             decoded, rejects = decode_events(block.lines, self._clock(), self._rules)
             events = encode_events(decoded)
             del decoded
-        refused = [(i, fault.reason, fault.raw) for i, fault in block.faults.items()]
-        refused = sorted(refused + [(reject.line, reject.reason, reject.raw) for reject in rejects])
-        records_N = _records(block, [i for i, _, _ in refused], events.num_rows)
+        reasons = dict(block.faults) | {reject.line: reject.reason for reject in rejects}
+        refused = sorted(reasons)
         letters = []
-        for i, reason, raw in refused:
+        for i in refused:
             at = block.position(i)
-            letters.append(DeadLetter(source, at.line, at.byte, reason, raw))
-        return Piece(events, letters, block.end, block.position, records_N, [i for i, _, _ in refused], block.ended)
+            letters.append(DeadLetter(source, at.line, at.byte, reasons[i], block.raw(i)))
+        records_N = _records(block, refused, events.num_rows)
+        return Piece(events, letters, block.end, block.position, records_N, refused, block.ended)
 
     def _take(self, pieces: Mapping[int, Piece]) -> None:
         letters = [letter for piece in pieces.values() for letter in piece.letters]

@@ -24,10 +24,10 @@ from streaming.ingest import sources
 from streaming.ingest.codec import decode_lines, encode_events, to_events
 from streaming.ingest.column_mapping import Mapping
 from streaming.ingest.dead_letters import DeadLetters
+from streaming.ingest.open_source import open_source
 from streaming.ingest.pipeline import Counts, Ingest
 from streaming.ingest.source_offsets import SourceOffsets
 from streaming.ingest.sources import BEGIN, Batches, Block, JsonLines, Position, Source
-from streaming.ingest.tabular import open_source
 from streaming.log.event_log import Chunk, EventLog
 from streaming.log.memory_log import MemoryLog
 from tests.streaming.strategies import NOW, events

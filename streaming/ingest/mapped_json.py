@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from recsys.errors import InvalidValueError
 from streaming.ingest.column_mapping import Mapping
 from streaming.ingest.decode_errors import explain
-from streaming.ingest.row_mapper import RowMapper
+from streaming.ingest.row_mapper import RowMapper, follow
 from streaming.ingest.sources import BEGIN, Block, JsonLines, Position
 from streaming.ingest.validation import MAX_LINE
 
@@ -57,12 +56,3 @@ class MappedJson:
         if not isinstance(row, dict):
             raise InvalidValueError("not an object")
         return self._mapper.line([row[name] if name in row else follow(row, path) for name, path in self._paths])
-
-
-def follow(value: Any, path: Sequence[str]) -> Any:
-    """The value at the end of a path of names; None where there is none."""
-    for i, name in enumerate(path):
-        if isinstance(value, list):
-            return [follow(one, path[i:]) for one in value]
-        value = value.get(name) if isinstance(value, dict) else None
-    return value

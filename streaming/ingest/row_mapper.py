@@ -108,3 +108,12 @@ def _present(value: Any) -> Any:
     if value is None:
         raise InvalidValueError("lacks a value in the list")
     return value
+
+
+def follow(value: Any, path: Sequence[str]) -> Any:
+    """The value at the end of a path of names; None where there is none."""
+    for i, name in enumerate(path):
+        if isinstance(value, list):
+            return [follow(one, path[i:]) for one in value]
+        value = value.get(name) if isinstance(value, dict) else None
+    return value

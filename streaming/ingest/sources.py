@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +32,7 @@ class Position:
 BEGIN = Position()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Block:
     """Consecutive records as lines of JSON. A record that cannot become one is an empty line, with a fault."""
 
@@ -51,8 +53,12 @@ class Block:
         """Where record `i` begins."""
         if self.position_of is not None:
             return self.position_of(i)
-        byte = self.start.byte + sum(map(len, self.lines[:i])) + i + self.unseen * (i > 0)
-        return Position(self.start.line + i, byte)
+        return Position(self.start.line + i, self.start.byte + self._begins[i] + self.unseen * (i > 0))
+
+    @cached_property
+    def _begins(self) -> list[int]:
+        """Bytes before each line, without `unseen`."""
+        return list(accumulate((len(line) + 1 for line in self.lines), initial=0))
 
     def raw(self, i: int) -> bytes:
         """Record `i` as it stands in the source."""

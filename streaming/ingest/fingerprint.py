@@ -1,6 +1,6 @@
 """What tells two events of one id apart.
 
-Shape suffixes: N events, I items of all of them.
+Shape suffixes: N events, I ends of the items of all of them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ def fingerprints(events: pa.RecordBatch) -> npt.NDArray[np.uint32]:
     values_N = pc.fill_null(events.column("value"), 0.0).to_numpy(zero_copy_only=False) + 0.0  # -0.0 is 0.0
     mixed_N = (times(events).view(np.uint64) * _MIX) ^ values_N.view(np.uint64)
     for name in ("user", "item"):
-        if events.column(name).null_count < events.num_rows:
-            mixed_N = mixed_N * _MIX ^ _hashed(events.column(name).to_pylist())
+        mixed_N = mixed_N * _MIX ^ _hashed(events.column(name).to_pylist())
     shown_N = kinds(events) == IMPRESSION
     if shown_N.any():
         mixed_N[shown_N] = mixed_N[shown_N] * _MIX ^ _lists(events.column("items").drop_null())
@@ -38,11 +37,17 @@ def _hashed(values: Sequence[Any]) -> Hashes:
 
 
 def _lists(items: pa.ListArray) -> Hashes:
-    """A hash of each list: its items weighed with powers by their place in the order, and summed."""
-    offsets = items.offsets.to_numpy().astype(np.intp)
-    hashes_I = _hashed(items.values.slice(offsets[0], offsets[-1] - offsets[0]).to_pylist())
-    places_I = np.arange(len(hashes_I)) - np.repeat(offsets[:-1] - offsets[0], np.diff(offsets))
-    weighed_I = hashes_I * (_MIX + np.uint64(2) * places_I.astype(np.uint64))
-    ends = np.concatenate([np.zeros(1, np.uint64), np.cumsum(weighed_I, dtype=np.uint64)])
-    found: Hashes = ends[offsets[1:] - offsets[0]] - ends[offsets[:-1] - offsets[0]]
-    return found
+    """A hash of each list: of its items' bytes and lengths, which stand together in Arrow's buffers."""
+    values = items.values
+    _, ends, data = values.buffers()
+    begins_I = np.frombuffer(ends, np.int32)[values.offset : values.offset + len(values) + 1]
+    text, lengths = data.to_pybytes() if data is not None else b"", np.diff(begins_I).tobytes()
+    offsets = items.offsets.to_numpy()
+    bytes_at = begins_I[offsets].tolist()
+    places = offsets.tolist()
+    return _hashed(
+        [
+            text[begin:end] + lengths[4 * first : 4 * last]
+            for begin, end, first, last in zip(bytes_at, bytes_at[1:], places, places[1:], strict=False)
+        ]
+    )

@@ -24,6 +24,7 @@ from streaming.ingest import sources
 from streaming.ingest.codec import decode_lines, encode_events, to_events
 from streaming.ingest.column_mapping import Mapping
 from streaming.ingest.dead_letters import DeadLetters
+from streaming.ingest.fingerprint import fingerprints
 from streaming.ingest.open_source import open_source
 from streaming.ingest.pipeline import Counts, Ingest
 from streaming.ingest.source_offsets import SourceOffsets
@@ -466,6 +467,13 @@ def test_another_event_with_a_known_id_is_refused_and_no_duplicate(tmp_path: Pat
     assert letters[0]["byte"] == data.index(lines[2])
     # and the log's end is known to the next one
     assert ingester(tmp_path, log).run(JsonLines(io.BytesIO(data))) == Counts(0, 4, 5)
+
+
+@given(st.lists(events, min_size=1, max_size=8))
+def test_a_fingerprint_does_not_depend_on_the_other_events(found: list[Event]) -> None:
+    together = fingerprints(encode_events(found))
+    assert together.tolist() == [fingerprints(encode_events([event]))[0] for event in found]
+    assert fingerprints(encode_events(found).slice(len(found) // 2)).tolist() == together[len(found) // 2 :].tolist()
 
 
 def test_events_that_clash_between_merged_sources_are_counted_for_their_own(tmp_path: Path) -> None:

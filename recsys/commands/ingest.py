@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from recsys import wiring
-from recsys.commands.options.iso_time import parse_time
+from recsys.commands.options.iso_time import parse_time, written_time
 from recsys.commands.stopping import STOPPED, stopping
 from recsys.config.file import load
 from recsys.config.schema import Config
@@ -27,6 +27,10 @@ from recsys.unlearned import REMEDY
 from streaming.ingest.pipeline import Counts, Ingest
 from streaming.ingest.sources import Batches, JsonLines, Source
 
+SHOWN_REASONS = 5
+YEAR = 365 * 86_400_000
+PLAUSIBLE = 631_152_000_000
+"""The beginning of 1990, ms since the epoch."""
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DATASETS: dict[str, Callable[[Path], Dataset]] = {"movielens-small": movielens_small, "globo": globo, "ml-1m": ml1m}
 SHIPPED = {"movielens-small": EXAMPLES / "ml-latest-small"}
@@ -55,18 +59,33 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
         where = " and ".join(f"line {at.line} of {name}" for name, at in ingest.positions)
         console.print(f"Stopped before {where}; run the same again to go on.")
         sys.exit(STOPPED)
+    if not ingest.counts.accepted + ingest.counts.duplicate:
+        raise InvalidValueError("nothing was accepted")
 
 
 def _conclude(console: Console, config: Config, ingest: Ingest) -> None:
     console.print(_summary(ingest.counts))
     if ingest.counts.dead:
         console.print(f"Refused records, with position and reason: {config.log.dead_letters}")
+        for reason, count in ingest.reasons.most_common(SHOWN_REASONS):
+            console.print(f"  {count:,} times: {reason}", markup=False, highlight=False)
+    if ingest.span is not None:
+        _times(console, *ingest.span)
     if late := ingest.late_events.count:
         slack = written(ingest.late_events.slack)
         console.print(
             f"{late:,} events came more than {slack} after newer ones; the joiner cannot use them: {REMEDY}.",
             style="yellow",
         )
+
+
+def _times(console: Console, oldest: int, newest: int) -> None:
+    console.print(f"Event times: {written_time(oldest)} to {written_time(newest)}")
+    if oldest < PLAUSIBLE:
+        wrong = "in 1970, as seconds look when they are read as milliseconds" if oldest < YEAR else "before 1990"
+        console.print(f"Some times are {wrong}: compare time_unit in [[log.mapping]] with the file.", style="yellow")
+    if newest > time.time() * 1000:
+        console.print("Some times are after the clock of this machine.", style="yellow")
 
 
 Show = Callable[[str, Counts], None]
@@ -108,6 +127,8 @@ def _sources(config: Config, file: Path) -> list[Source]:
         raise InvalidValueError(
             f"{file} is a folder; name the files in it" if file.is_dir() else f"{file} does not exist"
         )
+    if file.is_file() and not file.stat().st_size:
+        return []  # such as a part without rows, or the mark of a finished job
     return wiring.sources(config, file)
 
 

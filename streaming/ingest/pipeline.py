@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from streaming.ingest.deduplication import RecentEvents
 from streaming.ingest.fingerprint import fingerprints
 from streaming.ingest.late_events import TAIL, LateEvents
 from streaming.ingest.merge_by_time import Piece, interleaved, merged
+from streaming.ingest.reasons import Reasons
 from streaming.ingest.source_offsets import OffsetTracker, SourceOffsets
 from streaming.ingest.sources import BEGIN, Block, Position, Source, Valid
 from streaming.ingest.validation import Rules
@@ -85,6 +87,10 @@ class Ingest:
         self._trackers: list[OffsetTracker] = []
         self.late_events = LateEvents(log.partitions, slack)
         self.counts = Counts()
+        self.reasons = Reasons()
+        """Why records were refused by this object."""
+        self.span: tuple[int, int] | None = None
+        """Oldest and newest time of the events that this object has read, duplicates too."""
         self._read_tail(-(-window // log.partitions))
 
     @property
@@ -178,7 +184,12 @@ class Ingest:
         clashes = self._clashes(pieces, events.filter(pa.array(other_M)), order_M[other_M]) if other_M.any() else {}
         letters = [letter for number, piece in pieces.items() for letter in piece.letters + clashes.get(number, [])]
         self._dead_letters.write(letters)
+        for letter in letters:
+            self.reasons.add(letter.reason)
         self.counts = replace(self.counts, dead=self.counts.dead + len(letters))
+        if events.num_rows:
+            known = self.span or (sys.maxsize, 0)
+            self.span = min(known[0], int(times(events).min())), max(known[1], int(times(events).max()))
         fresh = events if new_M.all() else events.filter(pa.array(new_M))
         self._append(fresh, events.num_rows - fresh.num_rows - int(np.count_nonzero(other_M)))
         for number, piece in pieces.items():

@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-# FBGEMM has one build for machines with an NVIDIA driver and one for all others.
+# FBGEMM has one build for machines with an NVIDIA driver and one for all others. Each lock has every extra.
 FLAVOUR := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 LOCK := deploy/locks/$(FLAVOUR).txt
 STAMP := .venv/.installed-$(FLAVOUR)
@@ -14,11 +14,11 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-install: $(STAMP)  ## Create .venv from the hash-pinned lock (does nothing when it is current)
+install: $(STAMP)  ## Create .venv with every extra from the hash-pinned lock (does nothing when it is current)
 
 $(STAMP): $(LOCK) deploy/locks/tools.txt pyproject.toml deploy/fbgemm-gpu-cpu/pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, $(PYTHON) is {v}; name another with make PYTHON=python3.12")'
-	@echo "Installing for $(FLAVOUR) into .venv (about a minute, 6 GB: PyTorch brings its GPU libraries along) ..."
+	@echo "Installing for $(FLAVOUR) into .venv (about a minute, 7 GB: PyTorch brings its GPU libraries along) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/locks/tools.txt
 	@$(UV) --compile-bytecode --no-deps --require-hashes -r $(LOCK)

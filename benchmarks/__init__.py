@@ -1,1 +1,1 @@
-"""Measurements of this project against what a user would otherwise run. `python -m benchmarks NAME [--quick]`."""
+"""Benchmarks of this project against the usual alternatives. `python -m benchmarks NAME [--quick]`."""

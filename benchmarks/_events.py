@@ -1,4 +1,4 @@
-"""A realistic log as JSON lines, for benchmarks: what a shop with a mobile app would send."""
+"""A realistic log as JSON lines: events as a shop with a mobile app would send them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOW = 1_700_000_000_000
 
 
 def lines(count: int, seed: int = 0) -> Iterator[bytes]:
-    """`count` lines; about four interactions an impression, out of the last hundred impressions."""
+    """`count` lines; about four interactions per impression, each of one of the last hundred impressions."""
     rng = random.Random(seed)
     shown: list[tuple[str, list[str]]] = [("r0", ["item-0"])]
     line = b""
@@ -52,7 +52,7 @@ def _event(rng: random.Random, i: int, shown: list[tuple[str, list[str]]]) -> di
 
 
 def write(path: Path, count: int) -> int:
-    """Write the log to `path`; returns its bytes."""
+    """Write the log to `path`; returns its size in bytes."""
     with path.open("wb") as file:
         for line in lines(count):
             file.write(line + b"\n")

@@ -1,4 +1,4 @@
-"""What the embedding benchmarks share: ids, batches, the machine's limit, and the peers in a state of being full."""
+"""Shared by the embedding benchmarks: ids, batches, the machine's limit, and peers with full tables."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _modify_lines(table: Any, lines: Any, ahead: Any) -> None:
 
 
 class Limit:
-    """Random reads and writes of 64-byte lines, `count` batches of addresses given: no table can be faster."""
+    """Random reads and writes of 64-byte lines, `count` batches of given addresses: no table can be faster."""
 
     def __init__(self, nbytes: int, count: int) -> None:
         self._table = lazy_zeros(nbytes // 8, np.uint64)
@@ -65,7 +65,7 @@ def _fill(identities: Any, ids: Any, starts: Any) -> None:
 
 
 class ZeroCollisionHash:
-    """FBGEMM's id look-up, which MPZCH reads with.
+    """FBGEMM's id look-up, with which MPZCH reads.
 
     Its CPU operator only reads, so the table is filled by linear probing from the slot that it names for an absent id.
     """
@@ -95,7 +95,7 @@ class ZeroCollisionHash:
 
 
 def quiet_imports() -> None:
-    """Load the peers; their warnings about absent GPUs are not this run's."""
+    """Load the peers; their warnings about missing GPUs are suppressed."""
     warnings.filterwarnings("ignore")
     logging.disable(logging.CRITICAL)
     import fbgemm_gpu  # noqa: F401

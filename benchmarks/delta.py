@@ -1,4 +1,4 @@
-"""What deltas cost: marking rows in the step, and exporting what changed, against the machine's copy rate."""
+"""The cost of deltas: marking changed rows in a step, and exporting them, against the machine's copy rate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DIM = 16
 
 
 def marking(live: int, kind: str, rounds: int) -> list[float]:
-    """Nanoseconds an id to mark rows that a batch changed."""
+    """Nanoseconds per id to mark the rows that a batch changed."""
     log = ChangeLog(live)
     log.listen("c")
     rows: list[Index] = [batch.astype(np.int32) for batch in batches(np.arange(live, dtype=np.uint64), 10, kind)]
@@ -30,7 +30,7 @@ def marking(live: int, kind: str, rounds: int) -> list[float]:
 
 
 def exporting(live: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds to cut a full delta, and to copy as many bytes of rows in order."""
+    """Seconds to make a full delta, and to copy as many bytes of rows in order."""
     ids = np.random.default_rng(7).permutation(live_ids(live))
     store = LocalStore([Table("t", DIM, capacity=live)])
     for part in np.array_split(ids, max(1, live // BATCH)):

@@ -13,12 +13,12 @@ import psutil
 from benchmarks.harness import Result, Target
 
 EVERY = 0.1
-"""Seconds between two looks at the memory."""
+"""Seconds between two measurements of memory."""
 GIB = 1 << 30
 
 
 def run(quick: bool) -> Result:
-    """Quick or not, it is the same demo."""
+    """`quick` has no effect: the demo is the same."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "recsys", "demo", "--folder", str(Path(folder) / "demo")]
         started = time.perf_counter()
@@ -54,7 +54,7 @@ def _resident(pid: int) -> int:
 
 
 def _servers() -> list[psutil.Process]:
-    """The embedded Redis is a daemon, so no descendant of anybody: taken by the age and name of its process."""
+    """The embedded server, a daemon and so not our descendant, found by the name and age of its process."""
     mine = psutil.Process().create_time()
     found = psutil.process_iter(["name", "create_time"])
-    return [p for p in found if p.info["name"] == "redis-server" and p.info["create_time"] >= mine]
+    return [p for p in found if p.info["name"] in ("valkey-server", "redis-server") and p.info["create_time"] >= mine]

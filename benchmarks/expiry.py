@@ -1,4 +1,4 @@
-"""Expiry of a part of the ids: how many a second, and the longest pause that training sees."""
+"""Expiry of a share of the ids: ids per second, and the longest pause for training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def aged(ids: Ids, stale: int) -> IdTable:
 
 
 def sweep(table: IdTable) -> tuple[float, float, int]:
-    """CPU seconds in all, of the longest step, and ids that went."""
+    """CPU seconds in all and of the longest step, and the number of expired ids."""
     total, longest, gone = 0.0, 0.0, 0
     steps = table.expiring(before=100)
     while True:

@@ -1,8 +1,8 @@
 """From a posted click to a changed score, over HTTP, while the trainer is under load.
 
-Server and trainer are processes of their own, as in an installation; a third feeds the log at a steady rate. A probe
-ranks two items that nobody has seen, which score alike, clicks one, and asks again until their scores differ: only the
-click's own row can do that, whatever else the model learns meanwhile.
+Server and trainer are processes of their own, as in production; a third process fills the log at a steady rate. A probe
+ranks two items that nobody has seen, whose scores are equal, clicks one, and ranks again until the scores differ: only
+the clicked item's own row can cause that, whatever else the model learns meanwhile.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the benchmarks share: interleaved timing, facts about the machine, results with targets.
+"""Shared by the benchmarks: interleaved timing, facts about the machine, results with targets.
 
 A benchmark is a module of this package with a function `run(quick: bool) -> Result`. Both sides of a comparison are
-measured in turn, round by round, so that a noisy neighbour slows them alike; report ratios rather than times.
+measured in turn, round by round, so that other load on the machine slows both; report ratios rather than times.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def interleave(
     rounds: int = 5,
     clock: Callable[[], float] = time.process_time,
 ) -> dict[str, list[float]]:
-    """Seconds of every contender in every round, after one round that is thrown away (caches, compilation).
+    """Seconds of every contender in every round, after one warm-up round that is discarded (caches, compilation).
 
     `clock` is this process's CPU time; give `time.perf_counter` where waiting is part of what is measured.
 

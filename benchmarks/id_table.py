@@ -1,4 +1,4 @@
-"""Ids to rows: look up and touch live ids, against TorchRec's managed collision, FBGEMM's operator and a dict."""
+"""Ids to rows: looking up and touching live ids, against TorchRec's managed collision, FBGEMM's operator and a dict."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def table_bytes(live: int) -> int:
 
 
 def _two_threads(shuffled: Ids, ids: Ids, count: int, rounds: int, raw: dict[str, Any]) -> list[Target]:
-    """Wall time, for batches of one size and of eight times it, for waking a thread takes its time whatever it is for.
+    """Wall time for batches of one size and of eight times that size, because waking a thread takes a constant time.
 
     On a machine with other work it says more about that.
     """

@@ -1,4 +1,4 @@
-"""JSON lines into the event log: rate against plain `json` doing the same job, and memory against the input's size."""
+"""JSON lines into the event log: rate against plain `json` doing the same, and memory against the size of the input."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Joining: from the event log on disk to labelled examples, on one core.
+"""Joining: from the event log on disk to labelled impressions, on one core.
 
 Ours reads a `FileLog` and joins in event time (duplicates, disorder and late events counted, memory bounded, state that
-can be saved). The peer is what one writes first: `json.loads` each line, a dict of open impressions, a queue of
-deadlines; it believes that events are in order and come once. Both see the same events and must come to the same
-labels. A mean event has about 200 bytes of JSON.
+can be saved). The peer is a first attempt: `json.loads` of each line, a dict of open impressions, a queue of deadlines;
+it assumes that events are in order and occur once. Both read the same events and must produce the same labels. An event
+has about 200 bytes of JSON on average.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _written(count: int, path: Path, folder: Path) -> FileLog:
 
 
 def _examples(log: EventLog) -> Iterator[LabeledImpression]:
-    """All examples of a log, read in the steps in which a feed reads."""
+    """All labelled impressions of a log, read in the same steps as a feed reads."""
     joiner, reader = _joiner(), LogReader(log, None, slack=0)
     while (chunk := reader.read(STEP)) is not None:
         yield from joiner.push(chunk.events)

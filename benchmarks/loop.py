@@ -1,8 +1,8 @@
 """The whole online step against the dense network alone.
 
 Ours: joiner, encoder, feed, embedding store, AutoInt and publication to a real Redis, following a log. Peer: the same
-AutoInt with Adam, fed with tensors that are ready. Both take turns inside one run, some steps each. The shape is that
-of click-through logs: 39 fields (26 categorical, 13 numeric), batch 1024, ids drawn from a Zipf law.
+AutoInt with Adam, fed with tensors that are ready. They take turns within one run, some steps each. The data has the
+shape of click-through logs: 39 fields (26 categorical, 13 numeric), batch 1024, ids drawn from a Zipf law.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from streaming.ingest.codec import encode_events
 BATCH = 1024
 ITEMS = 8
 TURN = 4
-"""Steps of one side before the other has its turn."""
+"""Steps of one side per turn."""
 CONFIG = {
     "features": {
         "fields": [
@@ -56,7 +56,7 @@ def run(quick: bool) -> Result:
 
 
 def _measure(config: Config, turns: int) -> tuple[list[float], list[float]]:
-    """Seconds of every turn, ours and the peer's; the first turn of both is thrown away."""
+    """Seconds of every turn, ours and the peer's; the first turn of both is discarded."""
     ours: list[float] = []
     peer: list[float] = []
     stop = threading.Event()
@@ -86,7 +86,7 @@ def _measure(config: Config, turns: int) -> tuple[list[float], list[float]]:
 
 
 class _Dense:
-    """The network on tensors that are ready; embedded rows are a leaf, as the store's are."""
+    """The network on ready tensors; embedded rows are a leaf of the graph, as the store's are."""
 
     def __init__(self, config: Config) -> None:
         self._model = wiring.model(config)

@@ -1,4 +1,4 @@
-"""What rows in half precision and int8 cost served scores, and save in Redis.
+"""How rows in half precision and int8 change served scores, and the memory that they save in Redis.
 
 MovieLens small is learned up to SPLIT as a trainer learns it. Then the same rows are published in each precision to a
 real Redis, read back as a server reads them, and the same network scores all ratings after SPLIT with them.
@@ -43,7 +43,7 @@ SPLIT = 1_388_534_400_000
 """2014-01-01, as in the demo: 85 % of the ratings lie before it."""
 DIMS = (16, 32, 64)
 DRAWS = 10
-"""Publications of the same rows, which int8 rounds anew each time."""
+"""Publications of the same rows, each of which int8 rounds differently."""
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 _Figures = dict[Precision, dict[str, float]]
@@ -133,7 +133,7 @@ def _scores(learner: Learner, rows: ScoredRows) -> Scores:
 
 
 def _figures(rows: ScoredRows, trained_R: Scores, served: list[Scores]) -> dict[str, float]:
-    """Differences over all draws; the mean AUC, and what the worst draw loses."""
+    """Differences over all draws; the mean AUC, and the loss of the worst draw."""
     off_PR = np.abs(np.stack(served) - trained_R)
     aucs_P = np.array([auc(rows.labels_R, served_R) for served_R in served])
     return {
@@ -145,7 +145,7 @@ def _figures(rows: ScoredRows, trained_R: Scores, served: list[Scores]) -> dict[
 
 
 def _bytes_a_row(delta: Delta, dim: int, precision: Precision, client: redis.Redis) -> dict[str, float]:
-    """Of rows with these ids: what Redis says of one key, and what it uses in all, the index of keys included."""
+    """Memory of rows with these ids: of one key as Redis reports it, and of all, including the index of keys."""
     rng = np.random.default_rng(0)
     tables = {
         name: TableDelta(table.ids_U, rng.normal(0, 0.1, (len(table.ids_U), dim)).astype(np.float32), table.removed)

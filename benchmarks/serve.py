@@ -1,7 +1,7 @@
 """500 candidates over HTTP: the whole server on one core, its client on another.
 
 AutoInt with 20 fields (12 of the request, 8 of the item, whose features the server has from Redis), D = 16, 3 layers,
-2 heads, 64 units, MLP 400-400. The answer has all 500 items with scores, and the impression is logged, fsync included.
+2 heads, 64 units, MLP 400-400. The answer has all 500 items with scores, and the impression is logged with fsync.
 
 Milliseconds depend on the machine: the same network alone in eager PyTorch took 21.6 ms on one core of the one for
 which the targets were set. It is timed here too, so the targets are also given as multiples of it.

@@ -1,4 +1,4 @@
-"""Training while a snapshot is written, and how fast it comes back, against plain files on the same disk."""
+"""Training speed while a snapshot is written, and restoring it, against plain files on the same disk."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from embedding.store import Floats, Ids, Table
 NOW = 1_700_000_000_000
 DIM, BATCH = 64, 4096
 DENSE = 700
-"""Width of the matrix product that stands for the model between two sparse steps: some 20 ms of one core, a small part
-of what AutoInt computes on such a batch, so that the sparse step's slowing down shows."""
+"""Width of the matrix product that stands in for the model between two sparse steps: some 20 ms of one core, a small
+part of what AutoInt computes on such a batch, so that a slower sparse step is visible."""
 PLAIN = 1 << 30  # bytes of the plain file, at most
 
 
@@ -32,7 +32,7 @@ def filled(live: int) -> LocalStore:
 
 
 def steps(store: LocalStore, given: list[Ids], grads: Floats, saving: BackgroundSave | None = None) -> float:
-    """Steps a second, while `saving` or a hundred."""
+    """Steps per second, while `saving` or a hundred."""
     import torch
 
     dense = torch.ones(BATCH, DENSE)
@@ -45,7 +45,7 @@ def steps(store: LocalStore, given: list[Ids], grads: Floats, saving: Background
 
 
 def forget(path: Path) -> None:
-    """Drop a file from the system's cache, so that reading it is reading the disk."""
+    """Drop a file from the system's cache, so that it is read from the disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,7 +1,7 @@
-"""What our id tables cost inside TorchRec: a training step on ids, against the same model with its rows given.
+"""The cost of our id tables inside TorchRec: a training step on ids, against the same model with its rows given.
 
 Both sides are `DistributedModelParallel`, row-wise sharded, in FBGEMM's fused row-wise Adagrad, over gloo; the peer is
-told the row of every id and has no id table at all. `drop-in` is a model of four tables whose collection was made
+given the row of every id and has no id table. `drop-in` is a model of four tables whose collection was made
 collision-free, `store` is look-up and update of one table through `TorchRecStore`. Times are CPU time of the first
 process: both sides exchange the same tensors (the store also its rows), and wait alike for the others.
 """
@@ -85,7 +85,7 @@ def _member(rank: int, world: int, meeting: Path, size: dict[str, int], answers:
 
 
 def _batches(rank: int, world: int, size: dict[str, int], tables: int) -> list[npt.NDArray[np.uint64]]:
-    """Ids [tables, batch] of each step, zipf-like over those that live; the first batches bring all of them in."""
+    """Ids [tables, batch] of each step, zipf-like over the live ids; the first batches insert all of them."""
     rng = np.random.default_rng(rank)
     count = size["steps"]
     ranks = (size["ids"] ** rng.random((count, tables, size["batch"] // world))).astype(np.uint64)

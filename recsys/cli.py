@@ -12,7 +12,9 @@ from typing import Any
 
 import click
 
+from recsys.datasets.registry import DATASETS
 from recsys.errors import RecsysError
+from recsys.extras import needs
 
 CONFIG = click.option(
     "-c",
@@ -63,7 +65,7 @@ def main(verbose: bool) -> None:
 
     \b
     init -> check -> ingest -> train -> serve      the live loop
-                     ingest -> replay              judge a model on a log before it goes live
+                     ingest -> replay              evaluate a model on a log before it goes live
                      ingest -> memory              choose how much the embedding store may hold
     """
     logging.basicConfig(
@@ -76,6 +78,7 @@ def main(verbose: bool) -> None:
 @main.command()
 @click.argument("path", type=click.Path(path_type=Path), default="recsys.toml")
 @readable
+@needs("log")
 def init(path: Path) -> None:
     """Write a commented configuration file with every setting at its default."""
     from recsys.commands.config import init as run
@@ -86,6 +89,7 @@ def init(path: Path) -> None:
 @main.command()
 @CONFIG
 @readable
+@needs("log")
 def check(config_path: Path) -> None:
     """Say what is wrong in the configuration, with line and remedy."""
     from recsys.commands.config import check as run
@@ -96,10 +100,11 @@ def check(config_path: Path) -> None:
 @main.command()
 @CONFIG
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--dataset", type=click.Choice(["movielens-small", "globo", "ml-1m"]), help="Import a known log.")
+@click.option("--dataset", type=click.Choice(list(DATASETS)), help="Import a known log.")
 @click.option("--from", "start", metavar="TIME", help="Only events from this time on (ISO 8601, UTC).")
 @click.option("--to", "end", metavar="TIME", help="Only events before this time.")
 @readable
+@needs("log")
 def ingest(config_path: Path, files: tuple[Path, ...], dataset: str | None, start: str | None, end: str | None) -> None:
     """Read event files (.jsonl, .parquet, .csv, - for JSON lines on standard input) into the event log.
 
@@ -116,6 +121,7 @@ def ingest(config_path: Path, files: tuple[Path, ...], dataset: str | None, star
 @click.option("--until", metavar="TIME", help="Stop before the first event later than this.")
 @click.option("--publish/--no-publish", default=True, help="Send rows to Redis for serving.")
 @readable
+@needs("training")
 def train(config_path: Path, follow: bool, until: str | None, publish: bool) -> None:
     """Follow the log and learn online; resumes from the newest checkpoint."""
     from recsys.commands.train import run
@@ -128,6 +134,7 @@ def train(config_path: Path, follow: bool, until: str | None, publish: bool) -> 
 @click.argument("name")
 @click.option("--source", default="online", show_default=True, help="The published model to copy.")
 @readable
+@needs("training")
 def freeze(config_path: Path, name: str, source: str) -> None:
     """Copy the published model as NAME, which stays as it is: an arm to compare the online one with."""
     from recsys.commands.freeze import run
@@ -140,6 +147,7 @@ def freeze(config_path: Path, name: str, source: str) -> None:
 @click.option("--host", help="Overrides serving.host.")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Overrides serving.port.")
 @readable
+@needs("serving")
 def serve(config_path: Path, host: str | None, port: int | None) -> None:
     """Answer rankings over HTTP."""
     from recsys.commands.serve import run
@@ -151,26 +159,27 @@ def serve(config_path: Path, host: str | None, port: int | None) -> None:
 @CONFIG
 @click.option("--batch-until", metavar="TIME", required=True, help="End of the batch stage, as an ISO time or a share.")
 @click.option(
-    "--sync",
+    "--refresh",
     multiple=True,
     default=["1h"],
     show_default=True,
-    help="1h, or 50 shards; may be repeated.",
+    help="1h, or 50 slices; may be repeated.",
 )
 @click.option("--until", metavar="TIME", help="End of the online stage.")
 @click.option("--out", type=click.Path(path_type=Path), default="run/replay", show_default=True)
 @readable
-def replay(config_path: Path, batch_until: str, sync: tuple[str, ...], until: str | None, out: Path) -> None:
-    """Judge the configured model on the log: frozen against online, score then train."""
+@needs("training")
+def replay(config_path: Path, batch_until: str, refresh: tuple[str, ...], until: str | None, out: Path) -> None:
+    """Evaluate the configured model on the log: frozen against online, score then train."""
     from recsys.commands.replay import run
 
-    run(config_path, batch_until, sync, until, out)
+    run(config_path, batch_until, refresh, until, out)
 
 
 @main.command()
 @CONFIG
 @click.option("--batch-until", metavar="TIME", required=True, help="End of the batch stage, as an ISO time or a share.")
-@click.option("--sync", default="1h", show_default=True, help="How often serving takes the weights.")
+@click.option("--refresh", default="1h", show_default=True, help="How often serving takes the weights.")
 @click.option("--until", metavar="TIME", help="End of the online stage.")
 @click.option(
     "--try",
@@ -184,6 +193,7 @@ def replay(config_path: Path, batch_until: str, sync: tuple[str, ...], until: st
 @click.option("--model", metavar="NAME", help="Overrides model.name; fm takes half the time of autoint.")
 @click.option("--out", type=click.Path(path_type=Path), default="run/memory", show_default=True)
 @readable
+@needs("training")
 def memory(config_path: Path, **options: Any) -> None:
     """Replay the log with smaller embedding stores: AUC against memory."""
     from recsys.commands.memory import run
@@ -195,6 +205,7 @@ def memory(config_path: Path, **options: Any) -> None:
 @click.option("--keep", is_flag=True, help="Leave server and trainer running until Ctrl-C.")
 @click.option("--folder", type=click.Path(path_type=Path), default="run/demo", show_default=True)
 @readable
+@needs("all")
 def demo(keep: bool, folder: Path) -> None:
     """Watch the whole loop on a real log: ingest, train, serve, click, and see the ranking change."""
     from recsys.commands.demo import run

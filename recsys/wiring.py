@@ -237,7 +237,7 @@ def ingest(config: Config, log: EventLog) -> Ingest:
         DeadLetters(config.log.dead_letters),
         rules(config),
         config.log.deduplication_window,
-        source_offsets=SourceOffsets(config.log.folder / "sources"),
+        source_offsets=SourceOffsets(config.log.source_offsets),
         slack=config.training.wait + config.training.lateness,
     )
 

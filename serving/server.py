@@ -33,7 +33,7 @@ from serving.model.loaded_model import OpenScorer
 from serving.ranking.exploration import Exploration, Ranked
 from serving.ranking.popularity import CatalogSnapshot, PopularityScores
 from serving.ranking.ranker import Ranker
-from serving.ranking.retriever import CatalogRetriever
+from serving.ranking.retriever import CatalogRetriever, Retriever
 from serving.replication.embedded_redis import EmbeddedRedis, connect
 from serving.replication.health import Availability
 from serving.replication.model_loader import LoaderModels, ModelLoader
@@ -115,7 +115,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     )
     routes = Routes(
         ranker,
-        CatalogRetriever(catalog, settings.recent_share),
+        candidates(settings, catalog),
         state,
         events,
         counters,
@@ -127,6 +127,11 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         source=clocks,
     )
     return create_app(routes, metrics, time.perf_counter, follower.start, stack.close)
+
+
+def candidates(settings: Settings, catalog: CatalogSnapshot) -> Retriever:
+    """Where `/v1/recommend` gets its candidates from."""
+    return CatalogRetriever(catalog, settings.recent_share)
 
 
 def run(

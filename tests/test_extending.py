@@ -5,24 +5,50 @@ from __future__ import annotations
 import doctest
 import json
 import re
+import sys
 import textwrap
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+import pytest
+from click.testing import CliRunner
 
+from recsys.cli import main
 from recsys.evaluation import metrics
 from recsys.evaluation.replay.arms import frozen
 from recsys.evaluation.replay.report import html, markdown
+from serving import server
+from serving.replication.embedded_redis import EmbeddedRedis
+from serving.replication.publisher import Publisher
+from streaming.log import open_log
+from tests.contracts.event_log import EventLogContract, read_all
 from tests.recsys.evaluation.replay.test_figures import rows_of
 from tests.recsys.evaluation.replay.test_report import result_of
+from tests.serving.fakes import Graphs
+from tests.serving.running import running
+from tests.serving.waiting import until
 
 GUIDE = Path(__file__).parents[1] / "docs" / "extending.md"
 
 
-def steps(section: str) -> list[str]:
-    """The Python blocks of a section of the guide."""
+def steps(section: str, language: str = "python") -> list[str]:
+    """The code blocks of a section of the guide."""
     text = GUIDE.read_text("utf-8").split(f"## {section}\n")[1].split("\n## ")[0]
-    return [textwrap.dedent(code) for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
+    return [textwrap.dedent(code) for code in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)]
+
+
+def write_module(name: str, code: str) -> ModuleType:
+    """The module as if the block were its file."""
+    module = ModuleType(name)
+    exec(compile(code, GUIDE, "exec"), vars(module))
+    return module
+
+
+def run_in(module: ModuleType, code: str) -> None:
+    """Run the block as if it were written at the end of the module."""
+    exec(compile("from __future__ import annotations\n" + code, GUIDE, "exec"), vars(module))
 
 
 def test_add_a_metric() -> None:
@@ -32,8 +58,8 @@ def test_add_a_metric() -> None:
         write, register = steps("Add a metric")
         exec(compile("from __future__ import annotations\n" + write, "metrics.py", "exec"), names)
         exec(register, names)
-        for example in doctest.DocTestFinder(recurse=False).find(names["brier"], "brier", module=False, globs=names):
-            assert doctest.DocTestRunner().run(example) == (0, 1)
+        (example,) = doctest.DocTestFinder(recurse=False).find(names["brier"], "brier", module=False, globs=names)
+        assert doctest.DocTestRunner().run(example) == (0, 1)
 
         rows = rows_of(np.random.default_rng(0).integers(0, 2, 600).tolist())
         result = result_of(rows, [frozen(0)])
@@ -48,3 +74,82 @@ def test_add_a_metric() -> None:
     finally:
         metrics.METRICS.clear()
         metrics.METRICS.update(before)
+
+
+SQLITE_LOG = write_module("streaming.log.sqlite_log", steps("Add a log")[0])
+
+
+def contract_suite() -> Any:
+    """The test class of the guide."""
+    module = ModuleType("test_sqlite_log")
+    vars(module).update(pytest=pytest, EventLogContract=EventLogContract, SqliteLog=vars(SQLITE_LOG)["SqliteLog"])
+    run_in(module, steps("Add a log")[2])
+    return vars(module)["TestSqliteLog"]
+
+
+TestSqliteLog = contract_suite()
+
+
+@pytest.fixture
+def sqlite_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, SQLITE_LOG.__name__, SQLITE_LOG)
+    monkeypatch.setattr(open_log, "LOGS", dict(open_log.LOGS))
+    monkeypatch.setattr(open_log, "_sqlite_log", None, raising=False)
+    run_in(open_log, steps("Add a log")[1])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("sqlite_scheme")
+def test_add_a_log(tmp_path: Path) -> None:
+    (settings,) = steps("Add a log", "toml")
+    config = tmp_path / "recsys.toml"
+    config.write_text(settings + "[features]\ndim = 4\n[model]\nname = 'fm'\n[training]\nbatch_size = 4\nwait = '1s'\n")
+    lines = [
+        line
+        for i in range(40)
+        for line in (
+            {"type": "impression", "id": f"r{i}", "time": 120_000 * i, "user": "u", "items": ["a", "b"]},
+            {"type": "interaction", "time": 120_000 * i + 10, "impression": f"r{i}", "item": "a"},
+        )
+    ]
+    events = tmp_path / "events.jsonl"
+    events.write_text("\n".join(map(json.dumps, lines)))
+
+    assert "80 accepted" in recsys("ingest", "-c", str(config), str(events))
+    assert "0 accepted" in recsys("ingest", "-c", str(config), str(events))
+    log = open_log.open_log(f"sqlite:{tmp_path / 'run' / 'log.sqlite'}")
+    assert len(read_all(log)) == 80
+    log.close()
+    assert "item" in recsys("train", "-c", str(config), "--once", "--no-publish")
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*"))
+
+
+def recsys(*arguments: str) -> str:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return " ".join(result.output.split())
+
+
+@pytest.fixture
+def picked_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    write, use = steps("Add a retrieval source")
+    picked = write_module("serving.ranking.picked", write)
+    monkeypatch.setitem(sys.modules, picked.__name__, picked)
+    monkeypatch.setattr(server, "candidates", server.candidates)
+    monkeypatch.setattr(server, "PickedRetriever", None, raising=False)
+    run_in(server, use)
+
+
+@pytest.mark.usefixtures("picked_source")
+def test_add_a_retrieval_source(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as embedded, embedded.client() as client:
+        Publisher(client, "online").publish_catalog([("coffee", 3.0), ("tea", 2.0)], [("cocoa", 1)])
+        settings = server.Settings(redis_folder=tmp_path, deadline=60_000)
+        with running(server.build(settings, open_log.open_log(f"file:{tmp_path / 'log'}"), Graphs())) as http:
+
+            def sources() -> dict[str, str]:
+                answer = http.post("/v1/recommend", json={"user": "ada", "exclude": ["cocoa"]}).json()
+                return {item["item"]: item["source"] for item in answer["items"]}
+
+            until(lambda: len(sources()) == 2)
+            assert sources() == {"tea": "picked", "coffee": "popular"}

@@ -8,13 +8,11 @@ compile() {
   uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
     --custom-compile-command "make lock" "$@"
 }
-stack="torch==2.13.0 torchrec==1.8.0"
-tr ' ' '\n' <<<"$stack fbgemm-gpu-cpu==1.8.0" >"$work/cpu.in"
-tr ' ' '\n' <<<"$stack fbgemm-gpu==1.8.0" >"$work/gpu.in"
+extras=(--extra all --extra torchrec --extra kafka --extra ray --extra dev)
 # On a CPU the name fbgemm-gpu is taken by deploy/fbgemm-gpu-cpu, which no index holds.
 echo "fbgemm-gpu; python_version < '3'" >"$work/override.txt"
-sed 's/"fbgemm-gpu[^"]*", //' pyproject.toml >"$work/pyproject.toml"
-compile --all-extras --override "$work/override.txt" "$work/pyproject.toml" "$work/cpu.in" -o deploy/locks/cpu.txt
-compile --all-extras pyproject.toml "$work/gpu.in" -o deploy/locks/gpu.txt
+sed 's/"fbgemm-gpu==/"fbgemm-gpu-cpu==/' pyproject.toml >"$work/pyproject.toml"
+compile "${extras[@]}" --override "$work/override.txt" "$work/pyproject.toml" -o deploy/locks/cpu.txt
+compile "${extras[@]}" pyproject.toml -o deploy/locks/gpu.txt
 printf 'setuptools\nuv\n' >"$work/tools.in"
 compile "$work/tools.in" -o deploy/locks/tools.txt

@@ -38,7 +38,8 @@ class ShardedLookup:
         if not torch.is_grad_enabled():
             return self._run(self._found)
         anchor = torch.zeros((), requires_grad=True)
-        return list(_Trained.apply(anchor, self))  # type: ignore[no-untyped-call]
+        apply: Any = _Trained.apply  # has types since torch 2.14 only
+        return list(apply(anchor, self))
 
     def forward(self) -> tuple[torch.Tensor, ...]:
         with torch.enable_grad():

@@ -36,7 +36,7 @@ class Ranks:
         self.rank, self.size = dist.get_rank(chosen), dist.get_world_size(chosen)
         alone_or_gloo = self.size == 1 or dist.get_backend(chosen) == "gloo"
         members = dist.get_process_group_ranks(chosen)
-        self._control = chosen if alone_or_gloo else dist.new_group(members, backend="gloo")
+        self._control: Any = chosen if alone_or_gloo else dist.new_group(members, backend="gloo")
 
     def gather(self, array: Array) -> list[Array]:
         """This array of every process, in order of rank; lengths may differ. Collective."""

@@ -17,13 +17,13 @@ from rich.console import Console
 from recsys.commands.demo_client import TIMEOUT, Client, show_change
 from recsys.commands.ports import free_port
 from recsys.config.file import load
+from recsys.datasets.registry import EXAMPLES
 from recsys.errors import InvalidValueError, UnavailableError
 from serving.replication.embedded_redis import EmbeddedRedis
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 SPLIT = "2014-01-01"
 """Before it the model learns before anybody asks; after it frozen and online are compared."""
-SYNC = ("30d", "1d")
+REFRESH = ("30d", "1d")
 
 
 def run(folder: Path, keep: bool) -> None:
@@ -74,8 +74,8 @@ def _replay(folder: Path, config_path: Path) -> None:
     whole = folder / "replay.toml"
     whole.write_text(config_path.read_text().replace('folder = "log"', 'folder = "whole-log"'))
     _recsys("ingest", "-c", whole, "--dataset", "movielens-small", quiet=True)
-    syncs = [argument for sync in SYNC for argument in ("--sync", sync)]
-    _recsys("replay", "-c", whole, "--batch-until", SPLIT, *syncs, "--out", folder / "replay")
+    refreshes = [argument for refresh in REFRESH for argument in ("--refresh", refresh)]
+    _recsys("replay", "-c", whole, "--batch-until", SPLIT, *refreshes, "--out", folder / "replay")
 
 
 def _step(console: Console, number: int, title: str) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from recsys import wiring
 from recsys.commands.options.iso_time import parse_time, written_time
@@ -21,7 +22,8 @@ from recsys.commands.stopping import STOPPED, stopping
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.config.units import written
-from recsys.datasets import Dataset, globo, ml1m, movielens_small
+from recsys.datasets.card import Card
+from recsys.datasets.registry import DATASETS
 from recsys.errors import IngestError, InvalidValueError
 from recsys.unlearned import REMEDY
 from streaming.ingest.pipeline import Counts, Ingest
@@ -31,9 +33,6 @@ SHOWN_REASONS = 5
 YEAR = 365 * 86_400_000
 PLAUSIBLE = 631_152_000_000
 """The beginning of 1990, ms since the epoch."""
-EXAMPLES = Path(__file__).parents[2] / "examples"
-DATASETS: dict[str, Callable[[Path], Dataset]] = {"movielens-small": movielens_small, "globo": globo, "ml-1m": ml1m}
-SHIPPED = {"movielens-small": EXAMPLES / "ml-latest-small"}
 
 
 def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | None, end: str | None) -> None:
@@ -68,7 +67,7 @@ def _conclude(console: Console, config: Config, ingest: Ingest) -> None:
     if ingest.counts.dead:
         console.print(f"Refused records, with position and reason: {config.log.dead_letters}")
         for reason, count in ingest.reasons.most_common(SHOWN_REASONS):
-            console.print(f"  {count:,} times: {reason}", markup=False, highlight=False)
+            console.print(f"  {count:,} x {reason}", markup=False, highlight=False)
     if ingest.span is not None:
         _times(console, *ingest.span)
     if late := ingest.late_events.count:
@@ -101,17 +100,25 @@ def _dataset(
     show: Show,
     stop: threading.Event,
 ) -> None:
-    where = files[0] if files else SHIPPED.get(name)
+    importer = DATASETS[name]
+    where = files[0] if files else importer.shipped
     if where is None:
         raise InvalidValueError(f"--dataset {name} needs the path of its files")
     try:
-        data = DATASETS[name](where)
+        data = importer.open(where)
     except (OSError, pa.ArrowException) as error:
         raise InvalidValueError(f"{where} does not hold the data set {name}: {error}") from error
-    console.print(data.card)
+    console.print(_card(data.card))
     low, high = (parse_time(text, name) if text else None for text, name in ((start, "--from"), (end, "--to")))
     batches = Batches(f"{name} {where}", _between(iter(data), low, high), f"{start} {end} {data.card}")
     ingest.run(batches, progress=lambda counts, _: show(name, counts), stop=stop)
+
+
+def _card(card: Card) -> Table:
+    table = Table(title=card.name, show_header=False, title_justify="left")
+    for row in card.rows():
+        table.add_row(*row)
+    return table
 
 
 def _files(ingest: Ingest, config: Config, files: tuple[Path, ...], show: Show, stop: threading.Event) -> None:

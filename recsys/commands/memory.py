@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from recsys import wiring
-from recsys.commands.options.batch_until import check_end_of_batch, end_of_batch
+from recsys.commands.memory_table import table
+from recsys.commands.options.batch_until import parse_batch_until
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
 from recsys.commands.stopping import STOPPED
@@ -23,7 +24,7 @@ from recsys.evaluation.memory_study import report
 from recsys.evaluation.memory_study.result import Result
 from recsys.evaluation.memory_study.setting import Setting, parse
 from recsys.evaluation.memory_study.study import Study
-from recsys.evaluation.replay.arms import check_sync
+from recsys.evaluation.replay.arms import check_refresh
 from recsys.evaluation.replay.report import moment
 from recsys.evaluation.replay.run import Progress
 
@@ -33,7 +34,7 @@ FILE = "result.json"
 def run(
     config_path: Path,
     batch_until: str,
-    sync: str,
+    refresh: str,
     until: str | None,
     tries: tuple[str, ...],
     seeds: int,
@@ -45,8 +46,8 @@ def run(
     wiring.set_threads(config)
     console = Console()
     check_out(out)
-    check_end_of_batch(batch_until)
-    check_sync(sync)
+    start = parse_batch_until(batch_until)
+    check_refresh(refresh)
     end = parse_time(until, "--until") if until is not None else None
     tables = [table.name for table in wiring.tables(config)]
     settings = list(dict.fromkeys(parse(text, tables) for text in tries))
@@ -54,14 +55,14 @@ def run(
     log = wiring.event_log(config)
 
     def study() -> Study:
-        return Study(config, log, end_of_batch(batch_until, log), sync, end)
+        return Study(config, log, start, refresh, end)
 
     try:
         result, taken = _replayed(study, earlier, settings, seeds, out, console)
     except KeyboardInterrupt:
         _say(console, _kept(_earlier(out), out))
         sys.exit(STOPPED)
-    console.print(report.table(result))
+    console.print(table(result))
     for note in report.notes(result):
         console.print(note, style="yellow", highlight=False)
     if taken:

@@ -1,4 +1,4 @@
-"""`recsys replay`: judge the configured model on the log."""
+"""`recsys replay`: evaluate the configured model on the log."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from recsys import wiring
-from recsys.commands.options.batch_until import check_end_of_batch, end_of_batch
+from recsys.commands.options.batch_until import parse_batch_until
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
+from recsys.commands.replay_table import table
 from recsys.config.file import load
 from recsys.evaluation.replay import report
-from recsys.evaluation.replay.arms import check_sync
-from recsys.evaluation.replay.judge import judge
+from recsys.evaluation.replay.arms import check_refresh
+from recsys.evaluation.replay.evaluate import evaluate
 from recsys.evaluation.replay.result import Result
 from recsys.evaluation.replay.run import Progress
 from recsys.unlearned import REMEDY, impaired, not_learned
@@ -25,18 +26,17 @@ FEW = 10
 """Positives below which no figure means anything."""
 
 
-def run(config_path: Path, batch_until: str, syncs: Sequence[str], until: str | None, out: Path) -> None:
+def run(config_path: Path, batch_until: str, refreshes: Sequence[str], until: str | None, out: Path) -> None:
     """Write the report into the folder `out` and print the table."""
     config = load(config_path)
     wiring.set_threads(config)
     console = Console()
     check_out(out)
-    check_end_of_batch(batch_until)
-    for sync in syncs:
-        check_sync(sync)
+    start = parse_batch_until(batch_until)
+    for refresh in refreshes:
+        check_refresh(refresh)
     end = parse_time(until, "--until") if until is not None else None
     log = wiring.event_log(config)
-    start = end_of_batch(batch_until, log)
     with Bar(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("batch stage", total=None)
 
@@ -44,9 +44,9 @@ def run(config_path: Path, batch_until: str, syncs: Sequence[str], until: str | 
             text = f"{report.moment(progress.time)}  {progress.trained:,} learned  {progress.scored:,} scored"
             bar.update(task, description=text)
 
-        result = judge(config, log, batch_until=start, syncs=syncs, until=end, report=show)
+        result = evaluate(config, log, batch_until=start, refreshes=refreshes, until=end, report=show)
     report.write(result, out)
-    console.print(report.table(result))
+    console.print(table(result))
     for warning in _warnings(result):
         console.print(warning, style="yellow")
     console.print(f"Report: {out / 'report.html'}", highlight=False)

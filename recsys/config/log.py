@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -10,7 +11,7 @@ from pydantic import field_validator, model_validator
 from recsys.config.section import Count, Section
 from recsys.config.units import Duration, Size, byte_count, milliseconds
 from recsys.errors import InvalidValueError
-from streaming.log.open_log import log_folder
+from streaming.log.open_log import local_path, split_url
 
 
 class Mapping(Section):
@@ -98,7 +99,7 @@ class LogSection(Section):
     @field_validator("url")
     @classmethod
     def _known(cls, url: str) -> str:
-        log_folder(url)
+        split_url(url)
         return url
 
     @field_validator("mapping")
@@ -118,10 +119,16 @@ class LogSection(Section):
         return [one for one in self.mapping if one.files == pattern]
 
     @property
-    def folder(self) -> Path:
-        """The folder of a log in files."""
-        return log_folder(self.url)
+    def source_offsets(self) -> Path:
+        """The folder that remembers how far each source was read into this log."""
+        scheme, place = split_url(self.url)
+        if scheme == "file":
+            return Path(place) / "sources"
+        return self.dead_letters.parent / f"sources-{hashlib.sha256(self.url.encode()).hexdigest()[:16]}"
 
     def rooted(self, folder: Path) -> Self:
         """The same section with its paths absolute below `folder`."""
-        return super().rooted(folder).model_copy(update={"url": f"file:{folder / self.folder}"})
+        scheme, _ = split_url(self.url)
+        path = local_path(self.url)
+        url = self.url if path is None else f"{scheme}:{folder / path}"
+        return super().rooted(folder).model_copy(update={"url": url})

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +23,7 @@ class Card:
     licence: str
 
     def rows(self) -> list[tuple[str, str]]:
+        """Names and texts to show."""
         span = " to ".join(_date(time) for time in (self.start, self.end))
         counts = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
         rules = [("made by rule", rule) for rule in self.made]
@@ -36,14 +34,6 @@ class Card:
 
     def __str__(self) -> str:
         return "\n".join([self.name, *(f"  {name}: {text}" for name, text in self.rows())])
-
-    def __rich__(self) -> Table:
-        from rich.table import Table
-
-        table = Table(title=self.name, show_header=False, title_justify="left")
-        for row in self.rows():
-            table.add_row(*row)
-        return table
 
 
 def _date(time: int) -> str:

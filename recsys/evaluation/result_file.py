@@ -8,7 +8,7 @@ import msgspec
 
 from recsys.errors import InvalidValueError
 
-FORMAT = 1
+FORMAT = 2
 
 
 class ResultFile(msgspec.Struct, frozen=True, kw_only=True):

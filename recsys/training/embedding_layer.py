@@ -17,6 +17,7 @@ from embedding.store import EmbeddingStore, Floats, Lookup
 from recsys.errors import InvalidValueError
 from streaming.encode.batch import Jagged
 from streaming.encode.feature_spec import FeatureSpec
+from streaming.encode.pooling import pool_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,8 @@ class EmbeddingLayer:
             ids_N = values[0] if len(values) == 1 else np.concatenate(values)
             lookup = self.store.peek(table, ids_N) if now is None else self.store.lookup(table, ids_N, now)
             for segment in segments:
-                _pool(lookup.values_ND[segment.start : segment.stop], segment.lengths_B, pooled_BS[:, segment.columns])
+                values_ND = lookup.values_ND[segment.start : segment.stop]
+                pool_mean(values_ND, segment.lengths_B, pooled_BS[:, segment.columns])
             lookups.append((lookup, segments))
         tensor = torch.from_numpy(pooled_BS).requires_grad_(now is not None)
         return Embedded(tensor, self._dims, tuple(lookups))
@@ -114,25 +116,11 @@ def _segments(jagged: Sequence[Jagged], fields: Sequence[int], dims: Sequence[in
     for field in fields:
         ids = jagged[field]
         stop = start + len(ids.values)
-        single = stop - start == len(ids) and bool((ids.lengths_B == 1).all())
         column = sum(dims[:field])
         columns = slice(column, column + dims[field])
-        segments.append(_Segment(columns, start, stop, None if single else ids.lengths_B))
+        segments.append(_Segment(columns, start, stop, None if ids.single else ids.lengths_B))
         start = stop
     return tuple(segments)
-
-
-def _pool(values_ND: Floats, lengths_B: npt.NDArray[np.int32] | None, out_BD: Floats) -> None:
-    """Mean of each row's values, zeros for a row without any."""
-    if lengths_B is None:
-        out_BD[:] = values_ND
-        return
-    full = lengths_B > 0
-    out_BD[~full] = 0
-    if len(values_ND):
-        starts = np.cumsum(lengths_B) - lengths_B
-        sums = np.add.reduceat(values_ND, starts[full], axis=0)
-        out_BD[full] = sums / lengths_B[full, None].astype(np.float32)
 
 
 def _unpool(gradient_BD: Floats, lengths_B: npt.NDArray[np.int32] | None, out_ND: Floats) -> None:

@@ -1,6 +1,6 @@
 """From ids to the dense inputs of the graph, with one read of the cache for all fields.
 
-The rows of a field are averaged; a field without ids reads zeros. Training pools in the same way.
+The rows of a field are averaged; a field without ids reads zeros. Training pools with the same function.
 
 Shape suffixes: N ids of one field, B rows (1 for the request, C candidates for items), F sparse fields, D dimension.
 """
@@ -15,6 +15,7 @@ import numpy as np
 from serving.cache.row_cache import RowCache
 from serving.cache.row_store import Floats, Ids
 from streaming.encode.batch import Jagged
+from streaming.encode.pooling import pool_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +56,11 @@ def embed(
             jagged = ids[column.name]
             start = starts[column.table]
             starts[column.table] = end = start + len(jagged.values)
-            _pool(reading.rows[column.table].values_ND[start:end], jagged, out_BFD[:, f])
+            lengths = None if jagged.single else jagged.lengths_B
+            pool_mean(reading.rows[column.table].values_ND[start:end], lengths, out_BFD[:, f])
         pooled.append(out_BFD)
     return Embedded(pooled[0], pooled[1], reading.complete)
 
 
 def _concatenate(values: Sequence[Ids]) -> Ids:
     return values[0] if len(values) == 1 else np.concatenate(values)
-
-
-def _pool(values_ND: Floats, ids: Jagged, out_BD: Floats) -> None:
-    """Mean of each row's values."""
-    lengths_B = ids.lengths_B
-    if len(values_ND) == len(lengths_B) and (lengths_B == 1).all():
-        out_BD[:] = values_ND
-        return
-    some_B = lengths_B > 0
-    out_BD[:] = 0
-    if some_B.any():
-        starts_B = np.cumsum(lengths_B) - lengths_B
-        sums = np.add.reduceat(values_ND, starts_B[some_B], axis=0)
-        out_BD[some_B] = sums / lengths_B[some_B, None].astype(np.float32)

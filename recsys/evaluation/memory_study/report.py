@@ -1,15 +1,12 @@
-"""A study's result for people: a table for the terminal or a document, and the plot."""
+"""The result of a study for people: a table for a document, and the plot."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from recsys.evaluation.memory_study.result import MIB, Point, Result, mean
 from recsys.evaluation.memory_study.toml import sections
-from recsys.evaluation.replay.report import figure, gain, moment
+from recsys.evaluation.replay.report import figure, gain
 from streaming.log.durable_files import replace
 
 COLUMNS = (
@@ -28,8 +25,6 @@ COLUMNS = (
 )
 """Ids, evicted and the rest are of all tables, at the end; `unadmitted` and `refused` count look-ups. The interval is
 by windows of the online stage, see `recsys.evaluation.replay.figures.gain`; AUC and log loss are means of the seeds."""
-NARROW = ("setting", "MiB at most", "AUC", "over unbounded [95 %]")
-"""The columns for a terminal 80 characters wide."""
 HOW_TO_APPLY = """To use a setting, write it into `recsys.toml`, in place of what is said there about capacity, ttl,
 admission and threshold of the table. Capacities are numbers of ids, so a share is one of the ids of this log.
 """
@@ -45,20 +40,6 @@ def write(result: Result, folder: Path) -> None:
     (folder / "auc_against_memory.svg").write_text(plot.auc_against_memory(result), "utf-8")
 
 
-def table(result: Result) -> Table:
-    """For a terminal: the columns that matter most."""
-    title = f"Online stage {moment(result.batch_until)} to {moment(result.until)} UTC, synced every {result.sync}"
-    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=noise(result))
-    drawn.caption_justify = "left"
-    chosen = [COLUMNS.index(name) for name in NARROW]
-    for k in chosen:
-        drawn.add_column(COLUMNS[k], justify="right" if k else "left", overflow="fold")
-    for point in result.points:
-        cells = _cells(point)
-        drawn.add_row(*(cells[k] for k in chosen))
-    return drawn
-
-
 def document(result: Result) -> str:
     """The whole table, and how each setting is written into `recsys.toml`."""
     settings = [f"`{point.name}`:\n```toml\n{sections(point)}```\n" for point in result.points if point.family]
@@ -68,7 +49,7 @@ def document(result: Result) -> str:
 def markdown(result: Result) -> str:
     """The whole table."""
     rule = f"|---|{'---:|' * (len(COLUMNS) - 1)}"
-    rows = [f"| {' | '.join(_cells(point))} |" for point in result.points]
+    rows = [f"| {' | '.join(cells(point))} |" for point in result.points]
     below = [line for text in (noise(result), *notes(result)) for line in ("", text)]
     return "\n".join([f"| {' | '.join(COLUMNS)} |", rule, *rows, *below]) + "\n"
 
@@ -107,7 +88,9 @@ def size(count: float) -> str:
     return f"{mib:.2f}" if mib >= 1 else f"{mib:#.3g}"
 
 
-def _cells(point: Point) -> list[str]:
+def cells(point: Point) -> list[str]:
+    """The texts of one setting, one per column."""
+
     def total(counter: str) -> str:
         return f"{mean([run.total(counter) for run in point.runs]) or 0:,.0f}"
 

@@ -72,7 +72,7 @@ class Result(ResultFile, frozen=True):
     made_by = "recsys memory"
     batch_until: int
     until: int
-    sync: str
+    refresh: str
     counts: dict[str, int]
     config: dict[str, Any]
     points: list[Point]

@@ -21,8 +21,9 @@ from recsys.evaluation.memory_study.difference import differences
 from recsys.evaluation.memory_study.result import Point, Result, Run
 from recsys.evaluation.memory_study.setting import Setting, unbounded, usual, with_sections
 from recsys.evaluation.replay.arms import online
+from recsys.evaluation.replay.evaluate import settings_of
 from recsys.evaluation.replay.figures import figures, gain, window_auc
-from recsys.evaluation.replay.judge import online_stage, settings_of
+from recsys.evaluation.replay.online_stage import Share, online_stage
 from recsys.evaluation.replay.run import Progress, Replay
 from streaming.log.event_log import EventLog
 
@@ -50,13 +51,15 @@ class SizedStore(LocalStore):
 
 
 class Study:
-    """Replays settings on the online stage from `batch_until` to `until`, one arm that syncs by `sync`.
+    """Replays settings on the online stage from `batch_until` to `until`, one arm that refreshes by `refresh`.
 
-    Raises ValueError where there is nothing to judge.
+    Raises ValueError where there is nothing to evaluate.
     """
 
-    def __init__(self, config: Config, log: EventLog, batch_until: int, sync: str, until: int | None = None) -> None:
-        self.config, self.log, self.batch_until, self.sync = config, log, batch_until, sync
+    def __init__(
+        self, config: Config, log: EventLog, batch_until: int | Share, refresh: str, until: int | None = None
+    ) -> None:
+        self.config, self.log, self.refresh = config, log, refresh
         self._stage = online_stage(config, log, batch_until, until)
         self._points: dict[str, Point] = {}
 
@@ -104,7 +107,7 @@ class Study:
         config = with_sections(self.config, self._sections(setting), seed)
         rows, end = self._stage.rows, self._stage.end
         store = SizedStore(wiring.tables(config), seed=seed)
-        arm = online(self.sync, self.batch_until, rows.times_R)
+        arm = online(self.refresh, self._stage.start, rows.times_R)
         replay = Replay(wiring.learner(config, store), wiring.feed(config, self.log), rows, [arm])
         (scored,) = replay.run(end, lambda progress: report(f"{setting.name}, seed {seed}", progress))
         return Run(
@@ -141,9 +144,9 @@ class Study:
         order = dict.fromkeys([*(setting.name for setting in tried), *self._points])
         points = [self._points[name] for name in order if name in self._points]
         return Result(
-            batch_until=self.batch_until,
+            batch_until=self._stage.start,
             until=self._stage.end,
-            sync=self.sync,
+            refresh=self.refresh,
             counts=self._counts(),
             config=settings_of(self.config),
             points=points,

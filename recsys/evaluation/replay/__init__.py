@@ -1,1 +1,1 @@
-"""Replay: judge a model on a log before it goes live."""
+"""Replay: evaluate a model on a log before it goes live."""

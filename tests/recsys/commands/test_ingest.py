@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from recsys.cli import main
 from recsys.commands import ingest
 from recsys.commands.stopping import STOPPED
+from recsys.datasets.registry import DATASETS
 from streaming.ingest import sources
 from streaming.log.file_log import FileLog
 
@@ -91,8 +92,8 @@ def test_when_nothing_is_accepted_the_status_is_1_and_the_reasons_are_counted(tm
     (tmp_path / "a.csv").write_text("\n".join(["at,list,what", *rows, "1,2", ""]))
     result = run(tmp_path, "a.csv")
     assert result.exit_code == 1
-    assert "3 times: time: 'soon' in column 'at' is not a number of seconds" in said(result)
-    assert "1 times: 2 cells for 3 columns" in said(result)
+    assert "3 x time: 'soon' in column 'at' is not a number of seconds" in said(result)
+    assert "1 x 2 cells for 3 columns" in said(result)
     assert said(result).endswith("nothing was accepted")
 
 
@@ -160,8 +161,20 @@ def test_an_unknown_suffix_ingests_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "dead-letters.jsonl").exists()
 
 
-@pytest.mark.parametrize("dataset", ["movielens-small", "globo", "ml-1m"])
+@pytest.mark.parametrize("dataset", DATASETS)
 def test_a_folder_without_the_data_set_is_named(tmp_path: Path, dataset: str) -> None:
     result = run(tmp_path, "nothing", options=("--dataset", dataset))
     assert result.exit_code == 1
     assert f"{tmp_path / 'nothing'} does not hold the data set {dataset}: " in result.output
+
+
+def test_a_data_set_is_ingested_with_its_card(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,7,4.5,900\n1,8,2.0,910\n")
+    (data / "movies.csv").write_text("movieId,title,genres\n7,Heat (1995),Crime\n8,Sabrina (1995),Comedy\n")
+    result = run(tmp_path, "data", options=("--dataset", "movielens-small"))
+    assert result.exit_code == 0, result.output
+    assert "2 ratings" in result.output
+    assert "4 read = 4 accepted" in result.output
+    assert stored(tmp_path) == 4

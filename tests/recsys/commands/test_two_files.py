@@ -89,7 +89,7 @@ def ingest(folder: Path, *names: str) -> str:
 
 
 def replay(folder: Path) -> tuple[Ran, Result | None]:
-    ran = recsys(folder, "replay", "--batch-until", "0.2", "--sync", "1h", "--out", str(folder / "out"))
+    ran = recsys(folder, "replay", "--batch-until", "0.2", "--refresh", "1h", "--out", str(folder / "out"))
     path = folder / "out" / "result.json"
     return ran, Result.from_json(path.read_bytes()) if path.exists() else None
 
@@ -124,7 +124,7 @@ def test_lists_before_clicks_loses_labels_and_says_so(folder: Path) -> None:
     assert "Only 4 positives were scored" in said
 
 
-def test_clicks_before_lists_is_not_judged_when_nothing_can_be_learned(folder: Path) -> None:
+def test_clicks_before_lists_is_not_evaluated_when_nothing_can_be_learned(folder: Path) -> None:
     ingest(folder, "clicks.csv")
     assert "196 events came more than 31m after newer ones" in ingest(folder, "impressions.csv")
     ran, result = replay(folder)

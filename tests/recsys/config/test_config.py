@@ -173,7 +173,12 @@ def test_a_mapping_of_what_the_kind_needs_is_enough(kind: str, columns: tuple[st
 def test_the_examples_write_into_a_folder_of_their_own_that_git_ignores(path: Path) -> None:
     config = load(path)
     folder = ROOT / "run" / path.stem
-    paths = (config.log.folder, config.log.dead_letters, config.redis.folder, config.training.checkpoints)
+    paths = (
+        Path(config.log.url.removeprefix("file:")),
+        config.log.dead_letters,
+        config.redis.folder,
+        config.training.checkpoints,
+    )
     assert [written.resolve().parent for written in paths] == [folder] * 4
 
 
@@ -188,7 +193,9 @@ def test_all_problems_are_reported_at_once() -> None:
 
 def test_paths_are_taken_from_the_folder_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "recsys.toml").write_text("[log]\nurl = 'file:events'\n")
-    assert load(tmp_path / "recsys.toml").log.folder == tmp_path.resolve() / "events"
+    log = load(tmp_path / "recsys.toml").log
+    assert log.url == f"file:{tmp_path.resolve() / 'events'}"
+    assert log.source_offsets == tmp_path.resolve() / "events" / "sources"
 
 
 def test_the_defaults_of_the_stream_are_those_of_the_configuration() -> None:

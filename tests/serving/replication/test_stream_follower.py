@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis
 
+from recsys.errors import RedisServerError
 from serving.replication.embedded_redis import EmbeddedRedis, connect, stop
 from serving.replication.health import Availability
 from serving.replication.stream_follower import StreamFollower
@@ -114,7 +115,7 @@ def test_it_waits_for_a_redis_that_is_not_there_and_says_so(
     def revive() -> None:
         refused.append("no")
         if len(refused) < 3:
-            raise FileNotFoundError("no redis-server found")
+            raise RedisServerError("no Redis server found")
 
     availability = follow(revive=revive)
     until(lambda: len(refused) >= 3)

@@ -27,5 +27,5 @@ def test_an_unknown_scheme_is_refused_with_the_known_ones(url: str) -> None:
 
 
 def test_a_file_url_needs_a_folder() -> None:
-    with pytest.raises(InvalidValueError, match="names no folder"):
+    with pytest.raises(InvalidValueError, match="names no place; write file:PLACE"):
         open_log("file:")

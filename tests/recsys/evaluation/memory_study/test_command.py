@@ -52,7 +52,7 @@ def test_it_writes_plot_and_table(folder: Path) -> None:
         (("--batch-until", "0.5", "--try", "user=1/2"), "--try: 'user=1/2' is not TABLE.KEY=VALUE"),
         (("--batch-until", "1.5"), "--batch-until: a share is between 0 and 1"),
         (("--batch-until", "soon"), "--batch-until: 'soon' is not an ISO 8601 time"),
-        (("--batch-until", "0.5", "--sync", "often"), "--sync: 'often' is neither an interval"),
+        (("--batch-until", "0.5", "--refresh", "often"), "--refresh: 'often' is neither an interval"),
         (("--batch-until", "2030-01-01"), "let the batch stage end between"),
     ],
 )

@@ -12,7 +12,7 @@ from recsys.evaluation.memory_study.report import COLUMNS, markdown, notes, size
 from recsys.evaluation.memory_study.result import MIB, Result
 from recsys.evaluation.memory_study.setting import parse
 from recsys.evaluation.memory_study.study import Study
-from recsys.evaluation.replay.judge import judge
+from recsys.evaluation.replay.evaluate import evaluate
 from tests.recsys.evaluation.replay.worlds import HOUR, START, config, log_of, moving_taste
 
 SPLIT = START + 4 * HOUR
@@ -44,7 +44,7 @@ def test_every_setting_is_replayed_with_every_seed(result: Result) -> None:
 
 
 def test_the_unbounded_store_scores_as_the_configured_one_does(result: Result) -> None:
-    arm = judge(config(), log_of(moving_taste()), batch_until=SPLIT, syncs=["1h"]).arm("online@1h")
+    arm = evaluate(config(), log_of(moving_taste()), batch_until=SPLIT, refreshes=["1h"]).arm("online@1h")
     assert result.points[0].runs[0].scores_sha256 == arm.scores_sha256
     assert result.points[0].runs[0].scored == arm.all
 
@@ -133,7 +133,7 @@ def test_what_is_known_of_the_study_stays_whatever_is_asked() -> None:
             lambda: Study(config(), log_of(moving_taste()), SPLIT + 1000, "1h"),
             r"--batch-until was \S+T\S+ and is \S+T\S+",
         ),
-        (lambda: Study(config(), log_of(moving_taste()), SPLIT, "10m"), "--sync was 1h and is 10m"),
+        (lambda: Study(config(), log_of(moving_taste()), SPLIT, "10m"), "--refresh was 1h and is 10m"),
         (lambda: Study(config(), log_of(moving_taste(hours=9)), SPLIT, "1h"), "count of items_shown was .* and is"),
     ],
 )

@@ -29,7 +29,7 @@ def noisy(rows: ScoredRows, strength: float, seed: int) -> npt.NDArray[np.float6
     return np.asarray(1 / (1 + np.exp(-logits)), np.float64)
 
 
-def test_shard_auc_is_the_row_weighted_mean_over_the_arms_own_intervals() -> None:
+def test_interval_auc_is_the_row_weighted_mean_over_the_arms_own_intervals() -> None:
     rows = rows_of(np.random.default_rng(0).integers(0, 2, 3000).tolist())
     weak, strong = noisy(rows, 0.2, 1), noisy(rows, 2.0, 2)
     arm = online("700ms", 0, rows.times_R)
@@ -37,11 +37,11 @@ def test_shard_auc_is_the_row_weighted_mean_over_the_arms_own_intervals() -> Non
 
     parts = [slice(low, min(low + 700, 3000)) for low in range(0, 3000, 700)]
     lengths = [part.stop - part.start for part in parts]
-    for got, scores in ((result.shard_auc, strong), (result.frozen_shard_auc, weak)):
+    for got, scores in ((result.interval_auc, strong), (result.frozen_interval_auc, weak)):
         assert got is not None
         expected = [roc_auc_score(rows.labels_R[part], scores[part].astype(np.float32)) for part in parts]
         assert abs(got - np.average(expected, weights=lengths)) < 1e-6
-    assert result.syncs == 5
+    assert result.refreshes == 5
 
 
 def test_windows_have_equal_rows_and_cover_all() -> None:
@@ -80,7 +80,7 @@ def test_an_empty_slice_and_a_single_class_are_undefined_not_wrong() -> None:
     assert result.slices["known user"]["log_loss"] is None
     assert "known item" not in result.slices
     assert result.known_items is None
-    assert (result.shard_auc, result.window_auc) == (None, [None])
+    assert (result.interval_auc, result.window_auc) == (None, [None])
 
 
 def test_without_any_row_everything_is_undefined() -> None:
@@ -121,4 +121,4 @@ def test_a_result_survives_its_file_and_other_files_are_refused() -> None:
     with pytest.raises(ValueError, match="no result of `recsys replay`"):
         Result.from_json(b'{"arms": 3}')
     with pytest.raises(ValueError, match="format 9"):
-        Result.from_json(result.to_json().replace(b'"format": 1', b'"format": 9'))
+        Result.from_json(result.to_json().replace(b'"format": 2', b'"format": 9'))

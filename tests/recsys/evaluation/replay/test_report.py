@@ -5,13 +5,16 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 
+import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
 
+from recsys.commands.replay_table import table
+from recsys.evaluation import metrics
 from recsys.evaluation.replay.arms import Arm, frozen, online
 from recsys.evaluation.replay.figures import arm_results, windows
-from recsys.evaluation.replay.report import figure, html, markdown, table
+from recsys.evaluation.replay.report import figure, html, markdown
 from recsys.evaluation.replay.result import Result
 from recsys.evaluation.replay.scored_rows import ScoredRows
 from tests.recsys.evaluation.replay.test_figures import noisy, rows_of, scored
@@ -69,15 +72,27 @@ def test_the_tables_name_every_arm(result: Result) -> None:
 def test_every_figure_is_whole_in_a_narrow_terminal() -> None:
     rows = rows_of(np.random.default_rng(0).integers(0, 2, 200).tolist())
     found = result_of(
-        rows, [frozen(0), replace(online("50ms", 0, rows.times_R), name="online@20 shards of a long name")]
+        rows, [frozen(0), replace(online("50ms", 0, rows.times_R), name="online@20 slices of a long name")]
     )
     console = Console(width=80, record=True, file=StringIO())
     console.print(table(found))
     said = console.export_text()
     assert "…" not in said
     for arm in found.arms:
-        for value in (arm.all["auc"], arm.all["log_loss"], arm.shard_auc):
+        for value in (arm.all["auc"], arm.all["log_loss"], arm.interval_auc):
             assert figure(value) in said.split()
+
+
+def test_the_terminal_shows_a_metric_that_was_registered(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(metrics.METRICS, "brier", metrics.Metric(metrics.log_loss, "Brier score", digits=3))
+    figures = {arm.name: arm.all | {"brier": 0.125} for arm in result.arms}
+    arms = [msgspec.structs.replace(arm, all=figures[arm.name]) for arm in result.arms]
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(table(msgspec.structs.replace(result, arms=arms)))
+    said = console.export_text()
+    assert "Brier" in said
+    assert said.split().count("0.125") == len(arms)
+    assert "…" not in said
 
 
 @pytest.mark.parametrize("labels", [[], [0, 0, 0], [0, 1]])

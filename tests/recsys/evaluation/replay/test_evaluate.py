@@ -1,4 +1,4 @@
-"""A replay judges what production would have done: no label before its time, and the same bytes again."""
+"""A replay measures what production would have done: no label before its time, and the same bytes again."""
 
 import random
 from collections.abc import Sequence
@@ -10,28 +10,32 @@ import pytest
 
 from recsys import wiring
 from recsys.evaluation.replay.arms import frozen, online
-from recsys.evaluation.replay.judge import judge, share_of, shown_times
+from recsys.evaluation.replay.evaluate import evaluate
+from recsys.evaluation.replay.online_stage import Share, online_stage
 from recsys.evaluation.replay.result import Result
 from recsys.evaluation.replay.run import Replay
 from recsys.evaluation.replay.scored_rows import ScoredRows, outcomes
 from streaming.events.schema import Event, Impression, Interaction, ItemUpdate
+from streaming.ingest.codec import encode_events
+from streaming.log.event_log import Chunk
+from streaming.log.memory_log import MemoryLog
 from tests.recsys.evaluation.replay.worlds import HOUR, START, WAIT, config, log_of, moving_taste
 
 SPLIT = START + 4 * HOUR
 END = START + 8 * HOUR
 
 
-def scores_of(events: Sequence[Event], syncs: Sequence[str] = ("1h", "10m")) -> dict[str, npt.NDArray[np.float32]]:
+def scores_of(events: Sequence[Event], refreshes: Sequence[str] = ("1h", "10m")) -> dict[str, npt.NDArray[np.float32]]:
     """What each arm said about every row after `SPLIT`, in order of time."""
     settings, log = config(), log_of(events)
     rows = ScoredRows(outcomes(wiring.feed(settings, log)), SPLIT, END)
-    arms = [frozen(SPLIT), *(online(sync, SPLIT, rows.times_R) for sync in syncs)]
-    replay = Replay(wiring.learner(settings), wiring.feed(settings, log), rows, arms, poll_events=100)
+    arms = [frozen(SPLIT), *(online(refresh, SPLIT, rows.times_R) for refresh in refreshes)]
+    replay = Replay(wiring.learner(settings), wiring.feed(settings, log), rows, arms)
     return {one.arm.name: one.scores_R for one in replay.run(END)}
 
 
-def replayed(events: Sequence[Event], *syncs: str) -> Result:
-    return judge(config(), log_of(events), batch_until=SPLIT, syncs=syncs)
+def replayed(events: Sequence[Event], *refreshes: str) -> Result:
+    return evaluate(config(), log_of(events), batch_until=SPLIT, refreshes=refreshes)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +44,7 @@ def result() -> Result:
 
 
 def test_where_taste_moves_a_fresher_model_is_better(result: Result) -> None:
-    auc = {arm.name: arm.shard_auc or 0.0 for arm in result.arms}
+    auc = {arm.name: arm.interval_auc or 0.0 for arm in result.arms}
     assert auc["online@10m"] > auc["online@1h"] > auc["frozen"]
     assert auc["online@10m"] > 0.65
     ten_minutes = result.arm("online@10m").gains[0]
@@ -57,7 +61,7 @@ def test_the_same_log_configuration_and_seed_give_the_same_bytes(result: Result)
 
 
 def test_another_seed_gives_other_scores(result: Result) -> None:
-    other = judge(config(seed=7), log_of(moving_taste()), batch_until=SPLIT, syncs=["10m"])
+    other = evaluate(config(seed=7), log_of(moving_taste()), batch_until=SPLIT, refreshes=["10m"])
     assert other.arm("frozen").scores_sha256 != result.arm("frozen").scores_sha256
 
 
@@ -104,8 +108,8 @@ def test_labels_of_the_future_leave_all_earlier_scores_untouched(boundary: int) 
         assert (original["online@10m"][before:] != changed["online@10m"][before:]).any()
 
 
-def test_a_label_that_arrives_after_a_sync_is_learned_after_it() -> None:
-    """All clicks on one hour's impressions come within their window, but after the sync: it knows nothing of them."""
+def test_a_label_that_arrives_after_a_refresh_is_learned_after_it() -> None:
+    """All clicks on one hour's impressions come within their window, after the refresh: it knows none of them."""
     boundary = SPLIT + 2 * HOUR
     window = (boundary - WAIT, boundary)
     late = [
@@ -132,18 +136,18 @@ def test_features_are_those_of_the_impressions_time() -> None:
     first = ItemUpdate(time=START, item="i0", features={"kind": "a"}, id="a")
     late = ItemUpdate(time=START + 6 * HOUR, item="i0", features={"kind": "b"}, id="b")
 
-    def judged(told: Sequence[Event]) -> list[str]:
-        result = judge(settings, log_of(told), batch_until=SPLIT, syncs=["1h"], until=START + 6 * HOUR)
+    def evaluated(told: Sequence[Event]) -> list[str]:
+        result = evaluate(settings, log_of(told), batch_until=SPLIT, refreshes=["1h"], until=START + 6 * HOUR)
         return [arm.scores_sha256 for arm in result.arms]
 
-    assert judged([first, *events, late]) == judged([first, *events])
-    assert judged([first, *events]) != judged([*events])
+    assert evaluated([first, *events, late]) == evaluated([first, *events])
+    assert evaluated([first, *events]) != evaluated([*events])
 
 
 def test_a_log_of_impressions_alone_has_no_auc_and_no_error() -> None:
     result = replayed([event for event in moving_taste() if isinstance(event, Impression)], "1h")
     assert result.counts["positives_scored"] == 0
-    assert [arm.shard_auc for arm in result.arms] == [None, None]
+    assert [arm.interval_auc for arm in result.arms] == [None, None]
     assert all(arm.all["log_loss"] is not None for arm in result.arms)
 
 
@@ -151,16 +155,47 @@ def test_a_log_of_impressions_alone_has_no_auc_and_no_error() -> None:
     ("events", "message"),
     [([], "no impressions"), (moving_taste(hours=2), "2017-07-14T02:00:00")],
 )
-def test_nothing_to_judge_is_said(events: list[Event], message: str) -> None:
+def test_nothing_to_evaluate_is_said(events: list[Event], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replayed(events, "1h")
 
 
 def test_a_share_of_the_log_is_a_time() -> None:
-    times_R = shown_times(log_of(moving_taste()))
-    assert len(times_R) == 2 * 8 * 120
-    assert share_of(times_R, 0.5) == SPLIT
+    by_share, by_time = (online_stage(config(), log_of(moving_taste()), split) for split in (Share(0.5), SPLIT))
+    assert by_share.shown == by_time.shown == 2 * 8 * 120
+    assert by_share.start == by_time.start == SPLIT
+    assert by_share.rows.times_R.tolist() == by_time.rows.times_R.tolist()
     with pytest.raises(ValueError, match=r"0\.8"):
-        share_of(times_R, 80)
+        Share(80)
     with pytest.raises(ValueError, match="no impressions"):
-        share_of(times_R[:0], 0.8)
+        online_stage(config(), log_of([]), Share(0.8))
+
+
+class Counting(MemoryLog):
+    """Counts the events that are read of it."""
+
+    events_read = 0
+
+    def read(self, partition: int, offset: int, max_events: int = 65_536) -> Chunk:
+        chunk = super().read(partition, offset, max_events)
+        self.events_read += chunk.events.num_rows
+        return chunk
+
+
+@pytest.mark.parametrize("split", [SPLIT, Share(0.5)])
+def test_the_log_is_read_once_for_the_rows_and_once_to_train(split: int | Share) -> None:
+    events, log = moving_taste(), Counting()
+    log.append(encode_events(events))
+    stage = online_stage(config(), log, split)
+    assert log.events_read == len(events)
+    assert len(stage.rows) == stage.shown // 2
+    evaluate(config(), log, batch_until=split, refreshes=["1h"])
+    assert log.events_read == 3 * len(events)
+
+
+def test_impressions_that_cannot_be_used_are_named() -> None:
+    """A click at the end of the log closes all windows before the impressions come."""
+    click = Interaction(time=END, impression="gone", item="i0")
+    shown = Impression(id="late", time=START, user="u", items=["i0"])
+    with pytest.raises(ValueError, match="1 impressions that came after their window had closed"):
+        online_stage(config(), log_of([click, shown]), SPLIT)

@@ -18,7 +18,7 @@ Flags = Mapping[str, npt.NDArray[np.bool_]]
 """One flag per row, for `user` and `item` where a field reads their ids."""
 
 
-class KnownIds:
+class EmbeddedIds:
     """Asks the store, without changing it."""
 
     def __init__(self, spec: FeatureSpec, store: EmbeddingStore) -> None:

@@ -1,0 +1,37 @@
+"""The result of a replay as a table for the terminal."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from recsys.evaluation.replay.report import cells, columns, moment
+from recsys.evaluation.replay.result import Result
+
+HIDDEN = ("refreshes", "NE", "calibration", "known users", "known items")
+"""The columns that are only in the documents. All others fit into 80 characters, those of new metrics too."""
+CAPTION = """AUC, log loss: of all rows. By interval: mean AUC of the arm's refresh intervals;
+(frozen): that of the frozen weights on them. Gain: over frozen, by windows."""
+
+
+def table(result: Result) -> Table:
+    """One line per arm."""
+    title = f"Online stage {moment(result.batch_until)} to {moment(result.until)} UTC"
+    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=CAPTION)
+    drawn.caption_justify = "left"
+    chosen = [k for k, (name, _) in enumerate(columns()) if name not in HIDDEN]
+    for k in chosen:
+        name, side = columns()[k]
+        if side == "left":
+            drawn.add_column(name, overflow="fold")  # the arm's name gives way, so that figures stay whole
+        else:
+            drawn.add_column(_narrow(name), justify="right", no_wrap=True)
+    for arm in result.arms:
+        texts = cells(arm)
+        drawn.add_row(*(texts[k] for k in chosen))
+    return drawn
+
+
+def _narrow(title: str) -> str:
+    """On two lines."""
+    return title.replace("frozen by interval", "(frozen)").replace(" ", "\n", 1)

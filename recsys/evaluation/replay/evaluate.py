@@ -1,0 +1,77 @@
+"""Replay of a configuration on a log: how good the model would have been, had it been live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from recsys import wiring
+from recsys.config.schema import Config
+from recsys.errors import InvalidValueError
+from recsys.evaluation.replay.arms import frozen, online
+from recsys.evaluation.replay.figures import arm_results, windows
+from recsys.evaluation.replay.online_stage import Share, online_stage
+from recsys.evaluation.replay.result import Result
+from recsys.evaluation.replay.run import Progress, Replay
+from recsys.unlearned import REMEDY, not_learned
+from streaming.log.event_log import EventLog
+
+SETTINGS = {"features", "model", "training"}
+PLACES = {"threads", "checkpoints", "checkpoint_every", "keep", "export_every"}
+"""Settings of training that say where and how, and don't belong into a result."""
+
+
+def evaluate(
+    config: Config,
+    log: EventLog,
+    *,
+    batch_until: int | Share,
+    refreshes: Sequence[str],
+    until: int | None = None,
+    report: Callable[[Progress], None] = lambda _progress: None,
+) -> Result:
+    """Train on everything before `batch_until`, then evaluate the frozen weights and one online arm per refresh rule.
+
+    `batch_until` and `until` (exclusive; the end of the log by default) are event times in ms; `batch_until` may be a
+    share of the shown items. A refresh rule is an interval (`1h`) or a number of time slices with equally many rows
+    (`50 slices`). The same log, configuration and rules give the same result, byte for byte. Raises InvalidValueError
+    if there is nothing to evaluate.
+    """
+    stage = online_stage(config, log, batch_until, until)
+    rows, start, end = stage.rows, stage.start, stage.end
+    arms = [frozen(start), *(online(refresh, start, rows.times_R) for refresh in refreshes)]
+    replay = Replay(wiring.learner(config), wiring.feed(config, log), rows, arms)
+    scored = replay.run(end, report)
+    if not replay.trained:
+        raise InvalidValueError(_unlearned(config, stage.lost))
+    return Result(
+        batch_until=start,
+        until=end,
+        counts={
+            "items_shown": stage.shown,
+            "examples_learned": replay.trained,
+            "rows_scored": len(rows),
+            "positives_scored": int(rows.labels_R.sum()),
+        }
+        | stage.lost,
+        config=settings_of(config),
+        windows=windows(rows),
+        arms=arm_results(rows, scored),
+    )
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """What of a configuration a result depends on."""
+    settings = config.model_dump(mode="json", include=SETTINGS)
+    settings["training"] = {name: value for name, value in settings["training"].items() if name not in PLACES}
+    return settings
+
+
+def _unlearned(config: Config, lost: Mapping[str, int]) -> str:
+    """Why nothing was learned, as far as the counts tell."""
+    if words := not_learned(lost):
+        return f"no example was learned. Not learned from, in the whole log: {words}: {REMEDY}"
+    return (
+        f"no example was learned: not even one batch of {config.training.batch_size} labels was known before the last "
+        "refresh. Let --batch-until be later, refresh more often, or make training.batch_size or training.wait smaller"
+    )

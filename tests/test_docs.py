@@ -1,0 +1,129 @@
+"""What the documentation names is there: files, links, modules and classes."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("streaming", "embedding", "serving", "recsys")
+FOLDERS = (*PACKAGES, "tests", "benchmarks", "docs", "examples", "deploy")
+PAGES = sorted(
+    [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/adr/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    + [page for package in PACKAGES for page in (ROOT / package).glob("README.md")]
+)
+CURRENT = [page for page in PAGES if page.parent.name != "adr"]  # a decision names things as they were at its time
+
+EXAMPLES = {"sqlite_log.py", "tests/streaming/log/test_sqlite_log.py", "picked.py"}
+"""Files that a reader of docs/extending.md writes."""
+
+_PATH = re.compile(rf"(?:{'|'.join(FOLDERS)})/[\w./-]*|[\w/-]+\.py")
+_DOTTED = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+")
+_CLASS = re.compile(r"[A-Z][a-z]\w*[A-Z]\w*")
+
+
+def code_words(page: Path) -> list[str]:
+    """The words in backticks, code blocks left out."""
+    prose = re.sub(r"^ *```.*?^ *```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"`([^`\s]+)`", prose)
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@cache
+def names(module: Path) -> frozenset[str]:
+    """What a module binds at its top level."""
+    bound: set[str] = set()
+    for node in ast.parse(module.read_text("utf-8")).body:
+        match node:
+            case ast.ClassDef() | ast.FunctionDef():
+                bound.add(node.name)
+            case ast.Assign():
+                bound.update(target.id for target in node.targets if isinstance(target, ast.Name))
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                bound.add(name)
+            case _:
+                pass
+    return frozenset(bound)
+
+
+@cache
+def classes() -> frozenset[str]:
+    """Every name that starts like a class and that a module of ours binds."""
+    return frozenset(
+        name for package in PACKAGES for module in (ROOT / package).rglob("*.py") for name in names(module)
+    )
+
+
+def resolves(dotted: str) -> bool:
+    """Whether it is a package, a module, or a name that a module binds."""
+    path = ROOT.joinpath(*dotted.split("."))
+    if path.is_dir() or path.with_suffix(".py").is_file():
+        return True
+    module, name = path.parent, path.name
+    files = [module.with_suffix(".py"), module / "__init__.py"]
+    return any(file.is_file() and name in names(file) for file in files)
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=named)
+def test_every_path_exists(page: Path) -> None:
+    folders = [ROOT, page.parent, *(ROOT / package for package in PACKAGES)]
+    if page.name == "torchrec.md":
+        folders.append(ROOT / "embedding" / "torchrec")
+    paths = [word for word in code_words(page) if _PATH.fullmatch(word)]
+    if page.parent.name in PACKAGES:
+        paths += [word for word in code_words(page) if re.fullmatch(r"\w+/", word)]
+    missing = [path for path in paths if not any((folder / path).exists() for folder in folders)]
+    assert set(missing) - EXAMPLES == set()
+
+
+def test_the_modules_of_the_embedding_store_exist() -> None:
+    table = (ROOT / "docs" / "embedding.md").read_text("utf-8").split("| module |")[1].split("\n\n")[0]
+    modules = [name for line in table.splitlines()[2:] for name in re.findall(r"`([^`]+)`", line.split("|")[1])]
+    assert len(modules) > 10
+    assert [name for name in modules if not resolves("embedding." + name.strip("/").replace("/", "."))] == []
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=named)
+def test_every_dotted_name_exists(page: Path) -> None:
+    dotted = [word for word in code_words(page) if _DOTTED.fullmatch(word) and not word.endswith(".toml")]
+    assert [name for name in dotted if not resolves(name)] == []
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=named)
+def test_every_name_is_in_its_file(page: Path) -> None:
+    """Where a page says "`NAME` in `path/file.py`"."""
+    found = re.findall(r"`(\w+)` in `([\w/]+\.py)`", page.read_text("utf-8"))
+    assert [(name, path) for name, path in found if name not in names(ROOT / path)] == []
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=named)
+def test_every_class_exists(page: Path) -> None:
+    foreign = {"EmbeddingBagCollection", "EmbeddingCollection", "DistributedModelParallel", "ManagedCollisionModule"}
+    words = {word for word in code_words(page) if _CLASS.fullmatch(word)}
+    assert words - classes() - foreign == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if re.match(r"\w+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def anchors(page: Path) -> set[str]:
+    """GitHub's anchors of the headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}

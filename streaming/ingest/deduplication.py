@@ -72,7 +72,8 @@ class RecentEvents:
         """Remember events; returns where one was neither known nor earlier in this call, and where its id was known
         with another content.
         """
-        hashes_U, first_U, which_N = np.unique(_hashes(kinds_N, ids), return_index=True, return_inverse=True)
+        hashes_N = _hashes(kinds_N, ids)
+        hashes_U, first_U = np.unique(hashes_N, return_index=True)
         known_U, new_N = contents_N[first_U], np.zeros(len(ids), np.bool_)
         arrived_U = np.argsort(first_U)
         while len(arrived_U):
@@ -85,7 +86,9 @@ class RecentEvents:
             self._count += int(np.count_nonzero(fresh))
             new_N[first_U[piece[fresh]]] = True
             arrived_U = arrived_U[len(piece) :]
-        return new_N, contents_N != known_U[which_N]
+        if new_N.all():
+            return new_N, np.zeros(len(ids), np.bool_)
+        return new_N, contents_N != known_U[np.searchsorted(hashes_U, hashes_N)]
 
     def _remember(self, hashes: Hashes, contents: Contents) -> tuple[npt.NDArray[np.bool_], Contents]:
         """Which of the distinct `hashes` are new, and the contents under which each is known now."""

@@ -24,7 +24,11 @@ def fingerprints(events: pa.RecordBatch) -> npt.NDArray[np.uint32]:
     values_N = pc.fill_null(events.column("value"), 0.0).to_numpy(zero_copy_only=False) + 0.0  # -0.0 is 0.0
     mixed_N = (times(events).view(np.uint64) * _MIX) ^ values_N.view(np.uint64)
     for name in ("user", "item"):
-        mixed_N = mixed_N * _MIX ^ _hashed(events.column(name).to_pylist())
+        column = events.column(name)
+        hashes_N = np.zeros(events.num_rows, np.uint64)
+        if column.null_count < events.num_rows:
+            hashes_N[column.is_valid().to_numpy(zero_copy_only=False)] = _hashed(column.drop_null().to_pylist())
+        mixed_N = mixed_N * _MIX ^ hashes_N
     shown_N = kinds(events) == IMPRESSION
     if shown_N.any():
         mixed_N[shown_N] = mixed_N[shown_N] * _MIX ^ _lists(events.column("items").drop_null())

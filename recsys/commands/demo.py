@@ -17,17 +17,20 @@ from rich.console import Console
 from recsys.commands.demo_client import TIMEOUT, Client, show_change
 from recsys.commands.ports import free_port
 from recsys.config.file import load
-from recsys.datasets.registry import EXAMPLES
+from recsys.datasets.registry import DATASETS, EXAMPLES
 from recsys.errors import InvalidValueError, UnavailableError
 from serving.replication.embedded_redis import EmbeddedRedis
 
+DATASET = "movielens-small"
 SPLIT = "2014-01-01"
 """Before it the model learns before anybody asks; after it frozen and online are compared."""
 REFRESH = ("30d", "1d")
 
 
-def run(folder: Path, keep: bool) -> None:
-    if not EXAMPLES.is_dir():
+def run(folder: Path, keep: bool, data: Path | None = None) -> None:
+    """Replaces `folder`. `data` holds MovieLens small, by default the copy in the source tree."""
+    data = data or DATASETS[DATASET].shipped
+    if data is None or not data.is_dir():
         raise InvalidValueError("the demo needs the folder `examples` of the source tree: run `make demo` in a clone")
     console = Console()
     started = time.monotonic()
@@ -35,7 +38,7 @@ def run(folder: Path, keep: bool) -> None:
     with ExitStack() as stack:
         stack.enter_context(EmbeddedRedis(load(config_path).redis.folder))
         _step(console, 1, "Ingest the first part of a real log: MovieLens, ratings as likes")
-        _recsys("ingest", "-c", config_path, "--dataset", "movielens-small", "--to", SPLIT)
+        _recsys("ingest", "-c", config_path, "--dataset", DATASET, data, "--to", SPLIT)
         _step(console, 2, "Learn online from it, and freeze a copy as the other arm")
         _recsys("train", "-c", config_path, "--once")
         _recsys("freeze", "-c", config_path, "frozen")
@@ -44,7 +47,7 @@ def run(folder: Path, keep: bool) -> None:
         live = stack.enter_context(ExitStack())
         live.enter_context(_running("serve", "-c", config_path, "--port", port, log=folder / "serve.log"))
         live.enter_context(_running("train", "-c", config_path, "--follow", log=folder / "train.log"))
-        client = Client(f"http://127.0.0.1:{port}", EXAMPLES / "ml-latest-small" / "movies.csv")
+        client = Client(f"http://127.0.0.1:{port}", data / "movies.csv")
         client.wait_until_ready()
         _wait_for(folder / "train.log", "Resumed")
         _step(console, 4, "A new user asks for a ranking, likes a few films, and asks again")
@@ -52,7 +55,7 @@ def run(folder: Path, keep: bool) -> None:
         if not keep:
             live.close()  # what replay needs of memory is not needed twice
         _step(console, 5, f"Replay the whole log: frozen against online after {SPLIT}")
-        _replay(folder, config_path)
+        _replay(folder, config_path, data)
         _outlook(console, folder, time.monotonic() - started)
         if keep:
             console.print(f"Still serving on http://127.0.0.1:{port}/docs. Ctrl-C ends it.")
@@ -69,11 +72,11 @@ def _prepare(folder: Path) -> Path:
     return config_path
 
 
-def _replay(folder: Path, config_path: Path) -> None:
+def _replay(folder: Path, config_path: Path, data: Path) -> None:
     """On a log of its own: the live one holds the demo's clicks, and only the first part."""
     whole = folder / "replay.toml"
     whole.write_text(config_path.read_text().replace('folder = "log"', 'folder = "whole-log"'))
-    _recsys("ingest", "-c", whole, "--dataset", "movielens-small", quiet=True)
+    _recsys("ingest", "-c", whole, "--dataset", DATASET, data, quiet=True)
     refreshes = [argument for refresh in REFRESH for argument in ("--refresh", refresh)]
     _recsys("replay", "-c", whole, "--batch-until", SPLIT, *refreshes, "--out", folder / "replay")
 

@@ -10,8 +10,8 @@ from recsys.evaluation.replay.result import Result
 
 HIDDEN = ("refreshes", "NE", "calibration", "known users", "known items")
 """The columns that are only in the documents. All others fit into 80 characters, those of new metrics too."""
-CAPTION = """AUC, log loss: of all rows. By interval: mean AUC of the arm's refresh intervals;
-(frozen): that of the frozen weights on them. Gain: over frozen, by windows."""
+CAPTION = """AUC, log loss: all rows. By interval: mean AUC of the arm's refresh intervals;
+(frozen): of the frozen weights on these. Gain: over frozen, by windows."""
 
 
 def table(result: Result) -> Table:

@@ -87,6 +87,7 @@ class EmbeddingStoreContract:
         assert store.peek("t", ids()).values_ND.shape == (0, 4)
         assert store.counters("t")["live"] == store.expire(DAY) == 0
 
+    @pytest.mark.slow
     def test_one_id_a_million_times(self) -> None:
         store = self.make(Table("t", 4, optimizer=Optimizer("adagrad", lr=1.0, eps=0.0)))
         found = store.lookup("t", np.full(10**6, 9, np.uint64), 0)

@@ -180,6 +180,7 @@ def test_ml1m_times_do_not_tell_the_label(small_ml1m: Path) -> None:
     assert updates[3].features == {"title": "Café", "genres": ["Drama"], "year": 1995}
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 def test_ml1m_as_measured() -> None:
     dataset = ml1m(shared("ml-1m"))

@@ -2,12 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
+from embedding.local.store import LocalStore
+from embedding.store import Table
 from recsys.evaluation.memory_study.report import document, markdown
 from recsys.evaluation.memory_study.result import Result
 from recsys.evaluation.memory_study.setting import UNBOUNDED
 from recsys.evaluation.memory_study.toml import sections
+from recsys.evaluation.replay.figures import gain
 
 DOCS = Path(__file__).resolve().parents[4] / "docs"
 FOLDER = DOCS / "results" / "globo_memory"
@@ -67,3 +72,36 @@ def test_what_the_page_concludes_is_beyond_chance_or_within_it(result: Result) -
         assert gains["user.capacity=1/2"] - gains[other] > chance
     for within in ("user.ttl=3d", "item.ttl=6h", "user.admission=count:2", "user.admission=count:3"):
         assert abs(gains[within]) < chance
+
+
+def test_gains_and_deviations_are_computed_from_the_runs_again(result: Result) -> None:
+    auc_of, over_of = [], []
+    reference = result.points[0].runs
+    for point in result.points:
+        runs_of = [point.runs, reference[: len(point.runs)]]
+        windows = [np.mean(np.array([run.window_auc for run in runs], np.float64), axis=0) for runs in runs_of]
+        again = gain(UNBOUNDED, *windows)
+        published = point.gain
+        for value, other in ((again.auc, published.auc), (again.low, published.low), (again.high, published.high)):
+            assert value == pytest.approx(other, abs=1e-6)
+        auc_of.append(np.array([run.scored["auc"] for run in point.runs], np.float64))
+        over_of.append(auc_of[-1] - auc_of[0][: len(point.runs)])
+    assert result.seed_deviation == pytest.approx(pooled(auc_of), abs=1e-6)
+    assert result.gain_deviation == pytest.approx(pooled(over_of[1:]), abs=1e-6)
+
+
+def pooled(groups: list[npt.NDArray[np.float64]]) -> float:
+    """Standard deviation within groups of equal size."""
+    return float(np.sqrt(np.mean([group.var(ddof=1) for group in groups])))
+
+
+@pytest.mark.parametrize("name", ["user.capacity=1/2", "user.capacity=1/8", "user.capacity=1/32"])
+def test_a_table_that_is_filled_takes_the_published_bytes(result: Result, name: str) -> None:
+    published = result.point(name).runs[0].tables["user"]
+    dim, capacity = result.config["features"]["dim"], result.point(name).settings["user"]["capacity"]
+    store = LocalStore([Table("user", dim, capacity=capacity)])
+    for ids_N in np.array_split(np.arange(1, published["live"] + 1, dtype=np.uint64), 100):
+        store.lookup("user", ids_N, now=0)
+    counters = store.counters("user")
+    assert counters["live"] == published["live"]
+    assert counters["bytes"] == pytest.approx(published["bytes"], rel=0.03)

@@ -3,11 +3,14 @@
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from recsys.config.file import load
 from recsys.datasets.globo import globo
+from recsys.evaluation.metrics import entropy
 from recsys.evaluation.replay.evaluate import evaluate
+from recsys.evaluation.replay.figures import gain
 from recsys.evaluation.replay.report import markdown
 from recsys.evaluation.replay.result import Result
 from streaming.log.memory_log import MemoryLog
@@ -45,6 +48,37 @@ def test_on_ml1m_online_is_ahead_of_frozen() -> None:
 @pytest.mark.parametrize("name", ["globo", "ml1m"])
 def test_the_tables_are_those_of_the_results(name: str) -> None:
     assert (RESULTS / name / "table.md").read_text() == markdown(result(name))
+
+
+@pytest.mark.parametrize("name", ["globo", "ml1m"])
+def test_gains_are_computed_from_the_windows_again(name: str) -> None:
+    found = result(name)
+    auc_of = {arm.name: np.array(arm.window_auc, np.float64) for arm in found.arms}
+    for arm in found.arms:
+        for published in arm.gains:
+            again = gain(published.over, auc_of[arm.name], auc_of[published.over])
+            for value, other in ((again.auc, published.auc), (again.low, published.low), (again.high, published.high)):
+                assert value == pytest.approx(other, abs=2e-6)  # window AUC has six digits
+
+
+@pytest.mark.parametrize("name", ["globo", "ml1m"])
+def test_figures_of_an_arm_agree_with_each_other(name: str) -> None:
+    found = result(name)
+    assert sum(window.rows for window in found.windows) == found.counts["rows_scored"]
+    for arm in found.arms:
+        rows, positives, loss = (arm.all[key] or 0 for key in ("rows", "positives", "log_loss"))
+        assert rows == sum(bin_.rows for bin_ in arm.reliability) == found.counts["rows_scored"]
+        assert positives == pytest.approx(sum(bin_.rows * bin_.observed for bin_ in arm.reliability), abs=1)
+        assert arm.all["calibration"] == pytest.approx(
+            sum(bin_.rows * bin_.predicted for bin_ in arm.reliability) / positives, abs=1e-5
+        )
+        assert arm.all["normalised_entropy"] == pytest.approx(loss / entropy(positives / rows), abs=1e-5)
+        for kind in ("user", "item"):
+            parts = [arm.slices[f"{slice_} {kind}"] for slice_ in ("known", "new")]
+            assert sum(part["rows"] or 0 for part in parts) == rows
+            assert sum((part["rows"] or 0) * (part["log_loss"] or 0) for part in parts) / rows == pytest.approx(
+                loss, abs=1e-5
+            )
 
 
 @pytest.mark.slow

@@ -1,0 +1,94 @@
+"""From events to training batches: the log, what is ingested into it, the join and the feed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recsys.config.schema import Config
+from streaming.encode.feature_spec import FeatureSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from streaming.catalog import Catalog
+    from streaming.feed import Feed
+    from streaming.ingest.codec import Rules
+    from streaming.ingest.pipeline import Ingest
+    from streaming.ingest.sources import Source
+    from streaming.join.joiner import Joiner
+    from streaming.log.event_log import EventLog
+
+
+def spec(config: Config) -> FeatureSpec:
+    """The fields of the model."""
+    return FeatureSpec.of([field.to_field() for field in config.features.fields])
+
+
+def event_log(config: Config) -> EventLog:
+    from streaming.log.open_log import open_log
+
+    return open_log(config.log.url, config.log.partitions)
+
+
+def rules(config: Config) -> Rules:
+    """Which events are accepted."""
+    from streaming.ingest.codec import Rules
+
+    keep = config.log.unknown_features == "keep"
+    return Rules.of(spec(config), config.log.max_future, config.log.max_line, keep_unknown=keep)
+
+
+def sources(config: Config, file: Path) -> list[Source]:
+    """What a file is read as: by each of its mappings, or as JSON lines of events. Raises RecsysError if it cannot."""
+    from streaming.ingest.column_mapping import Mapping
+    from streaming.ingest.open_source import open_source
+
+    known = rules(config)
+    kinds = {**(known.request or {}), **(known.item or {})}
+    found: list[Source] = []
+    for n, one in enumerate(config.log.mappings(file)):
+        mapping = Mapping(
+            one.kind, one.columns, one.time_unit, one.separator, kinds, tuple(one.null_values), one.time_format
+        )
+        name = f"{file} ({one.kind} {n + 1})" if n else str(file)
+        found.append(open_source(file, mapping, config.log.max_line, one.format, one.text, name))
+    return found or [open_source(file, None, config.log.max_line)]
+
+
+def ingest(config: Config, log: EventLog) -> Ingest:
+    """The writer of `log`, which remembers how far each source was read."""
+    from streaming.ingest.dead_letters import DeadLetters
+    from streaming.ingest.pipeline import Ingest
+    from streaming.ingest.source_offsets import SourceOffsets
+
+    return Ingest(
+        log,
+        DeadLetters(config.log.dead_letters),
+        rules(config),
+        config.log.deduplication_window,
+        source_offsets=SourceOffsets(config.log.source_offsets),
+        slack=config.training.wait + config.training.lateness,
+    )
+
+
+def joiner(config: Config) -> Joiner:
+    from streaming.join.joiner import Joiner, LabelRule
+
+    training = config.training
+    rule = LabelRule(frozenset(training.positive), training.min_value)
+    return Joiner(rule, wait=training.wait, lateness=training.lateness, max_pending=training.max_pending)
+
+
+def feed(config: Config, log: EventLog, catalog: Catalog | None = None) -> Feed:
+    from streaming.encode.encoder import Encoder
+    from streaming.encode.entity_state import EntityState
+    from streaming.feed import Feed
+
+    return Feed(
+        log,
+        joiner(config),
+        EntityState(config.features.entities),
+        Encoder(spec(config)),
+        config.training.batch_size,
+        observer=catalog,
+    )

@@ -1,0 +1,59 @@
+"""`recsys demo`: the whole loop, on the ratings of a few users."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from recsys.commands import demo
+from recsys.datasets.registry import EXAMPLES
+from recsys.errors import InvalidValueError
+from recsys.evaluation.replay.result import Result
+
+SOURCE = EXAMPLES / "ml-latest-small"
+USERS = {"15", "48", "163", "380", "624", "628", "664"}
+"""Rated before the demo's split and after it."""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """MovieLens small with the ratings of `USERS`."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "movies.csv").write_bytes((SOURCE / "movies.csv").read_bytes())
+    with (SOURCE / "ratings.csv").open(newline="") as source, (folder / "ratings.csv").open("w", newline="") as target:
+        head, *rows = csv.reader(source)
+        csv.writer(target).writerows([head, *(row for row in rows if row[0] in USERS)])
+    return folder
+
+
+@pytest.mark.slow
+def test_the_ranking_changes_and_the_replay_is_written(
+    tmp_path: Path, data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "demo"
+    demo.run(folder, keep=False, data=data)
+    said = " ".join(capfd.readouterr().out.split())
+    for number in range(1, 6):
+        assert f"{number}. " in said
+    assert "is in the arm 'online'" in said
+    assert "From the posted like to the changed score:" in said
+    found = Result.from_json((folder / "replay" / "result.json").read_bytes())
+    assert [arm.name for arm in found.arms] == ["frozen", *(f"online@{refresh}" for refresh in demo.REFRESH)]
+    assert found.counts["positives_scored"] > 0
+    for name in ("serve.log", "train.log"):
+        assert "Traceback" not in (folder / name).read_text()
+
+
+def test_without_the_source_tree_it_says_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValueError, match="make demo"):
+        demo.run(tmp_path / "demo", keep=False, data=tmp_path / "nowhere")
+    assert not (tmp_path / "demo").exists()
+
+
+def test_a_step_that_fails_is_named(tmp_path: Path, data: Path) -> None:
+    (data / "ratings.csv").unlink()
+    with pytest.raises(InvalidValueError, match=r"`recsys ingest .*` failed with exit status 1"):
+        demo.run(tmp_path / "demo", keep=False, data=data)

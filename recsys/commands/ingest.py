@@ -17,7 +17,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from recsys import wiring
-from recsys.commands.options.iso_time import parse_time
+from recsys.commands.options.iso_time import parse_time, written_time
 from recsys.commands.stopping import STOPPED, stopping
 from recsys.config.file import load
 from recsys.config.schema import Config
@@ -28,7 +28,11 @@ from recsys.errors import IngestError, InvalidValueError
 from recsys.unlearned import REMEDY
 from streaming.ingest.pipeline import Counts, Ingest
 from streaming.ingest.sources import Batches, JsonLines, Source
-from streaming.ingest.tabular import open_source
+
+SHOWN_REASONS = 5
+YEAR = 365 * 86_400_000
+PLAUSIBLE = 631_152_000_000
+"""The beginning of 1990, ms since the epoch."""
 
 
 def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | None, end: str | None) -> None:
@@ -54,18 +58,33 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
         where = " and ".join(f"line {at.line} of {name}" for name, at in ingest.positions)
         console.print(f"Stopped before {where}; run the same command again to continue.")
         sys.exit(STOPPED)
+    if not ingest.counts.accepted + ingest.counts.duplicate:
+        raise InvalidValueError("nothing was accepted")
 
 
 def _conclude(console: Console, config: Config, ingest: Ingest) -> None:
     console.print(_summary(ingest.counts))
     if ingest.counts.dead:
         console.print(f"Refused records, with position and reason: {config.log.dead_letters}")
+        for reason, count in ingest.reasons.most_common(SHOWN_REASONS):
+            console.print(f"  {count:,} x {reason}", markup=False, highlight=False)
+    if ingest.span is not None:
+        _times(console, *ingest.span)
     if late := ingest.late_events.count:
         slack = written(ingest.late_events.slack)
         console.print(
             f"{late:,} events came more than {slack} after newer ones; the joiner cannot use them: {REMEDY}.",
             style="yellow",
         )
+
+
+def _times(console: Console, oldest: int, newest: int) -> None:
+    console.print(f"Event times: {written_time(oldest)} to {written_time(newest)}")
+    if oldest < PLAUSIBLE:
+        wrong = "in 1970, as seconds look when they are read as milliseconds" if oldest < YEAR else "before 1990"
+        console.print(f"Some times are {wrong}: compare time_unit in [[log.mapping]] with the file.", style="yellow")
+    if newest > time.time() * 1000:
+        console.print("Some times are after the clock of this machine.", style="yellow")
 
 
 Show = Callable[[str, Counts], None]
@@ -104,18 +123,20 @@ def _card(card: Card) -> Table:
 
 def _files(ingest: Ingest, config: Config, files: tuple[Path, ...], show: Show, stop: threading.Event) -> None:
     name = files[0].name if len(files) == 1 else f"{len(files)} files"
-    sources = [_source(config, file) for file in files]  # a wrong name ingests nothing
+    sources = [source for file in files for source in _sources(config, file)]  # a wrong name ingests nothing
     ingest.merge(sources, lambda counts, _: show(name, counts), stop)
 
 
-def _source(config: Config, file: Path) -> Source:
+def _sources(config: Config, file: Path) -> list[Source]:
     if str(file) == "-":
-        return JsonLines(sys.stdin.buffer, config.log.max_line, "standard input")
+        return [JsonLines(sys.stdin.buffer, config.log.max_line, "standard input")]
     if not file.exists() or file.is_dir():
         raise InvalidValueError(
             f"{file} is a folder; give the files in it" if file.is_dir() else f"{file} does not exist"
         )
-    return open_source(file, wiring.mapping(config, file.name), config.log.max_line)
+    if file.is_file() and not file.stat().st_size:
+        return []  # such as a part without rows, or the mark of a finished job
+    return wiring.sources(config, file)
 
 
 def _between(batches: Iterator[pa.RecordBatch], low: int | None, high: int | None) -> Iterator[pa.RecordBatch]:

@@ -10,20 +10,53 @@ from pydantic import field_validator, model_validator
 
 from recsys.config.section import Count, Section
 from recsys.config.units import Duration, Size, byte_count, milliseconds
+from recsys.errors import InvalidValueError
 from streaming.log.open_log import local_path, split_url
 
 
 class Mapping(Section):
-    """How the columns of a CSV or Parquet file become events of one kind."""
+    """How the columns of a table become events of one kind."""
 
     files: str = "*"
-    """Pattern of file names; the first mapping that matches a file's name applies."""
+    """Pattern of the end of a file's path, such as `clicks*.csv` or `clicks/*.parquet`; the first that fits applies,
+    with all others of the same pattern."""
     kind: Literal["impression", "interaction", "user", "item"] = "interaction"
-    columns: dict[str, str] = {}
-    """From the event's field (`time`, `user`, `item`, `items`, `features.NAME`, ...) to the column."""
-    time_unit: Literal["ms", "s", "iso"] = "ms"
+    columns: dict[str, str | list[str]] = {}
+    """From the event's field (`time`, `user`, `item`, `items`, `features.NAME`, ...) to the column; in JSON lines a
+    path such as `context.user`. Several columns make an `id` or `impression` together, else the first with a value."""
+    format: Literal["jsonl", "csv", "tsv", "parquet"] | None = None
+    """By default what the suffix says."""
+    time_unit: Literal["ms", "s", "us", "ns", "iso"] = "ms"
+    time_format: str = ""
+    """Of times in text, such as `%d-%m-%Y %H:%M`; without it they are in `time_unit` too."""
     separator: str = "|"
-    """Between the values of a list in one CSV cell."""
+    """Between the values of a list in one cell."""
+    null_values: list[str] = ["", "null", "NULL", "nan", "NaN", "None", r"\N"]
+    """Text that stands for a missing value."""
+    delimiter: str | None = None
+    """Between cells; by default a comma, in TSV a tab."""
+    quote: str | None = None
+    """Around cells; empty for none. By default a quotation mark, in TSV none."""
+    escape: str = ""
+    """Before a quote or delimiter that is a part of a cell."""
+    header: bool | list[str] = True
+    """Whether the first row names the columns; otherwise their names, or false for numbers from "1"."""
+    comment: str = ""
+    """Beginning of lines that are no rows."""
+    encoding: str = "utf-8"
+
+    @property
+    def text(self) -> dict[str, Any]:
+        """The settings of delimited text that are not the default."""
+        names = ("delimiter", "quote", "escape", "header", "comment", "encoding")
+        given = {
+            name: getattr(self, name) for name in names if getattr(self, name) != type(self).model_fields[name].default
+        }
+        return given | ({"header": tuple(self.header)} if isinstance(self.header, list) else {})
+
+    def fits(self, file: Path) -> bool:
+        """Whether the pattern fits the end of the file's path."""
+        return file.absolute().match(self.files)
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -38,8 +71,12 @@ class Mapping(Section):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         from streaming.ingest import column_mapping
+        from streaming.ingest.open_source import dialect
 
-        column_mapping.Mapping(self.kind, self.columns)
+        column_mapping.Mapping(self.kind, self.columns, separator=self.separator, time_format=self.time_format)
+        if self.format in ("jsonl", "parquet") and self.text:
+            raise InvalidValueError(f"{', '.join(self.text)} are for CSV and TSV, not for {self.format}")
+        dialect(self.format if self.format in ("csv", "tsv") else "csv", self.text)
         return self
 
 
@@ -64,6 +101,22 @@ class LogSection(Section):
     def _known(cls, url: str) -> str:
         split_url(url)
         return url
+
+    @field_validator("mapping")
+    @classmethod
+    def _reachable(cls, mapping: list[Mapping]) -> list[Mapping]:
+        patterns = list(dict.fromkeys(one.files for one in mapping))
+        if "*" in patterns[:-1]:
+            raise InvalidValueError(
+                f"the mapping of {patterns[patterns.index('*') + 1]!r} is never used, because the one of '*' before it "
+                "fits every file; put it last"
+            )
+        return mapping
+
+    def mappings(self, file: Path) -> list[Mapping]:
+        """The first mapping that fits the file, and the others of the same pattern."""
+        pattern = next((one.files for one in self.mapping if one.fits(file)), None)
+        return [one for one in self.mapping if one.files == pattern]
 
     @property
     def source_offsets(self) -> Path:

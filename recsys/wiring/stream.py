@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 from recsys.config.schema import Config
 from streaming.encode.feature_spec import FeatureSpec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from streaming.catalog import Catalog
     from streaming.feed import Feed
     from streaming.ingest.codec import Rules
-    from streaming.ingest.column_mapping import Mapping
     from streaming.ingest.pipeline import Ingest
+    from streaming.ingest.sources import Source
     from streaming.join.joiner import Joiner, Labels
     from streaming.log.event_log import EventLog
 
@@ -37,16 +38,21 @@ def rules(config: Config) -> Rules:
     return Rules.of(spec(config), config.log.max_future, config.log.max_line, keep_unknown=keep)
 
 
-def mapping(config: Config, file: str) -> Mapping | None:
-    """How the columns of the file become events; None if no mapping is for its name."""
+def sources(config: Config, file: Path) -> list[Source]:
+    """What a file is read as: by each of its mappings, or as JSON lines of events. Raises RecsysError if it cannot."""
     from streaming.ingest.column_mapping import Mapping
+    from streaming.ingest.open_source import open_source
 
-    found = next((m for m in config.log.mapping if fnmatch(file, m.files)), None)
-    if found is None:
-        return None
     known = rules(config)
     kinds = {**(known.request or {}), **(known.item or {})}
-    return Mapping(found.kind, found.columns, found.time_unit, found.separator, kinds)
+    found: list[Source] = []
+    for n, one in enumerate(config.log.mappings(file)):
+        mapping = Mapping(
+            one.kind, one.columns, one.time_unit, one.separator, kinds, tuple(one.null_values), one.time_format
+        )
+        name = f"{file} ({one.kind} {n + 1})" if n else str(file)
+        found.append(open_source(file, mapping, config.log.max_line, one.format, one.text, name))
+    return found or [open_source(file, None, config.log.max_line)]
 
 
 def ingest(config: Config, log: EventLog) -> Ingest:

@@ -32,6 +32,7 @@ __all__ = [
     "decode_lines",
     "encode_event",
     "encode_events",
+    "encode_json",
     "to_events",
 ]
 
@@ -87,6 +88,14 @@ def decode_events(lines: Sequence[bytes], now: int, rules: Rules | None = None) 
             if line.strip():
                 rejects.append(Reject(i, explain(line[: most + 1], error), line))
     return events, rejects
+
+
+def encode_json(event: Event) -> bytes:
+    """The event as a line of JSON; fields that have their default are left out."""
+    fields = {f.encode_name: getattr(event, f.name) for f in msgspec.structs.fields(event)}
+    defaults = {f.encode_name: f.default for f in msgspec.structs.fields(event)}
+    given = {name: value for name, value in fields.items() if value not in ({}, [], "", defaults[name])}
+    return _encode({"type": type(event).__struct_config__.tag} | given)
 
 
 def encode_event(event: Event) -> pa.RecordBatch:

@@ -1,49 +1,51 @@
-"""How rows of a table (CSV, Parquet) become events of one kind."""
+"""How rows of a table (delimited text, Parquet, foreign JSON) become events of one kind."""
 
 from __future__ import annotations
 
-import math
-import reprlib
 from collections.abc import Mapping as Names
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
-from decimal import Decimal
 from difflib import get_close_matches
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
-import pyarrow as pa
 from msgspec.structs import fields
+from xxhash import xxh3_128_hexdigest
 
 from recsys.errors import InvalidValueError
 from streaming.encode.feature_spec import Kind
 from streaming.events.columns import EVENT_TYPES, KINDS
-from streaming.events.schema import EVENT_SCHEMA
+from streaming.ingest.event_time import Unit, check_format
 
 _STRUCTS: Final[dict[str, type[msgspec.Struct]]] = dict(zip(KINDS, EVENT_TYPES, strict=True))
-_UNITS: Final = {"ms": "a number of milliseconds", "s": "a number of seconds", "iso": "ISO 8601"}
 _NESTED: Final = ("features", "item_features")
 _NEEDED: Final = {
     kind: [field.name for field in fields(struct) if field.required and field.name not in _NESTED]
     for kind, struct in _STRUCTS.items()
 }
+NULLS: Final = ("", "null", "NULL", "nan", "NaN", "None", r"\N")
+"""Words that stand for a missing value where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
     """From the event's field (`time`, `user`, `items`, `features.NAME`, ...) to the table's column.
 
-    In CSV, where all is text, lists are cut at `separator`, and a feature is a number when `kinds` says numeric.
-    An empty cell and a number that is not finite are missing values. Raises InvalidValueError for a field that the
-    kind does not have, and when a required one is missing.
+    Several columns make an `id` or `impression` together, joined with ":"; for any other field the first that has a
+    value counts. Text in `null_values` and a number that is not finite are missing values. Lists in one cell are cut
+    at `separator`, and a feature that is text becomes a number or a set when `kinds` says so. `time_format` is for
+    text, as in Python's `strptime`. Raises InvalidValueError for a field that the kind does not have, and when a
+    required one is missing.
     """
 
     kind: Literal["impression", "interaction", "user", "item"]
-    columns: Names[str, str]
-    time_unit: Literal["ms", "s", "iso"] = "ms"
+    columns: Names[str, str | Sequence[str]]
+    time_unit: Unit = "ms"
     separator: str = "|"
     kinds: Names[str, Kind | None] = field(default_factory=dict)
     """Of features, by name; see `Rules`."""
+    null_values: Sequence[str] = NULLS
+    time_format: str = ""
 
     def __post_init__(self) -> None:
         allowed = _STRUCTS[self.kind].__struct_fields__
@@ -62,90 +64,38 @@ class Mapping:
                 f"an event of kind {self.kind!r} needs {', '.join(_NEEDED[self.kind])}: say in `columns` which columns "
                 f'are its {" and ".join(missing)}, such as `{missing[0]} = "NAME OF THE COLUMN"`'
             )
+        if not self.separator:
+            raise InvalidValueError("separator: the values of a list need something between them")
+        if self.time_format:
+            check_format(self.time_format)
 
-    def check(self, available: list[str], source: str) -> None:
-        """Raises InvalidValueError when a column is not among `available`."""
-        for name, column in self.columns.items():
-            if column not in available:
-                raise InvalidValueError(
-                    f"{source} has no column {column!r} (mapped to {name!r}); it has {', '.join(available)}"
-                )
+    @property
+    def names(self) -> list[str]:
+        """The columns that are read, each once."""
+        return list(dict.fromkeys(name for columns in self.columns.values() for name in columns_of(columns)))
 
-    def line(self, row: Names[str, Any]) -> bytes:
-        """The row as a line of JSON. Raises InvalidValueError for an unreadable time; everything else is checked when
-        the line is decoded.
+    def fingerprint(self, content: str, more: object = "") -> str:
+        """Identity of a source with this `content` (its hash) and mapping; empty if the content has none.
+
+        Another mapping makes other events of the same file, which is then read anew.
         """
-        event: dict[str, Any] = {"type": self.kind}
-        for name, column in self.columns.items():
-            value = row[column]
-            parent, dot, child = name.partition(".")
-            if dot:
-                event.setdefault(parent, {})[child] = self._feature(parent, child, value)
-            elif value is not None and value != "":
-                event[name] = self._time(column, value) if name == "time" else self._value(name, value)
-        if self.kind in ("user", "item"):
-            event.setdefault("features", {})
-        return msgspec.json.encode(event, enc_hook=str)
+        return content and xxh3_128_hexdigest(f"{content} {self!r} {more!r}".encode())
 
-    def _time(self, column: str, value: Any) -> int:
-        try:
-            return _millis(value, self.time_unit)
-        except (ValueError, OverflowError, TypeError):
-            unit, found = self.time_unit, reprlib.repr(value)
-            raise InvalidValueError(
-                f'time: {found} in column {column!r} is not {_UNITS[unit]} (time_unit = "{unit}")'
-            ) from None
-
-    def _value(self, name: str, value: Any) -> Any:
-        type_ = EVENT_SCHEMA.field(name).type
-        if pa.types.is_list(type_):
-            return [_as(type_.value_type, one) for one in self._list(value)]
-        return _as(type_, value)
-
-    def _feature(self, parent: str, name: str, value: Any) -> Any:
-        if parent == "item_features":
-            return [self._cell(name, one) for one in self._list(value)]
-        return self._cell(name, value)
-
-    def _cell(self, name: str, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        kind = self.kinds.get(name)
-        if kind == "multi":
-            return [part for part in value.split(self.separator) if part]
-        return _number(value) if kind == "numeric" else value or None
-
-    def _list(self, value: Any) -> list[Any]:
-        if isinstance(value, str):
-            return value.split(self.separator)
-        return list(value) if isinstance(value, list | tuple) else [value]
+    def check(self, available: Sequence[str], source: str) -> None:
+        """Raises InvalidValueError when a column is not among `available`, or there twice."""
+        for name, columns in self.columns.items():
+            for column in columns_of(columns):
+                if column not in available:
+                    raise InvalidValueError(
+                        f"{source} has no column {column!r} (mapped to {name!r}); it has {', '.join(available)}"
+                    )
+                if available.count(column) > 1:
+                    raise InvalidValueError(
+                        f"{source} has {available.count(column)} columns {column!r} (mapped to {name!r}); give them "
+                        f"different names, such as with `header` in the mapping"
+                    )
 
 
-def _as(type_: pa.DataType, value: Any) -> Any:
-    if pa.types.is_string(type_):
-        return value if isinstance(value, str) else str(value)
-    return _number(value) if isinstance(value, str) else value
-
-
-def _number(text: str) -> Any:
-    """The number; if it is none, the text itself, which is refused with its name when the line is decoded."""
-    for parse in (int, float):
-        try:
-            return parse(text)
-        except ValueError:
-            continue
-    return text or None
-
-
-def _millis(value: Any, unit: str) -> int:
-    """Milliseconds since the epoch; a date without a zone is UTC. Other values raise one of several errors."""
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value) if unit == "iso" else _number(value)
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime.combine(value, time())
-    if isinstance(value, datetime):
-        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-        return round(aware.timestamp() * 1000)
-    if not isinstance(value, int | float | Decimal):
-        raise TypeError("no number")  # text times 1000 would be a long text
-    return math.floor(value * (1000 if unit == "s" else 1))
+def columns_of(columns: str | Sequence[str]) -> Sequence[str]:
+    """The columns of one field."""
+    return (columns,) if isinstance(columns, str) else columns

@@ -1,6 +1,6 @@
 """Recognising events that came before, in bounded memory.
 
-Shape suffixes: N events.
+Shape suffixes: N events, U different ones among them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,46 @@ from recsys.errors import InvalidValueError
 
 _KIND_MIX = np.uint64(0x9E3779B97F4A7C15)
 Hashes = npt.NDArray[np.uint64]
+Contents = npt.NDArray[np.uint32]
+
+
+class _Table:
+    """An open hash table from the hashes of events to what tells their contents apart."""
+
+    def __init__(self, slots: int) -> None:
+        # `full`, not `zeros`: the pages are committed now, and memory does not grow later.
+        self._hashes = np.full(slots, 0, np.uint64)
+        self._contents = np.full(slots, 0, np.uint32)
+
+    def clear(self) -> None:
+        self._hashes[:] = 0
+
+    def probe(self, hashes: Hashes, contents: Contents, claim: bool) -> tuple[npt.NDArray[np.bool_], Contents]:
+        """Whether each of the distinct `hashes` is known, and with which content; `claim` inserts missing ones."""
+        found, known = np.zeros(len(hashes), np.bool_), contents.copy()
+        left = np.arange(len(hashes))
+        slots = (hashes & np.uint64(len(self._hashes) - 1)).astype(np.intp)
+        while len(left):
+            there = self._hashes[slots[left]]
+            free, same = there == 0, there == hashes[left]
+            found[left[same]] = True
+            known[left[same]] = self._contents[slots[left[same]]]
+            over = same | free
+            if claim and free.any():
+                at = left[free]
+                self._hashes[slots[at]] = hashes[at]  # where two want one slot, the last gets it
+                over[free] = self._hashes[slots[at]] == hashes[at]
+                won = left[free & over]
+                self._contents[slots[won]] = contents[won]
+            left = left[~over]
+            slots[left] = (slots[left] + 1) & (len(self._hashes) - 1)
+        return found, known
 
 
 class RecentEvents:
-    """Remembers the kind and id of at least the last `capacity` events, and of at most twice as many.
+    """Remembers kind, id and content of at least the last `capacity` events, and of at most twice as many.
 
-    Two hash tables with 64 bits per event (16 to 32 bytes): when the younger is full, the older is cleared. An event
+    Two hash tables with 96 bits per event (24 to 48 bytes): when the younger is full, the older is cleared. An event
     has the hash of another one in the window with probability `capacity` / 2^63.
     """
 
@@ -27,51 +61,44 @@ class RecentEvents:
         if capacity < 1:
             raise InvalidValueError(f"the window for duplicates is {capacity} events; it must be at least 1")
         self.capacity = capacity
-        self._slots = 1 << (2 * capacity - 1).bit_length()
-        # `full`, not `zeros`: the pages are committed now, and memory does not grow later.
-        self._young = np.full(self._slots, 0, np.uint64)
-        self._old = np.full(self._slots, 0, np.uint64)
+        slots = 1 << (2 * capacity - 1).bit_length()
+        self._young, self._old = _Table(slots), _Table(slots)
         self._count = 0
         self._turned = False
 
-    def add(self, kinds_N: npt.NDArray[np.uint8], ids: Sequence[str]) -> npt.NDArray[np.bool_]:
-        """Remember events; returns True where one was neither known nor earlier in this call."""
-        new = np.zeros(len(ids), np.bool_)
-        all_hashes = _hashes(kinds_N, ids)
-        rows = np.sort(np.unique(all_hashes, return_index=True)[1])  # of distinct ones, in the order they came
-        hashes = all_hashes[rows]
-        while len(hashes):
+    def add(
+        self, kinds_N: npt.NDArray[np.uint8], ids: Sequence[str], contents_N: Contents
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Remember events; returns where one was neither known nor earlier in this call, and where its id was known
+        with another content.
+        """
+        hashes_N = _hashes(kinds_N, ids)
+        hashes_U, first_U = np.unique(hashes_N, return_index=True)
+        known_U, new_N = contents_N[first_U], np.zeros(len(ids), np.bool_)
+        arrived_U = np.argsort(first_U)
+        while len(arrived_U):
             if self._count == self.capacity:
                 self._old, self._young = self._young, self._old
-                self._young[:] = 0
+                self._young.clear()
                 self._count, self._turned = 0, True
-            piece = min(len(hashes), self.capacity - self._count)
-            fresh = np.ones(piece, np.bool_)
-            if self._turned:
-                fresh = ~self._probe(self._old, hashes[:piece], claim=False)
-            fresh[fresh] = ~self._probe(self._young, hashes[:piece][fresh], claim=True)
+            piece = arrived_U[: self.capacity - self._count]
+            fresh, known_U[piece] = self._remember(hashes_U[piece], known_U[piece])
             self._count += int(np.count_nonzero(fresh))
-            new[rows[:piece][fresh]] = True
-            hashes, rows = hashes[piece:], rows[piece:]
-        return new
+            new_N[first_U[piece[fresh]]] = True
+            arrived_U = arrived_U[len(piece) :]
+        if new_N.all():
+            return new_N, np.zeros(len(ids), np.bool_)
+        return new_N, contents_N != known_U[np.searchsorted(hashes_U, hashes_N)]
 
-    def _probe(self, table: Hashes, hashes: Hashes, claim: bool) -> npt.NDArray[np.bool_]:
-        """Whether each of the distinct `hashes` is in the table; with `claim`, missing ones are inserted."""
-        found = np.zeros(len(hashes), np.bool_)
-        left = np.arange(len(hashes))
-        slots = (hashes & np.uint64(self._slots - 1)).astype(np.intp)
-        while len(left):
-            there = table[slots[left]]
-            free, same = there == 0, there == hashes[left]
-            found[left[same]] = True
-            over = same | free
-            if claim and free.any():
-                at = left[free]
-                table[slots[at]] = hashes[at]  # where two want one slot, the last gets it
-                over[free] = table[slots[at]] == hashes[at]
-            left = left[~over]
-            slots[left] = (slots[left] + 1) & (self._slots - 1)
-        return found
+    def _remember(self, hashes: Hashes, contents: Contents) -> tuple[npt.NDArray[np.bool_], Contents]:
+        """Which of the distinct `hashes` are new, and the contents under which each is known now."""
+        fresh, known = np.ones(len(hashes), np.bool_), contents.copy()
+        if self._turned:
+            old, known = self._old.probe(hashes, contents, claim=False)
+            fresh = ~old
+        young, known[fresh] = self._young.probe(hashes[fresh], contents[fresh], claim=True)
+        fresh[fresh] = ~young
+        return fresh, known
 
 
 def _hashes(kinds_N: npt.NDArray[np.uint8], ids: Sequence[str]) -> Hashes:

@@ -106,10 +106,12 @@ def _refill(held: dict[int, Piece], unread: dict[int, Iterator[Piece]]) -> None:
             held[number] = piece
 
 
-def interleaved(pieces: Sequence[Piece]) -> pa.RecordBatch:
-    """The events of one or more pieces in the order of time; at the same time those of the first piece come first."""
+def interleaved(pieces: Sequence[Piece]) -> tuple[pa.RecordBatch, npt.NDArray[np.intp]]:
+    """The events of one or more pieces in the order of time, and the number of each among all of them one after the
+    other. At the same time those of the first piece come first.
+    """
     full = [piece for piece in pieces if piece.events.num_rows] or pieces[:1]
     if len(full) == 1:
-        return full[0].events
+        return full[0].events, np.arange(full[0].events.num_rows)
     order_M = np.argsort(np.concatenate([piece.reached for piece in full]), kind="stable")
-    return pa.concat_batches([piece.events for piece in full]).take(pa.array(order_M))
+    return pa.concat_batches([piece.events for piece in full]).take(pa.array(order_M)), order_M

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,11 +17,13 @@ import pyarrow as pa
 
 from recsys.errors import IngestError, LogError
 from streaming.events.columns import kinds, times
-from streaming.ingest.codec import decode_events, encode_events
+from streaming.ingest.codec import decode_events, encode_events, encode_json, to_events
 from streaming.ingest.dead_letters import DeadLetter, DeadLetters
 from streaming.ingest.deduplication import RecentEvents
+from streaming.ingest.fingerprint import fingerprints
 from streaming.ingest.late_events import TAIL, LateEvents
 from streaming.ingest.merge_by_time import Piece, interleaved, merged
+from streaming.ingest.reasons import Reasons
 from streaming.ingest.source_offsets import OffsetTracker, SourceOffsets
 from streaming.ingest.sources import BEGIN, Block, Position, Source, Valid
 from streaming.ingest.validation import Rules
@@ -57,8 +60,9 @@ class Ingest:
     """Appends events to `log`, each once, and invalid records to `dead_letters`.
 
     An event is a duplicate when its kind and id are among the last `window` events: those at the end of the log at the
-    start, and those appended since. With `source_offsets` a source that was read before is continued where that ended,
-    so that it is not appended twice even if it has more events than the window. Memory does not grow with the input.
+    start, and those appended since. With another time, user, item, list or value it is refused instead. With
+    `source_offsets` a source that was read before is continued where that ended, so that it is not appended twice even
+    if it has more events than the window. Memory does not grow with the input.
     `clock` returns milliseconds since the epoch. `late_events` counts events that are older than the newest by more
     than `slack` (ms), which is the joiner's wait and lateness together.
     """
@@ -83,6 +87,10 @@ class Ingest:
         self._trackers: list[OffsetTracker] = []
         self.late_events = LateEvents(log.partitions, slack)
         self.counts = Counts()
+        self.reasons = Reasons()
+        """Why records were refused by this object."""
+        self.span: tuple[int, int] | None = None
+        """Oldest and newest time of the events that this object has read, duplicates too."""
         self._read_tail(-(-window // log.partitions))
 
     @property
@@ -161,25 +169,49 @@ class Ingest:
             decoded, rejects = decode_events(block.lines, self._clock(), self._rules)
             events = encode_events(decoded)
             del decoded
-        refused = [(i, fault.reason, fault.raw) for i, fault in block.faults.items()]
-        refused = sorted(refused + [(reject.line, reject.reason, reject.raw) for reject in rejects])
-        records_N = _records(block, [i for i, _, _ in refused], events.num_rows)
+        reasons = dict(block.faults) | {reject.line: reject.reason for reject in rejects}
+        refused = sorted(reasons)
         letters = []
-        for i, reason, raw in refused:
+        for i in refused:
             at = block.position(i)
-            letters.append(DeadLetter(source, at.line, at.byte, reason, raw))
-        return Piece(events, letters, block.end, block.position, records_N, [i for i, _, _ in refused], block.ended)
+            letters.append(DeadLetter(source, at.line, at.byte, reasons[i], block.raw(i)))
+        records_N = _records(block, refused, events.num_rows)
+        return Piece(events, letters, block.end, block.position, records_N, refused, block.ended)
 
     def _take(self, pieces: Mapping[int, Piece]) -> None:
-        letters = [letter for piece in pieces.values() for letter in piece.letters]
+        events, order_M = interleaved(list(pieces.values()))
+        new_M, other_M = self._recent.add(kinds(events), events.column("id").to_pylist(), fingerprints(events))
+        clashes = self._clashes(pieces, events.filter(pa.array(other_M)), order_M[other_M]) if other_M.any() else {}
+        letters = [letter for number, piece in pieces.items() for letter in piece.letters + clashes.get(number, [])]
         self._dead_letters.write(letters)
+        for letter in letters:
+            self.reasons.add(letter.reason)
         self.counts = replace(self.counts, dead=self.counts.dead + len(letters))
-        events = interleaved(list(pieces.values()))
-        new = self._recent.add(kinds(events), events.column("id").to_pylist())
-        fresh = events if new.all() else events.filter(pa.array(new))
-        self._append(fresh, events.num_rows - fresh.num_rows)
+        if events.num_rows:
+            known = self.span or (sys.maxsize, 0)
+            self.span = min(known[0], int(times(events).min())), max(known[1], int(times(events).max()))
+        fresh = events if new_M.all() else events.filter(pa.array(new_M))
+        self._append(fresh, events.num_rows - fresh.num_rows - int(np.count_nonzero(other_M)))
         for number, piece in pieces.items():
-            self._trackers[number].move(piece.end, piece.events.num_rows, len(piece.letters), piece.ended)
+            clashed = len(clashes.get(number, ()))
+            seen, dead = piece.events.num_rows - clashed, len(piece.letters) + clashed
+            self._trackers[number].move(piece.end, seen, dead, piece.ended)
+
+    def _clashes(
+        self, pieces: Mapping[int, Piece], events: pa.RecordBatch, order: npt.NDArray[np.intp]
+    ) -> dict[int, list[DeadLetter]]:
+        """Dead letters, by source, for events whose id another one has; `order` numbers them through the pieces."""
+        ends = np.cumsum([piece.events.num_rows for piece in pieces.values()])
+        numbers, found = list(pieces), dict[int, list[DeadLetter]]()
+        for event, at in zip(to_events(events), order.tolist(), strict=True):
+            n = int(np.searchsorted(ends, at, "right"))
+            piece = pieces[numbers[n]]
+            place = piece.position(int(piece.records_N[at - ends[n]]))  # from the end, as the piece ends there
+            kind = type(event).__struct_config__.tag
+            reason = f"id: another {kind} has this id, {event.id!r}, with other content"
+            letter = DeadLetter(self._trackers[numbers[n]].name, place.line, place.byte, reason, encode_json(event))
+            found.setdefault(numbers[n], []).append(letter)
+        return found
 
     def _read_tail(self, count: int) -> None:
         """Learn the last `count` events of each partition as recent ones, and the newest time."""
@@ -187,7 +219,7 @@ class Ingest:
             for chunk in read_range(self._log, partition, max(begin, end - max(count, TAIL)), end):
                 self.late_events.observe(chunk.events, partition)
                 recent = chunk.slice(int(np.searchsorted(chunk.next_offsets_N, end - count, "right"))).events
-                self._recent.add(kinds(recent), recent.column("id").to_pylist())
+                self._recent.add(kinds(recent), recent.column("id").to_pylist(), fingerprints(recent))
 
     def _append(self, fresh: pa.RecordBatch, duplicates: int) -> None:
         for partition, part in split(fresh, self._log.partitions) if fresh.num_rows else ():

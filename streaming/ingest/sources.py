@@ -1,20 +1,23 @@
-"""Sources of events: files of JSON lines, CSV and Parquet, as blocks of JSON lines with their positions."""
+"""Sources of events: JSON lines, and what the other sources have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import codecs
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 from xxhash import xxh3_128_hexdigest
 
+from streaming.ingest.compression import compressed, open_content
 from streaming.ingest.validation import MAX_LINE
 
 READ_BYTES = 1 << 20
 IDENTITY_BYTES = 1 << 16
-_COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
 _MARK = b"\xef\xbb\xbf"  # a byte order mark, which is not part of JSON or CSV
 
 
@@ -29,33 +32,37 @@ class Position:
 BEGIN = Position()
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A record that the source itself could not turn into a line of JSON."""
-
-    reason: str
-    raw: bytes
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Block:
-    """Consecutive records as lines of JSON. A record with a fault (by index) is an empty line."""
+    """Consecutive records as lines of JSON. A record that cannot become one is an empty line, with a fault."""
 
     lines: list[bytes]
     start: Position
     end: Position
-    faults: Mapping[int, Fault] = field(default_factory=dict)
-    positions: list[Position] | None = None
+    faults: Mapping[int, str] = field(default_factory=dict)
+    """Why a record has no line, by its index."""
+    position_of: Callable[[int], Position] | None = None
+    raw_of: Callable[[int], bytes] | None = None
+    """Position and content of a record; without these two the records are the lines."""
     unseen: int = 0
     """Bytes of the first line that are not kept in it."""
     ended: bool = True
     """False for a last line without its newline, which a writer may be about to complete."""
 
     def position(self, i: int) -> Position:
-        if self.positions is not None:
-            return self.positions[i]
-        byte = self.start.byte + sum(map(len, self.lines[:i])) + i + self.unseen * (i > 0)
-        return Position(self.start.line + i, byte)
+        """Where record `i` begins."""
+        if self.position_of is not None:
+            return self.position_of(i)
+        return Position(self.start.line + i, self.start.byte + self._begins[i] + self.unseen * (i > 0))
+
+    @cached_property
+    def _begins(self) -> list[int]:
+        """Bytes before each line, without `unseen`."""
+        return list(accumulate((len(line) + 1 for line in self.lines), initial=0))
+
+    def raw(self, i: int) -> bytes:
+        """Record `i` as it stands in the source."""
+        return self.lines[i] if self.raw_of is None else self.raw_of(i)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +90,26 @@ class Source(Protocol):
 
 
 class JsonLines:
-    """A file of JSON lines, plain or compressed (by suffix: gz, bz2, zst, lz4), or an open binary stream.
+    """A file of lines, plain or compressed (by suffix: gz, bz2, zst, lz4, xz), or an open binary stream.
 
-    Of a line longer than `max_line` only the first `max_line` + 1 bytes are held; it is refused when decoded.
+    Of a line longer than `max_line` only the first `max_line` + 1 bytes are held; it is refused when decoded. Bytes
+    count in the content as UTF-8, whatever its `encoding`.
     """
 
-    def __init__(self, file: Path | str | Any, max_line: int = MAX_LINE, name: str = "") -> None:
+    def __init__(
+        self, file: Path | str | Any, max_line: int = MAX_LINE, name: str = "", encoding: str = "utf-8"
+    ) -> None:
         self._file = file
         self._max_line = max_line
         self._name = name or str(file if isinstance(file, Path | str) else getattr(file, "name", "stream"))
+        self._encoding = codecs.lookup(encoding).name
 
     @property
     def name(self) -> str:
         return self._name
 
     def blocks(self, start: Position = BEGIN) -> Iterator[Block]:
-        stream = pa.input_stream(str(self._file)) if isinstance(self._file, Path | str) else self._file
+        stream = self._open()
         left = start.byte
         while left and (skipped := len(stream.read(min(left, READ_BYTES)))):
             left -= skipped
@@ -108,10 +119,41 @@ class JsonLines:
     def identity(self, before: Position) -> str:
         if not isinstance(self._file, Path | str):
             return ""
-        path = Path(self._file)
-        if path.suffix not in _COMPRESSED and path.stat().st_size < before.byte:
+        plain = not compressed(self._file) and self._encoding == "utf-8"
+        if plain and Path(self._file).stat().st_size < before.byte:
             return ""  # it became shorter, so it is another file, even if it begins alike
-        return xxh3_128_hexdigest(pa.input_stream(str(self._file)).read(min(before.byte, IDENTITY_BYTES)))
+        stream, content = self._open(), b""
+        while more := stream.read(min(before.byte, IDENTITY_BYTES) - len(content)):
+            content += more
+        return xxh3_128_hexdigest(content)
+
+    def _open(self) -> Any:
+        stream = open_content(self._file) if isinstance(self._file, Path | str) else self._file
+        return stream if self._encoding == "utf-8" else _AsUtf8(stream, self._encoding)
+
+
+class _AsUtf8:
+    """A stream of another encoding as UTF-8. Bytes that it does not have stay as they are, which is not UTF-8."""
+
+    def __init__(self, stream: Any, encoding: str) -> None:
+        self._stream = stream
+        self._encoding = encoding
+        self._decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
+        self._ready = b""
+
+    def read(self, size: int) -> bytes:
+        while not self._ready and (data := self._stream.read(READ_BYTES)):
+            self._ready = self._decode(data)
+        if not self._ready:
+            self._decode(b"", final=True)
+        found, self._ready = self._ready[:size], self._ready[size:]
+        return found
+
+    def _decode(self, data: bytes, final: bool = False) -> bytes:
+        try:
+            return self._decoder.decode(data, final).encode(errors="surrogateescape")
+        except UnicodeError as error:
+            raise OSError(f"not {self._encoding}: {error}") from error
 
 
 class Batches:

@@ -20,3 +20,12 @@ def parse_time(text: str, option: str) -> int:
             f"{option}: {text!r} is not an ISO 8601 time such as 2017-10-11 or 2017-10-11T06:30"
         ) from None
     return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def written_time(millis: int) -> str:
+    """ISO 8601, in UTC, to the second.
+
+    >>> written_time(1507680000123)
+    '2017-10-11T00:00:00Z'
+    """
+    return datetime.fromtimestamp(millis // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -69,6 +69,98 @@ def test_stopped_it_reads_no_further_and_goes_on_when_run_again(
     assert stored(tmp_path) == 200
 
 
+def said(result: Result) -> str:
+    return " ".join(result.output.split())
+
+
+MAPPING = """
+[[log.mapping]]
+files = "{files}"
+kind = "interaction"
+time_unit = "{unit}"
+columns = {{ time = "at", impression = "list", item = "what" }}
+"""
+
+
+def mapped(folder: Path, *mappings: str) -> None:
+    (folder / "recsys.toml").write_text("".join(mappings))
+
+
+def test_when_nothing_is_accepted_the_status_is_1_and_the_reasons_are_counted(tmp_path: Path) -> None:
+    mapped(tmp_path, MAPPING.format(files="*.csv", unit="s"))
+    rows = [f"{time},r{i},a" for i, time in enumerate(["soon", "later", "now"])]
+    (tmp_path / "a.csv").write_text("\n".join(["at,list,what", *rows, "1,2", ""]))
+    result = run(tmp_path, "a.csv")
+    assert result.exit_code == 1
+    assert "3 x time: 'soon' in column 'at' is not a number of seconds" in said(result)
+    assert "1 x 2 cells for 3 columns" in said(result)
+    assert said(result).endswith("nothing was accepted")
+
+
+def test_what_was_there_before_is_no_failure(tmp_path: Path) -> None:
+    events(tmp_path / "a.jsonl", 10)
+    assert [run(tmp_path, "a.jsonl").exit_code for _ in range(2)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("unit", "warning"), [("ms", "Some times are in 1970"), ("s", ""), ("iso", "Some times are before 1990")]
+)
+def test_the_span_of_times_is_shown_and_judged(tmp_path: Path, unit: str, warning: str) -> None:
+    mapped(tmp_path, MAPPING.format(files="*.csv", unit=unit))
+    times = ("1985-01-01", "2020-01-01") if unit == "iso" else (1_600_000_000, 1_600_000_060)
+    (tmp_path / "a.csv").write_text("at,list,what\n" + "".join(f"{time},r,a\n" for time in times))
+    result = run(tmp_path, "a.csv")
+    assert result.exit_code == 0
+    spans = {"ms": "1970-01-19T12:26:40Z to 1970-01-19T12:26:40Z", "s": "2020-09-13T12:26:40Z to 2020-09-13T12:27:40Z"}
+    assert f"Event times: {spans.get(unit, '1985-01-01T00:00:00Z to 2020-01-01T00:00:00Z')}" in said(result)
+    assert warning in said(result)
+    assert ("Some times" in said(result)) == bool(warning)
+
+
+def test_patterns_see_folders_and_empty_files_are_skipped(tmp_path: Path) -> None:
+    for folder in ("clicks", "lists"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "part.csv").write_text("at,list,what\n1600000000,r,a\n")
+    (tmp_path / "clicks" / "_SUCCESS").touch()
+    mapped(tmp_path, MAPPING.format(files="clicks/*.csv", unit="s"))
+    assert run(tmp_path, "clicks/part.csv", "clicks/_SUCCESS").exit_code == 0
+    assert stored(tmp_path) == 1
+    result = run(tmp_path, "lists/part.csv")
+    assert result.exit_code == 1
+    assert "with a pattern `files` that fits the end of this path" in said(result)
+
+
+def test_mappings_of_one_pattern_read_a_file_together(tmp_path: Path) -> None:
+    shown = """
+[[log.mapping]]
+files = "*.csv"
+kind = "impression"
+time_unit = "s"
+columns = { time = "at", id = "list", user = "list", items = "what" }
+"""
+    mapped(tmp_path, shown, MAPPING.format(files="*.csv", unit="s"))
+    (tmp_path / "a.csv").write_text("at,list,what\n1600000000,r,a\n1600000001,s,b\n")
+    for read in ("4 accepted + 0 duplicate", "0 accepted + 4 duplicate"):
+        assert f"4 read = {read}" in said(run(tmp_path, "a.csv"))
+
+
+def test_a_mapping_behind_one_of_every_file_is_refused(tmp_path: Path) -> None:
+    mapped(tmp_path, MAPPING.format(files="*", unit="s"), MAPPING.format(files="*.csv", unit="s"))
+    result = run(tmp_path, "a.csv")
+    assert result.exit_code == 1
+    assert "the mapping of '*.csv' is never used" in said(result)
+
+
+def test_an_unknown_suffix_ingests_nothing(tmp_path: Path) -> None:
+    events(tmp_path / "a.jsonl", 10)
+    (tmp_path / "b.dat").write_text("1::2::3\n")
+    result = run(tmp_path, "a.jsonl", "b.dat")
+    assert result.exit_code == 1
+    assert "the suffix .dat is not one that is read" in said(result)
+    assert stored(tmp_path) == 0
+    assert not (tmp_path / "run" / "dead-letters.jsonl").exists()
+
+
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_a_folder_without_the_data_set_is_named(tmp_path: Path, dataset: str) -> None:
     result = run(tmp_path, "nothing", options=("--dataset", dataset))

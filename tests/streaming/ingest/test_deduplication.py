@@ -15,7 +15,9 @@ from streaming.ingest.deduplication import RecentEvents
 
 def add(recent: RecentEvents, ids: Iterable[int], kind: int = 1) -> list[bool]:
     names = [str(id_) for id_ in ids]
-    return cast("list[bool]", recent.add(np.full(len(names), kind, np.uint8), names).tolist())
+    new, other = recent.add(np.full(len(names), kind, np.uint8), names, np.zeros(len(names), np.uint32))
+    assert not other.any()
+    return cast("list[bool]", new.tolist())
 
 
 @given(st.integers(1, 12), st.lists(st.lists(st.integers(0, 40), max_size=30), max_size=12))
@@ -50,6 +52,22 @@ def test_kinds_are_numbered_apart() -> None:
     assert all(add(recent, [1], kind=0))
     assert all(add(recent, [1], kind=1))
     assert not any(add(recent, [1], kind=0))
+
+
+@given(
+    st.integers(1, 12),
+    st.lists(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 2)), max_size=20), max_size=8),
+)
+def test_a_known_id_with_another_content_is_told(capacity: int, batches: list[list[tuple[int, int]]]) -> None:
+    recent = RecentEvents(capacity)
+    contents: dict[int, int] = {}  # of what was new last
+    for batch in batches:
+        names, given_N = [str(id_) for id_, _ in batch], np.array([content for _, content in batch], np.uint32)
+        new, other = recent.add(np.zeros(len(batch), np.uint8), names, given_N)
+        for i, (id_, content) in enumerate(batch):
+            if new[i]:
+                contents[id_] = content
+            assert other[i] == (content != contents[id_])
 
 
 def test_many_ids_are_told_apart() -> None:

@@ -24,10 +24,11 @@ from streaming.ingest import sources
 from streaming.ingest.codec import decode_lines, encode_events, to_events
 from streaming.ingest.column_mapping import Mapping
 from streaming.ingest.dead_letters import DeadLetters
+from streaming.ingest.fingerprint import fingerprints
+from streaming.ingest.open_source import open_source
 from streaming.ingest.pipeline import Counts, Ingest
 from streaming.ingest.source_offsets import SourceOffsets
 from streaming.ingest.sources import BEGIN, Batches, Block, JsonLines, Position, Source
-from streaming.ingest.tabular import open_source
 from streaming.log.event_log import Chunk, EventLog
 from streaming.log.memory_log import MemoryLog
 from tests.streaming.strategies import NOW, events
@@ -68,6 +69,16 @@ def test_each_record_is_accepted_duplicate_or_dead(tmp_path: Path) -> None:
     assert ingest.position == Position(10, len(data))
 
 
+def clashes(rows: list[tuple[Event, int]]) -> int:
+    """How many lines of events (two lines for fate 1) have the id of an earlier one of other content."""
+    count, seen = 0, dict[tuple[type, str], list[Any]]()
+    for event, fate in rows:
+        content = [getattr(event, name, None) for name in ("time", "user", "item", "items", "value")]
+        if event.id and seen.setdefault((type(event), event.id), content) != content:
+            count += 1 + fate
+    return count
+
+
 @given(st.lists(st.tuples(events, st.integers(0, 2)), max_size=20), st.integers(1, 3), st.integers(20, 400))
 def test_counts_add_up_for_any_input(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[Event, int]], partitions: int, read: int
@@ -80,7 +91,7 @@ def test_counts_add_up_for_any_input(
         patch.setattr(sources, "READ_BYTES", read)
         counts = ingester(tmp_path_factory.mktemp("x"), log).run(JsonLines(io.BytesIO(b"\n".join(lines))))
     assert counts.read == len(lines)
-    assert counts.dead == sum(fate == 2 for _, fate in rows)
+    assert counts.dead == sum(fate == 2 for _, fate in rows) + clashes([row for row in rows if row[1] < 2])
     assert counts.accepted == len(stored(log))
     good = [event for event, fate in rows if fate < 2]
     assert {e.id for e in stored(log)} == set(encode_events(good).column("id").to_pylist())
@@ -437,3 +448,43 @@ def test_many_files_of_consecutive_days_are_not_held_at_once(tmp_path: Path) -> 
     assert [event.time for event in stored(log)] == [day * 100 + i for day in range(40) for i in range(50)]
     assert len(open_at_once) == 80  # once to look at the beginning
     assert max(open_at_once) <= 3
+
+
+def test_another_event_with_a_known_id_is_refused_and_no_duplicate(tmp_path: Path) -> None:
+    def shown(time: int, user: str, *items: str) -> bytes:
+        event = {"type": "impression", "id": "s1", "time": time, "user": user, "items": items}
+        return json.dumps(event).encode()
+
+    lines = [shown(5, "u", "a", "b"), shown(5, "u", "a", "b"), shown(5, "u", "b", "a"), shown(6, "u", "a", "b")]
+    lines += [shown(5, "v", "a", "b"), shown(5, "u", "a"), click(7, id="s1"), click(7, id="s1"), click(8, id="s1")]
+    log, data = MemoryLog(), b"\n".join(lines)
+    refused = [3, 4, 5, 6, 9]
+    assert ingester(tmp_path, log).run(JsonLines(io.BytesIO(data), name="in")) == Counts(2, 2, 5)
+    letters = list(DeadLetters(tmp_path / "dead.jsonl").read())
+    assert [(entry["source"], entry["line"]) for entry in letters] == [("in", line) for line in refused]
+    assert [json.loads(entry["raw"]) for entry in letters] == [json.loads(lines[line - 1]) for line in refused]
+    assert letters[0]["reason"] == "id: another impression has this id, 's1', with other content"
+    assert letters[0]["byte"] == data.index(lines[2])
+    # and the log's end is known to the next one
+    assert ingester(tmp_path, log).run(JsonLines(io.BytesIO(data))) == Counts(0, 4, 5)
+
+
+@given(st.lists(events, min_size=1, max_size=8))
+def test_a_fingerprint_does_not_depend_on_the_other_events(found: list[Event]) -> None:
+    together = fingerprints(encode_events(found))
+    assert together.tolist() == [fingerprints(encode_events([event]))[0] for event in found]
+    assert fingerprints(encode_events(found).slice(len(found) // 2)).tolist() == together[len(found) // 2 :].tolist()
+
+
+def test_events_that_clash_between_merged_sources_are_counted_for_their_own(tmp_path: Path) -> None:
+    paths, log, offsets = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"], MemoryLog(), SourceOffsets(tmp_path / "marks")
+    for k, path in enumerate(paths):
+        path.write_bytes(b"".join(click(2 * i + k, id=f"e{i}") + b"\n" for i in range(50)) + b"{\n")
+
+    def ingest() -> Counts:
+        ingest = ingester(tmp_path, log, source_offsets=offsets)
+        return ingest.merge([JsonLines(path) for path in paths])
+
+    assert ingest() == ingest() + Counts(50, -50) == Counts(50, 0, 52)
+    letters = [(entry["source"], entry["line"]) for entry in DeadLetters(tmp_path / "dead.jsonl").read()]
+    assert sorted(letters) == [(str(paths[0]), 51), *((str(paths[1]), line) for line in range(1, 52))]

@@ -18,27 +18,29 @@ from hypothesis import strategies as st
 
 from streaming.ingest import sources
 from streaming.ingest.column_mapping import Mapping
+from streaming.ingest.delimited import DelimitedRows
+from streaming.ingest.open_source import open_source
+from streaming.ingest.parquet import ParquetRows
 from streaming.ingest.sources import JsonLines, Position
-from streaming.ingest.tabular import CsvRows, ParquetRows, open_source
 
 
-def opened(path: Path, mapping: Mapping | None = None) -> JsonLines | CsvRows | ParquetRows:
+def opened(path: Path, mapping: Mapping | None = None) -> JsonLines | DelimitedRows | ParquetRows:
     source = open_source(path, mapping)
-    assert isinstance(source, JsonLines | CsvRows | ParquetRows)
+    assert isinstance(source, JsonLines | DelimitedRows | ParquetRows)
     return source
 
 
 def records(
-    source: JsonLines | CsvRows | ParquetRows, start: Position | None = None
+    source: JsonLines | DelimitedRows | ParquetRows, start: Position | None = None
 ) -> list[tuple[Position, bytes | str]]:
     """Lines, or reasons of faults, by position."""
     found: list[tuple[Position, bytes | str]] = []
     end = start or Position()
     for block in source.blocks(end):
-        assert block.start == end or block.positions is not None
+        assert block.start == end or block.position_of is not None
         for i, line in enumerate(block.lines):
             fault = block.faults.get(i)
-            found.append((block.position(i), fault.reason if fault else line))
+            found.append((block.position(i), line if fault is None else fault))
         end = block.end
     return found
 
@@ -131,7 +133,7 @@ def test_csv_lists_and_features_by_kind(tmp_path: Path) -> None:
         },
         time_unit="iso", separator=";", kinds={"age": "numeric", "price": "numeric", "tags": "multi"},
     )  # fmt: skip
-    ((_, line),) = records(CsvRows(path, mapping))
+    ((_, line),) = records(opened(path, mapping))
     assert isinstance(line, bytes)
     assert json.loads(line) == {
         "type": "impression", "id": "r", "time": 1_506_816_000_000, "user": "u", "items": ["a", "b"],
@@ -143,11 +145,11 @@ def test_csv_lists_and_features_by_kind(tmp_path: Path) -> None:
 def test_too_long_and_unended_csv_rows_are_faults(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("at,list,what,n\n1,r," + "x" * 100 + ',1\n2,r,a,1\n3,r,"' + "y" * 10)
-    found = records(CsvRows(path, CLICK, max_line=50))
+    found = records(DelimitedRows(path, CLICK, max_line=50))
     assert [text if isinstance(text, str) else "event" for _, text in found] == [
         "longer than 50 bytes",
         "event",
-        "unexpected end of data",
+        'a quote (") is not closed; if quotes mean nothing in this file, write quote = "" in its mapping',
     ]
 
 
@@ -168,7 +170,7 @@ def test_parquet_rows_become_events_whatever_the_type_of_time(tmp_path: Path, ti
     source = opened(tmp_path / "a.parquet", mapping)
     found = records(source)
     assert [json.loads(line) for _, line in found if isinstance(line, bytes)] == [
-        {"type": "interaction", "time": 1_500_000_000_123, "impression": "7", "item": "a", "value": None},
+        {"type": "interaction", "time": 1_500_000_000_123, "impression": "7", "item": "a"},
         {"type": "interaction", "impression": "8", "value": 2.0},
     ]
     assert [at.line for at, _ in found] == [1, 2]
@@ -211,8 +213,7 @@ def test_files_that_do_not_fit_the_mapping_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not a Parquet file"):
         open_source(tmp_path / "b.parquet", CLICK)
     (tmp_path / "empty.csv").write_text("")
-    with pytest.raises(ValueError, match="no column"):
-        open_source(tmp_path / "empty.csv", CLICK)
+    assert records(opened(tmp_path / "empty.csv", CLICK)) == []  # such as a part without rows
 
 
 def test_a_pipe_gives_what_it_has() -> None:

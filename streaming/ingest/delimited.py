@@ -1,0 +1,133 @@
+"""Delimited text, such as CSV and TSV, as a source of events."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from operator import itemgetter
+from pathlib import Path
+
+from recsys.errors import InvalidValueError
+from streaming.ingest.column_mapping import Mapping
+from streaming.ingest.dialect import Dialect, Row, RowReader, csv_format
+from streaming.ingest.row_mapper import RowMapper
+from streaming.ingest.sources import BEGIN, Block, JsonLines, Position
+from streaming.ingest.validation import MAX_LINE
+
+
+class DelimitedRows:
+    """A file of delimited text, compressed by suffix as `JsonLines`. Bytes count in its content as UTF-8.
+
+    Raises InvalidValueError for a header that cannot be read or lacks a column of the mapping, OSError for a file
+    that cannot be read.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        mapping: Mapping,
+        dialect: Dialect | None = None,
+        max_line: int = MAX_LINE,
+        name: str = "",
+    ) -> None:
+        self._dialect = dialect or Dialect()
+        self._mapping = mapping
+        self._max_line = max_line
+        self._lines = JsonLines(path, max_line, name, encoding=self._dialect.encoding)
+        header, self._body = self._head()
+        if header:  # without one the file is empty, such as a part without rows
+            mapping.check(header, self.name)
+        self._mapper = RowMapper(mapping)
+        places = [header.index(name) for name in mapping.names] if header else [0]
+        self._pick = itemgetter(*places, places[0])  # one more, because of a single place it would give no tuple
+        self._rows = RowReader(self._dialect, len(header), lambda cells: self._mapper.has_time(self._pick(cells)))
+
+    @property
+    def name(self) -> str:
+        return self._lines.name
+
+    def identity(self, before: Position) -> str:
+        return self._mapping.fingerprint(self._lines.identity(before), self._dialect)
+
+    def blocks(self, start: Position = BEGIN) -> Iterator[Block]:
+        begin = max(start, self._body, key=lambda position: position.byte)
+        rest: Block | None = None
+        for block in self._lines.blocks(begin):
+            if rest is not None and (block.unseen or sum(map(len, rest.lines)) > self._max_line):
+                yield self._rows_of(rest, more=False)[0]
+                rest = None
+            joined = block
+            if rest is not None:
+                joined = replace(block, lines=rest.lines + block.lines, start=rest.start, unseen=rest.unseen)
+            found, rest = self._rows_of(joined, more=True)
+            if found.lines:
+                yield found
+        if rest is not None:
+            yield self._rows_of(rest, more=False)[0]
+
+    def _rows_of(self, block: Block, more: bool) -> tuple[Block, Block | None]:
+        """The rows in the lines of a block, and the lines of a last one that needs `more` of them."""
+        long = [i for i, line in enumerate(block.lines) if len(line) > self._max_line]
+        lines = [b"" if len(line) > self._max_line else line for line in block.lines] if long else block.lines
+        texts = b"\n".join(lines).decode(errors="surrogateescape").split("\n")
+        rows, taken = self._rows.rows(texts, more)
+        if long:
+            rows += [Row(i, i + 1, [], f"longer than {self._max_line} bytes") for i in long if i < taken]
+            rows.sort(key=lambda row: row.begin)
+        found = self._mapped(block, rows, taken)
+        if taken == len(lines):
+            return found, None
+        unseen = 0 if taken else block.unseen
+        return found, replace(block, lines=block.lines[taken:], start=found.end, unseen=unseen)
+
+    def _mapped(self, block: Block, rows: Sequence[Row], taken: int) -> Block:
+        lines, faults = list[bytes](), dict[int, str]()
+        for i, row in enumerate(rows):
+            try:
+                lines.append(b"" if row.fault else self._mapper.line(self._pick(row.cells)))
+                if row.fault:
+                    faults[i] = row.fault
+            except UnicodeEncodeError:
+                lines.append(b"")
+                faults[i] = f"not {self._dialect.encoding.upper()}"
+            except InvalidValueError as error:
+                lines.append(b"")
+                faults[i] = str(error)
+        done = taken == len(block.lines)
+        return Block(
+            lines,
+            block.start,
+            block.end if done else block.position(taken),
+            faults,
+            position_of=lambda i: block.position(rows[i].begin),
+            raw_of=lambda i: b"\n".join(block.lines[rows[i].begin : rows[i].end]),
+            ended=block.ended or not done,
+        )
+
+    def _head(self) -> tuple[Sequence[str], Position]:
+        """The names of the columns, and where the first row begins; no names for a file without rows."""
+        for block in self._lines.blocks():
+            for i, line in enumerate(block.lines):
+                text = line.decode(errors="surrogateescape").removesuffix("\r")
+                if not text or (self._dialect.comment and text.startswith(self._dialect.comment)):
+                    continue
+                cells = self._cells(text, block.position(i).line)
+                if self._dialect.header is True:
+                    return cells, (block.position(i + 1) if i + 1 < len(block.lines) else block.end)
+                names = self._dialect.header or tuple(str(number + 1) for number in range(len(cells)))
+                return list(names), BEGIN
+        return [], BEGIN
+
+    def _cells(self, text: str, number: int) -> list[str]:
+        where = f"{self.name}, line {number}"
+        if text.startswith(("\udcff\udcfe", "\udcfe\udcff")):
+            raise InvalidValueError(f'{where}: the file is UTF-16; write encoding = "utf-16" in its mapping')
+        if "\r" in text:
+            raise InvalidValueError(f"{where}: lines end with a carriage return alone; let them end with a newline")
+        if len(self._dialect.delimiter) > 1:
+            return text.split(self._dialect.delimiter)
+        try:
+            return next(csv.reader([text], **csv_format(self._dialect)))
+        except csv.Error as error:
+            raise InvalidValueError(f"{where}: the header has a stray or unclosed quote: {error}") from error

@@ -1,0 +1,82 @@
+"""Times of tables and foreign JSON as milliseconds since the epoch."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+from recsys.errors import InvalidValueError
+
+Unit = Literal["ms", "s", "us", "ns", "iso"]
+_UNITS: Final[dict[Unit, str]] = {
+    "ms": "a number of milliseconds",
+    "s": "a number of seconds",
+    "us": "a number of microseconds",
+    "ns": "a number of nanoseconds",
+    "iso": "ISO 8601",
+}
+_IN_MS: Final[dict[Unit, tuple[int, int]]] = {"ms": (1, 1), "s": (1000, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
+"""What to multiply with, and to divide by."""
+_NUMBER: Final = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+
+
+def check_format(pattern: str) -> None:
+    """Raises InvalidValueError for a `time_format` that cannot be read back without a loss."""
+    if "%Z" in pattern:
+        raise InvalidValueError("time_format: %Z knows this machine's zones only; write the zone itself, or use %z")
+    try:
+        datetime.strptime(datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC).strftime(pattern), pattern)
+    except (ValueError, re.error) as error:
+        raise InvalidValueError(f"time_format: {pattern!r} is no format of a time: {error}") from None
+
+
+def millis_reader(unit: Unit, pattern: str = "") -> Callable[[Any], int]:
+    """A function from a value to milliseconds, with a time without a zone in UTC; text is read by `pattern` if given.
+
+    It raises InvalidValueError for any other value, with a message that goes on after the value.
+    """
+    in_unit = f'{_UNITS[unit]} (time_unit = "{unit}")'
+
+    def read(value: Any) -> int:
+        try:
+            return _millis(value, unit, pattern)
+        except (ValueError, ArithmeticError, TypeError):
+            by_format = bool(pattern) and isinstance(value, str)
+            raise InvalidValueError(
+                f'is not as time_format = "{pattern}"' if by_format else f"is not {in_unit}"
+            ) from None
+
+    return read
+
+
+def _millis(value: Any, unit: Unit, pattern: str) -> int:
+    if isinstance(value, bytes):
+        value = value.decode()
+    if isinstance(value, str):
+        if pattern:
+            value = datetime.strptime(value, pattern)
+        elif unit == "iso":
+            value = datetime.fromisoformat(value)
+        else:
+            value = _number(value)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
+    if isinstance(value, datetime):
+        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+        return round(aware.timestamp() * 1000)
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or unit == "iso":
+        raise TypeError("not a number of the unit")
+    times, parts = _IN_MS[unit]
+    return math.floor(value * times / parts) if isinstance(value, float) else int(value * times // parts)
+
+
+def _number(text: str) -> int | float:
+    if text.isdecimal():
+        return int(text)
+    if _NUMBER.fullmatch(text) is None:
+        raise ValueError("not a number")
+    return float(text)

@@ -1,0 +1,89 @@
+"""The source for a file, by its suffix or the format that is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Names
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+import pyarrow as pa
+
+from recsys.errors import IngestError, InvalidValueError
+from streaming.ingest.column_mapping import Mapping
+from streaming.ingest.compression import COMPRESSIONS, content_suffix
+from streaming.ingest.delimited import DelimitedRows
+from streaming.ingest.dialect import Dialect
+from streaming.ingest.mapped_json import MappedJson
+from streaming.ingest.parquet import ParquetRows
+from streaming.ingest.sources import JsonLines, Source
+from streaming.ingest.validation import MAX_LINE
+
+Format = Literal["jsonl", "csv", "tsv", "parquet"]
+_SUFFIXES: Final[dict[str, Format]] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+}
+_DEFAULTS: Final[dict[Format, dict[str, Any]]] = {"csv": {}, "tsv": {"delimiter": "\t", "quote": ""}}
+
+
+def open_source(
+    path: Path | str,
+    mapping: Mapping | None = None,
+    max_line: int = MAX_LINE,
+    format: Format | None = None,  # noqa: A002
+    text: Names[str, Any] | None = None,
+    name: str = "",
+) -> Source:
+    """The source for a file; without a `format` by its suffix. `text` has the settings of `Dialect` that were given.
+
+    Raises InvalidValueError for a suffix that says nothing, for a table without a mapping, or with one that does not
+    fit; IngestError for a file that cannot be read.
+
+    >>> open_source("clicks.jsonl").name
+    'clicks.jsonl'
+    """
+    found = format or format_of(path, mapping)
+    if text and found not in _DEFAULTS:
+        raise InvalidValueError(f"{path}: {', '.join(text)} in its mapping are for CSV and TSV; this is {found}")
+    try:
+        if found == "jsonl":
+            return JsonLines(path, max_line) if mapping is None else MappedJson(path, mapping, max_line, name)
+        if mapping is None:
+            raise InvalidValueError(
+                f"{path} is a table: write a [[log.mapping]] from its columns to the fields of events, with a pattern "
+                "`files` that fits the end of this path"
+            )
+        if found == "parquet":
+            return ParquetRows(path, mapping, name)
+        return DelimitedRows(path, mapping, dialect(found, text or {}), max_line, name)
+    except pa.ArrowInvalid as error:
+        raise InvalidValueError(f"{path} is not a Parquet file: {error}") from error
+    except OSError as error:
+        raise IngestError(f"{path}, from line 1 on: {error}") from error
+
+
+def format_of(path: Path | str, mapping: Mapping | None = None) -> Format:
+    """The format that the suffix says; a pipe has JSON lines. Raises InvalidValueError for any other suffix."""
+    suffix = content_suffix(path)
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    if Path(path).exists() and not Path(path).is_file():
+        return "jsonl"
+    where = "its [[log.mapping]]" if mapping is not None else "a [[log.mapping]] for it"
+    raise InvalidValueError(
+        f"{path}: the suffix {suffix or '(none)'} is not one that is read: {' '.join(_SUFFIXES)}, also with "
+        f'{" ".join(COMPRESSIONS)}; name the file so, or write format = "csv" (or {", ".join(get_args(Format))}) '
+        f"in {where}"
+    )
+
+
+def dialect(format: Format, given: Names[str, Any]) -> Dialect:  # noqa: A002
+    """The dialect of a format with the settings that were given. Raises InvalidValueError if they do not fit."""
+    settings = _DEFAULTS[format] | dict(given)
+    if len(settings.get("delimiter", ",")) > 1:
+        settings = {"quote": ""} | settings
+    return Dialect(**settings)

@@ -31,11 +31,12 @@ $(STAMP): $(LOCK) deploy/locks/tools.txt pyproject.toml deploy/fbgemm-gpu-cpu/py
 demo: install  ## Ingest a real log, learn from it online, serve it, and watch a ranking change (KEEP=1 stays up)
 	@$(BIN)/recsys demo $(if $(KEEP),--keep)
 
+# The tests of a file run in one process: what they train, trace or replay together is done once.
 test: install  ## Run all tests
-	@$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadgroup
+	@$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadfile
 
 test-fast: install  ## Run the tests that are not marked as slow
-	@$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadgroup -m "not slow"
+	@$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadfile -m "not slow"
 
 lint: install  ## Style, types and import direction
 	@$(BIN)/ruff check .

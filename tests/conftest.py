@@ -6,7 +6,9 @@ without `CI`.
 """
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import Phase, settings
 
 NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target)
@@ -14,3 +16,12 @@ NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target)
 settings.register_profile("local", deadline=None, print_blob=True)  # tests assert behaviour, not speed
 settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True, database=None, phases=NO_SHRINKING)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of graphs traced in this run, one for all its processes: tracing takes seconds."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "graphs"
+    folder.mkdir(exist_ok=True)
+    return folder

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from recsys.cli import main
+from recsys.config.schema import Config
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("streaming", "embedding", "serving", "recsys")
 FOLDERS = (*PACKAGES, "tests", "benchmarks", "docs", "examples", "deploy")
@@ -108,6 +111,32 @@ def test_every_class_exists(page: Path) -> None:
     foreign = {"EmbeddingBagCollection", "EmbeddingCollection", "DistributedModelParallel", "ManagedCollisionModule"}
     words = {word for word in code_words(page) if _CLASS.fullmatch(word)}
     assert words - classes() - foreign == set()
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=named)
+def test_every_setting_exists(page: Path) -> None:
+    """Where a page says `[section] setting`."""
+    config = Config()
+    found = re.findall(r"`\[(\w+)\](?: (\w+))?", page.read_text("utf-8"))
+    missing = [
+        (section, name)
+        for section, name in found
+        if not hasattr(config, section) or (name and not hasattr(getattr(config, section), name))
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=named)
+def test_every_command_exists(page: Path) -> None:
+    """The commands of `recsys`, the targets of make and the benchmarks."""
+    code = re.findall(r"`([^`\n]+)`|^((?:recsys|make|python) .*)$", page.read_text("utf-8"), re.MULTILINE)
+    lines = [word or line for word, line in code]
+    commands = {match[1] for line in lines if (match := re.match(r"recsys ([a-z]+)", line))}
+    assert commands <= main.commands.keys()
+    targets = {match[1] for line in lines if (match := re.match(r"make ([a-z-]+)", line))}
+    assert targets <= set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    benchmarks = {match[1] for line in lines if (match := re.match(r"python -m benchmarks ([a-z_]+)", line))}
+    assert benchmarks <= {file.stem for file in (ROOT / "benchmarks").glob("[a-z]*.py")}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

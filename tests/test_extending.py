@@ -58,8 +58,8 @@ def test_add_a_metric() -> None:
         write, register = steps("Add a metric")
         exec(compile("from __future__ import annotations\n" + write, "metrics.py", "exec"), names)
         exec(register, names)
-        for example in doctest.DocTestFinder(recurse=False).find(names["brier"], "brier", module=False, globs=names):
-            assert doctest.DocTestRunner().run(example) == (0, 1)
+        (example,) = doctest.DocTestFinder(recurse=False).find(names["brier"], "brier", module=False, globs=names)
+        assert doctest.DocTestRunner().run(example) == (0, 1)
 
         rows = rows_of(np.random.default_rng(0).integers(0, 2, 600).tolist())
         result = result_of(rows, [frozen(0)])

@@ -1,4 +1,7 @@
-"""Clicks on news of Globo.com: what is read changes by the hour, so a model that does not learn online is lost."""
+"""Clicks on news of Globo.com: articles live for hours, so a model that does not learn online is soon out of date.
+
+Shape suffixes: P pairs of clicks.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,11 @@ from recsys.datasets.card import Card, Dataset
 from recsys.datasets.tables import Ints, lists, strings, table
 from recsys.errors import InvalidValueError
 
-WINDOW = 60 * 60 * 1000
+WINDOW = 60 * 1000
+"""Longest time (ms) between the two clicks of a pair."""
 CHUNK = 1 << 16
+ROUNDS = 64
+"""Rounds of pairing. The published file needs 8; the limit bounds the time on any other."""
 CONTEXT = {
     "environment": "click_environment",
     "device_group": "click_deviceGroup",
@@ -30,16 +36,17 @@ CONTEXT = {
 
 
 def globo(path: Path | str, seed: int = 0, start: date | None = None, end: date | None = None) -> Dataset:
-    """Clicks from `start` up to and without `end` (days in UTC), each shown beside one item that was not clicked.
+    """Clicks from `start` up to and without `end` (days in UTC), each shown beside one article that was not clicked.
 
-    The negative is the item of a click drawn uniformly from the 60 minutes before, so it is as popular and as recent
-    as what was clicked. `seed` fixes the draws; they do not depend on `start` and `end`.
+    The log has positives only. Negatives are made by pairing clicks, see `draw_negatives`. `seed` fixes the draws; they
+    do not depend on `start` and `end`. Raises InvalidValueError if there are no clicks in that time.
     """
     clicks = pa.parquet.read_table(path).combine_chunks()
-    times, items = clicks["click_timestamp"].to_numpy(), clicks["click_article_id"].to_numpy()
-    negatives = draw_negatives(times, items, seed)
-    used = (negatives >= 0) & (times >= _millis(start, 0)) & (times < _millis(end, 1 << 62))
-    rows = np.flatnonzero(used)
+    times, users, items = (clicks[name].to_numpy() for name in ("click_timestamp", "user_id", "click_article_id"))
+    negatives = draw_negatives(times, users, items, seed)
+    chosen = (times >= _millis(start, 0)) & (times < _millis(end, 1 << 62))
+    used = negatives >= 0
+    rows = np.flatnonzero(chosen & used)
     if not len(rows):
         raise InvalidValueError(f"{path} has no clicks from {start} to {end}; it begins on {_day(times[0])}")
 
@@ -48,50 +55,74 @@ def globo(path: Path | str, seed: int = 0, start: date | None = None, end: date 
         for part in np.split(rows, range(CHUNK, len(rows), CHUNK)):
             yield from _events(clicks.take(pa.array(part)), items[negatives[part]], first[part], part)
 
-    card = Card(
+    counts = {
+        "clicks": len(rows),
+        "clicks in no pair": int((chosen & ~used).sum() - chosen[negatives[used]].sum()),
+        "users": len(np.unique(users[rows])),
+        "articles": len(np.unique(items[rows])),
+        "events": 2 * len(rows),
+    }
+    return Dataset(_card(counts, int(times[rows[0]]), int(times[rows[-1]])), batches)
+
+
+def draw_negatives(times: Ints, users: Ints, items: Ints, seed: int) -> Ints:
+    """For every click the row of the click whose article is shown beside it; -1 if the click is not used.
+
+    Clicks of different users on different articles are paired, each click once, neighbours in time first and none more
+    than `WINDOW` ms apart. A fair coin decides which click of a pair is used; the other one only lends its article.
+    So an article is shown as often as it was clicked, and each label is an independent fair coin: how often, since when
+    and with which labels the article was shown before does not predict it.
+
+    `times` (ms) must be in ascending order.
+    """
+    pairs_P2 = pair_neighbours(times, users, items)
+    coins_P = np.random.default_rng([seed, 0]).random(len(times))[pairs_P2[:, 0]] < 0.5
+    used_P2 = np.where(coins_P[:, None], pairs_P2, pairs_P2[:, ::-1])
+    negatives = np.full(len(times), -1)
+    negatives[used_P2[:, 0]] = used_P2[:, 1]
+    return negatives
+
+
+def pair_neighbours(times: Ints, users: Ints, items: Ints) -> Ints:
+    """Rows of clicks that may be shown together, earlier one first, [P, 2]; each row is in one pair at most.
+
+    Each round pairs neighbours among the rows that are left. Odd rounds begin one row later; otherwise the same two
+    rows would meet again and again.
+
+    >>> pair_neighbours(np.zeros(4, np.int64), np.arange(4), np.array([7, 7, 8, 8])).tolist()
+    [[1, 2], [0, 3]]
+    """
+    left = np.arange(len(times))
+    pairs = [np.empty((0, 2), np.int64)]
+    for turn in range(ROUNDS):
+        candidates = left[turn % 2 :]
+        neighbours = candidates[: len(candidates) // 2 * 2].reshape(-1, 2)
+        one, other = neighbours.T
+        fits = (items[one] != items[other]) & (users[one] != users[other]) & (times[other] - times[one] <= WINDOW)
+        pairs.append(neighbours[fits])
+        left = np.setdiff1d(left, pairs[-1], assume_unique=True)
+    return np.concatenate(pairs)
+
+
+def _card(counts: dict[str, int], start: int, end: int) -> Card:
+    return Card(
         name="Globo.com news clicks",
         what="clicks of anonymous users on news articles, with six columns of context",
         made=(
-            "impression: the clicked article and one that was not, in random order, at the time of the click; the "
-            "other is the article of a click drawn uniformly from those of the previous 60 minutes, the clicked "
-            "article excluded",
+            "impression: clicks of different users on different articles, at most a minute apart, are paired, each "
+            "click once. A fair coin decides which click of a pair is used: its impression shows both articles in "
+            "random order. The other article counts as not clicked, and its click is left out. So every article is "
+            "shown as often as it was clicked, and its popularity, its age and how often it was shown before do not "
+            "predict the label",
+            "publication: the log does not have it. An article can be shown up to a minute before its first click, "
+            "which assumes that it was online by then",
             "interaction: `click` in the same millisecond; the log does not know how long the list was looked at",
-            "left out: clicks before which there is no other article within 60 minutes",
         ),
-        counts={
-            "clicks": len(rows),
-            "left out": int((negatives < 0).sum()),
-            "users": pc.count_distinct(clicks["user_id"].take(pa.array(rows))).as_py(),
-            "articles": len(np.unique(items[rows])),
-            "events": 2 * len(rows),
-        },
-        start=int(times[rows[0]]),
-        end=int(times[rows[-1]]),
+        counts=counts,
+        start=start,
+        end=end,
         licence="published by Globo.com for research (News Portal User Interactions); not redistributed here",
     )
-    return Dataset(card, batches)
-
-
-def draw_negatives(times: Ints, items: Ints, seed: int, window: int = WINDOW) -> Ints:
-    """For every click the row of an earlier one, at most `window` ms before it and of another item; -1 if none.
-
-    `times` must not fall. Drawn again while the item is the clicked one, which is a uniform draw from the others.
-    """
-    rng = np.random.default_rng([seed, 0])
-    rows = np.arange(len(times))
-    low = np.searchsorted(times, times - window, side="left")
-    drawn = np.full(len(times), -1)
-    open_ = rows[low < rows]
-    for _ in range(32):
-        draw = rng.integers(low[open_], open_)
-        good = items[draw] != items[open_]
-        drawn[open_[good]] = draw[good]
-        open_ = open_[~good]
-    for i in open_.tolist():  # a handful, where nearly everybody reads the same
-        others = low[i] + np.flatnonzero(items[low[i] : i] != items[i])
-        if len(others):
-            drawn[i] = rng.choice(others)
-    return drawn
 
 
 def _events(

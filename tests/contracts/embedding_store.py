@@ -87,6 +87,7 @@ class EmbeddingStoreContract:
         assert store.peek("t", ids()).values_ND.shape == (0, 4)
         assert store.counters("t")["live"] == store.expire(DAY) == 0
 
+    @pytest.mark.slow
     def test_one_id_a_million_times(self) -> None:
         store = self.make(Table("t", 4, optimizer=Optimizer("adagrad", lr=1.0, eps=0.0)))
         found = store.lookup("t", np.full(10**6, 9, np.uint64), 0)
@@ -558,7 +559,9 @@ class EmbeddingStoreContract:
         store.save(tmp_path)
         self.train(store, 2, start=4)
         before = store.digest()
-        for path in sorted(tmp_path.iterdir()):
+        files = sorted(tmp_path.iterdir())
+        assert len(files) > len(store.tables), "a file for each table, and the manifest"
+        for path in files:
             whole = path.read_bytes()
             if hurt == "missing":
                 path.unlink()

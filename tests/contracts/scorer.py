@@ -104,6 +104,7 @@ class ScorerContract:
         assert scores_C.dtype == np.float32
         np.testing.assert_allclose(scores_C, whole_rows(model, inputs), atol=1e-4)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("spec_name", SPECS)
     @pytest.mark.parametrize("name", sorted(SECTIONS))
     def test_equals_every_model_on_every_kind_of_field(self, name: str, spec_name: str) -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from serving.model.scorer import OnnxScorer, OpenVinoScorer, Scorer
 from tests.contracts.scorer import ScorerContract
-
-pytestmark = pytest.mark.xdist_group("scorer")  # one process that traces for all
 
 
 class TestOpenVino(ScorerContract):

@@ -33,6 +33,7 @@ def test_the_table_in_the_interpreter() -> None:
     assert " skipped" not in out
 
 
+@pytest.mark.slow
 def test_every_kernel_compiles_to_machine_code(tmp_path: Path) -> None:
     """The interpreter takes more than the compiler does."""
     out = _run(["-W", "error", "-m", "tests.embedding.gpu.compiled"], TRITON_CACHE_DIR=str(tmp_path))
@@ -43,6 +44,7 @@ def test_importing_embedding_loads_neither_torch_nor_triton() -> None:
     _run(["-c", "import sys, embedding; assert not {'torch', 'triton'} & set(sys.modules)"])
 
 
+@pytest.mark.slow
 def test_a_table_on_the_cpu_without_the_interpreter_says_what_to_do() -> None:
     script = "from embedding.gpu.id_table import GpuIdTable\ntry:\n    GpuIdTable(8, device='cpu')\n"
     script += "except ValueError as error:\n    print(error)"

@@ -49,6 +49,7 @@ def main() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what a process takes")
+@pytest.mark.slow
 def test_a_full_store_takes_what_it_says_and_no_more_however_many_new_ids_come() -> None:
     done = run([sys.executable, "-m", "tests.embedding.test_memory"], capture_output=True, text=True, check=True)
     says, full, later = map(int, done.stdout.split())

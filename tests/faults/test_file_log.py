@@ -163,6 +163,7 @@ def test_a_full_disk_loses_nothing_and_leaves_the_log_valid(tmp_path: Path, limi
     receiver, sender = PROCESSES.Pipe(duplex=False)
     writer = PROCESSES.Process(target=_append_until_full, args=(tmp_path, limit, sender))
     writer.start()
+    sender.close()  # so that a writer without a fault ends the wait
     end, number, message, seen = receiver.recv()
     writer.join()
     assert number == errno.EFBIG  # the fault happened: the write went up to the limit

@@ -90,6 +90,7 @@ def test_a_full_disk_ends_with_exact_counts_and_ingest_goes_on(tmp_path: Path, f
     receiver, sender = PROCESSES.Pipe(duplex=False)
     process = PROCESSES.Process(target=_ingest_until_full, args=(tmp_path, file, limit, sender))
     process.start()
+    sender.close()  # so that a writer without a fault ends the wait
     counts, position, number = receiver.recv()
     process.join()
     assert number in (errno.EFBIG, None)  # the fault happened; None: only a part of the dead letters was taken

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -14,11 +13,13 @@ import pytest
 
 from recsys import wiring
 from recsys.config.file import load
+from recsys.config.schema import Config
 from recsys.training.export import Exporter
 from recsys.training.progress import Progress
 from recsys.training.publication import Publication
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.keys import ModelKeys
+from serving.replication.trainer_status import TrainerStatuses
 from streaming.catalog import Catalog
 from streaming.encode.entity_state import EntityState
 from streaming.events.schema import Event, Impression, Interaction
@@ -41,10 +42,18 @@ def events() -> list[Event]:
     ]
 
 
-@pytest.mark.parametrize("moment", ["step", pytest.param("checkpoint written", marks=pytest.mark.slow)])
-def test_redis_killed_below_the_trainer(tmp_path: Path, moment: str) -> None:
+@pytest.fixture
+def config(tmp_path: Path, graphs: Path) -> Config:
     (tmp_path / "recsys.toml").write_text(SETTINGS)
     config = load(tmp_path / "recsys.toml")
+    config.training.checkpoints.mkdir(parents=True)
+    (config.training.checkpoints / "graphs").symlink_to(graphs)
+    return config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["step", "checkpoint written"])
+def test_redis_killed_below_the_trainer(config: Config, moment: str) -> None:
     wiring.event_log(config).append(encode_events(events()))
     killed: list[int] = []
 
@@ -64,10 +73,8 @@ def test_redis_killed_below_the_trainer(tmp_path: Path, moment: str) -> None:
     assert len(published) == 2
 
 
-def test_after_redis_was_emptied_the_graph_is_published_again_with_the_rows(tmp_path: Path) -> None:
+def test_after_redis_was_emptied_the_graph_is_published_again_with_the_rows(config: Config) -> None:
     """However seldom dense weights go: a server that starts meanwhile would have no model until then."""
-    (tmp_path / "recsys.toml").write_text(SETTINGS)
-    config = load(tmp_path / "recsys.toml")
     keys = ModelKeys(wiring.ONLINE)
     exporter = cast(Exporter, SimpleNamespace(ready=True, dim=16, graph=lambda _model: b"a graph"))
     with (
@@ -86,15 +93,14 @@ def test_after_redis_was_emptied_the_graph_is_published_again_with_the_rows(tmp_
         assert client.exists(keys.artefact, keys.sequence) == 2
 
 
-def test_the_trainers_status_is_published(tmp_path: Path) -> None:
-    (tmp_path / "recsys.toml").write_text(SETTINGS)
-    config = load(tmp_path / "recsys.toml")
+def test_the_trainers_status_is_published(config: Config) -> None:
     wiring.event_log(config).append(encode_events(events()))
     with wiring.trainer(config, publish=True) as trainer:
         trainer.run(follow=False, stop=threading.Event())
         with EmbeddedRedis(config.redis.folder) as redis, redis.client() as client:
-            status = json.loads(cast(bytes, client.get(ModelKeys(wiring.ONLINE).status)))
-        store = trainer.learner.store
+            statuses = TrainerStatuses([wiring.ONLINE])
+            statuses.refresh(client)
+        status, store = statuses.by_model[wiring.ONLINE].status, trainer.learner.store
         assert status["tables"] == {table: store.counters(table) for table in ("user", "item", "hour")}
         assert status["outcomes"] == trainer.outcomes
         assert status["event_time"] == trainer.progress.now

@@ -18,7 +18,6 @@ from embedding.torchrec.store import TorchRecStore
 from recsys.errors import TornCheckpointError
 from tests.embedding.torchrec.processes import SECONDS, context
 
-pytestmark = pytest.mark.xdist_group("processes")  # one fork server for all that need one
 TABLES = (
     Table("plain", 4, ttl=10**9, capacity=300),
     Table("counted", 3, capacity=64, optimizer=Optimizer("adagrad"), admission=Admission("count", 2)),
@@ -75,7 +74,7 @@ def deadly(operation: Callable[..., Any], left: Iterator[int]) -> Callable[..., 
     return wrapped
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [pytest.param(way, marks=[pytest.mark.slow] * (way != "local")) for way in WAYS])
 def test_a_kill_between_any_two_writes_leaves_the_previous_snapshot(way: str, tmp_path: Path) -> None:
     old = LocalStore(TABLES)
     train(old, range(2))

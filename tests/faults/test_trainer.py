@@ -15,7 +15,7 @@ from recsys import wiring
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.datasets.movielens import movielens_small
-from recsys.errors import StateError
+from recsys.errors import CheckpointError, StateError
 
 ROOT = Path(__file__).parents[2]
 EVENTS = 15_000
@@ -115,13 +115,11 @@ def train_in(config: Config, name: str) -> str:
     return train(workspace(config, name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("point", "occurrence"),
-    [("step", 5), pytest.param("step", 20, marks=pytest.mark.slow),
-     pytest.param("rows written", 2, marks=pytest.mark.slow), pytest.param("files written", 2, marks=pytest.mark.slow),
-     pytest.param("manifest written", 1, marks=pytest.mark.slow), pytest.param("renamed", 2, marks=pytest.mark.slow),
-     pytest.param("checkpoint written", 1, marks=pytest.mark.slow),
-     pytest.param("part written", 2, marks=pytest.mark.slow)],
+    [("step", 5), ("step", 20), ("rows written", 2), ("files written", 2), ("manifest written", 1), ("renamed", 2),
+     ("checkpoint written", 1), ("part written", 2)],
 )  # fmt: skip
 def test_a_killed_trainer_ends_in_the_same_state(
     config: Config, uninterrupted: str, point: str, occurrence: int
@@ -140,6 +138,7 @@ def test_a_trainer_killed_while_it_saves_in_the_background_ends_in_the_same_stat
     assert train(folder) == uninterrupted
 
 
+@pytest.mark.slow
 def test_training_goes_on_while_a_checkpoint_is_written_and_ends_the_same(config: Config, uninterrupted: str) -> None:
     """The first checkpoint is held until training has changed what it captured; then training resumes from it."""
     folder = workspace(config, "held")
@@ -196,7 +195,7 @@ def test_two_trainers_do_not_share_checkpoints(config: Config) -> None:
     settings = load(folder / "recsys.toml")
     with (
         wiring.trainer(settings, publish=False),
-        pytest.raises(ValueError, match=f"in use by process {os.getpid()}"),
+        pytest.raises(CheckpointError, match=f"in use by process {os.getpid()}"),
         wiring.trainer(settings, publish=False),
     ):
         pass

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pytest
 import redis
 from numba.core.dispatcher import Dispatcher
 
@@ -52,6 +53,7 @@ def test_the_first_ranking_is_the_models(client: redis.Redis, redis_folder: Path
     assert len(answer["items"]) == 10
 
 
+@pytest.mark.slow
 def test_a_rehearsed_process_compiles_nothing_more() -> None:
     code = "from tests.serving.test_readiness import compiled_late; print(compiled_late())"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

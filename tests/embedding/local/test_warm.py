@@ -35,6 +35,7 @@ def _kernels() -> list[tuple[str, Dispatcher]]:
     ]
 
 
+@pytest.mark.slow
 def test_a_second_process_finds_every_kernel_in_the_cache() -> None:
     code = (
         "from embedding.local.warm import warm; warm()\n"

@@ -22,7 +22,6 @@ from tests.contracts.embedding_store import ADVERSARIAL, DAY
 from tests.embedding.torchrec import models
 from tests.embedding.torchrec.processes import run
 
-pytestmark = [pytest.mark.xdist_group("processes"), pytest.mark.slow]  # one fork server for all that need one
 SEED = 3
 TABLES = (
     Table("rowwise", 6, capacity=500, ttl=3 * DAY, optimizer=Optimizer(lr=0.1)),
@@ -169,10 +168,27 @@ def loaded(folder: Path) -> LocalStore:
     return store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", [1, 2, 4])
 def test_any_number_of_processes_learns_the_same_rows(folder: Path, world: int) -> None:
-    expected, store = LocalStore(TABLES, SEED), loaded(folder / f"by-{world}")
-    train(expected, range(15), 0, 1)
+    compare(loaded(folder / f"by-{world}"), steps=15)
+
+
+def briefly(rank: int, world: int, folder: Path) -> None:
+    store = TorchRecStore(TABLES, SEED)
+    train(store, range(3), rank, world)
+    store.save(folder / "brief")
+
+
+def test_two_processes_learn_the_same_rows_in_a_few_steps(tmp_path: Path) -> None:
+    run(2, briefly, tmp_path)
+    compare(loaded(tmp_path / "brief"), steps=3)
+
+
+def compare(store: LocalStore, steps: int) -> None:
+    """With what one process learns in as many steps."""
+    expected = LocalStore(TABLES, SEED)
+    train(expected, range(steps), 0, 1)
     whole = store.state()
     for name, table in expected.state().tables.items():
         ours, theirs = whole.tables[name].ordered(), table.ordered()
@@ -186,6 +202,7 @@ def test_any_number_of_processes_learns_the_same_rows(folder: Path, world: int) 
         np.testing.assert_allclose(whole.multiplexed[group][0], weights, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", [2, 4])
 def test_a_checkpoint_of_many_processes_moves_to_one(folder: Path, world: int) -> None:
     store = TorchRecStore(TABLES, SEED)
@@ -193,11 +210,13 @@ def test_a_checkpoint_of_many_processes_moves_to_one(folder: Path, world: int) -
     assert store.digest() == digest(load(folder / f"by-{world}", store.tables, SEED))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's, of the sharded tensors that TorchRec saves
 def test_a_model_with_collision_free_ids_moves_from_one_process_to_four_to_two_to_one(folder: Path) -> None:
     taken_over(folder, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", [2, 4])
 def test_the_deltas_of_all_processes_together_are_the_stores(folder: Path, world: int) -> None:
     store = loaded(folder / "begun")

@@ -19,6 +19,7 @@ from tests.embedding import reading
 from tests.embedding.test_optimizers import rowwise_adagrad, torch_trained, trained
 
 
+@pytest.mark.slow
 class TestTorchRecStore(EmbeddingStoreContract):
     more_optimizers = (Optimizer("adagrad"), Optimizer("adagrad", lr=0.1))  # what FBGEMM has on CPU
 

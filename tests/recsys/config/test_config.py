@@ -12,13 +12,14 @@ import pytest
 
 from recsys.config.features import FieldSection, TableSection
 from recsys.config.file import load, parse
-from recsys.config.log import Mapping
+from recsys.config.log import LogSection, Mapping
 from recsys.config.models import SECTIONS
 from recsys.config.schema import Arm, Config, Experiment, TrainingSection
 from recsys.config.section import Section
 from recsys.errors import ConfigError
 from streaming.ingest.validation import Rules
 from streaming.join.joiner import MAX_PENDING
+from streaming.log.open_log import LOGS
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = ROOT / "recsys" / "recsys.toml"
@@ -214,3 +215,18 @@ def test_a_file_that_is_no_text_is_named_with_its_line(tmp_path: Path) -> None:
     path.write_bytes(b"[log]\n\n# caf\xe9\n")
     with pytest.raises(ConfigError, match=r"recsys\.toml: line 3: is not UTF-8 text"):
         load(path)
+
+
+def test_logs_of_another_scheme_have_their_own_source_offsets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path is taken from the file's folder, a host is left as it is; two logs never share offsets."""
+    monkeypatch.setitem(LOGS, "toy", LOGS["file"])
+
+    def log(url: str) -> LogSection:
+        (tmp_path / "recsys.toml").write_text(f"[log]\nurl = '{url}'\n")
+        return load(tmp_path / "recsys.toml").log
+
+    assert log("toy:run/log.db").url == f"toy:{tmp_path.resolve() / 'run' / 'log.db'}"
+    assert log("toy://host/events").url == "toy://host/events"
+    offsets = [log(f"toy://host/{topic}").source_offsets for topic in ("events", "events", "others")]
+    assert offsets[0] == offsets[1] != offsets[2]
+    assert {path.parent for path in offsets} == {tmp_path.resolve() / "run"}

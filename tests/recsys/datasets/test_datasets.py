@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
-from datetime import date
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.datasets.card import Dataset
-from recsys.datasets.globo import draw_negatives, globo
 from recsys.datasets.ml1m import ml1m
 from recsys.datasets.movielens import MOST, SITTING, movie_features, movielens_small, sittings
 from streaming.events.schema import EVENT_SCHEMA, Event, Impression, Interaction, ItemUpdate, UserUpdate
@@ -98,11 +94,14 @@ def test_movielens_makes_lists_of_sittings_and_likes_of_high_ratings(movielens: 
 
 def test_movielens_shows_a_movie_only_after_its_features(movielens: Path) -> None:
     known: set[str] = set()
+    shown = 0
     for event in all_events(movielens_small(movielens)):
         if isinstance(event, ItemUpdate):
             known.add(event.item)
         elif isinstance(event, Impression):
             assert known.issuperset(event.items)
+            shown += 1
+    assert shown > 0
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 4000)), min_size=1, max_size=80))
@@ -144,76 +143,6 @@ def test_a_card_is_text(movielens: Path) -> None:
     assert card.to_dict()["counts"]["users"] == 2
 
 
-def clicks(tmp_path: Path, rows: list[tuple[int, int]]) -> Path:
-    """A file with (time in ms, article) of one user each."""
-    count = len(rows)
-    columns: dict[str, Any] = {
-        "user_id": pa.array(range(count), pa.int32()),
-        "click_article_id": pa.array([article for _, article in rows], pa.int32()),
-        "click_timestamp": pa.array([time for time, _ in rows], pa.int64()),
-    }
-    for i, name in enumerate(("environment", "deviceGroup", "os", "country", "region", "referrer_type")):
-        columns[f"click_{name}"] = pa.array([i] * count, pa.int32())
-    pa.parquet.write_table(pa.table(columns), tmp_path / "clicks.parquet")
-    return tmp_path / "clicks.parquet"
-
-
-HOUR = 3_600_000
-
-
-def test_globo_pairs_each_click_with_one_of_the_hour_before(tmp_path: Path) -> None:
-    path = clicks(tmp_path, [(0, 1), (HOUR, 2), (HOUR + 1, 1), (HOUR + 2, 1), (5 * HOUR, 7)])
-    dataset = globo(path)
-    check_stream(dataset)
-    events = all_events(dataset)
-    as_accepted(events)
-    shown = [event for event in events if isinstance(event, Impression)]
-    assert [(e.id, sorted(e.items)) for e in shown] == [("g1", ["1", "2"]), ("g2", ["1", "2"]), ("g3", ["1", "2"])]
-    assert shown[0].features == {
-        "environment": 0, "device_group": 1, "os": 2, "country": 3, "region": 4, "referrer_type": 5,
-    }  # fmt: skip
-    clicked = [event for event in events if isinstance(event, Interaction)]
-    assert [(e.impression, e.item, e.time) for e in clicked] == [
-        ("g1", "2", HOUR), ("g2", "1", HOUR + 1), ("g3", "1", HOUR + 2),
-    ]  # fmt: skip
-    assert [type(event) for event in events] == [Impression, Interaction] * 3
-    assert dataset.card.counts["left out"] == 2
-
-
-def test_globo_draws_do_not_depend_on_the_days_chosen_but_on_the_seed(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    times = np.sort(rng.integers(0, 72 * HOUR, 3000))
-    path = clicks(tmp_path, list(zip(times.tolist(), rng.integers(0, 20, 3000).tolist(), strict=True)))
-    whole = all_events(globo(path, seed=1))
-    part = all_events(globo(path, seed=1, start=date(1970, 1, 2), end=date(1970, 1, 3)))
-    assert part == [event for event in whole if 24 * HOUR <= event.time < 48 * HOUR]
-    assert part
-    assert all_events(globo(path, seed=2)) != whole
-    with pytest.raises(ValueError, match="no clicks from 1971-01-01"):
-        globo(path, start=date(1971, 1, 1))
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3)), min_size=1, max_size=60),
-    st.integers(0, 5),
-    st.integers(1, 20),
-)
-def test_negatives_are_earlier_other_items_of_the_window(rows: list[tuple[int, int]], seed: int, window: int) -> None:
-    rows.sort(key=lambda row: row[0])
-    times, items = np.array(rows).T
-    drawn = draw_negatives(times, items, seed, window)
-    for i, j in enumerate(drawn.tolist()):
-        possible = [k for k in range(i) if times[k] >= times[i] - window and items[k] != items[i]]
-        assert j in possible if possible else j == -1
-
-
-def test_negatives_are_uniform_over_clicks_not_over_items() -> None:
-    times, items = np.zeros(4001, np.int64), np.array([*[1] * 3, 2] * 1000 + [3])
-    counts = Counter(items[draw_negatives(times, items, seed)[-1]].item() for seed in range(400))
-    assert 250 < counts[1] < 350  # 300 expected, standard deviation 8.7
-    assert counts[2] == 400 - counts[1]
-
-
 @pytest.fixture
 def small_ml1m(tmp_path: Path) -> Path:
     columns = {
@@ -251,6 +180,7 @@ def test_ml1m_times_do_not_tell_the_label(small_ml1m: Path) -> None:
     assert updates[3].features == {"title": "Café", "genres": ["Drama"], "year": 1995}
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 def test_ml1m_as_measured() -> None:
     dataset = ml1m(shared("ml-1m"))
@@ -259,18 +189,3 @@ def test_ml1m_as_measured() -> None:
     assert len(table) == 2 * 1_000_209 + 6_040 + 3_883
     stars = pa.compute.value_counts(table["value"].drop_null()).to_pylist()
     assert {row["values"]: row["counts"] for row in stars}[5.0] == 226_310
-
-
-@pytest.mark.shared_data
-def test_globo_as_measured() -> None:
-    dataset = globo(shared("globo/clicks.parquet"), end=date(2017, 10, 2))
-    assert dataset.card.start == 1_506_826_801_702  # the first click has nothing before it
-    recent = deque([(1_506_826_800_026, "234853")])
-    for event in all_events(dataset)[:20_000]:
-        if isinstance(event, Impression):
-            shown = set(event.items)
-        else:
-            assert isinstance(event, Interaction)
-            (negative,) = shown - {event.item}
-            assert any(item == negative and event.time - time <= HOUR for time, item in recent)
-            recent.append((event.time, event.item))

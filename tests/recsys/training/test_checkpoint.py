@@ -86,7 +86,9 @@ def test_the_files_of_a_snapshot_are_not_read_again_but_their_damage_is_found(
     assert hashed == ["b.bin", "manifest.json"]
     path = tmp_path / "step-000000000001"
     verify(path)
-    for file in sorted((path / "rank-0" / "rows").iterdir()):
+    files = sorted((path / "rank-0" / "rows").iterdir())
+    assert len(files) > 1, "a file for the table, and the manifest"
+    for file in files:
         content = file.read_bytes()
         if damage == "missing":
             file.unlink()

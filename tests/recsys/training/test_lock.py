@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from recsys.errors import CheckpointError
 from recsys.training.lock import exclusive
 
 HOLD = """
@@ -26,7 +27,8 @@ def test_a_second_process_is_refused_until_the_first_is_gone_even_by_kill_9(tmp_
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(ValueError, match=f"in use by process {other.pid}: go away"), exclusive(tmp_path, "go away"):
+        message = f"in use by process {other.pid}: go away"
+        with pytest.raises(CheckpointError, match=message), exclusive(tmp_path, "go away"):
             pass
         os.kill(other.pid, signal.SIGKILL)
     assert other.returncode == -signal.SIGKILL

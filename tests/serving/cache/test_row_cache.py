@@ -200,5 +200,5 @@ class CacheMachine(RuleBasedStateMachine):
         assert len(self.cache) <= 8
 
 
-CacheMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+CacheMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
 TestCacheMachine = CacheMachine.TestCase

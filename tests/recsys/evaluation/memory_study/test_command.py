@@ -85,6 +85,7 @@ def test_a_slip_is_found_before_the_log_is_read(folder: Path, monkeypatch: pytes
 SMALL = ("--batch-until", "0.5", "--model", "fm")
 
 
+@pytest.mark.slow
 def test_an_earlier_study_stays_and_another_one_is_refused(folder: Path) -> None:
     assert memory(folder, *SMALL, "--try", "user.ttl=1h", "--seeds", "2").exit_code == 0
     shown = memory(folder, *SMALL, "--try", "item.ttl=1h", "--seeds", "1")

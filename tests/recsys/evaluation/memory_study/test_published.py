@@ -78,11 +78,9 @@ def test_gains_and_deviations_are_computed_from_the_runs_again(result: Result) -
     auc_of, over_of = [], []
     reference = result.points[0].runs
     for point in result.points:
-        auc_W, base_W = (
-            np.array([run.window_auc for run in runs[: len(point.runs)]], np.float64).mean(0)
-            for runs in (point.runs, reference)
-        )
-        again = gain(UNBOUNDED, auc_W, base_W)
+        runs_of = [point.runs, reference[: len(point.runs)]]
+        windows = [np.mean(np.array([run.window_auc for run in runs], np.float64), axis=0) for runs in runs_of]
+        again = gain(UNBOUNDED, *windows)
         published = point.gain
         for value, other in ((again.auc, published.auc), (again.low, published.low), (again.high, published.high)):
             assert value == pytest.approx(other, abs=1e-6)

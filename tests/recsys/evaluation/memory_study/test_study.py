@@ -33,6 +33,17 @@ def studied(*tried: str, seeds: int = 1, **training: object) -> list[Result]:
 
 
 @pytest.fixture(scope="module")
+def unasked() -> list[Result]:
+    """Of a study without settings."""
+    return studied()
+
+
+@pytest.fixture(scope="module")
+def by_seed() -> list[Result]:
+    return studied("user.ttl=1h", seeds=2)
+
+
+@pytest.fixture(scope="module")
 def result() -> Result:
     return studied(*TRIED, seeds=2)[-1]
 
@@ -92,11 +103,11 @@ def test_differences_are_to_the_unbounded_store_with_the_same_seed(result: Resul
     assert result.chance == pytest.approx(2 * np.sqrt(np.mean(np.square(gains)) / 2), abs=2e-6)
 
 
-def test_one_that_stops_early_has_what_was_replayed() -> None:
-    results = studied("user.ttl=1h", seeds=2)
-    assert [[len(point.runs) for point in found.points] for found in results] == [[1], [1, 1], [2, 1], [2, 2]]
-    assert results[1].seed_deviation is None
-    assert results[-1].to_json() == studied("user.ttl=1h", seeds=2)[-1].to_json()
+@pytest.mark.slow
+def test_one_that_stops_early_has_what_was_replayed(by_seed: list[Result]) -> None:
+    assert [[len(point.runs) for point in found.points] for found in by_seed] == [[1], [1, 1], [2, 1], [2, 2]]
+    assert by_seed[1].seed_deviation is None
+    assert by_seed[-1].to_json() == studied("user.ttl=1h", seeds=2)[-1].to_json()
 
 
 def test_replays_of_the_same_study_are_taken_over() -> None:
@@ -112,8 +123,9 @@ def test_replays_of_the_same_study_are_taken_over() -> None:
     assert last.to_json() == studied("item.ttl=2m", "user.ttl=1h")[-1].to_json()
 
 
-def test_what_is_known_of_the_study_stays_whatever_is_asked() -> None:
-    earlier = studied("user.ttl=1h", seeds=2)[-1]
+@pytest.mark.slow
+def test_what_is_known_of_the_study_stays_whatever_is_asked(by_seed: list[Result]) -> None:
+    earlier = by_seed[-1]
     study = Study(config(), log_of(moving_taste()), SPLIT, "1h")
     study.resume(earlier)
     for found in study.results([parse("item.ttl=2m", TABLES)], seeds=1):
@@ -125,6 +137,7 @@ def test_what_is_known_of_the_study_stays_whatever_is_asked() -> None:
     assert {point.name for point in again.points} == {point.name for point in found.points}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("other", "difference"),
     [
@@ -137,13 +150,16 @@ def test_what_is_known_of_the_study_stays_whatever_is_asked() -> None:
         (lambda: Study(config(), log_of(moving_taste(hours=9)), SPLIT, "1h"), "count of items_shown was .* and is"),
     ],
 )
-def test_another_study_is_refused_with_what_differs(other: Callable[[], Study], difference: str) -> None:
+def test_another_study_is_refused_with_what_differs(
+    other: Callable[[], Study], difference: str, unasked: list[Result]
+) -> None:
     with pytest.raises(ValueError, match=f"another study: .*{difference}"):
-        other().resume(studied()[0])
+        other().resume(unasked[0])
 
 
-def test_without_settings_the_biggest_table_is_tried() -> None:
-    assert {point.family.partition(".")[0] for point in studied()[-1].points[1:]} == {"user"}
+@pytest.mark.slow
+def test_without_settings_the_biggest_table_is_tried(unasked: list[Result]) -> None:
+    assert {point.family.partition(".")[0] for point in unasked[-1].points[1:]} == {"user"}
 
 
 def test_a_reference_that_is_itself_bounded_is_refused() -> None:

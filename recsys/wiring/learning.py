@@ -1,0 +1,75 @@
+"""What learns: embedding tables, the dense model, the learner over both, and its exporter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recsys.config.features import TableSection
+from recsys.config.schema import Config
+from recsys.wiring.stream import spec
+
+if TYPE_CHECKING:
+    from embedding.store import EmbeddingStore, Table
+    from recsys.models import RankingModel
+    from recsys.training.export import Exporter
+    from recsys.training.learner import Learner
+
+
+def tables(config: Config) -> list[Table]:
+    """The embedding tables that the fields read, in a fixed order."""
+    names = dict.fromkeys(field.table for field in spec(config).sparse)
+    return [_table(name, config, config.features.tables.get(name, config.features.defaults)) for name in names]
+
+
+def _table(name: str, config: Config, section: TableSection) -> Table:
+    from embedding.store import Admission, Optimizer, Table
+
+    return Table(
+        name,
+        config.features.dim,
+        capacity=section.capacity,
+        optimizer=Optimizer(config.training.optimizer, lr=config.training.sparse_lr),
+        admission=Admission(section.admission, section.threshold),
+        ttl=section.ttl,
+        init_scale=config.training.init_scale,
+        fallback=section.fallback,
+    )
+
+
+def store(config: Config) -> EmbeddingStore:
+    from embedding.local.store import LocalStore
+
+    return LocalStore(tables(config), seed=config.training.seed)
+
+
+def model(config: Config) -> RankingModel:
+    from recsys.models import build
+
+    fields = spec(config)
+    sizes = {"n_sparse": len(fields.sparse), "n_numeric": len(fields.numeric)}
+    return build(config.model, **sizes, dim=config.features.dim, seed=config.training.seed)
+
+
+def set_threads(config: Config) -> None:
+    """Set the number of PyTorch's threads in this process. A command that trains calls it once."""
+    import torch
+
+    torch.set_num_threads(config.training.threads)
+
+
+def learner(config: Config, rows: EmbeddingStore | None = None) -> Learner:
+    """A new learner, over the store `rows` or else over the configured one."""
+    import torch
+
+    from recsys.training.learner import Learner
+
+    training = config.training
+    rows = store(config) if rows is None else rows
+    generator = torch.Generator().manual_seed(training.seed)
+    return Learner(spec(config), model(config), rows, dense_lr=training.dense_lr, generator=generator)
+
+
+def exporter(config: Config, model: RankingModel) -> Exporter:
+    from recsys.training.export import Exporter
+
+    return Exporter(model, spec(config), cache=config.training.checkpoints / "graphs")

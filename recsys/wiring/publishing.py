@@ -1,0 +1,36 @@
+"""The publisher to Redis, which is started if the configuration names none."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from recsys.config.schema import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from serving.replication.publisher import Publisher
+
+
+ONLINE = "online"
+"""The model that the trainer publishes."""
+
+
+@contextmanager
+def publisher(config: Config, model: str = ONLINE) -> Iterator[tuple[Publisher, Callable[[], None]]]:
+    """A publisher of `model` to the configured Redis, or to an embedded one that is started for it.
+
+    The function beside it restarts an embedded Redis that is gone.
+    """
+    from serving.replication.embedded_redis import EmbeddedRedis, connect
+    from serving.replication.publisher import Publisher
+
+    def revive() -> None:
+        if embedded is not None:  # any other Redis is restarted by whoever runs it
+            embedded.ensure()
+
+    with ExitStack() as stack:
+        embedded = stack.enter_context(EmbeddedRedis(config.redis.folder)) if not config.redis.url else None
+        client = stack.enter_context(connect(config.redis.url, config.redis.folder))
+        yield Publisher(client, model, precision=config.redis.precision), revive

@@ -1,0 +1,70 @@
+"""The trainer: what learns, its log and checkpoints, and what it publishes."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from recsys.config.schema import Config
+from recsys.wiring.learning import exporter, learner
+from recsys.wiring.publishing import publisher
+from recsys.wiring.stream import event_log, feed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from recsys.training.learner import Learner
+    from recsys.training.publication import Publication
+    from recsys.training.trainer import Trainer
+    from streaming.catalog import Catalog
+    from streaming.feed import Feed
+
+
+@contextmanager
+def trainer(config: Config, *, publish: bool, crash: Callable[[str], None] = lambda _point: None) -> Iterator[Trainer]:
+    """The trainer, with its log and Redis open; `crash` is called at every point at which a test may kill it.
+
+    Raises CheckpointError if another process trains into the same checkpoints.
+    """
+    from recsys.training.checkpoint import Checkpoints
+    from recsys.training.lock import exclusive
+    from recsys.training.progress import Progress
+    from recsys.training.trainer import Trainer
+    from streaming.catalog import Catalog
+
+    training = config.training
+    with ExitStack() as stack:
+        remedy = "stop that trainer, or give this one a folder of its own in [training] checkpoints"
+        stack.enter_context(exclusive(training.checkpoints, remedy))
+        log = event_log(config)
+        stack.callback(log.close)
+        catalog = Catalog(half_life=config.catalog.half_life)
+        source, learns = feed(config, log, catalog), learner(config)
+        yield Trainer(
+            learns,
+            source,
+            log,
+            catalog,
+            Checkpoints(training.checkpoints, training.keep, crash),
+            Progress(),
+            publication=stack.enter_context(_publication(config, learns, source, catalog)) if publish else None,
+            checkpoint_every=training.checkpoint_every,
+            crash=crash,
+        )
+
+
+@contextmanager
+def _publication(config: Config, learns: Learner, source: Feed, catalog: Catalog) -> Iterator[Publication]:
+    from recsys.training.publication import Publication
+
+    with publisher(config) as (to_redis, revive):
+        yield Publication(
+            learns,
+            to_redis,
+            exporter(config, learns.model),
+            source.entities,
+            catalog,
+            rows_every=config.redis.publish_every / 1000,
+            dense_every=config.training.export_every / 1000,
+            revive=revive,
+        )

@@ -68,6 +68,7 @@ def nothing(_point: str) -> None:
 
 def train(folder: Path, crash: Callable[[str], None] = nothing) -> str:
     config = load(folder / "recsys.toml")
+    wiring.set_threads(config)  # as `recsys train`: how sums are rounded depends on it, and other tests leave their own
     with wiring.trainer(config, publish=False, crash=crash) as trainer:
         trainer.resume()
         trainer.run(follow=False, stop=threading.Event())

@@ -7,22 +7,33 @@ import json
 import re
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
+from recsys import models, wiring
 from recsys.cli import main
+from recsys.config import models as config_models
+from recsys.config.file import parse
 from recsys.evaluation import metrics
 from recsys.evaluation.replay.arms import frozen
 from recsys.evaluation.replay.report import html, markdown
+from recsys.training import export
 from serving import server
+from serving.model.scorer import load_scorer
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publisher import Publisher
+from streaming.encode.feature_spec import FeatureSpec
+from streaming.events.schema import Event, Impression, Interaction
+from streaming.ingest.codec import encode_events
 from streaming.log import open_log
+from streaming.log.memory_log import MemoryLog
 from tests.contracts.event_log import EventLogContract, read_all
 from tests.recsys.evaluation.replay.test_figures import rows_of
 from tests.recsys.evaluation.replay.test_report import result_of
@@ -49,6 +60,59 @@ def write_module(name: str, code: str) -> ModuleType:
 def run_in(module: ModuleType, code: str) -> None:
     """Run the block as if it were written at the end of the module."""
     exec(compile("from __future__ import annotations\n" + code, GUIDE, "exec"), vars(module))
+
+
+def test_add_a_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It learns from a log, and the exported graph scores as the trained model does."""
+    section, model, register = steps("Add a model")
+    (setting,) = steps("Add a model", "toml")
+    known = dict(config_models.SECTIONS)
+    try:
+        exec(compile(section, config_models.__file__, "exec"), vars(config_models))
+        written = write_module("recsys.models.lr", model)
+        names = dict(vars(models)) | {"LogisticRegression": written.LogisticRegression}
+        exec(register, names)
+        for module in (models, export):
+            monkeypatch.setattr(module, "MODELS", names["MODELS"])
+        config = parse(setting + "[training]\nbatch_size = 16\nwait = '1s'\n", tmp_path / "recsys.toml")
+        log = MemoryLog()
+        log.append(encode_events(events(60)))
+        learner, feed = wiring.learner(config), wiring.feed(config, log)
+        batches = [*feed.poll(), *feed.finish()]
+        assert len(batches) > 5
+        before = learner.score(batches[0]).copy()
+        for batch in batches:
+            learner.step(batch)
+        trained = learner.model
+        assert isinstance(trained, written.LogisticRegression)
+        assert np.abs(learner.score(batches[0]) - before).max() > 1e-3
+        _scores_alike(trained, wiring.spec(config))
+    finally:
+        config_models.SECTIONS.clear()
+        config_models.SECTIONS.update(known)
+        vars(config_models).pop("LogisticRegressionConfig", None)
+
+
+def events(lists: int) -> list[Event]:
+    """Lists of two items, of which the first is clicked."""
+    shown = [Impression(id=f"l{n}", time=n * 1000, user=f"u{n % 5}", items=["a", "b"]) for n in range(lists)]
+    clicks = [Interaction(time=one.time + 10, impression=one.id, item="a") for one in shown]
+    return [event for pair in zip(shown, clicks, strict=True) for event in pair]
+
+
+def _scores_alike(model: models.RankingModel, spec: FeatureSpec) -> None:
+    with ThreadPoolExecutor(1) as executor:
+        scorer = load_scorer(export.Exporter(model, spec, executor=executor).graph(model))
+    of_item = [field.of_item for field in spec.sparse]
+    rng = np.random.default_rng(0)
+    request_1FD = rng.normal(size=(1, of_item.count(False), model.dim)).astype(np.float32)
+    item_CFD = rng.normal(size=(5, of_item.count(True), model.dim)).astype(np.float32)
+    none_1, none_C = np.zeros((1, 0), np.float32), np.zeros((5, 0), np.float32)
+    served_C = scorer.score(request_1FD, item_CFD, none_1, none_C)
+    with torch.inference_mode():
+        rows = map(torch.from_numpy, (request_1FD, item_CFD, none_1, none_C))
+        trained_C = torch.sigmoid(model.eval().forward_split(*rows)).numpy()
+    np.testing.assert_allclose(served_C, trained_C, atol=1e-4)
 
 
 def test_add_a_metric() -> None:

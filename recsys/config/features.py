@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from embedding.multiplexed import PREFIX
 from recsys.config.section import Count, Section, error_at
 from recsys.config.units import Duration
+from recsys.errors import InvalidValueError
 from streaming.encode import feature_spec
 
 
@@ -30,7 +31,7 @@ class FieldSection(Section):
     @classmethod
     def _free(cls, table: str) -> str:
         if table.startswith(PREFIX):
-            raise ValueError(
+            raise InvalidValueError(
                 f"names that begin with {PREFIX} are reserved for multiplexed rows: rename table {table!r}"
             )
         return table
@@ -75,7 +76,7 @@ class FeaturesSection(Section):
     def _fits_together(self) -> Self:
         spec = feature_spec.FeatureSpec.of([field.to_field() for field in self.fields])
         if not any(field.of_item for field in spec.fields):
-            raise ValueError(
+            raise InvalidValueError(
                 "no field reads the item, so all candidates would get the same score: add one with source `item`"
             )
         known = {field.table or field.name for field in self.fields if field.kind != "numeric"}

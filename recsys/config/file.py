@@ -61,53 +61,42 @@ def parse(text: str, path: Path) -> Config:
     try:
         return Config.model_validate(raw).rooted(path.parent.resolve())
     except ValidationError as error:
-        raise _error(path, [_problem(text, detail) for detail in error.errors()]) from None
+        model = raw["model"].get("name", Config().model.name) if isinstance(raw.get("model"), dict) else ""
+        raise _error(path, [_problem(text, detail, model) for detail in error.errors()]) from None
 
 
 def _error(path: Path, problems: list[Problem]) -> ConfigError:
     return ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
 
 
-def _problem(text: str, detail: ErrorDetails) -> Problem:
+def _problem(text: str, detail: ErrorDetails, model: str) -> Problem:
     location = (*detail["loc"], *detail.get("ctx", {}).get("at", ()))
-    message = _message(detail, location)
-    if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        location = (*location, "name") if isinstance(detail["input"], dict) else location
-    elif location[0] == "model":
-        location = (*location[:1], *location[2:])  # without the model's name, which is no key of the file
-    return Problem(line_of(text, location), ".".join(map(str, location)), message)
+    return Problem(line_of(text, location), ".".join(map(str, location)), _message(detail, location, model))
 
 
-def _message(detail: ErrorDetails, location: Location) -> str:
+def _message(detail: ErrorDetails, location: Location, model: str) -> str:
     match detail["type"]:
         case "extra_forbidden":
-            return _unknown(location)
+            return _unknown(location, model)
         case "missing":
             return f"is required; add `{location[-1]} = ...`"
-        case "union_tag_invalid":
-            return f"unknown model {detail['ctx']['tag']!r}; choose one of {', '.join(SECTIONS)}"
-        case "union_tag_not_found":
-            return f"must be a table with the options of a model, not {detail['input']!r}"
         case "value_error":
             return detail["msg"].removeprefix("Value error, ")
         case _:
             return f"{detail['msg']}, not {detail['input']!r}"
 
 
-def _unknown(location: Location) -> str:
-    names = sorted(_section_at(location[:-1]).model_fields)
+def _unknown(location: Location, model: str) -> str:
+    of_model = location[0] == "model"
+    section = SECTIONS[model] if of_model else _section_at(location[:-1])
+    names = sorted(section.model_fields)
     near = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
-    if location[0] == "model":
-        hint = f"did you mean `{near[0]}`?" if near else f"its options are {', '.join(names)}"
-        return f"model {location[1]!r} has no such option; {hint}"
-    hint = f"did you mean `{near[0]}`?" if near else f"the names here are {', '.join(names)}"
-    return f"unknown name; {hint}"
+    what = f"model {model!r} has no such option" if of_model else "unknown name"
+    owner = "its options" if of_model else "the names here"
+    return f"{what}; did you mean `{near[0]}`?" if near else f"{what}; {owner} are {', '.join(names)}"
 
 
 def _section_at(location: Location) -> type[BaseModel]:
-    """The section at a pydantic location, in which the name of a model follows `model`."""
-    if location[:1] == ("model",):
-        return SECTIONS[str(location[1])]
     section: type[BaseModel] = Config
     for part in location:
         if isinstance(part, str) and part in section.model_fields:

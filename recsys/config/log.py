@@ -65,7 +65,7 @@ class Mapping(Section):
             if isinstance(inner, dict):
                 name, column = next(iter(inner.items()), ("NAME", "COLUMN"))
                 wanted = f'"{parent}.{name}" = "{column}"'
-                raise ValueError(f"TOML reads a name with a dot as a table: quote it, {wanted}")
+                raise InvalidValueError(f"TOML reads a name with a dot as a table: quote it, {wanted}")
         return columns
 
     @model_validator(mode="after")

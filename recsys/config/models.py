@@ -1,23 +1,39 @@
 """The options of each ranking model, one section a model: `[model] name` chooses which.
 
-The model's class takes its section as `Config`. A new model is a section here, in `ModelSection`, and a file in
-`recsys.models`. This module does not import torch, so that a server can read the configuration without it.
+The model's class takes its section as `Config`. Every subclass of `ModelOptions` in this module is the section of a
+model. This module does not import torch, so that a server can read the configuration without it.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from recsys.config.section import Count, Section
+from recsys.config.section import Count, Section, error_at
 from recsys.errors import InvalidValueError
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 """Share of values dropped in training; 0 for none."""
 
 
-class AutoIntConfig(Section):
+SECTIONS: dict[str, type[ModelOptions]] = {}
+"""The section of each model, by the model's name."""
+
+
+class ModelOptions(Section):
+    """Base of the models' sections; each subclass is one."""
+
+    name: str
+    """The default is the model's name."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        SECTIONS[cls.model_fields["name"].default] = cls
+
+
+class AutoIntConfig(ModelOptions):
     """Options of AutoInt, and with `mlp` of AutoInt+."""
 
     name: Literal["autoint"] = "autoint"
@@ -39,13 +55,13 @@ class AutoIntConfig(Section):
     @model_validator(mode="after")
     def _divisible(self) -> Self:
         if self.form == "code" and self.units % self.heads:
-            raise ValueError(
+            raise InvalidValueError(
                 f"units = {self.units} is the width of all heads together: make it a multiple of heads = {self.heads}"
             )
         return self
 
 
-class FactorizationMachineConfig(Section):
+class FactorizationMachineConfig(ModelOptions):
     """Options of the factorisation machine, and with `mlp` of DeepFM."""
 
     name: Literal["fm"] = "fm"
@@ -54,24 +70,26 @@ class FactorizationMachineConfig(Section):
     mlp_dropout: Dropout = 0.0
 
 
-def _name(section: Any) -> Any:
-    return section.get("name", "autoint") if isinstance(section, dict) else getattr(section, "name", None)
+def _of_its_model(section: Any) -> Any:
+    if isinstance(section, ModelOptions):
+        return section
+    if not isinstance(section, dict):
+        raise InvalidValueError(f"must be a table with the options of a model, not {section!r}")
+    name = section.get("name", AutoIntConfig().name)
+    kind = SECTIONS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise error_at(("name",), f"unknown model {name!r}; choose one of {', '.join(SECTIONS)}")
+    return kind.model_validate(section)
 
 
-ModelSection = Annotated[
-    Annotated[AutoIntConfig, Tag("autoint")] | Annotated[FactorizationMachineConfig, Tag("fm")],
-    Discriminator(_name),
-]
-SECTIONS: dict[str, type[Section]] = {
-    kind.model_fields["name"].default: kind for kind in (AutoIntConfig, FactorizationMachineConfig)
-}
-"""The section of each model, by the model's name."""
+ModelSection = Annotated[SerializeAsAny[ModelOptions], BeforeValidator(_of_its_model)]
+"""The section of the model that its `name` chooses."""
 
 
-def with_model(section: AutoIntConfig | FactorizationMachineConfig, name: str) -> Section:
+def with_model(section: ModelOptions, name: str) -> ModelOptions:
     """The section of the model `name`, with the options that both models have. Raises InvalidValueError."""
     kind = SECTIONS.get(name)
     if kind is None:
         raise InvalidValueError(f"unknown model {name!r}; choose one of {', '.join(SECTIONS)}")
     shared = {key: value for key, value in section if key in kind.model_fields and key != "name"}
-    return kind(**shared)
+    return kind.model_validate(shared)

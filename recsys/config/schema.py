@@ -34,7 +34,9 @@ class RedisSection(Section):
     @classmethod
     def _of_redis(cls, url: str) -> str:
         if url and not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("write redis://HOST:PORT/0 (or rediss://, unix://); leave it empty for an embedded Redis")
+            raise InvalidValueError(
+                "write redis://HOST:PORT/0 (or rediss://, unix://); leave it empty for an embedded Redis"
+            )
         return url
 
 

@@ -58,7 +58,8 @@ def tracer() -> Executor:
 def exported(name: str, spec_name: str) -> tuple[RankingModel, FeatureSpec, Exporter]:
     """A model whose every parameter is away from its initial value, and its exporter."""
     spec = FeatureSpec.of(SPECS[spec_name])
-    model = build(CONFIGS[name], n_sparse=len(spec.sparse), n_numeric=len(spec.numeric), dim=DIM).eval()
+    options = CONFIGS[name] if name in CONFIGS else SECTIONS[name].model_validate({})
+    model = build(options, n_sparse=len(spec.sparse), n_numeric=len(spec.numeric), dim=DIM).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -11,11 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from recsys import wiring
-from recsys.commands.memory_table import table
 from recsys.commands.options.batch_until import parse_batch_until
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
 from recsys.commands.stopping import STOPPED
+from recsys.commands.tables.memory_study import table
 from recsys.config.file import load
 from recsys.config.models import with_model
 from recsys.config.schema import Config

@@ -13,7 +13,7 @@ from recsys import wiring
 from recsys.commands.options.batch_until import parse_batch_until
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
-from recsys.commands.replay_table import table
+from recsys.commands.tables.replay import table
 from recsys.config.file import load
 from recsys.evaluation.replay import report
 from recsys.evaluation.replay.arms import check_refresh

@@ -10,9 +10,9 @@ from rich.live import Live
 from rich.table import Table
 
 from recsys import wiring
-from recsys.commands import table_summary
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.stopping import stopping
+from recsys.commands.tables import embedding_tables
 from recsys.config.file import load
 from recsys.evaluation.metrics import Summary
 from recsys.training.progress import Progress
@@ -28,7 +28,7 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
         stop = stack.enter_context(stopping())
         trainer = stack.enter_context(wiring.trainer(config, publish=publish))
         resumed = trainer.resume()
-        before = table_summary.refused(trainer.learner.store)
+        before = embedding_tables.refused(trainer.learner.store)
         console.print(f"Resumed from {resumed}." if resumed else "Starting with an empty model.")
         shown = Live(get_renderable=lambda: dashboard(trainer.progress), console=console, transient=True)
         with shown:
@@ -37,13 +37,13 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
             console.print("Nothing learned: the log has no full batch of labelled items yet. Ingest events first.")
             return
         console.print(dashboard(trainer.progress))
-        console.print(table_summary.summary(trainer.learner.store))
+        console.print(embedding_tables.summary(trainer.learner.store))
         console.print(f"Stopped after {trainer.learner.steps:,} steps; state {trainer.digest()[:16]}.")
         if lost := not_learned(trainer.outcomes):
             console.print(f"Not learned from, since the log began: {lost}.", style="yellow")
         for warning in impaired(trainer.losses):
             console.print(warning, style="yellow", highlight=False, markup=False)
-        for warning in table_summary.warnings(trainer.learner.store, before):
+        for warning in embedding_tables.warnings(trainer.learner.store, before):
             console.print(warning, style="yellow", highlight=False, markup=False)
 
 

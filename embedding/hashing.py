@@ -33,7 +33,7 @@ def eviction_ties(ids_N: Ids, draw: int) -> Ids:
 
     >>> ids = np.arange(3, dtype=np.uint64)
     >>> np.argsort(eviction_ties(ids, draw=0)).tolist(), np.argsort(eviction_ties(ids, draw=1)).tolist()
-    ([0, 1, 2], [0, 2, 1])
+    ([1, 2, 0], [0, 1, 2])
     """
     return mix(mix(ids_N) + np.uint64(draw))
 

@@ -71,7 +71,8 @@ class ReferenceRows:
 
     >>> rows = ReferenceRows(2, Optimizer("adagrad", lr=0.5, eps=0.0))
     >>> rows.put([0], np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32))
-    >>> rows.update([0], torch.ones(1, 2))
+    >>> rows.update([0], torch.ones(1, 2))  # rows left as they were
+    0
     >>> rows.weights_RD.tolist()
     [[-0.5, -0.5]]
     """

@@ -5,8 +5,8 @@ Suffixes: B bins of the delay, E edges of bins (B + 1).
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Iterable
 
 import msgspec
@@ -24,6 +24,8 @@ TAIL = 4
 """Number of bins, the longest known, that say how clicks go on beyond them."""
 MEMORY = 1 << 17
 """Closed items after which all counts of the closed are halved: older traffic fades."""
+DRAWS = 1024
+"""Number of ages that are told apart."""
 REFRESH = 256
 """Least number of lists between two estimates; with many lists open, a sixteenth of them."""
 
@@ -32,7 +34,8 @@ class _State(msgspec.Struct):
     clicks: list[float]
     open_clicks: list[int]
     closed: float
-    opened: list[tuple[int, int]]
+    clocks: bytes
+    totals: bytes
     until_refresh: int
     cumulative: list[float]
     noted: list[float]
@@ -78,8 +81,9 @@ class ClickDelays:
         self._clicks_B = np.zeros(BINS)
         self._open_clicks_B = np.zeros(BINS, np.int64)
         self._closed = 0.0
-        self._opened: deque[tuple[int, int]] = deque()
-        """Clock and number of items of each open list, in the order in which they were shown."""
+        self._clocks, self._totals, self._first = array("q"), array("q", [0]), 0
+        """Clock of each list, and the items shown before it and after the last; those from `_first` on are open."""
+        self._ages = [0] * DRAWS
         self._until_refresh = 0
         self._cumulative_E: list[float] = []
         """Share of shown items that are clicked within each edge; empty without an estimate."""
@@ -100,9 +104,10 @@ class ClickDelays:
         """A list was shown; clocks do not fall."""
         if self._until_refresh <= 0:
             self._refresh(clock)
-            self._until_refresh = max(REFRESH, len(self._opened) // 16)
+            self._until_refresh = max(REFRESH, (len(self._clocks) - self._first) // 16)
         self._until_refresh -= 1
-        self._opened.append((clock, items))
+        self._clocks.append(clock)
+        self._totals.append(self._totals[-1] + items)
 
     def clicked(self, bin_: int) -> None:
         """An item of an open list was clicked."""
@@ -110,7 +115,10 @@ class ClickDelays:
 
     def closed(self, items: int, bins: Iterable[int]) -> None:
         """The window of a list, about the one shown longest ago, is over; `bins` are those of its clicks."""
-        self._opened.popleft()
+        self._first += 1
+        if self._first > len(self._clocks) // 2 + REFRESH:
+            del self._clocks[: self._first], self._totals[: self._first]
+            self._first = 0
         self._closed += items
         for bin_ in bins:
             self._open_clicks_B[bin_] -= 1
@@ -121,14 +129,14 @@ class ClickDelays:
 
     def age(self, draw: float) -> int:
         """The age (ms) at which the silence of a list is learned, from a draw in [0, 1)."""
-        if not self._cumulative_E:
-            return 0
-        target = self.rate * (1 - draw) / (1 - self.rate * draw)
-        above = min(max(bisect_right(self._cumulative_E, target), 1), BINS)
-        low, high = self._cumulative_E[above - 1], self._cumulative_E[above]
-        part = (target - low) / (high - low) if high > low else 0.0
-        start, end = self._edges_E[above - 1], self._edges_E[above]
-        return min(int(start + min(max(part, 0.0), 1.0) * (end - start)), self._wait)
+        return self._ages[int(draw * DRAWS)]
+
+    def _draw_ages(self) -> list[int]:
+        """The age of each of `DRAWS` equal parts of [0, 1): H^-1 at their middles."""
+        draws = (np.arange(DRAWS) + 0.5) / DRAWS
+        shares = self.rate * (1 - draws) / (1 - self.rate * draws)
+        ages = np.interp(shares, self._cumulative_E, self._edges_E)
+        return [int(age) for age in np.minimum(ages, self._wait).tolist()]
 
     def state(self) -> bytes:
         """All that `restore` needs."""
@@ -136,7 +144,8 @@ class ClickDelays:
             self._clicks_B.tolist(),
             self._open_clicks_B.tolist(),
             self._closed,
-            list(self._opened),
+            self._clocks[self._first :].tobytes(),
+            self._totals[self._first :].tobytes(),
             self._until_refresh,
             self._cumulative_E,
             self._noted_E,
@@ -149,9 +158,11 @@ class ClickDelays:
         loaded = msgspec.msgpack.decode(state, type=_State)
         self._clicks_B = np.array(loaded.clicks)
         self._open_clicks_B = np.array(loaded.open_clicks, np.int64)
-        self._closed, self._opened = loaded.closed, deque(loaded.opened)
+        self._closed, self._first = loaded.closed, 0
+        self._clocks, self._totals = array("q", loaded.clocks), array("q", loaded.totals)
         self._until_refresh, self._cumulative_E = loaded.until_refresh, loaded.cumulative
         self._noted_E, self.version = loaded.noted, loaded.version
+        self._ages = self._draw_ages() if self._cumulative_E else [0] * DRAWS
 
     def _refresh(self, clock: int) -> None:
         clicks_B = self._clicks_B + self._open_clicks_B
@@ -170,6 +181,7 @@ class ClickDelays:
         if total > 0:
             shares_B = incidence_B * min(1.0, 0.99 / total)
             self._cumulative_E = [0.0, *np.cumsum(shares_B).tolist()]
+            self._ages = self._draw_ages()
             if self._moved():
                 self.version += 1
                 self._noted_E = self._cumulative_E
@@ -184,6 +196,6 @@ class ClickDelays:
 
     def _open_items(self, until_B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """How many items of open lists were shown until each of these clocks."""
-        clocks, items = np.array(self._opened, np.int64).reshape(-1, 2).T
-        cumulative = np.concatenate([[0], np.cumsum(items)])
-        return cumulative[np.searchsorted(clocks, until_B, side="right")].astype(np.float64)
+        reached_B = np.searchsorted(np.array(self._clocks[self._first :]), until_B, side="right")
+        totals = np.array(self._totals[self._first :])
+        return np.asarray(totals[reached_B] - totals[0], np.float64)

@@ -175,10 +175,11 @@ class Joiner:
         self._sequence += 1
         if time > self._clock:
             self._clock = time
-            for known, shown in self._silences.due(time):
-                self._pass(known - self.lateness)
-                if not shown.silent:
-                    self._be_silent(shown, known)
+            if self._silences.next_due < time:
+                for known, shown in self._silences.due(time):
+                    self._pass(known - self.lateness)
+                    if not shown.silent:
+                        self._be_silent(shown, known)
             self._pass(time - self.lateness)
 
     def _pass(self, watermark: float) -> None:
@@ -264,7 +265,7 @@ class Joiner:
         end = time + self.wait
         self._closed.add(id_, max(end, self._clock) + self._memory, self._clock - self.lateness)
         self._tallies["closed_early" if early else "closed"] += 1
-        self._tallies["negatives"] += len(shown.undecided()[0])
+        self._tallies["negatives"] += len(shown.items) - len(shown.decided or ())
         known = self._clock if early else end + self.lateness + 1
         if not self._paced:
             self._emit(shown, *shown.final(), known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Iterator
 
 from xxhash import xxh3_64_intdigest
@@ -22,11 +23,14 @@ class Silences:
         self._delays = delays
         self._heap: list[_Entry] = []
         self._version = 0
+        self.next_due: float = math.inf
+        """The clock at which the next one is due."""
 
     def add(self, shown: OpenImpression, clock: int) -> None:
         """An impression that is shown now."""
         self._delays.shown(clock, len(shown.items))
         heapq.heappush(self._heap, self._entry(shown, clock))
+        self.next_due = self._heap[0][0]
         if self._version != self._delays.version:  # as happens in the first window of a log
             self._version = self._delays.version
             self._draw_anew(clock)
@@ -46,6 +50,7 @@ class Silences:
         """Impressions that have become due before `clock`, in order, each with the moment at which it is known."""
         while self._heap and self._heap[0][0] < clock:
             due, _, shown = heapq.heappop(self._heap)
+            self._note()
             if not shown.silent:
                 yield due + 1, shown
 
@@ -53,9 +58,11 @@ class Silences:
         """Forget impressions that closed early, when there are more than `size` entries."""
         if len(self._heap) > size:
             self._heap = sorted(entry for entry in self._heap if not entry[2].silent)
+            self._note()
 
     def state(self) -> tuple[bytes, int, list[Due]]:
         self._heap = sorted(entry for entry in self._heap if not entry[2].silent)
+        self._note()
         return self._delays.state(), self._version, [(due, number) for due, number, _ in self._heap]
 
     def restore(self, state: tuple[bytes, int, list[Due]], shown: Iterable[OpenImpression]) -> None:
@@ -64,6 +71,7 @@ class Silences:
         delays, self._version, entries = state
         self._delays.restore(delays)
         self._heap = [(due, number, by_number[number]) for due, number in entries]
+        self._note()
 
     def _entry(self, shown: OpenImpression, clock: int) -> _Entry:
         age = self._delays.age(xxh3_64_intdigest(shown.id.encode()) / 2**64)
@@ -71,3 +79,7 @@ class Silences:
 
     def _draw_anew(self, clock: int) -> None:
         self._heap = sorted(self._entry(shown, clock) for _, _, shown in self._heap if not shown.silent)
+        self._note()
+
+    def _note(self) -> None:
+        self.next_due = self._heap[0][0] if self._heap else math.inf

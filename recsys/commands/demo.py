@@ -75,7 +75,9 @@ def _prepare(folder: Path) -> Path:
 def _replay(folder: Path, config_path: Path, data: Path) -> None:
     """On a log of its own: the live log holds the demo's clicks, and only the first part of the data."""
     whole = folder / "replay.toml"
-    whole.write_text(config_path.read_text().replace('folder = "log"', 'folder = "whole-log"'))
+    live, own = 'url = "file:log"', 'url = "file:whole-log"'
+    before, _, after = config_path.read_text("utf-8").partition(live)
+    whole.write_text(before + own + after, "utf-8")
     _recsys("ingest", "-c", whole, "--dataset", DATASET, data, quiet=True)
     refreshes = [argument for refresh in REFRESH for argument in ("--refresh", refresh)]
     _recsys("replay", "-c", whole, "--batch-until", SPLIT, *refreshes, "--out", folder / "replay")

@@ -216,7 +216,9 @@ def _request_values(field: Field, requests: Sequence[LabeledImpression | _Reques
             return [r.time // HOUR % 24 for r in requests]
         case "time.weekday":
             return [(r.time // DAY + 3) % 7 for r in requests]  # the epoch was a Thursday
-    return [r.user for r in requests]
+        case "user":
+            return [r.user for r in requests]
+    raise InvalidValueError(f"field {field.name!r}: source {field.source!r} is not read from requests")
 
 
 def _item_values(field: Field, impressions: Sequence[LabeledImpression]) -> Sequence[Value]:

@@ -42,7 +42,9 @@ def test_the_ranking_changes_and_the_replay_is_written(
     assert "From the posted like to the changed score:" in said
     found = Result.from_json((folder / "replay" / "result.json").read_bytes())
     assert [arm.name for arm in found.arms] == ["frozen", *(f"online@{refresh}" for refresh in demo.REFRESH)]
-    assert found.counts["positives_scored"] > 0
+    assert (folder / "whole-log").is_dir()  # a log of its own, so that the demo's clicks make nothing late
+    assert found.counts["late"] == found.counts["late_impressions"] == 0
+    assert found.counts["positives_scored"] > 100
     for name in ("serve.log", "train.log"):
         assert "Traceback" not in (folder / name).read_text()
 

@@ -12,8 +12,8 @@ from typing import Any
 from benchmarks import _events
 from benchmarks.harness import Result, Target, interleave, median, peak_memory, ratio
 from streaming.ingest.dead_letters import DeadLetters
+from streaming.ingest.formats.sources import JsonLines
 from streaming.ingest.pipeline import Counts, Ingest
-from streaming.ingest.sources import JsonLines
 from streaming.log.file_log import FileLog
 
 REQUIRED = {

@@ -26,8 +26,8 @@ from recsys.datasets.card import Card
 from recsys.datasets.registry import DATASETS
 from recsys.errors import IngestError, InvalidValueError
 from recsys.unlearned import REMEDY
+from streaming.ingest.formats.sources import Batches, JsonLines, Source
 from streaming.ingest.pipeline import Counts, Ingest
-from streaming.ingest.sources import Batches, JsonLines, Source
 
 SHOWN_REASONS = 5
 YEAR = 365 * 86_400_000

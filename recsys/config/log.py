@@ -70,8 +70,8 @@ class Mapping(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        from streaming.ingest import column_mapping
-        from streaming.ingest.open_source import dialect
+        from streaming.ingest.formats.open_source import dialect
+        from streaming.ingest.mapping import column_mapping
 
         column_mapping.Mapping(self.kind, self.columns, separator=self.separator, time_format=self.time_format)
         if self.format in ("jsonl", "parquet") and self.text:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from streaming.catalog import Catalog
     from streaming.feed import Feed
     from streaming.ingest.codec import Rules
+    from streaming.ingest.formats.sources import Source
     from streaming.ingest.pipeline import Ingest
-    from streaming.ingest.sources import Source
     from streaming.join.joiner import Joiner, Labels
     from streaming.log.event_log import EventLog
 
@@ -40,8 +40,8 @@ def rules(config: Config) -> Rules:
 
 def sources(config: Config, file: Path) -> list[Source]:
     """What a file is read as: by each of its mappings, or as JSON lines of events. Raises RecsysError if it cannot."""
-    from streaming.ingest.column_mapping import Mapping
-    from streaming.ingest.open_source import open_source
+    from streaming.ingest.formats.open_source import open_source
+    from streaming.ingest.mapping.column_mapping import Mapping
 
     known = rules(config)
     kinds = {**(known.request or {}), **(known.item or {})}

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from streaming.events.columns import times
 from streaming.ingest.dead_letters import DeadLetter
-from streaming.ingest.sources import Position
+from streaming.ingest.formats.sources import Position
 
 
 @dataclass(frozen=True, slots=True)

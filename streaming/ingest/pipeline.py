@@ -21,11 +21,11 @@ from streaming.ingest.codec import decode_events, encode_events, encode_json, to
 from streaming.ingest.dead_letters import DeadLetter, DeadLetters
 from streaming.ingest.deduplication import RecentEvents
 from streaming.ingest.fingerprint import fingerprints
+from streaming.ingest.formats.sources import BEGIN, Block, Position, Source, Valid
 from streaming.ingest.late_events import TAIL, LateEvents
 from streaming.ingest.merge_by_time import Piece, interleaved, merged
 from streaming.ingest.reasons import Reasons
 from streaming.ingest.source_offsets import OffsetTracker, SourceOffsets
-from streaming.ingest.sources import BEGIN, Block, Position, Source, Valid
 from streaming.ingest.validation import Rules
 from streaming.log.event_log import EventLog, read_range
 from streaming.log.partitioning import split

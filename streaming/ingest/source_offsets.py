@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from xxhash import xxh3_128_hexdigest
 
-from streaming.ingest.sources import BEGIN, Position, Source
+from streaming.ingest.formats.sources import BEGIN, Position, Source
 from streaming.log import durable_files
 
 

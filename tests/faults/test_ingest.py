@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from recsys.errors import IngestError
-from streaming.ingest import sources
 from streaming.ingest.dead_letters import DeadLetters
+from streaming.ingest.formats import sources
+from streaming.ingest.formats.sources import JsonLines
 from streaming.ingest.pipeline import Ingest
 from streaming.ingest.source_offsets import SourceOffsets
-from streaming.ingest.sources import JsonLines
 from streaming.log.file_log import FileLog
 from tests.contracts.event_log import read_all
 

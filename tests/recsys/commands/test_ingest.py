@@ -14,7 +14,7 @@ from recsys.cli import main
 from recsys.commands import ingest
 from recsys.commands.stopping import STOPPED
 from recsys.datasets.registry import DATASETS
-from streaming.ingest import sources
+from streaming.ingest.formats import sources
 from streaming.log.file_log import FileLog
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 from xxhash import xxh3_128_hexdigest
 
-from streaming.ingest.compression import compressed, open_content
+from streaming.ingest.formats.compression import compressed, open_content
 from streaming.ingest.validation import MAX_LINE
 
 READ_BYTES = 1 << 20

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.ingest import sources
-from streaming.ingest.column_mapping import Mapping
-from streaming.ingest.delimited import DelimitedRows
-from streaming.ingest.open_source import open_source
-from streaming.ingest.parquet import ParquetRows
-from streaming.ingest.sources import JsonLines, Position
+from streaming.ingest.formats import sources
+from streaming.ingest.formats.delimited import DelimitedRows
+from streaming.ingest.formats.open_source import open_source
+from streaming.ingest.formats.parquet import ParquetRows
+from streaming.ingest.formats.sources import JsonLines, Position
+from streaming.ingest.mapping.column_mapping import Mapping
 
 
 def opened(path: Path, mapping: Mapping | None = None) -> JsonLines | DelimitedRows | ParquetRows:

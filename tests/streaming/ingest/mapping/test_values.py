@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.errors import InvalidValueError
-from streaming.ingest.column_mapping import Mapping
-from streaming.ingest.event_time import check_format, millis_reader
-from streaming.ingest.open_source import open_source
-from streaming.ingest.row_mapper import RowMapper
-from streaming.ingest.sources import BEGIN
+from streaming.ingest.formats.open_source import open_source
+from streaming.ingest.formats.sources import BEGIN
+from streaming.ingest.mapping.column_mapping import Mapping
+from streaming.ingest.mapping.event_time import check_format, millis_reader
+from streaming.ingest.mapping.row_mapper import RowMapper
 
 COLUMNS = {"id": "id", "time": "t", "user": "u", "items": "i", "features.f": "f"}
 ROW: dict[str, Any] = {"id": "r", "t": 5, "u": "u", "i": ["a"], "f": None}

@@ -15,7 +15,7 @@ from xxhash import xxh3_128_hexdigest
 from recsys.errors import InvalidValueError
 from streaming.encode.feature_spec import Kind
 from streaming.events.columns import EVENT_TYPES, KINDS
-from streaming.ingest.event_time import Unit, check_format
+from streaming.ingest.mapping.event_time import Unit, check_format
 
 _STRUCTS: Final[dict[str, type[msgspec.Struct]]] = dict(zip(KINDS, EVENT_TYPES, strict=True))
 _NESTED: Final = ("features", "item_features")

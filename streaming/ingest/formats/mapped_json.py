@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 
 from recsys.errors import InvalidValueError
-from streaming.ingest.column_mapping import Mapping
 from streaming.ingest.decode_errors import explain
-from streaming.ingest.row_mapper import RowMapper, follow
-from streaming.ingest.sources import BEGIN, Block, JsonLines, Position
+from streaming.ingest.formats.sources import BEGIN, Block, JsonLines, Position
+from streaming.ingest.mapping.column_mapping import Mapping
+from streaming.ingest.mapping.row_mapper import RowMapper, follow
 from streaming.ingest.validation import MAX_LINE
 
 _decode = msgspec.json.Decoder().decode

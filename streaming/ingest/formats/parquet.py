@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from xxhash import xxh3_128_hexdigest
 
 from recsys.errors import InvalidValueError
-from streaming.ingest.column_mapping import Mapping
-from streaming.ingest.row_mapper import RowMapper, follow
-from streaming.ingest.sources import BEGIN, IDENTITY_BYTES, Block, Position
+from streaming.ingest.formats.sources import BEGIN, IDENTITY_BYTES, Block, Position
+from streaming.ingest.mapping.column_mapping import Mapping
+from streaming.ingest.mapping.row_mapper import RowMapper, follow
 
 ROWS = 4096
 

@@ -9,10 +9,10 @@ from operator import itemgetter
 from pathlib import Path
 
 from recsys.errors import InvalidValueError
-from streaming.ingest.column_mapping import Mapping
-from streaming.ingest.dialect import Dialect, Row, RowReader, csv_format
-from streaming.ingest.row_mapper import RowMapper
-from streaming.ingest.sources import BEGIN, Block, JsonLines, Position
+from streaming.ingest.formats.dialect import Dialect, Row, RowReader, csv_format
+from streaming.ingest.formats.sources import BEGIN, Block, JsonLines, Position
+from streaming.ingest.mapping.column_mapping import Mapping
+from streaming.ingest.mapping.row_mapper import RowMapper
 from streaming.ingest.validation import MAX_LINE
 
 

@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import IngestError, InvalidValueError
-from streaming.ingest import sources
-from streaming.ingest.column_mapping import Mapping
 from streaming.ingest.dead_letters import DeadLetters
-from streaming.ingest.open_source import open_source
+from streaming.ingest.formats import sources
+from streaming.ingest.formats.open_source import open_source
+from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.pipeline import Counts, Ingest
 from streaming.ingest.source_offsets import SourceOffsets
 from streaming.log.memory_log import MemoryLog

@@ -9,13 +9,13 @@ from typing import Any, Final, Literal, get_args
 import pyarrow as pa
 
 from recsys.errors import IngestError, InvalidValueError
-from streaming.ingest.column_mapping import Mapping
-from streaming.ingest.compression import COMPRESSIONS, content_suffix
-from streaming.ingest.delimited import DelimitedRows
-from streaming.ingest.dialect import Dialect
-from streaming.ingest.mapped_json import MappedJson
-from streaming.ingest.parquet import ParquetRows
-from streaming.ingest.sources import JsonLines, Source
+from streaming.ingest.formats.compression import COMPRESSIONS, content_suffix
+from streaming.ingest.formats.delimited import DelimitedRows
+from streaming.ingest.formats.dialect import Dialect
+from streaming.ingest.formats.mapped_json import MappedJson
+from streaming.ingest.formats.parquet import ParquetRows
+from streaming.ingest.formats.sources import JsonLines, Source
+from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.validation import MAX_LINE
 
 Format = Literal["jsonl", "csv", "tsv", "parquet"]

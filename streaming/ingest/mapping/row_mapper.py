@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from recsys.errors import InvalidValueError
 from streaming.events.schema import EVENT_SCHEMA
-from streaming.ingest import values
-from streaming.ingest.column_mapping import Mapping, columns_of
-from streaming.ingest.event_time import millis_reader
+from streaming.ingest.mapping import values
+from streaming.ingest.mapping.column_mapping import Mapping, columns_of
+from streaming.ingest.mapping.event_time import millis_reader
 
 _COMPOSED: Final = ("id", "impression")
 Convert = Callable[[Any], Any]

@@ -1,0 +1,1 @@
+"""How rows of a file become events: columns to fields, values to the types of events, times to milliseconds."""

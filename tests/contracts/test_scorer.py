@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from serving.model.scorer import OnnxScorer, OpenVinoScorer, Scorer
 from tests.contracts.scorer import ScorerContract
+
+pytestmark = pytest.mark.slow
 
 
 class TestOpenVino(ScorerContract):

@@ -130,6 +130,7 @@ def test_a_killed_trainer_ends_in_the_same_state(
     assert train(folder) == uninterrupted
 
 
+@pytest.mark.slow
 def test_a_trainer_killed_while_it_saves_in_the_background_ends_in_the_same_state(
     config: Config, uninterrupted: str
 ) -> None:
@@ -177,6 +178,7 @@ def train_until_killed(folder: Path, crash: str) -> None:
     assert killed.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_a_torn_checkpoint_is_passed_over_and_training_ends_the_same(config: Config, uninterrupted: str) -> None:
     folder = workspace(config, "torn")
     assert train(folder) == uninterrupted

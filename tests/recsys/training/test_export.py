@@ -56,6 +56,7 @@ def make_model(seed: int = 0) -> RankingModel:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_graph_has_the_weights_of_the_moment() -> None:
     model, spec, exporter = exported("autoint", "every kind of field")
     before = exporter.graph(model)

@@ -32,6 +32,9 @@ def studied(*tried: str, seeds: int = 1, **training: object) -> list[Result]:
     return list(study.results([parse(text, TABLES) for text in tried], seeds))
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def unasked() -> list[Result]:
     """Of a study without settings."""

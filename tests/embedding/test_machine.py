@@ -22,5 +22,6 @@ class LocalMachine(StoreMachine):
 
 TestReferenceMachine, TestLocalMachine = ReferenceMachine.TestCase, LocalMachine.TestCase
 pytest.mark.slow(TestReferenceMachine)
+pytest.mark.slow(TestLocalMachine)
 TestReferenceMachine.settings = settings(max_examples=8, stateful_step_count=30)
 TestLocalMachine.settings = settings(max_examples=16, stateful_step_count=30)

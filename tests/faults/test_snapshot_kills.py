@@ -74,7 +74,7 @@ def deadly(operation: Callable[..., Any], left: Iterator[int]) -> Callable[..., 
     return wrapped
 
 
-@pytest.mark.parametrize("way", [pytest.param(way, marks=[pytest.mark.slow] * (way != "local")) for way in WAYS])
+@pytest.mark.parametrize("way", [pytest.param(way, marks=pytest.mark.slow) for way in WAYS])
 def test_a_kill_between_any_two_writes_leaves_the_previous_snapshot(way: str, tmp_path: Path) -> None:
     old = LocalStore(TABLES)
     train(old, range(2))

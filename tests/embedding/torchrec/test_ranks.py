@@ -180,6 +180,7 @@ def briefly(rank: int, world: int, folder: Path) -> None:
     store.save(folder / "brief")
 
 
+@pytest.mark.slow
 def test_two_processes_learn_the_same_rows_in_a_few_steps(tmp_path: Path) -> None:
     run(2, briefly, tmp_path)
     compare(loaded(tmp_path / "brief"), steps=3)

@@ -62,6 +62,7 @@ def run_in(module: ModuleType, code: str) -> None:
     exec(compile("from __future__ import annotations\n" + code, GUIDE, "exec"), vars(module))
 
 
+@pytest.mark.slow
 def test_add_a_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It learns from a log, and the exported graph scores as the trained model does."""
     section, model, register = steps("Add a model")

@@ -193,6 +193,7 @@ def test_features_are_those_of_the_time_of_the_impression() -> None:
     assert feed.entities.users.at("u", 1000) == {"clicks": 3}
 
 
+@pytest.mark.slow
 def test_partitions_of_different_length_make_nothing_late() -> None:
     def impressions(name: str, every: int) -> list[Event]:
         return [shown(f"{name}{time}", time, "x") for time in range(0, 20_000, every)]

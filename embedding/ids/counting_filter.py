@@ -6,12 +6,11 @@ import numpy as np
 
 from embedding.ids.admission import (
     AdmissionPolicy,
-    Always,
     Counts,
     Mask,
     PolicyState,
-    Probabilistic,
     check_admission,
+    exact_policy,
 )
 from embedding.kernels import counting_filter
 from embedding.lazy_arrays import lazy_zeros
@@ -69,10 +68,6 @@ class CountingFilter:
 def bounded_policy(admission: Admission, salt: np.uint64, candidates: int) -> AdmissionPolicy:
     """The admission policy of a table, in bounded memory. Raises InvalidValueError for invalid settings."""
     check_admission(admission)
-    match admission.kind:
-        case "always":
-            return Always()
-        case "probabilistic":
-            return Probabilistic(admission.threshold, salt)
-        case "count":
-            return CountingFilter(admission.threshold, candidates)
+    if admission.kind == "count":
+        return CountingFilter(admission.threshold, candidates)
+    return exact_policy(admission, salt)  # the other rules keep no counts

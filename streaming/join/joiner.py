@@ -237,7 +237,9 @@ class Joiner:
         self._tallies["positives" if label else "negatives"] += 1
         if label:
             bin_ = self._silences.clicked(self._clock - shown.clock) if self._paced else 0
-            shown.clicks = {**(shown.clicks or {}), position: bin_}
+            if shown.clicks is None:
+                shown.clicks = {}
+            shown.clicks[position] = bin_
         return label
 
     def _emit_decided(self, shown: OpenImpression, labels: dict[int, float]) -> None:

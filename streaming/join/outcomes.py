@@ -1,7 +1,7 @@
 """What becomes of events in the joiner, by name."""
 
 OUTCOMES = (
-    "impressions",  # taken in; each of its positions comes out exactly once
+    "impressions",  # taken in; each of its positions comes out once, and once more if a click corrects it
     "duplicate_impressions",  # an impression of that id is open, or closed recently
     "late_impressions",  # after its own window had closed: a missing click would mean nothing
     "joined",  # decided a label

@@ -56,7 +56,8 @@ def test_a_full_store_takes_what_it_says_and_no_more_however_many_new_ids_come(t
         [sys.executable, "-m", "tests.embedding.test_memory", str(tick)], capture_output=True, text=True, check=True
     )
     says, full, later = map(int, done.stdout.split())
-    assert later <= full * 1.01
+    # malloc's arenas still move by 1 to 2 % and then stay; 5 % are 3 bytes for each new id, where a leaked key has 8
+    assert later <= full * 1.05
     assert later <= says * 1.25, "beyond: a list of the coldest ids, a bit a row and consumer, and what malloc keeps"
 
 

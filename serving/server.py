@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +34,7 @@ from serving.ranking.exploration import Exploration, Ranked
 from serving.ranking.popularity import CatalogSnapshot, PopularityScores
 from serving.ranking.ranker import Ranker
 from serving.ranking.retriever import CatalogRetriever, Retriever
+from serving.ranking.task_score import TaskScore
 from serving.replication.embedded_redis import EmbeddedRedis, connect
 from serving.replication.health import Availability
 from serving.replication.model_loader import LoaderModels, ModelLoader
@@ -65,6 +66,8 @@ class Settings:
     cache_rows: int = 1_000_000
     """Rows kept in this process, for each model."""
     recent_share: float = 0.2
+    score: Mapping[str, float] = field(default_factory=lambda: {"click": 1.0})
+    """Weight of the probability of each task in the score that items are ranked by."""
     deadline: int = 200
     exploration: Exploration = field(default_factory=Ranked)
     attribution: int = 6 * 3_600_000
@@ -111,6 +114,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         PopularityScores(catalog),
         settings.exploration,
         settings.deadline / 1000,
+        TaskScore(settings.score),
         settings.seed,
     )
     routes = Routes(

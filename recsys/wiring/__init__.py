@@ -6,7 +6,7 @@ What needs torch, or a server, is imported only when it is built.
 from recsys.wiring.learning import exporter, learner, model, set_threads, store, tables
 from recsys.wiring.publishing import ONLINE, publisher
 from recsys.wiring.serving import open_scorer, server
-from recsys.wiring.stream import event_log, feed, ingest, joiner, rules, sources, spec
+from recsys.wiring.stream import event_log, feed, ingest, joiner, rules, sources, spec, tasks
 from recsys.wiring.training import trainer
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "spec",
     "store",
     "tables",
+    "tasks",
     "trainer",
 ]

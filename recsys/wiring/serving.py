@@ -40,6 +40,7 @@ def server(config: Config) -> Settings:
         limits=serving.to_limits(),
         cache_rows=serving.cache_rows,
         recent_share=serving.recent_share,
+        score=serving.score,
         deadline=serving.deadline,
         attribution=serving.attribution,
         exploration=exploration(serving.exploration, serving.temperature),

@@ -46,7 +46,7 @@ def trainer(config: Config, *, publish: bool, crash: Callable[[str], None] = lam
             log,
             catalog,
             Checkpoints(training.checkpoints, training.keep, crash),
-            Progress(),
+            Progress(tasks=learns.tasks),
             publication=stack.enter_context(_publication(config, learns, source, catalog)) if publish else None,
             checkpoint_every=training.checkpoint_every,
             crash=crash,

@@ -24,7 +24,7 @@ class SumScorer:
         self, request_rows_1FD: Floats, item_rows_CFD: Floats, request_numeric_1N: Floats, item_numeric_CN: Floats
     ) -> Floats:
         total_C = item_rows_CFD.sum((1, 2)) + request_rows_1FD.sum() + item_numeric_CN.sum(1) + request_numeric_1N.sum()
-        return np.asarray(1 / (1 + np.exp(-total_C)), np.float32)
+        return np.asarray(1 / (1 + np.exp(-total_C)), np.float32)[:, None]
 
 
 @dataclass
@@ -59,7 +59,7 @@ class NanScorer(SumScorer):
     def score(
         self, request_rows_1FD: Floats, item_rows_CFD: Floats, request_numeric_1N: Floats, item_numeric_CN: Floats
     ) -> Floats:
-        return np.full(len(item_rows_CFD), np.nan, np.float32)
+        return np.full((len(item_rows_CFD), 1), np.nan, np.float32)
 
 
 def artefact(step: int = 1, graph: bytes = b"sum", spec: FeatureSpec = SPEC, dim: int = DIM) -> Artefact:

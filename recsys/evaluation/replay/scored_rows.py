@@ -104,5 +104,9 @@ def _contents(rows: TrainingBatch) -> npt.NDArray[np.uint64]:
 
 def _no_rows() -> TrainingBatch:
     nothing: dict[str, Any] = {name: np.zeros(0, np.float32) for name in TrainingBatch.columns()}
-    nothing |= {"numeric_BN": np.zeros((0, 0), np.float32), "times_B": np.zeros(0, np.int64)}
+    nothing |= {
+        "numeric_BN": np.zeros((0, 0), np.float32),
+        "times_B": np.zeros(0, np.int64),
+        "tasks_B": np.zeros(0, np.int64),
+    }
     return TrainingBatch(ids={}, **nothing, now=0, cursor=())

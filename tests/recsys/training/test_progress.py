@@ -22,7 +22,9 @@ class Clock:
         return self.now
 
 
-def batch_of(rows: int, *, label: float | None = None, weight: float = 1.0, now: int = 0) -> TrainingBatch:
+def batch_of(
+    rows: int, *, label: float | None = None, weight: float = 1.0, now: int = 0, task: int = 0
+) -> TrainingBatch:
     """`rows` rows whose labels are all `label`, or else alternate between 0 and 1."""
     labels_B = (np.arange(rows) % 2 if label is None else np.full(rows, label)).astype(np.float32)
     return TrainingBatch(
@@ -31,6 +33,7 @@ def batch_of(rows: int, *, label: float | None = None, weight: float = 1.0, now:
         labels_B=labels_B,
         counted_B=np.ones_like(labels_B),
         keys_B=np.arange(len(labels_B)),
+        tasks_B=np.full(rows, task),
         weights_B=np.full(rows, weight, np.float32),
         propensities_B=np.ones(rows, np.float32),
         positions_B=np.zeros(rows, np.int32),

@@ -62,9 +62,15 @@ class NanScorer(SumScorer):
         return np.full((len(item_rows_CFD), 1), np.nan, np.float32)
 
 
-def artefact(step: int = 1, graph: bytes = b"sum", spec: FeatureSpec = SPEC, dim: int = DIM) -> Artefact:
+def artefact(
+    step: int = 1,
+    graph: bytes = b"sum",
+    spec: FeatureSpec = SPEC,
+    dim: int = DIM,
+    tasks: tuple[str, ...] = ("click",),
+) -> Artefact:
     dims = {field.table or field.name: dim for field in spec.sparse} | {"hour": dim}
-    return Artefact(f"step-{step}", step, 1_000 * step, dims, {RANKER: graph}, spec)
+    return Artefact(f"step-{step}", step, 1_000 * step, dims, {RANKER: graph}, spec, tasks)
 
 
 def ids(*values: int) -> Ids:

@@ -63,7 +63,7 @@ def test_a_click_and_a_later_purchase_worked_out_by_hand() -> None:
 
 def test_held_labels_come_when_the_window_of_their_own_task_closes() -> None:
     both = joiner(labels="held")
-    events = [shown("A", 0, "x"), acted("A", "x", 5, "buy", 5.0), acted("A", "x", 6, "click")]
+    events: list[Event] = [shown("A", 0, "x"), acted("A", "x", 5, "buy", 5.0), acted("A", "x", 6, "click")]
     out = [*both.push(encode_events(events)), *both.flush()]
     assert [(e.task, e.labels, e.decided) for e in out] == [(0, (1.0,), 14), (1, (1.0,), 104)]
 

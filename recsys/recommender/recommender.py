@@ -138,9 +138,13 @@ class Recommender:
         `batch_until` is where the online stage begins: a share of the shown items, or a time. `refresh` has intervals
         (`1h`) or numbers of time slices (`50 slices`). Nothing that `fit` has learned plays a part.
         """
+        from recsys.evaluation.replay.arms import check_refresh
         from recsys.evaluation.replay.evaluate import evaluate
 
         self._check_open()
+        refreshes = [refresh] if isinstance(refresh, str) else list(refresh)
+        for one in refreshes:
+            check_refresh(one)
         wiring.set_threads(self.config)
         log = wiring.event_log(self.config)
         try:
@@ -148,7 +152,7 @@ class Recommender:
                 self.config,
                 log,
                 batch_until=batch_end(batch_until),
-                refreshes=[refresh] if isinstance(refresh, str) else list(refresh),
+                refreshes=refreshes,
                 until=None if until is None else millis(until, "until"),
             )
         finally:

@@ -9,19 +9,16 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
+from xxhash import xxh3_128_hexdigest
 
 from recsys import wiring
 from recsys.config.log import Mapping as LogMapping
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
-from streaming.events.columns import EVENT_TYPES, KINDS
 from streaming.ingest.formats.sources import Source
+from streaming.ingest.mapping.column_mapping import Shape, fields_of
 
-_FIELDS: Final = {kind: struct.__struct_fields__ for kind, struct in zip(KINDS, EVENT_TYPES, strict=True)}
-_SIGNS: Final = (("impression", "items"), ("interaction", "impression"), ("user", "user"), ("item", "item"))
-"""Kinds by a column that tells them."""
-_NAME: Final = "frame.parquet"
-_OF_PANDAS: Final = "__index_level_"
+_UPDATES: Final[tuple[Shape, ...]] = ("user", "item")
 
 
 def is_frame(value: Any) -> bool:
@@ -39,10 +36,14 @@ def sources(
     table = to_table(frame)
     if not table.num_rows:
         return []
-    named = mapped(config, standard(table.column_names) if mapping is None else mapping)
-    path = folder / _NAME
-    pq.write_table(table, path, compression="none")
-    return wiring.sources(named, path)
+    named = mapped(config, standard(config, table.column_names) if mapping is None else mapping)
+    path = folder / "frame.parquet"
+    try:
+        pq.write_table(table, path, compression="none")
+    except pa.ArrowException as error:
+        raise InvalidValueError(f"the frame has a column of a type that Parquet does not have: {error}") from error
+    content = xxh3_128_hexdigest(path.read_bytes())  # by which the same frame is known again
+    return wiring.sources(named, path, f"frame {content}")
 
 
 def mapped(config: Config, mapping: str | Mapping[str, Any] | LogMapping | None) -> Config:
@@ -59,29 +60,45 @@ def mapped(config: Config, mapping: str | Mapping[str, Any] | LogMapping | None)
     return config.model_copy(update={"log": config.log.model_copy(update={"mapping": update})})
 
 
-def standard(columns: list[str]) -> LogMapping:
-    """The mapping of a frame whose columns have the names of events' fields; all others are features.
+def standard(config: Config, columns: list[str]) -> LogMapping:
+    """The mapping of a frame whose columns have the names of events' fields.
 
-    >>> standard(["item", "time", "price"]).columns
+    A column with the name of a feature that the model reads is that feature; of updates every other column is one.
+
+    >>> standard(Config(), ["item", "time", "price"]).columns
     {'item': 'item', 'time': 'time', 'features.price': 'price'}
     """
-    named = set(columns)
-    kind = next((kind for kind, sign in _SIGNS if sign in named), None)
-    if kind in ("user", "item") and {"user", "item"} <= named:
-        kind = None
-    if kind is None:
-        raise InvalidValueError(
-            f"a frame with the columns {', '.join(columns)} is no event by its names: impressions have `items`, "
-            "interactions `impression`, updates of features `user` or `item`. Rename them, or give a mapping"
-        )
-    known = _FIELDS[kind]
+    kind = _kind(columns)
+    known = fields_of(kind)
+    rules = wiring.rules(config)
     chosen = {}
     for column in columns:
-        if column in known or column.startswith(("features.", "item_features.")):
+        if column == "label" and kind == "shown":
+            chosen[f"actions.{config.training.positive[0]}"] = column
+        elif column in known or column.startswith(("features.", "item_features.", "actions.")):
             chosen[column] = column
-        elif "features" in known and not column.startswith(_OF_PANDAS):
+        elif column in (rules.request or {}) or (kind in _UPDATES and not column.startswith("__index_level_")):
             chosen[f"features.{column}"] = column
+        elif column in (rules.item or {}):
+            chosen[f"item_features.{column}"] = column
     return _checked({"kind": kind, "columns": chosen})
+
+
+def _kind(columns: list[str]) -> Shape:
+    named = {column.partition(".")[0] for column in columns}
+    if "items" in named:
+        return "impression"
+    if "impression" in named:
+        return "interaction"
+    if {"user", "item"} <= named:
+        return "shown" if named & {"label", "actions"} else "feedback"
+    for kind in _UPDATES:
+        if kind in named:
+            return kind
+    raise InvalidValueError(
+        f"a frame with the columns {', '.join(columns)} has none of `items`, `impression`, `user` and `item`, which "
+        "tell what a row is: rename them, or give a mapping"
+    )
 
 
 def to_table(frame: Any) -> pa.Table:

@@ -145,7 +145,7 @@ def test_a_mapping_is_given_or_named(tmp_path: Path) -> None:
         assert stored(made) == given == [Impression(id="a", time=START, user="u", items=["tea"])]
         with pytest.raises(InvalidValueError, match=r"no \[\[log.mapping\]\] is for 'clicks.csv'"):
             made.ingest(frame, mapping="clicks.csv")
-        with pytest.raises(InvalidValueError, match="mapping: .*kind"):
+        with pytest.raises(InvalidValueError, match="mapping: kind: "):
             made.ingest(frame, mapping={"kind": "list"})
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from recsys import wiring
 from recsys.commands.tables.embedding_tables import refused
-from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError, StateError
 from recsys.recommender.asked import name_of, request
@@ -21,6 +20,7 @@ from recsys.recommender.fitted import Fitted
 from recsys.recommender.ingested import Ingested
 from recsys.recommender.ranking import Ranking
 from recsys.recommender.replayed import Replayed
+from recsys.recommender.settings import settings
 from recsys.recommender.times import Time, batch_end, millis
 from serving.api.schemas import RankRequest, RecommendRequest
 
@@ -33,15 +33,16 @@ if TYPE_CHECKING:
 class Recommender:
     """One recommender and its folder of log, checkpoints and Redis, which the command line can use in turn.
 
-    `config` is the path of a `recsys.toml`, or a `Config`, whose relative paths are taken from `folder` (by default the
-    working directory). Close it, or use it as a context manager: it is the one trainer of its folder until then.
+    `config` is the path of a `recsys.toml`, its tables as a dict, or a `Config`; the relative paths of the latter two
+    are taken from `folder`, by default the working directory. Close it, or use it as a context manager: it is the one
+    trainer of its folder until then.
 
-    Raises CheckpointError if another process or object trains there, ConfigError for a file that is not valid.
+    Raises CheckpointError if another process or object trains there, ConfigError for settings that are not valid.
     All errors are classes of `recsys.errors`. Not thread-safe.
     """
 
-    def __init__(self, config: str | Path | Config, *, folder: str | Path | None = None) -> None:
-        self.config = _config(config, folder)
+    def __init__(self, config: str | Path | Config | Mapping[str, Any], *, folder: str | Path | None = None) -> None:
+        self.config = settings(config, folder)
         self._stack = ExitStack()
         self._stack.enter_context(wiring.training_lock(self.config))
         self._close = weakref.finalize(self, self._stack.close)  # at the end of the process, if not before
@@ -199,11 +200,3 @@ class Recommender:
     def _check_open(self) -> None:
         if not self._close.alive:
             raise StateError("this recommender is closed; make another")
-
-
-def _config(config: str | Path | Config, folder: str | Path | None) -> Config:
-    if isinstance(config, Config):
-        return config.rooted(Path(folder or ".").resolve())
-    if folder is not None:
-        raise InvalidValueError("folder: the paths of a file are relative to the file's own folder")
-    return load(Path(config))

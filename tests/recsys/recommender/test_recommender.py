@@ -219,6 +219,21 @@ def test_a_file_that_is_not_valid_is_an_error_with_its_line(tmp_path: Path) -> N
         Recommender(file, folder=tmp_path)
 
 
+def test_settings_that_are_not_valid_are_an_error_with_their_names(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Recommender({"training": {"batch_size": 0}, "serving": {"prot": 80}}, folder=tmp_path)
+    assert {line.split(":")[0] for line in str(refused.value).splitlines()} == {"training.batch_size", "serving.prot"}
+    assert not any(tmp_path.iterdir())
+
+
+def test_paths_begin_at_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Recommender({"log": {"url": "file:own/log"}}, folder="here") as made:
+        assert made.config.log.url == f"file:{tmp_path}/here/own/log"
+    with Recommender(Config()) as made:
+        assert made.config.training.checkpoints == tmp_path / "run" / "checkpoints"
+
+
 def test_names_are_imported_when_used() -> None:
     """The command line answers at once: `import recsys` imports neither the recommender nor NumPy."""
     code = "import sys, recsys; print(sorted(set(sys.modules) & {'numpy', 'pydantic', 'recsys.recommender'}))"

@@ -20,5 +20,10 @@ _PLACES = {"Config": "recsys.config.schema", "Recommender": "recsys.recommender.
 
 def __getattr__(name: str) -> Any:
     if name in _PLACES:
-        return getattr(import_module(_PLACES[name]), name)
+        try:
+            return getattr(import_module(_PLACES[name]), name)
+        except ModuleNotFoundError as error:
+            from recsys.errors import RecsysError
+
+            raise RecsysError(f"{name} needs `pip install 'recsys[all]'`: no module named {error.name}") from error
     raise AttributeError(f"module 'recsys' has no attribute {name!r}")

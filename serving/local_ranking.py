@@ -12,12 +12,11 @@ from functools import partial
 from recsys.errors import UnavailableError
 from serving.api.schemas import RankRequest, RecommendRequest
 from serving.model.loaded_model import OpenScorer
-from serving.ranking.popularity import PopularityScores
-from serving.ranking.ranker import Query, Ranker, Trace
+from serving.ranking.ranker import Query, Trace
 from serving.ranking.retriever import RetrievalQuery
 from serving.replica import Replica
 from serving.replication.embedded_redis import connect
-from serving.server import Settings, candidates, model_names
+from serving.server import Settings, candidates, model_names, ranker
 from streaming.events.schema import Impression, Value
 from streaming.ingest.validation import check_items_differ, check_request_features
 
@@ -53,9 +52,7 @@ class LocalRanking:
             cache_rows=settings.cache_rows,
             entity_ttl=settings.entity_ttl / 1000,
         )
-        popularity = PopularityScores(self._replica.catalog)
-        entities, models = self._replica.entities, self._replica.models
-        self._ranker = Ranker(models, entities, popularity, settings.exploration, math.inf, settings.seed)
+        self._ranker = ranker(settings, self._replica, math.inf)
         self._retriever = candidates(settings, self._replica.catalog)
         self._replica.start()
         if not self._replica.wait(_CATCH_UP):

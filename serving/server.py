@@ -96,16 +96,8 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         clocks.now,
     )
     metrics = Metrics(state)
-    ranker = Ranker(
-        replica.models,
-        replica.entities,
-        PopularityScores(replica.catalog),
-        settings.exploration,
-        settings.deadline / 1000,
-        settings.seed,
-    )
     routes = Routes(
-        ranker,
+        ranker(settings, replica, settings.deadline / 1000),
         candidates(settings, replica.catalog),
         state,
         events,
@@ -118,6 +110,12 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         source=clocks,
     )
     return create_app(routes, metrics, time.perf_counter, replica.start, stack.close)
+
+
+def ranker(settings: Settings, replica: Replica, deadline: float) -> Ranker:
+    """What ranks candidates, in at most `deadline` seconds."""
+    popularity = PopularityScores(replica.catalog)
+    return Ranker(replica.models, replica.entities, popularity, settings.exploration, deadline, settings.seed)
 
 
 def candidates(settings: Settings, catalog: CatalogSnapshot) -> Retriever:

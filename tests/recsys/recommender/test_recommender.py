@@ -244,6 +244,12 @@ def test_names_are_imported_when_used() -> None:
         recsys.Nothing  # noqa: B018
 
 
+def test_a_missing_dependency_is_named_with_what_to_install() -> None:
+    code = "import sys; sys.modules['pyarrow'] = None\nfrom recsys import Recommender"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "RecsysError: Recommender needs `pip install 'recsys[all]'`: no module named pyarrow" in done.stderr
+
+
 def test_every_error_is_of_the_tree(fitted: Recommender) -> None:
     assert issubclass(StateError, RecsysError)
     with pytest.raises(RecsysError):

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import signal
 import tempfile
 import warnings
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +22,7 @@ from torch import Tensor, nn
 from recsys.errors import ExportError
 from recsys.models import MODELS, build
 from recsys.models.base import RankingModel
+from recsys.training import tracing_process
 from streaming.encode.feature_spec import FeatureSpec
 
 if TYPE_CHECKING:
@@ -172,13 +171,7 @@ class Exporter:
             return None
         if self._executor:
             return self._submit(self._executor)
-        # Ctrl-C reaches the whole process group; the child ends after its one task in any case.
-        executor = ProcessPoolExecutor(
-            1, mp_context=get_context("spawn"), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
-        )
-        traced = self._submit(executor)
-        executor.shutdown(wait=False)
-        return traced
+        return tracing_process.start(self._config, asdict(self._shape))
 
     def _submit(self, executor: Executor) -> Future[bytes]:
         return executor.submit(trace, self._config, asdict(self._shape))

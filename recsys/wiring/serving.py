@@ -10,6 +10,7 @@ from recsys.wiring.publishing import ONLINE
 from recsys.wiring.stream import rules
 
 if TYPE_CHECKING:
+    from serving.local_ranking import LocalRanking
     from serving.model.loaded_model import OpenScorer
     from serving.server import Settings
 
@@ -45,3 +46,10 @@ def server(config: Config) -> Settings:
         attribution=serving.attribution,
         exploration=exploration(serving.exploration, serving.temperature),
     )
+
+
+def local_ranking(config: Config) -> LocalRanking:
+    """The server's answers in this process; Redis must be running."""
+    from serving.local_ranking import LocalRanking
+
+    return LocalRanking(server(config), open_scorer(config))

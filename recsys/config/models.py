@@ -16,6 +16,9 @@ from recsys.errors import InvalidValueError
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 """Share of values dropped in training; 0 for none."""
 
+Sizes = Annotated[tuple[Count, ...], Field(strict=False)]
+"""Sizes of layers, which TOML has as a list."""
+
 
 SECTIONS: dict[str, type[ModelOptions]] = {}
 """The section of each model, by the model's name."""
@@ -42,7 +45,7 @@ class AutoIntConfig(ModelOptions):
     heads: Count = 2
     units: Count = 32
     """Width of a layer: over all heads together (form `code`) or of each head (form `paper`)."""
-    mlp: tuple[Count, ...] = (64, 32)
+    mlp: Sizes = (64, 32)
     """Hidden sizes of AutoInt+'s perceptron, (400, 400) in the published code; empty for plain AutoInt."""
     wide: bool = False
     """Coordinate 0 of each embedding row is the id's first-order weight (the code's `has_wide`)."""
@@ -65,7 +68,7 @@ class FactorizationMachineConfig(ModelOptions):
     """Options of the factorisation machine, and with `mlp` of DeepFM."""
 
     name: Literal["fm"] = "fm"
-    mlp: tuple[Count, ...] = (64, 32)
+    mlp: Sizes = (64, 32)
     """Hidden sizes of DeepFM's perceptron; empty for the plain factorisation machine."""
     mlp_dropout: Dropout = 0.0
 

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from recsys.config.features import FeaturesSection
 from recsys.config.log import LogSection
 from recsys.config.models import AutoIntConfig, ModelSection
-from recsys.config.section import Count, Positive, Section, Unit, error_at
+from recsys.config.section import Count, FilePath, Positive, Section, Unit, error_at
 from recsys.config.units import Duration, milliseconds
 from recsys.errors import InvalidValueError
 from serving.experiments import assignment
@@ -25,7 +25,7 @@ class RedisSection(Section):
 
     url: str = ""
     """Empty: an embedded Redis that lives in `folder`."""
-    folder: Path = Path("run/redis")
+    folder: FilePath = Path("run/redis")
     publish_every: Duration = milliseconds("250ms")
     precision: Literal["float32", "half", "int8"] = "float32"
     """Of the embedding rows in Redis; trainer and row caches keep float32. What it costs: `docs/embedding.md`."""
@@ -43,7 +43,7 @@ class RedisSection(Section):
 class TrainingSection(Section):
     """Labels, and how the model learns from them."""
 
-    positive: list[str] = ["click"]
+    positive: Annotated[list[str], Field(min_length=1)] = ["click"]
     """Actions that make a label positive, and that experiments count as clicks."""
     min_value: float | None = None
     """An action with a smaller value makes the label negative."""
@@ -62,7 +62,7 @@ class TrainingSection(Section):
     init_scale: Positive = 0.01
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     threads: Count = 1
-    checkpoints: Path = Path("run/checkpoints")
+    checkpoints: FilePath = Path("run/checkpoints")
     checkpoint_every: Count = 500
     """Steps between checkpoints."""
     keep: Annotated[int, Field(ge=2)] = 3

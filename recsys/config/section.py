@@ -11,12 +11,18 @@ from pydantic_core import PydanticCustomError
 Unit = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+FilePath = Annotated[Path, Field(strict=False)]
+"""A path, which TOML has as text."""
 
 
 class Section(BaseModel):
-    """A table of the file. Unknown keys are errors, so that a typing error never becomes a silent default."""
+    """A table of the file.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    Unknown keys are errors, so that a typing error never becomes a silent default. A value must have the type of its
+    setting: text is not a number, and true is not 1.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
     def rooted(self, folder: Path) -> Self:
         """The same section with its paths absolute below `folder`."""

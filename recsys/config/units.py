@@ -21,7 +21,7 @@ def _parse(value: object, units: dict[str, int], what: str) -> int:
             f"write a {what} as a number and one of {', '.join(units)}, such as {_example(units)!r}"
         )
     if match[1].startswith("-"):
-        raise InvalidValueError(f"a {what} must not be negative")
+        raise InvalidValueError(f"a {what} must not be negative: write one such as {_example(units)!r}")
     return round(float(match[1]) * units[match[2]])
 
 

@@ -13,7 +13,8 @@ from pydantic_core import ErrorDetails
 
 from recsys.config.lines import Location, line_of
 from recsys.config.models import SECTIONS
-from recsys.config.schema import Config
+from recsys.config.schema import Config, ServingSection
+from serving.settings import ServingSettings
 
 RENAMED: dict[Location, str] = {
     ("rows",): "redis",
@@ -132,7 +133,7 @@ def _meant(location: Location, names: Sequence[str]) -> str | None:
     if location in RENAMED:
         return f"`{RENAMED[location]}`"
     name = str(location[-1])
-    elsewhere = [section for section, value in Config() if isinstance(value, BaseModel) and name in dict(value)]
+    elsewhere = [section for section in Config.model_fields if name in _section_at((section,)).model_fields]
     if elsewhere and len(location) == 2:
         return f"`{name}` of [{elsewhere[0]}]"
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
@@ -173,6 +174,8 @@ def _section_at(location: Location) -> type[BaseModel]:
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
+    if annotation is ServingSettings:
+        return [ServingSection]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [m for inner in getattr(annotation, "__args__", ()) for m in _models(inner)]

@@ -8,16 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from recsys.config.features import FeaturesSection
 from recsys.config.log import LogSection
 from recsys.config.models import AutoIntConfig, ModelSection
-from recsys.config.section import Count, FilePath, Positive, Section, Unit, error_at
+from recsys.config.section import Count, FilePath, Positive, Section, reader, section_of
 from recsys.config.units import Duration, milliseconds
 from recsys.errors import InvalidValueError
 from serving.experiments import assignment
-from serving.limits import Limits
+from serving.settings import ServingSettings
 
 
 class RedisSection(Section):
@@ -78,35 +78,8 @@ class CatalogSection(Section):
     """Of an item's popularity, in event time."""
 
 
-class ServingSection(Section):
-    """The HTTP server."""
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
-    engine: Literal["auto", "openvino", "onnxruntime"] = "auto"
-    threads: Count = 1
-    cache_rows: Annotated[int, Field(ge=2)] = 1_000_000
-    max_candidates: Annotated[int, Field(ge=1, le=10_000)] = 2000
-    retrieve: Count = 200
-    """Candidates that `/v1/recommend` retrieves before ranking."""
-    recent_share: Unit = 0.2
-    """Minimum share of them taken from the most recent items."""
-    deadline: Duration = milliseconds("200ms")
-    exploration: Literal["none", "plackett_luce"] = "none"
-    temperature: Positive = 1.0
-    attribution: Annotated[Duration, Field(gt=0)] = milliseconds("6h")
-    """How long (wall-clock time) after an impression a click still counts in experiments."""
-
-    @model_validator(mode="after")
-    def _retrievable(self) -> Self:
-        try:
-            self.to_limits()
-        except InvalidValueError as error:
-            raise error_at(("retrieve",), str(error)) from None
-        return self
-
-    def to_limits(self) -> Limits:
-        return Limits(self.max_candidates, self.retrieve)
+ServingSection = section_of(ServingSettings)
+"""The HTTP server."""
 
 
 class Arm(Section):
@@ -145,7 +118,7 @@ class Config(Section):
     model: ModelSection = AutoIntConfig()
     training: TrainingSection = TrainingSection()
     catalog: CatalogSection = CatalogSection()
-    serving: ServingSection = ServingSection()
+    serving: Annotated[ServingSettings, BeforeValidator(reader(ServingSettings, ServingSection))] = ServingSettings()
     experiments: list[Experiment] = []
 
     def rooted(self, folder: Path) -> Self:

@@ -14,7 +14,7 @@ from recsys.config.features import FieldSection, TableSection
 from recsys.config.file import load, parse
 from recsys.config.log import LogSection, Mapping
 from recsys.config.models import SECTIONS
-from recsys.config.schema import Arm, Config, Experiment, TrainingSection
+from recsys.config.schema import Arm, Config, Experiment, ServingSection, TrainingSection
 from recsys.config.section import Section
 from recsys.errors import ConfigError
 from streaming.ingest.validation import Rules
@@ -57,8 +57,9 @@ def settings(text: str) -> dict[str, set[str]]:
 
 def test_exactly_the_settings_that_exist_are_in_the_template() -> None:
     tables: dict[str, type[Section]] = {
-        name: type(section) for name, section in Config() if name not in ("model", "experiments")
+        name: type(section) for name, section in Config() if name not in ("model", "experiments", "serving")
     }
+    tables["serving"] = ServingSection
     tables |= {f"model {name}": section for name, section in SECTIONS.items()}
     tables |= {"log.mapping": Mapping, "features.fields": FieldSection, "features.defaults": TableSection}
     tables |= {"experiments": Experiment, "experiments.arms": Arm}
@@ -149,6 +150,12 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
         ("[training]\ncheckpoints = 3\n", "line 2: training.checkpoints: must be a path in quotes, not 3"),
         ("[serving]\nhost = 127\n", "line 2: serving.host: must be text in quotes, not 127"),
         ("log = 3\n", "line 1: log: must be a table, not 3"),
+        ("[serving]\nhst = 'x'\n", "line 2: serving.hst: unknown name; did you mean `host`?"),
+        (
+            "[serving]\ntemperature = 2.0\n",
+            "line 1: serving: temperature = 2.0 has no effect while exploration is none",
+        ),
+        ("[serving]\ndeadline = '0s'\n", "line 2: serving.deadline: must be greater than 0"),
         ("[rows]\nurl = ''\n", "line 1: rows: unknown name; did you mean `redis`?"),
         ("[serving]\nwait = '1h'\n", "line 2: serving.wait: unknown name; did you mean `wait` of [training]?"),
         ("[[features.fields]]\nsource='usr'\n", "line 1: features.fields, field 1: name: is required"),

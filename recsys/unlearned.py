@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from recsys.errors import file_errors
+
 LOST = {
     "late_impressions": "impressions that came after their window had closed",
     "late": "interactions that came after it",
@@ -26,10 +28,11 @@ REMEDY = "ingest files that belong together in one command, or in the order of t
 
 def refused(dead_letters: Path) -> int:
     """Number of records that ingestion has refused."""
-    if not dead_letters.is_file():
-        return 0
-    with dead_letters.open("rb") as lines:
-        return sum(1 for _ in lines)
+    with file_errors("the dead letters ([log] dead_letters)", dead_letters):
+        if not dead_letters.exists():
+            return 0
+        with dead_letters.open("rb") as lines:
+            return sum(1 for _ in lines)
 
 
 def lost(outcomes: Mapping[str, int], dead_letters: Path) -> str:

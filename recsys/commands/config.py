@@ -9,18 +9,19 @@ import click
 
 from recsys.config.features import TableSection
 from recsys.config.file import load
-from recsys.errors import InvalidValueError
+from recsys.errors import InvalidValueError, file_errors
 
 TEMPLATE = Path(__file__).parents[1] / "recsys.toml"
 
 
 def init(path: Path) -> None:
-    if path.is_dir():
-        path = path / TEMPLATE.name
-    if path.exists():
-        raise InvalidValueError(f"{path} already exists; delete it, or choose another file")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(TEMPLATE.read_text())
+    with file_errors("the configuration", path):
+        if path.is_dir():
+            path = path / TEMPLATE.name
+        if path.exists():
+            raise InvalidValueError(f"{path} already exists; delete it, or choose another file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(TEMPLATE.read_text())
     click.echo(f"Wrote {path}. Describe your events in [features] and [training], then run: recsys check")
 
 

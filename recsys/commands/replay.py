@@ -17,6 +17,7 @@ from recsys.commands.options.output_folder import check_out
 from recsys.commands.tables.replay import table
 from recsys.config.file import load
 from recsys.config.schema import Config
+from recsys.errors import file_errors
 from recsys.evaluation.replay import report
 from recsys.evaluation.replay.arms import check_refresh
 from recsys.evaluation.replay.evaluate import evaluate
@@ -49,7 +50,8 @@ def run(config_path: Path, batch_until: str, refreshes: Sequence[str], until: st
             bar.update(task, description=text)
 
         result = evaluate(config, log, batch_until=start, refreshes=refreshes, until=end, report=show)
-    report.write(result, out)
+    with file_errors("the results (--out)", out):
+        report.write(result, out)
     console.print(table(result))
     say(console, lost(result.counts, config.log.dead_letters))
     for warning in (*_warnings(config, result), *impaired(result.counts)):

@@ -56,6 +56,11 @@ class AutoIntConfig(ModelOptions):
     mlp_dropout: Dropout = 0.0
 
     @model_validator(mode="after")
+    def _effective(self) -> Self:
+        _check_mlp_dropout(self.mlp, self.mlp_dropout)
+        return self
+
+    @model_validator(mode="after")
     def _divisible(self) -> Self:
         if self.form == "code" and self.units % self.heads:
             raise InvalidValueError(
@@ -71,6 +76,16 @@ class FactorizationMachineConfig(ModelOptions):
     mlp: Sizes = (64, 32)
     """Hidden sizes of DeepFM's perceptron; empty for the plain factorisation machine."""
     mlp_dropout: Dropout = 0.0
+
+    @model_validator(mode="after")
+    def _effective(self) -> Self:
+        _check_mlp_dropout(self.mlp, self.mlp_dropout)
+        return self
+
+
+def _check_mlp_dropout(mlp: tuple[int, ...], mlp_dropout: float) -> None:
+    if mlp_dropout and not mlp:
+        raise error_at(("mlp_dropout",), "has no effect with mlp = []: name the perceptron's sizes, or delete it")
 
 
 def _of_its_model(section: Any) -> Any:

@@ -12,8 +12,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from recsys.config.features import FeaturesSection
 from recsys.config.log import LogSection
+from recsys.config.mapped_files import unused_mapping
 from recsys.config.models import AutoIntConfig, ModelSection
-from recsys.config.section import Count, FilePath, Positive, Section, reader, section_of
+from recsys.config.section import Count, FilePath, Positive, Section, error_at, reader, section_of
 from recsys.config.units import Duration, milliseconds
 from recsys.errors import InvalidValueError
 from serving.experiments import assignment
@@ -38,6 +39,14 @@ class RedisSection(Section):
                 "write redis://HOST:PORT/0 (or rediss://, unix://); leave it empty for an embedded Redis"
             )
         return url
+
+    @model_validator(mode="after")
+    def _effective(self) -> Self:
+        if self.url and self.folder != type(self).model_fields["folder"].default:
+            raise error_at(
+                ("folder",), "has no effect: it is for an embedded Redis, and `url` names another. Delete one"
+            )
+        return self
 
 
 class TrainingSection(Section):
@@ -69,6 +78,14 @@ class TrainingSection(Section):
     """Checkpoints kept; at least two, so that training can resume if the newest is damaged."""
     export_every: Duration = milliseconds("30s")
     """How often dense weights go to serving; loading them takes a server 0.1 s. Rows go every `redis.publish_every`."""
+
+    @model_validator(mode="after")
+    def _effective(self) -> Self:
+        if self.labels == "held" and not self.wait:
+            raise error_at(
+                ("labels",), 'held has no effect with wait = "0s": no label is held. Set wait, or write paced'
+            )
+        return self
 
 
 class CatalogSection(Section):
@@ -120,6 +137,17 @@ class Config(Section):
     catalog: CatalogSection = CatalogSection()
     serving: Annotated[ServingSettings, BeforeValidator(reader(ServingSettings, ServingSection))] = ServingSettings()
     experiments: list[Experiment] = []
+
+    @model_validator(mode="after")
+    def _effective(self) -> Self:
+        names = [experiment.name for experiment in self.experiments]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                raise error_at(("experiments", number), f"there is another experiment {name!r}: choose another name")
+        for number, mapping in enumerate(self.log.mapping):
+            if reason := unused_mapping(mapping):
+                raise error_at(("log", "mapping", number), reason)
+        return self
 
     def rooted(self, folder: Path) -> Self:
         """The same configuration with its paths absolute below `folder`."""

@@ -104,7 +104,7 @@ class Arm(Section):
 
     name: str
     model: str = "online"
-    weight: Positive = 1.0
+    weight: float = 1.0
 
 
 class Experiment(Section):
@@ -113,7 +113,7 @@ class Experiment(Section):
     name: str
     salt: str = ""
     """Empty: the experiment's name."""
-    arms: Annotated[list[Arm], Field(min_length=1)]
+    arms: list[Arm]
 
     @model_validator(mode="after")
     def _valid(self) -> Self:

@@ -218,3 +218,9 @@ def test_a_table_without_a_mapping_is_shown_with_its_columns_and_makes_no_log(
     assert "write a [[log.mapping]] from its columns, 'user', 'the item', 'at'" in message
     assert "(docs/events.md)" in message
     assert not (folder / "run").exists()
+
+
+def test_a_demo_whose_folder_is_a_file(folder: Path) -> None:
+    result = CliRunner().invoke(main, ["demo", "--folder", str(folder / "taken")])
+    assert result.exit_code == 1
+    assert result.output.startswith(f"error: the demo's folder (--folder): {folder / 'taken'}: File exists; ")

@@ -100,6 +100,8 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
             "line 2: redis.precision: must be 'float32', 'half' or 'int8', not \"fp16\"",
         ),
         ("[[experiments]]\nname='x'\narms=[{name='a'},{name='a'}]\n", "two arms have the same name"),
+        ("[[experiments]]\nname='x'\narms=[]\n", "line 1: experiments, experiment 'x': needs at least one arm"),
+        ("[[experiments]]\nname='x'\narms=[{name='a', weight=0}]\n", "'x': weights must be positive"),
         ("[serving]\nretrieve = 50000\n", "choose 1 to 2000"),
         ("[[features.fields]]\nname='a'\nsource='usr'\n", "line 1: features.fields, field 'a': source 'usr'"),
         ("[[features.fields]]\nname='a'\nsource='user'\n", "line 1: features: no field reads the item"),

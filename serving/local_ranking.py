@@ -44,7 +44,7 @@ class LocalRanking:
     def __init__(self, settings: Settings, open_scorer: OpenScorer) -> None:
         self._experiment = settings.experiments[0]
         self._rules = settings.rules
-        self._retrieve = settings.limits.retrieve
+        self._retrieve = settings.retrieve
         self._replica = Replica(
             model_names(settings.experiments),
             partial(connect, settings.redis_url, settings.redis_folder),

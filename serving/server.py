@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -28,25 +28,25 @@ from serving.experiments.assignment import POPULARITY, Arm, Experiment
 from serving.experiments.counters import ExperimentCounters
 from serving.limits import Limits
 from serving.model.loaded_model import OpenScorer
-from serving.ranking.exploration import Exploration, Ranked
+from serving.ranking.exploration import exploration
 from serving.ranking.popularity import CatalogSnapshot, PopularityScores
 from serving.ranking.ranker import Ranker
 from serving.ranking.retriever import CatalogRetriever, Retriever
 from serving.ranking.task_score import TaskScore
 from serving.replica import Replica
 from serving.replication.embedded_redis import EmbeddedRedis, connect
+from serving.settings import Duration, ServingSettings
 from streaming.ingest.codec import Rules
 from streaming.log.event_log import EventLog
 
 _COUNT_TIMEOUT = 1.0
+_PORT_REMEDY = "choose another port with [serving] port or --port, or stop what uses it"
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything that configures a server. Times are in milliseconds."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(ServingSettings):
+    """Everything that configures a server."""
 
-    host: str = "127.0.0.1"
-    port: int = 8000
     redis_url: str = ""
     """Empty: an embedded Redis in `redis_folder`."""
     redis_folder: Path = Path("run/redis")
@@ -54,18 +54,10 @@ class Settings:
     actions: frozenset[str] = frozenset({"click"})
     """Actions that count as a click in experiments."""
     rules: Rules = field(default_factory=Rules)
-    limits: Limits = field(default_factory=Limits)
-    cache_rows: int = 1_000_000
-    """Rows kept in this process, for each model."""
-    recent_share: float = 0.2
-    score: Mapping[str, float] = field(default_factory=lambda: {"click": 1.0})
-    """Weight of the probability of each task in the score that items are ranked by."""
-    deadline: int = 200
-    exploration: Exploration = field(default_factory=Ranked)
-    attribution: int = 6 * 3_600_000
-    """How long after an impression a click counts in experiments."""
+    max_body: int = 8 << 20
+    """Most bytes of a request's body."""
     seed: int | None = None
-    entity_ttl: int = 60_000
+    entity_ttl: Duration = 60_000
     """How long the latest features of a user or item are used without a notice of change."""
 
 
@@ -109,7 +101,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         executor,
         experiments=settings.experiments,
         rules=settings.rules,
-        limits=settings.limits,
+        limits=Limits(settings.max_candidates, settings.retrieve, settings.max_body),
         source=clocks,
     )
     return create_app(routes, metrics, time.perf_counter, replica.start, stack.close)
@@ -121,7 +113,7 @@ def ranker(settings: Settings, replica: Replica, deadline: float) -> Ranker:
         replica.models,
         replica.entities,
         PopularityScores(replica.catalog),
-        settings.exploration,
+        exploration(settings.exploration, settings.temperature),
         deadline,
         TaskScore(settings.score),
         settings.seed,
@@ -163,7 +155,7 @@ def _listener(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((address, port), backlog=2048)
     except OSError as error:
-        remedy = here if error.errno == errno.EADDRNOTAVAIL else "choose another port"
+        remedy = here if error.errno == errno.EADDRNOTAVAIL else _PORT_REMEDY
         raise InvalidValueError(f"cannot listen on {host}:{port} ({error}); {remedy}") from error
 
 

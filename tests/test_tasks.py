@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,7 @@ def server(config: Config) -> Iterator[httpx.Client]:
 
 def ranked_by(config: Config, score: dict[str, float]) -> dict[str, Any]:
     """The answer of a server with these weights."""
-    serving = config.serving.model_copy(update={"score": score})
+    serving = replace(config.serving, score=score)
     with server(config.model_copy(update={"serving": serving})) as http:
         asked = {"user": "u1", "items": ["dull", GOOD, BAIT]}
         answer: dict[str, Any] = http.post("/v1/rank", json=asked).raise_for_status().json()

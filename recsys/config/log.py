@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from recsys.config.section import Count, Section
+from recsys.config.section import Count, FilePath, Section
 from recsys.config.units import Duration, Size, byte_count, milliseconds
 from recsys.errors import InvalidValueError
 from streaming.encode.feature_spec import Kind
@@ -125,7 +125,7 @@ class LogSection(Section):
 
     url: str = "file:run/log"
     """`file:FOLDER`."""
-    dead_letters: Path = Path("run/dead-letters.jsonl")
+    dead_letters: FilePath = Path("run/dead-letters.jsonl")
     partitions: Count = 1
     max_line: Size = byte_count("1MiB")
     max_future: Duration = milliseconds("5m")

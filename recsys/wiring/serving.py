@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,28 +24,20 @@ def open_scorer(config: Config) -> OpenScorer:
 
 
 def server(config: Config) -> Settings:
-    """The server's settings; without an experiment all users get the online model."""
+    """The server's settings: those of the section, and what other sections say. Without an experiment all users get
+    the online model."""
     from serving.experiments.assignment import Arm, Experiment
-    from serving.ranking.exploration import exploration
     from serving.server import Settings
 
-    serving = config.serving
+    chosen = {one.name: getattr(config.serving, one.name) for one in fields(config.serving)}
     experiments = tuple(experiment.to_experiment() for experiment in config.experiments)
     return Settings(
-        host=serving.host,
-        port=serving.port,
+        **chosen,
         redis_url=config.redis.url,
         redis_folder=config.redis.folder,
         experiments=experiments or (Experiment("default", (Arm(ONLINE, ONLINE),)),),
         actions=frozenset(config.training.positive),
         rules=rules(config),
-        limits=serving.to_limits(),
-        cache_rows=serving.cache_rows,
-        recent_share=serving.recent_share,
-        score=serving.score,
-        deadline=serving.deadline,
-        attribution=serving.attribution,
-        exploration=exploration(serving.exploration, serving.temperature),
     )
 
 

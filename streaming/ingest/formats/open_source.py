@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, get_args
 import pyarrow as pa
 
 from recsys.errors import IngestError, InvalidValueError
+from streaming.ingest.formats.column_names import column_names, listed
 from streaming.ingest.formats.compression import COMPRESSIONS, content_suffix
 from streaming.ingest.formats.delimited import DelimitedRows
 from streaming.ingest.formats.dialect import Dialect
@@ -60,8 +61,8 @@ def open_source(
             if found == "jsonl":
                 return JsonLines(path, max_line)
             raise InvalidValueError(
-                f"{path} is a table: write a [[log.mapping]] from its columns to the fields of events, with a pattern "
-                "`files` that fits the end of this path"
+                f"{path} is a table: write a [[log.mapping]] from its columns, {listed(column_names(path, found))}, to "
+                "the fields of events, with a pattern `files` that fits the end of this path (docs/events.md)"
             )
         return MappedTable(_table(path, mapping, max_line, found, text or {}, name), mapping)
     except pa.ArrowInvalid as error:

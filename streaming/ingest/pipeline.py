@@ -53,6 +53,8 @@ class Counts:
 
 TOGETHER = 16
 """With more sources than these, each is opened when the merge comes to its time, which reads its first block twice."""
+AT_ONCE = 4096
+"""Events that these append together at least, because each append waits for the disk."""
 
 Progress = Callable[[Counts, Position], None]
 
@@ -196,7 +198,7 @@ class Ingest:
     def _merged(self, sources: Sequence[Source]) -> Iterator[Mapping[int, Piece]]:
         pairs = list(zip(sources, self._trackers, strict=True))
         begins = [self._begin(*pair) for pair in pairs] if len(pairs) > TOGETHER else None
-        return merged([self._read(*pair) for pair in pairs], begins)
+        return merged([self._read(*pair) for pair in pairs], begins, least=0 if begins is None else AT_ONCE)
 
     def _begin(self, source: Source, tracker: OffsetTracker) -> float:
         """The oldest time in the first block; minus infinity for a source read only once, such as a pipe."""

@@ -206,7 +206,12 @@ class Ingest:
         return float(times(first.events).min()) if first is not None and first.events.num_rows else -math.inf
 
     def _read(self, source: Source, tracker: OffsetTracker) -> Iterator[Piece]:
-        for block in source.blocks(tracker.now.position):
+        blocks = source.blocks(tracker.now.position)
+        while True:
+            with _uncollected():
+                block = next(blocks, None)
+            if block is None:
+                return
             yield _valid(block) if isinstance(block, Valid) else self._decode(source.name, block)
 
     def _decode(self, source: str, block: Block) -> Piece:

@@ -83,7 +83,7 @@ class Joiner:
         self._tallies = dict.fromkeys(TALLIES, 0)
         self._open: dict[str, OpenImpression] = {}
         self._paced = labels == "paced"
-        self._silences = Silences(delays or ClickDelays(wait))
+        self._silences = Silences(delays or ClickDelays(wait), wait + lateness)
         self._waiting = WindowQueue()
         self._held = EarlyInteractions(max_pending)
         self._closed = RecentlyClosed(max_pending)
@@ -142,6 +142,8 @@ class Joiner:
 
     def state(self) -> bytes:
         """All that the future depends on, but not the settings."""
+        for shown in self._open.values():
+            shown.places = None
         state = _State(
             self._clock,
             self._sequence,
@@ -202,7 +204,7 @@ class Joiner:
             shown.number, shown.clock = self._sequence, self._clock
             self._waiting.push((shown.time, shown.number, id_))
             if self._paced:
-                self._silences.add(shown, self._clock)
+                self._silences.add(shown, self._clock, self._open.values())
             if id_ in self._held.by_impression:
                 self._decide(shown, self._held.take(id_))
             while len(self._open) > self._max_pending and (oldest := self._waiting.pop_before(math.inf)):

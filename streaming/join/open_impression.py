@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -22,10 +22,14 @@ Labels = tuple[tuple[int, ...], tuple[float, ...]]
 """Positions, and the label of each."""
 
 
-@cache
+@lru_cache(maxsize=64)
 def _all_negative(count: int) -> Labels:
     """Positions and labels of an impression without interactions; shared, since most are."""
     return tuple(range(count)), (0.0,) * count
+
+
+SHORT = 32
+"""Items among which a search is as quick as a dictionary, which takes memory."""
 
 
 class OpenImpression(msgspec.Struct, gc=False, array_like=True):
@@ -34,7 +38,8 @@ class OpenImpression(msgspec.Struct, gc=False, array_like=True):
     Features stay the bytes of their JSON until the first label: most impressions get all labels at once, and bytes
     take less memory while they wait. `decided` maps positions to the action that decided their label, `clicks` the
     positive ones to the bin of their delay (see `ClickDelays`). `number` is that of its event, `clock` the clock
-    then. `silent`: what nobody had decided was given out as negative.
+    then. `silent`: what nobody had decided was given out as negative. `places`: the first position of each item, for
+    long lists that are clicked; the state does not keep it.
     """
 
     id: str
@@ -52,6 +57,7 @@ class OpenImpression(msgspec.Struct, gc=False, array_like=True):
     number: int = 0
     clock: int = 0
     silent: bool = False
+    places: dict[str, int] | None = None
 
     def decide(self, item: str, action: str, time: int, wait: int) -> tuple[str, int]:
         """The outcome of an interaction (see `outcomes`), and the position whose label it decides, or -1.
@@ -60,9 +66,8 @@ class OpenImpression(msgspec.Struct, gc=False, array_like=True):
         """
         if time > self.time + wait:
             return "late", -1
-        try:
-            position = self.items.index(item)
-        except ValueError:
+        position = self._position(item)
+        if position < 0:
             return "unknown_items", -1
         if self.decided is None:
             self.decided = {}
@@ -71,12 +76,20 @@ class OpenImpression(msgspec.Struct, gc=False, array_like=True):
         self.decided[position] = action
         return "joined", position
 
+    def _position(self, item: str) -> int:
+        """The first position of an item; -1 if it was not shown."""
+        if len(self.items) <= SHORT:
+            return self.items.index(item) if item in self.items else -1
+        if self.places is None:
+            self.places = {item: position for position, item in reversed(list(enumerate(self.items)))}
+        return self.places.get(item, -1)
+
     def undecided(self) -> Labels:
         """Positions that no interaction has decided, negative."""
         positions, labels = _all_negative(len(self.items))
-        if self.decided is not None:
-            for position in sorted(self.decided, reverse=True):
-                positions = positions[:position] + positions[position + 1 :]
+        decided = self.decided
+        if decided:
+            positions = tuple(position for position in positions if position not in decided)
         return positions, labels[: len(positions)]
 
     def final(self) -> Labels:

@@ -17,23 +17,28 @@ Due = tuple[int, int]
 
 
 class Silences:
-    """Each open impression once, at an age that `delays` gives. The draw is a hash of its id, so it is repeatable."""
+    """Each open impression once, at an age that `delays` gives. The draw is a hash of its id, so it is repeatable.
 
-    def __init__(self, delays: ClickDelays) -> None:
-        self._delays = delays
+    An impression that came so late that its window, of `wait` and `lateness`, closes before that age is not kept: its
+    silence is learned when it closes.
+    """
+
+    def __init__(self, delays: ClickDelays, window: int) -> None:
+        self._delays, self._window = delays, window
         self._heap: list[_Entry] = []
         self._version = 0
         self.next_due: float = math.inf
         """The clock at which the next one is due."""
 
-    def add(self, shown: OpenImpression, clock: int) -> None:
-        """An impression that is shown now."""
+    def add(self, shown: OpenImpression, clock: int, opened: Iterable[OpenImpression]) -> None:
+        """An impression that is shown now, one of those that are `opened`."""
         self._delays.shown(clock, len(shown.items))
-        heapq.heappush(self._heap, self._entry(shown, clock))
-        self.next_due = self._heap[0][0]
         if self._version != self._delays.version:  # as happens in the first window of a log
             self._version = self._delays.version
-            self._draw_anew(clock)
+            self._draw_anew(opened, clock)
+        elif (entry := self._entry(shown, clock))[0] < shown.time + self._window:
+            heapq.heappush(self._heap, entry)
+            self.next_due = self._heap[0][0]
 
     def clicked(self, delay: int) -> int:
         """An item was clicked `delay` ms after it was shown; returns the bin of that delay, for `close`."""
@@ -77,8 +82,9 @@ class Silences:
         age = self._delays.age(xxh3_64_intdigest(shown.id.encode()) / 2**64)
         return max(shown.clock + age, clock), shown.number, shown
 
-    def _draw_anew(self, clock: int) -> None:
-        self._heap = sorted(self._entry(shown, clock) for _, _, shown in self._heap if not shown.silent)
+    def _draw_anew(self, opened: Iterable[OpenImpression], clock: int) -> None:
+        entries = (self._entry(shown, clock) for shown in opened if not shown.silent)
+        self._heap = sorted(entry for entry in entries if entry[0] < entry[2].time + self._window)
         self._note()
 
     def _note(self) -> None:

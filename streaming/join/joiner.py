@@ -35,6 +35,10 @@ MAX_PENDING = 200_000
 """Most impressions that are open at once."""
 
 
+LAST = 2**63 - 1
+"""The last event time there is (ms)."""
+
+
 class _State(msgspec.Struct):
     """`held` is by number; `closed` has ids and when to forget them, oldest first."""
 
@@ -270,7 +274,7 @@ class Joiner:
         self._closed.add(id_, max(end, self._clock) + self._memory, self._clock - self.lateness)
         self._tallies["closed_early" if early else "closed"] += 1
         self._tallies["negatives"] += len(shown.items) - len(shown.decided or ())
-        known = self._clock if early else end + self.lateness + 1
+        known = self._clock if early else min(end + self.lateness + 1, LAST)
         if not self._paced:
             self._emit(shown, *shown.final(), known)
             return

@@ -78,8 +78,8 @@ class ClickDelays:
         self._edges_E: list[float] = edges.tolist()
         self._middles_B = (edges[1:] + edges[:-1]) / 2
         self._wait = wait
-        self._clicks_B = np.zeros(BINS)
-        self._open_clicks_B = np.zeros(BINS, np.int64)
+        self._clicks_B = [0.0] * BINS
+        self._open_clicks_B = [0] * BINS
         self._closed = 0.0
         self._clocks, self._totals, self._first = array("q"), array("q", [0]), 0
         """Clock of each list, and the items shown before it and after the last; those from `_first` on are open."""
@@ -98,7 +98,7 @@ class ClickDelays:
 
     def bin(self, delay: int) -> int:
         """Number of the bin of a delay."""
-        return min(bisect_right(self._edges_E, delay) - 1, BINS - 1)
+        return bisect_right(self._edges_E, delay, 0, BINS) - 1
 
     def shown(self, clock: int, items: int) -> None:
         """A list was shown; clocks do not fall."""
@@ -125,7 +125,7 @@ class ClickDelays:
             self._clicks_B[bin_] += 1
         if self._closed > MEMORY:
             self._closed /= 2
-            self._clicks_B /= 2
+            self._clicks_B = [clicks / 2 for clicks in self._clicks_B]
 
     def age(self, draw: float) -> int:
         """The age (ms) at which the silence of a list is learned, from a draw in [0, 1)."""
@@ -141,8 +141,8 @@ class ClickDelays:
     def state(self) -> bytes:
         """All that `restore` needs."""
         state = _State(
-            self._clicks_B.tolist(),
-            self._open_clicks_B.tolist(),
+            self._clicks_B,
+            self._open_clicks_B,
             self._closed,
             self._clocks[self._first :].tobytes(),
             self._totals[self._first :].tobytes(),
@@ -156,8 +156,7 @@ class ClickDelays:
     def restore(self, state: bytes) -> None:
         """Restore what `state` returned. Raises msgspec.DecodeError when it is something else."""
         loaded = msgspec.msgpack.decode(state, type=_State)
-        self._clicks_B = np.array(loaded.clicks)
-        self._open_clicks_B = np.array(loaded.open_clicks, np.int64)
+        self._clicks_B, self._open_clicks_B = loaded.clicks, loaded.open_clicks
         self._closed, self._first = loaded.closed, 0
         self._clocks, self._totals = array("q", loaded.clocks), array("q", loaded.totals)
         self._until_refresh, self._cumulative_E = loaded.until_refresh, loaded.cumulative
@@ -165,7 +164,7 @@ class ClickDelays:
         self._ages = self._draw_ages() if self._cumulative_E else [0] * DRAWS
 
     def _refresh(self, clock: int) -> None:
-        clicks_B = self._clicks_B + self._open_clicks_B
+        clicks_B = np.array(self._clicks_B) + np.array(self._open_clicks_B)
         if clicks_B.sum() < ENOUGH:
             return
         reached_B = self._closed + self._open_items(clock - self._middles_B)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import heapq
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from xxhash import xxh3_64_intdigest
 
 from streaming.join.click_delays import ClickDelays
+from streaming.join.due_queue import DueQueue, Entry
 from streaming.join.open_impression import OpenImpression
 
-_Entry = tuple[int, int, OpenImpression]
 Due = tuple[int, int]
 """Clock, and the number of the impression's event."""
 
@@ -25,10 +23,8 @@ class Silences:
 
     def __init__(self, delays: ClickDelays, window: int) -> None:
         self._delays, self._window = delays, window
-        self._heap: list[_Entry] = []
+        self._queue = DueQueue(max(1, window // 1024))
         self._version = 0
-        self.next_due: float = math.inf
-        """The clock at which the next one is due."""
 
     def add(self, shown: OpenImpression, clock: int, opened: Iterable[OpenImpression]) -> None:
         """An impression that is shown now, one of those that are `opened`."""
@@ -36,9 +32,10 @@ class Silences:
         if self._version != self._delays.version:  # as happens in the first window of a log
             self._version = self._delays.version
             self._draw_anew(opened, clock)
-        elif (entry := self._entry(shown, clock))[0] < shown.time + self._window:
-            heapq.heappush(self._heap, entry)
-            self.next_due = self._heap[0][0]
+            return
+        entry = self._entry(shown, clock)
+        if entry[0] < shown.time + self._window:
+            self._queue.push(entry)
 
     def clicked(self, delay: int) -> int:
         """An item was clicked `delay` ms after it was shown; returns the bin of that delay, for `close`."""
@@ -48,44 +45,36 @@ class Silences:
 
     def close(self, shown: OpenImpression) -> None:
         """Its window is over."""
-        shown.silent = True
-        self._delays.closed(len(shown.items), (shown.clicks or {}).values())
+        self._delays.closed(len(shown.items), shown.clicks.values() if shown.clicks else ())
 
-    def due(self, clock: int) -> Iterator[tuple[int, OpenImpression]]:
-        """Impressions that have become due before `clock`, in order, each with the moment at which it is known."""
-        while self._heap and self._heap[0][0] < clock:
-            due, _, shown = heapq.heappop(self._heap)
-            self._note()
-            if not shown.silent:
-                yield due + 1, shown
+    def pop_before(self, clock: int) -> tuple[int, OpenImpression] | None:
+        """The first impression that became due before `clock`, with the moment at which its silence is known."""
+        while (entry := self._queue.pop_before(clock)) is not None:
+            due, _, shown = entry
+            if not shown.silent:  # it has not closed early
+                return due + 1, shown
+        return None
 
     def prune(self, size: int) -> None:
         """Forget impressions that closed early, when there are more than `size` entries."""
-        if len(self._heap) > size:
-            self._heap = sorted(entry for entry in self._heap if not entry[2].silent)
-            self._note()
+        if len(self._queue) > size:
+            self._queue.load([entry for entry in self._queue if not entry[2].silent])
 
     def state(self) -> tuple[bytes, int, list[Due]]:
-        self._heap = sorted(entry for entry in self._heap if not entry[2].silent)
-        self._note()
-        return self._delays.state(), self._version, [(due, number) for due, number, _ in self._heap]
+        due = [(due, number) for due, number, shown in self._queue if not shown.silent]
+        return self._delays.state(), self._version, due
 
     def restore(self, state: tuple[bytes, int, list[Due]], shown: Iterable[OpenImpression]) -> None:
         """Restore what `state` returned, with the open impressions. Raises msgspec.DecodeError or KeyError."""
         by_number = {one.number: one for one in shown}
         delays, self._version, entries = state
         self._delays.restore(delays)
-        self._heap = [(due, number, by_number[number]) for due, number in entries]
-        self._note()
+        self._queue.load([(due, number, by_number[number]) for due, number in entries])
 
-    def _entry(self, shown: OpenImpression, clock: int) -> _Entry:
-        age = self._delays.age(xxh3_64_intdigest(shown.id.encode()) / 2**64)
-        return max(shown.clock + age, clock), shown.number, shown
+    def _entry(self, shown: OpenImpression, clock: int) -> Entry:
+        due = shown.clock + self._delays.age(xxh3_64_intdigest(shown.id.encode()) / 2**64)
+        return due if due > clock else clock, shown.number, shown
 
     def _draw_anew(self, opened: Iterable[OpenImpression], clock: int) -> None:
         entries = (self._entry(shown, clock) for shown in opened if not shown.silent)
-        self._heap = sorted(entry for entry in entries if entry[0] < entry[2].time + self._window)
-        self._note()
-
-    def _note(self) -> None:
-        self.next_due = self._heap[0][0] if self._heap else math.inf
+        self._queue.load([entry for entry in entries if entry[0] < entry[2].time + self._window])

@@ -96,7 +96,7 @@ class Feed:
 
     @property
     def lag_events(self) -> int:
-        """Events in the log that were not read yet."""
+        """Events in the log that were not read yet; of a log that skips offsets, at most (`LogReader.lag_events`)."""
         return self._reader.lag_events
 
     @property

@@ -35,7 +35,7 @@ class Progress:
         self.now = 0
         """Event time (ms) of the newest label."""
         self.lag_events = 0
-        """Events in the log not read yet."""
+        """Events in the log not read yet; of a log that skips offsets, at most."""
 
     def start(self, events: int) -> None:
         """Speed counts from now on, when `events` of the log have been read."""

@@ -106,7 +106,7 @@ class Trainer:
         `until` (event time, ms) stops before the first event that is later. Raises CheckpointError if the last
         checkpoint cannot be written.
         """
-        self.progress.start(sum(self._feed.cursor))
+        self.progress.start(self._feed.joiner.sequence)
         if self._publication is not None:
             self._publication.start()
         self._publish()
@@ -209,7 +209,7 @@ class Trainer:
 
     def _learn(self, batch: TrainingBatch) -> None:
         scores_B = self.learner.step(batch)
-        self.progress.add(batch, scores_B, events=sum(self._feed.cursor), lag=self._feed.lag_events)
+        self.progress.add(batch, scores_B, events=self._feed.joiner.sequence, lag=self._feed.lag_events)
         self._crash("step")
         if self._publication is not None and self._publication.due():
             self._publish()

@@ -81,7 +81,8 @@ class ClickDelays:
         self._clicks_B = [0.0] * BINS
         self._open_clicks_B = [0] * BINS
         self._closed = 0.0
-        self._clocks, self._totals, self._first = array("q"), array("q", [0]), 0
+        self._total = self._first = 0
+        self._clocks, self._totals = array("q"), array("q", [0])
         """Clock of each list, and the items shown before it and after the last; those from `_first` on are open."""
         self._ages = [0] * DRAWS
         self._until_refresh = 0
@@ -107,7 +108,8 @@ class ClickDelays:
             self._until_refresh = max(REFRESH, (len(self._clocks) - self._first) // 16)
         self._until_refresh -= 1
         self._clocks.append(clock)
-        self._totals.append(self._totals[-1] + items)
+        self._total += items
+        self._totals.append(self._total)
 
     def clicked(self, bin_: int) -> None:
         """An item of an open list was clicked."""
@@ -159,6 +161,7 @@ class ClickDelays:
         self._clicks_B, self._open_clicks_B = loaded.clicks, loaded.open_clicks
         self._closed, self._first = loaded.closed, 0
         self._clocks, self._totals = array("q", loaded.clocks), array("q", loaded.totals)
+        self._total = self._totals[-1]
         self._until_refresh, self._cumulative_E = loaded.until_refresh, loaded.cumulative
         self._noted_E, self.version = loaded.noted, loaded.version
         self._ages = self._draw_ages() if self._cumulative_E else [0] * DRAWS

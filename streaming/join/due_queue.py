@@ -16,7 +16,8 @@ Entry = tuple[int, int, OpenImpression]
 class DueQueue:
     """A priority queue in which only what is due soon is in order; the rest lies in buckets of `width` ms.
 
-    A heap of all would compare a dozen entries for each one popped.
+    A heap of all would compare a dozen entries for each one popped. `first` is the clock at which the first entry is
+    due, infinite without one.
     """
 
     def __init__(self, width: int) -> None:
@@ -39,15 +40,15 @@ class DueQueue:
         self._later: dict[int, list[Entry]] = {}
         self._buckets: list[int] = []
         """A heap of the keys of `_later`."""
-        self._next: float = math.inf
+        self.first: float = math.inf
         for entry in entries:
             self.push(entry)
 
     def push(self, entry: Entry) -> None:
         due = entry[0]
         self._size += 1
-        if due < self._next:
-            self._next = due
+        if due < self.first:
+            self.first = due
         if due < self._horizon:
             heappush(self._soon, entry)
             return
@@ -59,17 +60,15 @@ class DueQueue:
         else:
             entries.append(entry)
 
-    def pop_before(self, clock: int) -> Entry | None:
-        """Remove and return the first, if it is due before `clock`."""
-        if self._next >= clock:
-            return None
+    def pop(self) -> Entry:
+        """Remove and return the first. Raises IndexError when there is none."""
         if not self._soon:
             self._fetch()
         entry = heappop(self._soon)
         self._size -= 1
         if not self._soon and self._buckets:
             self._fetch()
-        self._next = self._soon[0][0] if self._soon else math.inf
+        self.first = self._soon[0][0] if self._soon else math.inf
         return entry
 
     def _fetch(self) -> None:

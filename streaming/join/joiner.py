@@ -7,7 +7,6 @@ out depends on the sequence of events alone: not on how it is cut into batches, 
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import msgspec
@@ -24,7 +23,7 @@ from streaming.join.open_impression import OpenImpression
 from streaming.join.outcomes import OUTCOMES, TALLIES
 from streaming.join.recently_closed import RecentlyClosed
 from streaming.join.silences import Due, Silences
-from streaming.join.window_queue import Entry, WindowQueue
+from streaming.join.window_queue import WindowQueue
 
 __all__ = ["OUTCOMES", "TALLIES", "Joiner", "LabelRule", "LabeledImpression", "Labels"]
 
@@ -143,7 +142,8 @@ class Joiner:
 
     def flush(self) -> list[LabeledImpression]:
         """End of a finite log: every window closes, every held interaction is unmatched."""
-        self._close_before(math.inf)
+        while self._open:
+            self._close()
         self._counts["unmatched"] += self._held.clear()
         return self._labeler.take_out()
 
@@ -183,18 +183,22 @@ class Joiner:
     def _advance(self, clock: int) -> None:
         """The clock moves on. What became known meanwhile comes out in the order in which it did."""
         self._clock = clock
-        while (due := self._silences.pop_before(clock)) is not None:
-            known, shown = due
-            self._close_before(known - self._window)
-            self._labeler.learn_silence(shown, known, self._sequence)
-        self._close_before(clock - self._window)
+        due, waiting = self._silences.queue, self._waiting
+        while due.first < clock:
+            moment, _, shown = due.pop()
+            if waiting.first <= moment - self._window:
+                self._close_until(moment - self._window)
+            if not shown.silent:
+                self._labeler.learn_silence(shown, moment + 1, self._sequence)
+        if waiting.first < clock - self._window:
+            self._close_until(clock - self._window - 1)
         if self._held.by_impression:
             self._counts["unmatched"] += self._held.expire(clock - self.lateness)
 
-    def _close_before(self, time: float) -> None:
-        """Close the windows of impressions older than `time`."""
-        while (oldest := self._waiting.pop_before(time)) is not None:
-            self._close(oldest)
+    def _close_until(self, time: int) -> None:
+        """Close the windows of impressions up to `time`."""
+        while self._waiting.first <= time:
+            self._close()
 
     def _show(self, shown: OpenImpression) -> None:
         id_ = shown.id
@@ -213,8 +217,8 @@ class Joiner:
                 self._silences.add(shown, self._clock, self._open.values())
             if id_ in self._held.by_impression:
                 self._labeler.decide(shown, self._held.take(id_), self._clock, self._sequence)
-            while len(self._open) > self._max_pending and (oldest := self._waiting.pop_before(math.inf)):
-                self._close(oldest, early=True)
+            if len(self._open) > self._max_pending:
+                self._close(early=True)
                 self._silences.prune(2 * self._max_pending)
 
     def _act(self, acted: InteractionRow) -> None:
@@ -229,9 +233,9 @@ class Joiner:
         else:
             self._counts["unmatched"] += self._held.add(self._sequence, acted)
 
-    def _close(self, oldest: Entry, early: bool = False) -> None:
+    def _close(self, early: bool = False) -> None:
         """Close the oldest window. Its labels are known when the watermark passes its end; if it is `early`, now."""
-        time, _, id_ = oldest
+        time, _, id_ = self._waiting.pop()
         clock, end = self._clock, time + self.wait
         self._closed.add(id_, (end if end > clock else clock) + self._memory, clock - self.lateness)
         self._tallies["closed_early" if early else "closed"] += 1

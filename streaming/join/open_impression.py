@@ -86,11 +86,11 @@ class OpenImpression(msgspec.Struct, gc=False, array_like=True):
 
     def undecided(self) -> Labels:
         """Positions that no interaction has decided, negative."""
-        positions, labels = _all_negative(len(self.items))
-        decided = self.decided
-        if decided:
-            positions = tuple(position for position in positions if position not in decided)
-        return positions, labels[: len(positions)]
+        decided, every = self.decided, _all_negative(len(self.items))
+        if not decided:
+            return every
+        positions = tuple(position for position in every[0] if position not in decided)
+        return positions, every[1][: len(positions)]
 
     def final(self) -> Labels:
         """All positions, positive where an interaction made them so."""

@@ -18,12 +18,12 @@ class Silences:
     """Each open impression once, at an age that `delays` gives. The draw is a hash of its id, so it is repeatable.
 
     An impression that came so late that its window, of `wait` and `lateness`, closes before that age is not kept: its
-    silence is learned when it closes.
+    silence is learned when it closes. One that closes early may stay in `queue`; it is silent then.
     """
 
     def __init__(self, delays: ClickDelays, window: int) -> None:
         self._delays, self._window = delays, window
-        self._queue = DueQueue(max(1, window // 1024))
+        self.queue = DueQueue(max(1, window // 1024))
         self._version = 0
 
     def add(self, shown: OpenImpression, clock: int, opened: Iterable[OpenImpression]) -> None:
@@ -35,7 +35,7 @@ class Silences:
             return
         entry = self._entry(shown, clock)
         if entry[0] < shown.time + self._window:
-            self._queue.push(entry)
+            self.queue.push(entry)
 
     def clicked(self, delay: int) -> int:
         """An item was clicked `delay` ms after it was shown; returns the bin of that delay, for `close`."""
@@ -47,21 +47,13 @@ class Silences:
         """Its window is over."""
         self._delays.closed(len(shown.items), shown.clicks.values() if shown.clicks else ())
 
-    def pop_before(self, clock: int) -> tuple[int, OpenImpression] | None:
-        """The first impression that became due before `clock`, with the moment at which its silence is known."""
-        while (entry := self._queue.pop_before(clock)) is not None:
-            due, _, shown = entry
-            if not shown.silent:  # it has not closed early
-                return due + 1, shown
-        return None
-
     def prune(self, size: int) -> None:
         """Forget impressions that closed early, when there are more than `size` entries."""
-        if len(self._queue) > size:
-            self._queue.load([entry for entry in self._queue if not entry[2].silent])
+        if len(self.queue) > size:
+            self.queue.load([entry for entry in self.queue if not entry[2].silent])
 
     def state(self) -> tuple[bytes, int, list[Due]]:
-        due = [(due, number) for due, number, shown in self._queue if not shown.silent]
+        due = [(due, number) for due, number, shown in self.queue if not shown.silent]
         return self._delays.state(), self._version, due
 
     def restore(self, state: tuple[bytes, int, list[Due]], shown: Iterable[OpenImpression]) -> None:
@@ -69,7 +61,7 @@ class Silences:
         by_number = {one.number: one for one in shown}
         delays, self._version, entries = state
         self._delays.restore(delays)
-        self._queue.load([(due, number, by_number[number]) for due, number in entries])
+        self.queue.load([(due, number, by_number[number]) for due, number in entries])
 
     def _entry(self, shown: OpenImpression, clock: int) -> Entry:
         due = shown.clock + self._delays.age(xxh3_64_intdigest(shown.id.encode()) / 2**64)
@@ -77,4 +69,4 @@ class Silences:
 
     def _draw_anew(self, opened: Iterable[OpenImpression], clock: int) -> None:
         entries = (self._entry(shown, clock) for shown in opened if not shown.silent)
-        self._queue.load([entry for entry in entries if entry[0] < entry[2].time + self._window])
+        self.queue.load([entry for entry in entries if entry[0] < entry[2].time + self._window])

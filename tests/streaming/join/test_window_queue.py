@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,9 +17,10 @@ def test_the_oldest_comes_first_whatever_the_order(steps: list[tuple[int, bool]]
             waiting.push((time, number, str(number)))
             model.append((time, number, str(number)))
             model.sort()
-        else:
-            expected = model.pop(0) if model and model[0][0] < time else None
-            assert waiting.pop_before(time) == expected
+        elif model:
+            assert waiting.pop() == model.pop(0)
         assert list(waiting) == model
-    assert [waiting.pop_before(math.inf) for _ in model] == model
-    assert waiting.pop_before(math.inf) is None
+        assert waiting.first == (model[0][0] if model else math.inf)
+    assert [waiting.pop() for _ in model] == model
+    with pytest.raises(IndexError):
+        waiting.pop()

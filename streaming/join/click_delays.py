@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
+from typing import cast
 
 import msgspec
 import numpy as np
@@ -28,6 +29,8 @@ DRAWS = 1024
 """Number of ages that are told apart."""
 REFRESH = 256
 """Least number of lists between two estimates; with many lists open, a sixteenth of them."""
+
+_MIDDLES = (np.arange(DRAWS) + 0.5) / DRAWS
 
 
 class _State(msgspec.Struct):
@@ -135,10 +138,9 @@ class ClickDelays:
 
     def _draw_ages(self) -> list[int]:
         """The age of each of `DRAWS` equal parts of [0, 1): H^-1 at their middles."""
-        draws = (np.arange(DRAWS) + 0.5) / DRAWS
-        shares = self.rate * (1 - draws) / (1 - self.rate * draws)
-        ages = np.interp(shares, self._cumulative_E, self._edges_E)
-        return [int(age) for age in np.minimum(ages, self._wait).tolist()]
+        shares = self.rate * (1 - _MIDDLES) / (1 - self.rate * _MIDDLES)
+        ages = np.minimum(np.interp(shares, self._cumulative_E, self._edges_E), self._wait)
+        return cast("list[int]", ages.astype(np.int64).tolist())
 
     def state(self) -> bytes:
         """All that `restore` needs."""
@@ -198,6 +200,6 @@ class ClickDelays:
 
     def _open_items(self, until_B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """How many items of open lists were shown until each of these clocks."""
-        reached_B = np.searchsorted(np.array(self._clocks[self._first :]), until_B, side="right")
-        totals = np.array(self._totals[self._first :])
+        clocks, totals = (np.frombuffer(open_, np.int64)[self._first :] for open_ in (self._clocks, self._totals))
+        reached_B = clocks.searchsorted(until_B, side="right")
         return np.asarray(totals[reached_B] - totals[0], np.float64)

@@ -156,7 +156,7 @@ class Joiner:
             self._sequence,
             self._counts,
             self._tallies,
-            [self._open[id_] for _, _, id_ in self._waiting],
+            list(self._waiting),
             self._silences.state(),
             self._held.dump(),
             self._closed.dump(),
@@ -176,7 +176,7 @@ class Joiner:
         self._open = {shown.id: shown for shown in loaded.waiting}
         self._waiting = WindowQueue()
         for shown in loaded.waiting:
-            self._waiting.push((shown.time, shown.number, shown.id))
+            self._waiting.push(shown)
         self._held.load(loaded.held)
         self._closed.load(loaded.closed)
 
@@ -212,7 +212,7 @@ class Joiner:
             self._counts["impressions"] += 1
             self._open[id_] = shown
             shown.number, shown.clock = self._sequence, self._clock
-            self._waiting.push((shown.time, shown.number, id_))
+            self._waiting.push(shown)
             if self._paced:
                 self._silences.add(shown, self._clock, self._open.values())
             if id_ in self._held.by_impression:
@@ -235,9 +235,10 @@ class Joiner:
 
     def _close(self, early: bool = False) -> None:
         """Close the oldest window. Its labels are known when the watermark passes its end; if it is `early`, now."""
-        time, _, id_ = self._waiting.pop()
-        clock, end = self._clock, time + self.wait
-        self._closed.add(id_, (end if end > clock else clock) + self._memory, clock - self.lateness)
+        shown = self._waiting.pop()
+        clock, end = self._clock, shown.time + self.wait
+        del self._open[shown.id]
+        self._closed.add(shown.id, (end if end > clock else clock) + self._memory, clock - self.lateness)
         self._tallies["closed_early" if early else "closed"] += 1
         known = clock if early else end + self.lateness + 1
-        self._labeler.close(self._open.pop(id_), known if known < LAST else LAST, self._sequence)
+        self._labeler.close(shown, known if known < LAST else LAST, self._sequence)

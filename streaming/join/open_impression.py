@@ -35,11 +35,11 @@ SHORT = 32
 class OpenImpression(msgspec.Struct, gc=False, array_like=True):
     """An impression as the log has it, and what the joiner knows of it.
 
-    Features stay the bytes of their JSON until the first label: most impressions get all labels at once, and bytes
-    take less memory while they wait. `decided` maps positions to the action that decided their label, `clicks` the
-    positive ones to the bin of their delay (see `ClickDelays`). `number` is that of its event, `clock` the clock
-    then. `silent`: what nobody had decided was given out as negative. `places`: the first position of each item, for
-    long lists that are clicked; the state does not keep it.
+    Features stay the bytes of their JSON until an interaction decides a label: bytes take less memory while they wait,
+    and most impressions get all labels at once, by silence. `decided` maps positions to the action that decided their
+    label, `clicks` the positive ones to the bin of their delay (see `ClickDelays`). `number` is that of its event,
+    `clock` the clock then. `silent`: what nobody had decided was given out as negative. `places`: the first position of
+    each item, for long lists that are clicked; the state does not keep it.
     """
 
     id: str
@@ -102,20 +102,23 @@ class OpenImpression(msgspec.Struct, gc=False, array_like=True):
         self, positions: tuple[int, ...], labels: tuple[float, ...], decided: int, sequence: int, learned: bool
     ) -> LabeledImpression:
         """Raises LogCorruptedError when the features cannot be decoded: they were checked before they were logged."""
+        features, item_features = self.features, self.item_features
         try:
-            if isinstance(self.features, bytes):
-                self.features = _features.decode(self.features)
-            if isinstance(self.item_features, bytes):
-                self.item_features = _item_features.decode(self.item_features)
+            if isinstance(features, bytes):
+                features = _features.decode(features)
+            if isinstance(item_features, bytes):
+                item_features = _item_features.decode(item_features)
         except msgspec.DecodeError as error:
             raise LogCorruptedError(f"impression {self.id!r} in the log has unreadable features: {error}") from error
+        if self.decided:
+            self.features, self.item_features = features, item_features
         return LabeledImpression(
             self.id,
             self.time,
             self.user,
             self.items,
-            self.features or _NOTHING,
-            self.item_features or _NOTHING,
+            features or _NOTHING,
+            item_features or _NOTHING,
             self.propensities,
             self.experiment or "",
             self.arm or "",

@@ -1,4 +1,4 @@
-"""JSON lines and tables into the event log: rate, also against plain `json`, and memory against the size of the input."""
+"""JSON lines and tables into the event log: rate, against plain `json`, and memory against the size of the input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -83,7 +83,7 @@ def write_tables(folder: Path, count: int) -> list[Path]:
     ]
     names = list(COLUMNS.values())
     for name, delimiter, quoted in (("plain.csv", ",", False), ("quoted.csv", ",", True), ("a.tsv", "\t", False)):
-        quoting = csv.QUOTE_ALL if quoted else csv.QUOTE_NONE
+        quoting: Literal[1, 3] = csv.QUOTE_ALL if quoted else csv.QUOTE_NONE
         with (folder / name).open("w", newline="") as file:
             csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator="\n").writerows([names, *rows])
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))

@@ -16,7 +16,7 @@ from recsys.commands.tables import embedding_tables
 from recsys.config.file import load
 from recsys.evaluation.metrics import Summary
 from recsys.training.progress import Progress
-from recsys.unlearned import impaired, not_learned
+from recsys.unlearned import impaired, left_out, not_learned
 
 
 def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
@@ -41,7 +41,7 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
         console.print(f"Stopped after {trainer.learner.steps:,} steps; state {trainer.digest()[:16]}.")
         if lost := not_learned(trainer.outcomes):
             console.print(f"Not learned from, since the log began: {lost}.", style="yellow")
-        for warning in impaired(trainer.losses):
+        for warning in (*impaired(trainer.losses), *left_out(trainer.learner.left_out)):
             console.print(warning, style="yellow", highlight=False, markup=False)
         for warning in embedding_tables.warnings(trainer.learner.store, before):
             console.print(warning, style="yellow", highlight=False, markup=False)

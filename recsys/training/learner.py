@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -22,10 +23,12 @@ from embedding.snapshot.background import BackgroundSave
 from embedding.store import EmbeddingStore
 from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
-from recsys.training.embedding_layer import EmbeddingLayer
+from recsys.training.embedding_layer import Embedded, EmbeddingLayer
 from recsys.training.loss import Loss, weighted_log_loss
+from recsys.training.soundness import UnsoundRows, sound
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
+from streaming.encode.scaling import RunningMoments, Scaling
 
 Scores = npt.NDArray[np.float32]
 
@@ -69,17 +72,24 @@ class Learner:
         self._optimizer = torch.optim.Adam(model.parameters(), lr=dense_lr)
         self._generator = generator
         self._loss = loss
+        self._moments = RunningMoments(spec.numeric)
+        self._unsound = UnsoundRows(spec)
 
     def step(self, batch: TrainingBatch) -> Scores:
-        """Learn from a batch; returns the click probabilities [B] before the update, without dropout."""
+        """Learn from a batch; returns the click probabilities [B] before the update, without dropout.
+
+        Numbers are scaled by their moments up to and with this batch: they are known before the label is. Rows whose
+        loss or gradient is not finite are left out and counted in `left_out`; their score is that of a row of which
+        nothing is known. All scores are finite.
+        """
+        self._moments.add(batch.numeric_BN[batch.counted_B > 0])
         embedded = self._layer.lookup(batch.ids, batch.now)
-        numeric_BN = torch.from_numpy(batch.numeric_BN)
+        numeric_BN = self._numbers(batch)
+        learnable, logits_B = self._backward(batch, embedded, numeric_BN)
         scores_B = self._evaluate(embedded.embedded_BFD, numeric_BN) if self.model.drops else None
-        logits_B = self._forward(embedded.embedded_BFD, numeric_BN)
-        self._optimizer.zero_grad(set_to_none=True)
-        self._loss(logits_B, batch).backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
-        self._layer.apply(embedded)
+        if learnable:
+            self._optimizer.step()
+            self._layer.apply(embedded)
         self.steps += 1
         if batch.now - self._expired_at >= EXPIRE_EVERY:
             self._expired_at = batch.now
@@ -88,7 +98,17 @@ class Learner:
 
     def score(self, batch: TrainingBatch) -> Scores:
         """Click probabilities [B]; changes nothing."""
-        return self._evaluate(self._layer.peek(batch.ids).embedded_BFD, torch.from_numpy(batch.numeric_BN))
+        return self._evaluate(self._layer.peek(batch.ids).embedded_BFD, self._numbers(batch))
+
+    @property
+    def scaling(self) -> Scaling:
+        """How numeric fields are scaled as of now: constants that go with the exported graph."""
+        return self._moments.scaling()
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Rows not learned from because their loss or gradient was not finite, by field."""
+        return self._unsound.by_field
 
     def begin_save(self, folder: Path) -> Callable[[], None]:
         """Capture the state of this moment; the function returned writes it into `folder`, from any thread.
@@ -144,6 +164,46 @@ class Learner:
         if written != self._options():
             raise InvalidValueError(f"{file} is of the model {written}, not {self._options()}")
 
+    def _numbers(self, batch: TrainingBatch) -> torch.Tensor:
+        return torch.from_numpy(self.scaling.apply(batch.numeric_BN))
+
+    def _backward(
+        self, batch: TrainingBatch, embedded: Embedded, numeric_BN: torch.Tensor
+    ) -> tuple[bool, torch.Tensor]:
+        """Gradients of the batch, and the logits [B]; False if they may not be applied.
+
+        The inputs of rows that make them unsound become zeros, here and for the caller.
+        """
+        logits_B, is_sound = self._gradients(batch, embedded, numeric_BN)
+        if is_sound:
+            return True, logits_B
+        gradient_BS = embedded.pooled_BS.grad
+        assert gradient_BS is not None
+        out_B = self._unsound.find(logits_B, embedded.embedded_BFD, gradient_BS, numeric_BN)
+        if out_B.any():
+            fields = self._unsound.fields(out_B, embedded.embedded_BFD, numeric_BN)
+            with torch.no_grad():
+                embedded.pooled_BS[out_B] = numeric_BN[out_B] = 0
+            weights_B = np.where(out_B, np.float32(0), batch.weights_B)
+            logits_B, is_sound = self._gradients(replace(batch, weights_B=weights_B), embedded, numeric_BN)
+            if is_sound:
+                self._unsound.count(batch, out_B, fields)
+                return True, logits_B
+        self._unsound.count_all(batch)
+        return False, logits_B
+
+    def _gradients(
+        self, batch: TrainingBatch, embedded: Embedded, numeric_BN: torch.Tensor
+    ) -> tuple[torch.Tensor, bool]:
+        """Logits [B] for training, and whether loss and gradients are sound."""
+        embedded.pooled_BS.grad = None
+        self._optimizer.zero_grad(set_to_none=True)
+        logits_B = self._forward(embedded.embedded_BFD, numeric_BN)
+        loss = self._loss(logits_B, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        weights = (embedded.pooled_BS, *self.model.parameters())
+        return logits_B, sound([loss.detach(), *(w.grad for w in weights if w.grad is not None)])
+
     def _forward(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> torch.Tensor:
         """Logits [B] for training."""
         self.model.train()
@@ -168,13 +228,20 @@ class Learner:
     def _evaluate(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> Scores:
         self.model.eval()
         with torch.inference_mode():
-            return _probabilities(self.model(embedded_BFD, numeric_BN))
+            logits_B = self.model(embedded_BFD, numeric_BN)
+            broken_B = ~torch.isfinite(logits_B).reshape(len(logits_B), -1).all(1)
+            if broken_B.any():
+                unknown = torch.zeros_like(embedded_BFD[:1]), torch.zeros_like(numeric_BN[:1])
+                logits_B[broken_B] = self.model(*unknown)
+            return _probabilities(logits_B)
 
     def _dense_state(self) -> dict[str, torch.Tensor]:
         state = {f"model.{name}": tensor.contiguous() for name, tensor in self.model.state_dict().items()}
         for index, moments in self._optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
         state["random"] = self._generator.get_state()
+        state |= {f"moments.{name}": torch.from_numpy(values_N) for name, values_N in self._moments.state().items()}
+        state["left_out"] = self._unsound.counts_M
         state["clocks"] = torch.tensor([self.steps, self._expired_at])
         return state
 
@@ -184,16 +251,20 @@ class Learner:
             self.model.load_state_dict(weights)
         except RuntimeError as error:
             raise InvalidValueError(f"{file} is of another model: {error}") from None
-        moments: dict[int, dict[str, torch.Tensor]] = {}
+        adam: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in state.items():
             if name.startswith("optimizer."):
                 _, index, moment = name.split(".")
-                moments.setdefault(int(index), {})[moment] = tensor
+                adam.setdefault(int(index), {})[moment] = tensor
         groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self._optimizer.load_state_dict({"state": adam, "param_groups": groups})
         self._generator.set_state(state["random"])
+        moments = ((name.partition(".")[2], t) for name, t in state.items() if name.startswith("moments."))
+        self._moments.restore({name: tensor.numpy() for name, tensor in moments})
+        self._unsound.counts_M = state["left_out"]
         self.steps, self._expired_at = state["clocks"].tolist()
 
 
 def _probabilities(logits_B: torch.Tensor) -> Scores:
-    return torch.sigmoid(logits_B.detach()).numpy()
+    """A half where the logit is no number, which only broken weights bring about."""
+    return torch.nan_to_num(torch.sigmoid(logits_B.detach()), nan=0.5).numpy()

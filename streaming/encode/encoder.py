@@ -22,7 +22,7 @@ from streaming.encode.batch import Jagged, TrainingBatch
 from streaming.encode.encoded_rows import EncodedRows
 from streaming.encode.entity_state import EntityState
 from streaming.encode.feature_spec import FeatureSpec, Field
-from streaming.events.schema import Features, Value
+from streaming.events.schema import LARGEST, Features, Value
 from streaming.join.labeled_impression import LabeledImpression
 from streaming.log.event_log import Cursor
 
@@ -30,7 +30,7 @@ MISSING = "\x00missing"
 """What a categorical field without a value is hashed from: its id is learned like any other."""
 
 HOUR, DAY = 3_600_000, 86_400_000
-_FLOAT32, _FLOAT64 = float(np.finfo(np.float32).max), float(np.finfo(np.float64).max)
+_FLOAT64 = float(np.finfo(np.float64).max)
 
 
 class _Request(NamedTuple):
@@ -167,12 +167,13 @@ class Encoder:
         x_B = np.array(values, np.float64) if set(map(type, values)) <= {float} else None
         if x_B is None or not np.isfinite(x_B).all():
             x_B = np.array([_number(field, value, refuse) for value in values], np.float64)
+        x_B = np.clip(x_B, -LARGEST, LARGEST)  # logs from before the edge had this bound have larger ones
         if field.transform == "log":
             large = x_B > 2
             x_B[large] = np.log(x_B[large]) ** 2
         elif field.transform == "log1p":
             x_B = np.sign(x_B) * np.log1p(np.abs(x_B))
-        return np.clip(np.nan_to_num(x_B, nan=0.0), -_FLOAT32, _FLOAT32).astype(np.float32)
+        return (np.nan_to_num(x_B, nan=0.0) if field.scale == "none" else x_B).astype(np.float32)
 
     def _count(self, field: Field, _value: object) -> None:
         self.bad_values[field.name] += 1
@@ -198,7 +199,7 @@ def _text(field: Field, value: object, refuse: Refuse) -> str:
 
 
 def _number(field: Field, value: object, refuse: Refuse) -> float:
-    """NaN when missing: it becomes 0 after the transform."""
+    """NaN when missing: after the transform it stays NaN for the scaling, or becomes 0 where there is none."""
     match value:
         case None:
             return math.nan

@@ -11,6 +11,7 @@ from recsys.errors import ArtefactError
 from serving.cache.row_store import Floats, Ids
 from serving.model.artefact import RANKER, Artefact
 from streaming.encode.feature_spec import FeatureSpec, Field
+from streaming.encode.scaling import RunningMoments
 
 SPEC = FeatureSpec.of([Field("user", "categorical", "user"), Field("item", "categorical", "item")])
 DIM = 4
@@ -64,7 +65,9 @@ class NanScorer(SumScorer):
 
 def artefact(step: int = 1, graph: bytes = b"sum", spec: FeatureSpec = SPEC, dim: int = DIM) -> Artefact:
     dims = {field.table or field.name: dim for field in spec.sparse} | {"hour": dim}
-    return Artefact(f"step-{step}", step, 1_000 * step, dims, {RANKER: graph}, spec)
+    return Artefact(
+        f"step-{step}", step, 1_000 * step, dims, {RANKER: graph}, spec, RunningMoments(spec.numeric).scaling()
+    )
 
 
 def ids(*values: int) -> Ids:

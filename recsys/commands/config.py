@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
+from recsys import wiring
 from recsys.config.features import TableSection
 from recsys.config.file import load
-from recsys.errors import InvalidValueError
+from recsys.config.schema import Config
+from recsys.errors import InvalidValueError, RecsysError
 
 TEMPLATE = Path(__file__).parents[1] / "recsys.toml"
 
@@ -29,9 +32,26 @@ def check(path: Path) -> None:
     click.echo(f"{path} is valid: {len(config.features.fields)} fields, model {config.model.name}.")
     sections = {"features.defaults": config.features.defaults}
     sections |= {f"features.tables.{name}": section for name, section in config.features.tables.items()}
+    for note in _of_other_checkpoints(config):
+        click.secho(note, fg="yellow")
     for name, section in sections.items():
         for note in _of_no_use(section):
             click.echo(f"{name}: {note}")
+
+
+def _of_other_checkpoints(config: Config) -> Iterator[str]:
+    """Why training could not go on from the newest checkpoint, if there is one that can be read here."""
+    folder = config.training.checkpoints
+    newest = max(folder.glob("step-*[0-9]/rank-0/dense.safetensors"), default=None)
+    if newest is None or find_spec("safetensors") is None:
+        return
+    from recsys.training.description import Description
+
+    present = Description.configured(wiring.spec(config), config.model, config.features.dim)
+    try:
+        present.check(Description.read(newest))
+    except RecsysError as error:
+        yield f"training.checkpoints: {newest.parents[1]} cannot be resumed from: {error}"
 
 
 def _of_no_use(section: TableSection) -> Iterator[str]:

@@ -6,7 +6,6 @@ Shape suffixes: B training rows, N numeric fields.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,13 +15,13 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from embedding.snapshot.background import BackgroundSave
 from embedding.store import EmbeddingStore
 from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
+from recsys.training.description import Description
 from recsys.training.embedding_layer import Embedded, EmbeddingLayer
 from recsys.training.loss import Loss, weighted_log_loss
 from recsys.training.soundness import UnsoundRows, sound
@@ -32,8 +31,8 @@ from streaming.encode.scaling import RunningMoments, Scaling
 
 Scores = npt.NDArray[np.float32]
 
-_DENSE = "dense.safetensors"
-_ROWS = "rows"
+DENSE = "dense.safetensors"
+ROWS = "rows"
 EXPIRE_EVERY = 3_600_000
 """Event time (ms) between two sweeps for expired ids."""
 
@@ -116,9 +115,9 @@ class Learner:
         Training may go on meanwhile if the store saves in the background; any other store is written here and now.
         Raises ValueError while an earlier snapshot of the store is still being written.
         """
-        dense = {name: tensor.clone() for name, tensor in self._dense_state().items()}
-        options = {"model": self._options()}
-        rows = folder / _ROWS
+        dense = {name: tensor.clone() for name, tensor in self.dense_state().items()}
+        described = self.description.to_metadata()
+        rows = folder / ROWS
         rows.mkdir()
         saving = self.store.save_in_background(rows) if isinstance(self.store, _SavesInBackground) else None
         if saving is None:
@@ -126,7 +125,7 @@ class Learner:
 
         def write() -> None:
             try:
-                save_file(dense, folder / _DENSE, options)
+                save_file(dense, folder / DENSE, described)
             finally:
                 if saving is not None:
                     saving.result()
@@ -138,31 +137,24 @@ class Learner:
         self.begin_save(folder)()
 
     def load(self, folder: Path) -> None:
-        """Restore what `save` wrote. Raises ValueError if it is of another model or other tables."""
-        self._check_options(folder / _DENSE)
-        state = load_file(folder / _DENSE)
-        self._load_dense(state, folder / _DENSE)
-        self.store.load(folder / _ROWS)
+        """Restore what `save` wrote. Raises InvalidValueError if it is of other fields, another model or tables."""
+        self.description.check(Description.read(folder / DENSE))
+        state = load_file(folder / DENSE)
+        self.load_dense(state, folder / DENSE)
+        self.store.load(folder / ROWS)
 
     def digest(self) -> str:
         """SHA-256 of dense weights, optimizer state, random state and embedding rows."""
         digest = hashlib.sha256(self.store.digest().encode())
-        for name, tensor in sorted(self._dense_state().items()):
+        for name, tensor in sorted(self.dense_state().items()):
             digest.update(name.encode())
             digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def _options(self) -> str:
-        """The options that decide what the weights mean; dropout does not."""
-        options = {name: value for name, value in self.model.config if not name.endswith("dropout")}
-        return json.dumps(options, sort_keys=True)
-
-    def _check_options(self, file: Path) -> None:
-        """Shapes are not enough: the weights of another number of heads would fit."""
-        with safe_open(file, framework="pt") as opened:
-            written = (opened.metadata() or {}).get("model", self._options())
-        if written != self._options():
-            raise InvalidValueError(f"{file} is of the model {written}, not {self._options()}")
+    @property
+    def description(self) -> Description:
+        """What the weights mean."""
+        return Description.of(self.spec, self.model)
 
     def _numbers(self, batch: TrainingBatch) -> torch.Tensor:
         return torch.from_numpy(self.scaling.apply(batch.numeric_BN))
@@ -235,7 +227,8 @@ class Learner:
                 logits_B[broken_B] = self.model(*unknown)
             return _probabilities(logits_B)
 
-    def _dense_state(self) -> dict[str, torch.Tensor]:
+    def dense_state(self) -> dict[str, torch.Tensor]:
+        """Everything but the embedding rows."""
         state = {f"model.{name}": tensor.contiguous() for name, tensor in self.model.state_dict().items()}
         for index, moments in self._optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
@@ -245,7 +238,8 @@ class Learner:
         state["clocks"] = torch.tensor([self.steps, self._expired_at])
         return state
 
-    def _load_dense(self, state: dict[str, torch.Tensor], file: Path) -> None:
+    def load_dense(self, state: dict[str, torch.Tensor], file: Path) -> None:
+        """Restore what `dense_state` returned; `file` is where it comes from, for an error."""
         weights = {name.removeprefix("model."): t for name, t in state.items() if name.startswith("model.")}
         try:
             self.model.load_state_dict(weights)

@@ -116,6 +116,10 @@ class Encoder:
             cursors_BP=np.repeat(cursors_IP, counts_I, axis=0),
         )
 
+    def missing(self, field: Field, rows: int) -> Jagged:
+        """Ids of a field that no row has a value of."""
+        return self._ids(field, [None] * rows, self._count)
+
     def encode_request(self, user: str, time: int, features: Features) -> tuple[dict[str, Jagged], Numbers]:
         """The fields of the request: ids of 1 row by field, numbers [1, N]."""
         request = (_Request(user, time, features),)

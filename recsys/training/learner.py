@@ -6,8 +6,8 @@ Shape suffixes: B training rows, N numeric fields.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -24,6 +24,7 @@ from recsys.models.base import RankingModel
 from recsys.training.description import Description
 from recsys.training.embedding_layer import Embedded, EmbeddingLayer
 from recsys.training.loss import Loss, weighted_log_loss
+from recsys.training.randomness import randomness
 from recsys.training.soundness import UnsoundRows, sound
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
@@ -199,23 +200,9 @@ class Learner:
     def _forward(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> torch.Tensor:
         """Logits [B] for training."""
         self.model.train()
-        with self._own_randomness():
+        with randomness(self._generator) if self.model.drops else nullcontext():
             logits_B: torch.Tensor = self.model(embedded_BFD, numeric_BN)
         return logits_B
-
-    @contextmanager
-    def _own_randomness(self) -> Iterator[None]:
-        """Let torch draw dropout masks from the generator; none of its operations that drop takes one."""
-        if not self.model.drops:
-            yield
-            return
-        outside = torch.get_rng_state()
-        torch.set_rng_state(self._generator.get_state())
-        try:
-            yield
-        finally:
-            self._generator.set_state(torch.get_rng_state())
-            torch.set_rng_state(outside)
 
     def _evaluate(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> Scores:
         self.model.eval()

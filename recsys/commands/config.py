@@ -49,7 +49,7 @@ def _of_other_checkpoints(config: Config) -> Iterator[str]:
 
     present = Description.configured(wiring.spec(config), config.model, config.features.dim)
     try:
-        present.check(Description.read(newest))
+        present.check(Description.read(newest), newest.parents[2])
     except RecsysError as error:
         yield f"training.checkpoints: {newest.parents[1]} cannot be resumed from: {error}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
+import click
 
 from recsys import wiring
 from recsys.config.file import load
@@ -23,10 +23,9 @@ def run(path: Path, source: Path) -> None:
     newest = Checkpoints(source).newest()
     if newest is None:
         raise InvalidValueError(f"{source} has no checkpoint: name the folder that the model was trained in")
-    console = Console(highlight=False, markup=False)
     with wiring.trainer(config, publish=False) as trainer:
         written = trainer.migrate(newest)
         for change in changed_fields(written, trainer.learner.spec):
-            console.print(f"{change}.")
+            click.echo(f"{change}.")
         trainer.checkpoint()
-        console.print(f"Took over {newest}, after {trainer.learner.steps:,} steps, into {target}. Now: recsys train")
+        click.echo(f"Took over {newest}, after {trainer.learner.steps:,} steps, into {target}. Now: recsys train")

@@ -49,19 +49,19 @@ class Description:
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise StateError(f"{file} does not say which fields it is of ({error})") from error
 
-    def check(self, written: Description) -> None:
-        """Raise InvalidValueError if `written`, of a checkpoint, is of other fields or another model than this."""
-        if options := "; ".join(_other_options(written.options, self.options)):
-            raise InvalidValueError(f"it is of another model: {options}")
+    def check(self, written: Description, checkpoints: Path) -> None:
+        """Raise InvalidValueError if `written`, of a checkpoint in the folder `checkpoints`, is not this."""
+        self.check_model(written)
         if fields := "; ".join(changed_fields(written.spec, self.spec)):
             raise InvalidValueError(
                 f"it is of other fields: {fields}. To keep what was learned, name an empty folder in [training] "
-                "checkpoints and run: recsys migrate --from OLD_FOLDER"
+                f"checkpoints and run: recsys migrate --from {checkpoints}"
             )
 
-    def check_migratable(self, written: Description) -> None:
-        """Raise InvalidValueError if more than fields differ."""
-        self.check(Description(self.spec, written.options))
+    def check_model(self, written: Description) -> None:
+        """As `check`, of everything but the fields: what `recsys migrate` cannot change."""
+        if options := "; ".join(_other_options(written.options, self.options)):
+            raise InvalidValueError(f"it is of another model: {options}")
 
 
 def changed_fields(written: FeatureSpec, present: FeatureSpec) -> Iterator[str]:

@@ -139,7 +139,7 @@ class Learner:
 
     def load(self, folder: Path) -> None:
         """Restore what `save` wrote. Raises InvalidValueError if it is of other fields, another model or tables."""
-        self.description.check(Description.read(folder / DENSE))
+        self.description.check(Description.read(folder / DENSE), folder.parents[1])
         state = load_file(folder / DENSE)
         self.load_dense(state, folder / DENSE)
         self.store.load(folder / ROWS)

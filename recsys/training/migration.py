@@ -36,7 +36,7 @@ def load_migrated(learner: Learner, folder: Path) -> FeatureSpec:
     if not isinstance(learner.store, _LoadsKnownTables):
         raise InvalidValueError(f"{type(learner.store).__name__} cannot take over a part of its tables")
     written = Description.read(folder / DENSE)
-    learner.description.check_migratable(written)
+    learner.description.check_model(written)
     state = _migrated(load_file(folder / DENSE), written.spec, learner)
     learner.store.load_known(folder / ROWS)
     learner.load_dense(state, folder / DENSE)

@@ -229,7 +229,7 @@ def test_a_changed_field_is_named_by_train_and_check(
     assert refused.exit_code == 1
     for output in (refused.output, recsys(path, "check").output):
         assert message in output
-        assert "recsys migrate --from" in output
+        assert f"recsys migrate --from {tmp_path / 'run' / 'first'}" in output
 
 
 def test_migrate_says_what_is_in_its_way(learned: Path, tmp_path: Path) -> None:

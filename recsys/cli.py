@@ -37,20 +37,20 @@ FAULT = 70
 def readable(command: Callable[..., None]) -> Callable[..., None]:
     """Print an error that the user can act on as one message, with exit status 1.
 
-    These are `RecsysError`, and OSError: a file, the disk or the network. Any other exception is a fault of this
-    project: its traceback is shown, and the exit status is `FAULT`.
+    These are `RecsysError`. Any other exception is a fault of this project: its traceback is shown, and the exit status
+    is `FAULT`. click itself ends a command whose output nobody reads any more (BrokenPipeError).
     """
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except (RecsysError, OSError) as error:
+        except RecsysError as error:
             if logging.getLogger().isEnabledFor(logging.DEBUG):
                 raise
             click.secho(f"error: {error}", fg="red", err=True)
             sys.exit(1)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception:
             click.echo(traceback.format_exc(), err=True, nl=False)

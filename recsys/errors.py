@@ -8,6 +8,7 @@ RecsysError
 │   ├── AppendError          events could not be stored; appending them again may store them twice
 │   ├── LogCorruptedError    bytes in the log are not as they were written
 │   └── LogFullError         the server cannot take more events now
+├── FileError                a file or folder that cannot be read or written, with its path (an OSError)
 ├── IngestError              a source that cannot be read on
 ├── StateError               something that was saved cannot be used
 │   ├── CheckpointError      the checkpoint folder: busy, or not writable
@@ -23,10 +24,15 @@ RecsysError
 ```
 The command line prints these without a traceback, and no others. Anything else is a fault of this project.
 
-This is the one module of `recsys` that `embedding`, `streaming` and `serving` import; it imports nothing.
+This is the one module of `recsys` that `embedding`, `streaming` and `serving` import; it imports none of this project.
 """
 
 from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class RecsysError(Exception):
@@ -55,6 +61,10 @@ class LogCorruptedError(LogError):
 
 class LogFullError(LogError):
     """The server cannot take more events now."""
+
+
+class FileError(RecsysError, OSError):
+    """A file or folder cannot be read or written; the message has its path and what to do."""
 
 
 class IngestError(RecsysError):
@@ -99,3 +109,32 @@ class OutOfStepError(PublishError):
 
 class RedisServerError(UnavailableError):
     """The embedded Redis cannot be started."""
+
+
+_REMEDIES = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room within the quota",
+    errno.EACCES: "change the permissions, or name another path",
+    errno.EPERM: "change the permissions, or name another path",
+    errno.EROFS: "name a path that can be written to",
+    errno.ENOENT: "name a path that exists",
+    errno.EISDIR: "this is a folder, name a file",
+    errno.ENOTDIR: "a part of the path is a file, name another path",
+    errno.EEXIST: "this is a file, name a folder",
+}
+
+
+@contextmanager
+def file_errors(what: str, path: Path, kind: type[RecsysError] = FileError) -> Iterator[None]:
+    """Raise `kind` for an OSError of the block, with the path and a remedy.
+
+    `what` says what the file is to the user, such as the setting that names it.
+    """
+    try:
+        yield
+    except RecsysError:
+        raise
+    except OSError as error:
+        place = error.filename if error.filename is not None else path
+        remedy = _REMEDIES.get(error.errno or 0, "check the path and the disk")
+        raise kind(f"{what}: {place}: {error.strerror or error}; {remedy}") from error

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from recsys.errors import file_errors
 
 LOST = {
     "late_impressions": "impressions that came after their window had closed",
@@ -21,6 +24,28 @@ IMPAIRED = {
 """What rows were made without (see `streaming.feed.Feed.losses`), with the remedy."""
 
 REMEDY = "ingest files that belong together in one command, or in the order of time, into a new log"
+
+
+def refused(dead_letters: Path) -> int:
+    """Number of records that ingestion has refused."""
+    with file_errors("the dead letters ([log] dead_letters)", dead_letters):
+        if not dead_letters.exists():
+            return 0
+        with dead_letters.open("rb") as lines:
+            return sum(1 for _ in lines)
+
+
+def lost(outcomes: Mapping[str, int], dead_letters: Path) -> str:
+    """All that was lost on the way to the labels, in a sentence: also that nothing was."""
+    parts = [not_learned(outcomes)]
+    if count := refused(dead_letters):
+        parts.append(f"{count:,} records refused by recsys ingest, with position and reason in {dead_letters}")
+    found = ", ".join(filter(None, parts))
+    return (
+        f"Not learned from, in the whole log: {found}."
+        if found
+        else "Nothing was lost: no event was late, unmatched or refused."
+    )
 
 
 def not_learned(outcomes: Mapping[str, int]) -> str:

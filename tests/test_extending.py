@@ -16,11 +16,14 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from pydantic import ValidationError
 
+import serving.settings
 from recsys import models, wiring
 from recsys.cli import main
 from recsys.config import models as config_models
 from recsys.config.file import parse
+from recsys.config.section import reader, section_of
 from recsys.evaluation import metrics
 from recsys.evaluation.replay.arms import frozen
 from recsys.evaluation.replay.report import html, markdown
@@ -218,3 +221,23 @@ def test_add_a_retrieval_source(tmp_path: Path) -> None:
 
             until(lambda: len(sources()) == 2)
             assert sources() == {"tea": "picked", "coffee": "popular"}
+
+
+def test_add_a_setting_of_the_server() -> None:
+    (declaration,) = steps("Add a setting of the server")
+    source = Path(serving.settings.__file__).read_text("utf-8")
+    declared = textwrap.indent(declaration, "    ")
+    added = write_module(
+        "serving.settings", source.replace("    def __post_init__", f"{declared}\n    def __post_init__")
+    )
+    read = reader(added.ServingSettings, section_of(added.ServingSettings))
+    assert (read({}).feature_age, read({"feature_age": "30s"}).feature_age) == (60_000, 30_000)
+    with pytest.raises(ValidationError, match="greater than 0"):
+        read({"feature_age": "0s"})
+
+
+def test_a_setting_of_the_server_is_named_where_it_is_declared_and_where_it_is_used() -> None:
+    root = GUIDE.parents[1]
+    files = [path for room in ("recsys", "serving") for path in (root / room).rglob("*.py")]
+    named = {str(path.relative_to(root)) for path in files if "recent_share" in path.read_text("utf-8")}
+    assert named == {"serving/settings.py", "serving/server.py", "serving/ranking/retriever.py"}

@@ -9,34 +9,29 @@ from pathlib import Path
 import click
 
 from recsys import wiring
-from recsys.config.features import TableSection
 from recsys.config.file import load
 from recsys.config.schema import Config
-from recsys.errors import InvalidValueError, RecsysError
+from recsys.errors import InvalidValueError, RecsysError, file_errors
 
 TEMPLATE = Path(__file__).parents[1] / "recsys.toml"
 
 
 def init(path: Path) -> None:
-    if path.is_dir():
-        path = path / TEMPLATE.name
-    if path.exists():
-        raise InvalidValueError(f"{path} already exists; delete it, or choose another file")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(TEMPLATE.read_text())
+    with file_errors("the configuration", path):
+        if path.is_dir():
+            path = path / TEMPLATE.name
+        if path.exists():
+            raise InvalidValueError(f"{path} already exists; delete it, or choose another file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(TEMPLATE.read_text())
     click.echo(f"Wrote {path}. Describe your events in [features] and [training], then run: recsys check")
 
 
 def check(path: Path) -> None:
     config = load(path)
     click.echo(f"{path} is valid: {len(config.features.fields)} fields, model {config.model.name}.")
-    sections = {"features.defaults": config.features.defaults}
-    sections |= {f"features.tables.{name}": section for name, section in config.features.tables.items()}
     for note in _of_other_checkpoints(config):
         click.secho(note, fg="yellow")
-    for name, section in sections.items():
-        for note in _of_no_use(section):
-            click.echo(f"{name}: {note}")
 
 
 def _of_other_checkpoints(config: Config) -> Iterator[str]:
@@ -47,17 +42,9 @@ def _of_other_checkpoints(config: Config) -> Iterator[str]:
         return
     from recsys.training.description import Description
 
-    present = Description.configured(wiring.spec(config), config.model, config.features.dim)
+    tasks = [task.name for task in wiring.tasks(config)]
+    present = Description.configured(wiring.spec(config), config.model, config.features.dim, tasks)
     try:
         present.check(Description.read(newest), newest.parents[2])
     except RecsysError as error:
         yield f"training.checkpoints: {newest.parents[1]} cannot be resumed from: {error}"
-
-
-def _of_no_use(section: TableSection) -> Iterator[str]:
-    """Settings that are valid and have no effect."""
-    if section.admission == "always" and section.threshold > 1:
-        yield "threshold has no effect while admission is always; set admission to count or probabilistic."
-    at_once = section.admission == "always" or (section.admission, section.threshold) == ("count", 1)
-    if section.fallback == "multiplexed" and at_once:
-        yield "every id gets a row at once, so multiplexed rows learn nothing; set admission and threshold."

@@ -18,7 +18,7 @@ from recsys.commands.demo_client import TIMEOUT, Client, show_change
 from recsys.commands.ports import free_port
 from recsys.config.file import load
 from recsys.datasets.registry import DATASETS, EXAMPLES
-from recsys.errors import InvalidValueError, UnavailableError
+from recsys.errors import InvalidValueError, UnavailableError, file_errors
 from serving.replication.embedded_redis import EmbeddedRedis
 
 DATASET = "movielens-small"
@@ -34,7 +34,8 @@ def run(folder: Path, keep: bool, data: Path | None = None) -> None:
         raise InvalidValueError("the demo needs the folder `examples` of the source tree: run `make demo` in a clone")
     console = Console()
     started = time.monotonic()
-    config_path = _prepare(folder)
+    with file_errors("the demo's folder (--folder)", folder):
+        config_path = _prepare(folder)
     with ExitStack() as stack:
         stack.enter_context(EmbeddedRedis(load(config_path).redis.folder))
         _step(console, 1, "Ingest the first part of a real log: MovieLens, ratings as likes")

@@ -82,8 +82,11 @@ class Client:
         request = urllib.request.Request(  # noqa: S310
             self._url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-            return json.load(answer)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+                return json.load(answer)
+        except OSError as error:
+            raise UnavailableError(f"{self._url + path} does not answer: {error}; see serve.log of the demo") from error
 
 
 def _ranking(answer: Any) -> Ranking:

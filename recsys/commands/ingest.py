@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from recsys.config.schema import Config
 from recsys.config.units import written
 from recsys.datasets.card import Card
 from recsys.datasets.registry import DATASETS
-from recsys.errors import IngestError, InvalidValueError
+from recsys.errors import IngestError, InvalidValueError, file_errors
 from recsys.unlearned import REMEDY
 from streaming.ingest.formats.sources import Batches, JsonLines, Source
 from streaming.ingest.pipeline import Counts, Ingest
@@ -40,14 +39,20 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
     console = Console()
     if dataset is None and not files:
         raise InvalidValueError("give the files to read (- for standard input), or a data set with --dataset")
-    log = wiring.event_log(config)
+    sources = [source for file in files for source in _sources(config, file)] if dataset is None else []
+    imported = _imported(dataset, files, start, end) if dataset is not None else None
+    log = wiring.event_log(config)  # a wrong name makes no log
     try:
         ingest = wiring.ingest(config, log)
-        with stopping() as stop, _shown(console) as show:
-            if dataset is not None:
-                _dataset(ingest, dataset, files, console, start, end, show, stop)
+        offsets = file_errors("how far the files were read", config.log.source_offsets, IngestError)
+        with stopping() as stop, _shown(console) as show, offsets:
+            if imported is not None:
+                card, batches = imported
+                console.print(_card(card))
+                ingest.run(batches, progress=lambda counts, _: show(str(dataset), counts), stop=stop)
             else:
-                _files(ingest, config, files, show, stop)
+                name = files[0].name if len(files) == 1 else f"{len(files)} files"
+                ingest.merge(sources, lambda counts, _: show(name, counts), stop)
     except IngestError as error:
         _conclude(console, config, ingest)
         raise IngestError(f"{error}; the counted events are stored, run the same command again to continue") from None
@@ -90,28 +95,18 @@ def _times(console: Console, oldest: int, newest: int) -> None:
 Show = Callable[[str, Counts], None]
 
 
-def _dataset(
-    ingest: Ingest,
-    name: str,
-    files: tuple[Path, ...],
-    console: Console,
-    start: str | None,
-    end: str | None,
-    show: Show,
-    stop: threading.Event,
-) -> None:
+def _imported(name: str, files: tuple[Path, ...], start: str | None, end: str | None) -> tuple[Card, Batches]:
+    """A public data set from `start` up to `end`, with its description."""
     importer = DATASETS[name]
     where = files[0] if files else importer.shipped
     if where is None:
         raise InvalidValueError(f"--dataset {name} needs the path of its files")
+    low, high = (parse_time(text, option) if text else None for text, option in ((start, "--from"), (end, "--to")))
     try:
         data = importer.open(where)
     except (OSError, pa.ArrowException) as error:
         raise InvalidValueError(f"{where} does not hold the data set {name}: {error}") from error
-    console.print(_card(data.card))
-    low, high = (parse_time(text, name) if text else None for text, name in ((start, "--from"), (end, "--to")))
-    batches = Batches(f"{name} {where}", _between(iter(data), low, high), f"{start} {end} {data.card}")
-    ingest.run(batches, progress=lambda counts, _: show(name, counts), stop=stop)
+    return data.card, Batches(f"{name} {where}", _between(iter(data), low, high), f"{start} {end} {data.card}")
 
 
 def _card(card: Card) -> Table:
@@ -121,22 +116,17 @@ def _card(card: Card) -> Table:
     return table
 
 
-def _files(ingest: Ingest, config: Config, files: tuple[Path, ...], show: Show, stop: threading.Event) -> None:
-    name = files[0].name if len(files) == 1 else f"{len(files)} files"
-    sources = [source for file in files for source in _sources(config, file)]  # a wrong name ingests nothing
-    ingest.merge(sources, lambda counts, _: show(name, counts), stop)
-
-
 def _sources(config: Config, file: Path) -> list[Source]:
     if str(file) == "-":
         return [JsonLines(sys.stdin.buffer, config.log.max_line, "standard input")]
-    if not file.exists() or file.is_dir():
-        raise InvalidValueError(
-            f"{file} is a folder; give the files in it" if file.is_dir() else f"{file} does not exist"
-        )
-    if file.is_file() and not file.stat().st_size:
-        return []  # such as a part without rows, or the mark of a finished job
-    return wiring.sources(config, file)
+    with file_errors("cannot read", file):
+        if not file.exists() or file.is_dir():
+            raise InvalidValueError(
+                f"{file} is a folder; give the files in it" if file.is_dir() else f"{file} does not exist"
+            )
+        if file.is_file() and not file.stat().st_size:
+            return []  # such as a part without rows, or the mark of a finished job
+        return wiring.sources(config, file)
 
 
 def _between(batches: Iterator[pa.RecordBatch], low: int | None, high: int | None) -> Iterator[pa.RecordBatch]:

@@ -19,7 +19,7 @@ from recsys.commands.tables.memory_study import table
 from recsys.config.file import load
 from recsys.config.models import with_model
 from recsys.config.schema import Config
-from recsys.errors import InvalidValueError
+from recsys.errors import InvalidValueError, file_errors
 from recsys.evaluation.memory_study import report
 from recsys.evaluation.memory_study.result import Result
 from recsys.evaluation.memory_study.setting import Setting, parse
@@ -94,7 +94,8 @@ def _replayed(
             bar.update(task, description=f"{name}  {moment(progress.time)}")
 
         for result in study.results(settings, seeds, show):
-            report.write(result, out)
+            with file_errors("the results (--out)", out):
+                report.write(result, out)
             bar.update(task, completed=every - len(study.missing(settings, seeds)))
     return result, taken
 
@@ -102,9 +103,8 @@ def _replayed(
 def _earlier(out: Path) -> Result | None:
     """The result of an earlier study in the folder. Raises InvalidValueError if the file is not one."""
     try:
-        return Result.from_json((out / FILE).read_bytes())
-    except FileNotFoundError:
-        return None
+        with file_errors("an earlier result (--out)", out / FILE):
+            return Result.from_json((out / FILE).read_bytes()) if (out / FILE).exists() else None
     except ValueError as error:
         raise _refused(out, error) from None
 

@@ -10,17 +10,20 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from recsys import wiring
+from recsys.commands.log_warnings import action_warnings, label_warnings, say
 from recsys.commands.options.batch_until import parse_batch_until
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
-from recsys.commands.tables.replay import table
+from recsys.commands.tables.replay import tables
 from recsys.config.file import load
+from recsys.config.schema import Config
+from recsys.errors import file_errors
 from recsys.evaluation.replay import report
 from recsys.evaluation.replay.arms import check_refresh
 from recsys.evaluation.replay.evaluate import evaluate
 from recsys.evaluation.replay.result import Result
 from recsys.evaluation.replay.run import Progress
-from recsys.unlearned import REMEDY, impaired, not_learned
+from recsys.unlearned import REMEDY, impaired, lost, not_learned
 
 FEW = 10
 """With fewer positives no metric is reliable."""
@@ -36,6 +39,8 @@ def run(config_path: Path, batch_until: str, refreshes: Sequence[str], until: st
     for refresh in refreshes:
         check_refresh(refresh)
     end = parse_time(until, "--until") if until is not None else None
+    for warning in action_warnings(config):
+        say(console, warning, style="yellow")
     log = wiring.event_log(config)
     with Bar(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("batch stage", total=None)
@@ -45,17 +50,23 @@ def run(config_path: Path, batch_until: str, refreshes: Sequence[str], until: st
             bar.update(task, description=text)
 
         result = evaluate(config, log, batch_until=start, refreshes=refreshes, until=end, report=show)
-    report.write(result, out)
-    console.print(table(result))
-    for warning in _warnings(result):
-        console.print(warning, style="yellow")
-    console.print(f"Report: {out / 'report.html'}", highlight=False)
+    with file_errors("the results (--out)", out):
+        report.write(result, out)
+    for table in tables(result):
+        console.print(table)
+    say(console, lost(result.counts, config.log.dead_letters))
+    for warning in (*_warnings(config, result), *impaired(result.counts)):
+        say(console, warning, style="yellow")
+    say(console, f"Report: {out / 'report.html'}")
 
 
-def _warnings(result: Result) -> Iterator[str]:
-    if lost := not_learned(result.counts):
-        yield f"Not learned from, in the whole log: {lost}: {REMEDY}."
-    yield from impaired(result.counts)
-    positives = result.counts["positives_scored"]
-    if positives < FEW:
-        yield f"Only {positives} positives were scored, too few for reliable metrics. Choose an earlier --batch-until."
+def _warnings(config: Config, result: Result) -> Iterator[str]:
+    yield from label_warnings(config, result.counts["rows_scored"], result.counts["positives_scored"])
+    if not_learned(result.counts):
+        yield f"To lose fewer events, {REMEDY}."
+    every = result.of_tasks()
+    for task, one in every.items():
+        positives, of = int(one.arms[0].all["positives"] or 0), f" of {task}" if len(every) > 1 else ""
+        if positives < FEW:
+            few = f"Only {positives} positives{of} were scored, too few for reliable metrics"
+            yield f"{few}. Choose an earlier --batch-until."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,13 +11,19 @@ from rich.live import Live
 from rich.table import Table
 
 from recsys import wiring
+from recsys.commands.log_warnings import action_warnings, label_warnings, say
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.stopping import stopping
 from recsys.commands.tables import embedding_tables
 from recsys.config.file import load
+from recsys.config.schema import Config
+from recsys.config.units import written
 from recsys.evaluation.metrics import Summary
 from recsys.training.progress import Progress
-from recsys.unlearned import impaired, left_out, not_learned
+from recsys.unlearned import impaired, left_out, lost
+
+CAPTION = """AUC: 0.5 is chance, 1 is perfect. Calibration: mean score over share of positives, 1 is right.
+Normalised entropy: log loss over that of the mean rate, below 1 is better than it. All terms: docs/train.md"""
 
 
 def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
@@ -30,21 +37,40 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
         resumed = trainer.resume()
         before = embedding_tables.refused(trainer.learner.store)
         console.print(f"Resumed from {resumed}." if resumed else "Starting with an empty model.")
+        for warning in action_warnings(config):
+            say(console, warning, style="yellow")
         shown = Live(get_renderable=lambda: dashboard(trainer.progress), console=console, transient=True)
         with shown:
             trainer.run(follow=follow, stop=stop, until=end)
-        if not trainer.progress.rows:
-            console.print("Nothing learned: the log has no full batch of labelled items yet. Ingest events first.")
-            return
-        console.print(dashboard(trainer.progress))
-        console.print(embedding_tables.summary(trainer.learner.store))
-        console.print(f"Stopped after {trainer.learner.steps:,} steps; state {trainer.digest()[:16]}.")
-        if lost := not_learned(trainer.outcomes):
-            console.print(f"Not learned from, since the log began: {lost}.", style="yellow")
-        for warning in (*impaired(trainer.losses), *left_out(trainer.learner.left_out)):
-            console.print(warning, style="yellow", highlight=False, markup=False)
-        for warning in embedding_tables.warnings(trainer.learner.store, before):
-            console.print(warning, style="yellow", highlight=False, markup=False)
+        if trainer.progress.rows:
+            console.print(dashboard(trainer.progress))
+            console.print(embedding_tables.summary(trainer.learner.store))
+            console.print(f"Stopped after {trainer.learner.steps:,} steps; state {trainer.digest()[:16]}.")
+        else:
+            say(console, _nothing_learned(config, trainer.outcomes))
+        say(console, lost(trainer.outcomes, config.log.dead_letters))
+        total = trainer.progress.total()
+        for warning in (
+            *label_warnings(config, total.weight, total.positives),
+            *impaired(trainer.losses),
+            *left_out(trainer.learner.left_out),
+            *embedding_tables.warnings(trainer.learner.store, before),
+        ):
+            say(console, warning, style="yellow")
+
+
+def _nothing_learned(config: Config, outcomes: Mapping[str, int]) -> str:
+    if not sum(outcomes.values()):
+        why = "the log is empty. Ingest events first"
+    elif not outcomes["impressions"]:
+        why = "the log has no impressions, so no shown item can get a label. Ingest them, with their interactions"
+    else:
+        size, wait = config.training.batch_size, written(config.training.wait)
+        why = (
+            f"the log has no full batch of {size} labels yet. Ingest more events, or lower training.batch_size or "
+            f"training.wait = {wait}, for which an item waits for its label"
+        )
+    return f"Nothing learned: {why}."
 
 
 def dashboard(progress: Progress) -> Table:
@@ -52,9 +78,11 @@ def dashboard(progress: Progress) -> Table:
     title = (
         f"{progress.rows:,} rows learned, {progress.rows_per_second():,.0f} rows/s, lag {progress.lag_events:,} events"
     )
-    table = Table("", "AUC", "log loss", "calibration", "normalised entropy", "positives", title=title)
-    for name, summary in (("all", progress.total()), ("recent", progress.recent())):
-        table.add_row(name, *_cells(summary))
+    table = Table("", "AUC", "log loss", "calibration", "normalised entropy", "positives", title=title, caption=CAPTION)
+    for task in progress.tasks:
+        of = f"{task}, " if len(progress.tasks) > 1 else ""
+        for name, summary in (("all", progress.total(task)), ("recent", progress.recent(task))):
+            table.add_row(f"{of}{name}", *_cells(summary))
     return table
 
 

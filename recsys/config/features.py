@@ -26,6 +26,8 @@ class FieldSection(Section):
     @model_validator(mode="after")
     def _readable(self) -> Self:
         self.to_field()
+        if self.kind == "numeric" and self.table:
+            raise error_at(("table",), f"field {self.name!r} is numeric, and numbers have no rows: delete it")
         return self
 
     @field_validator("table")
@@ -45,7 +47,7 @@ class TableSection(Section):
     """Settings of one embedding table; `features.defaults` applies to a table without any."""
 
     capacity: Annotated[int, Field(ge=1, lt=1 << 31)] = 1 << 20
-    ttl: Duration | None = None
+    ttl: Annotated[Duration, Field(gt=0)] | None = None
     admission: Literal["always", "count", "probabilistic"] = "always"
     threshold: Count = 1
     fallback: Literal["zeros", "multiplexed"] = "zeros"
@@ -56,6 +58,26 @@ class TableSection(Section):
         if self.admission == "count" and self.threshold > 255:
             message = f"must be 1 to 255 with admission count, not {self.threshold}"
             raise error_at(("threshold",), message)
+        return self
+
+    @model_validator(mode="after")
+    def _effective(self) -> Self:
+        at_once = "every id gets a row when it is first seen"
+        if self.admission == "always" and self.threshold > 1:
+            raise error_at(
+                ("threshold",),
+                f"has no effect while admission is always: {at_once}. Set admission to count or probabilistic",
+            )
+        if self.admission == "count" and self.threshold == 1:
+            raise error_at(
+                ("admission",), f"count has no effect with threshold = 1: {at_once}. Raise threshold, or write always"
+            )
+        if self.fallback == "multiplexed" and self.admission == "always":
+            raise error_at(
+                ("fallback",),
+                f"multiplexed has no effect while admission is always: {at_once}, so that no id reads or trains "
+                "multiplexed rows. Set admission and threshold",
+            )
         return self
 
 
@@ -86,4 +108,6 @@ class FeaturesSection(Section):
                 raise error_at(
                     ("tables", name), f"no field reads this table; the tables are {', '.join(sorted(known))}"
                 )
+        if known and known <= self.tables.keys() and self.defaults != TableSection():
+            raise error_at(("defaults",), "has no effect: every table has its own section. Delete it")
         return self

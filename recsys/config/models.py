@@ -16,6 +16,9 @@ from recsys.errors import InvalidValueError
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 """Share of values dropped in training; 0 for none."""
 
+Sizes = Annotated[tuple[Count, ...], Field(strict=False)]
+"""Sizes of layers, which TOML has as a list."""
+
 
 SECTIONS: dict[str, type[ModelOptions]] = {}
 """The section of each model, by the model's name."""
@@ -42,7 +45,7 @@ class AutoIntConfig(ModelOptions):
     heads: Count = 2
     units: Count = 32
     """Width of a layer: over all heads together (form `code`) or of each head (form `paper`)."""
-    mlp: tuple[Count, ...] = (64, 32)
+    mlp: Sizes = (64, 32)
     """Hidden sizes of AutoInt+'s perceptron, (400, 400) in the published code; empty for plain AutoInt."""
     wide: bool = False
     """Coordinate 0 of each embedding row is the id's first-order weight (the code's `has_wide`)."""
@@ -51,6 +54,11 @@ class AutoIntConfig(ModelOptions):
     """Of attention weights."""
     embedding_dropout: Dropout = 0.0
     mlp_dropout: Dropout = 0.0
+
+    @model_validator(mode="after")
+    def _effective(self) -> Self:
+        _check_mlp_dropout(self.mlp, self.mlp_dropout)
+        return self
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
@@ -65,9 +73,19 @@ class FactorizationMachineConfig(ModelOptions):
     """Options of the factorisation machine, and with `mlp` of DeepFM."""
 
     name: Literal["fm"] = "fm"
-    mlp: tuple[Count, ...] = (64, 32)
+    mlp: Sizes = (64, 32)
     """Hidden sizes of DeepFM's perceptron; empty for the plain factorisation machine."""
     mlp_dropout: Dropout = 0.0
+
+    @model_validator(mode="after")
+    def _effective(self) -> Self:
+        _check_mlp_dropout(self.mlp, self.mlp_dropout)
+        return self
+
+
+def _check_mlp_dropout(mlp: tuple[int, ...], mlp_dropout: float) -> None:
+    if mlp_dropout and not mlp:
+        raise error_at(("mlp_dropout",), "has no effect with mlp = []: name the perceptron's sizes, or delete it")
 
 
 def _of_its_model(section: Any) -> Any:

@@ -8,16 +8,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from recsys.config.features import FeaturesSection
 from recsys.config.log import LogSection
+from recsys.config.mapped_files import unused_mapping
 from recsys.config.models import AutoIntConfig, ModelSection
-from recsys.config.section import Count, Positive, Section, Unit, error_at
+from recsys.config.section import Count, FilePath, Positive, Section, error_at, reader, section_of
+from recsys.config.tasks import CLICK, TaskSection
 from recsys.config.units import Duration, milliseconds
 from recsys.errors import InvalidValueError
 from serving.experiments import assignment
-from serving.limits import Limits
+from serving.settings import ServingSettings
+from streaming.join.labeled_impression import MAX_TASKS
 
 
 class RedisSection(Section):
@@ -25,7 +28,7 @@ class RedisSection(Section):
 
     url: str = ""
     """Empty: an embedded Redis that lives in `folder`."""
-    folder: Path = Path("run/redis")
+    folder: FilePath = Path("run/redis")
     publish_every: Duration = milliseconds("250ms")
     precision: Literal["float32", "half", "int8"] = "float32"
     """Of the embedding rows in Redis; trainer and row caches keep float32. What it costs: `docs/embedding.md`."""
@@ -39,12 +42,20 @@ class RedisSection(Section):
             )
         return url
 
+    @model_validator(mode="after")
+    def _effective(self) -> Self:
+        if self.url and self.folder != type(self).model_fields["folder"].default:
+            raise error_at(
+                ("folder",), "has no effect: it is for an embedded Redis, and `url` names another. Delete one"
+            )
+        return self
+
 
 class TrainingSection(Section):
     """Labels, and how the model learns from them."""
 
-    positive: list[str] = ["click"]
-    """Actions that make a label positive, and that experiments count as clicks."""
+    positive: Annotated[list[str], Field(min_length=1)] = ["click"]
+    """Actions that make a label of the first task, `click`, positive, and that experiments count as clicks."""
     min_value: float | None = None
     """An action with a smaller value makes the label negative."""
     labels: Literal["paced", "held"] = "paced"
@@ -62,13 +73,21 @@ class TrainingSection(Section):
     init_scale: Positive = 0.01
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     threads: Count = 1
-    checkpoints: Path = Path("run/checkpoints")
+    checkpoints: FilePath = Path("run/checkpoints")
     checkpoint_every: Count = 500
     """Steps between checkpoints."""
     keep: Annotated[int, Field(ge=2)] = 3
     """Checkpoints kept; at least two, so that training can resume if the newest is damaged."""
     export_every: Duration = milliseconds("30s")
     """How often dense weights go to serving; loading them takes a server 0.1 s. Rows go every `redis.publish_every`."""
+
+    @model_validator(mode="after")
+    def _effective(self) -> Self:
+        if self.labels == "held" and not self.wait:
+            raise error_at(
+                ("labels",), 'held has no effect with wait = "0s": no label is held. Set wait, or write paced'
+            )
+        return self
 
 
 class CatalogSection(Section):
@@ -78,35 +97,8 @@ class CatalogSection(Section):
     """Of an item's popularity, in event time."""
 
 
-class ServingSection(Section):
-    """The HTTP server."""
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
-    engine: Literal["auto", "openvino", "onnxruntime"] = "auto"
-    threads: Count = 1
-    cache_rows: Annotated[int, Field(ge=2)] = 1_000_000
-    max_candidates: Annotated[int, Field(ge=1, le=10_000)] = 2000
-    retrieve: Count = 200
-    """Candidates that `/v1/recommend` retrieves before ranking."""
-    recent_share: Unit = 0.2
-    """Minimum share of them taken from the most recent items."""
-    deadline: Duration = milliseconds("200ms")
-    exploration: Literal["none", "plackett_luce"] = "none"
-    temperature: Positive = 1.0
-    attribution: Annotated[Duration, Field(gt=0)] = milliseconds("6h")
-    """How long (wall-clock time) after an impression a click still counts in experiments."""
-
-    @model_validator(mode="after")
-    def _retrievable(self) -> Self:
-        try:
-            self.to_limits()
-        except InvalidValueError as error:
-            raise error_at(("retrieve",), str(error)) from None
-        return self
-
-    def to_limits(self) -> Limits:
-        return Limits(self.max_candidates, self.retrieve)
+ServingSection = section_of(ServingSettings)
+"""The HTTP server."""
 
 
 class Arm(Section):
@@ -114,7 +106,7 @@ class Arm(Section):
 
     name: str
     model: str = "online"
-    weight: Positive = 1.0
+    weight: float = 1.0
 
 
 class Experiment(Section):
@@ -123,7 +115,7 @@ class Experiment(Section):
     name: str
     salt: str = ""
     """Empty: the experiment's name."""
-    arms: Annotated[list[Arm], Field(min_length=1)]
+    arms: list[Arm]
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
@@ -144,9 +136,35 @@ class Config(Section):
     features: FeaturesSection = FeaturesSection()
     model: ModelSection = AutoIntConfig()
     training: TrainingSection = TrainingSection()
+    tasks: Annotated[list[TaskSection], Field(max_length=MAX_TASKS - 1)] = []
+    """Beside the first one, `click`, which `training` defines."""
     catalog: CatalogSection = CatalogSection()
-    serving: ServingSection = ServingSection()
+    serving: Annotated[ServingSettings, BeforeValidator(reader(ServingSettings, ServingSection))] = ServingSettings()
     experiments: list[Experiment] = []
+
+    @model_validator(mode="after")
+    def _tasks_agree(self) -> Self:
+        known = [CLICK]
+        for number, task in enumerate(self.tasks):
+            if task.name in known:
+                owner = "the task that [training] defines" if task.name == CLICK else "another task"
+                raise error_at(("tasks", number, "name"), f"{task.name!r} is the name of {owner}; choose another")
+            known.append(task.name)
+        for name in self.serving.score:
+            if name not in known:
+                raise error_at(("serving", "score"), f"there is no task {name!r}; the tasks are {', '.join(known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _effective(self) -> Self:
+        names = [experiment.name for experiment in self.experiments]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                raise error_at(("experiments", number), f"there is another experiment {name!r}: choose another name")
+        for number, mapping in enumerate(self.log.mapping):
+            if reason := unused_mapping(mapping):
+                raise error_at(("log", "mapping", number), reason)
+        return self
 
     def rooted(self, folder: Path) -> Self:
         """The same configuration with its paths absolute below `folder`."""

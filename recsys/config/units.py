@@ -15,11 +15,13 @@ _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 def _parse(value: object, units: dict[str, int], what: str) -> int:
     names = "|".join(sorted(units, key=len, reverse=True))
-    match = re.fullmatch(rf"\s*(\d+(?:\.\d+)?)\s*({names})\s*", value) if isinstance(value, str) else None
+    match = re.fullmatch(rf"\s*(-?\d+(?:\.\d+)?)\s*({names})\s*", value) if isinstance(value, str) else None
     if match is None:
         raise InvalidValueError(
             f"write a {what} as a number and one of {', '.join(units)}, such as {_example(units)!r}"
         )
+    if match[1].startswith("-"):
+        raise InvalidValueError(f"a {what} must not be negative: write one such as {_example(units)!r}")
     return round(float(match[1]) * units[match[2]])
 
 

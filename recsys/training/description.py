@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -20,19 +20,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """Fields, and the options of the model that decide what its weights mean (dropout does not)."""
+    """Fields, and the options and tasks that decide what the weights of the model mean (dropout does not)."""
 
     spec: FeatureSpec
     options: dict[str, Any]
 
     @classmethod
-    def of(cls, spec: FeatureSpec, model: RankingModel) -> Self:
-        return cls.configured(spec, model.config, model.dim)
+    def of(cls, spec: FeatureSpec, model: RankingModel, tasks: Sequence[str]) -> Self:
+        return cls.configured(spec, model.config, model.dim, tasks)
 
     @classmethod
-    def configured(cls, spec: FeatureSpec, section: ModelOptions, dim: int) -> Self:
+    def configured(cls, spec: FeatureSpec, section: ModelOptions, dim: int, tasks: Sequence[str]) -> Self:
         """Of a model that is yet to be built."""
-        options = {name: value for name, value in section if not name.endswith("dropout")} | {"dim": dim}
+        options = {name: value for name, value in section if not name.endswith("dropout")} | {
+            "dim": dim,
+            "tasks": tasks,
+        }
         return cls(spec, json.loads(json.dumps(options)))
 
     def to_metadata(self) -> dict[str, str]:

@@ -1,12 +1,12 @@
 """A model and its embedding rows as one thing that scores and learns.
 
-Shape suffixes: B training rows, N numeric fields.
+Shape suffixes: B training rows, N numeric fields, T tasks.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
 from recsys.training.description import Description
 from recsys.training.embedding_layer import Embedded, EmbeddingLayer
-from recsys.training.loss import Loss, weighted_log_loss
+from recsys.training.loss import Loss, WeightedLogLoss, own_task
 from recsys.training.randomness import randomness
 from recsys.training.soundness import UnsoundRows, sound
 from streaming.encode.batch import TrainingBatch
@@ -49,6 +49,7 @@ class Learner:
     """One model learning online: dense weights by Adam, embedding rows by the store's own optimizer.
 
     Dropout masks come from `generator` alone (a CPU generator), so that the same batches give the same bits.
+    `tasks` are the names of the model's tasks, in the order of its logits; by default all count alike in the loss.
     Raises InvalidValueError if a table is missing in `store`, or if its dimension is not the model's.
     """
 
@@ -60,9 +61,13 @@ class Learner:
         *,
         dense_lr: float,
         generator: torch.Generator,
-        loss: Loss = weighted_log_loss,
+        tasks: Sequence[str] = ("click",),
+        loss: Loss | None = None,
     ) -> None:
+        if len(tasks) != model.tasks:
+            raise InvalidValueError(f"the model has logits of {model.tasks} tasks, not of {', '.join(tasks)}")
         self.spec = spec
+        self.tasks = tuple(tasks)
         self.model = model
         self.store = store
         self.steps = 0
@@ -71,12 +76,14 @@ class Learner:
         model.check_dims({name: table.dim for name, table in store.tables.items() if name in self._layer.tables})
         self._optimizer = torch.optim.Adam(model.parameters(), lr=dense_lr)
         self._generator = generator
-        self._loss = loss
+        self._loss = loss or WeightedLogLoss((1.0,) * len(tasks))
         self._moments = RunningMoments(spec.numeric)
         self._unsound = UnsoundRows(spec)
 
     def step(self, batch: TrainingBatch) -> Scores:
-        """Learn from a batch; returns the click probabilities [B] before the update, without dropout.
+        """Learn from a batch; returns the probabilities [B] before the update, without dropout.
+
+        They are those of a positive label of each row's own task.
 
         Numbers are scaled by their moments up to and with this batch: they are known before the label is. Rows whose
         loss or gradient is not finite are left out and counted in `left_out`; their score is that of a row of which
@@ -85,8 +92,8 @@ class Learner:
         self._moments.add(batch.numeric_BN[batch.counted_B > 0])
         embedded = self._layer.lookup(batch.ids, batch.now)
         numeric_BN = self._numbers(batch)
-        learnable, logits_B = self._backward(batch, embedded, numeric_BN)
-        scores_B = self._evaluate(embedded.embedded_BFD, numeric_BN) if self.model.drops else None
+        learnable, logits_BT = self._backward(batch, embedded, numeric_BN)
+        scores_B = self._evaluate(embedded.embedded_BFD, numeric_BN, batch) if self.model.drops else None
         if learnable:
             self._optimizer.step()
             self._layer.apply(embedded)
@@ -94,11 +101,11 @@ class Learner:
         if batch.now - self._expired_at >= EXPIRE_EVERY:
             self._expired_at = batch.now
             self.store.expire(batch.now)
-        return _probabilities(logits_B) if scores_B is None else scores_B
+        return _probabilities(logits_BT, batch) if scores_B is None else scores_B
 
     def score(self, batch: TrainingBatch) -> Scores:
-        """Click probabilities [B]; changes nothing."""
-        return self._evaluate(self._layer.peek(batch.ids).embedded_BFD, self._numbers(batch))
+        """As `step`, but changes nothing."""
+        return self._evaluate(self._layer.peek(batch.ids).embedded_BFD, self._numbers(batch), batch)
 
     @property
     def scaling(self) -> Scaling:
@@ -155,7 +162,7 @@ class Learner:
     @property
     def description(self) -> Description:
         """What the weights mean."""
-        return Description.of(self.spec, self.model)
+        return Description.of(self.spec, self.model, self.tasks)
 
     def _numbers(self, batch: TrainingBatch) -> torch.Tensor:
         return torch.from_numpy(self.scaling.apply(batch.numeric_BN))
@@ -163,56 +170,56 @@ class Learner:
     def _backward(
         self, batch: TrainingBatch, embedded: Embedded, numeric_BN: torch.Tensor
     ) -> tuple[bool, torch.Tensor]:
-        """Gradients of the batch, and the logits [B]; False if they may not be applied.
+        """Gradients of the batch, and the logits [B, T]; False if they may not be applied.
 
         The inputs of rows that make them unsound become zeros, here and for the caller.
         """
-        logits_B, is_sound = self._gradients(batch, embedded, numeric_BN)
+        logits_BT, is_sound = self._gradients(batch, embedded, numeric_BN)
         if is_sound:
-            return True, logits_B
+            return True, logits_BT
         gradient_BS = embedded.pooled_BS.grad
         assert gradient_BS is not None
-        out_B = self._unsound.find(logits_B, embedded.embedded_BFD, gradient_BS, numeric_BN)
+        out_B = self._unsound.find(logits_BT, embedded.embedded_BFD, gradient_BS, numeric_BN)
         if out_B.any():
             fields = self._unsound.fields(out_B, embedded.embedded_BFD, numeric_BN)
             with torch.no_grad():
                 embedded.pooled_BS[out_B] = numeric_BN[out_B] = 0
             weights_B = np.where(out_B, np.float32(0), batch.weights_B)
-            logits_B, is_sound = self._gradients(replace(batch, weights_B=weights_B), embedded, numeric_BN)
+            logits_BT, is_sound = self._gradients(replace(batch, weights_B=weights_B), embedded, numeric_BN)
             if is_sound:
                 self._unsound.count(batch, out_B, fields)
-                return True, logits_B
+                return True, logits_BT
         self._unsound.count_all(batch)
-        return False, logits_B
+        return False, logits_BT
 
     def _gradients(
         self, batch: TrainingBatch, embedded: Embedded, numeric_BN: torch.Tensor
     ) -> tuple[torch.Tensor, bool]:
-        """Logits [B] for training, and whether loss and gradients are sound."""
+        """Logits [B, T] for training, and whether loss and gradients are sound."""
         embedded.pooled_BS.grad = None
         self._optimizer.zero_grad(set_to_none=True)
-        logits_B = self._forward(embedded.embedded_BFD, numeric_BN)
-        loss = self._loss(logits_B, batch)
+        logits_BT = self._forward(embedded.embedded_BFD, numeric_BN)
+        loss = self._loss(logits_BT, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         weights = (embedded.pooled_BS, *self.model.parameters())
-        return logits_B, sound([loss.detach(), *(w.grad for w in weights if w.grad is not None)])
+        return logits_BT, sound([loss.detach(), *(w.grad for w in weights if w.grad is not None)])
 
     def _forward(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> torch.Tensor:
-        """Logits [B] for training."""
+        """Logits [B, T] for training."""
         self.model.train()
         with randomness(self._generator) if self.model.drops else nullcontext():
-            logits_B: torch.Tensor = self.model(embedded_BFD, numeric_BN)
-        return logits_B
+            logits_BT: torch.Tensor = self.model(embedded_BFD, numeric_BN)
+        return logits_BT
 
-    def _evaluate(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> Scores:
+    def _evaluate(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor, batch: TrainingBatch) -> Scores:
         self.model.eval()
         with torch.inference_mode():
-            logits_B = self.model(embedded_BFD, numeric_BN)
-            broken_B = ~torch.isfinite(logits_B).reshape(len(logits_B), -1).all(1)
+            logits_BT = self.model(embedded_BFD, numeric_BN)
+            broken_B = ~torch.isfinite(logits_BT).all(1)
             if broken_B.any():
                 unknown = torch.zeros_like(embedded_BFD[:1]), torch.zeros_like(numeric_BN[:1])
-                logits_B[broken_B] = self.model(*unknown)
-            return _probabilities(logits_B)
+                logits_BT[broken_B] = self.model(*unknown)
+            return _probabilities(logits_BT, batch)
 
     def dense_state(self) -> dict[str, torch.Tensor]:
         """Everything but the embedding rows."""
@@ -246,6 +253,7 @@ class Learner:
         self.steps, self._expired_at = state["clocks"].tolist()
 
 
-def _probabilities(logits_B: torch.Tensor) -> Scores:
-    """A half where the logit is no number, which only broken weights bring about."""
-    return torch.nan_to_num(torch.sigmoid(logits_B.detach()), nan=0.5).numpy()
+def _probabilities(logits_BT: torch.Tensor, batch: TrainingBatch) -> Scores:
+    """Of each row's own task; a half where the logit is no number, which only broken weights bring about."""
+    own_B = own_task(logits_BT.detach(), torch.from_numpy(batch.tasks_B))
+    return torch.nan_to_num(torch.sigmoid(own_B), nan=0.5).numpy()

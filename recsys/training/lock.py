@@ -8,17 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from recsys.errors import CheckpointError
+from recsys.errors import CheckpointError, file_errors
 
 
 @contextmanager
 def exclusive(folder: Path, remedy: str) -> Iterator[None]:
     """Lock `folder` for this process while the block runs; the lock ends with the process, however it ends.
 
-    Raises CheckpointError, with the other's process id and the `remedy`, if another process has locked it.
+    Raises CheckpointError, with the other's process id and the `remedy`, if another process has locked it, and if the
+    folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+") as file:
+    with file_errors("the checkpoints ([training] checkpoints)", folder, CheckpointError):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("a+")
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

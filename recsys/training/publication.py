@@ -115,7 +115,8 @@ class Publication:
         dims = {name: table.dim for name, table in self._learner.store.tables.items()}
         version = f"step-{step}-{self._run}"
         graphs = {RANKER: self._exporter.graph(self._learner.model)}
-        self._publisher.publish_artefact(Artefact(version, step, now, dims, graphs, spec, self._learner.scaling))
+        described = spec, self._learner.scaling, self._learner.tasks
+        self._publisher.publish_artefact(Artefact(version, step, now, dims, graphs, *described))
 
     def _status(self, progress: Progress, outcomes: Mapping[str, int]) -> dict[str, object]:
         store = self._learner.store

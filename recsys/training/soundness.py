@@ -1,7 +1,7 @@
 """Which rows of a batch may not be learned from, because what they do to the weights is not finite.
 
 Shape suffixes: B training rows, F sparse fields, N numeric fields, M = F + N fields, D embedding dimension,
-S = F * D.
+S = F * D, T tasks.
 """
 
 from __future__ import annotations
@@ -51,16 +51,15 @@ class UnsoundRows:
         names = [*self._names, WHOLE_BATCH]
         return {name: count for name, count in zip(names, self.counts_M.tolist(), strict=True) if count}
 
-    def find(self, logits_B: Tensor, embedded_BFD: Tensor, gradient_BS: Tensor, numeric_BN: Tensor) -> Mask:
+    def find(self, logits_BT: Tensor, embedded_BFD: Tensor, gradient_BS: Tensor, numeric_BN: Tensor) -> Mask:
         """Rows that cannot be learned from on their own; empty of True where the sum of all is to blame.
 
         These are rows whose logit or gradient is not finite or too large. If there are none, the gradient of a dense
         weight is: then those with a number that no scaling has bounded.
         """
-        rows = len(logits_B)
-        bad_B = ~torch.isfinite(logits_B.detach()).reshape(rows, -1).all(1)
+        bad_B = ~torch.isfinite(logits_BT.detach()).all(1)
         bad_B |= ~(gradient_BS.abs() <= LARGEST_GRADIENT).all(1)
-        bad_B |= ~torch.isfinite(embedded_BFD.detach()).reshape(rows, -1).all(1)
+        bad_B |= ~torch.isfinite(embedded_BFD.detach()).flatten(1).all(1)
         return (bad_B if bad_B.any() else (numeric_BN.abs() > CLIP).any(1)).numpy()
 
     def fields(self, out_B: Mask, embedded_BFD: Tensor, numeric_BN: Tensor) -> list[int]:

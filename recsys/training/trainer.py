@@ -81,7 +81,7 @@ class Trainer:
         if path is not None:
             try:
                 self._load(checkpoint.part(path))
-            except (RecsysError, ValueError) as error:
+            except (RecsysError, ValueError, OSError) as error:
                 raise StateError(
                     f"{path} cannot be resumed from: {error}\nRestore the settings and the log that it was made with, "
                     "or name another folder in [training] checkpoints to train from the beginning of the log"

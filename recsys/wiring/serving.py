@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from recsys.wiring.publishing import ONLINE
 from recsys.wiring.stream import rules
 
 if TYPE_CHECKING:
+    from serving.local_ranking import LocalRanking
     from serving.model.loaded_model import OpenScorer
     from serving.server import Settings
 
@@ -22,25 +24,25 @@ def open_scorer(config: Config) -> OpenScorer:
 
 
 def server(config: Config) -> Settings:
-    """The server's settings; without an experiment all users get the online model."""
+    """The server's settings: those of the section, and what other sections say. Without an experiment all users get
+    the online model."""
     from serving.experiments.assignment import Arm, Experiment
-    from serving.ranking.exploration import exploration
     from serving.server import Settings
 
-    serving = config.serving
+    chosen = {one.name: getattr(config.serving, one.name) for one in fields(config.serving)}
     experiments = tuple(experiment.to_experiment() for experiment in config.experiments)
     return Settings(
-        host=serving.host,
-        port=serving.port,
+        **chosen,
         redis_url=config.redis.url,
         redis_folder=config.redis.folder,
         experiments=experiments or (Experiment("default", (Arm(ONLINE, ONLINE),)),),
         actions=frozenset(config.training.positive),
         rules=rules(config),
-        limits=serving.to_limits(),
-        cache_rows=serving.cache_rows,
-        recent_share=serving.recent_share,
-        deadline=serving.deadline,
-        attribution=serving.attribution,
-        exploration=exploration(serving.exploration, serving.temperature),
     )
+
+
+def local_ranking(config: Config) -> LocalRanking:
+    """The server's answers in this process; Redis must be running."""
+    from serving.local_ranking import LocalRanking
+
+    return LocalRanking(server(config), open_scorer(config))

@@ -39,7 +39,7 @@ class Experiment:
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
         if not names:
-            raise InvalidValueError(f"experiment {self.name!r} needs at least one arm")
+            raise InvalidValueError(f"experiment {self.name!r}: needs at least one arm")
         if len(set(names)) < len(names):
             raise InvalidValueError(f"experiment {self.name!r}: two arms have the same name in {names}")
         if any(not arm.weight > 0 for arm in self.arms):

@@ -35,6 +35,7 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sizes: dict[str, int]
     fields: list[Field]
     scaling: Scaling
+    tasks: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,16 @@ class Artefact:
     spec: FeatureSpec
     scaling: Scaling
     """Of the numeric fields of `spec`, before they enter a graph."""
+    tasks: tuple[str, ...] = ("click",)
+    """Names of what the graph's scores are the probabilities of, in its order."""
 
     def to_bytes(self) -> bytes:
         """Serialise, with the hash."""
         sizes = {name: len(graph) for name, graph in self.graphs.items()}
         fields = list(self.spec.fields)
-        described = _Header(self.version, self.step, self.time, self.dims, sizes, fields, self.scaling)
-        header = msgspec.json.encode(described)
+        header = msgspec.json.encode(
+            _Header(self.version, self.step, self.time, self.dims, sizes, fields, self.scaling, self.tasks)
+        )
         content = b"".join((len(header).to_bytes(4, "little"), header, *self.graphs.values()))
         return b"".join((_MAGIC, hashlib.sha256(content).digest(), content))
 
@@ -91,7 +95,8 @@ class Artefact:
         except ValueError as error:
             raise ArtefactError(f"the artefact's header cannot be read ({error}): publish it again") from error
         graphs = _split(data[end:], header.sizes)
-        return cls(header.version, header.step, header.time, header.dims, graphs, spec, header.scaling)
+        described = spec, header.scaling, header.tasks
+        return cls(header.version, header.step, header.time, header.dims, graphs, *described)
 
 
 def _split(data: bytes, sizes: dict[str, int]) -> dict[str, bytes]:

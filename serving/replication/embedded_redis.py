@@ -28,7 +28,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from recsys.errors import InvalidValueError, RedisServerError
+from recsys.errors import InvalidValueError, RedisServerError, file_errors
 
 _START_TIMEOUT = 20.0
 _SOCKET_BYTES = 100  # the kernel's limit for a socket path is 108 on Linux, 104 on macOS
@@ -91,8 +91,9 @@ class EmbeddedRedis:
 
     def __init__(self, folder: Path, maxmemory: str = "2gb") -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self._users = _lock_shared(folder)
+        with file_errors("the embedded Redis ([redis] folder)", folder, RedisServerError):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._users = _lock_shared(folder)
         self._maxmemory = maxmemory
         try:
             self.ensure()

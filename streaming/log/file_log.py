@@ -16,12 +16,12 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 
-from recsys.errors import AppendError, InvalidValueError, LogCorruptedError, LogError
+from recsys.errors import AppendError, InvalidValueError, LogCorruptedError, LogError, file_errors
 from streaming.events.schema import EVENT_SCHEMA
 from streaming.log.durable_files import replace, sync, write_at
 from streaming.log.event_log import Chunk, Cursor, check_cursor, check_offset, check_partition, check_schema
@@ -49,7 +49,8 @@ class FileLog:
         self._segment_bytes = segment_bytes
         self._frame_events = frame_events
         self._poll = poll
-        self._partitions = self._open(partitions)
+        with self._files():
+            self._partitions = self._open(partitions)
         self._segments: list[list[Segment]] = [[] for _ in range(self._partitions)]
         self._reading: dict[int, Segment] = {}
         self._mutex = threading.RLock()
@@ -62,27 +63,28 @@ class FileLog:
         """Raises AppendError when the disk is full or failing; a log in files then keeps none of `events`."""
         check_schema(events)
         frames = list(payloads(events, self._frame_events))
-        with self._locked(partition):
+        with self._files(), self._locked(partition):
             return self._append(frames, partition) if frames else self._end(partition)
 
     def read(self, partition: int, offset: int, max_events: int = 65_536) -> Chunk:
         """Raises LogError when `offset` is outside the log, LogCorruptedError when bytes are not as written."""
         self._check(partition)
-        try:
-            with self._mutex:
-                return self._read(partition, offset, max_events)
-        except (LogCorruptedError, FileNotFoundError):
-            # A writer cut a torn tail, or a segment was dropped, while we read: read again under the writers' lock.
-            with self._locked(partition):
-                self._segments[partition] = []
-                return self._read(partition, offset, max_events)
+        with self._files():
+            try:
+                with self._mutex:
+                    return self._read(partition, offset, max_events)
+            except (LogCorruptedError, FileNotFoundError):
+                # A writer cut a torn tail, or a segment was dropped, while we read: read again under the writers' lock.
+                with self._locked(partition):
+                    self._segments[partition] = []
+                    return self._read(partition, offset, max_events)
 
     def begin(self) -> Cursor:
-        with self._mutex:
+        with self._files(), self._mutex:
             return tuple(self._refresh(partition)[0].base for partition in range(self._partitions))
 
     def end(self) -> Cursor:
-        with self._mutex:
+        with self._files(), self._mutex:
             return tuple(self._end(partition) for partition in range(self._partitions))
 
     def wait(self, cursor: Cursor, timeout: float) -> bool:
@@ -104,18 +106,20 @@ class FileLog:
     def commit(self, consumer: str, cursor: Cursor) -> None:
         check_cursor(cursor, self._partitions)
         path = self._consumer(consumer)
-        path.parent.mkdir(exist_ok=True)
-        replace(path, json.dumps({"cursor": cursor}).encode())
+        with self._files():
+            path.parent.mkdir(exist_ok=True)
+            replace(path, json.dumps({"cursor": cursor}).encode())
 
     def committed(self, consumer: str) -> Cursor | None:
         path = self._consumer(consumer)
-        return tuple(json.loads(path.read_bytes())["cursor"]) if path.exists() else None
+        with self._files():
+            return tuple(json.loads(path.read_bytes())["cursor"]) if path.exists() else None
 
     def drop_before(self, cursor: Cursor) -> None:
         """Removes the segments that lie before `cursor` as a whole; the newest one stays."""
         check_cursor(cursor, self._partitions)
         for partition, offset in enumerate(cursor):
-            with self._locked(partition):
+            with self._files(), self._locked(partition):
                 segments = self._refresh(partition)
                 keep = max(0, bisect_right([segment.base for segment in segments], offset) - 1)
                 for segment in segments[:keep]:
@@ -149,6 +153,9 @@ class FileLog:
                     (self.folder / str(partition)).mkdir(exist_ok=True)
                 replace(path, json.dumps({"partitions": partitions}).encode())
                 sync(self.folder.parent)
+
+    def _files(self) -> AbstractContextManager[None]:
+        return file_errors("the event log ([log] url)", self.folder, LogError)
 
     def _check(self, partition: int) -> None:
         check_partition(partition, self._partitions, str(self.folder))

@@ -33,7 +33,8 @@ def split_url(url: str) -> tuple[str, str]:
     """
     scheme, colon, place = url.partition(":")
     if not colon or scheme not in LOGS:
-        raise InvalidValueError(f"log {url!r}: write one of {', '.join(f'{known}:...' for known in LOGS)}")
+        known = ", ".join(f"{name}:PLACE" for name in LOGS)
+        raise InvalidValueError(f"log {url!r} has no known scheme: write {known}")
     if scheme == "file":
         place = place.removeprefix("//")
     if not place:

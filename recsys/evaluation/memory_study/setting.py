@@ -35,9 +35,7 @@ class Change:
             return {"capacity": max(1, int(_share(self.value) * live))}
         kind, _, threshold = self.value.partition(":")
         named = {self.key: self.value} if self.key != "admission" else {"admission": kind, "threshold": threshold}
-        section = TableSection.model_validate(named)
-        if section.ttl == 0 or (section.admission, section.threshold) == ("count", 1):
-            raise InvalidValueError(f"{self.value} is not a limit")
+        section = TableSection.model_validate(named, strict=False)  # numbers are text here
         return {name: getattr(section, name) for name in named}
 
 

@@ -30,8 +30,8 @@ def _section(table: str, point: Point) -> str:
         lines.append(f'ttl = "{written(told["ttl"])}"')
     if told["admission"] != "always":
         lines += [f'admission = "{told["admission"]}"', f"threshold = {told['threshold']}"]
-    if told.get("fallback", "zeros") != "zeros":  # older results have no fallback
-        lines.append(f'fallback = "{told["fallback"]}"')
+        if told.get("fallback", "zeros") != "zeros":  # older results have no fallback
+            lines.append(f'fallback = "{told["fallback"]}"')
     return "\n".join(lines) + "\n"
 
 

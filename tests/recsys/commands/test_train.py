@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -71,3 +72,107 @@ def test_a_table_too_small_for_a_batch_is_named_with_the_remedy(config: Path) ->
     resumed = train(config)
     assert "Resumed" in resumed
     assert "were refused" not in resumed
+
+
+def empty(folder: Path, settings: str = "") -> Path:
+    path = folder / "recsys.toml"
+    path.write_text(settings or CONFIG.format(capacity=100))
+    return path
+
+
+def append(config: Path, events: list[Event]) -> None:
+    log = wiring.event_log(load(config))
+    log.append(encode_events(events))
+    log.close()
+
+
+def lists(count: int, **clicked: str) -> list[Event]:
+    """Lists of two items, ten seconds apart; those of the numbers in `clicked` with an interaction beside them."""
+    events: list[Event] = []
+    for number in range(count):
+        time = 10_000 * number
+        events.append(Impression(id=f"n{number}", time=time, user="u", items=["a", "b"]))
+        named = {"impression": f"n{number}", "item": "a", "action": "click"} | clicked
+        if clicked:
+            events.append(msgspec.convert({"type": "interaction", "time": time} | named, Interaction))
+    return events
+
+
+def said(config: Path, *command: str) -> str:
+    result = CliRunner().invoke(main, [command[0], "-c", str(config), *command[1:]])
+    return " ".join(result.output.split())
+
+
+TRAIN = ("train", "--once", "--no-publish")
+
+
+def test_a_log_without_events_is_told_from_one_without_labels(tmp_path: Path) -> None:
+    config = empty(tmp_path)
+    assert "Nothing learned: the log is empty" in said(config, *TRAIN)
+    append(config, [Interaction(time=0, impression="n0", item="a")])
+    assert "Nothing learned: the log has no impressions" in said(config, *TRAIN)
+
+
+def test_what_was_lost_is_said_also_when_nothing_was_learned(tmp_path: Path) -> None:
+    config = empty(tmp_path)
+    append(config, [Interaction(time=0, impression="gone", item="a"), *lists(2)])
+    (tmp_path / "run" / "dead-letters.jsonl").write_text("{}\n{}\n")
+    text = said(config, *TRAIN)
+    assert "no full batch of 8 labels" in text
+    assert "1 interactions without their impression, 2 records refused by recsys ingest" in text
+
+
+def test_that_nothing_was_lost_is_said_too(config: Path) -> None:
+    assert "Nothing was lost: no event was late, unmatched or refused." in " ".join(train(config).split())
+
+
+@pytest.mark.parametrize(
+    ("clicked", "example"),
+    [
+        (
+            {"impression": "N7"},
+            "an interaction names impression 'N7' and item 'a', but there is no such impression; one is impression 'n0'"
+            " with items 'a', 'b'.",
+        ),
+        ({"item": "A"}, "names impression 'n0' and item 'A', but that is impression 'n0' with items 'a', 'b'."),
+    ],
+)
+def test_labels_that_are_all_negative_come_with_an_example_of_what_did_not_meet(
+    tmp_path: Path, clicked: dict[str, str], example: str
+) -> None:
+    config = empty(tmp_path)
+    append(config, lists(30, **clicked))
+    for text in (said(config, *TRAIN), said(config, "replay", "--batch-until", "0.5", "--out", str(tmp_path / "out"))):
+        assert "labels is positive: from one label only" in text
+        assert example in text
+
+
+def test_a_click_after_the_window_is_an_example_too(tmp_path: Path) -> None:
+    config = empty(tmp_path)
+    late = [Interaction(time=10_000 * number + 5_000, impression=f"n{number}", item="a") for number in range(30)]
+    append(config, sorted([*lists(30), *late], key=lambda event: event.time))
+    assert "'n0' and item 'a', 5s after it was shown: more than training.wait = 1s." in said(config, *TRAIN)
+
+
+def test_labels_that_are_all_positive_are_warned_of(tmp_path: Path) -> None:
+    config = empty(tmp_path)
+    events: list[Event] = []
+    for number in range(30):
+        events.append(Impression(id=f"n{number}", time=10_000 * number, user="u", items=["a"]))
+        events.append(Interaction(time=10_000 * number, impression=f"n{number}", item="a"))
+    append(config, events)
+    assert "All 24 labels are positive: from one label only" in said(config, *TRAIN)
+
+
+def test_labels_of_both_kinds_are_no_reason_for_a_warning(config: Path) -> None:
+    assert "from one label only" not in said(config, *TRAIN)
+
+
+def test_positive_actions_that_the_log_does_not_have_are_named_with_those_it_has(tmp_path: Path) -> None:
+    config = empty(tmp_path, CONFIG.format(capacity=100) + 'positive = ["click", "by"]\n')
+    append(config, [*lists(30, item="a"), Interaction(time=300_000, impression="n29", item="b", action="buy")])
+    warning = "training.positive names 'by', which no interaction in the log has; the actions there are 'click' (30), "
+    for text in (said(config, *TRAIN), said(config, "replay", "--batch-until", "0.5", "--out", str(tmp_path / "out"))):
+        assert warning + "'buy' (1)." in text
+    config.write_text(CONFIG.format(capacity=100))
+    assert "training.positive names" not in said(config, *TRAIN)

@@ -14,8 +14,9 @@ from recsys.config.features import FieldSection, TableSection
 from recsys.config.file import load, parse
 from recsys.config.log import LogSection, Mapping
 from recsys.config.models import SECTIONS
-from recsys.config.schema import Arm, Config, Experiment, TrainingSection
+from recsys.config.schema import Arm, Config, Experiment, ServingSection, TrainingSection
 from recsys.config.section import Section
+from recsys.config.tasks import TaskSection
 from recsys.errors import ConfigError
 from streaming.ingest.validation import Rules
 from streaming.join.joiner import MAX_PENDING
@@ -57,11 +58,12 @@ def settings(text: str) -> dict[str, set[str]]:
 
 def test_exactly_the_settings_that_exist_are_in_the_template() -> None:
     tables: dict[str, type[Section]] = {
-        name: type(section) for name, section in Config() if name not in ("model", "experiments")
+        name: type(section) for name, section in Config() if name not in ("model", "experiments", "serving", "tasks")
     }
+    tables["serving"] = ServingSection
     tables |= {f"model {name}": section for name, section in SECTIONS.items()}
     tables |= {"log.mapping": Mapping, "features.fields": FieldSection, "features.defaults": TableSection}
-    tables |= {"experiments": Experiment, "experiments.arms": Arm}
+    tables |= {"experiments": Experiment, "experiments.arms": Arm, "tasks": TaskSection}
     inner = {"log": {"mapping"}, "features": {"fields", "defaults", "tables"}}
     expected = {name: section.model_fields.keys() - inner.get(name, set()) for name, section in tables.items()}
     assert settings(TEMPLATE.read_text()) == expected
@@ -70,6 +72,7 @@ def test_exactly_the_settings_that_exist_are_in_the_template() -> None:
 def test_settings_in_comments_of_the_template_are_valid() -> None:
     kinds: dict[str, type[Section]] = {"log.mapping": Mapping, "features.defaults": TableSection}
     kinds |= {"features.fields": FieldSection, "training": TrainingSection, "experiments": Experiment}
+    kinds |= {"tasks": TaskSection}
     seen = set()
     for name, table in blocks(TEMPLATE.read_text()):
         kind = SECTIONS[table["name"]] if name == "model" else kinds.get(name)
@@ -84,8 +87,11 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
     [
         ("[training]\nbatchsize = 3\n", "line 2: training.batchsize: unknown name; did you mean `batch_size`?"),
         ("[training]\n\nwait = 3\n", "line 3: training.wait: write a duration as a number and one of"),
-        ("[serving]\nport = 70000\n", "line 2: serving.port: Input should be less than or equal to 65535, not 70000"),
-        ("[[features.fields]]\nname='a'\nsource='user'\n[[features.fields]]\nname='b'\n", "line 4: features.fields.1"),
+        ("[serving]\nport = 70000\n", "line 2: serving.port: must be less than or equal to 65535, not 70000"),
+        (
+            "[[features.fields]]\nname='a'\nsource='user'\n[[features.fields]]\nname='b'\n",
+            "line 4: features.fields, field 'b': source: is required",
+        ),
         (
             "\n[log]\n[features.tables.usr]\nttl = '1d'\n",
             "line 3: features.tables.usr: no field reads this table; the tables are hour, item, user",
@@ -93,53 +99,101 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
         ("[redis]\nurl = 'http://x'\n", "line 2: redis.url: write redis://HOST:PORT/0"),
         (
             "[redis]\nprecision = 'fp16'\n",
-            "line 2: redis.precision: Input should be 'float32', 'half' or 'int8', not 'fp16'",
+            "line 2: redis.precision: must be 'float32', 'half' or 'int8', not \"fp16\"",
         ),
         ("[[experiments]]\nname='x'\narms=[{name='a'},{name='a'}]\n", "two arms have the same name"),
+        ("[[experiments]]\nname='x'\narms=[]\n", "line 1: experiments, experiment 'x': needs at least one arm"),
+        ("[[experiments]]\nname='x'\narms=[{name='a', weight=0}]\n", "'x': weights must be positive"),
         ("[serving]\nretrieve = 50000\n", "choose 1 to 2000"),
-        ("[[features.fields]]\nname='a'\nsource='usr'\n", "line 1: features.fields.0: field 'a': source 'usr'"),
+        (
+            "[[tasks]]\nname='click'\nactions=['a']\nwait='1d'\n",
+            "line 2: tasks, task 'click': name: 'click' is the name of the task",
+        ),
+        (
+            2 * "[[tasks]]\nname='b'\nactions=['a']\nwait='1d'\n",
+            "line 6: tasks, task 'b': name: 'b' is the name of another task",
+        ),
+        ("[[tasks]]\nname='b'\nactions=[]\nwait='1d'\n", "line 3: tasks, task 'b': actions: "),
+        ("[[tasks]]\nname='b'\nactions=['a']\n", "line 1: tasks, task 'b': wait: is required"),
+        ("[serving]\nscore = { buy = 2.0 }\n", "line 2: serving.score: there is no task 'buy'; the tasks are click"),
+        ("[serving]\nscore = { click = 0.0 }\n", "all weights of score are 0"),
+        ("[serving]\nscore = { click = nan }\n", "line 2: serving.score.click: "),
+        ("[[features.fields]]\nname='a'\nsource='usr'\n", "line 1: features.fields, field 'a': source 'usr'"),
         ("[[features.fields]]\nname='a'\nsource='user'\n", "line 1: features: no field reads the item"),
         ("[model]\nunits = 5\n", "line 1: model: units = 5 is the width of all heads together"),
         (
             "[model]\nname = 'fm'\nheads = 4\n",
-            "line 3: model.heads: model 'fm' has no such option; its options are mlp, mlp_dropout, name",
+            'line 3: model: heads is an option of autoint, not of fm: delete it, or write name = "autoint"',
         ),
         ("[model]\nlayrs = 4\n", "line 2: model.layrs: model 'autoint' has no such option; did you mean `layers`?"),
         ("\n[model]\nname = 'autoin'\n", "line 3: model.name: unknown model 'autoin'; choose one of autoint, fm"),
-        ("[model]\nname = 'fm'\nmlp = [8, 0]\n", "line 3: model.mlp.1: Input should be greater than or equal to 1"),
-        ("[model]\ndropout = 1.0\n", "line 2: model.dropout: Input should be less than 1, not 1.0"),
+        ("[model]\nname = 'fm'\nmlp = [8, 0]\n", "line 3: model.mlp, value 2: must be greater than or equal to 1"),
+        ("[model]\ndropout = 1.0\n", "line 2: model.dropout: must be less than 1, not 1.0"),
         ("model = 3\n", "line 1: model: must be a table with the options of a model, not 3"),
         ("[log\n", "line 1: not TOML"),
-        ("\n[[log.mapping]]\n", "line 2: log.mapping.0: an event of kind 'interaction' needs time, impression, item: "),
+        (
+            "\n[[log.mapping]]\n",
+            "line 2: log.mapping, mapping 1: an event of kind 'interaction' needs time, impression, item: ",
+        ),
         (
             "[log]\n[[log.mapping]]\nkind='impression'\ncolumns={time='t',user='u'}\n",
-            "line 2: log.mapping.0: an event of kind 'impression' needs id, time, user, items: "
+            "line 2: log.mapping, mapping 1: an event of kind 'impression' needs id, time, user, items: "
             'say in `columns` which columns are its id and items, such as `id = "NAME OF THE COLUMN"`',
         ),
         ("[[log.mapping]]\nkind='user'\n", "'user' needs time, user: "),
         ("[[log.mapping]]\nkind='item'\ncolumns={item='i'}\n", "'item' needs time, item: "),
         (
             "[[log.mapping]]\nkind='user'\ncolumns={time='t',user='u',tim='x'}\n",
-            "line 1: log.mapping.0: an event of kind 'user' has no field 'tim'; did you mean 'time'?",
+            "line 1: log.mapping, mapping 1: an event of kind 'user' has no field 'tim'; did you mean 'time'?",
         ),
         (
             "[[log.mapping]]\nkind='user'\n[log.mapping.columns]\ntime='t'\nuser='u'\nfeatures.device='d'\n",
-            'line 3: log.mapping.0.columns: TOML reads a name with a dot as a table: quote it, "features.device" = ',
+            'line 3: log.mapping, mapping 1: columns: TOML reads a name with a dot as a table: quote it, "features.dev',
         ),
         ("[trainig]\n", "line 1: trainig: unknown name; did you mean `training`?"),
-        ("[log]\nurl = 'kafka://host'\n", "line 2: log.url: log 'kafka://host': write one of file:..."),
+        ("[log]\nurl = 'kafka://host'\n", "line 2: log.url: log 'kafka://host' has no known scheme: write file:PLACE"),
         ("[log]\nmax_line = '3 parsecs'\n", "line 2: log.max_line: write a size"),
-        ("[training]\nsparse_lr = inf\n", "line 2: training.sparse_lr: Input should be a finite number, not inf"),
-        ("[training]\nmin_value = nan\n", "line 2: training.min_value: Input should be a finite number, not nan"),
-        ("[training]\nseed = 99999999999999999999\n", "line 2: training.seed: Input should be less than 9223"),
-        ("[catalog]\nhalf_life = '0s'\n", "line 2: catalog.half_life: Input should be greater than 0, not "),
+        ("[training]\nwait = '-5m'\n", "line 2: training.wait: a duration must not be negative"),
+        ("[log]\nmax_line = '-1MiB'\n", "line 2: log.max_line: a size must not be negative"),
+        ("[training]\npositive = []\n", "line 2: training.positive: must not be empty"),
+        ("[serving]\nport = true\n", "line 2: serving.port: must be a whole number, not true"),
+        ("[serving]\nport = '8000'\n", 'line 2: serving.port: must be a whole number, not "8000"'),
+        ("[features]\ndim = 16.0\n", "line 2: features.dim: must be a whole number, not 16.0"),
+        ("[model]\nmlp = [64, true]\n", "line 2: model.mlp, value 2: must be a whole number, not true"),
+        ("[model]\nmlp = 64\n", "line 2: model.mlp: must be a list in [ ], not 64"),
+        ("[model]\nwide = 1\n", "line 2: model.wide: must be true or false, not 1"),
+        ("[training]\ndense_lr = '0.1'\n", 'line 2: training.dense_lr: must be a number, not "0.1"'),
+        ("[training]\ndense_lr = true\n", "line 2: training.dense_lr: must be a number, not true"),
+        ("[training]\ncheckpoints = 3\n", "line 2: training.checkpoints: must be a path in quotes, not 3"),
+        ("[serving]\nhost = 127\n", "line 2: serving.host: must be text in quotes, not 127"),
+        ("log = 3\n", "line 1: log: must be a table, not 3"),
+        ("[serving]\nhst = 'x'\n", "line 2: serving.hst: unknown name; did you mean `host`?"),
+        (
+            "[serving]\ntemperature = 2.0\n",
+            "line 1: serving: temperature = 2.0 has no effect while exploration is none",
+        ),
+        ("[serving]\ndeadline = '0s'\n", "line 2: serving.deadline: must be greater than 0"),
+        ("[rows]\nurl = ''\n", "line 1: rows: unknown name; did you mean `redis`?"),
+        ("[serving]\nwait = '1h'\n", "line 2: serving.wait: unknown name; did you mean `wait` of [training]?"),
+        ("[[features.fields]]\nsource='usr'\n", "line 1: features.fields, field 1: name: is required"),
+        ("[model]\nname = fm\n", 'text needs quotes: "fm"'),
+        ("[log]\nurl = file:run/log\n", 'text needs quotes: "file:run/log"'),
+        ("[training]\nwait = 30m\n", 'text needs quotes: "30m"'),
+        ("[training]\npositive = ['buy', click]\n", 'text needs quotes: "click"'),
+        ("[model]\nname = 'fm\nmlp = []\n", 'line 2: not TOML: Expected "\'" (at end of document); the closing'),
+        ('[model]\nname = "fm\nmlp = []\n', "; the closing quotation mark is missing"),
+        ("[model]\nname = 'fm'\nmlp = [1\n", "line 3: not TOML: Unclosed array"),
+        ("[training]\nsparse_lr = inf\n", "line 2: training.sparse_lr: must be a finite number, not inf"),
+        ("[training]\nmin_value = nan\n", "line 2: training.min_value: must be a finite number, not nan"),
+        ("[training]\nseed = 99999999999999999999\n", "line 2: training.seed: must be less than 9223"),
+        ("[catalog]\nhalf_life = '0s'\n", "line 2: catalog.half_life: must be greater than 0, not "),
         (
             "[serving]\ncache_rows = 1\n",
-            "line 2: serving.cache_rows: Input should be greater than or equal to 2, not 1",
+            "line 2: serving.cache_rows: must be greater than or equal to 2, not 1",
         ),
         (
             "[features.defaults]\ncapacity = 2147483648\n",
-            "line 2: features.defaults.capacity: Input should be less than 2147483648, not 2147483648",
+            "line 2: features.defaults.capacity: must be less than 2147483648, not 2147483648",
         ),
         (
             "[features.defaults]\nadmission = 'count'\nthreshold = 256\n",
@@ -147,7 +201,7 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
         ),
         (
             "[[features.fields]]\nname='a'\nsource='item'\ntable='fallback.16'\n",
-            "line 4: features.fields.0.table: names that begin with fallback. are reserved",
+            "line 4: features.fields, field 'a': table: names that begin with fallback. are reserved",
         ),
     ],
 )
@@ -186,6 +240,13 @@ def test_the_examples_write_into_a_folder_of_their_own_that_git_ignores(path: Pa
 @pytest.mark.parametrize("precision", ["float32", "half", "int8"])
 def test_rows_in_redis_may_have_any_of_these_precisions(precision: str) -> None:
     assert parse(f"[redis]\nprecision = '{precision}'\n", Path("recsys.toml")).redis.precision == precision
+
+
+def test_the_template_with_another_model_is_one_problem_that_says_whose_the_options_are() -> None:
+    wrong = problem(TEMPLATE.read_text().replace('name = "autoint"', 'name = "fm"'))
+    assert "\n" not in wrong
+    listed = "form, layers, heads, units, wide, residual, dropout and embedding_dropout"
+    assert f'model: {listed} are options of autoint, not of fm: delete them, or write name = "autoint"' in wrong
 
 
 def test_all_problems_are_reported_at_once() -> None:

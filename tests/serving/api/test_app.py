@@ -25,8 +25,6 @@ from serving.api.prometheus import Metrics
 from serving.api.routes import Routes
 from serving.api.schemas import RankResponse
 from serving.experiments.assignment import Arm, Experiment
-from serving.limits import Limits
-from serving.ranking.exploration import Exploration, PlackettLuce, Ranked
 from serving.replication.publisher import Publisher
 from serving.server import Settings, build
 from streaming.encode.encoder import Encoder
@@ -122,6 +120,14 @@ class TestRank:
         assert [item["score"] for item in answer["items"]] == pytest.approx([0.832, 0.599, 0.5, 0.310], abs=1e-3)
         assert answer["degraded"] == []
         assert (answer["experiment"], answer["arm"], answer["model"]) == ("default", "online", "online@step-1")
+        assert "scores" not in answer["items"][0]  # one task needs no names
+
+    def test_a_graph_of_other_tasks_than_its_artefact_is_not_served(self, start: Start, publish: Any) -> None:
+        publish({"a": 0.1})
+        app = ready(start())
+        publish({"a": 0.1}, step=2, tasks=("click", "buy"))
+        until(lambda: app.get("/metrics").text.count("recsys_models_refused 1"))
+        assert rank(app, "a")["model"] == "online@step-1"
 
     def test_what_is_shown_is_logged_with_features_as_used(
         self, start: Start, publish: Any, log: MemoryLog, client: redis.Redis
@@ -156,7 +162,7 @@ class TestRank:
 
     def test_exploration_is_logged_with_its_propensities(self, start: Start, publish: Any, log: MemoryLog) -> None:
         publish({"a": 0.1, "b": 0.4})
-        app = ready(start(exploration=PlackettLuce(5.0), seed=1))
+        app = ready(start(exploration="plackett_luce", temperature=5.0, seed=1))
         orders = {tuple(shown(rank(app, "a", "b", "c"))) for _ in range(40)}
         assert len(orders) > 2
         events = until(lambda: len(found := stored(log)) == 40 and found)
@@ -207,8 +213,8 @@ class TestDegraded:
         assert answer["degraded"] == ["scorer"]
         assert shown(answer) == ["c", "a", "b"]
 
-    @pytest.mark.parametrize("exploration", [Ranked(), PlackettLuce(1.0)])
-    def test_a_row_that_diverged(self, start: Start, publish: Any, log: MemoryLog, exploration: Exploration) -> None:
+    @pytest.mark.parametrize("exploration", ["none", "plackett_luce"])
+    def test_a_row_that_diverged(self, start: Start, publish: Any, log: MemoryLog, exploration: str) -> None:
         """Neither a score nor a propensity that is no number reaches the log."""
         publish({"a": float("nan"), "b": 0.1}).publish_catalog([("c", 5.0)], [])
         app = ready(start(exploration=exploration))
@@ -264,7 +270,8 @@ class TestBadRequests:
         settings = Settings(
             redis_folder=redis_folder,
             rules=Rules(request={"age": "numeric"}, item={"p": "numeric"}),
-            limits=Limits(candidates=3, body=4096),
+            max_candidates=3,
+            max_body=4096,
         )
         with running(build(settings, log, Graphs())) as app:
             yield app, log

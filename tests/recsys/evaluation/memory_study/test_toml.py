@@ -40,5 +40,7 @@ def test_the_sections_say_what_was_tried(text: str, said: dict[str, set[str]]) -
 
 
 def test_the_fallback_of_the_table_stays() -> None:
-    config = Config.model_validate({"features": {"tables": {"user": {"fallback": "multiplexed"}}}})
+    config = Config.model_validate(
+        {"features": {"tables": {"user": {"fallback": "multiplexed", "admission": "count", "threshold": 2}}}}
+    )
     assert 'fallback = "multiplexed"' in sections(point_of("user.admission=count:3", config))

@@ -1,0 +1,55 @@
+"""The section `[serving]` of recsys.toml: each setting is declared here, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from recsys.errors import InvalidValueError
+from serving.limits import Limits
+
+MILLISECONDS: Final = "ms"
+"""Marks a duration: a number here, in recsys.toml text such as `200ms`."""
+
+Duration = Annotated[int, MILLISECONDS]
+Count = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingSettings:
+    """What a person may set of the HTTP server. The bounds are those of the file (`recsys.config.section.section_of`).
+
+    Raises InvalidValueError for settings that contradict each other.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    engine: Literal["auto", "openvino", "onnxruntime"] = "auto"
+    threads: Count = 1
+    cache_rows: Annotated[int, Field(ge=2)] = 1_000_000
+    """Embedding rows kept in this process, for each model."""
+    max_candidates: Annotated[int, Field(ge=1, le=10_000)] = 2000
+    retrieve: Count = 200
+    """Candidates that `/v1/recommend` retrieves before ranking."""
+    recent_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Minimum share of them taken from the most recent items."""
+    score: Mapping[str, float] = field(default_factory=lambda: {"click": 1.0})
+    """Items are ranked by the sum of these weights times the probabilities of the tasks that they belong to."""
+    deadline: Annotated[Duration, Field(gt=0)] = 200
+    exploration: Literal["none", "plackett_luce"] = "none"
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    attribution: Annotated[Duration, Field(gt=0)] = 6 * 3_600_000
+    """How long (wall-clock time) after an impression a click still counts in experiments."""
+
+    def __post_init__(self) -> None:
+        Limits(self.max_candidates, self.retrieve)
+        if not any(self.score.values()):
+            raise InvalidValueError("all weights of score are 0, so all items would rank alike; write { click = 1.0 }")
+        if self.exploration == "none" and self.temperature != 1.0:
+            raise InvalidValueError(
+                f"temperature = {self.temperature} has no effect while exploration is none: set exploration to "
+                "plackett_luce, or delete temperature"
+            )

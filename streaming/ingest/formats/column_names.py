@@ -1,0 +1,34 @@
+"""The columns of a table that has no mapping yet, for a message."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from streaming.ingest.formats.compression import open_content
+
+_HEADER_BYTES = 1 << 16
+_SHOWN = 20
+
+
+def column_names(path: Path | str, format: str) -> list[str]:  # noqa: A002
+    """The names in a Parquet file's schema, or in the first line of CSV or TSV.
+
+    Raises OSError for a file that cannot be read, pyarrow's ArrowInvalid for one that is no Parquet file.
+    """
+    if format == "parquet":
+        return list(pq.read_schema(path).names)
+    first, _, _ = open_content(path).read(_HEADER_BYTES).partition(b"\n")
+    text = first.decode("utf-8-sig", errors="replace").strip("\r")
+    return next(csv.reader([text], delimiter="," if format == "csv" else "\t"), [])
+
+
+def listed(names: list[str]) -> str:
+    """In words.
+
+    >>> listed(["user", "at"])
+    "'user', 'at'"
+    """
+    return ", ".join(map(repr, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")

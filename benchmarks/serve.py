@@ -33,6 +33,7 @@ from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publisher import Publisher
 from streaming.encode.encoder import Encoder
 from streaming.encode.feature_spec import FeatureSpec, Field
+from streaming.encode.scaling import RunningMoments
 from streaming.events.schema import Features
 
 DIM = 16
@@ -124,7 +125,9 @@ def _publish(publisher: Publisher, rng: np.random.Generator) -> None:
     model = _model()
     graph = Exporter(model, SPEC).graph(model)
     dims = {field.table: DIM for field in SPEC.sparse}
-    publisher.publish_artefact(Artefact("step-1", 1, 0, dims, {RANKER: graph}, SPEC))
+    publisher.publish_artefact(
+        Artefact("step-1", 1, 0, dims, {RANKER: graph}, SPEC, RunningMoments(SPEC.numeric).scaling())
+    )
 
 
 def _model() -> RankingModel:

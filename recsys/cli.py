@@ -138,6 +138,24 @@ def train(config_path: Path, follow: bool, until: str | None, publish: bool) -> 
 
 @main.command()
 @CONFIG
+@click.option(
+    "--from", "source", type=click.Path(path_type=Path, exists=True), required=True, help="Checkpoints of other fields."
+)
+@readable
+@needs("training")
+def migrate(config_path: Path, source: Path) -> None:
+    """Take over a model after fields were added, removed or changed: all that is known of the others stays.
+
+    Reads the newest checkpoint in another folder, which stays as it is, and writes one for the present configuration
+    into [training] checkpoints.
+    """
+    from recsys.commands.migrate import run
+
+    run(config_path, source)
+
+
+@main.command()
+@CONFIG
 @click.argument("name")
 @click.option("--source", default="online", show_default=True, help="The published model to copy.")
 @readable

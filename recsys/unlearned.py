@@ -66,3 +66,13 @@ def impaired(losses: Mapping[str, int]) -> Iterator[str]:
     ['3 items lost their features to newer ones: raise features.entities.']
     """
     return (f"{losses[name]:,} {words}." for name, words in IMPAIRED.items() if losses.get(name))
+
+
+def left_out(by_field: Mapping[str, int]) -> Iterator[str]:
+    """One warning for each field whose values made rows useless.
+
+    >>> list(left_out({"price": 3}))
+    ['3 rows not learned, because their loss or gradient was not finite: field price.']
+    """
+    words = "rows not learned, because their loss or gradient was not finite: field"
+    return (f"{count:,} {words} {field}." for field, count in by_field.items())

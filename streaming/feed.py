@@ -15,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.errors import InvalidValueError, StateError
+from streaming.encode.adaptation import adapted
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.encoded_rows import EncodedRows, Packed, pack, unpack
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import EntityState
+from streaming.encode.feature_spec import FeatureSpec
 from streaming.events.columns import ITEM
 from streaming.join.event_rows import EntityUpdateRow, updates
 from streaming.join.joiner import Joiner
@@ -165,8 +167,8 @@ class Feed:
         )
         return msgspec.msgpack.encode(state)
 
-    def restore(self, state: bytes) -> None:
-        """Restore the state returned by `state()`.
+    def restore(self, state: bytes, *, adapt: bool = False) -> None:
+        """Restore the state returned by `state()`; with `adapt` also one of other features (see `adapted`).
 
         Raises StateError when it is not a feed's, or of other features or partitions, LogError when of another log.
         """
@@ -174,15 +176,18 @@ class Feed:
             loaded = msgspec.msgpack.decode(state, type=_State)
         except msgspec.DecodeError as error:
             raise StateError(f"not a feed's state: {error}") from error
-        if loaded.spec != self.encoder.spec.to_json():
+        same = loaded.spec == self.encoder.spec.to_json()
+        if not same and not adapt:
             raise StateError("the state is of other features: restore the specification, or start a new feed")
         if loaded.partitions != self.partitions:
             raise StateError(f"the state is of partitions {loaded.partitions}, this feed joins {self.partitions}")
         rows = [unpack(loaded.rows)] if loaded.rows is not None else []
+        if not same:
+            rows = [adapted(each, FeatureSpec.from_json(loaded.spec), self.encoder) for each in rows]
         self._reader.seek(loaded.cursor, loaded.turn)
         self.joiner.restore(loaded.joiner)
         self.entities.restore(loaded.entities)
-        self.encoder.bad_values = loaded.bad_values
+        self.encoder.bad_values = {name: loaded.bad_values.get(name, 0) for name in self.encoder.bad_values}
         self._ready.clear()
         self._rows = rows
 

@@ -15,7 +15,7 @@ from embedding.multiplexed import fallbacks, group_of, shared_tables
 from embedding.sharding import HashBuckets
 from embedding.snapshot.background import BackgroundSave
 from embedding.snapshot.consumer_state import ConsumerState
-from embedding.snapshot.format import load, save
+from embedding.snapshot.format import load, load_known, save
 from embedding.snapshot.resharding import reshard
 from embedding.snapshot.state import Part, StoreState, TableStream, digest
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
@@ -179,6 +179,18 @@ class LocalStore:
             for table, followed in self._followed.items():
                 removed = np.append(entry.removed[table], left_out.get(table, np.zeros(0, np.uint64)))
                 followed.resume(name, entry.changed[table], removed)
+
+    def load_known(self, folder: Path | str) -> None:
+        """Restore those tables of a snapshot that this store has too; its other tables begin anew, without consumers.
+
+        Raises as `load` for a damaged snapshot, another seed, or a table of another dimension or optimizer.
+        """
+        state = load_known(folder, self._tables, self._seed)
+        self._clear()
+        for name, table in state.tables.items():
+            self._by_name[name].restore(table)
+        for name, shared in state.multiplexed.items():
+            self._shared[name].restore(*shared)
 
     def digest(self) -> str:
         return digest(self.state())

@@ -66,12 +66,31 @@ def load(folder: Path | str, tables: Mapping[str, Table], seed: int) -> StoreSta
     folder = Path(folder)
     manifest = _read_manifest(folder)
     written = {spec["name"]: spec for spec in manifest["tables"]}
+    for name in set(written) ^ set(tables):
+        raise InvalidValueError(f"{folder / MANIFEST}: table {name!r} is in only one of snapshot and store")
+    return _load(folder, manifest, written, tables, seed)
+
+
+def load_known(folder: Path | str, tables: Mapping[str, Table], seed: int) -> StoreState[TableState]:
+    """As `load`, of those `tables` that the snapshot has, and without consumers."""
+    folder = Path(folder)
+    manifest = _read_manifest(folder)
+    written = {spec["name"]: spec for spec in manifest["tables"]}
+    known = {name: table for name, table in tables.items() if name in written}
+    state = _load(folder, manifest, written, known, seed)
+    return StoreState(state.tables, state.multiplexed, {})
+
+
+def _load(
+    folder: Path, manifest: dict[str, Any], written: dict[str, Any], tables: Mapping[str, Table], seed: int
+) -> StoreState[TableState]:
     _check_same(folder / MANIFEST, manifest["seed"], written, tables, seed)
 
     def read(name: str) -> tuple[Arrays, dict[str, Any]]:
         return read_arrays(folder / name, manifest["files"][name])
 
-    loaded = dict(_table_state(*read(_table_file(i))) for i in range(len(written)))
+    files = [_table_file(i) for i, name in enumerate(written) if name in tables]
+    loaded = dict(_table_state(*read(file)) for file in files)
     groups = sorted(shared_tables(tables.values()))
     multiplexed = _read_multiplexed(folder, read, groups)
     consumers = unpack(*read(_CONSUMERS))
@@ -98,8 +117,6 @@ def _check_same(
 ) -> None:
     if written_seed != seed:
         raise InvalidValueError(f"{path}: written with seed {written_seed}, this store has {seed}")
-    for name in set(written) ^ set(tables):
-        raise InvalidValueError(f"{path}: table {name!r} is in only one of snapshot and store")
     for name, table in tables.items():
         own = json.loads(json.dumps(asdict(table)))
         for what in ("dim", "optimizer"):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
+from recsys import wiring
 from recsys.config.file import load
-from recsys.errors import InvalidValueError, file_errors
+from recsys.config.schema import Config
+from recsys.errors import InvalidValueError, RecsysError, file_errors
 
 TEMPLATE = Path(__file__).parents[1] / "recsys.toml"
 
@@ -26,3 +30,21 @@ def init(path: Path) -> None:
 def check(path: Path) -> None:
     config = load(path)
     click.echo(f"{path} is valid: {len(config.features.fields)} fields, model {config.model.name}.")
+    for note in _of_other_checkpoints(config):
+        click.secho(note, fg="yellow")
+
+
+def _of_other_checkpoints(config: Config) -> Iterator[str]:
+    """Why training could not go on from the newest checkpoint, if there is one that can be read here."""
+    folder = config.training.checkpoints
+    newest = max(folder.glob("step-*[0-9]/rank-0/dense.safetensors"), default=None)
+    if newest is None or find_spec("safetensors") is None:
+        return
+    from recsys.training.description import Description
+
+    tasks = [task.name for task in wiring.tasks(config)]
+    present = Description.configured(wiring.spec(config), config.model, config.features.dim, tasks)
+    try:
+        present.check(Description.read(newest), newest.parents[2])
+    except RecsysError as error:
+        yield f"training.checkpoints: {newest.parents[1]} cannot be resumed from: {error}"

@@ -20,7 +20,7 @@ from recsys.config.schema import Config
 from recsys.config.units import written
 from recsys.evaluation.metrics import Summary
 from recsys.training.progress import Progress
-from recsys.unlearned import impaired, lost
+from recsys.unlearned import impaired, left_out, lost
 
 CAPTION = """AUC: 0.5 is chance, 1 is perfect. Calibration: mean score over share of positives, 1 is right.
 Normalised entropy: log loss over that of the mean rate, below 1 is better than it. All terms: docs/train.md"""
@@ -53,6 +53,7 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
         for warning in (
             *label_warnings(config, total.weight, total.positives),
             *impaired(trainer.losses),
+            *left_out(trainer.learner.left_out),
             *embedding_tables.warnings(trainer.learner.store, before),
         ):
             say(console, warning, style="yellow")

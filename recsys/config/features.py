@@ -21,6 +21,7 @@ class FieldSection(Section):
     source: str
     table: str = ""
     transform: Literal["none", "log", "log1p"] = "none"
+    scale: Literal["standard", "none"] = "standard"
 
     @model_validator(mode="after")
     def _readable(self) -> Self:

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from recsys.config.models import AutoIntConfig
 from recsys.errors import InvalidValueError
-from recsys.models.base import Perceptron, RankingModel, drop
+from recsys.models.base import FieldAxis, Perceptron, RankingModel, drop
 
 
 class InteractingLayer(nn.Module):
@@ -124,6 +124,9 @@ class AutoInt(RankingModel):
         self.mlp = None
         if config.mlp:
             self.mlp = Perceptron(self.n_fields, self.vector_dim, config.mlp, config.mlp_dropout, tasks)
+
+    def by_field(self) -> dict[str, FieldAxis]:
+        return super().by_field() | {"output.weight": FieldAxis(1, starts_at_zero=True)}
 
     def forward(self, embedded_BFD: Tensor, numeric_BN: Tensor) -> Tensor:
         fields_BMD = self.fields(embedded_BFD, numeric_BN)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -18,6 +19,17 @@ from torch.nn import functional
 
 from recsys.config.section import Section
 from recsys.errors import InvalidValueError
+
+
+@dataclass(frozen=True, slots=True)
+class FieldAxis:
+    """The axis of a parameter along which fields lie, each in a part of equal size."""
+
+    axis: int
+    numeric_only: bool = False
+    """Numeric fields only; else all, sparse ones first."""
+    starts_at_zero: bool = False
+    """A field that is added to a trained model begins with zeros, because its input is not small from the start."""
 
 
 class RankingModel(nn.Module, ABC):
@@ -47,6 +59,13 @@ class RankingModel(nn.Module, ABC):
     @property
     def n_fields(self) -> int:
         return self.n_sparse + self.n_numeric
+
+    def by_field(self) -> dict[str, FieldAxis]:
+        """The parameters that have a part for each field, by name. All others are shared by all fields."""
+        axes = {"numeric_ND": FieldAxis(0, numeric_only=True)} if self.numeric_ND is not None else {}
+        if isinstance(getattr(self, "mlp", None), Perceptron):
+            axes["mlp.layers.0.weight"] = FieldAxis(1)
+        return axes
 
     @property
     def drops(self) -> bool:

@@ -6,31 +6,34 @@ Shape suffixes: B training rows, N numeric fields, T tasks.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from embedding.snapshot.background import BackgroundSave
 from embedding.store import EmbeddingStore
 from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
-from recsys.training.embedding_layer import EmbeddingLayer
+from recsys.training.description import Description
+from recsys.training.embedding_layer import Embedded, EmbeddingLayer
 from recsys.training.loss import Loss, WeightedLogLoss, own_task
+from recsys.training.randomness import randomness
+from recsys.training.soundness import UnsoundRows, sound
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
+from streaming.encode.scaling import RunningMoments, Scaling
 
 Scores = npt.NDArray[np.float32]
 
-_DENSE = "dense.safetensors"
-_ROWS = "rows"
+DENSE = "dense.safetensors"
+ROWS = "rows"
 EXPIRE_EVERY = 3_600_000
 """Event time (ms) between two sweeps for expired ids."""
 
@@ -74,20 +77,26 @@ class Learner:
         self._optimizer = torch.optim.Adam(model.parameters(), lr=dense_lr)
         self._generator = generator
         self._loss = loss or WeightedLogLoss((1.0,) * len(tasks))
+        self._moments = RunningMoments(spec.numeric)
+        self._unsound = UnsoundRows(spec)
 
     def step(self, batch: TrainingBatch) -> Scores:
         """Learn from a batch; returns the probabilities [B] before the update, without dropout.
 
         They are those of a positive label of each row's own task.
+
+        Numbers are scaled by their moments up to and with this batch: they are known before the label is. Rows whose
+        loss or gradient is not finite are left out and counted in `left_out`; their score is that of a row of which
+        nothing is known. All scores are finite.
         """
+        self._moments.add(batch.numeric_BN[batch.counted_B > 0])
         embedded = self._layer.lookup(batch.ids, batch.now)
-        numeric_BN = torch.from_numpy(batch.numeric_BN)
-        scores_B = self._evaluate(embedded.embedded_BFD, batch) if self.model.drops else None
-        logits_BT = self._forward(embedded.embedded_BFD, numeric_BN)
-        self._optimizer.zero_grad(set_to_none=True)
-        self._loss(logits_BT, batch).backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
-        self._layer.apply(embedded)
+        numeric_BN = self._numbers(batch)
+        learnable, logits_BT = self._backward(batch, embedded, numeric_BN)
+        scores_B = self._evaluate(embedded.embedded_BFD, numeric_BN, batch) if self.model.drops else None
+        if learnable:
+            self._optimizer.step()
+            self._layer.apply(embedded)
         self.steps += 1
         if batch.now - self._expired_at >= EXPIRE_EVERY:
             self._expired_at = batch.now
@@ -96,7 +105,17 @@ class Learner:
 
     def score(self, batch: TrainingBatch) -> Scores:
         """As `step`, but changes nothing."""
-        return self._evaluate(self._layer.peek(batch.ids).embedded_BFD, batch)
+        return self._evaluate(self._layer.peek(batch.ids).embedded_BFD, self._numbers(batch), batch)
+
+    @property
+    def scaling(self) -> Scaling:
+        """How numeric fields are scaled as of now: constants that go with the exported graph."""
+        return self._moments.scaling()
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Rows not learned from because their loss or gradient was not finite, by field."""
+        return self._unsound.by_field
 
     def begin_save(self, folder: Path) -> Callable[[], None]:
         """Capture the state of this moment; the function returned writes it into `folder`, from any thread.
@@ -104,9 +123,9 @@ class Learner:
         Training may go on meanwhile if the store saves in the background; any other store is written here and now.
         Raises ValueError while an earlier snapshot of the store is still being written.
         """
-        dense = {name: tensor.clone() for name, tensor in self._dense_state().items()}
-        options = {"model": self._options()}
-        rows = folder / _ROWS
+        dense = {name: tensor.clone() for name, tensor in self.dense_state().items()}
+        described = self.description.to_metadata()
+        rows = folder / ROWS
         rows.mkdir()
         saving = self.store.save_in_background(rows) if isinstance(self.store, _SavesInBackground) else None
         if saving is None:
@@ -114,7 +133,7 @@ class Learner:
 
         def write() -> None:
             try:
-                save_file(dense, folder / _DENSE, options)
+                save_file(dense, folder / DENSE, described)
             finally:
                 if saving is not None:
                     saving.result()
@@ -126,83 +145,115 @@ class Learner:
         self.begin_save(folder)()
 
     def load(self, folder: Path) -> None:
-        """Restore what `save` wrote. Raises ValueError if it is of another model or other tables."""
-        self._check_options(folder / _DENSE)
-        state = load_file(folder / _DENSE)
-        self._load_dense(state, folder / _DENSE)
-        self.store.load(folder / _ROWS)
+        """Restore what `save` wrote. Raises InvalidValueError if it is of other fields, another model or tables."""
+        self.description.check(Description.read(folder / DENSE), folder.parents[1])
+        state = load_file(folder / DENSE)
+        self.load_dense(state, folder / DENSE)
+        self.store.load(folder / ROWS)
 
     def digest(self) -> str:
         """SHA-256 of dense weights, optimizer state, random state and embedding rows."""
         digest = hashlib.sha256(self.store.digest().encode())
-        for name, tensor in sorted(self._dense_state().items()):
+        for name, tensor in sorted(self.dense_state().items()):
             digest.update(name.encode())
             digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def _options(self) -> str:
-        """The options that decide what the weights mean; dropout does not."""
-        options = {name: value for name, value in self.model.config if not name.endswith("dropout")}
-        return json.dumps(options | {"tasks": self.tasks}, sort_keys=True)
+    @property
+    def description(self) -> Description:
+        """What the weights mean."""
+        return Description.of(self.spec, self.model, self.tasks)
 
-    def _check_options(self, file: Path) -> None:
-        """Shapes are not enough: the weights of another number of heads would fit."""
-        with safe_open(file, framework="pt") as opened:
-            written = (opened.metadata() or {}).get("model", self._options())
-        if written != self._options():
-            raise InvalidValueError(f"{file} is of the model {written}, not {self._options()}")
+    def _numbers(self, batch: TrainingBatch) -> torch.Tensor:
+        return torch.from_numpy(self.scaling.apply(batch.numeric_BN))
+
+    def _backward(
+        self, batch: TrainingBatch, embedded: Embedded, numeric_BN: torch.Tensor
+    ) -> tuple[bool, torch.Tensor]:
+        """Gradients of the batch, and the logits [B, T]; False if they may not be applied.
+
+        The inputs of rows that make them unsound become zeros, here and for the caller.
+        """
+        logits_BT, is_sound = self._gradients(batch, embedded, numeric_BN)
+        if is_sound:
+            return True, logits_BT
+        gradient_BS = embedded.pooled_BS.grad
+        assert gradient_BS is not None
+        out_B = self._unsound.find(logits_BT, embedded.embedded_BFD, gradient_BS, numeric_BN)
+        if out_B.any():
+            fields = self._unsound.fields(out_B, embedded.embedded_BFD, numeric_BN)
+            with torch.no_grad():
+                embedded.pooled_BS[out_B] = numeric_BN[out_B] = 0
+            weights_B = np.where(out_B, np.float32(0), batch.weights_B)
+            logits_BT, is_sound = self._gradients(replace(batch, weights_B=weights_B), embedded, numeric_BN)
+            if is_sound:
+                self._unsound.count(batch, out_B, fields)
+                return True, logits_BT
+        self._unsound.count_all(batch)
+        return False, logits_BT
+
+    def _gradients(
+        self, batch: TrainingBatch, embedded: Embedded, numeric_BN: torch.Tensor
+    ) -> tuple[torch.Tensor, bool]:
+        """Logits [B, T] for training, and whether loss and gradients are sound."""
+        embedded.pooled_BS.grad = None
+        self._optimizer.zero_grad(set_to_none=True)
+        logits_BT = self._forward(embedded.embedded_BFD, numeric_BN)
+        loss = self._loss(logits_BT, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        weights = (embedded.pooled_BS, *self.model.parameters())
+        return logits_BT, sound([loss.detach(), *(w.grad for w in weights if w.grad is not None)])
 
     def _forward(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> torch.Tensor:
         """Logits [B, T] for training."""
         self.model.train()
-        with self._own_randomness():
+        with randomness(self._generator) if self.model.drops else nullcontext():
             logits_BT: torch.Tensor = self.model(embedded_BFD, numeric_BN)
         return logits_BT
 
-    @contextmanager
-    def _own_randomness(self) -> Iterator[None]:
-        """Let torch draw dropout masks from the generator; none of its operations that drop takes one."""
-        if not self.model.drops:
-            yield
-            return
-        outside = torch.get_rng_state()
-        torch.set_rng_state(self._generator.get_state())
-        try:
-            yield
-        finally:
-            self._generator.set_state(torch.get_rng_state())
-            torch.set_rng_state(outside)
-
-    def _evaluate(self, embedded_BFD: torch.Tensor, batch: TrainingBatch) -> Scores:
+    def _evaluate(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor, batch: TrainingBatch) -> Scores:
         self.model.eval()
         with torch.inference_mode():
-            return _probabilities(self.model(embedded_BFD, torch.from_numpy(batch.numeric_BN)), batch)
+            logits_BT = self.model(embedded_BFD, numeric_BN)
+            broken_B = ~torch.isfinite(logits_BT).all(1)
+            if broken_B.any():
+                unknown = torch.zeros_like(embedded_BFD[:1]), torch.zeros_like(numeric_BN[:1])
+                logits_BT[broken_B] = self.model(*unknown)
+            return _probabilities(logits_BT, batch)
 
-    def _dense_state(self) -> dict[str, torch.Tensor]:
+    def dense_state(self) -> dict[str, torch.Tensor]:
+        """Everything but the embedding rows."""
         state = {f"model.{name}": tensor.contiguous() for name, tensor in self.model.state_dict().items()}
         for index, moments in self._optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
         state["random"] = self._generator.get_state()
+        state |= {f"moments.{name}": torch.from_numpy(values_N) for name, values_N in self._moments.state().items()}
+        state["left_out"] = self._unsound.counts_M
         state["clocks"] = torch.tensor([self.steps, self._expired_at])
         return state
 
-    def _load_dense(self, state: dict[str, torch.Tensor], file: Path) -> None:
+    def load_dense(self, state: dict[str, torch.Tensor], file: Path) -> None:
+        """Restore what `dense_state` returned; `file` is where it comes from, for an error."""
         weights = {name.removeprefix("model."): t for name, t in state.items() if name.startswith("model.")}
         try:
             self.model.load_state_dict(weights)
         except RuntimeError as error:
             raise InvalidValueError(f"{file} is of another model: {error}") from None
-        moments: dict[int, dict[str, torch.Tensor]] = {}
+        adam: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in state.items():
             if name.startswith("optimizer."):
                 _, index, moment = name.split(".")
-                moments.setdefault(int(index), {})[moment] = tensor
+                adam.setdefault(int(index), {})[moment] = tensor
         groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self._optimizer.load_state_dict({"state": adam, "param_groups": groups})
         self._generator.set_state(state["random"])
+        moments = ((name.partition(".")[2], t) for name, t in state.items() if name.startswith("moments."))
+        self._moments.restore({name: tensor.numpy() for name, tensor in moments})
+        self._unsound.counts_M = state["left_out"]
         self.steps, self._expired_at = state["clocks"].tolist()
 
 
 def _probabilities(logits_BT: torch.Tensor, batch: TrainingBatch) -> Scores:
-    """Of each row's own task."""
-    return torch.sigmoid(own_task(logits_BT.detach(), torch.from_numpy(batch.tasks_B))).numpy()
+    """Of each row's own task; a half where the logit is no number, which only broken weights bring about."""
+    own_B = own_task(logits_BT.detach(), torch.from_numpy(batch.tasks_B))
+    return torch.nan_to_num(torch.sigmoid(own_B), nan=0.5).numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Callable, Mapping
 
@@ -26,6 +27,9 @@ class Publication:
 
     Training goes on without Redis: nothing is acknowledged, so the next publication contains all changes. `revive` is
     called then, to restart an embedded Redis.
+
+    `run` is a part of every version's label (random unless given), so that the label of two models never is the same,
+    not even after a restart, with a folder of checkpoints learned anew, or by another trainer.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class Publication:
         revive: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        run: str | None = None,
     ) -> None:
         self._learner = learner
         self._publisher = publisher
@@ -52,6 +57,7 @@ class Publication:
         self._revive = revive
         self._clock = clock
         self._wall_clock = wall_clock
+        self._run = run or secrets.token_hex(6)
         self._rows_due = self._dense_due = -float("inf")
 
     def start(self) -> None:
@@ -107,8 +113,10 @@ class Publication:
     def _publish_dense(self, now: int) -> None:
         step, spec = self._learner.steps, self._learner.spec
         dims = {name: table.dim for name, table in self._learner.store.tables.items()}
+        version = f"step-{step}-{self._run}"
         graphs = {RANKER: self._exporter.graph(self._learner.model)}
-        self._publisher.publish_artefact(Artefact(f"step-{step}", step, now, dims, graphs, spec, self._learner.tasks))
+        described = spec, self._learner.scaling, self._learner.tasks
+        self._publisher.publish_artefact(Artefact(version, step, now, dims, graphs, *described))
 
     def _status(self, progress: Progress, outcomes: Mapping[str, int]) -> dict[str, object]:
         store = self._learner.store
@@ -118,6 +126,7 @@ class Publication:
             "events_per_second": progress.events_per_second(),
             "rows": progress.rows,
             "outcomes": dict(outcomes),
+            "left_out": self._learner.left_out,
             "tables": {table: store.counters(table) for table in store.tables},
             "written": int(self._wall_clock() * 1000),
         }

@@ -24,10 +24,12 @@ from recsys.errors import CheckpointError, RecsysError, StateError
 from recsys.training import checkpoint
 from recsys.training.checkpoint import Checkpoints
 from recsys.training.learner import Learner
+from recsys.training.migration import load_migrated
 from recsys.training.progress import Progress
 from recsys.training.publication import Publication
 from streaming.catalog import Catalog
 from streaming.encode.batch import TrainingBatch
+from streaming.encode.feature_spec import FeatureSpec
 from streaming.feed import Feed
 from streaming.log.event_log import Cursor, EventLog
 
@@ -92,12 +94,29 @@ class Trainer:
                 ) from error
         return path
 
+    def migrate(self, path: Path) -> FeatureSpec:
+        """Take over the complete checkpoint `path`, which is of other fields, and return those.
+
+        Writes nothing. Raises StateError if more than fields differ (see `load_migrated`), or the log.
+        """
+        folder = checkpoint.part(path)
+        try:
+            written = load_migrated(self.learner, folder)
+            self._feed.restore((folder / "feed.bin").read_bytes(), adapt=True)
+            self._load_counts(folder)
+        except (RecsysError, ValueError) as error:
+            raise StateError(f"{path} cannot be migrated: {error}") from error
+        return written
+
     def _load(self, folder: Path) -> None:
         self.learner.load(folder)
         self._feed.restore((folder / "feed.bin").read_bytes())
+        self._load_counts(folder)
+        self._saved_step = self.learner.steps
+
+    def _load_counts(self, folder: Path) -> None:
         self._catalog.restore((folder / "catalog.bin").read_bytes())
         self.progress.load(folder)
-        self._saved_step = self.learner.steps
 
     def run(self, *, follow: bool, stop: threading.Event, until: int | None = None) -> None:
         """Train to the end of the log; with `follow` wait for more until `stop` is set.

@@ -15,6 +15,7 @@ import msgspec
 
 from recsys.errors import ArtefactError
 from streaming.encode.feature_spec import FeatureSpec, Field
+from streaming.encode.scaling import Scaling
 
 _MAGIC = b"recsys-artefact-3\n"
 _HASH = len(_MAGIC)
@@ -33,6 +34,7 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dims: dict[str, int]
     sizes: dict[str, int]
     fields: list[Field]
+    scaling: Scaling
     tasks: tuple[str, ...]
 
 
@@ -48,6 +50,8 @@ class Artefact:
     graphs: dict[str, bytes]
     """ONNX by name, dense part only."""
     spec: FeatureSpec
+    scaling: Scaling
+    """Of the numeric fields of `spec`, before they enter a graph."""
     tasks: tuple[str, ...] = ("click",)
     """Names of what the graph's scores are the probabilities of, in its order."""
 
@@ -55,7 +59,9 @@ class Artefact:
         """Serialise, with the hash."""
         sizes = {name: len(graph) for name, graph in self.graphs.items()}
         fields = list(self.spec.fields)
-        header = msgspec.json.encode(_Header(self.version, self.step, self.time, self.dims, sizes, fields, self.tasks))
+        header = msgspec.json.encode(
+            _Header(self.version, self.step, self.time, self.dims, sizes, fields, self.scaling, self.tasks)
+        )
         content = b"".join((len(header).to_bytes(4, "little"), header, *self.graphs.values()))
         return b"".join((_MAGIC, hashlib.sha256(content).digest(), content))
 
@@ -89,7 +95,8 @@ class Artefact:
         except ValueError as error:
             raise ArtefactError(f"the artefact's header cannot be read ({error}): publish it again") from error
         graphs = _split(data[end:], header.sizes)
-        return cls(header.version, header.step, header.time, header.dims, graphs, spec, header.tasks)
+        described = spec, header.scaling, header.tasks
+        return cls(header.version, header.step, header.time, header.dims, graphs, *described)
 
 
 def _split(data: bytes, sizes: dict[str, int]) -> dict[str, bytes]:

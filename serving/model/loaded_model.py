@@ -66,10 +66,11 @@ class LoadedModel:
     def encode(
         self, user: str, time: int, features: Features, items: Sequence[str], columns: Mapping[str, Sequence[Value]]
     ) -> Encoded:
-        """Hash and transform with the encoder that training uses. `columns` are the items' features, by name."""
+        """Hash, transform and scale with the code that training uses. `columns` are the items' features, by name."""
         request, request_numeric_1N = self.encoder.encode_request(user, time, features)
         ids, items_numeric_CN = self.encoder.encode_columns(items, columns)
-        return Encoded(request, request_numeric_1N, ids, items_numeric_CN, len(items))
+        scale, of_request = self.artefact.scaling.apply, request_numeric_1N.shape[1]
+        return Encoded(request, scale(request_numeric_1N), ids, scale(items_numeric_CN, of_request), len(items))
 
     def embed(self, encoded: Encoded) -> Embedded:
         """Rows of everything that was encoded."""

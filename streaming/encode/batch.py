@@ -55,6 +55,7 @@ class TrainingRows:
     ids: dict[str, Jagged]
     """By field name, categorical and multi-valued fields of the feature specification, in its order."""
     numeric_BN: npt.NDArray[np.float32]
+    """Not scaled yet (see `streaming.encode.scaling`); NaN where a number is missing that will be."""
     labels_B: npt.NDArray[np.float32]
     counted_B: npt.NDArray[np.float32]
     """1 for a row that brings its shown item in, 0 for one that corrects the label it came in with."""

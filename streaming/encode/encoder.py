@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,24 +22,15 @@ from streaming.encode.batch import Jagged, TrainingBatch
 from streaming.encode.encoded_rows import EncodedRows
 from streaming.encode.entity_state import EntityState
 from streaming.encode.feature_spec import FeatureSpec, Field
-from streaming.events.schema import Features, Value
+from streaming.encode.field_values import Request, item_values, request_values
+from streaming.events.schema import LARGEST, Features, Value
 from streaming.join.labeled_impression import LabeledImpression
 from streaming.log.event_log import Cursor
 
 MISSING = "\x00missing"
 """What a categorical field without a value is hashed from: its id is learned like any other."""
 
-HOUR, DAY = 3_600_000, 86_400_000
-_FLOAT32, _FLOAT64 = float(np.finfo(np.float32).max), float(np.finfo(np.float64).max)
-
-
-class _Request(NamedTuple):
-    """What the fields of a request read."""
-
-    user: str
-    time: int
-    features: Features
-    latest_user: Features = {}  # noqa: RUF012
+_FLOAT64 = float(np.finfo(np.float64).max)
 
 
 Numbers = npt.NDArray[np.float32]
@@ -95,7 +86,7 @@ class Encoder:
         ids: dict[str, Jagged] = {}
         numbers: list[Numbers] = []
         for field in self.spec.fields:
-            values = _item_values(field, impressions) if field.of_item else _request_values(field, impressions)
+            values = item_values(field, impressions) if field.of_item else request_values(field, impressions)
             if field.kind == "numeric":
                 numbers_ = self._numbers(field, values, self._count)
                 numbers.append(numbers_ if field.of_item else np.repeat(numbers_, counts_I))
@@ -117,11 +108,15 @@ class Encoder:
             cursors_BP=np.repeat(cursors_IP, counts_I, axis=0),
         )
 
+    def missing(self, field: Field, rows: int) -> Jagged:
+        """Ids of a field that no row has a value of."""
+        return self._ids(field, [None] * rows, self._count)
+
     def encode_request(self, user: str, time: int, features: Features) -> tuple[dict[str, Jagged], Numbers]:
         """The fields of the request: ids of 1 row by field, numbers [1, N]."""
-        request = (_Request(user, time, features),)
+        request = (Request(user, time, features),)
         fields = [field for field in self.spec.fields if not field.of_item]
-        return self._strictly(((field, _request_values(field, request)) for field in fields), 1)
+        return self._strictly(((field, request_values(field, request)) for field in fields), 1)
 
     def encode_items(
         self, items: Sequence[str], item_features: Sequence[Features]
@@ -168,12 +163,13 @@ class Encoder:
         x_B = np.array(values, np.float64) if set(map(type, values)) <= {float} else None
         if x_B is None or not np.isfinite(x_B).all():
             x_B = np.array([_number(field, value, refuse) for value in values], np.float64)
+        x_B = np.clip(x_B, -LARGEST, LARGEST)  # logs from before the edge had this bound have larger ones
         if field.transform == "log":
             large = x_B > 2
             x_B[large] = np.log(x_B[large]) ** 2
         elif field.transform == "log1p":
             x_B = np.sign(x_B) * np.log1p(np.abs(x_B))
-        return np.clip(np.nan_to_num(x_B, nan=0.0), -_FLOAT32, _FLOAT32).astype(np.float32)
+        return (np.nan_to_num(x_B, nan=0.0) if field.scale == "none" else x_B).astype(np.float32)
 
     def _count(self, field: Field, _value: object) -> None:
         self.bad_values[field.name] += 1
@@ -199,7 +195,7 @@ def _text(field: Field, value: object, refuse: Refuse) -> str:
 
 
 def _number(field: Field, value: object, refuse: Refuse) -> float:
-    """NaN when missing: it becomes 0 after the transform."""
+    """NaN when missing: after the transform it stays NaN for the scaling, or becomes 0 where there is none."""
     match value:
         case None:
             return math.nan
@@ -207,33 +203,6 @@ def _number(field: Field, value: object, refuse: Refuse) -> float:
             return float(value)
     refuse(field, value)
     return math.nan
-
-
-def _request_values(field: Field, requests: Sequence[LabeledImpression | _Request]) -> Sequence[Value]:
-    if name := field.feature:
-        return [r.features[name] if name in r.features else r.latest_user.get(name) for r in requests]
-    match field.source:
-        case "time.hour":
-            return [r.time // HOUR % 24 for r in requests]
-        case "time.weekday":
-            return [(r.time // DAY + 3) % 7 for r in requests]  # the epoch was a Thursday
-        case "user":
-            return [r.user for r in requests]
-    raise InvalidValueError(f"field {field.name!r}: source {field.source!r} is not read from requests")
-
-
-def _item_values(field: Field, impressions: Sequence[LabeledImpression]) -> Sequence[Value]:
-    values: list[Value] = []
-    for impression in impressions:
-        name, positions = field.feature, impression.positions
-        column: Sequence[Value] | None = impression.item_features.get(name) if name else impression.items
-        if column is None:
-            values += [latest.get(name) for latest in impression.latest_items] or [None] * len(positions)
-        elif len(positions) == len(column):
-            values += column
-        else:
-            values += [column[position] for position in positions]
-    return values
 
 
 def _keys(impressions: Sequence[LabeledImpression], rows: int) -> npt.NDArray[np.int64]:

@@ -12,6 +12,7 @@ from recsys.errors import InvalidValueError
 
 Kind = Literal["categorical", "multi", "numeric"]
 Transform = Literal["none", "log", "log1p"]
+Scale = Literal["standard", "none"]
 
 _WHOLE_SOURCES = ("user", "item", "time.hour", "time.weekday")
 _NAMED_SOURCES = ("request.", "item.")
@@ -26,6 +27,8 @@ class Field:
     (of the impression, UTC; Monday is 0). Fields with the same `table` share rows: equal values get equal ids; the
     default is the field's name.
     `transform`: for numbers, `log` is AutoInt's log^2(z) for z > 2 (section 5.1.2), `log1p` is sign(z)*log(1+|z|).
+    `scale`, after it: `standard` subtracts the mean and divides by the standard deviation (see
+    `streaming.encode.scaling`), a missing number is the mean; with `none` numbers stay, and a missing one is 0.
     Raises InvalidValueError naming the field when it cannot be read.
     """
 
@@ -34,6 +37,7 @@ class Field:
     source: str
     table: str = ""
     transform: Transform = "none"
+    scale: Scale = "standard"
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -42,11 +46,15 @@ class Field:
             raise InvalidValueError(
                 f"field {self.name!r}: kind {self.kind!r} is not one of {', '.join(get_args(Kind))}"
             )
-        if self.transform not in get_args(Transform):
-            allowed = ", ".join(get_args(Transform))
-            raise InvalidValueError(f"field {self.name!r}: transform {self.transform!r} is not one of {allowed}")
-        if self.transform != "none" and self.kind != "numeric":
-            raise InvalidValueError(f"field {self.name!r}: only numeric fields have a transform, not {self.kind} ones")
+        for option, default, kinds in (("transform", "none", Transform), ("scale", "standard", Scale)):
+            value = getattr(self, option)
+            if value not in get_args(kinds):
+                allowed = ", ".join(get_args(kinds))
+                raise InvalidValueError(f"field {self.name!r}: {option} {value!r} is not one of {allowed}")
+            if value != default and self.kind != "numeric":
+                raise InvalidValueError(
+                    f"field {self.name!r}: only numeric fields have a {option}, not {self.kind} ones"
+                )
         if not _readable(self.source):
             raise InvalidValueError(
                 f"field {self.name!r}: source {self.source!r} is not one of {', '.join(_WHOLE_SOURCES)}, "

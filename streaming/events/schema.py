@@ -11,6 +11,8 @@ from typing import Annotated
 import msgspec
 import pyarrow as pa
 
+LARGEST = 1e15
+"""Of a number that is learned from: float32 still holds its square, with 8 digits to spare."""
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Value = str | Int64 | float | bool | list[str | Int64] | None
 """One feature's value: a category (str, int or bool), a number, a set of categories, or missing."""
@@ -21,6 +23,7 @@ Millis = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 # The edge checks these two with better words (`streaming.ingest.validation`); here they are for the JSON Schema.
 Items = Annotated[list[Id], msgspec.Meta(min_length=1, max_length=10_000, extra_json_schema={"uniqueItems": True})]
+Outcome = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 Propensity = Annotated[float, msgspec.Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": 1})]
 
 
@@ -52,7 +55,7 @@ class Interaction(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=T
     impression: Id
     item: Id
     action: Id = "click"
-    value: float = 1.0
+    value: Outcome = 1.0
     id: str = ""
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from recsys.errors import InvalidValueError
 from streaming.encode.feature_spec import FeatureSpec, Kind
-from streaming.events.schema import Event, Features, Impression, ItemUpdate, UserUpdate, Value
+from streaming.events.schema import LARGEST, Event, Features, Impression, ItemUpdate, UserUpdate, Value
 
 MAX_LINE: Final = 1 << 20
 """Bytes of a line."""
@@ -105,3 +105,5 @@ def check_features(
         kind = known[name]
         if kind is not None and type(value) not in _KINDS[kind]:
             raise InvalidValueError(f"{where}.{name}: {value!r:.80} is not {kind}")
+        if kind == "numeric" and value is not None and not abs(value) <= LARGEST:
+            raise InvalidValueError(f"{where}.{name}: {value!r:.80} is not between -{LARGEST:g} and {LARGEST:g}")

@@ -32,6 +32,10 @@ source = "item"
 name = "genres"
 kind = "multi"
 source = "item.genres"
+[[features.fields]]
+name = "hour"
+kind = "numeric"
+source = "time.hour"
 [features.tables.item]
 ttl = "90d"
 [model]

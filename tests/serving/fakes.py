@@ -11,6 +11,7 @@ from recsys.errors import ArtefactError
 from serving.cache.row_store import Floats, Ids
 from serving.model.artefact import RANKER, Artefact
 from streaming.encode.feature_spec import FeatureSpec, Field
+from streaming.encode.scaling import RunningMoments
 
 SPEC = FeatureSpec.of([Field("user", "categorical", "user"), Field("item", "categorical", "item")])
 DIM = 4
@@ -70,7 +71,8 @@ def artefact(
     tasks: tuple[str, ...] = ("click",),
 ) -> Artefact:
     dims = {field.table or field.name: dim for field in spec.sparse} | {"hour": dim}
-    return Artefact(f"step-{step}", step, 1_000 * step, dims, {RANKER: graph}, spec, tasks)
+    scaling = RunningMoments(spec.numeric).scaling()
+    return Artefact(f"step-{step}", step, 1_000 * step, dims, {RANKER: graph}, spec, scaling, tasks)
 
 
 def ids(*values: int) -> Ids:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from streaming.events.schema import Event, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.events.schema import LARGEST, Event, Impression, Interaction, ItemUpdate, UserUpdate
 
 NOW = 2_000_000_000_000
 
@@ -14,6 +14,7 @@ text = st.text(st.characters(codec="utf-8"), max_size=8)
 ids = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 times = st.integers(0, NOW)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
+outcomes = st.floats(-LARGEST, LARGEST)
 integers = st.integers(-(2**63), 2**63 - 1)
 values = st.none() | st.booleans() | integers | numbers | text | st.lists(text | integers, max_size=3)
 features = st.dictionaries(text, values, max_size=3)
@@ -44,7 +45,7 @@ def impressions(draw: st.DrawFn) -> Impression:
 
 
 interactions = st.builds(
-    Interaction, time=times, impression=ids, item=ids, action=ids, value=numbers, id=ids | st.just("")
+    Interaction, time=times, impression=ids, item=ids, action=ids, value=outcomes, id=ids | st.just("")
 )
 user_updates = st.builds(UserUpdate, time=times, user=ids, features=features, id=ids | st.just(""))
 item_updates = st.builds(ItemUpdate, time=times, item=ids, features=features, id=ids | st.just(""))

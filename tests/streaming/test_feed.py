@@ -62,7 +62,7 @@ def plain(batches: Iterable[TrainingBatch]) -> list[dict[str, Any]]:
 def _plain(value: Any) -> Any:
     match value:
         case np.ndarray():
-            return value.tolist()
+            return np.where(np.isnan(value), -1e30, value).tolist()  # a missing number is NaN, which equals nothing
         case dict():
             return {name: (ids.values.tolist(), ids.lengths_B.tolist()) for name, ids in value.items()}
     return value

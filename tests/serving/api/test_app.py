@@ -294,6 +294,7 @@ class TestBadRequests:
             ("rank", b'{"user": "u", "items": ["a"], "features": {"age": NaN}}', 400, "features.age"),
             ("rank", b'{"user": "u", "items": ["a"], "features": {"colour": "red"}}', 422, "features.colour"),
             ("rank", b'{"user": "u", "items": ["a"], "features": {"age": "old"}}', 422, "features.age"),
+            ("rank", b'{"user": "u", "items": ["a"], "features": {"age": 3.4e38}}', 422, "features.age"),
             ("rank", b'{"user": "u", "items": ["a"], "item_features": {"p": [1, 2]}}', 422, "item_features.p"),
             ("rank", b'{"user": "u", "items": ["a"], "experiment": "none"}', 422, "experiment"),
             ("rank", b'{"user": "u", "items": ["a", "b", "c", "d"]}', 422, "items"),

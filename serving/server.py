@@ -69,6 +69,8 @@ class Settings:
     exploration: Exploration = field(default_factory=Ranked)
     attribution: int = 6 * 3_600_000
     """How long after an impression a click counts in experiments."""
+    max_attributed: int = 1_000_000
+    """Most impressions of experiments that still can be clicked."""
     seed: int | None = None
     entity_ttl: int = 60_000
     """How long the latest features of a user or item are used without a notice of change."""
@@ -90,14 +92,22 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     )
     trainers = TrainerStatuses(names)
 
+    counters = ExperimentCounters(
+        stack.enter_context(client(_COUNT_TIMEOUT)),
+        settings.experiments,
+        settings.actions,
+        settings.attribution,
+        settings.max_attributed,
+    )
+
     def refresh(connected: redis.Redis) -> None:
         catalog.refresh(connected)
         trainers.refresh(connected)
+        counters.retain(connected)
 
     entities = EntityFeatures(fast, settings.entity_ttl / 1000, 1_000_000, time.monotonic, availability)
     sinks: list[Sink] = [entities, *models.loaders.values()]
     follower = StreamFollower(partial(client, _FOLLOW_TIMEOUT), sinks, availability, refresh, revive)
-    counters = ExperimentCounters(stack.enter_context(client(_COUNT_TIMEOUT)), settings.actions, settings.attribution)
     events = EventWriter(log, counters.count)
     executor = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ranker"))
     stack.callback(events.close)

@@ -96,6 +96,8 @@ class ServingSection(Section):
     temperature: Positive = 1.0
     attribution: Annotated[Duration, Field(gt=0)] = milliseconds("6h")
     """How long (wall-clock time) after an impression a click still counts in experiments."""
+    max_attributed: Count = 1_000_000
+    """Most impressions within `attribution`; more are left out of the counts of experiments. Each takes 0.3 KB."""
 
     @model_validator(mode="after")
     def _retrievable(self) -> Self:

@@ -42,5 +42,6 @@ def server(config: Config) -> Settings:
         recent_share=serving.recent_share,
         deadline=serving.deadline,
         attribution=serving.attribution,
+        max_attributed=serving.max_attributed,
         exploration=exploration(serving.exploration, serving.temperature),
     )

@@ -22,7 +22,8 @@ from serving.api.schemas import ExperimentsResponse, RankedItem, RankRequest, Ra
 from serving.api.server_state import ServerState
 from serving.event_writer import EventWriter
 from serving.experiments.assignment import Experiment
-from serving.experiments.counters import ExperimentCounters, Summary
+from serving.experiments.counters import ExperimentCounters
+from serving.experiments.summary import Summary
 from serving.limits import Limits
 from serving.ranking.ranker import Query, Ranker, Trace
 from serving.ranking.retriever import RetrievalQuery, Retriever

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from serving.experiments.counters import Summary
+from serving.experiments.summary import Summary
 from streaming.events.schema import Features, Id, Millis, Value
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]

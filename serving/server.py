@@ -72,6 +72,8 @@ class Settings:
     max_attributed: int = 1_000_000
     """Most impressions of experiments that still can be clicked."""
     seed: int | None = None
+    deduplication_window: int = 1_000_000
+    """Events at the end of the log among which duplicates are looked for."""
     entity_ttl: int = 60_000
     """How long the latest features of a user or item are used without a notice of change."""
 
@@ -108,7 +110,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     entities = EntityFeatures(fast, settings.entity_ttl / 1000, 1_000_000, time.monotonic, availability)
     sinks: list[Sink] = [entities, *models.loaders.values()]
     follower = StreamFollower(partial(client, _FOLLOW_TIMEOUT), sinks, availability, refresh, revive)
-    events = EventWriter(log, counters.count)
+    events = EventWriter(log, counters.count, window=settings.deduplication_window)
     executor = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ranker"))
     stack.callback(events.close)
     stack.callback(follower.close)

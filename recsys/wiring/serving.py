@@ -43,5 +43,6 @@ def server(config: Config) -> Settings:
         deadline=serving.deadline,
         attribution=serving.attribution,
         max_attributed=serving.max_attributed,
+        deduplication_window=config.log.deduplication_window,
         exploration=exploration(serving.exploration, serving.temperature),
     )

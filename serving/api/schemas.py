@@ -82,7 +82,7 @@ class ErrorResponse(msgspec.Struct, frozen=True):
 
 
 class EventResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The outcome of one event: `accepted` (stored durably) or `rejected`."""
+    """The outcome of one event: `accepted` (stored durably), `duplicate` (stored before) or `rejected`."""
 
     status: str
     id: str = ""
@@ -94,6 +94,7 @@ class EventsResponse(msgspec.Struct, frozen=True):
     """One result per event, in the order of the request."""
 
     accepted: int
+    duplicate: int
     rejected: int
     results: list[EventResult]
     error: ErrorDetail | None = None

@@ -24,8 +24,9 @@ _FOLLOW_TIMEOUT = 5.0
 class Replica:
     """The models `names`, the catalogue and the latest features, current from `start` until `close`.
 
-    `connect` returns a client with a time-out in seconds, and `revive` starts a Redis that is gone. `cache_rows` rows
-    of each model are kept; features are used for at most `entity_ttl` seconds without a notice of change.
+    `connect` returns a client with a time-out in seconds, and `revive` starts a Redis that is gone. `refresh` is called
+    whenever the catalogue is read anew. `cache_rows` rows of each model are kept; features are used for at most
+    `entity_ttl` seconds without a notice of change.
     """
 
     def __init__(
@@ -36,9 +37,10 @@ class Replica:
         *,
         cache_rows: int,
         entity_ttl: float,
+        refresh: Callable[[redis.Redis], None] = lambda _: None,
         revive: Callable[[], None] = lambda: None,
     ) -> None:
-        self._stack = ExitStack()
+        self._stack, self._also = ExitStack(), refresh
         client = self._stack.enter_context(connect(_REQUEST_TIMEOUT))
         self.availability = Availability(up=False)
         self.catalog = CatalogSnapshot()
@@ -67,3 +69,4 @@ class Replica:
     def _refresh(self, client: redis.Redis) -> None:
         self.catalog.refresh(client)
         self.trainers.refresh(client)
+        self._also(client)

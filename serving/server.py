@@ -57,6 +57,8 @@ class Settings(ServingSettings):
     max_body: int = 8 << 20
     """Most bytes of a request's body."""
     seed: int | None = None
+    deduplication_window: int = 1_000_000
+    """Events at the end of the log among which duplicates are looked for."""
     entity_ttl: Duration = 60_000
     """How long the latest features of a user or item are used without a notice of change."""
 
@@ -68,16 +70,23 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     revive: Callable[[], None] = lambda: None  # noqa: E731
     if not settings.redis_url:
         revive = stack.enter_context(EmbeddedRedis(settings.redis_folder)).ensure
+    counters = ExperimentCounters(
+        stack.enter_context(client(_COUNT_TIMEOUT)),
+        settings.experiments,
+        settings.actions,
+        settings.attribution,
+        settings.max_attributed,
+    )
     replica = Replica(
         model_names(settings.experiments),
         client,
         open_scorer,
         cache_rows=settings.cache_rows,
         entity_ttl=settings.entity_ttl / 1000,
+        refresh=counters.retain,
         revive=revive,
     )
-    counters = ExperimentCounters(stack.enter_context(client(_COUNT_TIMEOUT)), settings.actions, settings.attribution)
-    events = EventWriter(log, counters.count)
+    events = EventWriter(log, counters.count, window=settings.deduplication_window)
     executor = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ranker"))
     stack.callback(events.close)
     stack.callback(replica.close)

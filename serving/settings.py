@@ -44,6 +44,9 @@ class ServingSettings:
     attribution: Annotated[Duration, Field(gt=0)] = 6 * 3_600_000
     """How long (wall-clock time) after an impression a click still counts in experiments."""
 
+    max_attributed: Count = 1_000_000
+    """Most impressions within `attribution`; more are left out of the counts of experiments. Each takes 0.3 KB."""
+
     def __post_init__(self) -> None:
         Limits(self.max_candidates, self.retrieve)
         if not any(self.score.values()):

@@ -134,7 +134,7 @@ class Publication:
     def _publish_items(self) -> None:
         users, items = self._entities.drain_changes()
         try:
-            self._publisher.publish_entities(users, items)
+            self._publisher.publish_entity_changes(users, items)
         except PublishError:
             self._entities.restore_changes(users, items)
             raise

@@ -38,6 +38,7 @@ def server(config: Config) -> Settings:
         experiments=experiments or (Experiment("default", (Arm(ONLINE, ONLINE),)),),
         actions=frozenset(config.training.positive),
         rules=rules(config),
+        deduplication_window=config.log.deduplication_window,
     )
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import pyarrow as pa
 
 from serving.api.errors import BadRequestError, parse_reason
 from serving.api.schemas import ErrorDetail, EventResult, EventsResponse
+from serving.event_writer import Stored
+from streaming.events.columns import kinds
 from streaming.ingest.codec import Reject, Rules, decode_lines
+from streaming.ingest.log_window import clash
 
 _array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 _one: msgspec.json.Decoder[msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw)
@@ -24,17 +28,26 @@ def decode(body: bytes, now: int, rules: Rules) -> tuple[pa.RecordBatch, int, li
     return batch, len(events), rejects
 
 
-def answer(batch: pa.RecordBatch, count: int, rejects: Sequence[Reject]) -> EventsResponse:
-    """One result per event, in the order of the body."""
-    details = {reject.line: parse_reason(reject.reason) for reject in rejects}
-    ids = iter(batch.column("id").to_pylist())
-    results = [_rejected(details[i]) if i in details else EventResult("accepted", next(ids)) for i in range(count)]
-    first = details[min(details)] if details else None
-    return EventsResponse(batch.num_rows, len(rejects), results, first)
+def answer(batch: pa.RecordBatch, count: int, rejects: Sequence[Reject], stored: Stored) -> EventsResponse:
+    """One result per event, in the order of the body. `stored` says what became of the valid ones, `batch`."""
+    refused = {reject.line: _rejected("", reject.reason) for reject in rejects}
+    valid = iter(_outcomes(batch, stored))
+    results = [refused[i] if i in refused else next(valid) for i in range(count)]
+    counts = Counter(result.status for result in results)
+    first = next((result for result in results if result.status == "rejected"), None)
+    error = ErrorDetail(first.field, first.message) if first else None
+    return EventsResponse(counts["accepted"], counts["duplicate"], counts["rejected"], results, error)
 
 
-def _rejected(detail: ErrorDetail) -> EventResult:
-    return EventResult("rejected", "", detail.field, detail.message)
+def _outcomes(batch: pa.RecordBatch, stored: Stored) -> Iterator[EventResult]:
+    columns = kinds(batch).tolist(), batch.column("id").to_pylist(), stored.new_N.tolist(), stored.clash_N.tolist()
+    for kind, name, new, clashes in zip(*columns, strict=True):
+        yield _rejected(name, clash(kind, name)) if clashes else EventResult("accepted" if new else "duplicate", name)
+
+
+def _rejected(name: str, reason: str) -> EventResult:
+    detail = parse_reason(reason)
+    return EventResult("rejected", name, detail.field, detail.message)
 
 
 def _split(body: bytes) -> list[bytes]:

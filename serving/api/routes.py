@@ -20,9 +20,10 @@ from serving.api.events_body import answer, decode
 from serving.api.prometheus import Metrics
 from serving.api.schemas import ExperimentsResponse, RankedItem, RankRequest, RankResponse, RecommendRequest
 from serving.api.server_state import ServerState
-from serving.event_writer import EventWriter
+from serving.event_writer import NOTHING, EventWriter
 from serving.experiments.assignment import Experiment
-from serving.experiments.counters import ExperimentCounters, Summary
+from serving.experiments.counters import ExperimentCounters
+from serving.experiments.summary import Summary
 from serving.limits import Limits
 from serving.ranking.ranker import Query, Ranker, Ranking, Trace
 from serving.ranking.retriever import RetrievalQuery, Retriever
@@ -115,15 +116,17 @@ class Routes:
     async def events(self, request: Request) -> Response:
         body = await self._body(request)
         batch, lines, rejects = await asyncio.to_thread(decode, body, self._source.now(), self._rules)
+        stored = NOTHING
         if batch.num_rows:
             try:
-                await asyncio.wrap_future(self._events.append(batch))
+                stored = await asyncio.wrap_future(self._events.append(batch))
             except Exception as error:
                 self._metrics.events.labels("failed").inc(batch.num_rows)
                 raise NotStoredError(f"the events are not stored, send them again later: {error}") from error
-        self._metrics.events.labels("accepted").inc(batch.num_rows)
-        self._metrics.events.labels("rejected").inc(len(rejects))
-        return _json(answer(batch, lines, rejects), 200 if batch.num_rows else 422)
+        result = answer(batch, lines, rejects, stored)
+        for status in ("accepted", "duplicate", "rejected"):
+            self._metrics.events.labels(status).inc(getattr(result, status))
+        return _json(result, 422 if result.rejected == lines else 200)
 
     async def experiments(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's signature
         degraded = []

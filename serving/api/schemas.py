@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from serving.experiments.counters import Summary
+from serving.experiments.summary import Summary
 from streaming.events.schema import Features, Id, Millis, Value
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
@@ -86,7 +86,7 @@ class ErrorResponse(msgspec.Struct, frozen=True):
 
 
 class EventResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The outcome of one event: `accepted` (stored durably) or `rejected`."""
+    """The outcome of one event: `accepted` (stored durably), `duplicate` (stored before) or `rejected`."""
 
     status: str
     id: str = ""
@@ -98,6 +98,7 @@ class EventsResponse(msgspec.Struct, frozen=True):
     """One result per event, in the order of the request."""
 
     accepted: int
+    duplicate: int
     rejected: int
     results: list[EventResult]
     error: ErrorDetail | None = None

@@ -47,6 +47,20 @@ class Experiment:
         if any(":" in name for name in (self.name, *names)):
             raise InvalidValueError(f"experiment {self.name!r}: its name and those of its arms must not contain ':'")
 
+    @property
+    def allocation(self) -> str:
+        """Names who gets what: it changes with the salt, and with the names, shares, models and order of the arms.
+
+        >>> equal = Experiment("ab", (Arm("a"), Arm("b")))
+        >>> equal.allocation == Experiment("ab", (Arm("a", weight=3), Arm("b", weight=3))).allocation
+        True
+        >>> equal.allocation == Experiment("ab", (Arm("a"), Arm("b", weight=2))).allocation
+        False
+        """
+        total = sum(arm.weight for arm in self.arms)
+        arms = [(arm.name, arm.model, f"{arm.weight / total:.12f}") for arm in self.arms]
+        return xxhash.xxh3_64_hexdigest(repr((self.salt or self.name, arms)).encode())
+
     def arm(self, user: str) -> Arm:
         """The user's arm."""
         seed = xxhash.xxh3_64_intdigest((self.salt or self.name).encode())

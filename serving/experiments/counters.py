@@ -1,143 +1,128 @@
-"""Counts of experiments, and what they show.
+"""Counts of experiments in Redis, which all servers share.
 
 An impression counts once, as clicked or not, whatever the number of its interactions, so that an arm's click rate is
-a share. A click later than `attribution` after the impression does not count. The counts are in Redis and show a
-running experiment; a replay judges by the event log, which has every impression with its arm.
+a share. An interaction counts if the impression showed its item, and for `attribution` after the impression; one that
+comes up to a minute before its impression waits for it. The counts are a view of a running experiment; a replay judges
+by the event log, which has every impression with its arm.
+
+Memory is bounded. The users of an arm are counted in `BUCKETS` buckets by a hash, with two numbers of 32 bits each:
+1 MiB. Users who share a bucket are one unit of the statistics; the intervals stay valid, and are as wide as they would
+be with that many users. Of impressions that still can be clicked, at most `most` are known, with four bytes for each of
+their items; those beyond are left out of the counts, with their clicks.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final, cast
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import redis
 import xxhash
 
-from serving.experiments.assignment import Arm, Experiment
-from serving.experiments.intervals import Interval, difference_interval, rate_interval, sample_ratio_p
+from serving.experiments.assignment import Experiment
+from serving.experiments.summary import Summary, summarise
+from serving.experiments.sums import ClickSums
 from serving.replication import keys
 from streaming.events.columns import IMPRESSION, INTERACTION
 
-_FEWEST_IMPRESSIONS = 100
-_FEWEST_CLICKS = 10
-_MISMATCH = 0.001
-"""The usual threshold of this check: below this p-value the sample ratio counts as mismatched."""
-
-
-class ArmSummary(msgspec.Struct, frozen=True):
-    """Counts of an arm; `ctr` is None without impressions."""
-
-    name: str
-    model: str
-    users: int
-    impressions: int
-    clicks: int
-    ctr: float | None
-    interval: Interval
-
-
-class Comparison(msgspec.Struct, frozen=True):
-    """An arm's click rate less that of the first arm."""
-
-    arm: str
-    control: str
-    difference: float | None
-    interval: Interval
-    verdict: str
-    """`too few data`, `no difference shown`, `better` or `worse`."""
-
-
-class Summary(msgspec.Struct, frozen=True):
-    """What an experiment's counts show now. Intervals are valid at all times simultaneously, so peeking is allowed."""
-
-    name: str
-    arms: list[ArmSummary]
-    comparisons: list[Comparison]
-    sample_ratio_p: float
-    sample_ratio_ok: bool
-    """False: users are not distributed as the weights say; explain that before trusting any comparison."""
-    confidence: float
+BUCKETS: Final = 1 << 17
+_SEED: Final = 0xB0C4E7
+"""Of the hash of users, so that buckets are independent of arms."""
+_SLICES: Final = 8
+_EARLY: Final = 60_000
+_COUNT: Final = (Path(__file__).parent / "count.lua").read_text("utf-8")
 
 
 class ExperimentCounters:
-    """Counts impressions and clicks of all experiments. Raises redis.RedisError when Redis does not answer."""
+    """Counts impressions and clicks of `experiments`. Raises redis.RedisError when Redis does not answer.
+
+    `attribution` is in milliseconds.
+    """
 
     def __init__(
-        self, client: redis.Redis, actions: AbstractSet[str] = frozenset({"click"}), attribution: int = 21_600_000
+        self,
+        client: redis.Redis,
+        experiments: Sequence[Experiment],
+        actions: AbstractSet[str] = frozenset({"click"}),
+        attribution: int = 21_600_000,
+        most: int = 1_000_000,
     ) -> None:
         self._client = client
+        self._experiments = {experiment.name: experiment for experiment in experiments}
+        self._allocations = {name: experiment.allocation for name, experiment in self._experiments.items()}
+        self._arms = {(name, arm.name) for name, experiment in self._experiments.items() for arm in experiment.arms}
         self._actions = pa.array(sorted(actions), pa.string())
         self._attribution = attribution
+        self._room = (-(-attribution // _SLICES), -(-most // _SLICES), keys.OPENED, keys.EXPERIMENTS)
+        self._script = client.register_script(_COUNT)
 
     def count(self, events: pa.RecordBatch) -> None:
-        """Count events of the log (`EVENT_SCHEMA`); a repeated impression is counted once."""
+        """Count events of the log (`EVENT_SCHEMA`), those of unknown experiments and arms excepted."""
         kinds = events.column("kind")
         shown = events.filter(pc.and_(pc.equal(kinds, IMPRESSION), pc.not_equal(events.column("arm"), "")))
-        if shown.num_rows:
-            self._shown(shown.select(["id", "user", "experiment", "arm"]).to_pylist())
         acted = events.filter(pc.and_(pc.equal(kinds, INTERACTION), pc.is_in(events.column("action"), self._actions)))
-        if acted.num_rows:
-            self._acted(set(acted.column("impression").to_pylist()))
-
-    def _shown(self, impressions: list[dict[str, str]]) -> None:
         with self._client.pipeline(transaction=False) as pipe:
-            for i in impressions:
-                value = f"{i['experiment']}:{i['arm']}"
-                pipe.set(keys.shown(i["id"]), value, nx=True, px=self._attribution)
-            new = [i for i, done in zip(impressions, pipe.execute(), strict=True) if done]
-        self._add(Counter((i["experiment"], i["arm"]) for i in new), "impressions", new)
+            for impression in shown.select(["id", "user", "experiment", "arm", "items"]).to_pylist():
+                if (impression["experiment"], impression["arm"]) in self._arms:
+                    self._shown(pipe, impression)
+            clicked = defaultdict[str, set[str]](set)
+            for interaction in acted.select(["impression", "item"]).to_pylist():
+                clicked[interaction["impression"]].add(interaction["item"])
+            for name, items in clicked.items():
+                self._run(pipe, name, items, min(_EARLY, self._attribution))
+            pipe.execute()
 
-    def _acted(self, impressions: set[str]) -> None:
-        """Count impressions as clicked; each at most once, because the first click deletes its key."""
-        with self._client.pipeline(transaction=False) as pipe:
-            for name in impressions:
-                pipe.getdel(keys.shown(name))
-            found = [value.decode().partition(":") for value in pipe.execute() if value is not None]
-        self._add(Counter((experiment, arm) for experiment, _, arm in found), "clicks", ())
+    def retain(self, client: redis.Redis) -> None:
+        """Keep the counts of these experiments; those of all others expire after `attribution`.
+
+        To be called often: a server with another configuration lets these expire, as far as it knows.
+        """
+        known = sorted(cast(set[bytes], client.smembers(keys.EXPERIMENTS)))
+        with client.pipeline(transaction=False) as pipe:
+            for key in known:
+                pipe.pttl(key)
+            lifetimes = pipe.execute()
+        own = {key.encode() for key in self._own_keys()}
+        with client.pipeline(transaction=True) as pipe:
+            for key, lifetime in zip(known, lifetimes, strict=True):
+                if lifetime == -2:
+                    pipe.srem(keys.EXPERIMENTS, key)
+                elif key in own and lifetime != -1:
+                    pipe.persist(key)
+                elif key not in own and lifetime == -1:
+                    pipe.pexpire(key, self._attribution)
+            pipe.execute()
 
     def summary(self, experiment: Experiment, alpha: float = 0.05) -> Summary:
         """What the counts show. The first arm is the control."""
-        with self._client.pipeline(transaction=True) as pipe:
-            pipe.hgetall(keys.experiment(experiment.name))
-            for arm in experiment.arms:
-                pipe.scard(keys.experiment_users(experiment.name, arm.name))
-            counts, *users = pipe.execute()
-        arms = [_summarise(arm, counts, n, alpha) for arm, n in zip(experiment.arms, users, strict=True)]
-        p = sample_ratio_p(users, [arm.weight for arm in experiment.arms])
-        comparisons = [_compare(arm, arms[0], alpha) for arm in arms[1:]]
-        return Summary(experiment.name, arms, comparisons, p, p >= _MISMATCH, 1 - alpha)
+        key = keys.experiment(experiment.name, experiment.allocation)
+        counts = cast(dict[bytes, bytes], self._client.hgetall(key))
+        found = {name.decode(): int(count) for name, count in counts.items()}
+        names = [field.name for field in fields(ClickSums)]
+        sums = [ClickSums(**{name: found.get(f"{arm.name}:{name}", 0) for name in names}) for arm in experiment.arms]
+        return summarise(experiment, sums, BUCKETS, alpha)
 
-    def _add(self, counts: Counter[tuple[str, str]], what: keys.ArmCounter, shown: Sequence[dict[str, str]]) -> None:
-        with self._client.pipeline(transaction=True) as pipe:
-            for (experiment, arm), count in counts.items():
-                pipe.hincrby(keys.experiment(experiment), keys.arm_counter(arm, what), count)
-            for i in shown:
-                user = xxhash.xxh3_64_digest(i["user"].encode())
-                pipe.sadd(keys.experiment_users(i["experiment"], i["arm"]), user)
-            pipe.execute()
+    def _shown(self, pipe: redis.client.Pipeline, shown: dict[str, Any]) -> None:
+        name, arm = shown["experiment"], shown["arm"]
+        allocation = self._allocations[name]
+        sums, units = keys.experiment(name, allocation), keys.experiment_units(name, allocation, arm)
+        bucket = xxhash.xxh3_64_intdigest(shown["user"].encode(), seed=_SEED) % BUCKETS
+        self._run(pipe, shown["id"], shown["items"], self._attribution, sums, units, arm, bucket, BUCKETS)
 
+    def _run(
+        self, pipe: redis.client.Pipeline, impression: str, items: Iterable[str], keep: int, *place: str | int
+    ) -> None:
+        hashes = b"".join(xxhash.xxh32_digest(item.encode()) for item in items)
+        self._script([keys.shown(impression)], [hashes, keep, *self._room, *place], client=pipe)
 
-def _summarise(arm: Arm, counts: dict[bytes, bytes], users: int, alpha: float) -> ArmSummary:
-    impressions = int(counts.get(keys.arm_counter(arm.name, "impressions").encode(), 0))
-    clicks = min(int(counts.get(keys.arm_counter(arm.name, "clicks").encode(), 0)), impressions)
-    ctr = clicks / impressions if impressions else None
-    return ArmSummary(arm.name, arm.model, users, impressions, clicks, ctr, rate_interval(clicks, impressions, alpha))
-
-
-def _compare(arm: ArmSummary, control: ArmSummary, alpha: float) -> Comparison:
-    interval = difference_interval((arm.clicks, arm.impressions), (control.clicks, control.impressions), alpha)
-    difference = None if arm.ctr is None or control.ctr is None else arm.ctr - control.ctr
-    return Comparison(arm.name, control.name, difference, interval, _verdict(arm, control, interval))
-
-
-def _verdict(arm: ArmSummary, control: ArmSummary, interval: Interval) -> str:
-    few = min(arm.impressions, control.impressions) < _FEWEST_IMPRESSIONS
-    if few or arm.clicks + control.clicks < _FEWEST_CLICKS:
-        return "too few data"
-    if interval[0] > 0:
-        return "better"
-    return "worse" if interval[1] < 0 else "no difference shown"
+    def _own_keys(self) -> Iterable[str]:
+        for name, allocation in self._allocations.items():
+            yield keys.experiment(name, allocation)
+        for name, arm in self._arms:
+            yield keys.experiment_units(name, self._allocations[name], arm)

@@ -12,16 +12,17 @@
 | `recsys:entities` | stream, capped | names of users and items whose features changed, JSON |
 | `recsys:popular` | sorted set | items by popularity, decayed to when it was published |
 | `recsys:recent` | sorted set | items by the event time (ms) of their first sight |
-| `recsys:experiment:{name}` | hash | `{arm}:impressions`, `{arm}:clicks` |
-| `recsys:experiment:{name}:users:{arm}` | set | users who were shown a list |
-| `recsys:shown:{impression}` | string, expiring | `experiment` and `arm` of an impression without a click |
+| `recsys:experiment:{name}:{allocation}` | hash | `{arm}:{sum}`, the sums of `serving.experiments.sums` |
+| `recsys:experiment:{name}:{allocation}:{arm}` | string | impressions and clicks by bucket of users, 32 bits each |
+| `recsys:experiments` | set | all keys of the two kinds above |
+| `recsys:shown:{impression}` | string, expiring | arm, bucket and items, see `serving/experiments/count.lua` |
+| `recsys:opened:{slice}` | string, expiring | how many of those were made in a slice of time |
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +32,11 @@ from recsys.errors import InvalidValueError
 ENTITIES = "recsys:entities"
 POPULAR = "recsys:popular"
 RECENT = "recsys:recent"
-ArmCounter = Literal["impressions", "clicks"]
-_RESERVED = frozenset({"user", "item", "entities", "popular", "recent", "experiment", "shown", "popularity"})
+EXPERIMENTS = "recsys:experiments"
+OPENED = "recsys:opened:"
+_RESERVED = frozenset(
+    {"user", "item", "entities", "popular", "recent", "experiment", "experiments", "shown", "opened", "popularity"}
+)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -48,17 +52,12 @@ def item(name: str) -> str:
     return f"recsys:item:{name}"
 
 
-def experiment(name: str) -> str:
-    return f"recsys:experiment:{name}"
+def experiment(name: str, allocation: str) -> str:
+    return f"recsys:experiment:{name}:{allocation}"
 
 
-def arm_counter(arm: str, counter: ArmCounter) -> str:
-    """Field of an experiment's hash that counts `counter` of `arm`."""
-    return f"{arm}:{counter}"
-
-
-def experiment_users(name: str, arm: str) -> str:
-    return f"recsys:experiment:{name}:users:{arm}"
+def experiment_units(name: str, allocation: str, arm: str) -> str:
+    return f"{experiment(name, allocation)}:{arm}"
 
 
 def shown(impression: str) -> str:

@@ -8,31 +8,27 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import cast
 
 import msgspec
 import numpy as np
 import redis
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.retry import Retry
 
 from embedding.store import Delta, Floats, TableDelta
-from recsys.errors import InvalidValueError, OutOfStepError, PublishError
+from recsys.errors import InvalidValueError, OutOfStepError
 from serving.model.artefact import Artefact
 from serving.replication import delta_messages, keys, row_codec, trainer_status
+from serving.replication.entity_publisher import EntityPublisher
+from serving.replication.redis_writer import RedisWriter
+from streaming.encode.entity_state import Changes
 from streaming.events.schema import Features
 
 _logger = logging.getLogger(__name__)
-_ROWS_PER_COMMAND = 2048
-_STREAM_LENGTH = 256
-"""Messages kept on a stream; a server that is further behind empties its cache and reads rows again."""
 
 _Catalog = dict[str, dict[str, float]]
-
-_T = TypeVar("_T")
 
 
 class Publisher:
@@ -58,7 +54,8 @@ class Publisher:
         self._precision = precision
         self._client = client
         self._keys = keys.ModelKeys(model)
-        self._retry = Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.02), retries)
+        self._redis = RedisWriter(client, model, retries)
+        self._entities = EntityPublisher(self._redis)
         self._now = now
         self._written: int | None = None
         """Sequence of the last delta written by this publisher."""
@@ -78,7 +75,7 @@ class Publisher:
 
     def _position(self) -> tuple[int, str] | None:
         """Sequence and epoch of the last delta that Redis holds."""
-        value = self._do(lambda: self._client.get(self._keys.sequence))
+        value = self._redis.do(lambda: self._client.get(self._keys.sequence))
         if value is None:
             return None
         sequence, _, epoch = cast(bytes, value).decode().partition(":")
@@ -102,10 +99,10 @@ class Publisher:
         written = {name: self._write(name, table, delta) for name, table in delta.tables.items()}
         if delta.full:
             self._remove_all_but(delta.tables)
-            self._set([self._keys.fallback], [msgspec.json.encode(delta.fallback)])
+            self._redis.set([self._keys.fallback], [msgspec.json.encode(delta.fallback)])
         previous = self._announced if known == self._written else delta.sequence - 1
         announced = self._announce(delta_messages.messages(replace(delta, tables=written), previous))
-        self._do(lambda: self._client.set(self._keys.sequence, f"{delta.sequence}:{delta.epoch}"))
+        self._redis.do(lambda: self._client.set(self._keys.sequence, f"{delta.sequence}:{delta.epoch}"))
         self._written = delta.sequence
         self._announced = delta.sequence if announced else previous
 
@@ -115,14 +112,11 @@ class Publisher:
 
     def publish_entities(self, users: Mapping[str, Features], items: Mapping[str, Features]) -> None:
         """Replace the latest features of these users and items, and announce their names."""
-        encode = msgspec.json.encode
-        pairs = {keys.user(name): encode(features) for name, features in users.items()}
-        pairs |= {keys.item(name): encode(features) for name, features in items.items()}
-        self._set(list(pairs), list(pairs.values()))
-        for kind, names in (("users", list(users)), ("items", list(items))):
-            for start in range(0, len(names), _ROWS_PER_COMMAND):
-                notice = delta_messages.EntityChange(**{kind: names[start : start + _ROWS_PER_COMMAND]})
-                self._add(keys.ENTITIES, delta_messages.encode_entities(notice))
+        self._entities.publish(users, items)
+
+    def publish_entity_changes(self, users: Changes, items: Changes) -> None:
+        """As `publish_entities`, and remove the features of those that were evicted."""
+        self._entities.apply(users, items)
 
     def publish_catalog(self, popular: Sequence[tuple[str, float]], recent: Sequence[tuple[str, int]]) -> None:
         """Replace popular items (with their popularity) and recent items (with the time they were first seen).
@@ -132,12 +126,12 @@ class Publisher:
         catalog: _Catalog = {keys.POPULAR: dict(popular), keys.RECENT: dict(recent)}
         if catalog != self._catalog:
             self._catalog = None
-            self._do(partial(self._replace_catalog, catalog))
+            self._redis.do(partial(self._replace_catalog, catalog))
             self._catalog = catalog
 
     def publish_status(self, status: Mapping[str, object]) -> None:
         """Replace the trainer's status: figures by name, or groups of figures (see `trainer_status.TrainerStatus`)."""
-        self._set([self._keys.status], [trainer_status.encode(status, self._now())])
+        self._redis.set([self._keys.status], [trainer_status.encode(status, self._now())])
 
     def freeze(self, name: str, progress: Callable[[int], None] | None = None) -> int:
         """Copy this model, as it is now, to the model `name`, which nobody trains: the fixed arm of an experiment.
@@ -148,21 +142,21 @@ class Publisher:
         target = keys.ModelKeys(name)
         if name == self.model:
             raise InvalidValueError(f"model {name!r} cannot be frozen into itself: choose another name")
-        data = self._do(lambda: cast(bytes | None, self._client.get(self._keys.artefact)))
+        data = self._redis.do(lambda: cast(bytes | None, self._client.get(self._keys.artefact)))
         if data is None:
             raise InvalidValueError(
                 f"model {self.model!r} has not been published yet: publish its artefact, then freeze it"
             )
         copy = Publisher(self._client, name)
         rows = 0
-        for page in self._pages(self._keys):
+        for page in self._redis.pages(self._keys.row_prefix):
             rows += copy._copy_rows(page, self._keys)
             if progress is not None:
                 progress(rows)
-        for page in self._pages(target):
+        for page in self._redis.pages(target.row_prefix):
             copy._remove_missing(page, self._keys)
-        fallback = self._do(lambda: cast(bytes | None, self._client.get(self._keys.fallback)))
-        copy._set([target.fallback], [fallback or b"{}"])
+        fallback = self._redis.do(lambda: cast(bytes | None, self._client.get(self._keys.fallback)))
+        copy._redis.set([target.fallback], [fallback or b"{}"])
         copy._announce([delta_messages.Reset(0)])
         copy._put_artefact(data, Artefact.from_bytes(data).version)
         return rows
@@ -174,11 +168,11 @@ class Publisher:
         """
         values: list[Floats] = []
         for part in row_codec.encode_parts(table.values_UD, table.ids_U, self._precision, delta.sequence):
-            self._set(self._keys.rows(name, part.ids_U), part.rows)
+            self._redis.set(self._keys.rows(name, part.ids_U), part.rows)
             self._count_diverged(name, part.diverged)
             if not delta.full:
                 values.append(part.values_UD)
-        self._unlink(self._keys.rows(name, table.removed))
+        self._redis.unlink(self._keys.rows(name, table.removed))
         return table if delta.full or not values else replace(table, values_UD=np.concatenate(values))
 
     def _count_diverged(self, name: str, rows: int) -> None:
@@ -190,38 +184,25 @@ class Publisher:
                 *(self.model, rows, name, self._precision),
             )
 
-    def _set(self, names: list[str], values: list[bytes]) -> None:
-        for start in range(0, len(names), _ROWS_PER_COMMAND):
-            part = slice(start, start + _ROWS_PER_COMMAND)
-            self._do(partial(self._client.mset, dict(zip(names[part], values[part], strict=True))))
-
-    def _unlink(self, names: list[str]) -> None:
-        for start in range(0, len(names), _ROWS_PER_COMMAND):
-            self._do(partial(self._client.unlink, *names[start : start + _ROWS_PER_COMMAND]))
-
     def _remove_all_but(self, tables: Mapping[str, TableDelta]) -> None:
         """After a full delta, remove rows that the store no longer holds."""
         nothing = np.empty(0, np.uint64)
         sorted_ids = {name: np.sort(table.ids_U) for name, table in tables.items()}  # once, there are many pages
-        for page in self._pages(self._keys):
+        for page in self._redis.pages(self._keys.row_prefix):
             for name, ids in self._keys.parse_rows(page).items():
                 kept = sorted_ids.get(name, nothing)
                 gone = np.searchsorted(kept, ids) == np.searchsorted(kept, ids, side="right")
-                self._unlink(self._keys.rows(name, ids[gone]))
+                self._redis.unlink(self._keys.rows(name, ids[gone]))
 
     def _announce(self, messages: Iterable[delta_messages.Message]) -> bool:
         """Add messages to the model's stream; False when there are none."""
         encoded = [delta_messages.encode(message) for message in messages]
         for message in encoded:
-            self._add(self._keys.deltas, message)
+            self._redis.announce(self._keys.deltas, message)
         return bool(encoded)
 
-    def _add(self, stream: str, message: bytes) -> None:
-        entry: dict[Any, Any] = {delta_messages.FIELD: message}
-        self._do(partial(self._client.xadd, stream, entry, maxlen=_STREAM_LENGTH, approximate=True))
-
     def _put_artefact(self, data: bytes, version: str) -> None:
-        self._do(lambda: self._client.set(self._keys.artefact, data))
+        self._redis.do(lambda: self._client.set(self._keys.artefact, data))
         self._announce([delta_messages.NewArtefact(version)])
 
     def _replace_catalog(self, sets: _Catalog) -> None:
@@ -232,35 +213,16 @@ class Publisher:
                     pipe.zadd(key, scores)
             pipe.execute()
 
-    def _pages(self, model: keys.ModelKeys) -> Iterator[list[bytes]]:
-        """Row keys of a model, page by page; a key may occur twice."""
-        cursor = 0
-        while True:
-            cursor, page = self._do(partial(self._scan, cursor, model.row_prefix + "*"))
-            if page:
-                yield page
-            if cursor == 0:
-                return
-
-    def _scan(self, cursor: int, pattern: str) -> tuple[int, list[bytes]]:
-        return cast(tuple[int, list[bytes]], self._client.scan(cursor, match=pattern, count=2048))
-
     def _copy_rows(self, page: list[bytes], source: keys.ModelKeys) -> int:
-        values = self._do(lambda: cast(list[bytes | None], self._client.mget(page)))
+        values = self._redis.do(lambda: cast(list[bytes | None], self._client.mget(page)))
         start = len(source.row_prefix)
         pairs = [(self._keys.row_prefix + k.decode()[start:], v) for k, v in zip(page, values, strict=True) if v]
-        self._set([k for k, _ in pairs], [v for _, v in pairs])
+        self._redis.set([k for k, _ in pairs], [v for _, v in pairs])
         return len(pairs)
 
     def _remove_missing(self, page: list[bytes], source: keys.ModelKeys) -> None:
         """Remove rows of this model that the source does not have."""
         start = len(self._keys.row_prefix)
         originals = [source.row_prefix + key.decode()[start:] for key in page]
-        values = self._do(lambda: self._client.mget(originals))
-        self._unlink([key.decode() for key, value in zip(page, values, strict=True) if value is None])
-
-    def _do(self, command: Callable[[], _T]) -> _T:
-        try:
-            return self._retry.call_with_retry(command, lambda _: None)
-        except redis.RedisError as error:
-            raise PublishError(f"model {self.model!r} cannot be published: {error}") from error
+        values = self._redis.do(lambda: self._client.mget(originals))
+        self._redis.unlink([key.decode() for key, value in zip(page, values, strict=True) if value is None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from operator import attrgetter
 
 import msgspec
@@ -33,6 +34,17 @@ class _State(msgspec.Struct):
     known: list[tuple[str, list[_Version]]]
 
 
+@dataclass(slots=True)
+class Changes:
+    """What changed among users, or among items, since the last drain."""
+
+    latest: dict[str, Features] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+    """Those that were evicted, and are not known any more."""
+    full: bool = False
+    """`latest` has all that are known: whoever holds others has to remove them."""
+
+
 class LatestFeatures:
     """Features of up to `capacity` users or items; the least recently used is evicted first.
 
@@ -43,6 +55,8 @@ class LatestFeatures:
         self._capacity, self.history = capacity, history
         self._known: OrderedDict[str, list[_Version]] = OrderedDict()
         self._changed: dict[str, None] = {}
+        self._removed: dict[str, None] = {}
+        self._full = False
         self._clock = 0
         self.evicted = 0
 
@@ -55,6 +69,7 @@ class LatestFeatures:
         versions = self._known.setdefault(key, [])
         self._known.move_to_end(key)
         self._changed[key] = None
+        self._removed.pop(key, None)
         _insert(versions, time, features)
         while len(versions) > 1 and versions[1].time <= self._clock - self.history:
             del versions[0]
@@ -72,18 +87,24 @@ class LatestFeatures:
         place = bisect_right(versions, time, key=attrgetter("time"))
         return versions[place - 1].features if place else {}
 
-    def drain_changes(self) -> dict[str, Features]:
-        """Latest features of those that changed since the last drain."""
-        changed, self._changed = self._changed, {}
-        return {key: self._known[key][-1].features for key in changed}
+    def drain_changes(self) -> Changes:
+        """What changed since the last drain, or all."""
+        names, removed, full = self._changed, self._removed, self._full
+        self._changed, self._removed, self._full = {}, {}, False
+        return Changes({name: self._known[name][-1].features for name in names}, list(removed), full)
 
-    def restore_changes(self, keys: dict[str, Features]) -> None:
+    def restore_changes(self, changes: Changes) -> None:
         """Count these as changed again."""
-        self._changed |= {key: None for key in keys if key in self._known}
+        if changes.full:
+            self.change_all()
+            return
+        self._changed |= {key: None for key in changes.latest if key in self._known}
+        self._removed |= {key: None for key in changes.removed if key not in self._known}
+        self._removed |= {key: None for key in changes.latest if key not in self._known}
 
     def change_all(self) -> None:
         """Count all as changed: what was published is not known."""
-        self._changed = dict.fromkeys(self._known)
+        self._changed, self._removed, self._full = dict.fromkeys(self._known), {}, True
 
     def dump(self) -> _State:
         return _State(self._clock, self.evicted, list(self._known.items()))
@@ -97,6 +118,10 @@ class LatestFeatures:
         key, _ = self._known.popitem(last=False)
         self._changed.pop(key, None)
         self.evicted += 1
+        if not self._full:
+            self._removed[key] = None
+        if len(self._removed) > self._capacity:  # nobody drains; do not keep more names than features
+            self.change_all()
 
 
 class EntityState:
@@ -151,8 +176,8 @@ class EntityState:
         if len(self.items):
             impression.latest_items = [self.items.at(items[position], time) for position in impression.positions]
 
-    def drain_changes(self) -> tuple[dict[str, Features], dict[str, Features]]:
-        """Latest features of users and of items that changed since the last drain."""
+    def drain_changes(self) -> tuple[Changes, Changes]:
+        """What changed among users and among items since the last drain."""
         return self.users.drain_changes(), self.items.drain_changes()
 
     def change_all(self) -> None:
@@ -160,7 +185,7 @@ class EntityState:
         self.users.change_all()
         self.items.change_all()
 
-    def restore_changes(self, users: dict[str, Features], items: dict[str, Features]) -> None:
+    def restore_changes(self, users: Changes, items: Changes) -> None:
         """Count these as changed again: they were drained, but could not be published."""
         self.users.restore_changes(users)
         self.items.restore_changes(items)

@@ -82,23 +82,42 @@ class RecentEvents:
                 self._young.clear()
                 self._count, self._turned = 0, True
             piece = arrived_U[: self.capacity - self._count]
-            fresh, known_U[piece] = self._remember(hashes_U[piece], known_U[piece])
+            fresh, known_U[piece] = self._look(hashes_U[piece], known_U[piece], claim=True)
             self._count += int(np.count_nonzero(fresh))
             new_N[first_U[piece[fresh]]] = True
             arrived_U = arrived_U[len(piece) :]
-        if new_N.all():
-            return new_N, np.zeros(len(ids), np.bool_)
-        return new_N, contents_N != known_U[np.searchsorted(hashes_U, hashes_N)]
+        return new_N, _others(new_N, hashes_N, hashes_U, contents_N, known_U)
 
-    def _remember(self, hashes: Hashes, contents: Contents) -> tuple[npt.NDArray[np.bool_], Contents]:
-        """Which of the distinct `hashes` are new, and the contents under which each is known now."""
+    def find(
+        self, kinds_N: npt.NDArray[np.uint8], ids: Sequence[str], contents_N: Contents
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """As `add`, without remembering them: they may not get into the log."""
+        hashes_N = _hashes(kinds_N, ids)
+        hashes_U, first_U = np.unique(hashes_N, return_index=True)
+        fresh, known_U = self._look(hashes_U, contents_N[first_U], claim=False)
+        new_N = np.zeros(len(ids), np.bool_)
+        new_N[first_U[fresh]] = True
+        return new_N, _others(new_N, hashes_N, hashes_U, contents_N, known_U)
+
+    def _look(self, hashes: Hashes, contents: Contents, claim: bool) -> tuple[npt.NDArray[np.bool_], Contents]:
+        """Which of the distinct `hashes` are new, and the contents under which each is known; `claim` inserts them."""
         fresh, known = np.ones(len(hashes), np.bool_), contents.copy()
         if self._turned:
             old, known = self._old.probe(hashes, contents, claim=False)
             fresh = ~old
-        young, known[fresh] = self._young.probe(hashes[fresh], contents[fresh], claim=True)
+        young, known[fresh] = self._young.probe(hashes[fresh], contents[fresh], claim)
         fresh[fresh] = ~young
         return fresh, known
+
+
+def _others(
+    new_N: npt.NDArray[np.bool_], hashes_N: Hashes, hashes_U: Hashes, contents_N: Contents, known_U: Contents
+) -> npt.NDArray[np.bool_]:
+    """Whether each event has another content than the one that is known under its id."""
+    if new_N.all():
+        return np.zeros(len(new_N), np.bool_)
+    others_N: npt.NDArray[np.bool_] = contents_N != known_U[np.searchsorted(hashes_U, hashes_N)]
+    return others_N
 
 
 def _hashes(kinds_N: npt.NDArray[np.uint8], ids: Sequence[str]) -> Hashes:

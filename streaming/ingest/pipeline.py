@@ -19,16 +19,15 @@ from recsys.errors import IngestError, LogError
 from streaming.events.columns import kinds, times
 from streaming.ingest.codec import decode_events, encode_events, encode_json, to_events
 from streaming.ingest.dead_letters import DeadLetter, DeadLetters
-from streaming.ingest.deduplication import RecentEvents
 from streaming.ingest.external_sort import ExternalSort
-from streaming.ingest.fingerprint import fingerprints
 from streaming.ingest.formats.sources import BEGIN, Batches, Block, Position, Source, Valid
 from streaming.ingest.late_events import TAIL, LateEvents
+from streaming.ingest.log_window import LogWindow, clash
 from streaming.ingest.merge_by_time import Piece, interleaved, merged
 from streaming.ingest.reasons import Reasons
 from streaming.ingest.source_offsets import OffsetTracker, SourceOffsets
 from streaming.ingest.validation import Rules
-from streaming.log.event_log import EventLog, read_range
+from streaming.log.event_log import EventLog
 from streaming.log.partitioning import split
 
 
@@ -84,7 +83,6 @@ class Ingest:
         self._dead_letters = dead_letters
         self._rules = rules or Rules()
         self._clock = clock
-        self._recent = RecentEvents(window)
         self._source_offsets = source_offsets
         self._mark_every = max(1, window // 4)  # what comes after a saved offset has to be within the window
         self._trackers: list[OffsetTracker] = []
@@ -94,7 +92,8 @@ class Ingest:
         """Why records were refused by this object."""
         self.span: tuple[int, int] | None = None
         """Oldest and newest time of the events that this object has read, duplicates too."""
-        self._read_tail(-(-window // log.partitions))
+        self._window = LogWindow(log, window, self.late_events.observe, TAIL)
+        self._window.catch_up()
 
     @property
     def position(self) -> Position:
@@ -230,7 +229,7 @@ class Ingest:
 
     def _take(self, pieces: Mapping[int, Piece]) -> None:
         events, order_M = interleaved(list(pieces.values()))
-        new_M, other_M = self._recent.add(kinds(events), events.column("id").to_pylist(), fingerprints(events))
+        new_M, other_M = self._window.add(events)
         clashes = self._clashes(pieces, events.filter(pa.array(other_M)), order_M[other_M]) if other_M.any() else {}
         letters = [letter for number, piece in pieces.items() for letter in piece.letters + clashes.get(number, [])]
         self._bury(letters)
@@ -250,23 +249,14 @@ class Ingest:
         """Dead letters, by source, for events whose id another one has; `order` numbers them through the pieces."""
         ends = np.cumsum([piece.events.num_rows for piece in pieces.values()])
         numbers, found = list(pieces), dict[int, list[DeadLetter]]()
-        for event, at in zip(to_events(events), order.tolist(), strict=True):
+        for event, kind, at in zip(to_events(events), kinds(events).tolist(), order.tolist(), strict=True):
             n = int(np.searchsorted(ends, at, "right"))
             piece = pieces[numbers[n]]
             place = piece.position(int(piece.records_N[at - ends[n]]))  # from the end, as the piece ends there
-            kind = type(event).__struct_config__.tag
-            reason = f"id: another {kind} has this id, {event.id!r}, with other content"
-            letter = DeadLetter(self._trackers[numbers[n]].name, place.line, place.byte, reason, encode_json(event))
+            name, reason = self._trackers[numbers[n]].name, clash(kind, event.id)
+            letter = DeadLetter(name, place.line, place.byte, reason, encode_json(event))
             found.setdefault(numbers[n], []).append(letter)
         return found
-
-    def _read_tail(self, count: int) -> None:
-        """Learn the last `count` events of each partition as recent ones, and the newest time."""
-        for partition, (begin, end) in enumerate(zip(self._log.begin(), self._log.end(), strict=True)):
-            for chunk in read_range(self._log, partition, max(begin, end - max(count, TAIL)), end):
-                self.late_events.observe(chunk.events, partition)
-                recent = chunk.slice(int(np.searchsorted(chunk.next_offsets_N, end - count, "right"))).events
-                self._recent.add(kinds(recent), recent.column("id").to_pylist(), fingerprints(recent))
 
     def _append(self, fresh: pa.RecordBatch, duplicates: int) -> None:
         for partition, part in split(fresh, self._log.partitions) if fresh.num_rows else ():

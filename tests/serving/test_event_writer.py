@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 import pytest
+from msgspec import structs
 
 from recsys.errors import LogFullError
 from serving.event_writer import EventWriter
@@ -135,11 +136,75 @@ def test_an_impression_and_its_interactions_share_a_partition() -> None:
         impressions.append(impression(name)).result(10)
     impressions.append(batch(*names)).result(10)
     updates: list[Event] = [UserUpdate(time=3, user="u", features={}), ItemUpdate(time=3, item="a", features={})]
-    impressions.append(encode_events(updates * 3)).result(10)
+    for time in range(3, 6):
+        again = [structs.replace(update, time=time) for update in updates]
+        impressions.append(encode_events(again)).result(10)
     impressions.close()
     by_partition = [stored(log, partition) for partition in range(4)]
     for events in by_partition:
         shown = {e.id for e in events if isinstance(e, Impression)}
         assert {e.impression for e in events if isinstance(e, Interaction)} == shown
     assert sum(map(len, by_partition)) == 86
-    assert sum(any(e.time == 3 and isinstance(e, UserUpdate) for e in events) for events in by_partition) == 1
+    assert sum(any(isinstance(e, UserUpdate) for e in events) for events in by_partition) == 1
+
+
+def test_an_event_that_came_before_is_stored_once_also_within_one_request() -> None:
+    log = MemoryLog()
+    seen: list[int] = []
+    writer = EventWriter(log, lambda events: seen.append(events.num_rows))
+    assert writer.append(batch("a", "a", "b")).result(10).new_N.tolist() == [True, False, True]
+    again = writer.append(batch("b", "c")).result(10)
+    writer.close()
+    assert (again.new_N.tolist(), again.clash_N.tolist()) == ([False, True], [False, False])
+    assert [event.id for event in stored(log)] == ["on a", "on b", "on c"]
+    assert seen == [2, 1]
+
+
+def test_another_event_with_a_known_id_is_refused() -> None:
+    log = MemoryLog()
+    writer = EventWriter(log)
+    writer.append(impression("i")).result(10)
+    other = Impression(id="i", time=1, user="somebody else", items=["a"])
+    same_id = Interaction(time=2, impression="i", item="a", id="i")
+    outcome = writer.append(encode_events([other, same_id])).result(10)
+    writer.close()
+    assert (outcome.new_N.tolist(), outcome.clash_N.tolist()) == ([False, True], [True, False])
+    assert [type(event) for event in stored(log)] == [Impression, Interaction]
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_what_others_wrote_is_known_and_what_a_restarted_server_wrote_before(partitions: int) -> None:
+    log = MemoryLog(partitions)
+    one, other = EventWriter(log), EventWriter(log)
+    one.append(batch("a", "b")).result(10)
+    assert other.append(batch("b", "c")).result(10).new_N.tolist() == [False, True]
+    assert one.append(batch("c", "d")).result(10).new_N.tolist() == [False, True]
+    for writer in (one, other):
+        writer.close()
+    restarted = EventWriter(log)
+    assert restarted.append(batch("a", "b", "c", "d", "e")).result(10).new_N.tolist() == [False] * 4 + [True]
+    restarted.close()
+
+
+def test_the_window_of_duplicates_is_the_end_of_the_log() -> None:
+    log = MemoryLog()
+    first = EventWriter(log)
+    first.append(batch(*(f"{i}" for i in range(100)))).result(10)
+    first.close()
+    restarted = EventWriter(log, window=10)
+    assert not restarted.append(batch(*(f"{i}" for i in range(90, 100)))).result(10).new_N.any()
+    assert restarted.append(batch("0", "1")).result(10).new_N.all()
+    restarted.close()
+
+
+def test_events_that_could_not_be_stored_are_no_duplicates_when_they_come_again(
+    log: GatedLog, impressions: EventWriter
+) -> None:
+    log.refuse = OSError("no space left")
+    log.gate.release()
+    with pytest.raises(OSError, match="no space left"):
+        impressions.append(batch("a")).result(10)
+    log.refuse = None
+    log.gate.release()
+    assert impressions.append(batch("a")).result(10).new_N.tolist() == [True]
+    assert [event.id for event in stored(log)] == ["on a"]

@@ -358,6 +358,40 @@ class TestEvents:
         assert isinstance(event, Interaction)
         assert event.id == answer["results"][1]["id"] != ""
 
+    def test_an_event_that_came_before_is_a_duplicate_also_after_a_restart(self, start: Start, log: MemoryLog) -> None:
+        app = start()
+        first = app.post("/v1/events", json=[self.CLICK, self.CLICK]).json()
+        assert (first["accepted"], first["duplicate"], first["rejected"]) == (1, 1, 0)
+        for server in (app, start()):
+            answer = server.post("/v1/events", json=self.CLICK)
+            assert answer.status_code == 200
+            assert answer.json()["results"] == [{"status": "duplicate", "id": first["results"][0]["id"]}]
+        assert len(stored(log)) == 1
+        assert 'recsys_events_total{status="duplicate"} 2.0' in app.get("/metrics").text
+
+    def test_another_event_with_a_known_id_is_rejected(self, start: Start, log: MemoryLog) -> None:
+        app = start()
+        app.post("/v1/events", json=self.CLICK | {"id": "c"})
+        response = app.post("/v1/events", json=[self.CLICK, self.CLICK | {"id": "c", "item": "b"}])
+        answer = response.json()
+        assert response.status_code == 200
+        assert [result["status"] for result in answer["results"]] == ["accepted", "rejected"]
+        refused = answer["results"][1]
+        assert (refused["id"], refused["field"]) == ("c", "id")
+        assert answer["error"] == {"field": "id", "message": "another interaction has this id, 'c', with other content"}
+        assert app.post("/v1/events", json=self.CLICK | {"id": "c", "time": 6}).status_code == 422
+        assert len(stored(log)) == 2
+
+    def test_the_impression_of_an_answer_sent_again_is_a_duplicate(self, start: Start, publish: Any) -> None:
+        publish({"a": 0.1})
+        app = ready(start())
+        shown = rank(app, "a", "b", user="u", time=7)
+        event = {"type": "impression", "time": 7, "user": "u", "id": shown["impression"]}
+        items = [item["item"] for item in shown["items"]]
+        app.post("/v1/events", json=self.CLICK | {"impression": shown["impression"]})
+        answer = app.post("/v1/events", json=event | {"items": items}).json()
+        assert answer["duplicate"] == 1
+
     def test_what_is_not_stored_is_not_acknowledged(self, start: Start, log: FailingLog) -> None:
         app = start()
         log.refuse = True

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import LogCorruptedError, StateError
-from streaming.encode.entity_state import EntityState, LatestFeatures
+from streaming.encode.entity_state import Changes, EntityState, LatestFeatures
 from streaming.events.columns import ITEM
 from streaming.events.schema import Features, ItemUpdate, UserUpdate
 from streaming.ingest.codec import encode_events
@@ -84,20 +84,45 @@ def test_changes_are_drained_once_and_can_be_put_back() -> None:
     entities.users.update("u", 2, {"b": 2})
     entities.items.update("i", 1, {})
     drained = entities.drain_changes()
-    assert drained == ({"u": {"a": 1, "b": 2}}, {"i": {}})
-    assert entities.drain_changes() == ({}, {})
+    assert drained == (Changes({"u": {"a": 1, "b": 2}}), Changes({"i": {}}))
+    assert entities.drain_changes() == (Changes(), Changes())
     entities.users.update("u", 3, {"a": 3})
     entities.restore_changes(*drained)
-    assert entities.drain_changes() == ({"u": {"a": 3, "b": 2}}, {"i": {}})
+    assert entities.drain_changes() == (Changes({"u": {"a": 3, "b": 2}}), Changes({"i": {}}))
 
 
-def test_what_was_evicted_is_no_change() -> None:
+def test_what_was_evicted_is_told_until_it_is_known_again() -> None:
+    entities = EntityState(capacity=1)
+    entities.users.update("u", 1, {"a": 1})
+    entities.drain_changes()
+    entities.users.update("v", 1, {"a": 2})
+    evicted = Changes({"v": {"a": 2}}, ["u"])
+    drained = entities.drain_changes()
+    assert drained == (evicted, Changes())
+    entities.restore_changes(*drained)
+    assert entities.drain_changes() == (evicted, Changes())
+    entities.users.update("u", 2, {"a": 3})
+    entities.restore_changes(*drained)
+    assert entities.drain_changes() == (Changes({"u": {"a": 3}}, ["v"]), Changes())
+
+
+def test_what_is_evicted_between_a_drain_and_its_failure_is_told_too() -> None:
     entities = EntityState(capacity=1)
     entities.users.update("u", 1, {"a": 1})
     drained = entities.drain_changes()
     entities.users.update("v", 1, {"a": 2})
     entities.restore_changes(*drained)
-    assert entities.drain_changes() == ({"v": {"a": 2}}, {})
+    assert entities.drain_changes() == (Changes({"v": {"a": 2}}, ["u"]), Changes())
+
+
+def test_evictions_that_nobody_drains_become_one_full_change() -> None:
+    entities = EntityState(capacity=3)
+    for number in range(100):
+        entities.items.update(f"i{number}", number, {})
+    _, items = entities.drain_changes()
+    assert items == Changes({"i97": {}, "i98": {}, "i99": {}}, full=True)
+    entities.restore_changes(Changes(), items)
+    assert entities.drain_changes()[1] == items
 
 
 @given(st.lists(st.tuples(st.sampled_from("uvw"), st.integers(0, 9), st.integers(0, 9)), max_size=12), st.data())
@@ -120,7 +145,7 @@ def test_after_a_restore_everything_counts_as_changed() -> None:
     entities.users.update("u", 1, {"a": 1})
     entities.drain_changes()
     restored.restore(entities.state())
-    assert restored.drain_changes() == ({"u": {"a": 1}}, {})
+    assert restored.drain_changes() == (Changes({"u": {"a": 1}}, full=True), Changes(full=True))
 
 
 def test_an_unreadable_update_in_the_log_is_reported_with_its_owner() -> None:

@@ -1,0 +1,88 @@
+"""What an experiment's counts show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from serving.experiments.assignment import Arm, Experiment
+from serving.experiments.intervals import FEWEST_UNITS, Interval, difference_interval, rate_interval
+from serving.experiments.sample_ratio import MISMATCH, estimated_users, sample_ratio_p
+from serving.experiments.sums import ClickSums
+
+_FEWEST_CLICKS = 10
+
+
+class ArmSummary(msgspec.Struct, frozen=True):
+    """Counts of an arm; `ctr` is clicked impressions per impression, None without impressions.
+
+    `users` is an estimate, exact for a few hundred and within a percent for up to half a million.
+    """
+
+    name: str
+    model: str
+    users: int
+    impressions: int
+    clicks: int
+    ctr: float | None
+    interval: Interval
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """An arm's click rate less that of the first arm."""
+
+    arm: str
+    control: str
+    difference: float | None
+    interval: Interval
+    verdict: str
+    """`sample ratio broken`, `too few data`, `no difference shown`, `better` or `worse`."""
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What an experiment's counts show now. Intervals are valid at all times simultaneously, so peeking is allowed.
+
+    They take users as what varies independently, however many impressions each has.
+    """
+
+    name: str
+    allocation: str
+    """Names the split of users. Another salt, arm, model or share is another allocation, counted from zero."""
+    arms: list[ArmSummary]
+    comparisons: list[Comparison]
+    sample_ratio_p: float
+    sample_ratio_ok: bool
+    """False: users are not distributed as the weights say. There is no verdict until that is explained."""
+    confidence: float
+
+
+def summarise(experiment: Experiment, sums: Sequence[ClickSums], buckets: int, alpha: float = 0.05) -> Summary:
+    """What the sums of the arms show, whose users are counted in this many buckets. The first arm is the control."""
+    p = sample_ratio_p([arm.units for arm in sums], [arm.weight for arm in experiment.arms], buckets)
+    arms = [_arm(arm, counts, buckets, alpha) for arm, counts in zip(experiment.arms, sums, strict=True)]
+    pairs = zip(experiment.arms[1:], sums[1:], strict=True)
+    comparisons = [_compare(arm, counts, experiment.arms[0], sums[0], p >= MISMATCH, alpha) for arm, counts in pairs]
+    return Summary(experiment.name, experiment.allocation, arms, comparisons, p, p >= MISMATCH, 1 - alpha)
+
+
+def _arm(arm: Arm, sums: ClickSums, buckets: int, alpha: float) -> ArmSummary:
+    users, interval = round(estimated_users(sums.units, buckets)), rate_interval(sums, alpha)
+    return ArmSummary(arm.name, arm.model, users, sums.impressions, sums.clicks, sums.ctr, interval)
+
+
+def _compare(
+    arm: Arm, sums: ClickSums, control: Arm, control_sums: ClickSums, ratio_ok: bool, alpha: float
+) -> Comparison:
+    interval = difference_interval(sums, control_sums, alpha)
+    difference = None if sums.ctr is None or control_sums.ctr is None else sums.ctr - control_sums.ctr
+    verdict = _verdict(sums, control_sums, interval) if ratio_ok else "sample ratio broken"
+    return Comparison(arm.name, control.name, difference, interval, verdict)
+
+
+def _verdict(sums: ClickSums, control: ClickSums, interval: Interval) -> str:
+    if min(sums.units, control.units) < FEWEST_UNITS or sums.clicks + control.clicks < _FEWEST_CLICKS:
+        return "too few data"
+    if interval[0] > 0:
+        return "better"
+    return "worse" if interval[1] < 0 else "no difference shown"

@@ -1,0 +1,55 @@
+"""Latest features of users and items in Redis: those that the trainer knows, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import msgspec
+
+from serving.replication import delta_messages, keys
+from serving.replication.redis_writer import KEYS_PER_COMMAND, RedisWriter
+from streaming.encode.entity_state import Changes
+from streaming.events.schema import Features
+
+
+class EntityPublisher:
+    """Writes features, then announces whose they are, so that no server caches older ones than its notice."""
+
+    def __init__(self, redis: RedisWriter) -> None:
+        self._redis = redis
+
+    def publish(self, users: Mapping[str, Features], items: Mapping[str, Features]) -> None:
+        """Replace the latest features of these users and items."""
+        encode = msgspec.json.encode
+        pairs = {keys.user(name): encode(features) for name, features in users.items()}
+        pairs |= {keys.item(name): encode(features) for name, features in items.items()}
+        self._redis.set(list(pairs), list(pairs.values()))
+        self._announce(list(users), list(items))
+
+    def remove(self, users: Sequence[str], items: Sequence[str]) -> None:
+        """Remove the features of these users and items."""
+        self._redis.unlink([*map(keys.user, users), *map(keys.item, items)])
+        self._announce(users, items)
+
+    def apply(self, users: Changes, items: Changes) -> None:
+        """Publish what changed, and remove what was evicted, or all others if the changes are full."""
+        self.publish(users.latest, items.latest)
+        self.remove(users.removed, items.removed)
+        if users.full:
+            for names in self._others(keys.user(""), users.latest):
+                self.remove(names, [])
+        if items.full:
+            for names in self._others(keys.item(""), items.latest):
+                self.remove([], names)
+
+    def _others(self, prefix: str, known: Collection[str]) -> Iterator[list[str]]:
+        """Names in Redis that are not known, page by page."""
+        for page in self._redis.pages(prefix):
+            names = (key.decode()[len(prefix) :] for key in page)
+            yield [name for name in names if name not in known]
+
+    def _announce(self, users: Sequence[str], items: Sequence[str]) -> None:
+        for kind, names in (("users", users), ("items", items)):
+            for start in range(0, len(names), KEYS_PER_COMMAND):
+                notice = delta_messages.EntityChange(**{kind: list(names[start : start + KEYS_PER_COMMAND])})
+                self._redis.announce(keys.ENTITIES, delta_messages.encode_entities(notice))

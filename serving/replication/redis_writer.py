@@ -1,0 +1,66 @@
+"""Writing many keys to Redis, with retries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar, cast
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from recsys.errors import PublishError
+from serving.replication.delta_messages import FIELD
+
+KEYS_PER_COMMAND = 2048
+_STREAM_LENGTH = 256
+"""Messages kept on a stream; a server that is further behind empties its cache and reads again."""
+
+_T = TypeVar("_T")
+
+
+class RedisWriter:
+    """Writes for one model. Every method may be repeated.
+
+    Raises PublishError when Redis does not answer after `retries` attempts with growing pauses.
+    """
+
+    def __init__(self, client: redis.Redis, model: str, retries: int = 3) -> None:
+        self.client = client
+        self._model = model
+        self._retry = Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.02), retries)
+
+    def do(self, command: Callable[[], _T]) -> _T:
+        """The command's result."""
+        try:
+            return self._retry.call_with_retry(command, lambda _: None)
+        except redis.RedisError as error:
+            raise PublishError(f"model {self._model!r} cannot be published: {error}") from error
+
+    def set(self, names: list[str], values: list[bytes]) -> None:
+        for start in range(0, len(names), KEYS_PER_COMMAND):
+            part = slice(start, start + KEYS_PER_COMMAND)
+            self.do(partial(self.client.mset, dict(zip(names[part], values[part], strict=True))))
+
+    def unlink(self, names: list[str]) -> None:
+        for start in range(0, len(names), KEYS_PER_COMMAND):
+            self.do(partial(self.client.unlink, *names[start : start + KEYS_PER_COMMAND]))
+
+    def announce(self, stream: str, message: bytes) -> None:
+        """Add a message to a stream that servers follow."""
+        entry: dict[Any, Any] = {FIELD: message}
+        self.do(partial(self.client.xadd, stream, entry, maxlen=_STREAM_LENGTH, approximate=True))
+
+    def pages(self, prefix: str) -> Iterator[list[bytes]]:
+        """Keys with a prefix, page by page; a key may occur twice."""
+        cursor = 0
+        while True:
+            cursor, page = self.do(partial(self._scan, cursor, prefix + "*"))
+            if page:
+                yield page
+            if cursor == 0:
+                return
+
+    def _scan(self, cursor: int, pattern: str) -> tuple[int, list[bytes]]:
+        return cast(tuple[int, list[bytes]], self.client.scan(cursor, match=pattern, count=2048))

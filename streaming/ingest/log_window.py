@@ -1,0 +1,78 @@
+"""The last events of a log, by which those that come again are recognised.
+
+Shape suffixes: N events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from streaming.events.columns import KINDS, kinds
+from streaming.ingest.deduplication import RecentEvents
+from streaming.ingest.fingerprint import fingerprints
+from streaming.log.event_log import Chunk, EventLog, read_range
+
+Marks = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
+"""Which events are new [N], and which have a known id with another content [N]; all others are duplicates."""
+
+
+class LogWindow:
+    """Knows kind, id and content of at least the last `window` events of `log`, whoever appended them.
+
+    `observe` is called with all events that are read, at the start those of at least the last `tail` of each partition.
+    """
+
+    def __init__(
+        self, log: EventLog, window: int, observe: Callable[[pa.RecordBatch, int], None] | None = None, tail: int = 0
+    ) -> None:
+        self._log = log
+        self._recent = RecentEvents(window)
+        self._observe = observe
+        self._count = -(-window // log.partitions)
+        self._tail = tail
+        self._read: list[int] | None = None
+        """The next offset to read of each partition; None before the first."""
+
+    def catch_up(self) -> None:
+        """Learn what was appended since the last call; at the first call, the end of the log. Raises LogError."""
+        begin, end = self._log.begin(), self._log.end()
+        start = self._read or [stop - max(self._count, self._tail) for stop in end]
+        self._read = [max(*offsets) for offsets in zip(begin, start, strict=True)]
+        for partition, stop in enumerate(end):
+            for chunk in read_range(self._log, partition, self._read[partition], stop):
+                self._learn(chunk, stop)
+                self._read[partition] = chunk.next_offset
+
+    def find(self, events: pa.RecordBatch) -> Marks:
+        """Compare events (`EVENT_SCHEMA`) to those that are known, and to earlier ones among them."""
+        return self._recent.find(*_identities(events))
+
+    def add(self, events: pa.RecordBatch) -> Marks:
+        """As `find`, and know them from now on."""
+        return self._recent.add(*_identities(events))
+
+    def appended(self, events: pa.RecordBatch, partition: int, end: int) -> None:
+        """Know events that were appended, after which the partition ends at `end`."""
+        if self._read is not None and self._read[partition] == end - events.num_rows:
+            self.add(events)
+            self._read[partition] = end
+        # Otherwise somebody else has appended, too, or offsets are not consecutive: `catch_up` reads them.
+
+    def _learn(self, chunk: Chunk, end: int) -> None:
+        if self._observe is not None:
+            self._observe(chunk.events, chunk.partition)
+        recent = chunk.slice(int(np.searchsorted(chunk.next_offsets_N, end - self._count, "right"))).events
+        self.add(recent)
+
+
+def clash(kind: int, name: str) -> str:
+    """Why an event is refused whose id another one has."""
+    return f"id: another {KINDS[kind]} has this id, {name!r}, with other content"
+
+
+def _identities(events: pa.RecordBatch) -> tuple[npt.NDArray[np.uint8], list[str], npt.NDArray[np.uint32]]:
+    return kinds(events), events.column("id").to_pylist(), fingerprints(events)

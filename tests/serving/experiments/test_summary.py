@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from serving.experiments.assignment import Arm, Experiment
+from serving.experiments.summary import Summary, summarise
+from serving.experiments.sums import ClickSums
+
+AB = Experiment("ab", (Arm("control", "frozen"), Arm("treatment", "online")))
+BUCKETS = 1 << 20
+
+
+def arm(users: int, clicks: int, impressions: int = 10) -> ClickSums:
+    """Users with as many impressions each, of which the first `clicks` users clicked one."""
+    return ClickSums.of(np.full(users, impressions), (np.arange(users) < clicks).astype(np.int64))
+
+
+def summary(control: ClickSums, treatment: ClickSums) -> Summary:
+    return summarise(AB, [control, treatment], BUCKETS)
+
+
+def test_a_clear_difference() -> None:
+    found = summary(arm(5000, 1000), arm(5100, 2000))
+    (comparison,) = found.comparisons
+    assert comparison.difference == pytest.approx(2000 / 51_000 - 0.02)
+    assert 0 < comparison.interval[0] < 0.0192 < comparison.interval[1]
+    assert comparison.verdict == "better"
+    assert found.sample_ratio_ok
+    assert found.arms[0].ctr == 0.02
+    low, high = found.arms[0].interval
+    assert low < 0.02 < high
+
+
+def test_the_other_way_round_it_is_worse() -> None:
+    assert summary(arm(5100, 2000), arm(5000, 1000)).comparisons[0].verdict == "worse"
+
+
+def test_no_difference() -> None:
+    assert summary(arm(5000, 1000), arm(5000, 1010)).comparisons[0].verdict == "no difference shown"
+
+
+@pytest.mark.parametrize(("users", "clicks"), [(99, 50), (5000, 4)])
+def test_few_figures_decide_nothing(users: int, clicks: int) -> None:
+    assert summary(arm(users, 0), arm(users, clicks)).comparisons[0].verdict == "too few data"
+
+
+def test_there_is_no_verdict_while_the_sample_ratio_is_broken() -> None:
+    found = summary(arm(5000, 1000), arm(6000, 3000))
+    assert not found.sample_ratio_ok
+    assert found.sample_ratio_p < 0.001
+    assert found.comparisons[0].interval[0] > 0
+    assert found.comparisons[0].verdict == "sample ratio broken"
+
+
+def test_nothing_yet() -> None:
+    found = summary(ClickSums(), ClickSums())
+    assert found.arms[0].ctr is None
+    assert found.arms[0].interval == (0.0, 1.0)
+    assert found.comparisons[0].difference is None
+    assert found.comparisons[0].verdict == "too few data"
+    assert found.sample_ratio_p == 1.0

@@ -37,9 +37,10 @@ class Column:
     @cached_property
     def values(self) -> list[Any]:
         """The cells that are not missing."""
-        return [cell for cell in self.cells if not self._missing(cell)]
+        return [cell for cell in self.cells if not self.is_missing(cell)]
 
-    def _missing(self, cell: Any) -> bool:
+    def is_missing(self, cell: Any) -> bool:
+        """Whether a cell has no value."""
         if isinstance(cell, float | Decimal):
             return not math.isfinite(cell)
         return cell is None or (isinstance(cell, str) and (cell in NULLS or cell in self.null_words))

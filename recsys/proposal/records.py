@@ -45,7 +45,7 @@ def json_lines(path: Path, found: Decoded, most: int) -> tuple[Columns, int, boo
         if not isinstance(row, dict):
             raise InvalidValueError(f"{path}, line {number} is not a JSON object; {_REMEDY}")
         rows.append(row)
-    native = bool(rows) and all(row.get("type") in KINDS and "time" in row for row in rows)
+    native = bool(rows) and all(row.get("type") in KINDS for row in rows)
     return _columns(rows), len(rows), native
 
 

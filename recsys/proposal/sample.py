@@ -58,8 +58,7 @@ def _read(path: Path) -> Sample:
             columns, rows, whole = records.parquet(path, ROWS)
             settings = {} if suffix == ".parquet" else {"format": "parquet"}
             return Sample(path, settings, columns, rows, whole)
-        with open_content(path) as stream:
-            head = bytes(stream.read(BYTES + 1))
+        head = bytes(open_content(path).read(BYTES + 1))
     except (OSError, pa.ArrowException) as error:
         raise InvalidValueError(f"{path} cannot be read: {error}") from error
     _refuse_binary(path, head)

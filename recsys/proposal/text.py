@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +14,8 @@ from typing import Any, Final
 from recsys.errors import InvalidValueError
 from recsys.proposal.column import is_number
 from recsys.proposal.vocabulary import known
-from streaming.ingest.formats.dialect import Dialect, RowReader
-from streaming.ingest.formats.open_source import dialect
+from streaming.ingest.formats.dialect import Dialect, RowReader, csv_format
+from streaming.ingest.formats.open_source import Format, dialect
 
 _DELIMITERS: Final = ("::", "\t", ",", ";", "|", "\x01", " ")
 _TRIED: Final = 500
@@ -66,15 +68,12 @@ def table(path: Path, found: Decoded, suffix: str, most: int) -> Table:
     """The columns of delimited text. Raises InvalidValueError if no delimiter makes rows of it."""
     lines = [line.removesuffix("\r") for line in found.text.split("\n")]
     lines = lines[:-1] if not lines[-1] else lines
-    base = "tsv" if suffix in (".tsv", ".tab") else "csv"
+    base: Format = "tsv" if suffix in (".tsv", ".tab") else "csv"
     comment = _comment(lines)
     body = [line for line in lines if line.strip() and not (comment and line.startswith(comment))]
     chosen, width = _dialect(body[:_TRIED], base)
     if width < 2:
-        raise InvalidValueError(
-            f"{path} is no table that can be recognised: its first line is {body[0][:60]!r}; give CSV, TSV, JSON lines "
-            "or Parquet"
-        )
+        raise InvalidValueError(f"{path} {_no_table(body, chosen)}")
     reader = RowReader(replace(chosen, comment=comment), width, lambda _: True)
     read, _ = reader.rows(lines[: most + 1 + len(lines) - len(body)], more=False)
     rows = [list(row.cells) for row in read if not row.fault]
@@ -91,14 +90,26 @@ def table(path: Path, found: Decoded, suffix: str, most: int) -> Table:
     return Table(columns, min(len(rows), most), settings, notes)
 
 
+def _no_table(lines: Sequence[str], default: Dialect) -> str:
+    width = len(_cells(lines[0], default))
+    other, count = (
+        Counter(len(_cells(line, default)) for line in lines[1:_TRIED]).most_common(1)[0] if lines[1:] else (0, 0)
+    )
+    if 1 < width != other > 1 and count > len(lines[:_TRIED]) / 2:
+        return f"has {width} names in its header and {other} cells in most rows; let the header name all of them"
+    return (
+        f"is no table that can be recognised: its first line is {lines[0][:60]!r}; give CSV, TSV, JSON lines or Parquet"
+    )
+
+
 def _comment(lines: Sequence[str]) -> str:
     first = next((line for line in lines if line.strip()), "")
     return "#" if first.startswith("#") else ""
 
 
-def _dialect(lines: Sequence[str], base: str) -> tuple[Dialect, int]:
+def _dialect(lines: Sequence[str], base: Format) -> tuple[Dialect, int]:
     """The dialect that reads most of the lines, and the number of cells in a row; the format's own where it is good."""
-    default = dialect("tsv" if base == "tsv" else "csv", {})
+    default = dialect(base, {})
     ranked: list[tuple[float, int, Dialect, int]] = []
     for delimiter in dict.fromkeys((default.delimiter, *_DELIMITERS)):
         for quote, escape in (('"', ""), ("", ""), ('"', "\\"), ("'", "")) if len(delimiter) == 1 else (("", ""),):
@@ -120,21 +131,21 @@ def _dialect(lines: Sequence[str], base: str) -> tuple[Dialect, int]:
 
 def _fit(lines: Sequence[str], dialect: Dialect) -> tuple[float, int]:
     """The share of the lines that are rows of as many cells as the first, and that number."""
-    cells = RowReader(dialect, 1, lambda _: True).rows(lines[:1], more=False)[0] if lines else []
-    first = _cells(lines[0], dialect) if lines else []
-    if not cells or len(first) < 2:
-        return 0.0, len(first)
-    rows, _ = RowReader(dialect, len(first), lambda _: True).rows(lines, more=False)
+    width = len(_cells(lines[0], dialect)) if lines else 0
+    if width < 2:
+        return 0.0, width
+    rows, _ = RowReader(dialect, width, lambda _: True).rows(lines, more=False)
     covered = sum(row.end - row.begin for row in rows if not row.fault and not _stray(row.cells, dialect))
-    return covered / len(lines), len(first)
+    return covered / len(lines), width
 
 
 def _cells(line: str, dialect: Dialect) -> Sequence[str]:
-    for width in range(2, line.count(dialect.delimiter) + 2):
-        rows, _ = RowReader(dialect, width, lambda _: True).rows([line], more=False)
-        if rows and not rows[0].fault:
-            return rows[0].cells
-    return [line]
+    if len(dialect.delimiter) > 1:
+        return line.split(dialect.delimiter)
+    try:
+        return next(csv.reader([line], **csv_format(dialect)), [])
+    except csv.Error:
+        return []
 
 
 def _stray(cells: Sequence[str], dialect: Dialect) -> bool:

@@ -48,7 +48,7 @@ class TimeReading:
 
 def time_reading(values: Sequence[Any], unit: Unit | None = None, pattern: str = "") -> TimeReading | None:
     """How values that are not missing are times of a log; None if they are not, in `unit` or `pattern` if given."""
-    tried = values[: _TRIED // 2] + values[-(_TRIED // 2) :] if len(values) > _TRIED else values
+    tried = [*values[: _TRIED // 2], *values[-(_TRIED // 2) :]] if len(values) > _TRIED else values
     if not tried:
         return None
     if unit or pattern:

@@ -68,6 +68,20 @@ SHOWN_ACTIONS: Final = _words("impression impressions show shown exposure expose
 """Actions that say that an item was shown, no more."""
 
 
+ACTIONS: Final = _words(
+    "view viewed click clicked buy bought cart addtocart purchase purchased transaction pv fav like liked favourite "
+    "favorite play played skip share shared comment follow bookmark watch watched order ordered checkout star read "
+    "download install complete finish rate rating list select impression show exposure ranking interaction dislike save"
+)
+"""Words among the values of a column of actions."""
+NOT_POSITIVE: Final = _words(
+    "dislike skip skipped unlike unfollow remove removed hide report block refund return removefromcart"
+)
+"""Actions that say that the user did not want the item."""
+HISTORY: Final = _words("history hist past previous recent last prior")
+"""Words of lists that stood before the event."""
+
+
 def tokens(name: str) -> list[str]:
     """The words of a name, in lower case.
 
@@ -93,14 +107,25 @@ def known(name: str) -> bool:
 
 
 def says(role: Role, name: str) -> float:
-    """How clearly a name says a role: 0 for not at all, 3 for the very word, or the word with `id`."""
-    leaf = tokens(name.rpartition(".")[2])
-    path = tokens(name)
-    core = [word for word in leaf if word not in ("id", "ids", "is")]
-    if core and all(word in _STRONG[role] for word in core):
-        return 3.0
-    if any(word in _STRONG[role] for word in leaf):
-        return 2.0
-    if any(word in _WEAK[role] for word in leaf):
-        return 1.5 if len(core) == 1 else 1.0
-    return 0.75 if any(word in _STRONG[role] for word in path) else 0.0
+    """How clearly a name says a role: 0 for not at all, 3 for the very word, alone or with `id`.
+
+    >>> says("user", "user_id"), says("user", "user_age"), says("user", "user_pseudo_id"), says("time", "created_at")
+    (3.0, 0.0, 2.0, 2.0)
+    """
+    words = [word for word in tokens(name.rpartition(".")[2]) if word not in ("is", "has")]
+    core = [word for word in words if word not in _NAMING]
+    named = len(core) < len(words)
+    strong, weak = _STRONG[role], _WEAK[role]
+    if core and all(word in strong for word in core):
+        return 2.5 if named and "id" not in words and role in _IDENTIFIERS else 3.0
+    whole = role not in _IDENTIFIERS or named
+    if any(word in strong for word in core):
+        return 2.0 if whole else 0.0
+    if any(word in weak for word in core):
+        return 1.5 if len(core) == 1 else 1.0 if whole else 0.0
+    return 1.0 if not core and any(word in strong for word in tokens(name)) else 0.0
+
+
+_IDENTIFIERS: Final = ("user", "item", "request")
+_NAMING: Final = _words("id ids name hash key code no num number idx index uuid guid token")
+"""Words that say that a column names something."""

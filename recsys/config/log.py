@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping as Names
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from recsys.config.section import Count, Section
 from recsys.config.units import Duration, Size, byte_count, milliseconds
 from recsys.errors import InvalidValueError
+from streaming.encode.feature_spec import Kind
+from streaming.ingest.formats.open_source import Format, check_text, dialect
+from streaming.ingest.mapping import column_mapping
+from streaming.ingest.mapping.column_mapping import Shape
+from streaming.ingest.mapping.event_time import epoch_millis
 from streaming.log.open_log import local_path, split_url
 
 
@@ -20,17 +27,32 @@ class Mapping(Section):
     files: str = "*"
     """Pattern of the end of a file's path, such as `clicks*.csv` or `clicks/*.parquet`; the first that fits applies,
     with all others of the same pattern."""
-    kind: Literal["impression", "interaction", "user", "item"] = "interaction"
+    kind: Shape = "interaction"
     columns: dict[str, str | list[str]] = {}
     """From the event's field (`time`, `user`, `item`, `items`, `features.NAME`, ...) to the column; in JSON lines a
     path such as `context.user`. Several columns make an `id` or `impression` together, else the first with a value."""
-    format: Literal["jsonl", "csv", "tsv", "parquet"] | None = None
+    format: Format | None = None
     """By default what the suffix says."""
     time_unit: Literal["ms", "s", "us", "ns", "iso"] = "ms"
     time_format: str = ""
     """Of times in text, such as `%d-%m-%Y %H:%M`; without it they are in `time_unit` too."""
+    start: datetime | None = None
+    """When the first row happened in a file without times, and the time between two rows:"""
+    interval: Duration = milliseconds("1s")
     separator: str = "|"
     """Between the values of a list in one cell."""
+    label_separator: str = ""
+    """Between an item of a list and its label, in `items` and `actions.NAME`."""
+    positive_values: list[str] = []
+    """What means yes in the column of an `actions.NAME`; by default true and numbers above 0."""
+    anonymous: Literal["refuse", "request"] = "refuse"
+    """Of lists without a user: whether they are refused, or get a user of their own."""
+    repeated_items: Literal["refuse", "first", "last"] = "refuse"
+    """Which place counts of an item that is in a list more than once."""
+    negatives_within: Duration = milliseconds("1h")
+    """Of feedback: longest time between two rows that are shown together."""
+    seed: int = Field(0, ge=0)
+    """Of feedback: fixes which row of two is the list."""
     null_values: list[str] = ["", "null", "NULL", "nan", "NaN", "None", r"\N"]
     """Text that stands for a missing value."""
     delimiter: str | None = None
@@ -68,15 +90,33 @@ class Mapping(Section):
                 raise InvalidValueError(f"TOML reads a name with a dot as a table: quote it, {wanted}")
         return columns
 
+    def rows(self, kinds: Names[str, Kind | None]) -> column_mapping.Mapping:
+        """What the rows are; `kinds` are those of features. Raises InvalidValueError if something is missing."""
+        return column_mapping.Mapping(
+            self.kind,
+            self.columns,
+            self.time_unit,
+            self.separator,
+            kinds,
+            tuple(self.null_values),
+            self.time_format,
+            tuple(self.positive_values),
+            self.label_separator,
+            self.anonymous,
+            self.repeated_items,
+            None if self.start is None else epoch_millis(self.start),
+            self.interval,
+            self.negatives_within,
+            self.seed,
+        )
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        from streaming.ingest.formats.open_source import dialect
-        from streaming.ingest.mapping import column_mapping
-
-        column_mapping.Mapping(self.kind, self.columns, separator=self.separator, time_format=self.time_format)
-        if self.format in ("jsonl", "parquet") and self.text:
-            raise InvalidValueError(f"{', '.join(self.text)} are for CSV and TSV, not for {self.format}")
-        dialect(self.format if self.format in ("csv", "tsv") else "csv", self.text)
+        self.rows({})
+        if self.format is not None:
+            check_text(self.format, self.text)
+        else:
+            dialect("csv", self.text)
         return self
 
 

@@ -18,12 +18,11 @@ import pyarrow.parquet
 from recsys.datasets.card import Card, Dataset
 from recsys.datasets.tables import Ints, lists, strings, table
 from recsys.errors import InvalidValueError
+from streaming.ingest.shapes.pairs import draw_pairs
 
 WINDOW = 60 * 1000
 """Longest time (ms) between the two clicks of a pair."""
 CHUNK = 1 << 16
-ROUNDS = 64
-"""Rounds of pairing. The published file needs 8; the limit bounds the time on any other."""
 CONTEXT = {
     "environment": "click_environment",
     "device_group": "click_deviceGroup",
@@ -68,40 +67,12 @@ def globo(path: Path | str, seed: int = 0, start: date | None = None, end: date 
 def draw_negatives(times: Ints, users: Ints, items: Ints, seed: int) -> Ints:
     """For every click the row of the click whose article is shown beside it; -1 if the click is not used.
 
-    Clicks of different users on different articles are paired, each click once, neighbours in time first and none more
-    than `WINDOW` ms apart. A fair coin decides which click of a pair is used; the other one only lends its article.
-    So an article is shown as often as it was clicked, and each label is an independent fair coin: how often, since when
-    and with which labels the article was shown before does not predict it.
-
-    `times` (ms) must be in ascending order.
+    By the rule of `draw_pairs`, at most `WINDOW` ms apart. `times` (ms) must be in ascending order.
     """
-    pairs_P2 = pair_neighbours(times, users, items)
-    coins_P = np.random.default_rng([seed, 0]).random(len(times))[pairs_P2[:, 0]] < 0.5
-    used_P2 = np.where(coins_P[:, None], pairs_P2, pairs_P2[:, ::-1])
+    used_P2 = draw_pairs(times, users, items, WINDOW, [seed, 0])
     negatives = np.full(len(times), -1)
     negatives[used_P2[:, 0]] = used_P2[:, 1]
     return negatives
-
-
-def pair_neighbours(times: Ints, users: Ints, items: Ints) -> Ints:
-    """Rows of clicks that may be shown together, earlier one first, [P, 2]; each row is in one pair at most.
-
-    Each round pairs neighbours among the rows that are left. Odd rounds begin one row later; otherwise the same two
-    rows would meet again and again.
-
-    >>> pair_neighbours(np.zeros(4, np.int64), np.arange(4), np.array([7, 7, 8, 8])).tolist()
-    [[1, 2], [0, 3]]
-    """
-    left = np.arange(len(times))
-    pairs = [np.empty((0, 2), np.int64)]
-    for turn in range(ROUNDS):
-        candidates = left[turn % 2 :]
-        neighbours = candidates[: len(candidates) // 2 * 2].reshape(-1, 2)
-        one, other = neighbours.T
-        fits = (items[one] != items[other]) & (users[one] != users[other]) & (times[other] - times[one] <= WINDOW)
-        pairs.append(neighbours[fits])
-        left = np.setdiff1d(left, pairs[-1], assume_unique=True)
-    return np.concatenate(pairs)
 
 
 def _card(counts: dict[str, int], start: int, end: int) -> Card:

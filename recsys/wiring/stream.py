@@ -41,17 +41,13 @@ def rules(config: Config) -> Rules:
 def sources(config: Config, file: Path) -> list[Source]:
     """What a file is read as: by each of its mappings, or as JSON lines of events. Raises RecsysError if it cannot."""
     from streaming.ingest.formats.open_source import open_source
-    from streaming.ingest.mapping.column_mapping import Mapping
 
     known = rules(config)
     kinds = {**(known.request or {}), **(known.item or {})}
     found: list[Source] = []
     for n, one in enumerate(config.log.mappings(file)):
-        mapping = Mapping(
-            one.kind, one.columns, one.time_unit, one.separator, kinds, tuple(one.null_values), one.time_format
-        )
         name = f"{file} ({one.kind} {n + 1})" if n else str(file)
-        found.append(open_source(file, mapping, config.log.max_line, one.format, one.text, name))
+        found.append(open_source(file, one.rows(kinds), config.log.max_line, one.format, one.text, name))
     return found or [open_source(file, None, config.log.max_line)]
 
 

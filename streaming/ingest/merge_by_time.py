@@ -34,7 +34,8 @@ class Piece:
     refused: list[int]
     """Record number of each letter."""
     ended: bool = True
-    """See `Block.ended`."""
+    divisible: bool = True
+    """See `Block`."""
 
     @property
     def reached(self) -> npt.NDArray[np.int64]:
@@ -54,14 +55,17 @@ class Piece:
         if not count:
             return None, self
         record = int(self.records_N[count])
+        place = self.position(record)
         letters = bisect_left(self.refused, record)
         first = Piece(
             self.events.slice(0, count),
             self.letters[:letters],
-            self.position(record),
+            place,
             self.position,
             self.records_N[:count],
             self.refused[:letters],
+            self.divisible and place != self.position(record - 1),
+            self.divisible,
         )
         rest = replace(
             self,

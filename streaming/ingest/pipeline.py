@@ -176,7 +176,7 @@ class Ingest:
             at = block.position(i)
             letters.append(DeadLetter(source, at.line, at.byte, reasons[i], block.raw(i)))
         records_N = _records(block, refused, events.num_rows)
-        return Piece(events, letters, block.end, block.position, records_N, refused, block.ended)
+        return Piece(events, letters, block.end, block.position, records_N, refused, block.ended, block.divisible)
 
     def _take(self, pieces: Mapping[int, Piece]) -> None:
         events, order_M = interleaved(list(pieces.values()))

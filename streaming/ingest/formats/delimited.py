@@ -1,4 +1,4 @@
-"""Delimited text, such as CSV and TSV, as a source of events."""
+"""Delimited text, such as CSV and TSV, as a table."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from recsys.errors import InvalidValueError
 from streaming.ingest.formats.dialect import Dialect, Row, RowReader, csv_format
+from streaming.ingest.formats.rows import Rows
 from streaming.ingest.formats.sources import BEGIN, Block, JsonLines, Position
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.mapping.row_mapper import RowMapper
@@ -38,10 +39,10 @@ class DelimitedRows:
         header, self._body = self._head()
         if header:  # without one the file is empty, such as a part without rows
             mapping.check(header, self.name)
-        self._mapper = RowMapper(mapping)
+        mapper = RowMapper(mapping)
         places = [header.index(name) for name in mapping.names] if header else [0]
         self._pick = itemgetter(*places, places[0])  # one more, because of a single place it would give no tuple
-        self._rows = RowReader(self._dialect, len(header), lambda cells: self._mapper.has_time(self._pick(cells)))
+        self._reader = RowReader(self._dialect, len(header), lambda cells: mapper.has_time(self._pick(cells)))
 
     @property
     def name(self) -> str:
@@ -50,7 +51,7 @@ class DelimitedRows:
     def identity(self, before: Position) -> str:
         return self._mapping.fingerprint(self._lines.identity(before), self._dialect)
 
-    def blocks(self, start: Position = BEGIN) -> Iterator[Block]:
+    def rows(self, start: Position = BEGIN) -> Iterator[Rows]:
         begin = max(start, self._body, key=lambda position: position.byte)
         rest: Block | None = None
         for block in self._lines.blocks(begin):
@@ -61,48 +62,37 @@ class DelimitedRows:
             if rest is not None:
                 joined = replace(block, lines=rest.lines + block.lines, start=rest.start, unseen=rest.unseen)
             found, rest = self._rows_of(joined, more=True)
-            if found.lines:
+            if found.cells:
                 yield found
         if rest is not None:
             yield self._rows_of(rest, more=False)[0]
 
-    def _rows_of(self, block: Block, more: bool) -> tuple[Block, Block | None]:
+    def _rows_of(self, block: Block, more: bool) -> tuple[Rows, Block | None]:
         """The rows in the lines of a block, and the lines of a last one that needs `more` of them."""
         long = [i for i, line in enumerate(block.lines) if len(line) > self._max_line]
         lines = [b"" if len(line) > self._max_line else line for line in block.lines] if long else block.lines
         texts = b"\n".join(lines).decode(errors="surrogateescape").split("\n")
-        rows, taken = self._rows.rows(texts, more)
+        rows, taken = self._reader.rows(texts, more)
         if long:
             rows += [Row(i, i + 1, [], f"longer than {self._max_line} bytes") for i in long if i < taken]
             rows.sort(key=lambda row: row.begin)
-        found = self._mapped(block, rows, taken)
+        found = self._found(block, rows, taken)
         if taken == len(lines):
             return found, None
         unseen = 0 if taken else block.unseen
         return found, replace(block, lines=block.lines[taken:], start=found.end, unseen=unseen)
 
-    def _mapped(self, block: Block, rows: Sequence[Row], taken: int) -> Block:
-        lines, faults = list[bytes](), dict[int, str]()
-        for i, row in enumerate(rows):
-            try:
-                lines.append(b"" if row.fault else self._mapper.line(self._pick(row.cells)))
-                if row.fault:
-                    faults[i] = row.fault
-            except UnicodeEncodeError:
-                lines.append(b"")
-                faults[i] = f"not {self._dialect.encoding.upper()}"
-            except InvalidValueError as error:
-                lines.append(b"")
-                faults[i] = str(error)
+    def _found(self, block: Block, rows: Sequence[Row], taken: int) -> Rows:
         done = taken == len(block.lines)
-        return Block(
-            lines,
+        return Rows(
+            [self._pick(row.cells) if not row.fault else () for row in rows],
             block.start,
             block.end if done else block.position(taken),
-            faults,
-            position_of=lambda i: block.position(rows[i].begin),
-            raw_of=lambda i: b"\n".join(block.lines[rows[i].begin : rows[i].end]),
+            position=lambda i: block.position(rows[i].begin),
+            raw=lambda i: b"\n".join(block.lines[rows[i].begin : rows[i].end]),
+            faults={i: row.fault for i, row in enumerate(rows) if row.fault},
             ended=block.ended or not done,
+            encoding=self._dialect.encoding,
         )
 
     def _head(self) -> tuple[Sequence[str], Position]:
@@ -114,6 +104,8 @@ class DelimitedRows:
                     continue
                 cells = self._cells(text, block.position(i).line)
                 if self._dialect.header is True:
+                    if self._dialect.typed:
+                        cells = [cell.rpartition(":")[0] or cell for cell in cells]
                     return cells, (block.position(i + 1) if i + 1 < len(block.lines) else block.end)
                 names = self._dialect.header or tuple(str(number + 1) for number in range(len(cells)))
                 return list(names), BEGIN

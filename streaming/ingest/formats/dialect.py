@@ -28,6 +28,8 @@ class Dialect:
     header: bool | tuple[str, ...] = True
     comment: str = ""
     encoding: str = "utf-8"
+    typed: bool = False
+    """Whether the names in the header have a type behind a colon, as in `user_id:token`."""
 
     def __post_init__(self) -> None:
         if not self.delimiter or "\n" in self.delimiter or "\r" in self.delimiter:

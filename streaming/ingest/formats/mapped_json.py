@@ -1,18 +1,19 @@
-"""JSON lines of another schema as a source of events, by a mapping of paths."""
+"""JSON lines of another schema as a table, by a mapping of paths."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from recsys.errors import InvalidValueError
 from streaming.ingest.decode_errors import explain
+from streaming.ingest.formats.rows import Rows
 from streaming.ingest.formats.sources import BEGIN, Block, JsonLines, Position
 from streaming.ingest.mapping.column_mapping import Mapping
-from streaming.ingest.mapping.row_mapper import RowMapper, follow
+from streaming.ingest.mapping.row_mapper import follow
 from streaming.ingest.validation import MAX_LINE
 
 _decode = msgspec.json.Decoder().decode
@@ -29,7 +30,6 @@ class MappedJson:
         self._lines = JsonLines(path, max_line, name)
         self._max_line = max_line
         self._mapping = mapping
-        self._mapper = RowMapper(mapping)
         self._paths = [(name, name.split(".")) for name in mapping.names]
 
     @property
@@ -39,20 +39,34 @@ class MappedJson:
     def identity(self, before: Position) -> str:
         return self._mapping.fingerprint(self._lines.identity(before))
 
-    def blocks(self, start: Position = BEGIN) -> Iterator[Block]:
+    def rows(self, start: Position = BEGIN) -> Iterator[Rows]:
         for block in self._lines.blocks(start):
-            lines, faults = list(block.lines), dict[int, str]()
-            for i, line in enumerate(lines):
-                if len(line) > self._max_line or not line.strip():
-                    continue  # too long: refused when decoded
-                try:
-                    lines[i] = self._line(line)
-                except (ValueError, RecursionError) as error:
-                    lines[i], faults[i] = b"", explain(line, error)
-            yield replace(block, lines=lines, faults=faults, position_of=block.position, raw_of=block.raw)
+            yield self._found(block)
 
-    def _line(self, line: bytes) -> bytes:
+    def _found(self, block: Block) -> Rows:
+        places = [i for i, line in enumerate(block.lines) if line.strip()]
+        cells, faults = list[Sequence[Any]](), dict[int, str]()
+        for i, place in enumerate(places):
+            line = block.lines[place]
+            try:
+                cells.append(self._cells(line))
+            except (ValueError, RecursionError) as error:
+                cells.append(())
+                faults[i] = explain(line[: self._max_line + 1], error)
+        return Rows(
+            cells,
+            block.start,
+            block.end,
+            position=lambda i: block.position(places[i]),
+            raw=lambda i: block.raw(places[i]),
+            faults=faults,
+            ended=block.ended,
+        )
+
+    def _cells(self, line: bytes) -> Sequence[Any]:
+        if len(line) > self._max_line:
+            raise InvalidValueError(f"longer than {self._max_line} bytes")
         row = _decode(line)
         if not isinstance(row, dict):
             raise InvalidValueError("not an object")
-        return self._mapper.line([row[name] if name in row else follow(row, path) for name, path in self._paths])
+        return [row[name] if name in row else follow(row, path) for name, path in self._paths]

@@ -12,13 +12,16 @@ from recsys.errors import IngestError, InvalidValueError
 from streaming.ingest.formats.compression import COMPRESSIONS, content_suffix
 from streaming.ingest.formats.delimited import DelimitedRows
 from streaming.ingest.formats.dialect import Dialect
+from streaming.ingest.formats.libsvm import LibsvmRows
 from streaming.ingest.formats.mapped_json import MappedJson
 from streaming.ingest.formats.parquet import ParquetRows
+from streaming.ingest.formats.rows import Table
 from streaming.ingest.formats.sources import JsonLines, Source
 from streaming.ingest.mapping.column_mapping import Mapping
+from streaming.ingest.shapes.mapped_table import MappedTable
 from streaming.ingest.validation import MAX_LINE
 
-Format = Literal["jsonl", "csv", "tsv", "parquet"]
+Format = Literal["jsonl", "csv", "tsv", "parquet", "recbole", "libsvm"]
 _SUFFIXES: Final[dict[str, Format]] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -26,8 +29,13 @@ _SUFFIXES: Final[dict[str, Format]] = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".parquet": "parquet",
+    ".inter": "recbole",
+    ".libsvm": "libsvm",
+    ".svm": "libsvm",
+    ".libfm": "libsvm",
 }
-_DEFAULTS: Final[dict[Format, dict[str, Any]]] = {"csv": {}, "tsv": {"delimiter": "\t", "quote": ""}}
+_TAB: Final[dict[str, Any]] = {"delimiter": "\t", "quote": ""}
+_DEFAULTS: Final[dict[Format, dict[str, Any]]] = {"csv": {}, "tsv": _TAB, "recbole": _TAB | {"typed": True}}
 
 
 def open_source(
@@ -47,23 +55,38 @@ def open_source(
     'clicks.jsonl'
     """
     found = format or format_of(path, mapping)
-    if text and found not in _DEFAULTS:
-        raise InvalidValueError(f"{path}: {', '.join(text)} in its mapping are for CSV and TSV; this is {found}")
     try:
-        if found == "jsonl":
-            return JsonLines(path, max_line) if mapping is None else MappedJson(path, mapping, max_line, name)
         if mapping is None:
+            if found == "jsonl":
+                return JsonLines(path, max_line)
             raise InvalidValueError(
                 f"{path} is a table: write a [[log.mapping]] from its columns to the fields of events, with a pattern "
                 "`files` that fits the end of this path"
             )
-        if found == "parquet":
-            return ParquetRows(path, mapping, name)
-        return DelimitedRows(path, mapping, dialect(found, text or {}), max_line, name)
+        return MappedTable(_table(path, mapping, max_line, found, text or {}, name), mapping)
     except pa.ArrowInvalid as error:
         raise InvalidValueError(f"{path} is not a Parquet file: {error}") from error
     except OSError as error:
         raise IngestError(f"{path}, from line 1 on: {error}") from error
+
+
+def _table(
+    path: Path | str,
+    mapping: Mapping,
+    max_line: int,
+    found: Format,
+    text: Names[str, Any],
+    name: str,
+) -> Table:
+    if text and found not in _DEFAULTS:
+        raise InvalidValueError(f"{path}: {', '.join(text)} in its mapping are for CSV and TSV; this is {found}")
+    if found == "jsonl":
+        return MappedJson(path, mapping, max_line, name)
+    if found == "libsvm":
+        return LibsvmRows(path, mapping, max_line, name)
+    if found == "parquet":
+        return ParquetRows(path, mapping, name)
+    return DelimitedRows(path, mapping, dialect(found, text), max_line, name)
 
 
 def format_of(path: Path | str, mapping: Mapping | None = None) -> Format:
@@ -87,3 +110,11 @@ def dialect(format: Format, given: Names[str, Any]) -> Dialect:  # noqa: A002
     if len(settings.get("delimiter", ",")) > 1:
         settings = {"quote": ""} | settings
     return Dialect(**settings)
+
+
+def check_text(format: Format, given: Names[str, Any]) -> None:  # noqa: A002
+    """Raises InvalidValueError for settings of delimited text that the format does not have, or that do not fit."""
+    if format in _DEFAULTS:
+        dialect(format, given)
+    elif given:
+        raise InvalidValueError(f"{', '.join(given)} are for CSV and TSV, not for {format}")

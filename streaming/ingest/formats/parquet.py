@@ -1,4 +1,4 @@
-"""Parquet files as sources of events, by a mapping of their columns."""
+"""Parquet files as tables."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from xxhash import xxh3_128_hexdigest
 
-from recsys.errors import InvalidValueError
-from streaming.ingest.formats.sources import BEGIN, IDENTITY_BYTES, Block, Position
+from streaming.ingest.formats.rows import Rows
+from streaming.ingest.formats.sources import BEGIN, IDENTITY_BYTES, Position
 from streaming.ingest.mapping.column_mapping import Mapping
-from streaming.ingest.mapping.row_mapper import RowMapper, follow
+from streaming.ingest.mapping.row_mapper import follow
 
 ROWS = 4096
 
@@ -31,7 +31,6 @@ class ParquetRows:
         self._name = name or str(path)
         self._mapping = mapping
         self._names = mapping.names
-        self._mapper = RowMapper(mapping)
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
             mapping.check([*names, *_inner_names(file.schema_arrow, names)], self.name)
@@ -41,7 +40,7 @@ class ParquetRows:
     def name(self) -> str:
         return self._name
 
-    def blocks(self, start: Position = BEGIN) -> Iterator[Block]:
+    def rows(self, start: Position = BEGIN) -> Iterator[Rows]:
         row = 1
         with pq.ParquetFile(self._path) as file:
             columns = list(dict.fromkeys(path[0] for path in self._paths))
@@ -50,24 +49,16 @@ class ParquetRows:
                 if skip < batch.num_rows:
                     cells = {name: batch.column(name).slice(skip).to_pylist() for name in columns}
                     found = [_followed(cells[name], inner) for name, *inner in self._paths]
-                    yield self._block(row + skip, list(zip(*found, strict=True)))
+                    yield self._found(row + skip, list(zip(*found, strict=True)))
                 row += batch.num_rows
 
-    def _block(self, first: int, rows: Sequence[Sequence[Any]]) -> Block:
-        lines, faults = list[bytes](), dict[int, str]()
-        for i, cells in enumerate(rows):
-            try:
-                lines.append(self._mapper.line(cells))
-            except InvalidValueError as error:
-                lines.append(b"")
-                faults[i] = str(error)
-        return Block(
-            lines,
+    def _found(self, first: int, cells: Sequence[Sequence[Any]]) -> Rows:
+        return Rows(
+            cells,
             Position(first),
-            Position(first + len(rows)),
-            faults,
-            position_of=lambda i: Position(first + i),
-            raw_of=lambda i: msgspec.json.encode(dict(zip(self._names, rows[i], strict=True)), enc_hook=str),
+            Position(first + len(cells)),
+            position=lambda i: Position(first + i),
+            raw=lambda i: msgspec.json.encode(dict(zip(self._names, cells[i], strict=True)), enc_hook=str),
         )
 
     def identity(self, before: Position) -> str:  # noqa: ARG002

@@ -48,6 +48,8 @@ class Block:
     """Bytes of the first line that are not kept in it."""
     ended: bool = True
     """False for a last line without its newline, which a writer may be about to complete."""
+    divisible: bool = True
+    """False when reading cannot continue in the middle, because the events of a block depend on each other."""
 
     def position(self, i: int) -> Position:
         """Where record `i` begins."""

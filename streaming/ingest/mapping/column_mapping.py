@@ -8,21 +8,34 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Final, Literal
 
-import msgspec
-from msgspec.structs import fields
 from xxhash import xxh3_128_hexdigest
 
 from recsys.errors import InvalidValueError
 from streaming.encode.feature_spec import Kind
-from streaming.events.columns import EVENT_TYPES, KINDS
+from streaming.events.schema import Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.ingest.mapping.event_time import Unit, check_format
 
-_STRUCTS: Final[dict[str, type[msgspec.Struct]]] = dict(zip(KINDS, EVENT_TYPES, strict=True))
-_NESTED: Final = ("features", "item_features")
-_NEEDED: Final = {
-    kind: [field.name for field in fields(struct) if field.required and field.name not in _NESTED]
-    for kind, struct in _STRUCTS.items()
+Shape = Literal["impression", "interaction", "user", "item", "shown", "feedback"]
+"""What a row is: an event of a kind, one item of a list that was shown, or what a user did without a list."""
+Repeated = Literal["refuse", "first", "last"]
+_SHOWN: Final = ("item", "value", "actions")
+_FIELDS: Final[dict[Shape, tuple[str, ...]]] = {
+    "impression": (*Impression.__struct_fields__, "actions"),
+    "interaction": (*Interaction.__struct_fields__, "actions"),
+    "user": UserUpdate.__struct_fields__,
+    "item": ItemUpdate.__struct_fields__,
+    "shown": (*(name for name in Impression.__struct_fields__ if name != "items"), *_SHOWN),
+    "feedback": ("id", "time", "user", "item", "action", "value", "features", "item_features", "actions"),
 }
+_NEEDED: Final[dict[Shape, tuple[str, ...]]] = {
+    "impression": ("id", "time", "user", "items"),
+    "interaction": ("time", "impression", "item"),
+    "user": ("time", "user"),
+    "item": ("time", "item"),
+    "shown": ("time", "user", "item", "actions"),
+    "feedback": ("time", "user", "item"),
+}
+_NESTED: Final = ("features", "item_features", "actions")
 NULLS: Final = ("", "null", "NULL", "nan", "NaN", "None", r"\N")
 """Words that stand for a missing value where nothing else is said."""
 
@@ -36,9 +49,13 @@ class Mapping:
     at `separator`, and a feature that is text becomes a number or a set when `kinds` says so. `time_format` is for
     text, as in Python's `strptime`. Raises InvalidValueError for a field that the kind does not have, and when a
     required one is missing.
+
+    `actions.NAME` is the column that says whether an action happened: by `positive_values`, or else by a number above
+    0 or true. Of an impression it holds the items with which it happened; with `label_separator` each item of a list
+    has its label behind it.
     """
 
-    kind: Literal["impression", "interaction", "user", "item"]
+    kind: Shape
     columns: Names[str, str | Sequence[str]]
     time_unit: Unit = "ms"
     separator: str = "|"
@@ -46,9 +63,21 @@ class Mapping:
     """Of features, by name; see `Rules`."""
     null_values: Sequence[str] = NULLS
     time_format: str = ""
+    positive_values: Sequence[str] = ()
+    label_separator: str = ""
+    anonymous: Literal["refuse", "request"] = "refuse"
+    """Whether a list without a user is refused, or gets a user of its own."""
+    repeated_items: Repeated = "refuse"
+    """Which place of an item counts that is in a list more than once."""
+    start: int | None = None
+    """Time (ms since the epoch) of the first row of a file without times, and between two rows:"""
+    interval: int = 1000
+    negatives_within: int = 3_600_000
+    """Longest time (ms) between two rows of feedback that are shown together."""
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        allowed = _STRUCTS[self.kind].__struct_fields__
+        allowed = _FIELDS[self.kind]
         for name in self.columns:
             parent, dot, child = name.partition(".")
             if parent in allowed and (parent in _NESTED) == bool(dot and child):
@@ -56,18 +85,34 @@ class Mapping:
             names = [f"{one}.NAME" if one in _NESTED else one for one in allowed]
             close = get_close_matches(name, names, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise InvalidValueError(f"{self._what} has no field {name!r}{hint} It has {', '.join(names)}")
+        if missing := [name for name in self._needed if name not in {one.partition(".")[0] for one in self.columns}]:
             raise InvalidValueError(
-                f"an event of kind {self.kind!r} has no field {name!r}{hint} It has {', '.join(names)}"
-            )
-        if missing := [name for name in _NEEDED[self.kind] if name not in self.columns]:
-            raise InvalidValueError(
-                f"an event of kind {self.kind!r} needs {', '.join(_NEEDED[self.kind])}: say in `columns` which columns "
+                f"{self._what} needs {', '.join(self._needed)}: say in `columns` which columns "
                 f'are its {" and ".join(missing)}, such as `{missing[0]} = "NAME OF THE COLUMN"`'
             )
+        if "time" in self.columns and self.start is not None:
+            raise InvalidValueError("start: the times are in a column already; leave one of the two out")
         if not self.separator:
             raise InvalidValueError("separator: the values of a list need something between them")
         if self.time_format:
             check_format(self.time_format)
+
+    @property
+    def _what(self) -> str:
+        return f"{'a row' if self.kind in ('shown', 'feedback') else 'an event'} of kind {self.kind!r}"
+
+    @property
+    def _needed(self) -> list[str]:
+        given = {"time"} if self.start is not None else set()
+        if self.anonymous == "request" and self.kind in ("impression", "shown"):
+            given.add("user")
+        return [name for name in _NEEDED[self.kind] if name not in given]
+
+    @property
+    def row_per_item(self) -> bool:
+        """Whether a row has one item, so that no cell is a list with a value per item."""
+        return self.kind in ("shown", "feedback")
 
     @property
     def names(self) -> list[str]:

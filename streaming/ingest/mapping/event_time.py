@@ -66,12 +66,17 @@ def _millis(value: Any, unit: Unit, pattern: str) -> int:
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time())
     if isinstance(value, datetime):
-        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-        return round(aware.timestamp() * 1000)
+        return epoch_millis(value)
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or unit == "iso":
         raise TypeError("not a number of the unit")
     times, parts = _IN_MS[unit]
     return math.floor(value * times / parts) if isinstance(value, float) else int(value * times // parts)
+
+
+def epoch_millis(value: datetime) -> int:
+    """Milliseconds since the epoch; a time without a zone is in UTC."""
+    aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+    return round(aware.timestamp() * 1000)
 
 
 def _number(text: str) -> int | float:

@@ -1,27 +1,21 @@
-"""Rows of a table as lines of JSON, one event each."""
+"""The fields of a row, by name."""
 
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import msgspec
-import pyarrow as pa
-
 from recsys.errors import InvalidValueError
-from streaming.events.schema import EVENT_SCHEMA
-from streaming.ingest.mapping import values
 from streaming.ingest.mapping.column_mapping import Mapping, columns_of
-from streaming.ingest.mapping.event_time import millis_reader
+from streaming.ingest.mapping.converters import Convert, converter
 
 _COMPOSED: Final = ("id", "impression")
-Convert = Callable[[Any], Any]
 Read = Callable[[Sequence[Any]], Any]
 
 
 class RowMapper:
-    """Makes lines of rows, which are cells in the order of `mapping.names`."""
+    """Reads the fields of rows, which are cells in the order of `mapping.names`."""
 
     def __init__(self, mapping: Mapping) -> None:
         self._kind = mapping.kind
@@ -30,15 +24,18 @@ class RowMapper:
         for field, columns in mapping.columns.items():
             parent, dot, child = field.partition(".")
             places = [(mapping.names.index(column), column) for column in columns_of(columns)]
-            read = _reader(field, places, _converter(mapping, field))
+            read = _reader(field, places, converter(mapping, field))
             if dot:
                 self._nested.setdefault(parent, {})[child] = read
             else:
                 self._plain[field] = read
 
-    def line(self, cells: Sequence[Any]) -> bytes:
-        """The row as a line of JSON. Raises InvalidValueError for a value that has no place in an event; everything
-        else is checked when the line is decoded.
+    def fields(self, cells: Sequence[Any]) -> dict[str, Any]:
+        """The row's fields by name, without those that are missing, and its kind as `type`: of a kind of event the
+        event as its JSON would be decoded. `actions` has by name whether the action happened, in a list the items.
+
+        Raises InvalidValueError for a value that has no place in an event; everything else is checked when the event
+        is decoded.
         """
         event: dict[str, Any] = {"type": self._kind}
         for field, read in self._plain.items():
@@ -46,12 +43,12 @@ class RowMapper:
                 event[field] = value
         for parent, children in self._nested.items():
             event[parent] = {child: read(cells) for child, read in children.items()}
-        return msgspec.json.encode(event)
+        return event
 
     def has_time(self, cells: Sequence[Any]) -> bool:
-        """Whether the cells have a time that can be read."""
+        """Whether the cells have a time that can be read, if there is a column of times."""
         try:
-            return self._plain["time"](cells) is not None
+            return "time" not in self._plain or self._plain["time"](cells) is not None
         except InvalidValueError:
             return False
 
@@ -77,37 +74,6 @@ def _reader(field: str, places: Sequence[tuple[int, str]], convert: Convert) -> 
         return composed if field in _COMPOSED else first
     ((place, column),) = places
     return lambda cells: single(cells, place, column)
-
-
-def _converter(mapping: Mapping, field: str) -> Convert:
-    """From a cell to the field's value; None when it is missing."""
-    nulls, separator = frozenset(mapping.null_values), mapping.separator
-    parent, dot, child = field.partition(".")
-    if field == "time":
-        return _unless_null(millis_reader(mapping.time_unit, mapping.time_format), nulls)
-    if dot:
-        kind = mapping.kinds.get(child)
-        if parent == "item_features":
-            return lambda cell: [
-                values.feature(one, kind, separator, nulls) for one in values.elements(cell, separator)
-            ]
-        return lambda cell: values.feature(cell, kind, separator, nulls)
-    type_ = EVENT_SCHEMA.field(field).type
-    listed = pa.types.is_list(type_)
-    convert = values.identifier if pa.types.is_string(type_.value_type if listed else type_) else values.number
-    if not listed:
-        return lambda cell: convert(cell, nulls)
-    return _unless_null(lambda cell: [_present(convert(one, nulls)) for one in values.elements(cell, separator)], nulls)
-
-
-def _unless_null(convert: Convert, nulls: Collection[str]) -> Convert:
-    return lambda cell: None if cell is None or (isinstance(cell, str) and cell in nulls) else convert(cell)
-
-
-def _present(value: Any) -> Any:
-    if value is None:
-        raise InvalidValueError("lacks a value in the list")
-    return value
 
 
 def follow(value: Any, path: Sequence[str]) -> Any:

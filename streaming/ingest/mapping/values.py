@@ -10,10 +10,12 @@ import math
 from collections.abc import Collection
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from recsys.errors import InvalidValueError
 from streaming.encode.feature_spec import Kind
+
+_WORDS: Final = {"true": True, "false": False}
 
 
 def identifier(value: Any, nulls: Collection[str]) -> str | None:
@@ -52,6 +54,18 @@ def feature(value: Any, kind: Kind | None, separator: str, nulls: Collection[str
     if kind == "categorical":
         value = _integral(value)
     return float(value) if isinstance(value, Decimal) else value
+
+
+def happened(value: Any, yes: Collection[str], nulls: Collection[str]) -> bool:
+    """Whether a cell says yes: it is in `yes`, or without these true or a number above 0."""
+    value = scalar(value, nulls)
+    if yes:
+        return str(value).lower() in yes if isinstance(value, bool | float) else identifier(value, ()) in yes
+    if isinstance(value, str):
+        value = _WORDS.get(value.strip().lower(), _parsed(value))
+    if isinstance(value, str):
+        raise InvalidValueError("is neither a number nor true or false; name what means yes in positive_values")
+    return value is not None and value > 0
 
 
 def _integral(value: Any) -> Any:

@@ -20,10 +20,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recsys.datasets.card import Dataset
-from recsys.datasets.globo import WINDOW, globo, pair_neighbours
+from recsys.datasets.globo import WINDOW, globo
 from recsys.evaluation import metrics
 from streaming.events.columns import KINDS
 from streaming.events.schema import EVENT_SCHEMA, Impression, Interaction
+from streaming.ingest.shapes.pairs import pair_neighbours
 from tests.recsys.datasets.test_datasets import all_events, as_accepted, check_stream, shared
 
 HOUR = 3_600_000
@@ -146,7 +147,7 @@ def test_pairs_are_clicks_of_different_users_on_different_articles_close_in_time
         differ = articles_C[one] != articles_C[other] and users_C[one] != users_C[other]
         return bool(differ and times_C[other] - times_C[one] <= WINDOW)
 
-    pairs_P2 = pair_neighbours(times_C, users_C, articles_C)
+    pairs_P2 = pair_neighbours(times_C, users_C, articles_C, WINDOW)
     paired = pairs_P2.ravel().tolist()
     assert len(paired) == len(set(paired))
     assert all(one < other and fit(one, other) for one, other in pairs_P2.tolist())

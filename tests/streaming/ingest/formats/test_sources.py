@@ -17,22 +17,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.ingest.formats import sources
-from streaming.ingest.formats.delimited import DelimitedRows
 from streaming.ingest.formats.open_source import open_source
-from streaming.ingest.formats.parquet import ParquetRows
 from streaming.ingest.formats.sources import JsonLines, Position
 from streaming.ingest.mapping.column_mapping import Mapping
+from streaming.ingest.shapes.mapped_table import MappedTable
 
 
-def opened(path: Path, mapping: Mapping | None = None) -> JsonLines | DelimitedRows | ParquetRows:
-    source = open_source(path, mapping)
-    assert isinstance(source, JsonLines | DelimitedRows | ParquetRows)
+def opened(path: Path, mapping: Mapping | None = None, **settings: Any) -> JsonLines | MappedTable:
+    source = open_source(path, mapping, **settings)
+    assert isinstance(source, JsonLines | MappedTable)
     return source
 
 
-def records(
-    source: JsonLines | DelimitedRows | ParquetRows, start: Position | None = None
-) -> list[tuple[Position, bytes | str]]:
+def records(source: JsonLines | MappedTable, start: Position | None = None) -> list[tuple[Position, bytes | str]]:
     """Lines, or reasons of faults, by position."""
     found: list[tuple[Position, bytes | str]] = []
     end = start or Position()
@@ -145,7 +142,7 @@ def test_csv_lists_and_features_by_kind(tmp_path: Path) -> None:
 def test_too_long_and_unended_csv_rows_are_faults(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("at,list,what,n\n1,r," + "x" * 100 + ',1\n2,r,a,1\n3,r,"' + "y" * 10)
-    found = records(DelimitedRows(path, CLICK, max_line=50))
+    found = records(opened(path, CLICK, max_line=50))
     assert [text if isinstance(text, str) else "event" for _, text in found] == [
         "longer than 50 bytes",
         "event",
@@ -181,7 +178,7 @@ def test_parquet_values_of_other_types(tmp_path: Path) -> None:
     table = pa.table({"t": [date(1970, 1, 2)], "i": [Decimal("1.50")], "f": [[1, 2]], "g": [float("inf")]})
     pq.write_table(table, tmp_path / "a.parquet")
     columns = {"time": "t", "item": "i", "features.list": "f", "features.number": "g"}
-    ((_, line),) = records(ParquetRows(tmp_path / "a.parquet", Mapping("item", columns)))
+    ((_, line),) = records(opened(tmp_path / "a.parquet", Mapping("item", columns)))
     assert isinstance(line, bytes)
     assert json.loads(line) == {
         "type": "item", "time": 86_400_000, "item": "1.50", "features": {"list": [1, 2], "number": None},

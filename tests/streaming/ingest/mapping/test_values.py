@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -25,7 +26,7 @@ ROW: dict[str, Any] = {"id": "r", "t": 5, "u": "u", "i": ["a"], "f": None}
 
 def mapped(kind: Any = None, **cells: Any) -> dict[str, Any]:
     mapper = RowMapper(Mapping("impression", COLUMNS, kinds={"f": kind}))
-    event: dict[str, Any] = json.loads(mapper.line(list((ROW | cells).values())))
+    event: dict[str, Any] = json.loads(msgspec.json.encode(mapper.fields(list((ROW | cells).values()))))
     return event
 
 
@@ -138,7 +139,7 @@ def test_ids_of_several_columns_and_alternatives_of_others() -> None:
     mapper = RowMapper(Mapping("impression", columns))
 
     def event(*cells: Any) -> Any:
-        return json.loads(mapper.line(cells))
+        return json.loads(msgspec.json.encode(mapper.fields(cells)))
 
     whole = event("s", 1, 5, "", "d", "a")
     assert (whole["id"], whole["user"]) == ("s:1", "d")

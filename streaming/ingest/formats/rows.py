@@ -1,0 +1,42 @@
+"""Rows of a table, whatever its format, with the position of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from streaming.ingest.formats.sources import Position
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Consecutive rows: the cells of the mapped columns, in the order of the mapping's names."""
+
+    cells: Sequence[Sequence[Any]]
+    start: Position
+    end: Position
+    position: Callable[[int], Position]
+    """Where a row begins, by its index."""
+    raw: Callable[[int], bytes]
+    """A row as it stands in the file."""
+    faults: Mapping[int, str] = field(default_factory=dict)
+    """Why a row has no cells, by its index."""
+    ended: bool = True
+    """See `Block`."""
+    encoding: str = "utf-8"
+
+
+class Table(Protocol):
+    """A file of rows."""
+
+    @property
+    def name(self) -> str: ...
+
+    def rows(self, start: Position) -> Iterator[Rows]:
+        """All rows from `start` on: the position of a row, or the end of earlier rows of this table."""
+        ...
+
+    def identity(self, before: Position) -> str:
+        """As of a source."""
+        ...

@@ -1,0 +1,40 @@
+"""Tables with one event a row; what was done with a list of items may stand beside the list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from streaming.ingest.formats.rows import Rows
+from streaming.ingest.formats.sources import Block
+from streaming.ingest.mapping.column_mapping import Mapping
+from streaming.ingest.shapes.row_events import BlockBuilder, Fields, RowFields
+from streaming.ingest.shapes.rules import complete, interactions, keep_once, name_user
+
+
+class EventRows:
+    """Each row is an event; with `actions.NAME` an impression and its interactions, or an interaction an action."""
+
+    def __init__(self, mapping: Mapping, source: str) -> None:
+        self._mapping = mapping
+        self._fields = RowFields(mapping, source)
+
+    def blocks(self, table: Iterator[Rows]) -> Iterator[Block]:
+        """The rows of a table as blocks of events."""
+        for rows in table:
+            found = BlockBuilder()
+            for place, fields in self._fields.of(rows, found.refuse):
+                found.add(place, *self._events(fields))
+            yield found.block(rows.start, rows.end, rows.ended)
+
+    def _events(self, fields: Fields) -> list[Fields]:
+        done = fields.pop("actions", None)
+        if self._mapping.kind == "interaction" and done is not None:
+            return [fields | {"action": action} for action, happened in done.items() if happened]
+        if self._mapping.kind != "impression":
+            return [fields]
+        keep_once(fields, self._mapping.repeated_items)
+        if self._mapping.anonymous == "request":
+            name_user(fields)
+        if not done or not complete(fields):
+            return [fields]
+        return [fields, *interactions(fields["id"], fields["time"], done)]

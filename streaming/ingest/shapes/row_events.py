@@ -1,0 +1,103 @@
+"""Building a block from rows: lines of events, each with the row that it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from xxhash import xxh3_64_hexdigest
+
+from recsys.errors import InvalidValueError
+from streaming.ingest.formats.rows import Rows
+from streaming.ingest.formats.sources import Block, Position
+from streaming.ingest.mapping.column_mapping import Mapping
+from streaming.ingest.mapping.row_mapper import RowMapper
+
+Fields = dict[str, Any]
+"""An event before it is encoded, see `RowMapper`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A row in its file."""
+
+    rows: Rows
+    index: int
+
+    @property
+    def position(self) -> Position:
+        return self.rows.position(self.index)
+
+
+@dataclass(slots=True)
+class BlockBuilder:
+    """Collects the lines and faults of a block."""
+
+    lines: list[bytes] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    faults: dict[int, str] = field(default_factory=dict)
+
+    def add(self, place: Place, *events: Fields) -> None:
+        """Events of one row; none of them is added if one cannot be encoded."""
+        try:
+            lines = [msgspec.json.encode(event) for event in events]
+        except UnicodeEncodeError:
+            self.refuse(place, f"not {place.rows.encoding.upper()}")
+            return
+        self.lines += lines
+        self.places += [place] * len(lines)
+
+    def refuse(self, place: Place, reason: str) -> None:
+        """A row that becomes no event."""
+        self.faults[len(self.lines)] = reason
+        self.lines.append(b"")
+        self.places.append(place)
+
+    def block(self, start: Position, end: Position, ended: bool = True, divisible: bool = True) -> Block:
+        """What was collected, from the rows between two positions."""
+        places = self.places
+        return Block(
+            self.lines,
+            start,
+            end,
+            self.faults,
+            position_of=lambda i: places[i].position,
+            raw_of=lambda i: places[i].rows.raw(places[i].index),
+            ended=ended,
+            divisible=divisible,
+        )
+
+
+class RowFields:
+    """The fields of each row of a table; what the table lacks is filled in by the rules of the mapping."""
+
+    def __init__(self, mapping: Mapping, source: str) -> None:
+        self._mapper = RowMapper(mapping)
+        self._start, self._interval = mapping.start, mapping.interval
+        self._source = xxh3_64_hexdigest(source.encode())
+
+    def of(self, rows: Rows, refuse: Callable[[Place, str], None]) -> Iterator[tuple[Place, Fields]]:
+        """All rows that can be read; the others go to `refuse`."""
+        for i in range(len(rows.cells)):
+            place = Place(rows, i)
+            try:
+                fields = self.at(place)
+            except InvalidValueError as error:
+                refuse(place, str(error))
+            else:
+                yield place, fields
+
+    def at(self, place: Place) -> Fields:
+        """The fields of one row. Raises InvalidValueError for one that cannot be read."""
+        if fault := place.rows.faults.get(place.index):
+            raise InvalidValueError(fault)
+        fields = self._mapper.fields(place.rows.cells[place.index])
+        if self._start is not None:
+            fields["time"] = self._start + (place.position.line - 1) * self._interval
+        return fields
+
+    def id(self, place: Place) -> str:
+        """An id for a row without one: the same whenever this file is read."""
+        return f"{self._source}-{place.position.line}"

@@ -13,7 +13,7 @@ from recsys.errors import InvalidValueError
 from recsys.proposal.column import Column
 from recsys.proposal.features import Feature, event_features
 from recsys.proposal.groups import groups
-from recsys.proposal.roles import Said, find_roles
+from recsys.proposal.roles import Roles, Said, find_roles
 from recsys.proposal.sample import Sample, read_sample
 from recsys.proposal.shape import Described, Noted, ProposedMapping, mapping_of
 from recsys.proposal.toml_text import toml_text
@@ -46,6 +46,8 @@ def propose(files: Sequence[Path], said: Said, start: str = "") -> Proposal:
     native = [one for one in described if one.sample.native]
     mapped = _mapped([one for one in described if not one.sample.native], start)
     if not native and mapped and not any(one.positive for one in mapped):
+        if (single := _single(described)) and "item" not in said.columns:
+            return propose(files, Said({**said.columns, "item": single}, said.time_unit, said.time_format), start)
         names = " and ".join(str(one.of.path) for one in mapped)
         raise InvalidValueError(
             f"nothing in {names} says what the users did with the items: give the file of their clicks as well, or "
@@ -54,12 +56,19 @@ def propose(files: Sequence[Path], said: Said, start: str = "") -> Proposal:
     return Proposal(files, described, mapped, toml_text(mapped, _positive(native, mapped), _fields(native, mapped)))
 
 
+def _single(described: Sequence[Described]) -> str:
+    """The column of shown items that has no lists: then rows are what users did with one item."""
+    shown = [one.roles.column("shown") for one in described if "user" in one.roles]
+    return next((column.name for column in shown if column is not None and not column.listed), "")
+
+
 def describe(files: Sequence[Path], said: Said) -> list[Described]:
     """What the columns of each kind of file are. Raises InvalidValueError for one that cannot be read."""
     found = []
     for group in groups(files):
-        sample = _sample(group.paths)
-        found.append(Described(sample, find_roles(sample, _about(said, sample)), group.pattern))
+        sample = _sample(group.paths, 2 if len(files) == 1 else 1)
+        roles = Roles({}, None, []) if sample.native else find_roles(sample, _about(said, sample))
+        found.append(Described(sample, roles, group.pattern))
     if not found:
         raise InvalidValueError("the files are empty; give at least one that has rows")
     for role, name in said.columns.items():
@@ -69,14 +78,14 @@ def describe(files: Sequence[Path], said: Said) -> list[Described]:
     return found
 
 
-def _sample(paths: Sequence[Path]) -> Sample:
+def _sample(paths: Sequence[Path], least: int) -> Sample:
     """Of the first file that has rows."""
     for path in paths[:-1]:
         try:
-            return read_sample(path)
+            return read_sample(path, least)
         except InvalidValueError:
             continue
-    return read_sample(paths[-1])
+    return read_sample(paths[-1], least)
 
 
 def _about(said: Said, sample: Sample) -> Said:

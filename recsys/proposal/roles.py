@@ -118,7 +118,8 @@ class _Finder:
             if reading is not None:
                 other = bool(NOT_EVENT.intersection(tokens(column.name)))
                 fine = reading.resolution / min(len(column.values), 200)
-                found[column.name] = (said + 2 * fine - 2 * other - column.missing / len(column.cells), reading)
+                days = not reading.resolution
+                found[column.name] = (said + 2 * fine - days - 2 * other - column.missing / len(column.cells), reading)
         return found
 
     def lists(self) -> None:
@@ -175,7 +176,7 @@ class _Finder:
             if few and not column.listed and (ACTIONS & words or (column.type == "integer" and "type" in column.name)):
                 named.append(column)
         for column in self._best("action", named):
-            self._give("action", column, f"{len(column.distinct)} different words")
+            self._give("action", column, f"{' / '.join(list(column.distinct)[:4])}")
 
     def identifiers(self) -> None:
         roles: tuple[Role, ...] = ("user", "item", "request")
@@ -227,6 +228,7 @@ def _two_valued(column: Column) -> bool:
 
 
 def _names_things(column: Column) -> bool:
-    if column.listed or column.type not in ("integer", "text"):
+    written = column.type == "number" and all(isinstance(value, str) for value in column.values)
+    if column.listed or not (written or column.type in ("integer", "text")):
         return False
     return sum(map(len, column.texts)) <= 64 * len(column.texts) and not any("\n" in text for text in column.distinct)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from recsys.errors import InvalidValueError
-from recsys.proposal import records, text
+from recsys.proposal import libsvm, records, text
 from streaming.ingest.formats.compression import content_suffix, open_content
 
 ROWS: Final = 10_000
@@ -38,14 +38,14 @@ class Sample:
     """What was noticed about the format, in words."""
 
 
-def read_sample(path: Path) -> Sample:
-    """The first rows of a file. Raises InvalidValueError if it cannot be read as rows, or has fewer than two."""
+def read_sample(path: Path, least: int = 2) -> Sample:
+    """The first rows of a file. Raises InvalidValueError if it cannot be read as rows, or has fewer than `least`."""
     if path.is_dir():
         raise InvalidValueError(f"{path} is a folder; give the files in it, such as {path}/*.csv")
     if not path.exists():
         raise InvalidValueError(f"{path} does not exist")
     sample = _read(path)
-    if sample.rows < 2:
+    if sample.rows < least:
         few = "has one row only" if sample.rows else "has a header and no rows" if sample.columns else "has no rows"
         raise InvalidValueError(f"{path} {few}: give a file with more rows, from which columns can be guessed")
     return sample
@@ -67,6 +67,11 @@ def _read(path: Path) -> Sample:
         columns, rows, native = records.json_lines(path, found, ROWS)
         settings = {} if suffix in (".jsonl", ".ndjson", ".json") else {"format": "jsonl"}
         return Sample(path, settings, columns, rows, found.whole and rows < ROWS, native)
+    if libsvm.fits(found):
+        settings = {} if suffix in (".libsvm", ".svm", ".libfm") else {"format": "libsvm"}
+        columns, rows = libsvm.columns(found, ROWS)
+        notes = ["Its columns have no names: #1 is the index that stands first in a line, #2 the second, and so on."]
+        return Sample(path, settings, columns, rows, found.whole and rows < ROWS, notes=notes)
     table = text.table(path, found, suffix, ROWS)
     return Sample(path, table.settings, table.columns, table.rows, found.whole and table.rows < ROWS, notes=table.notes)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from recsys.config.units import milliseconds
 from recsys.errors import InvalidValueError
 from recsys.proposal.column import Column
 from recsys.proposal.features import Feature, features
@@ -14,6 +16,9 @@ from recsys.proposal.roles import Guess, Roles
 from recsys.proposal.sample import Sample
 from recsys.proposal.vocabulary import NOT_POSITIVE, SHOWN_ACTIONS, tokens
 from streaming.ingest.mapping.column_mapping import NULLS
+
+_ENOUGH: Final = 2000
+"""Rows by which the gaps between events are judged."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +190,8 @@ def _outcomes(made: ProposedMapping) -> None:
         _rating(made)
     elif made.kind in ("interaction", "feedback"):
         _actions(made)
+    if made.kind == "feedback":
+        _pairs(made)
 
 
 def _labels(made: ProposedMapping) -> None:
@@ -217,7 +224,8 @@ def _rating(made: ProposedMapping) -> None:
     made.columns["value"] = Noted(rating.name, made.of.roles.found["rating"][0].reason)
     if made.kind == "shown":
         made.columns["actions.rate"] = Noted(rating.name, "each row is a rating")
-        made.settings["positive_values"] = Noted(sorted(rating.distinct, key=float), "every rating is an action")
+        if min(rating.numbers) <= 0:
+            made.settings["positive_values"] = Noted(sorted(rating.distinct, key=float), "every rating is an action")
     elif made.kind == "interaction":
         made.columns.pop("action", None)
     threshold = _threshold(rating)
@@ -232,6 +240,19 @@ def _threshold(rating: Column) -> float:
     wanted = 0.8 * high
     levels = sorted(level for level in set(rating.numbers) if level > low)
     return next((level for level in levels if level >= wanted), levels[-1])
+
+
+def _pairs(made: ProposedMapping) -> None:
+    """Wide enough that rows of a log with few events find a partner."""
+    roles = made.of.roles
+    if roles.reading is None:
+        return
+    times = sorted(map(roles.reading.reader, roles.column("time").values[:_ENOUGH]))  # type: ignore[union-attr]
+    gaps = sorted(b - a for a, b in pairwise(times))
+    usual = gaps[int(0.9 * (len(gaps) - 1))] if gaps else 0
+    if 4 * usual > milliseconds("1h"):
+        wide = next((span for span in ("1d", "7d", "30d") if milliseconds(span) >= 4 * usual), "365d")
+        made.settings["negatives_within"] = Noted(wide, "events are rare: rows so far apart are shown together")
 
 
 def _actions(made: ProposedMapping) -> None:

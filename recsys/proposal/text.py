@@ -18,6 +18,8 @@ from streaming.ingest.formats.dialect import Dialect, RowReader, csv_format
 from streaming.ingest.formats.open_source import Format, dialect
 
 _DELIMITERS: Final = ("::", "\t", ",", ";", "|", "\x01", " ")
+_TYPED: Final = re.compile(r".+:(token|float|token_seq|float_seq)")
+"""Names in the header of RecBole's files."""
 _TRIED: Final = 500
 """Lines by which delimiters and quotes are compared."""
 _GOOD: Final = 0.9
@@ -68,7 +70,7 @@ def table(path: Path, found: Decoded, suffix: str, most: int) -> Table:
     """The columns of delimited text. Raises InvalidValueError if no delimiter makes rows of it."""
     lines = [line.removesuffix("\r") for line in found.text.split("\n")]
     lines = lines[:-1] if not lines[-1] else lines
-    base: Format = "tsv" if suffix in (".tsv", ".tab") else "csv"
+    base: Format = "tsv" if suffix in (".tsv", ".tab", ".inter", ".user", ".item") else "csv"
     comment = _comment(lines)
     body = [line for line in lines if line.strip() and not (comment and line.startswith(comment))]
     chosen, width = _dialect(body[:_TRIED], base)
@@ -82,6 +84,10 @@ def table(path: Path, found: Decoded, suffix: str, most: int) -> Table:
     if names and header is True:
         _check_names(path, names)
     settings: dict[str, Any] = {} if suffix in (".csv", ".tsv") else {"format": base}
+    if header is True and all(_TYPED.fullmatch(name) for name in names):
+        names = [name.rpartition(":")[0] for name in names]
+        settings = {} if suffix == ".inter" else {"format": "recbole"}
+        base = "recbole"
     settings |= _differences(chosen, dialect(base, {}))
     settings |= {"comment": comment} if comment else {}
     settings |= {} if header is True else {"header": header}

@@ -39,7 +39,7 @@ class TimeReading:
     span: tuple[int, int] = (0, 0)
     """The oldest and newest of the values, ms."""
     resolution: int = 1
-    """Number of different times among the values tried."""
+    """Number of different times among the values tried; 0 for days."""
 
     @property
     def reader(self) -> Callable[[Any], int]:
@@ -89,4 +89,6 @@ def _read(values: Sequence[Any], unit: Unit, pattern: str, *, plausible: bool = 
             return None
     if not times:
         return None
-    return TimeReading(unit, pattern, "", (min(times), max(times)), len(set(times)))
+    different = set(times)
+    daily = all(at % 86_400_000 == 0 for at in different)
+    return TimeReading(unit, pattern, "", (min(times), max(times)), 0 if daily else len(different))

@@ -35,11 +35,15 @@ PLAUSIBLE = 631_152_000_000
 """The beginning of 1990, ms since the epoch."""
 
 
-def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | None, end: str | None) -> None:
+def run(
+    path: Path, files: tuple[Path, ...], dataset: str | None, start: str | None, end: str | None, sort: bool = False
+) -> None:
     config = load(path)
     console = Console()
     if dataset is None and not files:
         raise InvalidValueError("give the files to read (- for standard input), or a data set with --dataset")
+    if dataset is not None and sort:
+        raise InvalidValueError("--sort is for files; a data set is in the order of time already")
     log = wiring.event_log(config)
     try:
         ingest = wiring.ingest(config, log)
@@ -47,7 +51,7 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
             if dataset is not None:
                 _dataset(ingest, dataset, files, console, start, end, show, stop)
             else:
-                _files(ingest, config, files, show, stop)
+                _files(ingest, config, files, sort, show, stop)
     except IngestError as error:
         _conclude(console, config, ingest)
         raise IngestError(f"{error}; the counted events are stored, run the same command again to continue") from None
@@ -121,13 +125,18 @@ def _card(card: Card) -> Table:
     return table
 
 
-def _files(ingest: Ingest, config: Config, files: tuple[Path, ...], show: Show, stop: threading.Event) -> None:
+def _files(
+    ingest: Ingest, config: Config, files: tuple[Path, ...], sort: bool, show: Show, stop: threading.Event
+) -> None:
     name = files[0].name if len(files) == 1 else f"{len(files)} files"
-    sources = [source for file in files for source in _sources(config, file)]  # a wrong name ingests nothing
-    ingest.merge(sources, lambda counts, _: show(name, counts), stop)
+    sources = [source for file in files for source in _sources(config, file, sort)]  # a wrong name ingests nothing
+    if sort:
+        ingest.sort(sources, config.log.sort_memory, lambda counts, _: show(name, counts), stop)
+    else:
+        ingest.merge(sources, lambda counts, _: show(name, counts), stop)
 
 
-def _sources(config: Config, file: Path) -> list[Source]:
+def _sources(config: Config, file: Path, sort: bool) -> list[Source]:
     if str(file) == "-":
         return [JsonLines(sys.stdin.buffer, config.log.max_line, "standard input")]
     if not file.exists() or file.is_dir():
@@ -136,7 +145,7 @@ def _sources(config: Config, file: Path) -> list[Source]:
         )
     if file.is_file() and not file.stat().st_size:
         return []  # such as a part without rows, or the mark of a finished job
-    return wiring.sources(config, file)
+    return wiring.sources(config, file, sort=sort)
 
 
 def _between(batches: Iterator[pa.RecordBatch], low: int | None, high: int | None) -> Iterator[pa.RecordBatch]:

@@ -45,8 +45,10 @@ def open_source(
     format: Format | None = None,  # noqa: A002
     text: Names[str, Any] | None = None,
     name: str = "",
+    sort_memory: int | None = None,
 ) -> Source:
-    """The source for a file; without a `format` by its suffix. `text` has the settings of `Dialect` that were given.
+    """The source for a file; without a `format` by its suffix. `text` has the settings of `Dialect` that were given;
+    `sort_memory` is that of `MappedTable`.
 
     Raises InvalidValueError for a suffix that says nothing, for a table without a mapping, or with one that does not
     fit; IngestError for a file that cannot be read.
@@ -63,7 +65,7 @@ def open_source(
                 f"{path} is a table: write a [[log.mapping]] from its columns to the fields of events, with a pattern "
                 "`files` that fits the end of this path"
             )
-        return MappedTable(_table(path, mapping, max_line, found, text or {}, name), mapping)
+        return MappedTable(_table(path, mapping, max_line, found, text or {}, name), mapping, sort_memory)
     except pa.ArrowInvalid as error:
         raise InvalidValueError(f"{path} is not a Parquet file: {error}") from error
     except OSError as error:

@@ -80,7 +80,7 @@ class RowFields:
 
     def of(self, rows: Rows, refuse: Callable[[Place, str], None]) -> Iterator[tuple[Place, Fields]]:
         """All rows that can be read; the others go to `refuse`."""
-        for i in range(len(rows.cells)):
+        for i in range(len(rows)):
             place = Place(rows, i)
             try:
                 fields = self.at(place)
@@ -93,6 +93,8 @@ class RowFields:
         """The fields of one row. Raises InvalidValueError for one that cannot be read."""
         if fault := place.rows.faults.get(place.index):
             raise InvalidValueError(fault)
+        if place.rows.fields is not None:
+            return place.rows.fields[place.index]
         fields = self._mapper.fields(place.rows.cells[place.index])
         if self._start is not None:
             fields["time"] = self._start + (place.position.line - 1) * self._interval

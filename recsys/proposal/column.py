@@ -16,27 +16,8 @@ from streaming.ingest.mapping.column_mapping import NULLS
 Type = Literal["empty", "boolean", "integer", "number", "text", "list", "other"]
 _NUMBER: Final = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 _NULL_WORDS: Final = frozenset(
-    (
-        "-",
-        "?",
-        "NA",
-        "N/A",
-        "n/a",
-        "na",
-        "none",
-        "NONE",
-        "nil",
-        "NULL",
-        "#N/A",
-        "<NA>",
-        "<null>",
-        "(null)",
-        "undefined",
-        "inf",
-        "-inf",
-        "Infinity",
-    )
-)
+    ("-", "?", "NA", "N/A", "n/a", "na", "none", "NONE", "nil", "#N/A", "<NA>", "<null>", "(null)", "undefined")
+) | {"inf", "-inf", "Infinity", "-Infinity"}
 """Words that stand for a missing value in some exports, if the other values are numbers."""
 _SEPARATORS: Final = ("|", ";", ",", " ")
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from recsys.proposal.column import Column
 from recsys.proposal.roles import Roles
 from recsys.proposal.times import time_reading
-from recsys.proposal.vocabulary import AFTER, tokens
+from recsys.proposal.vocabulary import AFTER, POSITION, tokens
 
 _MOST: Final = 24
 """Most fields that are proposed."""
@@ -40,7 +40,7 @@ def features(kind: str, roles: Roles) -> list[Feature]:
     found: list[Feature] = []
     for column in roles.others:
         as_kind = _kind(column)
-        if as_kind is None or (after and AFTER.intersection(tokens(column.name))):
+        if as_kind is None or (after and (AFTER | POSITION).intersection(tokens(column.name))):
             continue
         name = _name(column.name, {one.name for one in found} | {"user", "item", "hour"})
         field, source = _place(kind, name, column, roles)
@@ -78,13 +78,19 @@ def _kind(column: Column) -> Kind | None:
         return "multi" if 1 < len(column.elements) < sum(column.elements.values()) else None
     if column.type == "boolean":
         return "categorical"
-    if column.unique and column.type in ("integer", "text"):
+    if column.unique and (column.type == "text" or (column.type == "integer" and _numbering(column))):
         return None
     if column.type == "number":
         return "numeric"
     if column.type == "integer":
         return "numeric" if count > _CATEGORIES and "id" not in tokens(column.name) else "categorical"
     return "categorical" if count <= len(column.values) / 2 and max(map(len, column.distinct)) <= 128 else None
+
+
+def _numbering(column: Column) -> bool:
+    """Whether numbers that are all different are names or row numbers, and no quantities."""
+    numbers = column.numbers
+    return "id" in tokens(column.name) or max(numbers) - min(numbers) < 2 * len(numbers)
 
 
 def _transform(kind: Kind, column: Column) -> str:
@@ -115,19 +121,21 @@ def _place(kind: str, name: str, column: Column, roles: Roles) -> tuple[str, str
         return f"features.{name}", f"item.{name}"
     if kind == "user":
         return f"features.{name}", f"request.{name}"
-    beside = (
-        _per_item(column, roles.column("shown")) if kind == "impression" else _of_item(column, roles.column("item"))
-    )
+    if kind == "impression":
+        beside = _per_item(column, roles.column("shown"))
+    else:
+        lists, items = roles.column("request"), roles.column("item")
+        repeated = items is not None and len(items.distinct) <= 0.8 * len(items.values)
+        beside = (repeated and _depends(column, items)) or (kind == "shown" and not _depends(column, lists))
     return (f"item_features.{name}", f"item.{name}") if beside else (f"features.{name}", f"request.{name}")
 
 
-def _of_item(column: Column, items: Column | None) -> bool:
-    """Whether each item has one value in all its rows, and items come more than once."""
-    if items is None or len(items.distinct) > 0.8 * len(items.values):
-        return False
+def _depends(column: Column, on: Column | None) -> bool:
+    """Whether rows with the same value of the other column have the same value; true without another column."""
     seen: dict[str, str] = {}
-    return all(seen.setdefault(str(item), str(cell)) == str(cell)
-               for item, cell in zip(items.cells, column.cells, strict=True))  # fmt: skip
+    return on is None or all(
+        seen.setdefault(str(key), str(cell)) == str(cell) for key, cell in zip(on.cells, column.cells, strict=True)
+    )
 
 
 def _per_item(column: Column, items: Column | None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -47,7 +47,9 @@ def propose(files: Sequence[Path], said: Said, start: str = "") -> Proposal:
     mapped = _mapped([one for one in described if not one.sample.native], start)
     if not native and mapped and not any(one.positive for one in mapped):
         if (single := _single(described)) and "item" not in said.columns:
-            return propose(files, Said({**said.columns, "item": single}, said.time_unit, said.time_format), start)
+            return propose(
+                files, replace(said, columns={**said.columns, "item": single}, reason="one item a row"), start
+            )
         names = " and ".join(str(one.of.path) for one in mapped)
         raise InvalidValueError(
             f"nothing in {names} says what the users did with the items: give the file of their clicks as well, or "
@@ -91,7 +93,7 @@ def _sample(paths: Sequence[Path], least: int) -> Sample:
 def _about(said: Said, sample: Sample) -> Said:
     """What of it is about the columns of this file."""
     columns = {role: name for role, name in said.columns.items() if name in sample.columns}
-    return Said(columns, said.time_unit, said.time_format)
+    return replace(said, columns=columns)
 
 
 def _mapped(described: Sequence[Described], start: str) -> list[ProposedMapping]:

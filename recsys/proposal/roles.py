@@ -15,6 +15,7 @@ from recsys.proposal.vocabulary import ACTIONS, HISTORY, NOT_EVENT, Role, says, 
 from streaming.ingest.mapping.event_time import Unit
 
 _MARKED: Final = re.compile(r".+-[01]")
+_IDENTIFIERS: Final[tuple[Role, ...]] = ("user", "item", "request")
 _MOST_ACTIONS: Final = 40
 _MOST_RATINGS: Final = 101
 
@@ -26,6 +27,7 @@ class Said:
     columns: Mapping[str, str] = field(default_factory=dict)
     time_unit: Unit | None = None
     time_format: str = ""
+    reason: str = "you say so"
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class _Finder:
         self._sample, self._said = sample, said
         for role, name in said.columns.items():
             if name in self.left and role != "time":
-                self._give(role, self.left[name], "you say so")
+                self._give(role, self.left[name], said.reason)
 
     def _give(self, role: str, column: Column, reason: str) -> None:
         self.found.setdefault(role, []).append(Guess(column, reason))
@@ -112,7 +114,8 @@ class _Finder:
         found: dict[str, tuple[float, TimeReading]] = {}
         for column in columns:
             said = says("time", column.name)
-            if column.type == "list" or not (said or by_value):
+            named = any(says(role, column.name) for role in _IDENTIFIERS)
+            if column.type == "list" or not (said or (by_value and not named)):
                 continue
             reading = time_reading(column.values, self._said.time_unit, self._said.time_format)
             if reading is not None:
@@ -175,12 +178,12 @@ class _Finder:
             few = len(column.distinct) <= min(_MOST_ACTIONS, max(1, len(column.values) // 2))
             if few and not column.listed and (ACTIONS & words or (column.type == "integer" and "type" in column.name)):
                 named.append(column)
-        for column in self._best("action", named):
+        words_only = [one for one in named if one.type == "text"] if self._headerless else []
+        for column in self._best("action", named) or words_only[:1]:
             self._give("action", column, f"{' / '.join(list(column.distinct)[:4])}")
 
     def identifiers(self) -> None:
-        roles: tuple[Role, ...] = ("user", "item", "request")
-        for role in roles:
+        for role in _IDENTIFIERS:
             able = [one for one in self.left.values() if _names_things(one) and role not in self.found]
             if role == "item" and ("shown" in self.found or "marked" in self.found):
                 continue
@@ -196,7 +199,7 @@ class _Finder:
     def _alternative_user(self) -> None:
         """Another column for the rows whose user is missing."""
         user = self.found.get("user", [])
-        if not user or not user[0].column.missing or user[0].reason == "you say so":
+        if not user or not user[0].column.missing or user[0].reason == self._said.reason:
             return
         holes = [n for n, cell in enumerate(user[0].column.cells) if user[0].column.is_missing(cell)]
         for column in [one for one in self._of("user", 1.0) if _names_things(one)]:
@@ -206,21 +209,36 @@ class _Finder:
 
     def unnamed(self) -> None:
         """Roles by values alone, in files without names, or for the only column that is left."""
-        if self._headerless and "label" not in self.found and "rating" not in self.found:
-            for column in list(self.left.values()):
-                if _two_valued(column) or (column.numbers and len(column.distinct) <= 11 and max(column.numbers) <= 10):
-                    role = "label" if _two_valued(column) else "rating"
-                    if "label" not in self.found and "rating" not in self.found:
-                        self._give(role, column, f"{len(column.distinct)} different numbers")
-        wanted = [role for role in ("user", "item") if role not in self.found]
-        if "shown" in self.found or "marked" in self.found:
-            wanted = [role for role in wanted if role == "user"]
+        if self._headerless and not {"label", "rating", "action", "marked"} & self.found.keys():
+            self._unnamed_outcome()
+        lists = "shown" in self.found or "marked" in self.found
+        if lists and "request" not in self.found and self._headerless:
+            for column in [one for one in self.left.values() if one.unique and _names_things(one)][:1]:
+                self._give("request", column, "another value in each row")
+        wanted = [role for role in ("user", "item") if role not in self.found and not (lists and role == "item")]
         able = [one for one in self.left.values() if _names_things(one) and len(one.distinct) > 2]
         if "time" not in self.found or (not self._headerless and len(able) != len(wanted)):
             return
+        if len(wanted) == 2 and len(able) > 1 and _products(able[0]) and not _products(able[1]):
+            wanted.reverse()
         for role, column in zip(wanted, able, strict=False):
-            why = "by the usual order of such files" if self._headerless else "no other column is left for it"
-            self._give(role, column, f"{why}; exchange them if it is not so" if self._headerless else why)
+            why = "by the usual order of such files: exchange them if it is not so"
+            self._give(role, column, why if self._headerless else "no other column is left for it")
+
+    def _unnamed_outcome(self) -> None:
+        for column in list(self.left.values()):
+            if _two_valued(column):
+                self._give("label", column, "two different numbers")
+                return
+            levels = set(column.numbers)
+            if 3 <= len(levels) <= 10 and min(levels) > 0 and max(levels) in (5, 10):
+                self._give("rating", column, f"numbers from {min(levels):g} to {max(levels):g}")
+                return
+
+
+def _products(column: Column) -> bool:
+    """Whether the values are numbers of products or books, as shops use them."""
+    return all(re.fullmatch(r"B0[0-9A-Z]{8}|\d{9}[\dX]", text) for text in column.distinct)
 
 
 def _two_valued(column: Column) -> bool:

@@ -85,6 +85,10 @@ def _kind(one: Described, impressions: Mapping[str, Sequence[str]] | None) -> st
     if "item" not in roles:
         if "user" in roles and "label" not in roles:
             return "user"
+        if all(name.isdigit() for name in one.sample.columns):
+            raise InvalidValueError(
+                f"{path} has columns without names; say what is in them, such as --user 1 --item 2 --time 3 --label 4"
+            )
         raise InvalidValueError(f"{path}: no column looks like the item; name it with --item COLUMN")
     if impressions:
         return "interaction"

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from recsys.errors import InvalidValueError
 from recsys.proposal.column import is_number
+from recsys.proposal.times import time_reading
 from recsys.proposal.vocabulary import known
 from streaming.ingest.formats.dialect import Dialect, RowReader, csv_format
 from streaming.ingest.formats.open_source import Format, dialect
@@ -180,8 +181,8 @@ def _header(rows: Sequence[Sequence[str]], _: Dialect) -> tuple[bool | list[str]
     if not rows:
         return True, []
     first, rest = rows[0], rows[1:200]
-    if any(is_number(cell) for cell in first):
-        return False, ["The first row has numbers, so that there is no header: columns are numbered from 1."]
+    if any(is_number(cell) or time_reading([cell]) is not None for cell in first):
+        return False, ["The first row has numbers or times, so that there is no header: columns are numbered from 1."]
     numeric = any(rest and sum(is_number(row[n]) for row in rest) > len(rest) / 2 for n in range(len(first)))
     if numeric or any(known(cell) for cell in first) or not rest:
         return True, []

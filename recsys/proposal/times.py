@@ -74,6 +74,11 @@ def _units(values: Sequence[Any]) -> tuple[Unit, ...]:
     return ("iso",) if compact or not digits else ("s", "ms", "us", "ns")
 
 
+def _exact(value: Any, pattern: str) -> bool:
+    """Whether all digits of a format without separators are there: strptime takes fewer."""
+    return "%d%H" not in pattern or len(str(value)) == len(datetime(2001, 2, 3).strftime(pattern))
+
+
 def _read(values: Sequence[Any], unit: Unit, pattern: str, *, plausible: bool = True) -> TimeReading | None:
     read = millis_reader(unit, pattern)
     newest = (time.time() + 86_400) * 1000
@@ -81,7 +86,7 @@ def _read(values: Sequence[Any], unit: Unit, pattern: str, *, plausible: bool = 
     for n, value in enumerate(values):
         try:
             at = read(value)
-            if not plausible or BEGIN <= at <= newest:
+            if not plausible or (BEGIN <= at <= newest and _exact(value, pattern)):
                 times.append(at)
         except (InvalidValueError, OverflowError):
             pass

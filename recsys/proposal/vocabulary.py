@@ -74,6 +74,8 @@ ACTIONS: Final = _words(
     "download install complete finish rate rating list select impression show exposure ranking interaction dislike save"
 )
 """Words among the values of a column of actions."""
+POSITION: Final = _words("position rank slot")
+"""Words of the place in the list, which nobody knows before the list is made."""
 NOT_POSITIVE: Final = _words(
     "dislike skip skipped unlike unfollow remove removed hide report block refund return removefromcart"
 )

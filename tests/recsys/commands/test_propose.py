@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -46,7 +48,116 @@ def lists_and_clicks(folder: Path) -> list[str]:
     return ["lists.csv", "clicks.csv"]
 
 
-KINDS: dict[str, Callable[[Path], list[str]]] = {"lists and clicks": lists_and_clicks}
+def table(name: str, header: str, row: Callable[[random.Random, int], str]) -> Callable[[Path], list[str]]:
+    """A file of 300 rows, 40 s apart, of 20 users and 15 items."""
+
+    def write(folder: Path) -> list[str]:
+        rng = random.Random(2)
+        rows = [row(rng, 1_650_000_000 + 40 * i) for i in range(300)]
+        (folder / name).write_text("\n".join([header] * bool(header) + rows) + "\n")
+        return [name]
+
+    return write
+
+
+def iso(at: int, pattern: str) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime(pattern)
+
+
+def with_labels(rng: random.Random, count: int) -> str:
+    items = rng.sample(range(15), count)
+    return " ".join(f"N{item}-{int(item == min(items))}" for item in items)
+
+
+def shown_and_chosen(rng: random.Random, at: int) -> str:
+    items = rng.sample(range(15), 3)
+    seen = [f"a{item}" for item in items]
+    return json.dumps({"uid": f"u{rng.randrange(20)}", "ts": at * 1000, "inview": seen, "clicked": [f"a{min(items)}"]})
+
+
+def mixed(folder: Path) -> list[str]:
+    rng = random.Random(3)
+    lines = []
+    for i in range(300):
+        items = [f"p{item}" for item in rng.sample(range(15), 3)]
+        at = iso(1_650_000_000 + 60 * i, "%Y-%m-%dT%H:%M:%SZ")
+        shown = [{"id": item} for item in items]
+        lines.append({"event": "ranking", "id": f"r{i}", "at": at, "user": f"u{i % 7}", "items": shown})
+        if i % 2:
+            lines.append({"event": "choice", "ranking": f"r{i}", "at": at, "user": f"u{i % 7}", "item": min(items)})
+    (folder / "all.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return ["all.jsonl"]
+
+
+def with_items(folder: Path) -> list[str]:
+    files = lists_and_clicks(folder)
+    rows = [f"p{i},{'ab'[i % 2]},{i * 3 + 0.5}" for i in range(30)]
+    (folder / "products.csv").write_text("product_id,brand,price\n" + "\n".join(rows) + "\n")
+    return [*files, "products.csv"]
+
+
+def in_folders(folder: Path) -> list[str]:
+    lists, clicks = (folder / name for name in lists_and_clicks(folder))
+    files = []
+    for kind, path in (("shown", lists), ("done", clicks)):
+        (folder / kind).mkdir()
+        header, *rows = path.read_text().splitlines()
+        for n in range(3):
+            part = rows[n * len(rows) // 3 : (n + 1) * len(rows) // 3]
+            (folder / kind / f"part-{n}.csv").write_text("\n".join([header, *part]) + "\n")
+            files.append(f"{kind}/part-{n}.csv")
+    return files
+
+
+KINDS: dict[str, Callable[[Path], list[str]]] = {
+    "lists and clicks": lists_and_clicks,
+    "lists, clicks and properties of items": with_items,
+    "parts in folders": in_folders,
+    "several kinds in one file": mixed,
+    "a label in each row": table(
+        "ads.csv",
+        "time,user,ad_id,device,clicked",
+        lambda rng, at: f"{at},{rng.randrange(20)},{rng.randrange(15)},{rng.choice('ab')},{rng.choice(['yes', 'no'])}",
+    ),
+    "rows of lists": table(
+        "rows.csv",
+        "search_id,when,visitor_id,product_id,cost,is_click,is_order",
+        lambda rng, at: "\n".join(
+            f"s{at},{at},v{at % 19},p{item},{item}.5,{int(item < 4)},{int(item < 1)}"
+            for item in rng.sample(range(15), 3)
+        ),
+    ),
+    "labels in a list": table(
+        "news.tsv",
+        "",
+        lambda rng, at: (
+            f"{at // 40}\tU{rng.randrange(20)}\t{iso(at, '%m/%d/%Y %I:%M:%S %p')}\tN1 N2\t{with_labels(rng, 4)}"
+        ),
+    ),
+    "shown and clicked": table("views.jsonl", "", shown_and_chosen),
+    "ratings": table(
+        "r.dat", "", lambda rng, at: f"{rng.randrange(20)}::{rng.randrange(15) + 50}::{rng.randrange(1, 6)}::{at}"
+    ),
+    "typed header": table(
+        "x.inter",
+        "user_id:token\titem_id:token\trating:float\ttimestamp:float",
+        lambda rng, at: f"{rng.randrange(20)}\t{rng.randrange(15)}\t{rng.randrange(1, 11)}\t{at}.0",
+    ),
+    "actions": table(
+        "shop.csv",
+        "event_time,event_type,product_id,user_id,price",
+        lambda rng, at: (
+            f"{iso(at, '%Y-%m-%d %H:%M:%S UTC')},{rng.choice(['view', 'cart'])},{rng.randrange(15)},{rng.randrange(20)},9.5"
+        ),
+    ),
+    "plays of a week apart": table(
+        "plays.csv",
+        "date,listener,track_id",
+        lambda rng, at: (
+            f"{iso(1_200_000_000 + (at - 1_650_000_000) * 600, '%d.%m.%Y')},{rng.randrange(20)},{rng.randrange(15)}"
+        ),
+    ),
+}
 
 
 @pytest.mark.slow

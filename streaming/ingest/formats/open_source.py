@@ -60,7 +60,7 @@ def open_source(
     try:
         if mapping is None:
             if found == "jsonl":
-                return JsonLines(path, max_line)
+                return JsonLines(path, max_line, array=is_array(path))
             raise InvalidValueError(
                 f"{path} is a table: write a [[log.mapping]] from its columns to the fields of events, with a pattern "
                 "`files` that fits the end of this path"
@@ -83,7 +83,7 @@ def _table(
     if text and found not in _DEFAULTS:
         raise InvalidValueError(f"{path}: {', '.join(text)} in its mapping are for CSV and TSV; this is {found}")
     if found == "jsonl":
-        return MappedJson(path, mapping, max_line, name)
+        return MappedJson(path, mapping, max_line, name, array=is_array(path))
     if found == "libsvm":
         return LibsvmRows(path, mapping, max_line, name)
     if found == "parquet":
@@ -112,6 +112,11 @@ def dialect(format: Format, given: Names[str, Any]) -> Dialect:  # noqa: A002
     if len(settings.get("delimiter", ",")) > 1:
         settings = {"quote": ""} | settings
     return Dialect(**settings)
+
+
+def is_array(path: Path | str) -> bool:
+    """Whether a file may hold one JSON array, by its suffix."""
+    return content_suffix(path) == ".json" and Path(path).is_file()
 
 
 def check_text(format: Format, given: Names[str, Any]) -> None:  # noqa: A002

@@ -71,6 +71,11 @@ def _tried(proposal: Proposal, path: Path) -> Trial:
         raise InvalidValueError(f"none of the first {tried.counts.read:,} records would be accepted: {reason}")
     if not tried.labels:
         raise InvalidValueError("the files have no list of shown items, so that nothing can be learned from them alone")
+    if not tried.positives and not tried.unmatched:
+        raise InvalidValueError(
+            f"none of the first {tried.labels:,} shown items would be positive; give the file of the clicks as well, or "
+            "name the column that says it with --label COLUMN"
+        )
     if not tried.positives:
         raise InvalidValueError(
             f"none of the first {tried.labels:,} shown items would be positive, with {tried.unmatched:,} clicks that "

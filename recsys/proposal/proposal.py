@@ -10,17 +10,14 @@ from pathlib import Path
 from recsys.config.file import parse
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
-from recsys.proposal.column import Column
 from recsys.proposal.features import Feature, event_features
 from recsys.proposal.groups import groups
+from recsys.proposal.links import link_to_lists, with_ids
 from recsys.proposal.roles import Roles, Said, find_roles
+from recsys.proposal.row_kinds import row_kinds
 from recsys.proposal.sample import Sample, read_sample
 from recsys.proposal.shape import Described, Noted, ProposedMapping, mapping_of
 from recsys.proposal.toml_text import toml_text
-from streaming.ingest.mapping.values import identifier
-
-_OVERLAP = 0.3
-"""Share of the ids in one file that have to be among those of another."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +65,10 @@ def describe(files: Sequence[Path], said: Said) -> list[Described]:
     """What the columns of each kind of file are. Raises InvalidValueError for one that cannot be read."""
     found = []
     for group in groups(files):
-        sample = _sample(group.paths, 2 if len(files) == 1 else 1)
-        roles = Roles({}, None, []) if sample.native else find_roles(sample, _about(said, sample))
-        found.append(Described(sample, roles, group.pattern))
+        whole = _sample(group.paths, 2 if len(files) == 1 else 1)
+        for sample in [whole] if whole.native else row_kinds(whole):
+            roles = Roles({}, None, []) if sample.native else find_roles(sample, _about(said, sample))
+            found.append(Described(sample, roles, group.pattern))
     if not found:
         raise InvalidValueError("the files are empty; give at least one that has rows")
     for role, name in said.columns.items():
@@ -98,22 +96,28 @@ def _about(said: Said, sample: Sample) -> Said:
 
 def _mapped(described: Sequence[Described], start: str) -> list[ProposedMapping]:
     lists = [one for one in described if "shown" in one.roles and "clicked" not in one.roles]
-    events = [one for one in described if one in lists or not _properties(one, described)]
-    made = [mapping_of(one, None if one in lists else _ids_of_lists(one, lists), start) for one in events]
-    first = _day_before([one.roles.reading.span[0] for one in events if one.roles.reading is not None])
-    for one in described:
-        if one not in events:
-            mapping = mapping_of(one, None, first)
-            if "start" in mapping.settings:
-                mapping.settings["start"] = Noted(
-                    mapping.settings["start"].value, "holds from before the first event on"
-                )
-                mapping.settings["interval"] = Noted("0ms")
-            made.append(mapping)
+    properties = [one for one in described if _has_properties(one, described)]
+    events = [one for one in described if one not in lists and one not in properties]
+    names: list[str] = []
+    for one in events:
+        linked = bool(lists) and "marked" not in one.roles and "clicked" not in one.roles
+        n, ids, name = link_to_lists(one, lists) if linked else (0, "", "")
+        if linked:
+            lists[n] = with_ids(lists[n], ids)
+        names.append(name)
+    made = [mapping_of(one, "", start) for one in lists]
+    made += [mapping_of(one, name, start) for one, name in zip(events, names, strict=True)]
+    first = _day_before([one.of.roles.reading.span[0] for one in made if one.of.roles.reading is not None])
+    for one in properties:
+        mapping = mapping_of(one, "", first)
+        if "start" in mapping.settings:
+            mapping.settings["start"] = Noted(mapping.settings["start"].value, "holds from before the first event on")
+            mapping.settings["interval"] = Noted("0ms")
+        made.append(mapping)
     return made
 
 
-def _properties(one: Described, described: Sequence[Described]) -> bool:
+def _has_properties(one: Described, described: Sequence[Described]) -> bool:
     """Whether a file has properties of items or users, beside others with events."""
     roles = one.roles
     if len(described) < 2 or "shown" in roles or "marked" in roles or "label" in roles:
@@ -131,37 +135,6 @@ def _day_before(times: Sequence[int]) -> str:
     if not times:
         return ""
     return datetime.fromtimestamp(min(times) // 1000 - 86_400, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _ids_of_lists(one: Described, lists: Sequence[Described]) -> dict[str, list[str]]:
-    """The column with ids of lists that are in another file."""
-    if not lists or "shown" in one.roles or "marked" in one.roles:
-        return {}
-    best: tuple[float, str] = (0.0, "")
-    for other in lists:
-        ids = other.roles.column("request")
-        known = _identifiers(ids) if ids is not None else set()
-        for name, cells in one.sample.columns.items():
-            own = _identifiers(Column(name, cells))
-            same = len(own & known) / len(own) if own else 0.0
-            told = one.roles.names("request") == [name] or name == (ids.name if ids is not None else None)
-            best = max(best, (same + told / 2 if same >= _OVERLAP else 0.0, name))
-    if best[0]:
-        return {best[1]: []}
-    raise InvalidValueError(
-        f"{one.path}: no column has the ids of the lists in {lists[0].path}; name the columns with the id in both with "
-        "--request COLUMN, or give the two files apart"
-    )
-
-
-def _identifiers(column: Column) -> set[str]:
-    found = set()
-    for value in column.values:
-        try:
-            found.add(identifier(value, ()) or "")
-        except InvalidValueError:
-            return set()
-    return found
 
 
 def _positive(native: Sequence[Described], mapped: Sequence[ProposedMapping]) -> dict[str, Noted]:

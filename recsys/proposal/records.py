@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -28,28 +30,44 @@ def parquet(path: Path, most: int) -> tuple[Columns, int, bool]:
     return _columns(rows) if rows else {name: [] for name in names}, len(rows), whole
 
 
-def json_lines(path: Path, found: Decoded, most: int) -> tuple[Columns, int, bool]:
-    """Columns of at most so many lines, their number, and whether they are events of this project."""
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(found.text.split("\n"), 1):
-        if len(rows) == most:
-            break
-        if not line.strip():
-            continue
-        try:
-            row = msgspec.json.decode(line.encode())
-        except msgspec.DecodeError as error:
-            if number > 1:
-                continue  # a torn line costs itself alone
-            raise InvalidValueError(f"{path}, line 1 is not one JSON object ({error}); {_REMEDY}") from None
-        if not isinstance(row, dict):
-            raise InvalidValueError(f"{path}, line {number} is not a JSON object; {_REMEDY}")
-        rows.append(row)
+def json_objects(path: Path, found: Decoded, most: int) -> tuple[Columns, int, bool]:
+    """Columns of at most so many JSON lines, or of the elements of an array, their number, and whether they are events
+    of this project. Raises InvalidValueError for anything but objects.
+    """
+    begun = found.text.lstrip()
+    rows = list(islice(_elements(begun) if begun.startswith("[") else _lines(path, found.text), most))
+    if not all(isinstance(row, dict) for row in rows):
+        raise InvalidValueError(f"{path} has other JSON than objects; {_REMEDY}")
     native = bool(rows) and all(row.get("type") in KINDS for row in rows)
     return _columns(rows), len(rows), native
 
 
 _REMEDY: Final = "write one object a line, such as with: jq -c '.[]'"
+
+
+def _elements(text: str) -> Iterator[Any]:
+    """The elements of the array that the text begins with, until it breaks off."""
+    decoder = json.JSONDecoder()
+    at = 1
+    while (begin := _NEXT.match(text, at)) is not None:
+        try:
+            value, at = decoder.raw_decode(text, begin.end())
+        except json.JSONDecodeError:
+            return
+        yield value
+
+
+_NEXT: Final = re.compile(r"[\s,]*(?=[^\s,\]])")
+
+
+def _lines(path: Path, text: str) -> Iterator[Any]:
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            if line.strip():
+                yield msgspec.json.decode(line.encode())
+        except msgspec.DecodeError as error:
+            if number == 1:  # a torn line later on costs itself alone
+                raise InvalidValueError(f"{path}, line 1 is not one JSON object ({error}); {_REMEDY}") from None
 
 
 def _columns(rows: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:

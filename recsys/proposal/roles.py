@@ -76,7 +76,9 @@ class _Finder:
 
     def __init__(self, sample: Sample, said: Said) -> None:
         columns = [Column(name, cells) for name, cells in sample.columns.items()]
-        self.left = {one.name: one for one in columns if one.name.strip() and one.type != "empty"}
+        told = sample.settings.get("where", {})  # has been used up
+        named = [one for one in columns if one.name.strip() and one.name not in told]
+        self.left = {one.name: one for one in named if one.type != "empty"}
         self.found: dict[str, list[Guess]] = {}
         self.reading: TimeReading | None = None
         self._headerless = all(name.isdigit() for name in sample.columns)

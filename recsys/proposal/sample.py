@@ -64,7 +64,7 @@ def _read(path: Path) -> Sample:
     _refuse_binary(path, head)
     found = text.decode(path, head[:BYTES], whole=len(head) <= BYTES)
     if found.text.lstrip()[:1] in ("{", "["):
-        columns, rows, native = records.json_lines(path, found, ROWS)
+        columns, rows, native = records.json_objects(path, found, ROWS)
         settings = {} if suffix in (".jsonl", ".ndjson", ".json") else {"format": "jsonl"}
         return Sample(path, settings, columns, rows, found.whole and rows < ROWS, native)
     if libsvm.fits(found):

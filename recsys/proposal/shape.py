@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -61,16 +61,16 @@ class ProposedMapping:
         return {"files": self.of.pattern, "kind": self.kind, **settings, "columns": columns}
 
 
-def mapping_of(one: Described, impressions: Mapping[str, Sequence[str]] | None, start: str) -> ProposedMapping:
-    """The mapping of a file; `impressions` has columns of it with ids of lists in another file.
+def mapping_of(one: Described, impression: str, start: str) -> ProposedMapping:
+    """The mapping of a file; `impression` is its column with ids of lists in another file, if there are such.
 
     Raises InvalidValueError where only the user knows what is missing.
     """
     roles = one.roles
-    made = ProposedMapping(one, _kind(one, impressions))
+    made = ProposedMapping(one, _kind(one, impression))
     made.settings |= {name: Noted(value) for name, value in one.sample.settings.items()}
     _time(made, start)
-    _identifiers(made, impressions or {})
+    _identifiers(made, impression)
     _outcomes(made)
     made.features = features(made.kind, roles)
     _features(made)
@@ -78,7 +78,7 @@ def mapping_of(one: Described, impressions: Mapping[str, Sequence[str]] | None, 
     return made
 
 
-def _kind(one: Described, impressions: Mapping[str, Sequence[str]] | None) -> str:
+def _kind(one: Described, impression: str) -> str:
     roles, path = one.roles, one.path
     if "shown" in roles or "marked" in roles:
         return "impression"
@@ -90,7 +90,7 @@ def _kind(one: Described, impressions: Mapping[str, Sequence[str]] | None) -> st
                 f"{path} has columns without names; say what is in them, such as --user 1 --item 2 --time 3 --label 4"
             )
         raise InvalidValueError(f"{path}: no column looks like the item; name it with --item COLUMN")
-    if impressions:
+    if impression:
         return "interaction"
     if "label" in roles or "rating" in roles:
         return "shown"
@@ -128,11 +128,10 @@ def _column(made: ProposedMapping, name: str, guesses: Sequence[Guess]) -> None:
     made.columns[name] = Noted(names[0] if len(names) == 1 else names, "; ".join(guess.reason for guess in guesses))
 
 
-def _identifiers(made: ProposedMapping, impressions: Mapping[str, Sequence[str]]) -> None:
+def _identifiers(made: ProposedMapping, impression: str) -> None:
     roles, kind = made.of.roles, made.kind
     if kind == "interaction":
-        names = list(impressions)
-        made.columns["impression"] = Noted(names[0] if len(names) == 1 else names, "has the ids of the lists")
+        made.columns["impression"] = Noted(impression, "has the ids of the lists")
     if kind in ("impression", "shown"):
         _list_id(made)
     if "user" in roles and kind not in ("interaction", "item"):
@@ -141,7 +140,7 @@ def _identifiers(made: ProposedMapping, impressions: Mapping[str, Sequence[str]]
     if kind == "impression" and items:
         _column(made, "items", items)
         _of_list(made, items[0].column, marked="marked" in roles)
-    elif kind != "user":
+    elif kind != "user" and "item" not in made.columns:
         _column(made, "item", roles.found["item"])
     if kind in ("impression", "shown") and ("user" not in roles or _missing_user(roles)):
         note = "rows without a user" if "user" in roles else "no column looks like the user"
@@ -161,6 +160,10 @@ def _list_id(made: ProposedMapping) -> None:
     elif made.kind == "impression":
         names = [name for role in ("user", "time") for name in roles.names(role)[:1]]
         made.columns["id"] = Noted(names, "no column has ids of lists, so that user and time make one")
+    elif "request" in roles:
+        name = roles.names("request")[0]
+        note = f"rows with one {name} stand apart, so that each is a list of its own (or: id, apart = true, --sort)"
+        made.columns["item"] = Noted(roles.names("item")[0], note)
 
 
 def _together(column: Column | None) -> bool:

@@ -68,9 +68,8 @@ def _features(mappings: Sequence[ProposedMapping], fields: Sequence[Feature]) ->
 
 
 def _line(name: str, noted: Noted) -> str:
-    key = name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else toml_value(name)
     value = noted.value if name == "start" else toml_value(noted.value)
-    text = f"{key} = {value}"
+    text = f"{_key(name)} = {value}"
     note = " ".join(noted.note.split())
     return f"{text:<{_COLUMN}}  # {note}\n" if note else f"{text}\n"
 
@@ -87,4 +86,11 @@ def toml_value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml_value, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_key(name)} = {toml_value(one)}' for name, one in value.items())} }}"
     return repr(value)
+
+
+def _key(name: str) -> str:
+    plain = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
+    return name if plain else toml_value(name)

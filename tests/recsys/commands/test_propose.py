@@ -84,7 +84,7 @@ def mixed(folder: Path) -> list[str]:
         shown = [{"id": item} for item in items]
         lines.append({"event": "ranking", "id": f"r{i}", "at": at, "user": f"u{i % 7}", "items": shown})
         if i % 2:
-            lines.append({"event": "choice", "ranking": f"r{i}", "at": at, "user": f"u{i % 7}", "item": min(items)})
+            lines.append({"event": "choice", "ranking": f"r{i}", "at": at, "type": "click", "item": min(items)})
     (folder / "all.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
     return ["all.jsonl"]
 
@@ -147,7 +147,8 @@ KINDS: dict[str, Callable[[Path], list[str]]] = {
         "shop.csv",
         "event_time,event_type,product_id,user_id,price",
         lambda rng, at: (
-            f"{iso(at, '%Y-%m-%d %H:%M:%S UTC')},{rng.choice(['view', 'cart'])},{rng.randrange(15)},{rng.randrange(20)},9.5"
+            f"{iso(at, '%Y-%m-%d %H:%M:%S UTC')},{rng.choice(['view', 'cart'])},{rng.randrange(15)},"
+            f"{rng.randrange(20)},{rng.randrange(9)}"
         ),
     ),
     "plays of a week apart": table(
@@ -203,7 +204,8 @@ def test_inspect_writes_nothing(tmp_path: Path) -> None:
         ("archive.zip", b"PK\x03\x04more", "is a ZIP archive"),
         ("plain.csv", b"\x1f\x8bmore", "let its name end with .gz"),
         ("words.txt", b"one\ntwo\nthree\n", "is no table"),
-        ("array.json", b'[{"user": 1},\n{"user": 2}]\n', "one object a line"),
+        ("pretty.json", b'{\n"user": 1}\n{\n"user": 2}\n', "one object a line"),
+        ("numbers.json", b"[1, 2]", "other JSON than objects"),
         ("mac.csv", b"user,item\ru,i\rv,j\r", "carriage return"),
         ("twice.csv", b"user,item,user\na,b,c\nd,e,f\n", "2 columns 'user'"),
         ("torn.parquet", b"PAR1torn", "cannot be read"),

@@ -73,8 +73,8 @@ def _tried(proposal: Proposal, path: Path) -> Trial:
         raise InvalidValueError("the files have no list of shown items, so that nothing can be learned from them alone")
     if not tried.positives and not tried.unmatched:
         raise InvalidValueError(
-            f"none of the first {tried.labels:,} shown items would be positive; give the file of the clicks as well, or "
-            "name the column that says it with --label COLUMN"
+            f"none of the first {tried.labels:,} shown items would be positive; give the file of the clicks as well, "
+            "or name the column that says it with --label COLUMN"
         )
     if not tried.positives:
         raise InvalidValueError(

@@ -13,7 +13,7 @@ from rich.table import Table
 from recsys.commands.config import free_path
 from recsys.commands.options.iso_time import parse_time, written_time
 from recsys.errors import InvalidValueError
-from recsys.proposal.column import Column
+from recsys.proposal.columns.column import Column
 from recsys.proposal.proposal import Proposal, describe, propose
 from recsys.proposal.roles import Said
 from recsys.proposal.shape import Described

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from recsys.proposal.column import Column
+from recsys.proposal.columns.column import Column
+from recsys.proposal.columns.times import time_reading
+from recsys.proposal.columns.vocabulary import AFTER, POSITION, tokens
 from recsys.proposal.roles import Roles
-from recsys.proposal.times import time_reading
-from recsys.proposal.vocabulary import AFTER, POSITION, tokens
 
 _MOST: Final = 24
 """Most fields that are proposed."""

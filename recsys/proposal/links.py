@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from recsys.errors import InvalidValueError
-from recsys.proposal.column import Column
+from recsys.proposal.columns.column import Column
 from recsys.proposal.roles import Guess
 from recsys.proposal.shape import Described
 from streaming.ingest.mapping.values import identifier

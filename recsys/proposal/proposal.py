@@ -11,11 +11,11 @@ from recsys.config.file import parse
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
 from recsys.proposal.features import Feature, event_features
-from recsys.proposal.groups import groups
+from recsys.proposal.files.groups import groups
+from recsys.proposal.files.row_kinds import row_kinds
+from recsys.proposal.files.sample import Sample, read_sample
 from recsys.proposal.links import link_to_lists, with_ids
 from recsys.proposal.roles import Roles, Said, find_roles
-from recsys.proposal.row_kinds import row_kinds
-from recsys.proposal.sample import Sample, read_sample
 from recsys.proposal.shape import Described, Noted, ProposedMapping, mapping_of
 from recsys.proposal.toml_text import toml_text
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from recsys.errors import InvalidValueError
-from recsys.proposal.column import Column
-from recsys.proposal.sample import Sample
-from recsys.proposal.times import TimeReading, time_reading
-from recsys.proposal.vocabulary import ACTIONS, HISTORY, NOT_EVENT, Role, says, tokens
+from recsys.proposal.columns.column import Column
+from recsys.proposal.columns.times import TimeReading, time_reading
+from recsys.proposal.columns.vocabulary import ACTIONS, HISTORY, NOT_EVENT, Role, says, tokens
+from recsys.proposal.files.sample import Sample
 from streaming.ingest.mapping.event_time import Unit
 
 _MARKED: Final = re.compile(r".+-[01]")

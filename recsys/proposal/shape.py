@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from recsys.config.units import milliseconds
 from recsys.errors import InvalidValueError
-from recsys.proposal.column import Column
+from recsys.proposal.columns.column import Column
+from recsys.proposal.columns.vocabulary import NOT_POSITIVE, SHOWN_ACTIONS, tokens
 from recsys.proposal.features import Feature, features
+from recsys.proposal.files.sample import Sample
 from recsys.proposal.roles import Guess, Roles
-from recsys.proposal.sample import Sample
-from recsys.proposal.vocabulary import NOT_POSITIVE, SHOWN_ACTIONS, tokens
 from streaming.ingest.mapping.column_mapping import NULLS
 
 _ENOUGH: Final = 2000

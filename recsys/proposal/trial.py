@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from recsys import wiring
 from recsys.config.schema import Config
-from recsys.proposal.sample import ROWS
+from recsys.proposal.files.sample import ROWS
 from streaming.ingest.formats.sources import BEGIN, Position, Source
 from streaming.ingest.pipeline import Counts
 from streaming.log.event_log import read_range

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from recsys.errors import InvalidValueError
-from recsys.proposal import libsvm, records, text
+from recsys.proposal.files import libsvm, records, text
 from streaming.ingest.formats.compression import content_suffix, open_content
 
 ROWS: Final = 10_000

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from recsys.proposal.column import Column
-from recsys.proposal.sample import Sample
-from recsys.proposal.vocabulary import says
+from recsys.proposal.columns.column import Column
+from recsys.proposal.columns.vocabulary import says
+from recsys.proposal.files.sample import Sample
 
 _MOST_WORDS: Final = 20
 

@@ -13,7 +13,7 @@ import msgspec
 import pyarrow.parquet as pq
 
 from recsys.errors import InvalidValueError
-from recsys.proposal.text import Decoded
+from recsys.proposal.files.text import Decoded
 from streaming.events.columns import KINDS
 
 _DEPTH: Final = 4

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from recsys.errors import InvalidValueError
-from recsys.proposal.column import is_number
-from recsys.proposal.times import time_reading
-from recsys.proposal.vocabulary import known
+from recsys.proposal.columns.column import is_number
+from recsys.proposal.columns.times import time_reading
+from recsys.proposal.columns.vocabulary import known
 from streaming.ingest.formats.dialect import Dialect, RowReader, csv_format
 from streaming.ingest.formats.open_source import Format, dialect
 

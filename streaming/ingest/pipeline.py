@@ -53,6 +53,8 @@ class Counts:
 
 TOGETHER = 16
 """With more sources than these, each is opened when the merge comes to its time, which reads its first block twice."""
+AT_ONCE = 4096
+"""Events that these append together at least, because each append waits for the disk."""
 
 Progress = Callable[[Counts, Position], None]
 
@@ -196,7 +198,7 @@ class Ingest:
     def _merged(self, sources: Sequence[Source]) -> Iterator[Mapping[int, Piece]]:
         pairs = list(zip(sources, self._trackers, strict=True))
         begins = [self._begin(*pair) for pair in pairs] if len(pairs) > TOGETHER else None
-        return merged([self._read(*pair) for pair in pairs], begins)
+        return merged([self._read(*pair) for pair in pairs], begins, least=0 if begins is None else AT_ONCE)
 
     def _begin(self, source: Source, tracker: OffsetTracker) -> float:
         """The oldest time in the first block; minus infinity for a source read only once, such as a pipe."""
@@ -204,7 +206,12 @@ class Ingest:
         return float(times(first.events).min()) if first is not None and first.events.num_rows else -math.inf
 
     def _read(self, source: Source, tracker: OffsetTracker) -> Iterator[Piece]:
-        for block in source.blocks(tracker.now.position):
+        blocks = source.blocks(tracker.now.position)
+        while True:
+            with _uncollected():
+                block = next(blocks, None)
+            if block is None:
+                return
             yield _valid(block) if isinstance(block, Valid) else self._decode(source.name, block)
 
     def _decode(self, source: str, block: Block) -> Piece:

@@ -100,6 +100,22 @@ class RowFields:
             fields["time"] = self._start + (place.position.line - 1) * self._interval
         return fields
 
+    def events(self, rows: Rows) -> Block:
+        """A block in which each row is the event that its fields are."""
+        lines, faults = list[bytes](), dict(rows.faults)
+        read, encode = self._mapper.fields, msgspec.json.encode
+        for i, cells in enumerate(rows.cells):
+            try:
+                lines.append(b"" if i in faults else encode(read(cells)))
+            except UnicodeEncodeError:
+                lines.append(b"")
+                faults[i] = f"not {rows.encoding.upper()}"
+            except InvalidValueError as error:
+                lines.append(b"")
+                faults[i] = str(error)
+        faults = dict(sorted(faults.items()))
+        return Block(lines, rows.start, rows.end, faults, position_of=rows.position, raw_of=rows.raw, ended=rows.ended)
+
     def id(self, place: Place) -> str:
         """An id for a row without one: the same whenever this file is read."""
         return f"{self._source}-{place.position.line}"

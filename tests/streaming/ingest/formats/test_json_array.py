@@ -67,9 +67,9 @@ def test_an_array_is_ingested_and_a_damaged_end_is_refused(tmp_path: Path, damag
     (tmp_path / "a.json").write_text(damage.format(a=event(1), b=event(2)))
     log, offsets = MemoryLog(), SourceOffsets(tmp_path / "offsets")
 
-    def ingest(*mapping: Mapping) -> Counts:
+    def ingest(mapping: Mapping | None = None) -> Counts:
         ingest = Ingest(log, DeadLetters(tmp_path / "dead"), clock=lambda: NOW, source_offsets=offsets)
-        return ingest.run(open_source(tmp_path / "a.json", *mapping))
+        return ingest.run(open_source(tmp_path / "a.json", mapping))
 
     assert ingest().accepted == 2
     again = ingest()

@@ -99,7 +99,7 @@ class _Dense:
     def step(self) -> None:
         self._embedded_BFD.grad = None
         self._optimizer.zero_grad(set_to_none=True)
-        logits_B = self._model(self._embedded_BFD, self._numeric_BN)
+        logits_B = self._model(self._embedded_BFD, self._numeric_BN)[:, 0]
         binary_cross_entropy_with_logits(logits_B, self._labels_B).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
 

@@ -8,14 +8,13 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import redis
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -24,7 +23,6 @@ from serving.api.app import create_app
 from serving.api.prometheus import Metrics
 from serving.api.routes import Routes, Source
 from serving.api.server_state import ServerState
-from serving.cache.entity_cache import EntityFeatures
 from serving.event_writer import EventWriter
 from serving.experiments.assignment import POPULARITY, Arm, Experiment
 from serving.experiments.counters import ExperimentCounters
@@ -34,17 +32,12 @@ from serving.ranking.exploration import Exploration, Ranked
 from serving.ranking.popularity import CatalogSnapshot, PopularityScores
 from serving.ranking.ranker import Ranker
 from serving.ranking.retriever import CatalogRetriever, Retriever
+from serving.ranking.task_score import TaskScore
+from serving.replica import Replica
 from serving.replication.embedded_redis import EmbeddedRedis, connect
-from serving.replication.health import Availability
-from serving.replication.model_loader import LoaderModels, ModelLoader
-from serving.replication.stream_follower import Sink, StreamFollower
-from serving.replication.trainer_status import TrainerStatuses
 from streaming.ingest.codec import Rules
 from streaming.log.event_log import EventLog
 
-_REQUEST_TIMEOUT = 0.1
-"""Longest time (s) that one Redis command may hold up a request."""
-_FOLLOW_TIMEOUT = 5.0
 _COUNT_TIMEOUT = 1.0
 
 
@@ -65,6 +58,8 @@ class Settings:
     cache_rows: int = 1_000_000
     """Rows kept in this process, for each model."""
     recent_share: float = 0.2
+    score: Mapping[str, float] = field(default_factory=lambda: {"click": 1.0})
+    """Weight of the probability of each task in the score that items are ranked by."""
     deadline: int = 200
     exploration: Exploration = field(default_factory=Ranked)
     attribution: int = 6 * 3_600_000
@@ -81,41 +76,32 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     revive: Callable[[], None] = lambda: None  # noqa: E731
     if not settings.redis_url:
         revive = stack.enter_context(EmbeddedRedis(settings.redis_folder)).ensure
-    fast = stack.enter_context(client(_REQUEST_TIMEOUT))
-    availability = Availability(up=False)
-    catalog = CatalogSnapshot()
-    names = _models(settings.experiments)
-    models = LoaderModels(
-        [ModelLoader(name, fast, open_scorer, settings.cache_rows, availability, time.monotonic) for name in names]
+    replica = Replica(
+        model_names(settings.experiments),
+        client,
+        open_scorer,
+        cache_rows=settings.cache_rows,
+        entity_ttl=settings.entity_ttl / 1000,
+        revive=revive,
     )
-    trainers = TrainerStatuses(names)
-
-    def refresh(connected: redis.Redis) -> None:
-        catalog.refresh(connected)
-        trainers.refresh(connected)
-
-    entities = EntityFeatures(fast, settings.entity_ttl / 1000, 1_000_000, time.monotonic, availability)
-    sinks: list[Sink] = [entities, *models.loaders.values()]
-    follower = StreamFollower(partial(client, _FOLLOW_TIMEOUT), sinks, availability, refresh, revive)
     counters = ExperimentCounters(stack.enter_context(client(_COUNT_TIMEOUT)), settings.actions, settings.attribution)
     events = EventWriter(log, counters.count)
     executor = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ranker"))
     stack.callback(events.close)
-    stack.callback(follower.close)
+    stack.callback(replica.close)
     clocks = Source(time.perf_counter, lambda: time.time_ns() // 1_000_000, lambda: uuid.uuid4().hex)
-    state = ServerState(models, events, lambda: availability.up, lambda: trainers.by_model, time.monotonic, clocks.now)
-    metrics = Metrics(state)
-    ranker = Ranker(
-        models,
-        entities,
-        PopularityScores(catalog),
-        settings.exploration,
-        settings.deadline / 1000,
-        settings.seed,
+    state = ServerState(
+        replica.models,
+        events,
+        lambda: replica.availability.up,
+        lambda: replica.trainers.by_model,
+        time.monotonic,
+        clocks.now,
     )
+    metrics = Metrics(state)
     routes = Routes(
-        ranker,
-        candidates(settings, catalog),
+        ranker(settings, replica, settings.deadline / 1000),
+        candidates(settings, replica.catalog),
         state,
         events,
         counters,
@@ -126,7 +112,20 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         limits=settings.limits,
         source=clocks,
     )
-    return create_app(routes, metrics, time.perf_counter, follower.start, stack.close)
+    return create_app(routes, metrics, time.perf_counter, replica.start, stack.close)
+
+
+def ranker(settings: Settings, replica: Replica, deadline: float) -> Ranker:
+    """What ranks candidates, in at most `deadline` seconds."""
+    return Ranker(
+        replica.models,
+        replica.entities,
+        PopularityScores(replica.catalog),
+        settings.exploration,
+        deadline,
+        TaskScore(settings.score),
+        settings.seed,
+    )
 
 
 def candidates(settings: Settings, catalog: CatalogSnapshot) -> Retriever:
@@ -194,5 +193,6 @@ def _rare_collection() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _models(experiments: tuple[Experiment, ...]) -> list[str]:
+def model_names(experiments: tuple[Experiment, ...]) -> list[str]:
+    """The published models that the arms rank with."""
     return sorted({arm.model for experiment in experiments for arm in experiment.arms} - {POPULARITY})

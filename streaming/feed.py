@@ -23,6 +23,7 @@ from streaming.events.columns import ITEM
 from streaming.join.event_rows import EntityUpdateRow, updates
 from streaming.join.joiner import Joiner
 from streaming.join.labeled_impression import LabeledImpression
+from streaming.join.tasks_joiner import TasksJoiner
 from streaming.log.event_log import Chunk, Cursor, EventLog
 from streaming.log.merged_reader import LogReader
 
@@ -57,7 +58,8 @@ class Feed:
     The batches are a function of the log's content alone (see `LogReader` for partitions), whatever `max_events` they
     are polled with. `state` is that of the batches returned so far, even in the middle of a poll: restoring it gives
     the batches that follow, bit for bit. `TrainingBatch.cursor` is the cursor after the event that completed the batch.
-    `observer` is told of all labeled impressions before they are in a batch, and of the items that updates describe.
+    `observer` is told of the first task's labeled impressions before they are in a batch, and of the items that updates
+    describe.
 
     With `partitions` only the impressions and interactions of these partitions become rows. Updates of users and items
     count whatever their partition, and so does the time of every event, so that feeds which divide the partitions
@@ -67,7 +69,7 @@ class Feed:
     def __init__(
         self,
         log: EventLog,
-        joiner: Joiner,
+        joiner: Joiner | TasksJoiner,
         entities: EntityState,
         encoder: Encoder,
         batch_size: int,
@@ -216,7 +218,7 @@ class Feed:
     def _add(self, impressions: list[LabeledImpression], cursors_IP: npt.NDArray[np.int64]) -> None:
         if impressions:
             if self._observer is not None:
-                self._observer.observe(impressions)
+                self._observer.observe(labeled for labeled in impressions if labeled.task == 0)
             self._rows.append(self.encoder.encode_rows(impressions, cursors_IP))
 
     def _full(self) -> Iterator[TrainingBatch]:

@@ -13,7 +13,7 @@ from recsys import wiring
 from recsys.commands.options.batch_until import parse_batch_until
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
-from recsys.commands.tables.replay import table
+from recsys.commands.tables.replay import tables
 from recsys.config.file import load
 from recsys.evaluation.replay import report
 from recsys.evaluation.replay.arms import check_refresh
@@ -46,7 +46,8 @@ def run(config_path: Path, batch_until: str, refreshes: Sequence[str], until: st
 
         result = evaluate(config, log, batch_until=start, refreshes=refreshes, until=end, report=show)
     report.write(result, out)
-    console.print(table(result))
+    for table in tables(result):
+        console.print(table)
     for warning in _warnings(result):
         console.print(warning, style="yellow")
     console.print(f"Report: {out / 'report.html'}", highlight=False)
@@ -56,6 +57,9 @@ def _warnings(result: Result) -> Iterator[str]:
     if lost := not_learned(result.counts):
         yield f"Not learned from, in the whole log: {lost}: {REMEDY}."
     yield from impaired(result.counts)
-    positives = result.counts["positives_scored"]
-    if positives < FEW:
-        yield f"Only {positives} positives were scored, too few for reliable metrics. Choose an earlier --batch-until."
+    every = result.of_tasks()
+    for task, one in every.items():
+        positives, of = int(one.arms[0].all["positives"] or 0), f" of {task}" if len(every) > 1 else ""
+        if positives < FEW:
+            few = f"Only {positives} positives{of} were scored, too few for reliable metrics"
+            yield f"{few}. Choose an earlier --batch-until."

@@ -53,8 +53,10 @@ def dashboard(progress: Progress) -> Table:
         f"{progress.rows:,} rows learned, {progress.rows_per_second():,.0f} rows/s, lag {progress.lag_events:,} events"
     )
     table = Table("", "AUC", "log loss", "calibration", "normalised entropy", "positives", title=title)
-    for name, summary in (("all", progress.total()), ("recent", progress.recent())):
-        table.add_row(name, *_cells(summary))
+    for task in progress.tasks:
+        of = f"{task}, " if len(progress.tasks) > 1 else ""
+        for name, summary in (("all", progress.total(task)), ("recent", progress.recent(task))):
+            table.add_row(f"{of}{name}", *_cells(summary))
     return table
 
 

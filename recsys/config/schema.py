@@ -14,10 +14,12 @@ from recsys.config.features import FeaturesSection
 from recsys.config.log import LogSection
 from recsys.config.models import AutoIntConfig, ModelSection
 from recsys.config.section import Count, Positive, Section, Unit, error_at
+from recsys.config.tasks import CLICK, TaskSection
 from recsys.config.units import Duration, milliseconds
 from recsys.errors import InvalidValueError
 from serving.experiments import assignment
 from serving.limits import Limits
+from streaming.join.labeled_impression import MAX_TASKS
 
 
 class RedisSection(Section):
@@ -44,7 +46,7 @@ class TrainingSection(Section):
     """Labels, and how the model learns from them."""
 
     positive: list[str] = ["click"]
-    """Actions that make a label positive, and that experiments count as clicks."""
+    """Actions that make a label of the first task, `click`, positive, and that experiments count as clicks."""
     min_value: float | None = None
     """An action with a smaller value makes the label negative."""
     labels: Literal["paced", "held"] = "paced"
@@ -91,6 +93,8 @@ class ServingSection(Section):
     """Candidates that `/v1/recommend` retrieves before ranking."""
     recent_share: Unit = 0.2
     """Minimum share of them taken from the most recent items."""
+    score: dict[str, float] = {CLICK: 1.0}
+    """Items are ranked by the sum of these weights times the probabilities of the tasks that they belong to."""
     deadline: Duration = milliseconds("200ms")
     exploration: Literal["none", "plackett_luce"] = "none"
     temperature: Positive = 1.0
@@ -104,6 +108,13 @@ class ServingSection(Section):
         except InvalidValueError as error:
             raise error_at(("retrieve",), str(error)) from None
         return self
+
+    @field_validator("score")
+    @classmethod
+    def _ranks(cls, score: dict[str, float]) -> dict[str, float]:
+        if not any(score.values()):
+            raise InvalidValueError("all weights are 0, so all items would rank alike; write { click = 1.0 }")
+        return score
 
     def to_limits(self) -> Limits:
         return Limits(self.max_candidates, self.retrieve)
@@ -144,9 +155,24 @@ class Config(Section):
     features: FeaturesSection = FeaturesSection()
     model: ModelSection = AutoIntConfig()
     training: TrainingSection = TrainingSection()
+    tasks: Annotated[list[TaskSection], Field(max_length=MAX_TASKS - 1)] = []
+    """Beside the first one, `click`, which `training` defines."""
     catalog: CatalogSection = CatalogSection()
     serving: ServingSection = ServingSection()
     experiments: list[Experiment] = []
+
+    @model_validator(mode="after")
+    def _tasks_agree(self) -> Self:
+        known = [CLICK]
+        for number, task in enumerate(self.tasks):
+            if task.name in known:
+                owner = "the task that [training] defines" if task.name == CLICK else "another task"
+                raise error_at(("tasks", number, "name"), f"{task.name!r} is the name of {owner}; choose another")
+            known.append(task.name)
+        for name in self.serving.score:
+            if name not in known:
+                raise error_at(("serving", "score"), f"there is no task {name!r}; the tasks are {', '.join(known)}")
+        return self
 
     def rooted(self, folder: Path) -> Self:
         """The same configuration with its paths absolute below `folder`."""

@@ -24,6 +24,6 @@ class Section(BaseModel):
         return self.model_copy(update=paths)
 
 
-def error_at(key: tuple[str, ...], message: str) -> PydanticCustomError:
+def error_at(key: tuple[str | int, ...], message: str) -> PydanticCustomError:
     """An error for `key` inside the section that raises it, so that the message names its line in the file."""
     return PydanticCustomError("value_error", "{message}", {"at": key, "message": message})

@@ -15,7 +15,7 @@ from recsys.models.fm import FactorizationMachine
 MODELS: tuple[type[RankingModel], ...] = (AutoInt, FactorizationMachine)
 
 
-def build(config: Any, *, n_sparse: int, n_numeric: int, dim: int, seed: int = 0) -> RankingModel:
+def build(config: Any, *, n_sparse: int, n_numeric: int, dim: int, tasks: int = 1, seed: int = 0) -> RankingModel:
     """Build the model that `config`, one of the sections in `recsys.config.models`, belongs to.
 
     Its initial weights depend on the arguments alone, not on torch's global random state. Raises InvalidValueError if
@@ -27,7 +27,7 @@ def build(config: Any, *, n_sparse: int, n_numeric: int, dim: int, seed: int = 0
         raise InvalidValueError(f"{type(config).__name__} belongs to no model; choose one of {known}")
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
-        return model(config, n_sparse, n_numeric, dim)
+        return model(config, n_sparse, n_numeric, dim, tasks)
 
 
 __all__ = ["MODELS", "AutoInt", "FactorizationMachine", "RankingModel", "build"]

@@ -1,7 +1,7 @@
 """AutoInt: feature interaction by multi-head self-attention between fields (Song et al., CIKM 2019, arXiv 1810.11921).
 
 Shape suffixes: B rows, C candidates, F sparse fields, N numeric fields, M fields in all, D embedding dimension,
-H heads, K head size, W = H * K width of a layer.
+H heads, K head size, W = H * K width of a layer, T tasks.
 """
 
 from __future__ import annotations
@@ -96,14 +96,14 @@ class InteractingLayer(nn.Module):
 class AutoInt(RankingModel):
     """AutoInt, and with `mlp` AutoInt+, in the paper's or in the official code's form.
 
-    logit = w^T flatten(E^(L)) + b, plus the logit of a perceptron over the flattened embeddings (AutoInt+), plus the
-    sum of the fields' first-order weights (`wide`).
+    Of each task: logit = w^T flatten(E^(L)) + b, plus the logit of a perceptron over the flattened embeddings
+    (AutoInt+), plus the sum of the fields' first-order weights (`wide`), which the tasks share.
     """
 
     Config = AutoIntConfig
 
-    def __init__(self, config: AutoIntConfig, n_sparse: int, n_numeric: int, dim: int) -> None:
-        super().__init__(n_sparse, n_numeric, dim)
+    def __init__(self, config: AutoIntConfig, n_sparse: int, n_numeric: int, dim: int, tasks: int = 1) -> None:
+        super().__init__(n_sparse, n_numeric, dim, tasks)
         if config.wide and dim < 2:
             raise InvalidValueError("wide takes one coordinate of each row: the embedding dimension must be at least 2")
         self.config: AutoIntConfig = config
@@ -118,22 +118,24 @@ class AutoInt(RankingModel):
             )
             for width in widths
         )
-        self.output = nn.Linear(self.n_fields * self.width, 1)
-        nn.init.normal_(self.output.weight, std=math.sqrt(2 / (self.n_fields * self.width + 1)))
+        self.output = nn.Linear(self.n_fields * self.width, tasks)
+        nn.init.normal_(self.output.weight, std=math.sqrt(2 / (self.n_fields * self.width + tasks)))
         nn.init.zeros_(self.output.bias)
-        self.mlp = Perceptron(self.n_fields, self.vector_dim, config.mlp, config.mlp_dropout) if config.mlp else None
+        self.mlp = None
+        if config.mlp:
+            self.mlp = Perceptron(self.n_fields, self.vector_dim, config.mlp, config.mlp_dropout, tasks)
 
     def forward(self, embedded_BFD: Tensor, numeric_BN: Tensor) -> Tensor:
         fields_BMD = self.fields(embedded_BFD, numeric_BN)
         fields_BMD = drop(fields_BMD, self.config.embedding_dropout, self.training)
-        first_order_B, vectors = self._split_wide(fields_BMD)
+        first_order_B1, vectors = self._split_wide(fields_BMD)
         mixed = vectors
         for layer in self.layers:
             mixed = layer(mixed)
-        logits_B: Tensor = self.output(mixed.flatten(1)).squeeze(-1)
+        logits_BT: Tensor = self.output(mixed.flatten(1))
         if self.mlp is not None:
-            logits_B = logits_B + self.mlp(vectors)
-        return logits_B if first_order_B is None else logits_B + first_order_B
+            logits_BT = logits_BT + self.mlp(vectors)
+        return logits_BT if first_order_B1 is None else logits_BT + first_order_B1
 
     def forward_split(self, request_1FD: Tensor, item_CFD: Tensor, request_1N: Tensor, item_CN: Tensor) -> Tensor:
         request_1MD, item_CMD, order = self.fields_split(request_1FD, item_CFD, request_1N, item_CN)
@@ -143,15 +145,15 @@ class AutoInt(RankingModel):
         for layer in self.layers:
             assert isinstance(layer, InteractingLayer)
             mixed = layer.forward_by_head(mixed)
-        weight = self.output.weight.view(1, self.n_fields, self.width)[:, order].flatten(1)
-        logits_C = functional.linear(mixed.flatten(1), weight, self.output.bias).squeeze(-1)
+        weight = self.output.weight.view(self.tasks, self.n_fields, self.width)[:, order].flatten(1)
+        logits_CT = functional.linear(mixed.flatten(1), weight, self.output.bias)
         if self.mlp is not None:
-            logits_C = logits_C + self.mlp.forward_split(request, item, order)
+            logits_CT = logits_CT + self.mlp.forward_split(request, item, order)
         if request_first is not None and item_first is not None:
-            logits_C = logits_C + request_first + item_first
-        return logits_C
+            logits_CT = logits_CT + request_first + item_first
+        return logits_CT
 
     def _split_wide(self, fields_BMD: Tensor) -> tuple[Tensor | None, Tensor]:
         if not self.config.wide:
             return None, fields_BMD
-        return fields_BMD[..., 0].sum(1), fields_BMD[..., 1:]
+        return fields_BMD[..., 0].sum(1, keepdim=True), fields_BMD[..., 1:]

@@ -1,7 +1,7 @@
-"""The interface of ranking models: pooled embedding rows and numbers in, one logit per training row out.
+"""The interface of ranking models: pooled embedding rows and numbers in, one logit per row and task out.
 
 Shape suffixes: B training rows, C candidates of a request, F sparse fields, N numeric fields, M = F + N fields,
-D embedding dimension.
+D embedding dimension, T tasks.
 """
 
 from __future__ import annotations
@@ -25,20 +25,23 @@ class RankingModel(nn.Module, ABC):
 
     Inside the model the fields are ordered sparse first, then numeric, each in the order of the feature
     specification. A numeric field m enters as v_m * x_m with a learned vector v_m (AutoInt, eq. 4).
-    `Config` is the section of `recsys.toml` with the model's options. All embedding rows have the same dimension.
+    The tasks share all but the last layer. `Config` is the section of `recsys.toml` with the model's options. All
+    embedding rows have the same dimension.
     """
 
     Config: ClassVar[type[Section]]
     config: Any
     """The options that this model was built with, a `Config`."""
 
-    def __init__(self, n_sparse: int, n_numeric: int, dim: int) -> None:
+    def __init__(self, n_sparse: int, n_numeric: int, dim: int, tasks: int = 1) -> None:
         super().__init__()
         if min(n_sparse, n_numeric) < 0 or n_sparse + n_numeric == 0:
             raise InvalidValueError(f"a model needs at least one field, got {n_sparse} sparse and {n_numeric} numeric")
         if dim < 1:
             raise InvalidValueError(f"the embedding dimension must be at least 1, got {dim}")
-        self.n_sparse, self.n_numeric, self.dim = n_sparse, n_numeric, dim
+        if tasks < 1:
+            raise InvalidValueError(f"a model needs at least one task, got {tasks}")
+        self.n_sparse, self.n_numeric, self.dim, self.tasks = n_sparse, n_numeric, dim, tasks
         self.numeric_ND = nn.Parameter(torch.randn(n_numeric, dim) * 0.01) if n_numeric else None
 
     @property
@@ -60,11 +63,11 @@ class RankingModel(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, embedded_BFD: Tensor, numeric_BN: Tensor) -> Tensor:
-        """Logits of B rows."""
+        """Logits [B, T] of B rows."""
 
     @abstractmethod
     def forward_split(self, request_1FD: Tensor, item_CFD: Tensor, request_1N: Tensor, item_CN: Tensor) -> Tensor:
-        """Logits of C candidates of one request: as `forward` of the joined rows, but the request is computed once.
+        """Logits [C, T] of C candidates of one request: as `forward` of the joined rows, the request computed once.
 
         The request's fields come first among the sparse and among the numeric fields.
         """
@@ -91,15 +94,15 @@ class RankingModel(nn.Module, ABC):
 
 
 class Perceptron(nn.Module):
-    """Fully connected network with ReLU over flattened fields, ending in one logit.
+    """Fully connected network with ReLU over flattened fields, ending in one logit for each task.
 
     Weights are Glorot normal as in AutoInt's code; biases start at zero (the code draws them at random).
     """
 
-    def __init__(self, n_fields: int, dim: int, hidden: Sequence[int], dropout: float = 0.0) -> None:
+    def __init__(self, n_fields: int, dim: int, hidden: Sequence[int], dropout: float = 0.0, tasks: int = 1) -> None:
         super().__init__()
         self.n_fields, self.dim, self.dropout = n_fields, dim, dropout
-        sizes = [n_fields * dim, *hidden, 1]
+        sizes = [n_fields * dim, *hidden, tasks]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         for layer, (a, b) in zip(self.layers, pairwise(sizes), strict=True):
             assert isinstance(layer, nn.Linear)
@@ -127,7 +130,7 @@ class Perceptron(nn.Module):
     def _after_first(self, hidden: Tensor) -> Tensor:
         for layer in self.layers[1:]:
             hidden = layer(drop(functional.relu(hidden), self.dropout, self.training))
-        return hidden.squeeze(-1)
+        return hidden
 
 
 def drop(values: Tensor, probability: float, training: bool) -> Tensor:

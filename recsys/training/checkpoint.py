@@ -29,7 +29,7 @@ from streaming.log.durable_files import replace, sync
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
-FORMAT = 2
+FORMAT = 3
 _POLL = 0.01
 """Seconds between two looks for the parts of other ranks."""
 

@@ -1,19 +1,17 @@
 """The dense part of a model as an ONNX graph for serving.
 
-Shape suffixes: C candidates, D embedding dimension, r fields of the request, i fields of the item.
+Shape suffixes: C candidates, D embedding dimension, r fields of the request, i fields of the item, T tasks.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import signal
 import tempfile
 import warnings
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +22,7 @@ from torch import Tensor, nn
 from recsys.errors import ExportError
 from recsys.models import MODELS, build
 from recsys.models.base import RankingModel
+from recsys.training import tracing_process
 from streaming.encode.feature_spec import FeatureSpec
 
 if TYPE_CHECKING:
@@ -36,23 +35,24 @@ _OPSET = 20
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """How many fields of each sort the graph takes."""
+    """How many fields of each sort the graph takes, and of how many tasks it gives scores."""
 
     request_sparse: int
     item_sparse: int
     request_numeric: int
     item_numeric: int
     dim: int
+    tasks: int
 
     @staticmethod
-    def of(spec: FeatureSpec, dim: int) -> _Shape:
+    def of(spec: FeatureSpec, dim: int, tasks: int) -> _Shape:
         of_item = [sum(field.of_item for field in fields) for fields in (spec.sparse, spec.numeric)]
         if not any(of_item):
             raise ExportError(
                 "no field reads the item: all candidates would get the same score; add a field with source item"
             )
         sparse, numeric = len(spec.sparse), len(spec.numeric)
-        return _Shape(sparse - of_item[0], of_item[0], numeric - of_item[1], of_item[1], dim)
+        return _Shape(sparse - of_item[0], of_item[0], numeric - of_item[1], of_item[1], dim, tasks)
 
     def inputs(self, candidates: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the graph's inputs by name; one without fields is left out."""
@@ -66,7 +66,7 @@ class _Shape:
 
 
 class _ServingGraph(nn.Module):
-    """What is exported: click probabilities of C candidates of one request, the logit corrected by a constant."""
+    """What is exported: probabilities [C, T] of C candidates of one request, the logits corrected by a constant."""
 
     correction: Tensor
 
@@ -84,13 +84,13 @@ class _ServingGraph(nn.Module):
     ) -> Tensor:
         given = item_rows if item_rows is not None else item_numeric
         assert given is not None
-        logits_C = self.model.forward_split(
+        logits_CT = self.model.forward_split(
             given.new_zeros(1, 0, self.model.dim) if request_rows is None else request_rows,
             given.new_zeros(given.shape[0], 0, self.model.dim) if item_rows is None else item_rows,
             given.new_zeros(1, 0) if request_numeric is None else request_numeric,
             given.new_zeros(given.shape[0], 0) if item_numeric is None else item_numeric,
         )
-        return torch.sigmoid(logits_C + self.correction)
+        return torch.sigmoid(logits_CT + self.correction)
 
 
 class Exporter:
@@ -102,7 +102,8 @@ class Exporter:
     source. `executor`, if given, traces instead of a process of its own.
 
     Inputs, float32: `request_rows` [1, Fr, D], `item_rows` [C, Fi, D], `request_numeric` [1, Nr],
-    `item_numeric` [C, Ni]; those without fields are left out. Output: `scores` [C]. C is free.
+    `item_numeric` [C, Ni]; those without fields are left out. Output: `scores` [C, T], the probability of a
+    positive label of each task. C is free.
     Raises ExportError if the model is not one of `recsys.models.MODELS` or has other fields than `spec`.
     """
 
@@ -121,7 +122,7 @@ class Exporter:
         if type(model) not in MODELS:
             raise ExportError(f"{type(model).__name__} is not in recsys.models.MODELS: add it there to export it")
         self.dim = model.dim
-        self._shape = _Shape.of(spec, model.dim)
+        self._shape = _Shape.of(spec, model.dim, model.tasks)
         self._config: Any = model.config
         self._file = cache / f"{self._key()}.graph" if cache else None
         self._executor = executor
@@ -170,13 +171,7 @@ class Exporter:
             return None
         if self._executor:
             return self._submit(self._executor)
-        # Ctrl-C reaches the whole process group; the child ends after its one task in any case.
-        executor = ProcessPoolExecutor(
-            1, mp_context=get_context("spawn"), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
-        )
-        traced = self._submit(executor)
-        executor.shutdown(wait=False)
-        return traced
+        return tracing_process.start(self._config, asdict(self._shape))
 
     def _submit(self, executor: Executor) -> Future[bytes]:
         return executor.submit(trace, self._config, asdict(self._shape))
@@ -211,6 +206,7 @@ def trace(config: Any, shape: dict[str, Any]) -> bytes:
         n_sparse=sizes.request_sparse + sizes.item_sparse,
         n_numeric=sizes.request_numeric + sizes.item_numeric,
         dim=sizes.dim,
+        tasks=sizes.tasks,
     )
     inputs = {name: torch.zeros(dims) for name, dims in sizes.inputs(candidates=7).items()}
     free = {name: {0: torch.export.Dim.DYNAMIC} if name.startswith("item") else {} for name in inputs}

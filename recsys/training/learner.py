@@ -1,13 +1,13 @@
 """A model and its embedding rows as one thing that scores and learns.
 
-Shape suffixes: B training rows, N numeric fields.
+Shape suffixes: B training rows, N numeric fields, T tasks.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -23,7 +23,7 @@ from embedding.store import EmbeddingStore
 from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
 from recsys.training.embedding_layer import EmbeddingLayer
-from recsys.training.loss import Loss, weighted_log_loss
+from recsys.training.loss import Loss, WeightedLogLoss, own_task
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
 
@@ -46,6 +46,7 @@ class Learner:
     """One model learning online: dense weights by Adam, embedding rows by the store's own optimizer.
 
     Dropout masks come from `generator` alone (a CPU generator), so that the same batches give the same bits.
+    `tasks` are the names of the model's tasks, in the order of its logits; by default all count alike in the loss.
     Raises InvalidValueError if a table is missing in `store`, or if its dimension is not the model's.
     """
 
@@ -57,9 +58,13 @@ class Learner:
         *,
         dense_lr: float,
         generator: torch.Generator,
-        loss: Loss = weighted_log_loss,
+        tasks: Sequence[str] = ("click",),
+        loss: Loss | None = None,
     ) -> None:
+        if len(tasks) != model.tasks:
+            raise InvalidValueError(f"the model has logits of {model.tasks} tasks, not of {', '.join(tasks)}")
         self.spec = spec
+        self.tasks = tuple(tasks)
         self.model = model
         self.store = store
         self.steps = 0
@@ -68,27 +73,30 @@ class Learner:
         model.check_dims({name: table.dim for name, table in store.tables.items() if name in self._layer.tables})
         self._optimizer = torch.optim.Adam(model.parameters(), lr=dense_lr)
         self._generator = generator
-        self._loss = loss
+        self._loss = loss or WeightedLogLoss((1.0,) * len(tasks))
 
     def step(self, batch: TrainingBatch) -> Scores:
-        """Learn from a batch; returns the click probabilities [B] before the update, without dropout."""
+        """Learn from a batch; returns the probabilities [B] before the update, without dropout.
+
+        They are those of a positive label of each row's own task.
+        """
         embedded = self._layer.lookup(batch.ids, batch.now)
         numeric_BN = torch.from_numpy(batch.numeric_BN)
-        scores_B = self._evaluate(embedded.embedded_BFD, numeric_BN) if self.model.drops else None
-        logits_B = self._forward(embedded.embedded_BFD, numeric_BN)
+        scores_B = self._evaluate(embedded.embedded_BFD, batch) if self.model.drops else None
+        logits_BT = self._forward(embedded.embedded_BFD, numeric_BN)
         self._optimizer.zero_grad(set_to_none=True)
-        self._loss(logits_B, batch).backward()  # type: ignore[no-untyped-call]
+        self._loss(logits_BT, batch).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         self._layer.apply(embedded)
         self.steps += 1
         if batch.now - self._expired_at >= EXPIRE_EVERY:
             self._expired_at = batch.now
             self.store.expire(batch.now)
-        return _probabilities(logits_B) if scores_B is None else scores_B
+        return _probabilities(logits_BT, batch) if scores_B is None else scores_B
 
     def score(self, batch: TrainingBatch) -> Scores:
-        """Click probabilities [B]; changes nothing."""
-        return self._evaluate(self._layer.peek(batch.ids).embedded_BFD, torch.from_numpy(batch.numeric_BN))
+        """As `step`, but changes nothing."""
+        return self._evaluate(self._layer.peek(batch.ids).embedded_BFD, batch)
 
     def begin_save(self, folder: Path) -> Callable[[], None]:
         """Capture the state of this moment; the function returned writes it into `folder`, from any thread.
@@ -135,7 +143,7 @@ class Learner:
     def _options(self) -> str:
         """The options that decide what the weights mean; dropout does not."""
         options = {name: value for name, value in self.model.config if not name.endswith("dropout")}
-        return json.dumps(options, sort_keys=True)
+        return json.dumps(options | {"tasks": self.tasks}, sort_keys=True)
 
     def _check_options(self, file: Path) -> None:
         """Shapes are not enough: the weights of another number of heads would fit."""
@@ -145,11 +153,11 @@ class Learner:
             raise InvalidValueError(f"{file} is of the model {written}, not {self._options()}")
 
     def _forward(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> torch.Tensor:
-        """Logits [B] for training."""
+        """Logits [B, T] for training."""
         self.model.train()
         with self._own_randomness():
-            logits_B: torch.Tensor = self.model(embedded_BFD, numeric_BN)
-        return logits_B
+            logits_BT: torch.Tensor = self.model(embedded_BFD, numeric_BN)
+        return logits_BT
 
     @contextmanager
     def _own_randomness(self) -> Iterator[None]:
@@ -165,10 +173,10 @@ class Learner:
             self._generator.set_state(torch.get_rng_state())
             torch.set_rng_state(outside)
 
-    def _evaluate(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> Scores:
+    def _evaluate(self, embedded_BFD: torch.Tensor, batch: TrainingBatch) -> Scores:
         self.model.eval()
         with torch.inference_mode():
-            return _probabilities(self.model(embedded_BFD, numeric_BN))
+            return _probabilities(self.model(embedded_BFD, torch.from_numpy(batch.numeric_BN)), batch)
 
     def _dense_state(self) -> dict[str, torch.Tensor]:
         state = {f"model.{name}": tensor.contiguous() for name, tensor in self.model.state_dict().items()}
@@ -195,5 +203,6 @@ class Learner:
         self.steps, self._expired_at = state["clocks"].tolist()
 
 
-def _probabilities(logits_B: torch.Tensor) -> Scores:
-    return torch.sigmoid(logits_B.detach()).numpy()
+def _probabilities(logits_BT: torch.Tensor, batch: TrainingBatch) -> Scores:
+    """Of each row's own task."""
+    return torch.sigmoid(own_task(logits_BT.detach(), torch.from_numpy(batch.tasks_B))).numpy()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
-from recsys.evaluation.judged import Judged, Keys
+from recsys.evaluation.judged import Floats, Judged, Keys
 from recsys.evaluation.metrics import Summary
 from recsys.evaluation.progressive import Progressive
 from streaming.encode.batch import TrainingBatch
@@ -22,14 +23,18 @@ _FILE = "progress.safetensors"
 class Progress:
     """Counts every batch; figures are over shown items, by their scores from before they were learned (see `Judged`).
 
-    `recent` covers the last one to two times `window` rows. `clock` gives seconds for the rate.
+    Each of the `tasks` has figures of its own; their `recent` ones cover the last one to two times `window` rows of the
+    task. `clock` gives seconds for the rate.
     """
 
-    def __init__(self, window: int = 20_000, clock: Callable[[], float] = time.monotonic) -> None:
-        self._window = window
+    def __init__(
+        self,
+        window: int = 20_000,
+        clock: Callable[[], float] = time.monotonic,
+        tasks: Sequence[str] = ("click",),
+    ) -> None:
         self._clock = clock
-        self._total = Judged()
-        self._current, self._previous = Judged(bins=1 << 12), Judged(bins=1 << 12)
+        self._figures = {task: _Figures(window) for task in tasks}
         self._started = clock()
         self._learned = self._rows_at_start = self._events_at_start = self._events = 0
         self.now = 0
@@ -37,28 +42,22 @@ class Progress:
         self.lag_events = 0
         """Events in the log not read yet."""
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(self._figures)
+
     def start(self, events: int) -> None:
         """Speed counts from now on, when `events` of the log have been read."""
         self._started = self._clock()
         self._rows_at_start, self._events_at_start, self._events = self.rows, events, events
 
-    def add(self, batch: TrainingBatch, scores_B: npt.NDArray[np.float32], *, events: int, lag: int) -> None:
+    def add(self, batch: TrainingBatch, scores_B: Floats, *, events: int, lag: int) -> None:
         """Count a batch; `events` of the log have been read by now, and `lag` have not."""
-        first_B, again_B = batch.counted_B > 0, batch.counted_B == 0
-        for judged in (self._total, self._current):
-            judged.add(batch.keys_B[first_B], batch.labels_B[first_B], scores_B[first_B], batch.weights_B[first_B])
-        if again_B.any():
-            self._correct(batch.keys_B[again_B], batch.weights_B[again_B])
+        for task, figures in enumerate(self._figures.values()):
+            figures.add(batch, scores_B, batch.tasks_B == task)
         self._learned += len(batch)
         self.now = max(self.now, batch.now)
         self._events, self.lag_events = events, lag
-        if self._current.figures.rows >= self._window:
-            self._previous, self._current = self._current, Judged(bins=1 << 12)
-
-    def _correct(self, keys_R: Keys, weights_R: npt.NDArray[np.float32]) -> None:
-        self._total.turn_positive(keys_R, weights_R)
-        left_R = ~self._current.turn_positive(keys_R, weights_R)
-        self._previous.turn_positive(keys_R[left_R], weights_R[left_R])
 
     @property
     def rows(self) -> int:
@@ -76,6 +75,55 @@ class Progress:
     def _seconds(self) -> float:
         return max(self._clock() - self._started, 1e-9)
 
+    def total(self, task: str = "") -> Summary:
+        """Of a task, by default the first."""
+        return self._of(task).total()
+
+    def recent(self, task: str = "") -> Summary:
+        """Of a task, by default the first."""
+        return self._of(task).recent()
+
+    def _of(self, task: str) -> _Figures:
+        return self._figures[task or self.tasks[0]]
+
+    def begin_save(self, folder: Path) -> Callable[[], None]:
+        """Capture the state of this moment; the function returned writes it into `folder`, from any thread."""
+        arrays = {"now": np.array([self.now]), "learned": np.array([self._learned])}
+        for task, figures in self._figures.items():
+            arrays |= {f"{task}.{key}": value.copy() for key, value in figures.state().items()}
+        return partial(save_file, arrays, folder / _FILE)
+
+    def load(self, folder: Path) -> None:
+        """Restore what was written into `folder`."""
+        arrays = load_file(folder / _FILE)
+        for task, figures in self._figures.items():
+            figures.restore({key: arrays[f"{task}.{key}"] for key in figures.state()})
+        self.now, self._learned = int(arrays["now"][0]), int(arrays["learned"][0])
+
+
+class _Figures:
+    """Of one task: over all its rows, and over the last one to two times `window`."""
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._total = Judged()
+        self._current, self._previous = Judged(bins=1 << 12), Judged(bins=1 << 12)
+
+    def add(self, batch: TrainingBatch, scores_B: Floats, own_B: npt.NDArray[np.bool_]) -> None:
+        """Count the task's own rows of a batch."""
+        first_B, again_B = own_B & (batch.counted_B > 0), own_B & (batch.counted_B == 0)
+        for judged in (self._total, self._current):
+            judged.add(batch.keys_B[first_B], batch.labels_B[first_B], scores_B[first_B], batch.weights_B[first_B])
+        if again_B.any():
+            self._correct(batch.keys_B[again_B], batch.weights_B[again_B])
+        if self._current.figures.rows >= self._window:
+            self._previous, self._current = self._current, Judged(bins=1 << 12)
+
+    def _correct(self, keys_R: Keys, weights_R: Floats) -> None:
+        self._total.turn_positive(keys_R, weights_R)
+        left_R = ~self._current.turn_positive(keys_R, weights_R)
+        self._previous.turn_positive(keys_R[left_R], weights_R[left_R])
+
     def total(self) -> Summary:
         return self._total.figures.summary()
 
@@ -85,16 +133,13 @@ class Progress:
         merged.merge(self._current.figures)
         return merged.summary()
 
-    def begin_save(self, folder: Path) -> Callable[[], None]:
-        """Capture the state of this moment; the function returned writes it into `folder`, from any thread."""
-        parts = {"total": self._total, "current": self._current, "previous": self._previous}
-        arrays = {f"{name}.{key}": value.copy() for name, part in parts.items() for key, value in part.state().items()}
-        clocks = {"now": np.array([self.now]), "learned": np.array([self._learned])}
-        return partial(save_file, arrays | clocks, folder / _FILE)
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        return {f"{name}.{key}": value for name, part in self._parts().items() for key, value in part.state().items()}
 
-    def load(self, folder: Path) -> None:
-        """Restore what was written into `folder`."""
-        arrays = load_file(folder / _FILE)
-        for name, part in (("total", self._total), ("current", self._current), ("previous", self._previous)):
-            part.restore({key: arrays[f"{name}.{key}"] for key in part.state()})
-        self.now, self._learned = int(arrays["now"][0]), int(arrays["learned"][0])
+    def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        """Restore what `state` returned. Raises ValueError for another number of bins."""
+        for name, part in self._parts().items():
+            part.restore({key: state[f"{name}.{key}"] for key in part.state()})
+
+    def _parts(self) -> dict[str, Judged]:
+        return {"total": self._total, "current": self._current, "previous": self._previous}

@@ -108,7 +108,7 @@ class Publication:
         step, spec = self._learner.steps, self._learner.spec
         dims = {name: table.dim for name, table in self._learner.store.tables.items()}
         graphs = {RANKER: self._exporter.graph(self._learner.model)}
-        self._publisher.publish_artefact(Artefact(f"step-{step}", step, now, dims, graphs, spec))
+        self._publisher.publish_artefact(Artefact(f"step-{step}", step, now, dims, graphs, spec, self._learner.tasks))
 
     def _status(self, progress: Progress, outcomes: Mapping[str, int]) -> dict[str, object]:
         store = self._learner.store

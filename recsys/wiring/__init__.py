@@ -4,10 +4,10 @@ What needs torch, or a server, is imported only when it is built.
 """
 
 from recsys.wiring.learning import exporter, learner, model, set_threads, store, tables
-from recsys.wiring.publishing import ONLINE, publisher
-from recsys.wiring.serving import open_scorer, server
-from recsys.wiring.stream import event_log, feed, ingest, joiner, rules, sources, spec
-from recsys.wiring.training import trainer
+from recsys.wiring.publishing import ONLINE, publisher, running_redis
+from recsys.wiring.serving import local_ranking, open_scorer, server
+from recsys.wiring.stream import event_log, feed, ingest, joiner, rules, sources, spec, tasks
+from recsys.wiring.training import locked_trainer, trainer, training_lock
 
 __all__ = [
     "ONLINE",
@@ -17,15 +17,20 @@ __all__ = [
     "ingest",
     "joiner",
     "learner",
+    "local_ranking",
+    "locked_trainer",
     "model",
     "open_scorer",
     "publisher",
     "rules",
+    "running_redis",
     "server",
     "set_threads",
     "sources",
     "spec",
     "store",
     "tables",
+    "tasks",
     "trainer",
+    "training_lock",
 ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from recsys.config.features import TableSection
 from recsys.config.schema import Config
-from recsys.wiring.stream import spec
+from recsys.wiring.stream import spec, tasks
 
 if TYPE_CHECKING:
     from embedding.store import EmbeddingStore, Table
@@ -47,7 +47,8 @@ def model(config: Config) -> RankingModel:
 
     fields = spec(config)
     sizes = {"n_sparse": len(fields.sparse), "n_numeric": len(fields.numeric)}
-    return build(config.model, **sizes, dim=config.features.dim, seed=config.training.seed)
+    heads = 1 + len(config.tasks)
+    return build(config.model, **sizes, dim=config.features.dim, tasks=heads, seed=config.training.seed)
 
 
 def set_threads(config: Config) -> None:
@@ -62,11 +63,20 @@ def learner(config: Config, rows: EmbeddingStore | None = None) -> Learner:
     import torch
 
     from recsys.training.learner import Learner
+    from recsys.training.loss import WeightedLogLoss
 
     training = config.training
     rows = store(config) if rows is None else rows
     generator = torch.Generator().manual_seed(training.seed)
-    return Learner(spec(config), model(config), rows, dense_lr=training.dense_lr, generator=generator)
+    return Learner(
+        spec(config),
+        model(config),
+        rows,
+        dense_lr=training.dense_lr,
+        generator=generator,
+        tasks=[task.name for task in tasks(config)],
+        loss=WeightedLogLoss([1.0, *(task.weight for task in config.tasks)]),
+    )
 
 
 def exporter(config: Config, model: RankingModel) -> Exporter:

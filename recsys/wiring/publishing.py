@@ -10,6 +10,7 @@ from recsys.config.schema import Config
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from serving.replication.embedded_redis import EmbeddedRedis
     from serving.replication.publisher import Publisher
 
 
@@ -23,7 +24,7 @@ def publisher(config: Config, model: str = ONLINE) -> Iterator[tuple[Publisher, 
 
     The function beside it restarts an embedded Redis that is gone.
     """
-    from serving.replication.embedded_redis import EmbeddedRedis, connect
+    from serving.replication.embedded_redis import connect
     from serving.replication.publisher import Publisher
 
     def revive() -> None:
@@ -31,6 +32,18 @@ def publisher(config: Config, model: str = ONLINE) -> Iterator[tuple[Publisher, 
             embedded.ensure()
 
     with ExitStack() as stack:
-        embedded = stack.enter_context(EmbeddedRedis(config.redis.folder)) if not config.redis.url else None
+        embedded = stack.enter_context(running_redis(config))
         client = stack.enter_context(connect(config.redis.url, config.redis.folder))
         yield Publisher(client, model, precision=config.redis.precision), revive
+
+
+@contextmanager
+def running_redis(config: Config) -> Iterator[EmbeddedRedis | None]:
+    """One use of the embedded Redis, started if it must be; None where the configuration names another."""
+    from serving.replication.embedded_redis import EmbeddedRedis
+
+    if config.redis.url:
+        yield None
+    else:
+        with EmbeddedRedis(config.redis.folder) as embedded:
+            yield embedded

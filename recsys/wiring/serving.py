@@ -10,6 +10,7 @@ from recsys.wiring.publishing import ONLINE
 from recsys.wiring.stream import rules
 
 if TYPE_CHECKING:
+    from serving.local_ranking import LocalRanking
     from serving.model.loaded_model import OpenScorer
     from serving.server import Settings
 
@@ -40,7 +41,15 @@ def server(config: Config) -> Settings:
         limits=serving.to_limits(),
         cache_rows=serving.cache_rows,
         recent_share=serving.recent_share,
+        score=serving.score,
         deadline=serving.deadline,
         attribution=serving.attribution,
         exploration=exploration(serving.exploration, serving.temperature),
     )
+
+
+def local_ranking(config: Config) -> LocalRanking:
+    """The server's answers in this process; Redis must be running."""
+    from serving.local_ranking import LocalRanking
+
+    return LocalRanking(server(config), open_scorer(config))

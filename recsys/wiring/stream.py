@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recsys.config.schema import Config
+from recsys.config.tasks import CLICK
 from streaming.encode.feature_spec import FeatureSpec
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from streaming.ingest.formats.sources import Source
     from streaming.ingest.pipeline import Ingest
     from streaming.join.joiner import Joiner, Labels
+    from streaming.join.tasks_joiner import Task, TasksJoiner
     from streaming.log.event_log import EventLog
 
 
@@ -38,9 +40,11 @@ def rules(config: Config) -> Rules:
     return Rules.of(spec(config), config.log.max_future, config.log.max_line, keep_unknown=keep)
 
 
-def sources(config: Config, file: Path, *, sort: bool = False) -> list[Source]:
-    """What a file is read as: by each of its mappings, or as JSON lines of events; `sort` is for
-    `Ingest.sort`. Raises RecsysError if it cannot."""
+def sources(config: Config, file: Path, name: str = "", *, sort: bool = False) -> list[Source]:
+    """What a file is read as: by each of its mappings, or as JSON lines of events; `sort` is for `Ingest.sort`.
+
+    It is remembered, and shown, by its path or else its `name`. Raises RecsysError if it cannot be read.
+    """
     from streaming.ingest.formats.open_source import open_source
 
     known = rules(config)
@@ -48,8 +52,8 @@ def sources(config: Config, file: Path, *, sort: bool = False) -> list[Source]:
     memory = config.log.sort_memory if sort else None
     found: list[Source] = []
     for n, one in enumerate(config.log.mappings(file)):
-        name = f"{file} ({one.kind} {n + 1})" if n else str(file)
-        found.append(open_source(file, one.rows(kinds), config.log.max_line, one.format, one.text, name, memory))
+        source = f"{name or file} ({one.kind} {n + 1})" if n else name or str(file)
+        found.append(open_source(file, one.rows(kinds), config.log.max_line, one.format, one.text, source, memory))
     return found or [open_source(file, None, config.log.max_line)]
 
 
@@ -65,23 +69,40 @@ def ingest(config: Config, log: EventLog) -> Ingest:
         rules(config),
         config.log.deduplication_window,
         source_offsets=SourceOffsets(config.log.source_offsets),
-        slack=config.training.wait + config.training.lateness,
+        slack=max(task.wait for task in tasks(config)) + config.training.lateness,
     )
 
 
-def joiner(config: Config, labels: Labels | None = None) -> Joiner:
-    """Gives labels out as configured, or else as `labels` says."""
-    from streaming.join.joiner import Joiner, LabelRule
+def tasks(config: Config) -> list[Task]:
+    """What the model learns: clicks, and the further tasks."""
+    from streaming.join.labeled_impression import LabelRule
+    from streaming.join.tasks_joiner import Task
 
     training = config.training
-    rule = LabelRule(frozenset(training.positive), training.min_value)
-    return Joiner(
-        rule,
-        wait=training.wait,
-        lateness=training.lateness,
-        max_pending=training.max_pending,
-        labels=labels or training.labels,
-    )
+    first = Task(CLICK, LabelRule(frozenset(training.positive), training.min_value), training.wait)
+    further = (Task(t.name, LabelRule(frozenset(t.actions), t.min_value), t.wait) for t in config.tasks)
+    return [first, *further]
+
+
+def joiner(config: Config, labels: Labels | None = None) -> Joiner | TasksJoiner:
+    """Gives labels of all tasks out as configured, or else as `labels` says."""
+    from streaming.join.joiner import Joiner
+    from streaming.join.tasks_joiner import TasksJoiner
+
+    training = config.training
+
+    def of(task: Task, number: int) -> Joiner:
+        return Joiner(
+            task.rule,
+            wait=task.wait,
+            lateness=training.lateness,
+            max_pending=training.max_pending,
+            labels=labels or training.labels,
+            task=number,
+        )
+
+    every = tasks(config)
+    return TasksJoiner(every, of) if len(every) > 1 else of(every[0], 0)
 
 
 def feed(config: Config, log: EventLog, catalog: Catalog | None = None, labels: Labels | None = None) -> Feed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from recsys.config.schema import Config
@@ -26,16 +26,30 @@ def trainer(config: Config, *, publish: bool, crash: Callable[[str], None] = lam
 
     Raises CheckpointError if another process trains into the same checkpoints.
     """
-    from recsys.training.checkpoint import Checkpoints
+    with training_lock(config), locked_trainer(config, publish=publish, crash=crash) as made:
+        yield made
+
+
+def training_lock(config: Config) -> AbstractContextManager[None]:
+    """Keeps all others from training into the same checkpoints. Raises CheckpointError if another has it."""
     from recsys.training.lock import exclusive
+
+    remedy = "stop that trainer, or give this one a folder of its own in [training] checkpoints"
+    return exclusive(config.training.checkpoints, remedy)
+
+
+@contextmanager
+def locked_trainer(
+    config: Config, *, publish: bool, crash: Callable[[str], None] = lambda _point: None
+) -> Iterator[Trainer]:
+    """As `trainer`, for who holds the `training_lock`."""
+    from recsys.training.checkpoint import Checkpoints
     from recsys.training.progress import Progress
     from recsys.training.trainer import Trainer
     from streaming.catalog import Catalog
 
     training = config.training
     with ExitStack() as stack:
-        remedy = "stop that trainer, or give this one a folder of its own in [training] checkpoints"
-        stack.enter_context(exclusive(training.checkpoints, remedy))
         log = event_log(config)
         stack.callback(log.close)
         catalog = Catalog(half_life=config.catalog.half_life)
@@ -46,7 +60,7 @@ def trainer(config: Config, *, publish: bool, crash: Callable[[str], None] = lam
             log,
             catalog,
             Checkpoints(training.checkpoints, training.keep, crash),
-            Progress(),
+            Progress(tasks=learns.tasks),
             publication=stack.enter_context(_publication(config, learns, source, catalog)) if publish else None,
             checkpoint_every=training.checkpoint_every,
             crash=crash,

@@ -24,9 +24,9 @@ from serving.event_writer import EventWriter
 from serving.experiments.assignment import Experiment
 from serving.experiments.counters import ExperimentCounters, Summary
 from serving.limits import Limits
-from serving.ranking.ranker import Query, Ranker, Trace
+from serving.ranking.ranker import Query, Ranker, Ranking, Trace
 from serving.ranking.retriever import RetrievalQuery, Retriever
-from streaming.events.schema import Impression, Value
+from streaming.events.schema import Value
 from streaming.ingest.codec import Rules
 from streaming.ingest.decode_errors import explain
 from streaming.ingest.validation import check_items_differ, check_request_features
@@ -146,12 +146,12 @@ class Routes:
     async def _ranked(self, query: Query, trace: Trace, sources: Mapping[str, str] | None = None) -> Response:
         """Rank, answer and log; `sources` says by item where a candidate came from."""
         loop = asyncio.get_running_loop()
-        shown = await loop.run_in_executor(self._executor, self._ranker.rank, query, trace)
+        ranking = await loop.run_in_executor(self._executor, self._ranker.rank, query, trace)
         if self._events.failing:
             trace.degraded.append("log")
         with trace.stage("respond"):
-            response = _json(_answer(shown, trace, sources or {}))
-        self._events.append(shown)
+            response = _json(_answer(ranking, trace, sources or {}))
+        self._events.append(ranking.shown)
         self._metrics.trace(trace)
         return response
 
@@ -205,10 +205,19 @@ def _naming_the_field() -> Iterator[None]:
         raise InvalidFieldError.of(parse_reason(str(error))) from error
 
 
-def _answer(shown: Impression, trace: Trace, sources: Mapping[str, str]) -> RankResponse:
-    rows = zip(shown.items, shown.scores, shown.propensities, strict=True)
-    items = [RankedItem(item, score, propensity, sources.get(item, "")) for item, score, propensity in rows]
+def _answer(ranking: Ranking, trace: Trace, sources: Mapping[str, str]) -> RankResponse:
+    shown = ranking.shown
+    rows = zip(shown.items, shown.scores, shown.propensities, _by_item(ranking), strict=True)
+    items = [RankedItem(item, score, chance, sources.get(item, ""), tasks) for item, score, chance, tasks in rows]
     return RankResponse(shown.id, items, shown.experiment, shown.arm, shown.model, trace.degraded)
+
+
+def _by_item(ranking: Ranking) -> Sequence[dict[str, float] | msgspec.UnsetType]:
+    """Probabilities by task of each shown item, if there are several tasks."""
+    tasks = ranking.probabilities
+    if len(tasks) < 2:
+        return [msgspec.UNSET] * len(ranking.shown.items)
+    return [dict(zip(tasks, one, strict=True)) for one in zip(*tasks.values(), strict=True)]
 
 
 def _json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -41,15 +41,18 @@ class RecommendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RankedItem(msgspec.Struct, frozen=True):
-    """`score` is the predicted probability of a positive label, or the popularity if `degraded` says so.
+    """`score` is the sum over the model's tasks of the configured weight times the predicted probability: with one task
+    that probability. It is the popularity if `degraded` says so.
 
     `source` says where a recommended item came from: `popular` or `recent`; it is empty for an item of the request.
+    `scores` has the probability of each task, where the model has several.
     """
 
     item: str
     score: float
     propensity: float
     source: str = ""
+    scores: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
 
 
 class RankResponse(msgspec.Struct, frozen=True):
@@ -58,7 +61,8 @@ class RankResponse(msgspec.Struct, frozen=True):
     If the model could not produce the ranking, `degraded` lists the reasons. Ranked by popularity: `no_model` (none
     published yet), `scorer` (the graph failed), `deadline` (no time was left). Ranked by the model with `rows` missing
     (Redis is unavailable, ids that are not cached count as unknown) or `features` missing (the same for features;
-    ranked by popularity if one is of the wrong kind). `no_items`: nothing to recommend. `log`: the list may not have
+    ranked by popularity if one is of the wrong kind) or `tasks` missing (the model lacks tasks that the score counts;
+    ranked by popularity if it lacks all). `no_items`: nothing to recommend. `log`: the list may not have
     been logged.
     """
 

@@ -16,7 +16,7 @@ import msgspec
 from recsys.errors import ArtefactError
 from streaming.encode.feature_spec import FeatureSpec, Field
 
-_MAGIC = b"recsys-artefact-2\n"
+_MAGIC = b"recsys-artefact-3\n"
 _HASH = len(_MAGIC)
 _SIZE = _HASH + hashlib.sha256().digest_size
 _HEADER = _SIZE + 4
@@ -33,6 +33,7 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dims: dict[str, int]
     sizes: dict[str, int]
     fields: list[Field]
+    tasks: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,14 @@ class Artefact:
     graphs: dict[str, bytes]
     """ONNX by name, dense part only."""
     spec: FeatureSpec
+    tasks: tuple[str, ...] = ("click",)
+    """Names of what the graph's scores are the probabilities of, in its order."""
 
     def to_bytes(self) -> bytes:
         """Serialise, with the hash."""
         sizes = {name: len(graph) for name, graph in self.graphs.items()}
         fields = list(self.spec.fields)
-        header = msgspec.json.encode(_Header(self.version, self.step, self.time, self.dims, sizes, fields))
+        header = msgspec.json.encode(_Header(self.version, self.step, self.time, self.dims, sizes, fields, self.tasks))
         content = b"".join((len(header).to_bytes(4, "little"), header, *self.graphs.values()))
         return b"".join((_MAGIC, hashlib.sha256(content).digest(), content))
 
@@ -85,7 +88,8 @@ class Artefact:
             spec = FeatureSpec(tuple(header.fields))
         except ValueError as error:
             raise ArtefactError(f"the artefact's header cannot be read ({error}): publish it again") from error
-        return cls(header.version, header.step, header.time, header.dims, _split(data[end:], header.sizes), spec)
+        graphs = _split(data[end:], header.sizes)
+        return cls(header.version, header.step, header.time, header.dims, graphs, spec, header.tasks)
 
 
 def _split(data: bytes, sizes: dict[str, int]) -> dict[str, bytes]:

@@ -1,6 +1,6 @@
 """One version of one model, ready to score.
 
-Shape suffixes: C candidates.
+Shape suffixes: C candidates, T tasks.
 """
 
 from __future__ import annotations
@@ -77,30 +77,32 @@ class LoadedModel:
         return embed(self.rows, request, items, encoded.candidates, self._dim)
 
     def score(self, encoded: Encoded, embedded: Embedded) -> Floats:
-        """Probability of a positive label, of each candidate.
+        """Probability of a positive label of each candidate for each task of the artefact, [C, T].
 
         Raises InvalidValueError when a score is not finite, because a row or a weight has diverged, and whatever the
         scorer raises.
         """
-        scores_C = self.scorer.score(
+        scores_CT = self.scorer.score(
             embedded.request_1FD, embedded.items_CFD, encoded.request_numeric_1N, encoded.items_numeric_CN
         )
-        if not np.isfinite(scores_C).all():
+        if not np.isfinite(scores_CT).all():
+            bad = np.count_nonzero(~np.isfinite(scores_CT))
             raise InvalidValueError(
-                f"{np.count_nonzero(~np.isfinite(scores_C))} of {len(scores_C)} scores are no finite numbers: a row or "
-                f"a weight has diverged, lower the learning rates"
+                f"{bad} of {scores_CT.size} scores are no finite numbers: a row or a weight has diverged, lower the "
+                "learning rates"
             )
-        return scores_C
+        return scores_CT
 
     def smoke_test(self) -> None:
         """Score a synthetic request: a faulty graph is refused, and everything is compiled before the first request.
 
-        Raises ArtefactError when the scores are not one finite number per item, and whatever `score` raises.
+        Raises ArtefactError when the scores are not one finite number per item and task, and whatever `score` raises.
         """
         encoded = self.encode("", 0, {}, ["", "\x00"], {name: [None, None] for name in self.item_features})
-        scores_C = self.score(encoded, self.embed(encoded))
-        if scores_C.shape != (2,):
-            raise ArtefactError(f"the graph gives {scores_C!r} for two items, where two scores are needed")
+        scores_CT = self.score(encoded, self.embed(encoded))
+        if scores_CT.shape != (2, len(self.artefact.tasks)):
+            tasks = ", ".join(self.artefact.tasks)
+            raise ArtefactError(f"the graph gives {scores_CT!r}, where two items need scores for the tasks {tasks}")
 
 
 class Models(Protocol):

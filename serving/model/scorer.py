@@ -1,6 +1,6 @@
 """Scores from an exported graph, by OpenVINO or ONNX Runtime. Never imports model code.
 
-Shape suffixes: C candidates, F fields, D embedding dimension, N numeric fields.
+Shape suffixes: C candidates, F fields, D embedding dimension, N numeric fields, T tasks.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Shape = tuple[int | None, ...]
 
 
 class Scorer(Protocol):
-    """Click probabilities of the candidates of one request."""
+    """Probabilities of each task, for the candidates of one request."""
 
     def score(
         self, request_rows_1FD: Floats, item_rows_CFD: Floats, request_numeric_1N: Floats, item_numeric_CN: Floats
     ) -> Floats:
-        """Probabilities [C]; C may be 0. ValueError names the input whose shape the graph does not take.
+        """Probabilities [C, T]; C may be 0. ValueError names the input whose shape the graph does not take.
 
         Inputs that the graph does not have are ignored (those of a model without such fields).
         """
@@ -51,13 +51,15 @@ class _ChunkedScorer(ABC):
     chunk = 128
     step = 1
 
-    def __init__(self, inputs: dict[str, Shape]) -> None:
-        self._inputs = inputs
+    def __init__(self, inputs: dict[str, Shape], output: Shape) -> None:
+        if len(output) != 2 or output[1] is None:
+            raise ArtefactError(f"the graph's scores have the shape {output}, not one column for each task")
+        self._inputs, self._tasks = inputs, output[1]
         self._lock = threading.Lock()
 
     @abstractmethod
     def _run(self, inputs: dict[str, Floats]) -> Floats:
-        """Scores of one chunk."""
+        """Scores [C, T] of one chunk."""
 
     def score(
         self, request_rows_1FD: Floats, item_rows_CFD: Floats, request_numeric_1N: Floats, item_numeric_CN: Floats
@@ -66,13 +68,13 @@ class _ChunkedScorer(ABC):
         given = dict(zip(INPUTS, arrays, strict=True))
         candidates = len(given[next(name for name in self._inputs if name.startswith("item"))])
         inputs = {name: self._checked(name, given[name], candidates) for name in self._inputs}
-        scores_C = np.empty(candidates, np.float32)
+        scores_CT = np.empty((candidates, self._tasks), np.float32)
         size = self._chunk_size(candidates)
         with self._lock:
             for start in range(0, candidates, size):
                 stop = min(start + size, candidates)
-                scores_C[start:stop] = self._run(_chunk(inputs, start, stop, size))[: stop - start]
-        return scores_C
+                scores_CT[start:stop] = self._run(_chunk(inputs, start, stop, size))[: stop - start]
+        return scores_CT
 
     def _checked(self, name: str, array: Floats, candidates: int) -> Floats:
         wanted = (candidates if name.startswith("item") else 1, *self._inputs[name][1:])
@@ -107,15 +109,16 @@ class OpenVinoScorer(_ChunkedScorer):
             compiled = core.compile_model(core.read_model(graph), "CPU", options)
         except RuntimeError as error:
             raise ArtefactError(f"OpenVINO cannot read this graph: {error}") from None
-        super().__init__({_name(port): _shape(map(_size, port.partial_shape)) for port in compiled.inputs})
+        inputs = {_name(port): _shape(map(_size, port.partial_shape)) for port in compiled.inputs}
+        super().__init__(inputs, _shape(map(_size, compiled.outputs[0].partial_shape)))
         self._request = compiled.create_infer_request()
         for size in range(self.step, self.chunk + 1, self.step):
             shapes = {name: [size if d is None else d for d in shape] for name, shape in self._inputs.items()}
             self._run({name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
 
     def _run(self, inputs: dict[str, Floats]) -> Floats:
-        scores_C: Floats = self._request.infer(inputs, share_inputs=True)[0]
-        return scores_C
+        scores_CT: Floats = self._request.infer(inputs, share_inputs=True)[0]
+        return scores_CT
 
 
 class OnnxScorer(_ChunkedScorer):
@@ -132,12 +135,13 @@ class OnnxScorer(_ChunkedScorer):
             session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no closer base class
             raise ArtefactError(f"ONNX Runtime cannot read this graph: {error}") from None
-        super().__init__({port.name: _shape(port.shape) for port in session.get_inputs()})
+        inputs = {port.name: _shape(port.shape) for port in session.get_inputs()}
+        super().__init__(inputs, _shape(session.get_outputs()[0].shape))
         self._session = session
 
     def _run(self, inputs: dict[str, Floats]) -> Floats:
-        scores_C: Floats = self._session.run(["scores"], inputs)[0]
-        return scores_C
+        scores_CT: Floats = self._session.run(["scores"], inputs)[0]
+        return scores_CT
 
 
 def load_scorer(graph: bytes, engine: Literal["auto", "openvino", "onnxruntime"] = "auto", threads: int = 1) -> Scorer:

@@ -1,12 +1,12 @@
 """Ranks candidates. There is always a ranking; if the model could not produce it, the trace lists the reasons.
 
-Shape suffixes: C candidates, K shown positions.
+Shape suffixes: C candidates, K shown positions, T tasks.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -17,6 +17,7 @@ from serving.experiments.assignment import POPULARITY, Arm
 from serving.model.loaded_model import LoadedModel, Models
 from serving.ranking.exploration import Exploration, Floats, Positions
 from serving.ranking.popularity import PopularityScores
+from serving.ranking.task_score import TaskScore
 from streaming.events.schema import Features, Impression, Value
 
 ItemFeatures = dict[str, list[Value]]
@@ -61,12 +62,24 @@ class Query:
     impression: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """A ranked list as it will be logged, and the model's probabilities of the shown items by task."""
+
+    shown: Impression
+    probabilities: Mapping[str, list[float]] = field(default_factory=dict)
+    """Empty for a ranking by popularity."""
+
+
 class Ranker:
     """Ranks with the arm's model, or by popularity if the model cannot score.
 
+    A model's score of an item is `score` of its probabilities.
+
     Reasons in `degraded`: `no_model` (nothing published yet), `rows` (Redis unavailable, ids that are not cached read
     as unknown), `features` (Redis unavailable, latest ones may be missing; or one is of the wrong kind), `scorer` (the
-    graph failed), `deadline` (too little of `deadline` seconds was left to score). `seed` makes exploration
+    graph failed), `deadline` (too little of `deadline` seconds was left to score), `tasks` (the model lacks some of the
+    tasks in `score`, which then count nothing). `seed` makes exploration
     reproducible. Not thread-safe.
     """
 
@@ -77,6 +90,7 @@ class Ranker:
         popularity: PopularityScores,
         exploration: Exploration,
         deadline: float,
+        score: TaskScore,
         seed: int | None = None,
     ) -> None:
         self._models = models
@@ -84,11 +98,12 @@ class Ranker:
         self._popularity = popularity
         self._exploration = exploration
         self._deadline = deadline
+        self._score = score
         self._rng = np.random.default_rng(seed)
         self._scoring = 0.0
 
-    def rank(self, query: Query, trace: Trace) -> Impression:
-        """The ranked list as it will be logged: shown items with scores, propensities and the features used."""
+    def rank(self, query: Query, trace: Trace) -> Ranking:
+        """Shown items with scores, propensities and the features used."""
         model = None if query.arm.model == POPULARITY else self._models.get(query.arm.model)
         if model is None:
             if query.arm.model != POPULARITY:
@@ -103,7 +118,12 @@ class Ranker:
             trace.degraded.append("scorer")
         return self._by_popularity(query)
 
-    def _by_model(self, query: Query, model: LoadedModel, trace: Trace) -> Impression:
+    def _by_model(self, query: Query, model: LoadedModel, trace: Trace) -> Ranking:
+        tasks = model.artefact.tasks
+        if self._score.tasks.isdisjoint(tasks):
+            raise _CannotScoreError("tasks")
+        if not self._score.tasks.issubset(tasks):
+            trace.degraded.append("tasks")
         self._in_time(trace)
         with trace.stage("encode"):
             features, item_features = self._features(query, model, trace)
@@ -118,24 +138,28 @@ class Ranker:
             trace.degraded.append("rows")
         self._in_time(trace)
         with trace.stage("score"):
-            scores_C = np.asarray(model.score(encoded, embedded), np.float64)
+            probabilities_CT = np.asarray(model.score(encoded, embedded), np.float64)
+            scores_C = self._score.of(probabilities_CT, tasks)
         self._scoring += 0.1 * (trace.seconds["score"] - self._scoring)
         with trace.stage("order"):
-            order_K, propensities_K = self._exploration.order(scores_C, query.count, self._rng)
+            shares_C = self._score.share(scores_C, tasks)
+            order_K, propensities_K = self._exploration.order(shares_C, query.count, self._rng)
             shown = _picked(item_features, order_K)
-            return _impression(query, scores_C, order_K, propensities_K, features, shown, _label(model))
+            logged = _impression(query, scores_C, order_K, propensities_K, features, shown, _label(model))
+            by_task = zip(tasks, probabilities_CT[order_K].T.tolist(), strict=True)
+            return Ranking(logged, dict(by_task))
 
     def _in_time(self, trace: Trace) -> None:
         if trace.elapsed() + self._scoring > self._deadline:
             self._scoring *= 0.9  # else one slow request would exclude the model for good
             raise _CannotScoreError("deadline")
 
-    def _by_popularity(self, query: Query) -> Impression:
+    def _by_popularity(self, query: Query) -> Ranking:
         popularity_C = np.array(self._popularity.of(query.items))
         order_K = np.argsort(-popularity_C, kind="stable")[: query.count]
         certain_K = np.ones(len(order_K))
         shown = _picked(query.item_features, order_K)
-        return _impression(query, popularity_C, order_K, certain_K, query.features, shown, POPULARITY)
+        return Ranking(_impression(query, popularity_C, order_K, certain_K, query.features, shown, POPULARITY))
 
     def _features(self, query: Query, model: LoadedModel, trace: Trace) -> tuple[Features, ItemFeatures]:
         """The features that the model reads: the request's where given, else the latest ones."""

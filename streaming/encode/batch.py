@@ -1,4 +1,4 @@
-"""Training rows in columns, one row per shown item.
+"""Training rows in columns, one row per shown item and task.
 
 Shape suffixes: B rows, N numeric fields.
 """
@@ -59,7 +59,9 @@ class TrainingRows:
     counted_B: npt.NDArray[np.float32]
     """1 for a row that brings its shown item in, 0 for one that corrects the label it came in with."""
     keys_B: npt.NDArray[np.int64]
-    """The shown item: equal for the row that brought it in and the one that corrects it, else different."""
+    """The shown item and task: equal for the row that brought them in and the one that corrects it, else different."""
+    tasks_B: npt.NDArray[np.int64]
+    """Number of the task that the label is of."""
     weights_B: npt.NDArray[np.float32]
     """The factor of the row's loss."""
     propensities_B: npt.NDArray[np.float32]

@@ -108,6 +108,7 @@ class Encoder:
             labels_B=np.fromiter(chain.from_iterable(i.labels for i in impressions), np.float32, rows),
             counted_B=np.repeat(np.array([not i.learned for i in impressions], np.float32), counts_I),
             keys_B=_keys(impressions, rows),
+            tasks_B=np.repeat(np.array([i.task for i in impressions], np.int64), counts_I),
             weights_B=np.ones(rows, np.float32),
             propensities_B=_propensities(impressions, rows),
             positions_B=np.fromiter(chain.from_iterable(i.positions for i in impressions), np.int32, rows),
@@ -236,8 +237,8 @@ def _item_values(field: Field, impressions: Sequence[LabeledImpression]) -> Sequ
 
 
 def _keys(impressions: Sequence[LabeledImpression], rows: int) -> npt.NDArray[np.int64]:
-    """Number of the impression's event, then the position, of which there are at most 10,000."""
-    each = (i.number << 14 | position for i in impressions for position in i.positions)
+    """The task, less than `MAX_TASKS`, the number of the impression's event, and the position, at most 10,000."""
+    each = (i.task << 58 | i.number << 14 | position for i in impressions for position in i.positions)
     return np.fromiter(each, np.int64, rows)
 
 

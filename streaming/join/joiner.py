@@ -60,7 +60,7 @@ class Joiner:
     At most `max_pending` impressions wait (beyond that the oldest closes early, and is counted) and as many
     interactions are held for an impression that is yet to come. Ids of closed impressions are remembered for `memory`
     of event time, `max_pending` of them at most, so that late interactions differ from unmatched ones, and duplicate
-    impressions from new ones. All durations are in ms of event time.
+    impressions from new ones. All durations are in ms of event time. `task` is the number of the task that is labelled.
     """
 
     def __init__(
@@ -72,11 +72,12 @@ class Joiner:
         memory: int = 3_600_000,
         labels: Labels = "paced",
         delays: ClickDelays | None = None,
+        task: int = 0,
     ) -> None:
         for name, value, least in (("wait", wait, 0), ("lateness", lateness, 0), ("max_pending", max_pending, 1)):
             if value < least:
                 raise InvalidValueError(f"{name} is {value}; it must be at least {least}")
-        self.rule, self.wait, self.lateness = rule, wait, lateness
+        self.rule, self.wait, self.lateness, self._task = rule, wait, lateness, task
         self._max_pending, self._memory = max_pending, memory
         self._clock = self._sequence = 0
         self._counts = dict.fromkeys(OUTCOMES, 0)
@@ -285,7 +286,7 @@ class Joiner:
         *,
         learned: bool = False,
     ) -> None:
-        self._out.append(shown.labeled(positions, labels, known, self._sequence, learned))
+        self._out.append(shown.labeled(positions, labels, known, self._sequence, learned, self._task))
 
     def _take_out(self) -> list[LabeledImpression]:
         out, self._out = self._out, []

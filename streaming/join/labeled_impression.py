@@ -10,6 +10,9 @@ import msgspec
 from recsys.errors import InvalidValueError
 from streaming.events.schema import Features, Value
 
+MAX_TASKS = 32
+"""Most tasks that one shown item is labelled for."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabelRule:
@@ -39,8 +42,8 @@ class LabeledImpression(msgspec.Struct, gc=False):
 
     `positions` are indices into `items`, `labels` go with them. `decided` is the event time (ms) at which they became
     known, `sequence` the number of the event (from 1) that made them known.
-    `number` is that of the impression's own event. `learned`: these items were given out before, as silent, and the
-    labels now correct that; each shown item counts once.
+    `number` is that of the impression's own event, `task` that of the task whose labels these are. `learned`: these
+    items were given out before, as silent, and the labels now correct that; each shown item counts once for each task.
     `latest_user` and `latest_items` (one per position) are the updates in force at the impression's time;
     `EntityState.resolve` fills them in. Containers may be shared between labeled impressions: do not change them.
     """
@@ -61,5 +64,6 @@ class LabeledImpression(msgspec.Struct, gc=False):
     sequence: int
     number: int = 0
     learned: bool = False
+    task: int = 0
     latest_user: Features = {}
     latest_items: Sequence[Features] = ()

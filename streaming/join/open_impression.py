@@ -86,7 +86,13 @@ class OpenImpression(msgspec.Struct, gc=False, array_like=True):
         return positions, tuple(float(position in clicks) for position in positions) if clicks else labels
 
     def labeled(
-        self, positions: tuple[int, ...], labels: tuple[float, ...], decided: int, sequence: int, learned: bool
+        self,
+        positions: tuple[int, ...],
+        labels: tuple[float, ...],
+        decided: int,
+        sequence: int,
+        learned: bool,
+        task: int,
     ) -> LabeledImpression:
         """Raises LogCorruptedError when the features cannot be decoded: they were checked before they were logged."""
         try:
@@ -113,6 +119,7 @@ class OpenImpression(msgspec.Struct, gc=False, array_like=True):
             sequence,
             self.number,
             learned,
+            task,
             _NOTHING,
             (),
         )

@@ -55,11 +55,11 @@ def tracer() -> Executor:
 
 
 @cache
-def exported(name: str, spec_name: str) -> tuple[RankingModel, FeatureSpec, Exporter]:
+def exported(name: str, spec_name: str, tasks: int = 1) -> tuple[RankingModel, FeatureSpec, Exporter]:
     """A model whose every parameter is away from its initial value, and its exporter."""
     spec = FeatureSpec.of(SPECS[spec_name])
     options = CONFIGS[name] if name in CONFIGS else SECTIONS[name].model_validate({})
-    model = build(options, n_sparse=len(spec.sparse), n_numeric=len(spec.numeric), dim=DIM).eval()
+    model = build(options, n_sparse=len(spec.sparse), n_numeric=len(spec.numeric), dim=DIM, tasks=tasks).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -85,11 +85,11 @@ def whole_rows(model: RankingModel, inputs: tuple[Floats, Floats, Floats, Floats
     request_rows, item_rows, request_numeric, item_numeric = map(torch.from_numpy, inputs)
     candidates = len(item_rows)
     with torch.inference_mode():
-        logits_C = model(
+        logits_CT = model(
             torch.cat([request_rows.expand(candidates, -1, -1), item_rows], 1),
             torch.cat([request_numeric.expand(candidates, -1), item_numeric], 1),
         )
-        probabilities: Floats = torch.sigmoid(logits_C + correction).numpy()
+        probabilities: Floats = torch.sigmoid(logits_CT + correction).numpy()
     return probabilities
 
 
@@ -101,9 +101,9 @@ class ScorerContract:
     def test_equals_the_model_for_any_number_of_candidates(self, candidates: int) -> None:
         model, spec, exporter = exported("autoint", "every kind of field")
         inputs = request(spec, candidates)
-        scores_C = self.make(exporter.graph(model)).score(*inputs)
-        assert scores_C.dtype == np.float32
-        np.testing.assert_allclose(scores_C, whole_rows(model, inputs), atol=1e-4)
+        scores_CT = self.make(exporter.graph(model)).score(*inputs)
+        assert scores_CT.dtype == np.float32
+        np.testing.assert_allclose(scores_CT, whole_rows(model, inputs), atol=1e-4)
 
     @pytest.mark.slow
     @pytest.mark.parametrize("spec_name", SPECS)
@@ -118,15 +118,24 @@ class ScorerContract:
     def test_a_score_does_not_depend_on_the_other_candidates(self) -> None:
         model, spec, exporter = exported("autoint", "every kind of field")
         scorer, (rows, items, numbers, item_numbers) = self.make(exporter.graph(model)), request(spec, 200)
-        together_C = scorer.score(rows, items, numbers, item_numbers)
+        together_CT = scorer.score(rows, items, numbers, item_numbers)
         alone = [scorer.score(rows, items[c : c + 1], numbers, item_numbers[c : c + 1])[0] for c in (0, 127, 128, 199)]
-        np.testing.assert_allclose(together_C[[0, 127, 128, 199]], alone, atol=1e-6)
+        np.testing.assert_allclose(together_CT[[0, 127, 128, 199]], alone, atol=1e-6)
+
+    @pytest.mark.parametrize("candidates", [0, 1, 130])
+    @pytest.mark.parametrize("name", ["autoint", pytest.param("fm", marks=pytest.mark.slow)])
+    def test_every_task_has_its_own_column(self, name: str, candidates: int) -> None:
+        model, spec, exporter = exported(name, "every kind of field", tasks=2)
+        inputs = request(spec, candidates)
+        scores_CT = self.make(exporter.graph(model)).score(*inputs)
+        assert scores_CT.shape == (candidates, 2)
+        np.testing.assert_allclose(scores_CT, whole_rows(model, inputs), atol=1e-4)
 
     def test_the_correction_moves_the_logit(self) -> None:
         model, spec, exporter = exported("autoint", "every kind of field")
         inputs = request(spec, 5)
-        scores_C = self.make(exporter.graph(model, correction=-1.5)).score(*inputs)
-        np.testing.assert_allclose(scores_C, whole_rows(model, inputs, correction=-1.5), atol=1e-4)
+        scores_CT = self.make(exporter.graph(model, correction=-1.5)).score(*inputs)
+        np.testing.assert_allclose(scores_CT, whole_rows(model, inputs, correction=-1.5), atol=1e-4)
 
     def test_takes_arrays_that_are_not_contiguous_or_of_float64(self) -> None:
         model, spec, exporter = exported("autoint", "every kind of field")
@@ -151,8 +160,8 @@ class ScorerContract:
             thread.join()
         for number, scores in enumerate(results):
             assert len(scores) == 20
-            for scores_C in scores:
-                np.testing.assert_allclose(scores_C, whole_rows(model, inputs[number]), atol=1e-4)
+            for scores_CT in scores:
+                np.testing.assert_allclose(scores_CT, whole_rows(model, inputs[number]), atol=1e-4)
 
     @pytest.mark.parametrize("number", range(4))
     def test_a_wrong_shape_is_named(self, number: int) -> None:

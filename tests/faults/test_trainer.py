@@ -42,6 +42,13 @@ positive = ["like"]
 checkpoint_every = 7
 batch_size = 128
 """
+SECOND_TASK = """
+[[tasks]]
+name = "love"
+actions = ["like"]
+min_value = 5.0
+wait = "1d"
+"""
 
 
 def kill_while_saving() -> Callable[[str], None]:
@@ -104,11 +111,11 @@ def uninterrupted(config: Config) -> str:
     return train_in(config, "uninterrupted")
 
 
-def workspace(config: Config, name: str) -> Path:
+def workspace(config: Config, name: str, more: str = "") -> Path:
     """A folder with checkpoints of its own over the shared log."""
     folder = config.log.source_offsets.parents[2] / name
     folder.mkdir()
-    (folder / "recsys.toml").write_text(f"[log]\nurl = '{config.log.url}'\n{SETTINGS}")
+    (folder / "recsys.toml").write_text(f"[log]\nurl = '{config.log.url}'\n{SETTINGS}{more}")
     return folder
 
 
@@ -128,6 +135,17 @@ def test_a_killed_trainer_ends_in_the_same_state(
     folder = workspace(config, f"{point} {occurrence}".replace(" ", "-"))
     train_until_killed(folder, f"kill_at({point!r}, {occurrence})")
     assert train(folder) == uninterrupted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("point", "occurrence"), [("step", 20), ("rows written", 2)])
+def test_a_killed_trainer_of_two_tasks_ends_in_the_same_state(
+    config: Config, uninterrupted: str, point: str, occurrence: int
+) -> None:
+    name = f"two-{point}".replace(" ", "-")
+    whole, folder = (workspace(config, f"{name}-{part}", SECOND_TASK) for part in ("whole", "parts"))
+    train_until_killed(folder, f"kill_at({point!r}, {occurrence})")
+    assert train(folder) == train(whole) != uninterrupted
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ class SumScorer:
         self, request_rows_1FD: Floats, item_rows_CFD: Floats, request_numeric_1N: Floats, item_numeric_CN: Floats
     ) -> Floats:
         total_C = item_rows_CFD.sum((1, 2)) + request_rows_1FD.sum() + item_numeric_CN.sum(1) + request_numeric_1N.sum()
-        return np.asarray(1 / (1 + np.exp(-total_C)), np.float32)
+        return np.asarray(1 / (1 + np.exp(-total_C)), np.float32)[:, None]
 
 
 @dataclass
@@ -59,12 +59,18 @@ class NanScorer(SumScorer):
     def score(
         self, request_rows_1FD: Floats, item_rows_CFD: Floats, request_numeric_1N: Floats, item_numeric_CN: Floats
     ) -> Floats:
-        return np.full(len(item_rows_CFD), np.nan, np.float32)
+        return np.full((len(item_rows_CFD), 1), np.nan, np.float32)
 
 
-def artefact(step: int = 1, graph: bytes = b"sum", spec: FeatureSpec = SPEC, dim: int = DIM) -> Artefact:
+def artefact(
+    step: int = 1,
+    graph: bytes = b"sum",
+    spec: FeatureSpec = SPEC,
+    dim: int = DIM,
+    tasks: tuple[str, ...] = ("click",),
+) -> Artefact:
     dims = {field.table or field.name: dim for field in spec.sparse} | {"hour": dim}
-    return Artefact(f"step-{step}", step, 1_000 * step, dims, {RANKER: graph}, spec)
+    return Artefact(f"step-{step}", step, 1_000 * step, dims, {RANKER: graph}, spec, tasks)
 
 
 def ids(*values: int) -> Ids:

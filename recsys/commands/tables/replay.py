@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -14,9 +16,16 @@ CAPTION = """AUC, log loss: all rows. By interval: mean AUC of the arm's refresh
 (frozen): of the frozen weights on these. Gain: over frozen, by windows."""
 
 
-def table(result: Result) -> Table:
+def tables(result: Result) -> Iterator[Table]:
+    """One for each task; one task needs no name."""
+    every = result.of_tasks()
+    for task, one in every.items():
+        yield table(one, f"Task {task}. " if len(every) > 1 else "")
+
+
+def table(result: Result, of: str = "") -> Table:
     """One line per arm."""
-    title = f"Online stage {moment(result.batch_until)} to {moment(result.until)} UTC"
+    title = f"{of}Online stage {moment(result.batch_until)} to {moment(result.until)} UTC"
     drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=CAPTION)
     drawn.caption_justify = "left"
     chosen = [k for k, (name, _) in enumerate(columns()) if name not in HIDDEN]

@@ -61,6 +61,7 @@ class Study:
     ) -> None:
         self.config, self.log, self.refresh = config, log, refresh
         self._stage = online_stage(config, log, batch_until, until)
+        self._rows = self._stage.rows.of_task(0)
         self._points: dict[str, Point] = {}
 
     def resume(self, earlier: Result) -> None:
@@ -106,7 +107,7 @@ class Study:
 
     def _replay(self, setting: Setting, seed: int, report: Report) -> Run:
         config = with_sections(self.config, self._sections(setting), seed)
-        rows, end = self._stage.rows, self._stage.end
+        rows, end = self._rows, self._stage.end
         store = SizedStore(wiring.tables(config), seed=seed)
         arm = online(self.refresh, self._stage.start, rows.times_R)
         replay = Replay(wiring.learner(config, store), wiring.feed(config, self.log), rows, [arm])
@@ -156,7 +157,7 @@ class Study:
         )
 
     def _counts(self) -> dict[str, int]:
-        rows = self._stage.rows
+        rows = self._rows
         counts = {"rows_scored": len(rows), "positives_scored": int(rows.labels_R.sum())}
         return {"items_shown": self._stage.shown} | counts | self._stage.lost
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from recsys import wiring
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
 from recsys.evaluation.replay.arms import frozen, online
 from recsys.evaluation.replay.figures import arm_results, windows
 from recsys.evaluation.replay.online_stage import Share, online_stage
-from recsys.evaluation.replay.result import Result
-from recsys.evaluation.replay.run import Progress, Replay
+from recsys.evaluation.replay.result import Result, TaskResult
+from recsys.evaluation.replay.run import Progress, Replay, Scored
+from recsys.evaluation.replay.scored_rows import ScoredRows
 from recsys.unlearned import REMEDY, not_learned
 from streaming.log.event_log import EventLog
 
@@ -39,11 +42,13 @@ def evaluate(
     """
     stage = online_stage(config, log, batch_until, until)
     rows, start, end = stage.rows, stage.start, stage.end
+    names = [task.name for task in wiring.tasks(config)]
     arms = [frozen(start), *(online(refresh, start, rows.times_R) for refresh in refreshes)]
     replay = Replay(wiring.learner(config), wiring.feed(config, log), rows, arms)
     scored = replay.run(end, report)
     if not replay.trained:
         raise InvalidValueError(_unlearned(config, stage.lost))
+    first, *further = [_of_task(rows, scored, task) for task in range(len(names))]
     return Result(
         batch_until=start,
         until=end,
@@ -55,14 +60,21 @@ def evaluate(
         }
         | stage.lost,
         config=settings_of(config),
-        windows=windows(rows),
-        arms=arm_results(rows, scored),
+        windows=first.windows,
+        arms=first.arms,
+        tasks=dict(zip(names[1:], further, strict=True)) or msgspec.UNSET,
     )
+
+
+def _of_task(rows: ScoredRows, scored: Sequence[Scored], task: int) -> TaskResult:
+    """The figures of one task, from the rows and scores of all."""
+    own, places_R = rows.of_task(task), rows.places(task)
+    return TaskResult(windows(own), arm_results(own, [one.take(places_R) for one in scored]))
 
 
 def settings_of(config: Config) -> dict[str, Any]:
     """The part of a configuration that a result depends on."""
-    settings = config.model_dump(mode="json", include=SETTINGS)
+    settings = config.model_dump(mode="json", include=SETTINGS | ({"tasks"} if config.tasks else set()))
     settings["training"] = {name: value for name, value in settings["training"].items() if name not in PLACES}
     return settings
 

@@ -85,7 +85,7 @@ def online_stage(config: Config, log: EventLog, batch_until: int | Share, until:
 
 
 class _Timed:
-    """Batches, with the times of their rows."""
+    """Batches, with the times of the shown items in them."""
 
     def __init__(self, batches: Iterable[TrainingBatch]) -> None:
         self._batches = batches
@@ -93,11 +93,11 @@ class _Timed:
 
     def __iter__(self) -> Iterator[TrainingBatch]:
         for batch in self._batches:
-            self._times.append(batch.times_B.copy())
+            self._times.append(batch.times_B[batch.tasks_B == 0])
             yield batch
 
     def times(self) -> Times:
-        """Of the rows so far, rising."""
+        """Of the items so far, rising."""
         return np.sort(np.concatenate(self._times))
 
 

@@ -33,11 +33,22 @@ def columns() -> list[tuple[str, str]]:
 
 
 def write(result: Result, folder: Path) -> None:
-    """`result.json`, `table.md`, `over_time.svg`, `by_interval.svg` and `report.html`, titled by the folder's name."""
+    """`result.json`, `table.md`, `over_time.svg`, `by_interval.svg` and `report.html`, titled by the folder's name.
+
+    All but `result.json` are of the first task. Any other has its own in the folder of its name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "result.json").write_bytes(result.to_json())
+    (_, first), *others = result.of_tasks().items()
+    _write_task(first, folder)
+    for task, one in others:
+        _write_task(one, folder / task)
+
+
+def _write_task(result: Result, folder: Path) -> None:
     from recsys.evaluation.replay import plots  # Matplotlib takes most of a second to import
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "result.json").write_bytes(result.to_json())
     (folder / "table.md").write_text(markdown(result), "utf-8")
     (folder / "over_time.svg").write_text(plots.over_time(result), "utf-8")
     (folder / "by_interval.svg").write_text(plots.by_interval(result), "utf-8")

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import msgspec.structs
 
+from recsys.config.tasks import CLICK
 from recsys.evaluation.result_file import ResultFile
 
 Figure = float | None
@@ -66,11 +68,19 @@ class Window(msgspec.Struct, frozen=True):
     rows: int
 
 
+class TaskResult(msgspec.Struct, frozen=True):
+    """What a replay found of a further task; as in `Result`."""
+
+    windows: list[Window]
+    arms: list[ArmResult]
+
+
 class Result(ResultFile, frozen=True):
     """What a replay found. Times are event times in ms; `until` is the exclusive end of the online stage.
 
     `counts` says what became of events and examples, `config` what was replayed. `slices` of the arms are the same
-    rows in every arm: `new` ids had no row of their own at the end of the batch stage.
+    rows in every arm: `new` ids had no row of their own at the end of the batch stage. `windows` and `arms` are of the
+    first task, `tasks` has the others by name, if there are any.
     """
 
     made_by = "recsys replay"
@@ -80,6 +90,18 @@ class Result(ResultFile, frozen=True):
     config: dict[str, Any]
     windows: list[Window]
     arms: list[ArmResult]
+    tasks: dict[str, TaskResult] | msgspec.UnsetType = msgspec.UNSET
+
+    def of_tasks(self) -> dict[str, Result]:
+        """The result of every task by name, each as if it were the only one; the first task is `click`."""
+        further = {} if self.tasks is msgspec.UNSET else self.tasks
+        alone = {name: (one.windows, one.arms) for name, one in further.items()}
+        every = {CLICK: (self.windows, self.arms)} | alone
+        replace = msgspec.structs.replace
+        return {
+            name: replace(self, windows=windows, arms=arms, tasks=msgspec.UNSET)
+            for name, (windows, arms) in every.items()
+        }
 
     def arm(self, name: str) -> ArmResult:
         """Raises KeyError, which lists the names, if there is no such arm."""

@@ -33,6 +33,11 @@ class Scored:
     scores_R: npt.NDArray[np.float32]
     known_R: Flags
 
+    def take(self, places_R: npt.NDArray[np.int64]) -> Scored:
+        """Those of the rows with these numbers."""
+        known_R = {kind: flags_R[places_R] for kind, flags_R in self.known_R.items()}
+        return Scored(self.arm, self.scores_R[places_R], known_R)
+
     def fill(self, low: int, first: int, stop: int, scores_B: npt.NDArray[np.float32], known_B: Flags) -> None:
         """Copy the rows from `first` up to `stop` of a chunk that starts at row `low`."""
         first, stop = max(low, first), min(low + len(scores_B), stop)

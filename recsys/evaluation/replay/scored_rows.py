@@ -1,4 +1,4 @@
-"""Rows to score: every item of every impression of the online stage, as known when it was shown.
+"""Rows to score: every item of every impression of the online stage, once a task, as known when it was shown.
 
 Shape suffixes: R rows, N numeric fields.
 """
@@ -6,7 +6,7 @@ Shape suffixes: R rows, N numeric fields.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,13 +53,27 @@ class ScoredRows:
         """Keep the rows shown from `start` up to, not including, `until` (event time, ms)."""
         within = (batch.take(_within(batch, start, until)) for batch in batches)
         rows = TrainingBatch.concat([rows for rows in within if len(rows)] or [_no_rows()])
-        rows = rows.take(np.lexsort((rows.propensities_B, rows.positions_B, _contents(rows), rows.times_B)))
+        rows = rows.take(
+            np.lexsort((rows.tasks_B, rows.propensities_B, rows.positions_B, _contents(rows), rows.times_B))
+        )
         self.times_R, self.labels_R, self.weights_R = rows.times_B, rows.labels_B, rows.weights_B
         self._rows = rows.without_labels()
         self._columns = {name: _Column.of(jagged) for name, jagged in rows.ids.items()}
 
     def __len__(self) -> int:
         return len(self.times_R)
+
+    def places(self, task: int) -> npt.NDArray[np.int64]:
+        """Numbers of the rows whose label is of this task."""
+        return np.flatnonzero(self._rows.tasks_B == task)
+
+    def of_task(self, task: int) -> ScoredRows:
+        """The rows in `places`, in the same order."""
+        places_R = self.places(task)
+        if len(places_R) == len(self):
+            return self
+        labelled = replace(self.slice(0, len(self)), labels_B=self.labels_R)
+        return ScoredRows([labelled.take(places_R)], int(self.times_R[0]), int(self.times_R[-1]) + 1)
 
     def before(self, time: int) -> int:
         """Number of rows shown before `time`."""
@@ -104,5 +118,9 @@ def _contents(rows: TrainingBatch) -> npt.NDArray[np.uint64]:
 
 def _no_rows() -> TrainingBatch:
     nothing: dict[str, Any] = {name: np.zeros(0, np.float32) for name in TrainingBatch.columns()}
-    nothing |= {"numeric_BN": np.zeros((0, 0), np.float32), "times_B": np.zeros(0, np.int64)}
+    nothing |= {
+        "numeric_BN": np.zeros((0, 0), np.float32),
+        "times_B": np.zeros(0, np.int64),
+        "tasks_B": np.zeros(0, np.int64),
+    }
     return TrainingBatch(ids={}, **nothing, now=0, cursor=())

@@ -148,6 +148,11 @@ class Mapping:
                     )
 
 
+def fields_of(kind: Shape) -> Sequence[str]:
+    """What a row of this kind may have."""
+    return _FIELDS[kind]
+
+
 def columns_of(columns: str | Sequence[str]) -> Sequence[str]:
     """The columns of one field."""
     return (columns,) if isinstance(columns, str) else columns

@@ -16,6 +16,7 @@ from recsys.config.log import LogSection, Mapping
 from recsys.config.models import SECTIONS
 from recsys.config.schema import Arm, Config, Experiment, TrainingSection
 from recsys.config.section import Section
+from recsys.config.tasks import TaskSection
 from recsys.errors import ConfigError
 from streaming.ingest.validation import Rules
 from streaming.join.joiner import MAX_PENDING
@@ -57,11 +58,11 @@ def settings(text: str) -> dict[str, set[str]]:
 
 def test_exactly_the_settings_that_exist_are_in_the_template() -> None:
     tables: dict[str, type[Section]] = {
-        name: type(section) for name, section in Config() if name not in ("model", "experiments")
+        name: type(section) for name, section in Config() if name not in ("model", "experiments", "tasks")
     }
     tables |= {f"model {name}": section for name, section in SECTIONS.items()}
     tables |= {"log.mapping": Mapping, "features.fields": FieldSection, "features.defaults": TableSection}
-    tables |= {"experiments": Experiment, "experiments.arms": Arm}
+    tables |= {"experiments": Experiment, "experiments.arms": Arm, "tasks": TaskSection}
     inner = {"log": {"mapping"}, "features": {"fields", "defaults", "tables"}}
     expected = {name: section.model_fields.keys() - inner.get(name, set()) for name, section in tables.items()}
     assert settings(TEMPLATE.read_text()) == expected
@@ -70,6 +71,7 @@ def test_exactly_the_settings_that_exist_are_in_the_template() -> None:
 def test_settings_in_comments_of_the_template_are_valid() -> None:
     kinds: dict[str, type[Section]] = {"log.mapping": Mapping, "features.defaults": TableSection}
     kinds |= {"features.fields": FieldSection, "training": TrainingSection, "experiments": Experiment}
+    kinds |= {"tasks": TaskSection}
     seen = set()
     for name, table in blocks(TEMPLATE.read_text()):
         kind = SECTIONS[table["name"]] if name == "model" else kinds.get(name)
@@ -97,6 +99,19 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
         ),
         ("[[experiments]]\nname='x'\narms=[{name='a'},{name='a'}]\n", "two arms have the same name"),
         ("[serving]\nretrieve = 50000\n", "choose 1 to 2000"),
+        (
+            "[[tasks]]\nname='click'\nactions=['a']\nwait='1d'\n",
+            "line 2: tasks.0.name: 'click' is the name of the task",
+        ),
+        (
+            2 * "[[tasks]]\nname='b'\nactions=['a']\nwait='1d'\n",
+            "line 6: tasks.1.name: 'b' is the name of another task",
+        ),
+        ("[[tasks]]\nname='b'\nactions=[]\nwait='1d'\n", "line 3: tasks.0.actions: List should have at least 1 item"),
+        ("[[tasks]]\nname='b'\nactions=['a']\n", "line 1: tasks.0.wait: is required; add `wait = ...`"),
+        ("[serving]\nscore = { buy = 2.0 }\n", "line 2: serving.score: there is no task 'buy'; the tasks are click"),
+        ("[serving]\nscore = { click = 0.0 }\n", "line 2: serving.score: all weights are 0"),
+        ("[serving]\nscore = { click = nan }\n", "line 2: serving.score.click: Input should be a finite number"),
         ("[[features.fields]]\nname='a'\nsource='usr'\n", "line 1: features.fields.0: field 'a': source 'usr'"),
         ("[[features.fields]]\nname='a'\nsource='user'\n", "line 1: features: no field reads the item"),
         ("[model]\nunits = 5\n", "line 1: model: units = 5 is the width of all heads together"),

@@ -103,7 +103,7 @@ def test_equals_the_equations(config: AutoIntConfig, n_sparse: int, n_numeric: i
     numeric_BN = torch.randn(3, n_numeric, generator=generator)
     expected = [logit(model, e, x) for e, x in zip(embedded_BFD.double().numpy(), numeric_BN.double().numpy())]  # noqa: B905
     with torch.no_grad():
-        np.testing.assert_allclose(model(embedded_BFD, numeric_BN).numpy(), expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(model(embedded_BFD, numeric_BN)[:, 0].numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_paper_units_are_per_head_and_code_units_the_total() -> None:
@@ -116,9 +116,9 @@ def test_paper_units_are_per_head_and_code_units_the_total() -> None:
 
 def test_39_fields_at_criteo_size() -> None:
     model = build(AutoInt.Config(), n_sparse=26, n_numeric=13, dim=16).eval()
-    logits_B = model(torch.randn(7, 26, 16), torch.randn(7, 13))
-    assert logits_B.shape == (7,)
-    assert torch.isfinite(logits_B).all()
+    logits_BT = model(torch.randn(7, 26, 16), torch.randn(7, 13))
+    assert logits_BT.shape == (7, 1)
+    assert torch.isfinite(logits_BT).all()
 
 
 def test_initial_weights_have_the_scales_of_the_code() -> None:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from recsys.config.models import SECTIONS
 from recsys.config.section import Section
-from recsys.models import MODELS, AutoInt, RankingModel, build
+from recsys.models import MODELS, AutoInt, FactorizationMachine, RankingModel, build
 
 SHAPES = [(3, 2), (1, 0), (0, 1), (5, 0), (0, 3)]
 
@@ -36,9 +36,10 @@ def assert_equal(actual: torch.Tensor, expected: torch.Tensor) -> None:
 
 @pytest.mark.parametrize(("n_sparse", "n_numeric"), SHAPES)
 @pytest.mark.parametrize("batch", [0, 1, 4])
-def test_one_logit_per_row(config: Section, n_sparse: int, n_numeric: int, batch: int) -> None:
-    model = build(config, n_sparse=n_sparse, n_numeric=n_numeric, dim=4).eval()
-    assert model(*rows(model, batch)).shape == (batch,)
+@pytest.mark.parametrize("tasks", [1, 3])
+def test_one_logit_per_row_and_task(config: Section, n_sparse: int, n_numeric: int, batch: int, tasks: int) -> None:
+    model = build(config, n_sparse=n_sparse, n_numeric=n_numeric, dim=4, tasks=tasks).eval()
+    assert model(*rows(model, batch)).shape == (batch, tasks)
 
 
 def test_rows_do_not_see_each_other(config: Section) -> None:
@@ -67,10 +68,11 @@ def test_initial_weights_follow_from_the_seed_alone(config: Section) -> None:
 
 
 def test_every_parameter_and_row_gets_a_gradient(config: Section) -> None:
-    model = build(config, n_sparse=3, n_numeric=2, dim=8, seed=1)
+    model = build(config, n_sparse=3, n_numeric=2, dim=8, tasks=2, seed=1)
     embedded_BFD, numeric_BN = rows(model, 64)
     embedded_BFD.requires_grad_()
-    loss = functional.binary_cross_entropy_with_logits(model(embedded_BFD, numeric_BN), torch.arange(64.0) % 2)
+    labels_BT = torch.arange(128.0).reshape(64, 2) % 3 % 2
+    loss = functional.binary_cross_entropy_with_logits(model(embedded_BFD, numeric_BN), labels_BT)
     torch.autograd.backward(loss)
     for parameter_name, parameter in model.named_parameters():
         assert parameter.grad is not None, parameter_name
@@ -86,23 +88,23 @@ def test_every_parameter_and_row_gets_a_gradient(config: Section) -> None:
 def test_split_scoring_equals_scoring_whole_rows(
     config: Section, n_request: int, n_request_numeric: int, candidates: int
 ) -> None:
-    model = build(config, n_sparse=3, n_numeric=2, dim=4).eval()
+    model = build(config, n_sparse=3, n_numeric=2, dim=4, tasks=2).eval()
     request_1FD, item_CFD = torch.randn(1, n_request, 4), torch.randn(candidates, 3 - n_request, 4)
     request_1N, item_CN = torch.randn(1, n_request_numeric), torch.randn(candidates, 2 - n_request_numeric)
     embedded_CFD = torch.cat([request_1FD.expand(candidates, -1, -1), item_CFD], 1)
     numeric_CN = torch.cat([request_1N.expand(candidates, -1), item_CN], 1)
-    split_C = model.forward_split(request_1FD, item_CFD, request_1N, item_CN)
-    assert_equal(split_C, model(embedded_CFD, numeric_CN))
+    split_CT = model.forward_split(request_1FD, item_CFD, request_1N, item_CN)
+    assert_equal(split_CT, model(embedded_CFD, numeric_CN))
 
 
 def test_split_scoring_knows_every_option_of_autoint() -> None:
     for form in ("paper", "code"):
         config = AutoInt.Config(form=form, layers=2, units=8, residual=False, mlp=(7,), wide=True)
-        model = build(config, n_sparse=4, n_numeric=0, dim=4).eval()
+        model = build(config, n_sparse=4, n_numeric=0, dim=4, tasks=2).eval()
         embedded_CFD, numeric_CN = rows(model, 5)
         embedded_CFD[:, :3] = embedded_CFD[:1, :3]
-        split_C = model.forward_split(embedded_CFD[:1, :3], embedded_CFD[:, 3:], numeric_CN[:1], numeric_CN)
-        assert_equal(split_C, model(embedded_CFD, numeric_CN))
+        split_CT = model.forward_split(embedded_CFD[:1, :3], embedded_CFD[:, 3:], numeric_CN[:1], numeric_CN)
+        assert_equal(split_CT, model(embedded_CFD, numeric_CN))
 
 
 def test_learns_an_interaction_that_no_field_shows_alone(config: Section) -> None:
@@ -113,11 +115,35 @@ def test_learns_an_interaction_that_no_field_shows_alone(config: Section) -> Non
     ids_BF = torch.tensor([[0, 2], [0, 3], [1, 2], [1, 3]])
     labels_B = torch.tensor([0.0, 1.0, 1.0, 0.0])
     for _ in range(300):
-        loss = functional.binary_cross_entropy_with_logits(model(table[ids_BF], torch.zeros(4, 0)), labels_B)
+        loss = functional.binary_cross_entropy_with_logits(model(table[ids_BF], torch.zeros(4, 0))[:, 0], labels_B)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
     assert float(loss.detach()) < 0.05
+
+
+def test_tasks_that_contradict_each_other_are_learned_side_by_side(config: Section) -> None:
+    model = build(config, n_sparse=1, n_numeric=0, dim=8, tasks=2, seed=2)
+    table = torch.nn.Parameter(0.1 * torch.randn(2, 8, generator=torch.Generator().manual_seed(2)))
+    optimizer = torch.optim.Adam([*model.parameters(), table], lr=0.01)
+    labels_BT = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    for _ in range(300):
+        logits_BT = model(table[torch.tensor([[0], [1]])], torch.zeros(2, 0))
+        loss = functional.binary_cross_entropy_with_logits(logits_BT, labels_BT)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+    assert float(loss.detach()) < 0.05
+
+
+def test_a_model_that_cannot_tell_tasks_apart_is_refused() -> None:
+    with pytest.raises(ValueError, match="ranks alike for all tasks: give it an mlp"):
+        build(FactorizationMachine.Config(mlp=()), n_sparse=2, n_numeric=0, dim=4, tasks=2)
+
+
+def test_no_task_at_all_is_refused(config: Section) -> None:
+    with pytest.raises(ValueError, match="at least one task"):
+        build(config, n_sparse=1, n_numeric=0, dim=4, tasks=0)
 
 
 def test_no_field_at_all_is_refused(config: Section) -> None:

@@ -162,7 +162,7 @@ def test_an_empty_batch_and_a_model_without_sparse_fields() -> None:
     assert layer.lookup({name: jagged() for name in IDS}, now=0).embedded_BFD.shape == (0, 3, 2)
     _, numeric = make_layer(FeatureSpec.of([Field("price", "numeric", "item.price")]))
     embedded_BFD = numeric.lookup({}, now=0).embedded_BFD
-    assert build(AutoInt.Config(), n_sparse=0, n_numeric=1, dim=2)(embedded_BFD, torch.ones(3, 1)).shape == (3,)
+    assert build(AutoInt.Config(), n_sparse=0, n_numeric=1, dim=2)(embedded_BFD, torch.ones(3, 1)).shape == (3, 1)
 
 
 def test_a_missing_table_is_refused() -> None:

@@ -22,7 +22,9 @@ class Clock:
         return self.now
 
 
-def batch_of(rows: int, *, label: float | None = None, weight: float = 1.0, now: int = 0) -> TrainingBatch:
+def batch_of(
+    rows: int, *, label: float | None = None, weight: float = 1.0, now: int = 0, task: int = 0
+) -> TrainingBatch:
     """`rows` rows whose labels are all `label`, or else alternate between 0 and 1."""
     labels_B = (np.arange(rows) % 2 if label is None else np.full(rows, label)).astype(np.float32)
     return TrainingBatch(
@@ -31,6 +33,7 @@ def batch_of(rows: int, *, label: float | None = None, weight: float = 1.0, now:
         labels_B=labels_B,
         counted_B=np.ones_like(labels_B),
         keys_B=np.arange(len(labels_B)),
+        tasks_B=np.full(rows, task),
         weights_B=np.full(rows, weight, np.float32),
         propensities_B=np.ones(rows, np.float32),
         positions_B=np.zeros(rows, np.int32),
@@ -144,3 +147,27 @@ def test_a_save_holds_the_moment_at_which_it_began(tmp_path: Path) -> None:
     restored = Progress(window=10, clock=Clock())
     restored.load(tmp_path)
     assert (restored.total(), restored.recent(), restored.now) == (total, recent, 1)
+
+
+def test_each_task_has_figures_and_a_window_of_its_own(tmp_path: Path) -> None:
+    def fresh() -> Progress:
+        return Progress(window=10, clock=Clock(), tasks=("click", "buy"))
+
+    progress = fresh()
+    add(progress, batch_of(10, label=1.0), 0.9)
+    add(progress, batch_of(4, label=0.0, task=1), 0.1)
+    add(progress, batch_of(10, label=0.0), 0.9)
+    found = {task: (progress.total(task).rows, progress.total(task).positives) for task in progress.tasks}
+    assert found == {"click": (20, 10), "buy": (4, 0)}
+    assert (progress.recent("click").rows, progress.recent("buy").rows, progress.rows) == (10, 4, 24)
+    progress.begin_save(tmp_path)()
+    restored = fresh()
+    restored.load(tmp_path)
+    for one in (progress, restored):
+        add(one, batch_of(6, label=1.0, task=1), 0.1)  # fills the window of `buy`
+        add(one, batch_of(1, label=1.0, task=1), 0.1)
+    assert restored.recent("buy").rows == 11
+    for task in progress.tasks:
+        assert repr(restored.total(task)) == repr(progress.total(task))  # some figures are NaN
+        assert repr(restored.recent(task)) == repr(progress.recent(task))
+    assert repr(progress.total()) == repr(progress.total("click"))

@@ -122,6 +122,14 @@ class TestRank:
         assert [item["score"] for item in answer["items"]] == pytest.approx([0.832, 0.599, 0.5, 0.310], abs=1e-3)
         assert answer["degraded"] == []
         assert (answer["experiment"], answer["arm"], answer["model"]) == ("default", "online", "online@step-1")
+        assert "scores" not in answer["items"][0]  # one task needs no names
+
+    def test_a_graph_of_other_tasks_than_its_artefact_is_not_served(self, start: Start, publish: Any) -> None:
+        publish({"a": 0.1})
+        app = ready(start())
+        publish({"a": 0.1}, step=2, tasks=("click", "buy"))
+        until(lambda: app.get("/metrics").text.count("recsys_models_refused 1"))
+        assert rank(app, "a")["model"] == "online@step-1"
 
     def test_what_is_shown_is_logged_with_features_as_used(
         self, start: Start, publish: Any, log: MemoryLog, client: redis.Redis

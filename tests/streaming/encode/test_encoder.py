@@ -150,6 +150,14 @@ def test_rows_of_examples() -> None:
     assert (batch.now, batch.cursor, batch.numeric_BN.shape) == (12, (7, 8), (3, 0))
 
 
+def test_a_row_knows_its_task_and_shares_its_key_with_no_other_task() -> None:
+    shown = [example(("a", "b"), (0, 1), number=number, task=task) for number in (1, 1 << 40) for task in (0, 1, 31)]
+    batch = encoder(Field("item", "categorical", "item")).encode_impressions(shown, None, (0,))
+    assert batch.tasks_B.tolist() == [0, 0, 1, 1, 31, 31] * 2
+    assert len(set(batch.keys_B.tolist())) == 12
+    assert (batch.keys_B > 0).all()
+
+
 def test_the_impressions_own_features_go_before_updates_even_when_they_are_null() -> None:
     entities = EntityState(10)
     entities.users.update("u", 0, {"age": 30, "size": 3})

@@ -22,6 +22,7 @@ def batch_of(rows: list[Row]) -> TrainingBatch:
         labels_B=np.array([label for _, _, label in rows], np.float32),
         counted_B=np.ones(count, np.float32),
         keys_B=np.arange(count),
+        tasks_B=np.zeros(count, np.int64),
         weights_B=np.ones(count, np.float32),
         propensities_B=np.ones(count, np.float32),
         positions_B=np.zeros(count, np.int32),

@@ -1,0 +1,133 @@
+"""Frames of pandas, Polars and Arrow as sources of events: read as Parquet files are, by the same mappings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+from xxhash import xxh3_128_hexdigest
+
+from recsys import wiring
+from recsys.config.log import Mapping as LogMapping
+from recsys.config.schema import Config
+from recsys.errors import InvalidValueError
+from streaming.ingest.formats.sources import Source
+from streaming.ingest.mapping.column_mapping import Shape, fields_of
+
+_UPDATES: Final[tuple[Shape, ...]] = ("user", "item")
+
+
+def is_frame(value: Any) -> bool:
+    """Whether it speaks Arrow: a frame of pandas or Polars, a table or batch of Arrow."""
+    return any(hasattr(value, name) for name in ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__"))
+
+
+def sources(
+    config: Config, frame: Any, mapping: str | Mapping[str, Any] | LogMapping | None, folder: Path
+) -> list[Source]:
+    """The sources of one frame, which is written into `folder`.
+
+    Without a `mapping` the columns have the names of events' fields. Raises InvalidValueError when they do not fit.
+    """
+    table = to_table(frame)
+    if not table.num_rows:
+        return []
+    named = mapped(config, standard(config, table.column_names) if mapping is None else mapping)
+    path = folder / "frame.parquet"
+    try:
+        pq.write_table(table, path, compression="none")
+    except pa.ArrowException as error:
+        raise InvalidValueError(f"the frame has a column of a type that Parquet does not have: {error}") from error
+    content = xxh3_128_hexdigest(path.read_bytes())  # by which the same frame is known again
+    return wiring.sources(named, path, f"frame {content}")
+
+
+def mapped(config: Config, mapping: str | Mapping[str, Any] | LogMapping | None) -> Config:
+    """The configuration with this mapping for everything, by the name of a file that it is for, or as it is."""
+    if mapping is None:
+        return config
+    if isinstance(mapping, str):
+        found = config.log.mappings(Path(mapping))
+        if not found:
+            raise InvalidValueError(f"no [[log.mapping]] is for {mapping!r}: name a file that one of them fits")
+        update = [one.model_copy(update={"files": "*"}) for one in found]
+    else:
+        update = [_checked(mapping)]
+    return config.model_copy(update={"log": config.log.model_copy(update={"mapping": update})})
+
+
+def standard(config: Config, columns: list[str]) -> LogMapping:
+    """The mapping of a frame whose columns have the names of events' fields.
+
+    A column with the name of a feature that the model reads is that feature; of updates every other column is one.
+
+    >>> standard(Config(), ["item", "time", "price"]).columns
+    {'item': 'item', 'time': 'time', 'features.price': 'price'}
+    """
+    kind = _kind(columns)
+    known = fields_of(kind)
+    rules = wiring.rules(config)
+    chosen = {}
+    for column in columns:
+        if column == "label" and kind == "shown":
+            chosen[f"actions.{config.training.positive[0]}"] = column
+        elif column in known or column.startswith(("features.", "item_features.", "actions.")):
+            chosen[column] = column
+        elif column in (rules.request or {}) or (kind in _UPDATES and not column.startswith("__index_level_")):
+            chosen[f"features.{column}"] = column
+        elif column in (rules.item or {}):
+            chosen[f"item_features.{column}"] = column
+    return _checked({"kind": kind, "columns": chosen})
+
+
+def _kind(columns: list[str]) -> Shape:
+    named = {column.partition(".")[0] for column in columns}
+    if "items" in named:
+        return "impression"
+    if "impression" in named:
+        return "interaction"
+    if {"user", "item"} <= named:
+        return "shown" if named & {"label", "actions"} else "feedback"
+    for kind in _UPDATES:
+        if kind in named:
+            return kind
+    raise InvalidValueError(
+        f"a frame with the columns {', '.join(columns)} has none of `items`, `impression`, `user` and `item`, which "
+        "tell what a row is: rename them, or give a mapping"
+    )
+
+
+def to_table(frame: Any) -> pa.Table:
+    """The frame in Arrow. Raises InvalidValueError for values that Arrow has no type for."""
+    try:
+        if hasattr(frame, "__arrow_c_stream__") or hasattr(frame, "__arrow_c_array__"):
+            table = pa.table(frame)
+        else:
+            from pyarrow.interchange import from_dataframe
+
+            table = from_dataframe(frame)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise InvalidValueError(f"the frame does not become an Arrow table: {error}") from error
+    return table.cast(pa.schema([_in_micros(field) for field in table.schema]), safe=False)
+
+
+def _in_micros(field: pa.Field) -> pa.Field:
+    """Python has no nanoseconds, and events have milliseconds."""
+    if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+        return field.with_type(pa.timestamp("us", field.type.tz))
+    return field
+
+
+def _checked(mapping: Mapping[str, Any] | LogMapping) -> LogMapping:
+    if isinstance(mapping, LogMapping):
+        return mapping.model_copy(update={"files": "*"})
+    try:
+        return LogMapping.model_validate({**mapping, "files": "*"})
+    except ValidationError as error:
+        found = error.errors()[0]
+        where = ".".join(map(str, found["loc"]))
+        raise InvalidValueError(f"mapping: {where + ': ' if where else ''}{found['msg']}") from None

@@ -1,0 +1,202 @@
+"""The recommender as an object: ingest, learn, rank and replay, with the parts of the command line in one process."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from recsys import wiring
+from recsys.commands.tables.embedding_tables import refused
+from recsys.config.schema import Config
+from recsys.errors import InvalidValueError, StateError
+from recsys.recommender.asked import name_of, request
+from recsys.recommender.event_sources import sources
+from recsys.recommender.fitted import Fitted
+from recsys.recommender.ingested import Ingested
+from recsys.recommender.ranking import Ranking
+from recsys.recommender.replayed import Replayed
+from recsys.recommender.settings import settings
+from recsys.recommender.times import Time, batch_end, millis
+from serving.api.schemas import RankRequest, RecommendRequest
+
+if TYPE_CHECKING:
+    from recsys.config.log import Mapping as LogMapping
+    from serving.local_ranking import LocalRanking
+    from streaming.events.schema import Features, Value
+
+
+class Recommender:
+    """One recommender and its folder of log, checkpoints and Redis, which the command line can use in turn.
+
+    `config` is the path of a `recsys.toml`, its tables as a dict, or a `Config`; the relative paths of the latter two
+    are taken from `folder`, by default the working directory. Close it, or use it as a context manager: it is the one
+    trainer of its folder until then.
+
+    Raises CheckpointError if another process or object trains there, ConfigError for settings that are not valid.
+    All errors are classes of `recsys.errors`. Not thread-safe.
+    """
+
+    def __init__(self, config: str | Path | Config | Mapping[str, Any], *, folder: str | Path | None = None) -> None:
+        self.config = settings(config, folder)
+        self._stack = ExitStack()
+        self._stack.enter_context(wiring.training_lock(self.config))
+        self._close = weakref.finalize(self, self._stack.close)  # at the end of the process, if not before
+        self._redis_runs = False
+        self._ranking: ExitStack | None = None
+        self._answers: LocalRanking | None = None
+
+    def ingest(self, data: Any, *, mapping: str | Mapping[str, Any] | LogMapping | None = None) -> Ingested:
+        """Append events to the log, each once.
+
+        `data` is a frame (pandas, Polars, Arrow), the path of a file, an event (a dict as in JSON lines, or an object
+        of `streaming.events.schema`), or an iterable of one of these; several frames or files are merged by event time.
+        `mapping` says how columns become events: the settings of a `[[log.mapping]]`, or the name of a file that one in
+        the configuration is for. Without one the columns of a frame have the names of the fields of events.
+
+        Raises InvalidValueError for data that cannot be read so, or if all of it was refused; IngestError when reading
+        or writing fails.
+        """
+        self._check_open()
+        log = wiring.event_log(self.config)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                found = sources(self.config, data, mapping, Path(folder))
+                ingest = wiring.ingest(self.config, log)
+                ingest.merge(found)
+        finally:
+            log.close()
+        done = Ingested.of(ingest, self.config.log.dead_letters)
+        if done.dead == done.read > 0:
+            raise InvalidValueError(f"nothing was accepted: {done!r}")
+        return done
+
+    def fit(self, *, until: Time | None = None) -> Fitted:
+        """Learn from the log, from the newest checkpoint on, and publish, as `recsys train --once` does.
+
+        `until` stops before the first event at this time or later.
+        """
+        self._check_open()
+        end = None if until is None else millis(until, "until")
+        self._open_redis()
+        self._stop_ranking()
+        wiring.set_threads(self.config)
+        with wiring.locked_trainer(self.config, publish=True) as trainer:
+            resumed = trainer.resume()
+            steps, refusals = trainer.learner.steps, refused(trainer.learner.store)
+            trainer.run(follow=False, stop=threading.Event(), until=end)
+            return Fitted.of(trainer, resumed, steps, refusals)
+
+    def recommend(
+        self,
+        user: object,
+        k: int = 20,
+        *,
+        features: Features | None = None,
+        exclude: Iterable[object] = (),
+        time: Time | None = None,
+    ) -> Ranking:
+        """The best `k` items for a user, of the popular and recent ones, as `POST /v1/recommend` answers.
+
+        `features` are those of the request, `time` is event time, by default now. Integers name the users and items
+        whose ids they are as text. Raises StateError before the first `fit`, InvalidValueError for a value that the
+        server would refuse.
+        """
+        names = [name_of(item) for item in exclude]
+        asked = {"user": name_of(user), "count": k, "exclude": names, "features": features}
+        return Ranking(self._answering().recommend(request(RecommendRequest, asked, time)))
+
+    def rank(
+        self,
+        user: object,
+        items: Iterable[object],
+        *,
+        k: int | None = None,
+        features: Features | None = None,
+        item_features: Mapping[str, Sequence[Value]] | None = None,
+        time: Time | None = None,
+    ) -> Ranking:
+        """These items in the order of their scores for a user, the best `k` or all, as `POST /v1/rank` answers.
+
+        `item_features` has one value per item, by name. Otherwise as `recommend`.
+        """
+        answering, names = self._answering(), [name_of(item) for item in items]
+        if not names:
+            return Ranking(None)
+        given = {"features": features, "item_features": item_features}
+        asked = {"user": name_of(user), "items": names, "count": k, **given}
+        return Ranking(answering.rank(request(RankRequest, asked, time)))
+
+    def replay(
+        self, batch_until: float | Time, *, refresh: str | Sequence[str] = "1h", until: Time | None = None
+    ) -> Replayed:
+        """Evaluate the configured model on the log, as `recsys replay` does: frozen against online.
+
+        `batch_until` is where the online stage begins: a share of the shown items, or a time. `refresh` has intervals
+        (`1h`) or numbers of time slices (`50 slices`). Nothing that `fit` has learned plays a part.
+        """
+        from recsys.evaluation.replay.arms import check_refresh
+        from recsys.evaluation.replay.evaluate import evaluate
+
+        self._check_open()
+        refreshes = [refresh] if isinstance(refresh, str) else list(refresh)
+        for one in refreshes:
+            check_refresh(one)
+        wiring.set_threads(self.config)
+        log = wiring.event_log(self.config)
+        try:
+            result = evaluate(
+                self.config,
+                log,
+                batch_until=batch_end(batch_until),
+                refreshes=refreshes,
+                until=None if until is None else millis(until, "until"),
+            )
+        finally:
+            log.close()
+        return Replayed(result)
+
+    def close(self) -> None:
+        """Release the folder, and end the embedded Redis if nobody else uses it."""
+        self._stop_ranking()
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Recommender({self.config.log.url!r}, model={self.config.model.name!r})"
+
+    def _answering(self) -> LocalRanking:
+        self._check_open()
+        if self._answers is None:
+            self._open_redis()
+            self._ranking = self._stack.enter_context(ExitStack())
+            self._answers = wiring.local_ranking(self.config)
+            self._ranking.callback(self._answers.close)
+        if missing := self._answers.missing:
+            reasons = ", ".join(f"{model} ({reason})" for model, reason in missing.items())
+            self._stop_ranking()
+            raise StateError(f"no model to rank with: {reasons}; call fit() first")
+        return self._answers
+
+    def _stop_ranking(self) -> None:
+        if self._ranking is not None:
+            self._ranking.close()
+        self._ranking = self._answers = None
+
+    def _open_redis(self) -> None:
+        if not self._redis_runs:
+            self._stack.enter_context(wiring.running_redis(self.config))
+            self._redis_runs = True
+
+    def _check_open(self) -> None:
+        if not self._close.alive:
+            raise StateError("this recommender is closed; make another")

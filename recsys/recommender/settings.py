@@ -1,0 +1,34 @@
+"""The configuration of a recommender, as programs give it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from recsys.config.file import load
+from recsys.config.schema import Config
+from recsys.errors import ConfigError, InvalidValueError
+
+
+def settings(config: str | Path | Config | Mapping[str, Any], folder: str | Path | None) -> Config:
+    """The configuration with absolute paths: those of a file begin at its own folder, all others at `folder`.
+
+    Raises ConfigError with every problem, InvalidValueError for a `folder` that would have no effect.
+    """
+    if isinstance(config, str | Path):
+        if folder is not None:
+            raise InvalidValueError("folder: the paths of a file are relative to the file's own folder")
+        return load(Path(config))
+    made = config if isinstance(config, Config) else _made(config)
+    return made.rooted(Path(folder or ".").resolve())
+
+
+def _made(tables: Mapping[str, Any]) -> Config:
+    try:
+        return Config.model_validate(dict(tables))
+    except ValidationError as error:
+        problems = ((".".join(map(str, detail["loc"])), detail["msg"]) for detail in error.errors())
+        raise ConfigError("\n".join(f"{where}: {message}" for where, message in problems)) from None

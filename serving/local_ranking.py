@@ -1,0 +1,99 @@
+"""The answers of a server, given in this process: the same models, features, candidates and ranking, without HTTP."""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from recsys.errors import UnavailableError
+from serving.api.schemas import RankRequest, RecommendRequest
+from serving.model.loaded_model import OpenScorer
+from serving.ranking.ranker import Query, Trace
+from serving.ranking.retriever import RetrievalQuery
+from serving.replica import Replica
+from serving.replication.embedded_redis import connect
+from serving.server import Settings, candidates, model_names, ranker
+from streaming.events.schema import Impression, Value
+from streaming.ingest.validation import check_items_differ, check_request_features
+
+_CATCH_UP = 60.0
+"""Longest time (s) to load what is published."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A ranked list, with what the server's answer says beside it."""
+
+    shown: Impression
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Where a recommended item came from."""
+    degraded: tuple[str, ...] = ()
+    """See `serving.api.schemas.RankResponse`."""
+
+
+class LocalRanking:
+    """Ranks with what is published to a running Redis, and goes on following it until it is closed.
+
+    Nothing is logged, and there is no deadline. Raises UnavailableError if Redis does not answer. Not thread-safe.
+    """
+
+    def __init__(self, settings: Settings, open_scorer: OpenScorer) -> None:
+        self._experiment = settings.experiments[0]
+        self._rules = settings.rules
+        self._retrieve = settings.limits.retrieve
+        self._replica = Replica(
+            model_names(settings.experiments),
+            partial(connect, settings.redis_url, settings.redis_folder),
+            open_scorer,
+            cache_rows=settings.cache_rows,
+            entity_ttl=settings.entity_ttl / 1000,
+        )
+        self._ranker = ranker(settings, self._replica, math.inf)
+        self._retriever = candidates(settings, self._replica.catalog)
+        self._replica.start()
+        if not self._replica.wait(_CATCH_UP):
+            self.close()
+            where = settings.redis_url or settings.redis_folder
+            raise UnavailableError(f"Redis at {where} has not answered for {_CATCH_UP:.0f} s: is it running?")
+
+    @property
+    def missing(self) -> Mapping[str, str]:
+        """Models that are not published yet, and why."""
+        return self._replica.models.missing
+
+    def rank(self, asked: RankRequest) -> Answer:
+        """Raises InvalidValueError with the field's name first, where the server refuses the request."""
+        check_items_differ(asked.items)
+        query = self._query(asked, asked.items, asked.item_features, asked.count or len(asked.items))
+        return self._ranked(query, {})
+
+    def recommend(self, asked: RecommendRequest) -> Answer:
+        """As `rank`, of items that are retrieved."""
+        query = self._query(asked, (), {}, asked.count)
+        user = RetrievalQuery(query.user, query.time, query.features, query.arm)
+        found = self._retriever.retrieve(user, max(self._retrieve, asked.count), frozenset(asked.exclude))
+        query = self._query(asked, found.ids, {}, asked.count)
+        return self._ranked(query, dict(zip(found.ids, found.source, strict=True)))
+
+    def close(self) -> None:
+        self._replica.close()
+
+    def _query(
+        self,
+        asked: RankRequest | RecommendRequest,
+        items: list[str] | tuple[str, ...],
+        item_features: dict[str, list[Value]],
+        count: int,
+    ) -> Query:
+        check_request_features(len(items), asked.features, item_features, self._rules)
+        now = time.time_ns() // 1_000_000 if asked.time is None else asked.time
+        name, arm = self._experiment.name, self._experiment.arm(asked.user)
+        return Query(asked.user, items, now, asked.features, item_features, count, name, arm, uuid.uuid4().hex)
+
+    def _ranked(self, query: Query, sources: Mapping[str, str]) -> Answer:
+        trace = Trace(0.0, time.perf_counter)
+        return Answer(self._ranker.rank(query, trace).shown, sources, tuple(trace.degraded))

@@ -1,0 +1,69 @@
+"""What a process that ranks keeps of everything that trainers publish."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+import redis
+
+from serving.cache.entity_cache import EntityFeatures
+from serving.model.loaded_model import OpenScorer
+from serving.ranking.popularity import CatalogSnapshot
+from serving.replication.health import Availability
+from serving.replication.model_loader import LoaderModels, ModelLoader
+from serving.replication.stream_follower import Sink, StreamFollower
+from serving.replication.trainer_status import TrainerStatuses
+
+_REQUEST_TIMEOUT = 0.1
+"""Longest time (s) that one Redis command may hold up a request."""
+_FOLLOW_TIMEOUT = 5.0
+
+
+class Replica:
+    """The models `names`, the catalogue and the latest features, current from `start` until `close`.
+
+    `connect` returns a client with a time-out in seconds, and `revive` starts a Redis that is gone. `cache_rows` rows
+    of each model are kept; features are used for at most `entity_ttl` seconds without a notice of change.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        connect: Callable[[float], redis.Redis],
+        open_scorer: OpenScorer,
+        *,
+        cache_rows: int,
+        entity_ttl: float,
+        revive: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._stack = ExitStack()
+        client = self._stack.enter_context(connect(_REQUEST_TIMEOUT))
+        self.availability = Availability(up=False)
+        self.catalog = CatalogSnapshot()
+        self.models = LoaderModels(
+            [ModelLoader(name, client, open_scorer, cache_rows, self.availability, time.monotonic) for name in names]
+        )
+        self.trainers = TrainerStatuses(names)
+        self.entities = EntityFeatures(client, entity_ttl, 1_000_000, time.monotonic, self.availability)
+        sinks: list[Sink] = [self.entities, *self.models.loaders.values()]
+        self._follower = StreamFollower(
+            lambda: connect(_FOLLOW_TIMEOUT), sinks, self.availability, self._refresh, revive
+        )
+        self._stack.callback(self._follower.close)
+
+    def start(self) -> None:
+        """Follow what is published, in a thread."""
+        self._follower.start()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until everything published before `start` is here; False when that took over `timeout` seconds."""
+        return self._follower.wait(timeout)
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def _refresh(self, client: redis.Redis) -> None:
+        self.catalog.refresh(client)
+        self.trainers.refresh(client)

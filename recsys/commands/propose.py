@@ -37,7 +37,10 @@ def init(path: Path, files: Sequence[Path], **said: str | None) -> None:
     _would_ingest(console, tried)
     named = "" if path == Path("recsys.toml") else f" -c {shlex.quote(str(path))}"
     given = " ".join(shlex.quote(str(file)) for file in files)
-    console.print(f"Next: recsys ingest{named} {given}\n      recsys train{named} --once", markup=False, soft_wrap=True)
+    sort = " --sort" if tried.late else ""
+    console.print(
+        f"Next: recsys ingest{named}{sort} {given}\n      recsys train{named} --once", markup=False, soft_wrap=True
+    )
 
 
 def inspect(files: Sequence[Path], **said: str | None) -> None:

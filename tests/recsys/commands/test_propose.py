@@ -248,3 +248,40 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     result = run(tmp_path, "init", "--from", "lists.csv", "--user", "person")
     assert result.exit_code == 1
     assert "--user person: there is no such column" in result.output
+
+
+def test_rows_that_are_not_in_the_order_of_time_are_to_be_sorted(tmp_path: Path) -> None:
+    (name,) = KINDS["ratings"](tmp_path)
+    rows = (tmp_path / name).read_text().splitlines()
+    (tmp_path / name).write_text("\n".join(reversed(rows)) + "\n")
+    result = run(tmp_path, "init", "--from", name)
+    assert result.exit_code == 0
+    assert f"recsys ingest --sort {name}" in result.output
+
+
+def test_two_labels_that_fit_equally_well_are_a_question_that_an_option_answers(tmp_path: Path) -> None:
+    rows = [f"{1_650_000_000 + 60 * i},u{i % 7},i{i % 5},{i % 2},{i % 3 // 2}" for i in range(60)]
+    (tmp_path / "a.csv").write_text("ts,user_id,item_id,liked,bought\n" + "\n".join(rows) + "\n")
+    asked = run(tmp_path, "init", "--from", "a.csv")
+    assert asked.exit_code == 1
+    assert "'liked' and 'bought' may each be what the model should predict; say which with --label" in asked.output
+    assert run(tmp_path, "init", "--from", "a.csv", "--label", "bought").exit_code == 0
+    text = (tmp_path / "recsys.toml").read_text()
+    assert 'positive = ["bought"]' in text
+    assert 'source = "request.liked"' not in text
+
+
+def test_days_and_months_that_cannot_be_told_apart_are_a_question(tmp_path: Path) -> None:
+    rows = [f"0{1 + i % 9}/0{1 + i % 8}/2021,u{i % 7},i{i % 5},{i % 2}" for i in range(60)]
+    (tmp_path / "a.csv").write_text("date,user_id,item_id,clicked\n" + "\n".join(rows) + "\n")
+    assert "say which with --time-format" in run(tmp_path, "init", "--from", "a.csv").output
+    result = run(tmp_path, "init", "--from", "a.csv", "--time-format", "%d/%m/%Y")
+    assert result.exit_code == 0, result.output
+
+
+def test_rows_without_times_need_a_start(tmp_path: Path) -> None:
+    rows = [f"{i % 7};{i % 5};{i % 5 + 1}" for i in range(60)]
+    (tmp_path / "a.csv").write_text("User-ID;ISBN;Book-Rating\n" + "\n".join(rows) + "\n")
+    assert "--start" in run(tmp_path, "init", "--from", "a.csv").output
+    assert run(tmp_path, "init", "mine.toml", "--from", "a.csv", "--start", "2024-01-01").exit_code == 0
+    assert run(tmp_path, "check", "-c", "mine.toml").exit_code == 0

@@ -89,7 +89,8 @@ def _kind(one: Described, impression: str) -> str:
             raise InvalidValueError(
                 f"{path} has columns without names; say what is in them, such as --user 1 --item 2 --time 3 --label 4"
             )
-        raise InvalidValueError(f"{path}: no column looks like the item; name it with --item COLUMN")
+        has = ", ".join(one.sample.columns)
+        raise InvalidValueError(f"{path}: no column looks like the item; name it with --item COLUMN, one of {has}")
     if impression:
         return "interaction"
     if "label" in roles or "rating" in roles:

@@ -41,9 +41,9 @@ def rules(config: Config) -> Rules:
 
 
 def sources(config: Config, file: Path, name: str = "", *, sort: bool = False) -> list[Source]:
-    """What a file is read as: by each of its mappings, or as JSON lines of events; `sort` is for `Ingest.sort`.
+    """What a file is read as: by each of its mappings, or as JSON lines of events. Raises RecsysError if it cannot.
 
-    It is remembered, and shown, by its path or else its `name`. Raises RecsysError if it cannot be read.
+    It is remembered, and shown, by its path or else its `name`. `sort` is for `Ingest.sort`.
     """
     from streaming.ingest.formats.open_source import open_source
 

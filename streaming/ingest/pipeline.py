@@ -206,7 +206,7 @@ class Ingest:
         return float(times(first.events).min()) if first is not None and first.events.num_rows else -math.inf
 
     def _read(self, source: Source, tracker: OffsetTracker) -> Iterator[Piece]:
-        blocks = source.blocks(tracker.now.position)
+        blocks: Iterator[Block | Valid] = source.blocks(tracker.now.position)
         while True:
             with _uncollected():
                 block = next(blocks, None)

@@ -68,6 +68,7 @@ def main(verbose: bool) -> None:
 
     \b
     init -> check -> ingest -> train -> serve      the live loop
+    inspect                                        what files hold, and a configuration for them
                      ingest -> replay              evaluate a model on a log before it goes live
                      ingest -> memory              choose how much the embedding store may hold
     """
@@ -78,15 +79,59 @@ def main(verbose: bool) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
+GUESSES = (
+    click.option("--user", metavar="COLUMN", help="The column of the user."),
+    click.option("--item", metavar="COLUMN", help="The column of the item, or of the list of items."),
+    click.option("--time", metavar="COLUMN", help="The column of the time."),
+    click.option("--label", metavar="COLUMN", help="The column that says what became of a shown item."),
+    click.option("--request", metavar="COLUMN", help="The column with the id of the list."),
+    click.option("--time-unit", type=click.Choice(["s", "ms", "us", "ns", "iso"]), help="The unit of the times."),
+    click.option("--time-format", metavar="FORMAT", help='Of times in text, such as "%d.%m.%Y %H:%M".'),
+    click.option("--start", metavar="TIME", help="When the first row happened, in files without times (ISO 8601)."),
+)
+"""Options that override what is guessed of files."""
+
+
+def guesses(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options of `GUESSES`."""
+    return functools.reduce(lambda made, option: option(made), reversed(GUESSES), command)
+
+
 @main.command()
-@click.argument("path", type=click.Path(path_type=Path), default="recsys.toml")
+@click.argument("paths", metavar="[PATH] [--from FILE...]", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--from", "propose", is_flag=True, help="Propose a configuration for the files, from their first rows.")
+@guesses
 @readable
 @needs("log")
-def init(path: Path) -> None:
-    """Write a commented configuration file with every setting at its default."""
-    from recsys.commands.config import init as run
+def init(paths: tuple[Path, ...], propose: bool, **said: str | None) -> None:
+    """Write a commented configuration file: with every setting at its default, or proposed --from files.
 
-    run(path)
+    PATH is recsys.toml by default. A proposal has a comment on each guess; the options say what only you know.
+    """
+    from recsys.commands import config
+
+    files = [path for path in paths if propose and path.suffix != ".toml"]
+    path, *more = [path for path in paths if path not in files] or [Path(config.TEMPLATE.name)]
+    if more:
+        raise click.UsageError("give one path for the configuration, and --from before files to propose one for")
+    if not propose:
+        config.init(path)
+        return
+    from recsys.commands.propose import init as run
+
+    run(path, files, **said)
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@guesses
+@readable
+@needs("log")
+def inspect(files: tuple[Path, ...], **said: str | None) -> None:
+    """Show what the columns of files seem to be, and the configuration that `init --from` would write."""
+    from recsys.commands.propose import inspect as run
+
+    run(files, **said)
 
 
 @main.command()

@@ -18,13 +18,19 @@ TEMPLATE = Path(__file__).parents[1] / "recsys.toml"
 
 def init(path: Path) -> None:
     with file_errors("the configuration", path):
-        if path.is_dir():
-            path = path / TEMPLATE.name
-        if path.exists():
-            raise InvalidValueError(f"{path} already exists; delete it, or choose another file")
+        path = free_path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(TEMPLATE.read_text())
     click.echo(f"Wrote {path}. Describe your events in [features] and [training], then run: recsys check")
+
+
+def free_path(path: Path) -> Path:
+    """Where the configuration is written: the path, or in it if it is a folder. Raises InvalidValueError if taken."""
+    if path.is_dir():
+        path = path / TEMPLATE.name
+    if path.exists():
+        raise InvalidValueError(f"{path} already exists; delete it, or choose another file")
+    return path
 
 
 def check(path: Path) -> None:

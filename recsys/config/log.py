@@ -31,6 +31,8 @@ class Mapping(Section):
     columns: dict[str, str | list[str]] = {}
     """From the event's field (`time`, `user`, `item`, `items`, `features.NAME`, ...) to the column; in JSON lines a
     path such as `context.user`. Several columns make an `id` or `impression` together, else the first with a value."""
+    where: dict[str, str | list[str]] = {}
+    """Of files with rows of several kinds: the value, or any of the values, that rows of this kind have in a column."""
     format: Format | None = None
     """By default what the suffix says."""
     time_unit: Literal["ms", "s", "us", "ns", "iso"] = "ms"
@@ -111,6 +113,7 @@ class Mapping(Section):
             self.negatives_within,
             self.seed,
             self.apart,
+            {column: [one] if isinstance(one, str) else one for column, one in self.where.items()},
         )
 
     @model_validator(mode="after")

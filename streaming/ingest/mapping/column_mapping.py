@@ -77,6 +77,8 @@ class Mapping:
     seed: int = 0
     apart: bool = False
     """Whether rows of one list stand anywhere in the file, and not together."""
+    where: Names[str, Sequence[str]] = field(default_factory=dict)
+    """In files with rows of several kinds: the values by column that a row of this kind has, any of them."""
 
     def __post_init__(self) -> None:
         allowed = _FIELDS[self.kind]
@@ -121,7 +123,8 @@ class Mapping:
     @property
     def names(self) -> list[str]:
         """The columns that are read, each once."""
-        return list(dict.fromkeys(name for columns in self.columns.values() for name in columns_of(columns)))
+        mapped = (name for columns in self.columns.values() for name in columns_of(columns))
+        return list(dict.fromkeys((*mapped, *self.where)))
 
     def fingerprint(self, content: str, more: object = "") -> str:
         """Identity of a source with this `content` (its hash) and mapping; empty if the content has none.
@@ -132,7 +135,7 @@ class Mapping:
 
     def check(self, available: Sequence[str], source: str) -> None:
         """Raises InvalidValueError when a column is not among `available`, or there twice."""
-        for name, columns in self.columns.items():
+        for name, columns in (*self.columns.items(), ("where", tuple(self.where))):
             for column in columns_of(columns):
                 if column not in available:
                     raise InvalidValueError(

@@ -8,6 +8,7 @@ from recsys.errors import InvalidValueError
 from streaming.ingest.formats.rows import Rows, Table
 from streaming.ingest.formats.sources import BEGIN, Block, Position
 from streaming.ingest.mapping.column_mapping import Mapping
+from streaming.ingest.shapes.chosen_rows import ChosenRows
 from streaming.ingest.shapes.event_rows import EventRows
 from streaming.ingest.shapes.feedback_rows import FeedbackRows
 from streaming.ingest.shapes.row_events import RowFields
@@ -24,7 +25,7 @@ class MappedTable:
     """
 
     def __init__(self, table: Table, mapping: Mapping, sort_memory: int | None = None) -> None:
-        self._table = table
+        self._table = ChosenRows(table, mapping.names, mapping.where) if mapping.where else table
         self._order: Callable[[Iterator[Rows]], Iterator[Rows]] = lambda rows: rows
         if mapping.apart and sort_memory is None:
             raise InvalidValueError(f"{table.name}: rows of one list stand apart (apart = true), so ingest with --sort")

@@ -1,0 +1,130 @@
+"""`recsys init --from` and `recsys inspect`: a configuration proposed for files, and what it would ingest."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from rich.console import Console
+from rich.table import Table
+
+from recsys.commands.config import free_path
+from recsys.commands.options.iso_time import parse_time, written_time
+from recsys.errors import InvalidValueError
+from recsys.proposal.columns.column import Column
+from recsys.proposal.proposal import Proposal, describe, propose
+from recsys.proposal.roles import Said
+from recsys.proposal.shape import Described
+from recsys.proposal.trial import Trial, trial
+from streaming.ingest.mapping.event_time import Unit
+
+_EXAMPLES = 3
+
+
+def init(path: Path, files: Sequence[Path], **said: str | None) -> None:
+    """Write the proposal; nothing is written if the first rows give nothing to learn from."""
+    if not files:
+        raise InvalidValueError("give the files to look at, such as: recsys init --from clicks.csv")
+    path = free_path(path)
+    console = Console()
+    proposal = propose(files, *_said(**said))
+    tried = _tried(proposal, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(proposal.text)
+    console.print(f"Wrote {path}: compare the comments in it with what you know of the files.", markup=False)
+    _would_ingest(console, tried)
+    named = "" if path == Path("recsys.toml") else f" -c {shlex.quote(str(path))}"
+    given = " ".join(shlex.quote(str(file)) for file in files)
+    sort = " --sort" if tried.late else ""
+    console.print(
+        f"Next: recsys ingest{named}{sort} {given}\n      recsys train{named} --once", markup=False, soft_wrap=True
+    )
+
+
+def inspect(files: Sequence[Path], **said: str | None) -> None:
+    """Show columns, proposal and what it would ingest, and write nothing."""
+    console = Console()
+    for one in describe(files, _said(**said)[0]):
+        console.print(_columns(one))
+        for note in one.sample.notes:
+            console.print(note, markup=False)
+    proposal = propose(files, *_said(**said))
+    console.print(proposal.text, markup=False, highlight=False, soft_wrap=True)
+    _would_ingest(console, _tried(proposal, Path("recsys.toml")))
+
+
+def _said(
+    *, time_unit: str | None, time_format: str | None, start: str | None, **columns: str | None
+) -> tuple[Said, str]:
+    """What the options say of columns, and of the first row."""
+    if start:
+        parse_time(start, "--start")
+    return Said(
+        {role: name for role, name in columns.items() if name}, cast("Unit | None", time_unit), time_format or ""
+    ), start or ""
+
+
+def _tried(proposal: Proposal, path: Path) -> Trial:
+    """The trial of a proposal. Raises InvalidValueError if nothing can be learned from what it ingests."""
+    tried = trial(proposal.config(path), proposal.files)
+    if not tried.counts.accepted:
+        reason = tried.reasons[0][0] if tried.reasons else "there were none"
+        raise InvalidValueError(f"none of the first {tried.counts.read:,} records would be accepted: {reason}")
+    if not tried.labels:
+        raise InvalidValueError("the files have no list of shown items, so that nothing can be learned from them alone")
+    if not tried.positives and not tried.unmatched:
+        raise InvalidValueError(
+            f"none of the first {tried.labels:,} shown items would be positive; give the file of the clicks as well, "
+            "or name the column that says it with --label COLUMN"
+        )
+    if not tried.positives:
+        raise InvalidValueError(
+            f"none of the first {tried.labels:,} shown items would be positive, with {tried.unmatched:,} clicks that "
+            "fit no list; give files that belong together, or say with --request and --label what joins them"
+        )
+    return tried
+
+
+def _would_ingest(console: Console, tried: Trial) -> None:
+    counts = tried.counts
+    console.print(
+        f"Of the first {counts.read:,} records: {counts.accepted:,} accepted, {counts.duplicate:,} duplicate, "
+        f"{counts.dead:,} refused."
+    )
+    for reason, count in tried.reasons:
+        console.print(f"  {count:,} x {reason}", markup=False, highlight=False)
+    if tried.span is not None:
+        console.print(f"Event times: {written_time(tried.span[0])} to {written_time(tried.span[1])}")
+    console.print(f"Labels: {tried.labels:,} shown items, {tried.positives / tried.labels:.1%} of them positive.")
+    for warning in _warnings(tried):
+        console.print(warning, style="yellow", markup=False)
+
+
+def _warnings(tried: Trial) -> list[str]:
+    found = []
+    if not tried.negatives:
+        found.append(
+            "All of them are positive, of which nothing can be learned: the files seem to lack what was not clicked."
+        )
+    if tried.unmatched > tried.positives:
+        found.append(f"{tried.unmatched:,} clicks fit no list among the first rows.")
+    if tried.late:
+        found.append(f"{tried.late:,} events are not in the order of time: ingest with --sort.")
+    return found
+
+
+def _columns(one: Described) -> Table:
+    sample = one.sample
+    rows = f"{'all' if sample.whole else 'the first'} {sample.rows:,} rows"
+    table = Table(box=None, pad_edge=False, title=f"{one.path}: {rows}", title_justify="left")
+    for heading in ("column", "type", "missing", "different", "examples", "guess"):
+        table.add_column(heading, no_wrap=heading != "guess", overflow="ellipsis")
+    guesses = {guess.name: f"{role}: {guess.reason}" for role, found in one.roles.found.items() for guess in found}
+    for name, cells in sample.columns.items():
+        column = Column(name, cells)
+        examples = ", ".join(text[:30] for text in list(column.elements)[:_EXAMPLES])
+        kind = f"list ({column.separator})" if column.separator else column.type
+        table.add_row(name, kind, f"{column.missing:,}", f"{len(column.elements):,}", examples, guesses.get(name, ""))
+    return table

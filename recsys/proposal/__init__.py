@@ -1,0 +1,1 @@
+"""A configuration proposed for files that nobody has described: what the columns are, by their names and values."""

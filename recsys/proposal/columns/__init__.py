@@ -1,0 +1,1 @@
+"""What one column is like: its values, times among them, and what its name says."""

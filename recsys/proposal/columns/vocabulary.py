@@ -1,0 +1,133 @@
+"""What columns are called in public data sets and in people's exports."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+Role = Literal["time", "user", "item", "request", "label", "rating", "action", "shown", "clicked"]
+
+_WORDS: Final[dict[Role, tuple[str, str]]] = {
+    # role: (words that say it, words that may mean it)
+    "time": (
+        "timestamp time datetime ts date at",
+        "day hour created utc when epoch occurred logged moment",
+    ),
+    "user": (
+        "user uid visitor customer member reviewer viewer listener shopper buyer subscriber userid visitorid",
+        "person client cookie account profile player consumer anonymous guest device session reader people",
+    ),
+    "item": (
+        "item iid article product movie video song track artist asin isbn news ad creative book sku anime recipe "
+        "itemid goods",
+        "doc document content post game app listing hotel story media offer photo business poi venue clip show podcast "
+        "episode deal restaurant page beer job course candidate banner parent prod url property",
+    ),
+    "request": (
+        "request req impression imp query search recommendation rec slate ranking reqid qid requestid pageview",
+        "session list auction display exposure",
+    ),
+    "label": (
+        "label click clicked clicks target clk",
+        "purchase purchased like liked conversion converted y bought is_click outcome response positive install "
+        "order ordered buy cart favorite follow share comment interested engaged",
+    ),
+    "rating": (
+        "rating ratings stars star score overall grade review_score",
+        "value preference vote votes watch_ratio",
+    ),
+    "action": (
+        "event action behavior behaviour feedback interaction activity",
+        "type kind name category verb",
+    ),
+    "shown": (
+        "shown items impressions inview candidates recommended slate displayed exposed products articles presented "
+        "recommendations list impression item product article",
+        "ids movies videos ads results",
+    ),
+    "clicked": ("clicked clicks", "selected chosen engaged consumed liked bought purchased"),
+}
+_STRONG: Final = {role: frozenset(strong.split()) for role, (strong, _) in _WORDS.items()}
+_WEAK: Final = {role: frozenset(weak.split()) for role, (_, weak) in _WORDS.items()}
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+AFTER: Final = _words(
+    "dwell watch watched read reading play played playtime listen listened scroll engagement view stay finish "
+    "completion clicked click like liked share shared follow comment purchase conversion converted bought order"
+)
+"""Words of what is known only after an item was shown, which a model must not read."""
+NOT_EVENT: Final = _words(
+    "publish published publication release released birth birthday signup registered updated open year expiry end"
+)
+"""Words of times that are not those of the event."""
+SHOWN_ACTIONS: Final = _words("impression impressions show shown exposure exposed display displayed served imp")
+"""Actions that say that an item was shown, no more."""
+
+
+ACTIONS: Final = _words(
+    "view viewed click clicked buy bought cart addtocart purchase purchased transaction pv fav like liked favourite "
+    "favorite play played skip share shared comment follow bookmark watch watched order ordered checkout star read "
+    "download install complete finish rate rating list select impression show exposure ranking interaction dislike save"
+)
+"""Words among the values of a column of actions."""
+POSITION: Final = _words("position rank slot")
+"""Words of the place in the list, which nobody knows before the list is made."""
+NOT_POSITIVE: Final = _words(
+    "dislike skip skipped unlike unfollow remove removed hide report block refund return removefromcart"
+)
+"""Actions that say that the user did not want the item."""
+HISTORY: Final = _words("history hist past previous recent last prior")
+"""Words of lists that stood before the event."""
+
+
+def tokens(name: str) -> list[str]:
+    """The words of a name, in lower case.
+
+    >>> tokens("userId"), tokens("visitorid"), tokens("properties.products.product_id")
+    (['user', 'id'], ['visitor', 'id'], ['properties', 'products', 'product', 'id'])
+    """
+    spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
+    words = re.findall(r"[a-z]+|\d+", spaced.lower())
+    found: list[str] = []
+    for word in words:
+        stem = re.sub(r"(ids?)$", "", word)
+        found += [stem, "id"] if stem != word and _in_any(stem) else [word]
+    return found
+
+
+def _in_any(word: str) -> bool:
+    return any(word in words for table in (_STRONG, _WEAK) for words in table.values())
+
+
+def known(name: str) -> bool:
+    """Whether a name has a word of any role."""
+    return any(_in_any(word) for word in tokens(name))
+
+
+def says(role: Role, name: str) -> float:
+    """How clearly a name says a role: 0 for not at all, 3 for the very word, alone or with `id`.
+
+    >>> says("user", "user_id"), says("user", "user_age"), says("user", "user_pseudo_id"), says("time", "created_at")
+    (3.0, 0.0, 2.0, 2.0)
+    """
+    words = [word for word in tokens(name.rpartition(".")[2]) if word not in ("is", "has")]
+    core = [word for word in words if word not in _NAMING]
+    named = len(core) < len(words)
+    strong, weak = _STRONG[role], _WEAK[role]
+    if core and all(word in strong for word in core):
+        return 2.5 if named and "id" not in words and role in _IDENTIFIERS else 3.0
+    whole = role not in _IDENTIFIERS or named
+    if any(word in strong for word in core):
+        return 2.0 if whole else 0.0
+    if any(word in weak for word in core):
+        return 1.5 if len(core) == 1 else 1.0 if whole else 0.0
+    return 1.0 if not core and any(word in strong for word in tokens(name)) else 0.0
+
+
+_IDENTIFIERS: Final = ("user", "item", "request")
+_NAMING: Final = _words("id ids name hash key code no num number idx index uuid guid token")
+"""Words that say that a column names something."""

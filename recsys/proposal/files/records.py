@@ -1,0 +1,97 @@
+"""The first records of JSON lines and Parquet, flattened into columns by path."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pyarrow.parquet as pq
+
+from recsys.errors import InvalidValueError
+from recsys.proposal.files.text import Decoded
+from streaming.events.columns import KINDS
+
+_DEPTH: Final = 4
+Columns = Mapping[str, list[Any]]
+
+
+def parquet(path: Path, most: int) -> tuple[Columns, int, bool]:
+    """Columns of at most so many rows, their number, and whether these are all."""
+    with pq.ParquetFile(path) as file:
+        batches = file.iter_batches(min(most, 4096))
+        rows = [row for batch in islice(batches, -(-most // 4096)) for row in batch.to_pylist()][:most]
+        names = file.schema_arrow.names
+        whole = file.metadata.num_rows <= len(rows)
+    return _columns(rows) if rows else {name: [] for name in names}, len(rows), whole
+
+
+def json_objects(path: Path, found: Decoded, most: int) -> tuple[Columns, int, bool]:
+    """Columns of at most so many JSON lines, or of the elements of an array, their number, and whether they are events
+    of this project. Raises InvalidValueError for anything but objects.
+    """
+    begun = found.text.lstrip()
+    rows = list(islice(_elements(begun) if begun.startswith("[") else _lines(path, found.text), most))
+    if not all(isinstance(row, dict) for row in rows):
+        raise InvalidValueError(f"{path} has other JSON than objects; {_REMEDY}")
+    native = bool(rows) and all(row.get("type") in KINDS for row in rows)
+    return _columns(rows), len(rows), native
+
+
+_REMEDY: Final = "write one object a line, such as with: jq -c '.[]'"
+
+
+def _elements(text: str) -> Iterator[Any]:
+    """The elements of the array that the text begins with, until it breaks off."""
+    decoder = json.JSONDecoder()
+    at = 1
+    while (begin := _NEXT.match(text, at)) is not None:
+        try:
+            value, at = decoder.raw_decode(text, begin.end())
+        except json.JSONDecodeError:
+            return
+        yield value
+
+
+_NEXT: Final = re.compile(r"[\s,]*(?=[^\s,\]])")
+
+
+def _lines(path: Path, text: str) -> Iterator[Any]:
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            if line.strip():
+                yield msgspec.json.decode(line.encode())
+        except msgspec.DecodeError as error:
+            if number == 1:  # a torn line later on costs itself alone
+                raise InvalidValueError(f"{path}, line 1 is not one JSON object ({error}); {_REMEDY}") from None
+
+
+def _columns(rows: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Cells by path; None where a row lacks one. Through a list a path leads to the values of all its elements."""
+    columns: dict[str, list[Any]] = {}
+    for number, row in enumerate(rows):
+        for path, value in _flat(row, "", 0):
+            column = columns.setdefault(path, [])
+            column.extend([None] * (number - len(column)))
+            if len(column) == number:
+                column.append(value)
+        count = number + 1
+        for column in columns.values():
+            column.extend([None] * (count - len(column)))
+    return columns
+
+
+def _flat(row: Mapping[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
+    for name, value in row.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, dict) and depth < _DEPTH:
+            yield from _flat(value, f"{path}.", depth + 1)
+        elif isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+            for inner in dict.fromkeys(key for one in value for key in one):
+                yield f"{path}.{inner}", [one.get(inner) for one in value]
+        else:
+            yield path, value

@@ -1,0 +1,95 @@
+"""The first rows of a file as columns, whatever its format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from recsys.errors import InvalidValueError
+from recsys.proposal.files import libsvm, records, text
+from streaming.ingest.formats.compression import content_suffix, open_content
+
+ROWS: Final = 10_000
+"""Most rows that are looked at."""
+BYTES: Final = 4 << 20
+"""Most bytes of content that are looked at, of text."""
+_MAGIC: Final = {b"PK\x03\x04": "a ZIP archive", b"ARROW1": "an Arrow or Feather file", b"ORC": "an ORC file"}
+_COMPRESSED: Final = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\x28\xb5\x2f\xfd": ".zst", b"\xfd7zXZ": ".xz"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The first rows: cells by column, in the order of the file; of nested records by path, as a mapping names them."""
+
+    path: Path
+    settings: Mapping[str, Any]
+    """What the mapping has to say so that the file is read: format, delimiter, encoding and so on."""
+    columns: Mapping[str, Sequence[Any]]
+    rows: int
+    whole: bool
+    """Whether the file has no more rows."""
+    native: bool = False
+    """Whether it holds events as they are, for which there is no mapping."""
+    notes: Sequence[str] = ()
+    """What was noticed about the format, in words."""
+
+
+def read_sample(path: Path, least: int = 2) -> Sample:
+    """The first rows of a file. Raises InvalidValueError if it cannot be read as rows, or has fewer than `least`."""
+    if path.is_dir():
+        raise InvalidValueError(f"{path} is a folder; give the files in it, such as {path}/*.csv")
+    if not path.exists():
+        raise InvalidValueError(f"{path} does not exist")
+    sample = _read(path)
+    if sample.rows < least:
+        few = "has one row only" if sample.rows else "has a header and no rows" if sample.columns else "has no rows"
+        raise InvalidValueError(f"{path} {few}: give a file with more rows, from which columns can be guessed")
+    return sample
+
+
+def _read(path: Path) -> Sample:
+    suffix = content_suffix(path)
+    try:
+        if suffix == ".parquet" or _begin(path, 4) == b"PAR1":
+            columns, rows, whole = records.parquet(path, ROWS)
+            settings = {} if suffix == ".parquet" else {"format": "parquet"}
+            return Sample(path, settings, columns, rows, whole)
+        head = bytes(open_content(path).read(BYTES + 1))
+    except (OSError, pa.ArrowException) as error:
+        raise InvalidValueError(f"{path} cannot be read: {error}") from error
+    _refuse_binary(path, head)
+    found = text.decode(path, head[:BYTES], whole=len(head) <= BYTES)
+    if found.text.lstrip()[:1] in ("{", "["):
+        columns, rows, native = records.json_objects(path, found, ROWS)
+        settings = {} if suffix in (".jsonl", ".ndjson", ".json") else {"format": "jsonl"}
+        return Sample(path, settings, columns, rows, found.whole and rows < ROWS, native)
+    if libsvm.fits(found):
+        settings = {} if suffix in (".libsvm", ".svm", ".libfm") else {"format": "libsvm"}
+        columns, rows = libsvm.columns(found, ROWS)
+        notes = ["Its columns have no names: #1 is the index that stands first in a line, #2 the second, and so on."]
+        return Sample(path, settings, columns, rows, found.whole and rows < ROWS, notes=notes)
+    table = text.table(path, found, suffix, ROWS)
+    return Sample(path, table.settings, table.columns, table.rows, found.whole and table.rows < ROWS, notes=table.notes)
+
+
+def _begin(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)
+
+
+def _refuse_binary(path: Path, head: bytes) -> None:
+    if not head.strip():
+        raise InvalidValueError(f"{path} is empty")
+    for magic, suffix in _COMPRESSED.items():
+        if head.startswith(magic):
+            raise InvalidValueError(f"{path} is compressed; let its name end with {suffix}")
+    what = next((words for magic, words in _MAGIC.items() if head.startswith(magic)), "")
+    if not what and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        odd = sum(head[:65_536].count(byte) for byte in (*range(9), *range(14, 27), 28, 29, 30, 31))
+        what = "a binary file" if odd > len(head[:65_536]) // 50 else ""
+    if what:
+        raise InvalidValueError(f"{path} is {what}, which is not read; write it as CSV, JSON lines or Parquet")

@@ -1,0 +1,201 @@
+"""Delimited text that nobody has described: its encoding, delimiter, quotes and header."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from recsys.errors import InvalidValueError
+from recsys.proposal.columns.column import is_number
+from recsys.proposal.columns.times import time_reading
+from recsys.proposal.columns.vocabulary import known
+from streaming.ingest.formats.dialect import Dialect, RowReader, csv_format
+from streaming.ingest.formats.open_source import Format, dialect
+
+_DELIMITERS: Final = ("::", "\t", ",", ";", "|", "\x01", " ")
+_TYPED: Final = re.compile(r".+:(token|float|token_seq|float_seq)")
+"""Names in the header of RecBole's files."""
+_TRIED: Final = 500
+"""Lines by which delimiters and quotes are compared."""
+_GOOD: Final = 0.9
+"""Share of the rows that have to have as many cells as the first."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The beginning of a file as text without a torn last line."""
+
+    text: str
+    encoding: str
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells by column, the settings that a mapping needs to read them, and what was noticed."""
+
+    columns: Mapping[str, Sequence[str]]
+    rows: int
+    settings: Mapping[str, Any]
+    notes: Sequence[str]
+
+
+def decode(path: Path, head: bytes, *, whole: bool) -> Decoded:
+    """The text of `head`, in the encoding that fits. Raises InvalidValueError for lines that end with CR alone."""
+    text, encoding = _decoded(head, whole)
+    text = text.removeprefix("\ufeff")
+    if "\n" not in text and text.strip().count("\r"):
+        raise InvalidValueError(f"{path}: its lines end with a carriage return alone; let them end with a newline")
+    if not whole:
+        text = text[: text.rfind("\n") + 1] or text
+    return Decoded(text, encoding, whole)
+
+
+def _decoded(head: bytes, whole: bool) -> tuple[str, str]:
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return codecs.getincrementaldecoder("utf-16")("replace").decode(head), "utf-16"
+    try:
+        return codecs.getincrementaldecoder("utf-8")().decode(head, whole), "utf-8"
+    except UnicodeDecodeError:
+        encoding = "cp1252" if re.search(rb"[\x80-\x9f]", head) else "latin-1"
+        return head.decode(encoding, "replace"), encoding
+
+
+def table(path: Path, found: Decoded, suffix: str, most: int) -> Table:
+    """The columns of delimited text. Raises InvalidValueError if no delimiter makes rows of it."""
+    lines = [line.removesuffix("\r") for line in found.text.split("\n")]
+    lines = lines[:-1] if not lines[-1] else lines
+    base: Format = "tsv" if suffix in (".tsv", ".tab", ".inter", ".user", ".item") else "csv"
+    comment = _comment(lines)
+    body = [line for line in lines if line.strip() and not (comment and line.startswith(comment))]
+    chosen, width = _dialect(body[:_TRIED], base)
+    if width < 2:
+        raise InvalidValueError(f"{path} {_no_table(body, chosen)}")
+    reader = RowReader(replace(chosen, comment=comment), width, lambda _: True)
+    read, _ = reader.rows(lines[: most + 1 + len(lines) - len(body)], more=False)
+    rows = [list(row.cells) for row in read if not row.fault]
+    header, notes = _header(rows, chosen)
+    names = rows.pop(0) if header is True else [str(n + 1) for n in range(width)] if not header else list(header)
+    if names and header is True:
+        _check_names(path, names)
+    settings: dict[str, Any] = {} if suffix in (".csv", ".tsv") else {"format": base}
+    if header is True and all(_TYPED.fullmatch(name) for name in names):
+        names = [name.rpartition(":")[0] for name in names]
+        settings = {} if suffix == ".inter" else {"format": "recbole"}
+        base = "recbole"
+    settings |= _differences(chosen, dialect(base, {}))
+    settings |= {"comment": comment} if comment else {}
+    settings |= {} if header is True else {"header": header}
+    settings |= {"encoding": found.encoding} if found.encoding != "utf-8" else {}
+    columns = {name: [row[n] for row in rows[:most]] for n, name in enumerate(names)}
+    return Table(columns, min(len(rows), most), settings, notes)
+
+
+def _no_table(lines: Sequence[str], default: Dialect) -> str:
+    width = len(_cells(lines[0], default))
+    other, count = (
+        Counter(len(_cells(line, default)) for line in lines[1:_TRIED]).most_common(1)[0] if lines[1:] else (0, 0)
+    )
+    if 1 < width != other > 1 and count > len(lines[:_TRIED]) / 2:
+        return f"has {width} names in its header and {other} cells in most rows; let the header name all of them"
+    return (
+        f"is no table that can be recognised: its first line is {lines[0][:60]!r}; give CSV, TSV, JSON lines or Parquet"
+    )
+
+
+def _comment(lines: Sequence[str]) -> str:
+    first = next((line for line in lines if line.strip()), "")
+    return "#" if first.startswith("#") else ""
+
+
+def _dialect(lines: Sequence[str], base: Format) -> tuple[Dialect, int]:
+    """The dialect that reads most of the lines, and the number of cells in a row; the format's own where it is good."""
+    default = dialect(base, {})
+    ranked: list[tuple[float, int, Dialect, int]] = []
+    for delimiter in dict.fromkeys((default.delimiter, *_DELIMITERS)):
+        for quote, escape in (('"', ""), ("", ""), ('"', "\\"), ("'", "")) if len(delimiter) == 1 else (("", ""),):
+            one = Dialect(delimiter, quote, escape)
+            share, width = _fit(lines, one)
+            if width > 1 and share >= _GOOD:
+                usual = (one.delimiter == default.delimiter) + (one.quote == default.quote) / 2
+                ranked.append((round(share, 2) - (delimiter == " "), -len(ranked), one, width))
+                if usual == 1.5 and share > 0.999 and not _wrapped(lines, one):
+                    return one, width
+    if not ranked:
+        return default, 1
+    for _, _, one, width in ranked:
+        if one.quote == "'" and _wrapped(lines, one):
+            return one, width
+    best = max(ranked, key=lambda rank: (rank[0], rank[1]))
+    return best[2], best[3]
+
+
+def _fit(lines: Sequence[str], dialect: Dialect) -> tuple[float, int]:
+    """The share of the lines that are rows of as many cells as the first, and that number."""
+    width = len(_cells(lines[0], dialect)) if lines else 0
+    if width < 2:
+        return 0.0, width
+    rows, _ = RowReader(dialect, width, lambda _: True).rows(lines, more=False)
+    covered = sum(row.end - row.begin for row in rows if not row.fault and not _stray(row.cells, dialect))
+    return covered / len(lines), width
+
+
+def _cells(line: str, dialect: Dialect) -> Sequence[str]:
+    if len(dialect.delimiter) > 1:
+        return line.split(dialect.delimiter)
+    try:
+        return next(csv.reader([line], **csv_format(dialect)), [])
+    except csv.Error:
+        return []
+
+
+def _stray(cells: Sequence[str], dialect: Dialect) -> bool:
+    """Whether quotes or escapes are left in cells that another dialect would take away."""
+    if dialect.quote and len(cells) > 1:
+        return False
+    return any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
+
+
+def _wrapped(lines: Sequence[str], dialect: Dialect) -> bool:
+    """Whether single quotes stand around the cells of all rows but the header."""
+    rows = [line.split(dialect.delimiter) for line in lines[1:]]
+    return bool(rows) and all(len(cell) > 1 and cell[0] == cell[-1] == "'" for row in rows for cell in row)
+
+
+def _differences(one: Dialect, other: Dialect) -> dict[str, Any]:
+    names = ("delimiter", "quote", "escape")
+    found = {name: getattr(one, name) for name in names if getattr(one, name) != getattr(other, name)}
+    if len(one.delimiter) > 1:
+        found.pop("quote", None)  # which is empty by itself
+    return found
+
+
+def _header(rows: Sequence[Sequence[str]], _: Dialect) -> tuple[bool | list[str], list[str]]:
+    """Whether the first row names the columns."""
+    if not rows:
+        return True, []
+    first, rest = rows[0], rows[1:200]
+    if any(is_number(cell) or time_reading([cell]) is not None for cell in first):
+        return False, ["The first row has numbers or times, so that there is no header: columns are numbered from 1."]
+    numeric = any(rest and sum(is_number(row[n]) for row in rest) > len(rest) / 2 for n in range(len(first)))
+    if numeric or any(known(cell) for cell in first) or not rest:
+        return True, []
+    seen = [{row[n] for row in rest} for n in range(len(first))]
+    if any(cell in values for cell, values in zip(first, seen, strict=True)):
+        return False, ["The first row has values of other rows, so that there is no header."]
+    return True, []
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    for name in names:
+        if name.strip() and names.count(name) > 1:
+            raise InvalidValueError(
+                f"{path} has {names.count(name)} columns {name!r}, and nobody can tell which one is meant; "
+                "give them different names"
+            )

@@ -1,0 +1,160 @@
+"""A configuration for files, with a note on each guess."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from recsys.config.file import parse
+from recsys.config.schema import Config
+from recsys.errors import InvalidValueError
+from recsys.proposal.features import Feature, event_features
+from recsys.proposal.files.groups import groups
+from recsys.proposal.files.row_kinds import row_kinds
+from recsys.proposal.files.sample import Sample, read_sample
+from recsys.proposal.links import link_to_lists, with_ids
+from recsys.proposal.roles import Roles, Said, find_roles
+from recsys.proposal.shape import Described, Noted, ProposedMapping, mapping_of
+from recsys.proposal.toml_text import toml_text
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What was seen in the files, and the configuration that follows."""
+
+    files: Sequence[Path]
+    described: Sequence[Described]
+    mappings: Sequence[ProposedMapping]
+    text: str
+
+    def config(self, path: Path) -> Config:
+        """The configuration as if it stood in `path`."""
+        return parse(self.text, path)
+
+
+def propose(files: Sequence[Path], said: Said, start: str = "") -> Proposal:
+    """A configuration that trains on the files.
+
+    Raises InvalidValueError for a file that cannot be read, and where only the user knows what is missing.
+    """
+    described = describe(files, said)
+    native = [one for one in described if one.sample.native]
+    mapped = _mapped([one for one in described if not one.sample.native], start)
+    if not native and mapped and not any(one.positive for one in mapped):
+        if (single := _single(described)) and "item" not in said.columns:
+            return propose(
+                files, replace(said, columns={**said.columns, "item": single}, reason="one item a row"), start
+            )
+        names = " and ".join(str(one.of.path) for one in mapped)
+        raise InvalidValueError(
+            f"nothing in {names} says what the users did with the items: give the file of their clicks as well, or "
+            "name the column that says it with --label COLUMN"
+        )
+    return Proposal(files, described, mapped, toml_text(mapped, _positive(native, mapped), _fields(native, mapped)))
+
+
+def _single(described: Sequence[Described]) -> str:
+    """The column of shown items that has no lists: then rows are what users did with one item."""
+    shown = [one.roles.column("shown") for one in described if "user" in one.roles]
+    return next((column.name for column in shown if column is not None and not column.listed), "")
+
+
+def describe(files: Sequence[Path], said: Said) -> list[Described]:
+    """What the columns of each kind of file are. Raises InvalidValueError for one that cannot be read."""
+    found = []
+    for group in groups(files):
+        whole = _sample(group.paths, 2 if len(files) == 1 else 1)
+        for sample in [whole] if whole.native else row_kinds(whole):
+            roles = Roles({}, None, []) if sample.native else find_roles(sample, _about(said, sample))
+            found.append(Described(sample, roles, group.pattern))
+    if not found:
+        raise InvalidValueError("the files are empty; give at least one that has rows")
+    for role, name in said.columns.items():
+        if not any(name in one.sample.columns for one in found):
+            has = "; ".join(f"{one.path} has {', '.join(one.sample.columns)}" for one in found)
+            raise InvalidValueError(f"--{role} {name}: there is no such column; {has}")
+    return found
+
+
+def _sample(paths: Sequence[Path], least: int) -> Sample:
+    """Of the first file that has rows."""
+    for path in paths[:-1]:
+        try:
+            return read_sample(path, least)
+        except InvalidValueError:
+            continue
+    return read_sample(paths[-1], least)
+
+
+def _about(said: Said, sample: Sample) -> Said:
+    """What of it is about the columns of this file."""
+    columns = {role: name for role, name in said.columns.items() if name in sample.columns}
+    return replace(said, columns=columns)
+
+
+def _mapped(described: Sequence[Described], start: str) -> list[ProposedMapping]:
+    lists = [one for one in described if "shown" in one.roles and "clicked" not in one.roles]
+    properties = [one for one in described if _has_properties(one, described)]
+    events = [one for one in described if one not in lists and one not in properties]
+    names: list[str] = []
+    for one in events:
+        linked = bool(lists) and "marked" not in one.roles and "clicked" not in one.roles
+        n, ids, name = link_to_lists(one, lists) if linked else (0, "", "")
+        if linked:
+            lists[n] = with_ids(lists[n], ids)
+        names.append(name)
+    made = [mapping_of(one, "", start) for one in lists]
+    made += [mapping_of(one, name, start) for one, name in zip(events, names, strict=True)]
+    first = _day_before([one.of.roles.reading.span[0] for one in made if one.of.roles.reading is not None])
+    for one in properties:
+        mapping = mapping_of(one, "", first)
+        if "start" in mapping.settings:
+            mapping.settings["start"] = Noted(mapping.settings["start"].value, "holds from before the first event on")
+            mapping.settings["interval"] = Noted("0ms")
+        made.append(mapping)
+    return made
+
+
+def _has_properties(one: Described, described: Sequence[Described]) -> bool:
+    """Whether a file has properties of items or users, beside others with events."""
+    roles = one.roles
+    if len(described) < 2 or "shown" in roles or "marked" in roles or "label" in roles:
+        return False
+    return (
+        ("item" in roles) != ("user" in roles) and roles.found[_owner(one)][0].column.unique and "request" not in roles
+    )
+
+
+def _owner(one: Described) -> str:
+    return "item" if "item" in one.roles else "user"
+
+
+def _day_before(times: Sequence[int]) -> str:
+    if not times:
+        return ""
+    return datetime.fromtimestamp(min(times) // 1000 - 86_400, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _positive(native: Sequence[Described], mapped: Sequence[ProposedMapping]) -> dict[str, Noted]:
+    """The settings of `[training]`."""
+    found: dict[str, Noted] = {}
+    actions = [action for one in mapped if one.positive for action in one.positive.value]
+    notes = [one.positive.note for one in mapped if one.positive and one.positive.note]
+    if native:
+        seen = {str(cell) for one in native for cell in one.sample.columns.get("action", ()) if cell}
+        actions += sorted(seen) if seen and "click" not in seen else ["click"]
+    found["positive"] = Noted(list(dict.fromkeys(actions)) or ["click"], "; ".join(notes))
+    for one in mapped:
+        if one.min_value:
+            found["min_value"] = one.min_value
+    return found
+
+
+def _fields(native: Sequence[Described], mapped: Sequence[ProposedMapping]) -> list[Feature]:
+    """The fields of all files, each name once; of events as they are, those of their features."""
+    found = {feature.name: feature for one in mapped for feature in one.features}
+    for one in native:
+        found |= {feature.name: feature for feature in event_features(one.sample.columns)}
+    return list(found.values())

@@ -1,0 +1,90 @@
+"""What would be ingested of the first rows, and what labels they give: the real parts, on a log in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from recsys import wiring
+from recsys.config.schema import Config
+from recsys.proposal.files.sample import ROWS
+from streaming.ingest.formats.sources import BEGIN, Position, Source
+from streaming.ingest.pipeline import Counts
+from streaming.log.event_log import read_range
+from streaming.log.memory_log import MemoryLog
+
+_FILES: Final = 20
+"""Most files that are tried; parts of one file are alike."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Counts of records, the commonest reasons of refusals, the span of times (ms), and labels."""
+
+    counts: Counts
+    reasons: Sequence[tuple[str, int]]
+    span: tuple[int, int] | None
+    late: int
+    """Events that come too late for the joiner, as the rows stand."""
+    positives: int
+    negatives: int
+    unmatched: int
+    """Interactions without their list, or with an item that it did not show."""
+
+    @property
+    def labels(self) -> int:
+        return self.positives + self.negatives
+
+
+def trial(config: Config, files: Sequence[Path]) -> Trial:
+    """Ingest and join the first rows of the files, as `recsys ingest` and `recsys train` would; nothing is kept.
+
+    Raises RecsysError as these do.
+    """
+    log = MemoryLog()
+    with TemporaryDirectory() as folder:
+        aside = config.log.model_copy(
+            update={"url": f"file:{folder}/log", "dead_letters": Path(folder, "dead.jsonl"), "partitions": 1}
+        )
+        config = config.model_copy(update={"log": aside})
+        ingest = wiring.ingest(config, log)
+        ingest.merge([_First(source) for file in files[:_FILES] for source in wiring.sources(config, file)])
+    joiner = wiring.joiner(config, "held")
+    for chunk in read_range(log, 0, 0, log.end()[0]):
+        joiner.push(chunk.events)
+    joiner.flush()
+    labels, lost = joiner.tallies, joiner.counts
+    return Trial(
+        ingest.counts,
+        ingest.reasons.most_common(3),
+        ingest.span,
+        ingest.late_events.count,
+        labels["positives"],
+        labels["negatives"],
+        lost["unmatched"] + lost["unknown_items"],
+    )
+
+
+class _First:
+    """The first blocks of a source, until they have `ROWS` records."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @property
+    def name(self) -> str:
+        return self._source.name
+
+    def identity(self, before: Position) -> str:  # noqa: ARG002
+        return ""  # nothing is remembered of a trial
+
+    def blocks(self, start: Position = BEGIN) -> Iterator[Any]:
+        seen = 0
+        for block in self._source.blocks(start):
+            yield block
+            seen = block.end.line
+            if seen > ROWS:
+                return

@@ -1,0 +1,287 @@
+"""`recsys init --from` and `recsys inspect`: from files that nobody has described to a model."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from recsys.cli import main
+
+
+def run(folder: Path, *words: str) -> Result:
+    """A command in the folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return CliRunner().invoke(main, list(words))
+
+
+def learned(folder: Path, *files: str, said: tuple[str, ...] = ()) -> str:
+    """What the training says that follows a proposal for the files."""
+    for words in (
+        ("init", "--from", *files, *said),
+        ("check",),
+        ("ingest", *files),
+        ("train", "--once", "--no-publish"),
+    ):
+        result = run(folder, *words)
+        assert result.exit_code == 0, result.output
+    return result.output
+
+
+def lists_and_clicks(folder: Path) -> list[str]:
+    rng = random.Random(1)
+    lists, clicks = ["query;when;visitor;shown;device"], ["when;query;product"]
+    for i in range(400):
+        items = rng.sample(range(30), 4)
+        at = 1_700_000_000 + 30 * i
+        lists.append(f"q{i};{at};v{i % 17};{' '.join(f'p{item}' for item in items)};{rng.choice(['tv', 'phone'])}")
+        if rng.random() < 0.6:
+            clicks.append(f"{at + 5};q{i};p{min(items)}")
+    (folder / "lists.csv").write_text("\n".join(lists) + "\n")
+    (folder / "clicks.csv").write_text("\n".join(clicks) + "\n")
+    return ["lists.csv", "clicks.csv"]
+
+
+def table(name: str, header: str, row: Callable[[random.Random, int], str]) -> Callable[[Path], list[str]]:
+    """A file of 300 rows, 40 s apart, of 20 users and 15 items."""
+
+    def write(folder: Path) -> list[str]:
+        rng = random.Random(2)
+        rows = [row(rng, 1_650_000_000 + 40 * i) for i in range(300)]
+        (folder / name).write_text("\n".join([header] * bool(header) + rows) + "\n")
+        return [name]
+
+    return write
+
+
+def iso(at: int, pattern: str) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime(pattern)
+
+
+def with_labels(rng: random.Random, count: int) -> str:
+    items = rng.sample(range(15), count)
+    return " ".join(f"N{item}-{int(item == min(items))}" for item in items)
+
+
+def shown_and_chosen(rng: random.Random, at: int) -> str:
+    items = rng.sample(range(15), 3)
+    seen = [f"a{item}" for item in items]
+    return json.dumps({"uid": f"u{rng.randrange(20)}", "ts": at * 1000, "inview": seen, "clicked": [f"a{min(items)}"]})
+
+
+def mixed(folder: Path) -> list[str]:
+    rng = random.Random(3)
+    lines = []
+    for i in range(300):
+        items = [f"p{item}" for item in rng.sample(range(15), 3)]
+        at = iso(1_650_000_000 + 60 * i, "%Y-%m-%dT%H:%M:%SZ")
+        shown = [{"id": item} for item in items]
+        lines.append({"event": "ranking", "id": f"r{i}", "at": at, "user": f"u{i % 7}", "items": shown})
+        if i % 2:
+            lines.append({"event": "choice", "ranking": f"r{i}", "at": at, "type": "click", "item": min(items)})
+    (folder / "all.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return ["all.jsonl"]
+
+
+def with_items(folder: Path) -> list[str]:
+    files = lists_and_clicks(folder)
+    rows = [f"p{i},{'ab'[i % 2]},{i * 3 + 0.5}" for i in range(30)]
+    (folder / "products.csv").write_text("product_id,brand,price\n" + "\n".join(rows) + "\n")
+    return [*files, "products.csv"]
+
+
+def in_folders(folder: Path) -> list[str]:
+    lists, clicks = (folder / name for name in lists_and_clicks(folder))
+    files = []
+    for kind, path in (("shown", lists), ("done", clicks)):
+        (folder / kind).mkdir()
+        header, *rows = path.read_text().splitlines()
+        for n in range(3):
+            part = rows[n * len(rows) // 3 : (n + 1) * len(rows) // 3]
+            (folder / kind / f"part-{n}.csv").write_text("\n".join([header, *part]) + "\n")
+            files.append(f"{kind}/part-{n}.csv")
+    return files
+
+
+KINDS: dict[str, Callable[[Path], list[str]]] = {
+    "lists and clicks": lists_and_clicks,
+    "lists, clicks and properties of items": with_items,
+    "parts in folders": in_folders,
+    "several kinds in one file": mixed,
+    "a label in each row": table(
+        "ads.csv",
+        "time,user,ad_id,device,clicked",
+        lambda rng, at: f"{at},{rng.randrange(20)},{rng.randrange(15)},{rng.choice('ab')},{rng.choice(['yes', 'no'])}",
+    ),
+    "rows of lists": table(
+        "rows.csv",
+        "search_id,when,visitor_id,product_id,cost,is_click,is_order",
+        lambda rng, at: "\n".join(
+            f"s{at},{at},v{at % 19},p{item},{item}.5,{int(item < 4)},{int(item < 1)}"
+            for item in rng.sample(range(15), 3)
+        ),
+    ),
+    "labels in a list": table(
+        "news.tsv",
+        "",
+        lambda rng, at: (
+            f"{at // 40}\tU{rng.randrange(20)}\t{iso(at, '%m/%d/%Y %I:%M:%S %p')}\tN1 N2\t{with_labels(rng, 4)}"
+        ),
+    ),
+    "shown and clicked": table("views.jsonl", "", shown_and_chosen),
+    "ratings": table(
+        "r.dat", "", lambda rng, at: f"{rng.randrange(20)}::{rng.randrange(15) + 50}::{rng.randrange(1, 6)}::{at}"
+    ),
+    "typed header": table(
+        "x.inter",
+        "user_id:token\titem_id:token\trating:float\ttimestamp:float",
+        lambda rng, at: f"{rng.randrange(20)}\t{rng.randrange(15)}\t{rng.randrange(1, 11)}\t{at}.0",
+    ),
+    "actions": table(
+        "shop.csv",
+        "event_time,event_type,product_id,user_id,price",
+        lambda rng, at: (
+            f"{iso(at, '%Y-%m-%d %H:%M:%S UTC')},{rng.choice(['view', 'cart'])},{rng.randrange(15)},"
+            f"{rng.randrange(20)},{rng.randrange(9)}"
+        ),
+    ),
+    "plays of a week apart": table(
+        "plays.csv",
+        "date,listener,track_id",
+        lambda rng, at: (
+            f"{iso(1_200_000_000 + (at - 1_650_000_000) * 600, '%d.%m.%Y')},{rng.randrange(20)},{rng.randrange(15)}"
+        ),
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_nobody_described_trains_a_model(tmp_path: Path, kind: str) -> None:
+    said = learned(tmp_path, *KINDS[kind](tmp_path))
+    assert "rows learned" in said
+    assert "Not learned" not in said
+
+
+def test_a_proposal_has_delimiter_unit_separator_and_features(tmp_path: Path) -> None:
+    files = lists_and_clicks(tmp_path)
+    assert run(tmp_path, "init", "--from", *files).exit_code == 0
+    text = (tmp_path / "recsys.toml").read_text()
+    for part in (
+        'delimiter = ";"',
+        'separator = " "',
+        'time_unit = "s"',
+        'impression = "query"',
+        'source = "request.device"',
+    ):
+        assert part in text
+
+
+def test_inspect_writes_nothing(tmp_path: Path) -> None:
+    files = lists_and_clicks(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    result = run(tmp_path, "inspect", *files)
+    assert result.exit_code == 0
+    assert "visitor" in result.output
+    assert "accepted" in result.output
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("empty.csv", b"", "is empty"),
+        ("head.csv", b"user,item,time\n", "has a header and no rows"),
+        ("one.csv", b"user,item,time\nu,i,1700000000\n", "has one row only"),
+        ("table.orc", b"ORC\x00\x01", "is an ORC file"),
+        ("picture.csv", bytes(range(256)) * 20, "is a binary file"),
+        ("archive.zip", b"PK\x03\x04more", "is a ZIP archive"),
+        ("plain.csv", b"\x1f\x8bmore", "let its name end with .gz"),
+        ("words.txt", b"one\ntwo\nthree\n", "is no table"),
+        ("pretty.json", b'{\n"user": 1}\n{\n"user": 2}\n', "one object a line"),
+        ("numbers.json", b"[1, 2]", "other JSON than objects"),
+        ("mac.csv", b"user,item\ru,i\rv,j\r", "carriage return"),
+        ("twice.csv", b"user,item,user\na,b,c\nd,e,f\n", "2 columns 'user'"),
+        ("torn.parquet", b"PAR1torn", "cannot be read"),
+        ("missing.csv", None, "does not exist"),
+        ("folder", None, "is a folder"),
+    ],
+)
+def test_what_is_no_table_is_one_error_and_nothing_is_written(
+    tmp_path: Path, name: str, content: bytes | None, says: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    elif name == "folder":
+        (tmp_path / name).mkdir()
+    result = run(tmp_path, "init", "--from", name)
+    assert result.exit_code == 1
+    assert says in result.output
+    assert len(result.output.splitlines()) == 1
+    assert not (tmp_path / "recsys.toml").exists()
+
+
+def test_lists_without_clicks_are_not_enough(tmp_path: Path) -> None:
+    lists_and_clicks(tmp_path)
+    result = run(tmp_path, "init", "--from", "lists.csv")
+    assert result.exit_code == 1
+    assert "give the file of their clicks as well" in result.output
+
+
+def test_clicks_of_other_lists_are_told(tmp_path: Path) -> None:
+    lists_and_clicks(tmp_path)
+    clicks = tmp_path / "clicks.csv"
+    clicks.write_text(clicks.read_text().replace(";q", ";other"))
+    result = run(tmp_path, "init", "--from", "lists.csv", "clicks.csv")
+    assert result.exit_code == 1
+    assert "no column has the ids of the lists in lists.csv" in result.output
+
+
+def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+    lists_and_clicks(tmp_path)
+    result = run(tmp_path, "init", "--from", "lists.csv", "--user", "person")
+    assert result.exit_code == 1
+    assert "--user person: there is no such column" in result.output
+
+
+def test_rows_that_are_not_in_the_order_of_time_are_to_be_sorted(tmp_path: Path) -> None:
+    (name,) = KINDS["ratings"](tmp_path)
+    rows = (tmp_path / name).read_text().splitlines()
+    (tmp_path / name).write_text("\n".join(reversed(rows)) + "\n")
+    result = run(tmp_path, "init", "--from", name)
+    assert result.exit_code == 0
+    assert f"recsys ingest --sort {name}" in result.output
+
+
+def test_two_labels_that_fit_equally_well_are_a_question_that_an_option_answers(tmp_path: Path) -> None:
+    rows = [f"{1_650_000_000 + 60 * i},u{i % 7},i{i % 5},{i % 2},{i % 3 // 2}" for i in range(60)]
+    (tmp_path / "a.csv").write_text("ts,user_id,item_id,liked,bought\n" + "\n".join(rows) + "\n")
+    asked = run(tmp_path, "init", "--from", "a.csv")
+    assert asked.exit_code == 1
+    assert "'liked' and 'bought' may each be what the model should predict; say which with --label" in asked.output
+    assert run(tmp_path, "init", "--from", "a.csv", "--label", "bought").exit_code == 0
+    text = (tmp_path / "recsys.toml").read_text()
+    assert 'positive = ["bought"]' in text
+    assert 'source = "request.liked"' not in text
+
+
+def test_days_and_months_that_cannot_be_told_apart_are_a_question(tmp_path: Path) -> None:
+    rows = [f"0{1 + i % 9}/0{1 + i % 8}/2021,u{i % 7},i{i % 5},{i % 2}" for i in range(60)]
+    (tmp_path / "a.csv").write_text("date,user_id,item_id,clicked\n" + "\n".join(rows) + "\n")
+    assert "say which with --time-format" in run(tmp_path, "init", "--from", "a.csv").output
+    result = run(tmp_path, "init", "--from", "a.csv", "--time-format", "%d/%m/%Y")
+    assert result.exit_code == 0, result.output
+
+
+def test_rows_without_times_need_a_start(tmp_path: Path) -> None:
+    rows = [f"{i % 7};{i % 5};{i % 5 + 1}" for i in range(60)]
+    (tmp_path / "a.csv").write_text("User-ID;ISBN;Book-Rating\n" + "\n".join(rows) + "\n")
+    assert "--start" in run(tmp_path, "init", "--from", "a.csv").output
+    assert run(tmp_path, "init", "mine.toml", "--from", "a.csv", "--start", "2024-01-01").exit_code == 0
+    assert run(tmp_path, "check", "-c", "mine.toml").exit_code == 0

@@ -22,6 +22,7 @@ from embedding.snapshot.background import BackgroundSave
 from embedding.store import EmbeddingStore
 from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
+from recsys.training.averaging import AveragedModel
 from recsys.training.embedding_layer import EmbeddingLayer
 from recsys.training.loss import Loss, weighted_log_loss
 from streaming.encode.batch import TrainingBatch
@@ -45,6 +46,7 @@ class _SavesInBackground(Protocol):
 class Learner:
     """One model learning online: dense weights by Adam, embedding rows by the store's own optimizer.
 
+    What is scored, judged and served are the dense weights averaged over steps (`averaging`, see `AveragedModel`).
     Dropout masks come from `generator` alone (a CPU generator), so that the same batches give the same bits.
     Raises InvalidValueError if a table is missing in `store`, or if its dimension is not the model's.
     """
@@ -58,6 +60,7 @@ class Learner:
         dense_lr: float,
         generator: torch.Generator,
         loss: Loss = weighted_log_loss,
+        averaging: float = 0.0,
     ) -> None:
         self.spec = spec
         self.model = model
@@ -69,18 +72,26 @@ class Learner:
         self._optimizer = torch.optim.Adam(model.parameters(), lr=dense_lr)
         self._generator = generator
         self._loss = loss
+        self._averaged = AveragedModel(model, averaging)
+
+    @property
+    def served_model(self) -> RankingModel:
+        """The model to score with."""
+        return self._averaged.model
 
     def step(self, batch: TrainingBatch) -> Scores:
-        """Learn from a batch; returns the click probabilities [B] before the update, without dropout."""
+        """Learn from a batch; returns the click probabilities [B] that `score` would have given before."""
         embedded = self._layer.lookup(batch.ids, batch.now)
         numeric_BN = torch.from_numpy(batch.numeric_BN)
-        scores_B = self._evaluate(embedded.embedded_BFD, numeric_BN) if self.model.drops else None
+        own = self.served_model is self.model and not self.model.drops
+        scores_B = None if own else self._evaluate(embedded.embedded_BFD, numeric_BN)
         logits_B = self._forward(embedded.embedded_BFD, numeric_BN)
         self._optimizer.zero_grad(set_to_none=True)
         self._loss(logits_B, batch).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         self._layer.apply(embedded)
         self.steps += 1
+        self._averaged.update(self.steps)
         if batch.now - self._expired_at >= EXPIRE_EVERY:
             self._expired_at = batch.now
             self.store.expire(batch.now)
@@ -166,12 +177,13 @@ class Learner:
             torch.set_rng_state(outside)
 
     def _evaluate(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> Scores:
-        self.model.eval()
+        self.served_model.eval()
         with torch.inference_mode():
-            return _probabilities(self.model(embedded_BFD, numeric_BN))
+            return _probabilities(self.served_model(embedded_BFD, numeric_BN))
 
     def _dense_state(self) -> dict[str, torch.Tensor]:
         state = {f"model.{name}": tensor.contiguous() for name, tensor in self.model.state_dict().items()}
+        state |= {f"averaged.{name}": tensor.contiguous() for name, tensor in self._averaged.state().items()}
         for index, moments in self._optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
         state["random"] = self._generator.get_state()
@@ -184,6 +196,9 @@ class Learner:
             self.model.load_state_dict(weights)
         except RuntimeError as error:
             raise InvalidValueError(f"{file} is of another model: {error}") from None
+        self._averaged.restore(
+            {name.removeprefix("averaged."): t for name, t in state.items() if name.startswith("averaged.")}
+        )
         moments: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in state.items():
             if name.startswith("optimizer."):

@@ -107,7 +107,7 @@ class Publication:
     def _publish_dense(self, now: int) -> None:
         step, spec = self._learner.steps, self._learner.spec
         dims = {name: table.dim for name, table in self._learner.store.tables.items()}
-        graphs = {RANKER: self._exporter.graph(self._learner.model)}
+        graphs = {RANKER: self._exporter.graph(self._learner.served_model)}
         self._publisher.publish_artefact(Artefact(f"step-{step}", step, now, dims, graphs, spec))
 
     def _status(self, progress: Progress, outcomes: Mapping[str, int]) -> dict[str, object]:

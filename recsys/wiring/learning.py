@@ -66,7 +66,14 @@ def learner(config: Config, rows: EmbeddingStore | None = None) -> Learner:
     training = config.training
     rows = store(config) if rows is None else rows
     generator = torch.Generator().manual_seed(training.seed)
-    return Learner(spec(config), model(config), rows, dense_lr=training.dense_lr, generator=generator)
+    return Learner(
+        spec(config),
+        model(config),
+        rows,
+        dense_lr=training.dense_lr,
+        averaging=training.averaging,
+        generator=generator,
+    )
 
 
 def exporter(config: Config, model: RankingModel) -> Exporter:

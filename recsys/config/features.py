@@ -88,7 +88,6 @@ class FeaturesSection(Section):
     fields: list[FieldSection] = [
         FieldSection(name="user", source="user"),
         FieldSection(name="item", source="item"),
-        FieldSection(name="hour", source="time.hour"),
     ]
     defaults: TableSection = TableSection()
     tables: dict[str, TableSection] = {}

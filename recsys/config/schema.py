@@ -68,6 +68,8 @@ class TrainingSection(Section):
     """Impressions that wait for interactions at the same time."""
     batch_size: Count = 256
     dense_lr: Positive = 0.001
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Decay of the running mean over steps of the dense weights that score; 0 scores with the latest."""
     sparse_lr: Positive = 0.05
     optimizer: Literal["rowwise_adagrad", "adagrad", "adam", "ftrl"] = "rowwise_adagrad"
     init_scale: Positive = 0.01

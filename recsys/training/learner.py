@@ -21,6 +21,7 @@ from embedding.snapshot.background import BackgroundSave
 from embedding.store import EmbeddingStore
 from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
+from recsys.training.averaging import AveragedModel
 from recsys.training.description import Description
 from recsys.training.embedding_layer import Embedded, EmbeddingLayer
 from recsys.training.loss import Loss, WeightedLogLoss, own_task
@@ -48,6 +49,7 @@ class _SavesInBackground(Protocol):
 class Learner:
     """One model learning online: dense weights by Adam, embedding rows by the store's own optimizer.
 
+    What is scored, judged and served are the dense weights averaged over steps (`averaging`, see `AveragedModel`).
     Dropout masks come from `generator` alone (a CPU generator), so that the same batches give the same bits.
     `tasks` are the names of the model's tasks, in the order of its logits; by default all count alike in the loss.
     Raises InvalidValueError if a table is missing in `store`, or if its dimension is not the model's.
@@ -63,6 +65,7 @@ class Learner:
         generator: torch.Generator,
         tasks: Sequence[str] = ("click",),
         loss: Loss | None = None,
+        averaging: float = 0.0,
     ) -> None:
         if len(tasks) != model.tasks:
             raise InvalidValueError(f"the model has logits of {model.tasks} tasks, not of {', '.join(tasks)}")
@@ -77,11 +80,17 @@ class Learner:
         self._optimizer = torch.optim.Adam(model.parameters(), lr=dense_lr)
         self._generator = generator
         self._loss = loss or WeightedLogLoss((1.0,) * len(tasks))
+        self._averaged = AveragedModel(model, averaging)
         self._moments = RunningMoments(spec.numeric)
         self._unsound = UnsoundRows(spec)
 
+    @property
+    def served_model(self) -> RankingModel:
+        """The model to score with."""
+        return self._averaged.model
+
     def step(self, batch: TrainingBatch) -> Scores:
-        """Learn from a batch; returns the probabilities [B] before the update, without dropout.
+        """Learn from a batch; returns the probabilities [B] that `score` would have given before.
 
         They are those of a positive label of each row's own task.
 
@@ -93,11 +102,13 @@ class Learner:
         embedded = self._layer.lookup(batch.ids, batch.now)
         numeric_BN = self._numbers(batch)
         learnable, logits_BT = self._backward(batch, embedded, numeric_BN)
-        scores_B = self._evaluate(embedded.embedded_BFD, numeric_BN, batch) if self.model.drops else None
+        own = self.served_model is self.model and not self.model.drops
+        scores_B = None if own else self._evaluate(embedded.embedded_BFD, numeric_BN, batch)
         if learnable:
             self._optimizer.step()
             self._layer.apply(embedded)
         self.steps += 1
+        self._averaged.update(self.steps)
         if batch.now - self._expired_at >= EXPIRE_EVERY:
             self._expired_at = batch.now
             self.store.expire(batch.now)
@@ -212,18 +223,19 @@ class Learner:
         return logits_BT
 
     def _evaluate(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor, batch: TrainingBatch) -> Scores:
-        self.model.eval()
+        model = self.served_model.eval()
         with torch.inference_mode():
-            logits_BT = self.model(embedded_BFD, numeric_BN)
+            logits_BT = model(embedded_BFD, numeric_BN)
             broken_B = ~torch.isfinite(logits_BT).all(1)
             if broken_B.any():
                 unknown = torch.zeros_like(embedded_BFD[:1]), torch.zeros_like(numeric_BN[:1])
-                logits_BT[broken_B] = self.model(*unknown)
+                logits_BT[broken_B] = model(*unknown)
             return _probabilities(logits_BT, batch)
 
     def dense_state(self) -> dict[str, torch.Tensor]:
         """Everything but the embedding rows."""
         state = {f"model.{name}": tensor.contiguous() for name, tensor in self.model.state_dict().items()}
+        state |= {f"averaged.{name}": tensor.contiguous() for name, tensor in self._averaged.state().items()}
         for index, moments in self._optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
         state["random"] = self._generator.get_state()
@@ -239,6 +251,9 @@ class Learner:
             self.model.load_state_dict(weights)
         except RuntimeError as error:
             raise InvalidValueError(f"{file} is of another model: {error}") from None
+        self._averaged.restore(
+            {name.removeprefix("averaged."): t for name, t in state.items() if name.startswith("averaged.")}
+        )
         adam: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in state.items():
             if name.startswith("optimizer."):

@@ -114,7 +114,7 @@ class Publication:
         step, spec = self._learner.steps, self._learner.spec
         dims = {name: table.dim for name, table in self._learner.store.tables.items()}
         version = f"step-{step}-{self._run}"
-        graphs = {RANKER: self._exporter.graph(self._learner.model)}
+        graphs = {RANKER: self._exporter.graph(self._learner.served_model)}
         described = spec, self._learner.scaling, self._learner.tasks
         self._publisher.publish_artefact(Artefact(version, step, now, dims, graphs, *described))
 

@@ -73,6 +73,7 @@ def learner(config: Config, rows: EmbeddingStore | None = None) -> Learner:
         model(config),
         rows,
         dense_lr=training.dense_lr,
+        averaging=training.averaging,
         generator=generator,
         tasks=[task.name for task in tasks(config)],
         loss=WeightedLogLoss([1.0, *(task.weight for task in config.tasks)]),

@@ -21,8 +21,8 @@ ENOUGH = 20
 """Clicks before an estimate is made, and items that must have reached a delay before its clicks are believed."""
 MOVED = 0.05
 """Change of the distribution, or of the rate as a share of it, at which ages are drawn anew."""
-TAIL = 4
-"""Number of bins, the longest known, that say how clicks go on beyond them."""
+SCALES = np.geomspace(1 / 32, 4, 48)
+"""Guesses of the scale of delays, as shares of the longest known one: from 4 on, what is known is flat for all."""
 MEMORY = 1 << 17
 """Closed items after which all counts of the closed are halved: older traffic fades."""
 DRAWS = 1024
@@ -61,8 +61,8 @@ class ClickDelays:
 
     p and F are estimated from windows that are closed and those still open: the clicks of each bin of delay over the
     items that have reached it, so that neither a burst nor the end of the log tilts them (Kaplan and Meier 1958, for
-    incidence). Delays that no item has reached yet, in the first window of a log, are guessed: the clicks of a bin fall
-    from those of the longest delays known to none at `wait`, as a square. When an estimate moves, ages are drawn anew.
+    incidence). Delays that no item has reached yet, in the first window of a log, are guessed: as exponential ones.
+    When an estimate moves, ages are drawn anew.
     Until `ENOUGH` clicks came, silence is learned at once. Ages are on the joiner's clock, in ms.
 
     >>> delays = ClickDelays(wait=1_000_000)
@@ -178,9 +178,7 @@ class ClickDelays:
             return
         incidence_B = np.zeros(BINS)
         incidence_B[:known] = clicks_B[:known] / reached_B[:known]
-        last = slice(max(0, known - TAIL), known)
-        falling = (1 - (np.arange(BINS - known) + 0.5) / max(1, BINS - known)) ** 2
-        incidence_B[known:] = clicks_B[last].sum() / reached_B[last].sum() * falling
+        incidence_B[known:] = self._beyond(clicks_B[:known], reached_B[:known])
         total = float(incidence_B.sum())
         if total > 0:
             shares_B = incidence_B * min(1.0, 0.99 / total)
@@ -189,6 +187,21 @@ class ClickDelays:
             if self._moved():
                 self.version += 1
                 self._noted_E = self._cumulative_E
+
+    def _beyond(self, clicks_K: npt.NDArray[np.float64], reached_K: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Guess of the incidence in the bins after the K known ones: exponential delays, averaged over their scale.
+
+        Clicks of a bin are Poisson with mean reached * p * q, q being the bin's share of an exponential distribution
+        whose scale is one of `SCALES` (S), all equally likely beforehand; p has its most likely value for each.
+        """
+        edges_E, known = np.array(self._edges_E), len(clicks_K)
+        scales_S = edges_E[known] * SCALES
+        shares_SB = -np.diff(np.exp(-edges_E / scales_S[:, None]))
+        expected_S = shares_SB[:, :known] @ reached_K
+        fit_S = np.log(shares_SB[:, :known] + 1e-300) @ clicks_K - clicks_K.sum() * np.log(expected_S)
+        weights_S = np.exp(fit_S - fit_S.max())
+        rates_S = clicks_K.sum() / expected_S
+        return np.asarray((weights_S * rates_S) @ shares_SB[:, known:] / weights_S.sum())
 
     def _moved(self) -> bool:
         """Whether the share learned by some age, or the rate, is off by `MOVED` since the last note."""

@@ -94,7 +94,7 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
         ),
         (
             "\n[log]\n[features.tables.usr]\nttl = '1d'\n",
-            "line 3: features.tables.usr: no field reads this table; the tables are hour, item, user",
+            "line 3: features.tables.usr: no field reads this table; the tables are item, user",
         ),
         ("[redis]\nurl = 'http://x'\n", "line 2: redis.url: write redis://HOST:PORT/0"),
         (

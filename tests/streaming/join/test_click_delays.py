@@ -62,6 +62,25 @@ def test_positives_and_items_are_in_proportion_at_any_moment(times: Times, mean:
         assert positives / items == pytest.approx(RATE, abs=3 * np.sqrt(RATE * (1 - RATE) / items) + 0.02)
 
 
+@pytest.mark.parametrize(
+    ("mean", "known", "within"),
+    [(20 * SECOND, MINUTE, 0.1), (MINUTE, 2 * MINUTE, 0.15), (4 * MINUTE, 4 * MINUTE, 0.25)],
+)
+def test_in_the_first_window_the_rate_is_found_from_the_delays_known_so_far(
+    mean: int, known: int, within: float
+) -> None:
+    rng = np.random.default_rng(11)
+    times = np.sort(rng.integers(0, known, 12_000))
+    delays = ClickDelays(WAIT)
+    for time, delay, clicked in zip(times, rng.exponential(mean, len(times)), rng.random(len(times)), strict=True):
+        delays.shown(int(time), items=1)
+        if clicked < RATE and time + delay <= known:
+            delays.clicked(delays.bin(int(delay)))
+    for _ in range(2 * len(times)):  # until the next estimate
+        delays.shown(known, items=0)
+    assert delays.rate == pytest.approx(RATE, rel=within)
+
+
 @pytest.mark.parametrize("times", [COARSE, STANDING], ids=["by the hour", "standing still"])
 def test_a_clock_that_hardly_moves_gives_every_item_out_once(times: Times) -> None:
     joiner = Joiner(LabelRule(), WAIT, lateness=0)

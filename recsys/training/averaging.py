@@ -1,0 +1,48 @@
+"""A running mean of dense weights."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from recsys.models.base import RankingModel
+
+WARM_UP = 10
+"""The mean is over about `steps / WARM_UP` steps until it reaches its full length."""
+
+
+class AveragedModel:
+    r"""A copy of a model whose weights are an exponential mean of the learning one's (Polyak and Juditsky 1992).
+
+    mean <- mean + (1 - d) (weights - mean) after each step, with d = min(decay, (1 + steps) / (WARM_UP + steps))
+
+    The last step of a stochastic optimizer is off by its own noise; what is served and judged is the mean. Embedding
+    rows are not averaged: each is moved by few rows of a batch, and what it learned is to show at once. With
+    `decay` 0 the mean is the weights themselves. Buffers are copied.
+    """
+
+    def __init__(self, model: RankingModel, decay: float) -> None:
+        self.decay = decay
+        self.model = copy.deepcopy(model) if decay else model
+        self._learning = model
+
+    @torch.no_grad()
+    def update(self, steps: int) -> None:
+        """The learning model has made its `steps`-th step, counted from 1."""
+        if not self.decay:
+            return
+        share = 1 - min(self.decay, (1 + steps) / (WARM_UP + steps)) if steps > 1 else 1.0
+        for mean, weights in zip(self.model.parameters(), self._learning.parameters(), strict=True):
+            mean.lerp_(weights, share)
+        for mean_buffer, buffer in zip(self.model.buffers(), self._learning.buffers(), strict=True):
+            mean_buffer.copy_(buffer)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Tensors by name; empty when nothing is averaged."""
+        return dict(self.model.state_dict()) if self.decay else {}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Restore what `state()` returned; the learning model's weights, restored before, if that was nothing."""
+        if self.decay:
+            self.model.load_state_dict(state or self._learning.state_dict())

@@ -1,18 +1,26 @@
-"""JSON lines into the event log: rate against plain `json` doing the same, and memory against the size of the input."""
+"""JSON lines and tables into the event log: rate, also against plain `json`, and memory against size."""
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import random
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from benchmarks import _events
 from benchmarks.harness import Result, Target, interleave, median, peak_memory, ratio
 from streaming.ingest.dead_letters import DeadLetters
+from streaming.ingest.formats.open_source import open_source
 from streaming.ingest.formats.sources import JsonLines
+from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.pipeline import Counts, Ingest
 from streaming.log.file_log import FileLog
 
@@ -57,6 +65,40 @@ def peer(path: Path, folder: Path) -> Counts:
     return Counts(accepted, duplicate, dead)
 
 
+COLUMNS = {"time": "at", "impression": "request", "item": "product", "action": "what", "id": "click"}
+
+
+def write_tables(folder: Path, count: int) -> list[Path]:
+    """The same clicks as CSV (plain, quoted), TSV, Parquet and JSON lines of another schema."""
+    rng = random.Random(0)
+    rows = [
+        (
+            str(_events.NOW + i),
+            f"req-{i // 4:012x}",
+            f"item-{rng.randrange(100_000):06d}",
+            "click",
+            f"{rng.getrandbits(64):016x}",
+        )
+        for i in range(count)
+    ]
+    names = list(COLUMNS.values())
+    for name, delimiter, quoted in (("plain.csv", ",", False), ("quoted.csv", ",", True), ("a.tsv", "\t", False)):
+        quoting: Literal[1, 3] = csv.QUOTE_ALL if quoted else csv.QUOTE_NONE
+        with (folder / name).open("w", newline="") as file:
+            csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator="\n").writerows([names, *rows])
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), folder / "a.parquet")
+    lines = (json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows)
+    (folder / "mapped.jsonl").write_text("".join(lines))
+    return [folder / name for name in ("plain.csv", "quoted.csv", "a.tsv", "a.parquet", "mapped.jsonl")]
+
+
+def ours_mapped(path: Path, folder: Path) -> Counts:
+    """As `ours`, by a mapping of columns."""
+    ingest = Ingest(FileLog(folder / "log"), DeadLetters(folder / "dead.jsonl"), clock=lambda: _events.NOW)
+    return ingest.run(open_source(path, Mapping("interaction", COLUMNS)))
+
+
 def in_new_folder(work: Callable[[Path, Path], Counts], path: Path) -> Counts:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         return work(path, Path(folder) / "run")
@@ -82,11 +124,14 @@ def run(quick: bool) -> Result:
         contenders = {"ours": lambda: in_new_folder(ours, small), "peer": lambda: in_new_folder(peer, small)}
         seconds = interleave(contenders, rounds)
         peaks = {path.stem: peak_memory(MEMORY, str(path)) for path in (small, large)}
+        tables = write_tables(Path(folder), count)
+        seconds |= interleave({path.name: partial(in_new_folder, ours_mapped, path) for path in tables}, rounds)
     rates = {name: count / median(times) for name, times in seconds.items()}
     targets = [
         Target("events/s a core (CPU time)", rates["ours"], 300_000),
         Target("times as fast as plain json", ratio(seconds["peer"], seconds["ours"]), 1.0),
         Target("MiB more at 10 times the input", (peaks["large"] - peaks["small"]) / 2**20, 16, "lower"),
     ]
+    targets += [Target(f"{path.name}: events/s a core (CPU time)", rates[path.name], 250_000) for path in tables]
     raw = {"events": count, "bytes_a_line": size / count, "mix": _events.MIX, "counts": counts["ours"].read}
     return Result("ingest", targets, raw | {"cpu_seconds": seconds, "rates": rates, "peak_bytes": peaks})

@@ -106,16 +106,20 @@ def check(config_path: Path) -> None:
 @click.option("--dataset", type=click.Choice(list(DATASETS)), help="Import a public data set.")
 @click.option("--from", "start", metavar="TIME", help="Only events at this time or later (ISO 8601, UTC).")
 @click.option("--to", "end", metavar="TIME", help="Only events before this time.")
+@click.option("--sort", is_flag=True, help="Sort the events of all files by time first, on disk if need be.")
 @readable
 @needs("log")
-def ingest(config_path: Path, files: tuple[Path, ...], dataset: str | None, start: str | None, end: str | None) -> None:
+def ingest(
+    config_path: Path, files: tuple[Path, ...], dataset: str | None, start: str | None, end: str | None, sort: bool
+) -> None:
     """Read event files (.jsonl, .parquet, .csv, - for JSON lines on standard input) into the event log.
 
-    Several files are merged by event time: name those that belong together, such as lists and clicks, in one command.
+    Several files are merged by event time: name those that belong together, such as lists and clicks, in one
+    command. Each is roughly in the order of time, unless you --sort them.
     """
     from recsys.commands.ingest import run
 
-    run(config_path, files, dataset, start, end)
+    run(config_path, files, dataset, start, end, sort)
 
 
 @main.command()

@@ -23,7 +23,9 @@ IMPAIRED = {
 }
 """What rows were made without (see `streaming.feed.Feed.losses`), with the remedy."""
 
-REMEDY = "ingest files that belong together in one command, or in the order of time, into a new log"
+REMEDY = (
+    "ingest files that belong together in one command, with --sort unless they are in the order of time, into a new log"
+)
 
 
 def refused(dead_letters: Path) -> int:

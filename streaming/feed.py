@@ -66,6 +66,10 @@ class Feed:
     With `partitions` only the impressions and interactions of these partitions become rows. Updates of users and items
     count whatever their partition, and so does the time of every event, so that feeds which divide the partitions
     among them return the rows of one feed over all, each once.
+
+    Such a feed still reads the whole log: updates lie in every partition, where windows close depends on the time of
+    every event, and a log has neither an index of updates nor times apart from events. It is the joining and encoding
+    of the others' impressions that it saves.
     """
 
     def __init__(
@@ -100,7 +104,7 @@ class Feed:
 
     @property
     def lag_events(self) -> int:
-        """Events in the log that were not read yet."""
+        """Events in the log that were not read yet; of a log that skips offsets, at most (`LogReader.lag_events`)."""
         return self._reader.lag_events
 
     @property

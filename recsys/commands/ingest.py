@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +36,16 @@ PLAUSIBLE = 631_152_000_000
 """The beginning of 1990, ms since the epoch."""
 
 
-def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | None, end: str | None) -> None:
+def run(
+    path: Path, files: tuple[Path, ...], dataset: str | None, start: str | None, end: str | None, sort: bool = False
+) -> None:
     config = load(path)
     console = Console()
     if dataset is None and not files:
         raise InvalidValueError("give the files to read (- for standard input), or a data set with --dataset")
-    sources = [source for file in files for source in _sources(config, file)] if dataset is None else []
+    if dataset is not None and sort:
+        raise InvalidValueError("--sort is for files; a data set is in the order of time already")
+    sources = [source for file in files for source in _sources(config, file, sort)] if dataset is None else []
     imported = _imported(dataset, files, start, end) if dataset is not None else None
     log = wiring.event_log(config)  # a wrong name makes no log
     try:
@@ -52,7 +58,7 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
                 ingest.run(batches, progress=lambda counts, _: show(str(dataset), counts), stop=stop)
             else:
                 name = files[0].name if len(files) == 1 else f"{len(files)} files"
-                ingest.merge(sources, lambda counts, _: show(name, counts), stop)
+                _read(ingest, sources, config.log.sort_memory if sort else None, partial(show, name), stop)
     except IngestError as error:
         _conclude(console, config, ingest)
         raise IngestError(f"{error}; the counted events are stored, run the same command again to continue") from None
@@ -65,6 +71,15 @@ def run(path: Path, files: tuple[Path, ...], dataset: str | None, start: str | N
         sys.exit(STOPPED)
     if not ingest.counts.accepted + ingest.counts.duplicate:
         raise InvalidValueError("nothing was accepted")
+
+
+def _read(
+    ingest: Ingest, sources: list[Source], sort: int | None, show: Callable[[Counts], None], stop: threading.Event
+) -> None:
+    if sort is not None:
+        ingest.sort(sources, sort, lambda counts, _: show(counts), stop)
+    else:
+        ingest.merge(sources, lambda counts, _: show(counts), stop)
 
 
 def _conclude(console: Console, config: Config, ingest: Ingest) -> None:
@@ -116,7 +131,7 @@ def _card(card: Card) -> Table:
     return table
 
 
-def _sources(config: Config, file: Path) -> list[Source]:
+def _sources(config: Config, file: Path, sort: bool) -> list[Source]:
     if str(file) == "-":
         return [JsonLines(sys.stdin.buffer, config.log.max_line, "standard input")]
     with file_errors("cannot read", file):
@@ -126,7 +141,7 @@ def _sources(config: Config, file: Path) -> list[Source]:
             )
         if file.is_file() and not file.stat().st_size:
             return []  # such as a part without rows, or the mark of a finished job
-        return wiring.sources(config, file)
+        return wiring.sources(config, file, sort=sort)
 
 
 def _between(batches: Iterator[pa.RecordBatch], low: int | None, high: int | None) -> Iterator[pa.RecordBatch]:

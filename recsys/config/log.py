@@ -49,6 +49,8 @@ class Mapping(Section):
     """Of lists without a user: whether they are refused, or get a user of their own."""
     repeated_items: Literal["refuse", "first", "last"] = "refuse"
     """Which place counts of an item that is in a list more than once."""
+    apart: bool = False
+    """Of shown items: whether rows of one `id` stand anywhere in the file; needs `recsys ingest --sort`."""
     negatives_within: Duration = milliseconds("1h")
     """Of feedback: longest time between two rows that are shown together."""
     seed: int = Field(0, ge=0)
@@ -108,6 +110,7 @@ class Mapping(Section):
             self.interval,
             self.negatives_within,
             self.seed,
+            self.apart,
         )
 
     @model_validator(mode="after")
@@ -134,6 +137,8 @@ class LogSection(Section):
     """Whether an event may have a feature that no field reads; logs get new features before models use them."""
     deduplication_window: Count = 1_000_000
     """Number of event ids remembered to recognise duplicates."""
+    sort_memory: Size = byte_count("256MiB")
+    """What `recsys ingest --sort` holds in memory; the rest is sorted on disk."""
     mapping: list[Mapping] = []
 
     @field_validator("url")

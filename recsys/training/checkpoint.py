@@ -55,6 +55,7 @@ class Checkpoints:
         self._keep = keep
         self._crash = crash
         self._patience = patience
+        self._undeletable: set[Path] = set()
 
     @contextmanager
     def writing(self, step: int, rank: int = 0, world: int = 1) -> Iterator[Path]:
@@ -78,7 +79,7 @@ class Checkpoints:
         except (OSError, SafetensorError) as error:
             raise CheckpointError(
                 f"checkpoint {final} could not be written: {error}. "
-                "The previous one is unchanged: make room, then start again to resume from it"
+                "The previous one is unchanged and can be resumed from: make room on the disk or mend its permissions"
             ) from error
         finally:
             if not part.finished or rank == 0:
@@ -150,10 +151,21 @@ class Checkpoints:
         found = self.all()
         end = found.index(newest) + 1
         for path in found[: max(end - self._keep, 0)] + found[end:]:
-            shutil.rmtree(path)
+            self._remove(path)
         for path in self.folder.glob("*.partial"):
             if path.name < newest.name:  # later ones may have parts of ranks that are ahead
                 shutil.rmtree(path, ignore_errors=True)
+
+    def _remove(self, path: Path) -> None:
+        """One that cannot be deleted takes room, no more: a warning, once."""
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            if path not in self._undeletable:
+                logger.warning(
+                    "old checkpoint %s cannot be deleted: %s. Delete it by hand to free its room", path, error
+                )
+            self._undeletable.add(path)
 
 
 @dataclass(slots=True)

@@ -40,7 +40,7 @@ class Progress:
         self.now = 0
         """Event time (ms) of the newest label."""
         self.lag_events = 0
-        """Events in the log not read yet."""
+        """Events in the log not read yet; of a log that skips offsets, at most."""
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -5,20 +5,22 @@ One turn of the loop:
 2. step: score a batch (progressive validation), then learn from it;
 3. publish: send changed embedding rows, and less often dense weights, to serving;
 4. checkpoint: capture everything of one moment, every so many steps, so that a restart repeats the same steps; the
-   files are written in the background while training goes on;
+   files are written in the background while training goes on. One that cannot be written is a warning, and the next
+   step tries again;
 5. commit: tell the log how far the last complete checkpoint is. Only a hint: the checkpoint's own cursor counts.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 from embedding.snapshot.background import BackgroundSave
-from recsys.errors import RecsysError, StateError
+from recsys.errors import CheckpointError, RecsysError, StateError
 from recsys.training import checkpoint
 from recsys.training.checkpoint import Checkpoints
 from recsys.training.learner import Learner
@@ -30,6 +32,8 @@ from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.feed import Feed
 from streaming.log.event_log import Cursor, EventLog
+
+logger = logging.getLogger(__name__)
 
 CONSUMER = "trainer"
 _FINAL_ATTEMPTS = 3
@@ -68,8 +72,10 @@ class Trainer:
         self._poll_events = poll_events
         self._crash = crash
         self._saved_step = -1
-        self._saving: tuple[BackgroundSave, Cursor] | None = None
-        """The checkpoint that is being written, and the cursor in it."""
+        self._failed = False
+        """Whether the last checkpoint could not be written."""
+        self._saving: tuple[BackgroundSave, int, Cursor] | None = None
+        """The checkpoint that is being written, and the step and the cursor in it."""
 
     def resume(self) -> Path | None:
         """Restore the newest complete checkpoint and return its folder; None if there is no checkpoint.
@@ -116,10 +122,10 @@ class Trainer:
         """Train to the end of the log; with `follow` wait for more until `stop` is set.
 
         Impressions whose window is still open at the end stay in the checkpoint, for the events that are yet to come.
-        `until` (event time, ms) stops before the first event that is later. Raises CheckpointError if a checkpoint
-        cannot be written.
+        `until` (event time, ms) stops before the first event that is later. Raises CheckpointError if the last
+        checkpoint cannot be written.
         """
-        self.progress.start(sum(self._feed.cursor))
+        self.progress.start(self._feed.joiner.sequence)
         if self._publication is not None:
             self._publication.start()
         self._publish()
@@ -133,9 +139,14 @@ class Trainer:
                 break
 
     def checkpoint(self) -> None:
-        """Write everything of this moment, then commit the log; returns when the checkpoint is complete."""
-        self._begin_checkpoint()
+        """Write everything of this moment, then commit the log; returns when the checkpoint is complete.
+
+        Raises CheckpointError if it cannot be written.
+        """
         self._settle()
+        if self._saved_step != self.learner.steps:
+            self._begin_checkpoint()
+            self._finish_checkpoint()
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -165,12 +176,10 @@ class Trainer:
                     break
 
     def _begin_checkpoint(self) -> None:
-        """Capture everything of this moment and start to write it, once the previous checkpoint is complete."""
-        self._settle()
-        if self._saved_step == self.learner.steps:
-            return
+        """Capture everything of this moment and start to write it. Raises CheckpointError."""
+        step, cursor = self.learner.steps, self._feed.cursor
         with ExitStack() as stack:
-            folder = stack.enter_context(self._checkpoints.writing(self.learner.steps))
+            folder = stack.enter_context(self._checkpoints.writing(step))
             write = self._capture(folder)
             writing = stack.pop_all()
 
@@ -178,8 +187,7 @@ class Trainer:
             with writing:
                 write()
 
-        self._saving = BackgroundSave(complete), self._feed.cursor
-        self._saved_step = self.learner.steps
+        self._saving = BackgroundSave(complete), step, cursor
 
     def _capture(self, folder: Path) -> Callable[[], None]:
         """Copy the state of this moment; the function returned writes it into `folder`."""
@@ -196,26 +204,39 @@ class Trainer:
 
         return write
 
-    def _settle(self) -> None:
+    def _finish_checkpoint(self) -> None:
         """Wait for the checkpoint that is being written, then commit its cursor. Raises CheckpointError."""
         if self._saving is None:
             return
-        saving, cursor = self._saving
+        saving, step, cursor = self._saving
         self._saving = None
         saving.result()
         self._crash("checkpoint written")
+        self._saved_step, self._failed = step, False
         self._log.commit(CONSUMER, cursor)
+
+    def _settle(self, *, begin: bool = False) -> None:
+        """Finish the one being written, and `begin` another. A failure is logged, once while it lasts."""
+        try:
+            self._finish_checkpoint()
+            if begin:
+                self._begin_checkpoint()
+        except CheckpointError as error:
+            if not self._failed:
+                logger.warning("%s. Training goes on; each step tries again", error)
+            self._failed = True
 
     def _learn(self, batch: TrainingBatch) -> None:
         scores_B = self.learner.step(batch)
-        self.progress.add(batch, scores_B, events=sum(self._feed.cursor), lag=self._feed.lag_events)
+        self.progress.add(batch, scores_B, events=self._feed.joiner.sequence, lag=self._feed.lag_events)
         self._crash("step")
         if self._publication is not None and self._publication.due():
             self._publish()
         if self._saving is not None and self._saving[0].done():
             self._settle()
-        if self.learner.steps % self._checkpoint_every == 0:
-            self._begin_checkpoint()
+        retry = self._failed and self._saving is None
+        if retry or self.learner.steps % self._checkpoint_every == 0:
+            self._settle(begin=True)
 
     def _idle(self, follow: bool, stop: threading.Event) -> bool:
         """At the end of the log: learn from what is left, publish, wait. False if there is nothing to wait for."""

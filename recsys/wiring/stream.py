@@ -40,19 +40,20 @@ def rules(config: Config) -> Rules:
     return Rules.of(spec(config), config.log.max_future, config.log.max_line, keep_unknown=keep)
 
 
-def sources(config: Config, file: Path, name: str = "") -> list[Source]:
-    """What a file is read as: by each of its mappings, or as JSON lines of events. Raises RecsysError if it cannot.
+def sources(config: Config, file: Path, name: str = "", *, sort: bool = False) -> list[Source]:
+    """What a file is read as: by each of its mappings, or as JSON lines of events; `sort` is for `Ingest.sort`.
 
-    It is remembered, and shown, by its path or else its `name`.
+    It is remembered, and shown, by its path or else its `name`. Raises RecsysError if it cannot be read.
     """
     from streaming.ingest.formats.open_source import open_source
 
     known = rules(config)
     kinds = {**(known.request or {}), **(known.item or {})}
+    memory = config.log.sort_memory if sort else None
     found: list[Source] = []
     for n, one in enumerate(config.log.mappings(file)):
         source = f"{name or file} ({one.kind} {n + 1})" if n else name or str(file)
-        found.append(open_source(file, one.rows(kinds), config.log.max_line, one.format, one.text, source))
+        found.append(open_source(file, one.rows(kinds), config.log.max_line, one.format, one.text, source, memory))
     return found or [open_source(file, None, config.log.max_line)]
 
 

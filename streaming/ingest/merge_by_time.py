@@ -10,6 +10,8 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +43,11 @@ class Piece:
     def reached(self) -> npt.NDArray[np.int64]:
         """The newest time up to each event. Sources are merged by it, so that the order within a source is kept."""
         return np.maximum.accumulate(times(self.events))
+
+    @property
+    def first(self) -> float:
+        """The time of its first event; minus infinity without events."""
+        return float(times(self.events)[0]) if self.events.num_rows else -math.inf
 
     @property
     def last(self) -> float:
@@ -77,37 +84,82 @@ class Piece:
         return first, rest
 
 
-def merged(streams: Sequence[Iterator[Piece]], begins: Sequence[float] | None = None) -> Iterator[dict[int, Piece]]:
+def merged(
+    streams: Sequence[Iterator[Piece]], begins: Sequence[float] | None = None, least: int = 0
+) -> Iterator[dict[int, Piece]]:
     """The pieces to append next, by the number of the source. Holds one piece of each source that it reads.
 
     Takes from every source what is not later than the smallest last time among those that may have more. A source
     that is roughly in the order of time is merged exactly; one that is not loses nothing, and keeps its own order.
     A source is first read when the others come to its time in `begins`, so that a year of daily files is not held at
-    once; without `begins` at once.
+    once; without `begins` at once. At least `least` events come together, except at the end: many small sources give
+    a few events at a time.
     """
+    found: dict[int, list[Piece]] = {}
+    count = 0
+    for taken in _rounds(streams, begins):
+        for number, piece in taken.items():
+            found.setdefault(number, []).append(piece)
+            count += piece.events.num_rows
+        if count >= least:
+            yield {number: _joined(found[number]) for number in sorted(found)}
+            found, count = {}, 0
+    if found:
+        yield {number: _joined(found[number]) for number in sorted(found)}
+
+
+def _rounds(streams: Sequence[Iterator[Piece]], begins: Sequence[float] | None) -> Iterator[dict[int, Piece]]:
+    """What comes before the next limit, by the number of the source. A round costs what it takes, not what is held."""
     asleep = deque(sorted((begin, number) for number, begin in enumerate(begins or [-math.inf] * len(streams))))
-    unread, held = dict[int, Iterator[Piece]](), dict[int, Piece]()
-    while asleep or held or unread:
-        _refill(held, unread)
-        limit = min((held[number].last for number in unread), default=math.inf)
-        if asleep and (asleep[0][0] <= limit or not held):
-            number = asleep.popleft()[1]
-            unread[number] = streams[number]
-            continue
-        cuts = {number: held[number].until(limit) for number in sorted(held)}
-        held = {number: rest for number, (_, rest) in cuts.items() if rest is not None}
-        if taken := {number: first for number, (first, _) in cuts.items() if first is not None}:
-            yield taken
+    held = dict[int, Piece]()
+    firsts, lasts = list[tuple[float, int]](), list[tuple[float, int]]()  # heaps; of the held, and of the unread ones
 
-
-def _refill(held: dict[int, Piece], unread: dict[int, Iterator[Piece]]) -> None:
-    """Read the next piece of each source without one; remove sources at their end from `unread`."""
-    for number in [number for number in unread if number not in held]:
-        piece = next(unread[number], None)
-        if piece is None:
-            del unread[number]
-        else:
+    def refill(number: int) -> None:
+        if (piece := next(streams[number], None)) is not None:
             held[number] = piece
+            heappush(firsts, (piece.first, number))
+            heappush(lasts, (piece.last, number))
+
+    while asleep or held:
+        limit = lasts[0][0] if lasts else math.inf
+        if asleep and (asleep[0][0] <= limit or not held):
+            refill(asleep.popleft()[1])
+            continue
+        taken: dict[int, Piece] = {}
+        while firsts and firsts[0][0] <= limit:
+            number = heappop(firsts)[1]
+            first, rest = held.pop(number).until(limit)
+            if first is not None:
+                taken[number] = first
+            if rest is not None:
+                held[number] = rest
+                heappush(firsts, (rest.first, number))
+        if taken:
+            yield taken
+        ended = list[int]()  # taken whole
+        while lasts and lasts[0][0] <= limit:
+            ended.append(heappop(lasts)[1])
+        for number in ended:
+            refill(number)
+
+
+def _joined(pieces: Sequence[Piece]) -> Piece:
+    """Consecutive pieces of one source as one."""
+    if len(pieces) == 1:
+        return pieces[0]
+    numbered = list(enumerate(pieces))
+    return replace(
+        pieces[-1],
+        events=pa.concat_batches([piece.events for piece in pieces]),
+        letters=[letter for piece in pieces for letter in piece.letters],
+        position=lambda i: pieces[i >> _BITS].position(i & (1 << _BITS) - 1),
+        records_N=np.concatenate([piece.records_N + (n << _BITS) for n, piece in numbered]),
+        refused=[i + (n << _BITS) for n, piece in numbered for i in piece.refused],
+    )
+
+
+_BITS: Final = 32
+"""Of the number of a record in its piece; those above number the piece."""
 
 
 def interleaved(pieces: Sequence[Piece]) -> tuple[pa.RecordBatch, npt.NDArray[np.intp]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
+from typing import cast
 
 import msgspec
 import numpy as np
@@ -28,6 +29,8 @@ DRAWS = 1024
 """Number of ages that are told apart."""
 REFRESH = 256
 """Least number of lists between two estimates; with many lists open, a sixteenth of them."""
+
+_MIDDLES = (np.arange(DRAWS) + 0.5) / DRAWS
 
 
 class _State(msgspec.Struct):
@@ -78,10 +81,11 @@ class ClickDelays:
         self._edges_E: list[float] = edges.tolist()
         self._middles_B = (edges[1:] + edges[:-1]) / 2
         self._wait = wait
-        self._clicks_B = np.zeros(BINS)
-        self._open_clicks_B = np.zeros(BINS, np.int64)
+        self._clicks_B = [0.0] * BINS
+        self._open_clicks_B = [0] * BINS
         self._closed = 0.0
-        self._clocks, self._totals, self._first = array("q"), array("q", [0]), 0
+        self._total = self._first = 0
+        self._clocks, self._totals = array("q"), array("q", [0])
         """Clock of each list, and the items shown before it and after the last; those from `_first` on are open."""
         self._ages = [0] * DRAWS
         self._until_refresh = 0
@@ -98,7 +102,7 @@ class ClickDelays:
 
     def bin(self, delay: int) -> int:
         """Number of the bin of a delay."""
-        return min(bisect_right(self._edges_E, delay) - 1, BINS - 1)
+        return bisect_right(self._edges_E, delay, 0, BINS) - 1
 
     def shown(self, clock: int, items: int) -> None:
         """A list was shown; clocks do not fall."""
@@ -107,7 +111,8 @@ class ClickDelays:
             self._until_refresh = max(REFRESH, (len(self._clocks) - self._first) // 16)
         self._until_refresh -= 1
         self._clocks.append(clock)
-        self._totals.append(self._totals[-1] + items)
+        self._total += items
+        self._totals.append(self._total)
 
     def clicked(self, bin_: int) -> None:
         """An item of an open list was clicked."""
@@ -125,7 +130,7 @@ class ClickDelays:
             self._clicks_B[bin_] += 1
         if self._closed > MEMORY:
             self._closed /= 2
-            self._clicks_B /= 2
+            self._clicks_B = [clicks / 2 for clicks in self._clicks_B]
 
     def age(self, draw: float) -> int:
         """The age (ms) at which the silence of a list is learned, from a draw in [0, 1)."""
@@ -133,16 +138,15 @@ class ClickDelays:
 
     def _draw_ages(self) -> list[int]:
         """The age of each of `DRAWS` equal parts of [0, 1): H^-1 at their middles."""
-        draws = (np.arange(DRAWS) + 0.5) / DRAWS
-        shares = self.rate * (1 - draws) / (1 - self.rate * draws)
-        ages = np.interp(shares, self._cumulative_E, self._edges_E)
-        return [int(age) for age in np.minimum(ages, self._wait).tolist()]
+        shares = self.rate * (1 - _MIDDLES) / (1 - self.rate * _MIDDLES)
+        ages = np.minimum(np.interp(shares, self._cumulative_E, self._edges_E), self._wait)
+        return cast("list[int]", ages.astype(np.int64).tolist())
 
     def state(self) -> bytes:
         """All that `restore` needs."""
         state = _State(
-            self._clicks_B.tolist(),
-            self._open_clicks_B.tolist(),
+            self._clicks_B,
+            self._open_clicks_B,
             self._closed,
             self._clocks[self._first :].tobytes(),
             self._totals[self._first :].tobytes(),
@@ -156,16 +160,16 @@ class ClickDelays:
     def restore(self, state: bytes) -> None:
         """Restore what `state` returned. Raises msgspec.DecodeError when it is something else."""
         loaded = msgspec.msgpack.decode(state, type=_State)
-        self._clicks_B = np.array(loaded.clicks)
-        self._open_clicks_B = np.array(loaded.open_clicks, np.int64)
+        self._clicks_B, self._open_clicks_B = loaded.clicks, loaded.open_clicks
         self._closed, self._first = loaded.closed, 0
         self._clocks, self._totals = array("q", loaded.clocks), array("q", loaded.totals)
+        self._total = self._totals[-1]
         self._until_refresh, self._cumulative_E = loaded.until_refresh, loaded.cumulative
         self._noted_E, self.version = loaded.noted, loaded.version
         self._ages = self._draw_ages() if self._cumulative_E else [0] * DRAWS
 
     def _refresh(self, clock: int) -> None:
-        clicks_B = self._clicks_B + self._open_clicks_B
+        clicks_B = np.array(self._clicks_B) + np.array(self._open_clicks_B)
         if clicks_B.sum() < ENOUGH:
             return
         reached_B = self._closed + self._open_items(clock - self._middles_B)
@@ -196,6 +200,6 @@ class ClickDelays:
 
     def _open_items(self, until_B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """How many items of open lists were shown until each of these clocks."""
-        reached_B = np.searchsorted(np.array(self._clocks[self._first :]), until_B, side="right")
-        totals = np.array(self._totals[self._first :])
+        clocks, totals = (np.frombuffer(open_, np.int64)[self._first :] for open_ in (self._clocks, self._totals))
+        reached_B = clocks.searchsorted(until_B, side="right")
         return np.asarray(totals[reached_B] - totals[0], np.float64)

@@ -28,6 +28,8 @@ class EarlyInteractions:
         dropped = 0
         while self._count > self._capacity:
             dropped += self._drop_first()
+        if len(self._by_time) > 2 * self._capacity:  # nearly all were taken while the clock stood still
+            self.load(self.dump())
         return dropped
 
     def take(self, impression: str) -> list[InteractionRow]:

@@ -7,8 +7,6 @@ out depends on the sequence of events alone: not on how it is cut into batches, 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -20,11 +18,12 @@ from streaming.join.click_delays import ClickDelays
 from streaming.join.early_interactions import EarlyInteractions
 from streaming.join.event_rows import InteractionRow, impressions, interactions
 from streaming.join.labeled_impression import LabeledImpression, LabelRule
+from streaming.join.labeler import Labeler
 from streaming.join.open_impression import OpenImpression
 from streaming.join.outcomes import OUTCOMES, TALLIES
 from streaming.join.recently_closed import RecentlyClosed
 from streaming.join.silences import Due, Silences
-from streaming.join.window_queue import Entry, WindowQueue
+from streaming.join.window_queue import WindowQueue
 
 __all__ = ["OUTCOMES", "TALLIES", "Joiner", "LabelRule", "LabeledImpression", "Labels"]
 
@@ -33,6 +32,10 @@ Labels = Literal["paced", "held"]
 
 MAX_PENDING = 200_000
 """Most impressions that are open at once."""
+
+
+LAST = 2**63 - 1
+"""The last event time there is (ms)."""
 
 
 class _State(msgspec.Struct):
@@ -77,18 +80,17 @@ class Joiner:
         for name, value, least in (("wait", wait, 0), ("lateness", lateness, 0), ("max_pending", max_pending, 1)):
             if value < least:
                 raise InvalidValueError(f"{name} is {value}; it must be at least {least}")
-        self.rule, self.wait, self.lateness, self._task = rule, wait, lateness, task
+        self.rule, self.wait, self.lateness, self._window = rule, wait, lateness, wait + lateness
         self._max_pending, self._memory = max_pending, memory
         self._clock = self._sequence = 0
-        self._counts = dict.fromkeys(OUTCOMES, 0)
-        self._tallies = dict.fromkeys(TALLIES, 0)
         self._open: dict[str, OpenImpression] = {}
         self._paced = labels == "paced"
-        self._silences = Silences(delays or ClickDelays(wait))
+        self._silences = Silences(delays or ClickDelays(wait), wait + lateness)
+        self._labeler = Labeler(rule, wait, self._silences, paced=self._paced, task=task)
+        self._counts, self._tallies = self._labeler.counts, self._labeler.tallies
         self._waiting = WindowQueue()
         self._held = EarlyInteractions(max_pending)
         self._closed = RecentlyClosed(max_pending)
-        self._out: list[LabeledImpression] = []
 
     @property
     def counts(self) -> dict[str, int]:
@@ -119,36 +121,43 @@ class Joiner:
         """Take events (`EVENT_SCHEMA`); returns the labels they decided, in the order in which they became known."""
         shown, acted = impressions(events), interactions(events)
         for kind, time in zip(kinds(events).tolist(), times(events).tolist(), strict=True):
-            self._advance(time)
+            self._sequence += 1
+            if time > self._clock:
+                self._advance(time)
             if kind == INTERACTION:
                 self._act(next(acted))
             elif kind == IMPRESSION:
                 self._show(next(shown))
             else:
                 self._counts["updates"] += 1
-        return self._take_out()
+        return self._labeler.take_out()
 
     def skip(self, events: pa.RecordBatch) -> list[LabeledImpression]:
         """Take only the times of events, which another joiner joins: windows close as if they were joined here."""
         for time in times(events).tolist():
-            self._advance(time)
+            self._sequence += 1
+            if time > self._clock:
+                self._advance(time)
         self._counts["elsewhere"] += events.num_rows
-        return self._take_out()
+        return self._labeler.take_out()
 
     def flush(self) -> list[LabeledImpression]:
         """End of a finite log: every window closes, every held interaction is unmatched."""
-        self._pass(math.inf)
+        while self._open:
+            self._close()
         self._counts["unmatched"] += self._held.clear()
-        return self._take_out()
+        return self._labeler.take_out()
 
     def state(self) -> bytes:
         """All that the future depends on, but not the settings."""
+        for shown in self._open.values():
+            shown.places = None
         state = _State(
             self._clock,
             self._sequence,
             self._counts,
             self._tallies,
-            [self._open[id_] for _, _, id_ in self._waiting],
+            list(self._waiting),
             self._silences.state(),
             self._held.dump(),
             self._closed.dump(),
@@ -163,37 +172,40 @@ class Joiner:
         except (msgspec.DecodeError, KeyError) as error:
             raise StateError(f"not a joiner's state: {error}") from error
         self._clock, self._sequence = loaded.clock, loaded.sequence
-        self._counts, self._tallies = loaded.counts, loaded.tallies
+        self._counts.update(loaded.counts)
+        self._tallies.update(loaded.tallies)
         self._open = {shown.id: shown for shown in loaded.waiting}
         self._waiting = WindowQueue()
         for shown in loaded.waiting:
-            self._waiting.push((shown.time, shown.number, shown.id))
+            self._waiting.push(shown)
         self._held.load(loaded.held)
         self._closed.load(loaded.closed)
 
-    def _advance(self, time: int) -> None:
-        """The next event has this time. What became known meanwhile comes out in the order in which it did."""
-        self._sequence += 1
-        if time > self._clock:
-            self._clock = time
-            if self._silences.next_due < time:
-                for known, shown in self._silences.due(time):
-                    self._pass(known - self.lateness)
-                    if not shown.silent:
-                        self._be_silent(shown, known)
-            self._pass(time - self.lateness)
-
-    def _pass(self, watermark: float) -> None:
-        while (oldest := self._waiting.pop_before(watermark - self.wait)) is not None:
-            self._close(oldest)
+    def _advance(self, clock: int) -> None:
+        """The clock moves on. What became known meanwhile comes out in the order in which it did."""
+        self._clock = clock
+        due, waiting = self._silences.queue, self._waiting
+        while due.first < clock:
+            moment, _, shown = due.pop()
+            if waiting.first <= moment - self._window:
+                self._close_until(moment - self._window)
+            if not shown.silent:
+                self._labeler.learn_silence(shown, moment + 1, self._sequence)
+        if waiting.first < clock - self._window:
+            self._close_until(clock - self._window - 1)
         if self._held.by_impression:
-            self._counts["unmatched"] += self._held.expire(watermark)
+            self._counts["unmatched"] += self._held.expire(clock - self.lateness)
+
+    def _close_until(self, time: int) -> None:
+        """Close the windows of impressions up to `time`."""
+        while self._waiting.first <= time:
+            self._close()
 
     def _show(self, shown: OpenImpression) -> None:
         id_ = shown.id
         if id_ in self._open or id_ in self._closed.ids:
             self._counts["duplicate_impressions"] += 1
-        elif shown.time + self.wait < self._clock - self.lateness:
+        elif shown.time < self._clock - self._window:
             self._counts["late_impressions"] += 1
             self._counts["late"] += len(self._held.take(id_))
             self._closed.add(id_, self._clock + self._memory, self.watermark)
@@ -201,20 +213,20 @@ class Joiner:
             self._counts["impressions"] += 1
             self._open[id_] = shown
             shown.number, shown.clock = self._sequence, self._clock
-            self._waiting.push((shown.time, shown.number, id_))
+            self._waiting.push(shown)
             if self._paced:
-                self._silences.add(shown, self._clock)
+                self._silences.add(shown, self._clock, self._open.values())
             if id_ in self._held.by_impression:
-                self._decide(shown, self._held.take(id_))
-            while len(self._open) > self._max_pending and (oldest := self._waiting.pop_before(math.inf)):
-                self._close(oldest, early=True)
+                self._labeler.decide(shown, self._held.take(id_), self._clock, self._sequence)
+            if len(self._open) > self._max_pending:
+                self._close(early=True)
                 self._silences.prune(2 * self._max_pending)
 
     def _act(self, acted: InteractionRow) -> None:
         if acted.action not in self.rule.actions:
             self._counts["ignored"] += 1
         elif (shown := self._open.get(acted.impression)) is not None:
-            self._decide(shown, (acted,))
+            self._labeler.decide(shown, (acted,), self._clock, self._sequence)
         elif acted.impression in self._closed.ids:
             self._counts["late"] += 1
         elif acted.time < self.watermark:
@@ -222,72 +234,12 @@ class Joiner:
         else:
             self._counts["unmatched"] += self._held.add(self._sequence, acted)
 
-    def _decide(self, shown: OpenImpression, interactions: Iterable[InteractionRow]) -> None:
-        """Count interactions with an open impression, and give out the labels that they decide, all at once."""
-        labels = {}
-        for acted in interactions:
-            outcome, position = shown.decide(acted.item, acted.action, acted.time, self.wait)
-            self._counts[outcome] += 1
-            if position >= 0:
-                labels[position] = self._label(shown, position, acted)
-        if labels:
-            self._emit_decided(shown, labels)
-
-    def _label(self, shown: OpenImpression, position: int, acted: InteractionRow) -> float:
-        label = self.rule.label(acted.value)
-        self._tallies["positives" if label else "negatives"] += 1
-        if label:
-            bin_ = self._silences.clicked(self._clock - shown.clock) if self._paced else 0
-            if shown.clicks is None:
-                shown.clicks = {}
-            shown.clicks[position] = bin_
-        return label
-
-    def _emit_decided(self, shown: OpenImpression, labels: dict[int, float]) -> None:
-        """Labels that interactions decided; of items given out as negative before, only the positive ones."""
-        if shown.silent:
-            labels = {position: label for position, label in labels.items() if label}
-            self._tallies["corrected"] += len(labels)
-        if self._paced and labels:
-            self._emit(shown, tuple(labels), tuple(labels.values()), self._clock, learned=shown.silent)
-
-    def _be_silent(self, shown: OpenImpression, known: int) -> None:
-        """Give out as negative what nobody has decided; a click may still correct it."""
-        shown.silent = True
-        positions, labels = shown.undecided()
-        if positions:
-            self._emit(shown, positions, labels, known)
-
-    def _close(self, oldest: Entry, early: bool = False) -> None:
-        """Close the oldest window: labels that no interaction decided are negative.
-
-        They become known when the watermark passes the end of the window; if it closes `early`, now.
-        """
-        time, _, id_ = oldest
-        shown = self._open.pop(id_)
-        end = time + self.wait
-        self._closed.add(id_, max(end, self._clock) + self._memory, self._clock - self.lateness)
+    def _close(self, early: bool = False) -> None:
+        """Close the oldest window. Its labels are known when the watermark passes its end; if it is `early`, now."""
+        shown = self._waiting.pop()
+        clock, end = self._clock, shown.time + self.wait
+        del self._open[shown.id]
+        self._closed.add(shown.id, (end if end > clock else clock) + self._memory, clock - self.lateness)
         self._tallies["closed_early" if early else "closed"] += 1
-        self._tallies["negatives"] += len(shown.items) - len(shown.decided or ())
-        known = self._clock if early else end + self.lateness + 1
-        if not self._paced:
-            self._emit(shown, *shown.final(), known)
-            return
-        if not shown.silent:
-            self._be_silent(shown, known)
-        self._silences.close(shown)
-
-    def _emit(
-        self,
-        shown: OpenImpression,
-        positions: tuple[int, ...],
-        labels: tuple[float, ...],
-        known: int,
-        *,
-        learned: bool = False,
-    ) -> None:
-        self._out.append(shown.labeled(positions, labels, known, self._sequence, learned, self._task))
-
-    def _take_out(self) -> list[LabeledImpression]:
-        out, self._out = self._out, []
-        return out
+        known = clock if early else end + self.lateness + 1
+        self._labeler.close(shown, known if known < LAST else LAST, self._sequence)

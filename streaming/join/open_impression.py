@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -22,19 +22,24 @@ Labels = tuple[tuple[int, ...], tuple[float, ...]]
 """Positions, and the label of each."""
 
 
-@cache
+@lru_cache(maxsize=64)
 def _all_negative(count: int) -> Labels:
     """Positions and labels of an impression without interactions; shared, since most are."""
     return tuple(range(count)), (0.0,) * count
 
 
+SHORT = 32
+"""Items among which a search is as quick as a dictionary, which takes memory."""
+
+
 class OpenImpression(msgspec.Struct, gc=False, array_like=True):
     """An impression as the log has it, and what the joiner knows of it.
 
-    Features stay the bytes of their JSON until the first label: most impressions get all labels at once, and bytes
-    take less memory while they wait. `decided` maps positions to the action that decided their label, `clicks` the
-    positive ones to the bin of their delay (see `ClickDelays`). `number` is that of its event, `clock` the clock
-    then. `silent`: what nobody had decided was given out as negative.
+    Features stay the bytes of their JSON until an interaction decides a label: bytes take less memory while they wait,
+    and most impressions get all labels at once, by silence. `decided` maps positions to the action that decided their
+    label, `clicks` the positive ones to the bin of their delay (see `ClickDelays`). `number` is that of its event,
+    `clock` the clock then. `silent`: what nobody had decided was given out as negative. `places`: the first position of
+    each item, for long lists that are clicked; the state does not keep it.
     """
 
     id: str
@@ -52,6 +57,7 @@ class OpenImpression(msgspec.Struct, gc=False, array_like=True):
     number: int = 0
     clock: int = 0
     silent: bool = False
+    places: dict[str, int] | None = None
 
     def decide(self, item: str, action: str, time: int, wait: int) -> tuple[str, int]:
         """The outcome of an interaction (see `outcomes`), and the position whose label it decides, or -1.
@@ -60,9 +66,8 @@ class OpenImpression(msgspec.Struct, gc=False, array_like=True):
         """
         if time > self.time + wait:
             return "late", -1
-        try:
-            position = self.items.index(item)
-        except ValueError:
+        position = self._position(item)
+        if position < 0:
             return "unknown_items", -1
         if self.decided is None:
             self.decided = {}
@@ -71,13 +76,21 @@ class OpenImpression(msgspec.Struct, gc=False, array_like=True):
         self.decided[position] = action
         return "joined", position
 
+    def _position(self, item: str) -> int:
+        """The first position of an item; -1 if it was not shown."""
+        if len(self.items) <= SHORT:
+            return self.items.index(item) if item in self.items else -1
+        if self.places is None:
+            self.places = {item: position for position, item in reversed(list(enumerate(self.items)))}
+        return self.places.get(item, -1)
+
     def undecided(self) -> Labels:
         """Positions that no interaction has decided, negative."""
-        positions, labels = _all_negative(len(self.items))
-        if self.decided is not None:
-            for position in sorted(self.decided, reverse=True):
-                positions = positions[:position] + positions[position + 1 :]
-        return positions, labels[: len(positions)]
+        decided, every = self.decided, _all_negative(len(self.items))
+        if not decided:
+            return every
+        positions = tuple(position for position in every[0] if position not in decided)
+        return positions, every[1][: len(positions)]
 
     def final(self) -> Labels:
         """All positions, positive where an interaction made them so."""
@@ -95,20 +108,23 @@ class OpenImpression(msgspec.Struct, gc=False, array_like=True):
         task: int,
     ) -> LabeledImpression:
         """Raises LogCorruptedError when the features cannot be decoded: they were checked before they were logged."""
+        features, item_features = self.features, self.item_features
         try:
-            if isinstance(self.features, bytes):
-                self.features = _features.decode(self.features)
-            if isinstance(self.item_features, bytes):
-                self.item_features = _item_features.decode(self.item_features)
+            if isinstance(features, bytes):
+                features = _features.decode(features)
+            if isinstance(item_features, bytes):
+                item_features = _item_features.decode(item_features)
         except msgspec.DecodeError as error:
             raise LogCorruptedError(f"impression {self.id!r} in the log has unreadable features: {error}") from error
+        if self.decided:
+            self.features, self.item_features = features, item_features
         return LabeledImpression(
             self.id,
             self.time,
             self.user,
             self.items,
-            self.features or _NOTHING,
-            self.item_features or _NOTHING,
+            features or _NOTHING,
+            item_features or _NOTHING,
             self.propensities,
             self.experiment or "",
             self.arm or "",

@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-import heapq
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from xxhash import xxh3_64_intdigest
 
 from streaming.join.click_delays import ClickDelays
+from streaming.join.due_queue import DueQueue, Entry
 from streaming.join.open_impression import OpenImpression
 
-_Entry = tuple[int, int, OpenImpression]
 Due = tuple[int, int]
 """Clock, and the number of the impression's event."""
 
 
 class Silences:
-    """Each open impression once, at an age that `delays` gives. The draw is a hash of its id, so it is repeatable."""
+    """Each open impression once, at an age that `delays` gives. The draw is a hash of its id, so it is repeatable.
 
-    def __init__(self, delays: ClickDelays) -> None:
-        self._delays = delays
-        self._heap: list[_Entry] = []
+    An impression that came so late that its window, of `wait` and `lateness`, closes before that age is not kept: its
+    silence is learned when it closes. One that closes early may stay in `queue`; it is silent then.
+    """
+
+    def __init__(self, delays: ClickDelays, window: int) -> None:
+        self._delays, self._window = delays, window
+        self.queue = DueQueue(max(1, window // 1024))
         self._version = 0
-        self.next_due: float = math.inf
-        """The clock at which the next one is due."""
 
-    def add(self, shown: OpenImpression, clock: int) -> None:
-        """An impression that is shown now."""
+    def add(self, shown: OpenImpression, clock: int, opened: Iterable[OpenImpression]) -> None:
+        """An impression that is shown now, one of those that are `opened`."""
         self._delays.shown(clock, len(shown.items))
-        heapq.heappush(self._heap, self._entry(shown, clock))
-        self.next_due = self._heap[0][0]
         if self._version != self._delays.version:  # as happens in the first window of a log
             self._version = self._delays.version
-            self._draw_anew(clock)
+            self._draw_anew(opened, clock)
+            return
+        entry = self._entry(shown, clock)
+        if entry[0] < shown.time + self._window:
+            self.queue.push(entry)
 
     def clicked(self, delay: int) -> int:
         """An item was clicked `delay` ms after it was shown; returns the bin of that delay, for `close`."""
@@ -43,43 +45,28 @@ class Silences:
 
     def close(self, shown: OpenImpression) -> None:
         """Its window is over."""
-        shown.silent = True
-        self._delays.closed(len(shown.items), (shown.clicks or {}).values())
-
-    def due(self, clock: int) -> Iterator[tuple[int, OpenImpression]]:
-        """Impressions that have become due before `clock`, in order, each with the moment at which it is known."""
-        while self._heap and self._heap[0][0] < clock:
-            due, _, shown = heapq.heappop(self._heap)
-            self._note()
-            if not shown.silent:
-                yield due + 1, shown
+        self._delays.closed(len(shown.items), shown.clicks.values() if shown.clicks else ())
 
     def prune(self, size: int) -> None:
         """Forget impressions that closed early, when there are more than `size` entries."""
-        if len(self._heap) > size:
-            self._heap = sorted(entry for entry in self._heap if not entry[2].silent)
-            self._note()
+        if len(self.queue) > size:
+            self.queue.load([entry for entry in self.queue if not entry[2].silent])
 
     def state(self) -> tuple[bytes, int, list[Due]]:
-        self._heap = sorted(entry for entry in self._heap if not entry[2].silent)
-        self._note()
-        return self._delays.state(), self._version, [(due, number) for due, number, _ in self._heap]
+        due = [(due, number) for due, number, shown in self.queue if not shown.silent]
+        return self._delays.state(), self._version, due
 
     def restore(self, state: tuple[bytes, int, list[Due]], shown: Iterable[OpenImpression]) -> None:
         """Restore what `state` returned, with the open impressions. Raises msgspec.DecodeError or KeyError."""
         by_number = {one.number: one for one in shown}
         delays, self._version, entries = state
         self._delays.restore(delays)
-        self._heap = [(due, number, by_number[number]) for due, number in entries]
-        self._note()
+        self.queue.load([(due, number, by_number[number]) for due, number in entries])
 
-    def _entry(self, shown: OpenImpression, clock: int) -> _Entry:
-        age = self._delays.age(xxh3_64_intdigest(shown.id.encode()) / 2**64)
-        return max(shown.clock + age, clock), shown.number, shown
+    def _entry(self, shown: OpenImpression, clock: int) -> Entry:
+        due = shown.clock + self._delays.age(xxh3_64_intdigest(shown.id.encode()) / 2**64)
+        return due if due > clock else clock, shown.number, shown
 
-    def _draw_anew(self, clock: int) -> None:
-        self._heap = sorted(self._entry(shown, clock) for _, _, shown in self._heap if not shown.silent)
-        self._note()
-
-    def _note(self) -> None:
-        self.next_due = self._heap[0][0] if self._heap else math.inf
+    def _draw_anew(self, opened: Iterable[OpenImpression], clock: int) -> None:
+        entries = (self._entry(shown, clock) for shown in opened if not shown.silent)
+        self.queue.load([entry for entry in entries if entry[0] < entry[2].time + self._window])

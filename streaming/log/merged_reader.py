@@ -43,8 +43,18 @@ class LogReader:
 
     @property
     def lag_events(self) -> int:
-        """Offsets between the cursor and the end of the log: its events, where offsets count events."""
-        return sum(self._log.end()) - sum(self.cursor)
+        """Events in the log that were not read, 0 exactly when all were.
+
+        Exact where offsets count events. Of a log that skips offsets (for marks of transactions, or events compacted
+        away) only what was read ahead is counted; beyond it this is the number of offsets, of which some are no events.
+        """
+        return sum(self._lag(partition, end) for partition, end in enumerate(self._log.end()))
+
+    def _lag(self, partition: int, end: int) -> int:
+        ahead = self._ahead[partition]
+        if not ahead.events.num_rows and end > ahead.next_offset:  # are there events, or only offsets without?
+            ahead = self._look(partition)
+        return ahead.events.num_rows + (end - ahead.next_offset) if ahead.events.num_rows else 0
 
     def read(self, max_events: int, until: int | None = None) -> Chunk | None:
         """The next events of one partition; None at the end, or when the next event's time is `until` or later."""

@@ -71,7 +71,19 @@ class DelimitedRows:
         """The rows in the lines of a block, and the lines of a last one that needs `more` of them."""
         long = [i for i, line in enumerate(block.lines) if len(line) > self._max_line]
         lines = [b"" if len(line) > self._max_line else line for line in block.lines] if long else block.lines
-        texts = b"\n".join(lines).decode(errors="surrogateescape").split("\n")
+        whole = b"\n".join(lines).decode(errors="surrogateescape")
+        if not long and (simple := self._reader.simple(whole)) is not None:
+            cells = list(map(self._pick, simple))
+            return Rows(
+                cells,
+                block.start,
+                block.end,
+                block.position,
+                block.raw,
+                ended=block.ended,
+                encoding=self._dialect.encoding,
+            ), None
+        texts = whole.split("\n")
         rows, taken = self._reader.rows(texts, more)
         if long:
             rows += [Row(i, i + 1, [], f"longer than {self._max_line} bytes") for i in long if i < taken]

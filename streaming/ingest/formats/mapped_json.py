@@ -26,8 +26,10 @@ class MappedJson:
     leads to the values of all its elements.
     """
 
-    def __init__(self, path: Path | str, mapping: Mapping, max_line: int = MAX_LINE, name: str = "") -> None:
-        self._lines = JsonLines(path, max_line, name)
+    def __init__(
+        self, path: Path | str, mapping: Mapping, max_line: int = MAX_LINE, name: str = "", *, array: bool = False
+    ) -> None:
+        self._lines = JsonLines(path, max_line, name, array=array)
         self._max_line = max_line
         self._mapping = mapping
         self._paths = [(name, name.split(".")) for name in mapping.names]

@@ -46,8 +46,10 @@ def open_source(
     format: Format | None = None,  # noqa: A002
     text: Names[str, Any] | None = None,
     name: str = "",
+    sort_memory: int | None = None,
 ) -> Source:
-    """The source for a file; without a `format` by its suffix. `text` has the settings of `Dialect` that were given.
+    """The source for a file; without a `format` by its suffix. `text` has the settings of `Dialect` that were given;
+    `sort_memory` is that of `MappedTable`.
 
     Raises InvalidValueError for a suffix that says nothing, for a table without a mapping, or with one that does not
     fit; IngestError for a file that cannot be read.
@@ -59,12 +61,12 @@ def open_source(
     try:
         if mapping is None:
             if found == "jsonl":
-                return JsonLines(path, max_line)
+                return JsonLines(path, max_line, array=is_array(path))
             raise InvalidValueError(
                 f"{path} is a table: write a [[log.mapping]] from its columns, {listed(column_names(path, found))}, to "
                 "the fields of events, with a pattern `files` that fits the end of this path (docs/events.md)"
             )
-        return MappedTable(_table(path, mapping, max_line, found, text or {}, name), mapping)
+        return MappedTable(_table(path, mapping, max_line, found, text or {}, name), mapping, sort_memory)
     except pa.ArrowInvalid as error:
         raise InvalidValueError(f"{path} is not a Parquet file: {error}") from error
     except OSError as error:
@@ -82,7 +84,7 @@ def _table(
     if text and found not in _DEFAULTS:
         raise InvalidValueError(f"{path}: {', '.join(text)} in its mapping are for CSV and TSV; this is {found}")
     if found == "jsonl":
-        return MappedJson(path, mapping, max_line, name)
+        return MappedJson(path, mapping, max_line, name, array=is_array(path))
     if found == "libsvm":
         return LibsvmRows(path, mapping, max_line, name)
     if found == "parquet":
@@ -111,6 +113,11 @@ def dialect(format: Format, given: Names[str, Any]) -> Dialect:  # noqa: A002
     if len(settings.get("delimiter", ",")) > 1:
         settings = {"quote": ""} | settings
     return Dialect(**settings)
+
+
+def is_array(path: Path | str) -> bool:
+    """Whether a file may hold one JSON array, by its suffix."""
+    return content_suffix(path) == ".json" and Path(path).is_file()
 
 
 def check_text(format: Format, given: Names[str, Any]) -> None:  # noqa: A002

@@ -25,6 +25,11 @@ class Rows:
     ended: bool = True
     """See `Block`."""
     encoding: str = "utf-8"
+    fields: Sequence[dict[str, Any]] | None = None
+    """Instead of cells, what was read of them before."""
+
+    def __len__(self) -> int:
+        return len(self.cells if self.fields is None else self.fields)
 
 
 class Table(Protocol):

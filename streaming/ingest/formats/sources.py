@@ -14,6 +14,7 @@ import pyarrow as pa
 from xxhash import xxh3_128_hexdigest
 
 from streaming.ingest.formats.compression import compressed, open_content
+from streaming.ingest.formats.json_array import as_lines
 from streaming.ingest.validation import MAX_LINE
 
 READ_BYTES = 1 << 20
@@ -95,16 +96,23 @@ class JsonLines:
     """A file of lines, plain or compressed (by suffix: gz, bz2, zst, lz4, xz), or an open binary stream.
 
     Of a line longer than `max_line` only the first `max_line` + 1 bytes are held; it is refused when decoded. Bytes
-    count in the content as UTF-8, whatever its `encoding`.
+    count in the content as UTF-8, whatever its `encoding`. With `array` the content may be one JSON array; its elements
+    are the lines then.
     """
 
     def __init__(
-        self, file: Path | str | Any, max_line: int = MAX_LINE, name: str = "", encoding: str = "utf-8"
+        self,
+        file: Path | str | Any,
+        max_line: int = MAX_LINE,
+        name: str = "",
+        encoding: str = "utf-8",
+        array: bool = False,
     ) -> None:
         self._file = file
         self._max_line = max_line
         self._name = name or str(file if isinstance(file, Path | str) else getattr(file, "name", "stream"))
         self._encoding = codecs.lookup(encoding).name
+        self._array = array
 
     @property
     def name(self) -> str:
@@ -131,6 +139,8 @@ class JsonLines:
 
     def _open(self) -> Any:
         stream = open_content(self._file) if isinstance(self._file, Path | str) else self._file
+        if self._array:
+            return as_lines(stream)
         return stream if self._encoding == "utf-8" else _AsUtf8(stream, self._encoding)
 
 

@@ -75,6 +75,8 @@ class Mapping:
     negatives_within: int = 3_600_000
     """Longest time (ms) between two rows of feedback that are shown together."""
     seed: int = 0
+    apart: bool = False
+    """Whether rows of one list stand anywhere in the file, and not together."""
 
     def __post_init__(self) -> None:
         allowed = _FIELDS[self.kind]
@@ -91,6 +93,8 @@ class Mapping:
                 f"{self._what} needs {', '.join(self._needed)}: say in `columns` which columns "
                 f'are its {" and ".join(missing)}, such as `{missing[0]} = "NAME OF THE COLUMN"`'
             )
+        if self.apart and (self.kind != "shown" or "id" not in self.columns):
+            raise InvalidValueError("apart: this is for rows of kind 'shown' with a column for `id`")
         if "time" in self.columns and self.start is not None:
             raise InvalidValueError("start: the times are in a column already; leave one of the two out")
         if not self.separator:

@@ -30,7 +30,7 @@ def converter(mapping: Mapping, field: str) -> Convert:
     listed = pa.types.is_list(type_)
     convert = values.identifier if pa.types.is_string(type_.value_type if listed else type_) else values.number
     if not listed or mapping.row_per_item:
-        return lambda cell: convert(cell, nulls)
+        return _identifier(nulls) if convert is values.identifier else lambda cell: convert(cell, nulls)
     cut = mapping.separator
 
     def elements(cell: Any) -> list[Any]:
@@ -40,6 +40,15 @@ def converter(mapping: Mapping, field: str) -> Convert:
         return [_present(convert(one, nulls)) for one in found]
 
     return _unless_null(elements, nulls)
+
+
+def _identifier(nulls: Collection[str]) -> Convert:
+    def convert(cell: Any) -> Any:
+        if type(cell) is str and cell not in nulls and cell[-2:] != ".0":  # nearly all cells
+            return cell
+        return values.identifier(cell, nulls)
+
+    return convert
 
 
 def _feature(mapping: Mapping, name: str, nulls: Collection[str], listed: bool) -> Convert:

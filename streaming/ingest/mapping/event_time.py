@@ -21,6 +21,8 @@ _UNITS: Final[dict[Unit, str]] = {
 }
 _IN_MS: Final[dict[Unit, tuple[int, int]]] = {"ms": (1, 1), "s": (1000, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
 """What to multiply with, and to divide by."""
+_DIGITS: Final = 20
+"""Fewer are read without further checks."""
 _NUMBER: Final = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
@@ -41,7 +43,12 @@ def millis_reader(unit: Unit, pattern: str = "") -> Callable[[Any], int]:
     """
     in_unit = f'{_UNITS[unit]} (time_unit = "{unit}")'
 
+    times, parts = _IN_MS.get(unit, (1, 1))
+    whole = parts == 1 and unit != "iso" and not pattern
+
     def read(value: Any) -> int:
+        if whole and type(value) is str and value.isdecimal() and len(value) < _DIGITS:
+            return int(value) * times
         try:
             return _millis(value, unit, pattern)
         except (ValueError, ArithmeticError, TypeError):

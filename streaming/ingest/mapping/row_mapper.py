@@ -20,15 +20,22 @@ class RowMapper:
     def __init__(self, mapping: Mapping) -> None:
         self._kind = mapping.kind
         self._plain: dict[str, Read] = {}
+        self._direct: list[tuple[str, int, Convert]] = []
+        self._combined: list[tuple[str, Read]] = []
         self._nested: dict[str, dict[str, Read]] = {"features": {}} if mapping.kind in ("user", "item") else {}
         for field, columns in mapping.columns.items():
             parent, dot, child = field.partition(".")
             places = [(mapping.names.index(column), column) for column in columns_of(columns)]
-            read = _reader(field, places, converter(mapping, field))
+            convert = converter(mapping, field)
+            read = _reader(field, places, convert)
             if dot:
                 self._nested.setdefault(parent, {})[child] = read
+                continue
+            self._plain[field] = read
+            if len(places) == 1:
+                self._direct.append((field, places[0][0], convert))
             else:
-                self._plain[field] = read
+                self._combined.append((field, read))
 
     def fields(self, cells: Sequence[Any]) -> dict[str, Any]:
         """The row's fields by name, without those that are missing, and its kind as `type`: of a kind of event the
@@ -38,7 +45,15 @@ class RowMapper:
         is decoded.
         """
         event: dict[str, Any] = {"type": self._kind}
-        for field, read in self._plain.items():
+        try:
+            for field, place, convert in self._direct:
+                if (value := convert(cells[place])) is not None:
+                    event[field] = value
+        except InvalidValueError:
+            for read in self._plain.values():  # once more, for the error that names field and column
+                read(cells)
+            raise
+        for field, read in self._combined:
             if (value := read(cells)) is not None:
                 event[field] = value
         for parent, children in self._nested.items():

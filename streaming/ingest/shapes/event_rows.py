@@ -17,10 +17,16 @@ class EventRows:
     def __init__(self, mapping: Mapping, source: str) -> None:
         self._mapping = mapping
         self._fields = RowFields(mapping, source)
+        nested = {name.partition(".")[0] for name in mapping.columns}
+        ruled = mapping.anonymous != "refuse" or mapping.repeated_items != "refuse" or mapping.start is not None
+        self._plain = "actions" not in nested and not ruled  # each row is its event as it is: most files, and faster
 
     def blocks(self, table: Iterator[Rows]) -> Iterator[Block]:
         """The rows of a table as blocks of events."""
         for rows in table:
+            if self._plain:
+                yield self._fields.events(rows)
+                continue
             found = BlockBuilder()
             for place, fields in self._fields.of(rows, found.refuse):
                 found.add(place, *self._events(fields))

@@ -34,10 +34,10 @@ class FeedbackRows:
 
     def blocks(self, table: Iterator[Rows]) -> Iterator[Block]:
         """The rows of a table as blocks of events."""
-        places = (Place(rows, i) for rows in table for i in range(len(rows.cells)))
+        places = (Place(rows, i) for rows in table for i in range(len(rows)))
         while chunk := list(islice(places, CHUNK)):
             last = chunk[-1]
-            whole = last.index + 1 == len(last.rows.cells)
+            whole = last.index + 1 == len(last.rows)
             end = last.rows.end if whole else last.rows.position(last.index + 1)
             yield self._block(chunk, chunk[0].position, end, last.rows.ended or not whole)
 

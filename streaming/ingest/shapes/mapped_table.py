@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from streaming.ingest.formats.rows import Table
+from recsys.errors import InvalidValueError
+from streaming.ingest.formats.rows import Rows, Table
 from streaming.ingest.formats.sources import BEGIN, Block, Position
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.shapes.event_rows import EventRows
 from streaming.ingest.shapes.feedback_rows import FeedbackRows
+from streaming.ingest.shapes.row_events import RowFields
 from streaming.ingest.shapes.shown_rows import ShownRows
+from streaming.ingest.shapes.sorted_rows import by_id, by_time, sorted_rows
 
 
 class MappedTable:
-    """The events that the rows of `table` are by `mapping`."""
+    """The events that the rows of `table` are by `mapping`.
 
-    def __init__(self, table: Table, mapping: Mapping) -> None:
+    With `sort_memory` rows that depend on their order are sorted first, holding about so many bytes: feedback by
+    time, rows of a list that stand apart by their id. Positions are then not in order, see `Ingest.sort`.
+    Raises InvalidValueError for rows that stand apart without it.
+    """
+
+    def __init__(self, table: Table, mapping: Mapping, sort_memory: int | None = None) -> None:
         self._table = table
+        self._order: Callable[[Iterator[Rows]], Iterator[Rows]] = lambda rows: rows
+        if mapping.apart and sort_memory is None:
+            raise InvalidValueError(f"{table.name}: rows of one list stand apart (apart = true), so ingest with --sort")
+        if sort_memory is not None and (mapping.apart or mapping.kind == "feedback"):
+            read, key, memory = RowFields(mapping, table.name), by_id if mapping.apart else by_time, sort_memory
+            self._order = lambda rows: sorted_rows(rows, read, key, memory)
         self._shape: EventRows | FeedbackRows | ShownRows
         if mapping.kind == "shown":
             self._shape = ShownRows(mapping, table.name)
@@ -33,4 +47,4 @@ class MappedTable:
         return self._table.identity(before)
 
     def blocks(self, start: Position = BEGIN) -> Iterator[Block]:
-        return self._shape.blocks(self._table.rows(start))
+        return self._shape.blocks(self._order(self._table.rows(start)))

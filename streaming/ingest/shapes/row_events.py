@@ -80,7 +80,7 @@ class RowFields:
 
     def of(self, rows: Rows, refuse: Callable[[Place, str], None]) -> Iterator[tuple[Place, Fields]]:
         """All rows that can be read; the others go to `refuse`."""
-        for i in range(len(rows.cells)):
+        for i in range(len(rows)):
             place = Place(rows, i)
             try:
                 fields = self.at(place)
@@ -93,10 +93,28 @@ class RowFields:
         """The fields of one row. Raises InvalidValueError for one that cannot be read."""
         if fault := place.rows.faults.get(place.index):
             raise InvalidValueError(fault)
+        if place.rows.fields is not None:
+            return place.rows.fields[place.index]
         fields = self._mapper.fields(place.rows.cells[place.index])
         if self._start is not None:
             fields["time"] = self._start + (place.position.line - 1) * self._interval
         return fields
+
+    def events(self, rows: Rows) -> Block:
+        """A block in which each row is the event that its fields are."""
+        lines, faults = list[bytes](), dict(rows.faults)
+        read, encode = self._mapper.fields, msgspec.json.encode
+        for i, cells in enumerate(rows.cells):
+            try:
+                lines.append(b"" if i in faults else encode(read(cells)))
+            except UnicodeEncodeError:
+                lines.append(b"")
+                faults[i] = f"not {rows.encoding.upper()}"
+            except InvalidValueError as error:
+                lines.append(b"")
+                faults[i] = str(error)
+        faults = dict(sorted(faults.items()))
+        return Block(lines, rows.start, rows.end, faults, position_of=rows.position, raw_of=rows.raw, ended=rows.ended)
 
     def id(self, place: Place) -> str:
         """An id for a row without one: the same whenever this file is read."""

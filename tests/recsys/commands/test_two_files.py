@@ -136,9 +136,9 @@ def test_clicks_before_lists_is_not_evaluated_when_nothing_can_be_learned(folder
 DOCUMENT = Path(__file__).parents[3] / "docs" / "events.md"
 
 
-def blocks(language: str) -> list[str]:
-    """The examples of this language in the section on two files."""
-    section = DOCUMENT.read_text("utf-8").split("## Two files that belong together")[1].split("\n## ")[0]
+def blocks(language: str, title: str = "Two files that belong together") -> list[str]:
+    """The examples of this language in a section."""
+    section = DOCUMENT.read_text("utf-8").split(f"## {title}")[1].split("\n## ")[0]
     return [block.split("```")[0] for block in section.split(f"```{language}\n")[1:]]
 
 
@@ -157,15 +157,15 @@ def test_the_example_in_the_document_is_ingested(tmp_path: Path) -> None:
     assert (clicked.time, clicked.impression, clicked.item) == (1507680004000, second.id[:-1] + "1", "a2")
 
 
-def test_rows_of_one_shown_item_become_lists_as_the_document_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (code,) = blocks("python")
-    (tmp_path / "rows.csv").write_text("request,at,visitor,product,clicked\nr1,5,u,a,0\nr1,5,u,b,1\nr2,6,u,a,0\n")
-    monkeypatch.chdir(tmp_path)
-    exec(code, {})
-    (tmp_path / "events.jsonl").write_text(capsys.readouterr().out)
-    (tmp_path / "recsys.toml").touch()
-    assert "3 read = 3 accepted" in ingest(tmp_path, "events.jsonl")
+def test_labelled_rows_and_labelled_items_become_lists_as_the_document_says(tmp_path: Path) -> None:
+    shown, behaviors = blocks("toml", "Lists, labels and feedback in one file")
+    (tmp_path / "recsys.toml").write_text(shown + behaviors)
+    rows = ["r1,5,u,a,0,0,9.5", "r1,5,u,b,1,2,7", "r2,6,u,a,0,0,9.5"]
+    (tmp_path / "shown.csv").write_text("request,at,visitor,product,clicked,bought,price\n" + "\n".join(rows) + "\n")
+    (tmp_path / "behaviors.tsv").write_text("7\tU9\t11/11/2019 9:05:58 AM\tN8 N9\tN1-1 N2-0\n")
+    assert "6 read = 6 accepted" in ingest(tmp_path, "shown.csv", "behaviors.tsv")
     found = to_events(FileLog(tmp_path / "run" / "log").read(0, 0).events)
-    assert [event.time for event in found] == [5, 5, 6]
+    lists = {event.id: (event.time, event.items) for event in found if isinstance(event, Impression)}
+    assert lists == {"r1": (5_000, ["a", "b"]), "r2": (6_000, ["a"]), "7": (1_573_463_158_000, ["N1", "N2"])}
+    done = [(event.impression, event.item, event.action) for event in found if isinstance(event, Interaction)]
+    assert sorted(done) == [("7", "N1", "click"), ("r1", "b", "buy"), ("r1", "b", "click")]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,29 @@ def test_the_newest_is_found_and_old_ones_go(tmp_path: Path) -> None:
         save(checkpoints, step)
     assert [p.name for p in checkpoints.all()] == ["step-000000000002", "step-000000000010"]
     assert checkpoints.newest() == tmp_path / "step-000000000010"
+
+
+def test_an_old_one_that_cannot_be_deleted_is_a_warning_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused: list[str] = []
+    delete = shutil.rmtree
+
+    def guarded(path: Path, ignore_errors: bool = False) -> None:
+        if path.name == "step-000000000001" and not ignore_errors:
+            refused.append(path.name)
+            raise PermissionError(13, "Permission denied", str(path))
+        delete(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", guarded)
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    for step in (1, 2, 3):
+        save(checkpoints, step)
+    assert len(refused) == 2
+    assert [p.name for p in checkpoints.all()] == ["step-000000000001", "step-000000000003"]
+    assert checkpoints.newest() == tmp_path / "step-000000000003"
+    assert caplog.text.count("cannot be deleted: [Errno 13] Permission denied") == 1
+    assert "Delete it by hand" in caplog.text
 
 
 def test_none_yet(tmp_path: Path) -> None:

@@ -1,19 +1,25 @@
-"""Where the training loop stops."""
+"""Where the training loop stops, and what it does when a checkpoint cannot be written."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from recsys import wiring
 from recsys.config.file import load
+from recsys.config.schema import Config
+from recsys.errors import CheckpointError
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 
+SETTINGS = "[training]\nbatch_size = 2\nwait = '1s'\nlateness = '0s'\ncheckpoint_every = 4\nkeep = 100\n"
 
-@pytest.mark.parametrize("follow", [False, True])
-def test_until_stops_before_the_first_later_event(tmp_path: Path, follow: bool) -> None:
-    (tmp_path / "recsys.toml").write_text("[training]\nbatch_size = 2\nwait = '1s'\nlateness = '0s'\n")
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """A log of 20 impressions of one item, each clicked at once."""
+    (tmp_path / "recsys.toml").write_text(SETTINGS)
     config = load(tmp_path / "recsys.toml")
     log = wiring.event_log(config)
     events: list[Event] = []
@@ -21,8 +27,87 @@ def test_until_stops_before_the_first_later_event(tmp_path: Path, follow: bool) 
         events.append(Impression(id=f"n{number}", time=1000 * number, user="u", items=["a"]))
         events.append(Interaction(time=1000 * number, impression=f"n{number}", item="a"))
     log.append(encode_events(events))
+    log.close()
+    return config
+
+
+def committed(config: Config) -> tuple[int, ...] | None:
+    log = wiring.event_log(config)
+    cursor = log.committed("trainer")
+    log.close()
+    return cursor
+
+
+def steps(config: Config) -> list[int]:
+    """Of the checkpoints on disk."""
+    return sorted(int(path.name.removeprefix("step-")) for path in config.training.checkpoints.glob("step-*"))
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_until_stops_before_the_first_later_event(config: Config, follow: bool) -> None:
     with wiring.trainer(config, publish=False) as trainer:
         trainer.run(follow=follow, stop=threading.Event(), until=10_000)
         assert trainer.progress.rows == 10
-    assert log.committed("trainer") == (20,)
-    log.close()
+    assert committed(config) == (20,)
+
+
+class FullDisk:
+    """Fails checkpoints `failing`, counted from the first that is begun; each is over before the next step ends."""
+
+    def __init__(self, failing: Callable[[int], bool]) -> None:
+        self._failing = failing
+        self.begun = self.failed = 0
+
+    def __call__(self, point: str) -> None:
+        if point == "step":
+            for thread in threading.enumerate():
+                if thread.name == "snapshot":
+                    thread.join()
+        elif point == "rows written":
+            self.begun += 1
+            if self._failing(self.begun):
+                self.failed += 1
+                raise OSError("No space left on device")
+
+
+def test_a_checkpoint_that_failed_is_tried_again_with_the_next_step(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = FullDisk(lambda number: number in (1, 2))
+    with wiring.trainer(config, publish=False, crash=disk) as trainer:
+        trainer.run(follow=False, stop=threading.Event())
+        digest = trainer.digest()
+    assert disk.failed == 2
+    assert steps(config) == [6, 8, 10]  # those of step 4 and 5 failed
+    assert [record.getMessage() for record in caplog.records if "No space left" in record.getMessage()] == [
+        f"checkpoint {config.training.checkpoints / 'step-000000000004'} could not be written: No space left on "
+        "device. The previous one is unchanged and can be resumed from: make room on the disk or mend its "
+        "permissions. Training goes on; each step tries again"
+    ]
+    with wiring.trainer(config, publish=False) as trainer:
+        trainer.resume()
+        assert trainer.digest() == digest
+
+
+def test_training_goes_to_the_end_but_never_ends_well_without_a_checkpoint(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = FullDisk(lambda _number: True)
+    with wiring.trainer(config, publish=False, crash=disk) as trainer:
+        with pytest.raises(CheckpointError, match="step-000000000010 could not be written: No space left"):
+            trainer.run(follow=False, stop=threading.Event())
+        assert trainer.learner.steps == 10
+    assert disk.failed > 2
+    assert len([record for record in caplog.records if "each step tries again" in record.getMessage()]) == 1
+    assert (steps(config), committed(config)) == ([], None)
+
+
+def test_a_failed_checkpoint_is_not_taken_for_one_of_its_step(config: Config) -> None:
+    disk = FullDisk(lambda number: number == 1)
+    with wiring.trainer(config, publish=False, crash=disk) as trainer:
+        trainer.learner.steps = 1
+        with pytest.raises(CheckpointError):
+            trainer.checkpoint()
+        assert (disk.failed, steps(config)) == (1, [])
+        trainer.checkpoint()
+    assert steps(config) == [1]

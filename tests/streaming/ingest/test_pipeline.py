@@ -488,3 +488,26 @@ def test_events_that_clash_between_merged_sources_are_counted_for_their_own(tmp_
     assert ingest() == ingest() + Counts(50, -50) == Counts(50, 0, 52)
     letters = [(entry["source"], entry["line"]) for entry in DeadLetters(tmp_path / "dead.jsonl").read()]
     assert sorted(letters) == [(str(paths[0]), 51), *((str(paths[1]), line) for line in range(1, 52))]
+
+
+def test_many_small_sources_that_overlap_come_in_order_and_a_few_appends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appended: list[int] = []
+    append = MemoryLog.append
+
+    def counted(self: MemoryLog, events: pa.RecordBatch, partition: int) -> Any:
+        appended.append(events.num_rows)
+        return append(self, events, partition)
+
+    monkeypatch.setattr(MemoryLog, "append", counted)
+    rows = [json.dumps({"type": "interaction", "time": i, "impression": f"r{i}", "item": "a"}) for i in range(900)]
+    paths = [tmp_path / f"{n}.jsonl" for n in range(300)]
+    for n, path in enumerate(paths):
+        path.write_text("\n".join([*rows[n::300], "{", ""]))
+    log, letters = MemoryLog(), DeadLetters(tmp_path / "dead")
+    ingest = Ingest(log, letters, clock=lambda: NOW, slack=0)
+    assert ingest.merge([JsonLines(path) for path in paths]) == Counts(900, 0, 300)
+    assert [event.time for event in stored(log)] == list(range(900))
+    assert appended == [900]
+    assert [(entry["line"], entry["raw"]) for entry in letters.read()] == [(4, "{")] * 300

@@ -80,14 +80,14 @@ def test_the_sequence_depends_on_the_content_alone(
 
 
 class GappedLog(MemoryLog):
-    """Only every third offset has an event, as in a log that keeps records of its own between them."""
+    """Only every third offset has an event, as in a log that keeps records of its own between and after them."""
 
     def read(self, partition: int, offset: int, max_events: int = 65_536) -> Chunk:
         chunk = super().read(partition, -(-offset // 3), max_events)
         return Chunk(partition, offset, chunk.events, chunk.next_offsets_N * 3)
 
     def end(self) -> Cursor:
-        return tuple(3 * offset for offset in super().end())
+        return tuple(3 * offset + 2 if offset else 0 for offset in super().end())
 
 
 @given(st.lists(st.lists(st.integers(0, 50)), min_size=1, max_size=3), st.integers(1, 4), st.integers(0, 20))
@@ -102,8 +102,20 @@ def test_offsets_may_have_gaps(partitions: list[list[int]], max_events: int, sla
         cursor, turn = reader.cursor, reader.turn
         reader = LogReader(log, None, slack)
         reader.seek(cursor, turn)
+        assert reader.lag_events >= len(expected) - len(found)
+        assert (reader.lag_events == 0) == (len(found) == len(expected))
     assert found == expected
-    assert reader.cursor == log.end()
+
+
+def test_the_lag_counts_events_not_offsets_where_they_were_seen() -> None:
+    log = GappedLog()
+    log.append(encode_events([UserUpdate(time=time, user="u", features={}) for time in range(9)]))
+    reader = LogReader(log, None, slack=0)
+    assert log.end() == (29,)
+    assert reader.read(4) is not None
+    assert reader.lag_events == 5 + 2  # what the two last offsets hold was not seen
+    assert reader.read(5) is not None
+    assert (reader.lag_events, reader.cursor) == (0, (27,))
 
 
 def test_until_stops_before_the_first_event_at_that_time_or_later() -> None:

@@ -232,7 +232,7 @@ def test_two_trainers_do_not_share_checkpoints(config: Config) -> None:
         ("dim = 8", "dim = 4"),
         ("layers = 1", "layers = 1\nheads = 4"),
         ("dropout = 0.1", "wide = true"),
-        ('ttl = "90d"', 'ttl = "90d"\nadmission = "count"'),
+        ('ttl = "90d"', 'ttl = "90d"\nadmission = "count"\nthreshold = 2'),
         ('name = "genres"', 'name = "kinds"'),
         ('positive = ["like"]', 'positive = ["like"]\noptimizer = "adam"'),
         ('positive = ["like"]', 'positive = ["like"]\nseed = 3'),

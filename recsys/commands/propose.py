@@ -31,6 +31,7 @@ def init(path: Path, files: Sequence[Path], **said: str | None) -> None:
     console = Console()
     proposal = propose(files, *_said(**said))
     tried = _tried(proposal, path)
+    proposal = proposal.for_labels(tried.labels)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(proposal.text)
     console.print(f"Wrote {path}: compare the comments in it with what you know of the files.", markup=False)
@@ -51,8 +52,9 @@ def inspect(files: Sequence[Path], **said: str | None) -> None:
         for note in one.sample.notes:
             console.print(note, markup=False)
     proposal = propose(files, *_said(**said))
-    console.print(proposal.text, markup=False, highlight=False, soft_wrap=True)
-    _would_ingest(console, _tried(proposal, Path("recsys.toml")))
+    tried = _tried(proposal, Path("recsys.toml"))
+    console.print(proposal.for_labels(tried.labels).text, markup=False, highlight=False, soft_wrap=True)
+    _would_ingest(console, tried)
 
 
 def _said(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from recsys.config.file import parse
-from recsys.config.schema import Config
+from recsys.config.schema import Config, TrainingSection
 from recsys.errors import InvalidValueError
 from recsys.proposal.features import Feature, event_features
 from recsys.proposal.files.groups import groups
@@ -19,6 +19,9 @@ from recsys.proposal.roles import Roles, Said, find_roles
 from recsys.proposal.shape import Described, Noted, ProposedMapping, mapping_of
 from recsys.proposal.toml_text import toml_text
 
+_BATCHES = 4
+"""Fewest batches from which something is learned that one can look at."""
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -27,7 +30,22 @@ class Proposal:
     files: Sequence[Path]
     described: Sequence[Described]
     mappings: Sequence[ProposedMapping]
-    text: str
+    training: Mapping[str, Noted]
+    fields: Sequence[Feature]
+
+    @property
+    def text(self) -> str:
+        """The content of `recsys.toml`."""
+        return toml_text(self.mappings, self.training, self.fields)
+
+    def for_labels(self, count: int) -> Proposal:
+        """With batches that so many shown items fill, if they are too few for the default."""
+        default = TrainingSection().batch_size
+        if count >= _BATCHES * default:
+            return self
+        size = max(1, 1 << (count // _BATCHES).bit_length() - 1)
+        noted = Noted(size, f"only {count:,} shown items: delete this line when there are more")
+        return replace(self, training={**self.training, "batch_size": noted})
 
     def config(self, path: Path) -> Config:
         """The configuration as if it stood in `path`."""
@@ -52,7 +70,7 @@ def propose(files: Sequence[Path], said: Said, start: str = "") -> Proposal:
             f"nothing in {names} says what the users did with the items: give the file of their clicks as well, or "
             "name the column that says it with --label COLUMN"
         )
-    return Proposal(files, described, mapped, toml_text(mapped, _positive(native, mapped), _fields(native, mapped)))
+    return Proposal(files, described, mapped, _positive(native, mapped), _fields(native, mapped))
 
 
 def _single(described: Sequence[Described]) -> str:

@@ -169,6 +169,13 @@ def test_a_file_that_nobody_described_trains_a_model(tmp_path: Path, kind: str) 
     assert "Not learned" not in said
 
 
+@pytest.mark.slow
+def test_a_file_of_few_rows_fills_batches_too(tmp_path: Path) -> None:
+    rows = [f"{1_650_000_000 + 60 * i},u{i % 7},i{i % 5},{i % 2}" for i in range(40)]
+    (tmp_path / "few.csv").write_text("ts,user_id,item_id,clicked\n" + "\n".join(rows) + "\n")
+    assert "40 rows learned" in learned(tmp_path, "few.csv")
+
+
 def test_a_proposal_has_delimiter_unit_separator_and_features(tmp_path: Path) -> None:
     files = lists_and_clicks(tmp_path)
     assert run(tmp_path, "init", "--from", *files).exit_code == 0

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping as Names
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -38,7 +38,7 @@ class Mapping(Section):
     time_unit: Literal["ms", "s", "us", "ns", "iso"] = "ms"
     time_format: str = ""
     """Of times in text, such as `%d-%m-%Y %H:%M`; without it they are in `time_unit` too."""
-    start: datetime | None = None
+    start: Annotated[datetime | None, Field(strict=False)] = None
     """When the first row happened in a file without times, and the time between two rows:"""
     interval: Duration = milliseconds("1s")
     separator: str = "|"

@@ -108,7 +108,8 @@ class Learner:
             self._optimizer.step()
             self._layer.apply(embedded)
         self.steps += 1
-        self._averaged.update(self.steps)
+        if learnable:
+            self._averaged.update(self.steps)
         if batch.now - self._expired_at >= EXPIRE_EVERY:
             self._expired_at = batch.now
             self.store.expire(batch.now)

@@ -57,11 +57,13 @@ def _migrated(written: State, old: FeatureSpec, learner: Learner) -> State:
 
 
 def _weights(written: State, old: FeatureSpec, learner: Learner) -> State:
+    """The dense weights, and their mean over steps."""
     state = {}
     for name, fresh in learner.model.state_dict().items():
-        key, axis = f"model.{name}", learner.model.by_field().get(name)
+        axis = learner.model.by_field().get(name)
         start = torch.zeros_like(fresh) if axis is not None and axis.starts_at_zero else fresh
-        state[key] = _parameter(written.get(key), start, name, old, learner)
+        for key in (f"model.{name}", f"averaged.{name}"):
+            state[key] = _parameter(written.get(key, written.get(f"model.{name}")), start, name, old, learner)
     return state
 
 

@@ -101,7 +101,7 @@ def test_the_trainers_status_is_published(config: Config) -> None:
             statuses = TrainerStatuses([wiring.ONLINE])
             statuses.refresh(client)
         status, store = statuses.by_model[wiring.ONLINE].status, trainer.learner.store
-        assert status["tables"] == {table: store.counters(table) for table in ("user", "item", "hour")}
+        assert status["tables"] == {table: store.counters(table) for table in ("user", "item")}
         assert status["outcomes"] == trainer.outcomes
         assert status["event_time"] == trainer.progress.now
     assert (status["step"], status["rows"]) == (trainer.learner.steps, trainer.progress.rows)

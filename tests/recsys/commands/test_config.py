@@ -21,7 +21,7 @@ MAPPING = '[[log.mapping]]\ncolumns = { time = "t", impression = "i", item = "x"
         ('[features.tables.item]\nadmission = "count"\n', "features.tables.item.admission: count has no effect"),
         ("[features.defaults]\nttl = '0s'\n", "line 2: features.defaults.ttl: must be greater than 0"),
         (
-            "[features.defaults]\nttl = '1d'\n[features.tables]\nuser = {}\nitem = {}\nhour = {}\n",
+            "[features.defaults]\nttl = '1d'\n[features.tables]\nuser = {}\nitem = {}\n",
             "line 1: features.defaults: has no effect: every table has its own section",
         ),
         (
@@ -59,7 +59,7 @@ def test_a_setting_that_would_do_nothing_is_an_error(tmp_path: Path, settings: s
         '[features.defaults]\nfallback = "multiplexed"\nadmission = "count"\nthreshold = 2\n',
         '[features.defaults]\nthreshold = 5\nadmission = "probabilistic"\n',
         "[features.defaults]\nttl = '1d'\n[features.tables.user]\n",
-        "[features.tables]\nuser = {}\nitem = {}\nhour = {}\n",
+        "[features.tables]\nuser = {}\nitem = {}\n",
         "[serving]\nexploration = 'plackett_luce'\ntemperature = 2.0\n",
         "[redis]\nurl = 'redis://h:1/0'\n",
         "[training]\nwait = '0s'\n",

@@ -39,7 +39,7 @@ def test_it_learns_what_guests_like_and_goes_on_from_where_it_was(fresh: Recomme
     assert second.resumed is not None
     assert second.steps == first.steps + second.new_steps
     assert second.new_steps > 10
-    assert fresh.rank(0, list(DRINKS)).model.endswith(f"@step-{second.steps}")
+    assert fresh.rank(0, list(DRINKS)).model.startswith(f"online@step-{second.steps}-")
 
 
 def test_recommendations_come_from_what_was_shown(fitted: Recommender) -> None:

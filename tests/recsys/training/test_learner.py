@@ -147,7 +147,9 @@ def test_rows_of_a_broken_embedding_row_are_left_out_and_the_others_are_learned(
 
 
 def test_a_batch_none_of_whose_rows_can_be_learned_changes_no_weight() -> None:
-    config = config_of()
+    config = parse(
+        SETTINGS.format(model="fm", scale="standard", dropout=0.0) + "averaging = 0.0\n", Path("recsys.toml")
+    )
     learner = wiring.learner(config)
     batch = batch_of(config, [1.0, 2.0], [0, 1])
     learner.step(batch)

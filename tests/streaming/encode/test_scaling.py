@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from streaming.encode.feature_spec import Field, Scale
@@ -33,6 +33,7 @@ def drawn(mean: float, deviation: float, rows: int, seed: int = 0) -> npt.NDArra
 def test_moments_are_those_of_the_whole_stream_however_it_is_cut(
     size: int, mean: float, deviation: float, seed: int
 ) -> None:
+    assume(deviation > 1e-5 * abs(mean))  # below that it is the rounding of float32, and the field counts as constant
     stream_B1 = drawn(mean, deviation, 400, seed)
     running = moments("standard")
     running.add(stream_B1[:100])

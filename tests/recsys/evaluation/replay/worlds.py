@@ -14,11 +14,17 @@ START = 1_500_000_000_000 // HOUR * HOUR
 WAIT = 60_000
 
 
+SOURCES = {"user": "user", "item": "item", "hour": "time.hour"}
+
+
 def config(**training: object) -> Config:
     """A small model that learns fast."""
     defaults = {"batch_size": 16, "sparse_lr": 0.1, "wait": "1m", "lateness": "0s", "init_scale": 0.05}
+    defaults["averaging"] = 0.0
+    fields = [{"name": name, "source": source} for name, source in SOURCES.items()]
     model = {"layers": 1, "heads": 1, "units": 8, "mlp": [8]}
-    return Config.model_validate({"model": model, "features": {"dim": 4}, "training": defaults | training})
+    features = {"dim": 4, "fields": fields}
+    return Config.model_validate({"model": model, "features": features, "training": defaults | training})
 
 
 def moving_taste(hours: int = 8, per_hour: int = 120, seed: int = 0) -> list[Event]:

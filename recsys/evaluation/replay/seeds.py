@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean, stdev
 
-from recsys.evaluation.replay.result import Arm, Result
+from recsys.evaluation.replay.result import ArmResult, Result
 
 HEADER = "| arm | AUC by interval | gain over frozen | log loss | calibration |\n|---|---:|---:|---:|---:|\n"
 
@@ -16,7 +16,7 @@ def markdown(results: Sequence[Result]) -> str:
     return HEADER + "".join(f"| {arms[0].name} | {' | '.join(_cells(arms))} |\n" for arms in every)
 
 
-def _cells(arms: Sequence[Arm]) -> list[str]:
+def _cells(arms: Sequence[ArmResult]) -> list[str]:
     gains = [(arm.interval_auc or 0) - (arm.frozen_interval_auc or 0) for arm in arms]
     figures = [arm.interval_auc or 0 for arm in arms], gains, *([arm.all[key] or 0 for arm in arms] for key in _ALL)
     return [f"{mean(values):.4f} ± {stdev(values):.4f}" for values in figures]

@@ -36,9 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--save", action="store_true", help="write the result to docs/results/NAME.json")
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results", help="folder for --save")
     options = parser.parse_args(arguments)
-    result: Result = importlib.import_module(f"benchmarks.{options.name}").run(quick=options.quick)
+    module = importlib.import_module(f"benchmarks.{options.name}")
+    result: Result = module.run(quick=options.quick)
     if options.save:
         print(f"saved {result.save(options.results)}")
+        if hasattr(module, "plot"):
+            (options.results / f"{options.name}.svg").write_text(module.plot(result.raw))
         _table.write()
     if options.quick:
         print("A quick run on small input, against the targets of the full one:")

@@ -14,13 +14,14 @@ of `WINDOW` shown items, after the first `SETTLED`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 
 from benchmarks.harness import Result, Target
 from recsys import wiring
@@ -30,6 +31,7 @@ from recsys.evaluation.metrics import auc
 from recsys.evaluation.replay.arms import online
 from recsys.evaluation.replay.run import Replay
 from recsys.evaluation.replay.scored_rows import ScoredRows, outcomes
+from recsys.evaluation.svg import GRID, figure
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import EntityState
 from streaming.events.schema import Event, Impression, Interaction
@@ -162,3 +164,26 @@ def run(quick: bool) -> Result:
             if scheme == "paced":
                 worst = max(worst, float(np.abs(ratios_W - 1).max()))
     return Result("labels", [Target("paced: largest miss of the true rate in a window", worst, 0.1, "lower")], raw)
+
+
+COLOURS: dict[Scheme, str] = {"paced": "#1f6feb", "at once": "#d9822b", "after wait": "#c23030", "held": "#8a9ba8"}
+
+
+def plot(raw: Mapping[str, Any]) -> str:
+    """The calibration of each scheme over the shown items, a drawing for each traffic and delay."""
+
+    def draw(canvas: Figure) -> None:
+        axes = canvas.subplots(-(-len(raw) // 2), 2, squeeze=False, sharey=True)
+        for (case, schemes), axis in zip(raw.items(), axes.flat, strict=False):
+            axis.axhspan(0.9, 1.1, color=GRID)
+            for scheme, measured in schemes.items():
+                ratios = measured["calibration"]
+                shown = [(SETTLED + WINDOW * (number + 0.5)) / 1000 for number in range(len(ratios))]
+                axis.plot(shown, ratios, color=COLOURS[scheme], linewidth=1.5, label=scheme)
+            axis.set(title=case, yscale="log", ylim=(0.2, 4), xlabel="thousands of shown items")
+            axis.set_yticks([0.25, 0.5, 1, 2], ["1/4", "1/2", "1", "2"])
+            axis.minorticks_off()
+        axes[0, 0].set_ylabel("mean score / true rate")
+        axes[0, 0].legend(ncols=2)
+
+    return figure(draw, (10, 11))

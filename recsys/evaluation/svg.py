@@ -38,9 +38,14 @@ _STYLE: dict[Any, Any] = {
 
 def svg(draw: Callable[[Axes], None], inches: tuple[float, float]) -> str:
     """A drawing of this width and height, for a page as well as for a file."""
+    return figure(lambda canvas: draw(canvas.add_subplot()), inches)
+
+
+def figure(draw: Callable[[Canvas], None], inches: tuple[float, float]) -> str:
+    """As `svg`, of several drawings."""
     with matplotlib.rc_context(_STYLE):
         canvas = Canvas(figsize=inches, layout="constrained")
-        draw(canvas.add_subplot())
+        draw(canvas)
         text = io.StringIO()
         canvas.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     drawn = text.getvalue()

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
+from streaming.encode.row_keys import read_key
 from streaming.encode.scaling import CLIP
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def _sizes(embedded_BFD: Tensor, numeric_BN: Tensor) -> Tensor:
 
 
 def _described(batch: TrainingBatch, row: int) -> str:
-    number, position = divmod(int(batch.keys_B[row]), 1 << 14)
+    _, number, position = read_key(int(batch.keys_B[row]))
     time = int(batch.times_B[row])
     try:
         shown = datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds")

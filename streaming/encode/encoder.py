@@ -23,6 +23,7 @@ from streaming.encode.encoded_rows import EncodedRows
 from streaming.encode.entity_state import EntityState
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.encode.field_values import Request, item_values, request_values
+from streaming.encode.row_keys import row_keys
 from streaming.events.schema import LARGEST, Features, Value
 from streaming.join.labeled_impression import LabeledImpression
 from streaming.log.event_log import Cursor
@@ -98,7 +99,7 @@ class Encoder:
             numeric_BN=_columns(numbers, rows),
             labels_B=np.fromiter(chain.from_iterable(i.labels for i in impressions), np.float32, rows),
             counted_B=np.repeat(np.array([not i.learned for i in impressions], np.float32), counts_I),
-            keys_B=_keys(impressions, rows),
+            keys_B=row_keys(impressions, rows),
             tasks_B=np.repeat(np.array([i.task for i in impressions], np.int64), counts_I),
             weights_B=np.ones(rows, np.float32),
             propensities_B=_propensities(impressions, rows),
@@ -203,12 +204,6 @@ def _number(field: Field, value: object, refuse: Refuse) -> float:
             return float(value)
     refuse(field, value)
     return math.nan
-
-
-def _keys(impressions: Sequence[LabeledImpression], rows: int) -> npt.NDArray[np.int64]:
-    """The task, less than `MAX_TASKS`, the number of the impression's event, and the position, at most 10,000."""
-    each = (i.task << 58 | i.number << 14 | position for i in impressions for position in i.positions)
-    return np.fromiter(each, np.int64, rows)
 
 
 def _propensities(impressions: Sequence[LabeledImpression], rows: int) -> Numbers:

@@ -16,6 +16,7 @@ from streaming.encode.batch import Jagged
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import EntityState
 from streaming.encode.feature_spec import FeatureSpec, Field, Kind
+from streaming.encode.row_keys import read_key
 from streaming.events.schema import Features, Value
 from streaming.join.labeled_impression import LabeledImpression
 
@@ -157,6 +158,8 @@ def test_a_row_knows_its_task_and_shares_its_key_with_no_other_task() -> None:
     assert batch.tasks_B.tolist() == [0, 0, 1, 1, 31, 31] * 2
     assert len(set(batch.keys_B.tolist())) == 12
     assert (batch.keys_B > 0).all()
+    said = [(one.task, one.number, position) for one in shown for position in one.positions]
+    assert [read_key(key) for key in batch.keys_B.tolist()] == said
 
 
 def test_the_impressions_own_features_go_before_updates_even_when_they_are_null() -> None:

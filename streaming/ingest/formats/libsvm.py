@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from recsys.errors import InvalidValueError
-from streaming.ingest.formats.rows import Rows
-from streaming.ingest.formats.sources import BEGIN, Block, JsonLines, Position
+from streaming.ingest.formats.rows import Rows, rows_of_lines
+from streaming.ingest.formats.sources import BEGIN, JsonLines, Position
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.validation import MAX_LINE
 
@@ -46,26 +46,8 @@ class LibsvmRows:
 
     def rows(self, start: Position = BEGIN) -> Iterator[Rows]:
         for block in self._lines.blocks(start):
-            yield self._found(block)
-
-    def _found(self, block: Block) -> Rows:
-        places = [i for i, line in enumerate(block.lines) if line.partition(b"#")[0].strip()]
-        cells, faults = list[Sequence[Any]](), dict[int, str]()
-        for i, place in enumerate(places):
-            try:
-                cells.append(self._cells(block.lines[place]))
-            except InvalidValueError as error:
-                cells.append(())
-                faults[i] = str(error)
-        return Rows(
-            cells,
-            block.start,
-            block.end,
-            position=lambda i: block.position(places[i]),
-            raw=lambda i: block.raw(places[i]),
-            faults=faults,
-            ended=block.ended,
-        )
+            places = [i for i, line in enumerate(block.lines) if line.partition(b"#")[0].strip()]
+            yield rows_of_lines(block, places, self._cells)
 
     def _cells(self, line: bytes) -> Sequence[Any]:
         if len(line) > self._max_line:

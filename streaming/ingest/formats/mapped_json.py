@@ -10,8 +10,8 @@ import msgspec
 
 from recsys.errors import InvalidValueError
 from streaming.ingest.decode_errors import explain
-from streaming.ingest.formats.rows import Rows
-from streaming.ingest.formats.sources import BEGIN, Block, JsonLines, Position
+from streaming.ingest.formats.rows import Rows, rows_of_lines
+from streaming.ingest.formats.sources import BEGIN, JsonLines, Position
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.mapping.row_mapper import follow
 from streaming.ingest.validation import MAX_LINE
@@ -43,27 +43,14 @@ class MappedJson:
 
     def rows(self, start: Position = BEGIN) -> Iterator[Rows]:
         for block in self._lines.blocks(start):
-            yield self._found(block)
+            places = [i for i, line in enumerate(block.lines) if line.strip()]
+            yield rows_of_lines(block, places, self._read)
 
-    def _found(self, block: Block) -> Rows:
-        places = [i for i, line in enumerate(block.lines) if line.strip()]
-        cells, faults = list[Sequence[Any]](), dict[int, str]()
-        for i, place in enumerate(places):
-            line = block.lines[place]
-            try:
-                cells.append(self._cells(line))
-            except (ValueError, RecursionError) as error:
-                cells.append(())
-                faults[i] = explain(line[: self._max_line + 1], error)
-        return Rows(
-            cells,
-            block.start,
-            block.end,
-            position=lambda i: block.position(places[i]),
-            raw=lambda i: block.raw(places[i]),
-            faults=faults,
-            ended=block.ended,
-        )
+    def _read(self, line: bytes) -> Sequence[Any]:
+        try:
+            return self._cells(line)
+        except (ValueError, RecursionError) as error:
+            raise InvalidValueError(explain(line[: self._max_line + 1], error)) from error
 
     def _cells(self, line: bytes) -> Sequence[Any]:
         if len(line) > self._max_line:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from streaming.ingest.formats.sources import Position
+from recsys.errors import InvalidValueError
+from streaming.ingest.formats.sources import Block, Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,26 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.cells if self.fields is None else self.fields)
+
+
+def rows_of_lines(block: Block, places: Sequence[int], read: Callable[[bytes], Sequence[Any]]) -> Rows:
+    """A row for each of the lines `places` of a block; `read` raises InvalidValueError for a line without cells."""
+    cells, faults = list[Sequence[Any]](), dict[int, str]()
+    for i, place in enumerate(places):
+        try:
+            cells.append(read(block.lines[place]))
+        except InvalidValueError as error:
+            cells.append(())
+            faults[i] = str(error)
+    return Rows(
+        cells,
+        block.start,
+        block.end,
+        position=lambda i: block.position(places[i]),
+        raw=lambda i: block.raw(places[i]),
+        faults=faults,
+        ended=block.ended,
+    )
 
 
 class Table(Protocol):

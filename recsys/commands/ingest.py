@@ -28,12 +28,11 @@ from recsys.datasets.registry import DATASETS
 from recsys.errors import IngestError, InvalidValueError, file_errors
 from recsys.unlearned import REMEDY
 from streaming.ingest.formats.sources import Batches, JsonLines, Source
+from streaming.ingest.mapping.event_time import PLAUSIBLE
 from streaming.ingest.pipeline import Counts, Ingest
 
 SHOWN_REASONS = 5
 YEAR = 365 * 86_400_000
-PLAUSIBLE = 631_152_000_000
-"""The beginning of 1990, ms since the epoch."""
 
 
 def run(
@@ -134,14 +133,7 @@ def _card(card: Card) -> Table:
 def _sources(config: Config, file: Path, sort: bool) -> list[Source]:
     if str(file) == "-":
         return [JsonLines(sys.stdin.buffer, config.log.max_line, "standard input")]
-    with file_errors("cannot read", file):
-        if not file.exists() or file.is_dir():
-            raise InvalidValueError(
-                f"{file} is a folder; give the files in it" if file.is_dir() else f"{file} does not exist"
-            )
-        if file.is_file() and not file.stat().st_size:
-            return []  # such as a part without rows, or the mark of a finished job
-        return wiring.sources(config, file, sort=sort)
+    return wiring.file_sources(config, file, sort=sort)
 
 
 def _between(batches: Iterator[pa.RecordBatch], low: int | None, high: int | None) -> Iterator[pa.RecordBatch]:

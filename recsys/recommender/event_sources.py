@@ -58,7 +58,7 @@ def sources(
     if frames.is_frame(data):
         return frames.sources(config, data, mapping, folder)
     if isinstance(data, str | Path):
-        return _file(frames.mapped(config, mapping), Path(data))
+        return wiring.file_sources(frames.mapped(config, mapping), Path(data))
     if isinstance(data, Mapping) or _is_event(data):
         return [EventObjects([data])]
     if not isinstance(data, Iterable):
@@ -69,16 +69,6 @@ def sources(
         parts = enumerate(chain(first, rest))
         return [source for n, part in parts for source in sources(config, part, mapping, _made(folder / str(n)))]
     return [EventObjects(chain(first, rest))]
-
-
-def _file(config: Config, file: Path) -> list[Source]:
-    if not file.exists() or file.is_dir():
-        raise InvalidValueError(
-            f"{file} is a folder; give the files in it" if file.is_dir() else f"{file} does not exist"
-        )
-    if file.is_file() and not file.stat().st_size:
-        return []  # such as a part without rows
-    return wiring.sources(config, file)
 
 
 def _made(folder: Path) -> Path:

@@ -57,6 +57,20 @@ def sources(config: Config, file: Path, name: str = "", *, sort: bool = False) -
     return found or [open_source(file, None, config.log.max_line)]
 
 
+def file_sources(config: Config, file: Path, *, sort: bool = False) -> list[Source]:
+    """As `sources`, of a file that a user names: none for an empty one. Raises InvalidValueError for a folder."""
+    from recsys.errors import InvalidValueError, file_errors
+
+    with file_errors("cannot read", file):
+        if not file.exists() or file.is_dir():
+            raise InvalidValueError(
+                f"{file} is a folder; give the files in it" if file.is_dir() else f"{file} does not exist"
+            )
+        if file.is_file() and not file.stat().st_size:
+            return []  # such as a part without rows, or the mark of a finished job
+        return sources(config, file, sort=sort)
+
+
 def ingest(config: Config, log: EventLog) -> Ingest:
     """The writer of `log`, which remembers how far each source was read."""
     from streaming.ingest.dead_letters import DeadLetters

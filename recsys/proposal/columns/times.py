@@ -10,10 +10,8 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from recsys.errors import InvalidValueError
-from streaming.ingest.mapping.event_time import Unit, millis_reader
+from streaming.ingest.mapping.event_time import PLAUSIBLE, Unit, millis_reader
 
-BEGIN: Final = 631_152_000_000
-"""The beginning of 1990, ms: numbers that would be older are no times of a log."""
 _FORMATS: Final = (
     "%m/%d/%Y %I:%M:%S %p", "%d/%m/%Y %I:%M:%S %p", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S",
     "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M", "%m/%d/%Y %I:%M %p", "%d/%m/%Y %I:%M %p", "%m/%d/%Y", "%d/%m/%Y",
@@ -86,7 +84,7 @@ def _read(values: Sequence[Any], unit: Unit, pattern: str, *, plausible: bool = 
     for n, value in enumerate(values):
         try:
             at = read(value)
-            if not plausible or (BEGIN <= at <= newest and _exact(value, pattern)):
+            if not plausible or (PLAUSIBLE <= at <= newest and _exact(value, pattern)):
                 times.append(at)
         except (InvalidValueError, OverflowError):
             pass

@@ -19,6 +19,8 @@ _UNITS: Final[dict[Unit, str]] = {
     "ns": "a number of nanoseconds",
     "iso": "ISO 8601",
 }
+PLAUSIBLE: Final = 631_152_000_000
+"""The beginning of 1990, ms since the epoch: an older time is hardly one of a log."""
 _IN_MS: Final[dict[Unit, tuple[int, int]]] = {"ms": (1, 1), "s": (1000, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
 """What to multiply with, and to divide by."""
 _DIGITS: Final = 20

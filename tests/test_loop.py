@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from recsys import wiring
-from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.training.trainer import Trainer
 from serving.cache.row_store import RedisRows
@@ -22,8 +21,8 @@ from serving.server import build as build_app
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import EntityState
 from streaming.events.schema import Event, Features, Impression, Interaction, ItemUpdate, UserUpdate
-from streaming.ingest.codec import encode_events
 from streaming.join.labeled_impression import LabeledImpression
+from tests.projects import project
 from tests.serving.running import running
 
 SETTINGS = """
@@ -87,16 +86,9 @@ def events(count: int = 400) -> list[Event]:
 
 @pytest.fixture(scope="module", params=PARAMETERS.values())
 def config(tmp_path_factory: pytest.TempPathFactory, graphs: Path, request: pytest.FixtureRequest) -> Config:
-    folder = tmp_path_factory.mktemp("loop")
     fallback, precision = CASES[request.param]
-    (folder / "recsys.toml").write_text(SETTINGS.replace("PRECISION", precision) + FALLBACKS[fallback])
-    config = load(folder / "recsys.toml")
-    config.training.checkpoints.mkdir(parents=True)
-    (config.training.checkpoints / "graphs").symlink_to(graphs)
-    log = wiring.event_log(config)
-    log.append(encode_events(events()))
-    log.close()
-    return config
+    settings = SETTINGS.replace("PRECISION", precision) + FALLBACKS[fallback]
+    return project(tmp_path_factory.mktemp("loop"), settings, events(), graphs)
 
 
 @pytest.fixture(scope="module")

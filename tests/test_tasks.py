@@ -18,7 +18,6 @@ from rich.console import Console
 from recsys import wiring
 from recsys.commands.tables.replay import tables
 from recsys.commands.train import dashboard
-from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import StateError
 from recsys.evaluation.replay import report
@@ -30,6 +29,7 @@ from serving.server import build as build_app
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 from streaming.log.memory_log import MemoryLog
+from tests.projects import project
 from tests.serving.running import running
 
 SETTINGS = """
@@ -78,15 +78,8 @@ def events() -> list[Event]:
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory, graphs: Path) -> Config:
-    folder = tmp_path_factory.mktemp("tasks")
-    (folder / "recsys.toml").write_text(SETTINGS)
-    config = load(folder / "recsys.toml")
+    config = project(tmp_path_factory.mktemp("tasks"), SETTINGS, events(), graphs)
     wiring.set_threads(config)
-    config.training.checkpoints.mkdir(parents=True)
-    (config.training.checkpoints / "graphs").symlink_to(graphs)
-    log = wiring.event_log(config)
-    log.append(encode_events(events()))
-    log.close()
     return config
 
 

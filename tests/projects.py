@@ -1,0 +1,24 @@
+"""A folder as a user has it: recsys.toml, and events in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from recsys import wiring
+from recsys.config.file import load
+from recsys.config.schema import Config
+from streaming.events.schema import Event
+from streaming.ingest.codec import encode_events
+
+
+def project(folder: Path, settings: str, events: Sequence[Event], graphs: Path) -> Config:
+    """Its configuration. Graphs that were traced in this run are known there."""
+    (folder / "recsys.toml").write_text(settings)
+    config = load(folder / "recsys.toml")
+    config.training.checkpoints.mkdir(parents=True)
+    (config.training.checkpoints / "graphs").symlink_to(graphs)
+    log = wiring.event_log(config)
+    log.append(encode_events(events))
+    log.close()
+    return config

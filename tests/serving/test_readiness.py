@@ -28,6 +28,7 @@ from tests.serving.waiting import until
 ITEMS = [f"item {i}" for i in range(500)]
 
 
+@pytest.mark.slow
 def test_the_first_ranking_is_the_models(client: redis.Redis, redis_folder: Path, tmp_path: Path) -> None:
     """The server's own deadline is what it is held to."""
     spec = FeatureSpec.of([*SPEC.fields, Field("genre", "multi", "item.genre"), Field("age", "numeric", "request.age")])

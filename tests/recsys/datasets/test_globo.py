@@ -123,6 +123,7 @@ def test_an_impression_shows_the_articles_of_two_clicks_and_belongs_to_one_of_th
     assert dataset.card.counts == {"clicks": 2, "clicks in no pair": 1, "users": 2, "articles": 2, "events": 4}
 
 
+@pytest.mark.slow
 def test_draws_depend_on_the_seed_but_not_on_the_days_chosen(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     path = clicks(tmp_path, np.sort(rng.integers(0, 72 * HOUR, 30_000)), rng.integers(0, 20, 30_000))
@@ -159,6 +160,7 @@ def test_the_history_of_an_article_does_not_predict_the_label(tmp_path: Path) ->
     check_history_does_not_predict_the_label(globo(bursts(tmp_path, 20_000)), articles=3_000)
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 def test_globo_as_measured() -> None:
     dataset = globo(shared("globo/clicks.parquet"), end=date(2017, 10, 5))

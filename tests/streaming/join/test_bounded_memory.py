@@ -34,6 +34,7 @@ def full(n: int) -> list[Event]:
     return [Impression(id=f"{n}", time=1_000_000 + n, user="u", items=["x"])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [nearly_late, standing_still, full])
 def test_six_times_the_events_take_no_more_memory(stream: Callable[[int], list[Event]]) -> None:
     joiner = Joiner(LabelRule(), WAIT, LATENESS, max_pending=300, delays=FixedAge(WAIT))

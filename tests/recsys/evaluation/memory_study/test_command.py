@@ -30,6 +30,7 @@ def memory(folder: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["memory", "-c", str(folder / "recsys.toml"), *out, *arguments])
 
 
+@pytest.mark.slow
 def test_it_writes_plot_and_table(folder: Path) -> None:
     arguments = ("--try", "user.capacity=1/2", "--try", "item.ttl=1h", "--seeds", "1", "--model", "fm")
     shown = memory(folder, "--batch-until", "0.5", *arguments)

@@ -21,9 +21,10 @@ from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.feed import Feed
 from streaming.ingest.codec import encode_events
+from streaming.ingest.counts import Counts
 from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.formats.sources import JsonLines
-from streaming.ingest.pipeline import Counts, Ingest
+from streaming.ingest.pipeline import Ingest
 from streaming.join.joiner import Joiner, LabeledImpression, LabelRule
 from streaming.log.event_log import EventLog
 from streaming.log.file_log import FileLog

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import InvalidValueError
+from streaming.ingest.counts import Counts
 from streaming.ingest.formats import sources
 from streaming.ingest.formats.open_source import open_source
 from streaming.ingest.formats.sources import BEGIN, Block, Position
 from streaming.ingest.mapping.column_mapping import Mapping
-from streaming.ingest.pipeline import Counts
 from tests.streaming.ingest.shapes.tables import ingested
 
 COLUMNS = {"id": "r", "time": "t", "user": "u", "item": "i", "actions.click": "y"}

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from embedding.snapshot.background import BackgroundSave
 from recsys.errors import CheckpointError, RecsysError, StateError
-from recsys.training import checkpoint
-from recsys.training.checkpoint import Checkpoints
+from recsys.training.checkpoint.checkpoints import Checkpoints
+from recsys.training.checkpoint.manifest import part_folder
 from recsys.training.learner import Learner
 from recsys.training.migration import load_migrated
 from recsys.training.progress import Progress
@@ -86,7 +86,7 @@ class Trainer:
         path = self._checkpoints.newest()
         if path is not None:
             try:
-                self._load(checkpoint.part(path))
+                self._load(part_folder(path))
             except (RecsysError, ValueError, OSError) as error:
                 raise StateError(
                     f"{path} cannot be resumed from: {error}\nRestore the settings and the log that it was made with, "
@@ -99,7 +99,7 @@ class Trainer:
 
         Writes nothing. Raises StateError if more than fields differ (see `load_migrated`), or the log.
         """
-        folder = checkpoint.part(path)
+        folder = part_folder(path)
         try:
             written = load_migrated(self.learner, folder)
             self._feed.restore((folder / "feed.bin").read_bytes(), adapt=True)

@@ -1,40 +1,27 @@
-"""Checkpoints on disk: complete, or refused.
-
-A checkpoint is a folder `step-N`. Each rank (trainer of a group) writes a part, the folder `rank-R`, and then
-`rank-R.json`, which lists the part's files with size and SHA-256. When all parts are there, rank 0 writes the manifest,
-which lists all files, and renames the folder, which was `step-N.partial` until then. So a crash leaves either a
-complete checkpoint or a partial folder, which the next start removes. Of a snapshot of the embedding store only its own
-manifest is listed, which has the checksums of the others.
-"""
+"""The checkpoints of one trainer, or of one group of trainers."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
-from embedding.snapshot import format as snapshot
-from recsys.errors import CheckpointError, InvalidValueError, TornCheckpointError
+from recsys.errors import CheckpointError, TornCheckpointError
+from recsys.training.checkpoint.manifest import FORMAT, MANIFEST, verify
+from recsys.training.checkpoint.part import Files, Part, listing
 from streaming.log.durable_files import replace, sync
 
 logger = logging.getLogger(__name__)
 
-MANIFEST = "manifest.json"
-FORMAT = 3
 _POLL = 0.01
 """Seconds between two looks for the parts of other ranks."""
-
-Files = dict[str, tuple[int, str]]
-"""Size and SHA-256 of files, by path in the checkpoint."""
 
 
 class Checkpoints:
@@ -65,7 +52,7 @@ class Checkpoints:
         CheckpointError, and nothing is left, if the disk is full or fails, or if a part does not come.
         """
         final = self.folder / f"step-{step:012d}"
-        part = _Part(final.with_name(f"{final.name}.partial"), rank)
+        part = Part(final.with_name(f"{final.name}.partial"), rank)
         try:
             part.start()
             yield part.folder
@@ -91,7 +78,7 @@ class Checkpoints:
     def _complete(self, partial: Path, final: Path, world: int) -> None:
         contents = self._parts(partial, world)
         for rank in range(world):
-            _listing(partial, rank).unlink()
+            listing(partial, rank).unlink()
         replace(partial / MANIFEST, json.dumps({"format": FORMAT, "world": world} | contents, indent=1).encode())
         self._crash("manifest written")
         shutil.rmtree(final, ignore_errors=True)
@@ -100,18 +87,18 @@ class Checkpoints:
 
     def _parts(self, partial: Path, world: int) -> dict[str, Any]:
         """The files and snapshots of all ranks, once all are written."""
-        listings = [_listing(partial, rank) for rank in range(world)]
+        lists = [listing(partial, rank) for rank in range(world)]
         deadline = time.monotonic() + self._patience
-        while missing := [rank for rank, listing in enumerate(listings) if not listing.exists()]:
+        while missing := [rank for rank, file in enumerate(lists) if not file.exists()]:
             if time.monotonic() >= deadline:
                 raise CheckpointError(f"{partial} has no part of rank {missing[0]} after {self._patience:g} s")
             time.sleep(_POLL)
         files: Files = {}
         snapshots: list[str] = []
-        for listing in listings:
-            written = json.loads(listing.read_bytes())
+        for file in lists:
+            written = json.loads(file.read_bytes())
             if written["world"] != world:
-                raise CheckpointError(f"{listing.stem} is one of {written['world']} ranks, rank 0 one of {world}")
+                raise CheckpointError(f"{file.stem} is one of {written['world']} ranks, rank 0 one of {world}")
             files |= written["files"]
             snapshots += written["snapshots"]
         return {"files": files, "snapshots": snapshots}
@@ -166,91 +153,3 @@ class Checkpoints:
                     "old checkpoint %s cannot be deleted: %s. Delete it by hand to free its room", path, error
                 )
             self._undeletable.add(path)
-
-
-@dataclass(slots=True)
-class _Part:
-    """What one rank writes into a checkpoint that is not complete yet."""
-
-    partial: Path
-    rank: int
-    finished: bool = False
-
-    @property
-    def folder(self) -> Path:
-        return self.partial / f"rank-{self.rank}"
-
-    def start(self) -> None:
-        """Make the folder, empty."""
-        self.partial.mkdir(parents=True, exist_ok=True)
-        _listing(self.partial, self.rank).unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir()
-
-    def finish(self, world: int) -> None:
-        """Bring all files to the disk, then list them; of a snapshot, which has done so, the manifest alone."""
-        files: Files = {}
-        snapshots = [p for p in sorted(self.folder.rglob("*")) if p.is_dir() and snapshot.is_snapshot(p)]
-        for file in sorted(p for p in self.folder.rglob("*") if p.is_file()):
-            if file.parent in snapshots and file.name != snapshot.MANIFEST:
-                continue
-            sync(file)
-            files[str(file.relative_to(self.partial))] = (file.stat().st_size, _digest(file))
-        for inner in [self.folder, *(p for p in self.folder.rglob("*") if p.is_dir())]:
-            sync(inner)
-        names = [str(p.relative_to(self.partial)) for p in snapshots]
-        listing = {"world": world, "files": files, "snapshots": names}
-        replace(_listing(self.partial, self.rank), json.dumps(listing).encode())
-        self.finished = True
-
-    def remove(self) -> None:
-        """Remove what was written: of rank 0, whose failure is that of the checkpoint, the parts of all."""
-        shutil.rmtree(self.folder if self.rank else self.partial, ignore_errors=True)
-
-
-def part(path: Path, rank: int = 0, world: int = 1) -> Path:
-    """The folder of `rank` in the verified checkpoint `path`. Raises InvalidValueError if its world is another."""
-    written = _manifest(path)["world"]
-    if written != world:
-        raise InvalidValueError(f"{path} was written by {written} trainers: it cannot be loaded by {world}")
-    return path / f"rank-{rank}"
-
-
-def verify(path: Path) -> None:
-    """Raise TornCheckpointError naming the first file that is missing, or of another size or content."""
-    manifest = _manifest(path)
-    for name, (size, digest) in sorted(manifest["files"].items()):
-        file = path / name
-        if not file.is_file():
-            raise TornCheckpointError(f"{file} is missing")
-        if file.stat().st_size != size:
-            raise TornCheckpointError(f"{file} has {file.stat().st_size} bytes, the manifest says {size}")
-        if _digest(file) != digest:
-            raise TornCheckpointError(f"{file} is damaged: its SHA-256 is not that of the manifest")
-    for name in manifest["snapshots"]:
-        snapshot.verify(path / name)
-
-
-def _manifest(path: Path) -> dict[str, Any]:
-    """The manifest, with a part of every rank in it. Raises TornCheckpointError."""
-    try:
-        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_bytes())
-        ranks = {name.partition("/")[0] for name in manifest["files"]}
-        complete = ranks == {f"rank-{rank}" for rank in range(manifest["world"])}
-        version, _ = manifest["format"], manifest["snapshots"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise TornCheckpointError(f"{path / MANIFEST} is missing or damaged") from None
-    if version != FORMAT:
-        raise TornCheckpointError(f"{path / MANIFEST} has format {version}, this version reads {FORMAT}")
-    if not complete:
-        raise TornCheckpointError(f"{path / MANIFEST} lists parts of {len(ranks)} ranks, not {manifest['world']}")
-    return manifest
-
-
-def _listing(partial: Path, rank: int) -> Path:
-    return partial / f"rank-{rank}.json"
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -108,7 +108,7 @@ def _list_id(made: ProposedMapping) -> None:
         made.columns["id"] = Noted(names, "no column has ids of lists, so that user and time make one")
     elif "request" in roles:
         name = roles.names("request")[0]
-        note = f"rows with one {name} stand apart, so that each is a list of its own (or: id, apart = true, --sort)"
+        note = f"rows with one {name} are scattered, so that each is a list of its own (or: id, apart = true, --sort)"
         made.columns["item"] = Noted(roles.names("item")[0], note)
 
 

@@ -1,4 +1,4 @@
-"""A model and its embedding rows as one thing that scores and learns.
+"""A model with its embedding rows: scores batches and learns from them.
 
 Shape suffixes: B training rows, N numeric fields, T tasks.
 """
@@ -44,7 +44,7 @@ class _SavesInBackground(Protocol):
 class Learner:
     """One model learning online: dense weights by Adam, embedding rows by the store's own optimizer.
 
-    What is scored, judged and served are the dense weights averaged over steps (`averaging`, see `AveragedModel`).
+    Scoring, evaluation and serving use the dense weights averaged over steps (`averaging`, see `AveragedModel`).
     Dropout masks come from `generator` alone (a CPU generator), so that the same batches give the same bits.
     `tasks` are the names of the model's tasks, in the order of its logits; by default all count alike in the loss.
     Raises InvalidValueError if a table is missing in `store`, or if its dimension is not the model's.
@@ -85,10 +85,10 @@ class Learner:
     def step(self, batch: TrainingBatch) -> Scores:
         """Learn from a batch; returns the probabilities [B] that `score` would have given before.
 
-        They are those of a positive label of each row's own task.
+        Each is the probability of a positive label for the row's own task.
 
-        Numbers are scaled by their moments up to and with this batch: they are known before the label is. Rows whose
-        loss or gradient is not finite are left out and counted in `left_out`; their score is that of a row of which
+        Numbers are scaled by their moments including this batch, because they are known before the labels are. Rows
+        whose loss or gradient is not finite are left out and counted in `left_out`; they are scored as rows of which
         nothing is known. All scores are finite.
         """
         self._moments.add(batch.numeric_BN[batch.counted_B > 0])
@@ -112,7 +112,7 @@ class Learner:
 
     @property
     def scaling(self) -> Scaling:
-        """How numeric fields are scaled as of now: constants that go with the exported graph."""
+        """The current scaling of numeric fields: constants that are exported with the graph."""
         return self._moments.scaling()
 
     @property
@@ -121,7 +121,7 @@ class Learner:
         return self._unsound.by_field
 
     def begin_save(self, folder: Path) -> Callable[[], None]:
-        """Capture the state of this moment; the function returned writes it into `folder`, from any thread.
+        """Capture the current state; the function returned writes it into `folder`, from any thread.
 
         Training may go on meanwhile if the store saves in the background; any other store is written here and now.
         Raises ValueError while an earlier snapshot of the store is still being written.
@@ -148,7 +148,7 @@ class Learner:
         self.begin_save(folder)()
 
     def load(self, folder: Path) -> None:
-        """Restore what `save` wrote. Raises InvalidValueError if it is of other fields, another model or tables."""
+        """Restore what `save` wrote. Raises InvalidValueError if fields, model or tables differ."""
         self.description.check(Description.read(folder / DENSE), folder.parents[1])
         state = load_file(folder / DENSE)
         self.load_dense(state, folder / DENSE)
@@ -202,7 +202,7 @@ class Learner:
         return self._dense.state() | moments | {"left_out": self._unsound.counts_M, "clocks": clocks}
 
     def load_dense(self, state: dict[str, torch.Tensor], file: Path) -> None:
-        """Restore what `dense_state` returned; `file` is where it comes from, for an error."""
+        """Restore what `dense_state` returned; errors name `file`, from which it was read."""
         self._dense.restore(state, file)
         self._moments.restore({name: tensor.numpy() for name, tensor in under("moments.", state).items()})
         self._unsound.counts_M = state["left_out"]

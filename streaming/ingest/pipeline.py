@@ -30,9 +30,9 @@ from streaming.log.event_log import EventLog
 from streaming.log.partitioning import split
 
 TOGETHER = 16
-"""With more sources than these, each is opened when the merge comes to its time, which reads its first block twice."""
+"""With more sources than these, each is opened when the merge reaches its time, which reads its first block twice."""
 AT_ONCE = 4096
-"""Events that these append together at least, because each append waits for the disk."""
+"""Least number of events that they append together, because each append waits for the disk."""
 
 Progress = Callable[[Counts, Position], None]
 
@@ -95,8 +95,8 @@ class Ingest:
         Begins at `start`; without one at the source's saved offset, and then counts what is before it too: events as
         duplicates, dead records as dead. `progress` is called after every block.
 
-        Raises IngestError when the log takes no more or the source cannot be read: `counts` is then what was stored,
-        `positions` where to continue.
+        Raises IngestError when the log cannot store more or the source cannot be read: `counts` then has what was
+        stored, `positions` where to continue.
         """
         return self._run([source], start, progress, stop)
 

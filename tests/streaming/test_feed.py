@@ -292,13 +292,13 @@ def test_a_state_of_other_features_or_of_another_log_is_refused() -> None:
     feed = feed_of(log)
     list(feed.poll(10))
     other = feed_of(log, spec=FeatureSpec.of([Field("user", "categorical", "user")]))
-    with pytest.raises(StateError, match="of other features"):
+    with pytest.raises(StateError, match="has other features"):
         other.restore(feed.state())
     with pytest.raises(LogError, match="offset 1 of partition 0 is after the log's end, 0"):
         feed_of(log_of([])).restore(feed.state())
     with pytest.raises(StateError, match="not a feed's state"):
         feed.restore(feed.state()[:-1])
-    with pytest.raises(StateError, match=r"of partitions \(0,\), this feed joins \(1,\)"):
+    with pytest.raises(StateError, match=r"joins partitions \(0,\), this feed \(1,\)"):
         feed_of(log_of([], []), partitions=[1]).restore(feed_of(log_of([], []), partitions=[0]).state())
 
 

@@ -21,7 +21,7 @@ from streaming.log.durable_files import replace, sync
 logger = logging.getLogger(__name__)
 
 _POLL = 0.01
-"""Seconds between two looks for the parts of other ranks."""
+"""Seconds between checks for the parts of other ranks."""
 
 
 class Checkpoints:
@@ -49,7 +49,7 @@ class Checkpoints:
         """A folder for the files of `rank`; its part is complete when the block ends without an exception.
 
         The block of rank 0 ends when the checkpoint is complete, with the parts of all `world` ranks. Raises
-        CheckpointError, and nothing is left, if the disk is full or fails, or if a part does not come.
+        CheckpointError and leaves nothing if the disk is full or fails, or if a part does not arrive.
         """
         final = self.folder / f"step-{step:012d}"
         part = Part(final.with_name(f"{final.name}.partial"), rank)
@@ -66,7 +66,7 @@ class Checkpoints:
         except (OSError, SafetensorError) as error:
             raise CheckpointError(
                 f"checkpoint {final} could not be written: {error}. "
-                "The previous one is unchanged and can be resumed from: make room on the disk or mend its permissions"
+                "The previous one is unchanged and can be resumed from: make room on the disk or fix its permissions"
             ) from error
         finally:
             if not part.finished or rank == 0:
@@ -129,7 +129,7 @@ class Checkpoints:
         return sorted(p for p in self.folder.glob("step-*") if p.is_dir() and p.suffix != ".partial")
 
     def remove_unfinished(self) -> None:
-        """Remove what a crash has left. Call it in one process, before the ranks of a group start to train."""
+        """Remove what a crash left. Call it in one process, before the ranks of a group start to train."""
         for path in self.folder.glob("*.partial"):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -144,7 +144,7 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _remove(self, path: Path) -> None:
-        """One that cannot be deleted takes room, no more: a warning, once."""
+        """Delete a checkpoint; one that cannot be deleted only takes room, so warn once."""
         try:
             shutil.rmtree(path)
         except OSError as error:

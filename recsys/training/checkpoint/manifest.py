@@ -15,7 +15,7 @@ FORMAT = 3
 
 
 def part_folder(path: Path, rank: int = 0, world: int = 1) -> Path:
-    """The folder of `rank` in the verified checkpoint `path`. Raises InvalidValueError if its world is another."""
+    """The folder of `rank` in the verified checkpoint `path`. Raises InvalidValueError for another `world`."""
     written = _manifest(path)["world"]
     if written != world:
         raise InvalidValueError(f"{path} was written by {written} trainers: it cannot be loaded by {world}")

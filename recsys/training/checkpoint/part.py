@@ -17,7 +17,7 @@ Files = dict[str, tuple[int, str]]
 
 @dataclass(slots=True)
 class Part:
-    """What one rank writes into a checkpoint that is not complete yet."""
+    """One rank's part of a checkpoint that is not complete yet."""
 
     partial: Path
     rank: int
@@ -35,7 +35,7 @@ class Part:
         self.folder.mkdir()
 
     def finish(self, world: int) -> None:
-        """Bring all files to the disk, then list them; of a snapshot, which has done so, the manifest alone."""
+        """Sync all files to disk, then list them; of a snapshot, already synced, only the manifest."""
         files: Files = {}
         snapshots = [p for p in sorted(self.folder.rglob("*")) if p.is_dir() and snapshot.is_snapshot(p)]
         for file in sorted(p for p in self.folder.rglob("*") if p.is_file()):

@@ -132,6 +132,6 @@ def test_libsvm_and_libfm(tmp_path: Path) -> None:
     assert [(one.id, one.items) for one in found.lists] == [("7", ["3", "4"]), ("8", ["3"])]
     assert found.lists[0].item_features == {"score": [0.5, 1.5], "on": [["3", "12"], ["4", "12"]]}
     assert found.clicks == [("7", "3", "click")]
-    assert found.dead == [(6, "'5' is no pair of index and value")]
+    assert found.dead == [(6, "'5' is not a pair of index and value")]
     with pytest.raises(InvalidValueError, match="has no column 'user'; it has label, qid, indices"):
         open_source(tmp_path / "a.libsvm", Mapping("shown", columns | {"user": "user"}, start=0))

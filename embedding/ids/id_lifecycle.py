@@ -1,4 +1,4 @@
-"""The life of a table's ids, from the first occurrence to the tombstone.
+"""The life of a table's ids, from first occurrence to removal.
 
 Suffixes: N ids of a call, U distinct ids, M distinct ids that have no row, R rows.
 """
@@ -34,7 +34,7 @@ LastSeen = npt.NDArray[np.int64]
 
 
 class TableIds:
-    """The life of one table's ids: admission, expiry, eviction, changes; `rows` holds their values.
+    """Admission, expiry, eviction and changes of one table's ids; `rows` holds their values.
 
     Every public method holds the table's lock, so that a reader never sees a row half written.
 

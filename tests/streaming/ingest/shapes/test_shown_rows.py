@@ -108,7 +108,7 @@ def test_files_without_times_and_users(tmp_path: Path) -> None:
     found = ingested(tmp_path / "a.tsv", "1\tx\n0\ty\n", mapping, text={"header": ("label", "ad")})
     assert [(one.time, one.items) for one in found.lists] == [(1_000, ["x"]), (1_010, ["y"])]
     assert [one.user for one in found.lists] == [f"anonymous:{one.id}" for one in found.lists]
-    with pytest.raises(InvalidValueError, match="start: the times are in a column already"):
+    with pytest.raises(InvalidValueError, match="start: a column has the times already"):
         Mapping("shown", COLUMNS, start=5)
     with pytest.raises(InvalidValueError, match="a row of kind 'shown' needs time, user, item, actions"):
         Mapping("shown", columns)

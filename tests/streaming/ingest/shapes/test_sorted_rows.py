@@ -63,7 +63,7 @@ def test_feedback_sorted_by_user_finds_partners_in_time(tmp_path: Path, spills: 
 
 def test_rows_apart_need_sorting_and_an_id(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("r,t,u,i,y\n")
-    with pytest.raises(InvalidValueError, match="so ingest with --sort"):
+    with pytest.raises(InvalidValueError, match="ingest with --sort"):
         open_source(tmp_path / "a.csv", Mapping("shown", SHOWN, apart=True))
     with pytest.raises(InvalidValueError, match="apart: this is for rows of kind 'shown'"):
         Mapping("feedback", FEEDBACK, apart=True)

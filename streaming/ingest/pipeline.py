@@ -17,10 +17,10 @@ from streaming.events.columns import kinds, times
 from streaming.ingest.codec import encode_json, to_events
 from streaming.ingest.counts import Counts
 from streaming.ingest.dead_letters import DeadLetter, DeadLetters
+from streaming.ingest.duplicates.log_window import LogWindow, clash
 from streaming.ingest.external_sort import ExternalSort
 from streaming.ingest.formats.sources import BEGIN, Batches, Position, Source
 from streaming.ingest.late_events import TAIL, LateEvents
-from streaming.ingest.log_window import LogWindow, clash
 from streaming.ingest.merge_by_time import Piece, interleaved, merged
 from streaming.ingest.piece_reader import PieceReader
 from streaming.ingest.reasons import Reasons

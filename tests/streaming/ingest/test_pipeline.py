@@ -23,7 +23,7 @@ from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import decode_lines, encode_events, to_events
 from streaming.ingest.counts import Counts
 from streaming.ingest.dead_letters import DeadLetters
-from streaming.ingest.fingerprint import fingerprints
+from streaming.ingest.duplicates.fingerprint import fingerprints
 from streaming.ingest.formats import sources
 from streaming.ingest.formats.open_source import open_source
 from streaming.ingest.formats.sources import BEGIN, Batches, Block, JsonLines, Position, Source

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streaming.events.columns import KINDS, kinds
-from streaming.ingest.deduplication import RecentEvents
-from streaming.ingest.fingerprint import fingerprints
+from streaming.ingest.duplicates.deduplication import RecentEvents
+from streaming.ingest.duplicates.fingerprint import fingerprints
 from streaming.log.event_log import Chunk, EventLog, read_range
 
 Marks = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]

@@ -191,8 +191,7 @@ class TableIds:
             ids_U, packed_U = self.ids.entries()
             entries = self.ids.unpack(packed_U)
             values = self.rows.values(entries.rows_U), self.rows.states(entries.rows_U)
-            clocks = self.rows.step, self._lookups
-            policy = [dict(self._policy.state())]
+            clocks, policy = (self.rows.step, self._lookups), [dict(self._policy.state())]
             return TableState(ids_U, entries.minutes_U, entries.freqs_U, *values, *clocks, dict(self._counters), policy)
 
     def restore(self, state: TableState) -> Ids:

@@ -1,8 +1,8 @@
-"""Multiplexed rows: which tables have them, and which row each id without one of its own reads.
+"""Multiplexed rows: which tables have them, and which of them an id without its own row reads.
 
 All tables of one dimension and optimizer share the same rows. The model's weights for each field tell apart ids of
-different tables that read the same row (Unified Embedding, Coleman et al. 2023). In deltas these rows are a table of
-their own, whose ids are the row numbers.
+different tables that read the same row (Unified Embedding, Coleman et al. 2023). In deltas these rows are a separate
+table, whose ids are the row numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from embedding.store import Fallback, Ids, Table
 
 FALLBACK_ROWS = 1 << 12
 PREFIX = "fallback."
-"""Reserved: the name of no table may begin with it."""
+"""Reserved: table names must not begin with it."""
 
 
 def group_of(table: Table) -> str:
@@ -39,7 +39,7 @@ def shared_tables(tables: Iterable[Table]) -> dict[str, Table]:
     """The multiplexed rows of a store as tables, by group, initialised with the scale of the group's first table."""
     groups: dict[str, Table] = {}
     for table in tables:
-        if table.fallback == "multiplexed":
+        if table.multiplexed:
             name, scale = f"{PREFIX}{table.dim}", table.init_scale
             groups.setdefault(group_of(table), Table(name, table.dim, FALLBACK_ROWS, table.optimizer, init_scale=scale))
     return groups
@@ -50,7 +50,7 @@ def fallbacks(tables: Iterable[Table], seed: int) -> dict[str, Fallback]:
     return {
         table.name: Fallback(group_of(table), int(salt_of(seed, table.name)), FALLBACK_ROWS)
         for table in tables
-        if table.fallback == "multiplexed"
+        if table.multiplexed
     }
 
 

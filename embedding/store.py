@@ -20,6 +20,10 @@ Index = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
 
+INIT_SCALE = 0.01
+"""The default scale of new rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Optimizer:
     """The sparse update rule of a table.
@@ -69,10 +73,15 @@ class Table:
     optimizer: Optimizer = field(default_factory=Optimizer)
     admission: Admission = field(default_factory=Admission)
     ttl: int | None = None
-    init_scale: float = 0.01
+    init_scale: float = INIT_SCALE
     """A new row is uniform in [-init_scale, init_scale), from hash(seed, table, id)."""
     fallback: Literal["zeros", "multiplexed"] = "zeros"
     """What ids without a row read: zeros, or rows that several tables share (see `embedding.multiplexed`)."""
+
+    @property
+    def multiplexed(self) -> bool:
+        """Whether ids without a row read multiplexed rows."""
+        return self.fallback == "multiplexed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +150,7 @@ class Delta:
     fallback: dict[str, Fallback] = field(default_factory=dict)
     """By table; ids of other tables read zeros. It stays the same until the next full delta."""
     epoch: str = ""
-    """Another one after every `load`, so that numbers given out twice are told apart."""
+    """Changes with every `load`, which distinguishes deltas of the same number."""
     previous_epoch: str = ""
     """The epoch of delta `sequence - 1`, which this one continues unless it is full."""
 

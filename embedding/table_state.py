@@ -22,7 +22,7 @@ _NAMES = ("ids_U", "seen_U", "freq_U", "weights_UD", "state_UW")
 
 
 def eviction_draw(counters: Mapping[str, int], capacity: int) -> int:
-    """The number of the order in which equally cold ids go: another one for every `capacity` ids evicted."""
+    """The number of the order in which equally cold ids are evicted: it changes after every `capacity` evictions."""
     return counters.get("evicted", 0) // capacity
 
 
@@ -81,7 +81,7 @@ class TableState:
         )
 
     def evicted_last(self, n: int) -> npt.NDArray[np.int64]:
-        """Positions, ascending, of the n ids that would be evicted last; of all if there are no more."""
+        """Positions, ascending, of the n ids that would be evicted last; all if there are fewer."""
         if len(self.ids_U) <= n:
             return np.arange(len(self.ids_U))
         ties_U = eviction_ties(self.ids_U, eviction_draw(self.counters, n))

@@ -16,8 +16,10 @@ from embedding.store import Admission, Floats, Ids, Lookup, Table
 from recsys.errors import InvalidValueError
 
 MINUTE = 60_000  # ms; the resolution of event time in a store
+MAX_CAPACITY = (1 << 31) - 1  # row numbers are int32
+MAX_FREQUENCY = 255  # how often an id was seen is counted up to here, in eight bits
 MOST_IDS = 1 << 24  # per call: the limit of the deduplication kernel
-BULK = 128  # at capacity, at least capacity // BULK ids are evicted at once, so that the search for them pays off
+BULK = 128  # at capacity, at least capacity // BULK ids are evicted at once, which spreads the cost of the search
 
 
 def tables_by_name(tables: Iterable[Table]) -> dict[str, Table]:
@@ -37,13 +39,13 @@ def check_table(table: Table) -> None:
         raise InvalidValueError(f"table {table.name!r}: the prefix {PREFIX!r} is reserved, choose another name")
     if not 1 <= table.dim <= 1024:
         raise InvalidValueError(f"table {table.name!r}: dim is {table.dim}, choose 1 to 1024")
-    if not 0 < table.capacity < 1 << 31:
+    if not 1 <= table.capacity <= MAX_CAPACITY:
         raise InvalidValueError(f"table {table.name!r}: capacity is {table.capacity}, choose 1 to 2**31 - 1 rows")
     if table.ttl is not None and not isinstance(table.ttl, Integral):
         raise InvalidValueError(f"table {table.name!r}: ttl is {table.ttl!r}, write milliseconds as an int or None")
     if not isinstance(table.admission, Admission):
         raise InvalidValueError(
-            f'table {table.name!r}: admission is {table.admission!r}, write such as Admission("count", threshold=3)'
+            f'table {table.name!r}: admission is {table.admission!r}, write for example Admission("count", threshold=3)'
         )
     if table.ttl is not None and table.ttl < 0:
         raise InvalidValueError(f"table {table.name!r}: ttl is {table.ttl} ms, choose None or at least 0")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import logging
-import sys
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from recsys.commands.options.guesses import guesses
+from recsys.commands.readable import readable
 from recsys.datasets.registry import DATASETS
-from recsys.errors import RecsysError
 from recsys.extras import needs
 
 CONFIG = click.option(
@@ -29,35 +26,6 @@ CONFIG = click.option(
 
 BATCH_UNTIL = "End of the batch stage: an ISO 8601 time, or a share of the shown items such as 0.8."
 OUT = "The folder for the results."
-
-FAULT = 70
-"""Exit status of an unexpected error (`EX_SOFTWARE`)."""
-
-
-def readable(command: Callable[..., None]) -> Callable[..., None]:
-    """Print an error that the user can act on as one message, with exit status 1.
-
-    These are `RecsysError`. Any other exception is a fault of this project: its traceback is shown, and the exit status
-    is `FAULT`. click itself ends a command whose output nobody reads any more (BrokenPipeError).
-    """
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except RecsysError as error:
-            if logging.getLogger().isEnabledFor(logging.DEBUG):
-                raise
-            click.secho(f"error: {error}", fg="red", err=True)
-            sys.exit(1)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
-            raise
-        except Exception:
-            click.echo(traceback.format_exc(), err=True, nl=False)
-            click.secho("This is a fault of recsys, please report it with the lines above.", fg="red", err=True)
-            sys.exit(FAULT)
-
-    return wrapped
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -77,24 +45,6 @@ def main(verbose: bool) -> None:
     )
     for chatty in ("numba", "matplotlib", "PIL", "onnxscript", "onnx_ir", "torch.onnx"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-
-
-GUESSES = (
-    click.option("--user", metavar="COLUMN", help="The column of the user."),
-    click.option("--item", metavar="COLUMN", help="The column of the item, or of the list of items."),
-    click.option("--time", metavar="COLUMN", help="The column of the time."),
-    click.option("--label", metavar="COLUMN", help="The column that says what became of a shown item."),
-    click.option("--request", metavar="COLUMN", help="The column with the id of the list."),
-    click.option("--time-unit", type=click.Choice(["s", "ms", "us", "ns", "iso"]), help="The unit of the times."),
-    click.option("--time-format", metavar="FORMAT", help='Of times in text, such as "%d.%m.%Y %H:%M".'),
-    click.option("--start", metavar="TIME", help="When the first row happened, in files without times (ISO 8601)."),
-)
-"""Options that override what is guessed of files."""
-
-
-def guesses(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options of `GUESSES`."""
-    return functools.reduce(lambda made, option: option(made), reversed(GUESSES), command)
 
 
 @main.command()

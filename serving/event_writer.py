@@ -19,7 +19,7 @@ import pyarrow as pa
 from recsys.errors import LogFullError
 from streaming.events.schema import Impression
 from streaming.ingest.codec import encode_event
-from streaming.ingest.log_window import LogWindow
+from streaming.ingest.duplicates.log_window import LogWindow
 from streaming.log.event_log import EventLog
 from streaming.log.partitioning import split
 

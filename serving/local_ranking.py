@@ -26,7 +26,7 @@ _CATCH_UP = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A ranked list, with what the server's answer says beside it."""
+    """A ranked list, with the other fields of the server's answer."""
 
     shown: Impression
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Answer:
 
 
 class LocalRanking:
-    """Ranks with what is published to a running Redis, and goes on following it until it is closed.
+    """Ranks with what is published to a running Redis, and follows it until closed.
 
     Nothing is logged, and there is no deadline. Raises UnavailableError if Redis does not answer. Not thread-safe.
     """
@@ -72,7 +72,7 @@ class LocalRanking:
         return self._ranked(query, {})
 
     def recommend(self, asked: RecommendRequest) -> Answer:
-        """As `rank`, of items that are retrieved."""
+        """As `rank`, with retrieved items."""
         query = self._query(asked, (), {}, asked.count)
         user = RetrievalQuery(query.user, query.time, query.features, query.arm)
         found = self._retriever.retrieve(user, max(self._retrieve, asked.count), frozenset(asked.exclude))

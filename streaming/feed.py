@@ -1,4 +1,4 @@
-"""From the log to batches of exactly the same size, and back to the same place after a crash.
+"""From the log to batches of exactly the same size, resumed exactly after a crash.
 
 Shape suffixes: I labeled impressions, P partitions of the log.
 """
@@ -45,7 +45,7 @@ class _State(msgspec.Struct):
 
 
 class Observer(Protocol):
-    """Told of impressions and items as the feed reads them, such as a catalog."""
+    """Notified of impressions and items as the feed reads them, such as a catalog."""
 
     def observe(self, impressions: Iterable[LabeledImpression]) -> None: ...
 
@@ -60,16 +60,15 @@ class Feed:
     The batches are a function of the log's content alone (see `LogReader` for partitions), whatever `max_events` they
     are polled with. `state` is that of the batches returned so far, even in the middle of a poll: restoring it gives
     the batches that follow, bit for bit. `TrainingBatch.cursor` is the cursor after the event that completed the batch.
-    `observer` is told of the first task's labeled impressions before they are in a batch, and of the items that updates
-    describe.
+    `observer` is notified of the first task's labeled impressions before they are in a batch, and of updated items.
 
     With `partitions` only the impressions and interactions of these partitions become rows. Updates of users and items
     count whatever their partition, and so does the time of every event, so that feeds which divide the partitions
     among them return the rows of one feed over all, each once.
 
     Such a feed still reads the whole log: updates lie in every partition, where windows close depends on the time of
-    every event, and a log has neither an index of updates nor times apart from events. It is the joining and encoding
-    of the others' impressions that it saves.
+    every event, and a log has neither an index of updates nor times apart from events. It saves only the joining and
+    encoding of the others' impressions.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class Feed:
 
     @property
     def lag_events(self) -> int:
-        """Events in the log that were not read yet; of a log that skips offsets, at most (`LogReader.lag_events`)."""
+        """Unread events in the log; an upper bound if it skips offsets (`LogReader.lag_events`)."""
         return self._reader.lag_events
 
     @property
@@ -119,7 +118,7 @@ class Feed:
 
     @property
     def losses(self) -> dict[str, int]:
-        """What rows were made without, since the log began: windows closed before their time (`closed_early`), evicted
+        """What was lost in making rows, since the log began: windows closed before their time (`closed_early`), evicted
         features (`evicted_users`, `evicted_items`), feature values of the wrong kind (`bad_values`).
         """
         evicted = {name: count for name, count in self.entities.counters.items() if name.startswith("evicted")}
@@ -153,7 +152,7 @@ class Feed:
         yield from self.drain()
 
     def state(self) -> bytes:
-        """Joiner, entities, place in the log and rows that wait. Equal futures of equal feeds give equal bytes."""
+        """Joiner, entities, place in the log and rows that wait. Feeds in equal states give equal bytes."""
         waiting = [*self._ready, *self._rows]
         state = _State(
             self.encoder.spec.to_json(),
@@ -170,7 +169,7 @@ class Feed:
     def restore(self, state: bytes, *, adapt: bool = False) -> None:
         """Restore the state returned by `state()`; with `adapt` also one of other features (see `adapted`).
 
-        Raises StateError when it is not a feed's, or of other features or partitions, LogError when of another log.
+        Raises StateError for other bytes, features or partitions, LogError for another log.
         """
         try:
             loaded = msgspec.msgpack.decode(state, type=_State)
@@ -178,9 +177,9 @@ class Feed:
             raise StateError(f"not a feed's state: {error}") from error
         same = loaded.spec == self.encoder.spec.to_json()
         if not same and not adapt:
-            raise StateError("the state is of other features: restore the specification, or start a new feed")
+            raise StateError("the state has other features: restore the specification, or start a new feed")
         if loaded.partitions != self.partitions:
-            raise StateError(f"the state is of partitions {loaded.partitions}, this feed joins {self.partitions}")
+            raise StateError(f"the state joins partitions {loaded.partitions}, this feed {self.partitions}")
         rows = [unpack(loaded.rows)] if loaded.rows is not None else []
         if not same:
             rows = [adapted(each, FeatureSpec.from_json(loaded.spec), self.encoder) for each in rows]

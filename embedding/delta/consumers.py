@@ -94,8 +94,8 @@ class Consumers:
 class Follower:
     """The reader's check that deltas are applied in order; after a gap it needs a full resync.
 
-    So it does after the store was restored to a moment before the last delta that the reader applied, although the
-    numbers go on from there: a delta is known by its epoch and number.
+    The same holds after the store was restored to a state before the last delta applied, although the numbers
+    continue from there: a delta is identified by its epoch and number.
 
     >>> follower = Follower()
     >>> [follower.accepts(Delta(sequence, full, {})) for sequence, full in ((1, True), (3, False), (4, True))]

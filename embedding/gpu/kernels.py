@@ -1,14 +1,14 @@
-"""The id table's Triton kernels. They check nothing: `embedding.gpu.id_table` does.
+"""The id table's Triton kernels. `embedding.gpu.id_table` checks arguments.
 
 **One row an id, whatever the order of programs.** Inserting is three launches; the stream orders them, so no program
 ever waits for another:
 
 1. `touch` finds the ids that are there. What stays without a row is in no slot.
 2. `claim` walks from the id's home to the first open slot (empty or tombstone) and takes it by compare-and-swap. Slots
-   only go from open to taken, so whoever takes slot s for an id has seen every slot before s taken by other ids for
-   good, and nobody else can take another slot for the same id: he would have to pass s. The loser of a race sees who
-   won. The winner draws a row from the stack of free rows by an atomic add. When the stack is empty he turns his slot
-   into a tombstone again; that cannot give an id two rows, as whoever claims after it finds the stack empty too.
+   only go from open to taken, so a lane that takes slot s for an id has seen every slot before s taken by other ids for
+   good, and no lane can take another slot for the same id: it would have to pass s. The loser of a race sees which id
+   won. The winner draws a row from the stack of free rows by an atomic add. If the stack is empty, it turns its slot
+   into a tombstone again; that cannot give an id two rows, as later claims find the stack empty too.
 3. `touch` again finds what the batch inserted, for all its duplicates; what is still missing is refused, and counted.
 
 **Removal leaves a tombstone** (`embedding.gpu.sweep`): no chain breaks and no other id moves. Inserts take tombstones
@@ -106,7 +106,8 @@ def _take(table: tl.tensor, half: tl.tensor, h: tl.tensor, active: tl.tensor, id
         won = won | wins
         fresh = fresh | (wins & (word == empty))
         active = active & ~wins & (word != h)
-        passes = active & ~tries  # who lost a race looks at the same slot again: the winner may have wanted the same id
+        # The loser of a race looks at the same slot again: the winner may have had the same id.
+        passes = active & ~tries
         after = tl.where(slot + 1 == end, end - half, slot + 1)
         slot = tl.where(passes, after, slot)
         active = active & ~(passes & (after == start))

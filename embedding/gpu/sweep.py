@@ -96,7 +96,7 @@ def collect(
 
 @triton.jit(do_not_specialize=["n"])
 def mark(touched: tl.tensor, rows: tl.tensor, n: tl.tensor, BLOCK: tl.constexpr) -> None:
-    """Set the bits of rows; -1 is passed over."""
+    """Set the bits of rows; -1 is ignored."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     row = tl.load(rows + i, mask=i < n, other=-1)
     bit = tl.full((BLOCK,), 1, tl.int32) << (row & 31).to(tl.int32)

@@ -30,7 +30,7 @@ class TouchedRows:
         self._told = torch.zeros_like(self._fresh)
 
     def mark(self, rows_N: torch.Tensor) -> None:
-        """These rows (int64) changed; -1 is passed over."""
+        """Mark rows (int64) as changed; -1 is ignored."""
         if rows_N.dtype != torch.int64 or rows_N.dim() != 1:
             raise InvalidValueError(f"rows are {rows_N.dtype} {list(rows_N.shape)}: give int64 of one dimension")
         launch(sweep.mark, len(rows_N), 128, self._fresh, rows_N.contiguous(), len(rows_N))
@@ -43,5 +43,5 @@ class TouchedRows:
         return ids_U, rows_U
 
     def acknowledge(self) -> None:
-        """The last export arrived: forget it, but not what was marked since."""
+        """Forget the last export, which arrived; rows marked since stay marked."""
         self._told.zero_()

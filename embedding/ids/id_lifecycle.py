@@ -1,4 +1,4 @@
-"""The life of a table's ids, from the first occurrence to the tombstone.
+"""The life of a table's ids, from first occurrence to removal.
 
 Suffixes: N ids of a call, U distinct ids, M distinct ids that have no row, R rows.
 """
@@ -34,7 +34,7 @@ LastSeen = npt.NDArray[np.int64]
 
 
 class TableIds:
-    """The life of one table's ids: admission, expiry, eviction, changes; `rows` holds their values.
+    """Admission, expiry, eviction and changes of one table's ids; `rows` holds their values.
 
     Every public method holds the table's lock, so that a reader never sees a row half written.
 
@@ -191,8 +191,7 @@ class TableIds:
             ids_U, packed_U = self.ids.entries()
             entries = self.ids.unpack(packed_U)
             values = self.rows.values(entries.rows_U), self.rows.states(entries.rows_U)
-            clocks = self.rows.step, self._lookups
-            policy = [dict(self._policy.state())]
+            clocks, policy = (self.rows.step, self._lookups), [dict(self._policy.state())]
             return TableState(ids_U, entries.minutes_U, entries.freqs_U, *values, *clocks, dict(self._counters), policy)
 
     def restore(self, state: TableState) -> Ids:

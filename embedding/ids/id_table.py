@@ -20,6 +20,7 @@ from embedding.kernels.lines import FREE_TOP, NEW, NEXT_ROW, SIZE
 from embedding.kernels.sweep import release, sweep
 from embedding.lazy_arrays import lazy_zeros
 from embedding.store import Ids, Index
+from embedding.validation import MAX_CAPACITY
 from recsys.errors import InvalidValueError
 
 _MARGIN = MOST_MINUTES // 2  # minutes (16 years) that an event may be earlier than the first one
@@ -46,7 +47,7 @@ class IdTable:
     """
 
     def __init__(self, capacity: int, threads: int = 1, huge: bool = True) -> None:
-        if not 0 < capacity < 1 << 31:
+        if not 1 <= capacity <= MAX_CAPACITY:
             raise InvalidValueError(f"capacity is {capacity}, choose 1 to 2**31 - 1 rows")
         self._parts = ThreadParts(threads)
         self.capacity = capacity
@@ -138,21 +139,8 @@ class IdTable:
         self._state[NEW] = 0
         self._oldest = min(self._oldest, int(stamp))
         while True:
-            done = segment.insert(
-                *lines.where,
-                lines.counts_S,
-                lines.limits_S,
-                self._state,
-                self._free,
-                self.capacity,
-                ids_N,
-                counts_N,
-                stamp,
-                rows_N,
-                positions,
-                done,
-                new_N,
-            )
+            supply = lines.counts_S, lines.limits_S, self._state, self._free, self.capacity
+            done = segment.insert(*lines.where, *supply, ids_N, counts_N, stamp, rows_N, positions, done, new_N)
             if done == len(positions):
                 new = new_N[: self._state[NEW]]
                 self._eviction.add(ids_N[new], new_priorities(stamp, counts_N[new]))

@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding.store import Index
+from embedding.validation import MAX_FREQUENCY
 
 Packed = npt.NDArray[np.uint64]
 ABSENT = ~np.uint64(0)
 """The packed metadata of an id that is not in the table."""
 MOST_MINUTES = 1 << 24
-"""The number of minutes that the table tells apart (32 years)."""
+"""The number of distinct minutes in the table (32 years)."""
 _S8, _S32 = np.uint64(8), np.uint64(32)
-_FREQUENCY, _STAMP, _PRIORITY = np.uint64(0xFF), np.uint64(MOST_MINUTES - 1), np.uint64(0xFFFFFFFF)
+_FREQUENCY, _STAMP, _PRIORITY = np.uint64(MAX_FREQUENCY), np.uint64(MOST_MINUTES - 1), np.uint64(0xFFFFFFFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def priorities_of(packed_U: Packed) -> Packed:
 
 def new_priorities(stamp: np.uint64, counts_U: Index) -> Packed:
     """Eviction priority of new ids, seen `counts_U` times at `stamp`."""
-    return stamp << _S8 | np.minimum(counts_U, 255).astype(np.uint64)
+    return stamp << _S8 | np.minimum(counts_U, MAX_FREQUENCY).astype(np.uint64)
 
 
 def aged(packed_U: Packed, minutes: int) -> Packed:

@@ -1,7 +1,7 @@
-"""Numba kernels, compiled once and cached on disk. They check nothing: their callers do.
+"""Numba kernels, compiled once and cached on disk. Callers check the arguments.
 
-Numba compares a cached kernel with its own file only, but kernels are built of parts in other files. So all cached
-ones go when any file here has changed.
+Numba compares a cached kernel with its own file only, but kernels include code of other files. So all cached
+kernels are deleted when any file here has changed.
 """
 
 from __future__ import annotations
@@ -29,5 +29,5 @@ def _clear_when_changed() -> None:
         stamp.write_text(digest)
 
 
-with suppress(OSError):  # a read-only installation was compiled where it was made
+with suppress(OSError):  # a read-only installation was compiled when it was built
     _clear_when_changed()

@@ -13,10 +13,10 @@ AHEAD = 32  # rows between a prefetch and its use: a training step leaves nothin
 
 @jit
 def mark(bitmap: Any, rows: Any) -> None:
-    """Set the bits of rows; -1 is passed over."""
+    """Set the bits of rows; -1 is ignored."""
     for i in range(len(rows)):
         if i + AHEAD < len(rows):
-            prefetch(bitmap, U64(rows[i + AHEAD]) >> U64(6))  # -1 asks for a line that is not there: no harm
+            prefetch(bitmap, U64(rows[i + AHEAD]) >> U64(6))  # -1 prefetches outside the array, which is harmless
         if rows[i] >= 0:
             row = U64(rows[i])
             bitmap[row >> U64(6)] |= ONE << (row & U64(63))
@@ -24,7 +24,7 @@ def mark(bitmap: Any, rows: Any) -> None:
 
 @jit
 def unmark(bitmap: Any, rows: Any) -> None:
-    """Clear the bits of rows; -1 is passed over."""
+    """Clear the bits of rows; -1 is ignored."""
     for i in range(len(rows)):
         if rows[i] >= 0:
             row = U64(rows[i])
@@ -40,7 +40,7 @@ def merge(target: Any, source: Any) -> None:
 
 @jit
 def count_bits(bitmap: Any) -> Any:
-    """How many bits are set."""
+    """The number of set bits."""
     n = ZERO
     for w in range(len(bitmap)):
         n += count_ones(bitmap[w])

@@ -16,15 +16,15 @@ jit: Any = njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
 inlined: Any = njit(inline="always")
 """The decorator of a kernel's part."""
 intrinsic: Any = _numba_intrinsic
-"""The decorator of a part written in LLVM's terms."""
+"""The decorator of a part written in LLVM IR."""
 _make_array: Any = arrayobj.make_array
 external: Any = cgutils.get_or_insert_function
-"""A function of LLVM's, such as `llvm.cttz.i64`."""
+"""An LLVM intrinsic, such as `llvm.cttz.i64`."""
 
 U64 = np.uint64
 ZERO, ONE, TWO, THREE = U64(0), U64(1), U64(2), U64(3)
 LOW_32 = U64(0xFFFFFFFF)
-_GOLDEN = U64(0x9E3779B97F4A7C15)
+GOLDEN = U64(0x9E3779B97F4A7C15)
 _C2, _C3 = U64(0xBF58476D1CE4E5B9), U64(0x94D049BB133111EB)
 _I2, _I3 = U64(0x96DE1B173F119089), U64(0x319642B2D24D8EC3)
 _S27, _S30, _S31, _S54, _S60, _S62 = U64(27), U64(30), U64(31), U64(54), U64(60), U64(62)
@@ -33,7 +33,7 @@ _S27, _S30, _S31, _S54, _S60, _S62 = U64(27), U64(30), U64(31), U64(54), U64(60)
 @inlined
 def mix(x: Any) -> Any:
     """splitmix64, as `embedding.hashing.mix`."""
-    z = x + _GOLDEN
+    z = x + GOLDEN
     z = (z ^ (z >> _S30)) * _C2
     z = (z ^ (z >> _S27)) * _C3
     return z ^ (z >> _S31)
@@ -44,7 +44,7 @@ def unmix(z: Any) -> Any:
     """The inverse of `mix`."""
     z = (z ^ (z >> _S31) ^ (z >> _S62)) * _I3
     z = (z ^ (z >> _S27) ^ (z >> _S54)) * _I2
-    return (z ^ (z >> _S30) ^ (z >> _S60)) - _GOLDEN
+    return (z ^ (z >> _S30) ^ (z >> _S60)) - GOLDEN
 
 
 def address(context: Any, builder: Any, array_type: Any, array: Any, index: Any, pointee: Any) -> Any:
@@ -76,7 +76,7 @@ prefetch_far = _prefetcher(write=0, locality=1)
 
 
 LINE: Any = ir.VectorType(ir.IntType(64), 8)
-"""The eight words of a line, in LLVM's terms."""
+"""The eight words of a line, as an LLVM type."""
 
 
 def splat(builder: Any, word: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Distinct ids of a batch, and who holds which. Suffixes: N ids, U distinct ids."""
+"""Distinct ids of a batch, and the positions of each. Suffixes: N ids, U distinct ids."""
 
 from __future__ import annotations
 

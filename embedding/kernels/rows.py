@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from embedding.kernels.bits import U64, jit, mix, prefetch
+from embedding.kernels.bits import GOLDEN, U64, jit, mix, prefetch
 from embedding.kernels.optimizers import INFINITY, clip_norm
 from embedding.kernels.vectors import add_row, copy_row, square_sum, subtract_scaled
 
 GATHER_AHEAD, UPDATE_AHEAD = 48, 32  # rows of 16 floats between a prefetch and its use
-_GOLDEN = U64(0x9E3779B97F4A7C15)
 F32 = np.float32
 
 
@@ -26,7 +25,7 @@ def initialise(weights: Any, state: Any, dim: Any, width: Any, rows: Any, ids: A
         key = mix(ids[i] ^ salt)
         w, s = np.int64(rows[i]) * dim, np.int64(rows[i]) * width
         for d in range(dim):
-            bits = F32(mix(key + U64(d + 1) * _GOLDEN) >> U64(40))
+            bits = F32(mix(key + U64(d + 1) * GOLDEN) >> U64(40))
             weights[w + d] = (bits * F32(2.0**-23) - F32(1)) * scale
         for k in range(width):
             state[s + k] = F32(0)
@@ -131,7 +130,7 @@ def keep(
     kept_state: Any,
     kept: Any,
 ) -> Any:
-    """Copy rows from `from_row` on that were not copied before; place[row] is 1 + where. Returns how many are kept."""
+    """Copy rows from `from_row` on that were not copied before; place[row] is 1 + where. Returns the number kept."""
     for i in range(len(rows)):
         row = np.int64(rows[i])
         if row < from_row or place[row] != 0:

@@ -1,4 +1,4 @@
-"""Finding the ids of a batch in the table, a block of ids at a time. Suffix: N ids. See `lines` for the layout.
+"""Finding the ids of a batch in the table, block by block. Suffix: N ids. See `lines` for the layout.
 
 Every line is asked for a block before it is read: the home line of an id, then, while the id is neither there nor can
 be known to be absent, the line after it. Small loops, one for each step, keep their values in registers.

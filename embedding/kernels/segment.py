@@ -224,7 +224,7 @@ def entries(table: Any, lines_S: Any, bits: Any, stride: Any, segment: Any, ids:
 
 @jit
 def probe_lengths(table: Any, lines_S: Any, bits: Any, stride: Any, histogram: Any) -> None:
-    """Count ids by the number of lines that finding them reads, the last bucket being that many or more."""
+    """Count ids by the number of lines that finding them reads, the last bucket counting all longer searches."""
     for segment in range(len(lines_S)):
         first, lines = U64(segment) * stride, U64(lines_S[segment])
         hole = empty_word(U64(segment) << (S64 - bits))

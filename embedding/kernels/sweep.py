@@ -1,4 +1,4 @@
-"""Expiry: one pass over a segment, line by line, without a branch an id. See `lines` for the layout.
+"""Expiry: one pass over a segment, line by line, without a branch per id. See `lines` for the layout.
 
 A random fifth of the slots goes: a branch on each would be guessed wrong every other line, which costs more than all
 else. So the slots that go are packed together, and emptied, by vector instructions under a mask.
@@ -29,7 +29,7 @@ from embedding.kernels.bits import (
 )
 from embedding.kernels.lines import FREE_TOP, S32, S64, SIZE, empty_word, place
 
-AHEAD = 32  # lines between a prefetch and its use; the processor itself asks too late for lines that are written
+AHEAD = 32  # lines between a prefetch and its use; the processor's own prefetch is too late for lines that are written
 _I1, _I8, _I32, _I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _MASK = ir.VectorType(_I1, 8)
 
@@ -113,8 +113,8 @@ def sweep(
 ) -> Any:
     """Move the slots of ids with a priority (last seen << 8 | frequency) below `priority` from a segment to `going`.
 
-    Returns how many. An id beyond its home line is placed anew: its home line may have room now, so that nobody would
-    look further. `scratch` and `going` have room for all slots of the segment.
+    Returns how many. An id beyond its home line is placed again, because its home line may have room now, and searches
+    would stop there. `scratch` and `going` have room for all slots of the segment.
     """
     first, lines = U64(segment) * stride, U64(lines_S[segment])
     hole = empty_word(U64(segment) << (S64 - bits))
@@ -137,7 +137,7 @@ def sweep(
 
 @jit
 def release(going: Any, state: Any, free: Any, ids: Any, rows: Any) -> None:
-    """The ids and rows of the slots in `going`; the rows are free."""
+    """List the ids and rows of the slots in `going`, and free the rows."""
     top = state[FREE_TOP]
     for k in range(len(ids)):
         ids[k], rows[k] = unmix(going[2 * k]), going[2 * k + 1] >> S32

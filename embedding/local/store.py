@@ -27,7 +27,7 @@ from recsys.errors import InvalidValueError
 class LocalStore:
     """An `EmbeddingStore` in Numba kernels: memory is taken as ids arrive, up to each table's capacity.
 
-    Other threads may read while one trains: each table has a lock of its own. `threads` share the work of a look-up.
+    Other threads may read while one trains: each table has its own lock. `threads` share the work of a look-up.
 
     >>> import numpy as np
     >>> store = LocalStore([Table("item", dim=4)])
@@ -52,7 +52,7 @@ class LocalStore:
         self._consumers = Consumers(fallbacks(tables, self._seed))
 
     def _table(self, table: Table) -> LocalTable:
-        shared = self._shared[group_of(table)] if table.fallback == "multiplexed" else None
+        shared = self._shared[group_of(table)] if table.multiplexed else None
         return LocalTable(table, self._seed, shared, self._threads)
 
     @property
@@ -130,7 +130,7 @@ class LocalStore:
         self.save_in_background(folder, number).result()
 
     def save_in_background(self, folder: Path | str, number: int | None = None) -> BackgroundSave:
-        """Start writing a snapshot of the store as it is now, in a thread of its own, and return.
+        """Start writing a snapshot of the store as it is now, in a separate thread, and return.
 
         Every method of the store may be called meanwhile, except another save and `load`. Rows are copied before they
         change, so memory grows by at most one copy of them. Shards can be loaded together only if their saves have one

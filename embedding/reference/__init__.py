@@ -1,1 +1,1 @@
-"""The reference store: what every other store must equal, written to be read, not to be fast."""
+"""The reference store: every other store must equal it. Written for clarity, not speed."""

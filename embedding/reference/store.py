@@ -1,4 +1,4 @@
-"""The definition of right: every promise of the store in plain PyTorch. Slow.
+"""The reference implementation of the store in plain PyTorch. Slow.
 
 Suffixes: N ids of a call, U distinct ids, D dimension, W floats of optimizer state per row, R rows.
 """
@@ -25,6 +25,7 @@ from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
 from embedding.validation import (
     BULK,
+    MAX_FREQUENCY,
     MINUTE,
     check_table_name,
     check_time,
@@ -77,7 +78,7 @@ class ReferenceStore:
             present = {key for key in counts if key in own.row_of}
             for key in present:
                 own.seen[key] = max(own.seen[key], minute)
-                own.freq[key] = min(255, own.freq[key] + counts[key])
+                own.freq[key] = min(MAX_FREQUENCY, own.freq[key] + counts[key])
             self._admit(own, [key for key in counts if key not in present], counts, now, present)
         return self._read(own, ids_N)
 
@@ -116,7 +117,7 @@ class ReferenceStore:
     def _read(self, own: ReferenceTable, ids_N: Ids) -> Lookup:
         rows_N, values_ND = own.read(ids_N.tolist())
         lost = rows_N < 0
-        if own.table.fallback == "multiplexed" and lost.any():
+        if own.table.multiplexed and lost.any():
             slots = fallback_slots(ids_N[lost], own.salt, FALLBACK_ROWS)
             values_ND[lost] = self._fallback[group_of(own.table)].weights_RD[slots].numpy()
         return Lookup(own.table.name, ids_N, rows_N, values_ND)
@@ -144,7 +145,7 @@ class ReferenceStore:
                 [own.row_of[key] for key in sums], torch.stack(list(sums.values()))
             )
             self._note(own.table.name, sums)
-        if shared and own.table.fallback == "multiplexed":
+        if shared and own.table.multiplexed:
             rows = self._fallback[group_of(own.table)]
             own.counters["nonfinite"] += rows.update(list(shared), torch.stack(list(shared.values())))
             self._note(group_of(own.table), shared)

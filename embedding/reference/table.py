@@ -20,7 +20,7 @@ from embedding.ids.event_clock import EventClock
 from embedding.optimizers import adam_rate, state_width
 from embedding.store import Floats, Ids, Optimizer, Table
 from embedding.table_state import TableState, eviction_draw
-from embedding.validation import MINUTE
+from embedding.validation import MAX_FREQUENCY, MINUTE
 
 
 def sqrt(x: torch.Tensor) -> torch.Tensor:
@@ -173,7 +173,7 @@ class ReferenceTable:
     def add(self, keys: list[int], minute: int, counts: dict[int, int]) -> None:
         for key in keys:
             self.row_of[key] = self.free.pop() if self.free else len(self.row_of)
-            self.seen[key], self.freq[key] = minute, min(255, counts[key])
+            self.seen[key], self.freq[key] = minute, min(MAX_FREQUENCY, counts[key])
         ids = np.array(keys, np.uint64)
         values = initial_rows(ids, self.table.dim, self.salt, self.table.init_scale)
         empty = np.zeros((len(keys), self.rows.state_RW.shape[1]), np.float32)

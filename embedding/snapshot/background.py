@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class BackgroundSave:
-    """Work in a thread of its own. Ask `done()` between steps, and call `result()` once to get its error.
+    """Work in a separate thread. Poll `done()` between steps, and call `result()` once to get its error.
 
     >>> saving = BackgroundSave(lambda: None)
     >>> saving.result(), saving.done()

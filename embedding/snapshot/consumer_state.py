@@ -13,7 +13,7 @@ from embedding.store import Delta, Ids, TableDelta
 from embedding.table_state import Arrays
 
 _POSITION = ("sequence", "full", "epoch", "previous_epoch")
-"""What a snapshot keeps of a delta, beside its tables."""
+"""Fields of a delta in a snapshot, beside its tables."""
 
 
 @dataclass(slots=True)

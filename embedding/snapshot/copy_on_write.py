@@ -35,7 +35,7 @@ class UndoLog:
         self._kept, self._read_to = 0, 0
 
     def keep(self, rows_U: Index) -> None:
-        """These rows are about to change; -1 is passed over."""
+        """Keep these rows, which are about to change; -1 is ignored."""
         block = self._block
         self._kept = keep(
             block.weights,

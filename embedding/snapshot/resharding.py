@@ -15,7 +15,7 @@ from recsys.errors import InvalidValueError
 
 
 def reshard(states: Sequence[StoreState[TableState]], rank: int, sharding: Sharding) -> StoreState[TableState]:
-    """What `rank` owns of the states of all shards of one save, or of that shard alone.
+    """The part that `rank` owns of the states of all shards of one save, or of that shard alone.
 
     Rank 0 gets the counters. Counts of ids not yet admitted are kept when one state is split, and start again when
     several are joined. The multiplexed rows are those of the first state. Consumers get a full resync.

@@ -25,7 +25,7 @@ from torchrec.modules.embedding_configs import DataType
 from torchrec.modules.mc_embedding_modules import ManagedCollisionEmbeddingBagCollection
 from torchrec.modules.mc_modules import ManagedCollisionCollection
 
-from embedding.store import Admission, Table
+from embedding.store import INIT_SCALE, Admission, Table
 from embedding.torchrec.ids import CollisionFreeIds
 from embedding.torchrec.sharded_collection import ShardedCollisionFreeEmbeddingBagCollection
 from embedding.validation import check_table_name, check_time, tables_by_name
@@ -37,8 +37,8 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
 
     `num_embeddings` of a table is its capacity: expired ids go first, then by eviction priority. `ttl` (ms of event
     time) is one for all tables or given by table name. `buckets` is fixed for the life of a checkpoint: a divisor of
-    every `num_embeddings` and a multiple of every number of processes that will train it; choose at least 16 times the
-    largest such number where tables are large enough. The forward pass returns what the collection returned;
+    every `num_embeddings` and a multiple of every number of processes that will train it; choose at least 16 times that
+    number where tables are large enough. The forward pass returns what the collection returned;
     with `return_rows`, also the rows (a KeyedJaggedTensor, -1 for ids without one). `tables` gives the settings by
     table name instead.
     Raises InvalidValueError for invalid settings, such as a number of rows that the buckets do not divide.
@@ -62,7 +62,7 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
         admission: Admission | None = None,
         buckets: int = 8,
         seed: int = 0,
-        init_scale: float = 0.01,
+        init_scale: float = INIT_SCALE,
         return_rows: bool = False,
         tables: Mapping[str, Table] | None = None,
     ) -> None:
@@ -134,7 +134,7 @@ class CollisionFreeSharder(ManagedCollisionEmbeddingBagCollectionSharder):  # ty
         return [ShardingType.ROW_WISE.value]
 
     def compute_kernels(self, sharding_type: str, compute_device_type: str) -> list[str]:  # noqa: ARG002
-        return [EmbeddingComputeKernel.FUSED.value]  # others keep rows in places where we cannot reset them
+        return [EmbeddingComputeKernel.FUSED.value]  # others keep rows where they cannot be reset
 
     @property
     def module_type(self) -> type[CollisionFreeEmbeddingBagCollection]:

@@ -30,7 +30,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
     The `rows` rows are divided into `buckets` equal buckets, and each id belongs to one: a checkpoint can be loaded by
     any number of processes that divides `buckets`. Set `now` (event time, ms) before each training step. An id without
     a row (not yet admitted, or more new ids in a batch than free rows) becomes -1, which our collection reads as an
-    empty bag. Raises InvalidValueError for numbers of rows and buckets that cannot be divided so.
+    empty bag. Raises InvalidValueError if rows or buckets do not divide.
 
     >>> ids = CollisionFreeIds(Table("film", dim=4), rows=64, buckets=8, seed=0, device=torch.device("cpu"))
     >>> ids.output_size(), ids.buckets()
@@ -70,7 +70,8 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         # Zeros take no memory until the first state_dict(). There is room for the counts of two candidates per row.
         self.register_buffer("ids", torch.zeros(end - begin, dtype=torch.int64, device=device))
         self.register_buffer("last_seen", torch.zeros(end - begin, dtype=torch.int64, device=device))
-        self._counted = table.admission.kind == "count" and self._bucket_rows >= 8  # a filter's least is 16 candidates
+        # A filter holds at least 16 candidates.
+        self._counted = table.admission.kind == "count" and self._bucket_rows >= 8
         if self._counted:
             self.register_buffer("counts", torch.zeros(end - begin, dtype=torch.int64, device=device))
         self.register_state_dict_pre_hook(lambda module, *_: module.write_buffers())
@@ -145,7 +146,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         return BucketRows(table, at, bucket * self._bucket_rows, self._begin, distinct, rows_U, table.removals)
 
     def expire(self, now: int) -> int:
-        """Drop ids of this process not seen within the time to live. Returns how many went."""
+        """Drop ids of this process not seen within the time to live. Returns their number."""
         return sum(gone for table in self.tables for gone in table.expiring(now))
 
     def evict(self) -> None:

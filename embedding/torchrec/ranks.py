@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 class Ranks:
     """A process group, and the exchange of arrays over it (by gloo, whatever the group's backend).
 
-    Without an initialised group this process becomes a group of its own. Raises InvalidValueError if there is no group.
+    Without an initialised group this process forms a group alone. Raises InvalidValueError if there is no group.
 
     >>> Ranks(None, torch.device("cpu")).total({"live": 2})
     {'live': 2}
@@ -54,7 +54,7 @@ class Ranks:
         return [part.view(array.dtype).reshape(-1, *array.shape[1:]) for part in cut]
 
     def together(self, array: Array) -> Array:
-        """The arrays of all processes, one after the other. Collective."""
+        """The arrays of all processes, concatenated by rank. Collective."""
         return np.concatenate(self.gather(array))
 
     def total(self, numbers: dict[str, int]) -> dict[str, int]:

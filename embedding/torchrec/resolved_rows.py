@@ -45,7 +45,7 @@ class BucketRows:
     removals: int
 
     def write(self, rows_N: RowNumbers) -> None:
-        """Write row numbers in this process; for an id without a row, the number that plus `begin` is -1."""
+        """Write row numbers in this process; an id without a row gets -1 - `begin`."""
         part = rows_N[self.at]  # a view when `at` is a slice
         _expand(self.rows_U, self.distinct.inverse_N, self.first, -1 - self.begin, part)
         if not isinstance(self.at, slice):
@@ -70,7 +70,7 @@ class ResolvedRows:
         return any(piece.table.removals != piece.removals for piece in self._pieces)
 
     def now(self) -> ResolvedRows:
-        """The same ids with their present rows; ids that lost theirs are counted as stale."""
+        """The same ids with their present rows; ids that lost their row are counted as stale."""
         return ResolvedRows([piece.now() for piece in self._pieces], len(self.rows_N))
 
     def learned(self) -> None:

@@ -83,9 +83,7 @@ class TorchRecStore:
         for shared in self._shared.values():
             shared.ids.lookup_and_touch(self._own_slots(), 0)
         self._by_name = {
-            name: TorchRecTable(
-                table, f"t{i}", *where, self._shared[group_of(table)] if table.fallback == "multiplexed" else None
-            )
+            name: TorchRecTable(table, f"t{i}", *where, self._shared[group_of(table)] if table.multiplexed else None)
             for i, (name, table) in enumerate(self._tables.items())
         }
 

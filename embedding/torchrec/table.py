@@ -22,7 +22,7 @@ from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.sharded_collection import ShardedCollisionFreeEmbeddingBagCollection
 
 _HARMLESS = 1e17
-"""The square of a gradient below it is finite, and so is the sum of 1024 such squares."""
+"""Squares of smaller gradients are finite, and so is a sum of 1024 of them."""
 Mode = Literal["lookup_and_touch", "lookup", "revalidate"]
 
 
@@ -32,13 +32,13 @@ class TorchRecLookup(Lookup):
 
     outputs: list[torch.Tensor]
     owner: object
-    """The table that made it: a look-up of another one, or from before a `load`, trains by id."""
+    """The table that made it; a look-up of another table, or from before a `load`, trains by id."""
 
 
 class TorchRecTable:
     """The part `key` of a sharded model. `shared` is the table of multiplexed rows, or None.
 
-    Every method is collective: all processes call it, each with ids of its own.
+    Every method is collective: all processes call it, each with its own ids.
 
     >>> film, cpu = Table("film", dim=4, capacity=100), torch.device("cpu")
     >>> ranks = Ranks(None, cpu)
@@ -131,7 +131,7 @@ class TorchRecTable:
         not known here.
         """
         largest = max(float(grads_ND.max(initial=0)), -float(grads_ND.min(initial=0)))
-        if largest * max(1, len(grads_ND)) < _HARMLESS:  # not so for NaN
+        if largest * max(1, len(grads_ND)) < _HARMLESS:  # false for NaN
             return grads_ND
         had_N = lookup.rows_N >= 0
         slots_N = fallback_slots(lookup.ids_N, self._salt, FALLBACK_ROWS).view(np.uint64)

@@ -27,9 +27,10 @@ from recsys.datasets.card import Card
 from recsys.datasets.registry import DATASETS
 from recsys.errors import IngestError, InvalidValueError, file_errors
 from recsys.unlearned import REMEDY
+from streaming.ingest.counts import Counts
 from streaming.ingest.formats.sources import Batches, JsonLines, Source
 from streaming.ingest.mapping.event_time import PLAUSIBLE
-from streaming.ingest.pipeline import Counts, Ingest
+from streaming.ingest.pipeline import Ingest
 
 SHOWN_REASONS = 5
 YEAR = 365 * 86_400_000

@@ -9,7 +9,7 @@ import click
 from recsys import wiring
 from recsys.config.file import load
 from recsys.errors import InvalidValueError
-from recsys.training.checkpoint import Checkpoints
+from recsys.training.checkpoint.checkpoints import Checkpoints
 from recsys.training.description import changed_fields
 
 

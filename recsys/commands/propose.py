@@ -14,9 +14,9 @@ from recsys.commands.config import free_path
 from recsys.commands.options.iso_time import parse_time, written_time
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
+from recsys.proposal.mapping import Described
 from recsys.proposal.proposal import Proposal, describe, propose
 from recsys.proposal.roles import Said
-from recsys.proposal.shape import Described
 from recsys.proposal.trial import Trial, trial
 from streaming.ingest.mapping.event_time import Unit
 

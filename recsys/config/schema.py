@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from embedding.store import INIT_SCALE
 from recsys.config.features import FeaturesSection
 from recsys.config.log import LogSection
 from recsys.config.mapped_files import unused_mapping
@@ -72,7 +73,7 @@ class TrainingSection(Section):
     """Decay of the running mean over steps of the dense weights that score; 0 scores with the latest."""
     sparse_lr: Positive = 0.05
     optimizer: Literal["rowwise_adagrad", "adagrad", "adam", "ftrl"] = "rowwise_adagrad"
-    init_scale: Positive = 0.01
+    init_scale: Positive = INIT_SCALE
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     threads: Count = 1
     checkpoints: FilePath = Path("run/checkpoints")

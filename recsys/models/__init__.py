@@ -1,4 +1,4 @@
-"""Ranking models: a dense network each, over embedding rows that live in the store."""
+"""Ranking models: dense networks over embedding rows that live in the store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MODELS: tuple[type[RankingModel], ...] = (AutoInt, FactorizationMachine)
 
 
 def build(config: Any, *, n_sparse: int, n_numeric: int, dim: int, tasks: int = 1, seed: int = 0) -> RankingModel:
-    """Build the model that `config`, one of the sections in `recsys.config.models`, belongs to.
+    """Build the model of `config`, a section of `recsys.config.models`.
 
     Its initial weights depend on the arguments alone, not on torch's global random state. Raises InvalidValueError if
     `config` belongs to no model.

@@ -59,7 +59,7 @@ class InteractingLayer(nn.Module):
         """As `forward` in evaluation, in one product per head and part.
 
         Inference engines copy memory for every split and transpose. This form needs neither, and slices of weights are
-        folded when the graph is loaded: it takes two thirds of the fused form's time in OpenVINO.
+        folded when the graph is loaded: in OpenVINO it takes two thirds of the fused form's time.
         """
         mixed = [
             torch.softmax(query @ key.transpose(1, 2), -1) @ value
@@ -96,7 +96,7 @@ class InteractingLayer(nn.Module):
 class AutoInt(RankingModel):
     """AutoInt, and with `mlp` AutoInt+, in the paper's or in the official code's form.
 
-    Of each task: logit = w^T flatten(E^(L)) + b, plus the logit of a perceptron over the flattened embeddings
+    For each task: logit = w^T flatten(E^(L)) + b, plus the logit of a perceptron over the flattened embeddings
     (AutoInt+), plus the sum of the fields' first-order weights (`wide`), which the tasks share.
     """
 

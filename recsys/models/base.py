@@ -23,13 +23,13 @@ from recsys.errors import InvalidValueError
 
 @dataclass(frozen=True, slots=True)
 class FieldAxis:
-    """The axis of a parameter along which fields lie, each in a part of equal size."""
+    """The axis of a parameter that is divided into equal parts, one per field."""
 
     axis: int
     numeric_only: bool = False
-    """Numeric fields only; else all, sparse ones first."""
+    """Whether the parts are of numeric fields only; otherwise of all fields, sparse ones first."""
     starts_at_zero: bool = False
-    """A field that is added to a trained model begins with zeros, because its input is not small from the start."""
+    """Whether a field added to a trained model starts with zeros, because its input is not small at first."""
 
 
 class RankingModel(nn.Module, ABC):
@@ -61,7 +61,7 @@ class RankingModel(nn.Module, ABC):
         return self.n_sparse + self.n_numeric
 
     def by_field(self) -> dict[str, FieldAxis]:
-        """The parameters that have a part for each field, by name. All others are shared by all fields."""
+        """The parameters with a part per field, by name. All fields share the others."""
         axes = {"numeric_ND": FieldAxis(0, numeric_only=True)} if self.numeric_ND is not None else {}
         if isinstance(getattr(self, "mlp", None), Perceptron):
             axes["mlp.layers.0.weight"] = FieldAxis(1)
@@ -86,13 +86,13 @@ class RankingModel(nn.Module, ABC):
 
     @abstractmethod
     def forward_split(self, request_1FD: Tensor, item_CFD: Tensor, request_1N: Tensor, item_CN: Tensor) -> Tensor:
-        """Logits [C, T] of C candidates of one request: as `forward` of the joined rows, the request computed once.
+        """Logits [C, T] of C candidates of one request: as `forward` of the joined rows, but computes the request once.
 
         The request's fields come first among the sparse and among the numeric fields.
         """
 
     def fields(self, embedded_BFD: Tensor, numeric_BN: Tensor, first: int = 0) -> Tensor:
-        """All fields as vectors, [B, M, D]; B comes from the numbers where there are no sparse fields.
+        """All fields as vectors, [B, M, D]; without sparse fields, B is that of the numbers.
 
         `numeric_BN` starts at numeric field number `first`.
         """
@@ -132,7 +132,7 @@ class Perceptron(nn.Module):
         return self._after_first(self.layers[0](fields_BMD.flatten(1)))
 
     def forward_split(self, request_1MD: Tensor, item_CMD: Tensor, order: Sequence[int]) -> Tensor:
-        """As `forward`, the first layer's share of the request computed once."""
+        """As `forward`, but the request's share of the first layer is computed once."""
         first = self.layers[0]
         assert isinstance(first, nn.Linear)
         weight_HMD = first.weight.view(-1, self.n_fields, self.dim)

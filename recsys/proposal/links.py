@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
+from recsys.proposal.mapping import Described
 from recsys.proposal.roles import Guess
-from recsys.proposal.shape import Described
 from streaming.ingest.mapping.values import identifier
 
 _OVERLAP = 0.3

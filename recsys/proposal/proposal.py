@@ -15,8 +15,10 @@ from recsys.proposal.files.groups import groups
 from recsys.proposal.files.row_kinds import row_kinds
 from recsys.proposal.files.sample import Sample, read_sample
 from recsys.proposal.links import link_to_lists, with_ids
-from recsys.proposal.roles import Roles, Said, find_roles
-from recsys.proposal.shape import Described, Noted, ProposedMapping, mapping_of
+from recsys.proposal.mapping import Described, Noted, ProposedMapping
+from recsys.proposal.role_finder import find_roles
+from recsys.proposal.roles import Roles, Said
+from recsys.proposal.shape import mapping_of
 from recsys.proposal.toml_text import toml_text
 
 _BATCHES = 4

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from recsys.proposal.features import Feature
-from recsys.proposal.shape import Noted, ProposedMapping
+from recsys.proposal.mapping import Noted, ProposedMapping
 
 _COLUMN: Final = 48
 _HEAD: Final = """\

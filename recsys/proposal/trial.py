@@ -11,8 +11,8 @@ from typing import Any, Final
 from recsys import wiring
 from recsys.config.schema import Config
 from recsys.proposal.files.sample import ROWS
+from streaming.ingest.counts import Counts
 from streaming.ingest.formats.sources import BEGIN, Position, Source
-from streaming.ingest.pipeline import Counts
 from streaming.log.event_log import read_range
 from streaming.log.memory_log import MemoryLog
 

@@ -31,7 +31,7 @@ class Description:
 
     @classmethod
     def configured(cls, spec: FeatureSpec, section: ModelOptions, dim: int, tasks: Sequence[str]) -> Self:
-        """Of a model that is yet to be built."""
+        """The description of a model that is not built yet."""
         options = {name: value for name, value in section if not name.endswith("dropout")} | {
             "dim": dim,
             "tasks": tasks,
@@ -39,7 +39,7 @@ class Description:
         return cls(spec, json.loads(json.dumps(options)))
 
     def to_metadata(self) -> dict[str, str]:
-        """As the metadata of a safetensors file."""
+        """To the metadata of a safetensors file."""
         return {"model": json.dumps(self.options, sort_keys=True), "fields": self.spec.to_json().decode()}
 
     @classmethod
@@ -50,10 +50,10 @@ class Description:
                 written = opened.metadata() or {}
             return cls(FeatureSpec.from_json(written["fields"]), json.loads(written["model"]))
         except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise StateError(f"{file} does not say which fields it is of ({error})") from error
+            raise StateError(f"{file} does not say which fields it was written for ({error})") from error
 
     def check(self, written: Description, checkpoints: Path) -> None:
-        """Raise InvalidValueError if `written`, of a checkpoint in the folder `checkpoints`, is not this."""
+        """Raise InvalidValueError if `written`, read from a checkpoint in the folder `checkpoints`, differs."""
         self.check_model(written)
         if fields := "; ".join(changed_fields(written.spec, self.spec)):
             raise InvalidValueError(
@@ -62,7 +62,7 @@ class Description:
             )
 
     def check_model(self, written: Description) -> None:
-        """As `check`, of everything but the fields: what `recsys migrate` cannot change."""
+        """As `check`, but ignores the fields: the rest is what `recsys migrate` cannot change."""
         if options := "; ".join(_other_options(written.options, self.options)):
             raise InvalidValueError(f"it is of another model: {options}")
 

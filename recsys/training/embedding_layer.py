@@ -22,10 +22,10 @@ from streaming.encode.pooling import pool_mean
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """Where the ids of one field are in the store call of its table."""
+    """The position of one field's ids in the store call of its table."""
 
     columns: slice
-    """Of S, where the field's pooled rows are."""
+    """The part of S that holds the field's pooled rows."""
     start: int
     stop: int
     lengths_B: npt.NDArray[np.int32] | None
@@ -34,7 +34,7 @@ class _Segment:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """The pooled rows of one batch, and what is needed to send their gradient back."""
+    """The pooled rows of one batch, and what `apply` needs for their gradient."""
 
     pooled_BS: torch.Tensor
     """The fields side by side, in the order of `spec.sparse`; a leaf that collects gradients, except after `peek`."""

@@ -35,7 +35,7 @@ _OPSET = 20
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """How many fields of each sort the graph takes, and of how many tasks it gives scores."""
+    """Number of fields of each sort that the graph takes, and number of tasks that it scores."""
 
     request_sparse: int
     item_sparse: int
@@ -96,10 +96,10 @@ class _ServingGraph(nn.Module):
 class Exporter:
     """Exports one model repeatedly while it learns.
 
-    Tracing takes seconds and hundreds of megabytes, so it happens once, in a process of its own that starts here and
-    ends when it is done; `graph` then only writes the current weights into the traced graph (milliseconds). A traced
+    Tracing takes seconds and hundreds of megabytes, so it happens once, in a separate process that starts here and
+    ends when done; `graph` then only writes the current weights into the traced graph (milliseconds). A traced
     graph is kept in the folder `cache`, if given, under a hash of the model's options, torch's version and the models'
-    source. `executor`, if given, traces instead of a process of its own.
+    source. `executor`, if given, traces instead of a separate process.
 
     Inputs, float32: `request_rows` [1, Fr, D], `item_rows` [C, Fi, D], `request_numeric` [1, Nr],
     `item_numeric` [C, Ni]; those without fields are left out. Output: `scores` [C, T], the probability of a
@@ -220,7 +220,7 @@ def _trace(config: Any, shape: dict[str, Any]) -> bytes:
         input_names=list(inputs),
         output_names=["scores"],
         opset_version=_OPSET,
-        optimize=False,  # folding would make constants of what must stay a named weight; engines fold when they load
+        optimize=False,  # folding would turn named weights into constants; engines fold when they load
         verbose=False,
         dynamo=True,
     )

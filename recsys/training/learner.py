@@ -1,4 +1,4 @@
-"""A model and its embedding rows as one thing that scores and learns.
+"""A model with its embedding rows: scores batches and learns from them.
 
 Shape suffixes: B training rows, N numeric fields, T tasks.
 """
@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -21,17 +19,14 @@ from embedding.snapshot.background import BackgroundSave
 from embedding.store import EmbeddingStore
 from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
-from recsys.training.averaging import AveragedModel
+from recsys.training.dense.model import DenseModel, Scores, probabilities, under
+from recsys.training.dense.soundness import UnsoundRows
 from recsys.training.description import Description
 from recsys.training.embedding_layer import Embedded, EmbeddingLayer
-from recsys.training.loss import Loss, WeightedLogLoss, own_task
-from recsys.training.randomness import randomness
-from recsys.training.soundness import UnsoundRows, sound
+from recsys.training.loss import Loss, WeightedLogLoss
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.encode.scaling import RunningMoments, Scaling
-
-Scores = npt.NDArray[np.float32]
 
 DENSE = "dense.safetensors"
 ROWS = "rows"
@@ -49,7 +44,7 @@ class _SavesInBackground(Protocol):
 class Learner:
     """One model learning online: dense weights by Adam, embedding rows by the store's own optimizer.
 
-    What is scored, judged and served are the dense weights averaged over steps (`averaging`, see `AveragedModel`).
+    Scoring, evaluation and serving use the dense weights averaged over steps (`averaging`, see `AveragedModel`).
     Dropout masks come from `generator` alone (a CPU generator), so that the same batches give the same bits.
     `tasks` are the names of the model's tasks, in the order of its logits; by default all count alike in the loss.
     Raises InvalidValueError if a table is missing in `store`, or if its dimension is not the model's.
@@ -77,25 +72,23 @@ class Learner:
         self._expired_at = 0
         self._layer = EmbeddingLayer(store, spec)
         model.check_dims({name: table.dim for name, table in store.tables.items() if name in self._layer.tables})
-        self._optimizer = torch.optim.Adam(model.parameters(), lr=dense_lr)
-        self._generator = generator
-        self._loss = loss or WeightedLogLoss((1.0,) * len(tasks))
-        self._averaged = AveragedModel(model, averaging)
+        loss = loss or WeightedLogLoss((1.0,) * len(tasks))
+        self._dense = DenseModel(model, loss, lr=dense_lr, generator=generator, averaging=averaging)
         self._moments = RunningMoments(spec.numeric)
         self._unsound = UnsoundRows(spec)
 
     @property
     def served_model(self) -> RankingModel:
         """The model to score with."""
-        return self._averaged.model
+        return self._dense.served
 
     def step(self, batch: TrainingBatch) -> Scores:
         """Learn from a batch; returns the probabilities [B] that `score` would have given before.
 
-        They are those of a positive label of each row's own task.
+        Each is the probability of a positive label for the row's own task.
 
-        Numbers are scaled by their moments up to and with this batch: they are known before the label is. Rows whose
-        loss or gradient is not finite are left out and counted in `left_out`; their score is that of a row of which
+        Numbers are scaled by their moments including this batch, because they are known before the labels are. Rows
+        whose loss or gradient is not finite are left out and counted in `left_out`; they are scored as rows of which
         nothing is known. All scores are finite.
         """
         self._moments.add(batch.numeric_BN[batch.counted_B > 0])
@@ -103,25 +96,23 @@ class Learner:
         numeric_BN = self._numbers(batch)
         learnable, logits_BT = self._backward(batch, embedded, numeric_BN)
         own = self.served_model is self.model and not self.model.drops
-        scores_B = None if own else self._evaluate(embedded.embedded_BFD, numeric_BN, batch)
-        if learnable:
-            self._optimizer.step()
-            self._layer.apply(embedded)
+        scores_B = None if own else self._dense.scores(embedded.embedded_BFD, numeric_BN, batch)
         self.steps += 1
         if learnable:
-            self._averaged.update(self.steps)
+            self._dense.step(self.steps)
+            self._layer.apply(embedded)
         if batch.now - self._expired_at >= EXPIRE_EVERY:
             self._expired_at = batch.now
             self.store.expire(batch.now)
-        return _probabilities(logits_BT, batch) if scores_B is None else scores_B
+        return probabilities(logits_BT, batch) if scores_B is None else scores_B
 
     def score(self, batch: TrainingBatch) -> Scores:
         """As `step`, but changes nothing."""
-        return self._evaluate(self._layer.peek(batch.ids).embedded_BFD, self._numbers(batch), batch)
+        return self._dense.scores(self._layer.peek(batch.ids).embedded_BFD, self._numbers(batch), batch)
 
     @property
     def scaling(self) -> Scaling:
-        """How numeric fields are scaled as of now: constants that go with the exported graph."""
+        """The current scaling of numeric fields: constants that are exported with the graph."""
         return self._moments.scaling()
 
     @property
@@ -130,7 +121,7 @@ class Learner:
         return self._unsound.by_field
 
     def begin_save(self, folder: Path) -> Callable[[], None]:
-        """Capture the state of this moment; the function returned writes it into `folder`, from any thread.
+        """Capture the current state; the function returned writes it into `folder`, from any thread.
 
         Training may go on meanwhile if the store saves in the background; any other store is written here and now.
         Raises ValueError while an earlier snapshot of the store is still being written.
@@ -157,7 +148,7 @@ class Learner:
         self.begin_save(folder)()
 
     def load(self, folder: Path) -> None:
-        """Restore what `save` wrote. Raises InvalidValueError if it is of other fields, another model or tables."""
+        """Restore what `save` wrote. Raises InvalidValueError if fields, model or tables differ."""
         self.description.check(Description.read(folder / DENSE), folder.parents[1])
         state = load_file(folder / DENSE)
         self.load_dense(state, folder / DENSE)
@@ -186,7 +177,7 @@ class Learner:
 
         The inputs of rows that make them unsound become zeros, here and for the caller.
         """
-        logits_BT, is_sound = self._gradients(batch, embedded, numeric_BN)
+        logits_BT, is_sound = self._dense.gradients(batch, embedded, numeric_BN)
         if is_sound:
             return True, logits_BT
         gradient_BS = embedded.pooled_BS.grad
@@ -197,79 +188,22 @@ class Learner:
             with torch.no_grad():
                 embedded.pooled_BS[out_B] = numeric_BN[out_B] = 0
             weights_B = np.where(out_B, np.float32(0), batch.weights_B)
-            logits_BT, is_sound = self._gradients(replace(batch, weights_B=weights_B), embedded, numeric_BN)
+            logits_BT, is_sound = self._dense.gradients(replace(batch, weights_B=weights_B), embedded, numeric_BN)
             if is_sound:
                 self._unsound.count(batch, out_B, fields)
                 return True, logits_BT
         self._unsound.count_all(batch)
         return False, logits_BT
 
-    def _gradients(
-        self, batch: TrainingBatch, embedded: Embedded, numeric_BN: torch.Tensor
-    ) -> tuple[torch.Tensor, bool]:
-        """Logits [B, T] for training, and whether loss and gradients are sound."""
-        embedded.pooled_BS.grad = None
-        self._optimizer.zero_grad(set_to_none=True)
-        logits_BT = self._forward(embedded.embedded_BFD, numeric_BN)
-        loss = self._loss(logits_BT, batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        weights = (embedded.pooled_BS, *self.model.parameters())
-        return logits_BT, sound([loss.detach(), *(w.grad for w in weights if w.grad is not None)])
-
-    def _forward(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> torch.Tensor:
-        """Logits [B, T] for training."""
-        self.model.train()
-        with randomness(self._generator) if self.model.drops else nullcontext():
-            logits_BT: torch.Tensor = self.model(embedded_BFD, numeric_BN)
-        return logits_BT
-
-    def _evaluate(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor, batch: TrainingBatch) -> Scores:
-        model = self.served_model.eval()
-        with torch.inference_mode():
-            logits_BT = model(embedded_BFD, numeric_BN)
-            broken_B = ~torch.isfinite(logits_BT).all(1)
-            if broken_B.any():
-                unknown = torch.zeros_like(embedded_BFD[:1]), torch.zeros_like(numeric_BN[:1])
-                logits_BT[broken_B] = model(*unknown)
-            return _probabilities(logits_BT, batch)
-
     def dense_state(self) -> dict[str, torch.Tensor]:
         """Everything but the embedding rows."""
-        state = {f"model.{name}": tensor.contiguous() for name, tensor in self.model.state_dict().items()}
-        state |= {f"averaged.{name}": tensor.contiguous() for name, tensor in self._averaged.state().items()}
-        for index, moments in self._optimizer.state_dict()["state"].items():
-            state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
-        state["random"] = self._generator.get_state()
-        state |= {f"moments.{name}": torch.from_numpy(values_N) for name, values_N in self._moments.state().items()}
-        state["left_out"] = self._unsound.counts_M
-        state["clocks"] = torch.tensor([self.steps, self._expired_at])
-        return state
+        moments = {f"moments.{name}": torch.from_numpy(values_N) for name, values_N in self._moments.state().items()}
+        clocks = torch.tensor([self.steps, self._expired_at])
+        return self._dense.state() | moments | {"left_out": self._unsound.counts_M, "clocks": clocks}
 
     def load_dense(self, state: dict[str, torch.Tensor], file: Path) -> None:
-        """Restore what `dense_state` returned; `file` is where it comes from, for an error."""
-        weights = {name.removeprefix("model."): t for name, t in state.items() if name.startswith("model.")}
-        try:
-            self.model.load_state_dict(weights)
-        except RuntimeError as error:
-            raise InvalidValueError(f"{file} is of another model: {error}") from None
-        self._averaged.restore(
-            {name.removeprefix("averaged."): t for name, t in state.items() if name.startswith("averaged.")}
-        )
-        adam: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in state.items():
-            if name.startswith("optimizer."):
-                _, index, moment = name.split(".")
-                adam.setdefault(int(index), {})[moment] = tensor
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": adam, "param_groups": groups})
-        self._generator.set_state(state["random"])
-        moments = ((name.partition(".")[2], t) for name, t in state.items() if name.startswith("moments."))
-        self._moments.restore({name: tensor.numpy() for name, tensor in moments})
+        """Restore what `dense_state` returned; errors name `file`, from which it was read."""
+        self._dense.restore(state, file)
+        self._moments.restore({name: tensor.numpy() for name, tensor in under("moments.", state).items()})
         self._unsound.counts_M = state["left_out"]
         self.steps, self._expired_at = state["clocks"].tolist()
-
-
-def _probabilities(logits_BT: torch.Tensor, batch: TrainingBatch) -> Scores:
-    """Of each row's own task; a half where the logit is no number, which only broken weights bring about."""
-    own_B = own_task(logits_BT.detach(), torch.from_numpy(batch.tasks_B))
-    return torch.nan_to_num(torch.sigmoid(own_B), nan=0.5).numpy()

@@ -1,4 +1,4 @@
-"""The state of a learner with other fields than before: what is known stays, new fields begin as in a new model."""
+"""Migrating a learner to other fields: known fields keep their state, new ones begin as in a new model."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ State = dict[str, Tensor]
 
 @runtime_checkable
 class _LoadsKnownTables(Protocol):
-    """A store that can take over some tables of a snapshot."""
+    """A store that can load some tables of a snapshot."""
 
     def load_known(self, folder: Path | str) -> None: ...
 
 
 def load_migrated(learner: Learner, folder: Path) -> FeatureSpec:
-    """Restore into a new learner what another one, with other fields, saved in `folder`; returns those fields.
+    """Restore into a new learner what one with other fields saved in `folder`; returns those fields.
 
     Kept are the rows of tables that both have, and the weights, optimizer states and moments of fields that both have
     with all their settings. A field that is new reads rows and weights of a new model, or zeros where those would
     change scores at once. Raises InvalidValueError if more than fields differ.
     """
     if not isinstance(learner.store, _LoadsKnownTables):
-        raise InvalidValueError(f"{type(learner.store).__name__} cannot take over a part of its tables")
+        raise InvalidValueError(f"{type(learner.store).__name__} cannot load only some of its tables")
     written = Description.read(folder / DENSE)
     learner.description.check_model(written)
     state = _migrated(load_file(folder / DENSE), written.spec, learner)
@@ -68,7 +68,7 @@ def _weights(written: State, old: FeatureSpec, learner: Learner) -> State:
 
 
 def _adam(written: State, before: RankingModel, old: FeatureSpec, learner: Learner) -> State:
-    """Moments of the gradients; a parameter that is new has none yet."""
+    """Moments of the gradients; a new parameter has none yet."""
     numbers = {name: number for number, (name, _) in enumerate(before.named_parameters())}
     state = {}
     for number, (name, parameter) in enumerate(learner.model.named_parameters()):
@@ -95,7 +95,7 @@ def _parameter(value: Tensor | None, start: Tensor, name: str, old: FeatureSpec,
 
 
 def _carried(value: Tensor, start: Tensor, axis: int, old: Sequence[Field], new: Sequence[Field]) -> Tensor:
-    """`start` with the parts of `value` for the fields that are in both."""
+    """`start`, with the parts of `value` for fields present in both."""
     result = start.detach().clone()
     if not old or not new:
         return result

@@ -21,7 +21,7 @@ _FILE = "progress.safetensors"
 
 
 class Progress:
-    """Counts every batch; figures are over shown items, by their scores from before they were learned (see `Judged`).
+    """Counts every batch; figures cover shown items, scored before they were learned from (see `Judged`).
 
     Each of the `tasks` has figures of its own; their `recent` ones cover the last one to two times `window` rows of the
     task. `clock` gives seconds for the rate.
@@ -40,14 +40,14 @@ class Progress:
         self.now = 0
         """Event time (ms) of the newest label."""
         self.lag_events = 0
-        """Events in the log not read yet; of a log that skips offsets, at most."""
+        """Unread events in the log; an upper bound if the log skips offsets."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
         return tuple(self._figures)
 
     def start(self, events: int) -> None:
-        """Speed counts from now on, when `events` of the log have been read."""
+        """Measure speed from now on; `events` of the log have been read so far."""
         self._started = self._clock()
         self._rows_at_start, self._events_at_start, self._events = self.rows, events, events
 
@@ -87,14 +87,14 @@ class Progress:
         return self._figures[task or self.tasks[0]]
 
     def begin_save(self, folder: Path) -> Callable[[], None]:
-        """Capture the state of this moment; the function returned writes it into `folder`, from any thread."""
+        """Capture the current state; the function returned writes it into `folder`, from any thread."""
         arrays = {"now": np.array([self.now]), "learned": np.array([self._learned])}
         for task, figures in self._figures.items():
             arrays |= {f"{task}.{key}": value.copy() for key, value in figures.state().items()}
         return partial(save_file, arrays, folder / _FILE)
 
     def load(self, folder: Path) -> None:
-        """Restore what was written into `folder`."""
+        """Restore the state saved in `folder`."""
         arrays = load_file(folder / _FILE)
         for task, figures in self._figures.items():
             figures.restore({key: arrays[f"{task}.{key}"] for key in figures.state()})
@@ -102,7 +102,7 @@ class Progress:
 
 
 class _Figures:
-    """Of one task: over all its rows, and over the last one to two times `window`."""
+    """Figures of one task: over all its rows, and over the last one to two times `window`."""
 
     def __init__(self, window: int) -> None:
         self._window = window

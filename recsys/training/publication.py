@@ -28,8 +28,8 @@ class Publication:
     Training goes on without Redis: nothing is acknowledged, so the next publication contains all changes. `revive` is
     called then, to restart an embedded Redis.
 
-    `run` is a part of every version's label (random unless given), so that the label of two models never is the same,
-    not even after a restart, with a folder of checkpoints learned anew, or by another trainer.
+    `run` is a part of every version's label (random unless given), so that two models never share a label, not
+    even after a restart, a training from the beginning, or with another trainer.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Publication:
         self._rows_due = self._dense_due = -float("inf")
 
     def start(self) -> None:
-        """Publish everything next: Redis may hold an older or newer state than the one that training resumed from."""
+        """Make the next publication complete: Redis may hold an older or newer state than training resumed from."""
         self._learner.store.subscribe(CONSUMER)
         self._entities.change_all()
 

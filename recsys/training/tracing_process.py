@@ -1,6 +1,6 @@
-"""Tracing in a process of its own, which runs this module and nothing of the program that started it.
+"""Tracing in a separate process, which runs this module and nothing of the program that started it.
 
-(A process of `multiprocessing` would first run the script of a user who has no `if __name__ == "__main__"` once more.)
+(`multiprocessing` would first run the user's script again if it has no `if __name__ == "__main__"`.)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from recsys.errors import ExportError
 
 
 def start(options: ModelOptions, shape: dict[str, int]) -> Future[bytes]:
-    """The graph of `recsys.training.export.trace`, once the process that starts now has made it.
+    """Start a process that makes the graph of `recsys.training.export.trace`; a future of its bytes.
 
     The future raises BrokenProcessPool if the process was killed, ExportError if it failed.
     """
@@ -52,7 +52,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     output = os.dup(1)
-    os.dup2(2, 1)  # whatever is printed on the way is not part of the graph
+    os.dup2(2, 1)  # whatever tracing prints is not part of the graph
     asked = json.load(sys.stdin)
     options = asked["options"]
     graph = trace(SECTIONS[options["name"]].model_validate(options), asked["shape"])

@@ -4,10 +4,9 @@ One turn of the loop:
 1. poll: read events, join them, cut batches;
 2. step: score a batch (progressive validation), then learn from it;
 3. publish: send changed embedding rows, and less often dense weights, to serving;
-4. checkpoint: capture everything of one moment, every so many steps, so that a restart repeats the same steps; the
-   files are written in the background while training goes on. One that cannot be written is a warning, and the next
-   step tries again;
-5. commit: tell the log how far the last complete checkpoint is. Only a hint: the checkpoint's own cursor counts.
+4. checkpoint: capture the complete state every so many steps, so that a restart repeats the same steps; the files
+   are written in the background while training goes on. A failure is logged, and the next step tries again;
+5. commit: tell the log how far the last complete checkpoint is. Only a hint: resuming uses the checkpoint's cursor.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from pathlib import Path
 
 from embedding.snapshot.background import BackgroundSave
 from recsys.errors import CheckpointError, RecsysError, StateError
-from recsys.training import checkpoint
-from recsys.training.checkpoint import Checkpoints
+from recsys.training.checkpoint.checkpoints import Checkpoints
+from recsys.training.checkpoint.manifest import part_folder
 from recsys.training.learner import Learner
 from recsys.training.migration import load_migrated
 from recsys.training.progress import Progress
@@ -43,8 +42,8 @@ _FINAL_ATTEMPTS = 3
 class Trainer:
     """Learns from `feed` and keeps `checkpoints`; resumes from the newest complete one.
 
-    `crash` is called with the name of every point at which a test may kill the trainer; those of a checkpoint in the
-    thread that writes it.
+    `crash` is called with the name of each point at which a test may kill the trainer, for points of a checkpoint from
+    the thread that writes it.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class Trainer:
         self._failed = False
         """Whether the last checkpoint could not be written."""
         self._saving: tuple[BackgroundSave, int, Cursor] | None = None
-        """The checkpoint that is being written, and the step and the cursor in it."""
+        """The checkpoint being written, with its step and cursor."""
 
     def resume(self) -> Path | None:
         """Restore the newest complete checkpoint and return its folder; None if there is no checkpoint.
@@ -86,7 +85,7 @@ class Trainer:
         path = self._checkpoints.newest()
         if path is not None:
             try:
-                self._load(checkpoint.part(path))
+                self._load(part_folder(path))
             except (RecsysError, ValueError, OSError) as error:
                 raise StateError(
                     f"{path} cannot be resumed from: {error}\nRestore the settings and the log that it was made with, "
@@ -95,11 +94,11 @@ class Trainer:
         return path
 
     def migrate(self, path: Path) -> FeatureSpec:
-        """Take over the complete checkpoint `path`, which is of other fields, and return those.
+        """Load the complete checkpoint `path`, written for other fields, and return those fields.
 
-        Writes nothing. Raises StateError if more than fields differ (see `load_migrated`), or the log.
+        Writes nothing. Raises StateError if more than the fields differ (see `load_migrated`), or if the log does.
         """
-        folder = checkpoint.part(path)
+        folder = part_folder(path)
         try:
             written = load_migrated(self.learner, folder)
             self._feed.restore((folder / "feed.bin").read_bytes(), adapt=True)
@@ -121,7 +120,7 @@ class Trainer:
     def run(self, *, follow: bool, stop: threading.Event, until: int | None = None) -> None:
         """Train to the end of the log; with `follow` wait for more until `stop` is set.
 
-        Impressions whose window is still open at the end stay in the checkpoint, for the events that are yet to come.
+        Impressions whose window is still open at the end stay in the checkpoint, so that later events can join them.
         `until` (event time, ms) stops before the first event that is later. Raises CheckpointError if the last
         checkpoint cannot be written.
         """
@@ -139,7 +138,7 @@ class Trainer:
                 break
 
     def checkpoint(self) -> None:
-        """Write everything of this moment, then commit the log; returns when the checkpoint is complete.
+        """Write the complete current state, then commit the log; returns when the checkpoint is complete.
 
         Raises CheckpointError if it cannot be written.
         """
@@ -171,12 +170,12 @@ class Trainer:
                 if stop.is_set():
                     break
             else:
-                reached = until is not None and lag > 0  # there was more to read, and all of it is later
+                reached = until is not None and lag > 0  # unread events remain, all of them later
                 if self._feed.cursor == cursor and (reached or not self._idle(follow, stop)):
                     break
 
     def _begin_checkpoint(self) -> None:
-        """Capture everything of this moment and start to write it. Raises CheckpointError."""
+        """Capture the current state and start to write it. Raises CheckpointError."""
         step, cursor = self.learner.steps, self._feed.cursor
         with ExitStack() as stack:
             folder = stack.enter_context(self._checkpoints.writing(step))
@@ -190,7 +189,7 @@ class Trainer:
         self._saving = BackgroundSave(complete), step, cursor
 
     def _capture(self, folder: Path) -> Callable[[], None]:
-        """Copy the state of this moment; the function returned writes it into `folder`."""
+        """Copy the current state; the function returned writes it into `folder`."""
         feed, catalog = self._feed.state(), self._catalog.state()
         write_progress = self.progress.begin_save(folder)
         write_learner = self.learner.begin_save(folder)
@@ -216,7 +215,7 @@ class Trainer:
         self._log.commit(CONSUMER, cursor)
 
     def _settle(self, *, begin: bool = False) -> None:
-        """Finish the one being written, and `begin` another. A failure is logged, once while it lasts."""
+        """Finish the pending checkpoint, and `begin` another. Consecutive failures are logged once."""
         try:
             self._finish_checkpoint()
             if begin:

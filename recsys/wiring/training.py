@@ -32,7 +32,7 @@ def trainer(config: Config, *, publish: bool, crash: Callable[[str], None] = lam
 
 def training_lock(config: Config) -> AbstractContextManager[None]:
     """Keeps all others from training into the same checkpoints. Raises CheckpointError if another has it."""
-    from recsys.training.lock import exclusive
+    from recsys.training.checkpoint.lock import exclusive
 
     remedy = "stop that trainer, or give this one a folder of its own in [training] checkpoints"
     return exclusive(config.training.checkpoints, remedy)
@@ -43,7 +43,7 @@ def locked_trainer(
     config: Config, *, publish: bool, crash: Callable[[str], None] = lambda _point: None
 ) -> Iterator[Trainer]:
     """As `trainer`, for who holds the `training_lock`."""
-    from recsys.training.checkpoint import Checkpoints
+    from recsys.training.checkpoint.checkpoints import Checkpoints
     from recsys.training.progress import Progress
     from recsys.training.trainer import Trainer
     from streaming.catalog import Catalog

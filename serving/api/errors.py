@@ -1,4 +1,4 @@
-"""Answers that refuse a request, one class for each status, and the field that a decoder's message is about."""
+"""Errors that refuse a request, one class per status, and the field that a decoder's message names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PREFIX = re.compile(r"([A-Za-z_][\w.\[\]]*): (.*)", re.DOTALL)
 
 
 class ApiError(RecsysError):
-    """A request that is not served; `field` is the part of it that is wrong, empty when that is the whole."""
+    """A request that is not served; `field` is the wrong part, empty for the whole request."""
 
     status: ClassVar[int]
 

@@ -13,7 +13,7 @@ from serving.api.schemas import ErrorDetail, EventResult, EventsResponse
 from serving.event_writer import Stored
 from streaming.events.columns import kinds
 from streaming.ingest.codec import Reject, Rules, decode_lines
-from streaming.ingest.log_window import clash
+from streaming.ingest.duplicates.log_window import clash
 
 _array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
 _one: msgspec.json.Decoder[msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw)

@@ -1,1 +1,1 @@
-"""Embedding rows and entity features near the ranker, and the store that they are read from."""
+"""Cached embedding rows and entity features, and the store that they are read from."""

@@ -24,7 +24,7 @@ class CacheGeneration:
         self._tables: dict[str, _TableRows] = {}
 
     def missing(self, table: str, ids_N: Ids) -> Bools:
-        """Which of the ids are not here."""
+        """Mask of the ids that are not here."""
         rows = self._tables.get(table)
         return np.ones(len(ids_N), np.bool_) if rows is None else rows.ids.find(ids_N) < 0
 
@@ -71,7 +71,7 @@ class _TableRows:
     """One table's ids and rows; memory is allocated as rows are written."""
 
     def __init__(self, capacity: int, dim: int) -> None:
-        self.ids = IdTable(capacity, huge=False)  # a generation has one a table, and none of them is full
+        self.ids = IdTable(capacity, huge=False)  # a generation has one per table, none of them full
         self.values_RD = np.empty((capacity, dim), np.float32)
         self.found_R = np.empty(capacity, np.bool_)
 

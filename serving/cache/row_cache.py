@@ -1,4 +1,4 @@
-"""Rows near the ranker, so that a request asks Redis only for ids that were not read recently.
+"""Cached rows, so that a request asks Redis only for ids not read recently.
 
 Two cache generations approximate an LRU list. New and re-read ids go to the young one; when it is full, it becomes the
 old one and the previous old one is dropped. So reading moves whole batches, an id read at least once per generation

@@ -1,7 +1,7 @@
 """Warm-up: the row cache's compiled code is loaded before the first request needs it.
 
 Compiled functions are read from disk at their first call, which takes longer than a request may. Each is loaded for one
-kind of array, so the changes here pass through messages, as a trainer's do.
+type of array, so the changes here pass through messages, as a trainer's do.
 
 Shape suffix: N ids.
 """

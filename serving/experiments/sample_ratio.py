@@ -1,4 +1,4 @@
-"""Whether users fell to the arms as the weights say.
+"""Checks whether users are divided among the arms by their weights.
 
 Users are known by the buckets they occupy, so their number is estimated. Shape suffixes: A arms.
 """

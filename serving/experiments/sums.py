@@ -1,4 +1,4 @@
-"""What an arm's counts come to: sums over units, from which every figure follows.
+"""Sums over the units of an arm, from which every figure is computed.
 
 A unit is a user, or the few users that share a bucket (`serving.experiments.counters`). Users are assigned to arms, so
 users are what varies independently; the impressions of one user do not.

@@ -51,9 +51,9 @@ class Artefact:
     """ONNX by name, dense part only."""
     spec: FeatureSpec
     scaling: Scaling
-    """Of the numeric fields of `spec`, before they enter a graph."""
+    """Scaling of the numeric fields of `spec`, applied before a graph."""
     tasks: tuple[str, ...] = ("click",)
-    """Names of what the graph's scores are the probabilities of, in its order."""
+    """Names of the tasks whose probabilities the graph gives, in its order."""
 
     def to_bytes(self) -> bytes:
         """Serialise, with the hash."""

@@ -89,7 +89,7 @@ class LoadedModel:
         if not np.isfinite(scores_CT).all():
             bad = np.count_nonzero(~np.isfinite(scores_CT))
             raise InvalidValueError(
-                f"{bad} of {scores_CT.size} scores are no finite numbers: a row or a weight has diverged, lower the "
+                f"{bad} of {scores_CT.size} scores are not finite: a row or a weight has diverged, lower the "
                 "learning rates"
             )
         return scores_CT
@@ -103,7 +103,7 @@ class LoadedModel:
         scores_CT = self.score(encoded, self.embed(encoded))
         if scores_CT.shape != (2, len(self.artefact.tasks)):
             tasks = ", ".join(self.artefact.tasks)
-            raise ArtefactError(f"the graph gives {scores_CT!r}, where two items need scores for the tasks {tasks}")
+            raise ArtefactError(f"the graph gives {scores_CT!r}, two items need scores for the tasks {tasks}")
 
 
 class Models(Protocol):

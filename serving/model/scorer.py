@@ -21,7 +21,7 @@ from recsys.errors import ArtefactError, InvalidValueError
 logger = logging.getLogger(__name__)
 
 INPUTS = ("request_rows", "item_rows", "request_numeric", "item_numeric")
-"""Of an exported graph; it has those with at least one field."""
+"""Inputs of an exported graph; those without fields are absent."""
 
 Floats = npt.NDArray[np.float32]
 Shape = tuple[int | None, ...]
@@ -36,15 +36,15 @@ class Scorer(Protocol):
     ) -> Floats:
         """Probabilities [C, T]; C may be 0. ValueError names the input whose shape the graph does not take.
 
-        Inputs that the graph does not have are ignored (those of a model without such fields).
+        Inputs that the graph lacks are ignored, as the model has no such fields.
         """
         ...
 
 
 class _ChunkedScorer(ABC):
-    """What both engines share. One request runs at a time; other threads wait.
+    """The base of both engines. One request runs at a time; other threads wait.
 
-    At most `chunk` candidates run at once, so that what is between two layers stays in the processor's cache; their
+    At most `chunk` candidates run at once, so that activations stay in the processor's cache; their
     number is padded to a multiple of `step`.
     """
 
@@ -53,7 +53,7 @@ class _ChunkedScorer(ABC):
 
     def __init__(self, inputs: dict[str, Shape], output: Shape) -> None:
         if len(output) != 2 or output[1] is None:
-            raise ArtefactError(f"the graph's scores have the shape {output}, not one column for each task")
+            raise ArtefactError(f"the graph's scores have shape {output}, expected one column per task")
         self._inputs, self._tasks = inputs, output[1]
         self._lock = threading.Lock()
 
@@ -79,11 +79,11 @@ class _ChunkedScorer(ABC):
     def _checked(self, name: str, array: Floats, candidates: int) -> Floats:
         wanted = (candidates if name.startswith("item") else 1, *self._inputs[name][1:])
         if array.shape != wanted:
-            raise ValueError(f"{name} has the shape {array.shape}, the graph takes {wanted}")
+            raise ValueError(f"{name} has shape {array.shape}, the graph takes {wanted}")
         return np.ascontiguousarray(array, np.float32)
 
     def _chunk_size(self, candidates: int) -> int:
-        """Equal chunks rather than full ones and a small rest."""
+        """Chunks of equal size, rather than full ones and a small remainder."""
         chunks = max(math.ceil(candidates / self.chunk), 1)
         return max(math.ceil(candidates / chunks / self.step), 1) * self.step
 
@@ -91,8 +91,8 @@ class _ChunkedScorer(ABC):
 class OpenVinoScorer(_ChunkedScorer):
     """OpenVINO on `threads` threads, in float32. ArtefactError for a graph that it cannot read.
 
-    The engine prepares itself anew for every number of candidates it has not seen yet (milliseconds), so runs are
-    padded to a few sizes, all of which are prepared here.
+    The engine compiles for each new number of candidates (milliseconds), so runs are padded to a few sizes, all
+    compiled here.
     """
 
     step = 16
@@ -163,7 +163,7 @@ def load_scorer(graph: bytes, engine: Literal["auto", "openvino", "onnxruntime"]
 
 
 def _chunk(inputs: dict[str, Floats], start: int, stop: int, size: int) -> dict[str, Floats]:
-    """The same request with some of its candidates, zeros in the place of missing ones."""
+    """The same request with some of its candidates, padded with zeros."""
     chunk = {}
     for name, array in inputs.items():
         if name.startswith("item"):
@@ -179,12 +179,12 @@ def _shape(dims: Iterable[Any]) -> Shape:
 
 
 def _name(port: Any) -> str:
-    """The engine joins names of tensors that turned out to be one, so that an input may have several."""
+    """The names of an input: the engine merges equal tensors, which keeps all their names."""
     return next(name for name in INPUTS if name in port.names)
 
 
 def _size(dim: Any) -> int | None:
-    """Of a dimension of OpenVINO's."""
+    """The size of an OpenVINO dimension."""
     return int(dim.get_length()) if dim.is_static else None
 
 

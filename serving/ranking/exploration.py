@@ -1,4 +1,4 @@
-"""In which order a scored list is shown, and how probable that order was: what later off-policy judgement needs.
+"""The order in which a scored list is shown, and its probability, which off-policy evaluation needs.
 
 Propensities are logged per position. Under `Ranked` the order is certain: 1.0 everywhere. Under `PlackettLuce` the
 propensity of a position is the probability of its item given the items above it, so the first is the exact probability
@@ -20,10 +20,10 @@ Floats = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.int64]
 
 _SMALLEST = 1e-7
-"""Scores are probabilities; nearer to 0 or 1 than this they count as this, which keeps utilities finite."""
+"""Scores, which are probabilities, are clipped to [this, 1 - this], which keeps utilities finite."""
 
 _SMALLEST_PROPENSITY = 1e-30
-"""A drawn item was not impossible, whatever rounding says; a logged propensity is divided by."""
+"""The least logged propensity: off-policy estimates divide by it, and rounding must not make it 0."""
 
 
 class Exploration(Protocol):
@@ -35,7 +35,7 @@ class Exploration(Protocol):
 
 
 class Ranked:
-    """By falling score; equal scores keep the order in which they came.
+    """By descending score; ties keep their order.
 
     >>> Ranked().order(np.array([0.1, 0.9, 0.5]), 2, np.random.default_rng(0))
     (array([1, 2]), array([1., 1.]))
@@ -47,7 +47,7 @@ class Ranked:
 
 
 class PlackettLuce:
-    """Draws items one after the other, each with probability proportional to odds(score) ** (1 / temperature).
+    """Draws items in turn, each with probability proportional to odds(score) ** (1 / temperature).
 
     Drawn at once by the Gumbel trick: sorting utilities plus Gumbel noise gives a Plackett-Luce order (Yellott 1977).
     Temperature near 0 is `Ranked`; high temperature is a random order.

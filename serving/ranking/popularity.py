@@ -27,7 +27,7 @@ class CatalogSnapshot:
         self.replace({name.decode(): float(score) for name, score in popular}, [name.decode() for name in recent])
 
     def replace(self, popular: Mapping[str, float], recent: Sequence[str]) -> None:
-        """Use these lists from now on."""
+        """Replace both lists."""
         self.popular, self.recent = popular, recent
 
 

@@ -18,7 +18,7 @@ POPULAR, RECENT = "popular", "recent"
 
 @dataclass(frozen=True, slots=True)
 class RetrievalQuery:
-    """Who asks for candidates: `time` is event time in ms, `arm` the user's arm of the experiment."""
+    """The request for candidates: `time` is event time in ms, `arm` the user's arm of the experiment."""
 
     user: str
     time: int
@@ -28,7 +28,7 @@ class RetrievalQuery:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Different items, and the source that each of them came from."""
+    """Distinct items, each with its source."""
 
     ids: list[str] = field(default_factory=list)
     source: list[str] = field(default_factory=list)

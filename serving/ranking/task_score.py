@@ -1,4 +1,4 @@
-"""What items are ranked by: the weighted sum of the probabilities of several tasks.
+"""The score that ranks items: a weighted sum of the tasks' probabilities.
 
 Shape suffixes: C candidates, T tasks.
 """
@@ -16,7 +16,7 @@ from serving.ranking.exploration import Floats
 
 
 class TaskScore:
-    """Ranks by `weights`, by the name of the task; other tasks of a model do not count.
+    """Ranks by `weights`, by the name of the task; other tasks of a model are ignored.
 
     >>> buys = TaskScore({"click": 1.0, "buy": 5.0})
     >>> buys.of(np.array([[0.5, 0.25], [0.75, 0.125]]), ["click", "buy"])
@@ -29,14 +29,14 @@ class TaskScore:
             raise InvalidValueError(f"score is {dict(weights)}: its weights must be finite, and at least one not 0")
         self._weights = {task: weight for task, weight in weights.items() if weight}
         self.tasks = frozenset(self._weights)
-        """Those that count."""
+        """The tasks with a weight other than 0."""
 
     def of(self, probabilities_CT: npt.ArrayLike, tasks: Sequence[str]) -> Floats:
         """The scores [C], from the probabilities of `tasks`."""
         return np.asarray(probabilities_CT, np.float64) @ self._of_tasks(tasks)
 
     def share(self, scores_C: Floats, tasks: Sequence[str]) -> Floats:
-        """The scores on the way from the least possible to the greatest, in [0, 1]: of one task its probabilities."""
+        """Scores scaled from their possible range to [0, 1]; with one task its probabilities."""
         weights_T = self._of_tasks(tasks)
         least, greatest = weights_T.clip(max=0).sum(), weights_T.clip(min=0).sum()
         return np.asarray((scores_C - least) / (greatest - least), np.float64)

@@ -43,7 +43,7 @@ class Jagged:
 
     @staticmethod
     def concat(parts: Sequence[Jagged]) -> Jagged:
-        """One after the other; at least one."""
+        """Concatenate parts; at least one."""
         values = np.concatenate([part.values for part in parts])
         return Jagged(values, np.concatenate([part.lengths_B for part in parts]))
 
@@ -82,7 +82,7 @@ class TrainingRows:
 
     @classmethod
     def concatenated(cls, parts: Sequence[TrainingRows]) -> dict[str, Any]:
-        """`ids` and the columns of `cls`, of all parts one after the other; at least one part."""
+        """`ids` and the columns of `cls`, concatenated over the parts; at least one part."""
         ids = {name: Jagged.concat([part.ids[name] for part in parts]) for name in parts[0].ids}
         return {"ids": ids} | {name: np.concatenate([getattr(part, name) for part in parts]) for name in cls.columns()}
 
@@ -100,11 +100,11 @@ class TrainingBatch(TrainingRows):
     now: int
     """Event time (ms) at which the last of the labels became known."""
     cursor: Cursor
-    """Where the log stands after the event that completed the batch (see `Feed`)."""
+    """The cursor after the event that completed the batch (see `Feed`)."""
 
     @staticmethod
     def concat(parts: Sequence[TrainingBatch]) -> TrainingBatch:
-        """One after the other, up to the last one's cursor. Raises ValueError when there are none."""
+        """Concatenate batches, with the cursor of the last. Raises ValueError for none."""
         if not parts:
             raise ValueError("a batch needs at least one row")
         now = max(part.now for part in parts)

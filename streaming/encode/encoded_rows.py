@@ -37,7 +37,7 @@ class EncodedRows(TrainingRows):
 
     @staticmethod
     def concat(parts: Sequence[EncodedRows]) -> EncodedRows:
-        """One after the other. Raises ValueError when there are none."""
+        """Concatenate parts. Raises ValueError for none."""
         if len(parts) == 1:
             return parts[0]
         return EncodedRows(**EncodedRows.concatenated(parts))

@@ -42,7 +42,7 @@ class Changes:
     removed: list[str] = field(default_factory=list)
     """Those that were evicted, and are not known any more."""
     full: bool = False
-    """`latest` has all that are known: whoever holds others has to remove them."""
+    """Whether `latest` has all known entities, so that a reader must remove others."""
 
 
 class LatestFeatures:
@@ -103,7 +103,7 @@ class LatestFeatures:
         self._removed |= {key: None for key in changes.latest if key not in self._known}
 
     def change_all(self) -> None:
-        """Count all as changed: what was published is not known."""
+        """Mark all as changed, because it is unknown what was published."""
         self._changed, self._removed, self._full = dict.fromkeys(self._known), {}, True
 
     def dump(self) -> _State:

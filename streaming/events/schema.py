@@ -1,4 +1,4 @@
-"""The four kinds of event, as they cross the edge (JSON) and as they lie in the log (Arrow).
+"""The four kinds of event, as JSON at the edge and as Arrow in the log.
 
 Times are milliseconds since the Unix epoch, in event time: when it happened, not when it was read.
 The contract for people is `docs/events.md`; the JSON Schema there is generated from these types.
@@ -12,7 +12,7 @@ import msgspec
 import pyarrow as pa
 
 LARGEST = 1e15
-"""Of a number that is learned from: float32 still holds its square, with 8 digits to spare."""
+"""Largest feature value: float32 still holds its square, with 8 digits to spare."""
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Value = str | Int64 | float | bool | list[str | Int64] | None
 """One feature's value: a category (str, int or bool), a number, a set of categories, or missing."""
@@ -21,7 +21,7 @@ Features = dict[str, Value]
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 Millis = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
-# The edge checks these two with better words (`streaming.ingest.validation`); here they are for the JSON Schema.
+# The edge checks these two with clearer messages (`streaming.ingest.validation`); here they are for the JSON Schema.
 Items = Annotated[list[Id], msgspec.Meta(min_length=1, max_length=10_000, extra_json_schema={"uniqueItems": True})]
 Outcome = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 Propensity = Annotated[float, msgspec.Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": 1})]

@@ -19,7 +19,7 @@ FAN_IN: Final = 16
 ROWS: Final = 4096
 """Rows of a batch that is read back."""
 _COPIES: Final = 4
-"""Of the rows in memory while they are sorted, and a reserve."""
+"""Copies of the rows in memory while they are sorted, plus a reserve."""
 
 
 class ExternalSort:

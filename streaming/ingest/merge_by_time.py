@@ -55,7 +55,7 @@ class Piece:
         return float(times(self.events).max()) if self.events.num_rows else -math.inf
 
     def until(self, limit: float) -> tuple[Piece | None, Piece | None]:
-        """What comes before the first event later than `limit`, and the rest; None for nothing."""
+        """The part before the first event later than `limit`, and the rest; None for an empty one."""
         if self.last <= limit:
             return self, None
         count = int(np.searchsorted(self.reached, limit, "right"))
@@ -109,10 +109,10 @@ def merged(
 
 
 def _rounds(streams: Sequence[Iterator[Piece]], begins: Sequence[float] | None) -> Iterator[dict[int, Piece]]:
-    """What comes before the next limit, by the number of the source. A round costs what it takes, not what is held."""
+    """What comes before the next limit, by the number of the source. Costs time for these only."""
     asleep = deque(sorted((begin, number) for number, begin in enumerate(begins or [-math.inf] * len(streams))))
     held = dict[int, Piece]()
-    firsts, lasts = list[tuple[float, int]](), list[tuple[float, int]]()  # heaps; of the held, and of the unread ones
+    firsts, lasts = list[tuple[float, int]](), list[tuple[float, int]]()  # heaps of held and of unread sources
 
     def refill(number: int) -> None:
         if (piece := next(streams[number], None)) is not None:
@@ -159,12 +159,12 @@ def _joined(pieces: Sequence[Piece]) -> Piece:
 
 
 _BITS: Final = 32
-"""Of the number of a record in its piece; those above number the piece."""
+"""Bits for a record's number in its piece; the bits above number the piece."""
 
 
 def interleaved(pieces: Sequence[Piece]) -> tuple[pa.RecordBatch, npt.NDArray[np.intp]]:
-    """The events of one or more pieces in the order of time, and the number of each among all of them one after the
-    other. At the same time those of the first piece come first.
+    """The events of one or more pieces in order of time, and the number of each in their concatenation. At equal times
+    earlier pieces come first.
     """
     full = [piece for piece in pieces if piece.events.num_rows] or pieces[:1]
     if len(full) == 1:

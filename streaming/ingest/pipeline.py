@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gc
-import math
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,43 +14,25 @@ import pyarrow as pa
 
 from recsys.errors import IngestError, LogError
 from streaming.events.columns import kinds, times
-from streaming.ingest.codec import decode_events, encode_events, encode_json, to_events
+from streaming.ingest.codec import encode_json, to_events
+from streaming.ingest.counts import Counts
 from streaming.ingest.dead_letters import DeadLetter, DeadLetters
+from streaming.ingest.duplicates.log_window import LogWindow, clash
 from streaming.ingest.external_sort import ExternalSort
-from streaming.ingest.formats.sources import BEGIN, Batches, Block, Position, Source, Valid
+from streaming.ingest.formats.sources import BEGIN, Batches, Position, Source
 from streaming.ingest.late_events import TAIL, LateEvents
-from streaming.ingest.log_window import LogWindow, clash
 from streaming.ingest.merge_by_time import Piece, interleaved, merged
+from streaming.ingest.piece_reader import PieceReader
 from streaming.ingest.reasons import Reasons
 from streaming.ingest.source_offsets import OffsetTracker, SourceOffsets
 from streaming.ingest.validation import Rules
 from streaming.log.event_log import EventLog
 from streaming.log.partitioning import split
 
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What became of the records so far; every one that was read is in exactly one of the three."""
-
-    accepted: int = 0
-    duplicate: int = 0
-    dead: int = 0
-
-    @property
-    def read(self) -> int:
-        return self.accepted + self.duplicate + self.dead
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(self.accepted + other.accepted, self.duplicate + other.duplicate, self.dead + other.dead)
-
-    def __sub__(self, other: Counts) -> Counts:
-        return Counts(self.accepted - other.accepted, self.duplicate - other.duplicate, self.dead - other.dead)
-
-
 TOGETHER = 16
-"""With more sources than these, each is opened when the merge comes to its time, which reads its first block twice."""
+"""With more sources than these, each is opened when the merge reaches its time, which reads its first block twice."""
 AT_ONCE = 4096
-"""Events that these append together at least, because each append waits for the disk."""
+"""Least number of events that they append together, because each append waits for the disk."""
 
 Progress = Callable[[Counts, Position], None]
 
@@ -81,8 +60,7 @@ class Ingest:
     ) -> None:
         self._log = log
         self._dead_letters = dead_letters
-        self._rules = rules or Rules()
-        self._clock = clock
+        self._reader = PieceReader(rules or Rules(), clock)
         self._source_offsets = source_offsets
         self._mark_every = max(1, window // 4)  # what comes after a saved offset has to be within the window
         self._trackers: list[OffsetTracker] = []
@@ -117,8 +95,8 @@ class Ingest:
         Begins at `start`; without one at the source's saved offset, and then counts what is before it too: events as
         duplicates, dead records as dead. `progress` is called after every block.
 
-        Raises IngestError when the log takes no more or the source cannot be read: `counts` is then what was stored,
-        `positions` where to continue.
+        Raises IngestError when the log cannot store more or the source cannot be read: `counts` then has what was
+        stored, `positions` where to continue.
         """
         return self._run([source], start, progress, stop)
 
@@ -152,7 +130,7 @@ class Ingest:
         """Add all events of a source; returns its identity, empty without one."""
         self._trackers = [OffsetTracker(None, source)]
         try:
-            for piece in self._read(source, self._trackers[0]):
+            for piece in self._reader.read(source, self.position):
                 self._bury(piece.letters)
                 if piece.events.num_rows:
                     order.add(piece.events)
@@ -195,37 +173,9 @@ class Ingest:
         return self.counts - before
 
     def _merged(self, sources: Sequence[Source]) -> Iterator[Mapping[int, Piece]]:
-        pairs = list(zip(sources, self._trackers, strict=True))
-        begins = [self._begin(*pair) for pair in pairs] if len(pairs) > TOGETHER else None
-        return merged([self._read(*pair) for pair in pairs], begins, least=0 if begins is None else AT_ONCE)
-
-    def _begin(self, source: Source, tracker: OffsetTracker) -> float:
-        """The oldest time in the first block; minus infinity for a source read only once, such as a pipe."""
-        first = next(self._read(source, tracker), None) if source.identity(BEGIN) else None
-        return float(times(first.events).min()) if first is not None and first.events.num_rows else -math.inf
-
-    def _read(self, source: Source, tracker: OffsetTracker) -> Iterator[Piece]:
-        blocks: Iterator[Block | Valid] = source.blocks(tracker.now.position)
-        while True:
-            with _uncollected():
-                block = next(blocks, None)
-            if block is None:
-                return
-            yield _valid(block) if isinstance(block, Valid) else self._decode(source.name, block)
-
-    def _decode(self, source: str, block: Block) -> Piece:
-        with _uncollected():
-            decoded, rejects = decode_events(block.lines, self._clock(), self._rules)
-            events = encode_events(decoded)
-            del decoded
-        reasons = dict(block.faults) | {reject.line: reject.reason for reject in rejects}
-        refused = sorted(reasons)
-        letters = []
-        for i in refused:
-            at = block.position(i)
-            letters.append(DeadLetter(source, at.line, at.byte, reasons[i], block.raw(i)))
-        records_N = _records(block, refused, events.num_rows)
-        return Piece(events, letters, block.end, block.position, records_N, refused, block.ended, block.divisible)
+        starts = [(source, tracker.now.position) for source, tracker in zip(sources, self._trackers, strict=True)]
+        begins = [self._reader.begin(*start) for start in starts] if len(starts) > TOGETHER else None
+        return merged([self._reader.read(*start) for start in starts], begins, least=0 if begins is None else AT_ONCE)
 
     def _take(self, pieces: Mapping[int, Piece]) -> None:
         events, order_M = interleaved(list(pieces.values()))
@@ -268,31 +218,3 @@ class Ingest:
     def _save(self) -> None:
         for tracker in self._trackers:
             tracker.save()
-
-
-def _valid(block: Valid) -> Piece:
-    count = block.events.num_rows
-    first = block.end.line - count
-    records_N = np.arange(count)
-    return Piece(block.events, [], block.end, lambda i: Position(first + i), records_N, [], block.ended)
-
-
-def _records(block: Block, refused: list[int], count: int) -> npt.NDArray[np.int64]:
-    """Numbers of the records that became the `count` events: neither refused nor blank."""
-    event_R = np.ones(len(block.lines), np.bool_)
-    event_R[refused] = False
-    if np.count_nonzero(event_R) != count:
-        event_R[[i for i, line in enumerate(block.lines) if not line.strip()]] = False
-    return np.flatnonzero(event_R)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Pause the garbage collector for a block: its events are many short-lived objects without cycles."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 MOST: Final = 200
-"""Different reasons that are told apart; others count together."""
+"""Most distinct reasons; further ones are counted together."""
 _VALUES: Final = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")
 
 

@@ -56,7 +56,7 @@ class OffsetTracker:
         self._ended: SourceOffset | None = None
 
     def move(self, position: Position, seen: int, dead: int, ended: bool) -> None:
-        """Go on to `position`, after so many more; only an `ended` position is saved, see `Block`."""
+        """Advance to `position`, after so many more records; only an `ended` position is saved, see `Block`."""
         self.now = SourceOffset(position, "", self.now.seen + seen, self.now.dead + dead)
         if ended:
             self._ended = self.now
@@ -71,7 +71,7 @@ class OffsetTracker:
         self._ended = None
 
     def _find(self) -> SourceOffset | None:
-        """None when the source was not read before, or is another one now."""
+        """None if the source is new or was replaced."""
         mark = self._source_offsets.find(self.name) if self._source_offsets is not None else None
         if mark is None or not mark.identity or mark.identity != self._source.identity(mark.position):
             return None

@@ -26,7 +26,7 @@ SCALES = np.geomspace(1 / 32, 4, 48)
 MEMORY = 1 << 17
 """Closed items after which all counts of the closed are halved: older traffic fades."""
 DRAWS = 1024
-"""Number of ages that are told apart."""
+"""Number of distinguished ages."""
 REFRESH = 256
 """Least number of lists between two estimates; with many lists open, a sixteenth of them."""
 

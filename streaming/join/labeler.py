@@ -60,7 +60,7 @@ class Labeler:
         self._silences.close(shown)
 
     def take_out(self) -> list[LabeledImpression]:
-        """What was given out since the last call."""
+        """The labels emitted since the last call."""
         out, self._out = self._out, []
         return out
 

@@ -63,7 +63,7 @@ class EventLog(Protocol):
         """Append and return the offset after the last event. On return, the events survive a kill -9.
 
         Raises InvalidValueError for another schema or partition. Raises AppendError when the events could not be
-        stored; whoever then appends them again may have them in the log twice. Readers recognise duplicates by id.
+        stored; appending them again may store them twice. Readers recognise duplicates by id.
         """
         ...
 

@@ -148,7 +148,7 @@ class FileLog:
     def _make(self, path: Path, partitions: int) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with _flock(self.folder / "lock"):
-            if not path.exists():  # another process may have been faster
+            if not path.exists():  # another process may have created it first
                 for partition in range(partitions):
                     (self.folder / str(partition)).mkdir(exist_ok=True)
                 replace(path, json.dumps({"partitions": partitions}).encode())
@@ -223,7 +223,7 @@ class FileLog:
         except OSError as error:
             raise AppendError(
                 error.errno,
-                f"{os.strerror(error.errno or 0)}: {offset - segment.end} events not appended, the log is as it was "
+                f"{os.strerror(error.errno or 0)}: {offset - segment.end} events not appended, the log is unchanged; "
                 "before; make room and append them again",
                 str(segment.path),
             ) from error

@@ -25,8 +25,8 @@ class LogReader:
 
     No turn runs ahead of another partition's next event by more than `slack` ms of event time, so that reading in
     turns makes nothing late that was not late in its own partition. Of a log at rest, and of any log with one
-    partition, the sequence is a function of its content alone. `cursor` is where the sequence stands, `turn` the
-    partition that has its turn and the offset at which that ends: both together are all there is to restore.
+    partition, the sequence is a function of its content alone. `cursor` is the position in the
+    sequence, `turn` the current partition and the offset at which its turn ends: together the whole state.
     """
 
     def __init__(self, log: EventLog, start: Cursor | None, slack: int) -> None:
@@ -43,16 +43,16 @@ class LogReader:
 
     @property
     def lag_events(self) -> int:
-        """Events in the log that were not read, 0 exactly when all were.
+        """Unread events in the log; 0 if and only if all were read.
 
-        Exact where offsets count events. Of a log that skips offsets (for marks of transactions, or events compacted
-        away) only what was read ahead is counted; beyond it this is the number of offsets, of which some are no events.
+        Exact where offsets count events. If a log skips offsets (for marks of transactions, or events compacted
+        away) only what was read ahead is counted; beyond it this is a number of offsets, some without events.
         """
         return sum(self._lag(partition, end) for partition, end in enumerate(self._log.end()))
 
     def _lag(self, partition: int, end: int) -> int:
         ahead = self._ahead[partition]
-        if not ahead.events.num_rows and end > ahead.next_offset:  # are there events, or only offsets without?
+        if not ahead.events.num_rows and end > ahead.next_offset:  # are there events, or only skipped offsets?
             ahead = self._look(partition)
         return ahead.events.num_rows + (end - ahead.next_offset) if ahead.events.num_rows else 0
 

@@ -102,7 +102,7 @@ class Segment:
         """Find frames appended since the last look, or all of them anew if some are gone. Raises LogCorruptedError."""
         with self.path.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            if size < self.size:  # a writer took back what its full disk did not keep, or the file was cut
+            if size < self.size:  # a writer on a full disk cut its frame off again, or the file was truncated
                 self._forget()
             if not self._headed and not self._read_head(file.fileno(), size):
                 return

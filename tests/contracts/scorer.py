@@ -169,13 +169,13 @@ class ScorerContract:
         inputs = list(request(spec, 5))
         inputs[number] = inputs[number][:, :0]
         name = ("request_rows", "item_rows", "request_numeric", "item_numeric")[number]
-        with pytest.raises(ValueError, match=f"{name} has the shape"):
+        with pytest.raises(ValueError, match=f"{name} has shape"):
             self.make(exporter.graph(model)).score(*inputs)
 
     def test_as_many_numbers_as_items(self) -> None:
         model, spec, exporter = exported("autoint", "every kind of field")
         rows, items, numbers, item_numbers = request(spec, 5)
-        with pytest.raises(ValueError, match=r"item_numeric has the shape \(4, 1\), the graph takes \(5, 1\)"):
+        with pytest.raises(ValueError, match=r"item_numeric has shape \(4, 1\), the graph takes \(5, 1\)"):
             self.make(exporter.graph(model)).score(rows, items, numbers, item_numbers[:4])
 
     @pytest.mark.parametrize("graph", [b"", b"no graph at all", b"\x08\x07" * 40])

@@ -21,9 +21,10 @@ from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.feed import Feed
 from streaming.ingest.codec import encode_events
+from streaming.ingest.counts import Counts
 from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.formats.sources import JsonLines
-from streaming.ingest.pipeline import Counts, Ingest
+from streaming.ingest.pipeline import Ingest
 from streaming.join.joiner import Joiner, LabeledImpression, LabelRule
 from streaming.log.event_log import EventLog
 from streaming.log.file_log import FileLog
@@ -291,13 +292,13 @@ def test_a_state_of_other_features_or_of_another_log_is_refused() -> None:
     feed = feed_of(log)
     list(feed.poll(10))
     other = feed_of(log, spec=FeatureSpec.of([Field("user", "categorical", "user")]))
-    with pytest.raises(StateError, match="of other features"):
+    with pytest.raises(StateError, match="has other features"):
         other.restore(feed.state())
     with pytest.raises(LogError, match="offset 1 of partition 0 is after the log's end, 0"):
         feed_of(log_of([])).restore(feed.state())
     with pytest.raises(StateError, match="not a feed's state"):
         feed.restore(feed.state()[:-1])
-    with pytest.raises(StateError, match=r"of partitions \(0,\), this feed joins \(1,\)"):
+    with pytest.raises(StateError, match=r"joins partitions \(0,\), this feed \(1,\)"):
         feed_of(log_of([], []), partitions=[1]).restore(feed_of(log_of([], []), partitions=[0]).state())
 
 

@@ -12,8 +12,8 @@ _NONE = "missing"
 
 
 def differences(earlier: Result, now: Result) -> list[str]:
-    """Why the replays of one study are not those of the other: stage, configuration and log. Seeds and tried settings
-    may differ."""
+    """Differences between two studies in stage, configuration and log. Seeds and tried settings may
+    differ."""
     was, is_ = _facts(earlier), _facts(now)
     pairs = ((name, was.get(name, _NONE), is_.get(name, _NONE)) for name in was | is_)
     return [f"{name} was {before} and is {after}" for name, before, after in pairs if before != after]

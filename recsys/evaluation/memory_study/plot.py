@@ -1,4 +1,4 @@
-"""AUC against memory: a point a setting, a line for all that vary the same thing."""
+"""AUC against memory: one point per setting; a line joins settings that vary the same thing."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from recsys.evaluation.svg import GRID, INK, MUTED, svg
 COLOURS = ("#1f6fb4", "#c2571a", "#2a8a4a", "#8a4fb0", "#9a7412", "#b33a5e", "#4a5a6a")
 _NEAR = ((7, 0), (0, 7), (0, -7), (-7, 0))
 _FAR = tuple((right, up) for far in (14, 24, 36, 50) for right in (far, -far, 0) for up in (far, -far))
-"""Where a label may stand, in points from its own; from far away a line leads there."""
+"""Possible places of a label, as offsets in points; a line connects a distant label to its point."""
 
 
 def auc_against_memory(result: Result) -> str:
-    """Means of the seeds; bars are the 95 % interval of the difference to the unbounded store."""
+    """Points are means over seeds; bars are the 95 % interval of the difference to the unbounded store."""
 
     def draw(axes: Axes) -> None:
         _unbounded(axes, result)
@@ -41,7 +41,7 @@ def auc_against_memory(result: Result) -> str:
 
 
 def _unbounded(axes: Axes, result: Result) -> None:
-    """The reference, and a band of what may be chance."""
+    """The reference, and a band of differences that may be chance."""
     reference = result.points[0]
     if reference.auc is None:
         return
@@ -78,15 +78,15 @@ Label = tuple[Point, str, str]
 
 
 def _labels(points: list[Point], colour: str) -> Iterator[Label]:
-    """The value at each point; what is varied stands in the legend."""
+    """Label each point with its value; the legend says what varies."""
     for point in points:
         yield point, " ".join(part.partition("=")[2] for part in point.name.split()), colour
 
 
 def _place(axes: Axes, labels: list[Label]) -> None:
-    """Beside its point, where no other label or point is."""
+    """Put each label beside its point, clear of other labels and points."""
     if (canvas := axes.get_figure(root=True)) is not None:
-        canvas.draw_without_rendering()  # a label's size and place are known afterwards
+        canvas.draw_without_rendering()  # label sizes and places are known only after drawing
     taken = [_extent(axes, point) for point, _, _ in labels if point.auc is not None]
     for point, text, colour in labels:
         if point.auc is not None:
@@ -94,7 +94,7 @@ def _place(axes: Axes, labels: list[Label]) -> None:
 
 
 def _extent(axes: Axes, point: Point) -> Bbox:
-    """Of its marker and bar, in pixels."""
+    """The box of a point's marker and bar, in pixels."""
     (below,), (above,) = _bars([point])
     auc, mib = point.auc or 0.0, point.most_bytes / MIB
     (x, low), (_, high) = axes.transData.transform([(mib, auc - below), (mib, auc + above)])
@@ -102,7 +102,7 @@ def _extent(axes: Axes, point: Point) -> Bbox:
 
 
 def _label(axes: Axes, spot: tuple[float, float], text: str, colour: str, taken: list[Bbox]) -> Bbox:
-    """In the first place that is free, else in the last."""
+    """Put a label in the first free place, or else the last."""
     for place in (*_NEAR, *_FAR):
         note = _beside(axes, spot, text, colour, place)
         note.get_window_extent()  # puts it where it belongs; with its line, so:

@@ -35,7 +35,7 @@ def write(result: Result, folder: Path) -> None:
     from recsys.evaluation.memory_study import plot  # Matplotlib takes most of a second to import
 
     folder.mkdir(parents=True, exist_ok=True)
-    replace(folder / "result.json", result.to_json())  # in one step: it is what an interrupted study goes on from
+    replace(folder / "result.json", result.to_json())  # atomically: an interrupted study continues from it
     (folder / "table.md").write_text(document(result), "utf-8")
     (folder / "auc_against_memory.svg").write_text(plot.auc_against_memory(result), "utf-8")
 
@@ -55,7 +55,7 @@ def markdown(result: Result) -> str:
 
 
 def noise(result: Result) -> str:
-    """How much AUC varies by chance."""
+    """How much AUC varies between seeds."""
     if result.chance is None:
         return "One seed each: how much AUC differs between seeds is unknown."
     return (

@@ -17,7 +17,7 @@ MIB = 1 << 20
 class Run(msgspec.Struct, frozen=True):
     """One replay. `tables` are the store's counters at its end, `bytes` is the sum of theirs.
 
-    `most_bytes` is the most that was seen at the hours of event time. `window_auc` has a figure for each of up to 96
+    `most_bytes` is the maximum of hourly samples (event time). `window_auc` has a figure for each of up to 96
     windows of equally many rows.
     """
 
@@ -30,12 +30,12 @@ class Run(msgspec.Struct, frozen=True):
     scores_sha256: str
 
     def total(self, counter: str) -> int:
-        """Of all tables."""
+        """A counter's sum over all tables."""
         return sum(table[counter] for table in self.tables.values())
 
 
 class Point(msgspec.Struct, frozen=True):
-    """A setting and its runs, one a seed. `family` says what is varied, `settings` what each table was told.
+    """A setting and its runs, one per seed. `family` names what varies, `settings` has the settings of each table.
 
     `gain` is the AUC over the unbounded store's with the same seeds, by windows (the mean of the seeds).
     """
@@ -81,7 +81,7 @@ class Result(ResultFile, frozen=True):
 
     @property
     def chance(self) -> Figure:
-        """A gain below this may be another seed's: two standard errors of the mean of the fewest seeds of a point."""
+        """A smaller gain may be due to the seed: two standard errors of the mean over the fewest seeds."""
         fewest = min(len(point.runs) for point in self.points)
         return None if self.gain_deviation is None else 2 * self.gain_deviation / math.sqrt(fewest)
 
@@ -94,7 +94,7 @@ class Result(ResultFile, frozen=True):
 
 
 def mean(values: Sequence[Figure]) -> Figure:
-    """Of the defined ones; None where none is.
+    """The mean of defined values; None if there are none.
 
     >>> mean([0.5, None, 0.7]), mean([None])
     (0.6, None)

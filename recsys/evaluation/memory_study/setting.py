@@ -18,7 +18,7 @@ KEYS = {
     "admission": "an admission is count:2 (to count:255; count:1 would admit every id at once) or probabilistic:4",
     "ttl": "a time to live is positive, such as 6h or 3d",
 }
-"""What can be set, and how."""
+"""What can be set, with a hint on how to write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Change:
     value: str
 
     def settings(self, live: int) -> dict[str, Any]:
-        """What it sets in the table's section, where the unbounded store held `live` ids. Raises ValueError."""
+        """The setting in the table's section, for an unbounded store of `live` ids. Raises ValueError."""
         if self.key == "capacity" and not {"/", "."}.isdisjoint(self.value):
             return {"capacity": max(1, int(_share(self.value) * live))}
         kind, _, threshold = self.value.partition(":")
@@ -61,8 +61,8 @@ class Setting:
     def sections(self, config: Config, live: Mapping[str, int]) -> dict[str, TableSection]:
         """Every table's settings. `live` are the ids of each table of the unbounded store.
 
-        Tables hold as many as that if nothing else was said: a filter or an id table laid out for more would only
-        cost memory.
+        Tables without a given capacity get room for exactly these: a filter or an id table laid out for more would
+        only cost memory.
         """
         sections = {name: _forgets_nothing(config, name) for name in live}
         if self.name == UNBOUNDED:

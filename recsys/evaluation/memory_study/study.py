@@ -1,4 +1,4 @@
-"""A log replayed with one setting of the embedding store after another, all else equal.
+"""Replays of a log with different settings of the embedding store, all else equal.
 
 Shape suffixes: W windows.
 """
@@ -30,7 +30,7 @@ from streaming.log.event_log import EventLog
 Report = Callable[[str, Progress], None]
 """Called with the setting and seed, and the progress of their replay."""
 SHOWN = 6
-"""The most differences to another study that a message lists."""
+"""Most differences to another study listed in a message."""
 
 
 def _quiet(_name: str, _progress: Progress) -> None:
@@ -38,7 +38,7 @@ def _quiet(_name: str, _progress: Progress) -> None:
 
 
 class SizedStore(LocalStore):
-    """Records its size before each sweep, which a learner starts every hour of event time."""
+    """A store that records its size before each sweep, which a learner starts every hour of event time."""
 
     most_bytes = 0
 
@@ -51,7 +51,7 @@ class SizedStore(LocalStore):
 
 
 class Study:
-    """Replays settings on the online stage from `batch_until` to `until`, one arm that refreshes by `refresh`.
+    """Replays settings on the online stage from `batch_until` to `until`, with one arm that refreshes by `refresh`.
 
     Raises InvalidValueError if there is nothing to evaluate.
     """
@@ -65,15 +65,15 @@ class Study:
         self._points: dict[str, Point] = {}
 
     def resume(self, earlier: Result) -> None:
-        """Keep all replays of an earlier result. Raises InvalidValueError, which lists the
-        differences, if it is of another study."""
+        """Keep all replays of an earlier result. Raises InvalidValueError, listing the
+        differences, if it belongs to another study."""
         if found := differences(earlier, self._result()):
             more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-            raise InvalidValueError(f"this result is of another study: {', '.join(found[:SHOWN])}{more}")
+            raise InvalidValueError(f"this result belongs to another study: {', '.join(found[:SHOWN])}{more}")
         self._points = {point.name: point for point in earlier.points}
 
     def missing(self, settings: Sequence[Setting] = (), seeds: int = 2) -> list[tuple[Setting, int]]:
-        """The settings with their seeds that are still to be replayed, in this order.
+        """The (setting, seed) pairs still to replay, in order.
 
         All are replayed with the configured seed, the unbounded store first, then with the next seed, and so on.
         Without settings the `usual` ones are tried on the table that takes most memory.
@@ -85,9 +85,9 @@ class Study:
         return [(setting, seed) for setting, seed in every if seed not in known[setting]]
 
     def results(self, settings: Sequence[Setting] = (), seeds: int = 2, report: Report = _quiet) -> Iterator[Result]:
-        """What is known: at first, if there is anything, and after each of the `missing` replays.
+        """Yield the result so far: first that of earlier replays, if any, then after each of the `missing` ones.
 
-        Points are in order of `settings`; other ones that are known come after these.
+        Points are in the order of `settings`; other known points follow.
         """
         if self._points:
             yield self._result(settings)
@@ -101,9 +101,9 @@ class Study:
             _check_unbounded(run)
         runs = [*self._runs(setting), run]
         base = runs if setting == unbounded else self._runs(unbounded)[: len(runs)]
-        told = {name: section.model_dump(mode="json") for name, section in self._sections(setting).items()}
+        tables = {name: section.model_dump(mode="json") for name, section in self._sections(setting).items()}
         over = gain(unbounded.name, _windows(runs), _windows(base))
-        self._points[setting.name] = Point(setting.name, setting.family, told, runs, over)
+        self._points[setting.name] = Point(setting.name, setting.family, tables, runs, over)
 
     def _replay(self, setting: Setting, seed: int, report: Report) -> Run:
         config = with_sections(self.config, self._sections(setting), seed)
@@ -132,7 +132,7 @@ class Study:
         return list(dict.fromkeys(settings)) or usual(max(sizes, key=sizes.__getitem__))
 
     def _of_unbounded(self, counter: str) -> dict[str, int]:
-        """Of each table, after the first replay of the unbounded store; 0 before it."""
+        """Live ids of each table after the first replay of the unbounded store; 0 before."""
         runs = self._runs(unbounded)
         names = [table.name for table in wiring.tables(self.config)]
         return {name: runs[0].tables[name][counter] if runs else 0 for name in names}
@@ -188,7 +188,7 @@ def _over(runs: Sequence[Run], base: Sequence[Run]) -> list[float]:
 
 
 def _check_unbounded(run: Run) -> None:
-    """Raises InvalidValueError if the reference itself is bounded."""
+    """Raises InvalidValueError if the reference store is itself bounded."""
     for name, counters in run.tables.items():
         if counters["evicted"] or counters["refused"]:
             raise InvalidValueError(

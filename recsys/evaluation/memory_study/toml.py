@@ -10,9 +10,9 @@ from recsys.evaluation.memory_study.result import Point
 
 
 def sections(point: Point) -> str:
-    """The sections of the tables that the setting is about, its shares as numbers of ids.
+    """The sections of the tables that the setting changes, with shares as numbers of ids.
 
-    A count comes with the capacity that its filter was laid out for.
+    An admission count is written with the capacity that its filter was laid out for.
     """
     return "\n".join(_section(table, point) for table in dict.fromkeys(_tables(point)))
 
@@ -22,16 +22,16 @@ def _tables(point: Point) -> list[str]:
 
 
 def _section(table: str, point: Point) -> str:
-    told = point.settings[table]
+    section = point.settings[table]
     lines = [f"[features.tables.{_key(table)}]"]
-    if f"{table}.capacity" in point.family.split() or told["admission"] == "count":
-        lines.append(f"capacity = {told['capacity']}")
-    if told["ttl"] is not None:
-        lines.append(f'ttl = "{written(told["ttl"])}"')
-    if told["admission"] != "always":
-        lines += [f'admission = "{told["admission"]}"', f"threshold = {told['threshold']}"]
-        if told.get("fallback", "zeros") != "zeros":  # older results have no fallback
-            lines.append(f'fallback = "{told["fallback"]}"')
+    if f"{table}.capacity" in point.family.split() or section["admission"] == "count":
+        lines.append(f"capacity = {section['capacity']}")
+    if section["ttl"] is not None:
+        lines.append(f'ttl = "{written(section["ttl"])}"')
+    if section["admission"] != "always":
+        lines += [f'admission = "{section["admission"]}"', f"threshold = {section['threshold']}"]
+        if section.get("fallback", "zeros") != "zeros":  # older results have no fallback
+            lines.append(f'fallback = "{section["fallback"]}"')
     return "\n".join(lines) + "\n"
 
 

@@ -16,7 +16,7 @@ _SHOWN = 20
 def column_names(path: Path | str, format: str) -> list[str]:  # noqa: A002
     """The names in a Parquet file's schema, or in the first line of CSV or TSV.
 
-    Raises OSError for a file that cannot be read, pyarrow's ArrowInvalid for one that is no Parquet file.
+    Raises OSError for a file that cannot be read, pyarrow's ArrowInvalid for one that is not Parquet.
     """
     if format == "parquet":
         return list(pq.read_schema(path).names)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 _CODECS: Final = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4", ".xz": "xz"}
 COMPRESSIONS: Final = tuple(_CODECS)
-"""Suffixes, which count in upper and lower case."""
+"""Suffixes, in upper or lower case."""
 
 
 def compressed(path: Path | str) -> bool:
@@ -25,7 +25,7 @@ def content_suffix(path: Path | str) -> str:
 
 
 def open_content(path: Path | str) -> Any:
-    """The uncompressed content, as a binary stream. Reading raises OSError where it breaks off or is damaged."""
+    """The uncompressed content, as a binary stream. Reading raises OSError where it is truncated or damaged."""
     codec = _CODECS.get(Path(path).suffix.lower())
     return _Xz(lzma.open(path)) if codec == "xz" else pa.input_stream(str(path), compression=codec)
 

@@ -1,4 +1,4 @@
-"""Rows and cells of delimited text, such as CSV. A stray quote costs no other row than its own."""
+"""Rows and cells of delimited text, such as CSV. A stray quote spoils only its own row."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ csv.field_size_limit(_MOST_CELL)  # the length of a line is bounded by `max_line
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How rows and cells stand in delimited text. Raises InvalidValueError for settings that do not go together.
+    """The format of rows and cells in delimited text. Raises InvalidValueError for contradictory settings.
 
-    `quote` and `escape` are one character, or empty: then no character quotes or escapes. `header` tells whether the
+    `quote` and `escape` are one character, or empty for none. `header` tells whether the
     first row names the columns; otherwise it gives the names, or they are numbers from "1". Lines that begin with
-    `comment` are no rows. A delimiter of several characters goes without quotes and escapes.
+    `comment` are skipped. A delimiter of several characters allows no quotes or escapes.
     """
 
     delimiter: str = ","
@@ -33,7 +33,7 @@ class Dialect:
 
     def __post_init__(self) -> None:
         if not self.delimiter or "\n" in self.delimiter or "\r" in self.delimiter:
-            raise InvalidValueError(f"delimiter: {self.delimiter!r} cannot stand between cells")
+            raise InvalidValueError(f"delimiter: {self.delimiter!r} cannot separate cells")
         for name, text in (("quote", self.quote), ("escape", self.escape)):
             if len(text) > 1 or text in ("\n", "\r") or (text and text in self.delimiter):
                 raise InvalidValueError(f"{name}: {text!r} is not one character, apart from the delimiter, or empty")

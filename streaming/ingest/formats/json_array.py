@@ -21,7 +21,7 @@ def as_lines(stream: Any) -> Any:
 
 
 class _Resumed:
-    """A stream of which the first bytes were read before."""
+    """A stream whose first bytes were already read."""
 
     def __init__(self, first: bytes, stream: Any) -> None:
         self._first = first
@@ -35,7 +35,7 @@ class _Resumed:
 
 
 class _Elements:
-    """From where an element cannot be read on the content stays as it is, so that it is refused and not lost."""
+    """From an unreadable element on, the content stays as it is, so that it is refused and not lost."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -54,7 +54,7 @@ class _Elements:
         return found
 
     def _lines(self) -> str:
-        """The elements that are whole; the last one is, once something stands behind it."""
+        """The complete elements; the last one is complete once something follows it."""
         if not self._begun:
             self._text, self._begun = self._text.lstrip().removeprefix("["), True
         found, at, end = list[str](), 0, len(self._text)

@@ -21,7 +21,7 @@ class LibsvmRows:
     """A file of lines such as `1 qid:7 3:1 12:0.5`, compressed by suffix as `JsonLines`; `#` begins a comment.
 
     Its columns are `label`, `qid`, `indices` (a list), `INDEX` (the value of an index, missing where it is not
-    given) and `#1`, `#2`, ... (the index that stands first, second, ...: a category in files of one per field).
+    given) and `#1`, `#2`, ... (the first, second, ... index of the line: a category in files of one per field).
     Raises InvalidValueError for a mapping with another column.
     """
 
@@ -34,7 +34,7 @@ class LibsvmRows:
             if column not in ("label", "qid", "indices") and not column.isdecimal() and not _PLACE.fullmatch(column):
                 raise InvalidValueError(
                     f"{self.name} has no column {column!r}; it has label, qid, indices, an index such as 12, and "
-                    "#1, #2, ... for the index that stands there"
+                    "#1, #2, ... for the index in that place"
                 )
 
     @property
@@ -54,13 +54,13 @@ class LibsvmRows:
             raise InvalidValueError(f"longer than {self._max_line} bytes")
         label, *pairs = line.decode(errors="replace").partition("#")[0].split()
         if _NUMBER.fullmatch(label) is None:
-            raise InvalidValueError(f"the line begins with {label[:80]!r}, which is no label")
+            raise InvalidValueError(f"the line begins with {label[:80]!r}, which is not a label")
         found: dict[str, Any] = {"label": label}
         indices = []
         for pair in pairs:
             index, colon, value = pair.partition(":")
             if not colon or not (index.isdecimal() or index == "qid") or _NUMBER.fullmatch(value) is None:
-                raise InvalidValueError(f"{pair[:80]!r} is no pair of index and value")
+                raise InvalidValueError(f"{pair[:80]!r} is not a pair of index and value")
             found[index] = value
             if index != "qid":
                 indices.append(index)

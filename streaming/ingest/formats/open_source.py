@@ -101,7 +101,7 @@ def format_of(path: Path | str, mapping: Mapping | None = None) -> Format:
         return "jsonl"
     where = "its [[log.mapping]]" if mapping is not None else "a [[log.mapping]] for it"
     raise InvalidValueError(
-        f"{path}: the suffix {suffix or '(none)'} is not one that is read: {' '.join(_SUFFIXES)}, also with "
+        f"{path}: the suffix {suffix or '(none)'} is not supported: {' '.join(_SUFFIXES)}, also with "
         f'{" ".join(COMPRESSIONS)}; name the file so, or write format = "csv" (or {", ".join(get_args(Format))}) '
         f"in {where}"
     )

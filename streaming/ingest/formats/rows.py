@@ -20,14 +20,14 @@ class Rows:
     position: Callable[[int], Position]
     """Where a row begins, by its index."""
     raw: Callable[[int], bytes]
-    """A row as it stands in the file."""
+    """A row as written in the file."""
     faults: Mapping[int, str] = field(default_factory=dict)
     """Why a row has no cells, by its index."""
     ended: bool = True
     """See `Block`."""
     encoding: str = "utf-8"
     fields: Sequence[dict[str, Any]] | None = None
-    """Instead of cells, what was read of them before."""
+    """Instead of cells, the values already read from them."""
 
     def __len__(self) -> int:
         return len(self.cells if self.fields is None else self.fields)

@@ -1,4 +1,4 @@
-"""Sources of events: JSON lines, and what the other sources have in common."""
+"""Sources of events: JSON lines, and what other sources share with it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MARK = b"\xef\xbb\xbf"  # a byte order mark, which is not part of JSON or CSV
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Of a record: its line, from 1, and its first byte (of the uncompressed content), from 0; in Parquet its row."""
+    """A record's line, from 1, and its first byte (of the uncompressed content), from 0; in Parquet its row."""
 
     line: int = 1
     byte: int = 0
@@ -46,7 +46,7 @@ class Block:
     raw_of: Callable[[int], bytes] | None = None
     """Position and content of a record; without these two the records are the lines."""
     unseen: int = 0
-    """Bytes of the first line that are not kept in it."""
+    """Bytes of the first line that were dropped."""
     ended: bool = True
     """False for a last line without its newline, which a writer may be about to complete."""
     divisible: bool = True
@@ -64,7 +64,7 @@ class Block:
         return list(accumulate((len(line) + 1 for line in self.lines), initial=0))
 
     def raw(self, i: int) -> bytes:
-        """Record `i` as it stands in the source."""
+        """Record `i` as written in the source."""
         return self.lines[i] if self.raw_of is None else self.raw_of(i)
 
 
@@ -131,7 +131,7 @@ class JsonLines:
             return ""
         plain = not compressed(self._file) and self._encoding == "utf-8"
         if plain and Path(self._file).stat().st_size < before.byte:
-            return ""  # it became shorter, so it is another file, even if it begins alike
+            return ""  # shorter than before: another file, even if it begins alike
         stream, content = self._open(), b""
         while more := stream.read(min(before.byte, IDENTITY_BYTES) - len(content)):
             content += more

@@ -37,7 +37,7 @@ _NEEDED: Final[dict[Shape, tuple[str, ...]]] = {
 }
 _NESTED: Final = ("features", "item_features", "actions")
 NULLS: Final = ("", "null", "NULL", "nan", "NaN", "None", r"\N")
-"""Words that stand for a missing value where nothing else is said."""
+"""Default words for a missing value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Mapping:
     anonymous: Literal["refuse", "request"] = "refuse"
     """Whether a list without a user is refused, or gets a user of its own."""
     repeated_items: Repeated = "refuse"
-    """Which place of an item counts that is in a list more than once."""
+    """Which place counts for an item that is in a list more than once."""
     start: int | None = None
     """Time (ms since the epoch) of the first row of a file without times, and between two rows:"""
     interval: int = 1000
@@ -76,9 +76,9 @@ class Mapping:
     """Longest time (ms) between two rows of feedback that are shown together."""
     seed: int = 0
     apart: bool = False
-    """Whether rows of one list stand anywhere in the file, and not together."""
+    """Whether rows of one list are scattered over the file."""
     where: Names[str, Sequence[str]] = field(default_factory=dict)
-    """In files with rows of several kinds: the values by column that a row of this kind has, any of them."""
+    """In files with rows of several kinds: values by column; a row of this kind has one of them in each."""
 
     def __post_init__(self) -> None:
         allowed = _FIELDS[self.kind]
@@ -98,7 +98,7 @@ class Mapping:
         if self.apart and (self.kind != "shown" or "id" not in self.columns):
             raise InvalidValueError("apart: this is for rows of kind 'shown' with a column for `id`")
         if "time" in self.columns and self.start is not None:
-            raise InvalidValueError("start: the times are in a column already; leave one of the two out")
+            raise InvalidValueError("start: a column has the times already; remove one of the two")
         if not self.separator:
             raise InvalidValueError("separator: the values of a list need something between them")
         if self.time_format:
@@ -129,12 +129,12 @@ class Mapping:
     def fingerprint(self, content: str, more: object = "") -> str:
         """Identity of a source with this `content` (its hash) and mapping; empty if the content has none.
 
-        Another mapping makes other events of the same file, which is then read anew.
+        Another mapping makes other events of the same file, which is then read again.
         """
         return content and xxh3_128_hexdigest(f"{content} {self!r} {more!r}".encode())
 
     def check(self, available: Sequence[str], source: str) -> None:
-        """Raises InvalidValueError when a column is not among `available`, or there twice."""
+        """Raises InvalidValueError when a column is not among `available`, or appears twice."""
         for name, columns in (*self.columns.items(), ("where", tuple(self.where))):
             for column in columns_of(columns):
                 if column not in available:

@@ -22,9 +22,9 @@ _UNITS: Final[dict[Unit, str]] = {
 PLAUSIBLE: Final = 631_152_000_000
 """The beginning of 1990, ms since the epoch: an older time is hardly one of a log."""
 _IN_MS: Final[dict[Unit, tuple[int, int]]] = {"ms": (1, 1), "s": (1000, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
-"""What to multiply with, and to divide by."""
+"""Factor and divisor to milliseconds."""
 _DIGITS: Final = 20
-"""Fewer are read without further checks."""
+"""Smaller numbers are read without further checks."""
 _NUMBER: Final = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
@@ -35,13 +35,13 @@ def check_format(pattern: str) -> None:
     try:
         datetime.strptime(datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC).strftime(pattern), pattern)
     except (ValueError, re.error) as error:
-        raise InvalidValueError(f"time_format: {pattern!r} is no format of a time: {error}") from None
+        raise InvalidValueError(f"time_format: {pattern!r} is not a format of a time: {error}") from None
 
 
 def millis_reader(unit: Unit, pattern: str = "") -> Callable[[Any], int]:
     """A function from a value to milliseconds, with a time without a zone in UTC; text is read by `pattern` if given.
 
-    It raises InvalidValueError for any other value, with a message that goes on after the value.
+    It raises InvalidValueError for any other value, with a message to follow the value.
     """
     in_unit = f'{_UNITS[unit]} (time_unit = "{unit}")'
 

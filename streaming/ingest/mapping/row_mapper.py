@@ -41,7 +41,7 @@ class RowMapper:
         """The row's fields by name, without those that are missing, and its kind as `type`: of a kind of event the
         event as its JSON would be decoded. `actions` has by name whether the action happened, in a list the items.
 
-        Raises InvalidValueError for a value that has no place in an event; everything else is checked when the event
+        Raises InvalidValueError for a value that an event cannot hold; everything else is checked when the event
         is decoded.
         """
         event: dict[str, Any] = {"type": self._kind}
@@ -50,7 +50,7 @@ class RowMapper:
                 if (value := convert(cells[place])) is not None:
                     event[field] = value
         except InvalidValueError:
-            for read in self._plain.values():  # once more, for the error that names field and column
+            for read in self._plain.values():  # again, for an error that names field and column
                 read(cells)
             raise
         for field, read in self._combined:

@@ -1,6 +1,6 @@
 """Values of tables and foreign JSON as identifiers, numbers, features and lists of events.
 
-They raise InvalidValueError, with a message that goes on after the value, where an event cannot hold it. Nothing
+They raise InvalidValueError, with a message to follow the value, where an event cannot hold it. Nothing
 becomes text unless a rule in `docs/events.md` says how.
 """
 
@@ -28,12 +28,12 @@ def identifier(value: Any, nulls: Collection[str]) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, float | bool):
-        raise InvalidValueError("is no identifier; write text or an integer")
+        raise InvalidValueError("is not an identifier; write text or an integer")
     return str(value)
 
 
 def number(value: Any, nulls: Collection[str]) -> Any:
-    """The number; of text that is none the text itself, which is refused by its name when the line is decoded."""
+    """The number; other text stays as it is, and decoding the line refuses it, naming the field."""
     value = scalar(value, nulls)
     if isinstance(value, Decimal):
         return float(value)
@@ -57,7 +57,7 @@ def feature(value: Any, kind: Kind | None, separator: str, nulls: Collection[str
 
 
 def happened(value: Any, yes: Collection[str], nulls: Collection[str]) -> bool:
-    """Whether a cell says yes: it is in `yes`, or without these true or a number above 0."""
+    """Whether a cell means yes: it is in `yes`, or without these true or a number above 0."""
     value = scalar(value, nulls)
     if yes:
         return str(value).lower() in yes if isinstance(value, bool | float) else identifier(value, ()) in yes
@@ -116,7 +116,7 @@ def _utf8(value: bytes) -> str:
 
 
 def _parsed(text: str) -> Any:
-    if "_" in text:  # Python reads 1_000 as a number, nobody else does
+    if "_" in text:  # only Python reads 1_000 as a number
         return text
     for parse in (int, float):
         try:

@@ -1,4 +1,4 @@
-"""Only those rows of a table that are of a mapping's kind, in files with rows of several kinds."""
+"""The rows of a table that are of a mapping's kind, in files with rows of several kinds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streaming.ingest.mapping.values import identifier
 class ChosenRows:
     """The rows of `table` that have in each column of `where` one of its values. Other rows do not count as read.
 
-    `names` are the columns in the order of the cells. A row without cells is kept, so that its fault is told.
+    `names` are the columns in the order of the cells. A row without cells is kept, so that its fault is reported.
     """
 
     def __init__(self, table: Table, names: Sequence[str], where: Mapping[str, Sequence[str]]) -> None:

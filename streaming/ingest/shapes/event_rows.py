@@ -1,4 +1,4 @@
-"""Tables with one event a row; what was done with a list of items may stand beside the list."""
+"""Tables with one event per row; a list of items may have its interactions in the same row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EventRows:
         self._fields = RowFields(mapping, source)
         nested = {name.partition(".")[0] for name in mapping.columns}
         ruled = mapping.anonymous != "refuse" or mapping.repeated_items != "refuse" or mapping.start is not None
-        self._plain = "actions" not in nested and not ruled  # each row is its event as it is: most files, and faster
+        self._plain = "actions" not in nested and not ruled  # each row is exactly one event: most files, and faster
 
     def blocks(self, table: Iterator[Rows]) -> Iterator[Block]:
         """The rows of a table as blocks of events."""

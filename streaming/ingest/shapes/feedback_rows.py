@@ -20,13 +20,13 @@ from streaming.ingest.shapes.row_events import BlockBuilder, Fields, Place, RowF
 from streaming.ingest.shapes.rules import interactions
 
 CHUNK: Final = 16_384
-"""Rows among which pairs are sought."""
+"""Rows among which pairs are searched."""
 _NEEDED: Final = ("time", "user", "item")
 _ALONE: Final = "no row of another user with another item is near enough in time (negatives_within)"
 
 
 class FeedbackRows:
-    """Pairs of rows become lists of two items, one of which was not chosen; see `draw_pairs`."""
+    """Pairs of rows become lists of two items, one of them not chosen; see `draw_pairs`."""
 
     def __init__(self, mapping: Mapping, source: str) -> None:
         self._window, self._seed = mapping.negatives_within, mapping.seed

@@ -19,16 +19,16 @@ from streaming.ingest.shapes.sorted_rows import by_id, by_time, sorted_rows
 class MappedTable:
     """The events that the rows of `table` are by `mapping`.
 
-    With `sort_memory` rows that depend on their order are sorted first, holding about so many bytes: feedback by
-    time, rows of a list that stand apart by their id. Positions are then not in order, see `Ingest.sort`.
-    Raises InvalidValueError for rows that stand apart without it.
+    With `sort_memory` rows that depend on their order are sorted first, holding about as many bytes: feedback by
+    time, scattered rows of a list by their id. Positions are then not in order, see `Ingest.sort`.
+    Raises InvalidValueError for scattered rows without it.
     """
 
     def __init__(self, table: Table, mapping: Mapping, sort_memory: int | None = None) -> None:
         self._table = ChosenRows(table, mapping.names, mapping.where) if mapping.where else table
         self._order: Callable[[Iterator[Rows]], Iterator[Rows]] = lambda rows: rows
         if mapping.apart and sort_memory is None:
-            raise InvalidValueError(f"{table.name}: rows of one list stand apart (apart = true), so ingest with --sort")
+            raise InvalidValueError(f"{table.name}: rows of one list are scattered (apart = true): ingest with --sort")
         if sort_memory is not None and (mapping.apart or mapping.kind == "feedback"):
             read, key, memory = RowFields(mapping, table.name), by_id if mapping.apart else by_time, sort_memory
             self._order = lambda rows: sorted_rows(rows, read, key, memory)

@@ -50,13 +50,13 @@ class BlockBuilder:
         self.places += [place] * len(lines)
 
     def refuse(self, place: Place, reason: str) -> None:
-        """A row that becomes no event."""
+        """Add the fault of a row that becomes no event."""
         self.faults[len(self.lines)] = reason
         self.lines.append(b"")
         self.places.append(place)
 
     def block(self, start: Position, end: Position, ended: bool = True, divisible: bool = True) -> Block:
-        """What was collected, from the rows between two positions."""
+        """The block of what was collected from the rows between two positions."""
         places = self.places
         return Block(
             self.lines,
@@ -71,7 +71,7 @@ class BlockBuilder:
 
 
 class RowFields:
-    """The fields of each row of a table; what the table lacks is filled in by the rules of the mapping."""
+    """The fields of each row of a table; rules of the mapping fill in what the table lacks."""
 
     def __init__(self, mapping: Mapping, source: str) -> None:
         self._mapper = RowMapper(mapping)

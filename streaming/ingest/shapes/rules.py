@@ -20,19 +20,19 @@ def interactions(impression: str, time: int, done: dict[str, list[str]], value: 
 
 
 def complete(impression: dict[str, Any]) -> bool:
-    """Whether the list has what it needs; interactions with another one would have no list."""
+    """Whether the list is complete; interactions with an incomplete one would have no list."""
     items = impression.get("items", ())
     return {"id", "time", "user"} <= impression.keys() and 0 < len(items) == len(set(items))
 
 
 def name_user(impression: dict[str, Any]) -> None:
-    """Give a list without a user one of its own."""
+    """Give a list without a user an anonymous user of its own."""
     if "user" not in impression and "id" in impression:
         impression["user"] = f"anonymous:{impression['id']}"
 
 
 def keep_once(impression: dict[str, Any], rule: Repeated) -> None:
-    """Leave each item once in the list and in what stands beside it."""
+    """Keep each item once in the list and in the lists parallel to it."""
     items = impression.get("items", ())
     if rule == "refuse" or len(set(items)) == len(items):
         return
@@ -43,5 +43,5 @@ def keep_once(impression: dict[str, Any], rule: Repeated) -> None:
     beside = [(impression, name) for name in _PER_ITEM if name in impression]
     beside += [(impression["item_features"], name) for name in impression.get("item_features", ())]
     for parent, name in beside:
-        if len(parent[name]) == count:  # any other length is refused by its name when the line is decoded
+        if len(parent[name]) == count:  # decoding the line refuses any other length, naming the field
             parent[name] = [parent[name][i] for i in kept]

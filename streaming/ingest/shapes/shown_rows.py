@@ -1,4 +1,4 @@
-"""Tables with one row per shown item, and in it what was done with the item."""
+"""Tables with one row per shown item, with the interactions with it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _List:
 
 
 class ShownRows:
-    """Neighbouring rows of one `id` are a list; without a column for the id each row is one of its own.
+    """Neighbouring rows with the same `id` are a list; without such a column each row is a list.
 
     User, time and request features are those of the first row.
     """
@@ -36,7 +36,7 @@ class ShownRows:
         self._grouped = "id" in mapping.columns
 
     def blocks(self, table: Iterator[Rows]) -> Iterator[Block]:
-        """The rows of a table as blocks of events. A block ends where a list begins that may go on."""
+        """The rows of a table as blocks of events. A block ends before a list that may continue."""
         open_: _List | None = None
         rows: Rows | None = None
         for rows in table:

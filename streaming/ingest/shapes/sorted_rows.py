@@ -1,4 +1,4 @@
-"""Rows of a table in another order than they stand in the file."""
+"""Rows of a table, sorted."""
 
 from __future__ import annotations
 

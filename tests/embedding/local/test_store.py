@@ -104,7 +104,7 @@ def test_a_time_that_is_no_number_of_milliseconds_is_refused_with_what_to_write(
     ("settings", "message"),
     [
         ({"ttl": timedelta(days=1)}, "write milliseconds as an int or None"),
-        ({"admission": 3}, r'write such as Admission\("count", threshold=3\)'),
+        ({"admission": 3}, r'write for example Admission\("count", threshold=3\)'),
     ],
 )
 def test_settings_of_another_type_are_refused_with_what_to_write(settings: dict[str, Any], message: str) -> None:

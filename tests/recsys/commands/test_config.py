@@ -39,7 +39,7 @@ MAPPING = '[[log.mapping]]\ncolumns = { time = "t", impression = "i", item = "x"
             "[[experiments]]\nname = 'x'\narms = [{ name = 'a' }]\n" * 2,
             "line 4: experiments, experiment 'x': there is another experiment 'x'",
         ),
-        (MAPPING + "files = '*.xyz'\n", "log.mapping, mapping 1: *.xyz: the suffix .xyz is not one that is read"),
+        (MAPPING + "files = '*.xyz'\n", "log.mapping, mapping 1: *.xyz: the suffix .xyz is not supported"),
         (MAPPING + "files = '*.jsonl'\ndelimiter = ';'\n", "delimiter are for CSV and TSV; *.jsonl is jsonl"),
         (MAPPING + "files = '*.parquet.gz'\nquote = '|'\n", "quote are for CSV and TSV; *.parquet.gz is parquet"),
     ],

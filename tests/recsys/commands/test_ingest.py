@@ -156,7 +156,7 @@ def test_an_unknown_suffix_ingests_nothing(tmp_path: Path) -> None:
     (tmp_path / "b.dat").write_text("1::2::3\n")
     result = run(tmp_path, "a.jsonl", "b.dat")
     assert result.exit_code == 1
-    assert "the suffix .dat is not one that is read" in said(result)
+    assert "the suffix .dat is not supported" in said(result)
     assert stored(tmp_path) == 0
     assert not (tmp_path / "run" / "dead-letters.jsonl").exists()
 

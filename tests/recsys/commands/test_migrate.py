@@ -17,7 +17,7 @@ from recsys import wiring
 from recsys.cli import main
 from recsys.config.file import load
 from recsys.evaluation.metrics import auc
-from recsys.training.checkpoint import Checkpoints
+from recsys.training.checkpoint.checkpoints import Checkpoints
 from recsys.training.trainer import Trainer
 from streaming.encode.batch import TrainingBatch
 from streaming.events.schema import Event, Features, Impression, Interaction, Value

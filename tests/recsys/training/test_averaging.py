@@ -9,7 +9,7 @@ import torch
 
 from recsys import wiring
 from recsys.config.file import parse
-from recsys.training.averaging import WARM_UP, AveragedModel
+from recsys.training.dense.averaging import WARM_UP, AveragedModel
 from recsys.training.learner import Learner
 from streaming.encode.batch import Jagged, TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec

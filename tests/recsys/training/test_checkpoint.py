@@ -16,8 +16,10 @@ from safetensors import SafetensorError
 from embedding.local.store import LocalStore
 from embedding.store import Table
 from recsys.errors import CheckpointError, InvalidValueError, TornCheckpointError
-from recsys.training import checkpoint
-from recsys.training.checkpoint import MANIFEST, Checkpoints, part, verify
+from recsys.training.checkpoint import manifest, part
+from recsys.training.checkpoint.checkpoints import Checkpoints
+from recsys.training.checkpoint.file_digest import file_digest
+from recsys.training.checkpoint.manifest import MANIFEST, part_folder, verify
 
 
 def save(checkpoints: Checkpoints, step: int) -> None:
@@ -96,13 +98,13 @@ def test_the_files_of_a_snapshot_are_not_read_again_but_their_damage_is_found(
     store = LocalStore([Table("t", 4)])
     store.lookup("t", np.arange(9, dtype=np.uint64), 0)
     hashed: list[str] = []
-    digest = checkpoint._digest
 
     def counted(file: Path) -> str:
         hashed.append(file.name)
-        return digest(file)
+        return file_digest(file)
 
-    monkeypatch.setattr(checkpoint, "_digest", counted)
+    for module in (part, manifest):
+        monkeypatch.setattr(module, "file_digest", counted)
     with Checkpoints(tmp_path).writing(1) as folder:
         (folder / "rows").mkdir()
         store.save(folder / "rows")
@@ -160,7 +162,7 @@ def test_a_full_disk_leaves_the_one_before_and_says_so(tmp_path: Path, error: Ex
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from recsys.training.checkpoint import Checkpoints
+from recsys.training.checkpoint.checkpoints import Checkpoints
 from tests.recsys.training.test_checkpoint import save
 def crash(point):
     if point == sys.argv[2]:
@@ -188,7 +190,7 @@ def test_when_all_are_torn_none_is_dropped_for_an_empty_model(tmp_path: Path) ->
     checkpoints = Checkpoints(tmp_path)
     for step in (1, 2):
         save(checkpoints, step)
-        (part(tmp_path / f"step-{step:012d}") / "b.bin").write_bytes(b"torn")
+        (part_folder(tmp_path / f"step-{step:012d}") / "b.bin").write_bytes(b"torn")
     with pytest.raises(TornCheckpointError, match=r"(?s)b\.bin.*b\.bin.*move the folder away"):
         checkpoints.newest()
 
@@ -211,10 +213,10 @@ def test_parts_of_two_ranks_make_one_checkpoint(tmp_path: Path) -> None:
         list(ranks.map(lambda rank: save_part(Checkpoints(tmp_path), rank), (0, 1)))
     path = checkpoints.newest()
     assert path is not None
-    assert [(part(path, rank, world=2) / "x").read_bytes() for rank in (0, 1)] == [b"0", b"1"]
+    assert [(part_folder(path, rank, world=2) / "x").read_bytes() for rank in (0, 1)] == [b"0", b"1"]
     assert json.loads((path / MANIFEST).read_bytes())["world"] == 2
     with pytest.raises(InvalidValueError, match="was written by 2 trainers: it cannot be loaded by 1"):
-        part(path)
+        part_folder(path)
 
 
 def test_a_part_that_does_not_come_leaves_no_checkpoint(tmp_path: Path) -> None:

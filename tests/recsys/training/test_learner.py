@@ -133,7 +133,7 @@ def test_rows_of_a_broken_embedding_row_are_left_out_and_the_others_are_learned(
     poison(learner, value)
     others = batch.take(np.array([0, 1, 3]))
     before_B = learner.score(others)
-    with caplog.at_level(logging.WARNING, "recsys.training.soundness"):
+    with caplog.at_level(logging.WARNING, "recsys.training.dense.soundness"):
         scores_B = learner.step(batch)
     assert learner.left_out == {"item": 1}
     assert "1 rows left out" in caplog.text

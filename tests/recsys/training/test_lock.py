@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from recsys.errors import CheckpointError
-from recsys.training.lock import exclusive
+from recsys.training.checkpoint.lock import exclusive
 
 HOLD = """
 import sys
 from pathlib import Path
-from recsys.training.lock import exclusive
+from recsys.training.checkpoint.lock import exclusive
 with exclusive(Path(sys.argv[1]), ""):
     print("held", flush=True)
     sys.stdin.read()

@@ -81,7 +81,7 @@ def test_a_checkpoint_that_failed_is_tried_again_with_the_next_step(
     assert steps(config) == [6, 8, 10]  # those of step 4 and 5 failed
     assert [record.getMessage() for record in caplog.records if "No space left" in record.getMessage()] == [
         f"checkpoint {config.training.checkpoints / 'step-000000000004'} could not be written: No space left on "
-        "device. The previous one is unchanged and can be resumed from: make room on the disk or mend its "
+        "device. The previous one is unchanged and can be resumed from: make room on the disk or fix its "
         "permissions. Training goes on; each step tries again"
     ]
     with wiring.trainer(config, publish=False) as trainer:

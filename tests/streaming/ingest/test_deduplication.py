@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.ingest.deduplication import RecentEvents
+from streaming.ingest.duplicates.deduplication import RecentEvents
 
 
 def add(recent: RecentEvents, ids: Iterable[int], kind: int = 1) -> list[bool]:

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from recsys.errors import IngestError
 from streaming.events.columns import times
 from streaming.ingest import external_sort
+from streaming.ingest.counts import Counts
 from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.external_sort import ExternalSort
 from streaming.ingest.formats.sources import JsonLines
-from streaming.ingest.pipeline import Counts, Ingest
+from streaming.ingest.pipeline import Ingest
 from streaming.ingest.source_offsets import SourceOffsets
 from streaming.log.event_log import read_range
 from streaming.log.memory_log import MemoryLog

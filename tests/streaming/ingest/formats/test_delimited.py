@@ -18,11 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import IngestError, InvalidValueError
+from streaming.ingest.counts import Counts
 from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.formats import sources
 from streaming.ingest.formats.open_source import open_source
 from streaming.ingest.mapping.column_mapping import Mapping
-from streaming.ingest.pipeline import Counts, Ingest
+from streaming.ingest.pipeline import Ingest
 from streaming.ingest.source_offsets import SourceOffsets
 from streaming.log.memory_log import MemoryLog
 from tests.streaming.ingest.test_pipeline import stored
@@ -224,7 +225,7 @@ def test_another_mapping_of_a_file_that_was_read_reads_it_anew(tmp_path: Path) -
 @pytest.mark.parametrize("name", ["a.dat", "a", "a.feather", "a.csv.zip"])
 def test_a_suffix_that_says_nothing_is_refused_unless_the_format_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(text(rows(3)))
-    with pytest.raises(InvalidValueError, match=r"is not one that is read: \.jsonl .*write format = \"csv\""):
+    with pytest.raises(InvalidValueError, match=r"is not supported: \.jsonl .*write format = \"csv\""):
         open_source(tmp_path / name, PLAY)
     log = MemoryLog()
     ingest = Ingest(log, DeadLetters(tmp_path / "dead"), clock=lambda: NOW)

@@ -60,8 +60,8 @@ def test_words_for_nothing_are_no_users(value: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (1.5, "is no identifier; write text or an integer"),
-        (True, "is no identifier"),
+        (1.5, "is not an identifier; write text or an integer"),
+        (True, "is not an identifier"),
         (b"\xff", "is binary and not UTF-8"),
         ({"id": "x"}, "is a struct; name one of its fields, such as 'COLUMN.id'"),
         (timedelta(1), "is a timedelta; write text or a number"),

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from recsys.errors import InvalidValueError
+from streaming.ingest.counts import Counts
 from streaming.ingest.mapping.column_mapping import Mapping
-from streaming.ingest.pipeline import Counts
 from tests.streaming.ingest.shapes.tables import ingested
 
 CONTENT = "what,r,t,u,i\nshow,r1,5,u,a|b\ntap,r1,6,,b\nnoise,,,,\nshow,r2,seven,u,a\nhold,r1,7,,a\nshow,r3,8\n"

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from streaming.ingest.counts import Counts
 from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.formats.open_source import open_source
 from streaming.ingest.mapping.column_mapping import Mapping
-from streaming.ingest.pipeline import Counts, Ingest
+from streaming.ingest.pipeline import Ingest
 from streaming.log.memory_log import MemoryLog
 from tests.streaming.ingest.shapes.tables import ingested
 from tests.streaming.ingest.test_pipeline import stored

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from streaming.ingest.counts import Counts
 from streaming.ingest.mapping.column_mapping import Mapping
-from streaming.ingest.pipeline import Counts
 from streaming.ingest.shapes import feedback_rows
 from tests.streaming.ingest.shapes.tables import Found, ingested
 

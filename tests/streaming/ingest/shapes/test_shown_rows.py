@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import InvalidValueError
+from streaming.ingest.counts import Counts
 from streaming.ingest.formats import sources
 from streaming.ingest.formats.open_source import open_source
 from streaming.ingest.formats.sources import BEGIN, Block, Position
 from streaming.ingest.mapping.column_mapping import Mapping
-from streaming.ingest.pipeline import Counts
 from tests.streaming.ingest.shapes.tables import ingested
 
 COLUMNS = {"id": "r", "time": "t", "user": "u", "item": "i", "actions.click": "y"}
@@ -108,7 +108,7 @@ def test_files_without_times_and_users(tmp_path: Path) -> None:
     found = ingested(tmp_path / "a.tsv", "1\tx\n0\ty\n", mapping, text={"header": ("label", "ad")})
     assert [(one.time, one.items) for one in found.lists] == [(1_000, ["x"]), (1_010, ["y"])]
     assert [one.user for one in found.lists] == [f"anonymous:{one.id}" for one in found.lists]
-    with pytest.raises(InvalidValueError, match="start: the times are in a column already"):
+    with pytest.raises(InvalidValueError, match="start: a column has the times already"):
         Mapping("shown", COLUMNS, start=5)
     with pytest.raises(InvalidValueError, match="a row of kind 'shown' needs time, user, item, actions"):
         Mapping("shown", columns)
@@ -132,6 +132,6 @@ def test_libsvm_and_libfm(tmp_path: Path) -> None:
     assert [(one.id, one.items) for one in found.lists] == [("7", ["3", "4"]), ("8", ["3"])]
     assert found.lists[0].item_features == {"score": [0.5, 1.5], "on": [["3", "12"], ["4", "12"]]}
     assert found.clicks == [("7", "3", "click")]
-    assert found.dead == [(6, "'5' is no pair of index and value")]
+    assert found.dead == [(6, "'5' is not a pair of index and value")]
     with pytest.raises(InvalidValueError, match="has no column 'user'; it has label, qid, indices"):
         open_source(tmp_path / "a.libsvm", Mapping("shown", columns | {"user": "user"}, start=0))

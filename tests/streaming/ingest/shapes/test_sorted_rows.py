@@ -9,10 +9,11 @@ import pytest
 
 from recsys.errors import InvalidValueError
 from streaming.events.schema import Impression, Interaction
+from streaming.ingest.counts import Counts
 from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.formats.open_source import open_source
 from streaming.ingest.mapping.column_mapping import Mapping
-from streaming.ingest.pipeline import Counts, Ingest
+from streaming.ingest.pipeline import Ingest
 from streaming.log.memory_log import MemoryLog
 from tests.streaming.ingest.shapes.tables import Found
 from tests.streaming.ingest.test_pipeline import stored
@@ -62,7 +63,7 @@ def test_feedback_sorted_by_user_finds_partners_in_time(tmp_path: Path, spills: 
 
 def test_rows_apart_need_sorting_and_an_id(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("r,t,u,i,y\n")
-    with pytest.raises(InvalidValueError, match="so ingest with --sort"):
+    with pytest.raises(InvalidValueError, match="ingest with --sort"):
         open_source(tmp_path / "a.csv", Mapping("shown", SHOWN, apart=True))
     with pytest.raises(InvalidValueError, match="apart: this is for rows of kind 'shown'"):
         Mapping("feedback", FEEDBACK, apart=True)

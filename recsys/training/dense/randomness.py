@@ -1,4 +1,4 @@
-"""Random numbers of torch's own operations, from a generator that belongs to one learner."""
+"""Random numbers for torch's own operations, from one learner's generator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def randomness(generator: torch.Generator) -> Iterator[None]:
-    """Let torch draw dropout masks from `generator` (on the CPU); none of its operations that drop takes one."""
+    """Let torch draw dropout masks from `generator` (on the CPU); its dropout operations take no generator."""
     outside = torch.get_rng_state()
     torch.set_rng_state(generator.get_state())
     try:

@@ -1,4 +1,4 @@
-"""Recognising events that came before, in bounded memory.
+"""Recognising duplicate events in bounded memory.
 
 Shape suffixes: N events, U different ones among them.
 """
@@ -18,7 +18,7 @@ Contents = npt.NDArray[np.uint32]
 
 
 class _Table:
-    """An open hash table from the hashes of events to what tells their contents apart."""
+    """An open hash table from hashes of events to hashes of their content."""
 
     def __init__(self, slots: int) -> None:
         # `full`, not `zeros`: the pages are committed now, and memory does not grow later.
@@ -41,7 +41,7 @@ class _Table:
             over = same | free
             if claim and free.any():
                 at = left[free]
-                self._hashes[slots[at]] = hashes[at]  # where two want one slot, the last gets it
+                self._hashes[slots[at]] = hashes[at]  # if two want one slot, the last gets it
                 over[free] = self._hashes[slots[at]] == hashes[at]
                 won = left[free & over]
                 self._contents[slots[won]] = contents[won]
@@ -91,7 +91,7 @@ class RecentEvents:
     def find(
         self, kinds_N: npt.NDArray[np.uint8], ids: Sequence[str], contents_N: Contents
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """As `add`, without remembering them: they may not get into the log."""
+        """As `add`, without remembering them, because they may not reach the log."""
         hashes_N = _hashes(kinds_N, ids)
         hashes_U, first_U = np.unique(hashes_N, return_index=True)
         fresh, known_U = self._look(hashes_U, contents_N[first_U], claim=False)
@@ -121,7 +121,7 @@ def _others(
 
 
 def _hashes(kinds_N: npt.NDArray[np.uint8], ids: Sequence[str]) -> Hashes:
-    """Python's own string hash: 64 bits, and this table does not outlive the process. 0 marks a free slot.
+    """Python's own string hash: 64 bits, and the table lives no longer than the process. 0 marks a free slot.
 
     The kind is mixed in, because impressions and interactions may be numbered alike.
     """

@@ -1,4 +1,4 @@
-"""The last events of a log, by which those that come again are recognised.
+"""The last events of a log, to recognise duplicates.
 
 Shape suffixes: N events.
 """
@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streaming.events.columns import KINDS, kinds
-from streaming.ingest.deduplication import RecentEvents
-from streaming.ingest.fingerprint import fingerprints
+from streaming.ingest.duplicates.deduplication import RecentEvents
+from streaming.ingest.duplicates.fingerprint import fingerprints
 from streaming.log.event_log import Chunk, EventLog, read_range
 
 Marks = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
@@ -21,7 +21,7 @@ Marks = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
 
 
 class LogWindow:
-    """Knows kind, id and content of at least the last `window` events of `log`, whoever appended them.
+    """Knows kind, id and content of at least the last `window` events of `log`, by whatever writer.
 
     `observe` is called with all events that are read, at the start those of at least the last `tail` of each partition.
     """
@@ -38,7 +38,7 @@ class LogWindow:
         """The next offset to read of each partition; None before the first."""
 
     def catch_up(self) -> None:
-        """Learn what was appended since the last call; at the first call, the end of the log. Raises LogError."""
+        """Learn events appended since the last call; at first, those at the log's end. Raises LogError."""
         begin, end = self._log.begin(), self._log.end()
         start = self._read or [stop - max(self._count, self._tail) for stop in end]
         self._read = [max(*offsets) for offsets in zip(begin, start, strict=True)]
@@ -60,7 +60,7 @@ class LogWindow:
         if self._read is not None and self._read[partition] == end - events.num_rows:
             self.add(events)
             self._read[partition] = end
-        # Otherwise somebody else has appended, too, or offsets are not consecutive: `catch_up` reads them.
+        # Otherwise another writer has appended, too, or offsets are not consecutive: `catch_up` reads them.
 
     def _learn(self, chunk: Chunk, end: int) -> None:
         if self._observe is not None:
@@ -70,7 +70,7 @@ class LogWindow:
 
 
 def clash(kind: int, name: str) -> str:
-    """Why an event is refused whose id another one has."""
+    """The reason to refuse an event whose id another one has."""
     return f"id: another {KINDS[kind]} has this id, {name!r}, with other content"
 
 

@@ -1,4 +1,4 @@
-"""Which rows of a batch may not be learned from, because what they do to the weights is not finite.
+"""Finds the rows of a batch whose gradients are not finite or too large.
 
 Shape suffixes: B training rows, F sparse fields, N numeric fields, M = F + N fields, D embedding dimension,
 S = F * D, T tasks.
@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 
 LARGEST_GRADIENT = 1e6
 """Optimizers sum the squares of gradients: a single larger one would end learning of its weight for ten thousand steps,
-and one of 1e20 for ever, because its square is no number."""
+and one of 1e20 for ever, because its square overflows."""
 WHOLE_BATCH = "whole batch"
-"""The cause of rows that were left out because no single one of their batch could be blamed."""
+"""The cause counted when a whole batch is left out because no single row is to blame."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -43,17 +43,17 @@ class UnsoundRows:
     def __init__(self, spec: FeatureSpec) -> None:
         self._names = [field.name for field in (*spec.sparse, *spec.numeric)]
         self.counts_M = torch.zeros(len(self._names) + 1, dtype=torch.int64)
-        """Rows by field, sparse ones first; at the end those of whole batches."""
+        """Rows by field, sparse fields first; the last entry counts rows of whole batches."""
         self._warnings = 0
 
     @property
     def by_field(self) -> dict[str, int]:
-        """Number of rows that were left out, by field, where there are any."""
+        """Number of rows left out, by field; fields without any are omitted."""
         names = [*self._names, WHOLE_BATCH]
         return {name: count for name, count in zip(names, self.counts_M.tolist(), strict=True) if count}
 
     def find(self, logits_BT: Tensor, embedded_BFD: Tensor, gradient_BS: Tensor, numeric_BN: Tensor) -> Mask:
-        """Rows that cannot be learned from on their own; empty of True where the sum of all is to blame.
+        """A mask of rows that cannot be learned from; all False if only the sum over the batch is at fault.
 
         These are rows whose logit or gradient is not finite or too large. If there are none, the gradient of a dense
         weight is: then those with a number that no scaling has bounded.
@@ -68,7 +68,7 @@ class UnsoundRows:
         return _sizes(embedded_BFD, numeric_BN).argmax(1)[torch.from_numpy(out_B)].tolist()
 
     def count(self, batch: TrainingBatch, out_B: Mask, fields: Sequence[int]) -> None:
-        """Count the rows `out_B` by their `fields`, and warn of the first now and then."""
+        """Count the rows `out_B` by their `fields`; warns of the first row now and then."""
         for field in fields:
             self.counts_M[field] += 1
         self._warnings += 1
@@ -84,7 +84,7 @@ class UnsoundRows:
 
 
 def _sizes(embedded_BFD: Tensor, numeric_BN: Tensor) -> Tensor:
-    """The largest input of each field, [B, M]; infinite where one is no number."""
+    """The largest input of each field, [B, M]; infinite where one is NaN."""
     sparse_BF = embedded_BFD.detach().abs().amax(2) if embedded_BFD.shape[1] else embedded_BFD.new_zeros(0, 0)
     inputs_BM = torch.cat([sparse_BF, numeric_BN.abs()], 1) if len(sparse_BF) else numeric_BN.abs()
     return torch.nan_to_num(inputs_BM, nan=float("inf"), posinf=float("inf"))

@@ -1,4 +1,4 @@
-"""What tells two events of one id apart.
+"""Content hashes, which distinguish events with the same id.
 
 Shape suffixes: N events, I ends of the items of all of them.
 """

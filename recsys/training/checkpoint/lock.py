@@ -13,7 +13,7 @@ from recsys.errors import CheckpointError, file_errors
 
 @contextmanager
 def exclusive(folder: Path, remedy: str) -> Iterator[None]:
-    """Lock `folder` for this process while the block runs; the lock ends with the process, however it ends.
+    """Lock `folder` for this process while the block runs; the lock ends with the process, even when killed.
 
     Raises CheckpointError, with the other's process id and the `remedy`, if another process has locked it, and if the
     folder cannot be written to.

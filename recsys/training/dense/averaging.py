@@ -17,8 +17,8 @@ class AveragedModel:
 
     mean <- mean + (1 - d) (weights - mean) after each step, with d = min(decay, (1 + steps) / (WARM_UP + steps))
 
-    The last step of a stochastic optimizer is off by its own noise; what is served and judged is the mean. Embedding
-    rows are not averaged: each is moved by few rows of a batch, and what it learned is to show at once. With
+    The newest weights carry the noise of the last steps; the mean is served and evaluated instead. Embedding
+    rows are not averaged: few rows of a batch update each, and what it learns should take effect at once. With
     `decay` 0 the mean is the weights themselves. Buffers are copied.
     """
 
@@ -29,7 +29,7 @@ class AveragedModel:
 
     @torch.no_grad()
     def update(self, steps: int) -> None:
-        """The learning model has made its `steps`-th step, counted from 1."""
+        """Update the mean after the learning model's `steps`-th step, counted from 1."""
         if not self.decay:
             return
         share = 1 - min(self.decay, (1 + steps) / (WARM_UP + steps)) if steps > 1 else 1.0
@@ -43,6 +43,6 @@ class AveragedModel:
         return dict(self.model.state_dict()) if self.decay else {}
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Restore what `state()` returned; the learning model's weights, restored before, if that was nothing."""
+        """Restore the state returned by `state()`; if empty, copy the learning model's weights."""
         if self.decay:
             self.model.load_state_dict(state or self._learning.state_dict())

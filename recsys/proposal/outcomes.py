@@ -1,0 +1,105 @@
+"""What was done with an item, and which of it makes a label positive."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Final
+
+from recsys.config.units import milliseconds
+from recsys.proposal.columns.column import Column
+from recsys.proposal.columns.vocabulary import NOT_POSITIVE, SHOWN_ACTIONS, tokens
+from recsys.proposal.mapping import Noted, ProposedMapping
+
+_ENOUGH: Final = 2000
+"""Rows by which the gaps between events are judged."""
+
+
+def add_outcomes(made: ProposedMapping) -> None:
+    """Map the columns that say what was done with an item, and propose what counts as a positive label."""
+    roles = made.of.roles
+    if "clicked" in roles:
+        made.columns["actions.click"] = Noted(roles.names("clicked")[0], roles.found["clicked"][0].reason)
+    if "marked" in roles or "clicked" in roles:
+        made.positive = Noted(["click"])
+    elif made.kind == "shown" and "label" in roles:
+        _labels(made)
+    elif "rating" in roles and made.kind in ("shown", "interaction", "feedback"):
+        _rating(made)
+    elif made.kind in ("interaction", "feedback"):
+        _actions(made)
+    if made.kind == "feedback":
+        _pairs(made)
+
+
+def _labels(made: ProposedMapping) -> None:
+    labels = made.of.roles.found["label"]
+    for guess in labels:
+        made.columns[f"actions.{_action_name(guess.name)}"] = Noted(guess.name, guess.reason)
+    positive = _action_name(labels[0].name)
+    words = {text for guess in labels for text in guess.column.distinct}
+    if not words <= {"0", "1", "-1", "True", "False", "true", "false"}:
+        yes = sorted(word for word in words if word.lower() in ("true", "yes", "y", "t", "1"))
+        made.settings["positive_values"] = Noted(yes, "what means yes")
+    column = labels[0].column
+    share = sum(value > 0 for value in column.numbers) / len(column.numbers)
+    made.positive = Noted([positive], f"{share:.1%} of the rows")
+
+
+def _action_name(column: str) -> str:
+    """The action that a column of labels tells: `click` for one that only says that it is the label."""
+    words = [word for word in tokens(column) if word not in ("is", "has", "id", "label", "target", "y")]
+    name = "_".join(words)
+    return {"": "click", "clicked": "click", "clk": "click", "clicks": "click"}.get(
+        name, "click" if name.isdigit() else name
+    )
+
+
+def _rating(made: ProposedMapping) -> None:
+    rating = made.of.roles.column("rating")
+    if rating is None:
+        return
+    made.columns["value"] = Noted(rating.name, made.of.roles.found["rating"][0].reason)
+    if made.kind == "shown":
+        made.columns["actions.rate"] = Noted(rating.name, "each row is a rating")
+        if min(rating.numbers) <= 0:
+            made.settings["positive_values"] = Noted(sorted(rating.distinct, key=float), "every rating is an action")
+    elif made.kind == "interaction":
+        made.columns.pop("action", None)
+    threshold = _threshold(rating)
+    share = sum(value >= threshold for value in rating.numbers) / len(rating.numbers)
+    made.positive = Noted(["rate" if made.kind == "shown" else "click"])
+    made.min_value = Noted(threshold, f"{share:.1%} of the ratings are as high; choose what counts as liking")
+
+
+def _threshold(rating: Column) -> float:
+    """Four fifths of the scale; less if nothing is as high, more if everything is."""
+    low, high = min(rating.numbers), max(rating.numbers)
+    wanted = 0.8 * high
+    levels = sorted(level for level in set(rating.numbers) if level > low)
+    return next((level for level in levels if level >= wanted), levels[-1])
+
+
+def _pairs(made: ProposedMapping) -> None:
+    """Wide enough that rows of a log with few events find a partner."""
+    roles = made.of.roles
+    if roles.reading is None:
+        return
+    times = sorted(map(roles.reading.reader, roles.column("time").values[:_ENOUGH]))  # type: ignore[union-attr]
+    gaps = sorted(b - a for a, b in pairwise(times))
+    usual = gaps[int(0.9 * (len(gaps) - 1))] if gaps else 0
+    if 4 * usual > milliseconds("1h"):
+        wide = next((span for span in ("1d", "7d", "30d") if milliseconds(span) >= 4 * usual), "365d")
+        made.settings["negatives_within"] = Noted(wide, "events are rare: rows so far apart are shown together")
+
+
+def _actions(made: ProposedMapping) -> None:
+    roles = made.of.roles
+    action = roles.column("action")
+    if action is None:
+        made.positive = Noted(["click"])
+        return
+    made.add_column("action", roles.found["action"])
+    ranked = [text for text, _ in action.distinct.most_common()]
+    chosen = [text for text in ranked if not (SHOWN_ACTIONS | NOT_POSITIVE).intersection(tokens(text))] or ranked
+    counts = ", ".join(f"{text} {action.distinct[text]:,}" for text in ranked[:8])
+    made.positive = Noted(chosen, f"in the first rows: {counts}; leave the ones that count")

@@ -1,0 +1,210 @@
+"""Which column is what, by names first and by values where those say nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from recsys.errors import InvalidValueError
+from recsys.proposal.columns.column import Column
+from recsys.proposal.columns.times import TimeReading, time_reading
+from recsys.proposal.columns.vocabulary import ACTIONS, HISTORY, NOT_EVENT, Role, says, tokens
+from recsys.proposal.files.sample import Sample
+from recsys.proposal.roles import Guess, Roles, Said
+
+_MARKED: Final = re.compile(r".+-[01]")
+_IDENTIFIERS: Final[tuple[Role, ...]] = ("user", "item", "request")
+_MOST_ACTIONS: Final = 40
+_MOST_RATINGS: Final = 101
+
+
+def find_roles(sample: Sample, said: Said) -> Roles:
+    """What the columns of a sample are. Raises InvalidValueError if what the user says is not so, or needed."""
+    finder = _Finder(sample, said)
+    for step in (finder.time, finder.lists, finder.outcomes, finder.action, finder.identifiers, finder.unnamed):
+        step()
+    return Roles(finder.found, finder.reading, list(finder.left.values()))
+
+
+class _Finder:
+    """Gives out roles one after the other; each column has one at most."""
+
+    def __init__(self, sample: Sample, said: Said) -> None:
+        columns = [Column(name, cells) for name, cells in sample.columns.items()]
+        told = sample.settings.get("where", {})  # has been used up
+        named = [one for one in columns if one.name.strip() and one.name not in told]
+        self.left = {one.name: one for one in named if one.type != "empty"}
+        self.found: dict[str, list[Guess]] = {}
+        self.reading: TimeReading | None = None
+        self._headerless = all(name.isdigit() for name in sample.columns)
+        self._sample, self._said = sample, said
+        for role, name in said.columns.items():
+            if name in self.left and role != "time":
+                self._give(role, self.left[name], said.reason)
+
+    def _give(self, role: str, column: Column, reason: str) -> None:
+        self.found.setdefault(role, []).append(Guess(column, reason))
+        del self.left[column.name]
+
+    def time(self) -> None:
+        named = self.left.get(self._said.columns.get("time", ""))
+        columns = [named] if named is not None else list(self.left.values())
+        readings = self._readings(columns) or self._readings(columns, by_value=True)
+        if named is not None and not readings:
+            raise InvalidValueError(
+                f"{self._sample.path}: the values of {named.name!r}, such as {named.texts[0]!r}, are no times that are "
+                'known; say how to read them with --time-unit or --time-format (such as "%d.%m.%Y %H:%M")'
+            )
+        if not readings:
+            return
+        best = max(readings, key=lambda one: readings[one][0])
+        _, self.reading = readings[best]
+        if self.reading.ambiguous:
+            raise InvalidValueError(
+                f"{self._sample.path}: the times in {best!r}, such as {self.left[best].texts[0]!r}, may be "
+                f"{self.reading.format!r} or {self.reading.ambiguous!r}; say which with --time-format"
+            )
+        read = self.reading.format or {"iso": "ISO 8601"}.get(self.reading.unit, self.reading.unit)
+        self._give("time", self.left[best], f"its values are times ({read})")
+
+    def _readings(self, columns: Sequence[Column], by_value: bool = False) -> dict[str, tuple[float, TimeReading]]:
+        found: dict[str, tuple[float, TimeReading]] = {}
+        for column in columns:
+            said = says("time", column.name)
+            named = any(says(role, column.name) for role in _IDENTIFIERS)
+            if column.type == "list" or not (said or (by_value and not named)):
+                continue
+            reading = time_reading(column.values, self._said.time_unit, self._said.time_format)
+            if reading is not None:
+                other = bool(NOT_EVENT.intersection(tokens(column.name)))
+                fine = reading.resolution / min(len(column.values), 200)
+                days = not reading.resolution
+                found[column.name] = (said + 2 * fine - days - 2 * other - column.missing / len(column.cells), reading)
+        return found
+
+    def lists(self) -> None:
+        """Lists of shown items, and what of them was clicked."""
+        lists = [one for one in self.left.values() if one.listed and not HISTORY.intersection(tokens(one.name))]
+        for column in lists:
+            if all(_MARKED.fullmatch(element) for element in column.elements) and len(column.elements) > 1:
+                self._give("marked", column, "its items end with -1 (clicked) or -0")
+                return
+        clicked = [one for one in lists if says("clicked", one.name) >= 2]
+        clicked += [one for one in self._of("clicked", 2) if one not in clicked and one.type in ("list", "text")]
+        lists = [one for one in lists if one not in clicked]
+        plural = [one for one in self.left.values() if one.name.lower() in ("items", "item_ids", "itemids", "shown")]
+        for column in self._best("shown", [*lists, *(one for one in plural if one not in lists)]):
+            if "item" not in self.found:
+                self._give("shown", column, "lists of items")
+                for other in clicked[:1]:
+                    self._give("clicked", other, "items of the list that were clicked")
+
+    def _best(self, role: Role, columns: Sequence[Column], least: float = 1.0) -> list[Column]:
+        """The column whose name says the role most clearly; the first of equals."""
+        scored = [(says(role, one.name), one) for one in columns if one.name in self.left]
+        best = max((score for score, _ in scored), default=0.0)
+        return [one for score, one in scored if score == best and best >= least][:1]
+
+    def _of(self, role: Role, least: float) -> Iterator[Column]:
+        return (one for one in self.left.values() if says(role, one.name) >= least)
+
+    def outcomes(self) -> None:
+        """What became of a shown item: 0/1 labels, or a rating."""
+        if "shown" in self.found or "marked" in self.found or "label" in self.found:
+            return
+        labels = {one.name: says("label", one.name) for one in self.left.values() if _two_valued(one)}
+        labels = {name: score for name, score in labels.items() if score}
+        for name in sorted(labels, key=lambda name: -labels[name]):
+            self._give("label", self.left[name], "two values, and its name says what the user did")
+        if labels:
+            best = [name for name, score in labels.items() if score == max(labels.values())]
+            if len(best) > 1:
+                raise InvalidValueError(
+                    f"{self._sample.path}: {' and '.join(map(repr, best))} may each be what the model should predict; "
+                    "say which with --label"
+                )
+            return
+        ratings = [one for one in self.left.values() if one.numbers and 1 < len(one.distinct) <= _MOST_RATINGS]
+        for column in self._best("rating", ratings):
+            self._give("rating", column, f"numbers from {min(column.numbers):g} to {max(column.numbers):g}")
+
+    def action(self) -> None:
+        named = []
+        for column in self.left.values():
+            words = {word for text in column.distinct for word in tokens(text)}
+            few = len(column.distinct) <= min(_MOST_ACTIONS, max(1, len(column.values) // 2))
+            if few and not column.listed and (ACTIONS & words or (column.type == "integer" and "type" in column.name)):
+                named.append(column)
+        words_only = [one for one in named if one.type == "text"] if self._headerless else []
+        for column in self._best("action", named) or words_only[:1]:
+            self._give("action", column, f"{' / '.join(list(column.distinct)[:4])}")
+
+    def identifiers(self) -> None:
+        for role in _IDENTIFIERS:
+            able = [one for one in self.left.values() if _names_things(one) and role not in self.found]
+            if role == "item" and ("shown" in self.found or "marked" in self.found):
+                continue
+            least = 2.0 if role == "request" else 1.0
+            for column in self._best(role, able, least):
+                self._give(role, column, "its name says so")
+        self._alternative_user()
+        if "request" not in self.found and ("shown" in self.found or "marked" in self.found):
+            for column in list(self.left.values()):
+                if column.unique and tokens(column.name)[-1:] == ["id"] and "request" not in self.found:
+                    self._give("request", column, "another value in each row")
+
+    def _alternative_user(self) -> None:
+        """Another column for the rows whose user is missing."""
+        user = self.found.get("user", [])
+        if not user or not user[0].column.missing or user[0].reason == self._said.reason:
+            return
+        holes = [n for n, cell in enumerate(user[0].column.cells) if user[0].column.is_missing(cell)]
+        for column in [one for one in self._of("user", 1.0) if _names_things(one)]:
+            if not any(column.is_missing(column.cells[n]) for n in holes):
+                self._give("user", column, f"where {user[0].name!r} is missing")
+                return
+
+    def unnamed(self) -> None:
+        """Roles by values alone, in files without names, or for the only column that is left."""
+        if self._headerless and not {"label", "rating", "action", "marked"} & self.found.keys():
+            self._unnamed_outcome()
+        lists = "shown" in self.found or "marked" in self.found
+        if lists and "request" not in self.found and self._headerless:
+            for column in [one for one in self.left.values() if one.unique and _names_things(one)][:1]:
+                self._give("request", column, "another value in each row")
+        wanted = [role for role in ("user", "item") if role not in self.found and not (lists and role == "item")]
+        able = [one for one in self.left.values() if _names_things(one) and len(one.distinct) > 2]
+        if "time" not in self.found or (not self._headerless and len(able) != len(wanted)):
+            return
+        if len(wanted) == 2 and len(able) > 1 and _products(able[0]) and not _products(able[1]):
+            wanted.reverse()
+        for role, column in zip(wanted, able, strict=False):
+            why = "by the usual order of such files: exchange them if it is not so"
+            self._give(role, column, why if self._headerless else "no other column is left for it")
+
+    def _unnamed_outcome(self) -> None:
+        for column in list(self.left.values()):
+            if _two_valued(column):
+                self._give("label", column, "two different numbers")
+                return
+            levels = set(column.numbers)
+            if 3 <= len(levels) <= 10 and min(levels) > 0 and max(levels) in (5, 10):
+                self._give("rating", column, f"numbers from {min(levels):g} to {max(levels):g}")
+                return
+
+
+def _products(column: Column) -> bool:
+    """Whether the values are numbers of products or books, as shops use them."""
+    return all(re.fullmatch(r"B0[0-9A-Z]{8}|\d{9}[\dX]", text) for text in column.distinct)
+
+
+def _two_valued(column: Column) -> bool:
+    return column.type in ("boolean", "integer") and set(column.numbers) in ({0, 1}, {-1, 1})
+
+
+def _names_things(column: Column) -> bool:
+    written = column.type == "number" and all(isinstance(value, str) for value in column.values)
+    if column.listed or not (written or column.type in ("integer", "text")):
+        return False
+    return sum(map(len, column.texts)) <= 64 * len(column.texts) and not any("\n" in text for text in column.distinct)

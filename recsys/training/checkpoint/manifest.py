@@ -1,0 +1,53 @@
+"""The manifest of a checkpoint: what must be in the folder, and whether it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from embedding.snapshot import format as snapshot
+from recsys.errors import InvalidValueError, TornCheckpointError
+from recsys.training.checkpoint.file_digest import file_digest
+
+MANIFEST = "manifest.json"
+FORMAT = 3
+
+
+def part_folder(path: Path, rank: int = 0, world: int = 1) -> Path:
+    """The folder of `rank` in the verified checkpoint `path`. Raises InvalidValueError for another `world`."""
+    written = _manifest(path)["world"]
+    if written != world:
+        raise InvalidValueError(f"{path} was written by {written} trainers: it cannot be loaded by {world}")
+    return path / f"rank-{rank}"
+
+
+def verify(path: Path) -> None:
+    """Raise TornCheckpointError naming the first file that is missing, or of another size or content."""
+    manifest = _manifest(path)
+    for name, (size, digest) in sorted(manifest["files"].items()):
+        file = path / name
+        if not file.is_file():
+            raise TornCheckpointError(f"{file} is missing")
+        if file.stat().st_size != size:
+            raise TornCheckpointError(f"{file} has {file.stat().st_size} bytes, the manifest says {size}")
+        if file_digest(file) != digest:
+            raise TornCheckpointError(f"{file} is damaged: its SHA-256 is not that of the manifest")
+    for name in manifest["snapshots"]:
+        snapshot.verify(path / name)
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """The manifest, with a part of every rank in it. Raises TornCheckpointError."""
+    try:
+        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_bytes())
+        ranks = {name.partition("/")[0] for name in manifest["files"]}
+        complete = ranks == {f"rank-{rank}" for rank in range(manifest["world"])}
+        version, _ = manifest["format"], manifest["snapshots"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise TornCheckpointError(f"{path / MANIFEST} is missing or damaged") from None
+    if version != FORMAT:
+        raise TornCheckpointError(f"{path / MANIFEST} has format {version}, this version reads {FORMAT}")
+    if not complete:
+        raise TornCheckpointError(f"{path / MANIFEST} lists parts of {len(ranks)} ranks, not {manifest['world']}")
+    return manifest

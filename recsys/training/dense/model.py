@@ -1,0 +1,114 @@
+"""The dense weights of a model, with what trains and averages them.
+
+Shape suffixes: B training rows, N numeric fields, T tasks.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from recsys.errors import InvalidValueError
+from recsys.models.base import RankingModel
+from recsys.training.dense.averaging import AveragedModel
+from recsys.training.dense.randomness import randomness
+from recsys.training.dense.soundness import sound
+from recsys.training.embedding_layer import Embedded
+from recsys.training.loss import Loss, own_task
+from streaming.encode.batch import TrainingBatch
+
+Scores = npt.NDArray[np.float32]
+
+
+class DenseModel:
+    """`model` learning by Adam, and the mean of its weights over steps (`averaging`, see `AveragedModel`).
+
+    Dropout masks come from `generator` alone.
+    """
+
+    def __init__(
+        self, model: RankingModel, loss: Loss, *, lr: float, generator: torch.Generator, averaging: float
+    ) -> None:
+        self.model = model
+        self._loss = loss
+        self._optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+        self._generator = generator
+        self._averaged = AveragedModel(model, averaging)
+
+    @property
+    def served(self) -> RankingModel:
+        """The model to score with."""
+        return self._averaged.model
+
+    def step(self, number: int) -> None:
+        """Apply the gradients of the `number`th step."""
+        self._optimizer.step()
+        self._averaged.update(number)
+
+    def gradients(
+        self, batch: TrainingBatch, embedded: Embedded, numeric_BN: torch.Tensor
+    ) -> tuple[torch.Tensor, bool]:
+        """Logits [B, T] for training, and whether loss and gradients are sound."""
+        embedded.pooled_BS.grad = None
+        self._optimizer.zero_grad(set_to_none=True)
+        logits_BT = self._forward(embedded.embedded_BFD, numeric_BN)
+        loss = self._loss(logits_BT, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        weights = (embedded.pooled_BS, *self.model.parameters())
+        return logits_BT, sound([loss.detach(), *(w.grad for w in weights if w.grad is not None)])
+
+    def _forward(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> torch.Tensor:
+        """Logits [B, T] for training."""
+        self.model.train()
+        with randomness(self._generator) if self.model.drops else nullcontext():
+            logits_BT: torch.Tensor = self.model(embedded_BFD, numeric_BN)
+        return logits_BT
+
+    def scores(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor, batch: TrainingBatch) -> Scores:
+        """Probabilities [B] by the served model; those of unknown inputs where its logits are not finite."""
+        model = self.served.eval()
+        with torch.inference_mode():
+            logits_BT = model(embedded_BFD, numeric_BN)
+            broken_B = ~torch.isfinite(logits_BT).all(1)
+            if broken_B.any():
+                unknown = torch.zeros_like(embedded_BFD[:1]), torch.zeros_like(numeric_BN[:1])
+                logits_BT[broken_B] = model(*unknown)
+            return probabilities(logits_BT, batch)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Weights, their mean, optimizer state and random state."""
+        state = {f"model.{name}": tensor.contiguous() for name, tensor in self.model.state_dict().items()}
+        state |= {f"averaged.{name}": tensor.contiguous() for name, tensor in self._averaged.state().items()}
+        for index, moments in self._optimizer.state_dict()["state"].items():
+            state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+        return state | {"random": self._generator.get_state()}
+
+    def restore(self, state: dict[str, torch.Tensor], file: Path) -> None:
+        """Restore what `state` returned. Raises InvalidValueError, naming `file`, if it is of another model."""
+        try:
+            self.model.load_state_dict(under("model.", state))
+        except RuntimeError as error:
+            raise InvalidValueError(f"{file} is of another model: {error}") from None
+        self._averaged.restore(under("averaged.", state))
+        adam: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in under("optimizer.", state).items():
+            index, moment = name.split(".")
+            adam.setdefault(int(index), {})[moment] = tensor
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": adam, "param_groups": groups})
+        self._generator.set_state(state["random"])
+
+
+def under(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors whose names begin with `prefix`, by the rest of the name."""
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def probabilities(logits_BT: torch.Tensor, batch: TrainingBatch) -> Scores:
+    """[B], of each row's own task; 0.5 where the logit is NaN, which only broken weights cause."""
+    own_B = own_task(logits_BT.detach(), torch.from_numpy(batch.tasks_B))
+    return torch.nan_to_num(torch.sigmoid(own_B), nan=0.5).numpy()

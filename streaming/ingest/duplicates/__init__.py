@@ -1,0 +1,1 @@
+"""Recognising events that the log already has."""

@@ -1,0 +1,83 @@
+"""Reads sources as pieces: valid events, and a dead letter for each refused record."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+
+from streaming.events.columns import times
+from streaming.ingest.codec import decode_events, encode_events
+from streaming.ingest.dead_letters import DeadLetter
+from streaming.ingest.formats.sources import BEGIN, Block, Position, Source, Valid
+from streaming.ingest.merge_by_time import Piece
+from streaming.ingest.validation import Rules
+
+
+class PieceReader:
+    """Decodes the blocks of sources under `rules`; `clock` returns milliseconds since the epoch."""
+
+    def __init__(self, rules: Rules, clock: Callable[[], int]) -> None:
+        self._rules = rules
+        self._clock = clock
+
+    def begin(self, source: Source, start: Position) -> float:
+        """The oldest time in the first block; minus infinity for a source read only once, such as a pipe."""
+        first = next(self.read(source, start), None) if source.identity(BEGIN) else None
+        return float(times(first.events).min()) if first is not None and first.events.num_rows else -math.inf
+
+    def read(self, source: Source, start: Position) -> Iterator[Piece]:
+        """The blocks of a source from `start` on. Raises OSError or pyarrow's ArrowException if it cannot be read."""
+        blocks: Iterator[Block | Valid] = source.blocks(start)
+        while True:
+            with _uncollected():
+                block = next(blocks, None)
+            if block is None:
+                return
+            yield _valid(block) if isinstance(block, Valid) else self._decode(source.name, block)
+
+    def _decode(self, source: str, block: Block) -> Piece:
+        with _uncollected():
+            decoded, rejects = decode_events(block.lines, self._clock(), self._rules)
+            events = encode_events(decoded)
+            del decoded
+        reasons = dict(block.faults) | {reject.line: reject.reason for reject in rejects}
+        refused = sorted(reasons)
+        letters = []
+        for i in refused:
+            at = block.position(i)
+            letters.append(DeadLetter(source, at.line, at.byte, reasons[i], block.raw(i)))
+        records_N = _records(block, refused, events.num_rows)
+        return Piece(events, letters, block.end, block.position, records_N, refused, block.ended, block.divisible)
+
+
+def _valid(block: Valid) -> Piece:
+    count = block.events.num_rows
+    first = block.end.line - count
+    records_N = np.arange(count)
+    return Piece(block.events, [], block.end, lambda i: Position(first + i), records_N, [], block.ended)
+
+
+def _records(block: Block, refused: list[int], count: int) -> npt.NDArray[np.int64]:
+    """Numbers of the records that became the `count` events: neither refused nor blank."""
+    event_R = np.ones(len(block.lines), np.bool_)
+    event_R[refused] = False
+    if np.count_nonzero(event_R) != count:
+        event_R[[i for i, line in enumerate(block.lines) if not line.strip()]] = False
+    return np.flatnonzero(event_R)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Pause the garbage collector for a block: its events are many short-lived objects without cycles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -41,7 +42,7 @@ def holder(client: redis.Redis) -> bytes | None:
 
 def contents(client: redis.Redis) -> dict[bytes, bytes]:
     """Everything in Redis by key."""
-    return {key: client.dump(key) for key in cast(list[bytes], client.keys("*"))}
+    return {key: cast(bytes, client.dump(key)) for key in cast(list[bytes], client.keys("*"))}
 
 
 def test_a_second_trainer_is_refused_and_told_who_publishes_and_what_to_do(client: redis.Redis) -> None:
@@ -60,13 +61,14 @@ def test_a_trainer_that_lost_its_lease_writes_nothing_more(client: redis.Redis) 
     client.delete(KEY)  # as when it stood still for longer than the lease
     Trainer(client, SECOND).publisher.publish(delta(7, {1: 7.0}, full=True))
     published = contents(client)
-    for write in (
+    writes: list[Callable[[], None]] = [
         lambda: lost.publish(delta(2, {1: 2.0}, full=True)),
         lambda: lost.publish_artefact(artefact()),
         lambda: lost.publish_entities({"u": {"age": 3}}, {}),
         lambda: lost.publish_catalog([("a", 1.0)], []),
         lambda: lost.publish_status({"steps": 1}),
-    ):
+    ]
+    for write in writes:
         with pytest.raises(LeaseError, match="process 22"):
             write()
     assert contents(client) == published
@@ -108,7 +110,7 @@ def test_after_redis_was_emptied_the_running_trainer_takes_it_again(client: redi
 
 def test_the_lease_of_a_killed_trainer_ends_by_itself(client: redis.Redis) -> None:
     Lease(client, "m", FIRST).transaction()
-    assert 0 < cast(int, client.pttl(KEY)) <= LIFETIME <= 10_000
+    assert 0 < client.pttl(KEY) <= LIFETIME <= 10_000
 
 
 def test_a_restart_takes_over_at_once_and_keeps_the_lease_when_the_one_before_ends(client: redis.Redis) -> None:

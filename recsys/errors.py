@@ -15,6 +15,7 @@ RecsysError
 │   ├── TornCheckpointError  a checkpoint or snapshot that is damaged or was not finished
 │   └── ArtefactError        an exported graph that is damaged or of another version
 ├── ExportError              a model that cannot be exported
+├── LeaseError               another trainer publishes the model
 ├── ApiError                 a request that the server refuses, one class per status: `serving/api/errors.py`
 └── UnavailableError         a service that does not answer (a ConnectionError)
     ├── RowsUnavailableError     Redis, for a reader
@@ -89,6 +90,10 @@ class ArtefactError(StateError):
 
 class ExportError(RecsysError):
     """A model cannot be exported."""
+
+
+class LeaseError(RecsysError):
+    """Another trainer publishes the model; the message says which one and what to do."""
 
 
 class UnavailableError(RecsysError, ConnectionError):

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from serving.replication.embedded_redis import EmbeddedRedis
+    from serving.replication.lease import Holder
     from serving.replication.publisher import Publisher
 
 
@@ -19,12 +20,16 @@ ONLINE = "online"
 
 
 @contextmanager
-def publisher(config: Config, model: str = ONLINE) -> Iterator[tuple[Publisher, Callable[[], None]]]:
+def publisher(
+    config: Config, model: str = ONLINE, holder: Holder | None = None
+) -> Iterator[tuple[Publisher, Callable[[], None]]]:
     """A publisher of `model` to the configured Redis, or to an embedded one that is started for it.
 
-    The function beside it restarts an embedded Redis that is gone.
+    The function beside it restarts an embedded Redis that is gone. With a `holder` it is the model's one publisher
+    while the block runs; raises LeaseError if there is another.
     """
     from serving.replication.embedded_redis import connect
+    from serving.replication.lease import Lease
     from serving.replication.publisher import Publisher
 
     def revive() -> None:
@@ -34,7 +39,10 @@ def publisher(config: Config, model: str = ONLINE) -> Iterator[tuple[Publisher, 
     with ExitStack() as stack:
         embedded = stack.enter_context(running_redis(config))
         client = stack.enter_context(connect(config.redis.url, config.redis.folder))
-        yield Publisher(client, model, precision=config.redis.precision), revive
+        lease = None if holder is None else Lease(client, model, holder)
+        if lease is not None:
+            stack.enter_context(lease.kept())
+        yield Publisher(client, model, precision=config.redis.precision, lease=lease), revive
 
 
 @contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
+import socket
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recsys.config.schema import Config
@@ -24,7 +27,8 @@ if TYPE_CHECKING:
 def trainer(config: Config, *, publish: bool, crash: Callable[[str], None] = lambda _point: None) -> Iterator[Trainer]:
     """The trainer, with its log and Redis open; `crash` is called at every point at which a test may kill it.
 
-    Raises CheckpointError if another process trains into the same checkpoints.
+    Raises CheckpointError if another process trains into the same checkpoints, LeaseError if another trainer publishes
+    to the same Redis.
     """
     with training_lock(config), locked_trainer(config, publish=publish, crash=crash) as made:
         yield made
@@ -34,7 +38,7 @@ def training_lock(config: Config) -> AbstractContextManager[None]:
     """Keeps all others from training into the same checkpoints. Raises CheckpointError if another has it."""
     from recsys.training.checkpoint.lock import exclusive
 
-    remedy = "stop that trainer, or give this one a folder of its own in [training] checkpoints"
+    remedy = "stop that trainer, or give this one a folder ([training] checkpoints) and a Redis ([redis]) of its own"
     return exclusive(config.training.checkpoints, remedy)
 
 
@@ -70,8 +74,11 @@ def locked_trainer(
 @contextmanager
 def _publication(config: Config, learns: Learner, source: Feed, catalog: Catalog) -> Iterator[Publication]:
     from recsys.training.publication import Publication
+    from serving.replication.lease import Holder
 
-    with publisher(config) as (to_redis, revive):
+    run = secrets.token_hex(6)
+    holder = Holder.here(_place(config.training.checkpoints), run)
+    with publisher(config, holder=holder) as (to_redis, revive):
         yield Publication(
             learns,
             to_redis,
@@ -81,4 +88,11 @@ def _publication(config: Config, learns: Learner, source: Feed, catalog: Catalog
             rows_every=config.redis.publish_every / 1000,
             dense_every=config.training.export_every / 1000,
             revive=revive,
+            run=run,
         )
+
+
+def _place(folder: Path) -> str:
+    """Names the folder of checkpoints, whose lock proves that a trainer that was there before has ended."""
+    found = folder.stat()
+    return f"{socket.gethostname()}:{folder.resolve()}:{found.st_dev}:{found.st_ino}"

@@ -94,7 +94,7 @@ class Routes:
                 check_items_differ(asked.items)
             query = self._query(asked, asked.item_features, len(asked.items))
             query = replace(query, items=asked.items, count=asked.count or len(asked.items))
-        return await self._ranked(query, trace)
+        return await self._ranked(request, query, trace)
 
     async def recommend(self, request: Request) -> Response:
         trace = Trace(self._source.clock(), self._source.clock)
@@ -108,7 +108,8 @@ class Routes:
             found = self._retriever.retrieve(user, count, frozenset(asked.exclude))
         if found.ids:
             sources = dict(zip(found.ids, found.source, strict=True))
-            return await self._ranked(replace(query, items=found.ids, count=asked.count), trace, sources)
+            query = replace(query, items=found.ids, count=asked.count)
+            return await self._ranked(request, query, trace, sources)
         trace.degraded.append("no_items")
         self._metrics.trace(trace)
         return _json(RankResponse(query.impression, [], query.experiment, query.arm.name, "", trace.degraded))
@@ -146,15 +147,21 @@ class Routes:
     async def metrics(self, request: Request) -> Response:  # noqa: ARG002
         return Response(self._metrics.render(), media_type="text/plain; version=0.0.4")
 
-    async def _ranked(self, query: Query, trace: Trace, sources: Mapping[str, str] | None = None) -> Response:
-        """Rank, answer and log; `sources` says by item where a candidate came from."""
+    async def _ranked(
+        self, request: Request, query: Query, trace: Trace, sources: Mapping[str, str] | None = None
+    ) -> Response:
+        """Rank, answer and log; `sources` says by item where a candidate came from.
+
+        A client that has gone shows nobody the answer, so it is no impression: silence about it is not a judgement.
+        """
         loop = asyncio.get_running_loop()
         ranking = await loop.run_in_executor(self._executor, self._ranker.rank, query, trace)
         if self._events.failing:
             trace.degraded.append("log")
         with trace.stage("respond"):
             response = _json(_answer(ranking, trace, sources or {}))
-        self._events.append(ranking.shown)
+        if not await request.is_disconnected():
+            self._events.append(ranking.shown)
         self._metrics.trace(trace)
         return response
 

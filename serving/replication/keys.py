@@ -8,6 +8,7 @@
 | `recsys:{model}:fallback` | string | by table, which rows ids without one read: JSON of `embedding.store.Fallback` |
 | `recsys:{model}:status` | string | progress and counters of the trainer, JSON: `serving.replication.trainer_status` |
 | `recsys:{model}:sequence` | string | the sequence of the last delta written whole, a colon, and its epoch |
+| `recsys:{model}:lease` | string, expiring | who publishes the model, JSON: `serving.replication.lease.Holder` |
 | `recsys:user:{id}`, `recsys:item:{id}` | string | latest features, a JSON object |
 | `recsys:entities` | stream, capped | names of users and items whose features changed, JSON |
 | `recsys:popular` | sorted set | items by popularity, decayed to when it was published |
@@ -86,6 +87,7 @@ class ModelKeys:
         self.fallback = self.prefix + "fallback"
         self.sequence = self.prefix + "sequence"
         self.status = self.prefix + "status"
+        self.lease = self.prefix + "lease"
         self.row_prefix = self.prefix + "row:"
 
     def rows(self, table: str, ids_N: npt.NDArray[np.uint64]) -> list[str]:

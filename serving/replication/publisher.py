@@ -16,12 +16,14 @@ from typing import cast
 import msgspec
 import numpy as np
 import redis
+from redis.client import Pipeline
 
 from embedding.store import Delta, Floats, TableDelta
 from recsys.errors import InvalidValueError, OutOfStepError
 from serving.model.artefact import Artefact
 from serving.replication import delta_messages, keys, row_codec, trainer_status
 from serving.replication.entity_publisher import EntityPublisher
+from serving.replication.lease import Lease
 from serving.replication.redis_writer import RedisWriter
 from streaming.encode.entity_state import Changes
 from streaming.events.schema import Features
@@ -35,7 +37,8 @@ class Publisher:
     """Publishes one model. When a method returns, Redis holds everything it was given.
 
     Raises PublishError when Redis cannot be written after `retries` attempts with growing pauses; the same call may be
-    repeated then, because every write can be.
+    repeated then, because every write can be. Under a `lease` each write is done only while no other trainer has it;
+    raises LeaseError if one has.
 
     Rows are rounded to `precision` here, once: servers receive the values that Redis holds. A diverged row stays in
     float32 and is counted. `now` gives the time of a status, in milliseconds.
@@ -48,13 +51,14 @@ class Publisher:
         retries: int = 3,
         precision: row_codec.Precision = "float32",
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        lease: Lease | None = None,
     ) -> None:
         self.diverged: Counter[str] = Counter()
         """By table, rows written in float32 because another precision cannot hold them."""
         self._precision = precision
         self._client = client
         self._keys = keys.ModelKeys(model)
-        self._redis = RedisWriter(client, model, retries)
+        self._redis = RedisWriter(client, model, retries, lease)
         self._entities = EntityPublisher(self._redis)
         self._now = now
         self._written: int | None = None
@@ -102,7 +106,7 @@ class Publisher:
             self._redis.set([self._keys.fallback], [msgspec.json.encode(delta.fallback)])
         previous = self._announced if known == self._written else delta.sequence - 1
         announced = self._announce(delta_messages.messages(replace(delta, tables=written), previous))
-        self._redis.do(lambda: self._client.set(self._keys.sequence, f"{delta.sequence}:{delta.epoch}"))
+        self._redis.set([self._keys.sequence], [f"{delta.sequence}:{delta.epoch}".encode()])
         self._written = delta.sequence
         self._announced = delta.sequence if announced else previous
 
@@ -126,7 +130,7 @@ class Publisher:
         catalog: _Catalog = {keys.POPULAR: dict(popular), keys.RECENT: dict(recent)}
         if catalog != self._catalog:
             self._catalog = None
-            self._redis.do(partial(self._replace_catalog, catalog))
+            self._redis.write(partial(_replace_catalog, catalog))
             self._catalog = catalog
 
     def publish_status(self, status: Mapping[str, object]) -> None:
@@ -202,16 +206,8 @@ class Publisher:
         return bool(encoded)
 
     def _put_artefact(self, data: bytes, version: str) -> None:
-        self._redis.do(lambda: self._client.set(self._keys.artefact, data))
+        self._redis.set([self._keys.artefact], [data])
         self._announce([delta_messages.NewArtefact(version)])
-
-    def _replace_catalog(self, sets: _Catalog) -> None:
-        with self._client.pipeline(transaction=True) as pipe:
-            for key, scores in sets.items():
-                pipe.delete(key)
-                if scores:
-                    pipe.zadd(key, scores)
-            pipe.execute()
 
     def _copy_rows(self, page: list[bytes], source: keys.ModelKeys) -> int:
         values = self._redis.do(lambda: cast(list[bytes | None], self._client.mget(page)))
@@ -226,3 +222,10 @@ class Publisher:
         originals = [source.row_prefix + key.decode()[start:] for key in page]
         values = self._redis.do(lambda: self._client.mget(originals))
         self._redis.unlink([key.decode() for key, value in zip(page, values, strict=True) if value is None])
+
+
+def _replace_catalog(sets: _Catalog, pipe: Pipeline) -> None:
+    for key, scores in sets.items():
+        pipe.delete(key)
+        if scores:
+            pipe.zadd(key, scores)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.client import Pipeline
 from redis.retry import Retry
 
 from recsys.errors import PublishError
 from serving.replication.delta_messages import FIELD
+from serving.replication.lease import Fill, Lease
 
 KEYS_PER_COMMAND = 2048
 _STREAM_LENGTH = 256
@@ -23,12 +25,14 @@ _T = TypeVar("_T")
 class RedisWriter:
     """Writes for one model. Every method may be repeated.
 
-    Raises PublishError when Redis does not answer after `retries` attempts with growing pauses.
+    Raises PublishError when Redis does not answer after `retries` attempts with growing pauses, and LeaseError when
+    another trainer has the `lease` under which it writes.
     """
 
-    def __init__(self, client: redis.Redis, model: str, retries: int = 3) -> None:
+    def __init__(self, client: redis.Redis, model: str, retries: int = 3, lease: Lease | None = None) -> None:
         self.client = client
         self._model = model
+        self._lease = lease
         self._retry = Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.02), retries)
 
     def do(self, command: Callable[[], _T]) -> _T:
@@ -38,19 +42,26 @@ class RedisWriter:
         except redis.RedisError as error:
             raise PublishError(f"model {self._model!r} cannot be published: {error}") from error
 
+    def write(self, fill: Fill) -> None:
+        """Do the commands that `fill` adds to a pipeline, all or nothing, and only under the lease."""
+        self.do(partial((self._lease or self.client).transaction, fill))
+
     def set(self, names: list[str], values: list[bytes]) -> None:
         for start in range(0, len(names), KEYS_PER_COMMAND):
             part = slice(start, start + KEYS_PER_COMMAND)
-            self.do(partial(self.client.mset, dict(zip(names[part], values[part], strict=True))))
+            self.write(partial(_mset, dict(zip(names[part], values[part], strict=True))))
 
     def unlink(self, names: list[str]) -> None:
         for start in range(0, len(names), KEYS_PER_COMMAND):
-            self.do(partial(self.client.unlink, *names[start : start + KEYS_PER_COMMAND]))
+            self.write(partial(_unlink, names[start : start + KEYS_PER_COMMAND]))
 
     def announce(self, stream: str, message: bytes) -> None:
         """Add a message to a stream that servers follow."""
-        entry: dict[Any, Any] = {FIELD: message}
-        self.do(partial(self.client.xadd, stream, entry, maxlen=_STREAM_LENGTH, approximate=True))
+
+        def add(pipe: Pipeline) -> None:
+            pipe.xadd(stream, {FIELD: message}, maxlen=_STREAM_LENGTH, approximate=True)
+
+        self.write(add)
 
     def pages(self, prefix: str) -> Iterator[list[bytes]]:
         """Keys with a prefix, page by page; a key may occur twice."""
@@ -64,3 +75,11 @@ class RedisWriter:
 
     def _scan(self, cursor: int, pattern: str) -> tuple[int, list[bytes]]:
         return cast(tuple[int, list[bytes]], self.client.scan(cursor, match=pattern, count=2048))
+
+
+def _mset(pairs: dict[str, bytes], pipe: Pipeline) -> None:
+    pipe.mset(pairs)
+
+
+def _unlink(names: list[str], pipe: Pipeline) -> None:
+    pipe.unlink(*names)

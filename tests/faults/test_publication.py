@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +16,13 @@ import pytest
 from recsys import wiring
 from recsys.config.file import load
 from recsys.config.schema import Config
+from recsys.errors import LeaseError
 from recsys.training.export import Exporter
 from recsys.training.progress import Progress
 from recsys.training.publication import Publication
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.keys import ModelKeys
+from serving.replication.lease import Holder, Lease
 from serving.replication.trainer_status import TrainerStatuses
 from streaming.catalog import Catalog
 from streaming.encode.entity_state import EntityState
@@ -109,3 +113,58 @@ def test_the_trainers_status_is_published(config: Config) -> None:
     assert (status["step"], status["rows"]) == (trainer.learner.steps, trainer.progress.rows)
     assert status["events_per_second"] > 0
     assert status["written"] > 1_700_000_000_000
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from recsys import wiring
+from recsys.config.file import load
+with wiring.trainer(load(Path(sys.argv[1])), publish=True):
+    print("publishes", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+def test_a_second_trainer_of_one_redis_is_refused_and_a_restart_is_not_held_up_by_kill_9(config: Config) -> None:
+    settings = config.training.checkpoints.parents[1] / "recsys.toml"
+    command = [sys.executable, "-c", HOLD, str(settings)]
+    (beside := settings.with_name("other.toml")).write_text(SETTINGS.replace("[model]", 'checkpoints = "own"\n[model]'))
+    other = load(beside)
+    with (
+        EmbeddedRedis(config.redis.folder) as redis,
+        redis.client() as client,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first,
+    ):
+        assert first.stdout is not None
+        assert first.stdout.readline() == "publishes\n"
+        with pytest.raises(LeaseError, match=f"process {first.pid} "), wiring.trainer(other, publish=True):
+            pass
+        with wiring.trainer(other, publish=False):
+            pass
+        first.kill()
+        assert first.wait() == -signal.SIGKILL
+        assert client.exists(ModelKeys(wiring.ONLINE).lease)  # nobody has ended it
+        with pytest.raises(LeaseError), wiring.trainer(other, publish=True):
+            pass
+        for one in (config, other):
+            with wiring.trainer(one, publish=True):
+                pass
+
+
+def test_a_trainer_that_loses_its_lease_ends_and_says_so(config: Config) -> None:
+    wiring.event_log(config).append(encode_events(events()))
+    key, taken = ModelKeys(wiring.ONLINE).lease, Holder("other", "elsewhere", 7, "run", 0)
+    with EmbeddedRedis(config.redis.folder) as redis, redis.client() as client:
+
+        def crash(point: str) -> None:
+            if point == "step":
+                client.delete(key)
+                Lease(client, wiring.ONLINE, taken).transaction()
+
+        with wiring.trainer(config, publish=True, crash=crash) as trainer:
+            with pytest.raises(LeaseError, match="process 7 on host elsewhere"):
+                trainer.run(follow=False, stop=threading.Event())
+            assert trainer.learner.steps == 1
+        assert b"elsewhere" in cast(bytes, client.get(key))

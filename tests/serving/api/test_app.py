@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -24,6 +26,7 @@ from serving.api.openapi import OPERATIONS
 from serving.api.prometheus import Metrics
 from serving.api.routes import Routes
 from serving.api.schemas import RankResponse
+from serving.cache.row_store import Floats
 from serving.experiments.assignment import Arm, Experiment
 from serving.replication.publisher import Publisher
 from serving.server import Settings, build
@@ -32,12 +35,27 @@ from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import Rules, to_events
 from streaming.log.memory_log import MemoryLog
-from tests.serving.fakes import SPEC, Graphs, artefact, ids, rows
+from tests.serving.fakes import SPEC, TRIED, Graphs, SumScorer, artefact, ids, rows
 from tests.serving.running import running
 from tests.serving.waiting import until
 
 Start = Callable[..., httpx.Client]
 NOW = 1_700_000_000_000
+
+
+class HeldScorer(SumScorer):
+    """Answers a request when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def score(
+        self, request_rows_1FD: Floats, item_rows_CFD: Floats, request_numeric_1N: Floats, item_numeric_CN: Floats
+    ) -> Floats:
+        if len(item_rows_CFD) != TRIED:
+            self.asked.set()
+            assert self.go_on.wait(20)
+        return super().score(request_rows_1FD, item_rows_CFD, request_numeric_1N, item_numeric_CN)
 
 
 class FailingLog(MemoryLog):
@@ -152,6 +170,26 @@ class TestRank:
             model="online@step-1",
         )
         assert answer["items"][0]["score"] == pytest.approx(1 / (1 + 2.718281828 ** -(1.6 + 0.25 + 0.75)), abs=1e-5)
+
+    @pytest.mark.parametrize("path", ["rank", "recommend"])
+    def test_an_answer_that_the_client_did_not_wait_for_is_no_impression(
+        self, settings: Settings, publish: Any, log: MemoryLog, path: str
+    ) -> None:
+        publish({"a": 0.1, "b": 0.4}).publish_catalog([("a", 3.0), ("b", 2.0), ("c", 1.0)], [])
+        scorer = HeldScorer()
+        body = json.dumps({"user": "gone", "items": ["a", "b", "c"]} if path == "rank" else {"user": "gone"})
+        head = f"POST /v1/{path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        with running(build(settings, log, lambda _graph: scorer)) as app:
+            ready(app)
+            with socket.create_connection((app.base_url.host, app.base_url.port or 0)) as client:
+                client.sendall((head + body).encode())
+                assert scorer.asked.wait(20)
+            for _ in range(2):  # once answered, the server has also read the end of the connection
+                assert app.get("/healthz").status_code == 200
+            scorer.go_on.set()
+            rank(app, "a", "b")
+            events = until(lambda: stored(log))
+        assert [event.user for event in events if isinstance(event, Impression)] == ["u"]
 
     def test_a_new_delta_changes_the_scores(self, start: Start, publish: Any) -> None:
         publish({"a": 0.1, "b": 0.4})

@@ -1,0 +1,133 @@
+"""At most one trainer publishes a model: a lease in Redis, which every write of its publisher checks and renews."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import msgspec
+import redis
+from redis.client import Pipeline
+
+from recsys.errors import LeaseError
+from serving.replication.keys import ModelKeys
+
+LIFETIME = 10_000
+"""Of a lease that is not renewed, such as that of a killed trainer, in ms."""
+_RENEW_EVERY = 2.0
+
+Fill = Callable[[Pipeline], None]
+"""Adds commands to a pipeline."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """A trainer, as its lease names it.
+
+    `token` tells trainers apart. A trainer that is started again may have the token of the one before if that is
+    certain to have ended.
+    """
+
+    token: str
+    host: str
+    pid: int
+    run: str
+    since: int
+    """When it began, in ms."""
+
+    @classmethod
+    def here(cls, token: str, run: str) -> Holder:
+        """This process, from now on."""
+        return cls(token, socket.gethostname(), os.getpid(), run, time.time_ns() // 1_000_000)
+
+    def __str__(self) -> str:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self.since / 1000))
+        return f"process {self.pid} on host {self.host} (run {self.run}, since {since} UTC)"
+
+
+class Lease:
+    """The right of `holder` to publish `model`, for `LIFETIME` from each write and each renewal on.
+
+    Whoever finds no lease takes it: at the start, and after Redis was emptied or lost its latest writes.
+    """
+
+    def __init__(self, client: redis.Redis, model: str, holder: Holder) -> None:
+        self._client = client
+        self._model = model
+        self._key = ModelKeys(model).lease
+        self._holder = holder
+        self._value = msgspec.json.encode(holder)
+
+    def transaction(self, fill: Fill = lambda _pipe: None) -> None:
+        """Take or renew the lease and do the commands that `fill` adds, all or nothing.
+
+        Raises LeaseError, with who has it and what to do, if another trainer has it; redis.RedisError.
+        """
+        self._client.transaction(partial(self._guarded, fill), self._key)
+
+    def release(self) -> None:
+        """End the lease, if it is ours. Raises redis.RedisError."""
+        self._client.transaction(self._end, self._key)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Take the lease, renew it in a thread during the block, then end it.
+
+        Raises LeaseError if another trainer has it. While Redis does not answer it is taken by the first write.
+        """
+        try:
+            self.transaction()
+        except redis.RedisError as error:
+            _logger.warning("model %r: no lease yet, the first publication takes it: %s", self._model, error)
+        ended = threading.Event()
+        thread = threading.Thread(target=self._renew_until, args=(ended,), name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            self._try(self.release)
+
+    def _renew_until(self, ended: threading.Event) -> None:
+        while not ended.wait(_RENEW_EVERY):
+            self._try(self.transaction)
+
+    def _try(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except (redis.RedisError, LeaseError) as error:  # the next write says so, too
+            _logger.debug("model %r: %s", self._model, error)
+
+    def _guarded(self, fill: Fill, pipe: Pipeline) -> None:
+        other = self._other(pipe)
+        if other is not None:
+            raise LeaseError(
+                f"model {self._model!r} is being published by another trainer, {other}. Stop that one first, give this "
+                f"one a Redis of its own ([redis] url or folder), or train with --no-publish. If that one was killed, "
+                f"its lease ends within {LIFETIME // 1000} s"
+            )
+        pipe.multi()
+        pipe.set(self._key, self._value, px=LIFETIME)
+        fill(pipe)
+
+    def _end(self, pipe: Pipeline) -> None:
+        held = pipe.get(self._key)
+        pipe.multi()
+        if held == self._value:
+            pipe.delete(self._key)
+
+    def _other(self, pipe: Pipeline) -> Holder | None:
+        """The holder if it is another; `pipe` is watching, so it answers at once."""
+        value = pipe.get(self._key)
+        if value is None:
+            return None
+        holder = msgspec.json.decode(value, type=Holder)
+        return None if holder.token == self._holder.token else holder

@@ -12,6 +12,7 @@ from embedding.ids.distinct_ids import DistinctIds
 from embedding.ids.id_lifecycle import TableIds
 from embedding.kernels.bits import jit
 from embedding.store import Index, RowNumbers
+from embedding.torchrec.fbgemm_rows import FbgemmRows
 
 
 @jit
@@ -60,22 +61,26 @@ class ResolvedRows:
     """The rows of a call's ids in this process, below zero for an id without one."""
 
     def __init__(self, pieces: Sequence[BucketRows], n: int) -> None:
-        self._pieces = pieces
+        self.pieces = pieces
         self.rows_N = np.empty(n, np.int64)
         for piece in pieces:
             piece.write(self.rows_N)
 
     def changed(self) -> bool:
         """Whether ids were removed since."""
-        return any(piece.table.removals != piece.removals for piece in self._pieces)
+        return any(piece.table.removals != piece.removals for piece in self.pieces)
 
     def now(self) -> ResolvedRows:
         """The same ids with their present rows; ids that lost theirs are counted as stale."""
-        return ResolvedRows([piece.now() for piece in self._pieces], len(self.rows_N))
+        return ResolvedRows([piece.now() for piece in self.pieces], len(self.rows_N))
+
+    def half(self) -> bool:
+        """Whether rows are of half precision, where a small step may be infinite."""
+        return any(isinstance(piece.table.rows, FbgemmRows) and piece.table.rows.half for piece in self.pieces)
 
     def learned(self) -> None:
         """Mark the rows as changed by an optimizer step."""
-        for piece in self._pieces:
+        for piece in self.pieces:
             if (piece.rows_U >= 0).any():
                 piece.table.rows.step += 1
                 piece.table.changes.mark(piece.rows_U)

@@ -16,8 +16,8 @@ from embedding.rows.row_block import RowMemory
 from embedding.sharding import bucket_of
 from embedding.store import Ids, RowNumbers, Table
 from embedding.torchrec.resolved_rows import BucketRows, ResolvedRows
-from embedding.torchrec.routing import restore, scatter
-from recsys.errors import InvalidValueError
+from embedding.torchrec.routing import buckets_of, in_their_buckets, restore, scatter
+from recsys.errors import CheckpointError, InvalidValueError
 
 Features = dict[str, JaggedTensor]
 MakeRows = Callable[[int, int], RowMemory]
@@ -194,6 +194,17 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
             if self._counted:
                 slots = table.candidates()["slots"].view(np.int64)
                 self.counts[at][: len(slots)] = torch.from_numpy(slots)
+
+    def check_buckets(self, ids_R: torch.Tensor, seen_R: torch.Tensor) -> None:
+        """Raises CheckpointError if a checkpoint's ids, of the rows of this process, do not lie in their buckets."""
+        live = np.flatnonzero(seen_R.cpu().numpy())
+        ids_U, rows_U = ids_R.cpu().numpy().view(np.uint64)[live], live + self._begin
+        if not in_their_buckets(ids_U, rows_U, self._buckets, self._all_rows):
+            theirs = buckets_of(ids_U, rows_U, self._all_rows)
+            raise CheckpointError(
+                f"table {self._table.name!r}: the checkpoint has {theirs} buckets, this model has "
+                f"{self._buckets}: make it with CollisionFreeEmbeddingBagCollection(..., buckets={theirs})"
+            )
 
     def read_buffers(self) -> None:
         """Restore the id tables from the buffers; TorchRec loads weights and optimizer state."""

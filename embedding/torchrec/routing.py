@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 
 from embedding.kernels.bits import jit, mix, unmix
-from embedding.store import Ids
+from embedding.sharding import bucket_of
+from embedding.store import Ids, RowNumbers
+
+MOST_BUCKETS = 1 << 12
+"""How many are tried to tell the buckets of a checkpoint."""
 
 
 @jit
@@ -40,6 +44,23 @@ def restore(mixed_N: Ids) -> Ids:
     ids_N = np.empty_like(mixed_N)
     _unmix_all(mixed_N, ids_N)
     return ids_N
+
+
+def in_their_buckets(ids_U: Ids, rows_U: RowNumbers, buckets: int, rows: int) -> bool:
+    """Whether each id lies in its bucket, of the `buckets` equal ones that `rows` rows divide into.
+
+    >>> in_their_buckets(np.array([0, 1], np.uint64), np.array([3, 1]), buckets=2, rows=4)
+    True
+    >>> in_their_buckets(np.array([0, 1], np.uint64), np.array([3, 1]), buckets=4, rows=4)
+    False
+    """
+    return bool((bucket_of(scatter(ids_U), buckets) == rows_U // (rows // buckets)).all())
+
+
+def buckets_of(ids_U: Ids, rows_U: RowNumbers, rows: int) -> int:
+    """The number of buckets by which ids were given these rows: the largest that fits, since one always does."""
+    divisors = (n for n in range(min(rows, MOST_BUCKETS), 0, -1) if rows % n == 0)
+    return next(n for n in divisors if in_their_buckets(ids_U, rows_U, n, rows))
 
 
 def bucket_rows(capacity: int, buckets: int) -> int:

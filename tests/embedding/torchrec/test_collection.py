@@ -20,6 +20,7 @@ from embedding.store import Admission
 from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, counters, expire, set_time
 from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.sharded_model import shard
+from recsys.errors import CheckpointError
 from tests.contracts.embedding_store import ADVERSARIAL, DAY
 from tests.embedding.torchrec.models import CPU, DIM, LR, bags, fresh, model, read
 
@@ -174,6 +175,30 @@ def test_a_state_dict_brings_counts_of_ids_not_yet_admitted() -> None:
         sharded(bags(t=[[1, 2, 7]]))
         assert read(sharded, 1, 2, 3, 7).any(1).tolist() == [True, False, True, False]
     assert counters(other, "t")["live"] == counters(other, "t")["admitted"] == 2
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(8, 4), (4, 8), (1, 8), (2, 16)])
+def test_a_checkpoint_of_other_buckets_is_refused_before_anything_changes(theirs: int, ours: int) -> None:
+    given, taker = model({"t": 64}, buckets=theirs), model({"t": 64}, buckets=ours)
+    for sharded, ids in ((given, range(20)), (taker, range(15, 25))):
+        set_time(sharded, 0)
+        sharded(bags(t=[[key] for key in ids])).values().sum().backward()
+    before = read(taker, *range(30))
+    with pytest.raises(CheckpointError, match=f"'t': the checkpoint has {theirs} buckets, this model has {ours}"):
+        taker.load_state_dict(given.state_dict())
+    np.testing.assert_array_equal(read(taker, *range(30)), before)
+    assert counters(taker, "t")["live"] == 10
+
+
+def test_one_bucket_takes_a_checkpoint_of_any() -> None:
+    given, taker = model({"t": 64}, buckets=8), model({"t": 64}, buckets=1)
+    for sharded, ids in ((given, range(20)), (taker, range(15, 25))):
+        set_time(sharded, 0)
+        sharded(bags(t=[[key] for key in ids])).values().sum().backward()
+    taker.load_state_dict(given.state_dict())
+    np.testing.assert_array_equal(read(taker, *range(30)), read(given, *range(30)))
+    taker(bags(t=[[key] for key in range(64)]))
+    assert counters(taker, "t")["live"] == 64
 
 
 def test_half_precision_rows_learn_and_begin_anew() -> None:

@@ -11,7 +11,7 @@ import torch
 from torchrec.modules.mc_modules import ManagedCollisionModule
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
-from embedding.ids.id_lifecycle import TableIds
+from embedding.ids.id_lifecycle import LastSeen, TableIds
 from embedding.rows.row_block import RowMemory
 from embedding.sharding import bucket_of
 from embedding.store import Ids, RowNumbers, Table
@@ -195,15 +195,17 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
                 slots = table.candidates()["slots"].view(np.int64)
                 self.counts[at][: len(slots)] = torch.from_numpy(slots)
 
-    def check_buckets(self, ids_R: torch.Tensor, seen_R: torch.Tensor) -> None:
-        """Raises CheckpointError if a checkpoint's ids, of the rows of this process, do not lie in their buckets."""
-        live = np.flatnonzero(seen_R.cpu().numpy())
-        ids_U, rows_U = ids_R.cpu().numpy().view(np.uint64)[live], live + self._begin
-        if not in_their_buckets(ids_U, rows_U, self._buckets, self._all_rows):
-            theirs = buckets_of(ids_U, rows_U, self._all_rows)
+    def check_placement(self, ids_R: Ids, seen_R: LastSeen, begin: int, rows: int) -> None:
+        """Raises CheckpointError unless a checkpoint's ids lie in the buckets of this table.
+
+        `ids_R` are those of its rows from `begin` on, of `rows` in all.
+        """
+        live = np.flatnonzero(seen_R)
+        theirs = buckets_of(ids_R[live], live + begin, rows)
+        if rows != self._all_rows or not in_their_buckets(ids_R[live], live + begin, self._buckets, rows):
             raise CheckpointError(
-                f"table {self._table.name!r}: the checkpoint has {theirs} buckets, this model has "
-                f"{self._buckets}: make it with CollisionFreeEmbeddingBagCollection(..., buckets={theirs})"
+                f"table {self._table.name!r}: the checkpoint has {rows} rows in {theirs} buckets, this model has "
+                f"{self._all_rows} in {self._buckets}: make it with those"
             )
 
     def read_buffers(self) -> None:

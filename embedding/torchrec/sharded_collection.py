@@ -55,7 +55,7 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
             name for config in module._embedding_module.embedding_bag_configs() for name in config.feature_names
         ]
         self._order: list[str] = []
-        self.register_load_state_dict_pre_hook(_check_buckets)
+        self.register_load_state_dict_pre_hook(_check_placement)
         self.clear()
 
     @property
@@ -140,17 +140,15 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
         return (embedded, rows) if self._return_remapped_features else embedded
 
 
-def _check_buckets(module: Any, state: Mapping[str, Any], prefix: str, *_: Any) -> None:
-    """Refuse a checkpoint of another number of buckets before anything is loaded."""
+def _check_placement(module: Any, state: Mapping[str, Any], prefix: str, *_: Any) -> None:
+    """Refuse a checkpoint of other buckets before anything is loaded."""
     for name, ids in module.ids.items():
         key = f"{prefix}_managed_collision_collection._managed_collision_modules.{name}."
-        if f"{key}ids" in state and f"{key}last_seen" in state:
-            ids.check_buckets(*(_local(state[f"{key}{what}"]) for what in ("ids", "last_seen")))
-
-
-def _local(tensor: Any) -> torch.Tensor:
-    own: torch.Tensor = tensor.local_shards()[0].tensor if isinstance(tensor, ShardedTensor) else tensor
-    return own
+        found, seen = state.get(f"{key}ids"), state.get(f"{key}last_seen")
+        if isinstance(found, ShardedTensor) and isinstance(seen, ShardedTensor):
+            shard = found.local_shards()[0]
+            ids_R, seen_R = shard.tensor.cpu().numpy().view("uint64"), seen.local_shards()[0].tensor.cpu().numpy()
+            ids.check_placement(ids_R, seen_R, shard.metadata.shard_offsets[0], found.metadata().size[0])
 
 
 def _scattered(features: KeyedJaggedTensor) -> KeyedJaggedTensor:

@@ -101,7 +101,7 @@ def _drop_in(rank: int, world: int, size: dict[str, int]) -> dict[str, Callable[
 
     rows = size["ids"] * 2 // 8 * 8
     plain = _collection(FEATURES, rows)
-    ours = _sharded(CollisionFreeEmbeddingBagCollection(plain, buckets=world, return_rows=True))
+    ours = _sharded(CollisionFreeEmbeddingBagCollection(plain, return_rows=True))
     peer = _sharded(_collection(FEATURES, rows))
     batch = size["batch"] // world
     ones = torch.ones(len(FEATURES) * batch, dtype=torch.int32)

@@ -13,10 +13,9 @@ from torchrec.sparse.jagged_tensor import JaggedTensor
 
 from embedding.ids.id_lifecycle import LastSeen, TableIds
 from embedding.rows.row_block import RowMemory
-from embedding.sharding import bucket_of
 from embedding.store import Ids, RowNumbers, Table
 from embedding.torchrec.resolved_rows import BucketRows, ResolvedRows
-from embedding.torchrec.routing import buckets_of, in_their_buckets, restore, scatter
+from embedding.torchrec.routing import buckets_of, divide, in_their_buckets, restore, scatter
 from recsys.errors import CheckpointError, InvalidValueError
 
 Features = dict[str, JaggedTensor]
@@ -123,13 +122,11 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
             raise InvalidValueError(
                 "shard the model first: DistributedModelParallel(model, sharders=[CollisionFreeSharder()])"
             )
-        ids_N = restore(mixed_N)
         if len(self.tables) == 1:
-            return [self._piece(0, slice(at, at + len(ids_N)), ids_N)]
+            return [self._piece(0, slice(at, at + len(mixed_N)), restore(mixed_N))]
         first = self._begin // self._bucket_rows
-        bucket_N = bucket_of(mixed_N, self._buckets) - first
-        places = [np.flatnonzero(bucket_N == b) for b in range(len(self.tables))]
-        return [self._piece(b, at + place, ids_N[place]) for b, place in enumerate(places)]
+        divided = divide(mixed_N, self._buckets, first, len(self.tables))
+        return [self._piece(bucket, places + at, ids) for bucket, (places, ids) in enumerate(divided)]
 
     def _piece(self, bucket: int, at: slice | RowNumbers, ids: Ids) -> BucketRows:
         table = self.tables[bucket]

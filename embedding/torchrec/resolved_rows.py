@@ -23,6 +23,13 @@ def _expand(rows_U: Any, inverse_N: Any, first: Any, missing: Any, rows_N: Any) 
         rows_N[i] = row + first if row >= 0 else missing
 
 
+@jit
+def _expand_at(rows_U: Any, inverse_N: Any, first: Any, missing: Any, rows_N: Any, at: Any) -> None:
+    for i in range(len(inverse_N)):
+        row = np.int64(rows_U[inverse_N[i]])
+        rows_N[at[i]] = row + first if row >= 0 else missing
+
+
 @dataclass(frozen=True, slots=True)
 class BucketRows:
     """The rows of the ids at `at`, in one bucket: it begins at row `first` of this process, which begins at `begin`.
@@ -47,10 +54,11 @@ class BucketRows:
 
     def write(self, rows_N: RowNumbers) -> None:
         """Write row numbers in this process; for an id without a row, the number that plus `begin` is -1."""
-        part = rows_N[self.at]  # a view when `at` is a slice
-        _expand(self.rows_U, self.distinct.inverse_N, self.first, -1 - self.begin, part)
-        if not isinstance(self.at, slice):
-            rows_N[self.at] = part
+        known = self.rows_U, self.distinct.inverse_N, self.first, -1 - self.begin
+        if isinstance(self.at, slice):
+            _expand(*known, rows_N[self.at])
+        else:
+            _expand_at(*known, rows_N, self.at)
 
     def now(self) -> BucketRows:
         """The same ids with their present rows."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from embedding.kernels.bits import jit, mix, unmix
+from embedding.kernels.bits import U64, jit, mix, unmix
 from embedding.sharding import bucket_of
 from embedding.store import Ids, RowNumbers
 
@@ -44,6 +44,32 @@ def restore(mixed_N: Ids) -> Ids:
     ids_N = np.empty_like(mixed_N)
     _unmix_all(mixed_N, ids_N)
     return ids_N
+
+
+@jit
+def _divide(mixed_N: Any, buckets: Any, first: Any, ends_B: Any, places_N: Any, ids_N: Any) -> None:
+    for i in range(len(mixed_N)):
+        ends_B[np.int64(mixed_N[i] % U64(buckets)) - first] += 1
+    begin = 0
+    for b in range(len(ends_B)):
+        ends_B[b], begin = begin, begin + ends_B[b]
+    for i in range(len(mixed_N)):
+        b = np.int64(mixed_N[i] % U64(buckets)) - first
+        places_N[ends_B[b]], ids_N[ends_B[b]] = i, unmix(mixed_N[i])
+        ends_B[b] += 1
+
+
+def divide(mixed_N: Ids, buckets: int, first: int, count: int) -> list[tuple[RowNumbers, Ids]]:
+    """The places and the restored ids of each of the buckets `first` to `first + count`, to which all ids belong.
+
+    >>> [places.tolist() for places, _ in divide(scatter(np.arange(4, dtype=np.uint64)), 2, first=0, count=2)]
+    [[1], [0, 2, 3]]
+    """
+    ends_B = np.zeros(count, np.int64)
+    places_N, ids_N = np.empty(len(mixed_N), np.int64), np.empty_like(mixed_N)
+    _divide(mixed_N, buckets, first, ends_B, places_N, ids_N)
+    begins_B = [0, *ends_B[:-1].tolist()]
+    return [(places_N[b:e], ids_N[b:e]) for b, e in zip(begins_B, ends_B.tolist(), strict=True)]
 
 
 def in_their_buckets(ids_U: Ids, rows_U: RowNumbers, buckets: int, rows: int) -> bool:

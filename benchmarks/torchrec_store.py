@@ -101,7 +101,7 @@ def _drop_in(rank: int, world: int, size: dict[str, int]) -> dict[str, Callable[
 
     rows = size["ids"] * 2 // 8 * 8
     plain = _collection(FEATURES, rows)
-    ours = _sharded(CollisionFreeEmbeddingBagCollection(plain, buckets=world, return_rows=True))
+    ours = _sharded(CollisionFreeEmbeddingBagCollection(plain, return_rows=True))
     peer = _sharded(_collection(FEATURES, rows))
     batch = size["batch"] // world
     ones = torch.ones(len(FEATURES) * batch, dtype=torch.int32)
@@ -117,7 +117,7 @@ def _drop_in(rank: int, world: int, size: dict[str, int]) -> dict[str, Callable[
         found = ours(features)[1].values().clone()
         on_rows.append(KeyedJaggedTensor(list(FEATURES), found, lengths=ones))
     gradient = torch.randn(batch, len(FEATURES) * DIM) / 100
-    next(collections(ours)).return_rows(False)  # a model has no use for them
+    collections(ours)[0].return_rows(False)  # a model has no use for them
 
     def step_on_ids() -> None:
         for features in on_ids:

@@ -50,7 +50,8 @@ class Likes(nn.Module):
                 embedding_dim=16,
                 num_embeddings=rows,
                 feature_names=[name],
-                init_fn=lambda weight: nn.init.uniform_(weight, -0.01, 0.01),
+                weight_init_min=-0.01,
+                weight_init_max=0.01,
             )
             for name, rows in ROWS.items()
         ]

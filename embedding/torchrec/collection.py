@@ -10,7 +10,7 @@ expire(model, now)              # now and then
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,13 +21,13 @@ from torchrec.distributed.mc_embeddingbag import (
     ManagedCollisionEmbeddingBagCollectionSharder,
 )
 from torchrec.distributed.types import ShardingType
-from torchrec.modules.embedding_configs import DataType
 from torchrec.modules.mc_embedding_modules import ManagedCollisionEmbeddingBagCollection
 from torchrec.modules.mc_modules import ManagedCollisionCollection
 
 from embedding.store import INIT_SCALE, Admission, Table
 from embedding.torchrec.ids import CollisionFreeIds
 from embedding.torchrec.sharded_collection import ShardedCollisionFreeEmbeddingBagCollection
+from embedding.torchrec.wrapped import check_collection, initial_scale
 from embedding.validation import check_table_name, check_time, tables_by_name
 from recsys.errors import InvalidValueError
 
@@ -35,13 +35,15 @@ from recsys.errors import InvalidValueError
 class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection):  # type: ignore[misc]
     """`collection` with an id table in front of each of its tables.
 
-    `num_embeddings` of a table is its capacity: expired ids go first, then by eviction priority. `ttl` (ms of event
-    time) is one for all tables or given by table name. `buckets` is fixed for the life of a checkpoint: a divisor of
-    every `num_embeddings` and a multiple of every number of processes that will train it; choose at least 16 times that
-    number where tables are large enough. The forward pass returns what the collection returned;
-    with `return_rows`, also the rows (a KeyedJaggedTensor, -1 for ids without one). `tables` gives the settings by
-    table name instead.
-    Raises InvalidValueError for invalid settings, such as a number of rows that the buckets do not divide.
+    `num_embeddings` of a table is its capacity, in equal buckets of which one may be full before others: expired ids go
+    first, then by eviction priority. `ttl` (ms of event time) is one for all tables or given by table name.
+    `buckets` is fixed for the life of a checkpoint: a divisor of every `num_embeddings` and a multiple of every number
+    of processes that will train it; choose at least 16 times the largest such number where tables are large enough, and
+    1 where it never will be more than one process. Rows of new ids begin between -`init_scale` and `init_scale`, by
+    default in the collection's own range. The forward pass returns what the collection returned; with `return_rows`,
+    also the rows (a KeyedJaggedTensor, -1 for ids without one). `tables` gives the settings by table name instead.
+    Raises InvalidValueError for invalid settings, such as a number of rows that the buckets do not divide, and for
+    weights or an `init_fn` that would be ignored.
 
     >>> from torchrec import KeyedJaggedTensor
     >>> from embedding.torchrec.ranks import Ranks
@@ -62,26 +64,23 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
         admission: Admission | None = None,
         buckets: int = 8,
         seed: int = 0,
-        init_scale: float = INIT_SCALE,
+        init_scale: float | None = None,
         return_rows: bool = False,
         tables: Mapping[str, Table] | None = None,
     ) -> None:
+        check_collection(collection)
         configs = collection.embedding_bag_configs()
         names = [config.name for config in configs]
         unknown = [name for name in (ttl if isinstance(ttl, Mapping) else ()) if name not in names]
         if unknown:
             raise InvalidValueError(f"ttl: unknown tables {', '.join(unknown)}, the collection has {', '.join(names)}")
-        for config in configs:
-            if config.data_type not in (DataType.FP32, DataType.FP16):
-                raise InvalidValueError(
-                    f"table {config.name!r}: rows are {config.data_type.name}, training takes FP32 or FP16"
-                )
         self.seed, self.tables = seed, dict(tables or {})
         for config in [] if tables else configs:
             own_ttl = ttl.get(config.name) if isinstance(ttl, Mapping) else ttl
             rule = admission or Admission()
             size = (config.embedding_dim, config.num_embeddings)
-            self.tables[config.name] = Table(config.name, *size, admission=rule, ttl=own_ttl, init_scale=init_scale)
+            scale = initial_scale(collection, config) if init_scale is None else init_scale
+            self.tables[config.name] = Table(config.name, *size, admission=rule, ttl=own_ttl, init_scale=scale)
         if not tables:  # a store has checked its own
             tables_by_name(self.tables.values())
         nowhere = torch.device("cpu")
@@ -141,15 +140,28 @@ class CollisionFreeSharder(ManagedCollisionEmbeddingBagCollectionSharder):  # ty
         return CollisionFreeEmbeddingBagCollection
 
 
-def collections(model: nn.Module) -> Iterator[ShardedCollisionFreeEmbeddingBagCollection]:
-    """The sharded collections of a model."""
-    return (module for module in model.modules() if isinstance(module, ShardedCollisionFreeEmbeddingBagCollection))
+def collections(model: nn.Module) -> list[ShardedCollisionFreeEmbeddingBagCollection]:
+    """The sharded collections of a model.
+
+    Raises InvalidValueError if it has none, or two with a table of one name, whose counters could not be told apart.
+    """
+    found = [module for module in model.modules() if isinstance(module, ShardedCollisionFreeEmbeddingBagCollection)]
+    if not found:
+        raise InvalidValueError(
+            "the model has no sharded collision-free collection: call this after "
+            "model = DistributedModelParallel(model, sharders=[CollisionFreeSharder()])"
+        )
+    names = Counter(name for collection in found for name in collection.ids)
+    twice = [name for name, times in names.items() if times > 1]
+    if twice:
+        raise InvalidValueError(f"two collections have a table {twice[0]!r}: give each table of a model its own name")
+    return found
 
 
 def set_time(model: nn.Module, now: int) -> None:
     """Set the event time (ms) of the next steps, the same in all processes.
 
-    Raises InvalidValueError for a time before 1970.
+    Raises InvalidValueError for a time before 1970, and for a model that is not sharded yet.
     """
     check_time(now)
     for collection in collections(model):

@@ -35,6 +35,11 @@ class FbgemmRows:
         self._flat = self._weights_RP.numpy().reshape(-1) if plain else None
 
     @property
+    def half(self) -> bool:
+        """Whether weights are of half precision."""
+        return self._weights_RP.dtype == torch.float16
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all rows, used or not: FBGEMM allocates them at the start."""
         return sum(tensor.nbytes for tensor in (self._weights_RP, *self._states))

@@ -11,13 +11,12 @@ import torch
 from torchrec.modules.mc_modules import ManagedCollisionModule
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
-from embedding.ids.id_lifecycle import TableIds
+from embedding.ids.id_lifecycle import LastSeen, TableIds
 from embedding.rows.row_block import RowMemory
-from embedding.sharding import bucket_of
 from embedding.store import Ids, RowNumbers, Table
 from embedding.torchrec.resolved_rows import BucketRows, ResolvedRows
-from embedding.torchrec.routing import restore, scatter
-from recsys.errors import InvalidValueError
+from embedding.torchrec.routing import buckets_of, divide, in_their_buckets, restore, scatter
+from recsys.errors import CheckpointError, InvalidValueError
 
 Features = dict[str, JaggedTensor]
 MakeRows = Callable[[int, int], RowMemory]
@@ -124,13 +123,11 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
             raise InvalidValueError(
                 "shard the model first: DistributedModelParallel(model, sharders=[CollisionFreeSharder()])"
             )
-        ids_N = restore(mixed_N)
         if len(self.tables) == 1:
-            return [self._piece(0, slice(at, at + len(ids_N)), ids_N)]
+            return [self._piece(0, slice(at, at + len(mixed_N)), restore(mixed_N))]
         first = self._begin // self._bucket_rows
-        bucket_N = bucket_of(mixed_N, self._buckets) - first
-        places = [np.flatnonzero(bucket_N == b) for b in range(len(self.tables))]
-        return [self._piece(b, at + place, ids_N[place]) for b, place in enumerate(places)]
+        divided = divide(mixed_N, self._buckets, first, len(self.tables))
+        return [self._piece(bucket, places + at, ids) for bucket, (places, ids) in enumerate(divided)]
 
     def _piece(self, bucket: int, at: slice | RowNumbers, ids: Ids) -> BucketRows:
         table = self.tables[bucket]
@@ -195,6 +192,19 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
             if self._counted:
                 slots = table.candidates()["slots"].view(np.int64)
                 self.counts[at][: len(slots)] = torch.from_numpy(slots)
+
+    def check_placement(self, ids_R: Ids, seen_R: LastSeen, begin: int, rows: int) -> None:
+        """Raises CheckpointError unless a checkpoint's ids lie in the buckets of this table.
+
+        `ids_R` are those of its rows from `begin` on, of `rows` in all.
+        """
+        live = np.flatnonzero(seen_R)
+        theirs = buckets_of(ids_R[live], live + begin, rows)
+        if rows != self._all_rows or not in_their_buckets(ids_R[live], live + begin, self._buckets, rows):
+            raise CheckpointError(
+                f"table {self._table.name!r}: the checkpoint has {rows} rows in {theirs} buckets, this model has "
+                f"{self._all_rows} in {self._buckets}: make it with those"
+            )
 
     def read_buffers(self) -> None:
         """Restore the id tables from the buffers; TorchRec loads weights and optimizer state."""

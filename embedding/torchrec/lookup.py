@@ -13,6 +13,7 @@ from torchrec.distributed.embedding_types import KJTList
 
 from embedding.store import RowNumbers
 from embedding.torchrec.resolved_rows import ResolvedRows
+from embedding.torchrec.row_copies import RowCopies, harmless
 
 
 class ShardedLookup:
@@ -47,16 +48,24 @@ class ShardedLookup:
         return tuple(output.detach() for output in self._outputs)
 
     def backward(self, grads: tuple[torch.Tensor, ...]) -> None:
-        """One fused optimizer step."""
-        found = self._found
-        if any(part.changed() for part in found):
+        """One fused optimizer step; a row that it would make NaN or infinite is left as it was."""
+        found, outputs = self._found, self._outputs
+        self._outputs = []  # the kernels' graph is for one step: the next backward pass makes its own
+        if not outputs or any(part.changed() for part in found):
             found = [part.now() for part in found]
             with torch.enable_grad():
-                self._outputs = self._run(found)
-        torch.autograd.backward(self._outputs, grads)
-        self._outputs = []
+                outputs = self._run(found)
+        copies = None if self._harmless(grads) else RowCopies([piece for part in found for piece in part.pieces])
+        torch.autograd.backward(outputs, grads)
+        if copies is not None:
+            copies.undo()
         for part in found:
             part.learned()
+
+    def _harmless(self, grads: tuple[torch.Tensor, ...]) -> bool:
+        weights = [part.weights() for part in self._features if part.weights_or_none() is not None]
+        ids = max((len(part.rows_N) for part in self._found), default=0)
+        return not any(part.half() for part in self._found) and harmless(grads, weights, ids)
 
     def _run(self, found: Sequence[ResolvedRows]) -> list[torch.Tensor]:
         kept = [_without_misses(features, part.rows_N) for features, part in zip(self._features, found, strict=True)]
@@ -66,13 +75,15 @@ class ShardedLookup:
 
 class _Trained(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, _: torch.Tensor, lookup: ShardedLookup) -> tuple[torch.Tensor, ...]:
+    def forward(ctx: Any, anchor: torch.Tensor, lookup: ShardedLookup) -> tuple[torch.Tensor, ...]:
         ctx.lookup = lookup
+        ctx.save_for_backward(anchor)  # a second backward pass without retain_graph is PyTorch's usual error
         return lookup.forward()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, None]:
+        assert ctx.saved_tensors
         ctx.lookup.backward(grads)
         return None, None
 

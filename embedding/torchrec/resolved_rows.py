@@ -12,6 +12,7 @@ from embedding.ids.distinct_ids import DistinctIds
 from embedding.ids.id_lifecycle import TableIds
 from embedding.kernels.bits import jit
 from embedding.store import Index, RowNumbers
+from embedding.torchrec.fbgemm_rows import FbgemmRows
 
 
 @jit
@@ -20,6 +21,13 @@ def _expand(rows_U: Any, inverse_N: Any, first: Any, missing: Any, rows_N: Any) 
     for i in range(len(inverse_N)):
         row = np.int64(rows_U[inverse_N[i]])
         rows_N[i] = row + first if row >= 0 else missing
+
+
+@jit
+def _expand_at(rows_U: Any, inverse_N: Any, first: Any, missing: Any, rows_N: Any, at: Any) -> None:
+    for i in range(len(inverse_N)):
+        row = np.int64(rows_U[inverse_N[i]])
+        rows_N[at[i]] = row + first if row >= 0 else missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +53,12 @@ class BucketRows:
     removals: int
 
     def write(self, rows_N: RowNumbers) -> None:
-        """Write row numbers in this process; an id without a row gets -1 - `begin`."""
-        part = rows_N[self.at]  # a view when `at` is a slice
-        _expand(self.rows_U, self.distinct.inverse_N, self.first, -1 - self.begin, part)
-        if not isinstance(self.at, slice):
-            rows_N[self.at] = part
+        """Write row numbers in this process; for an id without a row, the number that plus `begin` is -1."""
+        known = self.rows_U, self.distinct.inverse_N, self.first, -1 - self.begin
+        if isinstance(self.at, slice):
+            _expand(*known, rows_N[self.at])
+        else:
+            _expand_at(*known, rows_N, self.at)
 
     def now(self) -> BucketRows:
         """The same ids with their present rows."""
@@ -60,22 +69,26 @@ class ResolvedRows:
     """The rows of a call's ids in this process, below zero for an id without one."""
 
     def __init__(self, pieces: Sequence[BucketRows], n: int) -> None:
-        self._pieces = pieces
+        self.pieces = pieces
         self.rows_N = np.empty(n, np.int64)
         for piece in pieces:
             piece.write(self.rows_N)
 
     def changed(self) -> bool:
         """Whether ids were removed since."""
-        return any(piece.table.removals != piece.removals for piece in self._pieces)
+        return any(piece.table.removals != piece.removals for piece in self.pieces)
 
     def now(self) -> ResolvedRows:
-        """The same ids with their present rows; ids that lost their row are counted as stale."""
-        return ResolvedRows([piece.now() for piece in self._pieces], len(self.rows_N))
+        """The same ids with their present rows; ids that lost theirs are counted as stale."""
+        return ResolvedRows([piece.now() for piece in self.pieces], len(self.rows_N))
+
+    def half(self) -> bool:
+        """Whether rows are of half precision, where a small step may be infinite."""
+        return any(isinstance(piece.table.rows, FbgemmRows) and piece.table.rows.half for piece in self.pieces)
 
     def learned(self) -> None:
         """Mark the rows as changed by an optimizer step."""
-        for piece in self._pieces:
+        for piece in self.pieces:
             if (piece.rows_U >= 0).any():
                 piece.table.rows.step += 1
                 piece.table.changes.mark(piece.rows_U)

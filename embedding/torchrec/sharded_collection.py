@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch.distributed._shard.sharded_tensor.api import ShardedTensor
 from torchrec import KeyedJaggedTensor
 from torchrec.distributed.embedding_types import KJTList
 from torchrec.distributed.mc_embeddingbag import ShardedManagedCollisionEmbeddingBagCollection
@@ -54,6 +55,7 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
             name for config in module._embedding_module.embedding_bag_configs() for name in config.feature_names
         ]
         self._order: list[str] = []
+        self.register_load_state_dict_pre_hook(_check_placement)
         self.clear()
 
     @property
@@ -136,6 +138,17 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
         """Send embeddings back to the processes that asked."""
         embedded, rows = super().output_dist(ctx, output)
         return (embedded, rows) if self._return_remapped_features else embedded
+
+
+def _check_placement(module: Any, state: Mapping[str, Any], prefix: str, *_: Any) -> None:
+    """Refuse a checkpoint of other buckets before anything is loaded."""
+    for name, ids in module.ids.items():
+        key = f"{prefix}_managed_collision_collection._managed_collision_modules.{name}."
+        found, seen = state.get(f"{key}ids"), state.get(f"{key}last_seen")
+        if isinstance(found, ShardedTensor) and isinstance(seen, ShardedTensor):
+            shard = found.local_shards()[0]
+            ids_R, seen_R = shard.tensor.cpu().numpy().view("uint64"), seen.local_shards()[0].tensor.cpu().numpy()
+            ids.check_placement(ids_R, seen_R, shard.metadata.shard_offsets[0], found.metadata().size[0])
 
 
 def _scattered(features: KeyedJaggedTensor) -> KeyedJaggedTensor:

@@ -73,6 +73,8 @@ class TrainingSection(Section):
     """Decay of the running mean over steps of the dense weights that score; 0 scores with the latest."""
     sparse_lr: Positive = 0.05
     optimizer: Literal["rowwise_adagrad", "adagrad", "adam", "ftrl"] = "rowwise_adagrad"
+    max_norm: Positive | None = None
+    """Of the gradient of a row in a step; a longer one is scaled down to it."""
     init_scale: Positive = INIT_SCALE
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     threads: Count = 1

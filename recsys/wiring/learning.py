@@ -28,7 +28,7 @@ def _table(name: str, config: Config, section: TableSection) -> Table:
         name,
         config.features.dim,
         capacity=section.capacity,
-        optimizer=Optimizer(config.training.optimizer, lr=config.training.sparse_lr),
+        optimizer=Optimizer(config.training.optimizer, config.training.sparse_lr, max_norm=config.training.max_norm),
         admission=Admission(section.admission, section.threshold),
         ttl=section.ttl,
         init_scale=config.training.init_scale,

@@ -20,7 +20,7 @@ from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.sharded_model import shard
 
 CPU = torch.device("cpu")
-LR, DIM = 0.5, 4
+LR, DIM, SCALE = 0.5, 4, 0.01
 
 
 class Sparse(nn.Module):
@@ -48,7 +48,7 @@ def collection(
     ]
     plain = EmbeddingBagCollection(tables=tables, device=torch.device("meta"), is_weighted=weighted)
     _apply_optimizer_in_backward(optimizer, plain.parameters(), {"lr": LR})
-    return CollisionFreeEmbeddingBagCollection(plain, **arguments)
+    return CollisionFreeEmbeddingBagCollection(plain, **{"init_scale": SCALE} | arguments)
 
 
 def model(rows: Mapping[str, int], pooling: PoolingType = PoolingType.SUM, **arguments: Any) -> Any:
@@ -75,4 +75,4 @@ def read(sharded: Any, *ids: int) -> Floats:
 
 def fresh(*ids: int, table: str = "t") -> Floats:
     """What new rows hold."""
-    return initial_rows(np.array(ids, np.uint64), DIM, salt_of(0, table), 0.01)
+    return initial_rows(np.array(ids, np.uint64), DIM, salt_of(0, table), SCALE)

@@ -143,39 +143,6 @@ def test_gradients_reach_only_ids_that_are_still_there() -> None:
     assert counters(sharded, "t")["stale"] == 2
 
 
-def test_a_state_dict_brings_ids_rows_and_optimizer_state() -> None:
-    one, other = model({"t": 64}, ttl=DAY, buckets=1), model({"t": 64}, ttl=DAY, buckets=1)
-    for sharded in (one, other):
-        set_time(sharded, 0)
-    one(bags(t=[[1], [2], [3]])).values().sum().backward()
-    expire(one, 2 * DAY)
-    for ids in ([2, 5], [2**63, 2], [7, 7, 7]):
-        one(bags(t=[ids])).values().sum().backward()
-        set_time(one, 2 * DAY)
-    other(bags(t=[[9]])).values().sum().backward()
-    other.load_state_dict(one.state_dict())
-    other.fused_optimizer.load_state_dict(one.fused_optimizer.state_dict())
-    np.testing.assert_array_equal(read(other, 1, 2, 5, 7, 2**63, 9), read(one, 1, 2, 5, 7, 2**63, 9))
-    for sharded in (one, other):
-        set_time(sharded, 3 * DAY)
-        sharded(bags(t=[[5], [6], [1]])).values().sum().backward()
-    np.testing.assert_array_equal(read(other, 1, 2, 5, 6, 7, 2**63), read(one, 1, 2, 5, 6, 7, 2**63))
-    assert expire(one, 4 * DAY) == expire(other, 4 * DAY) == 3
-
-
-def test_a_state_dict_brings_counts_of_ids_not_yet_admitted() -> None:
-    one, other = (model({"t": 64}, admission=Admission("count", 3), buckets=4) for _ in range(2))
-    for sharded in (one, other):
-        set_time(sharded, 0)
-    one(bags(t=[[1, 1], [2], [3, 3, 3]]))
-    other(bags(t=[[7, 7], [8]]))
-    other.load_state_dict(one.state_dict())
-    for sharded in (one, other):
-        sharded(bags(t=[[1, 2, 7]]))
-        assert read(sharded, 1, 2, 3, 7).any(1).tolist() == [True, False, True, False]
-    assert counters(other, "t")["live"] == counters(other, "t")["admitted"] == 2
-
-
 def test_half_precision_rows_learn_and_begin_anew() -> None:
     sharded = model({"t": 8}, ttl=DAY, buckets=1, data_type=DataType.FP16)
     set_time(sharded, 0)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torchrec import KeyedJaggedTensor
+from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, EmbeddingCollection, EmbeddingConfig, KeyedJaggedTensor
 from torchrec.modules.embedding_configs import DataType
 
-from embedding.torchrec.collection import counters, expire, set_time
+from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, counters, expire, set_time
+from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.sharded_model import shard
 from recsys.errors import InvalidValueError
-from tests.embedding.torchrec.models import DIM, LR, bags, collection, fresh, model, read
+from tests.embedding.torchrec.models import CPU, DIM, LR, Sparse, bags, collection, fresh, model, read
 
 
 @pytest.mark.parametrize(
@@ -78,8 +81,87 @@ def test_what_cannot_work_is_refused() -> None:
         counters(model({"t": 16}), "nope")
     with pytest.raises(InvalidValueError, match="choose 16"):
         collection({"t": 10})
-    plain = collection({"t": 16})
     with pytest.raises(InvalidValueError, match="shard the model first"):
-        plain(bags(t=[[1]]))
+        collection({"t": 16})(bags(t=[[1]]))
     with pytest.raises(InvalidValueError, match="set_time"):
         model({"t": 16})(bags(t=[[1]]))
+
+
+def plain(**arguments: Any) -> EmbeddingBagCollection:
+    """One table as a user writes it, on the CPU."""
+    table = EmbeddingBagConfig(name="t", embedding_dim=DIM, num_embeddings=64, feature_names=["t"], **arguments)
+    return EmbeddingBagCollection(tables=[table])
+
+
+@pytest.mark.parametrize(("arguments", "largest"), [({}, 1 / 8), ({"weight_init_min": -3, "weight_init_max": 3}, 3)])
+def test_rows_begin_in_the_range_of_the_collection(arguments: dict[str, float], largest: float) -> None:
+    sharded = shard(Sparse(CollisionFreeEmbeddingBagCollection(plain(**arguments))), Ranks(None, CPU).group, CPU)
+    set_time(sharded, 0)
+    rows = sharded(bags(t=[[key] for key in range(32)])).values().detach().numpy()
+    assert 0.9 * largest < np.abs(rows).max() <= largest
+
+
+def trained_a_little() -> EmbeddingBagCollection:
+    collection = plain()
+    optimizer = torch.optim.SGD(collection.parameters(), lr=1e-6)
+    collection(bags(t=[[1]])).values().sum().backward()
+    optimizer.step()
+    return collection
+
+
+def restored() -> EmbeddingBagCollection:
+    collection = plain()
+    collection.load_state_dict(plain().state_dict())
+    return collection
+
+
+def copied() -> EmbeddingBagCollection:
+    """A copy does not tell how often its weights were changed, but these cannot be new."""
+    collection = plain()
+    with torch.no_grad():
+        collection.embedding_bags["t"].weight += 1
+    return copy.deepcopy(collection)
+
+
+@pytest.mark.parametrize("make", [trained_a_little, restored, copied])
+def test_weights_that_would_be_lost_are_refused(make: Any) -> None:
+    with pytest.raises(InvalidValueError, match="'t': its weights were trained or loaded"):
+        CollisionFreeEmbeddingBagCollection(make())
+    CollisionFreeEmbeddingBagCollection(make(), init_scale=0.1)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"init_fn": torch.nn.init.zeros_}, {"weight_init_min": 0.0, "weight_init_max": 1.0}]
+)
+def test_other_initial_values_are_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValueError, match="give init_scale=x"):
+        CollisionFreeEmbeddingBagCollection(plain(**arguments))
+    CollisionFreeEmbeddingBagCollection(plain(**arguments), init_scale=0.1)
+
+
+def test_an_embedding_collection_is_refused() -> None:
+    table = EmbeddingConfig(name="t", embedding_dim=DIM, num_embeddings=64, feature_names=["t"])
+    with pytest.raises(InvalidValueError, match=r"EmbeddingCollection cannot be made collision-free.*bags of one"):
+        CollisionFreeEmbeddingBagCollection(EmbeddingCollection(tables=[table]))
+
+
+@pytest.mark.parametrize("call", [set_time, expire, lambda model, _: counters(model, "t")])
+def test_a_model_that_is_not_sharded_yet_is_told_so(call: Any) -> None:
+    with pytest.raises(InvalidValueError, match="after model = DistributedModelParallel"):
+        call(Sparse(collection({"t": 16})), 0)
+
+
+def test_two_collections_with_a_table_of_one_name_are_refused() -> None:
+    pair = torch.nn.ModuleDict({"one": collection({"t": 16}), "other": collection({"tu": 16, "t": 16})})
+    sharded = shard(pair, Ranks(None, CPU).group, CPU)
+    for call in (lambda: set_time(sharded, 0), lambda: counters(sharded, "t")):
+        with pytest.raises(InvalidValueError, match="two collections have a table 't'"):
+            call()
+
+
+@pytest.mark.parametrize("what", ["embedding_dim", "num_embeddings"])
+def test_sizes_that_torchrec_cannot_shard_are_refused(what: str) -> None:
+    sizes = {"embedding_dim": DIM, "num_embeddings": 64}
+    table = EmbeddingBagConfig(name="t", feature_names=["t"], **sizes | {what: np.int64(sizes[what])})
+    with pytest.raises(InvalidValueError, match=rf"'t': {what} is .*, write a Python int"):
+        CollisionFreeEmbeddingBagCollection(EmbeddingBagCollection(tables=[table], device=torch.device("meta")))

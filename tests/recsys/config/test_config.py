@@ -18,6 +18,7 @@ from recsys.config.schema import Arm, Config, Experiment, ServingSection, Traini
 from recsys.config.section import Section
 from recsys.config.tasks import TaskSection
 from recsys.errors import ConfigError
+from recsys.wiring.learning import tables
 from streaming.ingest.validation import Rules
 from streaming.join.joiner import MAX_PENDING
 from streaming.log.open_log import LOGS
@@ -291,3 +292,9 @@ def test_logs_of_another_scheme_have_their_own_source_offsets(tmp_path: Path, mo
     offsets = [log(f"toy://host/{topic}").source_offsets for topic in ("events", "events", "others")]
     assert offsets[0] == offsets[1] != offsets[2]
     assert {path.parent for path in offsets} == {tmp_path.resolve() / "run"}
+
+
+def test_the_norm_of_a_rows_gradient_reaches_every_table() -> None:
+    assert {table.optimizer.max_norm for table in tables(parse("[training]\nmax_norm = 0.5\n", TEMPLATE))} == {0.5}
+    assert {table.optimizer.max_norm for table in tables(Config())} == {None}
+    assert "training.max_norm: must be greater than 0" in problem("[training]\nmax_norm = 0.0\n")

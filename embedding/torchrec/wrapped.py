@@ -1,0 +1,55 @@
+"""The collection that a user wraps: what is taken over from it, and what is refused."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torchrec import EmbeddingBagCollection, EmbeddingBagConfig
+from torchrec.modules.embedding_configs import DataType
+
+from recsys.errors import InvalidValueError
+
+_FRESH = 2
+"""PyTorch's count of changes to weights that TorchRec has just made: those of `EmbeddingBag`, then its own."""
+
+
+def check_collection(collection: object) -> None:
+    """Raises InvalidValueError for what is not an `EmbeddingBagCollection` of FP32 or FP16 rows."""
+    if not isinstance(collection, EmbeddingBagCollection):
+        raise InvalidValueError(
+            f"{type(collection).__name__} cannot be made collision-free, only an EmbeddingBagCollection can: "
+            "write an EmbeddingCollection as bags of one, before DistributedModelParallel"
+        )
+    for config in collection.embedding_bag_configs():
+        for what in ("embedding_dim", "num_embeddings"):
+            number = getattr(config, what)
+            if type(number) is not int:  # TorchRec's sharding takes no others
+                raise InvalidValueError(f"table {config.name!r}: {what} is {number!r}, write a Python int, int(...)")
+        if config.data_type not in (DataType.FP32, DataType.FP16):
+            raise InvalidValueError(
+                f"table {config.name!r}: rows are {config.data_type.name}, training takes FP32 or FP16"
+            )
+
+
+def initial_scale(collection: EmbeddingBagCollection, config: EmbeddingBagConfig) -> float:
+    """The collection's rows begin between minus this and this.
+
+    Raises InvalidValueError for an `init_fn`, a range that is not around 0, or weights that were changed since: rows
+    are given to ids as they come, and weights would be lost.
+    """
+    low, high = config.get_weight_init_min(), config.get_weight_init_max()
+    fn = config.init_fn
+    uniform = isinstance(fn, partial) and fn.func is torch.nn.init.uniform_
+    if not uniform or low != -high or not high > 0:
+        raise InvalidValueError(
+            f"table {config.name!r}: rows of new ids begin between -x and x, not by an init_fn or in another range: "
+            "leave init_fn out or give init_scale=x"
+        )
+    weights = collection.embedding_bags[config.name].weight
+    if weights.device.type != "meta" and (weights._version > _FRESH or float(weights.detach().abs().max()) > high):
+        raise InvalidValueError(
+            f"table {config.name!r}: its weights were trained or loaded, and would be lost, as rows are given to ids "
+            'that come: make the collection anew, with device="meta", or give init_scale=x to begin without them'
+        )
+    return float(high)

@@ -20,7 +20,7 @@ from streaming.events.columns import kinds, times
 from streaming.ingest.codec import decode_events, encode_events, encode_json, to_events
 from streaming.ingest.dead_letters import DeadLetter, DeadLetters
 from streaming.ingest.external_sort import ExternalSort
-from streaming.ingest.formats.sources import BEGIN, Batches, Block, Position, Source, Valid
+from streaming.ingest.formats.sources import BEGIN, Batches, Block, Columns, Position, Source, Valid
 from streaming.ingest.late_events import TAIL, LateEvents
 from streaming.ingest.log_window import LogWindow, clash
 from streaming.ingest.merge_by_time import Piece, interleaved, merged
@@ -205,13 +205,24 @@ class Ingest:
         return float(times(first.events).min()) if first is not None and first.events.num_rows else -math.inf
 
     def _read(self, source: Source, tracker: OffsetTracker) -> Iterator[Piece]:
-        blocks: Iterator[Block | Valid] = source.blocks(tracker.now.position)
+        blocks: Iterator[Block | Valid | Columns] = source.blocks(tracker.now.position)
         while True:
             with _uncollected():
                 block = next(blocks, None)
             if block is None:
                 return
-            yield _valid(block) if isinstance(block, Valid) else self._decode(source.name, block)
+            yield self._piece(source.name, block)
+
+    def _piece(self, source: str, block: Block | Valid | Columns) -> Piece:
+        if isinstance(block, Valid):
+            return _valid(block)
+        if isinstance(block, Block):
+            return self._decode(source, block)
+        horizon = self._clock() + self._rules.max_future
+        if block.longest > self._rules.max_line or int(times(block.events).max()) > horizon:
+            return self._decode(source, block.lines())
+        records_N = np.arange(block.events.num_rows)
+        return Piece(block.events, [], block.end, block.position, records_N, [], block.ended)
 
     def _decode(self, source: str, block: Block) -> Piece:
         with _uncollected():

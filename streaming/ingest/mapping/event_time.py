@@ -19,7 +19,7 @@ _UNITS: Final[dict[Unit, str]] = {
     "ns": "a number of nanoseconds",
     "iso": "ISO 8601",
 }
-_IN_MS: Final[dict[Unit, tuple[int, int]]] = {"ms": (1, 1), "s": (1000, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
+IN_MS: Final[dict[Unit, tuple[int, int]]] = {"ms": (1, 1), "s": (1000, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
 """What to multiply with, and to divide by."""
 _DIGITS: Final = 20
 """Fewer are read without further checks."""
@@ -43,7 +43,7 @@ def millis_reader(unit: Unit, pattern: str = "") -> Callable[[Any], int]:
     """
     in_unit = f'{_UNITS[unit]} (time_unit = "{unit}")'
 
-    times, parts = _IN_MS.get(unit, (1, 1))
+    times, parts = IN_MS.get(unit, (1, 1))
     whole = parts == 1 and unit != "iso" and not pattern
 
     def read(value: Any) -> int:
@@ -76,7 +76,7 @@ def _millis(value: Any, unit: Unit, pattern: str) -> int:
         return epoch_millis(value)
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or unit == "iso":
         raise TypeError("not a number of the unit")
-    times, parts = _IN_MS[unit]
+    times, parts = IN_MS[unit]
     return math.floor(value * times / parts) if isinstance(value, float) else int(value * times // parts)
 
 

@@ -60,10 +60,7 @@ fallback = "multiplexed"
 }
 CASES = {"zeros": ("zeros", "float32"), "multiplexed": ("multiplexed", "float32"), "int8": ("multiplexed", "int8")}
 """Of each, what ids without a row read, and the precision of rows in Redis."""
-PARAMETERS = {
-    case: pytest.param(case, marks=slow)
-    for case, slow in (("zeros", []), ("multiplexed", [pytest.mark.slow]), ("int8", [pytest.mark.slow]))
-}
+PARAMETERS = {case: pytest.param(case, marks=slow) for case, slow in ((case, [pytest.mark.slow]) for case in CASES)}
 TOLERANCE = {"float32": 1e-4, "int8": 0.01}
 """Between a served score and the trained model's: sums in another order, and rows off by a step."""
 SAME = 1e-6

@@ -121,6 +121,7 @@ def order(answer: dict[str, Any]) -> list[str]:
     return [item["item"] for item in answer["items"]]
 
 
+@pytest.mark.slow
 def test_the_ranking_follows_the_weights_of_the_tasks(config: Config, trainer: Trainer) -> None:
     assert trainer.learner.steps > 10
     by_click, by_buy = ranked_by(config, {"click": 1.0}), ranked_by(config, {"click": 1.0, "buy": 5.0})

@@ -25,7 +25,7 @@ def rate_interval(sums: ClickSums, alpha: float = 0.05) -> Interval:
     >>> half = ClickSums.of(np.full(5000, 10), np.arange(5000) % 11)
     >>> low, high = rate_interval(half)
     >>> round(low, 3), round(high, 3)
-    (0.485, 0.514)
+    (0.486, 0.513)
     """
     if sums.ctr is None or sums.units < FEWEST_UNITS:
         return 0.0, 1.0

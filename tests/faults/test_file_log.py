@@ -17,6 +17,8 @@ from streaming.log.file_log import FileLog
 from streaming.log.segment import FRAME_BYTES, HEAD_BYTES
 from tests.contracts.event_log import events, read_all
 
+pytestmark = pytest.mark.slow
+
 PROCESSES = multiprocessing.get_context("fork")
 
 

@@ -24,6 +24,8 @@ from streaming.ingest.source_offsets import SourceOffsets
 from streaming.log.file_log import FileLog
 from tests.contracts.event_log import read_all
 
+pytestmark = pytest.mark.slow
+
 PROCESSES = multiprocessing.get_context("fork")
 COUNT = 3000
 

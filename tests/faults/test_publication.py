@@ -25,6 +25,8 @@ from streaming.encode.entity_state import EntityState
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = (
     '[training]\nwait = "1s"\nlateness = "1s"\nbatch_size = 16\n[model]\nname = "fm"\n[redis]\npublish_every = "0ms"\n'
 )

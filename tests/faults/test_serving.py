@@ -26,6 +26,8 @@ from streaming.log.file_log import FileLog
 from tests.serving.fakes import SPEC, artefact, ids, rows
 from tests.serving.waiting import until
 
+pytestmark = pytest.mark.slow
+
 ITEMS = ["a", "b", "c"]
 
 

@@ -26,6 +26,7 @@ from tests.serving.running import running
 from tests.serving.waiting import until
 
 
+@pytest.mark.slow
 def test_it_learns_what_guests_like_and_goes_on_from_where_it_was(fresh: Recommender) -> None:
     assert fresh.ingest(world(200)).accepted == len(world(200))
     first = fresh.fit()
@@ -156,6 +157,7 @@ def test_a_second_one_in_the_folder_is_refused_until_the_first_is_closed(fresh: 
     Recommender(config(), folder=tmp_path).close()
 
 
+@pytest.mark.slow
 def test_nothing_is_left_behind(tmp_path: Path, graphs: Path) -> None:
     process = psutil.Process()
     threads, files = set(threading.enumerate()), {file.path for file in process.open_files()}

@@ -84,6 +84,7 @@ def test_a_graph_says_nothing_about_the_machine_that_made_it() -> None:
     assert str(Path(__file__).parents[3]).encode() not in graph
 
 
+@pytest.mark.slow
 def test_the_cache_saves_the_tracing(tmp_path: Path) -> None:
     executor = CountingExecutor()
     first = Exporter(make_model(), SPEC, cache=tmp_path, executor=executor).graph(make_model())

@@ -64,6 +64,7 @@ def published(config: Config, steps: int = 7) -> Artefact:
     return artefact
 
 
+@pytest.mark.slow
 def test_no_two_trainers_publish_the_same_label_at_one_step_and_one_time(config: Config) -> None:
     """Restarted, learning anew in the same folder, or beside each other."""
     labels = [published(config).version for _ in range(50)]

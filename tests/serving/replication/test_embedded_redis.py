@@ -23,6 +23,8 @@ from serving.replication.publisher import Publisher
 from tests.serving.fakes import DIM, delta, ids
 from tests.serving.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 def absent(program: str) -> bool:
     """Whether the server program is not installed on this machine."""

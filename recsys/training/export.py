@@ -196,10 +196,13 @@ class Exporter:
 
 
 def trace(config: Any, shape: dict[str, Any]) -> bytes:
-    """The ONNX graph of a newly built model. Run it in a process of its own: it turns off warnings."""
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
-    torch.set_num_threads(1)
+    """The ONNX graph of a newly built model."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _trace(config, shape)
+
+
+def _trace(config: Any, shape: dict[str, Any]) -> bytes:
     sizes = _Shape(**shape)
     model = build(
         config,

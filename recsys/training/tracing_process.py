@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -44,8 +45,12 @@ def _run(options: ModelOptions, shape: dict[str, int]) -> bytes:
 
 def main() -> None:
     """Read options and shape from standard input, write the graph to standard output."""
+    import torch
+
     from recsys.training.export import trace
 
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
     output = os.dup(1)
     os.dup2(2, 1)  # whatever is printed on the way is not part of the graph
     asked = json.load(sys.stdin)

@@ -71,6 +71,7 @@ COLUMNS = {"time": "at", "impression": "request", "item": "product", "action": "
 
 def write_tables(folder: Path, count: int) -> list[Path]:
     """The same clicks as CSV (plain, quoted), TSV, Parquet and JSON lines of another schema."""
+    folder.mkdir(parents=True)
     rng = random.Random(0)
     rows = [
         (
@@ -108,8 +109,9 @@ def in_new_folder(work: Callable[[Path, Path], Counts], path: Path) -> Counts:
 MEMORY = """
 import sys, tempfile
 from pathlib import Path
-from benchmarks.ingest import in_new_folder, ours
-in_new_folder(ours, Path(sys.argv[1]))
+from benchmarks.ingest import in_new_folder, ours, ours_mapped
+path = Path(sys.argv[1])
+in_new_folder(ours_mapped if path.parent.name == "tables" else ours, path)
 """
 
 
@@ -125,7 +127,13 @@ def run(quick: bool) -> Result:
         contenders = {"ours": lambda: in_new_folder(ours, small), "peer": lambda: in_new_folder(peer, small)}
         seconds = interleave(contenders, rounds)
         peaks = {path.stem: peak_memory(MEMORY, str(path)) for path in (small, large)}
-        tables = write_tables(Path(folder), count)
+        tables, tenfold = (
+            write_tables(Path(folder) / name / "tables", n * count) for name, n in (("1", 1), ("10", 10))
+        )
+        grown = {
+            one.name: peak_memory(MEMORY, str(ten)) - peak_memory(MEMORY, str(one))
+            for one, ten in zip(tables, tenfold, strict=True)
+        }
         seconds |= interleave({path.name: partial(in_new_folder, ours_mapped, path) for path in tables}, rounds)
     rates = {name: count / median(times) for name, times in seconds.items()}
     targets = [
@@ -134,5 +142,6 @@ def run(quick: bool) -> Result:
         Target("MiB more at 10 times the input", (peaks["large"] - peaks["small"]) / 2**20, 16, "lower"),
     ]
     targets += [Target(f"{path.name}: events/s a core (CPU time)", rates[path.name], 250_000) for path in tables]
+    targets += [Target(f"{name}: MiB more at 10 times the input", n / 2**20, 16, "lower") for name, n in grown.items()]
     raw = {"events": count, "bytes_a_line": size / count, "mix": _events.MIX, "counts": counts["ours"].read}
     return Result("ingest", targets, raw | {"cpu_seconds": seconds, "rates": rates, "peak_bytes": peaks})

@@ -24,7 +24,7 @@ from torchrec.distributed.types import ShardingType
 from torchrec.modules.mc_embedding_modules import ManagedCollisionEmbeddingBagCollection
 from torchrec.modules.mc_modules import ManagedCollisionCollection
 
-from embedding.store import INIT_SCALE, Admission, Table
+from embedding.store import Admission, Table
 from embedding.torchrec.ids import CollisionFreeIds
 from embedding.torchrec.sharded_collection import ShardedCollisionFreeEmbeddingBagCollection
 from embedding.torchrec.wrapped import check_collection, initial_scale

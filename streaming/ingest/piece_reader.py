@@ -13,7 +13,7 @@ import numpy.typing as npt
 from streaming.events.columns import times
 from streaming.ingest.codec import decode_events, encode_events
 from streaming.ingest.dead_letters import DeadLetter
-from streaming.ingest.formats.sources import BEGIN, Block, Position, Source, Valid
+from streaming.ingest.formats.sources import BEGIN, Block, Columns, Position, Source, Valid
 from streaming.ingest.merge_by_time import Piece
 from streaming.ingest.validation import Rules
 
@@ -32,13 +32,24 @@ class PieceReader:
 
     def read(self, source: Source, start: Position) -> Iterator[Piece]:
         """The blocks of a source from `start` on. Raises OSError or pyarrow's ArrowException if it cannot be read."""
-        blocks: Iterator[Block | Valid] = source.blocks(start)
+        blocks: Iterator[Block | Valid | Columns] = source.blocks(start)
         while True:
             with _uncollected():
                 block = next(blocks, None)
             if block is None:
                 return
-            yield _valid(block) if isinstance(block, Valid) else self._decode(source.name, block)
+            yield self._piece(source.name, block)
+
+    def _piece(self, source: str, block: Block | Valid | Columns) -> Piece:
+        if isinstance(block, Valid):
+            return _valid(block)
+        if isinstance(block, Block):
+            return self._decode(source, block)
+        horizon = self._clock() + self._rules.max_future
+        if block.longest > self._rules.max_line or int(times(block.events).max()) > horizon:
+            return self._decode(source, block.lines())
+        records_N = np.arange(block.events.num_rows)
+        return Piece(block.events, [], block.end, block.position, records_N, [], block.ended)
 
     def _decode(self, source: str, block: Block) -> Piece:
         with _uncollected():

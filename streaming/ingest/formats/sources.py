@@ -77,13 +77,28 @@ class Valid:
     ended: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Consecutive records as events, one each; only their times are still to be compared to the clock."""
+
+    events: pa.RecordBatch
+    end: Position
+    position: Callable[[int], Position]
+    """Where a record begins."""
+    lines: Callable[[], Block]
+    """The same records as lines, for the reason of each that is refused."""
+    longest: int
+    """Bytes that no line would be longer than."""
+    ended: bool = True
+
+
 class Source(Protocol):
     """A finite or endless stream of records."""
 
     @property
     def name(self) -> str: ...
 
-    def blocks(self, start: Position) -> Iterator[Block] | Iterator[Valid]:
+    def blocks(self, start: Position) -> Iterator[Block] | Iterator[Valid] | Iterator[Block | Columns]:
         """All records from `start` on: the position of a record, or the end of an earlier block of this source."""
         ...
 

@@ -21,7 +21,7 @@ _UNITS: Final[dict[Unit, str]] = {
 }
 PLAUSIBLE: Final = 631_152_000_000
 """The beginning of 1990, ms since the epoch: an older time is hardly one of a log."""
-_IN_MS: Final[dict[Unit, tuple[int, int]]] = {"ms": (1, 1), "s": (1000, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
+IN_MS: Final[dict[Unit, tuple[int, int]]] = {"ms": (1, 1), "s": (1000, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
 """Factor and divisor to milliseconds."""
 _DIGITS: Final = 20
 """Smaller numbers are read without further checks."""
@@ -45,7 +45,7 @@ def millis_reader(unit: Unit, pattern: str = "") -> Callable[[Any], int]:
     """
     in_unit = f'{_UNITS[unit]} (time_unit = "{unit}")'
 
-    times, parts = _IN_MS.get(unit, (1, 1))
+    times, parts = IN_MS.get(unit, (1, 1))
     whole = parts == 1 and unit != "iso" and not pattern
 
     def read(value: Any) -> int:
@@ -78,7 +78,7 @@ def _millis(value: Any, unit: Unit, pattern: str) -> int:
         return epoch_millis(value)
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or unit == "iso":
         raise TypeError("not a number of the unit")
-    times, parts = _IN_MS[unit]
+    times, parts = IN_MS[unit]
     return math.floor(value * times / parts) if isinstance(value, float) else int(value * times // parts)
 
 

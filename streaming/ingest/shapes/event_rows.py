@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from streaming.ingest.formats.rows import Rows
-from streaming.ingest.formats.sources import Block
+from streaming.ingest.formats.sources import Block, Columns
 from streaming.ingest.mapping.column_mapping import Mapping
+from streaming.ingest.shapes.interaction_columns import LONGEST_LINE, InteractionColumns
 from streaming.ingest.shapes.row_events import BlockBuilder, Fields, RowFields
 from streaming.ingest.shapes.rules import complete, interactions, keep_once, name_user
 
@@ -17,20 +19,29 @@ class EventRows:
     def __init__(self, mapping: Mapping, source: str) -> None:
         self._mapping = mapping
         self._fields = RowFields(mapping, source)
+        self._columns = InteractionColumns(mapping)
         nested = {name.partition(".")[0] for name in mapping.columns}
         ruled = mapping.anonymous != "refuse" or mapping.repeated_items != "refuse" or mapping.start is not None
         self._plain = "actions" not in nested and not ruled  # each row is exactly one event: most files, and faster
 
-    def blocks(self, table: Iterator[Rows]) -> Iterator[Block]:
+    def blocks(self, table: Iterator[Rows]) -> Iterator[Block | Columns]:
         """The rows of a table as blocks of events."""
         for rows in table:
             if self._plain:
-                yield self._fields.events(rows)
+                yield self._by_columns(rows) or self._fields.events(rows)
                 continue
             found = BlockBuilder()
             for place, fields in self._fields.of(rows, found.refuse):
                 found.add(place, *self._events(fields))
             yield found.block(rows.start, rows.end, rows.ended)
+
+    def _by_columns(self, rows: Rows) -> Columns | None:
+        if not self._columns.fits or rows.faults or not rows.cells:
+            return None
+        events = self._columns.events(rows.cells)
+        if events is None:
+            return None
+        return Columns(events, rows.end, rows.position, partial(self._fields.events, rows), LONGEST_LINE, rows.ended)
 
     def _events(self, fields: Fields) -> list[Fields]:
         done = fields.pop("actions", None)

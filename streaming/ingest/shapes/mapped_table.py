@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from recsys.errors import InvalidValueError
 from streaming.ingest.formats.rows import Rows, Table
-from streaming.ingest.formats.sources import BEGIN, Block, Position
+from streaming.ingest.formats.sources import BEGIN, Block, Columns, Position
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.shapes.chosen_rows import ChosenRows
 from streaming.ingest.shapes.event_rows import EventRows
@@ -47,5 +47,5 @@ class MappedTable:
     def identity(self, before: Position) -> str:
         return self._table.identity(before)
 
-    def blocks(self, start: Position = BEGIN) -> Iterator[Block]:
+    def blocks(self, start: Position = BEGIN) -> Iterator[Block | Columns]:
         return self._shape.blocks(self._order(self._table.rows(start)))

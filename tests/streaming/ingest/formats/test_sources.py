@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from streaming.ingest.formats import sources
 from streaming.ingest.formats.open_source import open_source
-from streaming.ingest.formats.sources import JsonLines, Position
+from streaming.ingest.formats.sources import Block, JsonLines, Position
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.shapes.mapped_table import MappedTable
 
@@ -34,6 +34,7 @@ def records(source: JsonLines | MappedTable, start: Position | None = None) -> l
     found: list[tuple[Position, bytes | str]] = []
     end = start or Position()
     for block in source.blocks(end):
+        assert isinstance(block, Block)
         assert block.start == end or block.position_of is not None
         for i, line in enumerate(block.lines):
             fault = block.faults.get(i)

@@ -63,7 +63,7 @@ def divide(mixed_N: Ids, buckets: int, first: int, count: int) -> list[tuple[Row
     """The places and the restored ids of each of the buckets `first` to `first + count`, to which all ids belong.
 
     >>> [places.tolist() for places, _ in divide(scatter(np.arange(4, dtype=np.uint64)), 2, first=0, count=2)]
-    [[1], [0, 2, 3]]
+    [[2], [0, 1, 3]]
     """
     ends_B = np.zeros(count, np.int64)
     places_N, ids_N = np.empty(len(mixed_N), np.int64), np.empty_like(mixed_N)
@@ -75,9 +75,9 @@ def divide(mixed_N: Ids, buckets: int, first: int, count: int) -> list[tuple[Row
 def in_their_buckets(ids_U: Ids, rows_U: RowNumbers, buckets: int, rows: int) -> bool:
     """Whether each id lies in its bucket, of the `buckets` equal ones that `rows` rows divide into.
 
-    >>> in_their_buckets(np.array([0, 1], np.uint64), np.array([3, 1]), buckets=2, rows=4)
+    >>> in_their_buckets(np.array([0, 1], np.uint64), np.array([3, 2]), buckets=2, rows=4)
     True
-    >>> in_their_buckets(np.array([0, 1], np.uint64), np.array([3, 1]), buckets=4, rows=4)
+    >>> in_their_buckets(np.array([0, 1], np.uint64), np.array([3, 2]), buckets=4, rows=4)
     False
     """
     return bool((bucket_of(scatter(ids_U), buckets) == rows_U // (rows // buckets)).all())

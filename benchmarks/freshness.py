@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.harness import Result, Target
 from recsys import wiring
-from recsys.commands.ports import free_port
+from recsys.commands.demo.ports import free_port
 from recsys.config.file import load
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events

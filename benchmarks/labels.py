@@ -37,8 +37,8 @@ from streaming.encode.entity_state import EntityState
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.feed import Feed
 from streaming.ingest.codec import encode_events
-from streaming.join.click_delays import ClickDelays
 from streaming.join.joiner import Joiner, LabelRule
+from streaming.join.silence.click_delays import ClickDelays
 from streaming.log.memory_log import MemoryLog
 
 Times = npt.NDArray[np.float64]

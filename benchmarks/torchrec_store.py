@@ -136,7 +136,7 @@ def _store(rank: int, world: int, size: dict[str, int]) -> dict[str, Callable[[]
     from torchrec import KeyedJaggedTensor
 
     from embedding.store import Optimizer, Table
-    from embedding.torchrec.store import TorchRecStore
+    from embedding.torchrec.sharded_store.store import TorchRecStore
 
     sized = size | {"batch": size["batch"] * len(FEATURES)}
     store = TorchRecStore([Table("t", DIM, size["ids"], Optimizer(lr=0.02))])

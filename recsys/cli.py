@@ -228,6 +228,6 @@ def memory(config_path: Path, **options: Any) -> None:
 @needs("all")
 def demo(keep: bool, folder: Path) -> None:
     """Watch the whole loop on a real log: ingest, train, serve, click, and see the ranking change."""
-    from recsys.commands.demo import run
+    from recsys.commands.demo.command import run
 
     run(folder, keep)

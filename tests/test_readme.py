@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from recsys.commands.ports import free_port
+from recsys.commands.demo.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 

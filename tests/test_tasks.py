@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from recsys import wiring
-from recsys.commands.tables.replay import tables
+from recsys.commands.output.replay_tables import tables
 from recsys.commands.train import dashboard
 from recsys.config.schema import Config
 from recsys.errors import StateError

@@ -28,8 +28,8 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
     >>> from torch import nn
     >>> from torchrec import EmbeddingBagCollection, EmbeddingBagConfig
     >>> from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, set_time
-    >>> from embedding.torchrec.ranks import Ranks
-    >>> from embedding.torchrec.sharded_model import shard
+    >>> from embedding.torchrec.sharded_store.ranks import Ranks
+    >>> from embedding.torchrec.sharded_store.sharded_model import shard
     >>> film = EmbeddingBagConfig(name="film", embedding_dim=4, num_embeddings=64, feature_names=["film"])
     >>> model = nn.Sequential(CollisionFreeEmbeddingBagCollection(EmbeddingBagCollection(tables=[film])))
     >>> model = shard(model, Ranks(None, torch.device("cpu")).group, torch.device("cpu"))  # or DistributedModelParallel

@@ -14,8 +14,8 @@ from recsys import wiring
 from recsys.commands.options.batch_until import parse_batch_until
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
+from recsys.commands.output.memory_study_table import table
 from recsys.commands.stopping import STOPPED
-from recsys.commands.tables.memory_study import table
 from recsys.config.file import load
 from recsys.config.models import with_model
 from recsys.config.schema import Config

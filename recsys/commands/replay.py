@@ -10,11 +10,11 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from recsys import wiring
-from recsys.commands.log_warnings import action_warnings, label_warnings, say
 from recsys.commands.options.batch_until import parse_batch_until
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
-from recsys.commands.tables.replay import tables
+from recsys.commands.output.log_warnings import action_warnings, label_warnings, say
+from recsys.commands.output.replay_tables import tables
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import file_errors

@@ -11,10 +11,10 @@ from rich.live import Live
 from rich.table import Table
 
 from recsys import wiring
-from recsys.commands.log_warnings import action_warnings, label_warnings, say
 from recsys.commands.options.iso_time import parse_time
+from recsys.commands.output import embedding_tables
+from recsys.commands.output.log_warnings import action_warnings, label_warnings, say
 from recsys.commands.stopping import stopping
-from recsys.commands.tables import embedding_tables
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.config.units import written

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recsys.commands.tables import embedding_tables
+from recsys.commands.output import embedding_tables
 from recsys.unlearned import impaired, not_learned
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from recsys import wiring
-from recsys.commands.tables.embedding_tables import refused
+from recsys.commands.output.embedding_tables import refused
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError, StateError
 from recsys.recommender.asked import name_of, request

@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from recsys.errors import InvalidValueError, StateError
 from streaming.events.columns import IMPRESSION, INTERACTION, kinds, times
-from streaming.join.click_delays import ClickDelays
 from streaming.join.early_interactions import EarlyInteractions
 from streaming.join.event_rows import InteractionRow, impressions, interactions
 from streaming.join.labeled_impression import LabeledImpression, LabelRule
@@ -22,7 +21,8 @@ from streaming.join.labeler import Labeler
 from streaming.join.open_impression import OpenImpression
 from streaming.join.outcomes import OUTCOMES, TALLIES
 from streaming.join.recently_closed import RecentlyClosed
-from streaming.join.silences import Due, Silences
+from streaming.join.silence.click_delays import ClickDelays
+from streaming.join.silence.silences import Due, Silences
 from streaming.join.window_queue import WindowQueue
 
 __all__ = ["OUTCOMES", "TALLIES", "Joiner", "LabelRule", "LabeledImpression", "Labels"]

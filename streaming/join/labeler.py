@@ -8,7 +8,7 @@ from streaming.join.event_rows import InteractionRow
 from streaming.join.labeled_impression import LabeledImpression, LabelRule
 from streaming.join.open_impression import OpenImpression
 from streaming.join.outcomes import OUTCOMES, TALLIES
-from streaming.join.silences import Silences
+from streaming.join.silence.silences import Silences
 
 
 class Labeler:

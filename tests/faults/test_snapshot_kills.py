@@ -14,7 +14,7 @@ import pytest
 from embedding.local.store import LocalStore
 from embedding.snapshot.format import MANIFEST
 from embedding.store import Admission, Optimizer, Table
-from embedding.torchrec.store import TorchRecStore
+from embedding.torchrec.sharded_store.store import TorchRecStore
 from recsys.errors import TornCheckpointError
 from tests.embedding.torchrec.processes import SECONDS, context
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streaming.join.click_delays import ClickDelays
+from streaming.join.silence.click_delays import ClickDelays
 
 
 class FixedAge(ClickDelays):

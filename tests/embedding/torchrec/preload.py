@@ -4,7 +4,8 @@ import numpy as np
 
 from embedding.local.store import LocalStore
 from embedding.store import Optimizer, Table
-from embedding.torchrec import routing, store  # noqa: F401
+from embedding.torchrec import routing
+from embedding.torchrec.sharded_store import store  # noqa: F401
 
 _ids = np.arange(3, dtype=np.uint64)
 routing.restore(routing.scatter(_ids))

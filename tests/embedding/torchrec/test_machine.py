@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from embedding.local.store import LocalStore
 from embedding.reference.store import ReferenceStore
-from embedding.torchrec.store import TorchRecStore
+from embedding.torchrec.sharded_store.store import TorchRecStore
 from tests.embedding.machine import StoreMachine
 
 

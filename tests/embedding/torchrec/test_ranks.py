@@ -16,8 +16,8 @@ from embedding.snapshot.format import load
 from embedding.snapshot.state import digest
 from embedding.store import Admission, EmbeddingStore, Ids, Optimizer, Table
 from embedding.torchrec.collection import collections, expire, set_time
-from embedding.torchrec.ranks import Ranks
-from embedding.torchrec.store import TorchRecStore
+from embedding.torchrec.sharded_store.ranks import Ranks
+from embedding.torchrec.sharded_store.store import TorchRecStore
 from tests.contracts.embedding_store import ADVERSARIAL, DAY
 from tests.embedding.torchrec import models
 from tests.embedding.torchrec.processes import run

@@ -12,7 +12,7 @@ import torch
 
 from embedding.local.store import LocalStore
 from embedding.store import EmbeddingStore, Lookup, Optimizer, Table
-from embedding.torchrec.store import TorchRecStore
+from embedding.torchrec.sharded_store.store import TorchRecStore
 from recsys.errors import InvalidValueError
 from tests.contracts.embedding_store import DAY, EmbeddingStoreContract, ids
 from tests.embedding import reading

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys.commands import demo
+from recsys.commands.demo import command as demo
 from recsys.datasets.registry import EXAMPLES
 from recsys.errors import InvalidValueError
 from recsys.evaluation.replay.result import Result

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import redis
 
-from recsys.commands.ports import free_port
+from recsys.commands.demo.ports import free_port
 from recsys.errors import InvalidValueError, RedisServerError
 from serving.cache.row_store import RedisRows
 from serving.replication import embedded_redis

@@ -10,8 +10,8 @@ import pytest
 
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
-from streaming.join.click_delays import BINS, ClickDelays
 from streaming.join.joiner import Joiner, LabelRule
+from streaming.join.silence.click_delays import BINS, ClickDelays
 
 SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
 WAIT = 30 * MINUTE

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from recsys.commands.tables.replay import table
+from recsys.commands.output.replay_tables import table
 from recsys.evaluation import metrics
 from recsys.evaluation.replay.arms import Arm, frozen, online
 from recsys.evaluation.replay.figures import arm_results, windows

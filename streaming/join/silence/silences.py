@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from xxhash import xxh3_64_intdigest
 
-from streaming.join.click_delays import ClickDelays
-from streaming.join.due_queue import DueQueue, Entry
 from streaming.join.open_impression import OpenImpression
+from streaming.join.silence.click_delays import ClickDelays
+from streaming.join.silence.due_queue import DueQueue, Entry
 
 Due = tuple[int, int]
 """Clock, and the number of the impression's event."""

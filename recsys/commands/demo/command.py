@@ -14,8 +14,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from recsys.commands.demo_client import TIMEOUT, Client, show_change
-from recsys.commands.ports import free_port
+from recsys.commands.demo.client import TIMEOUT, Client, show_change
+from recsys.commands.demo.ports import free_port
 from recsys.config.file import load
 from recsys.datasets.registry import DATASETS, EXAMPLES
 from recsys.errors import InvalidValueError, UnavailableError, file_errors

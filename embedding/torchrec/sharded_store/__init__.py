@@ -1,0 +1,1 @@
+"""An `EmbeddingStore` over the processes of a group, built on the drop-in collection."""

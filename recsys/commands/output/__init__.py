@@ -1,0 +1,1 @@
+"""What several commands print: tables of results, and what is unusual about a log."""

@@ -16,7 +16,7 @@ RecsysError
 │   └── ArtefactError        an exported graph that is damaged or of another version
 ├── ExportError              a model that cannot be exported
 ├── LeaseError               another trainer publishes the model
-├── ApiError                 a request that the server refuses, one class per status: `serving/api/errors.py`
+├── ApiError                 a request that the server refuses, one class per status: `serving/api/request_errors.py`
 └── UnavailableError         a service that does not answer (a ConnectionError)
     ├── RowsUnavailableError     Redis, for a reader
     ├── PublishError             Redis, for the trainer

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 from recsys.errors import InvalidValueError
 from serving.api.app import create_app
 from serving.api.prometheus import Metrics
-from serving.api.routes import Routes, Source
+from serving.api.routes import ClockAndIds, Routes
 from serving.api.server_state import ServerState
 from serving.event_writer import EventWriter
 from serving.experiments.assignment import POPULARITY, Arm, Experiment
@@ -90,7 +90,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     executor = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ranker"))
     stack.callback(events.close)
     stack.callback(replica.close)
-    clocks = Source(time.perf_counter, lambda: time.time_ns() // 1_000_000, lambda: uuid.uuid4().hex)
+    clocks = ClockAndIds(time.perf_counter, lambda: time.time_ns() // 1_000_000, lambda: uuid.uuid4().hex)
     state = ServerState(
         replica.models,
         events,

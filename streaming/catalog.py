@@ -12,7 +12,7 @@ from recsys.errors import StateError
 from streaming.join.labeled_impression import LabeledImpression
 
 
-class _State(msgspec.Struct):
+class _CatalogState(msgspec.Struct):
     weights: dict[str, float]
     first_seen: dict[str, int]
 
@@ -99,12 +99,12 @@ class Catalog:
         return [(item, self._first_seen[item]) for item in self._recent.top(self._first_seen, count)]
 
     def state(self) -> bytes:
-        return msgspec.msgpack.encode(_State(self._weights, self._first_seen))
+        return msgspec.msgpack.encode(_CatalogState(self._weights, self._first_seen))
 
     def restore(self, state: bytes) -> None:
         """Restore the state returned by `state()`. Raises StateError when it is not a catalog's."""
         try:
-            loaded = msgspec.msgpack.decode(state, type=_State)
+            loaded = msgspec.msgpack.decode(state, type=_CatalogState)
         except msgspec.DecodeError as error:
             raise StateError(f"not a catalog's state: {error}") from error
         self._weights, self._first_seen = loaded.weights, loaded.first_seen

@@ -22,7 +22,7 @@ from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import EntityState
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.events.columns import ITEM
-from streaming.join.event_rows import EntityUpdateRow, updates
+from streaming.join.columns_to_rows import EntityUpdateRow, updates
 from streaming.join.joiner import Joiner
 from streaming.join.labeled_impression import LabeledImpression
 from streaming.join.tasks_joiner import TasksJoiner
@@ -33,7 +33,7 @@ STEP = 4096
 """Most events to read before batches are cut: a bound on what waits in memory and in a checkpoint."""
 
 
-class _State(msgspec.Struct):
+class _FeedState(msgspec.Struct):
     spec: bytes
     partitions: tuple[int, ...]
     cursor: Cursor
@@ -154,7 +154,7 @@ class Feed:
     def state(self) -> bytes:
         """Joiner, entities, place in the log and rows that wait. Feeds in equal states give equal bytes."""
         waiting = [*self._ready, *self._rows]
-        state = _State(
+        state = _FeedState(
             self.encoder.spec.to_json(),
             self.partitions,
             self.cursor,
@@ -172,7 +172,7 @@ class Feed:
         Raises StateError for other bytes, features or partitions, LogError for another log.
         """
         try:
-            loaded = msgspec.msgpack.decode(state, type=_State)
+            loaded = msgspec.msgpack.decode(state, type=_FeedState)
         except msgspec.DecodeError as error:
             raise StateError(f"not a feed's state: {error}") from error
         same = loaded.spec == self.encoder.spec.to_json()

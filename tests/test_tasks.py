@@ -22,7 +22,7 @@ from recsys.config.schema import Config
 from recsys.errors import StateError
 from recsys.evaluation.replay import report
 from recsys.evaluation.replay.evaluate import evaluate
-from recsys.evaluation.replay.result import Result
+from recsys.evaluation.replay.result import ReplayResult
 from recsys.training.trainer import Trainer
 from serving.model.scorer import load_scorer
 from serving.server import build as build_app
@@ -182,13 +182,13 @@ def test_training_that_is_interrupted_ends_in_the_same_state(config: Config) -> 
 
 
 @pytest.fixture(scope="module")
-def result(config: Config) -> Result:
+def result(config: Config) -> ReplayResult:
     log = MemoryLog()
     log.append(encode_events(events()))
     return evaluate(config, log, batch_until=START + 4_000_000, refreshes=["10m"])
 
 
-def test_a_replay_judges_each_task_by_its_own_labels(result: Result) -> None:
+def test_a_replay_judges_each_task_by_its_own_labels(result: ReplayResult) -> None:
     by_task = result.of_tasks()
     assert list(by_task) == ["click", "buy"]
     rows = [one.arms[0].all["rows"] for one in by_task.values()]
@@ -198,10 +198,10 @@ def test_a_replay_judges_each_task_by_its_own_labels(result: Result) -> None:
     assert buys == pytest.approx(0.4 / 3, abs=0.05)
     assert all((arm.all["auc"] or 0) > 0.7 for one in by_task.values() for arm in one.arms)
     assert result.counts["items_shown"] == 3 * COUNT
-    assert Result.from_json(result.to_json()) == result
+    assert ReplayResult.from_json(result.to_json()) == result
 
 
-def test_the_report_of_a_further_task_is_in_a_folder_of_its_name(result: Result, tmp_path: Path) -> None:
+def test_the_report_of_a_further_task_is_in_a_folder_of_its_name(result: ReplayResult, tmp_path: Path) -> None:
     report.write(result, tmp_path)
     first, buy = ((folder / "table.md").read_text() for folder in (tmp_path, tmp_path / "buy"))
     assert (first, buy) == tuple(map(report.markdown, result.of_tasks().values()))

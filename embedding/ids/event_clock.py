@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from embedding.validation import MINUTE
+from embedding.argument_checks import MINUTE
 
 JUMP = 366 * 24 * 60 * MINUTE
 """A time this much (ms) after all earlier ones is doubted until the next call."""

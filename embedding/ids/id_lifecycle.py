@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from embedding.argument_checks import BULK, MINUTE
 from embedding.delta.change_log import ChangeLog
 from embedding.hashing import salt_of
 from embedding.ids.admission import Mask, PolicyState
@@ -25,7 +26,6 @@ from embedding.lazy_arrays import lazy_zeros
 from embedding.rows.row_block import RowMemory
 from embedding.store import Floats, Ids, Index, Table
 from embedding.table_state import TableState, eviction_draw
-from embedding.validation import BULK, MINUTE
 
 COUNTED = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale", "nonfinite", "ahead")
 PART = 1 << 13  # rows per part of a snapshot: the lock is held for one part at a time

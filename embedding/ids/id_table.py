@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embedding.argument_checks import MAX_CAPACITY
 from embedding.ids.eviction import EvictionQueue
 from embedding.ids.packed import MOST_MINUTES, Entries, Packed, new_priorities, unpack
 from embedding.ids.segments import Segments
 from embedding.ids.thread_parts import ThreadParts
-from embedding.kernels import search, segment
+from embedding.kernels import search, table_segment
 from embedding.kernels.lines import FREE_TOP, NEW, NEXT_ROW, SIZE
 from embedding.kernels.sweep import release, sweep
 from embedding.lazy_arrays import lazy_zeros
 from embedding.store import Ids, Index
-from embedding.validation import MAX_CAPACITY
 from recsys.errors import InvalidValueError
 
 _MARGIN = MOST_MINUTES // 2  # minutes (16 years) that an event may be earlier than the first one
@@ -140,7 +140,7 @@ class IdTable:
         self._oldest = min(self._oldest, int(stamp))
         while True:
             supply = lines.counts_S, lines.limits_S, self._state, self._free, self.capacity
-            done = segment.insert(*lines.where, *supply, ids_N, counts_N, stamp, rows_N, positions, done, new_N)
+            done = table_segment.insert(*lines.where, *supply, ids_N, counts_N, stamp, rows_N, positions, done, new_N)
             if done == len(positions):
                 new = new_N[: self._state[NEW]]
                 self._eviction.add(ids_N[new], new_priorities(stamp, counts_N[new]))
@@ -167,7 +167,7 @@ class IdTable:
             self.insert(ids_N, every, int(minutes_N.min()), rows_N, every)
             self.stamp(int(minutes_N.max()))
             stamps_N = np.maximum(1, minutes_N - self.origin)
-            segment.assign(*self.segments.where, ids_N, stamps_N, freqs_N)
+            table_segment.assign(*self.segments.where, ids_N, stamps_N, freqs_N)
             self._eviction.reset()
         return rows_N
 
@@ -211,13 +211,13 @@ class IdTable:
     def remove(self, ids_N: Ids) -> Index:
         """Drop distinct ids that are in the table. Returns their rows, which are free again."""
         rows_N = np.empty(len(ids_N), np.int32)
-        segment.remove(*self.segments.where, self.segments.counts_S, self._state, self._free, ids_N, rows_N)
+        table_segment.remove(*self.segments.where, self.segments.counts_S, self._state, self._free, ids_N, rows_N)
         return rows_N
 
     def packed(self, ids_N: Ids) -> Packed:
         """Packed metadata of ids, ABSENT for an id that is not in the table."""
         packed_N = np.empty(len(ids_N), np.uint64)
-        segment.packed(*self.segments.where, ids_N, packed_N)
+        table_segment.packed(*self.segments.where, ids_N, packed_N)
         return packed_N
 
     def shrinking(self) -> Iterator[int]:
@@ -229,7 +229,7 @@ class IdTable:
         ids_U, packed_U = np.empty(len(self), np.uint64), np.empty(len(self), np.uint64)
         n = 0
         for number in range(len(self.segments)):
-            n += segment.entries(*self.segments.where, number, ids_U[n:], packed_U[n:])
+            n += table_segment.entries(*self.segments.where, number, ids_U[n:], packed_U[n:])
         return ids_U, packed_U
 
     def slices(self) -> Iterator[tuple[Ids, Packed]]:
@@ -237,5 +237,5 @@ class IdTable:
         most = int(self.segments.counts_S.max())
         ids_U, packed_U = np.empty(most, np.uint64), np.empty(most, np.uint64)
         for number in range(len(self.segments)):
-            n = segment.entries(*self.segments.where, number, ids_U, packed_U)
+            n = table_segment.entries(*self.segments.where, number, ids_U, packed_U)
             yield ids_U[:n], packed_U[:n]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from embedding.argument_checks import MAX_FREQUENCY
 from embedding.store import Index
-from embedding.validation import MAX_FREQUENCY
 
 Packed = npt.NDArray[np.uint64]
 ABSENT = ~np.uint64(0)

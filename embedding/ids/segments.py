@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from embedding.hashing import mix
 from embedding.ids.packed import aged
-from embedding.kernels.segment import probe_lengths, rebuild
+from embedding.kernels.table_segment import probe_lengths, rebuild
 from embedding.lazy_arrays import give_back, lazy_zeros
 
 LOAD = 0.69

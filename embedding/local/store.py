@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from embedding.argument_checks import check_table_name, check_time, contiguous_grads, copied_ids, tables_by_name
 from embedding.delta.consumers import Consumers
 from embedding.local.shared_rows import SharedRows
 from embedding.local.table import LocalTable
@@ -20,7 +21,6 @@ from embedding.snapshot.resharding import reshard
 from embedding.snapshot.state import Part, StoreState, TableStream, digest
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
-from embedding.validation import check_table_name, check_time, contiguous_grads, copied_ids, tables_by_name
 from recsys.errors import InvalidValueError
 
 

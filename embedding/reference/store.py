@@ -12,6 +12,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from embedding.argument_checks import (
+    BULK,
+    MAX_FREQUENCY,
+    MINUTE,
+    check_table_name,
+    check_time,
+    contiguous_grads,
+    copied_ids,
+    tables_by_name,
+)
 from embedding.delta.consumers import Consumers
 from embedding.hashing import fallback_slots, initial_rows, salt_of
 from embedding.multiplexed import FALLBACK_ROWS, every_slot, fallbacks, group_of, shared_tables
@@ -23,16 +33,6 @@ from embedding.snapshot.resharding import reshard
 from embedding.snapshot.state import StoreState, digest, streamed
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
-from embedding.validation import (
-    BULK,
-    MAX_FREQUENCY,
-    MINUTE,
-    check_table_name,
-    check_time,
-    contiguous_grads,
-    copied_ids,
-    tables_by_name,
-)
 
 
 class ReferenceStore:

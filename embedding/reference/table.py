@@ -14,13 +14,13 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from embedding.argument_checks import MAX_FREQUENCY, MINUTE
 from embedding.hashing import eviction_ties, initial_rows, salt_of
 from embedding.ids.admission import exact_policy
 from embedding.ids.event_clock import EventClock
 from embedding.optimizers import adam_rate, state_width
 from embedding.store import Floats, Ids, Optimizer, Table
 from embedding.table_state import TableState, eviction_draw
-from embedding.validation import MAX_FREQUENCY, MINUTE
 
 
 def sqrt(x: torch.Tensor) -> torch.Tensor:

@@ -24,11 +24,11 @@ from torchrec.distributed.types import ShardingType
 from torchrec.modules.mc_embedding_modules import ManagedCollisionEmbeddingBagCollection
 from torchrec.modules.mc_modules import ManagedCollisionCollection
 
+from embedding.argument_checks import check_table_name, check_time, tables_by_name
 from embedding.store import Admission, Table
 from embedding.torchrec.ids import CollisionFreeIds
 from embedding.torchrec.sharded_collection import ShardedCollisionFreeEmbeddingBagCollection
 from embedding.torchrec.wrapped import check_collection, initial_scale
-from embedding.validation import check_table_name, check_time, tables_by_name
 from recsys.errors import InvalidValueError
 
 

@@ -21,12 +21,12 @@ from recsys.config.models import with_model
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError, file_errors
 from recsys.evaluation.memory_study import report
-from recsys.evaluation.memory_study.result import Result
+from recsys.evaluation.memory_study.result import StudyResult
 from recsys.evaluation.memory_study.setting import Setting, parse
 from recsys.evaluation.memory_study.study import Study
 from recsys.evaluation.replay.arms import check_refresh
 from recsys.evaluation.replay.report import moment
-from recsys.evaluation.replay.run import Progress
+from recsys.evaluation.replay.run import ReplayProgress
 
 FILE = "result.json"
 
@@ -73,12 +73,12 @@ def run(
 
 def _replayed(
     open_study: Callable[[], Study],
-    earlier: Result | None,
+    earlier: StudyResult | None,
     settings: Sequence[Setting],
     seeds: int,
     out: Path,
     console: Console,
-) -> tuple[Result, int]:
+) -> tuple[StudyResult, int]:
     """The result of the study, and how many of its replays were in the earlier result."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Bar(*columns, console=console) as bar:
@@ -90,7 +90,7 @@ def _replayed(
         taken = every - len(study.missing(settings, seeds))
         bar.update(task, total=every, completed=taken)
 
-        def show(name: str, progress: Progress) -> None:
+        def show(name: str, progress: ReplayProgress) -> None:
             bar.update(task, description=f"{name}  {moment(progress.time)}")
 
         for result in study.results(settings, seeds, show):
@@ -100,16 +100,16 @@ def _replayed(
     return result, taken
 
 
-def _earlier(out: Path) -> Result | None:
+def _earlier(out: Path) -> StudyResult | None:
     """The result of an earlier study in the folder. Raises InvalidValueError if the file is not one."""
     try:
         with file_errors("an earlier result (--out)", out / FILE):
-            return Result.from_json((out / FILE).read_bytes()) if (out / FILE).exists() else None
+            return StudyResult.from_json((out / FILE).read_bytes()) if (out / FILE).exists() else None
     except ValueError as error:
         raise _refused(out, error) from None
 
 
-def _resume(study: Study, earlier: Result, out: Path) -> None:
+def _resume(study: Study, earlier: StudyResult, out: Path) -> None:
     try:
         study.resume(earlier)
     except ValueError as error:
@@ -120,7 +120,7 @@ def _refused(out: Path, error: ValueError) -> InvalidValueError:
     return InvalidValueError(f"{out / FILE}: {error}. Choose another --out, or remove {out} to start over")
 
 
-def _kept(known: Result | None, out: Path) -> str:
+def _kept(known: StudyResult | None, out: Path) -> str:
     """What is kept of a study that was stopped."""
     if known is None:
         return "Stopped before the end of the first replay: nothing is kept, and the same command starts over."

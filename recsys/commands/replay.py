@@ -21,8 +21,8 @@ from recsys.errors import file_errors
 from recsys.evaluation.replay import report
 from recsys.evaluation.replay.arms import check_refresh
 from recsys.evaluation.replay.evaluate import evaluate
-from recsys.evaluation.replay.result import Result
-from recsys.evaluation.replay.run import Progress
+from recsys.evaluation.replay.result import ReplayResult
+from recsys.evaluation.replay.run import ReplayProgress
 from recsys.unlearned import REMEDY, impaired, lost, not_learned
 
 FEW = 10
@@ -45,7 +45,7 @@ def run(config_path: Path, batch_until: str, refreshes: Sequence[str], until: st
     with Bar(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("batch stage", total=None)
 
-        def show(progress: Progress) -> None:
+        def show(progress: ReplayProgress) -> None:
             text = f"{report.moment(progress.time)}  {progress.trained:,} learned  {progress.scored:,} scored"
             bar.update(task, description=text)
 
@@ -60,7 +60,7 @@ def run(config_path: Path, batch_until: str, refreshes: Sequence[str], until: st
     say(console, f"Report: {out / 'report.html'}")
 
 
-def _warnings(config: Config, result: Result) -> Iterator[str]:
+def _warnings(config: Config, result: ReplayResult) -> Iterator[str]:
     yield from label_warnings(config, result.counts["rows_scored"], result.counts["positives_scored"])
     if not_learned(result.counts):
         yield f"To lose fewer events, {REMEDY}."

@@ -21,7 +21,7 @@ from streaming.ingest.mapping.event_time import epoch_millis
 from streaming.log.open_log import local_path, split_url
 
 
-class Mapping(Section):
+class MappingSection(Section):
     """How the columns of a table become events of one kind."""
 
     files: str = "*"
@@ -142,7 +142,7 @@ class LogSection(Section):
     """Number of event ids remembered to recognise duplicates."""
     sort_memory: Size = byte_count("256MiB")
     """What `recsys ingest --sort` holds in memory; the rest is sorted on disk."""
-    mapping: list[Mapping] = []
+    mapping: list[MappingSection] = []
 
     @field_validator("url")
     @classmethod
@@ -152,7 +152,7 @@ class LogSection(Section):
 
     @field_validator("mapping")
     @classmethod
-    def _reachable(cls, mapping: list[Mapping]) -> list[Mapping]:
+    def _reachable(cls, mapping: list[MappingSection]) -> list[MappingSection]:
         patterns = list(dict.fromkeys(one.files for one in mapping))
         if "*" in patterns[:-1]:
             raise InvalidValueError(
@@ -161,7 +161,7 @@ class LogSection(Section):
             )
         return mapping
 
-    def mappings(self, file: Path) -> list[Mapping]:
+    def mappings(self, file: Path) -> list[MappingSection]:
         """The first mapping that fits the file, and the others of the same pattern."""
         pattern = next((one.files for one in self.mapping if one.fits(file)), None)
         return [one for one in self.mapping if one.files == pattern]

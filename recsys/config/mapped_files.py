@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from recsys.config.log import Mapping
+from recsys.config.log import MappingSection
 from recsys.errors import InvalidValueError
 
 _WILD = frozenset("*?[")
 _TABLES_OF_TEXT = ("csv", "tsv", "recbole")
 
 
-def unused_mapping(mapping: Mapping) -> str:
+def unused_mapping(mapping: MappingSection) -> str:
     """What is wrong when no file that the pattern fits can be read, or not with these settings; empty if nothing is."""
     from streaming.ingest.formats.open_source import format_of  # here, because it needs Arrow
 

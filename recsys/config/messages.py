@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from recsys.config.lines import Location, line_of
 from recsys.config.models import SECTIONS
 from recsys.config.schema import Config, ServingSection
+from recsys.config.setting_lines import Location, line_of
 from serving.settings import ServingSettings
 
 RENAMED: dict[Location, str] = {

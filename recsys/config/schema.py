@@ -106,7 +106,7 @@ ServingSection = section_of(ServingSettings)
 """The HTTP server."""
 
 
-class Arm(Section):
+class ArmSection(Section):
     """One arm: its share of users and the published model that ranks for them; `popularity` ranks without one."""
 
     name: str
@@ -114,13 +114,13 @@ class Arm(Section):
     weight: float = 1.0
 
 
-class Experiment(Section):
+class ExperimentSection(Section):
     """Users are assigned to arms by a hash of the salt and the user."""
 
     name: str
     salt: str = ""
     """Empty: the experiment's name."""
-    arms: list[Arm]
+    arms: list[ArmSection]
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
@@ -145,7 +145,7 @@ class Config(Section):
     """Beside the first one, `click`, which `training` defines."""
     catalog: CatalogSection = CatalogSection()
     serving: Annotated[ServingSettings, BeforeValidator(reader(ServingSettings, ServingSection))] = ServingSettings()
-    experiments: list[Experiment] = []
+    experiments: list[ExperimentSection] = []
 
     @model_validator(mode="after")
     def _tasks_agree(self) -> Self:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recsys.proposal.features import Feature
+from recsys.proposal.feature_columns import Feature
 from recsys.proposal.files.sample import Sample
 from recsys.proposal.roles import Guess, Roles
 

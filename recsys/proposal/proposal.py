@@ -10,7 +10,7 @@ from pathlib import Path
 from recsys.config.file import parse
 from recsys.config.schema import Config, TrainingSection
 from recsys.errors import InvalidValueError
-from recsys.proposal.features import Feature, event_features
+from recsys.proposal.feature_columns import Feature, event_features
 from recsys.proposal.files.groups import groups
 from recsys.proposal.files.row_kinds import row_kinds
 from recsys.proposal.files.sample import Sample, read_sample

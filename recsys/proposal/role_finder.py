@@ -8,7 +8,7 @@ from typing import Final
 
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
-from recsys.proposal.columns.times import TimeReading, time_reading
+from recsys.proposal.columns.time_columns import TimeReading, time_reading
 from recsys.proposal.columns.vocabulary import ACTIONS, HISTORY, NOT_EVENT, Role, says, tokens
 from recsys.proposal.files.sample import Sample
 from recsys.proposal.roles import Guess, Roles, Said

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from recsys.proposal.columns.column import Column
-from recsys.proposal.columns.times import TimeReading
+from recsys.proposal.columns.time_columns import TimeReading
 from streaming.ingest.mapping.event_time import Unit
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
-from recsys.proposal.features import features
+from recsys.proposal.feature_columns import features
+from recsys.proposal.labels import add_labels
 from recsys.proposal.mapping import Described, Noted, ProposedMapping
-from recsys.proposal.outcomes import add_outcomes
 from recsys.proposal.roles import Roles
 from streaming.ingest.mapping.column_mapping import NULLS
 
@@ -21,7 +21,7 @@ def mapping_of(one: Described, impression: str, start: str) -> ProposedMapping:
     made.settings |= {name: Noted(value) for name, value in one.sample.settings.items()}
     _time(made, start)
     _identifiers(made, impression)
-    add_outcomes(made)
+    add_labels(made)
     made.features = features(made.kind, roles)
     _features(made)
     _nulls(made)

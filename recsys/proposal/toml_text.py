@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from recsys.proposal.features import Feature
+from recsys.proposal.feature_columns import Feature
 from recsys.proposal.mapping import Noted, ProposedMapping
 
 _COLUMN: Final = 48

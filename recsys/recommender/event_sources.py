@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from recsys import wiring
-from recsys.config.log import Mapping as LogMapping
+from recsys.config.log import MappingSection
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
 from recsys.recommender import frames
@@ -49,7 +49,7 @@ class EventObjects:
 
 
 def sources(
-    config: Config, data: Any, mapping: str | Mapping[str, Any] | LogMapping | None, folder: Path
+    config: Config, data: Any, mapping: str | Mapping[str, Any] | MappingSection | None, folder: Path
 ) -> list[Source]:
     """The sources of everything in `data`; frames are written into `folder`, to be read by the rules for files.
 

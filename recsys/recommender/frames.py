@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from xxhash import xxh3_128_hexdigest
 
 from recsys import wiring
-from recsys.config.log import Mapping as LogMapping
+from recsys.config.log import MappingSection
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
 from streaming.ingest.formats.sources import Source
@@ -27,7 +27,7 @@ def is_frame(value: Any) -> bool:
 
 
 def sources(
-    config: Config, frame: Any, mapping: str | Mapping[str, Any] | LogMapping | None, folder: Path
+    config: Config, frame: Any, mapping: str | Mapping[str, Any] | MappingSection | None, folder: Path
 ) -> list[Source]:
     """The sources of one frame, which is written into `folder`.
 
@@ -46,7 +46,7 @@ def sources(
     return wiring.sources(named, path, f"frame {content}")
 
 
-def mapped(config: Config, mapping: str | Mapping[str, Any] | LogMapping | None) -> Config:
+def mapped(config: Config, mapping: str | Mapping[str, Any] | MappingSection | None) -> Config:
     """The configuration with this mapping for everything, by the name of a file that it is for, or as it is."""
     if mapping is None:
         return config
@@ -60,7 +60,7 @@ def mapped(config: Config, mapping: str | Mapping[str, Any] | LogMapping | None)
     return config.model_copy(update={"log": config.log.model_copy(update={"mapping": update})})
 
 
-def standard(config: Config, columns: list[str]) -> LogMapping:
+def standard(config: Config, columns: list[str]) -> MappingSection:
     """The mapping of a frame whose columns have the names of events' fields.
 
     A column with the name of a feature that the model reads is that feature; of updates every other column is one.
@@ -122,11 +122,11 @@ def _in_micros(field: pa.Field) -> pa.Field:
     return field
 
 
-def _checked(mapping: Mapping[str, Any] | LogMapping) -> LogMapping:
-    if isinstance(mapping, LogMapping):
+def _checked(mapping: Mapping[str, Any] | MappingSection) -> MappingSection:
+    if isinstance(mapping, MappingSection):
         return mapping.model_copy(update={"files": "*"})
     try:
-        return LogMapping.model_validate({**mapping, "files": "*"})
+        return MappingSection.model_validate({**mapping, "files": "*"})
     except ValidationError as error:
         found = error.errors()[0]
         where = ".".join(map(str, found["loc"]))

@@ -15,17 +15,17 @@ from recsys.commands.output.embedding_tables import refused
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError, StateError
 from recsys.recommender.asked import name_of, request
+from recsys.recommender.configuration import configuration
 from recsys.recommender.event_sources import sources
 from recsys.recommender.fitted import Fitted
 from recsys.recommender.ingested import Ingested
 from recsys.recommender.ranking import Ranking
 from recsys.recommender.replayed import Replayed
-from recsys.recommender.settings import settings
 from recsys.recommender.times import Time, batch_end, millis
 from serving.api.schemas import RankRequest, RecommendRequest
 
 if TYPE_CHECKING:
-    from recsys.config.log import Mapping as LogMapping
+    from recsys.config.log import MappingSection
     from serving.local_ranking import LocalRanking
     from streaming.events.schema import Features, Value
 
@@ -42,7 +42,7 @@ class Recommender:
     """
 
     def __init__(self, config: str | Path | Config | Mapping[str, Any], *, folder: str | Path | None = None) -> None:
-        self.config = settings(config, folder)
+        self.config = configuration(config, folder)
         self._stack = ExitStack()
         self._stack.enter_context(wiring.training_lock(self.config))
         self._close = weakref.finalize(self, self._stack.close)  # at the end of the process, if not before
@@ -50,7 +50,7 @@ class Recommender:
         self._ranking: ExitStack | None = None
         self._answers: LocalRanking | None = None
 
-    def ingest(self, data: Any, *, mapping: str | Mapping[str, Any] | LogMapping | None = None) -> Ingested:
+    def ingest(self, data: Any, *, mapping: str | Mapping[str, Any] | MappingSection | None = None) -> Ingested:
         """Append events to the log, each once.
 
         `data` is a frame (pandas, Polars, Arrow), the path of a file, an event (a dict as in JSON lines, or an object

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsys.evaluation.replay import report
-from recsys.evaluation.replay.result import Result
+from recsys.evaluation.replay.result import ReplayResult
 from recsys.recommender.frame import Frame
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Drawing:
         Path(path).write_text(self.svg, "utf-8")
 
 
-class Table(Frame):
+class ResultTable(Frame):
     """Rows and columns of a result."""
 
     def __init__(self, table: pa.Table) -> None:
@@ -54,7 +54,7 @@ class Replayed:
     A notebook displays its table and the AUC over time. How to read it: `docs/replay.md`.
     """
 
-    def __init__(self, result: Result) -> None:
+    def __init__(self, result: ReplayResult) -> None:
         self.result = result
         """Every figure, as in `result.json`."""
 
@@ -64,14 +64,14 @@ class Replayed:
         return report.markdown(self.result)
 
     @cached_property
-    def arms(self) -> Table:
+    def arms(self) -> ResultTable:
         """One row per arm, with its figures over all rows, by interval, and its gain over the frozen arm."""
         import pyarrow as pa
 
-        return Table(pa.Table.from_pylist([_arm(arm) for arm in self.result.arms]))
+        return ResultTable(pa.Table.from_pylist([_arm(arm) for arm in self.result.arms]))
 
     @cached_property
-    def over_time(self) -> Table:
+    def over_time(self) -> ResultTable:
         """The AUC of each arm in each window: columns `arm`, `start` (UTC), `rows`, `auc`."""
         import pyarrow as pa
 
@@ -85,7 +85,7 @@ class Replayed:
             for arm in self.result.arms
             for window, auc in zip(self.result.windows, arm.window_auc, strict=True)
         ]
-        return Table(pa.Table.from_pylist(rows))
+        return ResultTable(pa.Table.from_pylist(rows))
 
     @cached_property
     def figures(self) -> dict[str, Drawing]:

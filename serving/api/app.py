@@ -16,9 +16,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.api.errors import ApiError
 from serving.api.openapi import OPERATIONS, document
 from serving.api.prometheus import Metrics
+from serving.api.request_errors import ApiError
 from serving.api.routes import Routes
 from serving.api.schemas import ErrorDetail, ErrorResponse
 

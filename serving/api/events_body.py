@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import pyarrow as pa
 
-from serving.api.errors import BadRequestError, parse_reason
+from serving.api.request_errors import BadRequestError, parse_reason
 from serving.api.schemas import ErrorDetail, EventResult, EventsResponse
 from serving.event_writer import Stored
 from streaming.events.columns import kinds

@@ -15,17 +15,17 @@ import redis
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.api.errors import BadRequestError, InvalidFieldError, NotStoredError, TooLargeError, parse_reason
 from serving.api.events_body import answer, decode
 from serving.api.prometheus import Metrics
+from serving.api.request_errors import BadRequestError, InvalidFieldError, NotStoredError, TooLargeError, parse_reason
 from serving.api.schemas import ExperimentsResponse, RankedItem, RankRequest, RankResponse, RecommendRequest
 from serving.api.server_state import ServerState
 from serving.event_writer import NOTHING, EventWriter
 from serving.experiments.assignment import Experiment
 from serving.experiments.counters import ExperimentCounters
-from serving.experiments.summary import Summary
+from serving.experiments.summary import ExperimentSummary
 from serving.limits import Limits
-from serving.ranking.ranker import Query, Ranker, Ranking, Trace
+from serving.ranking.ranker import LoggedRanking, Query, Ranker, Trace
 from serving.ranking.retriever import RetrievalQuery, Retriever
 from streaming.events.schema import Value
 from streaming.ingest.codec import Rules
@@ -41,7 +41,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ClockAndIds:
     """Clocks and ids of a server."""
 
     clock: Callable[[], float]
@@ -67,7 +67,7 @@ class Routes:
         experiments: Sequence[Experiment],
         rules: Rules,
         limits: Limits,
-        source: Source,
+        source: ClockAndIds,
     ) -> None:
         self._ranker = ranker
         self._retriever = retriever
@@ -81,7 +81,7 @@ class Routes:
         self._rules = rules
         self._limits = limits
         self._source = source
-        self._summaries: list[Summary] = []
+        self._summaries: list[ExperimentSummary] = []
 
     async def rank(self, request: Request) -> Response:
         trace = Trace(self._source.clock(), self._source.clock)
@@ -183,7 +183,7 @@ class Routes:
         arm = self._experiments[name].arm(asked.user)
         return Query(asked.user, (), time, asked.features, item_features, 0, name, arm, self._source.new_id())
 
-    def _summarise(self) -> list[Summary]:
+    def _summarise(self) -> list[ExperimentSummary]:
         return [self._counters.summary(experiment) for experiment in self._experiments.values()]
 
     async def _body(self, request: Request) -> bytes:
@@ -215,14 +215,14 @@ def _naming_the_field() -> Iterator[None]:
         raise InvalidFieldError.of(parse_reason(str(error))) from error
 
 
-def _answer(ranking: Ranking, trace: Trace, sources: Mapping[str, str]) -> RankResponse:
+def _answer(ranking: LoggedRanking, trace: Trace, sources: Mapping[str, str]) -> RankResponse:
     shown = ranking.shown
     rows = zip(shown.items, shown.scores, shown.propensities, _by_item(ranking), strict=True)
     items = [RankedItem(item, score, chance, sources.get(item, ""), tasks) for item, score, chance, tasks in rows]
     return RankResponse(shown.id, items, shown.experiment, shown.arm, shown.model, trace.degraded)
 
 
-def _by_item(ranking: Ranking) -> Sequence[dict[str, float] | msgspec.UnsetType]:
+def _by_item(ranking: LoggedRanking) -> Sequence[dict[str, float] | msgspec.UnsetType]:
     """Probabilities by task of each shown item, if there are several tasks."""
     tasks = ranking.probabilities
     if len(tasks) < 2:

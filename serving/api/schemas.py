@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from serving.experiments.summary import Summary
+from serving.experiments.summary import ExperimentSummary
 from streaming.events.schema import Features, Id, Millis, Value
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
@@ -108,7 +108,7 @@ class EventsResponse(msgspec.Struct, frozen=True):
 class ExperimentsResponse(msgspec.Struct, frozen=True):
     """Results of the experiments; with `redis` in `degraded`, those of the last time that Redis answered."""
 
-    experiments: list[Summary]
+    experiments: list[ExperimentSummary]
     degraded: list[str]
 
 

@@ -11,7 +11,7 @@ from serving.event_writer import EventWriter
 from serving.model.loaded_model import Models
 
 
-class TrainerStatus(Protocol):
+class LatestStatus(Protocol):
     """The latest status that a model's trainer published."""
 
     @property
@@ -34,7 +34,7 @@ class ServerState:
     models: Models
     events: EventWriter
     redis_available: Callable[[], bool]
-    trainers: Callable[[], Mapping[str, TrainerStatus]]
+    trainers: Callable[[], Mapping[str, LatestStatus]]
     clock: Callable[[], float]
     now: Callable[[], int]
 
@@ -43,7 +43,7 @@ class ServerState:
         trainers = {model: TrainerState(age, trainer.status) for model, trainer, age in self.aged_trainers()}
         return ReadyResponse(not missing, missing, trainers)
 
-    def aged_trainers(self) -> Iterable[tuple[str, TrainerStatus, float]]:
+    def aged_trainers(self) -> Iterable[tuple[str, LatestStatus, float]]:
         """Statuses by model, with their age in seconds."""
         now = self.now()
         return [(model, trainer, (now - trainer.published) / 1000) for model, trainer in self.trainers().items()]

@@ -26,7 +26,7 @@ import redis
 import xxhash
 
 from serving.experiments.assignment import Experiment
-from serving.experiments.summary import Summary, summarise
+from serving.experiments.summary import ExperimentSummary, summarise
 from serving.experiments.sums import ClickSums
 from serving.replication import keys
 from streaming.events.columns import IMPRESSION, INTERACTION
@@ -99,7 +99,7 @@ class ExperimentCounters:
                     pipe.pexpire(key, self._attribution)
             pipe.execute()
 
-    def summary(self, experiment: Experiment, alpha: float = 0.05) -> Summary:
+    def summary(self, experiment: Experiment, alpha: float = 0.05) -> ExperimentSummary:
         """What the counts show. The first arm is the control."""
         key = keys.experiment(experiment.name, experiment.allocation)
         counts = cast(dict[bytes, bytes], self._client.hgetall(key))

@@ -40,7 +40,7 @@ class Comparison(msgspec.Struct, frozen=True):
     """`sample ratio broken`, `too few data`, `no difference shown`, `better` or `worse`."""
 
 
-class Summary(msgspec.Struct, frozen=True):
+class ExperimentSummary(msgspec.Struct, frozen=True):
     """What an experiment's counts show now. Intervals are valid at all times simultaneously, so peeking is allowed.
 
     They take users as what varies independently, however many impressions each has.
@@ -57,13 +57,15 @@ class Summary(msgspec.Struct, frozen=True):
     confidence: float
 
 
-def summarise(experiment: Experiment, sums: Sequence[ClickSums], buckets: int, alpha: float = 0.05) -> Summary:
+def summarise(
+    experiment: Experiment, sums: Sequence[ClickSums], buckets: int, alpha: float = 0.05
+) -> ExperimentSummary:
     """What the sums of the arms show, whose users are counted in this many buckets. The first arm is the control."""
     p = sample_ratio_p([arm.units for arm in sums], [arm.weight for arm in experiment.arms], buckets)
     arms = [_arm(arm, counts, buckets, alpha) for arm, counts in zip(experiment.arms, sums, strict=True)]
     pairs = zip(experiment.arms[1:], sums[1:], strict=True)
     comparisons = [_compare(arm, counts, experiment.arms[0], sums[0], p >= MISMATCH, alpha) for arm, counts in pairs]
-    return Summary(experiment.name, experiment.allocation, arms, comparisons, p, p >= MISMATCH, 1 - alpha)
+    return ExperimentSummary(experiment.name, experiment.allocation, arms, comparisons, p, p >= MISMATCH, 1 - alpha)
 
 
 def _arm(arm: Arm, sums: ClickSums, buckets: int, alpha: float) -> ArmSummary:

@@ -15,7 +15,7 @@ from recsys.errors import ArtefactError, InvalidValueError
 from serving.cache.row_cache import RowCache
 from serving.cache.row_store import Floats
 from serving.model.artefact import Artefact
-from serving.model.pooling import Column, Embedded, embed
+from serving.model.graph_inputs import PooledRows, SparseField, embed
 from serving.model.scorer import Scorer
 from streaming.encode.batch import Jagged
 from streaming.encode.encoder import Encoder
@@ -51,8 +51,8 @@ class LoadedModel:
     """Names of the request features that the model reads."""
     item_features: frozenset[str] = field(init=False)
     _dim: int = field(init=False)
-    _request: tuple[Column, ...] = field(init=False)
-    _items: tuple[Column, ...] = field(init=False)
+    _request: tuple[SparseField, ...] = field(init=False)
+    _items: tuple[SparseField, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         spec = self.artefact.spec
@@ -60,8 +60,8 @@ class LoadedModel:
         put(self, "_dim", self.artefact.row_dim)
         put(self, "user_features", _names(self.artefact, "request."))
         put(self, "item_features", _names(self.artefact, "item."))
-        put(self, "_request", tuple(Column(f.name, f.table) for f in spec.sparse if not f.of_item))
-        put(self, "_items", tuple(Column(f.name, f.table) for f in spec.sparse if f.of_item))
+        put(self, "_request", tuple(SparseField(f.name, f.table) for f in spec.sparse if not f.of_item))
+        put(self, "_items", tuple(SparseField(f.name, f.table) for f in spec.sparse if f.of_item))
 
     def encode(
         self, user: str, time: int, features: Features, items: Sequence[str], columns: Mapping[str, Sequence[Value]]
@@ -72,12 +72,12 @@ class LoadedModel:
         scale, of_request = self.artefact.scaling.apply, request_numeric_1N.shape[1]
         return Encoded(request, scale(request_numeric_1N), ids, scale(items_numeric_CN, of_request), len(items))
 
-    def embed(self, encoded: Encoded) -> Embedded:
+    def embed(self, encoded: Encoded) -> PooledRows:
         """Rows of everything that was encoded."""
         request, items = (self._request, encoded.request), (self._items, encoded.items)
         return embed(self.rows, request, items, encoded.candidates, self._dim)
 
-    def score(self, encoded: Encoded, embedded: Embedded) -> Floats:
+    def score(self, encoded: Encoded, embedded: PooledRows) -> Floats:
         """Probability of a positive label of each candidate for each task of the artefact, [C, T].
 
         Raises InvalidValueError when a score is not finite, because a row or a weight has diverged, and whatever the

@@ -1,6 +1,6 @@
 """The order in which a scored list is shown, and its probability, which off-policy evaluation needs.
 
-Propensities are logged per position. Under `Ranked` the order is certain: 1.0 everywhere. Under `PlackettLuce` the
+Propensities are logged per position. Under `Greedy` the order is certain: 1.0 everywhere. Under `PlackettLuce` the
 propensity of a position is the probability of its item given the items above it, so the first is the exact probability
 of that item at that position, and the product over the list is the probability of the whole list.
 
@@ -34,10 +34,10 @@ class Exploration(Protocol):
         ...
 
 
-class Ranked:
+class Greedy:
     """By descending score; ties keep their order.
 
-    >>> Ranked().order(np.array([0.1, 0.9, 0.5]), 2, np.random.default_rng(0))
+    >>> Greedy().order(np.array([0.1, 0.9, 0.5]), 2, np.random.default_rng(0))
     (array([1, 2]), array([1., 1.]))
     """
 
@@ -50,7 +50,7 @@ class PlackettLuce:
     """Draws items in turn, each with probability proportional to odds(score) ** (1 / temperature).
 
     Drawn at once by the Gumbel trick: sorting utilities plus Gumbel noise gives a Plackett-Luce order (Yellott 1977).
-    Temperature near 0 is `Ranked`; high temperature is a random order.
+    Temperature near 0 is `Greedy`; high temperature is a random order.
     """
 
     def __init__(self, temperature: float) -> None:
@@ -70,7 +70,7 @@ class PlackettLuce:
 def exploration(kind: str, temperature: float) -> Exploration:
     """The policy that a configuration names: `none` or `plackett_luce`."""
     if kind == "none":
-        return Ranked()
+        return Greedy()
     if kind == "plackett_luce":
         return PlackettLuce(temperature)
     raise InvalidValueError(f"exploration is {kind!r}: it must be 'none' or 'plackett_luce'")

@@ -63,7 +63,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking:
+class LoggedRanking:
     """A ranked list as it will be logged, and the model's probabilities of the shown items by task."""
 
     shown: Impression
@@ -102,7 +102,7 @@ class Ranker:
         self._rng = np.random.default_rng(seed)
         self._scoring = 0.0
 
-    def rank(self, query: Query, trace: Trace) -> Ranking:
+    def rank(self, query: Query, trace: Trace) -> LoggedRanking:
         """Shown items with scores, propensities and the features used."""
         model = None if query.arm.model == POPULARITY else self._models.get(query.arm.model)
         if model is None:
@@ -118,7 +118,7 @@ class Ranker:
             trace.degraded.append("scorer")
         return self._by_popularity(query)
 
-    def _by_model(self, query: Query, model: LoadedModel, trace: Trace) -> Ranking:
+    def _by_model(self, query: Query, model: LoadedModel, trace: Trace) -> LoggedRanking:
         tasks = model.artefact.tasks
         if self._score.tasks.isdisjoint(tasks):
             raise _CannotScoreError("tasks")
@@ -147,19 +147,19 @@ class Ranker:
             shown = _picked(item_features, order_K)
             logged = _impression(query, scores_C, order_K, propensities_K, features, shown, _label(model))
             by_task = zip(tasks, probabilities_CT[order_K].T.tolist(), strict=True)
-            return Ranking(logged, dict(by_task))
+            return LoggedRanking(logged, dict(by_task))
 
     def _in_time(self, trace: Trace) -> None:
         if trace.elapsed() + self._scoring > self._deadline:
             self._scoring *= 0.9  # else one slow request would exclude the model for good
             raise _CannotScoreError("deadline")
 
-    def _by_popularity(self, query: Query) -> Ranking:
+    def _by_popularity(self, query: Query) -> LoggedRanking:
         popularity_C = np.array(self._popularity.of(query.items))
         order_K = np.argsort(-popularity_C, kind="stable")[: query.count]
         certain_K = np.ones(len(order_K))
         shown = _picked(query.item_features, order_K)
-        return Ranking(_impression(query, popularity_C, order_K, certain_K, query.features, shown, POPULARITY))
+        return LoggedRanking(_impression(query, popularity_C, order_K, certain_K, query.features, shown, POPULARITY))
 
     def _features(self, query: Query, model: LoadedModel, trace: Trace) -> tuple[Features, ItemFeatures]:
         """The features that the model reads: the request's where given, else the latest ones."""

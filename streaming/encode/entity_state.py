@@ -12,7 +12,7 @@ import msgspec
 from recsys.errors import InvalidValueError, LogCorruptedError, StateError
 from streaming.events.columns import USER
 from streaming.events.schema import Features
-from streaming.join.event_rows import EntityUpdateRow
+from streaming.join.columns_to_rows import EntityUpdateRow
 from streaming.join.labeled_impression import LabeledImpression
 
 _decoder = msgspec.json.Decoder(Features)
@@ -26,7 +26,7 @@ class _Version(msgspec.Struct, gc=False, array_like=True):
     since: dict[str, int]
 
 
-class _State(msgspec.Struct):
+class _EntitiesState(msgspec.Struct):
     """`known`: least recently used first."""
 
     clock: int
@@ -106,10 +106,10 @@ class LatestFeatures:
         """Mark all as changed, because it is unknown what was published."""
         self._changed, self._removed, self._full = dict.fromkeys(self._known), {}, True
 
-    def dump(self) -> _State:
-        return _State(self._clock, self.evicted, list(self._known.items()))
+    def dump(self) -> _EntitiesState:
+        return _EntitiesState(self._clock, self.evicted, list(self._known.items()))
 
-    def load(self, state: _State) -> None:
+    def load(self, state: _EntitiesState) -> None:
         """Replace the content by what `dump` returned. Everything counts as changed."""
         self._clock, self.evicted, self._known = state.clock, state.evicted, OrderedDict(state.known)
         self.change_all()
@@ -196,7 +196,7 @@ class EntityState:
     def restore(self, state: bytes) -> None:
         """Restore the state returned by `state()`. Raises StateError when it is not one of an `EntityState`."""
         try:
-            users, items = msgspec.msgpack.decode(state, type=tuple[_State, _State])
+            users, items = msgspec.msgpack.decode(state, type=tuple[_EntitiesState, _EntitiesState])
         except msgspec.DecodeError as error:
             raise StateError(f"not the state of entities: {error}") from error
         self.users.load(users)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 
-from streaming.join.event_rows import InteractionRow
+from streaming.join.columns_to_rows import InteractionRow
 
 
 class EarlyInteractions:

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from recsys.errors import InvalidValueError, StateError
 from streaming.events.columns import IMPRESSION, INTERACTION, kinds, times
+from streaming.join.columns_to_rows import InteractionRow, impressions, interactions
 from streaming.join.early_interactions import EarlyInteractions
-from streaming.join.event_rows import InteractionRow, impressions, interactions
 from streaming.join.labeled_impression import LabeledImpression, LabelRule
 from streaming.join.labeler import Labeler
 from streaming.join.open_impression import OpenImpression
@@ -38,7 +38,7 @@ LAST = 2**63 - 1
 """The last event time there is (ms)."""
 
 
-class _State(msgspec.Struct):
+class _JoinerState(msgspec.Struct):
     """`held` is by number; `closed` has ids and when to forget them, oldest first."""
 
     clock: int
@@ -152,7 +152,7 @@ class Joiner:
         """All that the future depends on, but not the settings."""
         for shown in self._open.values():
             shown.places = None
-        state = _State(
+        state = _JoinerState(
             self._clock,
             self._sequence,
             self._counts,
@@ -167,7 +167,7 @@ class Joiner:
     def restore(self, state: bytes) -> None:
         """Restore the state returned by `state()`. Raises StateError when it is not a joiner's."""
         try:
-            loaded = msgspec.msgpack.decode(state, type=_State)
+            loaded = msgspec.msgpack.decode(state, type=_JoinerState)
             self._silences.restore(loaded.silences, loaded.waiting)
         except (msgspec.DecodeError, KeyError) as error:
             raise StateError(f"not a joiner's state: {error}") from error

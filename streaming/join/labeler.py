@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from streaming.join.event_rows import InteractionRow
+from streaming.join.columns_to_rows import InteractionRow
 from streaming.join.labeled_impression import LabeledImpression, LabelRule
 from streaming.join.open_impression import OpenImpression
 from streaming.join.outcomes import OUTCOMES, TALLIES

@@ -12,7 +12,7 @@ import pytest
 import redis
 from numba.core.dispatcher import Dispatcher
 
-from embedding.kernels import search, segment
+from embedding.kernels import search, table_segment
 from embedding.store import Delta, TableDelta
 from serving.cache.row_cache import RowCache
 from serving.cache.row_store import MemoryRows
@@ -78,6 +78,6 @@ def compiled_late() -> list[str]:
 
 def _signatures() -> set[str]:
     functions = {
-        name: f for module in (search, segment) for name, f in vars(module).items() if isinstance(f, Dispatcher)
+        name: f for module in (search, table_segment) for name, f in vars(module).items() if isinstance(f, Dispatcher)
     }
     return {f"{name}{signature}" for name, f in functions.items() for signature in f.signatures}

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torchrec.distributed.types import ShardingPlan
 
+from embedding.argument_checks import check_table_name, check_time, contiguous_grads, copied_ids, tables_by_name
 from embedding.delta.consumers import Consumers
 from embedding.ids.id_lifecycle import TableIds
 from embedding.multiplexed import every_slot, fallbacks, group_of, shared_tables
@@ -29,7 +30,6 @@ from embedding.table_state import TableState
 from embedding.torchrec.sharded_store import sharded_model, states
 from embedding.torchrec.sharded_store.ranks import Ranks
 from embedding.torchrec.sharded_store.table import TorchRecTable
-from embedding.validation import check_table_name, check_time, contiguous_grads, copied_ids, tables_by_name
 from recsys.errors import CheckpointError
 
 

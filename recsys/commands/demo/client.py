@@ -25,7 +25,7 @@ GENRE = "Animation"
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking:
+class RankedItems:
     """A server's answer: item and score in the order shown."""
 
     impression: str
@@ -64,11 +64,11 @@ class Client:
                     raise UnavailableError(f"{self._url} did not get ready within {TIMEOUT:.0f} s: {error}") from error
                 time.sleep(0.1)
 
-    def recommend(self, user: str, count: int) -> Ranking:
-        return _ranking(self._post("/v1/recommend", {"user": user, "count": count}))
+    def recommend(self, user: str, count: int) -> RankedItems:
+        return _ranked(self._post("/v1/recommend", {"user": user, "count": count}))
 
-    def rank(self, user: str, items: list[str]) -> Ranking:
-        return _ranking(self._post("/v1/rank", {"user": user, "items": items}))
+    def rank(self, user: str, items: list[str]) -> RankedItems:
+        return _ranked(self._post("/v1/rank", {"user": user, "items": items}))
 
     def like(self, impression: str, items: list[str]) -> None:
         now = time.time_ns() // 1_000_000
@@ -89,9 +89,9 @@ class Client:
             raise UnavailableError(f"{self._url + path} does not answer: {error}; see serve.log of the demo") from error
 
 
-def _ranking(answer: Any) -> Ranking:
+def _ranked(answer: Any) -> RankedItems:
     scores = {item["item"]: item["score"] for item in answer["items"]}
-    return Ranking(answer["impression"], scores, answer["arm"], answer["degraded"])
+    return RankedItems(answer["impression"], scores, answer["arm"], answer["degraded"])
 
 
 def show_change(client: Client, console: Console) -> None:
@@ -109,7 +109,7 @@ def show_change(client: Client, console: Console) -> None:
     console.print(f"From the posted like to the changed score: [bold]{seconds * 1000:.0f} ms[/bold]")
 
 
-def _online(client: Client) -> tuple[str, Ranking]:
+def _online(client: Client) -> tuple[str, RankedItems]:
     """A new user in the arm that learns, and what the server recommends to them; half of all users are."""
     for number in range(1, 100):
         user = f"new-user-{number}"
@@ -119,7 +119,7 @@ def _online(client: Client) -> tuple[str, Ranking]:
     raise InvalidValueError(f"the arm 'online' ranked for no user; the last answer was degraded: {ranking.degraded}")
 
 
-def _settled(client: Client, user: str, items: list[str]) -> Ranking:
+def _settled(client: Client, user: str, items: list[str]) -> RankedItems:
     """The ranking once the trainer has learned what the log held before: half a second without a change."""
     deadline = time.monotonic() + TIMEOUT
     before = client.rank(user, items)
@@ -132,7 +132,7 @@ def _settled(client: Client, user: str, items: list[str]) -> Ranking:
     raise UnavailableError(f"scores did not settle within {TIMEOUT:.0f} s; see train.log")
 
 
-def _changed(client: Client, user: str, before: Ranking) -> Ranking:
+def _changed(client: Client, user: str, before: RankedItems) -> RankedItems:
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         after = client.rank(user, before.items)
@@ -141,7 +141,7 @@ def _changed(client: Client, user: str, before: Ranking) -> Ranking:
     raise UnavailableError(f"no score changed within {TIMEOUT:.0f} s; see train.log")
 
 
-def _side_by_side(client: Client, before: Ranking, after: Ranking) -> Table:
+def _side_by_side(client: Client, before: RankedItems, after: RankedItems) -> Table:
     table = Table("", "before", "score", "after", "score", "change")
     pairs = zip(before.items[:SHOWN], after.items[:SHOWN], strict=True)
     for place, (old, new) in enumerate(pairs, 1):

@@ -6,14 +6,14 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from recsys.evaluation.memory_study.report import COLUMNS, cells, noise
-from recsys.evaluation.memory_study.result import Result
+from recsys.evaluation.memory_study.result import StudyResult
 from recsys.evaluation.replay.report import moment
 
 NARROW = ("setting", "MiB at most", "AUC", "over unbounded [95 %]")
 """The columns for a terminal 80 characters wide."""
 
 
-def table(result: Result) -> Table:
+def table(result: StudyResult) -> Table:
     """One line per setting."""
     span = f"{moment(result.batch_until)} to {moment(result.until)} UTC"
     title = f"Online stage {span}, weights refreshed every {result.refresh}"

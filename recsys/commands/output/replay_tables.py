@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from recsys.evaluation.replay.report import cells, columns, moment
-from recsys.evaluation.replay.result import Result
+from recsys.evaluation.replay.result import ReplayResult
 
 HIDDEN = ("refreshes", "NE", "calibration", "known users", "known items")
 """The columns that are only in the documents. All others fit into 80 characters, those of new metrics too."""
@@ -16,14 +16,14 @@ CAPTION = """AUC, log loss: all rows. By interval: mean AUC of the arm's refresh
 (frozen): of the frozen weights on these. Gain: over frozen, by windows."""
 
 
-def tables(result: Result) -> Iterator[Table]:
+def tables(result: ReplayResult) -> Iterator[Table]:
     """One for each task; one task needs no name."""
     every = result.of_tasks()
     for task, one in every.items():
         yield table(one, f"Task {task}. " if len(every) > 1 else "")
 
 
-def table(result: Result, of: str = "") -> Table:
+def table(result: ReplayResult, of: str = "") -> Table:
     """One line per arm."""
     title = f"{of}Online stage {moment(result.batch_until)} to {moment(result.until)} UTC"
     drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=CAPTION)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from recsys.evaluation.memory_study.result import Result
+from recsys.evaluation.memory_study.result import StudyResult
 
 _NONE = "missing"
 
 
-def differences(earlier: Result, now: Result) -> list[str]:
+def differences(earlier: StudyResult, now: StudyResult) -> list[str]:
     """Differences between two studies in stage, configuration and log. Seeds and tried settings may
     differ."""
     was, is_ = _facts(earlier), _facts(now)
@@ -19,7 +19,7 @@ def differences(earlier: Result, now: Result) -> list[str]:
     return [f"{name} was {before} and is {after}" for name, before, after in pairs if before != after]
 
 
-def _facts(result: Result) -> dict[str, str]:
+def _facts(result: StudyResult) -> dict[str, str]:
     facts = {
         "--batch-until": _iso(result.batch_until),
         "the end (--until, or that of the log)": _iso(result.until),

@@ -10,7 +10,7 @@ from matplotlib.text import Annotation, Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from recsys.evaluation.memory_study.result import MIB, Point, Result
+from recsys.evaluation.memory_study.result import MIB, Point, StudyResult
 from recsys.evaluation.svg import GRID, INK, MUTED, svg
 
 COLOURS = ("#1f6fb4", "#c2571a", "#2a8a4a", "#8a4fb0", "#9a7412", "#b33a5e", "#4a5a6a")
@@ -19,7 +19,7 @@ _FAR = tuple((right, up) for far in (14, 24, 36, 50) for right in (far, -far, 0)
 """Possible places of a label, as offsets in points; a line connects a distant label to its point."""
 
 
-def auc_against_memory(result: Result) -> str:
+def auc_against_memory(result: StudyResult) -> str:
     """Points are means over seeds; bars are the 95 % interval of the difference to the unbounded store."""
 
     def draw(axes: Axes) -> None:
@@ -40,7 +40,7 @@ def auc_against_memory(result: Result) -> str:
     return svg(draw, (9.6, 5.8))
 
 
-def _unbounded(axes: Axes, result: Result) -> None:
+def _unbounded(axes: Axes, result: StudyResult) -> None:
     """The reference, and a band of differences that may be chance."""
     reference = result.points[0]
     if reference.auc is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recsys.evaluation.memory_study.result import MIB, Point, Result, mean
+from recsys.evaluation.memory_study.result import MIB, Point, StudyResult, mean
 from recsys.evaluation.memory_study.toml import sections
 from recsys.evaluation.replay.report import figure, gain
 from streaming.log.durable_files import replace
@@ -30,7 +30,7 @@ threshold of the table. Capacities are numbers of ids: a share is a share of the
 """
 
 
-def write(result: Result, folder: Path) -> None:
+def write(result: StudyResult, folder: Path) -> None:
     """`result.json`, `table.md` and `auc_against_memory.svg`."""
     from recsys.evaluation.memory_study import plot  # Matplotlib takes most of a second to import
 
@@ -40,13 +40,13 @@ def write(result: Result, folder: Path) -> None:
     (folder / "auc_against_memory.svg").write_text(plot.auc_against_memory(result), "utf-8")
 
 
-def document(result: Result) -> str:
+def document(result: StudyResult) -> str:
     """The whole table, and how each setting is written into `recsys.toml`."""
     settings = [f"`{point.name}`:\n```toml\n{sections(point)}```\n" for point in result.points if point.family]
     return "\n".join([markdown(result), *([HOW_TO_APPLY, *settings] if settings else [])])
 
 
-def markdown(result: Result) -> str:
+def markdown(result: StudyResult) -> str:
     """The whole table."""
     rule = f"|---|{'---:|' * (len(COLUMNS) - 1)}"
     rows = [f"| {' | '.join(cells(point))} |" for point in result.points]
@@ -54,7 +54,7 @@ def markdown(result: Result) -> str:
     return "\n".join([f"| {' | '.join(COLUMNS)} |", rule, *rows, *below]) + "\n"
 
 
-def noise(result: Result) -> str:
+def noise(result: StudyResult) -> str:
     """How much AUC varies between seeds."""
     if result.chance is None:
         return "One seed each: how much AUC differs between seeds is unknown."
@@ -65,7 +65,7 @@ def noise(result: Result) -> str:
     )
 
 
-def notes(result: Result) -> list[str]:
+def notes(result: StudyResult) -> list[str]:
     """Caveats of single settings."""
     refusing = [point.name for point in result.points if any(run.total("refused") for run in point.runs)]
     if not refusing:

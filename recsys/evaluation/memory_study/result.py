@@ -62,7 +62,7 @@ class Point(msgspec.Struct, frozen=True):
         return mean([run.most_bytes for run in self.runs]) or 0.0
 
 
-class Result(ResultFile, frozen=True):
+class StudyResult(ResultFile, frozen=True):
     """What a study found. Times are event times in ms. The first point is the unbounded store.
 
     `seed_deviation` is the standard deviation of a point's AUC between seeds, pooled over all points with several;

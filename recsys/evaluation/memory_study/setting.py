@@ -22,7 +22,7 @@ KEYS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SettingChange:
     """One `TABLE.KEY=VALUE`."""
 
     table: str
@@ -51,7 +51,7 @@ class Setting:
     """
 
     name: str
-    changes: tuple[Change, ...]
+    changes: tuple[SettingChange, ...]
 
     @property
     def family(self) -> str:
@@ -81,7 +81,7 @@ unbounded = Setting(UNBOUNDED, ())
 def parse(text: str, tables: Collection[str]) -> Setting:
     """`TABLE.KEY=VALUE ...` with the keys `capacity` (ids, or a share of the unbounded store's such as `1/8`), `ttl`
     (`6h`) and `admission` (`count:2`, `probabilistic:4`). Raises ValueError with what is wrong."""
-    changes: list[Change] = []
+    changes: list[SettingChange] = []
     for part in text.split():
         name, equals, value = part.partition("=")
         table, _, key = name.rpartition(".")
@@ -92,7 +92,7 @@ def parse(text: str, tables: Collection[str]) -> Setting:
             )
         if any((table, key) == (change.table, change.key) for change in changes):
             raise InvalidValueError(f"--try: {text!r} sets {name} twice; write a --try for each value")
-        changes.append(Change(table, key, value))
+        changes.append(SettingChange(table, key, value))
         try:
             changes[-1].settings(live=1)
         except (ValueError, ZeroDivisionError):

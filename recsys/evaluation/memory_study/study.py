@@ -18,22 +18,22 @@ from recsys.config.features import TableSection
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
 from recsys.evaluation.memory_study.difference import differences
-from recsys.evaluation.memory_study.result import Point, Result, Run
+from recsys.evaluation.memory_study.result import Point, Run, StudyResult
 from recsys.evaluation.memory_study.setting import Setting, unbounded, usual, with_sections
 from recsys.evaluation.replay.arms import online
 from recsys.evaluation.replay.evaluate import settings_of
 from recsys.evaluation.replay.figures import figures, gain, window_auc
 from recsys.evaluation.replay.online_stage import Share, online_stage
-from recsys.evaluation.replay.run import Progress, Replay
+from recsys.evaluation.replay.run import Replay, ReplayProgress
 from streaming.log.event_log import EventLog
 
-Report = Callable[[str, Progress], None]
+Report = Callable[[str, ReplayProgress], None]
 """Called with the setting and seed, and the progress of their replay."""
 SHOWN = 6
 """Most differences to another study listed in a message."""
 
 
-def _quiet(_name: str, _progress: Progress) -> None:
+def _quiet(_name: str, _progress: ReplayProgress) -> None:
     pass
 
 
@@ -64,7 +64,7 @@ class Study:
         self._rows = self._stage.rows.of_task(0)
         self._points: dict[str, Point] = {}
 
-    def resume(self, earlier: Result) -> None:
+    def resume(self, earlier: StudyResult) -> None:
         """Keep all replays of an earlier result. Raises InvalidValueError, listing the
         differences, if it belongs to another study."""
         if found := differences(earlier, self._result()):
@@ -84,7 +84,9 @@ class Study:
         every = [(setting, seed) for seed in range(first, first + seeds) for setting in tried]
         return [(setting, seed) for setting, seed in every if seed not in known[setting]]
 
-    def results(self, settings: Sequence[Setting] = (), seeds: int = 2, report: Report = _quiet) -> Iterator[Result]:
+    def results(
+        self, settings: Sequence[Setting] = (), seeds: int = 2, report: Report = _quiet
+    ) -> Iterator[StudyResult]:
         """Yield the result so far: first that of earlier replays, if any, then after each of the `missing` ones.
 
         Points are in the order of `settings`; other known points follow.
@@ -141,11 +143,11 @@ class Study:
         known = self._points.get(setting.name)
         return known.runs if known else []
 
-    def _result(self, settings: Sequence[Setting] = ()) -> Result:
+    def _result(self, settings: Sequence[Setting] = ()) -> StudyResult:
         tried = [unbounded, *self._tried(settings)]
         order = dict.fromkeys([*(setting.name for setting in tried), *self._points])
         points = [self._points[name] for name in order if name in self._points]
-        return Result(
+        return StudyResult(
             batch_until=self._stage.start,
             until=self._stage.end,
             refresh=self.refresh,

@@ -22,7 +22,7 @@ _SLICES = re.compile(r"\s*(\d+)\s+slices?\s*")
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
+class ReplayArm:
     """A way of bringing trained weights to serving.
 
     `refreshes` are the event times (ms, rising) at which serving takes the trainer's weights. An impression is scored
@@ -35,18 +35,18 @@ class Arm:
     def intervals(self, times_R: Times) -> npt.NDArray[np.int64]:
         """Number of the refresh interval of each row.
 
-        >>> Arm("online@10ms", (0, 10, 20)).intervals(np.array([0, 9, 10, 35])).tolist()
+        >>> ReplayArm("online@10ms", (0, 10, 20)).intervals(np.array([0, 9, 10, 35])).tolist()
         [0, 0, 1, 2]
         """
         return np.searchsorted(np.asarray(self.refreshes, np.int64), times_R, "right") - 1
 
 
-def frozen(start: int) -> Arm:
+def frozen(start: int) -> ReplayArm:
     """The weights at the end of the batch stage, never refreshed."""
-    return Arm(FROZEN, (start,))
+    return ReplayArm(FROZEN, (start,))
 
 
-def online(refresh: str, start: int, times_R: Times) -> Arm:
+def online(refresh: str, start: int, times_R: Times) -> ReplayArm:
     """The arm of a refresh rule: an interval (`1h`), or a number of time slices with equally many rows (`50 slices`).
 
     `times_R` are the impression times of the rows to score, rising. Raises InvalidValueError for any other rule.
@@ -59,11 +59,11 @@ def online(refresh: str, start: int, times_R: Times) -> Arm:
     name = f"online@{' '.join(refresh.split())}"
     match = _SLICES.fullmatch(refresh)
     if match is not None:
-        return Arm(name, _equal_shares(int(match[1]), start, times_R))
+        return ReplayArm(name, _equal_shares(int(match[1]), start, times_R))
     interval = milliseconds(refresh)
     if interval <= 0:
         raise InvalidValueError(f"a refresh interval must be positive, got {refresh!r}; try '1h'")
-    return Arm(name, tuple((start + np.unique((times_R - start) // interval) * interval).tolist()))
+    return ReplayArm(name, tuple((start + np.unique((times_R - start) // interval) * interval).tolist()))
 
 
 def check_refresh(refresh: str) -> None:
@@ -96,10 +96,10 @@ class Refresh:
     """Number of each arm that refreshes now, and the time of its next refresh (exclusive end of its rows)."""
 
 
-def schedule(arms: Sequence[Arm], end: int) -> list[Refresh]:
+def schedule(arms: Sequence[ReplayArm], end: int) -> list[Refresh]:
     """All refreshes of all arms in order of time; `end` closes the last of each.
 
-    >>> [(s.time, s.due) for s in schedule([Arm("a", (0,)), Arm("b", (0, 5))], 9)]
+    >>> [(s.time, s.due) for s in schedule([ReplayArm("a", (0,)), ReplayArm("b", (0, 5))], 9)]
     [(0, ((0, 9), (1, 5))), (5, ((1, 9),))]
     """
     due: dict[int, list[tuple[int, int]]] = {}

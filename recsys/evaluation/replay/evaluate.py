@@ -13,8 +13,8 @@ from recsys.errors import InvalidValueError
 from recsys.evaluation.replay.arms import frozen, online
 from recsys.evaluation.replay.figures import arm_results, windows
 from recsys.evaluation.replay.online_stage import Share, online_stage
-from recsys.evaluation.replay.result import Result, TaskResult
-from recsys.evaluation.replay.run import Progress, Replay, Scored
+from recsys.evaluation.replay.result import ReplayResult, TaskResult
+from recsys.evaluation.replay.run import Replay, ReplayProgress, Scored
 from recsys.evaluation.replay.scored_rows import ScoredRows
 from recsys.unlearned import REMEDY, not_learned
 from streaming.log.event_log import EventLog
@@ -31,8 +31,8 @@ def evaluate(
     batch_until: int | Share,
     refreshes: Sequence[str],
     until: int | None = None,
-    report: Callable[[Progress], None] = lambda _progress: None,
-) -> Result:
+    report: Callable[[ReplayProgress], None] = lambda _progress: None,
+) -> ReplayResult:
     """Train on everything before `batch_until`, then evaluate the frozen weights and one online arm per refresh rule.
 
     `batch_until` and `until` (exclusive; the end of the log by default) are event times in ms; `batch_until` may be a
@@ -49,7 +49,7 @@ def evaluate(
     if not replay.trained:
         raise InvalidValueError(_unlearned(config, stage.lost))
     first, *further = [_of_task(rows, scored, task) for task in range(len(names))]
-    return Result(
+    return ReplayResult(
         batch_until=start,
         until=end,
         counts={

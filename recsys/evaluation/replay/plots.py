@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.axes import Axes
 
 from recsys.evaluation.replay.arms import FROZEN
-from recsys.evaluation.replay.result import ArmResult, Result
+from recsys.evaluation.replay.result import ArmResult, ReplayResult
 from recsys.evaluation.svg import GRID, INK, MUTED, svg
 
 COLD = "#c2571a"
@@ -18,7 +18,7 @@ NEAR_CHANCE = 0.6
 """An AUC axis that begins below this shows where 0.5, guessing, is."""
 
 
-def over_time(result: Result) -> str:
+def over_time(result: ReplayResult) -> str:
     """AUC of each window of the online stage, a line per arm; the horizontal axis counts rows, labelled in time."""
 
     def draw(axes: Axes) -> None:
@@ -40,7 +40,7 @@ def over_time(result: Result) -> str:
     return svg(draw, (9.6, 3.9))
 
 
-def by_interval(result: Result) -> str:
+def by_interval(result: ReplayResult) -> str:
     """Row-weighted mean AUC of each online arm's refresh intervals, beside the frozen weights on the same intervals."""
     arms = [(arm, colour) for arm, colour in _colours(result) if arm.name != FROZEN]
 
@@ -62,7 +62,7 @@ def by_interval(result: Result) -> str:
     return svg(draw, (9.6, 0.9 + 0.48 * max(len(arms), 1)))
 
 
-def reliability(result: Result) -> str:
+def reliability(result: ReplayResult) -> str:
     """Observed against predicted rate."""
 
     def draw(axes: Axes) -> None:
@@ -79,7 +79,7 @@ def reliability(result: Result) -> str:
     return svg(draw, (4.7, 4.5))
 
 
-def slices(result: Result) -> str:
+def slices(result: ReplayResult) -> str:
     """AUC on rows whose user or item was known or new at the end of the batch stage."""
     names = list(result.arms[0].slices) if result.arms else []
 
@@ -102,13 +102,13 @@ def slices(result: Result) -> str:
     return svg(draw, (4.7, 4.5))
 
 
-def _slice_label(result: Result, name: str) -> str:
+def _slice_label(result: ReplayResult, name: str) -> str:
     frozen = result.arms[0]
     percent = 100 * (frozen.slices[name]["rows"] or 0) / (frozen.all["rows"] or 1)
     return f"{name}\n{'< 1' if 0 < percent < 0.5 else f'{percent:.0f}'} % of rows"
 
 
-def _colours(result: Result) -> Iterable[tuple[ArmResult, str]]:
+def _colours(result: ReplayResult) -> Iterable[tuple[ArmResult, str]]:
     """Orange for the frozen arm, then from light to dark blue in the order of the arms."""
     shades = matplotlib.colormaps["Blues"]
     online = sum(arm.name != FROZEN for arm in result.arms)
@@ -122,7 +122,7 @@ def _colours(result: Result) -> Iterable[tuple[ArmResult, str]]:
             rank += 1
 
 
-def _time_axis(axes: Axes, result: Result) -> None:
+def _time_axis(axes: Axes, result: ReplayResult) -> None:
     """About eight labels at window borders; the time of day only where it tells windows apart."""
     count = len(result.windows)
     if not count:

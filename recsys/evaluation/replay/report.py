@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 
 from recsys.evaluation.metrics import METRICS
-from recsys.evaluation.replay.result import ArmResult, Figure, Gain, Result
+from recsys.evaluation.replay.result import ArmResult, Figure, Gain, ReplayResult
 
 BEFORE = (
     ("arm", "left"),
@@ -32,7 +32,7 @@ def columns() -> list[tuple[str, str]]:
     return [*BEFORE, *((metric.title, "right") for name, metric in METRICS.items() if name != "auc"), *AFTER]
 
 
-def write(result: Result, folder: Path) -> None:
+def write(result: ReplayResult, folder: Path) -> None:
     """`result.json`, `table.md`, `over_time.svg`, `by_interval.svg` and `report.html`, titled by the folder's name.
 
     All but `result.json` are of the first task. Any other has its own in the folder of its name.
@@ -45,7 +45,7 @@ def write(result: Result, folder: Path) -> None:
         _write_task(one, folder / task)
 
 
-def _write_task(result: Result, folder: Path) -> None:
+def _write_task(result: ReplayResult, folder: Path) -> None:
     from recsys.evaluation.replay import plots  # Matplotlib takes most of a second to import
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def _write_task(result: Result, folder: Path) -> None:
     )
 
 
-def markdown(result: Result) -> str:
+def markdown(result: ReplayResult) -> str:
     """The table for a document."""
     every = columns()
     head = f"| {' | '.join(name for name, _ in every)} |"
@@ -65,7 +65,7 @@ def markdown(result: Result) -> str:
     return "\n".join([head, rule, *(f"| {' | '.join(cells(arm))} |" for arm in result.arms)]) + "\n"
 
 
-def html(result: Result, title: str = "Replay") -> str:
+def html(result: ReplayResult, title: str = "Replay") -> str:
     """A self-contained page with plots. The same result gives the same bytes."""
     from recsys.evaluation.replay import plots
 

@@ -42,8 +42,8 @@ class ArmResult(msgspec.Struct, frozen=True):
     """One arm. `interval_auc` is the mean AUC of its refresh intervals, weighted by rows as in Monolith.
 
     `interval_auc_mean` is the unweighted mean, `frozen_interval_auc` that of the frozen weights over the same intervals
-    (weighted). `window_auc` goes with `Result.windows`. `known_users` and `known_items` are the shares of rows whose
-    user or item had an embedding row when scored.
+    (weighted). `window_auc` goes with `ReplayResult.windows`. `known_users` and `known_items` are the shares of rows
+    whose user or item had an embedding row when scored.
     """
 
     name: str
@@ -69,13 +69,13 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class TaskResult(msgspec.Struct, frozen=True):
-    """What a replay found of a further task; as in `Result`."""
+    """What a replay found of a further task; as in `ReplayResult`."""
 
     windows: list[Window]
     arms: list[ArmResult]
 
 
-class Result(ResultFile, frozen=True):
+class ReplayResult(ResultFile, frozen=True):
     """What a replay found. Times are event times in ms; `until` is the exclusive end of the online stage.
 
     `counts` says what became of events and examples, `config` what was replayed. `slices` of the arms are the same
@@ -92,7 +92,7 @@ class Result(ResultFile, frozen=True):
     arms: list[ArmResult]
     tasks: dict[str, TaskResult] | msgspec.UnsetType = msgspec.UNSET
 
-    def of_tasks(self) -> dict[str, Result]:
+    def of_tasks(self) -> dict[str, ReplayResult]:
         """The result of every task by name, each as if it were the only one; the first task is `click`."""
         further = {} if self.tasks is msgspec.UNSET else self.tasks
         alone = {name: (one.windows, one.arms) for name, one in further.items()}

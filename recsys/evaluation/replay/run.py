@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from recsys.evaluation.replay.arms import Arm, Refresh, schedule
+from recsys.evaluation.replay.arms import Refresh, ReplayArm, schedule
 from recsys.evaluation.replay.embedded_ids import EmbeddedIds, Flags
 from recsys.evaluation.replay.scored_rows import ScoredRows
 
@@ -29,7 +29,7 @@ shape of a batch: so a score depends on weights and log alone, not on the arms t
 class Scored:
     """The scores of one arm, and whether each row's user and item were known when it scored them."""
 
-    arm: Arm
+    arm: ReplayArm
     scores_R: npt.NDArray[np.float32]
     known_R: Flags
 
@@ -48,7 +48,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ReplayProgress:
     """How far a replay is: event time reached, examples learned from, rows scored."""
 
     time: int
@@ -64,7 +64,7 @@ class Replay:
     same whichever other arms are evaluated beside it.
     """
 
-    def __init__(self, learner: Learner, feed: Feed, rows: ScoredRows, arms: Sequence[Arm]):
+    def __init__(self, learner: Learner, feed: Feed, rows: ScoredRows, arms: Sequence[ReplayArm]):
         self._learner = learner
         self._feed = feed
         self._rows = rows
@@ -73,13 +73,13 @@ class Replay:
         self._scored = [Scored(arm, np.zeros(count, np.float32), self._known.nothing(count)) for arm in arms]
         self.trained = 0
 
-    def run(self, until: int, report: Callable[[Progress], None] = lambda _progress: None) -> list[Scored]:
+    def run(self, until: int, report: Callable[[ReplayProgress], None] = lambda _progress: None) -> list[Scored]:
         """Evaluate all arms on the rows before `until` (event time, ms)."""
         done = 0
         for refresh in schedule([scored.arm for scored in self._scored], until):
             self._train(refresh.time)
             done += self._score(refresh)
-            report(Progress(refresh.time, self.trained, done))
+            report(ReplayProgress(refresh.time, self.trained, done))
         return self._scored
 
     def _train(self, until: int) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean, stdev
 
-from recsys.evaluation.replay.result import ArmResult, Result
+from recsys.evaluation.replay.result import ArmResult, ReplayResult
 
 HEADER = "| arm | AUC by interval | gain over frozen | log loss | calibration |\n|---|---:|---:|---:|---:|\n"
 
 
-def markdown(results: Sequence[Result]) -> str:
+def markdown(results: Sequence[ReplayResult]) -> str:
     """Mean and standard deviation over seeds, an arm a line. `results` are of the same arms, at least two of them."""
     every = zip(*(result.arms for result in results), strict=True)
     return HEADER + "".join(f"| {arms[0].name} | {' | '.join(_cells(arms))} |\n" for arms in every)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from recsys.errors import InvalidValueError
-from recsys.proposal.files import libsvm, records, text
+from recsys.proposal.files import libsvm_sample, records, text
 from streaming.ingest.formats.compression import content_suffix, open_content
 
 ROWS: Final = 10_000
@@ -67,9 +67,9 @@ def _read(path: Path) -> Sample:
         columns, rows, native = records.json_objects(path, found, ROWS)
         settings = {} if suffix in (".jsonl", ".ndjson", ".json") else {"format": "jsonl"}
         return Sample(path, settings, columns, rows, found.whole and rows < ROWS, native)
-    if libsvm.fits(found):
+    if libsvm_sample.fits(found):
         settings = {} if suffix in (".libsvm", ".svm", ".libfm") else {"format": "libsvm"}
-        columns, rows = libsvm.columns(found, ROWS)
+        columns, rows = libsvm_sample.columns(found, ROWS)
         notes = ["Its columns have no names: #1 is the index that stands first in a line, #2 the second, and so on."]
         return Sample(path, settings, columns, rows, found.whole and rows < ROWS, notes=notes)
     table = text.table(path, found, suffix, ROWS)

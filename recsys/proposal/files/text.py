@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import is_number
-from recsys.proposal.columns.times import time_reading
+from recsys.proposal.columns.time_columns import time_reading
 from recsys.proposal.columns.vocabulary import known
 from streaming.ingest.formats.dialect import Dialect, RowReader, csv_format
 from streaming.ingest.formats.open_source import Format, dialect
@@ -37,7 +37,7 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class Table:
+class SampledTable:
     """Cells by column, the settings that a mapping needs to read them, and what was noticed."""
 
     columns: Mapping[str, Sequence[str]]
@@ -67,7 +67,7 @@ def _decoded(head: bytes, whole: bool) -> tuple[str, str]:
         return head.decode(encoding, "replace"), encoding
 
 
-def table(path: Path, found: Decoded, suffix: str, most: int) -> Table:
+def table(path: Path, found: Decoded, suffix: str, most: int) -> SampledTable:
     """The columns of delimited text. Raises InvalidValueError if no delimiter makes rows of it."""
     lines = [line.removesuffix("\r") for line in found.text.split("\n")]
     lines = lines[:-1] if not lines[-1] else lines
@@ -94,7 +94,7 @@ def table(path: Path, found: Decoded, suffix: str, most: int) -> Table:
     settings |= {} if header is True else {"header": header}
     settings |= {"encoding": found.encoding} if found.encoding != "utf-8" else {}
     columns = {name: [row[n] for row in rows[:most]] for n, name in enumerate(names)}
-    return Table(columns, min(len(rows), most), settings, notes)
+    return SampledTable(columns, min(len(rows), most), settings, notes)
 
 
 def _no_table(lines: Sequence[str], default: Dialect) -> str:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from recsys.errors import CheckpointError, TornCheckpointError
 from recsys.training.checkpoint.manifest import FORMAT, MANIFEST, verify
-from recsys.training.checkpoint.part import Files, Part, listing
+from recsys.training.checkpoint.part import Files, RankPart, listing
 from streaming.log.durable_files import replace, sync
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Checkpoints:
         CheckpointError and leaves nothing if the disk is full or fails, or if a part does not arrive.
         """
         final = self.folder / f"step-{step:012d}"
-        part = Part(final.with_name(f"{final.name}.partial"), rank)
+        part = RankPart(final.with_name(f"{final.name}.partial"), rank)
         try:
             part.start()
             yield part.folder

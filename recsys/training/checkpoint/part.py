@@ -16,7 +16,7 @@ Files = dict[str, tuple[int, str]]
 
 
 @dataclass(slots=True)
-class Part:
+class RankPart:
     """One rank's part of a checkpoint that is not complete yet."""
 
     partial: Path

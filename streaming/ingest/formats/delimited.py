@@ -10,8 +10,8 @@ from pathlib import Path
 
 from recsys.errors import InvalidValueError
 from streaming.ingest.formats.dialect import Dialect, Row, RowReader, csv_format
-from streaming.ingest.formats.rows import Rows
 from streaming.ingest.formats.sources import BEGIN, Block, JsonLines, Position
+from streaming.ingest.formats.table_rows import Rows
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.mapping.row_mapper import RowMapper
 from streaming.ingest.validation import MAX_LINE

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from recsys.errors import InvalidValueError
-from streaming.ingest.formats.rows import Rows, rows_of_lines
 from streaming.ingest.formats.sources import BEGIN, JsonLines, Position
+from streaming.ingest.formats.table_rows import Rows, rows_of_lines
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.validation import MAX_LINE
 

@@ -10,8 +10,8 @@ import msgspec
 
 from recsys.errors import InvalidValueError
 from streaming.ingest.decode_errors import explain
-from streaming.ingest.formats.rows import Rows, rows_of_lines
 from streaming.ingest.formats.sources import BEGIN, JsonLines, Position
+from streaming.ingest.formats.table_rows import Rows, rows_of_lines
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.mapping.row_mapper import follow
 from streaming.ingest.validation import MAX_LINE

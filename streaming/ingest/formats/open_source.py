@@ -16,8 +16,8 @@ from streaming.ingest.formats.dialect import Dialect
 from streaming.ingest.formats.libsvm import LibsvmRows
 from streaming.ingest.formats.mapped_json import MappedJson
 from streaming.ingest.formats.parquet import ParquetRows
-from streaming.ingest.formats.rows import Table
 from streaming.ingest.formats.sources import JsonLines, Source
+from streaming.ingest.formats.table_rows import FileTable
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.shapes.mapped_table import MappedTable
 from streaming.ingest.validation import MAX_LINE
@@ -80,7 +80,7 @@ def _table(
     found: Format,
     text: Names[str, Any],
     name: str,
-) -> Table:
+) -> FileTable:
     if text and found not in _DEFAULTS:
         raise InvalidValueError(f"{path}: {', '.join(text)} in its mapping are for CSV and TSV; this is {found}")
     if found == "jsonl":

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from xxhash import xxh3_128_hexdigest
 
-from streaming.ingest.formats.rows import Rows
 from streaming.ingest.formats.sources import BEGIN, IDENTITY_BYTES, Position
+from streaming.ingest.formats.table_rows import Rows
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.mapping.row_mapper import follow
 

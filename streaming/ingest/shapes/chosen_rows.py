@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from streaming.ingest.formats.rows import Rows, Table
 from streaming.ingest.formats.sources import Position
+from streaming.ingest.formats.table_rows import FileTable, Rows
 from streaming.ingest.mapping.values import identifier
 
 
@@ -16,7 +16,7 @@ class ChosenRows:
     `names` are the columns in the order of the cells. A row without cells is kept, so that its fault is reported.
     """
 
-    def __init__(self, table: Table, names: Sequence[str], where: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, table: FileTable, names: Sequence[str], where: Mapping[str, Sequence[str]]) -> None:
         self._table = table
         self._wanted = [(names.index(column), frozenset(values)) for column, values in where.items()]
 

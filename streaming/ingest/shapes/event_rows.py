@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from streaming.ingest.formats.rows import Rows
 from streaming.ingest.formats.sources import Block, Columns
+from streaming.ingest.formats.table_rows import Rows
 from streaming.ingest.mapping.column_mapping import Mapping
+from streaming.ingest.shapes.block_builder import BlockBuilder, Fields, RowFields
 from streaming.ingest.shapes.interaction_columns import LONGEST_LINE, InteractionColumns
-from streaming.ingest.shapes.row_events import BlockBuilder, Fields, RowFields
 from streaming.ingest.shapes.rules import complete, interactions, keep_once, name_user
 
 

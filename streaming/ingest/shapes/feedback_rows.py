@@ -12,11 +12,11 @@ from typing import Final
 import numpy as np
 
 from recsys.errors import InvalidValueError
-from streaming.ingest.formats.rows import Rows
 from streaming.ingest.formats.sources import Block, Position
+from streaming.ingest.formats.table_rows import Rows
 from streaming.ingest.mapping.column_mapping import Mapping
+from streaming.ingest.shapes.block_builder import BlockBuilder, Fields, Place, RowFields
 from streaming.ingest.shapes.pairs import draw_pairs
-from streaming.ingest.shapes.row_events import BlockBuilder, Fields, Place, RowFields
 from streaming.ingest.shapes.rules import interactions
 
 CHUNK: Final = 16_384

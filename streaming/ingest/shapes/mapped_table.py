@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from recsys.errors import InvalidValueError
-from streaming.ingest.formats.rows import Rows, Table
 from streaming.ingest.formats.sources import BEGIN, Block, Columns, Position
+from streaming.ingest.formats.table_rows import FileTable, Rows
 from streaming.ingest.mapping.column_mapping import Mapping
+from streaming.ingest.shapes.block_builder import RowFields
 from streaming.ingest.shapes.chosen_rows import ChosenRows
 from streaming.ingest.shapes.event_rows import EventRows
 from streaming.ingest.shapes.feedback_rows import FeedbackRows
-from streaming.ingest.shapes.row_events import RowFields
 from streaming.ingest.shapes.shown_rows import ShownRows
 from streaming.ingest.shapes.sorted_rows import by_id, by_time, sorted_rows
 
@@ -24,7 +24,7 @@ class MappedTable:
     Raises InvalidValueError for scattered rows without it.
     """
 
-    def __init__(self, table: Table, mapping: Mapping, sort_memory: int | None = None) -> None:
+    def __init__(self, table: FileTable, mapping: Mapping, sort_memory: int | None = None) -> None:
         self._table = ChosenRows(table, mapping.names, mapping.where) if mapping.where else table
         self._order: Callable[[Iterator[Rows]], Iterator[Rows]] = lambda rows: rows
         if mapping.apart and sort_memory is None:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from streaming.ingest.formats.rows import Rows
 from streaming.ingest.formats.sources import Block
+from streaming.ingest.formats.table_rows import Rows
 from streaming.ingest.mapping.column_mapping import Mapping
-from streaming.ingest.shapes.row_events import BlockBuilder, Fields, Place, RowFields
+from streaming.ingest.shapes.block_builder import BlockBuilder, Fields, Place, RowFields
 from streaming.ingest.shapes.rules import complete, interactions, keep_once, name_user
 
 _PER_ITEM: Final = ("scores", "propensities")

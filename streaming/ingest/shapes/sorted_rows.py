@@ -10,9 +10,9 @@ import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
 from streaming.ingest.external_sort import ExternalSort
-from streaming.ingest.formats.rows import Rows
 from streaming.ingest.formats.sources import BEGIN, Position
-from streaming.ingest.shapes.row_events import Fields, Place, RowFields
+from streaming.ingest.formats.table_rows import Rows
+from streaming.ingest.shapes.block_builder import Fields, Place, RowFields
 
 _SCHEMA: Final = pa.schema(
     [("key", pa.int64()), ("line", pa.int64()), ("byte", pa.int64()), ("fields", pa.large_binary())]

@@ -33,7 +33,7 @@ REFRESH = 256
 _MIDDLES = (np.arange(DRAWS) + 0.5) / DRAWS
 
 
-class _State(msgspec.Struct):
+class _DelaysState(msgspec.Struct):
     clicks: list[float]
     open_clicks: list[int]
     closed: float
@@ -144,7 +144,7 @@ class ClickDelays:
 
     def state(self) -> bytes:
         """All that `restore` needs."""
-        state = _State(
+        state = _DelaysState(
             self._clicks_B,
             self._open_clicks_B,
             self._closed,
@@ -159,7 +159,7 @@ class ClickDelays:
 
     def restore(self, state: bytes) -> None:
         """Restore what `state` returned. Raises msgspec.DecodeError when it is something else."""
-        loaded = msgspec.msgpack.decode(state, type=_State)
+        loaded = msgspec.msgpack.decode(state, type=_DelaysState)
         self._clicks_B, self._open_clicks_B = loaded.clicks, loaded.open_clicks
         self._closed, self._first = loaded.closed, 0
         self._clocks, self._totals = array("q", loaded.clocks), array("q", loaded.totals)

@@ -10,7 +10,7 @@ import pytest
 from recsys.commands.demo import command as demo
 from recsys.datasets.registry import EXAMPLES
 from recsys.errors import InvalidValueError
-from recsys.evaluation.replay.result import Result
+from recsys.evaluation.replay.result import ReplayResult
 
 SOURCE = EXAMPLES / "ml-latest-small"
 USERS = {"15", "48", "163", "380", "624", "628", "664"}
@@ -40,7 +40,7 @@ def test_the_ranking_changes_and_the_replay_is_written(
         assert f"{number}. " in said
     assert "is in the arm 'online'" in said
     assert "From the posted like to the changed score:" in said
-    found = Result.from_json((folder / "replay" / "result.json").read_bytes())
+    found = ReplayResult.from_json((folder / "replay" / "result.json").read_bytes())
     assert [arm.name for arm in found.arms] == ["frozen", *(f"online@{refresh}" for refresh in demo.REFRESH)]
     assert (folder / "whole-log").is_dir()  # a log of its own, so that the demo's clicks make nothing late
     assert found.counts["late"] == found.counts["late_impressions"] == 0

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from click.testing import Result as Ran
 
 from recsys.cli import main
-from recsys.evaluation.replay.result import Result
+from recsys.evaluation.replay.result import ReplayResult
 from streaming.events.schema import Impression, Interaction
 from streaming.ingest.codec import to_events
 from streaming.log.file_log import FileLog
@@ -88,10 +88,10 @@ def ingest(folder: Path, *names: str) -> str:
     return " ".join(ran.output.split())
 
 
-def replay(folder: Path) -> tuple[Ran, Result | None]:
+def replay(folder: Path) -> tuple[Ran, ReplayResult | None]:
     ran = recsys(folder, "replay", "--batch-until", "0.2", "--refresh", "1h", "--out", str(folder / "out"))
     path = folder / "out" / "result.json"
-    return ran, Result.from_json(path.read_bytes()) if path.exists() else None
+    return ran, ReplayResult.from_json(path.read_bytes()) if path.exists() else None
 
 
 @pytest.mark.parametrize(

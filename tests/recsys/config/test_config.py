@@ -12,9 +12,9 @@ import pytest
 
 from recsys.config.features import FieldSection, TableSection
 from recsys.config.file import load, parse
-from recsys.config.log import LogSection, Mapping
+from recsys.config.log import LogSection, MappingSection
 from recsys.config.models import SECTIONS
-from recsys.config.schema import Arm, Config, Experiment, ServingSection, TrainingSection
+from recsys.config.schema import ArmSection, Config, ExperimentSection, ServingSection, TrainingSection
 from recsys.config.section import Section
 from recsys.config.tasks import TaskSection
 from recsys.errors import ConfigError
@@ -63,16 +63,16 @@ def test_exactly_the_settings_that_exist_are_in_the_template() -> None:
     }
     tables["serving"] = ServingSection
     tables |= {f"model {name}": section for name, section in SECTIONS.items()}
-    tables |= {"log.mapping": Mapping, "features.fields": FieldSection, "features.defaults": TableSection}
-    tables |= {"experiments": Experiment, "experiments.arms": Arm, "tasks": TaskSection}
+    tables |= {"log.mapping": MappingSection, "features.fields": FieldSection, "features.defaults": TableSection}
+    tables |= {"experiments": ExperimentSection, "experiments.arms": ArmSection, "tasks": TaskSection}
     inner = {"log": {"mapping"}, "features": {"fields", "defaults", "tables"}}
     expected = {name: section.model_fields.keys() - inner.get(name, set()) for name, section in tables.items()}
     assert settings(TEMPLATE.read_text()) == expected
 
 
 def test_settings_in_comments_of_the_template_are_valid() -> None:
-    kinds: dict[str, type[Section]] = {"log.mapping": Mapping, "features.defaults": TableSection}
-    kinds |= {"features.fields": FieldSection, "training": TrainingSection, "experiments": Experiment}
+    kinds: dict[str, type[Section]] = {"log.mapping": MappingSection, "features.defaults": TableSection}
+    kinds |= {"features.fields": FieldSection, "training": TrainingSection, "experiments": ExperimentSection}
     kinds |= {"tasks": TaskSection}
     seen = set()
     for name, table in blocks(TEMPLATE.read_text()):

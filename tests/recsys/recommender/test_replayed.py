@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from recsys import Recommender
 from recsys.cli import main
-from recsys.evaluation.replay.result import Result
+from recsys.evaluation.replay.result import ReplayResult
 from recsys.recommender.replayed import Replayed
 from tests.recsys.recommender.conftest import START
 
@@ -68,7 +68,7 @@ def test_a_notebook_shows_it(replayed: Replayed, tmp_path: Path) -> None:
 
 def test_it_saves_the_report(replayed: Replayed, tmp_path: Path) -> None:
     replayed.save(tmp_path / "report")
-    assert Result.from_json((tmp_path / "report" / "result.json").read_bytes()) == replayed.result
+    assert ReplayResult.from_json((tmp_path / "report" / "result.json").read_bytes()) == replayed.result
     assert (tmp_path / "report" / "report.html").exists()
 
 

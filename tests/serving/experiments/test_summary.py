@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serving.experiments.assignment import Arm, Experiment
-from serving.experiments.summary import Summary, summarise
+from serving.experiments.summary import ExperimentSummary, summarise
 from serving.experiments.sums import ClickSums
 
 AB = Experiment("ab", (Arm("control", "frozen"), Arm("treatment", "online")))
@@ -16,7 +16,7 @@ def arm(users: int, clicks: int, impressions: int = 10) -> ClickSums:
     return ClickSums.of(np.full(users, impressions), (np.arange(users) < clicks).astype(np.int64))
 
 
-def summary(control: ClickSums, treatment: ClickSums) -> Summary:
+def summary(control: ClickSums, treatment: ClickSums) -> ExperimentSummary:
     return summarise(AB, [control, treatment], BUCKETS)
 
 

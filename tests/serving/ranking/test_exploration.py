@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.ranking.exploration import PlackettLuce, Ranked, exploration
+from serving.ranking.exploration import Greedy, PlackettLuce, exploration
 
 SCORES_C = np.array([0.9, 0.5, 0.2, 0.7])
 
@@ -53,7 +53,7 @@ def test_inverse_propensities_estimate_another_policy_without_bias() -> None:
     """What they are logged for: the first position's mean reward under the ranked policy, from explored lists."""
     rewards_C = np.array([0.3, 0.1, 0.0, 0.2])
     policy, rng = PlackettLuce(3.0), np.random.default_rng(2)
-    best = int(Ranked().order(SCORES_C, 1, rng)[0][0])
+    best = int(Greedy().order(SCORES_C, 1, rng)[0][0])
     estimates = []
     for _ in range(40_000):
         order_K, propensities_K = policy.order(SCORES_C, 1, rng)
@@ -70,14 +70,14 @@ def test_a_small_temperature_ranks() -> None:
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.01, 100), st.integers(1, 40))
 def test_any_scores_give_a_list_and_probabilities(scores: list[float], temperature: float, limit: int) -> None:
     rng = np.random.default_rng(0)
-    for policy in (PlackettLuce(temperature), Ranked()):
+    for policy in (PlackettLuce(temperature), Greedy()):
         order_K, propensities_K = policy.order(np.array(scores), limit, rng)
         assert len(set(order_K.tolist())) == len(propensities_K) == min(limit, len(scores))
         assert ((propensities_K > 0) & (propensities_K <= 1)).all()
 
 
 def test_ranking_keeps_the_order_of_equals_and_is_certain() -> None:
-    order_K, propensities_K = Ranked().order(np.array([0.5, 0.9, 0.5]), 3, np.random.default_rng(0))
+    order_K, propensities_K = Greedy().order(np.array([0.5, 0.9, 0.5]), 3, np.random.default_rng(0))
     assert order_K.tolist() == [1, 0, 2]
     assert propensities_K.tolist() == [1, 1, 1]
 

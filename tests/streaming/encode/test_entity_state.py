@@ -9,7 +9,7 @@ from streaming.encode.entity_state import Changes, EntityState, LatestFeatures
 from streaming.events.columns import ITEM
 from streaming.events.schema import Features, ItemUpdate, UserUpdate
 from streaming.ingest.codec import encode_events
-from streaming.join.event_rows import EntityUpdateRow, updates
+from streaming.join.columns_to_rows import EntityUpdateRow, updates
 from streaming.join.labeled_impression import LabeledImpression
 
 names = st.sampled_from(["a", "b", "c"])

@@ -41,7 +41,7 @@ def test_it_writes_plot_and_table(folder: Path) -> None:
         "result.json",
         "table.md",
     ]
-    found = results.Result.from_json((folder / "out" / "result.json").read_bytes())
+    found = results.StudyResult.from_json((folder / "out" / "result.json").read_bytes())
     assert [point.name for point in found.points] == ["unbounded", "user.capacity=1/2", "item.ttl=1h"]
     assert found.config["model"]["name"] == "fm"
     assert str(folder) not in (folder / "out" / "result.json").read_text()
@@ -94,7 +94,7 @@ def test_an_earlier_study_stays_and_another_one_is_refused(folder: Path) -> None
     assert "reused from" in shown.output
     assert "out: 1; remove the folder" in " ".join(shown.output.split())
     known = (folder / "out" / "result.json").read_bytes()
-    points = results.Result.from_json(known).points
+    points = results.StudyResult.from_json(known).points
     assert [(point.name, len(point.runs)) for point in points] == [
         ("unbounded", 2),
         ("item.ttl=1h", 1),
@@ -110,7 +110,7 @@ def test_an_earlier_study_stays_and_another_one_is_refused(folder: Path) -> None
 def test_it_goes_on_after_ctrl_c(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write, stopped = report.write, []
 
-    def stop_after_the_first(result: results.Result, out: Path) -> None:
+    def stop_after_the_first(result: results.StudyResult, out: Path) -> None:
         write(result, out)
         stopped.append(len(result.points))
         raise KeyboardInterrupt

@@ -9,7 +9,7 @@ import pytest
 from embedding.local.store import LocalStore
 from embedding.store import Table
 from recsys.evaluation.memory_study.report import document, markdown
-from recsys.evaluation.memory_study.result import Result
+from recsys.evaluation.memory_study.result import StudyResult
 from recsys.evaluation.memory_study.setting import UNBOUNDED
 from recsys.evaluation.memory_study.toml import sections
 from recsys.evaluation.replay.figures import gain
@@ -23,24 +23,24 @@ ID = 23.2
 
 
 @pytest.fixture(scope="module")
-def result() -> Result:
-    return Result.from_json((FOLDER / "result.json").read_bytes())
+def result() -> StudyResult:
+    return StudyResult.from_json((FOLDER / "result.json").read_bytes())
 
 
-def test_the_table_and_the_page_are_those_of_the_result(result: Result) -> None:
+def test_the_table_and_the_page_are_those_of_the_result(result: StudyResult) -> None:
     assert (FOLDER / "table.md").read_text() == document(result)
     assert markdown(result) in PAGE.read_text()
     assert sections(result.point("user.capacity=1/4")) in PAGE.read_text()
     assert sections(result.point("user.admission=count:9")) in PAGE.read_text()
 
 
-def test_a_full_table_takes_the_bytes_that_the_page_computes(result: Result) -> None:
+def test_a_full_table_takes_the_bytes_that_the_page_computes(result: StudyResult) -> None:
     for name in ("user.capacity=1/2", "user.capacity=1/8", "user.capacity=1/32"):
         user = result.point(name).runs[0].tables["user"]
         assert user["bytes"] / user["live"] == pytest.approx(ROW + ID, rel=0.03)
 
 
-def test_counters_of_every_run_add_up(result: Result) -> None:
+def test_counters_of_every_run_add_up(result: StudyResult) -> None:
     assert result.points[0].name == UNBOUNDED
     for found in result.points:
         for run in found.runs:
@@ -50,7 +50,7 @@ def test_counters_of_every_run_add_up(result: Result) -> None:
                 assert counters["live"] <= found.settings[name]["capacity"]
 
 
-def test_the_figures_in_the_text_are_those_of_the_result(result: Result) -> None:
+def test_the_figures_in_the_text_are_those_of_the_result(result: StudyResult) -> None:
     text = PAGE.read_text()
     (roomy,), full = [result.points[0].runs[:1], result.point("user.capacity=1/2").runs[0]]
     for run in (roomy, full):
@@ -61,7 +61,7 @@ def test_the_figures_in_the_text_are_those_of_the_result(result: Result) -> None
     assert f"{len(result.points[0].runs)} seeds" in text
 
 
-def test_what_the_page_concludes_is_beyond_chance_or_within_it(result: Result) -> None:
+def test_what_the_page_concludes_is_beyond_chance_or_within_it(result: StudyResult) -> None:
     gains = {found.name: found.gain.auc or 0.0 for found in result.points}
     chance = result.chance or 0.0
     lost = [-gains[f"user.capacity={share}"] for share in ("1/2", "1/4", "1/8", "1/16", "1/32", "1/256")]
@@ -74,7 +74,7 @@ def test_what_the_page_concludes_is_beyond_chance_or_within_it(result: Result) -
         assert abs(gains[within]) < chance
 
 
-def test_gains_and_deviations_are_computed_from_the_runs_again(result: Result) -> None:
+def test_gains_and_deviations_are_computed_from_the_runs_again(result: StudyResult) -> None:
     auc_of, over_of = [], []
     reference = result.points[0].runs
     for point in result.points:
@@ -96,7 +96,7 @@ def pooled(groups: list[npt.NDArray[np.float64]]) -> float:
 
 
 @pytest.mark.parametrize("name", ["user.capacity=1/2", "user.capacity=1/8", "user.capacity=1/32"])
-def test_a_table_that_is_filled_takes_the_published_bytes(result: Result, name: str) -> None:
+def test_a_table_that_is_filled_takes_the_published_bytes(result: StudyResult, name: str) -> None:
     published = result.point(name).runs[0].tables["user"]
     dim, capacity = result.config["features"]["dim"], result.point(name).settings["user"]["capacity"]
     store = LocalStore([Table("user", dim, capacity=capacity)])

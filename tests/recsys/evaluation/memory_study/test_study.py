@@ -9,7 +9,7 @@ import pytest
 
 from recsys.evaluation.memory_study.plot import auc_against_memory
 from recsys.evaluation.memory_study.report import COLUMNS, markdown, notes, size
-from recsys.evaluation.memory_study.result import MIB, Result
+from recsys.evaluation.memory_study.result import MIB, StudyResult
 from recsys.evaluation.memory_study.setting import parse
 from recsys.evaluation.memory_study.study import Study
 from recsys.evaluation.replay.evaluate import evaluate
@@ -27,7 +27,7 @@ TRIED = (
 )
 
 
-def studied(*tried: str, seeds: int = 1, **training: object) -> list[Result]:
+def studied(*tried: str, seeds: int = 1, **training: object) -> list[StudyResult]:
     study = Study(config(**training), log_of(moving_taste()), SPLIT, "1h")
     return list(study.results([parse(text, TABLES) for text in tried], seeds))
 
@@ -36,47 +36,47 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def unasked() -> list[Result]:
+def unasked() -> list[StudyResult]:
     """Of a study without settings."""
     return studied()
 
 
 @pytest.fixture(scope="module")
-def by_seed() -> list[Result]:
+def by_seed() -> list[StudyResult]:
     return studied("user.ttl=1h", seeds=2)
 
 
 @pytest.fixture(scope="module")
-def result() -> Result:
+def result() -> StudyResult:
     return studied(*TRIED, seeds=2)[-1]
 
 
-def test_every_setting_is_replayed_with_every_seed(result: Result) -> None:
+def test_every_setting_is_replayed_with_every_seed(result: StudyResult) -> None:
     assert [point.name for point in result.points] == ["unbounded", *TRIED]
     assert all([run.seed for run in point.runs] == [0, 1] for point in result.points)
     assert len({run.scores_sha256 for run in result.points[0].runs}) == 2
 
 
-def test_the_unbounded_store_scores_as_the_configured_one_does(result: Result) -> None:
+def test_the_unbounded_store_scores_as_the_configured_one_does(result: StudyResult) -> None:
     arm = evaluate(config(), log_of(moving_taste()), batch_until=SPLIT, refreshes=["1h"]).arm("online@1h")
     assert result.points[0].runs[0].scores_sha256 == arm.scores_sha256
     assert result.points[0].runs[0].scored == arm.all
 
 
-def test_room_for_every_id_changes_no_score(result: Result) -> None:
+def test_room_for_every_id_changes_no_score(result: StudyResult) -> None:
     roomy = result.point("user.capacity=1/1").runs[0]
     assert roomy.scores_sha256 == result.points[0].runs[0].scores_sha256
     assert roomy.bytes <= result.points[0].runs[0].bytes
 
 
-def test_less_capacity_is_fewer_bytes_and_more_evictions(result: Result) -> None:
+def test_less_capacity_is_fewer_bytes_and_more_evictions(result: StudyResult) -> None:
     all_of_them, half, quarter = (result.point(name).runs[0] for name in TRIED[:3])
     assert all_of_them.bytes > half.bytes > quarter.bytes
     assert all_of_them.total("evicted") == 0 < half.total("evicted") < quarter.total("evicted")
     assert half.tables["user"]["live"] <= result.points[0].runs[0].tables["user"]["live"] // 2
 
 
-def test_counters_add_up(result: Result) -> None:
+def test_counters_add_up(result: StudyResult) -> None:
     for point in result.points:
         for run in point.runs:
             assert run.bytes == run.total("bytes") <= run.most_bytes
@@ -85,7 +85,7 @@ def test_counters_add_up(result: Result) -> None:
             assert run.scored["rows"] == result.counts["rows_scored"] == 8 * 120
 
 
-def test_each_setting_does_what_it_says(result: Result) -> None:
+def test_each_setting_does_what_it_says(result: StudyResult) -> None:
     assert result.point("user.ttl=1h").runs[0].tables["user"]["expired"] > 0
     assert result.point("user.admission=count:3").runs[0].tables["user"]["unadmitted"] > 0
     both = result.point("user.capacity=1/2 item.ttl=2m").runs[0].tables
@@ -94,7 +94,7 @@ def test_each_setting_does_what_it_says(result: Result) -> None:
     assert both["item"]["evicted"] == both["user"]["expired"] == both["hour"]["expired"] == 0
 
 
-def test_differences_are_to_the_unbounded_store_with_the_same_seed(result: Result) -> None:
+def test_differences_are_to_the_unbounded_store_with_the_same_seed(result: StudyResult) -> None:
     base, half = result.points[0], result.point("user.capacity=1/2")
     windows = [np.array([run.window_auc for run in point.runs], float) for point in (half, base)]
     assert half.gain.auc == pytest.approx((windows[0] - windows[1]).mean(), abs=2e-6)
@@ -107,7 +107,7 @@ def test_differences_are_to_the_unbounded_store_with_the_same_seed(result: Resul
 
 
 @pytest.mark.slow
-def test_one_that_stops_early_has_what_was_replayed(by_seed: list[Result]) -> None:
+def test_one_that_stops_early_has_what_was_replayed(by_seed: list[StudyResult]) -> None:
     assert [[len(point.runs) for point in found.points] for found in by_seed] == [[1], [1, 1], [2, 1], [2, 2]]
     assert by_seed[1].seed_deviation is None
     assert by_seed[-1].to_json() == studied("user.ttl=1h", seeds=2)[-1].to_json()
@@ -127,7 +127,7 @@ def test_replays_of_the_same_study_are_taken_over() -> None:
 
 
 @pytest.mark.slow
-def test_what_is_known_of_the_study_stays_whatever_is_asked(by_seed: list[Result]) -> None:
+def test_what_is_known_of_the_study_stays_whatever_is_asked(by_seed: list[StudyResult]) -> None:
     earlier = by_seed[-1]
     study = Study(config(), log_of(moving_taste()), SPLIT, "1h")
     study.resume(earlier)
@@ -154,14 +154,14 @@ def test_what_is_known_of_the_study_stays_whatever_is_asked(by_seed: list[Result
     ],
 )
 def test_another_study_is_refused_with_what_differs(
-    other: Callable[[], Study], difference: str, unasked: list[Result]
+    other: Callable[[], Study], difference: str, unasked: list[StudyResult]
 ) -> None:
     with pytest.raises(ValueError, match=f"another study: .*{difference}"):
         other().resume(unasked[0])
 
 
 @pytest.mark.slow
-def test_without_settings_the_biggest_table_is_tried(unasked: list[Result]) -> None:
+def test_without_settings_the_biggest_table_is_tried(unasked: list[StudyResult]) -> None:
     assert {point.family.partition(".")[0] for point in unasked[-1].points[1:]} == {"user"}
 
 
@@ -174,15 +174,15 @@ def test_a_reference_that_is_itself_bounded_is_refused() -> None:
         next(study.results())
 
 
-def test_the_table_has_a_line_a_setting_and_the_file_reads_back(result: Result) -> None:
+def test_the_table_has_a_line_a_setting_and_the_file_reads_back(result: StudyResult) -> None:
     lines = [line for line in markdown(result).splitlines() if line.startswith("|")]
     assert [line.count("|") for line in lines] == [len(COLUMNS) + 1] * (2 + len(result.points))
-    assert Result.from_json(result.to_json()) == result
+    assert StudyResult.from_json(result.to_json()) == result
     with pytest.raises(ValueError, match="not a result of `recsys memory`"):
-        Result.from_json(b"{}")
+        StudyResult.from_json(b"{}")
 
 
-def test_refused_ids_are_told_with_a_remedy(result: Result) -> None:
+def test_refused_ids_are_told_with_a_remedy(result: StudyResult) -> None:
     (note,) = notes(result)
     refusing = [point.name for point in result.points if any(run.total("refused") for run in point.runs)]
     assert refusing == ["user.capacity=1/8"]
@@ -192,12 +192,12 @@ def test_refused_ids_are_told_with_a_remedy(result: Result) -> None:
     assert notes(msgspec.structs.replace(result, points=result.points[:2])) == []
 
 
-def test_a_small_store_is_not_rounded_to_nothing(result: Result) -> None:
+def test_a_small_store_is_not_rounded_to_nothing(result: StudyResult) -> None:
     for point in result.points:
         assert float(size(point.most_bytes)) == pytest.approx(point.most_bytes / MIB, rel=0.005)
 
 
-def test_the_plot_names_every_family_and_value(result: Result) -> None:
+def test_the_plot_names_every_family_and_value(result: StudyResult) -> None:
     drawn = auc_against_memory(result)
     texts = {"".join(element.itertext()).strip() for element in ElementTree.fromstring(drawn).iter()}
     for label in ("unbounded", "user.capacity", "1/8", "user.ttl", "1h", "count:3", "1/2 2m"):

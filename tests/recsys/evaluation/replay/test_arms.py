@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.evaluation.replay.arms import Arm, frozen, online, schedule
+from recsys.evaluation.replay.arms import ReplayArm, frozen, online, schedule
 
 TIMES = np.array([100, 101, 130, 130, 131, 190, 260], np.int64)
 
@@ -41,7 +41,8 @@ def test_nothing_to_score_needs_no_refresh(refresh: str) -> None:
 
 def test_the_schedule_brings_refreshes_of_one_moment_together() -> None:
     times = [
-        (refresh.time, refresh.due) for refresh in schedule([frozen(0), Arm("a", (0, 20)), Arm("b", (0, 10, 20))], 30)
+        (refresh.time, refresh.due)
+        for refresh in schedule([frozen(0), ReplayArm("a", (0, 20)), ReplayArm("b", (0, 10, 20))], 30)
     ]
     assert times == [(0, ((0, 30), (1, 20), (2, 10))), (10, ((2, 20),)), (20, ((1, 30), (2, 30)))]
 

@@ -55,7 +55,7 @@ def test_it_writes_a_report_and_prints_the_table(folder: Path) -> None:
         "result.json",
         "table.md",
     ]
-    found = results.Result.from_json((folder / "by time" / "result.json").read_bytes())
+    found = results.ReplayResult.from_json((folder / "by time" / "result.json").read_bytes())
     assert [arm.name for arm in found.arms] == ["frozen", "online@1h"]
     assert str(folder) not in (folder / "by time" / "result.json").read_text()
 

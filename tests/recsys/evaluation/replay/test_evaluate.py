@@ -12,7 +12,7 @@ from recsys import wiring
 from recsys.evaluation.replay.arms import frozen, online
 from recsys.evaluation.replay.evaluate import evaluate
 from recsys.evaluation.replay.online_stage import Share, online_stage
-from recsys.evaluation.replay.result import Result
+from recsys.evaluation.replay.result import ReplayResult
 from recsys.evaluation.replay.run import Replay
 from recsys.evaluation.replay.scored_rows import ScoredRows, outcomes
 from streaming.events.schema import Event, Impression, Interaction, ItemUpdate
@@ -34,16 +34,16 @@ def scores_of(events: Sequence[Event], refreshes: Sequence[str] = ("1h", "10m"))
     return {one.arm.name: one.scores_R for one in replay.run(END)}
 
 
-def replayed(events: Sequence[Event], *refreshes: str) -> Result:
+def replayed(events: Sequence[Event], *refreshes: str) -> ReplayResult:
     return evaluate(config(), log_of(events), batch_until=SPLIT, refreshes=refreshes)
 
 
 @pytest.fixture(scope="module")
-def result() -> Result:
+def result() -> ReplayResult:
     return replayed(moving_taste(), "4h", "1h", "10m")
 
 
-def test_where_taste_moves_a_fresher_model_is_better(result: Result) -> None:
+def test_where_taste_moves_a_fresher_model_is_better(result: ReplayResult) -> None:
     auc = {arm.name: arm.interval_auc or 0.0 for arm in result.arms}
     assert auc["online@10m"] > auc["online@1h"] > auc["frozen"]
     assert auc["online@10m"] > 0.65
@@ -52,25 +52,25 @@ def test_where_taste_moves_a_fresher_model_is_better(result: Result) -> None:
     assert (ten_minutes.auc or 0) > 0.1
 
 
-def test_an_arm_whose_interval_never_ends_is_the_frozen_one(result: Result) -> None:
+def test_an_arm_whose_interval_never_ends_is_the_frozen_one(result: ReplayResult) -> None:
     assert result.arm("online@4h").scores_sha256 == result.arm("frozen").scores_sha256
 
 
-def test_the_same_log_configuration_and_seed_give_the_same_bytes(result: Result) -> None:
+def test_the_same_log_configuration_and_seed_give_the_same_bytes(result: ReplayResult) -> None:
     assert replayed(moving_taste(), "4h", "1h", "10m").to_json() == result.to_json()
 
 
-def test_another_seed_gives_other_scores(result: Result) -> None:
+def test_another_seed_gives_other_scores(result: ReplayResult) -> None:
     other = evaluate(config(seed=7), log_of(moving_taste()), batch_until=SPLIT, refreshes=["10m"])
     assert other.arm("frozen").scores_sha256 != result.arm("frozen").scores_sha256
 
 
-def test_an_arm_does_not_depend_on_the_arms_beside_it(result: Result) -> None:
+def test_an_arm_does_not_depend_on_the_arms_beside_it(result: ReplayResult) -> None:
     alone = replayed(moving_taste(), "10m")
     assert alone.arm("online@10m").scores_sha256 == result.arm("online@10m").scores_sha256
 
 
-def test_counts_add_up(result: Result) -> None:
+def test_counts_add_up(result: ReplayResult) -> None:
     impressions = 8 * 120
     assert result.counts["items_shown"] == 2 * impressions
     assert result.counts["rows_scored"] == impressions == sum(window.rows for window in result.windows)
@@ -81,7 +81,7 @@ def test_counts_add_up(result: Result) -> None:
         assert sum(arm.slices[name]["rows"] or 0 for name in ("known user", "new user")) == impressions
 
 
-def test_new_users_become_known_to_the_online_arm_only(result: Result) -> None:
+def test_new_users_become_known_to_the_online_arm_only(result: ReplayResult) -> None:
     assert (result.arms[0].slices["new user"]["rows"] or 0) > 0
     assert (result.arm("online@10m").known_users or 0) > (result.arm("frozen").known_users or 0)
 

@@ -5,9 +5,9 @@ import numpy.typing as npt
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from recsys.evaluation.replay.arms import Arm, frozen, online
+from recsys.evaluation.replay.arms import ReplayArm, frozen, online
 from recsys.evaluation.replay.figures import arm_results, gain, windows
-from recsys.evaluation.replay.result import Result
+from recsys.evaluation.replay.result import ReplayResult
 from recsys.evaluation.replay.run import Scored
 from recsys.evaluation.replay.scored_rows import ScoredRows
 from tests.recsys.evaluation.replay.test_scored_rows import batch_of
@@ -19,7 +19,7 @@ def rows_of(labels: list[int]) -> ScoredRows:
     return ScoredRows([batch_of([(time, [], label) for time, label in enumerate(labels)])], 0, len(labels) + 1)
 
 
-def scored(arm: Arm, scores: npt.ArrayLike, user: Bools | None = None, item: Bools | None = None) -> Scored:
+def scored(arm: ReplayArm, scores: npt.ArrayLike, user: Bools | None = None, item: Bools | None = None) -> Scored:
     known = {kind: flags for kind, flags in (("user", user), ("item", item)) if flags is not None}
     return Scored(arm, np.asarray(scores, np.float32), known)
 
@@ -56,7 +56,7 @@ def test_slices_are_the_same_rows_in_every_arm() -> None:
         rows,
         [
             scored(frozen(0), [0.1, 0.9, 0.5, 0.5], user, item),
-            scored(Arm("online", (0,)), [0.1, 0.9, 0.9, 0.1], ~user, ~item),
+            scored(ReplayArm("online", (0,)), [0.1, 0.9, 0.9, 0.1], ~user, ~item),
         ],
     )
     assert {name: figures["rows"] for name, figures in first.slices.items()} == {
@@ -91,7 +91,7 @@ def test_without_any_row_everything_is_undefined() -> None:
 
 def test_the_frozen_arm_comes_first() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        arm_results(rows_of([0, 1]), [scored(Arm("online", (0,)), [0.5, 0.5])])
+        arm_results(rows_of([0, 1]), [scored(ReplayArm("online", (0,)), [0.5, 0.5])])
 
 
 def test_the_interval_of_a_gain_holds_its_mean_and_tells_a_real_one_from_noise() -> None:
@@ -113,12 +113,12 @@ def test_a_gain_leaves_out_undefined_windows() -> None:
 def test_a_result_survives_its_file_and_other_files_are_refused() -> None:
     rows = rows_of([0, 1, 1])
     arms = arm_results(rows, [scored(frozen(0), [0.2, 0.4, 0.4])])
-    result = Result(0, 3, {"rows_scored": 3}, {"seed": 0}, windows(rows), arms)
-    assert Result.from_json(result.to_json()) == result
+    result = ReplayResult(0, 3, {"rows_scored": 3}, {"seed": 0}, windows(rows), arms)
+    assert ReplayResult.from_json(result.to_json()) == result
     assert result.arm("frozen") is result.arms[0]
     with pytest.raises(KeyError, match="frozen"):
         result.arm("nobody")
     with pytest.raises(ValueError, match="not a result of `recsys replay`"):
-        Result.from_json(b'{"arms": 3}')
+        ReplayResult.from_json(b'{"arms": 3}')
     with pytest.raises(ValueError, match="format 9"):
-        Result.from_json(result.to_json().replace(b'"format": 2', b'"format": 9'))
+        ReplayResult.from_json(result.to_json().replace(b'"format": 2', b'"format": 9'))

@@ -14,7 +14,7 @@ from recsys.evaluation.replay import seeds
 from recsys.evaluation.replay.evaluate import evaluate
 from recsys.evaluation.replay.figures import gain
 from recsys.evaluation.replay.report import markdown
-from recsys.evaluation.replay.result import Result
+from recsys.evaluation.replay.result import ReplayResult
 from streaming.log.memory_log import MemoryLog
 from tests.recsys.datasets.test_datasets import shared
 
@@ -23,8 +23,8 @@ RESULTS = ROOT / "docs" / "results"
 SEEDS = ("globo", "globo_seed_1", "globo_seed_2")
 
 
-def result(name: str) -> Result:
-    return Result.from_json((RESULTS / name / "result.json").read_bytes())
+def result(name: str) -> ReplayResult:
+    return ReplayResult.from_json((RESULTS / name / "result.json").read_bytes())
 
 
 @pytest.mark.parametrize("name", SEEDS)

@@ -12,23 +12,23 @@ from rich.console import Console
 
 from recsys.commands.output.replay_tables import table
 from recsys.evaluation import metrics
-from recsys.evaluation.replay.arms import Arm, frozen, online
+from recsys.evaluation.replay.arms import ReplayArm, frozen, online
 from recsys.evaluation.replay.figures import arm_results, windows
 from recsys.evaluation.replay.report import figure, html, markdown
-from recsys.evaluation.replay.result import Result
+from recsys.evaluation.replay.result import ReplayResult
 from recsys.evaluation.replay.scored_rows import ScoredRows
 from tests.recsys.evaluation.replay.test_figures import noisy, rows_of, scored
 
 
-def result_of(rows: ScoredRows, arms: list[Arm]) -> Result:
+def result_of(rows: ScoredRows, arms: list[ReplayArm]) -> ReplayResult:
     known = np.arange(len(rows)) % 3 == 0
     said = [scored(arm, noisy(rows, 0.5 + k, k), known, ~known) for k, arm in enumerate(arms)]
     config = {"model": {"name": "<autoint>"}}
-    return Result(0, len(rows) + 1, {"rows_scored": len(rows)}, config, windows(rows), arm_results(rows, said))
+    return ReplayResult(0, len(rows) + 1, {"rows_scored": len(rows)}, config, windows(rows), arm_results(rows, said))
 
 
 @pytest.fixture(scope="module")
-def result() -> Result:
+def result() -> ReplayResult:
     rows = rows_of(np.random.default_rng(0).integers(0, 2, 2000).tolist())
     return result_of(rows, [frozen(0), online("1s", 0, rows.times_R), online("500ms", 0, rows.times_R)])
 
@@ -47,7 +47,7 @@ class _Page(HTMLParser):
         self.fetched += [value for name, value in attrs if name in ("src", "href") and value and value[0] != "#"]
 
 
-def test_the_page_has_all_plots_and_fetches_nothing(result: Result) -> None:
+def test_the_page_has_all_plots_and_fetches_nothing(result: ReplayResult) -> None:
     text = html(result, "My <log>")
     page = _Page(text)
     assert page.tags["svg"] == 4
@@ -58,11 +58,11 @@ def test_the_page_has_all_plots_and_fetches_nothing(result: Result) -> None:
     assert "<autoint>" not in text
 
 
-def test_the_same_result_gives_the_same_page(result: Result) -> None:
-    assert html(result) == html(Result.from_json(result.to_json()))
+def test_the_same_result_gives_the_same_page(result: ReplayResult) -> None:
+    assert html(result) == html(ReplayResult.from_json(result.to_json()))
 
 
-def test_the_tables_name_every_arm(result: Result) -> None:
+def test_the_tables_name_every_arm(result: ReplayResult) -> None:
     lines = markdown(result).splitlines()
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| frozen", "| online@1s", "| online@500ms"]
     assert len({line.count("|") for line in lines}) == 1
@@ -83,7 +83,7 @@ def test_every_figure_is_whole_in_a_narrow_terminal() -> None:
             assert figure(value) in said.split()
 
 
-def test_the_terminal_shows_a_metric_that_was_registered(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_terminal_shows_a_metric_that_was_registered(result: ReplayResult, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(metrics.METRICS, "brier", metrics.Metric(metrics.log_loss, "Brier score", digits=3))
     figures = {arm.name: arm.all | {"brier": 0.125} for arm in result.arms}
     arms = [msgspec.structs.replace(arm, all=figures[arm.name]) for arm in result.arms]

@@ -19,8 +19,8 @@ from streaming.ingest.formats.open_source import open_source
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.mapping.event_time import Unit
 from streaming.ingest.pipeline import Ingest
+from streaming.ingest.shapes.block_builder import RowFields
 from streaming.ingest.shapes.interaction_columns import InteractionColumns
-from streaming.ingest.shapes.row_events import RowFields
 from streaming.ingest.validation import Rules
 from streaming.log.event_log import read_range
 from streaming.log.memory_log import MemoryLog

@@ -14,7 +14,7 @@ _ENOUGH: Final = 2000
 """Rows by which the gaps between events are judged."""
 
 
-def add_outcomes(made: ProposedMapping) -> None:
+def add_labels(made: ProposedMapping) -> None:
     """Map the columns that say what was done with an item, and propose what counts as a positive label."""
     roles = made.of.roles
     if "clicked" in roles:

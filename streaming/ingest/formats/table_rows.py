@@ -53,7 +53,7 @@ def rows_of_lines(block: Block, places: Sequence[int], read: Callable[[bytes], S
     )
 
 
-class Table(Protocol):
+class FileTable(Protocol):
     """A file of rows."""
 
     @property

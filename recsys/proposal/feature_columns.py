@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from recsys.proposal.columns.column import Column
-from recsys.proposal.columns.times import time_reading
+from recsys.proposal.columns.time_columns import time_reading
 from recsys.proposal.columns.vocabulary import AFTER, POSITION, tokens
 from recsys.proposal.roles import Roles
 

@@ -10,8 +10,8 @@ import msgspec
 from xxhash import xxh3_64_hexdigest
 
 from recsys.errors import InvalidValueError
-from streaming.ingest.formats.rows import Rows
 from streaming.ingest.formats.sources import Block, Position
+from streaming.ingest.formats.table_rows import Rows
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.mapping.row_mapper import RowMapper
 

@@ -13,7 +13,7 @@ from recsys.config.schema import Config
 from recsys.errors import ConfigError, InvalidValueError
 
 
-def settings(config: str | Path | Config | Mapping[str, Any], folder: str | Path | None) -> Config:
+def configuration(config: str | Path | Config | Mapping[str, Any], folder: str | Path | None) -> Config:
     """The configuration with absolute paths: those of a file begin at its own folder, all others at `folder`.
 
     Raises ConfigError with every problem, InvalidValueError for a `folder` that would have no effect.

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from serving.cache.row_cache import RowCache
 from serving.cache.row_store import Floats, MemoryRows
-from serving.model.pooling import Column, embed
+from serving.model.graph_inputs import SparseField, embed
 from streaming.encode.batch import Jagged
 from tests.serving.fakes import DIM, ids
 
@@ -39,9 +39,9 @@ def test_rows_are_pooled_as_the_definition_says(
 ) -> None:
     """Against the mean, field by field and item by item; `likes` and `item` share table a."""
     tags = data.draw(st.lists(st.lists(ID, max_size=3), min_size=len(single), max_size=len(single)))
-    request = ((Column("likes", "a"),), {"likes": jagged([user])})
+    request = ((SparseField("likes", "a"),), {"likes": jagged([user])})
     items = (
-        (Column("tags", "b"), Column("item", "a")),
+        (SparseField("tags", "b"), SparseField("item", "a")),
         {"item": jagged([[i] for i in single]), "tags": jagged(tags)},
     )
     embedded = embed(cache, request, items, candidates=len(single), dim=DIM)
@@ -60,6 +60,8 @@ def test_rows_are_pooled_as_the_definition_says(
 
 
 def test_a_side_without_sparse_fields_is_empty(cache: RowCache) -> None:
-    embedded = embed(cache, ((), {}), ((Column("item", "a"),), {"item": jagged([[1], [2]])}), candidates=2, dim=DIM)
+    embedded = embed(
+        cache, ((), {}), ((SparseField("item", "a"),), {"item": jagged([[1], [2]])}), candidates=2, dim=DIM
+    )
     assert embedded.request_1FD.shape == (1, 0, DIM)
     assert embedded.items_CFD.shape == (2, 1, DIM)

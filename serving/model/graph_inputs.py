@@ -19,7 +19,7 @@ from streaming.encode.pooling import pool_mean
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
+class PooledRows:
     """Pooled rows of the request (1 x Fr x D) and of the items (C x Fi x D); `complete` as in `row_cache.Reading`."""
 
     request_1FD: Floats
@@ -28,7 +28,7 @@ class Embedded:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class SparseField:
     """A sparse field of the specification: its name, and the table that its ids are looked up in."""
 
     name: str
@@ -37,11 +37,11 @@ class Column:
 
 def embed(
     cache: RowCache,
-    request: tuple[Sequence[Column], Mapping[str, Jagged]],
-    items: tuple[Sequence[Column], Mapping[str, Jagged]],
+    request: tuple[Sequence[SparseField], Mapping[str, Jagged]],
+    items: tuple[Sequence[SparseField], Mapping[str, Jagged]],
     candidates: int,
     dim: int,
-) -> Embedded:
+) -> PooledRows:
     """Pooled rows of all fields, which have `dim` values. Fields that share a table share a look-up."""
     parts: dict[str, list[Ids]] = {}
     for columns, ids in (request, items):
@@ -59,7 +59,7 @@ def embed(
             lengths = None if jagged.single else jagged.lengths_B
             pool_mean(reading.rows[column.table].values_ND[start:end], lengths, out_BFD[:, f])
         pooled.append(out_BFD)
-    return Embedded(pooled[0], pooled[1], reading.complete)
+    return PooledRows(pooled[0], pooled[1], reading.complete)
 
 
 def _concatenate(values: Sequence[Ids]) -> Ids:

@@ -20,6 +20,10 @@ class AveragedModel:
     The newest weights carry the noise of the last steps; the mean is served and evaluated instead. Embedding
     rows are not averaged: few rows of a batch update each, and what it learns should take effect at once. With
     `decay` 0 the mean is the weights themselves. Buffers are copied.
+
+    `torch.optim.swa_utils.AveragedModel` counts its updates in a buffer, saved as `n_averaged`, beside weights named
+    `module.*`: the learner counts steps already, and checkpoints name weights as the model does. It also always copies
+    the model, where `decay` 0 needs no second one.
     """
 
     def __init__(self, model: RankingModel, decay: float) -> None:

@@ -47,7 +47,7 @@ class EventWriter:
     future completes when its events are stored durably (they survive kill -9), and fails when they are not; then they
     must not be acknowledged. `stored` is called with events that were stored.
 
-    Events whose kind and id are among the last `window` of the log, whoever wrote those, are not stored again.
+    Events whose kind and id are among the last `window` of the log, by any writer, are not stored again.
     """
 
     def __init__(

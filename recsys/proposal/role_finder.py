@@ -28,7 +28,7 @@ def find_roles(sample: Sample, said: Said) -> Roles:
 
 
 class _Finder:
-    """Gives out roles one after the other; each column has one at most."""
+    """Assigns roles in order; each column gets at most one."""
 
     def __init__(self, sample: Sample, said: Said) -> None:
         columns = [Column(name, cells) for name, cells in sample.columns.items()]

@@ -33,7 +33,7 @@ def publisher(
     from serving.replication.publisher import Publisher
 
     def revive() -> None:
-        if embedded is not None:  # any other Redis is restarted by whoever runs it
+        if embedded is not None:  # any other Redis is restarted by its operator
             embedded.ensure()
 
     with ExitStack() as stack:

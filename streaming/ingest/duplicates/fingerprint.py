@@ -1,38 +1,39 @@
 """Content hashes, which distinguish events with the same id.
 
-Shape suffixes: N events, I ends of the items of all of them.
+Shape suffixes: N events, V those that have a value in a column, I ends of the elements of all lists.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from streaming.events.columns import IMPRESSION, kinds, times
+from streaming.events.columns import times
+from streaming.events.schema import EVENT_SCHEMA
 
 Hashes = npt.NDArray[np.uint64]
-_MIX = np.uint64(0x9E3779B97F4A7C15)
+_MIX: Final = np.uint64(0x9E3779B97F4A7C15)
+_HALF: Final = np.uint64(32)
 
 
 def fingerprints(events: pa.RecordBatch) -> npt.NDArray[np.uint32]:
-    """Hashes [N] of time, user, item, items and value; equal content has equal ones within a process."""
-    values_N = pc.fill_null(events.column("value"), 0.0).to_numpy(zero_copy_only=False) + 0.0  # -0.0 is 0.0
-    mixed_N = (times(events).view(np.uint64) * _MIX) ^ values_N.view(np.uint64)
-    for name in ("user", "item"):
+    """Hashes [N] of all that an event (`EVENT_SCHEMA`) says except its kind and id.
+
+    Equal content has equal ones within a process; different content has equal ones with probability 2^-32.
+    """
+    mixed_N = times(events).view(np.uint64) * _MIX
+    for name, hashes in _COLUMNS.items():
+        mixed_N = (mixed_N ^ (mixed_N >> _HALF)) * _MIX
         column = events.column(name)
-        hashes_N = np.zeros(events.num_rows, np.uint64)
         if column.null_count < events.num_rows:
-            hashes_N[column.is_valid().to_numpy(zero_copy_only=False)] = _hashed(column.drop_null().to_pylist())
-        mixed_N = mixed_N * _MIX ^ hashes_N
-    shown_N = kinds(events) == IMPRESSION
-    if shown_N.any():
-        mixed_N[shown_N] = mixed_N[shown_N] * _MIX ^ _lists(events.column("items").drop_null())
-    found: npt.NDArray[np.uint32] = (mixed_N * _MIX >> np.uint64(32)).astype(np.uint32)
+            present_N = column.is_valid().to_numpy(zero_copy_only=False)
+            mixed_N[present_N] ^= hashes(column.drop_null() if column.null_count else column)
+    found: npt.NDArray[np.uint32] = ((mixed_N ^ (mixed_N >> _HALF)) * _MIX >> _HALF).astype(np.uint32)
     return found
 
 
@@ -40,13 +41,36 @@ def _hashed(values: Sequence[Any]) -> Hashes:
     return np.fromiter(map(hash, values), np.int64, len(values)).view(np.uint64)
 
 
-def _lists(items: pa.ListArray) -> Hashes:
-    """A hash of each list: of its items' bytes and lengths, which stand together in Arrow's buffers."""
-    values = items.values
+def _texts(column: pa.Array) -> Hashes:
+    return _hashed(column.to_pylist())
+
+
+def _names(column: pa.Array) -> Hashes:
+    """As `_texts`, for columns in which few different texts occur."""
+    encoded = column.dictionary_encode()
+    return _texts(encoded.dictionary)[encoded.indices.to_numpy()]
+
+
+def _numbers(column: pa.Array) -> Hashes:
+    values_V: npt.NDArray[np.float64] = column.to_numpy() + 0.0  # -0.0 is 0.0
+    return values_V.view(np.uint64) * _MIX
+
+
+def _number_lists(column: pa.ListArray) -> Hashes:
+    if not len(column.values):
+        return np.zeros(len(column), np.uint64)
+    data = (column.values.to_numpy() + 0.0).tobytes()
+    ends = (8 * column.offsets.to_numpy()).tolist()
+    return _hashed([data[begin:end] for begin, end in pairwise(ends)])
+
+
+def _text_lists(column: pa.ListArray) -> Hashes:
+    """A hash of each list: of its texts' bytes and lengths, which stand together in Arrow's buffers."""
+    values = column.values
     _, ends, data = values.buffers()
     begins_I = np.frombuffer(ends, np.int32)[values.offset : values.offset + len(values) + 1]
     text, lengths = data.to_pybytes() if data is not None else b"", np.diff(begins_I).tobytes()
-    offsets = items.offsets.to_numpy()
+    offsets = column.offsets.to_numpy()
     bytes_at = begins_I[offsets].tolist()
     places = offsets.tolist()
     return _hashed(
@@ -55,3 +79,18 @@ def _lists(items: pa.ListArray) -> Hashes:
             for begin, end, first, last in zip(bytes_at, bytes_at[1:], places, places[1:], strict=False)
         ]
     )
+
+
+_FEW: Final = ("action", "experiment", "arm", "model")
+
+
+def _hashes_of(field: pa.Field) -> Callable[[pa.Array], Hashes]:
+    if pa.types.is_list(field.type):
+        return _text_lists if pa.types.is_string(field.type.value_type) else _number_lists
+    if pa.types.is_floating(field.type):
+        return _numbers
+    return _names if field.name in _FEW else _texts
+
+
+_COLUMNS: Final = {field.name: _hashes_of(field) for field in EVENT_SCHEMA if field.name not in ("kind", "id", "time")}
+"""How each column is hashed: a column that is added to the schema counts, too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -68,7 +69,7 @@ def check_impression(event: Impression, rules: Rules) -> None:
 def check_items_differ(items: Sequence[str]) -> None:
     """Raises InvalidValueError when an item occurs twice."""
     if len(set(items)) != len(items):
-        twice = next(item for i, item in enumerate(items) if item in items[:i])
+        twice, _ = Counter(items).most_common(1)[0]
         raise InvalidValueError(f"items: duplicate item {twice!r}; an interaction could not tell which one it means")
 
 

@@ -48,11 +48,12 @@ def _texts(column: pa.Array) -> Hashes:
 def _names(column: pa.Array) -> Hashes:
     """As `_texts`, for columns in which few different texts occur."""
     encoded = column.dictionary_encode()
-    return _texts(encoded.dictionary)[encoded.indices.to_numpy()]
+    hashes_V: Hashes = _texts(encoded.dictionary)[encoded.indices.to_numpy()]
+    return hashes_V
 
 
 def _numbers(column: pa.Array) -> Hashes:
-    values_V: npt.NDArray[np.float64] = column.to_numpy() + 0.0  # -0.0 is 0.0
+    values_V = np.asarray(column.to_numpy() + 0.0, np.float64)  # -0.0 is 0.0
     return values_V.view(np.uint64) * _MIX
 
 

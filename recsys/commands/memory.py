@@ -48,7 +48,7 @@ def run(
     console = plain_console()
     check_out(out)
     start = parse_batch_until(batch_until)
-    check_refresh(refresh)
+    check_refresh(refresh, "--refresh")
     end = parse_time(until, "--until") if until is not None else None
     tables = [table.name for table in wiring.tables(config)]
     settings = list(dict.fromkeys(parse(text, tables) for text in tries))

@@ -37,7 +37,7 @@ def run(config_path: Path, batch_until: str, refreshes: Sequence[str], until: st
     check_out(out)
     start = parse_batch_until(batch_until)
     for refresh in refreshes:
-        check_refresh(refresh)
+        check_refresh(refresh, "--refresh")
     end = parse_time(until, "--until") if until is not None else None
     for warning in action_warnings(config):
         say(console, warning, style="yellow")

@@ -145,7 +145,7 @@ class Recommender:
         self._check_open()
         refreshes = [refresh] if isinstance(refresh, str) else list(refresh)
         for one in refreshes:
-            check_refresh(one)
+            check_refresh(one, "refresh")
         wiring.set_threads(self.config)
         log = wiring.event_log(self.config)
         try:

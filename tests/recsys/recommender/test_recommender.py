@@ -154,13 +154,15 @@ def test_a_ranking_can_be_ingested_with_what_the_user_did(fitted: Recommender) -
         (lambda r: r.rank("0", ["tea"], item_features={"temperature": []}), "item_features.temperature"),
         (lambda r: r.rank("0", ["tea"], time="yesterday"), "time: 'yesterday'"),
         (lambda r: r.replay(1.5), "batch_until"),
-        (lambda r: r.replay(0.5, refresh="never"), "never"),
+        (lambda r: r.replay(0.5, refresh="never"), "refresh: 'never'"),
+        (lambda r: r.replay(0), "the batch stage would end at 1970-01-01"),
     ],
 )
 def test_what_the_server_refuses_is_refused_by_name(fitted: Recommender, ask: object, words: str) -> None:
     with pytest.raises(InvalidValueError) as refused:
         ask(fitted)  # type: ignore[operator]
     assert words in str(refused.value)
+    assert "--" not in str(refused.value)  # which would be an option of a command
 
 
 def test_before_the_first_fit_there_is_a_clear_error(fresh: Recommender) -> None:

@@ -5,7 +5,8 @@ Shape suffixes: N events, V those that have a value in a column, I ends of the e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any, Final
 
@@ -13,28 +14,61 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streaming.events.columns import times
+from streaming.events.columns import IMPRESSION, kinds, times
 from streaming.events.schema import EVENT_SCHEMA
 
 Hashes = npt.NDArray[np.uint64]
+Hashing = Callable[[pa.Array], Hashes]
+Contents = npt.NDArray[np.uint64]
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)
 _HALF: Final = np.uint64(32)
+_LOWER: Final = np.uint64(0xFFFFFFFF)
 
 
-def fingerprints(events: pa.RecordBatch) -> npt.NDArray[np.uint32]:
-    """Hashes [N] of all that an event (`EVENT_SCHEMA`) says except its kind and id.
+def fingerprints(events: pa.RecordBatch) -> Contents:
+    """Hashes [N] of all that an event (`EVENT_SCHEMA`) says except its kind and id; equal content has equal ones.
 
-    Equal content has equal ones within a process; different content has equal ones with probability 2^-32.
+    The upper half is of what every client knows of an event, and differs for other content but with probability 2^-32.
+    The lower half is of what only the server knows of an impression that it answered with (`_OF_ANSWERS`): 0 for an
+    event without any of it.
     """
-    mixed_N = times(events).view(np.uint64) * _MIX
-    for name, hashes in _COLUMNS.items():
-        mixed_N = (mixed_N ^ (mixed_N >> _HALF)) * _MIX
+    known_N = _mixed(events, times(events).view(np.uint64), _KNOWN)
+    more_N = _mixed(events, np.zeros(events.num_rows, np.uint64), _OF_ANSWERS)
+    shown_N = kinds(events) == IMPRESSION
+    known_N[~shown_N] = _mix(known_N[~shown_N]) ^ more_N[~shown_N]
+    lower_N = np.where(shown_N & (more_N != _bare()), np.maximum(_mix(more_N) >> _HALF, np.uint64(1)), np.uint64(0))
+    contents_N: Contents = (_mix(known_N) & ~_LOWER) | lower_N
+    return contents_N
+
+
+def differ(contents: Contents, known: Contents) -> npt.NDArray[np.bool_]:
+    """Whether events contradict what is known under their ids: a client may leave out what it was not told."""
+    lower = contents & _LOWER
+    found: npt.NDArray[np.bool_] = (contents >> _HALF != known >> _HALF) | ((lower != 0) & (lower != known & _LOWER))
+    return found
+
+
+def _mixed(events: pa.RecordBatch, mixed_N: Hashes, columns: Mapping[str, Hashing]) -> Hashes:
+    for name, hashes in columns.items():
+        mixed_N = _mix(mixed_N)
         column = events.column(name)
         if column.null_count < events.num_rows:
             present_N = column.is_valid().to_numpy(zero_copy_only=False)
             mixed_N[present_N] ^= hashes(column.drop_null() if column.null_count else column)
-    found: npt.NDArray[np.uint32] = ((mixed_N ^ (mixed_N >> _HALF)) * _MIX >> _HALF).astype(np.uint32)
-    return found
+    return mixed_N
+
+
+def _mix(mixed: Hashes) -> Hashes:
+    return (mixed ^ (mixed >> _HALF)) * _MIX
+
+
+@cache
+def _bare() -> np.uint64:
+    """The hash of an impression that says nothing of `_OF_ANSWERS`."""
+    empty = {"features": b"{}", "item_features": b"{}", "scores": [], "propensities": []}
+    row = {name: empty.get(name, "") for name in _OF_ANSWERS}
+    schema = pa.schema([EVENT_SCHEMA.field(name) for name in _OF_ANSWERS])
+    return np.uint64(_mixed(pa.RecordBatch.from_pylist([row], schema), np.zeros(1, np.uint64), _OF_ANSWERS)[0])
 
 
 def _hashed(values: Sequence[Any]) -> Hashes:
@@ -85,7 +119,7 @@ def _text_lists(column: pa.ListArray) -> Hashes:
 _FEW: Final = ("action", "experiment", "arm", "model")
 
 
-def _hashes_of(field: pa.Field) -> Callable[[pa.Array], Hashes]:
+def _hashes_of(field: pa.Field) -> Hashing:
     if pa.types.is_list(field.type):
         return _text_lists if pa.types.is_string(field.type.value_type) else _number_lists
     if pa.types.is_floating(field.type):
@@ -93,5 +127,9 @@ def _hashes_of(field: pa.Field) -> Callable[[pa.Array], Hashes]:
     return _names if field.name in _FEW else _texts
 
 
-_COLUMNS: Final = {field.name: _hashes_of(field) for field in EVENT_SCHEMA if field.name not in ("kind", "id", "time")}
+_NAMES: Final = ("features", "item_features", "scores", "propensities", "experiment", "arm", "model")
+_OF_ANSWERS: Final = {name: _hashes_of(EVENT_SCHEMA.field(name)) for name in _NAMES}
+_KNOWN: Final = {
+    field.name: _hashes_of(field) for field in EVENT_SCHEMA if field.name not in ("kind", "id", "time", *_NAMES)
+}
 """How each column is hashed: a column that is added to the schema counts, too."""

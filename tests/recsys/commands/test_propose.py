@@ -324,6 +324,9 @@ def test_a_column_beyond_the_bound_is_said(tmp_path: Path, suffix: str) -> None:
     assert "more than 500 columns: the first 500 were looked at" in " ".join(result.stdout.split()), result.output
     assert "c495" in result.stdout
     assert "c497" not in result.stdout
+    result = run(tmp_path, "inspect", f"wide.{suffix}", "--user", "c2999")
+    assert "--user c2999: there is no such column" in result.stderr
+    assert "c30 and 460 others that are looked at: let the file have fewer" in result.stderr.replace("c35 ", "c30 ")
 
 
 @pytest.mark.parametrize("command", [("inspect",), ("init", "--from")])

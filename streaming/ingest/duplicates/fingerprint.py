@@ -35,7 +35,7 @@ def fingerprints(events: pa.RecordBatch) -> Contents:
     known_N = _mixed(events, times(events).view(np.uint64), _KNOWN)
     more_N = _mixed(events, np.zeros(events.num_rows, np.uint64), _OF_ANSWERS)
     shown_N = kinds(events) == IMPRESSION
-    known_N[~shown_N] = _mix(known_N[~shown_N]) ^ more_N[~shown_N]
+    known_N = _mix(known_N) + np.where(shown_N, np.uint64(0), more_N)
     lower_N = np.where(shown_N & (more_N != _bare()), np.maximum(_mix(more_N) >> _HALF, np.uint64(1)), np.uint64(0))
     contents_N: Contents = (_mix(known_N) & ~_LOWER) | lower_N
     return contents_N
@@ -49,12 +49,16 @@ def differ(contents: Contents, known: Contents) -> npt.NDArray[np.bool_]:
 
 
 def _mixed(events: pa.RecordBatch, mixed_N: Hashes, columns: Mapping[str, Hashing]) -> Hashes:
-    for name, hashes in columns.items():
-        mixed_N = _mix(mixed_N)
+    """Adds to `mixed_N` what each column says; a column without values costs nothing."""
+    for number, (name, hashes) in enumerate(columns.items(), 1):
         column = events.column(name)
-        if column.null_count < events.num_rows:
+        salt = np.uint64(number) << np.uint64(56)
+        if not column.null_count:
+            mixed_N = mixed_N + _mix(_mix(hashes(column) + salt))
+        elif column.null_count < events.num_rows:
             present_N = column.is_valid().to_numpy(zero_copy_only=False)
-            mixed_N[present_N] ^= hashes(column.drop_null() if column.null_count else column)
+            mixed_N = mixed_N.copy()
+            mixed_N[present_N] += _mix(_mix(hashes(column.drop_null()) + salt))
     return mixed_N
 
 

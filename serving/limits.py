@@ -24,6 +24,6 @@ class Limits:
     def __post_init__(self) -> None:
         if not 1 <= self.retrieve <= 2 * CATALOG_SIZE:
             raise InvalidValueError(
-                f"cannot retrieve {self.retrieve} candidates: {CATALOG_SIZE} popular and {CATALOG_SIZE} recent items "
-                f"are published, so choose 1 to {2 * CATALOG_SIZE}"
+                f"retrieve: cannot retrieve {self.retrieve} candidates: {CATALOG_SIZE} popular and {CATALOG_SIZE} "
+                f"recent items are published, so choose 1 to {2 * CATALOG_SIZE}"
             )

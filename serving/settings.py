@@ -50,9 +50,9 @@ class ServingSettings:
     def __post_init__(self) -> None:
         Limits(self.max_candidates, self.retrieve)
         if not any(self.score.values()):
-            raise InvalidValueError("all weights of score are 0, so all items would rank alike; write { click = 1.0 }")
+            raise InvalidValueError("score: all weights are 0, so all items would rank alike; write { click = 1.0 }")
         if self.exploration == "none" and self.temperature != 1.0:
             raise InvalidValueError(
-                f"temperature = {self.temperature} has no effect while exploration is none: set exploration to "
+                f"temperature: {self.temperature} has no effect while exploration is none: set exploration to "
                 "plackett_luce, or delete temperature"
             )

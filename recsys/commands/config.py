@@ -36,21 +36,34 @@ def free_path(path: Path) -> Path:
 def check(path: Path) -> None:
     config = load(path)
     click.echo(f"{path} is valid: {len(config.features.fields)} fields, model {config.model.name}.")
-    for note in _of_other_checkpoints(config):
+    for note in _unusable_checkpoints(config):
         click.secho(note, fg="yellow")
 
 
-def _of_other_checkpoints(config: Config) -> Iterator[str]:
-    """Why training could not go on from the newest checkpoint, if there is one that can be read here."""
-    folder = config.training.checkpoints
-    newest = max(folder.glob("step-*[0-9]/rank-0/dense.safetensors"), default=None)
-    if newest is None or find_spec("safetensors") is None:
+def _unusable_checkpoints(config: Config) -> Iterator[str]:
+    """Why training could not go on from the newest checkpoint, or from any, if there are some that can be read here."""
+    if find_spec("safetensors") is None:
         return
+    from recsys.training.checkpoint.checkpoints import Checkpoints
+    from recsys.training.checkpoint.manifest import check_manifest
     from recsys.training.description import Description
 
     tasks = [task.name for task in wiring.tasks(config)]
     present = Description.configured(wiring.spec(config), config.model, config.features.dim, tasks)
-    try:
-        present.check(Description.read(newest), newest.parents[2])
-    except RecsysError as error:
-        yield f"training.checkpoints: {newest.parents[1]} cannot be resumed from: {error}"
+    folder = config.training.checkpoints
+    for newest in reversed(Checkpoints(folder).all()):
+        try:
+            check_manifest(newest)
+        except RecsysError as error:
+            yield f"training.checkpoints: {newest} is damaged: {error}"
+            continue
+        try:
+            present.check(Description.read(newest / "rank-0" / "dense.safetensors"), folder)
+        except RecsysError as error:
+            yield f"training.checkpoints: {newest} cannot be resumed from: {error}"
+        return
+    if any(Checkpoints(folder).all()):
+        yield (
+            f"training.checkpoints: no checkpoint in {folder} can be resumed from: restore one from a copy, or move "
+            "the folder away to train from the beginning of the log"
+        )

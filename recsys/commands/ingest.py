@@ -14,11 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TimeElapsedColumn
 from rich.table import Table
 
 from recsys import wiring
 from recsys.commands.options.iso_time import parse_time, written_time
+from recsys.commands.output.console import plain_column, plain_console
 from recsys.commands.stopping import STOPPED, stopping
 from recsys.config.file import load
 from recsys.config.schema import Config
@@ -40,7 +41,7 @@ def run(
     path: Path, files: tuple[Path, ...], dataset: str | None, start: str | None, end: str | None, sort: bool = False
 ) -> None:
     config = load(path)
-    console = Console()
+    console = plain_console()
     if dataset is None and not files:
         raise InvalidValueError("give the files to read (- for standard input), or a data set with --dataset")
     if dataset is not None and sort:
@@ -87,7 +88,7 @@ def _conclude(console: Console, config: Config, ingest: Ingest) -> None:
     if ingest.counts.dead:
         console.print(f"Refused records, with position and reason: {config.log.dead_letters}")
         for reason, count in ingest.reasons.most_common(SHOWN_REASONS):
-            console.print(f"  {count:,} x {reason}", markup=False, highlight=False)
+            console.print(f"  {count:,} x {reason}", highlight=False)
     if ingest.span is not None:
         _times(console, *ingest.span)
     if late := ingest.late_events.count:
@@ -150,7 +151,7 @@ def _between(batches: Iterator[pa.RecordBatch], low: int | None, high: int | Non
 
 @contextmanager
 def _shown(console: Console) -> Iterator[Show]:
-    columns: list[Any] = [TextColumn("{task.description}"), TextColumn("{task.fields[state]}"), TimeElapsedColumn()]
+    columns: list[Any] = [plain_column("{task.description}"), plain_column("{task.fields[state]}"), TimeElapsedColumn()]
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", state="", total=None)
         started = time.monotonic()

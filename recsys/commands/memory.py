@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from recsys import wiring
 from recsys.commands.options.batch_until import parse_batch_until
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
+from recsys.commands.output.console import plain_column, plain_console, say
 from recsys.commands.output.memory_study_table import table
 from recsys.commands.stopping import STOPPED
 from recsys.config.file import load
@@ -44,10 +45,10 @@ def run(
     """Write the result into the folder `out` after every replay, so that it may be stopped early; print the table."""
     config = _with_model(load(config_path), model)
     wiring.set_threads(config)
-    console = Console()
+    console = plain_console()
     check_out(out)
     start = parse_batch_until(batch_until)
-    check_refresh(refresh)
+    check_refresh(refresh, "--refresh")
     end = parse_time(until, "--until") if until is not None else None
     tables = [table.name for table in wiring.tables(config)]
     settings = list(dict.fromkeys(parse(text, tables) for text in tries))
@@ -60,15 +61,15 @@ def run(
     try:
         result, taken = _replayed(study, earlier, settings, seeds, out, console)
     except KeyboardInterrupt:
-        _say(console, _kept(_earlier(out), out))
+        say(console, _kept(_earlier(out), out))
         sys.exit(STOPPED)
     console.print(table(result))
     for note in report.notes(result):
         console.print(note, style="yellow", highlight=False)
     if taken:
-        _say(console, f"Replays reused from {out}: {taken}; remove the folder to start over.")
-    _say(console, f"Plot: {out / 'auc_against_memory.svg'}")
-    _say(console, f"Settings as sections of recsys.toml: {out / 'table.md'}")
+        say(console, f"Replays reused from {out}: {taken}; remove the folder to start over.")
+    say(console, f"Plot: {out / 'auc_against_memory.svg'}")
+    say(console, f"Settings as sections of recsys.toml: {out / 'table.md'}")
 
 
 def _replayed(
@@ -80,7 +81,7 @@ def _replayed(
     console: Console,
 ) -> tuple[StudyResult, int]:
     """The result of the study, and how many of its replays were in the earlier result."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    columns = plain_column("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Bar(*columns, console=console) as bar:
         task = bar.add_task("reading the log", total=None)
         study = open_study()
@@ -126,11 +127,6 @@ def _kept(known: StudyResult | None, out: Path) -> str:
         return "Stopped before the end of the first replay: nothing is kept, and the same command starts over."
     replays = sum(len(point.runs) for point in known.points)
     return f"Stopped. Finished replays kept in {out}: {replays}; the same command continues from there."
-
-
-def _say(console: Console, text: str) -> None:
-    """Print paths unchanged: without wrapping or markup."""
-    console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def _with_model(config: Config, name: str | None) -> Config:

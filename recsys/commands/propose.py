@@ -12,6 +12,7 @@ from rich.table import Table
 
 from recsys.commands.config import free_path
 from recsys.commands.options.iso_time import parse_time, written_time
+from recsys.commands.output.console import plain_console
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
 from recsys.proposal.mapping import Described
@@ -28,32 +29,30 @@ def init(path: Path, files: Sequence[Path], **said: str | None) -> None:
     if not files:
         raise InvalidValueError("give the files to look at, such as: recsys init --from clicks.csv")
     path = free_path(path)
-    console = Console()
+    console = plain_console()
     proposal = propose(files, *_said(**said))
     tried = _tried(proposal, path)
     proposal = proposal.for_labels(tried.labels)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(proposal.text)
-    console.print(f"Wrote {path}: compare the comments in it with what you know of the files.", markup=False)
+    console.print(f"Wrote {path}: compare the comments in it with what you know of the files.")
     _would_ingest(console, tried)
     named = "" if path == Path("recsys.toml") else f" -c {shlex.quote(str(path))}"
     given = " ".join(shlex.quote(str(file)) for file in files)
     sort = " --sort" if tried.late else ""
-    console.print(
-        f"Next: recsys ingest{named}{sort} {given}\n      recsys train{named} --once", markup=False, soft_wrap=True
-    )
+    console.print(f"Next: recsys ingest{named}{sort} {given}\n      recsys train{named} --once", soft_wrap=True)
 
 
 def inspect(files: Sequence[Path], **said: str | None) -> None:
     """Show columns, proposal and what it would ingest, and write nothing."""
-    console = Console()
+    console = plain_console()
     for one in describe(files, _said(**said)[0]):
         console.print(_columns(one))
         for note in one.sample.notes:
-            console.print(note, markup=False)
+            console.print(note)
     proposal = propose(files, *_said(**said))
     tried = _tried(proposal, Path("recsys.toml"))
-    console.print(proposal.for_labels(tried.labels).text, markup=False, highlight=False, soft_wrap=True)
+    console.print(proposal.for_labels(tried.labels).text, highlight=False, soft_wrap=True)
     _would_ingest(console, tried)
 
 
@@ -96,12 +95,12 @@ def _would_ingest(console: Console, tried: Trial) -> None:
         f"{counts.dead:,} refused."
     )
     for reason, count in tried.reasons:
-        console.print(f"  {count:,} x {reason}", markup=False, highlight=False)
+        console.print(f"  {count:,} x {reason}", highlight=False)
     if tried.span is not None:
         console.print(f"Event times: {written_time(tried.span[0])} to {written_time(tried.span[1])}")
     console.print(f"Labels: {tried.labels:,} shown items, {tried.positives / tried.labels:.1%} of them positive.")
     for warning in _warnings(tried):
-        console.print(warning, style="yellow", markup=False)
+        console.print(warning, style="yellow")
 
 
 def _warnings(tried: Trial) -> list[str]:

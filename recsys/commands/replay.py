@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from recsys import wiring
 from recsys.commands.options.batch_until import parse_batch_until
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
-from recsys.commands.output.log_warnings import action_warnings, label_warnings, say
+from recsys.commands.output.console import plain_column, plain_console, say
+from recsys.commands.output.log_warnings import action_warnings, label_warnings
 from recsys.commands.output.replay_tables import tables
 from recsys.config.file import load
 from recsys.config.schema import Config
@@ -33,16 +33,16 @@ def run(config_path: Path, batch_until: str, refreshes: Sequence[str], until: st
     """Write the report into the folder `out` and print the table."""
     config = load(config_path)
     wiring.set_threads(config)
-    console = Console()
+    console = plain_console()
     check_out(out)
     start = parse_batch_until(batch_until)
     for refresh in refreshes:
-        check_refresh(refresh)
+        check_refresh(refresh, "--refresh")
     end = parse_time(until, "--until") if until is not None else None
     for warning in action_warnings(config):
         say(console, warning, style="yellow")
     log = wiring.event_log(config)
-    with Bar(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:
+    with Bar(plain_column("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("batch stage", total=None)
 
         def show(progress: ReplayProgress) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from recsys import wiring
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.output import embedding_tables
-from recsys.commands.output.log_warnings import action_warnings, label_warnings, say
+from recsys.commands.output.console import plain_console, say
+from recsys.commands.output.log_warnings import action_warnings, label_warnings
 from recsys.commands.stopping import stopping
 from recsys.config.file import load
 from recsys.config.schema import Config
@@ -29,7 +29,7 @@ Normalised entropy: log loss over that of the mean rate, below 1 is better than 
 def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
     config = load(path)
     wiring.set_threads(config)
-    console = Console()
+    console = plain_console()
     end = parse_time(until, "--until") if until else None
     with ExitStack() as stack:
         stop = stack.enter_context(stopping())

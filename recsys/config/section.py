@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from pydantic_core import PydanticCustomError
 
 from recsys.config.units import milliseconds
+from recsys.errors import InvalidValueError
 from serving.settings import MILLISECONDS
 
 _T = TypeVar("_T")
@@ -63,11 +64,19 @@ def _as_written(hint: Any) -> Any:
 
 
 def reader(settings: type[_T], section: type[Section]) -> Callable[[Any], _T]:
-    """Validates a table of the file as the section, and builds the settings from it."""
+    """Validates a table of the file as the section, and builds the settings from it.
+
+    A contradiction that the settings name by their field's name first is an error of its key.
+    """
 
     def read(table: Any) -> _T:
         if isinstance(table, settings):
             return table
-        return settings(**dict(section.model_validate(table)))
+        values = dict(section.model_validate(table))
+        try:
+            return settings(**values)
+        except InvalidValueError as error:
+            name, _, message = str(error).partition(": ")
+            raise error_at((name,), message) if name in values else error from None
 
     return read

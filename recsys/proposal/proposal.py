@@ -12,6 +12,7 @@ from recsys.config.schema import Config, TrainingSection
 from recsys.errors import InvalidValueError
 from recsys.proposal.feature_columns import Feature, event_features
 from recsys.proposal.files.groups import groups
+from recsys.proposal.files.records import COLUMNS
 from recsys.proposal.files.row_kinds import row_kinds
 from recsys.proposal.files.sample import Sample, read_sample
 from recsys.proposal.links import link_to_lists, with_ids
@@ -23,6 +24,8 @@ from recsys.proposal.toml_text import toml_text
 
 _BATCHES = 4
 """Fewest batches from which something is learned that one can look at."""
+_LISTED = 40
+"""Most names of columns in a message."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,17 @@ def describe(files: Sequence[Path], said: Said) -> list[Described]:
         raise InvalidValueError("the files are empty; give at least one that has rows")
     for role, name in said.columns.items():
         if not any(name in one.sample.columns for one in found):
-            has = "; ".join(f"{one.path} has {', '.join(one.sample.columns)}" for one in found)
+            has = "; ".join(f"{one.path} has {_names(one.sample)}" for one in found)
             raise InvalidValueError(f"--{role} {name}: there is no such column; {has}")
     return found
+
+
+def _names(sample: Sample) -> str:
+    names = list(sample.columns)
+    if len(names) <= _LISTED:
+        return ", ".join(names)
+    more = " that are looked at: let the file have fewer" if len(names) == COLUMNS else ""
+    return f"{', '.join(names[:_LISTED])} and {len(names) - _LISTED} others{more}"
 
 
 def _sample(paths: Sequence[Path], least: int) -> Sample:

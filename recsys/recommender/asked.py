@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
+import pyarrow as pa
 
 from recsys.errors import InvalidValueError
 from recsys.recommender.times import Time, millis
@@ -27,13 +29,33 @@ def request(kind: type[Request], values: Mapping[str, Any], time: Time | None) -
         raise InvalidValueError(f"{where.strip('`$.') or 'request'}: {what}") from None
 
 
+def names_of(values: Iterable[object], what: str) -> list[str]:
+    """Items as text, in order. Raises InvalidValueError for what is no collection of single items."""
+    if isinstance(values, str | bytes | Mapping) or hasattr(values, "columns"):
+        kind = type(values).__name__
+        raise InvalidValueError(f"{what}: give a list, array or column of items, such as ['a', 'b'], not a {kind}")
+    try:
+        found = list(values)
+    except TypeError:
+        raise InvalidValueError(f"{what}: {values!r:.80} is not a list of items; write [{values!r:.80}]") from None
+    return [name_of(value) for value in found]
+
+
 def name_of(value: object) -> str:
     """A user or item as text, by the rule for tables: whole numbers are written without a decimal point."""
-    plain = value.item() if hasattr(value, "item") and not isinstance(value, str) else value
     try:
-        found = identifier(plain, ())
+        found = identifier(_plain(value), ())
     except InvalidValueError as error:
         raise InvalidValueError(f"{value!r} {error}") from None
     if found is None:
         raise InvalidValueError("a user or item is text or an integer, not None")
     return found
+
+
+def _plain(value: object) -> object:
+    """A scalar of NumPy or Arrow as Python's own. Raises InvalidValueError for an array of several."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        raise InvalidValueError("is an array, not one user or item")
+    return value.as_py() if isinstance(value, pa.Scalar) else value

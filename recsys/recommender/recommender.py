@@ -14,7 +14,7 @@ from recsys import wiring
 from recsys.commands.output.embedding_tables import refused
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError, StateError
-from recsys.recommender.asked import name_of, request
+from recsys.recommender.asked import name_of, names_of, request
 from recsys.recommender.configuration import configuration
 from recsys.recommender.event_sources import sources
 from recsys.recommender.fitted import Fitted
@@ -106,7 +106,7 @@ class Recommender:
         whose ids they are as text. Raises StateError before the first `fit`, InvalidValueError for a value that the
         server would refuse.
         """
-        names = [name_of(item) for item in exclude]
+        names = names_of(exclude, "exclude")
         asked = {"user": name_of(user), "count": k, "exclude": names, "features": features}
         return Ranking(self._answering().recommend(request(RecommendRequest, asked, time)))
 
@@ -124,7 +124,7 @@ class Recommender:
 
         `item_features` has one value per item, by name. Otherwise as `recommend`.
         """
-        answering, names = self._answering(), [name_of(item) for item in items]
+        answering, names = self._answering(), names_of(items, "items")
         if not names:
             return Ranking(None)
         given = {"features": features, "item_features": item_features}
@@ -145,7 +145,7 @@ class Recommender:
         self._check_open()
         refreshes = [refresh] if isinstance(refresh, str) else list(refresh)
         for one in refreshes:
-            check_refresh(one)
+            check_refresh(one, "refresh")
         wiring.set_threads(self.config)
         log = wiring.event_log(self.config)
         try:

@@ -47,6 +47,8 @@ local function add(sums, units, arm, bucket, impressions, clicks)
   }
   if changes.units == 1 then
     redis.call('SADD', index, sums, units)
+    local time = redis.call('TIME')
+    redis.call('HSETNX', sums, 'since', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
   end
   for name, change in pairs(changes) do
     if change ~= 0 then

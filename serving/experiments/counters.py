@@ -106,7 +106,7 @@ class ExperimentCounters:
         found = {name.decode(): int(count) for name, count in counts.items()}
         names = [field.name for field in fields(ClickSums)]
         sums = [ClickSums(**{name: found.get(f"{arm.name}:{name}", 0) for name in names}) for arm in experiment.arms]
-        return summarise(experiment, sums, BUCKETS, alpha)
+        return summarise(experiment, sums, BUCKETS, alpha, found.get("since"))
 
     def _shown(self, pipe: redis.client.Pipeline, shown: dict[str, Any]) -> None:
         name, arm = shown["experiment"], shown["arm"]

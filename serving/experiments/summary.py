@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from serving.experiments.assignment import Arm, Experiment
-from serving.experiments.intervals import FEWEST_UNITS, Interval, difference_interval, rate_interval
+from serving.experiments.intervals import Interval, difference_interval, established, rate_interval
 from serving.experiments.sample_ratio import MISMATCH, estimated_users, sample_ratio_p
 from serving.experiments.sums import ClickSums
-
-_FEWEST_CLICKS = 10
 
 
 class ArmSummary(msgspec.Struct, frozen=True):
@@ -49,6 +47,9 @@ class ExperimentSummary(msgspec.Struct, frozen=True):
     name: str
     allocation: str
     """Names the split of users. Another salt, arm, model or share is another allocation, counted from zero."""
+    since: int | None
+    """When counting began (ms since the epoch): later than the experiment did, if Redis has lost its counts. None
+    without counts."""
     arms: list[ArmSummary]
     comparisons: list[Comparison]
     sample_ratio_p: float
@@ -58,14 +59,16 @@ class ExperimentSummary(msgspec.Struct, frozen=True):
 
 
 def summarise(
-    experiment: Experiment, sums: Sequence[ClickSums], buckets: int, alpha: float = 0.05
+    experiment: Experiment, sums: Sequence[ClickSums], buckets: int, alpha: float = 0.05, since: int | None = None
 ) -> ExperimentSummary:
     """What the sums of the arms show, whose users are counted in this many buckets. The first arm is the control."""
     p = sample_ratio_p([arm.units for arm in sums], [arm.weight for arm in experiment.arms], buckets)
     arms = [_arm(arm, counts, buckets, alpha) for arm, counts in zip(experiment.arms, sums, strict=True)]
     pairs = zip(experiment.arms[1:], sums[1:], strict=True)
     comparisons = [_compare(arm, counts, experiment.arms[0], sums[0], p >= MISMATCH, alpha) for arm, counts in pairs]
-    return ExperimentSummary(experiment.name, experiment.allocation, arms, comparisons, p, p >= MISMATCH, 1 - alpha)
+    return ExperimentSummary(
+        experiment.name, experiment.allocation, since, arms, comparisons, p, p >= MISMATCH, 1 - alpha
+    )
 
 
 def _arm(arm: Arm, sums: ClickSums, buckets: int, alpha: float) -> ArmSummary:
@@ -83,8 +86,8 @@ def _compare(
 
 
 def _verdict(sums: ClickSums, control: ClickSums, interval: Interval) -> str:
-    if min(sums.units, control.units) < FEWEST_UNITS or sums.clicks + control.clicks < _FEWEST_CLICKS:
-        return "too few data"
     if interval[0] > 0:
         return "better"
-    return "worse" if interval[1] < 0 else "no difference shown"
+    if interval[1] < 0:
+        return "worse"
+    return "no difference shown" if established(sums) and established(control) else "too few data"

@@ -49,6 +49,17 @@ class ClickSums:
         return self.clicks / self.impressions if self.impressions else None
 
     @property
+    def effective_clicks(self) -> float:
+        """Clicks, where many of one unit count about as one: their number if all units had equally many (Kish 1965)."""
+        return self.clicks**2 / self.clicks_squared if self.clicks else 0.0
+
+    @property
+    def effective_others(self) -> float:
+        """The same of impressions without a click."""
+        others = self.impressions - self.clicks
+        return others**2 / (self.impressions_squared - 2 * self.products + self.clicks_squared) if others else 0.0
+
+    @property
     def variance(self) -> float:
         """Of the click rate, for one unit: that of the rate is this divided by `units`. At least two units.
 

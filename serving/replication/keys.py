@@ -13,7 +13,7 @@
 | `recsys:entities` | stream, capped | names of users and items whose features changed, JSON |
 | `recsys:popular` | sorted set | items by popularity, decayed to when it was published |
 | `recsys:recent` | sorted set | items by the event time (ms) of their first sight |
-| `recsys:experiment:{name}:{allocation}` | hash | `{arm}:{sum}`, the sums of `serving.experiments.sums` |
+| `recsys:experiment:{name}:{allocation}` | hash | `{arm}:{sum}`, the sums of `serving.experiments.sums`; `since` (ms) |
 | `recsys:experiment:{name}:{allocation}:{arm}` | string | impressions and clicks by bucket of users, 32 bits each |
 | `recsys:experiments` | set | all keys of the two kinds above |
 | `recsys:shown:{impression}` | string, expiring | arm, bucket and items, see `serving/experiments/count.lua` |

@@ -90,8 +90,8 @@ EVENT_SCHEMA = pa.schema(
         pa.field("action", pa.string()),
         pa.field("value", pa.float64()),
         pa.field("items", pa.list_(pa.string())),
-        pa.field("features", pa.binary()),  # JSON object, as it came
-        pa.field("item_features", pa.binary()),  # JSON object of arrays, as it came
+        pa.field("features", pa.binary()),  # JSON object, names sorted
+        pa.field("item_features", pa.binary()),  # JSON object of arrays, names sorted
         pa.field("scores", pa.list_(pa.float64())),
         pa.field("propensities", pa.list_(pa.float64())),
         pa.field("experiment", pa.string()),

@@ -185,7 +185,7 @@ def _columns(kind: type[Event], events: Sequence[Event]) -> dict[str, pa.Array]:
             continue
         type_, values = EVENT_SCHEMA.field(name).type, list(map(attrgetter(name), events))
         if pa.types.is_binary(type_):
-            values = [_encode(value) if value else b"{}" for value in values]
+            values = [_canonical(value) if value else b"{}" for value in values]
         columns[name] = _lists(values, type_) if pa.types.is_list(type_) else pa.array(values, type_)
     return columns
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import IO, Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -25,8 +24,8 @@ _COPIES: Final = 4
 class ExternalSort:
     """Rows of one schema in ascending order of the integers in column `key`; equal ones stay in the order of `add`.
 
-    Holds about `memory` bytes, and for each of `FAN_IN` runs a batch of `ROWS`. A context manager, which removes its
-    temporary files.
+    Holds about `memory` bytes, and for each of `FAN_IN` runs a batch of `ROWS`. A context manager, which closes its
+    temporary files. They have no names, so that nothing of them is left behind even by a kill.
     """
 
     def __init__(self, key: str, memory: int) -> None:
@@ -34,8 +33,7 @@ class ExternalSort:
         self._most = memory // _COPIES
         self._held: list[pa.RecordBatch] = []
         self._size = 0
-        self._folder = tempfile.TemporaryDirectory(prefix="recsys-sort-")
-        self._runs: list[Path] = []
+        self._runs: list[IO[bytes]] = []
         self.spills = 0
         """Number of runs written so far."""
 
@@ -45,7 +43,8 @@ class ExternalSort:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._folder.cleanup()
+        for run in self._runs:
+            run.close()
 
     def add(self, batch: pa.RecordBatch) -> None:
         """More rows. Raises OSError when the disk is full."""
@@ -67,27 +66,27 @@ class ExternalSort:
             first, self._runs = self._runs[:FAN_IN], self._runs[FAN_IN:]
             # The merged run takes the place of the first ones, so that equal rows stay in order.
             self._runs.insert(0, self._write(self._merged(first)))
-            for path in first:
-                path.unlink()
+            for run in first:
+                run.close()
         yield from self._merged(self._runs)
 
     def _sorted(self, batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
         whole = pa.concat_batches(batches)
         return whole.take(pa.array(np.argsort(whole.column(self._key).to_numpy(), kind="stable")))
 
-    def _write(self, batches: Iterator[pa.RecordBatch]) -> Path:
-        path = Path(self._folder.name) / f"{self.spills}.arrow"
+    def _write(self, batches: Iterator[pa.RecordBatch]) -> IO[bytes]:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 -- closed when it has been merged
         self.spills += 1
         first = next(batches)
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, first.schema) as stream:
+        with pa.ipc.new_stream(file, first.schema) as stream:
             stream.write_batch(first)
             for batch in batches:
                 stream.write_batch(batch)
-        return path
+        return file
 
-    def _merged(self, runs: Sequence[Path]) -> Iterator[pa.RecordBatch]:
+    def _merged(self, runs: Sequence[IO[bytes]]) -> Iterator[pa.RecordBatch]:
         """Takes from every run what is not later than the smallest last key among those that may have more."""
-        unread = {number: _read(path) for number, path in enumerate(runs)}
+        unread = {number: _read(run) for number, run in enumerate(runs)}
         held: dict[int, pa.RecordBatch] = {}
         while held or unread:
             for number in [number for number in unread if number not in held]:
@@ -110,6 +109,7 @@ def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     return (batch.slice(begin, ROWS) for begin in range(0, batch.num_rows, ROWS))
 
 
-def _read(path: Path) -> Iterator[pa.RecordBatch]:
-    with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
+def _read(run: IO[bytes]) -> Iterator[pa.RecordBatch]:
+    run.seek(0)
+    with pa.ipc.open_stream(run) as stream:
         yield from stream

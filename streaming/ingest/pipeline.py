@@ -41,7 +41,7 @@ class Ingest:
     """Appends events to `log`, each once, and invalid records to `dead_letters`.
 
     An event is a duplicate when its kind and id are among the last `window` events: those at the end of the log at the
-    start, and those appended since. With another time, user, item, list or value it is refused instead. With
+    start, and those appended since. With any other content it is refused instead. With
     `source_offsets` a source that was read before is continued where that ended, so that it is not appended twice even
     if it has more events than the window. Memory does not grow with the input.
     `clock` returns milliseconds since the epoch. `late_events` counts events that are older than the newest by more

@@ -106,7 +106,7 @@ def show_change(client: Client, console: Console) -> None:
     after = _changed(client, user, before)
     seconds = time.monotonic() - posted
     console.print(_side_by_side(client, before, after))
-    console.print(f"From the posted like to the changed score: [bold]{seconds * 1000:.0f} ms[/bold]")
+    console.print(f"From the posted like to the changed score: {seconds * 1000:.0f} ms", style="bold")
 
 
 def _online(client: Client) -> tuple[str, RankedItems]:

@@ -13,9 +13,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from recsys.commands.demo.client import TIMEOUT, Client, show_change
 from recsys.commands.demo.ports import free_port
+from recsys.commands.output.console import plain_console
 from recsys.config.file import load
 from recsys.datasets.registry import DATASETS, EXAMPLES
 from recsys.errors import InvalidValueError, UnavailableError, file_errors
@@ -25,14 +27,16 @@ DATASET = "movielens-small"
 SPLIT = "2014-01-01"
 """The model is trained on the log before this time; frozen and online are compared after it."""
 REFRESH = ("30d", "1d")
+MARKER = ".recsys-demo"
+"""A file in folders that the demo made, and may replace."""
 
 
 def run(folder: Path, keep: bool, data: Path | None = None) -> None:
-    """Replaces `folder`. `data` holds MovieLens small, by default the copy in the source tree."""
+    """Replaces `folder`, if the demo made it. `data` holds MovieLens small, by default the copy in the source tree."""
     data = data or DATASETS[DATASET].shipped
     if data is None or not data.is_dir():
         raise InvalidValueError("the demo needs the folder `examples` of the source tree: run `make demo` in a clone")
-    console = Console()
+    console = plain_console()
     started = time.monotonic()
     with file_errors("the demo's folder (--folder)", folder):
         config_path = _prepare(folder)
@@ -65,8 +69,14 @@ def run(folder: Path, keep: bool, data: Path | None = None) -> None:
 
 
 def _prepare(folder: Path) -> Path:
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).exists():
+        raise InvalidValueError(
+            f"{folder} is not empty and not of an earlier demo, which would replace it: name another --folder, or "
+            "remove it yourself"
+        )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    (folder / MARKER).touch()
     config_path = folder / "recsys.toml"
     example = (EXAMPLES / "movielens.toml").read_text("utf-8")
     config_path.write_text(example.replace("../run/movielens/", ""), "utf-8")  # everything in the demo's own folder
@@ -86,12 +96,12 @@ def _replay(folder: Path, config_path: Path, data: Path) -> None:
 
 def _step(console: Console, number: int, title: str) -> None:
     console.print()
-    console.rule(f"[bold]{number}. {title}", align="left")
+    console.rule(Text(f"{number}. {title}", style="bold"), align="left")
 
 
 def _outlook(console: Console, folder: Path, seconds: float) -> None:
     console.print()
-    console.rule("[bold]Your own data", align="left")
+    console.rule(Text("Your own data", style="bold"), align="left")
     console.print("source .venv/bin/activate")
     console.print("recsys init && recsys ingest events.jsonl   # say in recsys.toml what they are")
     console.print("recsys train                                # and in another shell: recsys serve")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 
-from rich.console import Console
-
 from recsys import wiring
 from recsys.config.schema import Config
 from recsys.log_survey import one_label, unmet, unused_actions
@@ -23,8 +21,3 @@ def label_warnings(config: Config, labels: float, positives: float) -> Iterator[
     if not 0 < positives < labels:
         with closing(wiring.event_log(config)) as log:
             yield from filter(None, [one_label(labels, positives), unmet(log, config.training.wait)])
-
-
-def say(console: Console, text: str, style: str | None = None) -> None:
-    """Print text as it is: paths and ids are no markup."""
-    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)

@@ -66,13 +66,13 @@ def online(refresh: str, start: int, times_R: Times) -> ReplayArm:
     return ReplayArm(name, tuple((start + np.unique((times_R - start) // interval) * interval).tolist()))
 
 
-def check_refresh(refresh: str) -> None:
-    """Raises InvalidValueError, which names the option, if `refresh` is not a rule of `online`."""
+def check_refresh(refresh: str, name: str) -> None:
+    """Raises InvalidValueError, which names the option or argument `name`, if `refresh` is not a rule of `online`."""
     try:
         online(refresh, 0, np.zeros(0, np.int64))
     except ValueError:
         raise InvalidValueError(
-            f"--refresh: {refresh!r} is neither a positive interval, such as '1h' (units ms, s, m, h, d), "
+            f"{name}: {refresh!r} is neither a positive interval, such as '1h' (units ms, s, m, h, d), "
             "nor a number of time slices, such as '50 slices'"
         ) from None
 

@@ -85,5 +85,6 @@ def _unlearned(config: Config, lost: Mapping[str, int]) -> str:
         return f"no example was learned. Not learned from, in the whole log: {words}: {REMEDY}"
     return (
         f"no example was learned: not even one batch of {config.training.batch_size} labels was known before the last "
-        "refresh. Choose a later --batch-until, refresh more often, or lower training.batch_size or training.wait"
+        "refresh. Choose a later end of the batch stage, refresh more often, or lower training.batch_size or "
+        "training.wait"
     )

@@ -104,9 +104,9 @@ class _Timed:
 def _no_stage(times_R: Times, start: int, end: int) -> str:
     first, last = (_iso(int(time)) for time in (times_R[0], times_R[-1]))
     if start <= times_R[0]:
-        problem = f"--batch-until {_iso(start)} is not after the first impression: there would be no batch stage"
+        problem = f"the batch stage would end at {_iso(start)}, not after the first impression: it would be empty"
     else:
-        problem = f"no impression from --batch-until {_iso(start)} up to --until {_iso(end)}"
+        problem = f"no impression from the end of the batch stage, {_iso(start)}, up to {_iso(end)}"
     return f"{problem}; the log's are from {first} to {last}: choose a time between them"
 
 

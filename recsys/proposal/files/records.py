@@ -17,15 +17,18 @@ from recsys.proposal.files.text import Decoded
 from streaming.events.columns import KINDS
 
 _DEPTH: Final = 4
+COLUMNS: Final = 500
+"""Most columns that are looked at; one more is read, so that it shows."""
+_TOO_DEEP: Final = "is nested too deeply to be read; write the values that matter as fields of their own"
 Columns = Mapping[str, list[Any]]
 
 
 def parquet(path: Path, most: int) -> tuple[Columns, int, bool]:
     """Columns of at most so many rows, their number, and whether these are all."""
     with pq.ParquetFile(path) as file:
-        batches = file.iter_batches(min(most, 4096))
+        names = file.schema_arrow.names[: COLUMNS + 1]
+        batches = file.iter_batches(min(most, 4096), columns=names)
         rows = [row for batch in islice(batches, -(-most // 4096)) for row in batch.to_pylist()][:most]
-        names = file.schema_arrow.names
         whole = file.metadata.num_rows <= len(rows)
     return _columns(rows) if rows else {name: [] for name in names}, len(rows), whole
 
@@ -35,7 +38,7 @@ def json_objects(path: Path, found: Decoded, most: int) -> tuple[Columns, int, b
     of this project. Raises InvalidValueError for anything but objects.
     """
     begun = found.text.lstrip()
-    rows = list(islice(_elements(begun) if begun.startswith("[") else _lines(path, found.text), most))
+    rows = list(islice(_elements(path, begun) if begun.startswith("[") else _lines(path, found.text), most))
     if not all(isinstance(row, dict) for row in rows):
         raise InvalidValueError(f"{path} has other JSON than objects; {_REMEDY}")
     native = bool(rows) and all(row.get("type") in KINDS for row in rows)
@@ -45,7 +48,7 @@ def json_objects(path: Path, found: Decoded, most: int) -> tuple[Columns, int, b
 _REMEDY: Final = "write one object a line, such as with: jq -c '.[]'"
 
 
-def _elements(text: str) -> Iterator[Any]:
+def _elements(path: Path, text: str) -> Iterator[Any]:
     """The elements of the array that the text begins with, until it breaks off."""
     decoder = json.JSONDecoder()
     at = 1
@@ -54,6 +57,8 @@ def _elements(text: str) -> Iterator[Any]:
             value, at = decoder.raw_decode(text, begin.end())
         except json.JSONDecodeError:
             return
+        except RecursionError:
+            raise InvalidValueError(f"{path}: an element of its array {_TOO_DEEP}") from None
         yield value
 
 
@@ -65,16 +70,23 @@ def _lines(path: Path, text: str) -> Iterator[Any]:
         try:
             if line.strip():
                 yield msgspec.json.decode(line.encode())
+        except RecursionError:
+            raise InvalidValueError(f"{path}, line {number} {_TOO_DEEP}") from None
         except msgspec.DecodeError as error:
             if number == 1:  # a torn line later on costs itself alone
                 raise InvalidValueError(f"{path}, line 1 is not one JSON object ({error}); {_REMEDY}") from None
 
 
 def _columns(rows: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Cells by path; None where a row lacks one. Through a list a path leads to the values of all its elements."""
+    """Cells by path; None where a row lacks one. Through a list a path leads to the values of all its elements.
+
+    Paths that come after the first `COLUMNS` + 1 are left out.
+    """
     columns: dict[str, list[Any]] = {}
     for number, row in enumerate(rows):
         for path, value in _flat(row, "", 0):
+            if len(columns) > COLUMNS and path not in columns:
+                continue
             column = columns.setdefault(path, [])
             column.extend([None] * (number - len(column)))
             if len(column) == number:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,7 +45,9 @@ def read_sample(path: Path, least: int = 2) -> Sample:
         raise InvalidValueError(f"{path} is a folder; give the files in it, such as {path}/*.csv")
     if not path.exists():
         raise InvalidValueError(f"{path} does not exist")
-    sample = _read(path)
+    if not path.is_file():
+        raise InvalidValueError(f"{path} is a pipe or device, which is read only once; write its content to a file")
+    sample = _bounded(_read(path))
     if sample.rows < least:
         few = "has one row only" if sample.rows else "has a header and no rows" if sample.columns else "has no rows"
         raise InvalidValueError(f"{path} {few}: give a file with more rows, from which columns can be guessed")
@@ -74,6 +77,14 @@ def _read(path: Path) -> Sample:
         return Sample(path, settings, columns, rows, found.whole and rows < ROWS, notes=notes)
     table = text.table(path, found, suffix, ROWS)
     return Sample(path, table.settings, table.columns, table.rows, found.whole and table.rows < ROWS, notes=table.notes)
+
+
+def _bounded(sample: Sample) -> Sample:
+    if len(sample.columns) <= records.COLUMNS:
+        return sample
+    note = f"It has more than {records.COLUMNS} columns: the first {records.COLUMNS} were looked at, and no others."
+    kept = dict(islice(sample.columns.items(), records.COLUMNS))
+    return replace(sample, columns=kept, notes=[*sample.notes, note])
 
 
 def _begin(path: Path, size: int) -> bytes:

@@ -23,6 +23,8 @@ _TYPED: Final = re.compile(r".+:(token|float|token_seq|float_seq)")
 """Names in the header of RecBole's files."""
 _TRIED: Final = 500
 """Lines by which delimiters and quotes are compared."""
+_HEADER: Final = 100
+"""Cells of the first row that are looked at for numbers and times."""
 _GOOD: Final = 0.9
 """Share of the rows that have to have as many cells as the first."""
 
@@ -181,7 +183,7 @@ def _header(rows: Sequence[Sequence[str]], _: Dialect) -> tuple[bool | list[str]
     if not rows:
         return True, []
     first, rest = rows[0], rows[1:200]
-    if any(is_number(cell) or time_reading([cell]) is not None for cell in first):
+    if any(is_number(cell) or time_reading([cell]) is not None for cell in first[:_HEADER]):
         return False, ["The first row has numbers or times, so that there is no header: columns are numbered from 1."]
     numeric = any(rest and sum(is_number(row[n]) for row in rest) > len(rest) / 2 for n in range(len(first)))
     if numeric or any(known(cell) for cell in first) or not rest:
@@ -193,9 +195,9 @@ def _header(rows: Sequence[Sequence[str]], _: Dialect) -> tuple[bool | list[str]
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:
-    for name in names:
-        if name.strip() and names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if name.strip() and count > 1:
             raise InvalidValueError(
-                f"{path} has {names.count(name)} columns {name!r}, and nobody can tell which one is meant; "
+                f"{path} has {count} columns {name!r}, and nobody can tell which one is meant; "
                 "give them different names"
             )

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.errors import InvalidValueError
+from streaming.ingest.duplicates.fingerprint import Contents, differ
 
 _KIND_MIX = np.uint64(0x9E3779B97F4A7C15)
 Hashes = npt.NDArray[np.uint64]
-Contents = npt.NDArray[np.uint32]
 
 
 class _Table:
@@ -23,7 +23,7 @@ class _Table:
     def __init__(self, slots: int) -> None:
         # `full`, not `zeros`: the pages are committed now, and memory does not grow later.
         self._hashes = np.full(slots, 0, np.uint64)
-        self._contents = np.full(slots, 0, np.uint32)
+        self._contents = np.full(slots, 0, np.uint64)
 
     def clear(self) -> None:
         self._hashes[:] = 0
@@ -53,7 +53,7 @@ class _Table:
 class RecentEvents:
     """Remembers kind, id and content of at least the last `capacity` events, and of at most twice as many.
 
-    Two hash tables with 96 bits per event (24 to 48 bytes): when the younger is full, the older is cleared. An event
+    Two hash tables with 128 bits per event (32 to 64 bytes): when the younger is full, the older is cleared. An event
     has the hash of another one in the window with probability `capacity` / 2^63.
     """
 
@@ -116,8 +116,7 @@ def _others(
     """Whether each event has another content than the one that is known under its id."""
     if new_N.all():
         return np.zeros(len(new_N), np.bool_)
-    others_N: npt.NDArray[np.bool_] = contents_N != known_U[np.searchsorted(hashes_U, hashes_N)]
-    return others_N
+    return differ(contents_N, known_U[np.searchsorted(hashes_U, hashes_N)])
 
 
 def _hashes(kinds_N: npt.NDArray[np.uint8], ids: Sequence[str]) -> Hashes:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from streaming.events.columns import KINDS, kinds
 from streaming.ingest.duplicates.deduplication import RecentEvents
-from streaming.ingest.duplicates.fingerprint import fingerprints
+from streaming.ingest.duplicates.fingerprint import Contents, fingerprints
 from streaming.log.event_log import Chunk, EventLog, read_range
 
 Marks = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
@@ -74,5 +74,5 @@ def clash(kind: int, name: str) -> str:
     return f"id: another {KINDS[kind]} has this id, {name!r}, with other content"
 
 
-def _identities(events: pa.RecordBatch) -> tuple[npt.NDArray[np.uint8], list[str], npt.NDArray[np.uint32]]:
+def _identities(events: pa.RecordBatch) -> tuple[npt.NDArray[np.uint8], list[str], Contents]:
     return kinds(events), events.column("id").to_pylist(), fingerprints(events)

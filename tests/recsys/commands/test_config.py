@@ -33,8 +33,11 @@ MAPPING = '[[log.mapping]]\ncolumns = { time = "t", impression = "i", item = "x"
         ("[model]\nname = 'fm'\nmlp = []\nmlp_dropout = 0.1\n", "line 4: model.mlp_dropout: has no effect"),
         ("[redis]\nurl = 'redis://h:1/0'\nfolder = 'x'\n", "line 3: redis.folder: has no effect"),
         ("[training]\nwait = '0s'\nlabels = 'held'\n", "line 3: training.labels: held has no effect"),
-        ("[serving]\ntemperature = 2.0\n", "temperature = 2.0 has no effect while exploration is none"),
-        ("[serving]\nretrieve = 2001\n", "cannot retrieve 2001 candidates: 1000 popular and 1000 recent items"),
+        ("[serving]\ntemperature = 2.0\n", "line 2: serving.temperature: 2.0 has no effect while exploration is none"),
+        (
+            "[serving]\nretrieve = 2001\n",
+            "line 2: serving.retrieve: cannot retrieve 2001 candidates: 1000 popular and 1000 recent items",
+        ),
         (
             "[[experiments]]\nname = 'x'\narms = [{ name = 'a' }]\n" * 2,
             "line 4: experiments, experiment 'x': there is another experiment 'x'",

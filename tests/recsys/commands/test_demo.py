@@ -29,6 +29,25 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("inside", ["thesis.tex", "recsys.toml"])
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, data: Path, inside: str) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / inside).write_text("years of work")
+    with pytest.raises(InvalidValueError, match="name another --folder"):
+        demo.run(folder, keep=False, data=data)
+    assert (folder / inside).read_text() == "years of work"
+
+
+def test_an_empty_folder_and_that_of_an_earlier_demo_are_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    demo._prepare(folder)
+    (folder / "old").touch()
+    assert demo._prepare(folder).is_file()
+    assert not (folder / "old").exists()
+
+
 @pytest.mark.slow
 def test_the_ranking_changes_and_the_replay_is_written(
     tmp_path: Path, data: Path, capfd: pytest.CaptureFixture[str]

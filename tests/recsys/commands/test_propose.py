@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -293,3 +294,44 @@ def test_rows_without_times_need_a_start(tmp_path: Path) -> None:
     assert "--start" in run(tmp_path, "init", "--from", "a.csv").output
     assert run(tmp_path, "init", "mine.toml", "--from", "a.csv", "--start", "2024-01-01").exit_code == 0
     assert run(tmp_path, "check", "-c", "mine.toml").exit_code == 0
+
+
+@pytest.mark.parametrize("depth", [100, 600, 5_000, 100_000])
+@pytest.mark.parametrize("array", [False, True])
+def test_deep_nesting_is_one_line_or_read(tmp_path: Path, depth: int, array: bool) -> None:
+    deep = '{"a":' * depth + "1" + "}" * depth
+    rows = [f'{{"user":"u{i % 9}","item":"p{i % 7}","time":{1_700_000_000 + 40 * i},"more":{deep}}}' for i in range(9)]
+    (tmp_path / "deep.json").write_text(f"[{','.join(rows)}]" if array else "\n".join(rows))
+    result = run(tmp_path, "inspect", "deep.json")
+    assert result.exit_code in (0, 1), result.output
+    assert result.exit_code == 0 or len([line for line in result.stderr.splitlines() if "error:" in line]) == 1
+    if depth == 100_000:
+        assert "nested too deeply" in result.stderr
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_column_beyond_the_bound_is_said(tmp_path: Path, suffix: str) -> None:
+    rng, names = random.Random(3), [f"c{n}" for n in range(3_000)]
+    rows = [
+        {"user": f"u{i % 9}", "item": f"p{i % 7}", "time": 1_700_000_000 + 40 * i, "click": i % 2}
+        | {name: rng.randrange(3) for name in names}
+        for i in range(20)
+    ]
+    lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
+    lines = lines if suffix == "csv" else list(map(json.dumps, rows))
+    (tmp_path / f"wide.{suffix}").write_text("\n".join(lines) + "\n")
+    result = run(tmp_path, "inspect", f"wide.{suffix}")
+    assert "more than 500 columns: the first 500 were looked at" in " ".join(result.stdout.split()), result.output
+    assert "c495" in result.stdout
+    assert "c497" not in result.stdout
+    result = run(tmp_path, "inspect", f"wide.{suffix}", "--user", "c2999")
+    assert "--user c2999: there is no such column" in result.stderr
+    assert "c30 and 460 others that are looked at: let the file have fewer" in result.stderr.replace("c35 ", "c30 ")
+
+
+@pytest.mark.parametrize("command", [("inspect",), ("init", "--from")])
+def test_a_pipe_is_refused(tmp_path: Path, command: tuple[str, ...]) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    result = run(tmp_path, *command, "pipe.csv")
+    assert result.exit_code == 1
+    assert "pipe.csv is a pipe or device" in result.stderr

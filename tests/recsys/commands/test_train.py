@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -176,3 +177,25 @@ def test_positive_actions_that_the_log_does_not_have_are_named_with_those_it_has
         assert warning + "'buy' (1)." in text
     config.write_text(CONFIG.format(capacity=100))
     assert "training.positive names" not in said(config, *TRAIN)
+
+
+def test_check_says_which_checkpoints_are_damaged(config: Path) -> None:
+    def check() -> str:
+        result = CliRunner().invoke(main, ["check", "-c", str(config)])
+        assert result.exit_code == 0, result.output
+        return " ".join(result.output.split())
+
+    train(config)
+    folder = config.parent / "run" / "checkpoints"
+    (first,) = folder.glob("step-*")
+    assert "damaged" not in check()
+    shutil.copytree(first, first.with_name("step-999999999999"))
+    (folder / "step-999999999999" / "manifest.json").write_text("{")
+    said = check()
+    assert "step-999999999999 is damaged" in said
+    assert f"{first} is damaged" not in said
+    assert "no checkpoint" not in said
+    (first / "manifest.json").unlink()
+    said = check()
+    assert f"{first} is damaged" in said
+    assert f"no checkpoint in {folder} can be resumed from: restore one from a copy, or move the folder away" in said

@@ -117,7 +117,7 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
         ("[[tasks]]\nname='b'\nactions=[]\nwait='1d'\n", "line 3: tasks, task 'b': actions: "),
         ("[[tasks]]\nname='b'\nactions=['a']\n", "line 1: tasks, task 'b': wait: is required"),
         ("[serving]\nscore = { buy = 2.0 }\n", "line 2: serving.score: there is no task 'buy'; the tasks are click"),
-        ("[serving]\nscore = { click = 0.0 }\n", "all weights of score are 0"),
+        ("[serving]\nscore = { click = 0.0 }\n", "line 2: serving.score: all weights are 0"),
         ("[serving]\nscore = { click = nan }\n", "line 2: serving.score.click: "),
         ("[[features.fields]]\nname='a'\nsource='usr'\n", "line 1: features.fields, field 'a': source 'usr'"),
         ("[[features.fields]]\nname='a'\nsource='user'\n", "line 1: features: no field reads the item"),
@@ -171,7 +171,7 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
         ("[serving]\nhst = 'x'\n", "line 2: serving.hst: unknown name; did you mean `host`?"),
         (
             "[serving]\ntemperature = 2.0\n",
-            "line 1: serving: temperature = 2.0 has no effect while exploration is none",
+            "line 2: serving.temperature: 2.0 has no effect while exploration is none",
         ),
         ("[serving]\ndeadline = '0s'\n", "line 2: serving.deadline: must be greater than 0"),
         ("[rows]\nurl = ''\n", "line 1: rows: unknown name; did you mean `redis`?"),

@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import httpx
+import numpy as np
+import pandas as pd
 import psutil
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
@@ -86,6 +89,41 @@ def test_the_unknown_and_the_empty_are_fine(fitted: Recommender) -> None:
     assert empty.to_arrow().num_rows == 0
 
 
+@pytest.mark.parametrize(
+    "items",
+    [
+        ["1", "2", "3"],
+        [1, 2, 3],
+        (one for one in (1, 2, 3)),
+        range(1, 4),
+        np.array([1, 2, 3]),
+        np.array([1, 2, 3], np.uint16),
+        np.array([1.0, 2.0, 3.0], np.float32),
+        np.array(["1", "2", "3"]),
+        np.array(["1", "2", "3"], object),
+        np.array([b"1", b"2", b"3"]),
+        pa.array([1, 2, 3]),
+        pa.chunked_array([["1", "2"], ["3"]]),
+        pd.Series([1, 2, 3]),
+        pd.Series(["1", "2", "3"], dtype="category"),
+    ],
+    ids=lambda one: f"{type(one).__name__} {getattr(one, 'dtype', '')}",
+)
+def test_items_and_users_are_named_as_ingest_names_them(fitted: Recommender, items: Iterable[object]) -> None:
+    ranking = fitted.rank(np.int64(0), items)
+    assert sorted(one.item for one in ranking) == ["1", "2", "3"]
+    assert ranking.impression is not None
+    assert ranking.impression.user == "0"
+
+
+@pytest.mark.parametrize("user", [0, np.int32(0), np.float64(0), np.str_("0"), pa.scalar(0), pa.scalar("0")], ids=repr)
+def test_a_user_is_named_as_ingest_names_it(fitted: Recommender, user: object) -> None:
+    asked = fitted.recommend(user, 2, exclude=pa.array(["tea"])).impression
+    assert asked is not None
+    assert asked.user == "0"
+    assert "tea" not in asked.items
+
+
 def test_a_ranking_can_be_ingested_with_what_the_user_did(fitted: Recommender) -> None:
     shown = fitted.rank(0, list(DRINKS), features={"device": "phone"}).impression
     assert shown is not None
@@ -99,6 +137,16 @@ def test_a_ranking_can_be_ingested_with_what_the_user_did(fitted: Recommender) -
     [
         (lambda r: r.rank("0", ["tea", "tea"]), "duplicate item 'tea'"),
         (lambda r: r.rank("", ["tea"]), "user"),
+        (lambda r: r.rank("0", "tea"), "items: give a list"),
+        (lambda r: r.rank("0", b"tea"), "items: give a list"),
+        (lambda r: r.rank("0", {"tea": 1}), "items: give a list"),
+        (lambda r: r.rank("0", pd.DataFrame({"item": ["tea"]})), "items: give a list"),
+        (lambda r: r.rank("0", pa.table({"item": ["tea"]})), "items: give a list"),
+        (lambda r: r.rank("0", 5), "items: 5 is not a list"),
+        (lambda r: r.rank("0", np.array([["tea"], ["mate"]])), "is an array"),
+        (lambda r: r.rank("0", [0.5]), "0.5"),
+        (lambda r: r.rank(["0"], ["tea"]), "is a list"),
+        (lambda r: r.recommend("0", exclude="tea"), "exclude: give a list"),
         (lambda r: r.recommend("0", 0), "count"),
         (lambda r: r.recommend(1.5), "1.5"),
         (lambda r: r.recommend(None), "None"),
@@ -106,13 +154,15 @@ def test_a_ranking_can_be_ingested_with_what_the_user_did(fitted: Recommender) -
         (lambda r: r.rank("0", ["tea"], item_features={"temperature": []}), "item_features.temperature"),
         (lambda r: r.rank("0", ["tea"], time="yesterday"), "time: 'yesterday'"),
         (lambda r: r.replay(1.5), "batch_until"),
-        (lambda r: r.replay(0.5, refresh="never"), "never"),
+        (lambda r: r.replay(0.5, refresh="never"), "refresh: 'never'"),
+        (lambda r: r.replay(0), "the batch stage would end at 1970-01-01"),
     ],
 )
 def test_what_the_server_refuses_is_refused_by_name(fitted: Recommender, ask: object, words: str) -> None:
     with pytest.raises(InvalidValueError) as refused:
         ask(fitted)  # type: ignore[operator]
     assert words in str(refused.value)
+    assert "--" not in str(refused.value)  # which would be an option of a command
 
 
 def test_before_the_first_fit_there_is_a_clear_error(fresh: Recommender) -> None:

@@ -417,7 +417,8 @@ class TestEvents:
         refused = answer["results"][1]
         assert (refused["id"], refused["field"]) == ("c", "id")
         assert answer["error"] == {"field": "id", "message": "another interaction has this id, 'c', with other content"}
-        assert app.post("/v1/events", json=self.CLICK | {"id": "c", "time": 6}).status_code == 422
+        for other in ({"time": 6}, {"action": "buy"}, {"impression": "another"}, {"value": 2.0}):
+            assert app.post("/v1/events", json=self.CLICK | {"id": "c"} | other).status_code == 422
         assert len(stored(log)) == 2
 
     def test_the_impression_of_an_answer_sent_again_is_a_duplicate(self, start: Start, publish: Any) -> None:

@@ -41,6 +41,30 @@ def keys_of(client: redis.Redis) -> set[str]:
     return {key.decode() for key in client.scan_iter("*")}
 
 
+def test_counts_say_since_when_they_are(client: redis.Redis, counters: ExperimentCounters) -> None:
+    assert counters.summary(AB).since is None
+    before = _clock(client)
+    count(counters, shown("i1", "control"))
+    since = counters.summary(AB).since
+    assert since is not None
+    assert before <= since <= _clock(client)
+    until(lambda: _clock(client) > since)
+    count(counters, shown("i2", "treatment"), click("i2"))
+    assert counters.summary(AB).since == since
+    client.flushall()
+    assert counters.summary(AB).since is None
+    count(counters, shown("i3", "control"))
+    after = counters.summary(AB).since
+    assert after is not None
+    assert after > since
+    assert figures(counters) == [(1, 1, 0), (0, 0, 0)]
+
+
+def _clock(client: redis.Redis) -> int:
+    seconds, micros = client.time()
+    return seconds * 1000 + micros // 1000
+
+
 class TestWhatCounts:
     def test_an_impression_counts_once_and_is_clicked_at_most_once(self, counters: ExperimentCounters) -> None:
         count(counters, shown("i1", "control"), shown("i2", "treatment"))

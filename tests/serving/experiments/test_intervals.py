@@ -91,6 +91,33 @@ def test_a_confidence_that_is_none_is_refused(alpha: float) -> None:
         half_width(1.0, 10, alpha)
 
 
+@pytest.mark.parametrize(
+    ("rate", "users", "step"), [(0.001, 100_000, 200), (0.0001, 400_000, 2000), (0.01, 20_000, 50), (0.99, 20_000, 50)]
+)
+@pytest.mark.parametrize(("each", "alike"), [(1, 0.0), (4, 0.0), (4, 1.0)])
+@pytest.mark.parametrize("runs", [40, pytest.param(400, marks=pytest.mark.slow)])
+def test_rare_outcomes_are_covered_at_all_times(
+    rate: float, users: int, step: int, each: int, alike: float, runs: int
+) -> None:
+    """Users with `each` impressions, all clicked or none for a share `alike` of them, looked at after every `step`."""
+    rng = np.random.default_rng(5)
+    users //= each
+    missed = sum(_ever_left_out(rng, rate, users // step, step, each, alike) for _ in range(runs))
+    assert missed <= 0.05 * runs
+
+
+def _ever_left_out(rng: np.random.Generator, rate: float, looks: int, step: int, each: int, alike: float) -> bool:
+    sums = ClickSums()
+    for _ in range(looks):
+        whole_U = rng.random(step) < alike
+        clicks_U = np.where(whole_U, each * rng.binomial(1, rate, step), rng.binomial(each, rate, step))
+        sums += ClickSums.of(np.full(step, each), clicks_U)
+        low, high = rate_interval(sums)
+        if not low <= rate <= high:
+            return True
+    return False
+
+
 def beta(a: float, b: float) -> Draw:
     return lambda rng, count: rng.beta(a, b, count)
 

@@ -45,6 +45,30 @@ def test_few_figures_decide_nothing(users: int, clicks: int) -> None:
     assert summary(arm(users, 0), arm(users, clicks)).comparisons[0].verdict == "too few data"
 
 
+@pytest.mark.parametrize(("clicks", "low", "high"), [(0, 0.0, 0.0067), (19, 0.0, 0.0067), (5000, 0.9933, 1.0)])
+def test_rare_outcomes_have_a_bound_on_one_side(clicks: int, low: float, high: float) -> None:
+    found = summary(arm(5000, clicks, 1), arm(5000, 1000, 1)).arms[0].interval
+    assert found == pytest.approx((low, high), abs=1e-4)
+
+
+def test_an_arm_without_any_click_is_worse_than_one_with_many() -> None:
+    (comparison,) = summary(arm(5000, 1000, 1), arm(5000, 0, 1)).comparisons
+    assert comparison.verdict == "worse"
+    assert -0.23 < comparison.interval[0] < comparison.interval[1] < -0.16
+
+
+@pytest.mark.parametrize("clicks", [(0, 0), (0, 19), (19, 19), (20, 19), (5000, 4990)])
+def test_too_few_outcomes_of_one_arm_decide_nothing(clicks: tuple[int, int]) -> None:
+    assert summary(arm(5000, clicks[0], 1), arm(5000, clicks[1], 1)).comparisons[0].verdict == "too few data"
+
+
+def test_clicks_of_one_user_count_as_one() -> None:
+    """A hundred clicks, but of two users of a thousand."""
+    heavy = ClickSums.of(np.full(1000, 50), np.where(np.arange(1000) < 2, 50, 0))
+    assert heavy.effective_clicks == pytest.approx(2)
+    assert summary(heavy, arm(1000, 100, 50)).comparisons[0].verdict == "too few data"
+
+
 def test_there_is_no_verdict_while_the_sample_ratio_is_broken() -> None:
     found = summary(arm(5000, 1000), arm(6000, 3000))
     assert not found.sample_ratio_ok

@@ -15,7 +15,7 @@ from streaming.ingest.duplicates.deduplication import RecentEvents
 
 def add(recent: RecentEvents, ids: Iterable[int], kind: int = 1) -> list[bool]:
     names = [str(id_) for id_ in ids]
-    new, other = recent.add(np.full(len(names), kind, np.uint8), names, np.zeros(len(names), np.uint32))
+    new, other = recent.add(np.full(len(names), kind, np.uint8), names, np.zeros(len(names), np.uint64))
     assert not other.any()
     return cast("list[bool]", new.tolist())
 
@@ -62,7 +62,7 @@ def test_a_known_id_with_another_content_is_told(capacity: int, batches: list[li
     recent = RecentEvents(capacity)
     contents: dict[int, int] = {}  # of what was new last
     for batch in batches:
-        names, given_N = [str(id_) for id_, _ in batch], np.array([content for _, content in batch], np.uint32)
+        names, given_N = [str(id_) for id_, _ in batch], np.array([content << 32 for _, content in batch], np.uint64)
         new, other = recent.add(np.zeros(len(batch), np.uint8), names, given_N)
         for i, (id_, content) in enumerate(batch):
             if new[i]:

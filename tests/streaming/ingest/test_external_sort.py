@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -47,16 +49,18 @@ def test_rows_come_in_order_and_equal_ones_as_they_were_added(
     assert found == sorted(given_rows, key=lambda row: row[0])
 
 
-def test_a_small_bound_spills_and_leaves_no_file() -> None:
+def test_a_small_bound_spills_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     keys_N = np.random.default_rng(0).integers(0, 1 << 40, 200_000)
     with ExternalSort("key", 1 << 17) as order:
         for part in np.split(keys_N, 200):
             order.add(pa.record_batch({"key": part}))
-        folder = Path(order._folder.name)
         found = np.concatenate([batch.column("key").to_numpy() for batch in order.batches()])
         assert order.spills > 2 * external_sort.FAN_IN
-        assert folder.exists()
-    assert not folder.exists()
+        # Nothing is there by name, so that a kill leaves nothing; and it did write there.
+        assert not list(tmp_path.rglob("*"))
+        assert any(Path(link).is_relative_to(tmp_path) for link in _open_files())
+    assert not any(Path(link).is_relative_to(tmp_path) for link in _open_files())
     np.testing.assert_array_equal(found, np.sort(keys_N))
 
 
@@ -103,3 +107,11 @@ def test_a_full_disk_is_an_ingest_error(tmp_path: Path, monkeypatch: pytest.Monk
     ingest = Ingest(MemoryLog(), DeadLetters(tmp_path / "dead"), clock=lambda: NOW)
     with pytest.raises(IngestError, match="No space left on device"):
         ingest.sort([JsonLines(tmp_path / "a.jsonl")], 1 << 8)
+
+
+def _open_files() -> list[str]:
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the listing's own
+            found.append(str(link.readlink()))
+    return found

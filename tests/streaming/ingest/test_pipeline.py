@@ -72,12 +72,36 @@ def test_each_record_is_accepted_duplicate_or_dead(tmp_path: Path) -> None:
 
 def clashes(rows: list[tuple[Event, int]]) -> int:
     """How many lines of events (two lines for fate 1) have the id of an earlier one of other content."""
-    count, seen = 0, dict[tuple[type, str], list[Any]]()
+    count, seen = 0, dict[tuple[type, str], tuple[bytes, bytes]]()
     for event, fate in rows:
-        content = [getattr(event, name, None) for name in ("time", "user", "item", "items", "value")]
-        if event.id and seen.setdefault((type(event), event.id), content) != content:
+        content, more = _content(event)
+        before, with_more = seen.setdefault((type(event), event.id), (content, more)) if event.id else (content, more)
+        if content != before or more not in (with_more, _content(BARE)[1]):
             count += 1 + fate
     return count
+
+
+BARE = Impression(id="", time=0, user="", items=[])
+_ANSWERED = ("features", "item_features", "scores", "propensities", "experiment", "arm", "model")
+
+
+def _content(event: Event) -> tuple[bytes, bytes]:
+    """What every client knows of an event, and what only the server knows of an impression that it answered with."""
+    values = msgspec.structs.asdict(_without_minus_zero(event))
+    more = {name: values.pop(name) for name in _ANSWERED if isinstance(event, Impression)}
+    encoder = msgspec.json.Encoder(order="deterministic")
+    return encoder.encode(values), encoder.encode(more)
+
+
+def _without_minus_zero(event: Event) -> Event:
+    """Its `value` and `scores` as they compare."""
+    if isinstance(event, Interaction):
+        return msgspec.structs.replace(event, value=event.value + 0.0)
+    return (
+        msgspec.structs.replace(event, scores=[x + 0.0 for x in event.scores])
+        if isinstance(event, Impression)
+        else event
+    )
 
 
 @given(st.lists(st.tuples(events, st.integers(0, 2)), max_size=20), st.integers(1, 3), st.integers(20, 400))
@@ -468,6 +492,85 @@ def test_another_event_with_a_known_id_is_refused_and_no_duplicate(tmp_path: Pat
     assert letters[0]["byte"] == data.index(lines[2])
     # and the log's end is known to the next one
     assert ingester(tmp_path, log).run(JsonLines(io.BytesIO(data))) == Counts(0, 4, 5)
+
+
+_SHOWN: dict[str, Any] = {
+    "type": "impression",
+    "id": "s1",
+    "time": 5,
+    "user": "u",
+    "items": ["a", "b"],
+    "features": {"p": 1, "q": "x"},
+    "item_features": {"r": [1, 2]},
+    "scores": [0.5, 0.25],
+    "propensities": [0.5, 1.0],
+    "experiment": "e",
+    "arm": "red",
+    "model": "m",
+}
+_CLICKED = {"type": "interaction", "id": "c1", "time": 6, "impression": "s1", "item": "a", "action": "click"}
+_UPDATED = {"type": "user", "id": "n1", "time": 7, "user": "u", "features": {"p": 1}}
+
+
+@pytest.mark.parametrize(
+    ("event", "change"),
+    [
+        (_SHOWN, {"features": {"p": 2, "q": "x"}}),
+        (_SHOWN, {"features": {"p": 1}}),
+        (_SHOWN, {"item_features": {"r": [2, 1]}}),
+        (_SHOWN, {"item_features": {}}),
+        (_SHOWN, {"scores": [0.25, 0.5]}),
+        (_SHOWN, {"scores": []}),
+        (_SHOWN, {"propensities": [1.0, 0.5]}),
+        (_SHOWN, {"experiment": "f"}),
+        (_SHOWN, {"arm": "blue"}),
+        (_SHOWN, {"model": ""}),
+        (_CLICKED, {"action": "buy"}),
+        (_CLICKED, {"impression": "s2"}),
+        (_CLICKED, {"item": "b"}),
+        (_CLICKED, {"value": 2.0}),
+        (_UPDATED, {"features": {"p": 2}}),
+        (_UPDATED | {"type": "item", "item": "a"}, {"features": {"p": True}}),
+    ],
+    ids=repr,
+)
+def test_whatever_differs_under_a_known_id_is_refused(
+    tmp_path: Path, event: dict[str, Any], change: dict[str, Any]
+) -> None:
+    if event["type"] == "item":
+        event = {name: value for name, value in event.items() if name != "user"}
+    lines = [json.dumps(event).encode(), json.dumps(event | change).encode(), json.dumps(event).encode()]
+    log = MemoryLog()
+    assert ingester(tmp_path, log).run(JsonLines(io.BytesIO(b"\n".join(lines)))) == Counts(1, 1, 1)
+    (letter,) = DeadLetters(tmp_path / "dead.jsonl").read()
+    assert "with other content" in letter["reason"]
+    assert letter["line"] == 2
+    # and the same by what the log has, whoever wrote it
+    assert ingester(tmp_path, log).run(JsonLines(io.BytesIO(b"\n".join(lines)))) == Counts(0, 2, 1)
+
+
+def test_an_impression_may_come_again_without_what_only_the_server_knows(tmp_path: Path) -> None:
+    bare = {name: _SHOWN[name] for name in ("type", "id", "time", "user", "items")}
+    lines = [
+        json.dumps(event).encode() for event in (_SHOWN, bare, bare | {"items": ["b", "a"]}, bare | {"arm": "red"})
+    ]
+    assert ingester(tmp_path).run(JsonLines(io.BytesIO(b"\n".join(lines)))) == Counts(1, 1, 2)
+    # but what comes first without it is not taken for one with it, which would lose that
+    assert ingester(tmp_path).run(JsonLines(io.BytesIO(b"\n".join(lines[1::-1])))) == Counts(1, 0, 1)
+
+
+def test_the_order_of_names_is_no_other_content(tmp_path: Path) -> None:
+    turned = {name: _SHOWN[name] for name in reversed(_SHOWN)} | {"features": {"q": "x", "p": 1}}
+    data = b"\n".join(json.dumps(event).encode() for event in (_SHOWN, turned))
+    assert ingester(tmp_path).run(JsonLines(io.BytesIO(data))) == Counts(1, 1, 0)
+
+
+def test_by_columns_another_action_under_a_known_id_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "clicks.csv"
+    path.write_text("id,time,impression,item,action\nc1,5,r,a,click\nc1,5,r,a,buy\nc1,5,r2,a,click\nc1,5,r,a,click\n")
+    columns = {name: name for name in ("id", "time", "impression", "item", "action")}
+    source = open_source(path, Mapping("interaction", columns))
+    assert ingester(tmp_path).run(source) == Counts(1, 1, 2)
 
 
 @given(st.lists(events, min_size=1, max_size=8))

@@ -1,0 +1,21 @@
+"""The terminal that commands print to."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import TextColumn
+
+
+def plain_console() -> Console:
+    """Prints text and tables as they are, because names and values of data may look like markup, such as `[/kg]`."""
+    return Console(markup=False)
+
+
+def plain_column(template: str) -> TextColumn:
+    """A column of a progress bar, without markup as well."""
+    return TextColumn(template, markup=False)
+
+
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Print a line as it is, neither coloured by its content nor wrapped, so that paths can be copied."""
+    console.print(text, style=style, highlight=False, soft_wrap=True)

@@ -68,7 +68,7 @@ class TorchRecTable:
     @property
     def ids(self) -> TableIds:
         """The ids of this process."""
-        return self._part.ids[self._key].tables[0]
+        return self._part.ids[self._key].bound()
 
     def lookup(self, ids_N: Ids, now: int) -> Lookup:
         with torch.enable_grad():

@@ -76,6 +76,19 @@ def test_at_the_bound_the_coldest_go_and_the_batchs_own_stay() -> None:
     assert counters(sharded, "t")["evicted"] == 1
 
 
+def test_the_default_buckets_fill_every_row_before_one_is_refused_or_evicted() -> None:
+    sharded = model({"t": 1000})
+    set_time(sharded, 0)
+    sharded(bags(t=[[key] for key in range(1000)]))
+    found = counters(sharded, "t")
+    assert (found["live"], found["refused"], found["evicted"]) == (1000, 0, 0)
+    for _ in range(5):
+        sharded(bags(t=[[key] for key in range(970)]))
+    assert counters(sharded, "t")["evicted"] == 0
+    sharded(bags(t=[[5000]]))
+    assert counters(sharded, "t")["evicted"] > 0
+
+
 def test_ids_not_yet_admitted_leave_their_bag_and_learn_nothing() -> None:
     sharded = model({"t": 64}, admission=Admission("count", 2), return_rows=True)
     set_time(sharded, 0)

@@ -100,11 +100,13 @@ def state(sharded: Any) -> dict[str, Any]:
 
 
 def life(sharded: Any) -> dict[str, np.ndarray]:
-    """Id, clock and frequency of every row, and the counts of ids that have none; of all processes."""
+    """Ids in order, their clocks and frequencies, and the counts of ids that have no row; of all processes."""
     sharded.state_dict()
     (own,) = (collection.ids["t"] for collection in collections(sharded))
     ranks = Ranks(None, torch.device("cpu"))
-    return {name: ranks.together(getattr(own, name).numpy()) for name in ("ids", "last_seen", "counts")}
+    ids_R, seen_R, counts = (ranks.together(getattr(own, name).numpy()) for name in ("ids", "last_seen", "counts"))
+    order = np.lexsort((seen_R, ids_R))
+    return {"ids": ids_R[order], "last_seen": seen_R[order], "counts": counts}
 
 
 def taken_over(folder: Path, giver: int) -> Any:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from embedding.argument_checks import BULK, MINUTE
 from embedding.delta.change_log import ChangeLog
 from embedding.hashing import salt_of
-from embedding.ids.admission import Mask, PolicyState
+from embedding.ids.admission import AdmissionPolicy, Mask, PolicyState
 from embedding.ids.counting_filter import bounded_policy
 from embedding.ids.distinct_ids import Deduplicator, DistinctIds
 from embedding.ids.event_clock import EventClock
@@ -46,13 +46,15 @@ class TableIds:
     ([0, 1], 2)
     """
 
-    def __init__(self, table: Table, seed: int, rows: RowMemory, threads: int = 1) -> None:
+    def __init__(
+        self, table: Table, seed: int, rows: RowMemory, threads: int = 1, policy: AdmissionPolicy | None = None
+    ) -> None:
         self.table, self._seed, self.rows = table, seed, rows
         self.lock = threading.RLock()
         self._salt = salt_of(seed, table.name)
         self.ids = IdTable(table.capacity, threads)
         self.changes = ChangeLog(table.capacity)
-        self._policy = bounded_policy(table.admission, self._salt, candidates=2 * table.capacity)
+        self._policy = policy or bounded_policy(table.admission, self._salt, candidates=2 * table.capacity)
         self._id_of_row = lazy_zeros(table.capacity, np.uint64)
         self._pinned = lazy_zeros(table.capacity // 64 + 1, np.uint64)
         self._deduplicator = Deduplicator()
@@ -227,8 +229,11 @@ class TableIds:
         with self.lock:
             return self._policy.state()
 
-    def restore_from_rows(self, ids_R: Ids, seen_R: LastSeen, candidates: PolicyState) -> None:
-        """Restore what `by_row` and `candidates` returned, dropping all other ids. Values of rows are not changed."""
+    def restore_from_rows(self, ids_R: Ids, seen_R: LastSeen, candidates: PolicyState, evicted: int = 0) -> None:
+        """Restore what `by_row` and `candidates` returned, dropping all other ids. Values of rows are not changed.
+
+        `evicted` ids for which there was no room are counted.
+        """
         with self.lock:
             live = np.flatnonzero(seen_R)
             self._clock.restore(seen_R[live] >> 8)
@@ -237,7 +242,7 @@ class TableIds:
             self.ids.restore(ids_R[live], seen_R[live] >> 8, (seen_R[live] & 0xFF).astype(np.uint8))
             self.ids.reserve_rows(np.flatnonzero(seen_R == 0))
             self._id_of_row[:] = ids_R
-            self._counters = Counter(admitted=len(live))
+            self._counters = Counter(admitted=len(live) + evicted, evicted=evicted)
             if candidates:
                 self._policy.restore(candidates)
             self._removals += 1

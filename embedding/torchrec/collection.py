@@ -35,8 +35,8 @@ from recsys.errors import InvalidValueError
 class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection):  # type: ignore[misc]
     """`collection` with an id table in front of each of its tables.
 
-    `num_embeddings` of a table is its capacity, in equal buckets of which one may be full before others: expired ids go
-    first, then by eviction priority. `ttl` (ms of event time) is one for all tables or given by table name.
+    `num_embeddings` of a table is its capacity, of which each process has an equal part: when that is full, expired ids
+    go first, then by eviction priority. `ttl` (ms of event time) is one for all tables or given by table name.
     `buckets` is fixed for the life of a checkpoint: a divisor of every `num_embeddings` and a multiple of every number
     of processes that will train it; choose at least 16 times the largest such number where tables are large enough, and
     1 where it never will be more than one process. Rows of new ids begin between -`init_scale` and `init_scale`, by
@@ -46,7 +46,7 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
     weights or an `init_fn` that would be ignored.
 
     >>> from torchrec import KeyedJaggedTensor
-    >>> from embedding.torchrec.sharded_store.ranks import Ranks
+    >>> from embedding.torchrec.ranks import Ranks
     >>> from embedding.torchrec.sharded_store.sharded_model import shard
     >>> film = EmbeddingBagConfig(name="film", embedding_dim=4, num_embeddings=64, feature_names=["film"])
     >>> model = nn.Sequential(CollisionFreeEmbeddingBagCollection(EmbeddingBagCollection(tables=[film])))
@@ -185,7 +185,4 @@ def counters(model: nn.Module, table: str) -> dict[str, int]:
     """
     ids = {name: own for collection in collections(model) for name, own in collection.ids.items()}
     check_table_name(ids, table)
-    total: Counter[str] = Counter()
-    for part in ids[table].tables:
-        total.update(part.counters())
-    return dict(total)
+    return ids[table].bound().counters()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -11,25 +10,28 @@ import torch
 from torchrec.modules.mc_modules import ManagedCollisionModule
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
-from embedding.ids.id_lifecycle import LastSeen, TableIds
+from embedding.ids.admission import Mask
+from embedding.ids.id_lifecycle import TableIds
 from embedding.rows.row_block import RowMemory
+from embedding.sharding import HashBuckets
 from embedding.store import Ids, RowNumbers, Table
-from embedding.torchrec.resolved_rows import BucketRows, ResolvedRows
-from embedding.torchrec.routing import buckets_of, divide, in_their_buckets, restore, scatter
+from embedding.torchrec.bucket_counts import BucketCounts
+from embedding.torchrec.resolved_rows import ResolvedRows, TableRows
+from embedding.torchrec.routing import restore, scatter
 from recsys.errors import CheckpointError, InvalidValueError
 
 Features = dict[str, JaggedTensor]
-MakeRows = Callable[[int, int], RowMemory]
-"""Makes the memory of rows [begin, end) of this process."""
+_SEEN = 48
+"""Bits of a row's clock and frequency in `last_seen`; above them is the number of buckets that `counts` are in."""
 
 
 class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRec is untyped
     """Maps 64-bit ids to rows: no two ids share one, their number is bounded, and ids expire by event time.
 
-    The `rows` rows are divided into `buckets` equal buckets, and each id belongs to one: a checkpoint can be loaded by
-    any number of processes that divides `buckets`. Set `now` (event time, ms) before each training step. An id without
-    a row (not yet admitted, or more new ids in a batch than free rows) becomes -1, which our collection reads as an
-    empty bag. Raises InvalidValueError if rows or buckets do not divide.
+    Each id belongs to one of `buckets`. Every process owns as many buckets and rows as the others, and its ids share
+    all of its rows, so `buckets` is a multiple of every number of processes. Set `now` (event time, ms) before each
+    training step. An id without a row (not yet admitted, or more new ids in a batch than free rows) becomes -1, which
+    our collection reads as an empty bag. Raises InvalidValueError if rows or buckets do not divide.
 
     >>> ids = CollisionFreeIds(Table("film", dim=4), rows=64, buckets=8, seed=0, device=torch.device("cpu"))
     >>> ids.output_size(), ids.buckets()
@@ -45,8 +47,10 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         device: torch.device,
         span: tuple[int, int] | None = None,
     ) -> None:
-        if buckets < 1:
-            raise InvalidValueError(f"buckets is {buckets}, choose a multiple of every number of training processes")
+        if not 1 <= buckets < 1 << (63 - _SEEN):
+            raise InvalidValueError(
+                f"buckets is {buckets}, choose a multiple of every number of training processes, 1 to 32767"
+            )
         if rows % buckets:
             up = -(-rows // buckets) * buckets
             raise InvalidValueError(
@@ -63,9 +67,12 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         # TorchRec shards every persistent buffer along rows, so that only those of output_size() rows may stay.
         del self._output_segments_tensor, self._current_iter_tensor
         self._table, self._seed, self._begin, self._end = table, seed, begin, end
+        self._owned = (end - begin) // self._bucket_rows  # buckets
         self.now: int | None = None
         self.mode: Literal["lookup_and_touch", "lookup", "revalidate"] = "lookup_and_touch"
-        self.tables: list[TableIds] = []
+        self.table: TableIds | None = None
+        self.loaded = False
+        """Whether ids of a checkpoint may be in processes that do not own them."""
         # Zeros take no memory until the first state_dict(). There is room for the counts of two candidates per row.
         self.register_buffer("ids", torch.zeros(end - begin, dtype=torch.int64, device=device))
         self.register_buffer("last_seen", torch.zeros(end - begin, dtype=torch.int64, device=device))
@@ -75,12 +82,30 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
             self.register_buffer("counts", torch.zeros(end - begin, dtype=torch.int64, device=device))
         self.register_state_dict_pre_hook(lambda module, *_: module.write_buffers())
 
-    def bind(self, make_rows: MakeRows) -> None:
-        """Start with empty id tables for the rows of this process."""
-        size = self._bucket_rows
-        table = replace(self._table, capacity=size)
-        firsts = range(0, self._end - self._begin, size)
-        self.tables = [TableIds(table, self._seed, make_rows(first, first + size)) for first in firsts]
+    def bind(self, rows: RowMemory) -> None:
+        """Start with no ids, in the rows of this process."""
+        table = replace(self._table, capacity=self.output_size())
+        self.table = TableIds(table, self._seed, rows, policy=self._bucket_counts())
+
+    def _bucket_counts(self) -> BucketCounts | None:
+        rule, first = self._table.admission, self._begin // self._bucket_rows
+        if rule.kind != "count" or self._owned == 1:
+            return None
+        return BucketCounts(rule.threshold, 2 * self._bucket_rows, self._buckets, first, self._owned)
+
+    def bound(self) -> TableIds:
+        """The ids of this process. Raises InvalidValueError if the model is not sharded yet."""
+        if self.table is None:
+            raise InvalidValueError(
+                "shard the model first: DistributedModelParallel(model, sharders=[CollisionFreeSharder()])"
+            )
+        return self.table
+
+    def owned(self, ids_U: Ids) -> Mask:
+        """Which ids this process owns."""
+        ranks = self._all_rows // self.output_size()
+        mask_U: Mask = HashBuckets(ranks, self._buckets).owner(ids_U) == self._begin // self.output_size()
+        return mask_U
 
     def train(self, mode: bool = True) -> CollisionFreeIds:
         super().train(mode)
@@ -108,43 +133,31 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         remapped = {}
         for name, jagged in features.items():
             mixed_N = as_ids(jagged.values())
-            remapped[name] = _with_values(
-                jagged, ResolvedRows(self.find(mixed_N, 0), len(mixed_N)).rows_N + self._begin
-            )
+            found = ResolvedRows([self.find(mixed_N, 0)], len(mixed_N))
+            remapped[name] = _with_values(jagged, found.rows_N + self._begin)
         return remapped
 
-    def find(self, mixed_N: Ids, at: int) -> list[BucketRows]:
+    def find(self, mixed_N: Ids, at: int) -> TableRows:
         """The rows of mixed ids that are at position `at` and after it in their call.
 
         Mode "lookup_and_touch" counts and admits ids and marks them as seen, "lookup" changes nothing, and "revalidate"
         counts ids without a row as stale. Raises InvalidValueError if the model is not sharded yet.
         """
-        if not self.tables:
-            raise InvalidValueError(
-                "shard the model first: DistributedModelParallel(model, sharders=[CollisionFreeSharder()])"
-            )
-        if len(self.tables) == 1:
-            return [self._piece(0, slice(at, at + len(mixed_N)), restore(mixed_N))]
-        first = self._begin // self._bucket_rows
-        divided = divide(mixed_N, self._buckets, first, len(self.tables))
-        return [self._piece(bucket, places + at, ids) for bucket, (places, ids) in enumerate(divided)]
-
-    def _piece(self, bucket: int, at: slice | RowNumbers, ids: Ids) -> BucketRows:
-        table = self.tables[bucket]
+        table, ids_N = self.bound(), restore(mixed_N)
         if self.mode == "lookup_and_touch":
             if self.now is None:
                 raise InvalidValueError(f"table {self._table.name!r}: set_time(model, now) before the first step")
-            distinct, rows_U = table.lookup_and_touch(ids, self.now)
+            distinct, rows_U = table.lookup_and_touch(ids_N, self.now)
         else:
-            distinct = table.distinct(ids)
+            distinct = table.distinct(ids_N)
             every_U = np.ones(len(distinct.unique_U), bool)
             stale = self.mode == "revalidate"
             rows_U = table.revalidate(distinct, every_U) if stale else table.ids.find(distinct.unique_U)
-        return BucketRows(table, at, bucket * self._bucket_rows, self._begin, distinct, rows_U, table.removals)
+        return TableRows(table, slice(at, at + len(mixed_N)), self._begin, distinct, rows_U, table.removals)
 
     def expire(self, now: int) -> int:
         """Drop ids of this process not seen within the time to live. Returns their number."""
-        return sum(gone for table in self.tables for gone in table.expiring(now))
+        return sum(self.bound().expiring(now))
 
     def evict(self) -> None:
         """Nothing for TorchRec to reset: rows are initialised when an id gets them."""
@@ -165,7 +178,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         return self._buckets
 
     def open_slots(self) -> torch.Tensor:
-        return torch.tensor([self.output_size() - sum(len(table.ids) for table in self.tables)])
+        return torch.tensor([self.output_size() - len(self.bound().ids)])
 
     def validate_state(self) -> None:
         """Restore the id tables after TorchRec loaded a checkpoint."""
@@ -184,39 +197,37 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
 
     def write_buffers(self) -> None:
         """Copy ids, last seen, frequencies and counts of candidates to the buffers that TorchRec saves."""
-        for bucket, table in enumerate(self.tables):
-            ids_R, seen_R = table.by_row()
-            at = slice(bucket * self._bucket_rows, (bucket + 1) * self._bucket_rows)
-            self.ids[at] = torch.from_numpy(ids_R.view(np.int64))
-            self.last_seen[at] = torch.from_numpy(seen_R)
-            if self._counted:
-                slots = table.candidates()["slots"].view(np.int64)
-                self.counts[at][: len(slots)] = torch.from_numpy(slots)
+        if self.table is None:
+            return
+        ids_R, seen_R = self.table.by_row()
+        self.ids[:] = torch.from_numpy(ids_R.view(np.int64))
+        self.last_seen[:] = torch.from_numpy(seen_R | self._buckets << _SEEN)
+        if self._counted:
+            slots = self.table.candidates()["slots"].view(np.int64).reshape(self._owned, -1)
+            self.counts.view(self._owned, -1)[:, : slots.shape[1]] = torch.from_numpy(slots)
 
-    def check_placement(self, ids_R: Ids, seen_R: LastSeen, begin: int, rows: int) -> None:
-        """Raises CheckpointError unless a checkpoint's ids lie in the buckets of this table.
-
-        `ids_R` are those of its rows from `begin` on, of `rows` in all.
-        """
-        live = np.flatnonzero(seen_R)
-        theirs = buckets_of(ids_R[live], live + begin, rows)
-        if rows != self._all_rows or not in_their_buckets(ids_R[live], live + begin, self._buckets, rows):
+    def check_rows(self, rows: int) -> None:
+        """Raises CheckpointError unless a checkpoint has as many rows as this table."""
+        if rows != self._all_rows:
             raise CheckpointError(
-                f"table {self._table.name!r}: the checkpoint has {rows} rows in {theirs} buckets, this model has "
-                f"{self._all_rows} in {self._buckets}: make it with those"
+                f"table {self._table.name!r}: the checkpoint has {rows} rows, this model has {self._all_rows}: "
+                "make it with as many"
             )
 
     def read_buffers(self) -> None:
-        """Restore the id tables from the buffers; TorchRec loads weights and optimizer state."""
-        for bucket, table in enumerate(self.tables):
-            at = slice(bucket * self._bucket_rows, (bucket + 1) * self._bucket_rows)
-            candidates = {}
-            if self._counted:
-                slots = self.counts[at].cpu().numpy().view(np.uint32)[: 2 * self._bucket_rows // 16 * 16]
-                candidates = {"slots": slots, "forgotten": np.zeros(1, np.int64)}
-            table.restore_from_rows(
-                self.ids[at].cpu().numpy().view(np.uint64), self.last_seen[at].cpu().numpy(), candidates
-            )
+        """Restore the ids from the buffers; TorchRec loads weights and optimizer state."""
+        if self.table is None:
+            return
+        words_R = self.last_seen.cpu().numpy()
+        candidates = {}
+        if self._counted:
+            slots = self.counts.cpu().numpy().view(np.uint32).reshape(self._owned, -1)
+            slots = slots[:, : 2 * self._bucket_rows // 16 * 16].reshape(-1)
+            if (words_R >> _SEEN != self._buckets).any():  # ids are counted in other filters there: begin again
+                slots = np.zeros_like(slots)
+            candidates = {"slots": slots, "forgotten": np.zeros(1, np.int64)}
+        self.table.restore_from_rows(self.ids.cpu().numpy().view(np.uint64), words_R & (1 << _SEEN) - 1, candidates)
+        self.loaded = True
 
 
 def as_ids(values: torch.Tensor) -> Ids:

@@ -16,37 +16,29 @@ from embedding.torchrec.fbgemm_rows import FbgemmRows
 
 
 @jit
-def _expand(rows_U: Any, inverse_N: Any, first: Any, missing: Any, rows_N: Any) -> None:
-    """The row of each id, counted from `first`; `missing` where there is none."""
+def _expand(rows_U: Any, inverse_N: Any, missing: Any, rows_N: Any) -> None:
+    """The row of each id; `missing` where there is none."""
     for i in range(len(inverse_N)):
         row = np.int64(rows_U[inverse_N[i]])
-        rows_N[i] = row + first if row >= 0 else missing
-
-
-@jit
-def _expand_at(rows_U: Any, inverse_N: Any, first: Any, missing: Any, rows_N: Any, at: Any) -> None:
-    for i in range(len(inverse_N)):
-        row = np.int64(rows_U[inverse_N[i]])
-        rows_N[at[i]] = row + first if row >= 0 else missing
+        rows_N[i] = row if row >= 0 else missing
 
 
 @dataclass(frozen=True, slots=True)
-class BucketRows:
-    """The rows of the ids at `at`, in one bucket: it begins at row `first` of this process, which begins at `begin`.
+class TableRows:
+    """The rows of the ids at `at`, which are of one table; the rows of this process begin at `begin`.
 
     >>> from embedding.rows.row_block import RowBlock
     >>> from embedding.store import Table
     >>> table = Table("film", dim=4, capacity=8, ttl=60_000)
     >>> ids = TableIds(table, 0, RowBlock(8, 4, table.optimizer, np.uint64(0), 0.01))
     >>> distinct, rows_U = ids.lookup_and_touch(np.array([7, 8, 7], np.uint64), now=0)
-    >>> piece = BucketRows(ids, slice(0, 3), 100, 0, distinct, rows_U, ids.removals)
+    >>> piece = TableRows(ids, slice(0, 3), 0, distinct, rows_U, ids.removals)
     >>> sum(ids.expiring(now=180_000)), piece.now().rows_U.tolist()
     (2, [-1, -1])
     """
 
     table: TableIds
-    at: slice | RowNumbers
-    first: int
+    at: slice
     begin: int
     distinct: DistinctIds
     rows_U: Index
@@ -54,13 +46,9 @@ class BucketRows:
 
     def write(self, rows_N: RowNumbers) -> None:
         """Write row numbers in this process; for an id without a row, the number that plus `begin` is -1."""
-        known = self.rows_U, self.distinct.inverse_N, self.first, -1 - self.begin
-        if isinstance(self.at, slice):
-            _expand(*known, rows_N[self.at])
-        else:
-            _expand_at(*known, rows_N, self.at)
+        _expand(self.rows_U, self.distinct.inverse_N, -1 - self.begin, rows_N[self.at])
 
-    def now(self) -> BucketRows:
+    def now(self) -> TableRows:
         """The same ids with their present rows."""
         return replace(self, rows_U=self.table.revalidate(self.distinct, self.rows_U >= 0))
 
@@ -68,7 +56,7 @@ class BucketRows:
 class ResolvedRows:
     """The rows of a call's ids in this process, below zero for an id without one."""
 
-    def __init__(self, pieces: Sequence[BucketRows], n: int) -> None:
+    def __init__(self, pieces: Sequence[TableRows], n: int) -> None:
         self.pieces = pieces
         self.rows_N = np.empty(n, np.int64)
         for piece in pieces:

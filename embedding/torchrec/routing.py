@@ -7,12 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from embedding.kernels.bits import U64, jit, mix, unmix
-from embedding.sharding import bucket_of
-from embedding.store import Ids, RowNumbers
-
-MOST_BUCKETS = 1 << 12
-"""How many are tried to tell the buckets of a checkpoint."""
+from embedding.kernels.bits import jit, mix, unmix
+from embedding.store import Ids
 
 
 @jit
@@ -44,49 +40,6 @@ def restore(mixed_N: Ids) -> Ids:
     ids_N = np.empty_like(mixed_N)
     _unmix_all(mixed_N, ids_N)
     return ids_N
-
-
-@jit
-def _divide(mixed_N: Any, buckets: Any, first: Any, ends_B: Any, places_N: Any, ids_N: Any) -> None:
-    for i in range(len(mixed_N)):
-        ends_B[np.int64(mixed_N[i] % U64(buckets)) - first] += 1
-    begin = 0
-    for b in range(len(ends_B)):
-        ends_B[b], begin = begin, begin + ends_B[b]
-    for i in range(len(mixed_N)):
-        b = np.int64(mixed_N[i] % U64(buckets)) - first
-        places_N[ends_B[b]], ids_N[ends_B[b]] = i, unmix(mixed_N[i])
-        ends_B[b] += 1
-
-
-def divide(mixed_N: Ids, buckets: int, first: int, count: int) -> list[tuple[RowNumbers, Ids]]:
-    """The places and the restored ids of each of the buckets `first` to `first + count`, to which all ids belong.
-
-    >>> [places.tolist() for places, _ in divide(scatter(np.arange(4, dtype=np.uint64)), 2, first=0, count=2)]
-    [[2], [0, 1, 3]]
-    """
-    ends_B = np.zeros(count, np.int64)
-    places_N, ids_N = np.empty(len(mixed_N), np.int64), np.empty_like(mixed_N)
-    _divide(mixed_N, buckets, first, ends_B, places_N, ids_N)
-    begins_B = [0, *ends_B[:-1].tolist()]
-    return [(places_N[b:e], ids_N[b:e]) for b, e in zip(begins_B, ends_B.tolist(), strict=True)]
-
-
-def in_their_buckets(ids_U: Ids, rows_U: RowNumbers, buckets: int, rows: int) -> bool:
-    """Whether each id lies in its bucket, of the `buckets` equal ones that `rows` rows divide into.
-
-    >>> in_their_buckets(np.array([0, 1], np.uint64), np.array([3, 2]), buckets=2, rows=4)
-    True
-    >>> in_their_buckets(np.array([0, 1], np.uint64), np.array([3, 2]), buckets=4, rows=4)
-    False
-    """
-    return bool((bucket_of(scatter(ids_U), buckets) == rows_U // (rows // buckets)).all())
-
-
-def buckets_of(ids_U: Ids, rows_U: RowNumbers, rows: int) -> int:
-    """The number of buckets by which ids were given these rows: the largest that fits, since one always does."""
-    divisors = (n for n in range(min(rows, MOST_BUCKETS), 0, -1) if rows % n == 0)
-    return next(n for n in divisors if in_their_buckets(ids_U, rows_U, n, rows))
 
 
 def bucket_rows(capacity: int, buckets: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from embedding.torchrec.resolved_rows import BucketRows
+from embedding.torchrec.resolved_rows import TableRows
 
 _HARMLESS = 1e15
 """The square of a gradient below it is lost in rounding before a sum of such squares reaches infinity."""
@@ -35,14 +35,14 @@ class RowCopies:
     >>> table, weights_RD = Table("film", dim=4, capacity=8), torch.zeros(8, 4)
     >>> ids = TableIds(table, 0, FbgemmRows(weights_RD, [torch.zeros(8)], table, seed=0))
     >>> distinct, rows_U = ids.lookup_and_touch(np.array([7, 8], np.uint64), now=0)
-    >>> copies = RowCopies([BucketRows(ids, slice(0, 2), 0, 0, distinct, rows_U, ids.removals)])
+    >>> copies = RowCopies([TableRows(ids, slice(0, 2), 0, distinct, rows_U, ids.removals)])
     >>> weights_RD[int(rows_U[0])] = torch.nan
     >>> copies.undo()
     >>> bool(weights_RD.isfinite().all()), ids.counters()["nonfinite"]
     (True, 1)
     """
 
-    def __init__(self, pieces: Sequence[BucketRows]) -> None:
+    def __init__(self, pieces: Sequence[TableRows]) -> None:
         self._kept = []
         for piece in pieces:
             rows_U = piece.rows_U[piece.rows_U >= 0]

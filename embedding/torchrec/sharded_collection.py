@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +16,9 @@ from embedding.store import Table
 from embedding.torchrec.fbgemm_rows import FbgemmRows
 from embedding.torchrec.ids import CollisionFreeIds, as_ids
 from embedding.torchrec.lookup import ShardedLookup
-from embedding.torchrec.resolved_rows import BucketRows, ResolvedRows
+from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.resharding import move_to_owners
+from embedding.torchrec.resolved_rows import ResolvedRows, TableRows
 from embedding.torchrec.routing import scatter
 from recsys.errors import InvalidValueError
 
@@ -28,7 +29,7 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
     >>> from torch import nn
     >>> from torchrec import EmbeddingBagCollection, EmbeddingBagConfig
     >>> from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, set_time
-    >>> from embedding.torchrec.sharded_store.ranks import Ranks
+    >>> from embedding.torchrec.ranks import Ranks
     >>> from embedding.torchrec.sharded_store.sharded_model import shard
     >>> film = EmbeddingBagConfig(name="film", embedding_dim=4, num_embeddings=64, feature_names=["film"])
     >>> model = nn.Sequential(CollisionFreeEmbeddingBagCollection(EmbeddingBagCollection(tables=[film])))
@@ -48,14 +49,14 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
         **kwargs: Any,
     ) -> None:
         super().__init__(module, *args, **kwargs)
-        self._tables, self._seed = tables, seed
+        self._tables, self._seed, self._env = tables, seed, kwargs["env"]
         self.found: list[ResolvedRows] = []
         """The rows of the last call's ids in this process."""
         self._wanted = [
             name for config in module._embedding_module.embedding_bag_configs() for name in config.feature_names
         ]
         self._order: list[str] = []
-        self.register_load_state_dict_pre_hook(_check_placement)
+        self.register_load_state_dict_pre_hook(_check_rows)
         self.clear()
 
     @property
@@ -70,12 +71,7 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
             weights = kernel.split_embedding_weights()[int(position)]
             split = kernel.split_optimizer_states()  # empty for SGD, which keeps nothing
             states = split[int(position)] if split else ()
-            ids.bind(partial(self._memory, self._tables[name], weights, states))
-
-    def _memory(
-        self, table: Table, weights: torch.Tensor, states: Sequence[torch.Tensor], begin: int, end: int
-    ) -> FbgemmRows:
-        return FbgemmRows(weights[begin:end], [state[begin:end] for state in states], table, self._seed)
+            ids.bind(FbgemmRows(weights, states, self._tables[name], self._seed))
 
     def return_rows(self, yes: bool) -> None:
         """Set whether calls return the rows too."""
@@ -88,7 +84,15 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
         the first call, which TorchRec relies on.
         """
         self._check(features)
+        self._settle()
         return super().input_dist(ctx, _scattered(features))
+
+    def _settle(self) -> None:
+        """After a checkpoint was loaded, bring ids to the processes that own them. Collective."""
+        for ids in self.ids.values():
+            if ids.loaded:
+                move_to_owners(ids, Ranks(self._env.process_group, self._device))
+                ids.loaded = False
 
     def _check(self, features: KeyedJaggedTensor) -> None:
         keys = features.keys()
@@ -127,10 +131,10 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
         """The rows of all tables' features, which are concatenated."""
         mixed_N, tables = as_ids(features.values()), self._managed_collision_collection._managed_collision_modules
         ends = features.offset_per_key() if len(names) > 1 else [0] * widths[0] + [len(mixed_N)]  # the former is slow
-        pieces: list[BucketRows] = []
+        pieces: list[TableRows] = []
         key = 0
         for name, width in zip(names, widths, strict=True):
-            pieces += tables[name].find(mixed_N[ends[key] : ends[key + width]], ends[key])
+            pieces.append(tables[name].find(mixed_N[ends[key] : ends[key + width]], ends[key]))
             key += width
         return ResolvedRows(pieces, len(mixed_N))
 
@@ -140,15 +144,12 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
         return (embedded, rows) if self._return_remapped_features else embedded
 
 
-def _check_placement(module: Any, state: Mapping[str, Any], prefix: str, *_: Any) -> None:
-    """Refuse a checkpoint of other buckets before anything is loaded."""
+def _check_rows(module: Any, state: Mapping[str, Any], prefix: str, *_: Any) -> None:
+    """Refuse a checkpoint of another number of rows before anything is loaded."""
     for name, ids in module.ids.items():
-        key = f"{prefix}_managed_collision_collection._managed_collision_modules.{name}."
-        found, seen = state.get(f"{key}ids"), state.get(f"{key}last_seen")
-        if isinstance(found, ShardedTensor) and isinstance(seen, ShardedTensor):
-            shard = found.local_shards()[0]
-            ids_R, seen_R = shard.tensor.cpu().numpy().view("uint64"), seen.local_shards()[0].tensor.cpu().numpy()
-            ids.check_placement(ids_R, seen_R, shard.metadata.shard_offsets[0], found.metadata().size[0])
+        found = state.get(f"{prefix}_managed_collision_collection._managed_collision_modules.{name}.ids")
+        if isinstance(found, ShardedTensor):
+            ids.check_rows(found.metadata().size[0])
 
 
 def _scattered(features: KeyedJaggedTensor) -> KeyedJaggedTensor:

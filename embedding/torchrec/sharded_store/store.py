@@ -27,8 +27,8 @@ from embedding.snapshot.resharding import reshard
 from embedding.snapshot.state import StoreState, digest, streamed
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
+from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.sharded_store import sharded_model, states
-from embedding.torchrec.sharded_store.ranks import Ranks
 from embedding.torchrec.sharded_store.table import TorchRecTable
 from recsys.errors import CheckpointError
 

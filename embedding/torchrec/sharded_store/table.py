@@ -17,9 +17,9 @@ from embedding.ids.admission import Mask
 from embedding.ids.id_lifecycle import TableIds
 from embedding.multiplexed import FALLBACK_ROWS
 from embedding.store import Floats, Ids, Lookup, RowNumbers, Table
+from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.sharded_collection import ShardedCollisionFreeEmbeddingBagCollection
 from embedding.torchrec.sharded_store import sharded_model
-from embedding.torchrec.sharded_store.ranks import Ranks
 
 _HARMLESS = 1e17
 """Squares of smaller gradients are finite, and so is a sum of 1024 of them."""
@@ -68,7 +68,7 @@ class TorchRecTable:
     @property
     def ids(self) -> TableIds:
         """The ids of this process."""
-        return self._part.ids[self._key].tables[0]
+        return self._part.ids[self._key].bound()
 
     def lookup(self, ids_N: Ids, now: int) -> Lookup:
         with torch.enable_grad():

@@ -18,7 +18,7 @@ from torchrec.optim import RowWiseAdagrad
 
 from embedding.store import Admission
 from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, counters, expire, set_time
-from embedding.torchrec.sharded_store.ranks import Ranks
+from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.sharded_store.sharded_model import shard
 from tests.contracts.embedding_store import ADVERSARIAL, DAY
 from tests.embedding.torchrec.models import CPU, DIM, LR, bags, fresh, model, read
@@ -74,6 +74,19 @@ def test_at_the_bound_the_coldest_go_and_the_batchs_own_stay() -> None:
     live = [bool(row.any()) for row in read(sharded, 1, 2, 3, 4, 5)]
     assert live == [False, True, True, True, True] or live == [True, True, True, False, True]
     assert counters(sharded, "t")["evicted"] == 1
+
+
+def test_the_default_buckets_fill_every_row_before_one_is_refused_or_evicted() -> None:
+    sharded = model({"t": 1000})
+    set_time(sharded, 0)
+    sharded(bags(t=[[key] for key in range(1000)]))
+    found = counters(sharded, "t")
+    assert (found["live"], found["refused"], found["evicted"]) == (1000, 0, 0)
+    for _ in range(5):
+        sharded(bags(t=[[key] for key in range(970)]))
+    assert counters(sharded, "t")["evicted"] == 0
+    sharded(bags(t=[[5000]]))
+    assert counters(sharded, "t")["evicted"] > 0
 
 
 def test_ids_not_yet_admitted_leave_their_bag_and_learn_nothing() -> None:

@@ -20,7 +20,7 @@ from torchrec.optim import RowWiseAdagrad
 
 from embedding.store import Floats
 from embedding.torchrec.collection import set_time
-from embedding.torchrec.sharded_store.ranks import Ranks
+from embedding.torchrec.ranks import Ranks
 from tests.embedding.torchrec.models import CPU, DIM, LR, Sparse, bags, fresh, model
 from tests.embedding.torchrec.processes import run
 

@@ -12,17 +12,20 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_checkpoi
 from torch.distributed.checkpoint.state_dict_saver import save as save_checkpoint
 
 from embedding.local.store import LocalStore
+from embedding.sharding import HashBuckets
 from embedding.snapshot.format import load
 from embedding.snapshot.state import digest
 from embedding.store import Admission, EmbeddingStore, Ids, Optimizer, Table
-from embedding.torchrec.collection import collections, expire, set_time
-from embedding.torchrec.sharded_store.ranks import Ranks
+from embedding.torchrec.collection import collections, counters, expire, set_time
+from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.sharded_store.store import TorchRecStore
 from tests.contracts.embedding_store import ADVERSARIAL, DAY
 from tests.embedding.torchrec import models
 from tests.embedding.torchrec.processes import run
 
 SEED = 3
+FULL = range(100, 164)
+"""Ids that two processes own in unequal parts."""
 TABLES = (
     Table("rowwise", 6, capacity=500, ttl=3 * DAY, optimizer=Optimizer(lr=0.1)),
     Table("adagrad", 4, capacity=500, optimizer=Optimizer("adagrad", lr=0.1)),
@@ -100,11 +103,13 @@ def state(sharded: Any) -> dict[str, Any]:
 
 
 def life(sharded: Any) -> dict[str, np.ndarray]:
-    """Id, clock and frequency of every row, and the counts of ids that have none; of all processes."""
+    """Ids in order, their clocks and frequencies, and the counts of ids that have no row; of all processes."""
     sharded.state_dict()
     (own,) = (collection.ids["t"] for collection in collections(sharded))
     ranks = Ranks(None, torch.device("cpu"))
-    return {name: ranks.together(getattr(own, name).numpy()) for name in ("ids", "last_seen", "counts")}
+    ids_R, seen_R, counts = (ranks.together(getattr(own, name).numpy()) for name in ("ids", "last_seen", "counts"))
+    order = np.lexsort((seen_R, ids_R))
+    return {"ids": ids_R[order], "last_seen": seen_R[order], "counts": counts}
 
 
 def taken_over(folder: Path, giver: int) -> Any:
@@ -215,6 +220,36 @@ def test_a_checkpoint_of_many_processes_moves_to_one(folder: Path, world: int) -
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's, of the sharded tensors that TorchRec saves
 def test_a_model_with_collision_free_ids_moves_from_one_process_to_four_to_two_to_one(folder: Path) -> None:
     taken_over(folder, 2)
+
+
+def take_a_full_table(rank: int, world: int, folder: Path) -> None:
+    """Of 64 rows, half of them older; each process has room for 32 and owns more or fewer."""
+    sharded = models.model({"t": 64}, ttl=9 * DAY)
+    loaded = state(sharded)
+    load_checkpoint(loaded, checkpoint_id=folder / "full")
+    sharded.load_state_dict(loaded["model"])
+    sharded.fused_optimizer.load_state_dict(loaded["optimizer"])
+    rows, given = models.read(sharded, *FULL), np.load(folder / "full.npy")
+    live = np.flatnonzero(rows.any(1))
+    np.testing.assert_array_equal(rows[live], given[live])
+    owners = HashBuckets(world, 8).owner(np.array(FULL, np.uint64))
+    excess = np.maximum(0, np.bincount(owners) - 32)
+    assert excess.sum() > 0
+    assert (len(live), (live >= 32).sum()) == (64 - excess.sum(), 32)
+    found = counters(sharded, "t")
+    assert (found["live"], found["evicted"]) == (np.bincount(owners)[rank] - excess[rank], excess[rank])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_process_that_owns_more_ids_than_it_has_rows_keeps_the_latest(tmp_path: Path) -> None:
+    sharded = models.model({"t": 64}, ttl=9 * DAY)
+    for day in range(2):
+        set_time(sharded, day * DAY)
+        sharded(models.bags(t=[[key] for key in FULL[32 * day : 32 * day + 32]])).values().sum().backward()
+    save_checkpoint(state(sharded), checkpoint_id=tmp_path / "full")
+    np.save(tmp_path / "full.npy", models.read(sharded, *FULL))
+    run(2, take_a_full_table, tmp_path)
 
 
 @pytest.mark.slow

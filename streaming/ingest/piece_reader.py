@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from streaming.events.columns import times
 from streaming.ingest.codec import decode_events, encode_events
@@ -25,10 +26,23 @@ class PieceReader:
         self._rules = rules
         self._clock = clock
 
-    def begin(self, source: Source, start: Position) -> float:
-        """The oldest time in the first block; minus infinity for a source read only once, such as a pipe."""
-        first = next(self.read(source, start), None) if source.identity(BEGIN) else None
-        return float(times(first.events).min()) if first is not None and first.events.num_rows else -math.inf
+    def peek(self, source: Source, start: Position, room: int) -> tuple[float, list[Piece] | None]:
+        """The oldest time in the first block, minus infinity for a source read only once, such as a pipe; and all
+        pieces of a source that ends within `room` bytes of events. A source that breaks off is for `read` to report.
+        """
+        if not source.identity(BEGIN):
+            return -math.inf, None
+        held: list[Piece] = []
+        try:
+            for piece in self.read(source, start):
+                held.append(piece)
+                room -= piece.events.nbytes
+                if room < 0:
+                    break
+        except (OSError, pa.ArrowException):
+            room = -1
+        first = float(times(held[0].events).min()) if held and held[0].events.num_rows else -math.inf
+        return first, held if room >= 0 else None
 
     def read(self, source: Source, start: Position) -> Iterator[Piece]:
         """The blocks of a source from `start` on. Raises OSError or pyarrow's ArrowException if it cannot be read."""

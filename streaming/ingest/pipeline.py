@@ -24,13 +24,15 @@ from streaming.ingest.late_events import TAIL, LateEvents
 from streaming.ingest.merge_by_time import Piece, interleaved, merged
 from streaming.ingest.piece_reader import PieceReader
 from streaming.ingest.reasons import Reasons
-from streaming.ingest.source_offsets import OffsetTracker, SourceOffsets
+from streaming.ingest.source_offsets import OffsetTracker, SourceOffsets, save, trackers
 from streaming.ingest.validation import Rules
 from streaming.log.event_log import EventLog
 from streaming.log.partitioning import split
 
 TOGETHER = 16
 """With more sources than these, each is opened when the merge reaches its time, which reads its first block twice."""
+HELD = 32 << 20
+"""Bytes of events of small sources that are held then, so that they are read once."""
 AT_ONCE = 4096
 """Least number of events that they append together, because each append waits for the disk."""
 
@@ -128,7 +130,7 @@ class Ingest:
 
     def _collect(self, source: Source, order: ExternalSort, stop: threading.Event | None) -> str:
         """Add all events of a source; returns its identity, empty without one."""
-        self._trackers = [OffsetTracker(None, source)]
+        self._trackers = [OffsetTracker(source)]
         try:
             for piece in self._reader.read(source, self.position):
                 self._bury(piece.letters)
@@ -152,7 +154,8 @@ class Ingest:
         self, sources: Sequence[Source], start: Position | None, progress: Progress | None, stop: threading.Event | None
     ) -> Counts:
         before = self.counts
-        self._trackers = [OffsetTracker(self._source_offsets, source, start) for source in sources]
+        offsets = self._source_offsets if start is None else None
+        self._trackers = trackers(sources, start, offsets)
         for tracker in self._trackers:
             self.counts += Counts(duplicate=tracker.now.seen, dead=tracker.now.dead)
         unmarked = self.counts.read
@@ -161,12 +164,12 @@ class Ingest:
                 self._take(pieces)
                 if self.counts.read - unmarked >= self._mark_every:
                     unmarked = self.counts.read
-                    self._save()
+                    save(self._trackers, offsets)
                 if progress is not None:
                     progress(self.counts - before, self.position)
                 if stop is not None and stop.is_set():
                     break
-            self._save()
+            save(self._trackers, offsets)
         except (OSError, LogError, pa.ArrowException) as error:
             where = "; ".join(f"{name}, from line {at.line} on" for name, at in self.positions)
             raise IngestError(f"{where}: {error}") from error
@@ -174,8 +177,15 @@ class Ingest:
 
     def _merged(self, sources: Sequence[Source]) -> Iterator[Mapping[int, Piece]]:
         starts = [(source, tracker.now.position) for source, tracker in zip(sources, self._trackers, strict=True)]
-        begins = [self._reader.begin(*start) for start in starts] if len(starts) > TOGETHER else None
-        return merged([self._reader.read(*start) for start in starts], begins, least=0 if begins is None else AT_ONCE)
+        if len(starts) <= TOGETHER:
+            return merged([self._reader.read(*start) for start in starts])
+        streams, begins, room = list[Iterator[Piece]](), list[float](), HELD
+        for start in starts:
+            begin, held = self._reader.peek(*start, room)
+            room -= sum(piece.events.nbytes for piece in held or ())
+            begins.append(begin)
+            streams.append(self._reader.read(*start) if held is None else iter(held))
+        return merged(streams, begins, least=AT_ONCE)
 
     def _take(self, pieces: Mapping[int, Piece]) -> None:
         events, order_M = interleaved(list(pieces.values()))
@@ -214,7 +224,3 @@ class Ingest:
             self.late_events.add(part, partition)
             self.counts = replace(self.counts, accepted=self.counts.accepted + part.num_rows)
         self.counts = replace(self.counts, duplicate=self.counts.duplicate + duplicates)
-
-    def _save(self) -> None:
-        for tracker in self._trackers:
-            tracker.save()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
-from xxhash import xxh3_128_hexdigest
+from xxhash import xxh3_64_intdigest
 
 from streaming.ingest.formats.sources import BEGIN, Position, Source
 from streaming.log import durable_files
+
+FILES = 16
+"""Among which the sources are spread: few, because each that changes waits for the disk, and each small to rewrite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,35 +27,47 @@ class SourceOffset:
 
 
 class SourceOffsets:
-    """One small file per source in `folder`. Remove the folder together with the log that it belongs to."""
+    """The offsets of all sources, in a few files in `folder`. Remove the folder together with the log that it is of."""
 
     def __init__(self, folder: Path | str) -> None:
         self._folder = Path(folder)
 
-    def find(self, source: str) -> SourceOffset | None:
-        """The saved offset of the source; None without one, or when its file is damaged."""
-        try:
-            return msgspec.json.decode(self._path(source).read_bytes(), type=SourceOffset)
-        except (FileNotFoundError, msgspec.DecodeError):
-            return None
+    def find(self, sources: Iterable[str]) -> dict[str, SourceOffset]:
+        """The saved offsets of those sources that have one. A damaged file is as none."""
+        found: dict[str, SourceOffset] = {}
+        for path, names in self._by_file(sources).items():
+            known = _read(path)
+            found |= {name: known[name] for name in names if name in known}
+        return found
 
-    def save(self, source: str, offset: SourceOffset) -> None:
-        """Durable on return."""
+    def save(self, offsets: Mapping[str, SourceOffset]) -> None:
+        """Durable on return. The offsets of other sources stay."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        durable_files.replace(self._path(source), msgspec.json.encode(offset))
+        for path, names in self._by_file(offsets).items():
+            durable_files.replace(path, msgspec.json.encode(_read(path) | {name: offsets[name] for name in names}))
 
-    def _path(self, source: str) -> Path:
-        return self._folder / f"{xxh3_128_hexdigest(source.encode())}.json"
+    def _by_file(self, sources: Iterable[str]) -> dict[Path, list[str]]:
+        names: dict[int, list[str]] = {}
+        for source in sources:
+            names.setdefault(xxh3_64_intdigest(source.encode()) % FILES, []).append(source)
+        return {self._folder / f"{number:02}.json": names[number] for number in names}
+
+
+def _read(path: Path) -> dict[str, SourceOffset]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, SourceOffset])
+    except (FileNotFoundError, msgspec.DecodeError):
+        return {}
 
 
 class OffsetTracker:
-    """How far one source is read. Begins at `start`; without one at the source's offset, or else at its begin."""
+    """How far one source is read. Begins at `known`, if the source still has the content that was read then."""
 
-    def __init__(self, source_offsets: SourceOffsets | None, source: Source, start: Position | None = None) -> None:
-        self._source_offsets = source_offsets if start is None else None
+    def __init__(self, source: Source, start: Position = BEGIN, known: SourceOffset | None = None) -> None:
         self._source = source
         self.name = source.name
-        self.now = self._find() or SourceOffset(start or BEGIN, "", 0, 0)
+        fits = known is not None and known.identity and known.identity == source.identity(known.position)
+        self.now = known if known is not None and fits else SourceOffset(start, "", 0, 0)
         """Everything before it is in the log or in the dead letters. Its identity is filled in when it is saved."""
         self._ended: SourceOffset | None = None
 
@@ -61,18 +77,25 @@ class OffsetTracker:
         if ended:
             self._ended = self.now
 
-    def save(self) -> None:
-        """Make the offset durable."""
-        if self._source_offsets is None or self._ended is None:
-            return
-        identity = self._source.identity(self._ended.position)
-        if identity:
-            self._source_offsets.save(self.name, replace(self._ended, identity=identity))
-        self._ended = None
+    def unsaved(self) -> SourceOffset | None:
+        """The offset to save, with its identity; None if it has not moved since the last call, or has no identity."""
+        ended, self._ended = self._ended, None
+        identity = self._source.identity(ended.position) if ended is not None else ""
+        return replace(ended, identity=identity) if ended is not None and identity else None
 
-    def _find(self) -> SourceOffset | None:
-        """None if the source is new or was replaced."""
-        mark = self._source_offsets.find(self.name) if self._source_offsets is not None else None
-        if mark is None or not mark.identity or mark.identity != self._source.identity(mark.position):
-            return None
-        return mark
+
+def trackers(sources: Sequence[Source], start: Position | None, offsets: SourceOffsets | None) -> list[OffsetTracker]:
+    """A tracker of each source, at `start`; without one at its saved offset."""
+    if start is not None or offsets is None:
+        return [OffsetTracker(source, start or BEGIN) for source in sources]
+    known = offsets.find(source.name for source in sources)
+    return [OffsetTracker(source, known=known.get(source.name)) for source in sources]
+
+
+def save(moved: Sequence[OffsetTracker], offsets: SourceOffsets | None) -> None:
+    """Make what the trackers have reached durable."""
+    if offsets is None:
+        return
+    unsaved = ((tracker.name, tracker.unsaved()) for tracker in moved)
+    if fresh := {name: offset for name, offset in unsaved if offset is not None}:
+        offsets.save(fresh)

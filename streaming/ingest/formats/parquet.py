@@ -17,6 +17,8 @@ from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.mapping.row_mapper import follow
 
 ROWS = 4096
+BUFFER = 1 << 20
+"""Bytes of a column that are read at once. Without it the columns of a whole group of rows are held, a file often."""
 
 
 class ParquetRows:
@@ -42,7 +44,7 @@ class ParquetRows:
 
     def rows(self, start: Position = BEGIN) -> Iterator[Rows]:
         row = 1
-        with pq.ParquetFile(self._path) as file:
+        with pq.ParquetFile(self._path, pre_buffer=False, buffer_size=BUFFER) as file:
             columns = list(dict.fromkeys(path[0] for path in self._paths))
             for batch in file.iter_batches(ROWS, columns=columns):
                 skip = min(max(0, start.line - row), batch.num_rows)

@@ -29,7 +29,8 @@ from streaming.ingest.formats.open_source import open_source
 from streaming.ingest.formats.sources import BEGIN, Batches, Block, JsonLines, Position, Source
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.pipeline import Ingest
-from streaming.ingest.source_offsets import SourceOffsets
+from streaming.ingest.source_offsets import FILES, SourceOffsets
+from streaming.log import durable_files
 from streaming.log.event_log import Chunk, EventLog
 from streaming.log.memory_log import MemoryLog
 from tests.streaming.strategies import NOW, events
@@ -452,7 +453,8 @@ def test_events_that_come_after_much_newer_ones_are_counted(tmp_path: Path, part
     assert again.late_events.count == before  # features hold until newer ones come
 
 
-def test_many_files_of_consecutive_days_are_not_held_at_once(tmp_path: Path) -> None:
+def test_many_files_of_consecutive_days_are_not_held_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming.ingest.pipeline, "HELD", 0)  # as if each were large
     paths, log = [tmp_path / f"{day}.jsonl" for day in range(40)], MemoryLog()
     for day, path in enumerate(paths):
         path.write_bytes(b"".join(click(day * 100 + i) + b"\n" for i in range(50)))
@@ -615,3 +617,55 @@ def test_many_small_sources_that_overlap_come_in_order_and_a_few_appends(
     assert [event.time for event in stored(log)] == list(range(900))
     assert appended == [900]
     assert [(entry["line"], entry["raw"]) for entry in letters.read()] == [(4, "{")] * 300
+
+
+def test_many_small_sources_are_read_once_and_their_offsets_saved_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, read = list[Path](), list[str]()
+    replace, blocks = durable_files.replace, JsonLines.blocks
+
+    def counted_replace(path: Path, data: bytes) -> None:
+        written.append(path)
+        replace(path, data)
+
+    def counted_blocks(self: JsonLines, start: Position) -> Any:
+        read.append(self.name)
+        return blocks(self, start)
+
+    monkeypatch.setattr(durable_files, "replace", counted_replace)
+    monkeypatch.setattr(JsonLines, "blocks", counted_blocks)
+    paths, log = [tmp_path / f"{n}.jsonl" for n in range(200)], MemoryLog()
+    for n, path in enumerate(paths):
+        path.write_bytes(click(n, id=f"a{n}") + b"\n" + click(n + 500, id=f"b{n}") + b"\n")
+
+    def ingest(chosen: list[Path]) -> Counts:
+        one = ingester(tmp_path, log, window=1, source_offsets=SourceOffsets(tmp_path / "offsets"))
+        return one.merge([JsonLines(path) for path in chosen])
+
+    assert ingest(paths) == Counts(400)
+    assert sorted(read) == sorted(map(str, paths))
+    assert 0 < len(written) == len(set(written)) <= FILES
+    with paths[7].open("ab") as file:
+        file.write(click(2000, id="c") + b"\n")
+    assert ingest(paths) == Counts(1, 400)  # the window knows one event: their offsets tell
+    assert ingest(paths[7:8]) == Counts(0, 3)
+    assert ingest(paths[:7] + paths[8:]) == Counts(0, 398)  # saving one keeps the others
+
+
+def test_small_sources_beyond_the_room_for_them_are_merged_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{n}.jsonl" for n in range(40)]
+    for n, path in enumerate(paths):
+        path.write_bytes(b"".join(click(100 * i + n, id=f"{n}.{i}") + b"\n" for i in range(5)) + b"{\n")
+    found = []
+    for number, room in enumerate((0, 3000, 1 << 30)):
+        monkeypatch.setattr(streaming.ingest.pipeline, "HELD", room)
+        folder, log = tmp_path / str(number), MemoryLog()
+        folder.mkdir()
+        assert ingester(folder, log).merge([JsonLines(path) for path in paths]) == Counts(200, 0, 40)
+        letters = [(entry["source"], entry["line"]) for entry in DeadLetters(folder / "dead.jsonl").read()]
+        found.append((stored(log), sorted(letters)))
+    assert found[0] == found[1] == found[2]
+    assert [event.time for event in found[0][0]] == [100 * i + n for i in range(5) for n in range(40)]

@@ -1,0 +1,52 @@
+"""The memory of an ingest does not grow with its input, whatever the format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+
+from benchmarks.harness import peak_memory
+
+ROWS = 400_000
+"""From here on the log's segments and the allocator's arenas have their final size."""
+INGEST = """
+import sys, tempfile
+from pathlib import Path
+from streaming.ingest.dead_letters import DeadLetters
+from streaming.ingest.formats.open_source import open_source
+from streaming.ingest.mapping.column_mapping import Mapping
+from streaming.ingest.pipeline import Ingest
+from streaming.log.file_log import FileLog
+source = open_source(Path(sys.argv[1]), Mapping("interaction", {name: name for name in ("time", "impression", "item")}))
+with tempfile.TemporaryDirectory(dir=Path(sys.argv[1]).parent) as folder:
+    ingest = Ingest(FileLog(Path(folder) / "log"), DeadLetters(Path(folder) / "dead"))
+    assert ingest.run(source).accepted == int(sys.argv[2])
+"""
+
+
+def table(rows: int) -> pa.Table:
+    numbers_N = np.arange(rows)
+    texts = [f"request-{number:012}" for number in (numbers_N // 4).tolist()]
+    items = [f"item-{number:06}" for number in (numbers_N * 7919 % 100_000).tolist()]
+    return pa.table({"time": numbers_N, "impression": texts, "item": items})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("suffix", "write"), [("csv", pyarrow.csv.write_csv), ("parquet", pyarrow.parquet.write_table)]
+)
+def test_three_times_the_rows_take_no_more_memory(
+    tmp_path: Path, suffix: str, write: Callable[[pa.Table, Path], None]
+) -> None:
+    peaks = []
+    for rows in (ROWS, 3 * ROWS):
+        path = tmp_path / f"{rows}.{suffix}"
+        write(table(rows), path)
+        peaks.append(peak_memory(INGEST, str(path), str(rows)))
+    assert peaks[1] - peaks[0] < 12 << 20, f"{peaks[0] / 2**20:.0f} and {peaks[1] / 2**20:.0f} MiB"

@@ -9,12 +9,14 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from xxhash import xxh3_128_hexdigest
 
 from recsys import wiring
 from recsys.config.log import Mapping as LogMapping
 from recsys.config.schema import Config
-from recsys.errors import InvalidValueError
+from recsys.errors import ConfigError, InvalidValueError
+from recsys.recommender.settings import invalid
 from streaming.ingest.formats.sources import Source
 from streaming.ingest.mapping.column_mapping import Shape, fields_of
 
@@ -125,9 +127,15 @@ def _in_micros(field: pa.Field) -> pa.Field:
 def _checked(mapping: Mapping[str, Any] | LogMapping) -> LogMapping:
     if isinstance(mapping, LogMapping):
         return mapping.model_copy(update={"files": "*"})
+    if not isinstance(mapping, Mapping) or not all(isinstance(name, str) for name in mapping):
+        raise ConfigError(
+            f"mapping: {mapping!r} is none: give the settings of a [[log.mapping]] as a dict, or a file's name"
+        )
+    given = {**mapping, "files": "*"}
     try:
-        return LogMapping.model_validate({**mapping, "files": "*"})
+        return LogMapping.model_validate(given)
     except ValidationError as error:
-        found = error.errors()[0]
-        where = ".".join(map(str, found["loc"]))
-        raise InvalidValueError(f"mapping: {where + ': ' if where else ''}{found['msg']}") from None
+        place = ("log", "mapping", 0)
+        found = [ErrorDetails(**{**one, "loc": (*place, *one["loc"])}) for one in error.errors()]
+        told = invalid({"log": {"mapping": [given]}}, found)
+        raise ConfigError(told.replace("log.mapping, mapping 1: ", "mapping: ")) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 import weakref
@@ -45,7 +46,10 @@ class Recommender:
         self.config = settings(config, folder)
         self._stack = ExitStack()
         self._stack.enter_context(wiring.training_lock(self.config))
-        self._close = weakref.finalize(self, self._stack.close)  # at the end of the process, if not before
+        self._pid = os.getpid()
+        self._close = weakref.finalize(
+            self, _release, self._stack, self._pid
+        )  # at the end of the process, if not before
         self._redis_runs = False
         self._ranking: ExitStack | None = None
         self._answers: LocalRanking | None = None
@@ -161,7 +165,9 @@ class Recommender:
         return Replayed(result)
 
     def close(self) -> None:
-        """Release the folder, and end the embedded Redis if nobody else uses it."""
+        """Release the folder, and end the embedded Redis if nobody else uses it. Nothing happens in a forked child."""
+        if os.getpid() != self._pid:
+            return
         self._stop_ranking()
         self._close()
 
@@ -198,5 +204,16 @@ class Recommender:
             self._redis_runs = True
 
     def _check_open(self) -> None:
+        if os.getpid() != self._pid:  # its locks, connections and threads stayed there
+            raise StateError(
+                f"this recommender belongs to process {self._pid}, of which this one is a fork: make the Recommender "
+                "in the process that uses it (one at a time has a folder), or ask `recsys serve` from several"
+            )
         if not self._close.alive:
             raise StateError("this recommender is closed; make another")
+
+
+def _release(resources: ExitStack, pid: int) -> None:
+    """Close what process `pid` made; a forked child has only copies."""
+    if os.getpid() == pid:
+        resources.close()

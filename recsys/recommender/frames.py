@@ -29,7 +29,12 @@ def is_frame(value: Any) -> bool:
 
 
 def sources(
-    config: Config, frame: Any, mapping: str | Mapping[str, Any] | LogMapping | None, folder: Path
+    config: Config,
+    frame: Any,
+    mapping: str | Mapping[str, Any] | LogMapping | None,
+    folder: Path,
+    *,
+    sort: bool = False,
 ) -> list[Source]:
     """The sources of one frame, which is written into `folder`.
 
@@ -45,7 +50,7 @@ def sources(
     except pa.ArrowException as error:
         raise InvalidValueError(f"the frame has a column of a type that Parquet does not have: {error}") from error
     content = xxh3_128_hexdigest(path.read_bytes())  # by which the same frame is known again
-    return wiring.sources(named, path, f"frame {content}")
+    return wiring.sources(named, path, f"frame {content}", sort=sort)
 
 
 def mapped(config: Config, mapping: str | Mapping[str, Any] | LogMapping | None) -> Config:
@@ -118,7 +123,9 @@ def to_table(frame: Any) -> pa.Table:
 
 
 def _in_micros(field: pa.Field) -> pa.Field:
-    """Python has no nanoseconds, and events have milliseconds."""
+    """Python has no nanoseconds, and events have milliseconds. Raises InvalidValueError for pandas' periods."""
+    if getattr(field.type, "extension_name", "") == "pandas.period":  # numbers, which would be taken for milliseconds
+        raise InvalidValueError(f"column {field.name!r} has periods: give their beginnings, with .dt.to_timestamp()")
     if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
         return field.with_type(pa.timestamp("us", field.type.tz))
     return field

@@ -54,13 +54,16 @@ class Recommender:
         self._ranking: ExitStack | None = None
         self._answers: LocalRanking | None = None
 
-    def ingest(self, data: Any, *, mapping: str | Mapping[str, Any] | LogMapping | None = None) -> Ingested:
+    def ingest(
+        self, data: Any, *, mapping: str | Mapping[str, Any] | LogMapping | None = None, sort: bool = False
+    ) -> Ingested:
         """Append events to the log, each once.
 
         `data` is a frame (pandas, Polars, Arrow), the path of a file, an event (a dict as in JSON lines, or an object
         of `streaming.events.schema`), or an iterable of one of these; several frames or files are merged by event time.
         `mapping` says how columns become events: the settings of a `[[log.mapping]]`, or the name of a file that one in
-        the configuration is for. Without one the columns of a frame have the names of the fields of events.
+        the configuration is for. Without one the columns of a frame have the names of the fields of events. `sort` is
+        for data that is not in the order of time, as `recsys ingest --sort`.
 
         Raises InvalidValueError for data that cannot be read so, or if all of it was refused; IngestError when reading
         or writing fails.
@@ -69,9 +72,12 @@ class Recommender:
         log = wiring.event_log(self.config)
         try:
             with tempfile.TemporaryDirectory() as folder:
-                found = sources(self.config, data, mapping, Path(folder))
+                found = sources(self.config, data, mapping, Path(folder), sort=sort)
                 ingest = wiring.ingest(self.config, log)
-                ingest.merge(found)
+                if sort:
+                    ingest.sort(found, self.config.log.sort_memory)
+                else:
+                    ingest.merge(found)
         finally:
             log.close()
         done = Ingested.of(ingest, self.config.log.dead_letters)

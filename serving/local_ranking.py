@@ -33,6 +33,8 @@ class Answer:
     """Where a recommended item came from."""
     degraded: tuple[str, ...] = ()
     """See `serving.api.schemas.RankResponse`."""
+    probabilities: Mapping[str, list[float]] = field(default_factory=dict)
+    """The model's, of the shown items, by task; empty for a ranking by popularity."""
 
 
 class LocalRanking:
@@ -96,4 +98,5 @@ class LocalRanking:
 
     def _ranked(self, query: Query, sources: Mapping[str, str]) -> Answer:
         trace = Trace(0.0, time.perf_counter)
-        return Answer(self._ranker.rank(query, trace).shown, sources, tuple(trace.degraded))
+        ranked = self._ranker.rank(query, trace)
+        return Answer(ranked.shown, sources, tuple(trace.degraded), ranked.probabilities)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from recsys.config.log import MappingSection
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
 from recsys.recommender import frames
+from recsys.recommender.times import millis
 from streaming.events.columns import EVENT_TYPES
 from streaming.ingest.codec import encode_json
 from streaming.ingest.formats.sources import BEGIN, Block, Position, Source
@@ -49,16 +51,21 @@ class EventObjects:
 
 
 def sources(
-    config: Config, data: Any, mapping: str | Mapping[str, Any] | MappingSection | None, folder: Path
+    config: Config,
+    data: Any,
+    mapping: str | Mapping[str, Any] | MappingSection | None,
+    folder: Path,
+    *,
+    sort: bool = False,
 ) -> list[Source]:
     """The sources of everything in `data`; frames are written into `folder`, to be read by the rules for files.
 
     Raises InvalidValueError for what is neither frame, path, event nor an iterable of one of these.
     """
     if frames.is_frame(data):
-        return frames.sources(config, data, mapping, folder)
+        return frames.sources(config, data, mapping, folder, sort=sort)
     if isinstance(data, str | Path):
-        return wiring.file_sources(frames.mapped(config, mapping), Path(data))
+        return wiring.file_sources(frames.mapped(config, mapping), Path(data), sort=sort)
     if isinstance(data, Mapping) or _is_event(data):
         return [EventObjects([data])]
     if not isinstance(data, Iterable):
@@ -67,7 +74,9 @@ def sources(
     first = list(islice(rest, 1))
     if first and (frames.is_frame(first[0]) or isinstance(first[0], str | Path)):
         parts = enumerate(chain(first, rest))
-        return [source for n, part in parts for source in sources(config, part, mapping, _made(folder / str(n)))]
+        return [
+            source for n, part in parts for source in sources(config, part, mapping, _made(folder / str(n)), sort=sort)
+        ]
     return [EventObjects(chain(first, rest))]
 
 
@@ -84,7 +93,9 @@ def _line(event: Any) -> bytes:
     if _is_event(event):
         return encode_json(event)
     if isinstance(event, Mapping):
-        return msgspec.json.encode(dict(event), enc_hook=_plain)
+        time = event.get("time")
+        fields = {**event, "time": millis(time, "time")} if isinstance(time, datetime) else dict(event)
+        return msgspec.json.encode(fields, enc_hook=_plain)
     raise InvalidValueError(f"a {type(event).__name__} is no event: give dicts, or objects of streaming.events.schema")
 
 

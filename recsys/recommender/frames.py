@@ -9,12 +9,14 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from xxhash import xxh3_128_hexdigest
 
 from recsys import wiring
 from recsys.config.log import MappingSection
 from recsys.config.schema import Config
-from recsys.errors import InvalidValueError
+from recsys.errors import ConfigError, InvalidValueError
+from recsys.recommender.configuration import invalid
 from streaming.ingest.formats.sources import Source
 from streaming.ingest.mapping.column_mapping import Shape, fields_of
 
@@ -27,7 +29,12 @@ def is_frame(value: Any) -> bool:
 
 
 def sources(
-    config: Config, frame: Any, mapping: str | Mapping[str, Any] | MappingSection | None, folder: Path
+    config: Config,
+    frame: Any,
+    mapping: str | Mapping[str, Any] | MappingSection | None,
+    folder: Path,
+    *,
+    sort: bool = False,
 ) -> list[Source]:
     """The sources of one frame, which is written into `folder`.
 
@@ -43,7 +50,7 @@ def sources(
     except pa.ArrowException as error:
         raise InvalidValueError(f"the frame has a column of a type that Parquet does not have: {error}") from error
     content = xxh3_128_hexdigest(path.read_bytes())  # by which the same frame is known again
-    return wiring.sources(named, path, f"frame {content}")
+    return wiring.sources(named, path, f"frame {content}", sort=sort)
 
 
 def mapped(config: Config, mapping: str | Mapping[str, Any] | MappingSection | None) -> Config:
@@ -116,7 +123,9 @@ def to_table(frame: Any) -> pa.Table:
 
 
 def _in_micros(field: pa.Field) -> pa.Field:
-    """Python has no nanoseconds, and events have milliseconds."""
+    """Python has no nanoseconds, and events have milliseconds. Raises InvalidValueError for pandas' periods."""
+    if getattr(field.type, "extension_name", "") == "pandas.period":  # numbers, which would be taken for milliseconds
+        raise InvalidValueError(f"column {field.name!r} has periods: give their beginnings, with .dt.to_timestamp()")
     if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
         return field.with_type(pa.timestamp("us", field.type.tz))
     return field
@@ -125,9 +134,15 @@ def _in_micros(field: pa.Field) -> pa.Field:
 def _checked(mapping: Mapping[str, Any] | MappingSection) -> MappingSection:
     if isinstance(mapping, MappingSection):
         return mapping.model_copy(update={"files": "*"})
+    if not isinstance(mapping, Mapping) or not all(isinstance(name, str) for name in mapping):
+        raise ConfigError(
+            f"mapping: {mapping!r} is none: give the settings of a [[log.mapping]] as a dict, or a file's name"
+        )
+    given = {**mapping, "files": "*"}
     try:
-        return MappingSection.model_validate({**mapping, "files": "*"})
+        return MappingSection.model_validate(given)
     except ValidationError as error:
-        found = error.errors()[0]
-        where = ".".join(map(str, found["loc"]))
-        raise InvalidValueError(f"mapping: {where + ': ' if where else ''}{found['msg']}") from None
+        place = ("log", "mapping", 0)
+        found = [ErrorDetails(**{**one, "loc": (*place, *one["loc"])}) for one in error.errors()]
+        told = invalid({"log": {"mapping": [given]}}, found)
+        raise ConfigError(told.replace("log.mapping, mapping 1: ", "mapping: ")) from None

@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 
 
 class Ranked(NamedTuple):
-    """One item of a ranking; `score` is the predicted probability of a positive label."""
+    """One item of a ranking; `score` is as in `serving.api.schemas.RankedItem`."""
 
     item: str
     score: float
 
 
 class Ranking(Frame, Sequence[Ranked]):
-    """Items with their scores, best first. It is a sequence of `Ranked`, and a frame of `item`, `score`, `source`."""
+    """Items with their scores, best first. It is a sequence of `Ranked`, and a frame of `item`, `score`, `source`.
+
+    Where the model has several tasks, the frame has a column `scores.TASK` for each.
+    """
 
     def __init__(self, answer: Answer | None) -> None:
         self._answer = answer
@@ -44,6 +47,12 @@ class Ranking(Frame, Sequence[Ranked]):
         """What was missing for the model's ranking; see `serving.api.schemas.RankResponse`."""
         return self._answer.degraded if self._answer is not None else ()
 
+    @property
+    def scores(self) -> dict[str, list[float]]:
+        """The probability of each task for each item, where the model has several tasks; else empty."""
+        found = self._answer.probabilities if self._answer is not None else {}
+        return dict(found) if len(found) > 1 else {}
+
     @overload
     def __getitem__(self, place: int) -> Ranked: ...
     @overload
@@ -58,7 +67,7 @@ class Ranking(Frame, Sequence[Ranked]):
         return iter(self._rows)
 
     def to_arrow(self) -> pa.Table:
-        """Columns `item`, `score` and `source`, which says where a recommended item came from."""
+        """Columns `item`, `score`, `source`, which says where a recommended item came from, and those of `scores`."""
         import pyarrow as pa
 
         sources = self._answer.sources if self._answer is not None else {}
@@ -67,6 +76,7 @@ class Ranking(Frame, Sequence[Ranked]):
                 "item": pa.array([row.item for row in self._rows], pa.string()),
                 "score": pa.array([row.score for row in self._rows], pa.float64()),
                 "source": pa.array([sources.get(row.item, "") for row in self._rows], pa.string()),
+                **{f"scores.{task}": pa.array(by_item, pa.float64()) for task, by_item in self.scores.items()},
             }
         )
 

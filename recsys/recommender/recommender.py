@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 import weakref
@@ -45,18 +46,24 @@ class Recommender:
         self.config = configuration(config, folder)
         self._stack = ExitStack()
         self._stack.enter_context(wiring.training_lock(self.config))
-        self._close = weakref.finalize(self, self._stack.close)  # at the end of the process, if not before
+        self._pid = os.getpid()
+        self._close = weakref.finalize(
+            self, _release, self._stack, self._pid
+        )  # at the end of the process, if not before
         self._redis_runs = False
         self._ranking: ExitStack | None = None
         self._answers: LocalRanking | None = None
 
-    def ingest(self, data: Any, *, mapping: str | Mapping[str, Any] | MappingSection | None = None) -> Ingested:
+    def ingest(
+        self, data: Any, *, mapping: str | Mapping[str, Any] | MappingSection | None = None, sort: bool = False
+    ) -> Ingested:
         """Append events to the log, each once.
 
         `data` is a frame (pandas, Polars, Arrow), the path of a file, an event (a dict as in JSON lines, or an object
         of `streaming.events.schema`), or an iterable of one of these; several frames or files are merged by event time.
         `mapping` says how columns become events: the settings of a `[[log.mapping]]`, or the name of a file that one in
-        the configuration is for. Without one the columns of a frame have the names of the fields of events.
+        the configuration is for. Without one the columns of a frame have the names of the fields of events. `sort` is
+        for data that is not in the order of time, as `recsys ingest --sort`.
 
         Raises InvalidValueError for data that cannot be read so, or if all of it was refused; IngestError when reading
         or writing fails.
@@ -65,9 +72,12 @@ class Recommender:
         log = wiring.event_log(self.config)
         try:
             with tempfile.TemporaryDirectory() as folder:
-                found = sources(self.config, data, mapping, Path(folder))
+                found = sources(self.config, data, mapping, Path(folder), sort=sort)
                 ingest = wiring.ingest(self.config, log)
-                ingest.merge(found)
+                if sort:
+                    ingest.sort(found, self.config.log.sort_memory)
+                else:
+                    ingest.merge(found)
         finally:
             log.close()
         done = Ingested.of(ingest, self.config.log.dead_letters)
@@ -161,7 +171,9 @@ class Recommender:
         return Replayed(result)
 
     def close(self) -> None:
-        """Release the folder, and end the embedded Redis if nobody else uses it."""
+        """Release the folder, and end the embedded Redis if nobody else uses it. Nothing happens in a forked child."""
+        if os.getpid() != self._pid:
+            return
         self._stop_ranking()
         self._close()
 
@@ -198,5 +210,16 @@ class Recommender:
             self._redis_runs = True
 
     def _check_open(self) -> None:
+        if os.getpid() != self._pid:  # its locks, connections and threads stayed there
+            raise StateError(
+                f"this recommender belongs to process {self._pid}, of which this one is a fork: make the Recommender "
+                "in the process that uses it (one at a time has a folder), or ask `recsys serve` from several"
+            )
         if not self._close.alive:
             raise StateError("this recommender is closed; make another")
+
+
+def _release(resources: ExitStack, pid: int) -> None:
+    """Close what process `pid` made; a forked child has only copies."""
+    if os.getpid() == pid:
+        resources.close()

@@ -29,6 +29,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from recsys.errors import InvalidValueError, RedisServerError, file_errors
+from streaming.own_files import own
 
 _START_TIMEOUT = 20.0
 _SOCKET_BYTES = 100  # the kernel's limit for a socket path is 108 on Linux, 104 on macOS
@@ -115,7 +116,7 @@ class EmbeddedRedis:
         return connect(folder=self.folder, timeout=timeout)
 
     def close(self) -> None:
-        """End this use; the last one ends the server."""
+        """End this use; the last one ends the server. A forked child has no use to end."""
         if self._users.closed:
             return
         with _exclusive(self.folder / "redis.start"):
@@ -126,6 +127,7 @@ class EmbeddedRedis:
                 pass  # another process still uses it
             else:
                 stop(self.folder)
+                fcntl.flock(self._users, fcntl.LOCK_UN)
             self._users.close()
 
     def __enter__(self) -> Self:
@@ -220,7 +222,7 @@ def _answers(folder: Path) -> bool:
 
 
 def _lock_shared(folder: Path) -> IO[bytes]:
-    handle = (folder / "redis.users").open("ab")
+    handle = own((folder / "redis.users").open("ab"))
     fcntl.flock(handle, fcntl.LOCK_SH)
     return handle
 

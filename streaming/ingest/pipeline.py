@@ -125,7 +125,8 @@ class Ingest:
             identities = [self._collect(source, order, stop) for source in sources]
             if stop is None or not stop.is_set():
                 name = ", ".join(source.name for source in sources)
-                self._run([Batches(f"{name}, sorted", order.batches(), "".join(identities))], None, progress, stop)
+                identity = "".join(identities) if all(identities) else ""
+                self._run([Batches(f"{name}, sorted", order.batches(), identity)], None, progress, stop)
         return self.counts - before
 
     def _collect(self, source: Source, order: ExternalSort, stop: threading.Event | None) -> str:
@@ -140,7 +141,8 @@ class Ingest:
                 if stop is not None and stop.is_set():
                     break
             end = self._trackers[0].now.position
-            return f"{source.identity(end)} {end}"
+            identity = source.identity(end)
+            return f"{identity} {end}" if identity else ""
         except (OSError, pa.ArrowException) as error:
             raise IngestError(f"{source.name}, from line {self.position.line} on: {error}") from error
 

@@ -225,3 +225,35 @@ def test_what_cannot_be_ingested_is_an_error_that_says_so(empty: Recommender, da
         empty.ingest(data)
     assert words in str(refused.value)
     assert stored(empty) == []
+
+
+@pytest.mark.parametrize("kind", ["frame", "file", "events"])
+def test_data_that_is_not_in_the_order_of_time_is_sorted(empty: Recommender, tmp_path: Path, kind: str) -> None:
+    times = [START + 86_400_000 * day for day in (2, 0, 3, 1)]
+    frame = pd.DataFrame({"id": list("cadb"), "time": times, "user": "u", "items": [["tea", "cola"]] * 4})
+    events = [{"type": "impression", **row} for row in frame.to_dict("records")]
+    path = tmp_path / "lists.jsonl"
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    data = {"frame": frame, "file": path, "events": iter(events)}[kind]
+    done = empty.ingest(data, sort=True)
+    assert (done.accepted, done.late) == (4, 0)
+    assert [event.time for event in stored(empty)] == sorted(times)
+    if kind == "events":
+        others = [event | {"id": f"other-{event['id']}"} for event in events]
+        assert empty.ingest(others, sort=True).accepted == 4
+    assert empty.ingest(events, sort=True).duplicate == 4
+
+
+@pytest.mark.parametrize(
+    "time", [datetime(2026, 1, 1), datetime(2026, 1, 1, tzinfo=UTC), pd.Timestamp("2026-01-01T01:00+01:00")]
+)
+def test_an_event_may_have_a_datetime(empty: Recommender, time: datetime) -> None:
+    empty.ingest({"type": "impression", "id": "a", "time": time, "user": "u", "items": ["tea"]})
+    assert [event.time for event in stored(empty)] == [START]
+
+
+def test_periods_are_not_taken_for_numbers(empty: Recommender) -> None:
+    frame = IMPRESSIONS.assign(time=IMPRESSIONS["time"].dt.to_period("s"))
+    with pytest.raises(InvalidValueError, match=r"column 'time' has periods: .*to_timestamp"):
+        empty.ingest(frame)
+    assert stored(empty) == []

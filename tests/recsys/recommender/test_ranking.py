@@ -1,0 +1,33 @@
+"""A ranked list with the probabilities of several tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recsys import Config, Recommender
+from tests.recsys.recommender.conftest import DRINKS, SETTINGS, world
+
+
+@pytest.mark.slow
+def test_every_task_has_its_probabilities(tmp_path: Path) -> None:
+    settings = {
+        **SETTINGS,
+        "model": {"name": "fm", "mlp": [4]},
+        "tasks": [{"name": "buy", "actions": ["buy"], "wait": "1m"}],
+    }
+    with Recommender(Config.model_validate(settings), folder=tmp_path) as made:
+        made.ingest(world(60))
+        made.fit()
+        ranked = made.rank(0, list(DRINKS))
+        assert set(ranked.scores) == {"click", "buy"}
+        assert all(len(by_item) == len(DRINKS) for by_item in ranked.scores.values())
+        assert all(0 < value < 1 for by_item in ranked.scores.values() for value in by_item)
+        assert ranked.to_pandas()["scores.buy"].tolist() == ranked.scores["buy"]
+
+
+def test_one_task_has_its_score_alone(fitted: Recommender) -> None:
+    ranked = fitted.rank(0, list(DRINKS))
+    assert ranked.scores == {}
+    assert ranked.to_arrow().column_names == ["item", "score", "source"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import warnings
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from time import time_ns
 from typing import TYPE_CHECKING, Any, Self
 
 from recsys import wiring
@@ -58,6 +60,7 @@ class Recommender:
         `mapping` says how columns become events: the settings of a `[[log.mapping]]`, or the name of a file that one in
         the configuration is for. Without one the columns of a frame have the names of the fields of events.
 
+        What looks wrong in the events, such as times in 1970, is in `warnings` of the answer, and a Python warning.
         Raises InvalidValueError for data that cannot be read so, or if all of it was refused; IngestError when reading
         or writing fails.
         """
@@ -70,9 +73,11 @@ class Recommender:
                 ingest.merge(found)
         finally:
             log.close()
-        done = Ingested.of(ingest, self.config.log.dead_letters)
+        done = Ingested.of(ingest, self.config.log.dead_letters, time_ns() // 1_000_000)
         if done.dead == done.read > 0:
             raise InvalidValueError(f"nothing was accepted: {done!r}")
+        for doubt in done.warnings:
+            warnings.warn(doubt, stacklevel=2)
         return done
 
     def fit(self, *, until: Time | None = None) -> Fitted:

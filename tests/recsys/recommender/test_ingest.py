@@ -225,3 +225,25 @@ def test_what_cannot_be_ingested_is_an_error_that_says_so(empty: Recommender, da
         empty.ingest(data)
     assert words in str(refused.value)
     assert stored(empty) == []
+
+
+def test_times_in_seconds_are_told(empty: Recommender) -> None:
+    frame = pd.DataFrame({"id": ["a"], "time": [START // 1000], "user": ["u"], "items": [["tea"]]})
+    with pytest.warns(UserWarning, match="Some times are in 1970, as seconds look") as told:
+        done = empty.ingest(frame)
+    assert done.accepted == 1
+    assert done.warnings == tuple(str(one.message) for one in told)
+    assert done.warnings[0] in repr(done)
+
+
+def test_the_same_rows_at_other_times_are_told(empty: Recommender) -> None:
+    def shown(time: int) -> dict[str, Any]:
+        return {"type": "impression", "id": "a", "time": time, "user": "u", "items": ["tea"]}
+
+    with pytest.warns(UserWarning, match="1970"):
+        empty.ingest([shown(START // 1000)])
+    with pytest.warns(UserWarning, match="1970|id of an event"):
+        done = empty.ingest([shown(START), shown(START // 1000)])
+    assert (done.dead, done.duplicate) == (1, 1)
+    assert "1 records have the id of an event in the log" in done.warnings[-1]
+    assert "name new folders in [log] url" in done.warnings[-1]

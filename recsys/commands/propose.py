@@ -36,6 +36,7 @@ def init(path: Path, files: Sequence[Path], **said: str | None) -> None:
     path.write_text(proposal.text)
     console.print(f"Wrote {path}: compare the comments in it with what you know of the files.", markup=False)
     _would_ingest(console, tried)
+    _questions(console, proposal)
     named = "" if path == Path("recsys.toml") else f" -c {shlex.quote(str(path))}"
     given = " ".join(shlex.quote(str(file)) for file in files)
     sort = " --sort" if tried.late else ""
@@ -55,6 +56,7 @@ def inspect(files: Sequence[Path], **said: str | None) -> None:
     tried = _tried(proposal, Path("recsys.toml"))
     console.print(proposal.for_labels(tried.labels).text, markup=False, highlight=False, soft_wrap=True)
     _would_ingest(console, tried)
+    _questions(console, proposal)
 
 
 def _said(
@@ -76,6 +78,8 @@ def _tried(proposal: Proposal, path: Path) -> Trial:
         raise InvalidValueError(f"none of the first {tried.counts.read:,} records would be accepted: {reason}")
     if not tried.labels:
         raise InvalidValueError("the files have no list of shown items, so that nothing can be learned from them alone")
+    if not tried.positives and proposal.label_further_on:
+        return tried
     if not tried.positives and not tried.unmatched:
         raise InvalidValueError(
             f"none of the first {tried.labels:,} shown items would be positive; give the file of the clicks as well, "
@@ -104,8 +108,15 @@ def _would_ingest(console: Console, tried: Trial) -> None:
         console.print(warning, style="yellow", markup=False)
 
 
+def _questions(console: Console, proposal: Proposal) -> None:
+    for question in proposal.open_questions:
+        console.print(question, style="yellow", markup=False, highlight=False)
+
+
 def _warnings(tried: Trial) -> list[str]:
     found = []
+    if not tried.positives:
+        found.append("All positive labels stand further on in the file.")
     if not tried.negatives:
         found.append(
             "All of them are positive, of which nothing can be learned: the files seem to lack what was not clicked."

@@ -9,13 +9,14 @@ from rich.console import Console
 
 from recsys import wiring
 from recsys.config.schema import Config
-from recsys.log_survey import one_label, unmet, unused_actions
+from recsys.log_survey import action_doubts, one_label, unmet
 
 
 def action_warnings(config: Config) -> Iterator[str]:
-    """Positive actions that the log does not have."""
+    """Positive actions that the log does not have, and actions in it that decide no label."""
+    learned = {action for task in wiring.tasks(config) for action in task.rule.actions}
     with closing(wiring.event_log(config)) as log:
-        yield from filter(None, [unused_actions(log, config.training.positive)])
+        yield from action_doubts(log, config.training.positive, learned)
 
 
 def label_warnings(config: Config, labels: float, positives: float) -> Iterator[str]:

@@ -27,6 +27,6 @@ def open_questions(mappings: Sequence[ProposedMapping], training: Mapping[str, N
                 )
     actions = training["positive"].value
     if "click" not in actions:
-        names = " or ".join(f'"action": "{action}"' for action in actions)
-        value = ' and a "value"' if "min_value" in training else ""
-        yield f"A positive label is an interaction with {names}{value}: events sent to the server have to say so."
+        names = " or ".join(map(repr, actions))
+        value = ", with a value" if "min_value" in training else ""
+        yield f"What counts is an interaction whose action is {names}{value}: events sent to the server have to say so."

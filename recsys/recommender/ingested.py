@@ -34,15 +34,15 @@ class Ingested:
     """What looks wrong in the events, with the remedy."""
 
     @staticmethod
-    def of(ingest: Ingest, dead_letters: Path, now: int) -> Ingested:
-        """What `ingest`, which is new, has done; `now` is in ms."""
+    def of(ingest: Ingest, dead_letters: Path, latest: int) -> Ingested:
+        """What `ingest`, which is new, has done; `latest` is the last time (ms) that is plausible."""
         counts = ingest.counts
         span = None
         if ingest.span is not None:
             oldest, newest = (datetime.fromtimestamp(time / 1000, UTC) for time in ingest.span)
             span = oldest, newest
         reasons = dict(ingest.reasons.most_common(_REASONS))
-        late, found = ingest.late_events.count, tuple(doubts(ingest, now))
+        late, found = ingest.late_events.count, tuple(doubts(ingest, latest))
         return Ingested(counts.accepted, counts.duplicate, counts.dead, reasons, span, late, dead_letters, found)
 
     @property

@@ -73,7 +73,8 @@ class Recommender:
                 ingest.merge(found)
         finally:
             log.close()
-        done = Ingested.of(ingest, self.config.log.dead_letters, time_ns() // 1_000_000)
+        latest = time_ns() // 1_000_000 + self.config.log.max_future  # what is sent now may be a little ahead
+        done = Ingested.of(ingest, self.config.log.dead_letters, latest)
         if done.dead == done.read > 0:
             raise InvalidValueError(f"nothing was accepted: {done!r}")
         for doubt in done.warnings:

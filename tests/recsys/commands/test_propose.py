@@ -305,9 +305,9 @@ def test_another_action_than_click_is_told(tmp_path: Path) -> None:
     rows = [f"{1_650_000_000 + 60 * i},u{i % 7},i{i % 5},{i % 2}" for i in range(60)]
     (tmp_path / "a.csv").write_text("ts,user_id,item_id,purchased\n" + "\n".join(rows) + "\n")
     told = " ".join(run(tmp_path, "init", "--from", "a.csv").output.split())
-    assert 'an interaction with "action": "purchase": events sent to the server have to say so' in told
+    assert "an interaction whose action is 'purchase': events sent to the server have to say so" in told
     told = " ".join(run(tmp_path, "init", "b.toml", "--from", name).output.split())
-    assert '"action": "rate" and a "value"' in told
+    assert "whose action is 'rate', with a value" in told
 
 
 def columns(header: str, cells: Callable[[random.Random, int], str], rows: int = 300) -> str:

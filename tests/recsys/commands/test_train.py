@@ -176,3 +176,14 @@ def test_positive_actions_that_the_log_does_not_have_are_named_with_those_it_has
         assert warning + "'buy' (1)." in text
     config.write_text(CONFIG.format(capacity=100))
     assert "training.positive names" not in said(config, *TRAIN)
+
+
+def test_interactions_that_decide_no_label_are_told(config: Path) -> None:
+    log = wiring.event_log(load(config))
+    log.append(encode_events([Interaction(time=100_000, impression="n9", item="i9.1", action="view")]))
+    log.close()
+    said = " ".join(train(config).split())
+    assert "1 interactions in the log have actions that decide no label, and are not learned from: 'view' (1)" in said
+    further = '\n[[tasks]]\nname = "view"\nactions = ["view"]\nwait = "1s"\n'
+    config.write_text(config.read_text().replace("[training]", '[training]\ncheckpoints = "other"') + further)
+    assert "decide no label" not in train(config)

@@ -35,7 +35,7 @@ def action_doubts(log: EventLog, positive: Collection[str], learned: Collection[
     `learned` are the actions that decide a label of some task.
     """
     found: Counter[str] = Counter()
-    for events in _beginning(log, LIMIT):
+    for events in beginning(log, LIMIT):
         actions = events.column("action").filter(pa.array(kinds(events) == INTERACTION))
         found.update({one["values"]: one["counts"] for one in pc.value_counts(actions).to_pylist()})
     where = "the log" if sum(log.end()) - sum(log.begin()) <= LIMIT else f"the first {LIMIT:,} events of the log"
@@ -111,12 +111,12 @@ def _described(id_: str, shown: _Shown) -> str:
 
 
 def _rows(log: EventLog, kind: int, columns: list[str]) -> Iterator[dict[str, Any]]:
-    for events in _beginning(log, EXAMPLES):
+    for events in beginning(log, EXAMPLES):
         at = pa.array(np.flatnonzero(kinds(events) == kind))
         yield from events.select(columns).take(at).to_pylist()
 
 
-def _beginning(log: EventLog, limit: int) -> Iterator[pa.RecordBatch]:
+def beginning(log: EventLog, limit: int) -> Iterator[pa.RecordBatch]:
     """The first events of each partition, at most `limit` together."""
     most = max(limit // log.partitions, 1)
     for partition, (begin, end) in enumerate(zip(log.begin(), log.end(), strict=True)):

@@ -9,14 +9,16 @@ from rich.console import Console
 
 from recsys import wiring
 from recsys.config.schema import Config
+from recsys.feature_survey import feature_doubts
 from recsys.log_survey import action_doubts, one_label, unmet
 
 
-def action_warnings(config: Config) -> Iterator[str]:
-    """Positive actions that the log does not have, and actions in it that decide no label."""
+def log_warnings(config: Config) -> Iterator[str]:
+    """Positive actions that the log does not have, actions in it that decide no label, and features it lacks."""
     learned = {action for task in wiring.tasks(config) for action in task.rule.actions}
     with closing(wiring.event_log(config)) as log:
         yield from action_doubts(log, config.training.positive, learned)
+        yield from feature_doubts(log, wiring.spec(config).fields)
 
 
 def label_warnings(config: Config, labels: float, positives: float) -> Iterator[str]:

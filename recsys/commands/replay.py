@@ -10,7 +10,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from recsys import wiring
-from recsys.commands.log_warnings import action_warnings, label_warnings, say
+from recsys.commands.log_warnings import label_warnings, log_warnings, say
 from recsys.commands.options.batch_until import parse_batch_until
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
@@ -39,7 +39,7 @@ def run(config_path: Path, batch_until: str, refreshes: Sequence[str], until: st
     for refresh in refreshes:
         check_refresh(refresh)
     end = parse_time(until, "--until") if until is not None else None
-    for warning in action_warnings(config):
+    for warning in log_warnings(config):
         say(console, warning, style="yellow")
     log = wiring.event_log(config)
     with Bar(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:

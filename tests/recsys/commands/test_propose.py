@@ -371,7 +371,8 @@ def late(folder: Path, form: str) -> str:
         path.write_text("".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows))
     else:
         text = "\n".join([",".join(names), *(",".join(map(str, row)) for row in rows)]) + "\n"
-        pack = {".gz": gzip.compress, ".xz": lzma.compress}.get(path.suffix, bytes)
+        packed: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".xz": lzma.compress}
+        pack = packed.get(path.suffix, bytes)
         path.write_bytes(pack(text.encode()))
     return path.name
 

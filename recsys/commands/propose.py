@@ -21,6 +21,8 @@ from recsys.proposal.trial import Trial, trial
 from streaming.ingest.mapping.event_time import Unit
 
 _EXAMPLES = 3
+_WIDEST = 24
+"""Characters of a column's name."""
 
 
 def init(path: Path, files: Sequence[Path], **said: str | None) -> None:
@@ -132,8 +134,10 @@ def _columns(one: Described) -> Table:
     sample = one.sample
     rows = f"{'all' if sample.whole else 'the first'} {sample.rows:,} rows"
     table = Table(box=None, pad_edge=False, title=f"{one.path}: {rows}", title_justify="left")
-    for heading in ("column", "type", "missing", "different", "examples", "guess"):
-        table.add_column(heading, no_wrap=heading != "guess", overflow="ellipsis")
+    for heading in ("column", "type", "missing", "different"):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", max_width=_WIDEST)
+    for heading in ("examples", "guess"):  # wrapped, so that the narrowest terminal shows all of them
+        table.add_column(heading, overflow="fold", ratio=1)
     guesses = {guess.name: f"{role}: {guess.reason}" for role, found in one.roles.found.items() for guess in found}
     for name, cells in sample.columns.items():
         column = Column(name, cells)

@@ -421,3 +421,13 @@ def test_rows_without_times_need_a_start(tmp_path: Path) -> None:
     assert "--start" in run(tmp_path, "init", "--from", "a.csv").output
     assert run(tmp_path, "init", "mine.toml", "--from", "a.csv", "--start", "2024-01-01").exit_code == 0
     assert run(tmp_path, "check", "-c", "mine.toml").exit_code == 0
+
+
+def test_the_table_of_inspect_shows_all_words_in_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    files = lists_and_clicks(tmp_path)
+    table = run(tmp_path, "inspect", *files).output.partition("# Proposed")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    assert "…" not in table
+    for word in ("query", "visitor", "missing", "different", "examples", "guess"):
+        assert word in table

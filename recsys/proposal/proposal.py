@@ -57,7 +57,7 @@ class Proposal:
         default = TrainingSection().batch_size
         if count >= _BATCHES * default:
             return self
-        size = max(1, 1 << (count // _BATCHES).bit_length() - 1)
+        size = max(1, (1 << (count // _BATCHES).bit_length()) // 2)
         noted = Noted(size, f"only {count:,} shown items: delete this line when there are more")
         return replace(self, training={**self.training, "batch_size": noted})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -199,3 +200,24 @@ items = "what"
     told = " ".join(said(run(tmp_path, "a.csv")).split())
     assert "2 records have the id of an event in the log" in told
     assert "name new folders in [log] url and [training] checkpoints, and ingest again" in told
+
+
+def test_the_remedy_for_a_missing_label_column_works(tmp_path: Path) -> None:
+    shown = """
+[[log.mapping]]
+files = "*.csv"
+kind = "shown"
+time_unit = "s"
+[log.mapping.columns]
+time = "at"
+user = "who"
+item = "what"
+"""
+    (tmp_path / "a.csv").write_text("at,who,what,did\n1600000000,u,a,1\n")
+    mapped(tmp_path, shown)
+    told = said(run(tmp_path, "a.csv"))
+    remedy = re.search(r"such as `(.*?)`", told)
+    assert remedy is not None, told
+    mapped(tmp_path, shown + remedy[1].replace("NAME OF THE COLUMN", "did") + "\n")
+    assert run(tmp_path, "a.csv").exit_code == 0
+    assert stored(tmp_path) == 2

@@ -431,3 +431,10 @@ def test_the_table_of_inspect_shows_all_words_in_80_columns(tmp_path: Path, monk
     assert "…" not in table
     for word in ("query", "visitor", "missing", "different", "examples", "guess"):
         assert word in table
+
+
+def test_a_file_of_fewer_labels_than_batches_is_proposed_too(tmp_path: Path) -> None:
+    rows = [f"{1_700_000_000 + i},u{i % 3},i{i % 2},{i % 2}" for i in range(3)]
+    (tmp_path / "a.csv").write_text("\n".join(["time,user_id,item_id,clicked", *rows]) + "\n")
+    assert run(tmp_path, "init", "--from", "a.csv").exit_code == 0
+    assert load(tmp_path / "recsys.toml").training.batch_size == 1

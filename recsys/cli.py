@@ -198,7 +198,7 @@ def replay(config_path: Path, batch_until: str, refresh: tuple[str, ...], until:
 
 @main.command()
 @CONFIG
-@click.option("--batch-until", metavar="TIME", required=True, help=BATCH_UNTIL)
+@click.option("--batch-until", metavar="TIME", default="0.8", show_default=True, help=BATCH_UNTIL)
 @click.option("--refresh", default="1h", show_default=True, help="How often serving takes new weights.")
 @click.option("--until", metavar="TIME", help="End of the online stage (exclusive).")
 @click.option(

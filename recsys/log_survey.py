@@ -29,19 +29,34 @@ class _Shown:
     items: list[str]
 
 
-def unused_actions(log: EventLog, positive: Collection[str]) -> str:
-    """A warning when some of the positive actions do not occur, with those that do; empty without interactions."""
+def action_doubts(log: EventLog, positive: Collection[str], learned: Collection[str]) -> Iterator[str]:
+    """A warning when some of the positive actions do not occur, and one when others than `learned` do.
+
+    `learned` are the actions that decide a label of some task.
+    """
     found: Counter[str] = Counter()
-    for events in _beginning(log, LIMIT):
+    for events in beginning(log, LIMIT):
         actions = events.column("action").filter(pa.array(kinds(events) == INTERACTION))
         found.update({one["values"]: one["counts"] for one in pc.value_counts(actions).to_pylist()})
-    missing = [action for action in positive if action not in found]
-    if not missing or not found:
-        return ""
     where = "the log" if sum(log.end()) - sum(log.begin()) <= LIMIT else f"the first {LIMIT:,} events of the log"
-    there = ", ".join(f"{action!r} ({count:,})" for action, count in found.most_common(SHOWN_ACTIONS))
-    named = ", ".join(map(repr, missing))
-    return f"training.positive names {named}, which no interaction in {where} has; the actions there are {there}."
+    missing = [action for action in positive if action not in found]
+    if missing and found:
+        named = ", ".join(map(repr, missing))
+        yield (
+            f"training.positive names {named}, which no interaction in {where} has; the actions there are "
+            f"{_commonest(found)}."
+        )
+    ignored = Counter({action: count for action, count in found.items() if action not in learned})
+    if ignored:
+        yield (
+            f"{ignored.total():,} interactions in {where} have actions that decide no label, and are not learned from: "
+            f"{_commonest(ignored)}. If one should count, name it in training.positive or in a [[tasks]]."
+        )
+
+
+def _commonest(actions: Counter[str]) -> str:
+    more = ", ..." if len(actions) > SHOWN_ACTIONS else ""
+    return ", ".join(f"{action!r} ({count:,})" for action, count in actions.most_common(SHOWN_ACTIONS)) + more
 
 
 def one_label(labels: float, positives: float) -> str:
@@ -96,12 +111,12 @@ def _described(id_: str, shown: _Shown) -> str:
 
 
 def _rows(log: EventLog, kind: int, columns: list[str]) -> Iterator[dict[str, Any]]:
-    for events in _beginning(log, EXAMPLES):
+    for events in beginning(log, EXAMPLES):
         at = pa.array(np.flatnonzero(kinds(events) == kind))
         yield from events.select(columns).take(at).to_pylist()
 
 
-def _beginning(log: EventLog, limit: int) -> Iterator[pa.RecordBatch]:
+def beginning(log: EventLog, limit: int) -> Iterator[pa.RecordBatch]:
     """The first events of each partition, at most `limit` together."""
     most = max(limit // log.partitions, 1)
     for partition, (begin, end) in enumerate(zip(log.begin(), log.end(), strict=True)):

@@ -59,6 +59,20 @@ def not_learned(outcomes: Mapping[str, int]) -> str:
     return ", ".join(f"{outcomes[name]:,} {words}" for name, words in LOST.items() if outcomes.get(name))
 
 
+def waiting(rows: int, batch_size: int) -> str:
+    """What is to be said of labelled rows that do not fill a batch; empty for none.
+
+    >>> waiting(12, 256)
+    '12 rows wait for a full batch of 256: they are learned with those that come next, or as they are when following.'
+    """
+    if not rows:
+        return ""
+    return (
+        f"{rows:,} rows wait for a full batch of {batch_size}: they are learned with those that come next, or as they "
+        "are when following."
+    )
+
+
 def impaired(losses: Mapping[str, int]) -> Iterator[str]:
     """One warning for each kind of loss that happened.
 

@@ -53,6 +53,8 @@ class Settings(ServingSettings):
     experiments: tuple[Experiment, ...] = (Experiment("default", (Arm("online"),)),)
     actions: frozenset[str] = frozenset({"click"})
     """Actions that count as a click in experiments."""
+    learned: frozenset[str] = frozenset({"click"})
+    """Actions that decide a label of some task; an answer names others."""
     rules: Rules = field(default_factory=Rules)
     max_body: int = 8 << 20
     """Most bytes of a request's body."""
@@ -110,6 +112,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         executor,
         experiments=settings.experiments,
         rules=settings.rules,
+        learned=settings.learned,
         limits=Limits(settings.max_candidates, settings.retrieve, settings.max_body),
         source=clocks,
     )

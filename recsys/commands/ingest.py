@@ -23,18 +23,15 @@ from recsys.commands.output.console import plain_column, plain_console
 from recsys.commands.stopping import STOPPED, stopping
 from recsys.config.file import load
 from recsys.config.schema import Config
-from recsys.config.units import written
 from recsys.datasets.card import Card
 from recsys.datasets.registry import DATASETS
 from recsys.errors import IngestError, InvalidValueError, file_errors
-from recsys.unlearned import REMEDY
+from recsys.ingest_doubts import doubts
 from streaming.ingest.counts import Counts
 from streaming.ingest.formats.sources import Batches, JsonLines, Source
-from streaming.ingest.mapping.event_time import PLAUSIBLE
 from streaming.ingest.pipeline import Ingest
 
 SHOWN_REASONS = 5
-YEAR = 365 * 86_400_000
 
 
 def run(
@@ -90,22 +87,10 @@ def _conclude(console: Console, config: Config, ingest: Ingest) -> None:
         for reason, count in ingest.reasons.most_common(SHOWN_REASONS):
             console.print(f"  {count:,} x {reason}", highlight=False)
     if ingest.span is not None:
-        _times(console, *ingest.span)
-    if late := ingest.late_events.count:
-        slack = written(ingest.late_events.slack)
-        console.print(
-            f"{late:,} events came more than {slack} after newer ones; the joiner cannot use them: {REMEDY}.",
-            style="yellow",
-        )
-
-
-def _times(console: Console, oldest: int, newest: int) -> None:
-    console.print(f"Event times: {written_time(oldest)} to {written_time(newest)}")
-    if oldest < PLAUSIBLE:
-        wrong = "in 1970, as seconds look when they are read as milliseconds" if oldest < YEAR else "before 1990"
-        console.print(f"Some times are {wrong}: compare time_unit in [[log.mapping]] with the file.", style="yellow")
-    if newest > time.time() * 1000:
-        console.print("Some times are after the clock of this machine.", style="yellow")
+        oldest, newest = ingest.span
+        console.print(f"Event times: {written_time(oldest)} to {written_time(newest)}")
+    for doubt in doubts(ingest, time.time_ns() // 1_000_000):
+        console.print(doubt, style="yellow", markup=False, highlight=False)
 
 
 Show = Callable[[str, Counts], None]

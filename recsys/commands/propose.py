@@ -22,6 +22,8 @@ from recsys.proposal.trial import Trial, trial
 from streaming.ingest.mapping.event_time import Unit
 
 _EXAMPLES = 3
+_WIDEST = 24
+"""Characters of a column's name."""
 
 
 def init(path: Path, files: Sequence[Path], **said: str | None) -> None:
@@ -37,6 +39,7 @@ def init(path: Path, files: Sequence[Path], **said: str | None) -> None:
     path.write_text(proposal.text)
     console.print(f"Wrote {path}: compare the comments in it with what you know of the files.")
     _would_ingest(console, tried)
+    _questions(console, proposal)
     named = "" if path == Path("recsys.toml") else f" -c {shlex.quote(str(path))}"
     given = " ".join(shlex.quote(str(file)) for file in files)
     sort = " --sort" if tried.late else ""
@@ -54,6 +57,7 @@ def inspect(files: Sequence[Path], **said: str | None) -> None:
     tried = _tried(proposal, Path("recsys.toml"))
     console.print(proposal.for_labels(tried.labels).text, highlight=False, soft_wrap=True)
     _would_ingest(console, tried)
+    _questions(console, proposal)
 
 
 def _said(
@@ -75,6 +79,8 @@ def _tried(proposal: Proposal, path: Path) -> Trial:
         raise InvalidValueError(f"none of the first {tried.counts.read:,} records would be accepted: {reason}")
     if not tried.labels:
         raise InvalidValueError("the files have no list of shown items, so that nothing can be learned from them alone")
+    if not tried.positives and proposal.label_further_on:
+        return tried
     if not tried.positives and not tried.unmatched:
         raise InvalidValueError(
             f"none of the first {tried.labels:,} shown items would be positive; give the file of the clicks as well, "
@@ -103,8 +109,15 @@ def _would_ingest(console: Console, tried: Trial) -> None:
         console.print(warning, style="yellow")
 
 
+def _questions(console: Console, proposal: Proposal) -> None:
+    for question in proposal.open_questions:
+        console.print(question, style="yellow", markup=False, highlight=False)
+
+
 def _warnings(tried: Trial) -> list[str]:
     found = []
+    if not tried.positives:
+        found.append("All positive labels stand further on in the file.")
     if not tried.negatives:
         found.append(
             "All of them are positive, of which nothing can be learned: the files seem to lack what was not clicked."
@@ -120,8 +133,10 @@ def _columns(one: Described) -> Table:
     sample = one.sample
     rows = f"{'all' if sample.whole else 'the first'} {sample.rows:,} rows"
     table = Table(box=None, pad_edge=False, title=f"{one.path}: {rows}", title_justify="left")
-    for heading in ("column", "type", "missing", "different", "examples", "guess"):
-        table.add_column(heading, no_wrap=heading != "guess", overflow="ellipsis")
+    for heading in ("column", "type", "missing", "different"):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", max_width=_WIDEST)
+    for heading in ("examples", "guess"):  # wrapped, so that the narrowest terminal shows all of them
+        table.add_column(heading, overflow="fold", ratio=1)
     guesses = {guess.name: f"{role}: {guess.reason}" for role, found in one.roles.found.items() for guess in found}
     for name, cells in sample.columns.items():
         column = Column(name, cells)

@@ -13,7 +13,7 @@ from recsys.commands.options.batch_until import parse_batch_until
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
 from recsys.commands.output.console import plain_column, plain_console, say
-from recsys.commands.output.log_warnings import action_warnings, label_warnings
+from recsys.commands.output.log_warnings import label_warnings, log_warnings
 from recsys.commands.output.replay_tables import tables
 from recsys.config.file import load
 from recsys.config.schema import Config
@@ -39,7 +39,7 @@ def run(config_path: Path, batch_until: str, refreshes: Sequence[str], until: st
     for refresh in refreshes:
         check_refresh(refresh, "--refresh")
     end = parse_time(until, "--until") if until is not None else None
-    for warning in action_warnings(config):
+    for warning in log_warnings(config):
         say(console, warning, style="yellow")
     log = wiring.event_log(config)
     with Bar(plain_column("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:

@@ -13,14 +13,14 @@ from recsys import wiring
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.output import embedding_tables
 from recsys.commands.output.console import plain_console, say
-from recsys.commands.output.log_warnings import action_warnings, label_warnings
+from recsys.commands.output.log_warnings import label_warnings, log_warnings
 from recsys.commands.stopping import stopping
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.config.units import written
 from recsys.evaluation.metrics import Summary
 from recsys.training.progress import Progress
-from recsys.unlearned import impaired, left_out, lost
+from recsys.unlearned import impaired, left_out, lost, waiting
 
 CAPTION = """AUC: 0.5 is chance, 1 is perfect. Calibration: mean score over share of positives, 1 is right.
 Normalised entropy: log loss over that of the mean rate, below 1 is better than it. All terms: docs/train.md"""
@@ -37,7 +37,7 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
         resumed = trainer.resume()
         before = embedding_tables.refused(trainer.learner.store)
         console.print(f"Resumed from {resumed}." if resumed else "Starting with an empty model.")
-        for warning in action_warnings(config):
+        for warning in log_warnings(config):
             say(console, warning, style="yellow")
         shown = Live(get_renderable=lambda: dashboard(trainer.progress), console=console, transient=True)
         with shown:
@@ -48,6 +48,8 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
             console.print(f"Stopped after {trainer.learner.steps:,} steps; state {trainer.digest()[:16]}.")
         else:
             say(console, _nothing_learned(config, trainer.outcomes))
+        if rest := waiting(trainer.waiting_rows, config.training.batch_size):
+            say(console, rest)
         say(console, lost(trainer.outcomes, config.log.dead_letters))
         total = trainer.progress.total()
         for warning in (

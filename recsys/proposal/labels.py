@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
 from recsys.config.units import milliseconds
 from recsys.proposal.columns.column import Column
-from recsys.proposal.columns.vocabulary import NOT_POSITIVE, SHOWN_ACTIONS, tokens
+from recsys.proposal.columns.vocabulary import ACTIONS, NOT_POSITIVE, SHOWN_ACTIONS, VERBS, tokens
 from recsys.proposal.mapping import Noted, ProposedMapping
 
 _ENOUGH: Final = 2000
@@ -33,25 +34,50 @@ def add_labels(made: ProposedMapping) -> None:
 
 def _labels(made: ProposedMapping) -> None:
     labels = made.of.roles.found["label"]
-    for guess in labels:
-        made.columns[f"actions.{_action_name(guess.name)}"] = Noted(guess.name, guess.reason)
-    positive = _action_name(labels[0].name)
+    actions = _action_names([guess.name for guess in labels])
+    for action, guess in zip(actions, labels, strict=True):
+        made.columns[f"actions.{action}"] = Noted(guess.name, guess.reason)
     words = {text for guess in labels for text in guess.column.distinct}
     if not words <= {"0", "1", "-1", "True", "False", "true", "false"}:
         yes = sorted(word for word in words if word.lower() in ("true", "yes", "y", "t", "1"))
         made.settings["positive_values"] = Noted(yes, "what means yes")
-    column = labels[0].column
-    share = sum(value > 0 for value in column.numbers) / len(column.numbers)
-    made.positive = Noted([positive], f"{share:.1%} of the rows")
+    shares = [Noted([action], _share(guess.column)) for action, guess in zip(actions, labels, strict=True)]
+    made.positive, made.tasks = shares[0], dict(zip(actions[1:], shares[1:], strict=True))
+
+
+def _share(column: Column) -> str:
+    numbers = column.numbers
+    return f"{sum(value > 0 for value in numbers) / max(len(numbers), 1):.1%} of the rows"
+
+
+_CLICKS: Final = frozenset({"click", "clicked", "clk", "clicks"})
+
+
+def _action_names(columns: Sequence[str]) -> list[str]:
+    """A name of its own for each label; only the first may be `click` for want of a verb.
+
+    >>> _action_names(["liked", "converted"]), _action_names(["label", "click"])
+    (['like', 'converted'], ['click', 'click_'])
+    """
+    names: list[str] = []
+    for column in columns:
+        name = _action_name(column)
+        if names and name == "click":
+            name = "_".join(tokens(column))
+        while name in names:
+            name += "_"
+        names.append(name)
+    return names
 
 
 def _action_name(column: str) -> str:
-    """The action that a column of labels tells: `click` for one that only says that it is the label."""
-    words = [word for word in tokens(column) if word not in ("is", "has", "id", "label", "target", "y")]
-    name = "_".join(words)
-    return {"": "click", "clicked": "click", "clk": "click", "clicks": "click"}.get(
-        name, "click" if name.isdigit() else name
-    )
+    """The action that a column of labels tells: `click`, as clients send it, unless its name has another verb.
+
+    >>> [_action_name(name) for name in ("outcome_clicked", "label", "converted", "is_order", "purchased", "y")]
+    ['click', 'click', 'click', 'order', 'purchase', 'click']
+    """
+    words = [word for word in tokens(column) if word in ACTIONS | VERBS.keys()]
+    return "click" if not words or _CLICKS.intersection(words) else VERBS.get(words[0], words[0])
 
 
 def _rating(made: ProposedMapping) -> None:

@@ -35,7 +35,7 @@ class Described:
 
 @dataclass
 class ProposedMapping:
-    """A `[[log.mapping]]` with notes, the features that it gives, and which actions make a label positive."""
+    """A `[[log.mapping]]` with notes, the features that it gives, and which actions make labels positive."""
 
     of: Described
     kind: str
@@ -44,6 +44,8 @@ class ProposedMapping:
     features: list[Feature] = field(default_factory=list)
     positive: Noted | None = None
     min_value: Noted | None = None
+    tasks: dict[str, Noted] = field(default_factory=dict)
+    """Actions of further labels, by the name of their task."""
 
     def raw(self) -> dict[str, Any]:
         """As `recsys.config.log.Mapping` takes it."""

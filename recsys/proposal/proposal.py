@@ -17,6 +17,7 @@ from recsys.proposal.files.row_kinds import row_kinds
 from recsys.proposal.files.sample import Sample, read_sample
 from recsys.proposal.links import link_to_lists, with_ids
 from recsys.proposal.mapping import Described, Noted, ProposedMapping
+from recsys.proposal.open_questions import open_questions
 from recsys.proposal.role_finder import find_roles
 from recsys.proposal.roles import Roles, Said
 from recsys.proposal.shape import mapping_of
@@ -43,12 +44,23 @@ class Proposal:
         """The content of `recsys.toml`."""
         return toml_text(self.mappings, self.training, self.fields)
 
+    @property
+    def open_questions(self) -> list[str]:
+        """What was decided without knowing, in sentences."""
+        return list(open_questions(self.mappings, self.training))
+
+    @property
+    def label_further_on(self) -> bool:
+        """Whether a label is the same in all of the first rows, and another one further on."""
+        found = [(one.sample, one.roles.column("label")) for one in self.described]
+        return any(column is not None and len(column.cells) > sample.rows for sample, column in found)
+
     def for_labels(self, count: int) -> Proposal:
         """With batches that so many shown items fill, if they are too few for the default."""
         default = TrainingSection().batch_size
         if count >= _BATCHES * default:
             return self
-        size = max(1, 1 << (count // _BATCHES).bit_length() - 1)
+        size = max(1, (1 << (count // _BATCHES).bit_length()) // 2)
         noted = Noted(size, f"only {count:,} shown items: delete this line when there are more")
         return replace(self, training={**self.training, "batch_size": noted})
 

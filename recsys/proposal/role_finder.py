@@ -8,8 +8,19 @@ from typing import Final
 
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
+from recsys.proposal.columns.likeness import (
+    FALSE,
+    depends,
+    few,
+    identifies,
+    names_things,
+    one_truth,
+    product_numbers,
+    two_valued,
+)
 from recsys.proposal.columns.time_columns import TimeReading, time_reading
-from recsys.proposal.columns.vocabulary import ACTIONS, HISTORY, NOT_EVENT, Role, says, tokens
+from recsys.proposal.columns.vocabulary import ACTIONS, AFTER, HISTORY, NOT_EVENT, POSITION, Role, says, tokens
+from recsys.proposal.files.further import further_cells
 from recsys.proposal.files.sample import Sample
 from recsys.proposal.roles import Guess, Roles, Said
 
@@ -22,7 +33,15 @@ _MOST_RATINGS: Final = 101
 def find_roles(sample: Sample, said: Said) -> Roles:
     """What the columns of a sample are. Raises InvalidValueError if what the user says is not so, or needed."""
     finder = _Finder(sample, said)
-    for step in (finder.time, finder.lists, finder.outcomes, finder.action, finder.identifiers, finder.unnamed):
+    for step in (
+        finder.time,
+        finder.lists,
+        finder.outcomes,
+        finder.action,
+        finder.late_label,
+        finder.identifiers,
+        finder.unnamed,
+    ):
         step()
     return Roles(finder.found, finder.reading, list(finder.left.values()))
 
@@ -41,7 +60,13 @@ class _Finder:
         self._sample, self._said = sample, said
         for role, name in said.columns.items():
             if name in self.left and role != "time":
-                self._give(role, self.left[name], said.reason)
+                column = self.left[name]
+                self._give(role, self._further(column) if role == "label" else column, said.reason)
+
+    def _further(self, column: Column) -> Column:
+        """With cells from further on, if it has one value in the first rows."""
+        more = further_cells(self._sample, column.name) if len(column.distinct) == 1 else []
+        return Column(column.name, [*column.cells, *more])
 
     def _give(self, role: str, column: Column, reason: str) -> None:
         self.found.setdefault(role, []).append(Guess(column, reason))
@@ -113,17 +138,11 @@ class _Finder:
         """What became of a shown item: 0/1 labels, or a rating."""
         if "shown" in self.found or "marked" in self.found or "label" in self.found:
             return
-        labels = {one.name: says("label", one.name) for one in self.left.values() if _two_valued(one)}
+        labels = {one.name: says("label", one.name) for one in self.left.values() if two_valued(one)}
         labels = {name: score for name, score in labels.items() if score}
         for name in sorted(labels, key=lambda name: -labels[name]):
             self._give("label", self.left[name], "two values, and its name says what the user did")
         if labels:
-            best = [name for name, score in labels.items() if score == max(labels.values())]
-            if len(best) > 1:
-                raise InvalidValueError(
-                    f"{self._sample.path}: {' and '.join(map(repr, best))} may each be what the model should predict; "
-                    "say which with --label"
-                )
             return
         ratings = [one for one in self.left.values() if one.numbers and 1 < len(one.distinct) <= _MOST_RATINGS]
         for column in self._best("rating", ratings):
@@ -140,11 +159,28 @@ class _Finder:
         for column in self._best("action", named) or words_only[:1]:
             self._give("action", column, f"{' / '.join(list(column.distinct)[:4])}")
 
+    def late_label(self) -> None:
+        """A label that is the same in all of the first rows. Raises InvalidValueError if it is so further on."""
+        if {"shown", "marked", "label", "rating", "action"} & self.found.keys():
+            return
+        for column in self._best("label", [one for one in self.left.values() if one_truth(one)]):
+            seen = self._further(column)
+            if two_valued(seen):
+                self._give("label", seen, f"only {column.texts[0]} in the first rows, and another value further on")
+            elif column.texts[0].lower() in FALSE and says("label", column.name) >= 2:
+                raise InvalidValueError(
+                    f"{self._sample.path}: {column.name!r} looks like the label and is {column.texts[0]} in all rows "
+                    "that were looked at, from the first to the last, so that nothing says what was clicked; give a "
+                    "file that has both, or name another column with --label"
+                )
+
     def identifiers(self) -> None:
         for role in _IDENTIFIERS:
-            able = [one for one in self.left.values() if _names_things(one) and role not in self.found]
+            able = [one for one in self.left.values() if names_things(one) and role not in self.found]
             if role == "item" and ("shown" in self.found or "marked" in self.found):
                 continue
+            if role == "user":
+                able = [one for one in able if identifies(one)]
             least = 2.0 if role == "request" else 1.0
             for column in self._best(role, able, least):
                 self._give(role, column, "its name says so")
@@ -160,7 +196,7 @@ class _Finder:
         if not user or not user[0].column.missing or user[0].reason == self._said.reason:
             return
         holes = [n for n, cell in enumerate(user[0].column.cells) if user[0].column.is_missing(cell)]
-        for column in [one for one in self._of("user", 1.0) if _names_things(one)]:
+        for column in [one for one in self._of("user", 1.0) if names_things(one) and identifies(one)]:
             if not any(column.is_missing(column.cells[n]) for n in holes):
                 self._give("user", column, f"where {user[0].name!r} is missing")
                 return
@@ -171,40 +207,33 @@ class _Finder:
             self._unnamed_outcome()
         lists = "shown" in self.found or "marked" in self.found
         if lists and "request" not in self.found and self._headerless:
-            for column in [one for one in self.left.values() if one.unique and _names_things(one)][:1]:
+            for column in [one for one in self.left.values() if one.unique and names_things(one)][:1]:
                 self._give("request", column, "another value in each row")
         wanted = [role for role in ("user", "item") if role not in self.found and not (lists and role == "item")]
-        able = [one for one in self.left.values() if _names_things(one) and len(one.distinct) > 2]
+        able = [one for one in self.left.values() if names_things(one) and len(one.distinct) > 2]
         if "time" not in self.found or (not self._headerless and len(able) != len(wanted)):
             return
-        if len(wanted) == 2 and len(able) > 1 and _products(able[0]) and not _products(able[1]):
+        if len(wanted) == 2 and len(able) > 1 and product_numbers(able[0]) and not product_numbers(able[1]):
             wanted.reverse()
         for role, column in zip(wanted, able, strict=False):
+            if role == "user" and not self._headerless and not self._could_be_users(column):
+                continue
             why = "by the usual order of such files: exchange them if it is not so"
             self._give(role, column, why if self._headerless else "no other column is left for it")
 
+    def _could_be_users(self, column: Column) -> bool:
+        """Whether a column that no name speaks for has values as users have: many, that come again, with any item."""
+        items = [guess.column for guess in self.found.get("item", ())]
+        known = any(depends(column, item) for item in items)
+        other = (AFTER | POSITION).intersection(tokens(column.name))
+        return not (few(column) or column.unique or known or other)
+
     def _unnamed_outcome(self) -> None:
         for column in list(self.left.values()):
-            if _two_valued(column):
+            if two_valued(column):
                 self._give("label", column, "two different numbers")
                 return
             levels = set(column.numbers)
             if 3 <= len(levels) <= 10 and min(levels) > 0 and max(levels) in (5, 10):
                 self._give("rating", column, f"numbers from {min(levels):g} to {max(levels):g}")
                 return
-
-
-def _products(column: Column) -> bool:
-    """Whether the values are numbers of products or books, as shops use them."""
-    return all(re.fullmatch(r"B0[0-9A-Z]{8}|\d{9}[\dX]", text) for text in column.distinct)
-
-
-def _two_valued(column: Column) -> bool:
-    return column.type in ("boolean", "integer") and set(column.numbers) in ({0, 1}, {-1, 1})
-
-
-def _names_things(column: Column) -> bool:
-    written = column.type == "number" and all(isinstance(value, str) for value in column.values)
-    if column.listed or not (written or column.type in ("integer", "text")):
-        return False
-    return sum(map(len, column.texts)) <= 64 * len(column.texts) and not any("\n" in text for text in column.distinct)

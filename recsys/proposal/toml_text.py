@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from recsys.config.schema import TrainingSection
+from recsys.config.units import written
 from recsys.proposal.feature_columns import Feature
 from recsys.proposal.mapping import Noted, ProposedMapping
 
@@ -17,12 +19,23 @@ _HEAD: Final = """\
 
 
 def toml_text(mappings: Sequence[ProposedMapping], training: Mapping[str, Noted], fields: Sequence[Feature]) -> str:
-    """The configuration for mappings, the settings of `[training]`, and fields beside user, item and hour."""
+    """The configuration for mappings, the settings of `[training]`, and fields beside user, item and hour.
+
+    Further labels of mappings are further tasks.
+    """
     parts = [_HEAD]
     parts += [_mapping(one) for one in mappings]
     parts.append("[training]\n" + "".join(_line(name, noted) for name, noted in training.items()))
+    tasks = {name: noted for one in mappings for name, noted in one.tasks.items()}
+    parts += [_task(name, noted, n == 0) for n, (name, noted) in enumerate(tasks.items())]
     parts.append(_features(mappings, fields))
     return "\n".join(parts)
+
+
+def _task(name: str, actions: Noted, first: bool) -> str:
+    note = "learned beside the first, `click`, of [training]; [serving] score says what each counts" if first else ""
+    wait = Noted(written(TrainingSection().wait), "how long a shown item waits for it")
+    return "[[tasks]]\n" + _line("name", Noted(name, note)) + _line("actions", actions) + _line("wait", wait)
 
 
 def _mapping(one: ProposedMapping) -> str:

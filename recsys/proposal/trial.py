@@ -18,6 +18,8 @@ from streaming.log.memory_log import MemoryLog
 
 _FILES: Final = 20
 """Most files that are tried; parts of one file are alike."""
+_MORE: Final = 30 * ROWS
+"""Most rows of a file in which both labels are looked for."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,13 @@ class Trial:
 def trial(config: Config, files: Sequence[Path]) -> Trial:
     """Ingest and join the first rows of the files, as `recsys ingest` and `recsys train` would; nothing is kept.
 
-    Raises RecsysError as these do.
+    Of files whose first rows give labels of one kind, more rows. Raises RecsysError as these do.
     """
+    tried = _tried(config, files, ROWS)
+    return _tried(config, files, _MORE) if tried.labels and not (tried.positives and tried.negatives) else tried
+
+
+def _tried(config: Config, files: Sequence[Path], rows: int) -> Trial:
     log = MemoryLog()
     with TemporaryDirectory() as folder:
         aside = config.log.model_copy(
@@ -51,7 +58,7 @@ def trial(config: Config, files: Sequence[Path]) -> Trial:
         )
         config = config.model_copy(update={"log": aside})
         ingest = wiring.ingest(config, log)
-        ingest.merge([_First(source) for file in files[:_FILES] for source in wiring.sources(config, file)])
+        ingest.merge([_First(source, rows) for file in files[:_FILES] for source in wiring.sources(config, file)])
     joiner = wiring.joiner(config, "held")
     for chunk in read_range(log, 0, 0, log.end()[0]):
         joiner.push(chunk.events)
@@ -69,10 +76,10 @@ def trial(config: Config, files: Sequence[Path]) -> Trial:
 
 
 class _First:
-    """The first blocks of a source, until they have `ROWS` records."""
+    """The first blocks of a source, until they have so many records."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, source: Source, rows: int) -> None:
+        self._source, self._rows = source, rows
 
     @property
     def name(self) -> str:
@@ -86,5 +93,5 @@ class _First:
         for block in self._source.blocks(start):
             yield block
             seen = block.end.line
-            if seen > ROWS:
+            if seen > self._rows:
                 return

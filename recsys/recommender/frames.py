@@ -17,9 +17,18 @@ from recsys.config.log import MappingSection
 from recsys.config.schema import Config
 from recsys.errors import ConfigError, InvalidValueError
 from recsys.recommender.configuration import invalid
+from recsys.recommender.near_names import check_near_names
 from streaming.ingest.formats.sources import Source
 from streaming.ingest.mapping.column_mapping import Shape, fields_of
 
+_TAKEN: Final[Mapping[Shape, str]] = {
+    "impression": "lists that were shown",
+    "interaction": "what users did with lists",
+    "shown": "items that were shown, with their label",
+    "feedback": "all taken as something that a user did",
+    "user": "new features of users",
+    "item": "new features of items",
+}
 _UPDATES: Final[tuple[Shape, ...]] = ("user", "item")
 
 
@@ -43,7 +52,15 @@ def sources(
     table = to_table(frame)
     if not table.num_rows:
         return []
-    named = mapped(config, standard(config, table.column_names) if mapping is None else mapping)
+    if mapping is None:
+        mapping = standard(config, table.column_names)
+        rules = wiring.rules(config)
+        known = {*(rules.request or {}), *(rules.item or {})}  # features that the model reads
+        read = [
+            str(column) for key, column in mapping.columns.items() if key != f"features.{column}" or column in known
+        ]
+        check_near_names(table, read, _TAKEN[mapping.kind])
+    named = mapped(config, mapping)
     path = folder / "frame.parquet"
     try:
         pq.write_table(table, path, compression="none")

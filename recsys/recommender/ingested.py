@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recsys.ingest_doubts import doubts
+
 if TYPE_CHECKING:
     from streaming.ingest.pipeline import Ingest
 
@@ -28,18 +30,20 @@ class Ingested:
     """Events so much older than newer ones that the joiner cannot use them."""
     dead_letters: Path
     """The file of refused records."""
+    warnings: tuple[str, ...] = ()
+    """What looks wrong in the events, with the remedy."""
 
     @staticmethod
-    def of(ingest: Ingest, dead_letters: Path) -> Ingested:
-        """What `ingest`, which is new, has done."""
+    def of(ingest: Ingest, dead_letters: Path, latest: int) -> Ingested:
+        """What `ingest`, which is new, has done; `latest` is the last time (ms) that is plausible."""
         counts = ingest.counts
         span = None
         if ingest.span is not None:
             oldest, newest = (datetime.fromtimestamp(time / 1000, UTC) for time in ingest.span)
             span = oldest, newest
         reasons = dict(ingest.reasons.most_common(_REASONS))
-        late = ingest.late_events.count
-        return Ingested(counts.accepted, counts.duplicate, counts.dead, reasons, span, late, dead_letters)
+        late, found = ingest.late_events.count, tuple(doubts(ingest, latest))
+        return Ingested(counts.accepted, counts.duplicate, counts.dead, reasons, span, late, dead_letters, found)
 
     @property
     def read(self) -> int:
@@ -51,6 +55,4 @@ class Ingested:
         lines += [f"  {count:,} x {reason}" for reason, count in self.reasons.items()]
         if self.span is not None:
             lines.append(f"event times {self.span[0]:%Y-%m-%d %H:%M:%S} to {self.span[1]:%Y-%m-%d %H:%M:%S} UTC")
-        if self.late:
-            lines.append(f"{self.late:,} events came too late for the joiner: ingest in the order of time")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.warnings])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import warnings
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from time import time_ns
 from typing import TYPE_CHECKING, Any, Self
 
 from recsys import wiring
@@ -65,6 +67,7 @@ class Recommender:
         the configuration is for. Without one the columns of a frame have the names of the fields of events. `sort` is
         for data that is not in the order of time, as `recsys ingest --sort`.
 
+        What looks wrong in the events, such as times in 1970, is in `warnings` of the answer, and a Python warning.
         Raises InvalidValueError for data that cannot be read so, or if all of it was refused; IngestError when reading
         or writing fails.
         """
@@ -80,9 +83,12 @@ class Recommender:
                     ingest.merge(found)
         finally:
             log.close()
-        done = Ingested.of(ingest, self.config.log.dead_letters)
+        latest = time_ns() // 1_000_000 + self.config.log.max_future  # what is sent now may be a little ahead
+        done = Ingested.of(ingest, self.config.log.dead_letters, latest)
         if done.dead == done.read > 0:
             raise InvalidValueError(f"nothing was accepted: {done!r}")
+        for doubt in done.warnings:
+            warnings.warn(doubt, stacklevel=2)
         return done
 
     def fit(self, *, until: Time | None = None) -> Fitted:

@@ -157,6 +157,11 @@ class Trainer:
         """What rows were made without (see `Feed.losses`)."""
         return self._feed.losses
 
+    @property
+    def waiting_rows(self) -> int:
+        """Training rows with their label that wait for a full batch."""
+        return self._feed.waiting_rows
+
     def digest(self) -> str:
         """SHA-256 of the whole state: weights, embedding rows, optimizers, joiner, cursor, catalog."""
         parts = (self.learner.digest().encode(), self._feed.state(), self._catalog.state())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from recsys.config.schema import Config
 from recsys.wiring.publishing import ONLINE
-from recsys.wiring.stream import rules
+from recsys.wiring.stream import rules, tasks
 
 if TYPE_CHECKING:
     from serving.local_ranking import LocalRanking
@@ -37,6 +37,7 @@ def server(config: Config) -> Settings:
         redis_folder=config.redis.folder,
         experiments=experiments or (Experiment("default", (Arm(ONLINE, ONLINE),)),),
         actions=frozenset(config.training.positive),
+        learned=frozenset().union(*(task.rule.actions for task in tasks(config))),
         rules=rules(config),
         deduplication_window=config.log.deduplication_window,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow as pa
 from serving.api.request_errors import BadRequestError, parse_reason
 from serving.api.schemas import ErrorDetail, EventResult, EventsResponse
 from serving.event_writer import Stored
-from streaming.events.columns import kinds
+from streaming.events.columns import INTERACTION, kinds
 from streaming.ingest.codec import Reject, Rules, decode_lines
 from streaming.ingest.duplicates.log_window import clash
 
@@ -28,15 +28,28 @@ def decode(body: bytes, now: int, rules: Rules) -> tuple[pa.RecordBatch, int, li
     return batch, len(events), rejects
 
 
-def answer(batch: pa.RecordBatch, count: int, rejects: Sequence[Reject], stored: Stored) -> EventsResponse:
-    """One result per event, in the order of the body. `stored` says what became of the valid ones, `batch`."""
+def answer(
+    batch: pa.RecordBatch, count: int, rejects: Sequence[Reject], stored: Stored, learned: Collection[str]
+) -> EventsResponse:
+    """One result per event, in the order of the body. `stored` says what became of the valid ones, `batch`.
+
+    `learned` are the actions that decide labels.
+    """
     refused = {reject.line: _rejected("", reject.reason) for reject in rejects}
     valid = iter(_outcomes(batch, stored))
     results = [refused[i] if i in refused else next(valid) for i in range(count)]
     counts = Counter(result.status for result in results)
     first = next((result for result in results if result.status == "rejected"), None)
     error = ErrorDetail(first.field, first.message) if first else None
-    return EventsResponse(counts["accepted"], counts["duplicate"], counts["rejected"], results, error)
+    ignored = _ignored(batch, stored, learned)
+    return EventsResponse(counts["accepted"], counts["duplicate"], counts["rejected"], results, error, ignored)
+
+
+def _ignored(batch: pa.RecordBatch, stored: Stored, learned: Collection[str]) -> dict[str, int]:
+    if not batch.num_rows:
+        return {}
+    accepted = batch.column("action").filter(pa.array(stored.new_N & (kinds(batch) == INTERACTION)))
+    return {action: count for action, count in Counter(accepted.to_pylist()).items() if action not in learned}
 
 
 def _outcomes(batch: pa.RecordBatch, stored: Stored) -> Iterator[EventResult]:

@@ -67,7 +67,8 @@ OPERATIONS = (
         "/v1/events",
         "Store events",
         "One event, a JSON array of events, or one event per line. They are stored durably before the answer. An event "
-        "that came before is a duplicate; with other content under its id it is rejected.",
+        "that came before is a duplicate; with other content under its id it is rejected. An interaction whose action "
+        "decides no label is accepted, and `ignored_actions` counts it.",
         EventsResponse,
         Event,
         {"type": "interaction", "time": 1700000000000, "impression": "id of an answer", "item": "a", "action": "click"},

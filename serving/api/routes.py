@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -52,7 +52,7 @@ class ClockAndIds:
 
 
 class Routes:
-    """Handlers of the routes. `executor` runs one ranking at a time."""
+    """Handlers of the routes. `executor` runs one ranking at a time; `learned` are the actions that decide labels."""
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class Routes:
         *,
         experiments: Sequence[Experiment],
         rules: Rules,
+        learned: Collection[str],
         limits: Limits,
         source: ClockAndIds,
     ) -> None:
@@ -79,6 +80,7 @@ class Routes:
         self._experiments = {experiment.name: experiment for experiment in experiments}
         self._first = experiments[0].name
         self._rules = rules
+        self._learned = learned
         self._limits = limits
         self._source = source
         self._summaries: list[ExperimentSummary] = []
@@ -124,7 +126,7 @@ class Routes:
             except Exception as error:
                 self._metrics.events.labels("failed").inc(batch.num_rows)
                 raise NotStoredError(f"the events are not stored, send them again later: {error}") from error
-        result = answer(batch, lines, rejects, stored)
+        result = answer(batch, lines, rejects, stored, self._learned)
         for status in ("accepted", "duplicate", "rejected"):
             self._metrics.events.labels(status).inc(getattr(result, status))
         return _json(result, 422 if result.rejected == lines else 200)

@@ -103,6 +103,8 @@ class EventsResponse(msgspec.Struct, frozen=True):
     results: list[EventResult]
     error: ErrorDetail | None = None
     """The first error."""
+    ignored_actions: dict[str, int] = {}
+    """Accepted interactions by those of their actions that decide no label, so that nothing is learned from them."""
 
 
 class ExperimentsResponse(msgspec.Struct, frozen=True):

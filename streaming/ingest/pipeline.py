@@ -70,6 +70,8 @@ class Ingest:
         self.counts = Counts()
         self.reasons = Reasons()
         """Why records were refused by this object."""
+        self.clashes = 0
+        """Records refused because another event has their id."""
         self.span: tuple[int, int] | None = None
         """Oldest and newest time of the events that this object has read, duplicates too."""
         self._window = LogWindow(log, window, self.late_events.observe, TAIL)
@@ -218,6 +220,7 @@ class Ingest:
             name, reason = self._trackers[numbers[n]].name, clash(kind, event.id)
             letter = DeadLetter(name, place.line, place.byte, reason, encode_json(event))
             found.setdefault(numbers[n], []).append(letter)
+        self.clashes += events.num_rows
         return found
 
     def _append(self, fresh: pa.RecordBatch, duplicates: int) -> None:

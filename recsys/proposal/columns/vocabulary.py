@@ -74,6 +74,11 @@ ACTIONS: Final = _words(
     "download install complete finish rate rating list select impression show exposure ranking interaction dislike save"
 )
 """Words among the values of a column of actions."""
+VERBS: Final = {
+    "bought": "buy", "liked": "like", "purchased": "purchase", "ordered": "order", "shared": "share",
+    "watched": "watch", "played": "play", "viewed": "view", "favourite": "favorite", "fav": "favorite",
+}  # fmt: skip
+"""Actions by the words of columns that say that they were done."""
 POSITION: Final = _words("position rank slot")
 """Words of the place in the list, which nobody knows before the list is made."""
 NOT_POSITIVE: Final = _words(
@@ -113,9 +118,12 @@ def says(role: Role, name: str) -> float:
 
     >>> says("user", "user_id"), says("user", "user_age"), says("user", "user_pseudo_id"), says("time", "created_at")
     (3.0, 0.0, 2.0, 2.0)
+    >>> says("user", "context.visitor.id"), says("user", "context.device")
+    (3.0, 1.5)
     """
-    words = [word for word in tokens(name.rpartition(".")[2]) if word not in ("is", "has")]
-    core = [word for word in words if word not in _NAMING]
+    words, core = _said_by(name.rpartition(".")[2])
+    if not core:  # such as `id` alone: of what is said before it
+        words, core = _said_by(" ".join(name.split(".")[-2:]))
     named = len(core) < len(words)
     strong, weak = _STRONG[role], _WEAK[role]
     if core and all(word in strong for word in core):
@@ -126,6 +134,12 @@ def says(role: Role, name: str) -> float:
     if any(word in weak for word in core):
         return 1.5 if len(core) == 1 else 1.0 if whole else 0.0
     return 1.0 if not core and any(word in strong for word in tokens(name)) else 0.0
+
+
+def _said_by(part: str) -> tuple[list[str], list[str]]:
+    """The words of a part of a name, and those of them that do not just say that it names something."""
+    words = [word for word in tokens(part) if word not in ("is", "has")]
+    return words, [word for word in words if word not in _NAMING]
 
 
 _IDENTIFIERS: Final = ("user", "item", "request")

@@ -30,7 +30,7 @@ def parquet(path: Path, most: int) -> tuple[Columns, int, bool]:
         batches = file.iter_batches(min(most, 4096), columns=names)
         rows = [row for batch in islice(batches, -(-most // 4096)) for row in batch.to_pylist()][:most]
         whole = file.metadata.num_rows <= len(rows)
-    return _columns(rows) if rows else {name: [] for name in names}, len(rows), whole
+    return columns_of(rows) if rows else {name: [] for name in names}, len(rows), whole
 
 
 def json_objects(path: Path, found: Decoded, most: int) -> tuple[Columns, int, bool]:
@@ -42,7 +42,7 @@ def json_objects(path: Path, found: Decoded, most: int) -> tuple[Columns, int, b
     if not all(isinstance(row, dict) for row in rows):
         raise InvalidValueError(f"{path} has other JSON than objects; {_REMEDY}")
     native = bool(rows) and all(row.get("type") in KINDS for row in rows)
-    return _columns(rows), len(rows), native
+    return columns_of(rows), len(rows), native
 
 
 _REMEDY: Final = "write one object a line, such as with: jq -c '.[]'"
@@ -77,7 +77,7 @@ def _lines(path: Path, text: str) -> Iterator[Any]:
                 raise InvalidValueError(f"{path}, line 1 is not one JSON object ({error}); {_REMEDY}") from None
 
 
-def _columns(rows: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
+def columns_of(rows: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
     """Cells by path; None where a row lacks one. Through a list a path leads to the values of all its elements.
 
     Paths that come after the first `COLUMNS` + 1 are left out.

@@ -89,11 +89,12 @@ class Mapping:
             names = [f"{one}.NAME" if one in _NESTED else one for one in allowed]
             close = get_close_matches(name, names, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise InvalidValueError(f"{self._what} has no field {name!r}{hint} It has {', '.join(names)}")
+            raise InvalidValueError(f"{self._what} has no field {name!r}{hint or '.'} It has {', '.join(names)}")
         if missing := [name for name in self._needed if name not in {one.partition(".")[0] for one in self.columns}]:
+            first = '"actions.click"' if missing[0] == "actions" else missing[0]
             raise InvalidValueError(
                 f"{self._what} needs {', '.join(self._needed)}: say in `columns` which columns "
-                f'are its {" and ".join(missing)}, such as `{missing[0]} = "NAME OF THE COLUMN"`'
+                f'are its {" and ".join(missing)}, such as `{first} = "NAME OF THE COLUMN"`'
             )
         if self.apart and (self.kind != "shown" or "id" not in self.columns):
             raise InvalidValueError("apart: this is for rows of kind 'shown' with a column for `id`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -178,3 +179,45 @@ def test_a_data_set_is_ingested_with_its_card(tmp_path: Path) -> None:
     assert "2 ratings" in result.output
     assert "4 read = 4 accepted" in result.output
     assert stored(tmp_path) == 4
+
+
+def test_rows_read_again_with_another_unit_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    shown = """
+[[log.mapping]]
+files = "*.csv"
+kind = "impression"
+time_unit = "{unit}"
+[log.mapping.columns]
+id = "list"
+time = "at"
+user = "who"
+items = "what"
+"""
+    (tmp_path / "a.csv").write_text("at,list,who,what\n1600000000,r,u,a\n1600000060,s,u,a\n")
+    mapped(tmp_path, shown.format(unit="ms"))
+    assert run(tmp_path, "a.csv").exit_code == 0
+    mapped(tmp_path, shown.format(unit="s"))
+    told = " ".join(said(run(tmp_path, "a.csv")).split())
+    assert "2 records have the id of an event in the log" in told
+    assert "name new folders in [log] url and [training] checkpoints, and ingest again" in told
+
+
+def test_the_remedy_for_a_missing_label_column_works(tmp_path: Path) -> None:
+    shown = """
+[[log.mapping]]
+files = "*.csv"
+kind = "shown"
+time_unit = "s"
+[log.mapping.columns]
+time = "at"
+user = "who"
+item = "what"
+"""
+    (tmp_path / "a.csv").write_text("at,who,what,did\n1600000000,u,a,1\n")
+    mapped(tmp_path, shown)
+    told = said(run(tmp_path, "a.csv"))
+    remedy = re.search(r"such as `(.*?)`", told)
+    assert remedy is not None, told
+    mapped(tmp_path, shown + remedy[1].replace("NAME OF THE COLUMN", "did") + "\n")
+    assert run(tmp_path, "a.csv").exit_code == 0
+    assert stored(tmp_path) == 2

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import lzma
 import os
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
 from recsys.cli import main
+from recsys.config.file import load
 from recsys.unlearned import LOST
 
 
@@ -268,16 +273,139 @@ def test_rows_that_are_not_in_the_order_of_time_are_to_be_sorted(tmp_path: Path)
     assert f"recsys ingest --sort {name}" in result.output
 
 
-def test_two_labels_that_fit_equally_well_are_a_question_that_an_option_answers(tmp_path: Path) -> None:
+def test_further_labels_are_further_tasks(tmp_path: Path) -> None:
+    rows = [f"{1_650_000_000 + 60 * i},u{i % 7},i{i % 5},{i % 2},{i % 3 // 2}" for i in range(90)]
+    (tmp_path / "a.csv").write_text("ts,user_id,item_id,liked,bought\n" + "\n".join(rows) + "\n")
+    trained = learned(tmp_path, "a.csv")
+    assert "buy, all" in trained
+    proposed = load(tmp_path / "recsys.toml")
+    assert proposed.training.positive == ["like"]
+    assert [(task.name, task.actions) for task in proposed.tasks] == [("buy", ["buy"])]
+
+
+def test_an_option_chooses_one_of_two_labels(tmp_path: Path) -> None:
     rows = [f"{1_650_000_000 + 60 * i},u{i % 7},i{i % 5},{i % 2},{i % 3 // 2}" for i in range(60)]
     (tmp_path / "a.csv").write_text("ts,user_id,item_id,liked,bought\n" + "\n".join(rows) + "\n")
-    asked = run(tmp_path, "init", "--from", "a.csv")
-    assert asked.exit_code == 1
-    assert "'liked' and 'bought' may each be what the model should predict; say which with --label" in asked.output
     assert run(tmp_path, "init", "--from", "a.csv", "--label", "bought").exit_code == 0
     text = (tmp_path / "recsys.toml").read_text()
-    assert 'positive = ["bought"]' in text
+    assert 'positive = ["buy"]' in text
     assert 'source = "request.liked"' not in text
+
+
+@pytest.mark.parametrize("label", ["outcome_clicked", "converted", "outcome.clicked"])
+def test_a_label_without_another_verb_is_the_action_that_clients_send(tmp_path: Path, label: str) -> None:
+    rows = [f"{1_650_000_000 + 60 * i},u{i % 7},i{i % 5},{i % 2}" for i in range(60)]
+    (tmp_path / "a.csv").write_text(f"ts,user_id,item_id,{label}\n" + "\n".join(rows) + "\n")
+    result = run(tmp_path, "init", "--from", "a.csv")
+    assert 'positive = ["click"]' in (tmp_path / "recsys.toml").read_text()
+    assert "have to say so" not in result.output
+
+
+def test_another_action_than_click_is_told(tmp_path: Path) -> None:
+    (name,) = KINDS["ratings"](tmp_path)
+    rows = [f"{1_650_000_000 + 60 * i},u{i % 7},i{i % 5},{i % 2}" for i in range(60)]
+    (tmp_path / "a.csv").write_text("ts,user_id,item_id,purchased\n" + "\n".join(rows) + "\n")
+    told = " ".join(run(tmp_path, "init", "--from", "a.csv").output.split())
+    assert "an interaction whose action is 'purchase': events sent to the server have to say so" in told
+    told = " ".join(run(tmp_path, "init", "b.toml", "--from", name).output.split())
+    assert "whose action is 'rate', with a value" in told
+
+
+def columns(header: str, cells: Callable[[random.Random, int], str], rows: int = 300) -> str:
+    rng = random.Random(4)
+    return "\n".join([header, *(f"{1_650_000_000 + 40 * i},{cells(rng, i)}" for i in range(rows))]) + "\n"
+
+
+@pytest.mark.parametrize("name", ["device", "client", "account", "profile", "session", "platform"])
+def test_a_column_of_few_kinds_is_no_user(tmp_path: Path, name: str) -> None:
+    text = columns(f"ts,{name},item_id,clicked", lambda rng, i: f"{rng.choice('abc')},p{i % 15},{rng.randrange(2)}")
+    (tmp_path / "a.csv").write_text(text)
+    result = run(tmp_path, "init", "--from", "a.csv")
+    assert result.exit_code == 0, result.output
+    written = (tmp_path / "recsys.toml").read_text()
+    assert "user = " not in written
+    assert f'source = "request.{name}"' in written
+    told = " ".join(result.output.split())
+    assert (
+        'a.csv: no column identifies a user, so that each list gets a user of its own (anonymous = "request")' in told
+    )
+    assert "say --user COLUMN" in told
+
+
+def test_a_user_in_a_path_goes_before_a_device(tmp_path: Path) -> None:
+    def row(i: int) -> str:
+        context = {"visitor": {"id": f"v{i % 20}"}, "device": f"d{i % 40}"}
+        at = 1_650_000_000_000 + 40_000 * i
+        return json.dumps({"ts": at, "context": context, "item": {"id": f"p{i % 15}"}, "clicked": i % 3 // 2})
+
+    (tmp_path / "a.jsonl").write_text("\n".join(map(row, range(300))) + "\n")
+    assert run(tmp_path, "init", "--from", "a.jsonl").exit_code == 0
+    text = (tmp_path / "recsys.toml").read_text()
+    assert 'user = "context.visitor.id"' in text
+    assert 'item = "item.id"' in text
+
+
+def test_an_only_column_left_is_a_user_if_its_values_are_like_users(tmp_path: Path) -> None:
+    cells: dict[str, Callable[[random.Random, int], str]] = {
+        "who": lambda rng, _: f"w{rng.randrange(60)}",
+        "country": lambda rng, _: rng.choice("abcd"),
+        "price": lambda _, i: str(i % 30 * 7),
+    }
+    found = []
+    for name, cell in cells.items():
+        rng = random.Random(5)
+        rows = [f"{1_650_000_000 + 40 * i},{cell(rng, i)},p{i % 30},{rng.randrange(2)}" for i in range(300)]
+        (tmp_path / f"{name}.csv").write_text("\n".join([f"ts,{name},item_id,clicked", *rows]) + "\n")
+        assert run(tmp_path, "init", f"{name}.toml", "--from", f"{name}.csv").exit_code == 0
+        found.append("user = " in (tmp_path / f"{name}.toml").read_text())
+    assert found == [True, False, False]
+
+
+def late(folder: Path, form: str) -> str:
+    """40,000 rows, of which the first 30,000 have the label 0."""
+    rows = [(1_650_000_000 + i, f"u{i % 50}", f"p{i % 30}", int(i >= 30_000 and i % 3 == 0)) for i in range(40_000)]
+    names = ("ts", "user_id", "item_id", "clicked")
+    path = folder / f"late.{form}"
+    if form == "parquet":
+        pq.write_table(pa.table(dict(zip(names, zip(*rows, strict=True), strict=True))), path, row_group_size=5000)
+    elif form == "jsonl":
+        path.write_text("".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows))
+    else:
+        text = "\n".join([",".join(names), *(",".join(map(str, row)) for row in rows)]) + "\n"
+        packed: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".xz": lzma.compress}
+        pack = packed.get(path.suffix, bytes)
+        path.write_bytes(pack(text.encode()))
+    return path.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["csv", "csv.gz", "csv.xz", "jsonl", "parquet"])
+def test_a_label_that_changes_late_in_the_file_is_a_label(tmp_path: Path, form: str) -> None:
+    name = late(tmp_path, form)
+    result = run(tmp_path, "init", "--from", name)
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "recsys.toml").read_text()
+    assert 'kind = "shown"' in text
+    assert "only 0 in the first rows, and another value further on" in text
+    assert "Labels: 40,000 shown items, 8.3% of them positive" in result.output
+
+
+def test_a_label_that_never_changes_is_a_question(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(columns("ts,user_id,item_id,clicked", lambda _, i: f"u{i % 20},p{i % 15},0"))
+    result = run(tmp_path, "init", "--from", "a.csv")
+    assert result.exit_code == 1
+    assert "'clicked' looks like the label and is 0 in all rows that were looked at" in result.output
+    assert not (tmp_path / "recsys.toml").exists()
+
+
+def test_rows_that_are_all_clicks_are_feedback_and_this_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(columns("ts,user_id,item_id,clicked", lambda _, i: f"u{i % 20},p{i % 15},1"))
+    result = run(tmp_path, "init", "--from", "a.csv")
+    assert result.exit_code == 0, result.output
+    assert 'kind = "feedback"' in (tmp_path / "recsys.toml").read_text()
+    told = " ".join(result.output.split())
+    assert "'clicked' is 1 in all rows that were looked at, so that every row is taken as something a user did" in told
+    assert "say --label clicked" in told
 
 
 def test_days_and_months_that_cannot_be_told_apart_are_a_question(tmp_path: Path) -> None:
@@ -294,6 +422,23 @@ def test_rows_without_times_need_a_start(tmp_path: Path) -> None:
     assert "--start" in run(tmp_path, "init", "--from", "a.csv").output
     assert run(tmp_path, "init", "mine.toml", "--from", "a.csv", "--start", "2024-01-01").exit_code == 0
     assert run(tmp_path, "check", "-c", "mine.toml").exit_code == 0
+
+
+def test_the_table_of_inspect_shows_all_words_in_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    files = lists_and_clicks(tmp_path)
+    table = run(tmp_path, "inspect", *files).output.partition("# Proposed")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    assert "…" not in table
+    for word in ("query", "visitor", "missing", "different", "examples", "guess"):
+        assert word in table
+
+
+def test_a_file_of_fewer_labels_than_batches_is_proposed_too(tmp_path: Path) -> None:
+    rows = [f"{1_700_000_000 + i},u{i % 3},i{i % 2},{i % 2}" for i in range(3)]
+    (tmp_path / "a.csv").write_text("\n".join(["time,user_id,item_id,clicked", *rows]) + "\n")
+    assert run(tmp_path, "init", "--from", "a.csv").exit_code == 0
+    assert load(tmp_path / "recsys.toml").training.batch_size == 1
 
 
 @pytest.mark.parametrize("depth", [100, 600, 5_000, 100_000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 from recsys import wiring
 from recsys.cli import main
 from recsys.config.file import load
-from streaming.events.schema import Event, Impression, Interaction
+from streaming.events.schema import Event, Impression, Interaction, ItemUpdate
 from streaming.ingest.codec import encode_events
 
 CONFIG = """
@@ -177,6 +178,58 @@ def test_positive_actions_that_the_log_does_not_have_are_named_with_those_it_has
         assert warning + "'buy' (1)." in text
     config.write_text(CONFIG.format(capacity=100))
     assert "training.positive names" not in said(config, *TRAIN)
+
+
+def test_interactions_that_decide_no_label_are_told(config: Path) -> None:
+    log = wiring.event_log(load(config))
+    log.append(encode_events([Interaction(time=100_000, impression="n9", item="i9.1", action="view")]))
+    log.close()
+    said = " ".join(train(config).split())
+    assert "1 interactions in the log have actions that decide no label, and are not learned from: 'view' (1)" in said
+    further = '\n[[tasks]]\nname = "view"\nactions = ["view"]\nwait = "1s"\n'
+    config.write_text(config.read_text().replace("[training]", '[training]\ncheckpoints = "other"') + further)
+    assert "decide no label" not in train(config)
+
+
+def with_features(config: Path) -> Path:
+    """The world with features of lists and of their items, and fields that read them, one of them misspelt."""
+    log = wiring.event_log(load(config))
+    events: list[Event] = [
+        Impression(
+            id=f"f{number}",
+            time=200_000 + number,
+            user="u",
+            items=["a", "b"],
+            features={"device": "tv"},
+            item_features={"category": ["x", "y"], "brand": ["p", "q"]},
+        )
+        for number in range(10)
+    ]
+    log.append(encode_events([ItemUpdate(time=200_000, item="a", features={"brand": "p"}), *events]))
+    log.close()
+    sources = ("user", "item", "request.device", "item.category", "item.brand", "item.categry")
+    fields = [f'[[features.fields]]\nname = "f{n}"\nsource = "{source}"\n' for n, source in enumerate(sources)]
+    config.write_text(config.read_text().replace("[features.tables.item]\ncapacity = 4\n", "") + "".join(fields))
+    return config
+
+
+def test_a_field_that_no_event_has_is_told(config: Path) -> None:
+    said = " ".join(train(with_features(config)).split())
+    assert "No event in the log has the feature that these fields read: f5 (item.categry)." in said
+
+
+def test_features_that_came_with_lists_only_are_told_with_the_remedy(config: Path) -> None:
+    said = " ".join(train(with_features(config)).split())
+    assert "In the log, features of items came with lists only: category. A server knows them of no item" in said
+    assert 'ingest a file of the items (kind = "item"), send item updates, or give item_features to /v1/rank' in said
+
+
+def test_rows_that_do_not_fill_a_batch_are_told(config: Path) -> None:
+    config.write_text(CONFIG.format(capacity=100).replace("batch_size = 8", "batch_size = 64"))
+    said = " ".join(train(config).split())
+    learned, waiting = (int(n) for n in re.findall(r"(\d+) rows (?:learned|wait)", said))
+    assert (learned % 64, 0 < waiting < 64) == (0, True)
+    assert "rows wait for a full batch of 64: they are learned with those that come next" in said
 
 
 def test_check_says_which_checkpoints_are_damaged(config: Path) -> None:

@@ -257,3 +257,62 @@ def test_periods_are_not_taken_for_numbers(empty: Recommender) -> None:
     with pytest.raises(InvalidValueError, match=r"column 'time' has periods: .*to_timestamp"):
         empty.ingest(frame)
     assert stored(empty) == []
+
+
+def test_times_in_seconds_are_told(empty: Recommender) -> None:
+    frame = pd.DataFrame({"id": ["a"], "time": [START // 1000], "user": ["u"], "items": [["tea"]]})
+    with pytest.warns(UserWarning, match="Some times are in 1970, as seconds look") as told:
+        done = empty.ingest(frame)
+    assert done.accepted == 1
+    assert done.warnings == tuple(str(one.message) for one in told)
+    assert done.warnings[0] in repr(done)
+
+
+def test_the_same_rows_at_other_times_are_told(empty: Recommender) -> None:
+    def shown(time: int) -> dict[str, Any]:
+        return {"type": "impression", "id": "a", "time": time, "user": "u", "items": ["tea"]}
+
+    with pytest.warns(UserWarning, match="1970"):
+        empty.ingest([shown(START // 1000)])
+    with pytest.warns(UserWarning, match="1970|id of an event"):
+        done = empty.ingest([shown(START), shown(START // 1000)])
+    assert (done.dead, done.duplicate) == (1, 1)
+    assert "1 records have the id of an event in the log" in done.warnings[-1]
+    assert "name new folders in [log] url" in done.warnings[-1]
+
+
+ROWS = {"user": ["u", "v"], "item": ["tea", "cola"], "time": [START, START + 1], "label": [0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("name", "called", "taken"),
+    [
+        ("label", "clicked", "all taken as something that a user did"),
+        ("label", "lable", "all taken as something that a user did"),
+        ("label", "is_click", "all taken as something that a user did"),
+        ("user", "usr", "new features of items"),
+        ("user", "uesr", "new features of items"),
+        ("user", "user_id", "new features of items"),
+        ("item", "itm", "new features of users"),
+    ],
+)
+def test_a_column_that_nearly_has_the_name_of_a_field_is_not_silent(
+    empty: Recommender, name: str, called: str, taken: str
+) -> None:
+    frame = pd.DataFrame({called if column == name else column: values for column, values in ROWS.items()})
+    with pytest.raises(InvalidValueError) as told:
+        empty.ingest(frame)
+    assert f"the column {called!r} looks like" in str(told.value)
+    assert f"without that name rows are {taken}: rename it to" in str(told.value)
+    assert stored(empty) == []
+    fields = {"user": "user", "item": "item", "time": "time", "label": "actions.click"}
+    columns = {field: called if column == name else column for column, field in fields.items()}
+    assert empty.ingest(frame, mapping={"kind": "shown", "columns": columns}).accepted == 3
+
+
+def test_columns_of_other_names_are_features_of_items_as_ever(empty: Recommender) -> None:
+    frame = pd.DataFrame({"item": ["tea"], "time": [START], "temperature": ["hot"]})
+    assert empty.ingest(frame).accepted == 1
+    (event,) = stored(empty)
+    assert isinstance(event, ItemUpdate)
+    assert event.features == {"temperature": "hot"}

@@ -407,6 +407,15 @@ class TestEvents:
         assert len(stored(log)) == 1
         assert 'recsys_events_total{status="duplicate"} 2.0' in app.get("/metrics").text
 
+    def test_actions_that_decide_no_label_are_named(self, start: Start, log: MemoryLog) -> None:
+        app = start(learned=frozenset({"buy", "rate"}))
+        other = [self.CLICK | {"action": action, "item": item} for action, item in (("buy", "a"), ("view", "b"))]
+        answer = app.post("/v1/events", json=[self.CLICK, self.CLICK, *other]).json()
+        assert (answer["accepted"], answer["duplicate"]) == (3, 1)
+        assert answer["ignored_actions"] == {"click": 1, "view": 1}
+        assert len(stored(log)) == 3
+        assert start().post("/v1/events", json=self.CLICK | {"item": "c"}).json()["ignored_actions"] == {}
+
     def test_another_event_with_a_known_id_is_rejected(self, start: Start, log: MemoryLog) -> None:
         app = start()
         app.post("/v1/events", json=self.CLICK | {"id": "c"})

@@ -72,6 +72,7 @@ def test_a_slip_is_found_before_the_log_is_read(folder: Path, monkeypatch: pytes
     for arguments, message in (
         (("--batch-until", "1.5"), "--batch-until: a share is between 0 and 1"),
         (("--batch-until", "0.5"), "not a result of `recsys memory`"),
+        ((), "not a result of `recsys memory`"),  # --batch-until has a default
         (
             ("--batch-until", "0.5", "--out", str(folder / "file")),
             "is a file; choose another folder, or remove it",

@@ -1,0 +1,57 @@
+"""What the values of a column may stand for."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from recsys.proposal.columns.column import Column
+from recsys.proposal.columns.vocabulary import says
+
+_KINDS: Final = 20
+"""Different values that a column such as `device` may have in any number of rows."""
+FALSE: Final = frozenset({"0", "-1", "false", "no", "n", "f"})
+
+
+def product_numbers(column: Column) -> bool:
+    """Whether the values are numbers of products or books, as shops use them."""
+    return all(re.fullmatch(r"B0[0-9A-Z]{8}|\d{9}[\dX]", text) for text in column.distinct)
+
+
+def two_valued(column: Column) -> bool:
+    """Whether the values are 0 and 1, -1 and 1, or yes and no."""
+    return column.type in ("boolean", "integer") and set(column.numbers) in ({0, 1}, {-1, 1})
+
+
+def one_truth(column: Column) -> bool:
+    """Whether all values are the same one of those."""
+    words = {text.lower() for text in column.distinct}
+    return len(words) == 1 and words <= FALSE | {"1", "true", "yes", "y", "t"}
+
+
+def few(column: Column) -> bool:
+    """Whether there are so few different values as kinds of things have, and not things."""
+    rows = len(column.values)
+    return len(column.distinct) <= max(min(_KINDS, rows // 4), rows // 50)
+
+
+def identifies(column: Column) -> bool:
+    """Whether values may be names of users: of a column that is called so, any but yes and no; else more than kinds."""
+    if says("user", column.name) >= 2:
+        return not (two_valued(column) or column.type == "boolean")
+    return not (few(column) or column.unique)
+
+
+def depends(column: Column, on: Column) -> bool:
+    """Whether `on` comes again, and always with the same value of the column."""
+    seen: dict[str, str] = {}
+    pairs = zip(map(str, on.cells), map(str, column.cells), strict=True)
+    return not on.unique and all(seen.setdefault(key, cell) == cell for key, cell in pairs)
+
+
+def names_things(column: Column) -> bool:
+    """Whether the values may be ids: short texts or whole numbers."""
+    written = column.type == "number" and all(isinstance(value, str) for value in column.values)
+    if column.listed or not (written or column.type in ("integer", "text")):
+        return False
+    return sum(map(len, column.texts)) <= 64 * len(column.texts) and not any("\n" in text for text in column.distinct)

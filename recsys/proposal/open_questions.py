@@ -1,0 +1,32 @@
+"""What a proposal had to decide without knowing, in sentences: only the user can say whether it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from recsys.proposal.columns.likeness import one_truth
+from recsys.proposal.columns.vocabulary import says
+from recsys.proposal.mapping import Noted, ProposedMapping
+
+
+def open_questions(mappings: Sequence[ProposedMapping], training: Mapping[str, Noted]) -> Iterator[str]:
+    """One sentence for each."""
+    for one in mappings:
+        path = one.of.path
+        if "anonymous" in one.settings and "user" not in one.columns:
+            yield (
+                f"{path}: no column identifies a user, so that each list gets a user of its own "
+                '(anonymous = "request") and nobody is known again; if one does, say --user COLUMN.'
+            )
+        for column in one.of.roles.others if one.kind == "feedback" else ():
+            if one_truth(column) and says("label", column.name):
+                yield (
+                    f"{path}: {column.name!r} is {column.texts[0]} in all rows that were looked at, so that every row "
+                    "is taken as something a user did, and what was not chosen is drawn from the rows of others; if "
+                    f"rows with another value are things shown and not chosen, say --label {column.name}."
+                )
+    actions = training["positive"].value
+    if "click" not in actions:
+        names = " or ".join(map(repr, actions))
+        value = ", with a value" if "min_value" in training else ""
+        yield f"What counts is an interaction whose action is {names}{value}: events sent to the server have to say so."

@@ -74,14 +74,14 @@ def test_redis_killed_below_the_trainer(config: Config, moment: str) -> None:
         steps = trainer.learner.steps
         with EmbeddedRedis(config.redis.folder) as redis, redis.client() as client:
             assert redis.pid != killed[0]
-            published = client.keys(ModelKeys(wiring.ONLINE).row_prefix + "item:*")
+            published = client.keys(ModelKeys(wiring.ONLINE, trainer.run_id).row_prefix + "item:*")
     assert steps > 5
     assert len(published) == 2
 
 
 def test_after_redis_was_emptied_the_graph_is_published_again_with_the_rows(config: Config) -> None:
     """However seldom dense weights go: a server that starts meanwhile would have no model until then."""
-    keys = ModelKeys(wiring.ONLINE)
+    keys = ModelKeys(wiring.ONLINE, "3f")
     exporter = cast(Exporter, SimpleNamespace(ready=True, dim=16, graph=lambda _model: b"a graph"))
     with (
         wiring.publisher(config) as (publisher, _),
@@ -90,12 +90,12 @@ def test_after_redis_was_emptied_the_graph_is_published_again_with_the_rows(conf
     ):
         parts = wiring.learner(config), publisher, exporter, EntityState(10), Catalog(half_life=1000)
         publication = Publication(*parts, rows_every=0, dense_every=3600)
-        publication.start()
-        assert publication.publish(Progress(), {})
+        publication.start("3f")
+        assert publication.publish(Progress(), {}, has_caught_up=False)
         client.flushall()
         assert not client.exists(keys.artefact)
-        assert not publication.publish(Progress(), {})
-        assert publication.publish(Progress(), {})
+        assert not publication.publish(Progress(), {}, has_caught_up=False)
+        assert publication.publish(Progress(), {}, has_caught_up=False)
         assert client.exists(keys.artefact, keys.sequence) == 2
 
 

@@ -163,7 +163,8 @@ def test_rows_in_redis_are_off_by_at_most_a_step(config: Config, trainer: Traine
     ids, _ = Encoder(wiring.spec(config)).encode_items([f"i{n}" for n in range(10)], [{}] * 10)
     read = trainer.learner.store.peek("item", ids["item"].values)
     with connect(config.redis.url, config.redis.folder) as client:
-        served_rows = RedisRows(client, wiring.ONLINE, {"item": config.features.dim}).read({"item": read.ids_N})["item"]
+        store = RedisRows(client, wiring.ONLINE, {"item": config.features.dim}, run=trainer.run_id)
+        served_rows = store.read({"item": read.ids_N})["item"]
     found_N = read.rows_N >= 0
     assert served_rows.found_N.tolist() == found_N.tolist()
     off_ND = np.abs(served_rows.values_ND - read.values_ND)[found_N]

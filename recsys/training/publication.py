@@ -28,8 +28,12 @@ class Publication:
     Training goes on without Redis: nothing is acknowledged, so the next publication contains all changes. `revive` is
     called then, to restart an embedded Redis.
 
-    `run` is a part of every version's label (random unless given), so that two models never share a label, not
-    even after a restart, a training from the beginning, or with another trainer.
+    While servers follow another run of the model, this one writes nothing but its status until it `has_caught_up` and
+    its graph is traced. Then rows, graph, features and catalogue are written beside the other run, and servers swap to
+    them at once.
+
+    `start_id` is a part of every version's label (random unless given) beside the run, so that two models never share
+    a label, not even after a restart from a checkpoint.
     """
 
     def __init__(
@@ -45,7 +49,7 @@ class Publication:
         revive: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
-        run: str | None = None,
+        start_id: str | None = None,
     ) -> None:
         self._learner = learner
         self._publisher = publisher
@@ -57,11 +61,17 @@ class Publication:
         self._revive = revive
         self._clock = clock
         self._wall_clock = wall_clock
-        self._run = run or secrets.token_hex(6)
+        self._start_id = start_id or secrets.token_hex(6)
+        self._run = ""
+        self._serves = False
+        """Whether servers follow this run, or may at once."""
         self._rows_due = self._dense_due = -float("inf")
 
-    def start(self) -> None:
-        """Make the next publication complete: Redis may hold an older or newer state than training resumed from."""
+    def start(self, run: str) -> None:
+        """Publish `run`, first in full: Redis may hold an older or newer state than training resumed from."""
+        self._run = run
+        self._publisher.begin(run)
+        self._serves = False
         self._learner.store.subscribe(CONSUMER)
         self._entities.change_all()
 
@@ -72,24 +82,22 @@ class Publication:
         """Time until the next publication is due."""
         return max(self._rows_due - self._clock(), 0.0)
 
-    def publish(self, progress: Progress, outcomes: Mapping[str, int], *, dense: bool = False) -> bool:
+    def publish(
+        self, progress: Progress, outcomes: Mapping[str, int], *, has_caught_up: bool, dense: bool = False
+    ) -> bool:
         """Publish what changed, and the trainer's status; False if that failed.
 
         Dense weights are included if they are due and the graph is traced; `dense` waits for the tracing. `outcomes`
-        are the joiner's counts.
+        are the joiner's counts, `has_caught_up` whether the model may replace another run.
         """
         started = self._clock()
         self._rows_due = started + self._rows_every
         try:
-            if dense or (started >= self._dense_due and self._exporter.ready):
-                self._publish_dense(progress.now)
-                self._dense_due = started + self._dense_every
-            self._publish_rows()
-            self._publish_items()
+            self._publish_model(progress, started, has_caught_up=has_caught_up, dense=dense)
             self._publisher.publish_status(self._status(progress, outcomes))
         except OutOfStepError as error:
             logger.warning("publishing all rows again: %s", error)
-            self.start()
+            self.start(self._run)
             self._rows_due = self._dense_due = started  # the graph may be lost, too
             return False
         except (PublishError, ExportError) as error:
@@ -98,6 +106,24 @@ class Publication:
                 self._try_to_revive()
             return False
         return True
+
+    def _publish_model(self, progress: Progress, started: float, *, has_caught_up: bool, dense: bool) -> None:
+        """Publish what is due, in full if this run replaces another one, and nothing while it may not."""
+        replaces = not self._serves and self._publisher.waits()
+        if replaces and not (has_caught_up and (dense or self._exporter.ready)):
+            return
+        if replaces or dense or (started >= self._dense_due and self._exporter.ready):
+            self._publish_dense(progress.now)
+            self._dense_due = started + self._dense_every
+        self._publish_rows()
+        self._publish_items()
+        if replaces:
+            self._publisher.take_over(self._version())
+            logger.info("run %s is served from now on", self._run)
+        self._serves = True
+
+    def _version(self) -> str:
+        return f"step-{self._learner.steps}-{self._run}-{self._start_id}"
 
     def _try_to_revive(self) -> None:
         try:
@@ -113,14 +139,15 @@ class Publication:
     def _publish_dense(self, now: int) -> None:
         step, spec = self._learner.steps, self._learner.spec
         dims = {name: table.dim for name, table in self._learner.store.tables.items()}
-        version = f"step-{step}-{self._run}"
         graphs = {RANKER: self._exporter.graph(self._learner.served_model)}
         described = spec, self._learner.scaling, self._learner.tasks
-        self._publisher.publish_artefact(Artefact(version, step, now, dims, graphs, *described))
+        self._publisher.publish_artefact(Artefact(self._version(), step, now, dims, graphs, *described))
 
     def _status(self, progress: Progress, outcomes: Mapping[str, int]) -> dict[str, object]:
         store = self._learner.store
         return {
+            "run": self._run,
+            "serves": self._serves,
             "step": self._learner.steps,
             "event_time": progress.now,
             "events_per_second": progress.events_per_second(),

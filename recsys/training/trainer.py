@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import secrets
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from pathlib import Path
 from embedding.snapshot.background import BackgroundSave
 from recsys.errors import CheckpointError, RecsysError, StateError
 from recsys.training.checkpoint.checkpoints import Checkpoints
-from recsys.training.checkpoint.manifest import part_folder
+from recsys.training.checkpoint.manifest import RUN, part_folder, saved_run
 from recsys.training.learner import Learner
 from recsys.training.migration import load_migrated
 from recsys.training.progress import Progress
@@ -70,6 +71,8 @@ class Trainer:
         self._checkpoint_every = checkpoint_every
         self._poll_events = poll_events
         self._crash = crash
+        self.run_id = secrets.token_hex(4)
+        """Names what one training from nothing learns; a checkpoint keeps it (see `serving.replication.runs`)."""
         self._saved_step = -1
         self._failed = False
         """Whether the last checkpoint could not be written."""
@@ -86,6 +89,7 @@ class Trainer:
         if path is not None:
             try:
                 self._load(part_folder(path))
+                self.run_id = saved_run(path)
             except (RecsysError, ValueError, OSError) as error:
                 raise StateError(
                     f"{path} cannot be resumed from: {error}\nRestore the settings and the log that it was made with, "
@@ -96,7 +100,8 @@ class Trainer:
     def migrate(self, path: Path) -> FeatureSpec:
         """Load the complete checkpoint `path`, written for other fields, and return those fields.
 
-        Writes nothing. Raises StateError if more than the fields differ (see `load_migrated`), or if the log does.
+        It begins a run of its own, because the graph of the run before cannot score its rows. Writes nothing.
+        Raises StateError if more than the fields differ (see `load_migrated`), or if the log does.
         """
         folder = part_folder(path)
         try:
@@ -126,7 +131,7 @@ class Trainer:
         """
         self.progress.start(self._feed.joiner.sequence)
         if self._publication is not None:
-            self._publication.start()
+            self._publication.start(self.run_id)
         self._publish()
         try:
             self._follow(follow, stop, until)
@@ -204,6 +209,7 @@ class Trainer:
             self._crash("rows written")
             (folder / "feed.bin").write_bytes(feed)
             (folder / "catalog.bin").write_bytes(catalog)
+            (folder / RUN).write_text(self.run_id)
             write_progress()
 
         return write
@@ -259,4 +265,12 @@ class Trainer:
 
     def _publish(self, *, dense: bool = False) -> bool:
         """False if Redis is gone."""
-        return self._publication is None or self._publication.publish(self.progress, self.outcomes, dense=dense)
+        return self._publication is None or self._publication.publish(
+            self.progress, self.outcomes, has_caught_up=self._has_caught_up, dense=dense
+        )
+
+    @property
+    def _has_caught_up(self) -> bool:
+        """Whether at most 1 % of the log is unread, and the model has learned something."""
+        lag, read = self._feed.lag_events, self._feed.joiner.sequence
+        return self.learner.steps > 0 and lag * 100 <= read + lag

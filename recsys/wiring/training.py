@@ -76,8 +76,8 @@ def _publication(config: Config, learns: Learner, source: Feed, catalog: Catalog
     from recsys.training.publication import Publication
     from serving.replication.lease import Holder
 
-    run = secrets.token_hex(6)
-    holder = Holder.here(_place(config.training.checkpoints), run)
+    start_id = secrets.token_hex(6)
+    holder = Holder.here(_place(config.training.checkpoints), start_id)
     with publisher(config, holder=holder) as (to_redis, revive):
         yield Publication(
             learns,
@@ -88,7 +88,7 @@ def _publication(config: Config, learns: Learner, source: Feed, catalog: Catalog
             rows_every=config.redis.publish_every / 1000,
             dense_every=config.training.export_every / 1000,
             revive=revive,
-            run=run,
+            start_id=start_id,
         )
 
 

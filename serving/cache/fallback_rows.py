@@ -26,13 +26,13 @@ _MAX_SLOTS = 1 << 20
 
 
 class FallbackRowCache:
-    """Multiplexed rows of one published model; in tables without them, ids without a row read zeros.
+    """Multiplexed rows of one run of a published model; in tables without them, ids without a row read zeros.
 
     One thread loads and applies changes while many fill in rows. No row is seen half written.
     """
 
-    def __init__(self, model: str, dims: Dims) -> None:
-        self._keys = ModelKeys(model)
+    def __init__(self, model: str, dims: Dims, run: str = "") -> None:
+        self._keys = ModelKeys(model, run)
         self._dims = dims
         self._lock = threading.Lock()
         self._tables: dict[str, tuple[Fallback, Floats]] = {}

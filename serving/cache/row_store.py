@@ -79,12 +79,18 @@ class MemoryRows:
 
 
 class RedisRows:
-    """Rows in Redis, where `serving.replication.publisher` writes them."""
+    """Rows of a run in Redis, where `serving.replication.publisher` writes them.
 
-    def __init__(self, client: redis.Redis, model: str, dims: Dims, availability: Availability | None = None) -> None:
+    Nothing is read of a run that is not whole: rows that were lost with Redis, or removed with a run that another one
+    replaced, would read as ids without a row. A frozen model, which has no run, is not asked.
+    """
+
+    def __init__(
+        self, client: redis.Redis, model: str, dims: Dims, availability: Availability | None = None, run: str = ""
+    ) -> None:
         self._client = client
         self._availability = availability or Availability()
-        self._keys = ModelKeys(model)
+        self._keys = ModelKeys(model, run)
         self._dims = dims
 
     @property
@@ -98,10 +104,14 @@ class RedisRows:
         if not self._availability.up:
             raise RowsUnavailableError(f"rows of model {self._keys.model!r} cannot be read: Redis does not answer")
         try:
-            blobs = cast(list[bytes | None], self._client.mget(keys))
+            whole, *blobs = cast(list[bytes | None], self._client.mget([self._keys.sequence, *keys]))
         except redis.RedisError as error:
             self._availability.up = False
             raise RowsUnavailableError(f"rows of model {self._keys.model!r} cannot be read: {error}") from error
+        if whole is None and self._keys.run:
+            raise RowsUnavailableError(
+                f"rows of model {self._keys.model!r} are not in Redis: its trainer restores them"
+            )
         result = {}
         start = 0
         for table, ids_N in ids.items():

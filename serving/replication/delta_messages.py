@@ -2,7 +2,8 @@
 
 Messages about rows are MessagePack, notices about features JSON. A delta that is full, or too large to be worth
 sending, is announced as a `Reset`: the reader empties its cache and reads rows again when it needs them. A delta
-without changes is not announced, so messages name the last announced delta, `previous`, which reveals a gap.
+without changes is not announced, so messages name the last announced delta, `previous`, which reveals a gap. Each
+names its run, because rows of one run say nothing about those of another.
 
 Shape suffixes: U distinct ids, D embedding dimension.
 """
@@ -34,6 +35,7 @@ class Change(msgspec.Struct, frozen=True, tag="c", array_like=True):
     ids_U: bytes
     values_UD: bytes
     removed: bytes
+    run: str = ""
 
     def arrays(self) -> TableDelta:
         """The change as arrays. Raises ValueError when their sizes differ."""
@@ -46,6 +48,7 @@ class Reset(msgspec.Struct, frozen=True, tag="r", array_like=True):
     """Everything cached before delta `sequence` is invalid."""
 
     sequence: int
+    run: str = ""
 
 
 class Applied(msgspec.Struct, frozen=True, tag="a", array_like=True):
@@ -53,10 +56,11 @@ class Applied(msgspec.Struct, frozen=True, tag="a", array_like=True):
 
     sequence: int
     previous: int
+    run: str = ""
 
 
 class NewArtefact(msgspec.Struct, frozen=True, tag="n", array_like=True):
-    """The model's artefact was replaced."""
+    """The model's artefact was replaced, or another run is served."""
 
     version: str
 
@@ -93,15 +97,15 @@ def decode_entities(data: bytes) -> EntityChange:
     return _entity_decoder.decode(data)
 
 
-def messages(delta: Delta, previous: int) -> Iterator[Message]:
+def messages(delta: Delta, previous: int, run: str = "") -> Iterator[Message]:
     """The delta as messages, the last of which completes it; none for a delta without changes."""
     rows = changed_rows(delta)
     if delta.full or rows > MAX_ROWS:
-        yield Reset(delta.sequence)
+        yield Reset(delta.sequence, run)
     elif rows:
         for name, table in delta.tables.items():
-            yield from _changes(delta.sequence, previous, name, table)
-        yield Applied(delta.sequence, previous)
+            yield from _changes(delta.sequence, previous, name, table, run)
+        yield Applied(delta.sequence, previous, run)
 
 
 def changed_rows(delta: Delta) -> int:
@@ -109,7 +113,7 @@ def changed_rows(delta: Delta) -> int:
     return sum(len(table.ids_U) + len(table.removed) for table in delta.tables.values())
 
 
-def _changes(sequence: int, previous: int, name: str, table: TableDelta) -> Iterator[Change]:
+def _changes(sequence: int, previous: int, name: str, table: TableDelta, run: str) -> Iterator[Change]:
     ids_U = np.ascontiguousarray(table.ids_U, "<u8")
     values_UD = np.ascontiguousarray(table.values_UD, "<f4")
     removed = np.ascontiguousarray(table.removed, "<u8")
@@ -117,4 +121,4 @@ def _changes(sequence: int, previous: int, name: str, table: TableDelta) -> Iter
     for start in range(0, max(len(ids_U), len(removed)), ROWS_PER_MESSAGE):
         part = slice(start, start + ROWS_PER_MESSAGE)
         arrays = (ids_U[part].tobytes(), values_UD[part].tobytes(), removed[part].tobytes())
-        yield Change(sequence, previous, name, dim, *arrays)
+        yield Change(sequence, previous, name, dim, *arrays, run)

@@ -2,12 +2,14 @@
 
 | key | type | holds |
 |---|---|---|
-| `recsys:{model}:row:{table}:{id:016x}` | string | one embedding row, see `serving.replication.row_codec` |
-| `recsys:{model}:artefact` | string | the exported graph, see `serving.model.artefact` |
+| `recsys:{model}:{run}:row:{table}:{id:016x}` | string | one embedding row, see `serving.replication.row_codec` |
+| `recsys:{model}:{run}:artefact` | string | the exported graph, see `serving.model.artefact` |
+| `recsys:{model}:{run}:fallback` | string | by table, which rows ids without one read, `embedding.store.Fallback` |
+| `recsys:{model}:{run}:sequence` | string | the last delta written whole and its epoch; no run without it is whole |
 | `recsys:{model}:deltas` | stream, capped | changed rows and artefacts, see `serving.replication.delta_messages` |
-| `recsys:{model}:fallback` | string | by table, which rows ids without one read: JSON of `embedding.store.Fallback` |
+| `recsys:{model}:served` | string | the run that servers follow |
+| `recsys:{model}:runs` | set | the runs that have keys |
 | `recsys:{model}:status` | string | progress and counters of the trainer, JSON: `serving.replication.trainer_status` |
-| `recsys:{model}:sequence` | string | the sequence of the last delta written whole, a colon, and its epoch |
 | `recsys:{model}:lease` | string, expiring | who publishes the model, JSON: `serving.replication.lease.Holder` |
 | `recsys:user:{id}`, `recsys:item:{id}` | string | latest features, a JSON object |
 | `recsys:entities` | stream, capped | names of users and items whose features changed, JSON |
@@ -18,6 +20,8 @@
 | `recsys:experiments` | set | all keys of the two kinds above |
 | `recsys:shown:{impression}` | string, expiring | arm, bucket and items, see `serving/experiments/count.lua` |
 | `recsys:opened:{slice}` | string, expiring | how many of those were made in a slice of time |
+
+A frozen model has no run: its keys lack that part.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ _RESERVED = frozenset(
     {"user", "item", "entities", "popular", "recent", "experiment", "experiments", "shown", "opened", "popularity"}
 )
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_RUN = re.compile(r"[0-9a-f]+")
 
 
 def user(name: str) -> str:
@@ -66,29 +71,37 @@ def shown(impression: str) -> str:
 
 
 class ModelKeys:
-    """Keys of one published model.
+    """Keys of one run of a published model.
 
     Raises InvalidValueError when the name could be confused with another part of a key.
 
     >>> ModelKeys("online").artefact
     'recsys:online:artefact'
+    >>> ModelKeys("online", "3f9a").artefact
+    'recsys:online:3f9a:artefact'
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, run: str = "") -> None:
         if model in _RESERVED or not _NAME.fullmatch(model):
             raise InvalidValueError(
                 f"model name {model!r} cannot be used: use letters, digits, '_', '-' and '.', "
                 f"but none of {sorted(_RESERVED)}"
             )
+        if run and not _RUN.fullmatch(run):
+            raise InvalidValueError(f"run {run!r} of model {model!r} is not hexadecimal: use `secrets.token_hex`")
         self.model = model
-        self.prefix = f"recsys:{model}:"
-        self.artefact = self.prefix + "artefact"
-        self.deltas = self.prefix + "deltas"
-        self.fallback = self.prefix + "fallback"
-        self.sequence = self.prefix + "sequence"
-        self.status = self.prefix + "status"
-        self.lease = self.prefix + "lease"
-        self.row_prefix = self.prefix + "row:"
+        self.run = run
+        of_model = f"recsys:{model}:"
+        self.deltas = of_model + "deltas"
+        self.status = of_model + "status"
+        self.lease = of_model + "lease"
+        self.served = of_model + "served"
+        self.runs = of_model + "runs"
+        of_run = f"{of_model}{run}:" if run else of_model
+        self.artefact = of_run + "artefact"
+        self.fallback = of_run + "fallback"
+        self.sequence = of_run + "sequence"
+        self.row_prefix = of_run + "row:"
 
     def rows(self, table: str, ids_N: npt.NDArray[np.uint64]) -> list[str]:
         """Keys of many rows at once: one hexadecimal pass over all ids instead of a format per id.

@@ -19,6 +19,7 @@ from serving.model.loaded_model import LoadedModel, OpenScorer
 from serving.replication import delta_messages
 from serving.replication.health import Availability
 from serving.replication.keys import ModelKeys
+from serving.replication.runs.served_run import served
 from streaming.encode.encoder import Encoder
 
 _logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class ModelLoader:
         self.refused = ""
         """Why the newest artefact is not served; empty when it is."""
         self._keys = ModelKeys(name)
+        """Of the run that is served."""
         self._client = client
         self._open_scorer = open_scorer
         self._cache_rows = cache_rows
@@ -67,8 +69,8 @@ class ModelLoader:
     def take(self, client: redis.Redis, message: bytes) -> None:
         try:
             decoded = delta_messages.decode(message)
-            if isinstance(decoded, delta_messages.NewArtefact):
-                self._load(client)
+            if isinstance(decoded, delta_messages.NewArtefact) or decoded.run != self._keys.run:
+                self._load(client)  # rows of another run are no news, unless it is served now
             else:
                 self._take_rows(client, decoded)
         except ValueError as error:
@@ -108,14 +110,16 @@ class ModelLoader:
             self._fallback.load(client)
 
     def _load(self, client: redis.Redis) -> None:
-        """Load the artefact that Redis holds, unless it is the current one."""
-        data = cast(bytes | None, client.get(self._keys.artefact))
+        """Load the artefact of the served run, unless it is the current one. Another run replaces rows and graph."""
+        run = served(client, self.name)
+        keys = ModelKeys(self.name, run or "")
+        data = None if run is None else cast(bytes | None, client.get(keys.artefact))
         if data is None:
             return
         try:
             artefact = Artefact.from_bytes(data)
-            if self.current is None or self.current.artefact != artefact:
-                self.current = self._open(client, artefact)
+            if self.current is None or keys.run != self._keys.run or self.current.artefact != artefact:
+                self._swap(client, keys, artefact)
             self.refused = ""
         except redis.RedisError:
             raise
@@ -123,19 +127,27 @@ class ModelLoader:
             self.refused = str(error)
             _logger.error("model %r: new artefact refused, the previous one stays in use: %s", self.name, error)
 
-    def _open(self, client: redis.Redis, artefact: Artefact) -> LoadedModel:
-        if self._rows is None or self._rows.dims != artefact.dims:
-            fallback = FallbackRowCache(self.name, artefact.dims)
+    def _swap(self, client: redis.Redis, keys: ModelKeys, artefact: Artefact) -> None:
+        """Serve the artefact, with the cache that there is if its rows are the same."""
+        rows, fallback = self._rows, self._fallback
+        if rows is None or fallback is None or rows.dims != artefact.dims or keys.run != self._keys.run:
+            fallback = FallbackRowCache(self.name, artefact.dims, keys.run)
             fallback.load(client)
-            store = RedisRows(self._client, self.name, artefact.dims, self._availability)
-            self._rows, self._fallback = RowCache(store, self._cache_rows, fallback), fallback
+            store = RedisRows(self._client, self.name, artefact.dims, self._availability, keys.run)
+            rows = RowCache(store, self._cache_rows, fallback)
+        self.current = self._open(artefact, rows)
+        self._rows, self._fallback = rows, fallback
+        if keys.run != self._keys.run:
+            self._keys, self._sequence = keys, None
+
+    def _open(self, artefact: Artefact, rows: RowCache) -> LoadedModel:
         known = self.current
         same = known is not None and known.artefact.spec == artefact.spec
         encoder = known.encoder if known is not None and same else Encoder(artefact.spec)
         if RANKER not in artefact.graphs:
             raise ArtefactError(f"the artefact has no graph {RANKER!r}, only {sorted(artefact.graphs)}")
         scorer = self._open_scorer(artefact.graphs[RANKER])
-        model = LoadedModel(self.name, artefact, scorer, self._rows, self._clock(), encoder)
+        model = LoadedModel(self.name, artefact, scorer, rows, self._clock(), encoder)
         warm_up()
         model.smoke_test()
         return model

@@ -25,6 +25,7 @@ from serving.replication import delta_messages, keys, row_codec, trainer_status
 from serving.replication.entity_publisher import EntityPublisher
 from serving.replication.lease import Lease
 from serving.replication.redis_writer import RedisWriter
+from serving.replication.runs.served_run import ServedRun, served
 from streaming.encode.entity_state import Changes
 from streaming.events.schema import Features
 
@@ -59,6 +60,7 @@ class Publisher:
         self._client = client
         self._keys = keys.ModelKeys(model)
         self._redis = RedisWriter(client, model, retries, lease)
+        self._served = ServedRun(self._redis, self._keys)
         self._entities = EntityPublisher(self._redis)
         self._now = now
         self._written: int | None = None
@@ -71,6 +73,20 @@ class Publisher:
     @property
     def model(self) -> str:
         return self._keys.model
+
+    def begin(self, run: str) -> None:
+        """Publish the run `run` from now on: what one training from nothing learns. Writes nothing yet."""
+        self._keys = keys.ModelKeys(self.model, run)
+        self._served = ServedRun(self._redis, self._keys)
+        self._written, self._announced = None, 0
+
+    def waits(self) -> bool:
+        """Whether servers follow another run of the model, which this one may replace once it is whole."""
+        return self._served.other() is not None
+
+    def take_over(self, version: str) -> None:
+        """Let servers follow this run, whose rows and graph `version` Redis holds; they swap both at once."""
+        self._served.serve(version)
 
     def sequence(self) -> int | None:
         """Sequence of the last delta that Redis holds completely; None when it holds no rows of this model."""
@@ -95,6 +111,7 @@ class Publisher:
         known = None if position is None else position[0]
         if delta.full:
             self._catalog = None  # Redis may have been emptied
+            self._served.begin()
         elif position not in ((delta.sequence - 1, delta.previous_epoch), (delta.sequence, delta.epoch)):
             raise OutOfStepError(
                 f"model {self.model!r}: delta {delta.sequence} does not follow delta {known}, the last one in Redis, "
@@ -105,14 +122,17 @@ class Publisher:
             self._remove_all_but(delta.tables)
             self._redis.set([self._keys.fallback], [msgspec.json.encode(delta.fallback)])
         previous = self._announced if known == self._written else delta.sequence - 1
-        announced = self._announce(delta_messages.messages(replace(delta, tables=written), previous))
+        announced = self._announce(delta_messages.messages(replace(delta, tables=written), previous, self._keys.run))
         self._redis.set([self._keys.sequence], [f"{delta.sequence}:{delta.epoch}".encode()])
         self._written = delta.sequence
         self._announced = delta.sequence if announced else previous
 
     def publish_artefact(self, artefact: Artefact) -> None:
-        """Replace the model's graph; servers swap to it at once."""
-        self._put_artefact(artefact.to_bytes(), artefact.version)
+        """Replace the graph of this run; servers swap to it at once unless they follow another run."""
+        waits = self.waits()
+        self._redis.set([self._keys.artefact], [artefact.to_bytes()])
+        if not waits:
+            self.take_over(artefact.version)
 
     def publish_entities(self, users: Mapping[str, Features], items: Mapping[str, Features]) -> None:
         """Replace the latest features of these users and items, and announce their names."""
@@ -146,23 +166,24 @@ class Publisher:
         target = keys.ModelKeys(name)
         if name == self.model:
             raise InvalidValueError(f"model {name!r} cannot be frozen into itself: choose another name")
-        data = self._redis.do(lambda: cast(bytes | None, self._client.get(self._keys.artefact)))
+        source = keys.ModelKeys(self.model, self._redis.do(lambda: served(self._client, self.model)) or "")
+        data = self._redis.do(lambda: cast(bytes | None, self._client.get(source.artefact)))
         if data is None:
             raise InvalidValueError(
                 f"model {self.model!r} has not been published yet: publish its artefact, then freeze it"
             )
         copy = Publisher(self._client, name)
         rows = 0
-        for page in self._redis.pages(self._keys.row_prefix):
-            rows += copy._copy_rows(page, self._keys)
+        for page in self._redis.pages(source.row_prefix):
+            rows += copy._copy_rows(page, source)
             if progress is not None:
                 progress(rows)
         for page in self._redis.pages(target.row_prefix):
-            copy._remove_missing(page, self._keys)
-        fallback = self._redis.do(lambda: cast(bytes | None, self._client.get(self._keys.fallback)))
-        copy._redis.set([target.fallback], [fallback or b"{}"])
+            copy._remove_missing(page, source)
+        fallback = self._redis.do(lambda: cast(bytes | None, self._client.get(source.fallback)))
+        copy._redis.set([target.fallback, target.sequence, target.artefact], [fallback or b"{}", b"0:", data])
         copy._announce([delta_messages.Reset(0)])
-        copy._put_artefact(data, Artefact.from_bytes(data).version)
+        copy.take_over(Artefact.from_bytes(data).version)
         return rows
 
     def _write(self, name: str, table: TableDelta, delta: Delta) -> TableDelta:
@@ -204,10 +225,6 @@ class Publisher:
         for message in encoded:
             self._redis.announce(self._keys.deltas, message)
         return bool(encoded)
-
-    def _put_artefact(self, data: bytes, version: str) -> None:
-        self._redis.set([self._keys.artefact], [data])
-        self._announce([delta_messages.NewArtefact(version)])
 
     def _copy_rows(self, page: list[bytes], source: keys.ModelKeys) -> int:
         values = self._redis.do(lambda: cast(list[bytes | None], self._client.mget(page)))

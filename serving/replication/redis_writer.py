@@ -58,10 +58,7 @@ class RedisWriter:
     def announce(self, stream: str, message: bytes) -> None:
         """Add a message to a stream that servers follow."""
 
-        def add(pipe: Pipeline) -> None:
-            pipe.xadd(stream, {FIELD: message}, maxlen=_STREAM_LENGTH, approximate=True)
-
-        self.write(add)
+        self.write(lambda pipe: add_message(pipe, stream, message))
 
     def pages(self, prefix: str) -> Iterator[list[bytes]]:
         """Keys with a prefix, page by page; a key may occur twice."""
@@ -75,6 +72,10 @@ class RedisWriter:
 
     def _scan(self, cursor: int, pattern: str) -> tuple[int, list[bytes]]:
         return cast(tuple[int, list[bytes]], self.client.scan(cursor, match=pattern, count=2048))
+
+
+def add_message(pipe: Pipeline, stream: str, message: bytes) -> None:
+    pipe.xadd(stream, {FIELD: message}, maxlen=_STREAM_LENGTH, approximate=True)
 
 
 def _mset(pairs: dict[str, bytes], pipe: Pipeline) -> None:

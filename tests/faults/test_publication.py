@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+import redis
 
 from recsys import wiring
 from recsys.config.file import load
@@ -65,37 +66,37 @@ def test_redis_killed_below_the_trainer(config: Config, moment: str) -> None:
 
     def crash(point: str) -> None:
         if point == moment and not killed:
-            with EmbeddedRedis(config.redis.folder) as redis:
-                killed.append(redis.pid)
+            with EmbeddedRedis(config.redis.folder) as server:
+                killed.append(server.pid)
             os.kill(killed[0], signal.SIGKILL)
 
     with wiring.trainer(config, publish=True, crash=crash) as trainer:
         trainer.run(follow=False, stop=threading.Event())
         steps = trainer.learner.steps
-        with EmbeddedRedis(config.redis.folder) as redis, redis.client() as client:
-            assert redis.pid != killed[0]
-            published = client.keys(ModelKeys(wiring.ONLINE).row_prefix + "item:*")
+        with EmbeddedRedis(config.redis.folder) as server, server.client() as client:
+            assert server.pid != killed[0]
+            published = client.keys(ModelKeys(wiring.ONLINE, trainer.run_id).row_prefix + "item:*")
     assert steps > 5
     assert len(published) == 2
 
 
 def test_after_redis_was_emptied_the_graph_is_published_again_with_the_rows(config: Config) -> None:
     """However seldom dense weights go: a server that starts meanwhile would have no model until then."""
-    keys = ModelKeys(wiring.ONLINE)
+    keys = ModelKeys(wiring.ONLINE, "3f")
     exporter = cast(Exporter, SimpleNamespace(ready=True, dim=16, graph=lambda _model: b"a graph"))
     with (
         wiring.publisher(config) as (publisher, _),
-        EmbeddedRedis(config.redis.folder) as redis,
-        redis.client() as client,
+        EmbeddedRedis(config.redis.folder) as server,
+        server.client() as client,
     ):
         parts = wiring.learner(config), publisher, exporter, EntityState(10), Catalog(half_life=1000)
         publication = Publication(*parts, rows_every=0, dense_every=3600)
-        publication.start()
-        assert publication.publish(Progress(), {})
+        publication.start("3f")
+        assert publication.publish(Progress(), {}, has_caught_up=False)
         client.flushall()
         assert not client.exists(keys.artefact)
-        assert not publication.publish(Progress(), {})
-        assert publication.publish(Progress(), {})
+        assert not publication.publish(Progress(), {}, has_caught_up=False)
+        assert publication.publish(Progress(), {}, has_caught_up=False)
         assert client.exists(keys.artefact, keys.sequence) == 2
 
 
@@ -103,7 +104,7 @@ def test_the_trainers_status_is_published(config: Config) -> None:
     wiring.event_log(config).append(encode_events(events()))
     with wiring.trainer(config, publish=True) as trainer:
         trainer.run(follow=False, stop=threading.Event())
-        with EmbeddedRedis(config.redis.folder) as redis, redis.client() as client:
+        with EmbeddedRedis(config.redis.folder) as server, server.client() as client:
             statuses = TrainerStatuses([wiring.ONLINE])
             statuses.refresh(client)
         status, store = statuses.by_model[wiring.ONLINE].status, trainer.learner.store
@@ -133,8 +134,8 @@ def test_a_second_trainer_of_one_redis_is_refused_and_a_restart_is_not_held_up_b
     (beside := settings.with_name("other.toml")).write_text(SETTINGS.replace("[model]", 'checkpoints = "own"\n[model]'))
     other = load(beside)
     with (
-        EmbeddedRedis(config.redis.folder) as redis,
-        redis.client() as client,
+        EmbeddedRedis(config.redis.folder) as server,
+        server.client() as client,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first,
     ):
         assert first.stdout is not None
@@ -156,7 +157,7 @@ def test_a_second_trainer_of_one_redis_is_refused_and_a_restart_is_not_held_up_b
 def test_a_trainer_that_loses_its_lease_ends_and_says_so(config: Config) -> None:
     wiring.event_log(config).append(encode_events(events()))
     key, taken = ModelKeys(wiring.ONLINE).lease, Holder("other", "elsewhere", 7, "run", 0)
-    with EmbeddedRedis(config.redis.folder) as redis, redis.client() as client:
+    with EmbeddedRedis(config.redis.folder) as server, server.client() as client:
 
         def crash(point: str) -> None:
             if point == "step":
@@ -168,3 +169,49 @@ def test_a_trainer_that_loses_its_lease_ends_and_says_so(config: Config) -> None
                 trainer.run(follow=False, stop=threading.Event())
             assert trainer.learner.steps == 1
         assert b"elsewhere" in cast(bytes, client.get(key))
+
+
+def anew(config: Config, graphs: Path) -> Config:
+    """The same configuration with an empty folder of checkpoints."""
+    folder = config.training.checkpoints.with_name("anew")
+    folder.mkdir()
+    (folder / "graphs").symlink_to(graphs)
+    return config.model_copy(update={"training": config.training.model_copy(update={"checkpoints": folder})})
+
+
+@pytest.mark.slow
+def test_a_model_learned_anew_is_served_when_it_is_whole(config: Config, graphs: Path) -> None:
+    """It ends on its way, killed or not: the old one is untouched. Then it reads the log to the end."""
+    wiring.event_log(config).append(encode_events(events()))
+    with wiring.trainer(config, publish=True) as trainer:
+        trainer.run(follow=False, stop=threading.Event())
+        old = ModelKeys(wiring.ONLINE, trainer.run_id)
+    config = anew(config, graphs)
+    with EmbeddedRedis(config.redis.folder) as server, server.client() as client:
+        assert client.get(old.served) == old.run.encode()
+        before = rows(client, old)
+        seen: list[bool] = []
+
+        def look(point: str) -> None:
+            if point == "step":
+                seen.append(rows(client, old) == before and client.get(old.served) == old.run.encode())
+
+        with wiring.trainer(config, publish=True, crash=look) as trainer:
+            trainer.run(follow=False, stop=threading.Event(), until=100_000)
+            new = ModelKeys(wiring.ONLINE, trainer.run_id)
+        assert len(seen) > 2
+        assert all(seen)
+        assert new.run != old.run
+        assert not client.keys(new.row_prefix + "*")
+        with wiring.trainer(config, publish=True) as trainer:
+            assert trainer.resume()
+            assert trainer.run_id == new.run, "a checkpoint keeps its run"
+            trainer.run(follow=False, stop=threading.Event())
+        assert client.get(old.served) == new.run.encode()
+        assert set(rows(client, new))
+        assert client.exists(new.artefact, new.sequence) == 2
+        assert all(client.pttl(key) > 0 for key in [old.sequence, old.artefact, *rows(client, old)])
+
+
+def rows(client: redis.Redis, keys: ModelKeys) -> dict[bytes, object]:
+    return {key: client.get(key) for key in cast(list[bytes], client.keys(keys.row_prefix + "*"))}

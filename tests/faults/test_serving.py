@@ -18,6 +18,7 @@ import pytest
 
 from embedding.store import Delta, TableDelta
 from serving.replication.embedded_redis import EmbeddedRedis, stop
+from serving.replication.keys import ModelKeys
 from serving.replication.publisher import Publisher
 from streaming.encode.encoder import Encoder
 from streaming.events.schema import Event, Impression, Interaction
@@ -160,8 +161,8 @@ def test_a_corrupt_artefact_is_refused_by_name(server: Server, folder: Path) -> 
     damaged = bytearray(artefact(step=2).to_bytes())
     damaged[-1] ^= 1
     with EmbeddedRedis(folder) as embedded, embedded.client() as client:
-        publisher = Publisher(client, "online")
-        publisher._put_artefact(bytes(damaged), "step-2")
+        client.set(ModelKeys("online").artefact, bytes(damaged))
+        Publisher(client, "online").take_over("step-2")
     until(lambda: "recsys_models_refused 1.0" in server.http.get("/metrics").text)
     assert server.rank()["model"] == "online@step-1"
     publish(folder, {"a": 0.1}, step=3)

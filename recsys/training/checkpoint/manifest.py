@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,11 @@ from recsys.errors import InvalidValueError, TornCheckpointError
 from recsys.training.checkpoint.file_digest import file_digest
 
 MANIFEST = "manifest.json"
-FORMAT = 3
+FORMAT = 4
+_WITHOUT_RUN = 3
+"""The format before, which does not name its run."""
+RUN = "run"
+"""The file of a part that names the run."""
 
 
 def part_folder(path: Path, rank: int = 0, world: int = 1) -> Path:
@@ -25,6 +30,13 @@ def part_folder(path: Path, rank: int = 0, world: int = 1) -> Path:
 def check_manifest(path: Path) -> None:
     """As `verify`, without a look at the files that the manifest lists."""
     _manifest(path)
+
+
+def saved_run(path: Path) -> str:
+    """The run that the verified checkpoint `path` belongs to; one of format 3 gets a name that is always the same."""
+    if _manifest(path)["format"] == _WITHOUT_RUN:
+        return hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()[:8]
+    return (path / "rank-0" / RUN).read_text()
 
 
 def verify(path: Path) -> None:
@@ -51,7 +63,7 @@ def _manifest(path: Path) -> dict[str, Any]:
         version, _ = manifest["format"], manifest["snapshots"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise TornCheckpointError(f"{path / MANIFEST} is missing or damaged") from None
-    if version != FORMAT:
+    if version not in (_WITHOUT_RUN, FORMAT):
         raise TornCheckpointError(f"{path / MANIFEST} has format {version}, this version reads {FORMAT}")
     if not complete:
         raise TornCheckpointError(f"{path / MANIFEST} lists parts of {len(ranks)} ranks, not {manifest['world']}")

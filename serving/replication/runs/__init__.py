@@ -1,0 +1,1 @@
+"""Runs of a model: what one training from nothing publishes, and which of them servers follow."""

@@ -1,0 +1,94 @@
+"""Which run of a model servers follow, and what becomes of the others."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import cast
+
+import redis
+from redis.client import Pipeline
+
+from serving.replication import delta_messages
+from serving.replication.keys import ModelKeys
+from serving.replication.redis_writer import KEYS_PER_COMMAND, RedisWriter, add_message
+
+KEPT = 60_000
+"""How long (ms) a run that was replaced can still be read, so that servers replace it without a gap."""
+_OUTLIVE = 15_000
+"""Rows end this long (ms) after their run has ended for readers, so none is read as absent."""
+
+
+def served(client: redis.Redis, model: str) -> str | None:
+    """The run that servers follow; None if there is none yet. Raises redis.RedisError."""
+    value = cast(bytes | None, client.get(ModelKeys(model).served))
+    return None if value is None else value.decode()
+
+
+class ServedRun:
+    """The writing side, for the run of `keys`. Raises PublishError and LeaseError as `RedisWriter` does."""
+
+    def __init__(self, writer: RedisWriter, keys: ModelKeys) -> None:
+        self._redis = writer
+        self._keys = keys
+
+    def other(self) -> str | None:
+        """Another run that servers follow and that has a graph; None if this one is free to serve."""
+        run = self._redis.do(lambda: served(self._redis.client, self._keys.model))
+        if run is None or run == self._keys.run:
+            return None
+        artefact = ModelKeys(self._keys.model, run).artefact
+        return run if self._redis.do(lambda: self._redis.client.exists(artefact)) else None
+
+    def begin(self) -> None:
+        """Register this run before its first row, and remove what trainers left that ended before they served."""
+        self._redis.write(partial(_register, self._keys))
+        kept = self._redis.do(lambda: served(self._redis.client, self._keys.model))
+        for run in self._others():
+            if run != kept:
+                self._remove(run)
+
+    def serve(self, version: str) -> None:
+        """Let servers follow this run; those before it are kept for a minute."""
+        self._redis.write(partial(_point, self._keys, version))
+        for run in self._others():
+            self._retire(run)
+
+    def _others(self) -> list[str]:
+        runs = self._redis.do(lambda: cast(set[bytes], self._redis.client.smembers(self._keys.runs)))
+        return sorted({run.decode() for run in runs} - {self._keys.run})
+
+    def _remove(self, run: str) -> None:
+        keys = ModelKeys(self._keys.model, run)
+        self._redis.unlink([keys.sequence, keys.artefact, keys.fallback])
+        for page in self._redis.pages(keys.row_prefix):
+            self._redis.unlink([key.decode() for key in page])
+        self._redis.write(partial(_unregister, keys))
+
+    def _retire(self, run: str) -> None:
+        """Let Redis remove the run, which also happens when this trainer ends at once."""
+        keys = ModelKeys(self._keys.model, run)
+        self._redis.write(partial(_expire, [keys.sequence], KEPT))
+        self._redis.write(partial(_expire, [keys.artefact, keys.fallback], KEPT + _OUTLIVE))
+        for page in self._redis.pages(keys.row_prefix):
+            names = [key.decode() for key in page]
+            for start in range(0, len(names), KEYS_PER_COMMAND):
+                self._redis.write(partial(_expire, names[start : start + KEYS_PER_COMMAND], KEPT + _OUTLIVE))
+        self._redis.write(partial(_unregister, keys))
+
+
+def _register(keys: ModelKeys, pipe: Pipeline) -> None:
+    pipe.sadd(keys.runs, keys.run)
+
+
+def _unregister(keys: ModelKeys, pipe: Pipeline) -> None:
+    pipe.srem(keys.runs, keys.run)
+
+
+def _point(keys: ModelKeys, version: str, pipe: Pipeline) -> None:
+    pipe.set(keys.served, keys.run)
+    add_message(pipe, keys.deltas, delta_messages.encode(delta_messages.NewArtefact(version)))
+
+
+def _expire(names: list[str], after: int, pipe: Pipeline) -> None:
+    for name in names:
+        pipe.pexpire(name, after)

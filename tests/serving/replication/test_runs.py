@@ -1,0 +1,216 @@
+"""A run beside another one: written apart, taken over whole, and removed in the end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+import redis
+
+from recsys.errors import InvalidValueError, RowsUnavailableError
+from serving.cache.row_store import RedisRows
+from serving.replication.health import Availability
+from serving.replication.keys import ModelKeys
+from serving.replication.model_loader import ModelLoader
+from serving.replication.publisher import Publisher
+from serving.replication.runs.served_run import KEPT, served
+from streaming.encode.feature_spec import FeatureSpec, Field
+from tests.serving.fakes import SPEC, Graphs, artefact, delta, ids
+from tests.serving.following import following
+from tests.serving.following import served as served_at
+from tests.serving.waiting import until
+
+OLD, NEW = "aa", "bb"
+WIDER = FeatureSpec.of([*SPEC.fields, Field("hour", "categorical", "time.hour")])
+
+
+def publisher(client: redis.Redis, run: str) -> Publisher:
+    made = Publisher(client, "m")
+    made.begin(run)
+    return made
+
+
+@pytest.fixture
+def live(client: redis.Redis) -> Publisher:
+    """A run that is served: its rows are 1, its graph is step 1."""
+    made = publisher(client, OLD)
+    made.publish(delta(1, {1: 1.0, 2: 1.0}, full=True))
+    made.publish_artefact(artefact(step=1))
+    return made
+
+
+@pytest.fixture
+def loader(client: redis.Redis, redis_folder: Path) -> Iterator[ModelLoader]:
+    with following(redis_folder, client, Graphs(), Availability(up=False), lambda: None) as made:
+        yield made
+
+
+def rows_of(client: redis.Redis, run: str) -> list[str]:
+    return [key.decode() for key in cast(list[bytes], client.keys(ModelKeys("m", run).row_prefix + "*"))]
+
+
+def write_beside(client: redis.Redis) -> Publisher:
+    """All of a new run, with a field more; its rows are 7, its graph is step 2."""
+    made = publisher(client, NEW)
+    made.publish_artefact(artefact(step=2, spec=WIDER))
+    made.publish(delta(1, {1: 7.0, 2: 7.0}, full=True))
+    return made
+
+
+def test_the_first_run_is_served_at_once(client: redis.Redis, live: Publisher) -> None:
+    assert served(client, "m") == OLD
+    assert not live.waits()
+
+
+def test_what_is_written_beside_the_served_run_changes_nothing_for_servers(
+    client: redis.Redis, live: Publisher, loader: ModelLoader
+) -> None:
+    model = served_at(loader, 1)
+    assert values(loader) == (1, [1, 1])
+    new = write_beside(client)
+    new.publish(delta(2, {1: 8.0}))
+    assert new.waits()
+    live.publish(delta(2, {2: 3.0}))  # comes after all of the new run on the stream
+    until(lambda: values(loader) == (1, [1, 3]))
+    assert loader.current is model
+    assert len(rows_of(client, OLD)) == len(rows_of(client, NEW)) == 2
+
+
+def test_no_answer_mixes_rows_and_graph_while_a_run_takes_over(
+    client: redis.Redis, live: Publisher, loader: ModelLoader
+) -> None:
+    """Who ranks all the while sees step 1 with rows 1, then step 2 with rows 7, and nothing else."""
+    served_at(loader, 1)
+    seen: set[tuple[int, tuple[float, ...]]] = set()
+    ended = threading.Event()
+
+    def rank() -> None:
+        while not ended.is_set():
+            step, read = values(loader)
+            seen.add((step, tuple(read)))
+
+    ranking = threading.Thread(target=rank)
+    ranking.start()
+    try:
+        new = write_beside(client)
+        new.take_over("step-2-bb")
+        served_at(loader, 2)
+        until(lambda: (2, (7.0, 7.0)) in seen)
+    finally:
+        ended.set()
+        ranking.join()
+    assert seen == {(1, (1.0, 1.0)), (2, (7.0, 7.0))}
+    assert loader.current is not None
+    assert loader.current.artefact.version.startswith("step-2")
+
+
+def test_a_request_that_began_with_the_old_run_ends_with_its_rows(
+    client: redis.Redis, live: Publisher, loader: ModelLoader
+) -> None:
+    """Its rows are not cached yet, and the run is replaced in between."""
+    old = served_at(loader, 1)
+    write_beside(client).take_over("step-2-bb")
+    served_at(loader, 2)
+    assert old.rows.read({"item": ids(1)}).rows["item"].values_ND[0, 0] == 1
+
+
+def test_the_run_that_was_replaced_ends_by_itself_and_never_reads_as_empty(
+    client: redis.Redis, live: Publisher
+) -> None:
+    write_beside(client).take_over("step-2-bb")
+    keys = ModelKeys("m", OLD)
+    assert 0 < client.pttl(keys.sequence) <= KEPT
+    assert all(client.pttl(key) > client.pttl(keys.sequence) for key in [keys.artefact, *rows_of(client, OLD)])
+    assert client.smembers(keys.runs) == {NEW.encode()}
+    store = RedisRows(client, "m", {"item": 4}, run=OLD)
+    assert store.read({"item": ids(1)})["item"].found_N.all()
+    client.pexpire(keys.sequence, 0)
+    assert not client.exists(keys.sequence)
+    with pytest.raises(RowsUnavailableError, match="not in Redis"):
+        store.read({"item": ids(1)})
+
+
+def test_what_a_killed_trainer_left_is_removed_by_the_next(client: redis.Redis, live: Publisher) -> None:
+    half = publisher(client, "cc")
+    half.publish(delta(1, {5: 5.0}, full=True))
+    assert len(rows_of(client, "cc")) == 1
+    write_beside(client)
+    assert not client.keys("recsys:m:cc:*")
+    assert len(rows_of(client, OLD)) == 2, "the served run is kept"
+
+
+def test_a_run_whose_graph_never_came_does_not_stop_the_next(client: redis.Redis) -> None:
+    publisher(client, OLD).publish(delta(1, {1: 1.0}, full=True))
+    new = write_beside(client)
+    assert served(client, "m") == NEW
+    assert not new.waits()
+
+
+def test_after_redis_was_emptied_the_trainer_that_runs_serves(
+    client: redis.Redis, live: Publisher, loader: ModelLoader
+) -> None:
+    served_at(loader, 1)
+    client.flushall()
+    assert served(client, "m") is None
+    write_beside(client)
+    served_at(loader, 2)
+    until(lambda: values(loader) == (2, [7, 7]))
+
+
+def test_a_server_that_starts_in_between_follows_the_served_run(
+    client: redis.Redis, redis_folder: Path, live: Publisher
+) -> None:
+    new = write_beside(client)
+    with following(redis_folder, client, Graphs(), Availability(up=False), lambda: None) as started:
+        served_at(started, 1)
+        assert values(started) == (1, [1, 1])
+        new.take_over("step-2-bb")
+        served_at(started, 2)
+        assert values(started) == (2, [7, 7])
+
+
+def test_the_run_before_may_take_over_again(client: redis.Redis, live: Publisher, loader: ModelLoader) -> None:
+    """As when its trainer is started again: its rows no longer expire."""
+    write_beside(client).take_over("step-2-bb")
+    served_at(loader, 2)
+    again = publisher(client, OLD)
+    assert again.waits()
+    again.publish_artefact(artefact(step=3))
+    again.publish(delta(5, {1: 4.0, 2: 4.0}, full=True))
+    again.take_over("step-3-aa")
+    served_at(loader, 3)
+    assert values(loader) == (3, [4, 4])
+    keys = ModelKeys("m", OLD)
+    assert all(client.pttl(key) == -1 for key in [keys.sequence, keys.artefact, *rows_of(client, OLD)])
+
+
+def test_runs_of_other_models_are_left_alone(client: redis.Redis, live: Publisher) -> None:
+    other = Publisher(client, "n")
+    other.begin("dd")
+    other.publish(delta(1, {1: 2.0}, full=True))
+    other.publish_artefact(artefact(step=9))
+    assert (served(client, "m"), served(client, "n")) == (OLD, "dd")
+    assert client.pttl(ModelKeys("m", OLD).sequence) == -1
+
+
+def test_the_served_run_is_what_is_frozen(client: redis.Redis, live: Publisher, loader: ModelLoader) -> None:
+    write_beside(client)
+    Publisher(client, "m").freeze("frozen")
+    frozen = RedisRows(client, "frozen", {"item": 4}).read({"item": ids(1)})["item"]
+    assert frozen.values_ND[0, 0] == 1
+
+
+def test_a_run_that_would_read_as_another_key_is_refused() -> None:
+    with pytest.raises(InvalidValueError, match="hexadecimal"):
+        ModelKeys("m", "status")
+
+
+def values(loader: ModelLoader) -> tuple[int, list[float]]:
+    """The step of the current model, and what it reads of ids 1 and 2."""
+    model = loader.current
+    assert model is not None
+    read = model.rows.read({"item": ids(1, 2)}).rows["item"].values_ND[:, 0]
+    return model.artefact.step, [float(v) for v in read]

@@ -12,15 +12,13 @@ One turn of the loop:
 from __future__ import annotations
 
 import hashlib
-import logging
 import secrets
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
-from embedding.snapshot.background import BackgroundSave
-from recsys.errors import CheckpointError, RecsysError, StateError
+from recsys.errors import RecsysError, StateError
+from recsys.training.checkpoint.background import BackgroundCheckpoint
 from recsys.training.checkpoint.checkpoints import Checkpoints
 from recsys.training.checkpoint.manifest import RUN, part_folder, saved_run
 from recsys.training.learner import Learner
@@ -32,8 +30,6 @@ from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.feed import Feed
 from streaming.log.event_log import Cursor, EventLog
-
-logger = logging.getLogger(__name__)
 
 CONSUMER = "trainer"
 _FINAL_ATTEMPTS = 3
@@ -73,11 +69,7 @@ class Trainer:
         self._crash = crash
         self.run_id = secrets.token_hex(4)
         """Names what one training from nothing learns; a checkpoint keeps it (see `serving.replication.runs`)."""
-        self._saved_step = -1
-        self._failed = False
-        """Whether the last checkpoint could not be written."""
-        self._saving: tuple[BackgroundSave, int, Cursor] | None = None
-        """The checkpoint being written, with its step and cursor."""
+        self._checkpoint = BackgroundCheckpoint(checkpoints, self._capture, self._completed)
 
     def resume(self) -> Path | None:
         """Restore the newest complete checkpoint and return its folder; None if there is no checkpoint.
@@ -116,7 +108,7 @@ class Trainer:
         self.learner.load(folder)
         self._feed.restore((folder / "feed.bin").read_bytes())
         self._load_counts(folder)
-        self._saved_step = self.learner.steps
+        self._checkpoint.saved_step = self.learner.steps
 
     def _load_counts(self, folder: Path) -> None:
         self._catalog.restore((folder / "catalog.bin").read_bytes())
@@ -136,7 +128,7 @@ class Trainer:
         try:
             self._follow(follow, stop, until)
         finally:
-            self._settle()
+            self._checkpoint.settle()
         self.checkpoint()
         for _ in range(_FINAL_ATTEMPTS):
             if self._publish(dense=True):
@@ -147,10 +139,10 @@ class Trainer:
 
         Raises CheckpointError if it cannot be written.
         """
-        self._settle()
-        if self._saved_step != self.learner.steps:
-            self._begin_checkpoint()
-            self._finish_checkpoint()
+        self._checkpoint.settle()
+        if self._checkpoint.saved_step != self.learner.steps:
+            self._checkpoint.begin(self.learner.steps, self._feed.cursor)
+            self._checkpoint.finish()
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -184,20 +176,6 @@ class Trainer:
                 if self._feed.cursor == cursor and (reached or not self._idle(follow, stop)):
                     break
 
-    def _begin_checkpoint(self) -> None:
-        """Capture the current state and start to write it. Raises CheckpointError."""
-        step, cursor = self.learner.steps, self._feed.cursor
-        with ExitStack() as stack:
-            folder = stack.enter_context(self._checkpoints.writing(step))
-            write = self._capture(folder)
-            writing = stack.pop_all()
-
-        def complete() -> None:
-            with writing:
-                write()
-
-        self._saving = BackgroundSave(complete), step, cursor
-
     def _capture(self, folder: Path) -> Callable[[], None]:
         """Copy the current state; the function returned writes it into `folder`."""
         feed, catalog = self._feed.state(), self._catalog.state()
@@ -214,27 +192,9 @@ class Trainer:
 
         return write
 
-    def _finish_checkpoint(self) -> None:
-        """Wait for the checkpoint that is being written, then commit its cursor. Raises CheckpointError."""
-        if self._saving is None:
-            return
-        saving, step, cursor = self._saving
-        self._saving = None
-        saving.result()
+    def _completed(self, cursor: Cursor) -> None:
         self._crash("checkpoint written")
-        self._saved_step, self._failed = step, False
         self._log.commit(CONSUMER, cursor)
-
-    def _settle(self, *, begin: bool = False) -> None:
-        """Finish the pending checkpoint, and `begin` another. Consecutive failures are logged once."""
-        try:
-            self._finish_checkpoint()
-            if begin:
-                self._begin_checkpoint()
-        except CheckpointError as error:
-            if not self._failed:
-                logger.warning("%s. Training goes on; each step tries again", error)
-            self._failed = True
 
     def _learn(self, batch: TrainingBatch) -> None:
         scores_B = self.learner.step(batch)
@@ -242,11 +202,10 @@ class Trainer:
         self._crash("step")
         if self._publication is not None and self._publication.due():
             self._publish()
-        if self._saving is not None and self._saving[0].done():
-            self._settle()
-        retry = self._failed and self._saving is None
-        if retry or self.learner.steps % self._checkpoint_every == 0:
-            self._settle(begin=True)
+        if self._checkpoint.written:
+            self._checkpoint.settle()
+        if self._checkpoint.must_retry or self.learner.steps % self._checkpoint_every == 0:
+            self._checkpoint.settle((self.learner.steps, self._feed.cursor))
 
     def _idle(self, follow: bool, stop: threading.Event) -> bool:
         """At the end of the log: learn from what is left, publish, wait. False if there is nothing to wait for."""
@@ -254,7 +213,7 @@ class Trainer:
             return False
         for batch in self._feed.drain():
             self._learn(batch)
-        self._settle()
+        self._checkpoint.settle()
         while not stop.is_set():
             if self._publication is not None and self._publication.due():
                 self._publish()

@@ -152,7 +152,15 @@ def replay(config: Config, log: EventLog) -> None:
     try:
         result = evaluate(config, log, batch_until=Share(0.5), refreshes=["10m"])
     except InvalidValueError as error:
-        if any(words in str(error) for words in (NOTHING_SHOWN, "--batch-until", "no example was learned")):
+        if any(
+            words in str(error)
+            for words in (
+                NOTHING_SHOWN,
+                "the end of the batch stage",
+                "the batch stage would end",
+                "no example was learned",
+            )
+        ):
             raise _NothingToEvaluateError from error
         raise
     assert result.counts["rows_scored"] > 0

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recsys.errors import RecsysError, StateError
-from recsys.training.checkpoint.background import BackgroundCheckpoint
+from recsys.training.checkpoint.background_checkpoint import BackgroundCheckpoint
 from recsys.training.checkpoint.checkpoints import Checkpoints
 from recsys.training.checkpoint.manifest import RUN, part_folder, saved_run
 from recsys.training.learner import Learner

@@ -14,7 +14,9 @@ import pytest
 from benchmarks.harness import peak_memory
 
 ROWS = 400_000
-"""From here on the log's segments and the allocator's arenas have their final size."""
+"""From here on memory was seen not to rise for plain CSV, up to 2 million rows."""
+SLACK = 32 << 20
+"""What allocators differ by from run to run (19 MiB were seen); the rows that are added take 56 MiB as a table."""
 INGEST = """
 import sys, tempfile
 from pathlib import Path
@@ -41,12 +43,12 @@ def table(rows: int) -> pa.Table:
 @pytest.mark.parametrize(
     ("suffix", "write"), [("csv", pyarrow.csv.write_csv), ("parquet", pyarrow.parquet.write_table)]
 )
-def test_three_times_the_rows_take_no_more_memory(
+def test_four_times_the_rows_take_no_more_memory(
     tmp_path: Path, suffix: str, write: Callable[[pa.Table, Path], None]
 ) -> None:
     peaks = []
-    for rows in (ROWS, 3 * ROWS):
+    for rows in (ROWS, 4 * ROWS):
         path = tmp_path / f"{rows}.{suffix}"
         write(table(rows), path)
         peaks.append(peak_memory(INGEST, str(path), str(rows)))
-    assert peaks[1] - peaks[0] < 12 << 20, f"{peaks[0] / 2**20:.0f} and {peaks[1] / 2**20:.0f} MiB"
+    assert peaks[1] - peaks[0] < SLACK, f"{peaks[0] / 2**20:.0f} and {peaks[1] / 2**20:.0f} MiB"

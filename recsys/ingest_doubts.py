@@ -21,10 +21,9 @@ def doubts(ingest: Ingest, now: int) -> Iterator[str]:
         yield from doubtful_times(*ingest.span, now)
     if ingest.clashes:
         yield (
-            f"{ingest.clashes:,} records have the id of an event in the log, and another time, user, item, list or "
-            "value. If the same rows were ingested before, by another mapping (such as another time_unit), what the "
-            "log has of them is wrong and stays: name new folders in [log] url and [training] checkpoints, and ingest "
-            "again."
+            f"{ingest.clashes:,} records have the id of an event in the log, and other content. If the same rows were "
+            "ingested before, by another mapping (such as another time_unit), what the log has of them is wrong and "
+            "stays: name new folders in [log] url and [training] checkpoints, and ingest again."
         )
     if late := ingest.late_events.count:
         slack = written(ingest.late_events.slack)

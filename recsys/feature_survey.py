@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.log_survey import EXAMPLES, beginning
+from recsys.log_survey import EXAMPLES, beginning, looked_at
 from streaming.encode.feature_spec import Field
 from streaming.events.columns import IMPRESSION, ITEM, USER, kinds
 from streaming.log.event_log import EventLog
@@ -31,7 +31,7 @@ def feature_doubts(log: EventLog, fields: Sequence[Field]) -> Iterator[str]:
             found[field.name] |= _places(events, field)
     if not shown:
         return
-    where = f"the first {EXAMPLES:,} events of the log" if sum(log.end()) - sum(log.begin()) > EXAMPLES else "the log"
+    where = looked_at(log, EXAMPLES)
     if missing := [field for field in read if not found[field.name]]:
         named = ", ".join(f"{field.name} ({field.source})" for field in missing)
         yield (

@@ -38,7 +38,7 @@ def action_doubts(log: EventLog, positive: Collection[str], learned: Collection[
     for events in beginning(log, LIMIT):
         actions = events.column("action").filter(pa.array(kinds(events) == INTERACTION))
         found.update({one["values"]: one["counts"] for one in pc.value_counts(actions).to_pylist()})
-    where = "the log" if sum(log.end()) - sum(log.begin()) <= LIMIT else f"the first {LIMIT:,} events of the log"
+    where = looked_at(log, LIMIT)
     missing = [action for action in positive if action not in found]
     if missing and found:
         named = ", ".join(map(repr, missing))
@@ -114,6 +114,11 @@ def _rows(log: EventLog, kind: int, columns: list[str]) -> Iterator[dict[str, An
     for events in beginning(log, EXAMPLES):
         at = pa.array(np.flatnonzero(kinds(events) == kind))
         yield from events.select(columns).take(at).to_pylist()
+
+
+def looked_at(log: EventLog, limit: int) -> str:
+    """What `beginning` returns of the log, in words."""
+    return "the log" if sum(log.end()) - sum(log.begin()) <= limit else f"the first {limit:,} events of the log"
 
 
 def beginning(log: EventLog, limit: int) -> Iterator[pa.RecordBatch]:

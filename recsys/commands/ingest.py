@@ -90,7 +90,7 @@ def _conclude(console: Console, config: Config, ingest: Ingest) -> None:
         oldest, newest = ingest.span
         console.print(f"Event times: {written_time(oldest)} to {written_time(newest)}")
     for doubt in doubts(ingest, time.time_ns() // 1_000_000):
-        console.print(doubt, style="yellow", markup=False, highlight=False)
+        console.print(doubt, style="yellow", highlight=False)
 
 
 Show = Callable[[str, Counts], None]

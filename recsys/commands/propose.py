@@ -111,7 +111,7 @@ def _would_ingest(console: Console, tried: Trial) -> None:
 
 def _questions(console: Console, proposal: Proposal) -> None:
     for question in proposal.open_questions:
-        console.print(question, style="yellow", markup=False, highlight=False)
+        console.print(question, style="yellow", highlight=False)
 
 
 def _warnings(tried: Trial) -> list[str]:

@@ -11,7 +11,6 @@ from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.likeness import (
     FALSE,
     depends,
-    few,
     identifies,
     names_things,
     one_truth,
@@ -152,8 +151,9 @@ class _Finder:
         named = []
         for column in self.left.values():
             words = {word for text in column.distinct for word in tokens(text)}
-            few = len(column.distinct) <= min(_MOST_ACTIONS, max(1, len(column.values) // 2))
-            if few and not column.listed and (ACTIONS & words or (column.type == "integer" and "type" in column.name)):
+            kinds = column.type == "integer" and "type" in column.name
+            repeated = len(column.distinct) <= min(_MOST_ACTIONS, max(1, len(column.values) // 2))
+            if repeated and not column.listed and (ACTIONS & words or kinds):
                 named.append(column)
         words_only = [one for one in named if one.type == "text"] if self._headerless else []
         for column in self._best("action", named) or words_only[:1]:
@@ -226,7 +226,7 @@ class _Finder:
         items = [guess.column for guess in self.found.get("item", ())]
         known = any(depends(column, item) for item in items)
         other = (AFTER | POSITION).intersection(tokens(column.name))
-        return not (few(column) or column.unique or known or other)
+        return identifies(column) and not (known or other)
 
     def _unnamed_outcome(self) -> None:
         for column in list(self.left.values()):

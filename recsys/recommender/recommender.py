@@ -49,9 +49,8 @@ class Recommender:
         self._stack = ExitStack()
         self._stack.enter_context(wiring.training_lock(self.config))
         self._pid = os.getpid()
-        self._close = weakref.finalize(
-            self, _release, self._stack, self._pid
-        )  # at the end of the process, if not before
+        # At the end of the process, if not before.
+        self._close = weakref.finalize(self, _release, self._stack, self._pid)
         self._redis_runs = False
         self._ranking: ExitStack | None = None
         self._answers: LocalRanking | None = None

@@ -122,7 +122,7 @@ def test_it_waits_for_a_redis_that_is_not_there_and_says_so(
     assert not availability.up
     assert notebook.continued == []
     with EmbeddedRedis(tmp_path):
-        until(lambda: availability.up)
+        until(lambda: availability.up and notebook.continued)
         assert notebook.continued == [False]
         assert stop(tmp_path)
         until(lambda: not availability.up)

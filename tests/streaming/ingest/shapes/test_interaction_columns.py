@@ -81,6 +81,7 @@ NUMBERS = st.one_of(st.integers(-5, 2**63 - 1), st.integers(0, 5), st.floats(), 
 CELLS = st.one_of(ODD, NUMBERS, st.text(max_size=3), st.sampled_from(["x" * 512, "x" * 513, "\ud800", "\x00"]))
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.dictionaries(st.sampled_from(list(NAMES.values())), CELLS, max_size=1), min_size=1, max_size=4),
     st.sampled_from(list(NAMES)),
@@ -105,6 +106,7 @@ def test_odd_values_are_treated_as_row_by_row(
         assert ingested(path, mapping) == row_by_row(path, mapping)
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(ODD, min_size=6, max_size=6), min_size=1, max_size=2))
 def test_odd_text_is_treated_as_row_by_row(tmp_path_factory: pytest.TempPathFactory, table: list[list[str]]) -> None:
     folder = tmp_path_factory.mktemp("x")

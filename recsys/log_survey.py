@@ -118,7 +118,7 @@ def _rows(log: EventLog, kind: int, columns: list[str]) -> Iterator[dict[str, An
 
 def looked_at(log: EventLog, limit: int) -> str:
     """What `beginning` returns of the log, in words."""
-    return "the log" if sum(log.end()) - sum(log.begin()) <= limit else f"the first {limit:,} events of the log"
+    return "the log" if log.unread(log.begin()) <= limit else f"the first {limit:,} events of the log"
 
 
 def beginning(log: EventLog, limit: int) -> Iterator[pa.RecordBatch]:

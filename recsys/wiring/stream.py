@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from recsys.config.schema import Config
@@ -27,9 +28,10 @@ def spec(config: Config) -> FeatureSpec:
 
 
 def event_log(config: Config) -> EventLog:
+    from streaming.ingest.foreign_values import decode_values
     from streaming.log.open_log import open_log
 
-    return open_log(config.log.url, config.log.partitions)
+    return open_log(config.log.url, config.log.partitions, partial(decode_values, rules=rules(config)))
 
 
 def rules(config: Config) -> Rules:

@@ -5,7 +5,7 @@ Shape suffixes: N events of a chunk.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +17,11 @@ from recsys.errors import InvalidValueError, LogError
 from streaming.events.schema import EVENT_SCHEMA
 
 Cursor = tuple[int, ...]
-"""The next offset to read, per partition. Offsets rise; a log may skip some."""
+"""The next offset to read, per partition. Offsets rise; a log may skip some, so only the log can count by them."""
+
+Decode = Callable[[Sequence[bytes], Sequence[int]], tuple[pa.RecordBatch, Sequence[tuple[int, str]]]]
+"""From JSON values and their clocks (ms since the epoch) to the events (`EVENT_SCHEMA`), in order, and the refused
+values: number and reason, in order. A log calls it for what other producers write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,11 @@ class EventLog(Protocol):
     @property
     def partitions(self) -> int: ...
 
+    @property
+    def identity(self) -> str:
+        """Of this log, not of one made anew in its place, whose offsets name other events; "" where that is unknown."""
+        ...
+
     def append(self, events: pa.RecordBatch, partition: int = 0) -> int:
         """Append and return the offset after the last event. On return, the events survive a kill -9.
 
@@ -80,6 +89,18 @@ class EventLog(Protocol):
 
     def end(self) -> Cursor:
         """Where the next events will be appended."""
+        ...
+
+    def unread(self, cursor: Cursor) -> int:
+        """How many events there are from `cursor` on; 0 if and only if there is none.
+
+        A log that cannot count without reading may estimate the number. Raises InvalidValueError for a cursor of
+        another number of partitions.
+        """
+        ...
+
+    def tail(self, events: int) -> Cursor:
+        """Where to begin to read at least the last `events` events of each partition, or all that it has."""
         ...
 
     def drop_before(self, cursor: Cursor) -> None:
@@ -112,6 +133,17 @@ def read_range(log: EventLog, partition: int, start: int, end: int) -> Iterator[
         start = chunk.next_offset
 
 
+def consecutive_unread(log: EventLog, cursor: Cursor) -> int:
+    """`unread` of a log whose offsets count events."""
+    check_cursor(cursor, log.partitions)
+    return sum(max(end - offset, 0) for end, offset in zip(log.end(), cursor, strict=True))
+
+
+def consecutive_tail(log: EventLog, events: int) -> Cursor:
+    """`tail` of a log whose offsets count events."""
+    return tuple(max(begin, end - events) for begin, end in zip(log.begin(), log.end(), strict=True))
+
+
 def check_schema(events: pa.RecordBatch) -> None:
     """Raises InvalidValueError when `events` do not have `EVENT_SCHEMA`."""
     if not events.schema.equals(EVENT_SCHEMA):
@@ -130,15 +162,17 @@ def check_cursor(cursor: Cursor, partitions: int) -> None:
         raise InvalidValueError(f"the cursor {cursor} has {len(cursor)} partitions, the log has {partitions}")
 
 
-def check_offset(partition: int, begin: int, offset: int, end: int, where: str) -> None:
-    """Raises LogError when `offset` is not between `begin` and `end`, with a remedy."""
+def check_offset(
+    partition: int, begin: int, offset: int, end: int, where: str, say: Callable[[int], str] = str
+) -> None:
+    """Raises LogError when `offset` is not between `begin` and `end`, with a remedy; `say` writes an offset."""
     if offset < begin:
         raise LogError(
-            f"{where}: offset {offset} of partition {partition} is before the oldest event kept, {begin}; "
+            f"{where}: offset {say(offset)} of partition {partition} is before the oldest event kept, {say(begin)}; "
             "start from the log's begin, or restore the log that the cursor was taken from"
         )
     if offset > end:
         raise LogError(
-            f"{where}: offset {offset} of partition {partition} is after the log's end, {end}; "
+            f"{where}: offset {say(offset)} of partition {partition} is after the log's end, {say(end)}; "
             "use the log that the cursor was taken from, or start from the log's begin"
         )

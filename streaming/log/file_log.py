@@ -24,7 +24,16 @@ import pyarrow as pa
 from recsys.errors import AppendError, InvalidValueError, LogCorruptedError, LogError, file_errors
 from streaming.events.schema import EVENT_SCHEMA
 from streaming.log.durable_files import replace, sync, write_at
-from streaming.log.event_log import Chunk, Cursor, check_cursor, check_offset, check_partition, check_schema
+from streaming.log.event_log import (
+    Chunk,
+    Cursor,
+    check_cursor,
+    check_offset,
+    check_partition,
+    check_schema,
+    consecutive_tail,
+    consecutive_unread,
+)
 from streaming.log.segment import Payload, Segment, payloads, segment_head
 
 
@@ -34,6 +43,8 @@ class FileLog:
     `partitions` is fixed when the folder is first used; None takes what is there (1 for a new log). With `fsync=False`
     events survive a kill -9 but not a power cut. `wait` looks for new events every `poll` seconds.
     """
+
+    identity = ""
 
     def __init__(
         self,
@@ -86,6 +97,12 @@ class FileLog:
     def end(self) -> Cursor:
         with self._files(), self._mutex:
             return tuple(self._end(partition) for partition in range(self._partitions))
+
+    def unread(self, cursor: Cursor) -> int:
+        return consecutive_unread(self, cursor)
+
+    def tail(self, events: int) -> Cursor:
+        return consecutive_tail(self, events)
 
     def wait(self, cursor: Cursor, timeout: float) -> bool:
         """Raises LogError when the log ends before `cursor`: waiting would never end."""

@@ -8,13 +8,24 @@ from bisect import bisect_right
 import pyarrow as pa
 
 from streaming.events.schema import EVENT_SCHEMA
-from streaming.log.event_log import Chunk, Cursor, check_cursor, check_offset, check_partition, check_schema
+from streaming.log.event_log import (
+    Chunk,
+    Cursor,
+    check_cursor,
+    check_offset,
+    check_partition,
+    check_schema,
+    consecutive_tail,
+    consecutive_unread,
+)
 
 _WHERE = "the log in memory"
 
 
 class MemoryLog:
     """`EventLog` of one process; threads may share it."""
+
+    identity = ""
 
     def __init__(self, partitions: int = 1) -> None:
         self._batches: list[list[pa.RecordBatch]] = [[] for _ in range(partitions)]
@@ -52,6 +63,12 @@ class MemoryLog:
 
     def end(self) -> Cursor:
         return tuple(offsets[-1] for offsets in self._offsets)
+
+    def unread(self, cursor: Cursor) -> int:
+        return consecutive_unread(self, cursor)
+
+    def tail(self, events: int) -> Cursor:
+        return consecutive_tail(self, events)
 
     def drop_before(self, cursor: Cursor) -> None:
         """Removes the appended batches that lie before `cursor` as a whole."""

@@ -43,18 +43,9 @@ class LogReader:
 
     @property
     def lag_events(self) -> int:
-        """Unread events in the log; 0 if and only if all were read.
-
-        Exact where offsets count events. If a log skips offsets (for marks of transactions, or events compacted
-        away) only what was read ahead is counted; beyond it this is a number of offsets, some without events.
-        """
-        return sum(self._lag(partition, end) for partition, end in enumerate(self._log.end()))
-
-    def _lag(self, partition: int, end: int) -> int:
-        ahead = self._ahead[partition]
-        if not ahead.events.num_rows and end > ahead.next_offset:  # are there events, or only skipped offsets?
-            ahead = self._look(partition)
-        return ahead.events.num_rows + (end - ahead.next_offset) if ahead.events.num_rows else 0
+        """Unread events in the log; 0 if and only if all were read. As exact as the log's `unread`."""
+        ahead = sum(len(chunk.next_offsets_N) for chunk in self._ahead)
+        return ahead + self._log.unread(tuple(chunk.next_offset for chunk in self._ahead))
 
     def read(self, max_events: int, until: int | None = None) -> Chunk | None:
         """The next events of one partition; None at the end, or when the next event's time is `until` or later."""

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recsys.errors import InvalidValueError
+from streaming.log.kafka.address import KafkaAddress
 
 if TYPE_CHECKING:
-    from streaming.log.event_log import EventLog
+    import pyarrow as pa
 
-Opener = Callable[[str, int | None], "EventLog"]
-"""From the place, which is the URL without its scheme, and the number of partitions of a new log."""
+    from streaming.log.event_log import Decode, EventLog
+
+Opener = Callable[[str, int | None, "Decode"], "EventLog"]
+"""From the place, which is the URL without its scheme, the number of partitions of a new log, and what decodes events
+that other producers wrote as JSON."""
 
 
-def _file_log(place: str, partitions: int | None) -> EventLog:
+def _file_log(place: str, partitions: int | None, decode: Decode) -> EventLog:  # noqa: ARG001, others write no files
     from streaming.log.file_log import FileLog  # here, because checking a URL needs no Arrow
 
     return FileLog(Path(place), partitions)
 
 
-LOGS: dict[str, Opener] = {"file": _file_log}
+def _kafka_log(place: str, partitions: int | None, decode: Decode) -> EventLog:
+    if find_spec("kafka") is None:
+        raise InvalidValueError("a log in Kafka needs `pip install 'recsys[kafka]'`")
+    from streaming.log.kafka.kafka_log import KafkaLog
+
+    return KafkaLog(KafkaAddress.parse(place), decode, partitions)
+
+
+LOGS: dict[str, Opener] = {"file": _file_log, "kafka": _kafka_log}
 """How a log is opened, by the scheme of its URL."""
 
 
 def split_url(url: str) -> tuple[str, str]:
-    """The scheme and the place. Raises InvalidValueError for an unknown scheme, and without a place.
+    """The scheme and the place. Raises InvalidValueError for an unknown scheme, and for a place that cannot be one.
 
     >>> split_url("file:run/log"), split_url("file:///run/log")
     (('file', 'run/log'), ('file', '/run/log'))
@@ -39,6 +52,8 @@ def split_url(url: str) -> tuple[str, str]:
         place = place.removeprefix("//")
     if not place:
         raise InvalidValueError(f"log {url!r} names no place; write {scheme}:PLACE, such as file:run/log")
+    if scheme == "kafka":
+        KafkaAddress.parse(place)
     return scheme, place
 
 
@@ -48,11 +63,21 @@ def local_path(url: str) -> Path | None:
     return None if place.startswith("//") else Path(place)
 
 
-def open_log(url: str, partitions: int | None = None) -> EventLog:
-    """The log at `url`, such as `file:run/log`; a log at a path is made if it is not there.
+def open_log(url: str, partitions: int | None = None, decode: Decode | None = None) -> EventLog:
+    """The log at `url`, such as `file:run/log`; it is made if it is not there.
 
-    `partitions` is for a new log; None takes what is there, or 1. Raises InvalidValueError for an unknown scheme, and
-    when the log has another number of partitions.
+    `partitions` is for a new log; None takes what is there, or 1. `decode` is for events that other producers wrote to
+    the log as JSON; without it they are refused. Raises InvalidValueError for an unknown scheme, and when the log has
+    another number of partitions.
     """
     scheme, place = split_url(url)
-    return LOGS[scheme](place, partitions)
+    return LOGS[scheme](place, partitions, decode or _refuse)
+
+
+def _refuse(values: Sequence[bytes], _clocks: Sequence[int]) -> tuple[pa.RecordBatch, Sequence[tuple[int, str]]]:
+    import pyarrow as pa
+
+    from streaming.events.schema import EVENT_SCHEMA
+
+    reason = "not a record of this project, and the log was opened without a decoder of others"
+    return pa.RecordBatch.from_pylist([], EVENT_SCHEMA), [(number, reason) for number in range(len(values))]

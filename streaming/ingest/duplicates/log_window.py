@@ -39,12 +39,13 @@ class LogWindow:
 
     def catch_up(self) -> None:
         """Learn events appended since the last call; at first, those at the log's end. Raises LogError."""
-        begin, end = self._log.begin(), self._log.end()
-        start = self._read or [stop - max(self._count, self._tail) for stop in end]
-        self._read = [max(*offsets) for offsets in zip(begin, start, strict=True)]
-        for partition, stop in enumerate(end):
+        read = self._log.tail(max(self._count, self._tail)) if self._read is None else self._read
+        self._read = [max(*offsets) for offsets in zip(self._log.begin(), read, strict=True)]
+        many = self._log.unread(tuple(self._read)) > self._recent.capacity
+        recent = self._log.tail(self._count) if many else tuple(self._read)
+        for partition, stop in enumerate(self._log.end()):
             for chunk in read_range(self._log, partition, self._read[partition], stop):
-                self._learn(chunk, stop)
+                self._learn(chunk, recent[partition])
                 self._read[partition] = chunk.next_offset
 
     def find(self, events: pa.RecordBatch) -> Marks:
@@ -62,11 +63,11 @@ class LogWindow:
             self._read[partition] = end
         # Otherwise another writer has appended, too, or offsets are not consecutive: `catch_up` reads them.
 
-    def _learn(self, chunk: Chunk, end: int) -> None:
+    def _learn(self, chunk: Chunk, recent: int) -> None:
+        """Observe all events, know those from offset `recent` on."""
         if self._observe is not None:
             self._observe(chunk.events, chunk.partition)
-        recent = chunk.slice(int(np.searchsorted(chunk.next_offsets_N, end - self._count, "right"))).events
-        self.add(recent)
+        self.add(chunk.slice(int(np.searchsorted(chunk.next_offsets_N, recent, "right"))).events)
 
 
 def clash(kind: int, name: str) -> str:

@@ -152,7 +152,11 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
             'line 3: log.mapping, mapping 1: columns: TOML reads a name with a dot as a table: quote it, "features.dev',
         ),
         ("[trainig]\n", "line 1: trainig: unknown name; did you mean `training`?"),
-        ("[log]\nurl = 'kafka://host'\n", "line 2: log.url: log 'kafka://host' has no known scheme: write file:PLACE"),
+        ("[log]\nurl = 'nats://host'\n", "line 2: log.url: log 'nats://host' has no known scheme: write file:PLACE"),
+        (
+            "[log]\nurl = 'kafka://host/clicks'\n",
+            "line 2: log.url: log 'kafka://host/clicks' names no broker and topic; write such as kafka://127.0.0.1:9092",
+        ),
         ("[log]\nmax_line = '3 parsecs'\n", "line 2: log.max_line: write a size"),
         ("[training]\nwait = '-5m'\n", "line 2: training.wait: a duration must not be negative"),
         ("[log]\nmax_line = '-1MiB'\n", "line 2: log.max_line: a size must not be negative"),

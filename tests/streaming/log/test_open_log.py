@@ -20,7 +20,7 @@ def test_a_file_url_is_a_log_in_that_folder(tmp_path: Path, slashes: str) -> Non
     assert read_all(FileLog(tmp_path / "log"), 1) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("url", ["kafka://host:9092/events", "run/log", ""])
+@pytest.mark.parametrize("url", ["pulsar://host:6650/events", "run/log", ""])
 def test_an_unknown_scheme_is_refused_with_the_known_ones(url: str) -> None:
     with pytest.raises(InvalidValueError, match="has no known scheme: write file:PLACE"):
         open_log(url)

@@ -1,0 +1,134 @@
+"""A real Kafka broker on 127.0.0.1 without a container: `python deploy/kafka/broker.py [PORT]`, or `make kafka`.
+
+Needs Java 17 or newer, and Maven to download the broker once, to build/kafka (54 MB).
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+HERE = Path(__file__).parent
+JARS = HERE.parents[1] / "build" / "kafka" / "jars"
+PACKAGES = "openjdk-17-jre-headless maven"
+_WAIT = 60
+_SETTINGS = ["-Xmx512m", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+
+
+def missing() -> list[str]:
+    """The programs that are needed and not installed."""
+    needed = ["java"] if _complete() else ["java", "mvn"]
+    return [program for program in needed if shutil.which(program) is None]
+
+
+def _complete() -> bool:
+    return (JARS / "complete").exists()
+
+
+def download() -> None:
+    """The broker's files from Maven, unless they are here."""
+    if _complete():
+        return
+    JARS.mkdir(parents=True, exist_ok=True)
+    with (JARS.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests in several processes may be here together
+        if not _complete():
+            _copy()
+
+
+def _copy() -> None:
+    goal = ["dependency:copy-dependencies", f"-DoutputDirectory={JARS}"]
+    subprocess.run(["mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), *goal], check=True)
+    (JARS / "complete").touch()
+
+
+def java(main_class: str, arguments: Iterable[str]) -> list[str]:
+    """The command that runs a class of Kafka."""
+    return ["java", *_SETTINGS, "-cp", f"{JARS}/*", main_class, *arguments]
+
+
+class Broker:
+    """One broker with its data in `folder`; `start` after `kill` gives the same one. Its log is FOLDER/broker.log."""
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        download()
+        self.folder = folder
+        self.port = port or _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._properties = folder / "server.properties"
+        if not self._properties.exists():
+            self._format()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Returns when the broker takes connections."""
+        with (self.folder / "broker.log").open("ab") as log:
+            command = java("kafka.Kafka", [str(self._properties)])
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + _WAIT
+        while not self._listens():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"Kafka did not start; see {self.folder / 'broker.log'}")
+            time.sleep(0.05)
+
+    def kill(self, sign: signal.Signals = signal.SIGKILL) -> None:
+        """End the broker; with SIGKILL without a chance to store anything."""
+        if self._process is not None:
+            self._process.send_signal(sign)
+            self._process.wait()
+            self._process = None
+
+    def wait(self) -> None:
+        """Until the broker ends."""
+        if self._process is not None:
+            self._process.wait()
+
+    def _format(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = (HERE / "server.properties").read_text()
+        for name, value in (("CONTROLLER_PORT", _free_port()), ("PORT", self.port), ("FOLDER", self.folder.resolve())):
+            text = text.replace(name, str(value))
+        self._properties.write_text(text)
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        command = java("kafka.tools.StorageTool", ["format", "-t", cluster, "-c", str(self._properties)])
+        subprocess.run(command, check=True, capture_output=True)
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def main() -> None:
+    if lacking := missing():
+        sys.exit(f"{' and '.join(lacking)} not found; install {PACKAGES}")
+    broker = Broker(JARS.parent / "broker", int(sys.argv[1]) if len(sys.argv) > 1 else 9092)
+    broker.start()
+    print(f"Kafka listens on {broker.address}; its data is in {broker.folder}. In recsys.toml:\n\n[log]")
+    print(f'url = "kafka://{broker.address}/clicks"\n\nCtrl-C ends it.', flush=True)
+    try:
+        broker.wait()
+    except KeyboardInterrupt:
+        broker.kill(signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

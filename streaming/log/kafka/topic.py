@@ -1,0 +1,63 @@
+"""The topic that a log is in, and whether it is still the same one."""
+
+from __future__ import annotations
+
+import time
+
+from recsys.errors import InvalidValueError, LogError
+from streaming.log.kafka.connection import Connection
+
+
+class Topic:
+    """An existing topic. All methods raise errors of Kafka's client, too."""
+
+    def __init__(self, connection: Connection, topic_id: str, partitions: int, check_every: float) -> None:
+        self._connection = connection
+        self.id, self.partitions = topic_id, partitions
+        self._check_every = check_every
+        self._checked = time.monotonic()
+
+    @staticmethod
+    def opened(connection: Connection, partitions: int | None, check_every: float) -> Topic:
+        """The topic of the connection's address, made with so many partitions if it is not there.
+
+        Raises InvalidValueError when the address asks for another number than it has.
+        """
+        address = connection.address
+        found = connection.topic(address.topic)
+        if found is None:
+            connection.make_topic(address.topic, address.partitions or partitions or 1)
+            found = connection.topic(address.topic)
+        if found is None:
+            raise LogError(f"{address.where} was removed while it was made; try again")
+        count = len(found["partitions"])
+        if address.partitions not in (None, count):
+            raise InvalidValueError(
+                f"{address.where} has {count} partitions, not {address.partitions}; write partitions={count} in "
+                "[log] url, or name another topic"
+            )
+        return Topic(connection, str(found["topic_id"]), count, check_every)
+
+    def check(self, *, now: bool = False) -> None:
+        """Ask the brokers, unless they were asked within the last `check_every` seconds.
+
+        Raises LogError when the topic was removed, made anew or given more partitions.
+        """
+        if not now and time.monotonic() - self._checked < self._check_every:
+            return
+        address = self._connection.address
+        found = self._connection.topic(address.topic)
+        if found is None:
+            raise LogError(f"{address.where} was removed; restore it, or start again to make it anew")
+        if str(found["topic_id"]) != self.id:
+            raise LogError(
+                f"{address.where} was removed and made anew: its offsets name other events now. Start again; a trainer "
+                "then needs another folder in [training] checkpoints, to begin at the beginning of the new topic"
+            )
+        if len(found["partitions"]) != self.partitions:
+            raise LogError(
+                f"{address.where} has {len(found['partitions'])} partitions now, not {self.partitions}: events of one "
+                "impression would lie in two of them. Make a topic with that many partitions, ingest into it, and "
+                "train into another folder of [training] checkpoints"
+            )
+        self._checked = time.monotonic()

@@ -1,0 +1,51 @@
+"""A real broker for the tests of a process, on loopback."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from deploy.kafka.broker import PACKAGES, Broker, missing
+from streaming.ingest.foreign_values import decode_values
+from streaming.log.kafka.address import KafkaAddress
+from streaming.log.kafka.kafka_log import KafkaLog
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    if lacking := missing():
+        needed = f"{' and '.join(lacking)} not found: install {PACKAGES} for the tests of Kafka"
+        if os.environ.get("CI"):
+            pytest.fail(needed)
+        pytest.skip(needed)
+    broker = Broker(tmp_path_factory.mktemp("kafka"))
+    broker.start()
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def url(broker: Broker) -> str:
+    """Of a new topic."""
+    return f"kafka://{broker.address}/t-{uuid.uuid4().hex[:12]}"
+
+
+Open = Callable[..., KafkaLog]
+
+
+@pytest.fixture
+def open_kafka() -> Iterator[Open]:
+    """Opens the log of a URL, with arguments of `KafkaLog`; all are closed after the test."""
+    opened: list[KafkaLog] = []
+
+    def of(url: str, partitions: int | None = None, **options: float) -> KafkaLog:
+        address = KafkaAddress.parse(url.removeprefix("kafka:"))
+        opened.append(KafkaLog(address, decode_values, partitions, **options))  # type: ignore[arg-type]
+        return opened[-1]
+
+    yield of
+    for log in opened:
+        log.close()

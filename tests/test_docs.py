@@ -21,7 +21,7 @@ PAGES = sorted(
 )
 CURRENT = [page for page in PAGES if page.parent.name != "adr"]  # a decision names things as they were at its time
 
-EXAMPLES = {"sqlite_log.py", "tests/streaming/log/test_sqlite_log.py", "lr.py", "picked.py"}
+EXAMPLES = {"sqlite_log.py", "tests/streaming/log/test_sqlite_log.py", "widedeep.py", "picked.py"}
 """Files that a reader of docs/extending.md writes."""
 
 _PATH = re.compile(rf"(?:{'|'.join(FOLDERS)})/[\w./-]*|[\w/-]+\.py")

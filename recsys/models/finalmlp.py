@@ -29,9 +29,10 @@ class BilinearFusion(nn.Module):
         nn.init.zeros_(self.first.bias)
 
     def forward(self, first_BO: Tensor, second_BP: Tensor) -> Tensor:
-        heads = first_BO.unflatten(1, (self.heads, -1)).transpose(0, 1) @ self.products
-        weighted = heads.unflatten(2, (self.tasks, -1))
-        products_BT = (weighted * second_BP.unflatten(1, (self.heads, 1, -1)).transpose(0, 1)).sum((0, 3))
+        batch, heads, size = first_BO.shape[0], self.heads, second_BP.shape[1] // self.heads
+        weighted = first_BO.view(batch, heads, first_BO.shape[1] // heads).transpose(0, 1) @ self.products
+        second = second_BP.view(batch, heads, 1, size).transpose(0, 1)
+        products_BT = (weighted.view(heads, batch, self.tasks, size) * second).sum((0, 3))
         logits_BT: Tensor = self.first(first_BO) + self.second(second_BP) + products_BT
         return logits_BT
 

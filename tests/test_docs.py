@@ -109,6 +109,7 @@ def test_every_name_is_in_its_file(page: Path) -> None:
 @pytest.mark.parametrize("page", CURRENT, ids=named)
 def test_every_class_exists(page: Path) -> None:
     foreign = {"EmbeddingBagCollection", "EmbeddingCollection", "DistributedModelParallel", "ManagedCollisionModule"}
+    foreign |= set(re.findall(r"alert: (\w+)", (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text("utf-8")))
     words = {word for word in code_words(page) if _CLASS.fullmatch(word)}
     assert words - classes() - foreign == set()
 

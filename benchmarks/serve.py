@@ -79,6 +79,7 @@ def run(quick: bool) -> Result:
         milliseconds = [_post(connection, body) * 1000 for body in _bodies(rng, requests)]
         stages = {name: 1000 * (s - before[name]) / requests for name, s in _stages(connection).items()}
         cpu = 1000 * (_cpu(process) - cpu) / requests
+        durable_ms = _durable(server_core, redis_folder, Path(folder) / "durable log", connection, rng, requests // 4)
         eager = _eager()
     p50, p99 = np.percentile(milliseconds, [50, 99])
     targets = [
@@ -93,10 +94,26 @@ def run(quick: bool) -> Result:
         "mean_ms": mean,
         "server_cpu_ms": cpu,
         "eager_ms": eager,
+        "durable_ms": durable_ms,
         "requests": requests,
         "ms": milliseconds,
     }
     return Result("serve", targets, raw)
+
+
+def _durable(
+    core: int, redis: Path, log: Path, beside: http.client.HTTPConnection, rng: np.random.Generator, requests: int
+) -> dict[str, float]:
+    """Median milliseconds of a server that waits for its log, and of the one `beside` it that does not, in turns."""
+    with _server(core, redis, log, "durable") as (_, port):
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        _wait_until_ready(connection)
+        for body in _bodies(rng, WARM_UP):
+            _post(connection, body)
+        beside.close()  # the server has closed what was idle; the next request connects again
+        pairs = [(_post(connection, body), _post(beside, body)) for body in _bodies(rng, requests)]
+    waiting, not_waiting = 1000 * np.median(pairs, axis=0)
+    return {"waiting": float(waiting), "not_waiting": float(not_waiting)}
 
 
 def _cores() -> tuple[int, int]:
@@ -165,8 +182,8 @@ def _bodies(rng: np.random.Generator, count: int) -> Iterator[bytes]:
 
 
 @contextmanager
-def _server(core: int, redis_folder: Path, log_folder: Path) -> Iterator[tuple[psutil.Process, int]]:
-    command = [sys.executable, "-m", "benchmarks._server", str(core), str(redis_folder), str(log_folder)]
+def _server(core: int, redis_folder: Path, log_folder: Path, *more: str) -> Iterator[tuple[psutil.Process, int]]:
+    command = [sys.executable, "-m", "benchmarks._server", str(core), str(redis_folder), str(log_folder), *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

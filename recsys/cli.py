@@ -36,6 +36,7 @@ def main(verbose: bool) -> None:
 
     \b
     init -> check -> ingest -> train -> serve      the live loop
+    status                                         how the trainer is doing
     inspect                                        what files hold, and a configuration for them
                      ingest -> replay              evaluate a model on a log before it goes live
                      ingest -> memory              choose how much the embedding store may hold
@@ -173,6 +174,21 @@ def serve(config_path: Path, host: str | None, port: int | None) -> None:
     from recsys.commands.serve import run
 
     run(config_path, host, port)
+
+
+@main.command()
+@CONFIG
+@click.option("--follow/--once", default=False, help="Show it again every second, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything that the trainer says, for programs.")
+@readable
+@needs("log")
+def status(config_path: Path, follow: bool, as_json: bool) -> None:
+    """Show how the trainer is doing: lag, speed, figures, embedding tables, checkpoint, what was lost."""
+    from recsys.commands.status import run
+
+    if follow and as_json:
+        raise click.UsageError("--json prints once: leave --follow out")
+    run(config_path, follow=follow, as_json=as_json)
 
 
 @main.command()

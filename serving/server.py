@@ -115,6 +115,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         learned=settings.learned,
         limits=Limits(settings.max_candidates, settings.retrieve, settings.max_body),
         source=clocks,
+        log_patience=settings.deadline / 1000 if settings.durable else 0.0,
     )
     return create_app(routes, metrics, time.perf_counter, replica.start, stack.close)
 

@@ -39,6 +39,8 @@ class ServingSettings:
     score: Mapping[str, float] = field(default_factory=lambda: {"click": 1.0})
     """Items are ranked by the sum of these weights times the probabilities of the tasks that they belong to."""
     deadline: Annotated[Duration, Field(gt=0)] = 200
+    durable: bool = False
+    """Whether an answer waits, for at most `deadline`, until its impression is stored, so that kill -9 loses none."""
     exploration: Literal["none", "plackett_luce"] = "none"
     temperature: Annotated[float, Field(gt=0)] = 1.0
     attribution: Annotated[Duration, Field(gt=0)] = 6 * 3_600_000

@@ -21,7 +21,7 @@ PAGES = sorted(
 )
 CURRENT = [page for page in PAGES if page.parent.name != "adr"]  # a decision names things as they were at its time
 
-EXAMPLES = {"sqlite_log.py", "tests/streaming/log/test_sqlite_log.py", "lr.py", "picked.py"}
+EXAMPLES = {"sqlite_log.py", "tests/streaming/log/test_sqlite_log.py", "widedeep.py", "picked.py"}
 """Files that a reader of docs/extending.md writes."""
 
 _PATH = re.compile(rf"(?:{'|'.join(FOLDERS)})/[\w./-]*|[\w/-]+\.py")
@@ -109,6 +109,7 @@ def test_every_name_is_in_its_file(page: Path) -> None:
 @pytest.mark.parametrize("page", CURRENT, ids=named)
 def test_every_class_exists(page: Path) -> None:
     foreign = {"EmbeddingBagCollection", "EmbeddingCollection", "DistributedModelParallel", "ManagedCollisionModule"}
+    foreign |= set(re.findall(r"alert: (\w+)", (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text("utf-8")))
     words = {word for word in code_words(page) if _CLASS.fullmatch(word)}
     assert words - classes() - foreign == set()
 

@@ -73,8 +73,8 @@ def test_add_a_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     known = dict(config_models.SECTIONS)
     try:
         exec(compile(section, config_models.__file__, "exec"), vars(config_models))
-        written = write_module("recsys.models.lr", model)
-        names = dict(vars(models)) | {"LogisticRegression": written.LogisticRegression}
+        written = write_module("recsys.models.widedeep", model)
+        names = dict(vars(models)) | {"WideAndDeep": written.WideAndDeep}
         exec(register, names)
         for module in (models, export):
             monkeypatch.setattr(module, "MODELS", names["MODELS"])
@@ -88,13 +88,13 @@ def test_add_a_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         for batch in batches:
             learner.step(batch)
         trained = learner.model
-        assert isinstance(trained, written.LogisticRegression)
+        assert isinstance(trained, written.WideAndDeep)
         assert np.abs(learner.score(batches[0]) - before).max() > 1e-3
         _scores_alike(trained, wiring.spec(config))
     finally:
         config_models.SECTIONS.clear()
         config_models.SECTIONS.update(known)
-        vars(config_models).pop("LogisticRegressionConfig", None)
+        vars(config_models).pop("WideAndDeepConfig", None)
 
 
 def events(lists: int) -> list[Event]:

@@ -83,6 +83,52 @@ class FactorizationMachineConfig(ModelOptions):
         return self
 
 
+class LogisticRegressionConfig(ModelOptions):
+    """Logistic regression has no options; `features.dim` can be the number of tasks."""
+
+    name: Literal["lr"] = "lr"
+
+
+class CrossNetworkConfig(ModelOptions):
+    """Options of DCN-V2."""
+
+    name: Literal["dcn"] = "dcn"
+    layers: Annotated[int, Field(ge=1, le=8)] = 2
+    """Of the cross network."""
+    rank: Annotated[int, Field(ge=0)] = 0
+    """Of the matrices of the cross layers; 0 for full matrices."""
+    mlp: Sizes = (64, 32)
+    """Hidden sizes of the perceptron beside the cross network; empty for the cross network alone."""
+    mlp_dropout: Dropout = 0.0
+
+    @model_validator(mode="after")
+    def _effective(self) -> Self:
+        _check_mlp_dropout(self.mlp, self.mlp_dropout)
+        return self
+
+
+class FinalMlpConfig(ModelOptions):
+    """Options of FinalMLP."""
+
+    name: Literal["finalmlp"] = "finalmlp"
+    mlp: Annotated[Sizes, Field(min_length=1)] = (64, 32)
+    """Sizes of the first perceptron's layers."""
+    second_mlp: Annotated[Sizes, Field(min_length=1)] = (64, 32)
+    """Sizes of the second perceptron's layers."""
+    heads: Count = 1
+    """Parts into which the two outputs are cut before their product."""
+    gates: bool = True
+    """Whether each perceptron weighs the coordinates of the fields by gates of its own."""
+    mlp_dropout: Dropout = 0.0
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        for name, sizes in (("mlp", self.mlp), ("second_mlp", self.second_mlp)):
+            if sizes[-1] % self.heads:
+                raise error_at((name,), f"its last size must be a multiple of heads = {self.heads}, not {sizes[-1]}")
+        return self
+
+
 def _check_mlp_dropout(mlp: tuple[int, ...], mlp_dropout: float) -> None:
     if mlp_dropout and not mlp:
         raise error_at(("mlp_dropout",), "has no effect with mlp = []: name the perceptron's sizes, or delete it")

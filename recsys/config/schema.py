@@ -83,6 +83,8 @@ class TrainingSection(Section):
     """Steps between checkpoints."""
     keep: Annotated[int, Field(ge=2)] = 3
     """Checkpoints kept; at least two, so that training can resume if the newest is damaged."""
+    metrics: Annotated[str, Field(pattern=r"^([^:\s]+:\d{1,5})?$")] = ""
+    """HOST:PORT at which the trainer shows its figures to Prometheus; empty for none."""
     export_every: Duration = milliseconds("30s")
     """How often dense weights go to serving; loading them takes a server 0.1 s. Rows go every `redis.publish_every`."""
 

@@ -10,9 +10,12 @@ import torch
 from recsys.errors import InvalidValueError
 from recsys.models.autoint import AutoInt
 from recsys.models.base import RankingModel
+from recsys.models.dcn import CrossNetwork
+from recsys.models.finalmlp import FinalMlp
 from recsys.models.fm import FactorizationMachine
+from recsys.models.lr import LogisticRegression
 
-MODELS: tuple[type[RankingModel], ...] = (AutoInt, FactorizationMachine)
+MODELS: tuple[type[RankingModel], ...] = (AutoInt, FactorizationMachine, LogisticRegression, CrossNetwork, FinalMlp)
 
 
 def build(config: Any, *, n_sparse: int, n_numeric: int, dim: int, tasks: int = 1, seed: int = 0) -> RankingModel:
@@ -30,4 +33,13 @@ def build(config: Any, *, n_sparse: int, n_numeric: int, dim: int, tasks: int = 
         return model(config, n_sparse, n_numeric, dim, tasks)
 
 
-__all__ = ["MODELS", "AutoInt", "FactorizationMachine", "RankingModel", "build"]
+__all__ = [
+    "MODELS",
+    "AutoInt",
+    "CrossNetwork",
+    "FactorizationMachine",
+    "FinalMlp",
+    "LogisticRegression",
+    "RankingModel",
+    "build",
+]

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from recsys.config.models import AutoIntConfig
 from recsys.errors import InvalidValueError
-from recsys.models.base import FieldAxis, Perceptron, RankingModel, drop
+from recsys.models.base import FieldAxes, Perceptron, RankingModel, drop
 
 
 class InteractingLayer(nn.Module):
@@ -125,8 +125,8 @@ class AutoInt(RankingModel):
         if config.mlp:
             self.mlp = Perceptron(self.n_fields, self.vector_dim, config.mlp, config.mlp_dropout, tasks)
 
-    def by_field(self) -> dict[str, FieldAxis]:
-        return super().by_field() | {"output.weight": FieldAxis(1, starts_at_zero=True)}
+    def by_field(self) -> dict[str, FieldAxes]:
+        return super().by_field() | {"output.weight": FieldAxes((1,), starts_at_zero=True)}
 
     def forward(self, embedded_BFD: Tensor, numeric_BN: Tensor) -> Tensor:
         fields_BMD = self.fields(embedded_BFD, numeric_BN)

@@ -22,10 +22,10 @@ from recsys.errors import InvalidValueError
 
 
 @dataclass(frozen=True, slots=True)
-class FieldAxis:
-    """The axis of a parameter that is divided into equal parts, one per field."""
+class FieldAxes:
+    """The axes of a parameter that are divided into equal parts, one per field."""
 
-    axis: int
+    axes: tuple[int, ...]
     numeric_only: bool = False
     """Whether the parts are of numeric fields only; otherwise of all fields, sparse ones first."""
     starts_at_zero: bool = False
@@ -60,12 +60,11 @@ class RankingModel(nn.Module, ABC):
     def n_fields(self) -> int:
         return self.n_sparse + self.n_numeric
 
-    def by_field(self) -> dict[str, FieldAxis]:
+    def by_field(self) -> dict[str, FieldAxes]:
         """The parameters with a part per field, by name. All fields share the others."""
-        axes = {"numeric_ND": FieldAxis(0, numeric_only=True)} if self.numeric_ND is not None else {}
-        if isinstance(getattr(self, "mlp", None), Perceptron):
-            axes["mlp.layers.0.weight"] = FieldAxis(1)
-        return axes
+        axes = {"numeric_ND": FieldAxes((0,), numeric_only=True)} if self.numeric_ND is not None else {}
+        networks = (name for name, child in self.named_children() if isinstance(child, Perceptron))
+        return axes | {f"{name}.layers.0.weight": FieldAxes((1,)) for name in networks}
 
     @property
     def drops(self) -> bool:
@@ -111,17 +110,23 @@ class RankingModel(nn.Module, ABC):
         order = [*sparse[:requests], *numeric[:request_numbers], *sparse[requests:], *numeric[request_numbers:]]
         return self.fields(request_1FD, request_1N), self.fields(item_CFD, item_CN, first=request_numbers), order
 
+    def joined(self, request_1MD: Tensor, item_CMD: Tensor, order: Sequence[int]) -> Tensor:
+        """The vectors of the joined rows, [C, M, D], as `fields` orders them; `order` is that of `fields_split`."""
+        joined_CMD = torch.cat([request_1MD.expand(item_CMD.shape[0], -1, -1), item_CMD], 1)
+        places = sorted(range(self.n_fields), key=order.__getitem__)
+        return joined_CMD if places == sorted(places) else joined_CMD[:, places]
+
 
 class Perceptron(nn.Module):
-    """Fully connected network with ReLU over flattened fields, ending in one logit for each task.
+    """Fully connected network with ReLU over flattened fields, ending in `outputs` numbers.
 
     Weights are Glorot normal as in AutoInt's code; biases start at zero (the code draws them at random).
     """
 
-    def __init__(self, n_fields: int, dim: int, hidden: Sequence[int], dropout: float = 0.0, tasks: int = 1) -> None:
+    def __init__(self, n_fields: int, dim: int, hidden: Sequence[int], dropout: float = 0.0, outputs: int = 1) -> None:
         super().__init__()
         self.n_fields, self.dim, self.dropout = n_fields, dim, dropout
-        sizes = [n_fields * dim, *hidden, tasks]
+        sizes = [n_fields * dim, *hidden, outputs]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         for layer, (a, b) in zip(self.layers, pairwise(sizes), strict=True):
             assert isinstance(layer, nn.Linear)
@@ -144,6 +149,8 @@ class Perceptron(nn.Module):
         if cut < self.n_fields:
             item_weight = weight_HMD[:, list(order[cut:])].flatten(1)
             hidden = hidden + functional.linear(item_CMD.flatten(1), item_weight)
+        else:
+            hidden = hidden.expand(item_CMD.shape[0], -1)
         return self._after_first(hidden)
 
     def _after_first(self, hidden: Tensor) -> Tensor:

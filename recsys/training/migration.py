@@ -49,10 +49,10 @@ def _migrated(written: State, old: FeatureSpec, learner: Learner) -> State:
     state = _weights(written, old, learner) | _adam(written, before, old, learner)
     fresh = learner.dense_state()
     for name in (name for name in fresh if name.startswith("moments.")):
-        state[name] = _carried(written[name], fresh[name], 0, old.numeric, new.numeric)
+        state[name] = _carried(written[name], fresh[name], (0,), old.numeric, new.numeric)
     counts = written["left_out"]
     fields = (*old.sparse, *old.numeric), (*new.sparse, *new.numeric)
-    state["left_out"] = torch.cat([_carried(counts[:-1], fresh["left_out"][:-1], 0, *fields), counts[-1:]])
+    state["left_out"] = torch.cat([_carried(counts[:-1], fresh["left_out"][:-1], (0,), *fields), counts[-1:]])
     return state | {name: written[name] for name in ("random", "clocks")}
 
 
@@ -60,8 +60,8 @@ def _weights(written: State, old: FeatureSpec, learner: Learner) -> State:
     """The dense weights, and their mean over steps."""
     state = {}
     for name, fresh in learner.model.state_dict().items():
-        axis = learner.model.by_field().get(name)
-        start = torch.zeros_like(fresh) if axis is not None and axis.starts_at_zero else fresh
+        parts = learner.model.by_field().get(name)
+        start = torch.zeros_like(fresh) if parts is not None and parts.starts_at_zero else fresh
         for key in (f"model.{name}", f"averaged.{name}"):
             state[key] = _parameter(written.get(key, written.get(f"model.{name}")), start, name, old, learner)
     return state
@@ -83,24 +83,27 @@ def _adam(written: State, before: RankingModel, old: FeatureSpec, learner: Learn
 
 def _parameter(value: Tensor | None, start: Tensor, name: str, old: FeatureSpec, learner: Learner) -> Tensor:
     """`value` of the parameter `name`, its parts for new fields as in `start`."""
-    axis = learner.model.by_field().get(name)
+    parts = learner.model.by_field().get(name)
     if value is None:
         return start
-    if axis is None or not value.dim():
+    if parts is None or not value.dim():
         return value
     new = learner.spec
-    if axis.numeric_only:
-        return _carried(value, start, axis.axis, old.numeric, new.numeric)
-    return _carried(value, start, axis.axis, (*old.sparse, *old.numeric), (*new.sparse, *new.numeric))
+    if parts.numeric_only:
+        return _carried(value, start, parts.axes, old.numeric, new.numeric)
+    return _carried(value, start, parts.axes, (*old.sparse, *old.numeric), (*new.sparse, *new.numeric))
 
 
-def _carried(value: Tensor, start: Tensor, axis: int, old: Sequence[Field], new: Sequence[Field]) -> Tensor:
-    """`start`, with the parts of `value` for fields present in both."""
+def _carried(value: Tensor, start: Tensor, axes: tuple[int, ...], old: Sequence[Field], new: Sequence[Field]) -> Tensor:
+    """`start`, with the parts of `value` for fields present in both, along each of `axes`."""
+    if not axes:
+        return value
     result = start.detach().clone()
     if not old or not new:
         return result
+    axis, *others = axes
     into, out_of = result.tensor_split(len(new), axis), value.tensor_split(len(old), axis)
     for part, field in zip(into, new, strict=True):
         if field in old:
-            part.copy_(out_of[old.index(field)])
+            part.copy_(_carried(out_of[old.index(field)], part, tuple(others), old, new))
     return result

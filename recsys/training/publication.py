@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import time
 from collections.abc import Callable, Mapping
 
 from recsys.errors import ExportError, OutOfStepError, PublishError
+from recsys.evaluation.metrics import Summary
 from recsys.training.export import Exporter
 from recsys.training.learner import Learner
 from recsys.training.progress import Progress
@@ -65,6 +67,8 @@ class Publication:
         self._run = ""
         self._serves = False
         """Whether servers follow this run, or may at once."""
+        self.status: Mapping[str, object] = {}
+        """The latest status: figures by name, or groups of figures."""
         self._rows_due = self._dense_due = -float("inf")
 
     def start(self, run: str) -> None:
@@ -83,18 +87,19 @@ class Publication:
         return max(self._rows_due - self._clock(), 0.0)
 
     def publish(
-        self, progress: Progress, outcomes: Mapping[str, int], *, has_caught_up: bool, dense: bool = False
+        self, progress: Progress, report: Mapping[str, object], *, has_caught_up: bool, dense: bool = False
     ) -> bool:
         """Publish what changed, and the trainer's status; False if that failed.
 
-        Dense weights are included if they are due and the graph is traced; `dense` waits for the tracing. `outcomes`
-        are the joiner's counts, `has_caught_up` whether the model may replace another run.
+        Dense weights are included if they are due and the graph is traced; `dense` waits for the tracing. `report` is
+        what the trainer adds to the status, `has_caught_up` whether the model may replace another run.
         """
         started = self._clock()
         self._rows_due = started + self._rows_every
         try:
             self._publish_model(progress, started, has_caught_up=has_caught_up, dense=dense)
-            self._publisher.publish_status(self._status(progress, outcomes))
+            self.status = {**self._status(progress), **report}
+            self._publisher.publish_status(self.status)
         except OutOfStepError as error:
             logger.warning("publishing all rows again: %s", error)
             self.start(self._run)
@@ -143,16 +148,18 @@ class Publication:
         described = spec, self._learner.scaling, self._learner.tasks
         self._publisher.publish_artefact(Artefact(self._version(), step, now, dims, graphs, *described))
 
-    def _status(self, progress: Progress, outcomes: Mapping[str, int]) -> dict[str, object]:
+    def _status(self, progress: Progress) -> dict[str, object]:
         store = self._learner.store
         return {
             "run": self._run,
             "serves": self._serves,
             "step": self._learner.steps,
             "event_time": progress.now,
+            "lag_events": progress.lag_events,
             "events_per_second": progress.events_per_second(),
+            "rows_per_second": progress.rows_per_second(),
             "rows": progress.rows,
-            "outcomes": dict(outcomes),
+            "tasks": {task: _figures(progress.recent(task)) for task in progress.tasks},
             "left_out": self._learner.left_out,
             "tables": {table: store.counters(table) for table in store.tables},
             "written": int(self._wall_clock() * 1000),
@@ -166,3 +173,14 @@ class Publication:
             self._entities.restore_changes(users, items)
             raise
         self._publisher.publish_catalog(self._catalog.popular(CATALOG_SIZE), self._catalog.recent(CATALOG_SIZE))
+
+
+def _figures(summary: Summary) -> dict[str, float]:
+    """Those that are defined."""
+    figures = {
+        "auc": summary.auc,
+        "log_loss": summary.log_loss,
+        "calibration": summary.calibration,
+        "normalised_entropy": summary.normalised_entropy,
+    }
+    return {name: value for name, value in figures.items() if math.isfinite(value)}

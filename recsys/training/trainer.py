@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from recsys.errors import RecsysError, StateError
@@ -225,8 +225,14 @@ class Trainer:
     def _publish(self, *, dense: bool = False) -> bool:
         """False if Redis is gone."""
         return self._publication is None or self._publication.publish(
-            self.progress, self.outcomes, has_caught_up=self._has_caught_up, dense=dense
+            self.progress, self._report(), has_caught_up=self._has_caught_up, dense=dense
         )
+
+    def _report(self) -> dict[str, Mapping[str, float]]:
+        """What the trainer says of itself beside its progress."""
+        saved = self._checkpoint.saved_at
+        checkpoint = {"step": self._checkpoint.saved_step} | ({} if saved is None else {"written": int(saved * 1000)})
+        return {"outcomes": self.outcomes, "losses": self.losses, "checkpoint": checkpoint}
 
     @property
     def _has_caught_up(self) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 import socket
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+import time
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recsys.config.schema import Config
 from recsys.wiring.learning import exporter, learner
-from recsys.wiring.publishing import publisher
+from recsys.wiring.publishing import ONLINE, publisher
 from recsys.wiring.stream import event_log, feed
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _publication(config: Config, learns: Learner, source: Feed, catalog: Catalog
     start_id = secrets.token_hex(6)
     holder = Holder.here(_place(config.training.checkpoints), start_id)
     with publisher(config, holder=holder) as (to_redis, revive):
-        yield Publication(
+        publication = Publication(
             learns,
             to_redis,
             exporter(config, learns.model),
@@ -90,6 +91,27 @@ def _publication(config: Config, learns: Learner, source: Feed, catalog: Catalog
             revive=revive,
             start_id=start_id,
         )
+        with _metrics(config.training.metrics, publication):
+            yield publication
+
+
+@contextmanager
+def _metrics(address: str, publication: Publication) -> Iterator[None]:
+    """The endpoint for Prometheus at `address`, if it names one."""
+    if not address:
+        yield
+        return
+    from serving.api.trainer_metrics import TrainerEndpoint
+    from serving.replication.trainer_status import TrainerStatus
+
+    def latest() -> tuple[str, TrainerStatus, float] | None:
+        status: Any = publication.status
+        if not status:
+            return None
+        return ONLINE, TrainerStatus(status["written"], status), time.time() - status["written"] / 1000
+
+    with closing(TrainerEndpoint(address, latest)):
+        yield
 
 
 def _place(folder: Path) -> str:

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from serving.api.server_state import ServerState
+from serving.api.trainer_metrics import trainer_metrics
 from serving.ranking.ranker import Trace
 
 _BUCKETS = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -54,7 +55,7 @@ class _StateCollector:
         self._state = state
 
     def collect(self) -> Iterable[Metric]:
-        return [*self._server(), *self._models(), *self._trainers()]
+        return [*self._server(), *self._models(), *trainer_metrics(self._state.aged_trainers())]
 
     def _server(self) -> Iterator[Metric]:
         yield _gauge("recsys_models_refused", "Models whose newest artefact was refused.", self._state.models.refused)
@@ -75,23 +76,6 @@ class _StateCollector:
             age.add_metric([name], self._state.clock() - model.loaded)
             step.add_metric([name], model.artefact.step)
         yield from (rows, size, age, step)
-
-    def _trainers(self) -> Iterator[Metric]:
-        age = GaugeMetricFamily(
-            "recsys_trainer_status_age_seconds", "Time since the trainer published its status.", labels=["model"]
-        )
-        progress = GaugeMetricFamily("recsys_trainer", "Progress of the trainer.", labels=["model", "name"])
-        tables = GaugeMetricFamily(
-            "recsys_trainer_table", "Counters of the trainer's tables.", labels=["model", "table", "counter"]
-        )
-        for model, trainer, seconds in self._state.aged_trainers():
-            age.add_metric([model], seconds)
-            for path, value in trainer.figures():
-                if path[0] == "tables" and len(path) > 2:
-                    tables.add_metric([model, path[1], ".".join(path[2:])], value)
-                else:
-                    progress.add_metric([model, ".".join(path)], value)
-        yield from (age, progress, tables)
 
 
 def _gauge(name: str, description: str, value: float) -> Metric:

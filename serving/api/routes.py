@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from serving.api.prometheus import Metrics
 from serving.api.request_errors import BadRequestError, InvalidFieldError, NotStoredError, TooLargeError, parse_reason
 from serving.api.schemas import ExperimentsResponse, RankedItem, RankRequest, RankResponse, RecommendRequest
 from serving.api.server_state import ServerState
-from serving.event_writer import NOTHING, EventWriter
+from serving.event_writer import NOTHING, EventWriter, Stored
 from serving.experiments.assignment import Experiment
 from serving.experiments.counters import ExperimentCounters
 from serving.experiments.summary import ExperimentSummary
@@ -52,7 +52,11 @@ class ClockAndIds:
 
 
 class Routes:
-    """Handlers of the routes. `executor` runs one ranking at a time; `learned` are the actions that decide labels."""
+    """Handlers of the routes.
+
+    `executor` runs one ranking at a time; `learned` are the actions that decide labels; an answer waits `log_patience`
+    seconds at most until its impression is stored.
+    """
 
     def __init__(
         self,
@@ -69,6 +73,7 @@ class Routes:
         learned: Collection[str],
         limits: Limits,
         source: ClockAndIds,
+        log_patience: float = 0.0,
     ) -> None:
         self._ranker = ranker
         self._retriever = retriever
@@ -83,6 +88,7 @@ class Routes:
         self._learned = learned
         self._limits = limits
         self._source = source
+        self._log_patience = log_patience
         self._summaries: list[ExperimentSummary] = []
 
     async def rank(self, request: Request) -> Response:
@@ -152,20 +158,30 @@ class Routes:
     async def _ranked(
         self, request: Request, query: Query, trace: Trace, sources: Mapping[str, str] | None = None
     ) -> Response:
-        """Rank, answer and log; `sources` says by item where a candidate came from.
+        """Rank, log and answer; `sources` says by item where a candidate came from.
 
         A client that has gone shows nobody the answer, so it is no impression: silence about it is not a judgement.
         """
         loop = asyncio.get_running_loop()
         ranking = await loop.run_in_executor(self._executor, self._ranker.rank, query, trace)
-        if self._events.failing:
-            trace.degraded.append("log")
+        if not await request.is_disconnected():
+            with trace.stage("log"):
+                stored = await self._stored(self._events.append(ranking.shown))
+            if self._events.failing or not stored:
+                trace.degraded.append("log")
         with trace.stage("respond"):
             response = _json(_answer(ranking, trace, sources or {}))
-        if not await request.is_disconnected():
-            self._events.append(ranking.shown)
         self._metrics.trace(trace)
         return response
+
+    async def _stored(self, appending: Future[Stored]) -> bool:
+        """Whether an impression is stored, if answers wait for that; else True at once."""
+        if not self._log_patience:
+            return True
+        waiting = asyncio.wrap_future(appending)
+        waiting.add_done_callback(lambda done: done.cancelled() or done.exception())  # so that no late error is logged
+        await asyncio.wait([waiting], timeout=self._log_patience)
+        return waiting.done() and not waiting.cancelled() and waiting.exception() is None
 
     def _query(self, asked: RankRequest | RecommendRequest, item_features: dict[str, list[Value]], items: int) -> Query:
         """The query of a request over this number of items, which are still to be filled in.

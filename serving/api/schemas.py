@@ -62,8 +62,8 @@ class RankResponse(msgspec.Struct, frozen=True):
     published yet), `scorer` (the graph failed), `deadline` (no time was left). Ranked by the model with `rows` missing
     (Redis is unavailable, ids that are not cached count as unknown) or `features` missing (the same for features;
     ranked by popularity if one is of the wrong kind) or `tasks` missing (the model lacks tasks that the score counts;
-    ranked by popularity if it lacks all). `no_items`: nothing to recommend. `log`: the list may not have
-    been logged.
+    ranked by popularity if it lacks all). `no_items`: nothing to recommend. `log`: the list may not be
+    in the log; with `[serving] durable`, an answer without this is.
     """
 
     impression: str

@@ -106,9 +106,14 @@ class ScorerContract:
         np.testing.assert_allclose(scores_CT, whole_rows(model, inputs), atol=1e-4)
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("spec_name", SPECS)
     @pytest.mark.parametrize("name", sorted(SECTIONS))
-    def test_equals_every_model_on_every_kind_of_field(self, name: str, spec_name: str) -> None:
+    def test_equals_every_model(self, name: str) -> None:
+        self.test_equals_the_model_whichever_inputs_are_left_out(name, "every kind of field")
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("spec_name", [name for name in SPECS if name != "every kind of field"])
+    @pytest.mark.parametrize("name", ["autoint", "fm"])
+    def test_equals_the_model_whichever_inputs_are_left_out(self, name: str, spec_name: str) -> None:
         model, spec, exporter = exported(name, spec_name)
         scorer = self.make(exporter.graph(model))
         for candidates in (1, 7):

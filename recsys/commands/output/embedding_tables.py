@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -16,14 +16,18 @@ MIB = 1 << 20
 
 def summary(store: EmbeddingStore) -> Table:
     """One line per table: its counters since the log began, and its memory now."""
-    drawn = Table(title="Embedding tables", title_justify="left", box=SIMPLE_HEAD, padding=0)
-    drawn.add_column("table", overflow="fold")
+    return drawn({table: store.counters(table) for table in store.tables})
+
+
+def drawn(tables: Mapping[str, Mapping[str, int]]) -> Table:
+    """As `summary`, of the counters of tables."""
+    shown = Table(title="Embedding tables", title_justify="left", box=SIMPLE_HEAD, padding=0)
+    shown.add_column("table", overflow="fold")
     for name in (*COUNTERS, "MiB"):
-        drawn.add_column(name, justify="right", overflow="fold")  # no digit is lost in a narrow terminal
-    for table in store.tables:
-        counters = store.counters(table)
-        drawn.add_row(table, *(f"{counters[name]:,}" for name in COUNTERS), f"{counters['bytes'] / MIB:,.2f}")
-    return drawn
+        shown.add_column(name, justify="right", overflow="fold")  # no digit is lost in a narrow terminal
+    for table, counters in tables.items():
+        shown.add_row(table, *(f"{counters[name]:,}" for name in COUNTERS), f"{counters['bytes'] / MIB:,.2f}")
+    return shown
 
 
 def refused(store: EmbeddingStore) -> Counter[str]:

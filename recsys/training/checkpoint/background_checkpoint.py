@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +20,7 @@ class BackgroundCheckpoint:
     """Writes one checkpoint at a time.
 
     `capture` copies the current state and returns what writes it into a folder; `completed` is called, from the thread
-    that asks, with the cursor of a checkpoint that is complete.
+    that asks, with the cursor of a checkpoint that is complete. `now` gives seconds since the epoch.
     """
 
     def __init__(
@@ -27,10 +28,13 @@ class BackgroundCheckpoint:
         checkpoints: Checkpoints,
         capture: Callable[[Path], Callable[[], None]],
         completed: Callable[[Cursor], None],
+        now: Callable[[], float] = time.time,
     ) -> None:
-        self._checkpoints, self._capture, self._completed = checkpoints, capture, completed
+        self._checkpoints, self._capture, self._completed, self._now = checkpoints, capture, completed, now
         self.saved_step = -1
         """The step of the last complete checkpoint."""
+        self.saved_at: float | None = None
+        """When it was complete, in seconds since the epoch; None if this process has not written one."""
         self._failed = False
         """Whether the last one could not be written."""
         self._saving: tuple[BackgroundSave, int, Cursor] | None = None
@@ -64,7 +68,7 @@ class BackgroundCheckpoint:
         saving, step, cursor = self._saving
         self._saving = None
         saving.result()
-        self.saved_step, self._failed = step, False
+        self.saved_step, self.saved_at, self._failed = step, self._now(), False
         self._completed(cursor)
 
     def settle(self, next_one: tuple[int, Cursor] | None = None) -> None:

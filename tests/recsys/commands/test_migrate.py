@@ -126,7 +126,7 @@ def learned(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("learned", ["fm", "autoint"], indirect=True)
+@pytest.mark.parametrize("learned", ["fm", "autoint", "dcn"], indirect=True)
 def test_fields_are_added_without_learning_anew(learned: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     model = request.node.callspec.params["learned"]
     rows = held_out(learned, tmp_path / "before")

@@ -123,11 +123,14 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
         ("[[features.fields]]\nname='a'\nsource='user'\n", "line 1: features: no field reads the item"),
         ("[model]\nunits = 5\n", "line 1: model: units = 5 is the width of all heads together"),
         (
-            "[model]\nname = 'fm'\nheads = 4\n",
-            'line 3: model: heads is an option of autoint, not of fm: delete it, or write name = "autoint"',
+            "[model]\nname = 'fm'\nunits = 4\n",
+            'line 3: model: units is an option of autoint, not of fm: delete it, or write name = "autoint"',
         ),
         ("[model]\nlayrs = 4\n", "line 2: model.layrs: model 'autoint' has no such option; did you mean `layers`?"),
-        ("\n[model]\nname = 'autoin'\n", "line 3: model.name: unknown model 'autoin'; choose one of autoint, fm"),
+        (
+            "\n[model]\nname = 'autoin'\n",
+            "line 3: model.name: unknown model 'autoin'; choose one of autoint, fm, lr, dcn, finalmlp",
+        ),
         ("[model]\nname = 'fm'\nmlp = [8, 0]\n", "line 3: model.mlp, value 2: must be greater than or equal to 1"),
         ("[model]\ndropout = 1.0\n", "line 2: model.dropout: must be less than 1, not 1.0"),
         ("model = 3\n", "line 1: model: must be a table with the options of a model, not 3"),

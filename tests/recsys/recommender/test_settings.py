@@ -17,7 +17,7 @@ from recsys.errors import ConfigError
     [
         ({"training": {"batch_sise": 3}}, "training.batch_sise: unknown name; did you mean `batch_size`?"),
         ({"training": {"batch_size": -3}}, "training.batch_size: must be greater than or equal to 1, not -3"),
-        ({"model": {"name": "fm", "layers": 1}}, "layers is an option of autoint, not of fm"),
+        ({"model": {"name": "fm", "units": 1}}, "units is an option of autoint, not of fm"),
         ({"features": {"fields": [{"name": "age", "kind": "x", "source": "user"}]}}, "field 'age': kind: must be"),
         ({1: 2}, "is no configuration: give a path"),
         (3, "3 is no configuration: give a path"),

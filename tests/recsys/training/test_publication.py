@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from recsys import wiring
@@ -17,21 +19,26 @@ from serving.model.artefact import Artefact
 from serving.replication.publisher import Publisher
 from streaming.catalog import Catalog
 from streaming.encode.entity_state import EntityState
+from tests.recsys.training.test_progress import batch_of
 
 
 class Recorder:
-    """Stands in for publisher and exporter: keeps the artefacts."""
+    """Stands in for publisher and exporter: keeps artefacts and statuses."""
 
     ready = True
 
     def __init__(self) -> None:
         self.artefacts: list[Artefact] = []
+        self.statuses: list[dict[str, Any]] = []
 
     def graph(self, _model: object) -> bytes:
         return b"graph"
 
     def publish_artefact(self, artefact: Artefact) -> None:
         self.artefacts.append(artefact)
+
+    def publish_status(self, status: dict[str, Any]) -> None:
+        self.statuses.append(status)
 
     def __getattr__(self, name: str) -> Any:
         assert name.startswith("publish") or name in ("begin", "waits")
@@ -43,8 +50,8 @@ def config() -> Config:
     return parse('[features]\ndim = 4\n[model]\nname = "fm"\n', Path("recsys.toml"))
 
 
-def published(config: Config, steps: int = 7) -> Artefact:
-    """What a trainer publishes that starts at a constant clock and resumes at `steps`."""
+def publishing(config: Config, steps: int = 7) -> tuple[Publication, Recorder]:
+    """The publication of a trainer that starts at a constant clock and resumes at `steps`, and what it publishes."""
     learner, recorder = wiring.learner(config), Recorder()
     learner.steps = steps
     publication = Publication(
@@ -59,9 +66,41 @@ def published(config: Config, steps: int = 7) -> Artefact:
         wall_clock=lambda: 0.0,
     )
     publication.start("3f")
+    return publication, recorder
+
+
+def published(config: Config) -> Artefact:
+    """What such a trainer publishes."""
+    publication, recorder = publishing(config)
     assert publication.publish(Progress(), {}, has_caught_up=True, dense=True)
     (artefact,) = recorder.artefacts
     return artefact
+
+
+def reported() -> dict[str, Any]:
+    """The status of a trainer with every figure: a checkpoint, rows left out, two labels."""
+    publication, recorder = publishing(parse('[features]\ndim = 4\n[model]\nname = "fm"\n', Path("recsys.toml")))
+    progress = Progress()
+    progress.add(batch_of(4), np.full(4, 0.5, np.float32), events=6, lag=2)
+    report = {"checkpoint": {"step": 7, "written": 1}, "left_out": {"price": 1}}
+    assert publication.publish(progress, report, has_caught_up=True)
+    (status,) = recorder.statuses
+    return status
+
+
+def test_the_status_has_the_figures_that_are_defined() -> None:
+    status = reported()
+    assert (status["run"], status["step"], status["lag_events"]) == ("3f", 7, 2)
+    assert status["tasks"]["click"] == pytest.approx(
+        {"auc": 0.5, "log_loss": math.log(2), "calibration": 1.0, "normalised_entropy": 1.0}
+    )
+    assert status["tables"]["item"]["live"] == 0
+
+
+def test_figures_that_are_not_defined_are_left_out(config: Config) -> None:
+    publication, recorder = publishing(config)
+    assert publication.publish(Progress(), {}, has_caught_up=True)
+    assert recorder.statuses[0]["tasks"] == {"click": {}}
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -60,8 +61,17 @@ class HeldScorer(SumScorer):
 
 class FailingLog(MemoryLog):
     refuse = False
+    asked: threading.Event | None = None
+    """Set by an append, which then waits for `go_on`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
 
     def append(self, events: Any, partition: int = 0) -> int:
+        if self.asked is not None:
+            self.asked.set()
+            assert self.go_on.wait(20)
         if self.refuse:
             raise OSError("no space left on device")
         return super().append(events, partition)
@@ -282,6 +292,35 @@ class TestDegraded:
         until(lambda: "log" in rank(app, "a")["degraded"])
         log.refuse = False
         until(lambda: "log" not in rank(app, "a")["degraded"])
+
+    def test_a_durable_answer_waits_for_the_log(self, start: Start, log: FailingLog) -> None:
+        app = start(durable=True)
+        log.asked = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(rank, app, "a")
+            assert log.asked.wait(20)
+            assert not answer.done()
+            assert stored(log) == []
+            log.go_on.set()
+            assert "log" not in answer.result()["degraded"]
+        (impression,) = stored(log)
+        assert isinstance(impression, Impression)
+        assert impression.id == answer.result()["impression"]
+
+    def test_a_durable_answer_waits_for_the_deadline_at_most(self, start: Start, log: FailingLog) -> None:
+        app = start(durable=True, deadline=50)
+        log.asked = threading.Event()
+        assert "log" in rank(app, "a")["degraded"]
+        assert log.asked.is_set()
+        log.go_on.set()
+        until(lambda: len(stored(log)) == 1)
+
+    def test_a_durable_answer_says_that_the_log_refused(self, start: Start, log: FailingLog) -> None:
+        app = start(durable=True)
+        log.refuse = True
+        assert "log" in rank(app, "a")["degraded"]  # the first one already
+        log.refuse = False
+        assert "log" not in rank(app, "a")["degraded"]
 
 
 class TestRecommend:

@@ -1,0 +1,133 @@
+"""`recsys status` and the trainer's own `/metrics`, over a real Redis."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from recsys import wiring
+from recsys.cli import main
+from recsys.config.file import load
+from serving.replication.embedded_redis import EmbeddedRedis
+from serving.replication.publisher import Publisher
+
+COUNTERS = ("live", "evicted", "expired", "unadmitted", "refused", "stale", "nonfinite", "ahead", "bytes")
+STATUS = {
+    "run": "3f2a",
+    "serves": True,
+    "step": 1200,
+    "rows": 307_200,
+    "event_time": 1_700_000_000_000,
+    "lag_events": 17,
+    "events_per_second": 1234.0,
+    "rows_per_second": 2345.0,
+    "tasks": {"click": {"auc": 0.7125, "calibration": 1.0321}},
+    "left_out": {"price": 3},
+    "losses": {"closed_early": 2},
+    "outcomes": {"impressions": 100, "unmatched": 5},
+    "checkpoint": {"step": 1000, "written": 1_700_000_000_000},
+    "tables": {"item": dict.fromkeys(COUNTERS, 41)},
+}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "recsys.toml"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def redis_of(config: Path) -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis(load(config).redis.folder) as embedded:
+        yield embedded
+
+
+def status(config: Path, *options: str) -> Result:
+    return CliRunner().invoke(main, ["status", "-c", str(config), *options])
+
+
+def publish(embedded: EmbeddedRedis, *, published: int | None = None) -> None:
+    now = time.time_ns() // 1_000_000 if published is None else published
+    with embedded.client() as client:
+        Publisher(client, wiring.ONLINE, now=lambda: now).publish_status(STATUS)
+
+
+def test_it_shows_what_the_trainer_says(config: Path, redis_of: EmbeddedRedis) -> None:
+    publish(redis_of)
+    result = status(config)
+    assert result.exit_code == 0, result.output
+    words = " ".join(result.output.split())
+    for expected in (
+        "run 3f2a, served",
+        "step 1,200, 307,200 rows learned",
+        "lag 17 events",
+        "1,234 events/s, 2,345 rows/s",
+        "newest label 2023-11-14 22:13:20 UTC",
+        "checkpoint step 1,000,",
+        "click 0.7125 - 1.0321 -",
+        "5 interactions without their impression",
+        "2 windows closed early",
+        "not finite: field price",
+    ):
+        assert expected in words
+    assert "the trainer has ended" not in words
+    assert re.search(r"item( 41){8}", words)
+
+
+def test_it_says_that_the_trainer_is_silent(config: Path, redis_of: EmbeddedRedis) -> None:
+    publish(redis_of, published=1_700_000_000_000)
+    assert "the trainer has ended, or cannot reach Redis" in " ".join(status(config).output.split())
+
+
+def test_a_program_gets_everything(config: Path, redis_of: EmbeddedRedis) -> None:
+    publish(redis_of)
+    told = json.loads(status(config, "--json").output)
+    assert told["status"] == STATUS
+    assert 0 <= told["age"] < 60
+
+
+def test_a_redis_without_a_trainer(config: Path, redis_of: EmbeddedRedis) -> None:
+    assert status(config).output == "No trainer has published to this Redis: start `recsys train`.\n"
+    assert json.loads(status(config, "--json").output) == {"age": None, "status": None}
+
+
+def test_no_redis_is_an_error_and_none_is_started(config: Path) -> None:
+    result = status(config)
+    assert result.exit_code == 1
+    assert "no Redis runs in" in result.output
+    assert not load(config).redis.folder.exists()
+
+
+def test_the_trainer_has_an_endpoint_of_its_own(config: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config.write_text(f'[features]\ndim = 4\n[model]\nname = "fm"\n[training]\nmetrics = "127.0.0.1:{port}"\n')
+    with wiring.trainer(load(config), publish=True) as trainer:
+        trainer.run(follow=False, stop=threading.Event())
+        text = scraped(port)
+    assert 'recsys_trainer{model="online",name="lag_events"} 0.0' in text
+    assert 'recsys_trainer_table{counter="live",model="online",table="item"} 0.0' in text
+
+
+def scraped(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+        return bytes(answer.read()).decode()
+
+
+def test_an_address_in_use_is_an_error(config: Path) -> None:
+    config.write_text('[features]\ndim = 4\n[model]\nname = "fm"\n[training]\nmetrics = "127.0.0.1:99999"\n')
+    with (
+        pytest.raises(ValueError, match=r"training\.metrics = '127\.0\.0\.1:99999' cannot be used"),
+        wiring.trainer(load(config), publish=True),
+    ):
+        pass

@@ -1,0 +1,90 @@
+"""The dashboard and the alert rules of `deploy/` ask only for metrics and label values that exist."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from serving.api.prometheus import Metrics
+from serving.api.server_state import ServerState
+from serving.ranking.ranker import Trace
+from serving.replication.trainer_status import TrainerStatus
+from tests.recsys.training.test_publication import reported
+
+ROOT = Path(__file__).parents[3]
+BOARD = json.loads((ROOT / "deploy" / "grafana" / "recsys.json").read_text())
+RULES = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text())
+ALERTS = [rule for group in RULES["groups"] for rule in group["rules"]]
+Series = list[tuple[str, dict[str, str]]]
+
+_ASKED = re.compile(r"\b(recsys_\w+)(?:\{([^}]*)\})?")
+_LABEL = re.compile(r'(\w+)(=~?)"([^"]*)"')
+
+
+class Rows:
+    hits = misses = 1
+
+    def __len__(self) -> int:
+        return 1
+
+
+@pytest.fixture(scope="module")
+def series() -> Series:
+    """Names and labels of all series of a server that has a model and a trainer, and has answered."""
+    model = SimpleNamespace(rows=Rows(), loaded=0.0, artefact=SimpleNamespace(step=1))
+    trainer = TrainerStatus(0, reported())
+    state = ServerState(
+        models=cast(Any, SimpleNamespace(refused=0, loaded={"online": model})),
+        events=cast(Any, SimpleNamespace(waiting=0)),
+        redis_available=lambda: True,
+        trainers=lambda: {"online": trainer},
+        clock=lambda: 0.0,
+        now=lambda: 0,
+    )
+    metrics = Metrics(state)
+    for status in (200, 503):
+        metrics.request("/v1/rank", status, 0.001)
+    metrics.events.labels("accepted").inc()
+    trace = Trace(0.0, lambda: 0.0)
+    trace.degraded.append("rows")
+    metrics.trace(trace)
+    return [(sample.name, sample.labels) for metric in metrics.registry.collect() for sample in metric.samples]
+
+
+QUERIES = [
+    *((panel["title"], target["expr"]) for panel in BOARD["panels"] for target in panel["targets"]),
+    *((rule["alert"], rule["expr"]) for rule in ALERTS),
+]
+"""Name and expression of every panel and alert."""
+
+
+def matches(labels: dict[str, str], conditions: str) -> bool:
+    for name, operator, value in _LABEL.findall(conditions):
+        pattern = value if operator == "=~" else re.escape(value)
+        if not re.fullmatch(pattern, labels.get(name, "")):
+            return False
+    return True
+
+
+@pytest.mark.parametrize(("name", "query"), QUERIES, ids=[name for name, _ in QUERIES])
+def test_what_is_asked_for_exists(name: str, query: str, series: Series) -> None:
+    asked = _ASKED.findall(query)
+    assert asked
+    for metric, conditions in asked:
+        assert any(metric == found and matches(labels, conditions) for found, labels in series), (metric, conditions)
+
+
+def test_a_metric_that_does_not_exist_is_seen(series: Series) -> None:
+    ((metric, conditions),) = _ASKED.findall('rate(recsys_trainer{name="lag_event"}[1m])')
+    assert not any(metric == found and matches(labels, conditions) for found, labels in series)
+
+
+def test_the_guide_says_what_to_do_at_each_alert() -> None:
+    guide = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    assert [rule["alert"] for rule in ALERTS if f"`{rule['alert']}`" not in guide] == []

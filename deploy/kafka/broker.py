@@ -78,7 +78,7 @@ class Broker:
             command = java("kafka.Kafka", [str(self._properties)])
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + _WAIT
-        while not self._listens():
+        while not self.listens():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"Kafka did not start; see {self.folder / 'broker.log'}")
@@ -106,7 +106,8 @@ class Broker:
         command = java("kafka.tools.StorageTool", ["format", "-t", cluster, "-c", str(self._properties)])
         subprocess.run(command, check=True, capture_output=True)
 
-    def _listens(self) -> bool:
+    def listens(self) -> bool:
+        """Whether it takes connections."""
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 

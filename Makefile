@@ -38,6 +38,9 @@ test: install  ## Run all tests
 test-fast: install  ## Run the tests that are not marked as slow
 	@$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadfile -m "not slow"
 
+kafka: install  ## Start a real Kafka on 127.0.0.1:9092 (Java 17 and Maven; PORT=... for another port)
+	@$(BIN)/python deploy/kafka/broker.py $(PORT)
+
 lint: install  ## Style, types and import direction
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -50,4 +53,4 @@ lock:  ## Write the lock files anew (needs uv on the PATH)
 clean:  ## Remove .venv and everything that runs have written
 	@rm -rf .venv run build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help install demo test test-fast lint lock clean
+.PHONY: help install demo test test-fast kafka lint lock clean

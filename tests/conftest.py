@@ -6,6 +6,7 @@ without `CI`.
 """
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,14 @@ NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target)
 settings.register_profile("local", deadline=None, print_blob=True)  # tests assert behaviour, not speed
 settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True, database=None, phases=NO_SHRINKING)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say last which tests were left out because programs are not installed, and how to get them."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(str(one.longrepr[2]) for one in skipped if ": install " in str(one.longrepr[2]))
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"{count} tests left out. {reason.removeprefix('Skipped: ')}", yellow=True)
 
 
 @pytest.fixture(scope="session")

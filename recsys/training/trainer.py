@@ -32,6 +32,8 @@ from streaming.feed import Feed
 from streaming.log.event_log import Cursor, EventLog
 
 CONSUMER = "trainer"
+LOG = "log"
+"""The file with the identity of the log that the cursor is of; checkpoints of before have none."""
 _FINAL_ATTEMPTS = 3
 """Publications at the end: if Redis was gone the first starts it, and if it is empty the second asks for all rows."""
 
@@ -97,6 +99,7 @@ class Trainer:
         """
         folder = part_folder(path)
         try:
+            self._check_log(folder / LOG)
             written = load_migrated(self.learner, folder)
             self._feed.restore((folder / "feed.bin").read_bytes(), adapt=True)
             self._load_counts(folder)
@@ -105,10 +108,20 @@ class Trainer:
         return written
 
     def _load(self, folder: Path) -> None:
+        self._check_log(folder / LOG)
         self.learner.load(folder)
         self._feed.restore((folder / "feed.bin").read_bytes())
         self._load_counts(folder)
         self._checkpoint.saved_step = self.learner.steps
+
+    def _check_log(self, file: Path) -> None:
+        """Raises StateError if a checkpoint is of a log that was removed since, and made anew in the same place."""
+        written = file.read_text() if file.exists() else ""
+        if written and self._log.identity and written != self._log.identity:
+            raise StateError(
+                f"it is of another log: that at [log] url was removed and made anew since (it was {written}, and is "
+                f"{self._log.identity}), so that offsets name other events"
+            )
 
     def _load_counts(self, folder: Path) -> None:
         self._catalog.restore((folder / "catalog.bin").read_bytes())
@@ -188,6 +201,7 @@ class Trainer:
             (folder / "feed.bin").write_bytes(feed)
             (folder / "catalog.bin").write_bytes(catalog)
             (folder / RUN).write_text(self.run_id)
+            (folder / LOG).write_text(self._log.identity)
             write_progress()
 
         return write

@@ -1,0 +1,132 @@
+"""The whole loop with its log in Kafka: one line of `recsys.toml` changed, and other producers on the same topic."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from deploy.kafka.broker import Broker, java
+from recsys import wiring
+from recsys.cli import main
+from recsys.config.file import load
+from recsys.errors import StateError
+from streaming.ingest.codec import to_events
+from tests.streaming.log.kafka.test_kafka_faults import admin, topic_of
+
+CONFIG = """
+[log]
+url = "{url}"
+[features]
+dim = 4
+[model]
+name = "fm"
+mlp = [4]
+[training]
+batch_size = 32
+wait = "1m"
+checkpoint_every = 5
+"""
+
+
+def lines(lists: int = 200) -> str:
+    """Lists of four items, of which some are clicked."""
+    rng = np.random.default_rng(3)
+    events = []
+    for number in range(lists):
+        items = [f"i{n}" for n in rng.choice(12, 4, replace=False)]
+        shown = {
+            "type": "impression",
+            "id": f"n{number}",
+            "time": 1000 * number,
+            "user": f"u{number % 7}",
+            "items": items,
+        }
+        events.append(shown)
+        if rng.random() < 0.7:
+            click = {"type": "interaction", "time": 1000 * number + 500, "impression": f"n{number}", "item": items[0]}
+            events.append(click)
+    return "\n".join(map(json.dumps, events)) + "\n"
+
+
+def project(folder: Path, url: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "recsys.toml").write_text(CONFIG.format(url=url))
+    (folder / "events.jsonl").write_text(lines())
+    return folder / "recsys.toml"
+
+
+def recsys(config: Path, command: str, *arguments: str) -> str:
+    result = CliRunner().invoke(main, [command, "-c", str(config), *arguments])
+    assert result.exit_code == 0, result.output
+    return " ".join(result.output.split())
+
+
+def learned(config: Path) -> str:
+    """The digest of what was learned from the whole log."""
+    with wiring.trainer(load(config), publish=False) as trainer:
+        trainer.resume()
+        trainer.run(follow=False, stop=threading.Event())
+        assert trainer.learner.steps > 10
+        return trainer.learner.digest()
+
+
+def test_the_same_is_learned_from_kafka_as_from_files(tmp_path: Path, url: str) -> None:
+    in_kafka, in_files = project(tmp_path / "kafka", url), project(tmp_path / "files", "file:run/log")
+    for config in (in_kafka, in_files):
+        recsys(config, "check")
+        assert "351 accepted + 0 duplicate + 0 dead-lettered" in recsys(
+            config, "ingest", str(config.parent / "events.jsonl")
+        )
+        assert "0 accepted" in recsys(config, "ingest", str(config.parent / "events.jsonl"))
+    assert learned(in_kafka) == learned(in_files)
+    assert learned(in_kafka) == learned(in_files)  # resumed at the end: nothing is learned twice
+
+
+def test_a_trainer_that_stops_between_goes_on_where_it_was(tmp_path: Path, url: str) -> None:
+    config, at_once = project(tmp_path / "kafka", url), project(tmp_path / "at once", "file:run/log")
+    for one in (config, at_once):
+        recsys(one, "ingest", str(one.parent / "events.jsonl"))
+    recsys(config, "train", "--once", "--no-publish", "--until", "1970-01-01T00:01:30")
+    with wiring.trainer(load(config), publish=False) as trainer:
+        trainer.resume()
+        assert 0 < trainer.learner.steps < 20
+        assert trainer.progress.lag_events == 0
+    assert learned(config) == learned(at_once)
+
+
+def test_a_topic_made_anew_is_not_trained_on(tmp_path: Path, broker: Broker, url: str) -> None:
+    config = project(tmp_path / "kafka", url)
+    recsys(config, "ingest", str(config.parent / "events.jsonl"))
+    learned(config)
+    client = admin(broker)
+    client.delete_topics([topic_of(url)])
+    client.close()
+    with pytest.raises(StateError, match="another log: .* was removed and made anew"):
+        learned(config)
+
+
+@pytest.mark.slow
+def test_kafkas_own_producer_and_consumer(tmp_path: Path, broker: Broker, url: str) -> None:
+    config = project(tmp_path / "kafka", url)
+    log = wiring.event_log(load(config))
+    asked = ["--bootstrap-server", broker.address, "--topic", topic_of(url)]
+    producer = java("org.apache.kafka.tools.ConsoleProducer", asked)
+    subprocess.run(producer, input=lines(5) + "no event\n", text=True, check=True, capture_output=True, timeout=60)
+    chunk = log.read(0, log.begin()[0])
+    assert [json.loads(line)["time"] for line in lines(5).splitlines()] == [one.time for one in to_events(chunk.events)]
+    log.append(chunk.events)
+    log.close()
+    shown = ["--from-beginning", "--property", "print.headers=true", "--property", "print.value=false"]
+    consumer = java("org.apache.kafka.tools.consumer.ConsoleConsumer", [*asked, *shown, "--timeout-ms", "5000"])
+    printed = subprocess.run(consumer, text=True, capture_output=True, timeout=60).stdout
+    assert f"recsys-version:1,recsys-events:{chunk.events.num_rows},recsys-bytes:" in printed
+    letters = ["--bootstrap-server", broker.address, "--topic", f"{topic_of(url)}-dead-letters", "--from-beginning"]
+    consumer = java("org.apache.kafka.tools.consumer.ConsoleConsumer", [*letters, "--max-messages", "1"])
+    letter = json.loads(subprocess.run(consumer, text=True, capture_output=True, timeout=60).stdout)
+    assert (letter["topic"], letter["partition"], letter["raw"]) == (topic_of(url), 0, "no event")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewPartitions
 
 from deploy.kafka.broker import Broker
@@ -160,14 +160,17 @@ def test_a_record_that_is_no_event_becomes_a_dead_letter_with_its_place(
 
 
 def records_of(consumer: KafkaConsumer, topic: str, partition: int) -> list[Any]:
-    from kafka import TopicPartition
-
     place = TopicPartition(topic, partition)
     consumer.assign([place])
     end = consumer.end_offsets([place])[place]
     consumer.seek(place, 0)
     found: list[Any] = []
-    until(lambda: found.extend(consumer.poll(200).get(place, [])) or consumer.position(place) >= end)
+
+    def at_the_end() -> bool:
+        found.extend(consumer.poll(200).get(place, []))
+        return bool(consumer.position(place) >= end)
+
+    until(at_the_end)
     return found
 
 

@@ -107,7 +107,7 @@ def test_a_topic_made_anew_is_not_trained_on(tmp_path: Path, broker: Broker, url
     client = admin(broker)
     client.delete_topics([topic_of(url)])
     client.close()
-    with pytest.raises(StateError, match="another log: .* was removed and made anew"):
+    with pytest.raises(StateError, match=r"another log: .* was removed and made anew"):
         learned(config)
 
 

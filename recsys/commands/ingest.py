@@ -20,6 +20,7 @@ from rich.table import Table
 from recsys import wiring
 from recsys.commands.options.iso_time import parse_time, written_time
 from recsys.commands.output.console import plain_column, plain_console
+from recsys.commands.output.refusals import show_reasons
 from recsys.commands.stopping import STOPPED, stopping
 from recsys.config.file import load
 from recsys.config.schema import Config
@@ -84,8 +85,7 @@ def _conclude(console: Console, config: Config, ingest: Ingest) -> None:
     console.print(_summary(ingest.counts))
     if ingest.counts.dead:
         console.print(f"Refused records, with position and reason: {config.log.dead_letters}")
-        for reason, count in ingest.reasons.most_common(SHOWN_REASONS):
-            console.print(f"  {count:,} x {reason}", highlight=False)
+        show_reasons(console, ingest.reasons.most_common(SHOWN_REASONS))
     if ingest.span is not None:
         oldest, newest = ingest.span
         console.print(f"Event times: {written_time(oldest)} to {written_time(newest)}")

@@ -13,6 +13,7 @@ from rich.table import Table
 from recsys.commands.config import free_path
 from recsys.commands.options.iso_time import parse_time, written_time
 from recsys.commands.output.console import plain_console
+from recsys.commands.output.refusals import show_reasons
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
 from recsys.proposal.mapping import Described
@@ -100,8 +101,7 @@ def _would_ingest(console: Console, tried: Trial) -> None:
         f"Of the first {counts.read:,} records: {counts.accepted:,} accepted, {counts.duplicate:,} duplicate, "
         f"{counts.dead:,} refused."
     )
-    for reason, count in tried.reasons:
-        console.print(f"  {count:,} x {reason}", highlight=False)
+    show_reasons(console, tried.reasons)
     if tried.span is not None:
         console.print(f"Event times: {written_time(tried.span[0])} to {written_time(tried.span[1])}")
     console.print(f"Labels: {tried.labels:,} shown items, {tried.positives / tried.labels:.1%} of them positive.")

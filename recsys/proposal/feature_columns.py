@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from recsys.proposal.columns.column import Column
+from recsys.proposal.columns.column import Column, is_number
 from recsys.proposal.columns.time_columns import time_reading
 from recsys.proposal.columns.vocabulary import AFTER, POSITION, tokens
 from recsys.proposal.roles import Roles
@@ -39,12 +39,14 @@ def features(kind: str, roles: Roles) -> list[Feature]:
     after = kind in ("impression", "shown", "feedback")
     found: list[Feature] = []
     for column in roles.others:
-        as_kind = _kind(column)
+        beside = kind == "impression" and _per_item(column, roles.column("shown"))
+        seen = Column(column.name, list(_elements(column))) if beside else column
+        as_kind = _kind(seen)
         if as_kind is None or (after and (AFTER | POSITION).intersection(tokens(column.name))):
             continue
         name = _name(column.name, {one.name for one in found} | {"user", "item", "hour"})
         field, source = _place(kind, name, column, roles)
-        found.append(Feature(name, field, source, as_kind, _transform(as_kind, column), column, _note(as_kind, column)))
+        found.append(Feature(name, field, source, as_kind, _transform(as_kind, seen), column, _note(as_kind, seen)))
     return found[:_MOST]
 
 
@@ -75,7 +77,8 @@ def _kind(column: Column) -> Kind | None:
     if count < 2 or column.type in ("empty", "other") or time_reading(column.values) is not None:
         return None
     if column.listed:
-        return "multi" if 1 < len(column.elements) < sum(column.elements.values()) else None
+        fractions = all(is_number(text) for text in column.elements) and not all(map(str.isdigit, column.elements))
+        return "multi" if 1 < len(column.elements) < sum(column.elements.values()) and not fractions else None
     if column.type == "boolean":
         return "categorical"
     if column.unique and (column.type == "text" or (column.type == "integer" and _numbering(column))):
@@ -136,6 +139,12 @@ def _depends(column: Column, on: Column | None) -> bool:
     return on is None or all(
         seen.setdefault(str(key), str(cell)) == str(cell) for key, cell in zip(on.cells, column.cells, strict=True)
     )
+
+
+def _elements(column: Column) -> Iterator[Any]:
+    """The elements of all lists, one after the other."""
+    for value in column.values:
+        yield from value if isinstance(value, list | tuple) else str(value).split(column.separator)
 
 
 def _per_item(column: Column, items: Column | None) -> bool:

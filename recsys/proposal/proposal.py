@@ -188,7 +188,7 @@ def _positive(native: Sequence[Described], mapped: Sequence[ProposedMapping]) ->
     if native:
         seen = {str(cell) for one in native for cell in one.sample.columns.get("action", ()) if cell}
         actions += sorted(seen) if seen and "click" not in seen else ["click"]
-    found["positive"] = Noted(list(dict.fromkeys(actions)) or ["click"], "; ".join(notes))
+    found["positive"] = Noted(list(dict.fromkeys(actions)) or ["click"], "; ".join(dict.fromkeys(notes)))
     for one in mapped:
         if one.min_value:
             found["min_value"] = one.min_value

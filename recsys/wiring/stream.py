@@ -56,7 +56,8 @@ def sources(config: Config, file: Path, name: str = "", *, sort: bool = False) -
     for n, one in enumerate(config.log.mappings(file)):
         source = f"{name or file} ({one.kind} {n + 1})" if n else name or str(file)
         found.append(open_source(file, one.rows(kinds), config.log.max_line, one.format, one.text, source, memory))
-    return found or [open_source(file, None, config.log.max_line)]
+    patterns = [one.files for one in config.log.mapping]
+    return found or [open_source(file, None, config.log.max_line, patterns=patterns)]
 
 
 def file_sources(config: Config, file: Path, *, sort: bool = False) -> list[Source]:

@@ -41,8 +41,16 @@ def json_objects(path: Path, found: Decoded, most: int) -> tuple[Columns, int, b
     rows = list(islice(_elements(path, begun) if begun.startswith("[") else _lines(path, found.text), most))
     if not all(isinstance(row, dict) for row in rows):
         raise InvalidValueError(f"{path} has other JSON than objects; {_REMEDY}")
-    native = bool(rows) and all(row.get("type") in KINDS for row in rows)
+    native = bool(rows) and all(row.get("type") in KINDS for row in rows) and not any(map(_is_foreign, rows))
     return columns_of(rows), len(rows), native
+
+
+def _is_foreign(event: dict[str, Any]) -> bool:
+    """Whether an event has numbers as ids, or text as its time, which only a mapping reads."""
+    ids = [event.get(name) for name in ("id", "user", "item", "impression")]
+    items = event.get("items")
+    ids += items if isinstance(items, list) else []
+    return any(isinstance(one, int | float) for one in ids) or isinstance(event.get("time"), str | float)
 
 
 _REMEDY: Final = "write one object a line, such as with: jq -c '.[]'"

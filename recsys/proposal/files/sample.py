@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from recsys.errors import InvalidValueError
 from recsys.proposal.files import libsvm_sample, records, text
+from recsys.proposal.files.text_lists import lists_of
 from streaming.ingest.formats.compression import content_suffix, open_content
 
 ROWS: Final = 10_000
@@ -48,6 +49,7 @@ def read_sample(path: Path, least: int = 2) -> Sample:
     if not path.is_file():
         raise InvalidValueError(f"{path} is a pipe or device, which is read only once; write its content to a file")
     sample = _bounded(_read(path))
+    sample = replace(sample, columns={name: lists_of(cells) for name, cells in sample.columns.items()})
     if sample.rows < least:
         few = "has one row only" if sample.rows else "has a header and no rows" if sample.columns else "has no rows"
         raise InvalidValueError(f"{path} {few}: give a file with more rows, from which columns can be guessed")

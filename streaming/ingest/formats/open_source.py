@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as Names
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -47,9 +48,10 @@ def open_source(
     text: Names[str, Any] | None = None,
     name: str = "",
     sort_memory: int | None = None,
+    patterns: Sequence[str] = (),
 ) -> Source:
     """The source for a file; without a `format` by its suffix. `text` has the settings of `Dialect` that were given;
-    `sort_memory` is that of `MappedTable`.
+    `sort_memory` is that of `MappedTable`; `patterns` are those of the mappings that do not fit.
 
     Raises InvalidValueError for a suffix that says nothing, for a table without a mapping, or with one that does not
     fit; IngestError for a file that cannot be read.
@@ -65,12 +67,17 @@ def open_source(
             raise InvalidValueError(
                 f"{path} is a table: write a [[log.mapping]] from its columns, {listed(column_names(path, found))}, to "
                 "the fields of events, with a pattern `files` that fits the end of this path (docs/events.md)"
+                f"{_unfitting(patterns)}"
             )
         return MappedTable(_table(path, mapping, max_line, found, text or {}, name), mapping, sort_memory)
     except pa.ArrowInvalid as error:
         raise InvalidValueError(f"{path} is not a Parquet file: {error}") from error
     except OSError as error:
         raise IngestError(f"{path}, from line 1 on: {error}") from error
+
+
+def _unfitting(patterns: Sequence[str]) -> str:
+    return f". These do not fit it: {listed(list(dict.fromkeys(patterns)))}" if patterns else ""
 
 
 def _table(

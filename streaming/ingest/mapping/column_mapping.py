@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping as Names
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -141,6 +142,7 @@ class Mapping:
                 if column not in available:
                     raise InvalidValueError(
                         f"{source} has no column {column!r} (mapped to {name!r}); it has {', '.join(available)}"
+                        f"{_meant(column, available)}"
                     )
                 if available.count(column) > 1:
                     raise InvalidValueError(
@@ -152,6 +154,17 @@ class Mapping:
 def fields_of(kind: Shape) -> Sequence[str]:
     """What a row of this kind may have."""
     return _FIELDS[kind]
+
+
+def _meant(column: str, available: Sequence[str]) -> str:
+    """A question for the name that is nearly that of the column, whatever its case, spaces and signs.
+
+    >>> _meant("userid", ["at", " User_ID"]), _meant("price", ["at"])
+    ("; did you mean ' User_ID'?", '')
+    """
+    plain = {re.sub(r"[\W_]+", "", name).lower(): name for name in reversed(available)}
+    found = get_close_matches(re.sub(r"[\W_]+", "", column).lower(), plain, 1, 0.8)
+    return f"; did you mean {plain[found[0]]!r}?" if found else ""
 
 
 def columns_of(columns: str | Sequence[str]) -> Sequence[str]:

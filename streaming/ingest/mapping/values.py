@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from recsys.errors import InvalidValueError
 from streaming.encode.feature_spec import Kind
+from streaming.ingest.mapping.bracketed import bracketed, is_bracketed
 
 _WORDS: Final = {"true": True, "false": False}
 
@@ -103,7 +104,9 @@ def elements(value: Any, separator: str) -> list[Any]:
 
 
 def split(text: str, separator: str) -> list[str]:
-    """Text cut at `separator`, without the spaces around the parts."""
+    """The elements of a list in brackets, or text cut at `separator`, without the spaces around the parts."""
+    if is_bracketed(text, separator):
+        return bracketed(text)
     parts = text.split(separator)
     return [part.strip() for part in parts] if " " in text else parts
 

@@ -117,7 +117,7 @@ class ArmSection(Section):
 
 
 class ExperimentSection(Section):
-    """Users are assigned to arms by a hash of the salt and the user."""
+    """Users are assigned to arms by a hash of salt, arm and user; a change of weights moves as few as possible."""
 
     name: str
     salt: str = ""

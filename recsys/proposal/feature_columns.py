@@ -111,7 +111,8 @@ def _note(kind: Kind, column: Column) -> str:
 
 
 def _name(column: str, taken: set[str]) -> str:
-    name = re.sub(r"\W+", "_", column.strip(), flags=re.ASCII).strip("_").lower()
+    own = column.strip().removeprefix("features.").removeprefix("item_features.")  # of events with numbers as ids
+    name = re.sub(r"\W+", "_", own, flags=re.ASCII).strip("_").lower()
     name = name if re.match(r"[a-z_]", name) else f"column_{name}".rstrip("_")
     while name in taken:
         name += "_"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from itertools import accumulate
+from functools import lru_cache
 
 import xxhash
 
@@ -11,6 +12,9 @@ from recsys.errors import InvalidValueError
 
 POPULARITY = "popularity"
 """The model of an arm that ranks by popularity, without a published model."""
+
+_RULE = "rendezvous"
+"""How users are assigned: counts of another rule are of another split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,13 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """A split of users over arms. A user's arm depends on the salt and the user only, so it is the same on all servers.
+    """A split of users over arms, the same on all servers.
+
+    Each arm draws a number for each user from the salt, the arm's name and the user, and the user belongs to the arm
+    with the lowest one divided by its weight (weighted rendezvous hashing: Thaler and Ravishankar 1998, with the
+    exponential draws of Efraimidis and Spirakis 2006). So as few users as possible move when the split changes: an arm
+    whose share grows only takes users, a new one takes its share evenly from all others, and the order of arms and the
+    scale of weights do not matter.
 
     >>> split = Experiment("ab", (Arm("a"), Arm("b")))
     >>> split.arm("u1") == split.arm("u1")
@@ -49,7 +59,7 @@ class Experiment:
 
     @property
     def allocation(self) -> str:
-        """Names who gets what: it changes with the salt, and with the names, shares, models and order of the arms.
+        """Names who gets what: it changes with the salt, and with the names, shares and models of the arms.
 
         >>> equal = Experiment("ab", (Arm("a"), Arm("b")))
         >>> equal.allocation == Experiment("ab", (Arm("a", weight=3), Arm("b", weight=3))).allocation
@@ -58,13 +68,20 @@ class Experiment:
         False
         """
         total = sum(arm.weight for arm in self.arms)
-        arms = [(arm.name, arm.model, f"{arm.weight / total:.12f}") for arm in self.arms]
-        return xxhash.xxh3_64_hexdigest(repr((self.salt or self.name, arms)).encode())
+        arms = sorted((arm.name, arm.model, f"{arm.weight / total:.12f}") for arm in self.arms)
+        return xxhash.xxh3_64_hexdigest(repr((_RULE, self.salt or self.name, arms)).encode())
 
     def arm(self, user: str) -> Arm:
         """The user's arm."""
-        seed = xxhash.xxh3_64_intdigest((self.salt or self.name).encode())
-        share = xxhash.xxh3_64_intdigest(user.encode(), seed=seed) / 2**64
-        total = sum(arm.weight for arm in self.arms)
-        bounds = accumulate(arm.weight / total for arm in self.arms)
-        return next((arm for arm, bound in zip(self.arms, bounds, strict=True) if share < bound), self.arms[-1])
+        name = user.encode()
+        return min(self.arms, key=lambda arm: _exponential(f"{self.salt or self.name}:{arm.name}", name) / arm.weight)
+
+
+@lru_cache(maxsize=1024)
+def _seed(text: str) -> int:
+    return xxhash.xxh3_64_intdigest(text.encode())
+
+
+def _exponential(salt: str, user: bytes) -> float:
+    """A draw from the exponential distribution of rate 1."""
+    return -math.log((xxhash.xxh3_64_intdigest(user, seed=_seed(salt)) + 0.5) / 2**64)

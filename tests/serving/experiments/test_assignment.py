@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.experiments.assignment import Arm, Experiment
@@ -39,6 +39,46 @@ def test_growing_an_arm_moves_users_only_into_it() -> None:
     assert moves["old", "new"] > 0
 
 
+USERS = [f"user {number}" for number in range(4000)]
+
+
+def moves(before: Experiment, after: Experiment) -> Counter[tuple[str, str]]:
+    """How many users change from one arm to another."""
+    pairs = Counter((before.arm(user).name, after.arm(user).name) for user in USERS)
+    return Counter({pair: count for pair, count in pairs.items() if pair[0] != pair[1]})
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcde"), st.floats(0.1, 10), min_size=1),
+    st.dictionaries(st.sampled_from("abcde"), st.floats(0.1, 10), min_size=1),
+)
+@settings(max_examples=25)
+def test_no_more_users_move_than_the_shares_demand(before: dict[str, float], after: dict[str, float]) -> None:
+    """Of two arms whose weights relate as before, none moves from one to the other."""
+    one, two = (
+        Experiment("e", tuple(Arm(name, weight=weight) for name, weight in arms.items())) for arms in (before, after)
+    )
+    grown = {name: after.get(name, 0) / before[name] for name in before} | {
+        name: float("inf") for name in after.keys() - before.keys()
+    }
+    for left, joined in moves(one, two):
+        assert grown[left] < grown[joined]
+
+
+def test_a_fourth_arm_takes_a_quarter_and_moves_nobody_else() -> None:
+    three = Experiment("e", (Arm("a"), Arm("b"), Arm("c")))
+    moved = moves(three, Experiment("e", (Arm("new"), *three.arms)))
+    assert {joined for _, joined in moved} == {"new"}
+    assert abs(sum(moved.values()) / len(USERS) - 0.25) < 0.04
+    assert all(abs(count / len(USERS) - 1 / 12) < 0.025 for count in moved.values())
+
+
+def test_the_order_of_arms_moves_nobody_and_is_the_same_split() -> None:
+    turned = Experiment("ab", AB.arms[::-1])
+    assert not moves(AB, turned)
+    assert turned.allocation == AB.allocation
+
+
 def test_what_makes_no_experiment_is_said() -> None:
     for arms, reason in (
         ((), "at least one arm"),
@@ -57,7 +97,6 @@ def test_what_makes_no_experiment_is_said() -> None:
         Experiment("ab", (Arm("control", "frozen"), Arm("treatment", "popularity"))),
         Experiment("ab", (Arm("control", "frozen"), Arm("other", "online"))),
         Experiment("ab", (*AB.arms, Arm("third"))),
-        Experiment("ab", AB.arms[::-1]),
         Experiment("ab", AB.arms, salt="again"),
     ],
 )

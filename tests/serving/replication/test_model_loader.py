@@ -134,9 +134,10 @@ def test_a_gap_in_the_sequence_empties_the_cache(
 
 def test_deltas_without_changes_are_no_gap(publisher: Publisher, loader: ModelLoader) -> None:
     model = served(loader, 1)
+    assert values(model, 1, 2) == [1, 2], "cached before anything changes: rows read during a change are not kept"
+    misses = model.rows.misses
     publisher.publish(delta(2, {1: 2.0}))
     until(lambda: values(model, 1, 2) == [2, 2])
-    misses = model.rows.misses
     publisher.publish(delta(3))
     publisher.publish(delta(4, {1: 4.0}))
     until(lambda: values(model, 1) == [4])

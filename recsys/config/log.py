@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping as Names
 from datetime import datetime
 from pathlib import Path
@@ -168,11 +167,14 @@ class LogSection(Section):
 
     @property
     def source_offsets(self) -> Path:
-        """The folder that remembers how far each source was read into this log."""
+        """The folder that remembers how far each source was read into this log, by the log's name on a server.
+
+        The name alone: other brokers or options in the URL are the same log, which its identity tells.
+        """
         scheme, place = split_url(self.url)
         if scheme == "file":
             return Path(place) / "sources"
-        return self.dead_letters.parent / f"sources-{hashlib.sha256(self.url.encode()).hexdigest()[:16]}"
+        return self.dead_letters.parent / f"sources-{Path(place.partition('?')[0]).name}"
 
     def rooted(self, folder: Path) -> Self:
         """The same section with its paths absolute below `folder`."""

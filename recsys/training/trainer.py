@@ -30,6 +30,7 @@ from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.feed import Feed
 from streaming.log.event_log import Cursor, EventLog
+from streaming.log.identity import difference
 
 CONSUMER = "trainer"
 LOG = "log"
@@ -115,12 +116,12 @@ class Trainer:
         self._checkpoint.saved_step = self.learner.steps
 
     def _check_log(self, file: Path) -> None:
-        """Raises StateError if a checkpoint is of a log that was removed since, and made anew in the same place."""
+        """Raises StateError if a checkpoint is of a log of the same name that is not this one."""
         written = file.read_text() if file.exists() else ""
-        if written and self._log.identity and written != self._log.identity:
+        if why := difference(written, self._log.identity):
             raise StateError(
-                f"it is of another log: that at [log] url was removed and made anew since (it was {written}, and is "
-                f"{self._log.identity}), so that offsets name other events"
+                f"it is of another log than that at [log] url: {why}. Offsets name other events there: write the url of "
+                "the log that it is of, or another folder in [training] checkpoints to train from the log's beginning"
             )
 
     def _load_counts(self, folder: Path) -> None:

@@ -85,7 +85,7 @@ def ingest(config: Config, log: EventLog) -> Ingest:
         DeadLetters(config.log.dead_letters),
         rules(config),
         config.log.deduplication_window,
-        source_offsets=SourceOffsets(config.log.source_offsets),
+        source_offsets=SourceOffsets(config.log.source_offsets, log.identity),
         slack=max(task.wait for task in tasks(config)) + config.training.lateness,
     )
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 from xxhash import xxh3_64_intdigest
 
+from recsys.errors import LogError
 from streaming.ingest.formats.sources import BEGIN, Position, Source
 from streaming.log import durable_files
+from streaming.log.identity import difference
 
 FILES = 16
 """Among which the sources are spread: few, because each that changes waits for the disk, and each small to rewrite."""
@@ -27,10 +29,20 @@ class SourceOffset:
 
 
 class SourceOffsets:
-    """The offsets of all sources, in a few files in `folder`. Remove the folder together with the log that it is of."""
+    """The offsets of all sources, in a few files in `folder`. Remove the folder together with the log that it is of.
 
-    def __init__(self, folder: Path | str) -> None:
-        self._folder = Path(folder)
+    `identity` is the log's, "" where that is unknown; the folder keeps it. Raises LogError when it keeps another one.
+    """
+
+    def __init__(self, folder: Path | str, identity: str = "") -> None:
+        self._folder, self._identity = Path(folder), identity
+        self._log = self._folder / "log"
+        known = self._log.read_text() if identity and self._log.exists() else ""
+        if why := difference(known, identity):
+            raise LogError(
+                f"{folder} has how far files were read into a log that is not the one at [log] url: {why}. Write the "
+                "url of that log; or move the folder away, and files are read into this log from their beginnings"
+            )
 
     def find(self, sources: Iterable[str]) -> dict[str, SourceOffset]:
         """The saved offsets of those sources that have one. A damaged file is as none."""
@@ -43,6 +55,8 @@ class SourceOffsets:
     def save(self, offsets: Mapping[str, SourceOffset]) -> None:
         """Durable on return. The offsets of other sources stay."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        if self._identity and not self._log.exists():
+            durable_files.replace(self._log, self._identity.encode())
         for path, names in self._by_file(offsets).items():
             durable_files.replace(path, msgspec.json.encode(_read(path) | {name: offsets[name] for name in names}))
 

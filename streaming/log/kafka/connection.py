@@ -99,6 +99,10 @@ class Connection:
             metrics_enabled=False,
         )
 
+    def cluster(self) -> str:
+        """The id of the cluster."""
+        return str(self.retried(self.admin.describe_cluster)["cluster_id"])
+
     def topic(self, name: str) -> dict[str, Any] | None:
         """What the brokers say of a topic (`topic_id`, `partitions`); None if there is none."""
         (found,) = self.retried(lambda: self.admin.describe_topics([name]))

@@ -37,8 +37,8 @@ class KafkaLog:
     replicas in sync. Reading leaves aborted transactions out. `decode` is for records of other producers; those that it
     refuses go to a topic of dead letters, and reading continues.
 
-    Raises LogError when no broker answers in time. Every `check_every` seconds it looks whether the topic is the same
-    one, and raises LogError when it was made anew or has more partitions.
+    Raises LogError when no broker answers in time. Every `check_every` seconds that it is used it looks whether the
+    topic is the same one, and raises LogError when it was made anew or has more partitions.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class KafkaLog:
 
     @property
     def identity(self) -> str:
-        """The id that Kafka gave the topic."""
-        return self._topic.id
+        """The ids of the cluster and of the topic, which Kafka gave them."""
+        return f"{self._topic.cluster}/{self._topic.id}"
 
     def append(self, events: pa.RecordBatch, partition: int = 0) -> int:
         """Raises AppendError also when no broker answered in time: the events may be there or not."""
@@ -75,6 +75,8 @@ class KafkaLog:
         if not events.num_rows:
             return self.end()[partition]
         with kafka_errors(self.address, f"{events.num_rows} events not appended", AppendError):
+            with self._lock:
+                self._topic.check()
             send, topic = self._connection.producer.send, self.address.topic
             made = records(events, self._record_events)
             sent = [send(topic, one.value, headers=one.headers, partition=partition) for one in made]
@@ -84,6 +86,7 @@ class KafkaLog:
     def read(self, partition: int, offset: int, max_events: int = 65_536) -> Chunk:
         check_partition(partition, self.partitions, self.address.where)
         with self._reading("reading"):
+            self._topic.check()
             while found := self._peek(partition, offset):
                 record, event = split_offset(offset)
                 taken = self._decoder.take(found, event if found[0].offset == record else 0, max_events)
@@ -105,9 +108,8 @@ class KafkaLog:
         """Exact for what was fetched; beyond it, estimated from the records that were."""
         check_cursor(cursor, self.partitions)
         with self._reading("counting events"):
-            for partition, offset in enumerate(cursor):
-                self._peek(partition, offset)
-            return self._reader.unread() - sum(self._passed(*place) for place in enumerate(cursor))
+            self._topic.check()
+            return self._reader.unread([split_offset(offset) for offset in cursor])
 
     def tail(self, events: int) -> Cursor:
         """Counts events from the end back, because no record says how many there are before it."""
@@ -157,12 +159,6 @@ class KafkaLog:
         if not found and not 0 <= offset <= offset_of(self._reader.last_ends[partition]):
             self._check_offset(partition, offset)
         return found
-
-    def _passed(self, partition: int, offset: int) -> int:
-        """Events before `offset` in its record."""
-        record, event = split_offset(offset)
-        found = self._reader.peek(partition, record) if event else ()
-        return event if found and found[0].offset == record else 0
 
     def _check_offset(self, partition: int, offset: int) -> None:
         begin, end = (offset_of(ends[partition]) for ends in (self._reader.begins(), self._reader.ends()))

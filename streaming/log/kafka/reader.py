@@ -48,6 +48,9 @@ class _Held:
             self.start = record
         return True
 
+    def begins_with(self, record: int) -> bool:
+        return bool(self.records) and bool(self.records[0].offset == record)
+
     def add(self, records: Sequence[Any]) -> None:
         self.records.extend(records)
         self.next = records[-1].offset + 1
@@ -119,13 +122,24 @@ class Reader:
             self._poll(min(timeout, _SLICE))
         return any(one.records for one in held)
 
-    def unread(self) -> int:
-        """Events that were fetched of all partitions, and an estimate of those beyond, as if records were alike."""
-        if time.monotonic() - self._asked > _RECENT:
+    def unread(self, places: Sequence[tuple[int, int]]) -> int:
+        """Events from (record, event), by partition, on; 0 if and only if there is none.
+
+        Those that were fetched are counted; those beyond are estimated, as if records were alike. The ends of all
+        partitions are asked for at once, and again only when they are old or nothing is at hand.
+        """
+        held = [self._at(partition, record) for partition, (record, _) in enumerate(places)]
+        if not any(one.records for one in held) or time.monotonic() - self._asked > _RECENT:
             self.ends()
-        events, records = sum(held.events for held in self._held), sum(len(held.records) for held in self._held)
-        beyond = sum(max(end - held.next, 0) for end, held in zip(self.last_ends, self._held, strict=True))
-        return events + (beyond * events // records if records else 0)
+        deadline = time.monotonic() + self._timeout
+        while not any(one.records for one in held) and any(map(_is_behind, held, self.last_ends)):
+            if time.monotonic() > deadline:
+                raise KafkaTimeoutError
+            self._poll(_SLICE)
+        events, records = sum(one.events for one in held), sum(len(one.records) for one in held)
+        beyond = sum(max(end - one.next, 0) for end, one in zip(self.last_ends, held, strict=True))
+        passed = sum(event for one, (record, event) in zip(held, places, strict=True) if one.begins_with(record))
+        return events + (beyond * events // records if records else 0) - passed
 
     def tail(self, partition: int, begin: int, end: int, events: int) -> int:
         """The record from which on the partition has at least so many events up to `end`; else `begin`."""
@@ -164,6 +178,10 @@ class Reader:
 
     def _in_order(self, offsets: dict[TopicPartition, int]) -> list[int]:
         return [offsets[partition] for partition in self._partitions]
+
+
+def _is_behind(held: _Held, end: int) -> bool:
+    return held.next < end
 
 
 def _events_in(record: Any) -> int:

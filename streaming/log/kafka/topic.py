@@ -14,6 +14,7 @@ class Topic:
     def __init__(self, connection: Connection, topic_id: str, partitions: int, check_every: float) -> None:
         self._connection = connection
         self.id, self.partitions = topic_id, partitions
+        self.cluster = connection.cluster()
         self._check_every = check_every
         self._checked = time.monotonic()
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
+from kafka import KafkaConsumer
 
 from deploy.kafka.broker import Broker
 from streaming.log.event_log import EventLog
 from streaming.log.kafka.kafka_log import KafkaLog
-from tests.contracts.event_log import EventLogContract
+from tests.contracts.event_log import EventLogContract, events
 from tests.streaming.log.kafka.conftest import Open
 
 
@@ -41,3 +43,24 @@ class TestKafkaLog(EventLogContract):
 
     def about(self, unread: int, events: int) -> bool:
         return events / 3 < unread < events * 3
+
+
+def test_the_ends_of_all_partitions_are_one_request(
+    open_kafka: Open, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_kafka(url, 6)
+    for partition in range(5):
+        log.append(events(partition, 3), partition)
+    asked = list[int]()
+    ends = KafkaConsumer.end_offsets
+
+    def counted(consumer: KafkaConsumer, partitions: list[Any], *options: Any) -> Any:
+        asked.append(len(partitions))
+        return ends(consumer, partitions, *options)
+
+    monkeypatch.setattr(KafkaConsumer, "end_offsets", counted)
+    assert log.unread(log.begin()) >= 15
+    end = log.end()
+    asked.clear()
+    assert log.unread(end) == 0
+    assert asked == [6]

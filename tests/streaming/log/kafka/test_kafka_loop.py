@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -67,6 +68,12 @@ def recsys(config: Path, command: str, *arguments: str) -> str:
     return " ".join(result.output.split())
 
 
+def refused(config: Path, command: str, *arguments: str) -> str:
+    result = CliRunner().invoke(main, [command, "-c", str(config), *arguments])
+    assert result.exit_code == 1, result.output
+    return " ".join(result.output.split())
+
+
 def learned(config: Path) -> str:
     """The digest of what was learned from the whole log."""
     with wiring.trainer(load(config), publish=False) as trainer:
@@ -100,15 +107,31 @@ def test_a_trainer_that_stops_between_goes_on_where_it_was(tmp_path: Path, url: 
     assert learned(config) == learned(at_once)
 
 
-def test_a_topic_made_anew_is_not_trained_on(tmp_path: Path, broker: Broker, url: str) -> None:
+def test_a_topic_made_anew_is_not_taken_for_the_one_before(tmp_path: Path, broker: Broker, url: str) -> None:
     config = project(tmp_path / "kafka", url)
-    recsys(config, "ingest", str(config.parent / "events.jsonl"))
+    events, sources = str(config.parent / "events.jsonl"), config.parent / "run" / f"sources-{topic_of(url)}"
+    recsys(config, "ingest", events)
     learned(config)
     client = admin(broker)
     client.delete_topics([topic_of(url)])
     client.close()
-    with pytest.raises(StateError, match=r"another log: .* was removed and made anew"):
+    with pytest.raises(StateError, match="another log .*: it was removed and made anew since.* another folder in"):
         learned(config)
+    assert "removed and made anew since" in refused(config, "ingest", events)
+    assert f"{sources} has how far files were read" in refused(config, "ingest", events)
+    shutil.rmtree(sources)  # as the message says
+    assert "351 accepted" in recsys(config, "ingest", events)
+
+
+def test_what_was_ingested_is_known_by_topic_and_cluster_whatever_the_options(tmp_path: Path, url: str) -> None:
+    config = project(tmp_path, url)
+    recsys(config, "ingest", str(tmp_path / "events.jsonl"))
+    again = project(tmp_path, f"{url}?timeout=20")
+    assert "0 accepted" in recsys(again, "ingest", str(tmp_path / "events.jsonl"))
+    log = tmp_path / "run" / f"sources-{topic_of(url)}" / "log"
+    cluster, topic = log.read_text().split("/")
+    log.write_text(f"elsewhere/{topic}")
+    assert f"on another cluster, {cluster}, not elsewhere" in refused(config, "ingest", str(tmp_path / "events.jsonl"))
 
 
 @pytest.mark.slow

@@ -120,8 +120,8 @@ class Trainer:
         written = file.read_text() if file.exists() else ""
         if why := difference(written, self._log.identity):
             raise StateError(
-                f"it is of another log than that at [log] url: {why}. Offsets name other events there: write the url of "
-                "the log that it is of, or another folder in [training] checkpoints to train from the log's beginning"
+                f"it is of another log than that at [log] url: {why}. Offsets name other events there: write the url "
+                "of the log that it is of, or another folder in [training] checkpoints to train from the log's beginning"
             )
 
     def _load_counts(self, folder: Path) -> None:

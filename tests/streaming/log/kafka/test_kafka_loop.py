@@ -115,7 +115,7 @@ def test_a_topic_made_anew_is_not_taken_for_the_one_before(tmp_path: Path, broke
     client = admin(broker)
     client.delete_topics([topic_of(url)])
     client.close()
-    with pytest.raises(StateError, match="another log .*: it was removed and made anew since.* another folder in"):
+    with pytest.raises(StateError, match=r"another log .*: it was removed and made anew since.* another folder in"):
         learned(config)
     assert "removed and made anew since" in refused(config, "ingest", events)
     assert f"{sources} has how far files were read" in refused(config, "ingest", events)

@@ -121,7 +121,7 @@ class Trainer:
         if why := difference(written, self._log.identity):
             raise StateError(
                 f"it is of another log than that at [log] url: {why}. Offsets name other events there: write the url "
-                "of the log that it is of, or another folder in [training] checkpoints to train from the log's beginning"
+                "of the log that it is of, or another folder in [training] checkpoints to train from the beginning"
             )
 
     def _load_counts(self, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -25,6 +25,7 @@ CONFIG = click.option(
 
 
 BATCH_UNTIL = "End of the batch stage: an ISO 8601 time, or a share of the shown items such as 0.8."
+UNTIL = "Leave out what is in the log from the first event at this time or later."
 OUT = "The folder for the results."
 
 
@@ -39,6 +40,7 @@ def main(verbose: bool) -> None:
     status                                         how the trainer is doing
     inspect                                        what files hold, and a configuration for them
                      ingest -> replay              evaluate a model on a log before it goes live
+                     ingest -> fit -> evaluate     learn a log in epochs; then train goes on online
                      ingest -> memory              choose how much the embedding store may hold
     """
     logging.basicConfig(
@@ -130,6 +132,36 @@ def train(config_path: Path, follow: bool, until: str | None, publish: bool) -> 
     from recsys.commands.train import run
 
     run(config_path, follow=follow, until=until, publish=publish)
+
+
+@main.command()
+@CONFIG
+@click.option("--until", metavar="TIME", help=UNTIL)
+@click.option("--out", type=click.Path(path_type=Path), default="run/fit", show_default=True, help=OUT)
+@readable
+@needs("training")
+def fit(config_path: Path, until: str | None, out: Path) -> None:
+    """Learn the training part of the log in epochs, as [fit] says; train then goes on from the best one.
+
+    After Ctrl-C or a crash the same command goes on from its newest checkpoint, to the same result.
+    """
+    from recsys.commands.fit import run
+
+    run(config_path, until=until, out=out)
+
+
+@main.command()
+@CONFIG
+@click.option("--part", type=click.Choice(["test", "validation"]), default="test", show_default=True)
+@click.option("--until", metavar="TIME", help=UNTIL)
+@click.option("--out", type=click.Path(path_type=Path), default="run/fit", show_default=True, help=OUT)
+@readable
+@needs("training")
+def evaluate(config_path: Path, part: Literal["test", "validation"], until: str | None, out: Path) -> None:
+    """Judge what was fitted on a part of the log that it did not learn from."""
+    from recsys.commands.evaluate import run
+
+    run(config_path, part=part, until=until, out=out)
 
 
 @main.command()

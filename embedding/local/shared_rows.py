@@ -38,6 +38,11 @@ class SharedRows:
         with self.lock:
             return self._rows.values(slots_N.astype(np.int32))
 
+    def scale_rate(self, factor: float) -> None:
+        """As `LocalStore.scale_rates`."""
+        with self.lock:
+            self._rows.rate = factor
+
     def update(self, rows_U: Index, start: Index, members_N: Index, grads_ND: Floats) -> int:
         """One optimizer step on distinct rows, as `RowBlock.update`."""
         with self.lock:

@@ -72,6 +72,14 @@ class LocalStore:
         check_table_name(self._tables, lookup.table)
         self._by_name[lookup.table].update(lookup, contiguous_grads(lookup, grads_ND, self._tables[lookup.table].dim))
 
+    def scale_rates(self, factor: float) -> None:
+        """Multiply the learning rates of all tables by `factor` from now on, until it is set again or `load` is called.
+
+        It is no part of a snapshot.
+        """
+        for followed in self._followed.values():
+            followed.scale_rate(factor)
+
     def expire(self, now: int) -> int:
         return sum(self.expiring(now))
 

@@ -91,6 +91,11 @@ class LocalTable(TableIds):
             if self._shared is not None:
                 self._update_shared(self._shared, lookup, grads_ND)
 
+    def scale_rate(self, factor: float) -> None:
+        """As `LocalStore.scale_rates`."""
+        with self.lock:
+            self.rows.rate = factor
+
     def _current(self, lookup: Lookup) -> tuple[DistinctIds, Index]:
         """The look-up's distinct ids and their present rows; ids that lost their row are counted and not trained."""
         if isinstance(lookup, LocalLookup):

@@ -52,6 +52,8 @@ class RowBlock:
         self.weights = lazy_zeros(capacity * dim, np.float32)
         self.state = lazy_zeros(capacity * self.width, np.float32)
         self.step = 0
+        self.rate = 1.0
+        """The factor of the optimizer's learning rate, which a schedule sets."""
         self._salt, self._scale = salt, _F32(scale)
         self._gather, self._rowwise_adagrad = row_kernels.gather_of(dim), row_kernels.rowwise_adagrad_of(dim)
 
@@ -84,19 +86,21 @@ class RowBlock:
         Returns the number of rows left as they were, because a weight or state would not have been finite.
         """
         rule, grads = self.optimizer, grads_ND.reshape(-1)
+        lr = _F32(rule.lr * self.rate)
         max_norm = _F32(math.inf if rule.max_norm is None else rule.max_norm)
         common = (rows_U, start, members_N, grads, max_norm)
         values = (self.weights, self.state, self.dim)
         self.step += 1
         match rule.kind:
             case "rowwise_adagrad":
-                skipped = self._rowwise_adagrad(self.weights, self.state, *common, _F32(rule.lr), _F32(rule.eps))
+                skipped = self._rowwise_adagrad(self.weights, self.state, *common, lr, _F32(rule.eps))
             case "adagrad":
-                skipped = optimizers.adagrad(*values, *common, _F32(rule.lr), _F32(rule.eps))
+                skipped = optimizers.adagrad(*values, *common, lr, _F32(rule.eps))
             case "adam":
                 betas = (_F32(beta) for beta in rule.betas)
-                skipped = optimizers.adam(*values, *common, _F32(adam_rate(rule, self.step)), _F32(rule.eps), *betas)
+                corrected = _F32(adam_rate(rule, self.step) * self.rate)
+                skipped = optimizers.adam(*values, *common, corrected, _F32(rule.eps), *betas)
             case "ftrl":
-                rates = _F32(rule.lr), _F32(rule.eps), _F32(rule.l1), _F32(rule.l2)
+                rates = lr, _F32(rule.eps), _F32(rule.l1), _F32(rule.l2)
                 skipped = optimizers.ftrl(*values, *common, *rates)
         return int(skipped)

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from embedding.store import INIT_SCALE
 from recsys.config.features import FeaturesSection
+from recsys.config.fit import FitSection
 from recsys.config.log import LogSection
 from recsys.config.mapped_files import unused_mapping
 from recsys.config.models import AutoIntConfig, ModelSection
@@ -143,6 +144,7 @@ class Config(Section):
     features: FeaturesSection = FeaturesSection()
     model: ModelSection = AutoIntConfig()
     training: TrainingSection = TrainingSection()
+    fit: FitSection = FitSection()
     tasks: Annotated[list[TaskSection], Field(max_length=MAX_TASKS - 1)] = []
     """Beside the first one, `click`, which `training` defines."""
     catalog: CatalogSection = CatalogSection()

@@ -41,6 +41,13 @@ class _SavesInBackground(Protocol):
     def save_in_background(self, folder: Path | str) -> BackgroundSave: ...
 
 
+@runtime_checkable
+class _ScalesRates(Protocol):
+    """A store whose learning rates can follow a schedule."""
+
+    def scale_rates(self, factor: float) -> None: ...
+
+
 class Learner:
     """One model learning online: dense weights by Adam, embedding rows by the store's own optimizer.
 
@@ -82,10 +89,22 @@ class Learner:
         """The model to score with."""
         return self._dense.served
 
-    def step(self, batch: TrainingBatch) -> Scores:
+    def scale_rates(self, factor: float) -> None:
+        """Multiply the learning rates of dense weights and embedding rows by `factor`, until it is set again.
+
+        It is no part of what is saved. Raises InvalidValueError if the store's rates cannot follow.
+        """
+        if not isinstance(self.store, _ScalesRates):
+            raise InvalidValueError(f"the learning rates of {type(self.store).__name__} cannot follow a schedule")
+        self._dense.scale_rate(factor)
+        self.store.scale_rates(factor)
+
+    def step(self, batch: TrainingBatch, *, scored: bool = True) -> Scores:
         """Learn from a batch; returns the probabilities [B] that `score` would have given before.
 
-        Each is the probability of a positive label for the row's own task.
+        Each is the probability of a positive label for the row's own task. Unless it is to be `scored`, the
+        probabilities are those of the forward pass that is learned from, by the newest weights and with dropout: that
+        saves a second pass.
 
         Numbers are scaled by their moments including this batch, because they are known before the labels are. Rows
         whose loss or gradient is not finite are left out and counted in `left_out`; they are scored as rows of which
@@ -95,7 +114,7 @@ class Learner:
         embedded = self._layer.lookup(batch.ids, batch.now)
         numeric_BN = self._numbers(batch)
         learnable, logits_BT = self._backward(batch, embedded, numeric_BN)
-        own = self.served_model is self.model and not self.model.drops
+        own = not scored or (self.served_model is self.model and not self.model.drops)
         scores_B = None if own else self._dense.scores(embedded.embedded_BFD, numeric_BN, batch)
         self.steps += 1
         if learnable:

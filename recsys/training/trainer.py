@@ -108,6 +108,17 @@ class Trainer:
             raise StateError(f"{path} cannot be migrated: {error}") from error
         return written
 
+    def skip(self, until: int | None = None) -> None:
+        """Read the log, up to the first event at the time `until` (ms) or later, without learning from it.
+
+        What it says of users, items and the catalogue counts. Windows still open then close: training goes on with the
+        impressions after.
+        """
+        for _ in self._feed.poll(until=until):
+            pass
+        for _ in self._feed.finish():
+            pass
+
     def _load(self, folder: Path) -> None:
         self._check_log(folder / LOG)
         self.learner.load(folder)

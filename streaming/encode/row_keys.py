@@ -33,6 +33,15 @@ def row_keys(impressions: Sequence[LabeledImpression], rows: int) -> npt.NDArray
     return np.fromiter(each, np.int64, rows)
 
 
+def impression_numbers(keys_B: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The number [B] of each key's impression in the log.
+
+    >>> impression_numbers(np.array([(1 << 44 | 7) << 14 | 2]))
+    array([7])
+    """
+    return keys_B >> _POSITION & (1 << _NUMBER) - 1
+
+
 def read_key(key: int) -> RowKey:
     """What `row_keys` packed into one key.
 

@@ -35,6 +35,7 @@ class DenseModel:
     ) -> None:
         self.model = model
         self._loss = loss
+        self._lr = lr
         self._optimizer = torch.optim.Adam(model.parameters(), lr=lr)
         self._generator = generator
         self._averaged = AveragedModel(model, averaging)
@@ -43,6 +44,11 @@ class DenseModel:
     def served(self) -> RankingModel:
         """The model to score with."""
         return self._averaged.model
+
+    def scale_rate(self, factor: float) -> None:
+        """Multiply the learning rate given at first by `factor`, until it is set again."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._lr * factor
 
     def step(self, number: int) -> None:
         """Apply the gradients of the `number`th step."""

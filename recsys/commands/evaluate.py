@@ -1,0 +1,32 @@
+"""`recsys evaluate`: judge what was fitted on rows that it was not fitted to."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from recsys import wiring
+from recsys.commands.options.iso_time import parse_time
+from recsys.commands.options.output_folder import check_out
+from recsys.commands.output.console import plain_console, say
+from recsys.commands.output.fit_tables import evaluation_table
+from recsys.config.file import load
+from recsys.errors import file_errors
+from recsys.fit.evaluate import Part, evaluate
+
+
+def run(path: Path, *, part: Part, until: str | None, out: Path) -> None:
+    """Print the figures and write them into `evaluation.json` in the folder `out`."""
+    config = load(path)
+    wiring.set_threads(config)
+    console = plain_console()
+    check_out(out)
+    end = parse_time(until, "--until") if until else None
+    with closing(wiring.event_log(config)) as log:
+        result = evaluate(config, log, part=part, until=end)
+    console.print(evaluation_table(result))
+    file = out / "evaluation.json"
+    with file_errors("the results (--out)", out):
+        out.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(result.to_json())
+    say(console, f"Figures: {file}")

@@ -1,0 +1,86 @@
+"""`recsys fit`: learn a part of the log in epochs."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from recsys import wiring
+from recsys.commands.options.iso_time import parse_time
+from recsys.commands.options.output_folder import check_out
+from recsys.commands.output.console import plain_column, plain_console, say
+from recsys.commands.output.fit_tables import epochs_table
+from recsys.commands.output.log_warnings import log_warnings
+from recsys.commands.stopping import stopping
+from recsys.config.file import load
+from recsys.config.schema import Config
+from recsys.errors import InvalidValueError, file_errors
+from recsys.fit.curves import curves
+from recsys.fit.fit import Fit, fit_folder
+from recsys.fit.parts import read_parts
+from recsys.fit.result import FitResult
+from recsys.fit.state import FitState
+from recsys.training.checkpoint.checkpoints import Checkpoints
+
+
+def run(path: Path, *, until: str | None, out: Path) -> None:
+    """Fit, write `fit.json` and `curves.svg` into the folder `out`, and a checkpoint that training goes on from."""
+    config = load(path)
+    wiring.set_threads(config)
+    console = plain_console()
+    check_out(out)
+    end = parse_time(until, "--until") if until else None
+    with ExitStack() as stack:
+        stop = stack.enter_context(stopping())
+        trainer = stack.enter_context(wiring.trainer(config, publish=False))
+        _check_unused(config)
+        for warning in log_warnings(config):
+            say(console, warning, style="yellow")
+        log = stack.enter_context(closing(wiring.event_log(config)))
+        parts = read_parts(config, log, end)
+        fit = Fit(config, trainer.learner, parts, fit_folder(config))
+        resumed = fit.resume()
+        say(console, f"Resumed from {resumed}." if resumed else "Starting with an empty model.")
+        say(console, ", ".join(f"{rows:,} rows {part}" for part, rows in parts.rows.items()) + ".")
+        with _bar(console) as bar:
+            task = bar.add_task("", total=fit.batches)
+            result = fit.run(stop, lambda state: bar.update(task, completed=state.batch, description=_described(state)))
+        if result is None:
+            say(console, "Stopped before the end. Run it again to go on from here.")
+            return
+        _write(result, out)
+        console.print(epochs_table(result))
+        fit.load_best()
+        trainer.skip(parts.end if parts.end is not None else end)
+        trainer.checkpoint()
+    say(console, f"Curves: {out / 'curves.svg'}. Next: recsys evaluate, or recsys train to go on online.")
+
+
+def _check_unused(config: Config) -> None:
+    folder = config.training.checkpoints
+    if Checkpoints(folder).all():
+        raise InvalidValueError(
+            f"{folder} has checkpoints already, which `recsys train` goes on from: name an empty folder in [training] "
+            "checkpoints to fit another model"
+        )
+
+
+def _bar(console: Console) -> Bar:
+    columns = plain_column("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return Bar(*columns, console=console, transient=True)
+
+
+def _described(state: FitState) -> str:
+    loss = f", log loss {state.loss / state.weight:.4f}" if state.weight else ""
+    return f"epoch {len(state.epochs) + 1}{loss}"
+
+
+def _write(result: FitResult, out: Path) -> None:
+    with file_errors("the results (--out)", out):
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "fit.json").write_bytes(result.to_json())
+        (out / "curves.svg").write_text(curves(result), encoding="utf-8")

@@ -1,0 +1,34 @@
+"""Figures of a fitted model on a part of the log."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from recsys import wiring
+from recsys.config.schema import Config
+from recsys.errors import RecsysError, StateError
+from recsys.fit.fit import best_checkpoints, fit_folder, fit_settings, load_best
+from recsys.fit.parts import read_parts
+from recsys.fit.result import Evaluation
+from recsys.fit.scoring import figures
+from recsys.fit.state import Split
+from streaming.log.event_log import EventLog
+
+Part = Literal["validation", "test"]
+
+
+def evaluate(config: Config, log: EventLog, *, part: Part = "test", until: int | None = None) -> Evaluation:
+    """The best epoch of `recsys fit`, judged on the `part` of the log up to `until` (event time, ms).
+
+    The log may have grown since: rows by time move from the test part into those before, never the other way round,
+    and rows by hash stay in their part. Raises StateError if nothing was fitted, or with another split or model.
+    """
+    learner = wiring.learner(config)
+    best = best_checkpoints(fit_folder(config))
+    try:
+        state = load_best(learner, best)
+        state.check_split(Split.of(config.fit, config.training.seed))
+    except (RecsysError, ValueError) as error:
+        raise StateError(f"what was fitted cannot be evaluated: {error}") from error
+    rows = getattr(read_parts(config, log, until), part)
+    return Evaluation(part=part, steps=learner.steps, tasks=figures(learner, rows), config=fit_settings(config))

@@ -1,0 +1,34 @@
+"""Figures of a learner on rows that it does not learn from. Shape suffixes: R rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recsys.evaluation.metrics import summarise
+from recsys.fit.result import Figures
+from recsys.training.dense.model import Scores
+from recsys.training.learner import Learner
+from streaming.encode.batch import TrainingBatch
+
+CHUNK = 1024
+"""Rows scored together."""
+
+
+def scores(learner: Learner, rows: TrainingBatch) -> Scores:
+    """Probabilities [R] of the rows, which are shown to the model without their labels."""
+    hidden = rows.without_labels()
+    parts = [
+        learner.score(hidden.take(np.arange(start, min(start + CHUNK, len(rows)))))
+        for start in range(0, len(rows), CHUNK)
+    ]
+    return np.concatenate(parts)
+
+
+def figures(learner: Learner, rows: TrainingBatch) -> dict[str, Figures]:
+    """By task; NaN is None."""
+    scores_R = scores(learner, rows)
+    found: dict[str, Figures] = {}
+    for number, task in enumerate(learner.tasks):
+        own_R = rows.tasks_B == number
+        found[task] = summarise(rows.labels_B[own_R], scores_R[own_R], rows.weights_B[own_R]).to_json()
+    return found

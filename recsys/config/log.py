@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from recsys.config.section import Count, FilePath, Section
 from recsys.config.units import Duration, Size, byte_count, milliseconds
@@ -17,7 +17,7 @@ from streaming.ingest.formats.open_source import Format, check_text, dialect
 from streaming.ingest.mapping import column_mapping
 from streaming.ingest.mapping.column_mapping import Shape
 from streaming.ingest.mapping.event_time import epoch_millis
-from streaming.log.open_log import local_path, split_url
+from streaming.log.open_log import check_keep, local_path, split_url
 
 
 class MappingSection(Section):
@@ -132,6 +132,8 @@ class LogSection(Section):
     """`file:FOLDER`."""
     dead_letters: FilePath = Path("run/dead-letters.jsonl")
     partitions: Count = 1
+    keep: Duration | None = None
+    """Of a log in files: events older than its newest ones by more are removed, by whole segments; None keeps all."""
     max_line: Size = byte_count("1MiB")
     max_future: Duration = milliseconds("5m")
     """Events further ahead of the clock are dead letters, because the newest event closes the windows of all others."""
@@ -148,6 +150,13 @@ class LogSection(Section):
     def _known(cls, url: str) -> str:
         split_url(url)
         return url
+
+    @field_validator("keep")
+    @classmethod
+    def _removable(cls, keep: int | None, info: ValidationInfo) -> int | None:
+        if "url" in info.data:
+            check_keep(info.data["url"], keep)
+        return keep
 
     @field_validator("mapping")
     @classmethod

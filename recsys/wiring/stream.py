@@ -31,7 +31,8 @@ def event_log(config: Config) -> EventLog:
     from streaming.ingest.foreign_values import decode_values
     from streaming.log.open_log import open_log
 
-    return open_log(config.log.url, config.log.partitions, partial(decode_values, rules=rules(config)))
+    log = config.log
+    return open_log(log.url, log.partitions, partial(decode_values, rules=rules(config)), log.keep)
 
 
 def rules(config: Config) -> Rules:

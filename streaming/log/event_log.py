@@ -169,7 +169,8 @@ def check_offset(
     if offset < begin:
         raise LogError(
             f"{where}: offset {say(offset)} of partition {partition} is before the oldest event kept, {say(begin)}; "
-            "start from the log's begin, or restore the log that the cursor was taken from"
+            "start from the log's begin, a trainer with another folder in [training] checkpoints, or restore the log "
+            "that the cursor was taken from. [log] keep, or a topic's retention, must be longer than a reader's pause"
         )
     if offset > end:
         raise LogError(

@@ -22,6 +22,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from recsys.errors import AppendError, InvalidValueError, LogCorruptedError, LogError, file_errors
+from streaming.events.columns import times
 from streaming.events.schema import EVENT_SCHEMA
 from streaming.log.durable_files import replace, sync, write_at
 from streaming.log.event_log import (
@@ -34,6 +35,7 @@ from streaming.log.event_log import (
     consecutive_tail,
     consecutive_unread,
 )
+from streaming.log.retention import remove, remove_expired
 from streaming.log.segment import Payload, Segment, payloads, segment_head
 
 
@@ -42,6 +44,9 @@ class FileLog:
 
     `partitions` is fixed when the folder is first used; None takes what is there (1 for a new log). With `fsync=False`
     events survive a kill -9 but not a power cut. `wait` looks for new events every `poll` seconds.
+
+    With `keep` (ms of event time) a writer that begins a segment removes the oldest ones if they hold only events that
+    are older than those it appends by more than that.
     """
 
     identity = ""
@@ -54,12 +59,14 @@ class FileLog:
         segment_bytes: int = 64 << 20,
         frame_events: int = 16_384,
         poll: float = 0.01,
+        keep: int | None = None,
     ) -> None:
         self.folder = Path(folder)
         self._fsync = fsync
         self._segment_bytes = segment_bytes
         self._frame_events = frame_events
         self._poll = poll
+        self._keep = keep
         with self._files():
             self._partitions = self._open(partitions)
         self._segments: list[list[Segment]] = [[] for _ in range(self._partitions)]
@@ -75,7 +82,13 @@ class FileLog:
         check_schema(events)
         frames = list(payloads(events, self._frame_events))
         with self._files(), self._locked(partition):
-            return self._append(frames, partition) if frames else self._end(partition)
+            if not frames:
+                return self._end(partition)
+            end, begun = self._append(frames, partition)
+            if begun and self._keep is not None:
+                before = int(times(events).max()) - self._keep
+                remove_expired(self._refresh(partition), before, self.folder / "consumers", self._fsync)
+            return end
 
     def read(self, partition: int, offset: int, max_events: int = 65_536) -> Chunk:
         """Raises LogError when `offset` is outside the log, LogCorruptedError when bytes are not as written."""
@@ -139,8 +152,7 @@ class FileLog:
             with self._files(), self._locked(partition):
                 segments = self._refresh(partition)
                 keep = max(0, bisect_right([segment.base for segment in segments], offset) - 1)
-                for segment in segments[:keep]:
-                    segment.path.unlink()
+                remove(segments[:keep], self._fsync)
                 self._segments[partition] = segments[keep:]
 
     def close(self) -> None:
@@ -226,7 +238,8 @@ class FileLog:
             )
         return segments[i]
 
-    def _append(self, frames: list[Payload], partition: int) -> int:
+    def _append(self, frames: list[Payload], partition: int) -> tuple[int, bool]:
+        """The offset after the last event, and whether a segment was begun."""
         segment = self._refresh(partition)[-1]
         if segment.size >= self._segment_bytes:
             segment = Segment(segment.path.with_name(f"{segment.end:020d}.segment"), segment.end)
@@ -246,7 +259,7 @@ class FileLog:
             ) from error
         if not size and self._fsync:
             sync(segment.path.parent)
-        return offset
+        return offset, not size
 
     def _consumer(self, name: str) -> Path:
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", name) or name.startswith("."):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,23 +16,35 @@ if TYPE_CHECKING:
 
     from streaming.log.event_log import Decode, EventLog
 
-Opener = Callable[[str, int | None, "Decode"], "EventLog"]
-"""From the place, which is the URL without its scheme, the number of partitions of a new log, and what decodes events
-that other producers wrote as JSON."""
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a log is opened: what each kind of log takes of it."""
+
+    partitions: int | None
+    """Of a log that is not there yet."""
+    decode: Decode
+    """For events that other producers wrote as JSON."""
+    keep: int | None
+    """Of a log in files: how much of event time (ms) stays before its newest events; None for all."""
 
 
-def _file_log(place: str, partitions: int | None, decode: Decode) -> EventLog:  # noqa: ARG001, others write no files
+Opener = Callable[[str, Opening], "EventLog"]
+"""From the place, which is the URL without its scheme."""
+
+
+def _file_log(place: str, how: Opening) -> EventLog:
     from streaming.log.file_log import FileLog  # here, because checking a URL needs no Arrow
 
-    return FileLog(Path(place), partitions)
+    return FileLog(Path(place), how.partitions, keep=how.keep)
 
 
-def _kafka_log(place: str, partitions: int | None, decode: Decode) -> EventLog:
+def _kafka_log(place: str, how: Opening) -> EventLog:
     if find_spec("kafka") is None:
         raise InvalidValueError("a log in Kafka needs `pip install 'recsys[kafka]'`")
     from streaming.log.kafka.kafka_log import KafkaLog
 
-    return KafkaLog(KafkaAddress.parse(place), decode, partitions)
+    return KafkaLog(KafkaAddress.parse(place), how.decode, how.partitions)
 
 
 LOGS: dict[str, Opener] = {"file": _file_log, "kafka": _kafka_log}
@@ -63,15 +76,26 @@ def local_path(url: str) -> Path | None:
     return None if place.startswith("//") else Path(place)
 
 
-def open_log(url: str, partitions: int | None = None, decode: Decode | None = None) -> EventLog:
+def check_keep(url: str, keep: int | None) -> None:
+    """Raises InvalidValueError when `keep` is given for a log that is not in files."""
+    if keep is not None and split_url(url)[0] != "file":
+        raise InvalidValueError(
+            "is for a log in files: delete it; how long Kafka keeps events is its topic's own setting retention.ms"
+        )
+
+
+def open_log(
+    url: str, partitions: int | None = None, decode: Decode | None = None, keep: int | None = None
+) -> EventLog:
     """The log at `url`, such as `file:run/log`; it is made if it is not there.
 
     `partitions` is for a new log; None takes what is there, or 1. `decode` is for events that other producers wrote to
-    the log as JSON; without it they are refused. Raises InvalidValueError for an unknown scheme, and when the log has
-    another number of partitions.
+    the log as JSON; without it they are refused. `keep` is `Opening`'s. Raises InvalidValueError for an unknown scheme,
+    and when the log has another number of partitions.
     """
     scheme, place = split_url(url)
-    return LOGS[scheme](place, partitions, decode or _refuse)
+    check_keep(url, keep)
+    return LOGS[scheme](place, Opening(partitions, decode or _refuse, keep))
 
 
 def _refuse(values: Sequence[bytes], _clocks: Sequence[int]) -> tuple[pa.RecordBatch, Sequence[tuple[int, str]]]:

@@ -118,6 +118,11 @@ class Segment:
         events = batches[0] if len(batches) == 1 else pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
         return events.slice(offset - self._offsets[first], max_events)
 
+    def backwards(self) -> Iterator[pa.RecordBatch]:
+        """The events of each frame, the last frame first. Raises LogCorruptedError."""
+        self.refresh()
+        return map(self._decode, reversed(range(len(self._offsets) - 1)))
+
     def release(self) -> None:
         """Give up the frame that is kept for reading in small steps."""
         self._kept = None

@@ -305,3 +305,10 @@ def test_the_norm_of_a_rows_gradient_reaches_every_table() -> None:
     assert {table.optimizer.max_norm for table in tables(parse("[training]\nmax_norm = 0.5\n", TEMPLATE))} == {0.5}
     assert {table.optimizer.max_norm for table in tables(Config())} == {None}
     assert "training.max_norm: must be greater than 0" in problem("[training]\nmax_norm = 0.0\n")
+
+
+def test_how_long_events_are_kept_is_for_logs_in_files() -> None:
+    assert parse('[log]\nkeep = "30d"\n', TEMPLATE).log.keep == 30 * 86_400_000
+    wrong = problem('[log]\nurl = "kafka://a:1/b"\nkeep = "30d"\n')
+    assert "log.keep: is for a log in files: delete it; " in wrong
+    assert "retention.ms" in wrong

@@ -32,7 +32,7 @@ from recsys.config.units import milliseconds
 from recsys.evaluation.metrics import auc
 from recsys.evaluation.replay.run import CHUNK
 from recsys.evaluation.replay.scored_rows import ScoredRows, outcomes
-from recsys.training.dense.model import Scores
+from recsys.training.dense.peers import Scores
 from recsys.training.learner import Learner
 from serving.cache.row_store import Ids, RedisRows
 from serving.replication.embedded_redis import EmbeddedRedis

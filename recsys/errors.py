@@ -16,6 +16,7 @@ RecsysError
 │   └── ArtefactError        an exported graph that is damaged or of another version
 ├── ExportError              a model that cannot be exported
 ├── LeaseError               another trainer publishes the model
+├── WorkerError              the processes that train together
 ├── ApiError                 a request that the server refuses, one class per status: `serving/api/request_errors.py`
 └── UnavailableError         a service that does not answer (a ConnectionError)
     ├── RowsUnavailableError     Redis, for a reader
@@ -94,6 +95,10 @@ class ExportError(RecsysError):
 
 class LeaseError(RecsysError):
     """Another trainer publishes the model; the message says which one and what to do."""
+
+
+class WorkerError(RecsysError):
+    """A process that trains together with this one has gone, or the group of them cannot start."""
 
 
 class UnavailableError(RecsysError, ConnectionError):

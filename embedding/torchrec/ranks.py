@@ -64,6 +64,16 @@ class Ranks:
         sums = np.sum(self.gather(np.array(list(numbers.values()), np.int64)[None, :]), axis=0)
         return dict(zip(numbers, sums[0].tolist(), strict=True))
 
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The sum over all processes, with the same bits in each, in place of `tensor`. Collective."""
+        if self.size > 1:
+            dist.all_reduce(tensor, dist.ReduceOp.SUM, group=self._control)
+        return tensor
+
+    def broadcast(self, tensor: torch.Tensor) -> None:
+        """Fill `tensor` with that of the first process. Collective."""
+        dist.broadcast(tensor, dist.get_global_rank(self.group, 0), group=self._control)
+
     def largest(self, number: int) -> int:
         """The largest number of any process. Collective."""
         if self.size == 1:

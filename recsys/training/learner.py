@@ -19,7 +19,8 @@ from embedding.snapshot.background import BackgroundSave
 from embedding.store import EmbeddingStore
 from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
-from recsys.training.dense.model import DenseModel, Scores, probabilities, under
+from recsys.training.dense.model import DenseModel, probabilities, under
+from recsys.training.dense.peers import Peers, Scores
 from recsys.training.dense.soundness import UnsoundRows
 from recsys.training.description import Description
 from recsys.training.embedding_layer import Embedded, EmbeddingLayer
@@ -54,6 +55,7 @@ class Learner:
     Scoring, evaluation and serving use the dense weights averaged over steps (`averaging`, see `AveragedModel`).
     Dropout masks come from `generator` alone (a CPU generator), so that the same batches give the same bits.
     `tasks` are the names of the model's tasks, in the order of its logits; by default all count alike in the loss.
+    `peers` are the processes that learn from the same batches, each from its share of the rows.
     Raises InvalidValueError if a table is missing in `store`, or if its dimension is not the model's.
     """
 
@@ -68,6 +70,7 @@ class Learner:
         tasks: Sequence[str] = ("click",),
         loss: Loss | None = None,
         averaging: float = 0.0,
+        peers: Peers | None = None,
     ) -> None:
         if len(tasks) != model.tasks:
             raise InvalidValueError(f"the model has logits of {model.tasks} tasks, not of {', '.join(tasks)}")
@@ -80,9 +83,10 @@ class Learner:
         self._layer = EmbeddingLayer(store, spec)
         model.check_dims({name: table.dim for name, table in store.tables.items() if name in self._layer.tables})
         loss = loss or WeightedLogLoss((1.0,) * len(tasks))
-        self._dense = DenseModel(model, loss, lr=dense_lr, generator=generator, averaging=averaging)
+        self._peers = peers or Peers()
+        self._dense = DenseModel(model, loss, lr=dense_lr, generator=generator, averaging=averaging, peers=self._peers)
         self._moments = RunningMoments(spec.numeric)
-        self._unsound = UnsoundRows(spec)
+        self._unsound = UnsoundRows(spec, self._peers)
 
     @property
     def served_model(self) -> RankingModel:
@@ -111,23 +115,27 @@ class Learner:
         nothing is known. All scores are finite.
         """
         self._moments.add(batch.numeric_BN[batch.counted_B > 0])
-        embedded = self._layer.lookup(batch.ids, batch.now)
-        numeric_BN = self._numbers(batch)
-        learnable, logits_BT = self._backward(batch, embedded, numeric_BN)
-        own = not scored or (self.served_model is self.model and not self.model.drops)
-        scores_B = None if own else self._dense.scores(embedded.embedded_BFD, numeric_BN, batch)
+        own = self._peers.share(batch)
+        embedded = self._layer.lookup(own.ids, batch.now)
+        numeric_BN = self._numbers(own)
+        learnable, logits_BT = self._backward(own, embedded, numeric_BN)
+        same = not scored or (self.served_model is self.model and not self.model.drops)
+        scores_B = None if same else self._dense.scores(embedded.embedded_BFD, numeric_BN, own)
         self.steps += 1
         if learnable:
             self._dense.step(self.steps)
             self._layer.apply(embedded)
         if batch.now - self._expired_at >= EXPIRE_EVERY:
             self._expired_at = batch.now
-            self.store.expire(batch.now)
-        return probabilities(logits_BT, batch) if scores_B is None else scores_B
+            self._layer.store.expire(batch.now)
+        scores_B = probabilities(logits_BT, own) if scores_B is None else scores_B
+        return self._peers.scores(scores_B, len(batch))
 
     def score(self, batch: TrainingBatch) -> Scores:
         """As `step`, but changes nothing."""
-        return self._dense.scores(self._layer.peek(batch.ids).embedded_BFD, self._numbers(batch), batch)
+        own = self._peers.share(batch)
+        scores_B = self._dense.scores(self._layer.peek(own.ids).embedded_BFD, self._numbers(own), own)
+        return self._peers.scores(scores_B, len(batch))
 
     @property
     def scaling(self) -> Scaling:
@@ -168,10 +176,13 @@ class Learner:
 
     def load(self, folder: Path) -> None:
         """Restore what `save` wrote. Raises InvalidValueError if fields, model or tables differ."""
-        self.description.check(Description.read(folder / DENSE), folder.parents[1])
-        state = load_file(folder / DENSE)
-        self.load_dense(state, folder / DENSE)
+        self.load_weights(folder)
         self.store.load(folder / ROWS)
+
+    def load_weights(self, folder: Path) -> None:
+        """As `load`, without the embedding rows."""
+        self.description.check(Description.read(folder / DENSE), folder.parents[1])
+        self.load_dense(load_file(folder / DENSE), folder / DENSE)
 
     def digest(self) -> str:
         """SHA-256 of dense weights, optimizer state, random state and embedding rows."""
@@ -202,7 +213,7 @@ class Learner:
         gradient_BS = embedded.pooled_BS.grad
         assert gradient_BS is not None
         out_B = self._unsound.find(logits_BT, embedded.embedded_BFD, gradient_BS, numeric_BN)
-        if out_B.any():
+        if self._peers.any(bool(out_B.any())):
             fields = self._unsound.fields(out_B, embedded.embedded_BFD, numeric_BN)
             with torch.no_grad():
                 embedded.pooled_BS[out_B] = numeric_BN[out_B] = 0

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from recsys.config.features import TableSection
 from recsys.config.schema import Config
 from recsys.wiring.stream import spec, tasks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from embedding.store import EmbeddingStore, Table
     from recsys.models import RankingModel
     from recsys.training.export import Exporter
     from recsys.training.learner import Learner
+
+
+_Learner = TypeVar("_Learner", bound="Learner")
 
 
 def tables(config: Config) -> list[Table]:
@@ -60,15 +65,20 @@ def set_threads(config: Config) -> None:
 
 def learner(config: Config, rows: EmbeddingStore | None = None) -> Learner:
     """A new learner, over the store `rows` or else over the configured one."""
+    from recsys.training.learner import Learner
+
+    return made(Learner, config, store(config) if rows is None else rows)
+
+
+def made(kind: Callable[..., _Learner], config: Config, rows: EmbeddingStore) -> _Learner:
+    """A learner of some `kind` over `rows`."""
     import torch
 
-    from recsys.training.learner import Learner
     from recsys.training.loss import WeightedLogLoss
 
     training = config.training
-    rows = store(config) if rows is None else rows
     generator = torch.Generator().manual_seed(training.seed)
-    return Learner(
+    return kind(
         spec(config),
         model(config),
         rows,

@@ -8,32 +8,30 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
 from recsys.training.dense.averaging import AveragedModel
+from recsys.training.dense.peers import Peers, Scores
 from recsys.training.dense.randomness import randomness
 from recsys.training.dense.soundness import sound
 from recsys.training.embedding_layer import Embedded
 from recsys.training.loss import Loss, own_task
 from streaming.encode.batch import TrainingBatch
 
-Scores = npt.NDArray[np.float32]
-
 
 class DenseModel:
     """`model` learning by Adam, and the mean of its weights over steps (`averaging`, see `AveragedModel`).
 
-    Dropout masks come from `generator` alone.
+    Dropout masks come from `generator` alone. Gradients are summed over `peers`.
     """
 
     def __init__(
-        self, model: RankingModel, loss: Loss, *, lr: float, generator: torch.Generator, averaging: float
+        self, model: RankingModel, loss: Loss, *, lr: float, generator: torch.Generator, averaging: float, peers: Peers
     ) -> None:
         self.model = model
+        self._peers = peers
         self._loss = loss
         self._lr = lr
         self._optimizer = torch.optim.Adam(model.parameters(), lr=lr)
@@ -64,13 +62,15 @@ class DenseModel:
         logits_BT = self._forward(embedded.embedded_BFD, numeric_BN)
         loss = self._loss(logits_BT, batch)
         loss.backward()  # type: ignore[no-untyped-call]
-        weights = (embedded.pooled_BS, *self.model.parameters())
-        return logits_BT, sound([loss.detach(), *(w.grad for w in weights if w.grad is not None)])
+        dense = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
+        self._peers.add_up(dense)
+        own = loss.detach(), *([] if (grad := embedded.pooled_BS.grad) is None else [grad])
+        return logits_BT, not self._peers.any(not sound([*own, *dense]))
 
     def _forward(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> torch.Tensor:
         """Logits [B, T] for training."""
         self.model.train()
-        with randomness(self._generator) if self.model.drops else nullcontext():
+        with randomness(self._peers.generator(self._generator)) if self.model.drops else nullcontext():
             logits_BT: torch.Tensor = self.model(embedded_BFD, numeric_BN)
         return logits_BT
 

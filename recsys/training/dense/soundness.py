@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from recsys.training.dense.peers import Peers
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.encode.row_keys import read_key
@@ -38,9 +39,10 @@ def sound(tensors: Iterable[Tensor]) -> bool:
 
 
 class UnsoundRows:
-    """Finds the rows to leave out, and counts them by their field."""
+    """Finds the rows to leave out, and counts them by their field, over all `peers`."""
 
-    def __init__(self, spec: FeatureSpec) -> None:
+    def __init__(self, spec: FeatureSpec, peers: Peers) -> None:
+        self._peers = peers
         self._names = [field.name for field in (*spec.sparse, *spec.numeric)]
         self.counts_M = torch.zeros(len(self._names) + 1, dtype=torch.int64)
         """Rows by field, sparse fields first; the last entry counts rows of whole batches."""
@@ -61,7 +63,8 @@ class UnsoundRows:
         bad_B = ~torch.isfinite(logits_BT.detach()).all(1)
         bad_B |= ~(gradient_BS.abs() <= LARGEST_GRADIENT).all(1)
         bad_B |= ~torch.isfinite(embedded_BFD.detach()).flatten(1).all(1)
-        return (bad_B if bad_B.any() else (numeric_BN.abs() > CLIP).any(1)).numpy()
+        found = self._peers.any(bool(bad_B.any()))
+        return (bad_B if found else (numeric_BN.abs() > CLIP).any(1)).numpy()
 
     def fields(self, out_B: Mask, embedded_BFD: Tensor, numeric_BN: Tensor) -> list[int]:
         """For each of the rows `out_B` the number of the field with the largest input."""
@@ -69,8 +72,11 @@ class UnsoundRows:
 
     def count(self, batch: TrainingBatch, out_B: Mask, fields: Sequence[int]) -> None:
         """Count the rows `out_B` by their `fields`; warns of the first row now and then."""
-        for field in fields:
-            self.counts_M[field] += 1
+        counts_M = torch.bincount(torch.tensor(fields, dtype=torch.int64), minlength=len(self.counts_M))
+        self._peers.add_up([counts_M])
+        self.counts_M += counts_M
+        if not fields:
+            return  # they are of other processes, which warn
         self._warnings += 1
         if self._warnings & (self._warnings - 1) == 0:  # the 1st, 2nd, 4th, 8th ... batch: there may be many
             first = _described(batch, int(np.flatnonzero(out_B)[0]))

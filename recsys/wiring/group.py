@@ -1,0 +1,49 @@
+"""Several processes that train together: the learner that leads them, and those that follow."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from recsys.config.schema import Config
+from recsys.wiring.learning import made, tables
+
+if TYPE_CHECKING:
+    from embedding.torchrec.sharded_store.store import TorchRecStore
+    from recsys.training.group.channel import Channel
+    from recsys.training.group.follower import Follower
+    from recsys.training.group.leading_learner import LeadingLearner
+
+
+def channel() -> Channel:
+    """Between this process and the others of PyTorch's default process group, which must exist."""
+    import torch
+
+    from embedding.torchrec.ranks import Ranks
+    from recsys.training.group.channel import Channel
+
+    return Channel(Ranks(None, torch.device("cpu")))
+
+
+def leading_learner(config: Config, to_others: Channel) -> LeadingLearner:
+    """The learner of the first process. Collective, with the `follower` of every other process."""
+    from recsys.training.group.leading_learner import LeadingLearner
+
+    return made(partial(LeadingLearner, channel=to_others), config, sharded_store(config))
+
+
+def follower(config: Config, from_leader: Channel) -> Follower:
+    """What the other processes run. Collective."""
+    from recsys.training.group.follower import Follower
+    from recsys.training.group.group_peers import GroupPeers
+    from recsys.training.learner import Learner
+
+    peers = GroupPeers(from_leader.ranks)
+    return Follower(made(partial(Learner, peers=peers), config, sharded_store(config)), from_leader)
+
+
+def sharded_store(config: Config) -> TorchRecStore:
+    """The tables, their rows divided among the processes of the default group. Collective."""
+    from embedding.torchrec.sharded_store.store import TorchRecStore
+
+    return TorchRecStore(tables(config), seed=config.training.seed)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 
+from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
@@ -20,6 +22,7 @@ from recsys.config.schema import Config
 from recsys.config.units import written
 from recsys.evaluation.metrics import Summary
 from recsys.training.progress import Progress
+from recsys.training.trainer import Trainer
 from recsys.unlearned import impaired, left_out, lost, waiting
 
 CAPTION = """AUC: 0.5 is chance, 1 is perfect. Calibration: mean score over share of positives, 1 is right.
@@ -28,37 +31,49 @@ Normalised entropy: log loss over that of the mean rate, below 1 is better than 
 
 def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
     config = load(path)
+    end = parse_time(until, "--until") if until else None
+    if config.training.workers > 1:
+        from recsys.commands.workers.driver import drive
+
+        drive(path, config, {"follow": follow, "until": end, "publish": publish})
+        return
     wiring.set_threads(config)
     console = plain_console()
-    end = parse_time(until, "--until") if until else None
     with ExitStack() as stack:
         stop = stack.enter_context(stopping())
         trainer = stack.enter_context(wiring.trainer(config, publish=publish))
-        resumed = trainer.resume()
-        before = embedding_tables.refused(trainer.learner.store)
-        console.print(f"Resumed from {resumed}." if resumed else "Starting with an empty model.")
-        for warning in log_warnings(config):
-            say(console, warning, style="yellow")
         shown = Live(get_renderable=lambda: dashboard(trainer.progress), console=console, transient=True)
-        with shown:
-            trainer.run(follow=follow, stop=stop, until=end)
-        if trainer.progress.rows:
-            console.print(dashboard(trainer.progress))
-            console.print(embedding_tables.summary(trainer.learner.store))
-            console.print(f"Stopped after {trainer.learner.steps:,} steps; state {trainer.digest()[:16]}.")
-        else:
-            say(console, _nothing_learned(config, trainer.outcomes))
-        if rest := waiting(trainer.waiting_rows, config.training.batch_size):
-            say(console, rest)
-        say(console, lost(trainer.outcomes, config.log.dead_letters))
-        total = trainer.progress.total()
-        for warning in (
-            *label_warnings(config, total.weight, total.positives),
-            *impaired(trainer.losses),
-            *left_out(trainer.learner.left_out),
-            *embedding_tables.warnings(trainer.learner.store, before),
-        ):
-            say(console, warning, style="yellow")
+        train(config, trainer, console, shown, partial(trainer.run, follow=follow, stop=stop, until=end))
+
+
+def train(
+    config: Config, trainer: Trainer, console: Console, shown: AbstractContextManager[object], work: Callable[[], None]
+) -> None:
+    """Resume, do the `work` of the trainer while its progress is `shown`, and say what came of it."""
+    resumed = trainer.resume()
+    before = embedding_tables.refused(trainer.learner.store)
+    console.print(f"Resumed from {resumed}." if resumed else "Starting with an empty model.")
+    for warning in log_warnings(config):
+        say(console, warning, style="yellow")
+    with shown:
+        work()
+    if trainer.progress.rows:
+        console.print(dashboard(trainer.progress))
+        console.print(embedding_tables.summary(trainer.learner.store))
+        console.print(f"Stopped after {trainer.learner.steps:,} steps; state {trainer.digest()[:16]}.")
+    else:
+        say(console, _nothing_learned(config, trainer.outcomes))
+    if rest := waiting(trainer.waiting_rows, config.training.batch_size):
+        say(console, rest)
+    say(console, lost(trainer.outcomes, config.log.dead_letters))
+    total = trainer.progress.total()
+    for warning in (
+        *label_warnings(config, total.weight, total.positives),
+        *impaired(trainer.losses),
+        *left_out(trainer.learner.left_out),
+        *embedding_tables.warnings(trainer.learner.store, before),
+    ):
+        say(console, warning, style="yellow")
 
 
 def _nothing_learned(config: Config, outcomes: Mapping[str, int]) -> str:

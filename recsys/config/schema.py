@@ -79,6 +79,10 @@ class TrainingSection(Section):
     init_scale: Positive = INIT_SCALE
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     threads: Count = 1
+    workers: Count = 1
+    """Processes of `recsys train`, started by Ray, that divide embedding rows and batches among them."""
+    ray: str = ""
+    """Address of the Ray cluster for the workers; empty starts Ray on this machine alone."""
     checkpoints: FilePath = Path("run/checkpoints")
     checkpoint_every: Count = 500
     """Steps between checkpoints."""
@@ -95,7 +99,18 @@ class TrainingSection(Section):
             raise error_at(
                 ("labels",), 'held has no effect with wait = "0s": no label is held. Set wait, or write paced'
             )
+        if self.workers > 1:
+            self._check_shared()
+        elif self.ray:
+            raise error_at(("ray",), "has no effect with one worker. Set workers, or leave ray out")
         return self
+
+    def _check_shared(self) -> None:
+        """Whether the tables can be divided among workers: by FBGEMM, which has fewer optimizers."""
+        if self.optimizer not in ("rowwise_adagrad", "adagrad"):
+            raise error_at(("optimizer",), f"{self.optimizer} has one worker only. Write rowwise_adagrad or adagrad")
+        if self.max_norm is not None:
+            raise error_at(("max_norm",), "needs workers = 1. Leave it out, or train with one worker")
 
 
 class CatalogSection(Section):

@@ -25,13 +25,21 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def trainer(config: Config, *, publish: bool, crash: Callable[[str], None] = lambda _point: None) -> Iterator[Trainer]:
+def trainer(
+    config: Config,
+    *,
+    publish: bool,
+    crash: Callable[[str], None] = lambda _point: None,
+    learns: Learner | None = None,
+) -> Iterator[Trainer]:
     """The trainer, with its log and Redis open; `crash` is called at every point at which a test may kill it.
+
+    `learns` is what it trains, by default a new learner as configured.
 
     Raises CheckpointError if another process trains into the same checkpoints, LeaseError if another trainer publishes
     to the same Redis.
     """
-    with training_lock(config), locked_trainer(config, publish=publish, crash=crash) as made:
+    with training_lock(config), locked_trainer(config, publish=publish, crash=crash, learns=learns) as made:
         yield made
 
 
@@ -45,7 +53,11 @@ def training_lock(config: Config) -> AbstractContextManager[None]:
 
 @contextmanager
 def locked_trainer(
-    config: Config, *, publish: bool, crash: Callable[[str], None] = lambda _point: None
+    config: Config,
+    *,
+    publish: bool,
+    crash: Callable[[str], None] = lambda _point: None,
+    learns: Learner | None = None,
 ) -> Iterator[Trainer]:
     """As `trainer`, for who holds the `training_lock`."""
     from recsys.training.checkpoint.checkpoints import Checkpoints
@@ -58,7 +70,7 @@ def locked_trainer(
         log = event_log(config)
         stack.callback(log.close)
         catalog = Catalog(half_life=config.catalog.half_life)
-        source, learns = feed(config, log, catalog), learner(config)
+        source, learns = feed(config, log, catalog), learns or learner(config)
         yield Trainer(
             learns,
             source,

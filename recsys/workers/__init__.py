@@ -1,0 +1,1 @@
+"""A group of worker processes, started and restarted by Ray."""

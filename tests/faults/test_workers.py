@@ -1,0 +1,115 @@
+"""kill -9 of workers that train together: they are started anew, and end in the state of workers that lived."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from recsys import wiring
+from recsys.config.file import load
+from recsys.datasets.movielens import movielens_small
+from recsys.wiring.group import channel, follower, leading_learner
+from tests.embedding.torchrec.processes import run
+from tests.faults.test_trainer import ROOT, SETTINGS
+from tests.serving.waiting import until
+
+EVENTS = 6_000
+WORKERS = 2
+VICTIM = 0
+"""The worker that leads: with it goes the process that reads the log and writes checkpoints."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder over a log that lies in it."""
+    folder = workspace(tmp_path, "killed")
+    log = wiring.event_log(load(folder / "recsys.toml"))
+    log.append(next(iter(movielens_small(ROOT / "examples" / "ml-latest-small"))).slice(0, EVENTS))
+    log.close()
+    return folder
+
+
+def workspace(base: Path, name: str) -> Path:
+    folder = base / name
+    folder.mkdir()
+    (folder / "recsys.toml").write_text(f"[log]\nurl = 'file:{base / 'log'}'\n{SETTINGS}workers = {WORKERS}\n")
+    return folder
+
+
+def train_without_ray(rank: int, _world: int, folder: Path) -> None:
+    config = load(folder / "recsys.toml")
+    if rank:
+        follower(config, channel()).run()
+        return
+    learner = leading_learner(config, channel())
+    with wiring.trainer(config, publish=False, learns=learner) as trainer:
+        trainer.resume()
+        trainer.run(follow=False, stop=threading.Event())
+        (folder / "digest").write_text(trainer.digest())
+    learner.dismiss()
+
+
+@pytest.fixture
+def uninterrupted(folder: Path) -> str:
+    alive = workspace(folder.parent, "uninterrupted")
+    run(WORKERS, train_without_ray, alive)
+    return (alive / "digest").read_text()
+
+
+@pytest.fixture
+def training(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", "from recsys.cli import main; main()", "train", "--once", "--no-publish"]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        yield process
+    finally:
+        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        process.kill()
+        process.communicate()
+        for child in children:
+            if child.is_running():
+                child.kill()
+
+
+def next_worker(training: subprocess.Popen[str], rank: int, said: list[str]) -> psutil.Process:
+    """The process that the output names next as the worker of this rank."""
+    assert training.stdout is not None
+    for line in training.stdout:
+        said.append(line)
+        if found := re.search(rf"Worker {rank} is process (\d+)", line):
+            return psutil.Process(int(found[1]))
+    raise AssertionError(f"no worker {rank} in {''.join(said)}")
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    return sorted((folder / "run" / "checkpoints").glob("step-*/manifest.json"))
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_are_started_anew_and_learn_the_same(
+    folder: Path, uninterrupted: str, training: subprocess.Popen[str]
+) -> None:
+    said: list[str] = []
+    worker = next_worker(training, VICTIM, said)
+    listening = {at.laddr.ip for at in worker.net_connections() if at.status == psutil.CONN_LISTEN}
+    assert listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+    until(lambda: checkpoints(folder) or training.poll() is not None)
+    worker.kill()
+    assert training.poll() is None, "it was killed in the middle"
+    psutil.wait_procs([worker])
+    assert next_worker(training, VICTIM, said).pid != worker.pid
+    rest, _ = training.communicate(timeout=200)
+    assert training.returncode == 0, rest
+    assert "Resumed from" in rest
+    assert f"state {uninterrupted[:16]}" in rest

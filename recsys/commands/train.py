@@ -20,6 +20,7 @@ from recsys.commands.stopping import stopping
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.config.units import written
+from recsys.errors import WorkerError
 from recsys.evaluation.metrics import Summary
 from recsys.training.progress import Progress
 from recsys.training.trainer import Trainer
@@ -35,7 +36,10 @@ def run(path: Path, *, follow: bool, until: str | None, publish: bool) -> None:
     if config.training.workers > 1:
         from recsys.commands.workers.driver import drive
 
-        drive(path, config, {"follow": follow, "until": end, "publish": publish})
+        try:
+            drive(path, config, {"follow": follow, "until": end, "publish": publish})
+        except ModuleNotFoundError as error:
+            raise WorkerError(f"[training] workers needs `pip install 'recsys[all,ray,torchrec]'`: {error}") from error
         return
     wiring.set_threads(config)
     console = plain_console()

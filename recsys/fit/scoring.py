@@ -6,7 +6,7 @@ import numpy as np
 
 from recsys.evaluation.metrics import summarise
 from recsys.fit.result import Figures
-from recsys.training.dense.model import Scores
+from recsys.training.dense.peers import Scores
 from recsys.training.learner import Learner
 from streaming.encode.batch import TrainingBatch
 

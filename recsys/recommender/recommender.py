@@ -96,6 +96,8 @@ class Recommender:
         `until` stops before the first event at this time or later.
         """
         self._check_open()
+        if self.config.training.workers > 1:
+            raise InvalidValueError("a Recommender trains in its own process: set workers to 1, or run `recsys train`")
         end = None if until is None else millis(until, "until")
         self._open_redis()
         self._stop_ranking()

@@ -34,6 +34,7 @@ class Follower:
         store = learner.store
         self._calls: dict[str, Callable[..., Any]] = {
             "load_weights": lambda folder: learner.load_weights(Path(folder)),
+            "scale_rates": learner.scale_rates,
             "lookup": self._lookup,
             "peek": lambda table: store.peek(table, _NOTHING),
             "update": self._update,
@@ -59,7 +60,7 @@ class Follower:
         if call.batch is None:
             self._calls[call.name](*call.words)
         elif call.name == "step":
-            self.learner.step(call.batch)
+            self.learner.step(call.batch, scored=bool(call.words[0]))
         else:
             self.learner.score(call.batch)
 

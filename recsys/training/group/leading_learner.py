@@ -26,13 +26,17 @@ class LeadingLearner(Learner):
         self._channel = channel
         self.store = LedStore(self.store, channel)  # a step reads the layer's own, in all processes at once
 
-    def step(self, batch: TrainingBatch) -> Scores:
-        self._channel.send(Call("step", batch=batch))
-        return super().step(batch)
+    def step(self, batch: TrainingBatch, *, scored: bool = True) -> Scores:
+        self._channel.send(Call("step", (int(scored),), batch))
+        return super().step(batch, scored=scored)
 
     def score(self, batch: TrainingBatch) -> Scores:
         self._channel.send(Call("score", batch=batch))
         return super().score(batch)
+
+    def scale_rates(self, factor: float) -> None:
+        self._channel.send(Call("scale_rates", (factor,)))
+        super().scale_rates(factor)
 
     def load_weights(self, folder: Path) -> None:
         """As `Learner.load_weights`, in all processes: each reads `folder`."""

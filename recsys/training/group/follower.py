@@ -34,7 +34,6 @@ class Follower:
         store = learner.store
         self._calls: dict[str, Callable[..., Any]] = {
             "load_weights": lambda folder: learner.load_weights(Path(folder)),
-            "scale_rates": learner.scale_rates,
             "lookup": self._lookup,
             "peek": lambda table: store.peek(table, _NOTHING),
             "update": self._update,

@@ -34,10 +34,6 @@ class LeadingLearner(Learner):
         self._channel.send(Call("score", batch=batch))
         return super().score(batch)
 
-    def scale_rates(self, factor: float) -> None:
-        self._channel.send(Call("scale_rates", (factor,)))
-        super().scale_rates(factor)
-
     def load_weights(self, folder: Path) -> None:
         """As `Learner.load_weights`, in all processes: each reads `folder`."""
         self._channel.send(Call("load_weights", (str(folder),)))

@@ -18,13 +18,13 @@ class Call:
     """The name of what every process does now, with its arguments."""
 
     name: str
-    words: tuple[str | int | float, ...] = ()
+    words: tuple[str | int, ...] = ()
     batch: TrainingBatch | None = None
 
 
 class _Message(msgspec.Struct, array_like=True, frozen=True):
     name: str
-    words: tuple[str | int | float, ...]
+    words: tuple[str | int, ...]
     now: int
     cursor: tuple[int, ...]
     fields: tuple[str, ...]

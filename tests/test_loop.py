@@ -55,6 +55,8 @@ FALLBACKS = {
 admission = "count"
 threshold = 150  # about as often as each item is seen: some are admitted, some are not
 fallback = "multiplexed"
+[features.tables.country]
+dim = 3
 """,
 }
 CASES = {"zeros": ("zeros", "float32"), "multiplexed": ("multiplexed", "float32"), "int8": ("multiplexed", "int8")}

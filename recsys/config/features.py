@@ -46,6 +46,8 @@ class FieldSection(Section):
 class TableSection(Section):
     """Settings of one embedding table; `features.defaults` applies to a table without any."""
 
+    dim: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Of the table's rows, which fill the first coordinates of their field's vector; `features.dim` by default."""
     capacity: Annotated[int, Field(ge=1, lt=1 << 31)] = 1 << 20
     ttl: Annotated[Duration, Field(gt=0)] | None = None
     admission: Literal["always", "count", "probabilistic"] = "always"
@@ -85,6 +87,7 @@ class FeaturesSection(Section):
     """What the model reads, and the embedding tables behind it."""
 
     dim: Annotated[int, Field(ge=4, le=256)] = 16
+    """Of the vectors that the model reads, and of the rows of tables without a `dim` of their own."""
     fields: list[FieldSection] = [
         FieldSection(name="user", source="user"),
         FieldSection(name="item", source="item"),
@@ -107,6 +110,23 @@ class FeaturesSection(Section):
                 raise error_at(
                     ("tables", name), f"no field reads this table; the tables are {', '.join(sorted(known))}"
                 )
+        self._check_dims(known)
         if known and known <= self.tables.keys() and self.defaults != TableSection():
             raise error_at(("defaults",), "has no effect: every table has its own section. Delete it")
         return self
+
+    def dim_of(self, table: str) -> int:
+        """The dimension of the table's rows."""
+        section = self.tables.get(table, self.defaults)
+        return section.dim or self.dim
+
+    def _check_dims(self, names: set[str]) -> None:
+        if self.defaults.dim is not None:
+            raise error_at(("defaults", "dim"), "is for single tables: write features.dim for all others")
+        for name in sorted(names):
+            if self.dim_of(name) > self.dim:
+                message = f"is more than features.dim = {self.dim}, that of the model's vectors: raise features.dim"
+                raise error_at(("tables", name, "dim"), message)
+        if names and (widest := max(map(self.dim_of, names))) < self.dim:
+            message = f"no table has rows of so many coordinates, the widest has {widest}: lower it, or widen a table"
+            raise error_at(("dim",), message)

@@ -37,8 +37,8 @@ class RankingModel(nn.Module, ABC):
 
     Inside the model the fields are ordered sparse first, then numeric, each in the order of the feature
     specification. A numeric field m enters as v_m * x_m with a learned vector v_m (AutoInt, eq. 4).
-    The tasks share all but the last layer. `Config` is the section of `recsys.toml` with the model's options. All
-    embedding rows have the same dimension.
+    The tasks share all but the last layer. `Config` is the section of `recsys.toml` with the model's options. Rows of
+    a table with fewer coordinates than the widest have zeros for the others.
     """
 
     Config: ClassVar[type[Section]]
@@ -72,11 +72,11 @@ class RankingModel(nn.Module, ABC):
         return any(value > 0 for name, value in self.config if name.endswith("dropout"))
 
     def check_dims(self, dims: Mapping[str, int]) -> None:
-        """Raise InvalidValueError unless every table, by name in `dims`, has the dimension of this model."""
-        if other := {name: dim for name, dim in dims.items() if dim != self.dim}:
+        """Raise InvalidValueError unless the widest table, by name in `dims`, has the dimension of this model."""
+        if dims and max(dims.values()) != self.dim:
             raise InvalidValueError(
-                f"{type(self).__name__} takes embedding rows of one dimension, here {self.dim}; "
-                + ", ".join(f"table {name} has {dim}" for name, dim in sorted(other.items()))
+                f"the widest of the embedding tables must have the model's dimension, {self.dim}; "
+                + ", ".join(f"table {name} has {dim}" for name, dim in sorted(dims.items()))
             )
 
     @abstractmethod

@@ -1,7 +1,6 @@
 """Between the embedding store and autograd: rows of all fields into one tensor, its gradient back into the store.
 
-Shape suffixes: B training rows, F sparse fields, D embedding dimension, S sum of the fields' dimensions, N ids of one
-store call.
+Shape suffixes: B training rows, F sparse fields, D embedding dimension, S = F * D, N ids of one store call.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class _Segment:
     """The position of one field's ids in the store call of its table."""
 
     columns: slice
-    """The part of S that holds the field's pooled rows."""
+    """The part of S that holds the field's pooled rows; zeros follow if they are narrower than the widest."""
     start: int
     stop: int
     lengths_B: npt.NDArray[np.int32] | None
@@ -38,22 +37,23 @@ class Embedded:
 
     pooled_BS: torch.Tensor
     """The fields side by side, in the order of `spec.sparse`; a leaf that collects gradients, except after `peek`."""
-    dims: tuple[int, ...]
-    """Dimension of each field."""
+    fields: int
     lookups: tuple[tuple[Lookup, tuple[_Segment, ...]], ...]
 
     @property
     def embedded_BFD(self) -> torch.Tensor:  # noqa: N802
-        """The rows of fields that have one dimension (see `RankingModel.check_dims`), a view of `pooled_BS`."""
-        return self.pooled_BS.view(len(self.pooled_BS), len(self.dims), max(self.dims, default=0))
+        """A view of `pooled_BS`."""
+        width = self.pooled_BS.shape[1] // max(self.fields, 1)
+        return self.pooled_BS.view(len(self.pooled_BS), self.fields, width)
 
 
 class EmbeddingLayer:
     """Looks up the ids of a batch and applies their gradients.
 
     A field's ids in one row are pooled by their mean; a row without ids reads zeros. Fields that share a table share
-    one call to the store, so that an id in two of them is updated once, by the sum of its gradients. Tables may differ
-    in dimension. Raises InvalidValueError if a field's table is not in the store.
+    one call to the store, so that an id in two of them is updated once, by the sum of its gradients. Rows of a table
+    that is narrower than the widest fill the first coordinates of their field's part, and zeros the others. Raises
+    InvalidValueError if a field's table is not in the store.
     """
 
     def __init__(self, store: EmbeddingStore, spec: FeatureSpec) -> None:
@@ -68,6 +68,7 @@ class EmbeddingLayer:
                 f"the embedding store has no table {', '.join(missing)}: add it or rename the field's table"
             )
         self._dims = tuple(store.tables[field.table or field.name].dim for field in spec.sparse)
+        self._width = max(self._dims, default=0)
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -96,10 +97,10 @@ class EmbeddingLayer:
     def _embed(self, ids: Mapping[str, Jagged], now: int | None) -> Embedded:
         jagged = [ids[name] for name in self.names]
         rows = len(jagged[0]) if jagged else 0
-        pooled_BS = np.empty((rows, sum(self._dims)), np.float32)
+        pooled_BS = np.zeros((rows, self._width * len(self._dims)), np.float32)
         lookups = []
         for table, fields in self._fields_of.items():
-            segments = _segments(jagged, fields, self._dims)
+            segments = self._segments(jagged, fields)
             values = [jagged[field].values for field in fields]
             ids_N = values[0] if len(values) == 1 else np.concatenate(values)
             lookup = self.store.peek(table, ids_N) if now is None else self.store.lookup(table, ids_N, now)
@@ -108,19 +109,17 @@ class EmbeddingLayer:
                 pool_mean(values_ND, segment.lengths_B, pooled_BS[:, segment.columns])
             lookups.append((lookup, segments))
         tensor = torch.from_numpy(pooled_BS).requires_grad_(now is not None)
-        return Embedded(tensor, self._dims, tuple(lookups))
+        return Embedded(tensor, len(self._dims), tuple(lookups))
 
-
-def _segments(jagged: Sequence[Jagged], fields: Sequence[int], dims: Sequence[int]) -> tuple[_Segment, ...]:
-    segments, start = [], 0
-    for field in fields:
-        ids = jagged[field]
-        stop = start + len(ids.values)
-        column = sum(dims[:field])
-        columns = slice(column, column + dims[field])
-        segments.append(_Segment(columns, start, stop, None if ids.single else ids.lengths_B))
-        start = stop
-    return tuple(segments)
+    def _segments(self, jagged: Sequence[Jagged], fields: Sequence[int]) -> tuple[_Segment, ...]:
+        segments, start = [], 0
+        for field in fields:
+            ids, column = jagged[field], field * self._width
+            stop = start + len(ids.values)
+            columns = slice(column, column + self._dims[field])
+            segments.append(_Segment(columns, start, stop, None if ids.single else ids.lengths_B))
+            start = stop
+        return tuple(segments)
 
 
 def _unpool(gradient_BD: Floats, lengths_B: npt.NDArray[np.int32] | None, out_ND: Floats) -> None:

@@ -31,7 +31,7 @@ def _table(name: str, config: Config, section: TableSection) -> Table:
 
     return Table(
         name,
-        config.features.dim,
+        config.features.dim_of(name),
         capacity=section.capacity,
         optimizer=Optimizer(config.training.optimizer, config.training.sparse_lr, max_norm=config.training.max_norm),
         admission=Admission(section.admission, section.threshold),

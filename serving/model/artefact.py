@@ -72,14 +72,8 @@ class Artefact:
 
     @property
     def row_dim(self) -> int:
-        """The dimension that all rows of the ranker have; 0 if it reads none.
-
-        Raises ArtefactError when tables differ: the graph takes the rows of all fields in one array.
-        """
-        dims = set(self.dims.values())
-        if len(dims) > 1:
-            raise ArtefactError(f"the ranker needs rows of one dimension, its tables have {self.dims}")
-        return dims.pop() if dims else 0
+        """The dimension of the ranker's input, that of its widest table; 0 if it reads none."""
+        return max(self.dims.values(), default=0)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:

@@ -42,7 +42,10 @@ def embed(
     candidates: int,
     dim: int,
 ) -> PooledRows:
-    """Pooled rows of all fields, which have `dim` values. Fields that share a table share a look-up."""
+    """Pooled rows of all fields, with `dim` values: zeros follow those of narrower tables, as in training.
+
+    Fields that share a table share a look-up.
+    """
     parts: dict[str, list[Ids]] = {}
     for columns, ids in (request, items):
         for column in columns:
@@ -51,13 +54,14 @@ def embed(
     starts = dict.fromkeys(parts, 0)
     pooled = []
     for (columns, ids), rows in ((request, 1), (items, candidates)):
-        out_BFD = np.empty((rows, len(columns), dim), np.float32)
+        out_BFD = np.zeros((rows, len(columns), dim), np.float32)
         for f, column in enumerate(columns):
             jagged = ids[column.name]
             start = starts[column.table]
             starts[column.table] = end = start + len(jagged.values)
             lengths = None if jagged.single else jagged.lengths_B
-            pool_mean(reading.rows[column.table].values_ND[start:end], lengths, out_BFD[:, f])
+            values_ND = reading.rows[column.table].values_ND[start:end]
+            pool_mean(values_ND, lengths, out_BFD[:, f, : values_ND.shape[1]])
         pooled.append(out_BFD)
     return PooledRows(pooled[0], pooled[1], reading.complete)
 

@@ -102,6 +102,15 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
             "[redis]\nprecision = 'fp16'\n",
             "line 2: redis.precision: must be 'float32', 'half' or 'int8', not \"fp16\"",
         ),
+        (
+            "[features.tables.user]\ndim = 17\n",
+            "line 2: features.tables.user.dim: is more than features.dim = 16, that of the model's vectors",
+        ),
+        ("[features.defaults]\ndim = 8\n", "line 2: features.defaults.dim: is for single tables: write features.dim"),
+        (
+            "[features]\n[features.tables.user]\ndim = 8\n[features.tables.item]\ndim = 4\n",
+            "features.dim: no table has rows of so many coordinates, the widest has 8: lower it, or widen a table",
+        ),
         ("[[experiments]]\nname='x'\narms=[{name='a'},{name='a'}]\n", "two arms have the same name"),
         ("[[experiments]]\nname='x'\narms=[]\n", "line 1: experiments, experiment 'x': needs at least one arm"),
         ("[[experiments]]\nname='x'\narms=[{name='a', weight=0}]\n", "'x': weights must be positive"),

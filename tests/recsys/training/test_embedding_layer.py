@@ -174,16 +174,21 @@ def test_tables_may_differ_in_dimension() -> None:
     store = DictStore(Table("user", 3), Table("item", 2))
     layer = EmbeddingLayer(cast(EmbeddingStore, store), SPEC)
     embedded = layer.lookup(IDS, now=0)
-    expected = [[1, 1, 1, 15, 15, 10, 10], [2, 2, 2, 0, 0, 40, 40], [1, 1, 1, 40, 40, 30, 30]]
-    np.testing.assert_allclose(embedded.pooled_BS.detach().numpy(), expected, rtol=1e-6)
-    torch.autograd.backward(embedded.pooled_BS[:, 1:4].sum())
+    expected = [
+        [[1, 1, 1], [15, 15, 0], [10, 10, 0]],
+        [[2, 2, 2], [0, 0, 0], [40, 40, 0]],
+        [[1, 1, 1], [40, 40, 0], [30, 30, 0]],
+    ]
+    np.testing.assert_allclose(embedded.embedded_BFD.detach().numpy(), expected, rtol=1e-6)
+    torch.autograd.backward(embedded.embedded_BFD[:, 0, 1:].sum() + embedded.embedded_BFD[:, 1, [0, 2]].sum())
     layer.apply(embedded)
     assert store.rows["user"][2].tolist() == [2, 1, 1]
     assert store.rows["item"][20].tolist() == [19.5, 20]
 
 
-def test_a_model_of_one_dimension_refuses_tables_of_another() -> None:
-    model = build(AutoInt.Config(), n_sparse=3, n_numeric=0, dim=2)
+@pytest.mark.parametrize("dim", [2, 5])
+def test_a_model_refuses_tables_of_which_the_widest_is_not_of_its_dimension(dim: int) -> None:
+    model = build(AutoInt.Config(), n_sparse=3, n_numeric=0, dim=dim)
     store = cast(EmbeddingStore, DictStore(Table("user", 2), Table("item", 4)))
-    with pytest.raises(InvalidValueError, match="one dimension, here 2; table item has 4"):
+    with pytest.raises(InvalidValueError, match=f"dimension, {dim}; table item has 4, table user has 2"):
         Learner(SPEC, model, store, dense_lr=0.1, generator=torch.Generator())

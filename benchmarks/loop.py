@@ -39,7 +39,7 @@ CONFIG = {
     },
     "model": {"layers": 3, "heads": 2, "units": 64, "mlp": []},
     "training": {"batch_size": BATCH, "checkpoint_every": 1_000_000, "wait": "10s", "lateness": "1s"},
-    "rows": {"publish_every": "250ms"},
+    "redis": {"publish_every": "250ms"},
 }
 
 

@@ -164,6 +164,24 @@ def evaluate(config_path: Path, part: Literal["test", "validation"], until: str 
     run(config_path, part=part, until=until, out=out)
 
 
+@main.group()
+def search() -> None:
+    """Search embedding dimensions, beside controls of the same size."""
+
+
+@search.command()
+@CONFIG
+@click.option("--until", metavar="TIME", help=UNTIL)
+@click.option("--out", type=click.Path(path_type=Path), default="run/search", show_default=True, help=OUT)
+@readable
+@needs("training")
+def dnis(config_path: Path, until: str | None, out: Path) -> None:
+    """Differentiable neural input search: accuracy against embedding size, and dimensions for each table."""
+    from recsys.commands.search.dnis import run
+
+    run(config_path, until=until, out=out)
+
+
 @main.command()
 @CONFIG
 @click.option(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from recsys.evaluation.metrics import summarise
@@ -26,9 +28,13 @@ def scores(learner: Learner, rows: TrainingBatch) -> Scores:
 
 def figures(learner: Learner, rows: TrainingBatch) -> dict[str, Figures]:
     """By task; NaN is None."""
-    scores_R = scores(learner, rows)
+    return figures_of(learner.tasks, rows, scores(learner, rows))
+
+
+def figures_of(tasks: Sequence[str], rows: TrainingBatch, scores_R: Scores) -> dict[str, Figures]:
+    """As `figures`, of scores that are given."""
     found: dict[str, Figures] = {}
-    for number, task in enumerate(learner.tasks):
+    for number, task in enumerate(tasks):
         own_R = rows.tasks_B == number
         found[task] = summarise(rows.labels_B[own_R], scores_R[own_R], rows.weights_B[own_R]).to_json()
     return found

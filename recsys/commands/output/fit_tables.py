@@ -15,7 +15,7 @@ def epochs_table(result: FitResult) -> Table:
     for number, epoch in enumerate(result.epochs):
         for task, figures in epoch.validation.items():
             name = f"{number + 1}{' *' if number == result.best else ''}"
-            table.add_row(name, task, f"{epoch.rate:.3g}", f"{epoch.training_log_loss:.4f}", *_cells(figures))
+            table.add_row(name, task, f"{epoch.rate:.3g}", f"{epoch.training_log_loss:.4f}", *cells(figures))
     return table
 
 
@@ -24,10 +24,11 @@ def evaluation_table(result: Evaluation) -> Table:
     metrics = [metric.title for metric in METRICS.values()]
     table = Table("task", "rows", "positives", *metrics, title=f"The {result.part} part, after {result.steps:,} steps")
     for task, figures in result.tasks.items():
-        table.add_row(task, f"{figures['rows']:,}", f"{figures['positives']:,.0f}", *_cells(figures))
+        table.add_row(task, f"{figures['rows']:,}", f"{figures['positives']:,.0f}", *cells(figures))
     return table
 
 
-def _cells(figures: Figures) -> list[str]:
+def cells(figures: Figures) -> list[str]:
+    """The figures of all metrics, in their order."""
     values = [(figures[name], metric.digits) for name, metric in METRICS.items()]
     return ["-" if value is None else f"{value:.{digits}f}" for value, digits in values]

@@ -1,0 +1,1 @@
+"""The commands of `recsys search`, one file each."""

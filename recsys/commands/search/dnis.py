@@ -1,0 +1,63 @@
+"""`recsys search dnis`: accuracy against embedding size."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from rich.progress import Progress as Bar
+from rich.progress import SpinnerColumn, TimeElapsedColumn
+from rich.table import Table
+
+from recsys import wiring
+from recsys.commands.options.iso_time import parse_time
+from recsys.commands.options.output_folder import check_out
+from recsys.commands.output.console import plain_column, plain_console, say
+from recsys.commands.output.fit_tables import cells
+from recsys.config.file import load
+from recsys.errors import file_errors
+from recsys.evaluation.metrics import METRICS
+from recsys.fit.parts import read_parts
+from recsys.search.curve import curve
+from recsys.search.result import DnisResult
+from recsys.search.settings import settings
+from recsys.search.study import compare
+
+
+def run(path: Path, *, until: str | None, out: Path) -> None:
+    """Print the table; write `dnis.json`, `dnis.svg` and the found dimensions of each size into the folder `out`."""
+    config = load(path)
+    wiring.set_threads(config)
+    console = plain_console()
+    check_out(out)
+    end = parse_time(until, "--until") if until else None
+    with closing(wiring.event_log(config)) as log:
+        parts = read_parts(config, log, end)
+    with Bar(SpinnerColumn(), plain_column("{task.description}"), TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task("")
+        result = compare(config, parts, lambda doing: bar.update(task, description=doing))
+    with file_errors("the results (--out)", out):
+        _write(result, out)
+    console.print(_table(result))
+    say(console, f"Curve: {out / 'dnis.svg'}. Dimensions to fit with: {out / 'dims-SHARE.toml'}")
+
+
+def _write(result: DnisResult, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "dnis.json").write_bytes(result.to_json())
+    (out / "dnis.svg").write_text(curve(result), encoding="utf-8")
+    for point in result.points:
+        if point.method == "tables" and point.dims is not None:
+            (out / f"dims-{point.share:g}.toml").write_text(settings(point.dims), encoding="utf-8")
+
+
+def _table(result: DnisResult) -> Table:
+    """A line for each method and size, of the first task."""
+    title = f"The test part; {result.values:,} embedding values before pruning"
+    table = Table("method", "values", "share", *(metric.title for metric in METRICS.values()), title=title)
+    task = next(iter(result.whole))
+    table.add_row("whole", f"{result.values:,}", "100.0%", *cells(result.whole[task]))
+    for point in result.points:
+        share = f"{point.values / result.values:.1%}"
+        table.add_row(point.method, f"{point.values:,}", share, *cells(point.test[task]))
+    return table

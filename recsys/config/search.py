@@ -1,0 +1,31 @@
+"""The section of `recsys search`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from recsys.config.section import Count, Positive, Section
+
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class DnisSection(Section):
+    """Differentiable Neural Input Search; parts, model, batch size and seed are those of `recsys fit`."""
+
+    blocks: Count = 10
+    """Frequency blocks with nearly equal numbers of ids, each with a factor for every coordinate."""
+    epochs: Count = 20
+    """Of the warm start, and of models that are trained from the beginning."""
+    search_epochs: Count = 50
+    retrain_epochs: Count = 2
+    """After pruning."""
+    lr: Positive = 0.001
+    """Of Adam, for all weights."""
+    alpha_lr: Positive = 0.01
+    """Of the factors."""
+    l1: Annotated[float, Field(ge=0)] = 1e-5
+    """Weight of the sum of the factors in the validation loss."""
+    shares: Annotated[list[Share], Field(min_length=1)] = [0.5, 0.2, 0.1, 0.05, 0.02, 0.01]
+    """Sizes that are compared, as shares of all embedding values."""

@@ -1,0 +1,115 @@
+"""Training and judging a supernet. Shape suffixes as in `recsys.search.supernet`; R rows of a part."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from recsys import wiring
+from recsys.config.schema import Config
+from recsys.fit.result import Figures
+from recsys.fit.scoring import figures_of
+from recsys.search.supernet import Space, Supernet
+from recsys.training.dense.model import probabilities
+from recsys.training.dense.peers import Scores
+from recsys.training.dense.randomness import randomness
+from recsys.training.loss import WeightedLogLoss
+from streaming.encode.batch import TrainingBatch
+
+SMALLEST_RATE = 1e-6
+"""At this learning rate a stage ends (`main_nas.py`)."""
+_CHUNK = 8192
+
+
+class Rates:
+    """A learning rate that falls tenfold when the validation loss does not, as in the code of AutoSrh."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, patience: int) -> None:
+        self._optimizer = optimizer
+        self._scheduler = ReduceLROnPlateau(optimizer, patience=patience, threshold=1e-7, min_lr=SMALLEST_RATE)
+
+    def step(self, loss: float) -> bool:
+        """After an epoch with this validation loss: whether to go on."""
+        self._scheduler.step(loss)
+        return float(self._optimizer.param_groups[0]["lr"]) > SMALLEST_RATE * (1 + 1e-9)
+
+
+class Best:
+    """The state with the lowest validation loss."""
+
+    def __init__(self) -> None:
+        self.loss = math.inf
+        self.state: Any = None
+
+    def offer(self, loss: float, state: Any) -> None:
+        """Keep a copy of `state` if it is the best so far, and in any case the first."""
+        if self.state is None or loss < self.loss:
+            self.loss, self.state = loss, copy.deepcopy(state)
+
+
+def batches(rows: TrainingBatch, size: int, seed: tuple[int, ...]) -> Iterator[TrainingBatch]:
+    """One pass over the rows, in an order that depends on the seed alone."""
+    order_R = np.random.default_rng(seed).permutation(len(rows))
+    for start in range(0, len(rows), size):
+        yield rows.take(order_R[start : start + size])
+
+
+def loss_of(config: Config) -> WeightedLogLoss:
+    """That of `recsys train`."""
+    return WeightedLogLoss([1.0, *(task.weight for task in config.tasks)])
+
+
+def train(space: Space, net: Supernet, factors_VK: Tensor | None, *, epochs: int, lr: float, stage: int) -> float:
+    """Train all weights by Adam, and leave those of the best epoch in `net`; returns their validation loss.
+
+    Each `stage` has batches of its own.
+    """
+    config, size = space.config, space.config.training.batch_size
+    optimizer, loss = torch.optim.Adam(net.parameters(), lr), loss_of(config)
+    rates, best = Rates(optimizer, patience=0), Best()
+    generator = torch.Generator().manual_seed(config.training.seed + stage)
+    for epoch in range(epochs):
+        net.train()
+        for batch in batches(space.training, size, (config.training.seed, stage, epoch)):
+            optimizer.zero_grad()
+            with randomness(generator) if net.model.drops else nullcontext():
+                logits_BT = net(batch, factors_VK)
+            torch.autograd.backward(loss(logits_BT, batch))
+            optimizer.step()
+        reached = mean_loss(space, net, factors_VK)
+        best.offer(reached, net.state_dict())
+        if not rates.step(reached):
+            break
+    if best.state is not None:
+        net.load_state_dict(best.state)
+    return best.loss
+
+
+def mean_loss(space: Space, net: Supernet, factors_VK: Tensor | None) -> float:
+    """Log loss of the first task on the validation part."""
+    found = judge(space, net, factors_VK, space.validation)[wiring.tasks(space.config)[0].name]["log_loss"]
+    return math.inf if found is None else float(found)
+
+
+def judge(space: Space, net: Supernet, factors_VK: Tensor | None, rows: TrainingBatch) -> dict[str, Figures]:
+    """Figures on rows, by task."""
+    return figures_of([task.name for task in wiring.tasks(space.config)], rows, scores(net, factors_VK, rows))
+
+
+@torch.no_grad()
+def scores(net: Supernet, factors_VK: Tensor | None, rows: TrainingBatch) -> Scores:
+    """Probabilities [R] of the rows' own tasks."""
+    net.eval()
+    every_R, found = np.arange(len(rows)), []
+    for start in range(0, len(rows), _CHUNK):
+        batch = rows.take(every_R[start : start + _CHUNK])
+        found.append(probabilities(net(batch, factors_VK), batch))
+    return np.concatenate(found)

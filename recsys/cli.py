@@ -182,6 +182,19 @@ def dnis(config_path: Path, until: str | None, out: Path) -> None:
     run(config_path, until=until, out=out)
 
 
+@search.command()
+@CONFIG
+@click.option("--until", metavar="TIME", help=UNTIL)
+@click.option("--out", type=click.Path(path_type=Path), default="run/search", show_default=True, help=OUT)
+@readable
+@needs("training")
+def ihas(config_path: Path, until: str | None, out: Path) -> None:
+    """Instance-wise search: a model for each group of rows that needs the same dimensions."""
+    from recsys.commands.search.ihas import run
+
+    run(config_path, until=until, out=out)
+
+
 @main.command()
 @CONFIG
 @click.option(

@@ -16,7 +16,7 @@ from recsys.config.fit import FitSection
 from recsys.config.log import LogSection
 from recsys.config.mapped_files import unused_mapping
 from recsys.config.models import AutoIntConfig, ModelSection
-from recsys.config.search import DnisSection
+from recsys.config.search import DnisSection, IhasSection
 from recsys.config.section import Count, FilePath, Positive, Section, error_at, reader, section_of
 from recsys.config.tasks import CLICK, TaskSection
 from recsys.config.units import Duration, milliseconds
@@ -162,6 +162,7 @@ class Config(Section):
     training: TrainingSection = TrainingSection()
     fit: FitSection = FitSection()
     dnis: DnisSection = DnisSection()
+    ihas: IhasSection = IhasSection()
     tasks: Annotated[list[TaskSection], Field(max_length=MAX_TASKS - 1)] = []
     """Beside the first one, `click`, which `training` defines."""
     catalog: CatalogSection = CatalogSection()

@@ -1,4 +1,4 @@
-"""The section of `recsys search`."""
+"""The sections of `recsys search`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from recsys.config.models import Sizes
 from recsys.config.section import Count, Positive, Section
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -29,3 +30,20 @@ class DnisSection(Section):
     """Weight of the sum of the factors in the validation loss."""
     shares: Annotated[list[Share], Field(min_length=1)] = [0.5, 0.2, 0.1, 0.05, 0.02, 0.01]
     """Sizes that are compared, as shares of all embedding values."""
+
+
+class IhasSection(Section):
+    """Instance-wise hierarchical architecture search; parts, model, batch size and seed are those of `recsys fit`."""
+
+    groups: Annotated[list[Count], Field(min_length=1)] = [1, 2, 3, 4]
+    """Numbers of groups of rows that are compared; 1 is a mask for all rows."""
+    gates: Sizes = (64,)
+    """Hidden sizes of the network that opens the gates."""
+    sparsity: Annotated[float, Field(ge=0)] = 0.01
+    """Weight of the mean probability of a gate to be open."""
+    polarization: Annotated[float, Field(ge=0)] = 0.01
+    """Weight of the mean of pi (1 - pi), which makes gates certain."""
+    epochs: Count = 20
+    """At most, of the search and of each model."""
+    lr: Positive = 0.001
+    """Of Adam, for all weights."""

@@ -9,6 +9,7 @@ E ids of a batch, T tasks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +68,10 @@ class Supernet(nn.Module):
     def forward(self, batch: TrainingBatch, factors_VK: Tensor | None = None) -> Tensor:
         """Logits [B, T]; row v counts as `factors_VK[v] * rows_VK[v]`."""
         return self.logits(self.embedded(batch, factors_VK), batch)
+
+    def with_factors(self, factors_VK: Tensor) -> Callable[[TrainingBatch], Tensor]:
+        """`forward` with these factors."""
+        return lambda batch: self(batch, factors_VK)
 
     def embedded(self, batch: TrainingBatch, factors_VK: Tensor | None = None) -> Tensor:
         """The mean row of each field [B, F, K]; ids that are not in the vocabulary read zeros."""

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from recsys import wiring
 from recsys.config.schema import Config
 from recsys.fit.result import Figures
 from recsys.fit.scoring import figures_of
-from recsys.search.supernet import Space, Supernet
+from recsys.search.supernet import Space
 from recsys.training.dense.model import probabilities
 from recsys.training.dense.peers import Scores
 from recsys.training.dense.randomness import randomness
 from recsys.training.loss import WeightedLogLoss
 from streaming.encode.batch import TrainingBatch
 
+Forward = Callable[[TrainingBatch], Tensor]
+"""From a batch to its logits [B, T]."""
 SMALLEST_RATE = 1e-6
 """At this learning rate a stage ends (`main_nas.py`)."""
 _CHUNK = 8192
@@ -67,24 +68,35 @@ def loss_of(config: Config) -> WeightedLogLoss:
     return WeightedLogLoss([1.0, *(task.weight for task in config.tasks)])
 
 
-def train(space: Space, net: Supernet, factors_VK: Tensor | None, *, epochs: int, lr: float, stage: int) -> float:
+def train(
+    space: Space,
+    net: nn.Module,
+    forward: Forward | None = None,
+    *,
+    epochs: int,
+    lr: float,
+    stage: int,
+    penalty: Callable[[], Tensor] | None = None,
+) -> float:
     """Train all weights by Adam, and leave those of the best epoch in `net`; returns their validation loss.
 
-    Each `stage` has batches of its own.
+    `forward` gives the logits, by default `net` itself; `penalty` is added to the loss of each batch. Each `stage` has
+    batches of its own.
     """
+    forward = forward or net
     config, size = space.config, space.config.training.batch_size
-    optimizer, loss = torch.optim.Adam(net.parameters(), lr), loss_of(config)
+    optimizer, loss_of_batch = torch.optim.Adam(net.parameters(), lr), loss_of(config)
     rates, best = Rates(optimizer, patience=0), Best()
     generator = torch.Generator().manual_seed(config.training.seed + stage)
     for epoch in range(epochs):
         net.train()
         for batch in batches(space.training, size, (config.training.seed, stage, epoch)):
             optimizer.zero_grad()
-            with randomness(generator) if net.model.drops else nullcontext():
-                logits_BT = net(batch, factors_VK)
-            torch.autograd.backward(loss(logits_BT, batch))
+            with randomness(generator):
+                loss = loss_of_batch(forward(batch), batch)
+            torch.autograd.backward(loss if penalty is None else loss + penalty())
             optimizer.step()
-        reached = mean_loss(space, net, factors_VK)
+        reached = mean_loss(space, net, forward)
         best.offer(reached, net.state_dict())
         if not rates.step(reached):
             break
@@ -93,23 +105,23 @@ def train(space: Space, net: Supernet, factors_VK: Tensor | None, *, epochs: int
     return best.loss
 
 
-def mean_loss(space: Space, net: Supernet, factors_VK: Tensor | None) -> float:
+def mean_loss(space: Space, net: nn.Module, forward: Forward | None = None) -> float:
     """Log loss of the first task on the validation part."""
-    found = judge(space, net, factors_VK, space.validation)[wiring.tasks(space.config)[0].name]["log_loss"]
+    found = judge(space, net, space.validation, forward)[wiring.tasks(space.config)[0].name]["log_loss"]
     return math.inf if found is None else float(found)
 
 
-def judge(space: Space, net: Supernet, factors_VK: Tensor | None, rows: TrainingBatch) -> dict[str, Figures]:
+def judge(space: Space, net: nn.Module, rows: TrainingBatch, forward: Forward | None = None) -> dict[str, Figures]:
     """Figures on rows, by task."""
-    return figures_of([task.name for task in wiring.tasks(space.config)], rows, scores(net, factors_VK, rows))
+    return figures_of([task.name for task in wiring.tasks(space.config)], rows, scores(net, rows, forward))
 
 
 @torch.no_grad()
-def scores(net: Supernet, factors_VK: Tensor | None, rows: TrainingBatch) -> Scores:
+def scores(net: nn.Module, rows: TrainingBatch, forward: Forward | None = None) -> Scores:
     """Probabilities [R] of the rows' own tasks."""
     net.eval()
     every_R, found = np.arange(len(rows)), []
     for start in range(0, len(rows), _CHUNK):
         batch = rows.take(every_R[start : start + _CHUNK])
-        found.append(probabilities(net(batch, factors_VK), batch))
-    return np.concatenate(found)
+        found.append(probabilities((forward or net)(batch), batch))
+    return np.concatenate([np.zeros(0, np.float32), *found])

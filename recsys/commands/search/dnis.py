@@ -18,10 +18,10 @@ from recsys.config.file import load
 from recsys.errors import file_errors
 from recsys.evaluation.metrics import METRICS
 from recsys.fit.parts import read_parts
-from recsys.search.curve import curve
-from recsys.search.result import DnisResult
+from recsys.search.dnis.curve import curve
+from recsys.search.dnis.result import DnisResult
+from recsys.search.dnis.study import compare
 from recsys.search.settings import settings
-from recsys.search.study import compare
 
 
 def run(path: Path, *, until: str | None, out: Path) -> None:

@@ -1,6 +1,6 @@
 """DNIS: its steps against figures computed by hand, and dimensions that were planted.
 
-Shape suffixes as in `recsys.search.dnis`; B rows, F fields.
+Shape suffixes as in `recsys.search.dnis.selection`; B rows, F fields.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from recsys.config.models import LogisticRegressionConfig
 from recsys.config.search import DnisSection
 from recsys.errors import InvalidValueError
 from recsys.fit.parts import Parts
-from recsys.search.dnis import SelectionLayer, search, step
-from recsys.search.result import DnisResult
-from recsys.search.study import compare
+from recsys.search.dnis.result import DnisResult
+from recsys.search.dnis.selection import SelectionLayer, search, step
+from recsys.search.dnis.study import compare
 from recsys.search.supernet import Space, Supernet
 from recsys.search.training import scores, train
 from tests.recsys.search.conftest import CONFIG
@@ -96,12 +96,13 @@ def test_pruned_values_stay_zero_when_retrained(space: Space) -> None:
     net = Supernet(space)
     mask_VK = (torch.arange(8) < 3).float().expand(len(space.vocabulary), -1)
     before = net.rows_VK.detach()[:, 3:].clone()
-    train(space, net, mask_VK, epochs=1, lr=0.01, stage=0)
+    train(space, net, net.with_factors(mask_VK), epochs=1, lr=0.01, stage=0)
     torch.testing.assert_close(net.rows_VK.detach()[:, 3:], before)
     changed = copy.deepcopy(net)
     with torch.no_grad():
         changed.rows_VK[:, 3:] = 7.0
-    np.testing.assert_array_equal(scores(net, mask_VK, space.test), scores(changed, mask_VK, space.test))
+    expected = scores(net, space.test, net.with_factors(mask_VK))
+    np.testing.assert_array_equal(scores(changed, space.test, changed.with_factors(mask_VK)), expected)
 
 
 @pytest.fixture(scope="module")

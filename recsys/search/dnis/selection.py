@@ -65,7 +65,7 @@ def search(
         _epoch(space, net, layer, optimizer, epoch)
         report(epoch)
         with torch.no_grad():
-            reached = mean_loss(space, net, layer.factors())
+            reached = mean_loss(space, net, net.with_factors(layer.factors()))
         best.offer(reached, (net.rows_VK.detach(), layer.alpha_LK.detach()))
         if not rates.step(reached):
             break

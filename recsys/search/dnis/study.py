@@ -24,8 +24,9 @@ from recsys.config.schema import Config
 from recsys.config.search import DnisSection
 from recsys.evaluation.replay.evaluate import settings_of
 from recsys.fit.parts import Parts
-from recsys.search import dnis, masks
-from recsys.search.result import DnisResult, Point
+from recsys.search import masks
+from recsys.search.dnis import selection
+from recsys.search.dnis.result import DnisResult, Point
 from recsys.search.supernet import Space, Supernet
 from recsys.search.training import judge, train
 
@@ -50,7 +51,7 @@ def compare(config: Config, parts: Parts, report: Report = lambda _doing: None) 
     space, section = Space.of(config, parts.training, parts.validation, parts.test), config.dnis
     report("warm start")
     warm = Supernet(space)
-    train(space, warm, None, epochs=section.epochs, lr=section.lr, stage=_WARM)
+    train(space, warm, epochs=section.epochs, lr=section.lr, stage=_WARM)
     found = {
         "dnis": _searched(space, warm, section, "dnis", report),
         "magnitude": _searched(space, warm, section.model_copy(update={"alpha_lr": 0.0}), "magnitude", report),
@@ -62,7 +63,7 @@ def compare(config: Config, parts: Parts, report: Report = lambda _doing: None) 
         ids=space.vocabulary.sizes(),
         values=warm.rows_VK.numel(),
         alpha=found["dnis"].factors_VK[firsts].tolist(),
-        whole=judge(space, warm, None, space.test),
+        whole=judge(space, warm, space.test),
         points=points,
         config=settings_of(config) | {name: getattr(config, name).model_dump(mode="json") for name in ("fit", "dnis")},
     )
@@ -70,7 +71,7 @@ def compare(config: Config, parts: Parts, report: Report = lambda _doing: None) 
 
 def _searched(space: Space, warm: Supernet, section: DnisSection, method: str, report: Report) -> _Searched:
     net = copy.deepcopy(warm)
-    return _Searched(net, dnis.search(space, net, section, lambda epoch: report(f"{method}: epoch {epoch + 1}")))
+    return _Searched(net, selection.search(space, net, section, lambda epoch: report(f"{method}: epoch {epoch + 1}")))
 
 
 def _points(space: Space, found: Mapping[str, _Searched], share: float, report: Report) -> list[Point]:
@@ -93,11 +94,13 @@ def _retrained(space: Space, one: _Searched, name: str, share: float, mask_VK: T
     net, section = copy.deepcopy(one.net), space.config.dnis
     with torch.no_grad():
         net.rows_VK.mul_(one.factors_VK * mask_VK)
-    train(space, net, mask_VK, epochs=section.retrain_epochs, lr=section.lr, stage=_RETRAIN)
-    return Point(name, share, int(mask_VK.sum()), judge(space, net, mask_VK, space.test))
+    masked = net.with_factors(mask_VK)
+    train(space, net, masked, epochs=section.retrain_epochs, lr=section.lr, stage=_RETRAIN)
+    return Point(name, share, int(mask_VK.sum()), judge(space, net, space.test, masked))
 
 
 def _from_the_beginning(space: Space, name: str, share: float, mask_VK: Tensor, dims: dict[str, int] | None) -> Point:
     net, section = Supernet(space), space.config.dnis
-    train(space, net, mask_VK, epochs=section.epochs, lr=section.lr, stage=_WARM)
-    return Point(name, share, int(mask_VK.sum()), judge(space, net, mask_VK, space.test), dims)
+    masked = net.with_factors(mask_VK)
+    train(space, net, masked, epochs=section.epochs, lr=section.lr, stage=_WARM)
+    return Point(name, share, int(mask_VK.sum()), judge(space, net, space.test, masked), dims)

@@ -1,0 +1,75 @@
+"""`recsys search ihas`: models by groups of rows."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from rich.progress import Progress as Bar
+from rich.progress import SpinnerColumn, TimeElapsedColumn
+from rich.table import Table
+
+from recsys import wiring
+from recsys.commands.options.iso_time import parse_time
+from recsys.commands.options.output_folder import check_out
+from recsys.commands.output.console import plain_column, plain_console, say
+from recsys.commands.output.fit_tables import cells
+from recsys.config.file import load
+from recsys.config.schema import Config
+from recsys.errors import file_errors
+from recsys.evaluation.metrics import METRICS
+from recsys.fit.parts import read_parts
+from recsys.search.ihas.result import Contender, IhasResult
+from recsys.search.ihas.study import compare
+from recsys.search.settings import settings
+
+
+def run(path: Path, *, until: str | None, out: Path) -> None:
+    """Print the table; write `ihas.json`, and the dimensions of one mask for all rows, into the folder `out`."""
+    config = load(path)
+    wiring.set_threads(config)
+    console = plain_console()
+    check_out(out)
+    end = parse_time(until, "--until") if until else None
+    with closing(wiring.event_log(config)) as log:
+        parts = read_parts(config, log, end)
+    with Bar(SpinnerColumn(), plain_column("{task.description}"), TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task("")
+        result = compare(config, parts, lambda doing: bar.update(task, description=doing))
+    with file_errors("the results (--out)", out):
+        _write(config, result, out)
+    console.print(_table(result))
+    say(console, f"Figures: {out / 'ihas.json'}")
+
+
+def _write(config: Config, result: IhasResult, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "ihas.json").write_bytes(result.to_json())
+    for contender in result.contenders:
+        if contender.method == "ihas 1":
+            (out / "dims-ihas.toml").write_text(settings(_of_tables(config, contender)), encoding="utf-8")
+
+
+def _of_tables(config: Config, contender: Contender) -> dict[str, int]:
+    """A table is as wide as the widest of its fields, and at least 1."""
+    dims: dict[str, int] = {}
+    for field in wiring.spec(config).sparse:
+        dims[field.table] = max(dims.get(field.table, 1), contender.groups[0].dims[field.name])
+    return dims
+
+
+def _table(result: IhasResult) -> Table:
+    """A line for each method, of the first task, and one below it for each of several groups."""
+    title = f"The test part; the gates keep {result.open:.0%} of the coordinates of a row"
+    table = Table("method", "values", "test rows", *(metric.title for metric in METRICS.values()), title=title)
+    for contender in result.contenders:
+        task = next(iter(contender.test))
+        rows = sum(group.rows["test"] for group in contender.groups)
+        table.add_row(contender.method, f"{contender.values:,}", f"{rows:,}", *cells(contender.test[task]))
+        if len(contender.groups) > 1:
+            table.add_row("  calibrated by group", "", "", *cells(contender.calibrated[task]))
+            for group in contender.groups:
+                dims = " ".join(f"{field} {dim}" for field, dim in group.dims.items())
+                name, test = f"  {dims}", f"{group.rows['test']:,}"
+                table.add_row(name, f"{group.values:,}", test, *cells(group.test[task]))
+    return table

@@ -1,0 +1,1 @@
+"""Differentiable Neural Input Search: which embedding values are worth keeping."""

@@ -1,0 +1,1 @@
+"""Instance-wise hierarchical architecture search: which dimensions which rows of a log need."""

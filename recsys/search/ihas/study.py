@@ -1,0 +1,118 @@
+"""iHAS beside what it must beat: models of groups of rows.
+
+| method | models | coordinates |
+|---|---|---|
+| whole | one | all |
+| ihas C | one for each of C groups of rows with alike gates; `ihas 1` is one mask | what most rows of the group keep |
+| random C | one for each of C equal groups drawn at random | what most rows keep, that of `ihas 1` |
+| size C | one | as wide, in all tables alike, as gives it the values of all models of `ihas C` together |
+
+Shape suffixes: R rows of a part, F sparse fields, K coordinates of a row, X = F * K.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from recsys.config.schema import Config
+from recsys.evaluation.replay.evaluate import settings_of
+from recsys.fit.parts import Parts
+from recsys.search.ihas.contender import PARTS, Member, Places, contender, everything
+from recsys.search.ihas.gates import GatedNet, Gates
+from recsys.search.ihas.grouping import Floats, Grouping, mask_of, open_gates
+from recsys.search.ihas.result import Contender, IhasResult
+from recsys.search.supernet import Space, Supernet
+from recsys.search.training import train
+
+Report = Callable[[str], None]
+_NARROWEST = 2
+"""Coordinates of a model: some keep a first-order weight apart."""
+
+
+def search(space: Space) -> GatedNet:
+    """The first stage: rows, predictor and gates learn together on the training part."""
+    config, section = space.config, space.config.ihas
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(config.training.seed)
+        gates = Gates(len(space.vocabulary.table_of), space.dim, section.gates)
+    ramp = -(-len(space.training) // config.training.batch_size)
+    gated = GatedNet(Supernet(space), gates, section.sparsity, section.polarization, ramp)
+    train(space, gated, epochs=section.epochs, lr=section.lr, stage=0, penalty=lambda: gated.penalty)
+    return gated
+
+
+def compare(config: Config, parts: Parts, report: Report = lambda _doing: None) -> IhasResult:
+    """Search the gates, and judge models by group and their controls on the test part, which decides nothing.
+
+    The same log, configuration and seed give the same result.
+    """
+    report("search")
+    study = Study.of(config, parts)
+    report("whole")
+    contenders = [study.one("whole", config.features.dim)]
+    for count in config.ihas.groups:
+        report(f"{count} groups" if count > 1 else "one group")
+        found = study.ihas(count)
+        contenders += [found, study.one(f"size {count}", study.dim_of(found.values))]
+        if count > 1:
+            contenders.append(study.random(count))
+    sections = {name: getattr(config, name).model_dump(mode="json") for name in ("fit", "ihas")}
+    return IhasResult(open=study.kept, contenders=contenders, config=settings_of(config) | sections)
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """The rows of the parts, and pi [R, X] of the searched gates for each of them."""
+
+    config: Config
+    parts: Parts
+    open: dict[str, Floats]
+    fields: int
+    ids: int
+
+    @staticmethod
+    def of(config: Config, parts: Parts) -> Study:
+        space = Space.of(config, parts.training, parts.validation, parts.test)
+        gated = search(space)
+        found = {part: open_gates(gated, getattr(space, part)) for part in PARTS}
+        return Study(config, parts, found, len(space.vocabulary.table_of), len(space.vocabulary))
+
+    @property
+    def kept(self) -> float:
+        """Mean share of coordinates that are kept of a training row."""
+        return float((self.open["training"] > 0.5).mean())
+
+    def dim_of(self, values: int) -> int:
+        """How wide all rows are that have so many values together."""
+        return max(_NARROWEST, round(values / self.ids))
+
+    def one(self, method: str, dim: int) -> Contender:
+        """One model with rows of a dimension."""
+        features = self.config.features.model_copy(update={"dim": dim})
+        config = self.config.model_copy(update={"features": features})
+        return contender(method, config, self.parts, [Member(torch.ones(self.fields, dim), everything(self.parts))])
+
+    def ihas(self, count: int) -> Contender:
+        """The second and third stage."""
+        grouping = Grouping.of(self.open["training"], count, self.config.training.seed)
+        groups = {part: grouping.groups(open_RX) for part, open_RX in self.open.items()}
+        members = []
+        for group in range(len(grouping.centroids_CX)):
+            places = {part: np.flatnonzero(groups_R == group) for part, groups_R in groups.items()}
+            members.append(Member(mask_of(self.open["training"][places["training"]], self.fields), places))
+        return contender(f"ihas {count}", self.config, self.parts, members)
+
+    def random(self, count: int) -> Contender:
+        """Groups of equal size that nothing distinguishes."""
+        mask_FK = mask_of(self.open["training"], self.fields)
+        members = [Member(mask_FK, self._drawn(group, count)) for group in range(count)]
+        return contender(f"random {count}", self.config, self.parts, members)
+
+    def _drawn(self, group: int, count: int) -> Places:
+        draw = np.random.default_rng((self.config.training.seed, count))
+        orders = {part: draw.permutation(len(open_RX)) for part, open_RX in self.open.items()}
+        return {part: np.sort(order_R[group::count]) for part, order_R in orders.items()}

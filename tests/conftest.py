@@ -9,6 +9,10 @@ import os
 from collections import Counter
 from pathlib import Path
 
+# Tests run in as many processes as there are cores: more threads only wait for each other. Before PyTorch is imported;
+# the processes that tests start have it from here.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import Phase, settings
 

@@ -16,7 +16,7 @@ from embedding.snapshot.format import MANIFEST
 from embedding.store import Admission, Optimizer, Table
 from embedding.torchrec.sharded_store.store import TorchRecStore
 from recsys.errors import TornCheckpointError
-from tests.embedding.torchrec.processes import SECONDS, context
+from tests.forking import SECONDS, context
 
 TABLES = (
     Table("plain", 4, ttl=10**9, capacity=300),

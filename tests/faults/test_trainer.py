@@ -3,8 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.datasets.movielens import movielens_small
 from recsys.errors import CheckpointError, StateError
+from tests.forking import run_until_killed
 
 ROOT = Path(__file__).parents[2]
 EVENTS = 15_000
@@ -115,6 +114,11 @@ def uninterrupted(config: Config) -> str:
     return train_in(config, "uninterrupted")
 
 
+@pytest.fixture(scope="module")
+def uninterrupted_of_two(config: Config) -> str:
+    return train(workspace(config, "two", SECOND_TASK))
+
+
 def workspace(config: Config, name: str, more: str = "") -> Path:
     """A folder with checkpoints of its own over the shared log."""
     folder = config.log.source_offsets.parents[2] / name
@@ -137,19 +141,18 @@ def test_a_killed_trainer_ends_in_the_same_state(
     config: Config, uninterrupted: str, point: str, occurrence: int
 ) -> None:
     folder = workspace(config, f"{point} {occurrence}".replace(" ", "-"))
-    train_until_killed(folder, f"kill_at({point!r}, {occurrence})")
+    train_until_killed(folder, kill_at, point, occurrence)
     assert train(folder) == uninterrupted
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("point", "occurrence"), [("step", 20), ("rows written", 2)])
 def test_a_killed_trainer_of_two_tasks_ends_in_the_same_state(
-    config: Config, uninterrupted: str, point: str, occurrence: int
+    config: Config, uninterrupted: str, uninterrupted_of_two: str, point: str, occurrence: int
 ) -> None:
-    name = f"two-{point}".replace(" ", "-")
-    whole, folder = (workspace(config, f"{name}-{part}", SECOND_TASK) for part in ("whole", "parts"))
-    train_until_killed(folder, f"kill_at({point!r}, {occurrence})")
-    assert train(folder) == train(whole) != uninterrupted
+    folder = workspace(config, f"two-{point}".replace(" ", "-"), SECOND_TASK)
+    train_until_killed(folder, kill_at, point, occurrence)
+    assert train(folder) == uninterrupted_of_two != uninterrupted
 
 
 @pytest.mark.slow
@@ -157,7 +160,7 @@ def test_a_trainer_killed_while_it_saves_in_the_background_ends_in_the_same_stat
     config: Config, uninterrupted: str
 ) -> None:
     folder = workspace(config, "background")
-    train_until_killed(folder, "kill_while_saving()")
+    train_until_killed(folder, kill_while_saving)
     assert [path.suffix for path in (folder / "run" / "checkpoints").glob("step-*")] == [".partial"]
     assert train(folder) == uninterrupted
 
@@ -193,11 +196,12 @@ def hold_first(until_step: int) -> Callable[[str], None]:
     return crash
 
 
-def train_until_killed(folder: Path, crash: str) -> None:
-    code = f"from tests.faults.test_trainer import *; train(Path(sys.argv[1]), {crash})"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    killed = subprocess.run([sys.executable, "-c", code, str(folder)], env=environment, check=False, cwd=ROOT)
-    assert killed.returncode == -signal.SIGKILL
+def train_and_crash(folder: Path, crash: Callable[..., Callable[[str], None]], arguments: tuple[object, ...]) -> None:
+    train(folder, crash(*arguments))
+
+
+def train_until_killed(folder: Path, crash: Callable[..., Callable[[str], None]], *arguments: object) -> None:
+    run_until_killed(train_and_crash, folder, crash, arguments)
 
 
 @pytest.mark.slow

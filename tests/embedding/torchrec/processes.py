@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections.abc import Callable
@@ -12,9 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-SECONDS = 120  # far more than any of it takes
-context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["tests.embedding.torchrec.preload"])
+from tests.forking import SECONDS, context
 
 
 def run(world: int, work: Callable[..., None], folder: Path, *arguments: Any) -> None:

@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from recsys.training.checkpoint import manifest, part
 from recsys.training.checkpoint.checkpoints import Checkpoints
 from recsys.training.checkpoint.file_digest import file_digest
 from recsys.training.checkpoint.manifest import MANIFEST, part_folder, verify
+from tests.forking import run_until_killed
 
 
 def save(checkpoints: Checkpoints, step: int) -> None:
@@ -159,16 +158,12 @@ def test_a_full_disk_leaves_the_one_before_and_says_so(tmp_path: Path, error: Ex
     assert [p.name for p in tmp_path.iterdir()] == ["step-000000000001"]
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from recsys.training.checkpoint.checkpoints import Checkpoints
-from tests.recsys.training.test_checkpoint import save
-def crash(point):
-    if point == sys.argv[2]:
-        os.kill(os.getpid(), signal.SIGKILL)
-save(Checkpoints(Path(sys.argv[1]), crash=crash), 2)
-"""
+def save_and_be_killed(folder: Path, at: str) -> None:
+    def crash(point: str) -> None:
+        if point == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    save(Checkpoints(folder, crash=crash), 2)
 
 
 @pytest.mark.parametrize(
@@ -176,10 +171,7 @@ save(Checkpoints(Path(sys.argv[1]), crash=crash), 2)
 )
 def test_a_kill_between_any_two_writes(tmp_path: Path, point: str, survivor: int) -> None:
     save(Checkpoints(tmp_path), 1)
-    root = Path(__file__).parents[3]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), point], env=environment, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    run_until_killed(save_and_be_killed, tmp_path, point)
     checkpoints = Checkpoints(tmp_path)
     assert checkpoints.newest() == tmp_path / f"step-{survivor:012d}"
     save(checkpoints, 3)

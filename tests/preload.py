@@ -1,4 +1,4 @@
-"""What processes start with: TorchRec and the compiled kernels take seconds to load, so one process does it for all."""
+"""What the processes of `tests.forking` begin with: PyTorch, TorchRec, the trainer and the compiled kernels."""
 
 import numpy as np
 
@@ -6,6 +6,8 @@ from embedding.local.store import LocalStore
 from embedding.store import Optimizer, Table
 from embedding.torchrec import routing
 from embedding.torchrec.sharded_store import store  # noqa: F401
+from recsys.training import trainer  # noqa: F401
+from recsys.wiring import training  # noqa: F401
 
 _ids = np.arange(3, dtype=np.uint64)
 routing.restore(routing.scatter(_ids))

@@ -44,8 +44,6 @@ def item_values(field: Field, impressions: Sequence[LabeledImpression]) -> Seque
         column: Sequence[Value] | None = impression.item_features.get(name) if name else impression.items
         if column is None:
             values += [latest.get(name) for latest in impression.latest_items] or [None] * len(positions)
-        elif len(positions) == len(column):
-            values += column
-        else:
-            values += [column[position] for position in positions]
+        else:  # positions are in the order of the clicks, even where they are all
+            values += map(column.__getitem__, positions)
     return values

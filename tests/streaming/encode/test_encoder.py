@@ -152,6 +152,16 @@ def test_rows_of_examples() -> None:
     assert (batch.now, batch.cursor, batch.numeric_BN.shape) == (12, (7, 8), (3, 0))
 
 
+def test_items_may_be_labelled_in_any_order_even_all_at_once() -> None:
+    """As clicks that came before their impression are: in the order in which they came."""
+    fields = Field("item", "categorical", "item"), Field("price", "numeric", "item.price", scale="none")
+    shown = example(["x", "y", "z"], [2, 0, 1], item_features={"price": [5, 6, 7]}, labels=(1.0, 0.0, 1.0))
+    batch = encoder(*fields).encode_impressions([shown], None, (0,))
+    assert lists(batch.ids["item"]) == [[id_of("item", item)] for item in "zxy"]
+    assert batch.numeric_BN.tolist() == [[7], [5], [6]]
+    assert [read_key(key).position for key in batch.keys_B.tolist()] == batch.positions_B.tolist() == [2, 0, 1]
+
+
 def test_a_row_knows_its_task_and_shares_its_key_with_no_other_task() -> None:
     shown = [example(("a", "b"), (0, 1), number=number, task=task) for number in (1, 1 << 40) for task in (0, 1, 31)]
     batch = encoder(Field("item", "categorical", "item")).encode_impressions(shown, None, (0,))

@@ -14,7 +14,7 @@ from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
 from recsys.commands.output.console import plain_column, plain_console, say
 from recsys.commands.output.fit_tables import epochs_table
-from recsys.commands.output.log_warnings import log_warnings
+from recsys.commands.output.log_warnings import label_warnings, log_warnings
 from recsys.commands.stopping import stopping
 from recsys.config.file import load
 from recsys.config.schema import Config
@@ -54,6 +54,9 @@ def run(path: Path, *, until: str | None, out: Path) -> None:
             return
         _write(result, out)
         console.print(epochs_table(result))
+        labels_B = parts.training.labels_B[parts.training.tasks_B == 0]
+        for warning in label_warnings(config, len(labels_B), labels_B.sum()):
+            say(console, warning, style="yellow")
         fit.load_best()
         trainer.skip(parts.end if parts.end is not None else end)
         trainer.checkpoint()

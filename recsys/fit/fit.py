@@ -108,12 +108,11 @@ class Fit:
         state, config = self.state, self._config
         factor = rate(config.fit.schedule, self._figures(), config.fit.epochs)
         self._learner.scale_rates(factor)
-        order_R = self._order(len(state.epochs))
-        size = config.training.batch_size
-        while state.batch < self.batches:
+        rows, size = self._parts.training.take(self._order(len(state.epochs))), config.training.batch_size
+        for batch in rows.cut(size, first=state.batch * size):
             if stop.is_set():
                 return False
-            self._learn(self._parts.training.take(order_R[state.batch * size :][:size]))
+            self._learn(batch)
             report(state)
         self._judge(factor)
         report(state)

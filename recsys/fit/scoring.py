@@ -18,12 +18,7 @@ CHUNK = 1024
 
 def scores(learner: Learner, rows: TrainingBatch) -> Scores:
     """Probabilities [R] of the rows, which are shown to the model without their labels."""
-    hidden = rows.without_labels()
-    parts = [
-        learner.score(hidden.take(np.arange(start, min(start + CHUNK, len(rows)))))
-        for start in range(0, len(rows), CHUNK)
-    ]
-    return np.concatenate(parts)
+    return np.concatenate([learner.score(part) for part in rows.without_labels().cut(CHUNK)])
 
 
 def figures(learner: Learner, rows: TrainingBatch) -> dict[str, Figures]:

@@ -58,9 +58,7 @@ class Best:
 
 def batches(rows: TrainingBatch, size: int, seed: tuple[int, ...]) -> Iterator[TrainingBatch]:
     """One pass over the rows, in an order that depends on the seed alone."""
-    order_R = np.random.default_rng(seed).permutation(len(rows))
-    for start in range(0, len(rows), size):
-        yield rows.take(order_R[start : start + size])
+    return rows.take(np.random.default_rng(seed).permutation(len(rows))).cut(size)
 
 
 def loss_of(config: Config) -> WeightedLogLoss:
@@ -120,8 +118,5 @@ def judge(space: Space, net: nn.Module, rows: TrainingBatch, forward: Forward | 
 def scores(net: nn.Module, rows: TrainingBatch, forward: Forward | None = None) -> Scores:
     """Probabilities [R] of the rows' own tasks."""
     net.eval()
-    every_R, found = np.arange(len(rows)), []
-    for start in range(0, len(rows), _CHUNK):
-        batch = rows.take(every_R[start : start + _CHUNK])
-        found.append(probabilities((forward or net)(batch), batch))
+    found = [probabilities((forward or net)(batch), batch) for batch in rows.cut(_CHUNK)]
     return np.concatenate([np.zeros(0, np.float32), *found])

@@ -5,7 +5,7 @@ Shape suffixes: B rows, N numeric fields.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -91,6 +91,17 @@ class TrainingRows:
         ids = {name: jagged.take(order) for name, jagged in self.ids.items()}
         columns: dict[str, Any] = {name: getattr(self, name)[order] for name in self.columns()}
         return replace(self, ids=ids, **columns)
+
+    def cut(self, size: int, first: int = 0) -> Iterator[Self]:
+        """Parts of `size` rows from row `first` on, the last one with fewer; they share the memory of these rows."""
+        offsets = {name: np.concatenate([[0], np.cumsum(jagged.lengths_B)]) for name, jagged in self.ids.items()}
+        for start in range(first, len(self), size):
+            stop = min(start + size, len(self))
+            ids = {
+                name: Jagged(jagged.values[offsets[name][start] : offsets[name][stop]], jagged.lengths_B[start:stop])
+                for name, jagged in self.ids.items()
+            }
+            yield replace(self, ids=ids, **{name: getattr(self, name)[start:stop] for name in self.columns()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,9 +27,7 @@ _CHUNK = 8192
 def open_gates(gated: GatedNet, rows: TrainingBatch) -> Floats:
     """pi of all rows, [R, F * K]."""
     gated.eval()
-    every_R = np.arange(len(rows))
-    parts = (gated.probabilities(rows.take(every_R[at : at + _CHUNK])) for at in range(0, len(rows), _CHUNK))
-    return np.concatenate([part.flatten(1).numpy() for part in parts])
+    return np.concatenate([gated.probabilities(part).flatten(1).numpy() for part in rows.cut(_CHUNK)])
 
 
 @dataclass(frozen=True, slots=True)

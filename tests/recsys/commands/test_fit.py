@@ -82,6 +82,11 @@ def test_after_a_random_split_it_goes_on_at_the_end_of_the_log(path: Path) -> No
     assert "128 rows learned" in said  # of 132 new ones
 
 
+def test_labels_that_are_all_the_same_are_warned_of(path: Path) -> None:
+    path.write_text(CONFIG.replace("[training]", '[training]\npositive = ["buy"]'))
+    assert "None of the 640 labels is positive" in recsys(path, "fit", "--out", str(path.parent / "out"))
+
+
 def test_a_folder_that_training_uses_is_refused(path: Path) -> None:
     recsys(path, "train", "--once", "--no-publish")
     said = recsys(path, "fit", "--out", str(path.parent / "out"), code=1)

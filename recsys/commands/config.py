@@ -36,8 +36,17 @@ def free_path(path: Path) -> Path:
 def check(path: Path) -> None:
     config = load(path)
     click.echo(f"{path} is valid: {len(config.features.fields)} fields, model {config.model.name}.")
+    _show_log(config)
     for note in _unusable_checkpoints(config):
         click.secho(note, fg="yellow")
+
+
+def _show_log(config: Config) -> None:
+    try:
+        if sentence := wiring.inspected_log(config):
+            click.echo(f"log: {sentence}.")
+    except RecsysError as error:
+        click.secho(f"log: {error}", fg="yellow")
 
 
 def _unusable_checkpoints(config: Config) -> Iterator[str]:

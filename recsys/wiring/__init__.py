@@ -6,7 +6,18 @@ What needs torch, or a server, is imported only when it is built.
 from recsys.wiring.learning import exporter, learner, model, set_threads, store, tables
 from recsys.wiring.publishing import ONLINE, publisher, running_redis
 from recsys.wiring.serving import local_ranking, open_scorer, server
-from recsys.wiring.stream import event_log, feed, file_sources, ingest, joiner, rules, sources, spec, tasks
+from recsys.wiring.stream import (
+    event_log,
+    feed,
+    file_sources,
+    ingest,
+    inspected_log,
+    joiner,
+    rules,
+    sources,
+    spec,
+    tasks,
+)
 from recsys.wiring.training import locked_trainer, trainer, training_lock
 
 __all__ = [
@@ -16,6 +27,7 @@ __all__ = [
     "feed",
     "file_sources",
     "ingest",
+    "inspected_log",
     "joiner",
     "learner",
     "local_ranking",

@@ -35,6 +35,19 @@ def event_log(config: Config) -> EventLog:
     return open_log(log.url, log.partitions, partial(decode_values, rules=rules(config)), log.keep)
 
 
+def inspected_log(config: Config) -> str:
+    """A sentence on a log on a server, which is not made; "" for one of this machine.
+
+    Raises RecsysError for what keeps the log from being used, or from being ingested into.
+    """
+    from streaming.ingest.source_offsets import SourceOffsets
+    from streaming.log.open_log import inspect_log
+
+    sentence, identity = inspect_log(config.log.url, config.log.partitions)
+    SourceOffsets(config.log.source_offsets, identity)
+    return sentence
+
+
 def rules(config: Config) -> Rules:
     """Which events are accepted."""
     from streaming.ingest.codec import Rules

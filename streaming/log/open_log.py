@@ -40,11 +40,15 @@ def _file_log(place: str, how: Opening) -> EventLog:
 
 
 def _kafka_log(place: str, how: Opening) -> EventLog:
-    if find_spec("kafka") is None:
-        raise InvalidValueError("a log in Kafka needs `pip install 'recsys[kafka]'`")
+    _need_kafka()
     from streaming.log.kafka.kafka_log import KafkaLog
 
     return KafkaLog(KafkaAddress.parse(place), how.decode, how.partitions)
+
+
+def _need_kafka() -> None:
+    if find_spec("kafka") is None:
+        raise InvalidValueError("a log in Kafka needs `pip install 'recsys[kafka]'`")
 
 
 LOGS: dict[str, Opener] = {"file": _file_log, "kafka": _kafka_log}
@@ -96,6 +100,20 @@ def open_log(
     scheme, place = split_url(url)
     check_keep(url, keep)
     return LOGS[scheme](place, Opening(partitions, decode or _refuse, keep))
+
+
+def inspect_log(url: str, partitions: int | None = None) -> tuple[str, str]:
+    """A sentence on the log at `url`, which is not made, and its identity; "" for a log of this machine.
+
+    `partitions` are those of a new log. Raises RecsysError, with a remedy, for what keeps the log from being used.
+    """
+    scheme, place = split_url(url)
+    if scheme != "kafka":
+        return "", ""
+    _need_kafka()
+    from streaming.log.kafka.inspection import inspect
+
+    return inspect(KafkaAddress.parse(place), partitions)
 
 
 def _refuse(values: Sequence[bytes], _clocks: Sequence[int]) -> tuple[pa.RecordBatch, Sequence[tuple[int, str]]]:

@@ -66,7 +66,7 @@ class KafkaLog:
     @property
     def identity(self) -> str:
         """The ids of the cluster and of the topic, which Kafka gave them."""
-        return f"{self._topic.cluster}/{self._topic.id}"
+        return self._topic.identity
 
     def append(self, events: pa.RecordBatch, partition: int = 0) -> int:
         """Raises AppendError also when no broker answered in time: the events may be there or not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from recsys.errors import InvalidValueError, LogError
 from streaming.log.kafka.connection import Connection
@@ -11,19 +12,24 @@ from streaming.log.kafka.connection import Connection
 class Topic:
     """An existing topic. All methods raise errors of Kafka's client, too."""
 
-    def __init__(self, connection: Connection, topic_id: str, partitions: int, check_every: float) -> None:
+    def __init__(self, connection: Connection, found: dict[str, Any], check_every: float) -> None:
+        """`found` is what the brokers say of it. Raises InvalidValueError if the address has another `partitions`."""
+        address = connection.address
         self._connection = connection
-        self.id, self.partitions = topic_id, partitions
-        self.cluster = connection.cluster()
+        self.id, self.partitions = str(found["topic_id"]), len(found["partitions"])
+        if address.partitions not in (None, self.partitions):
+            raise InvalidValueError(
+                f"{address.where} has {self.partitions} partitions, not {address.partitions}; write "
+                f"partitions={self.partitions} in [log] url, or name another topic"
+            )
+        self.identity = f"{connection.cluster()}/{self.id}"
+        """The ids of the cluster and of the topic, which Kafka gave them."""
         self._check_every = check_every
         self._checked = time.monotonic()
 
     @staticmethod
     def opened(connection: Connection, partitions: int | None, check_every: float) -> Topic:
-        """The topic of the connection's address, made with so many partitions if it is not there.
-
-        Raises InvalidValueError when the address asks for another number than it has.
-        """
+        """The topic of the connection's address, made with so many partitions if it is not there."""
         address = connection.address
         found = connection.topic(address.topic)
         if found is None:
@@ -31,13 +37,7 @@ class Topic:
             found = connection.topic(address.topic)
         if found is None:
             raise LogError(f"{address.where} was removed while it was made; try again")
-        count = len(found["partitions"])
-        if address.partitions not in (None, count):
-            raise InvalidValueError(
-                f"{address.where} has {count} partitions, not {address.partitions}; write partitions={count} in "
-                "[log] url, or name another topic"
-            )
-        return Topic(connection, str(found["topic_id"]), count, check_every)
+        return Topic(connection, found, check_every)
 
     def check(self, *, now: bool = False) -> None:
         """Ask the brokers, unless they were asked within the last `check_every` seconds.

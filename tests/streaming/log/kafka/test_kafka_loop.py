@@ -134,6 +134,24 @@ def test_what_was_ingested_is_known_by_topic_and_cluster_whatever_the_options(tm
     assert f"on another cluster, {cluster}, not elsewhere" in refused(config, "ingest", str(tmp_path / "events.jsonl"))
 
 
+def test_check_says_what_is_at_the_address(tmp_path: Path, broker: Broker, url: str) -> None:
+    config = project(tmp_path, f"{url}?partitions=2")
+    where = f"log: topic {topic_of(url)} on {broker.address}"
+    for _ in range(2):
+        assert f"{where} is not there yet; it will be made, with partitions: 2." in recsys(config, "check")
+    wiring.event_log(load(config)).close()
+    assert f"{where} is there, with partitions: 2, copies of each record: 1." in recsys(config, "check")
+    project(tmp_path, f"{url}?partitions=3")
+    assert f"{where} has 2 partitions, not 3; write partitions=2 in [log] url" in recsys(config, "check")
+    project(tmp_path, url)
+    sources = tmp_path / "run" / f"sources-{topic_of(url)}"
+    sources.mkdir(parents=True)
+    (sources / "log").write_text("other/topic")
+    assert f"log: {sources} has how far files were read into a log that is not" in recsys(config, "check")
+    project(tmp_path, "kafka://127.0.0.1:1/clicks?timeout=1")
+    assert "looking at the topic: no answer within 1 s; start the brokers" in recsys(config, "check")
+
+
 @pytest.mark.slow
 def test_kafkas_own_producer_and_consumer(tmp_path: Path, broker: Broker, url: str) -> None:
     config = project(tmp_path / "kafka", url)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import IO
+
 from rich.console import Console
 from rich.progress import TextColumn
 
@@ -9,6 +11,11 @@ from rich.progress import TextColumn
 def plain_console() -> Console:
     """Prints text and tables as they are, because names and values of data may look like markup, such as `[/kg]`."""
     return Console(markup=False)
+
+
+def remote_console(width: int, file: IO[str] | None = None) -> Console:
+    """As `plain_console`, for a terminal of another process: writes what that one will show, `width` columns wide."""
+    return Console(file=file, markup=False, force_terminal=True, width=width)
 
 
 def plain_column(template: str) -> TextColumn:

@@ -13,9 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from recsys import wiring
+from recsys.commands.output.console import remote_console
 from recsys.commands.train import dashboard, train
 from recsys.config.file import parse
 from recsys.config.schema import Config
@@ -49,7 +48,7 @@ def work(seat: Seat, given: dict[str, Any]) -> None:
 
 def _lead(seat: Seat, config: Config, given: dict[str, Any]) -> None:
     stop = threading.Event()
-    console = Console(file=_Lines(seat), markup=False, force_terminal=True, width=given["width"])
+    console = remote_console(given["width"], _Lines(seat))
     learner = leading_learner(config, channel())
     try:
         with wiring.trainer(config, publish=given["publish"], learns=learner) as trainer:
@@ -67,7 +66,7 @@ def _watched(seat: Seat, trainer: Trainer, stop: threading.Event, width: int) ->
 
     def watch() -> None:
         while not done.wait(_PERIOD):
-            console = Console(force_terminal=True, width=width)
+            console = remote_console(width)
             with console.capture() as picture:
                 console.print(dashboard(trainer.progress))
             seat.tell("show", picture.get())

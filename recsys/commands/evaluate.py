@@ -8,7 +8,7 @@ from pathlib import Path
 from recsys import wiring
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
-from recsys.commands.output.console import plain_console, say
+from recsys.commands.output.console import READING, plain_console, say
 from recsys.commands.output.fit_tables import evaluation_table
 from recsys.config.file import load
 from recsys.errors import file_errors
@@ -22,7 +22,7 @@ def run(path: Path, *, part: Part, until: str | None, out: Path) -> None:
     console = plain_console()
     check_out(out)
     end = parse_time(until, "--until") if until else None
-    with closing(wiring.event_log(config)) as log:
+    with closing(wiring.event_log(config)) as log, console.status(READING):
         result = evaluate(config, log, part=part, until=end)
     console.print(evaluation_table(result))
     file = out / "evaluation.json"

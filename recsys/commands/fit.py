@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 from recsys import wiring
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
-from recsys.commands.output.console import plain_column, plain_console, say
+from recsys.commands.output.console import READING, plain_column, plain_console, say
 from recsys.commands.output.fit_tables import epochs_table
 from recsys.commands.output.log_warnings import label_warnings, log_warnings
 from recsys.commands.stopping import stopping
@@ -41,7 +41,8 @@ def run(path: Path, *, until: str | None, out: Path) -> None:
         for warning in log_warnings(config):
             say(console, warning, style="yellow")
         log = stack.enter_context(closing(wiring.event_log(config)))
-        parts = read_parts(config, log, end)
+        with console.status(READING):
+            parts = read_parts(config, log, end)
         fit = Fit(config, trainer.learner, parts, fit_folder(config))
         resumed = fit.resume()
         say(console, f"Resumed from {resumed}." if resumed else "Starting with an empty model.")

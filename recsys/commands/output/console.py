@@ -7,6 +7,8 @@ from typing import IO
 from rich.console import Console
 from rich.progress import TextColumn
 
+READING = "Reading the log"
+
 
 def plain_console() -> Console:
     """Prints text and tables as they are, because names and values of data may look like markup, such as `[/kg]`."""

@@ -12,7 +12,7 @@ from rich.table import Table
 from recsys import wiring
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
-from recsys.commands.output.console import plain_column, plain_console, say
+from recsys.commands.output.console import READING, plain_column, plain_console, say
 from recsys.commands.output.fit_tables import cells
 from recsys.config.file import load
 from recsys.errors import file_errors
@@ -31,7 +31,7 @@ def run(path: Path, *, until: str | None, out: Path) -> None:
     console = plain_console()
     check_out(out)
     end = parse_time(until, "--until") if until else None
-    with closing(wiring.event_log(config)) as log:
+    with closing(wiring.event_log(config)) as log, console.status(READING):
         parts = read_parts(config, log, end)
     with Bar(SpinnerColumn(), plain_column("{task.description}"), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("")

@@ -146,3 +146,14 @@ def test_a_fit_of_another_log_or_split_is_refused_with_the_remedy(path: Path) ->
     path.write_text(CONFIG + "test = 0.2\n")
     with pytest.raises(StateError, match=r"split by time, validation = 0.1, test = 0.1, seed = 0, and \[fit\]"):
         fit_of(path).resume()
+
+
+@pytest.mark.parametrize("split", ["time", "random"])
+def test_each_task_has_figures_of_its_own(path: Path, split: str) -> None:
+    """The second task is labelled by the same clicks, after a longer wait."""
+    path.write_text(CONFIG + f'split = "{split}"\n[[tasks]]\nname = "later"\nactions = ["click"]\nwait = "1m"\n')
+    fit = fit_of(path)
+    last = finished(fit).epochs[-1].validation
+    assert list(last) == ["click", "later"]
+    assert all((figures["auc"] or 0) > 0.7 for figures in last.values())
+    assert [figures["rows"] for figures in last.values()] == 2 * [len(fit._parts.validation) / 2]

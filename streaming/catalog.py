@@ -15,6 +15,8 @@ from streaming.join.labeled_impression import LabeledImpression
 class _CatalogState(msgspec.Struct):
     weights: dict[str, float]
     first_seen: dict[str, int]
+    withdrawn: dict[str, tuple[float, int]] = {}
+    stated: dict[str, int] = {}
 
 
 class Leaders:
@@ -27,13 +29,22 @@ class Leaders:
     def changed(self, item: str) -> None:
         self._changed.add(item)
 
+    def removed(self, item: str) -> None:
+        """The item has no value any more. The leaders that remain are still the best."""
+        self._changed.discard(item)
+        if self._leaders is not None and item in self._leaders:
+            self._leaders.remove(item)
+
     def top(self, values: Mapping[str, float], count: int) -> list[str]:
         """The `count` items with the greatest values; equal ones by name."""
         known = self._leaders
-        some = values if known is None or len(known) < min(count, len(values)) else self._changed.union(known)
-        self._leaders = heapq.nsmallest(count, some, key=lambda item: (-values[item], item))
+        if known is None or len(known) < min(count, len(values)):
+            some, kept = set(values), count + count // 4  # a reserve, so that not every removal costs a look at all
+        else:
+            some, kept = self._changed.union(known), len(known)
+        self._leaders = heapq.nsmallest(kept, some, key=lambda item: (-values[item], item))
         self._changed.clear()
-        return self._leaders
+        return self._leaders[:count]
 
 
 class Catalog:
@@ -41,7 +52,8 @@ class Catalog:
 
     An item's popularity at time t is the sum over its positive labels of 2^-((t - t_label) / half_life). The logarithm
     of that sum at time 0 is stored, which does not change as time passes. At most `capacity` items are remembered;
-    beyond it those first seen longest ago are forgotten.
+    beyond it those first seen longest ago are forgotten. Items that are withdrawn are among neither, and have their
+    popularity again when they come back; as many of them are remembered, those withdrawn last.
 
     >>> catalog = Catalog(half_life=1000)
     >>> catalog.positive("a", time=0); catalog.positive("a", time=1000)
@@ -54,6 +66,10 @@ class Catalog:
         self._capacity = capacity
         self._weights: dict[str, float] = {}
         self._first_seen: dict[str, int] = {}
+        self._withdrawn: dict[str, tuple[float, int]] = {}
+        """The weight and first time of each withdrawn item, in the order of their withdrawal."""
+        self._stated: dict[str, int] = {}
+        """When an item was last said to be available or not."""
         self._popular, self._recent = Leaders(), Leaders()
 
     def __len__(self) -> int:
@@ -62,20 +78,31 @@ class Catalog:
     def seen(self, items: Iterable[str], time: int) -> None:
         """Items that were shown or described at `time`."""
         for item in items:
-            if item not in self._first_seen:
+            if item not in self._first_seen and item not in self._withdrawn:
                 self._first_seen[item] = time
                 self._recent.changed(item)
                 if len(self._first_seen) > self._capacity:
                     self._forget()
 
+    def available(self, item: str, time: int, *, is_so: bool) -> None:
+        """From `time` on the item is recommended, or not; the statement with the latest time counts."""
+        if time < self._stated.get(item, time):
+            return
+        self._stated[item] = time
+        if is_so:
+            self._bring_back(item)
+        elif item not in self._withdrawn:
+            self._withdraw(item, time)
+
     def positive(self, item: str, time: int) -> None:
         """A positive label for `item`."""
         self.seen((item,), time)
-        one = time / self._half_life
-        known = self._weights.get(item, -math.inf)
-        high, low = max(known, one), min(known, one)
-        self._weights[item] = high + math.log2(1 + 2.0 ** (low - high))
-        self._popular.changed(item)
+        if item in self._withdrawn:
+            weight, first = self._withdrawn[item]
+            self._withdrawn[item] = self._grown(weight, time), first
+        else:
+            self._weights[item] = self._grown(self._weights.get(item, -math.inf), time)
+            self._popular.changed(item)
 
     def observe(self, impressions: Iterable[LabeledImpression]) -> None:
         """Take the items that were shown, and the positive labels."""
@@ -99,7 +126,7 @@ class Catalog:
         return [(item, self._first_seen[item]) for item in self._recent.top(self._first_seen, count)]
 
     def state(self) -> bytes:
-        return msgspec.msgpack.encode(_CatalogState(self._weights, self._first_seen))
+        return msgspec.msgpack.encode(_CatalogState(self._weights, self._first_seen, self._withdrawn, self._stated))
 
     def restore(self, state: bytes) -> None:
         """Restore the state returned by `state()`. Raises StateError when it is not a catalog's."""
@@ -108,13 +135,38 @@ class Catalog:
         except msgspec.DecodeError as error:
             raise StateError(f"not a catalog's state: {error}") from error
         self._weights, self._first_seen = loaded.weights, loaded.first_seen
+        self._withdrawn, self._stated = loaded.withdrawn, loaded.stated
         self._reset()
+
+    def _grown(self, weight: float, time: int) -> float:
+        """The logarithm of popularity after one more label."""
+        one = time / self._half_life
+        high, low = max(weight, one), min(weight, one)
+        return high + math.log2(1 + 2.0 ** (low - high))
+
+    def _withdraw(self, item: str, time: int) -> None:
+        self._withdrawn[item] = self._weights.pop(item, -math.inf), self._first_seen.pop(item, time)
+        self._popular.removed(item)
+        self._recent.removed(item)
+        if len(self._withdrawn) > self._capacity:
+            oldest = next(iter(self._withdrawn))
+            del self._withdrawn[oldest], self._stated[oldest]
+
+    def _bring_back(self, item: str) -> None:
+        if item not in self._withdrawn:
+            return
+        weight, first = self._withdrawn.pop(item)
+        self.seen((item,), first)
+        if weight > -math.inf and item in self._first_seen:
+            self._weights[item] = weight
+            self._popular.changed(item)
 
     def _forget(self) -> None:
         """Drop the oldest tenth at once, so that a full catalog costs no sort per item."""
         for item in heapq.nsmallest(self._capacity // 10 + 1, self._first_seen, key=self._first_seen.__getitem__):
             del self._first_seen[item]
             self._weights.pop(item, None)
+            self._stated.pop(item, None)
         self._reset()
 
     def _reset(self) -> None:

@@ -53,6 +53,10 @@ class Observer(Protocol):
         """Items that an update at `time` (ms) describes."""
         ...
 
+    def available(self, item: str, time: int, *, is_so: bool) -> None:
+        """An update at `time` (ms) says whether the item can be recommended from then on."""
+        ...
+
 
 class Feed:
     """Batches of `batch_size` rows, in the order in which labels became known.
@@ -222,6 +226,8 @@ class Feed:
         self.entities.apply(update)
         if self._observer is not None and update.kind == ITEM:
             self._observer.seen((update.key,), update.time)
+            if update.available is not None:
+                self._observer.available(update.key, update.time, is_so=update.available)
 
     def _add(self, impressions: list[LabeledImpression], cursors_IP: npt.NDArray[np.int64]) -> None:
         if impressions:

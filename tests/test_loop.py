@@ -239,3 +239,27 @@ def test_what_is_learned_while_serving_is_served(config: Config, trainer: Traine
     expected = pytest.approx(trained(config, trainer, question), abs=TOLERANCE[config.redis.precision])
     while served(http, question) != expected:  # bounded by the test's own time limit
         pass
+
+
+@pytest.mark.parametrize("config", [PARAMETERS["zeros"]], indirect=True)
+def test_a_withdrawn_item_is_not_recommended_until_it_comes_back(trainer: Trainer, http: httpx.Client) -> None:
+    def recommended() -> bool:
+        answer = http.post("/v1/recommend", json={"user": "u0", "count": 50}).raise_for_status().json()
+        return "i1" in {item["item"] for item in answer["items"]}
+
+    def say(**more: bool) -> None:
+        event = {"type": "item", "time": time.time_ns() // 10**6, "item": "i1"} | more
+        assert http.post("/v1/events", json=event).json()["accepted"] == 1
+
+    stop = threading.Event()
+    following = threading.Thread(target=trainer.run, kwargs={"follow": True, "stop": stop})
+    following.start()
+    try:
+        for available in (True, False, True):
+            say(available=available)
+            while recommended() != available:  # bounded by the test's own time limit
+                pass
+            assert served(http, {"user": "u0", "items": ["i1"]}).keys() == {"i1"}
+    finally:
+        stop.set()
+        following.join()

@@ -69,11 +69,15 @@ class UserUpdate(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
 
 
 class ItemUpdate(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="item"):
-    """Features of an item from this time on; names not given keep their value."""
+    """Features of an item from this time on; names not given keep their value.
+
+    With `available` false the item is withdrawn: nobody is recommended it until an update says true.
+    """
 
     time: Millis
     item: Id
-    features: Features
+    features: Features = {}
+    available: bool | msgspec.UnsetType = msgspec.UNSET
     id: str = ""
 
 
@@ -88,7 +92,7 @@ EVENT_SCHEMA = pa.schema(
         pa.field("item", pa.string()),
         pa.field("impression", pa.string()),
         pa.field("action", pa.string()),
-        pa.field("value", pa.float64()),
+        pa.field("value", pa.float64()),  # of an item's update: 1 if available, 0 if withdrawn
         pa.field("items", pa.list_(pa.string())),
         pa.field("features", pa.binary()),  # JSON object, names sorted
         pa.field("item_features", pa.binary()),  # JSON object of arrays, names sorted

@@ -122,9 +122,11 @@ def encode_events(events: Sequence[Event]) -> pa.RecordBatch:
 
 def _in_order(pieces: dict[int, pa.Array], rows: dict[int, npt.NDArray[np.intp]], count: int) -> pa.Array:
     """A column from its pieces by kind: row rows[code][i] is pieces[code][i], all other rows are null."""
-    if len(pieces) == 1:
-        ((code, piece),) = pieces.items()
-        return piece if len(piece) == count else _spread(piece, rows[code], count)
+    (code, piece), *others = pieces.items()
+    if not others and len(piece) == count:
+        return piece
+    if not others and not piece.null_count:
+        return _spread(piece, rows[code], count)
     source = np.full(count, -1)
     at = np.concatenate([rows[code] for code in pieces])
     source[at] = np.arange(len(at))
@@ -160,7 +162,10 @@ def to_events(batch: pa.RecordBatch) -> list[Event]:
 
 def _event(row: dict[str, Any]) -> Event:
     kind = EVENT_TYPES[row["kind"]]
-    fields = {name: row[name] for name in kind.__struct_fields__ if row[name] is not None}
+    columns = {name: row[_COLUMNS.get(name, name)] for name in kind.__struct_fields__}
+    fields = {name: value for name, value in columns.items() if value is not None}
+    if "available" in fields:
+        fields["available"] = bool(fields["available"])
     if "features" in fields:
         fields["features"] = _features(fields["features"])
     if "item_features" in fields:
@@ -175,6 +180,8 @@ def content_id(event: Event) -> str:
 
 
 _CODES: Final = {kind: code for code, kind in enumerate(EVENT_TYPES)}
+_COLUMNS: Final = {"available": "value"}
+"""Columns of fields without one of their own: another column would make the segments of older logs unreadable."""
 
 
 def _columns(kind: type[Event], events: Sequence[Event]) -> dict[str, pa.Array]:
@@ -183,10 +190,13 @@ def _columns(kind: type[Event], events: Sequence[Event]) -> dict[str, pa.Array]:
     for name in kind.__struct_fields__:
         if name in ("id", "time"):
             continue
-        type_, values = EVENT_SCHEMA.field(name).type, list(map(attrgetter(name), events))
+        column = _COLUMNS.get(name, name)
+        type_, values = EVENT_SCHEMA.field(column).type, list(map(attrgetter(name), events))
         if pa.types.is_binary(type_):
             values = [_canonical(value) if value else b"{}" for value in values]
-        columns[name] = _lists(values, type_) if pa.types.is_list(type_) else pa.array(values, type_)
+        elif name == "available":
+            values = [None if value is msgspec.UNSET else float(value) for value in values]
+        columns[column] = _lists(values, type_) if pa.types.is_list(type_) else pa.array(values, type_)
     return columns
 
 

@@ -29,13 +29,17 @@ class InteractionRow(msgspec.Struct, gc=False, array_like=True):
 
 
 class EntityUpdateRow(NamedTuple):
-    """A user's or an item's update. `row` is its place in the batch."""
+    """A user's or an item's update. `row` is its place in the batch.
+
+    `available` is whether an item is so from now on, None when the update does not say.
+    """
 
     row: int
     kind: int
     time: int
     key: str
     features: bytes | None
+    available: bool | None = None
 
 
 def impressions(events: pa.RecordBatch) -> Iterator[OpenImpression]:
@@ -69,7 +73,9 @@ def updates(events: pa.RecordBatch) -> Iterator[EntityUpdateRow]:
     at = _places(kinds_N >= USER)
     keys = pc.coalesce(events.column("user").take(at), events.column("item").take(at)).to_pylist()
     codes = kinds_N[at.to_numpy()].tolist()
-    return map(EntityUpdateRow, at.to_pylist(), codes, _list(events, "time", at), keys, _list(events, "features", at))
+    available = pc.not_equal(events.column("value").take(at), 0).to_pylist()
+    times, features = (_list(events, name, at) for name in ("time", "features"))
+    return map(EntityUpdateRow, at.to_pylist(), codes, times, keys, features, available)
 
 
 def _places(chosen_N: npt.NDArray[np.bool_]) -> pa.Array:

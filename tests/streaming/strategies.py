@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
 from streaming.events.schema import LARGEST, Event, Impression, Interaction, ItemUpdate, UserUpdate
@@ -48,5 +49,12 @@ interactions = st.builds(
     Interaction, time=times, impression=ids, item=ids, action=ids, value=outcomes, id=ids | st.just("")
 )
 user_updates = st.builds(UserUpdate, time=times, user=ids, features=features, id=ids | st.just(""))
-item_updates = st.builds(ItemUpdate, time=times, item=ids, features=features, id=ids | st.just(""))
+item_updates = st.builds(
+    ItemUpdate,
+    time=times,
+    item=ids,
+    features=features,
+    available=st.booleans() | st.just(msgspec.UNSET),
+    id=ids | st.just(""),
+)
 events: st.SearchStrategy[Event] = impressions() | interactions | user_updates | item_updates

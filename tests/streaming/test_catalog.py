@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +39,49 @@ def test_recent_items_are_those_first_seen_last(made: list[tuple[str, int]], cou
     assert catalog.recent(count) == sorted(first.items(), key=lambda pair: (-pair[1], pair[0]))[:count]
 
 
+whats = st.sampled_from(["seen", "positive", "withdrawn", "available"])
+histories = st.lists(st.tuples(st.sampled_from("abcdefgh"), whats), min_size=1, max_size=60)
+
+
+@given(histories, st.integers(1, 5))
+def test_a_withdrawn_item_is_nowhere_and_comes_back_as_if_it_had_not_been_away(
+    history: list[tuple[str, str]], count: int
+) -> None:
+    """Beside a catalogue that hears of no withdrawals, and is asked for all items."""
+    catalog, other, withdrawn = Catalog(half_life=10), Catalog(half_life=10), set[str]()
+    for time, (item, what) in enumerate(history):
+        for each in (catalog, other):
+            each.seen([item], time)
+            if what == "positive":
+                each.positive(item, time)
+        if what in ("withdrawn", "available"):
+            catalog.available(item, time, is_so=what == "available")
+            (withdrawn.discard if what == "available" else withdrawn.add)(item)
+        for asked, all_of in ((catalog.popular, other.popular), (catalog.recent, other.recent)):
+            left = [name for name, _ in all_of(100) if name not in withdrawn]
+            assert [name for name, _ in asked(count)] == left[:count]
+
+
+def test_the_latest_statement_counts_whatever_the_order_in_which_they_come() -> None:
+    catalog = Catalog(half_life=10)
+    catalog.available("a", 20, is_so=False)
+    catalog.available("a", 10, is_so=True)
+    catalog.seen(["a", "b"], 30)
+    assert [item for item, _ in catalog.recent(5)] == ["b"]
+    catalog.available("a", 40, is_so=True)
+    catalog.available("a", 39, is_so=False)
+    assert [item for item, _ in catalog.recent(5)] == ["b", "a"]
+
+
+def test_a_full_catalog_goes_on_knowing_which_items_are_withdrawn_up_to_its_capacity() -> None:
+    catalog = Catalog(half_life=10, capacity=10)
+    for number in range(30):
+        catalog.available(f"gone-{number}", number, is_so=False)
+        catalog.seen([f"i{number}"], number)
+    catalog.seen(["gone-19", "gone-20"], 40)
+    assert [item for item, _ in catalog.recent(1)] == ["gone-19"]
+
+
 def test_order_survives_decades() -> None:
     catalog = Catalog(half_life=1000)
     catalog.positive("old", time=0)
@@ -64,7 +108,20 @@ def test_state_is_all_of_it() -> None:
     catalog = Catalog(half_life=1000)
     catalog.positive("a", time=5)
     catalog.seen(["b"], time=7)
+    catalog.positive("c", time=8)
+    catalog.available("c", time=9, is_so=False)
     other = Catalog(half_life=1000)
     other.restore(catalog.state())
     assert other.popular(5) == catalog.popular(5)
     assert other.recent(5) == catalog.recent(5)
+    for each in (catalog, other):
+        each.available("c", time=8, is_so=True)
+        assert [item for item, _ in each.popular(5)] == ["a"]
+        each.available("c", time=10, is_so=True)
+        assert [item for item, _ in each.popular(5)] == ["c", "a"]
+
+
+def test_a_state_from_before_items_could_be_withdrawn_is_read() -> None:
+    catalog = Catalog(half_life=1000)
+    catalog.restore(msgspec.msgpack.encode({"weights": {"a": 1.0}, "first_seen": {"a": 5}}))
+    assert catalog.recent(5) == [("a", 5)]

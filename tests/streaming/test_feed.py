@@ -261,6 +261,7 @@ def test_the_observer_sees_all_impressions_once() -> None:
         def __init__(self) -> None:
             self.impressions: list[LabeledImpression] = []
             self.items: list[str] = []
+            self.stated: list[tuple[str, int, bool]] = []
 
         def observe(self, impressions: Iterable[LabeledImpression]) -> None:
             self.impressions.extend(impressions)
@@ -268,16 +269,20 @@ def test_the_observer_sees_all_impressions_once() -> None:
         def seen(self, items: Iterable[str], time: int) -> None:
             self.items.extend(items)
 
+        def available(self, item: str, time: int, *, is_so: bool) -> None:
+            self.stated.append((item, time, is_so))
+
     onlooker = Onlooker()
-    update = ItemUpdate(time=3, item="new", features={})
-    events: list[Event] = [shown("A", 1, "x", "y"), click("A", "x", 2), update, shown("B", 90, "x")]
+    update, gone = ItemUpdate(time=3, item="new"), ItemUpdate(time=3, item="x", available=False)
+    events: list[Event] = [shown("A", 1, "x", "y"), click("A", "x", 2), update, gone, shown("B", 90, "x")]
     feed = feed_of(log_of(events), 3, observer=onlooker)
     list(feed.poll(1))
     assert onlooker.impressions == []
     list(feed.poll(10))
     list(feed.finish())
     assert [(e.id, e.positions) for e in onlooker.impressions] == [("A", (0,)), ("A", (1,)), ("B", (0,))]
-    assert onlooker.items == ["new"]
+    assert onlooker.items == ["new", "x"]
+    assert onlooker.stated == [("x", 3, False)]
 
 
 def test_reading_goes_in_steps_so_that_little_waits(monkeypatch: pytest.MonkeyPatch) -> None:

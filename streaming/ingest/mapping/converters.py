@@ -24,6 +24,9 @@ def converter(mapping: Mapping, field: str) -> Convert:
         return _unless_null(millis_reader(mapping.time_unit, mapping.time_format), nulls)
     if parent == "actions":
         return _done(mapping, nulls)
+    if field == "available":
+        yes = frozenset(mapping.positive_values)
+        return _unless_null(lambda cell: values.happened(cell, yes, nulls), nulls)
     if dot:
         return _feature(mapping, child, nulls, listed=parent == "item_features" and not mapping.row_per_item)
     type_ = EVENT_SCHEMA.field(field).type

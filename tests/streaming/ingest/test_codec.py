@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from xxhash import xxh3_128_hexdigest
 
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import EVENT_SCHEMA, Event, Impression, Interaction, ItemUpdate, UserUpdate
@@ -58,8 +59,26 @@ def test_events_survive_the_way_through_json_and_arrow(given_events: list[Event]
 @given(st.lists(events, min_size=1, max_size=6))
 def test_columns_that_a_kind_does_not_have_are_null(given_events: list[Event]) -> None:
     for event, row in zip(given_events, encode_events(given_events).to_pylist(), strict=True):
-        for name, value in row.items():
-            assert (value is None) == (name != "kind" and name not in event.__struct_fields__)
+        has = {"kind", *event.__struct_fields__}
+        if isinstance(event, ItemUpdate) and event.available is not msgspec.UNSET:
+            has.add("value")
+        assert {name for name, value in row.items() if value is not None} == has - {"available"}
+
+
+def test_an_item_can_be_withdrawn_without_a_word_about_its_features() -> None:
+    withdrawn = one({"type": "item", "time": 5, "item": "a", "available": False})
+    silent = one({"type": "item", "time": 5, "item": "a"})
+    assert isinstance(withdrawn, ItemUpdate)
+    assert isinstance(silent, ItemUpdate)
+    assert withdrawn.available is False
+    assert withdrawn.features == {}
+    assert silent.available is msgspec.UNSET
+    assert "available" in str(one(ITEM | {"available": "no"}))
+
+
+def test_an_update_that_does_not_say_whether_an_item_is_available_has_the_id_it_always_had() -> None:
+    content = b'{"type":"item","time":5,"item":"a","features":{"b":1},"id":""}'
+    assert content_id(ItemUpdate(time=5, item="a", features={"b": 1})) == xxh3_128_hexdigest(content)
 
 
 def test_one_event_is_a_batch_of_one_row() -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from msgspec import UNSET
 
+from streaming.events.schema import ItemUpdate
 from streaming.ingest.counts import Counts
 from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.formats.open_source import open_source
@@ -50,6 +52,16 @@ def test_shown_and_clicked_items_in_one_row(tmp_path: Path) -> None:
     assert {(e.impression, e.item, e.action) for e in done} == {  # type: ignore[union-attr]
         ("1", "2", "click"), ("1", "2", "buy"), ("1", "3", "buy"), ("2", "5", "buy"),
     }  # fmt: skip
+
+
+def test_a_column_says_which_items_are_available(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("at,what,state\n5,a,sold\n6,b,on sale\n7,c,\n")
+    columns = {"time": "at", "item": "what", "available": "state"}
+    log = MemoryLog()
+    ingest = Ingest(log, DeadLetters(tmp_path / "dead"), clock=lambda: NOW)
+    ingest.run(open_source(tmp_path / "a.csv", Mapping("item", columns, positive_values=["on sale"])))
+    updates = [one for one in stored(log) if isinstance(one, ItemUpdate)]
+    assert [(one.item, one.available) for one in updates] == [("a", False), ("b", True), ("c", UNSET)]
 
 
 def test_an_action_a_column(tmp_path: Path) -> None:

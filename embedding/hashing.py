@@ -26,6 +26,11 @@ def mix(ids: Ids) -> Ids:
     return z ^ (z >> np.uint64(31))
 
 
+def eviction_draw(evicted: int, capacity: int) -> int:
+    """The number of the order in which equally cold ids are evicted: another one after every `capacity` evictions."""
+    return evicted // capacity
+
+
 def eviction_ties(ids_N: Ids, draw: int) -> Ids:
     """The order [N] in which equally cold ids are evicted. It says nothing about where an id lies, which `mix` does.
 

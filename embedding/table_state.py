@@ -5,25 +5,20 @@ Suffixes: U ids of a table, D dimension, W floats of optimizer state per row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from embedding.hashing import eviction_ties
+from embedding.hashing import eviction_draw, eviction_ties
 from embedding.store import Floats, Ids
 
 Arrays = dict[str, npt.NDArray[Any]]
 Columns = tuple[Ids, npt.NDArray[np.int64], npt.NDArray[np.uint8], Floats, Floats]
 """Ids [U], last seen [U], frequencies [U], weights [U, D] and optimizer states [U, W] of some ids."""
 _NAMES = ("ids_U", "seen_U", "freq_U", "weights_UD", "state_UW")
-
-
-def eviction_draw(counters: Mapping[str, int], capacity: int) -> int:
-    """The number of the order in which equally cold ids are evicted: it changes after every `capacity` evictions."""
-    return counters.get("evicted", 0) // capacity
 
 
 @dataclass(slots=True)
@@ -84,7 +79,7 @@ class TableState:
         """Positions, ascending, of the n ids that would be evicted last; all if there are fewer."""
         if len(self.ids_U) <= n:
             return np.arange(len(self.ids_U))
-        ties_U = eviction_ties(self.ids_U, eviction_draw(self.counters, n))
+        ties_U = eviction_ties(self.ids_U, eviction_draw(self.counters.get("evicted", 0), n))
         return np.sort(np.lexsort((ties_U, self.freq_U, self.seen_U))[len(self.ids_U) - n :])
 
     def ordered(self) -> TableState:

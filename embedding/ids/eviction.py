@@ -1,175 +1,143 @@
-"""The order in which a full table evicts ids, without a pass over the table for each eviction.
+"""The order in which a full table evicts ids, in small steps.
 
-Passes over the table list the sixteenth of its ids with the lowest eviction priority, in order. Being seen only raises
-the priority of an id, so a listed id keeps its place or moves back; only new ids of low priority have to be added.
-Ids of equal priority are in the order of `hashing.eviction_ties`, by which the list is cut too: its length does not
-depend on how many ids were last seen at the same minute.
+The lowest sixteenth of the ids waits in order. While they are evicted, a part of the table is searched in each call for
+those that come next, so that no call waits for a pass over the table. Being seen only raises the place of an id (see
+`embedding.kernels.eviction`): those that wait are looked up when their turn comes, and only new ids have to be added.
 
-Suffixes: N ids of a call, K listed ids, P ids under consideration.
+Suffixes: N ids of a call, K ids that wait, R ids removed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol
-
 import numpy as np
 import numpy.typing as npt
 
-from embedding.hashing import eviction_ties
-from embedding.ids.packed import ABSENT, Packed, priorities_of, rows_of
-from embedding.store import Ids
+from embedding.hashing import eviction_draw
+from embedding.ids.listing import Listing
+from embedding.ids.packed import Packed
+from embedding.ids.segments import Segments
+from embedding.ids.waiting import HIGHEST, NOBODY, NewIds, Waiting, joined, sorted_by_place, up_to
+from embedding.kernels import eviction
+from embedding.kernels.lines import SIZE
+from embedding.store import Ids, Index
 
-_HIGHEST = 0xFFFFFFFF
-_S16, _S48, _LOW = np.uint64(16), np.uint64(48), np.uint64(0xFFFF)
-_LISTED = 16  # the list holds at least 1 / _LISTED of the table
-_NOBODY = np.zeros(0, np.uint64)
-
-
-class _PackedTable(Protocol):
-    """A table that gives the packed metadata of its ids."""
-
-    def __len__(self) -> int: ...
-
-    def slices(self) -> Iterator[tuple[Ids, Packed]]: ...
-
-    def packed(self, ids_N: Ids) -> Packed: ...
+_SHARE = 16  # at least 1 / _SHARE of the table waits
 
 
 class EvictionQueue:
-    """Ids by eviction priority: last seen, then frequency, then `eviction_ties`; exactly the order of a full sort.
+    """Ids by last seen, then frequency, then `hashing.eviction_ties`: exactly the order of a full sort.
+
+    `state` and `free` are the id table's, see `embedding.kernels.lines`.
 
     >>> from embedding.ids.id_table import IdTable
     >>> table = IdTable(capacity=10)
     >>> for minute, key in enumerate([5, 6, 7]):
     ...     _ = table.find_or_insert(np.array([key], np.uint64), minute)
-    >>> EvictionQueue(table).take(2, pinned=np.zeros(0, np.uint64), draw=0).tolist()
+    >>> table.evict(2)[0].tolist()
     [5, 6]
     """
 
-    def __init__(self, table: _PackedTable) -> None:
-        self._table = table
-        self._draw = 0
+    def __init__(self, segments: Segments, state: npt.NDArray[np.int64], free: npt.NDArray[np.uint32]) -> None:
+        self._segments, self._state, self._free = segments, state, free
         self.reset()
 
     def reset(self) -> None:
-        """Drop the list, after priorities changed otherwise than by ids being seen."""
-        self._ids_K, self._priorities_K, self._next = _NOBODY, _NOBODY, 0
-        self._limit, self._limit_tie = -1, ABSENT  # ids up to this place are in the rest of the list or in `_unlisted`
-        self._unlisted: list[Ids] = []
+        """Forget which ids wait, after places changed otherwise than by ids being seen."""
+        self._draw, self._limit, self._bound = -1, np.uint64(0), np.uint64(0)
+        self._listed, self._cursor = NOBODY, 0
+        """The ids with places up to the limit, in order, without those of the run."""
+        self._run = NOBODY
+        """The ids with places up to the bound, in order."""
+        self._late: list[Waiting] = []
+        """Ids that were added, or moved, up to the limit."""
+        self._further: Listing | None = None
+        """The ids that come after the limit."""
+        self._redrawn: Listing | None = None
+        """The ids that come first in the next draw, which is near."""
 
-    def add(self, ids_N: Ids, priorities_N: Packed) -> None:
-        """Add new ids."""
-        low_N = self._within(priorities_N, ids_N)
-        if low_N.any():
-            self._unlisted.append(ids_N[low_N])
+    def add(self, ids_N: Ids, counts_N: Index, new: Index, stamp: np.uint64) -> None:
+        """Let the ids at the positions `new` wait if their places are low enough, seen `counts_N` times at `stamp`."""
+        told = NewIds(ids_N, counts_N, new, stamp)
+        if self._draw >= 0:
+            low = told.between(np.uint64(0), self._limit, self._draw)
+            self._late += [low] if len(low[0]) else []
+        for listing in (self._further, self._redrawn):
+            if listing is not None:
+                listing.add(told)
 
-    def _within(self, priorities_N: Packed, ids_N: Ids) -> npt.NDArray[np.bool_]:
-        """Which ids [N] are at most at the limit."""
-        if self._limit < 0:
-            return np.zeros(len(ids_N), bool)
-        within_N = priorities_N < np.uint64(self._limit)
-        equal = np.flatnonzero(priorities_N == np.uint64(self._limit))
-        within_N[equal] = eviction_ties(ids_N[equal], self._draw) <= self._limit_tie
-        return within_N
+    def evict(self, n: int, pinned: Packed, evicted: int) -> tuple[Ids, Index]:
+        """Remove the first n ids (or all) whose row's bit is not set in `pinned`; `evicted` were removed before.
 
-    def take(self, n: int, pinned: Packed, draw: int) -> Ids:
-        """The n ids of lowest priority (or all), except those whose row's bit is set in `pinned`.
-
-        Equals are in the order of `eviction_ties(ids, draw)`. The caller removes the ids from the table.
+        Returns the ids and their rows.
         """
-        if draw != self._draw:
-            self.reset()
-            self._draw = draw
-        taken, complete = _NOBODY, False
-        while len(taken) < n:
-            if self._next == len(self._ids_K):
-                if complete:
-                    break
-                complete = self._list(n + len(taken) + int(np.bitwise_count(pinned).sum()))
-            taken = np.concatenate([taken, self._following(n - len(taken), pinned, taken)])
-        if complete:
+        capacity, ids_R, rows_R, done = len(self._free), np.empty(n, np.uint64), np.empty(n, np.int32), 0
+        wanted = max(2 * (n + int(np.bitwise_count(pinned).sum())), int(self._state[SIZE]) // _SHARE)
+        if self._draw != eviction_draw(evicted, capacity):
+            self._redraw(eviction_draw(evicted, capacity), wanted)
+        while True:
+            done += self._take(pinned, ids_R[done:], rows_R[done:])
+            if done == n or not self._go_on(n - done, wanted):
+                break
+        if self._limit == HIGHEST:
             self.reset()  # a list of all ids would only grow
-        return taken
-
-    def _list(self, least: int) -> bool:
-        """List at least `least` ids anew. Returns whether the list holds all ids."""
-        k = max(2 * least, len(self._table) // _LISTED)
-        complete = k >= len(self._table)
-        self._limit, self._limit_tie = (_HIGHEST, ABSENT) if complete else self._place_of(k)
-        low = [(ids[at], own[at]) for ids, own in self._priorities() for at in [self._within(own, ids)]]
-        ids, priorities = (np.concatenate(part) for part in zip(*low, strict=True))
-        order = np.lexsort((eviction_ties(ids, self._draw), priorities))
-        self._ids_K, self._priorities_K, self._next = ids[order], priorities[order], 0
-        self._unlisted = []
-        return complete
-
-    def _priorities(self) -> Iterator[tuple[Ids, Packed]]:
-        return ((ids, priorities_of(packed)) for ids, packed in self._table.slices())
-
-    def _place_of(self, k: int) -> tuple[int, np.uint64]:
-        """The priority of rank k, and a tie that at least the k first ids do not exceed.
-
-        From histograms of 16 bits each: a sorted copy would take a third of the table's memory.
-        """
-        high, rest = _bucket((own >> _S16 for _, own in self._priorities()), k)
-        own_low = (own[own >> _S16 == high] & _LOW for _, own in self._priorities())
-        low, rest = _bucket(own_low, rest)
-        priority = high << 16 | low
-        equals = (ids[own == priority] for ids, own in self._priorities())
-        tie, _ = _bucket((eviction_ties(ids, self._draw) >> _S48 for ids in equals), rest)
-        return priority, np.uint64((tie + 1 << 48) - 1)
-
-    def _following(self, n: int, pinned: Packed, taken: Ids) -> Ids:
-        """Up to n of the next ids; those further on in the list than is looked at have higher priorities."""
-        end = min(len(self._ids_K), self._next + n + 64)
-        if end == len(self._ids_K):
-            bound, bound_tie = np.uint64(self._limit), self._limit_tie
         else:
-            bound, bound_tie = self._priorities_K[end - 1], eviction_ties(self._ids_K[end - 1 : end], self._draw)[0]
-        ids_P = _distinct(np.concatenate([self._ids_K[self._next : end], *self._unlisted]))
-        self._next = end
-        packed_P = self._table.packed(ids_P)
-        present = packed_P != ABSENT
-        if len(taken):
-            present &= ~_among(ids_P, np.sort(taken))
-        ids_P, packed_P = ids_P[present], packed_P[present]
-        priorities_P, ties_P = priorities_of(packed_P), eviction_ties(ids_P, self._draw)
-        order = np.lexsort((ties_P, priorities_P))
-        ready_P = ((priorities_P < bound) | ((priorities_P == bound) & (ties_P <= bound_tie)))[order]
-        if len(pinned):
-            ready_P &= ~_pinned(rows_of(packed_P)[order].astype(np.uint64), pinned)
-        chosen = order[ready_P][:n]
-        left_P = self._within(priorities_P, ids_P)
-        left_P[chosen] = False
-        self._unlisted = [ids_P[left_P]]
-        taking: Ids = ids_P[chosen]
-        return taking
+            self._prepare(wanted, capacity - (evicted + done) % capacity)
+        return ids_R[:done], rows_R[:done]
 
+    def _redraw(self, draw: int, wanted: int) -> None:
+        """Begin with the lowest ids of a new draw."""
+        listing = self._redrawn
+        if listing is None or listing.draw != draw:
+            listing = Listing(self._segments, draw, np.uint64(0), wanted)
+        self.reset()
+        self._draw, self._further = draw, listing
 
-def _distinct(ids: Ids) -> Ids:
-    """`numpy.unique` hashes first, which takes ten times as long as sorting."""
-    ids = np.sort(ids)
-    return ids[np.append(True, ids[1:] != ids[:-1])] if len(ids) else ids
+    def _list_further(self, wanted: int) -> Listing:
+        if self._further is None:
+            self._further = Listing(self._segments, self._draw, self._limit, wanted)
+        return self._further
 
+    def _go_on(self, n: int, wanted: int) -> bool:
+        """Let the next n of the ids that are listed join the run. Returns whether there are any."""
+        if self._cursor == len(self._listed[0]):
+            if self._limit == HIGHEST:
+                return False
+            listing = self._list_further(wanted)
+            listing.advance(1.0)
+            self._listed, self._cursor, self._limit, self._further = listing.in_order(), 0, listing.limit, None
+            self._late += listing.late
+        part = slice(self._cursor, self._cursor + n + n // 8 + 64)
+        self._run = joined([self._run, (self._listed[0][part], self._listed[1][part])])
+        self._cursor = min(part.stop, len(self._listed[0]))
+        self._bound = self._limit if self._cursor < part.stop else self._run[0][-1]
+        return True
 
-def _among(ids: Ids, others: Ids) -> npt.NDArray[np.bool_]:
-    """Which ids are among `others`, of which there are some, ascending. `numpy.isin` hashes, as `numpy.unique` does."""
-    at = np.minimum(np.searchsorted(others, ids), len(others) - 1)
-    found: npt.NDArray[np.bool_] = others[at] == ids
-    return found
+    def _take(self, pinned: Packed, ids_R: Ids, rows_R: Index) -> int:
+        """Remove ids of the run until `ids_R` is full, or none is left. Returns their number."""
+        late = joined(self._late)
+        run, self._late = sorted_by_place(joined([self._run, up_to(self._bound, late)]), self._draw), []
+        beyond_K = late[0] > self._bound
+        further = self._limit if self._further is None else self._further.limit
+        heap, aside = (tuple(np.empty(len(run[0]), np.uint64) for _ in range(2)) for _ in range(2))
+        lines, order = self._segments, (np.uint64(max(0, self._draw)), self._bound, further, pinned)
+        done, seen, size, n = eviction.evict(
+            *lines.where, lines.counts_S, self._state, self._free, *order, *run, *heap, *aside, ids_R, rows_R
+        )
+        put_aside = aside[0][:n], aside[1][:n]
+        self._run = run[0][seen:], run[1][seen:]
+        self._late = [
+            (late[0][beyond_K], late[1][beyond_K]),
+            (heap[0][:size], heap[1][:size]),
+            up_to(self._limit, put_aside),
+        ]
+        if self._further is not None:
+            self._further.add_moved(put_aside)
+        return int(done)
 
-
-def _bucket(parts: Iterable[Packed], k: int) -> tuple[int, int]:
-    """The 16-bit value of rank k among all parts, and k's rank among those of this value."""
-    counts = np.zeros(1 << 16, np.int64)
-    for values in parts:
-        counts += np.bincount(values.astype(np.int64), minlength=1 << 16)
-    bucket = int(np.searchsorted(np.cumsum(counts), k, "right"))
-    return bucket, k - int(counts[:bucket].sum())
-
-
-def _pinned(rows_P: Ids, pinned: Packed) -> npt.NDArray[np.bool_]:
-    """Whether each row's bit is set in the bitmap `pinned`."""
-    bits_P: Packed = (pinned[rows_P >> np.uint64(6)] >> (rows_P & np.uint64(63))) & np.uint64(1)
-    return bits_P.astype(bool)
+    def _prepare(self, wanted: int, left: int) -> None:
+        """Search a part of the table for the ids that come next; the draw ends after `left` more evictions."""
+        self._list_further(wanted).advance(self._cursor / max(1, len(self._listed[0])))
+        if self._redrawn is None and left <= wanted:
+            self._redrawn = Listing(self._segments, self._draw + 1, np.uint64(0), wanted + left)
+        if self._redrawn is not None:
+            self._redrawn.advance(1 - left / wanted)

@@ -25,7 +25,7 @@ from embedding.kernels import bitmap
 from embedding.lazy_arrays import lazy_zeros
 from embedding.rows.row_block import RowMemory
 from embedding.store import Floats, Ids, Index, Table
-from embedding.table_state import TableState, eviction_draw
+from embedding.table_state import TableState
 
 COUNTED = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale", "nonfinite", "ahead")
 PART = 1 << 13  # rows per part of a snapshot: the lock is held for one part at a time
@@ -124,8 +124,8 @@ class TableIds:
         short = wanted - (self.table.capacity - len(self.ids))
         if short > 0:
             bitmap.mark(self._pinned, rows_U)
-            n, draw = max(short, self.table.capacity // BULK), eviction_draw(self._counters, self.table.capacity)
-            self._removed(*self.ids.evict(n, self._pinned, draw), "evicted")
+            n = max(short, self.table.capacity // BULK)
+            self._removed(*self.ids.evict(n, self._pinned, self._counters["evicted"]), "evicted")
             bitmap.unmark(self._pinned, rows_U)
 
     def _removed(self, ids: Ids, rows: Index, why: str) -> None:

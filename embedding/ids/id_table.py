@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from embedding.argument_checks import MAX_CAPACITY
 from embedding.ids.eviction import EvictionQueue
-from embedding.ids.packed import MOST_MINUTES, Entries, Packed, new_priorities, unpack
+from embedding.ids.packed import MOST_MINUTES, Entries, Packed, unpack
 from embedding.ids.segments import Segments
 from embedding.ids.thread_parts import ThreadParts
 from embedding.kernels import search, table_segment
@@ -55,7 +55,7 @@ class IdTable:
         self._free = lazy_zeros(capacity, np.uint32, huge=False)
         self._state = np.zeros(4, np.int64)
         self._origin: int | None = None
-        self._eviction = EvictionQueue(self)
+        self._eviction = EvictionQueue(self.segments, self._state, self._free)
         self._positions = np.empty(0, np.int32)
         self._oldest = 0  # a lower bound on the stamps of all ids
 
@@ -143,7 +143,7 @@ class IdTable:
             done = table_segment.insert(*lines.where, *supply, ids_N, counts_N, stamp, rows_N, positions, done, new_N)
             if done == len(positions):
                 new = new_N[: self._state[NEW]]
-                self._eviction.add(ids_N[new], new_priorities(stamp, counts_N[new]))
+                self._eviction.add(ids_N, counts_N, new, stamp)
                 return new
             lines.grow(lines.of(ids_N[positions[done]]))
 
@@ -199,26 +199,13 @@ class IdTable:
         """Any minute as a lower bound on stamps."""
         return 0 if self._origin is None else min(max(0, minute - self._origin), MOST_MINUTES)
 
-    def evict(self, n: int, pinned: Packed = _NONE_PINNED, draw: int = 0) -> tuple[Ids, Index]:
-        """Drop the n ids of lowest eviction priority, but none whose row's bit is set in `pinned`.
+    def evict(self, n: int, pinned: Packed = _NONE_PINNED, evicted: int = 0) -> tuple[Ids, Index]:
+        """Drop the n ids of lowest eviction priority (or all), but none whose row's bit is set in `pinned`.
 
-        The order is last seen, then frequency, then `hashing.eviction_ties(ids, draw)`. Returns the ids and their rows,
-        which are free again.
+        The order is last seen, then frequency, then `hashing.eviction_ties` in a draw that depends on how many were
+        `evicted` before. Returns the ids, in this order, and their rows, which are free again.
         """
-        ids = self._eviction.take(n, pinned, draw)
-        return ids, self.remove(ids)
-
-    def remove(self, ids_N: Ids) -> Index:
-        """Drop distinct ids that are in the table. Returns their rows, which are free again."""
-        rows_N = np.empty(len(ids_N), np.int32)
-        table_segment.remove(*self.segments.where, self.segments.counts_S, self._state, self._free, ids_N, rows_N)
-        return rows_N
-
-    def packed(self, ids_N: Ids) -> Packed:
-        """Packed metadata of ids, ABSENT for an id that is not in the table."""
-        packed_N = np.empty(len(ids_N), np.uint64)
-        table_segment.packed(*self.segments.where, ids_N, packed_N)
-        return packed_N
+        return self._eviction.evict(n, pinned, evicted)
 
     def shrinking(self) -> Iterator[int]:
         """Give back memory that the table needed when it was fuller, one segment per step; yields the bytes."""
@@ -231,11 +218,3 @@ class IdTable:
         for number in range(len(self.segments)):
             n += table_segment.entries(*self.segments.where, number, ids_U[n:], packed_U[n:])
         return ids_U, packed_U
-
-    def slices(self) -> Iterator[tuple[Ids, Packed]]:
-        """As `entries`, one segment at a time; the arrays are reused by the next step."""
-        most = int(self.segments.counts_S.max())
-        ids_U, packed_U = np.empty(most, np.uint64), np.empty(most, np.uint64)
-        for number in range(len(self.segments)):
-            n = table_segment.entries(*self.segments.where, number, ids_U, packed_U)
-            yield ids_U[:n], packed_U[:n]

@@ -14,8 +14,6 @@ from embedding.argument_checks import MAX_FREQUENCY
 from embedding.store import Index
 
 Packed = npt.NDArray[np.uint64]
-ABSENT = ~np.uint64(0)
-"""The packed metadata of an id that is not in the table."""
 MOST_MINUTES = 1 << 24
 """The number of distinct minutes in the table (32 years)."""
 _S8, _S32 = np.uint64(8), np.uint64(32)
@@ -46,16 +44,6 @@ def unpack(packed_U: Packed, origin: int) -> Entries:
 def rows_of(packed_U: Packed) -> Index:
     """The row of each id."""
     return (packed_U >> _S32).astype(np.int32)
-
-
-def priorities_of(packed_U: Packed) -> Packed:
-    """Eviction priority, last seen << 8 | frequency: the lowest goes first."""
-    return packed_U & _PRIORITY
-
-
-def new_priorities(stamp: np.uint64, counts_U: Index) -> Packed:
-    """Eviction priority of new ids, seen `counts_U` times at `stamp`."""
-    return stamp << _S8 | np.minimum(counts_U, MAX_FREQUENCY).astype(np.uint64)
 
 
 def aged(packed_U: Packed, minutes: int) -> Packed:

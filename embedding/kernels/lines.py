@@ -17,8 +17,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
 
-from embedding.kernels.bits import ONE, U64, ZERO, inlined, line_equal, trailing_zeros
+from embedding.kernels.bits import ONE, U64, ZERO, inlined, intrinsic, line_equal, load_line, splat, trailing_zeros
 
 KEYS = U64(0x55)  # the words of a line that hold ids
 S8, S32, S63, S64 = U64(8), U64(32), U64(63), U64(64)
@@ -46,6 +48,54 @@ def next_line(line: Any, h: Any, bits: Any, stride: Any, lines_S: Any) -> Any:
     line += ONE
     first = segment * stride
     return first if line == first + U64(lines_S[segment]) else line
+
+
+@intrinsic
+def colder(typingctx: Any, table: Any, index: Any, hole: Any, priority: Any) -> Any:  # noqa: ARG001
+    """Which ids of the line at table[index] have a priority below `priority`: a bit at the first word of each."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        words = load_line(context, builder, signature.args[0], args[0], args[1])
+        priorities = builder.and_(words, splat(builder, ir.Constant(ir.IntType(64), 0xFFFFFFFF)))
+        below = builder.bitcast(builder.icmp_unsigned("<", priorities, splat(builder, args[3])), ir.IntType(8))
+        taken = builder.bitcast(builder.icmp_unsigned("!=", words, splat(builder, args[2])), ir.IntType(8))
+        cold = builder.and_(builder.lshr(below, ir.Constant(ir.IntType(8), 1)), taken)
+        return builder.zext(builder.and_(cold, ir.Constant(ir.IntType(8), 0x55)), ir.IntType(64))
+
+    return types.uint64(table, index, hole, priority), codegen
+
+
+@intrinsic
+def displaced(
+    typingctx: Any,  # noqa: ARG001
+    table: Any,
+    index: Any,
+    hole: Any,
+    bits: Any,
+    lines: Any,
+    line: Any,
+    least: Any,
+) -> Any:
+    """Which ids of the line at table[index] are at least `least` lines beyond home, as bits like those of `colder`.
+
+    It is line number `line` of a segment of `lines`, whose empty slots hold `hole`.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        words = load_line(context, builder, signature.args[0], args[0], args[1])
+        i8, i64 = ir.IntType(8), ir.IntType(64)
+        half, size = splat(builder, ir.Constant(i64, 32)), splat(builder, args[4])
+        fraction = builder.lshr(builder.shl(words, splat(builder, args[3])), half)
+        home = builder.lshr(builder.mul(fraction, size), half)
+        position = splat(builder, args[5])
+        steps = builder.sub(position, home)
+        steps = builder.select(builder.icmp_unsigned("<", position, home), builder.add(steps, size), steps)
+        away = builder.icmp_unsigned(">=", steps, splat(builder, args[6]))
+        taken = builder.icmp_unsigned("!=", words, splat(builder, args[2]))
+        beyond = builder.bitcast(builder.and_(away, taken), i8)
+        return builder.zext(builder.and_(beyond, ir.Constant(i8, 0x55)), i64)
+
+    return types.uint64(table, index, hole, bits, lines, line, least), codegen
 
 
 @inlined

@@ -22,6 +22,9 @@ F32 = np.float32
 def initialise(weights: Any, state: Any, dim: Any, width: Any, rows: Any, ids: Any, salt: Any, scale: Any) -> None:
     """Fresh values from the id, as `embedding.hashing.initial_rows`, and an optimizer state of zeros."""
     for i in range(len(rows)):
+        if i + UPDATE_AHEAD < len(rows):
+            prefetch(weights, np.int64(rows[i + UPDATE_AHEAD]) * dim)
+            prefetch(state, np.int64(rows[i + UPDATE_AHEAD]) * width)
         key = mix(ids[i] ^ salt)
         w, s = np.int64(rows[i]) * dim, np.int64(rows[i]) * width
         for d in range(dim):

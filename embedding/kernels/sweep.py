@@ -27,7 +27,7 @@ from embedding.kernels.bits import (
     splat,
     unmix,
 )
-from embedding.kernels.lines import FREE_TOP, S32, S64, SIZE, empty_word, place
+from embedding.kernels.lines import FREE_TOP, S32, S64, SIZE, colder, displaced, empty_word, place
 
 AHEAD = 32  # lines between a prefetch and its use; the processor's own prefetch is too late for lines that are written
 _I1, _I8, _I32, _I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
@@ -36,37 +36,6 @@ _MASK = ir.VectorType(_I1, 8)
 
 def _masked(builder: Any, mask: Any) -> Any:
     return builder.bitcast(builder.trunc(mask, _I8), _MASK)
-
-
-@intrinsic
-def _cold(typingctx: Any, table: Any, index: Any, hole: Any, priority: Any) -> Any:  # noqa: ARG001
-    """Which ids of the line at table[index] have a priority below `priority`: a bit at the first word of each."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        words = load_line(context, builder, signature.args[0], args[0], args[1])
-        priorities = builder.and_(words, splat(builder, ir.Constant(_I64, 0xFFFFFFFF)))
-        colder = builder.bitcast(builder.icmp_unsigned("<", priorities, splat(builder, args[3])), _I8)
-        taken = builder.bitcast(builder.icmp_unsigned("!=", words, splat(builder, args[2])), _I8)
-        cold = builder.and_(builder.lshr(colder, ir.Constant(_I8, 1)), taken)
-        return builder.zext(builder.and_(cold, ir.Constant(_I8, 0x55)), _I64)
-
-    return types.uint64(table, index, hole, priority), codegen
-
-
-@intrinsic
-def _strays(typingctx: Any, table: Any, index: Any, hole: Any, bits: Any, lines: Any, line: Any) -> Any:  # noqa: ARG001
-    """Which ids of the line at table[index], line `line` of a segment of `lines`, have another home, as `_cold`."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        words = load_line(context, builder, signature.args[0], args[0], args[1])
-        half = splat(builder, ir.Constant(_I64, 32))
-        fraction = builder.lshr(builder.shl(words, splat(builder, args[3])), half)
-        home = builder.lshr(builder.mul(fraction, splat(builder, args[4])), half)
-        away = builder.icmp_unsigned("!=", home, splat(builder, args[5]))
-        stray = builder.and_(away, builder.icmp_unsigned("!=", words, splat(builder, args[2])))
-        return builder.zext(builder.and_(builder.bitcast(stray, _I8), ir.Constant(_I8, 0x55)), _I64)
-
-    return types.uint64(table, index, hole, bits, lines, line), codegen
 
 
 @intrinsic
@@ -118,18 +87,18 @@ def sweep(
     """
     first, lines = U64(segment) * stride, U64(lines_S[segment])
     hole = empty_word(U64(segment) << (S64 - bits))
-    gone, displaced = ZERO, ZERO
+    gone, moved = ZERO, ZERO
     for line in range(lines):
         base = (first + U64(line)) * U64(8)
         prefetch(table, base + U64(8 * AHEAD))
-        cold = _cold(table, base, hole, priority)
-        strays = _strays(table, base, hole, bits, lines, U64(line)) & ~cold
+        cold = colder(table, base, hole, priority)
+        strays = displaced(table, base, hole, bits, lines, U64(line), ONE) & ~cold
         _pack(table, base, cold | (cold << ONE), going, gone)
-        _pack(table, base, strays | (strays << ONE), scratch, displaced)
+        _pack(table, base, strays | (strays << ONE), scratch, moved)
         _fill(table, base, cold | strays, hole)
         gone += TWO * count_ones(cold)
-        displaced += TWO * count_ones(strays)
-    for k in range(0, displaced, 2):
+        moved += TWO * count_ones(strays)
+    for k in range(0, moved, 2):
         place(table, first, lines, bits, scratch[k], scratch[k + 1])
     counts_S[segment] -= gone >> ONE
     return gone >> ONE

@@ -15,7 +15,7 @@ from embedding.kernels.bits import (
     jit,
     line_equal,
     mix,
-    prefetch,
+    prefetch_far,
     trailing_zeros,
     unmix,
 )
@@ -30,12 +30,15 @@ from embedding.kernels.lines import (
     S32,
     S64,
     SIZE,
+    displaced,
     empty_word,
     home,
     next_line,
     place,
     touch_slot,
 )
+
+AHEAD = 32  # ids between a prefetch and its use
 
 
 @jit
@@ -63,8 +66,8 @@ def insert(
     grow it. Returns the next place in `positions`.
     """
     for t in range(start, len(positions)):
-        if t + 8 < len(positions):
-            prefetch(table, home(mix(ids_N[positions[t + 8]]), bits, stride, lines_S) * U64(8))
+        if t + AHEAD < len(positions):
+            prefetch_far(table, home(mix(ids_N[positions[t + AHEAD]]), bits, stride, lines_S) * U64(8))
         i = positions[t]
         h = mix(ids_N[i])
         segment = h >> (S64 - bits)
@@ -137,76 +140,27 @@ def assign(table: Any, lines_S: Any, bits: Any, stride: Any, ids_N: Any, stamps_
         table[slot + ONE] = (table[slot + ONE] & ROW) | (U64(stamps_N[i]) << S8) | U64(freqs_N[i])
 
 
-@jit
-def packed(table: Any, lines_S: Any, bits: Any, stride: Any, ids_N: Any, packed_N: Any) -> None:
-    """The packed metadata of ids; all ones for an id that is not in the table."""
-    for i in range(len(ids_N)):
-        h = mix(ids_N[i])
-        line = home(h, bits, stride, lines_S)
-        while True:
-            found = line_equal(table, line * U64(8), h) & KEYS
-            if found != ZERO:
-                packed_N[i] = table[line * U64(8) + trailing_zeros(found) + ONE]
-                break
-            if (line_equal(table, line * U64(8), empty_word(h)) & KEYS) != ZERO:
-                packed_N[i] = ~ZERO
-                break
-            line = next_line(line, h, bits, stride, lines_S)
-
-
 @inlined
-def _steps(h: Any, line: Any, first: Any, lines: Any, bits: Any) -> Any:
-    """How many lines after its home line `line` is, round the end of the segment."""
-    start = (((h << bits) >> S32) * lines) >> S32
-    return (line - first + lines - start) % lines
-
-
-@inlined
-def _close(table: Any, lines_S: Any, bits: Any, stride: Any, slot: Any) -> None:
+def close_slot(table: Any, lines_S: Any, bits: Any, stride: Any, slot: Any) -> None:
     """Empty `slot`, and move up an id from beyond when its line was full, so that none is out of reach."""
-    hole, line = empty_word(table[slot]), slot >> THREE
-    segment = table[slot] >> (S64 - bits)
+    hole, segment = empty_word(table[slot]), table[slot] >> (S64 - bits)
     first, lines = segment * stride, U64(lines_S[segment])
-    full = (line_equal(table, line * U64(8), hole) & KEYS) == ZERO
+    line, gap = (slot >> THREE) - first, ZERO
+    full = (line_equal(table, (first + line) * U64(8), hole) & KEYS) == ZERO
     table[slot] = hole
-    beyond, gap = line, ZERO
     while full:
-        beyond = first if beyond + ONE == first + lines else beyond + ONE
+        line = ZERO if line + ONE == lines else line + ONE
         gap += ONE
         if gap == lines:
             return
-        full = (line_equal(table, beyond * U64(8), hole) & KEYS) == ZERO
-        for other in range(beyond * U64(8), beyond * U64(8) + U64(8), 2):
-            h = table[other]
-            if h != hole and _steps(h, beyond, first, lines, bits) >= gap:
-                table[slot], table[slot + ONE] = h, table[U64(other) + ONE]
-                table[other] = hole
-                slot, gap = U64(other), ZERO
-                break
-
-
-@jit
-def remove(
-    table: Any,
-    lines_S: Any,
-    bits: Any,
-    stride: Any,
-    counts_S: Any,
-    state: Any,
-    free: Any,
-    ids_N: Any,
-    rows_N: Any,
-) -> None:
-    """Drop distinct ids that are in the table, and free their rows."""
-    for i in range(len(ids_N)):
-        h = mix(ids_N[i])
-        slot = _slot_of(table, lines_S, bits, stride, h)
-        rows_N[i] = np.int32(table[slot + ONE] >> S32)
-        _close(table, lines_S, bits, stride, slot)
-        free[state[FREE_TOP]] = rows_N[i]
-        state[FREE_TOP] += 1
-        state[SIZE] -= 1
-        counts_S[h >> (S64 - bits)] -= 1
+        base = (first + line) * U64(8)
+        full = (line_equal(table, base, hole) & KEYS) == ZERO
+        beyond = displaced(table, base, hole, bits, lines, line, gap)
+        if beyond != ZERO:
+            other = base + trailing_zeros(beyond)
+            table[slot], table[slot + ONE] = table[other], table[other + ONE]
+            table[other] = hole
+            slot, gap = other, ZERO
 
 
 @jit

@@ -8,6 +8,7 @@ import time
 import numpy as np
 
 from embedding.ids.id_table import IdTable
+from embedding.ids.waiting import HIGHEST, NewIds
 from embedding.kernels import clear
 from embedding.local.store import LocalStore
 from embedding.rows.row_block import RowBlock
@@ -45,6 +46,7 @@ def _table(ids: Ids) -> None:
     table.restore(ids, np.arange(12), np.ones(12, np.uint8))
     table.find_or_insert(ids, minute=5)
     _, freed = table.evict(2)
+    NewIds(ids, np.ones(12, np.int32), np.arange(12, dtype=np.int32), np.uint64(1)).between(np.uint64(0), HIGHEST, 0)
     UndoLog(rows, 64).keep(freed)
     list(table.shrinking())
     table.segments.resize(0, 4)

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from embedding.argument_checks import MAX_FREQUENCY, MINUTE
-from embedding.hashing import eviction_ties, initial_rows, salt_of
+from embedding.hashing import eviction_draw, eviction_ties, initial_rows, salt_of
 from embedding.ids.admission import exact_policy
 from embedding.ids.event_clock import EventClock
 from embedding.optimizers import adam_rate, state_width
 from embedding.store import Floats, Ids, Optimizer, Table
-from embedding.table_state import TableState, eviction_draw
+from embedding.table_state import TableState
 
 
 def sqrt(x: torch.Tensor) -> torch.Tensor:
@@ -164,7 +164,7 @@ class ReferenceTable:
 
     def coldest(self, n: int, pinned: set[int]) -> list[int]:
         loose = np.array([key for key in self.row_of if key not in pinned], np.uint64)
-        ties = eviction_ties(loose, eviction_draw(self.counters, self.table.capacity)).tolist()
+        ties = eviction_ties(loose, eviction_draw(self.counters["evicted"], self.table.capacity)).tolist()
         ranked = sorted(
             (self.seen[key], self.freq[key], tie, key) for key, tie in zip(loose.tolist(), ties, strict=True)
         )

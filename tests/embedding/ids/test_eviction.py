@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from embedding.hashing import mix
 from embedding.ids.id_table import IdTable
+from embedding.ids.waiting import sorted_by_place
+from embedding.kernels import eviction
 from embedding.local.store import LocalStore
 from embedding.store import Ids, Table
 
@@ -46,7 +48,7 @@ def test_eviction_is_exactly_the_order_of_a_full_sort(data: st.DataObject) -> No
             held = set(rng.permutation(table.unpack(packed).rows_U)[: len(packed) // 5].tolist())
             n = data.draw(st.integers(0, max(1, len(table) // 10)))
             expected = coldest(table, n, held, draw)
-            gone, rows = table.evict(n, pins(held, capacity), draw)
+            gone, rows = table.evict(n, pins(held, capacity), draw * capacity)
             assert gone.tolist() == expected
             assert len(set(rows.tolist())) == len(rows)
             assert (table.find(gone) == -1).all()
@@ -69,41 +71,48 @@ def test_removing_single_ids_leaves_all_others_in_reach(seed: int, where: int) -
     table.find_or_insert(ids, minute=0)
     order = np.random.default_rng(seed).permutation(ids)
     for begin in range(0, 400, 50):
-        table.remove(order[begin : begin + 50])
+        gone, _ = table.evict(50, pins(set(table.find(order[begin + 50 :]).tolist()), 500))
+        assert sorted(gone.tolist()) == sorted(order[begin : begin + 50].tolist())
         assert (table.find(order[: begin + 50]) == -1).all()
         left = table.find(order[begin + 50 :])
         assert left.min(initial=0) >= 0
         assert len(np.unique(left)) == len(left) == len(table)
 
 
-class CountingTable(IdTable):
-    """A table that counts the ids that evictions examine."""
-
-    examined = 0
-
-    def slices(self) -> Iterator[tuple[Ids, Ids]]:
-        for ids, packed in super().slices():
-            self.examined += len(ids)
-            yield ids, packed
-
-    def packed(self, ids_N: Ids) -> Ids:
-        self.examined += len(ids_N)
-        return super().packed(ids_N)
-
-
 @pytest.mark.parametrize("batches_a_minute", [1, 12, 10**9], ids=["every batch", "every hour", "never"])
-def test_a_stream_of_new_ids_costs_the_same_however_rarely_its_clock_moves(batches_a_minute: int) -> None:
-    """The size of the table as well as the ids examined, each stated for one id."""
-    table, largest = CountingTable(100_000), 0.0
-    table.find_or_insert(np.arange(100_000, dtype=np.uint64), minute=0)
+def test_a_stream_of_new_ids_costs_the_same_however_rarely_its_clock_moves(
+    batches_a_minute: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The size of the table, the slots that are searched for each id evicted, and the most that one call searches."""
+    searched: list[int] = []
+
+    def collect(*arguments: Any) -> int:
+        lines_S, begin, end, step = (arguments[i] for i in (1, 4, 5, 6))
+        searched.append(4 * int(lines_S[begin:end].sum()) // step)
+        return int(kernel(*arguments))
+
+    kernel = eviction.collect
+    monkeypatch.setattr(eviction, "collect", collect)
+    capacity, each = 400_000, 2000
+    table, largest, calls = IdTable(capacity), 0.0, []
+    table.find_or_insert(np.arange(capacity, dtype=np.uint64), minute=0)
     for step in range(500):
-        assert len(table.evict(1000, draw=step // 100)[0]) == 1000
-        new = np.arange(1000, dtype=np.uint64) + np.uint64(10**6 + 1000 * step)
+        searched.clear()
+        assert len(table.evict(each, evicted=each * step)[0]) == each
+        calls.append(sum(searched))
+        new = np.arange(each, dtype=np.uint64) + np.uint64(10**7 + each * step)
         table.find_or_insert(new, minute=1 + step // batches_a_minute)
         largest = max(largest, table.nbytes / len(table))
-    assert len(table) == 100_000
+    assert len(table) == capacity
     assert largest < 24.5
-    assert table.examined / 500_000 < 2 * 4 * 16, "four passes a list of a sixteenth, and the few that are new"
+    assert sum(calls) / 500 / each < 2 * 16 / 0.69, "a pass over the slots for a sixteenth of the ids, and samples"
+    assert max(calls[1:]) < 0.7 * capacity / 0.69, "no call but the first passes over the table"
+
+
+def test_ids_of_one_place_are_in_the_order_of_their_whole_ties() -> None:
+    keys = np.arange(100, dtype=np.uint64)
+    _, ordered = sorted_by_place((np.full(100, 7, np.uint64), keys), draw=3)
+    assert ordered.tolist() == keys[np.argsort(mix(keys + np.uint64(3)))].tolist()
 
 
 def test_equals_replace_each_other_rather_than_the_same_hashes_staying_for_ever() -> None:

@@ -11,7 +11,7 @@ from recsys.wiring.learning import made, tables
 if TYPE_CHECKING:
     from embedding.torchrec.sharded_store.store import TorchRecStore
     from recsys.training.group.channel import Channel
-    from recsys.training.group.follower import Follower
+    from recsys.training.group.group_member import GroupMember
     from recsys.training.group.leading_learner import LeadingLearner
 
 
@@ -32,14 +32,14 @@ def leading_learner(config: Config, to_others: Channel) -> LeadingLearner:
     return made(partial(LeadingLearner, channel=to_others), config, sharded_store(config))
 
 
-def follower(config: Config, from_leader: Channel) -> Follower:
+def follower(config: Config, from_leader: Channel) -> GroupMember:
     """What the other processes run. Collective."""
-    from recsys.training.group.follower import Follower
+    from recsys.training.group.group_member import GroupMember
     from recsys.training.group.group_peers import GroupPeers
     from recsys.training.learner import Learner
 
     peers = GroupPeers(from_leader.ranks)
-    return Follower(made(partial(Learner, peers=peers), config, sharded_store(config)), from_leader)
+    return GroupMember(made(partial(Learner, peers=peers), config, sharded_store(config)), from_leader)
 
 
 def sharded_store(config: Config) -> TorchRecStore:

@@ -7,7 +7,7 @@ import torch
 
 from embedding.torchrec.ranks import Ranks
 from recsys.errors import WorkerError
-from recsys.training.group.messages import Call, decode, encode
+from recsys.training.group.calls import Call, decode, encode
 
 
 class Channel:

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from recsys.training.dense.peers import Scores
+from recsys.training.group.calls import Call
 from recsys.training.group.channel import Channel
 from recsys.training.group.group_peers import GroupPeers
 from recsys.training.group.led_store import LedStore
-from recsys.training.group.messages import Call
 from recsys.training.learner import Learner
 from streaming.encode.batch import TrainingBatch
 
 
 class LeadingLearner(Learner):
-    """A `Learner` in rank 0; the other ranks, each with a `Follower`, learn from every batch with it.
+    """A `Learner` in rank 0; the other ranks, each with a `GroupMember`, learn from every batch with it.
 
     Everything else that trains, evaluates, saves or publishes uses it as any learner: only here is it known that there
     are several processes. `arguments` are those of `Learner`, the same in all processes.

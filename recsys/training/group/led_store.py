@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from embedding.store import Delta, EmbeddingStore, Floats, Ids, Lookup, Table
+from recsys.training.group.calls import Call
 from recsys.training.group.channel import Channel
 from recsys.training.group.deltas import joined_delta
-from recsys.training.group.messages import Call
 
 
 class LedStore:
-    """An `EmbeddingStore` whose calls are made in one process; the others (`Follower`) then take part in them.
+    """An `EmbeddingStore` whose calls are made in one process; the others (`GroupMember`) then take part in them.
 
     `store` is one that all processes share, such as `TorchRecStore`. A delta has the changes of all processes.
     """

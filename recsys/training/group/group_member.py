@@ -11,16 +11,16 @@ import numpy as np
 
 from embedding.store import Lookup
 from recsys.errors import RecsysError
+from recsys.training.group.calls import Call
 from recsys.training.group.channel import Channel
 from recsys.training.group.deltas import joined_delta
-from recsys.training.group.messages import Call
 from recsys.training.learner import Learner
 
 _NOTHING = np.zeros(0, np.uint64)
 logger = logging.getLogger(__name__)
 
 
-class Follower:
+class GroupMember:
     """Takes part in the calls of the leading process, with its own share of a batch and no ids of its own otherwise.
 
     `learner` is made as the leading one, with `GroupPeers`.

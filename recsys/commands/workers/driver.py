@@ -26,10 +26,10 @@ def drive(path: Path, config: Config, options: dict[str, Any]) -> None:
     workers, console = config.training.workers, plain_console()
     arguments = {"path": str(path.resolve()), "text": path.read_text(encoding="utf-8"), "width": console.width}
     with ExitStack() as stack:
-        stop = stack.enter_context(stopping())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="recsys-workers-")))
         console.print(f"Starting {workers} workers.")
         stack.enter_context(ray_running(workers, config.training.ray))
+        stop = stack.enter_context(stopping())  # after Ray has started, which takes SIGTERM for itself
         job = RunningJob(work, arguments | options, workers, folder)
         asked = False
         with Live(console=console, transient=True, auto_refresh=False) as shown:

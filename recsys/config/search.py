@@ -39,11 +39,13 @@ class IhasSection(Section):
     """Numbers of groups of rows that are compared; 1 is a mask for all rows."""
     gates: Sizes = (64,)
     """Hidden sizes of the network that opens the gates."""
-    sparsity: Annotated[float, Field(ge=0)] = 0.01
+    sparsity: Annotated[float, Field(ge=0)] = 0.1
     """Weight of the mean probability of a gate to be open."""
-    polarization: Annotated[float, Field(ge=0)] = 0.01
+    polarization: Annotated[float, Field(ge=0)] = 0.02
     """Weight of the mean of pi (1 - pi), which makes gates certain."""
     epochs: Count = 20
     """At most, of the search and of each model."""
     lr: Positive = 0.001
-    """Of Adam, for all weights."""
+    """Of Adam, for rows and predictor."""
+    gate_lr: Positive = 0.01
+    """Of Adam, for the gates: they must close before the rows are learned by heart."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -75,15 +75,16 @@ def train(
     lr: float,
     stage: int,
     penalty: Callable[[], Tensor] | None = None,
+    rates_of: Mapping[str, float] | None = None,
 ) -> float:
     """Train all weights by Adam, and leave those of the best epoch in `net`; returns their validation loss.
 
-    `forward` gives the logits, by default `net` itself; `penalty` is added to the loss of each batch. Each `stage` has
-    batches of its own.
+    `forward` gives the logits, by default `net` itself; `penalty` is added to the loss of each batch; parts of `net`
+    named in `rates_of` have rates of their own. Each `stage` has batches of its own.
     """
     forward = forward or net
     config, size = space.config, space.config.training.batch_size
-    optimizer, loss_of_batch = torch.optim.Adam(net.parameters(), lr), loss_of(config)
+    optimizer, loss_of_batch = torch.optim.Adam(_groups(net, rates_of or {}), lr), loss_of(config)
     rates, best = Rates(optimizer, patience=0), Best()
     generator = torch.Generator().manual_seed(config.training.seed + stage)
     for epoch in range(epochs):
@@ -101,6 +102,13 @@ def train(
     if best.state is not None:
         net.load_state_dict(best.state)
     return best.loss
+
+
+def _groups(net: nn.Module, rates_of: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Parameters for an optimizer: those of each named part, after all others."""
+    parts = [{"params": list(net.get_submodule(part).parameters()), "lr": lr} for part, lr in rates_of.items()]
+    prefixes = tuple(f"{part}." for part in rates_of)
+    return [{"params": [value for name, value in net.named_parameters() if not name.startswith(prefixes)]}, *parts]
 
 
 def mean_loss(space: Space, net: nn.Module, forward: Forward | None = None) -> float:

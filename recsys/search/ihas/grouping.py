@@ -5,6 +5,7 @@ Shape suffixes: R rows of a part, F sparse fields, K coordinates of a row, C gro
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +44,10 @@ class Grouping:
         random = np.random.default_rng(seed)
         sample = random.permutation(len(open_RX))[:_SAMPLE]
         distinct = len(np.unique(open_RX[sample], axis=0))
-        found, _ = kmeans2(open_RX[sample], min(groups, distinct), minit="++", rng=random)
-        used = np.unique(vq(open_RX[sample], found)[0])  # a centroid may have lost its last row
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "One of the clusters is empty")  # it is left out
+            found, _ = kmeans2(open_RX[sample], min(groups, distinct), minit="++", seed=random)
+        used = np.unique(vq(open_RX[sample], found)[0])
         return Grouping(found[used])
 
     def groups(self, open_RX: Floats) -> Groups:

@@ -41,7 +41,15 @@ def search(space: Space) -> GatedNet:
         gates = Gates(len(space.vocabulary.table_of), space.dim, section.gates)
     ramp = -(-len(space.training) // config.training.batch_size)
     gated = GatedNet(Supernet(space), gates, section.sparsity, section.polarization, ramp)
-    train(space, gated, epochs=section.epochs, lr=section.lr, stage=0, penalty=lambda: gated.penalty)
+    train(
+        space,
+        gated,
+        epochs=section.epochs,
+        lr=section.lr,
+        stage=0,
+        penalty=lambda: gated.penalty,
+        rates_of={"gates": section.gate_lr},
+    )
     return gated
 
 

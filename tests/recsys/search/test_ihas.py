@@ -52,6 +52,7 @@ test = 0.2
 [ihas]
 epochs = 15
 lr = 0.02
+gate_lr = 0.02
 sparsity = 0.06
 polarization = 0.02
 """

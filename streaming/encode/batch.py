@@ -36,6 +36,8 @@ class Jagged:
     def take(self, order: Order) -> Jagged:
         """The rows with these numbers, in this order; a number may occur several times."""
         lengths_B = self.lengths_B[order]
+        if self.single:
+            return Jagged(self.values[order], lengths_B)
         starts_B = (np.cumsum(self.lengths_B, dtype=np.int64) - self.lengths_B)[order]
         shift_B = starts_B - (np.cumsum(lengths_B, dtype=np.int64) - lengths_B)
         at = np.arange(lengths_B.sum(dtype=np.int64)) + np.repeat(shift_B, lengths_B)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -81,32 +83,35 @@ class Encoder:
 
     def encode_rows(self, impressions: Sequence[LabeledImpression], cursors_IP: npt.NDArray[np.int64]) -> EncodedRows:
         """One row per position, of impressions whose entities are resolved."""
-        counts_I = np.fromiter((len(i.positions) for i in impressions), np.int64, len(impressions))
+        positions = [i.positions for i in impressions]
+        counts_I = np.fromiter(map(len, positions), np.int64, len(impressions))
         impression_B = np.repeat(np.arange(len(impressions)), counts_I)
         rows = len(impression_B)
+        positions_B = np.fromiter(chain.from_iterable(positions), np.int32, rows)
+        tasks_B = _column("task", impressions)[impression_B]
         ids: dict[str, Jagged] = {}
         numbers: list[Numbers] = []
         for field in self.spec.fields:
             values = item_values(field, impressions) if field.of_item else request_values(field, impressions)
             if field.kind == "numeric":
                 numbers_ = self._numbers(field, values, self._count)
-                numbers.append(numbers_ if field.of_item else np.repeat(numbers_, counts_I))
+                numbers.append(numbers_ if field.of_item else numbers_[impression_B])
             else:
                 jagged = self._ids(field, values, self._count)
                 ids[field.name] = jagged if field.of_item else jagged.take(impression_B)
         return EncodedRows(
             ids=ids,
             numeric_BN=_columns(numbers, rows),
-            labels_B=np.fromiter(chain.from_iterable(i.labels for i in impressions), np.float32, rows),
-            counted_B=np.repeat(np.array([not i.learned for i in impressions], np.float32), counts_I),
-            keys_B=row_keys(impressions, rows),
-            tasks_B=np.repeat(np.array([i.task for i in impressions], np.int64), counts_I),
+            labels_B=np.fromiter(chain.from_iterable([i.labels for i in impressions]), np.float32, rows),
+            counted_B=1 - _column("learned", impressions).astype(np.float32)[impression_B],
+            keys_B=row_keys(tasks_B, _column("number", impressions)[impression_B], positions_B),
+            tasks_B=tasks_B,
             weights_B=np.ones(rows, np.float32),
             propensities_B=_propensities(impressions, rows),
-            positions_B=np.fromiter(chain.from_iterable(i.positions for i in impressions), np.int32, rows),
-            times_B=np.repeat(np.array([i.time for i in impressions], np.int64), counts_I),
-            decided_B=np.repeat(np.array([i.decided for i in impressions], np.int64), counts_I),
-            cursors_BP=np.repeat(cursors_IP, counts_I, axis=0),
+            positions_B=positions_B,
+            times_B=_column("time", impressions)[impression_B],
+            decided_B=_column("decided", impressions)[impression_B],
+            cursors_BP=cursors_IP[impression_B],
         )
 
     def missing(self, field: Field, rows: int) -> Jagged:
@@ -156,12 +161,15 @@ class Encoder:
         return Jagged(self._hash(field, values, refuse), np.ones(len(values), np.int32))
 
     def _hash(self, field: Field, values: Sequence[Any], refuse: Refuse) -> npt.NDArray[np.uint64]:
-        if not set(map(type, values)) <= {str}:
-            values = [v if type(v) is str else _text(field, v, refuse) for v in values]
-        return np.fromiter(map(self._hashes[field.table].__getitem__, values), np.uint64, len(values))
+        texts: Iterable[str] = values
+        if (types := set(map(type, values))) == {int}:
+            texts = map(str, values)
+        elif not types <= {str}:
+            texts = [v if type(v) is str else _text(field, v, refuse) for v in values]
+        return np.fromiter(map(self._hashes[field.table].__getitem__, texts), np.uint64, len(values))
 
     def _numbers(self, field: Field, values: Sequence[Value], refuse: Refuse) -> Numbers:
-        x_B = np.array(values, np.float64) if set(map(type, values)) <= {float} else None
+        x_B = _floats(values)
         if x_B is None or not np.isfinite(x_B).all():
             x_B = np.array([_number(field, value, refuse) for value in values], np.float64)
         x_B = np.clip(x_B, -LARGEST, LARGEST)  # logs from before the edge had this bound have larger ones
@@ -195,6 +203,14 @@ def _text(field: Field, value: object, refuse: Refuse) -> str:
     return MISSING
 
 
+def _floats(values: Sequence[Value]) -> npt.NDArray[np.float64] | None:
+    """The values [B] where all are numbers that float64 holds, as in most columns; else None."""
+    if set(map(type, values)) <= {float, int}:
+        with suppress(OverflowError):
+            return np.array(values, np.float64)
+    return None
+
+
 def _number(field: Field, value: object, refuse: Refuse) -> float:
     """NaN when missing: after the transform it stays NaN for the scaling, or becomes 0 where there is none."""
     match value:
@@ -206,7 +222,14 @@ def _number(field: Field, value: object, refuse: Refuse) -> float:
     return math.nan
 
 
+def _column(name: str, impressions: Sequence[LabeledImpression]) -> npt.NDArray[np.int64]:
+    """A whole number [I] that each impression has."""
+    return np.fromiter(map(attrgetter(name), impressions), np.int64, len(impressions))
+
+
 def _propensities(impressions: Sequence[LabeledImpression], rows: int) -> Numbers:
+    if not any(map(attrgetter("propensities"), impressions)):
+        return np.ones(rows, np.float32)
     each = (
         [i.propensities[position] for position in i.positions] if i.propensities else [1.0] * len(i.positions)
         for i in impressions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from recsys.errors import InvalidValueError
@@ -25,7 +26,12 @@ class Request(NamedTuple):
 def request_values(field: Field, requests: Sequence[LabeledImpression | Request]) -> Sequence[Value]:
     """One value per request."""
     if name := field.feature:
-        return [r.features[name] if name in r.features else r.latest_user.get(name) for r in requests]
+        features = [r.features for r in requests]
+        if not any(map(attrgetter("latest_user"), requests)):
+            return [each.get(name) for each in features]
+        return [
+            each[name] if name in each else r.latest_user.get(name) for each, r in zip(features, requests, strict=True)
+        ]
     match field.source:
         case "time.hour":
             return [r.time // HOUR % 24 for r in requests]

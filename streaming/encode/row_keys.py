@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
-from streaming.join.labeled_impression import LabeledImpression
 
 _POSITION, _NUMBER = 14, 44
 """Bits of the position, at most 10,000, and of the number of the impression's event; the task has the rest."""
@@ -23,14 +20,11 @@ class RowKey(NamedTuple):
     position: int
 
 
-def row_keys(impressions: Sequence[LabeledImpression], rows: int) -> npt.NDArray[np.int64]:
-    """The keys [B] of the `rows` labels of these impressions."""
-    each = (
-        i.task << _POSITION + _NUMBER | i.number << _POSITION | position
-        for i in impressions
-        for position in i.positions
-    )
-    return np.fromiter(each, np.int64, rows)
+def row_keys(
+    tasks_B: npt.NDArray[np.int64], numbers_B: npt.NDArray[np.int64], positions_B: npt.NDArray[np.int32]
+) -> npt.NDArray[np.int64]:
+    """The keys [B] of rows by their task, the number of their impression's event and their position."""
+    return tasks_B << _POSITION + _NUMBER | numbers_B << _POSITION | positions_B
 
 
 def impression_numbers(keys_B: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

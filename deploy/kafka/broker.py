@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -57,16 +57,21 @@ def java(main_class: str, arguments: Iterable[str]) -> list[str]:
 
 
 class Broker:
-    """One broker with its data in `folder`; `start` after `kill` gives the same one. Its log is FOLDER/broker.log."""
+    """One broker with its data in `folder`; `start` after `kill` gives the same one. Its log is FOLDER/broker.log.
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
+    `settings` replace those of server.properties; brokers that form a `cluster` have its id.
+    """
+
+    def __init__(
+        self, folder: Path, port: int = 0, settings: Mapping[str, str] | None = None, cluster: str = ""
+    ) -> None:
         download()
         self.folder = folder
-        self.port = port or _free_port()
+        self.port = port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._properties = folder / "server.properties"
         if not self._properties.exists():
-            self._format()
+            self._format(settings or {}, cluster or new_id())
 
     @property
     def address(self) -> str:
@@ -74,12 +79,20 @@ class Broker:
 
     def start(self) -> None:
         """Returns when the broker takes connections."""
+        self.launch()
+        self.await_start()
+
+    def launch(self) -> None:
+        """Start the process."""
         with (self.folder / "broker.log").open("ab") as log:
             command = java("kafka.Kafka", [str(self._properties)])
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def await_start(self) -> None:
+        """Until the launched broker takes connections."""
         deadline = time.monotonic() + _WAIT
         while not self.listens():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"Kafka did not start; see {self.folder / 'broker.log'}")
             time.sleep(0.05)
@@ -96,13 +109,13 @@ class Broker:
         if self._process is not None:
             self._process.wait()
 
-    def _format(self) -> None:
+    def _format(self, settings: Mapping[str, str], cluster: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         text = (HERE / "server.properties").read_text()
-        for name, value in (("CONTROLLER_PORT", _free_port()), ("PORT", self.port), ("FOLDER", self.folder.resolve())):
+        for name, value in (("CONTROLLER_PORT", free_port()), ("PORT", self.port), ("FOLDER", self.folder.resolve())):
             text = text.replace(name, str(value))
-        self._properties.write_text(text)
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # of a name that is there twice, Kafka takes the last value
+        self._properties.write_text(text + "".join(f"{name}={value}\n" for name, value in settings.items()))
         command = java("kafka.tools.StorageTool", ["format", "-t", cluster, "-c", str(self._properties)])
         subprocess.run(command, check=True, capture_output=True)
 
@@ -112,7 +125,13 @@ class Broker:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
-def _free_port() -> int:
+def new_id() -> str:
+    """Of a cluster."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nothing listens."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])

@@ -50,6 +50,8 @@ def kafka_errors(address: KafkaAddress, doing: str, kind: type[RecsysError] = Lo
         remedy = next(remedies, "check the brokers and [log] url")
         if isinstance(error, KafkaTimeoutError):
             why = f"no answer within {address.timeout} s"
+            if address.settings:
+                remedy += "; a broker that refuses security, ca, certificate, user or password does not answer either"
         else:
             why = f"{type(error).__name__}: {getattr(error, 'description', '') or error}"
         raise kind(f"{address.where}: {doing}: {why}; {remedy}") from error

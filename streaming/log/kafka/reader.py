@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kafka import TopicPartition
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 from streaming.log.kafka.connection import Connection
 from streaming.log.kafka.records import events_in
@@ -72,6 +72,7 @@ class Reader:
 
     def __init__(self, connection: Connection, partitions: int) -> None:
         address = connection.address
+        self._connection = connection
         self._consumer = connection.consumer
         self._timeout = address.timeout
         self._partitions = [TopicPartition(address.topic, partition) for partition in range(partitions)]
@@ -86,11 +87,11 @@ class Reader:
 
     def begins(self) -> list[int]:
         """The oldest record of each partition."""
-        return self._in_order(self._consumer.beginning_offsets(self._partitions, self._timeout * 1000))
+        return self._asked_for(self._consumer.beginning_offsets)
 
     def ends(self) -> list[int]:
         """The record after the last one of each partition whose transaction is not open."""
-        self.last_ends = self._in_order(self._consumer.end_offsets(self._partitions, self._timeout * 1000))
+        self.last_ends = self._asked_for(self._consumer.end_offsets)
         self._asked = time.monotonic()
         return self.last_ends
 
@@ -167,6 +168,15 @@ class Reader:
         return held
 
     def _poll(self, timeout: float) -> None:
+        """Take what comes within `timeout` seconds; nothing while no broker answers."""
+        try:
+            self._fetch(timeout)
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            time.sleep(timeout)
+
+    def _fetch(self, timeout: float) -> None:
         for of, records in self._consumer.poll(max(int(timeout * 1000), 1)).items():
             held = self._held[of.partition]
             held.add(records)
@@ -176,8 +186,9 @@ class Reader:
             if not held.records and held.start >= 0:
                 held.next = self._consumer.position(of)  # which moves past what transactions leave
 
-    def _in_order(self, offsets: dict[TopicPartition, int]) -> list[int]:
-        return [offsets[partition] for partition in self._partitions]
+    def _asked_for(self, offsets: Callable[[list[TopicPartition], int], dict[TopicPartition, int]]) -> list[int]:
+        found = self._connection.retried(lambda: offsets(self._partitions, self._timeout * 1000))
+        return [found[partition] for partition in self._partitions]
 
 
 def _is_behind(held: _Held, end: int) -> bool:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from deploy.kafka.broker import PACKAGES, Broker, missing
+from deploy.kafka.broker import PACKAGES, Broker, free_port, missing
 from streaming.ingest.foreign_values import decode_values
 from streaming.log.kafka.address import KafkaAddress
 from streaming.log.kafka.kafka_log import KafkaLog
+from tests.streaming.log.kafka import secure
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +22,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         if os.environ.get("CI"):
             pytest.fail(needed)
         pytest.skip(needed)
-    broker = Broker(tmp_path_factory.mktemp("kafka"))
+    folder = tmp_path_factory.mktemp("kafka")
+    broker = Broker(folder, port := free_port(), secure.settings(folder, port))
     broker.start()
     yield broker
     broker.kill()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -48,62 +47,6 @@ def as_json(event: Event) -> bytes:
     return json.dumps(
         {"type": "interaction", "time": one.time, "impression": one.impression, "item": one.item}
     ).encode()
-
-
-class Appending:
-    """A thread that appends one click after another until it is told to stop."""
-
-    def __init__(self, log: KafkaLog) -> None:
-        self._log, self._stop = log, threading.Event()
-        self.acknowledged: list[int] = []
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        number = 0
-        while not self._stop.is_set():
-            self._log.append(encode_events(clicks(number)))
-            self.acknowledged.append(number)
-            number += 1
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-
-@pytest.mark.slow
-def test_what_was_acknowledged_survives_kill_9_of_the_broker_and_nothing_is_doubled(
-    open_kafka: Open, broker: Broker, url: str
-) -> None:
-    appending = Appending(open_kafka(url, 1))
-    try:
-        until(lambda: len(appending.acknowledged) > 50)
-        broker.kill()
-        assert not broker.listens()
-        before = len(appending.acknowledged)
-        broker.start()
-        until(lambda: len(appending.acknowledged) > before + 50)
-    finally:
-        appending.stop()
-    assert times(open_kafka(url)) == appending.acknowledged
-
-
-@pytest.mark.slow
-def test_reading_goes_on_after_a_broker_was_away(open_kafka: Open, broker: Broker, url: str) -> None:
-    log = open_kafka(f"{url}?timeout=2", 1)
-    end = log.append(encode_events(clicks(1, 2)))
-    assert times(log) == [1, 2]
-    broker.kill()
-    try:
-        with pytest.raises(
-            LogError, match=rf"{topic_of(url)} on {broker.address}: reading: no answer within 2 s; start"
-        ):
-            log.read(0, end)
-    finally:
-        broker.start()
-    open_kafka(url).append(encode_events(clicks(3)))
-    until(lambda: log.wait((end,), 1.0))
-    assert [event.time for event in to_events(log.read(0, end).events)] == [3]
 
 
 def test_no_broker_at_all(open_kafka: Open) -> None:

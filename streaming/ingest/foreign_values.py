@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from streaming.ingest.codec import decode_events, encode_events
+from streaming.ingest.codec import decode_all, decode_events, encode_events
 from streaming.ingest.validation import Rules
 
 
@@ -22,7 +22,10 @@ def decode_values(
     >>> batch.num_rows, refused
     (1, [(1, 'no value'), (2, 'JSON is malformed: invalid character (byte 0)')])
     """
-    events, rejects = decode_events(values, min(clocks, default=0), rules)
+    oldest = min(clocks, default=0)
+    if (every := decode_all(values, oldest, rules)) is not None:  # as a rule
+        return encode_events(every), []
+    events, rejects = decode_events(values, oldest, rules)
     refused = {reject.line: reject.reason for reject in rejects}
     refused |= {number: "no value" for number, value in enumerate(values) if not value.strip()}
     kept = (number for number in range(len(values)) if number not in refused)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class Decoder:
         `records` are at least one. Raises errors of Kafka's client when a refused record could not be stored.
         """
         if events_in(records[0]) is None:
-            return self._take_foreign(list(takewhile(lambda one: events_in(one) is None, islice(records, most))))
+            return self._take_foreign(list(takewhile(_is_foreign, islice(records, most))))
         return self._take_ours(records, first, most)
 
     def _take_foreign(self, records: list[Any]) -> Taken:
@@ -56,8 +57,9 @@ class Decoder:
         clocks = [record.timestamp if record.timestamp >= 0 else now for record in records]
         events, refused = self._foreign([record.value or b"" for record in records], clocks)
         self._dead_records.write([(records[number], reason) for number, reason in refused])
-        gone = {number for number, _ in refused}
-        next_N = next_offsets_of_single(one.offset for number, one in enumerate(records) if number not in gone)
+        taken_N = np.ones(len(records), np.bool_)
+        taken_N[[number for number, _ in refused]] = False
+        next_N = next_offsets_of_single(map(attrgetter("offset"), records))[taken_N]
         return Taken(events, next_N, len(records))
 
     def _take_ours(self, records: Sequence[Any], first: int, most: int) -> Taken:
@@ -91,3 +93,7 @@ class Decoder:
                     self._dead_records.write([(record, str(error))])
                     self._kept = (place, EMPTY)
             yield record, self._kept[1]
+
+
+def _is_foreign(record: Any) -> bool:
+    return not record.headers or events_in(record) is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import takewhile
+from operator import attrgetter
 from typing import Any
 
 from kafka import TopicPartition
@@ -43,8 +45,9 @@ class _Held:
         """Whether reading can continue from `record`; gives up those before it."""
         if not self.start <= record <= self.next:
             return False
-        while self.records and self.records[0].offset < record:
-            self.drop(1)
+        if self.records and self.records[0].offset < record:
+            offsets = map(attrgetter("offset"), self.records)
+            self.drop(sum(1 for _ in takewhile(record.__gt__, offsets)))
             self.start = record
         return True
 
@@ -54,14 +57,13 @@ class _Held:
     def add(self, records: Sequence[Any]) -> None:
         self.records.extend(records)
         self.next = records[-1].offset + 1
-        self.bytes += sum(record.serialized_value_size for record in records)
-        self.events += sum(map(_events_in, records))
+        self.bytes += _bytes(records)
+        self.events += _events(records)
 
     def drop(self, count: int) -> None:
-        for _ in range(count):
-            record = self.records.popleft()
-            self.bytes -= record.serialized_value_size
-            self.events -= _events_in(record)
+        gone = [self.records.popleft() for _ in range(count)]
+        self.bytes -= _bytes(gone)
+        self.events -= _events(gone)
 
 
 class Reader:
@@ -100,7 +102,9 @@ class Reader:
         held = self._at(partition, record)
         if held.records:
             return held.records
-        end, deadline = self.ends()[partition], time.monotonic() + self._timeout
+        if (end := self.last_ends[partition]) <= held.next:  # else there is more, as it is known
+            end = self.ends()[partition]
+        deadline = time.monotonic() + self._timeout
         while not held.records and held.next < end:
             self._poll(_SLICE)
             if time.monotonic() > deadline and not held.records:
@@ -193,6 +197,16 @@ class Reader:
 
 def _is_behind(held: _Held, end: int) -> bool:
     return held.next < end
+
+
+def _bytes(records: Sequence[Any]) -> int:
+    return sum(map(attrgetter("serialized_value_size"), records))
+
+
+def _events(records: Sequence[Any]) -> int:
+    if not any(map(attrgetter("headers"), records)):  # of another producer, one event each: there may be very many
+        return len(records)
+    return sum(map(_events_in, records))
 
 
 def _events_in(record: Any) -> int:

@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from embedding.ids.segments import Segments
-from embedding.ids.waiting import HIGHEST, NewIds, Waiting, sorted_by_place
+from embedding.ids.waiting import HIGHEST, NOBODY, NewIds, Waiting, sorted_by_place
 from embedding.kernels import eviction
 
-_SAMPLE = 1 << 14  # lines that tell the places of all
+_SAMPLE = 1 << 12  # lines that tell the places of all
 
 
 class Listing:
@@ -26,7 +26,8 @@ class Listing:
     def __init__(self, segments: Segments, draw: int, above: np.uint64, wanted: int) -> None:
         self.draw = draw
         self._segments, self._above, self._scanned = segments, above, 0
-        self._places, self._keys, self._n = np.empty(0, np.uint64), np.empty(0, np.uint64), 0
+        self._places, self._keys = NOBODY
+        self._n = 0
         self.late: list[Waiting] = []
         """Ids that were added."""
         self.limit = self._place_of(wanted)
@@ -36,7 +37,8 @@ class Listing:
         step = max(1, int(self._segments.lines_S.sum()) // _SAMPLE)
         self.limit = HIGHEST
         self._collect(0, len(self._segments), step)
-        sample, self._n = self._places[: self._n], 0
+        sample = self._places[: self._n]
+        (self._places, self._keys), self._n = NOBODY, 0
         among = rank // step
         return np.partition(sample, among)[among] if among < len(sample) else HIGHEST
 

@@ -1,0 +1,101 @@
+"""What TorchRec's own tests ask of collections, of the drop-in and of TorchRec's row-wise collection alike.
+
+Steps are in `test_judged`, processes in `test_ranks`; the whole list is in `docs/torchrec.md`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, PoolingType
+from torchrec.fx import Tracer
+from torchrec.optim import RowWiseAdagrad
+
+from embedding.torchrec.collection import counters, set_time
+from recsys.errors import InvalidValueError
+from tests.embedding.torchrec.models import DIM, Sparse, bags, collection, model
+from tests.embedding.torchrec.test_judged import IDS, batches, judge, step_by_step, values
+
+
+def drop_in() -> Any:
+    ours = model({"t": 64 * IDS})
+    set_time(ours, 0)
+    return ours
+
+
+def own() -> Any:
+    return judge(PoolingType.SUM, RowWiseAdagrad)
+
+
+@pytest.mark.parametrize("make", [drop_in, own])
+def test_a_state_dict_makes_another_model_read_and_learn_alike(make: Any) -> None:
+    first, second = make(), make()
+    step_by_step(first, batches())
+    second.load_state_dict(first.state_dict())
+    second.fused_optimizer.load_state_dict(first.fused_optimizer.state_dict())
+    np.testing.assert_array_equal(values(second), values(first))
+    for each in (first, second):
+        step_by_step(each, batches(rank=1))
+    np.testing.assert_array_equal(values(second), values(first))
+
+
+@pytest.mark.parametrize("make", [drop_in, own])
+def test_reading_in_evaluation_mode_changes_nothing(make: Any) -> None:
+    each = make()
+    step_by_step(each, batches())
+    before = {name: part.local_shards()[0].tensor.clone() for name, part in rows_of(each)}
+    each.eval()
+    with torch.no_grad():
+        for batch in batches(rank=1):
+            each(batch)
+    for name, part in rows_of(each):
+        np.testing.assert_array_equal(part.local_shards()[0].tensor, before[name])
+
+
+def rows_of(each: Any) -> list[tuple[str, Any]]:
+    return [(name, part) for name, part in each.state_dict().items() if name.endswith("weight")]
+
+
+@pytest.mark.parametrize("make", [drop_in, own])
+def test_a_gradient_of_zero_leaves_every_row(make: Any) -> None:
+    each = make()
+    step_by_step(each, batches())
+    before = values(each)
+    (each(batches(rank=1)[0]).values() * 0).sum().backward()
+    np.testing.assert_array_equal(values(each), before)
+
+
+def test_remapped_ids_are_rows_within_the_bound_one_an_id() -> None:
+    ours = model({"t": 64}, return_rows=True)
+    set_time(ours, 0)
+    ids = [2**63 + 5, 7, 2**64 - 1, 7]
+    rows = ours(bags(t=[ids[:2], [], ids[2:]]))[1]["t"]
+    assert rows.lengths().tolist() == [2, 0, 2]
+    numbers = rows.values().tolist()
+    assert numbers[1] == numbers[3]
+    assert len(set(numbers)) == 3
+    assert all(0 <= number < 64 for number in numbers)
+
+
+def test_a_table_may_be_smaller_than_the_ids_of_its_batches() -> None:
+    ours = model({"t": 64})
+    set_time(ours, 0)
+    ours(bags(t=[[key] for key in range(100)]))
+    counted = counters(ours, "t")
+    assert (counted["live"], counted["refused"]) == (64, 36)
+
+
+def test_symbolic_traces_keep_the_collection_as_one_node() -> None:
+    traced = Tracer(leaf_modules=["CollisionFreeEmbeddingBagCollection"]).trace(Sparse(collection({"t": 64})))
+    assert [node.op for node in traced.nodes] == ["placeholder", "call_module", "output"]
+
+
+def test_an_unsharded_collection_says_to_shard_it_where_torchrecs_own_reads() -> None:
+    table = EmbeddingBagConfig(name="t", embedding_dim=DIM, num_embeddings=IDS, feature_names=["t"])
+    batch: KeyedJaggedTensor = bags(t=[[1], [2]])
+    assert EmbeddingBagCollection(tables=[table])(batch).values().shape == (2, DIM)
+    with pytest.raises(InvalidValueError, match="shard the model first"):
+        collection({"t": 64})(batch)

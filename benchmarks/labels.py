@@ -37,8 +37,8 @@ from streaming.encode.entity_state import EntityState
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.feed import Feed
 from streaming.ingest.codec import encode_events
+from streaming.join.click_delays import ClickDelays
 from streaming.join.joiner import Joiner, LabelRule
-from streaming.join.silence.click_delays import ClickDelays
 from streaming.log.memory_log import MemoryLog
 
 Times = npt.NDArray[np.float64]
@@ -60,9 +60,10 @@ class FixedAge(ClickDelays):
     def __init__(self, wait: int, age: int) -> None:
         super().__init__(wait)
         self._age = age
+        self.counts.ages[:] = age
 
-    def age(self, draw: float) -> int:  # noqa: ARG002 - the contract of the base class
-        return self._age
+    def draw_ages(self) -> npt.NDArray[np.int64]:
+        return np.full_like(self.counts.ages, self._age)
 
 
 def _bursts(rng: np.random.Generator, *parts: tuple[float, float, float]) -> Times:

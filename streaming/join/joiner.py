@@ -10,20 +10,23 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from recsys.errors import InvalidValueError, StateError
-from streaming.events.columns import IMPRESSION, INTERACTION, kinds, times
-from streaming.join.columns_to_rows import InteractionRow, impressions, interactions
-from streaming.join.early_interactions import EarlyInteractions
+from streaming.events.columns import times
+from streaming.join import joiner_state
+from streaming.join.click_delays import ClickDelays, draws
+from streaming.join.columns_to_rows import InteractionRow
+from streaming.join.joiner_state import JoinerState
 from streaming.join.labeled_impression import LabeledImpression, LabelRule
 from streaming.join.labeler import Labeler
 from streaming.join.open_impression import OpenImpression
 from streaming.join.outcomes import OUTCOMES, TALLIES
-from streaming.join.recently_closed import RecentlyClosed
-from streaming.join.silence.click_delays import ClickDelays
-from streaming.join.silence.silences import Due, Silences
-from streaming.join.window_queue import WindowQueue
+from streaming.join.tables import kernels
+from streaming.join.tables.kept import Kept
+from streaming.join.tables.layout import new_tables, with_room
+from streaming.join.tables.run import Run
 
 __all__ = ["OUTCOMES", "TALLIES", "Joiner", "LabelRule", "LabeledImpression", "Labels"]
 
@@ -34,21 +37,8 @@ MAX_PENDING = 200_000
 """Most impressions that are open at once."""
 
 
-LAST = 2**63 - 1
-"""The last event time there is (ms)."""
-
-
-class _JoinerState(msgspec.Struct):
-    """`held` is by number; `closed` has ids and when to forget them, oldest first."""
-
-    clock: int
-    sequence: int
-    counts: dict[str, int]
-    tallies: dict[str, int]
-    waiting: list[OpenImpression]
-    silences: tuple[bytes, int, list[Due]]
-    held: list[tuple[int, InteractionRow]]
-    closed: list[tuple[str, int]]
+PIECE = 4096
+"""Most events to join at once: what is not kept of them takes room in the tables meanwhile."""
 
 
 class Joiner:
@@ -80,166 +70,148 @@ class Joiner:
         for name, value, least in (("wait", wait, 0), ("lateness", lateness, 0), ("max_pending", max_pending, 1)):
             if value < least:
                 raise InvalidValueError(f"{name} is {value}; it must be at least {least}")
-        self.rule, self.wait, self.lateness, self._window = rule, wait, lateness, wait + lateness
-        self._max_pending, self._memory = max_pending, memory
-        self._clock = self._sequence = 0
-        self._open: dict[str, OpenImpression] = {}
-        self._paced = labels == "paced"
-        self._silences = Silences(delays or ClickDelays(wait), wait + lateness)
-        self._labeler = Labeler(rule, wait, self._silences, paced=self._paced, task=task)
-        self._counts, self._tallies = self._labeler.counts, self._labeler.tallies
-        self._waiting = WindowQueue()
-        self._held = EarlyInteractions(max_pending)
-        self._closed = RecentlyClosed(max_pending)
+        self.rule, self.wait, self.lateness = rule, wait, lateness
+        self._paced, self._task = labels == "paced", task
+        self._delays = delays or ClickDelays(wait)
+        self._settings = {"wait": wait, "lateness": lateness, "memory": memory, "max_pending": max_pending}
+        self._actions = sorted(rule.actions)
+        self._codes = {action: code for code, action in enumerate(self._actions)}
+        self._clear()
+
+    def _clear(self) -> None:
+        self._kept = Kept()
+        self._tables = new_tables(self._delays.counts, paced=self._paced, **self._settings)
+        self._labeler = Labeler(self._kept.slots, self._actions, self._task)
 
     @property
     def counts(self) -> dict[str, int]:
         """Events by outcome (see `OUTCOMES`); the sum is the number of events pushed."""
-        return {**self._counts, "held": len(self._held)}
+        counts = dict(zip(OUTCOMES, self._tables.counts.tolist(), strict=False))
+        return {**counts, "held": int(self._tables.now[0]["held"])}
 
     @property
     def tallies(self) -> dict[str, int]:
         """Final labels by value, silences that a click corrected, and windows by how they closed."""
-        return dict(self._tallies)
+        return dict(zip(TALLIES, self._tables.counts[len(OUTCOMES) :].tolist(), strict=True))
 
     @property
     def pending(self) -> int:
         """Impressions whose window is open."""
-        return len(self._open)
+        return int(self._tables.now[0]["waiting"])
 
     @property
     def sequence(self) -> int:
         """Events pushed so far."""
-        return self._sequence
+        return int(self._tables.now[0]["sequence"])
 
     @property
     def watermark(self) -> int:
         """No window that ends before this event time is open."""
-        return self._clock - self.lateness
+        return int(self._tables.now[0]["clock"]) - self.lateness
 
     def push(self, events: pa.RecordBatch) -> list[LabeledImpression]:
         """Take events (`EVENT_SCHEMA`); returns the labels they decided, in the order in which they became known."""
-        shown, acted = impressions(events), interactions(events)
-        for kind, time in zip(kinds(events).tolist(), times(events).tolist(), strict=True):
-            self._sequence += 1
-            if time > self._clock:
-                self._advance(time)
-            if kind == INTERACTION:
-                self._act(next(acted))
-            elif kind == IMPRESSION:
-                self._show(next(shown))
-            else:
-                self._counts["updates"] += 1
-        return self._labeler.take_out()
+        out: list[LabeledImpression] = []
+        for start in range(0, events.num_rows, PIECE):
+            for run in Run.of(events.slice(start, PIECE)).by_id(self._kept.opened):
+                out += self._join(run)
+        return out
 
     def skip(self, events: pa.RecordBatch) -> list[LabeledImpression]:
         """Take only the times of events, which another joiner joins: windows close as if they were joined here."""
-        for time in times(events).tolist():
-            self._sequence += 1
-            if time > self._clock:
-                self._advance(time)
-        self._counts["elsewhere"] += events.num_rows
-        return self._labeler.take_out()
+        self._make_room(0)
+        kernels.skip(self._tables, times(events))
+        return self._take_out()
 
     def flush(self) -> list[LabeledImpression]:
         """End of a finite log: every window closes, every held interaction is unmatched."""
-        while self._open:
-            self._close()
-        self._counts["unmatched"] += self._held.clear()
-        return self._labeler.take_out()
+        self._make_room(0)
+        kernels.close_all(self._tables)
+        return self._take_out()
 
     def state(self) -> bytes:
         """All that the future depends on, but not the settings."""
-        for shown in self._open.values():
-            shown.places = None
-        state = _JoinerState(
-            self._clock,
-            self._sequence,
-            self._counts,
-            self._tallies,
-            list(self._waiting),
-            self._silences.state(),
-            self._held.dump(),
-            self._closed.dump(),
-        )
-        return msgspec.msgpack.encode(state)
+        return joiner_state.pack(self._tables, self._kept, self._delays.state())
 
     def restore(self, state: bytes) -> None:
         """Restore the state returned by `state()`. Raises StateError when it is not a joiner's."""
         try:
-            loaded = msgspec.msgpack.decode(state, type=_JoinerState)
-            self._silences.restore(loaded.silences, loaded.waiting)
+            loaded = msgspec.msgpack.decode(state, type=JoinerState)
+            self._delays.restore(loaded.silences[0])
+            self._clear()
+            joiner_state.keep(self._tables, self._kept, loaded)
+            self._make_room(0)
+            joiner_state.fill(self._tables, self._kept, loaded, self._codes, self.rule)
         except (msgspec.DecodeError, KeyError) as error:
             raise StateError(f"not a joiner's state: {error}") from error
-        self._clock, self._sequence = loaded.clock, loaded.sequence
-        self._counts.update(loaded.counts)
-        self._tallies.update(loaded.tallies)
-        self._open = {shown.id: shown for shown in loaded.waiting}
-        self._waiting = WindowQueue()
-        for shown in loaded.waiting:
-            self._waiting.push(shown)
-        self._held.load(loaded.held)
-        self._closed.load(loaded.closed)
 
-    def _advance(self, clock: int) -> None:
-        """The clock moves on. What became known meanwhile comes out in the order in which it did."""
-        self._clock = clock
-        due, waiting = self._silences.queue, self._waiting
-        while due.first < clock:
-            moment, _, shown = due.pop()
-            if waiting.first <= moment - self._window:
-                self._close_until(moment - self._window)
-            if not shown.silent:
-                self._labeler.learn_silence(shown, moment + 1, self._sequence)
-        if waiting.first < clock - self._window:
-            self._close_until(clock - self._window - 1)
-        if self._held.by_impression:
-            self._counts["unmatched"] += self._held.expire(clock - self.lateness)
+    def _join(self, run: Run) -> list[LabeledImpression]:
+        events, kept = len(run.kinds_N), self._kept
+        keys_N, places_N = np.full(events, -1), np.full(events, -1)
+        ids = [one.id for one in run.shown]
+        codes = [self._codes.get(one.action, -1) for one in run.acted]
+        keys_N[run.impressions] = shown_keys = list(map(kept.keys.__getitem__, ids))
+        keys_N[run.interactions] = [
+            kept.keys[one.impression] if code >= 0 else -1 for one, code in zip(run.acted, codes, strict=True)
+        ]
+        places_N[run.impressions] = slots = kept.slots.add(run.shown)
+        places_N[run.interactions] = places = kept.places.add(run.acted)
+        self._make_room(events)
+        self._write_shown(run.shown, ids, slots, shown_keys)
+        self._write_acted(run.acted, places, codes)
+        at = 0
+        while (at := kernels.join(self._tables, run.kinds_N, run.times_N, keys_N, places_N, at)) < events:
+            self._delays.estimate(int(self._tables.now[0]["clock"]))
+        self._note_opened(run.shown, slots)
+        return self._take_out()
 
-    def _close_until(self, time: int) -> None:
-        """Close the windows of impressions up to `time`."""
-        while self._waiting.first <= time:
-            self._close()
+    def _make_room(self, events: int) -> None:
+        """For so many events more."""
+        kept = self._kept
+        self._delays.reserve(events)
+        t = self._tables._replace(delays=self._delays.counts)
+        self._tables = t = with_room(t, events, len(kept.slots.objects), len(kept.places.objects), len(kept.keys.ids))
+        kernels.begin_keys(t, np.array(kept.keys.take_fresh(), np.int64))
 
-    def _show(self, shown: OpenImpression) -> None:
-        id_ = shown.id
-        if id_ in self._open or id_ in self._closed.ids:
-            self._counts["duplicate_impressions"] += 1
-        elif shown.time < self._clock - self._window:
-            self._counts["late_impressions"] += 1
-            self._counts["late"] += len(self._held.take(id_))
-            self._closed.add(id_, self._clock + self._memory, self.watermark)
-        else:
-            self._counts["impressions"] += 1
-            self._open[id_] = shown
-            shown.number, shown.clock = self._sequence, self._clock
-            self._waiting.push(shown)
-            if self._paced:
-                self._silences.add(shown, self._clock, self._open.values())
-            if id_ in self._held.by_impression:
-                self._labeler.decide(shown, self._held.take(id_), self._clock, self._sequence)
-            if len(self._open) > self._max_pending:
-                self._close(early=True)
-                self._silences.prune(2 * self._max_pending)
+    def _write_shown(self, shown: list[OpenImpression], ids: list[str], slots: list[int], keys: list[int]) -> None:
+        opened = self._tables.opened
+        opened["time"][slots] = [one.time for one in shown]
+        opened["items"][slots] = [len(one.items) for one in shown]
+        if self._paced:
+            opened["draw"][slots] = draws(ids, len(ids))
+        for id_, one in zip(ids, shown, strict=True):
+            self._kept.opened.setdefault(id_, one)
+        for n in np.flatnonzero(self._tables.keys["first"][keys] >= 0).tolist():
+            self._find_held(shown[n], keys[n])
 
-    def _act(self, acted: InteractionRow) -> None:
-        if acted.action not in self.rule.actions:
-            self._counts["ignored"] += 1
-        elif (shown := self._open.get(acted.impression)) is not None:
-            self._labeler.decide(shown, (acted,), self._clock, self._sequence)
-        elif acted.impression in self._closed.ids:
-            self._counts["late"] += 1
-        elif acted.time < self.watermark:
-            self._counts["unmatched"] += 1
-        else:
-            self._counts["unmatched"] += self._held.add(self._sequence, acted)
+    def _find_held(self, shown: OpenImpression, key: int) -> None:
+        """Of the interactions that are held for an impression, the positions in it."""
+        place = self._tables.keys[key]["first"]
+        while place >= 0:
+            acted = self._tables.acted[place]
+            acted["position"] = shown.position(self._kept.places.objects[place].item)
+            place = acted["after"]
 
-    def _close(self, early: bool = False) -> None:
-        """Close the oldest window. Its labels are known when the watermark passes its end; if it is `early`, now."""
-        shown = self._waiting.pop()
-        clock, end = self._clock, shown.time + self.wait
-        del self._open[shown.id]
-        self._closed.add(shown.id, (end if end > clock else clock) + self._memory, clock - self.lateness)
-        self._tallies["closed_early" if early else "closed"] += 1
-        known = clock if early else end + self.lateness + 1
-        self._labeler.close(shown, known if known < LAST else LAST, self._sequence)
+    def _write_acted(self, interactions: list[InteractionRow], places: list[int], codes: list[int]) -> None:
+        opened, acted = self._kept.opened, self._tables.acted
+        met = [opened.get(one.impression) for one in interactions]
+        positive = self.rule.label
+        acted["time"][places] = [one.time for one in interactions]
+        acted["action"][places] = codes
+        acted["positive"][places] = [positive(one.value) for one in interactions]
+        acted["position"][places] = [
+            shown.position(one.item) if shown is not None else -1 for one, shown in zip(interactions, met, strict=True)
+        ]
+
+    def _note_opened(self, shown: list[OpenImpression], slots: list[int]) -> None:
+        """Note on impressions that were taken in when that was; one whose id was open before is open now instead."""
+        opened = self._tables.opened[slots]
+        for one, number, clock in zip(shown, opened["number"].tolist(), opened["clock"].tolist(), strict=True):
+            one.number, one.clock = number, clock
+        if len(shown) == 1 and opened[0]["open"]:
+            self._kept.opened[shown[0].id] = shown[0]
+
+    def _take_out(self) -> list[LabeledImpression]:
+        labels = self._labeler.labels(self._tables)
+        self._kept.let_go(self._tables)
+        return labels

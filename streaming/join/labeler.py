@@ -1,80 +1,72 @@
-"""Labels as they are given out: what interactions decide, what silence says, and where a click corrects it."""
+"""Labels as they are given out, from what the kernels say of impressions and interactions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
-from streaming.join.columns_to_rows import InteractionRow
-from streaming.join.labeled_impression import LabeledImpression, LabelRule
-from streaming.join.open_impression import OpenImpression
-from streaming.join.outcomes import OUTCOMES, TALLIES
-from streaming.join.silence.silences import Silences
+from streaming.join.labeled_impression import LabeledImpression
+from streaming.join.open_impression import Labels, OpenImpression
+from streaming.join.tables.kernels import BY_CLICKS, BY_SILENCE
+from streaming.join.tables.layout import Tables
+from streaming.join.tables.numbered import Shelf
+
+_Decision = tuple[int, int, int, bool, int]
+"""Slot, position, code of the action, whether the label is positive, bin of the delay."""
 
 
 class Labeler:
-    """Gives out the labels of impressions that are open, and counts.
+    """Reads the tables' outputs, and notes on each impression what is known of it. `task` is that of the labels."""
 
-    With `paced` a decided label is given out at once, and silence when `learn_silence` is called, or when the window
-    closes; otherwise all labels when it closes. `clock` is the joiner's, `known` the clock (ms) at which labels became
-    known, `sequence` the number of the event that made them known, `task` the number
-    of the task whose labels they are.
-    """
+    def __init__(self, slots: Shelf[OpenImpression], actions: list[str], task: int) -> None:
+        self._slots, self._actions, self._task = slots, actions, task
 
-    def __init__(self, rule: LabelRule, wait: int, silences: Silences, *, paced: bool, task: int) -> None:
-        self._rule, self._wait, self._silences, self._paced, self._task = rule, wait, silences, paced, task
-        self.counts = dict.fromkeys(OUTCOMES, 0)
-        self.tallies = dict.fromkeys(TALLIES, 0)
-        self._out: list[LabeledImpression] = []
-
-    def decide(self, shown: OpenImpression, interactions: Iterable[InteractionRow], clock: int, sequence: int) -> None:
-        """Count interactions with an open impression, and give out the labels that they decide, all at once."""
-        labels: dict[int, float] = {}
-        for acted in interactions:
-            outcome, position = shown.decide(acted.item, acted.action, acted.time, self._wait)
-            self.counts[outcome] += 1
-            if position >= 0:
-                label = labels[position] = self._rule.label(acted.value)
-                if label:
-                    self._click(shown, position, clock)
-                else:
-                    self.tallies["negatives"] += 1
-        if labels:
-            self._give_out_decided(shown, labels, clock, sequence)
-
-    def learn_silence(self, shown: OpenImpression, known: int, sequence: int) -> None:
-        """Give out as negative what nobody has decided; a click may still correct it."""
-        shown.silent = True
-        positions, labels = shown.undecided()
-        if positions:
-            self._out.append(shown.labeled(positions, labels, known, sequence, False, self._task))
-
-    def close(self, shown: OpenImpression, known: int, sequence: int) -> None:
-        """The window of an impression is over: labels that no interaction decided are negative."""
-        count = len(shown.items)
-        self.tallies["negatives"] += count - len(shown.decided) if shown.decided else count
-        if not self._paced:
-            self._out.append(shown.labeled(*shown.final(), known, sequence, False, self._task))
-            return
-        if not shown.silent:
-            self.learn_silence(shown, known, sequence)
-        self._silences.close(shown)
-
-    def take_out(self) -> list[LabeledImpression]:
-        """The labels emitted since the last call."""
-        out, self._out = self._out, []
+    def labels(self, t: Tables) -> list[LabeledImpression]:
+        """All of the outputs, in order; they are taken."""
+        slots, decisions, noted = self._slots.objects, _decisions(t), 0
+        out: list[LabeledImpression] = []
+        for slot, by, known, sequence, since, until in _outputs(t):
+            if noted < until:
+                self._note(decisions[noted:until])
+                noted = until
+            shown = slots[slot]
+            if by == BY_SILENCE:
+                shown.silent = True
+                positions, labels = shown.undecided()
+                if positions:
+                    out.append(shown.labeled(positions, labels, known, sequence, False, self._task))
+            elif by == BY_CLICKS:
+                positions, labels = _clicked(decisions[since:until], shown.silent)
+                out.append(shown.labeled(positions, labels, known, sequence, shown.silent, self._task))
+            else:
+                out.append(shown.labeled(*shown.final(), known, sequence, False, self._task))
+        self._note(decisions[noted:])
+        t.now["outputs"] = t.now["decisions"] = 0
         return out
 
-    def _click(self, shown: OpenImpression, position: int, clock: int) -> None:
-        self.tallies["positives"] += 1
-        if shown.clicks is None:
-            shown.clicks = {}
-        shown.clicks[position] = self._silences.clicked(clock - shown.clock) if self._paced else 0
+    def _note(self, decisions: list[_Decision]) -> None:
+        for slot, position, action, positive, bin_ in decisions:
+            shown = self._slots.objects[slot]
+            if shown.decided is None:
+                shown.decided = {}
+            shown.decided[position] = self._actions[action]
+            if positive:
+                if shown.clicks is None:
+                    shown.clicks = {}
+                shown.clicks[position] = bin_
 
-    def _give_out_decided(self, shown: OpenImpression, labels: dict[int, float], clock: int, sequence: int) -> None:
-        """Of items given out as negative before, only the positive ones."""
-        if shown.silent:
-            labels = {position: label for position, label in labels.items() if label}
-            self.tallies["corrected"] += len(labels)
-        if self._paced and labels:
-            values = tuple(labels.values())
-            self._out.append(shown.labeled(tuple(labels), values, clock, sequence, shown.silent, self._task))
+
+def _clicked(decisions: list[_Decision], silent: bool) -> Labels:
+    """Labels that interactions decided together; of items given out as negative before, only the positive ones."""
+    chosen = [(position, float(yes)) for _, position, _, yes, _ in decisions if yes or not silent]
+    return tuple(position for position, _ in chosen), tuple(label for _, label in chosen)
+
+
+def _outputs(t: Tables) -> Iterator[tuple[int, int, int, int, int, int]]:
+    outputs = t.outputs[: t.now[0]["outputs"]]
+    return zip(*(outputs[name].tolist() for name in ("slot", "by", "known", "sequence", "since", "until")), strict=True)
+
+
+def _decisions(t: Tables) -> list[_Decision]:
+    acted = t.acted[t.decisions[: t.now[0]["decisions"]]]
+    columns = (acted[name].tolist() for name in ("slot", "position", "action", "positive", "bin"))
+    return list(zip(*columns, strict=True))

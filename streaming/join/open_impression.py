@@ -59,25 +59,8 @@ class OpenImpression(msgspec.Struct, gc=False, array_like=True):
     silent: bool = False
     places: dict[str, int] | None = None
 
-    def decide(self, item: str, action: str, time: int, wait: int) -> tuple[str, int]:
-        """The outcome of an interaction (see `outcomes`), and the position whose label it decides, or -1.
-
-        A duplicate item gets its label at the first position, because an interaction names no position.
-        """
-        if time > self.time + wait:
-            return "late", -1
-        position = self._position(item)
-        if position < 0:
-            return "unknown_items", -1
-        if self.decided is None:
-            self.decided = {}
-        if position in self.decided:
-            return "duplicates" if self.decided[position] == action else "duplicate_labels", -1
-        self.decided[position] = action
-        return "joined", position
-
-    def _position(self, item: str) -> int:
-        """The first position of an item; -1 if it was not shown."""
+    def position(self, item: str) -> int:
+        """The first position of an item, because an interaction names no position; -1 if it was not shown."""
         if len(self.items) <= SHORT:
             return self.items.index(item) if item in self.items else -1
         if self.places is None:

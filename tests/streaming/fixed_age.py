@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from streaming.join.silence.click_delays import ClickDelays
+import numpy as np
+import numpy.typing as npt
+
+from streaming.join.click_delays import ClickDelays
 
 
 class FixedAge(ClickDelays):
@@ -11,6 +14,7 @@ class FixedAge(ClickDelays):
     def __init__(self, age: int) -> None:
         super().__init__(wait=1000)
         self._age = age
+        self.counts.ages[:] = age
 
-    def age(self, draw: float) -> int:
-        return self._age
+    def draw_ages(self) -> npt.NDArray[np.int64]:
+        return np.full_like(self.counts.ages, self._age)

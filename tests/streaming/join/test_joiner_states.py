@@ -54,7 +54,7 @@ class Streams(RuleBasedStateMachine):
         self.clock: int = how["start"]
         self.stack = ExitStack()
         for name, value in SMALL.items():
-            self.stack.enter_context(patch(f"streaming.join.silence.click_delays.{name}", value))
+            self.stack.enter_context(patch(f"streaming.join.click_delays.{name}", value))
         age = self.age if self.age is not None else 0
         self.model = PlainJoin(RULE, **self.bounds, paced=labels == "paced", age=age)
         self.whole, self.cut = self.joiner(), self.joiner()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,8 +29,8 @@ def test_clicks_on_a_long_list_do_not_search_it() -> None:
     items = tuple(CountedItem(f"item-{n}") for n in range(2000))
     shown = opened(items)
     CountedItem.compared = 0
-    assert [shown.decide(f"item-{n}", "click", 0, 0) for n in range(2000)] == [("joined", n) for n in range(2000)]
-    assert shown.decide("item-x", "click", 0, 0) == ("unknown_items", -1)
+    assert [shown.position(f"item-{n}") for n in range(2000)] == list(range(2000))
+    assert shown.position("item-x") == -1
     assert CountedItem.compared < 3 * len(items)
 
 
@@ -43,13 +41,9 @@ lists = st.lists(st.integers(0, 2 * SHORT).map(str), min_size=1, max_size=3 * SH
 def test_labels_are_those_of_a_plain_model(items: tuple[str, ...], clicks: list[str]) -> None:
     """Also where an item stands twice: the first position has its label."""
     shown, first = opened(items), {item: items.index(item) for item in items}
-    decided: set[int] = set()
-    for item in clicks:
-        expected: tuple[str, Any] = ("unknown_items", -1)
-        if item in first:
-            expected = ("duplicates", -1) if first[item] in decided else ("joined", first[item])
-            decided.add(first[item])
-        assert shown.decide(item, "click", 0, 0) == expected
+    assert [shown.position(item) for item in clicks] == [first.get(item, -1) for item in clicks]
+    decided = {first[item]: "click" for item in clicks if item in first}
+    shown.decided = decided
     left = tuple(position for position in range(len(items)) if position not in decided)
     assert shown.undecided() == (left, (0.0,) * len(left))
 

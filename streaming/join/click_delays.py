@@ -5,14 +5,15 @@ Suffixes: B bins of the delay, E edges of bins (B + 1).
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_right
 from collections.abc import Iterable
-from typing import cast
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from xxhash import xxh3_64_intdigest
+
+from streaming.join.tables import kernels
+from streaming.join.tables.layout import new_delay_counts, with_room_for_lists
 
 BINS = 48
 SHORTEST = 100
@@ -26,11 +27,17 @@ SCALES = np.geomspace(1 / 32, 4, 48)
 MEMORY = 1 << 17
 """Closed items after which all counts of the closed are halved: older traffic fades."""
 DRAWS = 1024
-"""Number of distinguished ages."""
+"""Number of distinguished ages, a power of 2."""
 REFRESH = 256
 """Least number of lists between two estimates; with many lists open, a sixteenth of them."""
 
 _MIDDLES = (np.arange(DRAWS) + 0.5) / DRAWS
+
+
+def draws(ids: Iterable[str], count: int) -> npt.NDArray[np.uint64]:
+    """The draws, among `DRAWS`, of `count` impressions: a hash of each id, so that they are repeatable."""
+    hashes = np.fromiter(map(xxh3_64_intdigest, map(str.encode, ids)), np.uint64, count)
+    return hashes >> np.uint64(64 - DRAWS.bit_length() + 1)
 
 
 class _DelaysState(msgspec.Struct):
@@ -77,102 +84,101 @@ class ClickDelays:
 
     def __init__(self, wait: int) -> None:
         longest = max(wait, SHORTEST + 1)
-        edges = np.concatenate([[0.0], np.geomspace(SHORTEST, longest, BINS)])
-        self._edges_E: list[float] = edges.tolist()
-        self._middles_B = (edges[1:] + edges[:-1]) / 2
+        edges_E = np.concatenate([[0.0], np.geomspace(SHORTEST, longest, BINS)])
+        self.counts = new_delay_counts(edges_E, DRAWS, memory=MEMORY)
+        """What kernels count; lists before the tally's `first` are closed, and forgotten when room is needed."""
+        self._middles_B = (edges_E[1:] + edges_E[:-1]) / 2
         self._wait = wait
-        self._clicks_B = [0.0] * BINS
-        self._open_clicks_B = [0] * BINS
-        self._closed = 0.0
-        self._total = self._first = 0
-        self._clocks, self._totals = array("q"), array("q", [0])
-        """Clock of each list, and the items shown before it and after the last; those from `_first` on are open."""
-        self._ages = [0] * DRAWS
-        self._until_refresh = 0
         self._cumulative_E: list[float] = []
         """Share of shown items that are clicked within each edge; empty without an estimate."""
         self._noted_E: list[float] = []
-        self.version = 0
-        """Rises when the estimate has moved so far that ages should be drawn anew."""
 
     @property
     def rate(self) -> float:
         """Estimated share of shown items that are clicked within `wait`; 0 without an estimate."""
         return self._cumulative_E[-1] if self._cumulative_E else 0.0
 
+    def reserve(self, lists: int) -> None:
+        """Make room for so many lists more."""
+        self.counts = with_room_for_lists(self.counts, lists)
+
+    def estimate(self, clock: int) -> None:
+        """Estimate anew, as is due before a list is shown at this clock when the tally's `until_estimate` is 0."""
+        tally = self.counts.tally[0]
+        self._refresh(clock)
+        tally["until_estimate"] = max(REFRESH, (tally["lists"] - tally["first"]) // 16)
+
     def bin(self, delay: int) -> int:
         """Number of the bin of a delay."""
-        return bisect_right(self._edges_E, delay, 0, BINS) - 1
+        return int(kernels.bin_of(self.counts, delay))
 
     def shown(self, clock: int, items: int) -> None:
         """A list was shown; clocks do not fall."""
-        if self._until_refresh <= 0:
-            self._refresh(clock)
-            self._until_refresh = max(REFRESH, (len(self._clocks) - self._first) // 16)
-        self._until_refresh -= 1
-        self._clocks.append(clock)
-        self._total += items
-        self._totals.append(self._total)
+        self.reserve(1)
+        if self.counts.tally[0]["until_estimate"] <= 0:
+            self.estimate(clock)
+        kernels.list_shown(self.counts, clock, items)
 
     def clicked(self, bin_: int) -> None:
         """An item of an open list was clicked."""
-        self._open_clicks_B[bin_] += 1
+        self.counts.open_clicks_B[bin_] += 1
 
     def closed(self, items: int, bins: Iterable[int]) -> None:
         """The window of a list, about the one shown longest ago, is over; `bins` are those of its clicks."""
-        self._first += 1
-        if self._first > len(self._clocks) // 2 + REFRESH:
-            del self._clocks[: self._first], self._totals[: self._first]
-            self._first = 0
-        self._closed += items
+        kernels.list_closed(self.counts, items)
         for bin_ in bins:
-            self._open_clicks_B[bin_] -= 1
-            self._clicks_B[bin_] += 1
-        if self._closed > MEMORY:
-            self._closed /= 2
-            self._clicks_B = [clicks / 2 for clicks in self._clicks_B]
+            kernels.click_closed(self.counts, bin_)
+        kernels.fade(self.counts)
 
     def age(self, draw: float) -> int:
         """The age (ms) at which the silence of a list is learned, from a draw in [0, 1)."""
-        return self._ages[int(draw * DRAWS)]
+        return int(self.counts.ages[int(draw * DRAWS)])
 
-    def _draw_ages(self) -> list[int]:
-        """The age of each of `DRAWS` equal parts of [0, 1): H^-1 at their middles."""
+    def draw_ages(self) -> npt.NDArray[np.int64]:
+        """The age of each of `DRAWS` equal parts of [0, 1): H^-1 at their middles; 0 without an estimate."""
+        if not self._cumulative_E:
+            return np.zeros(DRAWS, np.int64)
         shares = self.rate * (1 - _MIDDLES) / (1 - self.rate * _MIDDLES)
-        ages = np.minimum(np.interp(shares, self._cumulative_E, self._edges_E), self._wait)
-        return cast("list[int]", ages.astype(np.int64).tolist())
+        ages = np.minimum(np.interp(shares, self._cumulative_E, self.counts.edges_E), self._wait)
+        return ages.astype(np.int64)
 
     def state(self) -> bytes:
         """All that `restore` needs."""
+        d, tally = self.counts, self.counts.tally[0]
+        first, lists = int(tally["first"]), int(tally["lists"])
         state = _DelaysState(
-            self._clicks_B,
-            self._open_clicks_B,
-            self._closed,
-            self._clocks[self._first :].tobytes(),
-            self._totals[self._first :].tobytes(),
-            self._until_refresh,
+            d.clicks_B.tolist(),
+            d.open_clicks_B.tolist(),
+            float(tally["closed"]),
+            d.clocks[first:lists].tobytes(),
+            d.totals[first : lists + 1].tobytes(),
+            int(tally["until_estimate"]),
             self._cumulative_E,
             self._noted_E,
-            self.version,
+            int(tally["version"]),
         )
         return msgspec.msgpack.encode(state)
 
     def restore(self, state: bytes) -> None:
         """Restore what `state` returned. Raises msgspec.DecodeError when it is something else."""
         loaded = msgspec.msgpack.decode(state, type=_DelaysState)
-        self._clicks_B, self._open_clicks_B = loaded.clicks, loaded.open_clicks
-        self._closed, self._first = loaded.closed, 0
-        self._clocks, self._totals = array("q", loaded.clocks), array("q", loaded.totals)
-        self._total = self._totals[-1]
-        self._until_refresh, self._cumulative_E = loaded.until_refresh, loaded.cumulative
-        self._noted_E, self.version = loaded.noted, loaded.version
-        self._ages = self._draw_ages() if self._cumulative_E else [0] * DRAWS
+        clocks, totals = (np.frombuffer(part, np.int64) for part in (loaded.clocks, loaded.totals))
+        tally = self.counts.tally[0]
+        tally["lists"] = tally["first"] = 0
+        self.reserve(len(clocks))
+        d = self.counts
+        d.clocks[: len(clocks)], d.totals[: len(totals)] = clocks, totals
+        d.clicks_B[:], d.open_clicks_B[:] = loaded.clicks, loaded.open_clicks
+        tally["closed"], tally["lists"], tally["version"] = loaded.closed, len(clocks), loaded.version
+        tally["until_estimate"] = loaded.until_refresh
+        self._cumulative_E, self._noted_E = loaded.cumulative, loaded.noted
+        d.ages[:] = self.draw_ages()
 
     def _refresh(self, clock: int) -> None:
-        clicks_B = np.array(self._clicks_B) + np.array(self._open_clicks_B)
+        clicks_B = self.counts.clicks_B + self.counts.open_clicks_B
         if clicks_B.sum() < ENOUGH:
             return
-        reached_B = self._closed + self._open_items(clock - self._middles_B)
+        reached_B = self.counts.tally[0]["closed"] + self._open_items(clock - self._middles_B)
         known = int(np.count_nonzero(reached_B >= ENOUGH))  # the first ones: longer delays were reached by fewer
         if not known:
             return
@@ -183,9 +189,9 @@ class ClickDelays:
         if total > 0:
             shares_B = incidence_B * min(1.0, 0.99 / total)
             self._cumulative_E = [0.0, *np.cumsum(shares_B).tolist()]
-            self._ages = self._draw_ages()
+            self.counts.ages[:] = self.draw_ages()
             if self._moved():
-                self.version += 1
+                self.counts.tally[0]["version"] += 1
                 self._noted_E = self._cumulative_E
 
     def _beyond(self, clicks_K: npt.NDArray[np.float64], reached_K: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -194,7 +200,7 @@ class ClickDelays:
         Clicks of a bin are Poisson with mean reached * p * q, q being the bin's share of an exponential distribution
         whose scale is one of `SCALES` (S), all equally likely beforehand; p has its most likely value for each.
         """
-        edges_E, known = np.array(self._edges_E), len(clicks_K)
+        edges_E, known = self.counts.edges_E, len(clicks_K)
         scales_S = edges_E[known] * SCALES
         shares_SB = -np.diff(np.exp(-edges_E / scales_S[:, None]))
         expected_S = shares_SB[:, :known] @ reached_K
@@ -213,6 +219,8 @@ class ClickDelays:
 
     def _open_items(self, until_B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """How many items of open lists were shown until each of these clocks."""
-        clocks, totals = (np.frombuffer(open_, np.int64)[self._first :] for open_ in (self._clocks, self._totals))
-        reached_B = clocks.searchsorted(until_B, side="right")
+        tally = self.counts.tally[0]
+        first, lists = int(tally["first"]), int(tally["lists"])
+        totals = self.counts.totals[first : lists + 1]
+        reached_B = self.counts.clocks[first:lists].searchsorted(until_B, side="right")
         return np.asarray(totals[reached_B] - totals[0], np.float64)

@@ -1,0 +1,1 @@
+"""The join over tables of numbers: their layout, the numbers of ids and objects, and the kernels."""

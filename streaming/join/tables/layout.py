@@ -1,0 +1,162 @@
+"""The tables that the kernels join over, and their growth.
+
+Shape suffixes: B bins of the delay of clicks, E edges of bins (B + 1), X entries of a priority queue.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from streaming.join.outcomes import OUTCOMES, TALLIES
+
+Table = npt.NDArray[Any]
+
+
+def _row(**types: str) -> np.dtype[Any]:
+    """A type of rows, from the names of the columns of each type."""
+    return np.dtype([(name, type_) for type_, names in types.items() for name in names.split()])
+
+
+_NOW = _row(
+    i8="wait lateness memory max_pending paced clock sequence version"
+    " waiting due held held_entries closed closed_first outputs decisions ended released loose"
+)
+_TALLY = _row(f8="closed", i8="memory lists first until_estimate version")
+_OPENED = _row(i8="time number clock key first last", i4="items decided draw", b1="silent open")
+_ACTED = _row(i8="time number key slot before after", i4="position action bin", i1="state", b1="positive")
+_KEY = _row(i8="slot first last", i1="state")
+_OUTPUT = _row(i8="slot by known sequence since until")
+
+
+class DelayCounts(NamedTuple):
+    """What `ClickDelays` counts, and the ages that it gives."""
+
+    tally: Table
+    """One row: items of closed lists, number of lists, the first of them that is open, lists until an estimate."""
+    clicks_B: npt.NDArray[np.float64]
+    """Of closed lists."""
+    open_clicks_B: npt.NDArray[np.int64]
+    edges_E: npt.NDArray[np.float64]
+    ages: npt.NDArray[np.int64]
+    """By draw."""
+    clocks: npt.NDArray[np.int64]
+    """Clock of each list."""
+    totals: npt.NDArray[np.int64]
+    """Items shown before each list, and after the last."""
+
+
+class Tables(NamedTuple):
+    """The joiner's numbers. An impression is known by its slot in `opened`, an interaction by its place in `acted`, the
+    id of an impression by its key. Interactions of one impression, or held for one key, are linked from `first` to
+    `last` by `before` and `after`; -1 ends a chain.
+    """
+
+    now: Table
+    """One row: settings, clock, sizes of the other tables."""
+    counts: npt.NDArray[np.int64]
+    """By the order of `OUTCOMES` and `TALLIES`."""
+    opened: Table
+    acted: Table
+    keys: Table
+    waiting: npt.NDArray[np.int64]
+    """Priority queue [X, 3] of open impressions by time: time, number of the event, slot."""
+    due: npt.NDArray[np.int64]
+    """Priority queue [X, 3] of impressions by when silence is learned; some that closed early may remain."""
+    held: npt.NDArray[np.int64]
+    """Priority queue [X, 3] of held interactions by time; some that were taken may remain."""
+    closed: npt.NDArray[np.int64]
+    """Ring [X, 2] of closed impressions, oldest first: key, and the time until which it is remembered."""
+    outputs: Table
+    """Labels in the order in which they became known; `since` and `until` number entries of `decisions`."""
+    decisions: npt.NDArray[np.int64]
+    """Places of the interactions that decided a label, in that order."""
+    ended: npt.NDArray[np.int64]
+    """Slots that are free again."""
+    released: npt.NDArray[np.int64]
+    """Places that are free again."""
+    loose: npt.NDArray[np.int64]
+    """Keys that may stand for nothing any more."""
+    delays: DelayCounts
+
+
+def new_tables(delays: DelayCounts, **settings: int) -> Tables:
+    """Empty tables; `settings` are `wait`, `lateness`, `memory`, `max_pending` and `paced`."""
+    now = np.zeros(1, _NOW)
+    for name, value in settings.items():
+        now[name] = value
+    rows: dict[str, Any] = {
+        name: np.zeros(0, dtype) for name, dtype in (("opened", _OPENED), ("acted", _ACTED), ("keys", _KEY))
+    }
+    queues = {name: np.zeros((0, 3), np.int64) for name in ("waiting", "due", "held")}
+    lists = {name: np.zeros(0, np.int64) for name in ("decisions", "ended", "released", "loose")}
+    ring, outputs = np.zeros((1, 2), np.int64), np.zeros(0, _OUTPUT)
+    return Tables(
+        now=now,
+        counts=np.zeros(len(OUTCOMES) + len(TALLIES), np.int64),
+        closed=ring,
+        outputs=outputs,
+        delays=delays,
+        **rows,
+        **queues,
+        **lists,
+    )
+
+
+def with_room(t: Tables, events: int, slots: int, places: int, keys: int) -> Tables:
+    """The tables, with room for so many events more, and for so many slots, places and keys in all."""
+    now = t.now[0]
+    waiting, held, closed = (int(now[name]) + events for name in ("waiting", "held", "closed"))
+    sizes = {
+        "opened": slots,
+        "acted": places,
+        "keys": keys,
+        "waiting": waiting,
+        "due": int(now["due"]) + waiting,
+        "held": int(now["held_entries"]) + events,
+        "outputs": waiting + 2 * events,
+        "decisions": held,
+        "ended": waiting + events,
+        "released": places,
+        "loose": closed + waiting + held + events,
+    }
+    grown: dict[str, Any] = {
+        name: _grown(getattr(t, name), size) for name, size in sizes.items() if len(getattr(t, name)) < size
+    }
+    if len(t.closed) < closed + waiting:
+        unrolled = np.roll(t.closed, -int(now["closed_first"]), axis=0)
+        now["closed_first"] = 0
+        grown["closed"] = _grown(unrolled, closed + waiting)
+    return t._replace(**grown) if grown else t
+
+
+def new_delay_counts(edges_E: npt.NDArray[np.float64], draws: int, memory: int) -> DelayCounts:
+    """Nothing counted yet, every age 0; counts are halved after `memory` closed items."""
+    tally = np.zeros(1, _TALLY)
+    tally["memory"] = memory
+    bins = len(edges_E) - 1
+    ages, clocks, totals = np.zeros(draws, np.int64), np.zeros(0, np.int64), np.zeros(1, np.int64)
+    return DelayCounts(tally, np.zeros(bins), np.zeros(bins, np.int64), edges_E, ages, clocks, totals)
+
+
+def with_room_for_lists(d: DelayCounts, lists: int) -> DelayCounts:
+    """With room for so many lists more; those that are closed make room first."""
+    tally = d.tally[0]
+    first, end = int(tally["first"]), int(tally["lists"])
+    if end + lists <= len(d.clocks):
+        return d
+    d.clocks[: end - first], d.totals[: end - first + 1] = d.clocks[first:end].copy(), d.totals[first : end + 1].copy()
+    tally["first"], tally["lists"] = 0, end - first
+    if 2 * (end - first) + lists <= len(d.clocks):
+        return d
+    size = 2 * (end - first) + lists
+    return d._replace(clocks=_grown(d.clocks, size), totals=_grown(d.totals, size + 1))
+
+
+def _grown(table: Table, size: int) -> Table:
+    """A copy of the table with at least `size` rows; the new ones are zero."""
+    larger = np.zeros((max(size, 2 * len(table)), *table.shape[1:]), table.dtype)
+    larger[: len(table)] = table
+    return larger

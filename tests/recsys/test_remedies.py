@@ -24,6 +24,7 @@ def test_every_setting_that_is_named_exists() -> None:
         ("items: duplicate item 'a'; an interaction could not tell which one it means", 'repeated_items = "first"'),
         ("another impression has this id", "id = ["),
         ("features.color: unknown feature", '[log] unknown_features = "keep"'),
+        ("time: \"'1700000000'\" in column 'at' is not a number of seconds", 'quote = "\'"'),
         ("something that only the data can change", ""),
     ],
 )

@@ -8,6 +8,8 @@ from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 
+import msgspec
+
 from recsys.errors import InvalidValueError
 from streaming.ingest.formats.dialect import Dialect, Row, RowReader, csv_format
 from streaming.ingest.formats.sources import BEGIN, Block, JsonLines, Position
@@ -38,7 +40,7 @@ class DelimitedRows:
         self._lines = JsonLines(path, max_line, name, encoding=self._dialect.encoding)
         header, self._body = self._head()
         if header:  # without one the file is empty, such as a part without rows
-            mapping.check(header, self.name)
+            _check(mapping, header, self.name)
         mapper = RowMapper(mapping)
         places = [header.index(name) for name in mapping.names] if header else [0]
         self._pick = itemgetter(*places, places[0])  # one more, because of a single place it would give no tuple
@@ -135,3 +137,22 @@ class DelimitedRows:
             return next(csv.reader([text], **csv_format(self._dialect)))
         except csv.Error as error:
             raise InvalidValueError(f"{where}: the header has a stray or unclosed quote: {error}") from error
+
+
+def _check(mapping: Mapping, header: Sequence[str], source: str) -> None:
+    """`Mapping.check`, with what to write if the first line looks like that of another dialect."""
+    try:
+        mapping.check(header, source)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{error}{_other_dialect(header)}") from None
+
+
+def _other_dialect(header: Sequence[str]) -> str:
+    """
+    >>> _other_dialect(["user;item;at"]), _other_dialect(["# made by a job"]), _other_dialect(["user", "at"])
+    ('; write delimiter = ";" in its mapping', '; if that line is no header, write comment = "#" in its mapping', '')
+    """
+    if header[0].startswith("#"):
+        return '; if that line is no header, write comment = "#" in its mapping'
+    found = next((one for one in ("::", ";", "\t", "|", ",") if len(header) == 1 and one in header[0]), "")
+    return f"; write delimiter = {msgspec.json.encode(found).decode()} in its mapping" if found else ""

@@ -140,7 +140,7 @@ class RowReader:
     def _why(self, reason: str, at: int, end: int) -> str:
         if reason == _UNENDED or end > at + 1:
             return f"a quote ({self._dialect.quote}) is not closed; {_REMEDY}"
-        return f"{reason}; {_REMEDY}" if "expected after" in reason else reason
+        return f"{reason}; {_REMEDY}; {_ESCAPED}" if "expected after" in reason else reason
 
     def _checked(self, row: Row) -> Row:
         if row.fault or len(row.cells) == self._width:
@@ -150,6 +150,7 @@ class RowReader:
 
 _UNENDED: Final = "unexpected end of data"
 _REMEDY: Final = 'if quotes mean nothing in this file, write quote = "" in its mapping'
+_ESCAPED: Final = 'if a backslash stands before quotes inside of cells, escape = "\\\\"'
 
 
 def csv_format(dialect: Dialect) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping as Names
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,7 +67,8 @@ def open_source(
                 return JsonLines(path, max_line, array=is_array(path))
             raise InvalidValueError(
                 f"{path} is a table: write a [[log.mapping]] from its columns, {listed(column_names(path, found))}, to "
-                "the fields of events, with a pattern `files` that fits the end of this path (docs/events.md)"
+                "the fields of events, with a pattern `files` that fits the end of this path (docs/events.md); "
+                f"`recsys init --from {shlex.quote(str(path))}` proposes one"
                 f"{_unfitting(patterns)}"
             )
         return MappedTable(_table(path, mapping, max_line, found, text or {}, name), mapping, sort_memory)

@@ -37,6 +37,7 @@ _NEEDED: Final[dict[Shape, tuple[str, ...]]] = {
     "feedback": ("time", "user", "item"),
 }
 _NESTED: Final = ("features", "item_features", "actions")
+_WITHOUT_LISTS: Final = "; kind = 'feedback' is for what users did where nobody knows the list (docs/events.md)"
 NULLS: Final = ("", "null", "NULL", "nan", "NaN", "None", r"\N")
 """Default words for a missing value."""
 
@@ -96,6 +97,7 @@ class Mapping:
             raise InvalidValueError(
                 f"{self._what} needs {', '.join(self._needed)}: say in `columns` which columns "
                 f'are its {" and ".join(missing)}, such as `{first} = "NAME OF THE COLUMN"`'
+                f"{_WITHOUT_LISTS if self.kind == 'interaction' and 'impression' in missing else ''}"
             )
         if self.apart and (self.kind != "shown" or "id" not in self.columns):
             raise InvalidValueError("apart: this is for rows of kind 'shown' with a column for `id`")

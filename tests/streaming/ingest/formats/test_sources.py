@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -207,6 +208,12 @@ def test_files_that_do_not_fit_the_mapping_are_refused(tmp_path: Path) -> None:
         open_source(tmp_path / "a.csv", CLICK)
     with pytest.raises(ValueError, match=r"is a table: write a \[\[log.mapping\]\]"):
         open_source(tmp_path / "a.csv")
+    (tmp_path / "a.inter").write_text("user_id:token\tat:float\n1\t2\n")
+    with pytest.raises(ValueError, match=r"from its columns, 'user_id', 'at', to .* `recsys init --from \S+a\.inter`"):
+        open_source(tmp_path / "a.inter")
+    (tmp_path / "a.svm").write_text("1 3:1\n")
+    with pytest.raises(ValueError, match=r"from its columns, 'label', 'qid', 'indices', to"):
+        open_source(tmp_path / "a.svm")
     (tmp_path / "b.parquet").write_text("no")
     with pytest.raises(ValueError, match="is not a Parquet file"):
         open_source(tmp_path / "b.parquet", CLICK)
@@ -229,3 +236,21 @@ def test_a_pipe_gives_what_it_has() -> None:
     blocks = JsonLines(io.BufferedReader(Pipe()), name="pipe").blocks()
     assert next(blocks).lines == [b"1"]
     assert next(blocks).lines == [b"2", b"3"]
+
+
+@pytest.mark.parametrize(
+    ("content", "written"),
+    [
+        ("at;request;product\n1;r;a\n", 'delimiter = ";"'),
+        ("at\trequest\tproduct\n1\tr\ta\n", r'delimiter = "\t"'),
+        ("at::request::product\n1::r::a\n", 'delimiter = "::"'),
+        ("# of last night\nat,request,product\n1,r,a\n", 'comment = "#"'),
+    ],
+)
+def test_a_file_of_another_dialect_is_refused_with_what_to_write(tmp_path: Path, content: str, written: str) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    mapping = Mapping("item", {"time": "at", "item": "product"})
+    with pytest.raises(ValueError, match=re.escape(f"write {written} in its mapping")):
+        open_source(tmp_path / "a.csv", mapping)
+    name, _, value = written.partition(" = ")
+    assert len(records(opened(tmp_path / "a.csv", mapping, text={name: json.loads(value)}))) == 1

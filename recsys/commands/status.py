@@ -24,7 +24,7 @@ from recsys.config.schema import Config
 from recsys.errors import RedisServerError
 from recsys.unlearned import impaired, left_out, lost
 from serving.replication.embedded_redis import connect
-from serving.replication.trainer_status import TrainerStatus, TrainerStatuses
+from serving.replication.trainer_status import TrainerStatus, TrainerStatuses, not_served
 
 SILENT = 30.0
 """Seconds after which a trainer that says nothing has ended, or cannot reach Redis."""
@@ -74,13 +74,15 @@ def shown(config: Config, latest: TrainerStatus | None) -> RenderableType:
     if latest is None:
         return Text("No trainer has published to this Redis: start `recsys train`.")
     status = latest.status
-    losses = [*impaired(status.get("losses", {})), *left_out(status.get("left_out", {}))]
+    warnings = [*impaired(status.get("losses", {})), *left_out(status.get("left_out", {}))]
+    if aside := not_served(status):
+        warnings.insert(0, f"{aside}.")
     return Group(
         _trainer(status, time.time() - latest.published / 1000),
         _tasks(status.get("tasks", {})),
         embedding_tables.drawn(status.get("tables", {})),
         Text(lost(status.get("outcomes", {}), config.log.dead_letters)),
-        *(Text(line, style="yellow") for line in losses),
+        *(Text(line, style="yellow") for line in warnings),
     )
 
 
@@ -97,8 +99,7 @@ def _trainer(status: Mapping[str, Any], age: float) -> Table:
 
 
 def _lines(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    served = "served" if status.get("serves") else "not served yet, servers follow another run until it has caught up"
-    yield "run", f"{status.get('run', '')}, {served}"
+    yield "run", f"{status.get('run', '')}, {'served' if status.get('serves') else 'not served'}"
     yield "step", f"{status.get('step', 0):,}, {status.get('rows', 0):,} rows learned"
     yield "lag", f"{status.get('lag_events', 0):,} events"
     yield "speed", f"{status.get('events_per_second', 0):,.0f} events/s, {status.get('rows_per_second', 0):,.0f} rows/s"

@@ -25,6 +25,7 @@ from recsys.evaluation.metrics import Summary
 from recsys.training.progress import Progress
 from recsys.training.trainer import Trainer
 from recsys.unlearned import impaired, left_out, lost, waiting
+from serving.replication.trainer_status import not_served
 
 CAPTION = """AUC: 0.5 is chance, 1 is perfect. Calibration: mean score over share of positives, 1 is right.
 Normalised entropy: log loss over that of the mean rate, below 1 is better than it. All terms: docs/train.md"""
@@ -71,7 +72,9 @@ def train(
         say(console, rest)
     say(console, lost(trainer.outcomes, config.log.dead_letters))
     total = trainer.progress.total()
+    aside = not_served(trainer.published)
     for warning in (
+        *([f"{aside}."] if aside else []),
         *label_warnings(config, total.weight, total.positives),
         *impaired(trainer.losses),
         *left_out(trainer.learner.left_out),

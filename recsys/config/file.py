@@ -6,12 +6,14 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from recsys.config.messages import Problem, problems
 from recsys.config.schema import Config
 from recsys.config.syntax import not_toml
 from recsys.errors import ConfigError
+
+_validated = TypeAdapter(Config).validate_python  # its errors keep their places, which `Config` tells without lines
 
 
 def load(path: Path) -> Config:
@@ -37,7 +39,7 @@ def parse(text: str, path: Path) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise _error(path, [not_toml(text, str(error))]) from None
     try:
-        return Config.model_validate(raw).rooted(path.parent.resolve())
+        return _validated(raw).rooted(path.parent.resolve())
     except ValidationError as error:
         raise _error(path, problems(text, raw, error.errors())) from None
 

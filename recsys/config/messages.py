@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from recsys.config.models import SECTIONS
 from recsys.config.schema import Config, ServingSection
 from recsys.config.setting_lines import Location, line_of
+from recsys.errors import ConfigError
 from serving.settings import ServingSettings
 
 RENAMED: dict[Location, str] = {
@@ -57,6 +58,11 @@ def _problem(text: str, raw: Mapping[str, Any], error: ErrorDetails, model: str)
     key = key_of(raw, location)
     message = _message(error, location, model)
     return Problem(line_of(text, location), key, message.removeprefix(f"{key.rpartition(', ')[2]}: "))
+
+
+def told(given: Mapping[str, Any], errors: Sequence[ErrorDetails]) -> ConfigError:
+    """The errors of settings that a program gave, in the words that are for a file, without its lines."""
+    return ConfigError("\n".join(str(replace(problem, line=0)) for problem in problems("", given, errors)))
 
 
 def key_of(raw: Any, location: Location) -> str:

@@ -5,10 +5,12 @@ Pure data: importing this module imports no model, no engine and no server.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from embedding.store import INIT_SCALE
 from recsys.config.features import FeaturesSection
@@ -153,7 +155,11 @@ class ExperimentSection(Section):
 
 
 class Config(Section):
-    """The whole file. Relative paths are taken from the folder that holds it."""
+    """The whole file. Relative paths are taken from the folder that holds it.
+
+    Programs make one from its tables, `Config(training={"batch_size": 64})`. Raises ConfigError with every problem, in
+    the words that the command line has for a file.
+    """
 
     log: LogSection = LogSection()
     redis: RedisSection = RedisSection()
@@ -193,7 +199,29 @@ class Config(Section):
                 raise error_at(("log", "mapping", number), reason)
         return self
 
+    def __init__(self, **tables: Any) -> None:
+        with _told(tables):
+            super().__init__(**tables)
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # `model_validate` does without it
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        with _told(obj):
+            return super().model_validate(obj, **options)
+
     def rooted(self, folder: Path) -> Self:
         """The same configuration with its paths absolute below `folder`."""
         sections = {name: value.rooted(folder) for name, value in self if isinstance(value, Section)}
         return self.model_copy(update=sections)
+
+
+@contextmanager
+def _told(tables: Any) -> Iterator[None]:
+    """Errors of pydantic as one of ours."""
+    try:
+        yield
+    except ValidationError as error:
+        from recsys.config.messages import told  # it compares with this schema
+
+        raise told(tables if isinstance(tables, Mapping) else {}, error.errors()) from None

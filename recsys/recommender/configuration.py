@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-
 from recsys.config.file import load
-from recsys.config.messages import problems
 from recsys.config.schema import Config
 from recsys.errors import ConfigError, InvalidValueError
 
@@ -29,17 +24,9 @@ def configuration(config: str | Path | Config | Mapping[str, Any], folder: str |
     return made.rooted(Path(folder or ".").resolve())
 
 
-def invalid(given: Any, found: Sequence[ErrorDetails]) -> str:
-    """The errors of settings that a program gave, in the words that are for a file, without its lines."""
-    return "\n".join(str(replace(problem, line=0)) for problem in problems("", given, found))
-
-
 def _made(tables: Mapping[str, Any]) -> Config:
     if not isinstance(tables, Mapping) or not all(isinstance(name, str) for name in tables):
         raise ConfigError(
             f"{tables!r} is no configuration: give a path, the tables of recsys.toml as a dict, or Config"
         )
-    try:
-        return Config.model_validate(dict(tables))
-    except ValidationError as error:
-        raise ConfigError(invalid(dict(tables), error.errors())) from None
+    return Config.model_validate(dict(tables))

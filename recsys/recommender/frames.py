@@ -14,9 +14,9 @@ from xxhash import xxh3_128_hexdigest
 
 from recsys import wiring
 from recsys.config.log import MappingSection
+from recsys.config.messages import told
 from recsys.config.schema import Config
 from recsys.errors import ConfigError, InvalidValueError
-from recsys.recommender.configuration import invalid
 from recsys.recommender.near_names import check_near_names
 from streaming.ingest.formats.sources import Source
 from streaming.ingest.mapping.column_mapping import Shape, fields_of
@@ -161,5 +161,5 @@ def _checked(mapping: Mapping[str, Any] | MappingSection) -> MappingSection:
     except ValidationError as error:
         place = ("log", "mapping", 0)
         found = [ErrorDetails(**{**one, "loc": (*place, *one["loc"])}) for one in error.errors()]
-        told = invalid({"log": {"mapping": [given]}}, found)
-        raise ConfigError(told.replace("log.mapping, mapping 1: ", "mapping: ")) from None
+        words = str(told({"log": {"mapping": [given]}}, found))
+        raise ConfigError(words.replace("log.mapping, mapping 1: ", "mapping: ")) from None

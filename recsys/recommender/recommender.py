@@ -7,8 +7,8 @@ import tempfile
 import threading
 import warnings
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +22,7 @@ from recsys.recommender.configuration import configuration
 from recsys.recommender.event_sources import sources
 from recsys.recommender.fitted import Fitted
 from recsys.recommender.ingested import Ingested
+from recsys.recommender.progress_line import progress_line
 from recsys.recommender.ranking import Ranking
 from recsys.recommender.replayed import Replayed
 from recsys.recommender.times import Time, batch_end, millis
@@ -29,6 +30,7 @@ from serving.api.schemas import RankRequest, RecommendRequest
 
 if TYPE_CHECKING:
     from recsys.config.log import MappingSection
+    from recsys.evaluation.replay.run import ReplayProgress
     from serving.local_ranking import LocalRanking
     from streaming.events.schema import Features, Value
 
@@ -38,14 +40,22 @@ class Recommender:
 
     `config` is the path of a `recsys.toml`, its tables as a dict, or a `Config`; the relative paths of the latter two
     are taken from `folder`, by default the working directory. Close it, or use it as a context manager: it is the one
-    trainer of its folder until then.
+    trainer of its folder until then. In a terminal or notebook, ingest, fit and replay show how far they are, unless
+    `progress` is false.
 
     Raises CheckpointError if another process or object trains there, ConfigError for settings that are not valid.
     All errors are classes of `recsys.errors`. Not thread-safe.
     """
 
-    def __init__(self, config: str | Path | Config | Mapping[str, Any], *, folder: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        config: str | Path | Config | Mapping[str, Any],
+        *,
+        folder: str | Path | None = None,
+        progress: bool = True,
+    ) -> None:
         self.config = configuration(config, folder)
+        self._progress = progress
         self._stack = ExitStack()
         self._stack.enter_context(wiring.training_lock(self.config))
         self._pid = os.getpid()
@@ -76,10 +86,11 @@ class Recommender:
             with tempfile.TemporaryDirectory() as folder:
                 found = sources(self.config, data, mapping, Path(folder), sort=sort)
                 ingest = wiring.ingest(self.config, log)
-                if sort:
-                    ingest.sort(found, self.config.log.sort_memory)
-                else:
-                    ingest.merge(found)
+                with self._shown(lambda: f"{ingest.counts.read:,} events read"):
+                    if sort:
+                        ingest.sort(found, self.config.log.sort_memory)
+                    else:
+                        ingest.merge(found)
         finally:
             log.close()
         latest = time_ns() // 1_000_000 + self.config.log.max_future  # what is sent now may be a little ahead
@@ -105,7 +116,9 @@ class Recommender:
         with wiring.locked_trainer(self.config, publish=True) as trainer:
             resumed = trainer.resume()
             steps, refusals = trainer.learner.steps, refused(trainer.learner.store)
-            trainer.run(follow=False, stop=threading.Event(), until=end)
+            learned = trainer.progress
+            with self._shown(lambda: f"{learned.rows:,} rows learned, {learned.lag_events:,} events unread"):
+                trainer.run(follow=False, stop=threading.Event(), until=end)
             return Fitted.of(trainer, resumed, steps, refusals)
 
     def recommend(
@@ -158,21 +171,28 @@ class Recommender:
         """
         from recsys.evaluation.replay.arms import check_refresh
         from recsys.evaluation.replay.evaluate import evaluate
+        from recsys.evaluation.replay.report import moment
 
         self._check_open()
         refreshes = [refresh] if isinstance(refresh, str) else list(refresh)
         for one in refreshes:
             check_refresh(one, "refresh")
         wiring.set_threads(self.config)
-        log = wiring.event_log(self.config)
+        log, stage = wiring.event_log(self.config), ["batch stage"]
+
+        def report(reached: ReplayProgress) -> None:
+            stage[0] = f"{moment(reached.time)}  {reached.trained:,} learned  {reached.scored:,} scored"
+
         try:
-            result = evaluate(
-                self.config,
-                log,
-                batch_until=batch_end(batch_until),
-                refreshes=refreshes,
-                until=None if until is None else millis(until, "until"),
-            )
+            with self._shown(lambda: stage[0]):
+                result = evaluate(
+                    self.config,
+                    log,
+                    batch_until=batch_end(batch_until),
+                    refreshes=refreshes,
+                    until=None if until is None else millis(until, "until"),
+                    report=report,
+                )
         finally:
             log.close()
         return Replayed(result)
@@ -192,6 +212,9 @@ class Recommender:
 
     def __repr__(self) -> str:
         return f"Recommender({self.config.log.url!r}, model={self.config.model.name!r})"
+
+    def _shown(self, state: Callable[[], str]) -> AbstractContextManager[None]:
+        return progress_line(state, wanted=self._progress)
 
     def _answering(self) -> LocalRanking:
         self._check_open()

@@ -180,6 +180,11 @@ class Trainer:
         return self._feed.losses
 
     @property
+    def published(self) -> Mapping[str, object]:
+        """The latest status; empty without a publication."""
+        return {} if self._publication is None else self._publication.status
+
+    @property
     def waiting_rows(self) -> int:
         """Training rows with their label that wait for a full batch."""
         return self._feed.waiting_rows

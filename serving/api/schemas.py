@@ -115,10 +115,14 @@ class ExperimentsResponse(msgspec.Struct, frozen=True):
 
 
 class TrainerState(msgspec.Struct, frozen=True):
-    """What a model's trainer published about itself; `age` is how long ago, in seconds."""
+    """What a model's trainer published about itself; `age` is how long ago, in seconds.
+
+    `not_served` is a sentence if servers follow another run than the trainer's; otherwise empty.
+    """
 
     age: float
     status: dict[str, Any]
+    not_served: str = ""
 
 
 class ReadyResponse(msgspec.Struct, frozen=True):

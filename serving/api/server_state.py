@@ -22,6 +22,11 @@ class LatestStatus(Protocol):
     @property
     def status(self) -> dict[str, Any]: ...
 
+    @property
+    def not_served(self) -> str:
+        """A sentence if servers follow another run than the trainer's; otherwise empty."""
+        ...
+
     def figures(self) -> Iterator[tuple[tuple[str, ...], float]]:
         """Every number in it, with the names that lead to it."""
         ...
@@ -40,7 +45,9 @@ class ServerState:
 
     def readiness(self) -> ReadyResponse:
         missing = dict(self.models.missing)
-        trainers = {model: TrainerState(age, trainer.status) for model, trainer, age in self.aged_trainers()}
+        trainers = {
+            model: TrainerState(age, trainer.status, trainer.not_served) for model, trainer, age in self.aged_trainers()
+        }
         return ReadyResponse(not missing, missing, trainers)
 
     def aged_trainers(self) -> Iterable[tuple[str, LatestStatus, float]]:

@@ -130,6 +130,8 @@ class Publisher:
     def publish_artefact(self, artefact: Artefact) -> None:
         """Replace the graph of this run; servers swap to it at once unless they follow another run."""
         waits = self.waits()
+        if waits:
+            self._served.begin()  # so that the next trainer finds the graph if this one ends before its rows
         self._redis.set([self._keys.artefact], [artefact.to_bytes()])
         if not waits:
             self.take_over(artefact.version)

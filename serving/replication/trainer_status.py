@@ -19,6 +19,11 @@ class TrainerStatus(msgspec.Struct, frozen=True):
     status: dict[str, Any]
     """Figures by name. Those of embedding tables are under `tables`, by table and counter."""
 
+    @property
+    def not_served(self) -> str:
+        """See `not_served`."""
+        return not_served(self.status)
+
     def figures(self) -> Iterator[tuple[tuple[str, ...], float]]:
         """Every number, with the names that lead to it.
 
@@ -26,6 +31,20 @@ class TrainerStatus(msgspec.Struct, frozen=True):
         [(('steps',), 7.0), (('tables', 'item', 'rows'), 3.0)]
         """
         return _figures((), self.status)
+
+
+def not_served(status: Mapping[str, Any]) -> str:
+    """A sentence about a run that servers do not follow; empty for one that they do, and where nothing is said of it.
+
+    >>> not_served({"run": "3f2a", "serves": True})
+    ''
+    """
+    if status.get("serves", True):
+        return ""
+    return (
+        f"Run {status.get('run', '')} is not served: servers follow another run of this model, until a trainer of this "
+        "one has read the log to its end"
+    )
 
 
 class TrainerStatuses:

@@ -9,18 +9,22 @@ import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import redis
+from click.testing import CliRunner
+from redis.client import Pipeline
 
 from recsys import wiring
+from recsys.cli import main
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import LeaseError
 from recsys.training.export import Exporter
 from recsys.training.progress import Progress
 from recsys.training.publication import Publication
+from serving.api.schemas import RankRequest
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.keys import ModelKeys
 from serving.replication.lease import Holder, Lease
@@ -29,6 +33,7 @@ from streaming.catalog import Catalog
 from streaming.encode.entity_state import EntityState
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
+from tests.forking import run_until_killed
 
 pytestmark = pytest.mark.slow
 
@@ -171,12 +176,14 @@ def test_a_trainer_that_loses_its_lease_ends_and_says_so(config: Config) -> None
         assert b"elsewhere" in cast(bytes, client.get(key))
 
 
-def anew(config: Config, graphs: Path) -> Config:
-    """The same configuration with an empty folder of checkpoints."""
-    folder = config.training.checkpoints.with_name("anew")
+def anew(config: Config, graphs: Path, name: str = "anew") -> Path:
+    """The file of a configuration with an empty folder of checkpoints, that learns faster."""
+    file = config.log.dead_letters.parents[1] / f"{name}.toml"
+    file.write_text(SETTINGS.replace("[model]", f'checkpoints = "{name}"\nsparse_lr = 0.3\n[model]'))
+    folder = load(file).training.checkpoints
     folder.mkdir()
     (folder / "graphs").symlink_to(graphs)
-    return config.model_copy(update={"training": config.training.model_copy(update={"checkpoints": folder})})
+    return file
 
 
 @pytest.mark.slow
@@ -186,7 +193,7 @@ def test_a_model_learned_anew_is_served_when_it_is_whole(config: Config, graphs:
     with wiring.trainer(config, publish=True) as trainer:
         trainer.run(follow=False, stop=threading.Event())
         old = ModelKeys(wiring.ONLINE, trainer.run_id)
-    config = anew(config, graphs)
+    config = load(settings := anew(config, graphs))
     with EmbeddedRedis(config.redis.folder) as server, server.client() as client:
         assert client.get(old.served) == old.run.encode()
         before = rows(client, old)
@@ -203,6 +210,8 @@ def test_a_model_learned_anew_is_served_when_it_is_whole(config: Config, graphs:
         assert all(seen)
         assert new.run != old.run
         assert not client.keys(new.row_prefix + "*")
+        said = CliRunner().invoke(main, ["status", "-c", str(settings)]).output
+        assert f"Run {new.run} is not served: servers follow another run" in " ".join(said.split())
         with wiring.trainer(config, publish=True) as trainer:
             assert trainer.resume()
             assert trainer.run_id == new.run, "a checkpoint keeps its run"
@@ -211,6 +220,62 @@ def test_a_model_learned_anew_is_served_when_it_is_whole(config: Config, graphs:
         assert set(rows(client, new))
         assert client.exists(new.artefact, new.sequence) == 2
         assert all(client.pttl(key) > 0 for key in [old.sequence, old.artefact, *rows(client, old)])
+
+
+MOMENTS = ("artefact", "row", "served")
+"""Before which write of a publication that replaces another run the trainer is killed."""
+
+
+def killed_in_publication(settings: Path, moment: str) -> None:
+    """Train until `moment`: a key of the run, or the pointer to the run that servers follow."""
+    config = load(settings)
+    with wiring.trainer(config, publish=True) as trainer:
+        keys = ModelKeys(wiring.ONLINE, trainer.run_id)
+        name = keys.row_prefix if moment == "row" else getattr(keys, moment)
+
+        class Killing(Pipeline):
+            def execute_command(self, *command: Any, **options: Any) -> Any:
+                if any(str(part).startswith(name) for part in command[1:2]) and command[0] != "GET":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return super().execute_command(*command, **options)  # type: ignore[no-untyped-call]
+
+        redis.client.Pipeline = Killing  # type: ignore[misc]
+        trainer.run(follow=False, stop=threading.Event())
+
+
+@pytest.mark.slow
+def test_servers_are_right_whenever_the_trainer_is_killed_in_a_publication(config: Config, graphs: Path) -> None:
+    """They follow the old run, whole, until the new one is, under the same graph and rows: never a mixture."""
+    wiring.event_log(config).append(encode_events(events()))
+    with wiring.trainer(config, publish=True) as trainer:
+        trainer.run(follow=False, stop=threading.Event())
+        old = trainer.run_id
+    with EmbeddedRedis(config.redis.folder) as server, server.client() as client:
+        before = scores(config)
+        for moment in MOMENTS:
+            run_until_killed(killed_in_publication, file := anew(config, graphs, moment), moment)
+            assert client.get(ModelKeys(wiring.ONLINE).served) == old.encode()
+            assert scores(config) == before
+            client.delete(ModelKeys(wiring.ONLINE).lease)  # which ends by itself within 10 s
+        with wiring.trainer(load(file), publish=True) as trainer:
+            trainer.resume()
+            trainer.run(follow=False, stop=threading.Event())
+            new = trainer.run_id
+        assert client.get(ModelKeys(wiring.ONLINE).served) == new.encode()
+        assert scores(config) != before
+        left = {key.split(b":")[2].decode() for key in cast(list[bytes], client.keys("recsys:online:*:*"))}
+        assert left == {old, new}, "what the killed ones have left is gone"
+
+
+def scores(config: Config) -> dict[str, float]:
+    """What a server that starts now answers."""
+    answering = wiring.local_ranking(config)
+    try:
+        answer = answering.rank(RankRequest(user="u1", items=["a", "b"], time=300_000))
+    finally:
+        answering.close()
+    assert answer.degraded == ()
+    return dict(zip(answer.shown.items, answer.shown.scores, strict=True))
 
 
 def rows(client: redis.Redis, keys: ModelKeys) -> dict[bytes, object]:

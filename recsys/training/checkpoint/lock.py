@@ -17,8 +17,8 @@ def exclusive(folder: Path, remedy: str) -> Iterator[None]:
     """Lock `folder` for this process while the block runs; the lock ends with the process, even when killed.
     A forked child does not have it.
 
-    Raises CheckpointError, with the other's process id and the `remedy`, if another process has locked it, and if the
-    folder cannot be written to.
+    Raises CheckpointError, with the other's process id and the `remedy`, if another process has locked it, if this one
+    has, and if the folder cannot be written to.
     """
     with file_errors("the checkpoints ([training] checkpoints)", folder, CheckpointError):
         folder.mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,13 @@ def exclusive(folder: Path, remedy: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise CheckpointError(f"{folder} is in use by process {file.read() or '(unknown)'}: {remedy}") from None
+            owner = file.read() or "(unknown)"
+            if owner == str(os.getpid()):
+                raise CheckpointError(
+                    f"{folder} is in use by another object of this process: close() that one first, such as the "
+                    "Recommender that an earlier cell of a notebook has made"
+                ) from None
+            raise CheckpointError(f"{folder} is in use by process {owner}: {remedy}") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

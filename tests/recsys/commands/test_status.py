@@ -56,10 +56,10 @@ def status(config: Path, *options: str) -> Result:
     return CliRunner().invoke(main, ["status", "-c", str(config), *options])
 
 
-def publish(embedded: EmbeddedRedis, *, published: int | None = None) -> None:
+def publish(embedded: EmbeddedRedis, *, published: int | None = None, serves: bool = True) -> None:
     now = time.time_ns() // 1_000_000 if published is None else published
     with embedded.client() as client:
-        Publisher(client, wiring.ONLINE, now=lambda: now).publish_status(STATUS)
+        Publisher(client, wiring.ONLINE, now=lambda: now).publish_status({**STATUS, "serves": serves})
 
 
 def test_it_shows_what_the_trainer_says(config: Path, redis_of: EmbeddedRedis) -> None:
@@ -81,7 +81,15 @@ def test_it_shows_what_the_trainer_says(config: Path, redis_of: EmbeddedRedis) -
     ):
         assert expected in words
     assert "the trainer has ended" not in words
+    assert "not served" not in words
     assert re.search(r"item( 41){8}", words)
+
+
+def test_it_says_that_servers_follow_another_run(config: Path, redis_of: EmbeddedRedis) -> None:
+    publish(redis_of, serves=False)
+    words = " ".join(status(config).output.split())
+    assert "run 3f2a, not served" in words
+    assert "Run 3f2a is not served: servers follow another run of this model" in words
 
 
 def test_it_says_that_the_trainer_is_silent(config: Path, redis_of: EmbeddedRedis) -> None:

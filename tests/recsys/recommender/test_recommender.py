@@ -201,7 +201,7 @@ def test_it_goes_on_after_a_restart_and_beside_the_command_line(tmp_path: Path, 
 
 
 def test_a_second_one_in_the_folder_is_refused_until_the_first_is_closed(fresh: Recommender, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=f"in use by process {os.getpid()}"):
+    with pytest.raises(CheckpointError, match="in use by another object of this process: close"):
         Recommender(config(), folder=tmp_path)
     fresh.close()
     Recommender(config(), folder=tmp_path).close()

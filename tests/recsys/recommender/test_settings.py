@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from recsys import Recommender
+from recsys import Config, Recommender
 from recsys.errors import ConfigError
 
 
@@ -28,6 +28,12 @@ def test_wrong_settings(tmp_path: Path, given: Any, told: str) -> None:
         Recommender(given, folder=tmp_path)
     assert told in str(caught.value)
     assert "line " not in str(caught.value)
+    if isinstance(given, dict) and all(isinstance(name, str) for name in given):
+        with pytest.raises(ConfigError) as made:
+            Config(**given)
+        with pytest.raises(ConfigError) as validated:
+            Config.model_validate(given)
+        assert str(made.value) == str(validated.value) == str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ class Fit:
         self._checkpoints = Checkpoints(folder, keep=2, crash=crash)
         self._best = best_checkpoints(folder)
         self._checkpoint = BackgroundCheckpoint(self._checkpoints, self._capture, lambda _cursor: None)
-        self.state = FitState.new(config.fit, config.training.seed, parts)
+        self.state = FitState.new(config, parts)
 
     @property
     def batches(self) -> int:
@@ -124,9 +124,8 @@ class Fit:
 
     def _learn(self, batch: TrainingBatch) -> None:
         scores_B = self._learner.step(batch, scored=False)
-        self.state.loss += float(
-            batch.weights_B @ log_losses(*(a.astype(np.float64) for a in (batch.labels_B, scores_B)))
-        )
+        losses_B = log_losses(np.asarray(batch.labels_B, np.float64), np.asarray(scores_B, np.float64))
+        self.state.loss += float(batch.weights_B @ losses_B)
         self.state.weight += float(batch.weights_B.sum())
         self.state.batch += 1
         self._crash("step")

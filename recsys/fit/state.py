@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from recsys.config.fit import FitSection
+from recsys.config.schema import Config
 from recsys.errors import StateError
+from recsys.evaluation.replay.evaluate import settings_of
 from recsys.fit.parts import Parts
 from recsys.fit.result import Epoch
 
@@ -31,6 +34,8 @@ class FitState(msgspec.Struct):
     """The place in the present epoch, and the figures of the epochs before."""
 
     split: Split
+    training: dict[str, Any]
+    """The settings of `[training]` that decide what is learned."""
     rows: dict[str, int]
     end: int | None
     epochs: list[Epoch] = []
@@ -41,8 +46,9 @@ class FitState(msgspec.Struct):
     weight: float = 0.0
 
     @staticmethod
-    def new(section: FitSection, seed: int, parts: Parts) -> FitState:
-        return FitState(Split.of(section, seed), parts.rows, parts.end)
+    def new(config: Config, parts: Parts) -> FitState:
+        training = settings_of(config)["training"]
+        return FitState(Split.of(config.fit, config.training.seed), training, parts.rows, parts.end)
 
     @staticmethod
     def read(folder: Path) -> FitState:
@@ -56,8 +62,13 @@ class FitState(msgspec.Struct):
         return msgspec.json.encode(self)
 
     def check(self, present: FitState) -> None:
-        """Raise StateError unless `present`, a new state, is of the same rows."""
+        """Raise StateError unless `present`, a new state, is of the same rows and settings."""
         self.check_split(present.split)
+        if changed := [name for name, value in present.training.items() if self.training.get(name) != value]:
+            raise StateError(
+                f"it began with other settings of [training]: {', '.join(changed)}. Restore them, or name an empty "
+                "folder in [training] checkpoints"
+            )
         if (self.rows, self.end) != (present.rows, present.end):
             raise StateError(
                 f"it learned from a log with {sum(self.rows.values()):,} rows, which now has "

@@ -143,6 +143,9 @@ def test_a_fit_of_another_log_or_split_is_refused_with_the_remedy(path: Path) ->
     with pytest.raises(StateError, match="it learned from a log with 800 rows, which now has 1,200: give --until"):
         fit_of(path).resume()
     assert fit_of(path, until=10_000 * LISTS).resume() is not None
+    path.write_text(CONFIG.replace("batch_size = 64", "batch_size = 32"))
+    with pytest.raises(StateError, match=r"it began with other settings of \[training\]: batch_size. Restore them"):
+        fit_of(path, until=10_000 * LISTS).resume()
     path.write_text(CONFIG + "test = 0.2\n")
     with pytest.raises(StateError, match=r"split by time, validation = 0.1, test = 0.1, seed = 0, and \[fit\]"):
         fit_of(path).resume()

@@ -12,12 +12,13 @@ One turn of the loop:
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from recsys.errors import RecsysError, StateError
+from recsys.errors import LogError, RecsysError, StateError
 from recsys.training.checkpoint.background_checkpoint import BackgroundCheckpoint
 from recsys.training.checkpoint.checkpoints import Checkpoints
 from recsys.training.checkpoint.manifest import RUN, part_folder, saved_run
@@ -31,6 +32,8 @@ from streaming.encode.feature_spec import FeatureSpec
 from streaming.feed import Feed
 from streaming.log.event_log import Cursor, EventLog
 from streaming.log.identity import difference
+
+logger = logging.getLogger(__name__)
 
 CONSUMER = "trainer"
 LOG = "log"
@@ -225,7 +228,10 @@ class Trainer:
 
     def _completed(self, cursor: Cursor) -> None:
         self._crash("checkpoint written")
-        self._log.commit(CONSUMER, cursor)
+        try:
+            self._log.commit(CONSUMER, cursor)
+        except LogError as error:  # it is only a hint
+            logger.warning("the log was not told how far it has been learned, training goes on: %s", error)
 
     def _learn(self, batch: TrainingBatch) -> None:
         scores_B = self.learner.step(batch)

@@ -9,7 +9,7 @@ import pytest
 from recsys import wiring
 from recsys.config.file import load
 from recsys.config.schema import Config
-from recsys.errors import CheckpointError
+from recsys.errors import CheckpointError, LogError
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 
@@ -49,6 +49,21 @@ def test_until_stops_before_the_first_later_event(config: Config, follow: bool) 
         trainer.run(follow=follow, stop=threading.Event(), until=10_000)
         assert trainer.progress.rows == 10
     assert committed(config) == (20,)
+
+
+def test_a_log_that_cannot_be_told_how_far_it_was_learned_does_not_end_training(
+    config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(*_: object) -> None:
+        raise LogError("no broker answers")
+
+    with wiring.trainer(config, publish=False) as trainer:
+        monkeypatch.setattr(trainer._log, "commit", away)
+        trainer.run(follow=False, stop=threading.Event())
+        assert trainer.progress.rows == 20
+    assert steps(config)[-1] == 10
+    assert committed(config) is None
+    assert "training goes on: no broker answers" in caplog.text
 
 
 class FullDisk:

@@ -41,8 +41,11 @@ def click(i: int, **more: Any) -> bytes:
     return json.dumps(row).encode()
 
 
-def ingester(tmp_path: Path, log: EventLog | None = None, **arguments: Any) -> Ingest:
-    return Ingest(log or MemoryLog(), DeadLetters(tmp_path / "dead.jsonl"), clock=lambda: NOW, **arguments)
+def ingester(tmp_path: Path, log: EventLog | None = None, window: int = 10_000, **arguments: Any) -> Ingest:
+    """Its window is small: to commit the memory of the default one takes longer than most of these tests."""
+    return Ingest(
+        log or MemoryLog(), DeadLetters(tmp_path / "dead.jsonl"), window=window, clock=lambda: NOW, **arguments
+    )
 
 
 def stored(log: EventLog) -> list[Event]:
@@ -88,7 +91,8 @@ _ANSWERED = ("features", "item_features", "scores", "propensities", "experiment"
 
 def _content(event: Event) -> tuple[bytes, bytes]:
     """What every client knows of an event, and what only the server knows of an impression that it answered with."""
-    values = msgspec.structs.asdict(_without_minus_zero(event))
+    given = msgspec.structs.asdict(_without_minus_zero(event))
+    values = {name: value for name, value in given.items() if value is not msgspec.UNSET}
     more = {name: values.pop(name) for name in _ANSWERED if isinstance(event, Impression)}
     encoder = msgspec.json.Encoder(order="deterministic")
     return encoder.encode(values), encoder.encode(more)

@@ -47,7 +47,7 @@ class World:
     def ingest(self, name: str, content: bytes | str, mapping: Mapping = PLAY, **settings: Any) -> Counts:
         path = self.folder / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        ingest = Ingest(self.log, DeadLetters(self.folder / "dead"), clock=lambda: NOW)
+        ingest = Ingest(self.log, DeadLetters(self.folder / "dead"), window=10_000, clock=lambda: NOW)
         return ingest.run(open_source(path, mapping, text=settings))
 
     @property
@@ -218,7 +218,7 @@ def test_another_mapping_of_a_file_that_was_read_reads_it_anew(tmp_path: Path) -
     (tmp_path / "a.csv").write_text(text([["r0", "2020-09-13", "u", "a", "t"]]))
     log, offsets = MemoryLog(), SourceOffsets(tmp_path / "offsets")
     for mapping, counts in ((PLAY, Counts(dead=1)), (Mapping("impression", PLAY.columns, "iso"), Counts(1))):
-        ingest = Ingest(log, DeadLetters(tmp_path / "dead"), clock=lambda: NOW, source_offsets=offsets)
+        ingest = Ingest(log, DeadLetters(tmp_path / "dead"), window=10_000, clock=lambda: NOW, source_offsets=offsets)
         assert ingest.run(open_source(tmp_path / "a.csv", mapping)) == counts
 
 
@@ -228,5 +228,5 @@ def test_a_suffix_that_says_nothing_is_refused_unless_the_format_is_named(tmp_pa
     with pytest.raises(InvalidValueError, match=r"is not supported: \.jsonl .*write format = \"csv\""):
         open_source(tmp_path / name, PLAY)
     log = MemoryLog()
-    ingest = Ingest(log, DeadLetters(tmp_path / "dead"), clock=lambda: NOW)
+    ingest = Ingest(log, DeadLetters(tmp_path / "dead"), window=10_000, clock=lambda: NOW)
     assert ingest.run(open_source(tmp_path / name, PLAY, format="csv")) == Counts(3)

@@ -69,7 +69,7 @@ def test_an_array_is_ingested_and_a_damaged_end_is_refused(tmp_path: Path, damag
     log, offsets = MemoryLog(), SourceOffsets(tmp_path / "offsets")
 
     def ingest(mapping: Mapping | None = None) -> Counts:
-        ingest = Ingest(log, DeadLetters(tmp_path / "dead"), clock=lambda: NOW, source_offsets=offsets)
+        ingest = Ingest(log, DeadLetters(tmp_path / "dead"), window=10_000, clock=lambda: NOW, source_offsets=offsets)
         return ingest.run(open_source(tmp_path / "a.json", mapping))
 
     assert ingest().accepted == 2

@@ -33,7 +33,7 @@ def ingested(path: Path, content: str, mapping: Mapping, **settings: Any) -> Fou
     """What a file with this content becomes by the mapping."""
     path.write_text(content)
     log, letters = MemoryLog(), DeadLetters(path.with_suffix(".dead"))
-    counts = Ingest(log, letters, clock=lambda: NOW).run(open_source(path, mapping, **settings))
+    counts = Ingest(log, letters, window=10_000, clock=lambda: NOW).run(open_source(path, mapping, **settings))
     events = stored(log)
     return Found(
         counts,

@@ -46,7 +46,7 @@ def test_shown_and_clicked_items_in_one_row(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "a.parquet")
     mapping = Mapping("impression", LIST | {"actions.click": "clicked", "actions.buy": "bought"})
     log = MemoryLog()
-    ingest = Ingest(log, DeadLetters(tmp_path / "dead"), clock=lambda: NOW)
+    ingest = Ingest(log, DeadLetters(tmp_path / "dead"), window=10_000, clock=lambda: NOW)
     assert ingest.run(open_source(tmp_path / "a.parquet", mapping)) == Counts(7)
     done = [e for e in stored(log) if type(e).__name__ == "Interaction"]
     assert {(e.impression, e.item, e.action) for e in done} == {  # type: ignore[union-attr]
@@ -58,7 +58,7 @@ def test_a_column_says_which_items_are_available(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("at,what,state\n5,a,sold\n6,b,on sale\n7,c,\n")
     columns = {"time": "at", "item": "what", "available": "state"}
     log = MemoryLog()
-    ingest = Ingest(log, DeadLetters(tmp_path / "dead"), clock=lambda: NOW)
+    ingest = Ingest(log, DeadLetters(tmp_path / "dead"), window=10_000, clock=lambda: NOW)
     ingest.run(open_source(tmp_path / "a.csv", Mapping("item", columns, positive_values=["on sale"])))
     updates = [one for one in stored(log) if isinstance(one, ItemUpdate)]
     assert [(one.item, one.available) for one in updates] == [("a", False), ("b", True), ("c", UNSET)]

@@ -33,7 +33,7 @@ Result = tuple[Counts, list[dict[str, Any]], list[str]]
 def ingested(path: Path, mapping: Mapping, rules: Rules | None = None) -> Result:
     """Counts, events and dead letters of a file."""
     log, dead = MemoryLog(), path.with_suffix(".dead")
-    counts = Ingest(log, DeadLetters(dead), rules, clock=lambda: NOW).run(open_source(path, mapping))
+    counts = Ingest(log, DeadLetters(dead), rules, window=10_000, clock=lambda: NOW).run(open_source(path, mapping))
     chunks = [chunk.events for chunk in read_range(log, 0, 0, log.end()[0])]
     letters = dead.read_text().splitlines() if dead.exists() else []
     dead.unlink(missing_ok=True)

@@ -37,7 +37,7 @@ from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 from streaming.log import open_log
 from streaming.log.memory_log import MemoryLog
-from tests.contracts.event_log import EventLogContract, read_all
+from tests.contracts.event_log import read_all
 from tests.recsys.evaluation.replay.test_figures import rows_of
 from tests.recsys.evaluation.replay.test_report import result_of
 from tests.serving.fakes import Graphs
@@ -150,8 +150,9 @@ SQLITE_LOG = write_module("streaming.log.sqlite_log", steps("Add a log")[0])
 def contract_suite() -> Any:
     """The test class of the guide."""
     module = ModuleType("test_sqlite_log")
-    vars(module).update(pytest=pytest, EventLogContract=EventLogContract, SqliteLog=vars(SQLITE_LOG)["SqliteLog"])
-    run_in(module, steps("Add a log")[2])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, SQLITE_LOG.__name__, SQLITE_LOG)
+        run_in(module, steps("Add a log")[2])
     return vars(module)["TestSqliteLog"]
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a data set is. `start` and `end` are the first and last event time (ms), `made` what a rule added."""
+    """Describes a data set. `start` and `end` are the first and last event time (ms); `made` lists what rules added."""
 
     name: str
     what: str
@@ -23,7 +23,7 @@ class Card:
     licence: str
 
     def rows(self) -> list[tuple[str, str]]:
-        """Names and texts to show."""
+        """Label and text of each line to show."""
         span = " to ".join(_date(time) for time in (self.start, self.end))
         counts = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
         rules = [("made by rule", rule) for rule in self.made]

@@ -1,4 +1,4 @@
-"""Clicks on news of Globo.com: articles live for hours, so a model that does not learn online is soon out of date.
+"""Clicks on Globo.com news. Articles are read for a few hours, so a model must learn online to stay up to date.
 
 Shape suffixes: P pairs of clicks.
 """
@@ -35,10 +35,10 @@ CONTEXT = {
 
 
 def globo(path: Path | str, seed: int = 0, start: date | None = None, end: date | None = None) -> Dataset:
-    """Clicks from `start` up to and without `end` (days in UTC), each shown beside one article that was not clicked.
+    """Clicks from `start` to before `end` (days in UTC), each shown beside one article that was not clicked.
 
-    The log has positives only. Negatives are made by pairing clicks, see `draw_negatives`. `seed` fixes the draws; they
-    do not depend on `start` and `end`. Raises InvalidValueError if there are no clicks in that time.
+    The log contains positives only. Negatives are made by pairing clicks, see `draw_negatives`. `seed` fixes the
+    draws; they do not depend on `start` and `end`. Raises InvalidValueError if there are no clicks in that time.
     """
     clicks = pa.parquet.read_table(path).combine_chunks()
     times, users, items = (clicks[name].to_numpy() for name in ("click_timestamp", "user_id", "click_article_id"))
@@ -65,9 +65,9 @@ def globo(path: Path | str, seed: int = 0, start: date | None = None, end: date 
 
 
 def draw_negatives(times: Ints, users: Ints, items: Ints, seed: int) -> Ints:
-    """For every click the row of the click whose article is shown beside it; -1 if the click is not used.
+    """For each click, the row of the click whose article is shown beside it, or -1 if the click is not used.
 
-    By the rule of `draw_pairs`, at most `WINDOW` ms apart. `times` (ms) must be in ascending order.
+    Clicks are paired by `draw_pairs`, at most `WINDOW` ms apart. `times` (ms) must be in ascending order.
     """
     used_P2 = draw_pairs(times, users, items, WINDOW, [seed, 0])
     negatives = np.full(len(times), -1)

@@ -1,4 +1,4 @@
-"""MovieLens 1M in the layout of our research data: `ratings.parquet`, `users.dat`, `movies.dat`."""
+"""MovieLens 1M, read from the files `ratings.parquet`, `users.dat`, `movies.dat`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ml1m(folder: Path | str) -> Dataset:
     """One impression of one item per rating, and an interaction `rate` (value: 1 to 5) at the same time.
 
     The stream (the last 20 % of ratings) has its exact times. In the batch part before it only the times of low
-    ratings are missing, so that having one tells the label: there every row gets its user's median known time.
+    ratings are missing, so a known time would reveal the label. There, each row gets its user's median known time.
     """
     folder = Path(folder)
     ratings = pa.parquet.read_table(folder / "ratings.parquet")
@@ -73,7 +73,7 @@ def ml1m(folder: Path | str) -> Dataset:
 
 
 def event_times(users: Ints, seconds: Any, in_batch: Any) -> Ints:
-    """Seconds of every row: exact where `in_batch` is false, else the user's median over the batch rows that know it.
+    """Seconds of each row: exact outside the batch part, else the median known time of the user in the batch part.
 
     >>> event_times(np.array([1, 1, 1, 2]), np.array([10.0, np.nan, 99.0, np.nan]), np.array([True, True, False, True]))
     array([10, 10, 99, 10])

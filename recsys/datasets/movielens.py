@@ -1,4 +1,4 @@
-"""MovieLens (ml-latest-small), the log that ships with the project: what users rated in one sitting is one list."""
+"""MovieLens (ml-latest-small), the log that ships with the project. The ratings of one sitting form one list."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def movielens_small(folder: Path | str) -> Dataset:
     """Read `ratings.csv` and `movies.csv` in `folder`.
 
     A user's ratings within 30 minutes of the first one, at most 20, are one impression at the time of the first, its
-    items in the order of rating. A rating of 4 and more is an interaction `like` (value: the rating) at its time.
+    items in the order of rating. A rating of 4 or more is an interaction `like` (value: the rating) at its own time.
     """
     ratings = pa.csv.read_csv(Path(folder) / "ratings.csv")
     columns = {name: ratings[name].to_numpy() for name in ratings.column_names}
@@ -50,7 +50,7 @@ def movielens_small(folder: Path | str) -> Dataset:
         value=stars[liked],
     )
     shown_at = np.repeat(seconds[starts], lengths)
-    by_time = np.argsort(-shown_at, kind="stable")  # the first of all comes last and stays
+    by_time = np.argsort(-shown_at, kind="stable")  # the earliest time is written last, so it is kept
     first_shown = dict(zip(movies[by_time].tolist(), shown_at[by_time].tolist(), strict=True))
     catalog = _catalog(Path(folder) / "movies.csv", first_shown, int(seconds.min()))
     events = in_time_order(catalog, shown, likes)
@@ -79,7 +79,7 @@ def movielens_small(folder: Path | str) -> Dataset:
 
 
 def sittings(users: Ints, seconds: Ints) -> Ints:
-    """Where lists begin, for rows sorted by user and time.
+    """The first row of each list, for rows sorted by user and time.
 
     >>> sittings(np.array([1, 1, 1, 2]), np.array([0, 1800, 1801, 1801])).tolist()
     [0, 2, 3]
@@ -95,7 +95,7 @@ def sittings(users: Ints, seconds: Ints) -> Ints:
 
 
 def movie_features(title: str, genres: str) -> dict[str, Any]:
-    """Title, genres and the year in the title's brackets, when it has one.
+    """Title, genres, and the year in brackets at the end of the title (None if there is none).
 
     >>> movie_features("Toy Story (1995)", "Comedy|Fantasy")
     {'title': 'Toy Story', 'genres': ['Comedy', 'Fantasy'], 'year': 1995}

@@ -1,4 +1,4 @@
-"""The data sets by the name that `recsys ingest --dataset` takes. Importing it imports no importer."""
+"""The data sets by the name that `recsys ingest --dataset` takes. Each importer is loaded when it is used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from recsys.datasets.card import Dataset
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-"""Comes with the source tree, not with the installed package."""
+"""In the source tree only; the installed package does not include it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Building event batches from columns, for logs that are too large to go through one Python object per event."""
+"""Builds event batches from columns, for logs that are too large for one Python object per event."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Ints = npt.NDArray[np.int64]
 
 
 def strings(values: npt.ArrayLike, prefix: str = "") -> pa.Array:
-    """Integers in decimal, behind a prefix."""
+    """Integers in decimal, each after `prefix`."""
     text = pa.array(np.asarray(values)).cast(pa.string())
     return pc.binary_join_element_wise(prefix, text, "") if prefix else text
 
@@ -34,7 +34,7 @@ def lists(values: pa.Array, lengths: npt.ArrayLike) -> pa.Array:
 
 
 def table(kind: str, **columns: Any) -> pa.Table:
-    """Events of one kind; `id` and `time` are needed, columns not given are null (of an impression: empty)."""
+    """Events of one kind. `id` and `time` are required; other columns default to null, in impressions to empty."""
     count = len(columns["time"])
     if kind == "impression":
         columns = _EMPTY | columns
@@ -63,9 +63,9 @@ _EMPTY: dict[str, Any] = {
 
 
 def in_time_order(*tables: pa.Table) -> pa.Table:
-    """All events by time; at equal times, those of an earlier table first, then as they came."""
+    """All events sorted by time; events of equal time keep the order of the tables and of their rows."""
     whole = pa.concat_tables(tables).combine_chunks()
-    # Stable, and the tables stand one behind the other.
+    # A stable sort keeps the order of the concatenated tables.
     return whole.take(pa.array(np.argsort(whole["time"].to_numpy(), kind="stable")))
 
 

@@ -1,4 +1,4 @@
-"""What the trainer tells servers through streams: changed rows of a model, and whose features changed.
+"""Messages from the trainer to the servers: changed rows of a model, and users and items with changed features.
 
 Messages about rows are MessagePack, notices about features JSON. A delta that is full, or too large to be worth
 sending, is announced as a `Reset`: the reader empties its cache and reads rows again when it needs them. A delta
@@ -66,7 +66,7 @@ class NewArtefact(msgspec.Struct, frozen=True, tag="n", array_like=True):
 
 
 class EntityChange(msgspec.Struct, frozen=True):
-    """A notice on the stream `recsys:entities`: whose features changed."""
+    """Message on the stream `recsys:entities`: the users and items whose features changed."""
 
     users: list[str] = []
     items: list[str] = []
@@ -98,7 +98,7 @@ def decode_entities(data: bytes) -> EntityChange:
 
 
 def messages(delta: Delta, previous: int, run: str = "") -> Iterator[Message]:
-    """The delta as messages, the last of which completes it; none for a delta without changes."""
+    """The messages of a delta, ending with the one that completes it. A delta without changes has none."""
     rows = changed_rows(delta)
     if delta.full or rows > MAX_ROWS:
         yield Reset(delta.sequence, run)

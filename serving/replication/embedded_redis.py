@@ -116,7 +116,7 @@ class EmbeddedRedis:
         return connect(folder=self.folder, timeout=timeout)
 
     def close(self) -> None:
-        """End this use; the last one ends the server. A forked child has no use to end."""
+        """Release the server; the last user stops it. A forked child holds nothing to release."""
         if self._users.closed:
             return
         with _exclusive(self.folder / "redis.start"):
@@ -178,7 +178,7 @@ def _start(folder: Path, maxmemory: str) -> None:
 
 
 def _await_answer(folder: Path) -> None:
-    """Wait until the server answers, by asking repeatedly: it does not announce that it is ready."""
+    """Poll the server until it answers; it does not announce that it is ready."""
     end = time.monotonic() + _START_TIMEOUT
     while not _answers(folder):
         if _pid_file(folder).exists() and not _alive(_read_pid(folder)):

@@ -1,4 +1,4 @@
-"""Latest features of users and items in Redis: those that the trainer knows, and no others."""
+"""Keeps the latest features of users and items in Redis equal to those that the trainer has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streaming.events.schema import Features
 
 
 class EntityPublisher:
-    """Writes features, then announces whose they are, so that no server caches older ones than its notice."""
+    """Writes features before it announces them, so that no server caches features older than the announcement."""
 
     def __init__(self, redis: RedisWriter) -> None:
         self._redis = redis
@@ -32,7 +32,7 @@ class EntityPublisher:
         self._announce(users, items)
 
     def apply(self, users: Changes, items: Changes) -> None:
-        """Publish what changed, and remove what was evicted, or all others if the changes are full."""
+        """Publish changed features and remove those of evicted entities; full changes replace everything in Redis."""
         self.publish(users.latest, items.latest)
         self.remove(users.removed, items.removed)
         if users.full:
@@ -43,7 +43,7 @@ class EntityPublisher:
                 self.remove([], names)
 
     def _others(self, prefix: str, known: Collection[str]) -> Iterator[list[str]]:
-        """Names in Redis that are not known, page by page."""
+        """Names that are in Redis but not in `known`, page by page."""
         for page in self._redis.pages(prefix):
             names = (key.decode()[len(prefix) :] for key in page)
             yield [name for name in names if name not in known]

@@ -1,4 +1,4 @@
-"""Whether Redis answers, so that requests need not find out by waiting."""
+"""Remembers whether Redis is available, so that requests do not each wait for a time-out."""
 
 from __future__ import annotations
 

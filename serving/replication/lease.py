@@ -19,7 +19,7 @@ from recsys.errors import LeaseError
 from serving.replication.keys import ModelKeys
 
 LIFETIME = 10_000
-"""Of a lease that is not renewed, such as that of a killed trainer, in ms."""
+"""Milliseconds until a lease expires that is not renewed, for example because its trainer was killed."""
 _RENEW_EVERY = 2.0
 
 Fill = Callable[[Pipeline], None]
@@ -29,7 +29,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """A trainer, as its lease names it.
+    """The trainer that holds a lease.
 
     `token` tells trainers apart. A trainer that is started again may have the token of the one before if that is
     certain to have ended.
@@ -40,11 +40,11 @@ class Holder(msgspec.Struct, frozen=True):
     pid: int
     run: str
     since: int
-    """When it began, in ms."""
+    """When the trainer started, in milliseconds since the epoch."""
 
     @classmethod
     def here(cls, token: str, run: str) -> Holder:
-        """This process, from now on."""
+        """This process, with the current time as its start."""
         return cls(token, socket.gethostname(), os.getpid(), run, time.time_ns() // 1_000_000)
 
     def __str__(self) -> str:
@@ -53,9 +53,9 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 class Lease:
-    """The right of `holder` to publish `model`, for `LIFETIME` from each write and each renewal on.
+    """The right of `holder` to publish `model`. Every write and every renewal extends it by `LIFETIME`.
 
-    Whoever finds no lease takes it: at the start, and after Redis was emptied or lost its latest writes.
+    A trainer that finds no lease takes it: at the start, and after Redis was emptied or lost its latest writes.
     """
 
     def __init__(self, client: redis.Redis, model: str, holder: Holder) -> None:
@@ -66,21 +66,22 @@ class Lease:
         self._value = msgspec.json.encode(holder)
 
     def transaction(self, fill: Fill = lambda _pipe: None) -> None:
-        """Take or renew the lease and do the commands that `fill` adds, all or nothing.
+        """Take or renew the lease and run the commands that `fill` adds, in one transaction.
 
-        Raises LeaseError, with who has it and what to do, if another trainer has it; redis.RedisError.
+        Raises LeaseError, which names the holder and says what to do, if another trainer holds the lease, and
+        redis.RedisError.
         """
         self._client.transaction(partial(self._guarded, fill), self._key)
 
     def release(self) -> None:
-        """End the lease, if it is ours. Raises redis.RedisError."""
+        """Release the lease if this holder has it. Raises redis.RedisError."""
         self._client.transaction(self._end, self._key)
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Take the lease, renew it in a thread during the block, then end it.
+        """Take the lease, renew it in a thread during the block, then release it.
 
-        Raises LeaseError if another trainer has it. While Redis does not answer it is taken by the first write.
+        Raises LeaseError if another trainer holds it. If Redis does not answer, the first write takes it.
         """
         try:
             self.transaction()
@@ -125,7 +126,7 @@ class Lease:
             pipe.delete(self._key)
 
     def _other(self, pipe: Pipeline) -> Holder | None:
-        """The holder if it is another; `pipe` is watching, so it answers at once."""
+        """The holder, if it is another trainer. `pipe` is watching the key, so it executes commands immediately."""
         value = pipe.get(self._key)
         if value is None:
             return None

@@ -46,7 +46,7 @@ class ModelLoader:
         self.refused = ""
         """Why the newest artefact is not served; empty when it is."""
         self._keys = ModelKeys(name)
-        """Of the run that is served."""
+        """Keys of the run that is served."""
         self._client = client
         self._open_scorer = open_scorer
         self._cache_rows = cache_rows
@@ -63,14 +63,14 @@ class ModelLoader:
     def catch_up(self, client: redis.Redis, *, continued: bool) -> None:
         if not continued:
             self._forget()
-        self._load_fallback(client)  # in any case: Redis may have failed before it was loaded
+        self._load_fallback(client)  # always, because Redis may have failed before it was loaded
         self._load(client)
 
     def take(self, client: redis.Redis, message: bytes) -> None:
         try:
             decoded = delta_messages.decode(message)
             if isinstance(decoded, delta_messages.NewArtefact) or decoded.run != self._keys.run:
-                self._load(client)  # rows of another run are no news, unless it is served now
+                self._load(client)  # ignore rows of another run, unless servers follow that run now
             else:
                 self._take_rows(client, decoded)
         except ValueError as error:
@@ -100,7 +100,7 @@ class ModelLoader:
         self._load_fallback(client)
 
     def _forget(self) -> None:
-        """Empty the cache, which may lack changes, and accept whatever sequence comes next."""
+        """Empty the cache, because it may lack changes, and accept any next sequence."""
         self._sequence = None
         if self._rows is not None:
             self._rows.clear()
@@ -128,7 +128,7 @@ class ModelLoader:
             _logger.error("model %r: new artefact refused, the previous one stays in use: %s", self.name, error)
 
     def _swap(self, client: redis.Redis, keys: ModelKeys, artefact: Artefact) -> None:
-        """Serve the artefact, with the cache that there is if its rows are the same."""
+        """Serve the artefact. The cache is kept if the artefact reads the same rows."""
         rows, fallback = self._rows, self._fallback
         if rows is None or fallback is None or rows.dims != artefact.dims or keys.run != self._keys.run:
             fallback = FallbackRowCache(self.name, artefact.dims, keys.run)

@@ -37,9 +37,9 @@ _Catalog = dict[str, dict[str, float]]
 class Publisher:
     """Publishes one model. When a method returns, Redis holds everything it was given.
 
-    Raises PublishError when Redis cannot be written after `retries` attempts with growing pauses; the same call may be
-    repeated then, because every write can be. Under a `lease` each write is done only while no other trainer has it;
-    raises LeaseError if one has.
+    Raises PublishError when Redis cannot be written after `retries` attempts with growing pauses. The call can then be
+    repeated, because repeating a write does no harm. With a `lease`, each write raises LeaseError if another trainer
+    holds it.
 
     Rows are rounded to `precision` here, once: servers receive the values that Redis holds. A diverged row stays in
     float32 and is counted. `now` gives the time of a status, in milliseconds.
@@ -68,20 +68,20 @@ class Publisher:
         self._announced = 0
         """Sequence of the last of them that was announced."""
         self._catalog: _Catalog | None = None
-        """What Redis holds, None when that is not known."""
+        """The catalogue in Redis, or None if unknown."""
 
     @property
     def model(self) -> str:
         return self._keys.model
 
     def begin(self, run: str) -> None:
-        """Publish the run `run` from now on: what one training from nothing learns. Writes nothing yet."""
+        """Publish under the run `run` from now on; a run is one training from scratch. Writes nothing yet."""
         self._keys = keys.ModelKeys(self.model, run)
         self._served = ServedRun(self._redis, self._keys)
         self._written, self._announced = None, 0
 
     def waits(self) -> bool:
-        """Whether servers follow another run of the model, which this one may replace once it is whole."""
+        """Whether servers follow another run of the model, which this one may replace once it is complete."""
         return self._served.other() is not None
 
     def take_over(self, version: str) -> None:
@@ -115,7 +115,7 @@ class Publisher:
         elif position not in ((delta.sequence - 1, delta.previous_epoch), (delta.sequence, delta.epoch)):
             raise OutOfStepError(
                 f"model {self.model!r}: delta {delta.sequence} does not follow delta {known}, the last one in Redis, "
-                f"or one of them is of before a restart; subscribe again and publish a full delta"
+                f"or one of them is from before a restart; subscribe again and publish a full delta"
             )
         written = {name: self._write(name, table, delta) for name, table in delta.tables.items()}
         if delta.full:
@@ -160,7 +160,7 @@ class Publisher:
         self._redis.set([self._keys.status], [trainer_status.encode(status, self._now())])
 
     def freeze(self, name: str, progress: Callable[[int], None] | None = None) -> int:
-        """Copy this model, as it is now, to the model `name`, which nobody trains: the fixed arm of an experiment.
+        """Copy the current state of this model to the model `name`, the fixed arm of an experiment: nobody trains it.
 
         Returns the number of rows; `progress` is called with the number so far. Raises ValueError when this model has
         no artefact yet, or when `name` is its own.
@@ -189,7 +189,7 @@ class Publisher:
         return rows
 
     def _write(self, name: str, table: TableDelta, delta: Delta) -> TableDelta:
-        """Write a table's rows and return them as readers will decode them, without values if the delta is full.
+        """Write the rows of a table and return them as readers decode them, without values if the delta is full.
 
         The delta's sequence seeds the rounding, so that repeating a delta writes the same bytes.
         """

@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 class RedisWriter:
-    """Writes for one model. Every method may be repeated.
+    """Writes the keys of one model. Every method can be repeated.
 
     Raises PublishError when Redis does not answer after `retries` attempts with growing pauses, and LeaseError when
     another trainer has the `lease` under which it writes.
@@ -36,14 +36,14 @@ class RedisWriter:
         self._retry = Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.02), retries)
 
     def do(self, command: Callable[[], _T]) -> _T:
-        """The command's result."""
+        """Run one command and return its result."""
         try:
             return self._retry.call_with_retry(command, lambda _: None)
         except redis.RedisError as error:
             raise PublishError(f"model {self._model!r} cannot be published: {error}") from error
 
     def write(self, fill: Fill) -> None:
-        """Do the commands that `fill` adds to a pipeline, all or nothing, and only under the lease."""
+        """Run the commands that `fill` adds to a pipeline in one transaction. It renews the lease, if there is one."""
         self.do(partial((self._lease or self.client).transaction, fill))
 
     def set(self, names: list[str], values: list[bytes]) -> None:

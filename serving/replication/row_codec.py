@@ -28,9 +28,9 @@ from recsys.errors import InvalidValueError
 Precision = Literal["float32", "half", "int8"]
 
 _LARGEST = 65504
-"""Of half precision. Larger values count as diverged, for int8 as well."""
+"""Largest value of half precision. Larger values count as diverged, for int8 as well."""
 _ROWS_AT_ONCE = 8192
-"""Bounds the memory that rounding takes."""
+"""Rows rounded at once, which bounds the memory needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def encode(values_UD: Floats, ids_U: Ids, precision: Precision, step: int) -> li
 
 
 def encode_parts(values_UD: Floats, ids_U: Ids, precision: Precision, step: int) -> Iterator[EncodedPart]:
-    """The same in parts, which bounds the memory that rounding takes."""
+    """Encode in parts, which bounds the memory needed for rounding."""
     for start in range(0, len(ids_U), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
         yield _encode(values_UD[part], ids_U[part], precision, step)
@@ -76,7 +76,7 @@ def decode(rows: Sequence[bytes], dim: int) -> Floats:
     if dims != {dim}:
         raise InvalidValueError(
             f"rows have {sorted(dims)} values where the model's dimension is {dim}: "
-            f"publish all rows of the model again, as a trainer does that starts"
+            f"publish all rows of the model again; starting its trainer does so"
         )
     values_ND = np.empty((len(rows), dim), np.float32)
     for (_, tag), places in kinds.items():
@@ -132,7 +132,7 @@ def _split(rows: npt.NDArray[np.float32] | npt.NDArray[np.void]) -> list[bytes]:
 
 
 def _dim(length: int, tag: bytes) -> int:
-    """Values of a row. Raises ValueError when no row is that long."""
+    """Number of values in a row of this length. Raises ValueError when no row has this length."""
     if not tag and length % 4 == 0:
         return length // 4
     if tag == b"\1":
@@ -143,7 +143,7 @@ def _dim(length: int, tag: bytes) -> int:
         return length - 6
     raise InvalidValueError(
         f"a row of {length} bytes{f' with tag {tag[0]}' if tag else ''} is damaged, or of a newer version: update this "
-        f"server, then publish all rows of the model again, as a trainer does that starts"
+        f"server, then publish all rows of the model again; starting its trainer does so"
     )
 
 

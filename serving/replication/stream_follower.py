@@ -1,4 +1,4 @@
-"""Follows Redis streams in a thread, reconnects without end, and keeps `Availability` up to date."""
+"""Follows Redis streams in a thread, reconnects after every failure, and keeps `Availability` up to date."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class StreamFollower:
             _logger.warning("Redis cannot be started: %s", error)
 
     def _follow(self, client: redis.Redis) -> None:
-        self._refresh_when_due(client)  # before a sink makes a model available, so that everything else is there
+        self._refresh_when_due(client)  # first, so that what a sink makes available finds all else up to date
         client.ping()
         self._availability.up = True
         for stream, sink in self._sinks.items():

@@ -68,7 +68,7 @@ def encode(status: Mapping[str, object], published: int) -> bytes:
 
 
 def _decode(blob: bytes | None) -> TrainerStatus | None:
-    """None where there is no status, or none of this version: it is information only."""
+    """The decoded status, or None if it is missing or of another version: nothing depends on it."""
     try:
         return None if blob is None else msgspec.json.decode(blob, type=TrainerStatus)
     except msgspec.DecodeError:

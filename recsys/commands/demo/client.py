@@ -1,4 +1,4 @@
-"""The demo's client: what an application does with the server, with nothing but HTTP."""
+"""The demo's client. It uses the server as an application would, over HTTP alone."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Client:
         return self._movies.get(item, (item, []))[1]
 
     def wait_until_ready(self) -> None:
-        """Raises TimeoutError when no model is served in time."""
+        """Raises UnavailableError when no model is served within `TIMEOUT`."""
         deadline = time.monotonic() + TIMEOUT
         while True:
             try:
@@ -61,7 +61,7 @@ class Client:
                     return
             except OSError as error:
                 if time.monotonic() > deadline:
-                    raise UnavailableError(f"{self._url} did not get ready within {TIMEOUT:.0f} s: {error}") from error
+                    raise UnavailableError(f"{self._url} was not ready within {TIMEOUT:.0f} s: {error}") from error
                 time.sleep(0.1)
 
     def recommend(self, user: str, count: int) -> RankedItems:
@@ -95,7 +95,7 @@ def _ranked(answer: Any) -> RankedItems:
 
 
 def show_change(client: Client, console: Console) -> None:
-    """Ask, like, ask again until the scores differ; print both lists and the time between."""
+    """Rank, like some items, and rank again until a score changes. Print both lists and the time it took."""
     user, first = _online(client)
     console.print(f"{user!r} is in the arm {first.arm!r}.")
     before = _settled(client, user, first.items)
@@ -106,21 +106,23 @@ def show_change(client: Client, console: Console) -> None:
     after = _changed(client, user, before)
     seconds = time.monotonic() - posted
     console.print(_side_by_side(client, before, after))
-    console.print(f"From the posted like to the changed score: {seconds * 1000:.0f} ms", style="bold")
+    console.print(f"From posting the likes to a changed score: {seconds * 1000:.0f} ms", style="bold")
 
 
 def _online(client: Client) -> tuple[str, RankedItems]:
-    """A new user in the arm that learns, and what the server recommends to them; half of all users are."""
+    """A new user of the arm `online`, to which half of all users belong, and their recommendations."""
     for number in range(1, 100):
         user = f"new-user-{number}"
         ranking = client.recommend(user, 100)
         if ranking.arm == "online" and not ranking.degraded:
             return user, ranking
-    raise InvalidValueError(f"the arm 'online' ranked for no user; the last answer was degraded: {ranking.degraded}")
+    raise InvalidValueError(
+        f"no user got a ranking from the arm 'online'; the last answer was degraded: {ranking.degraded}"
+    )
 
 
 def _settled(client: Client, user: str, items: list[str]) -> RankedItems:
-    """The ranking once the trainer has learned what the log held before: half a second without a change."""
+    """The ranking once it is stable for half a second: the trainer has then learned from all earlier events."""
     deadline = time.monotonic() + TIMEOUT
     before = client.rank(user, items)
     while time.monotonic() < deadline:

@@ -1,1 +1,1 @@
-"""Runs of a model: what one training from nothing publishes, and which of them servers follow."""
+"""Runs of a model: what one training from scratch publishes, and which run servers follow."""

@@ -1,4 +1,4 @@
-"""Which run of a model servers follow, and what becomes of the others."""
+"""Chooses the run of a model that servers follow, and removes the others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serving.replication.redis_writer import KEYS_PER_COMMAND, RedisWriter, add_
 KEPT = 60_000
 """How long (ms) a run that was replaced can still be read, so that servers replace it without a gap."""
 _OUTLIVE = 15_000
-"""Rows end this long (ms) after their run has ended for readers, so none is read as absent."""
+"""Milliseconds between the expiry of a run for readers and of its rows, so that no row is missing while it is read."""
 
 
 def served(client: redis.Redis, model: str) -> str | None:
@@ -40,7 +40,7 @@ class ServedRun:
         return run if self._redis.do(lambda: self._redis.client.exists(artefact)) else None
 
     def begin(self) -> None:
-        """Register this run before its first row, and remove what trainers left that ended before they served."""
+        """Register this run before its first row, and remove runs whose trainers ended before they were served."""
         self._redis.write(partial(_register, self._keys))
         kept = self._redis.do(lambda: served(self._redis.client, self._keys.model))
         for run in self._others():
@@ -48,7 +48,7 @@ class ServedRun:
                 self._remove(run)
 
     def serve(self, version: str) -> None:
-        """Let servers follow this run; those before it are kept for a minute."""
+        """Let servers follow this run. Earlier runs are kept for a minute."""
         self._redis.write(partial(_point, self._keys, version))
         for run in self._others():
             self._retire(run)
@@ -65,7 +65,7 @@ class ServedRun:
         self._redis.write(partial(_unregister, keys))
 
     def _retire(self, run: str) -> None:
-        """Let Redis remove the run, which also happens when this trainer ends at once."""
+        """Let Redis delete the run when it expires, even if this trainer ends immediately."""
         keys = ModelKeys(self._keys.model, run)
         self._redis.write(partial(_expire, [keys.sequence], KEPT))
         self._redis.write(partial(_expire, [keys.artefact, keys.fallback], KEPT + _OUTLIVE))

@@ -55,7 +55,7 @@ class PlackettLuce:
 
     def __init__(self, temperature: float) -> None:
         if not temperature > 0:
-            raise InvalidValueError(f"temperature is {temperature}: it must be positive; for no exploration use Ranked")
+            raise InvalidValueError(f"temperature is {temperature}: it must be positive; for no exploration use Greedy")
         self._temperature = temperature
 
     def order(self, scores_C: Floats, limit: int, rng: np.random.Generator) -> tuple[Positions, Floats]:

@@ -117,7 +117,10 @@ def _far(users_LC: Counts, rate: float) -> npt.NDArray[np.bool_]:
     """
     each = users_LC.shape[1] - 1
     impressions_L, clicks_L = users_LC.sum(1) * each, users_LC @ np.arange(each + 1)
-    return np.abs(clicks_L - impressions_L * rate) > 2 * np.sqrt(impressions_L * rate * (1 - rate))
+    far_L: npt.NDArray[np.bool_] = np.abs(clicks_L - impressions_L * rate) > 2 * np.sqrt(
+        impressions_L * rate * (1 - rate)
+    )
+    return far_L
 
 
 def _sums(users_LC: Counts) -> Iterator[ClickSums]:

@@ -19,7 +19,7 @@ class Listing:
     >>> segments = Segments(capacity=10)
     >>> listing = Listing(segments, draw=0, above=np.uint64(0), wanted=5)
     >>> listing.advance(share=1.0)
-    >>> [len(part) for part in listing.in_order()], listing.limit == HIGHEST
+    >>> [len(part) for part in listing.in_order()], bool(listing.limit == HIGHEST)
     ([0, 0], True)
     """
 

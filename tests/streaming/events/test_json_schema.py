@@ -29,7 +29,7 @@ def test_the_schema_in_the_docs_is_current() -> None:
 
 
 def test_the_examples_in_the_docs_are_events_of_every_kind() -> None:
-    assert [example["type"] for example in EXAMPLES] == ["impression", "interaction", "user", "item"]
+    assert [example["type"] for example in EXAMPLES] == ["impression", "interaction", "user", "item", "item"]
     for example in EXAMPLES:
         VALIDATOR.validate(example)
     batch, rejects = decode_lines([json.dumps(example).encode() for example in EXAMPLES], NOW)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from recsys.errors import WorkerError
-
 ATTEMPTS = 5
 """Starts in a row without a new checkpoint after which the job is given up."""
 
@@ -17,7 +15,7 @@ class Board:
         self._error = ""
         self._stops = False
         self._starts = 0
-        self._step = -1
+        self._newest = ""
 
     def say(self, text: str, style: str = "") -> None:
         """A line for the user, printed once."""
@@ -32,12 +30,12 @@ class Board:
         lines, self._lines = self._lines, []
         return lines, self._picture
 
-    def started(self, step: int) -> None:
-        """Workers start from the checkpoint of `step`, -1 for none. Raises WorkerError at the `ATTEMPTS`th in vain."""
-        self._starts = self._starts + 1 if step == self._step else 1
-        self._step = step
+    def started(self, newest: str) -> None:
+        """Workers start from the checkpoint `newest`; the job fails after `ATTEMPTS` starts from the same one."""
+        self._starts = self._starts + 1 if newest == self._newest else 1
+        self._newest = newest
         if self._starts > ATTEMPTS:
-            raise WorkerError(
+            self.fail(
                 f"the workers ended {ATTEMPTS} times in a row before they could write a checkpoint; "
                 "see the warnings above, and the logs that Ray keeps in its temporary folder"
             )

@@ -43,14 +43,10 @@ class Seat:
     """An actor's handle with the methods of `Board`."""
 
     def tell(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the board. Raises what it raises."""
+        """Call a method of the board."""
         import ray
 
-        try:
-            return ray.get(getattr(self.board, method).remote(*arguments))
-        except ray.exceptions.RayTaskError as error:
-            cause = error.cause if isinstance(error.cause, WorkerError) else None
-            raise cause or error from None
+        return ray.get(getattr(self.board, method).remote(*arguments))
 
 
 @contextmanager

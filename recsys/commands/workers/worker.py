@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
+
 from recsys import wiring
 from recsys.commands.output.console import remote_console
 from recsys.commands.train import dashboard, train
@@ -20,6 +22,7 @@ from recsys.config.file import parse
 from recsys.config.schema import Config
 from recsys.errors import RecsysError, WorkerError
 from recsys.extras import OURS
+from recsys.training.checkpoint.checkpoints import Checkpoints
 from recsys.training.trainer import Trainer
 from recsys.wiring.group import channel, follower, leading_learner
 from recsys.workers.ray_job import Seat
@@ -35,15 +38,28 @@ def work(seat: Seat, given: dict[str, Any]) -> None:
     config = parse(given["text"], Path(given["path"]))
     wiring.set_threads(config)
     seat.tell("say", f"Worker {seat.rank} is process {os.getpid()} on {socket.gethostname()}.")
-    if seat.rank:
-        follower(config, channel()).run()
+    if not _begins(seat, config):
         return
     try:
-        _lead(seat, config, given)
+        if seat.rank:
+            follower(config, channel()).run()
+        else:
+            _lead(seat, config, given)
     except WorkerError:
         raise
     except RecsysError as error:
         seat.tell("fail", str(error))
+    except Exception as error:
+        seat.tell("say", f"worker {seat.rank}: {error!r}", "yellow")
+        raise
+
+
+def _begins(seat: Seat, config: Config) -> bool:
+    """Whether the workers are to train, which all of them learn alike. Collective."""
+    if seat.rank == 0:
+        seat.tell("started", max((path.name for path in Checkpoints(config.training.checkpoints).all()), default=""))
+    dist.barrier()
+    return not seat.tell("error")
 
 
 def _lead(seat: Seat, config: Config, given: dict[str, Any]) -> None:
@@ -61,7 +77,6 @@ def _lead(seat: Seat, config: Config, given: dict[str, Any]) -> None:
 @contextmanager
 def _watched(seat: Seat, trainer: Trainer, stop: threading.Event, width: int) -> Iterator[None]:
     """Shows the progress on the board, and sets `stop` when the board says so."""
-    seat.tell("started", trainer.learner.steps)
     done = threading.Event()
 
     def watch() -> None:

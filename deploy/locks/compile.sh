@@ -14,5 +14,7 @@ echo "fbgemm-gpu; python_version < '3'" >"$work/override.txt"
 sed 's/"fbgemm-gpu==/"fbgemm-gpu-cpu==/' pyproject.toml >"$work/pyproject.toml"
 compile "${extras[@]}" --override "$work/override.txt" "$work/pyproject.toml" -o deploy/locks/cpu.txt
 compile "${extras[@]}" pyproject.toml -o deploy/locks/gpu.txt
+# The image of servers: no PyTorch.
+compile --extra serving --extra kafka pyproject.toml -o deploy/locks/serving.txt
 printf 'setuptools\nuv\n' >"$work/tools.in"
 compile "$work/tools.in" -o deploy/locks/tools.txt

@@ -22,8 +22,8 @@ from recsys.config.search import DnisSection, IhasSection
 from recsys.config.section import Count, FilePath, Positive, Section, error_at, reader, section_of
 from recsys.config.tasks import CLICK, TaskSection
 from recsys.config.units import Duration, milliseconds
-from recsys.errors import InvalidValueError
 from serving.experiments import assignment
+from serving.replication.redis_url import checked
 from serving.settings import ServingSettings
 from streaming.join.labeled_impression import MAX_TASKS
 
@@ -32,7 +32,7 @@ class RedisSection(Section):
     """Redis, which holds embedding rows, graphs and counters for serving."""
 
     url: str = ""
-    """Empty: an embedded Redis that lives in `folder`."""
+    """Empty: an embedded Redis that lives in `folder`. A password is named: `?password=env:NAME`."""
     folder: FilePath = Path("run/redis")
     publish_every: Duration = milliseconds("250ms")
     precision: Literal["float32", "half", "int8"] = "float32"
@@ -41,11 +41,7 @@ class RedisSection(Section):
     @field_validator("url")
     @classmethod
     def _of_redis(cls, url: str) -> str:
-        if url and not url.startswith(("redis://", "rediss://", "unix://")):
-            raise InvalidValueError(
-                "write redis://HOST:PORT/0 (or rediss://, unix://); leave it empty for an embedded Redis"
-            )
-        return url
+        return checked(url) if url else url
 
     @model_validator(mode="after")
     def _effective(self) -> Self:

@@ -29,6 +29,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from recsys.errors import InvalidValueError, RedisServerError, file_errors
+from serving.replication.redis_url import with_secrets
 from streaming.own_files import own
 
 _START_TIMEOUT = 20.0
@@ -64,6 +65,7 @@ def connect(url: str = "", folder: Path | None = None, timeout: float = 5.0) -> 
     """
     retry = Retry(NoBackoff(), 0)
     if url:
+        url = with_secrets(url)
         return redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=retry)
     if folder is None:
         raise InvalidValueError("connect needs the URL of a Redis server or the folder of an embedded one")

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from recsys.errors import InvalidValueError
+from streaming.environment_secret import revealed, secret_name
 
 DEAD_LETTERS = "-dead-letters"
 """What is added to a topic's name for the topic of its refused records."""
@@ -42,13 +43,6 @@ def _file(text: str) -> str:
     return text
 
 
-def _secret(text: str) -> str:
-    """The name of an environment variable, so that no password is in a file or a message."""
-    if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*", text):
-        raise InvalidValueError("write env:NAME and set that environment variable; a URL is shown and kept in files")
-    return text
-
-
 @dataclass(frozen=True, slots=True)
 class Option:
     """An option of the URL: how it is read, and for one that is passed on to kafka-python what it is called there."""
@@ -65,10 +59,10 @@ OPTIONS = {
     "ca": Option(_file, "ssl_cafile"),
     "certificate": Option(_file, "ssl_certfile"),
     "key": Option(_file, "ssl_keyfile"),
-    "key_password": Option(_secret, "ssl_password"),
+    "key_password": Option(secret_name, "ssl_password"),
     "mechanism": Option(_mechanism, "sasl_mechanism"),
     "user": Option(str, "sasl_plain_username"),
-    "password": Option(_secret, "sasl_plain_password"),
+    "password": Option(secret_name, "sasl_plain_password"),
 }
 
 
@@ -120,7 +114,7 @@ class KafkaAddress:
             "bootstrap_timeout_ms": self.timeout * 1000,
             "request_timeout_ms": self.timeout * 1000,
             "reconnect_backoff_max_ms": 1000,
-            **{name: _resolved(value) for name, value in self.settings.items()},
+            **{name: revealed(value, "the log's") for name, value in self.settings.items()},
         }
 
 
@@ -152,14 +146,3 @@ def _check_together(place: str, settings: dict[str, Any]) -> None:
         raise InvalidValueError(f"log 'kafka:{place}': mechanism, user and password need security=SASL_SSL")
     if any(name.startswith("ssl_") for name in settings) and "SSL" not in protocol:
         raise InvalidValueError(f"log 'kafka:{place}': ca, certificate and key need security=SSL or SASL_SSL")
-
-
-def _resolved(value: str) -> str:
-    if not value.startswith("env:"):
-        return value
-    name = value.removeprefix("env:")
-    if name not in os.environ:
-        raise InvalidValueError(
-            f"the log's URL takes a password from the environment variable {name}, which is not set"
-        )
-    return os.environ[name]

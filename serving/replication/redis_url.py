@@ -1,0 +1,30 @@
+"""The URL of a Redis server: what a person may write, and what the client is given."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from recsys.errors import InvalidValueError
+from streaming.environment_secret import revealed, secret_name
+
+_FORM = "write redis://HOST:PORT/0 (or rediss://, unix://); leave it empty for an embedded Redis"
+
+
+def checked(url: str) -> str:
+    """`url`, if it is one of Redis without a password in it. Raises InvalidValueError otherwise."""
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise InvalidValueError(_FORM)
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise InvalidValueError("a URL is shown and kept in files: write ?username=NAME&password=env:VARIABLE instead")
+    for name, value in parse_qsl(parts.query):
+        if name == "password":
+            secret_name(value)
+    return url
+
+
+def with_secrets(url: str) -> str:
+    """`url` with the password that its environment variable holds. Raises InvalidValueError if that is not set."""
+    parts = urlsplit(url)
+    query = [(name, revealed(value, "Redis's")) for name, value in parse_qsl(parts.query)]
+    return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))

@@ -1,0 +1,28 @@
+"""Passwords in URLs. URLs are shown in messages and kept in files, so they name an environment variable: `env:NAME`."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from recsys.errors import InvalidValueError
+
+
+def secret_name(text: str) -> str:
+    """`text`, if it is `env:NAME`. Raises InvalidValueError otherwise."""
+    if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*", text):
+        raise InvalidValueError("write env:NAME and set that environment variable; a URL is shown and kept in files")
+    return text
+
+
+def revealed(text: str, whose: str) -> str:
+    """What the environment variable in `text` holds; other texts as they are.
+
+    Raises InvalidValueError if the variable is not set; the message begins with `whose` URL needs it.
+    """
+    if not text.startswith("env:"):
+        return text
+    name = text.removeprefix("env:")
+    if name not in os.environ:
+        raise InvalidValueError(f"{whose} URL takes a password from the environment variable {name}, which is not set")
+    return os.environ[name]

@@ -1,0 +1,74 @@
+"""Passwords of Redis are named in its URL, and found in the environment by a real server's clients."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from recsys.commands.demo.ports import free_port
+from recsys.errors import InvalidValueError
+from serving.replication.embedded_redis import connect, executable
+from serving.replication.redis_url import checked, with_secrets
+from tests.serving.waiting import until
+
+
+@pytest.mark.parametrize("url", ["redis://h:1/0", "rediss://h", "unix:///run/r.sock?password=env:P&db=2"])
+def test_urls_of_redis_are_taken(url: str) -> None:
+    assert checked(url) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://h", "write redis://HOST:PORT/0"),
+        ("redis://:hunter2@h/0", r"\?username=NAME&password=env:VARIABLE"),
+        ("redis://h/0?password=hunter2", "write env:NAME"),
+    ],
+)
+def test_others_are_refused_without_showing_the_password(url: str, said: str) -> None:
+    with pytest.raises(InvalidValueError, match=said) as raised:
+        checked(url)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_any_password_survives_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "a&b=c/?% ü")
+    options = redis.Redis.from_url(with_secrets("redis://h:7/3?password=env:SECRET")).get_connection_kwargs()
+    assert (options["password"], options["host"], options["port"], options["db"]) == ("a&b=c/?% ü", "h", 7, 3)
+
+
+def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SECRET", raising=False)
+    with pytest.raises(InvalidValueError, match="variable SECRET, which is not set"):
+        with_secrets("redis://h?password=env:SECRET")
+
+
+@pytest.fixture
+def protected(tmp_path: Path) -> Iterator[int]:
+    """The port of a server that wants the password `sesame`."""
+    port = free_port()
+    command = [executable(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", "sesame"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as server:
+        try:
+            until(lambda: answers(port))
+            yield port
+        finally:
+            server.kill()
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_server_with_a_password(protected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connect(f"redis://127.0.0.1:{protected}/0") as client, pytest.raises(redis.AuthenticationError):
+        client.ping()
+    monkeypatch.setenv("SECRET", "sesame")
+    with connect(f"redis://127.0.0.1:{protected}/0?password=env:SECRET") as client:
+        assert client.ping()

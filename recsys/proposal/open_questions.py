@@ -12,7 +12,10 @@ from recsys.proposal.mapping import Noted, ProposedMapping
 def open_questions(mappings: Sequence[ProposedMapping], training: Mapping[str, Noted]) -> Iterator[str]:
     """One sentence for each."""
     for one in mappings:
-        path = one.of.path
+        path, reading = one.of.path, one.of.roles.reading
+        if reading is not None and reading.doubt:
+            name = one.of.roles.names("time")[0]
+            yield f"{path}: {name!r} is read as {reading.form}: of the values that were tried {reading.doubt}."
         if "anonymous" in one.settings and "user" not in one.columns:
             yield (
                 f"{path}: no column identifies a user, so that each list gets a user of its own "

@@ -17,7 +17,7 @@ from recsys.proposal.columns.likeness import (
     product_numbers,
     two_valued,
 )
-from recsys.proposal.columns.time_columns import TimeReading, time_reading
+from recsys.proposal.columns.time_columns import ENOUGH, MOST, TimeReading, forms, time_reading
 from recsys.proposal.columns.vocabulary import ACTIONS, AFTER, HISTORY, NOT_EVENT, POSITION, Role, says, tokens
 from recsys.proposal.files.further import further_cells
 from recsys.proposal.files.sample import Sample
@@ -75,12 +75,8 @@ class _Finder:
         named = self.left.get(self._said.columns.get("time", ""))
         columns = [named] if named is not None else list(self.left.values())
         readings = self._readings(columns) or self._readings(columns, by_value=True)
-        if named is not None and not readings:
-            raise InvalidValueError(
-                f"{self._sample.path}: the values of {named.name!r}, such as {named.texts[0]!r}, are no times that are "
-                'known; say how to read them with --time-unit or --time-format (such as "%d.%m.%Y %H:%M")'
-            )
         if not readings:
+            self._no_time(columns, asked=named is not None)
             return
         best = max(readings, key=lambda one: readings[one][0])
         _, self.reading = readings[best]
@@ -89,8 +85,23 @@ class _Finder:
                 f"{self._sample.path}: the times in {best!r}, such as {self.left[best].texts[0]!r}, may be "
                 f"{self.reading.format!r} or {self.reading.ambiguous!r}; say which with --time-format"
             )
-        read = self.reading.format or {"iso": "ISO 8601"}.get(self.reading.unit, self.reading.unit)
-        self._give("time", self.left[best], f"its values are times ({read})")
+        doubt = f"; {self.reading.doubt}" if self.reading.doubt else ""
+        self._give("time", self.left[best], f"its values are times ({self.reading.form}){doubt}")
+
+    def _no_time(self, columns: Sequence[Column], *, asked: bool) -> None:
+        """Raises InvalidValueError for a column that the user says, or its name, and that is not in one form."""
+        for column in columns if asked else [one for one in columns if says("time", one.name) >= 2]:
+            seen = ", ".join(f"{one.form} ({one.read} of {one.read + len(one.others)})" for one in forms(column.values))
+            if seen:
+                raise InvalidValueError(
+                    f"{self._sample.path}: no form has more than half of the times in {column.name!r}: {seen}; write "
+                    "them in one form, or say with --time-unit or --time-format which to read: others are refused"
+                )
+            if asked:
+                raise InvalidValueError(
+                    f"{self._sample.path}: the values of {column.name!r}, such as {column.texts[0]!r}, are no times "
+                    'that are known; say how to read them with --time-unit or --time-format (such as "%d.%m.%Y %H:%M")'
+                )
 
     def _readings(self, columns: Sequence[Column], by_value: bool = False) -> dict[str, tuple[float, TimeReading]]:
         found: dict[str, tuple[float, TimeReading]] = {}
@@ -99,12 +110,15 @@ class _Finder:
             named = any(says(role, column.name) for role in _IDENTIFIERS)
             if column.type == "list" or not (said or (by_value and not named)):
                 continue
-            reading = time_reading(column.values, self._said.time_unit, self._said.time_format)
+            told = self._said.time_unit or self._said.time_format
+            least = (0.0 if told else MOST) if said or len(columns) == 1 else ENOUGH
+            reading = time_reading(column.values, self._said.time_unit, self._said.time_format, least)
             if reading is not None:
                 other = bool(NOT_EVENT.intersection(tokens(column.name)))
                 fine = reading.resolution / min(len(column.values), 200)
                 days = not reading.resolution
-                found[column.name] = (said + 2 * fine - days - 2 * other - column.missing / len(column.cells), reading)
+                lacking = (column.missing + len(reading.others)) / len(column.cells)
+                found[column.name] = (said + 2 * fine - days - 2 * other - lacking, reading)
         return found
 
     def lists(self) -> None:

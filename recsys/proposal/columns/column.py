@@ -85,7 +85,8 @@ class Column:
         if all(isinstance(value, int | float | Decimal) or (isinstance(value, str) and is_number(value))
                for value in values):  # fmt: skip
             return "integer" if all(_whole(text) for text in self.distinct) else "number"
-        return "text" if all(isinstance(value, str | bytes) for value in values) else "other"
+        written = all(isinstance(value, str | bytes | int | float | Decimal) for value in values)
+        return "text" if written and not any(isinstance(value, bool) for value in values) else "other"
 
     @cached_property
     def _truths(self) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -23,7 +22,11 @@ _FORMATS: Final = (
     "%d %b %Y %H:%M:%S", "%b %d %Y %H:%M:%S", "%Y%m%d %H:%M:%S", "%Y%m%d%H%M%S", "%Y%m%d%H", "%y%m%d%H",
 )  # fmt: skip
 _TRIED: Final = 200
-_ENOUGH: Final = 0.95
+ENOUGH: Final = 0.95
+"""Share of the values of a column that no name speaks for that have to be times in one form."""
+MOST: Final = 0.5
+"""The same of a column that is called a time: more than this share."""
+_FORMS: Final[tuple[Unit, ...]] = ("iso", "s", "ms", "us", "ns")
 
 
 @dataclass(frozen=True)
@@ -33,43 +36,77 @@ class TimeReading:
     unit: Unit
     format: str = ""
     ambiguous: str = ""
-    """Another format that reads all values as well."""
+    """Another format that reads as many of the values."""
     span: tuple[int, int] = (0, 0)
     """The oldest and newest of the values, ms."""
     resolution: int = 1
     """Number of different times among the values tried; 0 for days."""
+    read: int = 0
+    """Number of values tried that are such times."""
+    others: Sequence[Any] = ()
+    """Those that are none."""
 
     @property
     def reader(self) -> Callable[[Any], int]:
         return millis_reader(self.unit, self.format)
 
+    @property
+    def form(self) -> str:
+        """Unit or format in a word."""
+        return self.format or {"iso": "ISO 8601"}.get(self.unit, self.unit)
 
-def time_reading(values: Sequence[Any], unit: Unit | None = None, pattern: str = "") -> TimeReading | None:
-    """How values that are not missing are times of a log; None if they are not, in `unit` or `pattern` if given."""
-    tried = [*values[: _TRIED // 2], *values[-(_TRIED // 2) :]] if len(values) > _TRIED else values
-    if not tried:
-        return None
+    @property
+    def doubt(self) -> str:
+        """What is said of values in another form, which are refused; empty if there are none."""
+        if not self.others:
+            return ""
+        tried, what = self.read + len(self.others), "is none" if len(self.others) == 1 else "are none"
+        return f"{len(self.others)} of {tried} {what}, such as {str(self.others[0])[:40]!r}, and would be refused"
+
+
+def time_reading(
+    values: Sequence[Any], unit: Unit | None = None, pattern: str = "", least: float = ENOUGH
+) -> TimeReading | None:
+    """How values that are not missing are times of a log; None if they are not, in `unit` or `pattern` if given.
+
+    It is the form of most of them, which has to be that of more than the share `least`; of equals the first.
+    """
+    tried = _tried(values)
     if unit or pattern:
-        return _read(tried, unit or "ms", pattern, plausible=False)
-    if all(isinstance(value, date | datetime) for value in tried):
-        return _read(tried, "iso", "")
-    readings = [one for unit in _units(tried) if (one := _read(tried, unit, "")) is not None]
-    if readings:
-        return readings[0]
-    if not all(isinstance(value, str) for value in tried):
-        return None
-    found = [one for pattern in _FORMATS if (one := _read(tried, "ms", pattern)) is not None]
+        found = [_read(tried, unit or "ms", pattern, least, plausible=False)]
+    elif all(isinstance(value, date | datetime) for value in tried):
+        found = [_read(tried, "iso", "", least)]
+    else:
+        found = list(_readings(tried, least))
+    return _best([one for one in found if one is not None])
+
+
+def forms(values: Sequence[Any]) -> list[TimeReading]:
+    """The forms in which any of the values are times, the commonest first, without formats of text."""
+    found = [one for unit in _FORMS if (one := _read(_tried(values), unit, "", 0.0)) is not None]
+    return sorted(found, key=lambda one: -one.read)
+
+
+def _tried(values: Sequence[Any]) -> Sequence[Any]:
+    return [*values[: _TRIED // 2], *values[-(_TRIED // 2) :]] if len(values) > _TRIED else values
+
+
+def _readings(tried: Sequence[Any], least: float) -> Iterator[TimeReading | None]:
+    """In each unit, and in each format if no unit reads nearly all."""
+    enough = False
+    for unit in _FORMS:
+        yield (one := _read(tried, unit, "", least))
+        enough = enough or (one is not None and one.read >= ENOUGH * len(tried))
+    if not enough and sum(isinstance(value, str) for value in tried) > least * len(tried):
+        yield from (_read(tried, "ms", pattern, least) for pattern in _FORMATS)
+
+
+def _best(found: Sequence[TimeReading]) -> TimeReading | None:
     if not found:
         return None
-    other = next((one.format for one in found[1:] if one.span != found[0].span), "")
-    first = found[0]
-    return TimeReading(first.unit, first.format, other, first.span, first.resolution)
-
-
-def _units(values: Sequence[Any]) -> tuple[Unit, ...]:
-    digits = all(re.fullmatch(r"[+-]?\d+(\.\d*)?([eE]\+?\d+)?", str(value).strip()) for value in values[:20])
-    compact = all(re.fullmatch(r"(19|20)\d{6}", str(value)) for value in values[:20])
-    return ("iso",) if compact or not digits else ("s", "ms", "us", "ns")
+    best = max(found, key=lambda one: one.read)
+    equals = [one for one in found if one.read == best.read and one.format]
+    return replace(best, ambiguous=next((one.format for one in equals if one.span != best.span), ""))
 
 
 def _exact(value: Any, pattern: str) -> bool:
@@ -77,21 +114,28 @@ def _exact(value: Any, pattern: str) -> bool:
     return "%d%H" not in pattern or len(str(value)) == len(datetime(2001, 2, 3).strftime(pattern))
 
 
-def _read(values: Sequence[Any], unit: Unit, pattern: str, *, plausible: bool = True) -> TimeReading | None:
+def _read(
+    values: Sequence[Any], unit: Unit, pattern: str, least: float, *, plausible: bool = True
+) -> TimeReading | None:
     read = millis_reader(unit, pattern)
     newest = (time.time() + 86_400) * 1000
     times: list[int] = []
-    for n, value in enumerate(values):
+    others: list[Any] = []
+    for value in values:
         try:
             at = read(value)
-            if not plausible or (PLAUSIBLE <= at <= newest and _exact(value, pattern)):
-                times.append(at)
+            fits = not plausible or (PLAUSIBLE <= at <= newest and _exact(value, pattern))
         except (InvalidValueError, OverflowError):
-            pass
-        if n + 1 - len(times) > (1 - _ENOUGH) * len(values):
+            fits = False
+        if fits:
+            times.append(at)
+        else:
+            others.append(value)
+        if len(others) >= (1 - least) * len(values):
             return None
     if not times:
         return None
     different = set(times)
     daily = all(at % 86_400_000 == 0 for at in different)
-    return TimeReading(unit, pattern, "", (min(times), max(times)), 0 if daily else len(different))
+    resolution = 0 if daily else len(different)
+    return TimeReading(unit, pattern, "", (min(times), max(times)), resolution, len(times), others)

@@ -416,6 +416,51 @@ def test_days_and_months_that_cannot_be_told_apart_are_a_question(tmp_path: Path
     assert result.exit_code == 0, result.output
 
 
+def mixed_times(folder: Path, *forms: Callable[[int], object]) -> str:
+    """JSON lines whose times take the forms by turns, and whose ids are numbers and texts."""
+    rng = random.Random(4)
+    rows = []
+    for i in range(300):
+        time, user = forms[i % len(forms)](1_700_000_000 + 40 * i), i % 20
+        item = rng.randrange(15)
+        rows.append({"time": time, "user": user if i % 2 else str(user), "item": item, "clicked": int(item < 5)})
+    (folder / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return "a.jsonl"
+
+
+def millis(at: int) -> object:
+    return 1000 * at
+
+
+def written(at: int) -> object:
+    return iso(at, "%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_times_of_several_forms_are_read_in_that_of_most_and_the_others_are_told(tmp_path: Path) -> None:
+    file = mixed_times(tmp_path, millis, written, lambda at: str(1000 * at))
+    result = run(tmp_path, "init", "--from", file)
+    assert result.exit_code == 0, result.output
+    told = " ".join(result.output.split())
+    assert "'time' is read as ms: of the values that were tried 66 of 200 are none, such as '2023-" in told
+    assert "278 accepted, 0 duplicate, 100 refused" in told  # 200 impressions and 78 clicks
+    assert 'user = "user"' in (tmp_path / "recsys.toml").read_text()
+
+
+def test_forms_of_which_none_has_most_times_are_a_question(tmp_path: Path) -> None:
+    file = mixed_times(tmp_path, millis, written)
+    result = run(tmp_path, "init", "--from", file)
+    assert result.exit_code == 1
+    assert "no form has more than half of the times in 'time': ISO 8601 (100 of 200), ms (100 of 200)" in result.output
+    assert run(tmp_path, "init", "--from", file, "--time-unit", "iso").exit_code == 0
+
+
+def test_a_day_beyond_the_twelfth_decides_what_is_the_month(tmp_path: Path) -> None:
+    rows = [f"{13 if i == 50 else 1 + i % 9}/0{1 + i % 8}/2021,u{i % 7},i{i % 5},{i % 2}" for i in range(60)]
+    (tmp_path / "a.csv").write_text("date,user_id,item_id,clicked\n" + "\n".join(rows) + "\n")
+    result = run(tmp_path, "init", "--from", "a.csv")
+    assert 'time_format = "%d/%m/%Y"' in (tmp_path / "recsys.toml").read_text(), result.output
+
+
 def test_rows_without_times_need_a_start(tmp_path: Path) -> None:
     rows = [f"{i % 7};{i % 5};{i % 5 + 1}" for i in range(60)]
     (tmp_path / "a.csv").write_text("User-ID;ISBN;Book-Rating\n" + "\n".join(rows) + "\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.config.tasks import CLICK
 from recsys.config.units import written
 from streaming.events.columns import IMPRESSION, INTERACTION, kinds
+from streaming.join.tasks_joiner import Task
 from streaming.log.event_log import EventLog, read_range
 
 LIMIT = 1_000_000
@@ -29,23 +31,21 @@ class _Shown:
     items: list[str]
 
 
-def action_doubts(log: EventLog, positive: Collection[str], learned: Collection[str]) -> Iterator[str]:
-    """A warning when some of the positive actions do not occur, and one when others than `learned` do.
-
-    `learned` are the actions that decide a label of some task.
-    """
+def action_doubts(log: EventLog, tasks: Sequence[Task]) -> Iterator[str]:
+    """A warning for each task of which some actions do not occur, and one when actions of no task do."""
     found: Counter[str] = Counter()
     for events in beginning(log, LIMIT):
         actions = events.column("action").filter(pa.array(kinds(events) == INTERACTION))
         found.update({one["values"]: one["counts"] for one in pc.value_counts(actions).to_pylist()})
     where = looked_at(log, LIMIT)
-    missing = [action for action in positive if action not in found]
-    if missing and found:
-        named = ", ".join(map(repr, missing))
-        yield (
-            f"training.positive names {named}, which no interaction in {where} has; the actions there are "
-            f"{_commonest(found)}."
-        )
+    for task in tasks:
+        missing = ", ".join(repr(action) for action in sorted(task.rule.actions) if action not in found)
+        if missing and found:
+            yield (
+                f"{_setting(task, 'positive', 'actions')} names {missing}, which no interaction in {where} has; the "
+                f"actions there are {_commonest(found)}."
+            )
+    learned = {action for task in tasks for action in task.rule.actions}
     ignored = Counter({action: count for action, count in found.items() if action not in learned})
     if ignored:
         yield (
@@ -54,43 +54,49 @@ def action_doubts(log: EventLog, positive: Collection[str], learned: Collection[
         )
 
 
+def _setting(task: Task, of_first: str, of_further: str) -> str:
+    return f"training.{of_first}" if task.name == CLICK else f"tasks.{of_further} of {task.name!r}"
+
+
 def _commonest(actions: Counter[str]) -> str:
     more = ", ..." if len(actions) > SHOWN_ACTIONS else ""
     return ", ".join(f"{action!r} ({count:,})" for action, count in actions.most_common(SHOWN_ACTIONS)) + more
 
 
-def one_label(labels: float, positives: float) -> str:
-    """A warning when all labels are the same; empty when there are both, or none."""
+def one_label(labels: float, positives: float, task: Task, of: str = "") -> str:
+    """A warning when all labels of a task are the same; empty when there are both, or none. `of` names the task."""
     if not labels or 0 < positives < labels:
         return ""
     if positives:
         return (
-            f"All {labels:,.0f} labels are positive: from one label only, a model learns nothing about what to rank "
-            "first. Impressions must also list the items that nobody acted on."
+            f"All {labels:,.0f} labels{of} are positive: from one label only, a model learns nothing about what to "
+            "rank first. Impressions must also list the items that nobody acted on."
         )
     return (
-        f"None of the {labels:,.0f} labels is positive: from one label only, a model learns nothing about what to rank "
-        "first. Compare training.positive, and the ids of impressions and interactions."
+        f"None of the {labels:,.0f} labels{of} is positive: from one label only, a model learns nothing about what to "
+        f"rank first. Compare {_setting(task, 'positive', 'actions')}, and the ids of impressions and interactions."
     )
 
 
-def unmet(log: EventLog, wait: int) -> str:
-    """An impression and an interaction that did not meet, in words; empty if none is found. `wait` is in ms."""
+def unmet(log: EventLog, task: Task) -> str:
+    """An impression and an interaction of a task that did not meet, in words; empty if none is found."""
     impressions = _rows(log, IMPRESSION, ["id", "time", "items"])
     shown = {row["id"]: _Shown(row["time"], row["items"]) for row in impressions}
     if not shown:
         return ""
     first = next(iter(shown))
-    for row in _rows(log, INTERACTION, ["impression", "item", "time"]):
+    for row in _rows(log, INTERACTION, ["impression", "item", "time", "action"]):
+        if row["action"] not in task.rule.actions:
+            continue
         met = shown.get(row["impression"])
         acted = f"an interaction names impression {row['impression']!r} and item {row['item']!r}"
         if met is None:
             return f"For example, {acted}, but there is no such impression; one is {_described(first, shown[first])}."
         if row["item"] not in met.items:
             return f"For example, {acted}, but that is {_described(row['impression'], met)}."
-        if row["time"] > met.time + wait:
-            after = _about(row["time"] - met.time)
-            return f"For example, {acted}, {after} after it was shown: more than training.wait = {written(wait)}."
+        if row["time"] > met.time + task.wait:
+            late = f"{_about(row['time'] - met.time)} after it was shown"
+            return f"For example, {acted}, {late}: more than {_setting(task, 'wait', 'wait')} = {written(task.wait)}."
     return ""
 
 

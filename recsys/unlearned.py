@@ -37,9 +37,9 @@ def refused(dead_letters: Path) -> int:
             return sum(1 for _ in lines)
 
 
-def lost(outcomes: Mapping[str, int], dead_letters: Path) -> str:
-    """All that was lost on the way to the labels, in a sentence: also that nothing was."""
-    parts = [not_learned(outcomes)]
+def lost(outcomes: Mapping[str, int], dead_letters: Path, tasks: int = 1) -> str:
+    """All that was lost on the way to the labels of so many tasks, in a sentence: also that nothing was."""
+    parts = [not_learned(outcomes, tasks)]
     if count := refused(dead_letters):
         parts.append(f"{count:,} records refused by recsys ingest, with position and reason in {dead_letters}")
     found = ", ".join(filter(None, parts))
@@ -50,13 +50,17 @@ def lost(outcomes: Mapping[str, int], dead_letters: Path) -> str:
     )
 
 
-def not_learned(outcomes: Mapping[str, int]) -> str:
+def not_learned(outcomes: Mapping[str, int], tasks: int = 1) -> str:
     """What the joiner could make no label of, in words; empty when there is nothing.
 
     >>> not_learned({"late_impressions": 0, "unmatched": 2, "joined": 5})
     '2 interactions without their impression'
+    >>> not_learned({"unmatched": 2}, tasks=2)
+    '2 interactions without their impression (over all 2 tasks: an event counts once for each task that it is of)'
     """
-    return ", ".join(f"{outcomes[name]:,} {words}" for name, words in LOST.items() if outcomes.get(name))
+    found = ", ".join(f"{outcomes[name]:,} {words}" for name, words in LOST.items() if outcomes.get(name))
+    every = f" (over all {tasks} tasks: an event counts once for each task that it is of)"
+    return found + every if found and tasks > 1 else found
 
 
 def waiting(rows: int, batch_size: int) -> str:

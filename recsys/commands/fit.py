@@ -55,8 +55,10 @@ def run(path: Path, *, until: str | None, out: Path) -> None:
             return
         _write(result, out)
         console.print(epochs_table(result))
-        labels_B = parts.training.labels_B[parts.training.tasks_B == 0]
-        for warning in label_warnings(config, len(labels_B), labels_B.sum()):
+        rows = parts.training
+        of_tasks = {task.name: rows.labels_B[rows.tasks_B == n] for n, task in enumerate(wiring.tasks(config))}
+        labels = {name: (len(labels_B), labels_B.sum()) for name, labels_B in of_tasks.items()}
+        for warning in label_warnings(config, labels):
             say(console, warning, style="yellow")
         fit.load_best()
         trainer.skip(parts.end if parts.end is not None else end)

@@ -54,19 +54,20 @@ def run(config_path: Path, batch_until: str, refreshes: Sequence[str], until: st
         report.write(result, out)
     for table in tables(result):
         console.print(table)
-    say(console, lost(result.counts, config.log.dead_letters))
+    say(console, lost(result.counts, config.log.dead_letters, 1 + len(config.tasks)))
     for warning in (*_warnings(config, result), *impaired(result.counts)):
         say(console, warning, style="yellow")
     say(console, f"Report: {out / 'report.html'}")
 
 
 def _warnings(config: Config, result: ReplayResult) -> Iterator[str]:
-    yield from label_warnings(config, result.counts["rows_scored"], result.counts["positives_scored"])
+    scored = {task: one.arms[0].all for task, one in result.of_tasks().items()}
+    labels = {task: (figures["rows"] or 0, figures["positives"] or 0) for task, figures in scored.items()}
+    yield from label_warnings(config, labels)
     if not_learned(result.counts):
         yield f"To lose fewer events, {REMEDY}."
-    every = result.of_tasks()
-    for task, one in every.items():
-        positives, of = int(one.arms[0].all["positives"] or 0), f" of {task}" if len(every) > 1 else ""
+    for task, (_, positives) in labels.items():
+        of = f" of {task}" if len(labels) > 1 else ""
         if positives < FEW:
-            few = f"Only {positives} positives{of} were scored, too few for reliable metrics"
+            few = f"Only {positives:.0f} positives{of} were scored, too few for reliable metrics"
             yield f"{few}. Choose an earlier --batch-until."

@@ -81,7 +81,7 @@ def shown(config: Config, latest: TrainerStatus | None) -> RenderableType:
         _trainer(status, time.time() - latest.published / 1000),
         _tasks(status.get("tasks", {})),
         embedding_tables.drawn(status.get("tables", {})),
-        Text(lost(status.get("outcomes", {}), config.log.dead_letters)),
+        Text(lost(status.get("outcomes", {}), config.log.dead_letters, 1 + len(config.tasks))),
         *(Text(line, style="yellow") for line in warnings),
     )
 

@@ -70,12 +70,11 @@ def train(
         say(console, _nothing_learned(config, trainer.outcomes))
     if rest := waiting(trainer.waiting_rows, config.training.batch_size):
         say(console, rest)
-    say(console, lost(trainer.outcomes, config.log.dead_letters))
-    total = trainer.progress.total()
+    say(console, lost(trainer.outcomes, config.log.dead_letters, len(trainer.progress.tasks)))
     aside = not_served(trainer.published)
     for warning in (
         *([f"{aside}."] if aside else []),
-        *label_warnings(config, total.weight, total.positives),
+        *label_warnings(config, trainer.progress.labels),
         *impaired(trainer.losses),
         *left_out(trainer.learner.left_out),
         *embedding_tables.warnings(trainer.learner.store, before),

@@ -49,7 +49,7 @@ def read_parts(config: Config, log: EventLog, until: int | None = None) -> Parts
     feed = wiring.feed(config, log, labels="held")
     batches = [*feed.poll(until=until), *feed.finish()]
     if not batches:
-        raise InvalidValueError(_nothing(feed))
+        raise InvalidValueError(_nothing(feed, 1 + len(config.tasks)))
     return split(TrainingBatch.concat(batches), config.fit, config.training.seed)
 
 
@@ -87,7 +87,7 @@ def _by_hash(rows: TrainingBatch, section: FitSection, seed: int) -> tuple[Mask,
     return (drawn_R < section.test + section.validation) & ~tested_R, tested_R
 
 
-def _nothing(feed: Feed) -> str:
-    words = not_learned(feed.joiner.counts)
+def _nothing(feed: Feed, tasks: int) -> str:
+    words = not_learned(feed.joiner.counts, tasks)
     lost = f". Not learned from: {words}: {REMEDY}" if words else ""
     return f"the log has no impressions to learn from; ingest some, with their interactions{lost}"

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recsys.commands.output import embedding_tables
+from recsys.commands.output.log_warnings import label_warnings, log_warnings
 from recsys.unlearned import impaired, not_learned
 
 if TYPE_CHECKING:
     from collections import Counter
 
+    from recsys.config.schema import Config
     from recsys.training.trainer import Trainer
 
 
@@ -36,11 +38,13 @@ class Fitted:
     """What could not be learned from, and what was missing."""
 
     @staticmethod
-    def of(trainer: Trainer, resumed: Path | None, steps_before: int, refused_before: Counter[str]) -> Fitted:
+    def of(
+        config: Config, trainer: Trainer, resumed: Path | None, steps_before: int, refused_before: Counter[str]
+    ) -> Fitted:
         """What `trainer` has done since it had learned `steps_before` batches."""
         total, steps = trainer.progress.total(), trainer.learner.steps
-        warnings = list(impaired(trainer.losses))
-        if lost := not_learned(trainer.outcomes):
+        warnings = [*log_warnings(config), *label_warnings(config, trainer.progress.labels), *impaired(trainer.losses)]
+        if lost := not_learned(trainer.outcomes, len(trainer.progress.tasks)):
             warnings.insert(0, f"Not learned from, since the log began: {lost}.")
         warnings += embedding_tables.warnings(trainer.learner.store, refused_before)
         if not trainer.progress.rows:

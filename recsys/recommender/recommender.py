@@ -119,7 +119,7 @@ class Recommender:
             learned = trainer.progress
             with self._shown(lambda: f"{learned.rows:,} rows learned, {learned.lag_events:,} events unread"):
                 trainer.run(follow=False, stop=threading.Event(), until=end)
-            return Fitted.of(trainer, resumed, steps, refusals)
+            return Fitted.of(self.config, trainer, resumed, steps, refusals)
 
     def recommend(
         self,

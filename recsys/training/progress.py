@@ -79,6 +79,12 @@ class Progress:
         """Of a task, by default the first."""
         return self._of(task).total()
 
+    @property
+    def labels(self) -> dict[str, tuple[float, float]]:
+        """Weight of all labels by task, and of the positive ones."""
+        found = {task: self.total(task) for task in self.tasks}
+        return {task: (total.weight, total.positives) for task, total in found.items()}
+
     def recent(self, task: str = "") -> Summary:
         """Of a task, by default the first."""
         return self._of(task).recent()

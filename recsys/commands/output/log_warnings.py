@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 
 from recsys import wiring
@@ -12,15 +12,18 @@ from recsys.log_survey import action_doubts, one_label, unmet
 
 
 def log_warnings(config: Config) -> Iterator[str]:
-    """Positive actions that the log does not have, actions in it that decide no label, and features it lacks."""
-    learned = {action for task in wiring.tasks(config) for action in task.rule.actions}
+    """Actions of tasks that the log does not have, actions in it that decide no label, and features it lacks."""
     with closing(wiring.event_log(config)) as log:
-        yield from action_doubts(log, config.training.positive, learned)
+        yield from action_doubts(log, wiring.tasks(config))
         yield from feature_doubts(log, wiring.spec(config).fields)
 
 
-def label_warnings(config: Config, labels: float, positives: float) -> Iterator[str]:
-    """What looks wrong where `positives` of the `labels` that were learned are positive."""
-    if not 0 < positives < labels:
-        with closing(wiring.event_log(config)) as log:
-            yield from filter(None, [one_label(labels, positives), unmet(log, config.training.wait)])
+def label_warnings(config: Config, labels: Mapping[str, tuple[float, float]]) -> Iterator[str]:
+    """What looks wrong with the `labels` that were learned: by task their number, and how many are positive."""
+    tasks = wiring.tasks(config)
+    for task in tasks:
+        count, positives = labels[task.name]
+        if not 0 < positives < count:
+            of = f" of {task.name}" if len(tasks) > 1 else ""
+            with closing(wiring.event_log(config)) as log:
+                yield from filter(None, [one_label(count, positives, task, of), unmet(log, task)])

@@ -81,7 +81,7 @@ def settings_of(config: Config) -> dict[str, Any]:
 
 def _unlearned(config: Config, lost: Mapping[str, int]) -> str:
     """Why nothing was learned, as far as the counts show."""
-    if words := not_learned(lost):
+    if words := not_learned(lost, 1 + len(config.tasks)):
         return f"no example was learned. Not learned from, in the whole log: {words}: {REMEDY}"
     return (
         f"no example was learned: not even one batch of {config.training.batch_size} labels was known before the last "

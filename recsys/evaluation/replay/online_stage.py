@@ -76,10 +76,10 @@ def online_stage(config: Config, log: EventLog, batch_until: int | Share, until:
     times_R = batches.times()
     lost = {name: feed.joiner.counts[name] for name in LOST}
     if not len(times_R):
-        raise InvalidValueError(NOTHING_SHOWN + _lost(lost))
+        raise InvalidValueError(NOTHING_SHOWN + _lost(lost, 1 + len(config.tasks)))
     end = until if until is not None else int(times_R[-1]) + 1
     if not len(rows) or start <= times_R[0]:
-        raise InvalidValueError(_no_stage(times_R, start, end) + _lost(lost))
+        raise InvalidValueError(_no_stage(times_R, start, end) + _lost(lost, 1 + len(config.tasks)))
     impaired = {name: count for name, count in feed.losses.items() if count}
     return OnlineStage(rows, start, end, len(times_R), lost | impaired)
 
@@ -110,9 +110,9 @@ def _no_stage(times_R: Times, start: int, end: int) -> str:
     return f"{problem}; the log's are from {first} to {last}: choose a time between them"
 
 
-def _lost(lost: Mapping[str, int]) -> str:
+def _lost(lost: Mapping[str, int], tasks: int) -> str:
     """The end of a message, where events were lost."""
-    words = not_learned(lost)
+    words = not_learned(lost, tasks)
     return f". Not learned from, in the whole log: {words}: {REMEDY}" if words else ""
 
 

@@ -191,6 +191,31 @@ def test_interactions_that_decide_no_label_are_told(config: Path) -> None:
     assert "decide no label" not in train(config)
 
 
+BUY = '\n[[tasks]]\nname = "buy"\nactions = ["buy", "order"]\nwait = "2s"\n'
+
+
+def test_what_a_further_task_lost_is_said_as_that_of_the_first(tmp_path: Path) -> None:
+    config = empty(tmp_path, CONFIG.format(capacity=100) + BUY)
+    bought = [
+        Interaction(time=10_000 * n + 5_000, impression="gone" if n < 3 else f"n{n}", item="a", action="buy")
+        for n in range(30)
+    ]
+    append(config, sorted([*lists(30, item="b"), *bought], key=lambda event: event.time))
+    for text in (said(config, *TRAIN), said(config, "replay", "--batch-until", "0.5", "--out", str(tmp_path / "out"))):
+        assert "27 interactions that came after it, 3 interactions without their impression (over all 2 tasks" in text
+        assert "tasks.actions of 'buy' names 'order', which no interaction in the log has" in text
+        assert "labels of buy is positive: from one label only" in text
+        assert "labels of click" not in text
+        assert "impression 'gone' and item 'a', but there is no such impression" in text
+
+
+def test_a_window_is_that_of_the_task(tmp_path: Path) -> None:
+    config = empty(tmp_path, CONFIG.format(capacity=100) + BUY)
+    late = [Interaction(time=10_000 * n + 5_000, impression=f"n{n}", item="a", action="buy") for n in range(30)]
+    append(config, sorted([*lists(30, item="b"), *late], key=lambda event: event.time))
+    assert "5s after it was shown: more than tasks.wait of 'buy' = 2s." in said(config, *TRAIN)
+
+
 def with_features(config: Path) -> Path:
     """The world with features of lists and of their items, and fields that read them, one of them misspelt."""
     log = wiring.event_log(load(config))

@@ -21,7 +21,7 @@ from embedding.torchrec.routing import restore, scatter
 from recsys.errors import CheckpointError, InvalidValueError
 
 Features = dict[str, JaggedTensor]
-_SEEN = 48
+CLOCK = 48
 """Bits of a row's clock and frequency in `last_seen`; above them is the number of buckets that `counts` are in."""
 
 
@@ -47,7 +47,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         device: torch.device,
         span: tuple[int, int] | None = None,
     ) -> None:
-        if not 1 <= buckets < 1 << (63 - _SEEN):
+        if not 1 <= buckets < 1 << (63 - CLOCK):
             raise InvalidValueError(
                 f"buckets is {buckets}, choose a multiple of every number of training processes, 1 to 32767"
             )
@@ -100,6 +100,11 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
                 "shard the model first: DistributedModelParallel(model, sharders=[CollisionFreeSharder()])"
             )
         return self.table
+
+    @property
+    def name(self) -> str:
+        """The table's."""
+        return self._table.name
 
     def owned(self, ids_U: Ids) -> Mask:
         """Which ids this process owns."""
@@ -201,7 +206,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
             return
         ids_R, seen_R = self.table.by_row()
         self.ids[:] = torch.from_numpy(ids_R.view(np.int64))
-        self.last_seen[:] = torch.from_numpy(seen_R | self._buckets << _SEEN)
+        self.last_seen[:] = torch.from_numpy(seen_R | self._buckets << CLOCK)
         if self._counted:
             slots = self.table.candidates()["slots"].view(np.int64).reshape(self._owned, -1)
             self.counts.view(self._owned, -1)[:, : slots.shape[1]] = torch.from_numpy(slots)
@@ -211,7 +216,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         if rows != self._all_rows:
             raise CheckpointError(
                 f"table {self._table.name!r}: the checkpoint has {rows} rows, this model has {self._all_rows}: "
-                "make it with as many"
+                "make it with as many, or embedding.torchrec.checkpoints.taken_over.take_over(model, state, optimizer)"
             )
 
     def read_buffers(self) -> None:
@@ -223,10 +228,10 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         if self._counted:
             slots = self.counts.cpu().numpy().view(np.uint32).reshape(self._owned, -1)
             slots = slots[:, : 2 * self._bucket_rows // 16 * 16].reshape(-1)
-            if (words_R >> _SEEN != self._buckets).any():  # ids are counted in other filters there: begin again
+            if (words_R >> CLOCK != self._buckets).any():  # ids are counted in other filters there: begin again
                 slots = np.zeros_like(slots)
             candidates = {"slots": slots, "forgotten": np.zeros(1, np.int64)}
-        self.table.restore_from_rows(self.ids.cpu().numpy().view(np.uint64), words_R & (1 << _SEEN) - 1, candidates)
+        self.table.restore_from_rows(self.ids.cpu().numpy().view(np.uint64), words_R & (1 << CLOCK) - 1, candidates)
         self.loaded = True
 
 

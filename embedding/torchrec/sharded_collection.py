@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch.distributed._shard.sharded_tensor.api import ShardedTensor
 from torchrec import KeyedJaggedTensor
 from torchrec.distributed.embedding_types import KJTList
@@ -13,11 +14,11 @@ from torchrec.distributed.mc_embeddingbag import ShardedManagedCollisionEmbeddin
 from torchrec.modules.mc_embedding_modules import ManagedCollisionEmbeddingBagCollection
 
 from embedding.store import Table
+from embedding.torchrec.checkpoints.resharding import move_to_owners
 from embedding.torchrec.fbgemm_rows import FbgemmRows
 from embedding.torchrec.ids import CollisionFreeIds, as_ids
 from embedding.torchrec.lookup import ShardedLookup
 from embedding.torchrec.ranks import Ranks
-from embedding.torchrec.resharding import move_to_owners
 from embedding.torchrec.resolved_rows import ResolvedRows, TableRows
 from embedding.torchrec.routing import scatter
 from recsys.errors import InvalidValueError
@@ -64,6 +65,12 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
         """The id tables of this process, by table name."""
         return dict(self._managed_collision_collection._managed_collision_modules.items())
 
+    @property
+    def process_group(self) -> dist.ProcessGroup:
+        """The processes that have the rows between them."""
+        group: dist.ProcessGroup = self._env.process_group
+        return group
+
     def clear(self) -> None:
         """Drop all ids."""
         for name, ids in self.ids.items():
@@ -91,7 +98,7 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
         """After a checkpoint was loaded, bring ids to the processes that own them. Collective."""
         for ids in self.ids.values():
             if ids.loaded:
-                move_to_owners(ids, Ranks(self._env.process_group, self._device))
+                move_to_owners(ids, Ranks(self.process_group, self._device))
                 ids.loaded = False
 
     def _check(self, features: KeyedJaggedTensor) -> None:

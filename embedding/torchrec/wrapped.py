@@ -19,7 +19,7 @@ def check_collection(collection: object) -> None:
     if not isinstance(collection, EmbeddingBagCollection):
         raise InvalidValueError(
             f"{type(collection).__name__} cannot be made collision-free, only an EmbeddingBagCollection can: "
-            "write an EmbeddingCollection as bags of one, before DistributedModelParallel"
+            "CollisionFreeEmbeddingCollection takes an EmbeddingCollection, both before DistributedModelParallel"
         )
     for config in collection.embedding_bag_configs():
         for what in ("embedding_dim", "num_embeddings"):

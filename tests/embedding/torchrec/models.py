@@ -9,7 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 from torch.distributed.optim import _apply_optimizer_in_backward  # type: ignore[attr-defined]
-from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, PoolingType
+from torchrec import (
+    EmbeddingBagCollection,
+    EmbeddingBagConfig,
+    EmbeddingCollection,
+    EmbeddingConfig,
+    KeyedJaggedTensor,
+    PoolingType,
+)
 from torchrec.modules.embedding_configs import DataType
 from torchrec.optim import RowWiseAdagrad
 
@@ -17,6 +24,7 @@ from embedding.hashing import initial_rows, salt_of
 from embedding.store import Floats
 from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection
 from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.sequences import CollisionFreeEmbeddingCollection
 from embedding.torchrec.sharded_store.sharded_model import shard
 
 CPU = torch.device("cpu")
@@ -30,6 +38,31 @@ class Sparse(nn.Module):
 
     def forward(self, ids: KeyedJaggedTensor) -> Any:
         return self.sparse(ids)
+
+
+class Histories(nn.Module):
+    """The rows of feature t."""
+
+    def __init__(self, histories: nn.Module) -> None:
+        super().__init__()
+        self.histories = histories
+
+    def forward(self, ids: KeyedJaggedTensor) -> Any:
+        return self.histories(ids)["t"]
+
+
+def sequences(optimizer: type[torch.optim.Optimizer], rows: int) -> EmbeddingCollection:
+    """TorchRec's own of table t."""
+    table = EmbeddingConfig(name="t", embedding_dim=DIM, num_embeddings=rows, feature_names=["t"])
+    plain = EmbeddingCollection(tables=[table], device=torch.device("meta"))
+    _apply_optimizer_in_backward(optimizer, plain.parameters(), {"lr": LR})
+    return plain
+
+
+def histories(rows: int, optimizer: type[torch.optim.Optimizer] = RowWiseAdagrad, **arguments: Any) -> Any:
+    """The sharded model."""
+    ours = CollisionFreeEmbeddingCollection(sequences(optimizer, rows), **{"init_scale": SCALE} | arguments)
+    return shard(Histories(ours), Ranks(None, CPU).group, CPU)
 
 
 def collection(

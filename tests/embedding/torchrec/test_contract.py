@@ -16,8 +16,8 @@ from torchrec.optim import RowWiseAdagrad
 
 from embedding.torchrec.collection import counters, set_time
 from recsys.errors import InvalidValueError
-from tests.embedding.torchrec.models import DIM, Sparse, bags, collection, model
-from tests.embedding.torchrec.test_judged import IDS, batches, judge, step_by_step, values
+from tests.embedding.torchrec.models import DIM, Sparse, bags, collection, histories, model
+from tests.embedding.torchrec.test_judged import IDS, batches, judge, judge_of_histories, step_by_step, values
 
 
 def drop_in() -> Any:
@@ -30,7 +30,20 @@ def own() -> Any:
     return judge(PoolingType.SUM, RowWiseAdagrad)
 
 
-@pytest.mark.parametrize("make", [drop_in, own])
+def drop_in_histories() -> Any:
+    ours = histories(64 * IDS)
+    set_time(ours, 0)
+    return ours
+
+
+def own_histories() -> Any:
+    return judge_of_histories(RowWiseAdagrad)
+
+
+MAKES = [drop_in, own, drop_in_histories, own_histories]
+
+
+@pytest.mark.parametrize("make", MAKES)
 def test_a_state_dict_makes_another_model_read_and_learn_alike(make: Any) -> None:
     first, second = make(), make()
     step_by_step(first, batches())
@@ -42,7 +55,7 @@ def test_a_state_dict_makes_another_model_read_and_learn_alike(make: Any) -> Non
     np.testing.assert_array_equal(values(second), values(first))
 
 
-@pytest.mark.parametrize("make", [drop_in, own])
+@pytest.mark.parametrize("make", MAKES)
 def test_reading_in_evaluation_mode_changes_nothing(make: Any) -> None:
     each = make()
     step_by_step(each, batches())
@@ -59,7 +72,7 @@ def rows_of(each: Any) -> list[tuple[str, Any]]:
     return [(name, part) for name, part in each.state_dict().items() if name.endswith("weight")]
 
 
-@pytest.mark.parametrize("make", [drop_in, own])
+@pytest.mark.parametrize("make", MAKES)
 def test_a_gradient_of_zero_leaves_every_row(make: Any) -> None:
     each = make()
     step_by_step(each, batches())

@@ -13,6 +13,7 @@ from torchrec.modules.embedding_configs import DataType
 
 from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, counters, expire, set_time
 from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.sequences import CollisionFreeEmbeddingCollection
 from embedding.torchrec.sharded_store.sharded_model import shard
 from recsys.errors import InvalidValueError
 from tests.embedding.torchrec.models import CPU, DIM, LR, Sparse, bags, collection, fresh, model, read
@@ -139,10 +140,12 @@ def test_other_initial_values_are_refused(arguments: dict[str, Any]) -> None:
     CollisionFreeEmbeddingBagCollection(plain(**arguments), init_scale=0.1)
 
 
-def test_an_embedding_collection_is_refused() -> None:
+def test_a_collection_of_the_other_kind_is_refused_by_the_name_that_takes_it() -> None:
     table = EmbeddingConfig(name="t", embedding_dim=DIM, num_embeddings=64, feature_names=["t"])
-    with pytest.raises(InvalidValueError, match=r"EmbeddingCollection cannot be made collision-free.*bags of one"):
+    with pytest.raises(InvalidValueError, match="CollisionFreeEmbeddingCollection takes an EmbeddingCollection"):
         CollisionFreeEmbeddingBagCollection(EmbeddingCollection(tables=[table]))
+    with pytest.raises(InvalidValueError, match="CollisionFreeEmbeddingBagCollection takes bags"):
+        CollisionFreeEmbeddingCollection(plain())
 
 
 @pytest.mark.parametrize("call", [set_time, expire, lambda model, _: counters(model, "t")])

@@ -13,6 +13,7 @@ from torch import nn
 from torch.distributed.optim import _apply_optimizer_in_backward  # type: ignore[attr-defined]
 from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, PoolingType
 from torchrec.distributed import DistributedModelParallel
+from torchrec.distributed.embedding import EmbeddingCollectionSharder
 from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
 from torchrec.distributed.sharding_plan import construct_module_sharding_plan, row_wise
 from torchrec.distributed.types import ShardingPlan
@@ -21,7 +22,18 @@ from torchrec.optim import RowWiseAdagrad
 from embedding.store import Floats
 from embedding.torchrec.collection import set_time
 from embedding.torchrec.ranks import Ranks
-from tests.embedding.torchrec.models import CPU, DIM, LR, Sparse, bags, fresh, model
+from tests.embedding.torchrec.models import (
+    CPU,
+    DIM,
+    LR,
+    Histories,
+    Sparse,
+    bags,
+    fresh,
+    histories,
+    model,
+    sequences,
+)
 from tests.embedding.torchrec.processes import run
 
 IDS = 40
@@ -35,16 +47,22 @@ def judge(pooling: PoolingType, optimizer: type[torch.optim.Optimizer]) -> Any:
     table = EmbeddingBagConfig(name="t", embedding_dim=DIM, num_embeddings=IDS, feature_names=["t"], pooling=pooling)
     plain = EmbeddingBagCollection(tables=[table], device=torch.device("meta"))
     _apply_optimizer_in_backward(optimizer, plain.parameters(), {"lr": LR})
-    ranks, sharder = Ranks(None, CPU), EmbeddingBagCollectionSharder()
+    return sharded_by_rows(plain, Sparse(plain), EmbeddingBagCollectionSharder())
+
+
+def judge_of_histories(optimizer: type[torch.optim.Optimizer]) -> Any:
+    """The same of TorchRec's collection of sequences."""
+    plain = sequences(optimizer, IDS)
+    return sharded_by_rows(plain, Histories(plain), EmbeddingCollectionSharder())
+
+
+def sharded_by_rows(plain: nn.Module, whole: nn.Module, sharder: Any) -> Any:
+    """`whole`, whose only part is `plain`, with rows as the drop-in's begin."""
+    ranks = Ranks(None, CPU)
     size = {"local_size": ranks.size, "world_size": ranks.size, "device_type": "cpu"}
     plan = construct_module_sharding_plan(plain, {"t": row_wise()}, sharder, **size)
-    whole: nn.Module = Sparse(plain)
-    sharded = DistributedModelParallel(
-        whole,
-        device=CPU,
-        plan=ShardingPlan({"sparse": plan}),
-        sharders=[sharder],
-    )
+    (part,) = (name for name, _ in whole.named_children())
+    sharded = DistributedModelParallel(whole, device=CPU, plan=ShardingPlan({part: plan}), sharders=[sharder])
     begin = ranks.rank * -(-IDS // ranks.size)
     rows = next(iter(sharded.state_dict().values())).local_shards()[0].tensor
     rows.copy_(torch.from_numpy(fresh(*range(IDS)))[begin : begin + len(rows)])
@@ -101,7 +119,10 @@ WAYS = (step_by_step, two_forwards_before_two_backwards, a_backward_for_each_tas
 
 
 def compare(train: Train, pooling: PoolingType, optimizer: type[torch.optim.Optimizer], rank: int = 0) -> None:
-    ours, theirs = model({"t": 64 * IDS}, pooling, optimizer=optimizer), judge(pooling, optimizer)
+    compared(train, model({"t": 64 * IDS}, pooling, optimizer=optimizer), judge(pooling, optimizer), rank)
+
+
+def compared(train: Train, ours: Any, theirs: Any, rank: int = 0) -> None:
     set_time(ours, 0)
     given = batches(rank)
     with torch.no_grad():  # so that every id has its row
@@ -122,8 +143,15 @@ def test_it_learns_what_torchrecs_own_learns(
     compare(train, pooling, optimizer)
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("train", WAYS)
+def test_histories_learn_what_torchrecs_own_learn(train: Train, optimizer: type[torch.optim.Optimizer]) -> None:
+    compared(train, histories(64 * IDS, optimizer), judge_of_histories(optimizer))
+
+
 def members(rank: int, world: int, folder: Path) -> None:
     for train in WAYS:
+        compared(train, histories(64 * IDS), judge_of_histories(RowWiseAdagrad), rank)
         compare(train, PoolingType.MEAN, RowWiseAdagrad, rank)
 
 

@@ -41,6 +41,7 @@ def main(verbose: bool) -> None:
     inspect                                        what files hold, and a configuration for them
                      ingest -> replay              evaluate a model on a log before it goes live
                      ingest -> fit -> evaluate     learn a log in epochs; then train goes on online
+                     ingest -> tune                search the settings of such a fit
                      ingest -> memory              choose how much the embedding store may hold
     """
     logging.basicConfig(
@@ -162,6 +163,22 @@ def evaluate(config_path: Path, part: Literal["test", "validation"], until: str 
     from recsys.commands.evaluate import run
 
     run(config_path, part=part, until=until, out=out)
+
+
+@main.command()
+@CONFIG
+@click.option("--until", metavar="TIME", help=UNTIL)
+@click.option("--out", type=click.Path(path_type=Path), default="run/tune", show_default=True, help=OUT)
+@readable
+@needs("training")
+def tune(config_path: Path, until: str | None, out: Path) -> None:
+    """Search settings of training and model, as [tune] says: each trial is a fit, each model gets as many.
+
+    After Ctrl-C or a crash the same command goes on, to the same result.
+    """
+    from recsys.commands.tune import run
+
+    run(config_path, until=until, out=out)
 
 
 @main.group()

@@ -21,6 +21,7 @@ from recsys.config.models import AutoIntConfig, ModelSection
 from recsys.config.search import DnisSection, IhasSection
 from recsys.config.section import Count, FilePath, Positive, Section, error_at, reader, section_of
 from recsys.config.tasks import CLICK, TaskSection
+from recsys.config.tune import TuneSection
 from recsys.config.units import Duration, milliseconds
 from serving.experiments import assignment
 from serving.replication.redis_url import checked
@@ -163,6 +164,7 @@ class Config(Section):
     model: ModelSection = AutoIntConfig()
     training: TrainingSection = TrainingSection()
     fit: FitSection = FitSection()
+    tune: TuneSection = TuneSection()
     dnis: DnisSection = DnisSection()
     ihas: IhasSection = IhasSection()
     tasks: Annotated[list[TaskSection], Field(max_length=MAX_TASKS - 1)] = []

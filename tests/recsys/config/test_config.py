@@ -65,8 +65,9 @@ def test_exactly_the_settings_that_exist_are_in_the_template() -> None:
     tables |= {f"model {name}": section for name, section in SECTIONS.items()}
     tables |= {"log.mapping": MappingSection, "features.fields": FieldSection, "features.defaults": TableSection}
     tables |= {"experiments": ExperimentSection, "experiments.arms": ArmSection, "tasks": TaskSection}
-    inner = {"log": {"mapping"}, "features": {"fields", "defaults", "tables"}}
+    inner = {"log": {"mapping"}, "features": {"fields", "defaults", "tables"}, "tune": {"settings"}}
     expected = {name: section.model_fields.keys() - inner.get(name, set()) for name, section in tables.items()}
+    expected["tune.settings"] = set(Config().tune.settings)
     assert settings(TEMPLATE.read_text()) == expected
 
 

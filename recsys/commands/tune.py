@@ -1,0 +1,77 @@
+"""`recsys tune`: settings of training and model, searched by fits."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from recsys import wiring
+from recsys.commands.options.iso_time import parse_time
+from recsys.commands.options.output_folder import check_out
+from recsys.commands.output.console import READING, plain_column, plain_console, say
+from recsys.commands.output.fit_tables import cells
+from recsys.commands.stopping import stopping
+from recsys.config.file import load
+from recsys.errors import file_errors
+from recsys.evaluation.metrics import METRICS
+from recsys.fit.parts import read_parts
+from recsys.fit.tuning.progress_plot import progress_plot
+from recsys.fit.tuning.result import TuneResult
+from recsys.fit.tuning.settings_text import settings_text
+from recsys.fit.tuning.tuning import Tuning
+
+
+def run(path: Path, *, until: str | None, out: Path) -> None:
+    """Print the best of each model; write `tune.json`, `tune.svg` and the settings of each model into `out`."""
+    config = load(path)
+    wiring.set_threads(config)
+    console = plain_console()
+    check_out(out)
+    end = parse_time(until, "--until") if until else None
+    with closing(wiring.event_log(config)) as log, console.status(READING):
+        parts = read_parts(config, log, end)
+    with file_errors("the results (--out)", out):
+        tuning = Tuning(config, parts, out)
+    if tuning.ended:
+        say(console, f"Resumed after {tuning.ended} of {tuning.trials} trials.")
+    columns = plain_column("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with stopping() as stop, Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=tuning.trials)
+
+        def report(model: str, trial: int) -> None:
+            bar.update(task, completed=tuning.ended, description=f"{model}, trial {trial + 1}")
+
+        ended = tuning.run(stop, report)
+    if not ended:
+        say(console, f"Stopped after {tuning.ended} of {tuning.trials} trials. Run it again to go on from here.")
+        return
+    result = tuning.result()
+    with file_errors("the results (--out)", out):
+        _write(result, out)
+    console.print(_table(result))
+    say(console, f"Settings to put into {path}: {out / 'best-MODEL.toml'}. Trials: {out / 'tune.svg'}")
+
+
+def _write(result: TuneResult, out: Path) -> None:
+    (out / "tune.json").write_bytes(result.to_json())
+    (out / "tune.svg").write_text(progress_plot(result), encoding="utf-8")
+    for model, trials in result.trials.items():
+        text = settings_text(model, trials[result.best[model]].settings)
+        (out / f"best-{model}.toml").write_text(text, encoding="utf-8")
+
+
+def _table(result: TuneResult) -> Table:
+    """A line for each model and task: the best trial by the validation part, judged on the test part."""
+    metrics = [metric.title for metric in METRICS.values()]
+    title = f"Best of {max(map(len, result.trials.values()))} trials by the validation part, judged on the test part"
+    table = Table("model", "task", f"validation {METRICS[result.metric].title}", *metrics, title=title)
+    for model, trials in result.trials.items():
+        best = trials[result.best[model]]
+        for task, figures in best.test.items():
+            value, digits = best.validation[task][result.metric], METRICS[result.metric].digits
+            table.add_row(model, task, "-" if value is None else f"{value:.{digits}f}", *cells(figures))
+    return table

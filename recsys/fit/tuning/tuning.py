@@ -1,0 +1,149 @@
+"""A search for settings by the tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), as Optuna has it.
+
+Every model gets the same number of trials, each a fit of its own with the same parts, epochs and seed. What is tried
+next depends on the seed, the number of the trial and the results before it alone, so that a search that was killed goes
+on from its journal to the same result.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import optuna
+from optuna.samplers import TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from recsys import wiring
+from recsys.config.schema import Config
+from recsys.errors import InvalidValueError
+from recsys.fit.fit import Fit, best_checkpoints, fit_settings, load_best
+from recsys.fit.parts import Parts
+from recsys.fit.scoring import figures
+from recsys.fit.tuning.result import TrialResult, TuneResult
+from recsys.fit.tuning.space import check, suggest, tried_with, with_values
+
+JOURNAL = "trials.journal"
+_RESULT, _SETTINGS = "result", "settings"
+_WORST = {"log_loss": float("inf"), "auc": float("-inf")}
+
+
+class Tuning:
+    """The search whose journal is in `folder`. Raises InvalidValueError if that is of another search."""
+
+    def __init__(self, config: Config, parts: Parts, folder: Path) -> None:
+        self.models = config.tune.models or [config.model.name]
+        check(config, self.models)
+        self._config, self._parts, self._folder = config, parts, folder
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+        self._studies = {model: self._study(model) for model in self.models}
+
+    @property
+    def trials(self) -> int:
+        """Of all models together, those that have ended included."""
+        return self._config.tune.trials * len(self.models)
+
+    @property
+    def ended(self) -> int:
+        return sum(len(_ended(study)) for study in self._studies.values())
+
+    def run(self, stop: threading.Event, report: Callable[[str, int], None] = lambda _model, _trial: None) -> bool:
+        """Run the trials that are left; False if `stop` was set before the last ended. Models take turns.
+
+        `report` is called with the model and the number of each trial that begins.
+        """
+        while self.ended < self.trials:
+            model = min(self.models, key=lambda name: len(_ended(self._studies[name])))
+            report(model, len(_ended(self._studies[model])))
+            if not self._trial(model, stop):
+                return False
+        return True
+
+    def result(self) -> TuneResult:
+        """Of the trials that have ended; each model has one."""
+        trials = {
+            model: [msgspec.convert(trial.user_attrs[_RESULT], TrialResult) for trial in _ended(study)]
+            for model, study in self._studies.items()
+        }
+        metric = self._config.fit.metric
+        best = {model: _best(of_model, metric) for model, of_model in trials.items()}
+        return TuneResult(metric=metric, rows=self._parts.rows, trials=trials, best=best, config=self._settings())
+
+    def best(self, model: str) -> dict[str, Any]:
+        """The settings of the best trial."""
+        result = self.result()
+        return result.trials[model][result.best[model]].settings
+
+    def _study(self, model: str) -> optuna.Study:
+        direction = StudyDirection.MAXIMIZE if self._config.fit.metric == "auc" else StudyDirection.MINIMIZE
+        study = optuna.create_study(storage=self._storage, study_name=model, direction=direction, load_if_exists=True)
+        settings = json.dumps(self._settings(), sort_keys=True)
+        if study.user_attrs.setdefault(_SETTINGS, settings) != settings:
+            raise InvalidValueError(
+                f"{self._folder / JOURNAL} has trials of other settings, or of a log that has grown: name another "
+                "folder with --out, or keep later events out with --until"
+            )
+        study.set_user_attr(_SETTINGS, settings)
+        return study
+
+    def _settings(self) -> dict[str, Any]:
+        """What trials can be compared under; the number of trials may grow."""
+        tune = self._config.tune.model_dump(mode="json", exclude={"trials", "models"})
+        return fit_settings(self._config) | {"tune": tune, "parts": self._parts.rows}
+
+    def _trial(self, model: str, stop: threading.Event) -> bool:
+        """Run the next trial, or again one that was begun; False if `stop` was set before its end."""
+        study = self._studies[model]
+        trial = self._begun(study)
+        values = suggest(trial, self._config, tried_with(self._config, model))
+        result = self._fit(with_values(self._config, model, values), values, stop)
+        if result is None:
+            return False
+        trial.set_user_attr(_RESULT, msgspec.to_builtins(result))
+        worst = _WORST[self._config.fit.metric]
+        study.tell(trial, worst if result.figure is None else result.figure)
+        return True
+
+    def _begun(self, study: optuna.Study) -> optuna.Trial:
+        left = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if left:
+            return optuna.Trial(study, left[0]._trial_id)
+        number = len(study.get_trials(deepcopy=False))
+        study.sampler = TPESampler(seed=(self._config.training.seed + number) % 2**32)
+        return study.ask()
+
+    def _fit(self, config: Config, values: dict[str, Any], stop: threading.Event) -> TrialResult | None:
+        folder = self._folder / "trial"
+        shutil.rmtree(folder, ignore_errors=True)
+        learner = wiring.learner(config)
+        try:
+            fitted = Fit(config, learner, self._parts, folder).run(stop)
+            if fitted is None:
+                return None
+            load_best(learner, best_checkpoints(folder))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        validation = fitted.epochs[fitted.best].validation
+        figure = validation[learner.tasks[0]][config.fit.metric]
+        return TrialResult(values, len(fitted.epochs), figure, validation, figures(learner, self._parts.test))
+
+
+def _ended(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def _best(trials: list[TrialResult], metric: str) -> int:
+    """The number of the first of the best trials."""
+    sign = -1.0 if metric == "auc" else 1.0
+    figures = [float("inf") if trial.figure is None else sign * trial.figure for trial in trials]
+    return figures.index(min(figures))

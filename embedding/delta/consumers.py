@@ -14,7 +14,7 @@ from recsys.errors import InvalidValueError
 class Consumer:
     """One reader of deltas. `pending` is repeated until acknowledged; `full` says whether the next one must be full.
 
-    >>> consumers = Consumers()
+    >>> consumers = DeltaConsumers()
     >>> consumers.subscribe("redis")
     >>> consumers["redis"].full, consumers["redis"].sequence
     (True, 0)
@@ -27,10 +27,10 @@ class Consumer:
     """The epoch of the last delta."""
 
 
-class Consumers:
+class DeltaConsumers:
     """Makes deltas, each once: it is repeated, byte for byte, until it is acknowledged.
 
-    >>> consumers = Consumers()
+    >>> consumers = DeltaConsumers()
     >>> consumers.subscribe("redis")
     >>> consumers.delta("redis", lambda full: {}).sequence, consumers.delta("redis", lambda full: {}).sequence
     (1, 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from embedding.argument_checks import check_table_name, check_time, contiguous_grads, copied_ids, tables_by_name
-from embedding.delta.consumers import Consumers
+from embedding.delta.consumers import DeltaConsumers
 from embedding.local.shared_rows import SharedRows
 from embedding.local.table import LocalTable
 from embedding.multiplexed import fallbacks, group_of, shared_tables
@@ -49,7 +49,7 @@ class LocalStore:
         self._by_name = {table.name: self._table(table) for table in tables}
         self._followed: dict[str, LocalTable | SharedRows] = {**self._by_name, **self._shared}
         """Everything whose changes go into deltas."""
-        self._consumers = Consumers(fallbacks(tables, self._seed))
+        self._consumers = DeltaConsumers(fallbacks(tables, self._seed))
 
     def _table(self, table: Table) -> LocalTable:
         shared = self._shared[group_of(table)] if table.multiplexed else None

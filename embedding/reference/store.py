@@ -22,7 +22,7 @@ from embedding.argument_checks import (
     copied_ids,
     tables_by_name,
 )
-from embedding.delta.consumers import Consumers
+from embedding.delta.consumers import DeltaConsumers
 from embedding.hashing import fallback_slots, initial_rows, salt_of
 from embedding.multiplexed import FALLBACK_ROWS, every_slot, fallbacks, group_of, shared_tables
 from embedding.reference.table import ReferenceRows, ReferenceTable
@@ -52,7 +52,7 @@ class ReferenceStore:
 
     def _clear(self) -> None:
         self._by_name = {name: ReferenceTable(table, self._seed) for name, table in self._tables.items()}
-        self._consumers = Consumers(fallbacks(self._tables.values(), self._seed))
+        self._consumers = DeltaConsumers(fallbacks(self._tables.values(), self._seed))
         self._changed: dict[str, dict[str, set[int]]] = {}
         self._removed: dict[str, dict[str, set[int]]] = {}
         self._fallback: dict[str, ReferenceRows] = {}

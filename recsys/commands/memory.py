@@ -24,7 +24,7 @@ from recsys.errors import InvalidValueError, file_errors
 from recsys.evaluation.memory_study import report
 from recsys.evaluation.memory_study.result import StudyResult
 from recsys.evaluation.memory_study.setting import Setting, parse
-from recsys.evaluation.memory_study.study import Study
+from recsys.evaluation.memory_study.study import MemoryStudy
 from recsys.evaluation.replay.arms import check_refresh
 from recsys.evaluation.replay.report import moment
 from recsys.evaluation.replay.run import ReplayProgress
@@ -55,8 +55,8 @@ def run(
     earlier = _earlier(out)
     log = wiring.event_log(config)
 
-    def study() -> Study:
-        return Study(config, log, start, refresh, end)
+    def study() -> MemoryStudy:
+        return MemoryStudy(config, log, start, refresh, end)
 
     try:
         result, taken = _replayed(study, earlier, settings, seeds, out, console)
@@ -73,7 +73,7 @@ def run(
 
 
 def _replayed(
-    open_study: Callable[[], Study],
+    open_study: Callable[[], MemoryStudy],
     earlier: StudyResult | None,
     settings: Sequence[Setting],
     seeds: int,
@@ -110,7 +110,7 @@ def _earlier(out: Path) -> StudyResult | None:
         raise _refused(out, error) from None
 
 
-def _resume(study: Study, earlier: StudyResult, out: Path) -> None:
+def _resume(study: MemoryStudy, earlier: StudyResult, out: Path) -> None:
     try:
         study.resume(earlier)
     except ValueError as error:

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torchrec.distributed.types import ShardingPlan
 
 from embedding.argument_checks import check_table_name, check_time, contiguous_grads, copied_ids, tables_by_name
-from embedding.delta.consumers import Consumers
+from embedding.delta.consumers import DeltaConsumers
 from embedding.ids.id_lifecycle import TableIds
 from embedding.multiplexed import every_slot, fallbacks, group_of, shared_tables
 from embedding.sharding import HashBuckets
@@ -75,7 +75,7 @@ class TorchRecStore:
 
     def _clear(self) -> None:
         epoch = self._ranks.together(np.array([secrets.randbits(63)]))[0]  # the first process's
-        self._consumers = Consumers(fallbacks(self._tables.values(), self._seed), f"{epoch:016x}")
+        self._consumers = DeltaConsumers(fallbacks(self._tables.values(), self._seed), f"{epoch:016x}")
         where = (self._seed, self._model, self._ranks, self._device)
         self._shared = {
             name: TorchRecTable(table, f"f{i}", *where) for i, (name, table) in enumerate(self._shared_tables.items())

@@ -10,7 +10,7 @@ from matplotlib.text import Annotation, Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from recsys.evaluation.memory_study.result import MIB, Point, StudyResult
+from recsys.evaluation.memory_study.result import MIB, MeasuredSetting, StudyResult
 from recsys.evaluation.svg import GRID, INK, MUTED, svg
 
 COLOURS = ("#1f6fb4", "#c2571a", "#2a8a4a", "#8a4fb0", "#9a7412", "#b33a5e", "#4a5a6a")
@@ -24,7 +24,7 @@ def auc_against_memory(result: StudyResult) -> str:
 
     def draw(axes: Axes) -> None:
         _unbounded(axes, result)
-        families: dict[str, list[Point]] = {}
+        families: dict[str, list[MeasuredSetting]] = {}
         labels = [(result.points[0], result.points[0].name, INK)]
         for point in result.points[1:]:
             families.setdefault(point.family, []).append(point)
@@ -51,7 +51,7 @@ def _unbounded(axes: Axes, result: StudyResult) -> None:
     axes.plot(reference.most_bytes / MIB, reference.auc, "D", color=INK, ms=7, zorder=4)
 
 
-def _line(axes: Axes, family: str, points: list[Point], colour: str) -> None:
+def _line(axes: Axes, family: str, points: list[MeasuredSetting], colour: str) -> None:
     chosen = sorted((p for p in points if p.auc is not None), key=lambda point: point.most_bytes)
     mib, auc = [p.most_bytes / MIB for p in chosen], [p.auc or 0.0 for p in chosen]
     axes.errorbar(
@@ -59,7 +59,7 @@ def _line(axes: Axes, family: str, points: list[Point], colour: str) -> None:
     )
 
 
-def _bars(points: list[Point]) -> tuple[list[float], list[float]]:
+def _bars(points: list[MeasuredSetting]) -> tuple[list[float], list[float]]:
     gains = [(p.gain.auc or 0.0, p.gain.low, p.gain.high) for p in points]
     below = [0.0 if low is None else auc - low for auc, low, _ in gains]
     return below, [0.0 if high is None else high - auc for auc, _, high in gains]
@@ -74,10 +74,10 @@ def _memory_axis(axes: Axes) -> None:
     axes.set_xlabel("MiB of the embedding store at its largest")
 
 
-Label = tuple[Point, str, str]
+Label = tuple[MeasuredSetting, str, str]
 
 
-def _labels(points: list[Point], colour: str) -> Iterator[Label]:
+def _labels(points: list[MeasuredSetting], colour: str) -> Iterator[Label]:
     """Label each point with its value; the legend says what varies."""
     for point in points:
         yield point, " ".join(part.partition("=")[2] for part in point.name.split()), colour
@@ -93,7 +93,7 @@ def _place(axes: Axes, labels: list[Label]) -> None:
             taken.append(_label(axes, (point.most_bytes / MIB, point.auc), text, colour, taken))
 
 
-def _extent(axes: Axes, point: Point) -> Bbox:
+def _extent(axes: Axes, point: MeasuredSetting) -> Bbox:
     """The box of a point's marker and bar, in pixels."""
     (below,), (above,) = _bars([point])
     auc, mib = point.auc or 0.0, point.most_bytes / MIB

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recsys.evaluation.memory_study.result import MIB, Point, StudyResult, mean
+from recsys.evaluation.memory_study.result import MIB, MeasuredSetting, StudyResult, mean
 from recsys.evaluation.memory_study.toml import sections
 from recsys.evaluation.replay.report import figure, gain
 from streaming.log.durable_files import replace
@@ -88,7 +88,7 @@ def size(count: float) -> str:
     return f"{mib:.2f}" if mib >= 1 else f"{mib:#.3g}"
 
 
-def cells(point: Point) -> list[str]:
+def cells(point: MeasuredSetting) -> list[str]:
     """The texts of one setting, one per column."""
 
     def total(counter: str) -> str:

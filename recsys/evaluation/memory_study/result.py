@@ -14,7 +14,7 @@ from recsys.evaluation.result_file import ResultFile
 MIB = 1 << 20
 
 
-class Run(msgspec.Struct, frozen=True):
+class MeasuredReplay(msgspec.Struct, frozen=True):
     """One replay. `tables` are the store's counters at its end, `bytes` is the sum of theirs.
 
     `most_bytes` is the maximum of hourly samples (event time). `window_auc` has a figure for each of up to 96
@@ -34,7 +34,7 @@ class Run(msgspec.Struct, frozen=True):
         return sum(table[counter] for table in self.tables.values())
 
 
-class Point(msgspec.Struct, frozen=True):
+class MeasuredSetting(msgspec.Struct, frozen=True):
     """A setting and its runs, one per seed. `family` names what varies, `settings` has the settings of each table.
 
     `gain` is the AUC over the unbounded store's with the same seeds, by windows (the mean of the seeds).
@@ -43,7 +43,7 @@ class Point(msgspec.Struct, frozen=True):
     name: str
     family: str
     settings: dict[str, dict[str, Any]]
-    runs: list[Run]
+    runs: list[MeasuredReplay]
     gain: Gain
 
     @property
@@ -75,7 +75,7 @@ class StudyResult(ResultFile, frozen=True):
     refresh: str
     counts: dict[str, int]
     config: dict[str, Any]
-    points: list[Point]
+    points: list[MeasuredSetting]
     seed_deviation: Figure
     gain_deviation: Figure
 
@@ -85,7 +85,7 @@ class StudyResult(ResultFile, frozen=True):
         fewest = min(len(point.runs) for point in self.points)
         return None if self.gain_deviation is None else 2 * self.gain_deviation / math.sqrt(fewest)
 
-    def point(self, name: str) -> Point:
+    def point(self, name: str) -> MeasuredSetting:
         """Raises KeyError, which lists the names, if there is no such setting."""
         for point in self.points:
             if point.name == name:

@@ -18,7 +18,7 @@ from recsys.config.features import TableSection
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
 from recsys.evaluation.memory_study.difference import differences
-from recsys.evaluation.memory_study.result import Point, Run, StudyResult
+from recsys.evaluation.memory_study.result import MeasuredReplay, MeasuredSetting, StudyResult
 from recsys.evaluation.memory_study.setting import Setting, unbounded, usual, with_sections
 from recsys.evaluation.replay.arms import online
 from recsys.evaluation.replay.evaluate import settings_of
@@ -50,7 +50,7 @@ class SizedStore(LocalStore):
         return super().expire(now)
 
 
-class Study:
+class MemoryStudy:
     """Replays settings on the online stage from `batch_until` to `until`, with one arm that refreshes by `refresh`.
 
     Raises InvalidValueError if there is nothing to evaluate.
@@ -62,7 +62,7 @@ class Study:
         self.config, self.log, self.refresh = config, log, refresh
         self._stage = online_stage(config, log, batch_until, until)
         self._rows = self._stage.rows.of_task(0)
-        self._points: dict[str, Point] = {}
+        self._points: dict[str, MeasuredSetting] = {}
 
     def resume(self, earlier: StudyResult) -> None:
         """Keep all replays of an earlier result. Raises InvalidValueError, listing the
@@ -98,23 +98,23 @@ class Study:
             self._add(setting, self._replay(setting, seed, report))
             yield self._result(settings)
 
-    def _add(self, setting: Setting, run: Run) -> None:
+    def _add(self, setting: Setting, run: MeasuredReplay) -> None:
         if not self._points:
             _check_unbounded(run)
         runs = [*self._runs(setting), run]
         base = runs if setting == unbounded else self._runs(unbounded)[: len(runs)]
         tables = {name: section.model_dump(mode="json") for name, section in self._sections(setting).items()}
         over = gain(unbounded.name, _windows(runs), _windows(base))
-        self._points[setting.name] = Point(setting.name, setting.family, tables, runs, over)
+        self._points[setting.name] = MeasuredSetting(setting.name, setting.family, tables, runs, over)
 
-    def _replay(self, setting: Setting, seed: int, report: Report) -> Run:
+    def _replay(self, setting: Setting, seed: int, report: Report) -> MeasuredReplay:
         config = with_sections(self.config, self._sections(setting), seed)
         rows, end = self._rows, self._stage.end
         store = SizedStore(wiring.tables(config), seed=seed)
         arm = online(self.refresh, self._stage.start, rows.times_R)
         replay = Replay(wiring.learner(config, store), wiring.feed(config, self.log), rows, [arm])
         (scored,) = replay.run(end, lambda progress: report(f"{setting.name}, seed {seed}", progress))
-        return Run(
+        return MeasuredReplay(
             seed=seed,
             scored=figures(rows, scored.scores_R),
             window_auc=[
@@ -139,7 +139,7 @@ class Study:
         names = [table.name for table in wiring.tables(self.config)]
         return {name: runs[0].tables[name][counter] if runs else 0 for name in names}
 
-    def _runs(self, setting: Setting) -> list[Run]:
+    def _runs(self, setting: Setting) -> list[MeasuredReplay]:
         known = self._points.get(setting.name)
         return known.runs if known else []
 
@@ -175,21 +175,21 @@ def deviation(groups: Sequence[Sequence[float]]) -> float | None:
     return round(math.sqrt(squares / freedom), 6) if freedom else None
 
 
-def _windows(runs: Sequence[Run]) -> npt.NDArray[np.float64]:
+def _windows(runs: Sequence[MeasuredReplay]) -> npt.NDArray[np.float64]:
     auc_SW = np.array([run.window_auc for run in runs], np.float64)
     return np.asarray(auc_SW.mean(0))
 
 
-def _auc_of(runs: Sequence[Run]) -> list[float]:
+def _auc_of(runs: Sequence[MeasuredReplay]) -> list[float]:
     return [auc for run in runs if (auc := run.scored["auc"]) is not None]
 
 
-def _over(runs: Sequence[Run], base: Sequence[Run]) -> list[float]:
+def _over(runs: Sequence[MeasuredReplay], base: Sequence[MeasuredReplay]) -> list[float]:
     pairs = zip(_auc_of(runs), _auc_of(base), strict=False)
     return [auc - reference for auc, reference in pairs]
 
 
-def _check_unbounded(run: Run) -> None:
+def _check_unbounded(run: MeasuredReplay) -> None:
     """Raises InvalidValueError if the reference store is itself bounded."""
     for name, counters in run.tables.items():
         if counters["evicted"] or counters["refused"]:

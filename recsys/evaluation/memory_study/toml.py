@@ -6,10 +6,10 @@ import json
 import re
 
 from recsys.config.units import written
-from recsys.evaluation.memory_study.result import Point
+from recsys.evaluation.memory_study.result import MeasuredSetting
 
 
-def sections(point: Point) -> str:
+def sections(point: MeasuredSetting) -> str:
     """The sections of the tables that the setting changes, with shares as numbers of ids.
 
     An admission count is written with the capacity that its filter was laid out for.
@@ -17,11 +17,11 @@ def sections(point: Point) -> str:
     return "\n".join(_section(table, point) for table in dict.fromkeys(_tables(point)))
 
 
-def _tables(point: Point) -> list[str]:
+def _tables(point: MeasuredSetting) -> list[str]:
     return [change.rpartition(".")[0] for change in point.family.split()]
 
 
-def _section(table: str, point: Point) -> str:
+def _section(table: str, point: MeasuredSetting) -> str:
     section = point.settings[table]
     lines = [f"[features.tables.{_key(table)}]"]
     if f"{table}.capacity" in point.family.split() or section["admission"] == "count":

@@ -10,14 +10,14 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Group:
+class FileGroup:
     """Files of one kind, in the order given, and the pattern that fits them."""
 
     paths: Sequence[Path]
     pattern: str
 
 
-def groups(paths: Sequence[Path]) -> list[Group]:
+def groups(paths: Sequence[Path]) -> list[FileGroup]:
     """Files whose paths differ only in numbers belong together; those without content are left out.
 
     >>> [one.pattern for one in groups([Path("a/part-0.csv"), Path("a/part-1.csv"), Path("b/part-0.csv")])]
@@ -28,11 +28,11 @@ def groups(paths: Sequence[Path]) -> list[Group]:
         if not (path.is_file() and not path.stat().st_size and len(paths) > 1):
             found.setdefault(re.sub(r"\d+", "0", str(path)), []).append(path)
     names = [{path.name for path in one} for one in found.values()]
-    made: list[Group] = []
+    made: list[FileGroup] = []
     for one, own in zip(found.values(), names, strict=True):
         alone = sum(bool(own & other) or _alike(own, other) for other in names) == 1
         depth = 1 if alone else 2
-        made.append(Group(one, _pattern([_end(path, depth) for path in one])))
+        made.append(FileGroup(one, _pattern([_end(path, depth) for path in one])))
     return made
 
 

@@ -10,7 +10,7 @@ from recsys.evaluation.result_file import ResultFile
 from recsys.fit.result import Figures
 
 
-class Point(msgspec.Struct, frozen=True):
+class SizedModel(msgspec.Struct, frozen=True):
     """One model of a size."""
 
     method: str
@@ -36,5 +36,5 @@ class DnisResult(ResultFile, frozen=True):
     """By frequency block, the most frequent ids first, and coordinate."""
     whole: dict[str, Figures]
     """The model after its warm start, on the test part."""
-    points: list[Point]
+    points: list[SizedModel]
     config: dict[str, Any]

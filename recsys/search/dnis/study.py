@@ -26,7 +26,7 @@ from recsys.evaluation.replay.evaluate import settings_of
 from recsys.fit.parts import Parts
 from recsys.search import masks
 from recsys.search.dnis import selection
-from recsys.search.dnis.result import DnisResult, Point
+from recsys.search.dnis.result import DnisResult, SizedModel
 from recsys.search.supernet import Space, Supernet
 from recsys.search.training import judge, train
 
@@ -74,7 +74,7 @@ def _searched(space: Space, warm: Supernet, section: DnisSection, method: str, r
     return _Searched(net, selection.search(space, net, section, lambda epoch: report(f"{method}: epoch {epoch + 1}")))
 
 
-def _points(space: Space, found: Mapping[str, _Searched], share: float, report: Report) -> list[Point]:
+def _points(space: Space, found: Mapping[str, _Searched], share: float, report: Report) -> list[SizedModel]:
     """One for each method."""
     pruned = {name: masks.largest(one.factors_VK * one.net.rows_VK, share) for name, one in found.items()}
     points = []
@@ -90,17 +90,19 @@ def _points(space: Space, found: Mapping[str, _Searched], share: float, report: 
     return points
 
 
-def _retrained(space: Space, one: _Searched, name: str, share: float, mask_VK: Tensor) -> Point:
+def _retrained(space: Space, one: _Searched, name: str, share: float, mask_VK: Tensor) -> SizedModel:
     net, section = copy.deepcopy(one.net), space.config.dnis
     with torch.no_grad():
         net.rows_VK.mul_(one.factors_VK * mask_VK)
     masked = net.with_factors(mask_VK)
     train(space, net, masked, epochs=section.retrain_epochs, lr=section.lr, stage=_RETRAIN)
-    return Point(name, share, int(mask_VK.sum()), judge(space, net, space.test, masked))
+    return SizedModel(name, share, int(mask_VK.sum()), judge(space, net, space.test, masked))
 
 
-def _from_the_beginning(space: Space, name: str, share: float, mask_VK: Tensor, dims: dict[str, int] | None) -> Point:
+def _from_the_beginning(
+    space: Space, name: str, share: float, mask_VK: Tensor, dims: dict[str, int] | None
+) -> SizedModel:
     net, section = Supernet(space), space.config.dnis
     masked = net.with_factors(mask_VK)
     train(space, net, masked, epochs=section.epochs, lr=section.lr, stage=_WARM)
-    return Point(name, share, int(mask_VK.sum()), judge(space, net, space.test, masked), dims)
+    return SizedModel(name, share, int(mask_VK.sum()), judge(space, net, space.test, masked), dims)

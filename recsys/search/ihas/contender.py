@@ -18,7 +18,7 @@ from recsys.fit.parts import Parts
 from recsys.fit.result import Figures
 from recsys.fit.scoring import figures_of
 from recsys.search.ihas.platt import Floats, platt, scaled
-from recsys.search.ihas.result import Contender, Group
+from recsys.search.ihas.result import Contender, RowGroup
 from recsys.search.supernet import Space, Supernet
 from recsys.search.training import scores, train
 from recsys.training.dense.peers import Scores
@@ -88,9 +88,9 @@ class _Fitted:
         fitted = platt(self.validated.astype(np.float64), self.parts.validation.labels_B.astype(np.float64))
         return scaled(self.scores.astype(np.float64), *fitted)
 
-    def group(self) -> Group:
+    def group(self) -> RowGroup:
         test = _figures(self.config, self.parts.test, self.scores)
-        return Group(self.parts.rows, _dims(self.space, self.mask_FK), _values(self.space, self.mask_FK), test)
+        return RowGroup(self.parts.rows, _dims(self.space, self.mask_FK), _values(self.space, self.mask_FK), test)
 
 
 def _figures(config: Config, rows: TrainingBatch, scores_R: Scores) -> dict[str, Figures]:

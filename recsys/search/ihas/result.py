@@ -10,7 +10,7 @@ from recsys.evaluation.result_file import ResultFile
 from recsys.fit.result import Figures
 
 
-class Group(msgspec.Struct, frozen=True):
+class RowGroup(msgspec.Struct, frozen=True):
     """The model of one group."""
 
     rows: dict[str, int]
@@ -27,7 +27,7 @@ class Contender(msgspec.Struct, frozen=True):
     """A model, or several that divide the rows among them."""
 
     method: str
-    groups: list[Group]
+    groups: list[RowGroup]
     values: int
     """Embedding values of all its models."""
     test: dict[str, Figures]

@@ -59,7 +59,7 @@ def compare(config: Config, parts: Parts, report: Report = lambda _doing: None) 
     The same log, configuration and seed give the same result.
     """
     report("search")
-    study = Study.of(config, parts)
+    study = IhasStudy.of(config, parts)
     report("whole")
     contenders = [study.one("whole", config.features.dim)]
     for count in config.ihas.groups:
@@ -73,7 +73,7 @@ def compare(config: Config, parts: Parts, report: Report = lambda _doing: None) 
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class IhasStudy:
     """The rows of the parts, and pi [R, X] of the searched gates for each of them."""
 
     config: Config
@@ -83,11 +83,11 @@ class Study:
     ids: int
 
     @staticmethod
-    def of(config: Config, parts: Parts) -> Study:
+    def of(config: Config, parts: Parts) -> IhasStudy:
         space = Space.of(config, parts.training, parts.validation, parts.test)
         gated = search(space)
         found = {part: open_gates(gated, getattr(space, part)) for part in PARTS}
-        return Study(config, parts, found, len(space.vocabulary.table_of), len(space.vocabulary))
+        return IhasStudy(config, parts, found, len(space.vocabulary.table_of), len(space.vocabulary))
 
     @property
     def kept(self) -> float:

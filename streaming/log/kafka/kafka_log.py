@@ -21,7 +21,7 @@ from recsys.errors import AppendError
 from streaming.log.event_log import Chunk, Cursor, Decode, check_cursor, check_offset, check_partition, check_schema
 from streaming.log.kafka.address import KafkaAddress
 from streaming.log.kafka.connection import Connection, kafka_errors
-from streaming.log.kafka.consumers import Consumers
+from streaming.log.kafka.consumer_groups import ConsumerGroups
 from streaming.log.kafka.dead_records import DeadRecords
 from streaming.log.kafka.decoder import EMPTY, Decoder
 from streaming.log.kafka.offsets import described, offset_of, split_offset
@@ -56,7 +56,7 @@ class KafkaLog:
             self._topic = Topic.opened(self._connection, partitions, check_every)
             self._reader = Reader(self._connection, self._topic.partitions)
         self._decoder = Decoder(decode, DeadRecords(self._connection))
-        self._consumers = Consumers(self._connection, self._topic.partitions)
+        self._consumers = ConsumerGroups(self._connection, self._topic.partitions)
         self._lock = threading.RLock()  # kafka-python's consumer is for one thread at a time
 
     @property

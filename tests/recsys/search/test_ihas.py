@@ -23,7 +23,7 @@ from recsys.search.ihas.contender import Member, contender, everything
 from recsys.search.ihas.gates import GatedNet, Gates, chosen, drawn, penalty
 from recsys.search.ihas.grouping import Grouping, mask_of
 from recsys.search.ihas.platt import platt, scaled
-from recsys.search.ihas.study import Study
+from recsys.search.ihas.study import IhasStudy
 from recsys.search.supernet import Space, Supernet
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
@@ -167,7 +167,7 @@ def test_values_count_every_id_in_every_group_and_shared_tables_once(path: Path,
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+def study(tmp_path_factory: pytest.TempPathFactory) -> IhasStudy:
     path = tmp_path_factory.mktemp("planted") / "recsys.toml"
     path.write_text(PLANTED)
     config = load(path)
@@ -175,10 +175,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     log.append(encode_events(planted_events(1500)))
     parts = read_parts(config, log)
     log.close()
-    return Study.of(config, parts)
+    return IhasStudy.of(config, parts)
 
 
-def test_it_finds_which_rows_need_which_field(study: Study) -> None:
+def test_it_finds_which_rows_need_which_field(study: IhasStudy) -> None:
     open_RX = study.open["training"]
     groups_R = Grouping.of(open_RX, 2, seed=0).groups(open_RX)
     kinds_R = np.unique(study.parts.training.ids["kind"].values, return_inverse=True)[1]
@@ -192,7 +192,7 @@ def test_it_finds_which_rows_need_which_field(study: Study) -> None:
     assert min(needs_left[left], needs_right[right]) >= 2
 
 
-def test_its_groups_beat_random_ones(study: Study) -> None:
+def test_its_groups_beat_random_ones(study: IhasStudy) -> None:
     found, random = study.ihas(2), study.random(2)
     assert (found.test["click"]["auc"] or 0) > (random.test["click"]["auc"] or 1) + 0.1
 

@@ -11,7 +11,7 @@ from recsys.evaluation.memory_study.plot import auc_against_memory
 from recsys.evaluation.memory_study.report import COLUMNS, markdown, notes, size
 from recsys.evaluation.memory_study.result import MIB, StudyResult
 from recsys.evaluation.memory_study.setting import parse
-from recsys.evaluation.memory_study.study import Study
+from recsys.evaluation.memory_study.study import MemoryStudy
 from recsys.evaluation.replay.evaluate import evaluate
 from tests.recsys.evaluation.replay.worlds import HOUR, START, config, log_of, moving_taste
 
@@ -28,7 +28,7 @@ TRIED = (
 
 
 def studied(*tried: str, seeds: int = 1, **training: object) -> list[StudyResult]:
-    study = Study(config(**training), log_of(moving_taste()), SPLIT, "1h")
+    study = MemoryStudy(config(**training), log_of(moving_taste()), SPLIT, "1h")
     return list(study.results([parse(text, TABLES) for text in tried], seeds))
 
 
@@ -114,7 +114,7 @@ def test_one_that_stops_early_has_what_was_replayed(by_seed: list[StudyResult]) 
 
 
 def test_replays_of_the_same_study_are_taken_over() -> None:
-    study = Study(config(), log_of(moving_taste()), SPLIT, "1h")
+    study = MemoryStudy(config(), log_of(moving_taste()), SPLIT, "1h")
     told: list[str] = []
     earlier = studied("user.ttl=1h")[-1]
     study.resume(earlier)
@@ -129,7 +129,7 @@ def test_replays_of_the_same_study_are_taken_over() -> None:
 @pytest.mark.slow
 def test_what_is_known_of_the_study_stays_whatever_is_asked(by_seed: list[StudyResult]) -> None:
     earlier = by_seed[-1]
-    study = Study(config(), log_of(moving_taste()), SPLIT, "1h")
+    study = MemoryStudy(config(), log_of(moving_taste()), SPLIT, "1h")
     study.resume(earlier)
     for found in study.results([parse("item.ttl=2m", TABLES)], seeds=1):
         assert found.point("user.ttl=1h") == earlier.point("user.ttl=1h")
@@ -144,17 +144,20 @@ def test_what_is_known_of_the_study_stays_whatever_is_asked(by_seed: list[StudyR
 @pytest.mark.parametrize(
     ("other", "difference"),
     [
-        (lambda: Study(config(seed=1), log_of(moving_taste()), SPLIT, "1h"), "training.seed was 0 and is 1"),
+        (lambda: MemoryStudy(config(seed=1), log_of(moving_taste()), SPLIT, "1h"), "training.seed was 0 and is 1"),
         (
-            lambda: Study(config(), log_of(moving_taste()), SPLIT + 1000, "1h"),
+            lambda: MemoryStudy(config(), log_of(moving_taste()), SPLIT + 1000, "1h"),
             r"--batch-until was \S+T\S+ and is \S+T\S+",
         ),
-        (lambda: Study(config(), log_of(moving_taste()), SPLIT, "10m"), "--refresh was 1h and is 10m"),
-        (lambda: Study(config(), log_of(moving_taste(hours=9)), SPLIT, "1h"), "count of items_shown was .* and is"),
+        (lambda: MemoryStudy(config(), log_of(moving_taste()), SPLIT, "10m"), "--refresh was 1h and is 10m"),
+        (
+            lambda: MemoryStudy(config(), log_of(moving_taste(hours=9)), SPLIT, "1h"),
+            "count of items_shown was .* and is",
+        ),
     ],
 )
 def test_another_study_is_refused_with_what_differs(
-    other: Callable[[], Study], difference: str, unasked: list[StudyResult]
+    other: Callable[[], MemoryStudy], difference: str, unasked: list[StudyResult]
 ) -> None:
     with pytest.raises(ValueError, match=f"another study: .*{difference}"):
         other().resume(unasked[0])
@@ -169,7 +172,7 @@ def test_a_reference_that_is_itself_bounded_is_refused() -> None:
     bounded = config().model_copy(
         update={"features": config().features.model_validate({"dim": 4, "tables": {"user": {"capacity": 20}}})}
     )
-    study = Study(bounded, log_of(moving_taste()), SPLIT, "1h")
+    study = MemoryStudy(bounded, log_of(moving_taste()), SPLIT, "1h")
     with pytest.raises(ValueError, match=r"raise features\.tables\.user\.capacity"):
         next(study.results())
 

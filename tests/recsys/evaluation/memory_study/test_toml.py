@@ -5,7 +5,7 @@ import tomllib
 import pytest
 
 from recsys.config.schema import Config
-from recsys.evaluation.memory_study.result import Point
+from recsys.evaluation.memory_study.result import MeasuredSetting
 from recsys.evaluation.memory_study.setting import parse
 from recsys.evaluation.memory_study.toml import sections
 from recsys.evaluation.replay.result import Gain
@@ -14,10 +14,10 @@ LIVE = {"user": 8000, "item": 50, "a.b": 9}
 ALL = {"capacity", "admission", "threshold", "ttl", "fallback"}
 
 
-def point_of(text: str, config: Config) -> Point:
+def point_of(text: str, config: Config) -> MeasuredSetting:
     setting = parse(text, LIVE)
     told = {name: section.model_dump(mode="json") for name, section in setting.sections(config, LIVE).items()}
-    return Point(setting.name, setting.family, told, [], Gain("unbounded", 0.0, None, None))
+    return MeasuredSetting(setting.name, setting.family, told, [], Gain("unbounded", 0.0, None, None))
 
 
 @pytest.mark.parametrize(

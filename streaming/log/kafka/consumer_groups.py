@@ -13,7 +13,7 @@ from streaming.log.kafka.connection import Connection
 from streaming.log.kafka.offsets import split_offset
 
 
-class Consumers:
+class ConsumerGroups:
     """The cursor of each consumer, in the group recsys-CONSUMER. All methods raise errors of Kafka's client."""
 
     def __init__(self, connection: Connection, partitions: int) -> None:

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import numpy.typing as npt
 
 from embedding.argument_checks import BULK, MINUTE
 from embedding.delta.change_log import ChangeLog
@@ -20,7 +19,7 @@ from embedding.ids.counting_filter import bounded_policy
 from embedding.ids.distinct_ids import Deduplicator, DistinctIds
 from embedding.ids.event_clock import EventClock
 from embedding.ids.id_table import IdTable
-from embedding.ids.packed import rows_of
+from embedding.ids.packed import Entries, LastSeen, rows_of
 from embedding.kernels import bitmap
 from embedding.lazy_arrays import lazy_zeros
 from embedding.rows.row_block import RowMemory
@@ -29,8 +28,6 @@ from embedding.table_state import TableState
 
 COUNTED = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale", "nonfinite", "ahead")
 PART = 1 << 13  # rows per part of a snapshot: the lock is held for one part at a time
-LastSeen = npt.NDArray[np.int64]
-"""When the id of each row was last seen and how often, minutes << 8 | frequency; 0 for a free row."""
 
 
 class TableIds:
@@ -72,8 +69,7 @@ class TableIds:
     def lookup_and_touch(self, ids_N: Ids, now: int) -> tuple[DistinctIds, Index]:
         """Count, admit and mark ids as seen at `now` (ms). Returns the distinct ids and their rows [U] (-1: none)."""
         with self.lock:
-            distinct = self.distinct(ids_N)
-            rows_U = np.zeros(0, np.int32)
+            distinct, rows_U = self.distinct(ids_N), np.zeros(0, np.int32)
             if len(ids_N):
                 self._lookups += 1
                 now = self._trusted(now, len(ids_N))
@@ -219,10 +215,9 @@ class TableIds:
         with self.lock:
             ids_U, packed_U = self.ids.entries()
             entries = self.ids.unpack(packed_U)
-            ids_R, seen_R = np.zeros(self.table.capacity, np.uint64), np.zeros(self.table.capacity, np.int64)
+            ids_R = np.zeros(self.table.capacity, np.uint64)
             ids_R[entries.rows_U] = ids_U
-            seen_R[entries.rows_U] = entries.minutes_U << 8 | entries.freqs_U
-            return ids_R, seen_R
+            return ids_R, entries.by_row(self.table.capacity)
 
     def candidates(self) -> PolicyState:
         """The admission policy's counts of ids that have no row."""
@@ -235,14 +230,14 @@ class TableIds:
         `evicted` ids for which there was no room are counted.
         """
         with self.lock:
-            live = np.flatnonzero(seen_R)
-            self._clock.restore(seen_R[live] >> 8)
+            seen = Entries.seen(seen_R)
+            self._clock.restore(seen.minutes_U)
             self.ids = IdTable(self.table.capacity)
-            self.ids.reserve_rows(live)
-            self.ids.restore(ids_R[live], seen_R[live] >> 8, (seen_R[live] & 0xFF).astype(np.uint8))
+            self.ids.reserve_rows(seen.rows_U)
+            self.ids.restore(ids_R[seen.rows_U], seen.minutes_U, seen.freqs_U)
             self.ids.reserve_rows(np.flatnonzero(seen_R == 0))
             self._id_of_row[:] = ids_R
-            self._counters = Counter(admitted=len(live) + evicted, evicted=evicted)
+            self._counters = Counter(admitted=len(seen.rows_U) + evicted, evicted=evicted)
             if candidates:
                 self._policy.restore(candidates)
             self._removals += 1

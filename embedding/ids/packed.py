@@ -1,6 +1,7 @@
 """The packed metadata of an id: row (32 bits) | last seen (24 bits, minutes) | frequency (8 bits).
 
-The kernels read and write it in `embedding.kernels.lines`; everything else does so here. Suffix: U distinct ids.
+The kernels read and write it in `embedding.kernels.lines`; everything else does so here.
+Suffixes: U distinct ids, R rows.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from embedding.store import Index
 Packed = npt.NDArray[np.uint64]
 MOST_MINUTES = 1 << 24
 """The number of distinct minutes in the table (32 years)."""
+LastSeen = npt.NDArray[np.int64]
+"""When the id of each row was last seen and how often, minutes << 8 | frequency; 0 for a free row."""
 _S8, _S32 = np.uint64(8), np.uint64(32)
 _FREQUENCY, _STAMP, _PRIORITY = np.uint64(MAX_FREQUENCY), np.uint64(MOST_MINUTES - 1), np.uint64(0xFFFFFFFF)
 
@@ -24,8 +27,11 @@ _FREQUENCY, _STAMP, _PRIORITY = np.uint64(MAX_FREQUENCY), np.uint64(MOST_MINUTES
 class Entries:
     """Unpacked metadata of ids.
 
-    >>> unpack(np.array([(3 << 32) | (5 << 8) | 2], np.uint64), origin=100).minutes_U.tolist()
+    >>> entries = unpack(np.array([(3 << 32) | (5 << 8) | 2], np.uint64), origin=100)
+    >>> entries.minutes_U.tolist()
     [105]
+    >>> Entries.seen(entries.by_row(8))
+    Entries(rows_U=array([3], dtype=int32), minutes_U=array([105]), freqs_U=array([2], dtype=uint8))
     """
 
     rows_U: Index
@@ -33,6 +39,18 @@ class Entries:
     """When each id was last seen, in minutes since the epoch."""
     freqs_U: npt.NDArray[np.uint8]
     """How often each id was seen, at most 255."""
+
+    def by_row(self, rows: int) -> LastSeen:
+        """When and how often the id of each of so many rows was seen."""
+        seen_R = np.zeros(rows, np.int64)
+        seen_R[self.rows_U] = self.minutes_U << 8 | self.freqs_U
+        return seen_R
+
+    @staticmethod
+    def seen(seen_R: LastSeen) -> Entries:
+        """What `by_row` returned, without the free rows."""
+        live_U = np.flatnonzero(seen_R).astype(np.int32)
+        return Entries(live_U, seen_R[live_U] >> 8, (seen_R[live_U] & MAX_FREQUENCY).astype(np.uint8))
 
 
 def unpack(packed_U: Packed, origin: int) -> Entries:

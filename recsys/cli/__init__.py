@@ -1,0 +1,35 @@
+"""The command line. Commands import what they need when they run, so that `recsys --help` answers at once."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from recsys.cli import describe, offline, online
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="recsys")
+@click.option("-v", "--verbose", is_flag=True, help="Log more, and show tracebacks.")
+def main(verbose: bool) -> None:
+    """A recommender that learns from every click while it serves.
+
+    \b
+    init -> check -> ingest -> train -> serve      the live loop
+    status                                         how the trainer is doing
+    inspect                                        what files hold, and a configuration for them
+                     ingest -> replay              evaluate a model on a log before it goes live
+                     ingest -> fit -> evaluate     learn a log in epochs; then train goes on online
+                     ingest -> tune                search the settings of such a fit
+                     ingest -> memory              choose how much the embedding store may hold
+    """
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    for chatty in ("numba", "matplotlib", "PIL", "onnxscript", "onnx_ir", "torch.onnx"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+for _command in (*describe.COMMANDS, *online.COMMANDS, *offline.COMMANDS):
+    main.add_command(_command)

@@ -1,0 +1,138 @@
+"""Commands that learn or judge a model on a log, offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from recsys.commands.options.common import BATCH_UNTIL, CONFIG, OUT, UNTIL
+from recsys.commands.readable import readable
+from recsys.extras import needs
+
+
+@click.command()
+@CONFIG
+@click.option("--until", metavar="TIME", help=UNTIL)
+@click.option("--out", type=click.Path(path_type=Path), default="run/fit", show_default=True, help=OUT)
+@readable
+@needs("training")
+def fit(config_path: Path, until: str | None, out: Path) -> None:
+    """Learn the training part of the log in epochs, as [fit] says; train then goes on from the best one.
+
+    After Ctrl-C or a crash the same command goes on from its newest checkpoint, to the same result.
+    """
+    from recsys.commands.fit import run
+
+    run(config_path, until=until, out=out)
+
+
+@click.command()
+@CONFIG
+@click.option("--part", type=click.Choice(["test", "validation"]), default="test", show_default=True)
+@click.option("--until", metavar="TIME", help=UNTIL)
+@click.option("--out", type=click.Path(path_type=Path), default="run/fit", show_default=True, help=OUT)
+@readable
+@needs("training")
+def evaluate(config_path: Path, part: Literal["test", "validation"], until: str | None, out: Path) -> None:
+    """Judge what was fitted on a part of the log that it did not learn from."""
+    from recsys.commands.evaluate import run
+
+    run(config_path, part=part, until=until, out=out)
+
+
+@click.command()
+@CONFIG
+@click.option("--until", metavar="TIME", help=UNTIL)
+@click.option("--out", type=click.Path(path_type=Path), default="run/tune", show_default=True, help=OUT)
+@readable
+@needs("training")
+def tune(config_path: Path, until: str | None, out: Path) -> None:
+    """Search settings of training and model, as [tune] says: each trial is a fit, each model gets as many.
+
+    After Ctrl-C or a crash the same command goes on, to the same result.
+    """
+    from recsys.commands.tune import run
+
+    run(config_path, until=until, out=out)
+
+
+@click.group()
+def search() -> None:
+    """Search embedding dimensions, beside controls of the same size."""
+
+
+@search.command()
+@CONFIG
+@click.option("--until", metavar="TIME", help=UNTIL)
+@click.option("--out", type=click.Path(path_type=Path), default="run/search", show_default=True, help=OUT)
+@readable
+@needs("training")
+def dnis(config_path: Path, until: str | None, out: Path) -> None:
+    """Differentiable neural input search: accuracy against embedding size, and dimensions for each table."""
+    from recsys.commands.search.dnis import run
+
+    run(config_path, until=until, out=out)
+
+
+@search.command()
+@CONFIG
+@click.option("--until", metavar="TIME", help=UNTIL)
+@click.option("--out", type=click.Path(path_type=Path), default="run/search", show_default=True, help=OUT)
+@readable
+@needs("training")
+def ihas(config_path: Path, until: str | None, out: Path) -> None:
+    """Instance-wise search: a model for each group of rows that needs the same dimensions."""
+    from recsys.commands.search.ihas import run
+
+    run(config_path, until=until, out=out)
+
+
+@click.command()
+@CONFIG
+@click.option("--batch-until", metavar="TIME", required=True, help=BATCH_UNTIL)
+@click.option(
+    "--refresh",
+    multiple=True,
+    default=["1h"],
+    show_default=True,
+    help="How often serving takes new weights: an interval (1h), or a number of time slices (50 slices). Repeatable.",
+)
+@click.option("--until", metavar="TIME", help="End of the online stage (exclusive).")
+@click.option("--out", type=click.Path(path_type=Path), default="run/replay", show_default=True, help=OUT)
+@readable
+@needs("training")
+def replay(config_path: Path, batch_until: str, refresh: tuple[str, ...], until: str | None, out: Path) -> None:
+    """Evaluate the configured model on the log: frozen against online, score then train."""
+    from recsys.commands.replay import run
+
+    run(config_path, batch_until, refresh, until, out)
+
+
+@click.command()
+@CONFIG
+@click.option("--batch-until", metavar="TIME", default="0.8", show_default=True, help=BATCH_UNTIL)
+@click.option("--refresh", default="1h", show_default=True, help="How often serving takes new weights.")
+@click.option("--until", metavar="TIME", help="End of the online stage (exclusive).")
+@click.option(
+    "--try",
+    "tries",
+    metavar="TABLE.KEY=VALUE ...",
+    multiple=True,
+    help="A setting to try, such as user.capacity=1/8, item.ttl=1d or user.admission=count:2. Repeatable; by default"
+    " several settings of the table that takes the most memory.",
+)
+@click.option("--seeds", type=click.IntRange(1), default=2, show_default=True, help="Replays per setting.")
+@click.option("--model", metavar="NAME", help="Overrides model.name; fm takes half the time of autoint.")
+@click.option("--out", type=click.Path(path_type=Path), default="run/memory", show_default=True, help=OUT)
+@readable
+@needs("training")
+def memory(config_path: Path, **options: Any) -> None:
+    """Replay the log with smaller embedding stores: AUC against memory."""
+    from recsys.commands.memory import run
+
+    run(config_path, **options)
+
+
+COMMANDS = (fit, evaluate, tune, search, replay, memory)

@@ -1,0 +1,122 @@
+"""Commands of the live loop: events come in, a model learns from them, rankings go out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from recsys.commands.options.common import CONFIG
+from recsys.commands.readable import readable
+from recsys.datasets.registry import DATASETS
+from recsys.extras import needs
+
+
+@click.command()
+@CONFIG
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--dataset", type=click.Choice(list(DATASETS)), help="Import a public data set.")
+@click.option("--from", "start", metavar="TIME", help="Only events at this time or later (ISO 8601, UTC).")
+@click.option("--to", "end", metavar="TIME", help="Only events before this time.")
+@click.option("--sort", is_flag=True, help="Sort the events of all files by time first, on disk if need be.")
+@readable
+@needs("log")
+def ingest(
+    config_path: Path, files: tuple[Path, ...], dataset: str | None, start: str | None, end: str | None, sort: bool
+) -> None:
+    """Read event files (.jsonl, .parquet, .csv, - for JSON lines on standard input) into the event log.
+
+    Several files are merged by event time: name those that belong together, such as lists and clicks, in one
+    command. Each is roughly in the order of time, unless you --sort them.
+    """
+    from recsys.commands.ingest import run
+
+    run(config_path, files, dataset, start, end, sort)
+
+
+@click.command()
+@CONFIG
+@click.option("--follow/--once", default=True, help="At the end of the log, wait for more events or stop.")
+@click.option("--until", metavar="TIME", help="Stop before the first event at this time or later.")
+@click.option("--publish/--no-publish", default=True, help="Publish rows to Redis for serving.")
+@readable
+@needs("training")
+def train(config_path: Path, follow: bool, until: str | None, publish: bool) -> None:
+    """Train online on the log, from the newest checkpoint on."""
+    from recsys.commands.train import run
+
+    run(config_path, follow=follow, until=until, publish=publish)
+
+
+@click.command()
+@CONFIG
+@click.option(
+    "--from", "source", type=click.Path(path_type=Path, exists=True), required=True, help="Checkpoints of other fields."
+)
+@readable
+@needs("training")
+def migrate(config_path: Path, source: Path) -> None:
+    """Take over a model after fields were added, removed or changed: all that is known of the others stays.
+
+    Reads the newest checkpoint in another folder, which stays as it is, and writes one for the present configuration
+    into [training] checkpoints.
+    """
+    from recsys.commands.migrate import run
+
+    run(config_path, source)
+
+
+@click.command()
+@CONFIG
+@click.argument("name")
+@click.option("--source", default="online", show_default=True, help="The published model to copy.")
+@readable
+@needs("training")
+def freeze(config_path: Path, name: str, source: str) -> None:
+    """Copy the published model to NAME, which then stays unchanged: an arm to compare the online model with."""
+    from recsys.commands.freeze import run
+
+    run(config_path, name, source)
+
+
+@click.command()
+@CONFIG
+@click.option("--host", help="Overrides serving.host.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Overrides serving.port.")
+@readable
+@needs("serving")
+def serve(config_path: Path, host: str | None, port: int | None) -> None:
+    """Serve rankings over HTTP."""
+    from recsys.commands.serve import run
+
+    run(config_path, host, port)
+
+
+@click.command()
+@CONFIG
+@click.option("--follow/--once", default=False, help="Show it again every second, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything that the trainer says, for programs.")
+@readable
+@needs("log")
+def status(config_path: Path, follow: bool, as_json: bool) -> None:
+    """Show how the trainer is doing: lag, speed, figures, embedding tables, checkpoint, what was lost."""
+    from recsys.commands.status import run
+
+    if follow and as_json:
+        raise click.UsageError("--json prints once: leave --follow out")
+    run(config_path, follow=follow, as_json=as_json)
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Keep server and trainer running until Ctrl-C.")
+@click.option("--folder", type=click.Path(path_type=Path), default="run/demo", show_default=True)
+@readable
+@needs("all")
+def demo(keep: bool, folder: Path) -> None:
+    """Watch the whole loop on a real log: ingest, train, serve, click, and see the ranking change."""
+    from recsys.commands.demo.command import run
+
+    run(folder, keep)
+
+
+COMMANDS = (ingest, train, migrate, freeze, serve, status, demo)

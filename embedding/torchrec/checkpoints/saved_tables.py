@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.distributed._shard.sharded_tensor.api import ShardedTensor
 
-from embedding.ids.id_lifecycle import LastSeen
+from embedding.ids.packed import LastSeen
 from embedding.store import Ids
 from embedding.torchrec.ids import CLOCK, CollisionFreeIds
 from embedding.torchrec.ranks import Ranks

@@ -129,6 +129,18 @@ class FinalMlpConfig(ModelOptions):
         return self
 
 
+class MixtureOfExpertsConfig(ModelOptions):
+    """Options of MMoE."""
+
+    name: Literal["mmoe"] = "mmoe"
+    experts: Annotated[int, Field(ge=1, le=64)] = 4
+    expert_mlp: Annotated[Sizes, Field(min_length=1)] = (64, 32)
+    """Sizes of an expert's layers."""
+    tower_mlp: Sizes = ()
+    """Hidden sizes of each task's own perceptron over its mixture of experts; empty for a weighted sum."""
+    mlp_dropout: Dropout = 0.0
+
+
 def _check_mlp_dropout(mlp: tuple[int, ...], mlp_dropout: float) -> None:
     if mlp_dropout and not mlp:
         raise error_at(("mlp_dropout",), "has no effect with mlp = []: name the perceptron's sizes, or delete it")

@@ -14,8 +14,16 @@ from recsys.models.dcn import CrossNetwork
 from recsys.models.finalmlp import FinalMlp
 from recsys.models.fm import FactorizationMachine
 from recsys.models.lr import LogisticRegression
+from recsys.models.mmoe import MixtureOfExperts
 
-MODELS: tuple[type[RankingModel], ...] = (AutoInt, FactorizationMachine, LogisticRegression, CrossNetwork, FinalMlp)
+MODELS: tuple[type[RankingModel], ...] = (
+    AutoInt,
+    FactorizationMachine,
+    LogisticRegression,
+    CrossNetwork,
+    FinalMlp,
+    MixtureOfExperts,
+)
 
 
 def build(config: Any, *, n_sparse: int, n_numeric: int, dim: int, tasks: int = 1, seed: int = 0) -> RankingModel:
@@ -40,6 +48,7 @@ __all__ = [
     "FactorizationMachine",
     "FinalMlp",
     "LogisticRegression",
+    "MixtureOfExperts",
     "RankingModel",
     "build",
 ]

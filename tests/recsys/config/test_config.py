@@ -139,7 +139,7 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
         ("[model]\nlayrs = 4\n", "line 2: model.layrs: model 'autoint' has no such option; did you mean `layers`?"),
         (
             "\n[model]\nname = 'autoin'\n",
-            "line 3: model.name: unknown model 'autoin'; choose one of autoint, fm, lr, dcn, finalmlp",
+            "line 3: model.name: unknown model 'autoin'; choose one of autoint, fm, lr, dcn, finalmlp, mmoe",
         ),
         ("[model]\nname = 'fm'\nmlp = [8, 0]\n", "line 3: model.mlp, value 2: must be greater than or equal to 1"),
         ("[model]\ndropout = 1.0\n", "line 2: model.dropout: must be less than 1, not 1.0"),

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from recsys.errors import InvalidValueError
 
 CATALOG_SIZE = 1000
 """Most items published as popular, and most published as recent."""
+SOURCES = ("two_tower", "popular", "recent")
+"""Where candidates can come from: see `candidates` in `serving.server`."""
+
+
+def check_shares(shares: Mapping[str, float], known: Collection[str]) -> None:
+    """Raise InvalidValueError unless each share is one of a known source, and their sum at most 1 and not 0."""
+    for name, share in shares.items():
+        if name not in known:
+            raise InvalidValueError(f"there is no source {name!r}; the sources are {', '.join(known)}")
+        if not 0 <= share <= 1:
+            raise InvalidValueError(f"the share of {name} is {share}: it must be between 0 and 1")
+    total = sum(shares.values())
+    if not 0 < total <= 1 + 1e-9:
+        raise InvalidValueError(f"the sum of the shares is {total:g}: it must be above 0 and at most 1")
 
 
 @dataclass(frozen=True, slots=True)

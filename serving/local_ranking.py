@@ -13,9 +13,9 @@ from recsys.errors import UnavailableError
 from serving.api.schemas import RankRequest, RecommendRequest
 from serving.model.loaded_model import OpenScorer
 from serving.ranking.ranker import Query, Trace
-from serving.ranking.retriever import RetrievalQuery
 from serving.replica import Replica
 from serving.replication.embedded_redis import connect
+from serving.retrieval.source import RetrievalQuery
 from serving.server import Settings, candidates, model_names, ranker
 from streaming.events.schema import Impression, Value
 from streaming.ingest.validation import check_items_differ, check_request_features
@@ -55,7 +55,7 @@ class LocalRanking:
             entity_ttl=settings.entity_ttl / 1000,
         )
         self._ranker = ranker(settings, self._replica, math.inf)
-        self._retriever = candidates(settings, self._replica.catalog)
+        self._retriever = candidates(settings, self._replica)
         self._replica.start()
         if not self._replica.wait(_CATCH_UP):
             self.close()
@@ -76,7 +76,7 @@ class LocalRanking:
     def recommend(self, asked: RecommendRequest) -> Answer:
         """As `rank`, with retrieved items."""
         query = self._query(asked, (), {}, asked.count)
-        user = RetrievalQuery(query.user, query.time, query.features, query.arm)
+        user = RetrievalQuery(query.user, query.time, query.features, query.arm, asked.where)
         found = self._retriever.retrieve(user, max(self._retrieve, asked.count), frozenset(asked.exclude))
         query = self._query(asked, found.ids, {}, asked.count)
         return self._ranked(query, dict(zip(found.ids, found.source, strict=True)))

@@ -69,4 +69,6 @@ class Replica:
     def _refresh(self, client: redis.Redis) -> None:
         self.catalog.refresh(client)
         self.trainers.refresh(client)
+        for loader in self.models.loaders.values():
+            loader.maintain()
         self._also(client)

@@ -29,12 +29,16 @@ from serving.experiments.counters import ExperimentCounters
 from serving.limits import Limits
 from serving.model.loaded_model import OpenScorer
 from serving.ranking.exploration import exploration
-from serving.ranking.popularity import CatalogSnapshot, PopularityScores
+from serving.ranking.popularity import PopularityScores
 from serving.ranking.ranker import Ranker
-from serving.ranking.retriever import CatalogRetriever, Retriever
 from serving.ranking.task_score import TaskScore
 from serving.replica import Replica
 from serving.replication.embedded_redis import EmbeddedRedis, connect
+from serving.retrieval.attribute_filter import AttributeFilter
+from serving.retrieval.catalog_sources import PopularItems, RecentItems
+from serving.retrieval.merged import MergedRetriever
+from serving.retrieval.source import Retriever
+from serving.retrieval.two_tower import TwoTowerItems
 from serving.settings import Duration, ServingSettings
 from streaming.ingest.codec import Rules
 from streaming.log.event_log import EventLog
@@ -104,7 +108,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     metrics = Metrics(state)
     routes = Routes(
         ranker(settings, replica, settings.deadline / 1000),
-        candidates(settings, replica.catalog),
+        candidates(settings, replica),
         state,
         events,
         counters,
@@ -133,9 +137,14 @@ def ranker(settings: Settings, replica: Replica, deadline: float) -> Ranker:
     )
 
 
-def candidates(settings: Settings, catalog: CatalogSnapshot) -> Retriever:
+def candidates(settings: Settings, replica: Replica) -> Retriever:
     """Where `/v1/recommend` gets its candidates from."""
-    return CatalogRetriever(catalog, settings.recent_share)
+    sources: dict[str, Retriever] = {
+        "two_tower": TwoTowerItems(replica.models, replica.entities),
+        "popular": PopularItems(replica.catalog),
+        "recent": RecentItems(replica.catalog),
+    }
+    return AttributeFilter(MergedRetriever(sources, settings.shares), replica.entities)
 
 
 def run(

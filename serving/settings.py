@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from recsys.errors import InvalidValueError
-from serving.limits import Limits
+from serving.limits import SOURCES, Limits, check_shares
 
 MILLISECONDS: Final = "ms"
 """Marks a duration: a number here, in recsys.toml text such as `200ms`."""
@@ -34,8 +34,8 @@ class ServingSettings:
     max_candidates: Annotated[int, Field(ge=1, le=10_000)] = 2000
     retrieve: Count = 200
     """Candidates that `/v1/recommend` retrieves before ranking."""
-    recent_share: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """Minimum share of them taken from the most recent items."""
+    shares: Mapping[str, float] = field(default_factory=lambda: {"two_tower": 0.4, "popular": 0.3, "recent": 0.2})
+    """By source, the minimum share of them; it is also the source's weight where places are left."""
     score: Mapping[str, float] = field(default_factory=lambda: {"click": 1.0})
     """Items are ranked by the sum of these weights times the probabilities of the tasks that they belong to."""
     deadline: Annotated[Duration, Field(gt=0)] = 200
@@ -51,6 +51,10 @@ class ServingSettings:
 
     def __post_init__(self) -> None:
         Limits(self.max_candidates, self.retrieve)
+        try:
+            check_shares(self.shares, SOURCES)
+        except InvalidValueError as error:
+            raise InvalidValueError(f"shares: {error}") from None
         if not any(self.score.values()):
             raise InvalidValueError("score: all weights are 0, so all items would rank alike; write { click = 1.0 }")
         if self.exploration == "none" and self.temperature != 1.0:

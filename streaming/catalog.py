@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import msgspec
 
@@ -17,6 +18,16 @@ class _CatalogState(msgspec.Struct):
     first_seen: dict[str, int]
     withdrawn: dict[str, tuple[float, int]] = {}
     stated: dict[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogChanges:
+    """What changed since the last look: items that came, came back or were clicked, and those that are gone."""
+
+    changed: list[str]
+    removed: list[str]
+    full: bool = False
+    """Whether `changed` has all items there are, so that a reader must remove others."""
 
 
 class Leaders:
@@ -71,6 +82,9 @@ class Catalog:
         self._stated: dict[str, int] = {}
         """When an item was last said to be available or not."""
         self._popular, self._recent = Leaders(), Leaders()
+        self._changed: dict[str, None] = {}
+        self._removed: dict[str, None] = {}
+        self._full = True
 
     def __len__(self) -> int:
         return len(self._first_seen)
@@ -81,6 +95,7 @@ class Catalog:
             if item not in self._first_seen and item not in self._withdrawn:
                 self._first_seen[item] = time
                 self._recent.changed(item)
+                self._mark(item)
                 if len(self._first_seen) > self._capacity:
                     self._forget()
 
@@ -103,6 +118,7 @@ class Catalog:
         else:
             self._weights[item] = self._grown(self._weights.get(item, -math.inf), time)
             self._popular.changed(item)
+            self._mark(item)
 
     def observe(self, impressions: Iterable[LabeledImpression]) -> None:
         """Take the items that were shown, and the positive labels."""
@@ -125,6 +141,31 @@ class Catalog:
         """The items first seen last, with that time; equal ones by name."""
         return [(item, self._first_seen[item]) for item in self._recent.top(self._first_seen, count)]
 
+    def names(self) -> list[str]:
+        """All items there are."""
+        return list(self._first_seen)
+
+    def __contains__(self, item: str) -> bool:
+        return item in self._first_seen
+
+    def drain_changes(self) -> CatalogChanges:
+        """What changed since the last drain; all items at first, and after `change_all`."""
+        changed = self.names() if self._full else [item for item in self._changed if item in self]
+        changes = CatalogChanges(changed, list(self._removed), self._full)
+        self._changed, self._removed, self._full = {}, {}, False
+        return changes
+
+    def change_all(self) -> None:
+        """Mark all as changed, because it is unknown what a reader has."""
+        self._changed, self._removed, self._full = {}, {}, True
+
+    def restore_changes(self, changes: CatalogChanges) -> None:
+        """Count these as changed again."""
+        if changes.full:
+            self.change_all()
+        for item in (*changes.changed, *changes.removed):
+            self._mark(item)
+
     def state(self) -> bytes:
         return msgspec.msgpack.encode(_CatalogState(self._weights, self._first_seen, self._withdrawn, self._stated))
 
@@ -137,6 +178,7 @@ class Catalog:
         self._weights, self._first_seen = loaded.weights, loaded.first_seen
         self._withdrawn, self._stated = loaded.withdrawn, loaded.stated
         self._reset()
+        self.change_all()
 
     def _grown(self, weight: float, time: int) -> float:
         """The logarithm of popularity after one more label."""
@@ -148,6 +190,7 @@ class Catalog:
         self._withdrawn[item] = self._weights.pop(item, -math.inf), self._first_seen.pop(item, time)
         self._popular.removed(item)
         self._recent.removed(item)
+        self._mark(item)
         if len(self._withdrawn) > self._capacity:
             oldest = next(iter(self._withdrawn))
             del self._withdrawn[oldest], self._stated[oldest]
@@ -167,7 +210,18 @@ class Catalog:
             del self._first_seen[item]
             self._weights.pop(item, None)
             self._stated.pop(item, None)
+            self._mark(item)
         self._reset()
+
+    def _mark(self, item: str) -> None:
+        """Note that the item changed, or that it is gone; too many that are gone are noted as a change of all."""
+        if self._full:
+            return
+        here, there = (self._changed, self._removed) if item in self else (self._removed, self._changed)
+        here[item] = None
+        there.pop(item, None)
+        if len(self._removed) > self._capacity:
+            self.change_all()
 
     def _reset(self) -> None:
         self._popular, self._recent = Leaders(), Leaders()

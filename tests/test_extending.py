@@ -202,7 +202,7 @@ def recsys(*arguments: str) -> str:
 @pytest.fixture
 def picked_source(monkeypatch: pytest.MonkeyPatch) -> None:
     write, use = steps("Add a retrieval source")
-    picked = write_module("serving.ranking.picked", write)
+    picked = write_module("serving.retrieval.picked", write)
     monkeypatch.setitem(sys.modules, picked.__name__, picked)
     monkeypatch.setattr(server, "candidates", server.candidates)
     monkeypatch.setattr(server, "PickedRetriever", None, raising=False)
@@ -240,5 +240,5 @@ def test_add_a_setting_of_the_server() -> None:
 def test_a_setting_of_the_server_is_named_where_it_is_declared_and_where_it_is_used() -> None:
     root = GUIDE.parents[1]
     files = [path for room in ("recsys", "serving") for path in (root / room).rglob("*.py")]
-    named = {str(path.relative_to(root)) for path in files if "recent_share" in path.read_text("utf-8")}
-    assert named == {"serving/settings.py", "serving/server.py", "serving/ranking/retriever.py"}
+    named = {str(path.relative_to(root)) for path in files if "max_attributed" in path.read_text("utf-8")}
+    assert named == {"serving/settings.py", "serving/server.py"}

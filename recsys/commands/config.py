@@ -58,7 +58,9 @@ def _unusable_checkpoints(config: Config) -> Iterator[str]:
     from recsys.training.description import Description
 
     tasks = [task.name for task in wiring.tasks(config)]
-    present = Description.configured(wiring.spec(config), config.model, config.features.dim, tasks)
+    present = Description.configured(
+        wiring.spec(config), config.model, config.features.dim, tasks, config.retrieval.description
+    )
     folder = config.training.checkpoints
     for newest in reversed(Checkpoints(folder).all()):
         try:

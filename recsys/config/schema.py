@@ -18,6 +18,7 @@ from recsys.config.fit import FitSection
 from recsys.config.log import LogSection
 from recsys.config.mapped_files import unused_mapping
 from recsys.config.models import AutoIntConfig, ModelSection
+from recsys.config.retrieval import RetrievalSection
 from recsys.config.search import DnisSection, IhasSection
 from recsys.config.section import Count, FilePath, Positive, Section, error_at, reader, section_of
 from recsys.config.tasks import CLICK, TaskSection
@@ -170,6 +171,7 @@ class Config(Section):
     tasks: Annotated[list[TaskSection], Field(max_length=MAX_TASKS - 1)] = []
     """Beside the first one, `click`, which `training` defines."""
     catalog: CatalogSection = CatalogSection()
+    retrieval: RetrievalSection = RetrievalSection()
     serving: Annotated[ServingSettings, BeforeValidator(reader(ServingSettings, ServingSection))] = ServingSettings()
     experiments: list[ExperimentSection] = []
 
@@ -184,6 +186,21 @@ class Config(Section):
         for name in self.serving.score:
             if name not in known:
                 raise error_at(("serving", "score"), f"there is no task {name!r}; the tasks are {', '.join(known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _can_retrieve(self) -> Self:
+        if self.retrieval.two_tower:
+            sources = [field.source for field in self.features.fields if field.kind == "categorical"]
+            if "item" not in sources:
+                message = "needs a categorical field of the item's id: add one with source `item` to features.fields"
+                raise error_at(("retrieval", "two_tower"), message)
+            if all(field.to_field().of_item for field in self.features.fields):
+                message = "needs a field of the user: add one with source `user` to features.fields"
+                raise error_at(("retrieval", "two_tower"), message)
+            if self.training.workers > 1:
+                message = "needs training.workers = 1: train with one worker, or leave it out"
+                raise error_at(("retrieval", "two_tower"), message)
         return self
 
     @model_validator(mode="after")

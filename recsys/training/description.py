@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -26,16 +26,27 @@ class Description:
     options: dict[str, Any]
 
     @classmethod
-    def of(cls, spec: FeatureSpec, model: RankingModel, tasks: Sequence[str]) -> Self:
-        return cls.configured(spec, model.config, model.dim, tasks)
+    def of(
+        cls, spec: FeatureSpec, model: RankingModel, tasks: Sequence[str], retrieval: Mapping[str, Any] | None = None
+    ) -> Self:
+        return cls.configured(spec, model.config, model.dim, tasks, retrieval)
 
     @classmethod
-    def configured(cls, spec: FeatureSpec, section: ModelOptions, dim: int, tasks: Sequence[str]) -> Self:
-        """The description of a model that is not built yet."""
+    def configured(
+        cls,
+        spec: FeatureSpec,
+        section: ModelOptions,
+        dim: int,
+        tasks: Sequence[str],
+        retrieval: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """The description of a model that is not built yet; `retrieval` has the options of a two-tower model."""
         options = {name: value for name, value in section if not name.endswith("dropout")} | {
             "dim": dim,
             "tasks": tasks,
         }
+        if retrieval is not None:
+            options["retrieval"] = retrieval
         return cls(spec, json.loads(json.dumps(options)))
 
     def to_metadata(self) -> dict[str, str]:

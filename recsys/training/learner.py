@@ -25,6 +25,7 @@ from recsys.training.dense.soundness import UnsoundRows
 from recsys.training.description import Description
 from recsys.training.embedding_layer import Embedded, EmbeddingLayer
 from recsys.training.loss import Loss, WeightedLogLoss
+from recsys.training.retrieval.retrieval_learner import RetrievalLearner
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.encode.scaling import RunningMoments, Scaling
@@ -55,7 +56,8 @@ class Learner:
     Scoring, evaluation and serving use the dense weights averaged over steps (`averaging`, see `AveragedModel`).
     Dropout masks come from `generator` alone (a CPU generator), so that the same batches give the same bits.
     `tasks` are the names of the model's tasks, in the order of its logits; by default all count alike in the loss.
-    `peers` are the processes that learn from the same batches, each from its share of the rows.
+    `peers` are the processes that learn from the same batches, each from its share of the rows. `retrieval` learns from
+    the same batches, after the model, which it does not change.
     Raises InvalidValueError if a table is missing in `store`, or if its dimension is not the model's.
     """
 
@@ -71,6 +73,7 @@ class Learner:
         loss: Loss | None = None,
         averaging: float = 0.0,
         peers: Peers | None = None,
+        retrieval: RetrievalLearner | None = None,
     ) -> None:
         if len(tasks) != model.tasks:
             raise InvalidValueError(f"the model has logits of {model.tasks} tasks, not of {', '.join(tasks)}")
@@ -78,6 +81,7 @@ class Learner:
         self.tasks = tuple(tasks)
         self.model = model
         self.store = store
+        self.retrieval = retrieval
         self.steps = 0
         self._expired_at = 0
         self._layer = EmbeddingLayer(store, spec)
@@ -125,6 +129,8 @@ class Learner:
         if learnable:
             self._dense.step(self.steps)
             self._layer.apply(embedded)
+        if self.retrieval is not None:
+            self.retrieval.step(batch, self.scaling)
         if batch.now - self._expired_at >= EXPIRE_EVERY:
             self._expired_at = batch.now
             self._layer.store.expire(batch.now)
@@ -195,7 +201,8 @@ class Learner:
     @property
     def description(self) -> Description:
         """What the weights mean."""
-        return Description.of(self.spec, self.model, self.tasks)
+        retrieval = None if self.retrieval is None else self.retrieval.options.description
+        return Description.of(self.spec, self.model, self.tasks, retrieval)
 
     def _numbers(self, batch: TrainingBatch) -> torch.Tensor:
         return torch.from_numpy(self.scaling.apply(batch.numeric_BN))
@@ -229,11 +236,15 @@ class Learner:
         """Everything but the embedding rows."""
         moments = {f"moments.{name}": torch.from_numpy(values_N) for name, values_N in self._moments.state().items()}
         clocks = torch.tensor([self.steps, self._expired_at])
-        return self._dense.state() | moments | {"left_out": self._unsound.counts_M, "clocks": clocks}
+        state = self._dense.state() | moments | {"left_out": self._unsound.counts_M, "clocks": clocks}
+        found = {} if self.retrieval is None else self.retrieval.state()
+        return state | {f"retrieval.{name}": tensor for name, tensor in found.items()}
 
     def load_dense(self, state: dict[str, torch.Tensor], file: Path) -> None:
         """Restore what `dense_state` returned; errors name `file`, from which it was read."""
         self._dense.restore(state, file)
         self._moments.restore({name: tensor.numpy() for name, tensor in under("moments.", state).items()})
         self._unsound.counts_M = state["left_out"]
+        if self.retrieval is not None:
+            self.retrieval.restore(under("retrieval.", state))
         self.steps, self._expired_at = state["clocks"].tolist()

@@ -7,14 +7,19 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeVar
 
 from recsys.errors import ExportError, OutOfStepError, PublishError
 from recsys.evaluation.metrics import Summary
 from recsys.training.export import Exporter
 from recsys.training.learner import Learner
 from recsys.training.progress import Progress
+from recsys.training.retrieval.tower_fields import ITEM_TABLE
+from recsys.training.retrieval.tower_graph import tower_graph
+from recsys.training.retrieval.vector_publication import VectorPublication
 from serving.limits import CATALOG_SIZE
-from serving.model.artefact import RANKER, Artefact
+from serving.model.artefact import RANKER, USER_TOWER, Artefact
 from serving.replication.publisher import Publisher
 from streaming.catalog import Catalog
 from streaming.encode.entity_state import EntityState
@@ -22,6 +27,7 @@ from streaming.encode.entity_state import EntityState
 logger = logging.getLogger(__name__)
 
 CONSUMER = "redis"
+_T = TypeVar("_T")
 
 
 class Publication:
@@ -52,6 +58,7 @@ class Publication:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         start_id: str | None = None,
+        vectors: VectorPublication | None = None,
     ) -> None:
         self._learner = learner
         self._publisher = publisher
@@ -63,6 +70,7 @@ class Publication:
         self._revive = revive
         self._clock = clock
         self._wall_clock = wall_clock
+        self._vectors = vectors
         self._start_id = start_id or secrets.token_hex(6)
         self._run = ""
         self._serves = False
@@ -78,6 +86,8 @@ class Publication:
         self._serves = False
         self._learner.store.subscribe(CONSUMER)
         self._entities.change_all()
+        if self._vectors is not None:
+            self._vectors.start()
 
     def due(self) -> bool:
         return self._clock() >= self._rows_due
@@ -138,13 +148,15 @@ class Publication:
 
     def _publish_rows(self) -> None:
         delta = self._learner.store.delta(CONSUMER)
-        self._publisher.publish(delta)
+        self._publisher.publish(replace(delta, tables=_read_by_servers(delta.tables)))
         self._learner.store.acknowledge(CONSUMER, delta.sequence)
 
     def _publish_dense(self, now: int) -> None:
         step, spec = self._learner.steps, self._learner.spec
-        dims = {name: table.dim for name, table in self._learner.store.tables.items()}
+        dims = {name: table.dim for name, table in _read_by_servers(self._learner.store.tables).items()}
         graphs = {RANKER: self._exporter.graph(self._learner.served_model)}
+        if self._learner.retrieval is not None:
+            graphs[USER_TOWER] = tower_graph(self._learner.retrieval.model.user)
         described = spec, self._learner.scaling, self._learner.tasks
         self._publisher.publish_artefact(Artefact(self._version(), step, now, dims, graphs, *described))
 
@@ -161,6 +173,7 @@ class Publication:
             "rows": progress.rows,
             "tasks": {task: _figures(progress.recent(task)) for task in progress.tasks},
             "left_out": self._learner.left_out,
+            **({} if self._learner.retrieval is None else {"retrieval": self._learner.retrieval.report}),
             "tables": {table: store.counters(table) for table in store.tables},
             "written": int(self._wall_clock() * 1000),
         }
@@ -169,10 +182,17 @@ class Publication:
         users, items = self._entities.drain_changes()
         try:
             self._publisher.publish_entity_changes(users, items)
+            if self._vectors is not None:
+                self._vectors.publish(self._publisher, items.latest)
         except PublishError:
             self._entities.restore_changes(users, items)
             raise
         self._publisher.publish_catalog(self._catalog.popular(CATALOG_SIZE), self._catalog.recent(CATALOG_SIZE))
+
+
+def _read_by_servers(tables: Mapping[str, _T]) -> dict[str, _T]:
+    """All but the tables of the item tower, whose vectors are published instead."""
+    return {name: table for name, table in tables.items() if not name.startswith(ITEM_TABLE)}
 
 
 def _figures(summary: Summary) -> dict[str, float]:

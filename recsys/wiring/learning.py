@@ -15,23 +15,43 @@ if TYPE_CHECKING:
     from recsys.models import RankingModel
     from recsys.training.export import Exporter
     from recsys.training.learner import Learner
+    from recsys.training.retrieval.retrieval_learner import RetrievalLearner
+    from recsys.training.retrieval.tower_fields import TowerFields
 
 
 _Learner = TypeVar("_Learner", bound="Learner")
 
 
 def tables(config: Config) -> list[Table]:
-    """The embedding tables that the fields read, in a fixed order."""
+    """The embedding tables that the fields read, in a fixed order, then those of the two-tower model.
+
+    These have capacity, admission and time to live of the ranker's table with the same ids.
+    """
     names = dict.fromkeys(field.table for field in spec(config).sparse)
-    return [_table(name, config, config.features.tables.get(name, config.features.defaults)) for name in names]
+    ranker = [_table(name, config, _section(name, config), config.features.dim_of(name)) for name in names]
+    if not config.retrieval.two_tower:
+        return ranker
+    own = tower_fields(config).tables.items()
+    return ranker + [_table(name, config, _section(like, config), config.retrieval.dim) for name, like in own]
 
 
-def _table(name: str, config: Config, section: TableSection) -> Table:
+def tower_fields(config: Config) -> TowerFields:
+    """The fields of the two-tower model. Raises InvalidValueError if it cannot be built over the configured ones."""
+    from recsys.training.retrieval.tower_fields import TowerFields
+
+    return TowerFields(spec(config))
+
+
+def _section(table: str, config: Config) -> TableSection:
+    return config.features.tables.get(table, config.features.defaults)
+
+
+def _table(name: str, config: Config, section: TableSection, dim: int) -> Table:
     from embedding.store import Admission, Optimizer, Table
 
     return Table(
         name,
-        config.features.dim_of(name),
+        dim,
         capacity=section.capacity,
         optimizer=Optimizer(config.training.optimizer, config.training.sparse_lr, max_norm=config.training.max_norm),
         admission=Admission(section.admission, section.threshold),
@@ -87,7 +107,17 @@ def made(kind: Callable[..., _Learner], config: Config, rows: EmbeddingStore) ->
         generator=generator,
         tasks=[task.name for task in tasks(config)],
         loss=WeightedLogLoss([1.0, *(task.weight for task in config.tasks)]),
+        retrieval=retrieval(config, rows),
     )
+
+
+def retrieval(config: Config, rows: EmbeddingStore) -> RetrievalLearner | None:
+    """What learns the two-tower model, over the store `rows`; None if there is none."""
+    from recsys.training.retrieval.retrieval_learner import RetrievalLearner
+
+    if not config.retrieval.two_tower:
+        return None
+    return RetrievalLearner(spec(config), rows, config.retrieval, config.training.seed)
 
 
 def exporter(config: Config, model: RankingModel) -> Exporter:

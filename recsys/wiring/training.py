@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from recsys.training.learner import Learner
     from recsys.training.publication import Publication
+    from recsys.training.retrieval.vector_publication import VectorPublication
     from recsys.training.trainer import Trainer
     from streaming.catalog import Catalog
     from streaming.feed import Feed
@@ -102,9 +103,20 @@ def _publication(config: Config, learns: Learner, source: Feed, catalog: Catalog
             dense_every=config.training.export_every / 1000,
             revive=revive,
             start_id=start_id,
+            vectors=_vectors(config, learns, source, catalog),
         )
         with _metrics(config.training.metrics, publication):
             yield publication
+
+
+def _vectors(config: Config, learns: Learner, source: Feed, catalog: Catalog) -> VectorPublication | None:
+    """What publishes item vectors: all of the catalogue in the time between two publications of dense weights."""
+    from recsys.training.retrieval.vector_publication import VectorPublication
+
+    if learns.retrieval is None:
+        return None
+    share = min(config.redis.publish_every / max(config.training.export_every, 1), 1.0)
+    return VectorPublication(learns, learns.retrieval, source.encoder, source.entities, catalog, share)
 
 
 @contextmanager

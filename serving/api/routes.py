@@ -26,7 +26,7 @@ from serving.experiments.counters import ExperimentCounters
 from serving.experiments.summary import ExperimentSummary
 from serving.limits import Limits
 from serving.ranking.ranker import LoggedRanking, Query, Ranker, Trace
-from serving.ranking.retriever import RetrievalQuery, Retriever
+from serving.retrieval.source import RetrievalQuery, Retriever
 from streaming.events.schema import Value
 from streaming.ingest.codec import Rules
 from streaming.ingest.decode_errors import explain
@@ -111,9 +111,11 @@ class Routes:
             asked = _decoded(_recommend_decoder, body)
             query = self._query(asked, {}, 0)
         with trace.stage("retrieve"):
-            user = RetrievalQuery(query.user, query.time, query.features, query.arm)
+            user = RetrievalQuery(query.user, query.time, query.features, query.arm, asked.where)
             count = max(self._limits.retrieve, asked.count)
-            found = self._retriever.retrieve(user, count, frozenset(asked.exclude))
+            loop = asyncio.get_running_loop()
+            exclude = frozenset(asked.exclude)
+            found = await loop.run_in_executor(self._executor, self._retriever.retrieve, user, count, exclude)
         if found.ids:
             sources = dict(zip(found.ids, found.source, strict=True))
             query = replace(query, items=found.ids, count=asked.count)

@@ -30,11 +30,16 @@ class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RecommendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A user for whom items are retrieved and ranked. Items in `exclude` are not shown."""
+    """A user for whom items are retrieved and ranked. Items in `exclude` are not shown.
+
+    `where` names features of items and the values that they must have, such as {"genre": "Drama"}; a list has a value
+    that it contains. An item without the feature is not shown.
+    """
 
     user: Id
     features: Features = {}
     exclude: Annotated[list[Id], msgspec.Meta(max_length=10_000)] = []
+    where: Features = {}
     count: Count = 20
     time: Millis | None = None
     experiment: str = ""
@@ -44,7 +49,8 @@ class RankedItem(msgspec.Struct, frozen=True):
     """`score` is the sum over the model's tasks of the configured weight times the predicted probability: with one task
     that probability. It is the popularity if `degraded` says so.
 
-    `source` says where a recommended item came from: `popular` or `recent`; it is empty for an item of the request.
+    `source` says where a recommended item came from: `two_tower` (its vector is near to the user's), `popular` or
+    `recent`; it is empty for an item of the request.
     `scores` has the probability of each task, where the model has several.
     """
 

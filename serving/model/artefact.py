@@ -25,6 +25,10 @@ _HEADER = _SIZE + 4
 
 RANKER = "ranker"
 """The graph that scores candidates."""
+USER_TOWER = "user_tower"
+"""The graph that gives a user's vector, for retrieval; absent without a two-tower model."""
+USER_TABLE = "retrieval_user_"
+"""What the names of the user tower's tables begin with, before that of the ranker's table with the same ids."""
 
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,7 +77,7 @@ class Artefact:
     @property
     def row_dim(self) -> int:
         """The dimension of the ranker's input, that of its widest table; 0 if it reads none."""
-        return max(self.dims.values(), default=0)
+        return max((dim for table, dim in self.dims.items() if not table.startswith(USER_TABLE)), default=0)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:

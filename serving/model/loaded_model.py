@@ -17,6 +17,7 @@ from serving.cache.row_store import Floats
 from serving.model.artefact import Artefact
 from serving.model.graph_inputs import PooledRows, SparseField, embed
 from serving.model.scorer import Scorer
+from serving.model.user_tower import TwoTowerModel
 from streaming.encode.batch import Jagged
 from streaming.encode.encoder import Encoder
 from streaming.events.schema import Features, Value
@@ -47,6 +48,8 @@ class LoadedModel:
     loaded: float
     """When it was loaded, in seconds of the server's clock."""
     encoder: Encoder
+    two_tower: TwoTowerModel | None = None
+    """For retrieval, if the artefact has a user tower."""
     user_features: frozenset[str] = field(init=False)
     """Names of the request features that the model reads."""
     item_features: frozenset[str] = field(init=False)
@@ -71,6 +74,12 @@ class LoadedModel:
         ids, items_numeric_CN = self.encoder.encode_columns(items, columns)
         scale, of_request = self.artefact.scaling.apply, request_numeric_1N.shape[1]
         return Encoded(request, scale(request_numeric_1N), ids, scale(items_numeric_CN, of_request), len(items))
+
+    def user_vector(self, user: str, time: int, features: Features) -> Floats:
+        """The vector [E] of a request. Raises InvalidValueError as `encode` does, or if it is not finite."""
+        assert self.two_tower is not None
+        ids, numeric_1N = self.encoder.encode_request(user, time, features)
+        return self.two_tower.tower.vector(self.rows, ids, self.artefact.scaling.apply(numeric_1N))
 
     def embed(self, encoded: Encoded) -> PooledRows:
         """Rows of everything that was encoded."""
@@ -99,6 +108,8 @@ class LoadedModel:
 
         Raises ArtefactError when the scores are not one finite number per item and task, and whatever `score` raises.
         """
+        if self.two_tower is not None:
+            self.user_vector("", 0, {})
         encoded = self.encode("", 0, {}, ["", "\x00"], {name: [None, None] for name in self.item_features})
         scores_CT = self.score(encoded, self.embed(encoded))
         if scores_CT.shape != (2, len(self.artefact.tasks)):

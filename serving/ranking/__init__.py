@@ -1,1 +1,1 @@
-"""Which items are shown, and in which order: retrieval, ranking and exploration."""
+"""Which items are shown, and in which order: ranking and exploration."""

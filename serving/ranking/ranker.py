@@ -17,6 +17,7 @@ from serving.experiments.assignment import POPULARITY, Arm
 from serving.model.loaded_model import LoadedModel, Models
 from serving.ranking.exploration import Exploration, Floats, Positions
 from serving.ranking.popularity import PopularityScores
+from serving.ranking.request_features import request_features
 from serving.ranking.task_score import TaskScore
 from streaming.events.schema import Features, Impression, Value
 
@@ -163,10 +164,7 @@ class Ranker:
 
     def _features(self, query: Query, model: LoadedModel, trace: Trace) -> tuple[Features, ItemFeatures]:
         """The features that the model reads: the request's where given, else the latest ones."""
-        features, fresh = query.features, True
-        if model.user_features - features.keys():
-            latest, fresh = self._entities.user(query.user)
-            features = {name: latest[name] for name in model.user_features & latest.keys()} | features
+        features, fresh = request_features(model, self._entities, query.user, query.features)
         items, items_fresh = self._item_features(query, model)
         if not (fresh and items_fresh):
             trace.degraded.append("features")

@@ -59,6 +59,21 @@ class Applied(msgspec.Struct, frozen=True, tag="a", array_like=True):
     run: str = ""
 
 
+class VectorChange(msgspec.Struct, frozen=True, tag="v", array_like=True):
+    """Vectors of some items, each in half precision, little-endian, and items that have none any more."""
+
+    items: list[str]
+    vectors: bytes
+    removed: list[str]
+    run: str = ""
+
+
+class VectorReset(msgspec.Struct, frozen=True, tag="w", array_like=True):
+    """The vectors of all items were written anew."""
+
+    run: str = ""
+
+
 class NewArtefact(msgspec.Struct, frozen=True, tag="n", array_like=True):
     """The model's artefact was replaced, or another run is served."""
 
@@ -73,7 +88,8 @@ class EntityChange(msgspec.Struct, frozen=True):
 
 
 RowMessage = Change | Reset | Applied
-Message = RowMessage | NewArtefact
+VectorMessage = VectorChange | VectorReset
+Message = RowMessage | VectorMessage | NewArtefact
 
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 _entity_decoder: msgspec.json.Decoder[EntityChange] = msgspec.json.Decoder(EntityChange)

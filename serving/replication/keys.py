@@ -5,6 +5,7 @@
 | `recsys:{model}:{run}:row:{table}:{id:016x}` | string | one embedding row, see `serving.replication.row_codec` |
 | `recsys:{model}:{run}:artefact` | string | the exported graph, see `serving.model.artefact` |
 | `recsys:{model}:{run}:fallback` | string | by table, which rows ids without one read, `embedding.store.Fallback` |
+| `recsys:{model}:{run}:vectors` | hash | vectors by item, half precision, see `serving.replication.vector_publisher` |
 | `recsys:{model}:{run}:sequence` | string | the last delta written whole and its epoch; no run without it is whole |
 | `recsys:{model}:deltas` | stream, capped | changed rows and artefacts, see `serving.replication.delta_messages` |
 | `recsys:{model}:served` | string | the run that servers follow |
@@ -100,6 +101,7 @@ class ModelKeys:
         of_run = f"{of_model}{run}:" if run else of_model
         self.artefact = of_run + "artefact"
         self.fallback = of_run + "fallback"
+        self.vectors = of_run + "vectors"
         self.sequence = of_run + "sequence"
         self.row_prefix = of_run + "row:"
 

@@ -14,12 +14,14 @@ from serving.cache.fallback_rows import FallbackRowCache
 from serving.cache.row_cache import RowCache
 from serving.cache.row_store import RedisRows
 from serving.cache.warmup import warm_up
-from serving.model.artefact import RANKER, Artefact
+from serving.model.artefact import RANKER, USER_TOWER, Artefact
 from serving.model.loaded_model import LoadedModel, OpenScorer
+from serving.model.user_tower import TwoTowerModel, UserTower
 from serving.replication import delta_messages
 from serving.replication.health import Availability
 from serving.replication.keys import ModelKeys
 from serving.replication.runs.served_run import served
+from serving.replication.vector_replica import VectorReplica
 from streaming.encode.encoder import Encoder
 
 _logger = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class ModelLoader:
         self._sequence: int | None = None
         self._rows: RowCache | None = None
         self._fallback: FallbackRowCache | None = None
+        self._vectors: VectorReplica | None = None
 
     @property
     def stream(self) -> str:
@@ -64,6 +67,8 @@ class ModelLoader:
         if not continued:
             self._forget()
         self._load_fallback(client)  # always, because Redis may have failed before it was loaded
+        if self._vectors is not None and not continued:
+            self._vectors.load(client)
         self._load(client)
 
     def take(self, client: redis.Redis, message: bytes) -> None:
@@ -71,11 +76,26 @@ class ModelLoader:
             decoded = delta_messages.decode(message)
             if isinstance(decoded, delta_messages.NewArtefact) or decoded.run != self._keys.run:
                 self._load(client)  # ignore rows of another run, unless servers follow that run now
+            elif isinstance(decoded, delta_messages.VectorChange | delta_messages.VectorReset):
+                self._take_vectors(client, decoded)
             else:
                 self._take_rows(client, decoded)
         except ValueError as error:
             _logger.error("model %r: row changes cannot be read, emptying the cache: %s", self.name, error)
             self._empty(client)
+
+    def _take_vectors(self, client: redis.Redis, message: delta_messages.VectorMessage) -> None:
+        if self._vectors is None:
+            return
+        if isinstance(message, delta_messages.VectorReset):
+            self._vectors.load(client)
+        else:
+            self._vectors.apply(message)
+
+    def maintain(self) -> None:
+        """Let the index of item vectors look after itself."""
+        if self._vectors is not None:
+            self._vectors.index.maintain()
 
     def _take_rows(self, client: redis.Redis, message: delta_messages.RowMessage) -> None:
         if isinstance(message, delta_messages.Reset):
@@ -135,19 +155,31 @@ class ModelLoader:
             fallback.load(client)
             store = RedisRows(self._client, self.name, artefact.dims, self._availability, keys.run)
             rows = RowCache(store, self._cache_rows, fallback)
-        self.current = self._open(artefact, rows)
-        self._rows, self._fallback = rows, fallback
+        tower = UserTower(artefact) if USER_TOWER in artefact.graphs else None
+        vectors = None if tower is None else self._vectors_for(client, keys, tower.size)
+        two_tower = None if tower is None or vectors is None else TwoTowerModel(tower, vectors.index)
+        self.current = self._open(artefact, rows, two_tower)
+        self._rows, self._fallback, self._vectors = rows, fallback, vectors
         if keys.run != self._keys.run:
             self._keys, self._sequence = keys, None
 
-    def _open(self, artefact: Artefact, rows: RowCache) -> LoadedModel:
+    def _vectors_for(self, client: redis.Redis, keys: ModelKeys, size: int) -> VectorReplica:
+        """The item vectors of a run: those that are here if they are of the same one."""
+        same = self._vectors is not None and keys.run == self._keys.run and self._vectors.index.size == size
+        if same and self._vectors is not None:
+            return self._vectors
+        vectors = VectorReplica(keys, size)
+        vectors.load(client)
+        return vectors
+
+    def _open(self, artefact: Artefact, rows: RowCache, two_tower: TwoTowerModel | None) -> LoadedModel:
         known = self.current
         same = known is not None and known.artefact.spec == artefact.spec
         encoder = known.encoder if known is not None and same else Encoder(artefact.spec)
         if RANKER not in artefact.graphs:
             raise ArtefactError(f"the artefact has no graph {RANKER!r}, only {sorted(artefact.graphs)}")
         scorer = self._open_scorer(artefact.graphs[RANKER])
-        model = LoadedModel(self.name, artefact, scorer, rows, self._clock(), encoder)
+        model = LoadedModel(self.name, artefact, scorer, rows, self._clock(), encoder, two_tower)
         warm_up()
         model.smoke_test()
         return model

@@ -26,6 +26,7 @@ from serving.replication.entity_publisher import EntityPublisher
 from serving.replication.lease import Lease
 from serving.replication.redis_writer import RedisWriter
 from serving.replication.runs.served_run import ServedRun, served
+from serving.replication.vector_publisher import VectorPublisher
 from streaming.encode.entity_state import Changes
 from streaming.events.schema import Features
 
@@ -62,6 +63,7 @@ class Publisher:
         self._redis = RedisWriter(client, model, retries, lease)
         self._served = ServedRun(self._redis, self._keys)
         self._entities = EntityPublisher(self._redis)
+        self.vectors = VectorPublisher(self._redis, self._keys)
         self._now = now
         self._written: int | None = None
         """Sequence of the last delta written by this publisher."""
@@ -78,6 +80,7 @@ class Publisher:
         """Publish under the run `run` from now on; a run is one training from scratch. Writes nothing yet."""
         self._keys = keys.ModelKeys(self.model, run)
         self._served = ServedRun(self._redis, self._keys)
+        self.vectors = VectorPublisher(self._redis, self._keys)
         self._written, self._announced = None, 0
 
     def waits(self) -> bool:
@@ -182,6 +185,7 @@ class Publisher:
                 progress(rows)
         for page in self._redis.pages(target.row_prefix):
             copy._remove_missing(page, source)
+        copy.vectors.copy_from(source)
         fallback = self._redis.do(lambda: cast(bytes | None, self._client.get(source.fallback)))
         copy._redis.set([target.fallback, target.sequence, target.artefact], [fallback or b"{}", b"0:", data])
         copy._announce([delta_messages.Reset(0)])

@@ -122,7 +122,7 @@ class Encoder:
         """The fields of the request: ids of 1 row by field, numbers [1, N]."""
         request = (Request(user, time, features),)
         fields = [field for field in self.spec.fields if not field.of_item]
-        return self._strictly(((field, request_values(field, request)) for field in fields), 1)
+        return self._encoded(((field, request_values(field, request)) for field in fields), 1, _raise)
 
     def encode_items(
         self, items: Sequence[str], item_features: Sequence[Features]
@@ -130,27 +130,41 @@ class Encoder:
         """The fields of the items: ids of one row per item by field, numbers [items, N]."""
         if len(items) != len(item_features):
             raise InvalidValueError(f"{len(items)} items, but features of {len(item_features)}; give one set per item")
-        names = {field.feature for field in self.spec.fields if field.of_item and field.feature}
-        return self.encode_columns(items, {name: [features.get(name) for features in item_features] for name in names})
+        return self.encode_columns(items, self._item_columns(item_features))
+
+    def encode_known_items(
+        self, items: Sequence[str], item_features: Sequence[Features]
+    ) -> tuple[dict[str, Jagged], Numbers]:
+        """As `encode_items`, with values of the wrong kind taken as missing, as in training; they are not counted."""
+        return self._encode_columns(items, self._item_columns(item_features), _ignore)
 
     def encode_columns(
         self, items: Sequence[str], columns: Mapping[str, Sequence[Value]]
     ) -> tuple[dict[str, Jagged], Numbers]:
         """As `encode_items`, from one value per item by the name of the feature, for all features that fields read."""
+        return self._encode_columns(items, columns, _raise)
+
+    def _encode_columns(
+        self, items: Sequence[str], columns: Mapping[str, Sequence[Value]], refuse: Refuse
+    ) -> tuple[dict[str, Jagged], Numbers]:
         fields = [field for field in self.spec.fields if field.of_item]
         values = ((field, columns[field.feature] if field.feature else items) for field in fields)
-        return self._strictly(values, len(items))
+        return self._encoded(values, len(items), refuse)
 
-    def _strictly(
-        self, columns: Iterable[tuple[Field, Sequence[Value]]], rows: int
+    def _item_columns(self, item_features: Sequence[Features]) -> dict[str, list[Value]]:
+        names = {field.feature for field in self.spec.fields if field.of_item and field.feature}
+        return {name: [features.get(name) for features in item_features] for name in names}
+
+    def _encoded(
+        self, columns: Iterable[tuple[Field, Sequence[Value]]], rows: int, refuse: Refuse
     ) -> tuple[dict[str, Jagged], Numbers]:
         ids: dict[str, Jagged] = {}
         numbers: list[Numbers] = []
         for field, values in columns:
             if field.kind == "numeric":
-                numbers.append(self._numbers(field, values, _raise))
+                numbers.append(self._numbers(field, values, refuse))
             else:
-                ids[field.name] = self._ids(field, values, _raise)
+                ids[field.name] = self._ids(field, values, refuse)
         return ids, _columns(numbers, rows)
 
     def _ids(self, field: Field, values: Sequence[Value], refuse: Refuse) -> Jagged:
@@ -182,6 +196,10 @@ class Encoder:
 
     def _count(self, field: Field, _value: object) -> None:
         self.bad_values[field.name] += 1
+
+
+def _ignore(_field: Field, _value: object) -> None:
+    """A value that is missing instead."""
 
 
 def _raise(field: Field, value: object) -> None:

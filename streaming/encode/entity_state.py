@@ -87,6 +87,11 @@ class LatestFeatures:
         place = bisect_right(versions, time, key=attrgetter("time"))
         return versions[place - 1].features if place else {}
 
+    def latest(self, key: str) -> Features:
+        """The features now in force, empty when there are none. It is no use of them. Do not change them."""
+        versions = self._known.get(key)
+        return {} if versions is None else versions[-1].features
+
     def drain_changes(self) -> Changes:
         """What changed since the last drain, or all."""
         names, removed, full = self._changed, self._removed, self._full

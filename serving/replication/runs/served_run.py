@@ -59,7 +59,7 @@ class ServedRun:
 
     def _remove(self, run: str) -> None:
         keys = ModelKeys(self._keys.model, run)
-        self._redis.unlink([keys.sequence, keys.artefact, keys.fallback])
+        self._redis.unlink([keys.sequence, keys.artefact, keys.fallback, keys.vectors])
         for page in self._redis.pages(keys.row_prefix):
             self._redis.unlink([key.decode() for key in page])
         self._redis.write(partial(_unregister, keys))
@@ -68,7 +68,7 @@ class ServedRun:
         """Let Redis delete the run when it expires, even if this trainer ends immediately."""
         keys = ModelKeys(self._keys.model, run)
         self._redis.write(partial(_expire, [keys.sequence], KEPT))
-        self._redis.write(partial(_expire, [keys.artefact, keys.fallback], KEPT + _OUTLIVE))
+        self._redis.write(partial(_expire, [keys.artefact, keys.fallback, keys.vectors], KEPT + _OUTLIVE))
         for page in self._redis.pages(keys.row_prefix):
             names = [key.decode() for key in page]
             for start in range(0, len(names), KEYS_PER_COMMAND):

@@ -1,0 +1,159 @@
+"""The two-tower model learning from the clicks of each batch.
+
+Shape suffixes: B training rows, P clicked rows, C clicked and drawn items, N numeric fields, n of them of the user,
+E coordinates of a vector, D embedding dimension.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from embedding.store import EmbeddingStore
+from recsys.config.retrieval import RetrievalSection
+from recsys.errors import InvalidValueError
+from recsys.models.two_tower import TowerInput, TwoTower
+from recsys.training.dense.soundness import sound
+from recsys.training.embedding_layer import EmbeddingLayer
+from recsys.training.retrieval.batch_softmax import batch_softmax
+from recsys.training.retrieval.frequency import FrequencyEstimate
+from recsys.training.retrieval.item_pool import Ids, ItemPool, Numbers
+from recsys.training.retrieval.tower_fields import TowerFields
+from streaming.encode.batch import Jagged, TrainingBatch
+from streaming.encode.feature_spec import FeatureSpec
+from streaming.encode.scaling import Scaling
+
+_RECENT = 0.99
+"""Decay of the running mean of the loss that is reported."""
+
+
+class RetrievalLearner:
+    """Learns `model` with Adam, and the rows of its tables with the store's optimizer.
+
+    A clicked row of the first task is a positive pair. Negatives are the other clicked items of the batch, and items
+    drawn uniformly from those that were shown (`ItemPool`); a logit is corrected by how often its item is a candidate
+    (mixed negative sampling, Yang et al., WWW 2020). The same batches give the same bits. Steps whose loss or gradient
+    is not finite are left out and counted. Raises InvalidValueError if `store` lacks a table.
+    """
+
+    def __init__(self, spec: FeatureSpec, store: EmbeddingStore, options: RetrievalSection, seed: int = 0) -> None:
+        self.options, self._seed = options, seed
+        self.fields = fields = TowerFields(spec)
+        self._users, self._items = EmbeddingLayer(store, fields.user), EmbeddingLayer(store, fields.item)
+        user, item = (TowerInput(len(side.sparse), len(side.numeric)) for side in (fields.user, fields.item))
+        hidden, size = options.layers, options.vector
+        self.model = TwoTower(user, item, dim=options.dim, hidden=hidden, size=size, seed=seed)
+        self._user_numbers = user.numeric
+        self._optimizer = torch.optim.Adam(self.model.parameters(), lr=options.lr)
+        self.frequency = FrequencyEstimate()
+        self.pool = ItemPool(fields.item.sparse, item.numeric, options.pool)
+        self.steps = self.positives = self.left_out = 0
+        self.loss = 0.0
+        """The running mean; without a step 0."""
+
+    def step(self, batch: TrainingBatch, scaling: Scaling) -> None:
+        """Learn from the clicks of `batch`, whose numbers `scaling` scales, and remember its items."""
+        clicked_P = np.flatnonzero((batch.labels_B > 0) & (batch.tasks_B == 0) & (batch.weights_B > 0))
+        if len(clicked_P):
+            self._learn(batch.take(clicked_P), scaling)
+        self.pool.add(batch.ids[self.fields.key].values, batch.ids, batch.numeric_BN[:, self._user_numbers :])
+
+    def item_vectors(self, ids: dict[str, Jagged], numeric_BN: Numbers, scaling: Scaling) -> Numbers:
+        """Vectors [B, E] of items, from their ids by field and their numbers. Changes nothing."""
+        embedded_BFD = self._items.peek(ids).embedded_BFD
+        scaled_BN = torch.from_numpy(scaling.apply(numeric_BN, self._user_numbers))
+        with torch.inference_mode():
+            vectors_BE: Numbers = self.model.item(embedded_BFD, scaled_BN).numpy()
+        return vectors_BE
+
+    @property
+    def report(self) -> dict[str, float]:
+        """Figures of the trainer's status."""
+        figures = {"steps": self.steps, "positives": self.positives, "left_out": self.left_out, "loss": self.loss}
+        return figures | {"pool": len(self.pool)}
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything but the embedding rows, as tensors that do not change any more."""
+        state = {f"model.{name}": tensor.clone() for name, tensor in self.model.state_dict().items()}
+        for index, moments in self._optimizer.state_dict()["state"].items():
+            state |= {f"optimizer.{index}.{name}": value.clone() for name, value in moments.items()}
+        state["counts"] = torch.tensor([self.steps, self.positives, self.left_out, self.frequency.batches])
+        state["loss"] = torch.tensor(self.loss, dtype=torch.float64)
+        return state | {name: torch.from_numpy(array.copy()) for name, array in self._arrays().items()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state` returned. Raises InvalidValueError if it is of another model."""
+        weights = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
+        try:
+            self.model.load_state_dict(weights)
+            for name, array in self._arrays().items():
+                array[...] = state[name].numpy()
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise InvalidValueError(f"it is of another two-tower model: {error}") from None
+        adam: dict[int, dict[str, Tensor]] = {}
+        for name, value in state.items():
+            if name.startswith("optimizer."):
+                _, index, moment = name.split(".")
+                adam.setdefault(int(index), {})[moment] = value
+        groups = copy.deepcopy(self._optimizer.state_dict()["param_groups"])
+        self._optimizer.load_state_dict({"state": adam, "param_groups": groups})
+        self.steps, self.positives, self.left_out, self.frequency.batches = state["counts"].tolist()
+        self.loss = float(state["loss"])
+
+    def _arrays(self) -> dict[str, Any]:
+        """The arrays of estimate and pool by name; ids as signed numbers, which safetensors has in any version."""
+        pool = self.pool
+        named: dict[str, Any] = {"pool.known": pool.known_R, "pool.keys": pool.keys_R.view(np.int64)}
+        named |= {"pool.numeric": pool.numeric_RN}
+        named |= {f"pool.values.{name}": values.view(np.int64) for name, values in pool.values.items()}
+        named |= {f"pool.lengths.{name}": lengths for name, lengths in pool.lengths.items()}
+        return named | {"frequency.last": self.frequency.last_KH, "frequency.gap": self.frequency.gap_KH}
+
+    def _learn(self, clicks: TrainingBatch, scaling: Scaling) -> None:
+        """One step on rows that were all clicked."""
+        keys_C, ids, numeric_CN = self._candidates(clicks)
+        users, items = self._users.lookup(clicks.ids, clicks.now), self._items.lookup(ids, clicks.now)
+        users_PN = torch.from_numpy(scaling.apply(clicks.numeric_BN[:, : self._user_numbers]))
+        items_CN = torch.from_numpy(scaling.apply(numeric_CN, self._user_numbers))
+        self._optimizer.zero_grad(set_to_none=True)
+        loss = batch_softmax(
+            self.model.user(users.embedded_BFD, users_PN),
+            self.model.item(items.embedded_BFD, items_CN),
+            torch.from_numpy(keys_C.view(np.int64)),
+            torch.from_numpy(self._expected(keys_C)),
+            torch.from_numpy(clicks.weights_B),
+            self.options.temperature,
+        )
+        loss.backward()  # type: ignore[no-untyped-call]
+        rows = [layer.pooled_BS.grad for layer in (users, items) if layer.pooled_BS.grad is not None]
+        weights = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
+        if not sound([loss.detach(), *rows, *weights]):
+            self.left_out += 1
+            return
+        self._optimizer.step()
+        self._users.apply(users)
+        self._items.apply(items)
+        share = 1 - _RECENT if self.steps else 1.0
+        self.loss += share * (float(loss.detach()) - self.loss)
+        self.steps, self.positives = self.steps + 1, self.positives + len(clicks)
+
+    def _candidates(self, clicks: TrainingBatch) -> tuple[Ids, dict[str, Jagged], Numbers]:
+        """Keys, ids and numbers of the clicked items, followed by drawn ones."""
+        keys_P = clicks.ids[self.fields.key].values
+        self.frequency.add(np.unique(keys_P))
+        rng = np.random.default_rng((self._seed, self.frequency.batches))
+        drawn_S, drawn_ids, drawn_SN = self.pool.draw(self.options.negatives, rng)
+        ids = {name: Jagged.concat([clicks.ids[name], drawn]) for name, drawn in drawn_ids.items()}
+        numeric_CN = np.concatenate([clicks.numeric_BN[:, self._user_numbers :], drawn_SN])
+        return np.concatenate([keys_P, drawn_S]), ids, numeric_CN
+
+    def _expected(self, keys_C: Ids) -> Numbers:
+        """How often each item is among the candidates of a step: as a clicked item, and as a drawn one."""
+        if not self.options.correction:
+            return np.ones(len(keys_C), np.float32)
+        drawn = self.options.negatives / max(len(self.pool), 1)
+        return (self.frequency.probability(keys_C) + drawn).astype(np.float32)

@@ -1,0 +1,43 @@
+"""The fields of the two towers, and the embedding tables that are the towers' own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from recsys.errors import InvalidValueError
+from serving.model.artefact import USER_TABLE
+from streaming.encode.feature_spec import FeatureSpec, Field
+
+ITEM_TABLE = "retrieval_item_"
+"""What the names of the item tower's tables begin with. Servers do not read them: items are published as vectors."""
+
+
+class TowerFields:
+    """`user` has the request's fields of `spec`, `item` those of the item, with the towers' tables.
+
+    `key` is the field with the item's id. Raises InvalidValueError if it is missing, or any field of the request.
+    """
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        user = [_moved(field, USER_TABLE) for field in spec.fields if not field.of_item]
+        item = [_moved(field, ITEM_TABLE) for field in spec.fields if field.of_item]
+        keys = [field.name for field in item if field.source == "item" and field.kind == "categorical"]
+        if not user or not keys:
+            missing = "source `user` or another one of the request" if keys else "kind categorical and source `item`"
+            raise InvalidValueError(f"retrieval by two towers needs a field of {missing}: add one to features.fields")
+        self.user, self.item = FeatureSpec(tuple(user)), FeatureSpec(tuple(item))
+        self.key = keys[0]
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """By name of a tower's table, the ranker's table with the same ids."""
+        fields = ((prefix, field) for prefix, spec in self._sides for field in spec.sparse)
+        return {field.table: field.table.removeprefix(prefix) for prefix, field in fields}
+
+    @property
+    def _sides(self) -> tuple[tuple[str, FeatureSpec], ...]:
+        return (USER_TABLE, self.user), (ITEM_TABLE, self.item)
+
+
+def _moved(field: Field, prefix: str) -> Field:
+    return field if field.kind == "numeric" else replace(field, table=prefix + field.table)

@@ -28,7 +28,7 @@ from embedding.argument_checks import check_table_name, check_time, tables_by_na
 from embedding.store import Admission, Table
 from embedding.torchrec.ids import CollisionFreeIds
 from embedding.torchrec.sharded_collection import ShardedCollisionFreeEmbeddingBagCollection
-from embedding.torchrec.wrapped import check_collection, initial_scale
+from embedding.torchrec.wrapped import check_collection, check_optimizers, initial_scale
 from recsys.errors import InvalidValueError
 
 
@@ -118,6 +118,7 @@ class CollisionFreeSharder(ManagedCollisionEmbeddingBagCollectionSharder):  # ty
         device: torch.device | None = None,
         module_fqn: str | None = None,  # noqa: ARG002
     ) -> ShardedCollisionFreeEmbeddingBagCollection:
+        check_optimizers(module._embedding_module, device or torch.device("cpu"))
         return ShardedCollisionFreeEmbeddingBagCollection(
             module,
             module.tables,

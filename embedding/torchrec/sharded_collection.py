@@ -51,11 +51,11 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
     ) -> None:
         super().__init__(module, *args, **kwargs)
         self._tables, self._seed, self._env = tables, seed, kwargs["env"]
+        self.configs = list(module._embedding_module.embedding_bag_configs())
+        self._weighted = bool(module._embedding_module.is_weighted())
         self.found: list[ResolvedRows] = []
         """The rows of the last call's ids in this process."""
-        self._wanted = [
-            name for config in module._embedding_module.embedding_bag_configs() for name in config.feature_names
-        ]
+        self._wanted = [name for config in self.configs for name in config.feature_names]
         self._order: list[str] = []
         self.register_load_state_dict_pre_hook(_check_rows)
         self.clear()
@@ -71,6 +71,10 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
         group: dist.ProcessGroup = self._env.process_group
         return group
 
+    def is_weighted(self) -> bool:
+        """Whether ids have weights in their bags."""
+        return self._weighted
+
     def clear(self) -> None:
         """Drop all ids."""
         for name, ids in self.ids.items():
@@ -83,6 +87,10 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
     def return_rows(self, yes: bool) -> None:
         """Set whether calls return the rows too."""
         self._return_remapped_features = yes
+
+    @torch.compiler.disable  # Numba, and counters that a compiler takes for constants
+    def forward(self, *features: Any, **named: Any) -> Any:
+        return super().forward(*features, **named)
 
     def input_dist(self, ctx: Any, features: KeyedJaggedTensor) -> Any:
         """Send ids to the processes that own them.

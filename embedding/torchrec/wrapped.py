@@ -10,6 +10,7 @@ from torchrec.modules.embedding_configs import DataType
 
 from recsys.errors import InvalidValueError
 
+_ON_CPU = ("SGD", "Adagrad", "RowWiseAdagrad")
 _FRESH = 2
 """PyTorch's count of changes to weights that TorchRec has just made: those of `EmbeddingBag`, then its own."""
 
@@ -30,6 +31,16 @@ def check_collection(collection: object) -> None:
             raise InvalidValueError(
                 f"table {config.name!r}: rows are {config.data_type.name}, training takes FP32 or FP16"
             )
+
+
+def check_optimizers(collection: EmbeddingBagCollection, device: torch.device) -> None:
+    """Raises InvalidValueError for a fused optimizer that FBGEMM's kernels of the device do not have."""
+    for name, weight in collection.named_parameters():
+        for kind in getattr(weight, "_optimizer_classes", []) if device.type == "cpu" else []:
+            if kind.__name__ not in _ON_CPU:
+                raise InvalidValueError(
+                    f"{name}: FBGEMM's CPU kernels have no {kind.__name__}, choose {', '.join(_ON_CPU)}"
+                )
 
 
 def initial_scale(collection: EmbeddingBagCollection, config: EmbeddingBagConfig) -> float:

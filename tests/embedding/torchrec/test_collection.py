@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from embedding.torchrec.sharded_store.sharded_model import shard
 from tests.contracts.embedding_store import ADVERSARIAL, DAY
 from tests.embedding.torchrec.models import CPU, DIM, LR, bags, fresh, model, read
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "torchrec_drop_in.py"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 def test_bags_pool_the_rows_of_their_ids() -> None:
@@ -194,15 +195,32 @@ def test_it_serves_torchrecs_dlrm_and_its_pipeline() -> None:
     assert (counters(sharded, "t")["live"], counters(sharded, "u")["live"]) == (5, 5)
 
 
-@pytest.mark.filterwarnings("ignore:HeuristicalStorageReservation:FutureWarning")  # of TorchRec's default planner
-def test_the_example_learns_more_from_ids_of_their_own() -> None:
-    spec = importlib.util.spec_from_file_location("torchrec_drop_in", EXAMPLE)
+def example(name: str) -> Any:
+    """A module of the folder of examples."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    shared, own = example.learn(collision_free=False, limit=30_000), example.learn(collision_free=True, limit=30_000)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.filterwarnings("ignore:HeuristicalStorageReservation:FutureWarning")  # of TorchRec's default planner
+def test_the_example_learns_more_from_ids_of_their_own() -> None:
+    drop_in = example("torchrec_drop_in")
+    shared, own = drop_in.learn(collision_free=False, limit=30_000), drop_in.learn(collision_free=True, limit=30_000)
     assert own["log loss"] < shared["log loss"]
-    assert own["live"] <= example.ROWS["film"]
+    assert own["live"] <= drop_in.ROWS["film"]
     assert own["admitted"] == own["live"] + own["expired"] + own["evicted"]
     assert own["refused"] == own["stale"] == 0
+
+
+@pytest.mark.filterwarnings("ignore:HeuristicalStorageReservation:FutureWarning")
+def test_torchrecs_dlrm_learns_with_five_lines_changed() -> None:
+    losses, trained = example("dlrm").learn(80)
+    assert np.mean(losses[-30:]) < 0.95 * np.mean(losses[:10])
+    seen = counters(trained, "item")
+    assert seen["admitted"] == seen["live"] + seen["evicted"] > 1024 >= seen["live"]  # more items than rows
+    assert counters(trained, "context")["live"] == 50
+    source = (EXAMPLES / "dlrm.py").read_text(encoding="utf-8")
+    assert sum(line.endswith("# +") for line in source.splitlines()) <= 5

@@ -140,6 +140,13 @@ def test_other_initial_values_are_refused(arguments: dict[str, Any]) -> None:
     CollisionFreeEmbeddingBagCollection(plain(**arguments), init_scale=0.1)
 
 
+def test_optimizers_and_precisions_that_the_kernels_lack_are_refused() -> None:
+    with pytest.raises(InvalidValueError, match=r"t.weight: .* have no Adam, choose SGD, Adagrad, RowWiseAdagrad"):
+        model({"t": 64}, optimizer=torch.optim.Adam)
+    with pytest.raises(InvalidValueError, match="rows are BF16, training takes FP32 or FP16"):
+        model({"t": 64}, data_type=DataType.BF16)
+
+
 def test_a_collection_of_the_other_kind_is_refused_by_the_name_that_takes_it() -> None:
     table = EmbeddingConfig(name="t", embedding_dim=DIM, num_embeddings=64, feature_names=["t"])
     with pytest.raises(InvalidValueError, match="CollisionFreeEmbeddingCollection takes an EmbeddingCollection"):

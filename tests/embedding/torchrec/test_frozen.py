@@ -1,4 +1,4 @@
-"""Collections to read only: as the model reads in evaluation mode, traced, scripted, exported and quantized."""
+"""Collections to read only: as the model reads in evaluation mode, traced, exported and quantized."""
 
 from __future__ import annotations
 
@@ -71,13 +71,6 @@ def test_it_is_traced(still: FrozenEmbeddingBagCollection) -> None:
     for tracer in (Tracer(), torch.fx.Tracer()):
         traced = torch.fx.GraphModule(still, tracer.trace(still))
         np.testing.assert_array_equal(read(traced, other), read(still, other))
-
-
-@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")  # torch's, of all of TorchScript
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-def test_its_index_is_scripted(still: FrozenEmbeddingBagCollection) -> None:
-    asked = torch.tensor([[-1, 5], [4, 9]])
-    assert torch.jit.script(still.index["c"])(asked).tolist() == still.index["c"](asked).tolist()
 
 
 @pytest.mark.filterwarnings("ignore:torch.ao.quantization:DeprecationWarning")  # TorchRec uses it

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Frame(ABC):
-    """A result with rows and columns. Polars and DuckDB read it as it is: `polars.DataFrame(result)`."""
+    """A result with rows and columns, which any reader of Arrow streams takes as it is."""
 
     @abstractmethod
     def to_arrow(self) -> pa.Table:
@@ -24,6 +24,14 @@ class Frame(ABC):
             return self.to_arrow().to_pandas()
         except ModuleNotFoundError:
             raise RecsysError("to_pandas needs `pip install pandas`; to_arrow works without it") from None
+
+    def to_polars(self) -> Any:
+        """The result as a DataFrame of Polars. Raises RecsysError if Polars is not installed."""
+        try:
+            import polars
+        except ModuleNotFoundError:
+            raise RecsysError("to_polars needs `pip install polars`; to_arrow works without it") from None
+        return polars.from_arrow(self.to_arrow())
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         """The Arrow PyCapsule interface."""

@@ -18,6 +18,7 @@ from recsys.config.messages import told
 from recsys.config.schema import Config
 from recsys.errors import ConfigError, InvalidValueError
 from recsys.recommender.near_names import check_near_names
+from recsys.recommender.polars_frames import computed, is_lazy
 from streaming.ingest.formats.sources import Source
 from streaming.ingest.mapping.column_mapping import Shape, fields_of
 
@@ -33,8 +34,10 @@ _UPDATES: Final[tuple[Shape, ...]] = ("user", "item")
 
 
 def is_frame(value: Any) -> bool:
-    """Whether it speaks Arrow: a frame of pandas or Polars, a table or batch of Arrow."""
-    return any(hasattr(value, name) for name in ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__"))
+    """Whether it speaks Arrow: a frame of pandas or Polars (also a lazy one), a table or batch of Arrow."""
+    return is_lazy(value) or any(
+        hasattr(value, name) for name in ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__")
+    )
 
 
 def sources(
@@ -128,6 +131,7 @@ def _kind(columns: list[str]) -> Shape:
 def to_table(frame: Any) -> pa.Table:
     """The frame in Arrow. Raises InvalidValueError for values that Arrow has no type for."""
     try:
+        frame = computed(frame)
         if hasattr(frame, "__arrow_c_stream__") or hasattr(frame, "__arrow_c_array__"):
             table = pa.table(frame)
         else:

@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 
 
 class Recommender:
-    """One recommender and its folder of log, checkpoints and Redis, which the command line can use in turn.
+    """One recommender and its folder of log, checkpoints and Redis, which others can use as well: `recsys serve` and
+    `train`, and recommenders of other processes. Whoever ingests and ranks does so beside them; one at a time trains.
 
     `config` is the path of a `recsys.toml`, its tables as a dict, or a `Config`; the relative paths of the latter two
-    are taken from `folder`, by default the working directory. Close it, or use it as a context manager: it is the one
-    trainer of its folder until then. In a terminal or notebook, ingest, fit and replay show how far they are, unless
+    are taken from `folder`, by default the working directory. Close it, or use it as a context manager, to end the
+    embedded Redis that it uses. In a terminal or notebook, ingest, fit and replay show how far they are, unless
     `progress` is false.
 
-    Raises CheckpointError if another process or object trains there, ConfigError for settings that are not valid.
-    All errors are classes of `recsys.errors`. Not thread-safe.
+    Raises ConfigError for settings that are not valid. All errors are classes of `recsys.errors`. Not thread-safe.
     """
 
     def __init__(
@@ -57,7 +57,6 @@ class Recommender:
         self.config = configuration(config, folder)
         self._progress = progress
         self._stack = ExitStack()
-        self._stack.enter_context(wiring.training_lock(self.config))
         self._pid = os.getpid()
         # At the end of the process, if not before.
         self._close = weakref.finalize(self, _release, self._stack, self._pid)
@@ -70,11 +69,11 @@ class Recommender:
     ) -> Ingested:
         """Append events to the log, each once.
 
-        `data` is a frame (pandas, Polars, Arrow), the path of a file, an event (a dict as in JSON lines, or an object
-        of `streaming.events.schema`), or an iterable of one of these; several frames or files are merged by event time.
-        `mapping` says how columns become events: the settings of a `[[log.mapping]]`, or the name of a file that one in
-        the configuration is for. Without one the columns of a frame have the names of the fields of events. `sort` is
-        for data that is not in the order of time, as `recsys ingest --sort`.
+        `data` is a frame (pandas, Polars, lazy ones too, Arrow), the path of a file, an event (a dict as in JSON lines,
+        or an object of `streaming.events.schema`), or an iterable of these; several frames or files are merged by
+        event time. `mapping` says how columns become events: the settings of a `[[log.mapping]]`, or the name of a file
+        that one in the configuration is for. Without one the columns of a frame have the names of the fields of events.
+        `sort` is for data that is not in the order of time, as `recsys ingest --sort`.
 
         What looks wrong in the events, such as times in 1970, is in `warnings` of the answer, and a Python warning.
         Raises InvalidValueError for data that cannot be read so, or if all of it was refused; IngestError when reading
@@ -104,22 +103,24 @@ class Recommender:
     def fit(self, *, until: Time | None = None) -> Fitted:
         """Learn from the log, from the newest checkpoint on, and publish, as `recsys train --once` does.
 
-        `until` stops before the first event at this time or later.
+        `until` stops before the first event at this time or later. Raises CheckpointError if another process trains in
+        this folder, LeaseError if one that trains elsewhere publishes to this Redis; both name it.
         """
         self._check_open()
         if self.config.training.workers > 1:
             raise InvalidValueError("a Recommender trains in its own process: set workers to 1, or run `recsys train`")
         end = None if until is None else millis(until, "until")
-        self._open_redis()
-        self._stop_ranking()
-        wiring.set_threads(self.config)
-        with wiring.locked_trainer(self.config, publish=True) as trainer:
-            resumed = trainer.resume()
-            steps, refusals = trainer.learner.steps, refused(trainer.learner.store)
-            learned = trainer.progress
-            with self._shown(lambda: f"{learned.rows:,} rows learned, {learned.lag_events:,} events unread"):
-                trainer.run(follow=False, stop=threading.Event(), until=end)
-            return Fitted.of(self.config, trainer, resumed, steps, refusals)
+        with wiring.training_lock(self.config):
+            self._open_redis()
+            self._stop_ranking()
+            wiring.set_threads(self.config)
+            with wiring.locked_trainer(self.config, publish=True) as trainer:
+                resumed = trainer.resume()
+                steps, refusals = trainer.learner.steps, refused(trainer.learner.store)
+                learned = trainer.progress
+                with self._shown(lambda: f"{learned.rows:,} rows learned, {learned.lag_events:,} events unread"):
+                    trainer.run(follow=False, stop=threading.Event(), until=end)
+                return Fitted.of(self.config, trainer, resumed, steps, refusals)
 
     def recommend(
         self,
@@ -198,7 +199,7 @@ class Recommender:
         return Replayed(result)
 
     def close(self) -> None:
-        """Release the folder, and end the embedded Redis if nobody else uses it. Nothing happens in a forked child."""
+        """Release what it uses, also the embedded Redis if nobody else uses it. Nothing happens in a forked child."""
         if os.getpid() != self._pid:
             return
         self._stop_ranking()
@@ -225,8 +226,7 @@ class Recommender:
             self._ranking.callback(self._answers.close)
         if missing := self._answers.missing:
             reasons = ", ".join(f"{model} ({reason})" for model, reason in missing.items())
-            self._stop_ranking()
-            raise StateError(f"no model to rank with: {reasons}; call fit() first")
+            raise StateError(f"no model to rank with: {reasons}; call fit() first, unless a trainer runs")
         return self._answers
 
     def _stop_ranking(self) -> None:
@@ -243,7 +243,7 @@ class Recommender:
         if os.getpid() != self._pid:  # its locks, connections and threads stayed there
             raise StateError(
                 f"this recommender belongs to process {self._pid}, of which this one is a fork: make the Recommender "
-                "in the process that uses it (one at a time has a folder), or ask `recsys serve` from several"
+                "in the process that uses it, or ask `recsys serve` from several"
             )
         if not self._close.alive:
             raise StateError("this recommender is closed; make another")

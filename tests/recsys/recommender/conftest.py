@@ -27,6 +27,26 @@ SETTINGS = {
     "model": {"name": "fm", "mlp": []},
     "training": {"batch_size": 16, "wait": "1m", "lateness": "1s", "sparse_lr": 0.2},
 }
+TOML = """
+[features]
+dim = 4
+defaults = { capacity = 1000 }
+fields = [
+  { name = "user", source = "user" },
+  { name = "item", source = "item" },
+  { name = "device", source = "request.device" },
+  { name = "temperature", source = "item.temperature" },
+]
+[model]
+name = "fm"
+mlp = []
+[training]
+batch_size = 16
+wait = "1m"
+lateness = "1s"
+sparse_lr = 0.2
+"""
+"""The same as a file."""
 
 
 def world(lists: int, first: int = 0) -> list[Event]:

@@ -12,8 +12,9 @@ import pytest
 
 from recsys import Recommender
 from recsys.errors import CheckpointError, StateError
+from recsys.training.checkpoint.lock import exclusive
 from serving.replication.embedded_redis import EmbeddedRedis
-from tests.recsys.recommender.conftest import DRINKS, config, world
+from tests.recsys.recommender.conftest import DRINKS, world
 
 
 def forked(work: Callable[[], object]) -> str:
@@ -71,20 +72,19 @@ def test_a_child_is_told_to_make_its_own(fitted: Recommender, name: str) -> None
     assert "make the Recommender in the process that uses it" in said
 
 
-def test_a_child_neither_has_nor_keeps_the_folder(tmp_path: Path) -> None:
-    made = Recommender(config(), folder=tmp_path)
-    said = forked(lambda: Recommender(config(), folder=tmp_path))
-    assert said.startswith(CheckpointError.__name__)
-    assert f"in use by process {os.getpid()}" in said
+def test_a_child_neither_has_nor_keeps_the_lock_of_the_trainer(tmp_path: Path) -> None:
     waiting, release = os.pipe()
-    child = os.fork()
-    if child == 0:  # it lives on, with everything that it inherited
-        os.read(waiting, 1)
-        os._exit(0)
+    with exclusive(tmp_path, ""):
+        said = forked(lambda: exclusive(tmp_path, "").__enter__())
+        assert said.startswith(CheckpointError.__name__)
+        assert f"in use by process {os.getpid()}" in said
+        child = os.fork()
+        if child == 0:  # it lives on, with everything that it inherited
+            os.read(waiting, 1)
+            os._exit(0)
     try:
-        made.close()
-        Recommender(config(), folder=tmp_path).close()
-        assert os.waitpid(child, os.WNOHANG) == (0, 0), "the child has ended"
+        with exclusive(tmp_path, ""):
+            assert os.waitpid(child, os.WNOHANG) == (0, 0), "the child has ended"
     finally:
         os.write(release, b"x")
         os.waitpid(child, 0)

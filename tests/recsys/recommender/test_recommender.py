@@ -20,11 +20,11 @@ from click.testing import CliRunner
 import recsys
 from recsys import Config, Recommender, wiring
 from recsys.cli import main
-from recsys.errors import CheckpointError, ConfigError, InvalidValueError, RecsysError, StateError
+from recsys.errors import ConfigError, InvalidValueError, RecsysError, StateError
 from serving.model.scorer import load_scorer
 from serving.replication.embedded_redis import socket_path
 from serving.server import build
-from tests.recsys.recommender.conftest import DRINKS, START, config, prepared, world
+from tests.recsys.recommender.conftest import DRINKS, START, TOML, config, prepared, world
 from tests.serving.running import running
 from tests.serving.waiting import until
 
@@ -185,12 +185,7 @@ def test_it_goes_on_after_a_restart_and_beside_the_command_line(tmp_path: Path, 
         done = first.fit()
         ranked = first.rank(0, list(DRINKS))
     file = tmp_path / "recsys.toml"
-    file.write_text(
-        "[features]\ndim = 4\ndefaults = { capacity = 1000 }\nfields = [{ name = 'user', source = 'user' }, "
-        "{ name = 'item', source = 'item' }, { name = 'device', source = 'request.device' }, "
-        "{ name = 'temperature', source = 'item.temperature' }]\n[model]\nname = 'fm'\nmlp = []\n"
-        "[training]\nbatch_size = 16\nwait = '1m'\nlateness = '1s'\nsparse_lr = 0.2\n"
-    )
+    file.write_text(TOML)
     said = CliRunner().invoke(main, ["train", "-c", str(file), "--once"])
     assert said.exit_code == 0, said.output
     assert "Resumed" in said.output
@@ -198,13 +193,6 @@ def test_it_goes_on_after_a_restart_and_beside_the_command_line(tmp_path: Path, 
     with Recommender(file) as second:
         assert [tuple(row) for row in second.rank(0, list(DRINKS))] == [tuple(row) for row in ranked]
         assert second.fit().new_steps == 0
-
-
-def test_a_second_one_in_the_folder_is_refused_until_the_first_is_closed(fresh: Recommender, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="in use by another object of this process: close"):
-        Recommender(config(), folder=tmp_path)
-    fresh.close()
-    Recommender(config(), folder=tmp_path).close()
 
 
 @pytest.mark.slow

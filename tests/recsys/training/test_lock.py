@@ -27,13 +27,19 @@ def test_a_second_process_is_refused_until_the_first_is_gone_even_by_kill_9(tmp_
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        message = f"in use by process {other.pid}: go away"
+        message = rf"in use by process {other.pid} \(-c {tmp_path}\): go away"
         with pytest.raises(CheckpointError, match=message), exclusive(tmp_path, "go away"):
             pass
         os.kill(other.pid, signal.SIGKILL)
     assert other.returncode == -signal.SIGKILL
     with exclusive(tmp_path, ""):
-        assert (tmp_path / "lock").read_text() == str(os.getpid())
+        assert (tmp_path / "lock").read_text().startswith(f"{os.getpid()} (")
+
+
+def test_a_second_one_in_this_process_is_refused(tmp_path: Path) -> None:
+    message = "in use by another trainer of this process"
+    with exclusive(tmp_path, ""), pytest.raises(CheckpointError, match=message), exclusive(tmp_path, ""):
+        pass
 
 
 def test_it_can_be_taken_again(tmp_path: Path) -> None:

@@ -31,12 +31,15 @@ $(STAMP): $(LOCK) deploy/locks/tools.txt pyproject.toml deploy/fbgemm-gpu-cpu/py
 demo: install  ## Ingest a real log, learn from it online, serve it, and watch a ranking change (KEEP=1 stays up)
 	@$(BIN)/recsys demo $(if $(KEEP),--keep)
 
-# The tests of a file run in one process: what they train, trace or replay together is done once.
+# The tests of a file run in one process: what they train, trace or replay together is done once. tests/conftest.py
+# puts the files in order.
+TESTS := $(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadfile --no-loadscope-reorder
+
 test: install  ## Run all tests
-	@$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadfile
+	@$(TESTS)
 
 test-fast: install  ## Run the tests that are not marked as slow
-	@$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadfile -m "not slow"
+	@$(TESTS) -m "not slow"
 
 kafka: install  ## Start a real Kafka on 127.0.0.1:9092 (Java 17 and Maven; PORT=... for another port)
 	@$(BIN)/python deploy/kafka/broker.py $(PORT)

@@ -31,6 +31,7 @@ from streaming.ingest.codec import encode_events
 from streaming.log.memory_log import MemoryLog
 from tests.projects import project
 from tests.serving.running import running
+from tests.serving.waiting import until
 
 SETTINGS = """
 [redis]
@@ -95,8 +96,7 @@ def trainer(config: Config) -> Iterator[Trainer]:
 def server(config: Config) -> Iterator[httpx.Client]:
     log = wiring.event_log(config)
     with running(build_app(wiring.server(config), log, partial(load_scorer, engine="onnxruntime"))) as client:
-        while client.get("/readyz").status_code != 200:  # bounded by the test's own time limit
-            pass
+        until(lambda: client.get("/readyz").status_code == 200, seconds=120)
         yield client
     log.close()
 

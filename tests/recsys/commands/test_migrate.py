@@ -5,6 +5,9 @@ Shape suffixes: R rows.
 
 from __future__ import annotations
 
+import functools
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -115,14 +118,26 @@ def scores(path: Path, rows: TrainingBatch) -> npt.NDArray[np.float32]:
         return trainer.learner.score(rows)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a trained model of user, hour, item and price, by the model's name."""
+
+    @functools.cache
+    def of(model: str) -> Path:
+        folder = tmp_path_factory.mktemp(model)
+        path = settings(folder, HOUR, "first", model)
+        append(path, events(0, 1500, seed=1))
+        train(path)
+        return folder
+
+    return of
+
+
 @pytest.fixture
-def learned(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """A trained model of user, hour, item and price."""
-    model = getattr(request, "param", "fm")
-    path = settings(tmp_path, HOUR, "first", model)
-    append(path, events(0, 1500, seed=1))
-    train(path)
-    return path
+def learned(trained: Callable[[str], Path], tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A copy of it."""
+    shutil.copytree(trained(getattr(request, "param", "fm")), tmp_path, dirs_exist_ok=True)
+    return tmp_path / "recsys.toml"
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,3 +88,21 @@ def test_a_wrong_policy_is_named() -> None:
         exploration("greedy", 1.0)
     with pytest.raises(ValueError, match="positive"):
         exploration("plackett_luce", 0.0)
+
+
+class LuckyLast(np.random.Generator):
+    """Noise with which the last candidate is drawn first, however improbable that is."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.PCG64(0))
+
+    def gumbel(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
+        return np.where(np.arange(size) == size - 1, 1e9, 0.0)
+
+
+def test_a_propensity_is_never_zero_and_estimates_stay_finite() -> None:
+    """Of this draw it is e^-3200, which no float holds."""
+    order_K, propensities_K = PlackettLuce(0.01).order(np.array([1.0, 0.0]), 2, LuckyLast())
+    assert order_K.tolist() == [1, 0]
+    assert 0 < propensities_K[0] <= 1e-30
+    assert np.isfinite(1 / propensities_K).all()

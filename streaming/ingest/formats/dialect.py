@@ -70,12 +70,18 @@ class RowReader:
 
     def simple(self, text: str) -> list[list[str]] | None:
         """The cells of each line, if each is a row and nothing in the text needs a closer look; most files are so."""
-        special = (self._dialect.quote, self._dialect.escape, self._dialect.comment, "\r")
-        if any(one and one in text for one in special):
+        if any(one and one in text for one in (self._dialect.escape, self._dialect.comment, "\r")):
             return None
-        delimiter, width = self._dialect.delimiter, self._width
-        cells = [line.split(delimiter) for line in text.split("\n")]
-        return cells if all(len(row) == width for row in cells) and (width > 1 or [""] not in cells) else None
+        lines, width = text.split("\n"), self._width
+        if self._dialect.quote and self._dialect.quote in text:
+            try:
+                cells = list(csv.reader(lines, **self._format))
+            except csv.Error:
+                return None
+        else:
+            cells = [line.split(self._dialect.delimiter) for line in lines]
+        whole = len(cells) == len(lines) and all(len(row) == width for row in cells)
+        return cells if whole and (width > 1 or [""] not in cells) else None
 
     def rows(self, lines: Sequence[str], more: bool) -> tuple[list[Row], int]:
         """The rows in `lines`, and how many lines they took: with `more` to come, all but an unfinished row."""

@@ -110,6 +110,22 @@ def ranked_by(config: Config, score: dict[str, float]) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.slow
+def test_arms_rank_by_scores_of_their_own(config: Config, trainer: Trainer) -> None:
+    assert trainer.learner.tasks == ("click", "buy")
+    arms = [{"name": "clicks"}, {"name": "buys", "score": {"click": 1.0, "buy": 5.0}}]
+    buy = {"name": "buy", "actions": ["buy"], "wait": "1h"}
+    experiments = Config(experiments=[{"name": "ab", "arms": arms}], tasks=[buy]).experiments
+    serving = replace(config.serving, score={"click": 1.0})
+    first: dict[str, set[str]] = {}
+    with server(config.model_copy(update={"serving": serving, "experiments": experiments})) as http:
+        for number in range(12):
+            asked = {"user": f"u{number}", "items": ["dull", GOOD, BAIT]}
+            answer: dict[str, Any] = http.post("/v1/rank", json=asked).raise_for_status().json()
+            first.setdefault(answer["arm"], set()).add(order(answer)[0])
+    assert first == {"clicks": {BAIT}, "buys": {GOOD}}
+
+
 def order(answer: dict[str, Any]) -> list[str]:
     return [item["item"] for item in answer["items"]]
 

@@ -25,6 +25,7 @@ from recsys.config.tasks import CLICK, TaskSection
 from recsys.config.tune import TuneSection
 from recsys.config.units import Duration, milliseconds
 from serving.experiments import assignment
+from serving.ranking.task_score import TaskScore
 from serving.replication.redis_url import checked
 from serving.settings import ServingSettings
 from streaming.join.labeled_impression import MAX_TASKS
@@ -131,6 +132,15 @@ class ArmSection(Section):
     name: str
     model: str = "online"
     weight: float = 1.0
+    score: dict[str, float] = {}
+    """What its items are ranked by; empty: as `serving` says."""
+
+    @field_validator("score")
+    @classmethod
+    def _ranks(cls, score: dict[str, float]) -> dict[str, float]:
+        if score:
+            TaskScore(score)
+        return score
 
 
 class ExperimentSection(Section):
@@ -183,9 +193,15 @@ class Config(Section):
                 owner = "the task that [training] defines" if task.name == CLICK else "another task"
                 raise error_at(("tasks", number, "name"), f"{task.name!r} is the name of {owner}; choose another")
             known.append(task.name)
-        for name in self.serving.score:
-            if name not in known:
-                raise error_at(("serving", "score"), f"there is no task {name!r}; the tasks are {', '.join(known)}")
+        scores: list[tuple[tuple[int | str, ...], Mapping[str, float]]] = [(("serving", "score"), self.serving.score)]
+        for number, experiment in enumerate(self.experiments):
+            scores += [
+                (("experiments", number, "arms", n, "score"), arm.score) for n, arm in enumerate(experiment.arms)
+            ]
+        for place, score in scores:
+            for name in score:
+                if name not in known:
+                    raise error_at(place, f"there is no task {name!r}; the tasks are {', '.join(known)}")
         return self
 
     @model_validator(mode="after")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import xxhash
@@ -24,6 +25,8 @@ class Arm:
     name: str
     model: str = "online"
     weight: float = 1.0
+    score: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """What its items are ranked by, as `[serving] score`; empty: as that says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,14 @@ class Experiment:
             raise InvalidValueError(f"experiment {self.name!r}: two arms have the same name in {names}")
         if any(not arm.weight > 0 for arm in self.arms):
             raise InvalidValueError(f"experiment {self.name!r}: weights must be positive; remove an arm to disable it")
+        if odd := [arm.name for arm in self.arms if arm.score and arm.model == POPULARITY]:
+            raise InvalidValueError(f"experiment {self.name!r}: arm {odd[0]!r} ranks by popularity: delete its score")
         if any(":" in name for name in (self.name, *names)):
             raise InvalidValueError(f"experiment {self.name!r}: its name and those of its arms must not contain ':'")
 
     @property
     def allocation(self) -> str:
-        """Names who gets what: it changes with the salt, and with the names, shares and models of the arms.
+        """Names who gets what: it changes with the salt, and with the names, shares, models and scores of the arms.
 
         >>> equal = Experiment("ab", (Arm("a"), Arm("b")))
         >>> equal.allocation == Experiment("ab", (Arm("a", weight=3), Arm("b", weight=3))).allocation
@@ -68,7 +73,9 @@ class Experiment:
         False
         """
         total = sum(arm.weight for arm in self.arms)
-        arms = sorted((arm.name, arm.model, f"{arm.weight / total:.12f}") for arm in self.arms)
+        arms = sorted(
+            (arm.name, arm.model, f"{arm.weight / total:.12f}", *sorted(arm.score.items())) for arm in self.arms
+        )
         return xxhash.xxh3_64_hexdigest(repr((_RULE, self.salt or self.name, arms)).encode())
 
     def arm(self, user: str) -> Arm:

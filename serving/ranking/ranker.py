@@ -75,12 +75,12 @@ class LoggedRanking:
 class Ranker:
     """Ranks with the arm's model, or by popularity if the model cannot score.
 
-    A model's score of an item is `score` of its probabilities.
+    A model's score of an item is `score` of its probabilities, or that of the user's arm.
 
     Reasons in `degraded`: `no_model` (nothing published yet), `rows` (Redis unavailable, ids that are not cached read
     as unknown), `features` (Redis unavailable, latest ones may be missing; or one is of the wrong kind), `scorer` (the
     graph failed), `deadline` (too little of `deadline` seconds was left to score), `tasks` (the model lacks some of the
-    tasks in `score`, which then count nothing). `seed` makes exploration
+    tasks in the score, which then count nothing). `seed` makes exploration
     reproducible. Not thread-safe.
     """
 
@@ -121,9 +121,10 @@ class Ranker:
 
     def _by_model(self, query: Query, model: LoadedModel, trace: Trace) -> LoggedRanking:
         tasks = model.artefact.tasks
-        if self._score.tasks.isdisjoint(tasks):
+        score = TaskScore(query.arm.score) if query.arm.score else self._score
+        if score.tasks.isdisjoint(tasks):
             raise _CannotScoreError("tasks")
-        if not self._score.tasks.issubset(tasks):
+        if not score.tasks.issubset(tasks):
             trace.degraded.append("tasks")
         self._in_time(trace)
         with trace.stage("encode"):
@@ -140,10 +141,10 @@ class Ranker:
         self._in_time(trace)
         with trace.stage("score"):
             probabilities_CT = np.asarray(model.score(encoded, embedded), np.float64)
-            scores_C = self._score.of(probabilities_CT, tasks)
+            scores_C = score.of(probabilities_CT, tasks)
         self._scoring += 0.1 * (trace.seconds["score"] - self._scoring)
         with trace.stage("order"):
-            shares_C = self._score.share(scores_C, tasks)
+            shares_C = score.share(scores_C, tasks)
             order_K, propensities_K = self._exploration.order(shares_C, query.count, self._rng)
             shown = _picked(item_features, order_K)
             logged = _impression(query, scores_C, order_K, propensities_K, features, shown, _label(model))

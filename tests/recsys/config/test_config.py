@@ -127,6 +127,10 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
         ("[[tasks]]\nname='b'\nactions=[]\nwait='1d'\n", "line 3: tasks, task 'b': actions: "),
         ("[[tasks]]\nname='b'\nactions=['a']\n", "line 1: tasks, task 'b': wait: is required"),
         ("[serving]\nscore = { buy = 2.0 }\n", "line 2: serving.score: there is no task 'buy'; the tasks are click"),
+        (
+            "[[experiments]]\nname = 'ab'\narms = [{ name = 'a', score = { buy = 2.0 } }, { name = 'b' }]\n",
+            "arm 'a': score: there is no task 'buy'; the tasks are click",
+        ),
         ("[serving]\nscore = { click = 0.0 }\n", "line 2: serving.score: all weights are 0"),
         ("[serving]\nscore = { click = nan }\n", "line 2: serving.score.click: "),
         ("[[features.fields]]\nname='a'\nsource='usr'\n", "line 1: features.fields, field 'a': source 'usr'"),

@@ -85,6 +85,7 @@ def test_what_makes_no_experiment_is_said() -> None:
         ((Arm("a"), Arm("a")), "two arms have the same name"),
         ((Arm("a", weight=0),), "must be positive"),
         ((Arm("a:b"),), "':'"),
+        ((Arm("a", "popularity", score={"click": 1.0}),), "arm 'a' ranks by popularity: delete its score"),
     ):
         with pytest.raises(ValueError, match=reason):
             Experiment("e", arms)
@@ -97,6 +98,7 @@ def test_what_makes_no_experiment_is_said() -> None:
         Experiment("ab", (Arm("control", "frozen"), Arm("treatment", "popularity"))),
         Experiment("ab", (Arm("control", "frozen"), Arm("other", "online"))),
         Experiment("ab", (*AB.arms, Arm("third"))),
+        Experiment("ab", (AB.arms[0], Arm("treatment", "online", score={"click": 1.0, "buy": 0.3}))),
         Experiment("ab", AB.arms, salt="again"),
     ],
 )

@@ -6,7 +6,7 @@ import logging
 
 import click
 
-from recsys.cli import describe, offline, online
+from recsys.cli import describe, offline, online, tables
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -31,5 +31,5 @@ def main(verbose: bool) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-for _command in (*describe.COMMANDS, *online.COMMANDS, *offline.COMMANDS):
+for _command in (*describe.COMMANDS, *online.COMMANDS, *offline.COMMANDS, *tables.COMMANDS):
     main.add_command(_command)

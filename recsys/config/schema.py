@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from embedding.store import INIT_SCALE
+from recsys.config.debiasing import DebiasingSection
 from recsys.config.features import FeaturesSection
 from recsys.config.fit import FitSection
 from recsys.config.log import LogSection
@@ -94,6 +95,7 @@ class TrainingSection(Section):
     """HOST:PORT at which the trainer shows its figures to Prometheus; empty for none."""
     export_every: Duration = milliseconds("30s")
     """How often dense weights go to serving; loading them takes a server 0.1 s. Rows go every `redis.publish_every`."""
+    debiasing: DebiasingSection = DebiasingSection()
 
     @model_validator(mode="after")
     def _effective(self) -> Self:

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from recsys import wiring
 from recsys.config.schema import Config
+from recsys.errors import InvalidValueError
 from recsys.fit.result import Figures
 from recsys.fit.scoring import figures_of
 from recsys.search.supernet import Space
@@ -62,7 +63,9 @@ def batches(rows: TrainingBatch, size: int, seed: tuple[int, ...]) -> Iterator[T
 
 
 def loss_of(config: Config) -> WeightedLogLoss:
-    """That of `recsys train`."""
+    """That of `recsys train`. Raises InvalidValueError if that debiases, which a search does not."""
+    if config.training.debiasing.on:
+        raise InvalidValueError("a search does not debias: leave [training.debiasing] out of its configuration")
     return WeightedLogLoss([1.0, *(task.weight for task in config.tasks)])
 
 

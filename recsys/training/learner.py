@@ -19,6 +19,7 @@ from embedding.snapshot.background import BackgroundSave
 from embedding.store import EmbeddingStore
 from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
+from recsys.training.debiasing import Debiasing, NoDebiasing
 from recsys.training.dense.model import DenseModel, probabilities, under
 from recsys.training.dense.peers import Peers, Scores
 from recsys.training.dense.soundness import UnsoundRows
@@ -55,6 +56,7 @@ class Learner:
 
     Scoring, evaluation and serving use the dense weights averaged over steps (`averaging`, see `AveragedModel`).
     Dropout masks come from `generator` alone (a CPU generator), so that the same batches give the same bits.
+    `debiasing` changes what is learned from a batch, not how it is scored.
     `tasks` are the names of the model's tasks, in the order of its logits; by default all count alike in the loss.
     `peers` are the processes that learn from the same batches, each from its share of the rows. `retrieval` learns from
     the same batches, after the model, which it does not change.
@@ -71,6 +73,7 @@ class Learner:
         generator: torch.Generator,
         tasks: Sequence[str] = ("click",),
         loss: Loss | None = None,
+        debiasing: Debiasing | None = None,
         averaging: float = 0.0,
         peers: Peers | None = None,
         retrieval: RetrievalLearner | None = None,
@@ -89,6 +92,7 @@ class Learner:
         loss = loss or WeightedLogLoss((1.0,) * len(tasks))
         self._peers = peers or Peers()
         self._dense = DenseModel(model, loss, lr=dense_lr, generator=generator, averaging=averaging, peers=self._peers)
+        self._debiasing = debiasing or NoDebiasing()
         self._moments = RunningMoments(spec.numeric)
         self._unsound = UnsoundRows(spec, self._peers)
 
@@ -119,7 +123,7 @@ class Learner:
         nothing is known. All scores are finite.
         """
         self._moments.add(batch.numeric_BN[batch.counted_B > 0])
-        own = self._peers.share(batch)
+        own = self._peers.share(self._debiasing.learned(batch))
         embedded = self._layer.lookup(own.ids, batch.now)
         numeric_BN = self._numbers(own)
         learnable, logits_BT = self._backward(own, embedded, numeric_BN)
@@ -236,14 +240,17 @@ class Learner:
         """Everything but the embedding rows."""
         moments = {f"moments.{name}": torch.from_numpy(values_N) for name, values_N in self._moments.state().items()}
         clocks = torch.tensor([self.steps, self._expired_at])
-        state = self._dense.state() | moments | {"left_out": self._unsound.counts_M, "clocks": clocks}
-        found = {} if self.retrieval is None else self.retrieval.state()
-        return state | {f"retrieval.{name}": tensor for name, tensor in found.items()}
+        parts = {"debiasing": self._debiasing.state()}
+        if self.retrieval is not None:
+            parts["retrieval"] = self.retrieval.state()
+        prefixed = {f"{part}.{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
+        return self._dense.state() | moments | prefixed | {"left_out": self._unsound.counts_M, "clocks": clocks}
 
     def load_dense(self, state: dict[str, torch.Tensor], file: Path) -> None:
         """Restore what `dense_state` returned; errors name `file`, from which it was read."""
         self._dense.restore(state, file)
         self._moments.restore({name: tensor.numpy() for name, tensor in under("moments.", state).items()})
+        self._debiasing.restore(under("debiasing.", state))
         self._unsound.counts_M = state["left_out"]
         if self.retrieval is not None:
             self.retrieval.restore(under("retrieval.", state))

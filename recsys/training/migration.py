@@ -53,7 +53,8 @@ def _migrated(written: State, old: FeatureSpec, learner: Learner) -> State:
     counts = written["left_out"]
     fields = (*old.sparse, *old.numeric), (*new.sparse, *new.numeric)
     state["left_out"] = torch.cat([_carried(counts[:-1], fresh["left_out"][:-1], (0,), *fields), counts[-1:]])
-    return state | {name: written[name] for name in ("random", "clocks")}
+    kept = [name for name in written if name in ("random", "clocks") or name.startswith("debiasing.")]
+    return state | {name: written[name] for name in kept}
 
 
 def _weights(written: State, old: FeatureSpec, learner: Learner) -> State:

@@ -94,9 +94,11 @@ def made(kind: Callable[..., _Learner], config: Config, rows: EmbeddingStore) ->
     """A learner of some `kind` over `rows`."""
     import torch
 
+    from recsys.training.debiasing import LoggedDebiasing, PropensityDebiasing
     from recsys.training.loss import WeightedLogLoss
 
     training = config.training
+    biased = training.debiasing
     generator = torch.Generator().manual_seed(training.seed)
     return kind(
         spec(config),
@@ -107,6 +109,7 @@ def made(kind: Callable[..., _Learner], config: Config, rows: EmbeddingStore) ->
         generator=generator,
         tasks=[task.name for task in tasks(config)],
         loss=WeightedLogLoss([1.0, *(task.weight for task in config.tasks)]),
+        debiasing=PropensityDebiasing(LoggedDebiasing(**biased.model_dump())) if biased.on else None,
         retrieval=retrieval(config, rows),
     )
 

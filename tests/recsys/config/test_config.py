@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from recsys.config.debiasing import DebiasingSection
 from recsys.config.features import FieldSection, TableSection
 from recsys.config.file import load, parse
 from recsys.config.log import LogSection, MappingSection
@@ -65,7 +66,9 @@ def test_exactly_the_settings_that_exist_are_in_the_template() -> None:
     tables |= {f"model {name}": section for name, section in SECTIONS.items()}
     tables |= {"log.mapping": MappingSection, "features.fields": FieldSection, "features.defaults": TableSection}
     tables |= {"experiments": ExperimentSection, "experiments.arms": ArmSection, "tasks": TaskSection}
-    inner = {"log": {"mapping"}, "features": {"fields", "defaults", "tables"}, "tune": {"settings"}}
+    tables["training.debiasing"] = DebiasingSection
+    inner = {"training": {"debiasing"}, "log": {"mapping"}, "features": {"fields", "defaults", "tables"}}
+    inner["tune"] = {"settings"}
     expected = {name: section.model_fields.keys() - inner.get(name, set()) for name, section in tables.items()}
     expected["tune.settings"] = set(Config().tune.settings)
     assert settings(TEMPLATE.read_text()) == expected

@@ -1,0 +1,35 @@
+"""`recsys reproduce`: the tables of the documentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from recsys.commands.options.common import OUT
+from recsys.commands.readable import readable
+from recsys.extras import needs
+
+
+@click.group()
+def reproduce() -> None:
+    """Compute the tables of the documentation anew. What is in the folder of results is not computed again."""
+
+
+@reproduce.command()
+@click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Seeds of models and anchors.")
+@click.option("--out", type=click.Path(path_type=Path), default="run/reproduce", show_default=True, help=OUT)
+@readable
+@needs("training")
+def coat(data: Path, seeds: int, out: Path) -> None:
+    """Debiasing on Coat: IPS, SNIPS, doubly robust learning and kernel balancing, with controls.
+
+    DATA is the folder of Coat's four .ascii files, from https://www.cs.cornell.edu/~schnabts/mnar/.
+    """
+    from recsys.commands.reproduce import coat as run
+
+    run(data, seeds=seeds, out=out)
+
+
+COMMANDS = (reproduce,)

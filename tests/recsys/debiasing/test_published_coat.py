@@ -1,0 +1,13 @@
+"""The page shows the tables of the committed result."""
+
+from __future__ import annotations
+
+from recsys.debiasing.coat_study import CoatResult
+from tests.test_docs import ROOT
+
+
+def test_the_tables_of_the_page_are_those_of_the_result() -> None:
+    result = CoatResult.from_json((ROOT / "docs/results/coat/coat.json").read_bytes())
+    page = (ROOT / "docs/debiasing.md").read_text("utf-8")
+    for table in {row.table for row in result.rows}:
+        assert result.markdown(table) in page

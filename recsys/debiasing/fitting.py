@@ -75,7 +75,7 @@ class _Fit:
         """[R]; their sum is the number of all pairs where they are balanced or self-normalised."""
         if self._method.estimator == "ips":
             return self._base_R
-        base_R = self._base_R * self._pairs / self._base_R.sum()
+        base_R: Floats = self._base_R * self._pairs / self._base_R.sum()
         if self._kernel_RK is None:
             return base_R
         how = Balancing(gamma=self._method.gamma)

@@ -96,6 +96,7 @@ event: st.SearchStrategy[Event] = st.one_of(
 some_events = st.lists(event, max_size=60).map(lambda events: sorted(events, key=lambda e: e.time // 8))
 
 
+@pytest.mark.slow
 @given(st.lists(some_events, min_size=1, max_size=2), st.integers(1, 5), st.sampled_from([0, 9, 20]), st.data())
 def test_batches_depend_on_the_content_of_the_log_alone(
     partitions: list[list[Event]], batch_size: int, age: int, data: st.DataObject
@@ -204,6 +205,7 @@ def test_partitions_of_different_length_make_nothing_late() -> None:
     assert (rows, feed.joiner.counts["late_impressions"]) == (20_200, 0)
 
 
+@pytest.mark.slow
 @given(some_events, st.integers(1, 30))
 def test_feeds_that_divide_the_partitions_return_the_rows_of_one_feed(events: list[Event], max_events: int) -> None:
     """Each row once, with the same label, features and time: updates and the clock come from all partitions."""

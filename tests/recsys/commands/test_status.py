@@ -116,6 +116,7 @@ def test_no_redis_is_an_error_and_none_is_started(config: Path) -> None:
     assert not load(config).redis.folder.exists()
 
 
+@pytest.mark.slow
 def test_the_trainer_has_an_endpoint_of_its_own(config: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

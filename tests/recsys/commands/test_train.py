@@ -194,6 +194,7 @@ def test_interactions_that_decide_no_label_are_told(config: Path) -> None:
 BUY = '\n[[tasks]]\nname = "buy"\nactions = ["buy", "order"]\nwait = "2s"\n'
 
 
+@pytest.mark.slow
 def test_what_a_further_task_lost_is_said_as_that_of_the_first(tmp_path: Path) -> None:
     config = empty(tmp_path, CONFIG.format(capacity=100) + BUY)
     bought = [

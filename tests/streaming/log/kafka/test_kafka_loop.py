@@ -83,6 +83,7 @@ def learned(config: Path) -> str:
         return trainer.learner.digest()
 
 
+@pytest.mark.slow
 def test_the_same_is_learned_from_kafka_as_from_files(tmp_path: Path, url: str) -> None:
     in_kafka, in_files = project(tmp_path / "kafka", url), project(tmp_path / "files", "file:run/log")
     for config in (in_kafka, in_files):

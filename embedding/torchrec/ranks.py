@@ -57,6 +57,16 @@ class Ranks:
         """The arrays of all processes, concatenated by rank. Collective."""
         return np.concatenate(self.gather(array))
 
+    def exchange(self, array: Array, sent_R: Array, got_R: Array) -> Array:
+        """The first `sent_R[0]` values to the first process, and so on; what they sent here, by rank. Collective."""
+        if self.size == 1:
+            return array
+        got = np.empty(int(got_R.sum()), array.dtype)
+        theirs, mine = (torch.from_numpy(each.view(np.uint8)) for each in (got, array))  # gloo has no unsigned 64 bits
+        got_bytes, sent_bytes = ((each_R * array.itemsize).tolist() for each_R in (got_R, sent_R))
+        dist.all_to_all_single(theirs, mine, got_bytes, sent_bytes, group=self._control)
+        return got
+
     def total(self, numbers: dict[str, int]) -> dict[str, int]:
         """Sums over all processes, which give the same names. Collective."""
         if self.size == 1:

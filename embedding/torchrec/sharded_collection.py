@@ -13,7 +13,7 @@ from torchrec.distributed.embedding_types import KJTList
 from torchrec.distributed.mc_embeddingbag import ShardedManagedCollisionEmbeddingBagCollection
 from torchrec.modules.mc_embedding_modules import ManagedCollisionEmbeddingBagCollection
 
-from embedding.store import Table
+from embedding.store import RowNumbers, Table
 from embedding.torchrec.checkpoints.resharding import move_to_owners
 from embedding.torchrec.fbgemm_rows import FbgemmRows
 from embedding.torchrec.ids import CollisionFreeIds, as_ids
@@ -141,6 +141,16 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
         if self._return_remapped_features:
             ctx.remapped_kjt = lookup.rows()
         return lookup.outputs()
+
+    def read_owned(self, table: str, features: KeyedJaggedTensor) -> tuple[torch.Tensor, RowNumbers]:
+        """Pooled rows of ids that this process owns, without an exchange, and their numbers (-1: none).
+
+        For a collection of this one table with one feature.
+        """
+        features = _scattered(features)
+        found = self._found(features, [table], [1])
+        (output,) = ShardedLookup(self._embedding_module, self.create_context(), [features], [found]).outputs()
+        return output, found.rows_N + found.pieces[0].begin
 
     def _found(self, features: KeyedJaggedTensor, names: Sequence[str], widths: Sequence[int]) -> ResolvedRows:
         """The rows of all tables' features, which are concatenated."""

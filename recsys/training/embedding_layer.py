@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from embedding.store import EmbeddingStore, Floats, Lookup
+from embedding.store import EmbeddingStore, Floats, Ids, Lookup
 from recsys.errors import InvalidValueError
 from streaming.encode.batch import Jagged
 from streaming.encode.feature_spec import FeatureSpec
@@ -45,6 +46,15 @@ class Embedded:
         """A view of `pooled_BS`."""
         width = self.pooled_BS.shape[1] // max(self.fields, 1)
         return self.pooled_BS.view(len(self.pooled_BS), self.fields, width)
+
+
+@runtime_checkable
+class _ReadsTogether(Protocol):
+    """A store of several processes, which exchanges the ids of all tables at once."""
+
+    def lookup_each(self, ids: Mapping[str, Ids], now: int) -> dict[str, Lookup]: ...
+    def peek_each(self, ids: Mapping[str, Ids]) -> dict[str, Lookup]: ...
+    def update_each(self, lookups: Sequence[Lookup], grads: Sequence[Floats]) -> None: ...
 
 
 class EmbeddingLayer:
@@ -88,22 +98,29 @@ class EmbeddingLayer:
         if embedded.pooled_BS.grad is None:
             raise ValueError("no gradient to apply: call backward on a loss of these embeddings first (not after peek)")
         gradient_BS = embedded.pooled_BS.grad.numpy()
-        for lookup, segments in embedded.lookups:
-            grads_ND = np.empty_like(lookup.values_ND)
-            for segment in segments:
-                _unpool(gradient_BS[:, segment.columns], segment.lengths_B, grads_ND[segment.start : segment.stop])
+        grads = [_gradients(gradient_BS, lookup, segments) for lookup, segments in embedded.lookups]
+        lookups = [lookup for lookup, _ in embedded.lookups]
+        if isinstance(self.store, _ReadsTogether):
+            self.store.update_each(lookups, grads)
+            return
+        for lookup, grads_ND in zip(lookups, grads, strict=True):
             self.store.update(lookup, grads_ND)
+
+    def _read(self, ids: Mapping[str, Ids], now: int | None) -> dict[str, Lookup]:
+        if isinstance(self.store, _ReadsTogether):
+            return self.store.peek_each(ids) if now is None else self.store.lookup_each(ids, now)
+        if now is None:
+            return {table: self.store.peek(table, ids_N) for table, ids_N in ids.items()}
+        return {table: self.store.lookup(table, ids_N, now) for table, ids_N in ids.items()}
 
     def _embed(self, ids: Mapping[str, Jagged], now: int | None) -> Embedded:
         jagged = [ids[name] for name in self.names]
         rows = len(jagged[0]) if jagged else 0
         pooled_BS = np.zeros((rows, self._width * len(self._dims)), np.float32)
+        read = self._read({table: _joined(jagged, fields) for table, fields in self._fields_of.items()}, now)
         lookups = []
         for table, fields in self._fields_of.items():
-            segments = self._segments(jagged, fields)
-            values = [jagged[field].values for field in fields]
-            ids_N = values[0] if len(values) == 1 else np.concatenate(values)
-            lookup = self.store.peek(table, ids_N) if now is None else self.store.lookup(table, ids_N, now)
+            segments, lookup = self._segments(jagged, fields), read[table]
             for segment in segments:
                 values_ND = lookup.values_ND[segment.start : segment.stop]
                 pool_mean(values_ND, segment.lengths_B, pooled_BS[:, segment.columns])
@@ -120,6 +137,19 @@ class EmbeddingLayer:
             segments.append(_Segment(columns, start, stop, None if ids.single else ids.lengths_B))
             start = stop
         return tuple(segments)
+
+
+def _joined(jagged: Sequence[Jagged], fields: Sequence[int]) -> Ids:
+    values = [jagged[field].values for field in fields]
+    return values[0] if len(values) == 1 else np.concatenate(values)
+
+
+def _gradients(gradient_BS: Floats, lookup: Lookup, segments: Sequence[_Segment]) -> Floats:
+    """The gradient of each id of a look-up."""
+    grads_ND = np.empty_like(lookup.values_ND)
+    for segment in segments:
+        _unpool(gradient_BS[:, segment.columns], segment.lengths_B, grads_ND[segment.start : segment.stop])
+    return grads_ND
 
 
 def _unpool(gradient_BD: Floats, lengths_B: npt.NDArray[np.int32] | None, out_ND: Floats) -> None:

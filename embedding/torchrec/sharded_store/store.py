@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +29,8 @@ from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
 from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.sharded_store import sharded_model, states
-from embedding.torchrec.sharded_store.table import TorchRecTable
+from embedding.torchrec.sharded_store.table import Mode, TorchRecTable
+from embedding.torchrec.sharded_store.together import read_together, trained_together
 from recsys.errors import CheckpointError
 
 
@@ -121,6 +122,40 @@ class TorchRecStore:
         grads_ND = contiguous_grads(lookup, grads_ND, self._tables[lookup.table].dim)
         with self._lock:
             self._by_name[lookup.table].update(lookup, grads_ND)
+
+    def lookup_each(self, ids: Mapping[str, Ids], now: int) -> dict[str, Lookup]:
+        """`lookup` of several tables, whose ids travel together. The same tables in every process."""
+        check_time(now)
+        return self._together(ids, "lookup_and_touch", now)
+
+    def peek_each(self, ids: Mapping[str, Ids]) -> dict[str, Lookup]:
+        """`peek` of several tables, whose ids travel together. The same tables in every process."""
+        return self._together(ids, "lookup", 0)
+
+    def update_each(self, lookups: Sequence[Lookup], grads: Sequence[Floats]) -> None:
+        """`update` of several tables; gradients of ids that were looked up together travel together."""
+        for lookup in lookups:
+            check_table_name(self._tables, lookup.table)
+        checked = [
+            contiguous_grads(own, part, self._tables[own.table].dim) for own, part in zip(lookups, grads, strict=True)
+        ]
+        with self._lock:
+            if not trained_together(self._by_name, lookups, checked):
+                for own, part in zip(lookups, checked, strict=True):
+                    self._by_name[own.table].update(own, part)
+
+    def _together(self, ids: Mapping[str, Ids], mode: Mode, now: int) -> dict[str, Lookup]:
+        for table in ids:
+            check_table_name(self._tables, table)
+        copied = {table: copied_ids(table, ids_N) for table, ids_N in ids.items()}
+        apart = self._ranks.size == 1 or any(self._tables[table].multiplexed for table in copied)
+        with self._lock:
+            if not apart and copied:
+                return read_together(self._by_name, copied, mode, now, self._ranks)
+            return {
+                table: self._by_name[table].peek(ids_N) if mode == "lookup" else self._by_name[table].lookup(ids_N, now)
+                for table, ids_N in copied.items()
+            }
 
     def expire(self, now: int) -> int:
         check_time(now)

@@ -104,6 +104,18 @@ class TorchRecTable:
         rows_N[wanted_N] = found
         return output_BP, rows_N
 
+    def read_owned(self, ids_M: Ids, mode: Mode, now: int) -> tuple[torch.Tensor, RowNumbers]:
+        """Values [M or 1, P] and row numbers of ids that this process owns."""
+        self._part.ids[self._key].mode, self._part.ids[self._key].now = mode, now
+        features = sharded_model.features(ids_M, None, max(1, len(ids_M)))
+        return self._part.read_owned(self._key, features if self._device.type == "cpu" else features.to(self._device))
+
+    def train_owned(self, output: torch.Tensor, grads_MD: Floats) -> tuple[torch.Tensor, torch.Tensor]:
+        """An output of `read_owned` with its gradient, for one backward pass over all tables."""
+        grads = torch.zeros(output.shape)
+        grads[: len(grads_MD), : self.table.dim] = torch.from_numpy(grads_MD)
+        return output, (grads * sharded_model.gradient_scale(self.table)).to(self._device)
+
     def _read_shared(self, ids_N: Ids, without_N: Mask) -> torch.Tensor:
         assert self._shared is not None
         slots_N = fallback_slots(ids_N, self._salt, FALLBACK_ROWS).view(np.uint64)
@@ -115,7 +127,7 @@ class TorchRecTable:
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
         """One step of FBGEMM's fused optimizer."""
-        outputs, grads_ND = self._outputs(lookup), self._finite(lookup, grads_ND)
+        outputs, grads_ND = self._outputs(lookup), self.finite(lookup, grads_ND)
         # TorchRec takes the mean over processes, as data-parallel models do; a store's gradients add up.
         scale = self._ranks.size * sharded_model.gradient_scale(self.table)
         grads = torch.from_numpy(grads_ND if scale == 1 and grads_ND.flags.writeable else grads_ND * np.float32(scale))
@@ -124,7 +136,7 @@ class TorchRecTable:
             grads = torch.nn.functional.pad(grads, (0, padded - self.table.dim, 0, bags - len(grads)))
         torch.autograd.backward(outputs, [grads.to(self._device)] * len(outputs))
 
-    def _finite(self, lookup: Lookup, grads_ND: Floats) -> Floats:
+    def finite(self, lookup: Lookup, grads_ND: Floats) -> Floats:
         """The gradients, with zeros for ids whose optimizer state would not be finite; their number is counted.
 
         FBGEMM leaves a row as it was for a gradient of zero. Gradients of one process are summed, as the others' are

@@ -22,7 +22,7 @@ _IN_LISTS: Final = "lists"
 
 def feature_doubts(log: EventLog, fields: Sequence[Field]) -> Iterator[str]:
     """A warning for features that no event has, and one for features of items that only lists have."""
-    read = [field for field in fields if field.feature]
+    read = [field for field in fields if field.feature and field.streamed is None]
     found: dict[str, set[str]] = {field.name: set() for field in read}
     shown = False
     for events in beginning(log, EXAMPLES) if read else ():

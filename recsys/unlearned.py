@@ -19,6 +19,10 @@ IMPAIRED = {
     "closed_early": "windows closed early, because too many impressions were open: raise training.max_pending",
     "evicted_users": "users lost their features to newer ones: raise features.entities",
     "evicted_items": "items lost their features to newer ones: raise features.entities",
+    **{
+        f"evicted_counters_of_{kind}": f"{kind} lost their counters to those seen later: raise features.counted"
+        for kind in ("users", "items", "pairs")
+    },
     "bad_values": "feature values of the wrong kind were taken as missing: compare features.fields with the events",
 }
 """What rows were made without (see `streaming.feed.Feed.losses`), with the remedy."""

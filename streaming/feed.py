@@ -28,6 +28,7 @@ from streaming.join.labeled_impression import LabeledImpression
 from streaming.join.tasks_joiner import TasksJoiner
 from streaming.log.event_log import Chunk, Cursor, EventLog
 from streaming.log.merged_reader import LogReader
+from streaming.windows.streamed_features import StreamedFeatures
 
 STEP = 4096
 """Most events to read before batches are cut: a bound on what waits in memory and in a checkpoint."""
@@ -42,6 +43,7 @@ class _FeedState(msgspec.Struct):
     entities: bytes
     bad_values: dict[str, int]
     rows: Packed | None
+    streamed: bytes = b""
 
 
 class Observer(Protocol):
@@ -64,6 +66,7 @@ class Feed:
     The batches are a function of the log's content alone (see `LogReader` for partitions), whatever `max_events` they
     are polled with. `state` is that of the batches returned so far, even in the middle of a poll: restoring it gives
     the batches that follow, bit for bit. `TrainingBatch.cursor` is the cursor after the event that completed the batch.
+    `streamed` computes features of impressions as they are read.
     `observer` is notified of the first task's labeled impressions before they are in a batch, and of updated items.
 
     With `partitions` only the impressions and interactions of these partitions become rows. Updates of users and items
@@ -85,6 +88,7 @@ class Feed:
         start: Cursor | None = None,
         observer: Observer | None = None,
         partitions: Sequence[int] | None = None,
+        streamed: StreamedFeatures | None = None,
     ) -> None:
         """Raises InvalidValueError for an impossible `batch_size` or `partitions`, LogError for a `start` not there."""
         if batch_size < 1:
@@ -93,6 +97,7 @@ class Feed:
         if not self.partitions or self.partitions[0] < 0 or self.partitions[-1] >= log.partitions:
             raise InvalidValueError(f"partitions are {self.partitions}; choose some of the log's {log.partitions}")
         self.joiner, self.entities, self.encoder = joiner, entities, encoder
+        self.streamed = streamed or StreamedFeatures((), 1, 0, 1)
         entities.keep_history(joiner.wait + joiner.lateness)
         self._reader = LogReader(log, start, slack=joiner.lateness)
         self._batch_size = batch_size
@@ -123,9 +128,11 @@ class Feed:
     @property
     def losses(self) -> dict[str, int]:
         """What was lost in making rows, since the log began: windows closed before their time (`closed_early`), evicted
-        features (`evicted_users`, `evicted_items`), feature values of the wrong kind (`bad_values`).
+        features (`evicted_users`, `evicted_items`) and counters (`evicted_counters_of_items`, for one), feature values
+        of the wrong kind (`bad_values`).
         """
-        evicted = {name: count for name, count in self.entities.counters.items() if name.startswith("evicted")}
+        counters = self.entities.counters | self.streamed.counters
+        evicted = {name: count for name, count in counters.items() if name.startswith("evicted")}
         bad_values = sum(self.encoder.bad_values.values())
         return {"closed_early": self.joiner.tallies["closed_early"], **evicted, "bad_values": bad_values}
 
@@ -167,6 +174,7 @@ class Feed:
             self.entities.state(),
             self.encoder.bad_values,
             pack(EncodedRows.concat(waiting)) if waiting else None,
+            self.streamed.state(),
         )
         return msgspec.msgpack.encode(state)
 
@@ -190,6 +198,7 @@ class Feed:
         self._reader.seek(loaded.cursor, loaded.turn)
         self.joiner.restore(loaded.joiner)
         self.entities.restore(loaded.entities)
+        self.streamed.restore(loaded.streamed)
         self.encoder.bad_values = {name: loaded.bad_values.get(name, 0) for name in self.encoder.bad_values}
         self._ready.clear()
         self._rows = rows
@@ -197,7 +206,7 @@ class Feed:
     def _take(self, chunk: Chunk) -> None:
         before = self.joiner.sequence
         join = self.joiner.push if chunk.partition in self.partitions else self.joiner.skip
-        impressions = join(chunk.events)
+        impressions = join(self.streamed.take(chunk.events))
         self._resolve(chunk, impressions, before)
         cursors_IP = self._cursors_here(len(impressions))
         event_I = np.fromiter((impression.sequence for impression in impressions), np.int64, len(impressions))

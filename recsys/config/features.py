@@ -96,6 +96,8 @@ class FeaturesSection(Section):
     tables: dict[str, TableSection] = {}
     entities: Count = 1_000_000
     """Number of users and items whose latest features are kept."""
+    counted: Count = 200_000
+    """Number of users, items and pairs of them for which the stream computes features."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -23,6 +23,7 @@ from serving.model.artefact import RANKER, USER_TOWER, Artefact
 from serving.replication.publisher import Publisher
 from streaming.catalog import Catalog
 from streaming.encode.entity_state import EntityState
+from streaming.windows.streamed_features import StreamedFeatures
 
 logger = logging.getLogger(__name__)
 
@@ -59,11 +60,13 @@ class Publication:
         wall_clock: Callable[[], float] = time.time,
         start_id: str | None = None,
         vectors: VectorPublication | None = None,
+        streamed: StreamedFeatures | None = None,
     ) -> None:
         self._learner = learner
         self._publisher = publisher
         self._exporter = exporter
         self._entities = entities
+        self._streamed = streamed or StreamedFeatures((), 1, 0, 1)
         self._catalog = catalog
         self._rows_every = rows_every
         self._dense_every = dense_every
@@ -88,6 +91,7 @@ class Publication:
         self._entities.change_all()
         if self._vectors is not None:
             self._vectors.start()
+        self._streamed.change_all()
 
     def due(self) -> bool:
         return self._clock() >= self._rows_due
@@ -187,7 +191,16 @@ class Publication:
         except PublishError:
             self._entities.restore_changes(users, items)
             raise
+        self._publish_streamed()
         self._publisher.publish_catalog(self._catalog.popular(CATALOG_SIZE), self._catalog.recent(CATALOG_SIZE))
+
+    def _publish_streamed(self) -> None:
+        changes = self._streamed.drain_changes()
+        try:
+            self._publisher.publish_records(changes)
+        except PublishError:
+            self._streamed.restore_changes(changes)
+            raise
 
 
 def _read_by_servers(tables: Mapping[str, _T]) -> dict[str, _T]:

@@ -141,12 +141,17 @@ def feed(config: Config, log: EventLog, catalog: Catalog | None = None, labels: 
     from streaming.encode.encoder import Encoder
     from streaming.encode.entity_state import EntityState
     from streaming.feed import Feed
+    from streaming.windows.streamed_features import StreamedFeatures
 
+    join, fields = joiner(config, labels), spec(config)
     return Feed(
         log,
-        joiner(config, labels),
+        join,
         EntityState(config.features.entities),
-        Encoder(spec(config)),
+        Encoder(fields),
         config.training.batch_size,
         observer=catalog,
+        streamed=StreamedFeatures(
+            fields.streamed, config.features.counted, join.wait + join.lateness, config.training.max_pending
+        ),
     )

@@ -104,6 +104,7 @@ def _publication(config: Config, learns: Learner, source: Feed, catalog: Catalog
             revive=revive,
             start_id=start_id,
             vectors=_vectors(config, learns, source, catalog),
+            streamed=source.streamed,
         )
         with _metrics(config.training.metrics, publication):
             yield publication

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from recsys.errors import ArtefactError, InvalidValueError
+from serving.cache.counted_features import CountedFeatures
 from serving.cache.row_cache import RowCache
 from serving.cache.row_store import Floats
 from serving.model.artefact import Artefact
@@ -50,6 +51,8 @@ class LoadedModel:
     encoder: Encoder
     two_tower: TwoTowerModel | None = None
     """For retrieval, if the artefact has a user tower."""
+    counted: CountedFeatures | None = None
+    """Where the features are read that the stream computes; None if there is nowhere."""
     user_features: frozenset[str] = field(init=False)
     """Names of the request features that the model reads."""
     item_features: frozenset[str] = field(init=False)
@@ -61,8 +64,8 @@ class LoadedModel:
         spec = self.artefact.spec
         put = object.__setattr__
         put(self, "_dim", self.artefact.row_dim)
-        put(self, "user_features", _names(self.artefact, "request."))
-        put(self, "item_features", _names(self.artefact, "item."))
+        put(self, "user_features", frozenset(f.feature for f in spec.fields if f.feature and not f.of_item))
+        put(self, "item_features", frozenset(f.feature for f in spec.fields if f.feature and f.of_item))
         put(self, "_request", tuple(SparseField(f.name, f.table) for f in spec.sparse if not f.of_item))
         put(self, "_items", tuple(SparseField(f.name, f.table) for f in spec.sparse if f.of_item))
 
@@ -138,7 +141,3 @@ class Models(Protocol):
     def refused(self) -> int:
         """Number of models whose newest artefact was refused."""
         ...
-
-
-def _names(artefact: Artefact, prefix: str) -> frozenset[str]:
-    return frozenset(f.source[len(prefix) :] for f in artefact.spec.fields if f.source.startswith(prefix))

@@ -17,7 +17,7 @@ from serving.experiments.assignment import POPULARITY, Arm
 from serving.model.loaded_model import LoadedModel, Models
 from serving.ranking.exploration import Exploration, Floats, Positions
 from serving.ranking.popularity import PopularityScores
-from serving.ranking.request_features import request_features
+from serving.ranking.request_features import counted_features, request_features
 from serving.ranking.task_score import TaskScore
 from streaming.events.schema import Features, Impression, Value
 
@@ -165,14 +165,15 @@ class Ranker:
 
     def _features(self, query: Query, model: LoadedModel, trace: Trace) -> tuple[Features, ItemFeatures]:
         """The features that the model reads: the request's where given, else the latest ones."""
-        features, fresh = request_features(model, self._entities, query.user, query.features)
-        items, items_fresh = self._item_features(query, model)
-        if not (fresh and items_fresh):
+        counted, of_items, counted_fresh = counted_features(model, query.user, query.items, query.time)
+        features, fresh = request_features(model, self._entities, query.user, counted | query.features)
+        items, items_fresh = self._item_features(query, model, of_items | query.item_features)
+        if not (fresh and items_fresh and counted_fresh):
             trace.degraded.append("features")
         return features, items
 
-    def _item_features(self, query: Query, model: LoadedModel) -> tuple[ItemFeatures, bool]:
-        given, names = query.item_features, sorted(model.item_features)
+    def _item_features(self, query: Query, model: LoadedModel, given: ItemFeatures) -> tuple[ItemFeatures, bool]:
+        names = sorted(model.item_features)
         if model.item_features <= given.keys():
             return {name: given[name] for name in names}, True
         latest, fresh = self._entities.items(query.items)

@@ -1,10 +1,12 @@
-"""The features of a request that a model reads."""
+"""The features of a request that a model reads, and those that the stream computes of its user and items."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from serving.cache.entity_cache import EntityFeatures
 from serving.model.loaded_model import LoadedModel
-from streaming.events.schema import Features
+from streaming.events.schema import Features, Value
 
 
 def request_features(model: LoadedModel, entities: EntityFeatures, user: str, given: Features) -> tuple[Features, bool]:
@@ -13,3 +15,10 @@ def request_features(model: LoadedModel, entities: EntityFeatures, user: str, gi
         return given, True
     latest, fresh = entities.user(user)
     return {name: latest[name] for name in model.user_features & latest.keys()} | given, fresh
+
+
+def counted_features(
+    model: LoadedModel, user: str, items: Sequence[str], time: int
+) -> tuple[Features, dict[str, list[Value]], bool]:
+    """What the stream computes of the user and of the items, as of `time`, and whether it is up to date."""
+    return ({}, {}, True) if model.counted is None else model.counted.read(user, items, time)

@@ -13,6 +13,7 @@
 | `recsys:{model}:status` | string | progress and counters of the trainer, JSON: `serving.replication.trainer_status` |
 | `recsys:{model}:lease` | string, expiring | who publishes the model, JSON: `serving.replication.lease.Holder` |
 | `recsys:user:{id}`, `recsys:item:{id}` | string | latest features, a JSON object |
+| `recsys:counted:{layout}:{kind}:{name}` | string, expiring | counters of a user, item or pair: `streaming.windows` |
 | `recsys:entities` | stream, capped | names of users and items whose features changed, JSON |
 | `recsys:popular` | sorted set | items by popularity, decayed to when it was published |
 | `recsys:recent` | sorted set | items by the event time (ms) of their first sight |
@@ -41,7 +42,19 @@ RECENT = "recsys:recent"
 EXPERIMENTS = "recsys:experiments"
 OPENED = "recsys:opened:"
 _RESERVED = frozenset(
-    {"user", "item", "entities", "popular", "recent", "experiment", "experiments", "shown", "opened", "popularity"}
+    {
+        "user",
+        "item",
+        "entities",
+        "popular",
+        "recent",
+        "experiment",
+        "experiments",
+        "shown",
+        "opened",
+        "popularity",
+        "counted",
+    }
 )
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _RUN = re.compile(r"[0-9a-f]+")
@@ -57,6 +70,14 @@ def user(name: str) -> str:
 
 def item(name: str) -> str:
     return f"recsys:item:{name}"
+
+
+def counted(layout: str, kind: str, name: str) -> str:
+    """
+    >>> counted("3f9a", "item", "i1")
+    'recsys:counted:3f9a:item:i1'
+    """
+    return f"recsys:counted:{layout}:{kind}:{name}"
 
 
 def experiment(name: str, allocation: str) -> str:

@@ -10,6 +10,7 @@ import redis
 
 from embedding.store import TableDelta
 from recsys.errors import ArtefactError
+from serving.cache.counted_features import CountedFeatures
 from serving.cache.fallback_rows import FallbackRowCache
 from serving.cache.row_cache import RowCache
 from serving.cache.row_store import RedisRows
@@ -179,7 +180,8 @@ class ModelLoader:
         if RANKER not in artefact.graphs:
             raise ArtefactError(f"the artefact has no graph {RANKER!r}, only {sorted(artefact.graphs)}")
         scorer = self._open_scorer(artefact.graphs[RANKER])
-        model = LoadedModel(self.name, artefact, scorer, rows, self._clock(), encoder, two_tower)
+        counted = CountedFeatures(self._client, artefact.spec.streamed, self._clock, self._availability)
+        model = LoadedModel(self.name, artefact, scorer, rows, self._clock(), encoder, two_tower, counted)
         warm_up()
         model.smoke_test()
         return model

@@ -24,11 +24,13 @@ from serving.model.artefact import Artefact
 from serving.replication import delta_messages, keys, row_codec, trainer_status
 from serving.replication.entity_publisher import EntityPublisher
 from serving.replication.lease import Lease
+from serving.replication.record_publisher import RecordPublisher
 from serving.replication.redis_writer import RedisWriter
 from serving.replication.runs.served_run import ServedRun, served
 from serving.replication.vector_publisher import VectorPublisher
 from streaming.encode.entity_state import Changes
 from streaming.events.schema import Features
+from streaming.windows.counter_table import RecordChanges
 
 _logger = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class Publisher:
         self._served = ServedRun(self._redis, self._keys)
         self._entities = EntityPublisher(self._redis)
         self.vectors = VectorPublisher(self._redis, self._keys)
+        self._records = RecordPublisher(self._redis)
         self._now = now
         self._written: int | None = None
         """Sequence of the last delta written by this publisher."""
@@ -146,6 +149,11 @@ class Publisher:
     def publish_entity_changes(self, users: Changes, items: Changes) -> None:
         """As `publish_entities`, and remove the features of those that were evicted."""
         self._entities.apply(users, items)
+
+    def publish_records(self, changes: Sequence[RecordChanges]) -> None:
+        """Write records of counters that changed, and remove those of entities that were evicted."""
+        for one in changes:
+            self._records.apply(one)
 
     def publish_catalog(self, popular: Sequence[tuple[str, float]], recent: Sequence[tuple[str, int]]) -> None:
         """Replace popular items (with their popularity) and recent items (with the time they were first seen).

@@ -51,6 +51,12 @@ class RedisWriter:
             part = slice(start, start + KEYS_PER_COMMAND)
             self.write(partial(_mset, dict(zip(names[part], values[part], strict=True))))
 
+    def set_expiring(self, names: list[str], values: list[bytes], seconds: int) -> None:
+        """As `set`, for `seconds`."""
+        for start in range(0, len(names), KEYS_PER_COMMAND):
+            part = slice(start, start + KEYS_PER_COMMAND)
+            self.write(partial(_set_each, dict(zip(names[part], values[part], strict=True)), seconds))
+
     def unlink(self, names: list[str]) -> None:
         for start in range(0, len(names), KEYS_PER_COMMAND):
             self.write(partial(_unlink, names[start : start + KEYS_PER_COMMAND]))
@@ -80,6 +86,11 @@ def add_message(pipe: Pipeline, stream: str, message: bytes) -> None:
 
 def _mset(pairs: dict[str, bytes], pipe: Pipeline) -> None:
     pipe.mset(pairs)
+
+
+def _set_each(pairs: dict[str, bytes], seconds: int, pipe: Pipeline) -> None:
+    for name, value in pairs.items():
+        pipe.set(name, value, ex=seconds)
 
 
 def _unlink(names: list[str], pipe: Pipeline) -> None:

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import msgspec
 
 from recsys.errors import InvalidValueError
+from streaming.windows.source import FORMS, StreamedSource, streamed_source
 
 Kind = Literal["categorical", "multi", "numeric"]
 Transform = Literal["none", "log", "log1p"]
@@ -24,7 +25,8 @@ class Field:
 
     `source` is `user` or `item` (the id itself), `request.NAME` (the impression's feature, else the user's latest
     update), `item.NAME` (the impression's item feature, else the item's latest update), `time.hour` or `time.weekday`
-    (of the impression, UTC; Monday is 0). Fields with the same `table` share rows: equal values get equal ids; the
+    (of the impression, UTC; Monday is 0), or a value that the stream computes, such as `item.rate(click, 1h)` (see
+    `streaming.windows.source`). Fields with the same `table` share rows: equal values get equal ids; the
     default is the field's name.
     `transform`: for numbers, `log` is AutoInt's log^2(z) for z > 2 (section 5.1.2), `log1p` is sign(z)*log(1+|z|).
     `scale`, after it: `standard` subtracts the mean and divides by the standard deviation (see
@@ -55,10 +57,11 @@ class Field:
                 raise InvalidValueError(
                     f"field {self.name!r}: only numeric fields have a {option}, not {self.kind} ones"
                 )
+        self._check_streamed()
         if not _readable(self.source):
             raise InvalidValueError(
                 f"field {self.name!r}: source {self.source!r} is not one of {', '.join(_WHOLE_SOURCES)}, "
-                "request.NAME, item.NAME"
+                f"request.NAME, item.NAME; nor is it computed by the stream, which has {FORMS}"
             )
         if not self.table:
             object.__setattr__(self, "table", self.name)
@@ -66,12 +69,33 @@ class Field:
     @property
     def of_item(self) -> bool:
         """Whether the value differs between the items of one impression."""
-        return self.source == "item" or self.source.startswith("item.")
+        return self.source == "item" or self.source.startswith(("item.", "pair."))
+
+    @property
+    def streamed(self) -> StreamedSource | None:
+        """What the stream computes for this field, if it does."""
+        return streamed_source(self.source)
 
     @property
     def feature(self) -> str:
-        """NAME of a source `request.NAME` or `item.NAME`; empty for the others."""
+        """The feature of an event that is read: NAME of a source `request.NAME` or `item.NAME`, the whole source where
+        the stream computes it; empty for the others."""
+        if self.streamed is not None:
+            return self.source
         return self.source.partition(".")[2] if self.source.startswith(_NAMED_SOURCES) else ""
+
+    def _check_streamed(self) -> None:
+        try:
+            streamed = self.streamed
+        except InvalidValueError as error:
+            raise InvalidValueError(f"field {self.name!r}: {error}") from None
+        if streamed is None:
+            return
+        if self.kind != "numeric":
+            raise InvalidValueError(
+                f'field {self.name!r}: {self.source} is a number, not {self.kind}: write kind = "numeric"'
+            )
+        object.__setattr__(self, "source", streamed.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +131,12 @@ class FeatureSpec:
     def numeric(self) -> tuple[Field, ...]:
         return tuple(f for f in self.fields if f.kind == "numeric")
 
+    @property
+    def streamed(self) -> tuple[StreamedSource, ...]:
+        """What the stream computes for the fields, each once."""
+        found = (field.streamed for field in self.fields)
+        return tuple(dict.fromkeys(source for source in found if source is not None))
+
     def to_json(self) -> bytes:
         return msgspec.json.encode(self)
 
@@ -120,4 +150,8 @@ class FeatureSpec:
 
 
 def _readable(source: str) -> bool:
-    return source in _WHOLE_SOURCES or any(source.startswith(p) and source != p for p in _NAMED_SOURCES)
+    return (
+        source in _WHOLE_SOURCES
+        or streamed_source(source) is not None
+        or any(source.startswith(p) and source != p for p in _NAMED_SOURCES)
+    )

@@ -15,10 +15,16 @@ ITEM_TABLE = "retrieval_item_"
 class TowerFields:
     """`user` has the request's fields of `spec`, `item` those of the item, with the towers' tables.
 
-    `key` is the field with the item's id. Raises InvalidValueError if it is missing, or any field of the request.
+    `key` is the field with the item's id. Raises InvalidValueError if it is missing, or any field of the request, or if
+    the stream computes a field of the item: its vector, once published, would not change with time.
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
+        if counted := [field.source for field in spec.fields if field.of_item and field.streamed]:
+            raise InvalidValueError(
+                f"retrieval by two towers cannot read {', '.join(counted)}, which change with every moment while an item's "
+                "vector stays: delete these features.fields, or set retrieval.two_tower = false"
+            )
         user = [_moved(field, USER_TABLE) for field in spec.fields if not field.of_item]
         item = [_moved(field, ITEM_TABLE) for field in spec.fields if field.of_item]
         keys = [field.name for field in item if field.source == "item" and field.kind == "categorical"]

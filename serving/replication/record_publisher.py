@@ -1,0 +1,28 @@
+"""Keeps the counters of users, items and pairs in Redis equal to those that the trainer has."""
+
+from __future__ import annotations
+
+from serving.replication import keys
+from serving.replication.redis_writer import RedisWriter
+from streaming.windows.counter_table import RecordChanges
+
+EXPIRY = 30 * 86_400
+"""Seconds that a record stays without a change: those of a layout that no model has any more go by themselves."""
+
+
+class RecordPublisher:
+    """Writes records of counters. Models with the same layout share them: from one log they are the same."""
+
+    def __init__(self, redis: RedisWriter) -> None:
+        self._redis = redis
+
+    def apply(self, changes: RecordChanges) -> None:
+        """Write records that changed and remove those of evicted entities; full changes replace everything."""
+        layout, kind = changes.layout.key, changes.layout.entity
+        names = [keys.counted(layout, kind, name) for name in changes.records]
+        self._redis.set_expiring(names, list(changes.records.values()), EXPIRY)
+        self._redis.unlink([keys.counted(layout, kind, name) for name in changes.removed])
+        if changes.full:
+            known = set(names)
+            for page in self._redis.pages(keys.counted(layout, kind, "")):
+                self._redis.unlink([name for name in map(bytes.decode, page) if name not in known])

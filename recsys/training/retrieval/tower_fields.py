@@ -22,8 +22,8 @@ class TowerFields:
     def __init__(self, spec: FeatureSpec) -> None:
         if counted := [field.source for field in spec.fields if field.of_item and field.streamed]:
             raise InvalidValueError(
-                f"retrieval by two towers cannot read {', '.join(counted)}, which change with every moment while an item's "
-                "vector stays: delete these features.fields, or set retrieval.two_tower = false"
+                f"retrieval by two towers cannot read {', '.join(counted)}: it changes with time, and an item's vector "
+                "does not. Delete these features.fields, or set retrieval.two_tower = false"
             )
         user = [_moved(field, USER_TABLE) for field in spec.fields if not field.of_item]
         item = [_moved(field, ITEM_TABLE) for field in spec.fields if field.of_item]

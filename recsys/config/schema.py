@@ -243,6 +243,10 @@ class Config(Section):
         with _told(obj):
             return super().model_validate(obj, **options)
 
+    def without_retrieval(self) -> Self:
+        """The same configuration for who judges the ranker alone: it learns the same without a two-tower model."""
+        return self.model_copy(update={"retrieval": RetrievalSection()})
+
     def rooted(self, folder: Path) -> Self:
         """The same configuration with its paths absolute below `folder`."""
         sections = {name: value.rooted(folder) for name, value in self if isinstance(value, Section)}

@@ -14,7 +14,7 @@ from collections.abc import Set as AbstractSet
 import numpy as np
 
 from serving.index.exact_index import ExactIndex
-from serving.index.ivf_index import IvfIndex
+from serving.index.ivf_index import IvfIndex, one_thread
 from serving.index.shared_lock import SharedLock
 from serving.index.slot_names import SlotNames
 from serving.index.vector_index import Floats, VectorIndex
@@ -133,7 +133,7 @@ class ItemIndex:
     def _work(self) -> None:
         try:
             index, small = self._index, len(self._names) < self._exact_below // 2
-            if not isinstance(index, IvfIndex) or small or not self._tuned(index, 4 * index.probes):
+            if not isinstance(index, IvfIndex) or small or not self._tuned(index, 4 * index.probes, RECALL - _SLACK):
                 self._build()
         except Exception:  # the index that is there goes on to answer
             _logger.exception("the index of item vectors could not be measured or built anew")
@@ -148,7 +148,7 @@ class ItemIndex:
             slots_N, vectors_NE = slots_N[there_N], vectors_NE[there_N]
             self._since_snapshot = set()
         if len(slots_N) >= self._exact_below:
-            with _one_thread():
+            with one_thread():
                 built: VectorIndex = IvfIndex(slots_N, vectors_NE)
         else:
             built = ExactIndex(self.size)
@@ -158,7 +158,7 @@ class ItemIndex:
             self._index, self._since_snapshot = built, None
             self.built += 1
         if isinstance(built, IvfIndex):
-            self._tuned(built, built.lists)
+            self._tuned(built, built.lists, RECALL)
         else:
             self.recall = 1.0
 
@@ -169,16 +169,17 @@ class ItemIndex:
         again_N = np.isin(slots_N, changed)
         built.put(slots_N[again_N], vectors_NE[again_N])
 
-    def _tuned(self, index: IvfIndex, most: int) -> bool:
-        """Measure recall, and search up to `most` lists if it is too low; False if that was not enough."""
-        with _one_thread():
+    def _tuned(self, index: IvfIndex, most: int, enough: float) -> bool:
+        """Measure recall, and search up to `most` lists until it is `enough`; False if they were not."""
+        with one_thread():
             while True:
                 self.recall = self._measured(index)
-                if self.recall >= RECALL - _SLACK or index.probes >= index.lists:
+                if self.recall >= enough or index.probes >= index.lists:
                     return True
-                if index.probes * 2 > most:
+                more = min(index.probes + index.probes // 4 + 1, index.lists)
+                if more > most:
                     return False
-                index.probes = min(2 * index.probes, index.lists)
+                index.probes = more
 
     def _measured(self, index: IvfIndex) -> float:
         """The share of the items of exact searches that approximate ones find, over recent queries."""
@@ -196,18 +197,3 @@ class ItemIndex:
         self._changed += len(slots)
         if self._since_snapshot is not None:
             self._since_snapshot.update(slots)
-
-
-class _one_thread:  # noqa: N801 - reads as a statement
-    """Let faiss use one thread in this one, so that requests keep a processor; the setting is each thread's own."""
-
-    def __enter__(self) -> None:
-        import faiss
-
-        self._before = faiss.omp_get_max_threads()
-        faiss.omp_set_num_threads(1)
-
-    def __exit__(self, *_: object) -> None:
-        import faiss
-
-        faiss.omp_set_num_threads(self._before)

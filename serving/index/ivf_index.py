@@ -5,6 +5,8 @@ Shape suffixes: N vectors, E coordinates, K found, Q queries.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,21 @@ from serving.index.vector_index import Bits, Floats, Slots
 _PER_CENTROID = 40
 """Vectors for each centroid that they are trained on."""
 _ROUNDS = 8
+_PROBES = 8
+"""At first."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let faiss use one thread for what this thread asks of it, so that others keep their processor."""
+    import faiss
+
+    before = faiss.omp_get_max_threads()  # a setting of each thread
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 class IvfIndex:
@@ -30,7 +47,7 @@ class IvfIndex:
         self._faiss: Any = faiss
         size = vectors_NE.shape[1]
         self.lists = lists or max(int(2 * np.sqrt(len(slots_N))), 1)
-        self.probes = min(16, self.lists)
+        self.probes = min(_PROBES, self.lists)
         self._centroids = faiss.IndexFlatIP(size)
         half = faiss.ScalarQuantizer.QT_fp16
         self._index = faiss.IndexIVFScalarQuantizer(
@@ -52,7 +69,8 @@ class IvfIndex:
     def put(self, slots_N: Slots, vectors_NE: Floats) -> None:
         given = slots_N.tolist()
         self._discard([slot for slot in given if slot in self._held])
-        self._add(slots_N, vectors_NE)
+        with one_thread():
+            self._add(slots_N, vectors_NE)
         self._held.update(given)
 
     def remove(self, slots_N: Slots) -> None:

@@ -32,6 +32,8 @@ class RankedItems:
     scores: dict[str, float]
     arm: str
     degraded: list[str]
+    source_of: dict[str, str]
+    """Where each item came from; empty text for items that were given."""
 
     @property
     def items(self) -> list[str]:
@@ -91,11 +93,15 @@ class Client:
 
 def _ranked(answer: Any) -> RankedItems:
     scores = {item["item"]: item["score"] for item in answer["items"]}
-    return RankedItems(answer["impression"], scores, answer["arm"], answer["degraded"])
+    sources = {item["item"]: item["source"] for item in answer["items"]}
+    return RankedItems(answer["impression"], scores, answer["arm"], answer["degraded"], sources)
 
 
 def show_change(client: Client, console: Console) -> None:
-    """Rank, like some items, and rank again until a score changes. Print both lists and the time it took."""
+    """Rank, like some items, and rank again until a score changes. Print both lists and the time it took.
+
+    Then ask for recommendations again, and print where they come from.
+    """
     user, first = _online(client)
     console.print(f"{user!r} is in the arm {first.arm!r}.")
     before = _settled(client, user, first.items)
@@ -107,6 +113,15 @@ def show_change(client: Client, console: Console) -> None:
     seconds = time.monotonic() - posted
     console.print(_side_by_side(client, before, after))
     console.print(f"From posting the likes to a changed score: {seconds * 1000:.0f} ms", style="bold")
+    console.print(_recommended(client, client.recommend(user, SHOWN)))
+
+
+def _recommended(client: Client, answer: RankedItems) -> Table:
+    """Recommended films, and where each was found."""
+    table = Table("", "recommended now", "score", "found by")
+    for place, (item, score) in enumerate(answer.scores.items(), 1):
+        table.add_row(str(place), client.title(item), f"{score:.3f}", answer.source_of[item])
+    return table
 
 
 def _online(client: Client) -> tuple[str, RankedItems]:

@@ -112,7 +112,7 @@ class MemoryStudy:
         rows, end = self._rows, self._stage.end
         store = SizedStore(wiring.tables(config), seed=seed)
         arm = online(self.refresh, self._stage.start, rows.times_R)
-        replay = Replay(wiring.learner(config, store), wiring.feed(config, self.log), rows, [arm])
+        replay = Replay(wiring.learner(config.without_retrieval(), store), wiring.feed(config, self.log), rows, [arm])
         (scored,) = replay.run(end, lambda progress: report(f"{setting.name}, seed {seed}", progress))
         return MeasuredReplay(
             seed=seed,

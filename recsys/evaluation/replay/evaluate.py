@@ -44,7 +44,7 @@ def evaluate(
     rows, start, end = stage.rows, stage.start, stage.end
     names = [task.name for task in wiring.tasks(config)]
     arms = [frozen(start), *(online(refresh, start, rows.times_R) for refresh in refreshes)]
-    replay = Replay(wiring.learner(config), wiring.feed(config, log), rows, arms)
+    replay = Replay(wiring.learner(config.without_retrieval()), wiring.feed(config, log), rows, arms)
     scored = replay.run(end, report)
     if not replay.trained:
         raise InvalidValueError(_unlearned(config, stage.lost))

@@ -117,7 +117,7 @@ _TAIL = """
 - Memory is proportional to live ids. `ttl`, `admission` and `capacity` decide how many are live: [choosing
   memory](choosing_memory.md) measures what fewer cost.
 - With `[training] workers = N` each worker holds an N-th of the rows ([several workers](train.md#several-workers)).
-  Cores are those of one process: what workers exchange comes on top.
+  Cores are those of one process: what workers exchange comes on top (`python -m benchmarks workers`).
 - The model decides the cores. `python -m benchmarks loop` and `serve` measure yours on your machine; a factorisation
   machine takes a fraction of AutoInt. Serving cores leave 30 % idle, so that peaks do not queue.
 - A server keeps the rows of a share of the ids ({hot}) and asks Redis for the others, one round trip a request.

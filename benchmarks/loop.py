@@ -47,7 +47,7 @@ def run(quick: bool) -> Result:
     turns = 6 if quick else 20
     with tempfile.TemporaryDirectory() as folder:
         config = Config.model_validate(CONFIG).rooted(Path(folder))
-        _fill(config, impressions=(turns + 1) * TURN * BATCH // ITEMS + 500)
+        fill(config, impressions=(turns + 1) * TURN * BATCH // ITEMS + 500)
         ours, peer = _measure(config, turns)
     value = ratio(peer, ours)
     raw = {"ours_s_per_turn": ours, "dense_s_per_turn": peer, "steps_per_turn": TURN, "batch": BATCH, "fields": 39}
@@ -104,7 +104,7 @@ class _Dense:
         self._optimizer.step()
 
 
-def _fill(config: Config, impressions: int) -> None:
+def fill(config: Config, impressions: int) -> None:
     """A log of impressions, a tenth of whose items are clicked."""
     rng = np.random.default_rng(0)
     log = wiring.event_log(config)

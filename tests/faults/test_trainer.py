@@ -224,7 +224,7 @@ def test_two_trainers_do_not_share_checkpoints(config: Config) -> None:
     settings = load(folder / "recsys.toml")
     with (
         wiring.trainer(settings, publish=False),
-        pytest.raises(CheckpointError, match="in use by another object of this process: close"),
+        pytest.raises(CheckpointError, match="in use by another trainer of this process: let it end first"),
         wiring.trainer(settings, publish=False),
     ):
         pass

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from recsys.config.models import Sizes
 from recsys.config.section import Count, Positive, Section, error_at
+from recsys.config.ssl import SslSection
 
 
 class RetrievalSection(Section):
@@ -31,6 +32,7 @@ class RetrievalSection(Section):
     """Most shown items remembered to draw them from."""
     correction: bool = True
     """Whether logits are corrected by how often an item is a negative."""
+    ssl: SslSection = SslSection()
 
     @property
     def description(self) -> dict[str, Any] | None:

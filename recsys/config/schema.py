@@ -219,6 +219,9 @@ class Config(Section):
             if self.training.workers > 1:
                 message = "needs training.workers = 1: train with one worker, or leave it out"
                 raise error_at(("retrieval", "two_tower"), message)
+            items = [field for field in self.features.fields if field.to_field().of_item]
+            if found := self.retrieval.ssl.problem(len(items), any(field.kind == "multi" for field in items)):
+                raise error_at(("retrieval", "ssl", found[0]), found[1])
         return self
 
     @model_validator(mode="after")

@@ -18,11 +18,12 @@ from recsys.config.retrieval import RetrievalSection
 from recsys.errors import InvalidValueError
 from recsys.models.two_tower import TowerInput, TwoTower
 from recsys.training.dense.soundness import sound
-from recsys.training.embedding_layer import EmbeddingLayer
+from recsys.training.embedding_layer import Embedded, EmbeddingLayer
 from recsys.training.retrieval.batch_softmax import batch_softmax
 from recsys.training.retrieval.frequency import FrequencyEstimate
 from recsys.training.retrieval.item_pool import Ids, ItemPool, Numbers
 from recsys.training.retrieval.tower_fields import TowerFields
+from recsys.training.ssl.item_views import ItemViews, Views
 from streaming.encode.batch import Jagged, TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.encode.scaling import Scaling
@@ -51,9 +52,10 @@ class RetrievalLearner:
         self._optimizer = torch.optim.Adam(self.model.parameters(), lr=options.lr)
         self.frequency = FrequencyEstimate()
         self.pool = ItemPool(fields.item.sparse, item.numeric, options.pool)
+        self._views = ItemViews(fields.item, options.ssl, seed) if options.ssl.on else None
         self.steps = self.positives = self.left_out = 0
-        self.loss = 0.0
-        """The running mean; without a step 0."""
+        self.loss = self.ssl_loss = 0.0
+        """Running means, the second one of self-supervision; without a step 0."""
 
     def step(self, batch: TrainingBatch, scaling: Scaling) -> None:
         """Learn from the clicks of `batch`, whose numbers `scaling` scales, and remember its items."""
@@ -74,6 +76,7 @@ class RetrievalLearner:
     def report(self) -> dict[str, float]:
         """Figures of the trainer's status."""
         figures = {"steps": self.steps, "positives": self.positives, "left_out": self.left_out, "loss": self.loss}
+        figures |= {"ssl_loss": self.ssl_loss} if self._views else {}
         return figures | {"pool": len(self.pool)}
 
     def state(self) -> dict[str, Tensor]:
@@ -83,6 +86,9 @@ class RetrievalLearner:
             state |= {f"optimizer.{index}.{name}": value.clone() for name, value in moments.items()}
         state["counts"] = torch.tensor([self.steps, self.positives, self.left_out, self.frequency.batches])
         state["loss"] = torch.tensor(self.loss, dtype=torch.float64)
+        if self._views:
+            state["ssl.loss"] = torch.tensor(self.ssl_loss, dtype=torch.float64)
+            state["ssl.information"] = torch.from_numpy(self._views.information_FF.copy())
         return state | {name: torch.from_numpy(array.copy()) for name, array in self._arrays().items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
@@ -103,6 +109,9 @@ class RetrievalLearner:
         self._optimizer.load_state_dict({"state": adam, "param_groups": groups})
         self.steps, self.positives, self.left_out, self.frequency.batches = state["counts"].tolist()
         self.loss = float(state["loss"])
+        if self._views and "ssl.loss" in state:
+            self.ssl_loss = float(state["ssl.loss"])
+            self._views.information_FF = state["ssl.information"].numpy().copy()
 
     def _arrays(self) -> dict[str, Any]:
         """The arrays of estimate and pool by name; ids as signed numbers, which safetensors has in any version."""
@@ -116,30 +125,47 @@ class RetrievalLearner:
     def _learn(self, clicks: TrainingBatch, scaling: Scaling) -> None:
         """One step on rows that were all clicked."""
         keys_C, ids, numeric_CN = self._candidates(clicks)
+        views = self._views.draw(self.pool, self.frequency.batches) if self._views else None
+        if views:
+            ids = {name: Jagged.concat([jagged, views.ids[name]]) for name, jagged in ids.items()}
+            numeric_CN = np.concatenate([numeric_CN, views.numeric_VN])
         users, items = self._users.lookup(clicks.ids, clicks.now), self._items.lookup(ids, clicks.now)
         users_PN = torch.from_numpy(scaling.apply(clicks.numeric_BN[:, : self._user_numbers]))
         items_CN = torch.from_numpy(scaling.apply(numeric_CN, self._user_numbers))
         self._optimizer.zero_grad(set_to_none=True)
+        vectors_CE = self.model.item(items.embedded_BFD, items_CN)
         loss = batch_softmax(
             self.model.user(users.embedded_BFD, users_PN),
-            self.model.item(items.embedded_BFD, items_CN),
+            vectors_CE[: len(keys_C)],
             torch.from_numpy(keys_C.view(np.int64)),
             torch.from_numpy(self._expected(keys_C)),
             torch.from_numpy(clicks.weights_B),
             self.options.temperature,
         )
-        loss.backward()  # type: ignore[no-untyped-call]
+        if self._improve(loss, self._ssl(vectors_CE[len(keys_C) :], views), users, items):
+            self.positives += len(clicks)
+
+    def _ssl(self, vectors_VE: Tensor, views: Views | None) -> Tensor | None:
+        """The loss of self-supervision; None without it."""
+        return self._views.loss(vectors_VE, views) if self._views and views else None
+
+    def _improve(self, loss: Tensor, ssl: Tensor | None, users: Embedded, items: Embedded) -> bool:
+        """One step down the sum of the losses; False, and nothing changes, if it is not sound."""
+        total = loss if ssl is None else loss + self.options.ssl.weight * ssl
+        total.backward()  # type: ignore[no-untyped-call]
         rows = [layer.pooled_BS.grad for layer in (users, items) if layer.pooled_BS.grad is not None]
         weights = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
-        if not sound([loss.detach(), *rows, *weights]):
+        if not sound([total.detach(), *rows, *weights]):
             self.left_out += 1
-            return
+            return False
         self._optimizer.step()
         self._users.apply(users)
         self._items.apply(items)
-        share = 1 - _RECENT if self.steps else 1.0
-        self.loss += share * (float(loss.detach()) - self.loss)
-        self.steps, self.positives = self.steps + 1, self.positives + len(clicks)
+        self.loss += (1 - _RECENT if self.steps else 1.0) * (float(loss.detach()) - self.loss)
+        if ssl is not None:
+            self.ssl_loss += (1 - _RECENT if self.ssl_loss else 1.0) * (float(ssl.detach()) - self.ssl_loss)
+        self.steps += 1
+        return True
 
     def _candidates(self, clicks: TrainingBatch) -> tuple[Ids, dict[str, Jagged], Numbers]:
         """Keys, ids and numbers of the clicked items, followed by drawn ones."""

@@ -17,6 +17,7 @@ from recsys.config.log import LogSection, MappingSection
 from recsys.config.models import SECTIONS
 from recsys.config.schema import ArmSection, Config, ExperimentSection, ServingSection, TrainingSection
 from recsys.config.section import Section
+from recsys.config.ssl import SslSection
 from recsys.config.tasks import TaskSection
 from recsys.errors import ConfigError
 from recsys.wiring.learning import tables
@@ -66,8 +67,13 @@ def test_exactly_the_settings_that_exist_are_in_the_template() -> None:
     tables |= {f"model {name}": section for name, section in SECTIONS.items()}
     tables |= {"log.mapping": MappingSection, "features.fields": FieldSection, "features.defaults": TableSection}
     tables |= {"experiments": ExperimentSection, "experiments.arms": ArmSection, "tasks": TaskSection}
-    tables["training.debiasing"] = DebiasingSection
-    inner = {"training": {"debiasing"}, "log": {"mapping"}, "features": {"fields", "defaults", "tables"}}
+    tables |= {"training.debiasing": DebiasingSection, "retrieval.ssl": SslSection}
+    inner = {
+        "training": {"debiasing"},
+        "retrieval": {"ssl"},
+        "log": {"mapping"},
+        "features": {"fields", "defaults", "tables"},
+    }
     inner["tune"] = {"settings"}
     expected = {name: section.model_fields.keys() - inner.get(name, set()) for name, section in tables.items()}
     expected["tune.settings"] = set(Config().tune.settings)

@@ -56,9 +56,9 @@ def features_of(item: int) -> Features:
     return {"tags": [f"t{item % GROUPS}"], "price": float(item)}
 
 
-def batches(count: int, seed: int = 0) -> list[TrainingBatch]:
+def batches(count: int, seed: int = 0, text: str = SETTINGS) -> list[TrainingBatch]:
     """Users of a group click the items that have its tag."""
-    encoder, rng, made = Encoder(wiring.spec(config())), np.random.default_rng(seed), []
+    encoder, rng, made = Encoder(wiring.spec(config(text))), np.random.default_rng(seed), []
     for number in range(count):
         shown = []
         for n in range(8):

@@ -8,19 +8,13 @@ process: both sides exchange the same tensors (the store also its rows), and wai
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
-import os
-import tempfile
-import warnings
 from collections.abc import Callable
-from multiprocessing.queues import SimpleQueue
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks._processes import together
 from benchmarks.harness import Result, Target, interleave, ratio
 from embedding.hashing import mix
 
@@ -37,7 +31,7 @@ def run(quick: bool) -> Result:
     targets: list[Target] = []
     raw: dict[str, Any] = {"dim": DIM, "tables": len(FEATURES)} | size
     for world in (1, 2):
-        seconds = _together(world, size)
+        seconds: Rounds = together(world, _member, world, size)
         raw[f"seconds_{world}"] = seconds
         for ours in ("drop-in", "store"):
             times = ratio(seconds[ours], seconds[f"{ours}, rows given"])
@@ -45,43 +39,8 @@ def run(quick: bool) -> Result:
     return Result("torchrec_store", targets, raw)
 
 
-def _together(world: int, size: dict[str, int]) -> Rounds:
-    """Rounds as the first process of `world` saw them."""
-    context = multiprocessing.get_context("spawn")
-    answers: SimpleQueue[Rounds] = context.SimpleQueue()
-    with tempfile.TemporaryDirectory() as folder:
-        members = [
-            context.Process(target=_member, args=(rank, world, Path(folder) / "meeting", size, answers), daemon=True)
-            for rank in range(world)
-        ]
-        for member in members:
-            member.start()
-        try:
-            for member in members:
-                member.join(600)
-            if any(member.exitcode != 0 for member in members):
-                raise RuntimeError("a process of the benchmark failed, see above")
-            return answers.get()
-        finally:
-            for member in members:
-                member.kill()
-
-
-def _member(rank: int, world: int, meeting: Path, size: dict[str, int], answers: SimpleQueue[Rounds]) -> None:
-    warnings.filterwarnings("ignore")
-    logging.disable(logging.WARNING)
-    import torch
-    import torch.distributed as dist
-
-    torch.set_num_threads(1)
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    dist.init_process_group("gloo", init_method=meeting.as_uri(), rank=rank, world_size=world)
-    contenders = _drop_in(rank, world, size) | _store(rank, world, size)
-    seconds = interleave(contenders, size["rounds"])
-    if rank == 0:
-        answers.put(seconds)
-    dist.barrier()
-    dist.destroy_process_group()
+def _member(rank: int, world: int, size: dict[str, int]) -> Rounds:
+    return interleave(_drop_in(rank, world, size) | _store(rank, world, size), size["rounds"])
 
 
 def _batches(rank: int, world: int, size: dict[str, int], tables: int) -> list[npt.NDArray[np.uint64]]:

@@ -7,21 +7,14 @@ exchange is what look-ups and updates of two workers take beyond those of one, a
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
-import os
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from itertools import islice
-from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.distributed as dist
-
+from benchmarks._processes import together
 from benchmarks.harness import Result, Target, interleave, median, ratio
 from benchmarks.loop import BATCH, CONFIG, ITEMS, fill
 from recsys import wiring
@@ -40,45 +33,22 @@ def run(quick: bool) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         config = Config.model_validate(CONFIG).rooted(Path(folder))
         fill(config, impressions=(rounds + 1) * STEPS * BATCH // ITEMS + 500)
-        seconds = _measured(Path(folder), config, rounds)
+        seconds: Seconds = together(2, _member, config, rounds)
     exchange = median(seconds["rows of two"]) - median(seconds["rows of one"])
     raw = {"batch": BATCH, "fields": 39, "steps_per_turn": STEPS, "seconds": seconds}
     raw |= {"share of the exchange": exchange / median(seconds["two"])}
     return Result("workers", [Target("steps of two workers over one", ratio(seconds["one"], seconds["two"]), 1.5)], raw)
 
 
-def _measured(folder: Path, config: Config, rounds: int) -> Seconds:
-    context = multiprocessing.get_context("spawn")
-    answers: SimpleQueue[Seconds] = context.SimpleQueue()
-    arguments = (folder / "meeting", config, rounds, answers)
-    members = [context.Process(target=_member, args=(rank, *arguments), daemon=True) for rank in range(2)]
-    for member in members:
-        member.start()
-    try:
-        for member in members:
-            member.join(600)
-        if any(member.exitcode != 0 for member in members):
-            raise RuntimeError("a process of the group failed; its error is above")
-        return answers.get()
-    finally:
-        for member in members:
-            member.kill()
-
-
-def _member(rank: int, meeting: Path, config: Config, rounds: int, answers: SimpleQueue[Seconds]) -> None:
-    warnings.filterwarnings("ignore")
-    logging.disable(logging.WARNING)
-    torch.set_num_threads(1)
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    dist.init_process_group("gloo", init_method=meeting.as_uri(), rank=rank, world_size=2)
+def _member(rank: int, config: Config, rounds: int) -> Seconds:
     link = channel()
-    if rank == 0:
-        leading = leading_learner(config, link)
-        answers.put(_turns(config, leading, rounds))
-        leading.dismiss()
-    else:
+    if rank:
         follower(config, link).run()
-    dist.destroy_process_group()
+        return {}
+    leading = leading_learner(config, link)
+    seconds = _turns(config, leading, rounds)
+    leading.dismiss()
+    return seconds
 
 
 def _turns(config: Config, group: Learner, rounds: int) -> Seconds:

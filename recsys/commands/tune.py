@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from recsys import wiring
-from recsys.commands.options.iso_time import parse_time
-from recsys.commands.options.output_folder import check_out
-from recsys.commands.output.console import READING, plain_column, plain_console, say
+from recsys.commands.options.parts_of_log import read_log
+from recsys.commands.output.console import plain_column, plain_console, say
 from recsys.commands.output.fit_tables import cells
 from recsys.commands.stopping import stopping
-from recsys.config.file import load
 from recsys.errors import file_errors
 from recsys.evaluation.metrics import METRICS
-from recsys.fit.parts import read_parts
 from recsys.fit.tuning.progress_plot import progress_plot
 from recsys.fit.tuning.result import TuneResult
 from recsys.fit.tuning.settings_text import settings_text
@@ -27,13 +22,8 @@ from recsys.fit.tuning.tuning import Tuning
 
 def run(path: Path, *, until: str | None, out: Path) -> None:
     """Print the best of each model; write `tune.json`, `tune.svg` and the settings of each model into `out`."""
-    config = load(path)
-    wiring.set_threads(config)
     console = plain_console()
-    check_out(out)
-    end = parse_time(until, "--until") if until else None
-    with closing(wiring.event_log(config)) as log, console.status(READING):
-        parts = read_parts(config, log, end)
+    config, parts = read_log(path, until, out, console)
     with file_errors("the results (--out)", out):
         tuning = Tuning(config, parts, out)
     if tuning.ended:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from recsys.config.messages import Problem, problems
+from recsys.config.messages import SettingProblem, problems
 from recsys.config.schema import Config
 from recsys.config.syntax import not_toml
 from recsys.errors import ConfigError
@@ -25,10 +25,10 @@ def load(path: Path) -> Config:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         remedy = "write one with `recsys init`, or name another with --config"
-        raise _error(path, [Problem(0, "", f"cannot be read ({error.strerror}); {remedy}")]) from None
+        raise _error(path, [SettingProblem(0, "", f"cannot be read ({error.strerror}); {remedy}")]) from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise _error(path, [Problem(line, "", "is not UTF-8 text; save it as UTF-8")]) from None
+        raise _error(path, [SettingProblem(line, "", "is not UTF-8 text; save it as UTF-8")]) from None
     return parse(text, path)
 
 
@@ -44,5 +44,5 @@ def parse(text: str, path: Path) -> Config:
         raise _error(path, problems(text, raw, error.errors())) from None
 
 
-def _error(path: Path, found: Iterable[Problem]) -> ConfigError:
+def _error(path: Path, found: Iterable[SettingProblem]) -> ConfigError:
     return ConfigError("\n".join(f"{path}: {problem}" for problem in found))

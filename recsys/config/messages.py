@@ -29,7 +29,7 @@ ELEMENTS = {"fields": "field", "mapping": "mapping", "experiments": "experiment"
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class SettingProblem:
     """One error in the file."""
 
     line: int
@@ -42,22 +42,22 @@ class Problem:
         return ": ".join(part for part in parts if part)
 
 
-def problems(text: str, raw: Mapping[str, Any], errors: Sequence[ErrorDetails]) -> Iterator[Problem]:
+def problems(text: str, raw: Mapping[str, Any], errors: Sequence[ErrorDetails]) -> Iterator[SettingProblem]:
     """The errors of the file `text`, parsed as `raw`; all options of another model make one problem together."""
     model = _model(raw)
     foreign = [str(error["loc"][1]) for error in errors if _of_another_model(error)]
     if foreign:
-        yield Problem(line_of(text, ("model", foreign[0])), "model", _options_of_another(foreign, model))
+        yield SettingProblem(line_of(text, ("model", foreign[0])), "model", _options_of_another(foreign, model))
     for error in errors:
         if not _of_another_model(error):
             yield _problem(text, raw, error, model)
 
 
-def _problem(text: str, raw: Mapping[str, Any], error: ErrorDetails, model: str) -> Problem:
+def _problem(text: str, raw: Mapping[str, Any], error: ErrorDetails, model: str) -> SettingProblem:
     location = (*error["loc"], *error.get("ctx", {}).get("at", ()))
     key = key_of(raw, location)
     message = _message(error, location, model)
-    return Problem(line_of(text, location), key, message.removeprefix(f"{key.rpartition(', ')[2]}: "))
+    return SettingProblem(line_of(text, location), key, message.removeprefix(f"{key.rpartition(', ')[2]}: "))
 
 
 def told(given: Mapping[str, Any], errors: Sequence[ErrorDetails]) -> ConfigError:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 
-from recsys.config.messages import Problem
+from recsys.config.messages import SettingProblem
 
 _BARE = re.compile(r"""(?<=[=,\[])\s*(?P<word>[^\s"'=,\[\]{}#][^"'=,\[\]{}#]*)""")
 _UNCLOSED = re.compile(r"""=[^#]*(?:"[^"]*|'[^']*)$""")
 
 
-def not_toml(text: str, reason: str) -> Problem:
+def not_toml(text: str, reason: str) -> SettingProblem:
     """The problem of a file, from the reason that `tomllib` gives, with a hint when quotes are missing."""
     lines = text.splitlines() or [""]
     place = re.search(r"at line (\d+), column (\d+)", reason)
     if place is None:
         number = next((n for n, line in enumerate(lines, 1) if _unclosed(line)), len(lines))
-        return Problem(number, "", f"not TOML: {reason}{_hint(lines[number - 1], -1)}")
+        return SettingProblem(number, "", f"not TOML: {reason}{_hint(lines[number - 1], -1)}")
     number = min(int(place[1]), len(lines))
-    return Problem(number, "", f"not TOML: {reason}{_hint(lines[number - 1], int(place[2]) - 1)}")
+    return SettingProblem(number, "", f"not TOML: {reason}{_hint(lines[number - 1], int(place[2]) - 1)}")
 
 
 def _hint(line: str, column: int) -> str:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 
 from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TimeElapsedColumn
 from rich.table import Table
 
-from recsys import wiring
-from recsys.commands.options.iso_time import parse_time
-from recsys.commands.options.output_folder import check_out
-from recsys.commands.output.console import READING, plain_column, plain_console, say
+from recsys.commands.options.parts_of_log import read_log
+from recsys.commands.output.console import plain_column, plain_console, say
 from recsys.commands.output.fit_tables import cells
-from recsys.config.file import load
 from recsys.errors import file_errors
 from recsys.evaluation.metrics import METRICS
-from recsys.fit.parts import read_parts
 from recsys.search.dnis.curve import curve
 from recsys.search.dnis.result import DnisResult
 from recsys.search.dnis.study import compare
@@ -26,13 +21,8 @@ from recsys.search.settings import settings
 
 def run(path: Path, *, until: str | None, out: Path) -> None:
     """Print the table; write `dnis.json`, `dnis.svg` and the found dimensions of each size into the folder `out`."""
-    config = load(path)
-    wiring.set_threads(config)
     console = plain_console()
-    check_out(out)
-    end = parse_time(until, "--until") if until else None
-    with closing(wiring.event_log(config)) as log, console.status(READING):
-        parts = read_parts(config, log, end)
+    config, parts = read_log(path, until, out, console)
     with Bar(SpinnerColumn(), plain_column("{task.description}"), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("")
         result = compare(config, parts, lambda doing: bar.update(task, description=doing))

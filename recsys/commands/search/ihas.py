@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 
 from rich.progress import Progress as Bar
@@ -10,15 +9,12 @@ from rich.progress import SpinnerColumn, TimeElapsedColumn
 from rich.table import Table
 
 from recsys import wiring
-from recsys.commands.options.iso_time import parse_time
-from recsys.commands.options.output_folder import check_out
-from recsys.commands.output.console import READING, plain_column, plain_console, say
+from recsys.commands.options.parts_of_log import read_log
+from recsys.commands.output.console import plain_column, plain_console, say
 from recsys.commands.output.fit_tables import cells
-from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import file_errors
 from recsys.evaluation.metrics import METRICS
-from recsys.fit.parts import read_parts
 from recsys.search.ihas.result import Contender, IhasResult
 from recsys.search.ihas.study import compare
 from recsys.search.settings import settings
@@ -26,13 +22,8 @@ from recsys.search.settings import settings
 
 def run(path: Path, *, until: str | None, out: Path) -> None:
     """Print the table; write `ihas.json`, and the dimensions of one mask for all rows, into the folder `out`."""
-    config = load(path)
-    wiring.set_threads(config)
     console = plain_console()
-    check_out(out)
-    end = parse_time(until, "--until") if until else None
-    with closing(wiring.event_log(config)) as log, console.status(READING):
-        parts = read_parts(config, log, end)
+    config, parts = read_log(path, until, out, console)
     with Bar(SpinnerColumn(), plain_column("{task.description}"), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("")
         result = compare(config, parts, lambda doing: bar.update(task, description=doing))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,6 @@ class MappedJson:
         self._max_line = max_line
         self._mapping = mapping
         self._paths = [(name, name.split(".")) for name in mapping.names]
-        self._pick = itemgetter(*mapping.names) if len(mapping.names) > 1 else self._cells_of
 
     @property
     def name(self) -> str:
@@ -46,21 +44,7 @@ class MappedJson:
     def rows(self, start: Position = BEGIN) -> Iterator[Rows]:
         for block in self._lines.blocks(start):
             places = [i for i, line in enumerate(block.lines) if line.strip()]
-            known = self._simple([block.lines[i] for i in places])
-            yield rows_of_lines(block, places, self._read, known)
-
-    def _simple(self, lines: Sequence[bytes]) -> list[Sequence[Any]] | None:
-        """The cells of each line, if all are objects that are not too long; most blocks are so."""
-        try:
-            rows = list(map(_decode, lines))
-            if max(map(len, lines), default=0) > self._max_line or any(type(row) is not dict for row in rows):
-                return None
-            try:
-                return list(map(self._pick, rows))
-            except KeyError:  # paths, or fields that some lack
-                return [self._cells_of(row) for row in rows]
-        except (ValueError, RecursionError):
-            return None
+            yield rows_of_lines(block, places, self._read)
 
     def _read(self, line: bytes) -> Sequence[Any]:
         try:
@@ -74,7 +58,4 @@ class MappedJson:
         row = _decode(line)
         if not isinstance(row, dict):
             raise InvalidValueError("not an object")
-        return self._cells_of(row)
-
-    def _cells_of(self, row: dict[str, Any]) -> Sequence[Any]:
         return [row[name] if name in row else follow(row, path) for name, path in self._paths]

@@ -33,18 +33,10 @@ class Rows:
         return len(self.cells if self.fields is None else self.fields)
 
 
-def rows_of_lines(
-    block: Block,
-    places: Sequence[int],
-    read: Callable[[bytes], Sequence[Any]],
-    known: list[Sequence[Any]] | None = None,
-) -> Rows:
-    """A row for each of the lines `places` of a block; `read` raises InvalidValueError for a line without cells.
-
-    `known` has the cells of all of them, if they are known.
-    """
-    cells, faults = known or list[Sequence[Any]](), dict[int, str]()
-    for i, place in enumerate(places if known is None else ()):
+def rows_of_lines(block: Block, places: Sequence[int], read: Callable[[bytes], Sequence[Any]]) -> Rows:
+    """A row for each of the lines `places` of a block; `read` raises InvalidValueError for a line without cells."""
+    cells, faults = list[Sequence[Any]](), dict[int, str]()
+    for i, place in enumerate(places):
         try:
             cells.append(read(block.lines[place]))
         except InvalidValueError as error:

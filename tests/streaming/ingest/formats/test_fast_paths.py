@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,12 +14,11 @@ from hypothesis import strategies as st
 from streaming.ingest.formats import sources
 from streaming.ingest.formats.delimited import DelimitedRows
 from streaming.ingest.formats.dialect import Dialect, RowReader
-from streaming.ingest.formats.mapped_json import MappedJson
 from streaming.ingest.formats.sources import Position
 from streaming.ingest.mapping.column_mapping import Mapping
 
 Found = list[tuple[list[Any], str, Position, bytes, Position, Position, bool]]
-Open = Callable[[], DelimitedRows | MappedJson]
+Open = Callable[[], DelimitedRows]
 
 BODY = Mapping("user", {"time": "at", "user": "user", "features.x": "x"}, null_values=())
 PLAIN = st.text(st.sampled_from("a1é "), max_size=3)
@@ -43,7 +41,7 @@ DIALECTS = [
 ]
 
 
-def found(table: DelimitedRows | MappedJson) -> Found:
+def found(table: DelimitedRows) -> Found:
     """Cells or fault of each row, where it stands and how it is written, with begin and end of its block."""
     return [
         (
@@ -104,40 +102,3 @@ def test_text_whose_rows_are_lines(tmp_path: Path) -> None:
 
     check()
     assert seen == {(one, quotes) for one in (True, False) for quotes in (True, False)}
-
-
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(1 << 65), 1 << 65) | st.floats() | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abcx"), inner, max_size=3),
-    max_leaves=4,
-)
-OBJECTS = st.dictionaries(st.sampled_from(["at", "a", "b", "a.b", "x"]), VALUES, max_size=5)
-ODD = st.sampled_from(
-    [b"", b" \t", b"[1]", b"7", b'{"a": 1', b'{"at":"\xff"}', b"{}\r", b"[" * 2000, b'{"at":1,"at":2}']
-)
-JSON_MAPPINGS = [
-    Mapping("user", {"time": "at", "user": ["a.b", "b"], "features.x": "x.c"}),
-    Mapping("user", {"time": "at", "user": "a"}),
-]
-
-
-def test_json_lines_that_are_objects(tmp_path: Path) -> None:
-    path, seen = tmp_path / "a.jsonl", set[bool]()
-
-    @given(
-        st.lists(OBJECTS.map(lambda value: json.dumps(value).encode()), max_size=8),
-        st.lists(st.tuples(st.integers(0, 8), ODD), max_size=2),
-        st.sampled_from(JSON_MAPPINGS),
-        st.integers(1, 200),
-        st.sampled_from([20, 1 << 20]),
-    )
-    def check(lines: list[bytes], odd: list[tuple[int, bytes]], mapping: Mapping, read: int, longest: int) -> None:
-        for at, line in odd:
-            lines.insert(at, line)
-        path.write_bytes(b"\n".join(lines))
-        fast, slow, simple = found_both_ways(partial(MappedJson, path, mapping, longest), read, MappedJson, "_simple")
-        assert repr(fast) == repr(slow)  # NaN is itself in neither
-        seen.update(simple)
-
-    check()
-    assert seen == {True, False}

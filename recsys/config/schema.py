@@ -22,6 +22,7 @@ from recsys.config.models import AutoIntConfig, ModelSection
 from recsys.config.retrieval import RetrievalSection
 from recsys.config.search import DnisSection, IhasSection
 from recsys.config.section import Count, FilePath, Positive, Section, error_at, reader, section_of
+from recsys.config.ssl import SslSection
 from recsys.config.tasks import CLICK, TaskSection
 from recsys.config.tune import TuneSection
 from recsys.config.units import Duration, milliseconds
@@ -96,6 +97,7 @@ class TrainingSection(Section):
     export_every: Duration = milliseconds("30s")
     """How often dense weights go to serving; loading them takes a server 0.1 s. Rows go every `redis.publish_every`."""
     debiasing: DebiasingSection = DebiasingSection()
+    ssl: SslSection = SslSection()
 
     @model_validator(mode="after")
     def _effective(self) -> Self:
@@ -113,6 +115,8 @@ class TrainingSection(Section):
         """Whether the tables can be divided among workers: by FBGEMM, which has fewer optimizers."""
         if self.optimizer not in ("rowwise_adagrad", "adagrad"):
             raise error_at(("optimizer",), f"{self.optimizer} has one worker only. Write rowwise_adagrad or adagrad")
+        if self.ssl.on:
+            raise error_at(("ssl", "method"), "needs workers = 1. Leave it out, or train with one worker")
         if self.max_norm is not None:
             raise error_at(("max_norm",), "needs workers = 1. Leave it out, or train with one worker")
 
@@ -219,9 +223,18 @@ class Config(Section):
             if self.training.workers > 1:
                 message = "needs training.workers = 1: train with one worker, or leave it out"
                 raise error_at(("retrieval", "two_tower"), message)
-            items = [field for field in self.features.fields if field.to_field().of_item]
-            if found := self.retrieval.ssl.problem(len(items), any(field.kind == "multi" for field in items)):
-                raise error_at(("retrieval", "ssl", found[0]), found[1])
+        return self
+
+    @model_validator(mode="after")
+    def _can_supervise_itself(self) -> Self:
+        items = [field for field in self.features.fields if field.to_field().of_item]
+        multi = any(field.kind == "multi" for field in items)
+        for section, ssl in (("retrieval", self.retrieval.ssl), ("training", self.training.ssl)):
+            if found := ssl.problem(len(items), multi):
+                raise error_at((section, "ssl", found[0]), found[1])
+        if self.training.ssl.on and not any(f.source == "item" and f.kind == "categorical" for f in items):
+            message = "needs a categorical field of the item's id: add one with source `item` to features.fields"
+            raise error_at(("training", "ssl", "method"), message)
         return self
 
     @model_validator(mode="after")

@@ -27,6 +27,7 @@ from recsys.training.description import Description
 from recsys.training.embedding_layer import Embedded, EmbeddingLayer
 from recsys.training.loss import Loss, WeightedLogLoss
 from recsys.training.retrieval.retrieval_learner import RetrievalLearner
+from recsys.training.ssl.item_contrast import ItemContrast
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.encode.scaling import RunningMoments, Scaling
@@ -59,7 +60,7 @@ class Learner:
     `debiasing` changes what is learned from a batch, not how it is scored.
     `tasks` are the names of the model's tasks, in the order of its logits; by default all count alike in the loss.
     `peers` are the processes that learn from the same batches, each from its share of the rows. `retrieval` learns from
-    the same batches, after the model, which it does not change.
+    the same batches, after the model, which it does not change. `ssl` learns after each step, on rows of item fields.
     Raises InvalidValueError if a table is missing in `store`, or if its dimension is not the model's.
     """
 
@@ -77,6 +78,7 @@ class Learner:
         averaging: float = 0.0,
         peers: Peers | None = None,
         retrieval: RetrievalLearner | None = None,
+        ssl: ItemContrast | None = None,
     ) -> None:
         if len(tasks) != model.tasks:
             raise InvalidValueError(f"the model has logits of {model.tasks} tasks, not of {', '.join(tasks)}")
@@ -84,7 +86,7 @@ class Learner:
         self.tasks = tuple(tasks)
         self.model = model
         self.store = store
-        self.retrieval = retrieval
+        self.retrieval, self.ssl = retrieval, ssl
         self.steps = 0
         self._expired_at = 0
         self._layer = EmbeddingLayer(store, spec)
@@ -133,6 +135,8 @@ class Learner:
         if learnable:
             self._dense.step(self.steps)
             self._layer.apply(embedded)
+        if self.ssl is not None:
+            self.ssl.step(batch, self.scaling)
         if self.retrieval is not None:
             self.retrieval.step(batch, self.scaling)
         if batch.now - self._expired_at >= EXPIRE_EVERY:
@@ -243,6 +247,8 @@ class Learner:
         parts = {"debiasing": self._debiasing.state()}
         if self.retrieval is not None:
             parts["retrieval"] = self.retrieval.state()
+        if self.ssl is not None:
+            parts["ssl"] = self.ssl.state()
         prefixed = {f"{part}.{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
         return self._dense.state() | moments | prefixed | {"left_out": self._unsound.counts_M, "clocks": clocks}
 
@@ -254,4 +260,6 @@ class Learner:
         self._unsound.counts_M = state["left_out"]
         if self.retrieval is not None:
             self.retrieval.restore(under("retrieval.", state))
+        if self.ssl is not None:
+            self.ssl.restore(under("ssl.", state))
         self.steps, self._expired_at = state["clocks"].tolist()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from recsys.training.learner import Learner
     from recsys.training.retrieval.retrieval_learner import RetrievalLearner
     from recsys.training.retrieval.tower_fields import TowerFields
+    from recsys.training.ssl.item_contrast import ItemContrast
 
 
 _Learner = TypeVar("_Learner", bound="Learner")
@@ -111,7 +112,18 @@ def made(kind: Callable[..., _Learner], config: Config, rows: EmbeddingStore) ->
         loss=WeightedLogLoss([1.0, *(task.weight for task in config.tasks)]),
         debiasing=PropensityDebiasing(LoggedDebiasing(**biased.model_dump())) if biased.on else None,
         retrieval=retrieval(config, rows),
+        ssl=self_supervision(config, rows),
     )
+
+
+def self_supervision(config: Config, rows: EmbeddingStore) -> ItemContrast | None:
+    """What learns the ranker's item fields without clicks, over the store `rows`; None if nothing does."""
+    from recsys.training.ssl.item_contrast import ItemContrast
+
+    training = config.training
+    if not training.ssl.on:
+        return None
+    return ItemContrast(spec(config), rows, training.ssl, lr=training.dense_lr, seed=training.seed)
 
 
 def retrieval(config: Config, rows: EmbeddingStore) -> RetrievalLearner | None:

@@ -5,10 +5,12 @@ Shape suffixes: B rows, R places of the pool, W most values of a field, N numeri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from embedding.hashing import mix
 from streaming.encode.batch import Jagged
@@ -61,6 +63,19 @@ class ItemPool:
             lengths_S = self.lengths[name][place_S]
             ids[name] = Jagged(values_RW[place_S][_inside(lengths_S, values_RW.shape[1])], lengths_S)
         return self.keys_R[place_S], ids, self.numeric_RN[place_S]
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What it holds, by name; ids as signed numbers, which safetensors has in any version."""
+        named: dict[str, npt.NDArray[Any]] = {"known": self.known_R, "keys": self.keys_R.view(np.int64)}
+        named |= {"numeric": self.numeric_RN}
+        named |= {f"values.{name}": values.view(np.int64) for name, values in self.values.items()}
+        return named | {f"lengths.{name}": lengths for name, lengths in self.lengths.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `arrays` returned, as tensors. Raises KeyError or ValueError if it is of another pool."""
+        for name, array in self.arrays().items():
+            array[...] = state[name].numpy()
+        self._filled = None
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self.known_R))

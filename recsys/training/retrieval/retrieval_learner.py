@@ -6,7 +6,6 @@ E coordinates of a vector, D embedding dimension.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,8 @@ from embedding.store import EmbeddingStore
 from recsys.config.retrieval import RetrievalSection
 from recsys.errors import InvalidValueError
 from recsys.models.two_tower import TowerInput, TwoTower
+from recsys.training.dense.model import under
+from recsys.training.dense.optimizer_state import optimizer_state, restore_optimizer
 from recsys.training.dense.soundness import sound
 from recsys.training.embedding_layer import Embedded, EmbeddingLayer
 from recsys.training.retrieval.batch_softmax import batch_softmax
@@ -82,8 +83,7 @@ class RetrievalLearner:
     def state(self) -> dict[str, Tensor]:
         """Everything but the embedding rows, as tensors that do not change any more."""
         state = {f"model.{name}": tensor.clone() for name, tensor in self.model.state_dict().items()}
-        for index, moments in self._optimizer.state_dict()["state"].items():
-            state |= {f"optimizer.{index}.{name}": value.clone() for name, value in moments.items()}
+        state |= {f"optimizer.{name}": tensor for name, tensor in optimizer_state(self._optimizer).items()}
         state["counts"] = torch.tensor([self.steps, self.positives, self.left_out, self.frequency.batches])
         state["loss"] = torch.tensor(self.loss, dtype=torch.float64)
         if self._views:
@@ -100,13 +100,7 @@ class RetrievalLearner:
                 array[...] = state[name].numpy()
         except (RuntimeError, KeyError, ValueError) as error:
             raise InvalidValueError(f"it is of another two-tower model: {error}") from None
-        adam: dict[int, dict[str, Tensor]] = {}
-        for name, value in state.items():
-            if name.startswith("optimizer."):
-                _, index, moment = name.split(".")
-                adam.setdefault(int(index), {})[moment] = value
-        groups = copy.deepcopy(self._optimizer.state_dict()["param_groups"])
-        self._optimizer.load_state_dict({"state": adam, "param_groups": groups})
+        restore_optimizer(self._optimizer, under("optimizer.", state))
         self.steps, self.positives, self.left_out, self.frequency.batches = state["counts"].tolist()
         self.loss = float(state["loss"])
         if self._views and "ssl.loss" in state:
@@ -114,12 +108,8 @@ class RetrievalLearner:
             self._views.information_FF = state["ssl.information"].numpy().copy()
 
     def _arrays(self) -> dict[str, Any]:
-        """The arrays of estimate and pool by name; ids as signed numbers, which safetensors has in any version."""
-        pool = self.pool
-        named: dict[str, Any] = {"pool.known": pool.known_R, "pool.keys": pool.keys_R.view(np.int64)}
-        named |= {"pool.numeric": pool.numeric_RN}
-        named |= {f"pool.values.{name}": values.view(np.int64) for name, values in pool.values.items()}
-        named |= {f"pool.lengths.{name}": lengths for name, lengths in pool.lengths.items()}
+        """The arrays of estimate and pool by name."""
+        named: dict[str, Any] = {f"pool.{name}": array for name, array in self.pool.arrays().items()}
         return named | {"frequency.last": self.frequency.last_KH, "frequency.gap": self.frequency.gap_KH}
 
     def _learn(self, clicks: TrainingBatch, scaling: Scaling) -> None:

@@ -67,9 +67,9 @@ def test_exactly_the_settings_that_exist_are_in_the_template() -> None:
     tables |= {f"model {name}": section for name, section in SECTIONS.items()}
     tables |= {"log.mapping": MappingSection, "features.fields": FieldSection, "features.defaults": TableSection}
     tables |= {"experiments": ExperimentSection, "experiments.arms": ArmSection, "tasks": TaskSection}
-    tables |= {"training.debiasing": DebiasingSection, "retrieval.ssl": SslSection}
+    tables |= {"training.debiasing": DebiasingSection, "retrieval.ssl": SslSection, "training.ssl": SslSection}
     inner = {
-        "training": {"debiasing"},
+        "training": {"debiasing", "ssl"},
         "retrieval": {"ssl"},
         "log": {"mapping"},
         "features": {"fields", "defaults", "tables"},

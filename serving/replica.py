@@ -9,6 +9,7 @@ from contextlib import ExitStack
 import redis
 
 from serving.cache.entity_cache import EntityFeatures
+from serving.cache.visited_items import VisitedItems
 from serving.model.loaded_model import OpenScorer
 from serving.ranking.popularity import CatalogSnapshot
 from serving.replication.health import Availability
@@ -49,6 +50,7 @@ class Replica:
         )
         self.trainers = TrainerStatuses(names)
         self.entities = EntityFeatures(client, entity_ttl, 1_000_000, time.monotonic, self.availability)
+        self.visited = VisitedItems(client, self.availability)
         sinks: list[Sink] = [self.entities, *self.models.loaders.values()]
         self._follower = StreamFollower(
             lambda: connect(_FOLLOW_TIMEOUT), sinks, self.availability, self._refresh, revive

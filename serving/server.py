@@ -39,6 +39,7 @@ from serving.retrieval.catalog_sources import PopularItems, RecentItems
 from serving.retrieval.merged import MergedRetriever
 from serving.retrieval.source import Retriever
 from serving.retrieval.two_tower import TwoTowerItems
+from serving.retrieval.visit_sources import HistoryItems, ItemToItem
 from serving.settings import Duration, ServingSettings
 from streaming.ingest.codec import Rules
 from streaming.log.event_log import EventLog
@@ -143,6 +144,8 @@ def candidates(settings: Settings, replica: Replica) -> Retriever:
         "two_tower": TwoTowerItems(replica.models, replica.entities),
         "popular": PopularItems(replica.catalog),
         "recent": RecentItems(replica.catalog),
+        "item_to_item": ItemToItem(replica.visited),
+        "history": HistoryItems(replica.visited),
     }
     return AttributeFilter(MergedRetriever(sources, settings.shares), replica.entities)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from recsys.errors import StateError
+from streaming.decayed import grown
 from streaming.join.labeled_impression import LabeledImpression
 
 
@@ -114,9 +115,9 @@ class Catalog:
         self.seen((item,), time)
         if item in self._withdrawn:
             weight, first = self._withdrawn[item]
-            self._withdrawn[item] = self._grown(weight, time), first
+            self._withdrawn[item] = grown(weight, time, self._half_life), first
         else:
-            self._weights[item] = self._grown(self._weights.get(item, -math.inf), time)
+            self._weights[item] = grown(self._weights.get(item, -math.inf), time, self._half_life)
             self._popular.changed(item)
             self._mark(item)
 
@@ -145,7 +146,7 @@ class Catalog:
         """All items there are."""
         return list(self._first_seen)
 
-    def __contains__(self, item: str) -> bool:
+    def __contains__(self, item: object) -> bool:
         return item in self._first_seen
 
     def drain_changes(self) -> CatalogChanges:
@@ -179,12 +180,6 @@ class Catalog:
         self._withdrawn, self._stated = loaded.withdrawn, loaded.stated
         self._reset()
         self.change_all()
-
-    def _grown(self, weight: float, time: int) -> float:
-        """The logarithm of popularity after one more label."""
-        one = time / self._half_life
-        high, low = max(weight, one), min(weight, one)
-        return high + math.log2(1 + 2.0 ** (low - high))
 
     def _withdraw(self, item: str, time: int) -> None:
         self._withdrawn[item] = self._weights.pop(item, -math.inf), self._first_seen.pop(item, time)

@@ -16,6 +16,7 @@ from embedding.store import INIT_SCALE
 from recsys.config.debiasing import DebiasingSection
 from recsys.config.features import FeaturesSection
 from recsys.config.fit import FitSection
+from recsys.config.item_to_item import ItemToItemSection
 from recsys.config.log import LogSection
 from recsys.config.mapped_files import unused_mapping
 from recsys.config.models import AutoIntConfig, ModelSection
@@ -187,6 +188,7 @@ class Config(Section):
     tasks: Annotated[list[TaskSection], Field(max_length=MAX_TASKS - 1)] = []
     """Beside the first one, `click`, which `training` defines."""
     catalog: CatalogSection = CatalogSection()
+    item_to_item: ItemToItemSection = ItemToItemSection()
     retrieval: RetrievalSection = RetrievalSection()
     serving: Annotated[ServingSettings, BeforeValidator(reader(ServingSettings, ServingSection))] = ServingSettings()
     experiments: list[ExperimentSection] = []

@@ -22,6 +22,7 @@ from serving.limits import CATALOG_SIZE
 from serving.model.artefact import RANKER, USER_TOWER, Artefact
 from serving.replication.publisher import Publisher
 from streaming.catalog import Catalog
+from streaming.co_visits import CoVisits
 from streaming.encode.entity_state import EntityState
 from streaming.windows.streamed_features import StreamedFeatures
 
@@ -61,6 +62,7 @@ class Publication:
         start_id: str | None = None,
         vectors: VectorPublication | None = None,
         streamed: StreamedFeatures | None = None,
+        visits: CoVisits | None = None,
     ) -> None:
         self._learner = learner
         self._publisher = publisher
@@ -68,6 +70,7 @@ class Publication:
         self._entities = entities
         self._streamed = streamed or StreamedFeatures((), 1, 0, 1)
         self._catalog = catalog
+        self._visits = visits
         self._rows_every = rows_every
         self._dense_every = dense_every
         self._revive = revive
@@ -92,6 +95,8 @@ class Publication:
         if self._vectors is not None:
             self._vectors.start()
         self._streamed.change_all()
+        if self._visits is not None:
+            self._visits.change_all()
 
     def due(self) -> bool:
         return self._clock() >= self._rows_due
@@ -192,6 +197,7 @@ class Publication:
             self._entities.restore_changes(users, items)
             raise
         self._publish_streamed()
+        self._publish_visits()
         self._publisher.publish_catalog(self._catalog.popular(CATALOG_SIZE), self._catalog.recent(CATALOG_SIZE))
 
     def _publish_streamed(self) -> None:
@@ -200,6 +206,16 @@ class Publication:
             self._publisher.publish_records(changes)
         except PublishError:
             self._streamed.restore_changes(changes)
+            raise
+
+    def _publish_visits(self) -> None:
+        if self._visits is None:
+            return
+        changes = self._visits.drain_changes()
+        try:
+            self._publisher.visits.apply(changes)
+        except PublishError:
+            self._visits.restore_changes(changes)
             raise
 
 

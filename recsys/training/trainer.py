@@ -27,6 +27,7 @@ from recsys.training.migration import load_migrated
 from recsys.training.progress import Progress
 from recsys.training.publication import Publication
 from streaming.catalog import Catalog
+from streaming.co_visits import CoVisits
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.feed import Feed
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 CONSUMER = "trainer"
 LOG = "log"
 """The file with the identity of the log that the cursor is of; checkpoints of before have none."""
+VISITS = "co_visits.bin"
+"""The file with counts of items clicked together; checkpoints without them have none, and they begin empty then."""
 _FINAL_ATTEMPTS = 3
 """Publications at the end: if Redis was gone the first starts it, and if it is empty the second asks for all rows."""
 
@@ -58,6 +61,7 @@ class Trainer:
         checkpoints: Checkpoints,
         progress: Progress,
         *,
+        visits: CoVisits | None = None,
         publication: Publication | None = None,
         checkpoint_every: int = 500,
         poll_events: int = 8192,
@@ -68,6 +72,7 @@ class Trainer:
         self._feed = feed
         self._log = log
         self._catalog = catalog
+        self._visits = visits
         self._checkpoints = checkpoints
         self._publication = publication
         self._checkpoint_every = checkpoint_every
@@ -140,6 +145,8 @@ class Trainer:
 
     def _load_counts(self, folder: Path) -> None:
         self._catalog.restore((folder / "catalog.bin").read_bytes())
+        if self._visits is not None and (file := folder / VISITS).exists():
+            self._visits.restore(file.read_bytes())
         self.progress.load(folder)
 
     def run(self, *, follow: bool, stop: threading.Event, until: int | None = None) -> None:
@@ -194,7 +201,9 @@ class Trainer:
 
     def digest(self) -> str:
         """SHA-256 of the whole state: weights, embedding rows, optimizers, joiner, cursor, catalog."""
-        parts = (self.learner.digest().encode(), self._feed.state(), self._catalog.state())
+        parts: tuple[bytes, ...] = (self.learner.digest().encode(), self._feed.state(), self._catalog.state())
+        if self._visits is not None:
+            parts = (*parts, self._visits.state())
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
     def _follow(self, follow: bool, stop: threading.Event, until: int | None) -> None:
@@ -212,6 +221,7 @@ class Trainer:
     def _capture(self, folder: Path) -> Callable[[], None]:
         """Copy the current state; the function returned writes it into `folder`."""
         feed, catalog = self._feed.state(), self._catalog.state()
+        visits = None if self._visits is None else self._visits.state()
         write_progress = self.progress.begin_save(folder)
         write_learner = self.learner.begin_save(folder)
 
@@ -220,6 +230,8 @@ class Trainer:
             self._crash("rows written")
             (folder / "feed.bin").write_bytes(feed)
             (folder / "catalog.bin").write_bytes(catalog)
+            if visits is not None:
+                (folder / VISITS).write_bytes(visits)
             (folder / RUN).write_text(self.run_id)
             (folder / LOG).write_text(self._log.identity)
             write_progress()

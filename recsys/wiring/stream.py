@@ -12,8 +12,7 @@ from streaming.encode.feature_spec import FeatureSpec
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from streaming.catalog import Catalog
-    from streaming.feed import Feed
+    from streaming.feed import Feed, Observer
     from streaming.ingest.codec import Rules
     from streaming.ingest.formats.sources import Source
     from streaming.ingest.pipeline import Ingest
@@ -136,7 +135,7 @@ def joiner(config: Config, labels: Labels | None = None) -> Joiner | TasksJoiner
     return TasksJoiner(every, of) if len(every) > 1 else of(every[0], 0)
 
 
-def feed(config: Config, log: EventLog, catalog: Catalog | None = None, labels: Labels | None = None) -> Feed:
+def feed(config: Config, log: EventLog, observer: Observer | None = None, labels: Labels | None = None) -> Feed:
     """The configured feed; `labels` overrides when they are given out, as an evaluation needs them."""
     from streaming.encode.encoder import Encoder
     from streaming.encode.entity_state import EntityState
@@ -150,7 +149,7 @@ def feed(config: Config, log: EventLog, catalog: Catalog | None = None, labels: 
         EntityState(config.features.entities),
         Encoder(fields),
         config.training.batch_size,
-        observer=catalog,
+        observer=observer,
         streamed=StreamedFeatures(
             fields.streamed, config.features.counted, join.wait + join.lateness, config.training.max_pending
         ),

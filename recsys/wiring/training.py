@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from recsys.training.retrieval.vector_publication import VectorPublication
     from recsys.training.trainer import Trainer
     from streaming.catalog import Catalog
+    from streaming.co_visits import CoVisits
     from streaming.feed import Feed
 
 
@@ -65,13 +66,16 @@ def locked_trainer(
     from recsys.training.progress import Progress
     from recsys.training.trainer import Trainer
     from streaming.catalog import Catalog
+    from streaming.observers import Observers
 
     training = config.training
     with ExitStack() as stack:
         log = event_log(config)
         stack.callback(log.close)
         catalog = Catalog(half_life=config.catalog.half_life)
-        source, learns = feed(config, log, catalog), learns or learner(config)
+        visits = co_visits(config, catalog)
+        source = feed(config, log, catalog if visits is None else Observers(catalog, visits))
+        learns = learns or learner(config)
         yield Trainer(
             learns,
             source,
@@ -79,14 +83,17 @@ def locked_trainer(
             catalog,
             Checkpoints(training.checkpoints, training.keep, crash),
             Progress(tasks=learns.tasks),
-            publication=stack.enter_context(_publication(config, learns, source, catalog)) if publish else None,
+            visits=visits,
+            publication=stack.enter_context(_publication(config, learns, source, catalog, visits)) if publish else None,
             checkpoint_every=training.checkpoint_every,
             crash=crash,
         )
 
 
 @contextmanager
-def _publication(config: Config, learns: Learner, source: Feed, catalog: Catalog) -> Iterator[Publication]:
+def _publication(
+    config: Config, learns: Learner, source: Feed, catalog: Catalog, visits: CoVisits | None
+) -> Iterator[Publication]:
     from recsys.training.publication import Publication
     from serving.replication.lease import Holder
 
@@ -105,9 +112,21 @@ def _publication(config: Config, learns: Learner, source: Feed, catalog: Catalog
             start_id=start_id,
             vectors=_vectors(config, learns, source, catalog),
             streamed=source.streamed,
+            visits=visits,
         )
         with _metrics(config.training.metrics, publication):
             yield publication
+
+
+def co_visits(config: Config, catalog: Catalog) -> CoVisits | None:
+    """Which items are clicked together, if that is configured; of those in the catalogue."""
+    from streaming.co_visits import CoVisitBounds, CoVisits
+
+    section = config.item_to_item
+    if not section.enabled:
+        return None
+    bounds = CoVisitBounds(section.items, section.users, section.neighbours, section.clicks)
+    return CoVisits(catalog, section.window, section.half_life, bounds)
 
 
 def _vectors(config: Config, learns: Learner, source: Feed, catalog: Catalog) -> VectorPublication | None:

@@ -57,7 +57,7 @@ OPERATIONS = (
         "post",
         "/v1/recommend",
         "Retrieve items for a user and rank them",
-        "Candidates are popular and recent items; `source` says which.",
+        "Candidates are of the sources that have a share; `source` says which.",
         RankResponse,
         RecommendRequest,
         {"user": "u1", "count": 10},

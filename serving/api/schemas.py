@@ -49,8 +49,9 @@ class RankedItem(msgspec.Struct, frozen=True):
     """`score` is the sum over the model's tasks of the configured weight times the predicted probability: with one task
     that probability. It is the popularity if `degraded` says so.
 
-    `source` says where a recommended item came from: `two_tower` (its vector is near to the user's), `popular` or
-    `recent`; it is empty for an item of the request.
+    `source` says where a recommended item came from: `two_tower` (its vector is near to the user's), `popular`,
+    `recent`, `item_to_item` (clicked together with what the user clicked last) or `history` (clicked by the user
+    before); it is empty for an item of the request.
     `scores` has the probability of each task, where the model has several.
     """
 

@@ -14,6 +14,8 @@
 | `recsys:{model}:lease` | string, expiring | who publishes the model, JSON: `serving.replication.lease.Holder` |
 | `recsys:user:{id}`, `recsys:item:{id}` | string | latest features, a JSON object |
 | `recsys:counted:{layout}:{kind}:{name}` | string, expiring | counters of a user, item or pair: `streaming.windows` |
+| `recsys:visited:user:{id}` | string, expiring | items that the user clicked last, JSON: `streaming.co_visits` |
+| `recsys:visited:item:{id}` | string, expiring | items clicked together with it, and cosines, JSON |
 | `recsys:entities` | stream, capped | names of users and items whose features changed, JSON |
 | `recsys:popular` | sorted set | items by popularity, decayed to when it was published |
 | `recsys:recent` | sorted set | items by the event time (ms) of their first sight |
@@ -54,6 +56,7 @@ _RESERVED = frozenset(
         "opened",
         "popularity",
         "counted",
+        "visited",
     }
 )
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -78,6 +81,22 @@ def counted(layout: str, kind: str, name: str) -> str:
     'recsys:counted:3f9a:item:i1'
     """
     return f"recsys:counted:{layout}:{kind}:{name}"
+
+
+def visited(kind: str, name: str) -> str:
+    """
+    >>> visited("user", "u1")
+    'recsys:visited:user:u1'
+    """
+    return f"recsys:visited:{kind}:{name}"
+
+
+def visited_user(name: str) -> str:
+    return visited("user", name)
+
+
+def visited_item(name: str) -> str:
+    return visited("item", name)
 
 
 def experiment(name: str, allocation: str) -> str:

@@ -28,6 +28,7 @@ from serving.replication.record_publisher import RecordPublisher
 from serving.replication.redis_writer import RedisWriter
 from serving.replication.runs.served_run import ServedRun, served
 from serving.replication.vector_publisher import VectorPublisher
+from serving.replication.visit_publisher import VisitPublisher
 from streaming.encode.entity_state import Changes
 from streaming.events.schema import Features
 from streaming.windows.counter_table import RecordChanges
@@ -67,6 +68,7 @@ class Publisher:
         self._entities = EntityPublisher(self._redis)
         self.vectors = VectorPublisher(self._redis, self._keys)
         self._records = RecordPublisher(self._redis)
+        self.visits = VisitPublisher(self._redis)
         self._now = now
         self._written: int | None = None
         """Sequence of the last delta written by this publisher."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from serving.replication import keys
 from serving.replication.redis_writer import RedisWriter
 from streaming.windows.counter_table import RecordChanges
@@ -19,10 +21,14 @@ class RecordPublisher:
     def apply(self, changes: RecordChanges) -> None:
         """Write records that changed and remove those of evicted entities; full changes replace everything."""
         layout, kind = changes.layout.key, changes.layout.entity
-        names = [keys.counted(layout, kind, name) for name in changes.records]
-        self._redis.set_expiring(names, list(changes.records.values()), EXPIRY)
-        self._redis.unlink([keys.counted(layout, kind, name) for name in changes.removed])
-        if changes.full:
+        self.replace(keys.counted(layout, kind, ""), changes.records, changes.removed, full=changes.full)
+
+    def replace(self, prefix: str, records: Mapping[str, bytes], removed: Sequence[str], *, full: bool) -> None:
+        """Write `records` and remove those `removed`, by what follows the prefix; if `full`, remove all others."""
+        names = [prefix + name for name in records]
+        self._redis.set_expiring(names, list(records.values()), EXPIRY)
+        self._redis.unlink([prefix + name for name in removed])
+        if full:
             known = set(names)
-            for page in self._redis.pages(keys.counted(layout, kind, "")):
+            for page in self._redis.pages(prefix):
                 self._redis.unlink([name for name in map(bytes.decode, page) if name not in known])

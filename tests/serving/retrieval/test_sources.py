@@ -127,7 +127,10 @@ def test_without_redis_it_keeps_what_it_had(tmp_path: Path) -> None:
         ({"popular": 1.5}, "shares: the share of popular is 1.5: it must be between 0 and 1"),
         ({"popular": 0.7, "recent": 0.7}, "shares: the sum of the shares is 1.4: it must be above 0 and at most 1"),
         ({"popular": 0.0}, "shares: the sum of the shares is 0"),
-        ({"poplar": 0.5}, "shares: there is no source 'poplar'; the sources are two_tower, popular, recent"),
+        (
+            {"poplar": 0.5},
+            "shares: there is no source 'poplar'; the sources are two_tower, popular, recent, item_to_item, history",
+        ),
     ],
 )
 def test_shares_that_cannot_be_met_are_refused(shares: dict[str, float], message: str) -> None:

@@ -27,7 +27,7 @@ class _CoVisitState(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class VisitChanges:
-    """Records of users (items clicked last, the latest first) or of items (neighbours and cosines), as JSON by name."""
+    """Records of users (items clicked last, the latest first) or items (neighbours and affinities), as JSON by name."""
 
     kind: Literal["user", "item"]
     records: dict[str, bytes]
@@ -49,20 +49,21 @@ class CoVisitBounds:
 class CoVisits:
     r"""Neighbours of items by co-visitation, with counts that halve every `half_life` ms of event time.
 
-    cosine(a, b) = C(a, b) / sqrt(n(a) n(b)),  n(a) = sum_t 2^(t / h),  C(a, b) = sum_{t, s} 2^(max(t, s) / h)
+    affinity(a, b) = C(a, b) / sqrt(n(a) n(b)),  n(a) = sum_t 2^(t / h),  C(a, b) = sum_{t, s} 2^(max(t, s) / h)
 
     over clicks t of a, and over clicks t of a and s of b by the same user at most `window` ms apart. As both decay
-    alike, the cosine does not change while nobody clicks, and of a click's time only its distance counts, so the order
-    in which clicks arrive does not matter. The same user, item and time is one click. This is item-based
-    collaborative filtering (Sarwar et al., WWW 2001), counted over a stream.
+    alike, the affinity does not change while nobody clicks, and of a click's time only its distance counts, so the
+    order in which clicks arrive does not matter. The same user, item and time is one click. Where each user clicks an
+    item once, the affinity is the cosine of item-based collaborative filtering (Sarwar et al., WWW 2001), counted over
+    a stream; a user that clicks both items again and again counts for more, and it may exceed 1.
 
     Beyond the bounds are forgotten: of a user the oldest clicks, users that clicked longest ago (in the order of the
-    stream), of an item the neighbours with the least cosine, in both directions, and the tenth of the items with the
+    stream), of an item the neighbours with the least affinity, in both directions, and the tenth of the items with the
     least count. Records have only items that are in `available`.
 
     >>> visits = CoVisits(["a", "b"], window=10, half_life=1000)
     >>> visits.click("ada", "a", 1); visits.click("ada", "b", 5)
-    >>> [round(cosine, 2) for _, cosine in visits.neighbours("a")]
+    >>> [round(affinity, 2) for _, affinity in visits.neighbours("a")]
     [1.0]
     """
 
@@ -118,8 +119,10 @@ class CoVisits:
         return list(dict.fromkeys(item for _, item in reversed(self._clicks.get(user, []))))
 
     def neighbours(self, item: str) -> list[tuple[str, float]]:
-        """Available items with their cosine, greatest first; equal ones by name."""
-        found = [(other, self._cosine(item, other)) for other in self._pairs.get(item, ()) if other in self._available]
+        """Available items with their affinity, greatest first; equal ones by name."""
+        found = [
+            (other, self._affinity(item, other)) for other in self._pairs.get(item, ()) if other in self._available
+        ]
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))
 
     def drain_changes(self) -> list[VisitChanges]:
@@ -157,7 +160,7 @@ class CoVisits:
         self._clicks, self._counts, self._pairs = loaded.clicks, loaded.counts, loaded.pairs
         self.change_all()
 
-    def _cosine(self, one: str, other: str) -> float:
+    def _affinity(self, one: str, other: str) -> float:
         return float(2.0 ** (self._pairs[one][other] - (self._counts[one] + self._counts[other]) / 2))
 
     def _pair(self, item: str, other: str, time: int) -> None:
@@ -169,7 +172,7 @@ class CoVisits:
         self._mark("item", other)
         for one in (item, other):
             if len(self._pairs[one]) > self._bounds.neighbours:
-                self._part(one, min(self._pairs[one], key=lambda two: (self._cosine(one, two), two)))
+                self._part(one, min(self._pairs[one], key=lambda two: (self._affinity(one, two), two)))
 
     def _part(self, item: str, other: str) -> None:
         for one, two in ((item, other), (other, item)):

@@ -12,7 +12,7 @@ from serving.replication import keys
 from serving.replication.health import Availability
 
 Neighbours = list[tuple[str, float]]
-"""Items, each with its cosine, best first."""
+"""Items, each with its affinity, best first."""
 _items = msgspec.json.Decoder(list[str])
 _neighbours = msgspec.json.Decoder(Neighbours)
 

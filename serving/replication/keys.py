@@ -15,7 +15,7 @@
 | `recsys:user:{id}`, `recsys:item:{id}` | string | latest features, a JSON object |
 | `recsys:counted:{layout}:{kind}:{name}` | string, expiring | counters of a user, item or pair: `streaming.windows` |
 | `recsys:visited:user:{id}` | string, expiring | items that the user clicked last, JSON: `streaming.co_visits` |
-| `recsys:visited:item:{id}` | string, expiring | items clicked together with it, and cosines, JSON |
+| `recsys:visited:item:{id}` | string, expiring | items clicked together with it, and affinities, JSON |
 | `recsys:entities` | stream, capped | names of users and items whose features changed, JSON |
 | `recsys:popular` | sorted set | items by popularity, decayed to when it was published |
 | `recsys:recent` | sorted set | items by the event time (ms) of their first sight |

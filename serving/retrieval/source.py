@@ -40,6 +40,6 @@ class Retriever(Protocol):
     def retrieve(self, query: RetrievalQuery, count: int, exclude: AbstractSet[str] = frozenset()) -> Candidates:
         """At most `count` different items, none of them in `exclude`; none if it has nothing for this query.
 
-        It runs on the server's one ranking thread, so what it reads is kept in memory.
+        It runs on the server's one ranking thread, so what it reads is in memory, or takes a read or two of Redis.
         """
         ...

@@ -13,7 +13,7 @@ ITEM_TO_ITEM, HISTORY = "item_to_item", "history"
 
 
 class ItemToItem:
-    """Items clicked together with those that the user clicked last; the score is the sum of the cosines.
+    """Items clicked together with those that the user clicked last; the score is the sum of the affinities.
 
     The user's own items are left out: those are `HistoryItems`. Equal scores are ordered by name.
     """
@@ -25,8 +25,8 @@ class ItemToItem:
         clicked = self._visited.read(query.user)
         score: defaultdict[str, float] = defaultdict(float)
         for neighbours in clicked.values():
-            for item, cosine in neighbours:
-                score[item] += cosine
+            for item, affinity in neighbours:
+                score[item] += affinity
         found = (item for item in score if item not in exclude and item not in clicked)
         ids = heapq.nsmallest(count, found, key=lambda item: (-score[item], item))
         return Candidates(ids, [ITEM_TO_ITEM] * len(ids), [score[item] for item in ids])

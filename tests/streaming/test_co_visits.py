@@ -44,18 +44,18 @@ def brute_force(log: list[Click]) -> dict[str, dict[str, float]]:
     return found
 
 
-def cosines(visits: CoVisits, items: str = "abcde") -> dict[str, dict[str, float]]:
+def affinities(visits: CoVisits, items: str = "abcde") -> dict[str, dict[str, float]]:
     return {item: dict(visits.neighbours(item)) for item in items}
 
 
 @settings(max_examples=40)
 @given(log=clicks, data=st.data())
-def test_cosines_are_those_of_a_count_over_all_pairs_in_any_order_with_any_repetition(
+def test_affinities_are_those_of_a_count_over_all_pairs_in_any_order_with_any_repetition(
     log: list[Click], data: st.DataObject
 ) -> None:
     expected = {item: brute_force(log).get(item, {}) for item in "abcde"}
     late_and_twice = data.draw(st.permutations([*log, *log[:5]]))
-    for found in (cosines(made(log)), cosines(made(late_and_twice))):
+    for found in (affinities(made(log)), affinities(made(late_and_twice))):
         assert found == {item: pytest.approx(of, rel=1e-9) for item, of in expected.items()}
 
 

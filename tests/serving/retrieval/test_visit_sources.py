@@ -53,7 +53,7 @@ def visited(client: redis.Redis) -> VisitedItems:
     return VisitedItems(client, Availability(up=True))
 
 
-def test_candidates_are_the_neighbours_of_the_users_items_by_summed_cosine(
+def test_candidates_are_the_neighbours_of_the_users_items_by_summed_affinity(
     trained: Trained, visited: VisitedItems
 ) -> None:
     found = ItemToItem(visited).retrieve(query("ada"), 10)

@@ -183,10 +183,14 @@ def _bytes(features: Any) -> bytes | None:
 
 
 def _with(json: bytes | None, values: dict[str, Any]) -> bytes:
-    """A JSON object with these members, except for those that it has already."""
-    if json is None:
+    """A JSON object with these members, except for those that it has already.
+
+    >>> _with(b"{}", {"a": 1}), _with(b'{"a":1}', {"a": 2, "b": 3}), _with(b'{"\\\\u0061":1}', {"a": 2})
+    (b'{"a":1}', b'{"a":1,"b":3}', b'{"\\\\u0061":1}')
+    """
+    if json is None or json == b"{}":
         return msgspec.json.encode(values)
-    if any(name.encode() in json for name in values):
+    if b"\\" in json or any(name.encode() in json for name in values):  # a name may be written with escapes
         known = msgspec.json.decode(json)
         values = {name: value for name, value in values.items() if name not in known}
     return json[:-1] + b"," + msgspec.json.encode(values)[1:] if values else json

@@ -244,22 +244,20 @@ class Learner:
         """Everything but the embedding rows."""
         moments = {f"moments.{name}": torch.from_numpy(values_N) for name, values_N in self._moments.state().items()}
         clocks = torch.tensor([self.steps, self._expired_at])
-        parts = {"debiasing": self._debiasing.state()}
-        if self.retrieval is not None:
-            parts["retrieval"] = self.retrieval.state()
-        if self.ssl is not None:
-            parts["ssl"] = self.ssl.state()
-        prefixed = {f"{part}.{name}": tensor for part, found in parts.items() for name, tensor in found.items()}
-        return self._dense.state() | moments | prefixed | {"left_out": self._unsound.counts_M, "clocks": clocks}
+        parts = {f"{name}.{key}": tensor for name, part in self._parts.items() for key, tensor in part.state().items()}
+        return self._dense.state() | moments | parts | {"left_out": self._unsound.counts_M, "clocks": clocks}
+
+    @property
+    def _parts(self) -> dict[str, Debiasing | RetrievalLearner | ItemContrast]:
+        """What learns beside the model, each with a state of its own, by the prefix of its tensors."""
+        found = {"debiasing": self._debiasing, "retrieval": self.retrieval, "ssl": self.ssl}
+        return {name: part for name, part in found.items() if part is not None}
 
     def load_dense(self, state: dict[str, torch.Tensor], file: Path) -> None:
         """Restore what `dense_state` returned; errors name `file`, from which it was read."""
         self._dense.restore(state, file)
         self._moments.restore({name: tensor.numpy() for name, tensor in under("moments.", state).items()})
-        self._debiasing.restore(under("debiasing.", state))
+        for name, part in self._parts.items():
+            part.restore(under(f"{name}.", state))
         self._unsound.counts_M = state["left_out"]
-        if self.retrieval is not None:
-            self.retrieval.restore(under("retrieval.", state))
-        if self.ssl is not None:
-            self.ssl.restore(under("ssl.", state))
         self.steps, self._expired_at = state["clocks"].tolist()

@@ -13,6 +13,7 @@ import torch
 from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
 from recsys.training.dense.averaging import AveragedModel
+from recsys.training.dense.optimizer_state import optimizer_state, restore_optimizer
 from recsys.training.dense.peers import Peers, Scores
 from recsys.training.dense.randomness import randomness
 from recsys.training.dense.soundness import sound
@@ -89,8 +90,7 @@ class DenseModel:
         """Weights, their mean, optimizer state and random state."""
         state = {f"model.{name}": tensor.contiguous() for name, tensor in self.model.state_dict().items()}
         state |= {f"averaged.{name}": tensor.contiguous() for name, tensor in self._averaged.state().items()}
-        for index, moments in self._optimizer.state_dict()["state"].items():
-            state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+        state |= {f"optimizer.{name}": tensor for name, tensor in optimizer_state(self._optimizer).items()}
         return state | {"random": self._generator.get_state()}
 
     def restore(self, state: dict[str, torch.Tensor], file: Path) -> None:
@@ -100,12 +100,7 @@ class DenseModel:
         except RuntimeError as error:
             raise InvalidValueError(f"{file} is of another model: {error}") from None
         self._averaged.restore(under("averaged.", state))
-        adam: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in under("optimizer.", state).items():
-            index, moment = name.split(".")
-            adam.setdefault(int(index), {})[moment] = tensor
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": adam, "param_groups": groups})
+        restore_optimizer(self._optimizer, under("optimizer.", state))
         self._generator.set_state(state["random"])
 
 

@@ -93,9 +93,8 @@ class RetrievalLearner:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Restore what `state` returned. Raises InvalidValueError if it is of another model."""
-        weights = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
         try:
-            self.model.load_state_dict(weights)
+            self.model.load_state_dict(under("model.", state))
             for name, array in self._arrays().items():
                 array[...] = state[name].numpy()
         except (RuntimeError, KeyError, ValueError) as error:

@@ -97,7 +97,7 @@ class Feed:
         if not self.partitions or self.partitions[0] < 0 or self.partitions[-1] >= log.partitions:
             raise InvalidValueError(f"partitions are {self.partitions}; choose some of the log's {log.partitions}")
         self.joiner, self.entities, self.encoder = joiner, entities, encoder
-        self.streamed = streamed or StreamedFeatures((), 1, 0, 1)
+        self.streamed = streamed or StreamedFeatures.none()
         entities.keep_history(joiner.wait + joiner.lateness)
         self._reader = LogReader(log, start, slack=joiner.lateness)
         self._batch_size = batch_size

@@ -6,7 +6,8 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -68,7 +69,7 @@ class Publication:
         self._publisher = publisher
         self._exporter = exporter
         self._entities = entities
-        self._streamed = streamed or StreamedFeatures((), 1, 0, 1)
+        self._streamed = streamed or StreamedFeatures.none()
         self._catalog = catalog
         self._visits = visits
         self._rows_every = rows_every
@@ -189,34 +190,28 @@ class Publication:
 
     def _publish_items(self) -> None:
         users, items = self._entities.drain_changes()
-        try:
+        with _again_if_it_fails(lambda: self._entities.restore_changes(users, items)):
             self._publisher.publish_entity_changes(users, items)
             if self._vectors is not None:
                 self._vectors.publish(self._publisher, items.latest)
-        except PublishError:
-            self._entities.restore_changes(users, items)
-            raise
-        self._publish_streamed()
-        self._publish_visits()
+        counters = self._streamed.drain_changes()
+        with _again_if_it_fails(lambda: self._streamed.restore_changes(counters)):
+            self._publisher.publish_records(counters)
+        if (visits := self._visits) is not None:
+            visited = visits.drain_changes()
+            with _again_if_it_fails(lambda: visits.restore_changes(visited)):
+                self._publisher.visits.apply(visited)
         self._publisher.publish_catalog(self._catalog.popular(CATALOG_SIZE), self._catalog.recent(CATALOG_SIZE))
 
-    def _publish_streamed(self) -> None:
-        changes = self._streamed.drain_changes()
-        try:
-            self._publisher.publish_records(changes)
-        except PublishError:
-            self._streamed.restore_changes(changes)
-            raise
 
-    def _publish_visits(self) -> None:
-        if self._visits is None:
-            return
-        changes = self._visits.drain_changes()
-        try:
-            self._publisher.visits.apply(changes)
-        except PublishError:
-            self._visits.restore_changes(changes)
-            raise
+@contextmanager
+def _again_if_it_fails(restore: Callable[[], None]) -> Iterator[None]:
+    """Changes that were drained and cannot be published are counted as changed again."""
+    try:
+        yield
+    except PublishError:
+        restore()
+        raise
 
 
 def _read_by_servers(tables: Mapping[str, _T]) -> dict[str, _T]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import pyarrow as pa
@@ -68,6 +68,11 @@ class StreamedFeatures:
         for entity in ENTITIES:
             if own := [source for source in distinct if source.entity == entity]:
                 self._parts.append(_Part(entity, own, capacity))
+
+    @classmethod
+    def none(cls) -> Self:
+        """Without a source: events go through as they are."""
+        return cls((), capacity=1, wait=0, max_shown=1)
 
     @property
     def counters(self) -> dict[str, int]:

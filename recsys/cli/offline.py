@@ -14,7 +14,7 @@ from recsys.extras import needs
 
 @click.command()
 @CONFIG
-@click.option("--until", metavar="TIME", help=UNTIL)
+@UNTIL
 @click.option("--out", type=click.Path(path_type=Path), default="run/fit", show_default=True, help=OUT)
 @readable
 @needs("training")
@@ -31,7 +31,7 @@ def fit(config_path: Path, until: str | None, out: Path) -> None:
 @click.command()
 @CONFIG
 @click.option("--part", type=click.Choice(["test", "validation"]), default="test", show_default=True)
-@click.option("--until", metavar="TIME", help=UNTIL)
+@UNTIL
 @click.option("--out", type=click.Path(path_type=Path), default="run/fit", show_default=True, help=OUT)
 @readable
 @needs("training")
@@ -44,7 +44,7 @@ def evaluate(config_path: Path, part: Literal["test", "validation"], until: str 
 
 @click.command()
 @CONFIG
-@click.option("--until", metavar="TIME", help=UNTIL)
+@UNTIL
 @click.option("--out", type=click.Path(path_type=Path), default="run/tune", show_default=True, help=OUT)
 @readable
 @needs("training")
@@ -65,7 +65,7 @@ def search() -> None:
 
 @search.command()
 @CONFIG
-@click.option("--until", metavar="TIME", help=UNTIL)
+@UNTIL
 @click.option("--out", type=click.Path(path_type=Path), default="run/search", show_default=True, help=OUT)
 @readable
 @needs("training")
@@ -78,7 +78,7 @@ def dnis(config_path: Path, until: str | None, out: Path) -> None:
 
 @search.command()
 @CONFIG
-@click.option("--until", metavar="TIME", help=UNTIL)
+@UNTIL
 @click.option("--out", type=click.Path(path_type=Path), default="run/search", show_default=True, help=OUT)
 @readable
 @needs("training")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -11,6 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from recsys.commands.output.console import plain_console
+from recsys.commands.output.repeating import repeating
 
 _EVERY = 0.5
 """Seconds between two looks in a notebook."""
@@ -34,17 +34,8 @@ def progress_line(state: Callable[[], str], *, wanted: bool) -> Iterator[None]:
 def _in_notebook(state: Callable[[], str]) -> Iterator[None]:
     """An output of the cell that is replaced; rich's own needs ipywidgets."""
     output = import_module("IPython.display").display({"text/plain": state()}, raw=True, display_id=True)
-    done = threading.Event()
-
-    def follow() -> None:
-        while not done.wait(_EVERY):
-            output.update({"text/plain": state()}, raw=True)
-
-    thread = threading.Thread(target=follow, name="progress", daemon=True)
-    thread.start()
     try:
-        yield
+        with repeating(lambda: output.update({"text/plain": state()}, raw=True), _EVERY, "progress"):
+            yield
     finally:
-        done.set()
-        thread.join()
         output.update({"text/plain": ""}, raw=True)

@@ -16,5 +16,7 @@ CONFIG = click.option(
     help="The configuration file.",
 )
 BATCH_UNTIL = "End of the batch stage: an ISO 8601 time, or a share of the shown items such as 0.8."
-UNTIL = "Leave out what is in the log from the first event at this time or later."
+UNTIL = click.option(
+    "--until", metavar="TIME", help="Leave out what is in the log from the first event at this time or later."
+)
 OUT = "The folder for the results."

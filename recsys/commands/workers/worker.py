@@ -17,6 +17,7 @@ import torch.distributed as dist
 
 from recsys import wiring
 from recsys.commands.output.console import remote_console
+from recsys.commands.output.repeating import repeating
 from recsys.commands.train import dashboard, train
 from recsys.config.file import parse
 from recsys.config.schema import Config
@@ -77,24 +78,19 @@ def _lead(seat: Seat, config: Config, given: dict[str, Any]) -> None:
 @contextmanager
 def _watched(seat: Seat, trainer: Trainer, stop: threading.Event, width: int) -> Iterator[None]:
     """Shows the progress on the board, and sets `stop` when the board says so."""
-    done = threading.Event()
 
     def watch() -> None:
-        while not done.wait(_PERIOD):
-            console = remote_console(width)
-            with console.capture() as picture:
-                console.print(dashboard(trainer.progress))
-            seat.tell("show", picture.get())
-            if seat.tell("stops"):
-                stop.set()
+        console = remote_console(width)
+        with console.capture() as picture:
+            console.print(dashboard(trainer.progress))
+        seat.tell("show", picture.get())
+        if seat.tell("stops"):
+            stop.set()
 
-    thread = threading.Thread(target=watch, name="board", daemon=True)
-    thread.start()
     try:
-        yield
+        with repeating(watch, _PERIOD, "board"):
+            yield
     finally:
-        done.set()
-        thread.join()
         seat.tell("show", "")
 
 

@@ -16,6 +16,7 @@ import pytest
 from recsys import wiring
 from recsys.config.file import load
 from recsys.datasets.movielens import movielens_small
+from recsys.training.checkpoint.checkpoints import Checkpoints
 from recsys.wiring.group import channel, follower, leading_learner
 from tests.embedding.torchrec.processes import run
 from tests.faults.test_trainer import ROOT, SETTINGS
@@ -93,7 +94,8 @@ def next_worker(training: subprocess.Popen[str], rank: int, said: list[str]) -> 
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    return sorted((folder / "run" / "checkpoints").glob("step-*/manifest.json"))
+    """Those that are complete: one whose manifest has been written has still to be renamed."""
+    return Checkpoints(folder / "run" / "checkpoints").all()
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ IMPAIRED = {
         f"evicted_counters_of_{kind}": f"{kind} lost their counters to those seen later: raise features.counted"
         for kind in ("users", "items", "pairs")
     },
+    "evicted_histories": "users lost their history to those seen later: raise features.counted",
     "bad_values": "feature values of the wrong kind were taken as missing: compare features.fields with the events",
 }
 """What rows were made without (see `streaming.feed.Feed.losses`), with the remedy."""

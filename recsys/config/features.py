@@ -97,7 +97,7 @@ class FeaturesSection(Section):
     entities: Count = 1_000_000
     """Number of users and items whose latest features are kept."""
     counted: Count = 200_000
-    """Number of users, items and pairs of them for which the stream computes features."""
+    """Number of users, items and pairs of them for which the stream computes features, and of users' histories."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -1,4 +1,4 @@
-"""Features that the stream computes, from the records of counters that the trainer publishes."""
+"""Features that the stream computes, from the records of counters and histories that the trainer publishes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import redis
 from serving.replication import keys
 from serving.replication.health import Availability
 from streaming.events.schema import Features, Value
+from streaming.windows.history_layout import HistoryLayout, HistoryReader
 from streaming.windows.layout import CounterLayout, RecordReader
+from streaming.windows.part import of_request, record_names
 from streaming.windows.source import ENTITIES, StreamedSource
-from streaming.windows.streamed_features import entity_names
 
 _TTL = 1.0
 """Seconds for which an item's record is used again."""
@@ -35,12 +36,14 @@ class CountedFeatures:
         availability: Availability,
     ) -> None:
         self._client, self._clock, self._availability = client, clock, availability
-        self._readers: list[RecordReader] = []
+        self._readers: list[RecordReader | HistoryReader] = []
         self._items: dict[str, tuple[float, bytes | None]] = {}
         for entity in ENTITIES:
-            if own := [source for source in sources if source.entity == entity]:
+            if own := [source for source in sources if source.record == entity]:
                 self._readers.append(RecordReader(CounterLayout.of(entity, own), own))
                 self._readers[-1].values([None], 0)  # loads compiled code before the first request
+        if own := [source for source in sources if source.record == "history"]:
+            self._readers.append(HistoryReader(HistoryLayout.of(own), own))
 
     def read(self, user: str, items: Sequence[str], time: int) -> tuple[Features, dict[str, list[Value]], bool]:
         """Features of the user and of the items, and whether all are up to date."""
@@ -52,15 +55,15 @@ class CountedFeatures:
         item_features: dict[str, list[Value]] = {}
         for reader, names in zip(self._readers, wanted, strict=True):
             values = reader.values([fetched.get(key) for key in names], time)
-            if reader.layout.entity == "user":
+            if of_request(reader.layout.kind):
                 features |= {name: column[0] for name, column in values.items()}
             else:
                 item_features |= values
         return features, item_features, fresh
 
-    def _wanted(self, reader: RecordReader, user: str, items: Sequence[str]) -> list[str]:
+    def _wanted(self, reader: RecordReader | HistoryReader, user: str, items: Sequence[str]) -> list[str]:
         layout = reader.layout
-        return [keys.counted(layout.key, layout.entity, name) for name in entity_names(layout.entity, user, items)]
+        return [keys.counted(layout.key, layout.kind, name) for name in record_names(layout.kind, user, items)]
 
     def _fetch(self, wanted: list[str]) -> tuple[dict[str, bytes | None], bool]:
         """Records by key, and whether all are up to date."""

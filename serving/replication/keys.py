@@ -14,6 +14,7 @@
 | `recsys:{model}:lease` | string, expiring | who publishes the model, JSON: `serving.replication.lease.Holder` |
 | `recsys:user:{id}`, `recsys:item:{id}` | string | latest features, a JSON object |
 | `recsys:counted:{layout}:{kind}:{name}` | string, expiring | counters of a user, item or pair: `streaming.windows` |
+| `recsys:counted:{layout}:history:{user}` | string, expiring | items that the user did something with last |
 | `recsys:visited:user:{id}` | string, expiring | items that the user clicked last, JSON: `streaming.co_visits` |
 | `recsys:visited:item:{id}` | string, expiring | items clicked together with it, and affinities, JSON |
 | `recsys:entities` | stream, capped | names of users and items whose features changed, JSON |

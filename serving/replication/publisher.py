@@ -31,7 +31,7 @@ from serving.replication.vector_publisher import VectorPublisher
 from serving.replication.visit_publisher import VisitPublisher
 from streaming.encode.entity_state import Changes
 from streaming.events.schema import Features
-from streaming.windows.counter_table import RecordChanges
+from streaming.windows.record_changes import RecordChanges
 
 _logger = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ class Publisher:
         self._entities.apply(users, items)
 
     def publish_records(self, changes: Sequence[RecordChanges]) -> None:
-        """Write records of counters that changed, and remove those of entities that were evicted."""
+        """Write records of counters and histories that changed, and remove those of entities that were evicted."""
         for one in changes:
             self._records.apply(one)
 

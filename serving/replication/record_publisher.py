@@ -1,4 +1,4 @@
-"""Keeps the counters of users, items and pairs in Redis equal to those that the trainer has."""
+"""Keeps counters and histories in Redis equal to those that the trainer has."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Mapping, Sequence
 
 from serving.replication import keys
 from serving.replication.redis_writer import RedisWriter
-from streaming.windows.counter_table import RecordChanges
+from streaming.windows.record_changes import RecordChanges
 
 EXPIRY = 30 * 86_400
 """Seconds that a record stays without a change: those of a layout that no model has any more go by themselves."""
 
 
 class RecordPublisher:
-    """Writes records of counters. Models with the same layout share them: from one log they are the same."""
+    """Writes records. Models with the same layout share them: from one log they are the same."""
 
     def __init__(self, redis: RedisWriter) -> None:
         self._redis = redis
 
     def apply(self, changes: RecordChanges) -> None:
         """Write records that changed and remove those of evicted entities; full changes replace everything."""
-        layout, kind = changes.layout.key, changes.layout.entity
+        layout, kind = changes.layout.key, changes.layout.kind
         self.replace(keys.counted(layout, kind, ""), changes.records, changes.removed, full=changes.full)
 
     def replace(self, prefix: str, records: Mapping[str, bytes], removed: Sequence[str], *, full: bool) -> None:

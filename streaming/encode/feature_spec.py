@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import msgspec
 
 from recsys.errors import InvalidValueError
-from streaming.windows.source import FORMS, StreamedSource, streamed_source
+from streaming.windows.source import FORMS, RECENT, StreamedSource, streamed_source
 
 Kind = Literal["categorical", "multi", "numeric"]
 Transform = Literal["none", "log", "log1p"]
@@ -91,9 +91,10 @@ class Field:
             raise InvalidValueError(f"field {self.name!r}: {error}") from None
         if streamed is None:
             return
-        if self.kind != "numeric":
+        wanted, what = ("multi", "a list of items") if streamed.function == RECENT else ("numeric", "a number")
+        if self.kind != wanted:
             raise InvalidValueError(
-                f'field {self.name!r}: {self.source} is a number, not {self.kind}: write kind = "numeric"'
+                f'field {self.name!r}: {self.source} is {what}, not {self.kind}: write kind = "{wanted}"'
             )
         object.__setattr__(self, "source", streamed.name)
 

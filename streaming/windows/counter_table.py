@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -15,20 +14,9 @@ import numpy.typing as npt
 
 from streaming.windows import kernels
 from streaming.windows.layout import CounterLayout, Numbers
+from streaming.windows.record_changes import ChangedNames, RecordChanges
 
 _FIRST_SLOTS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class RecordChanges:
-    """Records of one kind of entity that changed since the last drain, by name."""
-
-    layout: CounterLayout
-    records: dict[str, bytes]
-    removed: list[str]
-    """Those that were evicted."""
-    full: bool
-    """Whether `records` has all that there are."""
 
 
 class CounterTableState(msgspec.Struct):
@@ -58,9 +46,7 @@ class CounterTable:
         self._free: list[int] = []
         self._times_S = np.full((_FIRST_SLOTS, self.layout.times), kernels.NEVER)
         self._counts_S = np.zeros((_FIRST_SLOTS, self.layout.counts), np.uint32)
-        self._changed: dict[str, None] = {}
-        self._removed: dict[str, None] = {}
-        self._full = False
+        self._changes = ChangedNames(self._slots, self._capacity)
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -80,27 +66,22 @@ class CounterTable:
             return
         slot = self._slot(name)
         kernels.add(self._times_S, self._counts_S, self._columns_J2, len(self.layout.actions), slot, code, time)
-        self._changed[name] = None
+        self._changes.change(name)
         if len(self._slots) > self._capacity:
             self._evict()
 
     def drain_changes(self) -> RecordChanges:
         """What changed since the last drain, or all."""
-        names, removed, full = self._changed, self._removed, self._full
-        self._changed, self._removed, self._full = {}, {}, False
-        return RecordChanges(self.layout, {name: self._record(name) for name in names}, list(removed), full)
+        names, removed, full = self._changes.drain()
+        return RecordChanges(self.layout, {name: self._record(name) for name in names}, removed, full)
 
     def restore_changes(self, changes: RecordChanges) -> None:
         """Count these as changed again: they could not be published."""
-        if changes.full:
-            self.change_all()
-            return
-        for name in (*changes.records, *changes.removed):
-            (self._changed if name in self._slots else self._removed)[name] = None
+        self._changes.restore(changes.records, changes.removed, full=changes.full)
 
     def change_all(self) -> None:
         """Mark all as changed, because it is unknown what was published."""
-        self._changed, self._removed, self._full = dict.fromkeys(self._slots), {}, True
+        self._changes.change_all()
 
     def state(self) -> CounterTableState:
         slots_N = np.fromiter(self._slots.values(), np.int64, len(self._slots))
@@ -145,16 +126,11 @@ class CounterTable:
             self._times_S = np.concatenate([self._times_S, np.full_like(self._times_S, kernels.NEVER)])
             self._counts_S = np.concatenate([self._counts_S, np.zeros_like(self._counts_S)])
         self._slots[name] = slot
-        self._removed.pop(name, None)
         return slot
 
     def _evict(self) -> None:
         name, slot = self._slots.popitem(last=False)
         self._times_S[slot], self._counts_S[slot] = kernels.NEVER, 0
         self._free.append(slot)
-        self._changed.pop(name, None)
         self.evicted += 1
-        if not self._full:
-            self._removed[name] = None
-        if len(self._removed) > self._capacity:  # nobody drains; do not keep more names than counters
-            self.change_all()
+        self._changes.evict(name)

@@ -45,6 +45,11 @@ class CounterLayout:
         return xxh3_64_hexdigest(repr((_VERSION, kernels.BUCKETS, self.entity, self.actions, self.pairs)).encode())
 
     @property
+    def kind(self) -> str:
+        """What the records are of."""
+        return self.entity
+
+    @property
     def times(self) -> int:
         """Times in a record."""
         return 2 * len(self.actions) + len(self.pairs)

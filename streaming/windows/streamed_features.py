@@ -13,10 +13,12 @@ from streaming.events.columns import IMPRESSION as SHOWN
 from streaming.events.columns import INTERACTION, kinds
 from streaming.join.columns_to_rows import InteractionRow, impressions, interactions
 from streaming.join.open_impression import OpenImpression
-from streaming.windows.counter_table import CounterTable, CounterTableState, RecordChanges
-from streaming.windows.layout import CounterLayout, as_values
+from streaming.windows.counter_table import CounterTableState
+from streaming.windows.history_table import HistoryTableState
+from streaming.windows.part import CounterPart, HistoryPart, of_request, parts
+from streaming.windows.record_changes import RecordChanges
 from streaming.windows.shown_lists import ShownLists, ShownListsState
-from streaming.windows.source import ENTITIES, IMPRESSION, Entity, StreamedSource
+from streaming.windows.source import StreamedSource
 
 Column = list[bytes | None]
 
@@ -24,29 +26,7 @@ Column = list[bytes | None]
 class _State(msgspec.Struct):
     shown: ShownListsState
     counters: dict[str, CounterTableState]
-
-
-def pair(user: str, item: str) -> str:
-    """The name of a user and an item together.
-
-    >>> pair("u1", "i1"), pair("u", "1i1")
-    ('2:u1i1', '1:u1i1')
-    """
-    return f"{len(user)}:{user}{item}"
-
-
-def entity_names(entity: Entity, user: str, items: Sequence[str]) -> Sequence[str]:
-    """The entities of this kind that a user and items are.
-
-    >>> entity_names("user", "u1", ["i1", "i2"]), entity_names("item", "u1", ["i1", "i2"])
-    (('u1',), ['i1', 'i2'])
-    """
-    match entity:
-        case "user":
-            return (user,)
-        case "item":
-            return items
-    return [pair(user, item) for item in items]
+    histories: HistoryTableState | None = None
 
 
 class StreamedFeatures:
@@ -56,7 +36,7 @@ class StreamedFeatures:
     before it in that order, those with an earlier time. Values that it has already, as one that a server has logged
     has, stay. Interactions count for the user and the items of the impression that they name, each action of an item
     once, and at most `wait` ms after it; others count for nobody. At most `capacity` users, items and pairs are
-    counted, and `max_shown` impressions are known.
+    counted, as many histories kept, and `max_shown` impressions are known.
     """
 
     def __init__(self, sources: Iterable[StreamedSource], capacity: int, wait: int, max_shown: int) -> None:
@@ -64,10 +44,7 @@ class StreamedFeatures:
             raise InvalidValueError(f"capacity is {capacity}; it must be at least 1")
         distinct = sorted(set(sources))
         self._shown = ShownLists(wait, max_shown)
-        self._parts: list[_Part] = []
-        for entity in ENTITIES:
-            if own := [source for source in distinct if source.entity == entity]:
-                self._parts.append(_Part(entity, own, capacity))
+        self._parts = parts(distinct, capacity)
 
     @classmethod
     def none(cls) -> Self:
@@ -76,9 +53,8 @@ class StreamedFeatures:
 
     @property
     def counters(self) -> dict[str, int]:
-        """Entities that are counted, and those that were evicted, by kind."""
-        sizes = {f"counted_{part.entity}s": len(part.table) for part in self._parts}
-        return sizes | {f"evicted_counters_of_{part.entity}s": part.table.evicted for part in self._parts}
+        """Entities that are counted and histories, and those that were evicted, by kind."""
+        return {name: size for part in self._parts for name, size in part.sizes.items()}
 
     def take(self, events: pa.RecordBatch) -> pa.RecordBatch:
         """Count these events; returns them with the features of their impressions."""
@@ -103,7 +79,7 @@ class StreamedFeatures:
         return events
 
     def drain_changes(self) -> list[RecordChanges]:
-        """What changed since the last drain, for each kind of entity."""
+        """What changed since the last drain, for each kind of record."""
         return [part.table.drain_changes() for part in self._parts]
 
     def restore_changes(self, changes: Sequence[RecordChanges]) -> None:
@@ -119,8 +95,13 @@ class StreamedFeatures:
     def state(self) -> bytes:
         if not self._parts:
             return b""
-        tables: dict[str, CounterTableState] = {part.entity: part.table.state() for part in self._parts}
-        return msgspec.msgpack.encode(_State(self._shown.state(), tables))
+        state = _State(self._shown.state(), {})
+        for part in self._parts:
+            if isinstance(part, CounterPart):
+                state.counters[part.kind] = part.table.state()
+            elif isinstance(part, HistoryPart):
+                state.histories = part.table.state()
+        return msgspec.msgpack.encode(state)
 
     def restore(self, state: bytes) -> None:
         """Restore what `state` returned, of other sources as far as both count the same. Raises StateError."""
@@ -130,8 +111,10 @@ class StreamedFeatures:
             loaded = msgspec.msgpack.decode(state, type=_State)
             self._shown.restore(loaded.shown)
             for part in self._parts:
-                if part.entity in loaded.counters:
-                    part.table.restore(loaded.counters[part.entity])
+                if isinstance(part, CounterPart) and part.kind in loaded.counters:
+                    part.table.restore(loaded.counters[part.kind])
+                elif isinstance(part, HistoryPart) and loaded.histories is not None:
+                    part.table.restore(loaded.histories)
         except (msgspec.DecodeError, ValueError) as error:
             raise StateError(f"not the state of features that the stream computes: {error}") from error
 
@@ -140,7 +123,7 @@ class StreamedFeatures:
         features, item_features = _bytes(shown.features), _bytes(shown.item_features)
         for part in self._parts:
             values = part.values(shown)
-            if part.entity == "user":
+            if of_request(part.kind):
                 features = _with(features, {name: column[0] for name, column in values.items()})
             else:
                 item_features = _with(item_features, values)
@@ -150,37 +133,14 @@ class StreamedFeatures:
         if not self._shown.add(shown):
             return
         for part in self._parts:
-            if IMPRESSION in part.table.codes:
-                for name in part.names(shown.user, shown.items):
-                    part.table.add(name, IMPRESSION, shown.time)
+            part.show(shown)
 
     def _act(self, acted: InteractionRow) -> None:
         user = self._shown.met(acted)
         if user is None:
             return
         for part in self._parts:
-            for name in part.names(user, (acted.item,)):
-                part.table.add(name, acted.action, acted.time)
-
-
-class _Part:
-    """The counters of one kind of entity, and the sources that read them."""
-
-    def __init__(self, entity: Entity, sources: Sequence[StreamedSource], capacity: int) -> None:
-        self.entity = entity
-        layout = CounterLayout.of(entity, sources)
-        self.table = CounterTable(layout, capacity)
-        self._sources = [source.name for source in sources]
-        self._fields_K3 = layout.fields_K3(sources)
-
-    def names(self, user: str, items: Sequence[str]) -> Sequence[str]:
-        """The entities of a user and these items."""
-        return entity_names(self.entity, user, items)
-
-    def values(self, shown: OpenImpression) -> dict[str, list[Any]]:
-        """One value for each entity of the impression, by source, as of its time."""
-        names = self.names(shown.user, shown.items)
-        return as_values(self._sources, self.table.read(names, self._fields_K3, shown.time))
+            part.act(user, acted)
 
 
 def _bytes(features: Any) -> bytes | None:

@@ -19,7 +19,13 @@ from streaming.windows.streamed_features import StreamedFeatures
 START = 1_700_000_000_000
 SOURCES = [
     source
-    for text in ("user.count(click, 1h)", "item.rate(click, 1h)", "item.last(click)", "pair.count(impression, 24h)")
+    for text in (
+        "user.count(click, 1h)",
+        "user.recent(click, 2)",
+        "item.rate(click, 1h)",
+        "item.last(click)",
+        "pair.count(impression, 24h)",
+    )
     if (source := streamed_source(text))
 ]
 
@@ -64,7 +70,23 @@ def test_a_server_reads_what_the_stream_would_write(client: redis.Redis) -> None
     got = features.read("u", ["a", "b", "new"], START + 9000)
     expected = take(stream, shown(9, "a", "b", "new"))
     assert got == (*expected, True)
+    assert got[0]["user.recent(click, 2)"] == ["a"]
     assert got[1]["item.rate(click, 1h)"] == [1.0, 0.0, None]
+
+
+def test_histories_of_evicted_users_leave_redis_and_a_request_is_read_as_of_its_time(client: redis.Redis) -> None:
+    sources = [source for source in SOURCES if source.record == "history"]
+    stream, features = made(1, sources), CountedFeatures(client, sources, Clock(), Availability(up=True))
+    take(stream, shown(1, "a", "b"), click(1, "a"))
+    publish(client, stream)
+    name = "user.recent(click, 2)"
+    times = (START + 1001, START + 1002)
+    assert [features.read("u", ["a"], time)[0][name] for time in times] == [[], ["a"]]
+    other = Impression(id="o", time=START + 5000, user="v", items=["b"])
+    take(stream, other, Interaction(time=START + 5001, impression="o", item="b"))
+    publish(client, stream)
+    assert [features.read(user, [], START + 9000)[0][name] for user in "uv"] == [[], ["b"]]
+    assert len(cast(list[bytes], client.keys("recsys:counted:*:history:*"))) == 1
 
 
 def test_records_of_evicted_entities_leave_redis(client: redis.Redis) -> None:

@@ -32,6 +32,12 @@ def test_each_form_is_read() -> None:
         ("item.count(click, 400d)", "longer than 366d"),
         ("item.rate(impression, 1h)", "of another action"),
         ("user.recent", "user.count(ACTION, WINDOW)"),
+        ("item.recent(click, 5)", "no item.recent"),
+        ("user.recent(click)", "an action and a number of items, 1 to 1000"),
+        ("user.recent(click, 0)", "1 to 1000"),
+        ("user.recent(click, 1001)", "1 to 1000"),
+        ("user.recent(click, 1h)", "1 to 1000"),
+        ("user.recent(impression, 5)", "not of what they are shown"),
     ],
 )
 def test_a_wrong_source_is_an_error_with_the_forms_that_there_are(text: str, says: str) -> None:
@@ -45,6 +51,13 @@ def test_a_wrong_source_is_an_error_with_the_forms_that_there_are(text: str, say
 def test_what_the_stream_computes_is_a_number() -> None:
     with pytest.raises(InvalidValueError, match=r'write kind = "numeric"'):
         Field("f", "categorical", "item.count(click, 1h)")
+
+
+def test_a_history_is_a_list_of_items() -> None:
+    with pytest.raises(InvalidValueError, match=r'a list of items, not numeric: write kind = "multi"'):
+        Field("seen", "numeric", "user.recent(click, 5)")
+    history = Field("seen", "multi", "user.recent( click,5 )", table="item")
+    assert (history.source, history.table, history.of_item) == ("user.recent(click, 5)", "item", False)
 
 
 def test_a_feature_with_words_in_parentheses_is_a_feature() -> None:

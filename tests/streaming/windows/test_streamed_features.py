@@ -17,9 +17,10 @@ from streaming.feed import Feed
 from streaming.ingest.codec import encode_events
 from streaming.join.joiner import Joiner, LabelRule
 from streaming.log.memory_log import MemoryLog
-from streaming.windows.layout import RecordReader
+from streaming.windows.layout import CounterLayout, RecordReader
+from streaming.windows.part import pair
 from streaming.windows.source import StreamedSource, streamed_source
-from streaming.windows.streamed_features import StreamedFeatures, pair
+from streaming.windows.streamed_features import StreamedFeatures
 
 MINUTE, HOUR = 60_000, 3_600_000
 START = 1_700_000_000_000
@@ -225,13 +226,14 @@ def test_servers_read_the_same_values_from_records() -> None:
     events = random_log(1)
     features = computing()
     seen(features, events)
-    records = {change.layout.entity: change for change in features.drain_changes()}
+    records = {change.layout.kind: change for change in features.drain_changes()}
     now = shown(events[-1].time + 30_000, "a", "b", "nobody-saw-this", user="v")
     (expected,) = seen(features, [now])
     names = {"user": ["v"], "item": now.items, "pair": [pair("v", item) for item in now.items]}
     got: Values = {}
     for entity, change in records.items():
         own = [source(text) for text in SOURCES if text.startswith(entity)]
+        assert isinstance(change.layout, CounterLayout)
         columns = RecordReader(change.layout, own).values([change.records.get(n) for n in names[entity]], now.time)
         got |= {name: column[0] if entity == "user" else column for name, column in columns.items()}
     assert got == expected
@@ -242,6 +244,7 @@ def test_times_alone_need_no_buckets() -> None:
     first = shown(START, "a")
     seen(features, [first, act(first, "a", 500)])
     (change,) = features.drain_changes()
+    assert isinstance(change.layout, CounterLayout)
     reader = RecordReader(change.layout, [source("user.last(click)")])
     assert reader.values([change.records["u"], None], START + 2500) == {"user.last(click)": [2.0, None]}
     resumed = computing("user.last(click)")

@@ -32,4 +32,18 @@ def coat(data: Path, seeds: int, out: Path) -> None:
     run(data, seeds=seeds, out=out)
 
 
+@reproduce.command("open-bandit")
+@click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--out", type=click.Path(path_type=Path), default="run/reproduce", show_default=True, help=OUT)
+@readable
+def open_bandit(data: Path, out: Path) -> None:
+    """Off-policy estimates on the Open Bandit Dataset: each policy from the other's log, and from its own.
+
+    DATA is the folder with bts/ and random/, from https://research.zozo.com/data.html.
+    """
+    from recsys.commands.reproduce import open_bandit as run
+
+    run(data, out=out)
+
+
 COMMANDS = (reproduce,)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
@@ -14,6 +15,7 @@ from recsys.commands.output.console import plain_column, plain_console, say
 from recsys.datasets.coat import coat as read_coat
 from recsys.debiasing.coat_study import CoatResult, CoatStudy
 from recsys.errors import file_errors
+from recsys.off_policy.open_bandit_study import open_bandit_study
 
 FIGURES = {"auc": "AUC", "ndcg": "NDCG@5", "ndcg_with_positive": "NDCG@5, users with a positive", "f1": "F1@5"}
 
@@ -37,6 +39,23 @@ def coat(data: Path, *, seeds: int, out: Path) -> None:
             bar.advance(task)
     for name in dict.fromkeys(row.table for row in result.rows):
         console.print(_table(name, result))
+    say(console, f"Figures: {path}")
+
+
+def open_bandit(data: Path, *, out: Path) -> None:
+    """Write `open_bandit.json` into `out`, and print it."""
+    result = open_bandit_study(data)
+    check_out(out)
+    path = out / "open_bandit.json"
+    with file_errors("the results (--out)", path):
+        out.mkdir(parents=True, exist_ok=True)
+        _replace(path, result.to_json())
+    console = plain_console()
+    head, *rows = result.table()
+    table = Table(*head, title="Open Bandit: clicks per 1,000 items shown", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
     say(console, f"Figures: {path}")
 
 

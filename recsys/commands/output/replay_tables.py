@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from recsys.evaluation.replay.report import cells, columns, moment
-from recsys.evaluation.replay.result import ReplayResult
+from recsys.evaluation.replay.report import ORDERS_ABOUT, cells, columns, moment, order_cells, order_columns
+from recsys.evaluation.replay.result import Orders, ReplayResult
 
 HIDDEN = ("refreshes", "NE", "calibration", "known users", "known items")
 """The columns that are only in the documents. All others fit into 80 characters, those of new metrics too."""
@@ -21,6 +22,8 @@ def tables(result: ReplayResult) -> Iterator[Table]:
     every = result.of_tasks()
     for task, one in every.items():
         yield table(one, f"Task {task}. " if len(every) > 1 else "")
+    if result.orders is not msgspec.UNSET and result.orders.arms:
+        yield orders_table(result.orders)
 
 
 def table(result: ReplayResult, of: str = "") -> Table:
@@ -38,6 +41,18 @@ def table(result: ReplayResult, of: str = "") -> Table:
     for arm in result.arms:
         texts = cells(arm)
         drawn.add_row(*(texts[k] for k in chosen))
+    return drawn
+
+
+def orders_table(orders: Orders) -> Table:
+    """One line per arm and number of first positions."""
+    title = f"Had the arms ordered the {orders.lists:,} lists that were drawn at random"
+    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=ORDERS_ABOUT)
+    drawn.caption_justify = "left"
+    for name, side in order_columns():
+        drawn.add_column(name, justify="left" if side == "left" else "right", overflow="fold")
+    for one in orders.arms:
+        drawn.add_row(*order_cells(one))
     return drawn
 
 

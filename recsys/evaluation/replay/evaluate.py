@@ -13,10 +13,13 @@ from recsys.errors import InvalidValueError
 from recsys.evaluation.replay.arms import frozen, online
 from recsys.evaluation.replay.figures import arm_results, windows
 from recsys.evaluation.replay.online_stage import Share, online_stage
+from recsys.evaluation.replay.orders import Rule, orders
 from recsys.evaluation.replay.result import ReplayResult, TaskResult
 from recsys.evaluation.replay.run import Replay, ReplayProgress, Scored
 from recsys.evaluation.replay.scored_rows import ScoredRows
+from recsys.off_policy.policies import policy
 from recsys.unlearned import REMEDY, not_learned
+from serving.ranking.task_score import TaskScore
 from streaming.log.event_log import EventLog
 
 SETTINGS = {"features", "model", "training"}
@@ -48,6 +51,7 @@ def evaluate(
     scored = replay.run(end, report)
     if not replay.trained:
         raise InvalidValueError(_unlearned(config, stage.lost))
+    judged = orders(rows, scored, _rule(config, names))
     first, *further = [_of_task(rows, scored, task) for task in range(len(names))]
     return ReplayResult(
         batch_until=start,
@@ -63,7 +67,15 @@ def evaluate(
         windows=first.windows,
         arms=first.arms,
         tasks=dict(zip(names[1:], further, strict=True)) or msgspec.UNSET,
+        orders=judged or msgspec.UNSET,
     )
+
+
+def _rule(config: Config, tasks: Sequence[str]) -> Rule:
+    """How a server of this configuration orders."""
+    users = [field.name for field in config.features.fields if field.source == "user"]
+    order = policy(config.serving.exploration, config.serving.temperature)
+    return Rule(tasks, TaskScore(config.serving.score), order, users[0] if users else None)
 
 
 def _of_task(rows: ScoredRows, scored: Sequence[Scored], task: int) -> TaskResult:

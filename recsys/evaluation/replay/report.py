@@ -9,7 +9,8 @@ from pathlib import Path
 import jinja2
 
 from recsys.evaluation.metrics import METRICS
-from recsys.evaluation.replay.result import ArmResult, Figure, Gain, ReplayResult
+from recsys.evaluation.replay.result import ArmResult, Figure, Gain, OrderResult, Orders, ReplayResult
+from recsys.off_policy.estimates import Estimate
 
 BEFORE = (
     ("arm", "left"),
@@ -26,10 +27,44 @@ AUC is that of all rows together. `by interval` is the row-weighted mean over th
 intervals (Monolith's figure), `frozen by interval` that of the frozen weights over the same intervals. Gain is over the
 frozen arm, by windows, with its paired bootstrap interval."""
 
+ORDERS_ABOUT = """Clicks in the first positions of a list. Shown: by the log's own order. SNIPS and DR: estimates
+of the arm's order, with intervals of 95 %. Effective: so many lists say as much."""
+
 
 def columns() -> list[tuple[str, str]]:
     """Title and alignment of every column: `METRICS` as registered now."""
     return [*BEFORE, *((metric.title, "right") for name, metric in METRICS.items() if name != "auc"), *AFTER]
+
+
+def order_columns() -> list[tuple[str, str]]:
+    """Title and alignment of every column of the table of orders."""
+    return [
+        ("arm", "left"),
+        ("first", "right"),
+        ("effective", "right"),
+        ("shown", "right"),
+        ("SNIPS", "right"),
+        ("DR", "right"),
+        ("gain", "right"),
+    ]
+
+
+def order_cells(one: OrderResult) -> list[str]:
+    """The texts of one line, one per column."""
+    start = [one.arm, str(one.top), f"{one.effective_lists:,.0f}", figure(one.logged.value)]
+    if one.snips is None or one.dr is None or one.gain is None:
+        return [*start, "-", "-", one.refused]
+    return [*start, estimate(one.snips), estimate(one.dr), estimate(one.gain, "+")]
+
+
+def estimate(found: Estimate, sign: str = "") -> str:
+    """A figure with its interval.
+
+    >>> estimate(Estimate(0.5, 0.4, 0.6))
+    '0.5000 [0.4000, 0.6000]'
+    """
+    interval = "" if found.low is None or found.high is None else f" [{found.low:{sign}.4f}, {found.high:{sign}.4f}]"
+    return f"{found.value:{sign}.4f}{interval}"
 
 
 def write(result: ReplayResult, folder: Path) -> None:
@@ -76,7 +111,17 @@ def html(result: ReplayResult, title: str = "Replay") -> str:
     template = environment.from_string(files("recsys.evaluation.replay").joinpath("report.html.j2").read_text("utf-8"))
     rows = [(arm, cells(arm)) for arm in result.arms]
     return template.render(
-        title=title, result=result, columns=columns(), rows=rows, plots=drawings, gain=gain, metrics=METRICS
+        title=title,
+        result=result,
+        columns=columns(),
+        rows=rows,
+        plots=drawings,
+        gain=gain,
+        metrics=METRICS,
+        orders=result.orders if isinstance(result.orders, Orders) and result.orders.arms else None,
+        order_columns=order_columns(),
+        order_cells=order_cells,
+        orders_about=ORDERS_ABOUT,
     )
 
 

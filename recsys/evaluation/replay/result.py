@@ -12,6 +12,7 @@ import msgspec.structs
 
 from recsys.config.tasks import CLICK
 from recsys.evaluation.result_file import ResultFile
+from recsys.off_policy.estimates import Estimate
 
 Figure = float | None
 """A number, or None where it is undefined (such as the AUC of rows of one class)."""
@@ -75,12 +76,42 @@ class TaskResult(msgspec.Struct, frozen=True):
     arms: list[ArmResult]
 
 
+class OrderResult(msgspec.Struct, frozen=True):
+    """Clicks in the first `top` positions of a list, had this arm ordered it; see `recsys.off_policy.estimates`.
+
+    `refused` says why there are no estimates; it is empty if there are. `gain` is DR less `logged`.
+    """
+
+    arm: str
+    top: int
+    effective_lists: float
+    logged: Estimate
+    refused: str
+    ips: Estimate | None
+    snips: Estimate | None
+    dr: Estimate | None
+    gain: Estimate | None
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """What other orders of the log's lists would have brought.
+
+    `lists` were judged by. Drawn ones that are `cut_short`, so that they do not show all candidates, or `incomplete`,
+    with items that were not scored, were not.
+    """
+
+    lists: int
+    cut_short: int
+    incomplete: int
+    arms: list[OrderResult]
+
+
 class ReplayResult(ResultFile, frozen=True):
     """What a replay found. Times are event times in ms; `until` is the exclusive end of the online stage.
 
     `counts` says what became of events and examples, `config` what was replayed. `slices` of the arms are the same
     rows in every arm: `new` ids had no row of their own at the end of the batch stage. `windows` and `arms` are of the
-    first task, `tasks` has the others by name, if there are any.
+    first task, `tasks` has the others by name, if there are any. `orders` is there if lists were drawn at random.
     """
 
     made_by = "recsys replay"
@@ -91,6 +122,7 @@ class ReplayResult(ResultFile, frozen=True):
     windows: list[Window]
     arms: list[ArmResult]
     tasks: dict[str, TaskResult] | msgspec.UnsetType = msgspec.UNSET
+    orders: Orders | msgspec.UnsetType = msgspec.UNSET
 
     def of_tasks(self) -> dict[str, ReplayResult]:
         """The result of every task by name, each as if it were the only one; the first task is `click`."""
@@ -99,7 +131,13 @@ class ReplayResult(ResultFile, frozen=True):
         every = {CLICK: (self.windows, self.arms)} | alone
         replace = msgspec.structs.replace
         return {
-            name: replace(self, windows=windows, arms=arms, tasks=msgspec.UNSET)
+            name: replace(
+                self,
+                windows=windows,
+                arms=arms,
+                tasks=msgspec.UNSET,
+                orders=self.orders if name == CLICK else msgspec.UNSET,
+            )
             for name, (windows, arms) in every.items()
         }
 

@@ -17,7 +17,8 @@ from recsys.errors import CheckpointError, StateError
 from tests.forking import run_until_killed
 
 ROOT = Path(__file__).parents[2]
-EVENTS = 15_000
+EVENTS = 3_000
+"""45 steps and 7 checkpoints."""
 SETTINGS = """
 [features]
 dim = 8

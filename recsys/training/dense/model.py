@@ -12,8 +12,8 @@ import torch
 
 from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
+from recsys.training.dense.adam import Adam
 from recsys.training.dense.averaging import AveragedModel
-from recsys.training.dense.optimizer_state import optimizer_state, restore_optimizer
 from recsys.training.dense.peers import Peers, Scores
 from recsys.training.dense.randomness import randomness
 from recsys.training.dense.soundness import sound
@@ -35,7 +35,7 @@ class DenseModel:
         self._peers = peers
         self._loss = loss
         self._lr = lr
-        self._optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+        self._optimizer = Adam(model.parameters(), lr=lr)
         self._generator = generator
         self._averaged = AveragedModel(model, averaging)
 
@@ -46,8 +46,7 @@ class DenseModel:
 
     def scale_rate(self, factor: float) -> None:
         """Multiply the learning rate given at first by `factor`, until it is set again."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._lr * factor
+        self._optimizer.lr = self._lr * factor
 
     def step(self, number: int) -> None:
         """Apply the gradients of the `number`th step."""
@@ -59,7 +58,7 @@ class DenseModel:
     ) -> tuple[torch.Tensor, bool]:
         """Logits [B, T] for training, and whether loss and gradients are sound."""
         embedded.pooled_BS.grad = None
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         logits_BT = self._forward(embedded.embedded_BFD, numeric_BN)
         loss = self._loss(logits_BT, batch)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -90,7 +89,7 @@ class DenseModel:
         """Weights, their mean, optimizer state and random state."""
         state = {f"model.{name}": tensor.contiguous() for name, tensor in self.model.state_dict().items()}
         state |= {f"averaged.{name}": tensor.contiguous() for name, tensor in self._averaged.state().items()}
-        state |= {f"optimizer.{name}": tensor for name, tensor in optimizer_state(self._optimizer).items()}
+        state |= {f"optimizer.{name}": tensor for name, tensor in self._optimizer.state().items()}
         return state | {"random": self._generator.get_state()}
 
     def restore(self, state: dict[str, torch.Tensor], file: Path) -> None:
@@ -100,7 +99,7 @@ class DenseModel:
         except RuntimeError as error:
             raise InvalidValueError(f"{file} is of another model: {error}") from None
         self._averaged.restore(under("averaged.", state))
-        restore_optimizer(self._optimizer, under("optimizer.", state))
+        self._optimizer.restore(under("optimizer.", state))
         self._generator.set_state(state["random"])
 
 

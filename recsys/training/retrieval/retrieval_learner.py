@@ -16,8 +16,8 @@ from embedding.store import EmbeddingStore
 from recsys.config.retrieval import RetrievalSection
 from recsys.errors import InvalidValueError
 from recsys.models.two_tower import TowerInput, TwoTower
+from recsys.training.dense.adam import Adam
 from recsys.training.dense.model import under
-from recsys.training.dense.optimizer_state import optimizer_state, restore_optimizer
 from recsys.training.dense.soundness import sound
 from recsys.training.embedding_layer import Embedded, EmbeddingLayer
 from recsys.training.retrieval.batch_softmax import batch_softmax
@@ -50,7 +50,7 @@ class RetrievalLearner:
         hidden, size = options.layers, options.vector
         self.model = TwoTower(user, item, dim=options.dim, hidden=hidden, size=size, seed=seed)
         self._user_numbers = user.numeric
-        self._optimizer = torch.optim.Adam(self.model.parameters(), lr=options.lr)
+        self._optimizer = Adam(self.model.parameters(), lr=options.lr)
         self.frequency = FrequencyEstimate()
         self.pool = ItemPool(fields.item.sparse, item.numeric, options.pool)
         self._views = ItemViews(fields.item, options.ssl, seed) if options.ssl.on else None
@@ -83,7 +83,7 @@ class RetrievalLearner:
     def state(self) -> dict[str, Tensor]:
         """Everything but the embedding rows, as tensors that do not change any more."""
         state = {f"model.{name}": tensor.clone() for name, tensor in self.model.state_dict().items()}
-        state |= {f"optimizer.{name}": tensor for name, tensor in optimizer_state(self._optimizer).items()}
+        state |= {f"optimizer.{name}": tensor for name, tensor in self._optimizer.state().items()}
         state["counts"] = torch.tensor([self.steps, self.positives, self.left_out, self.frequency.batches])
         state["loss"] = torch.tensor(self.loss, dtype=torch.float64)
         if self._views:
@@ -99,7 +99,7 @@ class RetrievalLearner:
                 array[...] = state[name].numpy()
         except (RuntimeError, KeyError, ValueError) as error:
             raise InvalidValueError(f"it is of another two-tower model: {error}") from None
-        restore_optimizer(self._optimizer, under("optimizer.", state))
+        self._optimizer.restore(under("optimizer.", state))
         self.steps, self.positives, self.left_out, self.frequency.batches = state["counts"].tolist()
         self.loss = float(state["loss"])
         if self._views and "ssl.loss" in state:
@@ -121,7 +121,7 @@ class RetrievalLearner:
         users, items = self._users.lookup(clicks.ids, clicks.now), self._items.lookup(ids, clicks.now)
         users_PN = torch.from_numpy(scaling.apply(clicks.numeric_BN[:, : self._user_numbers]))
         items_CN = torch.from_numpy(scaling.apply(numeric_CN, self._user_numbers))
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         vectors_CE = self.model.item(items.embedded_BFD, items_CN)
         loss = batch_softmax(
             self.model.user(users.embedded_BFD, users_PN),

@@ -9,8 +9,8 @@ from embedding.store import EmbeddingStore
 from recsys.config.ssl import SslSection
 from recsys.errors import InvalidValueError
 from recsys.models.two_tower import Tower, TowerInput
+from recsys.training.dense.adam import Adam
 from recsys.training.dense.model import under
-from recsys.training.dense.optimizer_state import optimizer_state, restore_optimizer
 from recsys.training.dense.soundness import sound
 from recsys.training.embedding_layer import EmbeddingLayer
 from recsys.training.retrieval.item_pool import ItemPool
@@ -47,7 +47,7 @@ class ItemContrast:
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(seed)
             self._tower = Tower(TowerInput(len(item.sparse), len(item.numeric)), width, (), _SIZE)
-        self._optimizer = torch.optim.Adam(self._tower.parameters(), lr=lr)
+        self._optimizer = Adam(self._tower.parameters(), lr=lr)
         self.steps = self.left_out = 0
 
     def step(self, batch: TrainingBatch, scaling: Scaling) -> None:
@@ -60,7 +60,7 @@ class ItemContrast:
     def state(self) -> dict[str, Tensor]:
         """Everything but the embedding rows, as tensors that do not change any more."""
         state = {f"tower.{name}": tensor.clone() for name, tensor in self._tower.state_dict().items()}
-        state |= {f"optimizer.{name}": tensor for name, tensor in optimizer_state(self._optimizer).items()}
+        state |= {f"optimizer.{name}": tensor for name, tensor in self._optimizer.state().items()}
         state |= {f"pool.{name}": torch.from_numpy(array.copy()) for name, array in self.pool.arrays().items()}
         state["information"] = torch.from_numpy(self._views.information_FF.copy())
         return state | {"counts": torch.tensor([self.steps, self.left_out])}
@@ -70,7 +70,7 @@ class ItemContrast:
         if not state:
             return
         self._tower.load_state_dict(under("tower.", state))
-        restore_optimizer(self._optimizer, under("optimizer.", state))
+        self._optimizer.restore(under("optimizer.", state))
         self.pool.restore(under("pool.", state))
         self._views.information_FF = state["information"].numpy().copy()
         self.steps, self.left_out = state["counts"].tolist()
@@ -78,7 +78,7 @@ class ItemContrast:
     def _learn(self, views: Views, now: int, scaling: Scaling) -> None:
         rows = self._layer.lookup(views.ids, now)
         numeric_VN = torch.from_numpy(scaling.apply(views.numeric_VN, self._first))
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         loss = self._weight * self._views.loss(self._tower(rows.embedded_BFD, numeric_VN), views)
         loss.backward()  # type: ignore[no-untyped-call]
         gradients = [rows.pooled_BS.grad, *(weight.grad for weight in self._tower.parameters())]

@@ -50,7 +50,11 @@ def bracketed(text: str) -> list[str]:
         parts.append((kind, _plain(kind, token[kind])))
     if ("bare", "...") in parts:
         raise InvalidValueError("was cut short ('...') when it was written, as NumPy does with long arrays")
-    return _at_commas(parts) if ("comma", ",") in parts else [part for kind, part in parts if kind != "space"]
+    return _at_commas(parts) if ("comma", ",") in parts else _at_spaces(parts)
+
+
+def _at_spaces(parts: list[tuple[str, str]]) -> list[str]:
+    return [part.strip() for kind, part in parts if kind != "space"]
 
 
 def _plain(kind: str, text: str) -> str:

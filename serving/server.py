@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from recsys.errors import InvalidValueError
 from serving.api.app import create_app
 from serving.api.prometheus import Metrics
+from serving.api.ranking_queue import RankingQueue
 from serving.api.routes import ClockAndIds, Routes
 from serving.api.server_state import ServerState
 from serving.event_writer import EventWriter
@@ -98,9 +99,11 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     stack.callback(events.close)
     stack.callback(replica.close)
     clocks = ClockAndIds(time.perf_counter, lambda: time.time_ns() // 1_000_000, lambda: uuid.uuid4().hex)
+    queue = RankingQueue(executor, settings.deadline / 1000 if settings.overload == "refuse" else None)
     state = ServerState(
         replica.models,
         events,
+        queue,
         lambda: replica.availability.up,
         lambda: replica.trainers.by_model,
         time.monotonic,
@@ -114,7 +117,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         events,
         counters,
         metrics,
-        executor,
+        queue,
         experiments=settings.experiments,
         rules=settings.rules,
         learned=settings.learned,

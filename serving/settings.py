@@ -39,6 +39,9 @@ class ServingSettings:
     score: Mapping[str, float] = field(default_factory=lambda: {"click": 1.0})
     """Items are ranked by the sum of these weights times the probabilities of the tasks that they belong to."""
     deadline: Annotated[Duration, Field(gt=0)] = 200
+    overload: Literal["refuse", "popularity"] = "refuse"
+    """What becomes of requests that cannot be ranked by the model within `deadline`: refused with 429 when they come,
+    or ranked by popularity when it has passed."""
     durable: bool = False
     """Whether an answer waits, for at most `deadline`, until its impression is stored, so that kill -9 loses none."""
     exploration: Literal["none", "plackett_luce"] = "none"

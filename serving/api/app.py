@@ -93,7 +93,7 @@ def _version() -> str:
 def _refused(_: Request, error: Exception) -> Response:
     if not isinstance(error, ApiError):
         raise error
-    return _error(error.status, error.detail)
+    return _error(error.status, error.detail, error.retry_after)
 
 
 def _not_found(request: Request, error: Exception) -> Response:
@@ -103,8 +103,8 @@ def _not_found(request: Request, error: Exception) -> Response:
     return _error(status, ErrorDetail("", message))
 
 
-def _error(status: int, detail: ErrorDetail) -> Response:
-    headers = {"Retry-After": "1"} if status == 503 else None
+def _error(status: int, detail: ErrorDetail, retry_after: int | None = None) -> Response:
+    headers = None if retry_after is None else {"Retry-After": str(retry_after)}
     body = msgspec.json.encode(ErrorResponse(detail))
     return Response(body, status, headers, media_type="application/json")
 

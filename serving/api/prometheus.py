@@ -61,6 +61,13 @@ class _StateCollector:
         yield _gauge("recsys_models_refused", "Models whose newest artefact was refused.", self._state.models.refused)
         yield _gauge("recsys_redis_available", "1 while Redis answers.", self._state.redis_available())
         yield _gauge("recsys_log_waiting", "Requests whose events are not stored yet.", self._state.events.waiting)
+        yield _gauge(
+            "recsys_queue_requests", "Requests that wait for the ranker, or are ranked.", len(self._state.queue)
+        )
+        yield _gauge("recsys_queue_seconds", "How long that is expected to take.", self._state.queue.ahead)
+        refused = CounterMetricFamily("recsys_refused", "Requests refused unranked, by reason.", labels=["reason"])
+        refused.add_metric(["overload"], self._state.queue.refused)
+        yield refused
 
     def _models(self) -> Iterator[Metric]:
         rows = CounterMetricFamily(

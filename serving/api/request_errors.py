@@ -17,6 +17,8 @@ class ApiError(RecsysError):
     """A request that is not served; `field` is the wrong part, empty for the whole request."""
 
     status: ClassVar[int]
+    retry_after: int | None = None
+    """Seconds after which the same request may be served."""
 
     def __init__(self, message: str, field: str = "") -> None:
         super().__init__(message)
@@ -45,10 +47,27 @@ class InvalidFieldError(ApiError):
     status = 422
 
 
+class OverloadedError(ApiError):
+    """More requests than can be answered in time."""
+
+    status = 429
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ClientGoneError(ApiError):
+    """The client went away before its answer; the status, which is nginx's, is only counted."""
+
+    status = 499
+
+
 class NotStoredError(ApiError):
     """Events could not be stored now; the client may send them again."""
 
     status = 503
+    retry_after = 1
 
 
 def parse_reason(reason: str) -> ErrorDetail:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import redis
@@ -17,7 +16,9 @@ from starlette.responses import Response
 
 from serving.api.events_body import answer, decode
 from serving.api.prometheus import Metrics
-from serving.api.request_errors import BadRequestError, InvalidFieldError, NotStoredError, TooLargeError, parse_reason
+from serving.api.ranking_queue import Place, RankingQueue
+from serving.api.request_body import decoded, read
+from serving.api.request_errors import ClientGoneError, InvalidFieldError, NotStoredError, parse_reason
 from serving.api.schemas import ExperimentsResponse, RankedItem, RankRequest, RankResponse, RecommendRequest
 from serving.api.server_state import ServerState
 from serving.event_writer import NOTHING, EventWriter, Stored
@@ -29,11 +30,7 @@ from serving.ranking.ranker import LoggedRanking, Query, Ranker, Trace
 from serving.retrieval.source import RetrievalQuery, Retriever
 from streaming.events.schema import Value
 from streaming.ingest.codec import Rules
-from streaming.ingest.decode_errors import explain
 from streaming.ingest.validation import check_items_differ, check_request_features
-
-_logger = logging.getLogger(__name__)
-_T = TypeVar("_T")
 
 _rank_decoder = msgspec.json.Decoder(RankRequest)
 _recommend_decoder = msgspec.json.Decoder(RecommendRequest)
@@ -54,7 +51,7 @@ class ClockAndIds:
 class Routes:
     """Handlers of the routes.
 
-    `executor` runs one ranking at a time; `learned` are the actions that decide labels; an answer waits `log_patience`
+    `queue` ranks one request at a time; `learned` are the actions that decide labels; an answer waits `log_patience`
     seconds at most until its impression is stored.
     """
 
@@ -66,7 +63,7 @@ class Routes:
         events: EventWriter,
         counters: ExperimentCounters,
         metrics: Metrics,
-        executor: Executor,
+        queue: RankingQueue,
         *,
         experiments: Sequence[Experiment],
         rules: Rules,
@@ -81,7 +78,7 @@ class Routes:
         self._events = events
         self._counters = counters
         self._metrics = metrics
-        self._executor = executor
+        self._queue = queue
         self._experiments = {experiment.name: experiment for experiment in experiments}
         self._first = experiments[0].name
         self._rules = rules
@@ -93,39 +90,40 @@ class Routes:
 
     async def rank(self, request: Request) -> Response:
         trace = Trace(self._source.clock(), self._source.clock)
-        body = await self._body(request)
+        body = await self._admitted(request, "rank")
         with trace.stage("parse"):
-            asked = _decoded(_rank_decoder, body)
+            asked = decoded(_rank_decoder, body)
             if len(asked.items) > self._limits.candidates:
                 raise InvalidFieldError(f"{len(asked.items)} items; at most {self._limits.candidates}", "items")
             with _naming_the_field():
                 check_items_differ(asked.items)
             query = self._query(asked, asked.item_features, len(asked.items))
             query = replace(query, items=asked.items, count=asked.count or len(asked.items))
-        return await self._ranked(request, query, trace)
+        with self._queue.place("rank", len(body)) as place:
+            return await self._ranked(request, place, query, trace)
 
     async def recommend(self, request: Request) -> Response:
         trace = Trace(self._source.clock(), self._source.clock)
-        body = await self._body(request)
+        body = await self._admitted(request, "recommend")
         with trace.stage("parse"):
-            asked = _decoded(_recommend_decoder, body)
+            asked = decoded(_recommend_decoder, body)
             query = self._query(asked, {}, 0)
-        with trace.stage("retrieve"):
-            user = RetrievalQuery(query.user, query.time, query.features, query.arm, asked.where)
-            count = max(self._limits.retrieve, asked.count)
-            loop = asyncio.get_running_loop()
-            exclude = frozenset(asked.exclude)
-            found = await loop.run_in_executor(self._executor, self._retriever.retrieve, user, count, exclude)
-        if found.ids:
-            sources = dict(zip(found.ids, found.source, strict=True))
-            query = replace(query, items=found.ids, count=asked.count)
-            return await self._ranked(request, query, trace, sources)
+        user = RetrievalQuery(query.user, query.time, query.features, query.arm, asked.where)
+        count = max(self._limits.retrieve, asked.count)
+        with self._queue.place("recommend", len(body)) as place:
+            with trace.stage("retrieve"):
+                exclude = frozenset(asked.exclude)
+                found = await self._queue.run(place, request, self._retriever.retrieve, user, count, exclude)
+            if found.ids:
+                sources = dict(zip(found.ids, found.source, strict=True))
+                query = replace(query, items=found.ids, count=asked.count)
+                return await self._ranked(request, place, query, trace, sources)
         trace.degraded.append("no_items")
         self._metrics.trace(trace)
         return _json(RankResponse(query.impression, [], query.experiment, query.arm.name, "", trace.degraded))
 
     async def events(self, request: Request) -> Response:
-        body = await self._body(request)
+        body = await read(request, self._limits.body)
         batch, lines, rejects = await asyncio.to_thread(decode, body, self._source.now(), self._rules)
         stored = NOTHING
         if batch.num_rows:
@@ -157,20 +155,28 @@ class Routes:
     async def metrics(self, request: Request) -> Response:  # noqa: ARG002
         return Response(self._metrics.render(), media_type="text/plain; version=0.0.4")
 
+    async def _admitted(self, request: Request, kind: str) -> bytes:
+        """The body, unread if it would be in vain."""
+        declared = request.headers.get("content-length")
+        if declared is not None:
+            self._queue.check(kind, int(declared))
+        return await read(request, self._limits.body)
+
     async def _ranked(
-        self, request: Request, query: Query, trace: Trace, sources: Mapping[str, str] | None = None
+        self, request: Request, place: Place, query: Query, trace: Trace, sources: Mapping[str, str] | None = None
     ) -> Response:
         """Rank, log and answer; `sources` says by item where a candidate came from.
 
         A client that has gone shows nobody the answer, so it is no impression: silence about it is not a judgement.
         """
-        loop = asyncio.get_running_loop()
-        ranking = await loop.run_in_executor(self._executor, self._ranker.rank, query, trace)
-        if not await request.is_disconnected():
-            with trace.stage("log"):
-                stored = await self._stored(self._events.append(ranking.shown))
-            if self._events.failing or not stored:
-                trace.degraded.append("log")
+        ranking = await self._queue.run(place, request, self._ranker.rank, query, trace)
+        self._queue.learn(place, late="deadline" in trace.degraded)
+        if await request.is_disconnected():
+            raise ClientGoneError("the client has gone")
+        with trace.stage("log"):
+            stored = await self._stored(self._events.append(ranking.shown))
+        if self._events.failing or not stored:
+            trace.degraded.append("log")
         with trace.stage("respond"):
             response = _json(_answer(ranking, trace, sources or {}))
         self._metrics.trace(trace)
@@ -205,25 +211,6 @@ class Routes:
 
     def _summarise(self) -> list[ExperimentSummary]:
         return [self._counters.summary(experiment) for experiment in self._experiments.values()]
-
-    async def _body(self, request: Request) -> bytes:
-        parts, size = [], 0
-        async for part in request.stream():
-            size += len(part)
-            if size > self._limits.body:
-                raise TooLargeError(f"the body is larger than {self._limits.body} bytes; send it in parts")
-            parts.append(part)
-        return b"".join(parts)
-
-
-def _decoded(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise InvalidFieldError.of(parse_reason(explain(body, error))) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        detail = parse_reason(explain(body, error))
-        raise BadRequestError(f"the body is not JSON: {detail.message}", detail.field) from error
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from serving.api.ranking_queue import RankingQueue
 from serving.api.schemas import ReadyResponse, TrainerState
 from serving.event_writer import EventWriter
 from serving.model.loaded_model import Models
@@ -38,6 +39,7 @@ class ServerState:
 
     models: Models
     events: EventWriter
+    queue: RankingQueue
     redis_available: Callable[[], bool]
     trainers: Callable[[], Mapping[str, LatestStatus]]
     clock: Callable[[], float]

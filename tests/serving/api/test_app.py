@@ -6,138 +6,35 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
 import httpx
 import jsonschema
-import msgspec
 import numpy as np
 import pytest
 import redis
 
-from embedding.store import Delta, TableDelta
 from serving.api.app import create_app
 from serving.api.openapi import OPERATIONS
 from serving.api.prometheus import Metrics
 from serving.api.routes import Routes
-from serving.api.schemas import RankResponse
-from serving.cache.row_store import Floats
 from serving.experiments.assignment import Arm, Experiment
 from serving.replication.publisher import Publisher
 from serving.server import Settings, build
-from streaming.encode.encoder import Encoder
 from streaming.encode.feature_spec import FeatureSpec, Field
-from streaming.events.schema import Event, Impression, Interaction
-from streaming.ingest.codec import Rules, to_events
+from streaming.events.schema import Impression, Interaction
+from streaming.ingest.codec import Rules
 from streaming.log.memory_log import MemoryLog
-from tests.serving.fakes import SPEC, TRIED, Graphs, SumScorer, artefact, ids, rows
+from tests.serving.api.asking import FailingLog, HeldScorer, Start, figures, rank, ready, shown, stored
+from tests.serving.fakes import SPEC, Graphs
 from tests.serving.running import running
 from tests.serving.waiting import until
 
-Start = Callable[..., httpx.Client]
 NOW = 1_700_000_000_000
-
-
-class HeldScorer(SumScorer):
-    """Answers a request when it is told to."""
-
-    def __init__(self) -> None:
-        self.asked, self.go_on = threading.Event(), threading.Event()
-
-    def score(
-        self, request_rows_1FD: Floats, item_rows_CFD: Floats, request_numeric_1N: Floats, item_numeric_CN: Floats
-    ) -> Floats:
-        if len(item_rows_CFD) != TRIED:
-            self.asked.set()
-            assert self.go_on.wait(20)
-        return super().score(request_rows_1FD, item_rows_CFD, request_numeric_1N, item_numeric_CN)
-
-
-class FailingLog(MemoryLog):
-    refuse = False
-    asked: threading.Event | None = None
-    """Set by an append, which then waits for `go_on`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.go_on = threading.Event()
-
-    def append(self, events: Any, partition: int = 0) -> int:
-        if self.asked is not None:
-            self.asked.set()
-            assert self.go_on.wait(20)
-        if self.refuse:
-            raise OSError("no space left on device")
-        return super().append(events, partition)
-
-
-@pytest.fixture
-def log() -> FailingLog:
-    return FailingLog()
-
-
-@pytest.fixture
-def settings(redis_folder: Path, client: redis.Redis) -> Settings:
-    return Settings(redis_folder=redis_folder, deadline=60_000)
-
-
-@pytest.fixture
-def start(settings: Settings, log: FailingLog) -> Iterator[Start]:
-    """Starts the application; ends it with the test."""
-    with ExitStack() as stack:
-
-        def begin(**changes: Any) -> httpx.Client:
-            return stack.enter_context(running(build(replace(settings, **changes), log, Graphs())))
-
-        yield begin
-
-
-@pytest.fixture
-def publish(client: redis.Redis) -> Callable[..., Publisher]:
-    """Publishes a model whose score grows with the figure given for an item."""
-
-    def do(scores: dict[str, float], model: str = "online", step: int = 1, **options: Any) -> Publisher:
-        publisher = Publisher(client, model)
-        spec = options.get("spec", SPEC)
-        items, _ = Encoder(spec).encode_items(list(scores), [{}] * len(scores))
-        change = TableDelta(items["item"].values, rows(*scores.values()), ids())
-        sequence = (publisher.sequence() or 0) + 1
-        publisher.publish(Delta(sequence, sequence == 1, {"item": change}))
-        publisher.publish_artefact(artefact(step=step, **options))
-        return publisher
-
-    return do
-
-
-def ready(app: httpx.Client) -> httpx.Client:
-    until(lambda: app.get("/readyz").status_code == 200)
-    return app
-
-
-def rank(app: httpx.Client, *items: str, **fields: Any) -> dict[str, Any]:
-    response = app.post("/v1/rank", json={"user": "u", "items": items, **fields})
-    assert response.status_code == 200, response.text
-    answer = response.json()
-    msgspec.convert(answer, RankResponse)
-    assert isinstance(answer, dict)
-    return answer
-
-
-def shown(answer: dict[str, Any]) -> list[str]:
-    return [item["item"] for item in answer["items"]]
-
-
-def stored(log: MemoryLog) -> list[Event]:
-    events: list[Event] = []
-    while (chunk := log.read(0, len(events))).events.num_rows:
-        events += to_events(chunk.events)
-    return events
 
 
 class TestRank:
@@ -559,17 +456,16 @@ def test_metrics_tell_what_happened(start: Start, publish: Any) -> None:
     app.post("/v1/rank", content=b"{")
     app.post("/v1/events", json=[TestEvents.CLICK, {}])
     app.get("/somewhere/else")
-    text = app.get("/metrics").text
-    figures = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
-    assert figures['recsys_requests_total{route="/v1/rank",status="200"}'] == 2
-    assert figures['recsys_requests_total{route="/v1/rank",status="400"}'] == 1
-    assert figures['recsys_requests_total{route="other",status="404"}'] == 1
-    assert figures['recsys_stage_seconds_count{stage="score"}'] == 2
-    assert figures['recsys_events_total{status="accepted"}'] == 1
-    assert figures['recsys_events_total{status="rejected"}'] == 1
-    assert figures['recsys_model_step{model="online"}'] == 7
-    assert figures['recsys_cache_rows_total{model="online",result="hit"}'] >= 3
-    assert figures["recsys_redis_available"] == 1
+    found = figures(app)
+    assert found['recsys_requests_total{route="/v1/rank",status="200"}'] == 2
+    assert found['recsys_requests_total{route="/v1/rank",status="400"}'] == 1
+    assert found['recsys_requests_total{route="other",status="404"}'] == 1
+    assert found['recsys_stage_seconds_count{stage="score"}'] == 2
+    assert found['recsys_events_total{status="accepted"}'] == 1
+    assert found['recsys_events_total{status="rejected"}'] == 1
+    assert found['recsys_model_step{model="online"}'] == 7
+    assert found['recsys_cache_rows_total{model="online",result="hit"}'] >= 3
+    assert found["recsys_redis_available"] == 1
 
 
 def test_the_trainer_s_state_is_shown(start: Start, publish: Any, client: redis.Redis) -> None:

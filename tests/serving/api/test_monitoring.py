@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from serving.api.prometheus import Metrics
+from serving.api.ranking_queue import RankingQueue
 from serving.api.server_state import ServerState
 from serving.ranking.ranker import Trace
 from serving.replication.trainer_status import TrainerStatus
@@ -42,6 +43,7 @@ def series() -> Series:
     state = ServerState(
         models=cast(Any, SimpleNamespace(refused=0, loaded={"online": model})),
         events=cast(Any, SimpleNamespace(waiting=0)),
+        queue=RankingQueue(cast(Any, None), 0.2),
         redis_available=lambda: True,
         trainers=lambda: {"online": trainer},
         clock=lambda: 0.0,

@@ -187,7 +187,7 @@ class Feed:
             loaded = msgspec.msgpack.decode(state, type=_FeedState)
         except msgspec.DecodeError as error:
             raise StateError(f"not a feed's state: {error}") from error
-        same = loaded.spec == self.encoder.spec.to_json()
+        same = FeatureSpec.from_json(loaded.spec) == self.encoder.spec
         if not same and not adapt:
             raise StateError("the state has other features: restore the specification, or start a new feed")
         if loaded.partitions != self.partitions:

@@ -22,6 +22,7 @@ class FieldSection(Section):
     table: str = ""
     transform: Literal["none", "log", "log1p"] = "none"
     scale: Literal["standard", "none"] = "standard"
+    pooling: Literal["mean", "attention"] = "mean"
 
     @model_validator(mode="after")
     def _readable(self) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from recsys.models.finalmlp import FinalMlp
 from recsys.models.fm import FactorizationMachine
 from recsys.models.lr import LogisticRegression
 from recsys.models.mmoe import MixtureOfExperts
+from streaming.encode.feature_spec import PooledHistory
 
 MODELS: tuple[type[RankingModel], ...] = (
     AutoInt,
@@ -26,8 +27,17 @@ MODELS: tuple[type[RankingModel], ...] = (
 )
 
 
-def build(config: Any, *, n_sparse: int, n_numeric: int, dim: int, tasks: int = 1, seed: int = 0) -> RankingModel:
-    """Build the model of `config`, a section of `recsys.config.models`.
+def build(
+    config: Any,
+    *,
+    n_sparse: int,
+    n_numeric: int,
+    dim: int,
+    tasks: int = 1,
+    seed: int = 0,
+    histories: Sequence[PooledHistory] = (),
+) -> RankingModel:
+    """Build the model of `config`, a section of `recsys.config.models`, which pools `histories` itself.
 
     Its initial weights depend on the arguments alone, not on torch's global random state. Raises InvalidValueError if
     `config` belongs to no model.
@@ -38,7 +48,9 @@ def build(config: Any, *, n_sparse: int, n_numeric: int, dim: int, tasks: int = 
         raise InvalidValueError(f"{type(config).__name__} belongs to no model; choose one of {known}")
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
-        return model(config, n_sparse, n_numeric, dim, tasks)
+        built = model(config, n_sparse, n_numeric, dim, tasks)
+        built.pool(histories)
+        return built
 
 
 __all__ = [

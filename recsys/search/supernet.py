@@ -37,10 +37,15 @@ class Space:
 
     @staticmethod
     def of(config: Config, training: TrainingBatch, validation: TrainingBatch, test: TrainingBatch) -> Space:
-        """Vocabulary and scaling are those of the training part alone. Raises InvalidValueError if no field has ids."""
+        """Vocabulary and scaling are those of the training part alone. Raises InvalidValueError for other fields."""
         spec = wiring.spec(config)
         if not spec.sparse:
             raise InvalidValueError("no field reads ids, so there are no embedding dimensions to search: add one")
+        if attended := [history.name for history in spec.histories]:
+            raise InvalidValueError(
+                f"a search reads the mean of a history's rows, but pooling of {', '.join(attended)} is attention: "
+                'set it to "mean"'
+            )
         vocabulary = Vocabulary.of(spec, training)
         moments = RunningMoments(spec.numeric)
         moments.add(training.numeric_BN)

@@ -21,6 +21,23 @@ from streaming.encode.pooling import pool_mean
 
 
 @dataclass(frozen=True, slots=True)
+class _Unpooled:
+    """Where the rows of a history are, for `apply`."""
+
+    rows_BLD: torch.Tensor
+    """Zeros follow the rows; a leaf, as `Embedded.pooled_BS`."""
+    filled_BL: npt.NDArray[np.bool_]
+    dim: int
+    """Coordinates of the table's rows; zeros follow if they are narrower than the widest."""
+
+    def gradients(self) -> Floats:
+        """Of each id, in the order of the ids."""
+        gradient = self.rows_BLD.grad
+        assert gradient is not None
+        return gradient.numpy()[self.filled_BL][:, : self.dim]
+
+
+@dataclass(frozen=True, slots=True)
 class _Segment:
     """The position of one field's ids in the store call of its table."""
 
@@ -30,6 +47,7 @@ class _Segment:
     stop: int
     lengths_B: npt.NDArray[np.int32] | None
     """None if every row has exactly one id."""
+    unpooled: _Unpooled | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +58,34 @@ class Embedded:
     """The fields side by side, in the order of `spec.sparse`; a leaf that collects gradients, except after `peek`."""
     fields: int
     lookups: tuple[tuple[Lookup, tuple[_Segment, ...]], ...]
+
+    @property
+    def histories(self) -> list[torch.Tensor]:
+        """The rows [B, L, D] of each history that the model pools itself, in the order of `FeatureSpec.histories`.
+
+        Each is a leaf, as `pooled_BS`, which has their means, too: what is not finite in one is found in the other.
+        """
+        found = [one for _, segments in self.lookups for one in segments if one.unpooled is not None]
+        ordered = sorted(found, key=lambda segment: segment.columns.start)
+        return [one.unpooled.rows_BLD for one in ordered if one.unpooled is not None]
+
+    @property
+    def gradient_BS(self) -> torch.Tensor | None:  # noqa: N802
+        """The gradients of each row of the batch side by side, None before `backward`; S is more with histories."""
+        parts = [tensor.grad for tensor in (self.pooled_BS, *self.histories)]
+        if parts[0] is None:
+            return None
+        return torch.cat([part.flatten(1) for part in parts if part is not None], 1) if len(parts) > 1 else parts[0]
+
+    def forget_gradient(self) -> None:
+        for tensor in (self.pooled_BS, *self.histories):
+            tensor.grad = None
+
+    def blank(self, rows_B: npt.NDArray[np.bool_]) -> None:
+        """Make all inputs of these rows of the batch zeros."""
+        with torch.no_grad():
+            for tensor in (self.pooled_BS, *self.histories):
+                tensor[torch.from_numpy(rows_B)] = 0
 
     @property
     def embedded_BFD(self) -> torch.Tensor:  # noqa: N802
@@ -79,6 +125,7 @@ class EmbeddingLayer:
             )
         self._dims = tuple(store.tables[field.table or field.name].dim for field in spec.sparse)
         self._width = max(self._dims, default=0)
+        self._unpooled = {history.field for history in spec.histories}
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -114,27 +161,33 @@ class EmbeddingLayer:
         return {table: self.store.lookup(table, ids_N, now) for table, ids_N in ids.items()}
 
     def _embed(self, ids: Mapping[str, Jagged], now: int | None) -> Embedded:
-        jagged = [ids[name] for name in self.names]
+        jagged, learns = [ids[name] for name in self.names], now is not None
         rows = len(jagged[0]) if jagged else 0
         pooled_BS = np.zeros((rows, self._width * len(self._dims)), np.float32)
         read = self._read({table: _joined(jagged, fields) for table, fields in self._fields_of.items()}, now)
         lookups = []
         for table, fields in self._fields_of.items():
-            segments, lookup = self._segments(jagged, fields), read[table]
+            lookup = read[table]
+            segments = self._segments(jagged, fields, lookup.values_ND, learns=learns)
             for segment in segments:
                 values_ND = lookup.values_ND[segment.start : segment.stop]
                 pool_mean(values_ND, segment.lengths_B, pooled_BS[:, segment.columns])
             lookups.append((lookup, segments))
-        tensor = torch.from_numpy(pooled_BS).requires_grad_(now is not None)
+        tensor = torch.from_numpy(pooled_BS).requires_grad_(learns)
         return Embedded(tensor, len(self._dims), tuple(lookups))
 
-    def _segments(self, jagged: Sequence[Jagged], fields: Sequence[int]) -> tuple[_Segment, ...]:
+    def _segments(
+        self, jagged: Sequence[Jagged], fields: Sequence[int], values_ND: Floats, *, learns: bool
+    ) -> tuple[_Segment, ...]:
         segments, start = [], 0
         for field in fields:
             ids, column = jagged[field], field * self._width
             stop = start + len(ids.values)
             columns = slice(column, column + self._dims[field])
-            segments.append(_Segment(columns, start, stop, None if ids.single else ids.lengths_B))
+            unpooled = None
+            if field in self._unpooled:
+                unpooled = _side_by_side(values_ND[start:stop], ids.lengths_B, self._width, learns=learns)
+            segments.append(_Segment(columns, start, stop, None if ids.single else ids.lengths_B, unpooled))
             start = stop
         return tuple(segments)
 
@@ -144,11 +197,24 @@ def _joined(jagged: Sequence[Jagged], fields: Sequence[int]) -> Ids:
     return values[0] if len(values) == 1 else np.concatenate(values)
 
 
+def _side_by_side(values_ND: Floats, lengths_B: npt.NDArray[np.int32], width: int, *, learns: bool) -> _Unpooled:
+    """The values of each row of the batch, [B, L, D], where L is the most that one has, at least 1."""
+    places = np.arange(max(int(lengths_B.max(initial=0)), 1))
+    filled_BL = places < lengths_B[:, None]
+    rows_BLD = np.zeros((*filled_BL.shape, width), np.float32)
+    rows_BLD[filled_BL, : values_ND.shape[1]] = values_ND
+    return _Unpooled(torch.from_numpy(rows_BLD).requires_grad_(learns), filled_BL, values_ND.shape[1])
+
+
 def _gradients(gradient_BS: Floats, lookup: Lookup, segments: Sequence[_Segment]) -> Floats:
     """The gradient of each id of a look-up."""
     grads_ND = np.empty_like(lookup.values_ND)
     for segment in segments:
-        _unpool(gradient_BS[:, segment.columns], segment.lengths_B, grads_ND[segment.start : segment.stop])
+        own_ND = grads_ND[segment.start : segment.stop]
+        if segment.unpooled is None:
+            _unpool(gradient_BS[:, segment.columns], segment.lengths_B, own_ND)
+        else:  # the model does not read the mean
+            own_ND[:] = segment.unpooled.gradients()
     return grads_ND
 
 

@@ -11,19 +11,19 @@ import tempfile
 import warnings
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from recsys.errors import ExportError
 from recsys.models import MODELS, build
 from recsys.models.base import RankingModel
-from recsys.training import tracing_process
-from streaming.encode.feature_spec import FeatureSpec
+from recsys.training import serving_graph, tracing_process
+from recsys.training.serving_graph import GraphShape, ServingGraph
+from streaming.encode.feature_spec import FeatureSpec, PooledHistory
 
 if TYPE_CHECKING:
     import onnx
@@ -31,66 +31,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _OPSET = 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """Number of fields of each sort that the graph takes, and number of tasks that it scores."""
-
-    request_sparse: int
-    item_sparse: int
-    request_numeric: int
-    item_numeric: int
-    dim: int
-    tasks: int
-
-    @staticmethod
-    def of(spec: FeatureSpec, dim: int, tasks: int) -> _Shape:
-        of_item = [sum(field.of_item for field in fields) for fields in (spec.sparse, spec.numeric)]
-        if not any(of_item):
-            raise ExportError(
-                "no field reads the item: all candidates would get the same score; add a field with source item"
-            )
-        sparse, numeric = len(spec.sparse), len(spec.numeric)
-        return _Shape(sparse - of_item[0], of_item[0], numeric - of_item[1], of_item[1], dim, tasks)
-
-    def inputs(self, candidates: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the graph's inputs by name; one without fields is left out."""
-        shapes = {
-            "request_rows": (1, self.request_sparse, self.dim),
-            "item_rows": (candidates, self.item_sparse, self.dim),
-            "request_numeric": (1, self.request_numeric),
-            "item_numeric": (candidates, self.item_numeric),
-        }
-        return {name: shape for name, shape in shapes.items() if shape[1]}
-
-
-class _ServingGraph(nn.Module):
-    """What is exported: probabilities [C, T] of C candidates of one request, the logits corrected by a constant."""
-
-    correction: Tensor
-
-    def __init__(self, model: RankingModel) -> None:
-        super().__init__()
-        self.model = model
-        self.register_buffer("correction", torch.zeros(()))
-
-    def forward(
-        self,
-        request_rows: Tensor | None = None,
-        item_rows: Tensor | None = None,
-        request_numeric: Tensor | None = None,
-        item_numeric: Tensor | None = None,
-    ) -> Tensor:
-        given = item_rows if item_rows is not None else item_numeric
-        assert given is not None
-        logits_CT = self.model.forward_split(
-            given.new_zeros(1, 0, self.model.dim) if request_rows is None else request_rows,
-            given.new_zeros(given.shape[0], 0, self.model.dim) if item_rows is None else item_rows,
-            given.new_zeros(1, 0) if request_numeric is None else request_numeric,
-            given.new_zeros(given.shape[0], 0) if item_numeric is None else item_numeric,
-        )
-        return torch.sigmoid(logits_CT + self.correction)
 
 
 class Exporter:
@@ -102,7 +42,8 @@ class Exporter:
     source. `executor`, if given, traces instead of a separate process.
 
     Inputs, float32: `request_rows` [1, Fr, D], `item_rows` [C, Fi, D], `request_numeric` [1, Nr],
-    `item_numeric` [C, Ni]; those without fields are left out. Output: `scores` [C, T], the probability of a
+    `item_numeric` [C, Ni], `history_rows` [1, L, D] of all histories that the model pools itself, one after the other;
+    those without fields are left out. Output: `scores` [C, T], the probability of a
     positive label of each task. C is free.
     Raises ExportError if the model is not one of `recsys.models.MODELS` or has other fields than `spec`.
     """
@@ -119,10 +60,12 @@ class Exporter:
                 f"the model takes {model.n_sparse} sparse and {model.n_numeric} numeric fields; "
                 f"the specification has {len(spec.sparse)} and {len(spec.numeric)}"
             )
+        if model.histories != spec.histories:
+            raise ExportError(f"the model pools {model.histories}; the specification has {spec.histories}")
         if type(model) not in MODELS:
             raise ExportError(f"{type(model).__name__} is not in recsys.models.MODELS: add it there to export it")
         self.dim = model.dim
-        self._shape = _Shape.of(spec, model.dim, model.tasks)
+        self._shape = GraphShape.of(spec, model.dim, model.tasks)
         self._config: Any = model.config
         self._file = cache / f"{self._key()}.graph" if cache else None
         self._executor = executor
@@ -162,7 +105,7 @@ class Exporter:
     def _key(self) -> str:
         from recsys import models
 
-        sources = [*sorted(Path(models.__file__).parent.glob("*.py")), Path(__file__)]
+        sources = [*sorted(Path(models.__file__).parent.glob("*.py")), Path(serving_graph.__file__), Path(__file__)]
         described = repr((self._config, self._shape, torch.__version__))
         return hashlib.sha256(described.encode() + b"".join(file.read_bytes() for file in sources)).hexdigest()[:32]
 
@@ -203,18 +146,19 @@ def trace(config: Any, shape: dict[str, Any]) -> bytes:
 
 
 def _trace(config: Any, shape: dict[str, Any]) -> bytes:
-    sizes = _Shape(**shape)
+    sizes = GraphShape(**shape | {"histories": tuple(PooledHistory(*history) for history in shape["histories"])})
     model = build(
         config,
         n_sparse=sizes.request_sparse + sizes.item_sparse,
         n_numeric=sizes.request_numeric + sizes.item_numeric,
         dim=sizes.dim,
         tasks=sizes.tasks,
+        histories=sizes.histories,
     )
     inputs = {name: torch.zeros(dims) for name, dims in sizes.inputs(candidates=7).items()}
     free = {name: {0: torch.export.Dim.DYNAMIC} if name.startswith("item") else {} for name in inputs}
     program = torch.onnx.export(
-        _ServingGraph(model).eval(),
+        ServingGraph(model).eval(),
         kwargs=inputs,
         dynamic_shapes=free,
         input_names=list(inputs),

@@ -130,7 +130,7 @@ class Learner:
         numeric_BN = self._numbers(own)
         learnable, logits_BT = self._backward(own, embedded, numeric_BN)
         same = not scored or (self.served_model is self.model and not self.model.drops)
-        scores_B = None if same else self._dense.scores(embedded.embedded_BFD, numeric_BN, own)
+        scores_B = None if same else self._dense.scores(embedded, numeric_BN, own)
         self.steps += 1
         if learnable:
             self._dense.step(self.steps)
@@ -148,7 +148,7 @@ class Learner:
     def score(self, batch: TrainingBatch) -> Scores:
         """As `step`, but changes nothing."""
         own = self._peers.share(batch)
-        scores_B = self._dense.scores(self._layer.peek(own.ids).embedded_BFD, self._numbers(own), own)
+        scores_B = self._dense.scores(self._layer.peek(own.ids), self._numbers(own), own)
         return self._peers.scores(scores_B, len(batch))
 
     @property
@@ -225,13 +225,13 @@ class Learner:
         logits_BT, is_sound = self._dense.gradients(batch, embedded, numeric_BN)
         if is_sound:
             return True, logits_BT
-        gradient_BS = embedded.pooled_BS.grad
+        gradient_BS = embedded.gradient_BS
         assert gradient_BS is not None
         out_B = self._unsound.find(logits_BT, embedded.embedded_BFD, gradient_BS, numeric_BN)
         if self._peers.any(bool(out_B.any())):
             fields = self._unsound.fields(out_B, embedded.embedded_BFD, numeric_BN)
-            with torch.no_grad():
-                embedded.pooled_BS[out_B] = numeric_BN[out_B] = 0
+            embedded.blank(out_B)
+            numeric_BN[out_B] = 0
             weights_B = np.where(out_B, np.float32(0), batch.weights_B)
             logits_BT, is_sound = self._dense.gradients(replace(batch, weights_B=weights_B), embedded, numeric_BN)
             if is_sound:

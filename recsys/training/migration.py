@@ -45,7 +45,8 @@ def load_migrated(learner: Learner, folder: Path) -> FeatureSpec:
 
 def _migrated(written: State, old: FeatureSpec, learner: Learner) -> State:
     model, new = learner.model, learner.spec
-    before = build(model.config, n_sparse=len(old.sparse), n_numeric=len(old.numeric), dim=model.dim, tasks=model.tasks)
+    sizes = {"n_sparse": len(old.sparse), "n_numeric": len(old.numeric), "dim": model.dim, "tasks": model.tasks}
+    before = build(model.config, **sizes, histories=old.histories)
     state = _weights(written, old, learner) | _adam(written, before, old, learner)
     fresh = learner.dense_state()
     for name in (name for name in fresh if name.startswith("moments.")):

@@ -10,14 +10,16 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 from recsys.config.models import SECTIONS, ModelOptions
 from recsys.errors import ExportError
 
 
-def start(options: ModelOptions, shape: dict[str, int]) -> Future[bytes]:
+def start(options: ModelOptions, shape: Mapping[str, Any]) -> Future[bytes]:
     """Start a process that makes the graph of `recsys.training.export.trace`; a future of its bytes.
 
     The future raises BrokenProcessPool if the process was killed, ExportError if it failed.
@@ -28,7 +30,7 @@ def start(options: ModelOptions, shape: dict[str, int]) -> Future[bytes]:
     return traced
 
 
-def _run(options: ModelOptions, shape: dict[str, int]) -> bytes:
+def _run(options: ModelOptions, shape: Mapping[str, Any]) -> bytes:
     done = subprocess.run(
         [sys.executable, "-m", __name__],
         input=json.dumps({"options": options.model_dump(mode="json"), "shape": shape}).encode(),

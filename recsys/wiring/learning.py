@@ -72,9 +72,15 @@ def model(config: Config) -> RankingModel:
     from recsys.models import build
 
     fields = spec(config)
-    sizes = {"n_sparse": len(fields.sparse), "n_numeric": len(fields.numeric)}
-    heads = 1 + len(config.tasks)
-    return build(config.model, **sizes, dim=config.features.dim, tasks=heads, seed=config.training.seed)
+    return build(
+        config.model,
+        n_sparse=len(fields.sparse),
+        n_numeric=len(fields.numeric),
+        dim=config.features.dim,
+        tasks=1 + len(config.tasks),
+        seed=config.training.seed,
+        histories=fields.histories,
+    )
 
 
 def set_threads(config: Config) -> None:

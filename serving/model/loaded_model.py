@@ -66,7 +66,9 @@ class LoadedModel:
         put(self, "_dim", self.artefact.row_dim)
         put(self, "user_features", frozenset(f.feature for f in spec.fields if f.feature and not f.of_item))
         put(self, "item_features", frozenset(f.feature for f in spec.fields if f.feature and f.of_item))
-        put(self, "_request", tuple(SparseField(f.name, f.table) for f in spec.sparse if not f.of_item))
+        lengths = {history.name: history.length for history in spec.histories}
+        fields = (SparseField(f.name, f.table, lengths.get(f.name, 0)) for f in spec.sparse if not f.of_item)
+        put(self, "_request", tuple(fields))
         put(self, "_items", tuple(SparseField(f.name, f.table) for f in spec.sparse if f.of_item))
 
     def encode(
@@ -96,7 +98,11 @@ class LoadedModel:
         scorer raises.
         """
         scores_CT = self.scorer.score(
-            embedded.request_1FD, embedded.items_CFD, encoded.request_numeric_1N, encoded.items_numeric_CN
+            embedded.request_1FD,
+            embedded.items_CFD,
+            encoded.request_numeric_1N,
+            encoded.items_numeric_CN,
+            embedded.history_1LD,
         )
         if not np.isfinite(scores_CT).all():
             bad = np.count_nonzero(~np.isfinite(scores_CT))

@@ -1,6 +1,6 @@
 """Scores from an exported graph, by OpenVINO or ONNX Runtime. Never imports model code.
 
-Shape suffixes: C candidates, F fields, D embedding dimension, N numeric fields, T tasks.
+Shape suffixes: C candidates, F fields, D embedding dimension, N numeric fields, T tasks, L items of histories.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from recsys.errors import ArtefactError, InvalidValueError
 
 logger = logging.getLogger(__name__)
 
-INPUTS = ("request_rows", "item_rows", "request_numeric", "item_numeric")
+INPUTS = ("request_rows", "item_rows", "request_numeric", "item_numeric", "history_rows")
 """Inputs of an exported graph; those without fields are absent."""
 
 Floats = npt.NDArray[np.float32]
+NO_HISTORY: Floats = np.zeros((1, 0, 0), np.float32)
 Shape = tuple[int | None, ...]
 """None where the graph takes any size."""
 
@@ -32,7 +33,12 @@ class Scorer(Protocol):
     """Probabilities of each task, for the candidates of one request."""
 
     def score(
-        self, request_rows_1FD: Floats, item_rows_CFD: Floats, request_numeric_1N: Floats, item_numeric_CN: Floats
+        self,
+        request_rows_1FD: Floats,
+        item_rows_CFD: Floats,
+        request_numeric_1N: Floats,
+        item_numeric_CN: Floats,
+        history_rows_1LD: Floats = NO_HISTORY,
     ) -> Floats:
         """Probabilities [C, T]; C may be 0. ValueError names the input whose shape the graph does not take.
 
@@ -62,9 +68,14 @@ class _ChunkedScorer(ABC):
         """Scores [C, T] of one chunk."""
 
     def score(
-        self, request_rows_1FD: Floats, item_rows_CFD: Floats, request_numeric_1N: Floats, item_numeric_CN: Floats
+        self,
+        request_rows_1FD: Floats,
+        item_rows_CFD: Floats,
+        request_numeric_1N: Floats,
+        item_numeric_CN: Floats,
+        history_rows_1LD: Floats = NO_HISTORY,
     ) -> Floats:
-        arrays = (request_rows_1FD, item_rows_CFD, request_numeric_1N, item_numeric_CN)
+        arrays = (request_rows_1FD, item_rows_CFD, request_numeric_1N, item_numeric_CN, history_rows_1LD)
         given = dict(zip(INPUTS, arrays, strict=True))
         candidates = len(given[next(name for name in self._inputs if name.startswith("item"))])
         inputs = {name: self._checked(name, given[name], candidates) for name in self._inputs}

@@ -169,7 +169,9 @@ class Encoder:
 
     def _ids(self, field: Field, values: Sequence[Value], refuse: Refuse) -> Jagged:
         if field.kind == "multi":
-            lists = [v if type(v) is list else () if v is None else (v,) for v in values]
+            lists: list[Sequence[Any]] = [v if type(v) is list else () if v is None else (v,) for v in values]
+            if (most := field.most) is not None:  # a request may give more than the stream keeps
+                lists = [each[:most] for each in lists]
             lengths_B = np.fromiter(map(len, lists), np.int32, len(lists))
             return Jagged(self._hash(field, list(chain.from_iterable(lists)), refuse), lengths_B)
         return Jagged(self._hash(field, values, refuse), np.ones(len(values), np.int32))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -14,6 +14,7 @@ from streaming.windows.source import FORMS, RECENT, StreamedSource, streamed_sou
 Kind = Literal["categorical", "multi", "numeric"]
 Transform = Literal["none", "log", "log1p"]
 Scale = Literal["standard", "none"]
+Pooling = Literal["mean", "attention"]
 
 _WHOLE_SOURCES = ("user", "item", "time.hour", "time.weekday")
 _NAMED_SOURCES = ("request.", "item.")
@@ -29,6 +30,7 @@ class Field:
     `streaming.windows.source`). Fields with the same `table` share rows: equal values get equal ids; the
     default is the field's name.
     `transform`: for numbers, `log` is AutoInt's log^2(z) for z > 2 (section 5.1.2), `log1p` is sign(z)*log(1+|z|).
+    `pooling`: how the rows of several values become one; by `attention` the model pools a history for each candidate.
     `scale`, after it: `standard` subtracts the mean and divides by the standard deviation (see
     `streaming.encode.scaling`), a missing number is the mean; with `none` numbers stay, and a missing one is 0.
     Raises InvalidValueError naming the field when it cannot be read.
@@ -40,6 +42,7 @@ class Field:
     table: str = ""
     transform: Transform = "none"
     scale: Scale = "standard"
+    pooling: Pooling = "mean"
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -58,6 +61,7 @@ class Field:
                     f"field {self.name!r}: only numeric fields have a {option}, not {self.kind} ones"
                 )
         self._check_streamed()
+        self._check_pooling()
         if not _readable(self.source):
             raise InvalidValueError(
                 f"field {self.name!r}: source {self.source!r} is not one of {', '.join(_WHOLE_SOURCES)}, "
@@ -84,6 +88,21 @@ class Field:
             return self.source
         return self.source.partition(".")[2] if self.source.startswith(_NAMED_SOURCES) else ""
 
+    @property
+    def most(self) -> int | None:
+        """Most values of a history, None where the field is none."""
+        return streamed.length if (streamed := self.streamed) is not None and streamed.function == RECENT else None
+
+    def _check_pooling(self) -> None:
+        if self.pooling not in get_args(Pooling):
+            allowed = ", ".join(get_args(Pooling))
+            raise InvalidValueError(f"field {self.name!r}: pooling {self.pooling!r} is not one of {allowed}")
+        if self.pooling != "mean" and self.most is None:
+            raise InvalidValueError(
+                f"field {self.name!r}: only a history, user.recent(ACTION, N), is pooled by {self.pooling}; "
+                "others by their mean"
+            )
+
     def _check_streamed(self) -> None:
         try:
             streamed = self.streamed
@@ -99,9 +118,21 @@ class Field:
         object.__setattr__(self, "source", streamed.name)
 
 
+class PooledHistory(NamedTuple):
+    """A field that the model pools itself: its name, its place and its candidate's among the sparse fields, the most
+    items."""
+
+    name: str
+    field: int
+    target: int
+    length: int
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
     """All fields; those of the request come before those of the item, as the exported graph takes them.
+
+    Of those of the request the ones pooled by attention come last: each candidate has a value of its own.
 
     >>> spec = FeatureSpec.of([Field("price", "numeric", "item.price"), Field("user", "categorical", "user")])
     >>> [field.name for field in spec.fields], FeatureSpec.from_json(spec.to_json()) == spec
@@ -117,7 +148,9 @@ class FeatureSpec:
                 raise InvalidValueError(f"duplicate field {name!r}; names must differ")
         if not names:
             raise InvalidValueError("the feature specification has no fields; name at least one")
-        object.__setattr__(self, "fields", tuple(sorted(self.fields, key=lambda field: field.of_item)))
+        ordered = sorted(self.fields, key=lambda field: (field.of_item, field.pooling == "attention"))
+        object.__setattr__(self, "fields", tuple(ordered))
+        _ = self.histories  # raises if one has no candidate
 
     @staticmethod
     def of(fields: Sequence[Field]) -> FeatureSpec:
@@ -137,6 +170,20 @@ class FeatureSpec:
         """What the stream computes for the fields, each once."""
         found = (field.streamed for field in self.fields)
         return tuple(dict.fromkeys(source for source in found if source is not None))
+
+    @property
+    def histories(self) -> tuple[PooledHistory, ...]:
+        """The fields pooled by attention. Raises InvalidValueError if one has no candidate to attend to."""
+        return tuple(self._history(n, field) for n, field in enumerate(self.sparse) if field.pooling == "attention")
+
+    def _history(self, place: int, field: Field) -> PooledHistory:
+        for target, other in enumerate(self.sparse):
+            if other.source == "item" and other.kind == "categorical" and other.table == field.table:
+                return PooledHistory(field.name, place, target, field.most or 0)
+        raise InvalidValueError(
+            f"field {field.name!r} is pooled by its attention for the candidate, but no field of source `item` has its "
+            f"table {field.table!r}: name the table of one"
+        )
 
     def to_json(self) -> bytes:
         return msgspec.json.encode(self)

@@ -23,6 +23,8 @@ from streaming.encode.feature_spec import FeatureSpec, Field
 
 Floats = npt.NDArray[np.float32]
 DIM = 8
+Inputs = tuple[Floats, Floats, Floats, Floats, Floats]
+"""As scorers take them."""
 
 SPECS = {
     "every kind of field": [
@@ -32,6 +34,14 @@ SPECS = {
         Field("item", "categorical", "item"),
         Field("tags", "multi", "item.tags"),
         Field("price", "numeric", "item.price"),
+    ],
+    "histories that the model pools": [
+        Field("read", "multi", "user.recent(click, 5)", table="item", pooling="attention"),
+        Field("user", "categorical", "user"),
+        Field("age", "numeric", "request.age"),
+        Field("bought", "multi", "user.recent(buy, 2)", table="item", pooling="attention"),
+        Field("price", "numeric", "item.price"),
+        Field("item", "categorical", "item"),
     ],
     "item alone": [Field("item", "categorical", "item")],
     "numbers alone": [Field("age", "numeric", "request.age"), Field("price", "numeric", "item.price")],
@@ -59,7 +69,8 @@ def exported(name: str, spec_name: str, tasks: int = 1) -> tuple[RankingModel, F
     """A model whose every parameter is away from its initial value, and its exporter."""
     spec = FeatureSpec.of(SPECS[spec_name])
     options = CONFIGS[name] if name in CONFIGS else SECTIONS[name].model_validate({})
-    model = build(options, n_sparse=len(spec.sparse), n_numeric=len(spec.numeric), dim=DIM, tasks=tasks).eval()
+    sizes = {"n_sparse": len(spec.sparse), "n_numeric": len(spec.numeric), "dim": DIM, "tasks": tasks}
+    model = build(options, **sizes, histories=spec.histories).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -67,8 +78,8 @@ def exported(name: str, spec_name: str, tasks: int = 1) -> tuple[RankingModel, F
     return model, spec, Exporter(model, spec, executor=tracer())
 
 
-def request(spec: FeatureSpec, candidates: int, seed: int = 0) -> tuple[Floats, Floats, Floats, Floats]:
-    """Rows as serving reads them: an id without a row and an empty list are zeros."""
+def request(spec: FeatureSpec, candidates: int, seed: int = 0) -> Inputs:
+    """Rows as serving reads them: an id without a row, an empty list and the end of a short history are zeros."""
     rng = np.random.default_rng(seed)
     sparse_i, numeric_i = (sum(f.of_item for f in fields) for fields in (spec.sparse, spec.numeric))
     sparse_r, numeric_r = len(spec.sparse) - sparse_i, len(spec.numeric) - numeric_i
@@ -77,16 +88,22 @@ def request(spec: FeatureSpec, candidates: int, seed: int = 0) -> tuple[Floats, 
     request_rows_1FD = rng.normal(size=(1, sparse_r, DIM))
     request_rows_1FD[:, 1:] = 0
     numbers = rng.normal(size=(1, numeric_r)), rng.normal(size=(candidates, numeric_i))
-    return tuple(a.astype(np.float32) for a in (request_rows_1FD, item_rows_CFD, *numbers))  # type: ignore[return-value]
+    history_rows_1LD = rng.normal(size=(1, sum(history.length for history in spec.histories), DIM))
+    history_rows_1LD[:, -1:] = 0
+    inputs = (request_rows_1FD, item_rows_CFD, *numbers, history_rows_1LD)
+    return tuple(a.astype(np.float32) for a in inputs)  # type: ignore[return-value]
 
 
-def whole_rows(model: RankingModel, inputs: tuple[Floats, Floats, Floats, Floats], correction: float = 0.0) -> Floats:
+def whole_rows(model: RankingModel, inputs: Inputs, correction: float = 0.0) -> Floats:
     """What the trained model says of the same rows."""
-    request_rows, item_rows, request_numeric, item_numeric = map(torch.from_numpy, inputs)
+    request_rows, item_rows, request_numeric, item_numeric, history_rows = map(torch.from_numpy, inputs)
     candidates = len(item_rows)
+    ends = np.cumsum([history.length for history in model.histories])[:-1].tolist()
+    histories = torch.tensor_split(history_rows, ends, 1) if model.histories else ()
+    embedded = torch.cat([request_rows.expand(candidates, -1, -1), item_rows], 1)
     with torch.inference_mode():
         logits_CT = model(
-            torch.cat([request_rows.expand(candidates, -1, -1), item_rows], 1),
+            model.attended(embedded, [rows.expand(candidates, -1, -1) for rows in histories]),
             torch.cat([request_numeric.expand(candidates, -1), item_numeric], 1),
         )
         probabilities: Floats = torch.sigmoid(logits_CT + correction).numpy()
@@ -122,7 +139,7 @@ class ScorerContract:
 
     def test_a_score_does_not_depend_on_the_other_candidates(self) -> None:
         model, spec, exporter = exported("autoint", "every kind of field")
-        scorer, (rows, items, numbers, item_numbers) = self.make(exporter.graph(model)), request(spec, 200)
+        scorer, (rows, items, numbers, item_numbers, _) = self.make(exporter.graph(model)), request(spec, 200)
         together_CT = scorer.score(rows, items, numbers, item_numbers)
         alone = [scorer.score(rows, items[c : c + 1], numbers, item_numbers[c : c + 1])[0] for c in (0, 127, 128, 199)]
         np.testing.assert_allclose(together_CT[[0, 127, 128, 199]], alone, atol=1e-6)
@@ -179,7 +196,7 @@ class ScorerContract:
 
     def test_as_many_numbers_as_items(self) -> None:
         model, spec, exporter = exported("autoint", "every kind of field")
-        rows, items, numbers, item_numbers = request(spec, 5)
+        rows, items, numbers, item_numbers, _ = request(spec, 5)
         with pytest.raises(ValueError, match=r"item_numeric has shape \(4, 1\), the graph takes \(5, 1\)"):
             self.make(exporter.graph(model)).score(rows, items, numbers, item_numbers[:4])
 

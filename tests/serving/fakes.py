@@ -10,6 +10,7 @@ from embedding.store import Delta, TableDelta
 from recsys.errors import ArtefactError
 from serving.cache.row_store import Floats, Ids
 from serving.model.artefact import RANKER, Artefact
+from serving.model.scorer import NO_HISTORY
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.encode.scaling import RunningMoments
 
@@ -22,7 +23,12 @@ class SumScorer:
     """Scores an item by a squashed sum of its rows and the request's, so that a test can tell which rows were read."""
 
     def score(
-        self, request_rows_1FD: Floats, item_rows_CFD: Floats, request_numeric_1N: Floats, item_numeric_CN: Floats
+        self,
+        request_rows_1FD: Floats,
+        item_rows_CFD: Floats,
+        request_numeric_1N: Floats,
+        item_numeric_CN: Floats,
+        history_rows_1LD: Floats = NO_HISTORY,
     ) -> Floats:
         total_C = item_rows_CFD.sum((1, 2)) + request_rows_1FD.sum() + item_numeric_CN.sum(1) + request_numeric_1N.sum()
         return np.asarray(1 / (1 + np.exp(-total_C)), np.float32)[:, None]
@@ -49,16 +55,26 @@ class BrokenScorer(SumScorer):
     """Fails on every request but the one that it is tried out with, of `TRIED` items."""
 
     def score(
-        self, request_rows_1FD: Floats, item_rows_CFD: Floats, request_numeric_1N: Floats, item_numeric_CN: Floats
+        self,
+        request_rows_1FD: Floats,
+        item_rows_CFD: Floats,
+        request_numeric_1N: Floats,
+        item_numeric_CN: Floats,
+        history_rows_1LD: Floats = NO_HISTORY,
     ) -> Floats:
         if len(item_rows_CFD) == TRIED:
-            return super().score(request_rows_1FD, item_rows_CFD, request_numeric_1N, item_numeric_CN)
+            return super().score(request_rows_1FD, item_rows_CFD, request_numeric_1N, item_numeric_CN, history_rows_1LD)
         raise RuntimeError("the graph failed")
 
 
 class NanScorer(SumScorer):
     def score(
-        self, request_rows_1FD: Floats, item_rows_CFD: Floats, request_numeric_1N: Floats, item_numeric_CN: Floats
+        self,
+        request_rows_1FD: Floats,
+        item_rows_CFD: Floats,
+        request_numeric_1N: Floats,
+        item_numeric_CN: Floats,
+        history_rows_1LD: Floats = NO_HISTORY,
     ) -> Floats:
         return np.full((len(item_rows_CFD), 1), np.nan, np.float32)
 

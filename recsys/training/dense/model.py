@@ -57,27 +57,29 @@ class DenseModel:
         self, batch: TrainingBatch, embedded: Embedded, numeric_BN: torch.Tensor
     ) -> tuple[torch.Tensor, bool]:
         """Logits [B, T] for training, and whether loss and gradients are sound."""
-        embedded.pooled_BS.grad = None
+        embedded.forget_gradient()
         self._optimizer.zero_grad()
-        logits_BT = self._forward(embedded.embedded_BFD, numeric_BN)
+        logits_BT = self._forward(embedded, numeric_BN)
         loss = self._loss(logits_BT, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         dense = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
         self._peers.add_up(dense)
-        own = loss.detach(), *([] if (grad := embedded.pooled_BS.grad) is None else [grad])
+        own = loss.detach(), *([] if (grad := embedded.gradient_BS) is None else [grad])
         return logits_BT, not self._peers.any(not sound([*own, *dense]))
 
-    def _forward(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor) -> torch.Tensor:
+    def _forward(self, embedded: Embedded, numeric_BN: torch.Tensor) -> torch.Tensor:
         """Logits [B, T] for training."""
         self.model.train()
         with randomness(self._peers.generator(self._generator)) if self.model.drops else nullcontext():
-            logits_BT: torch.Tensor = self.model(embedded_BFD, numeric_BN)
+            attended_BFD = self.model.attended(embedded.embedded_BFD, embedded.histories)
+            logits_BT: torch.Tensor = self.model(attended_BFD, numeric_BN)
         return logits_BT
 
-    def scores(self, embedded_BFD: torch.Tensor, numeric_BN: torch.Tensor, batch: TrainingBatch) -> Scores:
+    def scores(self, embedded: Embedded, numeric_BN: torch.Tensor, batch: TrainingBatch) -> Scores:
         """Probabilities [B] by the served model; those of unknown inputs where its logits are not finite."""
         model = self.served.eval()
         with torch.inference_mode():
+            embedded_BFD = model.attended(embedded.embedded_BFD, embedded.histories)
             logits_BT = model(embedded_BFD, numeric_BN)
             broken_B = ~torch.isfinite(logits_BT).all(1)
             if broken_B.any():

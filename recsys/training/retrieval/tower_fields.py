@@ -46,4 +46,5 @@ class TowerFields:
 
 
 def _moved(field: Field, prefix: str) -> Field:
-    return field if field.kind == "numeric" else replace(field, table=prefix + field.table)
+    """The field with the tower's table; towers know no candidate, so that histories are pooled by their mean."""
+    return field if field.kind == "numeric" else replace(field, table=prefix + field.table, pooling="mean")

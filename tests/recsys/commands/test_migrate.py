@@ -258,3 +258,34 @@ def test_migrate_says_what_is_in_its_way(learned: Path, tmp_path: Path) -> None:
     result = recsys(path, "migrate", "--from", str(tmp_path / "run" / "first"))
     assert (result.exit_code, "dim is 8 in the checkpoint, 4 in the configuration" in result.output) == (1, True)
     assert Checkpoints(tmp_path / "run" / "second").all() == []
+
+
+READ = '{ name = "read", kind = "multi", source = "user.recent(click, 4)", table = "item", pooling = "attention" },'
+
+
+@pytest.mark.slow
+def test_a_history_pooled_by_attention_is_added_learned_and_kept(learned: Path, tmp_path: Path) -> None:
+    path = settings(tmp_path, HOUR + READ, "second")
+    assert recsys(path, "migrate", "--from", str(tmp_path / "run" / "first")).exit_code == 0
+    with wiring.trainer(load(path), publish=False) as trainer:
+        trainer.resume()
+        added = attention(trainer)
+    append(path, events(1500, 300, seed=2))
+    train(path)
+    with wiring.trainer(load(path), publish=False) as trainer:
+        trainer.resume()
+        trained = attention(trainer)
+    path = settings(tmp_path, READ, "third")
+    assert recsys(path, "migrate", "--from", str(tmp_path / "run" / "second")).exit_code == 0
+    with wiring.trainer(load(path), publish=False) as trainer:
+        trainer.resume()
+        kept = attention(trainer)
+    assert kept.keys() == trained.keys() == added.keys()
+    assert all(np.array_equal(kept[name], trained[name]) for name in kept)
+    assert not any(np.array_equal(trained[name], added[name]) for name in kept)
+
+
+def attention(trainer: Trainer) -> dict[str, npt.NDArray[np.float32]]:
+    """The weights by which the history is pooled."""
+    state = trainer.learner.model.state_dict().items()
+    return {name: weight.numpy().copy() for name, weight in state if name.startswith("attention.of_read.")}

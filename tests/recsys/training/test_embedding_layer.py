@@ -113,6 +113,45 @@ def test_gradients_equal_those_of_autograd_through_the_pooling() -> None:
         np.testing.assert_allclose(store.rows["item"][key], before[key] - leaf.grad.numpy(), rtol=1e-6)
 
 
+ATTENDED = FeatureSpec.of(
+    [
+        Field("user", "categorical", "user"),
+        Field("history", "multi", "user.recent(click, 9)", table="item", pooling="attention"),
+        Field("item", "categorical", "item"),
+    ]
+)
+
+
+def test_a_history_that_the_model_pools_is_given_row_by_row_and_each_row_gets_its_gradient() -> None:
+    store, layer = make_layer(ATTENDED)
+    embedded = layer.lookup(IDS, now=0)
+    (rows_BLD,) = embedded.histories
+    places = [[10, 20, 0], [0, 0, 0], [30, 30, 60]]
+    assert rows_BLD.tolist() == [[[float(key)] * 2 for key in row] for row in places]
+    coefficients = torch.arange(18.0).reshape(3, 3, 2)
+    torch.autograd.backward((rows_BLD * coefficients).sum() + embedded.embedded_BFD[:, 2].sum())
+    assert embedded.gradient_BS is not None
+    assert embedded.gradient_BS.shape == (3, 6 + 6)
+    layer.apply(embedded)
+    changes = {key: (key - row).tolist() for key, row in store.rows["item"].items()}
+    assert changes == {10: [1, 2], 20: [2, 3], 30: [12 + 14 + 1, 13 + 15 + 1], 60: [16, 17], 40: [1, 1]}
+
+
+def test_blank_rows_of_a_batch_have_no_history() -> None:
+    _, layer = make_layer(ATTENDED)
+    embedded = layer.lookup(IDS, now=0)
+    embedded.blank(np.array([True, False, False]))
+    assert embedded.embedded_BFD[0].tolist() == [[0.0, 0.0]] * 3
+    assert [bool(rows.any()) for rows in embedded.histories[0]] == [False, False, True]
+
+
+def test_a_history_without_any_item_has_one_empty_place() -> None:
+    _, layer = make_layer(ATTENDED)
+    nothing = layer.peek({name: jagged([], []) for name in IDS})
+    assert [rows.shape for rows in nothing.histories] == [(2, 1, 2)]
+    assert not nothing.histories[0].requires_grad
+
+
 @pytest.mark.parametrize("make", [ReferenceStore, LocalStore])
 def test_two_steps_equal_an_embedding_bag_under_adagrad(make: Callable[[list[Table]], EmbeddingStore]) -> None:
     rule = Optimizer("adagrad", lr=0.1, eps=1e-8)

@@ -126,7 +126,7 @@ def test_a_killed_process_is_reported_and_started_again() -> None:
 def test_traces_in_a_process_of_its_own() -> None:
     exporter = Exporter(make_model(), SPEC)
     model = make_model(seed=3)
-    shapes = ((1, 1, 4), (5, 0, 4), (1, 0), (5, 1))
+    shapes = ((1, 1, 4), (5, 0, 4), (1, 0), (5, 1), (1, 0, 4))
     inputs = tuple(np.ones(shape, np.float32) for shape in shapes)
     scores_C = OnnxScorer(exporter.graph(model)).score(*inputs)
     assert scores_C == pytest.approx(whole_rows(model, inputs), abs=1e-5)  # type: ignore[arg-type]

@@ -59,6 +59,16 @@ def test_rows_are_pooled_as_the_definition_says(
     assert embedded.items_CFD.dtype == np.float32
 
 
+def test_rows_that_the_graph_pools_follow_one_another_with_zeros_behind(cache: RowCache) -> None:
+    columns = SparseField("read", "a", 3), SparseField("user", "b"), SparseField("bought", "a", 2)
+    request = columns, {"read": jagged([[1, 2]]), "user": jagged([[3]]), "bought": jagged([[]])}
+    embedded = embed(cache, request, ((SparseField("item", "a"),), {"item": jagged([[4]])}), candidates=1, dim=DIM + 1)
+    expected = np.zeros((1, 5, DIM + 1), np.float32)
+    expected[0, :2, :DIM] = [row("a", 1), row("a", 2)]
+    np.testing.assert_array_equal(embedded.history_1LD, expected)
+    assert embedded.request_1FD.shape == (1, 3, DIM + 1)
+
+
 def test_a_side_without_sparse_fields_is_empty(cache: RowCache) -> None:
     embedded = embed(
         cache, ((), {}), ((SparseField("item", "a"),), {"item": jagged([[1], [2]])}), candidates=2, dim=DIM

@@ -32,6 +32,39 @@ def test_json_and_back() -> None:
     assert FeatureSpec.from_json(spec.to_json()).fields[1].table == "t"
 
 
+def history(name: str, **options: Any) -> Field:
+    return Field(name, "multi", "user.recent(click, 7)", **{"pooling": "attention"} | options)
+
+
+def test_a_history_pooled_by_attention_comes_last_of_the_request_and_knows_its_candidate() -> None:
+    fields = [
+        history("read", table="item"),
+        Field("tags", "multi", "item.tags"),
+        Field("item", "categorical", "item"),
+        Field("user", "categorical", "user"),
+        history("mean", table="item", pooling="mean"),
+    ]
+    spec = FeatureSpec.of(fields)
+    assert [field.name for field in spec.sparse] == ["user", "mean", "read", "tags", "item"]
+    assert spec.histories == (("read", 2, 4, 7),)
+    assert FeatureSpec.from_json(spec.to_json()) == spec
+
+
+def test_only_a_history_is_pooled_by_attention_and_for_a_candidate_in_its_table() -> None:
+    with pytest.raises(ValueError, match=r"field 'tags': only a history, user.recent\(ACTION, N\), is pooled by"):
+        Field("tags", "multi", "item.tags", pooling="attention")
+    with pytest.raises(ValueError, match="field 'read': pooling 'sum' is not one of mean, attention"):
+        history("read", pooling="sum")
+    with pytest.raises(ValueError, match="no field of source `item` has its table 'read'"):
+        FeatureSpec.of([history("read"), Field("item", "categorical", "item")])
+
+
+def test_a_specification_from_before_a_setting_was_there_has_its_default() -> None:
+    spec = FeatureSpec.of([Field("i", "categorical", "item")])
+    assert b',"pooling":"mean"' in spec.to_json()
+    assert FeatureSpec.from_json(spec.to_json().replace(b',"pooling":"mean"', b"")) == spec
+
+
 @pytest.mark.parametrize(
     ("field", "message"),
     [

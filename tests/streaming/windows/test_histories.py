@@ -214,3 +214,10 @@ def test_rows_hold_the_history_as_of_the_list_in_the_ids_of_the_items() -> None:
         (5000, b): (0.0, [a]),
         (5000, c): (1.0, [a]),
     }
+
+
+def test_a_request_that_gives_more_is_cut_to_the_latest() -> None:
+    ids, _ = Encoder(SPEC).encode_request("u", START, {CLICKED: ["a", "b", "c", "d"]})
+    kept, _ = Encoder(SPEC).encode_request("u", START, {CLICKED: ["a", "b", "c"]})
+    assert ids["seen"].values.tolist() == kept["seen"].values.tolist()
+    assert ids["seen"].lengths_B.tolist() == [3]

@@ -18,6 +18,7 @@ def main(verbose: bool) -> None:
     \b
     init -> check -> ingest -> train -> serve      the live loop
     status                                         how the trainer is doing
+    experiments                                    what A/B tests show, by the log
     inspect                                        what files hold, and a configuration for them
                      ingest -> replay              evaluate a model on a log before it goes live
                      ingest -> fit -> evaluate     learn a log in epochs; then train goes on online

@@ -108,6 +108,24 @@ def status(config_path: Path, follow: bool, as_json: bool) -> None:
 
 
 @click.command()
+@CONFIG
+@click.option(
+    "--since", help="Count from this event time on, such as 2026-03-01T12:00; else from the first impression."
+)
+@click.option(
+    "--before", default="14d", show_default=True, help="How much of the time before that adjusts the differences."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print every figure, for programs.")
+@readable
+@needs("serving")
+def experiments(config_path: Path, since: str | None, before: str, as_json: bool) -> None:
+    """Show what the configured experiments show, by the event log, with users as the unit."""
+    from recsys.commands.experiments import run
+
+    run(config_path, since=since, before=before, as_json=as_json)
+
+
+@click.command()
 @click.option("--keep", is_flag=True, help="Keep server and trainer running until Ctrl-C.")
 @click.option("--folder", type=click.Path(path_type=Path), default="run/demo", show_default=True)
 @readable
@@ -119,4 +137,4 @@ def demo(keep: bool, folder: Path) -> None:
     run(folder, keep)
 
 
-COMMANDS = (ingest, train, migrate, freeze, serve, status, demo)
+COMMANDS = (ingest, train, migrate, freeze, serve, status, experiments, demo)

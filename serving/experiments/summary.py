@@ -28,7 +28,7 @@ class ArmSummary(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """An arm's click rate less that of the first arm."""
+    """An arm's click rate less that of the first arm. All comparisons together have the stated confidence."""
 
     arm: str
     control: str
@@ -61,11 +61,16 @@ class ExperimentSummary(msgspec.Struct, frozen=True):
 def summarise(
     experiment: Experiment, sums: Sequence[ClickSums], buckets: int, alpha: float = 0.05, since: int | None = None
 ) -> ExperimentSummary:
-    """What the sums of the arms show, whose users are counted in this many buckets. The first arm is the control."""
+    """What the sums of the arms show, whose users are counted in this many buckets.
+
+    The first arm is the control. `alpha` is shared by the comparisons with it (Bonferroni), so that with many arms a
+    false verdict is no more likely than with two.
+    """
     p = sample_ratio_p([arm.units for arm in sums], [arm.weight for arm in experiment.arms], buckets)
     arms = [_arm(arm, counts, buckets, alpha) for arm, counts in zip(experiment.arms, sums, strict=True)]
+    shared = alpha / max(len(sums) - 1, 1)
     pairs = zip(experiment.arms[1:], sums[1:], strict=True)
-    comparisons = [_compare(arm, counts, experiment.arms[0], sums[0], p >= MISMATCH, alpha) for arm, counts in pairs]
+    comparisons = [_compare(arm, counts, experiment.arms[0], sums[0], p >= MISMATCH, shared) for arm, counts in pairs]
     return ExperimentSummary(
         experiment.name, experiment.allocation, since, arms, comparisons, p, p >= MISMATCH, 1 - alpha
     )

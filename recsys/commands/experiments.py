@@ -1,0 +1,117 @@
+"""`recsys experiments`: what the configured experiments show, by the event log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from recsys import wiring
+from recsys.commands.options.iso_time import parse_time, written_time
+from recsys.commands.output.console import plain_console, say
+from recsys.config.file import load
+from recsys.config.schema import Config
+from recsys.config.units import milliseconds
+from recsys.errors import InvalidValueError
+from serving.experiments.assignment import Experiment
+from serving.experiments.intervals import Interval
+from serving.experiments.log_counts import LogCounts
+from serving.experiments.log_summary import LogSummary, log_summary
+from streaming.log.event_log import EventLog, read_range
+
+
+def run(path: Path, *, since: str | None, before: str, as_json: bool) -> None:
+    """Print a table for each experiment; `since` and `before` as the options say."""
+    config = load(path)
+    if not config.experiments:
+        raise InvalidValueError(f"{path} has no [[experiments]]: without one all users get the online model")
+    start = None if since is None else parse_time(since, "--since")
+    earlier = milliseconds(before)
+    log = wiring.event_log(config)
+    found = [judged(config, log, section.to_experiment(), start, earlier) for section in config.experiments]
+    console = plain_console()
+    if as_json:
+        console.out(msgspec.json.encode(found).decode(), highlight=False)
+        return
+    for one in found:
+        console.print(table(one))
+        for note in notes(one):
+            say(console, note, style="yellow")
+
+
+def judged(config: Config, log: EventLog, experiment: Experiment, since: int | None, earlier: int) -> LogSummary:
+    """By the log, since `since` or the experiment's first impression (event times, ms)."""
+    since = _first(log, experiment) if since is None else since
+    actions = frozenset(config.training.positive)
+    counts = LogCounts(experiment, since, since - earlier, actions, config.serving.attribution)
+    for partition, (begin, end) in enumerate(zip(log.begin(), log.end(), strict=True)):
+        counts.begin_partition()
+        for chunk in read_range(log, partition, begin, end):
+            counts.count(chunk.events)
+    return log_summary(experiment, counts, since, since - earlier)
+
+
+def _first(log: EventLog, experiment: Experiment) -> int:
+    """The time of the experiment's first impression. Raises InvalidValueError if there is none."""
+    times = [time for events in _events(log) if (time := _first_in(events, experiment.name)) is not None]
+    if not times:
+        raise InvalidValueError(f"the log has no impression of experiment {experiment.name!r} yet")
+    return min(times)
+
+
+def _events(log: EventLog) -> Iterator[pa.RecordBatch]:
+    for partition, (begin, end) in enumerate(zip(log.begin(), log.end(), strict=True)):
+        for chunk in read_range(log, partition, begin, end):
+            yield chunk.events
+
+
+def _first_in(events: pa.RecordBatch, name: str) -> int | None:
+    chosen = pc.equal(events.column("experiment"), name).to_numpy(zero_copy_only=False).astype(np.bool_)
+    times = events.column("time").to_numpy()[chosen]
+    return int(times.min()) if len(times) else None
+
+
+def table(one: LogSummary) -> Table:
+    """One line per arm."""
+    summary = one.summary
+    title = f"Experiment {summary.name}, since {written_time(summary.since or 0)}"
+    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("arm", "users", "impressions", "clicks", "click rate", "against the first", "verdict"):
+        drawn.add_column(name, justify="left" if name in ("arm", "verdict") else "right", overflow="fold")
+    compared = {comparison.arm: comparison for comparison in summary.comparisons}
+    adjusted = {comparison.arm: comparison for comparison in one.adjusted}
+    for arm in summary.arms:
+        figures = [arm.name, f"{arm.users:,}", f"{arm.impressions:,}", f"{arm.clicks:,}", _rate(arm.ctr, arm.interval)]
+        against = adjusted.get(arm.name) or compared.get(arm.name)
+        drawn.add_row(
+            *figures, *((_rate(against.difference, against.interval, "+"), against.verdict) if against else ())
+        )
+    return drawn
+
+
+def notes(one: LogSummary) -> Iterator[str]:
+    """What a reader must know of these figures."""
+    if not one.summary.sample_ratio_ok:
+        yield (
+            "Users are not divided as the weights say: there is no verdict until that is explained. If weights have "
+            "changed, give the time of the change as --since."
+        )
+    if one.exposed_to_several:
+        yield f"{one.exposed_to_several:,} users were shown more than one arm, and are left out."
+    if one.unknown_arms:
+        yield f"{one.unknown_arms:,} impressions are of arms that the configuration does not have, and are left out."
+    if one.adjusted:
+        left = ", ".join(f"{adjusted.arm} {100 * adjusted.variance_left:.0f} %" for adjusted in one.adjusted)
+        yield f"Differences are adjusted by what users did since {written_time(one.before)}; variance left: {left}."
+
+
+def _rate(value: float | None, interval: Interval, sign: str = "") -> str:
+    if value is None:
+        return "-"
+    return f"{value:{sign}.4f} [{interval[0]:{sign}.4f}, {interval[1]:{sign}.4f}]"

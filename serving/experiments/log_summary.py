@@ -1,0 +1,81 @@
+"""What an experiment shows by the event log: the figures of `summary`, and differences adjusted by the time before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from serving.experiments.adjusted import AdjustedRate, adjusted_rates
+from serving.experiments.assignment import Experiment
+from serving.experiments.intervals import Interval, half_width
+from serving.experiments.log_counts import LogCounts, UnitCounts
+from serving.experiments.summary import Comparison, ExperimentSummary, summarise
+from serving.experiments.sums import ClickSums
+
+_NO_BUCKETS = 1 << 40
+"""So many that each user has one of their own, as in the log."""
+
+
+class AdjustedComparison(msgspec.Struct, frozen=True):
+    """An arm's click rate less that of the first arm, both adjusted by what their users did before."""
+
+    arm: str
+    control: str
+    difference: float
+    interval: Interval
+    verdict: str
+    """`no difference shown`, `better` or `worse`. It takes the place of the unadjusted one."""
+    variance_left: float
+    """Share of the variance that is left of the unadjusted difference's."""
+
+
+class LogSummary(msgspec.Struct, frozen=True):
+    """By the log. `adjusted` has the comparisons for which there are enough data, if users were seen before `since`."""
+
+    summary: ExperimentSummary
+    before: int
+    """Since when (event time, ms) impressions counted as the time before."""
+    adjusted: list[AdjustedComparison]
+    exposed_to_several: int
+    """Users who were shown more than one arm, and are left out."""
+    unknown_arms: int
+    """Impressions of arms that the experiment does not have, left out."""
+
+
+def log_summary(experiment: Experiment, counts: LogCounts, since: int, before: int, alpha: float = 0.05) -> LogSummary:
+    """What the counts show. The first arm is the control; `alpha` is shared by the other arms."""
+    summary, adjusted = compared(experiment, counts.arms(), since, alpha)
+    return LogSummary(summary, before, adjusted, counts.exposed_to_several, counts.unknown_arms)
+
+
+def compared(
+    experiment: Experiment, arms: Mapping[str, UnitCounts], since: int, alpha: float = 0.05
+) -> tuple[ExperimentSummary, list[AdjustedComparison]]:
+    """The figures of the users of each arm, and adjusted differences as in `LogSummary`."""
+    sums = [ClickSums.of(arms[arm.name].impressions_U, arms[arm.name].clicks_U) for arm in experiment.arms]
+    summary = summarise(experiment, sums, _NO_BUCKETS, alpha, since)
+    return summary, _adjusted(summary, arms, alpha) if summary.sample_ratio_ok else []
+
+
+def _adjusted(summary: ExperimentSummary, arms: Mapping[str, UnitCounts], alpha: float) -> list[AdjustedComparison]:
+    """Of the comparisons that have a verdict, if anything is known of the time before."""
+    if not any(counts.earlier_impressions_U.any() for counts in arms.values()):
+        return []
+    rates = adjusted_rates(arms)
+    decided = [one for one in summary.comparisons if one.verdict in ("better", "worse", "no difference shown")]
+    return [
+        _compare(one, rates[one.arm], rates[one.control], alpha / len(summary.comparisons))
+        for one in decided
+        if one.arm in rates and one.control in rates
+    ]
+
+
+def _compare(one: Comparison, arm: AdjustedRate, control: AdjustedRate, alpha: float) -> AdjustedComparison:
+    units = arm.users + control.users
+    variance = units * (arm.variance / arm.users + control.variance / control.users)
+    unadjusted = units * (arm.unadjusted_variance / arm.users + control.unadjusted_variance / control.users)
+    difference, half = arm.rate - control.rate, half_width(variance, units, alpha)
+    verdict = "better" if difference > half else "worse" if difference < -half else "no difference shown"
+    left = variance / unadjusted if unadjusted else 1.0
+    return AdjustedComparison(one.arm, one.control, difference, (difference - half, difference + half), verdict, left)

@@ -1,0 +1,93 @@
+"""`recsys experiments` on a log: figures, notes, and what it says when there is nothing to show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from recsys.cli import main
+from recsys.config.file import load
+from streaming.events.schema import Event, Impression, Interaction
+from streaming.ingest.codec import encode_events
+
+EXPERIMENT = """
+[log]
+url = "file:log"
+[training]
+positive = ["like"]
+[[experiments]]
+name = "ab"
+arms = [{ name = "control", model = "popularity" }, { name = "treatment", model = "online" }]
+"""
+DAY = 86_400_000
+START = 20_000 * DAY
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "recsys.toml").write_text(EXPERIMENT)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def fill(folder: Path, users: int = 400) -> None:
+    """Every user is seen twice before, and twice in an arm, by which the treatment's like twice as often."""
+    from recsys import wiring
+
+    (experiment,) = (section.to_experiment() for section in load(folder / "recsys.toml").experiments)
+    events: list[Event] = []
+    for number in range(users):
+        user = f"u{number}"
+        arm = experiment.arm(user).name
+        for place, time in enumerate((START - DAY, START - DAY, START, START + DAY)):
+            name = f"{user}-{place}"
+            said = {"experiment": "ab", "arm": arm} if time >= START else {}
+            events.append(Impression(id=name, time=time, user=user, items=["x"], **said))
+            if number % 5 == 0 or (time >= START and arm == "treatment" and number % 5 == 1):
+                events.append(Interaction(time=time, impression=name, item="x", action="like"))
+    log = wiring.event_log(load(folder / "recsys.toml"))
+    log.append(encode_events(sorted(events, key=lambda event: event.time)))
+    log.close()
+
+
+def said(*options: str) -> str:
+    done = CliRunner().invoke(main, ["experiments", *options])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_table_has_the_arms_and_what_adjusts_them(folder: Path) -> None:
+    fill(folder)
+    text = said()
+    assert "Experiment ab, since 2024-10-04T00:00:00Z" in text
+    assert "better" in text
+    assert "Differences are adjusted by what users did since 2024-09-20T00:00:00Z" in text
+
+
+def test_every_figure_for_programs(folder: Path) -> None:
+    fill(folder)
+    (found,) = json.loads(said("--json"))
+    control, treatment = found["summary"]["arms"]
+    assert control["users"] + treatment["users"] == 400
+    assert control["impressions"] == 2 * control["users"]
+    assert treatment["ctr"] > 1.5 * control["ctr"]
+    assert found["adjusted"][0]["variance_left"] < 1
+    (later,) = json.loads(said("--json", "--since", "2024-10-05", "--before", "1h"))
+    assert later["summary"]["arms"][0]["impressions"] == control["users"]
+    assert later["adjusted"] == []
+
+
+def test_a_log_without_the_experiment(folder: Path) -> None:
+    done = CliRunner().invoke(main, ["experiments"])
+    assert done.exit_code == 1
+    assert "the log has no impression of experiment 'ab' yet" in done.output
+
+
+def test_a_configuration_without_experiments(folder: Path) -> None:
+    (folder / "recsys.toml").write_text('[log]\nurl = "file:log"\n')
+    done = CliRunner().invoke(main, ["experiments"])
+    assert done.exit_code == 1
+    assert "has no [[experiments]]" in done.output

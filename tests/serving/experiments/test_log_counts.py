@@ -1,0 +1,117 @@
+"""Counts of an experiment from the log: those that servers counted, whatever happened to servers and Redis."""
+
+from __future__ import annotations
+
+import redis
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.experiments.assignment import Arm, Experiment
+from serving.experiments.counters import ExperimentCounters
+from serving.experiments.log_counts import LogCounts
+from serving.experiments.log_summary import log_summary
+from streaming.events.schema import Event, Impression, Interaction
+from streaming.ingest.codec import encode_events
+
+AB = Experiment("ab", (Arm("control", "frozen"), Arm("treatment", "online")))
+DAY = 86_400_000
+START = 20 * DAY
+
+
+def shown(name: str, user: str, arm: str, time: int = START, experiment: str = "ab") -> Impression:
+    return Impression(id=name, time=time, user=user, items=["x", "y"], experiment=experiment, arm=arm)
+
+
+def click(impression: str, time: int = START + 1, item: str = "x", action: str = "click") -> Interaction:
+    return Interaction(time=time, impression=impression, item=item, action=action)
+
+
+def counted(*events: Event, since: int = START, attribution: int = 1000) -> LogCounts:
+    counts = LogCounts(AB, since, since - 10 * DAY, attribution=attribution)
+    counts.begin_partition()
+    counts.count(encode_events(list(events)))
+    return counts
+
+
+def figures(counts: LogCounts) -> dict[str, list[tuple[int, ...]]]:
+    return {
+        name: sorted(zip(*(getattr(one, column).tolist() for column in one.__slots__), strict=True))
+        for name, one in counts.arms().items()
+    }
+
+
+def test_an_impression_counts_once_as_clicked_or_not() -> None:
+    counts = counted(
+        shown("a", "u", "control"), shown("b", "u", "control"), click("a"), click("a"), click("a", item="y")
+    )
+    assert figures(counts) == {"control": [(2, 1, 0, 0)], "treatment": []}
+
+
+def test_what_does_not_count() -> None:
+    counts = counted(
+        shown("a", "u", "treatment"),
+        click("a", item="z"),
+        click("a", action="view"),
+        click("a", time=START + 1001),
+        click("unknown"),
+        shown("a", "u", "treatment"),
+        shown("o", "u", "control", experiment="other"),
+        shown("d", "u", "deleted"),
+    )
+    assert figures(counts) == {"control": [], "treatment": [(1, 0, 0, 0)]}
+    assert counts.unknown_arms == 1
+
+
+def test_a_click_may_come_before_its_impression() -> None:
+    assert figures(counted(click("a", START - 1), shown("a", "u", "control")))["control"] == [(1, 1, 0, 0)]
+    assert figures(counted(click("a", START - 60_001), shown("a", "u", "control")))["control"] == [(1, 0, 0, 0)]
+
+
+def test_impressions_of_the_time_before_are_counted_apart_whatever_arm_they_had() -> None:
+    before: list[Event] = [
+        shown("b", "u", "treatment", START - DAY),
+        click("b", START - DAY + 5),
+        shown("c", "u", "", START - DAY),
+    ]
+    old = shown("o", "u", "control", START - 11 * DAY)
+    counts = counted(old, *before, shown("a", "u", "control"))
+    assert figures(counts) == {"control": [(1, 0, 2, 1)], "treatment": []}
+
+
+def test_a_user_who_saw_both_arms_is_left_out_and_counted() -> None:
+    counts = counted(shown("a", "u", "control"), shown("b", "u", "treatment"), shown("c", "v", "control"))
+    assert figures(counts) == {"control": [(1, 0, 0, 0)], "treatment": []}
+    assert log_summary(AB, counts, START, START).exposed_to_several == 1
+
+
+def test_what_can_no_longer_be_clicked_is_forgotten() -> None:
+    counts = counted(shown("a", "u", "control"))
+    counts.count(encode_events([shown("b", "v", "control", START + 100_000), click("early", START + 100_000)]))
+    counts.count(encode_events([shown("c", "v", "control", START + 200_000)]))
+    assert len(counts._open) == 1
+    assert not counts._early
+
+
+EVENTS = st.lists(
+    st.one_of(
+        st.builds(lambda n: shown(f"i{n}", f"u{n % 3}", AB.arm(f"u{n % 3}").name), st.integers(0, 9)),
+        st.builds(lambda n, item: click(f"i{n}", item=item), st.integers(0, 9), st.sampled_from(["x", "y", "z"])),
+    ),
+    max_size=40,
+)
+
+
+def test_the_log_has_the_counts_of_the_servers(client: redis.Redis) -> None:
+    @given(EVENTS)
+    def the_same(events: list[Event]) -> None:
+        client.flushall()
+        counters = ExperimentCounters(client, [AB])
+        for event in events:
+            counters.count(encode_events([event]))
+        found = log_summary(AB, counted(*events), START, START)
+        live = counters.summary(AB)
+        assert [(one.impressions, one.clicks, one.users) for one in found.summary.arms] == [
+            (one.impressions, one.clicks, one.users) for one in live.arms
+        ]
+
+    the_same()

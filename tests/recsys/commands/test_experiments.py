@@ -44,8 +44,8 @@ def fill(folder: Path, users: int = 400) -> None:
         arm = experiment.arm(user).name
         for place, time in enumerate((START - DAY, START - DAY, START, START + DAY)):
             name = f"{user}-{place}"
-            said = {"experiment": "ab", "arm": arm} if time >= START else {}
-            events.append(Impression(id=name, time=time, user=user, items=["x"], **said))
+            within = ("ab", arm) if time >= START else ("", "")
+            events.append(Impression(name, time, user, ["x"], experiment=within[0], arm=within[1]))
             if number % 5 == 0 or (time >= START and arm == "treatment" and number % 5 == 1):
                 events.append(Interaction(time=time, impression=name, item="x", action="like"))
     log = wiring.event_log(load(folder / "recsys.toml"))

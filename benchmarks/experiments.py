@@ -1,0 +1,77 @@
+"""Verdicts of experiments: how often equal arms are told apart, and different ones, by looking often; and their cost.
+
+Users differ in taste and much in activity (Pareto, 1.5), and were seen for longer before the experiment than in it.
+Each experiment is looked at 20 times, and counts as told apart if any look says so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.harness import Result, Target, interleave, median
+from serving.experiments.assignment import Arm, Experiment
+from serving.experiments.log_counts import UnitCounts
+from serving.experiments.log_summary import compared
+
+AB = Experiment("ab", (Arm("control"), Arm("treatment")))
+TEN = Experiment("ten", tuple(Arm(str(number)) for number in range(10)))
+LOOKS, GAIN, ALPHA = 20, 0.02, 0.05
+TOLD = ("better", "worse")
+SUMMARY_MS = 50.0
+
+
+def run(quick: bool) -> Result:
+    """100 experiments of 1,000 users and a summary of 100,000 when quick, else 1,000 of 1,000 and 4,000, and of 1 M."""
+    sizes, experiments = ((1_000,), 100) if quick else ((1_000, 4_000), 1_000)
+    raw: dict[str, Any] = {"looks": LOOKS, "gain": GAIN, "experiments": experiments}
+    targets = []
+    for users in sizes:
+        equal, different = (_shares(users, experiments, gain) for gain in (0.0, GAIN))
+        raw[f"{users} users"] = {"equal": equal, "different": different}
+        for name, share in equal.items():
+            targets.append(Target(f"{users:,} users: equal arms told apart, {name}", share, ALPHA, "lower"))
+        power = different["adjusted"] / max(different["plain"], 1 / experiments)
+        targets.append(Target(f"{users:,} users: different arms told apart, adjusted over plain", power, 1.0))
+    users = 100_000 if quick else 1_000_000
+    arms = {arm.name: _drawn(np.random.default_rng(0), users // len(TEN.arms), 0.0) for arm in TEN.arms}
+    seconds = interleave({"summary": lambda: compared(TEN, arms, 0)}, rounds=5)["summary"]
+    raw["summary"] = {"users": users, "arms": len(TEN.arms), "seconds": seconds}
+    targets.append(Target("a summary, share of 50 ms", 1000 * median(seconds) / SUMMARY_MS, 1.0, "lower"))
+    return Result("experiments", targets, raw)
+
+
+def _shares(users: int, experiments: int, gain: float) -> dict[str, float]:
+    """How many of the experiments were told apart at any look, without and with the time before."""
+    told = np.array([_told(np.random.default_rng(seed), users, gain) for seed in range(experiments)])
+    return dict(zip(("plain", "adjusted"), told.mean(0).tolist(), strict=True))
+
+
+def _told(rng: np.random.Generator, users: int, gain: float) -> tuple[bool, bool]:
+    arm_U = rng.integers(2, size=users)
+    taste_U, busy_U = rng.beta(2, 6, users), 2 * rng.pareto(1.5, users) + 1
+    earlier_U = rng.poisson(np.minimum(4 * busy_U, 400))
+    liked_U = rng.binomial(earlier_U, taste_U)
+    shown_U, clicks_U = np.zeros(users, np.int64), np.zeros(users, np.int64)
+    rate_U = np.minimum(taste_U + gain * (arm_U == 1), 1.0)
+    plain = adjusted = False
+    for _ in range(LOOKS):
+        more_U = rng.poisson(3 * np.minimum(busy_U, 100) / LOOKS)
+        shown_U += more_U
+        clicks_U += rng.binomial(more_U, rate_U)
+        arms = {}
+        for number, arm in enumerate(AB.arms):
+            seen_U = (arm_U == number) & (shown_U > 0)
+            arms[arm.name] = UnitCounts(*(column[seen_U] for column in (shown_U, clicks_U, earlier_U, liked_U)))
+        summary, found = compared(AB, arms, 0, ALPHA)
+        plain |= summary.comparisons[0].verdict in TOLD
+        adjusted |= any(one.verdict in TOLD for one in found)
+    return plain, adjusted
+
+
+def _drawn(rng: np.random.Generator, users: int, gain: float) -> UnitCounts:
+    taste_U: npt.NDArray[np.float64] = np.minimum(rng.beta(2, 6, users) + gain, 1.0)
+    shown_U, earlier_U = 1 + rng.poisson(5, users), rng.poisson(20, users)
+    return UnitCounts(shown_U, rng.binomial(shown_U, taste_U), earlier_U, rng.binomial(earlier_U, taste_U))

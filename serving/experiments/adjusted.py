@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,34 @@ import numpy.typing as npt
 from serving.experiments.log_counts import UnitCounts
 
 Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Sums over users of impressions, clicks, earlier impressions and earlier clicks, and of their products.
+
+    Those of disjoint groups of users add up.
+    """
+
+    users: int
+    sums: Floats
+    """[4]"""
+    products: Floats
+    """[4, 4]"""
+
+    @classmethod
+    def of(cls, counts: UnitCounts) -> Self:
+        columns = (counts.impressions_U, counts.clicks_U, counts.earlier_impressions_U, counts.earlier_clicks_U)
+        every_4U = np.array(columns, np.float64)
+        return cls(len(counts), every_4U.sum(1), every_4U @ every_4U.T)
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(self.users + other.users, self.sums + other.sums, self.products + other.products)
+
+    def covariance(self, some: Floats, others: Floats) -> float:
+        """Over users, of two linear combinations [4] of the counts. At least two users."""
+        off = self.products - np.outer(self.sums, self.sums) / self.users
+        return float(some @ off @ others) / (self.users - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,56 +65,48 @@ class AdjustedRate:
     unadjusted_variance: float
 
 
-def adjusted_rates(arms: Mapping[str, UnitCounts]) -> dict[str, AdjustedRate]:
-    """By arm, of those with at least two users and an impression. Without earlier impressions nothing is adjusted.
+def adjusted_rates(arms: Mapping[str, Moments]) -> dict[str, AdjustedRate]:
+    """By arm, of those with at least two users. Without earlier clicks nothing is adjusted.
 
-    >>> import numpy as np
     >>> n, before = np.full(4, 10), np.array([8, 2, 8, 2])
     >>> arms = {"a": UnitCounts(n, before, n, before), "b": UnitCounts(n, before + 1, n, before)}
-    >>> {name: round(one.rate, 2) for name, one in adjusted_rates(arms).items()}
-    {'a': 0.5, 'b': 0.6}
-    >>> [round(one.variance, 6) for one in adjusted_rates(arms).values()]
-    [0.0, 0.0]
+    >>> rates = adjusted_rates({name: Moments.of(counts) for name, counts in arms.items()})
+    >>> [(round(one.rate, 2), round(one.variance, 6)) for one in rates.values()]
+    [(0.5, 0.0), (0.6, 0.0)]
     """
-    present = {name: counts for name, counts in arms.items() if len(counts) > 1}
+    present = {name: moments for name, moments in arms.items() if moments.users > 1}
     if not present:
         return {}
-    outcomes = {name: _linearised(counts.impressions_U, counts.clicks_U, None) for name, counts in present.items()}
-    before = _earlier(present)
-    theta = _theta(outcomes, before)
-    centre = float(np.concatenate(list(before.values())).mean())
-    found = {}
-    for name, counts in present.items():
-        z_U, x_U = outcomes[name], before[name]
-        rate = counts.clicks_U.sum() / counts.impressions_U.sum()
-        adjusted = float(rate - theta * (x_U.mean() - centre))
-        found[name] = AdjustedRate(len(counts), adjusted, _variance(z_U - theta * x_U), _variance(z_U))
+    outcomes = {name: _linearised(moments, 0) for name, moments in present.items()}
+    first, *others = present.values()
+    before = _linearised(sum(others, start=first), 2)
+    theta = _theta(present, outcomes, before)
+    return {
+        name: AdjustedRate(
+            moments.users,
+            float(moments.sums[1] / moments.sums[0] - theta * (before @ moments.sums) / moments.users),
+            moments.covariance(outcomes[name] - theta * before, outcomes[name] - theta * before),
+            moments.covariance(outcomes[name], outcomes[name]),
+        )
+        for name, moments in present.items()
+    }
+
+
+def _linearised(moments: Moments, first: int) -> Floats:
+    """Coefficients [4] of (clicks - rate * impressions) / mean impressions; its mean over these users is 0.
+
+    `first` is the place of the impressions, before that of the clicks. Zeros without impressions.
+    """
+    found = np.zeros(4)
+    impressions, clicks = moments.sums[first : first + 2]
+    if impressions:
+        found[first : first + 2] = np.array([-clicks / impressions, 1.0]) * moments.users / impressions
     return found
 
 
-def _linearised(impressions_U: npt.NDArray[np.int64], clicks_U: npt.NDArray[np.int64], rate: float | None) -> Floats:
-    """(clicks - rate * impressions) / mean impressions; the rate is that of these users by default."""
-    rate = clicks_U.sum() / impressions_U.sum() if rate is None else rate
-    return np.asarray((clicks_U - rate * impressions_U) / impressions_U.mean(), np.float64)
-
-
-def _earlier(arms: Mapping[str, UnitCounts]) -> dict[str, Floats]:
-    """The covariate of each arm's users, on the scale of all arms together."""
-    shown = np.concatenate([counts.earlier_impressions_U for counts in arms.values()])
-    clicked = np.concatenate([counts.earlier_clicks_U for counts in arms.values()])
-    if not shown.any():
-        return {name: np.zeros(len(counts)) for name, counts in arms.items()}
-    every_U = _linearised(shown, clicked, None)
-    ends = np.cumsum([len(counts) for counts in arms.values()])[:-1]
-    return dict(zip(arms, np.split(every_U, ends), strict=True))
-
-
-def _theta(outcomes: Mapping[str, Floats], before: Mapping[str, Floats]) -> float:
+def _theta(arms: Mapping[str, Moments], outcomes: Mapping[str, Floats], before: Floats) -> float:
     """Pooled within the arms, so that a difference between them has no part in it."""
-    centred = [(outcomes[name] - outcomes[name].mean(), before[name] - before[name].mean()) for name in outcomes]
-    spread = sum(float(x_U @ x_U) for _, x_U in centred)
-    return sum(float(z_U @ x_U) for z_U, x_U in centred) / spread if spread else 0.0
-
-
-def _variance(values_U: Floats) -> float:
-    return float(values_U.var(ddof=1))
+    free = {name: moments.users - 1 for name, moments in arms.items()}
+    spread = sum(free[name] * moments.covariance(before, before) for name, moments in arms.items())
+    shared = sum(free[name] * moments.covariance(outcomes[name], before) for name, moments in arms.items())
+    return shared / spread if spread > 0 else 0.0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from serving.experiments.adjusted import AdjustedRate, adjusted_rates
+from serving.experiments.adjusted import AdjustedRate, Moments, adjusted_rates
 from serving.experiments.assignment import Experiment
 from serving.experiments.intervals import Interval, half_width
 from serving.experiments.log_counts import LogCounts, UnitCounts
@@ -62,7 +62,7 @@ def _adjusted(summary: ExperimentSummary, arms: Mapping[str, UnitCounts], alpha:
     """Of the comparisons that have a verdict, if anything is known of the time before."""
     if not any(counts.earlier_impressions_U.any() for counts in arms.values()):
         return []
-    rates = adjusted_rates(arms)
+    rates = adjusted_rates({name: Moments.of(counts) for name, counts in arms.items()})
     decided = [one for one in summary.comparisons if one.verdict in ("better", "worse", "no difference shown")]
     return [
         _compare(one, rates[one.arm], rates[one.control], alpha / len(summary.comparisons))

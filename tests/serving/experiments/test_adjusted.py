@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.experiments.adjusted import adjusted_rates
+from serving.experiments.adjusted import AdjustedRate, Moments, adjusted_rates
 from serving.experiments.log_counts import UnitCounts
 
 
@@ -13,6 +13,10 @@ def arm(rng: np.random.Generator, users: int) -> UnitCounts:
     shown, before = 1 + rng.poisson(5, users), rng.poisson(5, users)
     taste = rng.beta(2, 5, users)
     return UnitCounts(shown, rng.binomial(shown, taste), before, rng.binomial(before, taste))
+
+
+def rates(arms: dict[str, UnitCounts]) -> dict[str, AdjustedRate]:
+    return adjusted_rates({name: Moments.of(counts) for name, counts in arms.items()})
 
 
 def test_against_a_regression_with_an_arm_effect() -> None:
@@ -28,7 +32,7 @@ def test_against_a_regression_with_an_arm_effect() -> None:
         group.append(np.full(len(one), number))
     design = np.stack([np.concatenate(group) == 0, np.concatenate(group) == 1, np.concatenate(x)], 1).astype(float)
     theta = np.linalg.lstsq(design, np.concatenate(z), rcond=None)[0][2]
-    found = adjusted_rates(arms)
+    found = rates(arms)
     for number, (name, one) in enumerate(arms.items()):
         rate = one.clicks_U.sum() / one.impressions_U.sum()
         assert found[name].rate == pytest.approx(rate - theta * (x[number].mean() - np.concatenate(x).mean()))
@@ -38,5 +42,5 @@ def test_against_a_regression_with_an_arm_effect() -> None:
 
 def test_arms_of_one_user_or_none_are_left_out() -> None:
     rng = np.random.default_rng(0)
-    assert adjusted_rates({"a": arm(rng, 1), "b": arm(rng, 0)}) == {}
-    assert set(adjusted_rates({"a": arm(rng, 5), "b": arm(rng, 1)})) == {"a"}
+    assert rates({"a": arm(rng, 1), "b": arm(rng, 0)}) == {}
+    assert set(rates({"a": arm(rng, 5), "b": arm(rng, 1)})) == {"a"}

@@ -23,6 +23,7 @@ from scipy.special import logsumexp
 
 from recsys.debiasing.feedback import Floats
 from recsys.errors import InvalidValueError
+from recsys.off_policy.overlap import effective_sample_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +54,6 @@ class BalancedWeights:
     @property
     def effective_sample_size(self) -> float:
         return effective_sample_size(self.weights_R)
-
-
-def effective_sample_size(weights_R: Floats) -> float:
-    """(sum w)^2 / sum w^2: the number of equal weights whose mean varies as much (Kish 1965).
-
-    >>> effective_sample_size(np.array([1.0, 1.0, 0.0, 0.0]))
-    2.0
-    """
-    return float(weights_R.sum() ** 2 / (weights_R @ weights_R))
 
 
 def imbalance(kernel_RJ: Floats, target_J: Floats, weights_R: Floats) -> Floats:

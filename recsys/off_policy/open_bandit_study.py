@@ -17,7 +17,7 @@ import numpy as np
 from recsys.datasets.open_bandit import CAMPAIGNS, POLICIES, BanditLog, bandit_log
 from recsys.evaluation.result_file import ResultFile
 from recsys.off_policy.estimates import Contributions, Estimate, mean
-from recsys.off_policy.overlap import effective_lists, no_overlap
+from recsys.off_policy.overlap import effective_sample_size, no_overlap
 from recsys.off_policy.policies import Floats
 
 _PRIOR = 100.0
@@ -119,7 +119,7 @@ def _row(campaign: str, source: str, target: str, log: BanditLog, own: Estimate,
         target=target,
         rows=len(log),
         clicks=int(log.clicks_R.sum()),
-        effective=effective_lists(weights_R),
+        effective=effective_sample_size(weights_R),
         refused=refused,
         own=own,
         estimates=estimates,

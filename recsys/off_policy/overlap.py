@@ -12,10 +12,11 @@ _STRAY = 0.05
 """How far the mean weight, which is 1 in expectation, may be from it whatever its standard error."""
 
 
-def effective_lists(weights_L: Floats) -> float:
-    """Kish's effective sample size: so many lists drawn by the target itself say as much.
+def effective_sample_size(weights_L: Floats) -> float:
+    """(sum w)^2 / sum w^2: how many equal weights have a mean that varies as much (Kish 1965); 0 of no weight.
 
-    >>> effective_lists(np.array([1.0, 1.0, 0.0, 0.0]))
+    >>> import numpy as np
+    >>> effective_sample_size(np.array([1.0, 1.0, 0.0, 0.0]))
     2.0
     """
     squares = float((weights_L**2).sum())
@@ -24,7 +25,7 @@ def effective_lists(weights_L: Floats) -> float:
 
 def no_overlap(weights_L: Floats) -> str:
     """Why the lists cannot tell of the target whose weights these are; empty if they can."""
-    effective = effective_lists(weights_L)
+    effective = effective_sample_size(weights_L)
     if effective < FEWEST:
         return f"{len(weights_L):,} lists say as much as {effective:.0f} of its own, fewer than {FEWEST:.0f}"
     average, error = float(weights_L.mean()), float(weights_L.std()) / math.sqrt(len(weights_L))

@@ -16,7 +16,7 @@ from recsys.evaluation.replay.result import OrderResult, Orders
 from recsys.evaluation.replay.run import Scored
 from recsys.evaluation.replay.scored_rows import ScoredRows
 from recsys.off_policy.estimates import Contributions, Estimate, contributions
-from recsys.off_policy.overlap import effective_lists, no_overlap
+from recsys.off_policy.overlap import effective_sample_size, no_overlap
 from recsys.off_policy.policies import Policy
 from serving.ranking.task_score import TaskScore
 
@@ -88,7 +88,7 @@ def _judged(
     return OrderResult(
         arm=arm,
         top=top,
-        effective_lists=round(effective_lists(weights_L), 1),
+        effective_lists=round(effective_sample_size(weights_L), 1),
         logged=_rounded(every.logged()),
         refused=refused,
         ips=None if refused else _rounded(every.ips()),

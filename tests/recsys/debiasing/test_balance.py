@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 
 from recsys.debiasing.anchors import adaptive_anchors, random_anchors, worst_anchors
-from recsys.debiasing.balance import Balancing, balance, effective_sample_size, imbalance
+from recsys.debiasing.balance import Balancing, balance, imbalance
 from recsys.debiasing.feedback import Floats
 from recsys.debiasing.kernels import Kernel, MinMax, bandwidth, centres
 from recsys.errors import InvalidValueError
@@ -102,7 +102,3 @@ def test_random_anchors_differ() -> None:
 def test_covariates_that_are_equal_cannot_be_balanced() -> None:
     with pytest.raises(InvalidValueError, match="nothing to balance"):
         bandwidth(np.ones((5, 2)), np.random.default_rng(0))
-
-
-def test_effective_sample_size_of_equal_weights() -> None:
-    assert effective_sample_size(np.full(7, 3.0)) == pytest.approx(7)

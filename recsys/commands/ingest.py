@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -44,7 +44,7 @@ def run(
         raise InvalidValueError("give the files to read (- for standard input), or a data set with --dataset")
     if dataset is not None and sort:
         raise InvalidValueError("--sort is for files; a data set is in the order of time already")
-    sources = [source for file in files for source in _sources(config, file, sort)] if dataset is None else []
+    sources = _sources(config, files, sort) if dataset is None else []
     imported = _imported(dataset, files, start, end) if dataset is not None else None
     log = wiring.event_log(config)  # a wrong name makes no log
     try:
@@ -117,10 +117,9 @@ def _card(card: Card) -> Table:
     return table
 
 
-def _sources(config: Config, file: Path, sort: bool) -> list[Source]:
-    if str(file) == "-":
-        return [JsonLines(sys.stdin.buffer, config.log.max_line, "standard input")]
-    return wiring.file_sources(config, file, sort=sort)
+def _sources(config: Config, files: Sequence[Path], sort: bool) -> list[Source]:
+    pipe = [JsonLines(sys.stdin.buffer, config.log.max_line, "standard input")] if Path("-") in files else []
+    return [*pipe, *wiring.file_sources(config, [file for file in files if file != Path("-")], sort=sort)]
 
 
 def _between(batches: Iterator[pa.RecordBatch], low: int | None, high: int | None) -> Iterator[pa.RecordBatch]:

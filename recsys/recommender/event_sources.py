@@ -65,7 +65,7 @@ def sources(
     if frames.is_frame(data):
         return frames.sources(config, data, mapping, folder, sort=sort)
     if isinstance(data, str | Path):
-        return wiring.file_sources(frames.mapped(config, mapping), Path(data), sort=sort)
+        return list(wiring.file_sources(frames.mapped(config, mapping), [Path(data)], sort=sort))
     if isinstance(data, Mapping) or _is_event(data):
         return [EventObjects([data])]
     if not isinstance(data, Iterable):

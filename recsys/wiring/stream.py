@@ -10,6 +10,7 @@ from recsys.config.tasks import CLICK
 from streaming.encode.feature_spec import FeatureSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from streaming.feed import Feed, Observer
@@ -60,31 +61,42 @@ def sources(config: Config, file: Path, name: str = "", *, sort: bool = False) -
 
     It is remembered, and shown, by its path or else its `name`. Raises RecsysError if it cannot be read.
     """
-    from streaming.ingest.formats.open_source import open_source
-
-    known = rules(config)
-    kinds = {**(known.request or {}), **(known.item or {})}
-    memory = config.log.sort_memory if sort else None
-    found: list[Source] = []
-    for n, one in enumerate(config.log.mappings(file)):
-        source = f"{name or file} ({one.kind} {n + 1})" if n else name or str(file)
-        found.append(open_source(file, one.rows(kinds), config.log.max_line, one.format, one.text, source, memory))
-    patterns = [one.files for one in config.log.mapping]
-    return found or [open_source(file, None, config.log.max_line, patterns=patterns)]
+    return _opener(config, sort)(file, name)
 
 
-def file_sources(config: Config, file: Path, *, sort: bool = False) -> list[Source]:
-    """As `sources`, of a file that a user names: none for an empty one. Raises InvalidValueError for a folder."""
+def file_sources(config: Config, files: Iterable[Path], *, sort: bool = False) -> Iterator[Source]:
+    """As `sources`, of files that a user names: none for an empty one. Raises InvalidValueError for a folder."""
     from recsys.errors import InvalidValueError, file_errors
 
-    with file_errors("cannot read", file):
-        if not file.exists() or file.is_dir():
-            raise InvalidValueError(
-                f"{file} is a folder; give the files in it" if file.is_dir() else f"{file} does not exist"
-            )
-        if file.is_file() and not file.stat().st_size:
-            return []  # such as a part without rows, or the mark of a finished job
-        return sources(config, file, sort=sort)
+    opened = _opener(config, sort)
+    for file in files:
+        with file_errors("cannot read", file):
+            if not file.exists() or file.is_dir():
+                raise InvalidValueError(
+                    f"{file} is a folder; give the files in it" if file.is_dir() else f"{file} does not exist"
+                )
+            if not file.is_file() or file.stat().st_size:  # not a part without rows, or the mark of a finished job
+                yield from opened(file, "")
+
+
+def _opener(config: Config, sort: bool) -> Callable[[Path, str], list[Source]]:
+    """`sources` for many files: what the configuration says is worked out once."""
+    from streaming.ingest.formats.open_source import open_source
+
+    known, log = rules(config), config.log
+    kinds = {**(known.request or {}), **(known.item or {})}
+    memory = log.sort_memory if sort else None
+    rows = {id(one): one.rows(kinds) for one in log.mapping}
+    patterns = [one.files for one in log.mapping]
+
+    def opened(file: Path, name: str) -> list[Source]:
+        found: list[Source] = []
+        for n, one in enumerate(log.mappings(file)):
+            source = f"{name or file} ({one.kind} {n + 1})" if n else name or str(file)
+            found.append(open_source(file, rows[id(one)], log.max_line, one.format, one.text, source, memory))
+        return found or [open_source(file, None, log.max_line, patterns=patterns)]
+
+    return opened
 
 
 def ingest(config: Config, log: EventLog) -> Ingest:

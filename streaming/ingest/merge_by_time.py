@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from heapq import heappop, heappush
 from typing import Final
 
@@ -22,7 +23,7 @@ from streaming.ingest.dead_letters import DeadLetter
 from streaming.ingest.formats.sources import Position
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Piece:
     """Consecutive records of a source: its events in order, and the refused ones."""
 
@@ -39,7 +40,7 @@ class Piece:
     divisible: bool = True
     """See `Block`."""
 
-    @property
+    @cached_property
     def reached(self) -> npt.NDArray[np.int64]:
         """The newest time up to each event. Sources are merged by it, so that the order within a source is kept."""
         return np.maximum.accumulate(times(self.events))
@@ -47,12 +48,12 @@ class Piece:
     @property
     def first(self) -> float:
         """The time of its first event; minus infinity without events."""
-        return float(times(self.events)[0]) if self.events.num_rows else -math.inf
+        return float(self.reached[0]) if len(self.reached) else -math.inf
 
     @property
     def last(self) -> float:
         """The newest time in it; minus infinity without events."""
-        return float(times(self.events).max()) if self.events.num_rows else -math.inf
+        return float(self.reached[-1]) if len(self.reached) else -math.inf
 
     def until(self, limit: float) -> tuple[Piece | None, Piece | None]:
         """The part before the first event later than `limit`, and the rest; None for an empty one."""

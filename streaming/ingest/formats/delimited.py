@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
 
@@ -41,10 +42,16 @@ class DelimitedRows:
         header, self._body = self._head()
         if header:  # without one the file is empty, such as a part without rows
             _check(mapping, header, self.name)
-        mapper = RowMapper(mapping)
         places = [header.index(name) for name in mapping.names] if header else [0]
         self._pick = itemgetter(*places, places[0])  # one more, because of a single place it would give no tuple
-        self._reader = RowReader(self._dialect, len(header), lambda cells: mapper.has_time(self._pick(cells)))
+        self._reader = RowReader(self._dialect, len(header), self._has_time)
+
+    @cached_property
+    def _mapper(self) -> RowMapper:
+        return RowMapper(self._mapping)
+
+    def _has_time(self, cells: Sequence[str]) -> bool:
+        return self._mapper.has_time(self._pick(cells))
 
     @property
     def name(self) -> str:

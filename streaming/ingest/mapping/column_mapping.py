@@ -7,6 +7,7 @@ from collections.abc import Mapping as Names
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Final, Literal
 
 from xxhash import xxh3_128_hexdigest
@@ -42,7 +43,7 @@ NULLS: Final = ("", "null", "NULL", "nan", "NaN", "None", r"\N")
 """Default words for a missing value."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Mapping:
     """From the event's field (`time`, `user`, `items`, `features.NAME`, ...) to the table's column.
 
@@ -124,7 +125,7 @@ class Mapping:
         """Whether a row has one item, so that no cell is a list with a value per item."""
         return self.kind in ("shown", "feedback")
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """The columns that are read, each once."""
         mapped = (name for columns in self.columns.values() for name in columns_of(columns))
@@ -135,7 +136,11 @@ class Mapping:
 
         Another mapping makes other events of the same file, which is then read again.
         """
-        return content and xxh3_128_hexdigest(f"{content} {self!r} {more!r}".encode())
+        return content and xxh3_128_hexdigest(f"{content} {self._text} {more!r}".encode())
+
+    @cached_property
+    def _text(self) -> str:
+        return repr(self)
 
     def check(self, available: Sequence[str], source: str) -> None:
         """Raises InvalidValueError when a column is not among `available`, or appears twice."""

@@ -25,6 +25,8 @@ from streaming.events.schema import LARGEST, Event, Impression
 from streaming.ingest.codec import decode_events, encode_events
 from streaming.log.event_log import EventLog
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_800_000_000_000
 SETTINGS = """
 [features]
@@ -127,7 +129,6 @@ def train(config: Config) -> None:
             assert all(np.isfinite(trainer.learner.scaling.means + trainer.learner.scaling.scales))
 
 
-@pytest.mark.slow
 @settings(max_examples=20)
 @given(streams(), st.sampled_from(["fm", "autoint"]), st.sampled_from(["rowwise_adagrad", "adagrad", "adam", "ftrl"]))
 def test_training_and_replay_go_on_whatever_the_edge_accepts(

@@ -106,6 +106,7 @@ def test_every_name_is_in_its_file(page: Path) -> None:
     assert [(name, path) for name, path in found if name not in names(ROOT / path)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", CURRENT, ids=named)
 def test_every_class_exists(page: Path) -> None:
     foreign = {"EmbeddingBagCollection", "EmbeddingCollection", "DistributedModelParallel", "ManagedCollisionModule"}

@@ -44,6 +44,8 @@ from tests.serving.fakes import Graphs
 from tests.serving.running import running
 from tests.serving.waiting import until
 
+pytestmark = pytest.mark.slow
+
 GUIDE = Path(__file__).parents[1] / "docs" / "extending.md"
 
 
@@ -65,7 +67,6 @@ def run_in(module: ModuleType, code: str) -> None:
     exec(compile("from __future__ import annotations\n" + code, GUIDE, "exec"), vars(module))
 
 
-@pytest.mark.slow
 def test_add_a_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It learns from a log, and the exported graph scores as the trained model does."""
     section, model, register = steps("Add a model")
@@ -167,7 +168,6 @@ def sqlite_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
     run_in(open_log, steps("Add a log")[1])
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("sqlite_scheme")
 def test_add_a_log(tmp_path: Path) -> None:
     (settings,) = steps("Add a log", "toml")

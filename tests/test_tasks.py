@@ -33,6 +33,8 @@ from tests.projects import project
 from tests.serving.running import running
 from tests.serving.waiting import until
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = """
 [redis]
 publish_every = "50ms"
@@ -110,7 +112,6 @@ def ranked_by(config: Config, score: dict[str, float]) -> dict[str, Any]:
     return answer
 
 
-@pytest.mark.slow
 def test_arms_rank_by_scores_of_their_own(config: Config, trainer: Trainer) -> None:
     assert trainer.learner.tasks == ("click", "buy")
     arms = [{"name": "clicks"}, {"name": "buys", "score": {"click": 1.0, "buy": 5.0}}]
@@ -130,7 +131,6 @@ def order(answer: dict[str, Any]) -> list[str]:
     return [item["item"] for item in answer["items"]]
 
 
-@pytest.mark.slow
 def test_the_ranking_follows_the_weights_of_the_tasks(config: Config, trainer: Trainer) -> None:
     assert trainer.learner.steps > 10
     by_click, by_buy = ranked_by(config, {"click": 1.0}), ranked_by(config, {"click": 1.0, "buy": 5.0})
@@ -174,7 +174,6 @@ def _without_tasks(config: Config, folder: str = "alone") -> Config:
     return config.model_copy(update={"tasks": [], "training": training})
 
 
-@pytest.mark.slow
 def test_training_that_is_interrupted_ends_in_the_same_state(config: Config) -> None:
     def to(name: str) -> Config:
         training = config.training.model_copy(update={"checkpoints": config.training.checkpoints.parent / name})

@@ -52,6 +52,7 @@ def test_what_is_rendered_is_of_this_chart() -> None:
     assert now == then, "run deploy/helm/render.sh"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_kubernetes_knows_every_field(name: str) -> None:
     program = Path(sys.executable).parent / "kubernetes-validate"

@@ -32,6 +32,7 @@ def test_the_dockerfile_has_no_fault_that_hadolint_knows() -> None:
     run("hadolint", "--failure-threshold", "style", DOCKER / "Dockerfile")
 
 
+@pytest.mark.slow
 def test_compose_is_valid() -> None:
     run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", DOCKER / "compose.yaml")
 

@@ -84,6 +84,7 @@ def test_adam_is_torchs_sparse_adam(make: Make, dim: int) -> None:
     np.testing.assert_allclose(after, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 @STORES
 @DIMS
 def test_rowwise_adagrad_is_fbgemms(make: Make, dim: int) -> None:
@@ -116,6 +117,7 @@ def test_the_references_square_root_is_correctly_rounded() -> None:
     np.testing.assert_array_equal(sqrt(torch.from_numpy(values)).numpy(), np.array(exact))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["adagrad", "adam", "ftrl", "rowwise_adagrad"])
 def test_the_kernels_equal_the_reference_to_the_bit(kind: Kind) -> None:
     """Both round every operation correctly. Row-wise, dimension 1 leaves the order of adding no choice."""

@@ -17,6 +17,8 @@ from embedding.snapshot.format import MANIFEST
 from embedding.store import Admission, Optimizer, Table
 from recsys.errors import TornCheckpointError
 
+pytestmark = pytest.mark.slow
+
 TABLES = [
     Table("plain", 4, ttl=10**9),
     Table("counted", 3, capacity=64, optimizer=Optimizer("adam"), admission=Admission("count", 2)),

@@ -13,6 +13,7 @@ from streaming.catalog import Catalog
 labels = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 50_000)), min_size=1, max_size=60)
 
 
+@pytest.mark.slow
 @given(labels, st.integers(1, 5))
 def test_popularity_is_the_sum_of_decayed_labels(made: list[tuple[str, int]], count: int) -> None:
     """Whatever the order of the labels, and however often somebody looks in between."""
@@ -28,6 +29,7 @@ def test_popularity_is_the_sum_of_decayed_labels(made: list[tuple[str, int]], co
     assert [share for _, share in catalog.popular(count)] == pytest.approx([value / most for value in best])
 
 
+@pytest.mark.slow
 @given(labels, st.integers(1, 5))
 def test_recent_items_are_those_first_seen_last(made: list[tuple[str, int]], count: int) -> None:
     catalog = Catalog(half_life=1)
@@ -43,6 +45,7 @@ whats = st.sampled_from(["seen", "positive", "withdrawn", "available"])
 histories = st.lists(st.tuples(st.sampled_from("abcdefgh"), whats), min_size=1, max_size=60)
 
 
+@pytest.mark.slow
 @given(histories, st.integers(1, 5))
 def test_a_withdrawn_item_is_nowhere_and_comes_back_as_if_it_had_not_been_away(
     history: list[tuple[str, str]], count: int

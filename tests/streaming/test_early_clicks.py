@@ -6,6 +6,7 @@ import random
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,6 +108,7 @@ acts = st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["rate", "buy"]), v
 lists = st.lists(st.tuples(st.integers(1, 5), acts), min_size=1, max_size=5)
 
 
+@pytest.mark.slow
 @given(lists, st.randoms(use_true_random=False), st.sampled_from(["paced", "held"]), st.sampled_from([1, 3, 1000]))
 def test_clicks_before_their_impression_become_rows_of_their_items(
     lists: list[tuple[int, list[tuple[int, str, float]]]], order: random.Random, labels: Labels, chunk: int

@@ -123,6 +123,7 @@ def test_batches_depend_on_the_content_of_the_log_alone(
     assert feed.state() == whole.state()
 
 
+@pytest.mark.slow
 @given(some_events, st.integers(1, 5))
 def test_a_batchs_cursor_is_where_its_last_row_became_known(events: list[Event], batch_size: int) -> None:
     log = log_of(events)
@@ -133,6 +134,7 @@ def test_a_batchs_cursor_is_where_its_last_row_became_known(events: list[Event],
         assert len(list(feed_of(log_of(events[: end - 1]), batch_size).poll(1000))) < number
 
 
+@pytest.mark.slow
 @given(some_events, st.lists(times), st.integers(1, 5))
 def test_stopping_at_boundaries_changes_nothing(events: list[Event], stops: list[int], batch_size: int) -> None:
     whole, feed = (feed_of(log_of(events), batch_size) for _ in range(2))
@@ -141,6 +143,7 @@ def test_stopping_at_boundaries_changes_nothing(events: list[Event], stops: list
     assert plain(found) == plain(whole.poll(1000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("partitions", [1, 2])
 def test_a_log_on_disk_gives_the_batches_of_one_in_memory(tmp_path: Path, partitions: int) -> None:
     parts = [[shown(f"{p}-{n}", n * 7, *"xyz"[: 1 + n % 3]) for n in range(p, 50)] for p in range(partitions)]
@@ -224,6 +227,7 @@ def test_feeds_that_divide_the_partitions_return_the_rows_of_one_feed(events: li
     assert sorted(map(repr, found)) == sorted(map(repr, expected))
 
 
+@pytest.mark.slow
 def test_a_feed_sees_updates_of_partitions_that_it_does_not_join() -> None:
     update = UserUpdate(time=1, user="u", features={"clicks": 7})
     log = log_of([shown("A", 5, "x")], [update, shown("B", 100, "x"), click("B", "x", 101)])
@@ -239,6 +243,7 @@ def test_a_feed_joins_partitions_that_the_log_has(partitions: list[int]) -> None
         feed_of(log_of([], []), partitions=partitions)
 
 
+@pytest.mark.slow
 def test_a_log_of_several_partitions_gives_the_rows_of_one(tmp_path: Path) -> None:
     """From JSON lines to batches: the same items with the same labels, whatever the number of partitions."""
     events: list[Event] = [shown(f"A{n}", n, *"wxyz"[: 1 + n % 4]) for n in range(300)]

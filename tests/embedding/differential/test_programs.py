@@ -114,6 +114,7 @@ def run(make: Make, table: Table, seed: int, folder: Path) -> dict[str, int]:
     return happened | {"resyncs": follower.resyncs}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["adagrad", "adam"])
 @pytest.mark.parametrize(("make", "programs"), [(LocalStore, 8), (ReferenceStore, 3)])
 def test_a_store_is_dicts_under_pytorchs_optimizers(

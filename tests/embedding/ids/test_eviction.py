@@ -32,6 +32,7 @@ def pins(rows: set[int], capacity: int) -> Ids:
     return bits
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(st.data())
 def test_eviction_is_exactly_the_order_of_a_full_sort(data: st.DataObject) -> None:
@@ -79,6 +80,7 @@ def test_removing_single_ids_leaves_all_others_in_reach(seed: int, where: int) -
         assert len(np.unique(left)) == len(left) == len(table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batches_a_minute", [1, 12, 10**9], ids=["every batch", "every hour", "never"])
 def test_a_stream_of_new_ids_costs_the_same_however_rarely_its_clock_moves(
     batches_a_minute: int, monkeypatch: pytest.MonkeyPatch

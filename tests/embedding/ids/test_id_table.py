@@ -33,6 +33,7 @@ def check(table: IdTable, ids: Ids) -> None:
     assert table.segments.probe_lengths(64).sum() == len(ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 7, 1000, 100_000])
 def test_it_grows_to_its_capacity_and_refuses_one_more(batch: int) -> None:
     n = 300 if batch == 1 else 100_000
@@ -79,6 +80,7 @@ def test_the_ids_that_stand_for_an_empty_slot_can_be_held() -> None:
     assert table.find(ids).tolist() == [-1] * 5
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(st.data())
 def test_it_is_a_dict_through_any_history(data: st.DataObject) -> None:

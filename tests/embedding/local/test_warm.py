@@ -12,6 +12,8 @@ from numba.core.dispatcher import Dispatcher
 from embedding import kernels
 from embedding.local import warm
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_kernel_is_ready_after_warming() -> None:
     code = (
@@ -35,7 +37,6 @@ def _kernels() -> list[tuple[str, Dispatcher]]:
     ]
 
 
-@pytest.mark.slow
 def test_a_second_process_finds_every_kernel_in_the_cache() -> None:
     code = (
         "from embedding.local.warm import warm; warm()\n"

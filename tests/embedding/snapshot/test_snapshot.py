@@ -45,6 +45,7 @@ def hold_writes(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threa
     return waited, go_on
 
 
+@pytest.mark.slow
 def test_a_snapshot_is_the_store_as_it_was_when_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first part waits until training has rewritten every row."""
     store, other = LocalStore(tables()), LocalStore(tables())

@@ -24,6 +24,8 @@ from embedding.torchrec.sharded_store.sharded_model import shard
 from tests.contracts.embedding_store import ADVERSARIAL, DAY
 from tests.embedding.torchrec.models import CPU, DIM, LR, bags, fresh, model, read
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 

@@ -14,6 +14,8 @@ from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.sharded_store.sharded_model import shard
 from tests.embedding.torchrec.models import CPU, DIM, bags, collection
 
+pytestmark = pytest.mark.slow
+
 
 class Net(nn.Module):
     def __init__(self) -> None:

@@ -19,6 +19,8 @@ from embedding.torchrec.frozen import FrozenEmbeddingBagCollection, FrozenIndex,
 from tests.embedding.torchrec.models import DIM, bags, model
 from tests.embedding.torchrec.processes import run
 
+pytestmark = pytest.mark.slow
+
 UNKNOWN = [99, 77, 2**63 - 1]
 ASKED = bags(a=[[1, 2, 99], [3], []], b=[[5], [], [77]], c=[[2**64 - 1, 1, 2**63 - 1], [4], []])
 
@@ -119,6 +121,5 @@ def members(rank: int, world: int, folder: Path) -> None:
     assert sharded.module.sparse.configs[0].embedding_dim == DIM
 
 
-@pytest.mark.slow
 def test_rows_of_all_processes_are_in_each(tmp_path: Path) -> None:
     run(2, members, tmp_path)

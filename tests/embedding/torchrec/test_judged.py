@@ -36,6 +36,8 @@ from tests.embedding.torchrec.models import (
 )
 from tests.embedding.torchrec.processes import run
 
+pytestmark = pytest.mark.slow
+
 IDS = 40
 """Ids 0 to IDS - 1 are the rows of the judge; the drop-in has rows to spare."""
 OPTIMIZERS = (torch.optim.SGD, torch.optim.Adagrad, RowWiseAdagrad)
@@ -155,7 +157,6 @@ def members(rank: int, world: int, folder: Path) -> None:
         compare(train, PoolingType.MEAN, RowWiseAdagrad, rank)
 
 
-@pytest.mark.slow
 def test_two_processes_learn_what_torchrecs_own_learn(tmp_path: Path) -> None:
     run(2, members, tmp_path)
 

@@ -18,8 +18,9 @@ from tests.contracts.embedding_store import DAY, EmbeddingStoreContract, ids
 from tests.embedding import reading
 from tests.embedding.test_optimizers import rowwise_adagrad, torch_trained, trained
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 class TestTorchRecStore(EmbeddingStoreContract):
     more_optimizers = (Optimizer("adagrad"), Optimizer("adagrad", lr=0.1))  # what FBGEMM has on CPU
 

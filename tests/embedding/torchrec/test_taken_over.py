@@ -21,6 +21,8 @@ from tests.embedding.torchrec.models import bags, model, read
 from tests.embedding.torchrec.processes import run
 from tests.embedding.torchrec.test_judged import IDS, OPTIMIZERS, batches, judge, step_by_step, values
 
+pytestmark = pytest.mark.slow
+
 IDS_40 = [key << 50 for key in range(40)]
 
 
@@ -147,7 +149,6 @@ def members(rank: int, world: int, folder: Path) -> None:
         read(giver, *IDS_40)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's, of the sharded tensors that TorchRec saves
 def test_from_one_process_to_two_with_more_rows_and_back_with_fewer(tmp_path: Path) -> None:
     giver = learned(made(64), IDS_40)

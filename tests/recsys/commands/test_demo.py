@@ -74,6 +74,7 @@ def test_without_the_source_tree_it_says_where_to_run(tmp_path: Path) -> None:
     assert not (tmp_path / "demo").exists()
 
 
+@pytest.mark.slow
 def test_a_step_that_fails_is_named(tmp_path: Path, data: Path) -> None:
     (data / "ratings.csv").unlink()
     with pytest.raises(InvalidValueError, match=r"`recsys ingest .*` failed with exit status 1"):

@@ -12,6 +12,8 @@ import pytest
 
 from recsys.extras import needs
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 

@@ -18,6 +18,8 @@ from recsys.fit.parts import read_parts
 from recsys.fit.scoring import scores
 from tests.recsys.fit.conftest import CONFIG, ITEMS, LISTS, append
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

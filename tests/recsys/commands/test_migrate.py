@@ -26,6 +26,8 @@ from streaming.encode.batch import TrainingBatch
 from streaming.events.schema import Event, Features, Impression, Interaction, Value
 from streaming.ingest.codec import encode_events
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 [features]
 dim = 8
@@ -140,7 +142,6 @@ def learned(trained: Callable[[str], Path], tmp_path: Path, request: pytest.Fixt
     return tmp_path / "recsys.toml"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("learned", ["fm", "autoint", "dcn"], indirect=True)
 def test_fields_are_added_without_learning_anew(learned: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     model = request.node.callspec.params["learned"]

@@ -183,6 +183,7 @@ def test_a_file_of_few_rows_fills_batches_too(tmp_path: Path) -> None:
     assert "40 rows learned" in learned(tmp_path, "few.csv")
 
 
+@pytest.mark.slow
 def test_a_proposal_has_delimiter_unit_separator_and_features(tmp_path: Path) -> None:
     files = lists_and_clicks(tmp_path)
     assert run(tmp_path, "init", "--from", *files).exit_code == 0
@@ -499,6 +500,7 @@ def test_deep_nesting_is_one_line_or_read(tmp_path: Path, depth: int, array: boo
         assert "nested too deeply" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_a_column_beyond_the_bound_is_said(tmp_path: Path, suffix: str) -> None:
     rng, names = random.Random(3), [f"c{n}" for n in range(3_000)]

@@ -16,6 +16,8 @@ from recsys.config.file import load
 from streaming.events.schema import Event, Impression, Interaction, ItemUpdate
 from streaming.ingest.codec import encode_events
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 [features]
 dim = 4
@@ -194,7 +196,6 @@ def test_interactions_that_decide_no_label_are_told(config: Path) -> None:
 BUY = '\n[[tasks]]\nname = "buy"\nactions = ["buy", "order"]\nwait = "2s"\n'
 
 
-@pytest.mark.slow
 def test_what_a_further_task_lost_is_said_as_that_of_the_first(tmp_path: Path) -> None:
     config = empty(tmp_path, CONFIG.format(capacity=100) + BUY)
     bought = [

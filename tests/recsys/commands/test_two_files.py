@@ -17,6 +17,8 @@ from streaming.events.schema import Impression, Interaction
 from streaming.ingest.codec import to_events
 from streaming.log.file_log import FileLog
 
+pytestmark = pytest.mark.slow
+
 MINUTE = 60_000
 START = 1_507_680_000_000
 CONFIG = """

@@ -104,6 +104,7 @@ def test_movielens_shows_a_movie_only_after_its_features(movielens: Path) -> Non
     assert shown > 0
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 4000)), min_size=1, max_size=80))
 def test_sittings_are_as_long_as_the_rule_allows(rows: list[tuple[int, int]]) -> None:
     rows.sort()
@@ -125,6 +126,7 @@ def test_titles_with_odd_years() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_shipped_log_is_whole() -> None:
     dataset = movielens_small(ROOT / "examples" / "ml-latest-small")
     table = check_stream(dataset)

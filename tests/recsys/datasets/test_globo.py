@@ -136,6 +136,7 @@ def test_draws_depend_on_the_seed_but_not_on_the_days_chosen(tmp_path: Path) -> 
         globo(path, start=date(1971, 1, 1))
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 4 * WINDOW), st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=60))
 @example([(0, 0, user % 2) for user in range(30)] + [(0, 1, 2 + user % 2) for user in range(30)])
 def test_pairs_are_clicks_of_different_users_on_different_articles_close_in_time(
@@ -156,6 +157,7 @@ def test_pairs_are_clicks_of_different_users_on_different_articles_close_in_time
     assert not any(fit(one, other) for one, other in pairwise(left))
 
 
+@pytest.mark.slow
 def test_the_history_of_an_article_does_not_predict_the_label(tmp_path: Path) -> None:
     check_history_does_not_predict_the_label(globo(bursts(tmp_path, 20_000)), articles=3_000)
 

@@ -33,6 +33,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_every_method_learns_finite_scores(folder: Path) -> None:
     study = CoatStudy(coat(folder), seeds=1)
     (problem, _), *_ = study._problems("naive bayes")

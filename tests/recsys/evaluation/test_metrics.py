@@ -30,6 +30,7 @@ def test_equals_scikit_learn(weights: np.ndarray | None) -> None:
     )
 
 
+@pytest.mark.slow
 @given(
     arrays.arrays(np.int8, st.integers(1, 12), elements=st.integers(0, 1)),
     st.data(),

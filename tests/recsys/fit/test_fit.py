@@ -21,6 +21,8 @@ from recsys.fit.scoring import figures
 from recsys.training.learner import Learner
 from tests.recsys.fit.conftest import CONFIG, LISTS, append
 
+pytestmark = pytest.mark.slow
+
 BY_HEART = CONFIG.replace("epochs = 4", "epochs = 50").replace("sparse_lr = 0.1", "sparse_lr = 2.0")
 """Learns every row so fast that the figures of other rows soon get worse."""
 

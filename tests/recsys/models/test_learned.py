@@ -26,6 +26,8 @@ from streaming.encode.encoder import Encoder
 from streaming.events.schema import Value
 from streaming.join.labeled_impression import LabeledImpression
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = """
 [features]
 dim = 8

@@ -35,6 +35,7 @@ def assert_equal(actual: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_sparse", "n_numeric"), SHAPES)
 @pytest.mark.parametrize("batch", [0, 1, 4])
 @pytest.mark.parametrize("tasks", [1, 3])
@@ -83,6 +84,7 @@ def test_every_parameter_and_row_gets_a_gradient(config: Section) -> None:
     assert (embedded_BFD.grad.abs().sum((1, 2)) > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_request", [0, 1, 2, 3])
 @pytest.mark.parametrize("n_request_numeric", [0, 1, 2])
 @pytest.mark.parametrize("candidates", [0, 1, 5])
@@ -108,6 +110,7 @@ def test_split_scoring_knows_every_option_of_autoint() -> None:
         assert_equal(split_CT, model(embedded_CFD, numeric_CN))
 
 
+@pytest.mark.slow
 def test_learns_an_interaction_that_no_field_shows_alone(config: Section) -> None:
     """Exclusive or of two binary fields: a linear model stays at a log loss of log 2."""
     model = build(config, n_sparse=2, n_numeric=0, dim=8, seed=2)
@@ -127,6 +130,7 @@ def test_learns_an_interaction_that_no_field_shows_alone(config: Section) -> Non
         assert reached < 0.05
 
 
+@pytest.mark.slow
 def test_tasks_that_contradict_each_other_are_learned_side_by_side(config: Section) -> None:
     model = build(config, n_sparse=1, n_numeric=0, dim=8, tasks=2, seed=2)
     table = torch.nn.Parameter(0.1 * torch.randn(2, 8, generator=torch.Generator().manual_seed(2)))

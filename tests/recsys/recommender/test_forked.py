@@ -16,6 +16,8 @@ from recsys.training.checkpoint.lock import exclusive
 from serving.replication.embedded_redis import EmbeddedRedis
 from tests.recsys.recommender.conftest import DRINKS, world
 
+pytestmark = pytest.mark.slow
+
 
 def forked(work: Callable[[], object]) -> str:
     """What `work` returned or raised in a forked child, which then ended as a program does; fails if it hangs."""

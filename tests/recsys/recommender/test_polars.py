@@ -15,6 +15,8 @@ from streaming.ingest.codec import to_events
 from streaming.log.event_log import read_range
 from tests.recsys.recommender.conftest import DRINKS, START, config
 
+pytestmark = pytest.mark.slow
+
 LISTS = pl.DataFrame(
     {
         "id": [f"l{n}" for n in range(4)],

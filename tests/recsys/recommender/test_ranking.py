@@ -27,6 +27,7 @@ def test_every_task_has_its_probabilities(tmp_path: Path) -> None:
         assert ranked.to_pandas()["scores.buy"].tolist() == ranked.scores["buy"]
 
 
+@pytest.mark.slow
 def test_one_task_has_its_score_alone(fitted: Recommender) -> None:
     ranked = fitted.rank(0, list(DRINKS))
     assert ranked.scores == {}

@@ -28,8 +28,9 @@ from tests.recsys.recommender.conftest import DRINKS, START, TOML, config, prepa
 from tests.serving.running import running
 from tests.serving.waiting import until
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_it_learns_what_guests_like_and_goes_on_from_where_it_was(fresh: Recommender) -> None:
     assert fresh.ingest(world(200)).accepted == len(world(200))
     first = fresh.fit()
@@ -55,7 +56,6 @@ def test_recommendations_come_from_what_was_shown(fitted: Recommender) -> None:
     assert set(found.to_pandas()["source"]) <= {"popular", "recent"}
 
 
-@pytest.mark.slow
 def test_answers_equal_those_of_the_server(fitted: Recommender) -> None:
     log = wiring.event_log(fitted.config)
     app = build(wiring.server(fitted.config), log, load_scorer)
@@ -195,7 +195,6 @@ def test_it_goes_on_after_a_restart_and_beside_the_command_line(tmp_path: Path, 
         assert second.fit().new_steps == 0
 
 
-@pytest.mark.slow
 def test_nothing_is_left_behind(tmp_path: Path, graphs: Path) -> None:
     process = psutil.Process()
     threads, files = set(threading.enumerate()), {file.path for file in process.open_files()}
@@ -218,7 +217,6 @@ def test_nothing_is_left_behind(tmp_path: Path, graphs: Path) -> None:
         made.recommend("0")
 
 
-@pytest.mark.slow
 def test_a_script_needs_neither_a_guard_nor_close(tmp_path: Path) -> None:
     """The process that traces the model must not run the script again, and the embedded Redis ends with the script."""
     script = tmp_path / "script.py"

@@ -15,6 +15,8 @@ from recsys.evaluation.replay.result import ReplayResult
 from recsys.recommender.replayed import Replayed
 from tests.recsys.recommender.conftest import START
 
+pytestmark = pytest.mark.slow
+
 CUT = datetime.fromtimestamp(START / 1000, UTC) + timedelta(seconds=1500)
 
 

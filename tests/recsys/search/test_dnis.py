@@ -28,6 +28,8 @@ from recsys.search.supernet import Space, Supernet
 from recsys.search.training import scores, train
 from tests.recsys.search.conftest import CONFIG
 
+pytestmark = pytest.mark.slow
+
 Floats = npt.NDArray[np.float64]
 
 

@@ -29,6 +29,8 @@ from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 from tests.recsys.search.conftest import CONFIG
 
+pytestmark = pytest.mark.slow
+
 PLANTED = """
 [features]
 dim = 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from recsys import wiring
@@ -48,6 +49,7 @@ def weights(of: torch.nn.Module) -> list[torch.Tensor]:
     return [weight.detach().clone() for weight in of.parameters()]
 
 
+@pytest.mark.slow
 def test_the_mean_follows_its_recursion() -> None:
     learns, mean = learner(), None
     for steps, batch in enumerate(batches(learns.spec, 40), 1):

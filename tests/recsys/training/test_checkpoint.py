@@ -166,6 +166,7 @@ def save_and_be_killed(folder: Path, at: str) -> None:
     save(Checkpoints(folder, crash=crash), 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("point", "survivor"), [("files written", 1), ("part written", 1), ("manifest written", 1), ("renamed", 2)]
 )

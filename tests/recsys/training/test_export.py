@@ -19,6 +19,8 @@ from serving.model.scorer import OnnxScorer
 from streaming.encode.feature_spec import FeatureSpec, Field
 from tests.contracts.scorer import exported, request, tracer, whole_rows
 
+pytestmark = pytest.mark.slow
+
 SPEC = FeatureSpec.of([Field("user", "categorical", "user"), Field("price", "numeric", "item.price")])
 CONFIG = FactorizationMachine.Config(mlp=(8,))
 
@@ -55,8 +57,6 @@ def make_model(seed: int = 0) -> RankingModel:
     return build(CONFIG, n_sparse=1, n_numeric=1, dim=4, seed=seed).eval()
 
 
-@pytest.mark.slow
-@pytest.mark.slow
 def test_a_graph_has_the_weights_of_the_moment() -> None:
     model, spec, exporter = exported("autoint", "every kind of field")
     before = exporter.graph(model)
@@ -69,14 +69,12 @@ def test_a_graph_has_the_weights_of_the_moment() -> None:
     assert exporter.graph(model) == before
 
 
-@pytest.mark.slow
 def test_every_parameter_reaches_the_graph_by_its_name() -> None:
     model, _, exporter = exported("autoint", "every kind of field")
     names = {i.name for i in onnx.load_model_from_string(exporter.graph(model)).graph.initializer}
     assert {f"model.{name}" for name in model.state_dict()} <= names
 
 
-@pytest.mark.slow
 def test_a_graph_says_nothing_about_the_machine_that_made_it() -> None:
     model, _, exporter = exported("autoint", "every kind of field")
     graph = exporter.graph(model)
@@ -84,7 +82,6 @@ def test_a_graph_says_nothing_about_the_machine_that_made_it() -> None:
     assert str(Path(__file__).parents[3]).encode() not in graph
 
 
-@pytest.mark.slow
 def test_the_cache_saves_the_tracing(tmp_path: Path) -> None:
     executor = CountingExecutor()
     first = Exporter(make_model(), SPEC, cache=tmp_path, executor=executor).graph(make_model())
@@ -122,7 +119,6 @@ def test_a_killed_process_is_reported_and_started_again() -> None:
     assert exporter.graph(make_model())
 
 
-@pytest.mark.slow
 def test_traces_in_a_process_of_its_own() -> None:
     exporter = Exporter(make_model(), SPEC)
     model = make_model(seed=3)

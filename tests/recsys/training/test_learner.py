@@ -87,6 +87,7 @@ def poison(learner: Learner, value: float) -> None:
     assert not np.array_equal(learner.store.peek("item", ids).values_ND, found.values_ND, equal_nan=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [1e-6, 1.0, 1e9])
 def test_what_a_number_is_measured_in_changes_nothing(unit: float) -> None:
     config = config_of()
@@ -99,6 +100,7 @@ def test_what_a_number_is_measured_in_changes_nothing(unit: float) -> None:
     assert (high[:, None] > low).mean() > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", ["standard", "none"])
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.parametrize("model", ["autoint", "fm"])

@@ -38,6 +38,7 @@ NOW = 1_700_000_000_000
 
 
 class TestRank:
+    @pytest.mark.slow
     def test_items_come_in_the_order_of_the_model(self, start: Start, publish: Any) -> None:
         publish({"a": 0.1, "b": 0.4, "c": -0.2})
         answer = rank(ready(start()), "a", "b", "c", "unknown")
@@ -105,6 +106,7 @@ class TestRank:
         publish({"a": 0.9})
         until(lambda: shown(rank(app, "a", "b")) == ["a", "b"])
 
+    @pytest.mark.slow
     def test_exploration_is_logged_with_its_propensities(self, start: Start, publish: Any, log: MemoryLog) -> None:
         publish({"a": 0.1, "b": 0.4})
         app = ready(start(exploration="plackett_luce", temperature=5.0, seed=1))

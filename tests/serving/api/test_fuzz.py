@@ -78,6 +78,7 @@ def bodies(draw: st.DrawFn) -> bytes:
     return draw(st.sampled_from([text, text[: len(text) // 2], text + b"\n" + text, b"\xff" + text]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(TYPES))
 @given(body=bodies() | st.binary(max_size=20))
 @example(body=b"[" * 100_000)

@@ -48,6 +48,7 @@ def moves(before: Experiment, after: Experiment) -> Counter[tuple[str, str]]:
     return Counter({pair: count for pair, count in pairs.items() if pair[0] != pair[1]})
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(st.sampled_from("abcde"), st.floats(0.1, 10), min_size=1),
     st.dictionaries(st.sampled_from("abcde"), st.floats(0.1, 10), min_size=1),

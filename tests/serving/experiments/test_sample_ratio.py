@@ -34,6 +34,7 @@ def test_users_are_estimated_from_the_buckets_they_occupy(users: int) -> None:
     assert np.mean(found) == pytest.approx(users, abs=max(4 * error / np.sqrt(50), 0.01 * users))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("users", [200, 4_000, 20_000, 60_000])
 @pytest.mark.parametrize("weights", [(1, 1), (1, 9), (2, 3, 5)])
 def test_a_right_split_is_rarely_called_broken_however_full_the_buckets(users: int, weights: tuple[int, ...]) -> None:

@@ -50,6 +50,7 @@ operations = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(operations, st.sets(st.integers(0, 30), max_size=5))
 @settings(max_examples=40)
 def test_a_search_finds_what_a_dict_does_whatever_is_being_built(

@@ -20,6 +20,7 @@ def graph() -> bytes:
     return exporter.graph(model)
 
 
+@pytest.mark.slow
 def test_auto_is_openvino(graph: bytes) -> None:
     assert isinstance(load_scorer(graph), OpenVinoScorer)
     assert isinstance(load_scorer(graph, "onnxruntime"), OnnxScorer)
@@ -47,6 +48,7 @@ def test_an_unknown_engine_is_refused(graph: bytes) -> None:
         load_scorer(graph, "torch")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_scoring_never_loads_torch(graph: bytes) -> None:
     code = "import sys; from serving.model.scorer import load_scorer; load_scorer(sys.stdin.buffer.read())\n"
     code += "assert 'openvino' in sys.modules and 'torch' not in sys.modules"

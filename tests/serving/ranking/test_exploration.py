@@ -33,6 +33,7 @@ def test_propensities_are_those_of_the_definition(temperature: float) -> None:
         np.testing.assert_allclose(propensities_K, plackett_luce(tuple(order_K.tolist()), weights)[:3], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_lists_are_drawn_as_often_as_their_propensity_says() -> None:
     """The product of a list's propensities is its probability; over 40,000 draws within five standard errors."""
     policy, rng, draws = PlackettLuce(2.0), np.random.default_rng(1), 40_000
@@ -50,6 +51,7 @@ def test_lists_are_drawn_as_often_as_their_propensity_says() -> None:
         assert abs(count / draws - p) < 5 * np.sqrt(p * (1 - p) / draws)
 
 
+@pytest.mark.slow
 def test_inverse_propensities_estimate_another_policy_without_bias() -> None:
     """What they are logged for: the first position's mean reward under the ranked policy, from explored lists."""
     rewards_C = np.array([0.3, 0.1, 0.0, 0.2])
@@ -68,6 +70,7 @@ def test_a_small_temperature_ranks() -> None:
     np.testing.assert_allclose(propensities_K, 1.0)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.01, 100), st.integers(1, 40))
 def test_any_scores_give_a_list_and_probabilities(scores: list[float], temperature: float, limit: int) -> None:
     rng = np.random.default_rng(0)

@@ -27,6 +27,7 @@ def test_a_task_without_weight_or_that_the_model_lacks_counts_nothing() -> None:
     assert score.tasks == {"buy", "share"}
 
 
+@pytest.mark.slow
 @given(probabilities, weights, weights)
 def test_shares_are_in_the_order_of_the_scores_and_between_0_and_1(
     rows: list[tuple[float, float]], click: float, buy: float

@@ -36,6 +36,7 @@ def last(prefix: str, end: int) -> set[str]:
     return {f"{prefix}{number}" for number in range(end - CAPACITY, end)}
 
 
+@pytest.mark.slow
 def test_keys_and_memory_are_bounded_while_ids_grow_without_end(client: redis.Redis) -> None:
     entities, used = EntityState(CAPACITY), []
     for end in range(500, 10_001, 500):

@@ -17,6 +17,8 @@ from serving.replication.publisher import Publisher
 from serving.replication.row_codec import Precision
 from tests.serving.fakes import artefact, delta, ids
 
+pytestmark = pytest.mark.slow
+
 DIM = 16
 STEP = 1 / 127
 

@@ -102,6 +102,7 @@ def test_a_delta_of_many_rows_is_sent_in_parts_or_as_a_reset(client: redis.Redis
     assert read(client, "m", delta_messages.MAX_ROWS) == [1]
 
 
+@pytest.mark.slow
 def test_the_stream_stays_short(client: redis.Redis, publisher: Publisher) -> None:
     for sequence in range(2, 800):
         publisher.publish(delta(sequence, {1: float(sequence)}))

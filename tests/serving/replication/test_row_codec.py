@@ -40,6 +40,7 @@ def one(value: float, precision: Precision, dim: int = 4) -> bytes:
     return encode(np.full((1, dim), value, np.float32), ids(1), precision, step=0)[0]
 
 
+@pytest.mark.slow
 @given(tables(), precisions, st.integers(0, 2**40))
 def test_rows_come_back_within_the_stated_error(table: tuple[Floats, Ids], precision: Precision, draw: int) -> None:
     values_ND, ids_N = table
@@ -112,6 +113,7 @@ def test_a_row_that_diverged_stays_as_it_is(precision: Precision, wild: float) -
     np.testing.assert_array_equal(decode(rows, 4)[1], values_ND[1])
 
 
+@pytest.mark.slow
 def test_rounding_at_random_averages_out_over_draws() -> None:
     values_ND = np.random.default_rng(0).uniform(-1, 1, (5, 8)).astype(np.float32)
     read = [decode(encode(values_ND, ids(*range(5)), "int8", draw), 8) for draw in range(4000)]

@@ -105,6 +105,7 @@ def of_group(items: list[str]) -> float:
     return float(np.mean([int(item.removeprefix("i").removeprefix("new")) % GROUPS == 1 for item in items]))
 
 
+@pytest.mark.slow
 def test_the_users_items_are_retrieved_and_item_rows_are_not_in_redis(loader: ModelLoader, client: redis.Redis) -> None:
     assert loader.current is not None
     assert of_group(nearest(loader, client)) >= 0.9

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,6 +70,7 @@ def labeled(draw: st.DrawFn) -> LabeledImpression:
     )
 
 
+@pytest.mark.slow
 @given(st.lists(labeled(), min_size=1, max_size=6))
 def test_rows_do_not_depend_on_those_that_are_encoded_with_them(impressions: list[LabeledImpression]) -> None:
     together, alone = Encoder(SPEC), Encoder(SPEC)

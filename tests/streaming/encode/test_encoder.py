@@ -239,6 +239,7 @@ number = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.float
 sides = st.fixed_dictionaries({}, optional={"c": category, "m": many, "n": number})
 
 
+@pytest.mark.slow
 @given(sides, st.dictionaries(st.text(min_size=1, max_size=3), sides, min_size=1, max_size=4), st.integers(0, 2**42))
 def test_training_and_serving_see_the_same(request: Features, items: dict[str, Features], time: int) -> None:
     """However features reach training: in the impression, or by updates."""

@@ -16,6 +16,7 @@ names = st.sampled_from(["a", "b", "c"])
 changes = st.lists(st.tuples(st.integers(0, 20), st.dictionaries(names, st.integers(0, 99), max_size=3)), max_size=12)
 
 
+@pytest.mark.slow
 @given(changes, st.integers(0, 25))
 def test_at_any_moment_the_newest_value_of_each_name_is_in_force(
     history: list[tuple[int, dict[str, int]]], moment: int
@@ -125,6 +126,7 @@ def test_evictions_that_nobody_drains_become_one_full_change() -> None:
     assert entities.drain_changes()[1] == items
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from("uvw"), st.integers(0, 9), st.integers(0, 9)), max_size=12), st.data())
 def test_a_restored_state_goes_on_alike(steps: list[tuple[str, int, int]], data: st.DataObject) -> None:
     original, restored = EntityState(2, history=3), EntityState(2, history=3)

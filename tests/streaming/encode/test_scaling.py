@@ -29,6 +29,7 @@ def drawn(mean: float, deviation: float, rows: int, seed: int = 0) -> npt.NDArra
     return np.random.default_rng(seed).normal(mean, deviation, (rows, 1)).astype(np.float32)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 50), st.floats(-1e4, 1e4), st.floats(1e-2, 1e4), st.integers(0, 99))
 def test_moments_are_those_of_the_whole_stream_however_it_is_cut(
     size: int, mean: float, deviation: float, seed: int
@@ -106,6 +107,7 @@ def test_the_fields_of_request_and_item_are_scaled_apart() -> None:
 numeric = st.floats(-LARGEST, LARGEST) | st.just(float("nan"))
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.tuples(numeric, numeric), min_size=1, max_size=9), min_size=1, max_size=6))
 def test_whatever_came_before_every_result_is_finite(batches: list[list[tuple[float, float]]]) -> None:
     running = moments("standard", "none")

@@ -45,6 +45,7 @@ def test_the_four_kinds_and_their_defaults() -> None:
     assert isinstance(one(ITEM), ItemUpdate)
 
 
+@pytest.mark.slow
 @given(st.lists(events, max_size=12))
 def test_events_survive_the_way_through_json_and_arrow(given_events: list[Event]) -> None:
     lines = [msgspec.json.encode(event) for event in given_events]
@@ -56,6 +57,7 @@ def test_events_survive_the_way_through_json_and_arrow(given_events: list[Event]
     assert batch.equals(encode_events(given_events))
 
 
+@pytest.mark.slow
 @given(st.lists(events, min_size=1, max_size=6))
 def test_columns_that_a_kind_does_not_have_are_null(given_events: list[Event]) -> None:
     for event, row in zip(given_events, encode_events(given_events).to_pylist(), strict=True):
@@ -94,6 +96,7 @@ def test_bytes_that_are_no_event_are_refused_and_counted(data: bytes) -> None:
     assert all(reject.reason for reject in rejects)
 
 
+@pytest.mark.slow
 @given(st.lists(events, min_size=1, max_size=3), st.data())
 def test_a_damaged_line_spares_its_neighbours(given_events: list[Event], data: st.DataObject) -> None:
     lines = [msgspec.json.encode(event) for event in given_events]

@@ -20,6 +20,7 @@ def add(recent: RecentEvents, ids: Iterable[int], kind: int = 1) -> list[bool]:
     return cast("list[bool]", new.tolist())
 
 
+@pytest.mark.slow
 @given(st.integers(1, 12), st.lists(st.lists(st.integers(0, 40), max_size=30), max_size=12))
 def test_it_knows_the_last_events_and_forgets_old_ones(capacity: int, batches: list[list[int]]) -> None:
     recent = RecentEvents(capacity)
@@ -54,6 +55,7 @@ def test_kinds_are_numbered_apart() -> None:
     assert not any(add(recent, [1], kind=0))
 
 
+@pytest.mark.slow
 @given(
     st.integers(1, 12),
     st.lists(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 2)), max_size=20), max_size=8),

@@ -28,6 +28,7 @@ from streaming.log.memory_log import MemoryLog
 from tests.streaming.strategies import NOW
 
 
+@pytest.mark.slow
 @given(
     batches=st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=20), max_size=30),
     memory=st.integers(0, 2_000),

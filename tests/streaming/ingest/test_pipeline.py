@@ -109,6 +109,7 @@ def _without_minus_zero(event: Event) -> Event:
     )
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(events, st.integers(0, 2)), max_size=20), st.integers(1, 3), st.integers(20, 400))
 def test_counts_add_up_for_any_input(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[Event, int]], partitions: int, read: int
@@ -331,6 +332,7 @@ def test_a_file_that_became_shorter_is_read_anew(tmp_path: Path) -> None:
         assert ingester(tmp_path, log, window=10_000, source_offsets=marks).run(JsonLines(path)) == expected
 
 
+@pytest.mark.slow
 def test_a_source_that_breaks_off_is_named_with_the_counts_so_far(tmp_path: Path) -> None:
     path, log = tmp_path / "a.jsonl.gz", MemoryLog()
     packed = gzip.compress(b"\n".join(click(i, id=str(hash(i * 7919) ** 3)) for i in range(50_000)))
@@ -368,6 +370,7 @@ def test_two_sources_of_one_ingest_go_in_by_time(tmp_path: Path, monkeypatch: py
 TIMES = st.lists(st.tuples(st.integers(0, 100), st.booleans()), max_size=25)
 
 
+@pytest.mark.slow
 @given(
     st.lists(TIMES, min_size=1, max_size=4), st.integers(60, 400), st.integers(1, 3), st.booleans(), st.integers(1, 4)
 )
@@ -579,6 +582,7 @@ def test_by_columns_another_action_under_a_known_id_is_refused(tmp_path: Path) -
     assert ingester(tmp_path).run(source) == Counts(1, 1, 2)
 
 
+@pytest.mark.slow
 @given(st.lists(events, min_size=1, max_size=8))
 def test_a_fingerprint_does_not_depend_on_the_other_events(found: list[Event]) -> None:
     together = fingerprints(encode_events(found))

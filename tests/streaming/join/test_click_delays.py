@@ -48,6 +48,7 @@ def exponential(mean: int) -> Callable[[int], Times]:
     return lambda count: np.minimum(RNG.exponential(mean, count), WAIT).astype(np.int64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [STEADY, NIGHTLY, BURSTY, GROWING], ids=["steady", "nightly", "bursty", "growing"])
 @pytest.mark.parametrize("mean", [20 * SECOND, 4 * MINUTE])
 def test_positives_and_items_are_in_proportion_at_any_moment(times: Times, mean: int) -> None:
@@ -62,6 +63,7 @@ def test_positives_and_items_are_in_proportion_at_any_moment(times: Times, mean:
         assert positives / items == pytest.approx(RATE, abs=3 * np.sqrt(RATE * (1 - RATE) / items) + 0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mean", "known", "within"),
     [(20 * SECOND, MINUTE, 0.1), (MINUTE, 2 * MINUTE, 0.15), (4 * MINUTE, 4 * MINUTE, 0.25)],
@@ -91,6 +93,7 @@ def test_a_clock_that_hardly_moves_gives_every_item_out_once(times: Times) -> No
     assert positives == joiner.tallies["positives"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mean", [5 * SECOND, 2 * MINUTE, 10 * MINUTE])
 def test_rate_and_delays_are_found_while_traffic_grows(mean: int) -> None:
     delays = ClickDelays(WAIT)
@@ -118,6 +121,7 @@ def test_before_enough_clicks_silence_is_learned_at_once() -> None:
     assert [(e.id, e.labels) for e in labeled] == [(f"l{i}", (0.0,)) for i in range(4)]
 
 
+@pytest.mark.slow
 def test_closed_windows_fade_when_habits_change() -> None:
     delays = ClickDelays(WAIT)
     for clock, delay in ((0, 20 * MINUTE), (HOUR, 2 * SECOND)):

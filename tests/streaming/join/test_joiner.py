@@ -291,6 +291,7 @@ def _joiner(age: int, **how: Any) -> Joiner:
     return Joiner(RULE, delays=FixedAge(age), **how)
 
 
+@pytest.mark.slow
 @given(sequences, settings, st.data())
 def test_cutting_and_saving_anywhere_change_nothing(
     events: list[Event], how: dict[str, Any], data: st.DataObject
@@ -310,6 +311,7 @@ def test_cutting_and_saving_anywhere_change_nothing(
     assert (joiner.counts, joiner.tallies, joiner.state()) == (whole.counts, whole.tallies, whole.state())
 
 
+@pytest.mark.slow
 @given(sequences, settings)
 def test_every_event_counts_once_and_every_position_comes_out_once(events: list[Event], how: dict[str, Any]) -> None:
     joiner = _joiner(**how | {"max_pending": 100, "memory": 10_000})
@@ -327,6 +329,7 @@ def test_every_event_counts_once_and_every_position_comes_out_once(events: list[
     assert [e.decided for e in out] == sorted(e.decided for e in out)
 
 
+@pytest.mark.slow
 @given(sequences, settings)
 def test_memory_is_bounded(events: list[Event], how: dict[str, Any]) -> None:
     joiner = _joiner(**how)
@@ -337,6 +340,7 @@ def test_memory_is_bounded(events: list[Event], how: dict[str, Any]) -> None:
     assert sum(joiner.counts.values()) == len(events)
 
 
+@pytest.mark.slow
 @given(st.lists(any_event, max_size=40), st.integers(0, 30), st.integers(0, 20), st.randoms(use_true_random=False))
 def test_events_out_of_order_by_no_more_than_the_lateness_give_the_labels_of_an_offline_join(
     events: list[Event], wait: int, lateness: int, chance: random.Random

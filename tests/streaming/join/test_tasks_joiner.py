@@ -92,6 +92,7 @@ def run(one: Joiner | TasksJoiner, events: Sequence[Event]) -> list[LabeledImpre
     return [*one.push(encode_events(events)), *one.flush()]
 
 
+@pytest.mark.slow
 @given(sequences, st.sampled_from(["paced", "held"]), st.sampled_from([0, 7, 30]), st.integers(1, 6))
 def test_joining_tasks_together_is_joining_each_alone(
     events: list[Event], labels: Labels, age: int, pending: int
@@ -103,6 +104,7 @@ def test_joining_tasks_together_is_joining_each_alone(
     assert all(a.sequence <= b.sequence for a, b in pairwise(out))
 
 
+@pytest.mark.slow
 @given(sequences, st.sampled_from(["paced", "held"]), st.data())
 def test_cutting_and_saving_anywhere_change_nothing(events: list[Event], labels: Labels, data: st.DataObject) -> None:
     expected, both, found = run(joiner(labels=labels), events), joiner(labels=labels), []

@@ -79,6 +79,7 @@ def _write(folder: Path, first: int) -> None:
         log.append(events(first + 3 * i, 3))
 
 
+@pytest.mark.slow
 def test_processes_append_and_read_together(tmp_path: Path) -> None:
     log = FileLog(tmp_path)
     writers = [PROCESSES.Process(target=_write, args=(tmp_path, 1000 * i)) for i in range(3)]

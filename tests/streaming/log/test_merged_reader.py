@@ -44,6 +44,7 @@ def test_a_turn_runs_ahead_by_no_more_than_the_slack() -> None:
     assert read_all(LogReader(log, None, slack=2)) == [(0, 1), (0, 4), (1, 2), (1, 3), (0, 5), (1, 9)]
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.integers(0, 50)), min_size=2, max_size=3), st.integers(0, 20))
 def test_reading_in_turns_makes_nothing_late(partitions: list[list[int]], slack: int) -> None:
     """Of partitions in order, no event is read after one that is newer by more than the slack."""
@@ -55,6 +56,7 @@ def test_reading_in_turns_makes_nothing_late(partitions: list[list[int]], slack:
         clock = max(clock, time)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.lists(st.integers(0, 50)), min_size=1, max_size=3),
     st.integers(1, 4),
@@ -94,6 +96,7 @@ class GappedLog(MemoryLog):
         return tuple(3 * offset + 2 if offset else 0 for offset in super().end())
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.integers(0, 50)), min_size=1, max_size=3), st.integers(1, 4), st.integers(0, 20))
 def test_offsets_may_have_gaps(partitions: list[list[int]], max_events: int, slack: int) -> None:
     expected = read_all(LogReader(log_of(*partitions), None, slack))

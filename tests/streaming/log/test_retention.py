@@ -139,6 +139,7 @@ def test_files_whose_events_are_gone_are_not_ingested_again(tmp_path: Path) -> N
     assert {ingested(first) for first in files} == {Counts(duplicate=100)}
 
 
+@pytest.mark.slow
 def test_readers_read_every_event_that_is_kept_while_others_go(tmp_path: Path) -> None:
     writer = opened(tmp_path, keep=300)
     fill(writer, 0, 10)

@@ -22,6 +22,8 @@ from streaming.windows.part import pair
 from streaming.windows.source import StreamedSource, streamed_source
 from streaming.windows.streamed_features import StreamedFeatures
 
+pytestmark = pytest.mark.slow
+
 MINUTE, HOUR = 60_000, 3_600_000
 START = 1_700_000_000_000
 WAIT = HOUR

@@ -14,6 +14,8 @@ from streaming.log.file_log import FileLog
 from tests.recsys.evaluation.replay.test_command import CONFIG
 from tests.recsys.evaluation.replay.worlds import moving_taste
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -30,7 +32,6 @@ def memory(folder: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["memory", "-c", str(folder / "recsys.toml"), *out, *arguments])
 
 
-@pytest.mark.slow
 def test_it_writes_plot_and_table(folder: Path) -> None:
     arguments = ("--try", "user.capacity=1/2", "--try", "item.ttl=1h", "--seeds", "1", "--model", "fm")
     shown = memory(folder, "--batch-until", "0.5", *arguments)
@@ -87,7 +88,6 @@ def test_a_slip_is_found_before_the_log_is_read(folder: Path, monkeypatch: pytes
 SMALL = ("--batch-until", "0.5", "--model", "fm")
 
 
-@pytest.mark.slow
 def test_an_earlier_study_stays_and_another_one_is_refused(folder: Path) -> None:
     assert memory(folder, *SMALL, "--try", "user.ttl=1h", "--seeds", "2").exit_code == 0
     shown = memory(folder, *SMALL, "--try", "item.ttl=1h", "--seeds", "1")

@@ -12,6 +12,8 @@ from streaming.ingest.codec import encode_events
 from streaming.log.file_log import FileLog
 from tests.recsys.evaluation.replay.worlds import moving_taste
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 [log]
 url = "file:log"
@@ -60,7 +62,6 @@ def test_it_writes_a_report_and_prints_the_table(folder: Path) -> None:
     assert str(folder) not in (folder / "by time" / "result.json").read_text()
 
 
-@pytest.mark.slow
 def test_a_second_run_gives_the_same_files(folder: Path) -> None:
     for name in ("one", "two"):
         shown = replay(folder, "--batch-until", "0.8", "--refresh", "2 slices", "--out", str(folder / name / "replay"))

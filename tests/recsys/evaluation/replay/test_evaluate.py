@@ -21,6 +21,8 @@ from streaming.log.event_log import Chunk
 from streaming.log.memory_log import MemoryLog
 from tests.recsys.evaluation.replay.worlds import HOUR, START, WAIT, config, log_of, moving_taste
 
+pytestmark = pytest.mark.slow
+
 SPLIT = START + 4 * HOUR
 END = START + 8 * HOUR
 
@@ -86,7 +88,6 @@ def test_new_users_become_known_to_the_online_arm_only(result: ReplayResult) -> 
     assert (result.arm("online@10m").known_users or 0) > (result.arm("frozen").known_users or 0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("boundary", [SPLIT, SPLIT + HOUR, SPLIT + 2 * HOUR + 600_000])
 def test_labels_of_the_future_leave_all_earlier_scores_untouched(boundary: int) -> None:
     """Interactions at or after `boundary` are given to other impressions; every score up to there stays, to the bit."""
@@ -109,7 +110,6 @@ def test_labels_of_the_future_leave_all_earlier_scores_untouched(boundary: int) 
         assert (original["online@10m"][before:] != changed["online@10m"][before:]).any()
 
 
-@pytest.mark.slow
 def test_a_label_that_arrives_after_a_refresh_is_learned_after_it() -> None:
     """All clicks on one hour's impressions come within their window, after the refresh: it knows none of them."""
     boundary = SPLIT + 2 * HOUR
@@ -129,7 +129,6 @@ def test_a_label_that_arrives_after_a_refresh_is_learned_after_it() -> None:
     assert (scores_of(late)["online@1h"] != scores_of(without)["online@1h"]).any()
 
 
-@pytest.mark.slow
 def test_features_are_those_of_the_impressions_time() -> None:
     """An item's update after the last impression changes no score."""
     events = moving_taste(hours=6)

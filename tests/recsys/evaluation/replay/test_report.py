@@ -19,6 +19,8 @@ from recsys.evaluation.replay.result import ReplayResult
 from recsys.evaluation.replay.scored_rows import ScoredRows
 from tests.recsys.evaluation.replay.test_figures import noisy, rows_of, scored
 
+pytestmark = pytest.mark.slow
+
 
 def result_of(rows: ScoredRows, arms: list[ReplayArm]) -> ReplayResult:
     known = np.arange(len(rows)) % 3 == 0

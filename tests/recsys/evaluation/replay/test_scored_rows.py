@@ -3,6 +3,7 @@
 from random import Random
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +36,7 @@ def batch_of(rows: list[Row]) -> TrainingBatch:
 rows = st.tuples(st.integers(0, 50), st.lists(st.integers(1, 9), max_size=3), st.integers(0, 1))
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(rows, max_size=6), max_size=5), st.integers(0, 50), st.integers(0, 51))
 def test_rows_come_in_time_order_and_only_from_the_online_stage(parts: list[list[Row]], start: int, end: int) -> None:
     wanted = sorted(row for part in parts for row in part if start <= row[0] < end)

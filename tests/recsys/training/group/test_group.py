@@ -25,6 +25,8 @@ from streaming.encode.batch import TrainingBatch
 from tests.embedding.torchrec.processes import run
 from tests.recsys.training import test_learner as one
 
+pytestmark = pytest.mark.slow
+
 STEPS = 12
 
 
@@ -107,7 +109,6 @@ def learns_as_one(learner: LeadingLearner, config: Config, _folder: Path) -> Non
         assert learner.store.counters(table)["live"] == alone.store.counters(table)["live"] > 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("world", [2, 3])
 def test_a_group_learns_what_one_process_learns(tmp_path: Path, world: int) -> None:
     group(world, learns_as_one, tmp_path)
@@ -129,7 +130,6 @@ def goes_on(learner: LeadingLearner, config: Config, folder: Path) -> None:
     equal_weights(learner, alone)
 
 
-@pytest.mark.slow
 def test_a_checkpoint_of_one_process_is_of_a_group_and_the_other_way_round(tmp_path: Path) -> None:
     config = config_of(model="autoint")
     learner = wiring.learner(config)

@@ -21,6 +21,7 @@ from streaming.encode.batch import Jagged
 from streaming.encode.feature_spec import Field
 
 
+@pytest.mark.slow
 @given(st.lists(st.sets(st.integers(0, 9), min_size=1), min_size=1, max_size=30), st.floats(0.01, 0.5))
 @settings(max_examples=40)
 def test_the_estimate_is_the_one_of_the_paper(batches: list[set[int]], rate: float) -> None:
@@ -37,6 +38,7 @@ def test_the_estimate_is_the_one_of_the_paper(batches: list[set[int]], rate: flo
     assert estimate.probability(np.array([77], np.uint64)).tolist() == [1 / (len(batches) + 1)]
 
 
+@pytest.mark.slow
 def test_the_estimate_comes_near_to_the_truth_and_follows_it() -> None:
     rng = np.random.default_rng(3)
     estimate = FrequencyEstimate(buckets=1 << 10, rate=0.02)

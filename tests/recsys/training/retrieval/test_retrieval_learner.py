@@ -110,6 +110,7 @@ def item_vectors(learner: Learner, names: list[str], features: list[Features]) -
     return learner.retrieval.item_vectors(ids, numbers, learner.scaling)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("user", ["u1-2", "never-seen"])
 @pytest.mark.parametrize("names", ["i", "new"])
 def test_items_of_the_users_group_are_nearest_known_or_not(learned: Learner, user: str, names: str) -> None:
@@ -125,6 +126,7 @@ def test_a_user_and_an_item_of_which_nothing_is_known_have_vectors(learned: Lear
         np.testing.assert_allclose(np.linalg.norm(vector, axis=1), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_ranker_learns_the_same_bits_with_and_without_it(learned: Learner) -> None:
     alone = wiring.learner(config(SETTINGS.partition("[retrieval]")[0]))
     for batch in batches(60):
@@ -137,6 +139,7 @@ def test_the_ranker_learns_the_same_bits_with_and_without_it(learned: Learner) -
         np.testing.assert_array_equal(alone.store.peek(table, ids).values_ND, learned.store.peek(table, ids).values_ND)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_goes_on_with_the_same_bits(learned: Learner, tmp_path: Path) -> None:
     more = batches(8, seed=1)
     learner, resumed = wiring.learner(config()), wiring.learner(config())

@@ -19,6 +19,7 @@ def with_ssl(text: str) -> str:
     return f"{RANKER}\n[training.ssl]\n{text}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["fm", "dcn", "lr"])
 def test_any_model_learns_goes_on_after_a_checkpoint_and_has_its_own_bits_at_weight_zero(
     model: str, tmp_path: Path

@@ -12,6 +12,8 @@ from recsys import wiring
 from recsys.errors import ConfigError
 from tests.recsys.training.retrieval.test_retrieval_learner import SETTINGS, batches, config
 
+pytestmark = pytest.mark.slow
+
 METHODS = ["spread_out", "rfm", "cfm"]
 RICH = SETTINGS.replace('name = "price"', 'name = "free", source = "item.free" },\n  { name = "price"')
 

@@ -79,6 +79,7 @@ def test_quotes_mean_nothing_in_tsv(world: World) -> None:
     assert world.events == expected(table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", [300, 1 << 20])
 @pytest.mark.parametrize("stray", ['"t', '"t, more"x', '"t" or not'])
 def test_a_stray_quote_costs_its_own_row(world: World, stray: str, read: int, monkeypatch: pytest.MonkeyPatch) -> None:

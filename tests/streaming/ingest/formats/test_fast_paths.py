@@ -75,6 +75,7 @@ def found_both_ways(opened: Open, read: int, reader: type, method: str) -> tuple
         return fast, found(opened()), seen
 
 
+@pytest.mark.slow
 def test_text_whose_rows_are_lines(tmp_path: Path) -> None:
     path, seen = tmp_path / "a.csv", set[tuple[bool, bool]]()
 

@@ -38,6 +38,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     elements=st.lists(st.dictionaries(st.text(max_size=3), values, max_size=3), max_size=6),
     indent=st.sampled_from([None, 0, 2]),

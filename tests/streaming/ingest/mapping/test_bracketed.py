@@ -15,6 +15,7 @@ from streaming.ingest.mapping.values import split
 WORDS = st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), max_size=6)
 
 
+@pytest.mark.slow
 @given(WORDS)
 @example([" "])
 def test_a_list_that_python_writes_comes_back(words: list[str]) -> None:

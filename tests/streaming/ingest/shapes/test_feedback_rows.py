@@ -36,6 +36,7 @@ def share_clicked(found: Found, sighting: int) -> float:
     return float(np.mean(labels))
 
 
+@pytest.mark.slow
 def test_the_label_cannot_be_told_from_the_sighting_number(tmp_path: Path) -> None:
     found = ingested(tmp_path / "a.csv", plays(20_000), FEEDBACK)
     assert len(found.lists) == len(found.done) > 9_900
@@ -46,6 +47,7 @@ def test_the_label_cannot_be_told_from_the_sighting_number(tmp_path: Path) -> No
         assert share_clicked(found, sighting) == pytest.approx(0.5, abs=0.07)
 
 
+@pytest.mark.slow
 def test_rows_are_used_once_near_in_time_and_the_same_whatever_the_chunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

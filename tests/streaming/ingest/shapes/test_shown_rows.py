@@ -44,6 +44,7 @@ def test_rows_of_one_request_are_a_list(tmp_path: Path) -> None:
     assert found.counts == Counts(5)
 
 
+@pytest.mark.slow
 @given(
     groups=st.lists(st.tuples(st.sampled_from("uvw"), st.lists(st.sampled_from("abcde"), min_size=1, unique=True))),
     size=st.integers(1, 60),

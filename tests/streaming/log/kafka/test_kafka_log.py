@@ -14,6 +14,8 @@ from streaming.log.kafka.kafka_log import KafkaLog
 from tests.contracts.event_log import EventLogContract, events
 from tests.streaming.log.kafka.conftest import Open
 
+pytestmark = pytest.mark.slow
+
 
 class TestKafkaLog(EventLogContract):
     """Small records, so that every test crosses their borders."""

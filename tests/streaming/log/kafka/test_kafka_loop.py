@@ -20,6 +20,8 @@ from recsys.errors import StateError
 from streaming.ingest.codec import to_events
 from tests.streaming.log.kafka.test_kafka_faults import admin, topic_of
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 [log]
 url = "{url}"
@@ -83,7 +85,6 @@ def learned(config: Path) -> str:
         return trainer.learner.digest()
 
 
-@pytest.mark.slow
 def test_the_same_is_learned_from_kafka_as_from_files(tmp_path: Path, url: str) -> None:
     in_kafka, in_files = project(tmp_path / "kafka", url), project(tmp_path / "files", "file:run/log")
     for config in (in_kafka, in_files):
@@ -153,7 +154,6 @@ def test_check_says_what_is_at_the_address(tmp_path: Path, broker: Broker, url: 
     assert "looking at the topic: no answer within 1 s; start the brokers" in recsys(config, "check")
 
 
-@pytest.mark.slow
 def test_kafkas_own_producer_and_consumer(tmp_path: Path, broker: Broker, url: str) -> None:
     config = project(tmp_path / "kafka", url)
     log = wiring.event_log(load(config))

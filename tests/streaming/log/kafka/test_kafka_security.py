@@ -11,6 +11,8 @@ from tests.streaming.log.kafka import secure
 from tests.streaming.log.kafka.conftest import Open
 from tests.streaming.log.kafka.test_kafka_faults import topic_of
 
+pytestmark = pytest.mark.slow
+
 LOGIN = f"mechanism=plain&user={secure.USER}&password=env:KAFKA_PASSWORD"
 
 

@@ -78,6 +78,12 @@ def test_impressions_of_the_time_before_are_counted_apart_whatever_arm_they_had(
     assert figures(counts) == {"control": [(1, 0, 2, 1)], "treatment": []}
 
 
+def test_the_time_before_begins_and_ends_at_its_moments() -> None:
+    times = (START - 10 * DAY - 1, START - 10 * DAY, START - 1, START)
+    counts = counted(*(shown(f"i{time}", "u", "control", time) for time in times))
+    assert figures(counts)["control"] == [(1, 0, 2, 0)]
+
+
 def test_a_user_who_saw_both_arms_is_left_out_and_counted() -> None:
     counts = counted(shown("a", "u", "control"), shown("b", "u", "treatment"), shown("c", "v", "control"))
     assert figures(counts) == {"control": [(1, 0, 0, 0)], "treatment": []}
@@ -87,8 +93,11 @@ def test_a_user_who_saw_both_arms_is_left_out_and_counted() -> None:
 def test_what_can_no_longer_be_clicked_is_forgotten() -> None:
     counts = counted(shown("a", "u", "control"))
     counts.count(encode_events([shown("b", "v", "control", START + 100_000), click("early", START + 100_000)]))
-    counts.count(encode_events([shown("c", "v", "control", START + 200_000)]))
-    assert len(counts._open) == 1
+    assert list(counts._open) == ["b"]
+    counts.count(encode_events([shown("c", "v", "control", START + 161_000)]))
+    assert list(counts._open) == ["b", "c"], "a click within 1 s after it may still come a minute late"
+    counts.count(encode_events([shown("d", "v", "control", START + 200_000)]))
+    assert list(counts._open) == ["c", "d"]
     assert not counts._early
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from serving.experiments.assignment import Arm, Experiment
 from serving.experiments.log_counts import UnitCounts
@@ -27,6 +28,16 @@ def test_the_time_before_takes_variance_away_and_leaves_the_difference() -> None
     assert adjusted.interval[0] < 0.03 < adjusted.interval[1]
     assert adjusted.interval[1] - adjusted.interval[0] < 0.9 * (plain.interval[1] - plain.interval[0])
     assert adjusted.verdict == "better"
+
+
+def test_the_variance_that_is_left_is_that_of_the_narrower_interval() -> None:
+    """At equal numbers of users an interval is as wide as the root of its variance."""
+    rng = np.random.default_rng(0)
+    arms = {"control": users(rng, 900), "treatment": users(rng, 1_000)}
+    summary, (adjusted,) = compared(AB, arms, 0)
+    (plain,) = summary.comparisons
+    widths = [high - low for low, high in (adjusted.interval, plain.interval)]
+    assert adjusted.variance_left == pytest.approx((widths[0] / widths[1]) ** 2)
 
 
 def test_without_a_difference_a_verdict_is_as_rare_as_stated() -> None:

@@ -19,7 +19,6 @@ from serving.settings import ServingSettings
 
 RENAMED: dict[Location, str] = {
     ("rows",): "redis",
-    ("log", "folder"): "url",
     ("log", "dedup_window"): "deduplication_window",
 }
 """Old names, for files from before a setting was renamed."""
@@ -94,6 +93,8 @@ def _inner(raw: Any, part: int | str) -> Any:
 def _message(error: ErrorDetails, location: Location, model: str) -> str:
     match error["type"]:
         case "extra_forbidden":
+            if location == ("log", "folder"):
+                return "is a URL now: write url = " + _in_toml(f"file:{error['input']}")
             return _unknown(location, model)
         case "missing":
             return f"is required; add `{location[-1]} = ...`"

@@ -39,6 +39,11 @@ def _kind(one: Described, impression: str) -> str:
             raise InvalidValueError(
                 f"{path} has columns without names; say what is in them, such as --user 1 --item 2 --time 3 --label 4"
             )
+        if one.sample.columns.keys() <= {"label", "qid"} | {name for name in one.sample.columns if name[0] == "#"}:
+            raise InvalidValueError(
+                f"{path} has numbers without names; say what stands where, and when the first row happened, such as "
+                "--user #1 --item #2 --start 2024-01-01"
+            )
         has = ", ".join(one.sample.columns)
         raise InvalidValueError(f"{path}: no column looks like the item; name it with --item COLUMN, one of {has}")
     if impression:

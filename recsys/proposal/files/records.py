@@ -1,4 +1,4 @@
-"""The first records of JSON lines and Parquet, flattened into columns by path."""
+"""The first records of JSON lines and files of columns, flattened into columns by path."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import pyarrow.parquet as pq
 
 from recsys.errors import InvalidValueError
 from recsys.proposal.files.text import Decoded
 from streaming.events.columns import KINDS
+from streaming.ingest.formats.columnar import Columnar, batches, schema
 
 _DEPTH: Final = 4
 COLUMNS: Final = 500
@@ -23,14 +23,12 @@ _TOO_DEEP: Final = "is nested too deeply to be read; write the values that matte
 Columns = Mapping[str, list[Any]]
 
 
-def parquet(path: Path, most: int) -> tuple[Columns, int, bool]:
+def columnar(path: Path, most: int, format: Columnar) -> tuple[Columns, int, bool]:  # noqa: A002
     """Columns of at most so many rows, their number, and whether these are all."""
-    with pq.ParquetFile(path) as file:
-        names = file.schema_arrow.names[: COLUMNS + 1]
-        batches = file.iter_batches(min(most, 4096), columns=names)
-        rows = [row for batch in islice(batches, -(-most // 4096)) for row in batch.to_pylist()][:most]
-        whole = file.metadata.num_rows <= len(rows)
-    return columns_of(rows) if rows else {name: [] for name in names}, len(rows), whole
+    names = schema(path, format).names[: COLUMNS + 1]
+    rows = list(islice((row for batch in batches(path, format, names) for row in batch.to_pylist()), most + 1))
+    whole = len(rows) <= most
+    return columns_of(rows[:most]) if rows else {name: [] for name in names}, min(len(rows), most), whole
 
 
 def json_objects(path: Path, found: Decoded, most: int) -> tuple[Columns, int, bool]:

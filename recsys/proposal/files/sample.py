@@ -13,13 +13,15 @@ import pyarrow as pa
 from recsys.errors import InvalidValueError
 from recsys.proposal.files import libsvm_sample, records, text
 from recsys.proposal.files.text_lists import lists_of
+from streaming.ingest.formats.columnar import MAGIC, Columnar
 from streaming.ingest.formats.compression import content_suffix, open_content
+from streaming.ingest.formats.open_source import SUFFIXES
 
 ROWS: Final = 10_000
 """Most rows that are looked at."""
 BYTES: Final = 4 << 20
 """Most bytes of content that are looked at, of text."""
-_MAGIC: Final = {b"PK\x03\x04": "a ZIP archive", b"ARROW1": "an Arrow or Feather file", b"ORC": "an ORC file"}
+_ZIP: Final = b"PK\x03\x04"
 _COMPRESSED: Final = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\x28\xb5\x2f\xfd": ".zst", b"\xfd7zXZ": ".xz"}
 
 
@@ -59,10 +61,9 @@ def read_sample(path: Path, least: int = 2) -> Sample:
 def _read(path: Path) -> Sample:
     suffix = content_suffix(path)
     try:
-        if suffix == ".parquet" or _begin(path, 4) == b"PAR1":
-            columns, rows, whole = records.parquet(path, ROWS)
-            settings = {} if suffix == ".parquet" else {"format": "parquet"}
-            return Sample(path, settings, columns, rows, whole)
+        if (columnar := _columnar(path)) is not None:
+            columns, rows, whole = records.columnar(path, ROWS, columnar)
+            return Sample(path, {} if SUFFIXES.get(suffix) == columnar else {"format": columnar}, columns, rows, whole)
         head = bytes(open_content(path).read(BYTES + 1))
     except (OSError, pa.ArrowException) as error:
         raise InvalidValueError(f"{path} cannot be read: {error}") from error
@@ -89,9 +90,12 @@ def _bounded(sample: Sample) -> Sample:
     return replace(sample, columns=kept, notes=[*sample.notes, note])
 
 
-def _begin(path: Path, size: int) -> bytes:
+def _columnar(path: Path) -> Columnar | None:
+    """The format of a file of columns, by how it begins; by its suffix for an error that names it."""
     with path.open("rb") as file:
-        return file.read(size)
+        head = file.read(max(map(len, MAGIC)))
+    found = next((format_ for magic, format_ in MAGIC.items() if head.startswith(magic)), None)
+    return "parquet" if found is None and path.suffix.lower() == ".parquet" else found
 
 
 def _refuse_binary(path: Path, head: bytes) -> None:
@@ -100,7 +104,7 @@ def _refuse_binary(path: Path, head: bytes) -> None:
     for magic, suffix in _COMPRESSED.items():
         if head.startswith(magic):
             raise InvalidValueError(f"{path} is compressed; let its name end with {suffix}")
-    what = next((words for magic, words in _MAGIC.items() if head.startswith(magic)), "")
+    what = "a ZIP archive" if head.startswith(_ZIP) else ""
     if not what and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
         odd = sum(head[:65_536].count(byte) for byte in (*range(9), *range(14, 27), 28, 29, 30, 31))
         what = "a binary file" if odd > len(head[:65_536]) // 50 else ""

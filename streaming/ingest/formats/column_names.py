@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import cast
 
-import pyarrow.parquet as pq
-
+from streaming.ingest.formats.columnar import MAGIC, Columnar, schema
 from streaming.ingest.formats.compression import open_content
 
 _HEADER_BYTES = 1 << 16
@@ -14,12 +14,12 @@ _SHOWN = 20
 
 
 def column_names(path: Path | str, format: str) -> list[str]:  # noqa: A002
-    """The names in a Parquet file's schema, or in the first line of CSV, TSV or RecBole's files; as a mapping has them.
+    """The names in the schema of a file of columns, or in the first line of text; as a mapping has them.
 
-    Raises OSError for a file that cannot be read, pyarrow's ArrowInvalid for one that is not Parquet.
+    Raises OSError for a file that cannot be read, pyarrow's ArrowInvalid for one of another format.
     """
-    if format == "parquet":
-        return list(pq.read_schema(path).names)
+    if format in MAGIC.values():
+        return list(schema(path, cast("Columnar", format)).names)
     if format == "libsvm":
         return ["label", "qid", "indices"]
     first, _, _ = open_content(path).read(_HEADER_BYTES).partition(b"\n")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import lzma
+import zlib
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import pyarrow as pa
 
-_CODECS: Final = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4", ".xz": "xz"}
+_CODECS: Final = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4", ".xz": "xz", ".zip": "zip"}
 COMPRESSIONS: Final = tuple(_CODECS)
 """Suffixes, in upper or lower case."""
 
@@ -21,23 +23,45 @@ def compressed(path: Path | str) -> bool:
 def content_suffix(path: Path | str) -> str:
     """The suffix of the content, in lower case: `.csv` of `clicks.CSV.gz`; empty without one."""
     path = Path(path)
+    if path.suffix.lower() == ".zip" and is_zipfile(path) and len(names := _inside(path)) == 1:
+        return Path(names[0]).suffix.lower()
     return (Path(path.stem) if compressed(path) else path).suffix.lower()
 
 
 def open_content(path: Path | str) -> Any:
-    """The uncompressed content, as a binary stream. Reading raises OSError where it is truncated or damaged."""
+    """The uncompressed content, as a binary stream. Reading raises OSError where it is truncated or damaged, opening
+    for a ZIP archive that does not hold one file.
+    """
     codec = _CODECS.get(Path(path).suffix.lower())
-    return _Xz(lzma.open(path)) if codec == "xz" else pa.input_stream(str(path), compression=codec)
+    if codec == "zip":
+        return _Unpacked(_single(path))
+    return _Unpacked(lzma.open(path)) if codec == "xz" else pa.input_stream(str(path), compression=codec)
 
 
-class _Xz:
-    """Reads xz, with the errors of the other codecs."""
+def _single(path: Path | str) -> IO[bytes]:
+    try:
+        names = _inside(path)
+        if len(names) == 1:
+            return ZipFile(path).open(names[0])
+    except (BadZipFile, RuntimeError) as error:  # RuntimeError: it needs a password
+        raise OSError(f"cannot unpack it: {error}") from error
+    raise OSError(f"a ZIP archive of {len(names)} files, of which one is expected: unpack it, and give the files")
 
-    def __init__(self, file: lzma.LZMAFile) -> None:
+
+def _inside(path: Path | str) -> list[str]:
+    """The files in an archive, without the folders and what macOS adds."""
+    with ZipFile(path) as archive:
+        return [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
+
+
+class _Unpacked:
+    """Reads xz or ZIP, with the errors of the other codecs."""
+
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
     def read(self, size: int = -1) -> bytes:
         try:
             return self._file.read(size)
-        except (EOFError, lzma.LZMAError) as error:
+        except (EOFError, lzma.LZMAError, BadZipFile, zlib.error) as error:
             raise OSError(f"Truncated or damaged compressed stream: {error}") from error

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -143,7 +144,10 @@ class DelimitedRows:
         try:
             return next(csv.reader([text], **csv_format(self._dialect)))
         except csv.Error as error:
-            raise InvalidValueError(f"{where}: the header has a stray or unclosed quote: {error}") from error
+            quoted = [one for one in _DELIMITERS if f'"{one}"' in text and one != self._dialect.delimiter]
+            raise InvalidValueError(
+                f"{where}: the header has a stray or unclosed quote: {error}{_delimit(quoted[0]) if quoted else ''}"
+            ) from error
 
 
 def _check(mapping: Mapping, header: Sequence[str], source: str) -> None:
@@ -161,5 +165,12 @@ def _other_dialect(header: Sequence[str]) -> str:
     """
     if header[0].startswith("#"):
         return '; if that line is no header, write comment = "#" in its mapping'
-    found = next((one for one in ("::", ";", "\t", "|", ",") if len(header) == 1 and one in header[0]), "")
-    return f"; write delimiter = {msgspec.json.encode(found).decode()} in its mapping" if found else ""
+    found = next((one for one in _DELIMITERS if len(header) == 1 and one in header[0]), "")
+    return _delimit(found) if found else ""
+
+
+_DELIMITERS: Final = ("::", ";", "\t", "|", ",")
+
+
+def _delimit(found: str) -> str:
+    return f"; write delimiter = {msgspec.json.encode(found).decode()} in its mapping"

@@ -12,26 +12,29 @@ import pyarrow as pa
 
 from recsys.errors import IngestError, InvalidValueError
 from streaming.ingest.formats.column_names import column_names, listed
+from streaming.ingest.formats.columnar_rows import ColumnarRows
 from streaming.ingest.formats.compression import COMPRESSIONS, content_suffix
 from streaming.ingest.formats.delimited import DelimitedRows
 from streaming.ingest.formats.dialect import Dialect
 from streaming.ingest.formats.libsvm import LibsvmRows
 from streaming.ingest.formats.mapped_json import MappedJson
-from streaming.ingest.formats.parquet import ParquetRows
 from streaming.ingest.formats.sources import JsonLines, Source
 from streaming.ingest.formats.table_rows import FileTable
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.shapes.mapped_table import MappedTable
 from streaming.ingest.validation import MAX_LINE
 
-Format = Literal["jsonl", "csv", "tsv", "parquet", "recbole", "libsvm"]
-_SUFFIXES: Final[dict[str, Format]] = {
+Format = Literal["jsonl", "csv", "tsv", "parquet", "arrow", "orc", "recbole", "libsvm"]
+SUFFIXES: Final[dict[str, Format]] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "jsonl",
     ".csv": "csv",
     ".tsv": "tsv",
     ".parquet": "parquet",
+    ".feather": "arrow",
+    ".arrow": "arrow",
+    ".orc": "orc",
     ".inter": "recbole",
     ".libsvm": "libsvm",
     ".svm": "libsvm",
@@ -73,7 +76,7 @@ def open_source(
             )
         return MappedTable(_table(path, mapping, max_line, found, text or {}, name), mapping, sort_memory)
     except pa.ArrowInvalid as error:
-        raise InvalidValueError(f"{path} is not a Parquet file: {error}") from error
+        raise InvalidValueError(f"{path} is not a file of {found}: {error}") from error
     except OSError as error:
         raise IngestError(f"{path}, from line 1 on: {error}") from error
 
@@ -96,21 +99,21 @@ def _table(
         return MappedJson(path, mapping, max_line, name, array=is_array(path))
     if found == "libsvm":
         return LibsvmRows(path, mapping, max_line, name)
-    if found == "parquet":
-        return ParquetRows(path, mapping, name)
+    if found in ("parquet", "arrow", "orc"):
+        return ColumnarRows(path, mapping, name, found)
     return DelimitedRows(path, mapping, dialect(found, text), max_line, name)
 
 
 def format_of(path: Path | str, mapping: Mapping | None = None) -> Format:
     """The format that the suffix says; a pipe has JSON lines. Raises InvalidValueError for any other suffix."""
     suffix = content_suffix(path)
-    if suffix in _SUFFIXES:
-        return _SUFFIXES[suffix]
+    if suffix in SUFFIXES:
+        return SUFFIXES[suffix]
     if Path(path).exists() and not Path(path).is_file():
         return "jsonl"
     where = "its [[log.mapping]]" if mapping is not None else "a [[log.mapping]] for it"
     raise InvalidValueError(
-        f"{path}: the suffix {suffix or '(none)'} is not supported: {' '.join(_SUFFIXES)}, also with "
+        f"{path}: the suffix {suffix or '(none)'} is not supported: {' '.join(SUFFIXES)}, also with "
         f'{" ".join(COMPRESSIONS)}; name the file so, or write format = "csv" (or {", ".join(get_args(Format))}) '
         f"in {where}"
     )

@@ -37,7 +37,7 @@ def converter(mapping: Mapping, field: str) -> Convert:
     cut = mapping.separator
 
     def elements(cell: Any) -> list[Any]:
-        found = values.elements(cell, cut)
+        found = _ended(cell, cut) if field == "items" else values.elements(cell, cut)
         if field == "items" and mapping.label_separator:
             found = [item for item, _ in _labeled(found, mapping.label_separator)]
         return [_present(convert(one, nulls)) for one in found]
@@ -70,13 +70,18 @@ def _done(mapping: Mapping, nulls: Collection[str]) -> Convert:
     def items(cell: Any) -> list[Any]:
         if cell is None or (isinstance(cell, str) and cell in nulls):
             return []
-        found = values.elements(cell, mapping.separator)
+        found = _ended(cell, mapping.separator)
         if mapping.label_separator:
             labeled = _labeled(found, mapping.label_separator)
             found = [item for item, label in labeled if values.happened(label, yes, nulls)]
         return [_present(values.identifier(one, nulls)) for one in found]
 
     return items
+
+
+def _ended(cell: Any, separator: str) -> list[Any]:
+    """The items of a list: a separator behind the last one begins no other."""
+    return values.elements(cell.removesuffix(separator) if isinstance(cell, str) else cell, separator)
 
 
 def _labeled(found: list[Any], separator: str) -> list[tuple[str, str]]:

@@ -255,6 +255,10 @@ def test_a_mapping_of_what_the_kind_needs_is_enough(kind: str, columns: tuple[st
     assert tuple(config.log.mapping[0].columns) == columns
 
 
+def test_the_folder_of_the_log_is_answered_with_its_url() -> None:
+    assert 'line 2: log.folder: is a URL now: write url = "file:my/log"' in problem('[log]\nfolder = "my/log"')
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.stem)
 def test_the_examples_write_into_a_folder_of_their_own_that_git_ignores(path: Path) -> None:
     config = load(path)

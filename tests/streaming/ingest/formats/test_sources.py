@@ -10,13 +10,17 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pyarrow as pa
+import pyarrow.feather as feather
+import pyarrow.orc as orc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys.errors import RecsysError
 from streaming.ingest.formats import sources
 from streaming.ingest.formats.open_source import open_source
 from streaming.ingest.formats.sources import Block, JsonLines, Position
@@ -215,10 +219,55 @@ def test_files_that_do_not_fit_the_mapping_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"from its columns, 'label', 'qid', 'indices', to"):
         open_source(tmp_path / "a.svm")
     (tmp_path / "b.parquet").write_text("no")
-    with pytest.raises(ValueError, match="is not a Parquet file"):
+    with pytest.raises(ValueError, match="is not a file of parquet"):
         open_source(tmp_path / "b.parquet", CLICK)
     (tmp_path / "empty.csv").write_text("")
     assert records(opened(tmp_path / "empty.csv", CLICK)) == []  # such as a part without rows
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".feather", ".orc"])
+def test_files_of_columns_give_the_same_events_and_go_on_from_any_row(tmp_path: Path, suffix: str) -> None:
+    count = 5000  # more than are read at once
+    rows = [{"at": 1000 + i, "list": {"id": f"r{i % 7}"}, "what": f"a{i % 11}", "more": 1} for i in range(count)]
+    table, path = pa.Table.from_pylist(rows), tmp_path / f"a{suffix}"
+    write: Any = {".parquet": pq.write_table, ".feather": feather.write_feather, ".orc": orc.write_table}[suffix]
+    write(table, path)
+    mapping = Mapping("interaction", {"time": "at", "impression": "list.id", "item": "what"})
+    source = open_source(path, mapping)
+    found = [event for block in source.blocks(Position(4500)) for event in _events(block)]
+    assert [(one["time"], one["impression"], one["item"]) for one in found] == [
+        (1000 + i, f"r{i % 7}", f"a{i % 11}") for i in range(4499, count)
+    ]
+    with pytest.raises(ValueError, match="has no column 'which'"):
+        open_source(path, Mapping("interaction", {"time": "at", "impression": "list.id", "item": "which"}))
+
+
+def _events(block: Any) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (block if isinstance(block, Block) else block.lines()).lines]
+
+
+def test_an_archive_of_one_file_is_read_as_that_file(tmp_path: Path) -> None:
+    text = "at,list,what\n" + "".join(f"{1000 + i},r,a{i}\n" for i in range(50))
+    with ZipFile(tmp_path / "download.ZIP", "w", ZIP_DEFLATED) as archive:
+        archive.writestr("folder/", "")
+        archive.writestr("folder/clicks.csv", text)
+        archive.writestr("__MACOSX/folder/._clicks.csv", "x")
+    (tmp_path / "clicks.csv").write_text(text)
+    columns = {"time": "at", "impression": "list", "item": "what"}
+    packed, plain = (
+        open_source(tmp_path / name, Mapping("interaction", columns)) for name in ("download.ZIP", "clicks.csv")
+    )
+    assert [_events(block) for block in packed.blocks(Position())] == [
+        _events(block) for block in plain.blocks(Position())
+    ]
+    with ZipFile(tmp_path / "two.csv.zip", "w") as archive:
+        archive.writestr("a.csv", text)
+        archive.writestr("b.csv", text)
+    with pytest.raises(RecsysError, match="a ZIP archive of 2 files, of which one is expected"):
+        open_source(tmp_path / "two.csv.zip", Mapping("interaction", columns))
+    (tmp_path / "torn.csv.zip").write_bytes((tmp_path / "two.csv.zip").read_bytes()[:100])
+    with pytest.raises(RecsysError, match="cannot unpack it"):
+        open_source(tmp_path / "torn.csv.zip", Mapping("interaction", columns))
 
 
 def test_a_pipe_gives_what_it_has() -> None:

@@ -50,6 +50,12 @@ def test_identifiers_by_rule(value: Any, id_: str) -> None:
     assert mapped(i=[value, "z"])["items"] == [id_, "z"]
 
 
+def test_a_separator_behind_the_last_item_begins_no_other() -> None:
+    assert mapped(i="a|b|")["items"] == ["a", "b"]
+    with pytest.raises(InvalidValueError, match="lacks a value in the list"):
+        mapped(i="a||b")
+
+
 @pytest.mark.parametrize("value", [None, "", "null", "NULL", "nan", "NaN", "None", r"\N", float("nan")])
 def test_words_for_nothing_are_no_users(value: Any) -> None:
     assert "user" not in mapped(u=value)

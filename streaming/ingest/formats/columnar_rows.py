@@ -1,4 +1,4 @@
-"""Parquet files as tables."""
+"""Files of columns, such as Parquet, as tables."""
 
 from __future__ import annotations
 
@@ -8,35 +8,32 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 from xxhash import xxh3_128_hexdigest
 
+from streaming.ingest.formats.columnar import Columnar, batches, schema
 from streaming.ingest.formats.sources import BEGIN, IDENTITY_BYTES, Position
 from streaming.ingest.formats.table_rows import Rows
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.mapping.row_mapper import follow
 
-ROWS = 4096
-BUFFER = 1 << 20
-"""Bytes of a column that are read at once. Without it the columns of a whole group of rows are held, a file often."""
 
-
-class ParquetRows:
-    """A Parquet file, read a group of rows at a time. A position's line is the row, from 1. Fields of
+class ColumnarRows:
+    """A file of columns, read some rows at a time. A position's line is the row, from 1. Fields of
     structs are columns named by their path, such as `user.id`.
 
-    Raises InvalidValueError for a file that lacks a column of the mapping, ArrowInvalid for one that is not Parquet.
+    Raises InvalidValueError for a file that lacks a column of the mapping, ArrowInvalid for one of another format.
     """
 
-    def __init__(self, path: Path | str, mapping: Mapping, name: str = "") -> None:
+    def __init__(self, path: Path | str, mapping: Mapping, name: str = "", format: Columnar = "parquet") -> None:  # noqa: A002
         self._path = path
+        self._format = format
         self._name = name or str(path)
         self._mapping = mapping
         self._names = mapping.names
-        with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            mapping.check([*names, *_inner_names(file.schema_arrow, names)], self.name)
-            self._paths = [[name] if name in names else name.split(".") for name in self._names]
+        fields = schema(path, format)
+        names = fields.names
+        mapping.check([*names, *_inner_names(fields, names)], self.name)
+        self._paths = [[name] if name in names else name.split(".") for name in self._names]
 
     @property
     def name(self) -> str:
@@ -44,15 +41,14 @@ class ParquetRows:
 
     def rows(self, start: Position = BEGIN) -> Iterator[Rows]:
         row = 1
-        with pq.ParquetFile(self._path, pre_buffer=False, buffer_size=BUFFER) as file:
-            columns = list(dict.fromkeys(path[0] for path in self._paths))
-            for batch in file.iter_batches(ROWS, columns=columns):
-                skip = min(max(0, start.line - row), batch.num_rows)
-                if skip < batch.num_rows:
-                    cells = {name: batch.column(name).slice(skip).to_pylist() for name in columns}
-                    found = [_followed(cells[name], inner) for name, *inner in self._paths]
-                    yield self._found(row + skip, list(zip(*found, strict=True)))
-                row += batch.num_rows
+        columns = list(dict.fromkeys(path[0] for path in self._paths))
+        for batch in batches(self._path, self._format, columns):
+            skip = min(max(0, start.line - row), batch.num_rows)
+            if skip < batch.num_rows:
+                cells = {name: batch.column(name).slice(skip).to_pylist() for name in columns}
+                found = [_followed(cells[name], inner) for name, *inner in self._paths]
+                yield self._found(row + skip, list(zip(*found, strict=True)))
+            row += batch.num_rows
 
     def _found(self, first: int, cells: Sequence[Sequence[Any]]) -> Rows:
         return Rows(
@@ -64,7 +60,7 @@ class ParquetRows:
         )
 
     def identity(self, before: Position) -> str:  # noqa: ARG002
-        """Of the whole file, wherever one is in it: Parquet files are not appended to."""
+        """Of the whole file, wherever one is in it: such files are not appended to."""
         with Path(self._path).open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - IDENTITY_BYTES))  # the footer knows where everything is

@@ -59,7 +59,8 @@ class _Open:
 class LogCounts:
     """Counts `experiment` in events of a log, in order. Times are event times in ms.
 
-    Memory: each user with an impression since `before`, and the impressions of the last `attribution`.
+    Memory: each user with an impression since `before`, and the impressions of the last `attribution`. That clock is
+    the earliest time in the last two batches, so that events of a clock that is ahead make nothing forgotten.
     """
 
     def __init__(
@@ -78,13 +79,14 @@ class LogCounts:
         self._users = defaultdict[str, _User](_User)
         self._open: dict[str, _Open] = {}
         self._early = defaultdict[str, list[tuple[int, str]]](list)
-        self._swept = 0
+        self._earliest, self._swept = 0, 0
         self.unknown_arms = 0
         """Impressions of arms that the experiment does not have."""
 
     def begin_partition(self) -> None:
         """Interactions are in the partition of their impression, whose events come next."""
-        self._open, self._early, self._swept = {}, defaultdict(list), 0
+        self._open, self._early = {}, defaultdict(list)
+        self._earliest, self._swept = 0, 0
 
     def count(self, events: pa.RecordBatch) -> None:
         """Count events (`EVENT_SCHEMA`) of one partition."""
@@ -99,7 +101,9 @@ class LogCounts:
             else:
                 self._clicked(event["impression"], event["time"], event["item"])
         if len(chosen):
-            self._sweep(max(chosen.column("time").to_pylist()))
+            earliest = pc.min(chosen.column("time")).as_py()
+            self._sweep(min(self._earliest, earliest))
+            self._earliest = earliest
 
     def arms(self) -> dict[str, UnitCounts]:
         """The users of each arm, in the order of the experiment's arms."""
@@ -143,7 +147,7 @@ class LogCounts:
 
     def _sweep(self, now: int) -> None:
         """Forget what can no longer meet, once a tenth of `attribution` has passed."""
-        if now < self._swept + self._attribution // 10:
+        if abs(now - self._swept) < self._attribution // 10:
             return
         self._swept = now
         least = now - self._attribution - _MINUTE

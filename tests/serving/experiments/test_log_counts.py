@@ -92,13 +92,25 @@ def test_a_user_who_saw_both_arms_is_left_out_and_counted() -> None:
 
 def test_what_can_no_longer_be_clicked_is_forgotten() -> None:
     counts = counted(shown("a", "u", "control"))
-    counts.count(encode_events([shown("b", "v", "control", START + 100_000), click("early", START + 100_000)]))
-    assert list(counts._open) == ["b"]
-    counts.count(encode_events([shown("c", "v", "control", START + 161_000)]))
-    assert list(counts._open) == ["b", "c"], "a click within 1 s after it may still come a minute late"
-    counts.count(encode_events([shown("d", "v", "control", START + 200_000)]))
-    assert list(counts._open) == ["c", "d"]
+    for name, time in (("b", 100_000), ("c", 161_000)):
+        counts.count(encode_events([shown(name, "v", "control", START + time), click("early", START + time)]))
+    assert list(counts._open) == ["b", "c"], "both batches are later than any click on a"
+    counts.count(encode_events([shown("d", "v", "control", START + 161_001)]))
+    assert list(counts._open) == ["b", "c", "d"], "a click within 1 s after b may still come a minute late"
+    for name in ("e", "f"):
+        counts.count(encode_events([shown(name, "v", "control", START + 300_000)]))
+    assert list(counts._open) == ["e", "f"]
     assert not counts._early
+
+
+def test_events_of_a_clock_that_is_ahead_make_nothing_forgotten() -> None:
+    counts = counted(shown("a", "u", "control"), shown("early", "w", "control", START + 10 * DAY))
+    counts.count(encode_events([shown("ahead", "v", "control", START + 10 * DAY)]))
+    counts.count(encode_events([click("a"), click("ahead", START + 10 * DAY)]))
+    assert figures(counts)["control"] == [(1, 0, 0, 0), (1, 1, 0, 0), (1, 1, 0, 0)]
+    for time in (100_000, 200_000):
+        counts.count(encode_events([shown(f"t{time}", "u", "control", START + time)]))
+    assert "a" not in counts._open, "its time has come after the clock was right again"
 
 
 EVENTS = st.lists(

@@ -48,13 +48,14 @@ def run(path: Path, *, since: str | None, before: str, as_json: bool) -> None:
 def judged(config: Config, log: EventLog, experiment: Experiment, since: int | None, earlier: int) -> LogSummary:
     """By the log, since `since` or the experiment's first impression (event times, ms)."""
     since = _first(log, experiment) if since is None else since
+    before = max(since - earlier, 0)
     actions = frozenset(config.training.positive)
-    counts = LogCounts(experiment, since, since - earlier, actions, config.serving.attribution)
+    counts = LogCounts(experiment, since, before, actions, config.serving.attribution)
     for partition, (begin, end) in enumerate(zip(log.begin(), log.end(), strict=True)):
         counts.begin_partition()
         for chunk in read_range(log, partition, begin, end):
             counts.count(chunk.events)
-    return log_summary(experiment, counts, since, since - earlier)
+    return log_summary(experiment, counts, since, before)
 
 
 def _first(log: EventLog, experiment: Experiment) -> int:

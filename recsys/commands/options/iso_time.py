@@ -15,11 +15,11 @@ def parse_time(text: str, option: str) -> int:
     """
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return int((time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).timestamp() * 1000)
+    except (ValueError, OverflowError):
         raise InvalidValueError(
             f"{option}: {text!r} is not an ISO 8601 time such as 2017-10-11 or 2017-10-11T06:30"
         ) from None
-    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def written_time(millis: int) -> str:

@@ -80,6 +80,18 @@ def test_every_figure_for_programs(folder: Path) -> None:
     assert later["adjusted"] == []
 
 
+def test_the_time_before_may_be_longer_than_any_calendar(folder: Path) -> None:
+    fill(folder)
+    assert "adjusted by what users did since 1970-01-01T00:00:00Z" in said("--before", "10000000d")
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00+14:00", "9999-12-31T23:59-12:00"])
+def test_a_time_that_is_out_of_range_in_utc(folder: Path, time: str) -> None:
+    done = CliRunner().invoke(main, ["experiments", "--since", time])
+    assert done.exit_code == 1
+    assert f"--since: '{time}' is not an ISO 8601 time" in done.output
+
+
 def test_a_log_without_the_experiment(folder: Path) -> None:
     done = CliRunner().invoke(main, ["experiments"])
     assert done.exit_code == 1

@@ -34,7 +34,12 @@ def run(path: Path, *, since: str | None, before: str, as_json: bool) -> None:
     start = None if since is None else parse_time(since, "--since")
     earlier = milliseconds(before)
     log = wiring.event_log(config)
-    found = [judged(config, log, section.to_experiment(), start, earlier) for section in config.experiments]
+    every = [section.to_experiment() for section in config.experiments]
+    starts = {one.name: _first(log, one) if start is None else start for one in every}
+    found = [judged(config, log, one, time, earlier) for one in every if (time := starts[one.name]) is not None]
+    missing = [f"the log has no impression of experiment {name!r} yet" for name in starts if starts[name] is None]
+    if not found:
+        raise InvalidValueError("; ".join(missing))
     console = plain_console()
     if as_json:
         console.out(msgspec.json.encode(found).decode(), highlight=False)
@@ -43,11 +48,12 @@ def run(path: Path, *, since: str | None, before: str, as_json: bool) -> None:
         console.print(table(one))
         for note in notes(one):
             say(console, note, style="yellow")
+    for note in missing:
+        say(console, f"{note[0].upper()}{note[1:]}.", style="yellow")
 
 
-def judged(config: Config, log: EventLog, experiment: Experiment, since: int | None, earlier: int) -> LogSummary:
-    """By the log, since `since` or the experiment's first impression (event times, ms)."""
-    since = _first(log, experiment) if since is None else since
+def judged(config: Config, log: EventLog, experiment: Experiment, since: int, earlier: int) -> LogSummary:
+    """By the log, since `since` (event time, ms)."""
     before = max(since - earlier, 0)
     actions = frozenset(config.training.positive)
     counts = LogCounts(experiment, since, before, actions, config.serving.attribution)
@@ -58,12 +64,10 @@ def judged(config: Config, log: EventLog, experiment: Experiment, since: int | N
     return log_summary(experiment, counts, since, before)
 
 
-def _first(log: EventLog, experiment: Experiment) -> int:
-    """The time of the experiment's first impression. Raises InvalidValueError if there is none."""
+def _first(log: EventLog, experiment: Experiment) -> int | None:
+    """The time of the experiment's first impression; None if there is none."""
     times = [time for events in _events(log) if (time := _first_in(events, experiment.name)) is not None]
-    if not times:
-        raise InvalidValueError(f"the log has no impression of experiment {experiment.name!r} yet")
-    return min(times)
+    return min(times, default=None)
 
 
 def _events(log: EventLog) -> Iterator[pa.RecordBatch]:

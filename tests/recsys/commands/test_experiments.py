@@ -98,6 +98,16 @@ def test_a_log_without_the_experiment(folder: Path) -> None:
     assert "the log has no impression of experiment 'ab' yet" in done.output
 
 
+def test_an_experiment_that_was_not_shown_yet_hides_no_other(folder: Path) -> None:
+    fill(folder)
+    second = EXPERIMENT[EXPERIMENT.index("[[experiments]]") :].replace('"ab"', '"new"')
+    (folder / "recsys.toml").write_text(EXPERIMENT + second)
+    text = said()
+    assert "Experiment ab, since" in text
+    assert "The log has no impression of experiment 'new' yet." in text
+    assert [one["summary"]["name"] for one in json.loads(said("--json"))] == ["ab"]
+
+
 def test_a_configuration_without_experiments(folder: Path) -> None:
     (folder / "recsys.toml").write_text('[log]\nurl = "file:log"\n')
     done = CliRunner().invoke(main, ["experiments"])

@@ -19,6 +19,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from recsys.errors import InvalidValueError
+from serving.api.access import Access
 from serving.api.app import create_app
 from serving.api.prometheus import Metrics
 from serving.api.ranking_queue import RankingQueue
@@ -100,10 +101,12 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     stack.callback(replica.close)
     clocks = ClockAndIds(time.perf_counter, lambda: time.time_ns() // 1_000_000, lambda: uuid.uuid4().hex)
     queue = RankingQueue(executor, settings.deadline / 1000 if settings.overload == "refuse" else None)
+    access = Access(settings.api_keys, time.monotonic)
     state = ServerState(
         replica.models,
         events,
         queue,
+        access,
         lambda: replica.availability.up,
         lambda: replica.trainers.by_model,
         time.monotonic,
@@ -125,7 +128,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         source=clocks,
         log_patience=settings.deadline / 1000 if settings.durable else 0.0,
     )
-    return create_app(routes, metrics, time.perf_counter, replica.start, stack.close)
+    return create_app(routes, metrics, access, time.perf_counter, replica.start, stack.close)
 
 
 def ranker(settings: Settings, replica: Replica, deadline: float) -> Ranker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
@@ -9,6 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from recsys.errors import InvalidValueError
+from serving.api_key import ApiKey
 from serving.limits import SOURCES, Limits, check_shares
 
 MILLISECONDS: Final = "ms"
@@ -26,6 +28,11 @@ class ServingSettings:
     """
 
     host: str = "127.0.0.1"
+    without_keys: bool = False
+    """Whether the server may listen on other addresses than this machine's own without keys, so that whoever reaches it
+    may use it."""
+    api_keys: list[ApiKey] = field(default_factory=list)
+    """Without keys whoever reaches the server may use it."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     engine: Literal["auto", "openvino", "onnxruntime"] = "auto"
     threads: Count = 1
@@ -53,6 +60,7 @@ class ServingSettings:
     """Most impressions within `attribution`; more are left out of the counts of experiments. Each takes 0.3 KB."""
 
     def __post_init__(self) -> None:
+        self._check_access()
         Limits(self.max_candidates, self.retrieve)
         try:
             check_shares(self.shares, SOURCES)
@@ -65,3 +73,24 @@ class ServingSettings:
                 f"temperature: {self.temperature} has no effect while exploration is none: set exploration to "
                 "plackett_luce, or delete temperature"
             )
+
+    def _check_access(self) -> None:
+        for what in ("name", "sha256"):
+            seen = [getattr(key, what) for key in self.api_keys]
+            for key, value in zip(self.api_keys, seen, strict=True):
+                if seen.count(value) > 1:
+                    raise InvalidValueError(f"api_keys: two have the {what} of {key.name!r}; each has its own")
+        if self.api_keys and self.without_keys:
+            raise InvalidValueError("without_keys: has no effect, there are keys. Delete one of both")
+        if not (self.api_keys or self.without_keys or _is_loopback(self.host)):
+            raise InvalidValueError(
+                f"host: others can reach {self.host}, and the server has no keys. Make one with `recsys key create`, "
+                "or write without_keys = true, if whoever reaches it may use it"
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

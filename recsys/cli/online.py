@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from recsys.commands.options.common import CONFIG
 from recsys.commands.readable import readable
 from recsys.datasets.registry import DATASETS
 from recsys.extras import needs
+
+if TYPE_CHECKING:
+    from serving.api_key import Scope
 
 
 @click.command()
@@ -137,4 +141,25 @@ def demo(keep: bool, folder: Path) -> None:
     run(folder, keep)
 
 
-COMMANDS = (ingest, train, migrate, freeze, serve, status, experiments, demo)
+SCOPES = ("rank", "events", "admin")  # those of serving.api_key, which `recsys --help` does not wait for
+
+
+@click.group()
+def key() -> None:
+    """API keys of the server."""
+
+
+@key.command()
+@click.argument("name")
+@click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, required=True, help="What it opens.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Most requests a second. Default: no limit.")
+@readable
+@needs("log")
+def create(name: str, scopes: tuple[Scope, ...], rate: float | None) -> None:
+    """Make a key called NAME, print it once, and the line to put into recsys.toml."""
+    from recsys.commands.key import create as print_key
+
+    print_key(name, scopes, rate)
+
+
+COMMANDS = (ingest, train, migrate, freeze, serve, key, status, experiments, demo)

@@ -15,6 +15,7 @@ from recsys.config.models import SECTIONS
 from recsys.config.schema import Config, ServingSection
 from recsys.config.setting_lines import Location, line_of
 from recsys.errors import ConfigError
+from serving.api_key import without_keys
 from serving.settings import ServingSettings
 
 RENAMED: dict[Location, str] = {
@@ -23,7 +24,14 @@ RENAMED: dict[Location, str] = {
 }
 """Old names, for files from before a setting was renamed."""
 
-ELEMENTS = {"fields": "field", "mapping": "mapping", "experiments": "experiment", "arms": "arm", "tasks": "task"}
+ELEMENTS = {
+    "fields": "field",
+    "mapping": "mapping",
+    "experiments": "experiment",
+    "arms": "arm",
+    "tasks": "task",
+    "api_keys": "key",
+}
 """What an element of a list is called."""
 
 
@@ -38,7 +46,7 @@ class SettingProblem:
 
     def __str__(self) -> str:
         parts = [f"line {self.line}" if self.line else "", self.key, self.message]
-        return ": ".join(part for part in parts if part)
+        return without_keys(": ".join(part for part in parts if part))
 
 
 def problems(text: str, raw: Mapping[str, Any], errors: Sequence[ErrorDetails]) -> Iterator[SettingProblem]:

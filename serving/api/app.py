@@ -11,16 +11,18 @@ from typing import Any
 import jinja2
 import msgspec
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.api.access import Access
+from serving.api.error_response import error_response
 from serving.api.openapi import OPERATIONS, document
 from serving.api.prometheus import Metrics
-from serving.api.request_errors import ApiError
+from serving.api.request_errors import ApiError, UnknownRouteError
 from serving.api.routes import Routes
-from serving.api.schemas import ErrorDetail, ErrorResponse
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -28,6 +30,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 def create_app(
     routes: Routes,
     metrics: Metrics,
+    access: Access,
     clock: Callable[[], float],
     opened: Callable[[], None] = lambda: None,
     closed: Callable[[], None] = lambda: None,
@@ -55,6 +58,7 @@ def create_app(
         ],
         exception_handlers={ApiError: _refused, 404: _not_found, 405: _not_found},
         lifespan=lifespan,
+        middleware=[Middleware(access.guard)],
     )
     return _Measured(app, metrics, clock)
 
@@ -93,20 +97,13 @@ def _version() -> str:
 def _refused(_: Request, error: Exception) -> Response:
     if not isinstance(error, ApiError):
         raise error
-    return _error(error.status, error.detail, error.retry_after)
+    return error_response(error)
 
 
 def _not_found(request: Request, error: Exception) -> Response:
-    status = getattr(error, "status_code", 404)
     known = ", ".join(f"{o.method.upper()} {o.path}" for o in OPERATIONS)
     message = f"no {request.method} {request.url.path}; there are {known}; see /docs"
-    return _error(status, ErrorDetail("", message))
-
-
-def _error(status: int, detail: ErrorDetail, retry_after: int | None = None) -> Response:
-    headers = None if retry_after is None else {"Retry-After": str(retry_after)}
-    body = msgspec.json.encode(ErrorResponse(detail))
-    return Response(body, status, headers, media_type="application/json")
+    return error_response(UnknownRouteError(message, getattr(error, "status_code", 404)))
 
 
 class _Measured:

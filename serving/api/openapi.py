@@ -16,6 +16,7 @@ from serving.api.schemas import (
     ReadyResponse,
     RecommendRequest,
 )
+from serving.api_key import Scope
 from streaming.events.schema import Event
 
 _TYPES = (
@@ -41,6 +42,8 @@ class Operation:
     response: Any = None
     request: Any = None
     example: Any = None
+    scope: Scope | None = None
+    """That a key must have; None: open to everyone."""
 
 
 OPERATIONS = (
@@ -52,6 +55,7 @@ OPERATIONS = (
         RankResponse,
         RankRequest,
         {"user": "u1", "items": ["a", "b", "c"], "features": {}},
+        "rank",
     ),
     Operation(
         "post",
@@ -61,6 +65,7 @@ OPERATIONS = (
         RankResponse,
         RecommendRequest,
         {"user": "u1", "count": 10},
+        "rank",
     ),
     Operation(
         "post",
@@ -72,17 +77,19 @@ OPERATIONS = (
         EventsResponse,
         Event,
         {"type": "interaction", "time": 1700000000000, "impression": "id of an answer", "item": "a", "action": "click"},
+        "events",
     ),
-    Operation("get", "/v1/experiments", "Results of the running experiments", "", ExperimentsResponse),
+    Operation("get", "/v1/experiments", "Results of the running experiments", "", ExperimentsResponse, scope="admin"),
     Operation("get", "/healthz", "Whether the process is alive", ""),
     Operation(
         "get",
         "/readyz",
         "Whether models are loaded, and the state of their trainers",
-        "503 until every model that an arm needs has been loaded once.",
+        "503 until every model that an arm needs has been loaded once. Where the server has keys, `missing` and "
+        "`trainer` are for the scope admin.",
         ReadyResponse,
     ),
-    Operation("get", "/metrics", "Counters for Prometheus", ""),
+    Operation("get", "/metrics", "Counters for Prometheus", "", scope="admin"),
 )
 
 
@@ -97,7 +104,7 @@ def document(version: str) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "recsys", "version": version, "description": "Rankings that learn from every click."},
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {"schemas": components, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
     }
 
 
@@ -107,10 +114,14 @@ def _operation(operation: Operation, template: str) -> dict[str, Any]:
     if operation.response is not None:
         content = {"application/json": {"schema": _schema(operation.response, template)}}
     made["responses"] = {"200": {"description": "The answer.", "content": content}}
+    refusal = {"application/json": {"schema": _schema(ErrorResponse, template)}}
+    if operation.scope is not None:
+        made["security"] = [{}, {"key": []}]  # a server without keys asks for none
+        for status, what in (("401", "No known key."), ("403", "A key without the scope."), ("429", "Too many.")):
+            made["responses"][status] = {"description": what, "content": refusal}
     if operation.request is not None:
         body = {"schema": _schema(operation.request, template), "example": operation.example}
         made["requestBody"] = {"required": True, "content": {"application/json": body}}
-        refusal = {"application/json": {"schema": _schema(ErrorResponse, template)}}
         for status, what in (("400", "Not JSON."), ("413", "Too large."), ("422", "A field is wrong.")):
             made["responses"][status] = {"description": what, "content": refusal}
     return made

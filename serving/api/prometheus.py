@@ -66,7 +66,8 @@ class _StateCollector:
         )
         yield _gauge("recsys_queue_seconds", "How long that is expected to take.", self._state.queue.ahead)
         refused = CounterMetricFamily("recsys_refused", "Requests refused unranked, by reason.", labels=["reason"])
-        refused.add_metric(["overload"], self._state.queue.refused)
+        for reason, count in {"overload": self._state.queue.refused, **self._state.access.refused}.items():
+            refused.add_metric([reason], count)
         yield refused
 
     def _models(self) -> Iterator[Metric]:

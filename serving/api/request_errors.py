@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar
 
 from recsys.errors import RecsysError
 from serving.api.schemas import ErrorDetail
@@ -16,13 +15,18 @@ _PREFIX = re.compile(r"([A-Za-z_][\w.\[\]]*): (.*)", re.DOTALL)
 class ApiError(RecsysError):
     """A request that is not served; `field` is the wrong part, empty for the whole request."""
 
-    status: ClassVar[int]
+    status: int
     retry_after: int | None = None
     """Seconds after which the same request may be served."""
 
     def __init__(self, message: str, field: str = "") -> None:
         super().__init__(message)
         self.detail = ErrorDetail(field, message)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of the answer."""
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
     @classmethod
     def of(cls, detail: ErrorDetail) -> ApiError:
@@ -33,6 +37,30 @@ class BadRequestError(ApiError):
     """The body cannot be read."""
 
     status = 400
+
+
+class NoKeyError(ApiError):
+    """The route needs an API key."""
+
+    status = 401
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class ForbiddenError(ApiError):
+    """The key has not the scope of the route."""
+
+    status = 403
+
+
+class UnknownRouteError(ApiError):
+    """There is no such route, or not with this method."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class TooLargeError(ApiError):

@@ -19,7 +19,14 @@ from serving.api.prometheus import Metrics
 from serving.api.ranking_queue import Place, RankingQueue
 from serving.api.request_body import decoded, read
 from serving.api.request_errors import ClientGoneError, InvalidFieldError, NotStoredError, parse_reason
-from serving.api.schemas import ExperimentsResponse, RankedItem, RankRequest, RankResponse, RecommendRequest
+from serving.api.schemas import (
+    ExperimentsResponse,
+    RankedItem,
+    RankRequest,
+    RankResponse,
+    ReadyResponse,
+    RecommendRequest,
+)
 from serving.api.server_state import ServerState
 from serving.event_writer import NOTHING, EventWriter, Stored
 from serving.experiments.assignment import Experiment
@@ -148,9 +155,10 @@ class Routes:
     async def health(self, request: Request) -> Response:  # noqa: ARG002
         return Response("ok\n", media_type="text/plain")
 
-    async def ready(self, request: Request) -> Response:  # noqa: ARG002
+    async def ready(self, request: Request) -> Response:
         readiness = self._state.readiness()
-        return _json(readiness, 200 if readiness.ready else 503)
+        shown = readiness if "admin" in request.scope["scopes"] else ReadyResponse(readiness.ready, {}, {})
+        return _json(shown, 200 if readiness.ready else 503)
 
     async def metrics(self, request: Request) -> Response:  # noqa: ARG002
         return Response(self._metrics.render(), media_type="text/plain; version=0.0.4")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from serving.api.access import Access
 from serving.api.ranking_queue import RankingQueue
 from serving.api.schemas import ReadyResponse, TrainerState
 from serving.event_writer import EventWriter
@@ -40,6 +41,7 @@ class ServerState:
     models: Models
     events: EventWriter
     queue: RankingQueue
+    access: Access
     redis_available: Callable[[], bool]
     trainers: Callable[[], Mapping[str, LatestStatus]]
     clock: Callable[[], float]

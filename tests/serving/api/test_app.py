@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import redis
 
+from serving.api.access import Access
 from serving.api.app import create_app
 from serving.api.openapi import OPERATIONS
 from serving.api.prometheus import Metrics
@@ -410,7 +411,7 @@ class TestDocumentation:
         assert described == set(document["paths"])
 
     def test_every_route_is_described(self) -> None:
-        app = create_app(MagicMock(spec=Routes), MagicMock(spec=Metrics), lambda: 0.0)
+        app = create_app(MagicMock(spec=Routes), MagicMock(spec=Metrics), Access([], lambda: 0.0), lambda: 0.0)
         routes = {(route.path, method) for route in vars(app)["_app"].routes for method in route.methods or {"GET"}}
         own = {("/", "GET"), ("/docs", "GET"), ("/openapi.json", "GET")}
         described = {(operation.path, operation.method.upper()) for operation in OPERATIONS}

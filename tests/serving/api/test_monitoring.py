@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 import yaml
 
+from serving.api.access import Access
 from serving.api.prometheus import Metrics
 from serving.api.ranking_queue import RankingQueue
 from serving.api.server_state import ServerState
@@ -44,6 +45,7 @@ def series() -> Series:
         models=cast(Any, SimpleNamespace(refused=0, loaded={"online": model})),
         events=cast(Any, SimpleNamespace(waiting=0)),
         queue=RankingQueue(cast(Any, None), 0.2),
+        access=Access([], lambda: 0.0),
         redis_available=lambda: True,
         trainers=lambda: {"online": trainer},
         clock=lambda: 0.0,

@@ -53,7 +53,7 @@ def test_a_port_that_there_is_not() -> None:
 )
 def test_a_host_that_is_not_this_machine(tmp_path: Path, host: str, wrong: str) -> None:
     config = tmp_path / "recsys.toml"
-    config.touch()
+    config.write_text("[serving]\nwithout_keys = true\n")
     result = CliRunner().invoke(main, ["serve", "-c", str(config), "--host", host])
     assert result.exit_code == 1
     assert wrong in result.output

@@ -56,8 +56,6 @@ class Contributions:
     """What each list contributes to every estimator; parts of several lengths of list are put together by `joined`."""
 
     units_L: Units
-    logged_L: Floats
-    ips_L: Floats
     dr_L: Floats
     weights_LT: Floats
     """Cascade weights of the first T positions, all T of them; beyond a list's end, those of its end."""
@@ -65,14 +63,22 @@ class Contributions:
 
     @staticmethod
     def joined(parts: list[Contributions]) -> Contributions:
-        columns = ("units_L", "logged_L", "ips_L", "dr_L", "weights_LT", "rewards_LT")
+        columns = ("units_L", "dr_L", "weights_LT", "rewards_LT")
         return Contributions(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
 
+    @property
+    def logged_by_list(self) -> Floats:
+        return np.asarray(self.rewards_LT.sum(1))
+
+    @property
+    def ips_by_list(self) -> Floats:
+        return np.asarray((self.weights_LT * self.rewards_LT).sum(1))
+
     def logged(self) -> Estimate:
-        return mean(self.logged_L, self.units_L)
+        return mean(self.logged_by_list, self.units_L)
 
     def ips(self) -> Estimate:
-        return mean(self.ips_L, self.units_L)
+        return mean(self.ips_by_list, self.units_L)
 
     def dr(self) -> Estimate:
         return mean(self.dr_L, self.units_L)
@@ -86,7 +92,7 @@ class Contributions:
 
     def gain(self) -> Estimate:
         """DR less what was logged, of the same lists."""
-        return mean(self.dr_L - self.logged_L, self.units_L)
+        return mean(self.dr_L - self.logged_by_list, self.units_L)
 
 
 def contributions(lists: DrawnLists, policy: Policy, scores_LK: Floats, model_LK: Floats, top: int) -> Contributions:
@@ -103,8 +109,6 @@ def contributions(lists: DrawnLists, policy: Policy, scores_LK: Floats, model_LK
     missing = ((0, 0), (0, max(0, top - weights_LT.shape[1])))
     return Contributions(
         units_L=lists.units_L,
-        logged_L=rewards_LT.sum(1),
-        ips_L=(weights_LT * rewards_LT).sum(1),
         dr_L=corrected_LT.sum(1),
         weights_LT=np.pad(weights_LT, missing, mode="edge"),
         rewards_LT=np.pad(rewards_LT, missing),

@@ -144,8 +144,6 @@ def _contributions(log: BanditLog, weights_R: Floats, chances_PI: Floats) -> Con
         expected_R[rows] = (chances_PI * rates_PI).sum(1)[log.positions_R[rows]]
     return Contributions(
         units_L=np.arange(len(log)),
-        logged_L=log.clicks_R,
-        ips_L=weights_R * log.clicks_R,
         dr_L=weights_R * (log.clicks_R - model_R) + expected_R,
         weights_LT=weights_R[:, None],
         rewards_LT=log.clicks_R[:, None],

@@ -33,41 +33,40 @@ class Rule:
     policy: Policy
     user_field: str | None
 
-    def shares(self, rows: ScoredRows, scored: Scored) -> npt.NDArray[np.float64]:
-        """What the rows [R] of the first task are ordered by; NaN for an item that has no row of another task."""
-        keys_R = rows.slice(0, len(rows)).keys_B & _ITEM
-        first_R = keys_R[rows.places(0)]
-        by_task = [_looked_up(first_R, keys_R, scored.scores_R, rows.places(task)) for task in range(len(self.tasks))]
-        return self.score.share(self.score.of(np.stack(by_task, 1), self.tasks), self.tasks)
+    def shares(self, scores_RT: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """What shown items [R] are ordered by, from their probabilities of each task."""
+        return self.score.share(self.score.of(scores_RT, self.tasks), self.tasks)
 
 
 _ITEM = (1 << 58) - 1
 """The part of a row's key that says which shown item it is of."""
 
 
-def _looked_up(
-    wanted_R: npt.NDArray[np.int64],
-    keys_R: npt.NDArray[np.int64],
-    scores_R: npt.NDArray[np.float32],
-    places: npt.NDArray[np.int64],
-) -> npt.NDArray[np.float64]:
-    """The scores at those `places` that have the wanted keys; NaN where none has."""
-    if not len(places):
-        return np.full(len(wanted_R), np.nan)
-    order = places[np.argsort(keys_R[places])]
-    at_R = order[np.minimum(np.searchsorted(keys_R[order], wanted_R), len(order) - 1)]
-    return np.where(keys_R[at_R] == wanted_R, scores_R[at_R].astype(np.float64), np.nan)
+def _rows_of_items(rows: ScoredRows, tasks: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Numbers [R, T] of the rows of the first task's items in each task, and whether the item [R] has one in all."""
+    every = rows.slice(0, len(rows))
+    keys = every.keys_B & _ITEM
+    wanted_R = keys[rows.places(0)]
+    at_RT = np.zeros((len(wanted_R), tasks), np.int64)
+    for task in range(tasks):
+        places = rows.places(task)
+        if len(places):
+            order = places[np.argsort(keys[places])]
+            at_RT[:, task] = order[np.minimum(np.searchsorted(keys[order], wanted_R), len(order) - 1)]
+    of_item_RT = (keys[at_RT] == wanted_R[:, None]) & (every.tasks_B[at_RT] == np.arange(tasks))
+    return at_RT, of_item_RT.all(1)
 
 
 def orders(rows: ScoredRows, scored: Sequence[Scored], rule: Rule) -> Orders | None:
     """None if no list was drawn at random. The frozen arm, which comes first, is DR's model of clicks."""
-    lists = drawn_lists(rows.of_task(0), rule.user_field, np.isfinite(rule.shares(rows, scored[0])))
+    at_RT, whole_R = _rows_of_items(rows, len(rule.tasks))
+    lists = drawn_lists(rows.of_task(0), rule.user_field, whole_R)
     if not lists.count + lists.cut_short + lists.incomplete:
         return None
     model_R = scored[0].scores_R[rows.places(0)].astype(np.float64)
     found = []
     for one in scored if lists.count else ():
-        shares_R = rule.shares(rows, one)
+        shares_R = rule.shares(one.scores_R[at_RT])
         found += [_judged(one.arm.name, lists, rule.policy, shares_R, model_R, top) for top in TOPS]
     return Orders(lists.count, lists.cut_short, lists.incomplete, found)
 

@@ -47,10 +47,10 @@ def every_order(policy: Policy, top: int) -> tuple[Contributions, Floats, float]
 @pytest.mark.parametrize("top", [1, 2, 4])
 def test_over_all_orders_ips_and_dr_are_the_targets_value(policy: Policy, top: int) -> None:
     found, chances, truth = every_order(policy, top)
-    assert chances @ found.ips_L == pytest.approx(truth)
+    assert chances @ found.ips_by_list == pytest.approx(truth)
     assert chances @ found.dr_L == pytest.approx(truth)
     assert chances @ found.weights_LT == pytest.approx(1.0)
-    assert chances @ found.logged_L != pytest.approx(truth, rel=0.01)
+    assert chances @ found.logged_by_list != pytest.approx(truth, rel=0.01)
 
 
 def test_the_chances_are_those_that_serving_logs() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from rich.box import SIMPLE_HEAD
@@ -35,11 +36,11 @@ def run(path: Path, *, since: str | None, before: str, as_json: bool) -> None:
     earlier = milliseconds(before)
     log = wiring.event_log(config)
     every = [section.to_experiment() for section in config.experiments]
-    starts = {one.name: _first(log, one) if start is None else start for one in every}
-    found = [judged(config, log, one, time, earlier) for one in every if (time := starts[one.name]) is not None]
-    missing = [f"the log has no impression of experiment {name!r} yet" for name in starts if starts[name] is None]
-    if not found:
+    starts = _firsts(log, every) if start is None else dict.fromkeys((one.name for one in every), start)
+    missing = [f"the log has no impression of experiment {one.name!r} yet" for one in every if one.name not in starts]
+    if not starts:
         raise InvalidValueError("; ".join(missing))
+    found = judged(config, log, {one: starts[one.name] for one in every if one.name in starts}, earlier)
     console = plain_console()
     if as_json:
         console.out(msgspec.json.encode(found).decode(), highlight=False)
@@ -52,34 +53,37 @@ def run(path: Path, *, since: str | None, before: str, as_json: bool) -> None:
         say(console, f"{note[0].upper()}{note[1:]}.", style="yellow")
 
 
-def judged(config: Config, log: EventLog, experiment: Experiment, since: int, earlier: int) -> LogSummary:
-    """By the log, since `since` (event time, ms)."""
-    before = max(since - earlier, 0)
+def judged(config: Config, log: EventLog, starts: Mapping[Experiment, int], earlier: int) -> list[LogSummary]:
+    """By the log, read once; each experiment since its start (event time, ms)."""
     actions = frozenset(config.training.positive)
-    counts = LogCounts(experiment, since, before, actions, config.serving.attribution)
+    befores = {one: max(since - earlier, 0) for one, since in starts.items()}
+    counting = {
+        one: LogCounts(one, since, befores[one], actions, config.serving.attribution) for one, since in starts.items()
+    }
+    for events in _partitions(log):
+        for counts in counting.values():
+            counts.begin_partition()
+        for batch in events:
+            for counts in counting.values():
+                counts.count(batch)
+    return [log_summary(one, counts, starts[one], befores[one]) for one, counts in counting.items()]
+
+
+def _firsts(log: EventLog, experiments: Sequence[Experiment]) -> dict[str, int]:
+    """The time of the first impression of each experiment that has one, by its name."""
+    found: dict[str, int] = {}
+    for batch in chain.from_iterable(_partitions(log)):
+        for one in experiments:
+            times = batch.column("time").filter(pc.equal(batch.column("experiment"), one.name))
+            if len(times):
+                found[one.name] = min(pc.min(times).as_py(), found.get(one.name, sys.maxsize))
+    return found
+
+
+def _partitions(log: EventLog) -> Iterator[Iterator[pa.RecordBatch]]:
+    """The events of each partition."""
     for partition, (begin, end) in enumerate(zip(log.begin(), log.end(), strict=True)):
-        counts.begin_partition()
-        for chunk in read_range(log, partition, begin, end):
-            counts.count(chunk.events)
-    return log_summary(experiment, counts, since, before)
-
-
-def _first(log: EventLog, experiment: Experiment) -> int | None:
-    """The time of the experiment's first impression; None if there is none."""
-    times = [time for events in _events(log) if (time := _first_in(events, experiment.name)) is not None]
-    return min(times, default=None)
-
-
-def _events(log: EventLog) -> Iterator[pa.RecordBatch]:
-    for partition, (begin, end) in enumerate(zip(log.begin(), log.end(), strict=True)):
-        for chunk in read_range(log, partition, begin, end):
-            yield chunk.events
-
-
-def _first_in(events: pa.RecordBatch, name: str) -> int | None:
-    chosen = pc.equal(events.column("experiment"), name).to_numpy(zero_copy_only=False).astype(np.bool_)
-    times = events.column("time").to_numpy()[chosen]
-    return int(times.min()) if len(times) else None
+        yield (chunk.events for chunk in read_range(log, partition, begin, end))
 
 
 def table(one: LogSummary) -> Table:

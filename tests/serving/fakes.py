@@ -30,8 +30,15 @@ class SumScorer:
         item_numeric_CN: Floats,
         history_rows_1LD: Floats = NO_HISTORY,
     ) -> Floats:
+        self.begin(len(item_rows_CFD))
         total_C = item_rows_CFD.sum((1, 2)) + request_rows_1FD.sum() + item_numeric_CN.sum(1) + request_numeric_1N.sum()
-        return np.asarray(1 / (1 + np.exp(-total_C)), np.float32)[:, None]
+        return self.squashed(total_C)[:, None]
+
+    def begin(self, candidates: int) -> None:
+        """So many are to be scored."""
+
+    def squashed(self, total_C: Floats) -> Floats:
+        return np.asarray(1 / (1 + np.exp(-total_C)), np.float32)
 
 
 @dataclass
@@ -54,29 +61,14 @@ class Graphs:
 class BrokenScorer(SumScorer):
     """Fails on every request but the one that it is tried out with, of `TRIED` items."""
 
-    def score(
-        self,
-        request_rows_1FD: Floats,
-        item_rows_CFD: Floats,
-        request_numeric_1N: Floats,
-        item_numeric_CN: Floats,
-        history_rows_1LD: Floats = NO_HISTORY,
-    ) -> Floats:
-        if len(item_rows_CFD) == TRIED:
-            return super().score(request_rows_1FD, item_rows_CFD, request_numeric_1N, item_numeric_CN, history_rows_1LD)
-        raise RuntimeError("the graph failed")
+    def begin(self, candidates: int) -> None:
+        if candidates != TRIED:
+            raise RuntimeError("the graph failed")
 
 
 class NanScorer(SumScorer):
-    def score(
-        self,
-        request_rows_1FD: Floats,
-        item_rows_CFD: Floats,
-        request_numeric_1N: Floats,
-        item_numeric_CN: Floats,
-        history_rows_1LD: Floats = NO_HISTORY,
-    ) -> Floats:
-        return np.full((len(item_rows_CFD), 1), np.nan, np.float32)
+    def squashed(self, total_C: Floats) -> Floats:
+        return np.full_like(total_C, np.nan)
 
 
 def artefact(

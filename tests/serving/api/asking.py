@@ -10,8 +10,6 @@ import httpx
 import msgspec
 
 from serving.api.schemas import RankResponse
-from serving.cache.row_store import Floats
-from serving.model.scorer import NO_HISTORY
 from streaming.events.schema import Event
 from streaming.ingest.codec import to_events
 from streaming.log.memory_log import MemoryLog
@@ -28,19 +26,11 @@ class HeldScorer(SumScorer):
         self.asked, self.go_on = threading.Event(), threading.Event()
         self.calls = 0
 
-    def score(
-        self,
-        request_rows_1FD: Floats,
-        item_rows_CFD: Floats,
-        request_numeric_1N: Floats,
-        item_numeric_CN: Floats,
-        history_rows_1LD: Floats = NO_HISTORY,
-    ) -> Floats:
-        if len(item_rows_CFD) != TRIED:
+    def begin(self, candidates: int) -> None:
+        if candidates != TRIED:
             self.calls += 1
             self.asked.set()
             assert self.go_on.wait(20)
-        return super().score(request_rows_1FD, item_rows_CFD, request_numeric_1N, item_numeric_CN, history_rows_1LD)
 
 
 class FailingLog(MemoryLog):

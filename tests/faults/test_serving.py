@@ -66,7 +66,7 @@ def server(tmp_path: Path, folder: Path) -> Iterator[Server]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        with httpx.Client(base_url=url, timeout=30) as http:
+        with httpx.Client(base_url=url, timeout=120) as http:
             publish(folder, {"a": 0.1, "b": 0.4, "c": -0.2})
             until(lambda: http.get("/readyz").status_code == 200)
             yield Server(process, http, tmp_path / "log")
@@ -173,7 +173,7 @@ def test_a_killed_server_has_stored_what_it_acknowledged(server: Server) -> None
     acknowledged: list[str] = []
 
     def post() -> None:
-        with httpx.Client(base_url=server.http.base_url, timeout=30) as http:
+        with httpx.Client(base_url=server.http.base_url, timeout=120) as http:
             while True:
                 name = f"{threading.get_ident()}-{len(acknowledged)}"
                 event = {"type": "interaction", "time": 5, "impression": "i", "item": "a", "id": name}

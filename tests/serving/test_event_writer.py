@@ -64,7 +64,7 @@ def impressions(log: GatedLog) -> Iterator[EventWriter]:
 
 def test_events_that_come_during_an_append_share_the_next(log: GatedLog, impressions: EventWriter) -> None:
     first = impressions.append(impression("i0"))
-    assert log.begun.acquire(timeout=10)
+    assert log.begun.acquire(timeout=60)
     rest = [impressions.append(impression("i1")), impressions.append(batch("i0", "i1")), impressions.append(batch("x"))]
     assert not first.done()
     log.gate.release(2)
@@ -76,7 +76,7 @@ def test_events_that_come_during_an_append_share_the_next(log: GatedLog, impress
 
 def test_nothing_is_acknowledged_before_it_is_stored(log: GatedLog, impressions: EventWriter) -> None:
     future = impressions.append(batch("a"))
-    assert log.begun.acquire(timeout=10)
+    assert log.begun.acquire(timeout=60)
     assert not future.done()
     log.gate.release()
     future.result(10)
@@ -97,7 +97,7 @@ def test_a_failing_log_fails_its_events_and_no_others(log: GatedLog, impressions
 
 def test_what_waits_is_bounded(log: GatedLog, impressions: EventWriter) -> None:
     impressions.append(impression("first"))
-    assert log.begun.acquire(timeout=10)
+    assert log.begun.acquire(timeout=60)
     waiting = [impressions.append(impression(f"i{i}")) for i in range(5)]
     with pytest.raises(LogFullError):
         impressions.append(impression("too many")).result(10)

@@ -44,7 +44,7 @@ def test_the_first_ranking_is_the_models(client: redis.Redis, redis_folder: Path
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            with httpx.Client(base_url=process.stdout.readline().strip(), timeout=30) as http:
+            with httpx.Client(base_url=process.stdout.readline().strip(), timeout=120) as http:
                 until(lambda: http.get("/readyz").status_code == 200, seconds=120)
                 answer = http.post("/v1/recommend", json={"user": "u", "count": 10}).json()
         finally:

@@ -10,7 +10,7 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 
-def until(condition: Callable[[], _T], seconds: float = 20.0) -> _T:
+def until(condition: Callable[[], _T], seconds: float = 120.0) -> _T:
     """Ask again and again until the answer is true, and return it; fails after `seconds`."""
     end = time.monotonic() + seconds
     pause = threading.Event()

@@ -129,7 +129,7 @@ def test_the_trainer_has_an_endpoint_of_its_own(config: Path) -> None:
 
 
 def scraped(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=120) as answer:
         return bytes(answer.read()).decode()
 
 

@@ -55,7 +55,7 @@ def test_all_but_fit_works_beside_a_running_trainer_and_server(tmp_path: Path, g
             assert server.stdout is not None
             words = (word.rstrip(",") for line in server.stdout for word in line.split())
             url = next(word for word in words if word.startswith("http://"))
-            with httpx.Client(base_url=url, timeout=30) as http:
+            with httpx.Client(base_url=url, timeout=120) as http:
                 until(lambda: http.get("/readyz").status_code == 200)
                 asked = {"user": "0", "items": list(DRINKS)}
                 answer = http.post("/v1/rank", json=asked).raise_for_status().json()

@@ -101,6 +101,11 @@ class Broker:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Of its process; 0 while there is none."""
+        return self._process.pid if self._process else 0
+
     def start(self, options: Iterable[str] = ()) -> None:
         """Returns when the broker takes connections."""
         self.launch(options)

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from deploy.kafka.broker import PACKAGES, Broker, free_port, missing
+from deploy.kafka.broker import Broker, free_port
 from streaming.ingest.foreign_values import decode_values
 from streaming.log.kafka.address import KafkaAddress
 from streaming.log.kafka.kafka_log import KafkaLog
 from tests.streaming.log.kafka import secure
+from tests.streaming.log.kafka.needed import need_kafka
 
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    if lacking := missing():
-        needed = f"{' and '.join(lacking)} not found: install {PACKAGES} for the tests of Kafka"
-        if os.environ.get("CI"):
-            pytest.fail(needed)
-        pytest.skip(needed)
+    need_kafka()
     folder = tmp_path_factory.mktemp("kafka")
     broker = Broker(folder, port := free_port(), secure.settings(folder, port))
     broker.start()

@@ -1,0 +1,160 @@
+"""kill -9 of a random process every 20 seconds, under traffic: what is lost, doubled, unanswered or served wrong?
+
+The whole loop through a real Kafka, a trainer of two workers under Ray, Redis and a server. A producer appends
+Globo-shaped events while it runs: two articles by a Zipf law with six features of the visit, one of them clicked. Users
+ask the server for rankings of ten, and click. A supervisor starts again what ends; Redis is started again by those who
+use it, workers by Ray. At the end the log is counted without the joiner, and joined once more without interruption.
+
+The quick run has one worker, without Ray, and one kill of each of four processes.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import _chaos_audit as audit
+from benchmarks._chaos_traffic import Producer, Users, items
+from benchmarks._storm import Storm
+from benchmarks.harness import Result, Target
+from deploy.kafka.broker import Broker, free_port
+from recsys import wiring
+from recsys.config.file import load
+from recsys.config.schema import Config
+from recsys.datasets.globo import CONTEXT
+
+SETTINGS = """
+[log]
+url = "kafka://{broker}/clicks"
+[features]
+dim = 8
+{fields}
+[model]
+name = "fm"
+[training]
+workers = {workers}
+checkpoint_every = {checkpoint_every}
+wait = "10s"
+[serving]
+port = {port}
+"""
+_FIELDS = {"user": "user", "item": "item"} | {name: f"request.{name}" for name in CONTEXT}
+"""Sources by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Who is killed, one after the other, and the seconds before each; events a second that are appended meanwhile."""
+
+    victims: Sequence[str]
+    pause: float
+    events: int
+    workers: int = 1
+    checkpoint_every: int = 20
+
+
+QUICK = Plan(("trainer", "server", "broker", "redis"), 2.0, events=100)
+
+
+def drawn(seconds: float, pause: float = 20.0, events: int = 2000, seed: int = 0) -> Plan:
+    """Victims at random, in rounds in which each kind has its turn; two workers."""
+    rng, kills = np.random.default_rng(seed), int(seconds / pause)
+    kinds = (*Storm.KINDS, "worker 0", "worker 1")
+    order = [kind for _ in range(kills) for kind in rng.permutation(kinds).tolist()]
+    return Plan(order[:kills], pause, events, workers=2, checkpoint_every=50)
+
+
+def run(quick: bool) -> Result:
+    return endured(QUICK if quick else drawn(600.0))
+
+
+def endured(plan: Plan) -> Result:
+    """What is found after a storm as planned. SIGTERM ends all processes before this one."""
+    with _cleaned_up_on_sigterm(), ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        broker = Broker(folder / "kafka")
+        stack.callback(broker.kill)
+        broker.start()
+        (folder / "recsys.toml").write_text(_settings(plan, broker, port := free_port()))
+        config = load(folder / "recsys.toml")
+        stack.enter_context(wiring.running_redis(config))
+        storm = Storm(folder, broker, f"http://127.0.0.1:{port}")
+        stack.callback(storm.close)
+        producer, users = _weathered(storm, config, plan)
+        return _found(storm, config, plan, producer, users)
+
+
+def _settings(plan: Plan, broker: Broker, port: int) -> str:
+    fields = (f'[[features.fields]]\nname = "{name}"\nsource = "{source}"\n' for name, source in _FIELDS.items())
+    return SETTINGS.format(
+        broker=broker.address,
+        fields="".join(fields),
+        workers=plan.workers,
+        checkpoint_every=plan.checkpoint_every,
+        port=port,
+    )
+
+
+@contextmanager
+def _cleaned_up_on_sigterm() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _weathered(storm: Storm, config: Config, plan: Plan) -> tuple[Producer, Users]:
+    """The traffic, which has ended, as all windows in the log have."""
+    with closing(Producer(config, plan.events)) as producer, closing(Users(storm.url, storm.server)) as users:
+        with producer:
+            storm.await_checkpoint()
+            storm.await_model()
+            with users:
+                for kind in plan.victims:
+                    time.sleep(plan.pause)
+                    storm.kill(kind)
+                    print(f"killed {kind}", flush=True)
+                time.sleep(plan.pause)
+                storm.await_all()
+        users.settle()
+        producer.end_windows()
+    storm.trainer.stop()
+    return producer, users
+
+
+def _found(storm: Storm, config: Config, plan: Plan, producer: Producer, users: Users) -> Result:
+    shown = audit.shown(config)
+    wrong, rows = audit.wrong_rows_at_the_end(config)
+    learned, uninterrupted = audit.learned(config), audit.uninterrupted(config)
+    difference = audit.served_otherwise(config, storm.url, items(np.random.default_rng(3), 50, 10))
+    clicks = {click for click in users.acknowledged if click[0] in shown.impressions}
+    none = [
+        ("examples lost by training", max(shown.items - learned.items, 0)),
+        ("examples doubled by training", max(learned.items - shown.items, 0)),
+        ("clicks lost or doubled by training", abs(len(shown.clicked) - learned.clicked)),
+        ("acknowledged impressions not in the log", len(producer.acknowledged - shown.impressions)),
+        ("acknowledged clicks not in the log", len(clicks - shown.clicked)),
+        ("states of the stream unlike an uninterrupted run's", learned.state != uninterrupted.state),
+        ("rows in Redis that are not the trainer's", wrong),
+        ("answers with 5xx", users.errors),
+        ("requests that a living server did not answer", users.unanswered),
+        ("largest difference of a score served", difference),
+    ]
+    targets = [Target("processes killed with -9", len(storm.kills), len(plan.victims))]
+    targets += [Target(what, float(value), 0.0, "lower") for what, value in none]
+    raw: dict[str, object] = {"kills": [kind for kind, _ in storm.kills], "of_each": Counter(plan.victims)}
+    raw |= {"plan": asdict(plan), "events": shown.events, "examples": shown.items, "clicks": len(shown.clicked)}
+    raw |= {"rows": rows, "events_twice_in_the_log": shown.repeated, "rankings": users.answers}
+    raw |= {"degraded": users.degraded, "posts_repeated": users.retries, "appends_repeated": producer.refusals}
+    raw |= {"trainer_goes_on": storm.goes_on, "learned": asdict(learned), "uninterrupted": asdict(uninterrupted)}
+    return Result("chaos", targets, raw)

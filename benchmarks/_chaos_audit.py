@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,6 +23,7 @@ from recsys.training.progress import Progress
 from recsys.training.trainer import Trainer
 from serving.api.schemas import RankRequest
 from serving.cache.row_store import RedisRows
+from serving.local_ranking import LocalRanking
 from serving.replication.embedded_redis import connect
 from streaming.catalog import Catalog
 from streaming.encode.batch import TrainingBatch
@@ -29,6 +31,9 @@ from streaming.events.schema import Event, Impression, Interaction
 from streaming.feed import Feed
 from streaming.ingest.codec import to_events
 from streaming.log.event_log import EventLog, read_range
+
+_TO_FOLLOW = 60.0
+"""Seconds until a server must serve what Redis holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +139,24 @@ def _wrong_rows(config: Config, trainer: Trainer) -> tuple[int, int]:
 
 
 def served_otherwise(config: Config, url: str, lists: list[list[str]]) -> float:
-    """Largest difference between a score of the server, which lived through it all, and one of what Redis holds now."""
-    worst = 0.0
+    """Largest difference between a score of the server, which lived through it all, and one of what Redis holds now.
+
+    The server has a minute to get there: it follows Redis.
+    """
+    deadline = time.monotonic() + _TO_FOLLOW
     with closing(wiring.local_ranking(config)) as fresh, httpx.Client(base_url=url, timeout=60) as http:
-        for number, items in enumerate(lists):
-            asked = {"user": f"user-{number}", "items": items}
-            answer = http.post("/v1/rank", json=asked).raise_for_status().json()
-            got = {item["item"]: item["score"] for item in answer["items"]}
-            own = fresh.rank(RankRequest(user=f"user-{number}", items=items))
-            scores = dict(zip(own.shown.items, own.shown.scores, strict=True))
-            worst = max(worst, float(np.abs([got[item] - scores[item] for item in items]).max()))
+        while (worst := _difference(fresh, http, lists)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    return worst
+
+
+def _difference(fresh: LocalRanking, http: httpx.Client, lists: list[list[str]]) -> float:
+    worst = 0.0
+    for number, items in enumerate(lists):
+        asked = {"user": f"user-{number}", "items": items}
+        answer = http.post("/v1/rank", json=asked).raise_for_status().json()
+        got = {item["item"]: item["score"] for item in answer["items"]}
+        own = fresh.rank(RankRequest(user=f"user-{number}", items=items))
+        scores = dict(zip(own.shown.items, own.shown.scores, strict=True))
+        worst = max(worst, float(np.abs([got[item] - scores[item] for item in items]).max()))
     return worst

@@ -13,8 +13,8 @@ from abc import ABC, abstractmethod
 import httpx
 import numpy as np
 
-from benchmarks._storm import until
 from benchmarks._supervised import Supervised
+from benchmarks._waiting import until
 from recsys import wiring
 from recsys.config.schema import Config
 from recsys.datasets.globo import CONTEXT

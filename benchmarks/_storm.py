@@ -7,22 +7,20 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import httpx
 import psutil
 
 from benchmarks._supervised import Supervised
+from benchmarks._waiting import PATIENCE, until
 from deploy.kafka.broker import Broker
 from recsys.training.checkpoint.checkpoints import Checkpoints
 
 _MARK = "RECSYS_STORM"
 """The environment variable by which all processes of a storm are found, those of Ray, too."""
-_PATIENCE = 600.0
-"""Seconds until a process is given up: far more than any needs, on a busy machine, too."""
-_T = TypeVar("_T")
 
 
 class Storm:
@@ -39,14 +37,24 @@ class Storm:
         self._folder, self._mark = folder, uuid.uuid4().hex
         self.server, self.trainer = self._supervised("serve"), self._supervised("train")
 
-    def kill(self, kind: str) -> None:
-        """kill -9 of the living process of this kind, awaited if it has yet to start; returns when it is gone."""
+    def kill_each(self, kinds: Sequence[str], pause: float) -> None:
+        """Every `pause` seconds the first in the list that lives and was not killed for its place yet."""
+        left = list(kinds)
+        while left:
+            time.sleep(pause)
+            kind = until(lambda: next(filter(self._living, left), None), " or ".join(left))
+            self._kill(kind)
+            left.remove(kind)
+            print(f"killed {kind}", flush=True)
+
+    def _kill(self, kind: str) -> None:
+        """kill -9 of the living process of this kind; returns when it is gone."""
         process = until(lambda: self._living(kind), f"a {kind} to kill")
         if kind == "broker":
             self.broker.kill()
         else:
             process.kill()
-            psutil.wait_procs([process], timeout=_PATIENCE)
+            psutil.wait_procs([process], timeout=PATIENCE)
         if process.is_running():
             raise RuntimeError(f"{kind}, process {process.pid}, lives on")
         self.kills.append((kind, process.pid))
@@ -117,13 +125,3 @@ def _environment(process: psutil.Process) -> dict[str, str]:
         return process.environ()
     except psutil.Error:
         return {}
-
-
-def until(condition: Callable[[], _T | None], what: str, seconds: float = _PATIENCE) -> _T:
-    """Ask until the answer is true, and return it. Raises TimeoutError."""
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:.0f} s in vain for {what}")
-        time.sleep(0.05)
-    return answer

@@ -24,6 +24,7 @@ import numpy as np
 
 from benchmarks import _chaos_audit as audit
 from benchmarks._chaos_traffic import Producer, Users, items
+from benchmarks._settings import toml
 from benchmarks._storm import Storm
 from benchmarks.harness import Result, Target
 from deploy.kafka.broker import Broker, free_port
@@ -32,28 +33,16 @@ from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.datasets.globo import CONTEXT
 
-SETTINGS = """
-[log]
-url = "kafka://{broker}/clicks"
-[features]
-dim = 8
-{fields}
-[model]
-name = "fm"
-[training]
-workers = {workers}
-checkpoint_every = {checkpoint_every}
-wait = "10s"
-[serving]
-port = {port}
-"""
 _FIELDS = {"user": "user", "item": "item"} | {name: f"request.{name}" for name in CONTEXT}
 """Sources by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Who is killed, one after the other, and the seconds before each; events a second that are appended meanwhile."""
+    """Who is killed, and the seconds before each kill; events a second that are appended meanwhile.
+
+    They are killed in this order, but whoever has still to start again lets the next go first.
+    """
 
     victims: Sequence[str]
     pause: float
@@ -65,7 +54,7 @@ class Plan:
 QUICK = Plan(("trainer", "server", "broker", "redis"), 2.0, events=100)
 
 
-def drawn(seconds: float, pause: float = 20.0, events: int = 2000, seed: int = 0) -> Plan:
+def drawn(seconds: float, pause: float = 20.0, events: int = 1000, seed: int = 0) -> Plan:
     """Victims at random, in rounds in which each kind has its turn; two workers."""
     rng, kills = np.random.default_rng(seed), int(seconds / pause)
     kinds = (*Storm.KINDS, "worker 0", "worker 1")
@@ -94,14 +83,19 @@ def endured(plan: Plan) -> Result:
 
 
 def _settings(plan: Plan, broker: Broker, port: int) -> str:
-    fields = (f'[[features.fields]]\nname = "{name}"\nsource = "{source}"\n' for name, source in _FIELDS.items())
-    return SETTINGS.format(
-        broker=broker.address,
-        fields="".join(fields),
-        workers=plan.workers,
-        checkpoint_every=plan.checkpoint_every,
-        port=port,
-    )
+    sections = {
+        "log": {"url": f"kafka://{broker.address}/clicks"},
+        "features": {"dim": 8, "fields": [{"name": name, "source": source} for name, source in _FIELDS.items()]},
+        "model": {"name": "fm"},
+        "training": {
+            "workers": plan.workers,
+            "checkpoint_every": plan.checkpoint_every,
+            "batch_size": 1024,
+            "wait": "10s",
+        },
+        "serving": {"port": port},
+    }
+    return toml(sections)
 
 
 @contextmanager
@@ -120,10 +114,7 @@ def _weathered(storm: Storm, config: Config, plan: Plan) -> tuple[Producer, User
             storm.await_checkpoint()
             storm.await_model()
             with users:
-                for kind in plan.victims:
-                    time.sleep(plan.pause)
-                    storm.kill(kind)
-                    print(f"killed {kind}", flush=True)
+                storm.kill_each(plan.victims, plan.pause)
                 time.sleep(plan.pause)
                 storm.await_all()
         users.settle()

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ BATCH = 1024
 ITEMS = 8
 TURN = 4
 """Steps of one side per turn."""
-CONFIG = {
+CONFIG: dict[str, dict[str, Any]] = {
     "features": {
         "fields": [
             {"name": "user", "source": "user"},

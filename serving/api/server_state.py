@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from serving.api.access import Access
-from serving.api.open_connections import OpenConnections
 from serving.api.ranking_queue import RankingQueue
 from serving.api.schemas import ReadyResponse, TrainerState
 from serving.event_writer import EventWriter
@@ -43,7 +42,6 @@ class ServerState:
     events: EventWriter
     queue: RankingQueue
     access: Access
-    connections: OpenConnections
     redis_available: Callable[[], bool]
     trainers: Callable[[], Mapping[str, LatestStatus]]
     clock: Callable[[], float]

@@ -15,7 +15,7 @@ from tests.streaming.log.kafka.needed import need_kafka
 def test_killed_processes_lose_and_double_nothing_and_the_server_answers() -> None:
     need_kafka()
     found = endured(QUICK)
-    assert found.raw["kills"] == ["trainer", "server", "broker", "redis"]
+    assert sorted(found.raw["kills"]) == ["broker", "redis", "server", "trainer"]
     assert found.raw["rankings"] > 0
     assert found.raw["trainer_goes_on"], "it was to begin at a checkpoint"
     assert [target for target in found.targets if not target.met] == []

@@ -21,6 +21,8 @@ from starlette.types import ASGIApp
 from recsys.errors import InvalidValueError
 from serving.api.access import Access
 from serving.api.app import create_app
+from serving.api.client_connection import ClientConnection
+from serving.api.open_connections import ConnectionLimits, OpenConnections
 from serving.api.prometheus import Metrics
 from serving.api.ranking_queue import RankingQueue
 from serving.api.routes import ClockAndIds, Routes
@@ -63,8 +65,6 @@ class Settings(ServingSettings):
     learned: frozenset[str] = frozenset({"click"})
     """Actions that decide a label of some task; an answer names others."""
     rules: Rules = field(default_factory=Rules)
-    max_body: int = 8 << 20
-    """Most bytes of a request's body."""
     seed: int | None = None
     deduplication_window: int = 1_000_000
     """Events at the end of the log among which duplicates are looked for."""
@@ -102,11 +102,13 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     clocks = ClockAndIds(time.perf_counter, lambda: time.time_ns() // 1_000_000, lambda: uuid.uuid4().hex)
     queue = RankingQueue(executor, settings.deadline / 1000 if settings.overload == "refuse" else None)
     access = Access(settings.api_keys, time.monotonic)
+    connections = OpenConnections(connection_limits(settings))
     state = ServerState(
         replica.models,
         events,
         queue,
         access,
+        connections,
         lambda: replica.availability.up,
         lambda: replica.trainers.by_model,
         time.monotonic,
@@ -128,7 +130,17 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         source=clocks,
         log_patience=settings.deadline / 1000 if settings.durable else 0.0,
     )
-    return create_app(routes, metrics, access, time.perf_counter, replica.start, stack.close)
+    return create_app(routes, metrics, access, time.perf_counter, connections, replica.start, stack.close)
+
+
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    """What a client may take before its request is whole."""
+    return ConnectionLimits(
+        settings.max_connections,
+        settings.max_header,
+        settings.header_timeout / 1000,
+        settings.body_timeout / 1000,
+    )
 
 
 def ranker(settings: Settings, replica: Replica, deadline: float) -> Ranker:
@@ -165,16 +177,23 @@ def run(
     is not an address of this machine.
     """
     with _listener(settings.host, settings.port) as listener:
-        config = uvicorn.Config(
-            build(settings, log, open_scorer),
-            access_log=False,
-            log_level="warning",
-            lifespan="on",
-            timeout_graceful_shutdown=5,
-        )
+        config = http_server(build(settings, log, open_scorer))
         ready(f"http://{settings.host}:{listener.getsockname()[1]}")
         with _signals_end_here(), _rare_collection():
             uvicorn.Server(config).run(sockets=[listener])
+
+
+def http_server(app: ASGIApp) -> uvicorn.Config:
+    """How an application that `build` made is served."""
+    return uvicorn.Config(
+        app,
+        http=ClientConnection,
+        ws="none",
+        access_log=False,
+        log_level="warning",
+        lifespan="on",
+        timeout_graceful_shutdown=5,
+    )
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -34,6 +34,17 @@ class ServingSettings:
     api_keys: list[ApiKey] = field(default_factory=list)
     """Without keys whoever reaches the server may use it."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    max_connections: Count = 500
+    """Most that are open at once; when another client comes, the one that has waited longest for its client is closed.
+    """
+    max_header: Annotated[int, Field(ge=1024)] = 16_384
+    """Most bytes of a request before its body."""
+    max_body: Annotated[int, Field(ge=1024)] = 8 << 20
+    """Most bytes of a request's body."""
+    header_timeout: Annotated[Duration, Field(gt=0)] = 10_000
+    """From the first byte of a request to the last of its header."""
+    body_timeout: Annotated[Duration, Field(gt=0)] = 60_000
+    """From there to the last byte of the body; also for a client to take an answer."""
     engine: Literal["auto", "openvino", "onnxruntime"] = "auto"
     threads: Count = 1
     cache_rows: Annotated[int, Field(ge=2)] = 1_000_000

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api.access import Access
 from serving.api.error_response import error_response
+from serving.api.open_connections import OpenConnections
 from serving.api.openapi import OPERATIONS, document
 from serving.api.prometheus import Metrics
 from serving.api.request_errors import ApiError, UnknownRouteError
@@ -32,16 +33,20 @@ def create_app(
     metrics: Metrics,
     access: Access,
     clock: Callable[[], float],
+    connections: OpenConnections,
     opened: Callable[[], None] = lambda: None,
     closed: Callable[[], None] = lambda: None,
 ) -> ASGIApp:
-    """The application. `opened` is called when it starts, `closed` after its last answer."""
+    """The application. `opened` is called when it starts, `closed` after its last answer.
+
+    Its connections (`ClientConnection`) find `connections` in the state of its lifespan.
+    """
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> Any:
         opened()
         try:
-            yield
+            yield {"connections": connections}
         finally:
             closed()
 

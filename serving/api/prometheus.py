@@ -65,8 +65,10 @@ class _StateCollector:
             "recsys_queue_requests", "Requests that wait for the ranker, or are ranked.", len(self._state.queue)
         )
         yield _gauge("recsys_queue_seconds", "How long that is expected to take.", self._state.queue.ahead)
+        yield _gauge("recsys_connections", "Open connections of clients.", len(self._state.connections))
         refused = CounterMetricFamily("recsys_refused", "Requests refused unranked, by reason.", labels=["reason"])
-        for reason, count in {"overload": self._state.queue.refused, **self._state.access.refused}.items():
+        counted = {"overload": self._state.queue.refused}
+        for reason, count in (counted | self._state.access.refused | self._state.connections.refused).items():
             refused.add_metric([reason], count)
         yield refused
 

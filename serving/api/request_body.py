@@ -5,25 +5,30 @@ from __future__ import annotations
 from typing import TypeVar
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
-from serving.api.request_errors import BadRequestError, InvalidFieldError, TooLargeError, parse_reason
+from serving.api.request_errors import BadRequestError, ClientGoneError, InvalidFieldError, TooLargeError, parse_reason
 from streaming.ingest.decode_errors import explain
 
 _T = TypeVar("_T")
 
 
 async def read(request: Request, most: int) -> bytes:
-    """The body. Raises TooLargeError, before reading it where it says so itself, when it has more bytes than this."""
+    """The body. Raises TooLargeError, before reading it where it says so itself, when it has more bytes than
+    this, and ClientGoneError when it does not come.
+    """
     too_large = TooLargeError(f"the body is larger than {most} bytes; send it in parts")
     if int(request.headers.get("content-length", 0)) > most:
         raise too_large
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise too_large
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > most:
+                raise too_large
+            parts.append(part)
+    except ClientDisconnect:
+        raise ClientGoneError("the client went away before its request was whole") from None
     return b"".join(parts)
 
 

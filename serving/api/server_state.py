@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from serving.api.access import Access
+from serving.api.open_connections import OpenConnections
 from serving.api.ranking_queue import RankingQueue
 from serving.api.schemas import ReadyResponse, TrainerState
 from serving.event_writer import EventWriter
@@ -42,6 +43,7 @@ class ServerState:
     events: EventWriter
     queue: RankingQueue
     access: Access
+    connections: OpenConnections
     redis_available: Callable[[], bool]
     trainers: Callable[[], Mapping[str, LatestStatus]]
     clock: Callable[[], float]

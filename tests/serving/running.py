@@ -11,12 +11,14 @@ import httpx
 import uvicorn
 from starlette.types import ASGIApp
 
+from serving.server import http_server
+
 
 @contextmanager
 def running(app: ASGIApp) -> Iterator[httpx.Client]:
     """A client of the application, which starts and ends with the block."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
+        server = uvicorn.Server(http_server(app))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

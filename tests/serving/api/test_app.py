@@ -20,6 +20,7 @@ import redis
 
 from serving.api.access import Access
 from serving.api.app import create_app
+from serving.api.open_connections import ConnectionLimits, OpenConnections
 from serving.api.openapi import OPERATIONS
 from serving.api.prometheus import Metrics
 from serving.api.routes import Routes
@@ -411,7 +412,8 @@ class TestDocumentation:
         assert described == set(document["paths"])
 
     def test_every_route_is_described(self) -> None:
-        app = create_app(MagicMock(spec=Routes), MagicMock(spec=Metrics), Access([], lambda: 0.0), lambda: 0.0)
+        parts = MagicMock(spec=Routes), MagicMock(spec=Metrics), Access([], lambda: 0.0)
+        app = create_app(*parts, lambda: 0.0, OpenConnections(ConnectionLimits()))
         routes = {(route.path, method) for route in vars(app)["_app"].routes for method in route.methods or {"GET"}}
         own = {("/", "GET"), ("/docs", "GET"), ("/openapi.json", "GET")}
         described = {(operation.path, operation.method.upper()) for operation in OPERATIONS}

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from serving.api.access import Access
+from serving.api.open_connections import ConnectionLimits, OpenConnections
 from serving.api.prometheus import Metrics
 from serving.api.ranking_queue import RankingQueue
 from serving.api.server_state import ServerState
@@ -46,6 +47,7 @@ def series() -> Series:
         events=cast(Any, SimpleNamespace(waiting=0)),
         queue=RankingQueue(cast(Any, None), 0.2),
         access=Access([], lambda: 0.0),
+        connections=OpenConnections(ConnectionLimits()),
         redis_available=lambda: True,
         trainers=lambda: {"online": trainer},
         clock=lambda: 0.0,

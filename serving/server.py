@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import signal
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,10 +16,8 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from recsys.errors import InvalidValueError
 from serving.api.access import Access
 from serving.api.app import create_app
-from serving.api.client_connection import ClientConnection
 from serving.api.open_connections import ConnectionLimits, OpenConnections
 from serving.api.prometheus import Metrics
 from serving.api.ranking_queue import RankingQueue
@@ -30,6 +26,7 @@ from serving.api.server_state import ServerState
 from serving.event_writer import EventWriter
 from serving.experiments.assignment import POPULARITY, Arm, Experiment
 from serving.experiments.counters import ExperimentCounters
+from serving.http_server import http_server, listening, tls_of
 from serving.limits import Limits
 from serving.model.loaded_model import OpenScorer
 from serving.ranking.exploration import exploration
@@ -49,7 +46,6 @@ from streaming.ingest.codec import Rules
 from streaming.log.event_log import EventLog
 
 _COUNT_TIMEOUT = 1.0
-_PORT_REMEDY = "choose another port with [serving] port or --port, or stop what uses it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +97,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     stack.callback(replica.close)
     clocks = ClockAndIds(time.perf_counter, lambda: time.time_ns() // 1_000_000, lambda: uuid.uuid4().hex)
     queue = RankingQueue(executor, settings.deadline / 1000 if settings.overload == "refuse" else None)
-    access = Access(settings.api_keys, time.monotonic)
+    access = Access(settings.api_keys, time.monotonic, settings.cors_origins)
     connections = OpenConnections(connection_limits(settings))
     state = ServerState(
         replica.models,
@@ -130,7 +126,9 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         source=clocks,
         log_patience=settings.deadline / 1000 if settings.durable else 0.0,
     )
-    return create_app(routes, metrics, access, time.perf_counter, connections, replica.start, stack.close)
+    return create_app(
+        routes, metrics, access, time.perf_counter, connections, settings.cors_origins, replica.start, stack.close
+    )
 
 
 def connection_limits(settings: Settings) -> ConnectionLimits:
@@ -173,40 +171,15 @@ def run(
 ) -> None:
     """Serve until SIGINT or SIGTERM; then answer open requests, store waiting events, and return.
 
-    `ready` is called with the URL once the port is bound. Raises InvalidValueError when the port is in use or the host
-    is not an address of this machine.
+    `ready` is called with the URL once the port is bound. Raises InvalidValueError when the port is in use, the host is
+    not an address of this machine, or the certificate cannot be used.
     """
-    with _listener(settings.host, settings.port) as listener:
-        config = http_server(build(settings, log, open_scorer))
-        ready(f"http://{settings.host}:{listener.getsockname()[1]}")
+    tls = tls_of(settings.certificate, settings.private_key)
+    with listening(settings.host, settings.port) as listener:
+        config = http_server(build(settings, log, open_scorer), tls)
+        ready(f"{'https' if tls else 'http'}://{settings.host}:{listener.getsockname()[1]}")
         with _signals_end_here(), _rare_collection():
             uvicorn.Server(config).run(sockets=[listener])
-
-
-def http_server(app: ASGIApp) -> uvicorn.Config:
-    """How an application that `build` made is served."""
-    return uvicorn.Config(
-        app,
-        http=ClientConnection,
-        ws="none",
-        access_log=False,
-        log_level="warning",
-        lifespan="on",
-        timeout_graceful_shutdown=5,
-    )
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    here = "give serving.host (or --host) a name or an IPv4 address of this machine, such as 127.0.0.1 or 0.0.0.0"
-    try:
-        address = socket.gethostbyname(host)
-    except (OSError, UnicodeError) as error:
-        raise InvalidValueError(f"the host {host!r} cannot be resolved ({error}); {here}") from error
-    try:
-        return socket.create_server((address, port), backlog=2048)
-    except OSError as error:
-        remedy = here if error.errno == errno.EADDRNOTAVAIL else _PORT_REMEDY
-        raise InvalidValueError(f"cannot listen on {host}:{port} ({error}); {remedy}") from error
 
 
 @contextmanager

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Final, Literal
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field
 
@@ -13,10 +15,13 @@ from recsys.errors import InvalidValueError
 from serving.api_key import ApiKey
 from serving.limits import SOURCES, Limits, check_shares
 
+_ORIGIN = re.compile(r"(http(?!.*:80$)|https(?!.*:443$))://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
+
 MILLISECONDS: Final = "ms"
 """Marks a duration: a number here, in recsys.toml text such as `200ms`."""
 
 Duration = Annotated[int, MILLISECONDS]
+PemFile = Annotated[Path, Field(strict=False)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -34,6 +39,12 @@ class ServingSettings:
     api_keys: list[ApiKey] = field(default_factory=list)
     """Without keys whoever reaches the server may use it."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    certificate: PemFile | None = None
+    """With the chain up to the authority. The server then speaks TLS, and nothing else."""
+    private_key: PemFile | None = None
+    """Of the certificate, without a password."""
+    cors_origins: list[str] = field(default_factory=list)
+    """Web pages of these origins may ask from browsers, such as `https://shop.example`."""
     max_connections: Count = 500
     """Most that are open at once; when another client comes, the one that has waited longest for its client is closed.
     """
@@ -72,6 +83,7 @@ class ServingSettings:
 
     def __post_init__(self) -> None:
         self._check_access()
+        self._check_web()
         Limits(self.max_candidates, self.retrieve)
         try:
             check_shares(self.shares, SOURCES)
@@ -98,6 +110,22 @@ class ServingSettings:
                 f"host: others can reach {self.host}, and the server has no keys. Make one with `recsys key create`, "
                 "or write without_keys = true, if whoever reaches it may use it"
             )
+
+    def _check_web(self) -> None:
+        for one, other in (("certificate", "private_key"), ("private_key", "certificate")):
+            if getattr(self, one) and not getattr(self, other):
+                raise InvalidValueError(f"{one}: has no effect without {other}; name the PEM files of both")
+        for origin in self.cors_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise InvalidValueError(
+                    f"cors_origins: no browser sends {origin!r} as an origin: write scheme and host in small letters, "
+                    "without a path or the scheme's own port, such as https://shop.example"
+                )
+
+    def rooted(self, folder: Path) -> Self:
+        """The same settings with their paths absolute below `folder`."""
+        paths = {name: folder / path for name in ("certificate", "private_key") if (path := getattr(self, name))}
+        return replace(self, **paths)
 
 
 def _is_loopback(host: str) -> bool:

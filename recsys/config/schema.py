@@ -267,7 +267,7 @@ class Config(Section):
 
     def rooted(self, folder: Path) -> Self:
         """The same configuration with its paths absolute below `folder`."""
-        sections = {name: value.rooted(folder) for name, value in self if isinstance(value, Section)}
+        sections = {name: value.rooted(folder) for name, value in self if isinstance(value, Section | ServingSettings)}
         return self.model_copy(update=sections)
 
 

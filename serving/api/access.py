@@ -5,7 +5,8 @@ from __future__ import annotations
 import hmac
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Send
@@ -17,6 +18,8 @@ from serving.api.request_errors import ApiError, ForbiddenError, NoKeyError, Ove
 from serving.api.token_bucket import TokenBucket
 from serving.api_key import SCOPES, ApiKey, Scope, hashed
 
+_UNKNOWN_RATE = 10.0
+"""Requests a second with unknown keys, of all clients together, that are told so; more are asked to wait."""
 _NEEDED: dict[str, Scope | None] = {operation.path: operation.scope for operation in OPERATIONS}
 _OPEN = frozenset({"/", "/docs", "/openapi.json"} | {path for path, scope in _NEEDED.items() if scope is None})
 
@@ -25,22 +28,27 @@ class Access:
     """Checks the key of each request; without keys everyone may do everything.
 
     A path that is not known to be open or to have a scope is for `admin`, so that a forgotten one is closed. `clock` is
-    in seconds. `refused` counts requests by reason: `key` (none, or unknown), `scope`, `rate`.
+    in seconds. `refused` counts requests by reason: `key` (none, or unknown), `scope`, `rate`, `origin`. Without
+    keys, pages of other web sites than this server's and `origins` may not use the browsers of those who can reach it.
     """
 
-    def __init__(self, keys: Sequence[ApiKey], clock: Callable[[], float]) -> None:
+    def __init__(self, keys: Sequence[ApiKey], clock: Callable[[], float], origins: Collection[str] = ()) -> None:
         self._keys = tuple(keys)
         self._clock = clock
         self._buckets = {key.name: TokenBucket(key.rate) for key in keys if key.rate is not None}
-        self.refused = Counter({"key": 0, "scope": 0, "rate": 0})
+        self._unknown = TokenBucket(_UNKNOWN_RATE)
+        self._origins = frozenset(origins)
+        self.refused = Counter({"key": 0, "scope": 0, "rate": 0, "origin": 0})
 
     def guard(self, app: ASGIApp) -> ASGIApp:
         """The application behind this check; it finds the scopes of the key as `scopes` in its scope."""
 
         async def guarded(scope: AsgiScope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
+                headers = Headers(scope=scope)
                 try:
-                    scope["scopes"] = self.scopes(scope["path"], Headers(scope=scope).get("authorization", ""))
+                    self._check_origin(headers)
+                    scope["scopes"] = self.scopes(scope["path"], headers.get("authorization", ""))
                 except ApiError as error:
                     await error_response(error)(scope, receive, send)
                     return
@@ -58,6 +66,9 @@ class Access:
         needed = _NEEDED.get(path) or "admin"
         if key is None:
             self.refused["key"] += 1
+            if authorization and (wait := math.ceil(self._unknown.take(self._clock()))):
+                message = f"more than {_UNKNOWN_RATE:g} requests a second with unknown keys; wait {wait} s"
+                raise OverloadedError(message, retry_after=wait)
             which = "an unknown key" if authorization else "no key"
             raise NoKeyError(f"{which}; send one of scope {needed} as `Authorization: Bearer KEY`")
         if needed not in key.scopes:
@@ -65,6 +76,14 @@ class Access:
             raise ForbiddenError(f"the key {key.name!r} has not the scope {needed}; it has {', '.join(key.scopes)}")
         self._count(key)
         return frozenset(key.scopes)
+
+    def _check_origin(self, headers: Headers) -> None:
+        """Raises ForbiddenError. With keys there is no need: a page that has none gets no further than any client."""
+        origin = headers.get("origin", "")
+        if self._keys or not origin or origin in self._origins or urlsplit(origin).netloc == headers.get("host"):
+            return
+        self.refused["origin"] += 1
+        raise ForbiddenError(f"a page of {origin} may not ask from browsers; [serving] cors_origins can allow it")
 
     def _count(self, key: ApiKey) -> None:
         bucket = self._buckets.get(key.name)

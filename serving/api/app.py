@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,6 +12,7 @@ import jinja2
 import msgspec
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -34,12 +35,13 @@ def create_app(
     access: Access,
     clock: Callable[[], float],
     connections: OpenConnections,
+    origins: Sequence[str] = (),
     opened: Callable[[], None] = lambda: None,
     closed: Callable[[], None] = lambda: None,
 ) -> ASGIApp:
     """The application. `opened` is called when it starts, `closed` after its last answer.
 
-    Its connections (`ClientConnection`) find `connections` in the state of its lifespan.
+    Web pages of `origins` may ask from browsers. Each `ClientConnection` finds `connections` in the lifespan's state.
     """
 
     @asynccontextmanager
@@ -63,9 +65,25 @@ def create_app(
         ],
         exception_handlers={ApiError: _refused, 404: _not_found, 405: _not_found},
         lifespan=lifespan,
-        middleware=[Middleware(access.guard)],
+        middleware=[*_cross_origin(origins), Middleware(access.guard)],
     )
     return _Measured(app, metrics, clock)
+
+
+def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
+    """What answers browsers before they send a key: CORS (https://fetch.spec.whatwg.org/#http-cors-protocol)."""
+    if not origins:
+        return []
+    sent = ["Authorization", "Content-Type"]
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=sent,
+            expose_headers=["Retry-After"],
+        )
+    ]
 
 
 def _documentation() -> list[Route]:

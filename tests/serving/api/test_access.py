@@ -183,3 +183,16 @@ def test_keys_are_long_and_differ() -> None:
     assert len(made) == 100
     assert all(len(key) == 50 for key in made)
     assert isinstance(KEYS["rank"][1], ApiKey)
+
+
+def test_who_guesses_keys_is_told_to_wait(start: Start) -> None:
+    app = start(api_keys=[KEYS["rank"][1], KEYS["admin"][1]])
+    answers = [call(app, "/v1/rank", bearer(f"recsys_{guess:043}")) for guess in range(200)]
+    assert {answer.status_code for answer in answers} == {401, 429}
+    late = answers[-1]
+    assert late.status_code == 429
+    assert (late.headers["Retry-After"], "unknown keys" in error(late)) == ("1", True)
+    assert call(app, "/v1/rank", bearer(KEYS["rank"][0])).status_code == 200, "who has a key does not wait"
+    assert call(app, "/v1/rank", {}).status_code == 401
+    text = call(app, "/metrics", bearer(KEYS["admin"][0])).text
+    assert 'recsys_refused_total{reason="key"} 201.0' in text

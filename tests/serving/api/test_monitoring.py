@@ -16,9 +16,11 @@ from serving.api.open_connections import ConnectionLimits, OpenConnections
 from serving.api.prometheus import Metrics
 from serving.api.ranking_queue import RankingQueue
 from serving.api.server_state import ServerState
+from serving.api_key import new_key
 from serving.ranking.ranker import Trace
 from serving.replication.trainer_status import TrainerStatus
 from tests.recsys.training.test_publication import reported
+from tests.serving.api.asking import Start
 
 ROOT = Path(__file__).parents[3]
 BOARD = json.loads((ROOT / "deploy" / "grafana" / "recsys.json").read_text())
@@ -94,3 +96,15 @@ def test_a_metric_that_does_not_exist_is_seen(series: Series) -> None:
 def test_the_guide_says_what_to_do_at_each_alert() -> None:
     guide = (ROOT / "docs" / "operations.md").read_text("utf-8")
     assert [rule["alert"] for rule in ALERTS if f"`{rule['alert']}`" not in guide] == []
+
+
+def test_prometheus_scrapes_with_the_key_that_the_page_says(start: Start) -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    (job,) = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])["scrape_configs"]
+    key, configured = new_key("prometheus", ["admin"])
+    app = start(api_keys=[configured])
+    assert app.get("/metrics").status_code == 401
+    assert job["authorization"].keys() == {"credentials_file"}, "Prometheus then sends the type Bearer"
+    scraped = app.get(job.get("metrics_path", "/metrics"), headers={"Authorization": f"Bearer {key}"})
+    assert scraped.status_code == 200
+    assert "recsys_connections" in scraped.text

@@ -24,8 +24,9 @@ $(STAMP): $(LOCK) deploy/locks/tools.txt pyproject.toml deploy/fbgemm-gpu-cpu/py
 	@$(UV) --compile-bytecode --no-deps --require-hashes -r $(LOCK)
 	@if [ $(FLAVOUR) = cpu ]; then $(UV) --no-deps --no-build-isolation ./deploy/fbgemm-gpu-cpu; fi
 	@$(UV) --no-deps --no-build-isolation --editable .
-	@echo "Compiling the embedding kernels (once) ..."
+	@echo "Compiling the kernels (once) ..."
 	@$(BIN)/python -m embedding.local.warm
+	@$(BIN)/python -m streaming.warm
 	@rm -f .venv/.installed-*; touch $@
 
 demo: install  ## Ingest a real log, learn from it online, serve it, and watch a ranking change (KEEP=1 stays up)
@@ -33,6 +34,7 @@ demo: install  ## Ingest a real log, learn from it online, serve it, and watch a
 
 # The tests of a file run in one process: what they train, trace or replay together is done once. tests/conftest.py
 # puts the files in order.
+unexport PYTHONDONTWRITEBYTECODE  # every process that tests start would compile what it imports
 TESTS := $(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadfile --no-loadscope-reorder
 
 test: install  ## Run all tests

@@ -23,3 +23,4 @@ training)
 esac
 install --no-build-isolation .
 "$folder/bin/python" -m embedding.local.warm
+"$folder/bin/python" -m streaming.warm

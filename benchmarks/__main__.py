@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import pkgutil
+import signal
 import sys
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--save", action="store_true", help="write the result to docs/results/NAME.json")
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results", help="folder for --save")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the benchmark's processes, too
     module = importlib.import_module(f"benchmarks.{options.name}")
     result: Result = module.run(quick=options.quick)
     if options.save:

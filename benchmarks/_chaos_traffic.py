@@ -156,7 +156,7 @@ class Users(Traffic):
         self.degraded += bool(ranked["degraded"])
         self._ranked = ranked["impression"], ranked["items"][0]["item"]
         if self.rng.random() < RATE:
-            self._click(*self._ranked)
+            self._send(self._click("click"))
         self.stops.wait(0.02)
 
     def close(self) -> None:
@@ -164,22 +164,28 @@ class Users(Traffic):
 
     def settle(self) -> None:
         """Returns when all impressions that were answered are in the log, as a click says that is acknowledged."""
-        impression, item = self._ranked
-        until(lambda: self._clicked(impression, item, "last"), "a click that is acknowledged")
+        click = self._click("last")
+        until(lambda: self._acknowledged(click), "a click that is acknowledged")
 
-    def _click(self, impression: str, item: str) -> None:
-        while not self._clicked(impression, item, "click"):
+    def _click(self, name: str) -> dict[str, object]:
+        """On the first item that was ranked last."""
+        impression, item = self._ranked
+        click = {"type": "interaction", "time": now(), "impression": impression, "item": item}
+        return click | {"id": f"{impression}-{name}"}
+
+    def _send(self, click: dict[str, object]) -> None:
+        """Until it is acknowledged, always the same: the log refuses another event of the same id."""
+        while not self._acknowledged(click):
             self.retries += 1
             if self.stops.wait(0.2):
                 return
 
-    def _clicked(self, impression: str, item: str, name: str) -> bool:
-        click = {"type": "interaction", "time": now(), "impression": impression, "item": item}
-        answer = self._post("/v1/events", click | {"id": f"{impression}-{name}"})
+    def _acknowledged(self, click: dict[str, object]) -> bool:
+        answer = self._post("/v1/events", click)
         if answer is None or answer.is_server_error:
             return False
         answer.raise_for_status()
-        self.acknowledged.add((impression, item))
+        self.acknowledged.add(self._ranked)
         return True
 
     def _post(self, path: str, body: dict[str, object]) -> httpx.Response | None:

@@ -39,6 +39,8 @@ class Piece:
     ended: bool = True
     divisible: bool = True
     """See `Block`."""
+    last_piece: bool = False
+    """Whether the source is known to have no more, so that nothing waits for it."""
 
     @cached_property
     def reached(self) -> npt.NDArray[np.int64]:
@@ -92,6 +94,7 @@ def merged(
 
     Takes from every source what is not later than the smallest last time among those that may have more. A source
     that is roughly in the order of time is merged exactly; one that is not loses nothing, and keeps its own order.
+    Sources whose last pieces are known are merged at one go.
     A source is first read when the others come to its time in `begins`, so that a year of daily files is not held at
     once; without `begins` at once. At least `least` events come together, except at the end: many small sources give
     a few events at a time.
@@ -119,7 +122,8 @@ def _rounds(streams: Sequence[Iterator[Piece]], begins: Sequence[float] | None) 
         if (piece := next(streams[number], None)) is not None:
             held[number] = piece
             heappush(firsts, (piece.first, number))
-            heappush(lasts, (piece.last, number))
+            if not piece.last_piece:
+                heappush(lasts, (piece.last, number))
 
     while asleep or held:
         limit = lasts[0][0] if lasts else math.inf

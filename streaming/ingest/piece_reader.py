@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +27,22 @@ class PieceReader:
         self._rules = rules
         self._clock = clock
 
-    def peek(self, source: Source, start: Position, room: int) -> tuple[float, list[Piece] | None]:
-        """The oldest time in the first block, minus infinity for a source read only once, such as a pipe; and all
-        pieces of a source that ends within `room` bytes of events. A source that breaks off is for `read` to report.
+    def peek(self, starts: Sequence[tuple[Source, Position]], room: int) -> tuple[list[Iterator[Piece]], list[float]]:
+        """The pieces of each source, and the oldest time in its first block: minus infinity for a source that is read
+        only once, such as a pipe. Small sources are read here, and held while `room` bytes of events suffice.
+        """
+        streams, begins = list[Iterator[Piece]](), list[float]()
+        with _uncollected():
+            for source, start in starts:
+                begin, held = self._first(source, start, room)
+                room -= sum(piece.events.nbytes for piece in held or ())
+                begins.append(begin)
+                streams.append(self.read(source, start) if held is None else iter(held))
+        return streams, begins
+
+    def _first(self, source: Source, start: Position, room: int) -> tuple[float, list[Piece] | None]:
+        """The oldest time in the first block, and all pieces of a source that ends within `room` bytes of events. A
+        source that breaks off is for `read` to report.
         """
         if not source.identity(BEGIN):
             return -math.inf, None
@@ -42,7 +56,9 @@ class PieceReader:
         except (OSError, pa.ArrowException):
             room = -1
         first = float(times(held[0].events).min()) if held and held[0].events.num_rows else -math.inf
-        return first, held if room >= 0 else None
+        if room < 0:
+            return first, None
+        return first, [*held[:-1], *(replace(piece, last_piece=True) for piece in held[-1:])]
 
     def read(self, source: Source, start: Position) -> Iterator[Piece]:
         """The blocks of a source from `start` on. Raises OSError or pyarrow's ArrowException if it cannot be read."""

@@ -35,6 +35,8 @@ HELD = 32 << 20
 """Bytes of events of small sources that are held then, so that they are read once."""
 AT_ONCE = 4096
 """Least number of events that they append together, because each append waits for the disk."""
+MOST = 1 << 16
+"""Most events that are appended together, because a reader of the log holds as many."""
 
 Progress = Callable[[Counts, Position], None]
 
@@ -183,12 +185,7 @@ class Ingest:
         starts = [(source, tracker.now.position) for source, tracker in zip(sources, self._trackers, strict=True)]
         if len(starts) <= TOGETHER:
             return merged([self._reader.read(*start) for start in starts])
-        streams, begins, room = list[Iterator[Piece]](), list[float](), HELD
-        for start in starts:
-            begin, held = self._reader.peek(*start, room)
-            room -= sum(piece.events.nbytes for piece in held or ())
-            begins.append(begin)
-            streams.append(self._reader.read(*start) if held is None else iter(held))
+        streams, begins = self._reader.peek(starts, HELD)
         return merged(streams, begins, least=AT_ONCE)
 
     def _take(self, pieces: Mapping[int, Piece]) -> None:
@@ -225,7 +222,9 @@ class Ingest:
 
     def _append(self, fresh: pa.RecordBatch, duplicates: int) -> None:
         for partition, part in split(fresh, self._log.partitions) if fresh.num_rows else ():
-            self._log.append(part, partition)
-            self.late_events.add(part, partition)
-            self.counts = replace(self.counts, accepted=self.counts.accepted + part.num_rows)
+            for begin in range(0, part.num_rows, MOST):
+                some = part.slice(begin, MOST)
+                self._log.append(some, partition)
+                self.late_events.add(some, partition)
+                self.counts = replace(self.counts, accepted=self.counts.accepted + some.num_rows)
         self.counts = replace(self.counts, duplicate=self.counts.duplicate + duplicates)

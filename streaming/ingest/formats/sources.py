@@ -147,6 +147,8 @@ class JsonLines:
         plain = not compressed(self._file) and self._encoding == "utf-8"
         if plain and Path(self._file).stat().st_size < before.byte:
             return ""  # shorter than before: another file, even if it begins alike
+        if not before.byte:
+            return xxh3_128_hexdigest(b"")
         stream, content = self._open(), b""
         while more := stream.read(min(before.byte, IDENTITY_BYTES) - len(content)):
             content += more

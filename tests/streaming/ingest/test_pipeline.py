@@ -627,6 +627,26 @@ def test_many_small_sources_that_overlap_come_in_order_and_a_few_appends(
     assert [(entry["line"], entry["raw"]) for entry in letters.read()] == [(4, "{")] * 300
 
 
+def test_events_that_come_at_one_go_are_appended_in_bounded_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming.ingest.pipeline, "MOST", 64)
+    paths, log = [tmp_path / f"{n}.jsonl" for n in range(50)], MemoryLog()
+    for n, path in enumerate(paths):
+        path.write_bytes(b"".join(click(50 * i + n, id=f"{n}.{i}") + b"\n" for i in range(5)))
+    appended: list[int] = []
+    append = log.append
+
+    def counted(events: pa.RecordBatch, partition: int) -> Any:
+        appended.append(events.num_rows)
+        return append(events, partition)
+
+    monkeypatch.setattr(log, "append", counted)
+    assert ingester(tmp_path, log).merge([JsonLines(path) for path in paths]) == Counts(250)
+    assert appended == [64, 64, 64, 58]
+    assert [event.time for event in stored(log)] == list(range(250))
+
+
 def test_many_small_sources_are_read_once_and_their_offsets_saved_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from embedding.store import Delta, TableDelta
 from recsys.models import AutoInt, RankingModel, build
 from recsys.training.export import Exporter
 from serving.model.artefact import RANKER, Artefact
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from streaming.encode.encoder import Encoder
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.encode.scaling import RunningMoments

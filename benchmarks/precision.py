@@ -37,7 +37,7 @@ from recsys.training.learner import Learner
 from serving.cache.row_store import Ids, RedisRows
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.keys import ModelKeys
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from serving.replication.row_codec import Precision
 
 SPLIT = 1_388_534_400_000

@@ -34,7 +34,7 @@ from benchmarks._served import (
 )
 from benchmarks.harness import Result, Target
 from serving.replication.embedded_redis import EmbeddedRedis
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 
 EAGER = 21.6
 """Milliseconds of the network alone in eager PyTorch on the machine of the targets."""

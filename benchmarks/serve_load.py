@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks._served import bodies, cores, publish, server, wait_until_ready
 from benchmarks.harness import Result, Target
 from serving.replication.embedded_redis import EmbeddedRedis
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 
 CLIENTS = (1, 8, 64)
 _BY_MODEL = b'"degraded":[]'

@@ -12,9 +12,9 @@ from serving.cache.entity_cache import EntityFeatures
 from serving.cache.visited_items import VisitedItems
 from serving.model.loaded_model import OpenScorer
 from serving.ranking.popularity import CatalogSnapshot
+from serving.replication.follow.model_loader import LoaderModels, ModelLoader
+from serving.replication.follow.stream_follower import Sink, StreamFollower
 from serving.replication.health import Availability
-from serving.replication.model_loader import LoaderModels, ModelLoader
-from serving.replication.stream_follower import Sink, StreamFollower
 from serving.replication.trainer_status import TrainerStatuses
 
 _REQUEST_TIMEOUT = 0.1

@@ -31,7 +31,7 @@ from recsys.training import export
 from serving import server
 from serving.model.scorer import load_scorer
 from serving.replication.embedded_redis import EmbeddedRedis
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events

@@ -21,7 +21,7 @@ from recsys.training.retrieval.tower_graph import tower_graph
 from recsys.training.retrieval.vector_publication import VectorPublication
 from serving.limits import CATALOG_SIZE
 from serving.model.artefact import RANKER, USER_TOWER, Artefact
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from streaming.catalog import Catalog
 from streaming.co_visits import CoVisits
 from streaming.encode.entity_state import EntityState

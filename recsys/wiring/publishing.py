@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from serving.replication.embedded_redis import EmbeddedRedis
-    from serving.replication.lease import Holder
-    from serving.replication.publisher import Publisher
+    from serving.replication.publish.lease import Holder
+    from serving.replication.publish.publisher import Publisher
 
 
 ONLINE = "online"
@@ -29,8 +29,8 @@ def publisher(
     while the block runs; raises LeaseError if there is another.
     """
     from serving.replication.embedded_redis import connect
-    from serving.replication.lease import Lease
-    from serving.replication.publisher import Publisher
+    from serving.replication.publish.lease import Lease
+    from serving.replication.publish.publisher import Publisher
 
     def revive() -> None:
         if embedded is not None:  # any other Redis is restarted by its operator

@@ -95,7 +95,7 @@ def _publication(
     config: Config, learns: Learner, source: Feed, catalog: Catalog, visits: CoVisits | None
 ) -> Iterator[Publication]:
     from recsys.training.publication import Publication
-    from serving.replication.lease import Holder
+    from serving.replication.publish.lease import Holder
 
     start_id = secrets.token_hex(6)
     holder = Holder.here(_place(config.training.checkpoints), start_id)

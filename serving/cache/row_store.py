@@ -79,7 +79,7 @@ class MemoryRows:
 
 
 class RedisRows:
-    """Rows of a run in Redis, where `serving.replication.publisher` writes them.
+    """Rows of a run in Redis, where `serving.replication.publish.publisher` writes them.
 
     Nothing is read of a run that is not whole: rows that were lost with Redis, or removed with a run that another one
     replaced, would read as ids without a row. A frozen model, which has no run, is not asked.

@@ -5,13 +5,13 @@
 | `recsys:{model}:{run}:row:{table}:{id:016x}` | string | one embedding row, see `serving.replication.row_codec` |
 | `recsys:{model}:{run}:artefact` | string | the exported graph, see `serving.model.artefact` |
 | `recsys:{model}:{run}:fallback` | string | by table, which rows ids without one read, `embedding.store.Fallback` |
-| `recsys:{model}:{run}:vectors` | hash | vectors by item, half precision, see `serving.replication.vector_publisher` |
+| `recsys:{model}:{run}:vectors` | hash | vectors by item, half floats: `serving.replication.publish.vector_publisher` |
 | `recsys:{model}:{run}:sequence` | string | the last delta written whole and its epoch; no run without it is whole |
 | `recsys:{model}:deltas` | stream, capped | changed rows and artefacts, see `serving.replication.delta_messages` |
 | `recsys:{model}:served` | string | the run that servers follow |
 | `recsys:{model}:runs` | set | the runs that have keys |
 | `recsys:{model}:status` | string | progress and counters of the trainer, JSON: `serving.replication.trainer_status` |
-| `recsys:{model}:lease` | string, expiring | who publishes the model, JSON: `serving.replication.lease.Holder` |
+| `recsys:{model}:lease` | string, expiring | who publishes it, JSON: `serving.replication.publish.lease.Holder` |
 | `recsys:user:{id}`, `recsys:item:{id}` | string | latest features, a JSON object |
 | `recsys:counted:{layout}:{kind}:{name}` | string, expiring | counters of a user, item or pair: `streaming.windows` |
 | `recsys:counted:{layout}:history:{user}` | string, expiring | items that the user did something with last |

@@ -27,7 +27,7 @@ from recsys.training.publication import Publication
 from serving.api.schemas import RankRequest
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.keys import ModelKeys
-from serving.replication.lease import Holder, Lease
+from serving.replication.publish.lease import Holder, Lease
 from serving.replication.trainer_status import TrainerStatuses
 from streaming.catalog import Catalog
 from streaming.encode.entity_state import EntityState

@@ -19,7 +19,7 @@ import pytest
 from embedding.store import Delta, TableDelta
 from serving.replication.embedded_redis import EmbeddedRedis, stop
 from serving.replication.keys import ModelKeys
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from streaming.encode.encoder import Encoder
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import to_events

@@ -12,9 +12,9 @@ import redis
 
 from serving.model.loaded_model import LoadedModel
 from serving.replication.embedded_redis import connect
+from serving.replication.follow.model_loader import ModelLoader
+from serving.replication.follow.stream_follower import StreamFollower
 from serving.replication.health import Availability
-from serving.replication.model_loader import ModelLoader
-from serving.replication.stream_follower import StreamFollower
 from tests.serving.fakes import Graphs
 from tests.serving.waiting import until
 

@@ -18,7 +18,7 @@ from serving.cache.row_cache import RowCache
 from serving.cache.row_store import MemoryRows
 from serving.cache.warmup import warm_up
 from serving.replication import delta_messages
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from serving.server import Settings
 from streaming.encode.encoder import Encoder
 from streaming.encode.feature_spec import FeatureSpec, Field

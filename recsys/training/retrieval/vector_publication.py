@@ -12,7 +12,7 @@ from recsys.errors import PublishError
 from recsys.training.learner import Learner
 from recsys.training.retrieval.item_pool import Numbers
 from recsys.training.retrieval.retrieval_learner import RetrievalLearner
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from streaming.catalog import Catalog
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import EntityState

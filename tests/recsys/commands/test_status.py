@@ -18,7 +18,7 @@ from recsys import wiring
 from recsys.cli import main
 from recsys.config.file import load
 from serving.replication.embedded_redis import EmbeddedRedis
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 
 COUNTERS = ("live", "evicted", "expired", "unadmitted", "refused", "stale", "nonfinite", "ahead", "bytes")
 STATUS = {

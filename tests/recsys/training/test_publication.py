@@ -16,7 +16,7 @@ from recsys.training.export import Exporter
 from recsys.training.progress import Progress
 from recsys.training.publication import Publication
 from serving.model.artefact import Artefact
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from streaming.catalog import Catalog
 from streaming.encode.entity_state import EntityState
 from tests.recsys.training.test_progress import batch_of

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from embedding.store import Delta, TableDelta
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build
 from streaming.encode.encoder import Encoder
 from tests.serving.api.asking import FailingLog, Start

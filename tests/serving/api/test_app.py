@@ -25,7 +25,7 @@ from serving.api.openapi import OPERATIONS
 from serving.api.prometheus import Metrics
 from serving.api.routes import Routes
 from serving.experiments.assignment import Arm, Experiment
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Impression, Interaction

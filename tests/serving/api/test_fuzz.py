@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from embedding.store import Delta, TableDelta
 from serving.api.schemas import ErrorResponse, EventsResponse, RankResponse
 from serving.replication.embedded_redis import EmbeddedRedis
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build
 from streaming.encode.encoder import Encoder
 from streaming.encode.feature_spec import FeatureSpec, Field

@@ -10,7 +10,7 @@ import redis
 
 from serving.cache.counted_features import CountedFeatures
 from serving.replication.health import Availability
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 from streaming.windows.source import StreamedSource, streamed_source

@@ -9,7 +9,7 @@ import redis
 from serving.cache.entity_cache import EntityFeatures
 from serving.replication.embedded_redis import connect
 from serving.replication.health import Availability
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 
 
 class Clock:

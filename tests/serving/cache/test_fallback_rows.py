@@ -20,10 +20,10 @@ from serving.cache.row_cache import RowCache
 from serving.cache.row_store import EmbeddingRows, Ids, MemoryRows
 from serving.replication import delta_messages
 from serving.replication.embedded_redis import EmbeddedRedis
+from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.health import Availability
 from serving.replication.keys import ModelKeys
-from serving.replication.model_loader import ModelLoader
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from tests.serving.fakes import DIM, Graphs, artefact, ids, rows
 from tests.serving.following import following, served
 from tests.serving.waiting import until

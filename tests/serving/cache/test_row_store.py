@@ -10,7 +10,7 @@ from embedding.store import Delta, TableDelta
 from recsys.errors import RowsUnavailableError
 from serving.cache.row_store import Floats, Ids, MemoryRows, RedisRows, RowStore
 from serving.replication.embedded_redis import connect
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from tests.contracts.row_store import DIM, DIMS, RowStoreContract, ids
 
 

@@ -9,7 +9,7 @@ import redis
 
 from serving.api.schemas import RankRequest
 from serving.local_ranking import Answer, LocalRanking
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from serving.server import Settings
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Impression, Interaction

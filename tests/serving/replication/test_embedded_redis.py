@@ -19,7 +19,7 @@ from recsys.errors import InvalidValueError, RedisServerError
 from serving.cache.row_store import RedisRows
 from serving.replication import embedded_redis
 from serving.replication.embedded_redis import EmbeddedRedis, connect, socket_path, stop
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from tests.serving.fakes import DIM, delta, ids
 from tests.serving.waiting import until
 

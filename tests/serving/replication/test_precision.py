@@ -13,7 +13,7 @@ from embedding.store import Delta, Fallback, TableDelta
 from serving.cache.fallback_rows import FallbackRowCache
 from serving.cache.row_store import Floats, RedisRows
 from serving.replication import delta_messages
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from serving.replication.row_codec import Precision
 from tests.serving.fakes import artefact, delta, ids
 

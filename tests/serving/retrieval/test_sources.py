@@ -19,7 +19,7 @@ from serving.experiments.assignment import Arm
 from serving.limits import CATALOG_SIZE, Limits
 from serving.ranking.popularity import CatalogSnapshot, PopularityScores
 from serving.replication.embedded_redis import connect
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from serving.retrieval.attribute_filter import AttributeFilter
 from serving.retrieval.catalog_sources import PopularItems, RecentItems
 from serving.retrieval.merged import MergedRetriever, merge

@@ -21,9 +21,9 @@ from recsys.training.retrieval.vector_publication import VectorPublication
 from serving.cache.entity_cache import EntityFeatures
 from serving.experiments.assignment import Arm
 from serving.replication import delta_messages, keys
+from serving.replication.follow.model_loader import LoaderModels, ModelLoader
 from serving.replication.health import Availability
-from serving.replication.model_loader import LoaderModels, ModelLoader
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from serving.retrieval.source import RetrievalQuery
 from serving.retrieval.two_tower import TwoTowerItems
 from streaming.catalog import Catalog

@@ -12,7 +12,7 @@ from serving.cache.visited_items import VisitedItems
 from serving.experiments.assignment import Arm
 from serving.replication import keys
 from serving.replication.health import Availability
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from serving.retrieval.source import RetrievalQuery
 from serving.retrieval.visit_sources import HistoryItems, ItemToItem
 from streaming.catalog import Catalog

@@ -13,7 +13,7 @@ import redis
 from serving.index.item_index import ItemIndex
 from serving.replication.delta_messages import VectorChange
 from serving.replication.keys import ModelKeys
-from serving.replication.vector_publisher import scan_vectors
+from serving.replication.shared_reads import scan_vectors
 
 _logger = logging.getLogger(__name__)
 

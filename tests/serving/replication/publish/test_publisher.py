@@ -16,7 +16,7 @@ from serving.model.artefact import Artefact
 from serving.replication import delta_messages, keys
 from serving.replication.delta_messages import FIELD
 from serving.replication.embedded_redis import connect
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from serving.replication.trainer_status import TrainerStatus, TrainerStatuses
 from tests.serving.fakes import DIM, artefact, delta, ids, rows
 

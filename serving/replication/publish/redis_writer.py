@@ -13,7 +13,7 @@ from redis.retry import Retry
 
 from recsys.errors import PublishError
 from serving.replication.delta_messages import FIELD
-from serving.replication.lease import Fill, Lease
+from serving.replication.publish.lease import Fill, Lease
 
 KEYS_PER_COMMAND = 2048
 _STREAM_LENGTH = 256

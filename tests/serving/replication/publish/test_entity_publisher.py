@@ -12,7 +12,7 @@ from serving.cache.entity_cache import EntityFeatures
 from serving.replication import keys
 from serving.replication.delta_messages import FIELD
 from serving.replication.health import Availability
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from streaming.encode.entity_state import EntityState
 
 CAPACITY = 20

@@ -11,8 +11,8 @@ import redis
 
 from recsys.errors import RedisServerError
 from serving.replication.embedded_redis import EmbeddedRedis, connect, stop
+from serving.replication.follow.stream_follower import StreamFollower
 from serving.replication.health import Availability
-from serving.replication.stream_follower import StreamFollower
 from tests.serving.waiting import until
 
 

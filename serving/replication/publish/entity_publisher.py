@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import msgspec
 
 from serving.replication import delta_messages, keys
-from serving.replication.redis_writer import KEYS_PER_COMMAND, RedisWriter
+from serving.replication.publish.redis_writer import KEYS_PER_COMMAND, RedisWriter
 from streaming.encode.entity_state import Changes
 from streaming.events.schema import Features
 

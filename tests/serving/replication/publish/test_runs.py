@@ -12,11 +12,12 @@ import redis
 
 from recsys.errors import InvalidValueError, RowsUnavailableError
 from serving.cache.row_store import RedisRows
+from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.health import Availability
 from serving.replication.keys import ModelKeys
-from serving.replication.model_loader import ModelLoader
-from serving.replication.publisher import Publisher
-from serving.replication.runs.served_run import KEPT, served
+from serving.replication.publish.publisher import Publisher
+from serving.replication.publish.served_run import KEPT
+from serving.replication.shared_reads import served
 from streaming.encode.feature_spec import FeatureSpec, Field
 from tests.serving.fakes import SPEC, Graphs, artefact, delta, ids
 from tests.serving.following import following

@@ -19,10 +19,10 @@ from serving.model.artefact import RANKER, USER_TOWER, Artefact
 from serving.model.loaded_model import LoadedModel, OpenScorer
 from serving.model.user_tower import TwoTowerModel, UserTower
 from serving.replication import delta_messages
+from serving.replication.follow.vector_replica import VectorReplica
 from serving.replication.health import Availability
 from serving.replication.keys import ModelKeys
-from serving.replication.runs.served_run import served
-from serving.replication.vector_replica import VectorReplica
+from serving.replication.shared_reads import served
 from streaming.encode.encoder import Encoder
 
 _logger = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serving.replication import keys
-from serving.replication.record_publisher import RecordPublisher
-from serving.replication.redis_writer import RedisWriter
+from serving.replication.publish.record_publisher import RecordPublisher
+from serving.replication.publish.redis_writer import RedisWriter
 from streaming.co_visits import VisitChanges
 
 

@@ -5,23 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import cast
 
-import redis
 from redis.client import Pipeline
 
 from serving.replication import delta_messages
 from serving.replication.keys import ModelKeys
-from serving.replication.redis_writer import KEYS_PER_COMMAND, RedisWriter, add_message
+from serving.replication.publish.redis_writer import KEYS_PER_COMMAND, RedisWriter, add_message
+from serving.replication.shared_reads import served
 
 KEPT = 60_000
 """How long (ms) a run that was replaced can still be read, so that servers replace it without a gap."""
 _OUTLIVE = 15_000
 """Milliseconds between the expiry of a run for readers and of its rows, so that no row is missing while it is read."""
-
-
-def served(client: redis.Redis, model: str) -> str | None:
-    """The run that servers follow; None if there is none yet. Raises redis.RedisError."""
-    value = cast(bytes | None, client.get(ModelKeys(model).served))
-    return None if value is None else value.decode()
 
 
 class ServedRun:

@@ -11,9 +11,9 @@ import redis
 from serving.model.loaded_model import LoadedModel
 from serving.replication import delta_messages
 from serving.replication.embedded_redis import EmbeddedRedis
+from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.health import Availability
-from serving.replication.model_loader import ModelLoader
-from serving.replication.publisher import Publisher
+from serving.replication.publish.publisher import Publisher
 from streaming.encode.feature_spec import FeatureSpec, Field
 from tests.serving.fakes import SPEC, Graphs, artefact, delta, ids
 from tests.serving.following import following, served

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import cast
 
 import numpy as np
-import redis
 from redis.client import Pipeline
 
 from embedding.store import Floats
 from serving.replication.delta_messages import Message, VectorChange, VectorReset, encode
 from serving.replication.keys import ModelKeys
-from serving.replication.redis_writer import RedisWriter, add_message
+from serving.replication.publish.redis_writer import RedisWriter, add_message
+from serving.replication.shared_reads import scan_vectors
 
 ITEMS_PER_MESSAGE = 4096
 _Vectors = dict[bytes, bytes]
@@ -78,11 +77,6 @@ class VectorPublisher:
                 yield page
             if cursor == 0:
                 return
-
-
-def scan_vectors(client: redis.Redis, keys: ModelKeys, cursor: int) -> tuple[int, _Vectors]:
-    """The next place (0 at the end) and a page of vectors by item, in half precision. Raises redis.RedisError."""
-    return cast(tuple[int, _Vectors], client.hscan(keys.vectors, cursor, count=ITEMS_PER_MESSAGE))
 
 
 def _hset(key: str, vectors: _Vectors, pipe: Pipeline) -> None:

@@ -22,13 +22,14 @@ from embedding.store import Delta, Floats, TableDelta
 from recsys.errors import InvalidValueError, OutOfStepError
 from serving.model.artefact import Artefact
 from serving.replication import delta_messages, keys, row_codec, trainer_status
-from serving.replication.entity_publisher import EntityPublisher
-from serving.replication.lease import Lease
-from serving.replication.record_publisher import RecordPublisher
-from serving.replication.redis_writer import RedisWriter
-from serving.replication.runs.served_run import ServedRun, served
-from serving.replication.vector_publisher import VectorPublisher
-from serving.replication.visit_publisher import VisitPublisher
+from serving.replication.publish.entity_publisher import EntityPublisher
+from serving.replication.publish.lease import Lease
+from serving.replication.publish.record_publisher import RecordPublisher
+from serving.replication.publish.redis_writer import RedisWriter
+from serving.replication.publish.served_run import ServedRun
+from serving.replication.publish.vector_publisher import VectorPublisher
+from serving.replication.publish.visit_publisher import VisitPublisher
+from serving.replication.shared_reads import served
 from streaming.encode.entity_state import Changes
 from streaming.events.schema import Features
 from streaming.windows.record_changes import RecordChanges

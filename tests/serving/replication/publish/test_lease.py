@@ -12,11 +12,11 @@ import redis
 from redis.client import Pipeline
 
 from recsys.errors import LeaseError
-from serving.replication import lease as leases
 from serving.replication.embedded_redis import connect
 from serving.replication.keys import ModelKeys
-from serving.replication.lease import LIFETIME, Holder, Lease
-from serving.replication.publisher import Publisher
+from serving.replication.publish import lease as leases
+from serving.replication.publish.lease import LIFETIME, Holder, Lease
+from serving.replication.publish.publisher import Publisher
 from tests.serving.fakes import artefact, delta
 from tests.serving.waiting import until
 

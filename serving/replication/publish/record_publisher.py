@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from serving.replication import keys
-from serving.replication.redis_writer import RedisWriter
+from serving.replication.publish.redis_writer import RedisWriter
 from streaming.windows.record_changes import RecordChanges
 
 EXPIRY = 30 * 86_400

@@ -1,0 +1,1 @@
+"""The server's side: how a process keeps up with what trainers write to Redis."""

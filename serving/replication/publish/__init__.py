@@ -1,0 +1,1 @@
+"""The trainer's side: what it writes to Redis, and who may."""

@@ -25,7 +25,7 @@ from benchmarks.harness import ROOT, Result, Target
 from embedding.local.store import LocalStore
 from embedding.store import Delta, Lookup, TableDelta
 from recsys import wiring
-from recsys.commands.ingest import run as ingest
+from recsys.commands.online.ingest import run as ingest
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.config.units import milliseconds

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.config.tasks import CLICK
+from recsys.config.sections.tasks import CLICK
 from recsys.config.units import written
 from streaming.events.columns import IMPRESSION, INTERACTION, kinds
 from streaming.join.tasks_joiner import Task

@@ -27,7 +27,7 @@ Count = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingSettings:
-    """What a person may set of the HTTP server. The bounds are those of the file (`recsys.config.section.section_of`).
+    """What a person may set of the HTTP server. The bounds are those of the file (`recsys.config.sections.section`).
 
     Raises InvalidValueError for settings that contradict each other.
     """

@@ -21,9 +21,9 @@ from pydantic import ValidationError
 import serving.settings
 from recsys import models, wiring
 from recsys.cli import main
-from recsys.config import models as config_models
 from recsys.config.file import parse
-from recsys.config.section import reader, section_of
+from recsys.config.sections import models as config_models
+from recsys.config.sections.section import reader, section_of
 from recsys.evaluation import metrics
 from recsys.evaluation.replay.arms import frozen
 from recsys.evaluation.replay.report import html, markdown

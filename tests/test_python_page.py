@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from recsys.commands.config import init
+from recsys.commands.describe.config import init
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "python.md"

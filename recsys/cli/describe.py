@@ -23,7 +23,7 @@ def init(paths: tuple[Path, ...], propose: bool, **said: str | None) -> None:
 
     PATH is recsys.toml by default. A proposal has a comment on each guess; the options say what only you know.
     """
-    from recsys.commands import config
+    from recsys.commands.describe import config
 
     files = [path for path in paths if propose and path.suffix != ".toml"]
     path, *more = [path for path in paths if path not in files] or [Path(config.TEMPLATE.name)]
@@ -32,7 +32,7 @@ def init(paths: tuple[Path, ...], propose: bool, **said: str | None) -> None:
     if not propose:
         config.init(path)
         return
-    from recsys.commands.propose import init as run
+    from recsys.commands.describe.propose import init as run
 
     run(path, files, **said)
 
@@ -44,7 +44,7 @@ def init(paths: tuple[Path, ...], propose: bool, **said: str | None) -> None:
 @needs("log")
 def inspect(files: tuple[Path, ...], **said: str | None) -> None:
     """Show what the columns of files seem to be, and the configuration that `init --from` would write."""
-    from recsys.commands.propose import inspect as run
+    from recsys.commands.describe.propose import inspect as run
 
     run(files, **said)
 
@@ -55,7 +55,7 @@ def inspect(files: tuple[Path, ...], **said: str | None) -> None:
 @needs("log")
 def check(config_path: Path) -> None:
     """Check the configuration file. An error names the line and the remedy."""
-    from recsys.commands.config import check as run
+    from recsys.commands.describe.config import check as run
 
     run(config_path)
 

@@ -23,7 +23,7 @@ def fit(config_path: Path, until: str | None, out: Path) -> None:
 
     After Ctrl-C or a crash the same command goes on from its newest checkpoint, to the same result.
     """
-    from recsys.commands.fit import run
+    from recsys.commands.offline.fit import run
 
     run(config_path, until=until, out=out)
 
@@ -37,7 +37,7 @@ def fit(config_path: Path, until: str | None, out: Path) -> None:
 @needs("training")
 def evaluate(config_path: Path, part: Literal["test", "validation"], until: str | None, out: Path) -> None:
     """Judge what was fitted on a part of the log that it did not learn from."""
-    from recsys.commands.evaluate import run
+    from recsys.commands.offline.evaluate import run
 
     run(config_path, part=part, until=until, out=out)
 
@@ -53,7 +53,7 @@ def tune(config_path: Path, until: str | None, out: Path) -> None:
 
     After Ctrl-C or a crash the same command goes on, to the same result.
     """
-    from recsys.commands.tune import run
+    from recsys.commands.offline.tune import run
 
     run(config_path, until=until, out=out)
 
@@ -71,7 +71,7 @@ def search() -> None:
 @needs("training")
 def dnis(config_path: Path, until: str | None, out: Path) -> None:
     """Differentiable neural input search: accuracy against embedding size, and dimensions for each table."""
-    from recsys.commands.search.dnis import run
+    from recsys.commands.offline.dnis import run
 
     run(config_path, until=until, out=out)
 
@@ -84,7 +84,7 @@ def dnis(config_path: Path, until: str | None, out: Path) -> None:
 @needs("training")
 def ihas(config_path: Path, until: str | None, out: Path) -> None:
     """Instance-wise search: a model for each group of rows that needs the same dimensions."""
-    from recsys.commands.search.ihas import run
+    from recsys.commands.offline.ihas import run
 
     run(config_path, until=until, out=out)
 
@@ -105,7 +105,7 @@ def ihas(config_path: Path, until: str | None, out: Path) -> None:
 @needs("training")
 def replay(config_path: Path, batch_until: str, refresh: tuple[str, ...], until: str | None, out: Path) -> None:
     """Evaluate the configured model on the log: frozen against online, score then train."""
-    from recsys.commands.replay import run
+    from recsys.commands.offline.replay import run
 
     run(config_path, batch_until, refresh, until, out)
 
@@ -130,7 +130,7 @@ def replay(config_path: Path, batch_until: str, refresh: tuple[str, ...], until:
 @needs("training")
 def memory(config_path: Path, **options: Any) -> None:
     """Replay the log with smaller embedding stores: AUC against memory."""
-    from recsys.commands.memory import run
+    from recsys.commands.offline.memory import run
 
     run(config_path, **options)
 

@@ -33,7 +33,7 @@ def ingest(
     Several files are merged by event time: name those that belong together, such as lists and clicks, in one
     command. Each is roughly in the order of time, unless you --sort them.
     """
-    from recsys.commands.ingest import run
+    from recsys.commands.online.ingest import run
 
     run(config_path, files, dataset, start, end, sort)
 
@@ -47,7 +47,7 @@ def ingest(
 @needs("training")
 def train(config_path: Path, follow: bool, until: str | None, publish: bool) -> None:
     """Train online on the log, from the newest checkpoint on."""
-    from recsys.commands.train import run
+    from recsys.commands.online.train import run
 
     run(config_path, follow=follow, until=until, publish=publish)
 
@@ -65,7 +65,7 @@ def migrate(config_path: Path, source: Path) -> None:
     Reads the newest checkpoint in another folder, which stays as it is, and writes one for the present configuration
     into [training] checkpoints.
     """
-    from recsys.commands.migrate import run
+    from recsys.commands.online.migrate import run
 
     run(config_path, source)
 
@@ -78,7 +78,7 @@ def migrate(config_path: Path, source: Path) -> None:
 @needs("training")
 def freeze(config_path: Path, name: str, source: str) -> None:
     """Copy the published model to NAME, which then stays unchanged: an arm to compare the online model with."""
-    from recsys.commands.freeze import run
+    from recsys.commands.online.freeze import run
 
     run(config_path, name, source)
 
@@ -91,7 +91,7 @@ def freeze(config_path: Path, name: str, source: str) -> None:
 @needs("serving")
 def serve(config_path: Path, host: str | None, port: int | None) -> None:
     """Serve rankings over HTTP."""
-    from recsys.commands.serve import run
+    from recsys.commands.online.serve import run
 
     run(config_path, host, port)
 
@@ -104,7 +104,7 @@ def serve(config_path: Path, host: str | None, port: int | None) -> None:
 @needs("log")
 def status(config_path: Path, follow: bool, as_json: bool) -> None:
     """Show how the trainer is doing: lag, speed, figures, embedding tables, checkpoint, what was lost."""
-    from recsys.commands.status import run
+    from recsys.commands.online.status import run
 
     if follow and as_json:
         raise click.UsageError("--json prints once: leave --follow out")
@@ -124,7 +124,7 @@ def status(config_path: Path, follow: bool, as_json: bool) -> None:
 @needs("serving")
 def experiments(config_path: Path, since: str | None, before: str, as_json: bool) -> None:
     """Show what the configured experiments show, by the event log, with users as the unit."""
-    from recsys.commands.experiments import run
+    from recsys.commands.online.experiments import run
 
     run(config_path, since=since, before=before, as_json=as_json)
 
@@ -157,7 +157,7 @@ def key() -> None:
 @needs("log")
 def create(name: str, scopes: tuple[Scope, ...], rate: float | None) -> None:
     """Make a key called NAME, print it once, and the line to put into recsys.toml."""
-    from recsys.commands.key import create as print_key
+    from recsys.commands.online.key import create as print_key
 
     print_key(name, scopes, rate)
 

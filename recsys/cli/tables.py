@@ -27,7 +27,7 @@ def coat(data: Path, seeds: int, out: Path) -> None:
 
     DATA is the folder of Coat's four .ascii files, from https://www.cs.cornell.edu/~schnabts/mnar/.
     """
-    from recsys.commands.reproduce import coat as run
+    from recsys.commands.offline.reproduce import coat as run
 
     run(data, seeds=seeds, out=out)
 
@@ -41,7 +41,7 @@ def open_bandit(data: Path, out: Path) -> None:
 
     DATA is the folder with bts/ and random/, from https://research.zozo.com/data.html.
     """
-    from recsys.commands.reproduce import open_bandit as run
+    from recsys.commands.offline.reproduce import open_bandit as run
 
     run(data, out=out)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from recsys.config.log import MappingSection
+from recsys.config.sections.log import MappingSection
 from recsys.errors import InvalidValueError
 
 _WILD = frozenset("*?[")

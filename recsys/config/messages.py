@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from recsys.config.models import SECTIONS
 from recsys.config.schema import Config, ServingSection
+from recsys.config.sections.models import SECTIONS
 from recsys.config.setting_lines import Location, line_of
 from recsys.errors import ConfigError
 from serving.api_key import without_keys

@@ -13,19 +13,19 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from embedding.store import INIT_SCALE
-from recsys.config.debiasing import DebiasingSection
-from recsys.config.features import FeaturesSection
-from recsys.config.fit import FitSection
-from recsys.config.item_to_item import ItemToItemSection
-from recsys.config.log import LogSection
 from recsys.config.mapped_files import unused_mapping
-from recsys.config.models import AutoIntConfig, ModelSection
-from recsys.config.retrieval import RetrievalSection
-from recsys.config.search import DnisSection, IhasSection
-from recsys.config.section import Count, FilePath, Positive, Section, error_at, reader, section_of
-from recsys.config.ssl import SslSection
-from recsys.config.tasks import CLICK, TaskSection
-from recsys.config.tune import TuneSection
+from recsys.config.sections.debiasing import DebiasingSection
+from recsys.config.sections.features import FeaturesSection
+from recsys.config.sections.fit import FitSection
+from recsys.config.sections.item_to_item import ItemToItemSection
+from recsys.config.sections.log import LogSection
+from recsys.config.sections.models import AutoIntConfig, ModelSection
+from recsys.config.sections.retrieval import RetrievalSection
+from recsys.config.sections.search import DnisSection, IhasSection
+from recsys.config.sections.section import Count, FilePath, Positive, Section, error_at, reader, section_of
+from recsys.config.sections.ssl import SslSection
+from recsys.config.sections.tasks import CLICK, TaskSection
+from recsys.config.sections.tune import TuneSection
 from recsys.config.units import Duration, milliseconds
 from serving.experiments import assignment
 from serving.ranking.task_score import TaskScore

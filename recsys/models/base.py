@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recsys.config.section import Section
+from recsys.config.sections.section import Section
 from recsys.errors import InvalidValueError
 from recsys.models.target_attention import TargetAttention
 from streaming.encode.feature_spec import PooledHistory

@@ -48,7 +48,7 @@ class ProposedMapping:
     """Actions of further labels, by the name of their task."""
 
     def raw(self) -> dict[str, Any]:
-        """As `recsys.config.log.Mapping` takes it."""
+        """As `recsys.config.sections.log.Mapping` takes it."""
         columns = {name: noted.value for name, noted in self.columns.items()}
         settings = {name: noted.value for name, noted in self.settings.items()}
         return {"files": self.of.pattern, "kind": self.kind, **settings, "columns": columns}

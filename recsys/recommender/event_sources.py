@@ -11,8 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from recsys import wiring
-from recsys.config.log import MappingSection
 from recsys.config.schema import Config
+from recsys.config.sections.log import MappingSection
 from recsys.errors import InvalidValueError
 from recsys.recommender import frames
 from recsys.recommender.times import millis

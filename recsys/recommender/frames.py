@@ -13,9 +13,9 @@ from pydantic_core import ErrorDetails
 from xxhash import xxh3_128_hexdigest
 
 from recsys import wiring
-from recsys.config.log import MappingSection
 from recsys.config.messages import told
 from recsys.config.schema import Config
+from recsys.config.sections.log import MappingSection
 from recsys.errors import ConfigError, InvalidValueError
 from recsys.recommender.near_names import check_near_names
 from recsys.recommender.polars_frames import computed, is_lazy

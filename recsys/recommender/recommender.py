@@ -29,7 +29,7 @@ from recsys.recommender.times import Time, batch_end, millis
 from serving.api.schemas import RankRequest, RecommendRequest
 
 if TYPE_CHECKING:
-    from recsys.config.log import MappingSection
+    from recsys.config.sections.log import MappingSection
     from recsys.evaluation.replay.run import ReplayProgress
     from serving.local_ranking import LocalRanking
     from streaming.events.schema import Features, Value

@@ -79,7 +79,7 @@ class Trainer:
         self._poll_events = poll_events
         self._crash = crash
         self.run_id = secrets.token_hex(4)
-        """Names what one training from nothing learns; a checkpoint keeps it (`serving.replication.publish.served_run`)."""
+        """Names what one training from nothing learns; a checkpoint keeps it (`publish.served_run`)."""
         self._checkpoint = BackgroundCheckpoint(checkpoints, self._capture, self._completed)
 
     def resume(self) -> Path | None:

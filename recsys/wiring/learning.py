@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from recsys.config.features import TableSection
 from recsys.config.schema import Config
+from recsys.config.sections.features import TableSection
 from recsys.wiring.stream import spec, tasks
 
 if TYPE_CHECKING:

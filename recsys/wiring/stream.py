@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from recsys.config.schema import Config
-from recsys.config.tasks import CLICK
+from recsys.config.sections.tasks import CLICK
 from streaming.encode.feature_spec import FeatureSpec
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from recsys.config.models import SECTIONS
-from recsys.config.section import Section
+from recsys.config.sections.models import SECTIONS
+from recsys.config.sections.section import Section
 from recsys.errors import ArtefactError
 from recsys.models import AutoInt, FactorizationMachine, RankingModel, build
 from recsys.training.export import Exporter

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from recsys import remedies
-from recsys.config.log import LogSection, MappingSection
+from recsys.config.sections.log import LogSection, MappingSection
 from recsys.remedies import remedy
 
 

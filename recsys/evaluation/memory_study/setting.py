@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from recsys.config.features import TableSection
 from recsys.config.schema import Config
+from recsys.config.sections.features import TableSection
 from recsys.errors import InvalidValueError
 
 UNBOUNDED = "unbounded"

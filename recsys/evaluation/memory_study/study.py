@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from embedding.local.store import LocalStore
 from recsys import wiring
-from recsys.config.features import TableSection
 from recsys.config.schema import Config
+from recsys.config.sections.features import TableSection
 from recsys.errors import InvalidValueError
 from recsys.evaluation.memory_study.difference import differences
 from recsys.evaluation.memory_study.result import MeasuredReplay, MeasuredSetting, StudyResult

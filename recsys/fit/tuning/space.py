@@ -8,9 +8,9 @@ from typing import Any
 
 import optuna
 
-from recsys.config.models import with_model
 from recsys.config.schema import Config
-from recsys.config.tune import Range
+from recsys.config.sections.models import with_model
+from recsys.config.sections.tune import Range
 from recsys.errors import InvalidValueError
 
 Values = dict[str, Any]

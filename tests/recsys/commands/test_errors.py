@@ -64,7 +64,7 @@ def test_an_unexpected_error_is_a_fault_of_recsys(monkeypatch: pytest.MonkeyPatc
     def broken(_path: Path) -> None:
         np.zeros(2).reshape(3)
 
-    monkeypatch.setattr("recsys.commands.config.check", broken)
+    monkeypatch.setattr("recsys.commands.describe.config.check", broken)
     result = CliRunner().invoke(main, ["check", "-c", str(tmp_path / "recsys.toml")])
     assert result.exit_code == 70
     assert "Traceback" in result.output
@@ -76,7 +76,7 @@ def test_an_error_of_the_tree_has_no_traceback(monkeypatch: pytest.MonkeyPatch, 
     def refused(_path: Path) -> None:
         raise StateError("the checkpoint cannot be used")
 
-    monkeypatch.setattr("recsys.commands.config.check", refused)
+    monkeypatch.setattr("recsys.commands.describe.config.check", refused)
     result = CliRunner().invoke(main, ["check", "-c", str(tmp_path / "recsys.toml")])
     assert (result.exit_code, result.output) == (1, "error: the checkpoint cannot be used\n")
 

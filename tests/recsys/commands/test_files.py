@@ -192,7 +192,7 @@ def test_an_output_that_nobody_reads_is_no_fault(monkeypatch: pytest.MonkeyPatch
     def closed(_path: Path) -> None:
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
-    monkeypatch.setattr("recsys.commands.config.check", closed)
+    monkeypatch.setattr("recsys.commands.describe.config.check", closed)
     result = CliRunner().invoke(main, ["check", "-c", str(folder / "recsys.toml")])
     assert (result.exit_code, result.output) == (1, "")
 
@@ -201,7 +201,7 @@ def test_an_error_of_the_system_that_nobody_foresaw_is_a_fault(monkeypatch: pyte
     def broken(_path: Path) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr("recsys.commands.config.check", broken)
+    monkeypatch.setattr("recsys.commands.describe.config.check", broken)
     result = CliRunner().invoke(main, ["check", "-c", str(folder / "recsys.toml")])
     assert result.exit_code == 70
     assert "This is a fault of recsys" in result.output

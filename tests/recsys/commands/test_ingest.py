@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from recsys.cli import main
-from recsys.commands import ingest
+from recsys.commands.online import ingest
 from recsys.commands.stopping import STOPPED
 from recsys.datasets.registry import DATASETS
 from streaming.ingest.formats import sources

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from recsys.config.models import SECTIONS
-from recsys.config.section import Section
+from recsys.config.sections.models import SECTIONS
+from recsys.config.sections.section import Section
 from recsys.models import MODELS, AutoInt, FactorizationMachine, LogisticRegression, RankingModel, build
 
 SHAPES = [(3, 2), (1, 0), (0, 1), (5, 0), (0, 3)]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recsys.config.section import Section
+from recsys.config.sections.section import Section
 from recsys.models import MODELS, build
 from recsys.models.target_attention import HIDDEN, TargetAttention
 from streaming.encode.feature_spec import PooledHistory

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import mutual_info_score
 
-from recsys.config.ssl import SslSection
+from recsys.config.sections.ssl import SslSection
 from recsys.training.retrieval.item_pool import ItemPool
 from recsys.training.ssl.contrastive_loss import nt_xent, spread_out
 from recsys.training.ssl.item_views import ItemViews

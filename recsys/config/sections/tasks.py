@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from recsys.config.section import Positive, Section
+from recsys.config.sections.section import Positive, Section
 from recsys.config.units import Duration
 
 CLICK = "click"

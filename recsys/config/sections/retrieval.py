@@ -6,9 +6,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from recsys.config.models import Sizes
-from recsys.config.section import Count, Positive, Section, error_at
-from recsys.config.ssl import SslSection
+from recsys.config.sections.models import Sizes
+from recsys.config.sections.section import Count, Positive, Section, error_at
+from recsys.config.sections.ssl import SslSection
 
 
 class RetrievalSection(Section):

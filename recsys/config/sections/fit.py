@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from recsys.config.section import Count, Section, error_at
+from recsys.config.sections.section import Count, Section, error_at
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 

@@ -10,7 +10,7 @@ from typing import cast
 from rich.console import Console
 from rich.table import Table
 
-from recsys.commands.config import free_path
+from recsys.commands.describe.config import free_path
 from recsys.commands.options.iso_time import parse_time, written_time
 from recsys.commands.output.console import plain_console
 from recsys.commands.output.refusals import show_reasons

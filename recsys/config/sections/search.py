@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from recsys.config.models import Sizes
-from recsys.config.section import Count, Positive, Section
+from recsys.config.sections.models import Sizes
+from recsys.config.sections.section import Count, Positive, Section
 
 Share = Annotated[float, Field(gt=0, le=1)]
 

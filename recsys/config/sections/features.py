@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from embedding.multiplexed import PREFIX
-from recsys.config.section import Count, Section, error_at
+from recsys.config.sections.section import Count, Section, error_at
 from recsys.config.units import Duration
 from recsys.errors import InvalidValueError
 from streaming.encode import feature_spec

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from recsys.config.section import Count, Section, error_at
+from recsys.config.sections.section import Count, Section, error_at
 from recsys.errors import InvalidValueError
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from recsys.config.section import Count, FilePath, Section
+from recsys.config.sections.section import Count, FilePath, Section
 from recsys.config.units import Duration, Size, byte_count, milliseconds
 from recsys.errors import InvalidValueError
 from streaming.encode.feature_spec import Kind

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from recsys.config.section import Count, Section
+from recsys.config.sections.section import Count, Section
 from recsys.config.units import Duration, milliseconds
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from recsys.config.section import Section, error_at
+from recsys.config.sections.section import Section, error_at
 
 
 class DebiasingSection(Section):

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from recsys.config.models import SECTIONS
-from recsys.config.section import Count, Section, error_at
+from recsys.config.sections.models import SECTIONS
+from recsys.config.sections.section import Count, Section, error_at
 
 LEARNING = ("averaging", "batch_size", "dense_lr", "init_scale", "max_norm", "optimizer", "sparse_lr")
 """Settings of `training` that change how rows are learned, not which."""

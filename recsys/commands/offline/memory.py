@@ -18,8 +18,8 @@ from recsys.commands.output.console import plain_column, plain_console, say
 from recsys.commands.output.memory_study_table import table
 from recsys.commands.stopping import STOPPED
 from recsys.config.file import load
-from recsys.config.models import with_model
 from recsys.config.schema import Config
+from recsys.config.sections.models import with_model
 from recsys.errors import InvalidValueError, file_errors
 from recsys.evaluation.memory_study import report
 from recsys.evaluation.memory_study.result import StudyResult

@@ -1,0 +1,1 @@
+"""Commands that describe a log and its configuration."""

@@ -1,1 +1,0 @@
-"""The commands of `recsys search`, one file each."""

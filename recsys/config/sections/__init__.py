@@ -1,0 +1,1 @@
+"""The tables of `recsys.toml`, one file each; `section` is what they are built from."""

@@ -22,7 +22,7 @@ from benchmarks._supervised import Supervised
 from benchmarks._waiting import until
 from benchmarks.harness import Result, Target, median
 from recsys import wiring
-from recsys.commands.status import read
+from recsys.commands.online.status import read
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import RedisServerError

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from recsys.config.file import parse
-from recsys.config.schema import Config, TrainingSection
+from recsys.config.schema import Config
+from recsys.config.sections.training import TrainingSection
 from recsys.errors import InvalidValueError
 from recsys.proposal.feature_columns import Feature, event_features
 from recsys.proposal.files.groups import groups

@@ -13,7 +13,7 @@ from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError, RecsysError, file_errors
 
-TEMPLATE = Path(__file__).parents[1] / "recsys.toml"
+TEMPLATE = Path(__file__).parents[2] / "recsys.toml"
 
 
 def init(path: Path) -> None:

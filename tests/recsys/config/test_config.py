@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 
 from recsys.config.file import load, parse
-from recsys.config.schema import ArmSection, Config, ExperimentSection, ServingSection, TrainingSection
+from recsys.config.schema import Config, ServingSection
 from recsys.config.sections.debiasing import DebiasingSection
+from recsys.config.sections.experiments import ArmSection, ExperimentSection
 from recsys.config.sections.features import FieldSection, TableSection
 from recsys.config.sections.log import LogSection, MappingSection
 from recsys.config.sections.models import SECTIONS
 from recsys.config.sections.section import Section
 from recsys.config.sections.ssl import SslSection
 from recsys.config.sections.tasks import TaskSection
+from recsys.config.sections.training import TrainingSection
 from recsys.errors import ConfigError
 from recsys.wiring.learning import tables
 from streaming.ingest.validation import Rules

@@ -1,0 +1,47 @@
+"""A/B tests: which users see which arm."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import field_validator, model_validator
+
+from recsys.config.sections.section import Section
+from serving.experiments import assignment
+from serving.ranking.task_score import TaskScore
+
+
+class ArmSection(Section):
+    """One arm: its share of users and the published model that ranks for them; `popularity` ranks without one."""
+
+    name: str
+    model: str = "online"
+    weight: float = 1.0
+    score: dict[str, float] = {}
+    """What its items are ranked by; empty: as `serving` says."""
+
+    @field_validator("score")
+    @classmethod
+    def _ranks(cls, score: dict[str, float]) -> dict[str, float]:
+        if score:
+            TaskScore(score)
+        return score
+
+
+class ExperimentSection(Section):
+    """Users are assigned to arms by a hash of salt, arm and user; a change of weights moves as few as possible."""
+
+    name: str
+    salt: str = ""
+    """Empty: the experiment's name."""
+    arms: list[ArmSection]
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        self.to_experiment()
+        return self
+
+    def to_experiment(self) -> assignment.Experiment:
+        return assignment.Experiment(
+            self.name, tuple(assignment.Arm(**arm.model_dump()) for arm in self.arms), self.salt
+        )

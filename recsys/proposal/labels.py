@@ -110,7 +110,7 @@ def _pairs(made: ProposedMapping) -> None:
     roles = made.of.roles
     if roles.reading is None:
         return
-    times = sorted(map(roles.reading.reader, roles.column("time").values[:_ENOUGH]))  # type: ignore[union-attr]
+    times = sorted(roles.reading.times(roles.column("time").values[:_ENOUGH]))  # type: ignore[union-attr]
     gaps = sorted(b - a for a, b in pairwise(times))
     usual = gaps[int(0.9 * (len(gaps) - 1))] if gaps else 0
     if 4 * usual > milliseconds("1h"):

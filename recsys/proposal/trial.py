@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -44,13 +44,19 @@ class Trial:
 def trial(config: Config, files: Sequence[Path]) -> Trial:
     """Ingest and join the first rows of the files, as `recsys ingest` and `recsys train` would; nothing is kept.
 
-    Of files whose first rows give labels of one kind, more rows. Raises RecsysError as these do.
+    Of files whose first rows give labels of one kind, more rows; rows that are not in the order of time are sorted, as
+    the user is told to do. Raises RecsysError as these do.
     """
-    tried = _tried(config, files, ROWS)
-    return _tried(config, files, _MORE) if tried.labels and not (tried.positives and tried.negatives) else tried
+    tried = _in_order(config, files, ROWS)
+    return _in_order(config, files, _MORE) if tried.labels and not (tried.positives and tried.negatives) else tried
 
 
-def _tried(config: Config, files: Sequence[Path], rows: int) -> Trial:
+def _in_order(config: Config, files: Sequence[Path], rows: int) -> Trial:
+    tried = _tried(config, files, rows)
+    return replace(_tried(config, files, rows, sort=True), late=tried.late) if tried.late else tried
+
+
+def _tried(config: Config, files: Sequence[Path], rows: int, *, sort: bool = False) -> Trial:
     log = MemoryLog()
     with TemporaryDirectory() as folder:
         aside = config.log.model_copy(
@@ -58,7 +64,11 @@ def _tried(config: Config, files: Sequence[Path], rows: int) -> Trial:
         )
         config = config.model_copy(update={"log": aside})
         ingest = wiring.ingest(config, log)
-        ingest.merge([_First(source, rows) for file in files[:_FILES] for source in wiring.sources(config, file)])
+        first = [_First(source, rows) for file in files[:_FILES] for source in wiring.sources(config, file)]
+        if sort:
+            ingest.sort(first, config.log.sort_memory)
+        else:
+            ingest.merge(first)
     joiner = wiring.joiner(config, "held")
     for chunk in read_range(log, 0, 0, log.end()[0]):
         joiner.push(chunk.events)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final
@@ -49,6 +50,14 @@ class TimeReading:
     @property
     def reader(self) -> Callable[[Any], int]:
         return millis_reader(self.unit, self.format)
+
+    def times(self, values: Sequence[Any]) -> list[int]:
+        """Of those values that are such times, ms."""
+        found = []
+        for value in values:
+            with suppress(InvalidValueError, OverflowError):
+                found.append(self.reader(value))
+        return found
 
     @property
     def form(self) -> str:

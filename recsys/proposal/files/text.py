@@ -86,6 +86,9 @@ def table(path: Path, found: Decoded, suffix: str, most: int) -> SampledTable:
     names = rows.pop(0) if header is True else [str(n + 1) for n in range(width)] if not header else list(header)
     if names and header is True:
         _check_names(path, names)
+        again = rows.count(names)
+        rows = [row for row in rows if row != names] if again else rows
+        notes += [f"The header comes again in {again} of the first rows, which would be refused."] if again else []
     settings: dict[str, Any] = {} if suffix in (".csv", ".tsv") else {"format": base}
     if header is True and all(_TYPED.fullmatch(name) for name in names):
         names = [name.rpartition(":")[0] for name in names]
@@ -186,10 +189,11 @@ def _header(rows: Sequence[Sequence[str]], _: Dialect) -> tuple[bool | list[str]
     if any(is_number(cell) or time_reading([cell]) is not None for cell in first[:_HEADER]):
         return False, ["The first row has numbers or times, so that there is no header: columns are numbered from 1."]
     numeric = any(rest and sum(is_number(row[n]) for row in rest) > len(rest) / 2 for n in range(len(first)))
-    if numeric or any(known(cell) for cell in first) or not rest:
+    if numeric or not rest:
         return True, []
-    seen = [{row[n] for row in rest} for n in range(len(first))]
-    if any(cell in values for cell, values in zip(first, seen, strict=True)):
+    seen = [{row[n] for row in rest if row != first} for n in range(len(first))]  # a header may come again, whole
+    again = [cell for cell, values in zip(first, seen, strict=True) if cell.strip() and cell in values]
+    if len(again) > len(set(again)) or (again and not any(known(cell) for cell in first)):  # nobody names two so
         return False, ["The first row has values of other rows, so that there is no header."]
     return True, []
 

@@ -275,6 +275,35 @@ def test_rows_that_are_not_in_the_order_of_time_are_to_be_sorted(tmp_path: Path)
     assert f"recsys ingest --sort {name}" in result.output
 
 
+def test_rows_sorted_by_user_have_all_their_labels_in_the_proposal(tmp_path: Path) -> None:
+    rows = [f"{n % 40},i{n % 30},{1 + n % 5},{1_650_000_000 + 600 * n}" for n in range(1200)]
+    rows.sort(key=lambda row: int(row.split(",")[0]))
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating,timestamp\n" + "\n".join(rows) + "\n")
+    result = run(tmp_path, "init", "--from", "ratings.csv")
+    assert "Labels: 1,200 shown items, 40.0% of them positive." in result.output
+    assert "not in the order of time: ingest with --sort" in result.output.replace("\n", " ")
+    assert load(tmp_path / "recsys.toml").training.batch_size == 256
+
+
+def test_a_header_that_comes_again_leaves_the_label_a_label(tmp_path: Path) -> None:
+    part = ["time,user_id,item_id,clicked"]
+    part += [f"{1_650_000_000 + 60 * n},u{n % 7},i{n % 5},{n % 4 // 3}" for n in range(120)]
+    (tmp_path / "joined.csv").write_text("\n".join([*part, *part]) + "\n")
+    result = run(tmp_path, "init", "--from", "joined.csv")
+    assert result.exit_code == 0, result.output
+    (mapping,) = load(tmp_path / "recsys.toml").log.mapping
+    assert (mapping.kind, mapping.columns["actions.click"]) == ("shown", "clicked")
+    assert "25.0% of them positive" in result.output
+
+
+def test_values_that_come_twice_in_the_first_row_are_no_header(tmp_path: Path) -> None:
+    news = [f"N{n}\tnews\tlocal\tTitle {n}\t[]\t[]" for n in range(30)]
+    (tmp_path / "news.tsv").write_text("\n".join(news) + "\n")
+    result = run(tmp_path, "init", "--from", "news.tsv")
+    assert result.exit_code == 1
+    assert "has columns without names" in result.output
+
+
 def test_further_labels_are_further_tasks(tmp_path: Path) -> None:
     rows = [f"{1_650_000_000 + 60 * i},u{i % 7},i{i % 5},{i % 2},{i % 3 // 2}" for i in range(90)]
     (tmp_path / "a.csv").write_text("ts,user_id,item_id,liked,bought\n" + "\n".join(rows) + "\n")

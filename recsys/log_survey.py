@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,12 @@ import pyarrow.compute as pc
 
 from recsys.config.sections.tasks import CLICK
 from recsys.config.units import written
+from streaming.encode.feature_spec import Field
 from streaming.events.columns import IMPRESSION, INTERACTION, kinds
 from streaming.join.tasks_joiner import Task
 from streaming.log.event_log import EventLog, read_range
+from streaming.windows.source import IMPRESSION as SHOWN
+from streaming.windows.source import StreamedSource
 
 LIMIT = 1_000_000
 """Most events that are looked at for their actions."""
@@ -31,8 +34,8 @@ class _Shown:
     items: list[str]
 
 
-def action_doubts(log: EventLog, tasks: Sequence[Task]) -> Iterator[str]:
-    """A warning for each task of which some actions do not occur, and one when actions of no task do."""
+def action_doubts(log: EventLog, tasks: Sequence[Task], fields: Sequence[Field]) -> Iterator[str]:
+    """A warning for each task and each field of which an action does not occur, and one when actions of neither do."""
     found: Counter[str] = Counter()
     for events in beginning(log, LIMIT):
         actions = events.column("action").filter(pa.array(kinds(events) == INTERACTION))
@@ -45,13 +48,24 @@ def action_doubts(log: EventLog, tasks: Sequence[Task]) -> Iterator[str]:
                 f"{_setting(task, 'positive', 'actions')} names {missing}, which no interaction in {where} has; the "
                 f"actions there are {_commonest(found)}."
             )
-    learned = {action for task in tasks for action in task.rule.actions}
+    counted = {field.name: field.streamed for field in fields if field.streamed is not None}
+    yield from _counted_doubts(counted, found, where)
+    learned = {action for task in tasks for action in task.rule.actions} | {of.action for of in counted.values()}
     ignored = Counter({action: count for action, count in found.items() if action not in learned})
     if ignored:
         yield (
             f"{ignored.total():,} interactions in {where} have actions that decide no label, and are not learned from: "
             f"{_commonest(ignored)}. If one should count, name it in training.positive or in a [[tasks]]."
         )
+
+
+def _counted_doubts(counted: Mapping[str, StreamedSource], found: Counter[str], where: str) -> Iterator[str]:
+    for name, streamed in counted.items():
+        if found and streamed.action not in (*found, SHOWN):
+            yield (
+                f"Field {name} ({streamed.name}) says nothing: no interaction in {where} has the action "
+                f"{streamed.action!r}; the actions there are {_commonest(found)}."
+            )
 
 
 def _setting(task: Task, of_first: str, of_further: str) -> str:

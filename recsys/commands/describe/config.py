@@ -12,6 +12,7 @@ from recsys import wiring
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError, RecsysError, file_errors
+from streaming.windows.source import IMPRESSION
 
 TEMPLATE = Path(__file__).parents[2] / "recsys.toml"
 
@@ -37,7 +38,7 @@ def check(path: Path) -> None:
     config = load(path)
     click.echo(f"{path} is valid: {len(config.features.fields)} fields, model {config.model.name}.")
     _show_log(config)
-    for note in _unusable_checkpoints(config):
+    for note in (*_unnamed_actions(config), *_unusable_checkpoints(config)):
         click.secho(note, fg="yellow")
 
 
@@ -47,6 +48,22 @@ def _show_log(config: Config) -> None:
             click.echo(f"log: {sentence}.")
     except RecsysError as error:
         click.secho(f"log: {error}", fg="yellow")
+
+
+def _unnamed_actions(config: Config) -> Iterator[str]:
+    """Fields of an action that the configuration names nowhere else: it may be a slip, or come from JSON lines."""
+    of_columns = (name.partition("actions.")[2] for mapping in config.log.mapping for name in mapping.columns)
+    named = {action for task in wiring.tasks(config) for action in task.rule.actions} | {IMPRESSION, *of_columns}
+    for mapping in config.log.mapping:
+        values = mapping.where.get(str(mapping.columns.get("action")), [])
+        named.update([values] if isinstance(values, str) else values)
+    known = ", ".join(sorted(named - {"", IMPRESSION}))
+    for field in wiring.spec(config).fields:
+        if field.streamed is not None and field.streamed.action not in named:
+            yield (
+                f"features.fields, field {field.name!r}: no task and no mapping names the action "
+                f"{field.streamed.action!r} (they name: {known}). The field says nothing unless events have it"
+            )
 
 
 def _unusable_checkpoints(config: Config) -> Iterator[str]:

@@ -12,10 +12,11 @@ from recsys.log_survey import action_doubts, one_label, unmet
 
 
 def log_warnings(config: Config) -> Iterator[str]:
-    """Actions of tasks that the log does not have, actions in it that decide no label, and features it lacks."""
+    """Actions and features that the log lacks, and actions in it that nothing is learned from."""
     with closing(wiring.event_log(config)) as log:
-        yield from action_doubts(log, wiring.tasks(config))
-        yield from feature_doubts(log, wiring.spec(config).fields)
+        fields = wiring.spec(config).fields
+        yield from action_doubts(log, wiring.tasks(config), fields)
+        yield from feature_doubts(log, fields)
 
 
 def label_warnings(config: Config, labels: Mapping[str, tuple[float, float]]) -> Iterator[str]:

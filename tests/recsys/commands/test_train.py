@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from recsys import wiring
 from recsys.cli import main
+from recsys.commands.output.log_warnings import log_warnings
 from recsys.config.file import load
 from streaming.events.schema import Event, Impression, Interaction, ItemUpdate
 from streaming.ingest.codec import encode_events
@@ -191,6 +192,33 @@ def test_interactions_that_decide_no_label_are_told(config: Path) -> None:
     further = '\n[[tasks]]\nname = "view"\nactions = ["view"]\nwait = "1s"\n'
     config.write_text(config.read_text().replace("[training]", '[training]\ncheckpoints = "other"') + further)
     assert "decide no label" not in train(config)
+
+
+HISTORY = """
+[[features.fields]]
+name = "item"
+source = "item"
+[[features.fields]]
+name = "past"
+kind = "multi"
+source = "user.recent({action}, 5)"
+table = "item"
+"""
+
+
+def test_an_action_of_a_field_that_the_log_does_not_have_is_named_with_those_it_has(tmp_path: Path) -> None:
+    settings = CONFIG.format(capacity=100)
+    config = empty(tmp_path, settings + HISTORY.format(action="clik"))
+    append(config, [*lists(30, item="a"), Interaction(time=300_000, impression="n29", item="b", action="view")])
+    doubt = (
+        "Field past (user.recent(clik, 5)) says nothing: no interaction in the log has the action 'clik'; the actions"
+    )
+    assert doubt + " there are 'click' (30), 'view' (1)." in said(config, *TRAIN)
+    assert "names the action 'clik' (they name: click)" in said(config, "check")
+    config.write_text(settings + HISTORY.format(action="view"))
+    told = "".join(log_warnings(load(config)))
+    assert "says nothing" not in told
+    assert "decide no label" not in told
 
 
 BUY = '\n[[tasks]]\nname = "buy"\nactions = ["buy", "order"]\nwait = "2s"\n'

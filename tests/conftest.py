@@ -16,11 +16,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import Phase, settings
 
+from tests import collecting
+
 NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target)
 
 settings.register_profile("local", deadline=None, print_blob=True)  # tests assert behaviour, not speed
 settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True, database=None, phases=NO_SHRINKING)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What is collected, in the packages too: hooks of this file are for tests/ alone."""
+    config.pluginmanager.register(collecting)
 
 
 @pytest.hookimpl(trylast=True)  # of the tests that are left after -m and -k

@@ -12,12 +12,17 @@ from streaming.events.schema import Event
 from streaming.ingest.codec import encode_events
 
 
+def share_graphs(checkpoints: Path, graphs: Path) -> None:
+    """Let a trainer that begins in this folder know the graphs that were traced in this run."""
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "graphs").symlink_to(graphs)
+
+
 def project(folder: Path, settings: str, events: Sequence[Event], graphs: Path) -> Config:
     """Its configuration. Graphs that were traced in this run are known there."""
     (folder / "recsys.toml").write_text(settings)
     config = load(folder / "recsys.toml")
-    config.training.checkpoints.mkdir(parents=True)
-    (config.training.checkpoints / "graphs").symlink_to(graphs)
+    share_graphs(config.training.checkpoints, graphs)
     log = wiring.event_log(config)
     log.append(encode_events(events))
     log.close()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from recsys.commands.describe.config import init
+from tests.projects import share_graphs
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "python.md"
@@ -26,9 +27,7 @@ def blocks() -> list[tuple[str, str]]:
 def use(folder: Path, graphs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run below `folder`, with the graphs that this run of the tests has traced."""
     monkeypatch.chdir(folder)
-    checkpoints = folder / "cafe" / "run" / "checkpoints"
-    checkpoints.mkdir(parents=True)
-    (checkpoints / "graphs").symlink_to(graphs)
+    share_graphs(folder / "cafe" / "run" / "checkpoints", graphs)
 
 
 @pytest.mark.slow
@@ -53,13 +52,14 @@ def test_the_page(
 
 @pytest.mark.slow
 def test_the_session_of_the_readme(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, graphs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     (code,) = re.findall(r"^```python session\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
     init(Path("recsys.toml"))
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    share_graphs(tmp_path / "run" / "checkpoints", graphs)
     capsys.readouterr()
     exec(compile(code, "README.md", "exec"), {})
     learned, recommended = capsys.readouterr().out.splitlines()

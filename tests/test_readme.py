@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from recsys.commands.demo.ports import free_port
+from tests.projects import share_graphs
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,7 +32,7 @@ def rankings(output: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_the_session_works_as_printed(tmp_path: Path) -> None:
+def test_the_session_works_as_printed(tmp_path: Path, graphs: Path) -> None:
     """Only the port differs, because 8000 may be taken; the server is ended at the end."""
     blocks = session()
     assert len(blocks) == 3
@@ -41,6 +42,7 @@ def test_the_session_works_as_printed(tmp_path: Path) -> None:
         "recsys check ", f"sed -i s/8000/{port}/ recsys.toml; recsys check "
     )
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    share_graphs(tmp_path / "run" / "checkpoints", graphs)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "120"}
     process = subprocess.Popen(
         ["bash", "-c", script],

@@ -25,6 +25,7 @@ _WAIT = 60
 ARCHIVE = JARS.parent / "classes.jsa"
 """The broker's classes as the Java here keeps them loaded: with it a broker starts in half the time."""
 _SETTINGS = ["-Xmx512m", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+_SETTINGS += ["-Xlog:disable", "-Xlog:all=warning:stderr"]  # what the programs of Kafka print is all of their stdout
 
 
 def missing() -> list[str]:

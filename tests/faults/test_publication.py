@@ -34,6 +34,7 @@ from streaming.encode.entity_state import EntityState
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 from tests.forking import run_until_killed
+from tests.projects import share_graphs
 
 pytestmark = pytest.mark.slow
 
@@ -58,8 +59,7 @@ def events() -> list[Event]:
 def config(tmp_path: Path, graphs: Path) -> Config:
     (tmp_path / "recsys.toml").write_text(SETTINGS)
     config = load(tmp_path / "recsys.toml")
-    config.training.checkpoints.mkdir(parents=True)
-    (config.training.checkpoints / "graphs").symlink_to(graphs)
+    share_graphs(config.training.checkpoints, graphs)
     return config
 
 
@@ -180,9 +180,7 @@ def anew(config: Config, graphs: Path, name: str = "anew") -> Path:
     """The file of a configuration with an empty folder of checkpoints, that learns faster."""
     file = config.log.dead_letters.parents[1] / f"{name}.toml"
     file.write_text(SETTINGS.replace("[model]", f'checkpoints = "{name}"\nsparse_lr = 0.3\n[model]'))
-    folder = load(file).training.checkpoints
-    folder.mkdir()
-    (folder / "graphs").symlink_to(graphs)
+    share_graphs(load(file).training.checkpoints, graphs)
     return file
 
 

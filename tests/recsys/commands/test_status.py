@@ -19,6 +19,7 @@ from recsys.cli import main
 from recsys.config.file import load
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
+from tests.projects import project
 
 COUNTERS = ("live", "evicted", "expired", "unadmitted", "refused", "stale", "nonfinite", "ahead", "bytes")
 STATUS = {
@@ -117,11 +118,11 @@ def test_no_redis_is_an_error_and_none_is_started(config: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_trainer_has_an_endpoint_of_its_own(config: Path) -> None:
+def test_the_trainer_has_an_endpoint_of_its_own(config: Path, graphs: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    config.write_text(f'[features]\ndim = 4\n[model]\nname = "fm"\n[training]\nmetrics = "127.0.0.1:{port}"\n')
-    with wiring.trainer(load(config), publish=True) as trainer:
+    settings = f'[model]\nname = "fm"\n[training]\nmetrics = "127.0.0.1:{port}"\n'
+    with wiring.trainer(project(config.parent, settings, [], graphs), publish=True) as trainer:
         trainer.run(follow=False, stop=threading.Event())
         text = scraped(port)
     assert 'recsys_trainer{model="online",name="lag_events"} 0.0' in text

@@ -10,6 +10,7 @@ import pytest
 
 from recsys import Config, Recommender
 from streaming.events.schema import Event, Impression, Interaction, ItemUpdate
+from tests.projects import share_graphs
 
 START = 1_767_225_600_000
 DRINKS = {"tea": "hot", "coffee": "hot", "cola": "cold", "water": "cold"}
@@ -73,9 +74,7 @@ def config() -> Config:
 
 def prepared(folder: Path, graphs: Path) -> Path:
     """The folder, with the graphs that this run of the tests has traced."""
-    checkpoints = folder / "run" / "checkpoints"
-    checkpoints.mkdir(parents=True)
-    (checkpoints / "graphs").symlink_to(graphs)
+    share_graphs(folder / "run" / "checkpoints", graphs)
     return folder
 
 

@@ -27,8 +27,13 @@ TRIED = (
 )
 
 
-def studied(*tried: str, seeds: int = 1, **training: object) -> list[StudyResult]:
-    study = MemoryStudy(config(**training), log_of(moving_taste()), SPLIT, "1h")
+def short() -> MemoryStudy:
+    """Of an hour after the split."""
+    return MemoryStudy(config(), log_of(moving_taste(hours=5)), SPLIT, "1h")
+
+
+def studied(*tried: str, seeds: int = 1, study: MemoryStudy | None = None) -> list[StudyResult]:
+    study = study or short()
     return list(study.results([parse(text, TABLES) for text in tried], seeds))
 
 
@@ -48,7 +53,7 @@ def by_seed() -> list[StudyResult]:
 
 @pytest.fixture(scope="module")
 def result() -> StudyResult:
-    return studied(*TRIED, seeds=2)[-1]
+    return studied(*TRIED, seeds=2, study=MemoryStudy(config(), log_of(moving_taste()), SPLIT, "1h"))[-1]
 
 
 def test_every_setting_is_replayed_with_every_seed(result: StudyResult) -> None:
@@ -113,10 +118,10 @@ def test_one_that_stops_early_has_what_was_replayed(by_seed: list[StudyResult]) 
     assert by_seed[-1].to_json() == studied("user.ttl=1h", seeds=2)[-1].to_json()
 
 
-def test_replays_of_the_same_study_are_taken_over() -> None:
-    study = MemoryStudy(config(), log_of(moving_taste()), SPLIT, "1h")
+def test_replays_of_the_same_study_are_taken_over(by_seed: list[StudyResult]) -> None:
+    study = short()
     told: list[str] = []
-    earlier = studied("user.ttl=1h")[-1]
+    earlier = by_seed[1]
     study.resume(earlier)
     settings = [parse(text, TABLES) for text in ("item.ttl=2m", "user.ttl=1h")]
     assert [(setting.name, seed) for setting, seed in study.missing(settings, seeds=1)] == [("item.ttl=2m", 0)]
@@ -129,7 +134,7 @@ def test_replays_of_the_same_study_are_taken_over() -> None:
 @pytest.mark.slow
 def test_what_is_known_of_the_study_stays_whatever_is_asked(by_seed: list[StudyResult]) -> None:
     earlier = by_seed[-1]
-    study = MemoryStudy(config(), log_of(moving_taste()), SPLIT, "1h")
+    study = short()
     study.resume(earlier)
     for found in study.results([parse("item.ttl=2m", TABLES)], seeds=1):
         assert found.point("user.ttl=1h") == earlier.point("user.ttl=1h")
@@ -144,14 +149,17 @@ def test_what_is_known_of_the_study_stays_whatever_is_asked(by_seed: list[StudyR
 @pytest.mark.parametrize(
     ("other", "difference"),
     [
-        (lambda: MemoryStudy(config(seed=1), log_of(moving_taste()), SPLIT, "1h"), "training.seed was 0 and is 1"),
         (
-            lambda: MemoryStudy(config(), log_of(moving_taste()), SPLIT + 1000, "1h"),
+            lambda: MemoryStudy(config(seed=1), log_of(moving_taste(hours=5)), SPLIT, "1h"),
+            "training.seed was 0 and is 1",
+        ),
+        (
+            lambda: MemoryStudy(config(), log_of(moving_taste(hours=5)), SPLIT + 1000, "1h"),
             r"--batch-until was \S+T\S+ and is \S+T\S+",
         ),
-        (lambda: MemoryStudy(config(), log_of(moving_taste()), SPLIT, "10m"), "--refresh was 1h and is 10m"),
+        (lambda: MemoryStudy(config(), log_of(moving_taste(hours=5)), SPLIT, "10m"), "--refresh was 1h and is 10m"),
         (
-            lambda: MemoryStudy(config(), log_of(moving_taste(hours=9)), SPLIT, "1h"),
+            lambda: MemoryStudy(config(), log_of(moving_taste(hours=6)), SPLIT, "1h"),
             "count of items_shown was .* and is",
         ),
     ],

@@ -52,10 +52,22 @@ lint: install  ## Style, types and import direction
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
+# In an environment of its own, since nothing else needs its packages.
+SBOM := build/sbom
+
+sbom: install  ## Write build/sbom/*.cdx.json: what is installed of others, in the format of CycloneDX
+	@test -x $(SBOM)/tools/bin/python || $(PYTHON) -m venv --without-pip $(SBOM)/tools
+	@$(BIN)/uv pip install --quiet --python $(SBOM)/tools/bin/python --no-deps --require-hashes -r deploy/locks/sbom.txt
+	@for lock in serving cpu gpu; do \
+	  $(SBOM)/tools/bin/python -W ignore -m cyclonedx_py requirements deploy/locks/$$lock.txt --pyproject pyproject.toml \
+	    --output-reproducible --output-file $(SBOM)/$$lock.cdx.json; \
+	  echo "$(SBOM)/$$lock.cdx.json: $$(grep -c '"purl"' $(SBOM)/$$lock.cdx.json) packages"; \
+	done
+
 lock:  ## Write the lock files anew (needs uv on the PATH)
 	@deploy/locks/compile.sh
 
 clean:  ## Remove .venv and everything that runs have written
 	@rm -rf .venv run build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help install demo test test-fast kafka lint lock clean
+.PHONY: help install demo test test-fast kafka lint sbom lock clean

@@ -15,6 +15,17 @@ def secret_name(text: str) -> str:
     return text
 
 
+def without_secrets(url: str) -> str:
+    """`url` for messages: without a user and password, which somebody may have written into it, and without options.
+
+    >>> without_secrets("kafka://me:sesame@host:9092/clicks?password=sesame")
+    'kafka://host:9092/clicks'
+    """
+    scheme, colon, place = url.partition(":")
+    _, at, behind = place.rpartition("@")
+    return scheme + colon + (f"//{behind}" if at else place).partition("?")[0]
+
+
 def revealed(text: str, whose: str) -> str:
     """What the environment variable in `text` holds; other texts as they are.
 

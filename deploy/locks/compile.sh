@@ -18,3 +18,6 @@ compile "${extras[@]}" pyproject.toml -o deploy/locks/gpu.txt
 compile --extra serving --extra kafka pyproject.toml -o deploy/locks/serving.txt
 printf 'setuptools\nuv\n' >"$work/tools.in"
 compile "$work/tools.in" -o deploy/locks/tools.txt
+# What `make sbom` runs, in an environment of its own.
+echo cyclonedx-bom >"$work/sbom.in"
+compile "$work/sbom.in" -o deploy/locks/sbom.txt

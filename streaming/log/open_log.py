@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recsys.errors import InvalidValueError
+from streaming.environment_secret import without_secrets
 from streaming.log.kafka.address import KafkaAddress
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def split_url(url: str) -> tuple[str, str]:
     scheme, colon, place = url.partition(":")
     if not colon or scheme not in LOGS:
         known = ", ".join(f"{name}:PLACE" for name in LOGS)
-        raise InvalidValueError(f"log {url!r} has no known scheme: write {known}")
+        raise InvalidValueError(f"log {without_secrets(url)!r} has no known scheme: write {known}")
     if scheme == "file":
         place = place.removeprefix("//")
     if not place:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from recsys.errors import InvalidValueError
-from streaming.environment_secret import revealed, secret_name
+from streaming.environment_secret import revealed, secret_name, without_secrets
 
 DEAD_LETTERS = "-dead-letters"
 """What is added to a topic's name for the topic of its refused records."""
@@ -86,14 +86,16 @@ class KafkaAddress:
         >>> address.servers, address.topic, address.partitions, address.settings
         (('a:9092', 'b:9092'), 'clicks', 8, {'security_protocol': 'SSL'})
         """
+        if "@" in place.partition("?")[0]:
+            raise InvalidValueError(f"log '{_shown(place)}': write ?user=NAME&password=env:VARIABLE, a URL is shown")
         hosts, slash, rest = place.removeprefix("//").partition("/")
         topic, _, query = rest.partition("?")
         servers = tuple(hosts.split(","))
         if not place.startswith("//") or not slash or not all(re.fullmatch(r"\S+:\d+", server) for server in servers):
-            raise InvalidValueError(f"log 'kafka:{place}' names no broker and topic; write such as {EXAMPLE}")
+            raise InvalidValueError(f"log '{_shown(place)}' names no broker and topic; write such as {EXAMPLE}")
         if not re.fullmatch(rf"[A-Za-z0-9._-]{{1,{249 - len(DEAD_LETTERS)}}}", topic) or topic in (".", ".."):
             raise InvalidValueError(
-                f"log 'kafka:{place}': a topic's name has letters, digits, '.', '_' and '-', got {topic!r}"
+                f"log '{_shown(place)}': a topic's name has letters, digits, '.', '_' and '-', got {topic!r}"
             )
         return KafkaAddress(servers, topic, **_options(place, query))
 
@@ -118,17 +120,21 @@ class KafkaAddress:
         }
 
 
+def _shown(place: str) -> str:
+    return without_secrets(f"kafka:{place}")
+
+
 def _options(place: str, query: str) -> dict[str, Any]:
     chosen: dict[str, Any] = {"settings": {}}
     given = dict(parse_qsl(query, keep_blank_values=True))
     for name, text in given.items():
         if name not in OPTIONS:
-            raise InvalidValueError(f"log 'kafka:{place}': unknown option {name!r}; known are {', '.join(OPTIONS)}")
+            raise InvalidValueError(f"log '{_shown(place)}': unknown option {name!r}; known are {', '.join(OPTIONS)}")
         option = OPTIONS[name]
         try:
             value = option.read(text)
         except InvalidValueError as error:
-            raise InvalidValueError(f"log 'kafka:{place}': {name}: {error}") from None
+            raise InvalidValueError(f"log '{_shown(place)}': {name}: {error}") from None
         if option.setting:
             chosen["settings"][option.setting] = value
         else:
@@ -141,8 +147,8 @@ def _check_together(place: str, settings: dict[str, Any]) -> None:
     protocol = settings.get("security_protocol", "PLAINTEXT")
     sasl = {name for name in settings if name.startswith("sasl_")}
     if "SASL" in protocol and len(sasl) < 3:
-        raise InvalidValueError(f"log 'kafka:{place}': security={protocol} needs mechanism, user and password")
+        raise InvalidValueError(f"log '{_shown(place)}': security={protocol} needs mechanism, user and password")
     if sasl and "SASL" not in protocol:
-        raise InvalidValueError(f"log 'kafka:{place}': mechanism, user and password need security=SASL_SSL")
+        raise InvalidValueError(f"log '{_shown(place)}': mechanism, user and password need security=SASL_SSL")
     if any(name.startswith("ssl_") for name in settings) and "SSL" not in protocol:
-        raise InvalidValueError(f"log 'kafka:{place}': ca, certificate and key need security=SSL or SASL_SSL")
+        raise InvalidValueError(f"log '{_shown(place)}': ca, certificate and key need security=SSL or SASL_SSL")

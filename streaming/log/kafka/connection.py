@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -36,6 +37,8 @@ _REMEDIES = {
     KafkaTimeoutError: "start the brokers, or name others in [log] url",
 }
 _PAUSE = 0.1
+
+logging.getLogger("kafka.admin.client").setLevel(logging.INFO)  # at DEBUG it shows its settings, passwords too
 
 
 @contextmanager

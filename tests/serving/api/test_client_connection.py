@@ -103,7 +103,8 @@ class TestTooSlow:
         assert said.startswith(b"HTTP/1.1 408 ")
         assert b"the body was not complete" in said
         assert refused(app)["slow"] == 1
-        assert figures(app)['recsys_requests_total{route="/v1/rank",status="499"}'] == 1
+        gone = 'recsys_requests_total{route="/v1/rank",status="499"}'
+        assert until(lambda: figures(app).get(gone)) == 1, "counted when its handler learns of it, after the answer"
 
     def test_a_body_that_was_answered_already(self, start: Start, connect: Open) -> None:
         """Nobody reads it, but the connection is not held open by it."""

@@ -10,6 +10,7 @@ import pytest
 
 from recsys.config.file import parse
 from recsys.errors import ConfigError, InvalidValueError
+from serving.api import access
 from serving.api.access import Access
 from serving.api.openapi import OPERATIONS
 from serving.api.request_errors import NoKeyError, OverloadedError
@@ -185,14 +186,14 @@ def test_keys_are_long_and_differ() -> None:
     assert isinstance(KEYS["rank"][1], ApiKey)
 
 
-def test_who_guesses_keys_is_told_to_wait(start: Start) -> None:
+def test_who_guesses_keys_is_told_to_wait(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "_UNKNOWN_RATE", 0.01)  # so that no machine is too slow to exceed it
     app = start(api_keys=[KEYS["rank"][1], KEYS["admin"][1]])
-    answers = [call(app, "/v1/rank", bearer(f"recsys_{guess:043}")) for guess in range(200)]
-    assert {answer.status_code for answer in answers} == {401, 429}
-    late = answers[-1]
-    assert late.status_code == 429
-    assert (late.headers["Retry-After"], "unknown keys" in error(late)) == ("1", True)
+    first, late = (call(app, "/v1/rank", bearer(f"recsys_{guess:043}")) for guess in range(2))
+    assert (first.status_code, late.status_code) == (401, 429)
+    assert 90 <= int(late.headers["Retry-After"]) <= 100
+    assert "unknown keys" in error(late)
     assert call(app, "/v1/rank", bearer(KEYS["rank"][0])).status_code == 200, "who has a key does not wait"
     assert call(app, "/v1/rank", {}).status_code == 401
     text = call(app, "/metrics", bearer(KEYS["admin"][0])).text
-    assert 'recsys_refused_total{reason="key"} 201.0' in text
+    assert 'recsys_refused_total{reason="key"} 3.0' in text

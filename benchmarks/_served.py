@@ -10,7 +10,6 @@ import http.client
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ import msgspec
 import numpy as np
 import psutil
 
+from benchmarks._waiting import until
 from embedding.store import Delta, TableDelta
 from recsys.models import AutoInt, RankingModel, build
 from recsys.training.export import Exporter
@@ -113,11 +113,7 @@ def server(core: int, redis_folder: Path, log_folder: Path, *more: str) -> Itera
 
 
 def wait_until_ready(connection: http.client.HTTPConnection) -> None:
-    end = time.monotonic() + 60
-    while get(connection, "/readyz")[0] != 200:
-        if time.monotonic() > end:
-            raise RuntimeError("the server did not get ready within 60 s")
-        time.sleep(0.05)
+    until(lambda: get(connection, "/readyz")[0] == 200, "a server that is ready", 60.0)
 
 
 def get(connection: http.client.HTTPConnection, path: str) -> tuple[int, str]:

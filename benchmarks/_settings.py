@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+
+from recsys.proposal.toml_text import toml_value
 
 
 def toml(sections: Mapping[str, object]) -> str:
     """Sections by name, of strings, numbers, booleans, lists and mappings.
 
     >>> print(toml({"training": {"workers": 2}, "features": {"fields": [{"name": "item"}]}}), end="")
-    training = {workers = 2}
-    features = {fields = [{name = "item"}]}
+    training = { workers = 2 }
+    features = { fields = [{ name = "item" }] }
     """
-    return "".join(f"{name} = {_inline(section)}\n" for name, section in sections.items())
-
-
-def _inline(value: object) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key} = {_inline(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_inline, value)) + "]"
-    return json.dumps(value)
+    return "".join(f"{name} = {toml_value(section)}\n" for name, section in sections.items())

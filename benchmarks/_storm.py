@@ -15,7 +15,7 @@ import httpx
 import psutil
 
 from benchmarks._supervised import Supervised
-from benchmarks._waiting import PATIENCE, until
+from benchmarks._waiting import PATIENCE, ready, until
 from deploy.kafka.broker import Broker
 from recsys.training.checkpoint.checkpoints import Checkpoints
 
@@ -82,7 +82,7 @@ class Storm:
 
     def await_model(self) -> None:
         """Until the server has one."""
-        until(self._ready, "a model")
+        until(lambda: ready(self._http), "a model")
 
     def await_checkpoint(self) -> None:
         """Until the trainer has written one."""
@@ -98,12 +98,6 @@ class Storm:
         until(lambda: self._living("redis"), "Redis")
         until(lambda: re.search("Resumed from|Starting with", self.trainer.said), "a trainer")
         self.await_model()
-
-    def _ready(self) -> bool:
-        try:
-            return self._http.get("/readyz").status_code == httpx.codes.OK
-        except httpx.TransportError:
-            return False
 
     def close(self) -> None:
         """End all processes, those that outlived who started them, too."""

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import httpx
+
 PATIENCE = 600.0
 """Seconds until a process is given up: far more than any needs, on a busy machine, too."""
 _T = TypeVar("_T")
@@ -19,3 +21,11 @@ def until(condition: Callable[[], _T | None], what: str, seconds: float = PATIEN
             raise TimeoutError(f"waited {seconds:.0f} s in vain for {what}")
         time.sleep(0.05)
     return answer
+
+
+def ready(client: httpx.Client) -> bool:
+    """Whether there is a server that has its models."""
+    try:
+        return client.get("/readyz").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False

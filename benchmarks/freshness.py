@@ -19,6 +19,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+from benchmarks._waiting import ready, until
 from benchmarks.harness import Result, Target
 from recsys import wiring
 from recsys.commands.demo.ports import free_port
@@ -51,7 +52,7 @@ def run(quick: bool) -> Result:
         path.write_text(SETTINGS.format(port=port))
         with _recsys("serve", path), _recsys("train", path), _Load(path) as load_:
             client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
-            _wait_until_served(client)
+            until(lambda: ready(client), "a server that is ready", READY)
             seconds = [_probe(client, number) for number in range(probes)]
             learned = load_.rows
     p50, p99 = np.percentile(seconds, [50, 99])
@@ -82,18 +83,6 @@ def _probe(client: httpx.Client, number: int) -> float:
 def _scores(client: httpx.Client, question: dict[str, object]) -> tuple[str, dict[str, float]]:
     answer = client.post("/v1/rank", json=question).raise_for_status().json()
     return answer["impression"], {item["item"]: item["score"] for item in answer["items"]}
-
-
-def _wait_until_served(client: httpx.Client) -> None:
-    deadline = time.monotonic() + READY
-    while time.monotonic() < deadline:
-        try:
-            if client.get("/readyz").status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise TimeoutError(f"the server did not get ready within {READY:.0f} s")
 
 
 class _Load:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field
 
@@ -21,7 +21,8 @@ MILLISECONDS: Final = "ms"
 """Marks a duration: a number here, in recsys.toml text such as `200ms`."""
 
 Duration = Annotated[int, MILLISECONDS]
-PemFile = Annotated[Path, Field(strict=False)]
+FilePath = Annotated[Path, Field(strict=False)]
+"""A path, which TOML has as text."""
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -39,9 +40,9 @@ class ServingSettings:
     api_keys: list[ApiKey] = field(default_factory=list)
     """Without keys whoever reaches the server may use it."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
-    certificate: PemFile | None = None
+    certificate: FilePath | None = None
     """With the chain up to the authority. The server then speaks TLS, and nothing else."""
-    private_key: PemFile | None = None
+    private_key: FilePath | None = None
     """Of the certificate, without a password."""
     cors_origins: list[str] = field(default_factory=list)
     """Web pages of these origins may ask from browsers, such as `https://shop.example`."""
@@ -124,7 +125,8 @@ class ServingSettings:
 
     def rooted(self, folder: Path) -> Self:
         """The same settings with their paths absolute below `folder`."""
-        paths = {name: folder / path for name in ("certificate", "private_key") if (path := getattr(self, name))}
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        paths: dict[str, Any] = {name: folder / value for name, value in values.items() if isinstance(value, Path)}
         return replace(self, **paths)
 
 

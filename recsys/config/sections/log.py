@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from recsys.config.sections.section import Count, FilePath, Section
+from recsys.config.sections.section import Count, Section
 from recsys.config.units import Duration, Size, byte_count, milliseconds
 from recsys.errors import InvalidValueError
+from serving.settings import FilePath
 from streaming.encode.feature_spec import Kind
 from streaming.ingest.formats.open_source import Format, check_text, dialect
 from streaming.ingest.mapping import column_mapping

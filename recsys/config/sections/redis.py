@@ -7,9 +7,10 @@ from typing import Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from recsys.config.sections.section import FilePath, Section, error_at
+from recsys.config.sections.section import Section, error_at
 from recsys.config.units import Duration, milliseconds
 from serving.replication.redis_url import checked
+from serving.settings import FilePath
 
 
 class RedisSection(Section):

@@ -19,8 +19,6 @@ _T = TypeVar("_T")
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
-FilePath = Annotated[Path, Field(strict=False)]
-"""A path, which TOML has as text."""
 
 
 class Section(BaseModel):

@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 
 from embedding.store import INIT_SCALE
 from recsys.config.sections.debiasing import DebiasingSection
-from recsys.config.sections.section import Count, FilePath, Positive, Section, error_at
+from recsys.config.sections.section import Count, Positive, Section, error_at
 from recsys.config.sections.ssl import SslSection
 from recsys.config.units import Duration, milliseconds
+from serving.settings import FilePath
 
 
 class TrainingSection(Section):

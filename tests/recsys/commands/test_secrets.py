@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
 from click.testing import CliRunner
 
 from recsys import wiring
@@ -17,10 +15,10 @@ from recsys.commands.demo.ports import free_port
 from recsys.config.file import load
 from recsys.errors import ConfigError
 from serving.api_key import new_key
-from serving.replication.embedded_redis import connect, executable
 from serving.server import build
 from streaming.events.schema import Event, Impression, Interaction
 from tests.projects import project
+from tests.serving.protected_redis import protected_redis
 from tests.serving.running import running
 from tests.serving.waiting import until
 
@@ -52,22 +50,8 @@ def said(command: str, config: Path, *options: str) -> str:
 def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """Of a Redis that wants the password, which the environment has."""
     monkeypatch.setenv("REDIS_PASSWORD", SECRET)
-    port = free_port()
-    command = [executable(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", SECRET]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as server:
-        try:
-            until(lambda: listens(port))
-            yield port
-        finally:
-            server.kill()
-
-
-def listens(port: int) -> bool:
-    with connect(f"redis://127.0.0.1:{port}/0?password=env:REDIS_PASSWORD") as client:
-        try:
-            return bool(client.ping())
-        except redis.ConnectionError:
-            return False
+    with protected_redis(tmp_path, SECRET) as port:
+        yield port
 
 
 def files_with(secret: str, folder: Path) -> list[Path]:

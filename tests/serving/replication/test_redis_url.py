@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
-from recsys.commands.demo.ports import free_port
 from recsys.errors import InvalidValueError
-from serving.replication.embedded_redis import connect, executable
+from serving.replication.embedded_redis import connect
 from serving.replication.redis_url import checked, with_secrets
-from tests.serving.waiting import until
+from tests.serving.protected_redis import protected_redis
 
 
 @pytest.mark.parametrize("url", ["redis://h:1/0", "rediss://h", "unix:///run/r.sock?password=env:P&db=2"])
@@ -51,19 +48,8 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture
 def protected(tmp_path: Path) -> Iterator[int]:
     """The port of a server that wants the password `sesame`."""
-    port = free_port()
-    command = [executable(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", "sesame"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as server:
-        try:
-            until(lambda: answers(port))
-            yield port
-        finally:
-            server.kill()
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    with protected_redis(tmp_path, "sesame") as port:
+        yield port
 
 
 def test_a_server_with_a_password(protected: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 
 from recsys.errors import UnavailableError
 from serving.api.schemas import RankRequest, RecommendRequest
+from serving.experiments.traffic import Traffic
 from serving.model.loaded_model import OpenScorer
 from serving.ranking.ranker import Query, Trace
 from serving.replica import Replica
@@ -44,7 +45,7 @@ class LocalRanking:
     """
 
     def __init__(self, settings: Settings, open_scorer: OpenScorer) -> None:
-        self._experiment = settings.experiments[0]
+        self._traffic = Traffic(settings.experiments, settings.holdout)
         self._rules = settings.rules
         self._retrieve = settings.retrieve
         self._replica = Replica(
@@ -93,8 +94,10 @@ class LocalRanking:
     ) -> Query:
         check_request_features(len(items), asked.features, item_features, self._rules)
         now = time.time_ns() // 1_000_000 if asked.time is None else asked.time
-        name, arm = self._experiment.name, self._experiment.arm(asked.user)
-        return Query(asked.user, items, now, asked.features, item_features, count, name, arm, uuid.uuid4().hex)
+        place = self._traffic.place(asked.user, now)
+        return Query(
+            asked.user, items, now, asked.features, item_features, count, place.experiment, place.arm, uuid.uuid4().hex
+        )
 
     def _ranked(self, query: Query, sources: Mapping[str, str]) -> Answer:
         trace = Trace(0.0, time.perf_counter)

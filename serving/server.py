@@ -26,6 +26,7 @@ from serving.api.server_state import ServerState
 from serving.event_writer import EventWriter
 from serving.experiments.assignment import POPULARITY, Arm, Experiment
 from serving.experiments.counters import ExperimentCounters
+from serving.experiments.traffic import Holdout, Traffic
 from serving.http_server import http_server, listening, tls_of
 from serving.limits import Limits
 from serving.model.loaded_model import OpenScorer
@@ -56,6 +57,7 @@ class Settings(ServingSettings):
     """Empty: an embedded Redis in `redis_folder`."""
     redis_folder: Path = Path("run/redis")
     experiments: tuple[Experiment, ...] = (Experiment("default", (Arm("online"),)),)
+    holdout: Holdout = field(default_factory=Holdout)
     actions: frozenset[str] = frozenset({"click"})
     """Actions that count as a click in experiments."""
     learned: frozenset[str] = frozenset({"click"})
@@ -120,6 +122,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         metrics,
         queue,
         experiments=settings.experiments,
+        traffic=Traffic(settings.experiments, settings.holdout),
         rules=settings.rules,
         learned=settings.learned,
         limits=Limits(settings.max_candidates, settings.retrieve, settings.max_body),

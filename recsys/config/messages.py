@@ -12,10 +12,12 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from recsys.config.schema import Config, ServingSection
+from recsys.config.sections.experiments import HoldoutSection
 from recsys.config.sections.models import SECTIONS
 from recsys.config.setting_lines import Location, line_of
 from recsys.errors import ConfigError
 from serving.api_key import without_keys
+from serving.experiments.traffic import Holdout
 from serving.settings import ServingSettings
 
 RENAMED: dict[Location, str] = {
@@ -191,6 +193,8 @@ def _section_at(location: Location) -> type[BaseModel]:
 def _models(annotation: Any) -> list[type[BaseModel]]:
     if annotation is ServingSettings:
         return [ServingSection]
+    if annotation is Holdout:
+        return [HoldoutSection]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [m for inner in getattr(annotation, "__args__", ()) for m in _models(inner)]

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from recsys.config.mapped_files import unused_mapping
 from recsys.config.sections.catalog import CatalogSection
-from recsys.config.sections.experiments import ExperimentSection
+from recsys.config.sections.experiments import ExperimentSection, HoldoutSection
 from recsys.config.sections.features import FeaturesSection
 from recsys.config.sections.fit import FitSection
 from recsys.config.sections.item_to_item import ItemToItemSection
@@ -27,6 +27,7 @@ from recsys.config.sections.section import Section, error_at, reader, section_of
 from recsys.config.sections.tasks import CLICK, TaskSection
 from recsys.config.sections.training import TrainingSection
 from recsys.config.sections.tune import TuneSection
+from serving.experiments.traffic import Holdout
 from serving.settings import ServingSettings
 from streaming.join.labeled_impression import MAX_TASKS
 
@@ -57,6 +58,7 @@ class Config(Section):
     retrieval: RetrievalSection = RetrievalSection()
     serving: Annotated[ServingSettings, BeforeValidator(reader(ServingSettings, ServingSection))] = ServingSettings()
     experiments: list[ExperimentSection] = []
+    holdout: Annotated[Holdout, BeforeValidator(reader(Holdout, HoldoutSection))] = Holdout()
 
     @model_validator(mode="after")
     def _tasks_agree(self) -> Self:
@@ -110,6 +112,8 @@ class Config(Section):
         for number, name in enumerate(names):
             if name in names[:number]:
                 raise error_at(("experiments", number), f"there is another experiment {name!r}: choose another name")
+        if self.holdout.share and not self.experiments:
+            raise error_at(("holdout", "share"), "has no effect: there are no [[experiments]]. Add one, or delete it")
         for number, mapping in enumerate(self.log.mapping):
             if reason := unused_mapping(mapping):
                 raise error_at(("log", "mapping", number), reason)

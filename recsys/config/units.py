@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, date, datetime
 from typing import Annotated
 
 from pydantic import BeforeValidator
@@ -57,7 +58,27 @@ def byte_count(value: object) -> int:
     return _parse(value, _BYTES, "size")
 
 
+def moment(value: object) -> int:
+    """Milliseconds since the epoch of an ISO 8601 time, by default in UTC, or of TOML's own times and dates.
+
+    Raises InvalidValueError for anything else.
+
+    >>> moment("2017-10-11")
+    1507680000000
+    """
+    try:
+        text = value.isoformat() if isinstance(value, date) else value
+        time = datetime.fromisoformat(text) if isinstance(text, str) else None
+        if time is not None:
+            return int((time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidValueError(f"{value!r} is not an ISO 8601 time such as 2017-10-11 or 2017-10-11T06:30")
+
+
 Duration = Annotated[int, BeforeValidator(milliseconds)]
 """Milliseconds."""
 Size = Annotated[int, BeforeValidator(byte_count)]
 """Bytes."""
+Moment = Annotated[int, BeforeValidator(moment)]
+"""Milliseconds since the epoch."""

@@ -36,6 +36,7 @@ def server(config: Config) -> Settings:
         redis_url=config.redis.url,
         redis_folder=config.redis.folder,
         experiments=experiments or (Experiment("default", (Arm(ONLINE, ONLINE),)),),
+        holdout=config.holdout,
         actions=frozenset(config.training.positive),
         learned=frozenset().union(*(task.rule.actions for task in tasks(config))),
         rules=rules(config),

@@ -14,6 +14,7 @@ import redis
 from starlette.requests import Request
 from starlette.responses import Response
 
+from recsys.errors import InvalidValueError
 from serving.api.events_body import answer, decode
 from serving.api.prometheus import Metrics
 from serving.api.ranking_queue import Place, RankingQueue
@@ -32,6 +33,7 @@ from serving.event_writer import NOTHING, EventWriter, Stored
 from serving.experiments.assignment import Experiment
 from serving.experiments.counters import ExperimentCounters
 from serving.experiments.summary import ExperimentSummary
+from serving.experiments.traffic import Traffic
 from serving.limits import Limits
 from serving.ranking.ranker import LoggedRanking, Query, Ranker, Trace
 from serving.retrieval.source import RetrievalQuery, Retriever
@@ -73,6 +75,7 @@ class Routes:
         queue: RankingQueue,
         *,
         experiments: Sequence[Experiment],
+        traffic: Traffic,
         rules: Rules,
         learned: Collection[str],
         limits: Limits,
@@ -86,8 +89,8 @@ class Routes:
         self._counters = counters
         self._metrics = metrics
         self._queue = queue
-        self._experiments = {experiment.name: experiment for experiment in experiments}
-        self._first = experiments[0].name
+        self._experiments = experiments
+        self._traffic = traffic
         self._rules = rules
         self._learned = learned
         self._limits = limits
@@ -204,21 +207,22 @@ class Routes:
 
         A ranking becomes an impression in the log, so the rules for impressions apply to the request.
         """
-        name = asked.experiment or self._first
-        if name not in self._experiments:
-            known = sorted(self._experiments)
-            raise InvalidFieldError(f"unknown experiment {name!r}; the experiments are {known}", "experiment")
         now = self._source.now()
         time = now if asked.time is None else asked.time
         if time > now + self._rules.max_future:
             raise InvalidFieldError(f"{time} is more than {self._rules.max_future} ms in the future", "time")
         with _naming_the_field():
             check_request_features(items, asked.features, item_features, self._rules)
-        arm = self._experiments[name].arm(asked.user)
-        return Query(asked.user, (), time, asked.features, item_features, 0, name, arm, self._source.new_id())
+        try:
+            place = self._traffic.place(asked.user, time, asked.experiment)
+        except InvalidValueError as error:
+            raise InvalidFieldError(str(error), "experiment") from None
+        return Query(
+            asked.user, (), time, asked.features, item_features, 0, place.experiment, place.arm, self._source.new_id()
+        )
 
     def _summarise(self) -> list[ExperimentSummary]:
-        return [self._counters.summary(experiment) for experiment in self._experiments.values()]
+        return [self._counters.summary(experiment) for experiment in self._experiments]
 
 
 @contextmanager

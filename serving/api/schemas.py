@@ -65,6 +65,8 @@ class RankedItem(msgspec.Struct, frozen=True):
 class RankResponse(msgspec.Struct, frozen=True):
     """A ranked list to show. Interactions with it name `impression`.
 
+    `experiment` and `arm` are empty for a user who is in no experiment: held out, or not entered, or outside its time.
+
     If the model could not produce the ranking, `degraded` lists the reasons. Ranked by popularity: `no_model` (none
     published yet), `scorer` (the graph failed), `deadline` (no time was left). Ranked by the model with `rows` missing
     (Redis is unavailable, ids that are not cached count as unknown) or `features` missing (the same for features;

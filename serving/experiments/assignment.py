@@ -48,8 +48,35 @@ class Experiment:
     arms: tuple[Arm, ...]
     salt: str = ""
     """Empty: the name. Experiments with different salts assign users independently of each other."""
+    start: int | None = None
+    """Event time (ms) from which on users enter; None: always."""
+    end: int | None = None
+    """Event time (ms) from which on nobody is in it; None: never."""
+    share: float = 1.0
+    """Share of users that enter."""
+    ramp: int = 0
+    """How long (ms) after `start` the share of users that have entered grows evenly, up to `share`."""
 
     def __post_init__(self) -> None:
+        self._check_arms()
+        self._check_times()
+
+    def _check_times(self) -> None:
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise InvalidValueError(f"experiment {self.name!r}: end must be after start, else nobody is ever in it")
+        if not 0 < self.share <= 1:
+            raise InvalidValueError(
+                f"experiment {self.name!r}: share is {self.share}; it must be above 0 and at most 1. To stop the "
+                "experiment set its end"
+            )
+        if self.ramp and self.start is None:
+            raise InvalidValueError(f"experiment {self.name!r}: ramp has no effect without start: set start")
+        if self.ramp and self.end is not None and self.start is not None and self.end <= self.start + self.ramp:
+            raise InvalidValueError(
+                f"experiment {self.name!r}: it ends before its ramp does; shorten ramp, or move end"
+            )
+
+    def _check_arms(self) -> None:
         names = [arm.name for arm in self.arms]
         if not names:
             raise InvalidValueError(f"experiment {self.name!r}: needs at least one arm")
@@ -64,7 +91,7 @@ class Experiment:
 
     @property
     def allocation(self) -> str:
-        """Names who gets what: it changes with the salt, and with the names, shares, models and scores of the arms.
+        """Names who gets what: it changes with salt and start, and with names, shares, models and scores of the arms.
 
         >>> equal = Experiment("ab", (Arm("a"), Arm("b")))
         >>> equal.allocation == Experiment("ab", (Arm("a", weight=3), Arm("b", weight=3))).allocation
@@ -73,15 +100,31 @@ class Experiment:
         False
         """
         total = sum(arm.weight for arm in self.arms)
+        begun = () if self.start is None else (self.start,)
         arms = sorted(
             (arm.name, arm.model, f"{arm.weight / total:.12f}", *sorted(arm.score.items())) for arm in self.arms
         )
-        return xxhash.xxh3_64_hexdigest(repr((_RULE, self.salt or self.name, arms)).encode())
+        return xxhash.xxh3_64_hexdigest(repr((_RULE, self.salt or self.name, arms, *begun)).encode())
+
+    def lasts(self, time: int) -> bool:
+        """Whether this event time (ms) is between start and end."""
+        return time >= (self.start or 0) and (self.end is None or time < self.end)
+
+    def holds(self, user: str, time: int) -> bool:
+        """Whether the user is in the experiment at this event time (ms). Who has entered stays until the end.
+
+        >>> Experiment("ab", (Arm("a"), Arm("b")), start=10, end=20).holds("u", 20)
+        False
+        """
+        if not self.lasts(time):
+            return False
+        entered = min((time - (self.start or 0)) / self.ramp, 1.0) if self.ramp else 1.0
+        return self.share * entered >= 1 or draw(f"{self.salt or self.name}:", user) < self.share * entered
 
     def arm(self, user: str) -> Arm:
         """The user's arm."""
-        name = user.encode()
-        return min(self.arms, key=lambda arm: _exponential(f"{self.salt or self.name}:{arm.name}", name) / arm.weight)
+        salt = self.salt or self.name
+        return min(self.arms, key=lambda arm: -math.log(draw(f"{salt}:{arm.name}", user)) / arm.weight)
 
 
 @lru_cache(maxsize=1024)
@@ -89,6 +132,6 @@ def _seed(text: str) -> int:
     return xxhash.xxh3_64_intdigest(text.encode())
 
 
-def _exponential(salt: str, user: bytes) -> float:
-    """A draw from the exponential distribution of rate 1."""
-    return -math.log((xxhash.xxh3_64_intdigest(user, seed=_seed(salt)) + 0.5) / 2**64)
+def draw(salt: str, user: str) -> float:
+    """A draw for the user from the uniform distribution on (0, 1]; those of different salts are independent."""
+    return (xxhash.xxh3_64_intdigest(user.encode(), seed=_seed(salt)) + 0.5) / 2**64

@@ -63,13 +63,13 @@ class ExperimentCounters:
         self._script = client.register_script(_COUNT)
 
     def count(self, events: pa.RecordBatch) -> None:
-        """Count events of the log (`EVENT_SCHEMA`), those of unknown experiments and arms excepted."""
+        """Count events of the log (`EVENT_SCHEMA`) of the experiments and their arms, between start and end."""
         kinds = events.column("kind")
         shown = events.filter(pc.and_(pc.equal(kinds, IMPRESSION), pc.not_equal(events.column("arm"), "")))
         acted = events.filter(pc.and_(pc.equal(kinds, INTERACTION), pc.is_in(events.column("action"), self._actions)))
         with self._client.pipeline(transaction=False) as pipe:
-            for impression in shown.select(["id", "user", "experiment", "arm", "items"]).to_pylist():
-                if (impression["experiment"], impression["arm"]) in self._arms:
+            for impression in shown.select(["id", "time", "user", "experiment", "arm", "items"]).to_pylist():
+                if self._counts(impression):
                     self._shown(pipe, impression)
             clicked = defaultdict[str, set[str]](set)
             for interaction in acted.select(["impression", "item"]).to_pylist():
@@ -107,6 +107,10 @@ class ExperimentCounters:
         names = [field.name for field in fields(ClickSums)]
         sums = [ClickSums(**{name: found.get(f"{arm.name}:{name}", 0) for name in names}) for arm in experiment.arms]
         return summarise(experiment, sums, BUCKETS, alpha, found.get("since"))
+
+    def _counts(self, shown: dict[str, Any]) -> bool:
+        place = shown["experiment"], shown["arm"]
+        return place in self._arms and self._experiments[place[0]].lasts(shown["time"])
 
     def _shown(self, pipe: redis.client.Pipeline, shown: dict[str, Any]) -> None:
         name, arm = shown["experiment"], shown["arm"]

@@ -123,7 +123,7 @@ class LogCounts:
             return
         earlier = time < self._since
         if not earlier:
-            if said["experiment"] != self._experiment.name:
+            if said["experiment"] != self._experiment.name or not self._experiment.lasts(time):
                 return
             if said["arm"] not in self._arms:
                 self.unknown_arms += 1

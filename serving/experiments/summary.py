@@ -50,6 +50,10 @@ class ExperimentSummary(msgspec.Struct, frozen=True):
     since: int | None
     """When counting began (ms since the epoch): later than the experiment did, if Redis has lost its counts. None
     without counts."""
+    start: int | None
+    """Event time (ms) from which on impressions count, if the experiment has one."""
+    end: int | None
+    """The same until which they do."""
     arms: list[ArmSummary]
     comparisons: list[Comparison]
     sample_ratio_p: float
@@ -72,7 +76,16 @@ def summarise(
     pairs = zip(experiment.arms[1:], sums[1:], strict=True)
     comparisons = [_compare(arm, counts, experiment.arms[0], sums[0], p >= MISMATCH, shared) for arm, counts in pairs]
     return ExperimentSummary(
-        experiment.name, experiment.allocation, since, arms, comparisons, p, p >= MISMATCH, 1 - alpha
+        experiment.name,
+        experiment.allocation,
+        since,
+        experiment.start,
+        experiment.end,
+        arms,
+        comparisons,
+        p,
+        p >= MISMATCH,
+        1 - alpha,
     )
 
 

@@ -36,7 +36,7 @@ def run(path: Path, *, since: str | None, before: str, as_json: bool) -> None:
     earlier = milliseconds(before)
     log = wiring.event_log(config)
     every = [section.to_experiment() for section in config.experiments]
-    starts = _firsts(log, every) if start is None else dict.fromkeys((one.name for one in every), start)
+    starts = _begins(log, every) if start is None else dict.fromkeys((one.name for one in every), start)
     missing = [f"the log has no impression of experiment {one.name!r} yet" for one in every if one.name not in starts]
     if not starts:
         raise InvalidValueError("; ".join(missing))
@@ -69,15 +69,15 @@ def judged(config: Config, log: EventLog, starts: Mapping[Experiment, int], earl
     return [log_summary(one, counts, starts[one], befores[one]) for one, counts in counting.items()]
 
 
-def _firsts(log: EventLog, experiments: Sequence[Experiment]) -> dict[str, int]:
-    """The time of the first impression of each experiment that has one, by its name."""
+def _begins(log: EventLog, experiments: Sequence[Experiment]) -> dict[str, int]:
+    """By name, the start of each experiment that has impressions, or the time of the first one."""
     found: dict[str, int] = {}
     for batch in chain.from_iterable(_partitions(log)):
         for one in experiments:
             times = batch.column("time").filter(pc.equal(batch.column("experiment"), one.name))
             if len(times):
                 found[one.name] = min(pc.min(times).as_py(), found.get(one.name, sys.maxsize))
-    return found
+    return {one.name: found[one.name] if one.start is None else one.start for one in experiments if one.name in found}
 
 
 def _partitions(log: EventLog) -> Iterator[Iterator[pa.RecordBatch]]:
@@ -89,7 +89,8 @@ def _partitions(log: EventLog) -> Iterator[Iterator[pa.RecordBatch]]:
 def table(one: LogSummary) -> Table:
     """One line per arm."""
     summary = one.summary
-    title = f"Experiment {summary.name}, since {written_time(summary.since or 0)}"
+    until = f" until {written_time(summary.end)}" if summary.end is not None else ""
+    title = f"Experiment {summary.name}, since {written_time(summary.since or 0)}{until}"
     drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("arm", "users", "impressions", "clicks", "click rate", "against the first", "verdict"):
         drawn.add_column(name, justify="left" if name in ("arm", "verdict") else "right", overflow="fold")

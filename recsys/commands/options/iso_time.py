@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from recsys.config.units import moment
 from recsys.errors import InvalidValueError
 
 
@@ -14,12 +15,9 @@ def parse_time(text: str, option: str) -> int:
     1507680000000
     """
     try:
-        time = datetime.fromisoformat(text)
-        return int((time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).timestamp() * 1000)
-    except (ValueError, OverflowError):
-        raise InvalidValueError(
-            f"{option}: {text!r} is not an ISO 8601 time such as 2017-10-11 or 2017-10-11T06:30"
-        ) from None
+        return moment(text)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{option}: {error}") from None
 
 
 def written_time(millis: int) -> str:

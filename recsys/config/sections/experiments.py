@@ -6,9 +6,14 @@ from typing import Self
 
 from pydantic import field_validator, model_validator
 
-from recsys.config.sections.section import Section
+from recsys.config.sections.section import Section, section_of
+from recsys.config.units import Duration, Moment
 from serving.experiments import assignment
+from serving.experiments.traffic import Holdout
 from serving.ranking.task_score import TaskScore
+
+HoldoutSection = section_of(Holdout)
+"""Users that are in no experiment."""
 
 
 class ArmSection(Section):
@@ -34,6 +39,14 @@ class ExperimentSection(Section):
     name: str
     salt: str = ""
     """Empty: the experiment's name."""
+    start: Moment | None = None
+    """Event time from which on users enter; before it they get the first arm's ranking, and nothing counts."""
+    end: Moment | None = None
+    """The same from here on."""
+    share: float = 1.0
+    """Share of users that enter; the others get the first arm's ranking, and nothing counts."""
+    ramp: Duration = 0
+    """How long after `start` the share of users that have entered grows evenly up to `share`."""
     arms: list[ArmSection]
 
     @model_validator(mode="after")
@@ -42,6 +55,5 @@ class ExperimentSection(Section):
         return self
 
     def to_experiment(self) -> assignment.Experiment:
-        return assignment.Experiment(
-            self.name, tuple(assignment.Arm(**arm.model_dump()) for arm in self.arms), self.salt
-        )
+        settings = {name: getattr(self, name) for name in ("name", "salt", "start", "end", "share", "ramp")}
+        return assignment.Experiment(arms=tuple(assignment.Arm(**arm.model_dump()) for arm in self.arms), **settings)

@@ -13,7 +13,7 @@ import pytest
 from recsys.config.file import load, parse
 from recsys.config.schema import Config, ServingSection
 from recsys.config.sections.debiasing import DebiasingSection
-from recsys.config.sections.experiments import ArmSection, ExperimentSection
+from recsys.config.sections.experiments import ArmSection, ExperimentSection, HoldoutSection
 from recsys.config.sections.features import FieldSection, TableSection
 from recsys.config.sections.log import LogSection, MappingSection
 from recsys.config.sections.models import SECTIONS
@@ -63,9 +63,11 @@ def settings(text: str) -> dict[str, set[str]]:
 
 def test_exactly_the_settings_that_exist_are_in_the_template() -> None:
     tables: dict[str, type[Section]] = {
-        name: type(section) for name, section in Config() if name not in ("model", "experiments", "serving", "tasks")
+        name: type(section)
+        for name, section in Config()
+        if name not in ("model", "experiments", "holdout", "serving", "tasks")
     }
-    tables["serving"] = ServingSection
+    tables |= {"serving": ServingSection, "holdout": HoldoutSection}
     tables |= {f"model {name}": section for name, section in SECTIONS.items()}
     tables |= {"log.mapping": MappingSection, "features.fields": FieldSection, "features.defaults": TableSection}
     tables |= {"experiments": ExperimentSection, "experiments.arms": ArmSection, "tasks": TaskSection}
@@ -124,6 +126,24 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
             "features.dim: no table has rows of so many coordinates, the widest has 8: lower it, or widen a table",
         ),
         ("[[experiments]]\nname='x'\narms=[{name='a'},{name='a'}]\n", "two arms have the same name"),
+        (
+            "[[experiments]]\nname='x'\nstart='2026-03-02'\nend=2026-03-01\narms=[{name='a'}]\n",
+            "experiments, experiment 'x': end must be after start, else nobody is ever in it",
+        ),
+        (
+            "[[experiments]]\nname='x'\nstart='soon'\narms=[{name='a'}]\n",
+            "line 3: experiments, experiment 'x': start: 'soon' is not an ISO 8601 time such as 2017-10-11",
+        ),
+        (
+            "[[experiments]]\nname='x'\nramp='3d'\narms=[{name='a'}]\n",
+            "'x': ramp has no effect without start: set start",
+        ),
+        ("[[experiments]]\nname='x'\nshare=0.0\narms=[{name='a'}]\n", "set its end"),
+        (
+            "[[experiments]]\nname='x'\narms=[{name='a'}]\n[holdout]\nshare=1.0\n",
+            "line 5: holdout.share: is 1; it must be at least 0 and below 1, else no user is in any experiment",
+        ),
+        ("[holdout]\nshare=0.1\n", "line 2: holdout.share: has no effect: there are no [[experiments]]"),
         ("[[experiments]]\nname='x'\narms=[]\n", "line 1: experiments, experiment 'x': needs at least one arm"),
         ("[[experiments]]\nname='x'\narms=[{name='a', weight=0}]\n", "'x': weights must be positive"),
         ("[serving]\nretrieve = 50000\n", "choose 1 to 2000"),

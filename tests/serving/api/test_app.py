@@ -143,6 +143,21 @@ class TestRank:
         assert rank(app, "a")["experiment"] == "one"
         assert rank(app, "a", experiment="two")["arm"] == "y"
 
+    def test_outside_the_time_of_an_experiment_its_control_ranks_and_nothing_counts(
+        self, start: Start, log: MemoryLog
+    ) -> None:
+        arms = (Arm("x", "popularity"), Arm("y"))
+        app = start(experiments=(Experiment("one", arms, start=NOW - 20, end=NOW - 10),))
+        found = {
+            (answer["experiment"], answer["arm"])
+            for user in ("u", "v", "w", "x", "y", "z")
+            for answer in [rank(app, "a", user=user, time=NOW)]
+        }
+        assert found == {("", "")}
+        until(lambda: len(stored(log)) == 6)
+        shows = [event for event in stored(log) if isinstance(event, Impression)]
+        assert {(event.experiment, event.arm, event.model) for event in shows} == {("", "", "popularity")}
+
 
 class TestDegraded:
     def test_no_model_yet(self, start: Start, client: redis.Redis) -> None:

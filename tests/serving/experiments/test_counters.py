@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
+import msgspec
 import numpy as np
 import pytest
 import redis
@@ -98,6 +100,12 @@ class TestWhatCounts:
         count(counters, shown("i4", "control", "w", experiment="other"), shown("i5", "", "w", experiment=""))
         assert figures(counters)[0] == (2, 3, 0)
         assert figures(counters, other)[0] == (1, 1, 0)
+
+    def test_nothing_counts_before_the_start_and_from_the_end_on(self, client: redis.Redis) -> None:
+        limited = replace(AB, start=2, end=4)
+        counters = ExperimentCounters(client, [limited])
+        count(counters, *(msgspec.structs.replace(shown(f"i{time}", "control"), time=time) for time in range(1, 5)))
+        assert figures(counters, limited)[0] == (2, 2, 0)
 
     def test_a_click_before_its_impression_counts(self, counters: ExperimentCounters) -> None:
         for item in ("elsewhere", "y", "y"):

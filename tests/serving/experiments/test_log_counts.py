@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import redis
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,6 +90,13 @@ def test_a_user_who_saw_both_arms_is_left_out_and_counted() -> None:
     counts = counted(shown("a", "u", "control"), shown("b", "u", "treatment"), shown("c", "v", "control"))
     assert figures(counts) == {"control": [(1, 0, 0, 0)], "treatment": []}
     assert log_summary(AB, counts, START, START).exposed_to_several == 1
+
+
+def test_nothing_counts_after_the_end_but_clicks_on_what_was_shown_before_it() -> None:
+    counts = LogCounts(replace(AB, end=START + 10), START, START, attribution=1000)
+    shows = [shown("a", "u", "control", START + 9), shown("b", "u", "control", START + 10)]
+    counts.count(encode_events([*shows, click("a", START + 11), click("b", START + 11)]))
+    assert figures(counts)["control"] == [(1, 1, 0, 0)]
 
 
 def test_what_can_no_longer_be_clicked_is_forgotten() -> None:

@@ -82,6 +82,18 @@ def waiting(rows: int, batch_size: int) -> str:
     )
 
 
+def sampled(counts: Mapping[str, int]) -> str:
+    """What was learned of the rows without a positive where they are sampled (see `NegativeSampling.counts`).
+
+    >>> sampled({"negatives": 15168, "learned": 1604})
+    'Learned from 1,604 of 15,168 rows without a positive: all others were scored only ([training.negatives]).'
+    """
+    return (
+        f"Learned from {counts['learned']:,} of {counts['negatives']:,} rows without a positive: all others were "
+        "scored only ([training.negatives])."
+    )
+
+
 def impaired(losses: Mapping[str, int]) -> Iterator[str]:
     """One warning for each kind of loss that happened.
 

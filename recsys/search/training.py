@@ -63,9 +63,11 @@ def batches(rows: TrainingBatch, size: int, seed: tuple[int, ...]) -> Iterator[T
 
 
 def loss_of(config: Config) -> WeightedLogLoss:
-    """That of `recsys train`. Raises InvalidValueError if that debiases, which a search does not."""
+    """That of `recsys train`. Raises InvalidValueError if that debiases or samples, which a search does not."""
     if config.training.debiasing.on:
         raise InvalidValueError("a search does not debias: leave [training.debiasing] out of its configuration")
+    if config.training.negatives.on:
+        raise InvalidValueError("a search learns all rows: leave [training.negatives] out of its configuration")
     return WeightedLogLoss([1.0, *(task.weight for task in config.tasks)])
 
 

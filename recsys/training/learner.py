@@ -26,6 +26,7 @@ from recsys.training.dense.soundness import UnsoundRows
 from recsys.training.description import Description
 from recsys.training.embedding_layer import Embedded, EmbeddingLayer
 from recsys.training.loss import Loss, WeightedLogLoss
+from recsys.training.negative_sampling import NegativeSampling
 from recsys.training.retrieval.retrieval_learner import RetrievalLearner
 from recsys.training.ssl.item_contrast import ItemContrast
 from streaming.encode.batch import TrainingBatch
@@ -57,7 +58,7 @@ class Learner:
 
     Scoring, evaluation and serving use the dense weights averaged over steps (`averaging`, see `AveragedModel`).
     Dropout masks come from `generator` alone (a CPU generator), so that the same batches give the same bits.
-    `debiasing` changes what is learned from a batch, not how it is scored.
+    `debiasing` changes what is learned from a batch, not how it is scored; with `negatives` it is a sample, then.
     `tasks` are the names of the model's tasks, in the order of its logits; by default all count alike in the loss.
     `peers` are the processes that learn from the same batches, each from its share of the rows. `retrieval` learns from
     the same batches, after the model, which it does not change. `ssl` learns after each step, on rows of item fields.
@@ -75,6 +76,7 @@ class Learner:
         tasks: Sequence[str] = ("click",),
         loss: Loss | None = None,
         debiasing: Debiasing | None = None,
+        negatives: NegativeSampling | None = None,
         averaging: float = 0.0,
         peers: Peers | None = None,
         retrieval: RetrievalLearner | None = None,
@@ -94,7 +96,7 @@ class Learner:
         loss = loss or WeightedLogLoss((1.0,) * len(tasks))
         self._peers = peers or Peers()
         self._dense = DenseModel(model, loss, lr=dense_lr, generator=generator, averaging=averaging, peers=self._peers)
-        self._debiasing = debiasing or NoDebiasing()
+        self._debiasing, self.negatives = debiasing or NoDebiasing(), negatives
         self._moments = RunningMoments(spec.numeric)
         self._unsound = UnsoundRows(spec, self._peers)
 
@@ -125,16 +127,15 @@ class Learner:
         nothing is known. All scores are finite.
         """
         self._moments.add(batch.numeric_BN[batch.counted_B > 0])
-        own = self._peers.share(self._debiasing.learned(batch))
-        embedded = self._layer.lookup(own.ids, batch.now)
-        numeric_BN = self._numbers(own)
-        learnable, logits_BT = self._backward(own, embedded, numeric_BN)
-        same = not scored or (self.served_model is self.model and not self.model.drops)
-        scores_B = None if same else self._dense.scores(embedded, numeric_BN, own)
         self.steps += 1
-        if learnable:
-            self._dense.step(self.steps)
-            self._layer.apply(embedded)
+        debiased = self._debiasing.learned(batch)
+        if self.negatives is None:
+            scores_B = self._learn(debiased, scored=scored)
+        else:
+            scores_B = self._score(batch)
+            sampled = self.negatives.learned(debiased, scores_B)
+            if sampled is not None:
+                self._learn(sampled, scored=False)
         if self.ssl is not None:
             self.ssl.step(batch, self.scaling)
         if self.retrieval is not None:
@@ -142,11 +143,28 @@ class Learner:
         if batch.now - self._expired_at >= EXPIRE_EVERY:
             self._expired_at = batch.now
             self._layer.store.expire(batch.now)
+        return scores_B
+
+    def _learn(self, batch: TrainingBatch, *, scored: bool) -> Scores:
+        """The gradient step on rows as they are to be learned, and their probabilities [B]; see `step`."""
+        own = self._peers.share(batch)
+        embedded = self._layer.lookup(own.ids, batch.now)
+        numeric_BN = self._numbers(own)
+        learnable, logits_BT = self._backward(own, embedded, numeric_BN)
+        same = not scored or (self.served_model is self.model and not self.model.drops)
+        scores_B = None if same else self._dense.scores(embedded, numeric_BN, own)
+        if learnable:
+            self._dense.step(self.steps)
+            self._layer.apply(embedded)
         scores_B = probabilities(logits_BT, own) if scores_B is None else scores_B
         return self._peers.scores(scores_B, len(batch))
 
     def score(self, batch: TrainingBatch) -> Scores:
         """As `step`, but changes nothing."""
+        return self._score(batch)
+
+    def _score(self, batch: TrainingBatch) -> Scores:
+        """In all processes of a group at once, which `score` tells of it."""
         own = self._peers.share(batch)
         scores_B = self._dense.scores(self._layer.peek(own.ids), self._numbers(own), own)
         return self._peers.scores(scores_B, len(batch))
@@ -248,9 +266,14 @@ class Learner:
         return self._dense.state() | moments | parts | {"left_out": self._unsound.counts_M, "clocks": clocks}
 
     @property
-    def _parts(self) -> dict[str, Debiasing | RetrievalLearner | ItemContrast]:
+    def _parts(self) -> dict[str, Debiasing | NegativeSampling | RetrievalLearner | ItemContrast]:
         """What learns beside the model, each with a state of its own, by the prefix of its tensors."""
-        found = {"debiasing": self._debiasing, "retrieval": self.retrieval, "ssl": self.ssl}
+        found = {
+            "debiasing": self._debiasing,
+            "negatives": self.negatives,
+            "retrieval": self.retrieval,
+            "ssl": self.ssl,
+        }
         return {name: part for name, part in found.items() if part is not None}
 
     def load_dense(self, state: dict[str, torch.Tensor], file: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch.nn.functional import softplus
 
+from recsys.training.negative_sampling import SampledBatch
 from streaming.encode.batch import TrainingBatch
 
 
@@ -27,6 +28,7 @@ class WeightedLogLoss:
 
     With c = 1 that is the log loss. An item learned as silent (c = 1, y = 0) and clicked later has a second row with
     c = 0, y = 1, whose gradient in z is -1: together they give p - y, the gradient of the log loss of the final label.
+    Of a `SampledBatch`, z is the logit plus the row's shift.
     """
 
     def __init__(self, task_weights: Sequence[float] = (1.0,)) -> None:
@@ -36,6 +38,8 @@ class WeightedLogLoss:
         labels_B, counted_B, weights_B = map(torch.from_numpy, (batch.labels_B, batch.counted_B, batch.weights_B))
         tasks_B = torch.from_numpy(batch.tasks_B)
         logits_B = own_task(logits_BT, tasks_B)
+        if isinstance(batch, SampledBatch):
+            logits_B = logits_B + torch.from_numpy(batch.shifts_B)
         weights_B = weights_B * self._weights_T[tasks_B]
         return (weights_B * (counted_B * softplus(logits_B) - labels_B * logits_B)).mean()
 

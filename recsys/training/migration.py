@@ -54,7 +54,7 @@ def _migrated(written: State, old: FeatureSpec, learner: Learner) -> State:
     counts = written["left_out"]
     fields = (*old.sparse, *old.numeric), (*new.sparse, *new.numeric)
     state["left_out"] = torch.cat([_carried(counts[:-1], fresh["left_out"][:-1], (0,), *fields), counts[-1:]])
-    kept = [name for name in written if name in ("random", "clocks") or name.startswith("debiasing.")]
+    kept = [name for name in written if name in ("random", "clocks") or name.startswith(("debiasing.", "negatives."))]
     return state | {name: written[name] for name in kept}
 
 

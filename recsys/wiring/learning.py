@@ -103,9 +103,10 @@ def made(kind: Callable[..., _Learner], config: Config, rows: EmbeddingStore) ->
 
     from recsys.training.debiasing import LoggedDebiasing, PropensityDebiasing
     from recsys.training.loss import WeightedLogLoss
+    from recsys.training.negative_sampling import NegativeRates, NegativeSampling
 
     training = config.training
-    biased = training.debiasing
+    biased, sampled = training.debiasing, training.negatives
     generator = torch.Generator().manual_seed(training.seed)
     return kind(
         spec(config),
@@ -117,6 +118,7 @@ def made(kind: Callable[..., _Learner], config: Config, rows: EmbeddingStore) ->
         tasks=[task.name for task in tasks(config)],
         loss=WeightedLogLoss([1.0, *(task.weight for task in config.tasks)]),
         debiasing=PropensityDebiasing(LoggedDebiasing(**biased.model_dump())) if biased.on else None,
+        negatives=NegativeSampling(NegativeRates(**sampled.model_dump()), training.seed) if sampled.on else None,
         retrieval=retrieval(config, rows),
         ssl=self_supervision(config, rows),
     )

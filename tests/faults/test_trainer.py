@@ -53,6 +53,11 @@ actions = ["like"]
 min_value = 5.0
 wait = "1d"
 """
+NEGATIVES = """
+[training.negatives]
+rate = 0.5
+method = "score"
+"""
 
 
 def kill_while_saving() -> Callable[[str], None]:
@@ -154,6 +159,14 @@ def test_a_killed_trainer_of_two_tasks_ends_in_the_same_state(
     folder = workspace(config, f"two-{point}".replace(" ", "-"), SECOND_TASK)
     train_until_killed(folder, kill_at, point, occurrence)
     assert train(folder) == uninterrupted_of_two != uninterrupted
+
+
+@pytest.mark.slow
+def test_a_killed_trainer_that_samples_ends_in_the_same_state(config: Config, uninterrupted: str) -> None:
+    expected = train(workspace(config, "sampled", NEGATIVES))
+    folder = workspace(config, "sampled-killed", NEGATIVES)
+    train_until_killed(folder, kill_at, "step", 20)
+    assert train(folder) == expected != uninterrupted
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from recsys.errors import WorkerError
 from recsys.evaluation.metrics import Summary
 from recsys.training.progress import Progress
 from recsys.training.trainer import Trainer
-from recsys.unlearned import impaired, left_out, lost, waiting
+from recsys.unlearned import impaired, left_out, lost, sampled, waiting
 from serving.replication.trainer_status import not_served
 
 CAPTION = """AUC: 0.5 is chance, 1 is perfect. Calibration: mean score over share of positives, 1 is right.
@@ -68,6 +68,8 @@ def train(
         console.print(f"Stopped after {trainer.learner.steps:,} steps; state {trainer.digest()[:16]}.")
     else:
         say(console, _nothing_learned(config, trainer.outcomes))
+    if trainer.progress.rows and (sampling := trainer.learner.negatives) is not None:
+        say(console, sampled(sampling.counts))
     if rest := waiting(trainer.waiting_rows, config.training.batch_size):
         say(console, rest)
     say(console, lost(trainer.outcomes, config.log.dead_letters, len(trainer.progress.tasks)))

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from embedding.store import INIT_SCALE
 from recsys.config.sections.debiasing import DebiasingSection
+from recsys.config.sections.negatives import NegativesSection
 from recsys.config.sections.section import Count, Positive, Section, error_at
 from recsys.config.sections.ssl import SslSection
 from recsys.config.units import Duration, milliseconds
@@ -54,6 +55,7 @@ class TrainingSection(Section):
     """HOST:PORT at which the trainer shows its figures to Prometheus; empty for none."""
     export_every: Duration = milliseconds("30s")
     """How often dense weights go to serving; loading them takes a server 0.1 s. Rows go every `redis.publish_every`."""
+    negatives: NegativesSection = NegativesSection()
     debiasing: DebiasingSection = DebiasingSection()
     ssl: SslSection = SslSection()
 
@@ -62,6 +64,12 @@ class TrainingSection(Section):
         if self.labels == "held" and not self.wait:
             raise error_at(
                 ("labels",), 'held has no effect with wait = "0s": no label is held. Set wait, or write paced'
+            )
+        if self.negatives.on and self.debiasing.positions:
+            raise error_at(
+                ("debiasing", "positions"),
+                "needs training.negatives.rate = 1.0: how often positions are examined is no rate that sampling can be "
+                "corrected for. Leave one of the two out",
             )
         if self.workers > 1:
             self._check_shared()

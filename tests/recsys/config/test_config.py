@@ -17,6 +17,7 @@ from recsys.config.sections.experiments import ArmSection, ExperimentSection, Ho
 from recsys.config.sections.features import FieldSection, TableSection
 from recsys.config.sections.log import LogSection, MappingSection
 from recsys.config.sections.models import SECTIONS
+from recsys.config.sections.negatives import NegativesSection
 from recsys.config.sections.section import Section
 from recsys.config.sections.ssl import SslSection
 from recsys.config.sections.tasks import TaskSection
@@ -71,9 +72,10 @@ def test_exactly_the_settings_that_exist_are_in_the_template() -> None:
     tables |= {f"model {name}": section for name, section in SECTIONS.items()}
     tables |= {"log.mapping": MappingSection, "features.fields": FieldSection, "features.defaults": TableSection}
     tables |= {"experiments": ExperimentSection, "experiments.arms": ArmSection, "tasks": TaskSection}
+    tables |= {"training.negatives": NegativesSection}
     tables |= {"training.debiasing": DebiasingSection, "retrieval.ssl": SslSection, "training.ssl": SslSection}
     inner = {
-        "training": {"debiasing", "ssl"},
+        "training": {"negatives", "debiasing", "ssl"},
         "retrieval": {"ssl"},
         "log": {"mapping"},
         "features": {"fields", "defaults", "tables"},

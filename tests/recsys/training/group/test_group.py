@@ -31,8 +31,8 @@ STEPS = 12
 
 
 def config_of(**settings: Any) -> Config:
-    chosen = {"model": "fm", "scale": "standard", "dropout": 0.0} | settings
-    return parse(one.SETTINGS.format(**chosen), Path("recsys.toml"))
+    chosen: dict[str, Any] = {"model": "fm", "scale": "standard", "dropout": 0.0, "more": ""} | settings
+    return parse(one.SETTINGS.format(**chosen) + chosen["more"], Path("recsys.toml"))
 
 
 def batches(config: Config, steps: range) -> list[TrainingBatch]:
@@ -112,6 +112,22 @@ def learns_as_one(learner: LeadingLearner, config: Config, _folder: Path) -> Non
 @pytest.mark.parametrize("world", [2, 3])
 def test_a_group_learns_what_one_process_learns(tmp_path: Path, world: int) -> None:
     group(world, learns_as_one, tmp_path)
+
+
+def samples_as_one(learner: LeadingLearner, config: Config, _folder: Path) -> None:
+    alone = wiring.learner(config)
+    for batch in batches(config, range(STEPS)):
+        close(torch.from_numpy(learner.step(batch)), torch.from_numpy(alone.step(batch)))
+    equal_weights(learner, alone)
+    assert learner.negatives is not None
+    assert alone.negatives is not None
+    assert learner.negatives.counts == alone.negatives.counts
+    assert 0 < learner.negatives.counts["learned"] < learner.negatives.counts["negatives"]
+
+
+@pytest.mark.parametrize("method", ["uniform", "score"])
+def test_a_group_learns_from_the_same_rows_as_one_process(tmp_path: Path, method: str) -> None:
+    group(2, samples_as_one, tmp_path, more=f'[training.negatives]\nrate = 0.5\nmethod = "{method}"')
 
 
 def goes_on(learner: LeadingLearner, config: Config, folder: Path) -> None:

@@ -6,6 +6,7 @@ Each experiment is looked at 20 times, and counts as told apart if any look says
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,14 @@ import numpy.typing as npt
 
 from benchmarks.harness import Result, Target, interleave, median
 from serving.experiments.assignment import Arm, Experiment
+from serving.experiments.goal_summary import summarise_goals
+from serving.experiments.goals import Goal
 from serving.experiments.log_counts import UnitCounts
 from serving.experiments.log_summary import compared
 
 AB = Experiment("ab", (Arm("control"), Arm("treatment")))
 TEN = Experiment("ten", tuple(Arm(str(number)) for number in range(10)))
+SPENT = Goal("spent", "value", 1, frozenset({"buy"}))
 LOOKS, GAIN, ALPHA = 20, 0.02, 0.05
 TOLD = ("better", "worse")
 SUMMARY_MS = 50.0
@@ -40,6 +44,11 @@ def run(quick: bool) -> Result:
     seconds = interleave({"summary": lambda: compared(TEN, arms, 0)}, rounds=5)["summary"]
     raw["summary"] = {"users": users, "arms": len(TEN.arms), "seconds": seconds}
     targets.append(Target("a summary, share of 50 ms", 1000 * median(seconds) / SUMMARY_MS, 1.0, "lower"))
+    reached = {arm: _spent(np.random.default_rng(1), len(counts)) for arm, counts in arms.items()}
+    spent = partial(summarise_goals, TEN, [SPENT], {SPENT.name: reached}, True)
+    seconds = interleave({"goal": spent}, rounds=5)["goal"]
+    raw["goal"] = {"users": users, "arms": len(TEN.arms), "seconds": seconds}
+    targets.append(Target("a summary of a goal, share of 50 ms", 1000 * median(seconds) / SUMMARY_MS, 1.0, "lower"))
     return Result("experiments", targets, raw)
 
 
@@ -69,6 +78,11 @@ def _told(rng: np.random.Generator, users: int, gain: float) -> tuple[bool, bool
         plain |= summary.comparisons[0].verdict in TOLD
         adjusted |= any(one.verdict in TOLD for one in found)
     return plain, adjusted
+
+
+def _spent(rng: np.random.Generator, users: int) -> npt.NDArray[np.float64]:
+    one = np.ones(users)
+    return np.stack([one, rng.poisson(0.3, users) * 9.9, one, rng.poisson(0.3, users) * 9.9])
 
 
 def _drawn(rng: np.random.Generator, users: int, gain: float) -> UnitCounts:

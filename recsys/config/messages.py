@@ -31,6 +31,7 @@ ELEMENTS = {
     "mapping": "mapping",
     "experiments": "experiment",
     "arms": "arm",
+    "goals": "goal",
     "tasks": "task",
     "api_keys": "key",
 }

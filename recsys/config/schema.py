@@ -73,6 +73,8 @@ class Config(Section):
             scores += [
                 (("experiments", number, "arms", n, "score"), arm.score) for n, arm in enumerate(experiment.arms)
             ]
+            tasks = [goal.task for goal in experiment.goals if goal.task]
+            scores += [(("experiments", number, "goals"), dict.fromkeys(tasks, 1.0))]
         for place, score in scores:
             for name in score:
                 if name not in known:

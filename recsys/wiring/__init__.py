@@ -5,7 +5,7 @@ What needs torch, or a server, is imported only when it is built.
 
 from recsys.wiring.learning import exporter, learner, model, set_threads, store, tables
 from recsys.wiring.publishing import ONLINE, publisher, running_redis
-from recsys.wiring.serving import local_ranking, open_scorer, server
+from recsys.wiring.serving import goals, local_ranking, open_scorer, server
 from recsys.wiring.stream import (
     event_log,
     feed,
@@ -26,6 +26,7 @@ __all__ = [
     "exporter",
     "feed",
     "file_sources",
+    "goals",
     "ingest",
     "inspected_log",
     "joiner",

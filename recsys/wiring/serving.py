@@ -11,6 +11,8 @@ from recsys.wiring.publishing import ONLINE
 from recsys.wiring.stream import rules, tasks
 
 if TYPE_CHECKING:
+    from recsys.config.sections.experiments import ExperimentSection
+    from serving.experiments.goals import Goal
     from serving.local_ranking import LocalRanking
     from serving.model.loaded_model import OpenScorer
     from serving.server import Settings
@@ -42,6 +44,21 @@ def server(config: Config) -> Settings:
         rules=rules(config),
         deduplication_window=config.log.deduplication_window,
     )
+
+
+def goals(config: Config, experiment: ExperimentSection) -> list[Goal]:
+    """What the experiment is after: actions count as they make the labels of their task positive."""
+    from serving.experiments.goals import Goal
+
+    known = {task.name: task for task in tasks(config)}
+    found = []
+    for one in experiment.goals:
+        if one.kind == "return":
+            found.append(Goal(one.name, one.kind, one.within))
+        else:
+            task = known[one.task]
+            found.append(Goal(one.name, one.kind, task.wait, task.rule.actions, task.rule.min_value))
+    return found
 
 
 def local_ranking(config: Config) -> LocalRanking:

@@ -22,6 +22,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from serving.experiments.intervals import Interval, half_width
 from serving.experiments.log_counts import UnitCounts
 
 Floats = npt.NDArray[np.float64]
@@ -43,8 +44,12 @@ class Moments:
     @classmethod
     def of(cls, counts: UnitCounts) -> Self:
         columns = (counts.impressions_U, counts.clicks_U, counts.earlier_impressions_U, counts.earlier_clicks_U)
-        every_4U = np.array(columns, np.float64)
-        return cls(len(counts), every_4U.sum(1), every_4U @ every_4U.T)
+        return cls.of_columns(np.array(columns, np.float64))
+
+    @classmethod
+    def of_columns(cls, columns_4U: Floats) -> Self:
+        """Of any ratio of sums: its denominator and numerator of each unit, and both of the time before."""
+        return cls(columns_4U.shape[1], columns_4U.sum(1), columns_4U @ columns_4U.T)
 
     def __add__(self, other: Self) -> Self:
         return type(self)(self.users + other.users, self.sums + other.sums, self.products + other.products)
@@ -63,6 +68,35 @@ class AdjustedRate:
     rate: float
     variance: float
     unadjusted_variance: float
+
+
+@dataclass(frozen=True, slots=True)
+class RateDifference:
+    """An arm's adjusted rate less another's. `variance` is that of one of the `units` of both arms."""
+
+    value: float
+    units: int
+    variance: float
+    variance_left: float
+    """Share of the variance that is left of the unadjusted difference's."""
+
+    @classmethod
+    def of(cls, arm: AdjustedRate, other: AdjustedRate) -> Self:
+        """The difference; users of different arms are independent."""
+        units = arm.users + other.users
+        variance = units * (arm.variance / arm.users + other.variance / other.users)
+        unadjusted = units * (arm.unadjusted_variance / arm.users + other.unadjusted_variance / other.users)
+        return cls(arm.rate - other.rate, units, variance, variance / unadjusted if unadjusted else 1.0)
+
+    def interval(self, alpha: float) -> Interval:
+        """Its confidence sequence (`serving.experiments.intervals`)."""
+        half = half_width(self.variance, self.units, alpha)
+        return self.value - half, self.value + half
+
+    def verdict(self, alpha: float) -> str:
+        """`better`, `worse` or `no difference shown`, by that."""
+        low, high = self.interval(alpha)
+        return "better" if low > 0 else "worse" if high < 0 else "no difference shown"
 
 
 def adjusted_rates(arms: Mapping[str, Moments]) -> dict[str, AdjustedRate]:
@@ -89,6 +123,7 @@ def adjusted_rates(arms: Mapping[str, Moments]) -> dict[str, AdjustedRate]:
             moments.covariance(outcomes[name], outcomes[name]),
         )
         for name, moments in present.items()
+        if moments.sums[0]
     }
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from serving.experiments.adjusted import AdjustedRate, Moments, adjusted_rates
+from serving.experiments.adjusted import AdjustedRate, Moments, RateDifference, adjusted_rates
 from serving.experiments.assignment import Experiment
-from serving.experiments.intervals import Interval, half_width
+from serving.experiments.goal_summary import GoalSummary, summarise_goals
+from serving.experiments.goals import Goal
+from serving.experiments.intervals import Interval
 from serving.experiments.log_counts import LogCounts, UnitCounts
 from serving.experiments.summary import Comparison, ExperimentSummary, summarise
 from serving.experiments.sums import ClickSums
@@ -37,16 +39,25 @@ class LogSummary(msgspec.Struct, frozen=True):
     before: int
     """Since when (event time, ms) impressions counted as the time before."""
     adjusted: list[AdjustedComparison]
+    goals: list[GoalSummary]
     exposed_to_several: int
     """Users who were shown more than one arm, and are left out."""
     unknown_arms: int
     """Impressions of arms that the experiment does not have, left out."""
 
 
-def log_summary(experiment: Experiment, counts: LogCounts, since: int, before: int, alpha: float = 0.05) -> LogSummary:
-    """What the counts show. The first arm is the control; `alpha` is shared by the other arms."""
+def log_summary(
+    experiment: Experiment,
+    counts: LogCounts,
+    since: int,
+    before: int,
+    goals: Sequence[Goal] = (),
+    alpha: float = 0.05,
+) -> LogSummary:
+    """What the counts show. The first arm is the control; `alpha` is shared by the other arms, another one by goals."""
     summary, adjusted = compared(experiment, counts.arms(), since, alpha)
-    return LogSummary(summary, before, adjusted, counts.exposed_to_several, counts.unknown_arms)
+    reached = summarise_goals(experiment, goals, counts.goals(), summary.sample_ratio_ok, alpha)
+    return LogSummary(summary, before, adjusted, reached, counts.exposed_to_several, counts.unknown_arms)
 
 
 def compared(
@@ -72,10 +83,7 @@ def _adjusted(summary: ExperimentSummary, arms: Mapping[str, UnitCounts], alpha:
 
 
 def _compare(one: Comparison, arm: AdjustedRate, control: AdjustedRate, alpha: float) -> AdjustedComparison:
-    units = arm.users + control.users
-    variance = units * (arm.variance / arm.users + control.variance / control.users)
-    unadjusted = units * (arm.unadjusted_variance / arm.users + control.unadjusted_variance / control.users)
-    difference, half = arm.rate - control.rate, half_width(variance, units, alpha)
-    verdict = "better" if difference > half else "worse" if difference < -half else "no difference shown"
-    left = variance / unadjusted if unadjusted else 1.0
-    return AdjustedComparison(one.arm, one.control, difference, (difference - half, difference + half), verdict, left)
+    found = RateDifference.of(arm, control)
+    return AdjustedComparison(
+        one.arm, one.control, found.value, found.interval(alpha), found.verdict(alpha), found.variance_left
+    )

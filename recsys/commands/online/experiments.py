@@ -47,6 +47,8 @@ def run(path: Path, *, since: str | None, before: str, as_json: bool) -> None:
         return
     for one in found:
         console.print(table(one))
+        if one.goals:
+            console.print(goal_table(one))
         for note in notes(one):
             say(console, note, style="yellow")
     for note in missing:
@@ -55,10 +57,11 @@ def run(path: Path, *, since: str | None, before: str, as_json: bool) -> None:
 
 def judged(config: Config, log: EventLog, starts: Mapping[Experiment, int], earlier: int) -> list[LogSummary]:
     """By the log, read once; each experiment since its start (event time, ms)."""
-    actions = frozenset(config.training.positive)
+    actions, attribution = frozenset(config.training.positive), config.serving.attribution
     befores = {one: max(since - earlier, 0) for one, since in starts.items()}
+    goals = {section.name: wiring.goals(config, section) for section in config.experiments}
     counting = {
-        one: LogCounts(one, since, befores[one], actions, config.serving.attribution) for one, since in starts.items()
+        one: LogCounts(one, since, befores[one], actions, attribution, goals[one.name]) for one, since in starts.items()
     }
     for events in _partitions(log):
         for counts in counting.values():
@@ -66,7 +69,7 @@ def judged(config: Config, log: EventLog, starts: Mapping[Experiment, int], earl
         for batch in events:
             for counts in counting.values():
                 counts.count(batch)
-    return [log_summary(one, counts, starts[one], befores[one]) for one, counts in counting.items()]
+    return [log_summary(one, counts, starts[one], befores[one], goals[one.name]) for one, counts in counting.items()]
 
 
 def _begins(log: EventLog, experiments: Sequence[Experiment]) -> dict[str, int]:
@@ -105,6 +108,21 @@ def table(one: LogSummary) -> Table:
     return drawn
 
 
+def goal_table(one: LogSummary) -> Table:
+    """One line for each goal and arm."""
+    drawn = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("goal", "arm", "users", "per user", "against the first", "verdict"):
+        drawn.add_column(name, justify="left" if name in ("goal", "arm", "verdict") else "right", overflow="fold")
+    for goal in one.goals:
+        compared = {comparison.arm: comparison for comparison in goal.comparisons}
+        for place, arm in enumerate(goal.arms):
+            against = compared.get(arm.arm)
+            figures = (_rate(against.difference, against.interval, "+"), against.verdict) if against else ()
+            name = "" if place else goal.name
+            drawn.add_row(name, arm.arm, f"{arm.users:,}", _rate(arm.mean, arm.interval), *figures)
+    return drawn
+
+
 def notes(one: LogSummary) -> Iterator[str]:
     """What a reader must know of these figures."""
     if not one.summary.sample_ratio_ok:
@@ -121,7 +139,7 @@ def notes(one: LogSummary) -> Iterator[str]:
         yield f"Differences are adjusted by what users did since {written_time(one.before)}; variance left: {left}."
 
 
-def _rate(value: float | None, interval: Interval, sign: str = "") -> str:
-    if value is None:
+def _rate(value: float | None, interval: Interval | None, sign: str = "") -> str:
+    if value is None or interval is None:
         return "-"
     return f"{value:{sign}.4f} [{interval[0]:{sign}.4f}, {interval[1]:{sign}.4f}]"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from recsys.config.sections.section import Section, section_of
+from recsys.config.sections.section import Section, error_at, section_of
 from recsys.config.units import Duration, Moment
 from serving.experiments import assignment
+from serving.experiments.goals import VISIT, Kind
 from serving.experiments.traffic import Holdout
 from serving.ranking.task_score import TaskScore
 
@@ -33,6 +34,31 @@ class ArmSection(Section):
         return score
 
 
+class GoalSection(Section):
+    """One figure of each user that an experiment is after, beside clicks."""
+
+    name: Annotated[str, Field(min_length=1)]
+    kind: Kind
+    """`conversion` (did an action of the task), `value` (sum of the actions' values) or `return` (came back)."""
+    task: str = ""
+    """Whose actions count, for as long as it waits."""
+    within: Duration = 0
+    """Of a return: how long after the first impression."""
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        if self.kind == "return":
+            if self.task:
+                raise error_at(("task",), "has no effect on a return, which is an impression: delete it")
+            if self.within <= VISIT:
+                raise error_at(("within",), 'of a return is more than "30m", or it would be the same visit; write "1d"')
+        elif self.within:
+            raise error_at(("within",), f"has no effect on a {self.kind}: its task's wait says how long; delete it")
+        elif not self.task:
+            raise error_at(("task",), f'a {self.kind} needs a task: add `task = "click"`, or another one')
+        return self
+
+
 class ExperimentSection(Section):
     """Users are assigned to arms by a hash of salt, arm and user; a change of weights moves as few as possible."""
 
@@ -48,10 +74,15 @@ class ExperimentSection(Section):
     ramp: Duration = 0
     """How long after `start` the share of users that have entered grows evenly up to `share`."""
     arms: list[ArmSection]
+    goals: list[GoalSection] = []
+    """Figures of each user that are judged beside the click rate, by the log."""
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
         self.to_experiment()
+        names = [goal.name for goal in self.goals]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise error_at(("goals",), f"two have the name {twice[0]!r}; choose another")
         return self
 
     def to_experiment(self) -> assignment.Experiment:

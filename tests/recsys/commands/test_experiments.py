@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,23 @@ def test_every_figure_for_programs(folder: Path) -> None:
     (later,) = json.loads(said("--json", "--since", "2024-10-05", "--before", "1h"))
     assert later["summary"]["arms"][0]["impressions"] == control["users"]
     assert later["adjusted"] == []
+
+
+def test_goals_have_a_table_of_their_own_and_the_same_figures_for_programs(folder: Path) -> None:
+    goals = """goals = [
+        { name = "likers", kind = "conversion", task = "click" }, { name = "back", kind = "return", within = "1d" },
+    ]
+    """
+    (folder / "recsys.toml").write_text(EXPERIMENT + goals)
+    fill(folder)
+    assert re.search(r"likers +control +\d+ +0\.1", said())
+    (found,) = json.loads(said("--json"))
+    likers, back = found["goals"]
+    control, treatment = likers["arms"]
+    assert treatment["mean"] > 1.5 * control["mean"]
+    assert likers["comparisons"][0]["verdict"] == "better"
+    assert [arm["users"] for arm in back["arms"]] == [arm["users"] for arm in found["summary"]["arms"]]
+    assert back["comparisons"][0]["verdict"] == "too few data", "everybody came back"
 
 
 def test_the_time_before_may_be_longer_than_any_calendar(folder: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from recsys.config.file import load, parse
 from recsys.config.schema import Config, ServingSection
 from recsys.config.sections.debiasing import DebiasingSection
-from recsys.config.sections.experiments import ArmSection, ExperimentSection, HoldoutSection
+from recsys.config.sections.experiments import ArmSection, ExperimentSection, GoalSection, HoldoutSection
 from recsys.config.sections.features import FieldSection, TableSection
 from recsys.config.sections.log import LogSection, MappingSection
 from recsys.config.sections.models import SECTIONS
@@ -59,6 +59,8 @@ def settings(text: str) -> dict[str, set[str]]:
         found[f"model {table['name']}" if name == "model" else name] |= table.keys()
         for arm in table.get("arms", ()):
             found["experiments.arms"] |= arm.keys()
+        for goal in table.get("goals", ()):
+            found["experiments.goals"] |= goal.keys()
     return dict(found)
 
 
@@ -73,6 +75,7 @@ def test_exactly_the_settings_that_exist_are_in_the_template() -> None:
     tables |= {"log.mapping": MappingSection, "features.fields": FieldSection, "features.defaults": TableSection}
     tables |= {"experiments": ExperimentSection, "experiments.arms": ArmSection, "tasks": TaskSection}
     tables |= {"training.negatives": NegativesSection}
+    tables |= {"experiments.goals": GoalSection}
     tables |= {"training.debiasing": DebiasingSection, "retrieval.ssl": SslSection, "training.ssl": SslSection}
     inner = {
         "training": {"negatives", "debiasing", "ssl"},
@@ -146,6 +149,33 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
             "line 5: holdout.share: is 1; it must be at least 0 and below 1, else no user is in any experiment",
         ),
         ("[holdout]\nshare=0.1\n", "line 2: holdout.share: has no effect: there are no [[experiments]]"),
+        (
+            "[[experiments]]\nname='x'\narms=[{name='a'}]\ngoals=[{name='g', kind='value', task='buy'}]\n",
+            "line 4: experiments, experiment 'x': goals: there is no task 'buy'; the tasks are click",
+        ),
+        (
+            "[[experiments]]\nname='x'\narms=[{name='a'}]\ngoals=[{name='g', kind='value'}]\n",
+            'task: a value needs a task: add `task = "click"`, or another one',
+        ),
+        (
+            "[[experiments]]\nname='x'\narms=[{name='a'}]\ngoals=[{name='g', kind='return', within='30m'}]\n",
+            "goal 'g': within: of a return is more than",
+        ),
+        (
+            "[[experiments]]\nname='x'\narms=[{name='a'}]\n"
+            "goals=[{name='g', kind='return', within='1d', task='click'}]\n",
+            "goal 'g': task: has no effect on a return",
+        ),
+        (
+            "[[experiments]]\nname='x'\narms=[{name='a'}]\n"
+            "goals=[{name='g', kind='conversion', within='1d', task='click'}]\n",
+            "goal 'g': within: has no effect on a conversion: its task's wait says how long; delete it",
+        ),
+        (
+            "[[experiments]]\nname='x'\narms=[{name='a'}]\n"
+            "goals=[{name='g', kind='return', within='1d'}, {name='g', kind='return', within='2d'}]\n",
+            "goals: two have the name 'g'; choose another",
+        ),
         ("[[experiments]]\nname='x'\narms=[]\n", "line 1: experiments, experiment 'x': needs at least one arm"),
         ("[[experiments]]\nname='x'\narms=[{name='a', weight=0}]\n", "'x': weights must be positive"),
         ("[serving]\nretrieve = 50000\n", "choose 1 to 2000"),

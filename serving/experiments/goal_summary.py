@@ -1,0 +1,108 @@
+"""What the users of an experiment's arms did for its goals: means for each user, and differences.
+
+Differences are adjusted by the same figure of the time before, where there is one (`serving.experiments.adjusted`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from serving.experiments.adjusted import AdjustedRate, Floats, Moments, RateDifference, adjusted_rates
+from serving.experiments.assignment import Experiment
+from serving.experiments.goals import Goal
+from serving.experiments.intervals import FEWEST_OUTCOMES, FEWEST_UNITS, Interval, half_width
+
+
+class GoalArm(msgspec.Struct, frozen=True):
+    """One arm's mean over its users, without adjustment; None, as its interval, with too few data."""
+
+    arm: str
+    users: int
+    """Of whom the figure is known."""
+    mean: float | None
+    interval: Interval | None
+
+
+class GoalComparison(msgspec.Struct, frozen=True):
+    """An arm's mean less that of the first arm, adjusted; None, as its interval, with too few data."""
+
+    arm: str
+    control: str
+    difference: float | None
+    interval: Interval | None
+    verdict: str
+    """`sample ratio broken`, `too few data`, `no difference shown`, `better` or `worse`."""
+    variance_left: float | None
+    """Share of the variance that is left of the unadjusted difference's."""
+
+
+class GoalSummary(msgspec.Struct, frozen=True):
+    """All comparisons of all goals of an experiment together are wrong at most as often as its alpha."""
+
+    name: str
+    kind: str
+    arms: list[GoalArm]
+    comparisons: list[GoalComparison]
+
+
+def summarise_goals(
+    experiment: Experiment,
+    goals: Sequence[Goal],
+    figures: Mapping[str, Mapping[str, Floats]],
+    sample_ratio_ok: bool,
+    alpha: float = 0.05,
+) -> list[GoalSummary]:
+    """What `figures` show: by goal and arm [4, U], as `LogCounts.goals` has them. The first arm is the control."""
+    shared = alpha / max(len(goals) * (len(experiment.arms) - 1), 1)
+    return [_summary(experiment, goal, figures[goal.name], sample_ratio_ok, shared, alpha) for goal in goals]
+
+
+def _summary(
+    experiment: Experiment,
+    goal: Goal,
+    figures: Mapping[str, Floats],
+    sample_ratio_ok: bool,
+    shared: float,
+    alpha: float,
+) -> GoalSummary:
+    moments = {name: Moments.of_columns(columns) for name, columns in figures.items()}
+    known = {name: one for name, one in moments.items() if _established(one, goal)}
+    rates = adjusted_rates(known)
+    control, *others = (arm.name for arm in experiment.arms)
+    arms = [_arm(name, moments[name], rates.get(name), alpha) for name in (control, *others)]
+    compared = [
+        _compare(name, control, rates, shared)
+        if sample_ratio_ok
+        else GoalComparison(name, control, None, None, "sample ratio broken", None)
+        for name in others
+    ]
+    return GoalSummary(goal.name, goal.kind, arms, compared)
+
+
+def _established(one: Moments, goal: Goal) -> bool:
+    """Whether there are enough users, and enough among whom the figure is spread, for asymptotic intervals.
+
+    One whose figure is most of the sum counts for all of it (Kish 1965). Of shares this holds for both outcomes.
+    """
+    users, total = one.sums[:2]
+    (xx, xy), (_, yy) = one.products[:2, :2]
+    outcomes = [(total, yy)] if goal.kind == "value" else [(total, yy), (users - total, xx - 2 * xy + yy)]
+    spread = min(found**2 / squares if squares > 0 else 0.0 for found, squares in outcomes)
+    return bool(users >= FEWEST_UNITS and spread >= FEWEST_OUTCOMES)
+
+
+def _arm(name: str, moments: Moments, rate: AdjustedRate | None, alpha: float) -> GoalArm:
+    users = round(moments.sums[0])
+    if rate is None:
+        return GoalArm(name, users, None, None)
+    mean, half = float(moments.sums[1] / moments.sums[0]), half_width(rate.unadjusted_variance, rate.users, alpha)
+    return GoalArm(name, users, mean, (mean - half, mean + half))
+
+
+def _compare(name: str, control: str, rates: Mapping[str, AdjustedRate], alpha: float) -> GoalComparison:
+    if name not in rates or control not in rates:
+        return GoalComparison(name, control, None, None, "too few data", None)
+    found = RateDifference.of(rates[name], rates[control])
+    return GoalComparison(name, control, found.value, found.interval(alpha), found.verdict(alpha), found.variance_left)

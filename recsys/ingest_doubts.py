@@ -10,13 +10,16 @@ from recsys.unlearned import REMEDY
 from streaming.ingest.mapping.event_time import PLAUSIBLE
 
 if TYPE_CHECKING:
+    from recsys.config.schema import Config
+    from streaming.ingest.label_tally import LabelTally
     from streaming.ingest.pipeline import Ingest
 
 _YEAR: Final = 365 * 86_400_000
 
 
-def doubts(ingest: Ingest, now: int) -> Iterator[str]:
+def doubts(ingest: Ingest, config: Config, now: int) -> Iterator[str]:
     """One warning for each thing that looks wrong in what `ingest` has done; `now` is in ms."""
+    yield from _one_label(ingest.labels, config)
     if ingest.span is not None:
         yield from doubtful_times(*ingest.span, now)
     if ingest.clashes:
@@ -28,6 +31,25 @@ def doubts(ingest: Ingest, now: int) -> Iterator[str]:
     if late := ingest.late_events.count:
         slack = written(ingest.late_events.slack)
         yield f"{late:,} events came more than {slack} after newer ones; the joiner cannot use them: {REMEDY}."
+
+
+def _one_label(found: LabelTally, config: Config) -> Iterator[str]:
+    """A warning if rows that say what became of shown items give them all the same label."""
+    positive = config.training.positive
+    done = [found.actions[action] for action in positive]
+    labelled = any(name.startswith("actions.") for mapping in config.log.mapping for name in mapping.columns)
+    compare = "compare positive_values and columns in [[log.mapping]], and positive in [training]"
+    if labelled and found.shown and max(done) >= found.shown and config.training.min_value is None:
+        yield (
+            f"100 % of the {found.shown:,} shown items are positive, so that nothing can be learned about what to rank "
+            f"first: {compare}; lists must also have the items that nobody acted on."
+        )
+    if labelled and found.shown and not any(done):
+        seen = ", ".join(f"{action!r} ({count:,})" for action, count in found.actions.most_common(5)) or "none"
+        yield (
+            f"0 % of the {found.shown:,} shown items are positive: the actions that were ingested are {seen}, and what "
+            f"counts is {', '.join(map(repr, positive))}: {compare}."
+        )
 
 
 def doubtful_times(oldest: int, newest: int, now: int) -> Iterator[str]:

@@ -18,7 +18,7 @@ from recsys.extras import needs
 @guesses
 @readable
 @needs("log")
-def init(paths: tuple[Path, ...], propose: bool, **said: str | None) -> None:
+def init(paths: tuple[Path, ...], propose: bool, positive: tuple[str, ...], **said: str | None) -> None:
     """Write a commented configuration file: with every setting at its default, or proposed --from files.
 
     PATH is recsys.toml by default. A proposal has a comment on each guess; the options say what only you know.
@@ -34,7 +34,7 @@ def init(paths: tuple[Path, ...], propose: bool, **said: str | None) -> None:
         return
     from recsys.commands.describe.propose import init as run
 
-    run(path, files, **said)
+    run(path, files, positive, **said)
 
 
 @click.command()
@@ -42,11 +42,11 @@ def init(paths: tuple[Path, ...], propose: bool, **said: str | None) -> None:
 @guesses
 @readable
 @needs("log")
-def inspect(files: tuple[Path, ...], **said: str | None) -> None:
+def inspect(files: tuple[Path, ...], positive: tuple[str, ...], **said: str | None) -> None:
     """Show what the columns of files seem to be, and the configuration that `init --from` would write."""
     from recsys.commands.describe.propose import inspect as run
 
-    run(files, **said)
+    run(files, positive, **said)
 
 
 @click.command()

@@ -7,9 +7,10 @@ from itertools import pairwise
 from typing import Final
 
 from recsys.config.units import milliseconds
-from recsys.proposal.columns.column import Column
-from recsys.proposal.columns.vocabulary import ACTIONS, NOT_POSITIVE, SHOWN_ACTIONS, VERBS, tokens
+from recsys.proposal.columns.column import Column, is_number
+from recsys.proposal.columns.vocabulary import ACTIONS, NOT_POSITIVE, SHOWN_ACTIONS, TRUTHS, VERBS, says, tokens
 from recsys.proposal.mapping import Noted, ProposedMapping
+from recsys.proposal.roles import Guess
 
 _ENOUGH: Final = 2000
 """Rows by which the gaps between events are judged."""
@@ -24,6 +25,8 @@ def add_labels(made: ProposedMapping) -> None:
         made.positive = Noted(["click"])
     elif made.kind == "shown" and "label" in roles:
         _labels(made)
+    elif made.kind == "interaction" and "label" in roles:
+        _interactions(made)
     elif "rating" in roles and made.kind in ("shown", "interaction", "feedback"):
         _rating(made)
     elif made.kind in ("interaction", "feedback"):
@@ -34,20 +37,44 @@ def add_labels(made: ProposedMapping) -> None:
 
 def _labels(made: ProposedMapping) -> None:
     labels = made.of.roles.found["label"]
-    actions = _action_names([guess.name for guess in labels])
+    actions = _action_names([_verb(guess) for guess in labels])
     for action, guess in zip(actions, labels, strict=True):
         made.columns[f"actions.{action}"] = Noted(guess.name, guess.reason)
     words = {text for guess in labels for text in guess.column.distinct}
     if not words <= {"0", "1", "-1", "True", "False", "true", "false"}:
-        yes = sorted(word for word in words if word.lower() in ("true", "yes", "y", "t", "1"))
-        made.settings["positive_values"] = Noted(yes, "what means yes")
-    shares = [Noted([action], _share(guess.column)) for action, guess in zip(actions, labels, strict=True)]
+        yes = sorted({word for guess in labels for word in guess.column.distinct if _means_yes(word, guess)})
+        made.settings["positive_values"] = Noted(yes, "what means yes; every other value means no")
+    shares = [Noted([action], _share(guess)) for action, guess in zip(actions, labels, strict=True)]
     made.positive, made.tasks = shares[0], dict(zip(actions[1:], shares[1:], strict=True))
 
 
-def _share(column: Column) -> str:
-    numbers = column.numbers
-    return f"{sum(value > 0 for value in numbers) / max(len(numbers), 1):.1%} of the rows"
+def _means_yes(word: str, guess: Guess) -> bool:
+    return word in guess.yes if guess.yes else word.lower() in TRUTHS or (is_number(word) and float(word) > 0)
+
+
+def _share(guess: Guess) -> str:
+    positives = sum(count for word, count in guess.column.distinct.items() if _means_yes(word, guess))
+    cells = guess.column.cells if guess.yes else guess.column.values
+    return f"{positives / max(len(cells), 1):.1%} of the rows"
+
+
+def _verb(guess: Guess) -> str:
+    """The name that tells the action: that of the column, or the word for yes where it has none."""
+    verbs = ACTIONS | VERBS.keys()
+    named = verbs.intersection(tokens(guess.name)) or len(guess.yes) != 1
+    return guess.name if named else guess.yes[0]
+
+
+def _interactions(made: ProposedMapping) -> None:
+    """Of rows that say what was done with an item of a list in another file: those in which it was."""
+    guess = made.of.roles.found["label"][0]
+    if guess.yes and says("action", guess.name):
+        made.add_column("action", [guess])
+        made.positive = Noted(list(guess.yes), _share(guess))
+        return
+    yes = [word for word in guess.column.distinct if _means_yes(word, guess)]
+    made.settings["where"] = Noted({guess.name: yes[0] if len(yes) == 1 else yes}, "other rows say nothing was done")
+    made.positive = Noted(["click"], _share(guess))
 
 
 _CLICKS: Final = frozenset({"click", "clicked", "clk", "clicks"})

@@ -22,6 +22,13 @@ def open_questions(mappings: Sequence[ProposedMapping], training: Mapping[str, N
                 '(anonymous = "request") and nobody is known again; if one does, say --user COLUMN.'
             )
         for column in one.of.roles.others if one.kind == "feedback" else ():
+            if len(column.distinct) == 2 and column.type in ("text", "integer") and says("label", column.name):
+                one_value, other = column.distinct
+                yield (
+                    f"{path}: every row is taken as something a user did, whatever {column.name!r} says; if one of its "
+                    f"values, {one_value!r} and {other!r}, means that nothing was done, say --label {column.name} "
+                    f"--positive {other!r} (the one that means yes)."
+                )
             if one_truth(column) and says("label", column.name):
                 yield (
                     f"{path}: {column.name!r} is {column.texts[0]} in all rows that were looked at, so that every row "

@@ -8,19 +8,13 @@ from typing import Final
 
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
-from recsys.proposal.columns.likeness import (
-    FALSE,
-    depends,
-    identifies,
-    names_things,
-    one_truth,
-    product_numbers,
-    two_valued,
-)
+from recsys.proposal.columns.label_words import yes_words
+from recsys.proposal.columns.likeness import FALSE, depends, identifies, names_things, one_truth, two_valued
 from recsys.proposal.columns.time_columns import ENOUGH, MOST, TimeReading, forms, time_reading
 from recsys.proposal.columns.vocabulary import ACTIONS, AFTER, HISTORY, NOT_EVENT, POSITION, Role, says, tokens
 from recsys.proposal.files.further import further_cells
 from recsys.proposal.files.sample import Sample
+from recsys.proposal.label_finder import check_words, find_labels, yes_of
 from recsys.proposal.roles import Guess, Roles, Said
 
 _MARKED: Final = re.compile(r".+-[01]")
@@ -32,16 +26,13 @@ _MOST_RATINGS: Final = 101
 def find_roles(sample: Sample, said: Said) -> Roles:
     """What the columns of a sample are. Raises InvalidValueError if what the user says is not so, or needed."""
     finder = _Finder(sample, said)
-    for step in (
-        finder.time,
-        finder.lists,
-        finder.outcomes,
-        finder.action,
-        finder.late_label,
-        finder.identifiers,
-        finder.unnamed,
-    ):
-        step()
+    finder.time()
+    finder.lists()
+    finder.outcomes()
+    finder.action()
+    finder.late_label()
+    finder.identifiers()
+    finder.unnamed()
     return Roles(finder.found, finder.reading, list(finder.left.values()))
 
 
@@ -58,17 +49,19 @@ class _Finder:
         self._headerless = all(name.isdigit() for name in sample.columns)
         self._sample, self._said = sample, said
         for role, name in said.columns.items():
-            if name in self.left and role != "time":
-                column = self.left[name]
-                self._give(role, self._further(column) if role == "label" else column, said.reason)
+            if name in self.left and role == "label":
+                column = self._further(self.left[name])
+                self._give(role, column, said.reason, yes_of(column, said.positive, sample.path))
+            elif name in self.left and role != "time":
+                self._give(role, self.left[name], said.reason)
 
     def _further(self, column: Column) -> Column:
         """With cells from further on, if it has one value in the first rows."""
         more = further_cells(self._sample, column.name) if len(column.distinct) == 1 else []
         return Column(column.name, [*column.cells, *more])
 
-    def _give(self, role: str, column: Column, reason: str) -> None:
-        self.found.setdefault(role, []).append(Guess(column, reason))
+    def _give(self, role: str, column: Column, reason: str, yes: Sequence[str] = ()) -> None:
+        self.found.setdefault(role, []).append(Guess(column, reason, yes))
         del self.left[column.name]
 
     def time(self) -> None:
@@ -149,13 +142,11 @@ class _Finder:
 
     def outcomes(self) -> None:
         """What became of a shown item: 0/1 labels, or a rating."""
-        if "shown" in self.found or "marked" in self.found or "label" in self.found:
+        if {"shown", "marked", "label"} & self.found.keys():
             return
-        labels = {one.name: says("label", one.name) for one in self.left.values() if two_valued(one)}
-        labels = {name: score for name, score in labels.items() if score}
-        for name in sorted(labels, key=lambda name: -labels[name]):
-            self._give("label", self.left[name], "two values, and its name says what the user did")
-        if labels:
+        for guess in find_labels(list(self.left.values()), self._said, self._sample.path):
+            self._give("label", guess.column, guess.reason, guess.yes)
+        if "label" in self.found:
             return
         ratings = [one for one in self.left.values() if one.numbers and 1 < len(one.distinct) <= _MOST_RATINGS]
         for column in self._best("rating", ratings):
@@ -177,10 +168,12 @@ class _Finder:
         """A label that is the same in all of the first rows. Raises InvalidValueError if it is so further on."""
         if {"shown", "marked", "label", "rating", "action"} & self.found.keys():
             return
+        check_words(list(self.left.values()), self._sample.path)
         for column in self._best("label", [one for one in self.left.values() if one_truth(one)]):
             seen = self._further(column)
-            if two_valued(seen):
-                self._give("label", seen, f"only {column.texts[0]} in the first rows, and another value further on")
+            if two_valued(seen) or yes_words(seen):
+                why = f"only {column.texts[0]} in the first rows, and another value further on"
+                self._give("label", seen, why, yes_words(seen))
             elif column.texts[0].lower() in FALSE and says("label", column.name) >= 2:
                 raise InvalidValueError(
                     f"{self._sample.path}: {column.name!r} looks like the label and is {column.texts[0]} in all rows "
@@ -199,10 +192,10 @@ class _Finder:
             for column in self._best(role, able, least):
                 self._give(role, column, "its name says so")
         self._alternative_user()
-        if "request" not in self.found and ("shown" in self.found or "marked" in self.found):
-            for column in list(self.left.values()):
-                if column.unique and tokens(column.name)[-1:] == ["id"] and "request" not in self.found:
-                    self._give("request", column, "another value in each row")
+        if "request" not in self.found and {"shown", "marked"} & self.found.keys():
+            unique = [one for one in self.left.values() if one.unique and tokens(one.name)[-1:] == ["id"]]
+            for column in unique[:1]:
+                self._give("request", column, "another value in each row")
 
     def _alternative_user(self) -> None:
         """Another column for the rows whose user is missing."""
@@ -227,7 +220,7 @@ class _Finder:
         able = [one for one in self.left.values() if names_things(one) and len(one.distinct) > 2]
         if "time" not in self.found or (not self._headerless and len(able) != len(wanted)):
             return
-        if len(wanted) == 2 and len(able) > 1 and product_numbers(able[0]) and not product_numbers(able[1]):
+        if len(wanted) == 2 and len(able) > 1 and _product_numbers(able[0]) and not _product_numbers(able[1]):
             wanted.reverse()
         for role, column in zip(wanted, able, strict=False):
             if role == "user" and not self._headerless and not self._could_be_users(column):
@@ -251,3 +244,8 @@ class _Finder:
             if 3 <= len(levels) <= 10 and min(levels) > 0 and max(levels) in (5, 10):
                 self._give("rating", column, f"numbers from {min(levels):g} to {max(levels):g}")
                 return
+
+
+def _product_numbers(column: Column) -> bool:
+    """Whether the values are numbers of products or books, as shops use them."""
+    return all(re.fullmatch(r"B0[0-9A-Z]{8}|\d{9}[\dX]", text) for text in column.distinct)

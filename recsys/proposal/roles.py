@@ -17,6 +17,8 @@ class Said:
     columns: Mapping[str, str] = field(default_factory=dict)
     time_unit: Unit | None = None
     time_format: str = ""
+    positive: Sequence[str] = ()
+    """Values that mean yes in the column of the label."""
     reason: str = "you say so"
 
 
@@ -26,6 +28,8 @@ class Guess:
 
     column: Column
     reason: str
+    yes: Sequence[str] = ()
+    """Of a label: the values that mean yes; empty where numbers above 0 do."""
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from recsys.ingest_doubts import doubts
 
 if TYPE_CHECKING:
+    from recsys.config.schema import Config
     from streaming.ingest.pipeline import Ingest
 
 _REASONS = 20
@@ -34,16 +35,18 @@ class Ingested:
     """What looks wrong in the events, with the remedy."""
 
     @staticmethod
-    def of(ingest: Ingest, dead_letters: Path, latest: int) -> Ingested:
-        """What `ingest`, which is new, has done; `latest` is the last time (ms) that is plausible."""
+    def of(ingest: Ingest, config: Config, latest: int) -> Ingested:
+        """What `ingest`, which is new, has done as configured; `latest` is the last time (ms) that is plausible."""
         counts = ingest.counts
         span = None
         if ingest.span is not None:
             oldest, newest = (datetime.fromtimestamp(time / 1000, UTC) for time in ingest.span)
             span = oldest, newest
         reasons = dict(ingest.reasons.most_common(_REASONS))
-        late, found = ingest.late_events.count, tuple(doubts(ingest, latest))
-        return Ingested(counts.accepted, counts.duplicate, counts.dead, reasons, span, late, dead_letters, found)
+        late, found = ingest.late_events.count, tuple(doubts(ingest, config, latest))
+        return Ingested(
+            counts.accepted, counts.duplicate, counts.dead, reasons, span, late, config.log.dead_letters, found
+        )
 
     @property
     def read(self) -> int:

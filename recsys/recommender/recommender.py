@@ -93,7 +93,7 @@ class Recommender:
         finally:
             log.close()
         latest = time_ns() // 1_000_000 + self.config.log.max_future  # what is sent now may be a little ahead
-        done = Ingested.of(ingest, self.config.log.dead_letters, latest)
+        done = Ingested.of(ingest, self.config, latest)
         if done.dead == done.read > 0:
             raise InvalidValueError(f"nothing was accepted: {done!r}")
         for doubt in done.warnings:

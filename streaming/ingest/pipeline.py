@@ -20,6 +20,7 @@ from streaming.ingest.dead_letters import DeadLetter, DeadLetters
 from streaming.ingest.duplicates.log_window import LogWindow, clash
 from streaming.ingest.external_sort import ExternalSort
 from streaming.ingest.formats.sources import BEGIN, Batches, Position, Source
+from streaming.ingest.label_tally import LabelTally
 from streaming.ingest.late_events import TAIL, LateEvents
 from streaming.ingest.merge_by_time import Piece, interleaved, merged
 from streaming.ingest.piece_reader import PieceReader
@@ -76,6 +77,8 @@ class Ingest:
         """Records refused because another event has their id."""
         self.span: tuple[int, int] | None = None
         """Oldest and newest time of the events that this object has read, duplicates too."""
+        self.labels = LabelTally()
+        """Of the events that this object has appended."""
         self._window = LogWindow(log, window, self.late_events.observe, TAIL)
         self._window.catch_up()
 
@@ -225,6 +228,7 @@ class Ingest:
             for begin in range(0, part.num_rows, MOST):
                 some = part.slice(begin, MOST)
                 self._log.append(some, partition)
+                self.labels.add(some)
                 self.late_events.add(some, partition)
                 self.counts = replace(self.counts, accepted=self.counts.accepted + some.num_rows)
         self.counts = replace(self.counts, duplicate=self.counts.duplicate + duplicates)

@@ -27,13 +27,13 @@ _WIDEST = 24
 """Characters of a column's name."""
 
 
-def init(path: Path, files: Sequence[Path], **said: str | None) -> None:
+def init(path: Path, files: Sequence[Path], positive: Sequence[str], **said: str | None) -> None:
     """Write the proposal; nothing is written if the first rows give nothing to learn from."""
     if not files:
         raise InvalidValueError("give the files to look at, such as: recsys init --from clicks.csv")
     path = free_path(path)
     console = plain_console()
-    proposal = propose(files, *_said(**said))
+    proposal = propose(files, *_said(positive, **said))
     tried = _tried(proposal, path)
     proposal = proposal.for_labels(tried.labels)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,14 +47,14 @@ def init(path: Path, files: Sequence[Path], **said: str | None) -> None:
     console.print(f"Next: recsys ingest{named}{sort} {given}\n      recsys train{named} --once", soft_wrap=True)
 
 
-def inspect(files: Sequence[Path], **said: str | None) -> None:
+def inspect(files: Sequence[Path], positive: Sequence[str], **said: str | None) -> None:
     """Show columns, proposal and what it would ingest, and write nothing."""
     console = plain_console()
-    for one in describe(files, _said(**said)[0]):
+    for one in describe(files, _said(positive, **said)[0]):
         console.print(_columns(one))
         for note in one.sample.notes:
             console.print(note)
-    proposal = propose(files, *_said(**said))
+    proposal = propose(files, *_said(positive, **said))
     tried = _tried(proposal, Path("recsys.toml"))
     console.print(proposal.for_labels(tried.labels).text, highlight=False, soft_wrap=True)
     _would_ingest(console, tried)
@@ -62,14 +62,13 @@ def inspect(files: Sequence[Path], **said: str | None) -> None:
 
 
 def _said(
-    *, time_unit: str | None, time_format: str | None, start: str | None, **columns: str | None
+    positive: Sequence[str], *, time_unit: str | None, time_format: str | None, start: str | None, **columns: str | None
 ) -> tuple[Said, str]:
     """What the options say of columns, and of the first row."""
     if start:
         parse_time(start, "--start")
-    return Said(
-        {role: name for role, name in columns.items() if name}, cast("Unit | None", time_unit), time_format or ""
-    ), start or ""
+    named = {role: name for role, name in columns.items() if name}
+    return Said(named, cast("Unit | None", time_unit), time_format or "", tuple(positive)), start or ""
 
 
 def _tried(proposal: Proposal, path: Path) -> Trial:

@@ -89,7 +89,7 @@ def _conclude(console: Console, config: Config, ingest: Ingest) -> None:
     if ingest.span is not None:
         oldest, newest = ingest.span
         console.print(f"Event times: {written_time(oldest)} to {written_time(newest)}")
-    for doubt in doubts(ingest, time.time_ns() // 1_000_000):
+    for doubt in doubts(ingest, config, time.time_ns() // 1_000_000):
         console.print(doubt, style="yellow", highlight=False)
 
 

@@ -12,6 +12,7 @@ _GUESSES = (
     click.option("--item", metavar="COLUMN", help="The column of the item, or of the list of items."),
     click.option("--time", metavar="COLUMN", help="The column of the time."),
     click.option("--label", metavar="COLUMN", help="The column that says what became of a shown item."),
+    click.option("--positive", metavar="VALUE", multiple=True, help="What means yes in that column; may be repeated."),
     click.option("--request", metavar="COLUMN", help="The column with the id of the list."),
     click.option("--time-unit", type=click.Choice(["s", "ms", "us", "ns", "iso"]), help="The unit of the times."),
     click.option("--time-format", metavar="FORMAT", help='Of times in text, such as "%d.%m.%Y %H:%M".'),

@@ -11,6 +11,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final, Literal
 
+from recsys.proposal.columns.vocabulary import TRUTHS
 from streaming.ingest.mapping.column_mapping import NULLS
 
 Type = Literal["empty", "boolean", "integer", "number", "text", "list", "other"]
@@ -70,7 +71,7 @@ class Column:
     def numbers(self) -> list[float]:
         """The values as numbers; empty if one is none."""
         if self.type == "boolean":
-            return [float(_truth(text)) for text in self.texts]
+            return [float(text.lower() in TRUTHS) for text in self.texts]
         return [float(text) for text in self.texts] if self.type in ("integer", "number") else []
 
     @cached_property
@@ -91,7 +92,7 @@ class Column:
     @cached_property
     def _truths(self) -> bool:
         words = {text.lower() for text in self.distinct}
-        return len(words) == 2 and words in ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"})
+        return len(words) == 2 and any(words == {yes, no} for yes, no in TRUTHS.items())
 
     @cached_property
     def separator(self) -> str:
@@ -133,10 +134,6 @@ def _whole(text: str) -> bool:
         return float(text).is_integer() and "." not in text and "e" not in text.lower()
     except (ValueError, OverflowError):
         return False
-
-
-def _truth(text: str) -> bool:
-    return text.lower() in ("true", "yes", "y", "t", "1")
 
 
 def _text(value: Any) -> str:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from recsys.proposal.columns.column import Column
-from recsys.proposal.columns.vocabulary import says
+from recsys.proposal.columns.label_words import is_no, is_yes
+from recsys.proposal.columns.vocabulary import TRUTHS, says
 
 _KINDS: Final = 20
 """Different values that a column such as `device` may have in any number of rows."""
-FALSE: Final = frozenset({"0", "-1", "false", "no", "n", "f"})
-
-
-def product_numbers(column: Column) -> bool:
-    """Whether the values are numbers of products or books, as shops use them."""
-    return all(re.fullmatch(r"B0[0-9A-Z]{8}|\d{9}[\dX]", text) for text in column.distinct)
+FALSE: Final = frozenset({"0", "-1", *TRUTHS.values()})
 
 
 def two_valued(column: Column) -> bool:
@@ -24,9 +19,9 @@ def two_valued(column: Column) -> bool:
 
 
 def one_truth(column: Column) -> bool:
-    """Whether all values are the same one of those."""
+    """Whether all values are the same one of those, or of the words for them."""
     words = {text.lower() for text in column.distinct}
-    return len(words) == 1 and words <= FALSE | {"1", "true", "yes", "y", "t"}
+    return len(words) == 1 and (words <= FALSE | TRUTHS.keys() or any(is_yes(word) or is_no(word) for word in words))
 
 
 def few(column: Column) -> bool:

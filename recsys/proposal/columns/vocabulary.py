@@ -55,6 +55,11 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+TRUTHS: Final = {
+    "true": "false", "yes": "no", "y": "n", "t": "f", "on": "off", "ja": "nein", "oui": "non", "si": "no", "sí": "no",
+    "sim": "não", "wahr": "falsch", "vrai": "faux", "да": "нет", "是": "否", "はい": "いいえ",
+}  # fmt: skip
+"""Words for yes, with those for no."""
 AFTER: Final = _words(
     "dwell watch watched read reading play played playtime listen listened scroll engagement view stay finish "
     "completion clicked click like liked share shared follow comment purchase conversion converted bought order"
@@ -85,6 +90,20 @@ NOT_POSITIVE: Final = _words(
     "dislike skip skipped unlike unfollow remove removed hide report block refund return removefromcart"
 )
 """Actions that say that the user did not want the item."""
+UNDONE: Final = _words("unlike unfollow remove removed refund return removefromcart")
+"""Those of them that follow on an action, so that rows with them are events."""
+VIEWED: Final = _words("view viewed pv seen impressed")
+"""Actions that say no more than that an item was looked at, where rows with others say more."""
+REFUSED: Final = _words(
+    "no not non never without none nothing ignore ignored dismiss dismissed pass passed bounce bounced reject rejected "
+    "abandon abandoned miss missed skipped disliked hidden unseen noclick negative neg bad fail failed"
+)
+"""Words of labels that mean no."""
+DONE: Final = _words(
+    "yes true convert converted conversion engage engaged accept accepted choose chosen selected listened completed "
+    "finished saved downloaded installed positive pos good success"
+)
+"""Words of labels that mean yes, beside those of actions."""
 HISTORY: Final = _words("history hist past previous recent last prior")
 """Words of lists that stood before the event."""
 

@@ -181,6 +181,35 @@ def test_a_data_set_is_ingested_with_its_card(tmp_path: Path) -> None:
     assert stored(tmp_path) == 4
 
 
+@pytest.mark.parametrize(
+    ("yes", "says"),
+    [
+        ("no,yes", "100 % of the 40 shown items are positive"),
+        ("YES", "0 % of the 40 shown items are positive"),
+        ("yes", ""),
+    ],
+)
+def test_labels_that_are_all_the_same_are_said(tmp_path: Path, yes: str, says: str) -> None:
+    shown = """
+[[log.mapping]]
+files = "*.csv"
+kind = "shown"
+time_unit = "s"
+positive_values = {yes}
+[log.mapping.columns]
+time = "at"
+user = "user"
+item = "item"
+"actions.click" = "outcome"
+"""
+    (tmp_path / "recsys.toml").write_text(shown.replace("{yes}", str(yes.split(","))))
+    rows = (f"{1_600_000_000 + i},u{i % 3},i{i % 7},{['no', 'yes'][i % 2]}" for i in range(40))
+    (tmp_path / "a.csv").write_text("\n".join(["at,user,item,outcome", *rows]) + "\n")
+    output = said(run(tmp_path, "a.csv"))
+    assert says in output
+    assert ("% of the 40 shown items" in output) is bool(says)
+
+
 def test_rows_read_again_with_another_unit_are_refused_with_the_remedy(tmp_path: Path) -> None:
     shown = """
 [[log.mapping]]

@@ -1,0 +1,87 @@
+"""Which columns say what became of a shown item, and which of their values mean yes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from recsys.errors import InvalidValueError
+from recsys.proposal.columns.column import Column
+from recsys.proposal.columns.label_words import follow, is_no, yes_words
+from recsys.proposal.columns.likeness import names_things, two_valued
+from recsys.proposal.columns.vocabulary import Role, says
+from recsys.proposal.roles import Guess, Said
+
+_SHOWN_VALUES: Final = 8
+"""Most values in a message."""
+
+
+def find_labels(columns: Sequence[Column], said: Said, path: Path) -> list[Guess]:
+    """The columns of labels, the clearest name first. Raises InvalidValueError if no column has what means yes."""
+    if said.positive:
+        able = [one for one in columns if set(said.positive) <= one.distinct.keys() and len(one.distinct) > 1]
+        if not able:
+            words = " and ".join(map(repr, said.positive))
+            raise InvalidValueError(f"--positive: no column of {path} has {words} and other values; see recsys inspect")
+        best = max(able, key=lambda one: says("label", one.name) + says("action", one.name))
+        return [Guess(best, said.reason, said.positive)]
+    labels = {one.name: says("label", one.name) for one in columns}
+    named = sorted((one for one in columns if labels[one.name]), key=lambda one: -labels[one.name])
+    guesses = [guess for guess in map(_label, [*named, *(one for one in columns if not labels[one.name])]) if guess]
+    found = [one for one in guesses if labels[one.name] == 3 or not (one.yes and _events(one, columns))]
+    return [one for one in found if labels[one.name]] or found[:1]
+
+
+def yes_of(column: Column, positive: Sequence[str], path: Path) -> Sequence[str]:
+    """The values that mean yes in a label; none where numbers above 0 do.
+
+    Raises InvalidValueError for one whose values say nothing, unless `positive` has those that mean yes.
+    """
+    known = [value for value in positive if value in column.distinct] or yes_words(column)
+    if known or column.type in ("boolean", "number") or len(column.distinct) < 2:
+        return known
+    if column.type == "integer" and min(column.numbers) <= 0:
+        return []
+    values = [repr(value) for value in list(column.distinct)[:_SHOWN_VALUES]]
+    such = column.distinct.most_common()[-1][0]
+    raise InvalidValueError(
+        f"{path}: the label {column.name!r} has the values {', '.join(values)}, and only you know which mean yes: say "
+        f"so, such as --label {column.name} --positive {such!r} (if it is no label, call the column otherwise)"
+    )
+
+
+def check_words(columns: Sequence[Column], path: Path) -> None:
+    """Raises InvalidValueError for the column called label that has two values, neither of which says yes."""
+    for column in columns:
+        if says("label", column.name) == 3 and len(column.distinct) == 2 and column.type in ("text", "integer"):
+            yes_of(column, (), path)
+
+
+def _label(column: Column) -> Guess | None:
+    if two_valued(column):
+        named = bool(says("label", column.name))
+        return Guess(column, "two values, and its name says what the user did") if named else None
+    yes = yes_words(column)
+    no = [word for word in column.distinct if word not in yes]
+    if not yes:
+        return None
+    other = ", ".join(map(repr, no[:_SHOWN_VALUES])) or "a missing value"
+    return Guess(column, f"{', '.join(map(repr, yes[:_SHOWN_VALUES]))} is taken for yes, {other} for no", yes)
+
+
+def _events(guess: Guess, columns: Sequence[Column]) -> bool:
+    """Whether rows are events of several kinds, rather than shown items with a label that no name tells."""
+    if all(is_no(word) for word in guess.column.distinct if word not in guess.yes):
+        return False
+    keys = [_key("user", columns), _key("item", columns)]
+    if None in keys:
+        return True
+    things = list(zip(*(key.cells for key in keys if key is not None), strict=True))
+    return follow([str(cell) in guess.yes for cell in guess.column.cells], things)
+
+
+def _key(role: Role, columns: Sequence[Column]) -> Column | None:
+    """The column whose name says the role most clearly."""
+    named = [one for one in columns if names_things(one) and says(role, one.name)]
+    return max(named, key=lambda one: says(role, one.name), default=None)

@@ -1,0 +1,122 @@
+"""Labels in words: which columns are taken for labels, and which of their words for yes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from recsys.config.file import load
+from recsys.errors import InvalidValueError
+from recsys.proposal.proposal import Proposal, propose
+from recsys.proposal.roles import Said
+from recsys.proposal.trial import trial
+
+ROWS = 400
+
+
+def file(folder: Path, column: str, no: str, yes: str, before: bool = False) -> tuple[Path, int]:
+    """A CSV of shown items of which about a fifth has the word for yes, and how many; with `before`, a row of the word
+    for no stands before each of them, as in a log of events."""
+    rng = random.Random(5)
+    lines, positives = [f"time,user_id,item_id,device,{column}"], 0
+    for i in range(ROWS):
+        at, what = 1_700_000_000 + 20 * i, f"u{rng.randrange(40)},i{rng.randrange(60)},{rng.choice(['tv', 'web'])}"
+        done = rng.random() < 0.2
+        positives += done
+        if done and before:
+            lines.append(f"{at - 1},{what},{no}")
+        lines.append(f"{at},{what},{yes if done else no}")
+    path = folder / "rows.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path, positives
+
+
+def proposed(path: Path, said: Said | None = None) -> Proposal:
+    return propose([path], said or Said(), "")
+
+
+WORDS: Sequence[tuple[str, str, str]] = [
+    ("outcome", "ignored", "clicked"),
+    ("clicked", "no", "yes"),
+    ("outcome", "view", "purchase"),
+    ("event", "view", "purchase"),
+    ("label", "FALSE", "TRUE"),
+    ("result", "not clicked", "clicked"),
+    ("outcome", "no_click", "click"),
+    ("response", "unconverted", "converted"),
+    ("outcome", "impression", "click"),
+    ("liked", "dislike", "like"),
+    ("outcome", "", "clicked"),
+    ("action", "skipped", "played"),
+    ("geklickt_label", "nein", "ja"),
+    ("outcome", "none", "Clicked"),
+]
+
+
+@pytest.mark.parametrize(("column", "no", "yes"), WORDS)
+def test_a_column_of_two_words_is_a_label_and_what_means_yes_is_written(
+    tmp_path: Path, column: str, no: str, yes: str
+) -> None:
+    path, positives = file(tmp_path, column, no, yes)
+    proposal = proposed(path)
+    (mapping,) = proposal.mappings
+    assert mapping.kind == "shown"
+    assert mapping.settings["positive_values"].value == [yes]
+    assert column not in [field.column.name for field in proposal.fields]
+    tried = trial(proposal.config(tmp_path / "recsys.toml"), [path])
+    assert (tried.positives, tried.positives + tried.negatives) == (positives, ROWS)
+
+
+def test_what_means_yes_is_changed_in_the_configuration(tmp_path: Path) -> None:
+    path, positives = file(tmp_path, "outcome", "ignored", "clicked")
+    text = proposed(path).text
+    (tmp_path / "recsys.toml").write_text(
+        text.replace('positive_values = ["clicked"]', 'positive_values = ["ignored"]')
+    )
+    tried = trial(load(tmp_path / "recsys.toml"), [path])
+    assert (tried.positives, tried.negatives) == (ROWS - positives, positives)
+
+
+def test_of_two_words_that_say_nothing_the_user_says_which_means_yes(tmp_path: Path) -> None:
+    path, positives = file(tmp_path, "label", "A", "B")
+    with pytest.raises(
+        InvalidValueError, match="only you know which mean yes: say so, such as --label label --positive"
+    ):
+        proposed(path)
+    proposal = proposed(path, Said(positive=("B",)))
+    assert trial(proposal.config(tmp_path / "recsys.toml"), [path]).positives == positives
+    with pytest.raises(InvalidValueError, match=r"no column of .* has 'C' and other values"):
+        proposed(path, Said(positive=("C",)))
+
+
+def test_a_column_that_may_be_a_label_is_asked_about(tmp_path: Path) -> None:
+    path, _ = file(tmp_path, "outcome", "1", "2")
+    proposal = proposed(path)
+    assert proposal.mappings[0].kind == "feedback"
+    assert any("--label outcome --positive" in question for question in proposal.open_questions)
+
+
+def test_rows_that_follow_on_others_of_the_same_item_are_events(tmp_path: Path) -> None:
+    path, _ = file(tmp_path, "event", "view", "purchase", before=True)
+    (mapping,) = proposed(path).mappings
+    assert mapping.kind == "feedback"
+    assert mapping.columns["action"].value == "event"
+
+
+def test_rows_without_the_action_of_a_list_elsewhere_are_no_clicks(tmp_path: Path) -> None:
+    rng = random.Random(6)
+    lists, done, clicks = ["request_id,time,user_id,items"], ["request_id,time,item_id,clicked"], 0
+    for i in range(200):
+        items = rng.sample(range(30), 3)
+        lists.append(f"q{i},{1_700_000_000 + 20 * i},u{i % 17},{'|'.join(f'i{item}' for item in items)}")
+        yes = rng.random() < 0.4
+        clicks += yes
+        done.append(f"q{i},{1_700_000_005 + 20 * i},i{items[0]},{'yes' if yes else 'no'}")
+    for name, lines in (("lists.csv", lists), ("done.csv", done)):
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    files = [tmp_path / "lists.csv", tmp_path / "done.csv"]
+    tried = trial(propose(files, Said(), "").config(tmp_path / "recsys.toml"), files)
+    assert (tried.positives, tried.labels) == (clicks, 600)

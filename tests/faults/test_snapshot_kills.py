@@ -18,6 +18,8 @@ from embedding.torchrec.sharded_store.store import TorchRecStore
 from recsys.errors import TornCheckpointError
 from tests.forking import SECONDS, context
 
+pytestmark = pytest.mark.slow
+
 TABLES = (
     Table("plain", 4, ttl=10**9, capacity=300),
     Table("counted", 3, capacity=64, optimizer=Optimizer("adagrad"), admission=Admission("count", 2)),
@@ -74,7 +76,7 @@ def deadly(operation: Callable[..., Any], left: Iterator[int]) -> Callable[..., 
     return wrapped
 
 
-@pytest.mark.parametrize("way", [pytest.param(way, marks=pytest.mark.slow) for way in WAYS])
+@pytest.mark.parametrize("way", WAYS)
 def test_a_kill_between_any_two_writes_leaves_the_previous_snapshot(way: str, tmp_path: Path) -> None:
     old = LocalStore(TABLES)
     train(old, range(2))

@@ -22,6 +22,8 @@ from tests.embedding.torchrec.processes import run
 from tests.faults.test_trainer import ROOT, SETTINGS
 from tests.serving.waiting import until
 
+pytestmark = pytest.mark.slow
+
 EVENTS = 6_000
 WORKERS = 2
 VICTIM = 0
@@ -98,7 +100,6 @@ def checkpoints(folder: Path) -> list[Path]:
     return Checkpoints(folder / "run" / "checkpoints").all()
 
 
-@pytest.mark.slow
 def test_workers_that_are_killed_are_started_anew_and_learn_the_same(
     folder: Path, uninterrupted: str, training: subprocess.Popen[str]
 ) -> None:

@@ -11,6 +11,8 @@ from recsys.errors import CheckpointError
 from tests.contracts.embedding_store import DAY
 from tests.embedding.torchrec.models import bags, model, read
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_state_dict_brings_ids_rows_and_optimizer_state() -> None:
     one, other = model({"t": 64}, ttl=DAY, buckets=1), model({"t": 64}, ttl=DAY, buckets=1)

@@ -19,6 +19,8 @@ from recsys.errors import InvalidValueError
 from tests.embedding.torchrec.models import DIM, Sparse, bags, collection, histories, model
 from tests.embedding.torchrec.test_judged import IDS, batches, judge, judge_of_histories, step_by_step, values
 
+pytestmark = pytest.mark.slow
+
 
 def drop_in() -> Any:
     ours = model({"t": 64 * IDS})

@@ -18,6 +18,8 @@ from embedding.torchrec.sharded_store.sharded_model import shard
 from recsys.errors import InvalidValueError
 from tests.embedding.torchrec.models import CPU, DIM, LR, Sparse, bags, collection, fresh, model, read
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("batch", "message"),

@@ -13,6 +13,8 @@ from embedding.reference.store import ReferenceStore
 from embedding.torchrec.sharded_store.store import TorchRecStore
 from tests.embedding.machine import StoreMachine
 
+pytestmark = pytest.mark.slow
+
 
 class TorchRecMachine(StoreMachine):
     make = TorchRecStore
@@ -21,5 +23,4 @@ class TorchRecMachine(StoreMachine):
 
 
 TestTorchRecMachine = TorchRecMachine.TestCase
-pytest.mark.slow(TestTorchRecMachine)
 TestTorchRecMachine.settings = settings(max_examples=8, stateful_step_count=30)

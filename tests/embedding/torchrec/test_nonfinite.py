@@ -11,6 +11,8 @@ from torchrec.optim import RowWiseAdagrad
 from embedding.torchrec.collection import counters, set_time
 from tests.embedding.torchrec.models import DIM, LR, bags, fresh, model, read
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adagrad, RowWiseAdagrad])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])

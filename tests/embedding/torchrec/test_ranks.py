@@ -23,6 +23,8 @@ from tests.contracts.embedding_store import ADVERSARIAL, DAY
 from tests.embedding.torchrec import models
 from tests.embedding.torchrec.processes import run
 
+pytestmark = pytest.mark.slow
+
 SEED = 3
 FULL = range(100, 164)
 """Ids that two processes own in unequal parts."""
@@ -173,7 +175,6 @@ def loaded(folder: Path) -> LocalStore:
     return store
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("world", [1, 2, 4])
 def test_any_number_of_processes_learns_the_same_rows(folder: Path, world: int) -> None:
     compare(loaded(folder / f"by-{world}"), steps=15)
@@ -185,7 +186,6 @@ def briefly(rank: int, world: int, folder: Path) -> None:
     store.save(folder / "brief")
 
 
-@pytest.mark.slow
 def test_two_processes_learn_the_same_rows_in_a_few_steps(tmp_path: Path) -> None:
     run(2, briefly, tmp_path)
     compare(loaded(tmp_path / "brief"), steps=3)
@@ -208,7 +208,6 @@ def compare(store: LocalStore, steps: int) -> None:
         np.testing.assert_allclose(whole.multiplexed[group][0], weights, atol=2e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("world", [2, 4])
 def test_a_checkpoint_of_many_processes_moves_to_one(folder: Path, world: int) -> None:
     store = TorchRecStore(TABLES, SEED)
@@ -216,7 +215,6 @@ def test_a_checkpoint_of_many_processes_moves_to_one(folder: Path, world: int) -
     assert store.digest() == digest(load(folder / f"by-{world}", store.tables, SEED))
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's, of the sharded tensors that TorchRec saves
 def test_a_model_with_collision_free_ids_moves_from_one_process_to_four_to_two_to_one(folder: Path) -> None:
     taken_over(folder, 2)
@@ -240,7 +238,6 @@ def take_a_full_table(rank: int, world: int, folder: Path) -> None:
     assert (found["live"], found["evicted"]) == (np.bincount(owners)[rank] - excess[rank], excess[rank])
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_process_that_owns_more_ids_than_it_has_rows_keeps_the_latest(tmp_path: Path) -> None:
     sharded = models.model({"t": 64}, ttl=9 * DAY)
@@ -252,7 +249,6 @@ def test_a_process_that_owns_more_ids_than_it_has_rows_keeps_the_latest(tmp_path
     run(2, take_a_full_table, tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("world", [2, 4])
 def test_the_deltas_of_all_processes_together_are_the_stores(folder: Path, world: int) -> None:
     store = loaded(folder / "begun")

@@ -20,6 +20,8 @@ from tests.contracts.embedding_store import DAY
 from tests.embedding.torchrec.models import CPU, DIM, LR, SCALE, Sparse, bags, fresh, histories
 from tests.embedding.torchrec.processes import run
 
+pytestmark = pytest.mark.slow
+
 
 def plain(need_indices: bool = False) -> EmbeddingCollection:
     """Two tables: films are watched and shown, genres are of what was watched, and what was watched has an id there."""
@@ -97,6 +99,5 @@ def members(rank: int, world: int, folder: Path) -> None:
     np.testing.assert_allclose(learned, fresh(7) - LR, atol=1e-6)  # of Adagrad's first step, the size does not matter
 
 
-@pytest.mark.slow
 def test_processes_may_have_histories_of_unequal_length(tmp_path: Path) -> None:
     run(2, members, tmp_path)

@@ -12,6 +12,8 @@ from embedding.torchrec.sharded_store.store import TorchRecStore
 from tests.contracts.embedding_store import DAY
 from tests.embedding.torchrec.processes import run
 
+pytestmark = pytest.mark.slow
+
 TABLES = (
     Table("wide", 6, capacity=400, ttl=3 * DAY, optimizer=Optimizer(lr=0.1)),
     Table("counted", 4, capacity=400, admission=Admission("count", 2), optimizer=Optimizer("adagrad", lr=0.1)),
@@ -58,7 +60,6 @@ def members(rank: int, world: int, folder: Path) -> None:
     assert together.counters("small")["refused"] + together.counters("small")["evicted"] > 0
 
 
-@pytest.mark.slow
 def test_together_they_are_what_they_are_one_by_one(tmp_path: Path) -> None:
     run(2, members, tmp_path)
     members(0, 1, tmp_path)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from sklearn.metrics import log_loss, roc_auc_score
 
 from recsys import wiring
 from recsys.cli import main
@@ -48,6 +47,8 @@ def test_fit_writes_curves_and_figures(path: Path) -> None:
 
 
 def test_evaluate_judges_the_best_epoch_on_rows_never_learned(path: Path) -> None:
+    from sklearn.metrics import log_loss, roc_auc_score  # which takes seconds to load
+
     out = fitted(path)
     said = recsys(path, "evaluate", "--out", str(out))
     config = load(path)

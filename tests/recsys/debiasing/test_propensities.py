@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
 
 from recsys.debiasing.feedback import ExplorationSlice, SelfSelected, TestFeedback
 from recsys.debiasing.propensities import PropensityRule, logistic, naive_bayes
@@ -59,7 +58,10 @@ def test_what_is_explored_is_not_judged_by() -> None:
     assert not given & kept
 
 
+@pytest.mark.slow  # scikit-learn takes seconds to load
 def test_the_logistic_model_is_that_of_scikit_learn_and_reads_no_label() -> None:
+    from sklearn.linear_model import LogisticRegression
+
     rng = np.random.default_rng(0)
     x_UF, shape = rng.normal(size=(12, 2)), (12, 9)
     observed = rng.random(shape) < 1 / (1 + np.exp(-x_UF[:, :1]))

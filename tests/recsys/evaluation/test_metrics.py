@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from sklearn import metrics as peer
 
 from recsys.evaluation import metrics
 
@@ -19,8 +18,11 @@ SCORES = np.round(np.clip(0.3 * LABELS + RNG.random(500) * 0.7, 0, 1), 2).astype
 WEIGHTS = RNG.integers(0, 4, 500).astype(np.float32)
 
 
+@pytest.mark.slow  # scikit-learn takes seconds to load
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["unweighted", "weighted"])
 def test_equals_scikit_learn(weights: np.ndarray | None) -> None:
+    from sklearn import metrics as peer
+
     assert metrics.auc(LABELS, SCORES, weights) == pytest.approx(
         peer.roc_auc_score(LABELS, SCORES, sample_weight=weights), abs=1e-12
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import ndcg_score, roc_auc_score
 
 from recsys.evaluation.user_metrics import judged_by_user
 
 
+@pytest.mark.slow  # scikit-learn takes seconds to load
 def test_as_scikit_learn() -> None:
+    from sklearn.metrics import ndcg_score, roc_auc_score
+
     rng = np.random.default_rng(0)
     users = rng.permutation(np.repeat(np.arange(20), 9))
     labels, scores = (rng.random(180) < 0.3).astype(float), rng.random(180)

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from sklearn.linear_model import LogisticRegression
 
 from recsys import wiring
 from recsys.cli import main
@@ -144,6 +143,8 @@ def test_rows_go_to_the_nearest_centroid_and_alike_rows_make_fewer_groups() -> N
 
 
 def test_platt_scaling_is_a_logistic_regression_on_the_logit() -> None:
+    from sklearn.linear_model import LogisticRegression  # which takes seconds to load
+
     draw = np.random.default_rng(0)
     scores_R = draw.uniform(0.05, 0.95, 500)
     labels_R = (draw.random(500) < scaled(scores_R, 0.4, -0.7)).astype(np.float64)

@@ -3,7 +3,6 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from recsys.evaluation.replay.arms import ReplayArm, frozen, online
 from recsys.evaluation.replay.figures import arm_results, gain, windows
@@ -29,7 +28,10 @@ def noisy(rows: ScoredRows, strength: float, seed: int) -> npt.NDArray[np.float6
     return np.asarray(1 / (1 + np.exp(-logits)), np.float64)
 
 
+@pytest.mark.slow  # scikit-learn takes seconds to load
 def test_interval_auc_is_the_row_weighted_mean_over_the_arms_own_intervals() -> None:
+    from sklearn.metrics import roc_auc_score
+
     rows = rows_of(np.random.default_rng(0).integers(0, 2, 3000).tolist())
     weak, strong = noisy(rows, 0.2, 1), noisy(rows, 2.0, 2)
     arm = online("700ms", 0, rows.times_R)

@@ -13,7 +13,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import mutual_info_score
 
 from recsys.config.sections.ssl import SslSection
 from recsys.training.retrieval.item_pool import ItemPool
@@ -61,7 +60,10 @@ def test_the_losses_are_those_of_the_papers(keys: list[int]) -> None:
     assert float(spread_out(tensors[0], tensors[2])) == pytest.approx(spread, rel=1e-12)
 
 
+@pytest.mark.slow  # scikit-learn takes seconds to load
 def test_mutual_information_is_that_of_scikit_learn() -> None:
+    from sklearn.metrics import mutual_info_score
+
     codes_FR = np.random.default_rng(2).integers(0, [[3], [5], [40], [1]], (4, 300)) - 1
     codes_FR[1] += codes_FR[0] * 2
     expected = [[mutual_info_score(f, g) for g in codes_FR] for f in codes_FR]

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from embedding.multiplexed import shared_tables
 from embedding.snapshot.consumer_state import ConsumerState, pack, resynced, unpack
+from embedding.snapshot.differences import differences
 from embedding.snapshot.state import Part, StoreState, TableStream
 from embedding.snapshot.tensor_file import Layout, TensorWriter, read_arrays, write_arrays
 from embedding.store import Floats, Table
@@ -66,8 +67,7 @@ def load(folder: Path | str, tables: Mapping[str, Table], seed: int) -> StoreSta
     folder = Path(folder)
     manifest = _read_manifest(folder)
     written = {spec["name"]: spec for spec in manifest["tables"]}
-    for name in set(written) ^ set(tables):
-        raise InvalidValueError(f"{folder / MANIFEST}: table {name!r} is in only one of snapshot and store")
+    _check_names(manifest, tables)
     return _load(folder, manifest, written, tables, seed)
 
 
@@ -84,7 +84,7 @@ def load_known(folder: Path | str, tables: Mapping[str, Table], seed: int) -> St
 def _load(
     folder: Path, manifest: dict[str, Any], written: dict[str, Any], tables: Mapping[str, Table], seed: int
 ) -> StoreState[TableState]:
-    _check_same(folder / MANIFEST, manifest["seed"], written, tables, seed)
+    _check_same(manifest, tables, seed)
 
     def read(name: str) -> tuple[Arrays, dict[str, Any]]:
         return read_arrays(folder / name, manifest["files"][name])
@@ -112,19 +112,24 @@ def is_snapshot(folder: Path) -> bool:
     return (folder / MANIFEST).is_file() and (folder / _CONSUMERS).is_file()
 
 
-def _check_same(
-    path: Path, written_seed: int, written: Mapping[str, dict[str, Any]], tables: Mapping[str, Table], seed: int
-) -> None:
-    if written_seed != seed:
-        raise InvalidValueError(f"{path}: written with seed {written_seed}, this store has {seed}")
-    for name, table in tables.items():
-        own = json.loads(json.dumps(asdict(table)))
-        for what in ("dim", "optimizer"):
-            if written[name][what] != own[what]:
-                raise InvalidValueError(f"{path}: table {name!r} has {what} {written[name][what]}, not {own[what]}")
-        kinds = written[name]["admission"]["kind"], table.admission.kind
-        if len(set(kinds)) > 1:
-            raise InvalidValueError(f"{path}: table {name!r} has admission {kinds[0]!r}, not {kinds[1]!r}")
+def check_tables(folder: Path | str, tables: Mapping[str, Table], seed: int) -> None:
+    """Raises as `load` for other tables, another seed, or a manifest that cannot be read; reads no rows."""
+    manifest = _read_manifest(Path(folder))
+    _check_names(manifest, tables)
+    _check_same(manifest, tables, seed)
+
+
+def _check_names(manifest: dict[str, Any], tables: Mapping[str, Table]) -> None:
+    written = {spec["name"] for spec in manifest["tables"]}
+    if names := sorted(written - tables.keys()):
+        raise InvalidValueError(f"only the checkpoint has a table {names[0]!r}, the configuration none")
+    if names := sorted(tables.keys() - written):
+        raise InvalidValueError(f"only the configuration has a table {names[0]!r}, the checkpoint none")
+
+
+def _check_same(manifest: dict[str, Any], tables: Mapping[str, Table], seed: int) -> None:
+    if found := "; ".join(differences(manifest, tables, seed)):
+        raise InvalidValueError(f"its rows are of other settings: {found}")
 
 
 def _read_multiplexed(folder: Path, read: _Reader, groups: list[str]) -> _Shared:

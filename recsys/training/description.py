@@ -98,6 +98,17 @@ def changed_fields(written: FeatureSpec, present: FeatureSpec) -> Iterator[str]:
 
 
 def _other_options(written: dict[str, Any], present: dict[str, Any]) -> Iterator[str]:
-    for name in sorted(written.keys() | present.keys()):
-        if written.get(name) != present.get(name):
-            yield f"{name} is {written.get(name)} in the checkpoint, {present.get(name)} in the configuration"
+    """How the options differ; of models of other names only that, because each has options of its own."""
+    names = sorted(written.keys() | present.keys())
+    if written.get("name") != present.get("name"):
+        names = ["name"]
+    for name in names:
+        old, new = (found.get(name) for found in (written, present))
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from (f"{name}.{difference}" for difference in _other_options(old, new))
+        elif old != new:
+            yield f"{name} is {_value(old)} in the checkpoint, {_value(new)} in the configuration"
+
+
+def _value(option: Any) -> Any:
+    return "not set" if option is None else "set" if isinstance(option, dict) else option

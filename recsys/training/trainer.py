@@ -22,6 +22,7 @@ from recsys.errors import LogError, RecsysError, StateError
 from recsys.training.checkpoint.background_checkpoint import BackgroundCheckpoint
 from recsys.training.checkpoint.checkpoints import Checkpoints
 from recsys.training.checkpoint.manifest import RUN, part_folder, saved_run
+from recsys.training.checkpoint.unusable import ANEW, unusable
 from recsys.training.learner import Learner
 from recsys.training.migration import load_migrated
 from recsys.training.progress import Progress
@@ -94,10 +95,7 @@ class Trainer:
                 self._load(part_folder(path))
                 self.run_id = saved_run(path)
             except (RecsysError, ValueError, OSError) as error:
-                raise StateError(
-                    f"{path} cannot be resumed from: {error}\nRestore the settings and the log that it was made with, "
-                    "or name another folder in [training] checkpoints to train from the beginning of the log"
-                ) from error
+                raise StateError(unusable(path, error)) from error
         return path
 
     def migrate(self, path: Path) -> FeatureSpec:
@@ -140,7 +138,7 @@ class Trainer:
         if why := difference(written, self._log.identity):
             raise StateError(
                 f"it is of another log than that at [log] url: {why}. Offsets name other events there: write the url "
-                "of the log that it is of, or another folder in [training] checkpoints to train from the beginning"
+                f"of the log that it is of, or {ANEW}"
             )
 
     def _load_counts(self, folder: Path) -> None:

@@ -653,7 +653,7 @@ class EmbeddingStoreContract:
     def test_a_snapshot_of_other_tables_is_refused(self, tmp_path: Path) -> None:
         self.make(Table("t", 4)).save(tmp_path / "s")
         for other in (Table("u", 4), Table("t", 8), Table("t", 4, optimizer=self.more_optimizers[0])):
-            with pytest.raises(InvalidValueError, match="manifest"):
+            with pytest.raises(InvalidValueError, match=r"in the checkpoint|only the checkpoint"):
                 self.make(other).load(tmp_path / "s")
         with pytest.raises(InvalidValueError, match="seed"):
             self.make(Table("t", 4), seed=1).load(tmp_path / "s")

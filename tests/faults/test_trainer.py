@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from recsys import wiring
+from recsys.cli import main
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.datasets.movielens import movielens_small
@@ -254,6 +256,7 @@ def test_two_trainers_do_not_share_checkpoints(config: Config) -> None:
         ('name = "genres"', 'name = "kinds"'),
         ('positive = ["like"]', 'positive = ["like"]\noptimizer = "adam"'),
         ('positive = ["like"]', 'positive = ["like"]\nseed = 3'),
+        ('positive = ["like"]', 'positive = ["like"]\nsparse_lr = 0.01'),
     ],
 )
 def test_a_checkpoint_of_other_settings_is_refused_with_a_remedy(trained: Path, setting: str, other: str) -> None:
@@ -264,9 +267,14 @@ def test_a_checkpoint_of_other_settings_is_refused_with_a_remedy(trained: Path, 
     path.write_text(text.replace(setting, other))
     with (
         wiring.trainer(load(path), publish=False) as trainer,
-        pytest.raises(StateError, match=r"(?s)step-\d+ cannot be resumed from: .* name another folder in \[training\]"),
+        pytest.raises(StateError, match=r"(?s)cannot be resumed from: .*in the (checkpoint|configuration)") as error,
     ):
         trainer.resume()
+    assert "Put the settings back, or name another folder in [training] checkpoints" in str(error.value)
+    assert "log that it was made with" not in str(error.value)
+    assert "{" not in str(error.value)
+    checked = CliRunner().invoke(main, ["check", "-c", str(path)])
+    assert f"training.checkpoints: {error.value}" in checked.output
 
 
 @pytest.fixture(scope="module")

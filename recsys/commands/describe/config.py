@@ -70,14 +70,17 @@ def _unusable_checkpoints(config: Config) -> Iterator[str]:
     """Why training could not go on from the newest checkpoint, or from any, if there are some that can be read here."""
     if find_spec("safetensors") is None:
         return
+    from embedding.snapshot.format import check_tables
     from recsys.training.checkpoint.checkpoints import Checkpoints
     from recsys.training.checkpoint.manifest import check_manifest
+    from recsys.training.checkpoint.unusable import unusable
     from recsys.training.description import Description
 
     tasks = [task.name for task in wiring.tasks(config)]
     present = Description.configured(
         wiring.spec(config), config.model, config.features.dim, tasks, config.retrieval.description
     )
+    tables = {table.name: table for table in wiring.tables(config)}
     folder = config.training.checkpoints
     for newest in reversed(Checkpoints(folder).all()):
         try:
@@ -87,8 +90,9 @@ def _unusable_checkpoints(config: Config) -> Iterator[str]:
             continue
         try:
             present.check(Description.read(newest / "rank-0" / "dense.safetensors"), folder)
+            check_tables(newest / "rank-0" / "rows", tables, config.training.seed)
         except RecsysError as error:
-            yield f"training.checkpoints: {newest} cannot be resumed from: {error}"
+            yield f"training.checkpoints: {unusable(newest, error)}"
         return
     if any(Checkpoints(folder).all()):
         yield (

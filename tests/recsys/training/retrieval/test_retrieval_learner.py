@@ -153,7 +153,7 @@ def test_a_checkpoint_goes_on_with_the_same_bits(learned: Learner, tmp_path: Pat
         resumed.step(batch, scored=False)
     assert learner.digest() == resumed.digest()
     other = wiring.learner(config(SETTINGS.replace("vector = 8", "vector = 16")))
-    with pytest.raises(InvalidValueError, match=r"of another model: retrieval is .*'vector': 8.* in the checkpoint"):
+    with pytest.raises(InvalidValueError, match=r"retrieval\.vector is 8 in the checkpoint, 16 in"):
         other.load(tmp_path / "0" / "rank-0")
 
 

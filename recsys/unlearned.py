@@ -69,13 +69,19 @@ def not_learned(outcomes: Mapping[str, int], tasks: int = 1) -> str:
 
 
 def waiting(rows: int, batch_size: int) -> str:
-    """What is to be said of labelled rows that do not fill a batch; empty for none.
+    """What is to be said of labelled rows that were not learned; empty for none.
 
     >>> waiting(12, 256)
     '12 rows wait for a full batch of 256: they are learned with those that come next, or as they are when following.'
+    >>> waiting(4386, 32)
+    '4,386 rows were read and not learned: the checkpoint has them, and `recsys train` goes on with them.'
     """
     if not rows:
         return ""
+    if rows >= batch_size:  # stopped between two of the batches that were read together
+        return (
+            f"{rows:,} rows were read and not learned: the checkpoint has them, and `recsys train` goes on with them."
+        )
     return (
         f"{rows:,} rows wait for a full batch of {batch_size}: they are learned with those that come next, or as they "
         "are when following."

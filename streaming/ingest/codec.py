@@ -5,7 +5,7 @@ Which lines are refused, and with which reason, is the contract in `docs/events.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
@@ -68,8 +68,13 @@ def decode_lines(
     return encode_events(events), rejects
 
 
-def decode_events(lines: Sequence[bytes], now: int, rules: Rules | None = None) -> tuple[list[Event], list[Reject]]:
-    """As `decode_lines`, with the events as objects. Ids may be empty."""
+def decode_events(
+    lines: Sequence[bytes],
+    now: int,
+    rules: Rules | None = None,
+    mend: Callable[[bytes], bytes | None] = lambda _line: None,
+) -> tuple[list[Event], list[Reject]]:
+    """As `decode_lines`, with the events as objects. Ids may be empty. What `mend` makes of a refused line is tried."""
     rules = rules or Rules()
     horizon = now + rules.max_future
     events: list[Event] = []
@@ -86,8 +91,11 @@ def decode_events(lines: Sequence[bytes], now: int, rules: Rules | None = None) 
                 check(event)
             accept(event)
         except (ValueError, RecursionError) as error:
-            if line.strip():
-                rejects.append(Reject(i, explain(line[: most + 1], error), line))
+            mended = mend(line) if isinstance(error, msgspec.ValidationError) else None
+            again, why = decode_events([mended], now, rules) if mended is not None else ([], [])
+            events += again
+            if line.strip() and not again:
+                rejects.append(Reject(i, why[0].reason if why else explain(line[: most + 1], error), line))
     return events, rejects
 
 

@@ -16,6 +16,7 @@ from streaming.events.columns import times
 from streaming.ingest.codec import decode_events, encode_events
 from streaming.ingest.dead_letters import DeadLetter
 from streaming.ingest.formats.sources import BEGIN, Block, Columns, Position, Source, Valid
+from streaming.ingest.loose_json import strict
 from streaming.ingest.merge_by_time import Piece
 from streaming.ingest.validation import Rules
 
@@ -83,7 +84,7 @@ class PieceReader:
 
     def _decode(self, source: str, block: Block) -> Piece:
         with _uncollected():
-            decoded, rejects = decode_events(block.lines, self._clock(), self._rules)
+            decoded, rejects = decode_events(block.lines, self._clock(), self._rules, strict)
             events = encode_events(decoded)
             del decoded
         reasons = dict(block.faults) | {reject.line: reject.reason for reject in rejects}

@@ -16,6 +16,7 @@ from recsys.commands.online import ingest
 from recsys.commands.stopping import STOPPED
 from recsys.datasets.registry import DATASETS
 from streaming.ingest.formats import sources
+from streaming.log.event_log import read_range
 from streaming.log.file_log import FileLog
 
 
@@ -179,6 +180,24 @@ def test_a_data_set_is_ingested_with_its_card(tmp_path: Path) -> None:
     assert "2 ratings" in result.output
     assert "4 read = 4 accepted" in result.output
     assert stored(tmp_path) == 4
+
+
+def test_ids_that_are_numbers_and_times_in_text_are_read_as_in_tables(tmp_path: Path) -> None:
+    shown = ('{{"type":"impression","id":{},"time":{},"user":{},"items":{}}}'.format(*one) for one in [
+        (1, "1600000000000", '"u"', '["a",12]'), ('"r"', '"2020-09-13T12:26:40Z"', 7, '["a"]'),
+        (2, '"1600000000000"', '"7"', "[1,2]"), (3, "1600000000000.0", '"u"', '["b"]'),
+        (4, "1600000000000", "null", '["b"]'), (5, '"soon"', '"u"', '["b"]'), (6, "1600000000000", "true", '["b"]'),
+    ])  # fmt: skip
+    (tmp_path / "a.jsonl").write_text("\n".join(shown) + "\n")
+    output = said(run(tmp_path, "a.jsonl"))
+    assert "7 read = 4 accepted + 0 duplicate + 3 dead-lettered" in output
+    assert "Event times: 2020-09-13T12:26:40Z to 2020-09-13T12:26:40Z" in output
+    log = FileLog(tmp_path / "run" / "log")
+    events = read_range(log, 0, 0, log.end()[0])
+    rows = [row for chunk in events for row in chunk.events.select(["id", "user", "items"]).to_pylist()]
+    assert [tuple(row.values()) for row in rows] == [
+        ("1", "u", ["a", "12"]), ("r", "7", ["a"]), ("2", "7", ["1", "2"]), ("3", "u", ["b"]),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

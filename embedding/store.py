@@ -195,6 +195,10 @@ class EmbeddingStore(Protocol):
         """Drop ids not seen within their table's ttl, which become tombstones. Returns their number."""
         ...
 
+    def forget(self, table: str, ids_N: Ids) -> int:
+        """Drop these ids at once, which become tombstones; returns how many of them had a row. They may come back."""
+        ...
+
     def subscribe(self, consumer: str) -> None:
         """Start tracking changes for `consumer`; its first delta is full. Subscribe again for a full resync."""
         ...

@@ -129,6 +129,10 @@ class Catalog:
                 if label > 0:
                     self.positive(impression.items[position], impression.decided)
 
+    def forget(self, user: str) -> int:  # noqa: ARG002 - as an observer
+        """Nothing: it names no user."""
+        return 0
+
     def popularity(self, item: str, time: int) -> float:
         """At event time `time`, ms; 0 for an item without positive labels."""
         return float(2.0 ** (self._weights.get(item, -math.inf) - time / self._half_life))

@@ -114,6 +114,12 @@ class CoVisits:
         self._mark("item", item)
         self._keep_bounds()
 
+    def forget(self, user: str) -> int:
+        """Forget what a user clicked; returns how many clicks that were. Counts of items, which name nobody, stay."""
+        clicks = self._clicks.pop(user, [])
+        self._mark("user", user)
+        return len(clicks)
+
     def recent(self, user: str) -> list[str]:
         """Items that the user clicked last, the latest first."""
         return list(dict.fromkeys(item for _, item in reversed(self._clicks.get(user, []))))

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -21,13 +20,15 @@ from streaming.encode.encoded_rows import EncodedRows, Packed, pack, unpack
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import EntityState
 from streaming.encode.feature_spec import FeatureSpec
-from streaming.events.columns import ITEM
+from streaming.encode.user_rows import without_user
+from streaming.events.columns import ITEM, erased_users
 from streaming.join.columns_to_rows import EntityUpdateRow, updates
 from streaming.join.joiner import Joiner
 from streaming.join.labeled_impression import LabeledImpression
 from streaming.join.tasks_joiner import TasksJoiner
 from streaming.log.event_log import Chunk, Cursor, EventLog
 from streaming.log.merged_reader import LogReader
+from streaming.observers import Observer
 from streaming.windows.streamed_features import StreamedFeatures
 
 STEP = 4096
@@ -44,20 +45,8 @@ class _FeedState(msgspec.Struct):
     bad_values: dict[str, int]
     rows: Packed | None
     streamed: bytes = b""
-
-
-class Observer(Protocol):
-    """Notified of impressions and items as the feed reads them, such as a catalog."""
-
-    def observe(self, impressions: Iterable[LabeledImpression]) -> None: ...
-
-    def seen(self, items: Iterable[str], time: int) -> None:
-        """Items that an update at `time` (ms) describes."""
-        ...
-
-    def available(self, item: str, time: int, *, is_so: bool) -> None:
-        """An update at `time` (ms) says whether the item can be recommended from then on."""
-        ...
+    erasing: str = ""
+    erased: list[str] = []
 
 
 class Feed:
@@ -104,6 +93,9 @@ class Feed:
         self._observer = observer
         self._ready: deque[EncodedRows] = deque()
         self._rows: list[EncodedRows] = []
+        self._erasing = ""
+        """The user of an erasure that was read, and is done once the batches before it are returned."""
+        self._erased: list[str] = []
 
     @property
     def cursor(self) -> Cursor:
@@ -142,10 +134,30 @@ class Feed:
         Stops at the end of the log and, with `until` (ms), before the first event at that event time or later.
         """
         yield from self._full()
+        self._erase()
         while max_events > 0 and (chunk := self._reader.read(min(max_events, STEP), until)) is not None:
             max_events -= chunk.events.num_rows
             self._take(chunk)
             yield from self._full()
+            self._erase()
+
+    def take_erased(self) -> list[str]:
+        """Users who were erased since the last call, after the batches returned so far and before those that follow."""
+        erased, self._erased = self._erased, []
+        return erased
+
+    def forget(self, user: str) -> int:
+        """Drop all that is known of a user, rows that wait included; returns how much there was.
+
+        Counts of items stay, which name no user.
+        """
+        found = self.entities.users.forget(user) + self.joiner.forget(user) + self.streamed.forget(user)
+        if self._observer is not None:
+            found += self._observer.forget(user)
+        waiting = self.waiting_rows
+        self._ready = deque(without_user(rows, self.encoder.spec, user) for rows in self._ready)
+        self._rows = [without_user(rows, self.encoder.spec, user) for rows in self._rows]
+        return found + waiting - self.waiting_rows
 
     def drain(self) -> list[TrainingBatch]:
         """All rows that wait, the last batch with fewer than `batch_size`."""
@@ -175,6 +187,8 @@ class Feed:
             self.encoder.bad_values,
             pack(EncodedRows.concat(waiting)) if waiting else None,
             self.streamed.state(),
+            self._erasing,
+            self._erased,
         )
         return msgspec.msgpack.encode(state)
 
@@ -202,6 +216,7 @@ class Feed:
         self.encoder.bad_values = {name: loaded.bad_values.get(name, 0) for name in self.encoder.bad_values}
         self._ready.clear()
         self._rows = rows
+        self._erasing, self._erased = loaded.erasing, loaded.erased
 
     def _take(self, chunk: Chunk) -> None:
         before = self.joiner.sequence
@@ -212,6 +227,15 @@ class Feed:
         event_I = np.fromiter((impression.sequence for impression in impressions), np.int64, len(impressions))
         cursors_IP[:, chunk.partition] = chunk.next_offsets_N[event_I - before - 1]
         self._add(impressions, cursors_IP)
+        for _, user in erased_users(chunk.events):  # at most one, which comes alone
+            self._erasing = user
+
+    def _erase(self) -> None:
+        """Do the erasure that was read last."""
+        if self._erasing:
+            self.forget(self._erasing)
+            self._erased.append(self._erasing)
+            self._erasing = ""
 
     def _cursors_here(self, count: int) -> npt.NDArray[np.int64]:
         return np.tile(np.array(self.cursor, np.int64), (count, 1))

@@ -26,7 +26,7 @@ from embedding.rows.row_block import RowMemory
 from embedding.store import Floats, Ids, Index, Table
 from embedding.table_state import TableState
 
-COUNTED = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale", "nonfinite", "ahead")
+COUNTED = ("admitted", "unadmitted", "refused", "expired", "evicted", "erased", "stale", "nonfinite", "ahead")
 PART = 1 << 13  # rows per part of a snapshot: the lock is held for one part at a time
 
 
@@ -129,6 +129,14 @@ class TableIds:
             self._removals += 1
             self._counters[why] += len(ids)
             self.changes.remove(ids, rows)
+
+    def forget(self, ids_N: Ids) -> int:
+        """Drop these ids and their counts; returns how many had a row."""
+        with self.lock:
+            self._policy.forget(ids_N)
+            ids, rows = self.ids.remove(ids_N)
+            self._removed(ids, rows, "erased")
+            return len(ids)
 
     def expiring(self, now: int) -> Iterator[int]:
         """Drop ids past their time to live in short steps, without the lock between them. Yields numbers of ids."""

@@ -177,11 +177,7 @@ class IdTable:
         Yields the dropped ids and their rows, which are free again. The table may be used between the steps.
         """
         for number in range(len(self.segments)):
-            lines, priority = self.segments, np.uint64(self._since(before) << 8)  # `origin` may move between steps
-            gone = sweep(*lines.where, lines.counts_S, number, priority, lines.scratch, lines.going)
-            ids, rows = np.empty(gone, np.uint64), np.empty(gone, np.int32)
-            release(lines.going, self._state, self._free, ids, rows)
-            yield ids, rows
+            yield self._swept(number, np.uint64(self._since(before) << 8))  # `origin` may move between steps
 
     def expire(self, before: int) -> tuple[Ids, Index]:
         """Drop ids last seen before the minute `before`. Returns the ids and their rows, which are free again.
@@ -194,6 +190,26 @@ class IdTable:
         ids, rows = zip(*self.expiring(before), strict=True)
         self._oldest = since
         return np.concatenate(ids), np.concatenate(rows)
+
+    def remove(self, ids_N: Ids) -> tuple[Ids, Index]:
+        """Drop these ids. Returns those that were here and their rows, which are free again."""
+        found = np.unique(ids_N)
+        found = found[self.find(found) >= 0]
+        lowest = np.zeros(len(found), np.int64)
+        table_segment.assign(*self.segments.where, found, lowest, lowest.astype(np.uint8))  # below all other priorities
+        gone = [self._swept(number, np.uint64(1)) for number in sorted(set(map(self.segments.of, found)))]
+        if not gone:
+            return np.zeros(0, np.uint64), _NONE
+        ids, rows = zip(*gone, strict=True)
+        return np.concatenate(ids), np.concatenate(rows)
+
+    def _swept(self, number: int, priority: np.uint64) -> tuple[Ids, Index]:
+        """Drop the ids below a priority from one segment."""
+        lines = self.segments
+        gone = sweep(*lines.where, lines.counts_S, number, priority, lines.scratch, lines.going)
+        ids, rows = np.empty(gone, np.uint64), np.empty(gone, np.int32)
+        release(lines.going, self._state, self._free, ids, rows)
+        return ids, rows
 
     def _since(self, minute: int) -> int:
         """Any minute as a lower bound on stamps."""

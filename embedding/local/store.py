@@ -80,6 +80,10 @@ class LocalStore:
         for followed in self._followed.values():
             followed.scale_rate(factor)
 
+    def forget(self, table: str, ids_N: Ids) -> int:
+        check_table_name(self._tables, table)
+        return self._by_name[table].forget(copied_ids(table, ids_N))
+
     def expire(self, now: int) -> int:
         return sum(self.expiring(now))
 

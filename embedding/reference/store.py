@@ -159,6 +159,14 @@ class ReferenceStore:
             gone += len(keys)
         return gone
 
+    def forget(self, table: str, ids_N: Ids) -> int:
+        check_table_name(self._tables, table)
+        own, ids_N = self._by_name[table], copied_ids(table, ids_N)
+        keys = [key for key in dict.fromkeys(ids_N.tolist()) if key in own.row_of]
+        own.gate.forget(ids_N)
+        self._drop(own, keys, "erased")
+        return len(keys)
+
     def subscribe(self, consumer: str) -> None:
         self._consumers.subscribe(consumer)
         self._forget_changes(consumer)
@@ -224,7 +232,7 @@ class ReferenceStore:
     def counters(self, table: str) -> dict[str, int]:
         check_table_name(self._tables, table)
         own = self._by_name[table]
-        names = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale", "nonfinite", "ahead")
+        names = ("admitted", "unadmitted", "refused", "expired", "evicted", "erased", "stale", "nonfinite", "ahead")
         size = own.rows.weights_RD.nbytes + own.rows.state_RW.nbytes
         return {
             "live": len(own.row_of),

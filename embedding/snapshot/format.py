@@ -22,7 +22,7 @@ from embedding.snapshot.consumer_state import ConsumerState, pack, resynced, unp
 from embedding.snapshot.differences import differences
 from embedding.snapshot.state import Part, StoreState, TableStream
 from embedding.snapshot.tensor_file import Layout, TensorWriter, read_arrays, write_arrays
-from embedding.store import Floats, Table
+from embedding.store import Floats, Ids, Table
 from embedding.table_state import Arrays, TableState
 from recsys.errors import InvalidValueError, StateError, TornCheckpointError
 
@@ -98,6 +98,14 @@ def _load(
     if len(multiplexed) < len(groups) or changed:
         consumers = _resynced(consumers, [*tables, *groups])
     return StoreState(loaded, multiplexed, consumers, Part(**manifest["part"]), _hash_of(manifest))
+
+
+def ids_of(folder: Path | str) -> dict[str, Ids]:
+    """The ids that have a row, by table. Raises TornCheckpointError, StateError as `load`."""
+    folder = Path(folder)
+    manifest = _read_manifest(folder)
+    files = {spec["name"]: _table_file(i) for i, spec in enumerate(manifest["tables"])}
+    return {name: read_arrays(folder / file, manifest["files"][file])[0]["ids"] for name, file in files.items()}
 
 
 def verify(folder: Path | str) -> None:

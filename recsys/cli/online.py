@@ -130,6 +130,24 @@ def experiments(config_path: Path, since: str | None, before: str, as_json: bool
 
 
 @click.command()
+@CONFIG
+@click.argument("users", metavar="USER...", nargs=-1, required=True)
+@click.option("--check", is_flag=True, help="Erase nothing: only look for what is left.")
+@click.option("--now", is_flag=True, help="Remove older checkpoints too, once the newest has nothing of the users.")
+@click.option("--json", "as_json", is_flag=True, help="Print every figure, for programs.")
+@readable
+@needs("training")
+def forget(config_path: Path, users: tuple[str, ...], check: bool, now: bool, as_json: bool) -> None:
+    """Erase users: from the log, what is computed of them, their embedding rows, Redis.
+
+    Shows what every place had of them and has now. The exit status is 1 while anything is left.
+    """
+    from recsys.commands.online.forget import run
+
+    run(config_path, users, check=check, now=now, as_json=as_json)
+
+
+@click.command()
 @click.option("--keep", is_flag=True, help="Keep server and trainer running until Ctrl-C.")
 @click.option("--folder", type=click.Path(path_type=Path), default="run/demo", show_default=True)
 @readable
@@ -162,4 +180,4 @@ def create(name: str, scopes: tuple[Scope, ...], rate: float | None) -> None:
     print_key(name, scopes, rate)
 
 
-COMMANDS = (ingest, train, migrate, freeze, serve, key, status, experiments, demo)
+COMMANDS = (ingest, train, migrate, freeze, serve, key, status, experiments, forget, demo)

@@ -29,9 +29,11 @@ from recsys.training.loss import Loss, WeightedLogLoss
 from recsys.training.negative_sampling import NegativeSampling
 from recsys.training.retrieval.retrieval_learner import RetrievalLearner
 from recsys.training.ssl.item_contrast import ItemContrast
+from serving.model.artefact import USER_TABLE
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.encode.scaling import RunningMoments, Scaling
+from streaming.encode.user_rows import user_ids
 
 DENSE = "dense.safetensors"
 ROWS = "rows"
@@ -158,6 +160,15 @@ class Learner:
             self._layer.apply(embedded)
         scores_B = probabilities(logits_BT, own) if scores_B is None else scores_B
         return self._peers.scores(scores_B, len(batch))
+
+    def forget(self, users: Sequence[str]) -> int:
+        """Drop the embedding rows of these users; returns how many there were.
+
+        What dense weights and rows of items have learned from them stays.
+        """
+        ids = user_ids(self.spec, users)
+        names = {table: table.removeprefix(USER_TABLE) for table in self.store.tables}
+        return sum(self.store.forget(table, ids[name]) for table, name in names.items() if name in ids)
 
     def score(self, batch: TrainingBatch) -> Scores:
         """As `step`, but changes nothing."""

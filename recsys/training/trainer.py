@@ -82,6 +82,8 @@ class Trainer:
         self.run_id = secrets.token_hex(4)
         """Names what one training from nothing learns; a checkpoint keeps it (`publish.served_run`)."""
         self._checkpoint = BackgroundCheckpoint(checkpoints, self._capture, self._completed)
+        self._forgot = False
+        """Whether users were erased since the last checkpoint began, which has them still."""
 
     def resume(self) -> Path | None:
         """Restore the newest complete checkpoint and return its folder; None if there is no checkpoint.
@@ -173,7 +175,7 @@ class Trainer:
         Raises CheckpointError if it cannot be written.
         """
         self._checkpoint.settle()
-        if self._checkpoint.saved_step != self.learner.steps:
+        if self._checkpoint.saved_step != self.learner.steps or self._forgot:
             self._checkpoint.begin(self.learner.steps, self._feed.cursor)
             self._checkpoint.finish()
 
@@ -212,12 +214,14 @@ class Trainer:
                 if stop.is_set():
                     break
             else:
+                self._forget()
                 reached = until is not None and lag > 0  # unread events remain, all of them later
                 if self._feed.cursor == cursor and (reached or not self._idle(follow, stop)):
                     break
 
     def _capture(self, folder: Path) -> Callable[[], None]:
         """Copy the current state; the function returned writes it into `folder`."""
+        self._forgot = False
         feed, catalog = self._feed.state(), self._catalog.state()
         visits = None if self._visits is None else self._visits.state()
         write_progress = self.progress.begin_save(folder)
@@ -243,7 +247,14 @@ class Trainer:
         except LogError as error:  # it is only a hint
             logger.warning("the log was not told how far it has been learned, training goes on: %s", error)
 
+    def _forget(self) -> None:
+        """Drop the rows of users who were erased before the next batch."""
+        if erased := self._feed.take_erased():
+            self.learner.forget(erased)
+            self._forgot = True
+
     def _learn(self, batch: TrainingBatch) -> None:
+        self._forget()
         scores_B = self.learner.step(batch)
         self.progress.add(batch, scores_B, events=self._feed.joiner.sequence, lag=self._feed.lag_events)
         self._crash("step")
@@ -251,7 +262,7 @@ class Trainer:
             self._publish()
         if self._checkpoint.written:
             self._checkpoint.settle()
-        if self._checkpoint.must_retry or self.learner.steps % self._checkpoint_every == 0:
+        if self._checkpoint.must_retry or self._forgot or self.learner.steps % self._checkpoint_every == 0:
             self._checkpoint.settle((self.learner.steps, self._feed.cursor))
 
     def _idle(self, follow: bool, stop: threading.Event) -> bool:
@@ -260,7 +271,7 @@ class Trainer:
             return False
         for batch in self._feed.drain():
             self._learn(batch)
-        self._checkpoint.settle()
+        self._checkpoint.settle((self.learner.steps, self._feed.cursor) if self._forgot else None)
         while not stop.is_set():
             if self._publication is not None and self._publication.due():
                 self._publish()

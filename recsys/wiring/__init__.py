@@ -3,6 +3,7 @@
 What needs torch, or a server, is imported only when it is built.
 """
 
+from recsys.wiring.erasure import places
 from recsys.wiring.learning import exporter, learner, model, set_threads, store, tables
 from recsys.wiring.publishing import ONLINE, publisher, running_redis
 from recsys.wiring.serving import goals, local_ranking, open_scorer, server
@@ -35,6 +36,7 @@ __all__ = [
     "locked_trainer",
     "model",
     "open_scorer",
+    "places",
     "publisher",
     "rules",
     "running_redis",

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from streaming.feed import Feed, Observer
+    from streaming.feed import Feed
     from streaming.ingest.codec import Rules
     from streaming.ingest.formats.sources import Source
     from streaming.ingest.pipeline import Ingest
     from streaming.join.joiner import Joiner, Labels
     from streaming.join.tasks_joiner import Task, TasksJoiner
     from streaming.log.event_log import EventLog
+    from streaming.observers import Observer
 
 
 def spec(config: Config) -> FeatureSpec:

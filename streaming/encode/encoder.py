@@ -40,7 +40,7 @@ Numbers = npt.NDArray[np.float32]
 Refuse = Callable[[Field, object], None]
 
 
-class _Hashes(dict[str, int]):
+class Hashes(dict[str, int]):
     """Ids of one table by text; forgets all when full."""
 
     def __init__(self, table: str, capacity: int) -> None:
@@ -65,7 +65,7 @@ class Encoder:
     def __init__(self, spec: FeatureSpec, cache: int = 1 << 20) -> None:
         self.spec = spec
         self.bad_values = {field.name: 0 for field in spec.fields}
-        self._hashes = {field.table: _Hashes(field.table, cache) for field in spec.sparse}
+        self._hashes = {field.table: Hashes(field.table, cache) for field in spec.sparse}
 
     @property
     def reads_entities(self) -> bool:

@@ -92,6 +92,13 @@ class LatestFeatures:
         versions = self._known.get(key)
         return {} if versions is None else versions[-1].features
 
+    def forget(self, key: str) -> bool:
+        """Know nothing of a user or item; whether anything was known."""
+        known = self._known.pop(key, None) is not None
+        if known:
+            self._remove(key)
+        return known
+
     def drain_changes(self) -> Changes:
         """What changed since the last drain, or all."""
         names, removed, full = self._changed, self._removed, self._full
@@ -121,8 +128,12 @@ class LatestFeatures:
 
     def _evict(self) -> None:
         key, _ = self._known.popitem(last=False)
-        self._changed.pop(key, None)
         self.evicted += 1
+        self._remove(key)
+
+    def _remove(self, key: str) -> None:
+        """Note that it is not known any more."""
+        self._changed.pop(key, None)
         if not self._full:
             self._removed[key] = None
         if len(self._removed) > self._capacity:  # nobody drains; do not keep more names than features

@@ -11,15 +11,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streaming.events.schema import Event, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.events.schema import ClientEvent, Erasure, Event, Impression, Interaction, ItemUpdate, UserUpdate
 
-EVENT_TYPES: Final[tuple[type[Event], ...]] = (Impression, Interaction, UserUpdate, ItemUpdate)
-"""The type of an event, by its code in the `kind` column."""
+EVENT_TYPES: Final[tuple[type[ClientEvent], ...]] = (Impression, Interaction, UserUpdate, ItemUpdate)
+"""The type of an event that the edge takes, by its code in the `kind` column."""
+
+LOGGED_TYPES: Final[tuple[type[Event], ...]] = (*EVENT_TYPES, Erasure)
+"""The type of an event in the log, by its code."""
 
 KINDS: Final = tuple(str(type_.__struct_config__.tag) for type_ in EVENT_TYPES)
 """The name of the kind (`type` in JSON), by its code."""
 
-IMPRESSION, INTERACTION, USER, ITEM = range(len(EVENT_TYPES))
+IMPRESSION, INTERACTION, USER, ITEM, ERASURE = range(len(LOGGED_TYPES))
 
 
 def kinds(events: pa.RecordBatch) -> npt.NDArray[np.uint8]:
@@ -30,3 +33,10 @@ def kinds(events: pa.RecordBatch) -> npt.NDArray[np.uint8]:
 def times(events: pa.RecordBatch) -> npt.NDArray[np.int64]:
     """Event times [N], ms since the epoch."""
     return cast("npt.NDArray[np.int64]", events.column("time").to_numpy())
+
+
+def erased_users(events: pa.RecordBatch) -> list[tuple[int, str]]:
+    """The number of each erasure in the batch, and whose it is; places of removed events are left out."""
+    at = np.flatnonzero(kinds(events) == ERASURE)
+    users = events.column("user").take(pa.array(at)).to_pylist() if len(at) else []
+    return [(number, user) for number, user in zip(at.tolist(), users, strict=True) if user]

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from streaming.events.schema import Event
+from streaming.events.schema import ClientEvent
 
 
 def schema() -> dict[str, Any]:
@@ -21,7 +21,7 @@ def schema() -> dict[str, Any]:
         "title": "Event",
         "description": "One line of an event log. Rules that a schema cannot state are in docs/events.md.",
     }
-    types = msgspec.json.schema(Event)
+    types = msgspec.json.schema(ClientEvent)
     for definition in types["$defs"].values():
         definition["description"] = inspect.cleandoc(definition["description"])
     return about | types

@@ -1,4 +1,4 @@
-"""The four kinds of event, as JSON at the edge and as Arrow in the log.
+"""The kinds of event, as JSON at the edge and as Arrow in the log.
 
 Times are milliseconds since the Unix epoch, in event time: when it happened, not when it was read.
 The contract for people is `docs/events.md`; the JSON Schema there is generated from these types.
@@ -81,7 +81,22 @@ class ItemUpdate(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
     id: str = ""
 
 
-Event = Impression | Interaction | UserUpdate | ItemUpdate
+class Erasure(msgspec.Struct, frozen=True, gc=False, tag="erasure"):
+    """All that came before of a user is to be forgotten. Only the platform writes it, so the edge does not take it.
+
+    `time` is that of the newest event before it: it moves no clock. Without a user it is the place of an event that
+    was removed (see `streaming.log.erasure`).
+    """
+
+    time: int
+    user: str = ""
+    id: str = ""
+
+
+ClientEvent = Impression | Interaction | UserUpdate | ItemUpdate
+"""What files, clients and other producers may send."""
+Event = ClientEvent | Erasure
+"""What the log has."""
 
 EVENT_SCHEMA = pa.schema(
     [

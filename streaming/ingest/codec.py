@@ -18,8 +18,8 @@ import pyarrow as pa
 from xxhash import xxh3_128_hexdigest
 
 from recsys.errors import InvalidValueError
-from streaming.events.columns import EVENT_TYPES
-from streaming.events.schema import EVENT_SCHEMA, Event, Features, Interaction
+from streaming.events.columns import LOGGED_TYPES
+from streaming.events.schema import EVENT_SCHEMA, ClientEvent, Event, Features, Interaction
 from streaming.ingest.decode_errors import explain
 from streaming.ingest.validation import Rules, check_impression
 
@@ -37,7 +37,7 @@ __all__ = [
     "to_events",
 ]
 
-_decode = msgspec.json.Decoder(Event).decode
+_decode = msgspec.json.Decoder(ClientEvent).decode
 _encode = msgspec.json.Encoder().encode
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 _features = msgspec.json.Decoder(Features).decode
@@ -132,7 +132,7 @@ def encode_events(events: Sequence[Event]) -> pa.RecordBatch:
     """Valid events as a batch, in order. An empty id becomes the hash of the content."""
     kinds_B = np.fromiter(map(_CODES.__getitem__, map(type, events)), np.uint8, len(events))
     rows = {code: np.flatnonzero(kinds_B == code) for code in np.unique(kinds_B).tolist()}
-    parts = {code: _columns(EVENT_TYPES[code], [events[i] for i in at.tolist()]) for code, at in rows.items()}
+    parts = {code: _columns(LOGGED_TYPES[code], [events[i] for i in at.tolist()]) for code, at in rows.items()}
     columns = {
         "kind": pa.array(kinds_B),
         "id": pa.array([event.id or content_id(event) for event in events], pa.string()),
@@ -186,7 +186,7 @@ def to_events(batch: pa.RecordBatch) -> list[Event]:
 
 
 def _event(row: dict[str, Any]) -> Event:
-    kind = EVENT_TYPES[row["kind"]]
+    kind = LOGGED_TYPES[row["kind"]]
     columns = {name: row[_COLUMNS.get(name, name)] for name in kind.__struct_fields__}
     fields = {name: value for name, value in columns.items() if value is not None}
     if "available" in fields:
@@ -204,7 +204,7 @@ def content_id(event: Event) -> str:
     return xxh3_128_hexdigest(_canonical(event))
 
 
-_CODES: Final = {kind: code for code, kind in enumerate(EVENT_TYPES)}
+_CODES: Final = {kind: code for code, kind in enumerate(LOGGED_TYPES)}
 _COLUMNS: Final = {"available": "value"}
 """Columns of fields without one of their own: another column would make the segments of older logs unreadable."""
 

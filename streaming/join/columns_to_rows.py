@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streaming.events.columns import IMPRESSION, INTERACTION, USER, kinds
+from streaming.events.columns import IMPRESSION, INTERACTION, ITEM, USER, kinds
 from streaming.join.open_impression import OpenImpression
 
 
@@ -70,7 +70,7 @@ def interactions(events: pa.RecordBatch) -> Iterator[InteractionRow]:
 def updates(events: pa.RecordBatch) -> Iterator[EntityUpdateRow]:
     """Updates of users and items, in the order of the batch."""
     kinds_N = kinds(events)
-    at = _places(kinds_N >= USER)
+    at = _places((kinds_N == USER) | (kinds_N == ITEM))
     keys = pc.coalesce(events.column("user").take(at), events.column("item").take(at)).to_pylist()
     codes = kinds_N[at.to_numpy()].tolist()
     available = pc.not_equal(events.column("value").take(at), 0).to_pylist()

@@ -129,6 +129,18 @@ class Joiner:
         kernels.close_all(self._tables)
         return self._take_out()
 
+    def forget(self, user: str) -> int:
+        """Drop the open impressions of a user, whose labels nobody will learn; returns how many there were.
+
+        Interactions that come for them later are unmatched.
+        """
+        keys = [self._kept.keys[one.id] for one in self._kept.opened.values() if one.user == user]
+        if keys:
+            self._make_room(0)
+            kernels.forget(self._tables, self._tables.keys["slot"][keys])
+            self._take_out()
+        return len(keys)
+
     def state(self) -> bytes:
         """All that the future depends on, but not the settings."""
         return joiner_state.pack(self._tables, self._kept, self._delays.state())

@@ -12,10 +12,11 @@ OUTCOMES = (
     "held",  # waiting for the impression: becomes one of the other outcomes
     "unknown_items",  # the impression did not show that item
     "ignored",  # an action that decides no label
-    "updates",  # of users and items, which the joiner does not use
+    "updates",  # of users and items, and erasures: nothing that the joiner joins
     "elsewhere",  # of a partition that another joiner joins
 )
 """What became of the events. Each event counts once, so that the counts add up to the events pushed."""
 
-TALLIES = ("positives", "negatives", "corrected", "closed", "closed_early")
-"""Final labels by value, positive ones that had been given out as silent, and windows by how they closed."""
+TALLIES = ("positives", "negatives", "corrected", "closed", "closed_early", "forgotten")
+"""Final labels by value, positive ones that had been given out as silent, and windows by how they closed; those that
+are `forgotten` because their user was erased."""

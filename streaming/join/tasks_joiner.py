@@ -71,6 +71,10 @@ class TasksJoiner:
         """As `Joiner.flush`, for all tasks."""
         return _merged(joiner.flush() for joiner in self._joiners)
 
+    def forget(self, user: str) -> int:
+        """As `Joiner.forget`, for all tasks."""
+        return sum(joiner.forget(user) for joiner in self._joiners)
+
     def state(self) -> bytes:
         """All that the future depends on, but not the settings."""
         states = [joiner.state() for joiner in self._joiners]

@@ -3,6 +3,7 @@
 FOLDER/log.json                    the number of partitions
 FOLDER/PARTITION/BASE.segment      events from offset BASE on (see `streaming.log.segment`)
 FOLDER/PARTITION/lock              held (flock) while a process appends to the partition
+FOLDER/lock                        held while the log is made, and while a process rewrites segments
 FOLDER/consumers/NAME.json         committed cursors
 """
 
@@ -29,6 +30,7 @@ from streaming.log.event_log import (
     consecutive_unread,
 )
 from streaming.log.partition_files import PartitionFiles, flock
+from streaming.log.rewriting import Change, Crash
 from streaming.log.segment import payloads
 
 
@@ -133,6 +135,16 @@ class FileLog:
         with self._files():
             for files, offset in zip(self._partitions, cursor, strict=True):
                 files.drop_before(offset)
+
+    def rewrite(self, change: Change, crash: Crash = lambda _point: None) -> None:
+        """Replace events that are there now, in their places: offsets and cursors stay. Others may read and append.
+
+        `crash` is called at each point at which a test may kill. Raises LogCorruptedError; LogError when the disk is
+        full or failing, and then some segments are rewritten and the others as before.
+        """
+        with self._files(), flock(self.folder / "lock"):
+            for files in self._partitions:
+                files.rewrite(change, crash)
 
     def close(self) -> None:
         """Nothing to release: no file is open between calls."""

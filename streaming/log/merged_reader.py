@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
-from streaming.events.columns import times
+from streaming.events.columns import erased_users, times
 from streaming.events.schema import EVENT_SCHEMA
 from streaming.log.event_log import Chunk, Cursor, EventLog, check_cursor, check_offset
 
@@ -48,7 +48,10 @@ class LogReader:
         return ahead + self._log.unread(tuple(chunk.next_offset for chunk in self._ahead))
 
     def read(self, max_events: int, until: int | None = None) -> Chunk | None:
-        """The next events of one partition; None at the end, or when the next event's time is `until` or later."""
+        """The next events of one partition; None at the end, or when the next event's time is `until` or later.
+
+        The erasure of a user comes alone, so that what came before it can be finished first.
+        """
         partition, stop = self.turn
         if self.cursor[partition] >= stop:
             chosen = self._next_turn()
@@ -60,6 +63,8 @@ class LogReader:
             chunk = chunk.slice(0, _first_above(chunk.events, until - 1))
         if not chunk.events.num_rows:
             return None
+        if erased := erased_users(chunk.events):
+            chunk = chunk.slice(0, max(erased[0][0], 1))
         self._advance(chunk)
         return chunk
 

@@ -17,6 +17,7 @@ from streaming.events.schema import EVENT_SCHEMA
 from streaming.log.durable_files import sync, write_at
 from streaming.log.event_log import Chunk, check_offset
 from streaming.log.retention import remove, remove_expired
+from streaming.log.rewriting import Change, Crash, rewritten, unfinished
 from streaming.log.segment import Payload, Segment, segment_head
 
 
@@ -72,7 +73,7 @@ class PartitionFiles:
             with self._mutex:
                 return self._read(offset, max_events)
         except (LogCorruptedError, FileNotFoundError):
-            # A writer cut a torn tail, or a segment was dropped, while we read: read again under the writers' lock.
+            # A writer cut a torn tail, or a segment was dropped or rewritten, while we read: read again under its lock.
             with self._locked():
                 self._segments = []
                 return self._read(offset, max_events)
@@ -85,9 +86,51 @@ class PartitionFiles:
             remove(segments[:keep], self._fsync)
             self._segments = segments[keep:]
 
+    def rewrite(self, change: Change, crash: Crash = lambda _point: None) -> None:
+        """Replace events that are there now, segment by segment; others may read and write. One process at a time.
+
+        The newest segment is ended first: only its end is looked for by its size.
+        """
+        for path in unfinished(self._folder):
+            path.unlink()
+        for segment in self._ended():
+            try:
+                new = rewritten(segment, int(self._folder.name), change, crash)
+            except FileNotFoundError:
+                if segment.path.exists():
+                    raise
+                continue  # it was removed meanwhile, as the oldest are
+            if new is not None:
+                self._replace(segment.path, new, crash)
+
+    def _ended(self) -> list[Segment]:
+        """All segments that have events, none of which will get more."""
+        with self._locked():
+            self._segments = []
+            segments = list(self._refresh())
+            if segments[-1].end == segments[-1].base:
+                return segments[:-1]
+            write_at(segments[-1].path, segments[-1].size, b"", self._fsync)  # without a torn tail
+            begun = self._segment(segments[-1].end)
+            write_at(begun.path, 0, segment_head(begun.base), self._fsync)
+            sync(self._folder)
+            return segments
+
+    def _replace(self, path: Path, new: Path, crash: Crash) -> None:
+        with self._locked():
+            crash("segment written")
+            if path.exists():  # else it must not come back
+                new.replace(path)
+                sync(self._folder)
+                self._segments, self._reading = [], None
+                crash("segment replaced")
+            else:
+                new.unlink()
+
     def remove_expired(self, before: int, consumers: Path) -> None:
         """Removes the oldest segments that have no event from time `before` (ms) on: `retention.remove_expired`."""
         with self._locked():
+            self._segments = []  # they may have been rewritten
             remove_expired(self._refresh(), before, consumers, self._fsync)
 
     @contextmanager

@@ -123,6 +123,11 @@ class Segment:
         self.refresh()
         return map(self._decode, reversed(range(len(self._offsets) - 1)))
 
+    def frames(self) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """The events of each frame, and the offset of the first. Raises LogCorruptedError."""
+        self.refresh()
+        return ((self._offsets[i], self._decode(i)) for i in range(len(self._offsets) - 1))
+
     def release(self) -> None:
         """Give up the frame that is kept for reading in small steps."""
         self._kept = None
@@ -139,7 +144,9 @@ class Segment:
         head, stored = data[:FRAME_BYTES], memoryview(data)[FRAME_BYTES:]
         if len(data) < length or not _intact(head):
             raise self._corrupted(position, "the frame is not the one that was there before")
-        _, events, _, raw_bytes, checksum = _FRAME.unpack_from(head)
+        offset, events, _, raw_bytes, checksum = _FRAME.unpack_from(head)
+        if offset != self._offsets[i]:
+            raise self._corrupted(position, f"a frame says offset {offset}, {self._offsets[i]} is due")
         if xxh3_64_intdigest(stored) != checksum:
             raise self._corrupted(position, f"the checksum of {events} events from offset {self._offsets[i]} is wrong")
         raw = CODEC.decompress(stored, decompressed_size=raw_bytes)

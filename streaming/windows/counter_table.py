@@ -6,7 +6,7 @@ Shape suffixes: S slots, C slots to read, K fields, N names.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -70,6 +70,13 @@ class CounterTable:
         if len(self._slots) > self._capacity:
             self._evict()
 
+    def forget(self, chosen: Callable[[str], bool]) -> int:
+        """Drop the counters of the entities with these names; returns how many there were."""
+        names = [name for name in self._slots if chosen(name)]
+        for name in names:
+            self._drop(name)
+        return len(names)
+
     def drain_changes(self) -> RecordChanges:
         """What changed since the last drain, or all."""
         names, removed, full = self._changes.drain()
@@ -129,8 +136,11 @@ class CounterTable:
         return slot
 
     def _evict(self) -> None:
-        name, slot = self._slots.popitem(last=False)
+        self._drop(next(iter(self._slots)))
+        self.evicted += 1
+
+    def _drop(self, name: str) -> None:
+        slot = self._slots.pop(name)
         self._times_S[slot], self._counts_S[slot] = kernels.NEVER, 0
         self._free.append(slot)
-        self.evicted += 1
-        self._changes.evict(name)
+        self._changes.remove(name)

@@ -60,7 +60,14 @@ class HistoryTable:
         if len(self._records) > self._capacity:
             oldest, _ = self._records.popitem(last=False)
             self.evicted += 1
-            self._changes.evict(oldest)
+            self._changes.remove(oldest)
+
+    def forget(self, user: str) -> bool:
+        """Drop the history of a user; whether there was one."""
+        known = self._records.pop(user, None) is not None
+        if known:
+            self._changes.remove(user)
+        return known
 
     def drain_changes(self) -> RecordChanges:
         """What changed since the last drain, or all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from streaming.join.columns_to_rows import InteractionRow
@@ -38,6 +38,21 @@ def record_names(kind: str, user: str, items: Sequence[str]) -> Sequence[str]:
     return (user,)
 
 
+def of_user(kind: str, user: str) -> Callable[[str], bool] | None:
+    """Which records of this kind name the user; None for a kind that names no user.
+
+    >>> own = of_user("pair", "u1")
+    >>> own is not None and own(pair("u1", "i1")) and not own(pair("u", "1i1"))
+    True
+    """
+    match kind:
+        case "item":
+            return None
+        case "pair":
+            return lambda name: name.startswith(pair(user, ""))
+    return user.__eq__
+
+
 def of_request(kind: str) -> bool:
     """Whether a request has one value, rather than each of its items."""
     return kind in ("user", "history")
@@ -65,6 +80,10 @@ class Part(ABC):
     @abstractmethod
     def act(self, user: str, acted: InteractionRow) -> None:
         """Count what the user did."""
+
+    @abstractmethod
+    def forget(self, user: str) -> int:
+        """Drop the records that name the user; returns how many there were."""
 
 
 class CounterPart(Part):
@@ -96,6 +115,10 @@ class CounterPart(Part):
         for name in record_names(self.kind, user, (acted.item,)):
             self.table.add(name, acted.action, acted.time)
 
+    def forget(self, user: str) -> int:
+        own = of_user(self.kind, user)
+        return 0 if own is None else self.table.forget(own)
+
 
 class HistoryPart(Part):
     """The histories of users."""
@@ -120,6 +143,9 @@ class HistoryPart(Part):
 
     def act(self, user: str, acted: InteractionRow) -> None:
         self.table.add(user, acted.action, acted.time, acted.item)
+
+    def forget(self, user: str) -> int:
+        return int(self.table.forget(user))
 
 
 def parts(sources: Sequence[StreamedSource], capacity: int) -> list[Part]:

@@ -46,7 +46,8 @@ class ChangedNames:
         self._changed[name] = None
         self._removed.pop(name, None)
 
-    def evict(self, name: str) -> None:
+    def remove(self, name: str) -> None:
+        """The record is not known any more."""
         self._changed.pop(name, None)
         if not self._full:
             self._removed[name] = None

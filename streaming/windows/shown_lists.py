@@ -53,6 +53,13 @@ class ShownLists:
         shown.acted.append(what)
         return shown.user
 
+    def forget(self, user: str) -> int:
+        """Drop the lists of a user; returns how many there were."""
+        own = [id_ for id_, shown in self._known.items() if shown.user == user]
+        for id_ in own:
+            del self._known[id_]
+        return len(own)
+
     def state(self) -> ShownListsState:
         return ShownListsState(self._clock, list(self._known.items()))
 

@@ -78,6 +78,13 @@ class StreamedFeatures:
             events = events.set_column(events.schema.get_field_index(name), events.schema.field(name), _binary(values))
         return events
 
+    def forget(self, user: str) -> int:
+        """Drop what is counted of a user, histories and shown lists; returns how much there was.
+
+        Counters of items, which name nobody, stay.
+        """
+        return self._shown.forget(user) + sum(part.forget(user) for part in self._parts)
+
     def drain_changes(self) -> list[RecordChanges]:
         """What changed since the last drain, for each kind of record."""
         return [part.table.drain_changes() for part in self._parts]

@@ -278,6 +278,39 @@ class EmbeddingStoreContract:
         assert store.peek("forever", ids(1)).rows_N[0] >= 0
         assert store.counters("t")["expired"] == 1
 
+    def test_forgotten_ids_are_gone_at_once_and_may_come_back_as_new_ones(self) -> None:
+        store, fresh = self.make(Table("t", 4), Table("u", 4)), self.make(Table("t", 4))
+        store.subscribe("c")
+        copy = Copy()
+        for table in ("t", "u"):
+            found = store.lookup(table, ids(1, 2, 3), DAY)
+            store.update(found, ones(found))
+        follow(store, "c", copy)
+        assert store.forget("t", ids(3, 1, 9, 3)) == 2
+        assert store.peek("t", ids(1, 2, 3)).rows_N.tolist() == [-1, found.rows_N[1], -1]
+        assert not store.peek("t", ids(1, 3)).values_ND.any()
+        assert (store.peek("u", ids(1, 2, 3)).rows_N >= 0).all()
+        assert sorted(follow(store, "c", copy).tables["t"].removed.tolist()) == [1, 3]
+        assert sorted(copy.tables["t"]) == [2]
+        counters = store.counters("t")
+        assert (counters["live"], counters["erased"]) == (1, 2)
+        assert store.forget("t", ids(3, 1, 9, 3)) == 0
+        again = store.lookup("t", ids(1), 0).values_ND
+        np.testing.assert_array_equal(again, fresh.lookup("t", ids(1), 0).values_ND)
+
+    def test_sightings_of_a_forgotten_id_do_not_count(self) -> None:
+        store = self.make(Table("t", 4, admission=Admission("count", 3)))
+        store.lookup("t", ids(1, 1), 0)
+        assert store.forget("t", ids(1)) == 0
+        assert store.lookup("t", ids(1), 0).rows_N.tolist() == [-1]
+
+    @pytest.mark.parametrize("kind", ADVERSARIAL)
+    def test_forgetting_some_of_many_leaves_the_others(self, kind: str) -> None:
+        store, every = self.make(Table("t", 4)), ADVERSARIAL[kind]
+        store.lookup("t", every, 0)
+        assert store.forget("t", every[::2]) == len(every[::2])
+        assert (store.peek("t", every).rows_N >= 0).tolist() == [n % 2 == 1 for n in range(len(every))]
+
     def test_a_late_event_does_not_make_an_id_older(self) -> None:
         store = self.make(Table("t", 4, ttl=DAY))
         store.lookup("t", ids(1), 5 * DAY)

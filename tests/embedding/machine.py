@@ -132,6 +132,11 @@ class StoreMachine(RuleBasedStateMachine):
         self.now += minutes * MINUTE
         assert self.store.expire(self.now) == self.model.expire(self.now)
 
+    @rule(batch=BATCH)
+    def forget(self, batch: tuple[str, list[int], int, str]) -> None:
+        table, ids, *_ = batch
+        assert self.store.forget(table, np.array(ids, np.uint64)) == self.model[table].forget(ids)
+
     # moving
 
     @rule(other=st.sampled_from([None, 0, 1]), capacity=st.sampled_from([None, 5, 12, 40]))
@@ -223,7 +228,8 @@ class StoreMachine(RuleBasedStateMachine):
             counters = self.store.counters(name)
             assert {why: counters[why] for why in model.counters} == model.counters
             assert counters["live"] == len(model.rows) <= model.table.capacity
-            assert counters["live"] == counters["admitted"] - counters["expired"] - counters["evicted"]
+            gone = counters["expired"] + counters["evicted"] + counters["erased"]
+            assert counters["live"] == counters["admitted"] - gone
             self._as_the_model(self.store.peek(name, np.array(POOL, np.uint64)), model)
         for weights_FD, state_FW, _ in state.multiplexed.values():
             for actual, expected in zip(

@@ -17,7 +17,7 @@ from embedding.store import Floats, Optimizer, Table
 MINUTE = 60_000
 F32 = np.float32
 SHARED_ROWS = 4096
-COUNTERS = ("admitted", "unadmitted", "refused", "expired", "evicted", "stale", "nonfinite", "ahead")
+COUNTERS = ("admitted", "unadmitted", "refused", "expired", "evicted", "erased", "stale", "nonfinite", "ahead")
 
 
 @dataclass(slots=True)
@@ -89,6 +89,11 @@ class TableModel:
             return 0
         cutoff = (now - self.table.ttl) // MINUTE
         return self.drop([key for key, row in self.rows.items() if row.seen < cutoff], "expired")
+
+    def forget(self, ids: list[int]) -> int:
+        for key in ids:
+            self.sightings.pop(key, None)
+        return self.drop(set(ids) & set(self.rows), "erased")
 
     def coldest_first(self) -> list[int]:
         """By last seen, frequency, and a hash that is another one for every `capacity` ids evicted."""

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.datasets.movielens import movielens_small
 from recsys.errors import CheckpointError, StateError
+from streaming.log.erasure import append_erasures
 from tests.forking import run_until_killed
 
 ROOT = Path(__file__).parents[2]
@@ -127,6 +129,27 @@ def uninterrupted_of_two(config: Config) -> str:
     return train(workspace(config, "two", SECOND_TASK))
 
 
+@pytest.fixture(scope="module")
+def with_erasures(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """The log with the erasures of the two users of most events, after a third and two thirds of it."""
+    folder = tmp_path_factory.mktemp("erased")
+    (folder / "recsys.toml").write_text(SETTINGS)
+    config = load(folder / "recsys.toml")
+    log = wiring.event_log(config)
+    events = next(iter(movielens_small(ROOT / "examples" / "ml-latest-small"))).slice(0, EVENTS)
+    users = Counter(events.column("user").drop_null().to_pylist()).most_common(2)
+    for third, (user, _) in enumerate([*users, ("nobody", 0)]):
+        log.append(events.slice(third * EVENTS // 3, EVENTS // 3))
+        append_erasures(log, [user])
+    log.close()
+    return config
+
+
+@pytest.fixture(scope="module")
+def uninterrupted_with_erasures(with_erasures: Config) -> str:
+    return train_in(with_erasures, "uninterrupted")
+
+
 def workspace(config: Config, name: str, more: str = "") -> Path:
     """A folder with checkpoints of its own over the shared log."""
     folder = config.log.source_offsets.parents[2] / name
@@ -169,6 +192,16 @@ def test_a_killed_trainer_that_samples_ends_in_the_same_state(config: Config, un
     folder = workspace(config, "sampled-killed", NEGATIVES)
     train_until_killed(folder, kill_at, "step", 20)
     assert train(folder) == expected != uninterrupted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("point", "occurrence"), [("step", 13), ("step", 17), ("rows written", 3), ("renamed", 6)])
+def test_a_trainer_killed_about_the_erasure_of_users_ends_in_the_same_state(
+    with_erasures: Config, uninterrupted: str, uninterrupted_with_erasures: str, point: str, occurrence: int
+) -> None:
+    folder = workspace(with_erasures, f"{point}-{occurrence}".replace(" ", "-"))
+    train_until_killed(folder, kill_at, point, occurrence)
+    assert train(folder) == uninterrupted_with_erasures != uninterrupted
 
 
 @pytest.mark.slow

@@ -279,6 +279,9 @@ def test_the_observer_sees_all_impressions_once() -> None:
         def available(self, item: str, time: int, *, is_so: bool) -> None:
             self.stated.append((item, time, is_so))
 
+        def forget(self, user: str) -> int:
+            raise AssertionError(user)
+
     onlooker = Onlooker()
     update, gone = ItemUpdate(time=3, item="new"), ItemUpdate(time=3, item="x", available=False)
     events: list[Event] = [shown("A", 1, "x", "y"), click("A", "x", 2), update, gone, shown("B", 90, "x")]

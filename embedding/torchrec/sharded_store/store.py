@@ -163,6 +163,13 @@ class TorchRecStore:
             gone = sum(went for own in self._by_name.values() for went in own.ids.expiring(now))
         return self._ranks.total({"gone": gone})["gone"]
 
+    def forget(self, table: str, ids_N: Ids) -> int:
+        """As `EmbeddingStore.forget`. Collective; every process passes the same ids."""
+        check_table_name(self._tables, table)
+        with self._lock:
+            gone = self._by_name[table].ids.forget(copied_ids(table, ids_N))
+        return self._ranks.total({"gone": gone})["gone"]
+
     def subscribe(self, consumer: str) -> None:
         self._consumers.subscribe(consumer)
         for ids in self._followed().values():

@@ -85,6 +85,7 @@ class Replay:
     def _train(self, until: int) -> None:
         """Learn from every example whose label is known by `until`, as far as full batches go."""
         for batch in self._feed.poll(until=until):
+            self._learner.forget(self._feed.take_erased())
             self._learner.step(batch)
             self.trained += int(batch.counted_B.sum())
 

@@ -38,6 +38,7 @@ class GroupMember:
             "peek": lambda table: store.peek(table, _NOTHING),
             "update": self._update,
             "expire": store.expire,
+            "forget": lambda table, *ids: store.forget(table, np.array(ids, np.uint64)),
             "subscribe": store.subscribe,
             "delta": lambda consumer: joined_delta(store, consumer, channel.ranks),
             "acknowledge": store.acknowledge,

@@ -45,6 +45,10 @@ class LedStore:
         self._others("expire", now)
         return self._store.expire(now)
 
+    def forget(self, table: str, ids_N: Ids) -> int:
+        self._others("forget", table, *ids_N.tolist())
+        return self._store.forget(table, ids_N)
+
     def subscribe(self, consumer: str) -> None:
         self._others("subscribe", consumer)
         self._store.subscribe(consumer)

@@ -37,7 +37,7 @@ _JOINED, _DUPLICATE, _DUPLICATE_LABEL = (_NAMES.index(n) for n in ("joined", "du
 _LATE, _UNMATCHED, _UNKNOWN, _IGNORED = (_NAMES.index(n) for n in ("late", "unmatched", "unknown_items", "ignored"))
 _UPDATES, _ELSEWHERE = _NAMES.index("updates"), _NAMES.index("elsewhere")
 _POSITIVES, _NEGATIVES, _CORRECTED = (_NAMES.index(n) for n in ("positives", "negatives", "corrected"))
-_CLOSED, _CLOSED_EARLY = _NAMES.index("closed"), _NAMES.index("closed_early")
+_CLOSED, _CLOSED_EARLY, _FORGOTTEN = (_NAMES.index(n) for n in ("closed", "closed_early", "forgotten"))
 
 
 @jit
@@ -79,6 +79,23 @@ def close_all(t: Any) -> None:
         _close(t, False)
     while now.held_entries:
         t.counts[_UNMATCHED] += _drop_first(t)
+
+
+@jit
+def forget(t: Any, slots_F: Any) -> None:
+    """End the windows of these open impressions [F] without a label. Their ids are as those never seen."""
+    now = t.now[0]
+    for slot in slots_F:
+        t.opened[slot].open = False
+    size, now.waiting = now.waiting, 0
+    for n in range(size):
+        time, number, slot = t.waiting[n, 0], t.waiting[n, 1], t.waiting[n, 2]
+        if t.opened[slot].open:
+            now.waiting = _push(t.waiting, now.waiting, time, number, slot)
+        else:
+            t.counts[_FORGOTTEN] += 1
+            _loosen(t, t.opened[slot].key)
+            _end(t, slot)
 
 
 @jit
@@ -156,6 +173,13 @@ def _close(t: Any, early: bool) -> None:
         _give_out(t, slot, AT_THE_END, known, 0)
     elif not shown.silent:
         _give_out(t, slot, BY_SILENCE, known, 0)
+    _end(t, slot)
+
+
+@jit
+def _end(t: Any, slot: int) -> None:
+    """Let an impression go whose window is over, with its interactions."""
+    now, shown = t.now[0], t.opened[slot]
     if now.paced:
         list_closed(t.delays, shown.items)
     place = shown.first

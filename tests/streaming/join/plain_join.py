@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streaming.events.schema import Event, Impression, Interaction
+from streaming.events.schema import Erasure, Event, Impression, Interaction
 from streaming.join.labeled_impression import LabelRule
 
 Label = tuple[str, int, float, int, int, bool]
@@ -59,6 +59,13 @@ class PlainJoin:
             self._act(event)
         else:
             self.counts["updates"] += 1
+        if isinstance(event, Erasure):
+            self.forget(event.user)
+
+    def forget(self, user: str) -> None:
+        own = [opened for opened in self.opened if opened.event.user == user]
+        self.opened = [opened for opened in self.opened if opened not in own]
+        self.tallies["forgotten"] += len(own)
 
     def flush(self) -> None:
         for opened in sorted(self.opened, key=lambda o: (o.event.time, o.number)):

@@ -102,6 +102,7 @@ def test_a_table_worked_out_by_hand(labels: Labels, corrected: int, expected: li
         "corrected": corrected,
         "closed": 2,
         "closed_early": 0,
+        "forgotten": 0,
     }
 
 

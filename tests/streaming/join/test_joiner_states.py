@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from streaming.events.schema import Event, Impression, Interaction, UserUpdate
+from streaming.events.schema import Erasure, Event, Impression, Interaction, UserUpdate
 from streaming.ingest.codec import encode_events
 from streaming.join.joiner import Joiner, LabeledImpression, LabelRule, Labels
 from tests.streaming.fixed_age import FixedAge
@@ -24,7 +24,7 @@ RULE = LabelRule(frozenset({"click", "buy"}), min_value=0.5)
 SMALL = {"ENOUGH": 2, "REFRESH": 3, "MEMORY": 40, "MOVED": 0.01}
 """Constants of the estimate of delays at which a short stream gets one, again and again."""
 
-names, items = st.sampled_from("ABCDEFGH"), st.sampled_from("wxyz")
+names, items, users = st.sampled_from("ABCDEFGH"), st.sampled_from("wxyz"), st.sampled_from("uv")
 steps = st.one_of(st.integers(-40, 40), st.just(0), st.sampled_from([YEAR, 10 * YEAR, -YEAR]))
 actions = st.sampled_from(["click", "click", "buy", "view"])
 values = st.sampled_from([1.0, 0.0, -1.0, -1e308, 1e308])
@@ -34,6 +34,18 @@ def flat(impressions: Sequence[LabeledImpression]) -> Iterator[Label]:
     for e in impressions:
         for position, label in zip(e.positions, e.labels, strict=True):
             yield e.id, position, label, e.decided, e.sequence, e.learned
+
+
+def pushed(joiner: Joiner, events: Sequence[Event]) -> list[LabeledImpression]:
+    """Labels of events, after each erasure of which its user is forgotten."""
+    out: list[LabeledImpression] = []
+    start = 0
+    for n, event in enumerate(events, 1):
+        if isinstance(event, Erasure):
+            out += joiner.push(encode_events(events[start:n]))
+            joiner.forget(event.user)
+            start = n
+    return out + joiner.push(encode_events(events[start:]))
 
 
 class Streams(RuleBasedStateMachine):
@@ -76,11 +88,11 @@ class Streams(RuleBasedStateMachine):
     def take(self, event: Event) -> None:
         self.events.append(event)
         self.model.push(event)
-        self.found += flat(self.whole.push(encode_events([event])))
+        self.found += flat(pushed(self.whole, [event]))
 
-    @rule(id_=names, step=steps, shown=st.lists(items, min_size=1, unique=True))
-    def show(self, id_: str, step: int, shown: list[str]) -> None:
-        self.take(Impression(id=id_, time=self.time(step), user="u", items=shown))
+    @rule(id_=names, step=steps, user=users, shown=st.lists(items, min_size=1, unique=True))
+    def show(self, id_: str, step: int, user: str, shown: list[str]) -> None:
+        self.take(Impression(id=id_, time=self.time(step), user=user, items=shown))
 
     @rule(id_=names, step=steps, item=items, action=actions, value=values)
     def act(self, id_: str, step: int, item: str, action: str, value: float) -> None:
@@ -89,6 +101,10 @@ class Streams(RuleBasedStateMachine):
     @rule(step=steps)
     def update(self, step: int) -> None:
         self.take(UserUpdate(time=self.time(step), user="u", features={}))
+
+    @rule(user=users)
+    def erase(self, user: str) -> None:
+        self.take(Erasure(time=self.clock, user=user))
 
     @precondition(lambda self: self.events)
     @rule(back=st.integers(1, 10))
@@ -99,7 +115,7 @@ class Streams(RuleBasedStateMachine):
     def push(self) -> None:
         """What came since the last push, as one batch."""
         new = self.events[self.cut.sequence :]
-        self.found_cut += flat(self.cut.push(encode_events(new)))
+        self.found_cut += flat(pushed(self.cut, new))
         self.compare()
 
     @rule()
@@ -140,7 +156,10 @@ class Streams(RuleBasedStateMachine):
             assert self.found == self.model.out
             assert {name: n for name, n in self.whole.tallies.items() if n} == tallies
         else:  # only the moment at which silence is learned is not the model's
-            assert final(self.found, self.whole) == final(self.model.out, self.model)
+            erased = {event.user for event in self.events if isinstance(event, Erasure)}
+            shown = [event for event in self.events if isinstance(event, Impression)]
+            kept = {event.id for event in shown} - {event.id for event in shown if event.user in erased}
+            assert final(self.found, kept) == final(self.model.out, kept)
 
     def teardown(self) -> None:
         if not hasattr(self, "model"):
@@ -153,9 +172,9 @@ class Streams(RuleBasedStateMachine):
             self.compare()
 
 
-def final(labels: Sequence[Label], _joiner: object) -> dict[tuple[str, int], float]:
-    """The last label of each position, which counts."""
-    return {(id_, position): label for id_, position, label, *_ in labels}
+def final(labels: Sequence[Label], ids: Collection[str]) -> dict[tuple[str, int], float]:
+    """The last label of each position of these impressions, which counts."""
+    return {(id_, position): label for id_, position, label, *_ in labels if id_ in ids}
 
 
 TestStreams = Streams.TestCase

@@ -1,0 +1,91 @@
+"""What Redis has of users: features, histories, counters, embedding rows, impressions that can still be clicked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+import redis
+
+from recsys.errors import RedisServerError
+from serving.model.artefact import USER_TABLE
+from serving.replication import delta_messages, keys
+from serving.replication.publish.redis_writer import KEYS_PER_COMMAND, add_message
+from streaming.encode.feature_spec import FeatureSpec
+from streaming.encode.user_rows import user_ids
+from streaming.windows.part import of_user
+
+
+class RedisPlace:
+    """The keys that name the users or their `impressions`, or hold a row of theirs by `spec`, of every model.
+
+    What a server keeps of them in memory is read again at its next use, or removed by the trainer's next delta.
+    """
+
+    name = "Redis"
+    remedy = "a trainer that has not read the erasure yet has published them: `recsys status` shows how far it is"
+
+    def __init__(
+        self, client: redis.Redis, spec: FeatureSpec, users: Sequence[str], impressions: Callable[[], Collection[str]]
+    ) -> None:
+        self._client, self._users, self._impressions = client, users, impressions
+        self._ids = user_ids(spec, users)
+
+    def count(self) -> int:
+        with _answering():
+            return len(self._keys())
+
+    def remove(self) -> None:
+        with _answering():
+            for names in _parts(self._keys()):
+                self._client.unlink(*names)
+            with self._client.pipeline() as pipe:
+                for users in _parts(self._users):
+                    notice = delta_messages.EntityChange(users=users)
+                    add_message(pipe, keys.ENTITIES, delta_messages.encode_entities(notice))
+                pipe.execute()
+
+    def _keys(self) -> list[str]:
+        """Those that are there."""
+        named = [key(user) for user in self._users for key in (keys.user, keys.visited_user)]
+        named += map(keys.shown, self._impressions())
+        named += self._rows()
+        found = list(self._counted())
+        for names in _parts(named):
+            with self._client.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.exists(name)
+                found += [name for name, there in zip(names, pipe.execute(), strict=True) if there]
+        return found
+
+    def _rows(self) -> Iterator[str]:
+        """Of every model and run that has rows or a graph."""
+        of_runs = self._scan("recsys:*:sequence") | self._scan("recsys:*:artefact")
+        for place in sorted({key.rpartition(":")[0] for key in of_runs}):
+            _, model, *run = place.split(":")
+            of_model = keys.ModelKeys(model, *run)
+            for table, ids_U in self._ids.items():
+                for prefix in ("", USER_TABLE):
+                    yield from of_model.rows(prefix + table, ids_U)
+
+    def _counted(self) -> Iterator[str]:
+        own = {kind: [of_user(kind, user) for user in self._users] for kind in ("user", "pair", "history")}
+        for key in self._scan(keys.counted("*", "*", "*")):
+            _, _, _, kind, name = key.split(":", 4)
+            if any(is_own is not None and is_own(name) for is_own in own.get(kind, ())):
+                yield key
+
+    def _scan(self, pattern: str) -> set[str]:
+        return {key.decode() for key in self._client.scan_iter(pattern, count=KEYS_PER_COMMAND)}
+
+
+def _parts(names: Sequence[str]) -> Iterator[list[str]]:
+    return (list(names[start : start + KEYS_PER_COMMAND]) for start in range(0, len(names), KEYS_PER_COMMAND))
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except redis.RedisError as error:
+        raise RedisServerError(f"Redis does not answer, and what it has of the users is not known: {error}") from error

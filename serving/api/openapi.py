@@ -17,13 +17,13 @@ from serving.api.schemas import (
     RecommendRequest,
 )
 from serving.api_key import Scope
-from streaming.events.schema import Event
+from streaming.events.schema import ClientEvent
 
 _TYPES = (
     RankRequest,
     RecommendRequest,
     RankResponse,
-    Event,
+    ClientEvent,
     EventsResponse,
     ExperimentsResponse,
     ReadyResponse,
@@ -75,7 +75,7 @@ OPERATIONS = (
         "that came before is a duplicate; with other content under its id it is rejected. An interaction whose action "
         "decides no label is accepted, and `ignored_actions` counts it.",
         EventsResponse,
-        Event,
+        ClientEvent,
         {"type": "interaction", "time": 1700000000000, "impression": "id of an answer", "item": "a", "action": "click"},
         "events",
     ),

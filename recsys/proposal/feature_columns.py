@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -112,7 +113,8 @@ def _note(kind: Kind, column: Column) -> str:
 
 def _name(column: str, taken: set[str]) -> str:
     own = column.strip().removeprefix("features.").removeprefix("item_features.")  # of events with numbers as ids
-    name = re.sub(r"\W+", "_", own, flags=re.ASCII).strip("_").lower()
+    plain = unicodedata.normalize("NFKD", own).encode("ascii", "ignore").decode() if not own.isascii() else own
+    name = re.sub(r"\W+", "_", plain, flags=re.ASCII).strip("_").lower()
     name = name if re.match(r"[a-z_]", name) else f"column_{name}".rstrip("_")
     while name in taken:
         name += "_"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from recsys.proposal.columns.likeness import one_truth
-from recsys.proposal.columns.vocabulary import says
+from recsys.proposal.columns.likeness import one_truth, two_valued
+from recsys.proposal.columns.vocabulary import known, says
 from recsys.proposal.mapping import Noted, ProposedMapping
 
 
@@ -22,7 +22,8 @@ def open_questions(mappings: Sequence[ProposedMapping], training: Mapping[str, N
                 '(anonymous = "request") and nobody is known again; if one does, say --user COLUMN.'
             )
         for column in one.of.roles.others if one.kind == "feedback" else ():
-            if len(column.distinct) == 2 and column.type in ("text", "integer") and says("label", column.name):
+            unclear = says("label", column.name) or (two_valued(column) and not known(column.name))
+            if len(column.distinct) == 2 and column.type in ("text", "integer") and unclear:
                 one_value, other = column.distinct
                 yield (
                     f"{path}: every row is taken as something a user did, whatever {column.name!r} says; if one of its "

@@ -11,6 +11,7 @@ from recsys.config.file import parse
 from recsys.config.schema import Config
 from recsys.config.sections.training import TrainingSection
 from recsys.errors import InvalidValueError
+from recsys.proposal.columns.column import Column
 from recsys.proposal.feature_columns import Feature, event_features
 from recsys.proposal.files.groups import groups
 from recsys.proposal.files.records import COLUMNS
@@ -107,11 +108,27 @@ def describe(files: Sequence[Path], said: Said) -> list[Described]:
             found.append(Described(sample, roles, group.pattern))
     if not found:
         raise InvalidValueError("the files are empty; give at least one that has rows")
+    found = [_of_known_items(one, found) for one in found]
     for role, name in said.columns.items():
         if not any(name in one.sample.columns for one in found):
             has = "; ".join(f"{one.path} has {_names(one.sample)}" for one in found)
             raise InvalidValueError(f"--{role} {name}: there is no such column; {has}")
     return found
+
+
+def _of_known_items(one: Described, others: Sequence[Described]) -> Described:
+    """With the item of a file without names and times, such as MIND's `news.tsv`: ids that stand in others' lists."""
+    if one.roles.reading is not None or not all(name.isdigit() for name in one.sample.columns):
+        return one
+    roles = [other.roles for other in others if other is not one]
+    lists = [of.column(role) for of in roles for role in ("marked", "shown", "item") if role in of]
+    known = {element.removesuffix("-0").removesuffix("-1") for column in lists if column for element in column.elements}
+    for name, cells in one.sample.columns.items():
+        column = Column(name, cells)
+        if column.unique and len(known & column.distinct.keys()) > len(column.distinct) / 2:
+            said = Said({"item": name}, reason="its values are the items of the other files")
+            return replace(one, roles=find_roles(one.sample, said))
+    return one
 
 
 def _names(sample: Sample) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
+from recsys.proposal.columns.translations import english
+
 Role = Literal["time", "user", "item", "request", "label", "rating", "action", "shown", "clicked"]
 
 _WORDS: Final[dict[Role, tuple[str, str]]] = {
@@ -113,9 +115,12 @@ def tokens(name: str) -> list[str]:
 
     >>> tokens("userId"), tokens("visitorid"), tokens("properties.products.product_id")
     (['user', 'id'], ['visitor', 'id'], ['properties', 'products', 'product', 'id'])
+    >>> tokens("Kundennummer"), tokens("用户ID")
+    (['user', 'number'], ['user', 'id'])
     """
     spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
-    words = re.findall(r"[a-z]+|\d+", spaced.lower())
+    written = re.findall(r"[぀-힯]+|[^\W\d_぀-힯]+|\d+", spaced.lower())
+    words = [part for word in written for part in english(word)]
     found: list[str] = []
     for word in words:
         stem = re.sub(r"(ids?)$", "", word)

@@ -35,7 +35,7 @@ def further_cells(sample: Sample, name: str) -> list[Any]:
     if sample.settings.get("format") == "parquet" or content_suffix(sample.path) == ".parquet":
         return _parquet(sample.path, name)
     encoding = sample.settings.get("encoding", "utf-8")
-    if encoding.startswith("utf-16"):  # a place may be the middle of a character
+    if encoding.startswith(("utf-16", "utf-32")):  # a place may be the middle of a character
         return []
     try:
         texts = [piece.decode(encoding, "replace") for piece in _pieces(sample.path)]

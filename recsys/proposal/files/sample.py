@@ -15,6 +15,7 @@ from recsys.proposal.files import libsvm_sample, records, text
 from recsys.proposal.files.text_lists import lists_of
 from streaming.ingest.formats.columnar import MAGIC, Columnar
 from streaming.ingest.formats.compression import content_suffix, open_content
+from streaming.ingest.formats.encodings import wide_encoding
 from streaming.ingest.formats.open_source import SUFFIXES
 
 ROWS: Final = 10_000
@@ -70,6 +71,8 @@ def _read(path: Path) -> Sample:
     _refuse_binary(path, head)
     found = text.decode(path, head[:BYTES], whole=len(head) <= BYTES)
     if found.text.lstrip()[:1] in ("{", "["):
+        if found.encoding.startswith("utf-") and found.encoding != "utf-8":
+            raise InvalidValueError(f"{path} is JSON in {found.encoding.upper()}: write it as UTF-8, as JSON has to be")
         columns, rows, native = records.json_objects(path, found, ROWS)
         settings = {} if suffix in (".jsonl", ".ndjson", ".json") else {"format": "jsonl"}
         return Sample(path, settings, columns, rows, found.whole and rows < ROWS, native)
@@ -105,7 +108,7 @@ def _refuse_binary(path: Path, head: bytes) -> None:
         if head.startswith(magic):
             raise InvalidValueError(f"{path} is compressed; let its name end with {suffix}")
     what = "a ZIP archive" if head.startswith(_ZIP) else ""
-    if not what and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if not what and not wide_encoding(head):
         odd = sum(head[:65_536].count(byte) for byte in (*range(9), *range(14, 27), 28, 29, 30, 31))
         what = "a binary file" if odd > len(head[:65_536]) // 50 else ""
     if what:

@@ -16,6 +16,7 @@ from recsys.proposal.columns.column import is_number
 from recsys.proposal.columns.time_columns import time_reading
 from recsys.proposal.columns.vocabulary import known
 from streaming.ingest.formats.dialect import Dialect, RowReader, csv_format
+from streaming.ingest.formats.encodings import wide_encoding
 from streaming.ingest.formats.open_source import Format, dialect
 
 _DELIMITERS: Final = ("::", "\t", ",", ";", "|", "\x01", " ")
@@ -60,13 +61,21 @@ def decode(path: Path, head: bytes, *, whole: bool) -> Decoded:
 
 
 def _decoded(head: bytes, whole: bool) -> tuple[str, str]:
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return codecs.getincrementaldecoder("utf-16")("replace").decode(head), "utf-16"
+    if wide := wide_encoding(head):
+        return codecs.getincrementaldecoder(wide)("replace").decode(head), wide
     try:
         return codecs.getincrementaldecoder("utf-8")().decode(head, whole), "utf-8"
     except UnicodeDecodeError:
+        if _chinese(head):
+            return codecs.getincrementaldecoder("gb18030")("replace").decode(head), "gb18030"
         encoding = "cp1252" if re.search(rb"[\x80-\x9f]", head) else "latin-1"
         return head.decode(encoding, "replace"), encoding
+
+
+def _chinese(head: bytes) -> bool:
+    """Whether bytes above ASCII come in pairs, as in GBK; in Western encodings most stand alone."""
+    runs = [len(run) for run in re.findall(rb"[\x81-\xfe]+", head)]
+    return sum(run for run in runs if not run % 2) > 0.9 * sum(runs)
 
 
 def table(path: Path, found: Decoded, suffix: str, most: int) -> SampledTable:
@@ -193,7 +202,7 @@ def _header(rows: Sequence[Sequence[str]], _: Dialect) -> tuple[bool | list[str]
         return True, []
     seen = [{row[n] for row in rest if row != first} for n in range(len(first))]  # a header may come again, whole
     again = [cell for cell, values in zip(first, seen, strict=True) if cell.strip() and cell in values]
-    if len(again) > len(set(again)) or (again and not any(known(cell) for cell in first)):  # nobody names two so
+    if len(again) > len(set(again)) or (again and not any(known(cell) for cell in {*first} - {*again})):
         return False, ["The first row has values of other rows, so that there is no header."]
     return True, []
 

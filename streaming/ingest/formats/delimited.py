@@ -14,6 +14,7 @@ import msgspec
 
 from recsys.errors import InvalidValueError
 from streaming.ingest.formats.dialect import Dialect, Row, RowReader, csv_format
+from streaming.ingest.formats.encodings import wide_encoding
 from streaming.ingest.formats.sources import BEGIN, Block, JsonLines, Position
 from streaming.ingest.formats.table_rows import Rows
 from streaming.ingest.mapping.column_mapping import Mapping
@@ -135,8 +136,9 @@ class DelimitedRows:
 
     def _cells(self, text: str, number: int) -> list[str]:
         where = f"{self.name}, line {number}"
-        if text.startswith(("\udcff\udcfe", "\udcfe\udcff")):
-            raise InvalidValueError(f'{where}: the file is UTF-16; write encoding = "utf-16" in its mapping')
+        if wide := wide_encoding(text.encode(errors="surrogateescape")):
+            name = wide.upper().removesuffix("-LE").removesuffix("-BE")
+            raise InvalidValueError(f'{where}: the file is {name}; write encoding = "{wide}" in its mapping')
         if "\r" in text:
             raise InvalidValueError(f"{where}: lines end with a carriage return alone; let them end with a newline")
         if len(self._dialect.delimiter) > 1:

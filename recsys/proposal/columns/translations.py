@@ -1,0 +1,52 @@
+"""What columns are called in other languages than English."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+_WORDS: Final = {
+    "user": "nutzer benutzer kunde kunden besucher utilisateur usuario cliente utente пользователь 用户 会员 顾客 "
+    "买家 访客 ユーザー 사용자",
+    "item": "artikel produkt gegenstand produit producto articulo artículo articolo prodotto товар 商品 物品 产品 "
+    "视频 文章 新闻 電影 电影 アイテム 상품",
+    "time": "zeit zeitpunkt zeitstempel datum uhrzeit horodatage heure temps date fecha hora tiempo "
+    "время дата 时间 時間 日期 时间戳 日時 시간",
+    "request": "anfrage sitzung anzeige requete requête solicitud richiesta запрос 请求 曝光",
+    "click": "klick geklickt angeklickt clic cliqué cliccato клик 点击 點擊 是否点击 クリック 클릭",
+    "purchase": "kauf gekauft bestellt achat acheté compra comprado acquistato покупка 购买 購買 下单 成交 購入 구매",
+    "label": "etikett zielwert étiquette etiqueta etichetta метка 标签 標籤 ラベル",
+    "rating": "bewertung sterne évaluation puntuación valoración valutazione voto оценка рейтинг 评分 評分 評価 평점",
+    "action": "aktion ereignis verhalten événement acción evento azione действие событие 行为 行為 操作 行動 행동",
+    "number": "nummer nr kennung schlüssel numéro número numero номер 编号 編號 号 番号",
+}
+_ENGLISH: Final = {word: english for english, words in _WORDS.items() for word in words.split()}
+_LONGEST_FIRST: Final = sorted(_ENGLISH, key=len, reverse=True)
+_TOGETHER: Final = re.compile(r"[぀-ヿ一-鿿가-힯]")
+"""Letters of languages that write words without spaces."""
+_JOINED: Final = ("", "n", "s", "en")
+"""What stands between the parts of a German word."""
+
+
+def english(word: str) -> Iterator[str]:
+    """The words that a word in lower case has in English; itself where it is not known.
+
+    >>> list(english("kundennummer")), list(english("是否点击")), list(english("user"))
+    (['user', 'number'], ['click'], ['user'])
+    """
+    if word in _ENGLISH:
+        yield _ENGLISH[word]
+    elif _TOGETHER.search(word):
+        part = next((part for part in _LONGEST_FIRST if part in word), "")
+        yield _ENGLISH.get(part, word)
+        rest = word.replace(part, "", 1).strip("是否的")
+        yield from english(rest) if part and rest else ()
+    else:
+        end = next((end for end in _NAMING if word.endswith(end)), "")
+        begin = word.removesuffix(end)
+        part = next((begin.removesuffix(join) for join in _JOINED if begin.removesuffix(join) in _ENGLISH), "")
+        yield from (_ENGLISH[part], *english(end)) if end and part else (word,)
+
+
+_NAMING: Final = ("id", "ids", "nummer", "nr", "kennung", "schlüssel")

@@ -1,0 +1,89 @@
+"""Headers in other languages, files of other encodings, and MIND's two files without headers."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from recsys.errors import InvalidValueError
+from recsys.proposal.proposal import propose
+from recsys.proposal.roles import Said
+from recsys.proposal.trial import trial
+
+ROWS = 200
+Names = tuple[str, str, str, str, str]
+ENGLISH: Names = ("time", "user_id", "item_id", "device", "clicked")
+GERMAN: Names = ("Zeitstempel", "Kundennummer", "Artikel-Nr", "Gerät", "geklickt")
+
+
+def text(names: Names, separator: str = ",", yes: str = "1", no: str = "0") -> tuple[str, int]:
+    """A table of shown items, and how many have the label for yes."""
+    rng = random.Random(7)
+    lines, positives = [separator.join(names)], 0
+    for i in range(ROWS):
+        done = rng.random() < 0.25
+        positives += done
+        cells = (
+            1_700_000_000 + 20 * i,
+            f"u{rng.randrange(20)}",
+            f"i{rng.randrange(30)}",
+            "ab"[i % 2],
+            yes if done else no,
+        )
+        lines.append(separator.join(map(str, cells)))
+    return "\n".join(lines) + "\n", positives
+
+
+FILES = {
+    "German": (text(GERMAN, ";", "ja", "nein"), "cp1252"),
+    "Chinese": (text(("时间", "用户ID", "商品编号", "设备", "是否点击"), yes="是", no="否"), "utf-8"),
+    "Chinese in GBK": (text(("时间", "用户", "商品", "设备", "点击")), "gbk"),
+    "French": (text(("horodatage", "utilisateur", "article", "appareil", "clic"), ";"), "utf-8"),
+    "UTF-32": (text(ENGLISH), "utf-32"),
+    "UTF-32 without a mark": (text(ENGLISH), "utf-32-be"),
+    "UTF-16 without a mark": (text(ENGLISH), "utf-16-le"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_labels_and_roles_are_found_in_every_language_and_encoding(tmp_path: Path, name: str) -> None:
+    (content, positives), encoding = FILES[name]
+    path = tmp_path / "a.csv"
+    path.write_bytes(content.encode(encoding))
+    proposal = propose([path], Said(), "")
+    assert proposal.mappings[0].kind == "shown"
+    tried = trial(proposal.config(tmp_path / "recsys.toml"), [path])
+    assert (tried.positives, tried.labels, tried.counts.dead) == (positives, ROWS, 0)
+
+
+def test_json_of_another_encoding_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes('{"user": 1}\n{"user": 2}\n'.encode("utf-32"))
+    with pytest.raises(InvalidValueError, match="is JSON in UTF-32: write it as UTF-8"):
+        propose([tmp_path / "a.jsonl"], Said(), "")
+
+
+def test_a_label_in_an_unknown_language_is_asked_about(tmp_path: Path) -> None:
+    content, _ = text(("time", "user_id", "item_id", "device", "kattintott"))
+    (tmp_path / "a.csv").write_text(content)
+    questions = propose([tmp_path / "a.csv"], Said(), "").open_questions
+    assert any("--label kattintott --positive" in question for question in questions)
+
+
+@pytest.mark.parametrize("order", [("behaviors.tsv", "news.tsv"), ("news.tsv", "behaviors.tsv")])
+def test_minds_news_are_properties_of_the_items_of_its_behaviors(tmp_path: Path, order: tuple[str, str]) -> None:
+    rng = random.Random(8)
+    news = (f"N{i}\t{['news', 'sports'][i % 2]}\tsub{i % 5}\tTitle {i}\tAbstract {i}\thttps://a/{i}" for i in range(30))
+    (tmp_path / "news.tsv").write_text("\n".join(news) + "\n")
+    lists = (" ".join(f"N{n}-{int(n % 4 == 0)}" for n in rng.sample(range(30), 4)) for _ in range(ROWS))
+    rows = (
+        f"{i + 1}\tU{i % 17}\t11/11/2019 9:{i // 60:02d}:{i % 60:02d} AM\tN1 N2\t{one}" for i, one in enumerate(lists)
+    )
+    (tmp_path / "behaviors.tsv").write_text("\n".join(rows) + "\n")
+    files = [tmp_path / name for name in order]
+    proposal = propose(files, Said(), "")
+    assert {one.kind for one in proposal.mappings} == {"impression", "item"}
+    assert {"item.column_2", "item.column_3"} <= {field.source for field in proposal.fields}
+    tried = trial(proposal.config(tmp_path / "recsys.toml"), files)
+    assert (tried.labels, tried.counts.dead) == (4 * ROWS, 0)

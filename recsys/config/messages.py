@@ -32,6 +32,7 @@ ELEMENTS = {
     "experiments": "experiment",
     "arms": "arm",
     "goals": "goal",
+    "guardrails": "guardrail",
     "tasks": "task",
     "api_keys": "key",
 }

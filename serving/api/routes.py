@@ -37,7 +37,7 @@ from serving.experiments.traffic import Traffic
 from serving.limits import Limits
 from serving.ranking.ranker import LoggedRanking, Query, Ranker, Trace
 from serving.retrieval.source import RetrievalQuery, Retriever
-from streaming.events.schema import Value
+from streaming.events.schema import Impression, Value
 from streaming.ingest.codec import Rules
 from streaming.ingest.validation import check_items_differ, check_request_features
 
@@ -185,7 +185,7 @@ class Routes:
         if await request.is_disconnected():
             raise ClientGoneError("the client has gone")
         with trace.stage("log"):
-            stored = await self._stored(self._events.append(ranking.shown))
+            stored = await self._stored(self._events.append(_measured(ranking.shown, trace)))
         if self._events.failing or not stored:
             trace.degraded.append("log")
         with trace.stage("respond"):
@@ -232,6 +232,11 @@ def _naming_the_field() -> Iterator[None]:
         yield
     except ValueError as error:
         raise InvalidFieldError.of(parse_reason(str(error))) from error
+
+
+def _measured(shown: Impression, trace: Trace) -> Impression:
+    """As it is logged: with what its request has met so far."""
+    return msgspec.structs.replace(shown, latency=round(1000 * trace.elapsed(), 3), degraded=list(trace.degraded))
 
 
 def _answer(ranking: LoggedRanking, trace: Trace, sources: Mapping[str, str]) -> RankResponse:

@@ -83,8 +83,23 @@ def half_width(variance: float, units: float, alpha: float) -> float:
     fixed beforehand, such that the interval is narrowest at `TUNED` units (their appendix, the closed form of
     `best_rho`).
     """
+    spread, scale = _spread(units, alpha)
+    return sqrt(variance * scale * log(sqrt(spread) / alpha))
+
+
+def one_sided_width(variance: float, units: float, alpha: float) -> float:
+    """How far below the estimate the lower confidence sequence of a mean is, which alone has this alpha.
+
+    The same with half a normal distribution as the mixture (their appendix on one-sided sequences).
+    """
+    spread, scale = _spread(units, min(2 * alpha, 0.99))
+    return sqrt(variance * scale * log(1 + sqrt(spread) / (2 * alpha)))
+
+
+def _spread(units: float, alpha: float) -> tuple[float, float]:
+    """Of the mixture's rho and these units: units * rho^2 + 1, and twice that over (units * rho)^2."""
     if not 0 < alpha < 1:
         raise InvalidValueError(f"alpha is {alpha}; it must be between 0 and 1, such as 0.05")
     rho2 = (-2 * log(alpha) + log(-2 * log(alpha) + 1)) / TUNED
     spread = units * rho2 + 1
-    return sqrt(variance * 2 * spread / (units**2 * rho2) * log(sqrt(spread) / alpha))
+    return spread, 2 * spread / (units**2 * rho2)

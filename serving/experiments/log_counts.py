@@ -13,15 +13,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.errors import StateError
 from serving.experiments.assignment import Experiment
 from serving.experiments.goals import Floats, Goal, returns
+from serving.experiments.guardrails import GuardrailCounts, Watched
 from streaming.events.columns import IMPRESSION, INTERACTION
 
 Counts = npt.NDArray[np.int64]
@@ -29,6 +31,10 @@ _MINUTE = 60_000
 """How long before its impression an interaction may come, by event time (ms)."""
 _NEVER = 2**62
 """As a time: of users who were not in the experiment."""
+_COLUMNS = (
+    *("kind", "time", "id", "user", "experiment", "arm", "items", "model"),
+    *("impression", "item", "action", "value"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +95,20 @@ class LogCounts:
         actions: AbstractSet[str] = frozenset({"click"}),
         attribution: int = 21_600_000,
         goals: Sequence[Goal] = (),
+        *,
+        watch: bool = False,
     ) -> None:
-        """Impressions of all kinds from `before` to `since` say what users did before they were assigned."""
+        """Impressions of all kinds from `before` to `since` say what users did before they were assigned.
+
+        `watch`: whether to count what guardrails watch.
+        """
         self._arms = {arm.name for arm in experiment.arms}
         self._experiment, self._since, self._before = experiment, since, before
         self._actions, self._attribution, self._goals = actions, attribution, goals
         self._counted = pa.array(sorted(actions | {name for goal in goals for name in goal.actions}), pa.string())
         self._longest = max([attribution, *(goal.window for goal in goals if goal.actions)])
         self._returns = any(goal.kind == "return" for goal in goals)
+        self._watched = GuardrailCounts(experiment) if watch else None
         self._visits = array("q"), array("q")
         self._users: dict[str, _User] = {}
         self._open: dict[str, _Open] = {}
@@ -115,8 +127,7 @@ class LogCounts:
         kinds = events.column("kind")
         acted = pc.and_(pc.equal(kinds, INTERACTION), pc.is_in(events.column("action"), self._counted))
         chosen = events.filter(pc.or_(pc.equal(kinds, IMPRESSION), acted))
-        columns = ("kind", "time", "id", "user", "experiment", "arm", "items", "impression", "item", "action", "value")
-        for event in chosen.select(columns).to_pylist():
+        for event in chosen.select(_COLUMNS).to_pylist():
             if event["kind"] == IMPRESSION:
                 if event["time"] >= self._before:
                     self._shown(event["id"], event["time"], event["user"], event, event["items"])
@@ -155,6 +166,16 @@ class LogCounts:
                     found[goal.name][arm] = np.stack([one, since, one, before])
         return found
 
+    def watched(self, name: Watched) -> dict[str, Floats]:
+        """What a guardrail watches, by arm: see `GuardrailCounts.columns`. Only with `watch`."""
+        if self._watched is None:
+            raise StateError("what guardrails watch was not counted: make these counts with watch=True")
+        users: dict[str, list[str]] = {arm.name: [] for arm in self._experiment.arms}
+        for user_name, user in self._users.items():
+            if len(user.arms) == 1:
+                users[next(iter(user.arms))].append(user_name)
+        return self._watched.columns(name, users)
+
     @property
     def exposed_to_several(self) -> int:
         """Users who were shown more than one arm: by a change of weights, or by an error in assignment."""
@@ -172,7 +193,7 @@ class LogCounts:
             self._users[name] = _User(len(self._users), [0.0] * (2 * len(self._goals)))
         return self._users[name]
 
-    def _shown(self, name: str, time: int, user_name: str, said: dict[str, str], items: Iterable[str]) -> None:
+    def _shown(self, name: str, time: int, user_name: str, said: dict[str, Any], items: Iterable[str]) -> None:
         if name in self._open:
             return
         earlier = time < self._since
@@ -187,6 +208,8 @@ class LogCounts:
                 return
         user = self._user(user_name)
         if not earlier:
+            if self._watched:
+                self._watched.count(user_name, said, first=not user.arms)
             user.arms.add(said["arm"])
             user.first = min(user.first, time)
         user.counts[2 if earlier else 0] += 1

@@ -10,6 +10,8 @@ from serving.experiments.adjusted import AdjustedRate, Moments, RateDifference, 
 from serving.experiments.assignment import Experiment
 from serving.experiments.goal_summary import GoalSummary, summarise_goals
 from serving.experiments.goals import Goal
+from serving.experiments.guardrail_summary import GuardrailSummary, summarise_guardrail
+from serving.experiments.guardrails import Guardrail
 from serving.experiments.intervals import Interval
 from serving.experiments.log_counts import LogCounts, UnitCounts
 from serving.experiments.summary import Comparison, ExperimentSummary, summarise
@@ -40,6 +42,7 @@ class LogSummary(msgspec.Struct, frozen=True):
     """Since when (event time, ms) impressions counted as the time before."""
     adjusted: list[AdjustedComparison]
     goals: list[GoalSummary]
+    guardrails: list[GuardrailSummary]
     exposed_to_several: int
     """Users who were shown more than one arm, and are left out."""
     unknown_arms: int
@@ -52,12 +55,16 @@ def log_summary(
     since: int,
     before: int,
     goals: Sequence[Goal] = (),
+    guardrails: Sequence[Guardrail] = (),
     alpha: float = 0.05,
 ) -> LogSummary:
     """What the counts show. The first arm is the control; `alpha` is shared by the other arms, another one by goals."""
     summary, adjusted = compared(experiment, counts.arms(), since, alpha)
     reached = summarise_goals(experiment, goals, counts.goals(), summary.sample_ratio_ok, alpha)
-    return LogSummary(summary, before, adjusted, reached, counts.exposed_to_several, counts.unknown_arms)
+    watched = [
+        summarise_guardrail(experiment, one, counts.watched(one.name), summary.sample_ratio_ok) for one in guardrails
+    ]
+    return LogSummary(summary, before, adjusted, reached, watched, counts.exposed_to_several, counts.unknown_arms)
 
 
 def compared(

@@ -24,6 +24,8 @@ Millis = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 # The edge checks these two with clearer messages (`streaming.ingest.validation`); here they are for the JSON Schema.
 Items = Annotated[list[Id], msgspec.Meta(min_length=1, max_length=10_000, extra_json_schema={"uniqueItems": True})]
 Outcome = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
+Latency = Annotated[float, msgspec.Meta(ge=0, le=LARGEST)]
+Reason = Annotated[str, msgspec.Meta(pattern="^[a-z_]{1,64}$")]
 Propensity = Annotated[float, msgspec.Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": 1})]
 
 
@@ -32,7 +34,8 @@ class Impression(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
 
     `features` holds the request's and user's features as used; `item_features` holds, by name, one value per item.
     `scores` and `propensities` (the probability that this item stood at this position) have one entry per item, or
-    are empty when the log does not know them.
+    are empty when the log does not know them. `latency` is how long it took to make the list, in ms, and `degraded` has
+    reasons why it is not what the model would have shown, as the server's answer has them.
     """
 
     id: Id
@@ -46,6 +49,8 @@ class Impression(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
     experiment: str = ""
     arm: str = ""
     model: str = ""
+    latency: Latency | None = None
+    degraded: Annotated[list[Reason], msgspec.Meta(max_length=16)] = []
 
 
 class Interaction(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="interaction"):
@@ -106,8 +111,8 @@ EVENT_SCHEMA = pa.schema(
         pa.field("user", pa.string()),
         pa.field("item", pa.string()),
         pa.field("impression", pa.string()),
-        pa.field("action", pa.string()),
-        pa.field("value", pa.float64()),  # of an item's update: 1 if available, 0 if withdrawn
+        pa.field("action", pa.string()),  # of an impression: `degraded`, with commas
+        pa.field("value", pa.float64()),  # of an item: 1 if available, 0 if withdrawn; of an impression: `latency`
         pa.field("items", pa.list_(pa.string())),
         pa.field("features", pa.binary()),  # JSON object, names sorted
         pa.field("item_features", pa.binary()),  # JSON object of arrays, names sorted

@@ -191,6 +191,8 @@ def _event(row: dict[str, Any]) -> Event:
     fields = {name: value for name, value in columns.items() if value is not None}
     if "available" in fields:
         fields["available"] = bool(fields["available"])
+    if "degraded" in fields:
+        fields["degraded"] = fields["degraded"].split(",")
     if "features" in fields:
         fields["features"] = _features(fields["features"])
     if "item_features" in fields:
@@ -205,7 +207,7 @@ def content_id(event: Event) -> str:
 
 
 _CODES: Final = {kind: code for code, kind in enumerate(LOGGED_TYPES)}
-_COLUMNS: Final = {"available": "value"}
+_COLUMNS: Final = {"available": "value", "latency": "value", "degraded": "action"}
 """Columns of fields without one of their own: another column would make the segments of older logs unreadable."""
 
 
@@ -221,6 +223,10 @@ def _columns(kind: type[Event], events: Sequence[Event]) -> dict[str, pa.Array]:
             values = [_canonical(value) if value else b"{}" for value in values]
         elif name == "available":
             values = [None if value is msgspec.UNSET else float(value) for value in values]
+        elif name == "degraded":
+            values = [",".join(value) or None for value in values]
+        if name in _COLUMNS and values.count(None) == len(values):
+            continue
         columns[column] = _lists(values, type_) if pa.types.is_list(type_) else pa.array(values, type_)
     return columns
 

@@ -42,6 +42,8 @@ def impressions(draw: st.DrawFn) -> Impression:
         experiment=draw(text),
         arm=draw(text),
         model=draw(text),
+        latency=draw(st.none() | st.floats(0, LARGEST)),
+        degraded=draw(st.lists(st.sampled_from(["no_model", "deadline", "rows"]), max_size=2)),
     )
 
 

@@ -26,6 +26,9 @@ from serving.experiments.log_counts import LogCounts
 from serving.experiments.log_summary import LogSummary, log_summary
 from streaming.log.event_log import EventLog, read_range
 
+_WITHOUT = {"latency": "their impressions in the log have no `latency`, which those that this server answers have"}
+_GROUPED = "it needs more users"
+
 
 def run(path: Path, *, since: str | None, before: str, as_json: bool) -> None:
     """Print a table for each experiment; `since` and `before` as the options say."""
@@ -49,6 +52,8 @@ def run(path: Path, *, since: str | None, before: str, as_json: bool) -> None:
         console.print(table(one))
         if one.goals:
             console.print(goal_table(one))
+        if one.guardrails:
+            console.print(guardrail_table(one))
         for note in notes(one):
             say(console, note, style="yellow")
     for note in missing:
@@ -60,8 +65,10 @@ def judged(config: Config, log: EventLog, starts: Mapping[Experiment, int], earl
     actions, attribution = frozenset(config.training.positive), config.serving.attribution
     befores = {one: max(since - earlier, 0) for one, since in starts.items()}
     goals = {section.name: wiring.goals(config, section) for section in config.experiments}
+    rails = {section.name: [one.to_guardrail() for one in section.guardrails] for section in config.experiments}
     counting = {
-        one: LogCounts(one, since, befores[one], actions, attribution, goals[one.name]) for one, since in starts.items()
+        one: LogCounts(one, since, befores[one], actions, attribution, goals[one.name], watch=bool(rails[one.name]))
+        for one, since in starts.items()
     }
     for events in _partitions(log):
         for counts in counting.values():
@@ -69,7 +76,10 @@ def judged(config: Config, log: EventLog, starts: Mapping[Experiment, int], earl
         for batch in events:
             for counts in counting.values():
                 counts.count(batch)
-    return [log_summary(one, counts, starts[one], befores[one], goals[one.name]) for one, counts in counting.items()]
+    return [
+        log_summary(one, counts, starts[one], befores[one], goals[one.name], rails[one.name])
+        for one, counts in counting.items()
+    ]
 
 
 def _begins(log: EventLog, experiments: Sequence[Experiment]) -> dict[str, int]:
@@ -123,6 +133,24 @@ def goal_table(one: LogSummary) -> Table:
     return drawn
 
 
+def guardrail_table(one: LogSummary) -> Table:
+    """One line for each guardrail and arm."""
+    drawn = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("guardrail", "arm", "figure", "against the first", "worse by at least", "verdict"):
+        drawn.add_column(name, justify="left" if name in ("guardrail", "arm", "verdict") else "right", overflow="fold")
+    for rail in one.guardrails:
+        compared = {comparison.arm: comparison for comparison in rail.comparisons}
+        for place, arm in enumerate(rail.arms):
+            against = compared.get(arm.arm)
+            figures = (_figure(against.difference, "+"), _figure(against.harm, "+"), against.verdict) if against else ()
+            drawn.add_row("" if place else rail.name, arm.arm, _figure(arm.figure), *figures)
+    return drawn
+
+
+def _figure(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.4f}"
+
+
 def notes(one: LogSummary) -> Iterator[str]:
     """What a reader must know of these figures."""
     if not one.summary.sample_ratio_ok:
@@ -134,6 +162,13 @@ def notes(one: LogSummary) -> Iterator[str]:
         yield f"{one.exposed_to_several:,} users were shown more than one arm, and are left out."
     if one.unknown_arms:
         yield f"{one.unknown_arms:,} impressions are of arms that the configuration does not have, and are left out."
+    for rail in one.guardrails:
+        without = [arm.arm for arm in rail.arms if not arm.units]
+        if without:
+            yield (
+                f"Guardrail {rail.name!r} has no data of {' and '.join(without)}: {_WITHOUT.get(rail.name, _GROUPED)}. "
+                "Until then it says nothing; delete it from `guardrails` if it never will."
+            )
     if one.adjusted:
         left = ", ".join(f"{adjusted.arm} {100 * adjusted.variance_left:.0f} %" for adjusted in one.adjusted)
         yield f"Differences are adjusted by what users did since {written_time(one.before)}; variance left: {left}."

@@ -8,8 +8,10 @@ from pydantic import Field, field_validator, model_validator
 
 from recsys.config.sections.section import Section, error_at, section_of
 from recsys.config.units import Duration, Moment
+from recsys.errors import InvalidValueError
 from serving.experiments import assignment
 from serving.experiments.goals import VISIT, Kind
+from serving.experiments.guardrails import Guardrail, Watched, check_guardrails
 from serving.experiments.traffic import Holdout
 from serving.ranking.task_score import TaskScore
 
@@ -59,6 +61,24 @@ class GoalSection(Section):
         return self
 
 
+class GuardrailSection(Section):
+    """What must not get worse: see `serving.experiments.guardrails.Guardrail`."""
+
+    name: Watched
+    alpha: float = 0.05
+    """How often arms that are no worse may be called so, all together."""
+    margin: float = 0.0
+    """How much worse is borne: ms of latency, or a share."""
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        self.to_guardrail()
+        return self
+
+    def to_guardrail(self) -> Guardrail:
+        return Guardrail(**self.model_dump())
+
+
 class ExperimentSection(Section):
     """Users are assigned to arms by a hash of salt, arm and user; a change of weights moves as few as possible."""
 
@@ -76,10 +96,16 @@ class ExperimentSection(Section):
     arms: list[ArmSection]
     goals: list[GoalSection] = []
     """Figures of each user that are judged beside the click rate, by the log."""
+    guardrails: list[GuardrailSection] = []
+    """What is watched for getting worse, by the log."""
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
-        self.to_experiment()
+        experiment = self.to_experiment()
+        try:
+            check_guardrails(experiment, [one.to_guardrail() for one in self.guardrails])
+        except InvalidValueError as error:
+            raise error_at(("guardrails",), str(error)) from None
         names = [goal.name for goal in self.goals]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise error_at(("goals",), f"two have the name {twice[0]!r}; choose another")

@@ -69,7 +69,14 @@ def _mix(mixed: Hashes) -> Hashes:
 @cache
 def _bare() -> np.uint64:
     """The hash of an impression that says nothing of `_OF_ANSWERS`."""
-    empty = {"features": b"{}", "item_features": b"{}", "scores": [], "propensities": []}
+    empty: dict[str, Any] = {
+        "features": b"{}",
+        "item_features": b"{}",
+        "scores": [],
+        "propensities": [],
+        "action": None,
+        "value": None,
+    }
     row = {name: empty.get(name, "") for name in _OF_ANSWERS}
     schema = pa.schema([EVENT_SCHEMA.field(name) for name in _OF_ANSWERS])
     return np.uint64(_mixed(pa.RecordBatch.from_pylist([row], schema), np.zeros(1, np.uint64), _OF_ANSWERS)[0])
@@ -131,7 +138,7 @@ def _hashes_of(field: pa.Field) -> Hashing:
     return _names if field.name in _FEW else _texts
 
 
-_NAMES: Final = ("features", "item_features", "scores", "propensities", "experiment", "arm", "model")
+_NAMES: Final = ("features", "item_features", "scores", "propensities", "experiment", "arm", "model", "action", "value")
 _OF_ANSWERS: Final = {name: _hashes_of(EVENT_SCHEMA.field(name)) for name in _NAMES}
 _KNOWN: Final = {
     field.name: _hashes_of(field) for field in EVENT_SCHEMA if field.name not in ("kind", "id", "time", *_NAMES)

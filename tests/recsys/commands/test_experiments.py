@@ -98,6 +98,16 @@ def test_goals_have_a_table_of_their_own_and_the_same_figures_for_programs(folde
     assert back["comparisons"][0]["verdict"] == "too few data", "everybody came back"
 
 
+def test_guardrails_stand_beside_and_say_what_they_lack(folder: Path) -> None:
+    (folder / "recsys.toml").write_text(EXPERIMENT + 'guardrails = [{ name = "latency" }, { name = "diversity" }]\n')
+    fill(folder)
+    text = said()
+    assert "Guardrail 'latency' has no data of control and treatment: their impressions in the log have" in text
+    latency, diversity = json.loads(said("--json"))[0]["guardrails"]
+    assert latency["comparisons"][0]["verdict"] == "no data"
+    assert [arm["figure"] for arm in diversity["arms"]] == [0.5, 0.5], "all were shown the same item"
+
+
 def test_the_time_before_may_be_longer_than_any_calendar(folder: Path) -> None:
     fill(folder)
     assert "adjusted by what users did since 1970-01-01T00:00:00Z" in said("--before", "10000000d")

@@ -13,7 +13,13 @@ import pytest
 from recsys.config.file import load, parse
 from recsys.config.schema import Config, ServingSection
 from recsys.config.sections.debiasing import DebiasingSection
-from recsys.config.sections.experiments import ArmSection, ExperimentSection, GoalSection, HoldoutSection
+from recsys.config.sections.experiments import (
+    ArmSection,
+    ExperimentSection,
+    GoalSection,
+    GuardrailSection,
+    HoldoutSection,
+)
 from recsys.config.sections.features import FieldSection, TableSection
 from recsys.config.sections.log import LogSection, MappingSection
 from recsys.config.sections.models import SECTIONS
@@ -61,6 +67,8 @@ def settings(text: str) -> dict[str, set[str]]:
             found["experiments.arms"] |= arm.keys()
         for goal in table.get("goals", ()):
             found["experiments.goals"] |= goal.keys()
+        for guardrail in table.get("guardrails", ()):
+            found["experiments.guardrails"] |= guardrail.keys()
     return dict(found)
 
 
@@ -75,7 +83,7 @@ def test_exactly_the_settings_that_exist_are_in_the_template() -> None:
     tables |= {"log.mapping": MappingSection, "features.fields": FieldSection, "features.defaults": TableSection}
     tables |= {"experiments": ExperimentSection, "experiments.arms": ArmSection, "tasks": TaskSection}
     tables |= {"training.negatives": NegativesSection}
-    tables |= {"experiments.goals": GoalSection}
+    tables |= {"experiments.goals": GoalSection, "experiments.guardrails": GuardrailSection}
     tables |= {"training.debiasing": DebiasingSection, "retrieval.ssl": SslSection, "training.ssl": SslSection}
     inner = {
         "training": {"negatives", "debiasing", "ssl"},
@@ -175,6 +183,24 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
             "[[experiments]]\nname='x'\narms=[{name='a'}]\n"
             "goals=[{name='g', kind='return', within='1d'}, {name='g', kind='return', within='2d'}]\n",
             "goals: two have the name 'g'; choose another",
+        ),
+        (
+            "[[experiments]]\nname='x'\narms=[{name='a'}]\nguardrails=[{name='latency'}]\n",
+            "line 4: experiments, experiment 'x': guardrails: have no effect with one arm",
+        ),
+        (
+            "[[experiments]]\nname='x'\nguardrails=[{name='degraded'}]\n"
+            "arms=[{name='a', model='popularity'}, {name='b', model='popularity'}]\n",
+            "guardrails: 'degraded' has no data: all arms rank by popularity",
+        ),
+        (
+            "[[experiments]]\nname='x'\narms=[{name='a'}, {name='b'}]\nguardrails=[{name='latency', alpha=0.9}]\n",
+            "guardrail 'latency': alpha is 0.9; it must be above 0 and below 0.5",
+        ),
+        (
+            "[[experiments]]\nname='x'\narms=[{name='a'}, {name='b'}]\n"
+            "guardrails=[{name='latency'}, {name='latency'}]\n",
+            "guardrails: one figure is watched twice",
         ),
         ("[[experiments]]\nname='x'\narms=[]\n", "line 1: experiments, experiment 'x': needs at least one arm"),
         ("[[experiments]]\nname='x'\narms=[{name='a', weight=0}]\n", "'x': weights must be positive"),

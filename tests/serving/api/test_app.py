@@ -14,6 +14,7 @@ from unittest.mock import MagicMock
 
 import httpx
 import jsonschema
+import msgspec
 import numpy as np
 import pytest
 import redis
@@ -66,7 +67,10 @@ class TestRank:
         fields = {"time": NOW, "features": {"given": "x"}, "item_features": {"p": [None, 0.75, 0]}}
         answer = rank(ready(start()), "a", "b", "c", count=2, **fields)
         (event,) = until(lambda: stored(log))
-        assert event == Impression(
+        assert isinstance(event, Impression)
+        assert event.latency is not None
+        assert event.latency > 0
+        assert msgspec.structs.replace(event, latency=None) == Impression(
             id=answer["impression"],
             time=NOW,
             user="u",
@@ -170,12 +174,15 @@ class TestDegraded:
         assert app.get("/readyz").status_code == 503
         assert app.get("/readyz").json() == {"ready": False, "missing": {"online": "not published yet"}, "trainer": {}}
 
-    def test_a_graph_that_fails(self, start: Start, publish: Any, client: redis.Redis) -> None:
+    def test_a_graph_that_fails(self, start: Start, publish: Any, log: MemoryLog) -> None:
         publish({"a": 0.1}, graph=b"broken").publish_catalog([("c", 5.0)], [])
         app = ready(start())
         answer = rank(app, "a", "b", "c")
         assert answer["degraded"] == ["scorer"]
         assert shown(answer) == ["c", "a", "b"]
+        (impression,) = until(lambda: stored(log))
+        assert isinstance(impression, Impression)
+        assert impression.degraded == ["scorer"]
 
     @pytest.mark.parametrize("exploration", ["none", "plackett_luce"])
     def test_a_row_that_diverged(self, start: Start, publish: Any, log: MemoryLog, exploration: str) -> None:

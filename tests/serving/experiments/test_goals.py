@@ -89,6 +89,7 @@ SHOWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60)), min_size=1, m
 BUYS = st.lists(st.tuples(st.integers(0, 11), st.integers(0, 100), st.integers(1, 9)), max_size=12)
 
 
+@pytest.mark.slow
 @given(SHOWS, BUYS)
 def test_every_user_by_a_computation_apart(shows: list[tuple[int, int]], buys: list[tuple[int, int, int]]) -> None:
     hour = DAY // 24

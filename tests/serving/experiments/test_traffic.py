@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.experiments.assignment import Arm, Experiment
@@ -37,6 +37,7 @@ def test_users_are_in_their_arms_between_start_and_end() -> None:
         assert names == ["", AB.arm(user).name, AB.arm(user).name, ""]
 
 
+@settings(max_examples=30)
 @given(st.sampled_from(USERS), st.lists(st.integers(0, 200), min_size=2).map(sorted), st.floats(0.01, 1))
 def test_who_has_entered_stays_in_one_arm(user: str, times: list[int], part: float) -> None:
     names = [place(user, time, replace(AB, start=10, ramp=100, share=part)) for time in times]

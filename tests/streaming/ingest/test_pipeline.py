@@ -534,6 +534,8 @@ _UPDATED = {"type": "user", "id": "n1", "time": 7, "user": "u", "features": {"p"
         (_SHOWN, {"experiment": "f"}),
         (_SHOWN, {"arm": "blue"}),
         (_SHOWN, {"model": ""}),
+        (_SHOWN, {"latency": 3.0}),
+        (_SHOWN, {"degraded": ["rows"]}),
         (_CLICKED, {"action": "buy"}),
         (_CLICKED, {"impression": "s2"}),
         (_CLICKED, {"item": "b"}),
@@ -564,6 +566,8 @@ def test_an_impression_may_come_again_without_what_only_the_server_knows(tmp_pat
         json.dumps(event).encode() for event in (_SHOWN, bare, bare | {"items": ["b", "a"]}, bare | {"arm": "red"})
     ]
     assert ingester(tmp_path).run(JsonLines(io.BytesIO(b"\n".join(lines)))) == Counts(1, 1, 2)
+    measured = [json.dumps(event).encode() for event in (_SHOWN | {"latency": 2.5, "degraded": ["rows"]}, bare)]
+    assert ingester(tmp_path).run(JsonLines(io.BytesIO(b"\n".join(measured)))) == Counts(1, 1, 0)
     # but what comes first without it is not taken for one with it, which would lose that
     assert ingester(tmp_path).run(JsonLines(io.BytesIO(b"\n".join(lines[1::-1])))) == Counts(1, 0, 1)
 

@@ -120,13 +120,14 @@ def status(config_path: Path, follow: bool, as_json: bool) -> None:
     "--before", default="14d", show_default=True, help="How much of the time before that adjusts the differences."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every figure, for programs.")
+@click.option("--publish", is_flag=True, help="Show the same at /v1/experiments of the servers.")
 @readable
 @needs("serving")
-def experiments(config_path: Path, since: str | None, before: str, as_json: bool) -> None:
+def experiments(config_path: Path, since: str | None, before: str, as_json: bool, publish: bool) -> None:
     """Show what the configured experiments show, by the event log, with users as the unit."""
     from recsys.commands.online.experiments import run
 
-    run(config_path, since=since, before=before, as_json=as_json)
+    run(config_path, since=since, before=before, as_json=as_json, publish=publish)
 
 
 @click.command()

@@ -32,7 +32,6 @@ from serving.api.server_state import ServerState
 from serving.event_writer import NOTHING, EventWriter, Stored
 from serving.experiments.assignment import Experiment
 from serving.experiments.counters import ExperimentCounters
-from serving.experiments.summary import ExperimentSummary
 from serving.experiments.traffic import Traffic
 from serving.limits import Limits
 from serving.ranking.ranker import LoggedRanking, Query, Ranker, Trace
@@ -96,7 +95,7 @@ class Routes:
         self._limits = limits
         self._source = source
         self._log_patience = log_patience
-        self._summaries: list[ExperimentSummary] = []
+        self._results = ExperimentsResponse([], [])
 
     async def rank(self, request: Request) -> Response:
         trace = Trace(self._source.clock(), self._source.clock)
@@ -148,12 +147,11 @@ class Routes:
         return _json(result, 422 if result.rejected == lines else 200)
 
     async def experiments(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's signature
-        degraded = []
         try:
-            self._summaries = await asyncio.to_thread(self._summarise)
+            self._results = await asyncio.to_thread(self._summarise)
         except redis.RedisError:
-            degraded.append("redis")
-        return _json(ExperimentsResponse(self._summaries, degraded))
+            return _json(msgspec.structs.replace(self._results, degraded=["redis"]))
+        return _json(self._results)
 
     async def health(self, request: Request) -> Response:  # noqa: ARG002
         return Response("ok\n", media_type="text/plain")
@@ -221,8 +219,9 @@ class Routes:
             asked.user, (), time, asked.features, item_features, 0, place.experiment, place.arm, self._source.new_id()
         )
 
-    def _summarise(self) -> list[ExperimentSummary]:
-        return [self._counters.summary(experiment) for experiment in self._experiments]
+    def _summarise(self) -> ExperimentsResponse:
+        summaries = [self._counters.summary(experiment) for experiment in self._experiments]
+        return ExperimentsResponse(summaries, [], self._counters.judged())
 
 
 @contextmanager

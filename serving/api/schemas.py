@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from serving.experiments.judged import Judged
 from serving.experiments.summary import ExperimentSummary
 from streaming.events.schema import Features, Id, Millis, Value
 
@@ -117,10 +118,15 @@ class EventsResponse(msgspec.Struct, frozen=True):
 
 
 class ExperimentsResponse(msgspec.Struct, frozen=True):
-    """Results of the experiments; with `redis` in `degraded`, those of the last time that Redis answered."""
+    """Results of the experiments; with `redis` in `degraded`, those of the last time that Redis answered.
+
+    `experiments` are counters of what this and other servers see; `judged` is what the event log said when `recsys
+    experiments --publish` last ran, which decides.
+    """
 
     experiments: list[ExperimentSummary]
     degraded: list[str]
+    judged: Judged | None = None
 
 
 class TrainerState(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ import redis
 import xxhash
 
 from serving.experiments.assignment import Experiment
+from serving.experiments.judged import Judged, published_judged
 from serving.experiments.summary import ExperimentSummary, summarise
 from serving.experiments.sums import ClickSums
 from serving.replication import keys
@@ -107,6 +108,10 @@ class ExperimentCounters:
         names = [field.name for field in fields(ClickSums)]
         sums = [ClickSums(**{name: found.get(f"{arm.name}:{name}", 0) for name in names}) for arm in experiment.arms]
         return summarise(experiment, sums, BUCKETS, alpha, found.get("since"))
+
+    def judged(self) -> Judged | None:
+        """What the log said when `recsys experiments` last published it."""
+        return published_judged(self._client)
 
     def _counts(self, shown: dict[str, Any]) -> bool:
         place = shown["experiment"], shown["arm"]

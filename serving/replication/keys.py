@@ -23,6 +23,7 @@
 | `recsys:experiment:{name}:{allocation}` | hash | `{arm}:{sum}`, the sums of `serving.experiments.sums`; `since` (ms) |
 | `recsys:experiment:{name}:{allocation}:{arm}` | string | impressions and clicks by bucket of users, 32 bits each |
 | `recsys:experiments` | set | all keys of the two kinds above |
+| `recsys:judged` | string | what the log said of experiments, as JSON: `serving.experiments.judged` |
 | `recsys:shown:{impression}` | string, expiring | arm, bucket and items, see `serving/experiments/count.lua` |
 | `recsys:opened:{slice}` | string, expiring | how many of those were made in a slice of time |
 
@@ -44,6 +45,7 @@ POPULAR = "recsys:popular"
 RECENT = "recsys:recent"
 EXPERIMENTS = "recsys:experiments"
 OPENED = "recsys:opened:"
+JUDGED = "recsys:judged"
 _RESERVED = frozenset(
     {
         "user",
@@ -55,6 +57,7 @@ _RESERVED = frozenset(
         "experiments",
         "shown",
         "opened",
+        "judged",
         "popularity",
         "counted",
         "visited",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+import redis
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -19,19 +21,21 @@ from recsys.commands.output.console import plain_console, say
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.config.units import milliseconds
-from recsys.errors import InvalidValueError
+from recsys.errors import InvalidValueError, RedisServerError
 from serving.experiments.assignment import Experiment
 from serving.experiments.intervals import Interval
+from serving.experiments.judged import Judged, publish_judged
 from serving.experiments.log_counts import LogCounts
 from serving.experiments.log_summary import LogSummary, log_summary
+from serving.replication.embedded_redis import connect
 from streaming.log.event_log import EventLog, read_range
 
 _WITHOUT = {"latency": "their impressions in the log have no `latency`, which those that this server answers have"}
 _GROUPED = "it needs more users"
 
 
-def run(path: Path, *, since: str | None, before: str, as_json: bool) -> None:
-    """Print a table for each experiment; `since` and `before` as the options say."""
+def run(path: Path, *, since: str | None, before: str, as_json: bool, publish: bool = False) -> None:
+    """Print a table for each experiment; the options as the command has them."""
     config = load(path)
     if not config.experiments:
         raise InvalidValueError(f"{path} has no [[experiments]]: without one all users get the online model")
@@ -44,6 +48,8 @@ def run(path: Path, *, since: str | None, before: str, as_json: bool) -> None:
     if not starts:
         raise InvalidValueError("; ".join(missing))
     found = judged(config, log, {one: starts[one.name] for one in every if one.name in starts}, earlier)
+    if publish:
+        _publish(config, found)
     console = plain_console()
     if as_json:
         console.out(msgspec.json.encode(found).decode(), highlight=False)
@@ -58,6 +64,16 @@ def run(path: Path, *, since: str | None, before: str, as_json: bool) -> None:
             say(console, note, style="yellow")
     for note in missing:
         say(console, f"{note[0].upper()}{note[1:]}.", style="yellow")
+
+
+def _publish(config: Config, found: list[LogSummary]) -> None:
+    """Raises RedisServerError if no Redis answers: it runs while a server does, which shows this."""
+    try:
+        with connect(config.redis.url, config.redis.folder, timeout=2.0) as client:
+            publish_judged(client, Judged(time.time_ns() // 1_000_000, found))
+    except redis.RedisError as error:
+        where = "the Redis of [redis] url does not answer" if config.redis.url else "no Redis runs"
+        raise RedisServerError(f"--publish: {where}: {error}. Start `recsys serve`, or leave it out") from error
 
 
 def judged(config: Config, log: EventLog, starts: Mapping[Experiment, int], earlier: int) -> list[LogSummary]:

@@ -6,11 +6,14 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from recsys.cli import main
 from recsys.config.file import load
+from serving.experiments.judged import published_judged
+from serving.replication.embedded_redis import EmbeddedRedis, connect
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 
@@ -106,6 +109,18 @@ def test_guardrails_stand_beside_and_say_what_they_lack(folder: Path) -> None:
     latency, diversity = json.loads(said("--json"))[0]["guardrails"]
     assert latency["comparisons"][0]["verdict"] == "no data"
     assert [arm["figure"] for arm in diversity["arms"]] == [0.5, 0.5], "all were shown the same item"
+
+
+def test_what_is_published_is_what_is_printed(folder: Path) -> None:
+    fill(folder)
+    done = CliRunner().invoke(main, ["experiments", "--publish"])
+    assert done.exit_code == 1
+    assert "--publish: no Redis runs" in done.output
+    with EmbeddedRedis(folder / "run/redis"), connect("", folder / "run/redis") as client:
+        printed = json.loads(said("--json", "--publish"))
+        found = published_judged(client)
+    assert found is not None
+    assert json.loads(msgspec.json.encode(found.experiments)) == printed
 
 
 def test_the_time_before_may_be_longer_than_any_calendar(folder: Path) -> None:

@@ -26,6 +26,11 @@ from serving.api.openapi import OPERATIONS
 from serving.api.prometheus import Metrics
 from serving.api.routes import Routes
 from serving.experiments.assignment import Arm, Experiment
+from serving.experiments.goals import Goal
+from serving.experiments.guardrails import Guardrail
+from serving.experiments.judged import Judged, publish_judged
+from serving.experiments.log_counts import LogCounts
+from serving.experiments.log_summary import log_summary
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build
 from streaming.encode.feature_spec import FeatureSpec, Field
@@ -38,6 +43,8 @@ from tests.serving.running import running
 from tests.serving.waiting import until
 
 NOW = 1_700_000_000_000
+AB = Experiment("ab", (Arm("control", "popularity"), Arm("treatment", "popularity")))
+BACK = Goal("back", "return", 86_400_000)
 
 
 class TestRank:
@@ -411,6 +418,18 @@ class TestEvents:
         assert "no space left" in response.json()["error"]["message"]
         log.refuse = False
         assert app.post("/v1/events", json=self.CLICK).status_code == 200
+
+    def test_what_the_log_said_is_shown_as_it_was_published(self, start: Start, client: redis.Redis) -> None:
+        app = start(experiments=(AB,))
+        assert app.get("/v1/experiments").json()["judged"] is None
+        counts = LogCounts(AB, 0, 0, goals=(BACK,), watch=True)
+        said = Judged(NOW, [log_summary(AB, counts, 0, 0, (BACK,), (Guardrail("latency"),))])
+        publish_judged(client, said)
+        shown = app.get("/v1/experiments").json()
+        assert shown["judged"] == json.loads(msgspec.json.encode(said))
+        assert shown["judged"]["experiments"][0]["guardrails"][0]["comparisons"][0]["verdict"] == "no data"
+        client.set("recsys:judged", b'{"at": "of another version"}')
+        assert app.get("/v1/experiments").json()["judged"] is None
 
     def test_a_click_shows_in_the_experiment(self, start: Start, publish: Any) -> None:
         publish({"a": 0.1})

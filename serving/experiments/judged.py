@@ -1,0 +1,32 @@
+"""What `recsys experiments` found by the log, in Redis, so that servers show the same without reading the log."""
+
+from __future__ import annotations
+
+import msgspec
+import redis
+
+from serving.experiments.log_summary import LogSummary
+from serving.replication import keys
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """The figures of all experiments that the log knew of, and when (ms since the epoch) they were read from it."""
+
+    at: int
+    experiments: list[LogSummary]
+
+
+def publish_judged(client: redis.Redis, judged: Judged) -> None:
+    """Replace what was published before. Raises redis.RedisError when Redis does not answer."""
+    client.set(keys.JUDGED, msgspec.json.encode(judged))
+
+
+def published_judged(client: redis.Redis) -> Judged | None:
+    """None if nothing is published, or by another version. Raises redis.RedisError when Redis does not answer."""
+    stored = client.get(keys.JUDGED)
+    if not isinstance(stored, bytes):
+        return None
+    try:
+        return msgspec.json.decode(stored, type=Judged)
+    except msgspec.MsgspecError:
+        return None

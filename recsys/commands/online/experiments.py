@@ -50,10 +50,14 @@ def run(path: Path, *, since: str | None, before: str, as_json: bool, publish: b
     found = judged(config, log, {one: starts[one.name] for one in every if one.name in starts}, earlier)
     if publish:
         _publish(config, found)
-    console = plain_console()
     if as_json:
-        console.out(msgspec.json.encode(found).decode(), highlight=False)
-        return
+        plain_console().out(msgspec.json.encode(found).decode(), highlight=False)
+    else:
+        _show(found, missing)
+
+
+def _show(found: Sequence[LogSummary], missing: Sequence[str]) -> None:
+    console = plain_console()
     for one in found:
         console.print(table(one))
         if one.goals:

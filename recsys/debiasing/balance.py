@@ -58,7 +58,7 @@ class BalancedWeights:
 
 def imbalance(kernel_RJ: Floats, target_J: Floats, weights_R: Floats) -> Floats:
     """Weighted mean of each kernel function minus its target, in its deviations, [J]."""
-    gaps_J: Floats = (weights_R @ kernel_RJ / weights_R.sum() - target_J) / _deviations(kernel_RJ)
+    gaps_J: Floats = (weights_R @ kernel_RJ / weights_R.sum() - target_J) / deviations(kernel_RJ)
     return gaps_J
 
 
@@ -72,7 +72,7 @@ def balance(kernel_RJ: Floats, target_J: Floats, base_R: Floats, how: Balancing 
         raise InvalidValueError("base weights must be finite and positive")
     if not (np.isfinite(kernel_RJ).all() and np.isfinite(target_J).all()):
         raise InvalidValueError("kernel values must be finite")
-    centred_RJ = (kernel_RJ - target_J) / _deviations(kernel_RJ)
+    centred_RJ = (kernel_RJ - target_J) / deviations(kernel_RJ)
     log_base_R = np.log(base_R / base_R.sum())
     lambda_J = _multipliers(centred_RJ, log_base_R, how)
     log_R = log_base_R + centred_RJ @ lambda_J
@@ -101,6 +101,7 @@ def _multipliers(centred_RJ: Floats, log_base_R: Floats, how: Balancing) -> Floa
     return lambda_J
 
 
-def _deviations(kernel_RJ: Floats) -> Floats:
+def deviations(kernel_RJ: Floats) -> Floats:
+    """What gaps are measured in [J]; 1 for a constant function."""
     sd_J: Floats = kernel_RJ.std(0)
     return np.where(sd_J > 0, sd_J, 1.0)

@@ -63,10 +63,14 @@ class Kernel:
 
     def __call__(self, rows_NF: Floats, anchors_JF: Floats) -> Floats:
         """[N, J]."""
+        return self.of_squares(cdist(rows_NF, anchors_JF, "sqeuclidean"))
+
+    def of_squares(self, squares_NJ: Floats) -> Floats:
+        """[N, J], of squared distances."""
         if self._gaussian:
-            exponents_NJ = cdist(rows_NF, anchors_JF, "sqeuclidean") / (-2 * self._bandwidth**2)
+            exponents_NJ = squares_NJ / (-2 * self._bandwidth**2)
         else:
-            exponents_NJ = cdist(rows_NF, anchors_JF) / -self._bandwidth
+            exponents_NJ = np.sqrt(squares_NJ) / -self._bandwidth
         values_NJ: Floats = np.exp(exponents_NJ)
         return values_NJ
 

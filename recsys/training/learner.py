@@ -19,7 +19,7 @@ from embedding.snapshot.background import BackgroundSave
 from embedding.store import EmbeddingStore
 from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
-from recsys.training.debiasing import Debiasing, NoDebiasing
+from recsys.training.debiasing.debiasing import Debiasing, NoDebiasing
 from recsys.training.dense.model import DenseModel, probabilities, under
 from recsys.training.dense.peers import Peers, Scores
 from recsys.training.dense.soundness import UnsoundRows

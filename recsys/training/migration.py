@@ -54,8 +54,13 @@ def _migrated(written: State, old: FeatureSpec, learner: Learner) -> State:
     counts = written["left_out"]
     fields = (*old.sparse, *old.numeric), (*new.sparse, *new.numeric)
     state["left_out"] = torch.cat([_carried(counts[:-1], fresh["left_out"][:-1], (0,), *fields), counts[-1:]])
-    kept = [name for name in written if name in ("random", "clocks") or name.startswith(("debiasing.", "negatives."))]
+    kept = [name for name in written if name in ("random", "clocks") or _is_estimate(name)]
     return state | {name: written[name] for name in kept}
+
+
+def _is_estimate(name: str) -> bool:
+    """Whether it holds for other fields, too; balanced weights are of the fields, and found anew."""
+    return name.startswith(("debiasing.", "negatives.")) and not name.startswith("debiasing.balance.")
 
 
 def _weights(written: State, old: FeatureSpec, learner: Learner) -> State:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from embedding.store import EmbeddingStore, Table
     from recsys.models import RankingModel
+    from recsys.training.debiasing.debiasing import Debiasing
+    from recsys.training.debiasing.kernel_balance import KernelBalance
     from recsys.training.export import Exporter
     from recsys.training.learner import Learner
     from recsys.training.retrieval.retrieval_learner import RetrievalLearner
@@ -101,12 +103,11 @@ def made(kind: Callable[..., _Learner], config: Config, rows: EmbeddingStore) ->
     """A learner of some `kind` over `rows`."""
     import torch
 
-    from recsys.training.debiasing import LoggedDebiasing, PropensityDebiasing
     from recsys.training.loss import WeightedLogLoss
     from recsys.training.negative_sampling import NegativeRates, NegativeSampling
 
     training = config.training
-    biased, sampled = training.debiasing, training.negatives
+    sampled = training.negatives
     generator = torch.Generator().manual_seed(training.seed)
     return kind(
         spec(config),
@@ -117,11 +118,35 @@ def made(kind: Callable[..., _Learner], config: Config, rows: EmbeddingStore) ->
         generator=generator,
         tasks=[task.name for task in tasks(config)],
         loss=WeightedLogLoss([1.0, *(task.weight for task in config.tasks)]),
-        debiasing=PropensityDebiasing(LoggedDebiasing(**biased.model_dump())) if biased.on else None,
+        debiasing=debiasing(config),
         negatives=NegativeSampling(NegativeRates(**sampled.model_dump()), training.seed) if sampled.on else None,
         retrieval=retrieval(config, rows),
         ssl=self_supervision(config, rows),
     )
+
+
+def debiasing(config: Config) -> Debiasing | None:
+    """What corrects batches for what was shown, and where; None if nothing does."""
+    options = config.training.debiasing
+    if not options.on:
+        return None
+    from recsys.training.debiasing.propensity_debiasing import LoggedDebiasing, PropensityDebiasing
+
+    how = LoggedDebiasing(options.method, options.min_propensity, options.positions)
+    return PropensityDebiasing(how, kernel_balance(config))
+
+
+def kernel_balance(config: Config) -> KernelBalance | None:
+    options = config.training.debiasing
+    if options.balance == "none":
+        return None
+    from recsys.debiasing.balance import Balancing
+    from recsys.training.debiasing.balanced_weights import KernelBalancing
+    from recsys.training.debiasing.kernel_balance import KernelBalance
+
+    how = Balancing(options.gamma, options.tolerance)
+    chosen = KernelBalancing(options.balance, options.kernel, options.functions, how)
+    return KernelBalance(spec(config), chosen, config.training.seed)
 
 
 def self_supervision(config: Config, rows: EmbeddingStore) -> ItemContrast | None:

@@ -18,7 +18,7 @@ from recsys.config.file import parse
 from recsys.config.schema import Config
 from recsys.errors import ConfigError, InvalidValueError
 from recsys.search.training import loss_of
-from recsys.training.debiasing import LoggedDebiasing, PropensityDebiasing
+from recsys.training.debiasing.propensity_debiasing import LoggedDebiasing, PropensityDebiasing
 from streaming.encode.batch import Jagged, TrainingBatch
 
 ITEMS = 4

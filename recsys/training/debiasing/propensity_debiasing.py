@@ -1,4 +1,4 @@
-"""Learning online as if impressions had been drawn at random: from the propensities that serving logs.
+"""Weights from the propensities that serving logs, and from kernel functions that they leave unbalanced.
 
 Shape suffixes: B training rows, K positions.
 """
@@ -6,52 +6,30 @@ Shape suffixes: B training rows, K positions.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from recsys.errors import InvalidValueError
+from recsys.training.dense.model import under
 from streaming.encode.batch import TrainingBatch
+
+if TYPE_CHECKING:
+    from recsys.training.debiasing.kernel_balance import KernelBalance
 
 POSITIONS = 64
 """Positions with an examination rate of their own; those below share the last one."""
 
+Floats = npt.NDArray[np.float64]
+
+_BALANCE = "balance."
 _DECAY = 0.999
 """Of all running sums, for each step."""
 _PRIOR = 100.0
 """Rows at the mean rate that each position begins with."""
 _LEAST_EXAMINATION = 0.05
-
-
-class Debiasing(Protocol):
-    """Turns a batch into the one that is learned from, and keeps what it estimates from batches."""
-
-    def learned(self, batch: TrainingBatch) -> TrainingBatch:
-        """`batch`, which counts for the estimates, with other weights and labels."""
-        ...
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """The estimates, for a checkpoint."""
-        ...
-
-    def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Restore what `state` returned; of a checkpoint without estimates nothing is known."""
-        ...
-
-
-class NoDebiasing:
-    """Learns from batches as they are."""
-
-    def learned(self, batch: TrainingBatch) -> TrainingBatch:
-        return batch
-
-    def state(self) -> dict[str, torch.Tensor]:
-        return {}
-
-    def restore(self, state: dict[str, torch.Tensor]) -> None:
-        pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +56,11 @@ class PropensityDebiasing:
     e_k is the rate of clicks at position k over that at the first one, each from rows of the first task that were drawn
     (p < 1) and weighted by 1 / p, so that it does not depend on which items the policy puts there (Joachims et al.,
     WSDM 2017). Where little is known it is near 1. An item's silence and its later click count as one shown item.
-    Weights of the batch are kept as factors.
+    Weights of the batch are kept as factors. `balance`, if given, multiplies them by what balances kernel functions.
     """
 
-    def __init__(self, how: LoggedDebiasing) -> None:
-        self._how = how
+    def __init__(self, how: LoggedDebiasing, balance: KernelBalance | None = None) -> None:
+        self._how, self.balance = how, balance
         self._weights = np.zeros(2)  # sum of 1 / p, and of rows
         self._clicks_K, self._shown_K = np.zeros(POSITIONS), np.zeros(POSITIONS)
         self._counts = np.zeros(3, np.int64)
@@ -93,11 +71,11 @@ class PropensityDebiasing:
         return dict(zip(("drawn", "clipped", "certain"), self._counts.tolist(), strict=True))
 
     @property
-    def examination(self) -> npt.NDArray[np.float64]:
+    def examination(self) -> Floats:
         """e_k by position [K], at most 1."""
         rate = (self._clicks_K.sum() + 1e-9) / (self._shown_K.sum() + 1e-6)
         rate_K = (self._clicks_K + _PRIOR * rate) / (self._shown_K + _PRIOR)
-        examination_K: npt.NDArray[np.float64] = np.clip(rate_K / max(rate_K[0], 1e-12), _LEAST_EXAMINATION, 1.0)
+        examination_K: Floats = np.clip(rate_K / max(rate_K[0], 1e-12), _LEAST_EXAMINATION, 1.0)
         return examination_K
 
     def learned(self, batch: TrainingBatch) -> TrainingBatch:
@@ -110,14 +88,18 @@ class PropensityDebiasing:
         self._counts += drawn_B.sum(), (p_B < self._how.min_propensity).sum(), (~drawn_B).sum()
         if self._how.positions:
             batch = self._examined(batch, inverse_B * drawn_B)
-        if self._how.method == "none":
-            return batch
-        self._weights = self._weights * _DECAY + (inverse_B.sum(), len(batch))
-        if self._how.method == "snips":
-            inverse_B = inverse_B * self._weights[1] / self._weights[0]
-        return replace(batch, weights_B=(batch.weights_B * inverse_B).astype(np.float32))
+        factors_B = self._normalised(inverse_B)
+        if self.balance is not None:
+            factors_B = factors_B * self.balance.factors(batch, factors_B)
+        return replace(batch, weights_B=(batch.weights_B * factors_B).astype(np.float32))
 
-    def _examined(self, batch: TrainingBatch, inverse_B: npt.NDArray[np.float64]) -> TrainingBatch:
+    def _normalised(self, inverse_B: Floats) -> Floats:
+        if self._how.method == "none":
+            return np.ones_like(inverse_B)
+        self._weights = self._weights * _DECAY + (inverse_B.sum(), len(inverse_B))
+        return inverse_B * self._weights[1] / self._weights[0] if self._how.method == "snips" else inverse_B
+
+    def _examined(self, batch: TrainingBatch, inverse_B: Floats) -> TrainingBatch:
         """With labels over the examination of their positions; rows of `inverse_B` 0 are not counted."""
         known_B = batch.positions_B >= 0
         position_B = np.clip(batch.positions_B, 0, POSITIONS - 1)
@@ -129,10 +111,15 @@ class PropensityDebiasing:
         return replace(batch, labels_B=(batch.labels_B / examined_B).astype(np.float32))
 
     def state(self) -> dict[str, torch.Tensor]:
-        arrays = {"weights": self._weights, "clicks": self._clicks_K, "shown": self._shown_K, "counts": self._counts}
+        arrays: dict[str, npt.NDArray[Any]] = {"weights": self._weights, "counts": self._counts}
+        arrays |= {"clicks": self._clicks_K, "shown": self._shown_K}
+        if self.balance is not None:
+            arrays |= {f"{_BALANCE}{name}": values for name, values in self.balance.arrays().items()}
         return {name: torch.from_numpy(values.copy()) for name, values in arrays.items()}
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
+        if self.balance is not None and (found := under(_BALANCE, state)):
+            self.balance.restore(found)
         if state:
             self._weights, self._clicks_K, self._shown_K, self._counts = (
                 state[name].numpy().copy() for name in ("weights", "clicks", "shown", "counts")

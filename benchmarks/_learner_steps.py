@@ -1,0 +1,56 @@
+"""What something beside the ranking model adds to a learner's step, on batches of the shape of click-through logs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import interleave
+from benchmarks.loop import BATCH, CONFIG
+from recsys import wiring
+from recsys.config.schema import Config
+from streaming.encode.batch import Jagged, TrainingBatch
+
+IDS = 100_000
+"""Of each field."""
+TURN = 4
+"""Steps of one side per turn."""
+
+
+def seconds(options: Mapping[str, Mapping[str, Any]], rounds: int) -> dict[str, list[float]]:
+    """CPU seconds of `TURN` steps in each round, by name; `options` are added to `[training]` of `benchmarks loop`."""
+    return interleave({name: _turn(added) for name, added in options.items()}, rounds)
+
+
+def _turn(options: Mapping[str, Any]) -> Callable[[], None]:
+    config = Config.model_validate(CONFIG | {"training": CONFIG["training"] | dict(options)}).rooted(Path())
+    learner = wiring.learner(config)
+    rng = np.random.default_rng(0)
+
+    def turn() -> None:
+        for _ in range(TURN):
+            learner.step(batch(config, rng))
+
+    return turn
+
+
+def batch(config: Config, rng: np.random.Generator) -> TrainingBatch:
+    """Rows with ids by a Zipf law, each of an item shown at random."""
+    spec, ones_B = wiring.spec(config), np.ones(BATCH, np.int32)
+    drawn = {f.name: rng.zipf(1.1, BATCH).astype(np.uint64) % np.uint64(IDS) + np.uint64(1) for f in spec.sparse}
+    columns: dict[str, Any] = {
+        "ids": {name: Jagged(values_B, ones_B) for name, values_B in drawn.items()},
+        "numeric_BN": rng.lognormal(size=(BATCH, len(spec.numeric))).astype(np.float32),
+        "labels_B": (rng.random(BATCH) < 0.1).astype(np.float32),
+        "counted_B": np.ones(BATCH, np.float32),
+        "keys_B": np.arange(BATCH, dtype=np.int64),
+        "tasks_B": np.zeros(BATCH, np.int64),
+        "weights_B": np.ones(BATCH, np.float32),
+        "propensities_B": rng.uniform(0.05, 1, BATCH).astype(np.float32),
+        "positions_B": rng.integers(0, 20, BATCH).astype(np.int32),
+        "times_B": np.zeros(BATCH, np.int64),
+    }
+    return TrainingBatch(**columns, now=1_000, cursor=(0,))

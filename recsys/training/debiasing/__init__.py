@@ -1,0 +1,1 @@
+"""Learning online as if impressions had been drawn at random."""

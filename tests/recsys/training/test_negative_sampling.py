@@ -25,7 +25,7 @@ from streaming.encode.batch import TrainingBatch
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 from streaming.log.memory_log import MemoryLog
-from tests.recsys.training.test_debiasing import rows
+from tests.recsys.training.debiasing.test_propensity_debiasing import rows
 
 RATES = np.array([0.02, 0.05, 0.1, 0.23])
 """Of clicks, by item: a tenth in all."""

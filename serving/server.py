@@ -18,11 +18,13 @@ from starlette.types import ASGIApp
 
 from serving.api.access import Access
 from serving.api.app import create_app
+from serving.api.erasure_route import ErasureRoute
 from serving.api.open_connections import ConnectionLimits, OpenConnections
 from serving.api.prometheus import Metrics
 from serving.api.ranking_queue import RankingQueue
 from serving.api.routes import ClockAndIds, Routes
 from serving.api.server_state import ServerState
+from serving.erasure.erasures import Erasures
 from serving.event_writer import EventWriter
 from serving.experiments.assignment import POPULARITY, Arm, Experiment
 from serving.experiments.counters import ExperimentCounters
@@ -43,10 +45,12 @@ from serving.retrieval.source import Retriever
 from serving.retrieval.two_tower import TwoTowerItems
 from serving.retrieval.visit_sources import HistoryItems, ItemToItem
 from serving.settings import Duration, ServingSettings
+from streaming.encode.feature_spec import FeatureSpec
 from streaming.ingest.codec import Rules
 from streaming.log.event_log import EventLog
 
 _COUNT_TIMEOUT = 1.0
+_ERASE_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,10 @@ class Settings(ServingSettings):
     learned: frozenset[str] = frozenset({"click"})
     """Actions that decide a label of some task; an answer names others."""
     rules: Rules = field(default_factory=Rules)
+    spec: FeatureSpec | None = None
+    """The fields of the model, which say what embedding rows are users'; without it none are."""
+    dead_letters: Path = Path("run/dead_letters.jsonl")
+    """Refused records of the log."""
     seed: int | None = None
     deduplication_window: int = 1_000_000
     """Events at the end of the log among which duplicates are looked for."""
@@ -129,8 +137,17 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         source=clocks,
         log_patience=settings.deadline / 1000 if settings.durable else 0.0,
     )
+    erasures = Erasures(log, stack.enter_context(client(_ERASE_TIMEOUT)), settings.spec, settings.dead_letters)
     return create_app(
-        routes, metrics, access, time.perf_counter, connections, settings.cors_origins, replica.start, stack.close
+        routes,
+        ErasureRoute(erasures.erase),
+        metrics,
+        access,
+        time.perf_counter,
+        connections,
+        settings.cors_origins,
+        replica.start,
+        stack.close,
     )
 
 

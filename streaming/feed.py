@@ -20,7 +20,7 @@ from streaming.encode.encoded_rows import EncodedRows, Packed, pack, unpack
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import EntityState
 from streaming.encode.feature_spec import FeatureSpec
-from streaming.encode.user_rows import without_user
+from streaming.encode.user_rows import without_users
 from streaming.events.columns import ITEM, erased_users
 from streaming.join.columns_to_rows import EntityUpdateRow, updates
 from streaming.join.joiner import Joiner
@@ -155,8 +155,8 @@ class Feed:
         if self._observer is not None:
             found += self._observer.forget(user)
         waiting = self.waiting_rows
-        self._ready = deque(without_user(rows, self.encoder.spec, user) for rows in self._ready)
-        self._rows = [without_user(rows, self.encoder.spec, user) for rows in self._rows]
+        kept = [without_users(rows, self.encoder.spec, [user]) for rows in (*self._ready, *self._rows)]
+        self._ready, self._rows = deque(), [rows for rows in kept if len(rows)]
         return found + waiting - self.waiting_rows
 
     def drain(self) -> list[TrainingBatch]:

@@ -18,6 +18,7 @@ from recsys.errors import InvalidValueError
 from recsys.unlearned import REMEDY, not_learned
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.row_keys import impression_numbers
+from streaming.encode.user_rows import without_users
 from streaming.feed import Feed
 from streaming.log.event_log import EventLog
 
@@ -44,13 +45,30 @@ def read_parts(config: Config, log: EventLog, until: int | None = None) -> Parts
     """Read the log, up to the first event at the time `until` (ms) or later; all rows are in memory.
 
     A label is final: what the window of its impression came to, and for windows still open at the end, what was known
-    by then. Raises InvalidValueError if a part would be empty.
+    by then. Rows of users who were erased after them are left out. Raises InvalidValueError if a part would be empty.
     """
     feed = wiring.feed(config, log, labels="held")
-    batches = [*feed.poll(until=until), *feed.finish()]
+    batches = _known(feed, until)
     if not batches:
         raise InvalidValueError(_nothing(feed, 1 + len(config.tasks)))
     return split(TrainingBatch.concat(batches), config.fit, config.training.seed)
+
+
+def _known(feed: Feed, until: int | None) -> list[TrainingBatch]:
+    """The batches of the log, without what came before the erasure of its user."""
+    read: list[TrainingBatch | list[str]] = []
+    for batches in (feed.poll(until=until), feed.finish()):
+        for batch in batches:
+            read += feed.take_erased(), batch
+        read.append(feed.take_erased())
+    erased: list[str] = []
+    known: list[TrainingBatch] = []
+    for one in reversed(read):
+        if isinstance(one, list):
+            erased += one
+        elif len(rows := without_users(one, feed.encoder.spec, erased) if erased else one):
+            known.append(rows)
+    return known[::-1]
 
 
 def split(rows: TrainingBatch, section: FitSection, seed: int) -> Parts:

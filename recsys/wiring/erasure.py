@@ -21,36 +21,28 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def places(config: Config, users: Sequence[str], *, now: bool = False) -> Iterator[tuple[list[Place], LogPlace]]:
+def places(
+    config: Config, users: Sequence[str], *, erase: bool, now: bool = False
+) -> Iterator[tuple[list[Place], LogPlace]]:
     """The places, in the order in which they are cleared, and that of the log, which is the last of what is written.
 
-    With `now` older checkpoints are removed, too. Raises RedisServerError if Redis cannot be reached.
+    To `erase` the users, or else to look. With `now` older checkpoints are removed, too. Raises RedisServerError if
+    Redis cannot be reached.
     """
     from recsys.training.checkpoint.checkpoint_places import KnownUsers, NewestCheckpoint, OlderCheckpoints
     from recsys.training.checkpoint.checkpoints import Checkpoints
-    from serving.erasure.log_places import DeadLettersPlace, LogPlace
-    from serving.erasure.redis_place import RedisPlace
+    from serving.erasure.erasures import shared_places
     from serving.replication.embedded_redis import connect
-    from streaming.ingest.dead_letters import DeadLetters
 
     with ExitStack() as stack:
         stack.enter_context(running_redis(config))
         client = stack.enter_context(connect(config.redis.url, config.redis.folder))
         log = event_log(config)
         stack.callback(log.close)
-        events = LogPlace(log, users)
+        shared, events = shared_places(log, client, spec(config), config.log.dead_letters, users, erase=erase)
         checkpoints = Checkpoints(config.training.checkpoints)
         known = KnownUsers(users, _restored(config, log))
-        yield (
-            [
-                RedisPlace(client, spec(config), users, events.impressions),
-                DeadLettersPlace(DeadLetters(config.log.dead_letters), users, events.impressions),
-                events,
-                NewestCheckpoint(checkpoints, known),
-                OlderCheckpoints(checkpoints, known, now=now),
-            ],
-            events,
-        )
+        yield [*shared, NewestCheckpoint(checkpoints, known), OlderCheckpoints(checkpoints, known, now=now)], events
 
 
 def _restored(config: Config, log: EventLog) -> Callable[[Path], Feed]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from recsys.config.schema import Config
 from recsys.wiring.publishing import ONLINE
-from recsys.wiring.stream import rules, tasks
+from recsys.wiring.stream import rules, spec, tasks
 
 if TYPE_CHECKING:
     from recsys.config.sections.experiments import ExperimentSection
@@ -42,6 +42,8 @@ def server(config: Config) -> Settings:
         actions=frozenset(config.training.positive),
         learned=frozenset().union(*(task.rule.actions for task in tasks(config))),
         rules=rules(config),
+        spec=spec(config),
+        dead_letters=config.log.dead_letters,
         deduplication_window=config.log.deduplication_window,
     )
 

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api.access import Access
+from serving.api.erasure_route import ErasureRoute
 from serving.api.error_response import error_response
 from serving.api.open_connections import OpenConnections
 from serving.api.openapi import OPERATIONS, document
@@ -31,6 +32,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 def create_app(
     routes: Routes,
+    erasure: ErasureRoute,
     metrics: Metrics,
     access: Access,
     clock: Callable[[], float],
@@ -58,6 +60,7 @@ def create_app(
             Route("/v1/recommend", routes.recommend, methods=["POST"]),
             Route("/v1/events", routes.events, methods=["POST"]),
             Route("/v1/experiments", routes.experiments),
+            Route("/v1/users/{user:path}", erasure.delete, methods=["DELETE"]),
             Route("/healthz", routes.health),
             Route("/readyz", routes.ready),
             Route("/metrics", routes.metrics),
@@ -79,7 +82,7 @@ def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
         Middleware(
             CORSMiddleware,
             allow_origins=origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=sent,
             expose_headers=["Retry-After"],
         )

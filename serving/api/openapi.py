@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from serving.api.schemas import (
+    ErasureResponse,
     ErrorResponse,
     EventsResponse,
     ExperimentsResponse,
@@ -25,6 +27,7 @@ _TYPES = (
     RankResponse,
     ClientEvent,
     EventsResponse,
+    ErasureResponse,
     ExperimentsResponse,
     ReadyResponse,
     ErrorResponse,
@@ -80,6 +83,15 @@ OPERATIONS = (
         "events",
     ),
     Operation("get", "/v1/experiments", "Results of the running experiments", "", ExperimentsResponse, scope="admin"),
+    Operation(
+        "delete",
+        "/v1/users/{user}",
+        "Erase a user",
+        "From the log, Redis and refused records, while the trainer forgets the user. It reads the whole log, so the "
+        "answer may take minutes; without one ask again. Events that come later are of a new user of that name.",
+        ErasureResponse,
+        scope="admin",
+    ),
     Operation("get", "/healthz", "Whether the process is alive", ""),
     Operation(
         "get",
@@ -119,6 +131,9 @@ def _operation(operation: Operation, template: str) -> dict[str, Any]:
         made["security"] = [{}, {"key": []}]  # a server without keys asks for none
         for status, what in (("401", "No known key."), ("403", "A key without the scope."), ("429", "Too many.")):
             made["responses"][status] = {"description": what, "content": refusal}
+    if names := re.findall(r"{(\w+)}", operation.path):
+        text = {"in": "path", "required": True, "schema": {"type": "string"}}
+        made["parameters"] = [{"name": name, **text} for name in names]
     if operation.request is not None:
         body = {"schema": _schema(operation.request, template), "example": operation.example}
         made["requestBody"] = {"required": True, "content": {"application/json": body}}

@@ -91,6 +91,13 @@ class ClientGoneError(ApiError):
     status = 499
 
 
+class NotErasedError(ApiError):
+    """A user could not be erased from every place now; the client may ask again."""
+
+    status = 503
+    retry_after = 1
+
+
 class NotStoredError(ApiError):
     """Events could not be stored now; the client may send them again."""
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from serving.erasure.place import Finding
 from serving.experiments.judged import Judged
 from serving.experiments.summary import ExperimentSummary
 from streaming.events.schema import Features, Id, Millis, Value
@@ -115,6 +116,15 @@ class EventsResponse(msgspec.Struct, frozen=True):
     """The first error."""
     ignored_actions: dict[str, int] = {}
     """Accepted interactions by those of their actions that decide no label, so that nothing is learned from them."""
+
+
+class ErasureResponse(msgspec.Struct, frozen=True):
+    """What each place had of the user and has now. Checkpoints of trainers are not among them: see `recsys forget`."""
+
+    user: str
+    places: list[Finding]
+    left: int
+    """How much there is still, in all places."""
 
 
 class ExperimentsResponse(msgspec.Struct, frozen=True):

@@ -9,18 +9,29 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from streaming.ingest.dead_letters import DeadLetters, Entry
-from streaming.log.erasure import RewritableLog, UserEvents, append_erasures
+from streaming.log.erasure import RetainingLog, RewritableLog, UserEvents, append_erasures
 from streaming.log.event_log import EventLog
+
+_DAY = 86_400_000
 
 
 class LogPlace:
-    """The users' events."""
+    """The users' events; to `erase` them, those too that came after an erasure, of users who came back."""
 
-    name, remedy = "event log", "records of a topic cannot be rewritten: they go when its retention.ms has passed"
+    name = "event log"
 
-    def __init__(self, log: EventLog, users: Sequence[str]) -> None:
+    def __init__(self, log: EventLog, users: Sequence[str], *, erase: bool) -> None:
         self._log, self._users = log, users
-        self._events = UserEvents(log, users)
+        self._events = UserEvents(log, users, returned=erase)
+
+    @property
+    def remedy(self) -> str:
+        if not isinstance(self._log, RetainingLog):
+            return "erase again"
+        kept = self._log.retention()
+        if kept is None:
+            return "records of a topic cannot be rewritten, and this one keeps them for ever: set its retention.ms"
+        return f"records of a topic cannot be rewritten: they go {kept / _DAY:.3g} days after they came (retention.ms)"
 
     def impressions(self) -> list[str]:
         """The ids of the users' impressions, as far as the log has them or had them when this began."""
@@ -33,7 +44,7 @@ class LogPlace:
         """Tell all readers to forget the users, unless the log does already."""
         if to_tell := [user for user in self._users if not self._events.is_erased(user)]:
             append_erasures(self._log, to_tell)
-            self._events = UserEvents(self._log, self._users)
+        self._events = UserEvents(self._log, self._users)
 
     def remove(self) -> None:
         if isinstance(self._log, RewritableLog):

@@ -26,10 +26,15 @@ class RedisPlace:
     remedy = "a trainer that has not read the erasure yet has published them: `recsys status` shows how far it is"
 
     def __init__(
-        self, client: redis.Redis, spec: FeatureSpec, users: Sequence[str], impressions: Callable[[], Collection[str]]
+        self,
+        client: redis.Redis,
+        spec: FeatureSpec | None,
+        users: Sequence[str],
+        impressions: Callable[[], Collection[str]],
     ) -> None:
+        """Without `spec` no row is anybody's."""
         self._client, self._users, self._impressions = client, users, impressions
-        self._ids = user_ids(spec, users)
+        self._ids = {} if spec is None else user_ids(spec, users)
 
     def count(self) -> int:
         with _answering():

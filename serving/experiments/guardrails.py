@@ -74,6 +74,10 @@ class GuardrailCounts:
             for name, size in GROUPS.items():
                 self._group((name, said["arm"]), said["items"], size)
 
+    def forget(self, user: str) -> None:
+        """Count nothing of a user, until the next impression. Groups, which name nobody, stay."""
+        self._users.pop(user, None)
+
     def _group(self, place: tuple[str, str], items: Sequence[str], size: int) -> None:
         lists = self._lists.setdefault(place, [])
         lists.append(items)

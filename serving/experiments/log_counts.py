@@ -24,11 +24,12 @@ from recsys.errors import StateError
 from serving.experiments.assignment import Experiment
 from serving.experiments.goals import Floats, Goal, returns
 from serving.experiments.guardrails import GuardrailCounts, Watched
-from streaming.events.columns import IMPRESSION, INTERACTION
+from streaming.events.columns import ERASURE, IMPRESSION, INTERACTION
 
 Counts = npt.NDArray[np.int64]
 _MINUTE = 60_000
 """How long before its impression an interaction may come, by event time (ms)."""
+_OF_USERS = pa.array([IMPRESSION, ERASURE], pa.uint8())
 _NEVER = 2**62
 """As a time: of users who were not in the experiment."""
 _COLUMNS = (
@@ -126,11 +127,13 @@ class LogCounts:
         """Count events (`EVENT_SCHEMA`) of one partition."""
         kinds = events.column("kind")
         acted = pc.and_(pc.equal(kinds, INTERACTION), pc.is_in(events.column("action"), self._counted))
-        chosen = events.filter(pc.or_(pc.equal(kinds, IMPRESSION), acted))
+        chosen = events.filter(pc.or_(pc.is_in(kinds, _OF_USERS), acted))
         for event in chosen.select(_COLUMNS).to_pylist():
             if event["kind"] == IMPRESSION:
                 if event["time"] >= self._before:
                     self._shown(event["id"], event["time"], event["user"], event, event["items"])
+            elif event["kind"] == ERASURE:
+                self._forget(event["user"])
             else:
                 self._acted(event["impression"], _Act(*(event[name] for name in _Act._fields)))
         if len(chosen):
@@ -192,6 +195,15 @@ class LogCounts:
         if name not in self._users:
             self._users[name] = _User(len(self._users), [0.0] * (2 * len(self._goals)))
         return self._users[name]
+
+    def _forget(self, name: str) -> None:
+        """Count nothing of a user who was erased, until the user comes back."""
+        user = self._users.get(name)
+        if user is not None:
+            self._users[name] = _User(user.number, [0.0] * (2 * len(self._goals)))
+            self._open = {id_: shown for id_, shown in self._open.items() if shown.user is not user}
+            if self._watched:
+                self._watched.forget(name)
 
     def _shown(self, name: str, time: int, user_name: str, said: dict[str, Any], items: Iterable[str]) -> None:
         if name in self._open:

@@ -6,13 +6,16 @@ Shape suffixes: U users, B rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from streaming.encode.encoded_rows import EncodedRows
+from streaming.encode.batch import TrainingRows
 from streaming.encode.encoder import Hashes
 from streaming.encode.feature_spec import FeatureSpec
+
+Rows = TypeVar("Rows", bound=TrainingRows)
 
 
 def user_ids(spec: FeatureSpec, users: Sequence[str]) -> dict[str, npt.NDArray[np.uint64]]:
@@ -27,11 +30,11 @@ def user_ids(spec: FeatureSpec, users: Sequence[str]) -> dict[str, npt.NDArray[n
     return {table: np.array([ids[user] for user in users], np.uint64) for table, ids in tables.items()}
 
 
-def without_user(rows: EncodedRows, spec: FeatureSpec, user: str) -> EncodedRows:
+def without_users(rows: Rows, spec: FeatureSpec, users: Sequence[str]) -> Rows:
     """The rows of others. Where no field reads the user's name, rows say of nobody whose they are, and all stay."""
-    own = user_ids(spec, [user])
+    own = user_ids(spec, users)
     kept_B = np.ones(len(rows), np.bool_)
     for field in spec.sparse:
         if field.source == "user":
-            kept_B &= rows.ids[field.name].values != own[field.table][0]
+            kept_B &= ~np.isin(rows.ids[field.name].values, own[field.table])
     return rows if kept_B.all() else rows.take(np.flatnonzero(kept_B))

@@ -32,6 +32,15 @@ class RewritableLog(Protocol):
     def rewrite(self, change: Change, crash: Crash = ...) -> None: ...
 
 
+@runtime_checkable
+class RetainingLog(Protocol):
+    """A log whose events go by themselves, and not before."""
+
+    def retention(self) -> int | None:
+        """How long (ms) events are kept after they were appended; None for ever."""
+        ...
+
+
 def append_erasures(log: EventLog, users: Sequence[str]) -> None:
     """Tell all readers to forget these users. Raises AppendError, and can then be repeated."""
     for partition in range(log.partitions):
@@ -40,9 +49,13 @@ def append_erasures(log: EventLog, users: Sequence[str]) -> None:
 
 
 class UserEvents:
-    """The events of `users` that `log` has, in each partition those before the user's last erasure there, if any."""
+    """The events of `users` that `log` has, in each partition those before the user's last erasure there, if any.
 
-    def __init__(self, log: EventLog, users: Sequence[str]) -> None:
+    With `returned` those after it, too.
+    """
+
+    def __init__(self, log: EventLog, users: Sequence[str], *, returned: bool = False) -> None:
+        self._returned = returned
         self._log, self._users = log, tuple(dict.fromkeys(users))
         self._names = pa.array(self._users, pa.string())
         self._until: dict[tuple[int, str], int] = {}
@@ -54,7 +67,7 @@ class UserEvents:
         for chunk in _chunks(log):
             self._see(chunk)
         for place, ids in self._since.items():
-            if place not in self._until:
+            if returned or place not in self._until:
                 self._user_of |= dict.fromkeys(ids, place[1])
         self._impressions = pa.array(list(self._user_of), pa.string())
 
@@ -106,7 +119,7 @@ class UserEvents:
         ):
             if user is None:
                 yield place, self._user_of[impression]
-            elif offset <= self._until.get((chunk.partition, user), sys.maxsize):
+            elif self._returned or offset <= self._until.get((chunk.partition, user), sys.maxsize):
                 yield place, user
 
     def _without(self, chunk: Chunk) -> pa.RecordBatch:

@@ -38,12 +38,12 @@ def rewritten(segment: Segment, partition: int, change: Change, crash: Crash) ->
     try:
         with path.open("wb") as file:
             file.write(segment_head(segment.base))
-            for offset, events in segment.frames():
+            for offset, frame, events in segment.frames():
                 new = change(Chunk.consecutive(partition, offset, events))
                 if new.num_rows != events.num_rows:
                     raise LogCorruptedError(f"{segment.path}: {events.num_rows} events would become {new.num_rows}")
                 changed = changed or new is not events
-                file.write(Payload(new).frame(offset))
+                file.write(frame if new is events else Payload(new).frame(offset))
                 crash("frame written")
             file.flush()
             os.fsync(file.fileno())

@@ -42,6 +42,12 @@ def _intact(head: bytes) -> bool:
     return bool(_SUM.pack(xxh3_64_intdigest(body)) == checksum)
 
 
+def _events(frame: bytes) -> pa.RecordBatch:
+    *_, raw_bytes, _ = _FRAME.unpack_from(frame)
+    raw = CODEC.decompress(memoryview(frame)[FRAME_BYTES:], decompressed_size=raw_bytes)
+    return pa.ipc.read_record_batch(raw, EVENT_SCHEMA)
+
+
 def segment_head(base: int) -> bytes:
     return _sealed(_HEAD.pack(MAGIC, VERSION, base))
 
@@ -123,10 +129,12 @@ class Segment:
         self.refresh()
         return map(self._decode, reversed(range(len(self._offsets) - 1)))
 
-    def frames(self) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """The events of each frame, and the offset of the first. Raises LogCorruptedError."""
+    def frames(self) -> Iterator[tuple[int, bytes, pa.RecordBatch]]:
+        """The offset, the bytes and the events of each frame. Raises LogCorruptedError."""
         self.refresh()
-        return ((self._offsets[i], self._decode(i)) for i in range(len(self._offsets) - 1))
+        for i in range(len(self._offsets) - 1):
+            data = self._stored(i)
+            yield self._offsets[i], data, _events(data)
 
     def release(self) -> None:
         """Give up the frame that is kept for reading in small steps."""
@@ -138,19 +146,22 @@ class Segment:
         return self._kept[1]
 
     def _decode(self, i: int) -> pa.RecordBatch:
+        return _events(self._stored(i))
+
+    def _stored(self, i: int) -> bytes:
+        """The bytes of a frame, which are as they were written."""
         position, length = self._positions[i], self._positions[i + 1] - self._positions[i]
         with self.path.open("rb", buffering=0) as file:
             data = os.pread(file.fileno(), length, position)
         head, stored = data[:FRAME_BYTES], memoryview(data)[FRAME_BYTES:]
         if len(data) < length or not _intact(head):
             raise self._corrupted(position, "the frame is not the one that was there before")
-        offset, events, _, raw_bytes, checksum = _FRAME.unpack_from(head)
+        offset, events, _, _, checksum = _FRAME.unpack_from(head)
         if offset != self._offsets[i]:
             raise self._corrupted(position, f"a frame says offset {offset}, {self._offsets[i]} is due")
         if xxh3_64_intdigest(stored) != checksum:
             raise self._corrupted(position, f"the checksum of {events} events from offset {self._offsets[i]} is wrong")
-        raw = CODEC.decompress(stored, decompressed_size=raw_bytes)
-        return pa.ipc.read_record_batch(raw, EVENT_SCHEMA)
+        return data
 
     def _read_head(self, fd: int, size: int) -> bool:
         head = os.pread(fd, HEAD_BYTES, 0)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from streaming.encode.batch import TrainingBatch
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import EntityState
 from streaming.encode.feature_spec import FeatureSpec, Field
-from streaming.events.schema import Event, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.encode.user_rows import user_ids
+from streaming.events.schema import Erasure, Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.feed import Feed
 from streaming.ingest.codec import encode_events
 from streaming.ingest.counts import Counts
@@ -69,23 +70,41 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def shown(id_: str, time: int, *items: str) -> Impression:
-    return Impression(id=id_, time=time, user="u", items=list(items))
+def shown(id_: str, time: int, *items: str, user: str = "u") -> Impression:
+    return Impression(id=id_, time=time, user=user, items=list(items))
 
 
 def click(impression: str, item: str, time: int) -> Interaction:
     return Interaction(time=time, impression=impression, item=item)
 
 
+def noting(
+    feed: Feed, batches: Iterable[TrainingBatch], found: Sequence[TrainingBatch], noted: list[tuple[int, str]]
+) -> Iterator[TrainingBatch]:
+    """The batches; notes each erasure with the number of batches in `found` before it."""
+    for batch in batches:
+        noted += ((len(found), user) for user in feed.take_erased())
+        yield batch
+    noted += ((len(found), user) for user in feed.take_erased())
+
+
 names = st.sampled_from([f"imp{n}" for n in range(12)])
 items = st.sampled_from("wxyz")
 times = st.integers(0, 120)
+users = st.sampled_from("uv")
 event: st.SearchStrategy[Event] = st.one_of(
     st.builds(
-        lambda id_, time, shown_: shown(id_, time, *shown_), names, times, st.lists(items, min_size=1, unique=True)
+        lambda id_, time, shown_, user: shown(id_, time, *shown_, user=user),
+        names,
+        times,
+        st.lists(items, min_size=1, unique=True),
+        users,
     ),
+    st.builds(Erasure, times, users),
     st.builds(click, names, items, times),
-    st.builds(lambda time, n: UserUpdate(time=time, user="u", features={"clicks": n}), times, st.integers(0, 9)),
+    st.builds(
+        lambda time, n, user: UserUpdate(time=time, user=user, features={"clicks": n}), times, st.integers(0, 9), users
+    ),
     st.builds(
         lambda time, item, tags: ItemUpdate(time=time, item=item, features={"tags": tags}),
         times,
@@ -103,13 +122,16 @@ def test_batches_depend_on_the_content_of_the_log_alone(
 ) -> None:
     """However it was appended and polled, and wherever a state was taken and restored: between any two batches."""
     whole = feed_of(log_of(*partitions), batch_size, age=age)
-    expected = plain([*whole.poll(1000), *whole.finish()])
+    erasures: list[tuple[int, str]] = []
+    expected: list[TrainingBatch] = []
+    for batches in (whole.poll(1000), whole.finish()):
+        expected.extend(noting(whole, batches, expected, erasures))
 
     log = log_of(*partitions, append=data.draw(st.integers(1, 9)))
-    feed, found = feed_of(log, batch_size, age=age), []
+    feed, found, noted = feed_of(log, batch_size, age=age), list[TrainingBatch](), list[tuple[int, str]]()
     while not feed.caught_up:
         stop = data.draw(st.integers(0, 3))
-        for count, batch in enumerate(feed.poll(data.draw(st.integers(1, 30))), start=1):
+        for count, batch in enumerate(noting(feed, feed.poll(data.draw(st.integers(1, 30))), found, noted), start=1):
             found.append(batch)
             if count == stop:
                 break  # in the middle of a poll, with batches still to come
@@ -117,8 +139,10 @@ def test_batches_depend_on_the_content_of_the_log_alone(
         feed = feed_of(log, batch_size, age=age)
         feed.restore(state)
         assert feed.state() == state
-    found += [*feed.poll(1), *feed.finish()]
-    assert plain(found) == expected
+    for rest in (feed.poll(1), feed.finish()):
+        found.extend(noting(feed, rest, found, noted))
+    assert plain(found) == plain(expected)
+    assert noted == erasures
     assert all(len(batch) == batch_size for batch in found[:-1])
     assert feed.state() == whole.state()
 
@@ -335,3 +359,27 @@ def test_what_rows_were_made_without_is_counted_and_survives_a_restart() -> None
 def test_a_batch_has_a_size() -> None:
     with pytest.raises(ValueError, match="batch_size is 0"):
         feed_of(log_of([]), batch_size=0)
+
+
+def test_an_erasure_drops_all_that_waits_of_the_user() -> None:
+    events: list[Event] = [
+        UserUpdate(time=0, user="u", features={"clicks": 1}),
+        UserUpdate(time=0, user="v", features={"clicks": 2}),
+        shown("A", 1, "x", "y"),
+        shown("B", 1, "x", "y", user="v"),
+        click("A", "x", 2),
+        click("B", "x", 2),  # two rows wait for their batch, and two windows for more clicks
+        Erasure(time=2, user="u"),
+        click("A", "y", 3),
+        click("B", "y", 3),
+    ]
+    feed = feed_of(log_of(events), batch_size=4)
+    assert list(feed.poll()) == []
+    assert (feed.waiting_rows, feed.take_erased(), feed.take_erased()) == (2, ["u"], [])
+    (batch,) = feed.finish()
+    own = user_ids(SPEC, ["v"])["user"]
+    assert batch.ids["user"].values.tolist() == own.tolist() * 2
+    assert feed.joiner.tallies["forgotten"] == 1
+    assert (feed.joiner.counts["unmatched"], feed.joiner.counts["joined"]) == (1, 3)
+    assert (feed.entities.users.latest("u"), feed.entities.users.latest("v")) == ({}, {"clicks": 2})
+    assert feed.forget("u") == 0

@@ -140,6 +140,11 @@ class KafkaLog:
             if gone:
                 self._connection.retried(lambda: self._connection.admin.delete_records(gone))
 
+    def retention(self) -> int | None:
+        """How long (ms) the topic keeps records after they were appended; None for ever."""
+        with self._reading("looking for its retention"):
+            return self._topic.retention()
+
     def commit(self, consumer: str, cursor: Cursor) -> None:
         check_cursor(cursor, self.partitions)
         with self._lock, kafka_errors(self.address, f"committing the cursor of {consumer}"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from kafka.admin import ConfigResource
+
 from recsys.errors import InvalidValueError, LogError
 from streaming.log.kafka.connection import Connection
 
@@ -38,6 +40,14 @@ class Topic:
         if found is None:
             raise LogError(f"{address.where} was removed while it was made; try again")
         return Topic(connection, found, check_every)
+
+    def retention(self) -> int | None:
+        """How long (ms) records are kept after they were appended; None for ever."""
+        name, connection = self._connection.address.topic, self._connection
+        asked = [ConfigResource("topic", name, ["retention.ms"])]
+        found = connection.retried(lambda: connection.admin.describe_configs(asked, config_filter="all"))
+        milliseconds = int(found["topic"][name]["retention.ms"]["value"])
+        return None if milliseconds < 0 else milliseconds
 
     def check(self, *, now: bool = False) -> None:
         """Ask the brokers, unless they were asked within the last `check_every` seconds.

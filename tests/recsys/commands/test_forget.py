@@ -16,6 +16,7 @@ from recsys.config.file import load
 from serving.replication.embedded_redis import connect
 from streaming.ingest.codec import encode_events
 from streaming.ingest.dead_letters import DeadLetter, DeadLetters
+from streaming.log.erasure import append_erasures
 from tests.recsys.training.test_erasure import SETTINGS, visits
 
 PLACES = ["Redis", "dead letters", "event log", "newest checkpoint", "older checkpoints"]
@@ -99,6 +100,16 @@ def test_all_that_a_user_leaves_is_found_erased_and_proved_to_be_gone(config_pat
     assert counts(forget(config_path, "bob", "--check", "--json"))["event log"] == (60, 60)
 
 
+def test_a_trainer_that_reads_the_erasure_removes_the_user_from_redis_itself(config_path: Path) -> None:
+    with wiring.running_redis(load(config_path)):  # it stays between the runs
+        train(config_path)
+        append_erasures(wiring.event_log(load(config_path)), ["ada"])
+        assert counts(forget(config_path, "ada", "--check", "--json"))["Redis"][1] >= 5
+        train(config_path)
+        assert counts(forget(config_path, "ada", "--check", "--json"))["Redis"] == (0, 0)
+        assert counts(forget(config_path, "bob", "--check", "--json"))["Redis"][1] >= 5
+
+
 def test_older_checkpoints_have_the_user_until_they_go_or_are_removed(config_path: Path) -> None:
     train(config_path)
     config = load(config_path)
@@ -140,3 +151,13 @@ def test_several_users_at_once_and_the_same_again(config_path: Path) -> None:
     assert again.exit_code == 0
     assert "Nothing is known of" in again.output
     assert log.end() == end
+
+
+def test_a_user_who_came_back_is_erased_again_and_not_counted_as_left(config_path: Path) -> None:
+    log = wiring.event_log(load(config_path))
+    forget(config_path, "ada")
+    log.append(encode_events(visits(range(30, 32), ("ada",))))
+    checked = forget(config_path, "ada", "--check", "--json")
+    assert (checked.exit_code, counts(checked)["event log"]) == (0, (0, 0))
+    again = forget(config_path, "ada", "--json")
+    assert (again.exit_code, counts(again)["event log"]) == (0, (6, 0))

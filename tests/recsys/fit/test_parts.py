@@ -13,6 +13,8 @@ from recsys.errors import ConfigError, InvalidValueError
 from recsys.fit.parts import Parts, read_parts
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.row_keys import read_key
+from streaming.encode.user_rows import user_ids
+from streaming.log.erasure import append_erasures
 from tests.recsys.fit.conftest import CONFIG, ITEMS, LISTS, append
 
 RANDOM = CONFIG + 'split = "random"\n'
@@ -40,6 +42,20 @@ def test_parts_by_time_follow_each_other(path: Path) -> None:
     assert [len(rows) for rows in every(parts)] == [ITEMS * lists for lists in (160, 20, 20)]
     assert parts.training.times_B.max() < parts.validation.times_B.min() == parts.end
     assert parts.validation.times_B.max() < parts.test.times_B.min()
+
+
+def test_rows_of_before_an_erasure_are_left_out_and_those_of_after_stay(path: Path) -> None:
+    log = wiring.event_log(load(path))
+    before = ITEMS * log.read(0, 0).events.column("user").to_pylist().count("u3")
+    append_erasures(log, ["u3"])
+    append(path, LISTS, 100)
+    config = load(path)
+    (own,) = user_ids(wiring.spec(config), ["u3"])["user"]
+    parts = every(parts_of(path))
+    assert before > 0
+    assert sum(map(len, parts)) == ITEMS * (LISTS + 100) - before
+    times = np.concatenate([rows.times_B[rows.ids["user"].values == own] for rows in parts])
+    assert times.min() >= 10_000 * LISTS
 
 
 @pytest.mark.parametrize("split", ["time", "random"])

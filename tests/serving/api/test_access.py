@@ -30,7 +30,8 @@ def bearer(key: str) -> dict[str, str]:
 
 
 def call(app: httpx.Client, path: str, headers: dict[str, str]) -> httpx.Response:
-    return app.post(path, json=BODIES[path], headers=headers) if path in BODIES else app.get(path, headers=headers)
+    method = next((operation.method for operation in OPERATIONS if operation.path == path), "get")
+    return app.request(method, path, json=BODIES.get(path), headers=headers)
 
 
 def error(response: httpx.Response) -> str:

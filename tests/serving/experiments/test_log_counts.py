@@ -12,7 +12,7 @@ from serving.experiments.assignment import Arm, Experiment
 from serving.experiments.counters import ExperimentCounters
 from serving.experiments.log_counts import LogCounts
 from serving.experiments.log_summary import log_summary
-from streaming.events.schema import Event, Impression, Interaction
+from streaming.events.schema import Erasure, Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 
 AB = Experiment("ab", (Arm("control", "frozen"), Arm("treatment", "online")))
@@ -47,6 +47,16 @@ def test_an_impression_counts_once_as_clicked_or_not() -> None:
         shown("a", "u", "control"), shown("b", "u", "control"), click("a"), click("a"), click("a", item="y")
     )
     assert figures(counts) == {"control": [(2, 1, 0, 0)], "treatment": []}
+
+
+def test_a_user_who_was_erased_does_not_count_and_counts_anew_after_coming_back() -> None:
+    events: list[Event] = [shown("a", "u", "control"), click("a"), shown("o", "v", "control"), Erasure(START, "u")]
+    late: list[Event] = [click("a", item="y"), click("o")]
+    assert figures(counted(*events, *late)) == {"control": [(1, 1, 0, 0)], "treatment": []}
+    back: list[Event] = [shown("b", "u", "treatment"), click("b")]
+    counts = counted(*events, *late, *back)
+    assert figures(counts) == {"control": [(1, 1, 0, 0)], "treatment": [(1, 1, 0, 0)]}
+    assert counts.exposed_to_several == 0
 
 
 def test_what_does_not_count() -> None:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Sequence
+from multiprocessing.synchronize import Barrier
 from multiprocessing.synchronize import Event as Signal
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from streaming.events.columns import erased_users
 from streaming.events.schema import Erasure, Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.ingest.codec import encode_events, to_events
+from streaming.ingest.duplicates.log_window import LogWindow
 from streaming.log.erasure import UserEvents, append_erasures
 from streaming.log.event_log import EventLog, read_range
 from streaming.log.file_log import FileLog
@@ -104,12 +106,24 @@ def test_erasing_again_changes_nothing_and_a_user_who_comes_back_is_a_new_one(tm
     fill(log, range(20, 23), [ADA])
     again = UserEvents(log, [ADA])
     assert (again.count()[ADA], again.is_erased(ADA)) == (0, False)
+    assert UserEvents(log, [ADA], returned=True).count()[ADA] == 9
     before = everything(log)
     again.remove(log)
     assert everything(log) == before
     erase(log, ADA)
     assert UserEvents(log, [ADA]).count() == {ADA: 0}
     assert sum(of_user(event, ADA) for event in everything(log)[0]) == 0
+
+
+def test_duplicates_of_others_are_known_after_it_and_those_of_the_user_are_new(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    fill(log, range(5))
+    erase(log, ADA)
+    window = LogWindow(log, 1000)
+    window.catch_up()
+    new_N, clash_N = window.find(encode_events([*shown(ADA, 2), *shown(BOB, 2)]))
+    assert new_N.tolist() == [True] * 3 + [False] * 3
+    assert not clash_N.any()
 
 
 def test_an_erasure_that_reached_some_partitions_is_finished_by_the_next(tmp_path: Path) -> None:
@@ -192,6 +206,40 @@ def test_a_segment_that_is_removed_meanwhile_does_not_come_back(tmp_path: Path) 
     assert removed
     assert opened(tmp_path).begin() == removed[0]
     assert UserEvents(opened(tmp_path), [ADA]).count() == {ADA: 0}
+
+
+def _erase(folder: Path, user: str, ready: Barrier) -> None:
+    log = opened(folder)
+    append_erasures(log, [user])
+    ready.wait(120)
+    UserEvents(log, [user]).remove(log)
+    os._exit(0)
+
+
+def test_two_processes_that_erase_at_once_erase_both(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    fill(log, range(60), [ADA, BOB, "eve"])
+    ready = PROCESSES.Barrier(2)
+    erasers = [PROCESSES.Process(target=_erase, args=(tmp_path, user, ready)) for user in (ADA, BOB)]
+    for eraser in erasers:
+        eraser.start()
+    for eraser in erasers:
+        eraser.join()
+        assert eraser.exitcode == 0
+    assert UserEvents(opened(tmp_path), [ADA, BOB, "eve"]).count() == {ADA: 0, BOB: 0, "eve": 180}
+
+
+def test_old_segments_still_go_in_a_process_that_knew_them_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(opened(tmp_path), range(60))
+    writer = FileLog(tmp_path, fsync=False, segment_bytes=3000, frame_events=5, keep=100)
+    assert len(everything(writer)[0]) == 420
+    erase(opened(tmp_path), ADA)
+    for n in range(1000, 1010):
+        fill(writer, [n])
+    assert writer.begin()[0] > 0
+    assert caplog.text == ""
 
 
 POINTS = ["frame written", "segment written", "segment replaced"]

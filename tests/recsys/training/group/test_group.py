@@ -98,6 +98,8 @@ def learns_as_one(learner: LeadingLearner, config: Config, _folder: Path) -> Non
     for step, batch in enumerate(batches(config, range(STEPS))):
         close(torch.from_numpy(learner.step(batch)), torch.from_numpy(alone.step(batch)))
         close(torch.from_numpy(learner.score(batch)), torch.from_numpy(alone.score(batch)))
+        if step == 6:
+            assert learner.forget(["u1", "nobody"]) == alone.forget(["u1", "nobody"]) == 1
         if step % 4 == 0:
             delta, expected = learner.store.delta("redis"), alone.store.delta("redis")
             equal_rows(delta, expected)

@@ -6,6 +6,7 @@ import heapq
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import filterfalse
 
 import msgspec
 
@@ -92,8 +93,8 @@ class Catalog:
 
     def seen(self, items: Iterable[str], time: int) -> None:
         """Items that were shown or described at `time`."""
-        for item in items:
-            if item not in self._first_seen and item not in self._withdrawn:
+        for item in filterfalse(self._first_seen.__contains__, items):  # of long lists, nearly all are known
+            if item not in self._withdrawn:
                 self._first_seen[item] = time
                 self._recent.changed(item)
                 self._mark(item)

@@ -78,6 +78,8 @@ def _kind(column: Column) -> Kind | None:
     if count < 2 or column.type in ("empty", "other") or time_reading(column.values) is not None:
         return None
     if column.listed:
+        if any(isinstance(one, Mapping) for value in column.values if isinstance(value, list) for one in value):
+            return None
         fractions = all(is_number(text) for text in column.elements) and not all(map(str.isdigit, column.elements))
         return "multi" if 1 < len(column.elements) < sum(column.elements.values()) and not fractions else None
     if column.type == "boolean":

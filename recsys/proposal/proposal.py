@@ -27,6 +27,10 @@ from recsys.proposal.toml_text import toml_text
 
 _BATCHES = 4
 """Fewest batches from which something is learned that one can look at."""
+_SEVERAL = 0.1
+"""Share of lists of several items below which rows are taken for events of one item."""
+_WORDS = 6
+"""Most actions in a message."""
 _LISTED = 40
 """Most names of columns in a message."""
 
@@ -84,18 +88,37 @@ def propose(files: Sequence[Path], said: Said, start: str = "") -> Proposal:
             return propose(
                 files, replace(said, columns={**said.columns, "item": single}, reason="one item a row"), start
             )
-        names = " and ".join(str(one.of.path) for one in mapped)
-        raise InvalidValueError(
-            f"nothing in {names} says what the users did with the items: give the file of their clicks as well, or "
-            "name the column that says it with --label COLUMN"
-        )
+        raise InvalidValueError(_undone(mapped))
     return Proposal(files, described, mapped, _positive(native, mapped), _fields(native, mapped))
 
 
+def _undone(mapped: Sequence[ProposedMapping]) -> str:
+    """That nothing is positive, and what to give."""
+    for one in mapped:
+        roles = one.of.roles
+        if action := roles.column("action") or roles.column("label"):
+            words = ", ".join(map(repr, list(action.distinct)[:_WORDS]))
+            return (
+                f"{one.of.path} has lists of items, of which {action.name!r} says what happened ({words}), and no "
+                "column joins lists that were shown with clicks: write the list's id into both (--request)"
+            )
+    names = " and ".join(str(one.of.path) for one in mapped)
+    return (
+        f"nothing in {names} says what the users did with the items: give the file of their clicks as well, or name "
+        "the column that says it with --label COLUMN"
+    )
+
+
 def _single(described: Sequence[Described]) -> str:
-    """The column of shown items that has no lists: then rows are what users did with one item."""
+    """The column of shown items that has no lists, or of one item: then rows are what users did with one item."""
     shown = [one.roles.column("shown") for one in described if "user" in one.roles]
-    return next((column.name for column in shown if column is not None and not column.listed), "")
+    return next((column.name for column in shown if column is not None and _one_each(column)), "")
+
+
+def _one_each(column: Column) -> bool:
+    """Whether the cells have one item: no lists, or nearly no list of several."""
+    several = sum(isinstance(value, list | tuple) and len(value) > 1 for value in column.values)
+    return not column.separator and several < _SEVERAL * len(column.values)
 
 
 def describe(files: Sequence[Path], said: Said) -> list[Described]:
@@ -162,7 +185,12 @@ def _mapped(described: Sequence[Described], start: str) -> list[ProposedMapping]
     names: list[str] = []
     for one in events:
         linked = bool(lists) and "marked" not in one.roles and "clicked" not in one.roles
-        n, ids, name = link_to_lists(one, lists) if linked else (0, "", "")
+        try:
+            n, ids, name = link_to_lists(one, lists) if linked else (0, "", "")
+        except InvalidValueError:
+            if [of.path for of in lists] != [one.path] or "user" not in one.roles:
+                raise
+            lists, linked, name = [], False, ""  # rows with lists in the same file are other events, such as orders
         if linked:
             lists[n] = with_ids(lists[n], ids)
         names.append(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -87,3 +88,43 @@ def test_minds_news_are_properties_of_the_items_of_its_behaviors(tmp_path: Path,
     assert {"item.column_2", "item.column_3"} <= {field.source for field in proposal.fields}
     tried = trial(proposal.config(tmp_path / "recsys.toml"), files)
     assert (tried.labels, tried.counts.dead) == (4 * ROWS, 0)
+
+
+def analytics(folder: Path, names: list[str]) -> Path:
+    """Events of GA4: the item in a list, parameters as a list of structs."""
+    rng = random.Random(9)
+    lines = [json.dumps({
+        "event_timestamp": (1_700_000_000 + 10 * i) * 1_000_000, "event_name": rng.choice(names),
+        "event_params": [{"key": key, "value": {"string_value": f"/{i}"}} for key in ("page", "title")],
+        "user_pseudo_id": f"{i % 20}.1", "device": {"category": rng.choice(["mobile", "desktop"])},
+        "items": [{"item_id": f"S{rng.randrange(30)}", "price": 9.5}],
+    }) for i in range(ROWS)]  # fmt: skip
+    (folder / "ga4.jsonl").write_text("\n".join(lines) + "\n")
+    return folder / "ga4.jsonl"
+
+
+def test_events_with_their_item_in_a_list_are_feedback(tmp_path: Path) -> None:
+    path = analytics(tmp_path, ["view_item", "add_to_cart", "purchase"])
+    proposal = propose([path], Said(), "")
+    (mapping,) = proposal.mappings
+    assert (mapping.kind, mapping.columns["item"].value) == ("feedback", "items.item_id")
+    tried = trial(proposal.config(tmp_path / "recsys.toml"), [path])
+    assert tried.counts.accepted == 2 * tried.positives > ROWS / 2
+    assert tried.counts.dead + tried.counts.accepted == ROWS
+
+
+def test_orders_of_several_items_do_not_hide_the_other_events(tmp_path: Path) -> None:
+    lines = []
+    for i in range(ROWS):
+        what = {"product_id": f"p{i * 7 % 30}"}
+        event = ["Product Viewed", "Product Clicked", "Order Completed"][i % 3]
+        properties = {"products": [what, {"product_id": "p99"}]} if i % 3 == 2 else what
+        at = f"2023-11-14T{i // 60:02d}:{i % 60:02d}:00Z"
+        lines.append(
+            json.dumps({"event": event, "userId": f"u{i * 3 % 17}", "timestamp": at, "properties": properties})
+        )
+    (tmp_path / "segment.jsonl").write_text("\n".join(lines) + "\n")
+    proposal = propose([tmp_path / "segment.jsonl"], Said(), "")
+    (mapping,) = proposal.mappings
+    assert mapping.kind == "feedback"
+    assert mapping.settings["where"].value == {"event": ["Product Viewed", "Product Clicked"]}

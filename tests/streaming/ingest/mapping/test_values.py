@@ -79,7 +79,7 @@ def test_values_that_are_no_identifiers_are_refused_with_their_column(value: Any
     with pytest.raises(InvalidValueError, match=rf"items: .* in column 'i' {reason}"):
         mapped(i=[value])
     with pytest.raises(InvalidValueError, match=r"user: .* in column 'u' is a list, not a single value"):
-        mapped(u=["a"])
+        mapped(u=["a", "b"])
 
 
 @pytest.mark.parametrize(

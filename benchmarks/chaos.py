@@ -26,8 +26,9 @@ from benchmarks._chaos_traffic import Producer, Users, items
 from benchmarks._settings import toml
 from benchmarks._storm import Storm
 from benchmarks.harness import Result, Target
-from deploy.kafka.broker import Broker, free_port
+from deploy.kafka.broker import Broker
 from recsys import wiring
+from recsys.commands.demo.ports import free_port
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.datasets.globo import CONTEXT

@@ -11,6 +11,15 @@ from recsys.config.schema import Config
 from streaming.events.schema import Event
 from streaming.ingest.codec import encode_events
 
+SMALL = """
+[features]
+dim = 4
+[model]
+name = "fm"
+mlp = [8]
+"""
+"""The model of tests that publish whatever model: its graph is traced once for all of them."""
+
 
 def share_graphs(checkpoints: Path, graphs: Path) -> None:
     """Let a trainer that begins in this folder know the graphs that were traced in this run."""

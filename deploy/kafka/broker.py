@@ -18,10 +18,12 @@ import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from recsys.commands.demo.ports import free_port
+
 HERE = Path(__file__).parent
 JARS = HERE.parents[1] / "build" / "kafka" / "jars"
 PACKAGES = "openjdk-17-jre-headless maven"
-_WAIT = 60
+_WAIT = 120
 ARCHIVE = JARS.parent / "classes.jsa"
 """The broker's classes as the Java here keeps them loaded: with it a broker starts in half the time."""
 _SETTINGS = ["-Xmx512m", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
@@ -158,13 +160,6 @@ class Broker:
 def new_id() -> str:
     """Of a cluster."""
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 on which nothing listens."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def main() -> None:

@@ -34,13 +34,11 @@ from streaming.encode.entity_state import EntityState
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 from tests.forking import run_until_killed
-from tests.projects import share_graphs
+from tests.projects import SMALL, share_graphs
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = (
-    '[training]\nwait = "1s"\nlateness = "1s"\nbatch_size = 16\n[model]\nname = "fm"\n[redis]\npublish_every = "0ms"\n'
-)
+SETTINGS = '[training]\nwait = "1s"\nlateness = "1s"\nbatch_size = 16\n[redis]\npublish_every = "0ms"\n' + SMALL
 
 
 def events() -> list[Event]:
@@ -136,7 +134,9 @@ with wiring.trainer(load(Path(sys.argv[1])), publish=True):
 def test_a_second_trainer_of_one_redis_is_refused_and_a_restart_is_not_held_up_by_kill_9(config: Config) -> None:
     settings = config.training.checkpoints.parents[1] / "recsys.toml"
     command = [sys.executable, "-c", HOLD, str(settings)]
-    (beside := settings.with_name("other.toml")).write_text(SETTINGS.replace("[model]", 'checkpoints = "own"\n[model]'))
+    (beside := settings.with_name("other.toml")).write_text(
+        SETTINGS.replace("[training]", '[training]\ncheckpoints = "own"')
+    )
     other = load(beside)
     with (
         EmbeddedRedis(config.redis.folder) as server,
@@ -179,7 +179,7 @@ def test_a_trainer_that_loses_its_lease_ends_and_says_so(config: Config) -> None
 def anew(config: Config, graphs: Path, name: str = "anew") -> Path:
     """The file of a configuration with an empty folder of checkpoints, that learns faster."""
     file = config.log.dead_letters.parents[1] / f"{name}.toml"
-    file.write_text(SETTINGS.replace("[model]", f'checkpoints = "{name}"\nsparse_lr = 0.3\n[model]'))
+    file.write_text(SETTINGS.replace("[training]", f'[training]\ncheckpoints = "{name}"\nsparse_lr = 0.3'))
     share_graphs(load(file).training.checkpoints, graphs)
     return file
 

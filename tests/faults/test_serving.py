@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from embedding.store import Delta, TableDelta
@@ -25,7 +24,7 @@ from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import to_events
 from streaming.log.file_log import FileLog
 from tests.serving.fakes import SPEC, artefact, ids, rows
-from tests.serving.waiting import until
+from tests.serving.waiting import ended, until
 
 pytestmark = pytest.mark.slow
 
@@ -85,8 +84,10 @@ def publish(folder: Path, scores: dict[str, float], step: int = 1) -> None:
 
 def redis_pid(folder: Path) -> int:
     """0 while it starts."""
-    file = folder / "redis.pid"
-    return int(file.read_text() or 0) if file.exists() else 0
+    try:
+        return int((folder / "redis.pid").read_text() or 0)
+    except FileNotFoundError:
+        return 0
 
 
 def shown(answer: dict[str, Any]) -> list[str]:
@@ -123,7 +124,7 @@ class Traffic:
 
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    until(lambda: ended(pid))
 
 
 def test_redis_killed_under_traffic(server: Server, folder: Path) -> None:
@@ -191,7 +192,7 @@ def test_a_killed_server_has_stored_what_it_acknowledged(server: Server) -> None
     server.process.kill()
     for thread in threads:
         thread.join()
-    assert server.process.wait(10) == -signal.SIGKILL
+    assert server.process.wait(120) == -signal.SIGKILL
     stored = {event.id for event in server.stored() if isinstance(event, Interaction)}
     assert len(acknowledged) > 100
     assert set(acknowledged) <= stored
@@ -203,7 +204,7 @@ def test_impressions_before_an_acknowledged_event_survive_a_kill(server: Server)
     click = {"type": "interaction", "time": 5, "impression": answers[-1], "item": "a", "id": "click"}
     assert server.http.post("/v1/events", json=click).status_code == 200
     server.process.kill()
-    assert server.process.wait(10) == -signal.SIGKILL
+    assert server.process.wait(120) == -signal.SIGKILL
     stored = server.stored()
     assert [event.id for event in stored if isinstance(event, Impression)] == answers
     assert [event.id for event in stored if isinstance(event, Interaction)] == ["click"]
@@ -212,6 +213,6 @@ def test_impressions_before_an_acknowledged_event_survive_a_kill(server: Server)
 def test_a_server_that_is_asked_to_end_stores_what_it_answered(server: Server) -> None:
     answers = [server.rank(f"u{i}")["impression"] for i in range(50)]
     server.process.terminate()
-    assert server.process.wait(20) == 0
+    assert server.process.wait(120) == 0
     stored = [event.id for event in server.stored() if isinstance(event, Impression)]
     assert stored == answers

@@ -32,7 +32,7 @@ def following(
     made = ModelLoader(name, client, graphs, 100, availability, time.monotonic)
     follower = StreamFollower(partial(connect, "", folder), [made], availability, revive=revive)
     follower.start()
-    assert follower.wait(60)
+    assert follower.wait(120)
     yield made
     follower.close()
 

@@ -64,46 +64,46 @@ def impressions(log: GatedLog) -> Iterator[EventWriter]:
 
 def test_events_that_come_during_an_append_share_the_next(log: GatedLog, impressions: EventWriter) -> None:
     first = impressions.append(impression("i0"))
-    assert log.begun.acquire(timeout=60)
+    assert log.begun.acquire(timeout=120)
     rest = [impressions.append(impression("i1")), impressions.append(batch("i0", "i1")), impressions.append(batch("x"))]
     assert not first.done()
     log.gate.release(2)
     for future in (first, *rest):
-        future.result(10)
+        future.result(120)
     assert log.sizes == [1, 4]
     assert [event.id for event in stored(log)] == ["i0", "i1", "on i0", "on i1", "on x"]
 
 
 def test_nothing_is_acknowledged_before_it_is_stored(log: GatedLog, impressions: EventWriter) -> None:
     future = impressions.append(batch("a"))
-    assert log.begun.acquire(timeout=60)
+    assert log.begun.acquire(timeout=120)
     assert not future.done()
     log.gate.release()
-    future.result(10)
+    future.result(120)
 
 
 def test_a_failing_log_fails_its_events_and_no_others(log: GatedLog, impressions: EventWriter) -> None:
     log.refuse = OSError("no space left")
     log.gate.release()
     with pytest.raises(OSError, match="no space left"):
-        impressions.append(batch("a")).result(10)
+        impressions.append(batch("a")).result(120)
     assert impressions.failing
     log.refuse = None
     log.gate.release()
-    impressions.append(batch("b")).result(10)
+    impressions.append(batch("b")).result(120)
     assert not impressions.failing
     assert [event.id for event in stored(log)] == ["on b"]
 
 
 def test_what_waits_is_bounded(log: GatedLog, impressions: EventWriter) -> None:
     impressions.append(impression("first"))
-    assert log.begun.acquire(timeout=60)
+    assert log.begun.acquire(timeout=120)
     waiting = [impressions.append(impression(f"i{i}")) for i in range(5)]
     with pytest.raises(LogFullError):
-        impressions.append(impression("too many")).result(10)
+        impressions.append(impression("too many")).result(120)
     log.gate.release(2)
     for future in waiting:
-        future.result(10)
+        future.result(120)
 
 
 def test_closing_stores_what_waits(log: GatedLog, impressions: EventWriter) -> None:
@@ -113,7 +113,7 @@ def test_closing_stores_what_waits(log: GatedLog, impressions: EventWriter) -> N
     assert all(future.done() for future in futures)
     assert len(stored(log)) == 4
     with pytest.raises(LogFullError):
-        impressions.append(impression("late")).result(10)
+        impressions.append(impression("late")).result(120)
 
 
 def test_a_counter_that_fails_takes_nothing_back() -> None:
@@ -122,8 +122,8 @@ def test_a_counter_that_fails_takes_nothing_back() -> None:
 
     log = MemoryLog()
     impressions = EventWriter(log, fail)
-    impressions.append(impression("a")).result(10)
-    impressions.append(impression("b")).result(10)
+    impressions.append(impression("a")).result(120)
+    impressions.append(impression("b")).result(120)
     impressions.close()
     assert [event.id for event in stored(log)] == ["a", "b"]
 
@@ -133,12 +133,12 @@ def test_an_impression_and_its_interactions_share_a_partition() -> None:
     impressions = EventWriter(log)
     names = [f"i{i}" for i in range(40)]
     for name in names:
-        impressions.append(impression(name)).result(10)
-    impressions.append(batch(*names)).result(10)
+        impressions.append(impression(name)).result(120)
+    impressions.append(batch(*names)).result(120)
     updates: list[Event] = [UserUpdate(time=3, user="u", features={}), ItemUpdate(time=3, item="a", features={})]
     for time in range(3, 6):
         again = [structs.replace(update, time=time) for update in updates]
-        impressions.append(encode_events(again)).result(10)
+        impressions.append(encode_events(again)).result(120)
     impressions.close()
     by_partition = [stored(log, partition) for partition in range(4)]
     for events in by_partition:
@@ -152,8 +152,8 @@ def test_an_event_that_came_before_is_stored_once_also_within_one_request() -> N
     log = MemoryLog()
     seen: list[int] = []
     writer = EventWriter(log, lambda events: seen.append(events.num_rows))
-    assert writer.append(batch("a", "a", "b")).result(10).new_N.tolist() == [True, False, True]
-    again = writer.append(batch("b", "c")).result(10)
+    assert writer.append(batch("a", "a", "b")).result(120).new_N.tolist() == [True, False, True]
+    again = writer.append(batch("b", "c")).result(120)
     writer.close()
     assert (again.new_N.tolist(), again.clash_N.tolist()) == ([False, True], [False, False])
     assert [event.id for event in stored(log)] == ["on a", "on b", "on c"]
@@ -163,10 +163,10 @@ def test_an_event_that_came_before_is_stored_once_also_within_one_request() -> N
 def test_another_event_with_a_known_id_is_refused() -> None:
     log = MemoryLog()
     writer = EventWriter(log)
-    writer.append(impression("i")).result(10)
+    writer.append(impression("i")).result(120)
     other = Impression(id="i", time=1, user="somebody else", items=["a"])
     same_id = Interaction(time=2, impression="i", item="a", id="i")
-    outcome = writer.append(encode_events([other, same_id])).result(10)
+    outcome = writer.append(encode_events([other, same_id])).result(120)
     writer.close()
     assert (outcome.new_N.tolist(), outcome.clash_N.tolist()) == ([False, True], [True, False])
     assert [type(event) for event in stored(log)] == [Impression, Interaction]
@@ -176,24 +176,24 @@ def test_another_event_with_a_known_id_is_refused() -> None:
 def test_what_others_wrote_is_known_and_what_a_restarted_server_wrote_before(partitions: int) -> None:
     log = MemoryLog(partitions)
     one, other = EventWriter(log), EventWriter(log)
-    one.append(batch("a", "b")).result(10)
-    assert other.append(batch("b", "c")).result(10).new_N.tolist() == [False, True]
-    assert one.append(batch("c", "d")).result(10).new_N.tolist() == [False, True]
+    one.append(batch("a", "b")).result(120)
+    assert other.append(batch("b", "c")).result(120).new_N.tolist() == [False, True]
+    assert one.append(batch("c", "d")).result(120).new_N.tolist() == [False, True]
     for writer in (one, other):
         writer.close()
     restarted = EventWriter(log)
-    assert restarted.append(batch("a", "b", "c", "d", "e")).result(10).new_N.tolist() == [False] * 4 + [True]
+    assert restarted.append(batch("a", "b", "c", "d", "e")).result(120).new_N.tolist() == [False] * 4 + [True]
     restarted.close()
 
 
 def test_the_window_of_duplicates_is_the_end_of_the_log() -> None:
     log = MemoryLog()
     first = EventWriter(log)
-    first.append(batch(*(f"{i}" for i in range(100)))).result(10)
+    first.append(batch(*(f"{i}" for i in range(100)))).result(120)
     first.close()
     restarted = EventWriter(log, window=10)
-    assert not restarted.append(batch(*(f"{i}" for i in range(90, 100)))).result(10).new_N.any()
-    assert restarted.append(batch("0", "1")).result(10).new_N.all()
+    assert not restarted.append(batch(*(f"{i}" for i in range(90, 100)))).result(120).new_N.any()
+    assert restarted.append(batch("0", "1")).result(120).new_N.all()
     restarted.close()
 
 
@@ -203,8 +203,8 @@ def test_events_that_could_not_be_stored_are_no_duplicates_when_they_come_again(
     log.refuse = OSError("no space left")
     log.gate.release()
     with pytest.raises(OSError, match="no space left"):
-        impressions.append(batch("a")).result(10)
+        impressions.append(batch("a")).result(120)
     log.refuse = None
     log.gate.release()
-    assert impressions.append(batch("a")).result(10).new_N.tolist() == [True]
+    assert impressions.append(batch("a")).result(120).new_N.tolist() == [True]
     assert [event.id for event in stored(log)] == ["on a"]

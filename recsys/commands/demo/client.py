@@ -16,7 +16,7 @@ from rich.table import Table
 
 from recsys.errors import InvalidValueError, UnavailableError
 
-TIMEOUT = 30.0
+TIMEOUT = 120.0
 """Seconds to wait for the server to be ready, and for a score to change."""
 SETTLED = 0.5
 LIKES = 4

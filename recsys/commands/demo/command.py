@@ -131,7 +131,7 @@ def _running(*arguments: object, log: Path) -> Iterator[None]:
                 raise InvalidValueError(f"`recsys {arguments[0]}` ended with status {process.returncode}, see {log}")
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=TIMEOUT)
 
 
 def _wait_for(file: Path, text: str) -> None:

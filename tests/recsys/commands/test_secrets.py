@@ -17,26 +17,22 @@ from recsys.errors import ConfigError
 from serving.api_key import new_key
 from serving.server import build
 from streaming.events.schema import Event, Impression, Interaction
-from tests.projects import project
+from tests.projects import SMALL, project
 from tests.serving.protected_redis import protected_redis
 from tests.serving.running import running
 from tests.serving.waiting import until
 
 SECRET = "hunter2-sesame"
 KEY = new_key("shop", ["rank", "admin"])
-SETTINGS = """
+SETTINGS = f"""{SMALL}
 [redis]
-url = "redis://127.0.0.1:{port}/0?password=env:REDIS_PASSWORD"
-[features]
-dim = 4
-[model]
-name = "lr"
+url = "redis://127.0.0.1:{{port}}/0?password=env:REDIS_PASSWORD"
 [training]
 batch_size = 8
 wait = "1s"
 lateness = "0s"
 [serving]
-api_keys = [{{ name = "shop", scopes = ["rank", "admin"], sha256 = "{sha256}" }}]
+api_keys = [{{{{ name = "shop", scopes = ["rank", "admin"], sha256 = "{{sha256}}" }}}}]
 """
 SASL = "kafka://127.0.0.1:1/t?security=sasl_ssl&mechanism=plain&user=me"
 

@@ -19,7 +19,7 @@ from recsys.cli import main
 from recsys.config.file import load
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
-from tests.projects import project
+from tests.projects import SMALL, project
 
 COUNTERS = ("live", "evicted", "expired", "unadmitted", "refused", "stale", "nonfinite", "ahead", "bytes")
 STATUS = {
@@ -121,7 +121,7 @@ def test_no_redis_is_an_error_and_none_is_started(config: Path) -> None:
 def test_the_trainer_has_an_endpoint_of_its_own(config: Path, graphs: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    settings = f'[model]\nname = "fm"\n[training]\nmetrics = "127.0.0.1:{port}"\n'
+    settings = f'{SMALL}[training]\nmetrics = "127.0.0.1:{port}"\n'
     with wiring.trainer(project(config.parent, settings, [], graphs), publish=True) as trainer:
         trainer.run(follow=False, stop=threading.Event())
         text = scraped(port)

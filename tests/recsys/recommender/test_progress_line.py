@@ -55,7 +55,7 @@ def test_in_a_notebook_one_output_is_replaced(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(progress_line, "plain_console", lambda: Console(force_jupyter=True))
     monkeypatch.setattr(progress_line, "_EVERY", 0.001)
     with progress_line.progress_line(lambda: "so far", wanted=True):
-        assert twice.wait(30)
+        assert twice.wait(120)
     assert set(seen[:-1]) == {"so far"}
     assert seen[-1] == ""
     assert "progress" not in {thread.name for thread in threading.enumerate()}

@@ -7,17 +7,18 @@ from pathlib import Path
 import pytest
 
 from recsys import Config, Recommender
-from tests.recsys.recommender.conftest import DRINKS, SETTINGS, world
+from tests.recsys.recommender.conftest import DRINKS, SETTINGS, prepared, world
 
 
 @pytest.mark.slow
-def test_every_task_has_its_probabilities(tmp_path: Path) -> None:
+def test_every_task_has_its_probabilities(tmp_path: Path, graphs: Path) -> None:
     settings = {
-        **SETTINGS,
-        "model": {"name": "fm", "mlp": [4]},
+        "features": {"dim": 8},
+        "model": {"layers": 1},  # that of tests/test_tasks.py, whose graph is traced once for both
+        "training": SETTINGS["training"],
         "tasks": [{"name": "buy", "actions": ["buy"], "wait": "1m"}],
     }
-    with Recommender(Config.model_validate(settings), folder=tmp_path) as made:
+    with Recommender(Config.model_validate(settings), folder=prepared(tmp_path, graphs)) as made:
         made.ingest(world(60))
         made.fit()
         ranked = made.rank(0, list(DRINKS))

@@ -30,7 +30,7 @@ class HeldScorer(SumScorer):
         if candidates != TRIED:
             self.calls += 1
             self.asked.set()
-            assert self.go_on.wait(20)
+            assert self.go_on.wait(120)
 
 
 class FailingLog(MemoryLog):
@@ -45,7 +45,7 @@ class FailingLog(MemoryLog):
     def append(self, events: Any, partition: int = 0) -> int:
         if self.asked is not None:
             self.asked.set()
-            assert self.go_on.wait(20)
+            assert self.go_on.wait(120)
         if self.refuse:
             raise OSError("no space left on device")
         return super().append(events, partition)

@@ -105,7 +105,7 @@ class TestRank:
             ready(app)
             with socket.create_connection((app.base_url.host, app.base_url.port or 0)) as client:
                 client.sendall((head + body).encode())
-                assert scorer.asked.wait(20)
+                assert scorer.asked.wait(120)
             for _ in range(2):  # once answered, the server has also read the end of the connection
                 assert app.get("/healthz").status_code == 200
             scorer.go_on.set()
@@ -229,7 +229,7 @@ class TestDegraded:
         log.asked = threading.Event()
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(rank, app, "a")
-            assert log.asked.wait(20)
+            assert log.asked.wait(120)
             assert not answer.done()
             assert stored(log) == []
             log.go_on.set()

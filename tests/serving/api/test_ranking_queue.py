@@ -129,7 +129,7 @@ def test_who_leaves_before_its_work_begins_costs_none(executor: ThreadPoolExecut
 
     def work(name: str) -> str:
         begun.set()
-        assert go_on.wait(20)
+        assert go_on.wait(120)
         done.append(name)
         return name
 
@@ -140,7 +140,7 @@ def test_who_leaves_before_its_work_begins_costs_none(executor: ThreadPoolExecut
     async def both() -> None:
         stays, leaves = Client(), Client()
         first = asyncio.ensure_future(ask(stays, "stays"))
-        await asyncio.to_thread(begun.wait, 20)
+        await asyncio.to_thread(begun.wait, 120)
         second = asyncio.ensure_future(ask(leaves, "leaves"))
         while len(queue) < 2:
             await asyncio.sleep(0)

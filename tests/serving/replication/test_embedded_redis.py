@@ -21,7 +21,7 @@ from serving.replication import embedded_redis
 from serving.replication.embedded_redis import EmbeddedRedis, connect, socket_path, stop
 from serving.replication.publish.publisher import Publisher
 from tests.serving.fakes import DIM, delta, ids
-from tests.serving.waiting import until
+from tests.serving.waiting import ended, until
 
 pytestmark = pytest.mark.slow
 
@@ -80,8 +80,7 @@ def test_users_of_a_folder_share_one_server_and_the_last_ends_it(tmp_path: Path)
             client.set("a", "1")
         with first.client() as client:
             assert client.get("a") == b"1"
-    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=60)
-    assert not psutil.pid_exists(pid)
+    until(lambda: ended(pid))
 
 
 def test_data_outlives_the_server(tmp_path: Path) -> None:
@@ -111,7 +110,7 @@ def test_a_killed_server_is_started_again(tmp_path: Path) -> None:
     with EmbeddedRedis(tmp_path) as server:
         killed = server.pid
         os.kill(killed, signal.SIGKILL)
-        psutil.wait_procs([psutil.Process(killed)] if psutil.pid_exists(killed) else [], timeout=60)
+        until(lambda: ended(killed))
         server.ensure()
         assert server.pid != killed
         with server.client() as client:

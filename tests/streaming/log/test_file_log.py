@@ -86,7 +86,7 @@ def test_processes_append_and_read_together(tmp_path: Path) -> None:
     for writer in writers:
         writer.start()
     followed: list[int] = []
-    while len(followed) < 450 and log.wait((len(followed),), timeout=60):
+    while len(followed) < 450 and log.wait((len(followed),), timeout=120):
         followed += numbers(log.read(0, len(followed), 50).events)
     for writer in writers:
         writer.join()

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from deploy.kafka.broker import Broker, free_port
+from deploy.kafka.broker import Broker
+from recsys.commands.demo.ports import free_port
 from streaming.ingest.foreign_values import decode_values
 from streaming.log.kafka.address import KafkaAddress
 from streaming.log.kafka.kafka_log import KafkaLog

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from deploy.kafka.broker import Broker, free_port
+from deploy.kafka.broker import Broker
+from recsys.commands.demo.ports import free_port
 
 USER, PASSWORD = "recsys", "of the test"
 PROTOCOLS = ("SSL", "SASL_SSL", "SASL_PLAINTEXT")

@@ -61,7 +61,7 @@ def test_what_a_transaction_took_back_is_not_read(open_kafka: Open, broker: Brok
     for numbers, taken_back in (((1, 2), False), ((3, 4), True), ((5,), False)):
         producer.begin_transaction()
         sent = [producer.send(topic_of(url), as_json(one), partition=0) for one in clicks(*numbers)]
-        assert all(one.get(20).offset >= 0 for one in sent)  # also those that are taken back were stored
+        assert all(one.get(120).offset >= 0 for one in sent)  # also those that are taken back were stored
         if taken_back:
             producer.abort_transaction()
         else:
@@ -81,12 +81,12 @@ def test_a_record_that_is_no_event_becomes_a_dead_letter_with_its_place(
     producer = KafkaProducer(bootstrap_servers=broker.address)
     values = [as_json(clicks(1)[0]), b"{broken", b"\xff\xfe", as_json(clicks(2)[0])]
     for value in values:
-        producer.send(topic_of(url), value, partition=1).get(20)
+        producer.send(topic_of(url), value, partition=1).get(120)
     # one of ours, torn: its headers are right
     log.append(encode_events(clicks(3)), 1)
     consumer = KafkaConsumer(bootstrap_servers=broker.address, auto_offset_reset="earliest")
     ours = records_of(consumer, topic_of(url), 1)[-1]
-    producer.send(topic_of(url), ours.value[:-20], headers=ours.headers, partition=1).get(20)
+    producer.send(topic_of(url), ours.value[:-20], headers=ours.headers, partition=1).get(120)
     producer.close()
 
     assert times(log, 1) == [1, 2, 3]

@@ -128,7 +128,7 @@ def test_a_topic_made_anew_is_not_taken_for_the_one_before(tmp_path: Path, broke
 def test_what_was_ingested_is_known_by_topic_and_cluster_whatever_the_options(tmp_path: Path, url: str) -> None:
     config = project(tmp_path, url)
     recsys(config, "ingest", str(tmp_path / "events.jsonl"))
-    again = project(tmp_path, f"{url}?timeout=20")
+    again = project(tmp_path, f"{url}?timeout=120")
     assert "0 accepted" in recsys(again, "ingest", str(tmp_path / "events.jsonl"))
     log = tmp_path / "run" / f"sources-{topic_of(url)}" / "log"
     cluster, topic = log.read_text().split("/")
@@ -159,16 +159,17 @@ def test_kafkas_own_producer_and_consumer(tmp_path: Path, broker: Broker, url: s
     log = wiring.event_log(load(config))
     asked = ["--bootstrap-server", broker.address, "--topic", topic_of(url)]
     producer = java("org.apache.kafka.tools.ConsoleProducer", asked)
-    subprocess.run(producer, input=lines(5) + "no event\n", text=True, check=True, capture_output=True, timeout=60)
+    subprocess.run(producer, input=lines(5) + "no event\n", text=True, check=True, capture_output=True, timeout=120)
     chunk = log.read(0, log.begin()[0])
     assert [json.loads(line)["time"] for line in lines(5).splitlines()] == [one.time for one in to_events(chunk.events)]
     log.append(chunk.events)
     log.close()
+    stored = str(chunk.events.num_rows + 2)  # those, what is no event, and the batch
     shown = ["--from-beginning", "--property", "print.headers=true", "--property", "print.value=false"]
-    consumer = java("org.apache.kafka.tools.consumer.ConsoleConsumer", [*asked, *shown, "--timeout-ms", "5000"])
-    printed = subprocess.run(consumer, text=True, capture_output=True, timeout=60).stdout
+    consumer = java("org.apache.kafka.tools.consumer.ConsoleConsumer", [*asked, *shown, "--max-messages", stored])
+    printed = subprocess.run(consumer, text=True, capture_output=True, timeout=120).stdout
     assert f"recsys-version:1,recsys-events:{chunk.events.num_rows},recsys-bytes:" in printed
     letters = ["--bootstrap-server", broker.address, "--topic", f"{topic_of(url)}-dead-letters", "--from-beginning"]
     consumer = java("org.apache.kafka.tools.consumer.ConsoleConsumer", [*letters, "--max-messages", "1"])
-    letter = json.loads(subprocess.run(consumer, text=True, capture_output=True, timeout=60).stdout)
+    letter = json.loads(subprocess.run(consumer, text=True, capture_output=True, timeout=120).stdout)
     assert (letter["topic"], letter["partition"], letter["raw"]) == (topic_of(url), 0, "no event")

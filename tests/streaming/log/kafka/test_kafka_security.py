@@ -22,7 +22,7 @@ def _password(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def at(broker: Broker, protocol: str, url: str, *options: str) -> str:
-    query = "&".join((f"security={protocol.lower()}", "timeout=3", *options))
+    query = "&".join((f"security={protocol.lower()}", *options))
     return f"kafka://{secure.server(broker, protocol)}/{topic_of(url)}?{query}"
 
 
@@ -32,7 +32,7 @@ def test_events_go_through_an_encrypted_and_authenticated_connection(
 ) -> None:
     options = [f"ca={broker.folder / 'ca.pem'}"] if protocol.endswith("SSL") else []
     options += [LOGIN] if protocol.startswith("SASL") else []
-    log = open_kafka(at(broker, protocol, url, *options), 1)
+    log = open_kafka(at(broker, protocol, url, "timeout=120", *options), 1)
     log.append(events(0, 10))
     log.commit("trainer", log.end())
     assert read_all(log) == read_all(open_kafka(url)) == list(range(10))
@@ -44,13 +44,13 @@ def test_a_wrong_password_is_among_what_may_be_wrong(
 ) -> None:
     monkeypatch.setenv("KAFKA_PASSWORD", "another")
     with pytest.raises(LogError, match=r"a broker that refuses .* user or password does not answer") as caught:
-        open_kafka(at(broker, "SASL_PLAINTEXT", url, LOGIN))
+        open_kafka(at(broker, "SASL_PLAINTEXT", url, "timeout=3", LOGIN))
     assert "another" not in str(caught.value)
     monkeypatch.delenv("KAFKA_PASSWORD")
     with pytest.raises(InvalidValueError, match="environment variable KAFKA_PASSWORD, which is not set"):
-        open_kafka(at(broker, "SASL_PLAINTEXT", url, LOGIN))
+        open_kafka(at(broker, "SASL_PLAINTEXT", url, "timeout=3", LOGIN))
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(open_kafka: Open, broker: Broker, url: str) -> None:
     with pytest.raises(LogError, match="a broker that refuses security, ca, "):
-        open_kafka(at(broker, "SSL", url))
+        open_kafka(at(broker, "SSL", url, "timeout=3"))

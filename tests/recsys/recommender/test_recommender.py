@@ -218,7 +218,10 @@ def test_nothing_is_left_behind(tmp_path: Path, graphs: Path) -> None:
 
 
 def test_a_script_needs_neither_a_guard_nor_close(tmp_path: Path) -> None:
-    """The process that traces the model must not run the script again, and the embedded Redis ends with the script."""
+    """The process that traces the model must not run the script again, and the embedded Redis ends with the script.
+
+    PyTorch's compiler, which takes seconds to load, is loaded in that process alone.
+    """
     script = tmp_path / "script.py"
     script.write_text(
         "print('begun', flush=True)\n"
@@ -228,11 +231,13 @@ def test_a_script_needs_neither_a_guard_nor_close(tmp_path: Path) -> None:
         "r.ingest(world(50))\n"
         "r.fit()\n"
         "print(len(r.recommend(0, 2)), 'recommended')\n"
+        "import sys\n"
+        "print({'torch', 'torch._dynamo', 'torch._inductor', 'onnxscript'} & set(sys.modules))\n"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(recsys.__file__).parents[1])}
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "begun\n2 recommended\n"
+    assert done.stdout == "begun\n2 recommended\n{'torch'}\n"
     assert (tmp_path / "run" / "redis" / "rows.rdb").exists()
     until(lambda: not socket_path(tmp_path / "run" / "redis").exists())
 

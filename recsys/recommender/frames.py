@@ -19,6 +19,7 @@ from recsys.config.sections.log import MappingSection
 from recsys.errors import ConfigError, InvalidValueError
 from recsys.recommender.near_names import check_near_names
 from recsys.recommender.polars_frames import computed, is_lazy
+from streaming.ingest.formats.columnar import in_micros
 from streaming.ingest.formats.sources import Source
 from streaming.ingest.mapping.column_mapping import Shape, fields_of
 
@@ -140,16 +141,12 @@ def to_table(frame: Any) -> pa.Table:
             table = from_dataframe(frame)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise InvalidValueError(f"the frame does not become an Arrow table: {error}") from error
-    return table.cast(pa.schema([_in_micros(field) for field in table.schema]), safe=False)
-
-
-def _in_micros(field: pa.Field) -> pa.Field:
-    """Python has no nanoseconds, and events have milliseconds. Raises InvalidValueError for pandas' periods."""
-    if getattr(field.type, "extension_name", "") == "pandas.period":  # numbers, which would be taken for milliseconds
-        raise InvalidValueError(f"column {field.name!r} has periods: give their beginnings, with .dt.to_timestamp()")
-    if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
-        return field.with_type(pa.timestamp("us", field.type.tz))
-    return field
+    for field in table.schema:
+        if getattr(field.type, "extension_name", "") == "pandas.period":  # numbers, taken for milliseconds
+            raise InvalidValueError(
+                f"column {field.name!r} has periods: give their beginnings, with .dt.to_timestamp()"
+            )
+    return table.cast(in_micros(table.schema), safe=False)
 
 
 def _checked(mapping: Mapping[str, Any] | MappingSection) -> MappingSection:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from recsys.proposal.files import libsvm_sample, records
 from recsys.proposal.files.sample import Sample
 from recsys.proposal.files.text import Decoded
+from streaming.ingest.formats.columnar import in_micros
 from streaming.ingest.formats.compression import content_suffix, open_content
 from streaming.ingest.formats.dialect import RowReader
 from streaming.ingest.formats.open_source import Format, dialect
@@ -50,6 +51,7 @@ def _parquet(path: Path, name: str) -> list[Any]:
         groups = sorted({int(n) for n in np.linspace(0, file.num_row_groups - 1, _PLACES)})
         table = file.read_row_groups(groups, columns=[name.partition(".")[0]])
     starts = np.linspace(0, max(table.num_rows - _ROWS, 0), _PLACES).astype(int).tolist()
+    table = table.cast(in_micros(table.schema), safe=False)
     rows = [row for start in starts for row in table.slice(start, _ROWS).to_pylist()]
     return list(records.columns_of(rows).get(name, ()))
 

@@ -31,10 +31,23 @@ def schema(path: Path | str, format: Columnar) -> pa.Schema:  # noqa: A002
 
 
 def batches(path: Path | str, format: Columnar, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:  # noqa: A002
-    """All rows in their order, of these columns, at most `ROWS` together. Raises as `schema`."""
-    for batch in _batches(path, format, list(columns)):
+    """All rows in their order, of these columns `in_micros`, at most `ROWS` together. Raises as `schema`."""
+    for read in _batches(path, format, list(columns)):
+        types = in_micros(read.schema)
+        batch = read if types == read.schema else read.cast(types, safe=False)
         for begin in range(0, batch.num_rows, ROWS):
             yield batch.slice(begin, ROWS)
+
+
+def in_micros(columns: pa.Schema) -> pa.Schema:
+    """With microseconds for nanoseconds: events have milliseconds, and Python nanoseconds only where pandas is."""
+    return pa.schema([_in_micros(field) for field in columns], columns.metadata)
+
+
+def _in_micros(field: pa.Field) -> pa.Field:
+    if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+        return field.with_type(pa.timestamp("us", field.type.tz))
+    return field
 
 
 def _batches(path: Path | str, format: Columnar, columns: list[str]) -> Iterator[pa.RecordBatch]:  # noqa: A002

@@ -393,8 +393,8 @@ def test_an_only_column_left_is_a_user_if_its_values_are_like_users(tmp_path: Pa
 
 
 def late(folder: Path, form: str) -> str:
-    """40,000 rows, of which the first 30,000 have the label 0."""
-    rows = [(1_650_000_000 + i, f"u{i % 50}", f"p{i % 30}", int(i >= 30_000 and i % 3 == 0)) for i in range(40_000)]
+    """20,000 rows, of which the first 18,000 have the label 0."""
+    rows = [(1_650_000_000 + i, f"u{i % 50}", f"p{i % 30}", int(i >= 18_000 and i % 3 == 0)) for i in range(20_000)]
     names = ("ts", "user_id", "item_id", "clicked")
     path = folder / f"late.{form}"
     if form == "parquet":
@@ -418,7 +418,7 @@ def test_a_label_that_changes_late_in_the_file_is_a_label(tmp_path: Path, form: 
     text = (tmp_path / "recsys.toml").read_text()
     assert 'kind = "shown"' in text
     assert "only 0 in the first rows, and another value further on" in text
-    assert "Labels: 40,000 shown items, 8.3% of them positive" in result.output
+    assert "Labels: 20,000 shown items, 3.3% of them positive" in result.output
 
 
 def test_a_label_that_never_changes_is_a_question(tmp_path: Path) -> None:

@@ -15,25 +15,25 @@ from recsys.evaluation.memory_study.study import MemoryStudy
 from recsys.evaluation.replay.evaluate import evaluate
 from tests.recsys.evaluation.replay.worlds import HOUR, START, config, log_of, moving_taste
 
-SPLIT = START + 4 * HOUR
+HOURS = 5
+SPLIT = START + 2 * HOUR
 TABLES = ("user", "item", "hour")
 TRIED = (
     "user.capacity=1/1",
     "user.capacity=1/2",
     "user.capacity=1/8",
-    "user.ttl=1h",
+    "user.ttl=10m",
     "user.admission=count:3",
     "user.capacity=1/2 item.ttl=2m",
 )
 
 
-def short() -> MemoryStudy:
-    """Of an hour after the split."""
-    return MemoryStudy(config(), log_of(moving_taste(hours=5)), SPLIT, "1h")
+def study_of(hours: int = HOURS) -> MemoryStudy:
+    return MemoryStudy(config(), log_of(moving_taste(hours)), SPLIT, "1h")
 
 
 def studied(*tried: str, seeds: int = 1, study: MemoryStudy | None = None) -> list[StudyResult]:
-    study = study or short()
+    study = study or study_of()
     return list(study.results([parse(text, TABLES) for text in tried], seeds))
 
 
@@ -53,7 +53,7 @@ def by_seed() -> list[StudyResult]:
 
 @pytest.fixture(scope="module")
 def result() -> StudyResult:
-    return studied(*TRIED, seeds=2, study=MemoryStudy(config(), log_of(moving_taste()), SPLIT, "1h"))[-1]
+    return studied(*TRIED, seeds=2)[-1]
 
 
 def test_every_setting_is_replayed_with_every_seed(result: StudyResult) -> None:
@@ -63,7 +63,7 @@ def test_every_setting_is_replayed_with_every_seed(result: StudyResult) -> None:
 
 
 def test_the_unbounded_store_scores_as_the_configured_one_does(result: StudyResult) -> None:
-    arm = evaluate(config(), log_of(moving_taste()), batch_until=SPLIT, refreshes=["1h"]).arm("online@1h")
+    arm = evaluate(config(), log_of(moving_taste(HOURS)), batch_until=SPLIT, refreshes=["1h"]).arm("online@1h")
     assert result.points[0].runs[0].scores_sha256 == arm.scores_sha256
     assert result.points[0].runs[0].scored == arm.all
 
@@ -87,11 +87,11 @@ def test_counters_add_up(result: StudyResult) -> None:
             assert run.bytes == run.total("bytes") <= run.most_bytes
             for counters in run.tables.values():
                 assert counters["live"] == counters["admitted"] - counters["expired"] - counters["evicted"]
-            assert run.scored["rows"] == result.counts["rows_scored"] == 8 * 120
+            assert run.scored["rows"] == result.counts["rows_scored"] == 2 * 3 * 120
 
 
 def test_each_setting_does_what_it_says(result: StudyResult) -> None:
-    assert result.point("user.ttl=1h").runs[0].tables["user"]["expired"] > 0
+    assert result.point("user.ttl=10m").runs[0].tables["user"]["expired"] > 0
     assert result.point("user.admission=count:3").runs[0].tables["user"]["unadmitted"] > 0
     both = result.point("user.capacity=1/2 item.ttl=2m").runs[0].tables
     assert both["user"]["evicted"] > 0
@@ -119,7 +119,7 @@ def test_one_that_stops_early_has_what_was_replayed(by_seed: list[StudyResult]) 
 
 
 def test_replays_of_the_same_study_are_taken_over(by_seed: list[StudyResult]) -> None:
-    study = short()
+    study = study_of()
     told: list[str] = []
     earlier = by_seed[1]
     study.resume(earlier)
@@ -134,7 +134,7 @@ def test_replays_of_the_same_study_are_taken_over(by_seed: list[StudyResult]) ->
 @pytest.mark.slow
 def test_what_is_known_of_the_study_stays_whatever_is_asked(by_seed: list[StudyResult]) -> None:
     earlier = by_seed[-1]
-    study = short()
+    study = study_of()
     study.resume(earlier)
     for found in study.results([parse("item.ttl=2m", TABLES)], seeds=1):
         assert found.point("user.ttl=1h") == earlier.point("user.ttl=1h")
@@ -150,16 +150,16 @@ def test_what_is_known_of_the_study_stays_whatever_is_asked(by_seed: list[StudyR
     ("other", "difference"),
     [
         (
-            lambda: MemoryStudy(config(seed=1), log_of(moving_taste(hours=5)), SPLIT, "1h"),
+            lambda: MemoryStudy(config(seed=1), log_of(moving_taste(HOURS)), SPLIT, "1h"),
             "training.seed was 0 and is 1",
         ),
         (
-            lambda: MemoryStudy(config(), log_of(moving_taste(hours=5)), SPLIT + 1000, "1h"),
+            lambda: MemoryStudy(config(), log_of(moving_taste(HOURS)), SPLIT + 1000, "1h"),
             r"--batch-until was \S+T\S+ and is \S+T\S+",
         ),
-        (lambda: MemoryStudy(config(), log_of(moving_taste(hours=5)), SPLIT, "10m"), "--refresh was 1h and is 10m"),
+        (lambda: MemoryStudy(config(), log_of(moving_taste(HOURS)), SPLIT, "10m"), "--refresh was 1h and is 10m"),
         (
-            lambda: MemoryStudy(config(), log_of(moving_taste(hours=6)), SPLIT, "1h"),
+            lambda: MemoryStudy(config(), log_of(moving_taste(HOURS + 1)), SPLIT, "1h"),
             "count of items_shown was .* and is",
         ),
     ],
@@ -211,6 +211,6 @@ def test_a_small_store_is_not_rounded_to_nothing(result: StudyResult) -> None:
 def test_the_plot_names_every_family_and_value(result: StudyResult) -> None:
     drawn = auc_against_memory(result)
     texts = {"".join(element.itertext()).strip() for element in ElementTree.fromstring(drawn).iter()}
-    for label in ("unbounded", "user.capacity", "1/8", "user.ttl", "1h", "count:3", "1/2 2m"):
+    for label in ("unbounded", "user.capacity", "1/8", "user.ttl", "10m", "count:3", "1/2 2m"):
         assert label in texts
     assert drawn == auc_against_memory(result)

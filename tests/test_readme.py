@@ -54,7 +54,7 @@ def test_the_session_works_as_printed(tmp_path: Path, graphs: Path) -> None:
         start_new_session=True,
     )
     try:
-        output, _ = process.communicate(timeout=240)
+        output, _ = process.communicate(timeout=500)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -148,6 +148,20 @@ def test_a_checkpoint_of_a_plain_trainer_goes_on_with_balancing(tmp_path: Path) 
     assert balanced.dense_state()["debiasing.balance.clocks"][0] == 500
 
 
+def test_what_is_balanced_does_not_depend_on_which_rows_are_learned() -> None:
+    batch = planted(1_500)
+    sampled, whole = (learner_of(f"{more}{BALANCED}", batch) for more in ("[training.negatives]\nrate = 0.3\n", ""))
+    assert sampled.negatives is not None
+    assert sampled.negatives.counts["learned"] < 0.4 * sampled.negatives.counts["negatives"]
+    states = [
+        {name: tensor for name, tensor in learner.dense_state().items() if name.startswith("debiasing.balance.")}
+        for learner in (sampled, whole)
+    ]
+    assert states[0].keys() == states[1].keys() != set()
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+    assert error(rates(sampled), LIKES_KI.mean(0)) < error(rates(learner_of("", batch)), LIKES_KI.mean(0))
+
+
 def test_rows_that_are_all_alike_need_no_weights() -> None:
     batch = planted(500)
     same = shown(np.zeros(500, np.int64), np.zeros(500, np.int64), batch.labels_B)

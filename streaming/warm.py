@@ -34,6 +34,7 @@ def _join() -> None:
     joiner.push(encode_events(events))
     joiner.restore(joiner.state())
     joiner.skip(encode_events(events))
+    joiner.forget("u")
     joiner.flush()
     delays = ClickDelays(HOUR)
     delays.shown(0, 1)

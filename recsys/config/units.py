@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Annotated
 
 from pydantic import BeforeValidator
@@ -66,14 +66,14 @@ def moment(value: object) -> int:
     >>> moment("2017-10-11")
     1507680000000
     """
+    text = value.isoformat() if isinstance(value, (date, time)) else value
     try:
-        text = value.isoformat() if isinstance(value, date) else value
-        time = datetime.fromisoformat(text) if isinstance(text, str) else None
-        if time is not None:
-            return int((time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).timestamp() * 1000)
+        at = datetime.fromisoformat(text) if isinstance(text, str) else None
+        if at is not None:
+            return int((at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).timestamp() * 1000)
     except (ValueError, OverflowError):
         pass
-    raise InvalidValueError(f"{value!r} is not an ISO 8601 time such as 2017-10-11 or 2017-10-11T06:30")
+    raise InvalidValueError(f"{text!r} is not an ISO 8601 time such as 2017-10-11 or 2017-10-11T06:30")
 
 
 Duration = Annotated[int, BeforeValidator(milliseconds)]

@@ -21,13 +21,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def places(
-    config: Config, users: Sequence[str], *, erase: bool, now: bool = False
-) -> Iterator[tuple[list[Place], LogPlace]]:
+def places(config: Config, users: Sequence[str], *, now: bool = False) -> Iterator[tuple[list[Place], LogPlace]]:
     """The places, in the order in which they are cleared, and that of the log, which is the last of what is written.
 
-    To `erase` the users, or else to look. With `now` older checkpoints are removed, too. Raises RedisServerError if
-    Redis cannot be reached.
+    With `now` older checkpoints are removed, too. Raises RedisServerError if Redis cannot be reached.
     """
     from recsys.training.checkpoint.checkpoint_places import KnownUsers, NewestCheckpoint, OlderCheckpoints
     from recsys.training.checkpoint.checkpoints import Checkpoints
@@ -39,7 +36,7 @@ def places(
         client = stack.enter_context(connect(config.redis.url, config.redis.folder))
         log = event_log(config)
         stack.callback(log.close)
-        shared, events = shared_places(log, client, spec(config), config.log.dead_letters, users, erase=erase)
+        shared, events = shared_places(log, client, spec(config), config.log.dead_letters, users)
         checkpoints = Checkpoints(config.training.checkpoints)
         known = KnownUsers(users, _restored(config, log))
         yield [*shared, NewestCheckpoint(checkpoints, known), OlderCheckpoints(checkpoints, known, now=now)], events

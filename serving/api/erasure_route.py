@@ -23,6 +23,10 @@ class ErasureRoute:
 
     async def delete(self, request: Request) -> Response:
         user = request.path_params["user"]
+        if "\ufffd" in user:  # what servers put in the place of bytes that are no text
+            raise InvalidFieldError(
+                "the id in the path is not UTF-8, percent-encoded: give it as events have it", "user"
+            )
         try:
             places = await asyncio.to_thread(self._erase, user)
         except InvalidValueError as error:

@@ -17,16 +17,10 @@ from streaming.log.event_log import EventLog
 
 
 def shared_places(
-    log: EventLog,
-    client: redis.Redis,
-    spec: FeatureSpec | None,
-    dead_letters: Path,
-    users: Sequence[str],
-    *,
-    erase: bool,
+    log: EventLog, client: redis.Redis, spec: FeatureSpec | None, dead_letters: Path, users: Sequence[str]
 ) -> tuple[list[Place], LogPlace]:
     """What servers and trainers share, in the order in which it is cleared; the log, which comes last, beside it."""
-    events = LogPlace(log, users, erase=erase)
+    events = LogPlace(log, users)
     letters = DeadLettersPlace(DeadLetters(dead_letters), users, events.impressions)
     return [RedisPlace(client, spec, users, events.impressions), letters, events], events
 
@@ -42,5 +36,5 @@ class Erasures:
         """What each place had and has. Raises InvalidValueError, and another RecsysError if it must be repeated."""
         check_users([user])
         with self._one:
-            places, log = shared_places(*self._where, [user], erase=True)
+            places, log = shared_places(*self._where, [user])
             return erased(places, log.tell)

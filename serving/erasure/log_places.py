@@ -16,13 +16,13 @@ _DAY = 86_400_000
 
 
 class LogPlace:
-    """The users' events; to `erase` them, those too that came after an erasure, of users who came back."""
+    """The users' events, those too that came after an erasure, of users who came back."""
 
     name = "event log"
 
-    def __init__(self, log: EventLog, users: Sequence[str], *, erase: bool) -> None:
+    def __init__(self, log: EventLog, users: Sequence[str]) -> None:
         self._log, self._users = log, users
-        self._events = UserEvents(log, users, returned=erase)
+        self._events = UserEvents(log, users, returned=True)
 
     @property
     def remedy(self) -> str:

@@ -182,8 +182,9 @@ def notes(one: LogSummary) -> Iterator[str]:
         yield f"{one.exposed_to_several:,} users were shown more than one arm, and are left out."
     if one.unknown_arms:
         yield f"{one.unknown_arms:,} impressions are of arms that the configuration does not have, and are left out."
+    shown = {arm.name for arm in one.summary.arms if arm.impressions}
     for rail in one.guardrails:
-        without = [arm.arm for arm in rail.arms if not arm.units]
+        without = [arm.arm for arm in rail.arms if not arm.units and arm.arm in shown]
         if without:
             yield (
                 f"Guardrail {rail.name!r} has no data of {' and '.join(without)}: {_WITHOUT.get(rail.name, _GROUPED)}. "

@@ -20,7 +20,7 @@ from serving.erasure.place import Finding, check_users, erased, found
 def run(path: Path, users: Sequence[str], *, check: bool, now: bool, as_json: bool) -> None:
     """Erase the users, or only look with `check`; print what every place had and has. Exits with 1 if any is left."""
     check_users(users)
-    with wiring.places(load(path), users, erase=not check, now=now) as (places, log):
+    with wiring.places(load(path), users, now=now) as (places, log):
         findings = found(places) if check else erased(places, log.tell)
     left = sum(finding.now for finding in findings)
     console = plain_console()

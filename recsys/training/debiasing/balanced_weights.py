@@ -6,6 +6,7 @@ Shape suffixes: R rows, P pairs, K candidate functions, J chosen ones, C and N a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,12 @@ class KernelBalancing:
     kernel: KernelName = "gaussian"
     functions: int = 16
     how: Balancing = field(default_factory=Balancing)
+
+    def numbers(self) -> Floats:
+        """All of it, to tell by whether two are equal."""
+        names = [*get_args(Choice), *get_args(KernelName)]
+        chosen = names.index(self.anchors), names.index(self.kernel), self.functions
+        return np.array([*chosen, self.how.gamma, self.how.tolerance, self.how.max_weight])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +74,7 @@ class FoundWeights:
         squares_RJ = distances(rows, Covariates(self.codes_JC, self.numbers_JN))
         kernel_RJ = Kernel(options.kernel, float(self.bandwidth[0])).of_squares(squares_RJ)
         log_R = (kernel_RJ - self.targets_J) / self.deviations_J @ self.multipliers_J - self.log_total
-        factors_R: Floats = np.minimum(np.exp(log_R), options.how.max_weight)
+        factors_R: Floats = np.exp(np.minimum(log_R, np.log(options.how.max_weight)))
         return factors_R
 
 

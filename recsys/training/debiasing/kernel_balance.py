@@ -75,18 +75,21 @@ class KernelBalance:
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Everything that it knows, by name."""
         named: dict[str, npt.NDArray[Any]] = {"codes": self._rows.codes_RC, "numbers": self._rows.numbers_RN}
+        named |= {"options": self.options.numbers()}
         named |= {"base": self._base_R, "labels": self._labels_R, "clocks": np.array([self._seen, self._next])}
         named |= {f"{_FOUND}{f.name}": getattr(self._found, f.name) for f in fields(FoundWeights)}
         return named | {f"{_POOL}{name}": array for name, array in self._pool.arrays().items()}
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore what `arrays` returned, as tensors."""
+        """Restore what `arrays` returned, as tensors. Weights found by other options are found anew at once."""
         arrays = {name: tensor.numpy().copy() for name, tensor in state.items()}
         self._rows = Covariates(arrays["codes"], arrays["numbers"])
         self._base_R, self._labels_R = arrays["base"], arrays["labels"]
         self._seen, self._next = arrays["clocks"].tolist()
         self._found = FoundWeights(**{f.name: arrays[f"{_FOUND}{f.name}"] for f in fields(FoundWeights)})
         self._pool.restore(under(_POOL, dict(state)))
+        if self._seen >= FIRST and not np.array_equal(arrays["options"], self.options.numbers()):
+            self._find()
 
     def _add_items(self, keys_S: npt.NDArray[np.uint64], items: Covariates) -> None:
         ones_S = np.ones(len(keys_S), np.int32)

@@ -75,6 +75,13 @@ def test_what_cannot_be_an_id_is_refused(start: Start, user: str) -> None:
     assert response.json()["error"]["field"] == "user"
 
 
+@pytest.mark.parametrize("path", ["M%FCller", "%ff"])
+def test_an_id_that_is_not_utf_8_is_refused_where_another_user_would_be_erased(start: Start, path: str) -> None:
+    response = start().delete(f"/v1/users/{path}")
+    assert response.status_code == 422
+    assert "not UTF-8" in response.json()["error"]["message"]
+
+
 def test_clients_cannot_send_erasures_as_events(start: Start) -> None:
     response = start().post("/v1/events", json={"type": "erasure", "time": 1, "user": "bob"})
     assert response.status_code == 422

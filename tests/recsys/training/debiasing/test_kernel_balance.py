@@ -17,8 +17,11 @@ from recsys.config.file import parse
 from recsys.config.schema import Config
 from recsys.debiasing.balance import Balancing
 from recsys.errors import ConfigError, InvalidValueError
-from recsys.training.debiasing.balanced_weights import KernelBalancing
+from recsys.training.debiasing.balanced_weights import FoundWeights, KernelBalancing
+from recsys.training.debiasing.covariates import CovariateReader
 from recsys.training.debiasing.kernel_balance import FIRST, WINDOW, KernelBalance
+from recsys.training.debiasing.propensity_debiasing import PropensityDebiasing
+from recsys.training.dense.model import under
 from recsys.training.learner import Learner
 from streaming.encode.batch import Jagged, TrainingBatch
 from tests.recsys.training.debiasing.test_propensity_debiasing import error, rows
@@ -64,6 +67,13 @@ def rates(learner: Learner) -> np.ndarray:
     scores_B = learner.score(shown(kind_B, item_B, np.zeros(LIKES_KI.size)))
     means_I: np.ndarray = scores_B.reshape(LIKES_KI.shape).mean(0)
     return means_I
+
+
+def resumed_options(learner: Learner) -> KernelBalancing:
+    debiasing = learner._debiasing
+    assert isinstance(debiasing, PropensityDebiasing)
+    assert debiasing.balance is not None
+    return debiasing.balance.options
 
 
 def balance_of(options: KernelBalancing | None = None, seed: int = 0) -> KernelBalance:
@@ -138,6 +148,22 @@ def test_the_same_batches_give_the_same_bits_after_a_checkpoint(tmp_path: Path) 
             learner.step(part)
     assert not torch.equal(whole.dense_state()["debiasing.balance.found.multipliers_J"], torch.zeros(0))
     assert whole.digest() == resumed.digest()
+
+
+@pytest.mark.parametrize("changed", ['kernel = "exponential"', "gamma = 0.1", "functions = 4", "tolerance = 0.2"])
+def test_other_options_hold_from_the_first_batch_after_a_checkpoint(tmp_path: Path, changed: str) -> None:
+    batch = planted(1_000)
+    learner_of(BALANCED, batch).save(tmp_path)
+    resumed = wiring.learner(config_of(BALANCED + changed))
+    resumed.load(tmp_path)
+    named = under("debiasing.balance.found.", resumed.dense_state())
+    found = FoundWeights(**{name: tensor.numpy() for name, tensor in named.items()})
+    options = resumed_options(resumed)
+    contexts, items = (CovariateReader(resumed.spec, of_item=of_item) for of_item in (False, True))
+    factors_B = found.factors(contexts.read(batch).beside(items.read(batch)), options)
+    assert factors_B.mean() == pytest.approx(1, abs=0.05)
+    kept = under("debiasing.balance.found.", learner_of(BALANCED, batch).dense_state())
+    assert not torch.equal(kept["multipliers_J"], named["multipliers_J"])
 
 
 def test_a_checkpoint_of_a_plain_trainer_goes_on_with_balancing(tmp_path: Path) -> None:

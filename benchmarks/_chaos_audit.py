@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import httpx
@@ -30,7 +31,7 @@ from streaming.encode.batch import TrainingBatch
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.feed import Feed
 from streaming.ingest.codec import to_events
-from streaming.log.event_log import EventLog, read_range
+from streaming.log.event_log import EventLog, read_partitions
 
 _TO_FOLLOW = 60.0
 """Seconds until a server must serve what Redis holds."""
@@ -68,9 +69,8 @@ def shown(config: Config) -> Shown:
 
 
 def _events(log: EventLog) -> Iterator[Event]:
-    for partition, (begin, end) in enumerate(zip(log.begin(), log.end(), strict=True)):
-        for chunk in read_range(log, partition, begin, end):
-            yield from to_events(chunk.events)
+    for chunk in chain.from_iterable(read_partitions(log)):
+        yield from to_events(chunk.events)
 
 
 @dataclass(frozen=True, slots=True)

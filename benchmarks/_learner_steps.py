@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import interleave
-from benchmarks.loop import BATCH, CONFIG
+from benchmarks.loop import BATCH, config_in
 from recsys import wiring
 from recsys.config.schema import Config
 from streaming.encode.batch import Jagged, TrainingBatch
@@ -26,7 +26,7 @@ def seconds(options: Mapping[str, Mapping[str, Any]], rounds: int) -> dict[str, 
 
 
 def _turn(options: Mapping[str, Any]) -> Callable[[], None]:
-    config = Config.model_validate(CONFIG | {"training": CONFIG["training"] | dict(options)}).rooted(Path())
+    config = config_in(Path(), options)
     learner = wiring.learner(config)
     rng = np.random.default_rng(0)
 

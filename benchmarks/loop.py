@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,16 @@ CONFIG: dict[str, dict[str, Any]] = {
 }
 
 
+def config_in(folder: Path, training: Mapping[str, Any] | None = None) -> Config:
+    """The configuration of this benchmark, with further settings of `[training]`."""
+    settings = CONFIG | {"training": CONFIG["training"] | dict(training or {})}
+    return Config.model_validate(settings).rooted(folder)
+
+
 def run(quick: bool) -> Result:
     turns = 6 if quick else 20
     with tempfile.TemporaryDirectory() as folder:
-        config = Config.model_validate(CONFIG).rooted(Path(folder))
+        config = config_in(Path(folder))
         fill(config, impressions=(turns + 1) * TURN * BATCH // ITEMS + 500)
         ours, peer = _measure(config, turns)
     value = ratio(peer, ours)

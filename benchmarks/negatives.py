@@ -52,15 +52,10 @@ def run(quick: bool) -> Result:
 def _seconds(steps: int, rounds: int) -> dict[str, list[float]]:
     """CPU seconds of so many steps, in every round."""
     with tempfile.TemporaryDirectory() as folder:
-        configs = {way: _loop_config(options).rooted(Path(folder)) for way, options in WAYS.items()}
+        configs = {way: loop.config_in(Path(folder), {"negatives": options}) for way, options in WAYS.items()}
         wiring.set_threads(configs["all"])
         loop.fill(configs["all"], impressions=(steps + 2) * loop.BATCH // loop.ITEMS)
         return interleave({way: _steps(config) for way, config in configs.items()}, rounds)
-
-
-def _loop_config(negatives: dict[str, Any]) -> Config:
-    training = loop.CONFIG["training"] | {"negatives": negatives}
-    return Config.model_validate(loop.CONFIG | {"training": training})
 
 
 def _steps(config: Config) -> Callable[[], None]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks._processes import together
 from benchmarks.harness import Result, Target, interleave, median, ratio
-from benchmarks.loop import BATCH, CONFIG, ITEMS, fill
+from benchmarks.loop import BATCH, ITEMS, config_in, fill
 from recsys import wiring
 from recsys.config.schema import Config
 from recsys.training.learner import Learner
@@ -31,7 +31,7 @@ STEPS = 4
 def run(quick: bool) -> Result:
     rounds = 6 if quick else 20
     with tempfile.TemporaryDirectory() as folder:
-        config = Config.model_validate(CONFIG).rooted(Path(folder))
+        config = config_in(Path(folder))
         fill(config, impressions=(rounds + 1) * STEPS * BATCH // ITEMS + 500)
         seconds: Seconds = together(2, _member, config, rounds)
     exchange = median(seconds["rows of two"]) - median(seconds["rows of one"])

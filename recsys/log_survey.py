@@ -16,7 +16,7 @@ from recsys.config.units import written
 from streaming.encode.feature_spec import Field
 from streaming.events.columns import IMPRESSION, INTERACTION, kinds
 from streaming.join.tasks_joiner import Task
-from streaming.log.event_log import EventLog, read_range
+from streaming.log.event_log import EventLog, read_partitions
 from streaming.windows.source import IMPRESSION as SHOWN
 from streaming.windows.source import StreamedSource
 
@@ -144,9 +144,9 @@ def looked_at(log: EventLog, limit: int) -> str:
 def beginning(log: EventLog, limit: int) -> Iterator[pa.RecordBatch]:
     """The first events of each partition, at most `limit` together."""
     most = max(limit // log.partitions, 1)
-    for partition, (begin, end) in enumerate(zip(log.begin(), log.end(), strict=True)):
+    for chunks in read_partitions(log):
         left = most
-        for chunk in read_range(log, partition, begin, end):
+        for chunk in chunks:
             yield chunk.events.slice(0, left)
             left -= chunk.events.num_rows
             if left <= 0:

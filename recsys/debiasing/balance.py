@@ -43,10 +43,15 @@ class Balancing:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BalancedWeights:
-    """Weights [R] of mean 1; gaps [J] in deviations, before (base weights) and after; how many weights were cut."""
+    """Weights [R] of mean 1; gaps [J] in deviations, before (base weights) and after; how many weights were cut.
+
+    Before any is cut, a weight is its base weight, of mean 1, times exp(multipliers (h - t) / deviations - log_total).
+    """
 
     weights_R: Floats
     multipliers_J: Floats
+    deviations_J: Floats
+    log_total: float
     before_J: Floats
     after_J: Floats
     clipped: int
@@ -58,7 +63,7 @@ class BalancedWeights:
 
 def imbalance(kernel_RJ: Floats, target_J: Floats, weights_R: Floats) -> Floats:
     """Weighted mean of each kernel function minus its target, in its deviations, [J]."""
-    gaps_J: Floats = (weights_R @ kernel_RJ / weights_R.sum() - target_J) / deviations(kernel_RJ)
+    gaps_J: Floats = (weights_R @ kernel_RJ / weights_R.sum() - target_J) / _deviations(kernel_RJ)
     return gaps_J
 
 
@@ -72,16 +77,18 @@ def balance(kernel_RJ: Floats, target_J: Floats, base_R: Floats, how: Balancing 
         raise InvalidValueError("base weights must be finite and positive")
     if not (np.isfinite(kernel_RJ).all() and np.isfinite(target_J).all()):
         raise InvalidValueError("kernel values must be finite")
-    centred_RJ = (kernel_RJ - target_J) / deviations(kernel_RJ)
+    deviations_J = _deviations(kernel_RJ)
+    centred_RJ = (kernel_RJ - target_J) / deviations_J
     log_base_R = np.log(base_R / base_R.sum())
     lambda_J = _multipliers(centred_RJ, log_base_R, how)
     log_R = log_base_R + centred_RJ @ lambda_J
-    weights_R = np.exp(log_R - logsumexp(log_R)) * len(base_R)
+    log_total = float(logsumexp(log_R))
+    weights_R = np.exp(log_R - log_total) * len(base_R)
     over_R = weights_R > how.max_weight
     cut_R = np.minimum(weights_R, how.max_weight)
     weights_R = cut_R / cut_R.mean()
     before_J, after_J = (w_R @ centred_RJ / w_R.sum() for w_R in (base_R, weights_R))
-    return BalancedWeights(weights_R, lambda_J, before_J, after_J, int(over_R.sum()))
+    return BalancedWeights(weights_R, lambda_J, deviations_J, log_total, before_J, after_J, int(over_R.sum()))
 
 
 def _multipliers(centred_RJ: Floats, log_base_R: Floats, how: Balancing) -> Floats:
@@ -101,7 +108,7 @@ def _multipliers(centred_RJ: Floats, log_base_R: Floats, how: Balancing) -> Floa
     return lambda_J
 
 
-def deviations(kernel_RJ: Floats) -> Floats:
+def _deviations(kernel_RJ: Floats) -> Floats:
     """What gaps are measured in [J]; 1 for a constant function."""
     sd_J: Floats = kernel_RJ.std(0)
     return np.where(sd_J > 0, sd_J, 1.0)

@@ -23,13 +23,18 @@ class MinMax:
     """
 
     def __init__(self, rows_NF: Floats) -> None:
-        self._low_F = rows_NF.min(0)
-        range_F = rows_NF.max(0) - self._low_F
-        self._scale_F = np.divide(1.0, range_F, out=np.zeros_like(range_F), where=range_F > 0)
+        self._bounds = rows_NF.min(0), rows_NF.max(0)
 
     def __call__(self, rows_NF: Floats) -> Floats:
-        scaled_NF: Floats = np.clip((rows_NF - self._low_F) * self._scale_F, 0, 1)
-        return scaled_NF
+        return scaled(rows_NF, *self._bounds)
+
+
+def scaled(rows_NF: Floats, lows_F: Floats, highs_F: Floats) -> Floats:
+    """As `MinMax`, by the bounds themselves."""
+    range_F = highs_F - lows_F
+    scale_F = np.divide(1.0, range_F, out=np.zeros_like(range_F), where=range_F > 0)
+    scaled_NF: Floats = np.clip((rows_NF - lows_F) * scale_F, 0, 1)
+    return scaled_NF
 
 
 def bandwidth(rows_NF: Floats, rng: np.random.Generator, sample: int = 500) -> float:

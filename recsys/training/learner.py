@@ -166,6 +166,8 @@ class Learner:
 
         What dense weights and rows of items have learned from them stays.
         """
+        if not users:
+            return 0
         ids = user_ids(self.spec, users)
         names = {table: table.removeprefix(USER_TABLE) for table in self.store.tables}
         return sum(self.store.forget(table, ids[name]) for table, name in names.items() if name in ids)

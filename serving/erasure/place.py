@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from recsys.errors import InvalidValueError
-
-LONGEST = 512
-"""Most characters of a user's id, as in events."""
+from streaming.events.schema import LONGEST_ID
 
 
 class Place(Protocol):
@@ -46,8 +44,8 @@ class Finding:
 def check_users(users: Sequence[str]) -> None:
     """Raises InvalidValueError for what cannot be a user's id."""
     for user in users:
-        if not 1 <= len(user) <= LONGEST:
-            raise InvalidValueError(f"a user's id has 1 to {LONGEST} characters, got {len(user)}: {user!r:.80}")
+        if not 1 <= len(user) <= LONGEST_ID:
+            raise InvalidValueError(f"a user's id has 1 to {LONGEST_ID} characters, got {len(user)}: {user!r:.80}")
         try:
             user.encode()
         except UnicodeEncodeError:

@@ -143,7 +143,7 @@ class LogCounts:
 
     def arms(self) -> dict[str, UnitCounts]:
         """The users of each arm, in the order of the experiment's arms."""
-        counts = {name: [user.counts for user in users] for name, users in self._assigned().items()}
+        counts = {name: [user.counts for user in users.values()] for name, users in self._assigned().items()}
         return {name: UnitCounts(*np.array(of, np.int64).reshape(-1, 4).T) for name, of in counts.items()}
 
     def goals(self) -> dict[str, dict[str, Floats]]:
@@ -155,7 +155,8 @@ class LogCounts:
         users_V, times_V = (np.array(column, np.int64) for column in self._visits)
         firsts = np.array([user.first for user in self._users.values()], np.int64)
         back = {goal.name: returns(goal, firsts, users_V, times_V) for goal in self._goals if goal.kind == "return"}
-        for arm, users in self._assigned().items():
+        for arm, by_name in self._assigned().items():
+            users = by_name.values()
             reached = np.array([user.reached for user in users], np.float64).reshape(len(users), 2 * len(self._goals)).T
             numbers, one = np.array([user.number for user in users], np.intp), np.ones(len(users))
             for place, goal in enumerate(self._goals):
@@ -173,22 +174,19 @@ class LogCounts:
         """What a guardrail watches, by arm: see `GuardrailCounts.columns`. Only with `watch`."""
         if self._watched is None:
             raise StateError("what guardrails watch was not counted: make these counts with watch=True")
-        users: dict[str, list[str]] = {arm.name: [] for arm in self._experiment.arms}
-        for user_name, user in self._users.items():
-            if len(user.arms) == 1:
-                users[next(iter(user.arms))].append(user_name)
-        return self._watched.columns(name, users)
+        return self._watched.columns(name, self._assigned())
 
     @property
     def exposed_to_several(self) -> int:
         """Users who were shown more than one arm: by a change of weights, or by an error in assignment."""
         return sum(len(user.arms) > 1 for user in self._users.values())
 
-    def _assigned(self) -> dict[str, list[_User]]:
-        found: dict[str, list[_User]] = {arm.name: [] for arm in self._experiment.arms}
-        for user in self._users.values():
+    def _assigned(self) -> dict[str, dict[str, _User]]:
+        """The users of each arm, by name, without those who were shown several."""
+        found: dict[str, dict[str, _User]] = {arm.name: {} for arm in self._experiment.arms}
+        for name, user in self._users.items():
             if len(user.arms) == 1:
-                found[next(iter(user.arms))].append(user)
+                found[next(iter(user.arms))][name] = user
         return found
 
     def _user(self, name: str) -> _User:

@@ -76,6 +76,11 @@ class Field:
         return self.source == "item" or self.source.startswith(("item.", "pair."))
 
     @property
+    def names_item(self) -> bool:
+        """Whether the value is the item's id, by itself."""
+        return self.source == "item" and self.kind == "categorical"
+
+    @property
     def streamed(self) -> StreamedSource | None:
         """What the stream computes for this field, if it does."""
         return streamed_source(self.source)
@@ -166,6 +171,11 @@ class FeatureSpec:
         return tuple(f for f in self.fields if f.kind == "numeric")
 
     @property
+    def item_key(self) -> str | None:
+        """The name of the first field whose value is the item's id; None without one."""
+        return next((field.name for field in self.fields if field.names_item), None)
+
+    @property
     def streamed(self) -> tuple[StreamedSource, ...]:
         """What the stream computes for the fields, each once."""
         found = (field.streamed for field in self.fields)
@@ -178,7 +188,7 @@ class FeatureSpec:
 
     def _history(self, place: int, field: Field) -> PooledHistory:
         for target, other in enumerate(self.sparse):
-            if other.source == "item" and other.kind == "categorical" and other.table == field.table:
+            if other.names_item and other.table == field.table:
                 return PooledHistory(field.name, place, target, field.most or 0)
         raise InvalidValueError(
             f"field {field.name!r} is pooled by its attention for the candidate, but no field of source `item` has its "

@@ -18,7 +18,9 @@ Value = str | Int64 | float | bool | list[str | Int64] | None
 """One feature's value: a category (str, int or bool), a number, a set of categories, or missing."""
 
 Features = dict[str, Value]
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+LONGEST_ID = 512
+"""Most characters of an id."""
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_ID)]
 Millis = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 # The edge checks these two with clearer messages (`streaming.ingest.validation`); here they are for the JSON Schema.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -21,7 +22,7 @@ import pyarrow.compute as pc
 
 from streaming.events.columns import ERASURE, INTERACTION, kinds, times
 from streaming.events.schema import EVENT_SCHEMA
-from streaming.log.event_log import Chunk, EventLog, read_range
+from streaming.log.event_log import Chunk, EventLog, read_partitions, read_range
 from streaming.log.rewriting import Change, Crash
 
 
@@ -64,7 +65,7 @@ class UserEvents:
         """By partition and user, ids of impressions and updates after it."""
         self._user_of: dict[str, str] = {}
         """The user of each impression before it."""
-        for chunk in _chunks(log):
+        for chunk in chain.from_iterable(read_partitions(log)):
             self._see(chunk)
         for place, ids in self._since.items():
             if returned or place not in self._until:
@@ -83,7 +84,9 @@ class UserEvents:
 
     def count(self) -> dict[str, int]:
         """How many events of each user there are."""
-        found = Counter(user for chunk in _chunks(self._log) for _, user in self._own(chunk))
+        found = Counter(
+            user for chunk in chain.from_iterable(read_partitions(self._log)) for _, user in self._own(chunk)
+        )
         return {user: found[user] for user in self._users}
 
     def remove(self, log: RewritableLog, crash: Crash = lambda _point: None) -> None:
@@ -135,12 +138,6 @@ class UserEvents:
         columns["id"] = pc.fill_null(columns["id"], "")
         columns["time"] = events.column("time")
         return pa.RecordBatch.from_arrays(list(columns.values()), schema=events.schema)
-
-
-def _chunks(log: EventLog) -> Iterator[Chunk]:
-    """The whole log, partition by partition."""
-    for partition, (begin, end) in enumerate(zip(log.begin(), log.end(), strict=True)):
-        yield from read_range(log, partition, begin, end)
 
 
 def _newest(log: EventLog, partition: int) -> int:

@@ -133,6 +133,12 @@ def read_range(log: EventLog, partition: int, start: int, end: int) -> Iterator[
         start = chunk.next_offset
 
 
+def read_partitions(log: EventLog) -> Iterator[Iterator[Chunk]]:
+    """The events of each partition, in their order, as far as the log has them now."""
+    for partition, (begin, end) in enumerate(zip(log.begin(), log.end(), strict=True)):
+        yield read_range(log, partition, begin, end)
+
+
 def consecutive_unread(log: EventLog, cursor: Cursor) -> int:
     """`unread` of a log whose offsets count events."""
     check_cursor(cursor, log.partitions)

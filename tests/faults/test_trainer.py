@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
@@ -107,14 +108,19 @@ def kill_at(wanted: str, occurrence: int) -> Callable[[str], None]:
     return crash
 
 
+def begun(folder: Path) -> tuple[Config, pa.RecordBatch]:
+    """A project without a log, and the events for it."""
+    (folder / "recsys.toml").write_text(SETTINGS)
+    events = next(iter(movielens_small(ROOT / "examples" / "ml-latest-small"))).slice(0, EVENTS)
+    return load(folder / "recsys.toml"), events
+
+
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """A log with the first events of MovieLens."""
-    folder = tmp_path_factory.mktemp("killed")
-    (folder / "recsys.toml").write_text(SETTINGS)
-    config = load(folder / "recsys.toml")
+    config, events = begun(tmp_path_factory.mktemp("killed"))
     log = wiring.event_log(config)
-    log.append(next(iter(movielens_small(ROOT / "examples" / "ml-latest-small"))).slice(0, EVENTS))
+    log.append(events)
     log.close()
     return config
 
@@ -132,11 +138,8 @@ def uninterrupted_of_two(config: Config) -> str:
 @pytest.fixture(scope="module")
 def with_erasures(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """The log with the erasures of the two users of most events, after a third and two thirds of it."""
-    folder = tmp_path_factory.mktemp("erased")
-    (folder / "recsys.toml").write_text(SETTINGS)
-    config = load(folder / "recsys.toml")
+    config, events = begun(tmp_path_factory.mktemp("erased"))
     log = wiring.event_log(config)
-    events = next(iter(movielens_small(ROOT / "examples" / "ml-latest-small"))).slice(0, EVENTS)
     users = Counter(events.column("user").drop_null().to_pylist()).most_common(2)
     for third, (user, _) in enumerate([*users, ("nobody", 0)]):
         log.append(events.slice(third * EVENTS // 3, EVENTS // 3))

@@ -9,7 +9,6 @@ from itertools import chain
 from pathlib import Path
 
 import msgspec
-import pyarrow as pa
 import pyarrow.compute as pc
 import redis
 from rich.box import SIMPLE_HEAD
@@ -28,7 +27,7 @@ from serving.experiments.judged import Judged, publish_judged
 from serving.experiments.log_counts import LogCounts
 from serving.experiments.log_summary import LogSummary, log_summary
 from serving.replication.embedded_redis import connect
-from streaming.log.event_log import EventLog, read_range
+from streaming.log.event_log import EventLog, read_partitions
 
 _WITHOUT = {"latency": "their impressions in the log have no `latency`, which those that this server answers have"}
 _GROUPED = "it needs more users"
@@ -90,12 +89,12 @@ def judged(config: Config, log: EventLog, starts: Mapping[Experiment, int], earl
         one: LogCounts(one, since, befores[one], actions, attribution, goals[one.name], watch=bool(rails[one.name]))
         for one, since in starts.items()
     }
-    for events in _partitions(log):
+    for chunks in read_partitions(log):
         for counts in counting.values():
             counts.begin_partition()
-        for batch in events:
+        for chunk in chunks:
             for counts in counting.values():
-                counts.count(batch)
+                counts.count(chunk.events)
     return [
         log_summary(one, counts, starts[one], befores[one], goals[one.name], rails[one.name])
         for one, counts in counting.items()
@@ -105,18 +104,12 @@ def judged(config: Config, log: EventLog, starts: Mapping[Experiment, int], earl
 def _begins(log: EventLog, experiments: Sequence[Experiment]) -> dict[str, int]:
     """By name, the start of each experiment that has impressions, or the time of the first one."""
     found: dict[str, int] = {}
-    for batch in chain.from_iterable(_partitions(log)):
+    for chunk in chain.from_iterable(read_partitions(log)):
         for one in experiments:
-            times = batch.column("time").filter(pc.equal(batch.column("experiment"), one.name))
+            times = chunk.events.column("time").filter(pc.equal(chunk.events.column("experiment"), one.name))
             if len(times):
                 found[one.name] = min(pc.min(times).as_py(), found.get(one.name, sys.maxsize))
     return {one.name: found[one.name] if one.start is None else one.start for one in experiments if one.name in found}
-
-
-def _partitions(log: EventLog) -> Iterator[Iterator[pa.RecordBatch]]:
-    """The events of each partition."""
-    for partition, (begin, end) in enumerate(zip(log.begin(), log.end(), strict=True)):
-        yield (chunk.events for chunk in read_range(log, partition, begin, end))
 
 
 def table(one: LogSummary) -> Table:
@@ -124,9 +117,8 @@ def table(one: LogSummary) -> Table:
     summary = one.summary
     until = f" until {written_time(summary.end)}" if summary.end is not None else ""
     title = f"Experiment {summary.name}, since {written_time(summary.since or 0)}{until}"
-    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("arm", "users", "impressions", "clicks", "click rate", "against the first", "verdict"):
-        drawn.add_column(name, justify="left" if name in ("arm", "verdict") else "right", overflow="fold")
+    drawn = _drawn("arm", "users", "impressions", "clicks", "click rate", "against the first", "verdict")
+    drawn.title, drawn.title_justify = title, "left"
     compared = {comparison.arm: comparison for comparison in summary.comparisons}
     adjusted = {comparison.arm: comparison for comparison in one.adjusted}
     for arm in summary.arms:
@@ -140,9 +132,7 @@ def table(one: LogSummary) -> Table:
 
 def goal_table(one: LogSummary) -> Table:
     """One line for each goal and arm."""
-    drawn = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("goal", "arm", "users", "per user", "against the first", "verdict"):
-        drawn.add_column(name, justify="left" if name in ("goal", "arm", "verdict") else "right", overflow="fold")
+    drawn = _drawn("goal", "arm", "users", "per user", "against the first", "verdict")
     for goal in one.goals:
         compared = {comparison.arm: comparison for comparison in goal.comparisons}
         for place, arm in enumerate(goal.arms):
@@ -155,15 +145,22 @@ def goal_table(one: LogSummary) -> Table:
 
 def guardrail_table(one: LogSummary) -> Table:
     """One line for each guardrail and arm."""
-    drawn = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("guardrail", "arm", "figure", "against the first", "worse by at least", "verdict"):
-        drawn.add_column(name, justify="left" if name in ("guardrail", "arm", "verdict") else "right", overflow="fold")
+    drawn = _drawn("guardrail", "arm", "figure", "against the first", "worse by at least", "verdict")
     for rail in one.guardrails:
         compared = {comparison.arm: comparison for comparison in rail.comparisons}
         for place, arm in enumerate(rail.arms):
             against = compared.get(arm.arm)
             figures = (_figure(against.difference, "+"), _figure(against.harm, "+"), against.verdict) if against else ()
             drawn.add_row("" if place else rail.name, arm.arm, _figure(arm.figure), *figures)
+    return drawn
+
+
+def _drawn(*names: str) -> Table:
+    """An empty table with these columns: numbers to the right, words to the left."""
+    drawn = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in names:
+        words = name in ("arm", "goal", "guardrail", "verdict")
+        drawn.add_column(name, justify="left" if words else "right", overflow="fold")
     return drawn
 
 

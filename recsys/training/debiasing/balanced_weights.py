@@ -1,6 +1,6 @@
 """Factors by which rows weigh as pairs drawn at random do, in the mean of kernel functions.
 
-Shape suffixes: R rows, P pairs, K candidate functions, J chosen ones, C and N as in `covariates`.
+Shape suffixes: R rows, S sampled pairs, K candidate functions, J chosen ones, C and N as in `covariates`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
 
 from recsys.debiasing.anchors import Choice, adaptive_anchors, random_anchors, worst_anchors
-from recsys.debiasing.balance import BalancedWeights, Balancing, balance, deviations
+from recsys.debiasing.balance import BalancedWeights, Balancing, balance
 from recsys.debiasing.kernels import Kernel, KernelName
 from recsys.training.debiasing.covariates import Covariates, Floats, Order, SquaredDistances
 
@@ -92,32 +91,28 @@ def find(
     that are not positive.
     """
     distances = SquaredDistances.fitted(rows.followed_by(pairs))
-    order_P = rng.permutation(len(pairs))
     most = _CANDIDATES * options.functions
-    sample = pairs.take(order_P[:_SAMPLE])
-    candidates = _distinct(pairs.take(order_P[: max(_SAMPLE, most)]), distances, most)
-    squares = distances(sample, sample)
+    sample = pairs.take(rng.permutation(len(pairs))[: max(_SAMPLE, most)])
+    squares_SS = distances(sample, sample)
+    candidates = sample.take(_distinct(squares_SS)[:most])
     if len(candidates) < 2:
         return FoundWeights.none(rows.codes_RC.shape[1], rows.numbers_RN.shape[1])
-    bandwidth = float(np.sqrt(np.median(squares[squares > 0])))
+    near_SS = squares_SS[:_SAMPLE, :_SAMPLE]
+    bandwidth = float(np.sqrt(np.median(near_SS[near_SS > 0])))
     kernel = Kernel(options.kernel, bandwidth)
     kernel_RK = kernel.of_squares(distances(rows, candidates))
     target_K = kernel.of_squares(distances(pairs, candidates)).mean(0)
     chosen_J = _chosen(kernel_RK, target_K, base_R, labels_R, options, rng)
-    anchors, kernel_RJ, targets_J = candidates.take(chosen_J), kernel_RK[:, chosen_J], target_K[chosen_J]
-    found = balance(kernel_RJ, targets_J, base_R, options.how)
-    deviations_J = deviations(kernel_RJ)
-    log_R = (kernel_RJ - targets_J) / deviations_J @ found.multipliers_J
-    log_total = np.array([logsumexp(log_R, b=base_R / base_R.sum())])
+    anchors, targets_J = candidates.take(chosen_J), target_K[chosen_J]
+    found = balance(kernel_RK[:, chosen_J], targets_J, base_R, options.how)
     bounds = distances.means_N, distances.lows_N, distances.highs_N
-    solved = targets_J, deviations_J, found.multipliers_J, log_total
+    solved = targets_J, found.deviations_J, found.multipliers_J, np.array([found.log_total])
     return FoundWeights(anchors.codes_RC, anchors.numbers_RN, *bounds, np.array([bandwidth]), *solved, _figures(found))
 
 
-def _distinct(rows: Covariates, distances: SquaredDistances, most: int) -> Covariates:
-    """The first of equal rows, up to `most`: equal functions would be chosen together, and others left out."""
-    equal_RR = distances(rows, rows) == 0
-    return rows.take(np.flatnonzero(equal_RR.argmax(1) == np.arange(len(rows)))[:most])
+def _distinct(squares_SS: Floats) -> Order:
+    """The first of equal rows: equal functions would be chosen together, and others left out."""
+    return np.flatnonzero((squares_SS == 0).argmax(1) == np.arange(len(squares_SS)))
 
 
 def _chosen(

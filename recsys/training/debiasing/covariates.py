@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy.spatial.distance import cdist
 
 from embedding.hashing import mix
+from recsys.debiasing.kernels import scaled
 from streaming.encode.batch import Jagged, TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec, Field
 
@@ -106,7 +107,4 @@ class SquaredDistances:
 
     def _scaled(self, numbers_RN: Floats) -> Floats:
         filled_RN = np.where(np.isnan(numbers_RN), self.means_N, numbers_RN)
-        range_N = self.highs_N - self.lows_N
-        scale_N = np.divide(1.0, range_N, out=np.zeros_like(range_N), where=range_N > 0)
-        scaled_RN: Floats = np.clip((filled_RN - self.lows_N) * scale_N, 0, 1)
-        return scaled_RN
+        return scaled(filled_RN, self.lows_N, self.highs_N)

@@ -42,10 +42,9 @@ class KernelBalance:
     def __init__(self, spec: FeatureSpec, options: KernelBalancing, seed: int) -> None:
         self.options, self._seed = options, seed
         self._contexts, self._items = CovariateReader(spec, of_item=False), CovariateReader(spec, of_item=True)
-        keys = [f.name for f in self._items.sparse if f.source == "item" and f.kind == "categorical"]
-        if not keys:
+        if spec.item_key is None:
             raise InvalidValueError("kernel balancing needs a categorical field of source `item`: add one")
-        self._key = keys[0]
+        self._key = spec.item_key
         coded = [replace(field, kind="categorical") for field in self._items.sparse]
         self._pool = ItemPool(coded, self._items.numbers, _PLACES)
         codes = len(self._contexts.sparse) + len(self._items.sparse)

@@ -27,12 +27,12 @@ class TowerFields:
             )
         user = [_moved(field, USER_TABLE) for field in spec.fields if not field.of_item]
         item = [_moved(field, ITEM_TABLE) for field in spec.fields if field.of_item]
-        keys = [field.name for field in item if field.source == "item" and field.kind == "categorical"]
-        if not user or not keys:
-            missing = "source `user` or another one of the request" if keys else "kind categorical and source `item`"
+        key = spec.item_key
+        if not user or key is None:
+            missing = "source `user` or another one of the request" if key else "kind categorical and source `item`"
             raise InvalidValueError(f"retrieval by two towers needs a field of {missing}: add one to features.fields")
         self.user, self.item = FeatureSpec(tuple(user)), FeatureSpec(tuple(item))
-        self.key = keys[0]
+        self.key = key
 
     @property
     def tables(self) -> dict[str, str]:

@@ -35,10 +35,9 @@ class ItemContrast:
 
     def __init__(self, spec: FeatureSpec, store: EmbeddingStore, options: SslSection, *, lr: float, seed: int) -> None:
         item = FeatureSpec(tuple(field for field in spec.fields if field.of_item))
-        keys = [field.name for field in item.sparse if field.source == "item" and field.kind == "categorical"]
-        if not keys:
+        if item.item_key is None:
             raise InvalidValueError("self-supervision needs a categorical field of source `item`: add one")
-        self._key, self._weight = keys[0], options.weight
+        self._key, self._weight = item.item_key, options.weight
         self._first = len(spec.numeric) - len(item.numeric)
         self._layer = EmbeddingLayer(store, item)
         self.pool = ItemPool(item.sparse, len(item.numeric), PLACES)

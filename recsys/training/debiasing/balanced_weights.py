@@ -19,7 +19,7 @@ from recsys.training.debiasing.covariates import Covariates, Floats, Order, Squa
 _CANDIDATES = 4
 """For each function that is balanced."""
 _SAMPLE = 500
-"""Pairs that the median distance is taken from."""
+"""Fewest pairs that the median distance is taken from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,7 @@ def find(
     candidates = sample.take(_distinct(squares_SS)[:most])
     if len(candidates) < 2:
         return FoundWeights.none(rows.codes_RC.shape[1], rows.numbers_RN.shape[1])
-    near_SS = squares_SS[:_SAMPLE, :_SAMPLE]
-    bandwidth = float(np.sqrt(np.median(near_SS[near_SS > 0])))
+    bandwidth = float(np.sqrt(np.median(squares_SS[squares_SS > 0])))
     kernel = Kernel(options.kernel, bandwidth)
     kernel_RK = kernel.of_squares(distances(rows, candidates))
     target_K = kernel.of_squares(distances(pairs, candidates)).mean(0)

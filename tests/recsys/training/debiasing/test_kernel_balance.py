@@ -194,6 +194,13 @@ def test_rows_that_are_all_alike_need_no_weights() -> None:
     np.testing.assert_array_equal(balance_of().factors(same, np.ones(500)), 1)
 
 
+def test_one_row_among_thousands_that_are_alike() -> None:
+    kind_B = (np.arange(WINDOW) == 7).astype(np.int64)
+    rare = shown(kind_B, np.zeros(WINDOW, np.int64), np.zeros(WINDOW))
+    found = balance_of(KernelBalancing("random", functions=1024)).factors(rare, np.ones(WINDOW))
+    assert np.isfinite(found).all()
+
+
 def test_without_an_item_there_are_no_pairs() -> None:
     config = config_of(BALANCED, fields='{ name = "genre", source = "item.genre" }')
     with pytest.raises(InvalidValueError, match="field of source `item`"):

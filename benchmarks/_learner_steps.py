@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,22 @@ TURN = 4
 
 
 def seconds(options: Mapping[str, Mapping[str, Any]], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of `TURN` steps in each round, by name; `options` are added to `[training]` of `benchmarks loop`."""
-    return interleave({name: _turn(added) for name, added in options.items()}, rounds)
+    """CPU seconds of `TURN` steps in each round, by name; `options` are added to `[training]` of `benchmarks loop`.
+
+    All learn from the same batches, which are made beforehand.
+    """
+    config, rng = config_in(Path()), np.random.default_rng(0)
+    wiring.set_threads(config)
+    batches = [batch(config, rng) for _ in range(TURN * (rounds + 1))]
+    return interleave({name: _turn(config_in(Path(), added), batches) for name, added in options.items()}, rounds)
 
 
-def _turn(options: Mapping[str, Any]) -> Callable[[], None]:
-    config = config_in(Path(), options)
-    learner = wiring.learner(config)
-    rng = np.random.default_rng(0)
+def _turn(config: Config, batches: Sequence[TrainingBatch]) -> Callable[[], None]:
+    learner, following = wiring.learner(config), iter(batches)
 
     def turn() -> None:
-        for _ in range(TURN):
-            learner.step(batch(config, rng))
+        for one in islice(following, TURN):
+            learner.step(one)
 
     return turn
 

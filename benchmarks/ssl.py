@@ -17,7 +17,7 @@ METHODS = ("spread_out", "rfm", "cfm")
 def run(quick: bool) -> Result:
     options: dict[str, dict[str, Any]] = {"none": {}}
     options |= {method: {"ssl": {"method": method}} for method in METHODS}
-    seconds = _learner_steps.seconds(options, rounds=3 if quick else 40)
+    seconds = _learner_steps.seconds(options, rounds=2 if quick else 40)
     added = {method: ratio(seconds[method], seconds["none"]) - 1 for method in METHODS}
     targets = [Target(f"{method}: CPU time added to a step", value, 0.15, "lower") for method, value in added.items()]
     return Result("ssl", targets, {"seconds_per_turn": seconds, "steps_per_turn": _learner_steps.TURN, "batch": BATCH})

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,36 @@ def served(http: httpx.Client, question: dict[str, Any]) -> dict[str, float]:
     return {item["item"]: item["score"] for item in answer["items"]}
 
 
+@contextmanager
+def following(trainer: Trainer) -> Iterator[None]:
+    stop = threading.Event()
+    thread = threading.Thread(target=trainer.run, kwargs={"follow": True, "stop": stop})
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(WAIT)
+    assert not thread.is_alive()
+
+
+def learn_of_click(config: Config, trainer: Trainer, http: httpx.Client, impression: str, item: str) -> None:
+    """Post the click, and let the trainer follow the log until the item's row has changed.
+
+    No question may be asked meanwhile: its items would be shown again, and learned from as not clicked.
+    """
+    ids, _ = Encoder(wiring.spec(config)).encode_items([item], [{}])
+
+    def row() -> list[float]:
+        return [float(value) for value in trainer.learner.store.peek("item", ids["item"].values).values_ND[0]]
+
+    before = row()
+    click = {"type": "interaction", "time": time.time_ns() // 10**6, "impression": impression, "item": item}
+    assert http.post("/v1/events", json=click).json()["accepted"] == 1
+    with following(trainer):
+        until(lambda: row() != before, WAIT)
+
+
 def trained(config: Config, trainer: Trainer, question: dict[str, Any]) -> dict[str, float]:
     """The same question put to the model itself, by the way of a training example."""
     entities = EntityState(100)
@@ -191,55 +222,24 @@ def test_those_questions_are_about_ids_with_and_without_a_row(config: Config, tr
 
 
 @pytest.mark.parametrize("config", [PARAMETERS["zeros"]], indirect=True)
-def test_a_click_changes_the_score_of_what_was_clicked(trainer: Trainer, http: httpx.Client) -> None:
+def test_a_click_changes_the_score_of_what_was_clicked(config: Config, trainer: Trainer, http: httpx.Client) -> None:
     question = {"user": "a new user", "items": ["new item", "other new item"]}
     answer = http.post("/v1/rank", json=question).json()
     before = {item["item"]: item["score"] for item in answer["items"]}
     assert abs(before["new item"] - before["other new item"]) < SAME
-    stop = threading.Event()
-    following = threading.Thread(target=trainer.run, kwargs={"follow": True, "stop": stop})
-    following.start()
-    try:
-        click = {
-            "type": "interaction",
-            "time": time.time_ns() // 10**6,
-            "impression": answer["impression"],
-            "item": "new item",
-        }
-        assert http.post("/v1/events", json=click).json()["accepted"] == 1
+    learn_of_click(config, trainer, http, answer["impression"], "new item")
 
-        def differ() -> bool:
-            """Both may be learned as silent first, which gives each a row of its own."""
-            after = served(http, question)
-            return after["new item"] - after["other new item"] >= SAME
+    def differ() -> bool:
+        after = served(http, question)
+        return after["new item"] - after["other new item"] >= SAME
 
-        until(differ, WAIT)
-    finally:
-        stop.set()
-        following.join(WAIT)
-    assert not following.is_alive()
+    until(differ, WAIT)
 
 
 def test_what_is_learned_while_serving_is_served(config: Config, trainer: Trainer, http: httpx.Client) -> None:
     question: dict[str, Any] = {"user": "another new user", "items": ["newer item", "other newer item", "i1"]}
-    ids, _ = Encoder(wiring.spec(config)).encode_items(["newer item"], [{}])
-
-    def row() -> list[float]:
-        return [float(value) for value in trainer.learner.store.peek("item", ids["item"].values).values_ND[0]]
-
-    before = row()
-    shown = http.post("/v1/rank", json=question).json()["impression"]
-    stop = threading.Event()
-    following = threading.Thread(target=trainer.run, kwargs={"follow": True, "stop": stop})
-    following.start()
-    try:
-        click = {"type": "interaction", "time": time.time_ns() // 10**6, "impression": shown, "item": "newer item"}
-        assert http.post("/v1/events", json=click).json()["accepted"] == 1
-        until(lambda: row() != before, WAIT)
-    finally:
-        stop.set()
-        following.join(WAIT)
-    assert not following.is_alive()
+    impression = http.post("/v1/rank", json=question).json()["impression"]
+    learn_of_click(config, trainer, http, impression, "newer item")
     question |= {"time": START + 86_400_000}
     expected = pytest.approx(trained(config, trainer, question), abs=TOLERANCE[config.redis.precision])
     until(lambda: served(http, question) == expected, WAIT)
@@ -255,15 +255,8 @@ def test_a_withdrawn_item_is_not_recommended_until_it_comes_back(trainer: Traine
         event = {"type": "item", "time": time.time_ns() // 10**6, "item": "i1"} | more
         assert http.post("/v1/events", json=event).json()["accepted"] == 1
 
-    stop = threading.Event()
-    following = threading.Thread(target=trainer.run, kwargs={"follow": True, "stop": stop})
-    following.start()
-    try:
+    with following(trainer):
         for available in (True, False, True):
             say(available=available)
             until(lambda available=available: recommended() == available, WAIT)  # type: ignore[misc]
             assert served(http, {"user": "u0", "items": ["i1"]}).keys() == {"i1"}
-    finally:
-        stop.set()
-        following.join(WAIT)
-    assert not following.is_alive()

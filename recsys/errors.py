@@ -16,6 +16,7 @@ RecsysError
 │   └── ArtefactError        an exported graph that is damaged or of another version
 ├── ExportError              a model that cannot be exported
 ├── LeaseError               another trainer publishes the model
+├── PromotionError           a model that cannot be promoted, or gone back to
 ├── WorkerError              the processes that train together
 ├── ApiError                 a request that the server refuses, one class per status: `serving/api/request_errors.py`
 └── UnavailableError         a service that does not answer (a ConnectionError)
@@ -95,6 +96,10 @@ class ExportError(RecsysError):
 
 class LeaseError(RecsysError):
     """Another trainer publishes the model; the message says which one and what to do."""
+
+
+class PromotionError(RecsysError):
+    """A model cannot become the champion; the message says why and what to do."""
 
 
 class WorkerError(RecsysError):

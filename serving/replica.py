@@ -12,9 +12,11 @@ from serving.cache.entity_cache import EntityFeatures
 from serving.cache.visited_items import VisitedItems
 from serving.model.loaded_model import OpenScorer
 from serving.ranking.popularity import CatalogSnapshot
-from serving.replication.follow.model_loader import LoaderModels, ModelLoader
+from serving.replication.follow.followed_models import FollowedModels
+from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.follow.stream_follower import Sink, StreamFollower
 from serving.replication.health import Availability
+from serving.replication.promotions import promoted
 from serving.replication.trainer_status import TrainerStatuses
 
 _REQUEST_TIMEOUT = 0.1
@@ -45,15 +47,15 @@ class Replica:
         client = self._stack.enter_context(connect(_REQUEST_TIMEOUT))
         self.availability = Availability(up=False)
         self.catalog = CatalogSnapshot()
-        self.models = LoaderModels(
-            [ModelLoader(name, client, open_scorer, cache_rows, self.availability, time.monotonic) for name in names]
+        self.models = FollowedModels(
+            names,
+            lambda name: ModelLoader(name, client, open_scorer, cache_rows, self.availability, time.monotonic),
         )
-        self.trainers = TrainerStatuses(names)
+        self.trainers = TrainerStatuses(self.models.loaders)
         self.entities = EntityFeatures(client, entity_ttl, 1_000_000, time.monotonic, self.availability)
         self.visited = VisitedItems(client, self.availability)
-        sinks: list[Sink] = [self.entities, *self.models.loaders.values()]
         self._follower = StreamFollower(
-            lambda: connect(_FOLLOW_TIMEOUT), sinks, self.availability, self._refresh, revive
+            lambda: connect(_FOLLOW_TIMEOUT), self._sinks(), self.availability, self._refresh, revive
         )
         self._stack.callback(self._follower.close)
 
@@ -68,9 +70,20 @@ class Replica:
     def close(self) -> None:
         self._stack.close()
 
+    def _sinks(self) -> list[Sink]:
+        return [self.entities, *self.models.loaders.values()]
+
     def _refresh(self, client: redis.Redis) -> None:
+        self._crown(client)
         self.catalog.refresh(client)
         self.trainers.refresh(client)
         for loader in self.models.loaders.values():
             loader.maintain()
         self._also(client)
+
+    def _crown(self, client: redis.Redis) -> None:
+        """Serve the champion, if a model was promoted or gone back to."""
+        found = promoted(client)
+        if found is not None and self.models.crown(found):
+            self._follower.follow(self._sinks())
+            self.trainers.follow(self.models.loaders)

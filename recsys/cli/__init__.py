@@ -6,7 +6,7 @@ import logging
 
 import click
 
-from recsys.cli import describe, offline, online, tables
+from recsys.cli import describe, offline, online, promotion, tables
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -18,6 +18,7 @@ def main(verbose: bool) -> None:
     \b
     init -> check -> ingest -> train -> serve      the live loop
     status                                         how the trainer is doing
+    promote, rollback, versions                    which of several models is served
     experiments                                    what A/B tests show, by the log
     inspect                                        what files hold, and a configuration for them
                      ingest -> replay              evaluate a model on a log before it goes live
@@ -32,5 +33,5 @@ def main(verbose: bool) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-for _command in (*describe.COMMANDS, *online.COMMANDS, *offline.COMMANDS, *tables.COMMANDS):
+for _command in (*describe.COMMANDS, *online.COMMANDS, *promotion.COMMANDS, *offline.COMMANDS, *tables.COMMANDS):
     main.add_command(_command)

@@ -82,6 +82,10 @@ class Publication:
         self._run = ""
         self._serves = False
         """Whether servers follow this run, or may at once."""
+        self._owns = False
+        """Whether this trainer writes what all models share."""
+        self._counts: frozenset[str] = frozenset()
+        """The layouts of the counters that it writes."""
         self.status: Mapping[str, object] = {}
         """The latest status: figures by name, or groups of figures."""
         self._rows_due = self._dense_due = -float("inf")
@@ -92,12 +96,9 @@ class Publication:
         self._publisher.begin(run)
         self._serves = False
         self._learner.store.subscribe(CONSUMER)
-        self._entities.change_all()
+        self._change_facts()
         if self._vectors is not None:
             self._vectors.start()
-        self._streamed.change_all()
-        if self._visits is not None:
-            self._visits.change_all()
 
     def due(self) -> bool:
         return self._clock() >= self._rows_due
@@ -117,8 +118,9 @@ class Publication:
         started = self._clock()
         self._rows_due = started + self._rows_every
         try:
+            self._take_facts(has_caught_up=has_caught_up)
             self._publish_model(progress, started, has_caught_up=has_caught_up, dense=dense)
-            self.status = {**self._status(progress), **report}
+            self.status = {**self._status(progress), "caught_up": has_caught_up, **report}
             self._publisher.publish_status(self.status)
         except OutOfStepError as error:
             logger.warning("publishing all rows again: %s", error)
@@ -146,6 +148,24 @@ class Publication:
             self._publisher.take_over(self._version())
             logger.info("run %s is served from now on", self._run)
         self._serves = True
+
+    def _take_facts(self, *, has_caught_up: bool) -> None:
+        """Find out which of the facts that models share are this trainer's to write, and write new ones in full."""
+        facts = self._publisher.facts
+        owns, layouts = facts.owned(caught_up=has_caught_up), self._streamed.layouts
+        counts = layouts if owns else layouts - facts.layouts_of_champion() if has_caught_up else frozenset()
+        if owns and not self._owns:
+            self._change_facts()
+        elif counts != self._counts:
+            self._streamed.change_all()
+        self._owns, self._counts = owns, counts
+
+    def _change_facts(self) -> None:
+        self._publisher.forget_catalog()
+        self._entities.change_all()
+        self._streamed.change_all()
+        if self._visits is not None:
+            self._visits.change_all()
 
     def _version(self) -> str:
         return f"step-{self._learner.steps}-{self._run}-{self._start_id}"
@@ -175,6 +195,7 @@ class Publication:
         return {
             "run": self._run,
             "serves": self._serves,
+            "counted": sorted(self._streamed.layouts),
             "step": self._learner.steps,
             "event_time": progress.now,
             "lag_events": progress.lag_events,
@@ -191,12 +212,15 @@ class Publication:
     def _publish_items(self) -> None:
         users, items = self._entities.drain_changes()
         with _again_if_it_fails(lambda: self._entities.restore_changes(users, items)):
-            self._publisher.publish_entity_changes(users, items)
+            if self._owns:
+                self._publisher.publish_entity_changes(users, items)
             if self._vectors is not None:
                 self._vectors.publish(self._publisher, items.latest)
         counters = self._streamed.drain_changes()
         with _again_if_it_fails(lambda: self._streamed.restore_changes(counters)):
-            self._publisher.publish_records(counters)
+            self._publisher.publish_records([one for one in counters if one.layout.key in self._counts])
+        if not self._owns:
+            return
         if (visits := self._visits) is not None:
             visited = visits.drain_changes()
             with _again_if_it_fails(lambda: visits.restore_changes(visited)):

@@ -6,6 +6,9 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from recsys.config.schema import Config
+from serving.replication.keys import ONLINE
+
+__all__ = ["ONLINE", "publisher", "running_redis"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,15 +18,12 @@ if TYPE_CHECKING:
     from serving.replication.publish.publisher import Publisher
 
 
-ONLINE = "online"
-"""The model that the trainer publishes."""
-
-
 @contextmanager
 def publisher(
-    config: Config, model: str = ONLINE, holder: Holder | None = None
+    config: Config, model: str = "", holder: Holder | None = None
 ) -> Iterator[tuple[Publisher, Callable[[], None]]]:
-    """A publisher of `model` to the configured Redis, or to an embedded one that is started for it.
+    """A publisher of `model` (empty: as `[training] publish_as` says) to the configured Redis, or to an embedded one
+    that is started for it.
 
     The function beside it restarts an embedded Redis that is gone. With a `holder` it is the model's one publisher
     while the block runs; raises LeaseError if there is another.
@@ -36,13 +36,15 @@ def publisher(
         if embedded is not None:  # any other Redis is restarted by its operator
             embedded.ensure()
 
+    model = model or config.training.publish_as
     with ExitStack() as stack:
         embedded = stack.enter_context(running_redis(config))
         client = stack.enter_context(connect(config.redis.url, config.redis.folder))
         lease = None if holder is None else Lease(client, model, holder)
         if lease is not None:
             stack.enter_context(lease.kept())
-        yield Publisher(client, model, precision=config.redis.precision, lease=lease), revive
+        kept_in = None if holder is None else config.training.checkpoints
+        yield Publisher(client, model, precision=config.redis.precision, lease=lease, kept_in=kept_in), revive
 
 
 @contextmanager

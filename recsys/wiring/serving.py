@@ -27,7 +27,7 @@ def open_scorer(config: Config) -> OpenScorer:
 
 def server(config: Config) -> Settings:
     """The server's settings: those of the section, and what other sections say. Without an experiment all users get
-    the online model."""
+    the champion."""
     from serving.experiments.assignment import Arm, Experiment
     from serving.server import Settings
 
@@ -37,7 +37,7 @@ def server(config: Config) -> Settings:
         **chosen,
         redis_url=config.redis.url,
         redis_folder=config.redis.folder,
-        experiments=experiments or (Experiment("default", (Arm(ONLINE, ONLINE),)),),
+        experiments=experiments or (Experiment("default", (Arm(ONLINE),)),),
         holdout=config.holdout,
         actions=frozenset(config.training.positive),
         learned=frozenset().union(*(task.rule.actions for task in tasks(config))),

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from recsys.config.schema import Config
 from recsys.wiring.learning import exporter, learner
-from recsys.wiring.publishing import ONLINE, publisher
+from recsys.wiring.publishing import publisher
 from recsys.wiring.stream import event_log, feed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from recsys.config.sections.training import TrainingSection
     from recsys.training.learner import Learner
     from recsys.training.publication import Publication
     from recsys.training.retrieval.vector_publication import VectorPublication
@@ -114,7 +115,7 @@ def _publication(
             streamed=source.streamed,
             visits=visits,
         )
-        with _metrics(config.training.metrics, publication):
+        with _metrics(config.training, publication):
             yield publication
 
 
@@ -140,9 +141,9 @@ def _vectors(config: Config, learns: Learner, source: Feed, catalog: Catalog) ->
 
 
 @contextmanager
-def _metrics(address: str, publication: Publication) -> Iterator[None]:
-    """The endpoint for Prometheus at `address`, if it names one."""
-    if not address:
+def _metrics(training: TrainingSection, publication: Publication) -> Iterator[None]:
+    """The endpoint for Prometheus, if `metrics` names one."""
+    if not training.metrics:
         yield
         return
     from serving.api.trainer_metrics import TrainerEndpoint
@@ -152,9 +153,9 @@ def _metrics(address: str, publication: Publication) -> Iterator[None]:
         status: Any = publication.status
         if not status:
             return None
-        return ONLINE, TrainerStatus(status["written"], status), time.time() - status["written"] / 1000
+        return training.publish_as, TrainerStatus(status["written"], status), time.time() - status["written"] / 1000
 
-    with closing(TrainerEndpoint(address, latest)):
+    with closing(TrainerEndpoint(training.metrics, latest)):
         yield
 
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 import xxhash
 
 from recsys.errors import InvalidValueError
+from serving.replication.keys import CHAMPION
 
 POPULARITY = "popularity"
 """The model of an arm that ranks by popularity, without a published model."""
@@ -20,10 +21,11 @@ _RULE = "rendezvous"
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One arm: its share of users is `weight` of the sum of weights; `model` is a published model or `popularity`."""
+    """One arm: its share of users is `weight` of the sum of weights; `model` is a published model, `champion`
+    (the promoted one) or `popularity`."""
 
     name: str
-    model: str = "online"
+    model: str = CHAMPION
     weight: float = 1.0
     score: Mapping[str, float] = field(default_factory=dict, hash=False)
     """What its items are ranked by, as `[serving] score`; empty: as that says."""

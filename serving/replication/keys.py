@@ -23,6 +23,8 @@
 | `recsys:experiment:{name}:{allocation}` | hash | `{arm}:{sum}`, the sums of `serving.experiments.sums`; `since` (ms) |
 | `recsys:experiment:{name}:{allocation}:{arm}` | string | impressions and clicks by bucket of users, 32 bits each |
 | `recsys:experiments` | set | all keys of the two kinds above |
+| `recsys:promotions` | list | every promotion and rollback, JSON; the last one says which model is the champion |
+| `recsys:models` | set | names of the models that have been served |
 | `recsys:judged` | string | what the log said of experiments, as JSON: `serving.experiments.judged` |
 | `recsys:shown:{impression}` | string, expiring | arm, bucket and items, see `serving/experiments/count.lua` |
 | `recsys:opened:{slice}` | string, expiring | how many of those were made in a slice of time |
@@ -46,6 +48,12 @@ RECENT = "recsys:recent"
 EXPERIMENTS = "recsys:experiments"
 OPENED = "recsys:opened:"
 JUDGED = "recsys:judged"
+PROMOTIONS = "recsys:promotions"
+MODELS = "recsys:models"
+CHAMPION = "champion"
+"""Stands for the promoted model, wherever the name of a model is read."""
+ONLINE = "online"
+"""The model that a trainer publishes by default, and the champion until another one is promoted."""
 _RESERVED = frozenset(
     {
         "user",
@@ -58,6 +66,9 @@ _RESERVED = frozenset(
         "shown",
         "opened",
         "judged",
+        "promotions",
+        "models",
+        CHAMPION,
         "popularity",
         "counted",
         "visited",

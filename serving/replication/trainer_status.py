@@ -51,15 +51,19 @@ class TrainerStatuses:
     """The latest statuses by model, kept while Redis is away. Models without a trainer (frozen ones) have none."""
 
     def __init__(self, models: Iterable[str]) -> None:
-        self._keys = {model: ModelKeys(model).status for model in models}
+        self.follow(models)
         self.by_model: Mapping[str, TrainerStatus] = {}
+
+    def follow(self, models: Iterable[str]) -> None:
+        """Read those of these models from now on."""
+        self._keys = {model: ModelKeys(model).status for model in models}
 
     def refresh(self, client: redis.Redis) -> None:
         """Read all statuses. Raises redis.RedisError and keeps what it had."""
         if not self._keys:
             return
         blobs = cast(list[bytes | None], client.mget(list(self._keys.values())))
-        read = {model: _decode(blob) for model, blob in zip(self._keys, blobs, strict=True)}
+        read = {model: decode(blob) for model, blob in zip(self._keys, blobs, strict=True)}
         self.by_model = {model: status for model, status in read.items() if status is not None}
 
 
@@ -67,7 +71,7 @@ def encode(status: Mapping[str, object], published: int) -> bytes:
     return msgspec.json.encode(TrainerStatus(published, dict(status)))
 
 
-def _decode(blob: bytes | None) -> TrainerStatus | None:
+def decode(blob: bytes | None) -> TrainerStatus | None:
     """The decoded status, or None if it is missing or of another version: nothing depends on it."""
     try:
         return None if blob is None else msgspec.json.decode(blob, type=TrainerStatus)

@@ -56,6 +56,11 @@ class StreamedFeatures:
         """Entities that are counted and histories, and those that were evicted, by kind."""
         return {name: size for part in self._parts for name, size in part.sizes.items()}
 
+    @property
+    def layouts(self) -> frozenset[str]:
+        """Names of the layouts under which its records are published."""
+        return frozenset(part.table.layout.key for part in self._parts)
+
     def take(self, events: pa.RecordBatch) -> pa.RecordBatch:
         """Count these events; returns them with the features of their impressions."""
         if not self._parts:

@@ -15,7 +15,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from recsys import wiring
 from recsys.commands.output import embedding_tables
 from recsys.commands.output.console import plain_console, say
 from recsys.commands.stopping import stopping
@@ -56,7 +55,8 @@ def run(path: Path, *, follow: bool, as_json: bool) -> None:
 
 def read(config: Config) -> TrainerStatus | None:
     """The trainer's latest status; None if none has published. Raises RedisServerError if Redis does not answer."""
-    statuses = TrainerStatuses([wiring.ONLINE])
+    model = config.training.publish_as
+    statuses = TrainerStatuses([model])
     try:
         with connect(config.redis.url, config.redis.folder, timeout=2.0) as client:
             statuses.refresh(client)
@@ -66,7 +66,7 @@ def read(config: Config) -> TrainerStatus | None:
             if config.redis.url
             else f"no Redis runs in {config.redis.folder}: it does while `recsys train` or `recsys serve` do"
         ) from error
-    return statuses.by_model.get(wiring.ONLINE)
+    return statuses.by_model.get(model)
 
 
 def shown(config: Config, latest: TrainerStatus | None) -> RenderableType:

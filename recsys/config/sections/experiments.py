@@ -14,16 +14,19 @@ from serving.experiments.goals import VISIT, Kind
 from serving.experiments.guardrails import Guardrail, Watched, check_guardrails
 from serving.experiments.traffic import Holdout
 from serving.ranking.task_score import TaskScore
+from serving.replication.keys import CHAMPION
 
 HoldoutSection = section_of(Holdout)
 """Users that are in no experiment."""
 
 
 class ArmSection(Section):
-    """One arm: its share of users and the published model that ranks for them; `popularity` ranks without one."""
+    """One arm: its share of users and the published model that ranks for them.
+
+    `champion` is the promoted one, and `popularity` ranks without one."""
 
     name: str
-    model: str = "online"
+    model: str = CHAMPION
     weight: float = 1.0
     score: dict[str, float] = {}
     """What its items are ranked by; empty: as `serving` says."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from embedding.store import INIT_SCALE
 from recsys.config.sections.debiasing import DebiasingSection
@@ -13,6 +13,7 @@ from recsys.config.sections.negatives import NegativesSection
 from recsys.config.sections.section import Count, Positive, Section, error_at
 from recsys.config.sections.ssl import SslSection
 from recsys.config.units import Duration, milliseconds
+from serving.replication.keys import ONLINE, ModelKeys
 from serving.settings import FilePath
 
 
@@ -46,6 +47,8 @@ class TrainingSection(Section):
     """Processes of `recsys train`, started by Ray, that divide embedding rows and batches among them."""
     ray: str = ""
     """Address of the Ray cluster for the workers; empty starts Ray on this machine alone."""
+    publish_as: str = ONLINE
+    """The name under which the model is published. Another trainer beside this one has another, and is a challenger."""
     checkpoints: FilePath = Path("run/checkpoints")
     checkpoint_every: Count = 500
     """Steps between checkpoints."""
@@ -58,6 +61,11 @@ class TrainingSection(Section):
     negatives: NegativesSection = NegativesSection()
     debiasing: DebiasingSection = DebiasingSection()
     ssl: SslSection = SslSection()
+
+    @field_validator("publish_as")
+    @classmethod
+    def _names_a_model(cls, name: str) -> str:
+        return ModelKeys(name).model
 
     @model_validator(mode="after")
     def _effective(self) -> Self:

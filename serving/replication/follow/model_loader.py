@@ -185,27 +185,3 @@ class ModelLoader:
         warm_up()
         model.smoke_test()
         return model
-
-
-class LoaderModels:
-    """The `Models` that these loaders keep current."""
-
-    def __init__(self, loaders: list[ModelLoader]) -> None:
-        self.loaders = {loader.name: loader for loader in loaders}
-
-    def get(self, name: str) -> LoadedModel | None:
-        loader = self.loaders.get(name)
-        return None if loader is None else loader.current
-
-    @property
-    def loaded(self) -> dict[str, LoadedModel]:
-        return {name: loader.current for name, loader in self.loaders.items() if loader.current is not None}
-
-    @property
-    def refused(self) -> int:
-        return sum(bool(loader.refused) for loader in self.loaders.values())
-
-    @property
-    def missing(self) -> dict[str, str]:
-        absent = (loader for loader in self.loaders.values() if loader.current is None)
-        return {loader.name: loader.refused or "not published yet" for loader in absent}

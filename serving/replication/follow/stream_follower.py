@@ -57,8 +57,9 @@ class StreamFollower:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connect = connect
-        self._sinks = {sink.stream.encode(): sink for sink in sinks}
+        self._sinks: dict[bytes, Sink] = {}
         self._positions: dict[bytes, bytes] = {}
+        self.follow(sinks)
         self._availability = availability
         self._refresh = refresh
         self._revive = revive
@@ -67,6 +68,11 @@ class StreamFollower:
         self._stopped = threading.Event()
         self._caught_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="stream-follower", daemon=True)
+
+    def follow(self, sinks: Sequence[Sink]) -> None:
+        """Follow these sinks from now on. Once it has started, only `refresh` may call it."""
+        self._sinks = {sink.stream.encode(): sink for sink in sinks}
+        self._positions = {stream: at for stream, at in self._positions.items() if stream in self._sinks}
 
     def start(self) -> None:
         self._thread.start()
@@ -108,6 +114,9 @@ class StreamFollower:
         while not self._stopped.is_set():
             self._read(client)
             self._refresh_when_due(client)
+            for stream, sink in self._sinks.items():
+                if stream not in self._positions:  # it has come since
+                    sink.catch_up(client, continued=self._resume(client, stream))
             self._availability.up = True
 
     def _refresh_when_due(self, client: redis.Redis) -> None:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 import msgspec
@@ -27,6 +28,7 @@ from serving.replication.publish.lease import Lease
 from serving.replication.publish.record_publisher import RecordPublisher
 from serving.replication.publish.redis_writer import RedisWriter
 from serving.replication.publish.served_run import ServedRun
+from serving.replication.publish.shared_facts import SharedFacts
 from serving.replication.publish.vector_publisher import VectorPublisher
 from serving.replication.publish.visit_publisher import VisitPublisher
 from serving.replication.shared_reads import served
@@ -47,7 +49,8 @@ class Publisher:
     holds it.
 
     Rows are rounded to `precision` here, once: servers receive the values that Redis holds. A diverged row stays in
-    float32 and is counted. `now` gives the time of a status, in milliseconds.
+    float32 and is counted. `now` gives the time of a status, in milliseconds. `kept_in` is the folder of the
+    copy of all promotions (`SharedFacts`).
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Publisher:
         precision: row_codec.Precision = "float32",
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         lease: Lease | None = None,
+        kept_in: Path | None = None,
     ) -> None:
         self.diverged: Counter[str] = Counter()
         """By table, rows written in float32 because another precision cannot hold them."""
@@ -70,6 +74,7 @@ class Publisher:
         self.vectors = VectorPublisher(self._redis, self._keys)
         self._records = RecordPublisher(self._redis)
         self.visits = VisitPublisher(self._redis)
+        self.facts = SharedFacts(self._redis, model, kept_in)
         self._now = now
         self._written: int | None = None
         """Sequence of the last delta written by this publisher."""
@@ -168,6 +173,10 @@ class Publisher:
             self._catalog = None
             self._redis.write(partial(_replace_catalog, catalog))
             self._catalog = catalog
+
+    def forget_catalog(self) -> None:
+        """Write the catalogue anew next time: another trainer may have written it."""
+        self._catalog = None
 
     def publish_status(self, status: Mapping[str, object]) -> None:
         """Replace the trainer's status: figures by name, or groups of figures (see `trainer_status.TrainerStatus`)."""

@@ -8,7 +8,7 @@ from typing import cast
 from redis.client import Pipeline
 
 from serving.replication import delta_messages
-from serving.replication.keys import ModelKeys
+from serving.replication.keys import MODELS, ModelKeys
 from serving.replication.publish.redis_writer import KEYS_PER_COMMAND, RedisWriter, add_message
 from serving.replication.shared_reads import served
 
@@ -79,6 +79,7 @@ def _unregister(keys: ModelKeys, pipe: Pipeline) -> None:
 
 
 def _point(keys: ModelKeys, version: str, pipe: Pipeline) -> None:
+    pipe.sadd(MODELS, keys.model)
     pipe.set(keys.served, keys.run)
     add_message(pipe, keys.deltas, delta_messages.encode(delta_messages.NewArtefact(version)))
 

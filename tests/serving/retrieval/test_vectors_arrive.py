@@ -21,7 +21,8 @@ from recsys.training.retrieval.vector_publication import VectorPublication
 from serving.cache.entity_cache import EntityFeatures
 from serving.experiments.assignment import Arm
 from serving.replication import delta_messages, keys
-from serving.replication.follow.model_loader import LoaderModels, ModelLoader
+from serving.replication.follow.followed_models import FollowedModels
+from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.health import Availability
 from serving.replication.publish.publisher import Publisher
 from serving.retrieval.source import RetrievalQuery
@@ -97,7 +98,7 @@ def loader(client: redis.Redis, redis_folder: Path, training: Training) -> Itera
 
 def nearest(loader: ModelLoader, client: redis.Redis, count: int = 15, group: str = "g1") -> list[str]:
     entities = EntityFeatures(client, 60, 100, time.monotonic, Availability())
-    source = TwoTowerItems(LoaderModels([loader]), entities)
+    source = TwoTowerItems(FollowedModels([loader.name], lambda _: loader), entities)
     return source.retrieve(RetrievalQuery("u1-1", 1, {"group": group}, Arm("m", "m")), count).ids
 
 

@@ -1,0 +1,55 @@
+"""Commands that say which model is the champion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from recsys.commands.options.common import CONFIG
+from recsys.commands.readable import readable
+from recsys.extras import needs
+
+WHY = click.option("--why", default="", metavar="TEXT", help="Kept in the record.")
+
+
+@click.command()
+@CONFIG
+@click.argument("model")
+@WHY
+@click.option("--force", is_flag=True, help="Promote it whatever speaks against it; the record says what did.")
+@readable
+@needs("serving")
+def promote(config_path: Path, model: str, why: str, force: bool) -> None:
+    """Make the published MODEL the champion, on all servers at once."""
+    from recsys.commands.promotion.promote import run
+
+    run(config_path, model, why=why, force=force)
+
+
+@click.command()
+@CONFIG
+@click.argument("version", type=click.IntRange(min=0), required=False)
+@WHY
+@readable
+@needs("serving")
+def rollback(config_path: Path, version: int | None, why: str) -> None:
+    """Go back to the model that was the champion before, or to that of VERSION, on all servers at once."""
+    from recsys.commands.promotion.rollback import run
+
+    run(config_path, version, why=why)
+
+
+@click.command()
+@CONFIG
+@click.option("--json", "as_json", is_flag=True, help="Print everything, for programs.")
+@readable
+@needs("serving")
+def versions(config_path: Path, as_json: bool) -> None:
+    """List all champions and why they were promoted, and the models that are published."""
+    from recsys.commands.promotion.versions import run
+
+    run(config_path, as_json=as_json)
+
+
+COMMANDS = (promote, rollback, versions)

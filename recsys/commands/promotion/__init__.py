@@ -1,0 +1,1 @@
+"""Commands that say which model is the champion."""

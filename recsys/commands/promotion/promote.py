@@ -1,0 +1,88 @@
+"""`recsys promote`: a published model becomes the champion."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from recsys.commands.output.console import plain_console, say
+from recsys.commands.promotion.objections import objections, reached
+from recsys.commands.promotion.redis_of import promotions, status_of, who
+from recsys.config.file import load
+from recsys.config.schema import Config
+from recsys.errors import PromotionError
+from serving.replication.promotions import Promotion, champion_of
+from serving.replication.publish.promoter import Candidate, Promoter
+
+
+def run(path: Path, model: str, *, why: str, force: bool) -> None:
+    config = load(path)
+    console = plain_console()
+    with promotions(config) as (promoter, client):
+        history = promoter.history()
+        champion = champion_of(history)
+        if model == champion:
+            raise PromotionError(f"{model!r} is the champion already (version {len(history)})")
+        candidate = promoter.candidate(model)
+        against = list(objections(config, candidate, _now(promoter, champion), status_of(client, model), time.time()))
+        if against and not force:
+            raise PromotionError(_refusal(model, against))
+        promotion = made(history, candidate, why=why, forced=against)
+        promoter.append(promotion, candidate)
+    announce(console, config, promotion)
+
+
+def made(
+    history: Sequence[Promotion],
+    candidate: Candidate,
+    *,
+    why: str,
+    forced: list[str],
+    judged: dict[str, Any] | None = None,
+    rolled_back: bool = False,
+) -> Promotion:
+    """The next entry of the record."""
+    return Promotion(
+        version=len(history) + 1,
+        model=candidate.model,
+        label=candidate.label,
+        at=time.time_ns() // 1_000_000,
+        by=who(),
+        why=why,
+        rolled_back=rolled_back,
+        forced=forced,
+        judged=judged or {},
+    )
+
+
+def announce(console: Console, config: Config, promotion: Promotion) -> None:
+    """Say what is served now, and to whom."""
+    back = "is the champion again" if promotion.rolled_back else "is the champion now"
+    say(console, f"Model {promotion.model!r} ({promotion.label}) {back}: version {promotion.version}.")
+    for one in promotion.forced:
+        say(console, f"In spite of this: {one}.", style="yellow")
+    to = reached(config)
+    if to:
+        say(console, f"Servers follow within about a second. It ranks for {', '.join(to)}.")
+    else:
+        say(
+            console, "No arm of this configuration ranks with it: write `champion` as the model of one.", style="yellow"
+        )
+    if to and config.experiments:
+        say(console, "Arms have changed: judge them with `recsys experiments --since` from now on.", style="yellow")
+
+
+def _refusal(model: str, against: Sequence[str]) -> str:
+    return f"{model!r} is not promoted: {'; '.join(against)}. --force promotes it in spite of that, and records it"
+
+
+def _now(promoter: Promoter, champion: str) -> Candidate | None:
+    """The champion, if Redis holds it."""
+    try:
+        return promoter.candidate(champion)
+    except PromotionError:
+        return None

@@ -1,0 +1,75 @@
+"""`recsys versions`: which model is the champion, which were, and which could be."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from recsys.commands.options.iso_time import written_time
+from recsys.commands.output.console import plain_console
+from recsys.commands.promotion.objections import of_trainer
+from recsys.commands.promotion.redis_of import promotions, status_of
+from recsys.config.file import load
+from serving.replication.keys import ONLINE
+from serving.replication.promotions import Promotion, champion_of
+
+
+class Published(msgspec.Struct, frozen=True):
+    """A model whose graph Redis holds."""
+
+    model: str
+    champion: bool
+    notes: list[str]
+    """What is wrong with its trainer."""
+
+
+class Versions(msgspec.Struct, frozen=True):
+    promotions: list[Promotion]
+    published: list[Published]
+
+
+def run(path: Path, *, as_json: bool) -> None:
+    found = read(path)
+    console = plain_console()
+    if as_json:
+        console.out(msgspec.json.encode(found).decode(), highlight=False)
+        return
+    console.print(_promotions(found.promotions))
+    console.print(_published(found.published))
+
+
+def read(path: Path) -> Versions:
+    config = load(path)
+    with promotions(config) as (promoter, client):
+        history = promoter.history()
+        champion, now = champion_of(history), time.time()
+        published = [
+            Published(model, model == champion, list(of_trainer(model, status_of(client, model), now)))
+            for model in promoter.published()
+        ]
+    return Versions(history, published)
+
+
+def _promotions(history: list[Promotion]) -> Table:
+    drawn = Table(title="Champions", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("version", "model", "graph", "since", "by", "why", "judged"):
+        drawn.add_column(name, justify="right" if name == "version" else "left", overflow="fold")
+    drawn.add_row("0", ONLINE, "", "the start")
+    for one in history:
+        why = one.why + (f" (in spite of: {'; '.join(one.forced)})" if one.forced else "")
+        cells = (one.model, one.label, written_time(one.at), one.by, why, one.judged.get("verdict", ""))
+        drawn.add_row(str(one.version), *cells)
+    return drawn
+
+
+def _published(published: list[Published]) -> Table:
+    drawn = Table(title="Published now", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("model", "", "notes"):
+        drawn.add_column(name, overflow="fold")
+    for one in published:
+        drawn.add_row(one.model, "champion" if one.champion else "", "; ".join(one.notes))
+    return drawn

@@ -1,0 +1,63 @@
+"""Which model is the champion: the list of all promotions in Redis, whose last entry says it.
+
+One key is both the record and what servers and trainers go by, so that the two cannot differ. Functions raise
+redis.RedisError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+import redis
+
+from serving.replication.keys import ONLINE, PROMOTIONS
+
+
+class Promotion(msgspec.Struct, frozen=True):
+    """A model became the champion."""
+
+    version: int
+    """From 1, in the order of time; version 0 is the model `online`, which nobody promoted."""
+    model: str
+    label: str
+    """The version of its graph at that time, as `recsys_model` and impressions name it."""
+    at: int
+    """Milliseconds since the epoch."""
+    by: str
+    """Who, as user@host."""
+    why: str = ""
+    rolled_back: bool = False
+    """Whether this went back to a version that was the champion before."""
+    forced: list[str] = []
+    """What spoke against it and was overridden."""
+    judged: dict[str, Any] = {}
+    """What it was judged by, see `recsys.evaluation.challenger`."""
+
+
+def history(client: redis.Redis) -> list[Promotion]:
+    """All promotions, the oldest first. Raises msgspec.DecodeError if another version wrote them."""
+    return decoded(cast(list[bytes], client.lrange(PROMOTIONS, 0, -1)))
+
+
+def decoded(entries: Sequence[bytes]) -> list[Promotion]:
+    return [msgspec.json.decode(entry, type=Promotion) for entry in entries]
+
+
+def promoted(client: redis.Redis) -> str | None:
+    """The model that was promoted last; None if Redis knows of none, or another version wrote the record."""
+    last = cast(bytes | None, client.lindex(PROMOTIONS, -1))
+    try:
+        return None if last is None else msgspec.json.decode(last, type=Promotion).model
+    except msgspec.DecodeError:
+        return None
+
+
+def champion_of(promotions: Sequence[Promotion]) -> str:
+    """The champion after these promotions.
+
+    >>> champion_of([])
+    'online'
+    """
+    return promotions[-1].model if promotions else ONLINE

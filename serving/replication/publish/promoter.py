@@ -1,0 +1,113 @@
+"""Makes a published model the champion, and keeps the record of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import msgspec
+import redis
+from redis.client import Pipeline
+
+from recsys.errors import ArtefactError, PromotionError
+from serving.model.artefact import Artefact
+from serving.replication.keys import MODELS, PROMOTIONS, ModelKeys
+from serving.replication.promotions import Promotion, champion_of, decoded, history
+from serving.replication.shared_reads import served
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model whose rows and graph Redis holds."""
+
+    model: str
+    run: str
+    artefact: Artefact
+
+    @property
+    def label(self) -> str:
+        return self.artefact.version
+
+
+class Promoter:
+    """Reads and appends to the record. All methods raise redis.RedisError."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def history(self) -> list[Promotion]:
+        """All promotions, the oldest first."""
+        return history(self._client)
+
+    def published(self) -> list[str]:
+        """The models that Redis has a graph of, in the order of their names."""
+        names = sorted(name.decode() for name in cast(set[bytes], self._client.smembers(MODELS)))
+        return [name for name in names if self._graph(name, served(self._client, name) or "") is not None]
+
+    def candidate(self, model: str) -> Candidate:
+        """A model that could be served. Raises PromotionError if Redis does not hold all of it."""
+        run = served(self._client, model)
+        if run is None:
+            known = ", ".join(self.published()) or "none"
+            raise PromotionError(
+                f"no model {model!r} is published; there are: {known}. Train it with publish_as = {model!r} in "
+                "[training] of its configuration"
+            )
+        data, whole = self._graph(model, run), self._client.exists(ModelKeys(model, run).sequence)
+        if data is None or not whole:
+            raise PromotionError(
+                f"Redis has lost the {'graph' if data is None else 'rows'} of model {model!r} (run {run or 'frozen'}): "
+                "start its trainer, which publishes all of it from its newest checkpoint"
+            )
+        try:
+            return Candidate(model, run, Artefact.from_bytes(data))
+        except ArtefactError as error:
+            raise PromotionError(f"the graph of model {model!r} cannot be served: {error}") from error
+
+    def append(self, promotion: Promotion, candidate: Candidate) -> None:
+        """Make it the champion, on all servers, in one transaction.
+
+        Raises PromotionError if another promotion came before, or Redis has lost the candidate in between.
+        """
+        keys = ModelKeys(candidate.model, candidate.run)
+        self._client.transaction(partial(_checked, promotion, candidate, keys), PROMOTIONS, keys.served, keys.artefact)
+
+    def _graph(self, model: str, run: str) -> bytes | None:
+        return cast(bytes | None, self._client.get(ModelKeys(model, run).artefact))
+
+
+def _checked(promotion: Promotion, candidate: Candidate, keys: ModelKeys, pipe: Pipeline) -> None:
+    """`pipe` is watching, so it executes commands immediately until `multi`; if a key changes then, this runs again."""
+    now = decoded(cast(list[bytes], pipe.lrange(PROMOTIONS, 0, -1)))
+    if len(now) >= promotion.version:
+        raise PromotionError(
+            f"{now[-1].by} has made model {now[-1].model!r} the champion in between (version {now[-1].version}): see "
+            "`recsys versions`, then decide again"
+        )
+    if pipe.get(keys.served) != candidate.run.encode() or not pipe.exists(keys.artefact):
+        raise PromotionError(
+            f"model {candidate.model!r} was replaced or lost in Redis in between: look at it again, then repeat"
+        )
+    pipe.multi()
+    pipe.rpush(PROMOTIONS, msgspec.json.encode(promotion))
+
+
+def target_of_rollback(promotions: Sequence[Promotion], version: int | None) -> tuple[int, str]:
+    """The version to go back to, and its model: `version`, or else the last one with another model than now.
+
+    Raises PromotionError if there is none, or its model is the champion.
+    """
+    models = [champion_of(promotions[:number]) for number in range(len(promotions) + 1)]
+    now = models[-1]
+    if version is None:
+        earlier = [number for number, model in enumerate(models) if model != now]
+        if not earlier:
+            raise PromotionError(f"nothing to go back to: no model but {now!r} has been the champion")
+        version = earlier[-1]
+    if not 0 <= version < len(models):
+        raise PromotionError(f"there is no version {version}: `recsys versions` lists them, 0 to {len(models) - 1}")
+    if models[version] == now:
+        raise PromotionError(f"version {version} is model {now!r}, which is the champion")
+    return version, models[version]

@@ -32,6 +32,23 @@ def coat(data: Path, seeds: int, out: Path) -> None:
     run(data, seeds=seeds, out=out)
 
 
+@reproduce.command()
+@click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Fits of each model.")
+@click.option("--out", type=click.Path(path_type=Path), default="run/reproduce", show_default=True, help=OUT)
+@readable
+@needs("training")
+def autoint(data: Path, seeds: int, out: Path) -> None:
+    """AutoInt and models beside it on MovieLens 1M, by the protocol of AutoInt's paper.
+
+    DATA is the folder with ratings.parquet, users.dat and movies.dat. A fit takes minutes; one that was interrupted
+    goes on from where it was.
+    """
+    from recsys.commands.offline.reproduce import autoint as run
+
+    run(data, seeds=seeds, out=out)
+
+
 @reproduce.command("open-bandit")
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--out", type=click.Path(path_type=Path), default="run/reproduce", show_default=True, help=OUT)

@@ -87,19 +87,20 @@ def event_times(users: Ints, seconds: Any, in_batch: Any) -> Ints:
     return np.where(in_batch, medians[users], seconds).astype(np.int64)
 
 
-def _lines(path: Path) -> list[list[str]]:
+def lines(path: Path) -> list[list[str]]:
+    """The columns of each line of a `.dat` file."""
     return [line.split("::") for line in path.read_text(encoding="latin-1").splitlines()]
 
 
 def _users(path: Path) -> dict[str, dict[str, Any]]:
     return {
         user: {"gender": gender, "age": int(age), "occupation": int(occupation), "zip": zip_}
-        for user, gender, age, occupation, zip_ in _lines(path)
+        for user, gender, age, occupation, zip_ in lines(path)
     }
 
 
 def _movies(path: Path) -> dict[str, dict[str, Any]]:
-    return {movie: movie_features(title, genres) for movie, title, genres in _lines(path)}
+    return {movie: movie_features(title, genres) for movie, title, genres in lines(path)}
 
 
 def _updates(kind: str, features: dict[str, dict[str, Any]], time: int) -> pa.Table:

@@ -52,6 +52,11 @@ class Fit:
         self.state = FitState.new(config, parts)
 
     @property
+    def steps(self) -> int:
+        """Since the fit began."""
+        return self._learner.steps
+
+    @property
     def batches(self) -> int:
         """Of an epoch; the last one may have fewer rows."""
         return -(-len(self._parts.training) // self._config.training.batch_size)

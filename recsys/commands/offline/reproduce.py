@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -12,34 +14,47 @@ from rich.table import Table
 
 from recsys.commands.options.output_folder import check_out
 from recsys.commands.output.console import plain_column, plain_console, say
+from recsys.commands.stopping import stopping
 from recsys.datasets.coat import coat as read_coat
+from recsys.datasets.ml1m_autoint import ml1m_autoint
 from recsys.debiasing.coat_study import CoatResult, CoatStudy
 from recsys.errors import file_errors
+from recsys.fit.autoint_study import AutoIntResult, AutoIntStudy
 from recsys.off_policy.open_bandit_study import open_bandit_study
+
+Result = TypeVar("Result", AutoIntResult, CoatResult)
 
 FIGURES = {"auc": "AUC", "ndcg": "NDCG@5", "ndcg_with_positive": "NDCG@5, users with a positive", "f1": "F1@5"}
 
 
+class Study(Protocol[Result]):
+    """A table whose rows take long: those that are in `done` are not computed again."""
+
+    @property
+    def tasks(self) -> Sequence[object]: ...
+
+    def empty(self) -> Result: ...
+
+    def rows(self, done: Result, doing: Callable[[str], None]) -> Iterator[object]: ...
+
+
 def coat(data: Path, *, seeds: int, out: Path) -> None:
     """Write `coat.json` into `out` after each method; what is there already is not done again."""
-    study = CoatStudy(read_coat(data), seeds)
-    check_out(out)
-    path = out / "coat.json"
-    with file_errors("the results (--out)", path):
-        out.mkdir(parents=True, exist_ok=True)
-        result = CoatResult.from_json(path.read_bytes()) if path.exists() else study.empty()
-    console = plain_console()
-    columns = BarColumn(), MofNCompleteColumn(), plain_column("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=len(study.tasks), completed=len(result.rows))
-        for row in study.rows(result, lambda doing: bar.update(task, description=doing)):
-            result = msgspec.structs.replace(result, rows=(*result.rows, row))
-            with file_errors("the results (--out)", path):
-                _replace(path, result.to_json())
-            bar.advance(task)
+    result = _computed(CoatStudy(read_coat(data), seeds), out, "coat.json")
     for name in dict.fromkeys(row.table for row in result.rows):
-        console.print(_table(name, result))
-    say(console, f"Figures: {path}")
+        plain_console().print(_table(name, result))
+    _say_where(out / "coat.json")
+
+
+def autoint(data: Path, *, seeds: int, out: Path) -> None:
+    """Write `autoint.json` into `out` after each fit, whose checkpoints are in `autoint` there."""
+    with stopping() as stop, file_errors("the data", data):
+        study = AutoIntStudy(ml1m_autoint(data), out / "autoint", seeds, stop)
+        result = _computed(study, out, "autoint.json")
+    if stop.is_set():
+        say(plain_console(), "Stopped before the end. Run it again to go on from here.")
+    _print("MovieLens 1M as in AutoInt's paper", result.table())
+    _say_where(out / "autoint.json")
 
 
 def open_bandit(data: Path, *, out: Path) -> None:
@@ -50,13 +65,40 @@ def open_bandit(data: Path, *, out: Path) -> None:
     with file_errors("the results (--out)", path):
         out.mkdir(parents=True, exist_ok=True)
         _replace(path, result.to_json())
-    console = plain_console()
-    head, *rows = result.table()
-    table = Table(*head, title="Open Bandit: clicks per 1,000 items shown", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    _print("Open Bandit: clicks per 1,000 items shown", result.table())
+    _say_where(path)
+
+
+def _computed(study: Study[Result], out: Path, name: str) -> Result:
+    """The file `name` in `out` with all rows of the study, which is written after each row."""
+    check_out(out)
+    path = out / name
+    result: Result = study.empty()
+    with file_errors("the results (--out)", path):
+        out.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            result = result.from_json(path.read_bytes())
+    columns = BarColumn(), MofNCompleteColumn(), plain_column("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=plain_console()) as bar:
+        task = bar.add_task("", total=len(study.tasks), completed=len(result.rows))
+        for row in study.rows(result, lambda doing: bar.update(task, description=doing)):
+            result = msgspec.structs.replace(result, rows=(*result.rows, row))
+            with file_errors("the results (--out)", path):
+                _replace(path, result.to_json())
+            bar.advance(task)
+    return result
+
+
+def _print(title: str, rows: list[list[str]]) -> None:
+    head, *rows = rows
+    table = Table(*head, title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for row in rows:
         table.add_row(*row)
-    console.print(table)
-    say(console, f"Figures: {path}")
+    plain_console().print(table)
+
+
+def _say_where(path: Path) -> None:
+    say(plain_console(), f"Figures: {path}")
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -8,7 +8,6 @@ known times.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from benchmarks.harness import ROOT
-from recsys.datasets.ml1m import event_times
+from recsys.datasets.ml1m import event_times, lines
 from recsys.datasets.movielens import movie_features
 from recsys.datasets.tables import in_time_order, json_features, lists, strings, table
 
-FOLDER = Path(os.environ.get("RECSYS_SHARED_DATA", ROOT.parent / "shared" / "data")) / "ml-1m"
 FIELDS = """
 [[features.fields]]
 name = "gender"
@@ -51,15 +48,17 @@ _YEARS = 1970
 """From this year on each is a value of its own; before, each decade."""
 
 
-def events(rows: int | None = None) -> pa.Table:
-    """One impression a row, and an interaction `like` for each positive one; the first `rows` ratings, or all."""
-    ratings = pa.parquet.read_table(FOLDER / "ratings.parquet").slice(0, rows)
+def ml1m_autoint(folder: Path) -> pa.Table:
+    """One impression a row, and an interaction `like` for each positive one, from the files that `ml1m` reads too."""
+    ratings = pa.parquet.read_table(folder / "ratings.parquet")
     users, movies, stars = (ratings[name].to_numpy() for name in ("user_id", "movie_id", "rating"))
     seconds = ratings["timestamp"].to_numpy(zero_copy_only=False).astype(np.float64)
     times = event_times(users, seconds, np.ones(len(users), np.bool_))
     kept = np.flatnonzero(stars != 3)
     users, movies, stars, times = users[kept], movies[kept], stars[kept], times[kept]
-    people = {user: {"gender": g, "age": a, "occupation": o, "zip": z} for user, g, a, o, z in _lines("users.dat")}
+    people = {
+        user: {"gender": g, "age": a, "occupation": o, "zip": z} for user, g, a, o, z in lines(folder / "users.dat")
+    }
     features = [people[user] | {"time": time} for user, time in zip(map(str, users), times.tolist(), strict=True)]
     shown = table(
         "impression",
@@ -78,11 +77,11 @@ def events(rows: int | None = None) -> pa.Table:
         item=strings(movies[liked]),
         action="like",
     )
-    return in_time_order(_catalog(int(times.min()) * 1000), shown, likes)
+    return in_time_order(_catalog(folder, int(times.min()) * 1000), shown, likes)
 
 
-def _catalog(time: int) -> pa.Table:
-    movies = {movie: _buckets(movie_features(title, genres)) for movie, title, genres in _lines("movies.dat")}
+def _catalog(folder: Path, time: int) -> pa.Table:
+    movies = {movie: _buckets(movie_features(title, genres)) for movie, title, genres in lines(folder / "movies.dat")}
     names = pa.array(list(movies))
     ids = pa.compute.binary_join_element_wise("m", names, "")
     features = json_features(list(movies.values()))
@@ -92,7 +91,3 @@ def _catalog(time: int) -> pa.Table:
 def _buckets(features: dict[str, Any]) -> dict[str, Any]:
     year = features["year"]
     return {"genres": features["genres"], "year": str(year if year is None or year >= _YEARS else year // 10 * 10)}
-
-
-def _lines(name: str) -> list[list[str]]:
-    return [line.split("::") for line in (FOLDER / name).read_text(encoding="latin-1").splitlines()]

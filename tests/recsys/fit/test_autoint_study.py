@@ -1,0 +1,95 @@
+"""The table of AutoInt's paper, from planted ratings."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from click.testing import CliRunner
+
+from recsys.cli import main
+from recsys.datasets.ml1m_autoint import ml1m_autoint
+from recsys.errors import InvalidValueError
+from recsys.fit import autoint_study
+from recsys.fit.autoint_study import AutoIntResult, AutoIntStudy
+from streaming.events.columns import IMPRESSION, INTERACTION
+from tests.recsys.datasets.test_datasets import shared
+
+FEW = {name: autoint_study.MODELS[name] for name in ("LR", "FM")}
+RATINGS = 400
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Comedies of 1977 are liked, dramas of 1995 are not; a rating of 3 is neither."""
+    data, rng = tmp_path / "data", np.random.default_rng(0)
+    data.mkdir()
+    movies = rng.integers(1, 5, RATINGS)
+    stars = np.where(rng.random(RATINGS) < 0.1, 3, np.where(movies % 2, 5, 1))
+    columns = {
+        "user_id": rng.integers(1, 9, RATINGS),
+        "movie_id": movies,
+        "rating": stars,
+        "timestamp": 978_300_000.0 + np.arange(RATINGS),
+    }
+    pa.parquet.write_table(pa.table(columns), data / "ratings.parquet")
+    (data / "users.dat").write_text("".join(f"{user}::F::25::3::1234{user}\n" for user in range(1, 9)))
+    kinds = {1: "(1977)::Comedy", 0: "(1995)::Drama"}
+    (data / "movies.dat").write_text("".join(f"{m}::Movie {m} {kinds[m % 2]}\n" for m in range(1, 5)))
+    return data
+
+
+def test_rows_of_the_paper(folder: Path) -> None:
+    events = ml1m_autoint(folder)
+    stars = pa.parquet.read_table(folder / "ratings.parquet")["rating"].to_numpy()
+    kinds = events["kind"].to_pylist()
+    assert kinds.count(IMPRESSION) == (stars != 3).sum()
+    assert kinds.count(INTERACTION) == (stars > 3).sum()
+
+
+@pytest.mark.shared_data
+def test_movielens_as_published() -> None:
+    kinds = ml1m_autoint(shared("ml-1m/ratings.parquet").parent)["kind"].to_pylist()
+    assert kinds.count(IMPRESSION) == 739_012
+    assert kinds.count(INTERACTION) == 575_281
+
+
+def test_what_is_done_is_not_done_again(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autoint_study, "MODELS", FEW)
+    stop, said = threading.Event(), list[str]()
+    study = AutoIntStudy(ml1m_autoint(folder), tmp_path / "fits", 1, stop, epochs=12)
+    first = next(study.rows(study.empty(), said.append))
+    assert (first.model, first.seed, first.epochs) == ("LR", 0, 12)
+    assert first.auc > 0.7
+    part = AutoIntResult.from_json(msgspec.structs.replace(study.empty(), rows=(first,)).to_json())
+
+    def stop_in_second_epoch(doing: str) -> None:
+        said.append(doing)
+        if doing == "FM, seed 0, epoch 2":
+            stop.set()
+
+    assert list(study.rows(part, stop_in_second_epoch)) == []
+    assert said[-1] == "FM, seed 0, epoch 2"
+    stop.clear()
+    said.clear()
+    (second,) = study.rows(part, said.append)
+    assert said[:2] == ["FM, seed 0", "FM, seed 0, epoch 3"]  # it goes on after what was learned
+    whole = msgspec.structs.replace(part, rows=(first, second))
+    assert [row[:3] for row in whole.table()[1:]] == [
+        ["LR", "1", f"{first.auc:.4f} ± 0.0000"],
+        ["FM", "1", f"{second.auc:.4f} ± 0.0000"],
+    ]
+    other = AutoIntStudy(ml1m_autoint(folder), tmp_path / "fits", 1, stop, epochs=13)
+    with pytest.raises(InvalidValueError, match="other settings"):
+        list(other.rows(part, said.append))
+
+
+def test_a_folder_without_movielens_is_named(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["reproduce", "autoint", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "ratings.parquet" in done.output

@@ -18,11 +18,13 @@ from starlette.types import ASGIApp
 
 from serving.api.access import Access
 from serving.api.app import create_app
+from serving.api.clock_and_ids import ClockAndIds
 from serving.api.erasure_route import ErasureRoute
 from serving.api.open_connections import ConnectionLimits, OpenConnections
 from serving.api.prometheus import Metrics
 from serving.api.ranking_queue import RankingQueue
-from serving.api.routes import ClockAndIds, Routes
+from serving.api.rankings import Rankings
+from serving.api.routes import Routes
 from serving.api.server_state import ServerState
 from serving.erasure.erasures import Erasures
 from serving.event_writer import EventWriter
@@ -121,19 +123,27 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         clocks.now,
     )
     metrics = Metrics(state)
-    routes = Routes(
+    limits = Limits(settings.max_candidates, settings.retrieve, settings.max_body)
+    rankings = Rankings(
         ranker(settings, replica, settings.deadline / 1000),
         candidates(settings, replica),
+        queue,
+        traffic=Traffic(settings.experiments, settings.holdout),
+        rules=settings.rules,
+        limits=limits,
+        source=clocks,
+    )
+    routes = Routes(
+        rankings,
         state,
         events,
         counters,
         metrics,
         queue,
         experiments=settings.experiments,
-        traffic=Traffic(settings.experiments, settings.holdout),
         rules=settings.rules,
         learned=settings.learned,
-        limits=Limits(settings.max_candidates, settings.retrieve, settings.max_body),
+        limits=limits,
         source=clocks,
         log_patience=settings.deadline / 1000 if settings.durable else 0.0,
     )

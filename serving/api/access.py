@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
+from serving.api import browser_key
 from serving.api.error_response import error_response
 from serving.api.openapi import OPERATIONS
 from serving.api.request_errors import ApiError, ForbiddenError, NoKeyError, OverloadedError
@@ -45,12 +46,13 @@ class Access:
 
         async def guarded(scope: AsgiScope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
-                headers = Headers(scope=scope)
+                headers, path = Headers(scope=scope), scope["path"]
                 try:
-                    self._check_origin(headers)
-                    scope["scopes"] = self.scopes(scope["path"], headers.get("authorization", ""))
+                    self._check_origin(scope["method"], path, headers)
+                    scope["scopes"] = self.scopes(path, browser_key.authorization(path, headers))
                 except ApiError as error:
-                    await error_response(error)(scope, receive, send)
+                    refusal = browser_key.to_sign_in(path, scope["method"], headers, error) or error_response(error)
+                    await refusal(scope, receive, send)
                     return
             await app(scope, receive, send)
 
@@ -61,7 +63,7 @@ class Access:
         if not self._keys:
             return frozenset(SCOPES)
         key = self._key(authorization)
-        if path in _OPEN:
+        if path in _OPEN or browser_key.is_open(path):
             return frozenset(key.scopes if key else ())
         needed = _NEEDED.get(path) or "admin"
         if key is None:
@@ -77,8 +79,14 @@ class Access:
         self._count(key)
         return frozenset(key.scopes)
 
-    def _check_origin(self, headers: Headers) -> None:
-        """Raises ForbiddenError. With keys there is no need: a page that has none gets no further than any client."""
+    def _check_origin(self, method: str, path: str, headers: Headers) -> None:
+        """Raises ForbiddenError. With keys there is no need: a page that has none gets no further than any client,
+        unless it uses the console's cookie."""
+        try:
+            browser_key.check_form(method, path, headers)
+        except ForbiddenError:
+            self.refused["origin"] += 1
+            raise
         origin = headers.get("origin", "")
         if self._keys or not origin or origin in self._origins or urlsplit(origin).netloc == headers.get("host"):
             return

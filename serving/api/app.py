@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api.access import Access
+from serving.api.browser_key import CONSOLE, is_console
 from serving.api.erasure_route import ErasureRoute
 from serving.api.error_response import error_response
 from serving.api.open_connections import OpenConnections
@@ -40,8 +41,11 @@ def create_app(
     origins: Sequence[str] = (),
     opened: Callable[[], None] = lambda: None,
     closed: Callable[[], None] = lambda: None,
+    console: ASGIApp | None = None,
+    beside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> ASGIApp:
-    """The application. `opened` is called when it starts, `closed` after its last answer.
+    """The application, with the pages of `console`. `opened` is called when it starts, `closed` after its last answer;
+    between them it is within `beside`.
 
     Web pages of `origins` may ask from browsers. Each `ClientConnection` finds `connections` in the lifespan's state.
     """
@@ -50,7 +54,8 @@ def create_app(
     async def lifespan(_: Starlette) -> Any:
         opened()
         try:
-            yield {"connections": connections}
+            async with beside():
+                yield {"connections": connections}
         finally:
             closed()
 
@@ -65,6 +70,7 @@ def create_app(
             Route("/readyz", routes.ready),
             Route("/metrics", routes.metrics),
             *_documentation(),
+            *([] if console is None else [Route(CONSOLE[:-1], _to_console), Mount(CONSOLE[:-1], console)]),
         ],
         exception_handlers={ApiError: _refused, 404: _not_found, 405: _not_found},
         lifespan=lifespan,
@@ -90,7 +96,7 @@ def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
 
 
 def _documentation() -> list[Route]:
-    described = document(_version())
+    described = document(package_version())
     encoded = msgspec.json.encode(described)
     # Not Swagger's page: it loads scripts from another host, which an offline machine cannot reach.
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True)
@@ -113,7 +119,11 @@ def _documentation() -> list[Route]:
     return [Route("/openapi.json", openapi), Route("/docs", docs), Route("/", home)]
 
 
-def _version() -> str:
+def _to_console(_: Request) -> Response:
+    return RedirectResponse(CONSOLE[1:])
+
+
+def package_version() -> str:
     try:
         return version("recsys")
     except PackageNotFoundError:
@@ -157,5 +167,9 @@ class _Measured:
         try:
             await self._app(scope, receive, watched)
         finally:
-            route = scope["path"] if scope["path"] in self._known else "other"
-            self._metrics.request(route, status, self._clock() - began)
+            self._metrics.request(self._route(scope["path"]), status, self._clock() - began)
+
+    def _route(self, path: str) -> str:
+        if is_console(path):
+            return CONSOLE[:-1]
+        return path if path in self._known else "other"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -42,6 +43,14 @@ class Metrics:
             self._stages.labels(stage).observe(seconds)
         for reason in trace.degraded:
             self._degraded.labels(reason).inc()
+
+    def degraded(self) -> dict[str, float]:
+        """By reason, how often it was given so far."""
+        return _totals(self._degraded, "reason")
+
+    def answers(self, *routes: str) -> float:
+        """How many requests of these routes have been answered, with any status."""
+        return sum(number for route, number in _totals(self._requests, "route").items() if route in routes)
 
     def render(self) -> bytes:
         """In Prometheus's text format."""
@@ -86,6 +95,15 @@ class _StateCollector:
             age.add_metric([name], self._state.clock() - model.loaded)
             step.add_metric([name], model.artefact.step)
         yield from (rows, size, age, step)
+
+
+def _totals(counter: Counter, label: str) -> dict[str, float]:
+    """By the values of a label, over all others."""
+    found: dict[str, float] = defaultdict(float)
+    for sample in (sample for family in counter.collect() for sample in family.samples):
+        if sample.name.endswith("_total"):
+            found[sample.labels[label]] += sample.value
+    return dict(found)
 
 
 def _gauge(name: str, description: str, value: float) -> Metric:

@@ -36,8 +36,9 @@ from serving.ranking.ranker import Query, Trace
 from streaming.events.schema import Impression
 from streaming.ingest.codec import Rules
 
-_rank_decoder = msgspec.json.Decoder(RankRequest)
-_recommend_decoder = msgspec.json.Decoder(RecommendRequest)
+_Asked = RankRequest | RecommendRequest
+_rank_decoder: msgspec.json.Decoder[_Asked] = msgspec.json.Decoder(RankRequest)
+_recommend_decoder: msgspec.json.Decoder[_Asked] = msgspec.json.Decoder(RecommendRequest)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -79,22 +80,18 @@ class Routes:
         self._results = ExperimentsResponse([], [])
 
     async def rank(self, request: Request) -> Response:
-        trace = self._trace()
-        body = await self._admitted(request, "rank")
-        with trace.stage("parse"):
-            query = self._rankings.of_items(decoded(_rank_decoder, body))
-        with self._queue.place("rank", len(body)) as place:
-            return self._encoded(await self._logged(request, place, query, trace), trace)
+        return await self._ranked(request, "rank", _rank_decoder)
 
     async def recommend(self, request: Request) -> Response:
-        trace = self._trace()
-        body = await self._admitted(request, "recommend")
-        with trace.stage("parse"):
-            asked = decoded(_recommend_decoder, body)
-        return self._encoded(await self.recommended(request, asked, trace, len(body)), trace)
+        return await self._ranked(request, "recommend", _recommend_decoder)
 
-    async def recommended(self, request: Request, asked: RecommendRequest, trace: Trace, size: int) -> RankResponse:
+    async def answered(self, request: Request, asked: _Asked, trace: Trace, size: int) -> RankResponse:
         """The logged answer to a request whose body has `size` bytes."""
+        if isinstance(asked, RankRequest):
+            with trace.stage("parse"):
+                query = self._rankings.of_items(asked)
+            with self._queue.place("rank", size) as place:
+                return await self._logged(request, place, query, trace)
         with trace.stage("parse"):
             query = self._rankings.of_user(asked)
         with self._queue.place("recommend", size) as place:
@@ -153,8 +150,16 @@ class Routes:
             self._queue.check(kind, int(declared))
         return await read(request, self._limits.body)
 
-    def _trace(self) -> Trace:
-        return Trace(self._source.clock(), self._source.clock)
+    async def _ranked(self, request: Request, kind: str, decoder: msgspec.json.Decoder[_Asked]) -> Response:
+        trace = Trace(self._source.clock(), self._source.clock)
+        body = await self._admitted(request, kind)
+        with trace.stage("parse"):
+            asked = decoded(decoder, body)
+        answered = await self.answered(request, asked, trace, len(body))
+        with trace.stage("respond"):
+            response = _json(answered)
+        self._metrics.trace(trace)
+        return response
 
     async def _logged(
         self, request: Request, place: Place, query: Query, trace: Trace, sources: Mapping[str, str] | None = None
@@ -172,12 +177,6 @@ class Routes:
         if self._events.failing or not stored:
             trace.degraded.append("log")
         return answer_of(ranking, trace, sources or {})
-
-    def _encoded(self, answered: RankResponse, trace: Trace) -> Response:
-        with trace.stage("respond"):
-            response = _json(answered)
-        self._metrics.trace(trace)
-        return response
 
     async def _stored(self, appending: Future[Stored]) -> bool:
         """Whether an impression is stored, if answers wait for that; else True at once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from recsys.errors import InvalidValueError
 from streaming.environment_secret import revealed, secret_name
@@ -25,6 +25,6 @@ def checked(url: str) -> str:
 
 def with_secrets(url: str) -> str:
     """`url` with the password that its environment variable holds. Raises InvalidValueError if that is not set."""
-    parts = urlsplit(url)
-    query = [(name, revealed(value, "Redis's")) for name, value in parse_qsl(parts.query)]
-    return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
+    place, _, query = url.partition("?")  # urlunsplit would make unix:/PATH of unix:///PATH, which the client refuses
+    revealed_ones = [(name, revealed(value, "Redis's")) for name, value in parse_qsl(query)]
+    return f"{place}?{urlencode(revealed_ones, quote_via=quote)}" if revealed_ones else place

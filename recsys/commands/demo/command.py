@@ -63,7 +63,8 @@ def run(folder: Path, keep: bool, data: Path | None = None) -> None:
         _replay(folder, config_path, data)
         _outlook(console, folder, time.monotonic() - started)
         if keep:
-            console.print(f"Still serving on http://127.0.0.1:{port}/docs. Ctrl-C stops it.")
+            console.print(f"Still serving on http://127.0.0.1:{port}/docs, with the console at")
+            console.print(f"http://127.0.0.1:{port}/console. Ctrl-C stops it.")
             with _interruptible():
                 signal.pause()
 

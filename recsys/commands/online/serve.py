@@ -24,4 +24,4 @@ def run(path: Path, host: str | None, port: int | None) -> None:
 
 
 def _announce(url: str) -> None:
-    click.echo(f"Serving on {url}, described at {url}/docs. Ctrl-C stops it.")
+    click.echo(f"Serving on {url}, described at {url}/docs, shown at {url}/console. Ctrl-C stops it.")

@@ -58,3 +58,10 @@ def test_a_server_with_a_password(protected: int, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SECRET", "sesame")
     with connect(f"redis://127.0.0.1:{protected}/0?password=env:SECRET") as client:
         assert client.ping()
+
+
+@pytest.mark.parametrize("query", ["", "?password=env:SECRET&db=2"])
+def test_a_socket_is_found(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "s3")
+    options = redis.Redis.from_url(with_secrets(f"unix:///run/r.sock{query}")).get_connection_kwargs()
+    assert (options["path"], options.get("password")) == ("/run/r.sock", "s3" if query else None)

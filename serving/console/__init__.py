@@ -1,0 +1,1 @@
+"""The console at `/console/`: pages for people, rendered here, which need nothing from outside."""

@@ -1,0 +1,115 @@
+"""Users and items: what this server knows of them, and the erasure of a user."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from recsys.errors import RecsysError
+from serving.cache.entity_cache import EntityFeatures
+from serving.cache.visited_items import VisitedItems
+from serving.console.figures import Figure, Table, figure
+from serving.console.readable import count, fraction, written
+from serving.console.rendering import Renderer, form
+from serving.erasure.place import Finding
+from serving.model.loaded_model import Models
+from serving.ranking.popularity import CatalogSnapshot
+from streaming.events.schema import Features
+
+_NEIGHBOURS = 5
+
+
+class LookupPage:
+    """`erase` forgets a user as `DELETE /v1/users/{user}` does; `now` is in milliseconds since the epoch."""
+
+    def __init__(
+        self,
+        render: Renderer,
+        models: Models,
+        entities: EntityFeatures,
+        visited: VisitedItems,
+        catalog: CatalogSnapshot,
+        erase: Callable[[str], list[Finding]],
+        now: Callable[[], int],
+    ) -> None:
+        self._render, self._models, self._entities = render, models, entities
+        self._visited, self._catalog, self._erase, self._now = visited, catalog, erase, now
+
+    async def page(self, request: Request) -> Response:
+        user, item = request.query_params.get("user", ""), request.query_params.get("item", "")
+        content: dict[str, Any] = {"user": user, "item": item, "figures": [], "tables": [], "fresh": True}
+        if user or item:
+            content |= await asyncio.to_thread(self._of_user if user else self._of_item, user or item)
+        return self._render.page("lookup.html", "lookup", **content)
+
+    async def confirm(self, request: Request) -> Response:
+        return self._erasure(request.query_params.get("user", ""))
+
+    async def erase(self, request: Request) -> Response:
+        """Erase the user whose id was typed once more."""
+        fields = await form(request)
+        user = fields.get("user", "")
+        if not user or fields.get("again", "") != user:
+            return self._erasure(user, "The id typed is not that of the user: nothing was erased.", status=422)
+        try:
+            places = await asyncio.to_thread(self._erase, user)
+        except RecsysError as error:
+            return self._erasure(user, f"Not everything is erased, ask again: {error}", status=503)
+        rows = [(one.place, count(one.before), count(one.now), one.remedy or "-") for one in places]
+        found = Table.of("What each place had", ("place", "had", "has", "remedy"), rows)
+        return self._erasure(user, found=found, left=sum(one.now for one in places))
+
+    def _erasure(
+        self, user: str, error: str = "", found: Table | None = None, left: int = 0, status: int = 200
+    ) -> Response:
+        return self._render.page("erase.html", "lookup", status, user=user, error=error, found=found, left=left)
+
+    def _of_user(self, user: str) -> dict[str, Any]:
+        features, fresh = self._entities.user(user)
+        tables = [_features("Features, as served", features)]
+        for name, model in sorted(self._models.loaded.items()):
+            counted, _, current = ({}, {}, True) if model.counted is None else model.counted.read(user, [], self._now())
+            fresh &= current
+            tables += [_features(f"Computed by the stream for {name}", counted)] if counted else []
+        tables.append(self._clicked(user))
+        return {"tables": tables, "fresh": fresh}
+
+    def _of_item(self, item: str) -> dict[str, Any]:
+        (features,), fresh = self._entities.items([item])
+        tables = [_features("Features, as served", features)]
+        for name, model in sorted(self._models.loaded.items()):
+            _, counted, current = (
+                ({}, {}, True) if model.counted is None else model.counted.read("", [item], self._now())
+            )
+            fresh &= current
+            first = {key: values[0] for key, values in counted.items()}
+            tables += [_features(f"Computed by the stream for {name}", first)] if first else []
+        return {"tables": tables, "fresh": fresh, "figures": list(self._known(item))}
+
+    def _known(self, item: str) -> Iterator[Figure]:
+        popular = self._catalog.popular
+        yield figure("popularity", fraction(popular[item]) if item in popular else "not among the popular")
+        places = {name: place for place, name in enumerate(popular, 1)}
+        yield figure("popular_place", count(places[item]) if item in places else "-")
+        recent = list(self._catalog.recent)
+        yield figure("recent_place", count(recent.index(item) + 1) if item in recent else "-")
+
+    def _clicked(self, user: str) -> Table:
+        try:
+            found = self._visited.read(user)
+        except msgspec.DecodeError:
+            found = {}
+        rows = [
+            (item, ", ".join(f"{name} ({affinity:.3g})" for name, affinity in near[:_NEIGHBOURS]) or "-")
+            for item, near in found.items()
+        ]
+        return Table.of("Clicked last, the latest first", ("item", "neighbours"), rows)
+
+
+def _features(name: str, features: Features) -> Table:
+    return Table.of(name, ("feature", "latest"), [(key, written(value)) for key, value in sorted(features.items())])

@@ -1,0 +1,83 @@
+"""Embedding tables of the trainers, and records that ingestion refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.api.server_state import ServerState
+from serving.console.figures import Table
+from serving.console.readable import count
+from serving.console.rendering import Renderer
+
+_COUNTERS: Final = (
+    "live", "admitted", "unadmitted", "expired", "evicted", "erased", "refused", "stale", "nonfinite", "ahead",
+)  # fmt: skip
+_MIB: Final = 1 << 20
+_READ: Final = 4 << 20
+"""Bytes at the end of the dead letters that are looked at."""
+_MOST: Final = 50
+"""Reasons that are shown, the most frequent ones."""
+_SAMPLE: Final = 300
+
+
+class TablesPage:
+    """`dead_letters` is the file that ingestion on this machine writes."""
+
+    def __init__(self, render: Renderer, state: ServerState, dead_letters: Path) -> None:
+        self._render, self._state, self._dead_letters = render, state, dead_letters
+
+    async def page(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's signature
+        letters, cut = await asyncio.to_thread(_newest, self._dead_letters)
+        return self._render.page(
+            "tables.html",
+            "tables",
+            tables=[_table(model, latest.status) for model, latest, _ in self._state.aged_trainers()],
+            letters=_by_reason(letters) if letters else None,
+            cut=cut,
+            path=str(self._dead_letters),
+        )
+
+
+def _table(model: str, status: dict[str, Any]) -> Table:
+    rows = [
+        (table, *(count(counters.get(name, 0)) for name in _COUNTERS), f"{counters.get('bytes', 0) / _MIB:,.2f}")
+        for table, counters in sorted(status.get("tables", {}).items())
+    ]
+    return Table.of(f"Embedding tables of {model}", ("table", *_COUNTERS, "bytes"), rows)
+
+
+def _newest(path: Path) -> tuple[list[dict[str, Any]], bool]:
+    """The entries at the end of the file, and whether there are earlier ones."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(size - _READ, 0))
+            lines = file.read(_READ).splitlines()[1 if size > _READ else 0 :]
+    except OSError:
+        return [], False
+    found = []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # half a line of a killed writer
+        found += [entry] if isinstance(entry, dict) else []
+    return found, size > _READ
+
+
+def _by_reason(letters: list[dict[str, Any]]) -> Table:
+    counts = Counter(str(one.get("reason", "")) for one in letters)
+    newest = {str(one.get("reason", "")): one for one in letters}
+    rows = []
+    for reason, number in counts.most_common(_MOST):
+        sample = newest[reason]
+        place = f"{sample.get('source', '')}, line {sample.get('line', '')}"
+        rows.append((reason, count(number), place, str(sample.get("raw", ""))[:_SAMPLE]))
+    return Table.of("Refused records by reason", ("letter_reason", "letters", "letter_place", "letter_raw"), rows)

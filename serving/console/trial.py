@@ -1,0 +1,76 @@
+"""Rankings for a person's eyes: looks that leave no trace, real requests, and clicks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+from starlette.requests import Request
+
+from serving.api.clock_and_ids import ClockAndIds
+from serving.api.prometheus import Metrics
+from serving.api.ranking_queue import RankingQueue
+from serving.api.rankings import Rankings, answer_of
+from serving.api.routes import Routes
+from serving.api.schemas import EventsResponse, RankRequest, RankResponse, RecommendRequest
+from serving.ranking.ranker import Trace
+from streaming.events.schema import Features, Interaction, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An answer, and the features that its model read: of the request, and by name one value of each shown item."""
+
+    answer: RankResponse
+    features: Features = field(default_factory=dict)
+    item_features: Mapping[str, Sequence[Value]] = field(default_factory=dict)
+
+
+class Trial:
+    """`look` ranks as a request would be, but nothing is logged and nothing counts: no impression, no experiment."""
+
+    def __init__(
+        self, rankings: Rankings, routes: Routes, queue: RankingQueue, metrics: Metrics, source: ClockAndIds
+    ) -> None:
+        self._rankings, self._routes, self._queue = rankings, routes, queue
+        self._metrics, self._source = metrics, source
+
+    async def look(self, request: Request, asked: RankRequest | RecommendRequest) -> Shown:
+        """Raises ApiError as the routes do."""
+        trace, sources = Trace(self._source.clock(), self._source.clock), dict[str, str]()
+        with self._queue.place("console", 0) as place:
+            if isinstance(asked, RankRequest):
+                query = self._rankings.of_items(asked)
+            else:
+                query = self._rankings.of_user(asked)
+                query, sources = await self._rankings.retrieved(request, place, asked, query)
+            if not query.items:
+                return Shown(RankResponse("", [], query.experiment, query.arm.name, "", ["no_items"]))
+            ranking = await self._rankings.ranked(request, place, query, trace)
+        answer = msgspec.structs.replace(answer_of(ranking, trace, sources), impression="")
+        return Shown(answer, ranking.shown.features, ranking.shown.item_features)
+
+    async def ask(self, request: Request, asked: RankRequest | RecommendRequest) -> Shown:
+        """A real request: its answer is an impression, as if a client had asked."""
+        trace = Trace(self._source.clock(), self._source.clock)
+        answer = await self._routes.answered(request, asked, trace, len(msgspec.json.encode(asked)))
+        self._metrics.trace(trace)
+        if not answer.items:
+            return Shown(answer)
+        looked = await self.look(request, RankRequest(asked.user, [one.item for one in answer.items]))
+        order = {one.item: place for place, one in enumerate(looked.answer.items)}
+        columns = {
+            name: [values[order[one.item]] for one in answer.items] for name, values in looked.item_features.items()
+        }
+        return Shown(answer, looked.features, columns)
+
+    async def scores(self, request: Request, user: str, items: list[str]) -> dict[str, float]:
+        """Of these items now, best first."""
+        shown = await self.look(request, RankRequest(user, items))
+        return {one.item: one.score for one in shown.answer.items}
+
+    async def click(self, impression: str, item: str, action: str) -> EventsResponse:
+        """Send an interaction the way that clients' events go. Raises NotStoredError."""
+        event = Interaction(self._source.now(), impression, item, action)
+        return await self._routes.accepted(msgspec.json.encode(event))

@@ -1,0 +1,132 @@
+"""Try a user: a ranking with its sources and features, and what a click does to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.api.request_errors import InvalidFieldError
+from serving.api.schemas import RankRequest, RecommendRequest
+from serving.console.figures import Table
+from serving.console.readable import fraction, written
+from serving.console.rendering import Renderer, form
+from serving.console.trial import Shown, Trial
+
+PATIENCE: Final = 60_000
+"""How long (ms) a click's effect is waited for."""
+_MOVED: Final = 1e-6
+"""Scores that differ by less are the same: batches of other sizes are added up in another order."""
+_MOST: Final = 100
+_scores = msgspec.json.Decoder(dict[str, float])
+
+
+class TrialPage:
+    """`actions` are those that decide labels; `now` is in milliseconds since the epoch."""
+
+    def __init__(self, render: Renderer, trial: Trial, actions: Collection[str], now: Callable[[], int]) -> None:
+        self._render, self._trial, self._now = render, trial, now
+        self._actions = sorted(actions, key=lambda action: (action != "click", action))
+
+    async def page(self, request: Request) -> Response:
+        fields = dict(request.query_params)
+        shown = await self._trial.look(request, _asked(fields)) if fields.get("user") else None
+        return self._page(fields, shown)
+
+    async def ask(self, request: Request) -> Response:
+        fields = await form(request)
+        return self._page(fields, await self._trial.ask(request, _asked(fields)))
+
+    async def click(self, request: Request) -> Response:
+        """Click on an item of an impression; the answer shows what the scores are, and asks again."""
+        fields = await form(request)
+        user, item = fields.get("user", ""), fields.get("item", "")
+        before = await self._trial.scores(request, user, _items(fields))
+        stored = await self._trial.click(fields.get("impression", ""), item, fields.get("action", ""))
+        if stored.error is not None:
+            raise InvalidFieldError.of(stored.error)
+        return self._change(user, item, before, before, self._now())
+
+    async def after(self, request: Request) -> Response:
+        """What the scores are now, beside those of before the click."""
+        fields = await form(request)
+        user, item = fields.get("user", ""), fields.get("item", "")
+        try:
+            before, clicked = _scores.decode(fields.get("before", "")), int(fields.get("clicked", ""))
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise InvalidFieldError("these are not the scores of before the click: try again", "before") from error
+        after = await self._trial.scores(request, user, list(before))
+        return self._change(user, item, before, after, clicked)
+
+    def _page(self, fields: Mapping[str, str], shown: Shown | None) -> Response:
+        content: dict[str, Any] = {"fields": fields, "shown": shown, "actions": self._actions, "most": _MOST}
+        if shown is not None:
+            content |= {"ranking": _ranking(shown), "features": _features(shown)}
+        return self._render.page("trial.html", "try", **content)
+
+    def _change(
+        self, user: str, item: str, before: Mapping[str, float], after: Mapping[str, float], clicked: int
+    ) -> Response:
+        waited = self._now() - clicked
+        moved = any(abs(after.get(name, 0.0) - score) > _MOVED for name, score in before.items())
+        ranks = {name: place for place, name in enumerate(before, 1)}
+        rows = [
+            (name, f"{ranks[name]} → {place}", fraction(before[name]), fraction(score), f"{score - before[name]:+.6f}")
+            for place, (name, score) in enumerate(after.items(), 1)
+        ]
+        return self._render.page(
+            "trial_change.html",
+            user=user,
+            item=item,
+            before=msgspec.json.encode(before).decode(),
+            clicked=clicked,
+            waited=waited / 1000,
+            moved=moved,
+            waits=not moved and waited < PATIENCE,
+            change=Table.of("Scores before and after", ("item", "rank_change", "before", "after", "change"), rows),
+        )
+
+
+def _asked(fields: Mapping[str, str]) -> RankRequest | RecommendRequest:
+    """Raises InvalidFieldError."""
+    try:
+        count = int(fields.get("count") or 10)
+    except ValueError:
+        raise InvalidFieldError("must be a number", "count") from None
+    given = {"user": fields.get("user", ""), "count": count}
+    if not 1 <= count <= _MOST:
+        raise InvalidFieldError(f"{count}; the console shows 1 to {_MOST}", "count")
+    items = _items(fields)
+    try:
+        if items:
+            return msgspec.convert(given | {"items": items}, RankRequest)
+        return msgspec.convert(given, RecommendRequest)
+    except msgspec.ValidationError as error:
+        raise InvalidFieldError(str(error)) from error
+
+
+def _items(fields: Mapping[str, str]) -> list[str]:
+    """One id a line."""
+    return [line.strip() for line in fields.get("items", "").splitlines() if line.strip()]
+
+
+def _ranking(shown: Shown) -> Table:
+    tasks = [name for one in shown.answer.items[:1] if one.scores for name in one.scores]
+    rows = []
+    for place, one in enumerate(shown.answer.items):
+        by_task = [fraction(one.scores[task]) for task in tasks] if one.scores else []
+        read = ", ".join(f"{name} = {written(values[place])}" for name, values in shown.item_features.items())
+        chance = fraction(one.propensity)
+        rows.append(
+            (str(place + 1), one.item, fraction(one.score), one.source or "given", chance, *by_task, read or "-")
+        )
+    keys = ("rank", "item", "score", "source", "propensity")
+    return Table.of("Ranking", (*keys, *(f"task:{task}" for task in tasks), "item_features"), rows)
+
+
+def _features(shown: Shown) -> Table:
+    rows = [(name, written(value)) for name, value in sorted(shown.features.items())]
+    return Table.of("Features of the request, as used", ("feature", "value"), rows)

@@ -1,0 +1,3 @@
+"""The console of real servers, over a real Redis."""
+
+from tests.serving.api.conftest import log, publish, settings, start  # noqa: F401

@@ -1,0 +1,330 @@
+"""What the console's pages show, and that looking leaves no trace."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from serving.console.rendering import FOLDER, PAGES
+from serving.experiments.assignment import Arm, Experiment
+from serving.replication.embedded_redis import EmbeddedRedis, socket_path
+from serving.replication.publish.publisher import Publisher
+from serving.server import Settings, build
+from streaming.events.schema import Impression, Interaction
+from streaming.ingest.dead_letters import DeadLetter, DeadLetters
+from tests.serving.api.asking import FailingLog, Start, ready, stored
+from tests.serving.fakes import Graphs, artefact
+from tests.serving.running import running
+from tests.serving.waiting import until
+
+HOSTILE = '<script>alert("1")</script>'
+HUGE = "u" * 512
+STATUS = {
+    "run": "3f2a",
+    "serves": True,
+    "step": 1201,
+    "event_time": 1_700_000_000_000,
+    "lag_events": 17,
+    "events_per_second": 2500.4,
+    "rows": 98_765,
+    "tasks": {"click": {"auc": 0.71234, "log_loss": 0.5, "calibration": 1.0123}},
+    "left_out": {"price": 3},
+    "tables": {"item": {"live": 1234, "admitted": 2345, "expired": 56, "evicted": 7, "bytes": 3 << 20}},
+    "outcomes": {"impressions": 4321, "unmatched": 12, "late": 0},
+    "losses": {"bad_values": 5},
+    "checkpoint": {"step": 1200, "written": 1_700_000_000_000},
+}
+
+
+def page(app: httpx.Client, address: str = "", status: Any = 200, **fields: str) -> str:
+    answer = app.get(f"/console/{address}", params=fields)
+    assert answer.status_code == status, answer.text
+    return answer.text
+
+
+def send(app: httpx.Client, address: str, **fields: str) -> httpx.Response:
+    return app.post(f"/console/{address}", data=fields, headers={"Origin": str(app.base_url).rstrip("/")})
+
+
+def tiles(text: str) -> dict[str, tuple[str, str]]:
+    """Of each tile its name, its figure and its definition."""
+    one = r"<dt>(.*?)</dt>\s*<dd class=\"figure\">(.*?)</dd>\s*<dd class=\"meaning\">(.*?)</dd>"
+    found = re.findall(one, text, re.DOTALL)
+    return {name: (re.sub("<.*?>", "", figure).strip(), meaning) for name, figure, meaning in found}
+
+
+def rows(text: str, name: str) -> list[list[str]]:
+    """Of the table with this name."""
+    table = text[text.index(f">{name}</h") :]
+    body = table[table.index("<tbody>") : table.index("</tbody>")]
+    lines = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)
+    return [[cell.strip() for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line, re.DOTALL)] for line in lines]
+
+
+@pytest.fixture
+def app(start: Start, publish: Callable[..., Publisher]) -> httpx.Client:
+    publisher = publish({"a": 1.0, "b": 2.0, "c": 3.0})
+    publisher.publish_catalog([("a", 3.0), ("b", 2.0), ("c", 1.0)], [("c", 3), ("b", 2)])
+    publisher.publish_status(STATUS)
+    app = ready(start())
+    until(lambda: "1,201" in page(app))
+    return app
+
+
+def test_the_loop(app: httpx.Client) -> None:
+    text = page(app)
+    shown = tiles(text)
+    figures = {name: figure for name, (figure, _) in shown.items()}
+    assert figures["Server"] == "ready"
+    assert figures["Redis"] == "answers"
+    assert figures["Lag"] == "17"
+    assert figures["Rows learned"] == "98,765"
+    assert figures["Mean rate"] == "2,500 /s"
+    assert figures["Run"] == "3f2a, served"
+    assert re.fullmatch(r"[\d,.]+ days", figures["Newest label"])
+    assert re.fullmatch(r"[\d,.]+ days", figures["Checkpoint"])
+    assert rows(text, "Recent rows, scored before they were learned") == [["click", "0.7123", "0.5000", "1.0123", "-"]]
+    events = {name: number for name, number, _ in rows(text, "What became of events")}
+    assert events == {"impressions": "4,321", "unmatched": "12", "bad values": "5"}
+    assert "3 rows were not learned, because field price made them infinite." in text
+    assert rows(text, "Models and versions")[0][:3] == ["online", "step-1", "1"]
+
+
+def test_every_figure_has_its_definition(app: httpx.Client) -> None:
+    """Of tiles beside them; of each table a list that names the same columns."""
+    tables = 0
+    for address, fields in [(one, {}) for one, _ in PAGES] + [("try", {"user": "u"}), ("lookup", {"item": "a"})]:
+        text = page(app, "" if address == "." else address, **fields)
+        assert all(len(meaning) > 10 for _, meaning in tiles(text).values())
+        assert text.count('class="figure"') == len(tiles(text))
+        for columns, meanings in re.findall(r"<thead>(.*?)</thead>.*?<dl>(.*?)</dl>", text, re.DOTALL):
+            names = re.findall(r"<th[^>]*>(.*?)</th>", columns)
+            assert names == re.findall(r"<dt>(.*?)</dt>", meanings)
+            assert all(len(one) > 3 for one in re.findall(r"<dd>(.*?)</dd>", meanings))
+            tables += 1
+    assert tables >= 6
+
+
+def test_plots_have_a_past(app: httpx.Client) -> None:
+    def drawn() -> dict[str, Any]:
+        found: dict[str, Any] = app.get("/console/plots/loop").json()
+        return found if found["plots"]["lag"] else {}
+
+    found = until(drawn)
+    assert found["plots"]["lag"][0]["name"] == "online"
+    assert found["plots"]["lag"][0]["values"][-1] == 17
+    assert found["plots"]["log_loss"][0]["name"] == "online, click"
+    assert len(found["times"]) == len(found["plots"]["lag"][0]["values"])
+
+
+def test_without_a_trainer_and_a_model(start: Start) -> None:
+    text = page(start())
+    assert "No trainer has published its status" in text
+    assert tiles(text)["Server"][0] == "! not ready"
+    assert "Model <strong>online</strong> is not served: not published yet." in text
+
+
+def test_while_redis_is_away(publish: Callable[..., Publisher], tmp_path: Path, settings: Settings) -> None:
+    with EmbeddedRedis(tmp_path / "redis") as server:
+        with server.client() as client:
+            Publisher(client, "online").publish_status(STATUS)
+            Publisher(client, "online").publish_artefact(artefact())
+        url = f"unix://{socket_path(tmp_path / 'redis')}"
+        with running(build(replace(settings, redis_url=url), FailingLog(), Graphs())) as app:
+            ready(app)
+            until(lambda: "1,201" in page(app))
+            server.close()
+            until(lambda: tiles(page(app))["Redis"][0] == "! away")
+            assert "1,201" in page(app)
+            assert "Redis does not answer" in page(app, "experiments")
+            assert "Redis does not answer" in page(app, "lookup", user="ada")
+            assert "Degraded: " in page(app, "try", user="u", items="a")
+            assert page(app, "tables")
+
+
+def test_a_look_leaves_no_trace(app: httpx.Client, log: FailingLog, client: redis.Redis) -> None:
+    before = client.keys("recsys:shown:*")
+    text = page(app, "try", user="u", count="2", items="a\nb\nc")
+    assert [row[1] for row in rows(text, "Ranking")] == ["c", "b"]
+    assert "Not logged." in text
+    text = page(app, "try", user="u")
+    assert {row[1]: row[3] for row in rows(text, "Ranking")}.keys() == {"a", "b", "c"}
+    assert stored(log) == []
+    assert client.keys("recsys:shown:*") == before
+    assert tiles(page(app))["Answers"][0] == "0"
+
+
+def test_a_real_request_is_an_impression_and_can_be_clicked(app: httpx.Client, log: FailingLog) -> None:
+    text = send(app, "ask", user="u", items="a\nb", count="2").text
+    (shown,) = until(lambda: stored(log))
+    assert isinstance(shown, Impression)
+    assert f"<code>{shown.id}</code>" in text
+    assert shown.items == ["b", "a"]
+    answer = send(app, "click", user="u", impression=shown.id, item="a", action="click", items="b\na")
+    assert "Waiting for the trainer" in answer.text
+    (clicked,) = stored(log)[1:]
+    assert isinstance(clicked, Interaction)
+    assert (clicked.impression, clicked.item, clicked.action) == (shown.id, "a", "click")
+
+
+def test_what_a_click_does_is_shown(app: httpx.Client, publish: Callable[..., Publisher]) -> None:
+    scores = {"a": 0.9820138, "b": 0.9996647}  # squashed sums of four: those of the first publication
+    fields = {"user": "u", "item": "a", "clicked": "9999999999999", "before": json.dumps(scores)}
+    assert "Waiting for the trainer" in send(app, "after", **fields).text
+    publish({"a": 4.0})
+    moved = until(lambda: text if "The scores moved" in (text := send(app, "after", **fields).text) else "")
+    assert [row[:2] for row in rows(moved, "Scores before and after")] == [["a", "1 → 1"], ["b", "2 → 2"]]
+    assert "hx-post" not in moved
+
+
+def test_nothing_moved_in_time(app: httpx.Client) -> None:
+    before = json.dumps({"a": 0.9820138})
+    text = send(app, "after", user="u", item="a", clicked="1000", before=before).text
+    assert "no score moved" in text
+    assert "hx-post" not in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"user": "u", "count": "0"}, "count: 0; the console shows 1 to 100"),
+        ({"user": "u", "count": "many"}, "count: must be a number"),
+        ({"user": "u" * 513}, "512"),
+        ({"user": "u", "items": "a\na"}, "items"),
+    ],
+)
+def test_wrong_input_is_named(app: httpx.Client, fields: dict[str, Any], wrong: str) -> None:
+    assert wrong in page(app, "try", 422, **fields)
+
+
+@pytest.mark.parametrize("name", [HOSTILE, HUGE, "ünï ☃", "a&b=c"])
+def test_any_id_is_shown_as_text(app: httpx.Client, name: str) -> None:
+    for address, fields in (
+        ("try", {"user": name, "items": name}),
+        ("lookup", {"user": name}),
+        ("lookup", {"item": name}),
+        ("erase", {"user": name}),
+    ):
+        text = page(app, address, **fields)
+        assert escape(name).replace("&quot;", "&#34;") in text
+        assert HOSTILE not in text
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"user=%FF", b"user=%ED%A0%80"])
+def test_what_is_no_text_is_refused(app: httpx.Client, body: bytes) -> None:
+    answer = app.post("/console/ask", content=body, headers={"Origin": str(app.base_url).rstrip("/")})
+    assert answer.status_code == 400
+    assert "the form cannot be read" in answer.text
+
+
+def test_ids_that_no_event_can_have(app: httpx.Client) -> None:
+    assert "None that this server knows of." in page(app, "lookup", user="u" * 5000)
+    assert app.get("/console/lookup?user=%ED%A0%80%00").status_code == 200
+
+
+def test_experiments_are_those_of_the_route(start: Start, publish: Callable[..., Publisher]) -> None:
+    publish({"a": 1.0, "b": 2.0})
+    arms = Arm("online"), Arm("popular", "popularity")
+    app = ready(start(experiments=(Experiment("shop", arms),)))
+    for user in range(20):
+        assert app.post("/v1/rank", json={"user": f"u{user}", "items": ["a", "b"]}).status_code == 200
+
+    def counted() -> list[Any]:
+        found = app.get("/v1/experiments").json()["experiments"][0]["arms"]
+        return found if sum(arm["impressions"] for arm in found) == 20 else []
+
+    arms_now = until(counted)
+    shown = rows(page(app, "experiments"), "Arms")
+    assert [row[:4] for row in shown] == [
+        [arm["name"], arm["model"], f"{arm['users']:,}", f"{arm['impressions']:,}"] for arm in arms_now
+    ]
+    assert shown[0][-1] == "control"
+    assert shown[1][-1] == "too few data"
+    assert "popular against online, over time" in page(app, "experiments")
+    assert "plots" in app.get("/console/plots/experiments").json()
+
+
+def test_users_and_items(app: httpx.Client, client: redis.Redis) -> None:
+    Publisher(client, "online").publish_entities({"ada": {"age": 36.5}}, {"a": {"genre": ["Drama", "War"]}})
+    assert rows(page(app, "lookup", user="ada"), "Features, as served") == [["age", "36.5"]]
+    text = page(app, "lookup", item="a")
+    assert rows(text, "Features, as served") == [["genre", "Drama, War"]]
+    assert tiles(text)["Popularity"][0] == "3.0000"
+    assert tiles(text)["Place by age"][0] == "-"
+    assert tiles(page(app, "lookup", item="c"))["Place by age"][0] == "1"
+    assert "None that this server knows of." in page(app, "lookup", user="nobody")
+
+
+def test_a_user_is_erased_only_after_the_id_was_typed_again(
+    app: httpx.Client, log: FailingLog, client: redis.Redis
+) -> None:
+    Publisher(client, "online").publish_entities({"ada": {"age": 36.5}}, {})
+    refused = send(app, "erase", user="ada", again="adb")
+    assert refused.status_code == 422
+    assert "nothing was erased" in refused.text
+    assert client.get("recsys:user:ada")
+    done = send(app, "erase", user="ada", again="ada")
+    assert done.status_code == 200
+    assert "Nothing of the user is left" in done.text
+    assert client.get("recsys:user:ada") is None
+
+
+def test_embedding_tables(app: httpx.Client) -> None:
+    (row,) = rows(page(app, "tables"), "Embedding tables of online")
+    assert row == ["item", "1,234", "2,345", "0", "56", "7", "0", "0", "0", "0", "0", "3.00"]
+
+
+def test_refused_records_by_reason(start: Start, tmp_path: Path) -> None:
+    letters = DeadLetters(tmp_path / "dead_letters.jsonl")
+    letters.write(DeadLetter("events.jsonl", line, 0, "time: missing", b'{"line": %d}' % line) for line in range(1, 4))
+    letters.write([DeadLetter("x.csv", 9, 0, "not JSON", HOSTILE.encode())])
+    with letters.path.open("ab") as file:
+        file.write(b'{"half')
+    text = page(start(dead_letters=letters.path), "tables")
+    assert rows(text, "Refused records by reason") == [
+        ["time: missing", "3", "events.jsonl, line 3", "{&#34;line&#34;: 3}"],
+        ["not JSON", "1", "x.csv, line 9", escape(HOSTILE).replace("&quot;", "&#34;")],
+    ]
+    assert "The server sees none in" in page(start(dead_letters=tmp_path / "none.jsonl"), "tables")
+
+
+def test_pages_load_nothing_from_outside(app: httpx.Client) -> None:
+    for address in ("", "try", "experiments", "lookup", "tables", "sign-in", "nothing-here"):
+        answer = app.get(f"/console/{address}")
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy
+        assert "unsafe" not in policy
+        sources = re.findall(r'(?:src|href)="([^"]*)"', answer.text)
+        assert len(sources) > 6
+        assert not [one for one in sources if "//" in one]
+        assert not re.search(r"<script(?![^>]*src=)|<style| style=| on\w+=", answer.text)
+        for one in sources:
+            if one.startswith("static/"):
+                assert app.get(f"/console/{one}").status_code == 200
+    assert app.get("/console").headers["Location"] == "console/"
+
+
+def test_unknown_pages(app: httpx.Client) -> None:
+    assert "There is no page /console/nothing." in page(app, "nothing", 404)
+    assert app.put("/console/try").status_code in (403, 405)
+
+
+def test_what_is_not_ours_is_as_published() -> None:
+    folder = FOLDER / "static" / "vendor"
+    named = re.findall(
+        r"^\| `([^`]+)` \|.*`([0-9a-f]{64})` \|$", (FOLDER / "README.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert {name for name, _ in named} == {file.name for file in folder.iterdir() if file.suffix in (".js", ".css")}
+    for name, digest in named:
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+        assert (folder / f"{name.split('.')[0]}.LICENSE").exists()

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recsys.errors import LogFullError
-from streaming.events.schema import Impression
+from streaming.events.schema import Impression, ShadowScores
 from streaming.ingest.codec import encode_event
 from streaming.ingest.duplicates.log_window import LogWindow
 from streaming.log.event_log import EventLog
@@ -61,7 +61,7 @@ class EventWriter:
         self._window = LogWindow(log, window)
         self._stored = stored
         self._most = most_waiting
-        self._waiting: deque[tuple[pa.RecordBatch | Impression, Future[Stored]]] = deque()
+        self._waiting: deque[tuple[pa.RecordBatch | Impression | ShadowScores, Future[Stored]]] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self.failing = False
@@ -74,8 +74,8 @@ class EventWriter:
         """Requests whose events are not stored yet."""
         return len(self._waiting)
 
-    def append(self, events: pa.RecordBatch | Impression) -> Future[Stored]:
-        """Queue events (`EVENT_SCHEMA`), or an impression, which is encoded later in the writer's thread.
+    def append(self, events: pa.RecordBatch | Impression | ShadowScores) -> Future[Stored]:
+        """Queue events (`EVENT_SCHEMA`), or one event, which is encoded later in the writer's thread.
 
         The future fails with LogFullError when too many requests wait, and with the log's error when an append fails.
         """
@@ -122,7 +122,7 @@ class EventWriter:
         except Exception as error:  # the first events try again
             _logger.warning("the end of the log cannot be read: %s", error)
 
-    def _next(self) -> list[tuple[pa.RecordBatch | Impression, Future[Stored]]]:
+    def _next(self) -> list[tuple[pa.RecordBatch | Impression | ShadowScores, Future[Stored]]]:
         """Wait for events; an empty group after `close`."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
@@ -147,5 +147,5 @@ def _chosen(events: pa.RecordBatch, chosen_N: npt.NDArray[np.bool_]) -> pa.Recor
     return events if chosen_N.all() else events.filter(pa.array(chosen_N))
 
 
-def _encoded(events: pa.RecordBatch | Impression) -> pa.RecordBatch:
-    return encode_event(events) if isinstance(events, Impression) else events
+def _encoded(events: pa.RecordBatch | Impression | ShadowScores) -> pa.RecordBatch:
+    return events if isinstance(events, pa.RecordBatch) else encode_event(events)

@@ -25,7 +25,8 @@ _FOLLOW_TIMEOUT = 5.0
 
 
 class Replica:
-    """The models `names`, the catalogue and the latest features, current from `start` until `close`.
+    """The models `names`, the catalogue and the latest features, current from `start` until `close`; models `beside`,
+    which no answer needs, too.
 
     `connect` returns a client with a time-out in seconds, and `revive` starts a Redis that is gone. `refresh` is called
     whenever the catalogue is read anew. `cache_rows` rows of each model are kept; features are used for at most
@@ -40,6 +41,7 @@ class Replica:
         *,
         cache_rows: int,
         entity_ttl: float,
+        beside: Sequence[str] = (),
         refresh: Callable[[redis.Redis], None] = lambda _: None,
         revive: Callable[[], None] = lambda: None,
     ) -> None:
@@ -50,6 +52,7 @@ class Replica:
         self.models = FollowedModels(
             names,
             lambda name: ModelLoader(name, client, open_scorer, cache_rows, self.availability, time.monotonic),
+            beside,
         )
         self.trainers = TrainerStatuses(self.models.loaders)
         self.entities = EntityFeatures(client, entity_ttl, 1_000_000, time.monotonic, self.availability)
@@ -66,6 +69,11 @@ class Replica:
     def wait(self, timeout: float) -> bool:
         """Wait until everything published before `start` is here; False when that took over `timeout` seconds."""
         return self._follower.wait(timeout)
+
+    def is_behind(self, name: str) -> bool:
+        """Whether the trainer of a model says that it has still to read a part of the log."""
+        trainer = self.trainers.by_model.get(name)
+        return trainer is not None and not trainer.status.get("caught_up", True)
 
     def close(self) -> None:
         self._stack.close()

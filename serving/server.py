@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import math
 import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -57,6 +58,7 @@ from serving.retrieval.source import Retriever
 from serving.retrieval.two_tower import TwoTowerItems
 from serving.retrieval.visit_sources import HistoryItems, ItemToItem
 from serving.settings import Duration, ServingSettings
+from serving.shadow import Shadow
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.ingest.codec import Rules
 from streaming.log.event_log import EventLog
@@ -110,6 +112,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         open_scorer,
         cache_rows=settings.cache_rows,
         entity_ttl=settings.entity_ttl / 1000,
+        beside=settings.shadow,
         refresh=counters.retain,
         revive=revive,
     )
@@ -119,6 +122,8 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     stack.callback(replica.close)
     clocks = ClockAndIds(time.perf_counter, lambda: time.time_ns() // 1_000_000, lambda: uuid.uuid4().hex)
     queue = RankingQueue(executor, settings.deadline / 1000 if settings.overload == "refuse" else None)
+    shadow = shadow_scoring(settings, replica, events, lambda: not len(queue))
+    stack.callback(shadow.close)
     access = Access(settings.api_keys, time.monotonic, settings.cors_origins)
     connections = OpenConnections(connection_limits(settings))
     state = ServerState(
@@ -129,6 +134,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         connections,
         lambda: replica.availability.up,
         lambda: replica.trainers.by_model,
+        shadow.counts,
         time.monotonic,
         clocks.now,
     )
@@ -155,6 +161,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         learned=settings.learned,
         limits=limits,
         source=clocks,
+        shadow=shadow,
         log_patience=settings.deadline / 1000 if settings.durable else 0.0,
     )
     erasures = Erasures(log, stack.enter_context(client(_ERASE_TIMEOUT)), settings.spec, settings.dead_letters)
@@ -207,6 +214,13 @@ def ranker(settings: Settings, replica: Replica, deadline: float) -> Ranker:
         TaskScore(settings.score),
         settings.seed,
     )
+
+
+def shadow_scoring(settings: Settings, replica: Replica, events: EventWriter, idle: Callable[[], bool]) -> Shadow:
+    """What scores answers with challengers, while `idle`."""
+    greedy = replace(settings, exploration="none", temperature=1.0)
+    own = ranker(greedy, replica, math.inf)
+    return Shadow(settings.shadow, replica.models, own, events, idle, replica.is_behind, time.perf_counter)
 
 
 def candidates(settings: Settings, replica: Replica) -> Retriever:

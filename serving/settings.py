@@ -76,6 +76,8 @@ class ServingSettings:
     """Whether an answer waits, for at most `deadline`, until its impression is stored, so that kill -9 loses none."""
     exploration: Literal["none", "plackett_luce"] = "none"
     temperature: Annotated[float, Field(gt=0)] = 1.0
+    shadow: list[str] = field(default_factory=list)
+    """Models that score what was shown after the answer, for the log alone: challengers."""
     attribution: Annotated[Duration, Field(gt=0)] = 6 * 3_600_000
     """How long (wall-clock time) after an impression a click still counts in experiments."""
 

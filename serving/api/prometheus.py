@@ -80,6 +80,10 @@ class _StateCollector:
         for reason, count in (counted | self._state.access.refused | self._state.connections.refused).items():
             refused.add_metric([reason], count)
         yield refused
+        shadow = CounterMetricFamily("recsys_shadow", "Lists for the shadow, by what came of them.", labels=["result"])
+        for result, count in self._state.shadow.items():
+            shadow.add_metric([result], count)
+        yield shadow
 
     def _models(self) -> Iterator[Metric]:
         rows = CounterMetricFamily(

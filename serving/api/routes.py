@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import redis
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -33,6 +34,7 @@ from serving.experiments.assignment import Experiment
 from serving.experiments.counters import ExperimentCounters
 from serving.limits import Limits
 from serving.ranking.ranker import Query, Trace
+from serving.shadow import Shadow
 from streaming.events.schema import Impression
 from streaming.ingest.codec import Rules
 
@@ -63,6 +65,7 @@ class Routes:
         learned: Collection[str],
         limits: Limits,
         source: ClockAndIds,
+        shadow: Shadow,
         log_patience: float = 0.0,
     ) -> None:
         self._rankings = rankings
@@ -76,6 +79,7 @@ class Routes:
         self._learned = learned
         self._limits = limits
         self._source = source
+        self._shadow = shadow
         self._log_patience = log_patience
         self._results = ExperimentsResponse([], [])
 
@@ -158,6 +162,7 @@ class Routes:
         answered = await self.answered(request, asked, trace, len(body))
         with trace.stage("respond"):
             response = _json(answered)
+        response.background = getattr(request.state, "shadow", None)
         self._metrics.trace(trace)
         return response
 
@@ -176,6 +181,7 @@ class Routes:
             stored = await self._stored(self._events.append(_measured(ranking.shown, trace)))
         if self._events.failing or not stored:
             trace.degraded.append("log")
+        request.state.shadow = BackgroundTask(self._shadow.offer, query, ranking.shown)
         return answer_of(ranking, trace, sources or {})
 
     async def _stored(self, appending: Future[Stored]) -> bool:

@@ -46,6 +46,8 @@ class ServerState:
     connections: OpenConnections
     redis_available: Callable[[], bool]
     trainers: Callable[[], Mapping[str, LatestStatus]]
+    shadow: Mapping[str, int]
+    """Lists that were scored in the shadow, and those that were not, by reason."""
     clock: Callable[[], float]
     now: Callable[[], int]
 

@@ -11,18 +11,27 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streaming.events.schema import ClientEvent, Erasure, Event, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.events.schema import (
+    ClientEvent,
+    Erasure,
+    Event,
+    Impression,
+    Interaction,
+    ItemUpdate,
+    ShadowScores,
+    UserUpdate,
+)
 
 EVENT_TYPES: Final[tuple[type[ClientEvent], ...]] = (Impression, Interaction, UserUpdate, ItemUpdate)
 """The type of an event that the edge takes, by its code in the `kind` column."""
 
-LOGGED_TYPES: Final[tuple[type[Event], ...]] = (*EVENT_TYPES, Erasure)
+LOGGED_TYPES: Final[tuple[type[Event], ...]] = (*EVENT_TYPES, Erasure, ShadowScores)
 """The type of an event in the log, by its code."""
 
 KINDS: Final = tuple(str(type_.__struct_config__.tag) for type_ in EVENT_TYPES)
 """The name of the kind (`type` in JSON), by its code."""
 
-IMPRESSION, INTERACTION, USER, ITEM, ERASURE = range(len(LOGGED_TYPES))
+IMPRESSION, INTERACTION, USER, ITEM, ERASURE, SHADOW = range(len(LOGGED_TYPES))
 
 
 def kinds(events: pa.RecordBatch) -> npt.NDArray[np.uint8]:

@@ -100,9 +100,21 @@ class Erasure(msgspec.Struct, frozen=True, gc=False, tag="erasure"):
     id: str = ""
 
 
+class ShadowScores(msgspec.Struct, frozen=True, gc=False, tag="shadow"):
+    """What a model that did not rank an impression scores its items, in their order. Only the platform writes it."""
+
+    time: int
+    """That of the impression."""
+    impression: str
+    user: str
+    model: str
+    scores: list[float]
+    id: str = ""
+
+
 ClientEvent = Impression | Interaction | UserUpdate | ItemUpdate
 """What files, clients and other producers may send."""
-Event = ClientEvent | Erasure
+Event = ClientEvent | Erasure | ShadowScores
 """What the log has."""
 
 EVENT_SCHEMA = pa.schema(

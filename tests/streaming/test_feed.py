@@ -19,7 +19,7 @@ from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import EntityState
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.encode.user_rows import user_ids
-from streaming.events.schema import Erasure, Event, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.events.schema import Erasure, Event, Impression, Interaction, ItemUpdate, ShadowScores, UserUpdate
 from streaming.feed import Feed
 from streaming.ingest.codec import encode_events
 from streaming.ingest.counts import Counts
@@ -101,6 +101,7 @@ event: st.SearchStrategy[Event] = st.one_of(
         users,
     ),
     st.builds(Erasure, times, users),
+    st.builds(lambda time, id_, user: ShadowScores(time, id_, user, "m", [0.5], f"{id_} m"), times, names, users),
     st.builds(click, names, items, times),
     st.builds(
         lambda time, n, user: UserUpdate(time=time, user=user, features={"clicks": n}), times, st.integers(0, 9), users
@@ -359,6 +360,22 @@ def test_what_rows_were_made_without_is_counted_and_survives_a_restart() -> None
 def test_a_batch_has_a_size() -> None:
     with pytest.raises(ValueError, match="batch_size is 0"):
         feed_of(log_of([]), batch_size=0)
+
+
+def test_scores_of_a_challenger_change_no_batch() -> None:
+    events: list[Event] = []
+    for n in range(40):
+        events += [shown(f"n{n}", 10 * n, "w", "x", user=f"u{n % 3}"), click(f"n{n}", "w", 10 * n + 1)]
+    with_shadow: list[Event] = []
+    for event in events:
+        with_shadow.append(event)
+        if isinstance(event, Impression):
+            with_shadow.append(ShadowScores(event.time, event.id, event.user, "m", [0.5, 0.5], f"{event.id} m"))
+    rows = [
+        [(one["labels_B"], one["ids"]) for one in plain(feed_of(log_of(log)).poll())] for log in (events, with_shadow)
+    ]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) > 5
 
 
 def test_an_erasure_drops_all_that_waits_of_the_user() -> None:

@@ -13,11 +13,13 @@ class FollowedModels:
     """The `Models` that loaders keep current; `make` makes the loader of a model.
 
     `champion` among the `names` is the promoted model. Until a new champion is loaded, the one before it serves, and
-    afterwards its rows stay cached, so that a rollback takes effect at once.
+    afterwards its rows stay cached, so that a rollback takes effect at once. Those `beside` are loaded, too, but not
+    missed: no answer needs them.
     """
 
-    def __init__(self, names: Iterable[str], make: Callable[[str], ModelLoader]) -> None:
+    def __init__(self, names: Iterable[str], make: Callable[[str], ModelLoader], beside: Iterable[str] = ()) -> None:
         self._names = set(names)
+        self._beside = set(beside)
         self._make = make
         self.champion = ONLINE
         self._before = ""
@@ -49,16 +51,23 @@ class FollowedModels:
 
     @property
     def missing(self) -> dict[str, str]:
-        absent = (loader for loader in self.loaders.values() if loader.current is None)
+        absent = (self.loaders[name] for name in sorted(self._needed()) if self._current(name) is None)
         return {loader.name: loader.refused or "not published yet" for loader in absent}
 
     def _current(self, name: str) -> LoadedModel | None:
         loader = self.loaders.get(name)
         return None if loader is None else loader.current
 
+    def _needed(self) -> set[str]:
+        """The models that answers need."""
+        return self._resolved(self._names)
+
+    def _resolved(self, names: set[str]) -> set[str]:
+        return {self.champion if name == CHAMPION else name for name in names}
+
     def _load_wanted(self) -> bool:
-        champions = {self.champion, self._before} - {""} if CHAMPION in self._names else set()
-        wanted = sorted((self._names - {CHAMPION}) | champions)
+        before = {self._before} - {""} if CHAMPION in self._names | self._beside else set()
+        wanted = sorted(self._needed() | before | self._resolved(self._beside))
         changed = wanted != list(self.loaders)
         if changed:
             known = self.loaders

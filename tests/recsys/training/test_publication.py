@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -26,6 +27,7 @@ class Recorder:
     """Stands in for publisher and exporter: keeps artefacts and statuses."""
 
     ready = True
+    facts = SimpleNamespace(owned=lambda caught_up: True, layouts_of_champion=frozenset)
 
     def __init__(self) -> None:
         self.artefacts: list[Artefact] = []
@@ -41,7 +43,7 @@ class Recorder:
         self.statuses.append(status)
 
     def __getattr__(self, name: str) -> Any:
-        assert name.startswith("publish") or name in ("begin", "waits")
+        assert name.startswith("publish") or name in ("begin", "waits", "forget_catalog")
         return lambda *_arguments: None
 
 

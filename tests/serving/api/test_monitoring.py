@@ -52,6 +52,7 @@ def series() -> Series:
         connections=OpenConnections(ConnectionLimits()),
         redis_available=lambda: True,
         trainers=lambda: {"online": trainer},
+        shadow={"scored": 1},
         clock=lambda: 0.0,
         now=lambda: 0,
     )

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from streaming.events.columns import erased_users
-from streaming.events.schema import Erasure, Event, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.events.schema import Erasure, Event, Impression, Interaction, ItemUpdate, ShadowScores, UserUpdate
 from streaming.ingest.codec import encode_events, to_events
 from streaming.ingest.duplicates.log_window import LogWindow
 from streaming.log.erasure import UserEvents, append_erasures
@@ -92,6 +92,25 @@ def test_no_file_has_the_name_anywhere_but_in_the_erasure(tmp_path: Path) -> Non
     said = b"".join(chunk.events.serialize().to_pybytes() for chunk in read_range(log, 0, 0, 161))
     assert said.count(ADA.encode()) == 40 + 1  # items of that name, and the erasure
     assert not list((tmp_path / "0").glob(".*"))
+
+
+def test_what_challengers_scored_for_the_user_goes_too(tmp_path: Path) -> None:
+    log = opened(tmp_path, 3)
+    fill(log, range(2))
+    made: list[Event] = [
+        ShadowScores(10 * n + 1, f"{user}-{n}", user, "wide@1", [0.5, 0.25], f"{user}-{n} wide@1")
+        for n in range(2)
+        for user in (ADA, BOB)
+    ]
+    for partition, part in split(encode_events(made), log.partitions):
+        log.append(part, partition)
+    assert [event for part in everything(log) for event in part if isinstance(event, ShadowScores)] != []
+    for part in everything(log):
+        ids = {event.id for event in part if isinstance(event, Impression)}
+        assert {event.impression for event in part if isinstance(event, ShadowScores)} == ids
+    erase(log, ADA)
+    left = [event for part in everything(log) for event in part if isinstance(event, ShadowScores)]
+    assert sorted(event.user for event in left) == [BOB, BOB]
 
 
 def test_erasing_again_changes_nothing_and_a_user_who_comes_back_is_a_new_one(tmp_path: Path) -> None:

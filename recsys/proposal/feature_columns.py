@@ -45,6 +45,8 @@ def features(kind: str, roles: Roles) -> list[Feature]:
         as_kind = _kind(seen)
         if as_kind is None or (after and (AFTER | POSITION).intersection(tokens(column.name))):
             continue
+        if column.listed and tokens(column.name)[-1:] == ["key"]:  # of lists of keys and values, as analytics has them
+            continue
         name = _name(column.name, {one.name for one in found} | {"user", "item", "hour"})
         field, source = _place(kind, name, column, roles)
         found.append(Feature(name, field, source, as_kind, _transform(as_kind, seen), column, _note(as_kind, seen)))
@@ -115,9 +117,11 @@ def _note(kind: Kind, column: Column) -> str:
 
 def _name(column: str, taken: set[str]) -> str:
     own = column.strip().removeprefix("features.").removeprefix("item_features.")  # of events with numbers as ids
-    plain = unicodedata.normalize("NFKD", own).encode("ascii", "ignore").decode() if not own.isascii() else own
-    name = re.sub(r"\W+", "_", plain, flags=re.ASCII).strip("_").lower()
-    name = name if re.match(r"[a-z_]", name) else f"column_{name}".rstrip("_")
+    apart = unicodedata.normalize("NFKD", own)
+    latin = all(letter.isascii() or unicodedata.combining(letter) for letter in apart)
+    plain = apart.encode("ascii", "ignore").decode() if latin else unicodedata.normalize("NFC", own)
+    name = re.sub(r"\W+", "_", plain).strip("_").lower()
+    name = name if re.match(r"[^\W\d]", name) else f"column_{name}".rstrip("_")
     while name in taken:
         name += "_"
     return name
@@ -154,7 +158,7 @@ def _elements(column: Column) -> Iterator[Any]:
 
 def _per_item(column: Column, items: Column | None) -> bool:
     """Whether each list has as many values as items."""
-    if items is None or not column.listed:
+    if items is None or not column.listed or "" != column.separator != items.separator:
         return False
     pairs = list(zip(column.cells, items.cells, strict=True))
     return all(_length(cell, column) == _length(shown, items) for cell, shown in pairs)

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
+from recsys.proposal.columns.vocabulary import says
 from recsys.proposal.mapping import Described
 from recsys.proposal.roles import Guess
 from streaming.ingest.mapping.values import identifier
 
 _OVERLAP = 0.3
-"""Share of the ids in one file that have to be among those of another."""
+"""Share of the ids in one file that have to be among those of another, unless both columns are called alike."""
 
 
 def link_to_lists(one: Described, lists: Sequence[Described]) -> tuple[int, str, str]:
@@ -27,7 +28,8 @@ def link_to_lists(one: Described, lists: Sequence[Described]) -> tuple[int, str,
             for name, cells in one.sample.columns.items():
                 own = _identifiers(Column(name, cells))
                 same = len(own & known) / len(own) if own else 0.0
-                if same >= _OVERLAP:
+                called = name == column.name and says("request", name) >= 2 and one.path != other.path
+                if same >= _OVERLAP or called:  # the first rows of many parts may be of different lists
                     told = (name == column.name) + (name in one.roles.names("request")) / 2
                     listed = column.name in other.roles.names("request")
                     best = max(best, (same + told + listed / 2, n, column.name, name))

@@ -12,8 +12,10 @@ from recsys.config.schema import Config
 from recsys.config.sections.training import TrainingSection
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
+from recsys.proposal.events_of_lists import events_of_lists, only_shown
 from recsys.proposal.feature_columns import Feature, event_features
 from recsys.proposal.files.groups import groups
+from recsys.proposal.files.nested_rows import events_inside
 from recsys.proposal.files.records import COLUMNS
 from recsys.proposal.files.row_kinds import row_kinds
 from recsys.proposal.files.sample import Sample, read_sample
@@ -27,8 +29,6 @@ from recsys.proposal.toml_text import toml_text
 
 _BATCHES = 4
 """Fewest batches from which something is learned that one can look at."""
-_SEVERAL = 0.1
-"""Share of lists of several items below which rows are taken for events of one item."""
 _WORDS = 6
 """Most actions in a message."""
 _LISTED = 40
@@ -75,20 +75,19 @@ class Proposal:
         return parse(self.text, path)
 
 
-def propose(files: Sequence[Path], said: Said, start: str = "") -> Proposal:
+def propose(files: Sequence[Path], said: Said) -> Proposal:
     """A configuration that trains on the files.
 
     Raises InvalidValueError for a file that cannot be read, and where only the user knows what is missing.
     """
     described = describe(files, said)
     native = [one for one in described if one.sample.native]
-    mapped = _mapped([one for one in described if not one.sample.native], start)
+    tables = [one for one in described if not one.sample.native]
+    mapped = _mapped(tables, said)
     if not native and mapped and not any(one.positive for one in mapped):
-        if (single := _single(described)) and "item" not in said.columns:
-            return propose(
-                files, replace(said, columns={**said.columns, "item": single}, reason="one item a row"), start
-            )
-        raise InvalidValueError(_undone(mapped))
+        mapped = _mapped([events_of_lists(one, _about(said, one.sample)) or one for one in tables], said)
+        if not any(one.positive for one in mapped):
+            raise InvalidValueError(_undone(mapped))
     return Proposal(files, described, mapped, _positive(native, mapped), _fields(native, mapped))
 
 
@@ -96,7 +95,8 @@ def _undone(mapped: Sequence[ProposedMapping]) -> str:
     """That nothing is positive, and what to give."""
     for one in mapped:
         roles = one.of.roles
-        if action := roles.column("action") or roles.column("label"):
+        action = roles.column("action") or roles.column("label")
+        if action is not None and not only_shown(action):
             words = ", ".join(map(repr, list(action.distinct)[:_WORDS]))
             return (
                 f"{one.of.path} has lists of items, of which {action.name!r} says what happened ({words}), and no "
@@ -109,29 +109,19 @@ def _undone(mapped: Sequence[ProposedMapping]) -> str:
     )
 
 
-def _single(described: Sequence[Described]) -> str:
-    """The column of shown items that has no lists, or of one item: then rows are what users did with one item."""
-    shown = [one.roles.column("shown") for one in described if "user" in one.roles]
-    return next((column.name for column in shown if column is not None and _one_each(column)), "")
-
-
-def _one_each(column: Column) -> bool:
-    """Whether the cells have one item: no lists, or nearly no list of several."""
-    several = sum(isinstance(value, list | tuple) and len(value) > 1 for value in column.values)
-    return not column.separator and several < _SEVERAL * len(column.values)
-
-
 def describe(files: Sequence[Path], said: Said) -> list[Described]:
     """What the columns of each kind of file are. Raises InvalidValueError for one that cannot be read."""
     found = []
     for group in groups(files):
         whole = _sample(group.paths, 2 if len(files) == 1 else 1)
         for sample in [whole] if whole.native else row_kinds(whole):
-            roles = Roles({}, None, []) if sample.native else find_roles(sample, _about(said, sample))
-            found.append(Described(sample, roles, group.pattern))
+            own = sample if sample.native else events_inside(sample)
+            roles = Roles({}, None, []) if sample.native else find_roles(own, _about(said, own))
+            found.append(Described(own, roles, group.pattern))
     if not found:
         raise InvalidValueError("the files are empty; give at least one that has rows")
     found = [_of_known_items(one, found) for one in found]
+    found = [_without_rating(one) if _has_properties(one, found) else one for one in found]
     for role, name in said.columns.items():
         if not any(name in one.sample.columns for one in found):
             has = "; ".join(f"{one.path} has {_names(one.sample)}" for one in found)
@@ -152,6 +142,13 @@ def _of_known_items(one: Described, others: Sequence[Described]) -> Described:
             said = Said({"item": name}, reason="its values are the items of the other files")
             return replace(one, roles=find_roles(one.sample, said))
     return one
+
+
+def _without_rating(one: Described) -> Described:
+    """With the rating as a property: of an item that has a row of its own, it is a mean of others' ratings."""
+    ratings = [guess.column for guess in one.roles.found.get("rating", ())]
+    found = {role: guesses for role, guesses in one.roles.found.items() if role != "rating"}
+    return replace(one, roles=replace(one.roles, found=found, others=[*one.roles.others, *ratings]))
 
 
 def _names(sample: Sample) -> str:
@@ -178,11 +175,12 @@ def _about(said: Said, sample: Sample) -> Said:
     return replace(said, columns=columns)
 
 
-def _mapped(described: Sequence[Described], start: str) -> list[ProposedMapping]:
+def _mapped(described: Sequence[Described], said: Said) -> list[ProposedMapping]:
     lists = [one for one in described if "shown" in one.roles and "clicked" not in one.roles]
     properties = [one for one in described if _has_properties(one, described)]
     events = [one for one in described if one not in lists and one not in properties]
     names: list[str] = []
+    more: list[Described] = []
     for one in events:
         linked = bool(lists) and "marked" not in one.roles and "clicked" not in one.roles
         try:
@@ -190,15 +188,17 @@ def _mapped(described: Sequence[Described], start: str) -> list[ProposedMapping]
         except InvalidValueError:
             if [of.path for of in lists] != [one.path] or "user" not in one.roles:
                 raise
-            lists, linked, name = [], False, ""  # rows with lists in the same file are other events, such as orders
+            more += [other for other in (events_of_lists(of, _about(said, of.sample)) for of in lists) if other]
+            lists, linked, name = [], False, ""
         if linked:
             lists[n] = with_ids(lists[n], ids)
         names.append(name)
-    made = [mapping_of(one, "", start) for one in lists]
-    made += [mapping_of(one, name, start) for one, name in zip(events, names, strict=True)]
+    made = [mapping_of(one, "", said.start) for one in lists]
+    made += [mapping_of(one, name, said.start) for one, name in zip(events, names, strict=True)]
+    made += [mapping_of(one, "", said.start) for one in more]
     first = _day_before([one.of.roles.reading.span[0] for one in made if one.of.roles.reading is not None])
     for one in properties:
-        mapping = mapping_of(one, "", first)
+        mapping = mapping_of(one, "", first or said.start)
         if "start" in mapping.settings:
             mapping.settings["start"] = Noted(mapping.settings["start"].value, "holds from before the first event on")
             mapping.settings["interval"] = Noted("0ms")

@@ -41,7 +41,8 @@ class _Finder:
 
     def __init__(self, sample: Sample, said: Said) -> None:
         columns = [Column(name, cells) for name, cells in sample.columns.items()]
-        told = sample.settings.get("where", {})  # has been used up
+        where = sample.settings.get("where", {})
+        told = [name for name, words in where.items() if isinstance(words, str)]  # has been used up
         named = [one for one in columns if one.name.strip() and one.name not in told]
         self.left = {one.name: one for one in named if one.type != "empty"}
         self.found: dict[str, list[Guess]] = {}
@@ -116,7 +117,8 @@ class _Finder:
 
     def lists(self) -> None:
         """Lists of shown items, and what of them was clicked."""
-        lists = [one for one in self.left.values() if one.listed and not HISTORY.intersection(tokens(one.name))]
+        held = [one for one in self.left.values() if one.elements]  # others are lists that are all empty
+        lists = [one for one in held if one.listed and not HISTORY.intersection(tokens(one.name))]
         for column in lists:
             if all(_MARKED.fullmatch(element) for element in column.elements) and len(column.elements) > 1:
                 self._give("marked", column, "its items end with -1 (clicked) or -0")
@@ -124,7 +126,7 @@ class _Finder:
         clicked = [one for one in lists if says("clicked", one.name) >= 2]
         clicked += [one for one in self._of("clicked", 2) if one not in clicked and one.type in ("list", "text")]
         lists = [one for one in lists if one not in clicked]
-        plural = [one for one in self.left.values() if one.name.lower() in ("items", "item_ids", "itemids", "shown")]
+        plural = [one for one in held if one.name.lower() in ("items", "item_ids", "itemids", "shown")]
         for column in self._best("shown", [*lists, *(one for one in plural if one not in lists)]):
             if "item" not in self.found:
                 self._give("shown", column, "lists of items")
@@ -144,7 +146,9 @@ class _Finder:
         """What became of a shown item: 0/1 labels, or a rating."""
         if {"shown", "marked", "label"} & self.found.keys():
             return
-        for guess in find_labels(list(self.left.values()), self._said, self._sample.path):
+        kinds = self._sample.settings.get("where", {})
+        able = [one for one in self.left.values() if one.name not in kinds]  # which tells what happened, not whether
+        for guess in find_labels(able, self._said, self._sample.path):
             self._give("label", guess.column, guess.reason, guess.yes)
         if "label" in self.found:
             return
@@ -218,7 +222,7 @@ class _Finder:
                 self._give("request", column, "another value in each row")
         wanted = [role for role in ("user", "item") if role not in self.found and not (lists and role == "item")]
         able = [one for one in self.left.values() if names_things(one) and len(one.distinct) > 2]
-        if "time" not in self.found or (not self._headerless and len(able) != len(wanted)):
+        if not ("time" in self.found or self._said.start) or (not self._headerless and len(able) != len(wanted)):
             return
         if len(wanted) == 2 and len(able) > 1 and _product_numbers(able[0]) and not _product_numbers(able[1]):
             wanted.reverse()

@@ -19,6 +19,8 @@ class Said:
     time_format: str = ""
     positive: Sequence[str] = ()
     """Values that mean yes in the column of the label."""
+    start: str = ""
+    """When the first row happened: the rows are in the order of time."""
     reason: str = "you say so"
 
 

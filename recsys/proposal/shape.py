@@ -19,7 +19,7 @@ def mapping_of(one: Described, impression: str, start: str) -> ProposedMapping:
     roles = one.roles
     made = ProposedMapping(one, _kind(one, impression))
     made.settings |= {name: Noted(value) for name, value in one.sample.settings.items()}
-    _time(made, start)
+    _time(made, start, impression)
     _identifiers(made, impression)
     add_labels(made)
     made.features = features(made.kind, roles)
@@ -33,11 +33,12 @@ def _kind(one: Described, impression: str) -> str:
     if "shown" in roles or "marked" in roles:
         return "impression"
     if "item" not in roles:
-        if "user" in roles and "label" not in roles:
+        if "user" in roles and "label" not in roles and roles.column("user").unique:  # type: ignore[union-attr]
             return "user"
         if all(name.isdigit() for name in one.sample.columns):
             raise InvalidValueError(
                 f"{path} has columns without names; say what is in them, such as --user 1 --item 2 --time 3 --label 4"
+                f"{'' if roles.reading else '; none has times: if the rows are in their order, --start 2024-01-01'}"
             )
         if one.sample.columns.keys() <= {"label", "qid"} | {name for name in one.sample.columns if name[0] == "#"}:
             raise InvalidValueError(
@@ -58,13 +59,21 @@ def _kind(one: Described, impression: str) -> str:
             "name the user with --user COLUMN"
         )
     if not roles.column("item").unique:  # type: ignore[union-attr]
-        raise InvalidValueError(f"{path}: no column looks like the user; name it with --user COLUMN")
+        raise InvalidValueError(
+            f"{path}: no column looks like the user; name it with --user COLUMN (if the rows are properties of items, "
+            "such as a name and a value in each, only a script can make them one row an item, with a column for each)"
+        )
     return "item"
 
 
-def _time(made: ProposedMapping, start: str) -> None:
+def _time(made: ProposedMapping, start: str, impression: str) -> None:
     roles = made.of.roles
     if roles.reading is None:
+        if made.kind == "interaction":
+            raise InvalidValueError(
+                f"{made.of.path}: no column has the times of the clicks; name it with --time COLUMN, or write the time "
+                f"of their list into each row, by {impression!r}: only a script can do that"
+            )
         if not start:
             raise InvalidValueError(
                 f"{made.of.path}: no column has times; name it with --time COLUMN, or, if the rows stand in the order "
@@ -137,10 +146,16 @@ def _of_list(made: ProposedMapping, items: Column, *, marked: bool) -> None:
 
 
 def _features(made: ProposedMapping) -> None:
+    """Map them; all lists of a mapping are cut at one separator, so that lists with another one are left out."""
+    shown = made.of.roles.column("shown") or made.of.roles.column("marked") if made.kind == "impression" else None
+    separators = [column.separator for column in ([shown] if shown else [])]
+    separators += [one.column.separator for one in made.features if one.kind == "multi"]
+    wanted = next(filter(None, separators), "")
+    made.features = [one for one in made.features if one.kind != "multi" or one.column.separator in ("", wanted)]
     for feature in made.features:
         made.columns[feature.field] = Noted(feature.column.name)
-        if feature.kind == "multi" and feature.column.separator not in ("", "|") and "separator" not in made.settings:
-            made.settings["separator"] = Noted(feature.column.separator, f"between the values of {feature.column.name}")
+        if feature.kind == "multi" and wanted not in ("", "|") and "separator" not in made.settings:
+            made.settings["separator"] = Noted(wanted, f"between the values of {feature.column.name}")
 
 
 def _nulls(made: ProposedMapping) -> None:

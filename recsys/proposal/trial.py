@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import numpy as np
+import pyarrow as pa
+
 from recsys import wiring
 from recsys.config.schema import Config
+from recsys.log_survey import unmet
 from recsys.proposal.files.sample import ROWS
+from streaming.events.schema import EVENT_SCHEMA
 from streaming.ingest.counts import Counts
 from streaming.ingest.formats.sources import BEGIN, Position, Source
 from streaming.log.event_log import read_range
@@ -35,6 +40,10 @@ class Trial:
     negatives: int
     unmatched: int
     """Interactions without their list, or with an item that it did not show."""
+    tardy: int
+    """Interactions that came later than `training.wait` after their list."""
+    example: str
+    """A list and an interaction that did not meet, in words, where no label is positive."""
 
     @property
     def labels(self) -> int:
@@ -44,19 +53,14 @@ class Trial:
 def trial(config: Config, files: Sequence[Path]) -> Trial:
     """Ingest and join the first rows of the files, as `recsys ingest` and `recsys train` would; nothing is kept.
 
-    Of files whose first rows give labels of one kind, more rows; rows that are not in the order of time are sorted, as
-    the user is told to do. Raises RecsysError as these do.
+    Of files whose first rows give labels of one kind, more rows; events that are not in the order of time are sorted,
+    as the user is told to do. Raises RecsysError as these do.
     """
-    tried = _in_order(config, files, ROWS)
-    return _in_order(config, files, _MORE) if tried.labels and not (tried.positives and tried.negatives) else tried
+    tried = _tried(config, files, ROWS)
+    return _tried(config, files, _MORE) if tried.labels and not (tried.positives and tried.negatives) else tried
 
 
-def _in_order(config: Config, files: Sequence[Path], rows: int) -> Trial:
-    tried = _tried(config, files, rows)
-    return replace(_tried(config, files, rows, sort=True), late=tried.late) if tried.late else tried
-
-
-def _tried(config: Config, files: Sequence[Path], rows: int, *, sort: bool = False) -> Trial:
+def _tried(config: Config, files: Sequence[Path], rows: int) -> Trial:
     log = MemoryLog()
     with TemporaryDirectory() as folder:
         aside = config.log.model_copy(
@@ -64,14 +68,10 @@ def _tried(config: Config, files: Sequence[Path], rows: int, *, sort: bool = Fal
         )
         config = config.model_copy(update={"log": aside})
         ingest = wiring.ingest(config, log)
-        first = [_First(source, rows) for file in files[:_FILES] for source in wiring.sources(config, file)]
-        if sort:
-            ingest.sort(first, config.log.sort_memory)
-        else:
-            ingest.merge(first)
+        ingest.merge([_First(source, rows) for file in files[:_FILES] for source in wiring.sources(config, file)])
     joiner = wiring.joiner(config, "held")
-    for chunk in read_range(log, 0, 0, log.end()[0]):
-        joiner.push(chunk.events)
+    for events in _in_order(log) if ingest.late_events.count else _events(log):
+        joiner.push(events)
     joiner.flush()
     labels, lost = joiner.tallies, joiner.counts
     return Trial(
@@ -82,7 +82,20 @@ def _tried(config: Config, files: Sequence[Path], rows: int, *, sort: bool = Fal
         labels["positives"],
         labels["negatives"],
         lost["unmatched"] + lost["unknown_items"],
+        lost["late"],
+        "" if labels["positives"] else unmet(log, wiring.tasks(config)[0]),
     )
+
+
+def _events(log: MemoryLog) -> Iterator[pa.RecordBatch]:
+    return (chunk.events for chunk in read_range(log, 0, 0, log.end()[0]))
+
+
+def _in_order(log: MemoryLog) -> Iterator[pa.RecordBatch]:
+    """All events in the order of time; of one time, in that of the log."""
+    table = pa.Table.from_batches(_events(log), EVENT_SCHEMA)
+    order_N = np.argsort(table.column("time").to_numpy(), kind="stable")
+    yield from table.take(order_N).to_batches()
 
 
 class _First:

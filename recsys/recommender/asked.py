@@ -53,11 +53,9 @@ def name_of(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """A scalar of NumPy or Arrow as Python's own. Raises InvalidValueError for an array or a list."""
+    """A scalar of NumPy or Arrow as Python's own. Raises InvalidValueError for an array."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
         raise InvalidValueError("is an array, not one user or item")
-    if isinstance(value, list | tuple):  # in a file a list of one names its value; a program means all of it
-        raise InvalidValueError("is a list, not one user or item")
     return value.as_py() if isinstance(value, pa.Scalar) else value

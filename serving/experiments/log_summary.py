@@ -82,11 +82,7 @@ def _adjusted(summary: ExperimentSummary, arms: Mapping[str, UnitCounts], alpha:
         return []
     rates = adjusted_rates({name: Moments.of(counts) for name, counts in arms.items()})
     decided = [one for one in summary.comparisons if one.verdict in ("better", "worse", "no difference shown")]
-    return [
-        _compare(one, rates[one.arm], rates[one.control], alpha / len(summary.comparisons))
-        for one in decided
-        if one.arm in rates and one.control in rates
-    ]
+    return [_compare(one, rates[one.arm], rates[one.control], alpha / len(summary.comparisons)) for one in decided]
 
 
 def _compare(one: Comparison, arm: AdjustedRate, control: AdjustedRate, alpha: float) -> AdjustedComparison:

@@ -33,7 +33,7 @@ def init(path: Path, files: Sequence[Path], positive: Sequence[str], **said: str
         raise InvalidValueError("give the files to look at, such as: recsys init --from clicks.csv")
     path = free_path(path)
     console = plain_console()
-    proposal = propose(files, *_said(positive, **said))
+    proposal = propose(files, _said(positive, **said))
     tried = _tried(proposal, path)
     proposal = proposal.for_labels(tried.labels)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,11 +50,11 @@ def init(path: Path, files: Sequence[Path], positive: Sequence[str], **said: str
 def inspect(files: Sequence[Path], positive: Sequence[str], **said: str | None) -> None:
     """Show columns, proposal and what it would ingest, and write nothing."""
     console = plain_console()
-    for one in describe(files, _said(positive, **said)[0]):
+    for one in describe(files, _said(positive, **said)):
         console.print(_columns(one))
         for note in one.sample.notes:
             console.print(note)
-    proposal = propose(files, *_said(positive, **said))
+    proposal = propose(files, _said(positive, **said))
     tried = _tried(proposal, Path("recsys.toml"))
     console.print(proposal.for_labels(tried.labels).text, highlight=False, soft_wrap=True)
     _would_ingest(console, tried)
@@ -63,12 +63,12 @@ def inspect(files: Sequence[Path], positive: Sequence[str], **said: str | None) 
 
 def _said(
     positive: Sequence[str], *, time_unit: str | None, time_format: str | None, start: str | None, **columns: str | None
-) -> tuple[Said, str]:
+) -> Said:
     """What the options say of columns, and of the first row."""
     if start:
         parse_time(start, "--start")
     named = {role: name for role, name in columns.items() if name}
-    return Said(named, cast("Unit | None", time_unit), time_format or "", tuple(positive)), start or ""
+    return Said(named, cast("Unit | None", time_unit), time_format or "", tuple(positive), start or "")
 
 
 def _tried(proposal: Proposal, path: Path) -> Trial:
@@ -77,10 +77,20 @@ def _tried(proposal: Proposal, path: Path) -> Trial:
     if not tried.counts.accepted:
         reason = tried.reasons[0][0] if tried.reasons else "there were none"
         raise InvalidValueError(f"none of the first {tried.counts.read:,} records would be accepted: {reason}")
+    if not tried.labels and tried.reasons:
+        raise InvalidValueError(
+            f"no list of shown items would be accepted, so that nothing can be learned: {tried.counts.dead:,} of "
+            f"{tried.counts.read:,} records would be refused, such as for: {tried.reasons[0][0]}"
+        )
     if not tried.labels:
         raise InvalidValueError("the files have no list of shown items, so that nothing can be learned from them alone")
     if not tried.positives and proposal.label_further_on:
         return tried
+    if not tried.positives and tried.tardy > tried.unmatched:
+        raise InvalidValueError(
+            f"none of the first {tried.labels:,} shown items would be positive: {tried.tardy:,} clicks come too late. "
+            f"{tried.example} Write the time of each list, not only its day, or give what was done soon after it"
+        )
     if not tried.positives and not tried.unmatched:
         raise InvalidValueError(
             f"none of the first {tried.labels:,} shown items would be positive; give the file of the clicks as well, "
@@ -89,7 +99,8 @@ def _tried(proposal: Proposal, path: Path) -> Trial:
     if not tried.positives:
         raise InvalidValueError(
             f"none of the first {tried.labels:,} shown items would be positive, with {tried.unmatched:,} clicks that "
-            "fit no list; give files that belong together, or say with --request and --label what joins them"
+            "fit no list; give files that belong together, or say with --request and --label what joins them. "
+            f"{tried.example}"
         )
     return tried
 

@@ -8,7 +8,7 @@ import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from recsys.evaluation.replay.report import ORDERS_ABOUT, cells, columns, moment, order_cells, order_columns
+from recsys.evaluation.replay.report import ORDER_COLUMNS, ORDERS_ABOUT, cells, columns, moment, order_cells
 from recsys.evaluation.replay.result import Orders, ReplayResult
 
 HIDDEN = ("refreshes", "NE", "calibration", "known users", "known items")
@@ -49,7 +49,7 @@ def orders_table(orders: Orders) -> Table:
     title = f"Had the arms ordered the {orders.lists:,} lists that were drawn at random"
     drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=ORDERS_ABOUT)
     drawn.caption_justify = "left"
-    for name, side in order_columns():
+    for name, side in ORDER_COLUMNS:
         drawn.add_column(name, justify="left" if side == "left" else "right", overflow="fold")
     for one in orders.arms:
         drawn.add_row(*order_cells(one))

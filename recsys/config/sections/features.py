@@ -16,7 +16,8 @@ from streaming.encode import feature_spec
 class FieldSection(Section):
     """One field of the model's input; see `docs/architecture.md` for the sources."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    name: Annotated[str, Field(pattern=r"^[^\W\d]\w*$")]
+    """Letters of any language, digits and underscores."""
     kind: Literal["categorical", "multi", "numeric"] = "categorical"
     source: str
     table: str = ""

@@ -103,6 +103,8 @@ class _Timed:
 
 def _no_stage(times_R: Times, start: int, end: int) -> str:
     first, last = (_iso(int(time)) for time in (times_R[0], times_R[-1]))
+    if times_R[0] == times_R[-1]:
+        return f"all impressions are of one time, {first}, so that none comes after others: see how times are read"
     if start <= times_R[0]:
         problem = f"the batch stage would end at {_iso(start)}, not after the first impression: it would be empty"
     else:
@@ -117,4 +119,4 @@ def _lost(lost: Mapping[str, int], tasks: int) -> str:
 
 
 def _iso(time: int) -> str:
-    return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds" if time % 1000 else "seconds")

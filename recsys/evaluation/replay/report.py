@@ -36,17 +36,8 @@ def columns() -> list[tuple[str, str]]:
     return [*BEFORE, *((metric.title, "right") for name, metric in METRICS.items() if name != "auc"), *AFTER]
 
 
-def order_columns() -> list[tuple[str, str]]:
-    """Title and alignment of every column of the table of orders."""
-    return [
-        ("arm", "left"),
-        ("first", "right"),
-        ("effective", "right"),
-        ("shown", "right"),
-        ("SNIPS", "right"),
-        ("DR", "right"),
-        ("gain", "right"),
-    ]
+ORDER_COLUMNS = [("arm", "left"), *((name, "right") for name in ("first", "effective", "shown", "SNIPS", "DR", "gain"))]
+"""Title and alignment of every column of the table of orders."""
 
 
 def order_cells(one: OrderResult) -> list[str]:
@@ -119,7 +110,7 @@ def html(result: ReplayResult, title: str = "Replay") -> str:
         gain=gain,
         metrics=METRICS,
         orders=result.orders if isinstance(result.orders, Orders) and result.orders.arms else None,
-        order_columns=order_columns(),
+        order_columns=ORDER_COLUMNS,
         order_cells=order_cells,
         orders_about=ORDERS_ABOUT,
     )

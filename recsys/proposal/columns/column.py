@@ -105,7 +105,7 @@ class Column:
             if sum(len(parts) > 1 for parts in cut) < len(cut) * 0.3:
                 continue
             elements = Counter(part.strip() for parts in cut for part in parts)
-            words = separator != " " or not any(part.isalpha() for part in elements)
+            words = separator != " " or not any(part.isalpha() or ":" in part for part in elements)
             if words and len(elements) < 0.9 * sum(elements.values()):
                 return separator
         return ""

@@ -12,7 +12,7 @@ Role = Literal["time", "user", "item", "request", "label", "rating", "action", "
 _WORDS: Final[dict[Role, tuple[str, str]]] = {
     # role: (words that say it, words that may mean it)
     "time": (
-        "timestamp time datetime ts date at",
+        "timestamp time datetime ts t date at",
         "day hour created utc when epoch occurred logged moment",
     ),
     "user": (
@@ -23,7 +23,7 @@ _WORDS: Final[dict[Role, tuple[str, str]]] = {
         "item iid article product movie video song track artist asin isbn news ad creative book sku anime recipe "
         "itemid goods",
         "doc document content post game app listing hotel story media offer photo business poi venue clip show podcast "
-        "episode deal restaurant page beer job course candidate banner parent prod url property",
+        "episode deal restaurant page beer job course candidate banner parent prod url property stock aid",
     ),
     "request": (
         "request req impression imp query search recommendation rec slate ranking reqid qid requestid pageview",
@@ -32,7 +32,7 @@ _WORDS: Final[dict[Role, tuple[str, str]]] = {
     "label": (
         "label click clicked clicks target clk",
         "purchase purchased like liked conversion converted y bought is_click outcome response positive install "
-        "order ordered buy cart favorite follow share comment interested engaged",
+        "recommended order ordered buy cart favorite follow share comment interested engaged",
     ),
     "rating": (
         "rating ratings stars star score overall grade review_score",
@@ -78,7 +78,8 @@ SHOWN_ACTIONS: Final = _words("impression impressions show shown exposure expose
 ACTIONS: Final = _words(
     "view viewed click clicked buy bought cart addtocart purchase purchased transaction pv fav like liked favourite "
     "favorite play played skip share shared comment follow bookmark watch watched order ordered checkout star read "
-    "download install complete finish rate rating list select impression show exposure ranking interaction dislike save"
+    "download install complete finish rate rating list select impression show exposure ranking interaction dislike "
+    "save clicks carts orders views purchases likes plays shares"
 )
 """Words among the values of a column of actions."""
 VERBS: Final = {
@@ -106,7 +107,7 @@ DONE: Final = _words(
     "finished saved downloaded installed positive pos good success"
 )
 """Words of labels that mean yes, beside those of actions."""
-HISTORY: Final = _words("history hist past previous recent last prior")
+HISTORY: Final = _words("history hist past previous recent last prior profile interests preferences")
 """Words of lists that stood before the event."""
 
 

@@ -51,6 +51,10 @@ def _is_foreign(event: dict[str, Any]) -> bool:
     return any(isinstance(one, int | float) for one in ids) or isinstance(event.get("time"), str | float)
 
 
+_PYTHON: Final = (
+    "it is written as Python: only a script can make JSON of it, such as: "
+    "python -c 'import ast, json, sys; [print(json.dumps(ast.literal_eval(line))) for line in sys.stdin]'"
+)
 _REMEDY: Final = "write one object a line, such as with: jq -c '.[]'"
 
 
@@ -80,7 +84,8 @@ def _lines(path: Path, text: str) -> Iterator[Any]:
             raise InvalidValueError(f"{path}, line {number} {_TOO_DEEP}") from None
         except msgspec.DecodeError as error:
             if number == 1:  # a torn line later on costs itself alone
-                raise InvalidValueError(f"{path}, line 1 is not one JSON object ({error}); {_REMEDY}") from None
+                remedy = _PYTHON if re.match(r"\s*\{\s*u?'", line) else _REMEDY
+                raise InvalidValueError(f"{path}, line 1 is not one JSON object ({error}); {remedy}") from None
 
 
 def columns_of(rows: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -18,13 +18,15 @@ def row_kinds(sample: Sample) -> list[Sample]:
     columns = [Column(name, cells) for name, cells in sample.columns.items()]
     lists = [one for one in columns if one.type == "list" and one.missing and says("shown", one.name)]
     items = [one for one in columns if one.type in ("text", "integer") and one.missing and says("item", one.name)]
+    best: tuple[float, list[Sample]] = (0.0, [sample])
     for word in columns:
-        if word.type != "text" or word.missing or not 2 <= len(word.distinct) <= _MOST_WORDS:
+        if word.type != "text" or word.missing > len(word.cells) / 2 or not 2 <= len(word.distinct) <= _MOST_WORDS:
             continue
         with_lists, with_items = _words(word, lists), _words(word, items)
-        if with_lists and with_items and not set(with_lists) & set(with_items):
-            return [_part(sample, word, with_lists), _part(sample, word, with_items)]
-    return [sample]
+        clear = max((says("item", one.name) for one in items if _words(word, [one])), default=0.0)
+        if with_lists and with_items and clear > best[0] and not set(with_lists) & set(with_items):
+            best = (clear, [rows_with(sample, word, with_lists), rows_with(sample, word, with_items)])
+    return best[1]
 
 
 def _words(word: Column, columns: Sequence[Column]) -> list[str]:
@@ -37,7 +39,8 @@ def _words(word: Column, columns: Sequence[Column]) -> list[str]:
     return found
 
 
-def _part(sample: Sample, word: Column, words: Sequence[str]) -> Sample:
+def rows_with(sample: Sample, word: Column, words: Sequence[str]) -> Sample:
+    """The rows that have one of the words in that column, and the `where` that tells them."""
     rows = [n for n, cell in enumerate(word.cells) if cell in words]
     columns = {name: [cells[n] for n in rows] for name, cells in sample.columns.items()}
     kept = {name: cells for name, cells in columns.items() if Column(name, cells).type != "empty"}

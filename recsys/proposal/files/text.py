@@ -111,7 +111,15 @@ def table(path: Path, found: Decoded, suffix: str, most: int) -> SampledTable:
     return SampledTable(columns, min(len(rows), most), settings, notes)
 
 
+_BLOCKS: Final = (
+    "has lines such as '1:' before the rows of each item: only a script can write the item into each row, such as "
+    'awk -F, \'NF == 1 { sub(":", ""); item = $0; next } { print item "," $0 }\''
+)
+
+
 def _no_table(lines: Sequence[str], default: Dialect) -> str:
+    if re.fullmatch(r"\S+:", lines[0]) and all("," in line for line in lines[1:3]):
+        return _BLOCKS
     width = len(_cells(lines[0], default))
     other, count = (
         Counter(len(_cells(line, default)) for line in lines[1:_TRIED]).most_common(1)[0] if lines[1:] else (0, 0)

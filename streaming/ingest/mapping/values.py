@@ -20,12 +20,7 @@ _WORDS: Final = {"true": True, "false": False}
 
 
 def identifier(value: Any, nulls: Collection[str]) -> str | None:
-    """Text as it is, UTF-8 as text, whole numbers without a decimal point, times as ISO 8601; None when missing.
-
-    A list of one value is that value, an empty one is missing: analytics writes the item of an event so.
-    """
-    if isinstance(value, list | tuple) and len(value) < 2:
-        value = value[0] if value else None
+    """Text as it is, UTF-8 as text, whole numbers without a decimal point, times as ISO 8601; None when missing."""
     if isinstance(value, str):
         if value in nulls:
             return None

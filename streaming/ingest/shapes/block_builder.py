@@ -14,6 +14,7 @@ from streaming.ingest.formats.sources import Block, Position
 from streaming.ingest.formats.table_rows import Rows
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.mapping.row_mapper import RowMapper
+from streaming.ingest.shapes.nested_items import NestedItems
 
 Fields = dict[str, Any]
 """An event before it is encoded, see `RowMapper`."""
@@ -75,30 +76,35 @@ class RowFields:
 
     def __init__(self, mapping: Mapping, source: str) -> None:
         self._mapper = RowMapper(mapping)
+        self._nested = NestedItems(mapping) if "item" in mapping.columns and mapping.kind != "item" else None
+        self._id = {"feedback": True, "interaction": "id" in mapping.columns}.get(mapping.kind, False)
         self._start, self._interval = mapping.start, mapping.interval
         self._source = xxh3_64_hexdigest(source.encode())
 
     def of(self, rows: Rows, refuse: Callable[[Place, str], None]) -> Iterator[tuple[Place, Fields]]:
         """All rows that can be read; the others go to `refuse`."""
         for i in range(len(rows)):
-            place = Place(rows, i)
-            try:
-                fields = self.at(place)
-            except InvalidValueError as error:
-                refuse(place, str(error))
-            else:
-                yield place, fields
+            yield from self.at(Place(rows, i), refuse)
 
-    def at(self, place: Place) -> Fields:
-        """The fields of one row. Raises InvalidValueError for one that cannot be read."""
+    def at(self, place: Place, refuse: Callable[[Place, str], None]) -> Iterator[tuple[Place, Fields]]:
+        """The fields of one row, for each item that it names if a row is an item."""
         if fault := place.rows.faults.get(place.index):
-            raise InvalidValueError(fault)
-        if place.rows.fields is not None:
-            return place.rows.fields[place.index]
-        fields = self._mapper.fields(place.rows.cells[place.index])
-        if self._start is not None:
-            fields["time"] = self._start + (place.position.line - 1) * self._interval
-        return fields
+            refuse(place, fault)
+        elif place.rows.fields is not None:
+            yield place, place.rows.fields[place.index]
+        else:
+            cells = place.rows.cells[place.index]
+            for part, one in enumerate(self._nested.rows(cells) if self._nested else (cells,)):
+                try:
+                    fields = self._mapper.fields(one)
+                except InvalidValueError as error:
+                    refuse(place, str(error))
+                    continue
+                if self._start is not None:
+                    fields["time"] = self._start + (place.position.line - 1) * self._interval
+                if part and self._id:
+                    fields["id"] = f"{fields.get('id') or self.id(place)}-{part}"
+                yield place, fields
 
     def events(self, rows: Rows) -> Block:
         """A block in which each row is the event that its fields are."""

@@ -11,7 +11,6 @@ from typing import Final
 
 import numpy as np
 
-from recsys.errors import InvalidValueError
 from streaming.ingest.formats.sources import Block, Position
 from streaming.ingest.formats.table_rows import Rows
 from streaming.ingest.mapping.column_mapping import Mapping
@@ -60,18 +59,11 @@ class FeedbackRows:
 
     def _readable(self, chunk: list[Place], found: BlockBuilder) -> Iterator[tuple[Place, Fields]]:
         for place in chunk:
-            try:
-                fields = self._fields.at(place)
-                if missing := [name for name in _NEEDED if fields.get(name) in (None, "")]:
-                    raise InvalidValueError(f"{missing[0]}: missing")
-                if not 0 <= fields["time"] < 1 << 63:
-                    raise InvalidValueError("time: before 1970 or too large")
-                if not _done(fields):
-                    raise InvalidValueError("actions: none happened in this row")
-            except InvalidValueError as error:
-                found.refuse(place, str(error))
-            else:
-                yield place, fields
+            for _, fields in self._fields.at(place, found.refuse):
+                if lacks := _lacks(fields):
+                    found.refuse(place, lacks)
+                else:
+                    yield place, fields
 
     def _events(self, place: Place, used: Fields, lent: Fields, first: bool) -> list[Fields]:
         shown = [used, lent] if first else [lent, used]
@@ -89,6 +81,15 @@ class FeedbackRows:
             impression["item_features"] = {name: [one["item_features"][name] for one in shown] for name in names}
         done = {action: [used["item"]] for action in _done(used)}
         return [impression, *interactions(impression["id"], used["time"], done, used.get("value"))]
+
+
+def _lacks(fields: Fields) -> str:
+    """Why the fields are no feedback; empty if they are."""
+    if missing := [name for name in _NEEDED if fields.get(name) in (None, "")]:
+        return f"{missing[0]}: missing"
+    if not 0 <= fields["time"] < 1 << 63:
+        return "time: before 1970 or too large"
+    return "" if _done(fields) else "actions: none happened in this row"
 
 
 def _done(fields: Fields) -> list[str]:

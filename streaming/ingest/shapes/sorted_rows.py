@@ -38,12 +38,12 @@ def sorted_rows(table: Iterator[Rows], read: RowFields, key: Key, memory: int) -
     end = BEGIN
     with ExternalSort("key", memory) as order:
         for rows in table:
-            found, refused = list[tuple[Any, ...]](), dict[int, str]()
-            for place, fields in read.of(rows, lambda place, reason: refused.update({place.index: reason})):  # noqa: B023
+            found, refused = list[tuple[Any, ...]](), list[tuple[Place, str]]()
+            for place, fields in read.of(rows, lambda place, reason: refused.append((place, reason))):  # noqa: B023
                 try:
                     found.append((key(fields), place.position.line, place.position.byte, _encode(fields)))
                 except UnicodeEncodeError:
-                    refused[place.index] = f"not {rows.encoding.upper()}"
+                    refused.append((place, f"not {rows.encoding.upper()}"))
             if found:
                 columns = [
                     pa.array(list(column), field.type)
@@ -51,20 +51,21 @@ def sorted_rows(table: Iterator[Rows], read: RowFields, key: Key, memory: int) -
                 ]
                 order.add(pa.record_batch(columns, schema=_SCHEMA))
             if refused:
-                yield _faults([Place(rows, i) for i in refused], list(refused.values()))
+                yield _faults(refused)
             end = rows.end
         for batch in order.batches():
             yield _read_back(batch, end)
 
 
-def _faults(places: list[Place], reasons: list[str]) -> Rows:
+def _faults(refused: list[tuple[Place, str]]) -> Rows:
+    places = [place for place, _ in refused]
     return Rows(
         [()] * len(places),
         BEGIN,
         BEGIN,
         position=lambda i: places[i].position,
         raw=lambda i: places[i].rows.raw(places[i].index),
-        faults=dict(enumerate(reasons)),
+        faults={n: reason for n, (_, reason) in enumerate(refused)},
         ended=False,
     )
 

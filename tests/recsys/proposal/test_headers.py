@@ -53,7 +53,7 @@ def test_labels_and_roles_are_found_in_every_language_and_encoding(tmp_path: Pat
     (content, positives), encoding = FILES[name]
     path = tmp_path / "a.csv"
     path.write_bytes(content.encode(encoding))
-    proposal = propose([path], Said(), "")
+    proposal = propose([path], Said())
     assert proposal.mappings[0].kind == "shown"
     tried = trial(proposal.config(tmp_path / "recsys.toml"), [path])
     assert (tried.positives, tried.labels, tried.counts.dead) == (positives, ROWS, 0)
@@ -62,13 +62,13 @@ def test_labels_and_roles_are_found_in_every_language_and_encoding(tmp_path: Pat
 def test_json_of_another_encoding_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes('{"user": 1}\n{"user": 2}\n'.encode("utf-32"))
     with pytest.raises(InvalidValueError, match="is JSON in UTF-32: write it as UTF-8"):
-        propose([tmp_path / "a.jsonl"], Said(), "")
+        propose([tmp_path / "a.jsonl"], Said())
 
 
 def test_a_label_in_an_unknown_language_is_asked_about(tmp_path: Path) -> None:
     content, _ = text(("time", "user_id", "item_id", "device", "kattintott"))
     (tmp_path / "a.csv").write_text(content)
-    questions = propose([tmp_path / "a.csv"], Said(), "").open_questions
+    questions = propose([tmp_path / "a.csv"], Said()).open_questions
     assert any("--label kattintott --positive" in question for question in questions)
 
 
@@ -83,7 +83,7 @@ def test_minds_news_are_properties_of_the_items_of_its_behaviors(tmp_path: Path,
     )
     (tmp_path / "behaviors.tsv").write_text("\n".join(rows) + "\n")
     files = [tmp_path / name for name in order]
-    proposal = propose(files, Said(), "")
+    proposal = propose(files, Said())
     assert {one.kind for one in proposal.mappings} == {"impression", "item"}
     assert {"item.column_2", "item.column_3"} <= {field.source for field in proposal.fields}
     tried = trial(proposal.config(tmp_path / "recsys.toml"), files)
@@ -105,7 +105,7 @@ def analytics(folder: Path, names: list[str]) -> Path:
 
 def test_events_with_their_item_in_a_list_are_feedback(tmp_path: Path) -> None:
     path = analytics(tmp_path, ["view_item", "add_to_cart", "purchase"])
-    proposal = propose([path], Said(), "")
+    proposal = propose([path], Said())
     (mapping,) = proposal.mappings
     assert (mapping.kind, mapping.columns["item"].value) == ("feedback", "items.item_id")
     tried = trial(proposal.config(tmp_path / "recsys.toml"), [path])
@@ -124,7 +124,7 @@ def test_orders_of_several_items_do_not_hide_the_other_events(tmp_path: Path) ->
             json.dumps({"event": event, "userId": f"u{i * 3 % 17}", "timestamp": at, "properties": properties})
         )
     (tmp_path / "segment.jsonl").write_text("\n".join(lines) + "\n")
-    proposal = propose([tmp_path / "segment.jsonl"], Said(), "")
+    proposal = propose([tmp_path / "segment.jsonl"], Said())
     (mapping,) = proposal.mappings
     assert mapping.kind == "feedback"
     assert mapping.settings["where"].value == {"event": ["Product Viewed", "Product Clicked"]}

@@ -35,7 +35,7 @@ def file(folder: Path, column: str, no: str, yes: str, before: bool = False) -> 
 
 
 def proposed(path: Path, said: Said | None = None) -> Proposal:
-    return propose([path], said or Said(), "")
+    return propose([path], said or Said())
 
 
 WORDS: Sequence[tuple[str, str, str]] = [
@@ -118,5 +118,5 @@ def test_rows_without_the_action_of_a_list_elsewhere_are_no_clicks(tmp_path: Pat
     for name, lines in (("lists.csv", lists), ("done.csv", done)):
         (tmp_path / name).write_text("\n".join(lines) + "\n")
     files = [tmp_path / "lists.csv", tmp_path / "done.csv"]
-    tried = trial(propose(files, Said(), "").config(tmp_path / "recsys.toml"), files)
+    tried = trial(propose(files, Said()).config(tmp_path / "recsys.toml"), files)
     assert (tried.positives, tried.labels) == (clicks, 600)

@@ -1,0 +1,43 @@
+"""Rows that name several items: a row for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from streaming.ingest.mapping.column_mapping import Mapping, columns_of
+
+_OF_EVENTS: Final = frozenset({"time", "action", "value", "item_features", "actions", "scores", "propensities"})
+
+
+class NestedItems:
+    """Cells of rows whose item is a list, as the orders of analytics and sessions with their events are written.
+
+    Beside the item, a list of the same length has a value for each item if it says when or what happened with it, or
+    stands in the same objects (`items.price` beside `items.item_id`).
+    """
+
+    def __init__(self, mapping: Mapping) -> None:
+        self._items = [mapping.names.index(column) for column in columns_of(mapping.columns["item"])]
+        parents = {column.rpartition(".")[0] for column in columns_of(mapping.columns["item"])} - {""}
+        self._beside = {
+            mapping.names.index(column)
+            for field, columns in mapping.columns.items()
+            for column in columns_of(columns)
+            if field.partition(".")[0] in _OF_EVENTS or column.rpartition(".")[0] in parents
+        }.union(self._items)
+
+    def is_list(self, cells: Sequence[Any]) -> bool:
+        """Whether the row names its item by a list."""
+        return any(isinstance(cells[place], list | tuple) for place in self._items if cells)
+
+    def rows(self, cells: Sequence[Any]) -> Iterator[Sequence[Any]]:
+        """The cells for each item; once, without one, if the list is empty."""
+        if not self.is_list(cells):
+            yield cells
+            return
+        listed = next((cells[place] for place in self._items if cells[place] not in (None, "", [])), [None])
+        count = len(listed) if isinstance(listed, list | tuple) else 1
+        cut = {n for n in self._beside if isinstance(cells[n], list | tuple) and len(cells[n]) == count}
+        for k in range(count):
+            yield [cell[k] if n in cut else None if cell == [] else cell for n, cell in enumerate(cells)]

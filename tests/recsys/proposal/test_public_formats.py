@@ -1,0 +1,210 @@
+"""Files as public data sets and analytics write them: what is proposed, or what is said that only the user can do."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recsys.errors import InvalidValueError
+from recsys.proposal.proposal import Proposal, propose
+from recsys.proposal.roles import Said
+from recsys.proposal.trial import Trial, trial
+
+T = 1_600_000_000
+ROWS = 240
+
+
+def at(seconds: int) -> str:
+    return datetime.fromtimestamp(T + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def written(folder: Path, name: str, rows: Sequence[dict[str, Any] | str]) -> Path:
+    path = folder / name
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+def tried(folder: Path, files: Sequence[Path], said: Said | None = None) -> tuple[Proposal, Trial]:
+    proposal = propose(files, said or Said())
+    return proposal, trial(proposal.config(folder / "recsys.toml"), files)
+
+
+def analytics(rng: random.Random, kinds: Sequence[str]) -> list[dict[str, Any]]:
+    """GA4: lists, orders and what is done with one item, all with their items in a list, and events without items."""
+    rows = []
+    for n in range(ROWS):
+        kind = kinds[n % len(kinds)]
+        count = {"page_view": 0, "view_item_list": 5, "purchase": 1 + n % 3}.get(kind, 1)
+        items = [{"item_id": f"S{sku}", "price": 5 + sku % 7} for sku in rng.sample(range(25), count)]
+        params = [{"key": "ga_session_id", "value": {"int_value": n}}, {"key": "page", "value": {"int_value": 1}}]
+        rows.append({"event_timestamp": (T + 20 * n) * 1_000_000, "event_name": kind, "event_params": params,
+                     "user_pseudo_id": f"{rng.randrange(30)}.1", "items": items})  # fmt: skip
+    return rows
+
+
+def test_each_item_of_an_order_is_an_event_and_shown_lists_are_left_out(tmp_path: Path) -> None:
+    kinds = ["page_view", "view_item_list", "select_item", "add_to_cart", "purchase"]
+    rows = analytics(random.Random(3), kinds)
+    proposal, found = tried(tmp_path, [written(tmp_path, "ga4.jsonl", rows)])
+    (mapping,) = proposal.mappings
+    assert (mapping.kind, mapping.columns["item"].value) == ("feedback", "items.item_id")
+    assert set(mapping.settings["where"].value["event_name"]) == {"select_item", "add_to_cart", "purchase"}
+    assert set(proposal.training["positive"].value) == {"select_item", "add_to_cart", "purchase"}
+    assert [one.field for one in mapping.features] == ["item_features.items_price"]
+    wanted = sum(len(row["items"]) for row in rows if row["event_name"] in ("select_item", "add_to_cart", "purchase"))
+    assert found.counts.read == pytest.approx(wanted, abs=8)  # a pair of rows is a list and a click; some stay alone
+
+
+def test_lists_alone_are_told_to_lack_clicks(tmp_path: Path) -> None:
+    path = written(tmp_path, "ga4.jsonl", analytics(random.Random(3), ["view_item_list"]))
+    with pytest.raises(InvalidValueError, match="give the file of their clicks as well"):
+        propose([path], Said())
+
+
+def test_orders_and_clicks_of_one_file_are_two_mappings(tmp_path: Path) -> None:
+    rng, rows = random.Random(4), []
+    for n in range(ROWS):
+        kind = ["Product Viewed", "Order Completed", "Product List Viewed", "page"][n % 4]
+        what = [{"product_id": f"p{rng.randrange(20)}"} for _ in range(2)]
+        properties = what[0] if kind == "Product Viewed" else {"path": "/"} if kind == "page" else {"products": what}
+        rows.append({"type": "page" if kind == "page" else "track", "event": None if kind == "page" else kind,
+                     "userId": f"u{rng.randrange(30)}", "timestamp": at(30 * n), "properties": properties})  # fmt: skip
+    proposal, found = tried(tmp_path, [written(tmp_path, "track.jsonl", rows)])
+    kinds = {mapping.settings["where"].value["event"]: mapping.columns["item"].value for mapping in proposal.mappings}
+    assert kinds == {
+        "Product Viewed": "properties.product_id",
+        "Order Completed": "properties.products.product_id",
+    }
+    assert found.positives > ROWS / 3
+
+
+def test_sessions_with_their_events_are_feedback(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    rows = [{"session": n, "events": [
+        {"aid": rng.randrange(40), "ts": (T + 60 * n + k) * 1000, "type": rng.choice(["clicks", "carts", "orders"])}
+        for k in range(rng.randrange(2, 6))]} for n in range(ROWS)]  # fmt: skip
+    proposal, found = tried(tmp_path, [written(tmp_path, "train.jsonl", rows)])
+    (mapping,) = proposal.mappings
+    assert {name: mapping.columns[name].value for name in ("time", "user", "item", "action")} == {
+        "time": "events.ts", "user": "session", "item": "events.aid", "action": "events.type"}  # fmt: skip
+    assert found.positives + found.counts.dead / 2 > ROWS
+
+
+def test_a_mean_rating_is_a_property_of_the_item(tmp_path: Path) -> None:
+    rng = random.Random(6)
+    reviews = [{"review_id": f"r{n}", "user_id": f"u{rng.randrange(30)}", "business_id": f"b{rng.randrange(20)}",
+                "stars": rng.randrange(1, 6), "date": at(600 * n)} for n in range(ROWS)]  # fmt: skip
+    places = [{"business_id": f"b{n}", "city": "Graz" if n % 2 else "Wien", "stars": 3 + n % 3 / 2} for n in range(20)]
+    files = [written(tmp_path, "review.json", reviews), written(tmp_path, "business.json", places)]
+    proposal, found = tried(tmp_path, files)
+    assert [one.kind for one in proposal.mappings] == ["shown", "item"]
+    assert "features.stars" in proposal.mappings[1].columns
+    assert found.labels == ROWS
+
+
+def test_true_and_false_of_a_recommendation_is_the_label(tmp_path: Path) -> None:
+    rng = random.Random(7)
+    rows = [
+        f"{rng.randrange(20)},{at(900 * n)[:10]},{rng.choice(['true', 'false'])},{rng.randrange(30)}"
+        for n in range(ROWS)
+    ]
+    proposal, found = tried(tmp_path, [written(tmp_path, "a.csv", ["app_id,date,is_recommended,user_id", *rows])])
+    assert proposal.mappings[0].kind == "shown"
+    assert found.labels == ROWS
+
+
+def test_a_users_profile_in_each_event_is_no_list_that_was_shown(tmp_path: Path) -> None:
+    rng = random.Random(8)
+    rows = [{"profile": [{"item": f"t{rng.randrange(9)}", "groups": [{"count": 1}]}], "url": f"http://a/{rng.randrange(25)}",
+             "time": T + 9 * n, "userId": f"c{rng.randrange(30)}"} for n in range(ROWS)]  # fmt: skip
+    proposal, found = tried(tmp_path, [written(tmp_path, "20170101", rows)])
+    assert (proposal.mappings[0].kind, proposal.mappings[0].columns["item"].value) == ("feedback", "url")
+    assert found.positives > ROWS / 3
+
+
+def test_lists_in_parts_are_joined_with_clicks_of_other_parts(tmp_path: Path) -> None:
+    rng, files = random.Random(9), []
+    for part in range(4):
+        rows = [
+            f"r{part}-{n},{T + 60 * n + part},u{n % 17},{'|'.join(f'i{x}' for x in rng.sample(range(20), 4))}"
+            for n in range(30)
+        ]
+        files.append(written(tmp_path, f"part-{part}.csv", ["req,at,user,items", *rows]))
+    clicks = [f"r{3 - n % 4}-{n},{T + 60 * n + 9},{rng.choice(['i1', 'i2', 'i3'])}" for n in range(30) if n % 4 != 3]
+    files.append(written(tmp_path, "clicks.csv", ["req,at,item", *clicks]))
+    proposal, found = tried(tmp_path, files)
+    assert [one.kind for one in proposal.mappings] == ["impression", "interaction"]
+    assert found.positives
+
+
+def test_items_keep_their_separator_beside_texts_with_another(tmp_path: Path) -> None:
+    rows = [f'r{n},{T + 60 * n},u{n % 7},i{n % 5}|i{5 + n % 4},"big, {n % 3}"' for n in range(60)]
+    clicks = [f"r{n},{T + 60 * n + 5},i{n % 5}" for n in range(0, 60, 2)]
+    files = [written(tmp_path, "lists.csv", ["req,at,user,items,title", *rows])]
+    files.append(written(tmp_path, "clicks.csv", ["req,at,item", *clicks]))
+    assert tried(tmp_path, files)[1].labels == 120
+
+
+def test_fields_are_called_in_the_letters_of_their_language(tmp_path: Path) -> None:
+    rng = random.Random(10)
+    rows = [
+        f"{T + 20 * n},u{rng.randrange(30)},i{rng.randrange(20)},{rng.choice('男女')},{rng.randrange(2)}"
+        for n in range(ROWS)
+    ]
+    proposal, found = tried(tmp_path, [written(tmp_path, "a.csv", ["时间,用户ID,商品ID,性别,点击", *rows])])
+    assert [one.name for one in proposal.fields] == ["性别"]
+    assert found.labels == ROWS
+
+
+NETFLIX = [f"{(n - n % 6) // 6}:" if n % 6 == 0 else f"{n},{n % 5 + 1},2005-09-06" for n in range(60)]
+PYTHON = ["{'user_id': 'u1', 'reviews': [{'item_id': '1250', 'recommend': True}]}"] * 4
+PROPERTIES = [f"{T + n},{n % 9},{'color' if n % 2 else 'size'},v{n % 5} w" for n in range(60)]
+HEADERLESS = [f"{n % 20},Game {n % 7},{'play' if n % 2 else 'purchase'},{n % 3}.5" for n in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "said"),
+    [
+        ("data.txt", NETFLIX, "only a script can write the item into each row"),
+        ("reviews.json", PYTHON, "written as Python: only a script can make JSON of it"),
+        (
+            "properties.csv",
+            ["timestamp,itemid,property,value", *PROPERTIES],
+            "only a script can make them one row an item",
+        ),
+        ("steam.csv", HEADERLESS, "--start"),
+    ],
+)
+def test_what_only_the_user_can_do_is_one_sentence(tmp_path: Path, name: str, rows: Sequence[str], said: str) -> None:
+    with pytest.raises(InvalidValueError, match=said) as error:
+        propose([written(tmp_path, name, rows)], Said())
+    assert "\n" not in str(error.value)
+
+
+def test_a_start_is_enough_for_columns_without_names_in_their_usual_order(tmp_path: Path) -> None:
+    proposal, found = tried(tmp_path, [written(tmp_path, "steam.csv", HEADERLESS)], Said(start="2015-01-01T00:00:00Z"))
+    columns = proposal.mappings[0].columns
+    assert (columns["user"].value, columns["item"].value, columns["action"].value) == ("1", "2", "3")
+    assert found.positives > 20
+
+
+def test_clicks_without_times_are_asked_about(tmp_path: Path) -> None:
+    rows = [f"{n},{T + 60 * n},u{n % 7},i{n % 5}|i{5 + n % 4}" for n in range(60)]
+    files = [written(tmp_path, "lists.csv", ["queryId,at,user,items", *rows])]
+    files.append(written(tmp_path, "clicks.csv", ["queryId,item", *(f"{n},i{n % 5}" for n in range(0, 60, 2))]))
+    with pytest.raises(InvalidValueError, match="write the time of their list into each row, by 'queryId'"):
+        propose(files, Said())
+
+
+def test_a_start_is_that_of_properties_too(tmp_path: Path) -> None:
+    ratings = [f"{n % 11},{n % 5},{n % 4 + 1}" for n in range(60)]
+    files = [written(tmp_path, "ratings.csv", ["user,isbn,rating", *ratings])]
+    files.append(written(tmp_path, "books.csv", ["isbn,author", *(f"{n},a{n % 2}" for n in range(5))]))
+    proposal, _ = tried(tmp_path, files, Said(start="2004-08-01"))
+    assert [one.kind for one in proposal.mappings] == ["shown", "item"]

@@ -45,6 +45,7 @@ from serving.experiments.traffic import Holdout, Traffic
 from serving.http_server import http_server, listening, tls_of
 from serving.limits import Limits
 from serving.model.loaded_model import OpenScorer
+from serving.ranking.diversity import Diversity
 from serving.ranking.exploration import exploration
 from serving.ranking.popularity import PopularityScores
 from serving.ranking.ranker import Ranker
@@ -213,6 +214,7 @@ def ranker(settings: Settings, replica: Replica, deadline: float) -> Ranker:
         deadline,
         TaskScore(settings.score),
         settings.seed,
+        Diversity(settings.diversity_by, settings.diversity) if settings.diversity_by else None,
     )
 
 

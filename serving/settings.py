@@ -14,6 +14,7 @@ from pydantic import Field
 from recsys.errors import InvalidValueError
 from serving.api_key import ApiKey
 from serving.limits import SOURCES, Limits, check_shares
+from serving.ranking.diversity import Diversity
 
 _ORIGIN = re.compile(r"(http(?!.*:80$)|https(?!.*:443$))://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
 
@@ -78,6 +79,11 @@ class ServingSettings:
     temperature: Annotated[float, Field(gt=0)] = 1.0
     shadow: list[str] = field(default_factory=list)
     """Models that score what was shown after the answer, for the log alone: challengers."""
+    diversity_by: str = ""
+    """The feature of items, such as `item.genres`, whose values say how alike two are; empty: variety is not measured.
+    """
+    diversity: Annotated[float, Field(ge=0)] = 0.0
+    """What variety is worth beside the score: see `serving.ranking.diversity.Diversity`."""
     attribution: Annotated[Duration, Field(gt=0)] = 6 * 3_600_000
     """How long (wall-clock time) after an impression a click still counts in experiments."""
 
@@ -94,10 +100,23 @@ class ServingSettings:
             raise InvalidValueError(f"shares: {error}") from None
         if not any(self.score.values()):
             raise InvalidValueError("score: all weights are 0, so all items would rank alike; write { click = 1.0 }")
+        self._check_diversity()
         if self.exploration == "none" and self.temperature != 1.0:
             raise InvalidValueError(
                 f"temperature: {self.temperature} has no effect while exploration is none: set exploration to "
                 "plackett_luce, or delete temperature"
+            )
+
+    def _check_diversity(self) -> None:
+        if self.diversity_by:
+            try:
+                Diversity(self.diversity_by)
+            except InvalidValueError as error:
+                raise InvalidValueError(f"diversity_by: {error}") from None
+        elif self.diversity:
+            raise InvalidValueError(
+                "diversity: has no effect without diversity_by, which says what makes items alike; write "
+                'diversity_by = "item.genres", or another feature of your items'
             )
 
     def _check_access(self) -> None:

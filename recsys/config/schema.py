@@ -114,6 +114,10 @@ class Config(Section):
         for number, name in enumerate(names):
             if name in names[:number]:
                 raise error_at(("experiments", number), f"there is another experiment {name!r}: choose another name")
+            for n, arm in enumerate(self.experiments[number].arms):
+                if arm.diversity is not None and not self.serving.diversity_by:
+                    place = ("experiments", number, "arms", n, "diversity")
+                    raise error_at(place, "has no effect without serving.diversity_by: set that, or delete this")
         if self.holdout.share and not self.experiments:
             raise error_at(("holdout", "share"), "has no effect: there are no [[experiments]]. Add one, or delete it")
         for number, mapping in enumerate(self.log.mapping):

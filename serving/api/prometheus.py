@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, Summary, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from serving.api.server_state import ServerState
@@ -30,6 +30,9 @@ class Metrics:
             "recsys_stage_seconds", "Time of a stage of ranking.", ["stage"], buckets=_BUCKETS, registry=self.registry
         )
         self._degraded = Counter("recsys_degraded", "Degraded answers, by reason.", ["reason"], registry=self.registry)
+        self._variety = Summary(
+            "recsys_list_variety", "Kinds of items (Vendi score) in a list that was shown.", registry=self.registry
+        )
         self.events = Counter("recsys_events", "Events posted, by outcome.", ["status"], registry=self.registry)
         self.registry.register(_StateCollector(state))
 
@@ -41,6 +44,8 @@ class Metrics:
         """Stages and reasons of one ranking."""
         for stage, seconds in trace.seconds.items():
             self._stages.labels(stage).observe(seconds)
+        if trace.variety is not None:
+            self._variety.observe(trace.variety)
         for reason in trace.degraded:
             self._degraded.labels(reason).inc()
 

@@ -29,6 +29,8 @@ class Arm:
     weight: float = 1.0
     score: Mapping[str, float] = field(default_factory=dict, hash=False)
     """What its items are ranked by, as `[serving] score`; empty: as that says."""
+    diversity: float | None = None
+    """How much variety is worth, as `[serving] diversity`; None: as that says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +88,17 @@ class Experiment:
             raise InvalidValueError(f"experiment {self.name!r}: two arms have the same name in {names}")
         if any(not arm.weight > 0 for arm in self.arms):
             raise InvalidValueError(f"experiment {self.name!r}: weights must be positive; remove an arm to disable it")
-        if odd := [arm.name for arm in self.arms if arm.score and arm.model == POPULARITY]:
-            raise InvalidValueError(f"experiment {self.name!r}: arm {odd[0]!r} ranks by popularity: delete its score")
+        for setting in ("score", "diversity"):
+            if odd := [arm.name for arm in self.arms if getattr(arm, setting) and arm.model == POPULARITY]:
+                raise InvalidValueError(
+                    f"experiment {self.name!r}: arm {odd[0]!r} ranks by popularity: delete its {setting}"
+                )
         if any(":" in name for name in (self.name, *names)):
             raise InvalidValueError(f"experiment {self.name!r}: its name and those of its arms must not contain ':'")
 
     @property
     def allocation(self) -> str:
-        """Names who gets what: it changes with salt and start, and with names, shares, models and scores of the arms.
+        """Names who gets what: it changes with salt and start, and with names, shares, models, scores and diversity.
 
         >>> equal = Experiment("ab", (Arm("a"), Arm("b")))
         >>> equal.allocation == Experiment("ab", (Arm("a", weight=3), Arm("b", weight=3))).allocation
@@ -103,9 +108,7 @@ class Experiment:
         """
         total = sum(arm.weight for arm in self.arms)
         begun = () if self.start is None else (self.start,)
-        arms = sorted(
-            (arm.name, arm.model, f"{arm.weight / total:.12f}", *sorted(arm.score.items())) for arm in self.arms
-        )
+        arms = sorted((arm.name, arm.model, f"{arm.weight / total:.12f}", *_ranked_by(arm)) for arm in self.arms)
         return xxhash.xxh3_64_hexdigest(repr((_RULE, self.salt or self.name, arms, *begun)).encode())
 
     def lasts(self, time: int) -> bool:
@@ -137,3 +140,8 @@ def _seed(text: str) -> int:
 def draw(salt: str, user: str) -> float:
     """A draw for the user from the uniform distribution on (0, 1]; those of different salts are independent."""
     return (xxhash.xxh3_64_intdigest(user.encode(), seed=_seed(salt)) + 0.5) / 2**64
+
+
+def _ranked_by(arm: Arm) -> list[tuple[str, float]]:
+    """What an arm ranks by beside its model."""
+    return sorted(arm.score.items()) + ([] if arm.diversity is None else [("diversity", arm.diversity)])

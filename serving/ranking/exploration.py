@@ -9,6 +9,7 @@ Shape suffixes: C candidates, K shown positions.
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -33,6 +34,20 @@ class Exploration(Protocol):
         """Indices of the candidates to show, best first, at most `limit`, and the propensity of each position."""
         ...
 
+    def draw(self, utilities_C: Floats, rng: np.random.Generator) -> tuple[int, float]:
+        """One candidate by its log odds, which are -inf for those that cannot be drawn, and its propensity."""
+        ...
+
+
+def log_odds(scores: Floats) -> Floats:
+    """Of scores, which are probabilities; finite for any.
+
+    >>> log_odds(np.array([0.5, 0.75])).round(3)
+    array([0.   , 1.099])
+    """
+    clipped = np.clip(np.asarray(scores, np.float64), _SMALLEST, 1 - _SMALLEST)
+    return np.asarray(np.log(clipped / (1 - clipped)))
+
 
 class Greedy:
     """By descending score; ties keep their order.
@@ -44,6 +59,9 @@ class Greedy:
     def order(self, scores_C: Floats, limit: int, rng: np.random.Generator) -> tuple[Positions, Floats]:  # noqa: ARG002
         order_K = np.argsort(-scores_C, kind="stable")[:limit]
         return order_K, np.ones(len(order_K))
+
+    def draw(self, utilities_C: Floats, rng: np.random.Generator) -> tuple[int, float]:  # noqa: ARG002
+        return int(np.argmax(utilities_C)), 1.0
 
 
 class PlackettLuce:
@@ -59,12 +77,17 @@ class PlackettLuce:
         self._temperature = temperature
 
     def order(self, scores_C: Floats, limit: int, rng: np.random.Generator) -> tuple[Positions, Floats]:
-        p_C = np.clip(np.asarray(scores_C, np.float64), _SMALLEST, 1 - _SMALLEST)
-        utilities_C = np.log(p_C / (1 - p_C)) / self._temperature
-        order_C = np.argsort(-(utilities_C + rng.gumbel(size=len(p_C))), kind="stable")
+        utilities_C = log_odds(scores_C) / self._temperature
+        order_C = np.argsort(-(utilities_C + rng.gumbel(size=len(utilities_C))), kind="stable")
         drawn_C = utilities_C[order_C]
         left_C = np.logaddexp.accumulate(drawn_C[::-1])[::-1]  # log of the sum over this and all later items
         return order_C[:limit], np.clip(np.exp(drawn_C - left_C)[:limit], _SMALLEST_PROPENSITY, 1.0)
+
+    def draw(self, utilities_C: Floats, rng: np.random.Generator) -> tuple[int, float]:
+        utilities_C = utilities_C / self._temperature
+        drawn = int(np.argmax(utilities_C + rng.gumbel(size=len(utilities_C))))
+        chance = math.exp(utilities_C[drawn] - np.logaddexp.reduce(utilities_C))
+        return drawn, min(max(chance, _SMALLEST_PROPENSITY), 1.0)
 
 
 def exploration(kind: str, temperature: float) -> Exploration:

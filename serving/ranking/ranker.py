@@ -15,6 +15,7 @@ import numpy as np
 from serving.cache.entity_cache import EntityFeatures
 from serving.experiments.assignment import POPULARITY, Arm
 from serving.model.loaded_model import LoadedModel, Models
+from serving.ranking.diversity import Diversity
 from serving.ranking.exploration import Exploration, Floats, Positions
 from serving.ranking.popularity import PopularityScores
 from serving.ranking.request_features import counted_features, request_features
@@ -34,6 +35,8 @@ class Trace:
     clock: Callable[[], float]
     seconds: dict[str, float] = field(default_factory=dict)
     degraded: list[str] = field(default_factory=list)
+    variety: float | None = None
+    """How many kinds of items are in the list that is shown (see `serving.ranking.diversity`); None: nobody asked."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -75,7 +78,8 @@ class LoggedRanking:
 class Ranker:
     """Ranks with the arm's model, or by popularity if the model cannot score.
 
-    A model's score of an item is `score` of its probabilities, or that of the user's arm.
+    A model's score of an item is `score` of its probabilities, or that of the user's arm. `exploration` orders the
+    items, and `diversity`, if any, varies those that are shown.
 
     Reasons in `degraded`: `no_model` (nothing published yet), `rows` (Redis unavailable, ids that are not cached read
     as unknown), `features` (Redis unavailable, latest ones may be missing; or one is of the wrong kind), `scorer` (the
@@ -93,6 +97,7 @@ class Ranker:
         deadline: float,
         score: TaskScore,
         seed: int | None = None,
+        diversity: Diversity | None = None,
     ) -> None:
         self._models = models
         self._entities = entities
@@ -100,6 +105,7 @@ class Ranker:
         self._exploration = exploration
         self._deadline = deadline
         self._score = score
+        self._diversity = diversity
         self._rng = np.random.default_rng(seed)
         self._scoring = 0.0
 
@@ -145,11 +151,29 @@ class Ranker:
         self._scoring += 0.1 * (trace.seconds["score"] - self._scoring)
         with trace.stage("order"):
             shares_C = score.share(scores_C, tasks)
-            order_K, propensities_K = self._exploration.order(shares_C, query.count, self._rng)
+            order_K, propensities_K = self._ordered(query, shares_C, trace)
             shown = _picked(item_features, order_K)
             logged = _impression(query, scores_C, order_K, propensities_K, features, shown, _label(model))
             by_task = zip(tasks, probabilities_CT[order_K].T.tolist(), strict=True)
             return LoggedRanking(logged, dict(by_task))
+
+    def _ordered(self, query: Query, shares_C: Floats, trace: Trace) -> tuple[Positions, Floats]:
+        """What is shown, and its propensities: by the arm's `diversity` if it has one, else as configured."""
+        if self._diversity is None:
+            return self._exploration.order(shares_C, query.count, self._rng)
+        diversity, values_C = (
+            self._diversity.weighing(query.arm.diversity),
+            self._values(query, self._diversity.feature),
+        )
+        found = diversity.order(self._exploration, shares_C, values_C, query.count, self._rng)
+        trace.variety = diversity.score([values_C[place] for place in found[0].tolist()])
+        return found
+
+    def _values(self, query: Query, feature: str) -> list[Value]:
+        """Of each candidate: the request's where given, else the latest known."""
+        if feature in query.item_features:
+            return query.item_features[feature]
+        return [features.get(feature) for features in self._entities.items(query.items)[0]]
 
     def _in_time(self, trace: Trace) -> None:
         if trace.elapsed() + self._scoring > self._deadline:

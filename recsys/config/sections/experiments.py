@@ -31,6 +31,9 @@ class ArmSection(Section):
     score: dict[str, float] = {}
     """What its items are ranked by; empty: as `serving` says."""
 
+    diversity: Annotated[float, Field(ge=0)] | None = None
+    """What variety is worth to it; without one: as `serving` says."""
+
     @field_validator("score")
     @classmethod
     def _ranks(cls, score: dict[str, float]) -> dict[str, float]:

@@ -283,6 +283,12 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
             "[serving]\ntemperature = 2.0\n",
             "line 2: serving.temperature: 2.0 has no effect while exploration is none",
         ),
+        ("[serving]\ndiversity = 0.5\n", "line 2: serving.diversity: has no effect without diversity_by"),
+        ("[serving]\ndiversity_by = 'genres'\n", "line 2: serving.diversity_by: 'genres' is no feature of items"),
+        (
+            "[[experiments]]\nname='a'\narms=[{name='x', diversity=0.5}]\n",
+            "line 3: experiments, experiment 'a': arms, arm 'x': diversity: has no effect without serving.diversity_by",
+        ),
         ("[serving]\ndeadline = '0s'\n", "line 2: serving.deadline: must be greater than 0"),
         ("[rows]\nurl = ''\n", "line 1: rows: unknown name; did you mean `redis`?"),
         ("[serving]\nwait = '1h'\n", "line 2: serving.wait: unknown name; did you mean `wait` of [training]?"),

@@ -1,0 +1,77 @@
+"""The Vendi score: how many different things a list holds, by the similarities of its items.
+
+Friedman and Dieng (TMLR 2023), of any order by Pasarkar and Dieng (2023). Items are unit vectors, and the similarity of
+two is their inner product.
+
+Shape suffixes: N items of a list, C candidates, F coordinates.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.errors import InvalidValueError
+
+Floats = npt.NDArray[np.float64]
+
+
+def vendi_score(vectors_NF: Floats, order: float = 1.0) -> float:
+    """The effective number of different items, between 1 (all alike) and N (no two alike); 0 for an empty list.
+
+    VS_q = (sum_i l_i^q)^(1 / (1 - q)) of the eigenvalues l of the similarities over N: the exponential of their entropy
+    for `order` q = 1, one over the largest for infinity. Small orders weigh rare kinds, large ones the dominant kinds.
+    Raises InvalidValueError for an order below 0.
+
+    >>> round(vendi_score(np.eye(3)), 9), vendi_score(np.ones((3, 1)))
+    (3.0, 1.0)
+    """
+    if not order >= 0:
+        raise InvalidValueError(f"order is {order}: it must be 0 or more, such as 1 or 2")
+    items, coordinates = vectors_NF.shape
+    if not items:
+        return 0.0
+    # The smaller of the two products has the same eigenvalues but for zeros.
+    product = vectors_NF.T @ vectors_NF if coordinates < items else vectors_NF @ vectors_NF.T
+    shares = np.linalg.eigvalsh(product / items)
+    shares = shares[shares > 1e-12]
+    if order == 1:
+        return math.exp(-float(shares @ np.log(shares)))
+    if math.isinf(order):
+        return 1 / float(shares.max())
+    return float((shares**order).sum() ** (1 / (1 - order)))
+
+
+class Variety:
+    """The Vendi score of order 2 of a growing list of n items: n^2 over the sum of squared similarities."""
+
+    def __init__(self, vectors_CF: Floats) -> None:
+        self._vectors_CF = vectors_CF
+        self._with_list_C = np.zeros(len(vectors_CF))
+        """Squared similarities to the items of the list, summed."""
+        self._items, self._sum = 0, 0.0
+
+    @property
+    def score(self) -> float:
+        return self._items**2 / self._sum if self._items else 0.0
+
+    def gains(self) -> Floats:
+        """By how much each candidate would raise the logarithm of the score [C]; 0 for the first item, which all are.
+
+        >>> variety = Variety(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+        >>> variety.add(0)
+        >>> np.exp(variety.gains())
+        array([1., 1., 2.])
+        """
+        if not self._items:
+            return np.zeros(len(self._vectors_CF))
+        sums_C = 2 * self._with_list_C + (self._sum + 1)
+        return np.asarray(2 * math.log((self._items + 1) / self._items) + math.log(self._sum) - np.log(sums_C))
+
+    def add(self, candidate: int) -> None:
+        """Put a candidate on the list."""
+        self._sum += 2 * float(self._with_list_C[candidate]) + 1
+        self._with_list_C += (self._vectors_CF @ self._vectors_CF[candidate]) ** 2
+        self._items += 1

@@ -13,6 +13,13 @@
     if (event.detail.elt.id === "live" && idle()) event.preventDefault()
   })
 
+  // Who has scrolled a wide table sideways stays there when it is shown anew; htmx gives the focus back by the id.
+  const scrolled = new Map()
+  document.body.addEventListener("htmx:beforeSwap", () => document.querySelectorAll(".wide").forEach(
+    wide => scrolled.set(wide.id, wide.scrollLeft)))
+  document.body.addEventListener("htmx:afterSwap", () => document.querySelectorAll(".wide").forEach(
+    wide => { wide.scrollLeft = scrolled.get(wide.id) ?? 0 }))
+
   const style = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
   const text = value => (value == null ? "-" : Number(value.toPrecision(4)).toLocaleString("en"))
   const drawn = new Map()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
+from fnmatch import fnmatch
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -317,6 +319,15 @@ def test_pages_load_nothing_from_outside(app: httpx.Client) -> None:
 def test_unknown_pages(app: httpx.Client) -> None:
     assert "There is no page /console/nothing." in page(app, "nothing", 404)
     assert app.put("/console/try").status_code in (403, 405)
+
+
+def test_a_wheel_has_all_that_pages_need() -> None:
+    packed = tomllib.loads((FOLDER.parents[1] / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"][
+        "package-data"
+    ]["*"]
+    files = [file.relative_to(FOLDER) for file in FOLDER.rglob("*") if file.suffix not in (".py", ".md", ".pyc", "")]
+    assert len(files) > 15
+    assert not [file for file in files if not any(fnmatch(str(file), pattern) for pattern in packed)]
 
 
 def test_what_is_not_ours_is_as_published() -> None:

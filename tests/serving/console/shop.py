@@ -1,0 +1,154 @@
+"""What the browser looks at: a small shop with an experiment, whose trainer goes on learning."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import redis
+
+from embedding.store import Delta, TableDelta
+from serving.api_key import new_key
+from serving.experiments.assignment import Arm, Experiment
+from serving.replication.embedded_redis import EmbeddedRedis
+from serving.replication.publish.publisher import Publisher
+from serving.server import Settings, build
+from streaming.encode.encoder import Encoder
+from streaming.encode.feature_spec import FeatureSpec, Field
+from streaming.events.schema import Features
+from streaming.ingest.dead_letters import DeadLetter, DeadLetters
+from streaming.log.file_log import FileLog
+from tests.serving.fakes import SPEC, Graphs, artefact, ids, rows
+from tests.serving.running import running
+from tests.serving.waiting import until
+
+KEY, _CONFIGURED = new_key("boss", ["admin", "rank", "events"])
+ITEMS = ("tea", "cocoa", "mate", "coffee", "juice", "water", "<b>soda</b>")
+SHOP = FeatureSpec.of([*SPEC.fields, Field("kind", "multi", "item.kind"), Field("age", "numeric", "request.age")])
+
+
+class Shop:
+    """The server's client, and its trainer."""
+
+    def __init__(self, http: httpx.Client, client: redis.Redis) -> None:
+        self.http = http
+        self.url = str(http.base_url).rstrip("/")
+        self._publisher = Publisher(client, "online")
+        self._steps = 0
+
+    def open(self) -> None:
+        """Publish a model and a catalogue, and have some customers."""
+        self.learn(dict(zip(ITEMS, (0.31, 0.22, 0.13, 0.07, -0.05, -0.12, -0.33), strict=True)))
+        self._publisher.publish_artefact(artefact(step=1200, spec=SHOP))
+        kinds: dict[str, Features] = {
+            item: {"kind": ["drink", "hot" if place < 4 else "cold"]} for place, item in enumerate(ITEMS)
+        }
+        self._publisher.publish_entities({"ada": {"age": 36.5}, "bob": {"age": 44.0}}, kinds)
+        self._publisher.publish_catalog([(item, 9.0 - place) for place, item in enumerate(ITEMS)], [("juice", 5)])
+        self.say()
+        until(lambda: self.http.get("/readyz").status_code == 200)
+        for customer in range(60):
+            asked = {"user": f"customer {customer}", "items": ITEMS, "count": 3}
+            answer = self.http.post("/v1/rank", json=asked).json()
+            if customer % 3 == 0:
+                clicked = {"type": "interaction", "time": time.time_ns() // 1_000_000, "action": "click"}
+                clicked |= {"impression": answer["impression"], "item": answer["items"][0]["item"]}
+                assert self.http.post("/v1/events", json=clicked).status_code == 200
+
+    def learn(self, scores: dict[str, float]) -> None:
+        """Publish rows."""
+        found, _ = Encoder(SPEC).encode_items(list(scores), [{}] * len(scores))
+        sequence = (self._publisher.sequence() or 0) + 1
+        change = TableDelta(found["item"].values, rows(*scores.values()), ids())
+        self._publisher.publish(Delta(sequence, sequence == 1, {"item": change}))
+
+    def say(self) -> None:
+        """Publish a status, each with other figures."""
+        self._steps += 1
+        step, now = self._steps, time.time_ns() // 1_000_000
+        wave = math.sin(step / 7)
+        tables = {name: _counters(name, step) for name in ("user", "item")}
+        self._publisher.publish_status(
+            {
+                "run": "3f2a81c0",
+                "serves": True,
+                "step": 1200 + step,
+                "event_time": now - 400,
+                "lag_events": 12 + round(10 * wave),
+                "events_per_second": 2512.0,
+                "rows": 614_000 + round(2400 * step + 9000 * wave),
+                "tasks": {
+                    "click": {
+                        "auc": 0.7712,
+                        "log_loss": 0.4312 - 0.0004 * step,
+                        "calibration": 1.01 + 0.02 * wave,
+                        "normalised_entropy": 0.874,
+                    }
+                },
+                "tables": tables,
+                "outcomes": {"impressions": 204_811, "joined": 61_204, "unmatched": 37, "late": 12, "updates": 5120},
+                "losses": {"closed_early": 0, "bad_values": 3},
+                "checkpoint": {"step": 1180, "written": now - 21_000},
+            }
+        )
+
+
+def _counters(table: str, step: int) -> dict[str, Any]:
+    live = 41_000 + 90 * step if table == "user" else 7_200 + 4 * step
+    return {
+        "live": live,
+        "admitted": live + 3_410,
+        "unadmitted": 812,
+        "expired": 3_100,
+        "evicted": 310,
+        "refused": 0,
+        "stale": 0,
+        "nonfinite": 0,
+        "ahead": 0,
+        "bytes": 96 * live,
+    }
+
+
+@contextmanager
+def shop(folder: Path) -> Iterator[Shop]:
+    """Open for as long as the block; its trainer speaks every second."""
+    letters = DeadLetters(folder / "dead_letters.jsonl")
+    raw = b'{"type": "interaction", "time": "yesterday"}'
+    letters.write(DeadLetter("events.jsonl", line, 0, "time: must be in ms", raw) for line in range(7))
+    letters.write([DeadLetter("old.csv", 9, 0, "not JSON", b"<script>alert(1)</script>;12")])
+    settings = Settings(
+        redis_folder=folder / "redis",
+        deadline=60_000,
+        api_keys=[_CONFIGURED],
+        dead_letters=letters.path,
+        experiments=(Experiment("drinks", (Arm("online"), Arm("popular", "popularity"))),),
+    )
+    closed = threading.Event()
+    log = FileLog(folder / "log")
+    with (
+        closing(log),
+        EmbeddedRedis(settings.redis_folder) as server,
+        server.client() as client,
+        running(build(settings, log, Graphs())) as http,
+    ):
+        http.headers["Authorization"] = f"Bearer {KEY}"
+        opened = Shop(http, client)
+        opened.open()
+
+        def speak() -> None:
+            while not closed.wait(1.0):
+                opened.say()
+
+        speaker = threading.Thread(target=speak)
+        speaker.start()
+        try:
+            yield opened
+        finally:
+            closed.set()
+            speaker.join()

@@ -8,16 +8,8 @@ from typing import Any
 
 import msgspec
 
-from serving.api.schemas import (
-    ErasureResponse,
-    ErrorResponse,
-    EventsResponse,
-    ExperimentsResponse,
-    RankRequest,
-    RankResponse,
-    ReadyResponse,
-    RecommendRequest,
-)
+from serving.api.operator_schemas import ErasureResponse, ExperimentsResponse, ReadyResponse
+from serving.api.schemas import ErrorResponse, EventsResponse, RankRequest, RankResponse, RecommendRequest
 from serving.api_key import Scope
 from streaming.events.schema import ClientEvent
 

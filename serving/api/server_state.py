@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from serving.api.access import Access
 from serving.api.open_connections import OpenConnections
+from serving.api.operator_schemas import ReadyResponse, TrainerState
 from serving.api.ranking_queue import RankingQueue
-from serving.api.schemas import ReadyResponse, TrainerState
 from serving.event_writer import EventWriter
 from serving.model.loaded_model import Models
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from recsys.client import Client as Server
 from recsys.errors import InvalidValueError, UnavailableError
+from serving.api.schemas import RankResponse
+from streaming.events.schema import Interaction
 
 TIMEOUT = 120.0
 """Seconds to wait for the server to be ready, and for a score to change."""
@@ -44,7 +43,7 @@ class Client:
     """Talks to the server at `url`; `movies` is MovieLens's movies.csv, for titles."""
 
     def __init__(self, url: str, movies: Path) -> None:
-        self._url = url
+        self._url, self._server = url, Server(url, timeout=10)
         with movies.open(newline="", encoding="utf-8") as lines:
             self._movies = {row["movieId"]: (row["title"], row["genres"].split("|")) for row in csv.DictReader(lines)}
 
@@ -59,42 +58,30 @@ class Client:
         deadline = time.monotonic() + TIMEOUT
         while True:
             try:
-                with urllib.request.urlopen(f"{self._url}/readyz", timeout=5):  # noqa: S310
+                if self._server.ready():
                     return
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    raise UnavailableError(f"{self._url} was not ready within {TIMEOUT:.0f} s: {error}") from error
-                time.sleep(0.1)
+                reason = "it is starting"
+            except UnavailableError as error:
+                reason = str(error)
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"{self._url} was not ready within {TIMEOUT:.0f} s: {reason}")
+            time.sleep(0.1)
 
     def recommend(self, user: str, count: int) -> RankedItems:
-        return _ranked(self._post("/v1/recommend", {"user": user, "count": count}))
+        return _ranked(self._server.recommend(user, count=count))
 
     def rank(self, user: str, items: list[str]) -> RankedItems:
-        return _ranked(self._post("/v1/rank", {"user": user, "items": items}))
+        return _ranked(self._server.rank(user, items))
 
     def like(self, impression: str, items: list[str]) -> None:
         now = time.time_ns() // 1_000_000
-        events = [
-            {"type": "interaction", "time": now, "impression": impression, "item": item, "action": "like"}
-            for item in items
-        ]
-        self._post("/v1/events", events)
-
-    def _post(self, path: str, body: Any) -> Any:
-        request = urllib.request.Request(  # noqa: S310
-            self._url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-                return json.load(answer)
-        except OSError as error:
-            raise UnavailableError(f"{self._url + path} does not answer: {error}; see serve.log of the demo") from error
+        self._server.send([Interaction(now, impression, item, "like") for item in items])
 
 
-def _ranked(answer: Any) -> RankedItems:
-    scores = {item["item"]: item["score"] for item in answer["items"]}
-    sources = {item["item"]: item["source"] for item in answer["items"]}
-    return RankedItems(answer["impression"], scores, answer["arm"], answer["degraded"], sources)
+def _ranked(answer: RankResponse) -> RankedItems:
+    scores = {one.item: one.score for one in answer.items}
+    sources = {one.item: one.source for one in answer.items}
+    return RankedItems(answer.impression, scores, answer.arm, answer.degraded, sources)
 
 
 def show_change(client: Client, console: Console) -> None:

@@ -1,0 +1,169 @@
+"""What the clients ask for, and what an answer means; no input or output here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypedDict, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from recsys.errors import InvalidValueError
+from serving.api.request_errors import (
+    ApiError,
+    BadRequestError,
+    ForbiddenError,
+    InvalidFieldError,
+    NoKeyError,
+    NotStoredError,
+    OverloadedError,
+    TooLargeError,
+    UnknownRouteError,
+)
+from serving.api.schemas import ErrorResponse, EventsResponse, RankRequest, RankResponse, RecommendRequest
+from streaming.events.schema import ClientEvent, Features, Interaction, Value
+
+_BY_STATUS: dict[int, type[ApiError]] = {
+    one.status: one
+    for one in (BadRequestError, NoKeyError, ForbiddenError, TooLargeError, InvalidFieldError, NotStoredError)
+}
+_SHOWN = 200
+"""Characters of an answer that is not the server's own, such as a proxy's."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """A request. `repeatable`: whether it does no more when it arrives twice."""
+
+    method: str
+    path: str
+    body: bytes
+    decode: Callable[[int, bytes], T]
+    """Of the status and body of an answer that is no error."""
+    repeatable: bool
+    accepted: tuple[int, ...] = (200,)
+
+    def result(self, status: int, body: bytes, headers: Mapping[str, str]) -> T:
+        """Raises the ApiError of an answer that refuses."""
+        if status not in self.accepted:
+            raise refusal(status, body, headers)
+        return self.decode(status, body)
+
+
+def base(url: str) -> str:
+    """The server's address. Raises InvalidValueError if it is none."""
+    if not url.startswith(("http://", "https://")):
+        raise InvalidValueError(f"{url!r} is no address of a server: write it as http://127.0.0.1:8000")
+    return url
+
+
+def headers(key: str | None) -> dict[str, str]:
+    """Of every request."""
+    return {"Content-Type": "application/json"} | ({} if key is None else {"Authorization": f"Bearer {key}"})
+
+
+def refusal(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
+    """The error that the server answers with: its field and message, and the class of its status."""
+    try:
+        said = msgspec.json.decode(body, type=ErrorResponse).error
+        message, field = said.message, said.field
+    except msgspec.DecodeError:
+        message, field = f"status {status}: {body[:_SHOWN].decode(errors='replace')}", ""
+    after = headers.get("retry-after", "")
+    seconds = int(after) if after.isdecimal() else None
+    if status == OverloadedError.status:
+        return OverloadedError(message, seconds or 1)
+    if status in _BY_STATUS:
+        return _BY_STATUS[status](message, field)
+    error = UnknownRouteError(message, status)
+    error.retry_after = seconds
+    return error
+
+
+class Options(TypedDict, total=False):
+    """Of both kinds of request: see `serving.api.schemas.RankRequest`."""
+
+    features: Features
+    time: int
+    experiment: str
+
+
+class RankOptions(Options, total=False):
+    item_features: dict[str, list[Value]]
+    count: int
+
+
+class RecommendOptions(Options, total=False):
+    exclude: list[str]
+    where: Features
+    count: int
+
+
+def rank(user: str, items: Sequence[str], options: RankOptions) -> Call[RankResponse]:
+    body = _encoded(RankRequest(user, list(items), **options))
+    return Call("POST", "/v1/rank", body, _decoder(RankResponse), repeatable=False)
+
+
+def recommend(user: str, options: RecommendOptions) -> Call[RankResponse]:
+    body = _encoded(RecommendRequest(user, **options))
+    return Call("POST", "/v1/recommend", body, _decoder(RankResponse), repeatable=False)
+
+
+def send(events: Iterable[ClientEvent | Mapping[str, Any]]) -> Call[EventsResponse]:
+    """Their content tells the server which of them it has already, so they can be sent again."""
+    lines = [_encoded(event) for event in events]
+    if not lines:
+        raise InvalidValueError("there are no events to send: give at least one")
+    decode = _decoder(EventsResponse)
+    return Call("POST", "/v1/events", b"[" + b",".join(lines) + b"]", decode, repeatable=True, accepted=(200, 422))
+
+
+def interact(
+    shown: RankResponse | str, item: str, action: str = "click", value: float = 1.0, at: int | None = None
+) -> Call[EventsResponse]:
+    """Raises, when it is answered, InvalidFieldError if the server rejects the event."""
+    impression = shown if isinstance(shown, str) else shown.impression
+    now = time.time_ns() // 1_000_000 if at is None else at
+    call = send([Interaction(now, impression, item, action, value)])
+
+    def decode(status: int, body: bytes) -> EventsResponse:
+        answer = call.decode(status, body)
+        if answer.error is not None:
+            raise InvalidFieldError.of(answer.error)
+        return answer
+
+    return Call(call.method, call.path, call.body, decode, repeatable=True, accepted=call.accepted)
+
+
+def forget(user: str) -> Call[int]:
+    def left(_status: int, body: bytes) -> int:
+        return int(msgspec.json.decode(body)["left"])
+
+    return Call("DELETE", f"/v1/users/{quote(user, safe='')}", b"", left, repeatable=True)
+
+
+def ready() -> Call[bool]:
+    return Call("GET", "/readyz", b"", lambda status, _body: status == 200, repeatable=True, accepted=(200, 503))
+
+
+def _encoded(value: object) -> bytes:
+    """As JSON; scalars of NumPy are numbers."""
+    try:
+        return msgspec.json.encode(value, enc_hook=_plain)
+    except TypeError as error:
+        raise InvalidValueError(f"this cannot be sent as JSON: {error}") from error
+
+
+def _plain(value: Any) -> object:
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} {value!r}")
+
+
+def _decoder(kind: type[T]) -> Callable[[int, bytes], T]:
+    """Fields that a newer server adds are ignored."""
+    decoder = msgspec.json.Decoder(kind)
+    return lambda _status, body: decoder.decode(body)

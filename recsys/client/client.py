@@ -1,0 +1,98 @@
+"""The client for programs without asyncio."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self, TypeVar, Unpack
+
+import httpx
+
+from recsys.client import calls
+from recsys.client.calls import Call, RankOptions, RecommendOptions
+from recsys.client.retries import Retries
+from serving.api.request_errors import ApiError
+from serving.api.schemas import EventsResponse, RankResponse
+from streaming.events.schema import ClientEvent
+
+T = TypeVar("T")
+
+
+class Client:
+    """Asks the server at `url`, over connections that stay open; thread-safe.
+
+    `key` is an API key, `timeout` how long an attempt may take to connect and then to be answered, in seconds, and
+    `retries` says when another one is made. Every method raises ApiError, with the server's message, for what it
+    refuses (`serving.api.request_errors`), and UnavailableError where no answer comes.
+
+    >>> with Client("http://127.0.0.1:8000") as shop:  # doctest: +SKIP
+    ...     shown = shop.recommend("u1", count=10)
+    ...     shop.interact(shown, shown.items[0].item)
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        timeout: float = 2.0,
+        retries: Retries | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._retries = Retries() if retries is None else retries
+        self._http = httpx.Client(
+            base_url=calls.base(url), headers=calls.headers(key), timeout=timeout, transport=transport
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def rank(self, user: str, items: Sequence[str], **options: Unpack[RankOptions]) -> RankResponse:
+        """These items for the user, best first; it becomes an impression, to which interactions belong."""
+        return self._do(calls.rank(user, items, options))
+
+    def recommend(self, user: str, **options: Unpack[RecommendOptions]) -> RankResponse:
+        """Items for the user, retrieved and ranked; an impression too."""
+        return self._do(calls.recommend(user, options))
+
+    def interact(
+        self, shown: RankResponse | str, item: str, action: str = "click", value: float = 1.0, at: int | None = None
+    ) -> EventsResponse:
+        """Say what the user did with an item of a list, which is an answer or its impression's id.
+
+        `at` is the event time in ms (default: now). Raises InvalidFieldError if the server rejects it.
+        """
+        return self._do(calls.interact(shown, item, action, value, at))
+
+    def send(self, events: Iterable[ClientEvent | Mapping[str, Any]]) -> EventsResponse:
+        """Store events, which are objects of `streaming.events.schema` or dicts as in JSON.
+
+        The answer has one result for each: look at `rejected`. Raises InvalidValueError if there are none.
+        """
+        return self._do(calls.send(events))
+
+    def forget(self, user: str) -> int:
+        """Erase a user; returns how much is left of the user, in all places."""
+        return self._do(calls.forget(user))
+
+    def ready(self) -> bool:
+        """Whether the server has every model that it needs."""
+        return self._do(calls.ready())
+
+    def _do(self, call: Call[T]) -> T:
+        attempt = 0
+        while True:
+            try:
+                answer = self._http.request(call.method, call.path, content=call.body)
+                return call.result(answer.status_code, answer.content, answer.headers)
+            except (httpx.TransportError, ApiError) as error:
+                pause = self._retries.pause_after(error, attempt, repeatable=call.repeatable)
+            time.sleep(pause)
+            attempt += 1

@@ -1,0 +1,267 @@
+"""Both clients, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import numpy as np
+import pytest
+
+from embedding.store import Delta, TableDelta
+from recsys.client import AsyncClient, Client
+from recsys.client.retries import Retries
+from recsys.errors import InvalidValueError, UnavailableError
+from serving.api.request_errors import ForbiddenError, InvalidFieldError, NoKeyError, NotStoredError, OverloadedError
+from serving.api.schemas import RankResponse
+from serving.api_key import new_key
+from serving.replication.embedded_redis import EmbeddedRedis
+from serving.replication.publish.publisher import Publisher
+from serving.server import Settings, build
+from streaming.encode.encoder import Encoder
+from streaming.events.schema import Erasure, Impression, Interaction, ItemUpdate
+from tests.serving.api.asking import FailingLog, ready, stored
+from tests.serving.fakes import SPEC, Graphs, artefact, ids, rows
+from tests.serving.running import running
+from tests.serving.waiting import until
+from tests.test_docs import ROOT
+
+KINDS = ("sync", "async")
+
+
+class Asking:
+    """A client of either kind, asked in the same way."""
+
+    def __init__(self, kind: str, url: str, *options: Any, **more: Any) -> None:
+        self._new = Client if kind == "sync" else AsyncClient
+        self._arguments = (url, *options), more
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        arguments, options = self._arguments
+
+        def ask(*values: Any, **named: Any) -> Any:
+            if self._new is Client:
+                with Client(*arguments, **options) as client:
+                    return getattr(client, name)(*values, **named)
+
+            async def asked() -> Any:
+                async with AsyncClient(*arguments, **options) as client:
+                    return await getattr(client, name)(*values, **named)
+
+            return asyncio.run(asked())
+
+        return ask
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def log() -> FailingLog:
+    return FailingLog()
+
+
+@pytest.fixture(scope="module")
+def redis_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Of a Redis with a model and a catalogue."""
+    folder = tmp_path_factory.mktemp("redis")
+    with EmbeddedRedis(folder) as server, server.client() as client:
+        scores, publisher = {"a": 0.1, "b": 0.4}, Publisher(client, "online")
+        items, _ = Encoder(SPEC).encode_items(list(scores), [{}] * 2)
+        publisher.publish(Delta(1, True, {"item": TableDelta(items["item"].values, rows(*scores.values()), ids())}))
+        publisher.publish_artefact(artefact())
+        publisher.publish_catalog([("a", 3.0), ("b", 2.0)], [])
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def url(redis_folder: Path, log: FailingLog) -> Iterator[str]:
+    with running(build(Settings(redis_folder=redis_folder, deadline=60_000), log, Graphs())) as app:
+        yield str(ready(app).base_url)
+
+
+def test_rank_interact_and_recommend(kind: str, url: str, log: FailingLog) -> None:
+    client = Asking(kind, url)
+    assert client.ready()
+    shown: RankResponse = client.rank("u1", ["a", "b"], features={"age": np.float64(3)}, count=1)
+    assert [one.item for one in shown.items] == ["b"]
+    assert client.interact(shown, "b", "buy", value=9.5).accepted == 1
+    assert client.interact(shown.impression, "b").ignored_actions == {}
+    assert [one.item for one in client.recommend("u1", count=2, exclude=["a"]).items] == ["b"]
+    impression, *clicks = [
+        event
+        for event in until(lambda: stored(log))
+        if shown.impression in (getattr(event, "id", ""), getattr(event, "impression", ""))
+    ]
+    assert isinstance(impression, Impression)
+    assert impression.features == {"age": 3.0}
+    assert [(one.action, one.value) for one in clicks if isinstance(one, Interaction)] == [("buy", 9.5), ("click", 1.0)]
+
+
+def test_events_of_both_forms(kind: str, url: str) -> None:
+    item = f"{kind}-item"
+    events = [ItemUpdate(5, item, {"genre": "news"}), {"type": "item", "time": 6, "item": item, "available": False}]
+    answer = Asking(kind, url).send([*events, {"type": "item", "time": 7}])
+    assert (answer.accepted, answer.rejected) == (2, 1)
+    assert answer.results[2].field == "item"
+    assert Asking(kind, url).send(events).duplicate == 2
+    assert Asking(kind, url).send([{"type": "item", "time": 7}]).rejected == 1  # all of them
+
+
+def test_what_is_refused_is_an_error_with_its_field(kind: str, url: str) -> None:
+    client = Asking(kind, url)
+    with pytest.raises(InvalidFieldError, match="length") as caught:
+        client.rank("u" * 600, ["a"])
+    assert caught.value.detail.field == "user"
+    with pytest.raises(InvalidFieldError) as caught:
+        client.interact("", "a")
+    assert caught.value.detail.field == "impression"
+    with pytest.raises(InvalidValueError, match="no events"):
+        client.send([])
+    with pytest.raises(InvalidValueError, match="JSON"):
+        client.rank("u", ["a"], features={"x": object()})
+    with pytest.raises(InvalidValueError, match="http://"):
+        Asking(kind, "127.0.0.1:8000").ready()
+
+
+def test_a_user_is_forgotten(kind: str, url: str, log: FailingLog) -> None:
+    user = f"{kind} / user"
+    Asking(kind, url).rank(user, ["a"])
+    assert Asking(kind, url).forget(user) == 1  # a log in memory is not rewritten
+    assert any(isinstance(event, Erasure) and event.user == user for event in stored(log))
+
+
+def test_events_that_could_not_be_stored_are_sent_again(kind: str, url: str, log: FailingLog) -> None:
+    log.refuse = True
+    tried = 0
+
+    def draw() -> float:
+        """Of the pause before another attempt."""
+        nonlocal tried
+        tried += 1
+        log.refuse = tried < 2
+        return 0.0
+
+    event = ItemUpdate(8, f"{kind}-late")
+    with pytest.raises(NotStoredError):
+        Asking(kind, url, retries=Retries(most=0)).send([event])
+    assert Asking(kind, url, retries=Retries(draw=draw)).send([event]).accepted == 1
+    assert tried == 2
+
+
+@pytest.mark.parametrize("scopes", [["rank"], ["events"]])
+def test_keys(kind: str, redis_folder: Path, scopes: list[Any]) -> None:
+    secret, key = new_key("app", scopes)
+    with running(build(Settings(redis_folder=redis_folder, api_keys=[key]), FailingLog(), Graphs())) as app:
+        url = str(app.base_url)
+        with pytest.raises(NoKeyError):
+            Asking(kind, url).rank("u", ["a"])
+        asked = Asking(kind, url, secret)
+        if scopes == ["rank"]:
+            assert asked.rank("u", ["a"]).items
+            with pytest.raises(ForbiddenError):
+                asked.send([ItemUpdate(8, "x")])
+        else:
+            assert asked.send([ItemUpdate(8, "x")]).accepted == 1
+
+
+class Answers:
+    """Answers in turn, as a server or a broken connection would; remembers what was asked."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self._answers, self.bodies = list(answers), list[bytes]()
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.bodies.append(request.content)
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+RANKED = msgspec.json.encode(RankResponse("i1", [], "", "", "", []))
+STORED = b'{"accepted":1,"duplicate":0,"rejected":0,"results":[]}'
+
+
+def busy() -> httpx.Response:
+    return httpx.Response(429, headers={"Retry-After": "1"}, json={"error": {"field": "", "message": "too many"}})
+
+
+def asking(kind: str, *answers: httpx.Response | Exception, **options: Any) -> tuple[Asking, Answers]:
+    queue = Answers(*answers)
+    retries = Retries(pause=0.0, longest=options.get("longest", 1.0))
+    return Asking(kind, "http://x", retries=retries, transport=httpx.MockTransport(queue)), queue
+
+
+def test_a_request_that_did_not_arrive_is_sent_again(kind: str) -> None:
+    client, asked = asking(
+        kind, httpx.ConnectError("refused"), httpx.ConnectTimeout("slow"), httpx.Response(200, content=RANKED)
+    )
+    assert client.rank("u", ["a"]).impression == "i1"
+    assert len(asked.bodies) == 3
+
+
+def test_a_ranking_whose_answer_got_lost_is_not_asked_for_again(kind: str) -> None:
+    client, asked = asking(kind, httpx.ReadTimeout("slow"))
+    with pytest.raises(UnavailableError, match="http://x/ does not answer: slow"):
+        client.rank("u", ["a"])
+    assert len(asked.bodies) == 1
+
+
+def test_events_whose_answer_got_lost_are_sent_again_with_the_same_content(kind: str) -> None:
+    client, asked = asking(kind, httpx.ReadTimeout("slow"), httpx.Response(504), httpx.Response(200, content=STORED))
+    assert client.interact("i1", "a").accepted == 1
+    assert len(asked.bodies) == 3
+    assert len(set(asked.bodies)) == 1  # its time too, so the server knows that it is the same
+
+
+def test_a_server_that_is_busy_is_asked_when_it_says(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr("recsys.client.client.time.sleep", waited.append)
+    monkeypatch.setattr("recsys.client.async_client.asyncio.sleep", sleep)
+    client, asked = asking(kind, busy(), httpx.Response(200, content=RANKED))
+    assert client.rank("u", ["a"]).impression == "i1"
+    assert waited == [1.0]
+    client, asked = asking(kind, busy(), longest=0.5)
+    with pytest.raises(OverloadedError, match="too many") as caught:
+        client.rank("u", ["a"])
+    assert caught.value.retry_after == 1
+    assert len(asked.bodies) == 1
+
+
+def test_pauses_double_and_are_drawn() -> None:
+    error = httpx.ConnectError("refused")
+    for draw, expected in ((0.0, [0.05, 0.1, 0.2]), (1.0, [0.1, 0.2, 0.4])):
+        retries = Retries(most=3, pause=0.1, draw=lambda draw=draw: draw)  # type: ignore[misc]
+        assert [retries.pause_after(error, n, repeatable=False) for n in range(3)] == pytest.approx(expected)
+
+
+def test_an_answer_of_a_proxy_is_shown(kind: str) -> None:
+    client, _ = asking(kind, httpx.Response(404, text="<html>nginx</html>"))
+    with pytest.raises(Exception, match="status 404: <html>nginx"):
+        client.rank("u", ["a"])
+
+
+def test_fields_that_a_newer_server_adds_are_ignored(kind: str) -> None:
+    newer = msgspec.json.encode(msgspec.json.decode(RANKED) | {"explained": {"by": 1}})
+    client, _ = asking(kind, httpx.Response(200, content=newer))
+    assert client.rank("u", ["a"]).impression == "i1"
+
+
+def test_the_page(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/client.md").read_text("utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block.replace("http://127.0.0.1:8000", url), {})
+    assert capsys.readouterr().out.splitlines()[-1] == "['tea', 'coffee']"

@@ -91,6 +91,8 @@ class Settings(ServingSettings):
     """Events at the end of the log among which duplicates are looked for."""
     entity_ttl: Duration = 60_000
     """How long the latest features of a user or item are used without a notice of change."""
+    shadow_patience: Duration = 250
+    """How long an answer may wait to be scored in the shadow: a click on it may be learned afterwards."""
 
 
 def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp:
@@ -220,9 +222,9 @@ def ranker(settings: Settings, replica: Replica, deadline: float) -> Ranker:
 
 def shadow_scoring(settings: Settings, replica: Replica, events: EventWriter, idle: Callable[[], bool]) -> Shadow:
     """What scores answers with challengers, while `idle`."""
-    greedy = replace(settings, exploration="none", temperature=1.0)
-    own = ranker(greedy, replica, math.inf)
-    return Shadow(settings.shadow, replica.models, own, events, idle, replica.is_behind, time.perf_counter)
+    greedy = replace(settings, exploration="none", temperature=1.0, diversity_by="", diversity=0.0)
+    own, patience = ranker(greedy, replica, math.inf), settings.shadow_patience / 1000
+    return Shadow(settings.shadow, replica.models, own, events, idle, replica.is_behind, time.perf_counter, patience)
 
 
 def candidates(settings: Settings, replica: Replica) -> Retriever:

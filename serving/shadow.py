@@ -22,8 +22,9 @@ class Shadow:
     """Scores with the models `names`, in a thread of its own, while `idle` says that no request waits.
 
     At most `most_waiting` lists wait, and others are dropped. A model that `is_behind` with its training is left out
-    until it has read the log. Nothing that happens here reaches an answer. `ranker` is this thread's own: it orders as
-    the model scores, without a deadline.
+    until it has read the log. A list that has waited for more than `patience` seconds is dropped, too: by then a click
+    on it may have been learned, and its scores would know it. Nothing that happens here reaches an answer. `ranker` is
+    this thread's own: it orders as the model scores, without a deadline.
     """
 
     def __init__(
@@ -35,11 +36,13 @@ class Shadow:
         idle: Callable[[], bool],
         is_behind: Callable[[str], bool],
         clock: Callable[[], float],
+        patience: float,
         most_waiting: int = 256,
     ) -> None:
         self.counts: Counter[str] = Counter(dict.fromkeys(("scored", "busy", "failed", "behind", "own"), 0))
-        """Lists and models so far: scored and given to the log, dropped because too many waited, that could not be
-        scored as in an answer, left out because the model has not read the log, and ranked by the model itself."""
+        """So far, of lists and models: scored and given to the log; dropped, because too many waited or it for too
+        long; that could not be scored as in an answer; left out because the model has not read the log; and that the
+        model itself has ranked."""
         self._names = names
         self._models = models
         self._ranker = ranker
@@ -48,7 +51,8 @@ class Shadow:
         self._is_behind = is_behind
         self._clock = clock
         self._most = most_waiting
-        self._waiting: deque[tuple[Query, Impression]] = deque()
+        self._patience = patience
+        self._waiting: deque[tuple[float, Query, Impression]] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
@@ -63,7 +67,7 @@ class Shadow:
             if self._closed or len(self._waiting) >= self._most:
                 self.counts["busy"] += 1
                 return
-            self._waiting.append((query, shown))
+            self._waiting.append((self._clock(), query, shown))
             self._changed.notify()
 
     def close(self) -> None:
@@ -77,15 +81,19 @@ class Shadow:
             self._thread.join()
 
     def _run(self) -> None:
-        while (offered := self._next()) is not None:
+        while (waited := self._next()) is not None:
+            since, query, shown = waited
+            if self._clock() - since > self._patience:
+                self.counts["busy"] += 1
+                continue
             for name in self._names:
                 try:
-                    self.counts[self._score(name, *offered)] += 1
+                    self.counts[self._score(name, query, shown)] += 1
                 except Exception as error:  # a faulty challenger must harm nobody
                     self.counts["failed"] += 1
                     _logger.warning("model %r cannot score in the shadow: %s", name, error)
 
-    def _next(self) -> tuple[Query, Impression] | None:
+    def _next(self) -> tuple[float, Query, Impression] | None:
         """Wait for a list and for an idle moment; None after `close`."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)

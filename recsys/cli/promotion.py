@@ -17,14 +17,21 @@ WHY = click.option("--why", default="", metavar="TEXT", help="Kept in the record
 @CONFIG
 @click.argument("model")
 @WHY
+@click.option("--check", is_flag=True, help="Only judge it, and say what speaks against it.")
+@click.option("--since", metavar="TIME", help="Judge by what was shown at this event time or later (ISO 8601, UTC).")
+@click.option("--json", "as_json", is_flag=True, help="With --check: print every figure, for programs.")
 @click.option("--force", is_flag=True, help="Promote it whatever speaks against it; the record says what did.")
 @readable
 @needs("serving")
-def promote(config_path: Path, model: str, why: str, force: bool) -> None:
-    """Make the published MODEL the champion, on all servers at once."""
+def promote(
+    config_path: Path, model: str, why: str, check: bool, since: str | None, as_json: bool, force: bool
+) -> None:
+    """Make the published MODEL the champion, on all servers at once, unless it is worse on what was shown."""
     from recsys.commands.promotion.promote import run
 
-    run(config_path, model, why=why, force=force)
+    if as_json and not check:
+        raise click.UsageError("--json shows the figures of --check: add it")
+    run(config_path, model, why=why, check=check, since=since, as_json=as_json, force=force)
 
 
 @click.command()

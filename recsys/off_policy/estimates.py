@@ -122,10 +122,15 @@ def mean(values_L: Floats, units_L: Units) -> Estimate:
     0.5
     """
     value = float(values_L.mean())
+    return interval_of_sums(value, (values_L - value) / len(values_L), units_L)
+
+
+def interval_of_sums(value: float, parts_L: Floats, units_L: Units) -> Estimate:
+    """An estimate with an interval of 95 %, given what each list adds to its error: parts whose sum is 0."""
     _, unit_L = np.unique(units_L, return_inverse=True)
-    off_U = np.bincount(unit_L, values_L - value)
+    off_U = np.bincount(unit_L, parts_L)
     if len(off_U) < 2:
         return Estimate(value, None, None)
     units = len(off_U)
-    half = _QUANTILE * math.sqrt(units / (units - 1) * float((off_U**2).sum())) / len(values_L)
+    half = _QUANTILE * math.sqrt(units / (units - 1) * float((off_U**2).sum()))
     return Estimate(value, value - half, value + half)

@@ -7,33 +7,57 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from rich.console import Console
 
+from recsys.commands.options.iso_time import parse_time
 from recsys.commands.output.console import plain_console, say
+from recsys.commands.promotion.judged import judged, objection, sentences, table
 from recsys.commands.promotion.objections import objections, reached
 from recsys.commands.promotion.redis_of import promotions, status_of, who
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import PromotionError
+from recsys.evaluation.challenger.judgement import Judgement
+from recsys.evaluation.challenger.scored_lists import Version
 from serving.replication.promotions import Promotion, champion_of
 from serving.replication.publish.promoter import Candidate, Promoter
 
 
-def run(path: Path, model: str, *, why: str, force: bool) -> None:
+def run(path: Path, model: str, *, why: str, check: bool, since: str | None, as_json: bool, force: bool) -> None:
     config = load(path)
     console = plain_console()
+    start = parse_time(since, "--since") if since else 0
     with promotions(config) as (promoter, client):
         history = promoter.history()
         champion = champion_of(history)
         if model == champion:
             raise PromotionError(f"{model!r} is the champion already (version {len(history)})")
-        candidate = promoter.candidate(model)
-        against = list(objections(config, candidate, _now(promoter, champion), status_of(client, model), time.time()))
+        candidate, now = promoter.candidate(model), _held(promoter, champion)
+        status = status_of(client, model)
+        found = judged(config, Version(champion, now.run if now else ""), candidate, start)
+        against = [*objections(config, candidate, now, status, time.time()), *filter(None, [objection(model, found)])]
+        if as_json:
+            console.out(msgspec.json.encode({"against": against, "judgement": found}).decode(), highlight=False)
+            return
+        _show(console, champion, model, found)
+        if check:
+            for one in against:
+                say(console, f"Against it: {one}.", style="yellow")
+            return
         if against and not force:
             raise PromotionError(_refusal(model, against))
-        promotion = made(history, candidate, why=why, forced=against)
+        figures = msgspec.to_builtins(found)
+        promotion = made(history, candidate, why=why, forced=against, judged=figures)
         promoter.append(promotion, candidate)
     announce(console, config, promotion)
+
+
+def _show(console: Console, champion: str, model: str, found: Judgement) -> None:
+    if found.lists:
+        console.print(table(champion, model, found))
+    for sentence in sentences(model, found):
+        say(console, sentence)
 
 
 def made(
@@ -80,7 +104,7 @@ def _refusal(model: str, against: Sequence[str]) -> str:
     return f"{model!r} is not promoted: {'; '.join(against)}. --force promotes it in spite of that, and records it"
 
 
-def _now(promoter: Promoter, champion: str) -> Candidate | None:
+def _held(promoter: Promoter, champion: str) -> Candidate | None:
     """The champion, if Redis holds it."""
     try:
         return promoter.candidate(champion)

@@ -28,7 +28,7 @@ def log() -> FailingLog:
 
 @pytest.fixture
 def settings(redis_folder: Path, client: redis.Redis) -> Settings:
-    return Settings(redis_folder=redis_folder, deadline=60_000)
+    return Settings(redis_folder=redis_folder, deadline=60_000, shadow_patience=120_000)
 
 
 @pytest.fixture

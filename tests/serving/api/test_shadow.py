@@ -125,10 +125,10 @@ class Held:
         return SimpleNamespace(shown=Impression(query.impression, 0, "u", ["a"], scores=[0.5], model="wide@1"))
 
 
-def shadow(ranker: Held, idle: threading.Event, written: list[object], most: int = 2) -> Shadow:
+def shadow(ranker: Held, idle: threading.Event, written: list[object], patience: float = 120) -> Shadow:
     models, events = SimpleNamespace(get=lambda _name: None), SimpleNamespace(append=written.append)
     parts = cast(Any, models), cast(Any, ranker), cast(Any, events)
-    return Shadow(["wide"], *parts, idle.is_set, lambda _name: False, time.monotonic, most)
+    return Shadow(["wide"], *parts, idle.is_set, lambda _name: False, time.monotonic, patience, 2)
 
 
 def offer(made: Shadow, number: int) -> None:
@@ -160,6 +160,17 @@ def test_while_requests_wait_nothing_is_scored() -> None:
     idle.set()
     until(lambda: written)
     made.close()
+
+
+def test_what_has_waited_until_its_click_may_be_known_is_dropped_and_counted() -> None:
+    ranker, idle, written = Held(), threading.Event(), list[object]()
+    ranker.go_on.set()
+    made = shadow(ranker, idle, written, patience=0.0)
+    offer(made, 0)
+    idle.set()
+    until(lambda: made.counts["busy"] == 1)
+    made.close()
+    assert written == []
 
 
 def test_what_waits_at_the_end_is_dropped_and_counted() -> None:

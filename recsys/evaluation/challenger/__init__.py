@@ -1,0 +1,1 @@
+"""A challenger against the champion, on what was shown: by the scores that servers have logged of both."""

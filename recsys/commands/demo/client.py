@@ -6,6 +6,7 @@ import csv
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console
 from rich.table import Table
@@ -46,6 +47,12 @@ class Client:
         self._url, self._server = url, Server(url, timeout=10)
         with movies.open(newline="", encoding="utf-8") as lines:
             self._movies = {row["movieId"]: (row["title"], row["genres"].split("|")) for row in csv.DictReader(lines)}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
 
     def title(self, item: str) -> str:
         return self._movies.get(item, (item, []))[0]

@@ -14,6 +14,10 @@ from recsys.errors import StateError
 from streaming.decayed import grown
 from streaming.join.labeled_impression import LabeledImpression
 
+_LONG = 64
+"""Items of a list that is remembered as looked through: each click of it gives the whole list again."""
+_LISTS = 256
+
 
 class _CatalogState(msgspec.Struct):
     weights: dict[str, float]
@@ -87,6 +91,8 @@ class Catalog:
         self._changed: dict[str, None] = {}
         self._removed: dict[str, None] = {}
         self._full = True
+        self._known_lists: dict[int, tuple[str, ...]] = {}
+        """Lists whose items are all known, by identity: they are held, so that no other object gets it."""
 
     def __len__(self) -> int:
         return len(self._first_seen)
@@ -125,10 +131,19 @@ class Catalog:
     def observe(self, impressions: Iterable[LabeledImpression]) -> None:
         """Take the items that were shown, and the positive labels."""
         for impression in impressions:
-            self.seen(impression.items, impression.time)
+            self._shown(impression.items, impression.time)
             for position, label in zip(impression.positions, impression.labels, strict=True):
                 if label > 0:
                     self.positive(impression.items[position], impression.decided)
+
+    def _shown(self, items: tuple[str, ...], time: int) -> None:
+        if id(items) in self._known_lists:
+            return
+        if len(items) > _LONG:
+            self._known_lists[id(items)] = items
+            if len(self._known_lists) > _LISTS:
+                del self._known_lists[next(iter(self._known_lists))]
+        self.seen(items, time)  # which clears the known lists, if it forgets an item
 
     def forget(self, user: str) -> int:  # noqa: ARG002 - as an observer
         """Nothing: it names no user."""
@@ -194,6 +209,7 @@ class Catalog:
         if len(self._withdrawn) > self._capacity:
             oldest = next(iter(self._withdrawn))
             del self._withdrawn[oldest], self._stated[oldest]
+            self._known_lists.clear()
 
     def _bring_back(self, item: str) -> None:
         if item not in self._withdrawn:
@@ -224,4 +240,5 @@ class Catalog:
             self.change_all()
 
     def _reset(self) -> None:
+        self._known_lists.clear()
         self._popular, self._recent = Leaders(), Leaders()

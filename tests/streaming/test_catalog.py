@@ -1,6 +1,7 @@
 """Popularity and recency of items."""
 
 import math
+from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from recsys.errors import StateError
 from streaming.catalog import Catalog
+from streaming.join.labeled_impression import LabeledImpression
 
 labels = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 50_000)), min_size=1, max_size=60)
 
@@ -99,6 +101,33 @@ def test_a_full_catalog_forgets_what_was_first_seen_longest_ago() -> None:
         catalog.positive(f"i{number:02}", time=number)
     assert len(catalog) == 9
     assert {item for item, _ in catalog.popular(20)} == {f"i{number:02}" for number in range(2, 11)}
+
+
+class LookedThrough(tuple[str, ...]):
+    """Items that count how often all of them are looked at."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.times += 1
+        return super().__iter__()
+
+
+def shown(items: tuple[str, ...], clicked: int, time: int) -> LabeledImpression:
+    return LabeledImpression("r", time, "u", items, {}, {}, (), "", "", "", (clicked,), (1.0,), time, 1)
+
+
+def test_clicks_of_a_long_list_do_not_look_through_it_again_until_items_are_forgotten() -> None:
+    items = LookedThrough(f"i{n}" for n in range(100))
+    catalog = Catalog(half_life=1000, capacity=120)
+    for position in range(20):
+        catalog.observe([shown(items, position, 5)])
+    assert (items.times, len(catalog)) == (1, 100)
+    catalog.seen([f"new{n}" for n in range(21)], time=9)
+    assert len(catalog) < 121
+    catalog.observe([shown(items, 0, 10)])
+    assert items.times == 2
+    assert all(item in catalog for item in items[:5])
 
 
 def test_what_is_not_a_state_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -75,11 +76,23 @@ class RowFields:
     """The fields of each row of a table; rules of the mapping fill in what the table lacks."""
 
     def __init__(self, mapping: Mapping, source: str) -> None:
-        self._mapper = RowMapper(mapping)
-        self._nested = NestedItems(mapping) if "item" in mapping.columns and mapping.kind != "item" else None
+        self._mapping = mapping
         self._id = {"feedback": True, "interaction": "id" in mapping.columns}.get(mapping.kind, False)
         self._start, self._interval = mapping.start, mapping.interval
         self._source = xxh3_64_hexdigest(source.encode())
+
+    @cached_property
+    def _mapper(self) -> RowMapper:  # made where it is needed: it costs more than a small file that is read by columns
+        return RowMapper(self._mapping)
+
+    @cached_property
+    def _nested(self) -> NestedItems | None:
+        one_each = "item" in self._mapping.columns and self._mapping.kind != "item"
+        return NestedItems(self._mapping) if one_each else None
+
+    def several(self, rows: Rows) -> bool:
+        """Whether a row names its item by a list."""
+        return self._nested is not None and any(map(self._nested.is_list, rows.cells))
 
     def of(self, rows: Rows, refuse: Callable[[Place, str], None]) -> Iterator[tuple[Place, Fields]]:
         """All rows that can be read; the others go to `refuse`."""

@@ -10,7 +10,6 @@ from streaming.ingest.formats.table_rows import Rows
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.shapes.block_builder import BlockBuilder, Fields, RowFields
 from streaming.ingest.shapes.interaction_columns import LONGEST_LINE, InteractionColumns
-from streaming.ingest.shapes.nested_items import NestedItems
 from streaming.ingest.shapes.rules import complete, interactions, keep_once, name_user
 
 
@@ -21,7 +20,6 @@ class EventRows:
         self._mapping = mapping
         self._fields = RowFields(mapping, source)
         self._columns = InteractionColumns(mapping)
-        self._nested = NestedItems(mapping) if mapping.kind == "interaction" else None
         nested = {name.partition(".")[0] for name in mapping.columns}
         ruled = mapping.anonymous != "refuse" or mapping.repeated_items != "refuse" or mapping.start is not None
         self._plain = "actions" not in nested and not ruled  # each row is exactly one event: most files, and faster
@@ -30,7 +28,7 @@ class EventRows:
         """The rows of a table as blocks of events."""
         for rows in table:
             block: Block | Columns | None = self._by_columns(rows) if self._plain else None
-            if block is None and self._plain and not self._several(rows):
+            if block is None and self._plain and not self._fields.several(rows):
                 block = self._fields.events(rows)
             yield block or self._one_by_one(rows)
 
@@ -47,10 +45,6 @@ class EventRows:
         if events is None:
             return None
         return Columns(events, rows.end, rows.position, partial(self._fields.events, rows), LONGEST_LINE, rows.ended)
-
-    def _several(self, rows: Rows) -> bool:
-        """Whether a row names its item by a list."""
-        return self._nested is not None and any(map(self._nested.is_list, rows.cells))
 
     def _events(self, fields: Fields) -> list[Fields]:
         done = fields.pop("actions", None)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from recsys.proposal.columns.vocabulary import TRUTHS
+from recsys.proposal.columns.vocabulary import FALSE_WORDS, TRUTHS
 from streaming.ingest.mapping.column_mapping import NULLS
 
 Type = Literal["empty", "boolean", "integer", "number", "text", "list", "other"]
@@ -92,7 +92,7 @@ class Column:
     @cached_property
     def _truths(self) -> bool:
         words = {text.lower() for text in self.distinct}
-        return len(words) == 2 and any(words == {yes, no} for yes, no in TRUTHS.items())
+        return len(words) == 2 and len(words & TRUTHS.keys()) == len(words & FALSE_WORDS) == 1
 
     @cached_property
     def separator(self) -> str:

@@ -6,11 +6,11 @@ from typing import Final
 
 from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.label_words import is_no, is_yes
-from recsys.proposal.columns.vocabulary import TRUTHS, says
+from recsys.proposal.columns.vocabulary import FALSE_WORDS, TRUTHS, says
 
 _KINDS: Final = 20
 """Different values that a column such as `device` may have in any number of rows."""
-FALSE: Final = frozenset({"0", "-1", *TRUTHS.values()})
+FALSE: Final = frozenset({"0", "-1", *FALSE_WORDS})
 
 
 def two_valued(column: Column) -> bool:

@@ -7,19 +7,28 @@ from collections.abc import Iterator
 from typing import Final
 
 _WORDS: Final = {
-    "user": "nutzer benutzer kunde kunden besucher utilisateur usuario cliente utente пользователь 用户 会员 顾客 "
-    "买家 访客 ユーザー 사용자",
-    "item": "artikel produkt gegenstand produit producto articulo artículo articolo prodotto товар 商品 物品 产品 "
-    "视频 文章 新闻 電影 电影 アイテム 상품",
-    "time": "zeit zeitpunkt zeitstempel datum uhrzeit horodatage heure temps date fecha hora tiempo "
-    "время дата 时间 時間 日期 时间戳 日時 시간",
+    "user": "nutzer benutzer kunde kunden besucher utilisateur usuario usuário cliente utente gebruiker klant "
+    "användare kund bruker bruger użytkownik klient kullanıcı müşteri пользователь пользователя клиент клиента "
+    "покупатель покупателя користувач користувача użytkownika المستخدم مستخدم 用户 会员 顾客 买家 访客 ユーザー "
+    "顧客 사용자 회원",
+    "item": "artikel produkt gegenstand produit producto produto articulo artículo artigo articolo prodotto vare "
+    "varan przedmiot towar ürün товар товара товару артикул المنتج منتج 商品 物品 产品 视频 文章 新闻 電影 电影 "
+    "アイテム 상품",
+    "time": "zeit zeitpunkt zeitstempel datum uhrzeit horodatage heure temps date fecha hora tiempo data tijd "
+    "tijdstip tidpunkt tid tidspunkt czas zaman tarih время дата час الوقت التاريخ 时间 時間 日期 时间戳 日時 시간 "
+    "날짜",
     "request": "anfrage sitzung anzeige requete requête solicitud richiesta запрос 请求 曝光",
-    "click": "klick geklickt angeklickt clic cliqué cliccato клик 点击 點擊 是否点击 クリック 클릭",
-    "purchase": "kauf gekauft bestellt achat acheté compra comprado acquistato покупка 购买 購買 下单 成交 購入 구매",
+    "click": "klick geklickt angeklickt clic cliqué clicado clique cliccato geklikt klickad klik kliknięcie "
+    "kliknięto tıklama tıklandı клик клік نقرة 点击 點擊 是否点击 クリック 클릭",
+    "purchase": "kauf gekauft bestellt achat acheté compra comprado acquistato aankoop gekocht köpt zakup satın "
+    "покупка куплено купівля شراء 购买 購買 下单 成交 購入 구매",
     "label": "etikett zielwert étiquette etiqueta etichetta метка 标签 標籤 ラベル",
-    "rating": "bewertung sterne évaluation puntuación valoración valutazione voto оценка рейтинг 评分 評分 評価 평점",
-    "action": "aktion ereignis verhalten événement acción evento azione действие событие 行为 行為 操作 行動 행동",
-    "number": "nummer nr kennung schlüssel numéro número numero номер 编号 編號 号 番号",
+    "rating": "bewertung sterne évaluation puntuación avaliação valoración valutazione voto beoordeling betyg "
+    "ocena puan оценка рейтинг оцінка تقييم 评分 評分 評価 평점",
+    "action": "aktion ereignis verhalten événement acción evento ação azione действие событие подія 行为 行為 操作 "
+    "行動 행동",
+    "number": "nummer nr kennung schlüssel numéro número numero numer identifiant identificador identificativo "
+    "identyfikator идентификатор ідентифікатор номер 编号 編號 号 番号 번호",
 }
 _ENGLISH: Final = {word: english for english, words in _WORDS.items() for word in words.split()}
 _LONGEST_FIRST: Final = sorted(_ENGLISH, key=len, reverse=True)

@@ -59,9 +59,11 @@ def _words(text: str) -> frozenset[str]:
 
 TRUTHS: Final = {
     "true": "false", "yes": "no", "y": "n", "t": "f", "on": "off", "ja": "nein", "oui": "non", "si": "no", "sí": "no",
-    "sim": "não", "wahr": "falsch", "vrai": "faux", "да": "нет", "是": "否", "はい": "いいえ",
+    "sim": "não", "wahr": "falsch", "vrai": "faux", "да": "нет", "так": "ні", "tak": "nie", "evet": "hayır",
+    "نعم": "لا", "是": "否", "はい": "いいえ", "예": "아니오",
 }  # fmt: skip
 """Words for yes, with those for no."""
+FALSE_WORDS: Final = frozenset({*TRUTHS.values(), "nee", "nej", "nei", "nao", "hayir"})
 AFTER: Final = _words(
     "dwell watch watched read reading play played playtime listen listened scroll engagement view stay finish "
     "completion clicked click like liked share shared follow comment purchase conversion converted bought order"

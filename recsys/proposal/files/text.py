@@ -66,10 +66,21 @@ def _decoded(head: bytes, whole: bool) -> tuple[str, str]:
     try:
         return codecs.getincrementaldecoder("utf-8")().decode(head, whole), "utf-8"
     except UnicodeDecodeError:
-        if _chinese(head):
-            return codecs.getincrementaldecoder("gb18030")("replace").decode(head), "gb18030"
-        encoding = "cp1252" if re.search(rb"[\x80-\x9f]", head) else "latin-1"
-        return head.decode(encoding, "replace"), encoding
+        western = "cp1252" if re.search(rb"[\x80-\x9f]", head) else "latin-1"
+        encoding = max("gb18030" if _chinese(head) else western, *_OTHERS, key=lambda one: _names_known(head, one))
+        return codecs.getincrementaldecoder(encoding)("replace").decode(head), encoding
+
+
+_OTHERS: Final = ("cp1251", "cp932", "euc_jp", "cp949", "big5", "cp1250", "cp1254", "cp1256", "koi8_r")
+
+
+def _names_known(head: bytes, encoding: str) -> int:
+    """How many names of the first line have a known word beyond ASCII in this encoding; of equals the first counts."""
+    try:
+        line = head.partition(b"\n")[0].decode(encoding)
+    except UnicodeDecodeError:
+        return 0
+    return sum(not name.isascii() and known(name) for name in re.split(r"[,;|\t]", line))
 
 
 def _chinese(head: bytes) -> bool:

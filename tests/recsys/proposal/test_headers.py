@@ -42,6 +42,19 @@ FILES = {
     "Chinese": (text(("时间", "用户ID", "商品编号", "设备", "是否点击"), yes="是", no="否"), "utf-8"),
     "Chinese in GBK": (text(("时间", "用户", "商品", "设备", "点击")), "gbk"),
     "French": (text(("horodatage", "utilisateur", "article", "appareil", "clic"), ";"), "utf-8"),
+    "Russian in cp1251": (text(("Время", "ID пользователя", "Товар", "Устройство", "Клик"), ";"), "cp1251"),
+    "Ukrainian": (text(("Час", "Користувач", "Товар", "Пристрій", "Клік"), yes="так", no="ні"), "utf-8"),
+    "Polish in cp1250": (
+        text(("Czas", "Użytkownik", "Produkt", "Urządzenie", "Kliknięcie"), yes="tak", no="nie"),
+        "cp1250",
+    ),
+    "Turkish in cp1254": (text(("Zaman", "Kullanıcı", "Ürün", "Cihaz", "Tıklama"), yes="evet", no="hayır"), "cp1254"),
+    "Dutch": (text(("Tijdstip", "Gebruiker", "Artikel", "Apparaat", "Geklikt"), yes="ja", no="nee"), "utf-8"),
+    "Portuguese": (text(("Data", "Usuário", "Produto", "Dispositivo", "Clicado"), yes="sim", no="não"), "utf-8"),
+    "Swedish": (text(("Tidpunkt", "Användare", "Artikel", "Enhet", "Klickad"), yes="ja", no="nej"), "latin-1"),
+    "Arabic in cp1256": (text(("الوقت", "المستخدم", "المنتج", "الجهاز", "نقرة")), "cp1256"),
+    "Japanese in Shift JIS": (text(("日時", "ユーザーID", "商品ID", "端末", "クリック")), "cp932"),
+    "Korean in cp949": (text(("시간", "사용자ID", "상품ID", "기기", "클릭")), "cp949"),
     "UTF-32": (text(ENGLISH), "utf-32"),
     "UTF-32 without a mark": (text(ENGLISH), "utf-32-be"),
     "UTF-16 without a mark": (text(ENGLISH), "utf-16-le"),
@@ -55,6 +68,7 @@ def test_labels_and_roles_are_found_in_every_language_and_encoding(tmp_path: Pat
     path.write_bytes(content.encode(encoding))
     proposal = propose([path], Said())
     assert proposal.mappings[0].kind == "shown"
+    assert "user" in proposal.mappings[0].columns
     tried = trial(proposal.config(tmp_path / "recsys.toml"), [path])
     assert (tried.positives, tried.labels, tried.counts.dead) == (positives, ROWS, 0)
 

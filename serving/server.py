@@ -172,7 +172,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     sampler = Sampler(state, metrics, routes.summarised, compare=any(len(one.arms) > 1 for one in settings.experiments))
     console = Console(
         render,
-        LivePage(render, state, metrics, sampler),
+        LivePage(render, state, metrics, sampler, lambda: replica.models.champion),
         TrialPage(render, Trial(rankings, routes, queue, metrics, clocks), settings.learned, clocks.now),
         ExperimentsPage(render, routes.summarised, sampler),
         LookupPage(

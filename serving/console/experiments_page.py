@@ -67,7 +67,7 @@ def _counted(one: ExperimentSummary) -> Shown:
     plots = [
         (f"{one.name}:{compared.arm}", f"{compared.arm} against {compared.control}") for compared in one.comparisons
     ]
-    return Shown(one.name, not one.sample_ratio_ok, list(_figures(one)), [_arms(one)], [], plots)
+    return Shown(one.name, not one.sample_ratio_ok, list(_figures(one, "since")), [_arms(one)], [], plots)
 
 
 def _judged(one: LogSummary) -> Shown:
@@ -78,11 +78,11 @@ def _judged(one: LogSummary) -> Shown:
     if one.unknown_arms:
         notes.append(f"{count(one.unknown_arms)} impressions are of arms that the configuration does not have.")
     summary = one.summary
-    return Shown(summary.name, not summary.sample_ratio_ok, list(_figures(summary)), tables, notes, [])
+    return Shown(summary.name, not summary.sample_ratio_ok, list(_figures(summary, "log_since")), tables, notes, [])
 
 
-def _figures(one: ExperimentSummary) -> Iterator[Figure]:
-    yield figure("since", moment(one.since) if one.since is not None else "nothing counted yet")
+def _figures(one: ExperimentSummary, since: str) -> Iterator[Figure]:
+    yield figure(since, moment(one.since) if one.since is not None else "nothing counted yet")
     yield figure("sample_ratio", fraction(one.sample_ratio_p), warning=not one.sample_ratio_ok)
     yield figure("confidence", f"{100 * one.confidence:.3g} %")
 

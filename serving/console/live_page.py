@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,8 +42,13 @@ class Trainer:
 
 
 class LivePage:
-    def __init__(self, render: Renderer, state: ServerState, metrics: Metrics, sampler: Sampler) -> None:
+    """`champion` names the model that ranks where an arm names none."""
+
+    def __init__(
+        self, render: Renderer, state: ServerState, metrics: Metrics, sampler: Sampler, champion: Callable[[], str]
+    ) -> None:
         self._render, self._state, self._metrics, self._sampler = render, state, metrics, sampler
+        self._champion = champion
 
     async def page(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's signature
         return self._render.page("live.html", ".", plots=PLOTS, every=EVERY, **self._content())
@@ -127,6 +132,7 @@ class LivePage:
             rows.append(
                 (
                     name,
+                    "champion" if name == self._champion() else "-",
                     model.artefact.version,
                     count(model.artefact.step),
                     span(self._state.clock() - model.loaded),
@@ -135,7 +141,7 @@ class LivePage:
                     f"{100 * model.rows.hits / looked:.1f} %" if looked else "-",
                 )
             )
-        keys = ("model", "version", "model_step", "model_age", "trained_to", "cached", "hits")
+        keys = ("model", "role", "version", "model_step", "model_age", "trained_to", "cached", "hits")
         return Table.of("Models and versions", keys, rows)
 
 

@@ -36,7 +36,7 @@ def moment(milliseconds: float) -> str:
 
 def fraction(value: float | None, sign: str = "") -> str:
     """
-    >>> fraction(0.12345), fraction(0.1, "+"), fraction(None)
+    >>> fraction(0.12341), fraction(0.1, "+"), fraction(None)
     ('0.1234', '+0.1000', '-')
     """
     return "-" if value is None else f"{value:{sign}.4f}"

@@ -36,7 +36,7 @@ class Series:
             self._shrink()
 
     def _shrink(self) -> None:
-        kept = slice(1, None, 2) if self.thins else slice(-self.most, None)
+        kept = slice((len(self.times) - 1) % 2, None, 2) if self.thins else slice(-self.most, None)
         self._stride *= 2 if self.thins else 1
         self.times = self.times[kept]
         shrunk = {name: values[kept] for name, values in self.values.items()}

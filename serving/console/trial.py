@@ -66,9 +66,10 @@ class Trial:
         return Shown(answer, looked.features, columns)
 
     async def scores(self, request: Request, user: str, items: list[str]) -> dict[str, float]:
-        """Of these items now, best first."""
+        """Of these items now, best first, whatever exploration makes of their order."""
         shown = await self.look(request, RankRequest(user, items))
-        return {one.item: one.score for one in shown.answer.items}
+        ordered = sorted(shown.answer.items, key=lambda one: -one.score)
+        return {one.item: one.score for one in ordered}
 
     async def click(self, impression: str, item: str, action: str) -> EventsResponse:
         """Send an interaction the way that clients' events go. Raises NotStoredError."""

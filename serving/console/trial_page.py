@@ -38,7 +38,9 @@ class TrialPage:
 
     async def ask(self, request: Request) -> Response:
         fields = await form(request)
-        return self._page(fields, await self._trial.ask(request, _asked(fields)))
+        response = self._page(fields, await self._trial.ask(request, _asked(fields)))
+        response.background = getattr(request.state, "shadow", None)
+        return response
 
     async def click(self, request: Request) -> Response:
         """Click on an item of an impression; the answer shows what the scores are, and asks again."""

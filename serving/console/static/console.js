@@ -24,6 +24,8 @@
   const text = value => (value == null ? "-" : Number(value.toPrecision(4)).toLocaleString("en"))
   const drawn = new Map()
 
+  const bound = line => line.name === "low" || line.name === "high"
+  const colour = (line, i) => bound(line) ? 2 : (i % 4) + 1
   const options = (place, lines) => {
     const clock = (_, ticks) => ticks.map(tick => new Date(1000 * tick).toISOString().slice(11, 19))
     const axis = { size: 30, stroke: style("--pico-muted-color"), grid: { stroke: style("--pico-muted-border-color"), width: 1 }, ticks: { show: false } }
@@ -31,7 +33,7 @@
       width: place.clientWidth, height: place.clientHeight, legend: { show: false }, cursor: { drag: { x: false, y: false } },
       axes: [{ ...axis, space: 80, values: clock }, { ...axis, size: 60, values: (_, ticks) => ticks.map(text) }],
       series: [{}, ...lines.map((line, i) => ({
-        label: line.name, stroke: style(`--line-${(i % 4) + 1}`), width: line.name === "low" || line.name === "high" ? 1 : 2,
+        label: line.name, stroke: style(`--line-${colour(line, i)}`), width: bound(line) ? 1 : 2,
         spanGaps: true, points: { show: false },
       }))],
     }
@@ -42,7 +44,7 @@
     const known = line.values.filter(value => value != null)
     if (!known.length) return []
     const one = document.createElement("span"), swatch = document.createElement("span")
-    swatch.className = `swatch line-${(i % 4) + 1}`
+    swatch.className = `swatch line-${colour(line, i)}`
     one.append(swatch, `${line.name}: ${text(known.at(-1))} now, ${text(Math.min(...known))} to ${text(Math.max(...known))}. `)
     return [one]
   })

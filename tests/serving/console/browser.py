@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.needed import need
@@ -69,7 +71,8 @@ class Visit:
         self.page.goto(f"{self.url}/console/{address}")
         return self.page
 
-    def save(self, file: Path) -> None:
-        """What the window shows, from top to bottom."""
+    def save(self, file: Path, *, whole: bool) -> None:
+        """What the window shows, or the whole page, in 256 colours, which are plenty for text and lines."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=file, full_page=True)
+        shot = Image.open(BytesIO(self.page.screenshot(full_page=whole)))
+        shot.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)

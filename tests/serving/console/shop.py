@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ import redis
 from embedding.store import Delta, TableDelta
 from serving.api_key import new_key
 from serving.experiments.assignment import Arm, Experiment
+from serving.experiments.goals import Goal
+from serving.experiments.guardrails import Guardrail
+from serving.experiments.judged import Judged, publish_judged
+from serving.experiments.log_counts import LogCounts
+from serving.experiments.log_summary import log_summary
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build
@@ -23,14 +29,19 @@ from streaming.encode.encoder import Encoder
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Features
 from streaming.ingest.dead_letters import DeadLetter, DeadLetters
+from streaming.log.event_log import EventLog, read_partitions
 from streaming.log.file_log import FileLog
 from tests.serving.fakes import SPEC, Graphs, artefact, ids, rows
 from tests.serving.running import running
 from tests.serving.waiting import until
 
+EXPERIMENT = Experiment("drinks", (Arm("online"), Arm("popular", "popularity")))
+GOALS = [Goal("bought", "conversion", 3_600_000, frozenset({"click"}))]
 KEY, _CONFIGURED = new_key("boss", ["admin", "rank", "events"])
 ITEMS = ("tea", "cocoa", "mate", "coffee", "juice", "water", "<b>soda</b>")
-SHOP = FeatureSpec.of([*SPEC.fields, Field("kind", "multi", "item.kind"), Field("age", "numeric", "request.age")])
+SHOP = FeatureSpec.of(
+    [*SPEC.fields, Field("kind", "multi", "item.kind"), Field("country", "categorical", "request.country")]
+)
 
 
 class Shop:
@@ -40,26 +51,32 @@ class Shop:
         self.http = http
         self.url = str(http.base_url).rstrip("/")
         self._publisher = Publisher(client, "online")
-        self._steps = 0
+        self._steps = self._customers = 0
 
     def open(self) -> None:
-        """Publish a model and a catalogue, and have some customers."""
+        """Publish a model and a catalogue."""
         self.learn(dict(zip(ITEMS, (0.31, 0.22, 0.13, 0.07, -0.05, -0.12, -0.33), strict=True)))
-        self._publisher.publish_artefact(artefact(step=1200, spec=SHOP))
+        made = replace(artefact(spec=SHOP), step=1200, version="step-1200-3f2a81c0-9b1d44", time=_now() - 60_000)
+        self._publisher.publish_artefact(made)
         kinds: dict[str, Features] = {
             item: {"kind": ["drink", "hot" if place < 4 else "cold"]} for place, item in enumerate(ITEMS)
         }
-        self._publisher.publish_entities({"ada": {"age": 36.5}, "bob": {"age": 44.0}}, kinds)
+        self._publisher.publish_entities({"ada": {"country": "uk"}, "bob": {"country": "se"}}, kinds)
         self._publisher.publish_catalog([(item, 9.0 - place) for place, item in enumerate(ITEMS)], [("juice", 5)])
         self.say()
         until(lambda: self.http.get("/readyz").status_code == 200)
-        for customer in range(60):
-            asked = {"user": f"customer {customer}", "items": ITEMS, "count": 3}
+
+    def welcome(self, customers: int) -> None:
+        """So many come who were not here before; those of the arm `online` click more often."""
+        clicks = []
+        for _ in range(customers):
+            self._customers += 1
+            asked = {"user": f"customer {self._customers}", "items": ITEMS, "count": 3}
             answer = self.http.post("/v1/rank", json=asked).json()
-            if customer % 3 == 0:
-                clicked = {"type": "interaction", "time": time.time_ns() // 1_000_000, "action": "click"}
-                clicked |= {"impression": answer["impression"], "item": answer["items"][0]["item"]}
-                assert self.http.post("/v1/events", json=clicked).status_code == 200
+            if self._customers % (3 if answer["arm"] == "online" else 5) == 0:
+                clicked = {"type": "interaction", "time": _now(), "action": "click"}
+                clicks.append(clicked | {"impression": answer["impression"], "item": answer["items"][0]["item"]})
+        assert self.http.post("/v1/events", json=clicks).status_code == 200
 
     def learn(self, scores: dict[str, float]) -> None:
         """Publish rows."""
@@ -71,7 +88,7 @@ class Shop:
     def say(self) -> None:
         """Publish a status, each with other figures."""
         self._steps += 1
-        step, now = self._steps, time.time_ns() // 1_000_000
+        step, now = self._steps, _now()
         wave = math.sin(step / 7)
         tables = {name: _counters(name, step) for name in ("user", "item")}
         self._publisher.publish_status(
@@ -99,6 +116,10 @@ class Shop:
         )
 
 
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
 def _counters(table: str, step: int) -> dict[str, Any]:
     live = 41_000 + 90 * step if table == "user" else 7_200 + 4 * step
     return {
@@ -115,9 +136,22 @@ def _counters(table: str, step: int) -> dict[str, Any]:
     }
 
 
+def publish_judgement(
+    client: redis.Redis, log: EventLog, experiment: Experiment, goals: Sequence[Goal], at: int
+) -> None:
+    """Publish what the log says of the experiment, as `recsys experiments --publish` does."""
+    counts = LogCounts(experiment, 0, 0, goals=goals, watch=True)
+    for chunks in read_partitions(log):
+        counts.begin_partition()
+        for chunk in chunks:
+            counts.count(chunk.events)
+    found = log_summary(experiment, counts, 1_700_000_000_000, 0, goals, [Guardrail("latency", margin=5.0)])
+    publish_judged(client, Judged(at, [found]))
+
+
 @contextmanager
-def shop(folder: Path) -> Iterator[Shop]:
-    """Open for as long as the block; its trainer speaks every second."""
+def shop(folder: Path, customers: int = 60, more: int = 0) -> Iterator[Shop]:
+    """Open for as long as the block; its trainer speaks, and `more` customers come, every second."""
     letters = DeadLetters(folder / "dead_letters.jsonl")
     raw = b'{"type": "interaction", "time": "yesterday"}'
     letters.write(DeadLetter("events.jsonl", line, 0, "time: must be in ms", raw) for line in range(7))
@@ -127,7 +161,7 @@ def shop(folder: Path) -> Iterator[Shop]:
         deadline=60_000,
         api_keys=[_CONFIGURED],
         dead_letters=letters.path,
-        experiments=(Experiment("drinks", (Arm("online"), Arm("popular", "popularity"))),),
+        experiments=(EXPERIMENT,),
     )
     closed = threading.Event()
     log = FileLog(folder / "log")
@@ -140,10 +174,14 @@ def shop(folder: Path) -> Iterator[Shop]:
         http.headers["Authorization"] = f"Bearer {KEY}"
         opened = Shop(http, client)
         opened.open()
+        opened.welcome(customers)
+        publish_judgement(client, log, EXPERIMENT, GOALS, _now())
 
         def speak() -> None:
             while not closed.wait(1.0):
                 opened.say()
+                if more:
+                    opened.welcome(more)
 
         speaker = threading.Thread(target=speak)
         speaker.start()

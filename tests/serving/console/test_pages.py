@@ -19,12 +19,14 @@ import redis
 
 from serving.console.rendering import FOLDER, PAGES
 from serving.experiments.assignment import Arm, Experiment
+from serving.experiments.goals import Goal
 from serving.replication.embedded_redis import EmbeddedRedis, socket_path
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build
 from streaming.events.schema import Impression, Interaction
 from streaming.ingest.dead_letters import DeadLetter, DeadLetters
 from tests.serving.api.asking import FailingLog, Start, ready, stored
+from tests.serving.console.shop import publish_judgement
 from tests.serving.fakes import Graphs, artefact
 from tests.serving.running import running
 from tests.serving.waiting import until
@@ -99,7 +101,7 @@ def test_the_loop(app: httpx.Client) -> None:
     events = {name: number for name, number, _ in rows(text, "What became of events")}
     assert events == {"impressions": "4,321", "unmatched": "12", "bad values": "5"}
     assert "3 rows were not learned, because field price made them infinite." in text
-    assert rows(text, "Models and versions")[0][:3] == ["online", "step-1", "1"]
+    assert rows(text, "Models and versions")[0][:4] == ["online", "champion", "step-1", "1"]
 
 
 def test_every_figure_has_its_definition(app: httpx.Client) -> None:
@@ -254,6 +256,34 @@ def test_experiments_are_those_of_the_route(start: Start, publish: Callable[...,
     assert shown[1][-1] == "too few data"
     assert "popular against online, over time" in page(app, "experiments")
     assert "plots" in app.get("/console/plots/experiments").json()
+
+
+def test_what_the_log_says_is_shown(
+    start: Start, publish: Callable[..., Publisher], log: FailingLog, client: redis.Redis
+) -> None:
+    publish({"a": 1.0, "b": 2.0})
+    experiment = Experiment("shop", (Arm("online"), Arm("popular", "popularity")))
+    app = ready(start(experiments=(experiment,)))
+    for user in range(20):
+        assert app.post("/v1/rank", json={"user": f"u{user}", "items": ["a", "b"]}).status_code == 200
+    until(lambda: len(stored(log)) == 20)
+    goals = [Goal("bought", "conversion", 3_600_000, frozenset({"buy"}))]
+    publish_judgement(client, log, experiment, goals, 1_700_000_000_000)
+    text = page(app, "experiments")
+    assert "found at 2023-11-14 22:13:20 UTC" in text
+    judged = text[text.index("By the event log") :]
+    online, popular = rows(judged, "Arms")
+    assert int(online[2]) + int(popular[2]) == 20
+    assert [(row[0], row[1], row[5]) for row in rows(judged, "Goals")] == [
+        ("bought", "online", "control"),
+        ("bought", "popular", "too few data"),
+    ]
+    guarded = rows(judged, "Guardrails")
+    assert [(row[0], row[1], row[5]) for row in guarded] == [
+        ("latency", "online", "control"),
+        ("latency", "popular", "too few data"),
+    ]
+    assert float(guarded[0][2]) > 0
 
 
 def test_users_and_items(app: httpx.Client, client: redis.Redis) -> None:

@@ -6,7 +6,7 @@ Shape suffixes: B training rows, N numeric fields, T tasks.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -186,6 +186,12 @@ class Learner:
     def scaling(self) -> Scaling:
         """The current scaling of numeric fields: constants that are exported with the graph."""
         return self._moments.scaling()
+
+    @property
+    def report(self) -> dict[str, Mapping[str, float]]:
+        """Figures of what learns beside the model, for the trainer's status."""
+        found = {name: part.report for name, part in self._parts.items()}
+        return {name: figures for name, figures in found.items() if figures}
 
     @property
     def left_out(self) -> dict[str, int]:

@@ -74,6 +74,11 @@ class NegativeSampling:
         """Rows without a positive so far, and those of them that were learned."""
         return dict(zip(("negatives", "learned"), self._counts.tolist(), strict=True))
 
+    @property
+    def report(self) -> dict[str, int]:
+        """Figures of the trainer's status."""
+        return self.counts
+
     def learned(self, batch: TrainingBatch, scores_B: Scores) -> SampledBatch | None:
         """What to learn of a batch that was scored before; None if nothing is kept."""
         negative_B = batch.labels_B <= 0

@@ -204,7 +204,7 @@ class Publication:
             "rows": progress.rows,
             "tasks": {task: _figures(progress.recent(task)) for task in progress.tasks},
             "left_out": self._learner.left_out,
-            **({} if self._learner.retrieval is None else {"retrieval": self._learner.retrieval.report}),
+            **self._learner.report,
             "tables": {table: store.counters(table) for table in store.tables},
             "written": int(self._wall_clock() * 1000),
         }

@@ -21,7 +21,7 @@ from recsys.commands.stopping import stopping
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import RedisServerError
-from recsys.unlearned import impaired, left_out, lost
+from recsys.unlearned import impaired, left_out, lost, sampled
 from serving.replication.embedded_redis import connect
 from serving.replication.trainer_status import TrainerStatus, TrainerStatuses, not_served
 
@@ -74,6 +74,7 @@ def shown(config: Config, latest: TrainerStatus | None) -> RenderableType:
     if latest is None:
         return Text("No trainer has published to this Redis: start `recsys train`.")
     status = latest.status
+    beside = [sampled(status["negatives"])] if "negatives" in status else []
     warnings = [*impaired(status.get("losses", {})), *left_out(status.get("left_out", {}))]
     if aside := not_served(status):
         warnings.insert(0, f"{aside}.")
@@ -81,6 +82,7 @@ def shown(config: Config, latest: TrainerStatus | None) -> RenderableType:
         _trainer(status, time.time() - latest.published / 1000),
         _tasks(status.get("tasks", {})),
         embedding_tables.drawn(status.get("tables", {})),
+        *(Text(line) for line in beside),
         Text(lost(status.get("outcomes", {}), config.log.dead_letters, 1 + len(config.tasks))),
         *(Text(line, style="yellow") for line in warnings),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -14,6 +15,11 @@ class Debiasing(Protocol):
 
     def learned(self, batch: TrainingBatch) -> TrainingBatch:
         """`batch`, which counts for the estimates, with other weights and labels."""
+        ...
+
+    @property
+    def report(self) -> Mapping[str, float]:
+        """Figures of the trainer's status."""
         ...
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -30,6 +36,10 @@ class NoDebiasing:
 
     def learned(self, batch: TrainingBatch) -> TrainingBatch:
         return batch
+
+    @property
+    def report(self) -> dict[str, float]:
+        return {}
 
     def state(self) -> dict[str, torch.Tensor]:
         return {}

@@ -110,6 +110,11 @@ class PropensityDebiasing:
         examined_B = np.where(known_B, self.examination[position_B], 1.0)
         return replace(batch, labels_B=(batch.labels_B / examined_B).astype(np.float32))
 
+    @property
+    def report(self) -> dict[str, float]:
+        """The counts, and with `balance` what was balanced last."""
+        return self.counts | ({} if self.balance is None else self.balance.figures)
+
     def state(self) -> dict[str, torch.Tensor]:
         arrays: dict[str, npt.NDArray[Any]] = {"weights": self._weights, "counts": self._counts}
         arrays |= {"clicks": self._clicks_K, "shown": self._shown_K}

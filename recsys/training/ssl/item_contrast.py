@@ -56,6 +56,11 @@ class ItemContrast:
             self._learn(views, batch.now, scaling)
         self.pool.add(batch.ids[self._key].values, batch.ids, batch.numeric_BN[:, self._first :])
 
+    @property
+    def report(self) -> dict[str, float]:
+        """Figures of the trainer's status."""
+        return {"steps": self.steps, "left_out": self.left_out, "pool": len(self.pool)}
+
     def state(self) -> dict[str, Tensor]:
         """Everything but the embedding rows, as tensors that do not change any more."""
         state = {f"tower.{name}": tensor.clone() for name, tensor in self._tower.state_dict().items()}

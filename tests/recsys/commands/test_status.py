@@ -34,6 +34,7 @@ STATUS = {
     "tasks": {"click": {"auc": 0.7125, "calibration": 1.0321}},
     "left_out": {"price": 3},
     "losses": {"closed_early": 2},
+    "negatives": {"negatives": 900, "learned": 90},
     "outcomes": {"impressions": 100, "unmatched": 5},
     "checkpoint": {"step": 1000, "written": 1_700_000_000_000},
     "tables": {"item": dict.fromkeys(COUNTERS, 41)},
@@ -76,6 +77,7 @@ def test_it_shows_what_the_trainer_says(config: Path, redis_of: EmbeddedRedis) -
         "newest label 2023-11-14 22:13:20 UTC",
         "checkpoint step 1,000,",
         "click 0.7125 - 1.0321 -",
+        "Learned from 90 of 900 rows without a positive",
         "5 interactions without their impression",
         "2 windows closed early",
         "not finite: field price",
@@ -121,11 +123,12 @@ def test_no_redis_is_an_error_and_none_is_started(config: Path) -> None:
 def test_the_trainer_has_an_endpoint_of_its_own(config: Path, graphs: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    settings = f'{SMALL}[training]\nmetrics = "127.0.0.1:{port}"\n'
+    settings = f'{SMALL}[training]\nmetrics = "127.0.0.1:{port}"\n[training.negatives]\nrate = 0.5\n'
     with wiring.trainer(project(config.parent, settings, [], graphs), publish=True) as trainer:
         trainer.run(follow=False, stop=threading.Event())
         text = scraped(port)
     assert 'recsys_trainer{model="online",name="lag_events"} 0.0' in text
+    assert 'recsys_trainer{model="online",name="negatives.learned"} 0.0' in text
     assert 'recsys_trainer_table{counter="live",model="online",table="item"} 0.0' in text
 
 

@@ -99,6 +99,33 @@ def test_the_status_has_the_figures_that_are_defined() -> None:
     assert status["tables"]["item"]["live"] == 0
 
 
+def test_the_status_has_what_learns_beside_the_model() -> None:
+    settings = """
+[features]
+dim = 4
+fields = [
+  { name = "user", source = "user" },
+  { name = "item", source = "item" },
+  { name = "kind", source = "item.kind" },
+]
+[model]
+name = "fm"
+[training]
+ssl = { method = "rfm" }
+negatives = { rate = 0.5 }
+debiasing = { balance = "random" }
+[retrieval]
+two_tower = true
+"""
+    publication, recorder = publishing(parse(settings, Path("recsys.toml")))
+    assert publication.publish(Progress(), {}, has_caught_up=True)
+    status = recorder.statuses[0]
+    assert status["negatives"] == {"negatives": 0, "learned": 0}
+    assert status["debiasing"].keys() >= {"drawn", "clipped", "certain", "gap_before", "gap_after"}
+    assert status["ssl"] == {"steps": 0, "left_out": 0, "pool": 0}
+    assert status["retrieval"]["steps"] == 0
+
+
 def test_figures_that_are_not_defined_are_left_out(config: Config) -> None:
     publication, recorder = publishing(config)
     assert publication.publish(Progress(), {}, has_caught_up=True)

@@ -13,6 +13,16 @@
     if (event.detail.elt.id === "live" && idle()) event.preventDefault()
   })
 
+  // Old figures must not pass for those of now.
+  const away = document.getElementById("away")
+  let heard = new Date()
+  document.body.addEventListener("htmx:afterRequest", event => {
+    if (!away || event.detail.elt.id !== "live") return
+    if (event.detail.successful) heard = new Date()
+    else away.querySelector("span").textContent = `${heard.toISOString().slice(11, 19)} UTC`
+    away.hidden = event.detail.successful
+  })
+
   // Who has scrolled a wide table sideways stays there when it is shown anew; htmx gives the focus back by the id.
   const scrolled = new Map()
   document.body.addEventListener("htmx:beforeSwap", () => document.querySelectorAll(".wide").forEach(

@@ -186,3 +186,23 @@ def test_without_scripts(browser: Browser, opened: Shop, signed_in: Any) -> None
         expect(page.get_by_role("region", name="Ranking")).to_be_visible()
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_label("API key")).to_be_visible()
+
+
+def test_old_figures_are_said_to_be_old(browser: Browser, opened: Shop, signed_in: Any) -> None:
+    with Visit(browser, opened.url, storage_state=signed_in) as visit:
+        visit.page.clock.install()
+        page = visit.go("")
+        expect(page.locator("[data-plot=lag] canvas")).to_be_visible()
+        note = page.get_by_role("alert")
+        expect(note).to_be_hidden()
+        page.route("**/console/live", lambda route: route.abort())
+        page.clock.fast_forward(2500)
+        expect(note).to_contain_text(
+            re.compile(r"The server does not answer: what stands here is from \d\d:\d\d:\d\d UTC")
+        )
+        assert violations(page) == []
+        page.unroute("**/console/live")
+        page.clock.fast_forward(2500)
+        expect(note).to_be_hidden()
+        assert [one for one in visit.wrong if "ERR_FAILED" not in one and "htmx:" not in one] == []
+        visit.wrong.clear()  # the browser's own words about what was aborted

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
+from serving.api.operator_schemas import ExperimentsResponse
 from serving.api.prometheus import Metrics
-from serving.api.schemas import ExperimentsResponse
 from serving.api.server_state import ServerState
 from serving.console.sampler import Sampler
 from serving.experiments.assignment import Arm, Experiment

@@ -18,7 +18,7 @@ def main(verbose: bool) -> None:
     \b
     init -> check -> ingest -> train -> serve      the live loop
     status                                         how the trainer is doing
-    promote, rollback, versions                    which of several models is served
+    promote, rollback, versions, retire            which of several models is served
     experiments                                    what A/B tests show, by the log
     inspect                                        what files hold, and a configuration for them
                      ingest -> replay              evaluate a model on a log before it goes live

@@ -59,4 +59,16 @@ def versions(config_path: Path, as_json: bool) -> None:
     run(config_path, as_json=as_json)
 
 
-COMMANDS = (promote, rollback, versions)
+@click.command()
+@CONFIG
+@click.argument("model")
+@readable
+@needs("serving")
+def retire(config_path: Path, model: str) -> None:
+    """Remove MODEL from Redis, if nothing uses it: it cannot be gone back to then."""
+    from recsys.commands.promotion.retire import run
+
+    run(config_path, model)
+
+
+COMMANDS = (promote, rollback, versions, retire)

@@ -10,6 +10,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 from serving.api.server_state import ServerState
 from serving.api.trainer_metrics import trainer_metrics
+from serving.experiments.assignment import CHAMPION
 from serving.ranking.ranker import Trace
 
 _BUCKETS = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -97,13 +98,17 @@ class _StateCollector:
         size = GaugeMetricFamily("recsys_cache_size", "Rows in the cache.", labels=["model"])
         age = GaugeMetricFamily("recsys_model_age_seconds", "Time since the graph was loaded.", labels=["model"])
         step = GaugeMetricFamily("recsys_model_step", "Training step of the graph.", labels=["model"])
+        champion = GaugeMetricFamily("recsys_champion", "1 for the model that `champion` stands for.", labels=["model"])
+        promoted = self._state.models.get(CHAMPION)
+        if promoted is not None:
+            champion.add_metric([promoted.name], 1)
         for name, model in self._state.models.loaded.items():
             rows.add_metric([name, "hit"], model.rows.hits)
             rows.add_metric([name, "miss"], model.rows.misses)
             size.add_metric([name], len(model.rows))
             age.add_metric([name], self._state.clock() - model.loaded)
             step.add_metric([name], model.artefact.step)
-        yield from (rows, size, age, step)
+        yield from (champion, rows, size, age, step)
 
 
 def _totals(counter: Counter, label: str) -> dict[str, float]:

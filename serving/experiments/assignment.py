@@ -10,8 +10,10 @@ from functools import lru_cache
 import xxhash
 
 from recsys.errors import InvalidValueError
-from serving.replication.keys import CHAMPION
+from serving.replication import keys
 
+CHAMPION = keys.CHAMPION
+"""The model of an arm that ranks with the promoted model."""
 POPULARITY = "popularity"
 """The model of an arm that ranks by popularity, without a published model."""
 

@@ -55,10 +55,10 @@ def sentences(challenger: str, one: Judgement) -> Iterator[str]:
     """What a reader must know of the figures, and the verdict last."""
     if one.unlabelled:
         yield f"{one.unlabelled:,} lists more have labels that are not known yet."
-    if one.lists < one.champions:
+    if one.lists + one.unlabelled < one.champions:
         yield (
-            f"The champion has ranked {one.champions:,} lists; of the others {challenger!r} has no scores, or labels "
-            "are not known: servers score in the shadow when they have time."
+            f"The champion has ranked {one.champions:,} lists; of the others {challenger!r} has no scores: "
+            "servers score in the shadow when they have time."
         )
     value = one.off_policy
     if value.refused:

@@ -14,7 +14,6 @@ from serving.experiments.goals import VISIT, Kind
 from serving.experiments.guardrails import Guardrail, Watched, check_guardrails
 from serving.experiments.traffic import Holdout
 from serving.ranking.task_score import TaskScore
-from serving.replication.keys import CHAMPION
 
 HoldoutSection = section_of(Holdout)
 """Users that are in no experiment."""
@@ -26,7 +25,7 @@ class ArmSection(Section):
     `champion` is the promoted one, and `popularity` ranks without one."""
 
     name: str
-    model: str = CHAMPION
+    model: str = assignment.CHAMPION
     weight: float = 1.0
     score: dict[str, float] = {}
     """What its items are ranked by; empty: as `serving` says."""

@@ -27,6 +27,7 @@ from serving.replication.publish.entity_publisher import EntityPublisher
 from serving.replication.publish.lease import Lease
 from serving.replication.publish.record_publisher import RecordPublisher
 from serving.replication.publish.redis_writer import RedisWriter
+from serving.replication.publish.removal import remove_model
 from serving.replication.publish.served_run import ServedRun
 from serving.replication.publish.shared_facts import SharedFacts
 from serving.replication.publish.vector_publisher import VectorPublisher
@@ -211,6 +212,10 @@ class Publisher:
         copy._announce([delta_messages.Reset(0)])
         copy.take_over(Artefact.from_bytes(data).version)
         return rows
+
+    def retire(self) -> int:
+        """Remove all that Redis has of this model, as `remove_model` does; returns the number of its rows."""
+        return remove_model(self._redis, self.model)
 
     def _write(self, name: str, table: TableDelta, delta: Delta) -> TableDelta:
         """Write the rows of a table and return them as readers decode them, without values if the delta is full.

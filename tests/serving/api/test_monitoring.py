@@ -42,10 +42,10 @@ class Rows:
 @pytest.fixture(scope="module")
 def series() -> Series:
     """Names and labels of all series of a server that has a model and a trainer, and has answered."""
-    model = SimpleNamespace(rows=Rows(), loaded=0.0, artefact=SimpleNamespace(step=1))
+    model = SimpleNamespace(name="online", rows=Rows(), loaded=0.0, artefact=SimpleNamespace(step=1))
     trainer = TrainerStatus(0, reported())
     state = ServerState(
-        models=cast(Any, SimpleNamespace(refused=0, loaded={"online": model})),
+        models=cast(Any, SimpleNamespace(refused=0, loaded={"online": model}, get=lambda _name: model)),
         events=cast(Any, SimpleNamespace(waiting=0)),
         queue=RankingQueue(cast(Any, None), 0.2),
         access=Access([], lambda: 0.0),

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
@@ -20,8 +21,9 @@ from recsys.cli import main
 from recsys.config.file import load
 from recsys.config.schema import Config
 from serving.replication.embedded_redis import connect
-from serving.replication.keys import ONLINE, ModelKeys
+from serving.replication.keys import ONLINE, POPULAR, ModelKeys
 from serving.replication.promotions import history
+from serving.replication.publish.lease import Holder
 from serving.replication.publish.promoter import Promoter
 from serving.replication.shared_reads import served
 from serving.server import build
@@ -63,6 +65,7 @@ def test_a_challenger_is_promoted_and_gone_back_from_while_a_server_answers(
     before = http.post("/v1/rank", json=QUESTION).json()["items"]
     assert "version 1" in recsys(folder, "promote", "wide", "--force", "--why", "more rows")
     until(lambda: model_of(http) == "wide")
+    assert 'recsys_champion{model="wide"} 1.0' in http.get("/metrics").text
     assert http.post("/v1/rank", json=QUESTION).json()["items"] != before
     assert "is the champion again" in recsys(folder, "rollback", "--why", "clicks fell")
     until(lambda: model_of(http) == ONLINE)
@@ -170,6 +173,41 @@ def test_a_challenger_whose_trainer_was_killed_is_promoted_by_force_alone(
     assert [name in one for name, one in zip(("to read", "said nothing", "too little"), made.forced, strict=True)] == [
         True
     ] * 3
+
+
+def test_a_retired_model_leaves_nothing_but_what_all_share(folder: Path, client: redis.Redis) -> None:
+    others = {key for key in cast(list[bytes], client.keys("*")) if not key.startswith(b"recsys:wide:")}
+    rows = len(cast(list[bytes], client.keys(ModelKeys("wide", served(client, "wide") or "").row_prefix + "*")))
+    assert rows > 20
+    assert f"Removed model 'wide' from Redis, {rows} rows" in recsys(folder, "retire", "wide")
+    assert set(cast(list[bytes], client.keys("*"))) == others
+    assert "no model 'wide' is published; there are: online" in recsys(folder, "promote", "wide", fails=True)
+    assert "Redis has nothing of a model 'wide'" in recsys(folder, "retire", "wide", fails=True)
+
+
+def test_what_is_used_is_not_retired(folder: Path, client: redis.Redis) -> None:
+    assert "model 'online' is the champion" in recsys(folder, "retire", ONLINE, fails=True)
+    with wiring.publisher(load(folder / "challenger.toml"), holder=Holder("t", "here", 1, "aa", 0)):
+        assert "is being published by another trainer" in recsys(folder, "retire", "wide", fails=True)
+    file = folder / "recsys.toml"
+    file.write_text(file.read_text().replace("[serving]\n", '[serving]\nshadow = ["wide"]\n'))
+    assert "[serving] shadow names it" in recsys(folder, "retire", "wide", fails=True)
+    assert Promoter(client).published() == [ONLINE, "wide"]
+
+
+def test_a_challenger_writes_nothing_that_all_share_while_the_champions_trainer_lives(
+    folder: Path, client: redis.Redis
+) -> None:
+    """Learning anew, it would bring back features and popularity of the log's beginning."""
+    challenger = load(folder / "challenger.toml")
+    assert client.exists(POPULAR)
+    client.delete(POPULAR)
+    with wiring.publisher(load(folder / "recsys.toml"), holder=Holder("t", "here", 1, "aa", 0)):
+        train(challenger)
+        assert client.exists(ModelKeys(ONLINE).lease)
+        assert not client.exists(POPULAR)
+    train(challenger)
+    assert client.exists(POPULAR), "nobody else does"
 
 
 def test_the_champion_is_not_promoted_again(folder: Path, client: redis.Redis) -> None:

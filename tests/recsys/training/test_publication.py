@@ -32,6 +32,7 @@ class Recorder:
     def __init__(self) -> None:
         self.artefacts: list[Artefact] = []
         self.statuses: list[dict[str, Any]] = []
+        self.called: list[str] = []
 
     def graph(self, _model: object) -> bytes:
         return b"graph"
@@ -44,6 +45,7 @@ class Recorder:
 
     def __getattr__(self, name: str) -> Any:
         assert name.startswith("publish") or name in ("begin", "waits", "forget_catalog")
+        self.called.append(name)
         return lambda *_arguments: None
 
 
@@ -130,6 +132,23 @@ def test_figures_that_are_not_defined_are_left_out(config: Config) -> None:
     publication, recorder = publishing(config)
     assert publication.publish(Progress(), {}, has_caught_up=True)
     assert recorder.statuses[0]["tasks"] == {"click": {}}
+
+
+SHARED = {"publish_entity_changes", "publish_catalog"}
+
+
+def test_a_challenger_writes_what_models_share_from_its_promotion_on_and_then_in_full(config: Config) -> None:
+    publication, recorder = publishing(config)
+    entities = publication._entities
+    entities.users.update("u", 1, {"a": 1})
+    for owned, wanted in ((False, False), (True, True), (False, False)):
+        recorder.facts = SimpleNamespace(owned=lambda caught_up, owned=owned: owned, layouts_of_champion=frozenset)
+        recorder.called.clear()
+        assert publication.publish(Progress(), {}, has_caught_up=True, dense=True)
+        assert SHARED.issubset(recorder.called) == wanted
+        assert SHARED.isdisjoint(recorder.called) != wanted
+        assert ("forget_catalog" in recorder.called) == wanted, "another trainer has written it"
+        assert not entities.drain_changes()[0].latest
 
 
 @pytest.mark.slow

@@ -210,6 +210,13 @@ def test_a_challenger_writes_nothing_that_all_share_while_the_champions_trainer_
     assert client.exists(POPULAR), "nobody else does"
 
 
+def test_without_redis_nothing_is_changed(folder: Path) -> None:
+    file = folder / "recsys.toml"
+    file.write_text(file.read_text().replace("[redis]\n", '[redis]\nurl = "redis://127.0.0.1:1"\n'))
+    for command in (("promote", "wide"), ("rollback",), ("versions",)):
+        assert "the Redis of [redis] url does not answer, nothing was changed" in recsys(folder, *command, fails=True)
+
+
 def test_the_champion_is_not_promoted_again(folder: Path, client: redis.Redis) -> None:
     assert "'online' is the champion already (version 0)" in recsys(folder, "promote", ONLINE, "--force", fails=True)
 

@@ -64,10 +64,18 @@ sbom: install  ## Write build/sbom/*.cdx.json: what is installed of others, in t
 	  echo "$(SBOM)/$$lock.cdx.json: $$(grep -c '"purl"' $(SBOM)/$$lock.cdx.json) packages"; \
 	done
 
+# The same for the site of the documentation.
+docs: install  ## Write build/docs/site/index.html: the documentation with its references, searchable without a network
+	@test -x build/docs/tools/bin/python || $(PYTHON) -m venv --without-pip build/docs/tools
+	@$(BIN)/uv pip install --quiet --python build/docs/tools/bin/python --no-deps --require-hashes -r deploy/locks/docs.txt
+	@$(BIN)/python deploy/docs/pages.py build/docs/pages
+	@NO_MKDOCS_2_WARNING=1 build/docs/tools/bin/mkdocs build --quiet --config-file deploy/docs/mkdocs.yml
+	@echo "build/docs/site/index.html: $$(find build/docs/site -name '*.html' | wc -l) pages"
+
 lock:  ## Write the lock files anew (needs uv on the PATH)
 	@deploy/locks/compile.sh
 
 clean:  ## Remove .venv and everything that runs have written
 	@rm -rf .venv run build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help install demo test test-fast kafka lint sbom lock clean
+.PHONY: help install demo test test-fast kafka lint sbom docs lock clean

@@ -21,3 +21,6 @@ compile "$work/tools.in" -o deploy/locks/tools.txt
 # What `make sbom` runs, in an environment of its own.
 echo cyclonedx-bom >"$work/sbom.in"
 compile "$work/sbom.in" -o deploy/locks/sbom.txt
+# What `make docs` runs, in another.
+printf 'mkdocs-material\nmkdocstrings[python]\n' >"$work/docs.in"
+compile "$work/docs.in" -o deploy/locks/docs.txt

@@ -97,6 +97,7 @@ def table(path: Path, found: Decoded, suffix: str, most: int) -> SampledTable:
     comment = _comment(lines)
     body = [line for line in lines if line.strip() and not (comment and line.startswith(comment))]
     chosen, width = _dialect(body[:_TRIED], base)
+    chosen = _spaced(body[:_TRIED], chosen)
     if width < 2:
         raise InvalidValueError(f"{path} {_no_table(body, chosen)}")
     reader = RowReader(replace(chosen, comment=comment), width, lambda _: True)
@@ -167,6 +168,14 @@ def _dialect(lines: Sequence[str], base: Format) -> tuple[Dialect, int]:
             return one, width
     best = max(ranked, key=lambda rank: (rank[0], rank[1]))
     return best[2], best[3]
+
+
+def _spaced(lines: Sequence[str], chosen: Dialect) -> Dialect:
+    """With the space that follows each delimiter as a part of it, so that ids do not begin with one."""
+    apart = chosen.delimiter + " "
+    always = all(line.count(chosen.delimiter) == line.count(apart) > 0 for line in lines)
+    quoted = any(quote in line for quote in {'"', chosen.quote} - {""} for line in lines)
+    return Dialect(apart, "", "") if always and not quoted and chosen.delimiter.strip() else chosen
 
 
 def _fit(lines: Sequence[str], dialect: Dialect) -> tuple[float, int]:

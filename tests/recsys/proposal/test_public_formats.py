@@ -208,3 +208,11 @@ def test_a_start_is_that_of_properties_too(tmp_path: Path) -> None:
     files.append(written(tmp_path, "books.csv", ["isbn,author", *(f"{n},a{n % 2}" for n in range(5))]))
     proposal, _ = tried(tmp_path, files, Said(start="2004-08-01"))
     assert [one.kind for one in proposal.mappings] == ["shown", "item"]
+
+
+def test_spaces_behind_the_delimiter_are_no_part_of_ids(tmp_path: Path) -> None:
+    rows = [f"{T + 60 * n}, u{n % 7}, i{n % 5}, {n % 2}" for n in range(60)]
+    path = written(tmp_path, "a.csv", ["at, user, item, clicked", *rows])
+    proposal, found = tried(tmp_path, [path])
+    assert proposal.mappings[0].settings["delimiter"].value == ", "
+    assert (proposal.mappings[0].columns["user"].value, found.positives) == ("user", 30)

@@ -15,6 +15,7 @@ from recsys.proposal.roles import Roles
 
 _MOST: Final = 24
 """Most fields that are proposed."""
+_KINDS: Final = 5
 _CATEGORIES: Final = 100
 """Integers with more values are taken as quantities."""
 Kind = Literal["categorical", "multi", "numeric"]
@@ -45,12 +46,20 @@ def features(kind: str, roles: Roles) -> list[Feature]:
         as_kind = _kind(seen)
         if as_kind is None or (after and (AFTER | POSITION).intersection(tokens(column.name))):
             continue
+        if any(_tells(column, guess.column) for guess in roles.found.get("label", ())):
+            continue
         if column.listed and tokens(column.name)[-1:] == ["key"]:  # of lists of keys and values, as analytics has them
             continue
         name = _name(column.name, {one.name for one in found} | {"user", "item", "hour"})
         field, source = _place(kind, name, column, roles)
         found.append(Feature(name, field, source, as_kind, _transform(as_kind, seen), column, _note(as_kind, seen)))
     return found[:_MOST]
+
+
+def _tells(column: Column, label: Column) -> bool:
+    """Whether a column of few values says just what the label says, such as `not_clicked` beside `clicked`."""
+    pairs = {(str(cell), str(label.cells[n])) for n, cell in enumerate(column.cells) if n < len(label.cells)}
+    return 1 < len(pairs) == len({one for one, _ in pairs}) <= _KINDS and len({of for _, of in pairs}) > 1
 
 
 def event_features(columns: Mapping[str, Sequence[Any]]) -> list[Feature]:

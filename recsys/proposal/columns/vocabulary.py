@@ -23,7 +23,7 @@ _WORDS: Final[dict[Role, tuple[str, str]]] = {
         "item iid article product movie video song track artist asin isbn news ad creative book sku anime recipe "
         "itemid goods",
         "doc document content post game app listing hotel story media offer photo business poi venue clip show podcast "
-        "episode deal restaurant page beer job course candidate banner parent prod url property stock aid",
+        "episode deal restaurant page beer job course candidate banner parent prod url property stock aid adgroup",
     ),
     "request": (
         "request req impression imp query search recommendation rec slate ranking reqid qid requestid pageview",

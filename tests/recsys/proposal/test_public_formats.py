@@ -216,3 +216,10 @@ def test_spaces_behind_the_delimiter_are_no_part_of_ids(tmp_path: Path) -> None:
     proposal, found = tried(tmp_path, [path])
     assert proposal.mappings[0].settings["delimiter"].value == ", "
     assert (proposal.mappings[0].columns["user"].value, found.positives) == ("user", 30)
+
+
+def test_the_negation_of_the_label_is_no_feature(tmp_path: Path) -> None:
+    rows = [f"{T + 60 * n},u{n % 7},i{n % 5},{n % 3},{1 - (n % 2)},{n % 2}" for n in range(60)]
+    path = written(tmp_path, "a.csv", ["time_stamp,user,adgroup_id,pid,nonclk,clk", *rows])
+    proposal, _ = tried(tmp_path, [path])
+    assert [one.name for one in proposal.fields] == ["pid"]

@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 import redis
 
+from recsys.errors import PromotionError
 from serving.replication.keys import ONLINE, PROMOTIONS
 
 
@@ -37,12 +38,18 @@ class Promotion(msgspec.Struct, frozen=True):
 
 
 def history(client: redis.Redis) -> list[Promotion]:
-    """All promotions, the oldest first. Raises msgspec.DecodeError if another version wrote them."""
+    """All promotions, the oldest first. Raises PromotionError if another version wrote them."""
     return decoded(cast(list[bytes], client.lrange(PROMOTIONS, 0, -1)))
 
 
 def decoded(entries: Sequence[bytes]) -> list[Promotion]:
-    return [msgspec.json.decode(entry, type=Promotion) for entry in entries]
+    """Raises PromotionError if another version wrote them."""
+    try:
+        return [msgspec.json.decode(entry, type=Promotion) for entry in entries]
+    except msgspec.DecodeError as error:
+        raise PromotionError(
+            f"the record of promotions in Redis is of another version of recsys: use that one, or update this: {error}"
+        ) from error
 
 
 def promoted(client: redis.Redis) -> str | None:

@@ -36,7 +36,9 @@ def run(path: Path, model: str, *, why: str, check: bool, since: str | None, as_
         candidate, now = promoter.candidate(model), _held(promoter, champion)
         status = status_of(client, model)
         found = judged(config, Version(champion, now.run if now else ""), candidate, start)
-        against = [*objections(config, candidate, now, status, time.time()), *filter(None, [objection(model, found)])]
+        against = list(objections(config, candidate, now, status, time.time()))
+        if now is not None and (worse := objection(model, found)):
+            against.append(worse)
         if as_json:
             console.out(msgspec.json.encode({"against": against, "judgement": found}).decode(), highlight=False)
             return

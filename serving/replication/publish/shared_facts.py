@@ -11,7 +11,7 @@ from typing import cast
 import msgspec
 from redis.client import Pipeline
 
-from recsys.errors import FileError, file_errors
+from recsys.errors import FileError, PromotionError, file_errors
 from serving.replication import trainer_status
 from serving.replication.keys import PROMOTIONS, ModelKeys
 from serving.replication.promotions import Promotion, champion_of, decoded
@@ -34,6 +34,8 @@ class SharedFacts:
         self._model = model
         self._folder = folder
         self._kept = _read(folder)
+        """Entries of the record as Redis has them."""
+        self._known = decoded(self._kept)
 
     def owned(self, *, caught_up: bool) -> bool:
         """Whether this trainer writes the facts: that of the champion, or one that has caught up while none publishes
@@ -58,8 +60,14 @@ class SharedFacts:
         if len(found) < len(self._kept) and self._kept[: len(found)] == found:
             self._redis.do(lambda: self._redis.client.transaction(partial(_restore, self._kept), PROMOTIONS))
         elif found != self._kept:
+            try:
+                known = decoded(found)
+            except PromotionError as error:
+                _logger.warning("going by the last champion that is known, %s: %s", champion_of(self._known), error)
+                return self._known
             self._keep(found)
-        return decoded(self._kept)
+            self._known = known
+        return self._known
 
     def _keep(self, entries: list[bytes]) -> None:
         self._kept = entries
@@ -85,7 +93,7 @@ def _read(folder: Path | None) -> list[bytes]:
     try:
         entries = [entry.encode() for entry in msgspec.json.decode(file.read_bytes(), type=list[str])]
         decoded(entries)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, PromotionError) as error:
         _logger.warning("%s cannot be read, it is left out: %s", file, error)
         return []
     return entries

@@ -180,6 +180,16 @@ def test_what_waits_at_the_end_is_dropped_and_counted() -> None:
     assert made.counts["busy"] == 1
 
 
+def test_clients_cannot_post_scores_of_challengers(start: Start, publish: Any, log: MemoryLog) -> None:
+    publish(ITEMS)
+    app = ready(start())
+    line = {"type": "shadow", "time": 5, "impression": "n", "user": "u", "model": "wide@1", "scores": [0.5]}
+    answer = app.post("/v1/events", json=line)
+    assert answer.status_code == 422
+    assert "the kinds are impression, interaction, user, item" in answer.text
+    assert stored(log) == []
+
+
 def test_a_full_log_harms_no_answer(start: Start, publish: Any, log: FailingLog) -> None:
     publish(ITEMS)
     publish(ITEMS, model="wide")

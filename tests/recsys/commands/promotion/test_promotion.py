@@ -210,6 +210,13 @@ def test_a_challenger_writes_nothing_that_all_share_while_the_champions_trainer_
     assert client.exists(POPULAR), "nobody else does"
 
 
+def test_without_a_champion_in_redis_there_is_nothing_to_be_worse_than(folder: Path, client: redis.Redis) -> None:
+    assert "too little" in recsys(folder, "promote", "wide", fails=True)
+    client.delete(ModelKeys(ONLINE, served(client, ONLINE) or "").artefact)
+    recsys(folder, "promote", "wide")
+    assert [one.forced for one in history(client)] == [[]]
+
+
 def test_without_redis_nothing_is_changed(folder: Path) -> None:
     file = folder / "recsys.toml"
     file.write_text(file.read_text().replace("[redis]\n", '[redis]\nurl = "redis://127.0.0.1:1"\n'))

@@ -103,6 +103,19 @@ def test_a_copy_that_cannot_be_read_is_left_out(client: redis.Redis, tmp_path: P
     assert facts(client, "wide", tmp_path).champion() == ONLINE
 
 
+def test_a_record_of_another_version_stops_no_trainer_and_is_not_replaced(client: redis.Redis, tmp_path: Path) -> None:
+    published(client, "wide")
+    promote(client, 1, "wide")
+    trainer = facts(client, "wide", tmp_path)
+    assert trainer.champion() == "wide"
+    client.rpush(PROMOTIONS, b'{"model": 7}')
+    assert trainer.champion() == "wide"
+    assert promoted(client) is None, "servers keep the champion that they have"
+    with pytest.raises(PromotionError, match="of another version of recsys"):
+        history(client)
+    assert client.llen(PROMOTIONS) == 2
+
+
 def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(client: redis.Redis) -> None:
     published(client, "wide")
     published(client, "deep")

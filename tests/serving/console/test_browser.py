@@ -206,3 +206,20 @@ def test_old_figures_are_said_to_be_old(browser: Browser, opened: Shop, signed_i
         expect(note).to_be_hidden()
         assert [one for one in visit.wrong if "ERR_FAILED" not in one and "htmx:" not in one] == []
         visit.wrong.clear()  # the browser's own words about what was aborted
+
+
+def test_requests_are_tried_on_the_page_of_the_api(browser: Browser, opened: Shop) -> None:
+    with Visit(browser, opened.url) as visit:
+        page = visit.page
+        page.goto(f"{opened.url}/docs")
+        form = page.locator("form[data-path='/v1/rank']")
+        form.get_by_role("checkbox").check()
+        shown = page.locator("form[data-path='/v1/rank'] + pre")
+        form.get_by_role("button", name="Send").click()
+        expect(shown).to_contain_text("401")
+        page.get_by_label("API key").fill(KEY)
+        form.get_by_role("button", name="Send").click()
+        expect(shown).to_contain_text('"impression"')
+        assert [one for one in visit.wrong if "401" not in one] == []
+        visit.wrong.clear()
+        assert violations(page) == []

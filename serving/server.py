@@ -28,15 +28,7 @@ from serving.api.rankings import Rankings
 from serving.api.routes import Routes
 from serving.api.server_state import ServerState
 from serving.console.console import Console
-from serving.console.experiments_page import ExperimentsPage
-from serving.console.live_page import LivePage
-from serving.console.lookup_page import LookupPage
-from serving.console.rendering import Renderer
-from serving.console.sampler import Sampler
-from serving.console.sign_in import SignIn
-from serving.console.tables_page import TablesPage
 from serving.console.trial import Trial
-from serving.console.trial_page import TrialPage
 from serving.erasure.erasures import Erasures
 from serving.event_writer import EventWriter
 from serving.experiments.assignment import POPULARITY, Arm, Experiment
@@ -168,18 +160,20 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         log_patience=settings.deadline / 1000 if settings.durable else 0.0,
     )
     erasures = Erasures(log, stack.enter_context(client(_ERASE_TIMEOUT)), settings.spec, settings.dead_letters)
-    render = Renderer(package_version(), keys=bool(settings.api_keys))
-    sampler = Sampler(state, metrics, routes.summarised, compare=any(len(one.arms) > 1 for one in settings.experiments))
     console = Console(
-        render,
-        LivePage(render, state, metrics, sampler, lambda: replica.models.champion),
-        TrialPage(render, Trial(rankings, routes, queue, metrics, clocks), settings.learned, clocks.now),
-        ExperimentsPage(render, routes.summarised, sampler),
-        LookupPage(
-            render, replica.models, replica.entities, replica.visited, replica.catalog, erasures.erase, clocks.now
-        ),
-        TablesPage(render, state, settings.dead_letters),
-        SignIn(render, access),
+        replica,
+        log,
+        state,
+        metrics,
+        routes,
+        Trial(rankings, routes, queue, metrics, clocks),
+        access,
+        erasures.erase,
+        version=package_version(),
+        keys=bool(settings.api_keys),
+        learned=settings.learned,
+        dead_letters=settings.dead_letters,
+        compare=any(len(one.arms) > 1 for one in settings.experiments),
     )
     return create_app(
         routes,
@@ -192,7 +186,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         replica.start,
         stack.close,
         console.app(),
-        sampler.running,
+        console.sampler.running,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -12,27 +13,58 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from serving.api.access import Access
+from serving.api.prometheus import Metrics
 from serving.api.request_errors import ApiError
-from serving.console.experiments_page import ExperimentsPage
-from serving.console.live_page import LivePage
-from serving.console.lookup_page import LookupPage
+from serving.api.routes import Routes
+from serving.api.server_state import ServerState
+from serving.console.pages.experiments import ExperimentsPage
+from serving.console.pages.live import LivePage
+from serving.console.pages.lookup import LookupPage
+from serving.console.pages.sign_in import SignIn
+from serving.console.pages.tables import TablesPage
+from serving.console.pages.trial import TrialPage
 from serving.console.rendering import FOLDER, Renderer
-from serving.console.sign_in import SignIn
-from serving.console.tables_page import TablesPage
-from serving.console.trial_page import TrialPage
+from serving.console.sampler import Sampler
+from serving.console.trial import Trial
+from serving.console.user_history import UserHistory
+from serving.erasure.place import Finding
+from serving.replica import Replica
+from streaming.log.event_log import EventLog
 
 
-@dataclass(frozen=True, slots=True)
 class Console:
-    """Its pages."""
+    """The pages, and the `sampler` whose past they draw, which is to run while the server does.
 
-    render: Renderer
-    live: LivePage
-    trial: TrialPage
-    experiments: ExperimentsPage
-    lookup: LookupPage
-    tables: TablesPage
-    sign_in: SignIn
+    `learned` are the actions that decide labels; `keys` says whether the server has any, `compare` whether an
+    experiment has several arms; `erase` forgets a user as `DELETE /v1/users/{user}` does.
+    """
+
+    def __init__(
+        self,
+        replica: Replica,
+        log: EventLog,
+        state: ServerState,
+        metrics: Metrics,
+        routes: Routes,
+        trial: Trial,
+        access: Access,
+        erase: Callable[[str], list[Finding]],
+        *,
+        version: str,
+        keys: bool,
+        learned: Collection[str],
+        dead_letters: Path,
+        compare: bool,
+    ) -> None:
+        render = self.render = Renderer(version, keys=keys)
+        self.sampler = Sampler(state, metrics, routes.summarised, compare=compare)
+        self.live = LivePage(render, state, metrics, self.sampler, lambda: replica.models.champion)
+        self.trial = TrialPage(render, trial, learned, lambda: replica.trainers.by_model, state.now)
+        self.experiments = ExperimentsPage(render, routes.summarised, self.sampler)
+        self.lookup = LookupPage(render, replica, UserHistory(log), erase, state.now)
+        self.tables = TablesPage(render, state, dead_letters)
+        self.sign_in = SignIn(render, access)
 
     def app(self) -> Starlette:
         """To be mounted; addresses in its pages are relative."""

@@ -65,11 +65,11 @@ class Trial:
         }
         return Shown(answer, looked.features, columns)
 
-    async def scores(self, request: Request, user: str, items: list[str]) -> dict[str, float]:
-        """Of these items now, best first, whatever exploration makes of their order."""
+    async def scores(self, request: Request, user: str, items: list[str]) -> tuple[str, dict[str, float]]:
+        """The model, and its scores of these items now, best first, whatever exploration makes of their order."""
         shown = await self.look(request, RankRequest(user, items))
         ordered = sorted(shown.answer.items, key=lambda one: -one.score)
-        return {one.item: one.score for one in ordered}
+        return shown.answer.model.partition("@")[0], {one.item: one.score for one in ordered}
 
     async def click(self, impression: str, item: str, action: str) -> EventsResponse:
         """Send an interaction the way that clients' events go. Raises NotStoredError."""

@@ -25,6 +25,7 @@ from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build
 from streaming.events.schema import Impression, Interaction
 from streaming.ingest.dead_letters import DeadLetter, DeadLetters
+from streaming.log.erasure import append_erasures
 from tests.serving.api.asking import FailingLog, Start, ready, stored
 from tests.serving.console.shop import publish_judgement
 from tests.serving.fakes import Graphs, artefact
@@ -295,6 +296,51 @@ def test_users_and_items(app: httpx.Client, client: redis.Redis) -> None:
     assert tiles(text)["Place by age"][0] == "-"
     assert tiles(page(app, "lookup", item="c"))["Place by age"][0] == "1"
     assert "None that this server knows of." in page(app, "lookup", user="nobody")
+
+
+def test_what_a_user_did_is_read_from_the_log(app: httpx.Client, log: FailingLog) -> None:
+    ranked = [
+        app.post("/v1/rank", json={"user": user, "items": ["a", "b"], "time": time}).json()
+        for user, time in (("ada", 1_000), ("eve", 2_000), ("ada", 3_000))
+    ]
+    for answer, time in zip(ranked, (4_000, 5_000, 6_000), strict=True):
+        clicked = {"type": "interaction", "time": time, "impression": answer["impression"], "item": "b"}
+        assert app.post("/v1/events", json=clicked).status_code == 200
+    app.post("/v1/events", json={"type": "user", "time": 7_000, "user": "ada", "features": {"age": 1}})
+    name = "Latest events, of the last 100,000 in the log"
+    found = rows(page(app, "lookup", user="ada"), name)
+    assert [row[0] for row in found] == [f"1970-01-01 00:00:0{second} UTC" for second in (7, 6, 4, 3, 1)]
+    assert [row[1:] for row in found] == [
+        ["features", "-", "-"],
+        ["click", "b", "-"],
+        ["click", "b", "-"],
+        ["shown", "b, a", "online"],
+        ["shown", "b, a", "online"],
+    ]
+    append_erasures(log, ["ada"])
+    assert "Features, as served" in page(app, "lookup", user="ada")
+    with pytest.raises(ValueError, match="substring not found"):
+        rows(page(app, "lookup", user="ada"), name)
+    assert len(rows(page(app, "lookup", user="eve"), name)) == 2
+
+
+def test_a_log_that_cannot_be_read(app: httpx.Client, log: FailingLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("input/output error")
+
+    monkeypatch.setattr(log, "read", broken)
+    app.post("/v1/rank", json={"user": "ada", "items": ["a"]})
+    text = until(lambda: text if "cannot be read" in (text := page(app, "lookup", user="ada")) else "")
+    assert "The event log cannot be read: input/output error" in text
+
+
+def test_a_click_for_a_model_that_nobody_trains(start: Start, publish: Callable[..., Publisher]) -> None:
+    publish({"a": 1.0, "b": 2.0})
+    app = ready(start())
+    shown = app.post("/v1/rank", json={"user": "u", "items": ["a", "b"]}).json()
+    answer = send(app, "click", user="u", impression=shown["impression"], item="a", action="click", items="a\nb")
+    assert "no trainer has spoken of online" in answer.text
+    assert "hx-post" not in answer.text
 
 
 def test_a_user_is_erased_only_after_the_id_was_typed_again(

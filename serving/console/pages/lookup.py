@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,16 +12,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recsys.errors import RecsysError
-from serving.cache.entity_cache import EntityFeatures
-from serving.cache.visited_items import VisitedItems
 from serving.console.figures import Figure, Table, figure
-from serving.console.readable import count, fraction, written
+from serving.console.readable import count, fraction, moment, written
 from serving.console.rendering import Renderer, form
+from serving.console.user_history import LOOKED_AT, UserHistory
 from serving.erasure.place import Finding
-from serving.model.loaded_model import Models
-from serving.ranking.popularity import CatalogSnapshot
+from serving.replica import Replica
 from streaming.events.schema import Features
 
+_logger = logging.getLogger(__name__)
 _NEIGHBOURS = 5
 
 
@@ -30,19 +30,17 @@ class LookupPage:
     def __init__(
         self,
         render: Renderer,
-        models: Models,
-        entities: EntityFeatures,
-        visited: VisitedItems,
-        catalog: CatalogSnapshot,
+        replica: Replica,
+        history: UserHistory,
         erase: Callable[[str], list[Finding]],
         now: Callable[[], int],
     ) -> None:
-        self._render, self._models, self._entities = render, models, entities
-        self._visited, self._catalog, self._erase, self._now = visited, catalog, erase, now
+        self._render, self._replica, self._history = render, replica, history
+        self._erase, self._now = erase, now
 
     async def page(self, request: Request) -> Response:
         user, item = request.query_params.get("user", ""), request.query_params.get("item", "")
-        content: dict[str, Any] = {"user": user, "item": item, "figures": [], "tables": [], "fresh": True}
+        content: dict[str, Any] = {"user": user, "item": item, "figures": [], "tables": [], "fresh": True, "unread": ""}
         if user or item:
             content |= await asyncio.to_thread(self._of_user if user else self._of_item, user or item)
         return self._render.page("lookup.html", "lookup", **content)
@@ -70,19 +68,24 @@ class LookupPage:
         return self._render.page("erase.html", "lookup", status, user=user, error=error, found=found, left=left)
 
     def _of_user(self, user: str) -> dict[str, Any]:
-        features, fresh = self._entities.user(user)
+        features, fresh = self._replica.entities.user(user)
         tables = [_features("Features, as served", features)]
-        for name, model in sorted(self._models.loaded.items()):
+        for name, model in sorted(self._replica.models.loaded.items()):
             counted, _, current = ({}, {}, True) if model.counted is None else model.counted.read(user, [], self._now())
             fresh &= current
             tables += [_features(f"Computed by the stream for {name}", counted)] if counted else []
         tables.append(self._clicked(user))
+        try:
+            tables.append(self._happened(user))
+        except Exception as error:  # of whatever client the log has; all else can be shown
+            _logger.warning("the console cannot read the log: %s", error)
+            return {"tables": tables, "fresh": fresh, "unread": str(error)}
         return {"tables": tables, "fresh": fresh}
 
     def _of_item(self, item: str) -> dict[str, Any]:
-        (features,), fresh = self._entities.items([item])
+        (features,), fresh = self._replica.entities.items([item])
         tables = [_features("Features, as served", features)]
-        for name, model in sorted(self._models.loaded.items()):
+        for name, model in sorted(self._replica.models.loaded.items()):
             _, counted, current = (
                 ({}, {}, True) if model.counted is None else model.counted.read("", [item], self._now())
             )
@@ -92,16 +95,16 @@ class LookupPage:
         return {"tables": tables, "fresh": fresh, "figures": list(self._known(item))}
 
     def _known(self, item: str) -> Iterator[Figure]:
-        popular = self._catalog.popular
+        popular = self._replica.catalog.popular
         yield figure("popularity", fraction(popular[item]) if item in popular else "not among the popular")
         places = {name: place for place, name in enumerate(popular, 1)}
         yield figure("popular_place", count(places[item]) if item in places else "-")
-        recent = list(self._catalog.recent)
+        recent = list(self._replica.catalog.recent)
         yield figure("recent_place", count(recent.index(item) + 1) if item in recent else "-")
 
     def _clicked(self, user: str) -> Table:
         try:
-            found = self._visited.read(user)
+            found = self._replica.visited.read(user)
         except msgspec.DecodeError:
             found = {}
         rows = [
@@ -109,6 +112,11 @@ class LookupPage:
             for item, near in found.items()
         ]
         return Table.of("Clicked last, the latest first", ("item", "neighbours"), rows)
+
+    def _happened(self, user: str) -> Table:
+        rows = [(moment(one.time), one.what, one.items, one.arm) for one in self._history.latest(user)]
+        name = f"Latest events, of the last {count(LOOKED_AT)} in the log"
+        return Table.of(name, ("happened", "what", "shown_items", "shown_arm"), rows)
 
 
 def _features(name: str, features: Features) -> Table:

@@ -25,10 +25,17 @@ _scores = msgspec.json.Decoder(dict[str, float])
 
 
 class TrialPage:
-    """`actions` are those that decide labels; `now` is in milliseconds since the epoch."""
+    """`actions` are those that decide labels; `trained` names the models that have a trainer, `now` is in ms."""
 
-    def __init__(self, render: Renderer, trial: Trial, actions: Collection[str], now: Callable[[], int]) -> None:
-        self._render, self._trial, self._now = render, trial, now
+    def __init__(
+        self,
+        render: Renderer,
+        trial: Trial,
+        actions: Collection[str],
+        trained: Callable[[], Collection[str]],
+        now: Callable[[], int],
+    ) -> None:
+        self._render, self._trial, self._trained, self._now = render, trial, trained, now
         self._actions = sorted(actions, key=lambda action: (action != "click", action))
 
     async def page(self, request: Request) -> Response:
@@ -46,11 +53,11 @@ class TrialPage:
         """Click on an item of an impression; the answer shows what the scores are, and asks again."""
         fields = await form(request)
         user, item = fields.get("user", ""), fields.get("item", "")
-        before = await self._trial.scores(request, user, _items(fields))
+        model, before = await self._trial.scores(request, user, _items(fields))
         stored = await self._trial.click(fields.get("impression", ""), item, fields.get("action", ""))
         if stored.error is not None:
             raise InvalidFieldError.of(stored.error)
-        return self._change(user, item, before, before, self._now())
+        return self._change(user, item, model, before, before, self._now())
 
     async def after(self, request: Request) -> Response:
         """What the scores are now, beside those of before the click."""
@@ -60,8 +67,8 @@ class TrialPage:
             before, clicked = _scores.decode(fields.get("before", "")), int(fields.get("clicked", ""))
         except (msgspec.MsgspecError, ValueError) as error:
             raise InvalidFieldError("these are not the scores of before the click: try again", "before") from error
-        after = await self._trial.scores(request, user, list(before))
-        return self._change(user, item, before, after, clicked)
+        model, after = await self._trial.scores(request, user, list(before))
+        return self._change(user, item, model, before, after, clicked)
 
     def _page(self, fields: Mapping[str, str], shown: Shown | None) -> Response:
         content: dict[str, Any] = {"fields": fields, "shown": shown, "actions": self._actions, "most": _MOST}
@@ -70,7 +77,13 @@ class TrialPage:
         return self._render.page("trial.html", "try", **content)
 
     def _change(
-        self, user: str, item: str, before: Mapping[str, float], after: Mapping[str, float], clicked: int
+        self,
+        user: str,
+        item: str,
+        model: str,
+        before: Mapping[str, float],
+        after: Mapping[str, float],
+        clicked: int,
     ) -> Response:
         waited = self._now() - clicked
         moved = any(abs(after.get(name, 0.0) - score) > _MOVED for name, score in before.items())
@@ -87,7 +100,8 @@ class TrialPage:
             clicked=clicked,
             waited=waited / 1000,
             moved=moved,
-            waits=not moved and waited < PATIENCE,
+            waits=not moved and waited < PATIENCE and model in self._trained(),
+            still="" if model in self._trained() else model,
             change=Table.of("Scores before and after", ("item", "rank_change", "before", "after", "change"), rows),
         )
 

@@ -1,0 +1,1 @@
+"""One page a file: what it shows, in terms of figures and tables; templates draw it."""

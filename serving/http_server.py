@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
+import signal
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -57,3 +61,35 @@ def listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         remedy = here if error.errno == errno.EADDRNOTAVAIL else _PORT_REMEDY
         raise InvalidValueError(f"cannot listen on {host}:{port} ({error}); {remedy}") from error
+
+
+def serve(config: uvicorn.Config, listener: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM; then answer open requests, and return."""
+    with _signals_end_here(), _rare_collection():
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextmanager
+def _signals_end_here() -> Iterator[None]:
+    """Discard the signals that uvicorn raises again after shutting down: their previous handlers would end the process
+    before the caller can close what it opened."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _rare_collection() -> Iterator[None]:
+    """Collect cyclic garbage rarely: requests create almost none, and each pass walks all cached features."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import math
-import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import uvicorn
 from starlette.types import ASGIApp
 
 from serving.api.access import Access
@@ -34,7 +31,7 @@ from serving.event_writer import EventWriter
 from serving.experiments.assignment import POPULARITY, Arm, Experiment
 from serving.experiments.counters import ExperimentCounters
 from serving.experiments.traffic import Holdout, Traffic
-from serving.http_server import http_server, listening, tls_of
+from serving.http_server import http_server, listening, serve, tls_of
 from serving.limits import Limits
 from serving.model.loaded_model import OpenScorer
 from serving.ranking.diversity import Diversity
@@ -245,34 +242,7 @@ def run(
     with listening(settings.host, settings.port) as listener:
         config = http_server(build(settings, log, open_scorer), tls)
         ready(f"{'https' if tls else 'http'}://{settings.host}:{listener.getsockname()[1]}")
-        with _signals_end_here(), _rare_collection():
-            uvicorn.Server(config).run(sockets=[listener])
-
-
-@contextmanager
-def _signals_end_here() -> Iterator[None]:
-    """Discard the signals that uvicorn raises again after shutting down: their previous handlers would end the process
-    before the caller can close what it opened."""
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _rare_collection() -> Iterator[None]:
-    """Collect cyclic garbage rarely: requests create almost none, and each pass walks all cached features."""
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
+        serve(config, listener)
 
 
 def model_names(experiments: tuple[Experiment, ...]) -> list[str]:

@@ -11,7 +11,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recsys.errors import RecsysError
+from recsys.errors import InvalidValueError, RecsysError
 from serving.console.figures import Figure, Table, figure
 from serving.console.readable import count, fraction, moment, written
 from serving.console.rendering import Renderer, form
@@ -56,6 +56,8 @@ class LookupPage:
             return self._erasure(user, "The id typed is not that of the user: nothing was erased.", status=422)
         try:
             places = await asyncio.to_thread(self._erase, user)
+        except InvalidValueError as error:
+            return self._erasure(user, f"Nothing was erased: {error}", status=422)
         except RecsysError as error:
             return self._erasure(user, f"Not everything is erased, ask again: {error}", status=503)
         rows = [(one.place, count(one.before), count(one.now), one.remedy or "-") for one in places]

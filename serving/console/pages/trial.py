@@ -64,7 +64,8 @@ class TrialPage:
         fields = await form(request)
         user, item = fields.get("user", ""), fields.get("item", "")
         try:
-            before, clicked = _scores.decode(fields.get("before", "")), int(fields.get("clicked", ""))
+            before = _scores.decode(fields.get("before", ""))
+            clicked = min(max(int(fields.get("clicked", "")), 0), self._now())
         except (msgspec.MsgspecError, ValueError) as error:
             raise InvalidFieldError("these are not the scores of before the click: try again", "before") from error
         model, after = await self._trial.scores(request, user, list(before))

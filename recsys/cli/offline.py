@@ -29,6 +29,45 @@ def fit(config_path: Path, until: str | None, out: Path) -> None:
 
 
 @click.command()
+@click.option("--users", type=click.IntRange(1), default=500, show_default=True)
+@click.option("--items", type=click.IntRange(2), default=200, show_default=True)
+@click.option("--days", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="Of event time.")
+@click.option("--shown", type=click.IntRange(1), default=10, show_default=True, help="Items of a list.")
+@click.option("--visits", type=float, default=8.0, show_default=True, help="Of a user a day, in the mean.")
+@click.option("--position", type=float, default=0.7, show_default=True, help="Position k is looked at (1 / k)^this.")
+@click.option("--delay", type=float, default=60.0, show_default=True, help="Of clicks, in seconds, in the mean.")
+@click.option("--loyalty", type=float, default=0.2, show_default=True, help="A click brings the user back sooner.")
+@click.option("--selection", type=float, default=0.5, show_default=True, help="How much lists follow taste; no --url.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--url", default="", help="Show the lists of this server, and post what happens to it.")
+@click.option("--out", type=click.Path(path_type=Path), default="run/simulated", show_default=True, help=OUT)
+@readable
+@needs("all")
+def simulate(
+    users: int,
+    items: int,
+    days: float,
+    shown: int,
+    visits: float,
+    position: float,
+    delay: float,
+    loyalty: float,
+    selection: float,
+    seed: int,
+    url: str,
+    out: Path,
+) -> None:
+    """Users whose preferences are known: a log with the truth beside it, or visitors of a server.
+
+    Writes truth.json: what lists are worth, by arm, beside random ones and the best. The log has exact propensities.
+    """
+    from recsys.commands.offline.simulate import run
+    from recsys.simulation.habits import Habits
+
+    run(users, items, days, Habits(shown, visits, position, delay, loyalty), selection, seed, url, out)
+
+
+@click.command()
 @CONFIG
 @click.option("--part", type=click.Choice(["test", "validation"]), default="test", show_default=True)
 @UNTIL
@@ -135,4 +174,4 @@ def memory(config_path: Path, **options: Any) -> None:
     run(config_path, **options)
 
 
-COMMANDS = (fit, evaluate, tune, search, replay, memory)
+COMMANDS = (fit, evaluate, tune, search, replay, memory, simulate)

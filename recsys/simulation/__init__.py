@@ -1,0 +1,1 @@
+"""Users whose preferences are known, so that what is said of a log can be compared with the truth."""

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.needed import need
 
 PHONE, DESKTOP = (390, 844), (1280, 900)
+_PATIENCE = 120_000
+"""Longest wait (ms) for what a page does."""
 _FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -31,6 +33,7 @@ def chromium() -> Iterator[Browser]:
     """With an empty profile of its own. Skips the test, or fails it in CI, where there is none."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     need([] if path else ["chromium"], "chromium", "the console in a browser")
+    expect.set_options(timeout=_PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=_FLAGS)
         try:
@@ -47,7 +50,7 @@ class Visit:
         self.asked: list[str] = []
         self.wrong: list[str] = []
         self._context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
-        self._context.set_default_timeout(120_000)
+        self._context.set_default_timeout(_PATIENCE)
         self.page: Page = self._context.new_page()
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("console", lambda message: self.wrong.append(f"{message.type}: {message.text}"))

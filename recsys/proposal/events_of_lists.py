@@ -14,6 +14,8 @@ from recsys.proposal.mapping import Described
 from recsys.proposal.role_finder import find_roles
 from recsys.proposal.roles import Said
 
+_DONE: Final = frozenset("line lines order orders basket baskets cart carts purchase purchases bought sales".split())  # noqa: SIM905
+"""Words of files and lists whose items were bought."""
 _SEVERAL: Final = 0.1
 """Share of lists of several items below which rows are taken for events of one item, whatever they are called."""
 _LISTED: Final = SHOWN_ACTIONS | {"list", "ranking", "recommendations", "recommendation", "results"}
@@ -33,7 +35,7 @@ def events_of_lists(one: Described, said: Said) -> Described | None:
         if not (words := done_words(action, lists)):
             return None
         sample = rows_with(sample, action, words) if len(words) < len(action.distinct) else sample
-    elif not _one_each(lists):
+    elif not (_one_each(lists) or _DONE.intersection(tokens(f"{one.path.stem} {lists.name}"))):
         return None
     sample = unrolled(sample, lists.name)
     about = replace(said, columns={**said.columns, "item": lists.name}, reason="each of them is an item")

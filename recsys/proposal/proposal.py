@@ -12,15 +12,16 @@ from recsys.config.schema import Config
 from recsys.config.sections.training import TrainingSection
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
-from recsys.proposal.events_of_lists import events_of_lists, only_shown
+from recsys.proposal.events_of_lists import events_of_lists
 from recsys.proposal.feature_columns import Feature, event_features
 from recsys.proposal.files.groups import groups
-from recsys.proposal.files.nested_rows import events_inside
+from recsys.proposal.files.nested_rows import events_inside, unrolled
 from recsys.proposal.files.records import COLUMNS
 from recsys.proposal.files.row_kinds import row_kinds
 from recsys.proposal.files.sample import Sample, read_sample
 from recsys.proposal.links import link_to_lists, with_ids
 from recsys.proposal.mapping import Described, Noted, ProposedMapping
+from recsys.proposal.missing import beside, undone
 from recsys.proposal.open_questions import open_questions
 from recsys.proposal.role_finder import find_roles
 from recsys.proposal.roles import Roles, Said
@@ -29,8 +30,6 @@ from recsys.proposal.toml_text import toml_text
 
 _BATCHES = 4
 """Fewest batches from which something is learned that one can look at."""
-_WORDS = 6
-"""Most actions in a message."""
 _LISTED = 40
 """Most names of columns in a message."""
 
@@ -87,26 +86,8 @@ def propose(files: Sequence[Path], said: Said) -> Proposal:
     if not native and mapped and not any(one.positive for one in mapped):
         mapped = _mapped([events_of_lists(one, _about(said, one.sample)) or one for one in tables], said)
         if not any(one.positive for one in mapped):
-            raise InvalidValueError(_undone(mapped))
+            raise InvalidValueError(undone(mapped))
     return Proposal(files, described, mapped, _positive(native, mapped), _fields(native, mapped))
-
-
-def _undone(mapped: Sequence[ProposedMapping]) -> str:
-    """That nothing is positive, and what to give."""
-    for one in mapped:
-        roles = one.of.roles
-        action = roles.column("action") or roles.column("label")
-        if action is not None and not only_shown(action):
-            words = ", ".join(map(repr, list(action.distinct)[:_WORDS]))
-            return (
-                f"{one.of.path} has lists of items, of which {action.name!r} says what happened ({words}), and no "
-                "column joins lists that were shown with clicks: write the list's id into both (--request)"
-            )
-    names = " and ".join(str(one.of.path) for one in mapped)
-    return (
-        f"nothing in {names} says what the users did with the items: give the file of their clicks as well, or name "
-        "the column that says it with --label COLUMN"
-    )
 
 
 def describe(files: Sequence[Path], said: Said) -> list[Described]:
@@ -115,7 +96,7 @@ def describe(files: Sequence[Path], said: Said) -> list[Described]:
     for group in groups(files):
         whole = _sample(group.paths, 2 if len(files) == 1 else 1)
         for sample in [whole] if whole.native else row_kinds(whole):
-            own = sample if sample.native else events_inside(sample)
+            own = sample if sample.native else _unrolled(events_inside(sample), said)
             roles = Roles({}, None, []) if sample.native else find_roles(own, _about(said, own))
             found.append(Described(own, roles, group.pattern))
     if not found:
@@ -127,6 +108,12 @@ def describe(files: Sequence[Path], said: Said) -> list[Described]:
             has = "; ".join(f"{one.path} has {_names(one.sample)}" for one in found)
             raise InvalidValueError(f"--{role} {name}: there is no such column; {has}")
     return found
+
+
+def _unrolled(sample: Sample, said: Said) -> Sample:
+    """A row for each item, if the user says that lists are items with which something was done."""
+    name = said.columns.get("item", "")
+    return unrolled(sample, name) if any(isinstance(cell, list) for cell in sample.columns.get(name, ())) else sample
 
 
 def _of_known_items(one: Described, others: Sequence[Described]) -> Described:
@@ -194,8 +181,11 @@ def _mapped(described: Sequence[Described], said: Said) -> list[ProposedMapping]
             lists[n] = with_ids(lists[n], ids)
         names.append(name)
     made = [mapping_of(one, "", said.start) for one in lists]
-    made += [mapping_of(one, name, said.start) for one, name in zip(events, names, strict=True)]
-    made += [mapping_of(one, "", said.start) for one in more]
+    for one, name in [*zip(events, names, strict=True), *((one, "") for one in more)]:
+        try:
+            made.append(mapping_of(one, name, said.start))
+        except InvalidValueError as error:
+            raise InvalidValueError(f"{error}{beside(one, described)}") from None
     first = _day_before([one.of.roles.reading.span[0] for one in made if one.of.roles.reading is not None])
     for one in properties:
         mapping = mapping_of(one, "", first or said.start)

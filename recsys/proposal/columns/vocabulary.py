@@ -17,7 +17,7 @@ _WORDS: Final[dict[Role, tuple[str, str]]] = {
     ),
     "user": (
         "user uid visitor customer member reviewer viewer listener shopper buyer subscriber userid visitorid",
-        "person client cookie account profile player consumer anonymous guest device session reader people",
+        "person client cookie account profile player distinct consumer anonymous guest device session reader people",
     ),
     "item": (
         "item iid article product movie video song track artist asin isbn news ad creative book sku anime recipe "

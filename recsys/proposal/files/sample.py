@@ -54,9 +54,19 @@ def read_sample(path: Path, least: int = 2) -> Sample:
     sample = _bounded(_read(path))
     sample = replace(sample, columns={name: lists_of(cells) for name, cells in sample.columns.items()})
     if sample.rows < least:
+        inner = [name for name, cells in sample.columns.items() if sample.rows == 1 and _several(cells[0])]
+        if inner:
+            name = inner[0].partition(".")[0]
+            raise InvalidValueError(
+                f"{path} is one object, and its records are in {name!r}: write one a line, such as: jq -c '.{name}[]'"
+            )
         few = "has one row only" if sample.rows else "has a header and no rows" if sample.columns else "has no rows"
         raise InvalidValueError(f"{path} {few}: give a file with more rows, from which columns can be guessed")
     return sample
+
+
+def _several(cell: Any) -> bool:
+    return isinstance(cell, list) and len(cell) > 1
 
 
 def _read(path: Path) -> Sample:

@@ -123,6 +123,10 @@ def table(path: Path, found: Decoded, suffix: str, most: int) -> SampledTable:
     return SampledTable(columns, min(len(rows), most), settings, notes)
 
 
+_ADJACENT: Final = (
+    "has lines of different length, such as a user and then items: only a script can write one item a line, such as "
+    "awk '{ for (i = 2; i <= NF; i++) print $1 \",\" $i }'"
+)
 _BLOCKS: Final = (
     "has lines such as '1:' before the rows of each item: only a script can write the item into each row, such as "
     'awk -F, \'NF == 1 { sub(":", ""); item = $0; next } { print item "," $0 }\''
@@ -130,6 +134,9 @@ _BLOCKS: Final = (
 
 
 def _no_table(lines: Sequence[str], default: Dialect) -> str:
+    widths = {len(line.split()) for line in lines[:_TRIED]}
+    if len(widths) > 2 and min(widths) > 0 and all(re.fullmatch(r"[\d\s]+", line) for line in lines[:_TRIED]):
+        return _ADJACENT
     if re.fullmatch(r"\S+:", lines[0]) and all("," in line for line in lines[1:3]):
         return _BLOCKS
     width = len(_cells(lines[0], default))

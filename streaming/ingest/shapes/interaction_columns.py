@@ -51,7 +51,11 @@ class InteractionColumns:
     def _column(self, name: str, cells: Cells) -> pa.Array:
         if name == "time":
             return self._millis(cells)
-        return self._numbers(cells) if name == "value" else self._ids(cells)
+        if name == "value":
+            return self._numbers(cells)
+        ids = self._ids(cells)
+        _require(name != "item" or not pc.any(pc.starts_with(ids, "[")).as_py())  # may be a list of several
+        return ids
 
     def _ids(self, cells: Cells) -> pa.Array:
         if set(map(type, cells)) == {int}:

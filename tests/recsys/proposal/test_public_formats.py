@@ -223,3 +223,52 @@ def test_the_negation_of_the_label_is_no_feature(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", ["time_stamp,user,adgroup_id,pid,nonclk,clk", *rows])
     proposal, _ = tried(tmp_path, [path])
     assert [one.name for one in proposal.fields] == ["pid"]
+
+
+@pytest.mark.parametrize("name", ["orders", "a"])
+def test_orders_without_an_action_are_told_by_their_name_or_by_the_user(tmp_path: Path, name: str) -> None:
+    rng = random.Random(11)
+    rows = [{"created_at": at(300 * n), "customer": {"id": 70 + rng.randrange(30)},
+             "things": [{"product_id": 9 + sku} for sku in rng.sample(range(25), 2)]} for n in range(ROWS)]  # fmt: skip
+    path = written(tmp_path, f"{name}.jsonl", rows)
+    if name == "a":
+        with pytest.raises(InvalidValueError, match=r"say --item things\.product_id"):
+            propose([path], Said())
+    said = Said({"item": "things.product_id"}) if name == "a" else Said()
+    proposal, found = tried(tmp_path, [path], said)
+    assert (proposal.mappings[0].kind, found.counts.read >= 2 * ROWS) == ("feedback", True)
+    assert found.positives > 0.9 * ROWS
+
+
+def test_a_list_written_as_text_has_an_event_for_each_item_if_the_user_says_so(tmp_path: Path) -> None:
+    rng = random.Random(12)
+    rows = [f'{T + 60 * n},u{rng.randrange(30)},"{rng.sample(range(40), 2)}"' for n in range(ROWS)]
+    path = written(tmp_path, "a.csv", ["time,user,products", *rows])
+    _, found = tried(tmp_path, [path], Said({"item": "products"}))
+    assert found.counts.read >= 2 * ROWS
+    assert found.positives > 0.9 * ROWS
+
+
+ADJACENT = [" ".join(str(n + k) for k in range(2 + n % 4)) for n in range(30)]
+PLAYLISTS = [json.dumps({"info": {"v": "1"}, "playlists": [{"pid": p, "tracks": [{"uri": "a"}]} for p in range(9)]})]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [(ADJACENT, "only a script can write one item a line"), (PLAYLISTS, r"jq -c '\.playlists\[\]'")],
+)
+def test_records_in_other_shapes_are_told_how_to_be_written(tmp_path: Path, rows: Sequence[str], said: str) -> None:
+    with pytest.raises(InvalidValueError, match=said):
+        propose([written(tmp_path, "data.json", rows)], Said())
+
+
+def test_tables_that_have_to_be_joined_are_told(tmp_path: Path) -> None:
+    lines = [f"{n // 3},{n % 17},{n % 2}" for n in range(90)]
+    files = [written(tmp_path, "lines.csv", ["order_id,product_id,reordered", *lines])]
+    files.append(
+        written(tmp_path, "orders.csv", ["order_id,user_id,hour", *(f"{n},{n % 7},{n % 24}" for n in range(30))])
+    )
+    with pytest.raises(
+        InvalidValueError, match=r"orders\.csv has the user by 'order_id': only a script can join the two"
+    ):
+        propose(files, Said(start="2017-01-01"))

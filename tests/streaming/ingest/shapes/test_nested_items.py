@@ -61,6 +61,21 @@ def test_interactions_with_several_items_of_a_list_are_several(tmp_path: Path, *
     assert not with_id or [one.id for one in found.done] == ["o1", "o1-1", "o2"]
 
 
+def test_a_list_in_the_text_of_a_cell_is_several_items(tmp_path: Path) -> None:
+    content = "at,who,what\n1000,ann,\"[1, 2]\"\n2000,bob,\"['x y' 'z']\"\n3000,cid,[odd\n3000,dot,p\n"
+    columns = {"time": "at", "user": "who", "item": "what"}
+    found = ingested(tmp_path / "a.csv", content, Mapping("feedback", columns))
+    assert found.dead == []
+    assert {item for one in found.lists for item in one.items} == {"1", "2", "x y", "z", "[odd", "p"}
+
+
+def test_interactions_in_text_are_several_as_well(tmp_path: Path) -> None:
+    content = 'at,list,what\n1000,r1,"[1, 2]"\n2000,r2,x\n'
+    columns = {"time": "at", "impression": "list", "item": "what"}
+    found = ingested(tmp_path / "a.csv", content, Mapping("interaction", columns))
+    assert found.clicks == [("r1", "1", "click"), ("r1", "2", "click"), ("r2", "x", "click")]
+
+
 def test_an_empty_list_is_a_missing_item(tmp_path: Path) -> None:
     content = lines(order(0, "ann"), order(1, "bob", "oats"), order(2, "cid", "rye"))
     found = ingested(tmp_path / "a.jsonl", content, Mapping("feedback", ORDERS))

@@ -15,6 +15,7 @@ from recsys.errors import InvalidValueError
 from serving.api_key import ApiKey
 from serving.limits import SOURCES, Limits, check_shares
 from serving.ranking.diversity import Diversity
+from serving.replication.keys import CHAMPION, ModelKeys
 
 _ORIGIN = re.compile(r"(http(?!.*:80$)|https(?!.*:443$))://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
 
@@ -93,6 +94,7 @@ class ServingSettings:
     def __post_init__(self) -> None:
         self._check_access()
         self._check_web()
+        self._check_shadow()
         Limits(self.max_candidates, self.retrieve)
         try:
             check_shares(self.shares, SOURCES)
@@ -118,6 +120,16 @@ class ServingSettings:
                 "diversity: has no effect without diversity_by, which says what makes items alike; write "
                 'diversity_by = "item.genres", or another feature of your items'
             )
+
+    def _check_shadow(self) -> None:
+        for number, name in enumerate(self.shadow):
+            if name in self.shadow[:number]:
+                raise InvalidValueError(f"shadow: names {name!r} twice; delete one")
+            if name != CHAMPION:
+                try:
+                    ModelKeys(name)
+                except InvalidValueError as error:
+                    raise InvalidValueError(f"shadow: {error}") from None
 
     def _check_access(self) -> None:
         for what in ("name", "sha256"):

@@ -153,7 +153,9 @@ class Publication:
         """Find out which of the facts that models share are this trainer's to write, and write new ones in full."""
         facts = self._publisher.facts
         owns, layouts = facts.owned(caught_up=has_caught_up), self._streamed.layouts
-        counts = layouts if owns else layouts - facts.layouts_of_champion() if has_caught_up else frozenset()
+        counts = layouts if owns else frozenset()
+        if layouts and not owns and has_caught_up:
+            counts = layouts - facts.layouts_of_champion()
         if owns and not self._owns:
             self._change_facts()
         elif counts != self._counts:

@@ -283,6 +283,9 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
             "[serving]\ntemperature = 2.0\n",
             "line 2: serving.temperature: 2.0 has no effect while exploration is none",
         ),
+        ("[serving]\nshadow = ['wide', 'wide']\n", "line 2: serving.shadow: names 'wide' twice; delete one"),
+        ("[serving]\nshadow = ['popularity']\n", "line 2: serving.shadow: model name 'popularity' cannot be used"),
+        ("[training]\npublish_as = 'a b'\n", "line 2: training.publish_as: model name 'a b' cannot be used"),
         ("[serving]\ndiversity = 0.5\n", "line 2: serving.diversity: has no effect without diversity_by"),
         ("[serving]\ndiversity_by = 'genres'\n", "line 2: serving.diversity_by: 'genres' is no feature of items"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,11 +12,14 @@ import numpy as np
 from recsys.client import Client
 from recsys.errors import InvalidValueError, StateError
 from recsys.simulation.user_model import UserModel
+from serving.api.schemas import RankResponse
 from serving.ranking.exploration import PlackettLuce
-from streaming.events.schema import Event, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.events.schema import Event, Impression, ItemUpdate, UserUpdate
 
 _BATCH = 500
 """Events that are posted together."""
+_PAUSE = 0.2
+"""Seconds until a server that recommends nothing is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +80,39 @@ class LoggingPolicy:
 class ServedLists:
     """The lists of a server, which gets all that happens. Close it to send the rest."""
 
-    def __init__(self, model: UserModel, client: Client) -> None:
-        self._model, self._client = model, client
+    def __init__(
+        self, model: UserModel, client: Client, patience: float = 60.0, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._model, self._client, self._patience, self._sleep = model, client, patience, sleep
         self._places = {item: place for place, item in enumerate(model.items)}
         self._waiting: list[Event] = []
 
     def show(self, user: int, time: int, count: int) -> Shown:
-        """Raises StateError where the server recommends items that are not simulated."""
-        answer = self._client.recommend(self._model.users[user], count=count, time=time)
+        """Raises StateError where the server recommends items that are not simulated, or none for long."""
+        self.close()
+        answer = self._recommended(user, time, count)
         try:
             items = [self._places[one.item] for one in answer.items]
         except KeyError as error:
-            raise StateError(
-                f"the server recommends {error}, which is not simulated: use a project of its own"
-            ) from None
+            message = f"the server recommends {error}, which is not simulated: use a project of its own"
+            raise StateError(message) from None
         return Shown(answer.impression, items, answer.arm or answer.model)
+
+    def _recommended(self, user: int, time: int, count: int) -> RankResponse:
+        """Where nothing is recommended yet the trainer has still to read of the items."""
+        waited = 0.0
+        while True:
+            answer = self._client.recommend(self._model.users[user], count=count, time=time)
+            if answer.items:
+                return answer
+            if waited >= self._patience:
+                raise StateError("the server recommends nothing: does `recsys train --follow` run beside it?")
+            self._sleep(_PAUSE)
+            waited += _PAUSE
 
     def take(self, event: Event) -> None:
         self._waiting.append(event)
-        if isinstance(event, Interaction) or len(self._waiting) >= _BATCH:
+        if len(self._waiting) >= _BATCH:
             self.close()
 
     def close(self) -> None:

@@ -11,7 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from recsys.cli import main
+from recsys.client import Client
+from recsys.errors import StateError
+from recsys.simulation.platform import ServedLists
 from recsys.simulation.simulation import Truth
+from recsys.simulation.user_model import PlantedUsers
 from serving.experiments.assignment import Arm, Experiment
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
@@ -67,3 +71,28 @@ def test_a_server_with_other_items_is_refused(app: httpx.Client, tmp_path: Path)
     status, said = simulate(app, tmp_path / "out", 3)
     assert status == 1
     assert "is not simulated: use a project of its own" in said
+
+
+def test_a_server_that_recommends_nothing_is_given_time(tmp_path: Path, log: FailingLog) -> None:
+    with EmbeddedRedis(tmp_path) as server, server.client() as client:
+        settings = Settings(redis_folder=tmp_path, experiments=(AB,), deadline=60_000)
+        with running(build(settings, log, Graphs())) as app, Client(str(app.base_url)) as asking:
+            waits: list[float] = []
+
+            def publish(seconds: float) -> None:
+                waits.append(seconds)
+                if len(waits) == 3:
+                    Publisher(client, "online").publish_catalog([("item-1", 1.0)], [])
+                    until(lambda: asking.recommend("nobody", count=1).items)
+
+            model = PlantedUsers(1, 2)
+            shown = ServedLists(model, asking, sleep=publish).show(0, 5, 1)
+            assert (shown.items, len(waits)) == ([1], 3)
+
+
+def test_a_server_that_goes_on_recommending_nothing_is_an_error(tmp_path: Path, log: FailingLog) -> None:
+    settings = Settings(redis_folder=tmp_path, experiments=(AB,), deadline=60_000)
+    with running(build(settings, log, Graphs())) as app, Client(str(app.base_url)) as asking:
+        users = ServedLists(PlantedUsers(1, 2), asking, patience=0.4, sleep=lambda _: None)
+        with pytest.raises(StateError, match="train --follow"):
+            users.show(0, 5, 1)

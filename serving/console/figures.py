@@ -60,6 +60,10 @@ _DEFINITIONS: Final[dict[str, tuple[str, str]]] = {
     "propensity": ("Propensity", "Chance that exploration put the item on this place; 1 without exploration."),
     "source": ("Source", "What proposed the item; given: it was named in the form."),
     "item_features": ("Features", "Of the item, as they were used for this ranking; - is missing."),
+    "why": (
+        "What features add",
+        "Score less the score without the feature, the largest three; features that say the same show little.",
+    ),
     "rank_change": ("Rank", "Place by score just before the click, and now."),
     "before": ("Before", "Score just before the click was stored."),
     "after": ("Now", "Score at the last look."),
@@ -148,6 +152,7 @@ _WORDS: Final = frozenset(
         "verdict",
         "rail_verdict",
         "item_features",
+        "why",
         "place",
         "remedy",
         "table",

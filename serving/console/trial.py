@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 from starlette.requests import Request
@@ -16,6 +17,8 @@ from serving.api.routes import Routes
 from serving.api.schemas import EventsResponse, RankRequest, RankResponse, RecommendRequest
 from serving.ranking.ranker import Trace
 from streaming.events.schema import Features, Interaction, Value
+
+_MOST_FEATURES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,29 @@ class Trial:
         }
         return Shown(answer, looked.features, columns)
 
-    async def scores(self, request: Request, user: str, items: list[str]) -> tuple[str, dict[str, float]]:
-        """The model, and its scores of these items now, best first, whatever exploration makes of their order."""
-        shown = await self.look(request, RankRequest(user, items))
+    async def effects(self, request: Request, user: str, shown: Shown) -> dict[str, dict[str, float]]:
+        """By shown item and feature, its score less the one without the feature, for at most `_MOST_FEATURES`.
+
+        Leave one covariate out (Lei et al. 2018, in its local form): features that say the same as another show little.
+        """
+        items = [one.item for one in shown.answer.items]
+        found: dict[str, dict[str, float]] = {item: {} for item in items}
+        names = [*sorted(shown.item_features), *sorted(shown.features)][:_MOST_FEATURES]
+        if not names:
+            return found
+        _, whole = await self.scores(request, RankRequest(user, items))
+        for name in names:
+            of_items = name in shown.item_features
+            without: dict[str, list[Value]] = {name: [None] * len(items)} if of_items else {}
+            asked = RankRequest(user, items, {} if of_items else {name: None}, without)
+            _, left = await self.scores(request, asked)
+            for item in items:
+                found[item][name] = whole[item] - left[item]
+        return found
+
+    async def scores(self, request: Request, asked: RankRequest) -> tuple[str, dict[str, float]]:
+        """The model, and its scores of the items now, best first, whatever exploration makes of their order."""
+        shown = await self.look(request, asked)
         ordered = sorted(shown.answer.items, key=lambda one: -one.score)
         return shown.answer.model.partition("@")[0], {one.item: one.score for one in ordered}
 

@@ -41,11 +41,11 @@ class TrialPage:
     async def page(self, request: Request) -> Response:
         fields = dict(request.query_params)
         shown = await self._trial.look(request, _asked(fields)) if fields.get("user") else None
-        return self._page(fields, shown)
+        return await self._page(request, fields, shown)
 
     async def ask(self, request: Request) -> Response:
         fields = await form(request)
-        response = self._page(fields, await self._trial.ask(request, _asked(fields)))
+        response = await self._page(request, fields, await self._trial.ask(request, _asked(fields)))
         response.background = getattr(request.state, "shadow", None)
         return response
 
@@ -53,7 +53,7 @@ class TrialPage:
         """Click on an item of an impression; the answer shows what the scores are, and asks again."""
         fields = await form(request)
         user, item = fields.get("user", ""), fields.get("item", "")
-        model, before = await self._trial.scores(request, user, _items(fields))
+        model, before = await self._trial.scores(request, RankRequest(user, _items(fields)))
         stored = await self._trial.click(fields.get("impression", ""), item, fields.get("action", ""))
         if stored.error is not None:
             raise InvalidFieldError.of(stored.error)
@@ -68,13 +68,14 @@ class TrialPage:
             clicked = min(max(int(fields.get("clicked", "")), 0), self._now())
         except (msgspec.MsgspecError, ValueError) as error:
             raise InvalidFieldError("these are not the scores of before the click: try again", "before") from error
-        model, after = await self._trial.scores(request, user, list(before))
+        model, after = await self._trial.scores(request, RankRequest(user, list(before)))
         return self._change(user, item, model, before, after, clicked)
 
-    def _page(self, fields: Mapping[str, str], shown: Shown | None) -> Response:
+    async def _page(self, request: Request, fields: Mapping[str, str], shown: Shown | None) -> Response:
         content: dict[str, Any] = {"fields": fields, "shown": shown, "actions": self._actions, "most": _MOST}
         if shown is not None:
-            content |= {"ranking": _ranking(shown), "features": _features(shown)}
+            effects = await self._trial.effects(request, fields["user"], shown) if fields.get("why") else {}
+            content |= {"ranking": _ranking(shown, effects), "features": _features(shown)}
         return self._render.page("trial.html", "try", **content)
 
     def _change(
@@ -130,18 +131,26 @@ def _items(fields: Mapping[str, str]) -> list[str]:
     return [line.strip() for line in fields.get("items", "").splitlines() if line.strip()]
 
 
-def _ranking(shown: Shown) -> Table:
+def _ranking(shown: Shown, effects: Mapping[str, Mapping[str, float]]) -> Table:
     tasks = [name for one in shown.answer.items[:1] if one.scores for name in one.scores]
     rows = []
     for place, one in enumerate(shown.answer.items):
         by_task = [fraction(one.scores[task]) for task in tasks] if one.scores else []
         read = ", ".join(f"{name} = {written(values[place])}" for name, values in shown.item_features.items())
-        chance = fraction(one.propensity)
-        rows.append(
-            (str(place + 1), one.item, fraction(one.score), one.source or "given", chance, *by_task, read or "-")
-        )
-    keys = ("rank", "item", "score", "source", "propensity")
-    return Table.of("Ranking", (*keys, *(f"task:{task}" for task in tasks), "item_features"), rows)
+        why = (_largest(effects[one.item]),) if effects else ()
+        own = str(place + 1), one.item, fraction(one.score), one.source or "given", fraction(one.propensity)
+        rows.append((*own, *by_task, *why, read or "-"))
+    keys = "rank", "item", "score", "source", "propensity", *(f"task:{task}" for task in tasks)
+    return Table.of("Ranking", (*keys, *(("why",) if effects else ()), "item_features"), rows)
+
+
+def _largest(effects: Mapping[str, float], most: int = 3) -> str:
+    """
+    >>> _largest({"age": 0.01, "kind": -0.25, "day": 0.0})
+    'kind -0.2500, age +0.0100'
+    """
+    chosen = sorted(effects.items(), key=lambda one: -abs(one[1]))[:most]
+    return ", ".join(f"{name} {fraction(value, '+')}" for name, value in chosen if abs(value) > _MOVED) or "-"
 
 
 def _features(shown: Shown) -> Table:

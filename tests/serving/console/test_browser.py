@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 PAGES = {
     "live": "",
-    "try": "try?user=ada&count=5",
+    "try": "try?user=ada&count=5&why=1",
     "experiments": "experiments",
     "user": "lookup?user=ada",
     "item": "lookup?item=%3Cb%3Esoda%3C%2Fb%3E",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Callable
@@ -23,12 +24,13 @@ from serving.experiments.goals import Goal
 from serving.replication.embedded_redis import EmbeddedRedis, socket_path
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build
+from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Impression, Interaction
 from streaming.ingest.dead_letters import DeadLetter, DeadLetters
 from streaming.log.erasure import append_erasures
 from tests.serving.api.asking import FailingLog, Start, ready, stored
 from tests.serving.console.shop import publish_judgement
-from tests.serving.fakes import Graphs, artefact
+from tests.serving.fakes import SPEC, Graphs, artefact
 from tests.serving.running import running
 from tests.serving.waiting import until
 
@@ -167,6 +169,27 @@ def test_a_look_leaves_no_trace(app: httpx.Client, log: FailingLog, client: redi
     assert stored(log) == []
     assert client.keys("recsys:shown:*") == before
     assert tiles(page(app))["Answers"][0] == "0"
+
+
+def test_what_features_add(start: Start, publish: Callable[..., Publisher], log: FailingLog) -> None:
+    """A score is a squashed sum here: without its price an item's sum is smaller by the price, age is of all items."""
+    fields = [Field("price", "numeric", "item.price"), Field("age", "numeric", "request.age")]
+    publisher = publish({"a": 0.1, "b": 0.2}, spec=FeatureSpec.of([*SPEC.fields, *fields]))
+    publisher.publish_entities({"u": {"age": -1.0}}, {"a": {"price": 0.5}, "b": {"price": -0.25}})
+    app = ready(start())
+    found = rows(page(app, "try", user="u", items="a\nb", why="1"), "Ranking")
+
+    def squashed(total: float) -> float:
+        return 1 / (1 + math.exp(-total))
+
+    def added(whole: float, price: float) -> str:
+        of = {"price": squashed(whole) - squashed(whole - price), "age": squashed(whole) - squashed(whole + 1)}
+        return ", ".join(f"{name} {value:+.4f}" for name, value in sorted(of.items(), key=lambda one: -abs(one[1])))
+
+    assert {row[1]: row[5] for row in found} == {"a": added(0.4 + 0.5 - 1, 0.5), "b": added(0.8 - 0.25 - 1, -0.25)}
+    assert stored(log) == []
+    assert "What features add" not in page(app, "try", user="u", items="a\nb")
+    assert [row[5] for row in rows(page(app, "try", user="u", items="zz", why="1"), "Ranking")] != ["-"]
 
 
 def test_a_real_request_is_an_impression_and_can_be_clicked(app: httpx.Client, log: FailingLog) -> None:

@@ -88,7 +88,7 @@ class AsyncClient:
             try:
                 answer = await self._http.request(call.method, call.path, content=call.body)
                 return call.result(answer.status_code, answer.content, answer.headers)
-            except (httpx.TransportError, ApiError) as error:
+            except (httpx.RequestError, ApiError) as error:
                 pause = self._retries.pause_after(error, attempt, repeatable=call.repeatable)
             await asyncio.sleep(pause)
             attempt += 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypedDict, TypeVar
 from urllib.parse import quote
 
+import httpx
 import msgspec
 
 from recsys.errors import InvalidValueError
@@ -31,6 +33,8 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 }
 _SHOWN = 200
 """Characters of an answer that is not the server's own, such as a proxy's."""
+_DIGITS = 9
+"""Of Retry-After that are read: 31 years."""
 T = TypeVar("T")
 
 
@@ -47,21 +51,28 @@ class Call(Generic[T]):
     accepted: tuple[int, ...] = (200,)
 
     def result(self, status: int, body: bytes, headers: Mapping[str, str]) -> T:
-        """Raises the ApiError of an answer that refuses."""
-        if status not in self.accepted:
-            raise refusal(status, body, headers)
-        return self.decode(status, body)
+        """Raises the ApiError of an answer that refuses, or that is none of the server's."""
+        if status in self.accepted:
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                return self.decode(status, body)
+        raise refusal(status, body, headers)
 
 
 def base(url: str) -> str:
     """The server's address. Raises InvalidValueError if it is none."""
-    if not url.startswith(("http://", "https://")):
-        raise InvalidValueError(f"{url!r} is no address of a server: write it as http://127.0.0.1:8000")
-    return url
+    with contextlib.suppress(httpx.InvalidURL):
+        address = httpx.URL(url)
+        if address.scheme in ("http", "https") and address.host and not address.query and not address.fragment:
+            return url
+    raise InvalidValueError(f"{url!r} is no address of a server: write it as http://127.0.0.1:8000")
 
 
 def headers(key: str | None) -> dict[str, str]:
-    """Of every request."""
+    """Of every request. Raises InvalidValueError, which does not show the key, if it cannot be one."""
+    if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
+        raise InvalidValueError(
+            "key: it is empty, or has spaces, line breaks or letters that no key has: strip what is read from a file"
+        )
     return {"Content-Type": "application/json"} | ({} if key is None else {"Authorization": f"Bearer {key}"})
 
 
@@ -70,10 +81,10 @@ def refusal(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
     try:
         said = msgspec.json.decode(body, type=ErrorResponse).error
         message, field = said.message, said.field
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         message, field = f"status {status}: {body[:_SHOWN].decode(errors='replace')}", ""
     after = headers.get("retry-after", "")
-    seconds = int(after) if after.isdecimal() else None
+    seconds = int(after[:_DIGITS]) if after.isdecimal() else None
     if status == OverloadedError.status:
         return OverloadedError(message, seconds or 1)
     if status in _BY_STATUS:
@@ -103,6 +114,8 @@ class RecommendOptions(Options, total=False):
 
 
 def rank(user: str, items: Sequence[str], options: RankOptions) -> Call[RankResponse]:
+    if isinstance(items, str):
+        raise InvalidValueError(f"items is {items!r}: give a list of ids, such as [{items!r}]")
     body = _encoded(RankRequest(user, list(items), **options))
     return Call("POST", "/v1/rank", body, _decoder(RankResponse), repeatable=False)
 
@@ -138,11 +151,16 @@ def interact(
     return Call(call.method, call.path, call.body, decode, repeatable=True, accepted=call.accepted)
 
 
-def forget(user: str) -> Call[int]:
-    def left(_status: int, body: bytes) -> int:
-        return int(msgspec.json.decode(body)["left"])
+class _Erased(msgspec.Struct):
+    """What is read of an `ErasureResponse`."""
 
-    return Call("DELETE", f"/v1/users/{quote(user, safe='')}", b"", left, repeatable=True)
+    left: int
+
+
+def forget(user: str) -> Call[int]:
+    decode = _decoder(_Erased)
+    path = quote(user, safe="").replace(".", "%2E")  # else a user . or .. is a step in the path
+    return Call("DELETE", f"/v1/users/{path}", b"", lambda status, body: decode(status, body).left, repeatable=True)
 
 
 def ready() -> Call[bool]:
@@ -150,16 +168,16 @@ def ready() -> Call[bool]:
 
 
 def _encoded(value: object) -> bytes:
-    """As JSON; scalars of NumPy are numbers."""
+    """As JSON; scalars of NumPy are numbers, arrays and series are lists."""
     try:
         return msgspec.json.encode(value, enc_hook=_plain)
-    except TypeError as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidValueError(f"this cannot be sent as JSON: {error}") from error
 
 
 def _plain(value: Any) -> object:
-    if hasattr(value, "item"):
-        return value.item()
+    if hasattr(value, "tolist"):
+        return value.tolist()
     raise TypeError(f"{type(value).__name__} {value!r}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, TypeVar, Unpack
@@ -19,9 +20,9 @@ T = TypeVar("T")
 
 
 class Client:
-    """Asks the server at `url`, over connections that stay open; thread-safe.
+    """Asks the server at `url`, over connections that stay open; thread-safe, and usable after a fork.
 
-    `key` is an API key, `timeout` how long an attempt may take to connect and then to be answered, in seconds, and
+    `key` is an API key. `timeout` is in seconds, of an attempt: to connect, and for each wait for more of the answer.
     `retries` says when another one is made. Every method raises ApiError, with the server's message, for what it
     refuses (`serving.api.request_errors`), and UnavailableError where no answer comes.
 
@@ -40,9 +41,16 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._retries = Retries() if retries is None else retries
-        self._http = httpx.Client(
-            base_url=calls.base(url), headers=calls.headers(key), timeout=timeout, transport=transport
-        )
+        self._options: dict[str, Any] = {
+            "base_url": calls.base(url),
+            "headers": calls.headers(key),
+            "timeout": timeout,
+            "transport": transport,
+        }
+        self._open()
+
+    def _open(self) -> None:
+        self._http, self._process = httpx.Client(**self._options), os.getpid()
 
     def __enter__(self) -> Self:
         return self
@@ -87,12 +95,14 @@ class Client:
         return self._do(calls.ready())
 
     def _do(self, call: Call[T]) -> T:
+        if self._process != os.getpid():
+            self._open()  # on connections shared with the process that forked, each would read the other's answers
         attempt = 0
         while True:
             try:
                 answer = self._http.request(call.method, call.path, content=call.body)
                 return call.result(answer.status_code, answer.content, answer.headers)
-            except (httpx.TransportError, ApiError) as error:
+            except (httpx.RequestError, ApiError) as error:
                 pause = self._retries.pause_after(error, attempt, repeatable=call.repeatable)
             time.sleep(pause)
             attempt += 1

@@ -34,7 +34,7 @@ class Retries:
     longest: float = 2.0
     draw: Callable[[], float] = random.random
 
-    def pause_after(self, error: httpx.TransportError | ApiError, attempt: int, *, repeatable: bool) -> float:
+    def pause_after(self, error: httpx.RequestError | ApiError, attempt: int, *, repeatable: bool) -> float:
         """Seconds until the attempt after this one, counted from 0.
 
         Raises if there is none: UnavailableError if no answer came, else `error`.
@@ -44,11 +44,11 @@ class Retries:
             return max(asked, self.pause * float(2**attempt) * (0.5 + self.draw() / 2))
         if isinstance(error, ApiError):
             raise error
-        url = error.request.url.copy_with(path="/")
+        url = error.request.url.copy_with(path="/", userinfo=b"")
         raise UnavailableError(f"{url} does not answer: {error}. Is `recsys serve` running there?") from error
 
 
-def _asked(error: httpx.TransportError | ApiError, *, repeatable: bool) -> float | None:
+def _asked(error: httpx.RequestError | ApiError, *, repeatable: bool) -> float | None:
     """Seconds that must pass first; None: it must not be sent again."""
     if isinstance(error, ApiError):
         again = error.status in _REFUSED or (repeatable and error.status in _LOST)

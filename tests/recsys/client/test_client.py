@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,14 @@ from embedding.store import Delta, TableDelta
 from recsys.client import AsyncClient, Client
 from recsys.client.retries import Retries
 from recsys.errors import InvalidValueError, UnavailableError
-from serving.api.request_errors import ForbiddenError, InvalidFieldError, NoKeyError, NotStoredError, OverloadedError
+from serving.api.request_errors import (
+    ApiError,
+    ForbiddenError,
+    InvalidFieldError,
+    NoKeyError,
+    NotStoredError,
+    OverloadedError,
+)
 from serving.api.schemas import RankResponse
 from serving.api_key import new_key
 from serving.replication.embedded_redis import EmbeddedRedis
@@ -265,3 +274,93 @@ def test_the_page(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     for block in blocks:
         exec(block.replace("http://127.0.0.1:8000", url), {})
     assert capsys.readouterr().out.splitlines()[-1] == "['tea', 'coffee']"
+
+
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [
+        (200, b"<html>nginx</html>"),
+        (200, b"[1]"),
+        (200, b'{"left":"\xff","impression":"\xff"}'),
+        (200, b"[" * 100_000),
+        (422, b'{"error":{"field":"events","message":"no such thing"}}'),
+        (429, b""),
+    ],
+    ids=["page", "list", "bytes", "deep", "refused", "years"],
+)
+def test_what_is_no_answer_of_the_server_is_an_error_of_the_api(kind: str, status: int, content: bytes) -> None:
+    calls: dict[str, tuple[object, ...]] = {"rank": ("u", ["a"]), "send": ([ItemUpdate(8, "x")],), "forget": ("u",)}
+    for name, values in calls.items():
+        answer = httpx.Response(status, content=content, headers={"Retry-After": "9" * 5000})
+        with pytest.raises(ApiError):
+            getattr(asking(kind, answer)[0], name)(*values)
+
+
+def test_an_answer_that_cannot_be_unpacked_is_lost(kind: str) -> None:
+    torn = httpx.DecodingError("incorrect header check")
+    client, asked = asking(kind, torn, httpx.Response(200, content=STORED))
+    assert client.interact("i1", "a").accepted == 1
+    assert len(asked.bodies) == 2
+    with pytest.raises(UnavailableError, match="incorrect header"):
+        asking(kind, torn)[0].rank("u", ["a"])
+
+
+@pytest.mark.parametrize("key", ["", "rk-a\n", "rk-a b", "rk-ключ"], ids=["none", "line", "space", "letters"])
+def test_what_can_be_no_key_is_refused_and_not_shown(kind: str, key: str) -> None:
+    with pytest.raises(InvalidValueError, match="key: it is empty") as caught:
+        Asking(kind, "http://x", key).ready()
+    assert "rk-" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["http://", "http://x?y=1", "http://x/#y", "http://[::1", "http://\n", "ftp://x"])
+def test_what_can_be_no_address_is_refused(kind: str, address: str) -> None:
+    with pytest.raises(InvalidValueError, match="is no address of a server"):
+        Asking(kind, address).ready()
+
+
+def test_errors_show_no_password_of_the_address(kind: str) -> None:
+    queue = httpx.MockTransport(Answers(httpx.ReadTimeout("slow")))
+    with pytest.raises(UnavailableError, match="http://x/ does not answer") as caught:
+        Asking(kind, "http://me:secret@x", transport=queue).rank("u", ["a"])
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("user", [".", "..", "../rank"])
+def test_a_user_with_dots_is_forgotten(kind: str, url: str, log: FailingLog, user: str) -> None:
+    Asking(kind, url).rank(user, ["a"])
+    assert Asking(kind, url).forget(user)
+    assert any(isinstance(event, Erasure) and event.user == user for event in stored(log))
+
+
+def test_values_of_arrays_are_sent_as_lists(kind: str) -> None:
+    client, asked = asking(kind, httpx.Response(200, content=RANKED))
+    client.rank("u", np.array(["a", "b"]), features={"x": np.float32(0.5)}, item_features={"y": np.array([1, 2])})
+    sent = msgspec.json.decode(asked.bodies[0])
+    assert (sent["items"], sent["features"], sent["item_features"]) == (["a", "b"], {"x": 0.5}, {"y": [1, 2]})
+
+
+def test_what_json_has_no_form_for_is_refused(kind: str) -> None:
+    endless: dict[str, Any] = {}
+    endless["x"] = endless
+    for features in ({"x": "\ud800"}, endless):
+        with pytest.raises(InvalidValueError, match="JSON"):
+            Asking(kind, "http://x").rank("u", ["a"], features=features)
+    with pytest.raises(InvalidValueError, match=r"give a list of ids, such as \['abc'\]"):
+        Asking(kind, "http://x").rank("u", "abc")
+
+
+FORKS = """
+import os, sys
+from recsys.client import Client
+client = Client(sys.argv[1], timeout=60)
+client.rank("u", ["before"])
+child = os.fork()
+own = f"item-{os.getpid()}"
+got = [client.rank("u", [own]).items[0].item for _ in range(50)]
+sys.exit(got != [own] * 50 or bool(child and os.waitpid(child, 0)[1]))
+"""
+
+
+def test_processes_that_forked_get_their_own_answers(url: str) -> None:
+    """They have what was one connection."""
+    subprocess.run([sys.executable, "-c", FORKS, url], check=True, timeout=120)

@@ -160,6 +160,7 @@ def replay(config: Config, log: EventLog) -> None:
                 "the end of the batch stage",
                 "the batch stage would end",
                 "no example was learned",
+                "all impressions are of one time",
             )
         ):
             raise _NothingToEvaluateError from error

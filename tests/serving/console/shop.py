@@ -40,7 +40,12 @@ GOALS = [Goal("bought", "conversion", 3_600_000, frozenset({"click"}))]
 KEY, _CONFIGURED = new_key("boss", ["admin", "rank", "events"])
 ITEMS = ("tea", "cocoa", "mate", "coffee", "juice", "water", "<b>soda</b>")
 SHOP = FeatureSpec.of(
-    [*SPEC.fields, Field("kind", "multi", "item.kind"), Field("country", "categorical", "request.country")]
+    [
+        *SPEC.fields,
+        Field("kind", "multi", "item.kind"),
+        Field("country", "categorical", "request.country"),
+        Field("price", "numeric", "item.price"),
+    ]
 )
 
 
@@ -59,7 +64,8 @@ class Shop:
         made = replace(artefact(spec=SHOP), step=1200, version="step-1200-3f2a81c0-9b1d44", time=_now() - 60_000)
         self._publisher.publish_artefact(made)
         kinds: dict[str, Features] = {
-            item: {"kind": ["drink", "hot" if place < 4 else "cold"]} for place, item in enumerate(ITEMS)
+            item: {"kind": ["drink", "hot" if place < 4 else "cold"], "price": 0.4 - 0.09 * place}
+            for place, item in enumerate(ITEMS)
         }
         self._publisher.publish_entities({"ada": {"country": "uk"}, "bob": {"country": "se"}}, kinds)
         self._publisher.publish_catalog([(item, 9.0 - place) for place, item in enumerate(ITEMS)], [("juice", 5)])

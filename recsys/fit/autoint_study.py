@@ -202,4 +202,5 @@ class AutoIntStudy:
 
 
 def _spread(values: list[float]) -> str:
-    return f"{np.mean(values):.4f} ± {np.std(values):.4f}"
+    spread = f" ± {np.std(values):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{spread}"

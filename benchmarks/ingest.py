@@ -92,7 +92,8 @@ def write_tables(folder: Path, count: int) -> list[Path]:
         with (folder / name).open("w", newline="") as file:
             csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator="\n").writerows([names, *rows])
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))
-    pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), folder / "a.parquet")
+    table = pa.table({name: pa.array(values) for name, values in columns.items()})
+    pq.write_table(table, folder / "a.parquet", row_group_size=GROUP)
     lines = (json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows)
     (folder / "mapped.jsonl").write_text("".join(lines))
     return [folder / name for name in ("plain.csv", "quoted.csv", "a.tsv", "a.parquet", "mapped.jsonl")]
@@ -108,6 +109,8 @@ def in_new_folder(work: Callable[[Path, Path], Counts], path: Path) -> Counts:
         return work(path, Path(folder) / "run")
 
 
+GROUP = 100_000
+"""Rows of a group in Parquet, of which a part is held: files of one group would be compared by its size."""
 FULL = 4
 """So many times the rows of a timed run fill what is read ahead."""
 MEMORY = """

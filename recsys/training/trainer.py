@@ -282,6 +282,7 @@ class Trainer:
 
     def _publish(self, *, dense: bool = False) -> bool:
         """False if Redis is gone."""
+        self.progress.lag_events = self._feed.lag_events  # events that make no row change it, too
         return self._publication is None or self._publication.publish(
             self.progress, self._report(), has_caught_up=self._has_caught_up, dense=dense
         )

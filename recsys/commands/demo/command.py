@@ -41,6 +41,7 @@ def run(folder: Path, keep: bool, data: Path | None = None) -> None:
     with file_errors("the demo's folder (--folder)", folder):
         config_path = _prepare(folder)
     with ExitStack() as stack:
+        stack.enter_context(_terminable())
         stack.enter_context(EmbeddedRedis(load(config_path).redis.folder))
         _step(console, 1, "Ingest the first part of a real log: MovieLens, ratings as likes")
         _recsys("ingest", "-c", config_path, "--dataset", DATASET, data, "--to", SPLIT)
@@ -141,6 +142,16 @@ def _wait_for(file: Path, text: str) -> None:
         if time.monotonic() > deadline:
             raise UnavailableError(f"{file} does not say {text!r} after {TIMEOUT:.0f} s")
         time.sleep(0.1)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the demo as Ctrl-C does, with the processes that it has started."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

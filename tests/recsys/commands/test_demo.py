@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,13 @@ def test_an_empty_folder_and_that_of_an_earlier_demo_are_replaced(tmp_path: Path
     (folder / "old").touch()
     assert demo._prepare(folder).is_file()
     assert not (folder / "old").exists()
+
+
+def test_a_demo_that_is_terminated_ends_what_it_started() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), demo._terminable():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.slow

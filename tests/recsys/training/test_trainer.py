@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from recsys import wiring
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import CheckpointError, LogError
-from streaming.events.schema import Event, Impression, Interaction
+from streaming.events.schema import Event, Impression, Interaction, ItemUpdate
 from streaming.ingest.codec import encode_events
 
 SETTINGS = "[training]\nbatch_size = 2\nwait = '1s'\nlateness = '0s'\ncheckpoint_every = 4\nkeep = 100\n"
@@ -49,6 +50,15 @@ def test_until_stops_before_the_first_later_event(config: Config, follow: bool) 
         trainer.run(follow=follow, stop=threading.Event(), until=10_000)
         assert trainer.progress.rows == 10
     assert committed(config) == (20,)
+
+
+def test_events_that_make_no_row_are_no_lag_once_they_are_read(config: Config) -> None:
+    with closing(wiring.event_log(config)) as log:
+        log.append(encode_events([ItemUpdate(50_000, "new", {"kind": "k"})]))
+    with wiring.trainer(config, publish=False) as trainer:
+        trainer.run(follow=False, stop=threading.Event())
+        assert trainer.progress.rows == 20
+        assert trainer.progress.lag_events == 0
 
 
 def test_a_log_that_cannot_be_told_how_far_it_was_learned_does_not_end_training(

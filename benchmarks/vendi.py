@@ -29,8 +29,8 @@ def run(quick: bool) -> Result:
     diversity = Diversity("item.genres", 1.0)
     calls: dict[str, Callable[[], object]] = {
         "ours": lambda: diversity.order(Greedy(), scores_C, values, SHOWN, rng),
-        "mmr": lambda: mmr(scores_C, categories(values)),
-        "dpp": lambda: dpp(scores_C, categories(values)),
+        "mmr": lambda: mmr(scores_C, categories(values).dense()),
+        "dpp": lambda: dpp(scores_C, categories(values).dense()),
         "score": lambda: diversity.score(values[:SHOWN]),
     }
     rounds: dict[str, list[float]] = {name: [] for name in calls}

@@ -12,7 +12,7 @@ import numpy as np
 
 from recsys.errors import InvalidValueError
 from serving.ranking.exploration import Exploration, Floats, Positions, log_odds
-from serving.ranking.vendi import Variety, vendi_score
+from serving.ranking.vendi import SparseVectors, Variety, vendi_score
 from streaming.events.schema import Value
 
 ITEM = "item."
@@ -70,25 +70,24 @@ class Diversity:
 
     def score(self, values_K: Sequence[Value]) -> float:
         """The Vendi score (of order 1) of the first `positions` of a list: how many kinds of items it shows."""
-        return vendi_score(categories(values_K[: self.positions]))
+        return vendi_score(categories(values_K[: self.positions]).dense())
 
 
-def categories(values: Sequence[Value]) -> Floats:
+def categories(values: Sequence[Value]) -> SparseVectors:
     """A unit vector [C, F] for each value: equal shares of its elements, which are categories.
 
-    >>> categories(["a", ["a", "b"], None]).round(2)
+    >>> categories(["a", ["a", "b"], None]).dense().round(2)
     array([[1.  , 0.  , 0.  ],
            [0.71, 0.71, 0.  ],
            [0.  , 0.  , 1.  ]])
     """
     known: dict[object, int] = {}
-    rows, columns, shares = list[int](), list[int](), list[float]()
-    for row, value in enumerate(values):
-        elements = dict.fromkeys(value) if isinstance(value, list) else [value]
-        for element in elements or [None]:
-            rows.append(row)
-            columns.append(known.setdefault(element, len(known)))
-            shares.append(max(len(elements), 1) ** -0.5)
-    vectors_CF = np.zeros((len(values), len(known)))
-    vectors_CF[rows, columns] = shares
-    return vectors_CF
+    columns, counts = list[int](), list[int]()
+    for value in values:
+        elements = (dict.fromkeys(value) if isinstance(value, list) else (value,)) or (None,)
+        columns += [known.setdefault(element, len(known)) for element in elements]
+        counts.append(len(elements))
+    counts_C = np.array(counts, np.int64)
+    rows_E = np.repeat(np.arange(len(counts_C)), counts_C)
+    shares_E = 1 / np.sqrt(counts_C, dtype=np.float64)[rows_E]
+    return SparseVectors(rows_E, np.array(columns, np.int64), shares_E, (len(values), len(known)))

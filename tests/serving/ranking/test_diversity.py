@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections import Counter
 from collections.abc import Sequence
 
@@ -61,7 +62,7 @@ def test_only_the_first_positions_are_varied() -> None:
 
 def chances(drawn: Sequence[int], weight: float, temperature: float) -> list[float]:
     """Of each position given those above it, by the definition."""
-    found, vectors = [], categories(KINDS)
+    found, vectors = [], categories(KINDS).dense()
 
     def worth(above: Sequence[int], item: int) -> float:
         before = vendi_score(vectors[list(above)], 2) or 1.0
@@ -124,3 +125,15 @@ def test_more_weight_gives_more_variety() -> None:
 def test_what_is_no_feature_of_items_is_refused(name: str) -> None:
     with pytest.raises(InvalidValueError, match="such as item"):
         Diversity(name)
+
+
+def test_memory_is_that_of_the_values_not_of_all_pairs_of_items_and_values() -> None:
+    """10,000 candidates, each with a brand of its own: as a matrix they would be 800 MB, made for every request."""
+    values: list[Value] = [f"brand {n}" for n in range(10_000)]
+    scores_C = np.linspace(0.1, 0.9, len(values))
+    tracemalloc.start()
+    order_K, _ = Diversity("item.brand", 1.0).order(Greedy(), scores_C, values, 20, np.random.default_rng(0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert order_K.tolist() == list(range(9_999, 9_979, -1))
+    assert peak < 10_000_000

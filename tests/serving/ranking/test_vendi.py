@@ -34,16 +34,16 @@ def test_items_that_are_alike_are_one_and_others_are_as_many_as_they_are(items: 
 
 
 def test_two_halves_that_are_alike_are_two() -> None:
-    assert vendi_score(categories(["a"] * 5 + ["b"] * 5)) == pytest.approx(2)
+    assert vendi_score(categories(["a"] * 5 + ["b"] * 5).dense()) == pytest.approx(2)
     # 3 and 1 of 4: shares 3/4 and 1/4, so 4 / 3^(3/4)
-    assert vendi_score(categories(["a", "a", "a", "b"])) == pytest.approx(4 / 3**0.75)
-    assert vendi_score(categories(["a", "a", "a", "b"]), 2) == pytest.approx(1.6)
-    assert vendi_score(categories(["a", "a", "a", "b"]), math.inf) == pytest.approx(4 / 3)
+    assert vendi_score(categories(["a", "a", "a", "b"]).dense()) == pytest.approx(4 / 3**0.75)
+    assert vendi_score(categories(["a", "a", "a", "b"]).dense(), 2) == pytest.approx(1.6)
+    assert vendi_score(categories(["a", "a", "a", "b"]).dense(), math.inf) == pytest.approx(4 / 3)
 
 
 @given(LISTS)
 def test_it_is_that_of_the_definition_whichever_product_is_smaller(values: list[Value]) -> None:
-    vectors = categories(values)
+    vectors = categories(values).dense()
     found = [vendi_score(vectors, order) for order in ORDERS]
     assert found == pytest.approx([by_definition(vectors, order) for order in ORDERS], rel=1e-6)
     assert all(1 - 1e-9 <= score <= len(values) + 1e-9 for score in found)
@@ -52,8 +52,7 @@ def test_it_is_that_of_the_definition_whichever_product_is_smaller(values: list[
 
 @given(LISTS)
 def test_gains_are_what_an_item_adds_to_the_score(values: list[Value]) -> None:
-    vectors = categories(values)
-    variety = Variety(vectors)
+    variety, vectors = Variety(categories(values)), categories(values).dense()
     assert variety.score == 0
     for number in range(len(values)):
         before = vendi_score(vectors[:number], 2) or 1
@@ -61,6 +60,14 @@ def test_gains_are_what_an_item_adds_to_the_score(values: list[Value]) -> None:
         np.testing.assert_allclose(variety.gains(), np.log(np.array(added) / before), atol=1e-9)
         variety.add(number)
         assert variety.score == pytest.approx(added[number])
+
+
+def test_a_matrix_and_its_elements_give_the_same_similarities() -> None:
+    for different in (2, 100):  # as a matrix; by the elements
+        vectors = categories([*[f"a{n}" for n in range(different)], "a0", ["a0", "a1"]])
+        whole = vectors.dense()
+        for row, vector in enumerate(whole):
+            assert vectors.similarities(row) == pytest.approx(whole @ vector)
 
 
 def test_an_empty_list_holds_nothing() -> None:

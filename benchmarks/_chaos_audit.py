@@ -22,7 +22,7 @@ from recsys.training.checkpoint.checkpoints import Checkpoints
 from recsys.training.checkpoint.manifest import part_folder
 from recsys.training.progress import Progress
 from recsys.training.trainer import Trainer
-from serving.api.schemas import RankRequest
+from serving.api.messages.schemas import RankRequest
 from serving.cache.row_store import RedisRows
 from serving.local_ranking import LocalRanking
 from serving.replication.embedded_redis import connect

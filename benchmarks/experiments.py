@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from benchmarks.harness import Result, Target, interleave, median
 from serving.experiments.assignment import Arm, Experiment
+from serving.experiments.counts.log_counts import UnitCounts
 from serving.experiments.goal_summary import summarise_goals
 from serving.experiments.goals import Goal
-from serving.experiments.log_counts import UnitCounts
 from serving.experiments.log_summary import compared
 
 AB = Experiment("ab", (Arm("control"), Arm("treatment")))

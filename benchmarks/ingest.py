@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 from benchmarks import _events
 from benchmarks.harness import Result, Target, interleave, median, peak_memory, ratio
 from streaming.ingest.counts import Counts
-from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.formats.open_source import open_source
 from streaming.ingest.formats.sources import JsonLines
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.pipeline import Ingest
+from streaming.ingest.refusals.dead_letters import DeadLetters
 from streaming.log.file_log import FileLog
 
 REQUIRED = {

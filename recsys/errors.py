@@ -18,7 +18,7 @@ RecsysError
 ├── LeaseError               another trainer publishes the model
 ├── PromotionError           a model that cannot be promoted, or gone back to
 ├── WorkerError              the processes that train together
-├── ApiError                 a request that the server refuses, one class per status: `serving/api/request_errors.py`
+├── ApiError                 a request that the server refuses: `serving/api/messages/request_errors.py`
 └── UnavailableError         a service that does not answer (a ConnectionError)
     ├── RowsUnavailableError     Redis, for a reader
     ├── PublishError             Redis, for the trainer

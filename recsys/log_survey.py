@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.config.sections.tasks import CLICK
+from recsys.config.sections.learning.tasks import CLICK
 from recsys.config.units import written
 from streaming.encode.feature_spec import Field
 from streaming.events.columns import IMPRESSION, INTERACTION, kinds

@@ -16,7 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from recsys.errors import InvalidValueError
-from serving.api.client_connection import ClientConnection
+from serving.api.gate.client_connection import ClientConnection
 from serving.certificate import certificate_warning, tls_context
 
 _logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from recsys.errors import UnavailableError
-from serving.api.schemas import RankRequest, RecommendRequest
+from serving.api.messages.schemas import RankRequest, RecommendRequest
 from serving.experiments.traffic import Traffic
 from serving.model.loaded_model import OpenScorer
 from serving.ranking.ranker import Query, Trace
@@ -33,7 +33,7 @@ class Answer:
     sources: Mapping[str, str] = field(default_factory=dict)
     """Where a recommended item came from."""
     degraded: tuple[str, ...] = ()
-    """See `serving.api.schemas.RankResponse`."""
+    """See `serving.api.messages.schemas.RankResponse`."""
     probabilities: Mapping[str, list[float]] = field(default_factory=dict)
     """The model's, of the shown items, by task; empty for a ranking by popularity."""
 

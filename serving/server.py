@@ -14,22 +14,22 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
-from serving.api.access import Access
 from serving.api.app import create_app, package_version
 from serving.api.clock_and_ids import ClockAndIds
 from serving.api.erasure_route import ErasureRoute
-from serving.api.open_connections import ConnectionLimits, OpenConnections
-from serving.api.prometheus import Metrics
-from serving.api.ranking_queue import RankingQueue
+from serving.api.gate.access import Access
+from serving.api.gate.open_connections import ConnectionLimits, OpenConnections
+from serving.api.gate.ranking_queue import RankingQueue
+from serving.api.monitoring.prometheus import Metrics
+from serving.api.monitoring.server_state import ServerState
 from serving.api.rankings import Rankings
 from serving.api.routes import Routes
-from serving.api.server_state import ServerState
 from serving.console.console import Console
 from serving.console.trial import Trial
 from serving.erasure.erasures import Erasures
 from serving.event_writer import EventWriter
 from serving.experiments.assignment import POPULARITY, Arm, Experiment
-from serving.experiments.counters import ExperimentCounters
+from serving.experiments.counts.counters import ExperimentCounters
 from serving.experiments.traffic import Holdout, Traffic
 from serving.http_server import http_server, listening, serve, tls_of
 from serving.limits import Limits

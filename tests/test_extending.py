@@ -22,7 +22,7 @@ import serving.settings
 from recsys import models, wiring
 from recsys.cli import main
 from recsys.config.file import parse
-from recsys.config.sections import models as config_models
+from recsys.config.sections.learning import models as config_models
 from recsys.config.sections.section import reader, section_of
 from recsys.evaluation import metrics
 from recsys.evaluation.replay.arms import frozen

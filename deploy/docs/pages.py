@@ -32,7 +32,7 @@ _KINDS = {
 _API = {
     "The platform as an object": ["recsys.recommender.recommender.Recommender"],
     "A client of the server": ["recsys.client.client.Client", "recsys.client.retries.Retries"],
-    "Requests and answers": ["serving.api.schemas"],
+    "Requests and answers": ["serving.api.messages.schemas"],
     "Events": ["streaming.events.schema"],
     "The embedding store": ["embedding.local.store.LocalStore", "embedding.store"],
     "The drop-in for TorchRec": ["embedding.torchrec.collection.CollisionFreeEmbeddingBagCollection"],
@@ -126,7 +126,7 @@ def metrics_page() -> str:
 
 def metrics() -> list[Metric]:
     """All that the server's code declares, in the order of the code."""
-    folder = ROOT / "serving" / "api"
+    folder = ROOT / "serving" / "api" / "monitoring"
     return [
         metric
         for name in ("prometheus.py", "trainer_metrics.py")

@@ -11,8 +11,8 @@ import httpx
 from recsys.client import calls
 from recsys.client.calls import Call, RankOptions, RecommendOptions
 from recsys.client.retries import Retries
-from serving.api.request_errors import ApiError
-from serving.api.schemas import EventsResponse, RankResponse
+from serving.api.messages.request_errors import ApiError
+from serving.api.messages.schemas import EventsResponse, RankResponse
 from streaming.events.schema import ClientEvent
 
 T = TypeVar("T")

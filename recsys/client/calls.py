@@ -13,7 +13,7 @@ import httpx
 import msgspec
 
 from recsys.errors import InvalidValueError
-from serving.api.request_errors import (
+from serving.api.messages.request_errors import (
     ApiError,
     BadRequestError,
     ForbiddenError,
@@ -24,7 +24,7 @@ from serving.api.request_errors import (
     TooLargeError,
     UnknownRouteError,
 )
-from serving.api.schemas import ErrorResponse, EventsResponse, RankRequest, RankResponse, RecommendRequest
+from serving.api.messages.schemas import ErrorResponse, EventsResponse, RankRequest, RankResponse, RecommendRequest
 from streaming.events.schema import ClientEvent, Features, Interaction, Value
 
 _BY_STATUS: dict[int, type[ApiError]] = {
@@ -95,7 +95,7 @@ def refusal(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
 
 
 class Options(TypedDict, total=False):
-    """Of both kinds of request: see `serving.api.schemas.RankRequest`."""
+    """Of both kinds of request: see `serving.api.messages.schemas.RankRequest`."""
 
     features: Features
     time: int

@@ -12,8 +12,8 @@ import httpx
 from recsys.client import calls
 from recsys.client.calls import Call, RankOptions, RecommendOptions
 from recsys.client.retries import Retries
-from serving.api.request_errors import ApiError
-from serving.api.schemas import EventsResponse, RankResponse
+from serving.api.messages.request_errors import ApiError
+from serving.api.messages.schemas import EventsResponse, RankResponse
 from streaming.events.schema import ClientEvent
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ class Client:
 
     `key` is an API key. `timeout` is in seconds, of an attempt: to connect, and for each wait for more of the answer.
     `retries` says when another one is made. Every method raises ApiError, with the server's message, for what it
-    refuses (`serving.api.request_errors`), and UnavailableError where no answer comes.
+    refuses (`serving.api.messages.request_errors`), and UnavailableError where no answer comes.
 
     >>> with Client("http://127.0.0.1:8000") as shop:  # doctest: +SKIP
     ...     shown = shop.recommend("u1", count=10)

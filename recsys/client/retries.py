@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import httpx
 
 from recsys.errors import UnavailableError
-from serving.api.request_errors import ApiError
+from serving.api.messages.request_errors import ApiError
 
 _REFUSED = (429, 503)
 """By the server, before it did anything."""

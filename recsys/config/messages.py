@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from recsys.config.schema import Config, ServingSection
 from recsys.config.sections.experiments import HoldoutSection
-from recsys.config.sections.models import SECTIONS
+from recsys.config.sections.learning.models import SECTIONS
 from recsys.config.setting_lines import Location, line_of
 from recsys.errors import ConfigError
 from serving.api_key import without_keys

@@ -16,17 +16,17 @@ from recsys.config.mapped_files import unused_mapping
 from recsys.config.sections.catalog import CatalogSection
 from recsys.config.sections.experiments import ExperimentSection, HoldoutSection
 from recsys.config.sections.features import FeaturesSection
-from recsys.config.sections.fit import FitSection
 from recsys.config.sections.item_to_item import ItemToItemSection
+from recsys.config.sections.learning.fit import FitSection
+from recsys.config.sections.learning.models import AutoIntConfig, ModelSection
+from recsys.config.sections.learning.retrieval import RetrievalSection
+from recsys.config.sections.learning.search import DnisSection, IhasSection
+from recsys.config.sections.learning.tasks import CLICK, TaskSection
+from recsys.config.sections.learning.training import TrainingSection
+from recsys.config.sections.learning.tune import TuneSection
 from recsys.config.sections.log import LogSection
-from recsys.config.sections.models import AutoIntConfig, ModelSection
 from recsys.config.sections.redis import RedisSection
-from recsys.config.sections.retrieval import RetrievalSection
-from recsys.config.sections.search import DnisSection, IhasSection
 from recsys.config.sections.section import Section, error_at, reader, section_of
-from recsys.config.sections.tasks import CLICK, TaskSection
-from recsys.config.sections.training import TrainingSection
-from recsys.config.sections.tune import TuneSection
 from serving.experiments.traffic import Holdout
 from serving.settings import ServingSettings
 from streaming.join.labeled_impression import MAX_TASKS

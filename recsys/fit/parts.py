@@ -13,7 +13,7 @@ import numpy.typing as npt
 from embedding.hashing import salt_of, uniform
 from recsys import wiring
 from recsys.config.schema import Config
-from recsys.config.sections.fit import FitSection
+from recsys.config.sections.learning.fit import FitSection
 from recsys.errors import InvalidValueError
 from recsys.unlearned import REMEDY, not_learned
 from streaming.encode.batch import TrainingBatch

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from recsys.config.schema import Config
-from recsys.config.sections.fit import FitSection
+from recsys.config.sections.learning.fit import FitSection
 from recsys.errors import StateError
 from recsys.evaluation.replay.evaluate import settings_of
 from recsys.fit.parts import Parts

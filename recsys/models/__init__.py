@@ -37,7 +37,9 @@ def build(
     seed: int = 0,
     histories: Sequence[PooledHistory] = (),
 ) -> RankingModel:
-    """Build the model of `config`, a section of `recsys.config.sections.models`, which pools `histories` itself.
+    """Build the model of `config`, a section of `recsys.config.sections.learning.models`.
+
+    It pools `histories` itself.
 
     Its initial weights depend on the arguments alone, not on torch's global random state. Raises InvalidValueError if
     `config` belongs to no model.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recsys.config.sections.models import AutoIntConfig
+from recsys.config.sections.learning.models import AutoIntConfig
 from recsys.errors import InvalidValueError
 from recsys.models.base import FieldAxes, Perceptron, RankingModel, drop
 

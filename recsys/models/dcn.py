@@ -10,7 +10,7 @@ import math
 
 from torch import Tensor, nn
 
-from recsys.config.sections.models import CrossNetworkConfig
+from recsys.config.sections.learning.models import CrossNetworkConfig
 from recsys.models.base import FieldAxes, Perceptron, RankingModel
 
 

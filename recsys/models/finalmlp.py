@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from recsys.config.sections.models import FinalMlpConfig
+from recsys.config.sections.learning.models import FinalMlpConfig
 from recsys.models.base import FieldAxes, Perceptron, RankingModel
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from recsys.config.sections.models import LogisticRegressionConfig
+from recsys.config.sections.learning.models import LogisticRegressionConfig
 from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from recsys.config.sections.models import MixtureOfExpertsConfig
+from recsys.config.sections.learning.models import MixtureOfExpertsConfig
 from recsys.models.base import FieldAxes, Perceptron, RankingModel
 
 

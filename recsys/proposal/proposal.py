@@ -9,7 +9,7 @@ from pathlib import Path
 
 from recsys.config.file import parse
 from recsys.config.schema import Config
-from recsys.config.sections.training import TrainingSection
+from recsys.config.sections.learning.training import TrainingSection
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
 from recsys.proposal.events_of_lists import events_of_lists

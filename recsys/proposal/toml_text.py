@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from recsys.config.sections.training import TrainingSection
+from recsys.config.sections.learning.training import TrainingSection
 from recsys.config.units import written
 from recsys.proposal.feature_columns import Feature
 from recsys.proposal.mapping import Noted, ProposedMapping

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from recsys.errors import InvalidValueError
 from recsys.recommender.times import Time, millis
-from serving.api.schemas import RankRequest, RecommendRequest
+from serving.api.messages.schemas import RankRequest, RecommendRequest
 from streaming.ingest.mapping.values import identifier
 
 Request = TypeVar("Request", RankRequest, RecommendRequest)

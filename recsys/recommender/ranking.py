@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Ranked(NamedTuple):
-    """One item of a ranking; `score` is as in `serving.api.schemas.RankedItem`."""
+    """One item of a ranking; `score` is as in `serving.api.messages.schemas.RankedItem`."""
 
     item: str
     score: float
@@ -44,7 +44,7 @@ class Ranking(Frame, Sequence[Ranked]):
 
     @property
     def degraded(self) -> tuple[str, ...]:
-        """What was missing for the model's ranking; see `serving.api.schemas.RankResponse`."""
+        """What was missing for the model's ranking; see `serving.api.messages.schemas.RankResponse`."""
         return self._answer.degraded if self._answer is not None else ()
 
     @property

@@ -26,7 +26,7 @@ from recsys.recommender.progress_line import progress_line
 from recsys.recommender.ranking import Ranking
 from recsys.recommender.replayed import Replayed
 from recsys.recommender.times import Time, batch_end, millis
-from serving.api.schemas import RankRequest, RecommendRequest
+from serving.api.messages.schemas import RankRequest, RecommendRequest
 
 if TYPE_CHECKING:
     from recsys.config.sections.log import MappingSection

@@ -12,7 +12,7 @@ import numpy as np
 from recsys.client import Client
 from recsys.errors import InvalidValueError, StateError
 from recsys.simulation.user_model import UserModel
-from serving.api.schemas import RankResponse
+from serving.api.messages.schemas import RankResponse
 from serving.ranking.exploration import PlackettLuce
 from streaming.events.schema import Event, Impression, ItemUpdate, UserUpdate
 

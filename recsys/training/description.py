@@ -14,7 +14,7 @@ from recsys.errors import InvalidValueError, StateError
 from streaming.encode.feature_spec import FeatureSpec
 
 if TYPE_CHECKING:
-    from recsys.config.sections.models import ModelOptions
+    from recsys.config.sections.learning.models import ModelOptions
     from recsys.models.base import RankingModel
 
 

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from recsys.config.sections.models import SECTIONS, ModelOptions
+from recsys.config.sections.learning.models import SECTIONS, ModelOptions
 from recsys.errors import ExportError
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from recsys.config.schema import Config
-from recsys.config.sections.tasks import CLICK
+from recsys.config.sections.learning.tasks import CLICK
 from streaming.encode.feature_spec import FeatureSpec
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def _opener(config: Config, sort: bool) -> Callable[[Path, str], list[Source]]:
 
 def ingest(config: Config, log: EventLog) -> Ingest:
     """The writer of `log`, which remembers how far each source was read."""
-    from streaming.ingest.dead_letters import DeadLetters
     from streaming.ingest.pipeline import Ingest
+    from streaming.ingest.refusals.dead_letters import DeadLetters
     from streaming.ingest.source_offsets import SourceOffsets
 
     return Ingest(

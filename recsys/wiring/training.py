@@ -17,7 +17,7 @@ from recsys.wiring.stream import event_log, feed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from recsys.config.sections.training import TrainingSection
+    from recsys.config.sections.learning.training import TrainingSection
     from recsys.training.learner import Learner
     from recsys.training.publication import Publication
     from recsys.training.retrieval.vector_publication import VectorPublication
@@ -146,7 +146,7 @@ def _metrics(training: TrainingSection, publication: Publication) -> Iterator[No
     if not training.metrics:
         yield
         return
-    from serving.api.trainer_metrics import TrainerEndpoint
+    from serving.api.monitoring.trainer_metrics import TrainerEndpoint
     from serving.replication.trainer_status import TrainerStatus
 
     def latest() -> tuple[str, TrainerStatus, float] | None:

@@ -18,14 +18,14 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.api.access import Access
-from serving.api.browser_key import CONSOLE, is_console
 from serving.api.erasure_route import ErasureRoute
-from serving.api.error_response import error_response
-from serving.api.open_connections import OpenConnections
-from serving.api.openapi import OPERATIONS, document
-from serving.api.prometheus import Metrics
-from serving.api.request_errors import ApiError, UnknownRouteError
+from serving.api.gate.access import Access
+from serving.api.gate.browser_key import CONSOLE, is_console
+from serving.api.gate.open_connections import OpenConnections
+from serving.api.messages.error_response import error_response
+from serving.api.messages.openapi import OPERATIONS, document
+from serving.api.messages.request_errors import ApiError, UnknownRouteError
+from serving.api.monitoring.prometheus import Metrics
 from serving.api.routes import Routes
 
 _TEMPLATES = Path(__file__).parent / "templates"

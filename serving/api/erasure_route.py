@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recsys.errors import InvalidValueError, RecsysError
-from serving.api.operator_schemas import ErasureResponse
-from serving.api.request_errors import InvalidFieldError, NotErasedError
+from serving.api.messages.operator_schemas import ErasureResponse
+from serving.api.messages.request_errors import InvalidFieldError, NotErasedError
 from serving.erasure.place import Finding
 
 

@@ -11,9 +11,9 @@ from starlette.requests import Request
 
 from recsys.errors import InvalidValueError
 from serving.api.clock_and_ids import ClockAndIds
-from serving.api.ranking_queue import Place, RankingQueue
-from serving.api.request_errors import InvalidFieldError, parse_reason
-from serving.api.schemas import RankedItem, RankRequest, RankResponse, RecommendRequest
+from serving.api.gate.ranking_queue import Place, RankingQueue
+from serving.api.messages.request_errors import InvalidFieldError, parse_reason
+from serving.api.messages.schemas import RankedItem, RankRequest, RankResponse, RecommendRequest
 from serving.experiments.traffic import Traffic
 from serving.limits import Limits
 from serving.ranking.ranker import LoggedRanking, Query, Ranker, Trace

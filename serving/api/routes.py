@@ -14,18 +14,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.api.clock_and_ids import ClockAndIds
-from serving.api.events_body import answer, decode
-from serving.api.operator_schemas import ExperimentsResponse, ReadyResponse
-from serving.api.prometheus import Metrics
-from serving.api.ranking_queue import Place, RankingQueue
+from serving.api.gate.ranking_queue import Place, RankingQueue
+from serving.api.messages.events_body import answer, decode
+from serving.api.messages.operator_schemas import ExperimentsResponse, ReadyResponse
+from serving.api.messages.request_body import decoded, read
+from serving.api.messages.request_errors import ClientGoneError, NotStoredError
+from serving.api.messages.schemas import EventsResponse, RankRequest, RankResponse, RecommendRequest
+from serving.api.monitoring.prometheus import Metrics
+from serving.api.monitoring.server_state import ServerState
 from serving.api.rankings import Rankings, answer_of
-from serving.api.request_body import decoded, read
-from serving.api.request_errors import ClientGoneError, NotStoredError
-from serving.api.schemas import EventsResponse, RankRequest, RankResponse, RecommendRequest
-from serving.api.server_state import ServerState
 from serving.event_writer import NOTHING, EventWriter, Stored
 from serving.experiments.assignment import Experiment
-from serving.experiments.counters import ExperimentCounters
+from serving.experiments.counts.counters import ExperimentCounters
 from serving.limits import Limits
 from serving.ranking.ranker import Query, Trace
 from serving.shadow import Shadow

@@ -13,11 +13,11 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from serving.api.access import Access
-from serving.api.prometheus import Metrics
-from serving.api.request_errors import ApiError
+from serving.api.gate.access import Access
+from serving.api.messages.request_errors import ApiError
+from serving.api.monitoring.prometheus import Metrics
+from serving.api.monitoring.server_state import ServerState
 from serving.api.routes import Routes
-from serving.api.server_state import ServerState
 from serving.console.pages.experiments import ExperimentsPage
 from serving.console.pages.live import LivePage
 from serving.console.pages.lookup import LookupPage

@@ -10,8 +10,8 @@ import jinja2
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from serving.api.request_body import read
-from serving.api.request_errors import BadRequestError
+from serving.api.messages.request_body import read
+from serving.api.messages.request_errors import BadRequestError
 
 FOLDER: Final = Path(__file__).parent
 _MOST_OF_A_FORM: Final = 1 << 20

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 
-from serving.api.operator_schemas import ExperimentsResponse
-from serving.api.prometheus import Metrics
-from serving.api.server_state import LatestStatus, ServerState
+from serving.api.messages.operator_schemas import ExperimentsResponse
+from serving.api.monitoring.prometheus import Metrics
+from serving.api.monitoring.server_state import LatestStatus, ServerState
 from serving.console.series import Series
 
 _logger = logging.getLogger(__name__)

@@ -10,11 +10,11 @@ import msgspec
 from starlette.requests import Request
 
 from serving.api.clock_and_ids import ClockAndIds
-from serving.api.prometheus import Metrics
-from serving.api.ranking_queue import RankingQueue
+from serving.api.gate.ranking_queue import RankingQueue
+from serving.api.messages.schemas import EventsResponse, RankRequest, RankResponse, RecommendRequest
+from serving.api.monitoring.prometheus import Metrics
 from serving.api.rankings import Rankings, answer_of
 from serving.api.routes import Routes
-from serving.api.schemas import EventsResponse, RankRequest, RankResponse, RecommendRequest
 from serving.ranking.ranker import Trace
 from streaming.events.schema import Features, Interaction, Value
 

@@ -12,7 +12,7 @@ from serving.erasure.log_places import DeadLettersPlace, LogPlace
 from serving.erasure.place import Finding, Place, check_users, erased
 from serving.erasure.redis_place import RedisPlace
 from streaming.encode.feature_spec import FeatureSpec
-from streaming.ingest.dead_letters import DeadLetters
+from streaming.ingest.refusals.dead_letters import DeadLetters
 from streaming.log.event_log import EventLog
 
 

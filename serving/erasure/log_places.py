@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from streaming.ingest.dead_letters import DeadLetters, Entry
+from streaming.ingest.refusals.dead_letters import DeadLetters, Entry
 from streaming.log.erasure import RetainingLog, RewritableLog, UserEvents, append_erasures
 from streaming.log.event_log import EventLog
 

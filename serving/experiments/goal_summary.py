@@ -1,6 +1,7 @@
 """What the users of an experiment's arms did for its goals: means for each user, and differences.
 
-Differences are adjusted by the same figure of the time before, where there is one (`serving.experiments.adjusted`).
+Differences are adjusted by the same figure of the time before, where there is one
+(`serving.experiments.inference.adjusted`).
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from serving.experiments.adjusted import AdjustedRate, Floats, Moments, RateDifference, adjusted_rates
 from serving.experiments.assignment import Experiment
 from serving.experiments.goals import Goal
-from serving.experiments.intervals import FEWEST_OUTCOMES, FEWEST_UNITS, Interval, half_width
+from serving.experiments.inference.adjusted import AdjustedRate, Floats, Moments, RateDifference, adjusted_rates
+from serving.experiments.inference.intervals import FEWEST_OUTCOMES, FEWEST_UNITS, Interval, half_width
 
 
 class GoalArm(msgspec.Struct, frozen=True):

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from serving.experiments.adjusted import Floats, Moments, RateDifference, adjusted_rates
 from serving.experiments.assignment import Experiment
 from serving.experiments.guardrails import Guardrail
-from serving.experiments.intervals import FEWEST_OUTCOMES, FEWEST_UNITS, one_sided_width
+from serving.experiments.inference.adjusted import Floats, Moments, RateDifference, adjusted_rates
+from serving.experiments.inference.intervals import FEWEST_OUTCOMES, FEWEST_UNITS, one_sided_width
 
 
 class GuardrailArm(msgspec.Struct, frozen=True):

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from serving.experiments.adjusted import AdjustedRate, Moments, RateDifference, adjusted_rates
 from serving.experiments.assignment import Experiment
+from serving.experiments.counts.log_counts import LogCounts, UnitCounts
 from serving.experiments.goal_summary import GoalSummary, summarise_goals
 from serving.experiments.goals import Goal
 from serving.experiments.guardrail_summary import GuardrailSummary, summarise_guardrail
 from serving.experiments.guardrails import Guardrail
-from serving.experiments.intervals import Interval
-from serving.experiments.log_counts import LogCounts, UnitCounts
+from serving.experiments.inference.adjusted import AdjustedRate, Moments, RateDifference, adjusted_rates
+from serving.experiments.inference.intervals import Interval
+from serving.experiments.inference.sums import ClickSums
 from serving.experiments.summary import Comparison, ExperimentSummary, summarise
-from serving.experiments.sums import ClickSums
 
 _NO_BUCKETS = 1 << 40
 """So many that each user has one of their own, as in the log."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from serving.experiments.assignment import Arm, Experiment
-from serving.experiments.intervals import Interval, difference_interval, established, rate_interval
-from serving.experiments.sample_ratio import MISMATCH, estimated_users, sample_ratio_p
-from serving.experiments.sums import ClickSums
+from serving.experiments.inference.intervals import Interval, difference_interval, established, rate_interval
+from serving.experiments.inference.sample_ratio import MISMATCH, estimated_users, sample_ratio_p
+from serving.experiments.inference.sums import ClickSums
 
 
 class ArmSummary(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 Outside are users that are held out of all experiments, those that have not entered, and everybody before an experiment
 starts and after it ends. They get what the first arm shows, and their impressions name neither experiment nor arm, so
 that nothing counts them. As those before the start are what users did before they were assigned, they adjust what the
-experiment shows (`serving.experiments.adjusted`).
+experiment shows (`serving.experiments.inference.adjusted`).
 """
 
 from __future__ import annotations

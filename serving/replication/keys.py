@@ -20,13 +20,13 @@
 | `recsys:entities` | stream, capped | names of users and items whose features changed, JSON |
 | `recsys:popular` | sorted set | items by popularity, decayed to when it was published |
 | `recsys:recent` | sorted set | items by the event time (ms) of their first sight |
-| `recsys:experiment:{name}:{allocation}` | hash | `{arm}:{sum}`, the sums of `serving.experiments.sums`; `since` (ms) |
+| `recsys:experiment:{name}:{allocation}` | hash | `{arm}:{sum}`: `serving.experiments.inference.sums`; `since` (ms) |
 | `recsys:experiment:{name}:{allocation}:{arm}` | string | impressions and clicks by bucket of users, 32 bits each |
 | `recsys:experiments` | set | all keys of the two kinds above |
 | `recsys:promotions` | list | every promotion and rollback, JSON; the last one says which model is the champion |
 | `recsys:models` | set | names of the models that have been served |
-| `recsys:judged` | string | what the log said of experiments, as JSON: `serving.experiments.judged` |
-| `recsys:shown:{impression}` | string, expiring | arm, bucket and items, see `serving/experiments/count.lua` |
+| `recsys:judged` | string | what the log said of experiments, as JSON: `serving.experiments.counts.judged` |
+| `recsys:shown:{impression}` | string, expiring | arm, bucket and items, see `serving/experiments/counts/count.lua` |
 | `recsys:opened:{slice}` | string, expiring | how many of those were made in a slice of time |
 
 A frozen model has no run: its keys lack that part.

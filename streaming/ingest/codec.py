@@ -20,7 +20,7 @@ from xxhash import xxh3_128_hexdigest
 from recsys.errors import InvalidValueError
 from streaming.events.columns import LOGGED_TYPES
 from streaming.events.schema import EVENT_SCHEMA, ClientEvent, Event, Features, Interaction
-from streaming.ingest.decode_errors import explain
+from streaming.ingest.refusals.decode_errors import explain
 from streaming.ingest.validation import Rules, check_impression
 
 __all__ = [

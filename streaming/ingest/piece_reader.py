@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from streaming.events.columns import times
 from streaming.ingest.codec import decode_events, encode_events
-from streaming.ingest.dead_letters import DeadLetter
 from streaming.ingest.formats.sources import BEGIN, Block, Columns, Position, Source, Valid
 from streaming.ingest.loose_json import strict
-from streaming.ingest.merge_by_time import Piece
+from streaming.ingest.ordering.merge_by_time import Piece
+from streaming.ingest.refusals.dead_letters import DeadLetter
 from streaming.ingest.validation import Rules
 
 

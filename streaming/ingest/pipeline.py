@@ -16,15 +16,15 @@ from recsys.errors import IngestError, LogError
 from streaming.events.columns import kinds, times
 from streaming.ingest.codec import encode_json, to_events
 from streaming.ingest.counts import Counts
-from streaming.ingest.dead_letters import DeadLetter, DeadLetters
 from streaming.ingest.duplicates.log_window import LogWindow, clash
-from streaming.ingest.external_sort import ExternalSort
 from streaming.ingest.formats.sources import BEGIN, Batches, Position, Source
 from streaming.ingest.label_tally import LabelTally
-from streaming.ingest.late_events import TAIL, LateEvents
-from streaming.ingest.merge_by_time import Piece, interleaved, merged
+from streaming.ingest.ordering.external_sort import ExternalSort
+from streaming.ingest.ordering.late_events import TAIL, LateEvents
+from streaming.ingest.ordering.merge_by_time import Piece, interleaved, merged
 from streaming.ingest.piece_reader import PieceReader
-from streaming.ingest.reasons import Reasons
+from streaming.ingest.refusals.dead_letters import DeadLetter, DeadLetters
+from streaming.ingest.refusals.reasons import Reasons
 from streaming.ingest.source_offsets import OffsetTracker, SourceOffsets, save, trackers
 from streaming.ingest.validation import Rules
 from streaming.log.event_log import EventLog

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from recsys.config.sections.models import SECTIONS
+from recsys.config.sections.learning.models import SECTIONS
 from recsys.config.sections.section import Section
 from recsys.errors import ArtefactError
 from recsys.models import AutoInt, FactorizationMachine, RankingModel, build

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from recsys.errors import IngestError
-from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.formats import sources
 from streaming.ingest.formats.sources import JsonLines
 from streaming.ingest.pipeline import Ingest
+from streaming.ingest.refusals.dead_letters import DeadLetters
 from streaming.ingest.source_offsets import SourceOffsets
 from streaming.log.file_log import FileLog
 from tests.contracts.event_log import read_all

@@ -24,7 +24,7 @@ from recsys.errors import LeaseError
 from recsys.training.export import Exporter
 from recsys.training.progress import Progress
 from recsys.training.publication import Publication
-from serving.api.schemas import RankRequest
+from serving.api.messages.schemas import RankRequest
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.keys import ModelKeys
 from serving.replication.publish.lease import Holder, Lease

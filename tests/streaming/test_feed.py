@@ -23,9 +23,9 @@ from streaming.events.schema import Erasure, Event, Impression, Interaction, Ite
 from streaming.feed import Feed
 from streaming.ingest.codec import encode_events
 from streaming.ingest.counts import Counts
-from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.formats.sources import JsonLines
 from streaming.ingest.pipeline import Ingest
+from streaming.ingest.refusals.dead_letters import DeadLetters
 from streaming.join.joiner import Joiner, LabeledImpression, LabelRule
 from streaming.log.event_log import EventLog
 from streaming.log.file_log import FileLog

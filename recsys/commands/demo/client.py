@@ -13,7 +13,7 @@ from rich.table import Table
 
 from recsys.client import Client as Server
 from recsys.errors import InvalidValueError, UnavailableError
-from serving.api.schemas import RankResponse
+from serving.api.messages.schemas import RankResponse
 from streaming.events.schema import Interaction
 
 TIMEOUT = 120.0

@@ -19,7 +19,7 @@ from recsys.commands.output.memory_study_table import table
 from recsys.commands.stopping import STOPPED
 from recsys.config.file import load
 from recsys.config.schema import Config
-from recsys.config.sections.models import with_model
+from recsys.config.sections.learning.models import with_model
 from recsys.errors import InvalidValueError, file_errors
 from recsys.evaluation.memory_study import report
 from recsys.evaluation.memory_study.result import StudyResult

@@ -22,9 +22,9 @@ from recsys.config.schema import Config
 from recsys.config.units import milliseconds
 from recsys.errors import InvalidValueError, RedisServerError
 from serving.experiments.assignment import Experiment
-from serving.experiments.intervals import Interval
-from serving.experiments.judged import Judged, publish_judged
-from serving.experiments.log_counts import LogCounts
+from serving.experiments.counts.judged import Judged, publish_judged
+from serving.experiments.counts.log_counts import LogCounts
+from serving.experiments.inference.intervals import Interval
 from serving.experiments.log_summary import LogSummary, log_summary
 from serving.replication.embedded_redis import connect
 from streaming.log.event_log import EventLog, read_partitions

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import msgspec.structs
 
-from recsys.config.sections.tasks import CLICK
+from recsys.config.sections.learning.tasks import CLICK
 from recsys.evaluation.result_file import ResultFile
 from recsys.off_policy.estimates import Estimate
 

@@ -9,8 +9,8 @@ from typing import Any
 import optuna
 
 from recsys.config.schema import Config
-from recsys.config.sections.models import with_model
-from recsys.config.sections.tune import Range
+from recsys.config.sections.learning.models import with_model
+from recsys.config.sections.learning.tune import Range
 from recsys.errors import InvalidValueError
 
 Values = dict[str, Any]

@@ -15,7 +15,7 @@ from itertools import cycle
 import torch
 from torch import Tensor
 
-from recsys.config.sections.search import DnisSection
+from recsys.config.sections.learning.search import DnisSection
 from recsys.search.supernet import Space, Supernet
 from recsys.search.training import Best, Rates, batches, loss_of, mean_loss
 from streaming.encode.batch import TrainingBatch

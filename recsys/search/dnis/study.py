@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from recsys.config.schema import Config
-from recsys.config.sections.search import DnisSection
+from recsys.config.sections.learning.search import DnisSection
 from recsys.evaluation.replay.evaluate import settings_of
 from recsys.fit.parts import Parts
 from recsys.search import masks

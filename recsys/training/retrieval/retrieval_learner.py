@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from embedding.store import EmbeddingStore
-from recsys.config.sections.retrieval import RetrievalSection
+from recsys.config.sections.learning.retrieval import RetrievalSection
 from recsys.errors import InvalidValueError
 from recsys.models.two_tower import TowerInput, TwoTower
 from recsys.training.dense.adam import Adam

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from embedding.store import EmbeddingStore
-from recsys.config.sections.ssl import SslSection
+from recsys.config.sections.learning.ssl import SslSection
 from recsys.errors import InvalidValueError
 from recsys.models.two_tower import Tower, TowerInput
 from recsys.training.dense.adam import Adam

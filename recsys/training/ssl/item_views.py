@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from recsys.config.sections.ssl import SslSection
+from recsys.config.sections.learning.ssl import SslSection
 from recsys.training.retrieval.item_pool import Ids, ItemPool, Numbers
 from recsys.training.ssl.contrastive_loss import nt_xent, spread_out
 from recsys.training.ssl.mutual_information import field_codes, mutual_information

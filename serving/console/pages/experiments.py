@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from serving.api.operator_schemas import ExperimentsResponse
+from serving.api.messages.operator_schemas import ExperimentsResponse
 from serving.console.figures import Figure, Table, figure
 from serving.console.readable import count, fraction, moment, with_interval
 from serving.console.rendering import HEADERS, Renderer

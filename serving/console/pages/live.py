@@ -9,8 +9,8 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from serving.api.prometheus import Metrics
-from serving.api.server_state import LatestStatus, ServerState
+from serving.api.monitoring.prometheus import Metrics
+from serving.api.monitoring.server_state import LatestStatus, ServerState
 from serving.console.figures import Figure, Table, figure
 from serving.console.outcomes import LOSSES, OUTCOMES
 from serving.console.readable import count, fraction, moment, span

@@ -7,9 +7,9 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from serving.api.access import Access
-from serving.api.browser_key import CONSOLE, COOKIE
-from serving.api.request_errors import ApiError
+from serving.api.gate.access import Access
+from serving.api.gate.browser_key import CONSOLE, COOKIE
+from serving.api.messages.request_errors import ApiError
 from serving.console.rendering import Renderer, form
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.api.server_state import ServerState
+from serving.api.monitoring.server_state import ServerState
 from serving.console.figures import Table
 from serving.console.readable import count
 from serving.console.rendering import Renderer

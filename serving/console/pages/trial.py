@@ -9,8 +9,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.api.request_errors import InvalidFieldError
-from serving.api.schemas import RankRequest, RecommendRequest
+from serving.api.messages.request_errors import InvalidFieldError
+from serving.api.messages.schemas import RankRequest, RecommendRequest
 from serving.console.figures import Table
 from serving.console.readable import fraction, written
 from serving.console.rendering import Renderer, form

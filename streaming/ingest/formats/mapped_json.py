@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from recsys.errors import InvalidValueError
-from streaming.ingest.decode_errors import explain
 from streaming.ingest.formats.sources import BEGIN, JsonLines, Position
 from streaming.ingest.formats.table_rows import Rows, rows_of_lines
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.mapping.row_mapper import follow
+from streaming.ingest.refusals.decode_errors import explain
 from streaming.ingest.validation import MAX_LINE
 
 _decode = msgspec.json.Decoder().decode

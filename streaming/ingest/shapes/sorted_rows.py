@@ -9,9 +9,9 @@ import msgspec
 import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
-from streaming.ingest.external_sort import ExternalSort
 from streaming.ingest.formats.sources import BEGIN, Position
 from streaming.ingest.formats.table_rows import Rows
+from streaming.ingest.ordering.external_sort import ExternalSort
 from streaming.ingest.shapes.block_builder import Fields, Place, RowFields
 
 _SCHEMA: Final = pa.schema(

@@ -19,7 +19,7 @@ from embedding.store import Delta, TableDelta
 from recsys.client import AsyncClient, Client
 from recsys.client.retries import Retries
 from recsys.errors import InvalidValueError, UnavailableError
-from serving.api.request_errors import (
+from serving.api.messages.request_errors import (
     ApiError,
     ForbiddenError,
     InvalidFieldError,
@@ -27,7 +27,7 @@ from serving.api.request_errors import (
     NotStoredError,
     OverloadedError,
 )
-from serving.api.schemas import RankResponse
+from serving.api.messages.schemas import RankResponse
 from serving.api_key import new_key
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher

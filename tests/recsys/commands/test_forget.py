@@ -15,7 +15,7 @@ from recsys.cli import main
 from recsys.config.file import load
 from serving.replication.embedded_redis import connect
 from streaming.ingest.codec import encode_events
-from streaming.ingest.dead_letters import DeadLetter, DeadLetters
+from streaming.ingest.refusals.dead_letters import DeadLetter, DeadLetters
 from streaming.log.erasure import append_erasures
 from tests.recsys.training.test_erasure import SETTINGS, visits
 

@@ -12,7 +12,6 @@ import pytest
 
 from recsys.config.file import load, parse
 from recsys.config.schema import Config, ServingSection
-from recsys.config.sections.debiasing import DebiasingSection
 from recsys.config.sections.experiments import (
     ArmSection,
     ExperimentSection,
@@ -21,13 +20,14 @@ from recsys.config.sections.experiments import (
     HoldoutSection,
 )
 from recsys.config.sections.features import FieldSection, TableSection
+from recsys.config.sections.learning.debiasing import DebiasingSection
+from recsys.config.sections.learning.models import SECTIONS
+from recsys.config.sections.learning.negatives import NegativesSection
+from recsys.config.sections.learning.ssl import SslSection
+from recsys.config.sections.learning.tasks import TaskSection
+from recsys.config.sections.learning.training import TrainingSection
 from recsys.config.sections.log import LogSection, MappingSection
-from recsys.config.sections.models import SECTIONS
-from recsys.config.sections.negatives import NegativesSection
 from recsys.config.sections.section import Section
-from recsys.config.sections.ssl import SslSection
-from recsys.config.sections.tasks import TaskSection
-from recsys.config.sections.training import TrainingSection
 from recsys.errors import ConfigError
 from recsys.wiring.learning import tables
 from streaming.ingest.validation import Rules

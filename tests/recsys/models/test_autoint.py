@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from recsys.config.sections.models import AutoIntConfig
+from recsys.config.sections.learning.models import AutoIntConfig
 from recsys.models import AutoInt, build
 
 Floats = npt.NDArray[np.float64]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from recsys.config.sections.models import SECTIONS
+from recsys.config.sections.learning.models import SECTIONS
 from recsys.config.sections.section import Section
 from recsys.models import MODELS, AutoInt, FactorizationMachine, LogisticRegression, RankingModel, build
 

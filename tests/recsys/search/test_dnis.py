@@ -17,8 +17,8 @@ from click.testing import CliRunner
 
 from recsys.cli import main
 from recsys.config.file import load
-from recsys.config.sections.models import LogisticRegressionConfig
-from recsys.config.sections.search import DnisSection
+from recsys.config.sections.learning.models import LogisticRegressionConfig
+from recsys.config.sections.learning.search import DnisSection
 from recsys.errors import InvalidValueError
 from recsys.fit.parts import Parts
 from recsys.search.dnis.result import DnisResult

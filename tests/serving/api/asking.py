@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from serving.api.schemas import RankResponse
+from serving.api.messages.schemas import RankResponse
 from streaming.events.schema import Event
 from streaming.ingest.codec import to_events
 from streaming.log.memory_log import MemoryLog

@@ -19,18 +19,18 @@ import numpy as np
 import pytest
 import redis
 
-from serving.api.access import Access
 from serving.api.app import create_app
 from serving.api.erasure_route import ErasureRoute
-from serving.api.open_connections import ConnectionLimits, OpenConnections
-from serving.api.openapi import OPERATIONS
-from serving.api.prometheus import Metrics
+from serving.api.gate.access import Access
+from serving.api.gate.open_connections import ConnectionLimits, OpenConnections
+from serving.api.messages.openapi import OPERATIONS
+from serving.api.monitoring.prometheus import Metrics
 from serving.api.routes import Routes
 from serving.experiments.assignment import Arm, Experiment
+from serving.experiments.counts.judged import Judged, publish_judged
+from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.goals import Goal
 from serving.experiments.guardrails import Guardrail
-from serving.experiments.judged import Judged, publish_judged
-from serving.experiments.log_counts import LogCounts
 from serving.experiments.log_summary import log_summary
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build

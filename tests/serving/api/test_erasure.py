@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 
-from serving.api.operator_schemas import ErasureResponse
+from serving.api.messages.operator_schemas import ErasureResponse
 from serving.api_key import SCOPES, new_key
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from embedding.store import Delta, TableDelta
-from serving.api.schemas import ErrorResponse, EventsResponse, RankResponse
+from serving.api.messages.schemas import ErrorResponse, EventsResponse, RankResponse
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build

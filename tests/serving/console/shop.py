@@ -17,10 +17,10 @@ import redis
 from embedding.store import Delta, TableDelta
 from serving.api_key import new_key
 from serving.experiments.assignment import Arm, Experiment
+from serving.experiments.counts.judged import Judged, publish_judged
+from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.goals import Goal
 from serving.experiments.guardrails import Guardrail
-from serving.experiments.judged import Judged, publish_judged
-from serving.experiments.log_counts import LogCounts
 from serving.experiments.log_summary import log_summary
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
@@ -28,7 +28,7 @@ from serving.server import Settings, build
 from streaming.encode.encoder import Encoder
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Features
-from streaming.ingest.dead_letters import DeadLetter, DeadLetters
+from streaming.ingest.refusals.dead_letters import DeadLetter, DeadLetters
 from streaming.log.event_log import EventLog, read_partitions
 from streaming.log.file_log import FileLog
 from tests.serving.fakes import SPEC, Graphs, artefact, ids, rows

@@ -26,7 +26,7 @@ from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Impression, Interaction
-from streaming.ingest.dead_letters import DeadLetter, DeadLetters
+from streaming.ingest.refusals.dead_letters import DeadLetter, DeadLetters
 from streaming.log.erasure import append_erasures
 from tests.serving.api.asking import FailingLog, Start, ready, stored
 from tests.serving.console.shop import publish_judgement

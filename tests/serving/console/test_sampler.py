@@ -8,13 +8,13 @@ from typing import Any, cast
 
 import pytest
 
-from serving.api.operator_schemas import ExperimentsResponse
-from serving.api.prometheus import Metrics
-from serving.api.server_state import ServerState
+from serving.api.messages.operator_schemas import ExperimentsResponse
+from serving.api.monitoring.prometheus import Metrics
+from serving.api.monitoring.server_state import ServerState
 from serving.console.sampler import Sampler
 from serving.experiments.assignment import Arm, Experiment
+from serving.experiments.inference.sums import ClickSums
 from serving.experiments.summary import summarise
-from serving.experiments.sums import ClickSums
 from serving.replication.trainer_status import TrainerStatus
 
 

@@ -11,7 +11,7 @@ import pytest
 from serving.experiments.assignment import Arm, Experiment
 from serving.experiments.goal_summary import GoalSummary, summarise_goals
 from serving.experiments.goals import Goal
-from serving.experiments.intervals import TUNED
+from serving.experiments.inference.intervals import TUNED
 
 AB = Experiment("ab", (Arm("control", "frozen"), Arm("treatment", "online")))
 SPENT = Goal("spent", "value", 1, frozenset({"buy"}))

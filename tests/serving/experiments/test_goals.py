@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.experiments.assignment import Arm, Experiment
+from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.goals import VISIT, Goal
-from serving.experiments.log_counts import LogCounts
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pytest
 
 from serving.experiments.assignment import Arm, Experiment
+from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.guardrail_summary import GuardrailComparison, summarise_guardrail
 from serving.experiments.guardrails import Guardrail, Watched
-from serving.experiments.intervals import one_sided_width
-from serving.experiments.log_counts import LogCounts
+from serving.experiments.inference.intervals import one_sided_width
 from streaming.events.schema import Impression
 from streaming.ingest.codec import encode_events
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from serving.experiments.assignment import Arm, Experiment
+from serving.experiments.inference.sums import ClickSums
 from serving.experiments.summary import ExperimentSummary, summarise
-from serving.experiments.sums import ClickSums
 
 AB = Experiment("ab", (Arm("control", "frozen"), Arm("treatment", "online")))
 BUCKETS = 1 << 20

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from serving.api.schemas import RankRequest
+from serving.api.messages.schemas import RankRequest
 from serving.local_ranking import Answer, LocalRanking
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streaming.ingest.external_sort import ExternalSort
+from streaming.ingest.ordering.external_sort import ExternalSort
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ SLACK = 32 << 20
 INGEST = """
 import sys, tempfile
 from pathlib import Path
-from streaming.ingest.dead_letters import DeadLetters
+from streaming.ingest.refusals.dead_letters import DeadLetters
 from streaming.ingest.formats.open_source import open_source
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.pipeline import Ingest

@@ -22,13 +22,13 @@ from recsys.errors import IngestError
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import decode_lines, encode_events, to_events
 from streaming.ingest.counts import Counts
-from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.duplicates.fingerprint import fingerprints
 from streaming.ingest.formats import sources
 from streaming.ingest.formats.open_source import open_source
 from streaming.ingest.formats.sources import BEGIN, Batches, Block, JsonLines, Position, Source
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.pipeline import Ingest
+from streaming.ingest.refusals.dead_letters import DeadLetters
 from streaming.ingest.source_offsets import FILES, SourceOffsets
 from streaming.log import durable_files
 from streaming.log.event_log import Chunk, EventLog

@@ -13,10 +13,10 @@ import pytest
 
 from recsys.errors import LogError
 from streaming.ingest.counts import Counts
-from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.duplicates.log_window import LogWindow
 from streaming.ingest.formats.sources import JsonLines
 from streaming.ingest.pipeline import Ingest
+from streaming.ingest.refusals.dead_letters import DeadLetters
 from streaming.ingest.source_offsets import SourceOffsets
 from streaming.log.file_log import FileLog
 from streaming.log.merged_reader import LogReader

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.config.sections.ssl import SslSection
+from recsys.config.sections.learning.ssl import SslSection
 from recsys.training.retrieval.item_pool import ItemPool
 from recsys.training.ssl.contrastive_loss import nt_xent, spread_out
 from recsys.training.ssl.item_views import ItemViews

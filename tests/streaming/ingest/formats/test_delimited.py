@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from recsys.errors import IngestError, InvalidValueError
 from streaming.ingest.counts import Counts
-from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.formats import sources
 from streaming.ingest.formats.open_source import open_source
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.pipeline import Ingest
+from streaming.ingest.refusals.dead_letters import DeadLetters
 from streaming.ingest.source_offsets import SourceOffsets
 from streaming.log.memory_log import MemoryLog
 from tests.streaming.ingest.test_pipeline import stored

@@ -8,10 +8,10 @@ from typing import Any
 
 from streaming.events.schema import Impression, Interaction
 from streaming.ingest.counts import Counts
-from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.formats.open_source import open_source
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.pipeline import Ingest
+from streaming.ingest.refusals.dead_letters import DeadLetters
 from streaming.log.memory_log import MemoryLog
 from tests.streaming.ingest.test_pipeline import stored
 from tests.streaming.strategies import NOW

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from streaming.events.schema import EVENT_SCHEMA
 from streaming.ingest.counts import Counts
-from streaming.ingest.dead_letters import DeadLetters
 from streaming.ingest.formats.open_source import open_source
 from streaming.ingest.mapping.column_mapping import Mapping
 from streaming.ingest.mapping.event_time import Unit
 from streaming.ingest.pipeline import Ingest
+from streaming.ingest.refusals.dead_letters import DeadLetters
 from streaming.ingest.shapes.block_builder import RowFields
 from streaming.ingest.shapes.interaction_columns import InteractionColumns
 from streaming.ingest.validation import Rules

@@ -1,0 +1,1 @@
+"""Sections about what is learned, and how."""

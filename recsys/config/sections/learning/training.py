@@ -1,0 +1,95 @@
+"""Training: which labels are learned, how, and how often it is kept and published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from embedding.store import INIT_SCALE
+from recsys.config.sections.learning.debiasing import DebiasingSection
+from recsys.config.sections.learning.negatives import NegativesSection
+from recsys.config.sections.learning.ssl import SslSection
+from recsys.config.sections.section import Count, Positive, Section, error_at
+from recsys.config.units import Duration, milliseconds
+from serving.replication.keys import ONLINE, ModelKeys
+from serving.settings import FilePath
+
+
+class TrainingSection(Section):
+    """Labels, and how the model learns from them."""
+
+    positive: Annotated[list[str], Field(min_length=1)] = ["click"]
+    """Actions that make a label of the first task, `click`, positive, and that experiments count as clicks."""
+    min_value: float | None = None
+    """An action with a smaller value makes the label negative."""
+    labels: Literal["paced", "held"] = "paced"
+    """When silence is learned: at the pace of clicks, or, like everything else, when the window closes."""
+    wait: Duration = milliseconds("30m")
+    """How long (event time) a shown item waits for an interaction before its label is negative."""
+    lateness: Duration = milliseconds("1m")
+    """How far (event time) events may be out of order."""
+    max_pending: Count = 200_000
+    """Impressions that wait for interactions at the same time."""
+    batch_size: Count = 256
+    dense_lr: Positive = 0.001
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Decay of the running mean over steps of the dense weights that score; 0 scores with the latest."""
+    sparse_lr: Positive = 0.05
+    optimizer: Literal["rowwise_adagrad", "adagrad", "adam", "ftrl"] = "rowwise_adagrad"
+    max_norm: Positive | None = None
+    """Of the gradient of a row in a step; a longer one is scaled down to it."""
+    init_scale: Positive = INIT_SCALE
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    threads: Count = 1
+    workers: Count = 1
+    """Processes of `recsys train`, started by Ray, that divide embedding rows and batches among them."""
+    ray: str = ""
+    """Address of the Ray cluster for the workers; empty starts Ray on this machine alone."""
+    publish_as: str = ONLINE
+    """The name under which the model is published. Another trainer beside this one has another, and is a challenger."""
+    checkpoints: FilePath = Path("run/checkpoints")
+    checkpoint_every: Count = 500
+    """Steps between checkpoints."""
+    keep: Annotated[int, Field(ge=2)] = 3
+    """Checkpoints kept; at least two, so that training can resume if the newest is damaged."""
+    metrics: Annotated[str, Field(pattern=r"^([^:\s]+:\d{1,5})?$")] = ""
+    """HOST:PORT at which the trainer shows its figures to Prometheus; empty for none."""
+    export_every: Duration = milliseconds("30s")
+    """How often dense weights go to serving; loading them takes a server 0.1 s. Rows go every `redis.publish_every`."""
+    negatives: NegativesSection = NegativesSection()
+    debiasing: DebiasingSection = DebiasingSection()
+    ssl: SslSection = SslSection()
+
+    @field_validator("publish_as")
+    @classmethod
+    def _names_a_model(cls, name: str) -> str:
+        return ModelKeys(name).model
+
+    @model_validator(mode="after")
+    def _effective(self) -> Self:
+        if self.labels == "held" and not self.wait:
+            raise error_at(
+                ("labels",), 'held has no effect with wait = "0s": no label is held. Set wait, or write paced'
+            )
+        if self.negatives.on and self.debiasing.positions:
+            raise error_at(
+                ("debiasing", "positions"),
+                "needs training.negatives.rate = 1.0: how often positions are examined is no rate that sampling can be "
+                "corrected for. Leave one of the two out",
+            )
+        if self.workers > 1:
+            self._check_shared()
+        elif self.ray:
+            raise error_at(("ray",), "has no effect with one worker. Set workers, or leave ray out")
+        return self
+
+    def _check_shared(self) -> None:
+        """Whether the tables can be divided among workers: by FBGEMM, which has fewer optimizers."""
+        if self.optimizer not in ("rowwise_adagrad", "adagrad"):
+            raise error_at(("optimizer",), f"{self.optimizer} has one worker only. Write rowwise_adagrad or adagrad")
+        if self.ssl.on:
+            raise error_at(("ssl", "method"), "needs workers = 1. Leave it out, or train with one worker")
+        if self.max_norm is not None:
+            raise error_at(("max_norm",), "needs workers = 1. Leave it out, or train with one worker")

@@ -1,0 +1,49 @@
+"""Bodies of requests: read up to a limit, and decoded with errors that name the field."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+
+from serving.api.messages.request_errors import (
+    BadRequestError,
+    ClientGoneError,
+    InvalidFieldError,
+    TooLargeError,
+    parse_reason,
+)
+from streaming.ingest.refusals.decode_errors import explain
+
+_T = TypeVar("_T")
+
+
+async def read(request: Request, most: int) -> bytes:
+    """The body. Raises TooLargeError, before reading it where it says so itself, when it has more bytes than
+    this, and ClientGoneError when it does not come.
+    """
+    too_large = TooLargeError(f"the body is larger than {most} bytes; send it in parts")
+    if int(request.headers.get("content-length", 0)) > most:
+        raise too_large
+    parts, size = [], 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > most:
+                raise too_large
+            parts.append(part)
+    except ClientDisconnect:
+        raise ClientGoneError("the client went away before its request was whole") from None
+    return b"".join(parts)
+
+
+def decoded(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
+    """What JSON means. Raises BadRequestError for other text, InvalidFieldError for a field of another type."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidFieldError.of(parse_reason(explain(body, error))) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        detail = parse_reason(explain(body, error))
+        raise BadRequestError(f"the body is not JSON: {detail.message}", detail.field) from error

@@ -1,0 +1,1 @@
+"""What a server and its trainers say of themselves."""

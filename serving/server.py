@@ -25,7 +25,7 @@ from serving.api.monitoring.server_state import ServerState
 from serving.api.rankings import Rankings
 from serving.api.routes import Routes
 from serving.console.console import Console
-from serving.console.trial import Trial
+from serving.console.trial import UserTrial
 from serving.erasure.erasures import Erasures
 from serving.event_writer import EventWriter
 from serving.experiments.assignment import POPULARITY, Arm, Experiment
@@ -163,7 +163,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         state,
         metrics,
         routes,
-        Trial(rankings, routes, queue, metrics, clocks),
+        UserTrial(rankings, routes, queue, metrics, clocks),
         access,
         erasures.erase,
         version=package_version(),

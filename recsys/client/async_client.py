@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 
 from recsys.client import calls
-from recsys.client.calls import Call, RankOptions, RecommendOptions
+from recsys.client.calls import ApiCall, RankOptions, RecommendOptions
 from recsys.client.retries import Retries
 from serving.api.messages.request_errors import ApiError
 from serving.api.messages.schemas import EventsResponse, RankResponse
@@ -82,7 +82,7 @@ class AsyncClient:
         """Whether the server has every model that it needs."""
         return await self._do(calls.ready())
 
-    async def _do(self, call: Call[T]) -> T:
+    async def _do(self, call: ApiCall[T]) -> T:
         attempt = 0
         while True:
             try:

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
+class ApiCall(Generic[T]):
     """A request. `repeatable`: whether it does no more when it arrives twice."""
 
     method: str
@@ -113,30 +113,30 @@ class RecommendOptions(Options, total=False):
     count: int
 
 
-def rank(user: str, items: Sequence[str], options: RankOptions) -> Call[RankResponse]:
+def rank(user: str, items: Sequence[str], options: RankOptions) -> ApiCall[RankResponse]:
     if isinstance(items, str):
         raise InvalidValueError(f"items is {items!r}: give a list of ids, such as [{items!r}]")
     body = _encoded(RankRequest(user, list(items), **options))
-    return Call("POST", "/v1/rank", body, _decoder(RankResponse), repeatable=False)
+    return ApiCall("POST", "/v1/rank", body, _decoder(RankResponse), repeatable=False)
 
 
-def recommend(user: str, options: RecommendOptions) -> Call[RankResponse]:
+def recommend(user: str, options: RecommendOptions) -> ApiCall[RankResponse]:
     body = _encoded(RecommendRequest(user, **options))
-    return Call("POST", "/v1/recommend", body, _decoder(RankResponse), repeatable=False)
+    return ApiCall("POST", "/v1/recommend", body, _decoder(RankResponse), repeatable=False)
 
 
-def send(events: Iterable[ClientEvent | Mapping[str, Any]]) -> Call[EventsResponse]:
+def send(events: Iterable[ClientEvent | Mapping[str, Any]]) -> ApiCall[EventsResponse]:
     """Their content tells the server which of them it has already, so they can be sent again."""
     lines = [_encoded(event) for event in events]
     if not lines:
         raise InvalidValueError("there are no events to send: give at least one")
     decode = _decoder(EventsResponse)
-    return Call("POST", "/v1/events", b"[" + b",".join(lines) + b"]", decode, repeatable=True, accepted=(200, 422))
+    return ApiCall("POST", "/v1/events", b"[" + b",".join(lines) + b"]", decode, repeatable=True, accepted=(200, 422))
 
 
 def interact(
     shown: RankResponse | str, item: str, action: str = "click", value: float = 1.0, at: int | None = None
-) -> Call[EventsResponse]:
+) -> ApiCall[EventsResponse]:
     """Raises, when it is answered, InvalidFieldError if the server rejects the event."""
     impression = shown if isinstance(shown, str) else shown.impression
     now = time.time_ns() // 1_000_000 if at is None else at
@@ -148,7 +148,7 @@ def interact(
             raise InvalidFieldError.of(answer.error)
         return answer
 
-    return Call(call.method, call.path, call.body, decode, repeatable=True, accepted=call.accepted)
+    return ApiCall(call.method, call.path, call.body, decode, repeatable=True, accepted=call.accepted)
 
 
 class _Erased(msgspec.Struct):
@@ -157,14 +157,14 @@ class _Erased(msgspec.Struct):
     left: int
 
 
-def forget(user: str) -> Call[int]:
+def forget(user: str) -> ApiCall[int]:
     decode = _decoder(_Erased)
     path = quote(user, safe="").replace(".", "%2E")  # else a user . or .. is a step in the path
-    return Call("DELETE", f"/v1/users/{path}", b"", lambda status, body: decode(status, body).left, repeatable=True)
+    return ApiCall("DELETE", f"/v1/users/{path}", b"", lambda status, body: decode(status, body).left, repeatable=True)
 
 
-def ready() -> Call[bool]:
-    return Call("GET", "/readyz", b"", lambda status, _body: status == 200, repeatable=True, accepted=(200, 503))
+def ready() -> ApiCall[bool]:
+    return ApiCall("GET", "/readyz", b"", lambda status, _body: status == 200, repeatable=True, accepted=(200, 503))
 
 
 def _encoded(value: object) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 
 from recsys.client import calls
-from recsys.client.calls import Call, RankOptions, RecommendOptions
+from recsys.client.calls import ApiCall, RankOptions, RecommendOptions
 from recsys.client.retries import Retries
 from serving.api.messages.request_errors import ApiError
 from serving.api.messages.schemas import EventsResponse, RankResponse
@@ -94,7 +94,7 @@ class Client:
         """Whether the server has every model that it needs."""
         return self._do(calls.ready())
 
-    def _do(self, call: Call[T]) -> T:
+    def _do(self, call: ApiCall[T]) -> T:
         if self._process != os.getpid():
             self._open()  # on connections shared with the process that forked, each would read the other's answers
         attempt = 0

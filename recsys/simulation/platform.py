@@ -23,7 +23,7 @@ _PAUSE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownList:
     """A list, as the places of its items in the user model, and the arm that made it."""
 
     impression: str
@@ -34,7 +34,7 @@ class Shown:
 class Platform(Protocol):
     """Where users are shown lists. Times are event times in ms."""
 
-    def show(self, user: int, time: int, count: int) -> Shown: ...
+    def show(self, user: int, time: int, count: int) -> ShownList: ...
 
     @property
     def take(self) -> Callable[[Event], None]:
@@ -59,12 +59,12 @@ class LoggingPolicy:
         self.take = write
         self._lists = 0
 
-    def show(self, user: int, time: int, count: int) -> Shown:
+    def show(self, user: int, time: int, count: int) -> ShownList:
         likes_I = self._model.likes(user, (time - self._start) / 1000).clip(1e-6, 1 - 1e-6)
         odds_I = (likes_I / (1 - likes_I)) ** self._selection
         order_K, chances_K = self._policy.order(odds_I / (1 + odds_I), count, self._rng)
         self._lists += 1
-        shown = Shown(f"list-{self._lists}", order_K.tolist(), "logged")
+        shown = ShownList(f"list-{self._lists}", order_K.tolist(), "logged")
         self.take(
             Impression(
                 shown.impression,
@@ -87,7 +87,7 @@ class ServedLists:
         self._places = {item: place for place, item in enumerate(model.items)}
         self._waiting: list[Event] = []
 
-    def show(self, user: int, time: int, count: int) -> Shown:
+    def show(self, user: int, time: int, count: int) -> ShownList:
         """Raises StateError where the server recommends items that are not simulated, or none for long."""
         self.close()
         answer = self._recommended(user, time, count)
@@ -96,7 +96,7 @@ class ServedLists:
         except KeyError as error:
             message = f"the server recommends {error}, which is not simulated: use a project of its own"
             raise StateError(message) from None
-        return Shown(answer.impression, items, answer.arm or answer.model)
+        return ShownList(answer.impression, items, answer.arm or answer.model)
 
     def _recommended(self, user: int, time: int, count: int) -> RankResponse:
         """Where nothing is recommended yet the trainer has still to read of the items."""

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from recsys.errors import InvalidValueError
 from serving.api.clock_and_ids import ClockAndIds
-from serving.api.gate.ranking_queue import Place, RankingQueue
+from serving.api.gate.ranking_queue import QueuePlace, RankingQueue
 from serving.api.messages.request_errors import InvalidFieldError, parse_reason
 from serving.api.messages.schemas import RankedItem, RankRequest, RankResponse, RecommendRequest
 from serving.experiments.traffic import Traffic
@@ -62,7 +62,7 @@ class Rankings:
         return replace(self._query(asked, {}, 0), count=asked.count)
 
     async def retrieved(
-        self, request: Request, place: Place, asked: RecommendRequest, query: Query
+        self, request: Request, place: QueuePlace, asked: RecommendRequest, query: Query
     ) -> tuple[Query, dict[str, str]]:
         """The query with its candidates, if there are any, and where each came from."""
         user = RetrievalQuery(query.user, query.time, query.features, query.arm, asked.where)
@@ -70,7 +70,7 @@ class Rankings:
         found = await self._queue.run(place, request, self._retriever.retrieve, user, count, exclude)
         return replace(query, items=found.ids), dict(zip(found.ids, found.source, strict=True))
 
-    async def ranked(self, request: Request, place: Place, query: Query, trace: Trace) -> LoggedRanking:
+    async def ranked(self, request: Request, place: QueuePlace, query: Query, trace: Trace) -> LoggedRanking:
         """Raises ClientGoneError if the client of the request leaves before it begins."""
         return await self._queue.run(place, request, self._ranker.rank, query, trace)
 

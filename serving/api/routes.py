@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.api.clock_and_ids import ClockAndIds
-from serving.api.gate.ranking_queue import Place, RankingQueue
+from serving.api.gate.ranking_queue import QueuePlace, RankingQueue
 from serving.api.messages.events_body import answer, decode
 from serving.api.messages.operator_schemas import ExperimentsResponse, ReadyResponse
 from serving.api.messages.request_body import decoded, read
@@ -161,7 +161,7 @@ class Routes:
         return response
 
     async def _logged(
-        self, request: Request, place: Place, query: Query, trace: Trace, sources: Mapping[str, str] | None = None
+        self, request: Request, place: QueuePlace, query: Query, trace: Trace, sources: Mapping[str, str] | None = None
     ) -> RankResponse:
         """Rank and log; `sources` says by item where a candidate came from.
 

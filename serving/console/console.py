@@ -26,7 +26,7 @@ from serving.console.pages.tables import TablesPage
 from serving.console.pages.trial import TrialPage
 from serving.console.rendering import FOLDER, Renderer
 from serving.console.sampler import Sampler
-from serving.console.trial import Trial
+from serving.console.trial import UserTrial
 from serving.console.user_history import UserHistory
 from serving.erasure.place import Finding
 from serving.replica import Replica
@@ -47,7 +47,7 @@ class Console:
         state: ServerState,
         metrics: Metrics,
         routes: Routes,
-        trial: Trial,
+        trial: UserTrial,
         access: Access,
         erase: Callable[[str], list[Finding]],
         *,

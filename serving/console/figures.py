@@ -177,7 +177,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class FigureColumn:
     key: str
     name: str
     meaning: str
@@ -188,17 +188,17 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class FigureTable:
     """Rows of text under columns that have definitions. `name` is its heading and names it for screen readers."""
 
     name: str
-    columns: tuple[Column, ...]
+    columns: tuple[FigureColumn, ...]
     rows: Sequence[Sequence[str]]
 
     @classmethod
-    def of(cls, name: str, keys: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    def of(cls, name: str, keys: Sequence[str], rows: Sequence[Sequence[str]]) -> FigureTable:
         """With a definition for each of these keys; `task:NAME` is the probability of a task."""
-        return cls(name, tuple(Column(key, *_definition(key)) for key in keys), rows)
+        return cls(name, tuple(FigureColumn(key, *_definition(key)) for key in keys), rows)
 
 
 def figure(key: str, text: str, *, warning: bool = False) -> Figure:

@@ -22,7 +22,7 @@ _MOST_FEATURES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class TriedList:
     """An answer, and the features that its model read: of the request, and by name one value of each shown item."""
 
     answer: RankResponse
@@ -30,7 +30,7 @@ class Shown:
     item_features: Mapping[str, Sequence[Value]] = field(default_factory=dict)
 
 
-class Trial:
+class UserTrial:
     """`look` ranks as a request would be, but nothing is logged and nothing counts: no impression, no experiment."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Trial:
         self._rankings, self._routes, self._queue = rankings, routes, queue
         self._metrics, self._source = metrics, source
 
-    async def look(self, request: Request, asked: RankRequest | RecommendRequest) -> Shown:
+    async def look(self, request: Request, asked: RankRequest | RecommendRequest) -> TriedList:
         """Raises ApiError as the routes do."""
         trace, sources = Trace(self._source.clock(), self._source.clock), dict[str, str]()
         with self._queue.place("console", 0) as place:
@@ -49,26 +49,26 @@ class Trial:
                 query = self._rankings.of_user(asked)
                 query, sources = await self._rankings.retrieved(request, place, asked, query)
             if not query.items:
-                return Shown(RankResponse("", [], query.experiment, query.arm.name, "", ["no_items"]))
+                return TriedList(RankResponse("", [], query.experiment, query.arm.name, "", ["no_items"]))
             ranking = await self._rankings.ranked(request, place, query, trace)
         answer = msgspec.structs.replace(answer_of(ranking, trace, sources), impression="")
-        return Shown(answer, ranking.shown.features, ranking.shown.item_features)
+        return TriedList(answer, ranking.shown.features, ranking.shown.item_features)
 
-    async def ask(self, request: Request, asked: RankRequest | RecommendRequest) -> Shown:
+    async def ask(self, request: Request, asked: RankRequest | RecommendRequest) -> TriedList:
         """A real request: its answer is an impression, as if a client had asked."""
         trace = Trace(self._source.clock(), self._source.clock)
         answer = await self._routes.answered(request, asked, trace, len(msgspec.json.encode(asked)))
         self._metrics.trace(trace)
         if not answer.items:
-            return Shown(answer)
+            return TriedList(answer)
         looked = await self.look(request, RankRequest(asked.user, [one.item for one in answer.items]))
         order = {one.item: place for place, one in enumerate(looked.answer.items)}
         columns = {
             name: [values[order[one.item]] for one in answer.items] for name, values in looked.item_features.items()
         }
-        return Shown(answer, looked.features, columns)
+        return TriedList(answer, looked.features, columns)
 
-    async def effects(self, request: Request, user: str, shown: Shown) -> dict[str, dict[str, float]]:
+    async def effects(self, request: Request, user: str, shown: TriedList) -> dict[str, dict[str, float]]:
         """By shown item and feature, its score less the one without the feature, for at most `_MOST_FEATURES`.
 
         Leave one covariate out (Lei et al. 2018, in its local form): features that say the same as another show little.

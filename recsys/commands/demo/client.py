@@ -40,7 +40,7 @@ class RankedItems:
         return list(self.scores)
 
 
-class Client:
+class MovieClient:
     """Talks to the server at `url`; `movies` is MovieLens's movies.csv, for titles."""
 
     def __init__(self, url: str, movies: Path) -> None:
@@ -91,7 +91,7 @@ def _ranked(answer: RankResponse) -> RankedItems:
     return RankedItems(answer.impression, scores, answer.arm, answer.degraded, sources)
 
 
-def show_change(client: Client, console: Console) -> None:
+def show_change(client: MovieClient, console: Console) -> None:
     """Rank, like some items, and rank again until a score changes. Print both lists and the time it took.
 
     Then ask for recommendations again, and print where they come from.
@@ -110,7 +110,7 @@ def show_change(client: Client, console: Console) -> None:
     console.print(_recommended(client, client.recommend(user, SHOWN)))
 
 
-def _recommended(client: Client, answer: RankedItems) -> Table:
+def _recommended(client: MovieClient, answer: RankedItems) -> Table:
     """Recommended films, and where each was found."""
     table = Table("", "recommended now", "score", "found by")
     for place, (item, score) in enumerate(answer.scores.items(), 1):
@@ -118,7 +118,7 @@ def _recommended(client: Client, answer: RankedItems) -> Table:
     return table
 
 
-def _online(client: Client) -> tuple[str, RankedItems]:
+def _online(client: MovieClient) -> tuple[str, RankedItems]:
     """A new user of the arm `online`, to which half of all users belong, and their recommendations."""
     for number in range(1, 100):
         user = f"new-user-{number}"
@@ -130,7 +130,7 @@ def _online(client: Client) -> tuple[str, RankedItems]:
     )
 
 
-def _settled(client: Client, user: str, items: list[str]) -> RankedItems:
+def _settled(client: MovieClient, user: str, items: list[str]) -> RankedItems:
     """The ranking once it is stable for half a second: the trainer has then learned from all earlier events."""
     deadline = time.monotonic() + TIMEOUT
     before = client.rank(user, items)
@@ -143,7 +143,7 @@ def _settled(client: Client, user: str, items: list[str]) -> RankedItems:
     raise UnavailableError(f"scores did not settle within {TIMEOUT:.0f} s; see train.log")
 
 
-def _changed(client: Client, user: str, before: RankedItems) -> RankedItems:
+def _changed(client: MovieClient, user: str, before: RankedItems) -> RankedItems:
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         after = client.rank(user, before.items)
@@ -152,7 +152,7 @@ def _changed(client: Client, user: str, before: RankedItems) -> RankedItems:
     raise UnavailableError(f"no score changed within {TIMEOUT:.0f} s; see train.log")
 
 
-def _side_by_side(client: Client, before: RankedItems, after: RankedItems) -> Table:
+def _side_by_side(client: MovieClient, before: RankedItems, after: RankedItems) -> Table:
     table = Table("", "before", "score", "after", "score", "change")
     pairs = zip(before.items[:SHOWN], after.items[:SHOWN], strict=True)
     for place, (old, new) in enumerate(pairs, 1):

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from recsys.commands.demo.client import TIMEOUT, Client, show_change
+from recsys.commands.demo.client import TIMEOUT, MovieClient, show_change
 from recsys.commands.demo.ports import free_port
 from recsys.commands.output.console import plain_console
 from recsys.config.file import load
@@ -53,7 +53,7 @@ def run(folder: Path, keep: bool, data: Path | None = None) -> None:
         live = stack.enter_context(ExitStack())
         live.enter_context(_running("serve", "-c", config_path, "--port", port, log=folder / "serve.log"))
         live.enter_context(_running("train", "-c", config_path, "--follow", log=folder / "train.log"))
-        client = live.enter_context(Client(f"http://127.0.0.1:{port}", data / "movies.csv"))
+        client = live.enter_context(MovieClient(f"http://127.0.0.1:{port}", data / "movies.csv"))
         client.wait_until_ready()
         _wait_for(folder / "train.log", "Resumed")
         _step(console, 4, "A new user asks for a ranking, likes a few films, and asks again")

@@ -22,7 +22,7 @@ from recsys.config.schema import Config
 from recsys.config.units import milliseconds
 from recsys.errors import InvalidValueError, RedisServerError
 from serving.experiments.assignment import Experiment
-from serving.experiments.counts.judged import Judged, publish_judged
+from serving.experiments.counts.judged import JudgedExperiments, publish_judged
 from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.inference.intervals import Interval
 from serving.experiments.log_summary import LogSummary, log_summary
@@ -73,7 +73,7 @@ def _publish(config: Config, found: list[LogSummary]) -> None:
     """Raises RedisServerError if no Redis answers: it runs while a server does, which shows this."""
     try:
         with connect(config.redis.url, config.redis.folder, timeout=2.0) as client:
-            publish_judged(client, Judged(time.time_ns() // 1_000_000, found))
+            publish_judged(client, JudgedExperiments(time.time_ns() // 1_000_000, found))
     except redis.RedisError as error:
         where = "the Redis of [redis] url does not answer" if config.redis.url else "no Redis runs"
         raise RedisServerError(f"--publish: {where}: {error}. Start `recsys serve`, or leave it out") from error

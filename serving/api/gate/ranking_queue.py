@@ -25,7 +25,7 @@ _GROWTH, _CUT = 0.001, 0.9
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class QueuePlace:
     """A request in the queue: the bytes of its body, the seconds that its work should take and those that it took."""
 
     kind: str
@@ -56,7 +56,7 @@ class RankingQueue:
         self._deadline = math.inf if deadline is None else deadline
         self._share = _LARGEST
         self._times: dict[str, ServiceTime] = defaultdict(ServiceTime)
-        self._places: set[Place] = set()
+        self._places: set[QueuePlace] = set()
         self.refused = 0
         """Requests so far."""
 
@@ -81,17 +81,17 @@ class RankingQueue:
             )
 
     @contextmanager
-    def place(self, kind: str, size: int) -> Iterator[Place]:
+    def place(self, kind: str, size: int) -> Iterator[QueuePlace]:
         """A place for a request. Raises OverloadedError if it would wait too long."""
         self.check(kind, size)
-        place = Place(kind, size, self._times[kind].of(size))
+        place = QueuePlace(kind, size, self._times[kind].of(size))
         self._places.add(place)
         try:
             yield place
         finally:
             self._places.discard(place)
 
-    async def run(self, place: Place, request: Request, work: Callable[..., _T], *arguments: object) -> _T:
+    async def run(self, place: QueuePlace, request: Request, work: Callable[..., _T], *arguments: object) -> _T:
         """What the work returns. Raises ClientGoneError if the client of the request leaves before it begins."""
 
         def timed() -> _T:
@@ -112,7 +112,7 @@ class RankingQueue:
         finally:
             gone.cancel()
 
-    def learn(self, place: Place, *, late: bool) -> None:
+    def learn(self, place: QueuePlace, *, late: bool) -> None:
         """Remember what the work of an answered request took; `late`: it missed the deadline, so part was left out."""
         if late:
             self._share = max(_CUT * self._share, _SMALLEST)

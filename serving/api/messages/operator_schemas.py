@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from serving.erasure.place import Finding
-from serving.experiments.counts.judged import Judged
+from serving.experiments.counts.judged import JudgedExperiments
 from serving.experiments.summary import ExperimentSummary
 
 
@@ -29,7 +29,7 @@ class ExperimentsResponse(msgspec.Struct, frozen=True):
 
     experiments: list[ExperimentSummary]
     degraded: list[str]
-    judged: Judged | None = None
+    judged: JudgedExperiments | None = None
 
 
 class TrainerState(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from serving.api.messages.operator_schemas import ExperimentsResponse
-from serving.console.figures import Figure, Table, figure
+from serving.console.figures import Figure, FigureTable, figure
 from serving.console.readable import count, fraction, moment, with_interval
 from serving.console.rendering import HEADERS, Renderer
 from serving.console.sampler import Sampler
@@ -19,13 +19,13 @@ from serving.experiments.summary import ExperimentSummary
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ExperimentView:
     """One experiment, by counters or by the log."""
 
     name: str
     broken: bool
     figures: list[Figure]
-    tables: list[Table]
+    tables: list[FigureTable]
     notes: list[str]
     plots: list[tuple[str, str]]
     """Names and titles."""
@@ -63,14 +63,14 @@ class ExperimentsPage:
         return JSONResponse({"times": [time / 1000 for time in series.times], "plots": lines}, headers=HEADERS)
 
 
-def _counted(one: ExperimentSummary) -> Shown:
+def _counted(one: ExperimentSummary) -> ExperimentView:
     plots = [
         (f"{one.name}:{compared.arm}", f"{compared.arm} against {compared.control}") for compared in one.comparisons
     ]
-    return Shown(one.name, not one.sample_ratio_ok, list(_figures(one, "since")), [_arms(one)], [], plots)
+    return ExperimentView(one.name, not one.sample_ratio_ok, list(_figures(one, "since")), [_arms(one)], [], plots)
 
 
-def _judged(one: LogSummary) -> Shown:
+def _judged(one: LogSummary) -> ExperimentView:
     tables = [_arms(one.summary), *_adjusted(one), *_goals(one), *_guardrails(one)]
     notes = []
     if one.exposed_to_several:
@@ -78,7 +78,9 @@ def _judged(one: LogSummary) -> Shown:
     if one.unknown_arms:
         notes.append(f"{count(one.unknown_arms)} impressions are of arms that the configuration does not have.")
     summary = one.summary
-    return Shown(summary.name, not summary.sample_ratio_ok, list(_figures(summary, "log_since")), tables, notes, [])
+    return ExperimentView(
+        summary.name, not summary.sample_ratio_ok, list(_figures(summary, "log_since")), tables, notes, []
+    )
 
 
 def _figures(one: ExperimentSummary, since: str) -> Iterator[Figure]:
@@ -87,7 +89,7 @@ def _figures(one: ExperimentSummary, since: str) -> Iterator[Figure]:
     yield figure("confidence", f"{100 * one.confidence:.3g} %")
 
 
-def _arms(one: ExperimentSummary) -> Table:
+def _arms(one: ExperimentSummary) -> FigureTable:
     compared = {comparison.arm: comparison for comparison in one.comparisons}
     rows = []
     for arm in one.arms:
@@ -96,19 +98,19 @@ def _arms(one: ExperimentSummary) -> Table:
         counts = count(arm.users), count(arm.impressions), count(arm.clicks), with_interval(arm.ctr, arm.interval)
         rows.append((arm.name, arm.model, *counts, difference, against.verdict if against else "control"))
     keys = ("arm", "model", "users", "impressions", "clicks", "ctr", "difference", "verdict")
-    return Table.of("Arms", keys, rows)
+    return FigureTable.of("Arms", keys, rows)
 
 
-def _adjusted(one: LogSummary) -> Iterator[Table]:
+def _adjusted(one: LogSummary) -> Iterator[FigureTable]:
     rows = [
         (a.arm, with_interval(a.difference, a.interval, "+"), a.verdict, f"{100 * a.variance_left:.0f} %")
         for a in one.adjusted
     ]
     if rows:
-        yield Table.of("Adjusted by the time before", ("arm", "adjusted", "verdict", "left"), rows)
+        yield FigureTable.of("Adjusted by the time before", ("arm", "adjusted", "verdict", "left"), rows)
 
 
-def _goals(one: LogSummary) -> Iterator[Table]:
+def _goals(one: LogSummary) -> Iterator[FigureTable]:
     rows = []
     for goal in one.goals:
         compared = {comparison.arm: comparison for comparison in goal.comparisons}
@@ -120,10 +122,10 @@ def _goals(one: LogSummary) -> Iterator[Table]:
                 (goal.name, arm.arm, count(arm.users), with_interval(arm.mean, arm.interval), difference, verdict)
             )
     if rows:
-        yield Table.of("Goals", ("goal", "arm", "users", "per_user", "goal_difference", "verdict"), rows)
+        yield FigureTable.of("Goals", ("goal", "arm", "users", "per_user", "goal_difference", "verdict"), rows)
 
 
-def _guardrails(one: LogSummary) -> Iterator[Table]:
+def _guardrails(one: LogSummary) -> Iterator[FigureTable]:
     rows = []
     for rail in one.guardrails:
         compared = {comparison.arm: comparison for comparison in rail.comparisons}
@@ -134,4 +136,6 @@ def _guardrails(one: LogSummary) -> Iterator[Table]:
             )
             rows.append((rail.name, arm.arm, fraction(arm.figure), *(figures or ("-", "-", "control"))))
     if rows:
-        yield Table.of("Guardrails", ("guardrail", "arm", "figure", "rail_difference", "harm", "rail_verdict"), rows)
+        yield FigureTable.of(
+            "Guardrails", ("guardrail", "arm", "figure", "rail_difference", "harm", "rail_verdict"), rows
+        )

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from serving.api.monitoring.prometheus import Metrics
 from serving.api.monitoring.server_state import LatestStatus, ServerState
-from serving.console.figures import Figure, Table, figure
+from serving.console.figures import Figure, FigureTable, figure
 from serving.console.outcomes import LOSSES, OUTCOMES
 from serving.console.readable import count, fraction, moment, span
 from serving.console.rendering import HEADERS, Renderer
@@ -32,13 +32,13 @@ _TASK: Final = ("auc", "log_loss", "calibration", "normalised_entropy")
 
 
 @dataclass(frozen=True, slots=True)
-class Trainer:
+class TrainerView:
     """What is shown of one model's trainer."""
 
     model: str
     warnings: Sequence[str]
     figures: Sequence[Figure]
-    tables: Sequence[Table]
+    tables: Sequence[FigureTable]
 
 
 class LivePage:
@@ -75,7 +75,7 @@ class LivePage:
             "missing": readiness.missing,
             "trainers": [self._trainer(*one) for one in self._state.aged_trainers()],
             "models": self._models(),
-            "degraded": Table.of(
+            "degraded": FigureTable.of(
                 "Degraded answers by reason",
                 ("reason", "count"),
                 [(reason, count(total)) for reason, total in sorted(self._metrics.degraded().items())],
@@ -94,7 +94,7 @@ class LivePage:
         yield figure("log_waiting", count(state.events.waiting))
         yield figure("connections", count(len(state.connections)))
 
-    def _trainer(self, model: str, latest: LatestStatus, age: float) -> Trainer:
+    def _trainer(self, model: str, latest: LatestStatus, age: float) -> TrainerView:
         status = latest.status
         warnings = [f"{latest.not_served}."] if latest.not_served else []
         for field, rows in status.get("left_out", {}).items():
@@ -103,10 +103,10 @@ class LivePage:
             (task, *(fraction(values.get(name)) for name in _TASK)) for task, values in status.get("tasks", {}).items()
         ]
         tables = [
-            Table.of("Recent rows, scored before they were learned", ("task", *_TASK), tasks),
-            Table.of("What became of events", ("outcome", "events", "meaning"), list(_outcomes(status))),
+            FigureTable.of("Recent rows, scored before they were learned", ("task", *_TASK), tasks),
+            FigureTable.of("What became of events", ("outcome", "events", "meaning"), list(_outcomes(status))),
         ]
-        return Trainer(model, warnings, list(self._progress(model, status, age)), tables)
+        return TrainerView(model, warnings, list(self._progress(model, status, age)), tables)
 
     def _progress(self, model: str, status: Mapping[str, Any], age: float) -> Iterator[Figure]:
         now, rate = self._state.now(), self._sampler.rate(model)
@@ -125,7 +125,7 @@ class LivePage:
         served = "served" if status.get("serves") else "not served"
         yield figure("serving_run", f"{status.get('run', '-')}, {served}", warning=not status.get("serves"))
 
-    def _models(self) -> Table:
+    def _models(self) -> FigureTable:
         rows = []
         for name, model in sorted(self._state.models.loaded.items()):
             looked = model.rows.hits + model.rows.misses
@@ -142,7 +142,7 @@ class LivePage:
                 )
             )
         keys = ("model", "role", "version", "model_step", "model_age", "trained_to", "cached", "hits")
-        return Table.of("Models and versions", keys, rows)
+        return FigureTable.of("Models and versions", keys, rows)
 
 
 def _outcomes(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

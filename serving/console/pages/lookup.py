@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from recsys.errors import InvalidValueError, RecsysError
-from serving.console.figures import Figure, Table, figure
+from serving.console.figures import Figure, FigureTable, figure
 from serving.console.readable import count, fraction, moment, written
 from serving.console.rendering import Renderer, form
 from serving.console.user_history import LOOKED_AT, UserHistory
@@ -61,11 +61,11 @@ class LookupPage:
         except RecsysError as error:
             return self._erasure(user, f"Not everything is erased, ask again: {error}", status=503)
         rows = [(one.place, count(one.before), count(one.now), one.remedy or "-") for one in places]
-        found = Table.of("What each place had", ("place", "had", "has", "remedy"), rows)
+        found = FigureTable.of("What each place had", ("place", "had", "has", "remedy"), rows)
         return self._erasure(user, found=found, left=sum(one.now for one in places))
 
     def _erasure(
-        self, user: str, error: str = "", found: Table | None = None, left: int = 0, status: int = 200
+        self, user: str, error: str = "", found: FigureTable | None = None, left: int = 0, status: int = 200
     ) -> Response:
         return self._render.page("erase.html", "lookup", status, user=user, error=error, found=found, left=left)
 
@@ -104,7 +104,7 @@ class LookupPage:
         recent = list(self._replica.catalog.recent)
         yield figure("recent_place", count(recent.index(item) + 1) if item in recent else "-")
 
-    def _clicked(self, user: str) -> Table:
+    def _clicked(self, user: str) -> FigureTable:
         try:
             found = self._replica.visited.read(user)
         except msgspec.DecodeError:
@@ -113,13 +113,15 @@ class LookupPage:
             (item, ", ".join(f"{name} ({affinity:.3g})" for name, affinity in near[:_NEIGHBOURS]) or "-")
             for item, near in found.items()
         ]
-        return Table.of("Clicked last, the latest first", ("item", "neighbours"), rows)
+        return FigureTable.of("Clicked last, the latest first", ("item", "neighbours"), rows)
 
-    def _happened(self, user: str) -> Table:
+    def _happened(self, user: str) -> FigureTable:
         rows = [(moment(one.time), one.what, one.items, one.arm) for one in self._history.latest(user)]
         name = f"Latest events, of the last {count(LOOKED_AT)} in the log"
-        return Table.of(name, ("happened", "what", "shown_items", "shown_arm"), rows)
+        return FigureTable.of(name, ("happened", "what", "shown_items", "shown_arm"), rows)
 
 
-def _features(name: str, features: Features) -> Table:
-    return Table.of(name, ("feature", "latest"), [(key, written(value)) for key, value in sorted(features.items())])
+def _features(name: str, features: Features) -> FigureTable:
+    return FigureTable.of(
+        name, ("feature", "latest"), [(key, written(value)) for key, value in sorted(features.items())]
+    )

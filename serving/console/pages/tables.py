@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.api.monitoring.server_state import ServerState
-from serving.console.figures import Table
+from serving.console.figures import FigureTable
 from serving.console.readable import count
 from serving.console.rendering import Renderer
 
@@ -45,12 +45,12 @@ class TablesPage:
         )
 
 
-def _table(model: str, status: dict[str, Any]) -> Table:
+def _table(model: str, status: dict[str, Any]) -> FigureTable:
     rows = [
         (table, *(count(counters.get(name, 0)) for name in _COUNTERS), f"{counters.get('bytes', 0) / _MIB:,.2f}")
         for table, counters in sorted(status.get("tables", {}).items())
     ]
-    return Table.of(f"Embedding tables of {model}", ("table", *_COUNTERS, "bytes"), rows)
+    return FigureTable.of(f"Embedding tables of {model}", ("table", *_COUNTERS, "bytes"), rows)
 
 
 def _newest(path: Path) -> tuple[list[dict[str, Any]], bool]:
@@ -72,7 +72,7 @@ def _newest(path: Path) -> tuple[list[dict[str, Any]], bool]:
     return found, size > _READ
 
 
-def _by_reason(letters: list[dict[str, Any]]) -> Table:
+def _by_reason(letters: list[dict[str, Any]]) -> FigureTable:
     counts = Counter(str(one.get("reason", "")) for one in letters)
     newest = {str(one.get("reason", "")): one for one in letters}
     rows = []
@@ -80,4 +80,4 @@ def _by_reason(letters: list[dict[str, Any]]) -> Table:
         sample = newest[reason]
         place = f"{sample.get('source', '')}, line {sample.get('line', '')}"
         rows.append((reason, count(number), place, str(sample.get("raw", ""))[:_SAMPLE]))
-    return Table.of("Refused records by reason", ("letter_reason", "letters", "letter_place", "letter_raw"), rows)
+    return FigureTable.of("Refused records by reason", ("letter_reason", "letters", "letter_place", "letter_raw"), rows)

@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from serving.api.messages.request_errors import InvalidFieldError
 from serving.api.messages.schemas import RankRequest, RecommendRequest
-from serving.console.figures import Table
+from serving.console.figures import FigureTable
 from serving.console.readable import fraction, written
 from serving.console.rendering import Renderer, form
-from serving.console.trial import Shown, Trial
+from serving.console.trial import TriedList, UserTrial
 
 PATIENCE: Final = 60_000
 """How long (ms) a click's effect is waited for."""
@@ -30,7 +30,7 @@ class TrialPage:
     def __init__(
         self,
         render: Renderer,
-        trial: Trial,
+        trial: UserTrial,
         actions: Collection[str],
         trained: Callable[[], Collection[str]],
         now: Callable[[], int],
@@ -71,7 +71,7 @@ class TrialPage:
         model, after = await self._trial.scores(request, RankRequest(user, list(before)))
         return self._change(user, item, model, before, after, clicked)
 
-    async def _page(self, request: Request, fields: Mapping[str, str], shown: Shown | None) -> Response:
+    async def _page(self, request: Request, fields: Mapping[str, str], shown: TriedList | None) -> Response:
         content: dict[str, Any] = {"fields": fields, "shown": shown, "actions": self._actions, "most": _MOST}
         if shown is not None:
             effects = await self._trial.effects(request, fields["user"], shown) if fields.get("why") else {}
@@ -104,7 +104,9 @@ class TrialPage:
             moved=moved,
             waits=not moved and waited < PATIENCE and model in self._trained(),
             still="" if model in self._trained() else model,
-            change=Table.of("Scores before and after", ("item", "rank_change", "before", "after", "change"), rows),
+            change=FigureTable.of(
+                "Scores before and after", ("item", "rank_change", "before", "after", "change"), rows
+            ),
         )
 
 
@@ -131,7 +133,7 @@ def _items(fields: Mapping[str, str]) -> list[str]:
     return [line.strip() for line in fields.get("items", "").splitlines() if line.strip()]
 
 
-def _ranking(shown: Shown, effects: Mapping[str, Mapping[str, float]]) -> Table:
+def _ranking(shown: TriedList, effects: Mapping[str, Mapping[str, float]]) -> FigureTable:
     tasks = [name for one in shown.answer.items[:1] if one.scores for name in one.scores]
     rows = []
     for place, one in enumerate(shown.answer.items):
@@ -141,7 +143,7 @@ def _ranking(shown: Shown, effects: Mapping[str, Mapping[str, float]]) -> Table:
         own = str(place + 1), one.item, fraction(one.score), one.source or "given", fraction(one.propensity)
         rows.append((*own, *by_task, *why, read or "-"))
     keys = "rank", "item", "score", "source", "propensity", *(f"task:{task}" for task in tasks)
-    return Table.of("Ranking", (*keys, *(("why",) if effects else ()), "item_features"), rows)
+    return FigureTable.of("Ranking", (*keys, *(("why",) if effects else ()), "item_features"), rows)
 
 
 def _largest(effects: Mapping[str, float], most: int = 3) -> str:
@@ -153,6 +155,6 @@ def _largest(effects: Mapping[str, float], most: int = 3) -> str:
     return ", ".join(f"{name} {fraction(value, '+')}" for name, value in chosen if abs(value) > _MOVED) or "-"
 
 
-def _features(shown: Shown) -> Table:
+def _features(shown: TriedList) -> FigureTable:
     rows = [(name, written(value)) for name, value in sorted(shown.features.items())]
-    return Table.of("Features of the request, as used", ("feature", "value"), rows)
+    return FigureTable.of("Features of the request, as used", ("feature", "value"), rows)

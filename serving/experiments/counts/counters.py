@@ -26,7 +26,7 @@ import redis
 import xxhash
 
 from serving.experiments.assignment import Experiment
-from serving.experiments.counts.judged import Judged, published_judged
+from serving.experiments.counts.judged import JudgedExperiments, published_judged
 from serving.experiments.inference.sums import ClickSums
 from serving.experiments.summary import ExperimentSummary, summarise
 from serving.replication import keys
@@ -109,7 +109,7 @@ class ExperimentCounters:
         sums = [ClickSums(**{name: found.get(f"{arm.name}:{name}", 0) for name in names}) for arm in experiment.arms]
         return summarise(experiment, sums, BUCKETS, alpha, found.get("since"))
 
-    def judged(self) -> Judged | None:
+    def judged(self) -> JudgedExperiments | None:
         """What the log said when `recsys experiments` last published it."""
         return published_judged(self._client)
 

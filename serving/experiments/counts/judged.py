@@ -9,24 +9,24 @@ from serving.experiments.log_summary import LogSummary
 from serving.replication import keys
 
 
-class Judged(msgspec.Struct, frozen=True):
+class JudgedExperiments(msgspec.Struct, frozen=True):
     """The figures of all experiments that the log knew of, and when (ms since the epoch) they were read from it."""
 
     at: int
     experiments: list[LogSummary]
 
 
-def publish_judged(client: redis.Redis, judged: Judged) -> None:
+def publish_judged(client: redis.Redis, judged: JudgedExperiments) -> None:
     """Replace what was published before. Raises redis.RedisError when Redis does not answer."""
     client.set(keys.JUDGED, msgspec.json.encode(judged))
 
 
-def published_judged(client: redis.Redis) -> Judged | None:
+def published_judged(client: redis.Redis) -> JudgedExperiments | None:
     """None if nothing is published, or by another version. Raises redis.RedisError when Redis does not answer."""
     stored = client.get(keys.JUDGED)
     if not isinstance(stored, bytes):
         return None
     try:
-        return msgspec.json.decode(stored, type=Judged)
+        return msgspec.json.decode(stored, type=JudgedExperiments)
     except msgspec.MsgspecError:
         return None

@@ -22,7 +22,7 @@ Fields = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RecordPlace:
     """A row in its file."""
 
     rows: Rows
@@ -38,10 +38,10 @@ class BlockBuilder:
     """Collects the lines and faults of a block."""
 
     lines: list[bytes] = field(default_factory=list)
-    places: list[Place] = field(default_factory=list)
+    places: list[RecordPlace] = field(default_factory=list)
     faults: dict[int, str] = field(default_factory=dict)
 
-    def add(self, place: Place, *events: Fields) -> None:
+    def add(self, place: RecordPlace, *events: Fields) -> None:
         """Events of one row; none of them is added if one cannot be encoded."""
         try:
             lines = [msgspec.json.encode(event) for event in events]
@@ -51,7 +51,7 @@ class BlockBuilder:
         self.lines += lines
         self.places += [place] * len(lines)
 
-    def refuse(self, place: Place, reason: str) -> None:
+    def refuse(self, place: RecordPlace, reason: str) -> None:
         """Add the fault of a row that becomes no event."""
         self.faults[len(self.lines)] = reason
         self.lines.append(b"")
@@ -94,12 +94,14 @@ class RowFields:
         """Whether a row names its item by a list."""
         return self._nested is not None and any(map(self._nested.is_list, rows.cells))
 
-    def of(self, rows: Rows, refuse: Callable[[Place, str], None]) -> Iterator[tuple[Place, Fields]]:
+    def of(self, rows: Rows, refuse: Callable[[RecordPlace, str], None]) -> Iterator[tuple[RecordPlace, Fields]]:
         """All rows that can be read; the others go to `refuse`."""
         for i in range(len(rows)):
-            yield from self.at(Place(rows, i), refuse)
+            yield from self.at(RecordPlace(rows, i), refuse)
 
-    def at(self, place: Place, refuse: Callable[[Place, str], None]) -> Iterator[tuple[Place, Fields]]:
+    def at(
+        self, place: RecordPlace, refuse: Callable[[RecordPlace, str], None]
+    ) -> Iterator[tuple[RecordPlace, Fields]]:
         """The fields of one row, for each item that it names if a row is an item."""
         if fault := place.rows.faults.get(place.index):
             refuse(place, fault)
@@ -135,6 +137,6 @@ class RowFields:
         faults = dict(sorted(faults.items()))
         return Block(lines, rows.start, rows.end, faults, position_of=rows.position, raw_of=rows.raw, ended=rows.ended)
 
-    def id(self, place: Place) -> str:
+    def id(self, place: RecordPlace) -> str:
         """An id for a row without one: the same whenever this file is read."""
         return f"{self._source}-{place.position.line}"

@@ -14,7 +14,7 @@ import numpy as np
 from streaming.ingest.formats.sources import Block, Position
 from streaming.ingest.formats.table_rows import Rows
 from streaming.ingest.mapping.column_mapping import Mapping
-from streaming.ingest.shapes.block_builder import BlockBuilder, Fields, Place, RowFields
+from streaming.ingest.shapes.block_builder import BlockBuilder, Fields, RecordPlace, RowFields
 from streaming.ingest.shapes.pairs import draw_pairs
 from streaming.ingest.shapes.rules import interactions
 
@@ -33,14 +33,14 @@ class FeedbackRows:
 
     def blocks(self, table: Iterator[Rows]) -> Iterator[Block]:
         """The rows of a table as blocks of events."""
-        places = (Place(rows, i) for rows in table for i in range(len(rows)))
+        places = (RecordPlace(rows, i) for rows in table for i in range(len(rows)))
         while chunk := list(islice(places, CHUNK)):
             last = chunk[-1]
             whole = last.index + 1 == len(last.rows)
             end = last.rows.end if whole else last.rows.position(last.index + 1)
             yield self._block(chunk, chunk[0].position, end, last.rows.ended or not whole)
 
-    def _block(self, chunk: list[Place], start: Position, end: Position, ended: bool) -> Block:
+    def _block(self, chunk: list[RecordPlace], start: Position, end: Position, ended: bool) -> Block:
         found = BlockBuilder()
         rows = sorted(self._readable(chunk, found), key=lambda row: row[1]["time"])
         times_N = np.array([fields["time"] for _, fields in rows], np.int64)
@@ -57,7 +57,7 @@ class FeedbackRows:
             found.refuse(rows[alone][0], _ALONE)
         return found.block(start, end, ended, divisible=False)
 
-    def _readable(self, chunk: list[Place], found: BlockBuilder) -> Iterator[tuple[Place, Fields]]:
+    def _readable(self, chunk: list[RecordPlace], found: BlockBuilder) -> Iterator[tuple[RecordPlace, Fields]]:
         for place in chunk:
             for _, fields in self._fields.at(place, found.refuse):
                 if lacks := _lacks(fields):
@@ -65,7 +65,7 @@ class FeedbackRows:
                 else:
                     yield place, fields
 
-    def _events(self, place: Place, used: Fields, lent: Fields, first: bool) -> list[Fields]:
+    def _events(self, place: RecordPlace, used: Fields, lent: Fields, first: bool) -> list[Fields]:
         shown = [used, lent] if first else [lent, used]
         impression = {
             "type": "impression",

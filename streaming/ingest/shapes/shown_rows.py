@@ -9,7 +9,7 @@ from typing import Any, Final
 from streaming.ingest.formats.sources import Block
 from streaming.ingest.formats.table_rows import Rows
 from streaming.ingest.mapping.column_mapping import Mapping
-from streaming.ingest.shapes.block_builder import BlockBuilder, Fields, Place, RowFields
+from streaming.ingest.shapes.block_builder import BlockBuilder, Fields, RecordPlace, RowFields
 from streaming.ingest.shapes.rules import complete, interactions, keep_once, name_user
 
 _PER_ITEM: Final = ("scores", "propensities")
@@ -19,7 +19,7 @@ _PER_ITEM: Final = ("scores", "propensities")
 class _List:
     """The rows of one list so far."""
 
-    place: Place
+    place: RecordPlace
     impression: Fields
     clicks: list[Fields] = field(default_factory=list)
 
@@ -57,7 +57,7 @@ class ShownRows:
             self._close(found, open_)
             yield found.block(open_.place.position, rows.end, rows.ended)
 
-    def _take(self, found: BlockBuilder, open_: _List | None, place: Place, fields: Fields) -> _List:
+    def _take(self, found: BlockBuilder, open_: _List | None, place: RecordPlace, fields: Fields) -> _List:
         """Adds a row to the open list, or begins another one."""
         if not self._grouped:
             fields["id"] = self._fields.id(place)

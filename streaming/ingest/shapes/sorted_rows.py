@@ -12,7 +12,7 @@ from xxhash import xxh3_64_intdigest
 from streaming.ingest.formats.sources import BEGIN, Position
 from streaming.ingest.formats.table_rows import Rows
 from streaming.ingest.ordering.external_sort import ExternalSort
-from streaming.ingest.shapes.block_builder import Fields, Place, RowFields
+from streaming.ingest.shapes.block_builder import Fields, RecordPlace, RowFields
 
 _SCHEMA: Final = pa.schema(
     [("key", pa.int64()), ("line", pa.int64()), ("byte", pa.int64()), ("fields", pa.large_binary())]
@@ -38,7 +38,7 @@ def sorted_rows(table: Iterator[Rows], read: RowFields, key: Key, memory: int) -
     end = BEGIN
     with ExternalSort("key", memory) as order:
         for rows in table:
-            found, refused = list[tuple[Any, ...]](), list[tuple[Place, str]]()
+            found, refused = list[tuple[Any, ...]](), list[tuple[RecordPlace, str]]()
             for place, fields in read.of(rows, lambda place, reason: refused.append((place, reason))):  # noqa: B023
                 try:
                     found.append((key(fields), place.position.line, place.position.byte, _encode(fields)))
@@ -57,7 +57,7 @@ def sorted_rows(table: Iterator[Rows], read: RowFields, key: Key, memory: int) -
             yield _read_back(batch, end)
 
 
-def _faults(refused: list[tuple[Place, str]]) -> Rows:
+def _faults(refused: list[tuple[RecordPlace, str]]) -> Rows:
     places = [place for place, _ in refused]
     return Rows(
         [()] * len(places),

@@ -27,7 +27,7 @@ from serving.api.messages.openapi import OPERATIONS
 from serving.api.monitoring.prometheus import Metrics
 from serving.api.routes import Routes
 from serving.experiments.assignment import Arm, Experiment
-from serving.experiments.counts.judged import Judged, publish_judged
+from serving.experiments.counts.judged import JudgedExperiments, publish_judged
 from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.goals import Goal
 from serving.experiments.guardrails import Guardrail
@@ -424,7 +424,7 @@ class TestEvents:
         app = start(experiments=(AB,))
         assert app.get("/v1/experiments").json()["judged"] is None
         counts = LogCounts(AB, 0, 0, goals=(BACK,), watch=True)
-        said = Judged(NOW, [log_summary(AB, counts, 0, 0, (BACK,), (Guardrail("latency"),))])
+        said = JudgedExperiments(NOW, [log_summary(AB, counts, 0, 0, (BACK,), (Guardrail("latency"),))])
         publish_judged(client, said)
         shown = app.get("/v1/experiments").json()
         assert shown["judged"] == json.loads(msgspec.json.encode(said))

@@ -17,7 +17,7 @@ import redis
 from embedding.store import Delta, TableDelta
 from serving.api_key import new_key
 from serving.experiments.assignment import Arm, Experiment
-from serving.experiments.counts.judged import Judged, publish_judged
+from serving.experiments.counts.judged import JudgedExperiments, publish_judged
 from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.goals import Goal
 from serving.experiments.guardrails import Guardrail
@@ -152,7 +152,7 @@ def publish_judgement(
         for chunk in chunks:
             counts.count(chunk.events)
     found = log_summary(experiment, counts, 1_700_000_000_000, 0, goals, [Guardrail("latency", margin=5.0)])
-    publish_judged(client, Judged(at, [found]))
+    publish_judged(client, JudgedExperiments(at, [found]))
 
 
 @contextmanager

@@ -23,7 +23,7 @@ class Importer:
     shipped: Path | None = None
 
     def open(self, path: Path) -> Dataset:
-        """Raises OSError or pyarrow's ArrowException if the path does not hold the data set."""
+        """To be read within `holding`, which says so if the path does not hold the data set."""
         module, _, name = self.function.partition(":")
         read = cast("Callable[[Path], Dataset]", getattr(import_module(module), name))
         return read(path)

@@ -16,6 +16,7 @@ from recsys.commands.options.output_folder import check_out
 from recsys.commands.output.console import plain_column, plain_console, say
 from recsys.commands.stopping import stopping
 from recsys.datasets.coat import coat as read_coat
+from recsys.datasets.holding import holding
 from recsys.datasets.ml1m_autoint import ml1m_autoint
 from recsys.debiasing.coat_study import CoatResult, CoatStudy
 from recsys.errors import file_errors
@@ -48,8 +49,10 @@ def coat(data: Path, *, seeds: int, out: Path) -> None:
 
 def autoint(data: Path, *, seeds: int, out: Path) -> None:
     """Write `autoint.json` into `out` after each fit, whose checkpoints are in `autoint` there."""
-    with stopping() as stop, file_errors("the data", data):
-        study = AutoIntStudy(ml1m_autoint(data), out / "autoint", seeds, stop)
+    with holding("ml-1m", data):
+        events = ml1m_autoint(data)
+    with stopping() as stop:
+        study = AutoIntStudy(events, out / "autoint", seeds, stop)
         result = _computed(study, out, "autoint.json")
     if stop.is_set():
         say(plain_console(), "Stopped before the end. Run it again to go on from here.")

@@ -25,6 +25,7 @@ from recsys.commands.stopping import STOPPED, stopping
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.datasets.card import Card
+from recsys.datasets.holding import holding
 from recsys.datasets.registry import DATASETS
 from recsys.errors import IngestError, InvalidValueError, file_errors
 from recsys.ingest_doubts import doubts
@@ -103,10 +104,8 @@ def _imported(name: str, files: tuple[Path, ...], start: str | None, end: str | 
     if where is None:
         raise InvalidValueError(f"--dataset {name} needs the path of its files")
     low, high = (parse_time(text, option) if text else None for text, option in ((start, "--from"), (end, "--to")))
-    try:
+    with holding(name, where):
         data = importer.open(where)
-    except (OSError, pa.ArrowException) as error:
-        raise InvalidValueError(f"{where} does not hold the data set {name}: {error}") from error
     return data.card, Batches(f"{name} {where}", _between(iter(data), low, high), f"{start} {end} {data.card}")
 
 

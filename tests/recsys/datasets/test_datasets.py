@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.datasets.card import Dataset
+from recsys.datasets.holding import holding
 from recsys.datasets.ml1m import ml1m
+from recsys.datasets.ml1m_autoint import ml1m_autoint
 from recsys.datasets.movielens import MOST, SITTING, movie_features, movielens_small, sittings
+from recsys.errors import InvalidValueError
 from streaming.events.schema import EVENT_SCHEMA, Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.ingest.codec import decode_lines, to_events
 
@@ -191,3 +195,39 @@ def test_ml1m_as_measured() -> None:
     assert len(table) == 2 * 1_000_209 + 6_040 + 3_883
     stars = pa.compute.value_counts(table["value"].drop_null()).to_pylist()
     assert {row["values"]: row["counts"] for row in stars}[5.0] == 226_310
+
+
+RATINGS: dict[str, list[Any]] = {
+    "user_id": [1, 1],
+    "movie_id": [1, 1],
+    "rating": [5, 4],
+    "timestamp": [978300760, 978300761],
+    "period": ["train80", "test20"],
+}
+
+
+@pytest.mark.parametrize(
+    ("ratings", "users", "said"),
+    [
+        (None, "", "there is no "),
+        ({"a": [1]}, "", "user_id"),
+        (RATINGS, "1::F", "not enough values"),
+        (b"no Parquet", "", "arquet"),
+    ],
+    ids=["none", "columns", "users", "bytes"],
+)
+def test_other_files_are_not_those_of_a_data_set(
+    tmp_path: Path, ratings: dict[str, list[Any]] | bytes | None, users: str, said: str
+) -> None:
+    if isinstance(ratings, bytes):
+        (tmp_path / "ratings.parquet").write_bytes(ratings)
+    elif ratings is not None:
+        pa.parquet.write_table(pa.table(ratings), tmp_path / "ratings.parquet")
+    (tmp_path / "users.dat").write_text(users)
+    (tmp_path / "movies.dat").write_text("1::Toy (1995)::Comedy")
+    for read in (ml1m, ml1m_autoint):
+        with (
+            pytest.raises(InvalidValueError, match=f"does not hold the data set ml-1m: .*{said}"),
+            holding("ml-1m", tmp_path),
+        ):
+            read(tmp_path)

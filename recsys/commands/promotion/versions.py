@@ -17,14 +17,16 @@ from recsys.config.file import load
 from serving.replication.keys import ONLINE
 from serving.replication.promotions import Promotion, champion_of
 
+_LOST = "lost: servers that start now rank by popularity until its trainer is started, or another model promoted"
+
 
 class Published(msgspec.Struct, frozen=True):
-    """A model whose graph Redis holds."""
+    """A model whose graph Redis holds, or the champion that Redis has lost."""
 
     model: str
     champion: bool
     notes: list[str]
-    """What is wrong with its trainer."""
+    """What is wrong with it or its trainer."""
 
 
 class Versions(msgspec.Struct, frozen=True):
@@ -51,6 +53,8 @@ def read(path: Path) -> Versions:
             Published(model, model == champion, list(of_trainer(model, status_of(client, model), now)))
             for model in promoter.published()
         ]
+        if history and not any(one.champion for one in published):
+            published.append(Published(champion, True, [_LOST]))
     return Versions(history, published)
 
 

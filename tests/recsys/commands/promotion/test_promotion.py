@@ -227,6 +227,14 @@ def test_without_a_champion_in_redis_there_is_nothing_to_be_worse_than(folder: P
     assert [one.forced for one in history(client)] == [[]]
 
 
+def test_a_champion_that_redis_has_lost_is_shown_as_lost(folder: Path, client: redis.Redis) -> None:
+    recsys(folder, "promote", "wide", "--force")
+    client.delete(ModelKeys("wide", cast(str, served(client, "wide"))).artefact)
+    shown = json.loads(recsys(folder, "versions", "--json"))["published"]
+    assert [(one["model"], one["champion"]) for one in shown] == [(ONLINE, False), ("wide", True)]
+    assert "lost" in shown[1]["notes"][0]
+
+
 def test_without_redis_nothing_is_changed(folder: Path) -> None:
     file = folder / "recsys.toml"
     file.write_text(file.read_text().replace("[redis]\n", '[redis]\nurl = "redis://127.0.0.1:1"\n'))

@@ -64,6 +64,7 @@ def test_so_does_one_in_the_header(app: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("key", "status", "message"),
     [(RANK[0], 403, "has not the scope admin"), ("recsys_wrong", 401, "an unknown key"), ("", 401, "an unknown key")],
+    ids=["another scope", "wrong", "empty"],
 )
 def test_no_other_key_does(app: httpx.Client, key: str, status: int, message: str) -> None:
     answer = signed_in(app, key)

@@ -45,7 +45,8 @@ class Retries:
         if isinstance(error, ApiError):
             raise error
         url = error.request.url.copy_with(path="/", userinfo=b"")
-        raise UnavailableError(f"{url} does not answer: {error}. Is `recsys serve` running there?") from error
+        said = str(error) or type(error).__name__  # with asyncio timeouts say nothing
+        raise UnavailableError(f"{url} does not answer: {said}. Is `recsys serve` running there?") from error
 
 
 def _asked(error: httpx.RequestError | ApiError, *, repeatable: bool) -> float | None:

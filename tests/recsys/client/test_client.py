@@ -318,6 +318,11 @@ def test_what_can_be_no_address_is_refused(kind: str, address: str) -> None:
         Asking(kind, address).ready()
 
 
+def test_an_error_without_words_is_named(kind: str) -> None:
+    with pytest.raises(UnavailableError, match="does not answer: ReadTimeout"):
+        asking(kind, httpx.ReadTimeout(""))[0].rank("u", ["a"])
+
+
 def test_errors_show_no_password_of_the_address(kind: str) -> None:
     queue = httpx.MockTransport(Answers(httpx.ReadTimeout("slow")))
     with pytest.raises(UnavailableError, match="http://x/ does not answer") as caught:

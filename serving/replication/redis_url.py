@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 from recsys.errors import InvalidValueError
 from streaming.environment_secret import revealed, secret_name
@@ -11,7 +11,10 @@ _FORM = "write redis://HOST:PORT/0 (or rediss://, unix://); leave it empty for a
 
 
 def checked(url: str) -> str:
-    """`url`, if it is one of Redis without a password in it. Raises InvalidValueError otherwise."""
+    """`url`, if it is one of Redis without a password in it, all of which the client understands.
+
+    Raises InvalidValueError otherwise.
+    """
     if not url.startswith(("redis://", "rediss://", "unix://")):
         raise InvalidValueError(_FORM)
     parts = urlsplit(url)
@@ -20,7 +23,21 @@ def checked(url: str) -> str:
     for name, value in parse_qsl(parts.query):
         if name == "password":
             secret_name(value)
+    _check_database(parts)
+    import redis  # here, because it takes a tenth of a second
+
+    try:
+        redis.ConnectionPool.from_url(url).make_connection()  # connects when it is used
+    except (TypeError, ValueError, redis.RedisError) as error:
+        raise InvalidValueError(f"{_FORM}; Redis's client says: {error}") from error
     return url
+
+
+def _check_database(parts: SplitResult) -> None:
+    """The client would take 0 for a name, and so mix two projects. Raises InvalidValueError."""
+    named = parts.path.strip("/")
+    if parts.scheme != "unix" and named and not (named.isascii() and named.isdecimal()):
+        raise InvalidValueError(f"{named!r} is no database of Redis: databases are numbers, such as /1")
 
 
 def with_secrets(url: str) -> str:

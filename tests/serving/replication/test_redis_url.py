@@ -25,6 +25,11 @@ def test_urls_of_redis_are_taken(url: str) -> None:
         ("http://h", "write redis://HOST:PORT/0"),
         ("redis://:hunter2@h/0", r"\?username=NAME&password=env:VARIABLE"),
         ("redis://h/0?password=hunter2", "write env:NAME"),
+        ("redis://h/shop", "'shop' is no database of Redis: databases are numbers"),
+        ("redis://h/1/2", "'1/2' is no database"),
+        ("unix:///run/r.sock?db=shop", "Invalid value for 'db'"),
+        ("unix:///run/r.sock?database=1", "argument 'database'"),
+        ("redis://h:99999/0", "Port out of range"),
     ],
 )
 def test_others_are_refused_without_showing_the_password(url: str, said: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from recsys.commands.options.output_folder import check_out
 from recsys.commands.output.console import READING, plain_column, plain_console, say
 from recsys.commands.output.fit_tables import epochs_table
 from recsys.commands.output.log_warnings import label_warnings, log_warnings
-from recsys.commands.stopping import stopping
+from recsys.commands.stopping import STOPPED, stopping
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError, file_errors
@@ -52,7 +53,7 @@ def run(path: Path, *, until: str | None, out: Path) -> None:
             result = fit.run(stop, lambda state: bar.update(task, completed=state.batch, description=_described(state)))
         if result is None:
             say(console, "Stopped before the end. Run it again to go on from here.")
-            return
+            sys.exit(STOPPED)
         _write(result, out)
         console.print(epochs_table(result))
         rows = parts.training

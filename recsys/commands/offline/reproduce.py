@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -14,7 +15,7 @@ from rich.table import Table
 
 from recsys.commands.options.output_folder import check_out
 from recsys.commands.output.console import plain_column, plain_console, say
-from recsys.commands.stopping import stopping
+from recsys.commands.stopping import STOPPED, stopping
 from recsys.datasets.coat import coat as read_coat
 from recsys.datasets.holding import holding
 from recsys.datasets.ml1m_autoint import ml1m_autoint
@@ -54,10 +55,11 @@ def autoint(data: Path, *, seeds: int, out: Path) -> None:
     with stopping() as stop:
         study = AutoIntStudy(events, out / "autoint", seeds, stop)
         result = _computed(study, out, "autoint.json")
-    if stop.is_set():
-        say(plain_console(), "Stopped before the end. Run it again to go on from here.")
     _print("MovieLens 1M as in AutoInt's paper", result.table())
     _say_where(out / "autoint.json")
+    if len(result.rows) < len(study.tasks):
+        say(plain_console(), "Stopped before the end. Run it again to go on from here.")
+        sys.exit(STOPPED)
 
 
 def open_bandit(data: Path, *, out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
@@ -11,7 +12,7 @@ from rich.table import Table
 from recsys.commands.options.parts_of_log import read_log
 from recsys.commands.output.console import plain_column, plain_console, say
 from recsys.commands.output.fit_tables import cells
-from recsys.commands.stopping import stopping
+from recsys.commands.stopping import STOPPED, stopping
 from recsys.errors import file_errors
 from recsys.evaluation.metrics import METRICS
 from recsys.fit.tuning.progress_plot import progress_plot
@@ -38,7 +39,7 @@ def run(path: Path, *, until: str | None, out: Path) -> None:
         ended = tuning.run(stop, report)
     if not ended:
         say(console, f"Stopped after {tuning.ended} of {tuning.trials} trials. Run it again to go on from here.")
-        return
+        sys.exit(STOPPED)
     result = tuning.result()
     with file_errors("the results (--out)", out):
         _write(result, out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,10 +12,13 @@ from click.testing import CliRunner
 
 from recsys import wiring
 from recsys.cli import main
+from recsys.commands.offline import fit, tune
+from recsys.commands.stopping import STOPPED
 from recsys.config.file import load
 from recsys.fit.fit import best_checkpoints, fit_folder, load_best
 from recsys.fit.parts import read_parts
 from recsys.fit.scoring import scores
+from tests.recsys.commands.test_ingest import stopped
 from tests.recsys.fit.conftest import CONFIG, ITEMS, LISTS, append
 
 pytestmark = pytest.mark.slow
@@ -44,6 +48,14 @@ def test_fit_writes_curves_and_figures(path: Path) -> None:
     out = fitted(path)
     assert len(json.loads((out / "fit.json").read_text())["epochs"]) == 4
     assert (out / "curves.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize("command", [fit, tune], ids=["fit", "tune"])
+def test_stopped_before_the_end_is_no_success(path: Path, monkeypatch: pytest.MonkeyPatch, command: ModuleType) -> None:
+    """So that `recsys fit && recsys evaluate` does not go on."""
+    name = command.__name__.rpartition(".")[2]
+    monkeypatch.setattr(command, "stopping", stopped)
+    assert "Run it again" in recsys(path, name, "--out", str(path.parent / "out"), code=STOPPED)
 
 
 def test_evaluate_judges_the_best_epoch_on_rows_never_learned(path: Path) -> None:

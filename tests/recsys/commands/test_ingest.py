@@ -44,18 +44,20 @@ def test_a_slip_in_one_name_ingests_nothing(tmp_path: Path, name: str, wrong: st
     assert stored(tmp_path) == 0
 
 
+@contextmanager
+def stopped() -> Iterator[threading.Event]:
+    """In place of `stopping`: as after Ctrl-C."""
+    stop = threading.Event()
+    stop.set()
+    yield stop
+
+
 def test_stopped_it_reads_no_further_and_goes_on_when_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "READ_BYTES", 1000)
     for name in ("a.jsonl", "b.jsonl"):
         events(tmp_path / name, 100)
-
-    @contextmanager
-    def stopped() -> Iterator[threading.Event]:
-        stop = threading.Event()
-        stop.set()
-        yield stop
 
     with monkeypatch.context() as patched:
         patched.setattr(ingest, "stopping", stopped)

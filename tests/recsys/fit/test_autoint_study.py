@@ -13,11 +13,14 @@ import pytest
 from click.testing import CliRunner
 
 from recsys.cli import main
+from recsys.commands.offline import reproduce
+from recsys.commands.stopping import STOPPED
 from recsys.datasets.ml1m_autoint import ml1m_autoint
 from recsys.errors import InvalidValueError
 from recsys.fit import autoint_study
 from recsys.fit.autoint_study import AutoIntResult, AutoIntStudy
 from streaming.events.columns import IMPRESSION, INTERACTION
+from tests.recsys.commands.test_ingest import stopped
 from tests.recsys.datasets.test_datasets import shared
 
 FEW = {name: autoint_study.MODELS[name] for name in ("LR", "FM")}
@@ -87,6 +90,13 @@ def test_what_is_done_is_not_done_again(folder: Path, tmp_path: Path, monkeypatc
     other = AutoIntStudy(ml1m_autoint(folder), tmp_path / "fits", 1, stop, epochs=13)
     with pytest.raises(InvalidValueError, match="other settings"):
         list(other.rows(part, said.append))
+
+
+def test_stopped_before_the_end_is_no_success(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reproduce, "stopping", stopped)
+    done = CliRunner().invoke(main, ["reproduce", "autoint", str(folder), "--out", str(tmp_path / "out")])
+    assert done.exit_code == STOPPED
+    assert "Run it again" in done.output
 
 
 def test_a_folder_without_movielens_is_named(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from recsys.commands.demo.ports import free_port
+from recsys.commands.demo.ports import free_ports
 
 HERE = Path(__file__).parent
 JARS = HERE.parents[1] / "build" / "kafka" / "jars"
@@ -94,7 +94,7 @@ class Broker:
         if not prepared:
             download()
         self.folder = folder
-        self.port = port or free_port()
+        self.port = port or free_ports(1)[0]
         self._process: subprocess.Popen[bytes] | None = None
         self._properties = folder / "server.properties"
         if not self._properties.exists():
@@ -144,12 +144,15 @@ class Broker:
     def _format(self, settings: Mapping[str, str], cluster: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         text = (HERE / "server.properties").read_text()
-        for name, value in (("CONTROLLER_PORT", free_port()), ("PORT", self.port), ("FOLDER", self.folder.resolve())):
+        controller = next(one for one in free_ports(2) if one != self.port)
+        for name, value in (("CONTROLLER_PORT", controller), ("PORT", self.port), ("FOLDER", self.folder.resolve())):
             text = text.replace(name, str(value))
         # of a name that is there twice, Kafka takes the last value
         self._properties.write_text(text + "".join(f"{name}={value}\n" for name, value in settings.items()))
         command = java("kafka.tools.StorageTool", ["format", f"--cluster-id={cluster}", "-c", str(self._properties)])
-        subprocess.run(command, check=True, capture_output=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"Kafka cannot make its folder {self.folder}:\n{done.stdout}{done.stderr}")
 
     def listens(self) -> bool:
         """Whether it takes connections."""

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from deploy.kafka.broker import Broker
-from recsys.commands.demo.ports import free_port
+from recsys.commands.demo.ports import free_ports
 
 USER, PASSWORD = "recsys", "of the test"
 PROTOCOLS = ("SSL", "SASL_SSL", "SASL_PLAINTEXT")
@@ -19,9 +19,9 @@ def settings(folder: Path, port: int) -> dict[str, str]:
     made = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(["openssl", "req", *made, *subject], check=True, capture_output=True)
     both.write_text(key.read_text() + certificate.read_text())
-    ports = {"PLAINTEXT": port} | {protocol: free_port() for protocol in PROTOCOLS}
+    controller, *others = [one for one in free_ports(len(PROTOCOLS) + 2) if one != port]
+    ports = {"PLAINTEXT": port} | dict(zip(PROTOCOLS, others, strict=False))
     listeners = [f"{name}://127.0.0.1:{at}" for name, at in ports.items()]
-    controller = free_port()
     login = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
     for protocol, at in ports.items():
         (folder / protocol).write_text(str(at))

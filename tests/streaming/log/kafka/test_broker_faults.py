@@ -16,7 +16,7 @@ from typing import TypeVar
 import pytest
 
 from deploy.kafka.broker import Broker, new_id
-from recsys.commands.demo.ports import free_port
+from recsys.commands.demo.ports import free_ports
 from recsys.errors import LogError
 from streaming.ingest.codec import encode_events, to_events
 from streaming.log.kafka.kafka_log import KafkaLog
@@ -113,7 +113,8 @@ def answered(ask: Callable[[], T]) -> T | None:
 @contextmanager
 def three_brokers(folder: Path) -> Iterator[dict[int, Broker]]:
     """A cluster by node id; a record is acknowledged when two of its three copies are stored."""
-    ports = {node: (free_port(), free_port()) for node in (1, 2, 3)}
+    found = free_ports(6)
+    ports = {node: (found.pop(), found.pop()) for node in (1, 2, 3)}
     voters = ",".join(f"{node}@127.0.0.1:{controller}" for node, (_, controller) in ports.items())
     cluster, brokers = new_id(), {}
     for node, (port, controller) in ports.items():

@@ -33,9 +33,9 @@ demo: install  ## Ingest a real log, learn from it online, serve it, and watch a
 	@$(BIN)/recsys demo $(if $(KEEP),--keep)
 
 # The tests of a file run in one process: what they train, trace or replay together is done once. tests/conftest.py
-# puts the files in order.
+# puts the files in order. One process more than two cores can take, since many wait for others that they started.
 unexport PYTHONDONTWRITEBYTECODE  # every process that tests start would compile what it imports
-TESTS := $(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadfile --no-loadscope-reorder
+TESTS := $(BIN)/python -m pytest -n $(or $(JOBS),3) --dist loadfile --no-loadscope-reorder
 
 test: install  ## Run all tests
 	@$(TESTS)

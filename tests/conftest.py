@@ -9,8 +9,8 @@ import os
 from collections import Counter
 from pathlib import Path
 
-# Tests run in as many processes as there are cores: more threads only wait for each other. Before PyTorch is imported;
-# the processes that tests start have it from here.
+# Tests run in more processes than there are cores: threads only wait for each other. Before PyTorch is imported; the
+# processes that tests start have it from here.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest

@@ -17,17 +17,19 @@ from serving.replication.embedded_redis import connect
 from streaming.ingest.codec import encode_events
 from streaming.ingest.refusals.dead_letters import DeadLetter, DeadLetters
 from streaming.log.erasure import append_erasures
+from tests.projects import share_graphs
 from tests.recsys.training.test_erasure import SETTINGS, visits
 
 PLACES = ["Redis", "dead letters", "event log", "newest checkpoint", "older checkpoints"]
 
 
 @pytest.fixture
-def config_path(tmp_path: Path) -> Path:
+def config_path(tmp_path: Path, graphs: Path) -> Path:
     """A log of three users with some refused records."""
     path = tmp_path / "recsys.toml"
     path.write_text(SETTINGS)
     config = load(path)
+    share_graphs(config.training.checkpoints, graphs)
     log = wiring.event_log(config)
     log.append(encode_events(visits(range(20))))
     raws = [
@@ -65,6 +67,7 @@ def names(path: Path) -> set[str]:
         return {key.decode() for key in client.scan_iter()}
 
 
+@pytest.mark.slow
 def test_all_that_a_user_leaves_is_found_erased_and_proved_to_be_gone(config_path: Path) -> None:
     train(config_path)
     kept = names(config_path)
@@ -100,6 +103,7 @@ def test_all_that_a_user_leaves_is_found_erased_and_proved_to_be_gone(config_pat
     assert counts(forget(config_path, "bob", "--check", "--json"))["event log"] == (60, 60)
 
 
+@pytest.mark.slow
 def test_a_trainer_that_reads_the_erasure_removes_the_user_from_redis_itself(config_path: Path) -> None:
     with wiring.running_redis(load(config_path)):  # it stays between the runs
         train(config_path)
@@ -110,6 +114,7 @@ def test_a_trainer_that_reads_the_erasure_removes_the_user_from_redis_itself(con
         assert counts(forget(config_path, "bob", "--check", "--json"))["Redis"][1] >= 5
 
 
+@pytest.mark.slow
 def test_older_checkpoints_have_the_user_until_they_go_or_are_removed(config_path: Path) -> None:
     train(config_path)
     config = load(config_path)

@@ -55,6 +55,7 @@ def test_rows_of_the_paper(folder: Path) -> None:
     assert kinds.count(INTERACTION) == (stars > 3).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 def test_movielens_as_published() -> None:
     kinds = ml1m_autoint(shared("ml-1m/ratings.parquet").parent)["kind"].to_pylist()

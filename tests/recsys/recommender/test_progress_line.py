@@ -16,6 +16,7 @@ from recsys.recommender import progress_line
 from tests.recsys.recommender.conftest import config, prepared, world
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shown", [True, False])
 def test_in_a_terminal(
     shown: bool, tmp_path: Path, graphs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

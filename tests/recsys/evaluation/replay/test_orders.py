@@ -115,6 +115,7 @@ def test_a_log_without_propensities_has_no_estimates() -> None:
     assert result.orders is msgspec.UNSET
 
 
+@pytest.mark.slow
 def test_the_report_shows_them(greedy: ReplayResult) -> None:
     assert "Other orders" in report.html(greedy)
     assert ReplayResult.from_json(greedy.to_json()) == greedy

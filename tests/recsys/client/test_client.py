@@ -33,7 +33,7 @@ from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build
 from streaming.encode.encoder import Encoder
-from streaming.events.schema import Erasure, Impression, Interaction, ItemUpdate
+from streaming.events.schema import Erasure, Impression, Interaction, ItemUpdate, UserUpdate
 from tests.serving.api.asking import FailingLog, ready, stored
 from tests.serving.fakes import SPEC, Graphs, artefact, ids, rows
 from tests.serving.running import running
@@ -142,7 +142,7 @@ def test_what_is_refused_is_an_error_with_its_field(kind: str, url: str) -> None
 
 def test_a_user_is_forgotten(kind: str, url: str, log: FailingLog) -> None:
     user = f"{kind} / user"
-    Asking(kind, url).rank(user, ["a"])
+    assert Asking(kind, url).send([UserUpdate(5, user, {"age": 3})]).accepted == 1
     assert Asking(kind, url).forget(user) == 1  # a log in memory is not rewritten
     assert any(isinstance(event, Erasure) and event.user == user for event in stored(log))
 

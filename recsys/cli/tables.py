@@ -10,6 +10,9 @@ from recsys.commands.options.common import OUT
 from recsys.commands.readable import readable
 from recsys.extras import needs
 
+DATA = click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
+RESULTS = click.option("--out", type=click.Path(path_type=Path), default="run/reproduce", show_default=True, help=OUT)
+
 
 @click.group()
 def reproduce() -> None:
@@ -17,9 +20,9 @@ def reproduce() -> None:
 
 
 @reproduce.command()
-@click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@DATA
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Seeds of models and anchors.")
-@click.option("--out", type=click.Path(path_type=Path), default="run/reproduce", show_default=True, help=OUT)
+@RESULTS
 @readable
 @needs("training")
 def coat(data: Path, seeds: int, out: Path) -> None:
@@ -33,9 +36,9 @@ def coat(data: Path, seeds: int, out: Path) -> None:
 
 
 @reproduce.command()
-@click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@DATA
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Fits of each model.")
-@click.option("--out", type=click.Path(path_type=Path), default="run/reproduce", show_default=True, help=OUT)
+@RESULTS
 @readable
 @needs("training")
 def autoint(data: Path, seeds: int, out: Path) -> None:
@@ -50,8 +53,8 @@ def autoint(data: Path, seeds: int, out: Path) -> None:
 
 
 @reproduce.command("open-bandit")
-@click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--out", type=click.Path(path_type=Path), default="run/reproduce", show_default=True, help=OUT)
+@DATA
+@RESULTS
 @readable
 def open_bandit(data: Path, out: Path) -> None:
     """Off-policy estimates on the Open Bandit Dataset: each policy from the other's log, and from its own.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import msgspec
@@ -41,3 +42,16 @@ class ResultFile(msgspec.Struct, frozen=True, kw_only=True):
                 f"this result has format {result.format}, this version reads {FORMAT}: run it again"
             )
         return result
+
+
+def markdown_table(rows: Sequence[Sequence[str]], *, words: int) -> str:
+    """A table for a document: the head and the rows, whose first columns are `words`, and all others numbers.
+
+    >>> print(markdown_table([["model", "AUC"], ["LR", "0.77"]], words=1), end="")
+    | model | AUC |
+    | --- | ---: |
+    | LR | 0.77 |
+    """
+    head, *rest = rows
+    lines = [head, ["---"] * words + ["---:"] * (len(head) - words), *rest]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

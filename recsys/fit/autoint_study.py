@@ -23,7 +23,7 @@ from recsys.config.file import parse
 from recsys.config.schema import Config
 from recsys.datasets.ml1m_autoint import FIELDS
 from recsys.errors import InvalidValueError
-from recsys.evaluation.result_file import ResultFile
+from recsys.evaluation.result_file import ResultFile, markdown_table
 from recsys.fit.evaluate import evaluate
 from recsys.fit.fit import Fit, fit_folder
 from recsys.fit.parts import read_parts
@@ -121,9 +121,7 @@ class AutoIntResult(ResultFile, frozen=True):
         return found
 
     def markdown(self) -> str:
-        head, *rows = self.table()
-        lines = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] + ["---:"] * (len(head) - 1), *rows)]
-        return "\n".join(lines) + "\n"
+        return markdown_table(self.table(), words=1)
 
 
 class AutoIntStudy:

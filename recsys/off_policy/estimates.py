@@ -28,6 +28,12 @@ from recsys.off_policy.policies import Floats, Policy
 
 Units = npt.NDArray[np.integer]
 
+CERTAIN = 1 - 1e-6
+"""What a propensity is at least, as a 32-bit number, where nothing else could have been drawn.
+
+A list whose last item was certain shows all candidates: by then it was the only one left.
+"""
+
 _QUANTILE = 1.959963984540054
 """Of the normal distribution, for two-sided intervals of 95 %."""
 

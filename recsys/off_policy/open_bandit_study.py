@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from recsys.datasets.open_bandit import CAMPAIGNS, POLICIES, BanditLog, bandit_log
-from recsys.evaluation.result_file import ResultFile
+from recsys.evaluation.result_file import ResultFile, markdown_table
 from recsys.off_policy.estimates import Contributions, Estimate, mean
 from recsys.off_policy.overlap import effective_sample_size, no_overlap
 from recsys.off_policy.policies import Floats
@@ -59,9 +59,7 @@ class BanditResult(ResultFile, frozen=True):
 
     def markdown(self) -> str:
         """The table for a document."""
-        head, *rows = self.table()
-        lines = [head, ["---"] * 3 + ["---:"] * (len(head) - 3), *rows]
-        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        return markdown_table(self.table(), words=3)
 
 
 def open_bandit_study(folder: Path) -> BanditResult:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from recsys.evaluation.challenger.auc_difference import auc_difference
 from recsys.evaluation.challenger.scored_lists import Floats, ScoredList, ScoredLists
 from recsys.evaluation.metrics import log_losses, summarise
-from recsys.off_policy.estimates import Contributions, DrawnLists, Estimate, contributions, mean
+from recsys.off_policy.estimates import CERTAIN, Contributions, DrawnLists, Estimate, contributions, mean
 from recsys.off_policy.overlap import effective_sample_size, no_overlap
 from recsys.off_policy.policies import Policy
 from serving.ranking.task_score import TaskScore
@@ -26,8 +26,6 @@ TOP = 3
 """Clicks at so many first positions are what an order is worth."""
 _NOTHING = 1e-9
 """What rounding may make of no difference."""
-_CERTAIN = 1 - 1e-6
-"""What a propensity is at least, where nothing else could have been drawn."""
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -112,7 +110,7 @@ def off_policy(
         return OffPolicy(0, 0.0, "servers vary lists ([serving] diversity), which is not estimated")
     by_length = defaultdict[int, list[ScoredList]](list)
     for one in lists:
-        if len(one.propensities_K) and one.propensities_K.min() < _CERTAIN <= one.propensities_K[-1]:
+        if len(one.propensities_K) and one.propensities_K.min() < CERTAIN <= one.propensities_K[-1]:
             by_length[len(one.labels_K)].append(one)
     drawn = sum(map(len, by_length.values()))
     if not drawn:

@@ -12,13 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.evaluation.replay.scored_rows import ScoredRows
-from recsys.off_policy.estimates import DrawnLists
+from recsys.off_policy.estimates import CERTAIN, DrawnLists
 from streaming.encode.row_keys import impression_numbers
 
 Places = npt.NDArray[np.int64]
-
-_CERTAIN = 1 - 1e-6
-"""What a propensity is at least, as a 32-bit number, where nothing else could have been drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +46,10 @@ def drawn_lists(rows: ScoredRows, user_field: str | None, usable_R: npt.NDArray[
     found = []
     for places_LK in _by_length(numbers_R, every.positions_B):
         p_LK = every.propensities_B[places_LK].astype(np.float64)
-        drawn_L = p_LK.min(1) < _CERTAIN
+        drawn_L = p_LK.min(1) < CERTAIN
         whole_L = (every.positions_B[places_LK] == np.arange(places_LK.shape[1])).all(1)
         whole_L &= usable_R[places_LK].all(1)
-        last_L = p_LK[:, -1] >= _CERTAIN
+        last_L = p_LK[:, -1] >= CERTAIN
         incomplete += int((drawn_L & ~whole_L).sum())
         cut_short += int((drawn_L & whole_L & ~last_L).sum())
         kept_LK = places_LK[drawn_L & whole_L & last_L]

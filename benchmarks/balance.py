@@ -17,7 +17,7 @@ from benchmarks.harness import Result, Target, interleave, median, ratio
 from recsys.debiasing.balance import balance
 from recsys.debiasing.feedback import SelfSelected
 from recsys.debiasing.fitting import FitSettings, fit_method
-from recsys.debiasing.kernels import Kernel
+from recsys.debiasing.kernel_functions import Kernel
 from recsys.debiasing.methods import Method
 from recsys.debiasing.problem import Problem
 

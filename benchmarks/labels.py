@@ -36,8 +36,8 @@ from recsys.config.file import parse
 from recsys.config.schema import Config
 from recsys.evaluation.metrics import auc, log_loss
 from recsys.evaluation.replay.arms import online
-from recsys.evaluation.replay.run import Replay
 from recsys.evaluation.replay.scored_rows import ScoredRows, outcomes
+from recsys.evaluation.replay.training_pass import Replay
 from recsys.evaluation.svg import GRID, figure
 
 REFRESH = "15s"

@@ -9,8 +9,8 @@ import numpy as np
 from benchmarks.harness import Result, Target, median
 from recsys.evaluation.replay.arms import frozen
 from recsys.evaluation.replay.orders import Rule, orders
-from recsys.evaluation.replay.run import Scored
 from recsys.evaluation.replay.scored_rows import ScoredRows
+from recsys.evaluation.replay.training_pass import Scored
 from recsys.off_policy.policies import PlackettLucePolicy
 from serving.ranking.exploration import PlackettLuce
 from serving.ranking.task_score import TaskScore

@@ -30,8 +30,8 @@ from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.config.units import milliseconds
 from recsys.evaluation.metrics import auc
-from recsys.evaluation.replay.run import CHUNK
 from recsys.evaluation.replay.scored_rows import ScoredRows, outcomes
+from recsys.evaluation.replay.training_pass import CHUNK
 from recsys.training.dense.peers import Scores
 from recsys.training.learner import Learner
 from serving.cache.row_store import Ids, RedisRows

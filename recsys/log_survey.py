@@ -17,8 +17,8 @@ from streaming.encode.feature_spec import Field
 from streaming.events.columns import IMPRESSION, INTERACTION, kinds
 from streaming.join.tasks_joiner import Task
 from streaming.log.event_log import EventLog, read_partitions
-from streaming.windows.source import IMPRESSION as SHOWN
-from streaming.windows.source import StreamedSource
+from streaming.windows.streamed_source import IMPRESSION as SHOWN
+from streaming.windows.streamed_source import StreamedSource
 
 LIMIT = 1_000_000
 """Most events that are looked at for their actions."""

@@ -16,7 +16,7 @@ from serving.model.loaded_model import OpenScorer
 from serving.ranking.ranker import Query, Trace
 from serving.replica import Replica
 from serving.replication.embedded_redis import connect
-from serving.retrieval.source import RetrievalQuery
+from serving.retrieval.retriever import RetrievalQuery
 from serving.server import Settings, candidates, model_names, ranker
 from streaming.events.schema import Impression, Value
 from streaming.ingest.validation import check_items_differ, check_request_features

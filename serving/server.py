@@ -25,7 +25,7 @@ from serving.api.monitoring.server_state import ServerState
 from serving.api.rankings import Rankings
 from serving.api.routes import Routes
 from serving.console.console import Console
-from serving.console.trial import UserTrial
+from serving.console.user_trial import UserTrial
 from serving.erasure.erasures import Erasures
 from serving.event_writer import EventWriter
 from serving.experiments.assignment import POPULARITY, Arm, Experiment
@@ -44,8 +44,8 @@ from serving.replication.embedded_redis import EmbeddedRedis, connect
 from serving.retrieval.attribute_filter import AttributeFilter
 from serving.retrieval.catalog_sources import PopularItems, RecentItems
 from serving.retrieval.merged import MergedRetriever
-from serving.retrieval.source import Retriever
-from serving.retrieval.two_tower import TwoTowerItems
+from serving.retrieval.retriever import Retriever
+from serving.retrieval.two_tower_items import TwoTowerItems
 from serving.retrieval.visit_sources import HistoryItems, ItemToItem
 from serving.settings import Duration, ServingSettings
 from serving.shadow import Shadow

@@ -10,9 +10,9 @@ from streaming.ingest.codec import encode_events
 from streaming.join.click_delays import ClickDelays
 from streaming.join.joiner import Joiner
 from streaming.join.labeled_impression import LabelRule
+from streaming.windows.counter_layout import CounterLayout, RecordReader
 from streaming.windows.counter_table import CounterTable
-from streaming.windows.layout import CounterLayout, RecordReader
-from streaming.windows.source import StreamedSource
+from streaming.windows.streamed_source import StreamedSource
 
 HOUR = 3_600_000
 

@@ -7,7 +7,7 @@ from embedding.store import Optimizer, Table
 from embedding.torchrec import routing
 from embedding.torchrec.sharded_store import store  # noqa: F401
 from recsys.training import trainer  # noqa: F401
-from recsys.wiring import training  # noqa: F401
+from recsys.wiring import online_training  # noqa: F401
 
 _ids = np.arange(3, dtype=np.uint64)
 routing.restore(routing.scatter(_ids))

@@ -19,7 +19,7 @@ from recsys import wiring
 from recsys.config.file import parse
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
-from recsys.evaluation.replay.evaluate import evaluate
+from recsys.evaluation.replay.evaluation import evaluate
 from recsys.evaluation.replay.online_stage import NOTHING_SHOWN, Share
 from streaming.events.schema import LARGEST, Event, Impression
 from streaming.ingest.codec import decode_events, encode_events

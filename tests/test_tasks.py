@@ -20,9 +20,9 @@ from recsys.commands.online.train import dashboard
 from recsys.commands.output.replay_tables import tables
 from recsys.config.schema import Config
 from recsys.errors import StateError
-from recsys.evaluation.replay import report
-from recsys.evaluation.replay.evaluate import evaluate
-from recsys.evaluation.replay.result import ReplayResult
+from recsys.evaluation.replay import replay_report
+from recsys.evaluation.replay.evaluation import evaluate
+from recsys.evaluation.replay.replay_result import ReplayResult
 from recsys.training.trainer import Trainer
 from serving.model.scorer import load_scorer
 from serving.server import build as build_app
@@ -217,9 +217,9 @@ def test_a_replay_judges_each_task_by_its_own_labels(result: ReplayResult) -> No
 
 
 def test_the_report_of_a_further_task_is_in_a_folder_of_its_name(result: ReplayResult, tmp_path: Path) -> None:
-    report.write(result, tmp_path)
+    replay_report.write(result, tmp_path)
     first, buy = ((folder / "table.md").read_text() for folder in (tmp_path, tmp_path / "buy"))
-    assert (first, buy) == tuple(map(report.markdown, result.of_tasks().values()))
+    assert (first, buy) == tuple(map(replay_report.markdown, result.of_tasks().values()))
     assert first != buy
     assert "<h1>Replay: buy</h1>" in (tmp_path / "buy" / "report.html").read_text()
     assert [str(table.title)[:10] for table in tables(result)] == ["Task click", "Task buy. "]

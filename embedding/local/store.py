@@ -18,7 +18,7 @@ from embedding.snapshot.background import BackgroundSave
 from embedding.snapshot.consumer_state import ConsumerState
 from embedding.snapshot.format import load, load_known, save
 from embedding.snapshot.resharding import reshard
-from embedding.snapshot.state import Part, StoreState, TableStream, digest
+from embedding.snapshot.store_state import Part, StoreState, TableStream, digest
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
 from recsys.errors import InvalidValueError

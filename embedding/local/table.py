@@ -18,7 +18,7 @@ from embedding.local.shared_rows import SharedRows
 from embedding.multiplexed import FALLBACK_ROWS
 from embedding.rows.row_block import RowBlock
 from embedding.snapshot.copy_on_write import UndoLog
-from embedding.snapshot.state import TableStream
+from embedding.snapshot.store_state import TableStream
 from embedding.store import Floats, Ids, Index, Lookup, Table
 from embedding.table_state import Columns
 from recsys.errors import InvalidValueError

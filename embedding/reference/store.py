@@ -30,7 +30,7 @@ from embedding.sharding import HashBuckets
 from embedding.snapshot.consumer_state import ConsumerState
 from embedding.snapshot.format import load, save
 from embedding.snapshot.resharding import reshard
-from embedding.snapshot.state import StoreState, digest, streamed
+from embedding.snapshot.store_state import StoreState, digest, streamed
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from embedding.multiplexed import shared_tables
 from embedding.snapshot.consumer_state import ConsumerState, pack, resynced, unpack
 from embedding.snapshot.differences import differences
-from embedding.snapshot.state import Part, StoreState, TableStream
+from embedding.snapshot.store_state import Part, StoreState, TableStream
 from embedding.snapshot.tensor_file import Layout, TensorWriter, read_arrays, write_arrays
 from embedding.store import Floats, Ids, Table
 from embedding.table_state import Arrays, TableState

@@ -9,7 +9,7 @@ import numpy as np
 
 from embedding.sharding import Sharding
 from embedding.snapshot.consumer_state import resynced
-from embedding.snapshot.state import Part, StoreState
+from embedding.snapshot.store_state import Part, StoreState
 from embedding.table_state import TableState
 from recsys.errors import InvalidValueError
 

@@ -17,10 +17,10 @@ from embedding.store import RowNumbers, Table
 from embedding.torchrec.checkpoints.resharding import move_to_owners
 from embedding.torchrec.fbgemm_rows import FbgemmRows
 from embedding.torchrec.ids import CollisionFreeIds, as_ids
-from embedding.torchrec.lookup import ShardedLookup
 from embedding.torchrec.ranks import Ranks
 from embedding.torchrec.resolved_rows import ResolvedRows, TableRows
 from embedding.torchrec.routing import scatter
+from embedding.torchrec.sharded_lookup import ShardedLookup
 from recsys.errors import InvalidValueError
 
 

@@ -6,7 +6,7 @@ import logging
 
 import click
 
-from recsys.cli import describe, offline, online, promotion, tables
+from recsys.cli import describe, offline, online, promotion, published_tables
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -34,5 +34,11 @@ def main(verbose: bool) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-for _command in (*describe.COMMANDS, *online.COMMANDS, *promotion.COMMANDS, *offline.COMMANDS, *tables.COMMANDS):
+for _command in (
+    *describe.COMMANDS,
+    *online.COMMANDS,
+    *promotion.COMMANDS,
+    *offline.COMMANDS,
+    *published_tables.COMMANDS,
+):
     main.add_command(_command)

@@ -8,7 +8,7 @@ import click
 
 from recsys.commands.options.common import CONFIG
 from recsys.commands.options.guesses import guesses
-from recsys.commands.readable import readable
+from recsys.commands.user_errors import readable
 from recsys.extras import needs
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import click
 
 from recsys.commands.options.common import BATCH_UNTIL, CONFIG, OUT, UNTIL
-from recsys.commands.readable import readable
+from recsys.commands.user_errors import readable
 from recsys.extras import needs
 
 

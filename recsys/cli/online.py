@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from recsys.commands.options.common import CONFIG
-from recsys.commands.readable import readable
+from recsys.commands.user_errors import readable
 from recsys.datasets.registry import DATASETS
 from recsys.extras import needs
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from recsys.commands.options.common import CONFIG
-from recsys.commands.readable import readable
+from recsys.commands.user_errors import readable
 from recsys.extras import needs
 
 WHY = click.option("--why", default="", metavar="TEXT", help="Kept in the record.")

@@ -8,8 +8,8 @@ from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
-from recsys.client import calls
-from recsys.client.calls import ApiCall, RankOptions, RecommendOptions
+from recsys.client import api_calls
+from recsys.client.api_calls import ApiCall, RankOptions, RecommendOptions
 from recsys.client.retries import Retries
 from serving.api.messages.request_errors import ApiError
 from serving.api.messages.schemas import EventsResponse, RankResponse
@@ -37,7 +37,7 @@ class AsyncClient:
     ) -> None:
         self._retries = Retries() if retries is None else retries
         self._http = httpx.AsyncClient(
-            base_url=calls.base(url), headers=calls.headers(key), timeout=timeout, transport=transport
+            base_url=api_calls.base(url), headers=api_calls.headers(key), timeout=timeout, transport=transport
         )
 
     async def __aenter__(self) -> Self:
@@ -52,11 +52,11 @@ class AsyncClient:
 
     async def rank(self, user: str, items: Sequence[str], **options: Unpack[RankOptions]) -> RankResponse:
         """These items for the user, best first; it becomes an impression, to which interactions belong."""
-        return await self._do(calls.rank(user, items, options))
+        return await self._do(api_calls.rank(user, items, options))
 
     async def recommend(self, user: str, **options: Unpack[RecommendOptions]) -> RankResponse:
         """Items for the user, retrieved and ranked; an impression too."""
-        return await self._do(calls.recommend(user, options))
+        return await self._do(api_calls.recommend(user, options))
 
     async def interact(
         self, shown: RankResponse | str, item: str, action: str = "click", value: float = 1.0, at: int | None = None
@@ -65,22 +65,22 @@ class AsyncClient:
 
         `at` is the event time in ms (default: now). Raises InvalidFieldError if the server rejects it.
         """
-        return await self._do(calls.interact(shown, item, action, value, at))
+        return await self._do(api_calls.interact(shown, item, action, value, at))
 
     async def send(self, events: Iterable[ClientEvent | Mapping[str, Any]]) -> EventsResponse:
         """Store events, which are objects of `streaming.events.schema` or dicts as in JSON.
 
         The answer has one result for each: look at `rejected`. Raises InvalidValueError if there are none.
         """
-        return await self._do(calls.send(events))
+        return await self._do(api_calls.send(events))
 
     async def forget(self, user: str) -> int:
         """Erase a user; returns how much is left of the user, in all places."""
-        return await self._do(calls.forget(user))
+        return await self._do(api_calls.forget(user))
 
     async def ready(self) -> bool:
         """Whether the server has every model that it needs."""
-        return await self._do(calls.ready())
+        return await self._do(api_calls.ready())
 
     async def _do(self, call: ApiCall[T]) -> T:
         attempt = 0

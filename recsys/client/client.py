@@ -9,8 +9,8 @@ from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
-from recsys.client import calls
-from recsys.client.calls import ApiCall, RankOptions, RecommendOptions
+from recsys.client import api_calls
+from recsys.client.api_calls import ApiCall, RankOptions, RecommendOptions
 from recsys.client.retries import Retries
 from serving.api.messages.request_errors import ApiError
 from serving.api.messages.schemas import EventsResponse, RankResponse
@@ -42,8 +42,8 @@ class Client:
     ) -> None:
         self._retries = Retries() if retries is None else retries
         self._options: dict[str, Any] = {
-            "base_url": calls.base(url),
-            "headers": calls.headers(key),
+            "base_url": api_calls.base(url),
+            "headers": api_calls.headers(key),
             "timeout": timeout,
             "transport": transport,
         }
@@ -64,11 +64,11 @@ class Client:
 
     def rank(self, user: str, items: Sequence[str], **options: Unpack[RankOptions]) -> RankResponse:
         """These items for the user, best first; it becomes an impression, to which interactions belong."""
-        return self._do(calls.rank(user, items, options))
+        return self._do(api_calls.rank(user, items, options))
 
     def recommend(self, user: str, **options: Unpack[RecommendOptions]) -> RankResponse:
         """Items for the user, retrieved and ranked; an impression too."""
-        return self._do(calls.recommend(user, options))
+        return self._do(api_calls.recommend(user, options))
 
     def interact(
         self, shown: RankResponse | str, item: str, action: str = "click", value: float = 1.0, at: int | None = None
@@ -77,22 +77,22 @@ class Client:
 
         `at` is the event time in ms (default: now). Raises InvalidFieldError if the server rejects it.
         """
-        return self._do(calls.interact(shown, item, action, value, at))
+        return self._do(api_calls.interact(shown, item, action, value, at))
 
     def send(self, events: Iterable[ClientEvent | Mapping[str, Any]]) -> EventsResponse:
         """Store events, which are objects of `streaming.events.schema` or dicts as in JSON.
 
         The answer has one result for each: look at `rejected`. Raises InvalidValueError if there are none.
         """
-        return self._do(calls.send(events))
+        return self._do(api_calls.send(events))
 
     def forget(self, user: str) -> int:
         """Erase a user; returns how much is left of the user, in all places."""
-        return self._do(calls.forget(user))
+        return self._do(api_calls.forget(user))
 
     def ready(self) -> bool:
         """Whether the server has every model that it needs."""
-        return self._do(calls.ready())
+        return self._do(api_calls.ready())
 
     def _do(self, call: ApiCall[T]) -> T:
         if self._process != os.getpid():

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from recsys.datasets.card import Card, Dataset
-from recsys.datasets.tables import Ints, lists, strings, table
+from recsys.datasets.event_batches import Ints, lists, strings, table
 from recsys.errors import InvalidValueError
 from streaming.ingest.shapes.pairs import draw_pairs
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from recsys.datasets.card import Card, Dataset
+from recsys.datasets.event_batches import Ints, batches, in_time_order, json_features, lists, strings, table
 from recsys.datasets.movielens import movie_features
-from recsys.datasets.tables import Ints, batches, in_time_order, json_features, lists, strings, table
 
 
 def ml1m(folder: Path | str) -> Dataset:

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
+from recsys.datasets.event_batches import in_time_order, json_features, lists, strings, table
 from recsys.datasets.ml1m import event_times, lines
 from recsys.datasets.movielens import movie_features
-from recsys.datasets.tables import in_time_order, json_features, lists, strings, table
 
 FIELDS = """
 [[features.fields]]

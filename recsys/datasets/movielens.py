@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from recsys.datasets.card import Card, Dataset
-from recsys.datasets.tables import Ints, batches, in_time_order, json_features, lists, strings, table
+from recsys.datasets.event_batches import Ints, batches, in_time_order, json_features, lists, strings, table
 
 SITTING = 30 * 60
 MOST = 20

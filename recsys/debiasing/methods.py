@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from recsys.debiasing.anchors import Choice
-from recsys.debiasing.kernels import KernelName
+from recsys.debiasing.kernel_functions import KernelName
 
 PropensityName = Literal["none", "logistic", "naive bayes"]
 EstimatorName = Literal["ips", "snips", "dr", "mrdr"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from recsys.debiasing.feedback import ExplorationSlice, Floats, Ints, SelfSelected
-from recsys.debiasing.kernels import Kernel, KernelName, MinMax, bandwidth, centres
+from recsys.debiasing.kernel_functions import Kernel, KernelName, MinMax, bandwidth, centres
 from recsys.debiasing.methods import PropensityName
 from recsys.debiasing.propensities import PropensityRule, logistic, naive_bayes
 from recsys.errors import InvalidValueError

@@ -24,11 +24,11 @@ from recsys.config.schema import Config
 from recsys.datasets.ml1m_autoint import FIELDS
 from recsys.errors import InvalidValueError
 from recsys.evaluation.result_file import ResultFile, markdown_table
-from recsys.fit.evaluate import evaluate
 from recsys.fit.fit import Fit, fit_folder
+from recsys.fit.fit_result import FitResult
+from recsys.fit.fit_state import FitState
+from recsys.fit.fitted_figures import evaluate
 from recsys.fit.parts import read_parts
-from recsys.fit.result import FitResult
-from recsys.fit.state import FitState
 
 SETTINGS = """
 [log]

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from recsys.evaluation.svg import INK, MUTED, figure
-from recsys.fit.result import FitResult
+from recsys.fit.fit_result import FitResult
 
 _COLOURS = ("#1f6fb2", "#c2571a", "#3b8f5a", "#7a5195")
 

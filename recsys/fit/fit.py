@@ -18,12 +18,12 @@ import numpy.typing as npt
 from recsys.config.schema import Config
 from recsys.errors import RecsysError, StateError
 from recsys.evaluation.metrics import log_losses
-from recsys.evaluation.replay.evaluate import settings_of
+from recsys.evaluation.replay.evaluation import settings_of
+from recsys.fit.fit_result import Epoch, FitResult
+from recsys.fit.fit_state import FILE, FitState
 from recsys.fit.parts import Parts
-from recsys.fit.result import Epoch, FitResult
 from recsys.fit.schedule import best_epoch, has_ended, rate
 from recsys.fit.scoring import figures
-from recsys.fit.state import FILE, FitState
 from recsys.training.checkpoint.background_checkpoint import BackgroundCheckpoint
 from recsys.training.checkpoint.checkpoints import Checkpoints
 from recsys.training.checkpoint.manifest import part_folder

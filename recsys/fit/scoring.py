@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from recsys.evaluation.metrics import summarise
-from recsys.fit.result import Figures
+from recsys.fit.fit_result import Figures
 from recsys.training.dense.peers import Scores
 from recsys.training.learner import Learner
 from streaming.encode.batch import TrainingBatch

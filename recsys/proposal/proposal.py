@@ -14,9 +14,9 @@ from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
 from recsys.proposal.events_of_lists import events_of_lists
 from recsys.proposal.feature_columns import Feature, event_features
+from recsys.proposal.files.first_records import COLUMNS
 from recsys.proposal.files.groups import groups
 from recsys.proposal.files.nested_rows import events_inside, unrolled
-from recsys.proposal.files.records import COLUMNS
 from recsys.proposal.files.row_kinds import row_kinds
 from recsys.proposal.files.sample import Sample, read_sample
 from recsys.proposal.links import link_to_lists, with_ids

@@ -9,8 +9,8 @@ from importlib import import_module
 from rich.live import Live
 from rich.text import Text
 
-from recsys.commands.output.console import plain_console
 from recsys.commands.output.repeating import repeating
+from recsys.commands.output.terminal import plain_console
 
 _EVERY = 0.5
 """Seconds between two looks in a notebook."""

@@ -30,7 +30,7 @@ from serving.api.messages.schemas import RankRequest, RecommendRequest
 
 if TYPE_CHECKING:
     from recsys.config.sections.log import MappingSection
-    from recsys.evaluation.replay.run import ReplayProgress
+    from recsys.evaluation.replay.training_pass import ReplayProgress
     from serving.local_ranking import LocalRanking
     from streaming.events.schema import Features, Value
 
@@ -171,8 +171,8 @@ class Recommender:
         (`1h`) or numbers of time slices (`50 slices`). Nothing that `fit` has learned plays a part.
         """
         from recsys.evaluation.replay.arms import check_refresh
-        from recsys.evaluation.replay.evaluate import evaluate
-        from recsys.evaluation.replay.report import moment
+        from recsys.evaluation.replay.evaluation import evaluate
+        from recsys.evaluation.replay.replay_report import moment
 
         self._check_open()
         refreshes = [refresh] if isinstance(refresh, str) else list(refresh)

@@ -9,8 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsys.evaluation.replay import report
-from recsys.evaluation.replay.result import ReplayResult
+from recsys.evaluation.replay import replay_report
+from recsys.evaluation.replay.replay_result import ReplayResult
 from recsys.recommender.frame import Frame
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Replayed:
     @property
     def summary(self) -> str:
         """The table of arms as Markdown."""
-        return report.markdown(self.result)
+        return replay_report.markdown(self.result)
 
     @cached_property
     def arms(self) -> ResultTable:
@@ -97,16 +97,16 @@ class Replayed:
 
     def save(self, folder: str | Path) -> None:
         """Write the report of `recsys replay`: `report.html`, `result.json`, `table.md` and plots."""
-        report.write(self.result, Path(folder))
+        replay_report.write(self.result, Path(folder))
 
     def __repr__(self) -> str:
-        stage = f"{report.moment(self.result.batch_until)} to {report.moment(self.result.until)} UTC"
+        stage = f"{replay_report.moment(self.result.batch_until)} to {replay_report.moment(self.result.until)} UTC"
         return f"Online stage {stage}\n{self.summary}"
 
     def _repr_html_(self) -> str:
-        names = [name for name, _ in report.columns()]
+        names = [name for name, _ in replay_report.columns()]
         drawing = self.figures["over_time"].svg
-        return html_table(names, [report.cells(arm) for arm in self.result.arms]) + drawing
+        return html_table(names, [replay_report.cells(arm) for arm in self.result.arms]) + drawing
 
 
 def html_table(names: list[str], rows: list[list[str]]) -> str:

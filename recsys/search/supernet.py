@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from recsys import wiring
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
-from recsys.search.vocabulary import Vocabulary
+from recsys.search.id_vocabulary import Vocabulary
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.scaling import RunningMoments, Scaling
 

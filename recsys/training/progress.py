@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
-from recsys.evaluation.judged import Floats, Judged, Keys
+from recsys.evaluation.judged_items import Floats, Judged, Keys
 from recsys.evaluation.metrics import Summary
 from recsys.evaluation.progressive import Progressive
 from streaming.encode.batch import TrainingBatch

@@ -3,8 +3,9 @@
 What needs torch, or a server, is imported only when it is built.
 """
 
-from recsys.wiring.erasure import places
+from recsys.wiring.erasure_places import places
 from recsys.wiring.learning import exporter, learner, model, set_threads, store, tables
+from recsys.wiring.online_training import locked_trainer, trainer, training_lock
 from recsys.wiring.publishing import ONLINE, publisher, running_redis
 from recsys.wiring.serving import goals, local_ranking, open_scorer, server
 from recsys.wiring.stream import (
@@ -19,7 +20,6 @@ from recsys.wiring.stream import (
     spec,
     tasks,
 )
-from recsys.wiring.training import locked_trainer, trainer, training_lock
 
 __all__ = [
     "ONLINE",

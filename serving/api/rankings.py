@@ -17,7 +17,7 @@ from serving.api.messages.schemas import RankedItem, RankRequest, RankResponse, 
 from serving.experiments.traffic import Traffic
 from serving.limits import Limits
 from serving.ranking.ranker import LoggedRanking, Query, Ranker, Trace
-from serving.retrieval.source import RetrievalQuery, Retriever
+from serving.retrieval.retriever import RetrievalQuery, Retriever
 from streaming.events.schema import Value
 from streaming.ingest.codec import Rules
 from streaming.ingest.validation import check_items_differ, check_request_features

@@ -10,10 +10,10 @@ import redis
 from serving.replication import keys
 from serving.replication.health import Availability
 from streaming.events.schema import Features, Value
+from streaming.windows.counter_layout import CounterLayout, RecordReader
 from streaming.windows.history_layout import HistoryLayout, HistoryReader
-from streaming.windows.layout import CounterLayout, RecordReader
 from streaming.windows.part import of_request, record_names
-from streaming.windows.source import ENTITIES, StreamedSource
+from streaming.windows.streamed_source import ENTITIES, StreamedSource
 
 _TTL = 1.0
 """Seconds for which an item's record is used again."""

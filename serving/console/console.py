@@ -26,8 +26,8 @@ from serving.console.pages.tables import TablesPage
 from serving.console.pages.trial import TrialPage
 from serving.console.rendering import FOLDER, Renderer
 from serving.console.sampler import Sampler
-from serving.console.trial import UserTrial
 from serving.console.user_history import UserHistory
+from serving.console.user_trial import UserTrial
 from serving.erasure.place import Finding
 from serving.replica import Replica
 from streaming.log.event_log import EventLog

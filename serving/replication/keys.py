@@ -25,7 +25,7 @@
 | `recsys:experiments` | set | all keys of the two kinds above |
 | `recsys:promotions` | list | every promotion and rollback, JSON; the last one says which model is the champion |
 | `recsys:models` | set | names of the models that have been served |
-| `recsys:judged` | string | what the log said of experiments, as JSON: `serving.experiments.counts.judged` |
+| `recsys:judged` | string | what the log said of experiments, JSON: `serving.experiments.counts.judged_experiments` |
 | `recsys:shown:{impression}` | string, expiring | arm, bucket and items, see `serving/experiments/counts/count.lua` |
 | `recsys:opened:{slice}` | string, expiring | how many of those were made in a slice of time |
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 
 from serving.cache.entity_cache import EntityFeatures
-from serving.retrieval.source import Candidates, RetrievalQuery, Retriever
+from serving.retrieval.retriever import Candidates, RetrievalQuery, Retriever
 from streaming.events.schema import Features
 
 _MORE = 4

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from itertools import islice
 
 from serving.ranking.popularity import CatalogSnapshot
-from serving.retrieval.source import Candidates, RetrievalQuery
+from serving.retrieval.retriever import Candidates, RetrievalQuery
 
 POPULAR, RECENT = "popular", "recent"
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from serving.limits import check_shares
-from serving.retrieval.source import Candidates, RetrievalQuery, Retriever
+from serving.retrieval.retriever import Candidates, RetrievalQuery, Retriever
 
 _logger = logging.getLogger(__name__)
 

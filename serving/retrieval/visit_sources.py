@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Set as AbstractSet
 
 from serving.cache.visited_items import VisitedItems
-from serving.retrieval.source import Candidates, RetrievalQuery
+from serving.retrieval.retriever import Candidates, RetrievalQuery
 
 ITEM_TO_ITEM, HISTORY = "item_to_item", "history"
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, get_args
 import msgspec
 
 from recsys.errors import InvalidValueError
-from streaming.windows.source import FORMS, RECENT, StreamedSource, streamed_source
+from streaming.windows.streamed_source import FORMS, RECENT, StreamedSource, streamed_source
 
 Kind = Literal["categorical", "multi", "numeric"]
 Transform = Literal["none", "log", "log1p"]
@@ -27,7 +27,7 @@ class Field:
     `source` is `user` or `item` (the id itself), `request.NAME` (the impression's feature, else the user's latest
     update), `item.NAME` (the impression's item feature, else the item's latest update), `time.hour` or `time.weekday`
     (of the impression, UTC; Monday is 0), or a value that the stream computes, such as `item.rate(click, 1h)` (see
-    `streaming.windows.source`). Fields with the same `table` share rows: equal values get equal ids; the
+    `streaming.windows.streamed_source`). Fields with the same `table` share rows: equal values get equal ids; the
     default is the field's name.
     `transform`: for numbers, `log` is AutoInt's log^2(z) for z > 2 (section 5.1.2), `log1p` is sign(z)*log(1+|z|).
     `pooling`: how the rows of several values become one; by `attention` the model pools a history for each candidate.

@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from streaming.windows import kernels
-from streaming.windows.layout import CounterLayout, Numbers
+from streaming.windows import counter_kernels
+from streaming.windows.counter_layout import CounterLayout, Numbers
 from streaming.windows.record_changes import ChangedNames, RecordChanges
 
 _FIRST_SLOTS = 64
@@ -44,7 +44,7 @@ class CounterTable:
     def _clear(self) -> None:
         self._slots: OrderedDict[str, int] = OrderedDict()
         self._free: list[int] = []
-        self._times_S = np.full((_FIRST_SLOTS, self.layout.times), kernels.NEVER)
+        self._times_S = np.full((_FIRST_SLOTS, self.layout.times), counter_kernels.NEVER)
         self._counts_S = np.zeros((_FIRST_SLOTS, self.layout.counts), np.uint32)
         self._changes = ChangedNames(self._slots, self._capacity)
 
@@ -56,7 +56,7 @@ class CounterTable:
         out_CK = np.empty((len(names), len(fields_K3)))
         slots_C = np.array([self._slots.get(name, 0) for name in names], np.int64)  # nothing is counted in slot 0
         actions = len(self.layout.actions)
-        kernels.read(self._times_S, self._counts_S, self._columns_J2, actions, fields_K3, slots_C, time, out_CK)
+        counter_kernels.read(self._times_S, self._counts_S, self._columns_J2, actions, fields_K3, slots_C, time, out_CK)
         return out_CK
 
     def add(self, name: str, action: str, time: int) -> None:
@@ -65,7 +65,7 @@ class CounterTable:
         if code is None:
             return
         slot = self._slot(name)
-        kernels.add(self._times_S, self._counts_S, self._columns_J2, len(self.layout.actions), slot, code, time)
+        counter_kernels.add(self._times_S, self._counts_S, self._columns_J2, len(self.layout.actions), slot, code, time)
         self._changes.change(name)
         if len(self._slots) > self._capacity:
             self._evict()
@@ -112,7 +112,7 @@ class CounterTable:
                     self._times_S[here, now + code] = times_N[:, then + was]
         for j, pair in enumerate(self.layout.pairs):
             if pair in written.pairs:
-                was, ring = written.pairs.index(pair), kernels.RING
+                was, ring = written.pairs.index(pair), counter_kernels.RING
                 newest = times_N[:, 2 * len(written.actions) + was]
                 self._times_S[here, 2 * len(self.layout.actions) + j] = newest
                 self._counts_S[here, j * ring : (j + 1) * ring] = counts_N[:, was * ring : (was + 1) * ring]
@@ -130,7 +130,7 @@ class CounterTable:
             return slot
         slot = self._free.pop() if self._free else len(self._slots) + 1
         if slot == len(self._times_S):
-            self._times_S = np.concatenate([self._times_S, np.full_like(self._times_S, kernels.NEVER)])
+            self._times_S = np.concatenate([self._times_S, np.full_like(self._times_S, counter_kernels.NEVER)])
             self._counts_S = np.concatenate([self._counts_S, np.zeros_like(self._counts_S)])
         self._slots[name] = slot
         return slot
@@ -141,6 +141,6 @@ class CounterTable:
 
     def _drop(self, name: str) -> None:
         slot = self._slots.pop(name)
-        self._times_S[slot], self._counts_S[slot] = kernels.NEVER, 0
+        self._times_S[slot], self._counts_S[slot] = counter_kernels.NEVER, 0
         self._free.append(slot)
         self._changes.remove(name)

@@ -9,7 +9,7 @@ from typing import Any, Self
 import msgspec
 from xxhash import xxh3_64_hexdigest
 
-from streaming.windows.source import RECENT, StreamedSource
+from streaming.windows.streamed_source import RECENT, StreamedSource
 
 Acts = list[tuple[int, str]]
 """Event times (ms) and items, oldest first; equal times in the order in which they were read."""

@@ -8,11 +8,11 @@ from typing import Any
 
 from streaming.join.columns_to_rows import InteractionRow
 from streaming.join.open_impression import OpenImpression
+from streaming.windows.counter_layout import CounterLayout, as_values
 from streaming.windows.counter_table import CounterTable
 from streaming.windows.history_layout import HistoryLayout, HistoryReader
 from streaming.windows.history_table import HistoryTable
-from streaming.windows.layout import CounterLayout, as_values
-from streaming.windows.source import ENTITIES, IMPRESSION, RECORDS, Entity, RecordKind, StreamedSource
+from streaming.windows.streamed_source import ENTITIES, IMPRESSION, RECORDS, Entity, RecordKind, StreamedSource
 
 
 def pair(user: str, item: str) -> str:

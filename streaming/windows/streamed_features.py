@@ -18,7 +18,7 @@ from streaming.windows.history_table import HistoryTableState
 from streaming.windows.part import CounterPart, HistoryPart, of_request, parts
 from streaming.windows.record_changes import RecordChanges
 from streaming.windows.shown_lists import ShownLists, ShownListsState
-from streaming.windows.source import StreamedSource
+from streaming.windows.streamed_source import StreamedSource
 
 Column = list[bytes | None]
 

@@ -9,7 +9,7 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 from streaming.join.tables import kernels as join
-from streaming.windows import kernels as windows
+from streaming.windows import counter_kernels as windows
 
 WITHIN = {"loosen", "count"}
 """Called by kernels alone, as those that begin with _ are."""

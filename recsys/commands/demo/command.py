@@ -15,9 +15,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from recsys.commands.demo.client import TIMEOUT, MovieClient, show_change
+from recsys.commands.demo.movie_client import TIMEOUT, MovieClient, show_change
 from recsys.commands.demo.ports import free_port
-from recsys.commands.output.console import plain_console
+from recsys.commands.output.terminal import plain_console
 from recsys.config.file import load
 from recsys.datasets.registry import DATASETS, EXAMPLES
 from recsys.errors import InvalidValueError, UnavailableError, file_errors

@@ -12,7 +12,7 @@ from recsys import wiring
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError, RecsysError, file_errors
-from streaming.windows.source import IMPRESSION
+from streaming.windows.streamed_source import IMPRESSION
 
 TEMPLATE = Path(__file__).parents[2] / "recsys.toml"
 

@@ -12,14 +12,14 @@ from rich.table import Table
 
 from recsys.commands.describe.config import free_path
 from recsys.commands.options.iso_time import parse_time, written_time
-from recsys.commands.output.console import plain_console
 from recsys.commands.output.refusals import show_reasons
+from recsys.commands.output.terminal import plain_console
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
+from recsys.proposal.ingest_trial import Trial, trial
 from recsys.proposal.mapping import Described
 from recsys.proposal.proposal import Proposal, describe, propose
 from recsys.proposal.roles import Said
-from recsys.proposal.trial import Trial, trial
 from streaming.ingest.mapping.event_time import Unit
 
 _EXAMPLES = 3

@@ -9,14 +9,14 @@ from rich.progress import SpinnerColumn, TimeElapsedColumn
 from rich.table import Table
 
 from recsys.commands.options.parts_of_log import read_log
-from recsys.commands.output.console import plain_column, plain_console, say
 from recsys.commands.output.fit_tables import cells
+from recsys.commands.output.terminal import plain_column, plain_console, say
 from recsys.errors import file_errors
 from recsys.evaluation.metrics import METRICS
 from recsys.search.dnis.curve import curve
-from recsys.search.dnis.result import DnisResult
-from recsys.search.dnis.study import compare
-from recsys.search.settings import settings
+from recsys.search.dnis.dnis_result import DnisResult
+from recsys.search.dnis.dnis_study import compare
+from recsys.search.found_dimensions import settings
 
 
 def run(path: Path, *, until: str | None, out: Path) -> None:

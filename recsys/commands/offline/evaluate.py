@@ -8,11 +8,11 @@ from pathlib import Path
 from recsys import wiring
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
-from recsys.commands.output.console import READING, plain_console, say
 from recsys.commands.output.fit_tables import evaluation_table
+from recsys.commands.output.terminal import READING, plain_console, say
 from recsys.config.file import load
 from recsys.errors import file_errors
-from recsys.fit.evaluate import Part, evaluate
+from recsys.fit.fitted_figures import Part, evaluate
 
 
 def run(path: Path, *, part: Part, until: str | None, out: Path) -> None:

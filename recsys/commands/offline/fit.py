@@ -13,18 +13,18 @@ from rich.progress import Progress as Bar
 from recsys import wiring
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
-from recsys.commands.output.console import READING, plain_column, plain_console, say
 from recsys.commands.output.fit_tables import epochs_table
 from recsys.commands.output.log_warnings import label_warnings, log_warnings
+from recsys.commands.output.terminal import READING, plain_column, plain_console, say
 from recsys.commands.stopping import STOPPED, stopping
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError, file_errors
 from recsys.fit.curves import curves
 from recsys.fit.fit import Fit, fit_folder
+from recsys.fit.fit_result import FitResult
+from recsys.fit.fit_state import FitState
 from recsys.fit.parts import read_parts
-from recsys.fit.result import FitResult
-from recsys.fit.state import FitState
 from recsys.training.checkpoint.checkpoints import Checkpoints
 
 

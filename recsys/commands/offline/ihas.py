@@ -10,14 +10,14 @@ from rich.table import Table
 
 from recsys import wiring
 from recsys.commands.options.parts_of_log import read_log
-from recsys.commands.output.console import plain_column, plain_console, say
 from recsys.commands.output.fit_tables import cells
+from recsys.commands.output.terminal import plain_column, plain_console, say
 from recsys.config.schema import Config
 from recsys.errors import file_errors
 from recsys.evaluation.metrics import METRICS
-from recsys.search.ihas.result import Contender, IhasResult
-from recsys.search.ihas.study import compare
-from recsys.search.settings import settings
+from recsys.search.found_dimensions import settings
+from recsys.search.ihas.ihas_result import Contender, IhasResult
+from recsys.search.ihas.ihas_study import compare
 
 
 def run(path: Path, *, until: str | None, out: Path) -> None:

@@ -14,20 +14,20 @@ from recsys import wiring
 from recsys.commands.options.batch_until import parse_batch_until
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
-from recsys.commands.output.console import plain_column, plain_console, say
 from recsys.commands.output.memory_study_table import table
+from recsys.commands.output.terminal import plain_column, plain_console, say
 from recsys.commands.stopping import STOPPED
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.config.sections.learning.models import with_model
 from recsys.errors import InvalidValueError, file_errors
-from recsys.evaluation.memory_study import report
-from recsys.evaluation.memory_study.result import StudyResult
+from recsys.evaluation.memory_study import study_report
+from recsys.evaluation.memory_study.memory_study import MemoryStudy
 from recsys.evaluation.memory_study.setting import Setting, parse
-from recsys.evaluation.memory_study.study import MemoryStudy
+from recsys.evaluation.memory_study.study_result import StudyResult
 from recsys.evaluation.replay.arms import check_refresh
-from recsys.evaluation.replay.report import moment
-from recsys.evaluation.replay.run import ReplayProgress
+from recsys.evaluation.replay.replay_report import moment
+from recsys.evaluation.replay.training_pass import ReplayProgress
 
 FILE = "result.json"
 
@@ -64,7 +64,7 @@ def run(
         say(console, _kept(_earlier(out), out))
         sys.exit(STOPPED)
     console.print(table(result))
-    for note in report.notes(result):
+    for note in study_report.notes(result):
         console.print(note, style="yellow", highlight=False)
     if taken:
         say(console, f"Replays reused from {out}: {taken}; remove the folder to start over.")
@@ -96,7 +96,7 @@ def _replayed(
 
         for result in study.results(settings, seeds, show):
             with file_errors("the results (--out)", out):
-                report.write(result, out)
+                study_report.write(result, out)
             bar.update(task, completed=every - len(study.missing(settings, seeds)))
     return result, taken
 

@@ -12,17 +12,17 @@ from recsys import wiring
 from recsys.commands.options.batch_until import parse_batch_until
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
-from recsys.commands.output.console import plain_column, plain_console, say
 from recsys.commands.output.log_warnings import label_warnings, log_warnings
 from recsys.commands.output.replay_tables import tables
+from recsys.commands.output.terminal import plain_column, plain_console, say
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import file_errors
-from recsys.evaluation.replay import report
+from recsys.evaluation.replay import replay_report
 from recsys.evaluation.replay.arms import check_refresh
-from recsys.evaluation.replay.evaluate import evaluate
-from recsys.evaluation.replay.result import ReplayResult
-from recsys.evaluation.replay.run import ReplayProgress
+from recsys.evaluation.replay.evaluation import evaluate
+from recsys.evaluation.replay.replay_result import ReplayResult
+from recsys.evaluation.replay.training_pass import ReplayProgress
 from recsys.unlearned import REMEDY, impaired, lost, not_learned
 
 FEW = 10
@@ -46,12 +46,12 @@ def run(config_path: Path, batch_until: str, refreshes: Sequence[str], until: st
         task = bar.add_task("batch stage", total=None)
 
         def show(progress: ReplayProgress) -> None:
-            text = f"{report.moment(progress.time)}  {progress.trained:,} learned  {progress.scored:,} scored"
+            text = f"{replay_report.moment(progress.time)}  {progress.trained:,} learned  {progress.scored:,} scored"
             bar.update(task, description=text)
 
         result = evaluate(config, log, batch_until=start, refreshes=refreshes, until=end, report=show)
     with file_errors("the results (--out)", out):
-        report.write(result, out)
+        replay_report.write(result, out)
     for table in tables(result):
         console.print(table)
     say(console, lost(result.counts, config.log.dead_letters, 1 + len(config.tasks)))

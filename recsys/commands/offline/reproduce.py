@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from rich.table import Table
 
 from recsys.commands.options.output_folder import check_out
-from recsys.commands.output.console import plain_column, plain_console, say
+from recsys.commands.output.terminal import plain_column, plain_console, say
 from recsys.commands.stopping import STOPPED, stopping
 from recsys.datasets.coat import coat as read_coat
 from recsys.datasets.holding import holding

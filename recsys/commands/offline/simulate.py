@@ -15,7 +15,7 @@ from rich.table import Table
 from recsys.client import Client
 from recsys.client.retries import Retries
 from recsys.commands.options.output_folder import check_out
-from recsys.commands.output.console import plain_column, plain_console, say
+from recsys.commands.output.terminal import plain_column, plain_console, say
 from recsys.errors import file_errors
 from recsys.simulation.habits import Habits
 from recsys.simulation.platform import LoggingPolicy, Platform, ServedLists

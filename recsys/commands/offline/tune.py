@@ -10,14 +10,14 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from recsys.commands.options.parts_of_log import read_log
-from recsys.commands.output.console import plain_column, plain_console, say
 from recsys.commands.output.fit_tables import cells
+from recsys.commands.output.terminal import plain_column, plain_console, say
 from recsys.commands.stopping import STOPPED, stopping
 from recsys.errors import file_errors
 from recsys.evaluation.metrics import METRICS
 from recsys.fit.tuning.progress_plot import progress_plot
-from recsys.fit.tuning.result import TuneResult
 from recsys.fit.tuning.settings_text import settings_text
+from recsys.fit.tuning.tune_result import TuneResult
 from recsys.fit.tuning.tuning import Tuning
 
 

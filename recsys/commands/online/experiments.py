@@ -16,13 +16,13 @@ from rich.table import Table
 
 from recsys import wiring
 from recsys.commands.options.iso_time import parse_time, written_time
-from recsys.commands.output.console import plain_console, say
+from recsys.commands.output.terminal import plain_console, say
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.config.units import milliseconds
 from recsys.errors import InvalidValueError, RedisServerError
 from serving.experiments.assignment import Experiment
-from serving.experiments.counts.judged import JudgedExperiments, publish_judged
+from serving.experiments.counts.judged_experiments import JudgedExperiments, publish_judged
 from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.inference.intervals import Interval
 from serving.experiments.log_summary import LogSummary, log_summary

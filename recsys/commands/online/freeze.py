@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from recsys import wiring
-from recsys.commands.output.console import plain_console
+from recsys.commands.output.terminal import plain_console
 from recsys.config.file import load
 
 

@@ -19,8 +19,8 @@ from rich.table import Table
 
 from recsys import wiring
 from recsys.commands.options.iso_time import parse_time, written_time
-from recsys.commands.output.console import plain_column, plain_console
 from recsys.commands.output.refusals import show_reasons
+from recsys.commands.output.terminal import plain_column, plain_console
 from recsys.commands.stopping import STOPPED, stopping
 from recsys.config.file import load
 from recsys.config.schema import Config

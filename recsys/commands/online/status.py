@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recsys.commands.output import embedding_tables
-from recsys.commands.output.console import plain_console, say
+from recsys.commands.output.terminal import plain_console, say
 from recsys.commands.stopping import stopping
 from recsys.config.file import load
 from recsys.config.schema import Config

@@ -14,8 +14,8 @@ from rich.table import Table
 from recsys import wiring
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.output import embedding_tables
-from recsys.commands.output.console import plain_console, say
 from recsys.commands.output.log_warnings import label_warnings, log_warnings
+from recsys.commands.output.terminal import plain_console, say
 from recsys.commands.stopping import stopping
 from recsys.config.file import load
 from recsys.config.schema import Config

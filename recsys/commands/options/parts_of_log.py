@@ -10,7 +10,7 @@ from rich.console import Console
 from recsys import wiring
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.output_folder import check_out
-from recsys.commands.output.console import READING
+from recsys.commands.output.terminal import READING
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.fit.parts import Parts, read_parts

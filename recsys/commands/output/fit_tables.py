@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from recsys.evaluation.metrics import METRICS
-from recsys.fit.result import Evaluation, Figures, FitResult
+from recsys.fit.fit_result import Evaluation, Figures, FitResult
 
 
 def epochs_table(result: FitResult) -> Table:

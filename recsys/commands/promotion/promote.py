@@ -11,8 +11,8 @@ import msgspec
 from rich.console import Console
 
 from recsys.commands.options.iso_time import parse_time
-from recsys.commands.output.console import plain_console, say
-from recsys.commands.promotion.judged import judged, objection, sentences, table
+from recsys.commands.output.terminal import plain_console, say
+from recsys.commands.promotion.judged_challenger import judged, objection, sentences, table
 from recsys.commands.promotion.objections import objections, reached
 from recsys.commands.promotion.redis_of import promotions, status_of, who
 from recsys.config.file import load

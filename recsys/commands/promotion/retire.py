@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 
 from recsys import wiring
-from recsys.commands.output.console import plain_console, say
+from recsys.commands.output.terminal import plain_console, say
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import PromotionError

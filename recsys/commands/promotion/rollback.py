@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from recsys.commands.output.console import plain_console, say
+from recsys.commands.output.terminal import plain_console, say
 from recsys.commands.promotion.objections import of_trainer
 from recsys.commands.promotion.promote import announce, made
 from recsys.commands.promotion.redis_of import promotions, status_of

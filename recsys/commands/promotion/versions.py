@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from recsys.commands.options.iso_time import written_time
-from recsys.commands.output.console import plain_console
+from recsys.commands.output.terminal import plain_console
 from recsys.commands.promotion.objections import of_trainer
 from recsys.commands.promotion.redis_of import promotions, status_of
 from recsys.config.file import load

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from recsys.commands.output.console import plain_console, say
+from recsys.commands.output.terminal import plain_console, say
 from recsys.commands.stopping import stopping
 from recsys.commands.workers.worker import work
 from recsys.config.schema import Config

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from recsys.evaluation.memory_study.result import StudyResult
+from recsys.evaluation.memory_study.study_result import StudyResult
 
 _NONE = "missing"
 

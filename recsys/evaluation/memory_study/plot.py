@@ -10,7 +10,7 @@ from matplotlib.text import Annotation, Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from recsys.evaluation.memory_study.result import MIB, MeasuredSetting, StudyResult
+from recsys.evaluation.memory_study.study_result import MIB, MeasuredSetting, StudyResult
 from recsys.evaluation.svg import GRID, INK, MUTED, svg
 
 COLOURS = ("#1f6fb4", "#c2571a", "#2a8a4a", "#8a4fb0", "#9a7412", "#b33a5e", "#4a5a6a")

@@ -6,7 +6,7 @@ import json
 import re
 
 from recsys.config.units import written
-from recsys.evaluation.memory_study.result import MeasuredSetting
+from recsys.evaluation.memory_study.study_result import MeasuredSetting
 
 
 def sections(point: MeasuredSetting) -> str:

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.evaluation.replay.drawn_lists import ListsOfReplay, drawn_lists
-from recsys.evaluation.replay.result import OrderResult, Orders
-from recsys.evaluation.replay.run import Scored
+from recsys.evaluation.replay.replay_result import OrderResult, Orders
 from recsys.evaluation.replay.scored_rows import ScoredRows
+from recsys.evaluation.replay.training_pass import Scored
 from recsys.off_policy.estimates import Contributions, Estimate, contributions
 from recsys.off_policy.overlap import effective_sample_size, no_overlap
 from recsys.off_policy.policies import Policy

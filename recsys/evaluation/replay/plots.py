@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.axes import Axes
 
 from recsys.evaluation.replay.arms import FROZEN
-from recsys.evaluation.replay.result import ArmResult, ReplayResult
+from recsys.evaluation.replay.replay_result import ArmResult, ReplayResult
 from recsys.evaluation.svg import GRID, INK, MUTED, svg
 
 COLD = "#c2571a"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean, stdev
 
-from recsys.evaluation.replay.result import ArmResult, ReplayResult
+from recsys.evaluation.replay.replay_result import ArmResult, ReplayResult
 
 HEADER = "| arm | AUC by interval | gain over frozen | log loss | calibration |\n|---|---:|---:|---:|---:|\n"
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from recsys.evaluation.metrics import METRICS
 from recsys.evaluation.svg import svg
-from recsys.fit.tuning.result import TuneResult
+from recsys.fit.tuning.tune_result import TuneResult
 
 
 def progress_plot(result: TuneResult) -> str:

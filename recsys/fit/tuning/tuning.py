@@ -28,8 +28,8 @@ from recsys.errors import InvalidValueError
 from recsys.fit.fit import Fit, best_checkpoints, fit_settings, load_best
 from recsys.fit.parts import Parts
 from recsys.fit.scoring import figures
-from recsys.fit.tuning.result import TrialResult, TuneResult
 from recsys.fit.tuning.space import check, suggest, tried_with, with_values
+from recsys.fit.tuning.tune_result import TrialResult, TuneResult
 
 JOURNAL = "trials.journal"
 _RESULT, _SETTINGS = "result", "settings"

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys.proposal.files import libsvm_sample, records
+from recsys.proposal.files import first_records, libsvm_sample
 from recsys.proposal.files.sample import Sample
 from recsys.proposal.files.text import Decoded
 from streaming.ingest.formats.columnar import in_micros
@@ -53,7 +53,7 @@ def _parquet(path: Path, name: str) -> list[Any]:
     starts = np.linspace(0, max(table.num_rows - _ROWS, 0), _PLACES).astype(int).tolist()
     table = table.cast(in_micros(table.schema), safe=False)
     rows = [row for start in starts for row in table.slice(start, _ROWS).to_pylist()]
-    return list(records.columns_of(rows).get(name, ()))
+    return list(first_records.columns_of(rows).get(name, ()))
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
@@ -89,7 +89,7 @@ def _columns(sample: Sample, text: str) -> Mapping[str, Sequence[Any]]:
     settings, suffix = sample.settings, content_suffix(sample.path)
     format_ = settings.get("format", suffix.lstrip("."))
     if format_ in ("jsonl", "ndjson", "json"):
-        return records.columns_of(list(_objects(lines)))
+        return first_records.columns_of(list(_objects(lines)))
     if format_ in ("libsvm", "svm", "libfm"):
         return libsvm_sample.columns(Decoded(text, "", whole=False), len(lines))[0]
     base = cast("Format", {"inter": "recbole"}.get(format_, format_))

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from recsys.errors import InvalidValueError
-from recsys.proposal.files import libsvm_sample, records, text
+from recsys.proposal.files import first_records, libsvm_sample, text
 from recsys.proposal.files.text_lists import lists_of
 from streaming.ingest.formats.columnar import MAGIC, Columnar
 from streaming.ingest.formats.compression import content_suffix, open_content
@@ -73,7 +73,7 @@ def _read(path: Path) -> Sample:
     suffix = content_suffix(path)
     try:
         if (columnar := _columnar(path)) is not None:
-            columns, rows, whole = records.columnar(path, ROWS, columnar)
+            columns, rows, whole = first_records.columnar(path, ROWS, columnar)
             return Sample(path, {} if SUFFIXES.get(suffix) == columnar else {"format": columnar}, columns, rows, whole)
         head = bytes(open_content(path).read(BYTES + 1))
     except (OSError, pa.ArrowException) as error:
@@ -83,7 +83,7 @@ def _read(path: Path) -> Sample:
     if found.text.lstrip()[:1] in ("{", "["):
         if found.encoding.startswith("utf-") and found.encoding != "utf-8":
             raise InvalidValueError(f"{path} is JSON in {found.encoding.upper()}: write it as UTF-8, as JSON has to be")
-        columns, rows, native = records.json_objects(path, found, ROWS)
+        columns, rows, native = first_records.json_objects(path, found, ROWS)
         settings = {} if suffix in (".jsonl", ".ndjson", ".json") else {"format": "jsonl"}
         return Sample(path, settings, columns, rows, found.whole and rows < ROWS, native)
     if libsvm_sample.fits(found):
@@ -96,10 +96,11 @@ def _read(path: Path) -> Sample:
 
 
 def _bounded(sample: Sample) -> Sample:
-    if len(sample.columns) <= records.COLUMNS:
+    most = first_records.COLUMNS
+    if len(sample.columns) <= most:
         return sample
-    note = f"It has more than {records.COLUMNS} columns: the first {records.COLUMNS} were looked at, and no others."
-    kept = dict(islice(sample.columns.items(), records.COLUMNS))
+    note = f"It has more than {most} columns: the first {most} were looked at, and no others."
+    kept = dict(islice(sample.columns.items(), most))
     return replace(sample, columns=kept, notes=[*sample.notes, note])
 
 

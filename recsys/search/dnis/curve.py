@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter
 
 from recsys.evaluation.svg import MUTED, figure
-from recsys.search.dnis.result import DnisResult
+from recsys.search.dnis.dnis_result import DnisResult
 
 _COLOURS = {"dnis": "#c2571a", "magnitude": "#1f6fb2", "tables": "#7a5195", "uniform": "#3b8f5a", "random": MUTED}
 

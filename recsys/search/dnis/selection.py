@@ -17,7 +17,7 @@ from torch import Tensor
 
 from recsys.config.sections.learning.search import DnisSection
 from recsys.search.supernet import Space, Supernet
-from recsys.search.training import Best, Rates, batches, loss_of, mean_loss
+from recsys.search.supernet_training import Best, Rates, batches, loss_of, mean_loss
 from streaming.encode.batch import TrainingBatch
 
 _EPS = 1e-8

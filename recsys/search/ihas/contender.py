@@ -14,13 +14,13 @@ from torch import Tensor
 
 from recsys import wiring
 from recsys.config.schema import Config
+from recsys.fit.fit_result import Figures
 from recsys.fit.parts import Parts
-from recsys.fit.result import Figures
 from recsys.fit.scoring import figures_of
+from recsys.search.ihas.ihas_result import Contender, RowGroup
 from recsys.search.ihas.platt import Floats, platt, scaled
-from recsys.search.ihas.result import Contender, RowGroup
 from recsys.search.supernet import Space, Supernet
-from recsys.search.training import scores, train
+from recsys.search.supernet_training import scores, train
 from recsys.training.dense.peers import Scores
 from streaming.encode.batch import TrainingBatch
 

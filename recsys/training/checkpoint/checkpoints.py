@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from recsys.errors import CheckpointError, TornCheckpointError
 from recsys.training.checkpoint.manifest import FORMAT, MANIFEST, verify
-from recsys.training.checkpoint.part import Files, RankPart, listing
+from recsys.training.checkpoint.rank_part import Files, RankPart, listing
 from streaming.log.durable_files import replace, sync
 
 logger = logging.getLogger(__name__)

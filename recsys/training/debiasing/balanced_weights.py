@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from recsys.debiasing.anchors import Choice, adaptive_anchors, random_anchors, worst_anchors
 from recsys.debiasing.balance import BalancedWeights, Balancing, balance
-from recsys.debiasing.kernels import Kernel, KernelName
+from recsys.debiasing.kernel_functions import Kernel, KernelName
 from recsys.training.debiasing.covariates import Covariates, Floats, Order, SquaredDistances
 
 _CANDIDATES = 4

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.spatial.distance import cdist
 
 from embedding.hashing import mix
-from recsys.debiasing.kernels import scaled
+from recsys.debiasing.kernel_functions import scaled
 from streaming.encode.batch import Jagged, TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec, Field
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from serving.erasure.place import Finding
-from serving.experiments.counts.judged import JudgedExperiments
+from serving.experiments.counts.judged_experiments import JudgedExperiments
 from serving.experiments.summary import ExperimentSummary
 
 

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from serving.api.monitoring.prometheus import Metrics
 from serving.api.monitoring.server_state import LatestStatus, ServerState
 from serving.console.figures import Figure, FigureTable, figure
-from serving.console.outcomes import LOSSES, OUTCOMES
+from serving.console.outcome_words import LOSSES, OUTCOMES
 from serving.console.readable import count, fraction, moment, span
 from serving.console.rendering import HEADERS, Renderer
 from serving.console.sampler import EVERY, Sampler

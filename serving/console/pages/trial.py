@@ -14,7 +14,7 @@ from serving.api.messages.schemas import RankRequest, RecommendRequest
 from serving.console.figures import FigureTable
 from serving.console.readable import fraction, written
 from serving.console.rendering import Renderer, form
-from serving.console.trial import TriedList, UserTrial
+from serving.console.user_trial import TriedList, UserTrial
 
 PATIENCE: Final = 60_000
 """How long (ms) a click's effect is waited for."""

@@ -26,7 +26,7 @@ import redis
 import xxhash
 
 from serving.experiments.assignment import Experiment
-from serving.experiments.counts.judged import JudgedExperiments, published_judged
+from serving.experiments.counts.judged_experiments import JudgedExperiments, published_judged
 from serving.experiments.inference.sums import ClickSums
 from serving.experiments.summary import ExperimentSummary, summarise
 from serving.replication import keys

@@ -14,7 +14,7 @@ from torch.distributed.checkpoint.state_dict_saver import save as save_checkpoin
 from embedding.local.store import LocalStore
 from embedding.sharding import HashBuckets
 from embedding.snapshot.format import load
-from embedding.snapshot.state import digest
+from embedding.snapshot.store_state import digest
 from embedding.store import Admission, EmbeddingStore, Ids, Optimizer, Table
 from embedding.torchrec.collection import collections, counters, expire, set_time
 from embedding.torchrec.ranks import Ranks

@@ -12,7 +12,7 @@ import pytest
 from recsys.commands.demo import command as demo
 from recsys.datasets.registry import EXAMPLES
 from recsys.errors import InvalidValueError
-from recsys.evaluation.replay.result import ReplayResult
+from recsys.evaluation.replay.replay_result import ReplayResult
 
 SOURCE = EXAMPLES / "ml-latest-small"
 USERS = {"15", "48", "163", "380", "624", "628", "664"}

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from recsys.cli import main
 from recsys.config.file import load
-from serving.experiments.counts.judged import published_judged
+from serving.experiments.counts.judged_experiments import published_judged
 from serving.replication.embedded_redis import EmbeddedRedis, connect
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events

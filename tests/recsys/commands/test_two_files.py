@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from click.testing import Result as Ran
 
 from recsys.cli import main
-from recsys.evaluation.replay.result import ReplayResult
+from recsys.evaluation.replay.replay_result import ReplayResult
 from streaming.events.schema import Impression, Interaction
 from streaming.ingest.codec import to_events
 from streaming.log.file_log import FileLog

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from recsys.debiasing.anchors import adaptive_anchors, random_anchors, worst_anchors
 from recsys.debiasing.balance import Balancing, balance, imbalance
 from recsys.debiasing.feedback import Floats
-from recsys.debiasing.kernels import Kernel, MinMax, bandwidth, centres
+from recsys.debiasing.kernel_functions import Kernel, MinMax, bandwidth, centres
 from recsys.errors import InvalidValueError
 
 

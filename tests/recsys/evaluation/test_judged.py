@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsys.evaluation.judged import Judged
+from recsys.evaluation.judged_items import Judged
 from recsys.evaluation.metrics import summarise
 
 RNG = np.random.default_rng(2)

@@ -15,8 +15,8 @@ from recsys import wiring
 from recsys.config.file import load
 from recsys.errors import StateError
 from recsys.fit.fit import Fit, best_checkpoints, fit_folder, load_best
+from recsys.fit.fit_result import FitResult
 from recsys.fit.parts import read_parts
-from recsys.fit.result import FitResult
 from recsys.fit.scoring import figures
 from recsys.training.learner import Learner
 from tests.recsys.fit.conftest import CONFIG, LISTS, append

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from recsys.errors import InvalidValueError
+from recsys.proposal.ingest_trial import trial
 from recsys.proposal.proposal import propose
 from recsys.proposal.roles import Said
-from recsys.proposal.trial import trial
 
 ROWS = 200
 Names = tuple[str, str, str, str, str]

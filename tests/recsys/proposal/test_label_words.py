@@ -10,9 +10,9 @@ import pytest
 
 from recsys.config.file import load
 from recsys.errors import InvalidValueError
+from recsys.proposal.ingest_trial import trial
 from recsys.proposal.proposal import Proposal, propose
 from recsys.proposal.roles import Said
-from recsys.proposal.trial import trial
 
 ROWS = 400
 

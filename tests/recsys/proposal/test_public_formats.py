@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from recsys.errors import InvalidValueError
+from recsys.proposal.ingest_trial import Trial, trial
 from recsys.proposal.proposal import Proposal, propose
 from recsys.proposal.roles import Said
-from recsys.proposal.trial import Trial, trial
 
 T = 1_600_000_000
 ROWS = 240

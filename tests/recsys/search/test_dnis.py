@@ -21,11 +21,11 @@ from recsys.config.sections.learning.models import LogisticRegressionConfig
 from recsys.config.sections.learning.search import DnisSection
 from recsys.errors import InvalidValueError
 from recsys.fit.parts import Parts
-from recsys.search.dnis.result import DnisResult
+from recsys.search.dnis.dnis_result import DnisResult
+from recsys.search.dnis.dnis_study import compare
 from recsys.search.dnis.selection import SelectionLayer, search, step
-from recsys.search.dnis.study import compare
 from recsys.search.supernet import Space, Supernet
-from recsys.search.training import scores, train
+from recsys.search.supernet_training import scores, train
 from tests.recsys.search.conftest import CONFIG
 
 pytestmark = pytest.mark.slow

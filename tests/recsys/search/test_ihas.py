@@ -21,8 +21,8 @@ from recsys.fit.parts import Parts, read_parts
 from recsys.search.ihas.contender import Member, contender, everything
 from recsys.search.ihas.gates import GatedNet, Gates, chosen, drawn, penalty
 from recsys.search.ihas.grouping import Grouping, mask_of
+from recsys.search.ihas.ihas_study import IhasStudy
 from recsys.search.ihas.platt import platt, scaled
-from recsys.search.ihas.study import IhasStudy
 from recsys.search.supernet import Space, Supernet
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events

@@ -17,8 +17,8 @@ from embedding.store import Table
 from recsys.config.file import load
 from recsys.fit.parts import Parts
 from recsys.search import masks
+from recsys.search.id_vocabulary import Vocabulary
 from recsys.search.supernet import Space, Supernet
-from recsys.search.vocabulary import Vocabulary
 from recsys.training.embedding_layer import EmbeddingLayer
 from streaming.encode.batch import Jagged, TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec, Field

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from embedding.local.store import LocalStore
 from embedding.store import Table
 from recsys.errors import CheckpointError, InvalidValueError, TornCheckpointError
-from recsys.training.checkpoint import manifest, part
+from recsys.training.checkpoint import manifest, rank_part
 from recsys.training.checkpoint.checkpoints import Checkpoints
 from recsys.training.checkpoint.file_digest import file_digest
 from recsys.training.checkpoint.manifest import MANIFEST, part_folder, verify
@@ -102,7 +102,7 @@ def test_the_files_of_a_snapshot_are_not_read_again_but_their_damage_is_found(
         hashed.append(file.name)
         return file_digest(file)
 
-    for module in (part, manifest):
+    for module in (rank_part, manifest):
         monkeypatch.setattr(module, "file_digest", counted)
     with Checkpoints(tmp_path).writing(1) as folder:
         (folder / "rows").mkdir()

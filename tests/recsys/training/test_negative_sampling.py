@@ -16,7 +16,7 @@ from recsys import wiring
 from recsys.config.file import parse
 from recsys.config.schema import Config
 from recsys.errors import ConfigError, InvalidValueError
-from recsys.search.training import loss_of
+from recsys.search.supernet_training import loss_of
 from recsys.training.dense.peers import Scores
 from recsys.training.learner import Learner
 from recsys.training.negative_sampling import NegativeRates, NegativeSampling, SampledBatch

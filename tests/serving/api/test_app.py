@@ -27,7 +27,7 @@ from serving.api.messages.openapi import OPERATIONS
 from serving.api.monitoring.prometheus import Metrics
 from serving.api.routes import Routes
 from serving.experiments.assignment import Arm, Experiment
-from serving.experiments.counts.judged import JudgedExperiments, publish_judged
+from serving.experiments.counts.judged_experiments import JudgedExperiments, publish_judged
 from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.goals import Goal
 from serving.experiments.guardrails import Guardrail

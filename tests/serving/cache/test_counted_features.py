@@ -13,8 +13,8 @@ from serving.replication.health import Availability
 from serving.replication.publish.publisher import Publisher
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
-from streaming.windows.source import StreamedSource, streamed_source
 from streaming.windows.streamed_features import StreamedFeatures
+from streaming.windows.streamed_source import StreamedSource, streamed_source
 
 START = 1_700_000_000_000
 SOURCES = [

@@ -17,7 +17,7 @@ import redis
 from embedding.store import Delta, TableDelta
 from serving.api_key import new_key
 from serving.experiments.assignment import Arm, Experiment
-from serving.experiments.counts.judged import JudgedExperiments, publish_judged
+from serving.experiments.counts.judged_experiments import JudgedExperiments, publish_judged
 from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.goals import Goal
 from serving.experiments.guardrails import Guardrail

@@ -23,7 +23,7 @@ from serving.replication.publish.publisher import Publisher
 from serving.retrieval.attribute_filter import AttributeFilter
 from serving.retrieval.catalog_sources import PopularItems, RecentItems
 from serving.retrieval.merged import MergedRetriever, merge
-from serving.retrieval.source import Candidates, RetrievalQuery, Retriever
+from serving.retrieval.retriever import Candidates, RetrievalQuery, Retriever
 from serving.settings import ServingSettings
 from streaming.events.schema import Features
 

@@ -25,8 +25,8 @@ from serving.replication.follow.followed_models import FollowedModels
 from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.health import Availability
 from serving.replication.publish.publisher import Publisher
-from serving.retrieval.source import RetrievalQuery
-from serving.retrieval.two_tower import TwoTowerItems
+from serving.retrieval.retriever import RetrievalQuery
+from serving.retrieval.two_tower_items import TwoTowerItems
 from streaming.catalog import Catalog
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import EntityState

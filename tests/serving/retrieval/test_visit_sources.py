@@ -13,7 +13,7 @@ from serving.experiments.assignment import Arm
 from serving.replication import keys
 from serving.replication.health import Availability
 from serving.replication.publish.publisher import Publisher
-from serving.retrieval.source import RetrievalQuery
+from serving.retrieval.retriever import RetrievalQuery
 from serving.retrieval.visit_sources import HistoryItems, ItemToItem
 from streaming.catalog import Catalog
 from streaming.co_visits import CoVisits

@@ -22,8 +22,8 @@ from streaming.ingest.codec import encode_events
 from streaming.join.joiner import Joiner, LabelRule
 from streaming.log.memory_log import MemoryLog
 from streaming.windows.history_layout import HistoryLayout, HistoryReader
-from streaming.windows.source import StreamedSource, streamed_source
 from streaming.windows.streamed_features import StreamedFeatures
+from streaming.windows.streamed_source import StreamedSource, streamed_source
 
 START, WAIT = 1_700_000_000_000, 3_600_000
 CLICKED = "user.recent(click, 3)"

@@ -4,7 +4,7 @@ import pytest
 
 from recsys.errors import InvalidValueError
 from streaming.encode.feature_spec import Field
-from streaming.windows.source import streamed_source
+from streaming.windows.streamed_source import streamed_source
 
 
 @pytest.mark.parametrize("text", ["item.count(click,10m)", "item.count( click , 10m )", "item.count(click, 10m)"])

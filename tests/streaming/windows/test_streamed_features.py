@@ -17,10 +17,10 @@ from streaming.feed import Feed
 from streaming.ingest.codec import encode_events
 from streaming.join.joiner import Joiner, LabelRule
 from streaming.log.memory_log import MemoryLog
-from streaming.windows.layout import CounterLayout, RecordReader
+from streaming.windows.counter_layout import CounterLayout, RecordReader
 from streaming.windows.part import pair
-from streaming.windows.source import StreamedSource, streamed_source
 from streaming.windows.streamed_features import StreamedFeatures
+from streaming.windows.streamed_source import StreamedSource, streamed_source
 
 pytestmark = pytest.mark.slow
 

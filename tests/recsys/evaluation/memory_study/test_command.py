@@ -7,8 +7,8 @@ from click.testing import CliRunner, Result
 
 from recsys import wiring
 from recsys.cli import main
-from recsys.evaluation.memory_study import report
-from recsys.evaluation.memory_study import result as results
+from recsys.evaluation.memory_study import study_report
+from recsys.evaluation.memory_study import study_result as results
 from streaming.ingest.codec import encode_events
 from streaming.log.file_log import FileLog
 from tests.recsys.evaluation.replay.test_command import CONFIG
@@ -109,7 +109,7 @@ def test_an_earlier_study_stays_and_another_one_is_refused(folder: Path) -> None
 
 
 def test_it_goes_on_after_ctrl_c(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, stopped = report.write, []
+    write, stopped = study_report.write, []
 
     def stop_after_the_first(result: results.StudyResult, out: Path) -> None:
         write(result, out)
@@ -118,7 +118,7 @@ def test_it_goes_on_after_ctrl_c(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
     arguments = (*SMALL, "--try", "user.capacity=1/4", "--seeds", "1")
     with monkeypatch.context() as patched:
-        patched.setattr(report, "write", stop_after_the_first)
+        patched.setattr(study_report, "write", stop_after_the_first)
         shown = memory(folder, *arguments)
     assert (shown.exit_code, stopped) == (130, [1])
     assert "out: 1; the same command continues" in " ".join(shown.output.split())

@@ -8,11 +8,11 @@ import pytest
 
 from embedding.local.store import LocalStore
 from embedding.store import Table
-from recsys.evaluation.memory_study.report import document, markdown
-from recsys.evaluation.memory_study.result import StudyResult
 from recsys.evaluation.memory_study.setting import UNBOUNDED
+from recsys.evaluation.memory_study.study_report import document, markdown
+from recsys.evaluation.memory_study.study_result import StudyResult
 from recsys.evaluation.memory_study.toml import sections
-from recsys.evaluation.replay.figures import gain
+from recsys.evaluation.replay.arm_figures import gain
 
 DOCS = Path(__file__).resolve().parents[4] / "docs"
 FOLDER = DOCS / "results" / "globo_memory"

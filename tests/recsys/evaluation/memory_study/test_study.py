@@ -7,12 +7,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from recsys.evaluation.memory_study.memory_study import MemoryStudy
 from recsys.evaluation.memory_study.plot import auc_against_memory
-from recsys.evaluation.memory_study.report import COLUMNS, markdown, notes, size
-from recsys.evaluation.memory_study.result import MIB, StudyResult
 from recsys.evaluation.memory_study.setting import parse
-from recsys.evaluation.memory_study.study import MemoryStudy
-from recsys.evaluation.replay.evaluate import evaluate
+from recsys.evaluation.memory_study.study_report import COLUMNS, markdown, notes, size
+from recsys.evaluation.memory_study.study_result import MIB, StudyResult
+from recsys.evaluation.replay.evaluation import evaluate
 from tests.recsys.evaluation.replay.worlds import HOUR, START, config, log_of, moving_taste
 
 HOURS = 5

@@ -5,10 +5,10 @@ import tomllib
 import pytest
 
 from recsys.config.schema import Config
-from recsys.evaluation.memory_study.result import MeasuredSetting
 from recsys.evaluation.memory_study.setting import parse
+from recsys.evaluation.memory_study.study_result import MeasuredSetting
 from recsys.evaluation.memory_study.toml import sections
-from recsys.evaluation.replay.result import Gain
+from recsys.evaluation.replay.replay_result import Gain
 
 LIVE = {"user": 8000, "item": 50, "a.b": 9}
 ALL = {"capacity", "admission", "threshold", "ttl", "fallback"}

@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 
 from recsys import wiring
 from recsys.cli import main
-from recsys.evaluation.replay import result as results
+from recsys.evaluation.replay import replay_result as results
 from streaming.ingest.codec import encode_events
 from streaming.log.file_log import FileLog
 from tests.recsys.evaluation.replay.worlds import moving_taste

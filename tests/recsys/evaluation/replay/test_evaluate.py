@@ -10,11 +10,11 @@ import pytest
 
 from recsys import wiring
 from recsys.evaluation.replay.arms import frozen, online
-from recsys.evaluation.replay.evaluate import evaluate
+from recsys.evaluation.replay.evaluation import evaluate
 from recsys.evaluation.replay.online_stage import Share, online_stage
-from recsys.evaluation.replay.result import ReplayResult
-from recsys.evaluation.replay.run import Replay
+from recsys.evaluation.replay.replay_result import ReplayResult
 from recsys.evaluation.replay.scored_rows import ScoredRows, outcomes
+from recsys.evaluation.replay.training_pass import Replay
 from streaming.events.schema import Event, Impression, Interaction, ItemUpdate
 from streaming.ingest.codec import encode_events
 from streaming.log.event_log import Chunk

@@ -4,11 +4,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from recsys.evaluation.replay.arm_figures import arm_results, gain, windows
 from recsys.evaluation.replay.arms import ReplayArm, frozen, online
-from recsys.evaluation.replay.figures import arm_results, gain, windows
-from recsys.evaluation.replay.result import ReplayResult
-from recsys.evaluation.replay.run import Scored
+from recsys.evaluation.replay.replay_result import ReplayResult
 from recsys.evaluation.replay.scored_rows import ScoredRows
+from recsys.evaluation.replay.training_pass import Scored
 from tests.recsys.evaluation.replay.test_scored_rows import batch_of
 
 Bools = npt.NDArray[np.bool_]

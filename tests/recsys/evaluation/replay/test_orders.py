@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from recsys.config.schema import Config
-from recsys.evaluation.replay import report
-from recsys.evaluation.replay.evaluate import evaluate
-from recsys.evaluation.replay.result import Orders, ReplayResult
+from recsys.evaluation.replay import replay_report
+from recsys.evaluation.replay.evaluation import evaluate
+from recsys.evaluation.replay.replay_result import Orders, ReplayResult
 from recsys.off_policy.estimates import Estimate
 from serving.ranking.exploration import PlackettLuce
 from streaming.events.schema import Event, Impression, Interaction
@@ -117,5 +117,5 @@ def test_a_log_without_propensities_has_no_estimates() -> None:
 
 @pytest.mark.slow
 def test_the_report_shows_them(greedy: ReplayResult) -> None:
-    assert "Other orders" in report.html(greedy)
+    assert "Other orders" in replay_report.html(greedy)
     assert ReplayResult.from_json(greedy.to_json()) == greedy

@@ -17,7 +17,7 @@ from recsys import wiring
 from recsys.config.file import parse
 from recsys.config.schema import Config
 from recsys.errors import ConfigError, InvalidValueError
-from recsys.search.training import loss_of
+from recsys.search.supernet_training import loss_of
 from recsys.training.debiasing.propensity_debiasing import LoggedDebiasing, PropensityDebiasing
 from streaming.encode.batch import Jagged, TrainingBatch
 

@@ -10,9 +10,9 @@ import msgspec
 from recsys.config.schema import Config
 from recsys.config.sections.learning.fit import FitSection
 from recsys.errors import StateError
-from recsys.evaluation.replay.evaluate import settings_of
+from recsys.evaluation.replay.evaluation import settings_of
+from recsys.fit.fit_result import Epoch
 from recsys.fit.parts import Parts
-from recsys.fit.result import Epoch
 
 FILE = "fit.json"
 

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from recsys import wiring
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
-from recsys.fit.result import Figures
+from recsys.fit.fit_result import Figures
 from recsys.fit.scoring import figures_of
 from recsys.search.supernet import Space
 from recsys.training.dense.model import probabilities

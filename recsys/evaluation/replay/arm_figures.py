@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from recsys.evaluation import metrics
 from recsys.evaluation.replay.arms import FROZEN
-from recsys.evaluation.replay.result import ArmResult, Bin, Figure, Figures, Gain, Window
-from recsys.evaluation.replay.run import Scored
+from recsys.evaluation.replay.replay_result import ArmResult, Bin, Figure, Figures, Gain, Window
 from recsys.evaluation.replay.scored_rows import ScoredRows
+from recsys.evaluation.replay.training_pass import Scored
 
 MOST_WINDOWS = 96
 LEAST_WINDOW = 500

@@ -18,13 +18,13 @@ from recsys.config.schema import Config
 from recsys.config.sections.features import TableSection
 from recsys.errors import InvalidValueError
 from recsys.evaluation.memory_study.difference import differences
-from recsys.evaluation.memory_study.result import MeasuredReplay, MeasuredSetting, StudyResult
 from recsys.evaluation.memory_study.setting import Setting, unbounded, usual, with_sections
+from recsys.evaluation.memory_study.study_result import MeasuredReplay, MeasuredSetting, StudyResult
+from recsys.evaluation.replay.arm_figures import figures, gain, window_auc
 from recsys.evaluation.replay.arms import online
-from recsys.evaluation.replay.evaluate import settings_of
-from recsys.evaluation.replay.figures import figures, gain, window_auc
+from recsys.evaluation.replay.evaluation import settings_of
 from recsys.evaluation.replay.online_stage import Share, online_stage
-from recsys.evaluation.replay.run import Replay, ReplayProgress
+from recsys.evaluation.replay.training_pass import Replay, ReplayProgress
 from streaming.log.event_log import EventLog
 
 Report = Callable[[str, ReplayProgress], None]

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_64_hexdigest
 
-from streaming.windows import kernels
-from streaming.windows.source import IMPRESSION, Entity, StreamedSource
+from streaming.windows import counter_kernels
+from streaming.windows.streamed_source import IMPRESSION, Entity, StreamedSource
 
 Numbers = npt.NDArray[np.float64]
 _VERSION = 1
@@ -34,15 +34,17 @@ class CounterLayout:
     def of(cls, entity: Entity, sources: Iterable[StreamedSource]) -> Self:
         """What these sources of the entity read."""
         own = [source for source in sources if source.entity == entity]
-        pairs = {(source.action, source.window // kernels.BUCKETS) for source in own if source.window}
-        pairs |= {(IMPRESSION, source.window // kernels.BUCKETS) for source in own if source.function == "rate"}
+        pairs = {(source.action, source.window // counter_kernels.BUCKETS) for source in own if source.window}
+        pairs |= {(IMPRESSION, source.window // counter_kernels.BUCKETS) for source in own if source.function == "rate"}
         actions = {action for action, _ in pairs} | {source.action for source in own}
         return cls(entity, tuple(sorted(actions)), tuple(sorted(pairs)))
 
     @property
     def key(self) -> str:
         """Equal for layouts whose records are."""
-        return xxh3_64_hexdigest(repr((_VERSION, kernels.BUCKETS, self.entity, self.actions, self.pairs)).encode())
+        return xxh3_64_hexdigest(
+            repr((_VERSION, counter_kernels.BUCKETS, self.entity, self.actions, self.pairs)).encode()
+        )
 
     @property
     def kind(self) -> str:
@@ -57,7 +59,7 @@ class CounterLayout:
     @property
     def counts(self) -> int:
         """Counts in a record."""
-        return kernels.RING * len(self.pairs)
+        return counter_kernels.RING * len(self.pairs)
 
     def columns_J2(self) -> npt.NDArray[np.int64]:  # noqa: N802
         """For the kernels: code of the action and width of each pair."""
@@ -70,12 +72,12 @@ class CounterLayout:
 
     def _field(self, source: StreamedSource) -> tuple[int, int, int]:
         if source.function == "last":
-            return kernels.LAST, self.actions.index(source.action), 0
-        width = source.window // kernels.BUCKETS
+            return counter_kernels.LAST, self.actions.index(source.action), 0
+        width = source.window // counter_kernels.BUCKETS
         first = self.pairs.index((source.action, width))
         if source.function == "count":
-            return kernels.COUNT, first, 0
-        return kernels.RATE, first, self.pairs.index((IMPRESSION, width))
+            return counter_kernels.COUNT, first, 0
+        return counter_kernels.RATE, first, self.pairs.index((IMPRESSION, width))
 
     def record(self, times: npt.NDArray[np.int64], counts: npt.NDArray[np.uint32]) -> bytes:
         """An entity's times and counts as bytes, little-endian."""
@@ -83,7 +85,7 @@ class CounterLayout:
 
     def empty(self) -> bytes:
         """The record of an entity of which nothing was counted."""
-        return self.record(np.full(self.times, kernels.NEVER), np.zeros(self.counts, np.uint32))
+        return self.record(np.full(self.times, counter_kernels.NEVER), np.zeros(self.counts, np.uint32))
 
 
 class RecordReader:
@@ -108,7 +110,7 @@ class RecordReader:
         counts_C = np.ascontiguousarray(bytes_C[:, cut:]).view("<u4")
         out_CK = np.empty((len(records), len(self.names)))
         slots_C, actions = np.arange(len(records)), len(self.layout.actions)
-        kernels.read(times_C, counts_C, self._columns_J2, actions, self._fields_K3, slots_C, time, out_CK)
+        counter_kernels.read(times_C, counts_C, self._columns_J2, actions, self._fields_K3, slots_C, time, out_CK)
         return as_values(self.names, out_CK)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from recsys.commands.options.common import OUT
-from recsys.commands.readable import readable
+from recsys.commands.user_errors import readable
 from recsys.extras import needs
 
 DATA = click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))

@@ -6,9 +6,9 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from recsys.config.schema import Config
+from recsys.wiring.online_training import co_visits
 from recsys.wiring.publishing import running_redis
 from recsys.wiring.stream import event_log, feed, spec
-from recsys.wiring.training import co_visits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 
 from recsys.evaluation.metrics import METRICS
-from recsys.evaluation.replay.result import ArmResult, Figure, Gain, OrderResult, Orders, ReplayResult
+from recsys.evaluation.replay.replay_result import ArmResult, Figure, Gain, OrderResult, Orders, ReplayResult
 from recsys.off_policy.estimates import Estimate
 
 BEFORE = (

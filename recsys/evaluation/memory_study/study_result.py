@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from recsys.evaluation.replay.result import Figure, Figures, Gain
+from recsys.evaluation.replay.replay_result import Figure, Figures, Gain
 from recsys.evaluation.result_file import ResultFile
 
 MIB = 1 << 20

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from recsys.evaluation.result_file import ResultFile
-from recsys.fit.result import Figures
+from recsys.fit.fit_result import Figures
 
 
 class SizedModel(msgspec.Struct, frozen=True):

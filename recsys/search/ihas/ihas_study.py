@@ -19,14 +19,14 @@ import numpy as np
 import torch
 
 from recsys.config.schema import Config
-from recsys.evaluation.replay.evaluate import settings_of
+from recsys.evaluation.replay.evaluation import settings_of
 from recsys.fit.parts import Parts
 from recsys.search.ihas.contender import PARTS, Member, Places, contender, everything
 from recsys.search.ihas.gates import GatedNet, Gates
 from recsys.search.ihas.grouping import Floats, Grouping, mask_of, open_gates
-from recsys.search.ihas.result import Contender, IhasResult
+from recsys.search.ihas.ihas_result import Contender, IhasResult
 from recsys.search.supernet import Space, Supernet
-from recsys.search.training import train
+from recsys.search.supernet_training import train
 
 Report = Callable[[str], None]
 _NARROWEST = 2

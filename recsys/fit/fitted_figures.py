@@ -8,10 +8,10 @@ from recsys import wiring
 from recsys.config.schema import Config
 from recsys.errors import RecsysError, StateError
 from recsys.fit.fit import best_checkpoints, fit_folder, fit_settings, load_best
+from recsys.fit.fit_result import Evaluation
+from recsys.fit.fit_state import Split
 from recsys.fit.parts import read_parts
-from recsys.fit.result import Evaluation
 from recsys.fit.scoring import figures
-from recsys.fit.state import Split
 from streaming.log.event_log import EventLog
 
 Part = Literal["validation", "test"]

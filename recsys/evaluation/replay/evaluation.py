@@ -10,13 +10,13 @@ import msgspec
 from recsys import wiring
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
+from recsys.evaluation.replay.arm_figures import arm_results, windows
 from recsys.evaluation.replay.arms import frozen, online
-from recsys.evaluation.replay.figures import arm_results, windows
 from recsys.evaluation.replay.online_stage import Share, online_stage
 from recsys.evaluation.replay.orders import Rule, orders
-from recsys.evaluation.replay.result import ReplayResult, TaskResult
-from recsys.evaluation.replay.run import Replay, ReplayProgress, Scored
+from recsys.evaluation.replay.replay_result import ReplayResult, TaskResult
 from recsys.evaluation.replay.scored_rows import ScoredRows
+from recsys.evaluation.replay.training_pass import Replay, ReplayProgress, Scored
 from recsys.off_policy.policies import policy
 from recsys.unlearned import REMEDY, not_learned
 from serving.ranking.task_score import TaskScore

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from serving.cache.entity_cache import EntityFeatures
 from serving.model.loaded_model import Models
 from serving.ranking.request_features import counted_features, request_features
-from serving.retrieval.source import Candidates, RetrievalQuery
+from serving.retrieval.retriever import Candidates, RetrievalQuery
 
 TWO_TOWER = "two_tower"
 

@@ -22,13 +22,13 @@ from torch import Tensor
 
 from recsys.config.schema import Config
 from recsys.config.sections.learning.search import DnisSection
-from recsys.evaluation.replay.evaluate import settings_of
+from recsys.evaluation.replay.evaluation import settings_of
 from recsys.fit.parts import Parts
 from recsys.search import masks
 from recsys.search.dnis import selection
-from recsys.search.dnis.result import DnisResult, SizedModel
+from recsys.search.dnis.dnis_result import DnisResult, SizedModel
 from recsys.search.supernet import Space, Supernet
-from recsys.search.training import judge, train
+from recsys.search.supernet_training import judge, train
 
 Report = Callable[[str], None]
 _WARM, _RETRAIN = 0, 2

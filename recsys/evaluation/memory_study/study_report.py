@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recsys.evaluation.memory_study.result import MIB, MeasuredSetting, StudyResult, mean
+from recsys.evaluation.memory_study.study_result import MIB, MeasuredSetting, StudyResult, mean
 from recsys.evaluation.memory_study.toml import sections
-from recsys.evaluation.replay.report import figure, gain
+from recsys.evaluation.replay.replay_report import figure, gain
 from streaming.log.durable_files import replace
 
 COLUMNS = (
@@ -24,7 +24,8 @@ COLUMNS = (
     "seeds",
 )
 """Ids, evicted and the rest are of all tables, at the end; `unadmitted` and `refused` count look-ups. The interval is
-by windows of the online stage, see `recsys.evaluation.replay.figures.gain`; AUC and log loss are means of the seeds."""
+by windows of the online stage, see `recsys.evaluation.replay.arm_figures.gain`; AUC and log loss are means of the
+seeds."""
 HOW_TO_APPLY = """To use a setting, write it into `recsys.toml`, in place of the capacity, ttl, admission and
 threshold of the table. Capacities are numbers of ids: a share is a share of the ids of this log.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
 
 from recsys.config.schema import Config
@@ -72,11 +73,12 @@ def file_sources(config: Config, files: Iterable[Path], *, sort: bool = False) -
     opened = _opener(config, sort)
     for file in files:
         with file_errors("cannot read", file):
-            if not file.exists() or file.is_dir():
-                raise InvalidValueError(
-                    f"{file} is a folder; give the files in it" if file.is_dir() else f"{file} does not exist"
-                )
-            if not file.is_file() or file.stat().st_size:  # not a part without rows, or the mark of a finished job
+            if not file.exists():
+                raise InvalidValueError(f"{file} does not exist")
+            status = file.stat()
+            if S_ISDIR(status.st_mode):
+                raise InvalidValueError(f"{file} is a folder; give the files in it")
+            if not S_ISREG(status.st_mode) or status.st_size:  # not a part without rows, or the mark of a finished job
                 yield from opened(file, "")
 
 

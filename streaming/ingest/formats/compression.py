@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import os
 import zlib
 from pathlib import Path
 from typing import IO, Any, Final
@@ -17,25 +18,42 @@ COMPRESSIONS: Final = tuple(_CODECS)
 
 def compressed(path: Path | str) -> bool:
     """Whether the file's name ends with the suffix of a compression."""
-    return Path(path).suffix.lower() in _CODECS
+    return _suffix(path) in _CODECS
 
 
 def content_suffix(path: Path | str) -> str:
     """The suffix of the content, in lower case: `.csv` of `clicks.CSV.gz`; empty without one."""
-    path = Path(path)
-    if path.suffix.lower() == ".zip" and is_zipfile(path) and len(names := _inside(path)) == 1:
-        return Path(names[0]).suffix.lower()
-    return (Path(path.stem) if compressed(path) else path).suffix.lower()
+    if _suffix(path) == ".zip" and is_zipfile(path) and len(names := _inside(path)) == 1:
+        return _suffix(names[0])
+    return _suffix(os.path.splitext(path)[0]) if compressed(path) else _suffix(path)
+
+
+def _suffix(path: Path | str) -> str:
+    return os.path.splitext(path)[1].lower()
 
 
 def open_content(path: Path | str) -> Any:
     """The uncompressed content, as a binary stream. Reading raises OSError where it is truncated or damaged, opening
     for a ZIP archive that does not hold one file.
     """
-    codec = _CODECS.get(Path(path).suffix.lower())
+    codec = _CODECS.get(_suffix(path))
     if codec == "zip":
         return _Unpacked(_single(path))
     return _Unpacked(lzma.open(path)) if codec == "xz" else pa.input_stream(str(path), compression=codec)
+
+
+def small_content(path: Path | str, most: int) -> bytes:
+    """The uncompressed content of a file that has at most `most` bytes of it; empty for any other. Raises as reading
+    does. Of plain files it is a third of the work of `open_content`.
+    """
+    if not os.path.isfile(path) or os.path.getsize(path) > most:
+        return b""
+    if compressed(path):
+        content = open_content(path).read(most + 1)
+    else:
+        with open(path, "rb", buffering=0) as file:
+            content = file.read(most + 1)
+    return content if len(content) <= most else b""
 
 
 def _single(path: Path | str) -> IO[bytes]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import BytesIO
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,12 +15,14 @@ from typing import Any, Protocol
 import pyarrow as pa
 from xxhash import xxh3_128_hexdigest
 
-from streaming.ingest.formats.compression import compressed, open_content
+from streaming.ingest.formats.compression import compressed, open_content, small_content
 from streaming.ingest.formats.json_array import as_lines
 from streaming.ingest.validation import MAX_LINE
 
 READ_BYTES = 1 << 20
 IDENTITY_BYTES = 1 << 16
+SMALL = 1 << 12
+_NOTHING = xxh3_128_hexdigest(b"")
 _MARK = b"\xef\xbb\xbf"  # a byte order mark, which is not part of JSON or CSV
 
 
@@ -128,6 +132,8 @@ class JsonLines:
         self._name = name or str(file if isinstance(file, Path | str) else getattr(file, "name", "stream"))
         self._encoding = codecs.lookup(encoding).name
         self._array = array
+        self._small: bytes | None = None
+        """The content, if there is not more of it than `SMALL`: to open a file costs more than to keep that."""
 
     @property
     def name(self) -> str:
@@ -142,20 +148,25 @@ class JsonLines:
         return _blocks(getattr(stream, "read1", stream.read), self._max_line, start)
 
     def identity(self, before: Position) -> str:
-        if not isinstance(self._file, Path | str):
+        if not isinstance(self._file, Path | str) or not os.path.isfile(self._file):
             return ""
-        plain = not compressed(self._file) and self._encoding == "utf-8"
-        if plain and Path(self._file).stat().st_size < before.byte:
-            return ""  # shorter than before: another file, even if it begins alike
         if not before.byte:
-            return xxh3_128_hexdigest(b"")
+            return _NOTHING
+        plain = not compressed(self._file) and self._encoding == "utf-8"
+        if plain and os.path.getsize(self._file) < before.byte:
+            return ""  # shorter than before: another file, even if it begins alike
         stream, content = self._open(), b""
         while more := stream.read(min(before.byte, IDENTITY_BYTES) - len(content)):
             content += more
         return xxh3_128_hexdigest(content)
 
     def _open(self) -> Any:
-        stream = open_content(self._file) if isinstance(self._file, Path | str) else self._file
+        if self._small is None and isinstance(self._file, Path | str):
+            self._small = small_content(self._file, SMALL)
+        if self._small:
+            stream: Any = BytesIO(self._small)
+        else:
+            stream = open_content(self._file) if isinstance(self._file, Path | str) else self._file
         if self._array:
             return as_lines(stream)
         return stream if self._encoding == "utf-8" else _AsUtf8(stream, self._encoding)

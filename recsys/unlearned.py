@@ -58,12 +58,16 @@ def lost(outcomes: Mapping[str, int], dead_letters: Path, tasks: int = 1) -> str
 def not_learned(outcomes: Mapping[str, int], tasks: int = 1) -> str:
     """What the joiner could make no label of, in words; empty when there is nothing.
 
+    Interactions that it holds because their impression may still come are without it so far, and count so, whether the
+    log ends there (`recsys replay`) or may go on (`recsys train`).
+
     >>> not_learned({"late_impressions": 0, "unmatched": 2, "joined": 5})
     '2 interactions without their impression'
-    >>> not_learned({"unmatched": 2}, tasks=2)
+    >>> not_learned({"unmatched": 1, "held": 1}, tasks=2)
     '2 interactions without their impression (over all 2 tasks: an event counts once for each task that it is of)'
     """
-    found = ", ".join(f"{outcomes[name]:,} {words}" for name, words in LOST.items() if outcomes.get(name))
+    counts = {**outcomes, "unmatched": outcomes.get("unmatched", 0) + outcomes.get("held", 0)}
+    found = ", ".join(f"{counts[name]:,} {words}" for name, words in LOST.items() if counts.get(name))
     every = f" (over all {tasks} tasks: an event counts once for each task that it is of)"
     return found + every if found and tasks > 1 else found
 

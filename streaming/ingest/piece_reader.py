@@ -117,7 +117,7 @@ def _within(source: Source, start: Position, room: int) -> tuple[list[AnyBlock],
     which is for `read` to report.
     """
     blocks: list[AnyBlock] = []
-    size = 0
+    size = 0.0
     try:
         for block in source.blocks(start):
             blocks.append(block)

@@ -685,6 +685,24 @@ def test_many_small_sources_are_read_once_and_their_offsets_saved_together(
     assert ingest(paths[:7] + paths[8:]) == Counts(0, 398)  # saving one keeps the others
 
 
+def test_records_of_small_sources_that_are_decoded_together_keep_their_places(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{n}.jsonl" for n in range(40)]
+    for n, path in enumerate(paths):
+        lines = [click(n, id=f"a{n}"), b"", b"{", click(n + 100, id=f"b{n}"), b"  "]
+        path.write_bytes(b"\n".join(lines[n % 5 :] + lines[: n % 5]) + b"\n" * (n % 2))
+    gzipped = tmp_path / "z.jsonl.gz"
+    gzipped.write_bytes(gzip.compress(click(7, id="zip")))
+    log, letters = MemoryLog(), DeadLetters(tmp_path / "dead")
+    ingest = Ingest(log, letters, clock=lambda: NOW, slack=0)
+    assert ingest.merge([JsonLines(path) for path in [*paths, gzipped]]) == Counts(81, 0, 40)
+    assert {event.id for event in stored(log)} == {f"{letter}{n}" for letter in "ab" for n in range(40)} | {
+        "zip",
+        "piped",
+    }
+    found = {entry["source"]: (entry["line"], entry["raw"]) for entry in letters.read()}
+    assert found == {str(path): ((2 - n) % 5 + 1, "{") for n, path in enumerate(paths)}
+
+
 def test_small_sources_beyond_the_room_for_them_are_merged_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

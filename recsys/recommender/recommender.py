@@ -19,12 +19,12 @@ from recsys.config.schema import Config
 from recsys.errors import InvalidValueError, StateError
 from recsys.recommender.asked import name_of, names_of, request
 from recsys.recommender.configuration import configuration
-from recsys.recommender.event_sources import sources
-from recsys.recommender.fitted import Fitted
-from recsys.recommender.ingested import Ingested
 from recsys.recommender.progress_line import progress_line
-from recsys.recommender.ranking import Ranking
-from recsys.recommender.replayed import Replayed
+from recsys.recommender.results.fitted import Fitted
+from recsys.recommender.results.ingested import Ingested
+from recsys.recommender.results.ranking import Ranking
+from recsys.recommender.results.replayed import Replayed
+from recsys.recommender.sources.event_sources import sources
 from recsys.recommender.times import Time, batch_end, millis
 from serving.api.messages.schemas import RankRequest, RecommendRequest
 

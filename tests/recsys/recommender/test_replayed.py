@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from recsys import Recommender
 from recsys.cli import main
 from recsys.evaluation.replay.replay_result import ReplayResult
-from recsys.recommender.replayed import Replayed
+from recsys.recommender.results.replayed import Replayed
 from tests.recsys.recommender.conftest import START
 
 pytestmark = pytest.mark.slow

@@ -17,8 +17,8 @@ from recsys.config.messages import told
 from recsys.config.schema import Config
 from recsys.config.sections.log import MappingSection
 from recsys.errors import ConfigError, InvalidValueError
-from recsys.recommender.near_names import check_near_names
-from recsys.recommender.polars_frames import computed, is_lazy
+from recsys.recommender.sources.near_names import check_near_names
+from recsys.recommender.sources.polars_frames import computed, is_lazy
 from streaming.ingest.formats.columnar import in_micros
 from streaming.ingest.formats.sources import Source
 from streaming.ingest.mapping.column_mapping import Shape, fields_of

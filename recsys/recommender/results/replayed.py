@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsys.evaluation.replay import replay_report
 from recsys.evaluation.replay.replay_result import ReplayResult
-from recsys.recommender.frame import Frame
+from recsys.recommender.results.frame import Frame
 
 if TYPE_CHECKING:
     import pyarrow as pa

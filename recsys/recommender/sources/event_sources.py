@@ -14,7 +14,7 @@ from recsys import wiring
 from recsys.config.schema import Config
 from recsys.config.sections.log import MappingSection
 from recsys.errors import InvalidValueError
-from recsys.recommender import frames
+from recsys.recommender.sources import frames
 from recsys.recommender.times import millis
 from streaming.events.columns import EVENT_TYPES
 from streaming.ingest.codec import encode_json

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple, overload
 
-from recsys.recommender.frame import Frame
+from recsys.recommender.results.frame import Frame
 from serving.local_ranking import Answer
 from streaming.events.schema import Impression
 

@@ -1,0 +1,1 @@
+"""What a call of the recommender gives back, as objects and tables."""

@@ -1,0 +1,1 @@
+"""What a program has in its hands (frames, files, events) as sources of events."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from recsys.proposal.toml_text import toml_value
+from recsys.proposal.wording.toml_text import toml_value
 
 
 def toml(sections: Mapping[str, object]) -> str:

@@ -12,21 +12,21 @@ from recsys.config.schema import Config
 from recsys.config.sections.learning.training import TrainingSection
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
-from recsys.proposal.events_of_lists import events_of_lists
-from recsys.proposal.feature_columns import Feature, event_features
 from recsys.proposal.files.first_records import COLUMNS
 from recsys.proposal.files.groups import groups
 from recsys.proposal.files.nested_rows import events_inside, unrolled
 from recsys.proposal.files.row_kinds import row_kinds
 from recsys.proposal.files.sample import Sample, read_sample
-from recsys.proposal.links import link_to_lists, with_ids
-from recsys.proposal.mapping import Described, Noted, ProposedMapping
-from recsys.proposal.missing import beside, undone
-from recsys.proposal.open_questions import open_questions
-from recsys.proposal.role_finder import find_roles
-from recsys.proposal.roles import Roles, Said
-from recsys.proposal.shape import mapping_of
-from recsys.proposal.toml_text import toml_text
+from recsys.proposal.mappings.events_of_lists import events_of_lists
+from recsys.proposal.mappings.links import link_to_lists, with_ids
+from recsys.proposal.mappings.mapping import Described, Noted, ProposedMapping
+from recsys.proposal.mappings.shape import mapping_of
+from recsys.proposal.roles.feature_columns import Feature, event_features
+from recsys.proposal.roles.role_finder import find_roles
+from recsys.proposal.roles.roles import Roles, Said
+from recsys.proposal.wording.missing import beside, undone
+from recsys.proposal.wording.open_questions import open_questions
+from recsys.proposal.wording.toml_text import toml_text
 
 _BATCHES = 4
 """Fewest batches from which something is learned that one can look at."""

@@ -17,9 +17,9 @@ from recsys.commands.output.terminal import plain_console
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
 from recsys.proposal.ingest_trial import Trial, trial
-from recsys.proposal.mapping import Described
+from recsys.proposal.mappings.mapping import Described
 from recsys.proposal.proposal import Proposal, describe, propose
-from recsys.proposal.roles import Said
+from recsys.proposal.roles.roles import Said
 from streaming.ingest.mapping.event_time import Unit
 
 _EXAMPLES = 3

@@ -11,7 +11,7 @@ import pytest
 from recsys.errors import InvalidValueError
 from recsys.proposal.ingest_trial import trial
 from recsys.proposal.proposal import propose
-from recsys.proposal.roles import Said
+from recsys.proposal.roles.roles import Said
 
 ROWS = 200
 Names = tuple[str, str, str, str, str]

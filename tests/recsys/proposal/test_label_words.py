@@ -12,7 +12,7 @@ from recsys.config.file import load
 from recsys.errors import InvalidValueError
 from recsys.proposal.ingest_trial import trial
 from recsys.proposal.proposal import Proposal, propose
-from recsys.proposal.roles import Said
+from recsys.proposal.roles.roles import Said
 
 ROWS = 400
 

@@ -14,7 +14,7 @@ import pytest
 from recsys.errors import InvalidValueError
 from recsys.proposal.ingest_trial import Trial, trial
 from recsys.proposal.proposal import Proposal, propose
-from recsys.proposal.roles import Said
+from recsys.proposal.roles.roles import Said
 
 T = 1_600_000_000
 ROWS = 240

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from recsys.config.sections.learning.training import TrainingSection
 from recsys.config.units import written
-from recsys.proposal.feature_columns import Feature
-from recsys.proposal.mapping import Noted, ProposedMapping
+from recsys.proposal.mappings.mapping import Noted, ProposedMapping
+from recsys.proposal.roles.feature_columns import Feature
 
 _COLUMN: Final = 48
 _HEAD: Final = """\

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recsys.proposal.feature_columns import Feature
 from recsys.proposal.files.sample import Sample
-from recsys.proposal.roles import Guess, Roles
+from recsys.proposal.roles.feature_columns import Feature
+from recsys.proposal.roles.roles import Guess, Roles
 
 
 @dataclass(frozen=True)

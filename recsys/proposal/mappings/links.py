@@ -8,8 +8,8 @@ from dataclasses import replace
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.vocabulary import says
-from recsys.proposal.mapping import Described
-from recsys.proposal.roles import Guess
+from recsys.proposal.mappings.mapping import Described
+from recsys.proposal.roles.roles import Guess
 from streaming.ingest.mapping.values import identifier
 
 _OVERLAP = 0.3

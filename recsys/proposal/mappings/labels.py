@@ -9,8 +9,8 @@ from typing import Final
 from recsys.config.units import milliseconds
 from recsys.proposal.columns.column import Column, is_number
 from recsys.proposal.columns.vocabulary import ACTIONS, NOT_POSITIVE, SHOWN_ACTIONS, TRUTHS, VERBS, says, tokens
-from recsys.proposal.mapping import Noted, ProposedMapping
-from recsys.proposal.roles import Guess
+from recsys.proposal.mappings.mapping import Noted, ProposedMapping
+from recsys.proposal.roles.roles import Guess
 
 _ENOUGH: Final = 2000
 """Rows by which the gaps between events are judged."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
-from recsys.proposal.feature_columns import features
-from recsys.proposal.labels import add_labels
-from recsys.proposal.mapping import Described, Noted, ProposedMapping
-from recsys.proposal.roles import Roles
+from recsys.proposal.mappings.labels import add_labels
+from recsys.proposal.mappings.mapping import Described, Noted, ProposedMapping
+from recsys.proposal.roles.feature_columns import features
+from recsys.proposal.roles.roles import Roles
 from streaming.ingest.mapping.column_mapping import NULLS
 
 

@@ -10,9 +10,9 @@ from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.vocabulary import SHOWN_ACTIONS, tokens
 from recsys.proposal.files.nested_rows import unrolled
 from recsys.proposal.files.row_kinds import rows_with
-from recsys.proposal.mapping import Described
-from recsys.proposal.role_finder import find_roles
-from recsys.proposal.roles import Said
+from recsys.proposal.mappings.mapping import Described
+from recsys.proposal.roles.role_finder import find_roles
+from recsys.proposal.roles.roles import Said
 
 _DONE: Final = frozenset("line lines order orders basket baskets cart carts purchase purchases bought sales".split())  # noqa: SIM905
 """Words of files and lists whose items were bought."""

@@ -11,7 +11,7 @@ from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.label_words import follow, is_no, yes_words
 from recsys.proposal.columns.likeness import names_things, two_valued
 from recsys.proposal.columns.vocabulary import Role, says
-from recsys.proposal.roles import Guess, Said
+from recsys.proposal.roles.roles import Guess, Said
 
 _SHOWN_VALUES: Final = 8
 """Most values in a message."""

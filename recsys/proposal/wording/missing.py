@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from recsys.proposal.columns.column import Column
-from recsys.proposal.events_of_lists import only_shown
-from recsys.proposal.mapping import Described, ProposedMapping
+from recsys.proposal.mappings.events_of_lists import only_shown
+from recsys.proposal.mappings.mapping import Described, ProposedMapping
 
 _WORDS = 6
 """Most actions in a message."""

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from recsys.proposal.columns.column import Column, is_number
 from recsys.proposal.columns.time_columns import time_reading
 from recsys.proposal.columns.vocabulary import AFTER, POSITION, tokens
-from recsys.proposal.roles import Roles
+from recsys.proposal.roles.roles import Roles
 
 _MOST: Final = 24
 """Most fields that are proposed."""

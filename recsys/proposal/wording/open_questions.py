@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from recsys.proposal.columns.likeness import one_truth, two_valued
 from recsys.proposal.columns.vocabulary import known, says
-from recsys.proposal.mapping import Noted, ProposedMapping
+from recsys.proposal.mappings.mapping import Noted, ProposedMapping
 
 
 def open_questions(mappings: Sequence[ProposedMapping], training: Mapping[str, Noted]) -> Iterator[str]:

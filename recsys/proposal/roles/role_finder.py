@@ -14,8 +14,8 @@ from recsys.proposal.columns.time_columns import ENOUGH, MOST, TimeReading, form
 from recsys.proposal.columns.vocabulary import ACTIONS, AFTER, HISTORY, NOT_EVENT, POSITION, Role, says, tokens
 from recsys.proposal.files.further import further_cells
 from recsys.proposal.files.sample import Sample
-from recsys.proposal.label_finder import check_words, find_labels, yes_of
-from recsys.proposal.roles import Guess, Roles, Said
+from recsys.proposal.roles.label_finder import check_words, find_labels, yes_of
+from recsys.proposal.roles.roles import Guess, Roles, Said
 
 _MARKED: Final = re.compile(r".+-[01]")
 _IDENTIFIERS: Final[tuple[Role, ...]] = ("user", "item", "request")

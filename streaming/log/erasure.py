@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from streaming.events.columns import ERASURE, INTERACTION, kinds, times
 from streaming.events.schema import EVENT_SCHEMA
 from streaming.log.event_log import Chunk, EventLog, read_partitions, read_range
-from streaming.log.rewriting import Change, Crash
+from streaming.log.files.rewriting import Change, Crash
 
 
 @runtime_checkable

@@ -1,7 +1,7 @@
 """An event log in a folder, for one machine: many processes append, read and follow at the same time.
 
 FOLDER/log.json                    the number of partitions
-FOLDER/PARTITION/BASE.segment      events from offset BASE on (see `streaming.log.segment`)
+FOLDER/PARTITION/BASE.segment      events from offset BASE on (see `streaming.log.files.segment`)
 FOLDER/PARTITION/lock              held (flock) while a process appends to the partition
 FOLDER/lock                        held while the log is made, and while a process rewrites segments
 FOLDER/consumers/NAME.json         committed cursors
@@ -29,9 +29,9 @@ from streaming.log.event_log import (
     consecutive_tail,
     consecutive_unread,
 )
-from streaming.log.partition_files import PartitionFiles, flock
-from streaming.log.rewriting import Change, Crash
-from streaming.log.segment import payloads
+from streaming.log.files.partition_files import PartitionFiles, flock
+from streaming.log.files.rewriting import Change, Crash
+from streaming.log.files.segment import payloads
 
 
 class FileLog:

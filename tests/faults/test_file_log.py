@@ -14,7 +14,7 @@ import pytest
 
 from recsys.errors import AppendError, LogCorruptedError, LogError
 from streaming.log.file_log import FileLog
-from streaming.log.segment import FRAME_BYTES, HEAD_BYTES
+from streaming.log.files.segment import FRAME_BYTES, HEAD_BYTES
 from tests.contracts.event_log import events, read_all
 
 pytestmark = pytest.mark.slow

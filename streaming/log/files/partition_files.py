@@ -16,9 +16,9 @@ from recsys.errors import AppendError, LogCorruptedError
 from streaming.events.schema import EVENT_SCHEMA
 from streaming.log.durable_files import sync, write_at
 from streaming.log.event_log import Chunk, check_offset
-from streaming.log.retention import remove, remove_expired
-from streaming.log.rewriting import Change, Crash, rewritten, unfinished
-from streaming.log.segment import Payload, Segment, segment_head
+from streaming.log.files.retention import remove, remove_expired
+from streaming.log.files.rewriting import Change, Crash, rewritten, unfinished
+from streaming.log.files.segment import Payload, Segment, segment_head
 
 
 class PartitionFiles:

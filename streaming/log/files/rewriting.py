@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from recsys.errors import LogCorruptedError
 from streaming.log.event_log import Chunk
-from streaming.log.segment import Payload, Segment, segment_head
+from streaming.log.files.segment import Payload, Segment, segment_head
 
 Change = Callable[[Chunk], pa.RecordBatch]
 """From events to those that take their places, as many; the same object leaves them as they are."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from recsys.errors import LogError
 from streaming.events.columns import times
 from streaming.log.durable_files import sync
-from streaming.log.segment import Segment
+from streaming.log.files.segment import Segment
 
 MOST = 4
 """Segments that are removed together: each has to be read, so what is long overdue goes over several appends."""

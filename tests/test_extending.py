@@ -26,7 +26,7 @@ from recsys.config.sections.learning import models as config_models
 from recsys.config.sections.section import reader, section_of
 from recsys.evaluation import metrics
 from recsys.evaluation.replay.arms import frozen
-from recsys.evaluation.replay.replay_report import html, markdown
+from recsys.evaluation.replay.report.replay_report import html, markdown
 from recsys.training import export
 from serving import server
 from serving.model.scorer import load_scorer

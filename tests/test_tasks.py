@@ -20,9 +20,9 @@ from recsys.commands.online.train import dashboard
 from recsys.commands.output.replay_tables import tables
 from recsys.config.schema import Config
 from recsys.errors import StateError
-from recsys.evaluation.replay import replay_report
 from recsys.evaluation.replay.evaluation import evaluate
 from recsys.evaluation.replay.replay_result import ReplayResult
+from recsys.evaluation.replay.report import replay_report
 from recsys.training.trainer import Trainer
 from serving.model.scorer import load_scorer
 from serving.server import build as build_app

@@ -172,7 +172,7 @@ class Recommender:
         """
         from recsys.evaluation.replay.arms import check_refresh
         from recsys.evaluation.replay.evaluation import evaluate
-        from recsys.evaluation.replay.replay_report import moment
+        from recsys.evaluation.replay.report.replay_report import moment
 
         self._check_open()
         refreshes = [refresh] if isinstance(refresh, str) else list(refresh)

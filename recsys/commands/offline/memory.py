@@ -26,7 +26,7 @@ from recsys.evaluation.memory_study.memory_study import MemoryStudy
 from recsys.evaluation.memory_study.setting import Setting, parse
 from recsys.evaluation.memory_study.study_result import StudyResult
 from recsys.evaluation.replay.arms import check_refresh
-from recsys.evaluation.replay.replay_report import moment
+from recsys.evaluation.replay.report.replay_report import moment
 from recsys.evaluation.replay.training_pass import ReplayProgress
 
 FILE = "result.json"

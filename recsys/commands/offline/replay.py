@@ -18,10 +18,10 @@ from recsys.commands.output.terminal import plain_column, plain_console, say
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import file_errors
-from recsys.evaluation.replay import replay_report
 from recsys.evaluation.replay.arms import check_refresh
 from recsys.evaluation.replay.evaluation import evaluate
 from recsys.evaluation.replay.replay_result import ReplayResult
+from recsys.evaluation.replay.report import replay_report
 from recsys.evaluation.replay.training_pass import ReplayProgress
 from recsys.unlearned import REMEDY, impaired, lost, not_learned
 

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from recsys.evaluation.memory_study.study_report import COLUMNS, cells, noise
 from recsys.evaluation.memory_study.study_result import StudyResult
-from recsys.evaluation.replay.replay_report import moment
+from recsys.evaluation.replay.report.replay_report import moment
 
 NARROW = ("setting", "MiB at most", "AUC", "over unbounded [95 %]")
 """The columns for a terminal 80 characters wide."""

@@ -8,8 +8,15 @@ import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from recsys.evaluation.replay.replay_report import ORDER_COLUMNS, ORDERS_ABOUT, cells, columns, moment, order_cells
 from recsys.evaluation.replay.replay_result import Orders, ReplayResult
+from recsys.evaluation.replay.report.replay_report import (
+    ORDER_COLUMNS,
+    ORDERS_ABOUT,
+    cells,
+    columns,
+    moment,
+    order_cells,
+)
 
 HIDDEN = ("refreshes", "NE", "calibration", "known users", "known items")
 """The columns that are only in the documents. All others fit into 80 characters, those of new metrics too."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from recsys.evaluation.memory_study.study_result import MIB, MeasuredSetting, StudyResult, mean
 from recsys.evaluation.memory_study.toml import sections
-from recsys.evaluation.replay.replay_report import figure, gain
+from recsys.evaluation.replay.report.replay_report import figure, gain
 from streaming.log.durable_files import replace
 
 COLUMNS = (

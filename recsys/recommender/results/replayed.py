@@ -9,8 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsys.evaluation.replay import replay_report
 from recsys.evaluation.replay.replay_result import ReplayResult
+from recsys.evaluation.replay.report import replay_report
 from recsys.recommender.results.frame import Frame
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Replayed:
     @cached_property
     def figures(self) -> dict[str, Drawing]:
         """The plots of the report by name: `over_time`, `by_interval`, `reliability`, `slices`."""
-        from recsys.evaluation.replay import plots
+        from recsys.evaluation.replay.report import plots
 
         drawn = (plots.over_time, plots.by_interval, plots.reliability, plots.slices)
         return {draw.__name__: Drawing(draw(self.result)) for draw in drawn}

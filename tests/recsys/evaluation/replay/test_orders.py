@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from recsys.config.schema import Config
-from recsys.evaluation.replay import replay_report
 from recsys.evaluation.replay.evaluation import evaluate
 from recsys.evaluation.replay.replay_result import Orders, ReplayResult
+from recsys.evaluation.replay.report import replay_report
 from recsys.off_policy.estimates import Estimate
 from serving.ranking.exploration import PlackettLuce
 from streaming.events.schema import Event, Impression, Interaction

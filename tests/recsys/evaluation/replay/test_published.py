@@ -10,11 +10,11 @@ import pytest
 from recsys.config.file import load
 from recsys.datasets.globo import globo
 from recsys.evaluation.metrics import entropy
-from recsys.evaluation.replay import seeds
 from recsys.evaluation.replay.arm_figures import gain
 from recsys.evaluation.replay.evaluation import evaluate
-from recsys.evaluation.replay.replay_report import markdown
 from recsys.evaluation.replay.replay_result import ReplayResult
+from recsys.evaluation.replay.report import seeds
+from recsys.evaluation.replay.report.replay_report import markdown
 from streaming.log.memory_log import MemoryLog
 from tests.recsys.datasets.test_datasets import shared
 

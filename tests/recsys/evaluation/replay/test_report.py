@@ -14,8 +14,8 @@ from recsys.commands.output.replay_tables import table
 from recsys.evaluation import metrics
 from recsys.evaluation.replay.arm_figures import arm_results, windows
 from recsys.evaluation.replay.arms import ReplayArm, frozen, online
-from recsys.evaluation.replay.replay_report import figure, html, markdown
 from recsys.evaluation.replay.replay_result import ReplayResult
+from recsys.evaluation.replay.report.replay_report import figure, html, markdown
 from recsys.evaluation.replay.scored_rows import ScoredRows
 from tests.recsys.evaluation.replay.test_figures import noisy, rows_of, scored
 

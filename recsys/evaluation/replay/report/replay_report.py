@@ -72,7 +72,7 @@ def write(result: ReplayResult, folder: Path) -> None:
 
 
 def _write_task(result: ReplayResult, folder: Path) -> None:
-    from recsys.evaluation.replay import plots  # Matplotlib takes most of a second to import
+    from recsys.evaluation.replay.report import plots
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "table.md").write_text(markdown(result), "utf-8")
@@ -93,7 +93,7 @@ def markdown(result: ReplayResult) -> str:
 
 def html(result: ReplayResult, title: str = "Replay") -> str:
     """A self-contained page with plots. The same result gives the same bytes."""
-    from recsys.evaluation.replay import plots
+    from recsys.evaluation.replay.report import plots
 
     drawings = {"over_time": plots.over_time(result), "by_interval": plots.by_interval(result)}
     drawings |= {"reliability": plots.reliability(result), "slices": plots.slices(result)}

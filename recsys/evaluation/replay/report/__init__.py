@@ -1,0 +1,1 @@
+"""The result of a replay for people: tables, plots and pages."""

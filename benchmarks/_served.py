@@ -21,7 +21,7 @@ import psutil
 from benchmarks._waiting import until
 from embedding.store import Delta, TableDelta
 from recsys.models import AutoInt, RankingModel, build
-from recsys.training.export import Exporter
+from recsys.training.export.exporter import Exporter
 from serving.model.artefact import RANKER, Artefact
 from serving.replication.publish.publisher import Publisher
 from streaming.encode.encoder import Encoder

@@ -4,7 +4,7 @@ import numpy as np
 
 from embedding.local.store import LocalStore
 from embedding.store import Optimizer, Table
-from embedding.torchrec import routing
+from embedding.torchrec.processes import routing
 from embedding.torchrec.sharded_store import store  # noqa: F401
 from recsys.training import trainer  # noqa: F401
 from recsys.wiring import online_training  # noqa: F401

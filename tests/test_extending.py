@@ -27,7 +27,7 @@ from recsys.config.sections.section import reader, section_of
 from recsys.evaluation import metrics
 from recsys.evaluation.replay.arms import frozen
 from recsys.evaluation.replay.report.replay_report import html, markdown
-from recsys.training import export
+from recsys.training.export.exporter import exporter
 from serving import server
 from serving.model.scorer import load_scorer
 from serving.replication.embedded_redis import EmbeddedRedis
@@ -77,7 +77,7 @@ def test_add_a_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         written = write_module("recsys.models.widedeep", model)
         names = dict(vars(models)) | {"WideAndDeep": written.WideAndDeep}
         exec(register, names)
-        for module in (models, export):
+        for module in (models, exporter):
             monkeypatch.setattr(module, "MODELS", names["MODELS"])
         config = parse(setting + "[training]\nbatch_size = 16\nwait = '1s'\n", tmp_path / "recsys.toml")
         log = MemoryLog()
@@ -107,7 +107,7 @@ def events(lists: int) -> list[Event]:
 
 def _scores_alike(model: models.RankingModel, spec: FeatureSpec) -> None:
     with ThreadPoolExecutor(1) as executor:
-        scorer = load_scorer(export.Exporter(model, spec, executor=executor).graph(model))
+        scorer = load_scorer(exporter.Exporter(model, spec, executor=executor).graph(model))
     of_item = [field.of_item for field in spec.sparse]
     rng = np.random.default_rng(0)
     request_1FD = rng.normal(size=(1, of_item.count(False), model.dim)).astype(np.float32)

@@ -46,7 +46,7 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
     weights or an `init_fn` that would be ignored.
 
     >>> from torchrec import KeyedJaggedTensor
-    >>> from embedding.torchrec.ranks import Ranks
+    >>> from embedding.torchrec.processes.ranks import Ranks
     >>> from embedding.torchrec.sharded_store.sharded_model import shard
     >>> film = EmbeddingBagConfig(name="film", embedding_dim=4, num_embeddings=64, feature_names=["film"])
     >>> model = nn.Sequential(CollisionFreeEmbeddingBagCollection(EmbeddingBagCollection(tables=[film])))

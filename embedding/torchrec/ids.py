@@ -15,9 +15,9 @@ from embedding.ids.id_lifecycle import TableIds
 from embedding.rows.row_block import RowMemory
 from embedding.sharding import HashBuckets
 from embedding.store import Ids, RowNumbers, Table
-from embedding.torchrec.bucket_counts import BucketCounts
-from embedding.torchrec.resolved_rows import ResolvedRows, TableRows
-from embedding.torchrec.routing import restore, scatter
+from embedding.torchrec.processes.bucket_counts import BucketCounts
+from embedding.torchrec.processes.routing import restore, scatter
+from embedding.torchrec.rows.resolved_rows import ResolvedRows, TableRows
 from recsys.errors import CheckpointError, InvalidValueError
 
 Features = dict[str, JaggedTensor]

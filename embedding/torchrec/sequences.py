@@ -21,7 +21,7 @@ from torchrec import (
 )
 
 from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection
-from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.processes.ranks import Ranks
 from embedding.torchrec.sharded_collection import ShardedCollisionFreeEmbeddingBagCollection
 from recsys.errors import InvalidValueError
 

@@ -15,12 +15,12 @@ from torchrec.modules.mc_embedding_modules import ManagedCollisionEmbeddingBagCo
 
 from embedding.store import RowNumbers, Table
 from embedding.torchrec.checkpoints.resharding import move_to_owners
-from embedding.torchrec.fbgemm_rows import FbgemmRows
 from embedding.torchrec.ids import CollisionFreeIds, as_ids
-from embedding.torchrec.ranks import Ranks
-from embedding.torchrec.resolved_rows import ResolvedRows, TableRows
-from embedding.torchrec.routing import scatter
-from embedding.torchrec.sharded_lookup import ShardedLookup
+from embedding.torchrec.processes.ranks import Ranks
+from embedding.torchrec.processes.routing import scatter
+from embedding.torchrec.rows.fbgemm_rows import FbgemmRows
+from embedding.torchrec.rows.resolved_rows import ResolvedRows, TableRows
+from embedding.torchrec.rows.sharded_lookup import ShardedLookup
 from recsys.errors import InvalidValueError
 
 
@@ -30,7 +30,7 @@ class ShardedCollisionFreeEmbeddingBagCollection(ShardedManagedCollisionEmbeddin
     >>> from torch import nn
     >>> from torchrec import EmbeddingBagCollection, EmbeddingBagConfig
     >>> from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, set_time
-    >>> from embedding.torchrec.ranks import Ranks
+    >>> from embedding.torchrec.processes.ranks import Ranks
     >>> from embedding.torchrec.sharded_store.sharded_model import shard
     >>> film = EmbeddingBagConfig(name="film", embedding_dim=4, num_embeddings=64, feature_names=["film"])
     >>> model = nn.Sequential(CollisionFreeEmbeddingBagCollection(EmbeddingBagCollection(tables=[film])))

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from recsys.errors import ExportError, OutOfStepError, PublishError
 from recsys.evaluation.metrics import Summary
-from recsys.training.export import Exporter
+from recsys.training.export.exporter import Exporter
 from recsys.training.learner import Learner
 from recsys.training.progress import Progress
 from recsys.training.retrieval.tower_fields import ITEM_TABLE

@@ -19,7 +19,7 @@ def channel() -> Channel:
     """Between this process and the others of PyTorch's default process group, which must exist."""
     import torch
 
-    from embedding.torchrec.ranks import Ranks
+    from embedding.torchrec.processes.ranks import Ranks
     from recsys.training.group.channel import Channel
 
     return Channel(Ranks(None, torch.device("cpu")))

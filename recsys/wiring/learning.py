@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from recsys.models import RankingModel
     from recsys.training.debiasing.debiasing import Debiasing
     from recsys.training.debiasing.kernel_balance import KernelBalance
-    from recsys.training.export import Exporter
+    from recsys.training.export.exporter import Exporter
     from recsys.training.learner import Learner
     from recsys.training.retrieval.retrieval_learner import RetrievalLearner
     from recsys.training.retrieval.tower_fields import TowerFields
@@ -169,6 +169,6 @@ def retrieval(config: Config, rows: EmbeddingStore) -> RetrievalLearner | None:
 
 
 def exporter(config: Config, model: RankingModel) -> Exporter:
-    from recsys.training.export import Exporter
+    from recsys.training.export.exporter import Exporter
 
     return Exporter(model, spec(config), cache=config.training.checkpoints / "graphs")

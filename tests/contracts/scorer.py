@@ -17,7 +17,7 @@ from recsys.config.sections.learning.models import SECTIONS
 from recsys.config.sections.section import Section
 from recsys.errors import ArtefactError
 from recsys.models import AutoInt, FactorizationMachine, RankingModel, build
-from recsys.training.export import Exporter
+from recsys.training.export.exporter import Exporter
 from serving.model.scorer import Scorer
 from streaming.encode.feature_spec import FeatureSpec, Field
 

@@ -21,7 +21,7 @@ from recsys.cli import main
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import LeaseError
-from recsys.training.export import Exporter
+from recsys.training.export.exporter import Exporter
 from recsys.training.progress import Progress
 from recsys.training.publication import Publication
 from serving.api.messages.schemas import RankRequest

@@ -8,7 +8,7 @@ import numpy as np
 
 from embedding.table_state import TableState
 from embedding.torchrec.ids import CollisionFreeIds
-from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.processes.ranks import Ranks
 
 
 def move_to_owners(ids: CollisionFreeIds, ranks: Ranks) -> None:

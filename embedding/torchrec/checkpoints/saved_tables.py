@@ -14,7 +14,7 @@ from torch.distributed._shard.sharded_tensor.api import ShardedTensor
 from embedding.ids.packed import LastSeen
 from embedding.store import Ids
 from embedding.torchrec.ids import CLOCK, CollisionFreeIds
-from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.processes.ranks import Ranks
 from recsys.errors import CheckpointError, InvalidValueError
 
 State = Mapping[str, Any]

@@ -28,7 +28,7 @@ from embedding.torchrec.checkpoints.saved_tables import (
 )
 from embedding.torchrec.collection import collections
 from embedding.torchrec.ids import CollisionFreeIds
-from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.processes.ranks import Ranks
 from recsys.errors import CheckpointError
 
 

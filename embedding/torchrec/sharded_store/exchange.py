@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from embedding.sharding import HashBuckets
 from embedding.store import Ids
-from embedding.torchrec.ranks import Array, Ranks
+from embedding.torchrec.processes.ranks import Array, Ranks
 
 Counts = npt.NDArray[np.int64]
 

@@ -22,7 +22,7 @@ from torchrec.optim import RowWiseAdagrad
 from embedding.ids.admission import Mask
 from embedding.store import Ids, Table
 from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, CollisionFreeSharder
-from embedding.torchrec.routing import bucket_rows
+from embedding.torchrec.processes.routing import bucket_rows
 from recsys.errors import InvalidValueError
 
 FEATURE = "ids"

@@ -16,7 +16,7 @@ from embedding.sharding import HashBuckets
 from embedding.snapshot.consumer_state import ConsumerState
 from embedding.store import Ids, TableDelta
 from embedding.table_state import Arrays, TableState
-from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.processes.ranks import Ranks
 
 
 def owned(ids_N: Ids, ranks: Ranks) -> Mask:

@@ -27,7 +27,7 @@ from embedding.snapshot.resharding import reshard
 from embedding.snapshot.store_state import StoreState, digest, streamed
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
-from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.processes.ranks import Ranks
 from embedding.torchrec.sharded_store import sharded_model, states
 from embedding.torchrec.sharded_store.table import Mode, TorchRecTable
 from embedding.torchrec.sharded_store.together import read_together, trained_together

@@ -17,7 +17,7 @@ from embedding.ids.admission import Mask
 from embedding.ids.id_lifecycle import TableIds
 from embedding.multiplexed import FALLBACK_ROWS
 from embedding.store import Floats, Ids, Lookup, RowNumbers, Table
-from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.processes.ranks import Ranks
 from embedding.torchrec.sharded_collection import ShardedCollisionFreeEmbeddingBagCollection
 from embedding.torchrec.sharded_store import sharded_model
 

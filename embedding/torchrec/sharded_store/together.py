@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from embedding.store import Floats, Ids, Lookup
-from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.processes.ranks import Ranks
 from embedding.torchrec.sharded_store.exchange import TablesExchange
 from embedding.torchrec.sharded_store.table import Mode, TorchRecTable
 

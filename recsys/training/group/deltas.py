@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from embedding.store import Delta, EmbeddingStore, TableDelta
-from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.processes.ranks import Ranks
 
 
 def joined_delta(store: EmbeddingStore, consumer: str, ranks: Ranks) -> Delta:

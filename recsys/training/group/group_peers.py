@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.processes.ranks import Ranks
 from recsys.training.dense.peers import Peers, Scores
 from streaming.encode.batch import Jagged, TrainingBatch
 

@@ -23,7 +23,7 @@ from torchrec.optim import RowWiseAdagrad
 from embedding.hashing import initial_rows, salt_of
 from embedding.store import Floats
 from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection
-from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.processes.ranks import Ranks
 from embedding.torchrec.sequences import CollisionFreeEmbeddingCollection
 from embedding.torchrec.sharded_store.sharded_model import shard
 

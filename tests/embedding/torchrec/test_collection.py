@@ -19,7 +19,7 @@ from torchrec.optim import RowWiseAdagrad
 
 from embedding.store import Admission
 from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, counters, expire, set_time
-from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.processes.ranks import Ranks
 from embedding.torchrec.sharded_store.sharded_model import shard
 from tests.contracts.embedding_store import ADVERSARIAL, DAY
 from tests.embedding.torchrec.models import CPU, DIM, LR, bags, fresh, model, read

@@ -10,7 +10,7 @@ from torch import nn
 from torchrec import KeyedJaggedTensor
 
 from embedding.torchrec.collection import counters, set_time
-from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.processes.ranks import Ranks
 from embedding.torchrec.sharded_store.sharded_model import shard
 from tests.embedding.torchrec.models import CPU, DIM, bags, collection
 

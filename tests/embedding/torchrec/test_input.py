@@ -12,7 +12,7 @@ from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, EmbeddingCollec
 from torchrec.modules.embedding_configs import DataType
 
 from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, counters, expire, set_time
-from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.processes.ranks import Ranks
 from embedding.torchrec.sequences import CollisionFreeEmbeddingCollection
 from embedding.torchrec.sharded_store.sharded_model import shard
 from recsys.errors import InvalidValueError

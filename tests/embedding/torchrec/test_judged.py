@@ -21,7 +21,7 @@ from torchrec.optim import RowWiseAdagrad
 
 from embedding.store import Floats
 from embedding.torchrec.collection import set_time
-from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.processes.ranks import Ranks
 from tests.embedding.torchrec.models import (
     CPU,
     DIM,

@@ -17,7 +17,7 @@ from embedding.snapshot.format import load
 from embedding.snapshot.store_state import digest
 from embedding.store import Admission, EmbeddingStore, Ids, Optimizer, Table
 from embedding.torchrec.collection import collections, counters, expire, set_time
-from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.processes.ranks import Ranks
 from embedding.torchrec.sharded_store.store import TorchRecStore
 from tests.contracts.embedding_store import ADVERSARIAL, DAY
 from tests.embedding.torchrec import models

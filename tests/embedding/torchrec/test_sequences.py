@@ -12,7 +12,7 @@ from torchrec import EmbeddingCollection, EmbeddingConfig
 from embedding.store import Admission
 from embedding.torchrec.checkpoints.taken_over import take_over
 from embedding.torchrec.collection import counters, expire, set_time
-from embedding.torchrec.ranks import Ranks
+from embedding.torchrec.processes.ranks import Ranks
 from embedding.torchrec.sequences import CollisionFreeEmbeddingCollection
 from embedding.torchrec.sharded_store.sharded_model import shard
 from recsys.errors import InvalidValueError

@@ -14,7 +14,7 @@ import pytest
 
 from recsys.errors import ExportError
 from recsys.models import AutoInt, FactorizationMachine, RankingModel, build
-from recsys.training.export import Exporter
+from recsys.training.export.exporter import Exporter
 from serving.model.scorer import OnnxScorer
 from streaming.encode.feature_spec import FeatureSpec, Field
 from tests.contracts.scorer import exported, request, tracer, whole_rows

@@ -13,7 +13,7 @@ import pytest
 from recsys import wiring
 from recsys.config.file import parse
 from recsys.config.schema import Config
-from recsys.training.export import Exporter
+from recsys.training.export.exporter import Exporter
 from recsys.training.progress import Progress
 from recsys.training.publication import Publication
 from serving.model.artefact import Artefact

@@ -9,7 +9,7 @@ import pytest
 
 from recsys import wiring
 from recsys.config.file import parse
-from recsys.training.export import Exporter
+from recsys.training.export.exporter import Exporter
 from recsys.training.learner import Learner
 from serving.cache.row_cache import RowCache
 from serving.cache.row_store import MemoryRows

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from recsys import wiring
-from recsys.training.export import Exporter
+from recsys.training.export.exporter import Exporter
 from recsys.training.learner import Learner
 from recsys.training.progress import Progress
 from recsys.training.publication import Publication

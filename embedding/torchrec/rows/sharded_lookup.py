@@ -12,8 +12,8 @@ from torchrec import KeyedJaggedTensor
 from torchrec.distributed.embedding_types import KJTList
 
 from embedding.store import RowNumbers
-from embedding.torchrec.resolved_rows import ResolvedRows
-from embedding.torchrec.row_copies import RowCopies, harmless
+from embedding.torchrec.rows.resolved_rows import ResolvedRows
+from embedding.torchrec.rows.row_copies import RowCopies, harmless
 
 
 class ShardedLookup:

@@ -12,7 +12,7 @@ from embedding.ids.distinct_ids import DistinctIds
 from embedding.ids.id_lifecycle import TableIds
 from embedding.kernels.bits import jit
 from embedding.store import Index, RowNumbers
-from embedding.torchrec.fbgemm_rows import FbgemmRows
+from embedding.torchrec.rows.fbgemm_rows import FbgemmRows
 
 
 @jit

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from embedding.torchrec.resolved_rows import TableRows
+from embedding.torchrec.rows.resolved_rows import TableRows
 
 _HARMLESS = 1e15
 """The square of a gradient below it is lost in rounding before a sum of such squares reaches infinity."""
@@ -31,7 +31,7 @@ class RowCopies:
 
     >>> from embedding.ids.id_lifecycle import TableIds
     >>> from embedding.store import Table
-    >>> from embedding.torchrec.fbgemm_rows import FbgemmRows
+    >>> from embedding.torchrec.rows.fbgemm_rows import FbgemmRows
     >>> table, weights_RD = Table("film", dim=4, capacity=8), torch.zeros(8, 4)
     >>> ids = TableIds(table, 0, FbgemmRows(weights_RD, [torch.zeros(8)], table, seed=0))
     >>> distinct, rows_U = ids.lookup_and_touch(np.array([7, 8], np.uint64), now=0)

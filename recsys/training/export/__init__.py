@@ -1,0 +1,1 @@
+"""The dense part of a model as a graph that servers run."""

@@ -20,7 +20,7 @@ from recsys.errors import InvalidValueError
 from recsys.fit import autoint_study
 from recsys.fit.autoint_study import AutoIntResult, AutoIntStudy
 from streaming.events.columns import IMPRESSION, INTERACTION
-from tests.recsys.commands.test_ingest import stopped
+from tests.recsys.commands.online.test_ingest import stopped
 from tests.recsys.datasets.test_datasets import shared
 
 FEW = {name: autoint_study.MODELS[name] for name in ("LR", "FM")}

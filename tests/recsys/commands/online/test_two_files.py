@@ -135,7 +135,7 @@ def test_clicks_before_lists_is_not_evaluated_when_nothing_can_be_learned(folder
     assert "196 impressions that came after their window had closed" in " ".join(ran.output.split())
 
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "events.md"
+DOCUMENT = Path(__file__).parents[4] / "docs" / "events.md"
 
 
 def blocks(language: str, title: str = "Two files that belong together") -> list[str]:

@@ -18,7 +18,7 @@ from recsys.config.file import load
 from recsys.fit.fit import best_checkpoints, fit_folder, load_best
 from recsys.fit.parts import read_parts
 from recsys.fit.scoring import scores
-from tests.recsys.commands.test_ingest import stopped
+from tests.recsys.commands.online.test_ingest import stopped
 from tests.recsys.fit.conftest import CONFIG, ITEMS, LISTS, append
 
 pytestmark = pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -91,6 +92,15 @@ def test_the_modules_of_the_embedding_store_exist() -> None:
     modules = [name for line in table.splitlines()[2:] for name in re.findall(r"`([^`]+)`", line.split("|")[1])]
     assert len(modules) > 10
     assert [name for name in modules if not resolves("embedding." + name.strip("/").replace("/", "."))] == []
+
+
+def test_file_names_that_occur_twice_are_explained() -> None:
+    """Whoever adds `table.py` beside three others gives it the name of what it holds, or says why not."""
+    files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py") if file.stem[0] != "_"]
+    twice = {name for name, count in Counter(file.stem for file in files).items() if count > 1}
+    table = (ROOT / "docs" / "architecture.md").read_text("utf-8").split("| name | why twice |")[1].split("\n\n")[0]
+    explained = {name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert twice == explained
 
 
 @pytest.mark.parametrize("page", CURRENT, ids=named)

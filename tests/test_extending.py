@@ -27,7 +27,7 @@ from recsys.config.sections.section import reader, section_of
 from recsys.evaluation import metrics
 from recsys.evaluation.replay.arms import frozen
 from recsys.evaluation.replay.report.replay_report import html, markdown
-from recsys.training.export.exporter import exporter
+from recsys.training.export import exporter
 from serving import server
 from serving.model.scorer import load_scorer
 from serving.replication.embedded_redis import EmbeddedRedis

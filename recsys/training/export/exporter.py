@@ -21,7 +21,7 @@ import torch
 from recsys.errors import ExportError
 from recsys.models import MODELS, build
 from recsys.models.base import RankingModel
-from recsys.training.export.exporter import serving_graph, tracing_process
+from recsys.training.export import serving_graph, tracing_process
 from recsys.training.export.serving_graph import GraphShape, ServingGraph
 from streaming.encode.feature_spec import FeatureSpec, PooledHistory
 

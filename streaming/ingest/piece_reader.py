@@ -35,7 +35,7 @@ class PieceReader:
         self._rules = rules
         self._clock = clock
 
-    def peek(self, starts: Sequence[tuple[Source, Position]], room: int) -> tuple[list[Iterator[Piece]], list[float]]:
+    def peek(self, starts: Sequence[tuple[Source, Position]], room: float) -> tuple[list[Iterator[Piece]], list[float]]:
         """The pieces of each source, and the oldest time in its first block: minus infinity for a source that is read
         only once, such as a pipe. Small sources are read here, and held while `room` bytes of them suffice.
         """
@@ -112,7 +112,7 @@ class PieceReader:
             first, seen = first + len(block.lines), seen + len(records_N)
 
 
-def _within(source: Source, start: Position, room: int) -> tuple[list[AnyBlock], float]:
+def _within(source: Source, start: Position, room: float) -> tuple[list[AnyBlock], float]:
     """The blocks of a source and their bytes, up to one more than `room`; infinitely many of a source that breaks off,
     which is for `read` to report.
     """

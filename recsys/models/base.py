@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from recsys.config.sections.section import Section
 from recsys.errors import InvalidValueError
+from recsys.models.causal_encoder import CausalEncoder
 from recsys.models.target_attention import TargetAttention
 from streaming.encode.feature_spec import PooledHistory
 
@@ -60,35 +61,44 @@ class RankingModel(nn.Module, ABC):
         self.numeric_ND = nn.Parameter(torch.randn(n_numeric, dim) * 0.01) if n_numeric else None
 
     def pool(self, histories: Sequence[PooledHistory]) -> None:
-        """Pool these fields by attention, with new weights: call it once, before training."""
+        """Pool these fields by networks of their own, with new weights: call it once, before training."""
         if histories:
             self.histories = tuple(histories)
-            self.attention = nn.ModuleDict({f"of_{each.name}": TargetAttention(self.dim) for each in histories})
+            self.attention = nn.ModuleDict({f"of_{each.name}": self._pooling(each) for each in histories})
+
+    def _pooling(self, history: PooledHistory) -> nn.Module:
+        return CausalEncoder(self.dim, history.length) if history.target is None else TargetAttention(self.dim)
 
     def attended(self, embedded_BFD: Tensor, histories: Sequence[Tensor]) -> Tensor:
         """`embedded_BFD` with what the model pools itself, from the rows [B, L, D] of each history."""
         columns = list(embedded_BFD.unbind(1)) if self.histories else []
         for history, rows_BLD in zip(self.histories, histories, strict=True):
-            columns[history.field] = self._attend(history, columns[history.target], rows_BLD)
+            candidates_BD = () if history.target is None else (columns[history.target],)
+            columns[history.field] = self._attend(history, *candidates_BD, rows_BLD)
         return torch.stack(columns, 1) if columns else embedded_BFD
 
     def attended_split(
         self, request_1FD: Tensor, item_CFD: Tensor, histories: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """As `attended`, of the rows of one request and its candidates: each of these has its own pooled histories.
+        """As `attended`, of the rows of one request and its candidates, which the histories, [1, L, D] each, are for.
 
-        The histories, [1, L, D] each, are the last fields of the request, and become the first of the candidates.
+        Histories that are pooled for each candidate are the last fields of the request, and become the first of the
+        candidates.
         """
-        cut = request_1FD.shape[1]
-        pooled = [
-            self._attend(history, item_CFD[:, history.target - cut], rows_1LD)
-            for history, rows_1LD in zip(self.histories, histories, strict=True)
-        ]
-        first = cut - len(pooled)
-        return request_1FD[:, :first], torch.cat([*(one.unsqueeze(1) for one in pooled), item_CFD], 1)
+        cut, requests, items = request_1FD.shape[1], list(request_1FD.unbind(1)), []
+        for history, rows_1LD in zip(self.histories, histories, strict=True):
+            if history.target is None:
+                requests[history.field] = self._attend(history, rows_1LD)
+            else:
+                items.append(self._attend(history, item_CFD[:, history.target - cut], rows_1LD))
+        kept = requests[: cut - len(items)]
+        return (
+            torch.stack(kept, 1) if kept else request_1FD[:, :0],
+            torch.cat([*(pooled_CD.unsqueeze(1) for pooled_CD in items), item_CFD], 1),
+        )
 
-    def _attend(self, history: PooledHistory, candidates_BD: Tensor, rows_BLD: Tensor) -> Tensor:
-        pooled_BD: Tensor = self.attention[f"of_{history.name}"](candidates_BD, rows_BLD)
+    def _attend(self, history: PooledHistory, *tensors: Tensor) -> Tensor:
+        pooled_BD: Tensor = self.attention[f"of_{history.name}"](*tensors)
         return pooled_BD
 
     @property

@@ -41,10 +41,9 @@ class Space:
         spec = wiring.spec(config)
         if not spec.sparse:
             raise InvalidValueError("no field reads ids, so there are no embedding dimensions to search: add one")
-        if attended := [history.name for history in spec.histories]:
+        if attended := [f"{field.name} is {field.pooling}" for field in spec.sparse if field.pooling != "mean"]:
             raise InvalidValueError(
-                f"a search reads the mean of a history's rows, but pooling of {', '.join(attended)} is attention: "
-                'set it to "mean"'
+                f'a search reads the mean of a history\'s rows, but pooling of {", ".join(attended)}: set it to "mean"'
             )
         vocabulary = Vocabulary.of(spec, training)
         moments = RunningMoments(spec.numeric)

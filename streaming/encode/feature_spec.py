@@ -14,7 +14,7 @@ from streaming.windows.streamed_source import FORMS, RECENT, StreamedSource, str
 Kind = Literal["categorical", "multi", "numeric"]
 Transform = Literal["none", "log", "log1p"]
 Scale = Literal["standard", "none"]
-Pooling = Literal["mean", "attention"]
+Pooling = Literal["mean", "self-attention", "attention"]
 
 _WHOLE_SOURCES = ("user", "item", "time.hour", "time.weekday")
 _NAMED_SOURCES = ("request.", "item.")
@@ -30,7 +30,8 @@ class Field:
     `streaming.windows.streamed_source`). Fields with the same `table` share rows: equal values get equal ids; the
     default is the field's name.
     `transform`: for numbers, `log` is AutoInt's log^2(z) for z > 2 (section 5.1.2), `log1p` is sign(z)*log(1+|z|).
-    `pooling`: how the rows of several values become one; by `attention` the model pools a history for each candidate.
+    `pooling`: how the rows of several values become one; by `attention` the model pools a history for each candidate,
+    by `self-attention` in its order.
     `scale`, after it: `standard` subtracts the mean and divides by the standard deviation (see
     `streaming.encode.scaling`), a missing number is the mean; with `none` numbers stay, and a missing one is 0.
     Raises InvalidValueError naming the field when it cannot be read.
@@ -125,11 +126,11 @@ class Field:
 
 class PooledHistory(NamedTuple):
     """A field that the model pools itself: its name, its place and its candidate's among the sparse fields, the most
-    items."""
+    items. One that is pooled without a candidate has no target."""
 
     name: str
     field: int
-    target: int
+    target: int | None
     length: int
 
 
@@ -183,10 +184,12 @@ class FeatureSpec:
 
     @property
     def histories(self) -> tuple[PooledHistory, ...]:
-        """The fields pooled by attention. Raises InvalidValueError if one has no candidate to attend to."""
-        return tuple(self._history(n, field) for n, field in enumerate(self.sparse) if field.pooling == "attention")
+        """The fields that the model pools. Raises InvalidValueError if one has no candidate to attend to."""
+        return tuple(self._history(n, field) for n, field in enumerate(self.sparse) if field.pooling != "mean")
 
     def _history(self, place: int, field: Field) -> PooledHistory:
+        if field.pooling == "self-attention":
+            return PooledHistory(field.name, place, None, field.most or 0)
         for target, other in enumerate(self.sparse):
             if other.names_item and other.table == field.table:
                 return PooledHistory(field.name, place, target, field.most or 0)

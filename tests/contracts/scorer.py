@@ -43,6 +43,12 @@ SPECS = {
         Field("price", "numeric", "item.price"),
         Field("item", "categorical", "item"),
     ],
+    "a history in its order": [
+        Field("read", "multi", "user.recent(click, 5)", table="item", pooling="self-attention"),
+        Field("bought", "multi", "user.recent(buy, 2)", table="item", pooling="attention"),
+        Field("user", "categorical", "user"),
+        Field("item", "categorical", "item"),
+    ],
     "item alone": [Field("item", "categorical", "item")],
     "numbers alone": [Field("age", "numeric", "request.age"), Field("price", "numeric", "item.price")],
     "categories of the request, numbers of the item": [

@@ -23,7 +23,7 @@ class FieldSection(Section):
     table: str = ""
     transform: Literal["none", "log", "log1p"] = "none"
     scale: Literal["standard", "none"] = "standard"
-    pooling: Literal["mean", "attention"] = "mean"
+    pooling: feature_spec.Pooling = "mean"
 
     @model_validator(mode="after")
     def _readable(self) -> Self:

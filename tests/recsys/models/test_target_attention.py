@@ -1,4 +1,4 @@
-"""Pooling by attention against the published formula, and what it promises of a history."""
+"""Pooling by attention against the published formula, what it promises of a history, and in every model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recsys.models.target_attention import HIDDEN, TargetAttention
 from streaming.encode.feature_spec import PooledHistory
 
 DIM = 4
-HISTORIES = (PooledHistory("read", 0, 2, 5), PooledHistory("bought", 1, 3, 2))
+HISTORIES = PooledHistory("seen", 0, None, 4), PooledHistory("read", 1, 3, 5), PooledHistory("bought", 2, 4, 2)
 
 
 def attention(seed: int = 0) -> TargetAttention:
@@ -88,29 +88,29 @@ def config(request: pytest.FixtureRequest) -> Section:
 
 @torch.no_grad()
 def test_every_model_scores_candidates_of_one_request_as_whole_rows(config: Section) -> None:
-    model = build(config, n_sparse=4, n_numeric=1, dim=DIM, tasks=2, histories=HISTORIES).eval()
-    request_1FD, item_CFD = torch.randn(1, 2, DIM), torch.randn(5, 2, DIM)
+    model = build(config, n_sparse=5, n_numeric=1, dim=DIM, tasks=2, histories=HISTORIES).eval()
+    request_1FD, item_CFD = torch.randn(1, 3, DIM), torch.randn(5, 2, DIM)
     request_1N, item_CN = torch.randn(1, 1), torch.randn(5, 0)
-    histories = torch.randn(1, 5, DIM), torch.randn(1, 2, DIM)
+    histories = torch.randn(1, 4, DIM), torch.randn(1, 5, DIM), torch.randn(1, 2, DIM)
     whole_CFD = torch.cat([request_1FD.expand(5, -1, -1), item_CFD], 1)
     attended_CFD = model.attended(whole_CFD, [rows.expand(5, -1, -1) for rows in histories])
     split = model.attended_split(request_1FD, item_CFD, histories)
-    assert [part.shape[1] for part in split] == [0, 4]
+    assert [part.shape[1] for part in split] == [1, 4]
     expected_CT = model(attended_CFD, request_1N.expand(5, -1))
     torch.testing.assert_close(model.forward_split(*split, request_1N, item_CN), expected_CT, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(attended_CFD[:, 2:], whole_CFD[:, 2:])
+    torch.testing.assert_close(attended_CFD[:, 3:], whole_CFD[:, 3:])
 
 
 def test_what_a_model_pools_adds_weights_and_leaves_the_others_as_they_are(config: Section) -> None:
     plain, pooling = (
-        build(config, n_sparse=4, n_numeric=1, dim=DIM, seed=3, histories=histories) for histories in ((), HISTORIES)
+        build(config, n_sparse=5, n_numeric=1, dim=DIM, seed=3, histories=histories) for histories in ((), HISTORIES)
     )
     weights = dict(pooling.named_parameters())
     for name, parameter in plain.named_parameters():
         assert torch.equal(weights.pop(name), parameter), name
-    assert {name.split(".")[1] for name in weights} == {"of_read", "of_bought"}
-    embedded_BFD = torch.randn(8, 4, DIM)
-    rows = [torch.randn(8, 3, DIM, requires_grad=True), torch.randn(8, 1, DIM, requires_grad=True)]
+    assert {name.split(".")[1] for name in weights} == {"of_seen", "of_read", "of_bought"}
+    embedded_BFD = torch.randn(8, 5, DIM)
+    rows = [torch.randn(8, length, DIM, requires_grad=True) for length in (2, 3, 1)]
     torch.autograd.backward(pooling(pooling.attended(embedded_BFD, rows), torch.randn(8, 1)).square().sum())
     assert all((row.grad is not None and row.grad.abs().sum() > 0) for row in rows)
     assert all(weight.grad is not None for weight in weights.values())

@@ -53,7 +53,7 @@ def test_a_history_pooled_by_attention_comes_last_of_the_request_and_knows_its_c
 def test_only_a_history_is_pooled_by_attention_and_for_a_candidate_in_its_table() -> None:
     with pytest.raises(ValueError, match=r"field 'tags': only a history, user.recent\(ACTION, N\), is pooled by"):
         Field("tags", "multi", "item.tags", pooling="attention")
-    with pytest.raises(ValueError, match="field 'read': pooling 'sum' is not one of mean, attention"):
+    with pytest.raises(ValueError, match="field 'read': pooling 'sum' is not one of mean, self-attention, attention"):
         history("read", pooling="sum")
     with pytest.raises(ValueError, match="no field of source `item` has its table 'read'"):
         FeatureSpec.of([history("read"), Field("item", "categorical", "item")])

@@ -1,4 +1,4 @@
-"""A model that pools a history by attention scores a request as the server reads it, as it scores the training row."""
+"""A model that pools histories itself scores a request as the server reads it, as it scores the training row."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ CONFIG = parse(
 dim = 8
 fields = [
   {{ name = "read", kind = "multi", source = "{READ}", table = "item", pooling = "attention" }},
+  {{ name = "in_order", kind = "multi", source = "{READ}", pooling = "self-attention" }},
   {{ name = "user", source = "user" }},
   {{ name = "item", source = "item" }},
 ]
@@ -79,14 +80,15 @@ def test_a_request_is_scored_as_the_row_of_its_impression() -> None:
     learner = learned()
     model, items = served(learner), ["i1", "i2", "i3", "new"]
     scores = []
-    for read in ([], ["i1"], ["i4", "unknown", "i5"], ["i5", "i4", "unknown", "i6"]):
+    for read in ([], ["i1"], ["i4", "unknown", "i5"], ["i4", "unknown", "i5", "i6"], ["i5", "unknown", "i4"]):
         encoded = model.encode("u1", START, {READ: list(read)}, items, {})
         scores.append(model.score(encoded, model.embed(encoded))[:, 0])
         row = shown(items, read)
         trained_C = learner.score(Encoder(learner.spec).encode_impressions([row], None, (0,)))
         np.testing.assert_allclose(scores[-1], trained_C, atol=1e-5)
     assert float(np.abs(scores[0] - scores[1]).max()) > 1e-3
-    np.testing.assert_allclose(scores[2], scores[3], atol=1e-5)  # neither their order nor a fourth matters
+    np.testing.assert_allclose(scores[2], scores[3], atol=1e-5)  # a fourth does not matter
+    assert float(np.abs(scores[2] - scores[4]).max()) > 1e-3  # their order does
     assert model.artefact.to_bytes()
     model.smoke_test()
 

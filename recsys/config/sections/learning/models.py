@@ -35,6 +35,14 @@ class ModelOptions(Section):
         super().__pydantic_init_subclass__(**kwargs)
         SECTIONS[cls.model_fields["name"].default] = cls
 
+    @model_validator(mode="after")
+    def _dropout_of_a_perceptron(self) -> Self:
+        """Of every model that has both options."""
+        options = dict(self)
+        if options.get("mlp_dropout") and options.get("mlp") == ():
+            raise error_at(("mlp_dropout",), "has no effect with mlp = []: name the perceptron's sizes, or delete it")
+        return self
+
 
 class AutoIntConfig(ModelOptions):
     """Options of AutoInt, and with `mlp` of AutoInt+."""
@@ -56,11 +64,6 @@ class AutoIntConfig(ModelOptions):
     mlp_dropout: Dropout = 0.0
 
     @model_validator(mode="after")
-    def _effective(self) -> Self:
-        _check_mlp_dropout(self.mlp, self.mlp_dropout)
-        return self
-
-    @model_validator(mode="after")
     def _divisible(self) -> Self:
         if self.form == "code" and self.units % self.heads:
             raise InvalidValueError(
@@ -76,11 +79,6 @@ class FactorizationMachineConfig(ModelOptions):
     mlp: Sizes = (64, 32)
     """Hidden sizes of DeepFM's perceptron; empty for the plain factorisation machine."""
     mlp_dropout: Dropout = 0.0
-
-    @model_validator(mode="after")
-    def _effective(self) -> Self:
-        _check_mlp_dropout(self.mlp, self.mlp_dropout)
-        return self
 
 
 class LogisticRegressionConfig(ModelOptions):
@@ -100,11 +98,6 @@ class CrossNetworkConfig(ModelOptions):
     mlp: Sizes = (64, 32)
     """Hidden sizes of the perceptron beside the cross network; empty for the cross network alone."""
     mlp_dropout: Dropout = 0.0
-
-    @model_validator(mode="after")
-    def _effective(self) -> Self:
-        _check_mlp_dropout(self.mlp, self.mlp_dropout)
-        return self
 
 
 class FinalMlpConfig(ModelOptions):
@@ -139,11 +132,6 @@ class MixtureOfExpertsConfig(ModelOptions):
     tower_mlp: Sizes = ()
     """Hidden sizes of each task's own perceptron over its mixture of experts; empty for a weighted sum."""
     mlp_dropout: Dropout = 0.0
-
-
-def _check_mlp_dropout(mlp: tuple[int, ...], mlp_dropout: float) -> None:
-    if mlp_dropout and not mlp:
-        raise error_at(("mlp_dropout",), "has no effect with mlp = []: name the perceptron's sizes, or delete it")
 
 
 def _of_its_model(section: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from benchmarks.harness import Result, Target, interleave, median
 from serving.experiments.assignment import Arm, Experiment
-from serving.experiments.counts.log_counts import UnitCounts
+from serving.experiments.counts.counted_users import UnitCounts
 from serving.experiments.goal_summary import summarise_goals
 from serving.experiments.goals import Goal
 from serving.experiments.log_summary import compared

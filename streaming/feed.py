@@ -6,22 +6,19 @@ Shape suffixes: I labeled impressions, P partitions of the log.
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Iterator, Sequence
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from recsys.errors import InvalidValueError, StateError
 from streaming.encode.adaptation import adapted
 from streaming.encode.batch import TrainingBatch
-from streaming.encode.encoded_rows import EncodedRows, Packed, pack, unpack
+from streaming.encode.encoded_rows import unpack
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import EntityState
-from streaming.encode.feature_spec import FeatureSpec
-from streaming.encode.user_rows import without_users
 from streaming.events.columns import ITEM, erased_users
+from streaming.feed_state import FeedState
 from streaming.join.columns_to_rows import EntityUpdateRow, updates
 from streaming.join.joiner import Joiner
 from streaming.join.labeled_impression import LabeledImpression
@@ -29,24 +26,11 @@ from streaming.join.tasks_joiner import TasksJoiner
 from streaming.log.event_log import Chunk, Cursor, EventLog
 from streaming.log.merged_reader import LogReader
 from streaming.observers import Observer
+from streaming.waiting_rows import WaitingRows
 from streaming.windows.streamed_features import StreamedFeatures
 
 STEP = 4096
 """Most events to read before batches are cut: a bound on what waits in memory and in a checkpoint."""
-
-
-class _FeedState(msgspec.Struct):
-    spec: bytes
-    partitions: tuple[int, ...]
-    cursor: Cursor
-    turn: tuple[int, int]
-    joiner: bytes
-    entities: bytes
-    bad_values: dict[str, int]
-    rows: Packed | None
-    streamed: bytes = b""
-    erasing: str = ""
-    erased: list[str] = []
 
 
 class Feed:
@@ -80,8 +64,7 @@ class Feed:
         streamed: StreamedFeatures | None = None,
     ) -> None:
         """Raises InvalidValueError for an impossible `batch_size` or `partitions`, LogError for a `start` not there."""
-        if batch_size < 1:
-            raise InvalidValueError(f"batch_size is {batch_size}; it must be at least 1")
+        self._waiting = WaitingRows(batch_size)
         self.partitions = tuple(range(log.partitions)) if partitions is None else tuple(sorted(set(partitions)))
         if not self.partitions or self.partitions[0] < 0 or self.partitions[-1] >= log.partitions:
             raise InvalidValueError(f"partitions are {self.partitions}; choose some of the log's {log.partitions}")
@@ -89,10 +72,7 @@ class Feed:
         self.streamed = streamed or StreamedFeatures.none()
         entities.keep_history(joiner.wait + joiner.lateness)
         self._reader = LogReader(log, start, slack=joiner.lateness)
-        self._batch_size = batch_size
         self._observer = observer
-        self._ready: deque[EncodedRows] = deque()
-        self._rows: list[EncodedRows] = []
         self._erasing = ""
         """The user of an erasure that was read, and is done once the batches before it are returned."""
         self._erased: list[str] = []
@@ -115,7 +95,7 @@ class Feed:
     @property
     def waiting_rows(self) -> int:
         """Rows that wait for their batch."""
-        return sum(len(rows) for rows in (*self._ready, *self._rows))
+        return len(self._waiting)
 
     @property
     def losses(self) -> dict[str, int]:
@@ -133,12 +113,12 @@ class Feed:
 
         Stops at the end of the log and, with `until` (ms), before the first event at that event time or later.
         """
-        yield from self._full()
+        yield from self._waiting.full()
         self._erase()
         while max_events > 0 and (chunk := self._reader.read(min(max_events, STEP), until)) is not None:
             max_events -= chunk.events.num_rows
             self._take(chunk)
-            yield from self._full()
+            yield from self._waiting.full()
             self._erase()
 
     def take_erased(self) -> list[str]:
@@ -154,16 +134,11 @@ class Feed:
         found = self.entities.users.forget(user) + self.joiner.forget(user) + self.streamed.forget(user)
         if self._observer is not None:
             found += self._observer.forget(user)
-        waiting = self.waiting_rows
-        kept = [without_users(rows, self.encoder.spec, [user]) for rows in (*self._ready, *self._rows)]
-        self._ready, self._rows = deque(), [rows for rows in kept if len(rows)]
-        return found + waiting - self.waiting_rows
+        return found + self._waiting.forget(user, self.encoder.spec)
 
     def drain(self) -> list[TrainingBatch]:
         """All rows that wait, the last batch with fewer than `batch_size`."""
-        batches = list(self._full())
-        rest, self._rows = self._rows, []
-        return [*batches, EncodedRows.concat(rest).batch()] if rest else batches
+        return self._waiting.drain()
 
     def finish(self) -> Iterator[TrainingBatch]:
         """End of a finite log: close all windows and return what is left, the last batch with fewer rows."""
@@ -171,13 +146,12 @@ class Feed:
         for impression in impressions:
             self.entities.resolve(impression)
         self._add(impressions, self._cursors_here(len(impressions)))
-        yield from self._full()
+        yield from self._waiting.full()
         yield from self.drain()
 
     def state(self) -> bytes:
         """Joiner, entities, place in the log and rows that wait. Feeds in equal states give equal bytes."""
-        waiting = [*self._ready, *self._rows]
-        state = _FeedState(
+        return FeedState(
             self.encoder.spec.to_json(),
             self.partitions,
             self.cursor,
@@ -185,37 +159,30 @@ class Feed:
             self.joiner.state(),
             self.entities.state(),
             self.encoder.bad_values,
-            pack(EncodedRows.concat(waiting)) if waiting else None,
+            self._waiting.packed(),
             self.streamed.state(),
             self._erasing,
             self._erased,
-        )
-        return msgspec.msgpack.encode(state)
+        ).encoded()
 
     def restore(self, state: bytes, *, adapt: bool = False) -> None:
         """Restore the state returned by `state()`; with `adapt` also one of other features (see `adapted`).
 
         Raises StateError for other bytes, features or partitions, LogError for another log.
         """
-        try:
-            loaded = msgspec.msgpack.decode(state, type=_FeedState)
-        except msgspec.DecodeError as error:
-            raise StateError(f"not a feed's state: {error}") from error
-        same = FeatureSpec.from_json(loaded.spec) == self.encoder.spec
+        loaded = FeedState.decoded(state, self.partitions)
+        same = loaded.features == self.encoder.spec
         if not same and not adapt:
             raise StateError("the state has other features: restore the specification, or start a new feed")
-        if loaded.partitions != self.partitions:
-            raise StateError(f"the state joins partitions {loaded.partitions}, this feed {self.partitions}")
         rows = [unpack(loaded.rows)] if loaded.rows is not None else []
         if not same:
-            rows = [adapted(each, FeatureSpec.from_json(loaded.spec), self.encoder) for each in rows]
+            rows = [adapted(each, loaded.features, self.encoder) for each in rows]
         self._reader.seek(loaded.cursor, loaded.turn)
         self.joiner.restore(loaded.joiner)
         self.entities.restore(loaded.entities)
         self.streamed.restore(loaded.streamed)
         self.encoder.bad_values = {name: loaded.bad_values.get(name, 0) for name in self.encoder.bad_values}
-        self._ready.clear()
-        self._rows = rows
+        self._waiting.replace(rows)
         self._erasing, self._erased = loaded.erasing, loaded.erased
 
     def _take(self, chunk: Chunk) -> None:
@@ -266,13 +233,4 @@ class Feed:
         if impressions:
             if self._observer is not None:
                 self._observer.observe(labeled for labeled in impressions if labeled.task == 0)
-            self._rows.append(self.encoder.encode_rows(impressions, cursors_IP))
-
-    def _full(self) -> Iterator[TrainingBatch]:
-        """Cut full batches. Those not returned yet are part of the state."""
-        if sum(map(len, self._rows)) >= self._batch_size:
-            parts = EncodedRows.concat(self._rows).split(self._batch_size)
-            self._rows = [parts.pop()] if len(parts[-1]) < self._batch_size else []
-            self._ready.extend(parts)
-        while self._ready:
-            yield self._ready.popleft().batch()
+            self._waiting.add(self.encoder.encode_rows(impressions, cursors_IP))

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from serving.experiments.assignment import Experiment
-from serving.experiments.counts.log_counts import LogCounts, UnitCounts
+from serving.experiments.counts.counted_users import UnitCounts
+from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.goal_summary import GoalSummary, summarise_goals
 from serving.experiments.goals import Goal
 from serving.experiments.guardrail_summary import GuardrailSummary, summarise_guardrail

@@ -1,23 +1,16 @@
 """Values to ids and numbers: the same code for training and for serving, so that they cannot differ.
-
-Ids are xxh3_64 of the value as UTF-8, seeded by the hash of the table's name. What a value is as text: a str is itself,
-bools are "true" and "false", whole numbers are decimal, so that 5, 5.0 and "5" are one id.
-
 Shape suffixes: I labeled impressions, B rows (one per position of an impression), N numeric fields, P partitions.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import xxhash
 
 from recsys.errors import InvalidValueError
 from streaming.encode.batch import Jagged, TrainingBatch
@@ -25,33 +18,14 @@ from streaming.encode.encoded_rows import EncodedRows
 from streaming.encode.entity_state import EntityState
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.encode.field_values import Request, item_values, request_values
+from streaming.encode.hashes import Hashes
 from streaming.encode.row_keys import row_keys
+from streaming.encode.value_forms import Refuse, floats_of, ignore, number_of, refuse_value, text_of
 from streaming.events.schema import LARGEST, Features, Value
 from streaming.join.labeled_impression import LabeledImpression
 from streaming.log.event_log import Cursor
 
-MISSING = "\x00missing"
-"""What a categorical field without a value is hashed from: its id is learned like any other."""
-
-_FLOAT64 = float(np.finfo(np.float64).max)
-
-
 Numbers = npt.NDArray[np.float32]
-Refuse = Callable[[Field, object], None]
-
-
-class Hashes(dict[str, int]):
-    """Ids of one table by text; forgets all when full."""
-
-    def __init__(self, table: str, capacity: int) -> None:
-        self._seed = xxhash.xxh3_64_intdigest(table.encode())
-        self._capacity = capacity
-
-    def __missing__(self, text: str) -> int:
-        if len(self) >= self._capacity:
-            self.clear()
-        self[text] = id_ = xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"), seed=self._seed)
-        return id_
 
 
 class Encoder:
@@ -122,7 +96,7 @@ class Encoder:
         """The fields of the request: ids of 1 row by field, numbers [1, N]."""
         request = (Request(user, time, features),)
         fields = [field for field in self.spec.fields if not field.of_item]
-        return self._encoded(((field, request_values(field, request)) for field in fields), 1, _raise)
+        return self._encoded(((field, request_values(field, request)) for field in fields), 1, refuse_value)
 
     def encode_items(
         self, items: Sequence[str], item_features: Sequence[Features]
@@ -136,13 +110,13 @@ class Encoder:
         self, items: Sequence[str], item_features: Sequence[Features]
     ) -> tuple[dict[str, Jagged], Numbers]:
         """As `encode_items`, with values of the wrong kind taken as missing, as in training; they are not counted."""
-        return self._encode_columns(items, self._item_columns(item_features), _ignore)
+        return self._encode_columns(items, self._item_columns(item_features), ignore)
 
     def encode_columns(
         self, items: Sequence[str], columns: Mapping[str, Sequence[Value]]
     ) -> tuple[dict[str, Jagged], Numbers]:
         """As `encode_items`, from one value per item by the name of the feature, for all features that fields read."""
-        return self._encode_columns(items, columns, _raise)
+        return self._encode_columns(items, columns, refuse_value)
 
     def _encode_columns(
         self, items: Sequence[str], columns: Mapping[str, Sequence[Value]], refuse: Refuse
@@ -181,13 +155,13 @@ class Encoder:
         if (types := set(map(type, values))) == {int}:
             texts = map(str, values)
         elif not types <= {str}:
-            texts = [v if type(v) is str else _text(field, v, refuse) for v in values]
+            texts = [v if type(v) is str else text_of(field, v, refuse) for v in values]
         return np.fromiter(map(self._hashes[field.table].__getitem__, texts), np.uint64, len(values))
 
     def _numbers(self, field: Field, values: Sequence[Value], refuse: Refuse) -> Numbers:
-        x_B = _floats(values)
+        x_B = floats_of(values)
         if x_B is None or not np.isfinite(x_B).all():
-            x_B = np.array([_number(field, value, refuse) for value in values], np.float64)
+            x_B = np.array([number_of(field, value, refuse) for value in values], np.float64)
         x_B = np.clip(x_B, -LARGEST, LARGEST)  # logs from before the edge had this bound have larger ones
         if field.transform == "log":
             large = x_B > 2
@@ -198,48 +172,6 @@ class Encoder:
 
     def _count(self, field: Field, _value: object) -> None:
         self.bad_values[field.name] += 1
-
-
-def _ignore(_field: Field, _value: object) -> None:
-    """A value that is missing instead."""
-
-
-def _raise(field: Field, value: object) -> None:
-    wanted = "a finite number" if field.kind == "numeric" else "a string, a number or a bool"
-    raise InvalidValueError(f"field {field.name!r} takes {wanted}, not {value!r}")
-
-
-def _text(field: Field, value: object, refuse: Refuse) -> str:
-    match value:
-        case None:
-            return MISSING
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return str(value)
-        case float() if math.isfinite(value):
-            return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
-    refuse(field, value)
-    return MISSING
-
-
-def _floats(values: Sequence[Value]) -> npt.NDArray[np.float64] | None:
-    """The values [B] where all are numbers that float64 holds, as in most columns; else None."""
-    if set(map(type, values)) <= {float, int}:
-        with suppress(OverflowError):
-            return np.array(values, np.float64)
-    return None
-
-
-def _number(field: Field, value: object, refuse: Refuse) -> float:
-    """NaN when missing: after the transform it stays NaN for the scaling, or becomes 0 where there is none."""
-    match value:
-        case None:
-            return math.nan
-        case bool() | int() | float() if abs(value) <= _FLOAT64:
-            return float(value)
-    refuse(field, value)
-    return math.nan
 
 
 def _column(name: str, impressions: Sequence[LabeledImpression]) -> npt.NDArray[np.int64]:

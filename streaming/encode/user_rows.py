@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streaming.encode.batch import TrainingRows
-from streaming.encode.encoder import Hashes
 from streaming.encode.feature_spec import FeatureSpec
+from streaming.encode.hashes import Hashes
 
 Rows = TypeVar("Rows", bound=TrainingRows)
 

@@ -12,61 +12,33 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.errors import StateError
 from serving.experiments.assignment import Experiment
-from serving.experiments.goals import Floats, Goal, returns
+from serving.experiments.counts.counted_users import CountedUser, CountedUsers, UnitCounts
+from serving.experiments.goals import Floats, Goal
 from serving.experiments.guardrails import GuardrailCounts, Watched
 from streaming.events.columns import ERASURE, IMPRESSION, INTERACTION
 
-Counts = npt.NDArray[np.int64]
 _MINUTE = 60_000
 """How long before its impression an interaction may come, by event time (ms)."""
 _OF_USERS = pa.array([IMPRESSION, ERASURE], pa.uint8())
-_NEVER = 2**62
-"""As a time: of users who were not in the experiment."""
 _COLUMNS = (
     *("kind", "time", "id", "user", "experiment", "arm", "items", "model"),
     *("impression", "item", "action", "value"),
 )
 
 
-@dataclass(frozen=True, slots=True)
-class UnitCounts:
-    """Impressions and clicked impressions of the users of an arm, since the start and in the time before it."""
-
-    impressions_U: Counts
-    clicks_U: Counts
-    earlier_impressions_U: Counts
-    earlier_clicks_U: Counts
-
-    def __len__(self) -> int:
-        return len(self.impressions_U)
-
-
-@dataclass(slots=True)
-class _User:
-    number: int
-    reached: list[float]
-    """Two figures of each goal: since the start, and before it."""
-    arms: set[str] = field(default_factory=set)
-    counts: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
-    first: int = _NEVER
-    """Time of the first impression in the experiment."""
-
-
 @dataclass(slots=True)
 class _Open:
     """An impression that can still be acted on."""
 
-    user: _User
+    user: CountedUser
     time: int
     items: frozenset[str]
     earlier: bool
@@ -111,7 +83,7 @@ class LogCounts:
         self._returns = any(goal.kind == "return" for goal in goals)
         self._watched = GuardrailCounts(experiment) if watch else None
         self._visits = array("q"), array("q")
-        self._users: dict[str, _User] = {}
+        self._users = CountedUsers([arm.name for arm in experiment.arms], len(goals))
         self._open: dict[str, _Open] = {}
         self._early = defaultdict[str, list[_Act]](list)
         self._earliest, self._swept = 0, 0
@@ -143,62 +115,26 @@ class LogCounts:
 
     def arms(self) -> dict[str, UnitCounts]:
         """The users of each arm, in the order of the experiment's arms."""
-        counts = {name: [user.counts for user in users.values()] for name, users in self._assigned().items()}
-        return {name: UnitCounts(*np.array(of, np.int64).reshape(-1, 4).T) for name, of in counts.items()}
+        return self._users.arms()
 
     def goals(self) -> dict[str, dict[str, Floats]]:
-        """By goal and arm, of its users: 1 (of a return: if it is known), the figure, and both before the start [4, U].
-
-        Of a return nothing is known of before.
-        """
-        found: dict[str, dict[str, Floats]] = {goal.name: {} for goal in self._goals}
-        users_V, times_V = (np.array(column, np.int64) for column in self._visits)
-        firsts = np.array([user.first for user in self._users.values()], np.int64)
-        back = {goal.name: returns(goal, firsts, users_V, times_V) for goal in self._goals if goal.kind == "return"}
-        for arm, by_name in self._assigned().items():
-            users = by_name.values()
-            reached = np.array([user.reached for user in users], np.float64).reshape(len(users), 2 * len(self._goals)).T
-            numbers, one = np.array([user.number for user in users], np.intp), np.ones(len(users))
-            for place, goal in enumerate(self._goals):
-                since, before = reached[2 * place : 2 * place + 2]
-                if goal.kind == "return":
-                    known, came = (column[numbers] for column in back[goal.name])
-                    found[goal.name][arm] = np.stack([known, came, since, before])
-                elif goal.kind == "conversion":
-                    found[goal.name][arm] = np.stack([one, np.minimum(since, 1), one, np.minimum(before, 1)])
-                else:
-                    found[goal.name][arm] = np.stack([one, since, one, before])
-        return found
+        """See `CountedUsers.goals`."""
+        return self._users.goals(self._goals, self._visits)
 
     def watched(self, name: Watched) -> dict[str, Floats]:
         """What a guardrail watches, by arm: see `GuardrailCounts.columns`. Only with `watch`."""
         if self._watched is None:
             raise StateError("what guardrails watch was not counted: make these counts with watch=True")
-        return self._watched.columns(name, self._assigned())
+        return self._watched.columns(name, self._users.assigned())
 
     @property
     def exposed_to_several(self) -> int:
         """Users who were shown more than one arm: by a change of weights, or by an error in assignment."""
-        return sum(len(user.arms) > 1 for user in self._users.values())
-
-    def _assigned(self) -> dict[str, dict[str, _User]]:
-        """The users of each arm, by name, without those who were shown several."""
-        found: dict[str, dict[str, _User]] = {arm.name: {} for arm in self._experiment.arms}
-        for name, user in self._users.items():
-            if len(user.arms) == 1:
-                found[next(iter(user.arms))][name] = user
-        return found
-
-    def _user(self, name: str) -> _User:
-        if name not in self._users:
-            self._users[name] = _User(len(self._users), [0.0] * (2 * len(self._goals)))
-        return self._users[name]
+        return self._users.in_several_arms
 
     def _forget(self, name: str) -> None:
         """Count nothing of a user who was erased, until the user comes back."""
-        user = self._users.get(name)
-        if user is not None:
-            self._users[name] = _User(user.number, [0.0] * (2 * len(self._goals)))
+        if (user := self._users.forget(name)) is not None:
             self._open = {id_: shown for id_, shown in self._open.items() if shown.user is not user}
             if self._watched:
                 self._watched.forget(name)
@@ -208,7 +144,7 @@ class LogCounts:
             return
         earlier = time < self._since
         if self._returns and not earlier:
-            self._visits[0].append(self._user(user_name).number)
+            self._visits[0].append(self._users.of(user_name).number)
             self._visits[1].append(time)
         if not earlier:
             if said["experiment"] != self._experiment.name or not self._experiment.lasts(time):
@@ -216,7 +152,7 @@ class LogCounts:
             if said["arm"] not in self._arms:
                 self.unknown_arms += 1
                 return
-        user = self._user(user_name)
+        user = self._users.of(user_name)
         if not earlier:
             if self._watched:
                 self._watched.count(user_name, said, first=not user.arms)

@@ -22,7 +22,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from serving.experiments.counts.log_counts import UnitCounts
+from serving.experiments.counts.counted_users import UnitCounts
 from serving.experiments.inference.intervals import Interval, half_width
 
 Floats = npt.NDArray[np.float64]

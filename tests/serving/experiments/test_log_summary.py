@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from serving.experiments.assignment import Arm, Experiment
-from serving.experiments.counts.log_counts import UnitCounts
+from serving.experiments.counts.counted_users import UnitCounts
 from serving.experiments.log_summary import compared
 
 AB = Experiment("ab", (Arm("control", "frozen"), Arm("treatment", "online")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.experiments.counts.log_counts import UnitCounts
+from serving.experiments.counts.counted_users import UnitCounts
 from serving.experiments.inference.adjusted import AdjustedRate, Moments, adjusted_rates
 
 

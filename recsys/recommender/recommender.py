@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 import warnings
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Self
@@ -16,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Self
 from recsys import wiring
 from recsys.commands.output.embedding_tables import refused
 from recsys.config.schema import Config
-from recsys.errors import InvalidValueError, StateError
+from recsys.errors import InvalidValueError
 from recsys.recommender.asked import name_of, names_of, request
 from recsys.recommender.configuration import configuration
+from recsys.recommender.open_parts import OpenParts
 from recsys.recommender.progress_line import progress_line
 from recsys.recommender.results.fitted import Fitted
 from recsys.recommender.results.ingested import Ingested
@@ -31,7 +30,6 @@ from serving.api.messages.schemas import RankRequest, RecommendRequest
 if TYPE_CHECKING:
     from recsys.config.sections.log import MappingSection
     from recsys.evaluation.replay.training_pass import ReplayProgress
-    from serving.local_ranking import LocalRanking
     from streaming.events.schema import Features, Value
 
 
@@ -56,13 +54,7 @@ class Recommender:
     ) -> None:
         self.config = configuration(config, folder)
         self._progress = progress
-        self._stack = ExitStack()
-        self._pid = os.getpid()
-        # At the end of the process, if not before.
-        self._close = weakref.finalize(self, _release, self._stack, self._pid)
-        self._redis_runs = False
-        self._ranking: ExitStack | None = None
-        self._answers: LocalRanking | None = None
+        self._open = OpenParts(self.config)
 
     def ingest(
         self, data: Any, *, mapping: str | Mapping[str, Any] | MappingSection | None = None, sort: bool = False
@@ -79,7 +71,7 @@ class Recommender:
         Raises InvalidValueError for data that cannot be read so, or if all of it was refused; IngestError when reading
         or writing fails.
         """
-        self._check_open()
+        self._open.check()
         log = wiring.event_log(self.config)
         try:
             with tempfile.TemporaryDirectory() as folder:
@@ -106,13 +98,13 @@ class Recommender:
         `until` stops before the first event at this time or later. Raises CheckpointError if another process trains in
         this folder, LeaseError if one that trains elsewhere publishes to this Redis; both name it.
         """
-        self._check_open()
+        self._open.check()
         if self.config.training.workers > 1:
             raise InvalidValueError("a Recommender trains in its own process: set workers to 1, or run `recsys train`")
         end = None if until is None else millis(until, "until")
         with wiring.training_lock(self.config):
-            self._open_redis()
-            self._stop_ranking()
+            self._open.redis()
+            self._open.stop_ranking()
             wiring.set_threads(self.config)
             with wiring.locked_trainer(self.config, publish=True) as trainer:
                 resumed = trainer.resume()
@@ -139,7 +131,7 @@ class Recommender:
         """
         names = names_of(exclude, "exclude")
         asked = {"user": name_of(user), "count": k, "exclude": names, "features": features}
-        return Ranking(self._answering().recommend(request(RecommendRequest, asked, time)))
+        return Ranking(self._open.ranking().recommend(request(RecommendRequest, asked, time)))
 
     def rank(
         self,
@@ -155,7 +147,7 @@ class Recommender:
 
         `item_features` has one value per item, by name. Otherwise as `recommend`.
         """
-        answering, names = self._answering(), names_of(items, "items")
+        answering, names = self._open.ranking(), names_of(items, "items")
         if not names:
             return Ranking(None)
         given = {"features": features, "item_features": item_features}
@@ -174,7 +166,7 @@ class Recommender:
         from recsys.evaluation.replay.evaluation import evaluate
         from recsys.evaluation.replay.report.replay_report import moment
 
-        self._check_open()
+        self._open.check()
         refreshes = [refresh] if isinstance(refresh, str) else list(refresh)
         for one in refreshes:
             check_refresh(one, "refresh")
@@ -200,10 +192,7 @@ class Recommender:
 
     def close(self) -> None:
         """Release what it uses, also the embedded Redis if nobody else uses it. Nothing happens in a forked child."""
-        if os.getpid() != self._pid:
-            return
-        self._stop_ranking()
-        self._close()
+        self._open.close()
 
     def __enter__(self) -> Self:
         return self
@@ -216,40 +205,3 @@ class Recommender:
 
     def _shown(self, state: Callable[[], str]) -> AbstractContextManager[None]:
         return progress_line(state, wanted=self._progress)
-
-    def _answering(self) -> LocalRanking:
-        self._check_open()
-        if self._answers is None:
-            self._open_redis()
-            self._ranking = self._stack.enter_context(ExitStack())
-            self._answers = wiring.local_ranking(self.config)
-            self._ranking.callback(self._answers.close)
-        if missing := self._answers.missing:
-            reasons = ", ".join(f"{model} ({reason})" for model, reason in missing.items())
-            raise StateError(f"no model to rank with: {reasons}; call fit() first, unless a trainer runs")
-        return self._answers
-
-    def _stop_ranking(self) -> None:
-        if self._ranking is not None:
-            self._ranking.close()
-        self._ranking = self._answers = None
-
-    def _open_redis(self) -> None:
-        if not self._redis_runs:
-            self._stack.enter_context(wiring.running_redis(self.config))
-            self._redis_runs = True
-
-    def _check_open(self) -> None:
-        if os.getpid() != self._pid:  # its locks, connections and threads stayed there
-            raise StateError(
-                f"this recommender belongs to process {self._pid}, of which this one is a fork: make the Recommender "
-                "in the process that uses it, or ask `recsys serve` from several"
-            )
-        if not self._close.alive:
-            raise StateError("this recommender is closed; make another")
-
-
-def _release(resources: ExitStack, pid: int) -> None:
-    """Close what process `pid` made; a forked child has only copies."""
-    if os.getpid() == pid:
-        resources.close()

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from recsys.errors import InvalidValueError
-from recsys.proposal.files.text import Decoded
+from recsys.proposal.files.text_encoding import Decoded
 from streaming.events.columns import KINDS
 from streaming.ingest.formats.columnar import Columnar, batches, schema
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from recsys.proposal.files import first_records, libsvm_sample
 from recsys.proposal.files.sample import Sample
-from recsys.proposal.files.text import Decoded
+from recsys.proposal.files.text_encoding import Decoded
 from streaming.ingest.formats.columnar import in_micros
 from streaming.ingest.formats.compression import content_suffix, open_content
 from streaming.ingest.formats.dialect import RowReader

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from recsys.proposal.files.text import Decoded
+from recsys.proposal.files.text_encoding import Decoded
 
 _LINE: Final = re.compile(r"[+-]?[\d.]+( +(qid|\d+):[+-]?[\d.eE+-]+)+\s*(#.*)?")
 _TRIED: Final = 100

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from recsys.errors import InvalidValueError
-from recsys.proposal.files import first_records, libsvm_sample, text
+from recsys.proposal.files import first_records, libsvm_sample, text, text_encoding
 from recsys.proposal.files.text_lists import lists_of
 from streaming.ingest.formats.columnar import MAGIC, Columnar
 from streaming.ingest.formats.compression import content_suffix, open_content
@@ -79,7 +79,7 @@ def _read(path: Path) -> Sample:
     except (OSError, pa.ArrowException) as error:
         raise InvalidValueError(f"{path} cannot be read: {error}") from error
     _refuse_binary(path, head)
-    found = text.decode(path, head[:BYTES], whole=len(head) <= BYTES)
+    found = text_encoding.decode(path, head[:BYTES], whole=len(head) <= BYTES)
     if found.text.lstrip()[:1] in ("{", "["):
         if found.encoding.startswith("utf-") and found.encoding != "utf-8":
             raise InvalidValueError(f"{path} is JSON in {found.encoding.upper()}: write it as UTF-8, as JSON has to be")

@@ -1,8 +1,7 @@
-"""Delimited text that nobody has described: its encoding, delimiter, quotes and header."""
+"""Delimited text that nobody has described: its delimiter, quotes and header."""
 
 from __future__ import annotations
 
-import codecs
 import csv
 import re
 from collections import Counter
@@ -15,8 +14,8 @@ from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import is_number
 from recsys.proposal.columns.time_columns import time_reading
 from recsys.proposal.columns.vocabulary import known
+from recsys.proposal.files.text_encoding import Decoded
 from streaming.ingest.formats.dialect import Dialect, RowReader, csv_format
-from streaming.ingest.formats.encodings import wide_encoding
 from streaming.ingest.formats.open_source import Format, dialect
 
 _DELIMITERS: Final = ("::", "\t", ",", ";", "|", "\x01", " ")
@@ -31,15 +30,6 @@ _GOOD: Final = 0.9
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """The beginning of a file as text without a torn last line."""
-
-    text: str
-    encoding: str
-    whole: bool
-
-
-@dataclass(frozen=True)
 class SampledTable:
     """Cells by column, the settings that a mapping needs to read them, and what was noticed."""
 
@@ -47,46 +37,6 @@ class SampledTable:
     rows: int
     settings: Mapping[str, Any]
     notes: Sequence[str]
-
-
-def decode(path: Path, head: bytes, *, whole: bool) -> Decoded:
-    """The text of `head`, in the encoding that fits. Raises InvalidValueError for lines that end with CR alone."""
-    text, encoding = _decoded(head, whole)
-    text = text.removeprefix("\ufeff")
-    if "\n" not in text and text.strip().count("\r"):
-        raise InvalidValueError(f"{path}: its lines end with a carriage return alone; let them end with a newline")
-    if not whole:
-        text = text[: text.rfind("\n") + 1] or text
-    return Decoded(text, encoding, whole)
-
-
-def _decoded(head: bytes, whole: bool) -> tuple[str, str]:
-    if wide := wide_encoding(head):
-        return codecs.getincrementaldecoder(wide)("replace").decode(head), wide
-    try:
-        return codecs.getincrementaldecoder("utf-8")().decode(head, whole), "utf-8"
-    except UnicodeDecodeError:
-        western = "cp1252" if re.search(rb"[\x80-\x9f]", head) else "latin-1"
-        encoding = max("gb18030" if _chinese(head) else western, *_OTHERS, key=lambda one: _names_known(head, one))
-        return codecs.getincrementaldecoder(encoding)("replace").decode(head), encoding
-
-
-_OTHERS: Final = ("cp1251", "cp932", "euc_jp", "cp949", "big5", "cp1250", "cp1254", "cp1256", "koi8_r")
-
-
-def _names_known(head: bytes, encoding: str) -> int:
-    """How many names of the first line have a known word beyond ASCII in this encoding; of equals the first counts."""
-    try:
-        line = head.partition(b"\n")[0].decode(encoding)
-    except UnicodeDecodeError:
-        return 0
-    return sum(not name.isascii() and known(name) for name in re.split(r"[,;|\t]", line))
-
-
-def _chinese(head: bytes) -> bool:
-    """Whether bytes above ASCII come in pairs, as in GBK; in Western encodings most stand alone."""
-    runs = [len(run) for run in re.findall(rb"[\x81-\xfe]+", head)]
-    return sum(run for run in runs if not run % 2) > 0.9 * sum(runs)
 
 
 def table(path: Path, found: Decoded, suffix: str, most: int) -> SampledTable:

@@ -10,15 +10,15 @@ from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.label_words import yes_words
 from recsys.proposal.columns.likeness import FALSE, depends, identifies, names_things, one_truth, two_valued
-from recsys.proposal.columns.time_columns import ENOUGH, MOST, TimeReading, forms, time_reading
-from recsys.proposal.columns.vocabulary import ACTIONS, AFTER, HISTORY, NOT_EVENT, POSITION, Role, says, tokens
+from recsys.proposal.columns.time_columns import TimeReading
+from recsys.proposal.columns.vocabulary import ACTIONS, AFTER, HISTORY, POSITION, Role, says, tokens
 from recsys.proposal.files.further import further_cells
 from recsys.proposal.files.sample import Sample
 from recsys.proposal.roles.label_finder import check_words, find_labels, yes_of
-from recsys.proposal.roles.roles import Guess, Roles, Said
+from recsys.proposal.roles.roles import IDENTIFIERS, Guess, Roles, Said
+from recsys.proposal.roles.time_finder import find_time
 
 _MARKED: Final = re.compile(r".+-[01]")
-_IDENTIFIERS: Final[tuple[Role, ...]] = ("user", "item", "request")
 _MOST_ACTIONS: Final = 40
 _MOST_RATINGS: Final = 101
 
@@ -68,52 +68,11 @@ class _Finder:
     def time(self) -> None:
         named = self.left.get(self._said.columns.get("time", ""))
         columns = [named] if named is not None else list(self.left.values())
-        readings = self._readings(columns) or self._readings(columns, by_value=True)
-        if not readings:
-            self._no_time(columns, asked=named is not None)
-            return
-        best = max(readings, key=lambda one: readings[one][0])
-        _, self.reading = readings[best]
-        if self.reading.ambiguous:
-            raise InvalidValueError(
-                f"{self._sample.path}: the times in {best!r}, such as {self.left[best].texts[0]!r}, may be "
-                f"{self.reading.format!r} or {self.reading.ambiguous!r}; say which with --time-format"
-            )
-        doubt = f"; {self.reading.doubt}" if self.reading.doubt else ""
-        self._give("time", self.left[best], f"its values are times ({self.reading.form}){doubt}")
-
-    def _no_time(self, columns: Sequence[Column], *, asked: bool) -> None:
-        """Raises InvalidValueError for a column that the user says, or its name, and that is not in one form."""
-        for column in columns if asked else [one for one in columns if says("time", one.name) >= 2]:
-            seen = ", ".join(f"{one.form} ({one.read} of {one.read + len(one.others)})" for one in forms(column.values))
-            if seen:
-                raise InvalidValueError(
-                    f"{self._sample.path}: no form has more than half of the times in {column.name!r}: {seen}; write "
-                    "them in one form, or say with --time-unit or --time-format which to read: others are refused"
-                )
-            if asked:
-                raise InvalidValueError(
-                    f"{self._sample.path}: the values of {column.name!r}, such as {column.texts[0]!r}, are no times "
-                    'that are known; say how to read them with --time-unit or --time-format (such as "%d.%m.%Y %H:%M")'
-                )
-
-    def _readings(self, columns: Sequence[Column], by_value: bool = False) -> dict[str, tuple[float, TimeReading]]:
-        found: dict[str, tuple[float, TimeReading]] = {}
-        for column in columns:
-            said = says("time", column.name)
-            named = any(says(role, column.name) for role in _IDENTIFIERS)
-            if column.type == "list" or not (said or (by_value and not named)):
-                continue
-            told = self._said.time_unit or self._said.time_format
-            least = (0.0 if told else MOST) if said or len(columns) == 1 else ENOUGH
-            reading = time_reading(column.values, self._said.time_unit, self._said.time_format, least)
-            if reading is not None:
-                other = bool(NOT_EVENT.intersection(tokens(column.name)))
-                fine = reading.resolution / min(len(column.values), 200)
-                days = not reading.resolution
-                lacking = (column.missing + len(reading.others)) / len(column.cells)
-                found[column.name] = (said + 2 * fine - days - 2 * other - lacking, reading)
-        return found
+        found = find_time(columns, self._said, self._sample.path, asked=named is not None)
+        if found is not None:
+            column, self.reading = found
+            doubt = f"; {self.reading.doubt}" if self.reading.doubt else ""
+            self._give("time", column, f"its values are times ({self.reading.form}){doubt}")
 
     def lists(self) -> None:
         """Lists of shown items, and what of them was clicked."""
@@ -186,7 +145,7 @@ class _Finder:
                 )
 
     def identifiers(self) -> None:
-        for role in _IDENTIFIERS:
+        for role in IDENTIFIERS:
             able = [one for one in self.left.values() if names_things(one) and role not in self.found]
             if role == "item" and ("shown" in self.found or "marked" in self.found):
                 continue

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.time_columns import TimeReading
+from recsys.proposal.columns.vocabulary import Role
 from streaming.ingest.mapping.event_time import Unit
+
+IDENTIFIERS: Final[tuple[Role, ...]] = ("user", "item", "request")
 
 
 @dataclass(frozen=True)

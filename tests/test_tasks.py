@@ -166,7 +166,7 @@ def test_each_task_has_progressive_figures_and_only_clicks_make_items_popular(co
     assert [name in printed for name in ("click, all", "click, recent", "buy, all", "buy, recent")] == [True] * 4
     with wiring.trainer(_without_tasks(config), publish=False) as alone:
         alone.run(follow=False, stop=threading.Event())
-        assert dict(trainer._catalog.popular(9)) == pytest.approx(dict(alone._catalog.popular(9)), rel=0.05)
+        assert dict(trainer._state.catalog.popular(9)) == pytest.approx(dict(alone._state.catalog.popular(9)), rel=0.05)
 
 
 def _without_tasks(config: Config, folder: str = "alone") -> Config:

@@ -6,12 +6,10 @@ Shape suffixes: B training rows, N numeric fields, T tasks.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -19,16 +17,13 @@ from embedding.snapshot.background import BackgroundSave
 from embedding.store import EmbeddingStore
 from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
-from recsys.training.debiasing.debiasing import Debiasing, NoDebiasing
+from recsys.training.companions import Companions
 from recsys.training.dense.model import DenseModel, probabilities, under
 from recsys.training.dense.peers import Peers, Scores
-from recsys.training.dense.soundness import UnsoundRows
+from recsys.training.dense.sound_gradients import SoundGradients
 from recsys.training.description import Description
-from recsys.training.embedding_layer import Embedded, EmbeddingLayer
+from recsys.training.embedding_layer import EmbeddingLayer
 from recsys.training.loss import Loss, WeightedLogLoss
-from recsys.training.negative_sampling import NegativeSampling
-from recsys.training.retrieval.retrieval_learner import RetrievalLearner
-from recsys.training.ssl.item_contrast import ItemContrast
 from serving.model.artefact import USER_TABLE
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
@@ -60,10 +55,9 @@ class Learner:
 
     Scoring, evaluation and serving use the dense weights averaged over steps (`averaging`, see `AveragedModel`).
     Dropout masks come from `generator` alone (a CPU generator), so that the same batches give the same bits.
-    `debiasing` changes what is learned from a batch, not how it is scored; with `negatives` it is a sample, then.
     `tasks` are the names of the model's tasks, in the order of its logits; by default all count alike in the loss.
-    `peers` are the processes that learn from the same batches, each from its share of the rows. `retrieval` learns from
-    the same batches, after the model, which it does not change. `ssl` learns after each step, on rows of item fields.
+    `peers` are the processes that learn from the same batches, each from its share of the rows; `beside` is what else
+    learns from them.
     Raises InvalidValueError if a table is missing in `store`, or if its dimension is not the model's.
     """
 
@@ -77,12 +71,9 @@ class Learner:
         generator: torch.Generator,
         tasks: Sequence[str] = ("click",),
         loss: Loss | None = None,
-        debiasing: Debiasing | None = None,
-        negatives: NegativeSampling | None = None,
         averaging: float = 0.0,
         peers: Peers | None = None,
-        retrieval: RetrievalLearner | None = None,
-        ssl: ItemContrast | None = None,
+        beside: Companions | None = None,
     ) -> None:
         if len(tasks) != model.tasks:
             raise InvalidValueError(f"the model has logits of {model.tasks} tasks, not of {', '.join(tasks)}")
@@ -90,7 +81,7 @@ class Learner:
         self.tasks = tuple(tasks)
         self.model = model
         self.store = store
-        self.retrieval, self.ssl = retrieval, ssl
+        self.beside = beside or Companions()
         self.steps = 0
         self._expired_at = 0
         self._layer = EmbeddingLayer(store, spec)
@@ -98,9 +89,8 @@ class Learner:
         loss = loss or WeightedLogLoss((1.0,) * len(tasks))
         self._peers = peers or Peers()
         self._dense = DenseModel(model, loss, lr=dense_lr, generator=generator, averaging=averaging, peers=self._peers)
-        self._debiasing, self.negatives = debiasing or NoDebiasing(), negatives
         self._moments = RunningMoments(spec.numeric)
-        self._unsound = UnsoundRows(spec, self._peers)
+        self._gradients = SoundGradients(spec, self._dense, self._peers)
 
     @property
     def served_model(self) -> RankingModel:
@@ -130,18 +120,15 @@ class Learner:
         """
         self._moments.add(batch.numeric_BN[batch.counted_B > 0])
         self.steps += 1
-        debiased = self._debiasing.learned(batch)
-        if self.negatives is None:
+        debiased = self.beside.debiasing.learned(batch)
+        if self.beside.negatives is None:
             scores_B = self._learn(debiased, scored=scored)
         else:
             scores_B = self._score(batch)
-            sampled = self.negatives.learned(debiased, scores_B)
+            sampled = self.beside.negatives.learned(debiased, scores_B)
             if sampled is not None:
                 self._learn(sampled, scored=False)
-        if self.ssl is not None:
-            self.ssl.step(batch, self.scaling)
-        if self.retrieval is not None:
-            self.retrieval.step(batch, self.scaling)
+        self.beside.step(batch, self.scaling)
         if batch.now - self._expired_at >= EXPIRE_EVERY:
             self._expired_at = batch.now
             self._layer.store.expire(batch.now)
@@ -152,7 +139,7 @@ class Learner:
         own = self._peers.share(batch)
         embedded = self._layer.lookup(own.ids, batch.now)
         numeric_BN = self._numbers(own)
-        learnable, logits_BT = self._backward(own, embedded, numeric_BN)
+        learnable, logits_BT = self._gradients.find(own, embedded, numeric_BN)
         same = not scored or (self.served_model is self.model and not self.model.drops)
         scores_B = None if same else self._dense.scores(embedded, numeric_BN, own)
         if learnable:
@@ -188,15 +175,9 @@ class Learner:
         return self._moments.scaling()
 
     @property
-    def report(self) -> dict[str, Mapping[str, float]]:
-        """Figures of what learns beside the model, for the trainer's status."""
-        found = {name: part.report for name, part in self._parts.items()}
-        return {name: figures for name, figures in found.items() if figures}
-
-    @property
     def left_out(self) -> dict[str, int]:
         """Rows not learned from because their loss or gradient was not finite, by field."""
-        return self._unsound.by_field
+        return self._gradients.unsound.by_field
 
     def begin_save(self, folder: Path) -> Callable[[], None]:
         """Capture the current state; the function returned writes it into `folder`, from any thread.
@@ -246,60 +227,24 @@ class Learner:
     @property
     def description(self) -> Description:
         """What the weights mean."""
-        retrieval = None if self.retrieval is None else self.retrieval.options.description
+        towers = self.beside.retrieval
+        retrieval = None if towers is None else towers.options.description
         return Description.of(self.spec, self.model, self.tasks, retrieval)
 
     def _numbers(self, batch: TrainingBatch) -> torch.Tensor:
         return torch.from_numpy(self.scaling.apply(batch.numeric_BN))
 
-    def _backward(
-        self, batch: TrainingBatch, embedded: Embedded, numeric_BN: torch.Tensor
-    ) -> tuple[bool, torch.Tensor]:
-        """Gradients of the batch, and the logits [B, T]; False if they may not be applied.
-
-        The inputs of rows that make them unsound become zeros, here and for the caller.
-        """
-        logits_BT, is_sound = self._dense.gradients(batch, embedded, numeric_BN)
-        if is_sound:
-            return True, logits_BT
-        gradient_BS = embedded.gradient_BS
-        assert gradient_BS is not None
-        out_B = self._unsound.find(logits_BT, embedded.embedded_BFD, gradient_BS, numeric_BN)
-        if self._peers.any(bool(out_B.any())):
-            fields = self._unsound.fields(out_B, embedded.embedded_BFD, numeric_BN)
-            embedded.blank(out_B)
-            numeric_BN[out_B] = 0
-            weights_B = np.where(out_B, np.float32(0), batch.weights_B)
-            logits_BT, is_sound = self._dense.gradients(replace(batch, weights_B=weights_B), embedded, numeric_BN)
-            if is_sound:
-                self._unsound.count(batch, out_B, fields)
-                return True, logits_BT
-        self._unsound.count_all(batch)
-        return False, logits_BT
-
     def dense_state(self) -> dict[str, torch.Tensor]:
         """Everything but the embedding rows."""
         moments = {f"moments.{name}": torch.from_numpy(values_N) for name, values_N in self._moments.state().items()}
         clocks = torch.tensor([self.steps, self._expired_at])
-        parts = {f"{name}.{key}": tensor for name, part in self._parts.items() for key, tensor in part.state().items()}
-        return self._dense.state() | moments | parts | {"left_out": self._unsound.counts_M, "clocks": clocks}
-
-    @property
-    def _parts(self) -> dict[str, Debiasing | NegativeSampling | RetrievalLearner | ItemContrast]:
-        """What learns beside the model, each with a state of its own, by the prefix of its tensors."""
-        found = {
-            "debiasing": self._debiasing,
-            "negatives": self.negatives,
-            "retrieval": self.retrieval,
-            "ssl": self.ssl,
-        }
-        return {name: part for name, part in found.items() if part is not None}
+        left_out = self._gradients.unsound.counts_M
+        return self._dense.state() | moments | self.beside.state() | {"left_out": left_out, "clocks": clocks}
 
     def load_dense(self, state: dict[str, torch.Tensor], file: Path) -> None:
         """Restore what `dense_state` returned; errors name `file`, from which it was read."""
         self._dense.restore(state, file)
         self._moments.restore({name: tensor.numpy() for name, tensor in under("moments.", state).items()})
-        for name, part in self._parts.items():
-            part.restore(under(f"{name}.", state))
-        self._unsound.counts_M = state["left_out"]
+        self.beside.restore(state)
+        self._gradients.unsound.counts_M = state["left_out"]
         self.steps, self._expired_at = state["clocks"].tolist()

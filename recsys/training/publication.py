@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,13 +11,13 @@ from dataclasses import replace
 from typing import TypeVar
 
 from recsys.errors import ExportError, OutOfStepError, PublishError
-from recsys.evaluation.metrics import Summary
 from recsys.training.export.exporter import Exporter
 from recsys.training.learner import Learner
 from recsys.training.progress import Progress
 from recsys.training.retrieval.tower_fields import ITEM_TABLE
 from recsys.training.retrieval.tower_graph import tower_graph
 from recsys.training.retrieval.vector_publication import VectorPublication
+from recsys.training.trainer_report import trainer_report
 from serving.limits import CATALOG_SIZE
 from serving.model.artefact import RANKER, USER_TOWER, Artefact
 from serving.replication.publish.publisher import Publisher
@@ -187,27 +186,17 @@ class Publication:
         step, spec = self._learner.steps, self._learner.spec
         dims = {name: table.dim for name, table in _read_by_servers(self._learner.store.tables).items()}
         graphs = {RANKER: self._exporter.graph(self._learner.served_model)}
-        if self._learner.retrieval is not None:
-            graphs[USER_TOWER] = tower_graph(self._learner.retrieval.model.user)
+        if self._learner.beside.retrieval is not None:
+            graphs[USER_TOWER] = tower_graph(self._learner.beside.retrieval.model.user)
         described = spec, self._learner.scaling, self._learner.tasks
         self._publisher.publish_artefact(Artefact(self._version(), step, now, dims, graphs, *described))
 
     def _status(self, progress: Progress) -> dict[str, object]:
-        store = self._learner.store
         return {
             "run": self._run,
             "serves": self._serves,
             "counted": sorted(self._streamed.layouts),
-            "step": self._learner.steps,
-            "event_time": progress.now,
-            "lag_events": progress.lag_events,
-            "events_per_second": progress.events_per_second(),
-            "rows_per_second": progress.rows_per_second(),
-            "rows": progress.rows,
-            "tasks": {task: _figures(progress.recent(task)) for task in progress.tasks},
-            "left_out": self._learner.left_out,
-            **self._learner.report,
-            "tables": {table: store.counters(table) for table in store.tables},
+            **trainer_report(self._learner, progress),
             "written": int(self._wall_clock() * 1000),
         }
 
@@ -243,14 +232,3 @@ def _again_if_it_fails(restore: Callable[[], None]) -> Iterator[None]:
 def _read_by_servers(tables: Mapping[str, _T]) -> dict[str, _T]:
     """All but the tables of the item tower, whose vectors are published instead."""
     return {name: table for name, table in tables.items() if not name.startswith(ITEM_TABLE)}
-
-
-def _figures(summary: Summary) -> dict[str, float]:
-    """Those that are defined."""
-    figures = {
-        "auc": summary.auc,
-        "log_loss": summary.log_loss,
-        "calibration": summary.calibration,
-        "normalised_entropy": summary.normalised_entropy,
-    }
-    return {name: value for name, value in figures.items() if math.isfinite(value)}

@@ -11,37 +11,28 @@ One turn of the loop:
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import secrets
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from recsys.errors import LogError, RecsysError, StateError
+from recsys.errors import LogError
 from recsys.training.checkpoint.background_checkpoint import BackgroundCheckpoint
 from recsys.training.checkpoint.checkpoints import Checkpoints
-from recsys.training.checkpoint.manifest import RUN, part_folder, saved_run
-from recsys.training.checkpoint.unusable import ANEW, unusable
 from recsys.training.learner import Learner
-from recsys.training.migration import load_migrated
 from recsys.training.progress import Progress
 from recsys.training.publication import Publication
+from recsys.training.trainer_state import TrainerState
 from streaming.catalog import Catalog
 from streaming.co_visits import CoVisits
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.feed import Feed
 from streaming.log.event_log import Cursor, EventLog
-from streaming.log.identity import difference
 
 logger = logging.getLogger(__name__)
 
 CONSUMER = "trainer"
-LOG = "log"
-"""The file with the identity of the log that the cursor is of; checkpoints of before have none."""
-VISITS = "co_visits.bin"
-"""The file with counts of items clicked together; checkpoints without them have none, and they begin empty then."""
 _FINAL_ATTEMPTS = 3
 """Publications at the end: if Redis was gone the first starts it, and if it is empty the second asks for all rows."""
 
@@ -72,15 +63,12 @@ class Trainer:
         self.progress = progress
         self._feed = feed
         self._log = log
-        self._catalog = catalog
-        self._visits = visits
+        self._state = TrainerState(learner, feed, catalog, visits, progress, log.identity)
         self._checkpoints = checkpoints
         self._publication = publication
         self._checkpoint_every = checkpoint_every
         self._poll_events = poll_events
         self._crash = crash
-        self.run_id = secrets.token_hex(4)
-        """Names what one training from nothing learns; a checkpoint keeps it (`publish.served_run`)."""
         self._checkpoint = BackgroundCheckpoint(checkpoints, self._capture, self._completed)
         self._forgot = False
         """Whether users were erased since the last checkpoint began, which has them still."""
@@ -93,28 +81,13 @@ class Trainer:
         self._checkpoints.remove_unfinished()
         path = self._checkpoints.newest()
         if path is not None:
-            try:
-                self._load(part_folder(path))
-                self.run_id = saved_run(path)
-            except (RecsysError, ValueError, OSError) as error:
-                raise StateError(unusable(path, error)) from error
+            self._state.load(path)
+            self._checkpoint.saved_step = self.learner.steps
         return path
 
     def migrate(self, path: Path) -> FeatureSpec:
-        """Load the complete checkpoint `path`, written for other fields, and return those fields.
-
-        It begins a run of its own, because the graph of the run before cannot score its rows. Writes nothing.
-        Raises StateError if more than the fields differ (see `load_migrated`), or if the log does.
-        """
-        folder = part_folder(path)
-        try:
-            self._check_log(folder / LOG)
-            written = load_migrated(self.learner, folder)
-            self._feed.restore((folder / "feed.bin").read_bytes(), adapt=True)
-            self._load_counts(folder)
-        except (RecsysError, ValueError) as error:
-            raise StateError(f"{path} cannot be migrated: {error}") from error
-        return written
+        """See `TrainerState.migrate`."""
+        return self._state.migrate(path)
 
     def skip(self, until: int | None = None) -> None:
         """Read the log, up to the first event at the time `until` (ms) or later, without learning from it.
@@ -127,28 +100,6 @@ class Trainer:
         for _ in self._feed.finish():
             pass
 
-    def _load(self, folder: Path) -> None:
-        self._check_log(folder / LOG)
-        self.learner.load(folder)
-        self._feed.restore((folder / "feed.bin").read_bytes())
-        self._load_counts(folder)
-        self._checkpoint.saved_step = self.learner.steps
-
-    def _check_log(self, file: Path) -> None:
-        """Raises StateError if a checkpoint is of a log of the same name that is not this one."""
-        written = file.read_text() if file.exists() else ""
-        if why := difference(written, self._log.identity):
-            raise StateError(
-                f"it is of another log than that at [log] url: {why}. Offsets name other events there: write the url "
-                f"of the log that it is of, or {ANEW}"
-            )
-
-    def _load_counts(self, folder: Path) -> None:
-        self._catalog.restore((folder / "catalog.bin").read_bytes())
-        if self._visits is not None and (file := folder / VISITS).exists():
-            self._visits.restore(file.read_bytes())
-        self.progress.load(folder)
-
     def run(self, *, follow: bool, stop: threading.Event, until: int | None = None) -> None:
         """Train to the end of the log; with `follow` wait for more until `stop` is set.
 
@@ -158,7 +109,7 @@ class Trainer:
         """
         self.progress.start(self._feed.joiner.sequence)
         if self._publication is not None:
-            self._publication.start(self.run_id)
+            self._publication.start(self._state.run_id)
         self._publish()
         try:
             self._follow(follow, stop, until)
@@ -178,6 +129,11 @@ class Trainer:
         if self._checkpoint.saved_step != self.learner.steps or self._forgot:
             self._checkpoint.begin(self.learner.steps, self._feed.cursor)
             self._checkpoint.finish()
+
+    @property
+    def run_id(self) -> str:
+        """See `TrainerState.run_id`."""
+        return self._state.run_id
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -201,10 +157,7 @@ class Trainer:
 
     def digest(self) -> str:
         """SHA-256 of the whole state: weights, embedding rows, optimizers, joiner, cursor, catalog."""
-        parts: tuple[bytes, ...] = (self.learner.digest().encode(), self._feed.state(), self._catalog.state())
-        if self._visits is not None:
-            parts = (*parts, self._visits.state())
-        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+        return self._state.digest()
 
     def _follow(self, follow: bool, stop: threading.Event, until: int | None) -> None:
         while not stop.is_set():
@@ -222,23 +175,7 @@ class Trainer:
     def _capture(self, folder: Path) -> Callable[[], None]:
         """Copy the current state; the function returned writes it into `folder`."""
         self._forgot = False
-        feed, catalog = self._feed.state(), self._catalog.state()
-        visits = None if self._visits is None else self._visits.state()
-        write_progress = self.progress.begin_save(folder)
-        write_learner = self.learner.begin_save(folder)
-
-        def write() -> None:
-            write_learner()
-            self._crash("rows written")
-            (folder / "feed.bin").write_bytes(feed)
-            (folder / "catalog.bin").write_bytes(catalog)
-            if visits is not None:
-                (folder / VISITS).write_bytes(visits)
-            (folder / RUN).write_text(self.run_id)
-            (folder / LOG).write_text(self._log.identity)
-            write_progress()
-
-        return write
+        return self._state.begin_save(folder, lambda: self._crash("rows written"))
 
     def _completed(self, cursor: Cursor) -> None:
         self._crash("checkpoint written")

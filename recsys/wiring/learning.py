@@ -103,6 +103,7 @@ def made(kind: Callable[..., _Learner], config: Config, rows: EmbeddingStore) ->
     """A learner of some `kind` over `rows`."""
     import torch
 
+    from recsys.training.companions import Companions
     from recsys.training.loss import WeightedLogLoss
     from recsys.training.negative_sampling import NegativeRates, NegativeSampling
 
@@ -118,18 +119,22 @@ def made(kind: Callable[..., _Learner], config: Config, rows: EmbeddingStore) ->
         generator=generator,
         tasks=[task.name for task in tasks(config)],
         loss=WeightedLogLoss([1.0, *(task.weight for task in config.tasks)]),
-        debiasing=debiasing(config),
-        negatives=NegativeSampling(NegativeRates(**sampled.model_dump()), training.seed) if sampled.on else None,
-        retrieval=retrieval(config, rows),
-        ssl=self_supervision(config, rows),
+        beside=Companions(
+            debiasing=debiasing(config),
+            negatives=NegativeSampling(NegativeRates(**sampled.model_dump()), training.seed) if sampled.on else None,
+            retrieval=retrieval(config, rows),
+            ssl=self_supervision(config, rows),
+        ),
     )
 
 
-def debiasing(config: Config) -> Debiasing | None:
-    """What corrects batches for what was shown, and where; None if nothing does."""
+def debiasing(config: Config) -> Debiasing:
+    """What corrects batches for what was shown, and where."""
+    from recsys.training.debiasing.debiasing import NoDebiasing
+
     options = config.training.debiasing
     if not options.on:
-        return None
+        return NoDebiasing()
     from recsys.training.debiasing.propensity_debiasing import LoggedDebiasing, PropensityDebiasing
 
     how = LoggedDebiasing(options.method, options.min_propensity, options.positions)

@@ -134,10 +134,10 @@ def _vectors(config: Config, learns: Learner, source: Feed, catalog: Catalog) ->
     """What publishes item vectors: all of the catalogue in the time between two publications of dense weights."""
     from recsys.training.retrieval.vector_publication import VectorPublication
 
-    if learns.retrieval is None:
+    if learns.beside.retrieval is None:
         return None
     share = min(config.redis.publish_every / max(config.training.export_every, 1), 1.0)
-    return VectorPublication(learns, learns.retrieval, source.encoder, source.entities, catalog, share)
+    return VectorPublication(learns, learns.beside.retrieval, source.encoder, source.entities, catalog, share)
 
 
 @contextmanager

@@ -68,7 +68,7 @@ def train(
         console.print(f"Stopped after {trainer.learner.steps:,} steps; state {trainer.digest()[:16]}.")
     else:
         say(console, _nothing_learned(config, trainer.outcomes))
-    if trainer.progress.rows and (sampling := trainer.learner.negatives) is not None:
+    if trainer.progress.rows and (sampling := trainer.learner.beside.negatives) is not None:
         say(console, sampled(sampling.counts))
     if rest := waiting(trainer.waiting_rows, config.training.batch_size):
         say(console, rest)

@@ -91,8 +91,8 @@ def test_scores_from_a_tenth_of_the_negatives_are_calibrated_on_all_traffic(sect
     sampled = wiring.learner(config)
     found, progress = calibration(config, sampled)
     assert found == pytest.approx(1, abs=0.1)
-    assert sampled.negatives is not None
-    counts = sampled.negatives.counts
+    assert sampled.beside.negatives is not None
+    counts = sampled.beside.negatives.counts
     assert counts["learned"] / counts["negatives"] == pytest.approx(0.1, abs=0.03)
     assert progress.labels == all_rows.labels, "rows that were not learned are judged, too"
     assert progress.total().auc == pytest.approx(all_rows.total().auc, abs=0.02)
@@ -101,7 +101,7 @@ def test_scores_from_a_tenth_of_the_negatives_are_calibrated_on_all_traffic(sect
 def test_without_the_correction_scores_are_far_too_high() -> None:
     config = config_of(UNIFORM)
     learner = wiring.learner(config)
-    learner.negatives = Uncorrected(NegativeRates(0.1))
+    learner.beside.negatives = Uncorrected(NegativeRates(0.1))
     found, _ = calibration(config, learner)
     assert found > 3
 
@@ -178,7 +178,7 @@ def test_the_running_mean_is_in_the_checkpoint(tmp_path: Path) -> None:
 
 
 def test_at_a_rate_of_one_nothing_is_sampled() -> None:
-    assert wiring.learner(config_of("[training.negatives]\nrate = 1.0")).negatives is None
+    assert wiring.learner(config_of("[training.negatives]\nrate = 1.0")).beside.negatives is None
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,8 @@ class Training:
         self.learner = learner
         self.catalog, self.entities = Catalog(half_life=1 << 40), EntityState(1000)
         encoder = Encoder(learner.spec)
-        assert learner.retrieval is not None
-        vectors = VectorPublication(learner, learner.retrieval, encoder, self.entities, self.catalog, share=0.2)
+        assert learner.beside.retrieval is not None
+        vectors = VectorPublication(learner, learner.beside.retrieval, encoder, self.entities, self.catalog, share=0.2)
         self.publication = Publication(
             learner,
             Publisher(client, "m"),

@@ -70,7 +70,7 @@ def rates(learner: Learner) -> np.ndarray:
 
 
 def resumed_options(learner: Learner) -> KernelBalancing:
-    debiasing = learner._debiasing
+    debiasing = learner.beside.debiasing
     assert isinstance(debiasing, PropensityDebiasing)
     assert debiasing.balance is not None
     return debiasing.balance.options
@@ -177,8 +177,8 @@ def test_a_checkpoint_of_a_plain_trainer_goes_on_with_balancing(tmp_path: Path) 
 def test_what_is_balanced_does_not_depend_on_which_rows_are_learned() -> None:
     batch = planted(1_500)
     sampled, whole = (learner_of(f"{more}{BALANCED}", batch) for more in ("[training.negatives]\nrate = 0.3\n", ""))
-    assert sampled.negatives is not None
-    assert sampled.negatives.counts["learned"] < 0.4 * sampled.negatives.counts["negatives"]
+    assert sampled.beside.negatives is not None
+    assert sampled.beside.negatives.counts["learned"] < 0.4 * sampled.beside.negatives.counts["negatives"]
     states = [
         {name: tensor for name, tensor in learner.dense_state().items() if name.startswith("debiasing.balance.")}
         for learner in (sampled, whole)

@@ -121,10 +121,10 @@ def samples_as_one(learner: LeadingLearner, config: Config, _folder: Path) -> No
     for batch in batches(config, range(STEPS)):
         close(torch.from_numpy(learner.step(batch)), torch.from_numpy(alone.step(batch)))
     equal_weights(learner, alone)
-    assert learner.negatives is not None
-    assert alone.negatives is not None
-    assert learner.negatives.counts == alone.negatives.counts
-    assert 0 < learner.negatives.counts["learned"] < learner.negatives.counts["negatives"]
+    assert learner.beside.negatives is not None
+    assert alone.beside.negatives is not None
+    assert learner.beside.negatives.counts == alone.beside.negatives.counts
+    assert 0 < learner.beside.negatives.counts["learned"] < learner.beside.negatives.counts["negatives"]
 
 
 @pytest.mark.parametrize("method", ["uniform", "score"])

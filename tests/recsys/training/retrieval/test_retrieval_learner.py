@@ -96,18 +96,18 @@ def learned() -> Learner:
 
 
 def user_vector(learner: Learner, user: str, features: Features) -> Any:
-    assert learner.retrieval is not None
+    assert learner.beside.retrieval is not None
     ids, _ = Encoder(learner.spec).encode_request(user, 0, features)
-    embedded = learner.retrieval._users.peek(ids).embedded_BFD
+    embedded = learner.beside.retrieval._users.peek(ids).embedded_BFD
     with torch.inference_mode():
-        vector: Any = learner.retrieval.model.user(embedded, torch.zeros(1, 0))[0].numpy()
+        vector: Any = learner.beside.retrieval.model.user(embedded, torch.zeros(1, 0))[0].numpy()
     return vector
 
 
 def item_vectors(learner: Learner, names: list[str], features: list[Features]) -> Any:
-    assert learner.retrieval is not None
+    assert learner.beside.retrieval is not None
     ids, numbers = Encoder(learner.spec).encode_items(names, features)
-    return learner.retrieval.item_vectors(ids, numbers, learner.scaling)
+    return learner.beside.retrieval.item_vectors(ids, numbers, learner.scaling)
 
 
 @pytest.mark.slow
@@ -159,22 +159,22 @@ def test_a_checkpoint_goes_on_with_the_same_bits(learned: Learner, tmp_path: Pat
 
 def test_batches_without_clicks_teach_nothing_and_fill_the_pool() -> None:
     learner = wiring.learner(config())
-    assert learner.retrieval is not None
-    before = {name: value.clone() for name, value in learner.retrieval.model.state_dict().items()}
+    assert learner.beside.retrieval is not None
+    before = {name: value.clone() for name, value in learner.beside.retrieval.model.state_dict().items()}
     learner.step(batches(1)[0].without_labels())
-    assert learner.retrieval.report["steps"] == 0
-    assert learner.retrieval.report["pool"] > 0
-    assert all(torch.equal(before[name], value) for name, value in learner.retrieval.model.state_dict().items())
+    assert learner.beside.retrieval.report["steps"] == 0
+    assert learner.beside.retrieval.report["pool"] > 0
+    assert all(torch.equal(before[name], value) for name, value in learner.beside.retrieval.model.state_dict().items())
 
 
 def test_an_infinite_weight_of_a_row_costs_the_step_not_the_model() -> None:
     learner = wiring.learner(config())
-    assert learner.retrieval is not None
+    assert learner.beside.retrieval is not None
     (batch,) = batches(1)
     weights_B = np.full(len(batch), np.inf, np.float32)
-    learner.retrieval.step(replace(batch, weights_B=weights_B), learner.scaling)
-    assert learner.retrieval.report["left_out"] == 1
-    assert all(torch.isfinite(value).all() for value in learner.retrieval.model.state_dict().values())
+    learner.beside.retrieval.step(replace(batch, weights_B=weights_B), learner.scaling)
+    assert learner.beside.retrieval.report["left_out"] == 1
+    assert all(torch.isfinite(value).all() for value in learner.beside.retrieval.model.state_dict().values())
 
 
 @pytest.mark.parametrize(("sparse", "numeric", "hidden"), [(2, 1, (5,)), (0, 3, ()), (3, 0, (4, 4))])

@@ -51,9 +51,9 @@ def test_rows_of_sets_and_ids_move_and_those_of_users_do_not() -> None:
     first, second = batches(2)
     for one in (learner, plain):
         one.step(first, scored=False)
-    assert learner.ssl is not None
+    assert learner.beside.ssl is not None
     before = {name: learner.store.peek(name, np.unique(first.ids[name].values)).values_ND for name in first.ids}
-    learner.ssl.step(second, learner.scaling)
+    learner.beside.ssl.step(second, learner.scaling)
     after = {name: learner.store.peek(name, np.unique(first.ids[name].values)).values_ND for name in first.ids}
     moved = {name for name in first.ids if not np.array_equal(before[name], after[name])}
     assert moved == {"item", "tags"}
@@ -63,9 +63,11 @@ def test_a_loss_that_is_not_finite_costs_the_step_only() -> None:
     learner = wiring.learner(config(with_ssl('method = "rfm"\ntemperature = 1e-45')))
     for batch in batches(2):
         learner.step(batch, scored=False)
-    assert learner.ssl is not None
-    assert learner.ssl.left_out == 1
-    assert all(torch.isfinite(value).all() for value in learner.ssl.state().values() if value.is_floating_point())
+    assert learner.beside.ssl is not None
+    assert learner.beside.ssl.left_out == 1
+    assert all(
+        torch.isfinite(value).all() for value in learner.beside.ssl.state().values() if value.is_floating_point()
+    )
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def test_a_checkpoint_goes_on_with_the_same_bits(method: str, tmp_path: Path) ->
         learner.step(batch, scored=False)
         resumed.step(batch, scored=False)
     assert learner.digest() == resumed.digest()
-    assert learner.retrieval is not None
-    assert learner.retrieval.report["ssl_loss"] > 0
+    assert learner.beside.retrieval is not None
+    assert learner.beside.retrieval.report["ssl_loss"] > 0
 
 
 def test_rows_of_items_that_were_shown_and_not_clicked_learn() -> None:
@@ -72,9 +72,9 @@ def test_a_loss_that_is_not_finite_costs_the_step_not_the_model() -> None:
     learner = wiring.learner(config(with_ssl('method = "rfm"\ntemperature = 1e-45\nweight = 1e300')))
     for batch in batches(2):
         learner.step(batch, scored=False)
-    assert learner.retrieval is not None
-    assert learner.retrieval.report["left_out"] == 1
-    assert all(torch.isfinite(value).all() for value in learner.retrieval.model.state_dict().values())
+    assert learner.beside.retrieval is not None
+    assert learner.beside.retrieval.report["left_out"] == 1
+    assert all(torch.isfinite(value).all() for value in learner.beside.retrieval.model.state_dict().values())
 
 
 @pytest.mark.parametrize(

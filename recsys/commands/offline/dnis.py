@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.progress import Progress as Bar
-from rich.progress import SpinnerColumn, TimeElapsedColumn
 from rich.table import Table
 
 from recsys.commands.options.parts_of_log import read_log
 from recsys.commands.output.fit_tables import cells
-from recsys.commands.output.terminal import plain_column, plain_console, say
+from recsys.commands.output.terminal import plain_console, say
+from recsys.commands.output.working import working
 from recsys.errors import file_errors
 from recsys.evaluation.metrics import METRICS
 from recsys.search.dnis.curve import curve
@@ -23,9 +22,8 @@ def run(path: Path, *, until: str | None, out: Path) -> None:
     """Print the table; write `dnis.json`, `dnis.svg` and the found dimensions of each size into the folder `out`."""
     console = plain_console()
     config, parts = read_log(path, until, out, console)
-    with Bar(SpinnerColumn(), plain_column("{task.description}"), TimeElapsedColumn(), console=console) as bar:
-        task = bar.add_task("")
-        result = compare(config, parts, lambda doing: bar.update(task, description=doing))
+    with working(console) as doing:
+        result = compare(config, parts, doing)
     with file_errors("the results (--out)", out):
         _write(result, out)
     console.print(_table(result))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.progress import Progress as Bar
-from rich.progress import SpinnerColumn, TimeElapsedColumn
 from rich.table import Table
 
 from recsys import wiring
 from recsys.commands.options.parts_of_log import read_log
 from recsys.commands.output.fit_tables import cells
-from recsys.commands.output.terminal import plain_column, plain_console, say
+from recsys.commands.output.terminal import plain_console, say
+from recsys.commands.output.working import working
 from recsys.config.schema import Config
 from recsys.errors import file_errors
 from recsys.evaluation.metrics import METRICS
@@ -24,9 +23,8 @@ def run(path: Path, *, until: str | None, out: Path) -> None:
     """Print the table; write `ihas.json`, and the dimensions of one mask for all rows, into the folder `out`."""
     console = plain_console()
     config, parts = read_log(path, until, out, console)
-    with Bar(SpinnerColumn(), plain_column("{task.description}"), TimeElapsedColumn(), console=console) as bar:
-        task = bar.add_task("")
-        result = compare(config, parts, lambda doing: bar.update(task, description=doing))
+    with working(console) as doing:
+        result = compare(config, parts, doing)
     with file_errors("the results (--out)", out):
         _write(config, result, out)
     console.print(_table(result))

@@ -18,7 +18,7 @@ from embedding.snapshot.background import BackgroundSave
 from embedding.snapshot.consumer_state import ConsumerState
 from embedding.snapshot.format import load, load_known, save
 from embedding.snapshot.resharding import reshard
-from embedding.snapshot.store_state import Part, StoreState, TableStream, digest
+from embedding.snapshot.store_state import SavedPart, StoreState, TableStream, digest
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
 from recsys.errors import InvalidValueError
@@ -40,7 +40,7 @@ class LocalStore:
     def __init__(self, tables: Iterable[Table], seed: int = 0, threads: int = 1) -> None:
         self._tables = tables_by_name(tables)
         self._seed, self._threads = seed, threads
-        self._part = Part()
+        self._part = SavedPart()
         self._clear()
 
     def _clear(self) -> None:

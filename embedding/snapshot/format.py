@@ -20,7 +20,7 @@ import numpy.typing as npt
 from embedding.multiplexed import shared_tables
 from embedding.snapshot.consumer_state import ConsumerState, pack, resynced, unpack
 from embedding.snapshot.differences import differences
-from embedding.snapshot.store_state import Part, StoreState, TableStream
+from embedding.snapshot.store_state import SavedPart, StoreState, TableStream
 from embedding.snapshot.tensor_file import Layout, TensorWriter, read_arrays, write_arrays
 from embedding.store import Floats, Ids, Table
 from embedding.table_state import Arrays, TableState
@@ -97,7 +97,7 @@ def _load(
     changed = any(written[name]["fallback"] != table.fallback for name, table in tables.items())
     if len(multiplexed) < len(groups) or changed:
         consumers = _resynced(consumers, [*tables, *groups])
-    return StoreState(loaded, multiplexed, consumers, Part(**manifest["part"]), _hash_of(manifest))
+    return StoreState(loaded, multiplexed, consumers, SavedPart(**manifest["part"]), _hash_of(manifest))
 
 
 def ids_of(folder: Path | str) -> dict[str, Ids]:

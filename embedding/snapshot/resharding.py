@@ -9,7 +9,7 @@ import numpy as np
 
 from embedding.sharding import Sharding
 from embedding.snapshot.consumer_state import resynced
-from embedding.snapshot.store_state import Part, StoreState
+from embedding.snapshot.store_state import SavedPart, StoreState
 from embedding.table_state import TableState
 from recsys.errors import InvalidValueError
 
@@ -35,11 +35,11 @@ def reshard(states: Sequence[StoreState[TableState]], rank: int, sharding: Shard
         for name, entry in state.consumers.items():
             numbers[name] = max(numbers.get(name, 0), entry.consumer.sequence)
             followed |= entry.changed.keys()
-    part = Part(rank, sharding.ranks, _lineage(states)) if sharding.ranks > 1 else Part()
+    part = SavedPart(rank, sharding.ranks, _lineage(states)) if sharding.ranks > 1 else SavedPart()
     return StoreState(tables, states[0].multiplexed, resynced(numbers, followed), part)
 
 
-def _check_complete(parts: Sequence[Part]) -> None:
+def _check_complete(parts: Sequence[SavedPart]) -> None:
     if not all(part.same_save(parts[0]) for part in parts):
         saves = ", ".join(f"shard {part.shard} of {part.shards} of save {part.save}" for part in parts)
         raise InvalidValueError(f"the snapshots are not of one save: {saves}; load all shards of one save")

@@ -47,10 +47,10 @@ class TableStream:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SavedPart:
     """Which part of a store a snapshot holds: shard `shard` of `shards`, as of one of its saves.
 
-    >>> Part(shard=1, shards=3).same_save(Part(shard=2, shards=3, save=7))
+    >>> SavedPart(shard=1, shards=3).same_save(SavedPart(shard=2, shards=3, save=7))
     False
     """
 
@@ -61,7 +61,7 @@ class Part:
     save: int = 0
     """The number of the save since then."""
 
-    def same_save(self, other: Part) -> bool:
+    def same_save(self, other: SavedPart) -> bool:
         """Whether two parts were saved together."""
         return (self.shards, self.lineage, self.save) == (other.shards, other.lineage, other.save)
 
@@ -83,7 +83,7 @@ class StoreState(Generic[TableT]):
     tables: dict[str, TableT]
     multiplexed: dict[str, tuple[Floats, Floats, int]]
     consumers: dict[str, ConsumerState]
-    part: Part = field(default_factory=Part)
+    part: SavedPart = field(default_factory=SavedPart)
     source: str = ""
     """Identifies the snapshot that the state was read from."""
 

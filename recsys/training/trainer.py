@@ -22,7 +22,7 @@ from recsys.training.checkpoint.checkpoints import Checkpoints
 from recsys.training.learner import Learner
 from recsys.training.progress import Progress
 from recsys.training.publication import Publication
-from recsys.training.trainer_state import TrainerState
+from recsys.training.training_state import TrainingState
 from streaming.catalog import Catalog
 from streaming.co_visits import CoVisits
 from streaming.encode.batch import TrainingBatch
@@ -63,7 +63,7 @@ class Trainer:
         self.progress = progress
         self._feed = feed
         self._log = log
-        self._state = TrainerState(learner, feed, catalog, visits, progress, log.identity)
+        self._state = TrainingState(learner, feed, catalog, visits, progress, log.identity)
         self._checkpoints = checkpoints
         self._publication = publication
         self._checkpoint_every = checkpoint_every
@@ -86,7 +86,7 @@ class Trainer:
         return path
 
     def migrate(self, path: Path) -> FeatureSpec:
-        """See `TrainerState.migrate`."""
+        """See `TrainingState.migrate`."""
         return self._state.migrate(path)
 
     def skip(self, until: int | None = None) -> None:
@@ -132,7 +132,7 @@ class Trainer:
 
     @property
     def run_id(self) -> str:
-        """See `TrainerState.run_id`."""
+        """See `TrainingState.run_id`."""
         return self._state.run_id
 
     @property

@@ -44,7 +44,7 @@ def places(config: Config, users: Sequence[str], *, now: bool = False) -> Iterat
 
 def _restored(config: Config, log: EventLog) -> Callable[[Path], Feed]:
     """The feed of a part of a checkpoint, with what observes it."""
-    from recsys.training.trainer_state import VISITS
+    from recsys.training.training_state import VISITS
     from streaming.catalog import Catalog
 
     def restored(folder: Path) -> Feed:

@@ -18,9 +18,8 @@ from streaming.encode.encoded_rows import EncodedRows
 from streaming.encode.entity_state import EntityState
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.encode.field_values import Request, item_values, request_values
-from streaming.encode.hashes import Hashes
 from streaming.encode.row_keys import row_keys
-from streaming.encode.value_forms import Refuse, floats_of, ignore, number_of, refuse_value, text_of
+from streaming.encode.value_forms import Hashes, Refuse, floats_of, ignore, number_of, refuse_value, text_of
 from streaming.events.schema import LARGEST, Features, Value
 from streaming.join.labeled_impression import LabeledImpression
 from streaming.log.event_log import Cursor

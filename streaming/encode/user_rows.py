@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from streaming.encode.batch import TrainingRows
 from streaming.encode.feature_spec import FeatureSpec
-from streaming.encode.hashes import Hashes
+from streaming.encode.value_forms import Hashes
 
 Rows = TypeVar("Rows", bound=TrainingRows)
 

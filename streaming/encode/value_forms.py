@@ -1,6 +1,7 @@
-"""What a value is as text, which becomes an id, and as a number.
+"""What a value is as an id, by its text, and as a number.
 
-As text a str is itself, bools are "true" and "false", whole numbers are decimal, so that 5, 5.0 and "5" are one id.
+Ids are xxh3_64 of the text as UTF-8, seeded by the hash of the table's name. As text a str is itself, bools are "true"
+and "false", whole numbers are decimal, so that 5, 5.0 and "5" are one id.
 Shape suffix: B values.
 """
 
@@ -12,6 +13,7 @@ from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from recsys.errors import InvalidValueError
 from streaming.encode.feature_spec import Field
@@ -24,6 +26,20 @@ MISSING = "\x00missing"
 """What a categorical field without a value is hashed from: its id is learned like any other."""
 
 _FLOAT64 = float(np.finfo(np.float64).max)
+
+
+class Hashes(dict[str, int]):
+    """Ids of one table by text; forgets all when full."""
+
+    def __init__(self, table: str, capacity: int) -> None:
+        self._seed = xxhash.xxh3_64_intdigest(table.encode())
+        self._capacity = capacity
+
+    def __missing__(self, text: str) -> int:
+        if len(self) >= self._capacity:
+            self.clear()
+        self[text] = id_ = xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"), seed=self._seed)
+        return id_
 
 
 def ignore(_field: Field, _value: object) -> None:

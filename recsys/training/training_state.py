@@ -29,7 +29,7 @@ VISITS = "co_visits.bin"
 
 
 @dataclass
-class TrainerState:
+class TrainingState:
     """The learner, its place in the log with what is known of events before it, and the progress."""
 
     learner: Learner

@@ -32,8 +32,8 @@ $(STAMP): $(LOCK) deploy/locks/tools.txt pyproject.toml deploy/fbgemm-gpu-cpu/py
 demo: install  ## Ingest a real log, learn from it online, serve it, and watch a ranking change (KEEP=1 stays up)
 	@$(BIN)/recsys demo $(if $(KEEP),--keep)
 
-# The tests of a file run in one process: what they train, trace or replay together is done once. tests/conftest.py
-# puts the files in order. One process more than two cores can take, since many wait for others that they started.
+# The tests of a file run in one process, those of some folders too (tests/together.py): what they train or start together
+# is done once. tests/conftest.py puts the files in order. One process more than two cores can take, since many wait for others that they started.
 unexport PYTHONDONTWRITEBYTECODE  # every process that tests start would compile what it imports
 TESTS := $(BIN)/python -m pytest -n $(or $(JOBS),3) --dist loadfile --no-loadscope-reorder
 

@@ -66,8 +66,8 @@ def run(quick: bool) -> Result:
     return endured(QUICK if quick else drawn(600.0))
 
 
-def endured(plan: Plan) -> Result:
-    """What is found after a storm as planned."""
+def endured(plan: Plan, graphs: Path | None = None) -> Result:
+    """What is found after a storm as planned; the trainer keeps traced graphs in the folder `graphs`, if given."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         broker = Broker(folder / "kafka")
@@ -75,6 +75,9 @@ def endured(plan: Plan) -> Result:
         broker.start()
         (folder / "recsys.toml").write_text(_settings(plan, broker, port := free_port()))
         config = load(folder / "recsys.toml")
+        if graphs:
+            config.training.checkpoints.mkdir(parents=True)
+            (config.training.checkpoints / "graphs").symlink_to(graphs)
         stack.enter_context(wiring.running_redis(config))
         storm = Storm(folder, broker, f"http://127.0.0.1:{port}")
         stack.callback(storm.close)

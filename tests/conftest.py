@@ -8,6 +8,7 @@ without `CI`.
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 # Tests run in more processes than there are cores: threads only wait for each other. Before PyTorch is imported; the
 # processes that tests start have it from here.
@@ -16,26 +17,34 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import Phase, settings
 
-from tests import collecting
+from tests import collecting, together
+from tests.graphs import GRAPHS
 
 NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target)
 
-settings.register_profile("local", deadline=None, print_blob=True)  # tests assert behaviour, not speed
-settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True, database=None, phases=NO_SHRINKING)
+# Tests assert behaviour, not speed. Half of Hypothesis' examples: other ones in each run, and those that failed again.
+COMMON: dict[str, Any] = {"deadline": None, "print_blob": True, "max_examples": 50}
+settings.register_profile("local", **COMMON)
+settings.register_profile("ci", **COMMON, derandomize=True, database=None, phases=NO_SHRINKING)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What is collected, in the packages too: hooks of this file are for tests/ alone."""
+    """What is collected, in the packages too: hooks of this file are for tests/ alone. And what runs together."""
     config.pluginmanager.register(collecting)
+    config.pluginmanager.register(together)
 
 
 @pytest.hookimpl(trylast=True)  # of the tests that are left after -m and -k
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with most slow tests first, then those with most tests: none is begun last that others would wait for."""
-    tests = Counter(item.path for item in items)
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: (-slow[item.path], -tests[item.path]))
+    """Folders that run together first, then files with most slow tests, then those with most tests.
+
+    None is begun last that others would wait for.
+    """
+    units = {item: together.unit(item.nodeid) for item in items}
+    tests = Counter(units.values())
+    slow = Counter(unit for item, unit in units.items() if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: (units[item] not in together.FOLDERS, -slow[units[item]], -tests[units[item]]))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -47,9 +56,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of graphs traced in this run, one for all its processes: tracing takes seconds."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "graphs"
-    folder.mkdir(exist_ok=True)
-    return folder
+def graphs() -> Path:
+    """The folder of graphs that tests have traced, for trainers to begin with: tracing takes seconds."""
+    GRAPHS.mkdir(parents=True, exist_ok=True)
+    return GRAPHS

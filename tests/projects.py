@@ -22,13 +22,13 @@ mlp = [8]
 
 
 def share_graphs(checkpoints: Path, graphs: Path) -> None:
-    """Let a trainer that begins in this folder know the graphs that were traced in this run."""
+    """Let a trainer that begins in this folder know the graphs that tests have traced."""
     checkpoints.mkdir(parents=True)
     (checkpoints / "graphs").symlink_to(graphs)
 
 
 def project(folder: Path, settings: str, events: Sequence[Event], graphs: Path) -> Config:
-    """Its configuration. Graphs that were traced in this run are known there."""
+    """Its configuration. Graphs that tests have traced are known there."""
     (folder / "recsys.toml").write_text(settings)
     config = load(folder / "recsys.toml")
     share_graphs(config.training.checkpoints, graphs)

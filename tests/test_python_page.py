@@ -25,7 +25,7 @@ def blocks() -> list[tuple[str, str]]:
 
 
 def use(folder: Path, graphs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run below `folder`, with the graphs that this run of the tests has traced."""
+    """Run below `folder`, with the graphs that tests have traced."""
     monkeypatch.chdir(folder)
     share_graphs(folder / "cafe" / "run" / "checkpoints", graphs)
 

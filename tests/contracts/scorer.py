@@ -20,6 +20,7 @@ from recsys.models import AutoInt, FactorizationMachine, RankingModel, build
 from recsys.training.export.exporter import Exporter
 from serving.model.scorer import Scorer
 from streaming.encode.feature_spec import FeatureSpec, Field
+from tests.graphs import GRAPHS
 
 Floats = npt.NDArray[np.float32]
 DIM = 8
@@ -81,7 +82,7 @@ def exported(name: str, spec_name: str, tasks: int = 1) -> tuple[RankingModel, F
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.2)
-    return model, spec, Exporter(model, spec, executor=tracer())
+    return model, spec, Exporter(model, spec, cache=GRAPHS, executor=tracer())
 
 
 def request(spec: FeatureSpec, candidates: int, seed: int = 0) -> Inputs:

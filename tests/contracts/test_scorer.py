@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
 from serving.model.scorer import OnnxScorer, OpenVinoScorer, Scorer
@@ -10,11 +12,15 @@ from tests.contracts.scorer import ScorerContract
 pytestmark = pytest.mark.slow
 
 
+of_openvino, of_onnxruntime = cache(OpenVinoScorer), cache(OnnxScorer)
+"""A graph is compiled once for all tests."""
+
+
 class TestOpenVino(ScorerContract):
     def make(self, graph: bytes) -> Scorer:
-        return OpenVinoScorer(graph)
+        return of_openvino(graph)
 
 
 class TestOnnxRuntime(ScorerContract):
     def make(self, graph: bytes) -> Scorer:
-        return OnnxScorer(graph)
+        return of_onnxruntime(graph)

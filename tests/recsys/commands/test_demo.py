@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from recsys.commands.demo import command as demo
+from recsys.config.file import load
 from recsys.datasets.registry import EXAMPLES
 from recsys.errors import InvalidValueError
 from recsys.evaluation.replay.replay_result import ReplayResult
+from tests.projects import share_graphs
 
 SOURCE = EXAMPLES / "ml-latest-small"
 USERS = {"15", "48", "163", "380", "624", "628", "664"}
@@ -59,8 +61,16 @@ def test_a_demo_that_is_terminated_ends_what_it_started() -> None:
 
 @pytest.mark.slow
 def test_the_ranking_changes_and_the_replay_is_written(
-    tmp_path: Path, data: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, data: Path, graphs: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    prepare = demo._prepare
+
+    def prepared(folder: Path) -> Path:
+        file = prepare(folder)
+        share_graphs(load(file).training.checkpoints, graphs)
+        return file
+
+    monkeypatch.setattr(demo, "_prepare", prepared)
     folder = tmp_path / "demo"
     demo.run(folder, keep=False, data=data)
     said = " ".join(capfd.readouterr().out.split())

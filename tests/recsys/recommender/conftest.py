@@ -73,7 +73,7 @@ def config() -> Config:
 
 
 def prepared(folder: Path, graphs: Path) -> Path:
-    """The folder, with the graphs that this run of the tests has traced."""
+    """The folder, with the graphs that tests have traced."""
     share_graphs(folder / "run" / "checkpoints", graphs)
     return folder
 

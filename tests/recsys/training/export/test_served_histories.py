@@ -22,6 +22,7 @@ from streaming.ingest.codec import encode_events
 from streaming.join.labeled_impression import LabeledImpression
 from streaming.log.memory_log import MemoryLog
 from tests.contracts.scorer import tracer
+from tests.graphs import GRAPHS
 
 READ = "user.recent(click, 3)"
 CONFIG = parse(
@@ -65,7 +66,8 @@ def learned() -> Learner:
 
 def served(learner: Learner) -> LoadedModel:
     """With the rows and the graph that would be published."""
-    graph = Exporter(learner.served_model, learner.spec, executor=tracer()).graph(learner.served_model)
+    exporter = Exporter(learner.served_model, learner.spec, cache=GRAPHS, executor=tracer())
+    graph = exporter.graph(learner.served_model)
     dims = {name: table.dim for name, table in learner.store.tables.items()}
     rows = MemoryRows(dims)
     learner.store.subscribe("server")

@@ -15,6 +15,8 @@ from recsys import wiring
 from recsys.config.schema import Config
 from recsys.log_survey import unmet
 from recsys.proposal.files.sample import ROWS
+from recsys.proposal.mappings.delays import delays, longer_wait
+from recsys.proposal.mappings.mapping import Noted
 from streaming.events.schema import EVENT_SCHEMA
 from streaming.ingest.counts import Counts
 from streaming.ingest.formats.sources import BEGIN, Position, Source
@@ -42,6 +44,8 @@ class Trial:
     """Interactions without their list, or with an item that it did not show."""
     tardy: int
     """Interactions that came later than `training.wait` after their list."""
+    wait: Noted | None
+    """A longer `training.wait`, if more than a few of what was done came after it."""
     example: str
     """A list and an interaction that did not meet, in words, where no label is positive."""
 
@@ -83,6 +87,7 @@ def _tried(config: Config, files: Sequence[Path], rows: int) -> Trial:
         labels["negatives"],
         lost["unmatched"] + lost["unknown_items"],
         lost["late"],
+        longer_wait(delays(_events(log), config.training.positive), config.training.wait),
         "" if labels["positives"] else unmet(log, wiring.tasks(config)[0]),
     )
 

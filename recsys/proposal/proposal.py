@@ -24,7 +24,7 @@ from recsys.proposal.mappings.shape import mapping_of
 from recsys.proposal.roles.feature_columns import Feature, event_features
 from recsys.proposal.roles.role_finder import find_roles
 from recsys.proposal.roles.roles import Roles, Said
-from recsys.proposal.wording.missing import beside, undone
+from recsys.proposal.wording.missing import beside, elsewhere, undone
 from recsys.proposal.wording.open_questions import open_questions
 from recsys.proposal.wording.toml_text import toml_text
 
@@ -68,6 +68,10 @@ class Proposal:
         size = max(1, (1 << (count // _BATCHES).bit_length()) // 2)
         noted = Noted(size, f"only {count:,} shown items: delete this line when there are more")
         return replace(self, training={**self.training, "batch_size": noted})
+
+    def waiting(self, wait: Noted) -> Proposal:
+        """With a wait in which nearly all that was done with a list has come."""
+        return replace(self, training={**self.training, "wait": wait})
 
     def config(self, path: Path) -> Config:
         """The configuration as if it stood in `path`."""
@@ -185,7 +189,8 @@ def _mapped(described: Sequence[Described], said: Said) -> list[ProposedMapping]
         try:
             made.append(mapping_of(one, name, said.start))
         except InvalidValueError as error:
-            raise InvalidValueError(f"{error}{beside(one, described)}") from None
+            told = beside(one, described) or ("" if one.roles.reading or said.start else elsewhere(one))
+            raise InvalidValueError(f"{error}{told}") from None
     first = _day_before([one.of.roles.reading.span[0] for one in made if one.of.roles.reading is not None])
     for one in properties:
         mapping = mapping_of(one, "", first or said.start)

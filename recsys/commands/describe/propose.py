@@ -33,9 +33,7 @@ def init(path: Path, files: Sequence[Path], positive: Sequence[str], **said: str
         raise InvalidValueError("give the files to look at, such as: recsys init --from clicks.csv")
     path = free_path(path)
     console = plain_console()
-    proposal = propose(files, _said(positive, **said))
-    tried = _tried(proposal, path)
-    proposal = proposal.for_labels(tried.labels)
+    proposal, tried = _tried(propose(files, _said(positive, **said)), path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(proposal.text)
     console.print(f"Wrote {path}: compare the comments in it with what you know of the files.")
@@ -54,9 +52,8 @@ def inspect(files: Sequence[Path], positive: Sequence[str], **said: str | None) 
         console.print(_columns(one))
         for note in one.sample.notes:
             console.print(note)
-    proposal = propose(files, _said(positive, **said))
-    tried = _tried(proposal, Path("recsys.toml"))
-    console.print(proposal.for_labels(tried.labels).text, highlight=False, soft_wrap=True)
+    proposal, tried = _tried(propose(files, _said(positive, **said)), Path("recsys.toml"))
+    console.print(proposal.text, highlight=False, soft_wrap=True)
     _would_ingest(console, tried)
     _questions(console, proposal)
 
@@ -71,9 +68,17 @@ def _said(
     return Said(named, cast("Unit | None", time_unit), time_format or "", tuple(positive), start or "")
 
 
-def _tried(proposal: Proposal, path: Path) -> Trial:
-    """The trial of a proposal. Raises InvalidValueError if nothing can be learned from what it ingests."""
+def _tried(proposal: Proposal, path: Path) -> tuple[Proposal, Trial]:
+    """The proposal with what its trial tells, and the trial. Raises InvalidValueError if nothing can be learned."""
     tried = trial(proposal.config(path), proposal.files)
+    if tried.wait is not None:
+        proposal = proposal.waiting(tried.wait)
+        tried = trial(proposal.config(path), proposal.files)
+    return proposal.for_labels(tried.labels), _learnable(proposal, tried)
+
+
+def _learnable(proposal: Proposal, tried: Trial) -> Trial:
+    """Raises InvalidValueError if nothing can be learned from what the proposal ingests."""
     if not tried.counts.accepted:
         reason = tried.reasons[0][0] if tried.reasons else "there were none"
         raise InvalidValueError(f"none of the first {tried.counts.read:,} records would be accepted: {reason}")

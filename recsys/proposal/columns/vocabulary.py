@@ -17,7 +17,8 @@ _WORDS: Final[dict[Role, tuple[str, str]]] = {
     ),
     "user": (
         "user uid visitor customer member reviewer viewer listener shopper buyer subscriber userid visitorid",
-        "person client cookie account profile player distinct consumer anonymous guest device session reader people",
+        "person client household cookie account profile player distinct consumer anonymous guest device session reader "
+        "people",
     ),
     "item": (
         "item iid article product movie video song track artist asin isbn news ad creative book sku anime recipe "
@@ -149,6 +150,8 @@ def says(role: Role, name: str) -> float:
     (3.0, 1.5)
     """
     words, core = _said_by(name.rpartition(".")[2])
+    if words in (["uuid"], ["guid"]) and role == "user":  # such as Outbrain's; of rows it would be unique
+        return 1.0
     if not core:  # such as `id` alone: of what is said before it
         words, core = _said_by(" ".join(name.split(".")[-2:]))
     named = len(core) < len(words)

@@ -10,7 +10,7 @@ from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.label_words import follow, is_no, yes_words
 from recsys.proposal.columns.likeness import names_things, two_valued
-from recsys.proposal.columns.vocabulary import Role, says
+from recsys.proposal.columns.vocabulary import Role, known, says
 from recsys.proposal.roles.roles import Guess, Said
 
 _SHOWN_VALUES: Final = 8
@@ -30,7 +30,15 @@ def find_labels(columns: Sequence[Column], said: Said, path: Path) -> list[Guess
     named = sorted((one for one in columns if labels[one.name]), key=lambda one: -labels[one.name])
     guesses = [guess for guess in map(_label, [*named, *(one for one in columns if not labels[one.name])]) if guess]
     found = [one for one in guesses if labels[one.name] == 3 or not (one.yes and _events(one, columns))]
-    return [one for one in found if labels[one.name]] or found[:1]
+    return [one for one in found if labels[one.name]] or found[:1] or _by_value(columns)
+
+
+def _by_value(columns: Sequence[Column]) -> list[Guess]:
+    """The only column of 0 and 1 in a file whose header has no word that is known: it is in another language."""
+    able = [one for one in columns if two_valued(one) and not one.name.isdigit()]
+    if len(able) != 1 or any(known(one.name) for one in columns):
+        return []
+    return [Guess(able[0], "the only column of 0 and 1; no name in the header is known")]
 
 
 def yes_of(column: Column, positive: Sequence[str], path: Path) -> Sequence[str]:

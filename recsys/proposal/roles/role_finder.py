@@ -21,6 +21,8 @@ from recsys.proposal.roles.time_finder import find_time
 _MARKED: Final = re.compile(r".+-[01]")
 _MOST_ACTIONS: Final = 40
 _MOST_RATINGS: Final = 101
+_OF_ANOTHER: Final = 1.0
+"""How clearly `verified_purchase` says a label: beside a rating, which says what the user thought, it is none."""
 
 
 def find_roles(sample: Sample, said: Said) -> Roles:
@@ -107,11 +109,13 @@ class _Finder:
             return
         kinds = self._sample.settings.get("where", {})
         able = [one for one in self.left.values() if one.name not in kinds]  # which tells what happened, not whether
+        ratings = [one for one in self.left.values() if one.numbers and 1 < len(one.distinct) <= _MOST_RATINGS]
+        rated = any(says("rating", one.name) == 3 and len(one.distinct) > 2 for one in ratings)
         for guess in find_labels(able, self._said, self._sample.path):
-            self._give("label", guess.column, guess.reason, guess.yes)
+            if not rated or guess.reason == self._said.reason or says("label", guess.name) > _OF_ANOTHER:
+                self._give("label", guess.column, guess.reason, guess.yes)
         if "label" in self.found:
             return
-        ratings = [one for one in self.left.values() if one.numbers and 1 < len(one.distinct) <= _MOST_RATINGS]
         for column in self._best("rating", ratings):
             self._give("rating", column, f"numbers from {min(column.numbers):g} to {max(column.numbers):g}")
 

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
+from recsys.config.sections.learning.training import TrainingSection
+from recsys.config.units import written
 from recsys.proposal.columns.likeness import one_truth, two_valued
-from recsys.proposal.columns.vocabulary import known, says
+from recsys.proposal.columns.vocabulary import known, says, tokens
 from recsys.proposal.mappings.mapping import Noted, ProposedMapping
+
+_BOUGHT: Final = frozenset(
+    {"purchase", "purchases", "purchased", "bought", "buy", "order", "orders", "ordered", "transaction", "transactions"}
+)
+"""Words of actions, columns and files that say that something was bought."""
 
 
 def open_questions(mappings: Sequence[ProposedMapping], training: Mapping[str, Noted]) -> Iterator[str]:
@@ -24,7 +32,7 @@ def open_questions(mappings: Sequence[ProposedMapping], training: Mapping[str, N
         for column in one.of.roles.others if one.kind == "feedback" else ():
             unclear = says("label", column.name) or (two_valued(column) and not known(column.name))
             if len(column.distinct) == 2 and column.type in ("text", "integer") and unclear:
-                one_value, other = column.distinct
+                one_value, other = sorted(column.distinct)  # of 0 and 1 the second one means yes
                 yield (
                     f"{path}: every row is taken as something a user did, whatever {column.name!r} says; if one of its "
                     f"values, {one_value!r} and {other!r}, means that nothing was done, say --label {column.name} "
@@ -37,7 +45,20 @@ def open_questions(mappings: Sequence[ProposedMapping], training: Mapping[str, N
                     f"rows with another value are things shown and not chosen, say --label {column.name}."
                 )
     actions = training["positive"].value
+    bought = [action for action in actions if _BOUGHT.intersection(tokens(action))]
+    if "wait" not in training and (bought or (mappings and all(_purchases(one) for one in mappings))):
+        yield (
+            "The rows say when something was bought, and not how long after it was shown, so that no wait is measured: "
+            f"what a server shows waits {written(TrainingSection().wait)} ([training] wait) for it before it counts as "
+            "not bought; write a longer one if purchases come later."
+        )
     if "click" not in actions:
         names = " or ".join(map(repr, actions))
         value = ", with a value" if "min_value" in training else ""
         yield f"What counts is an interaction whose action is {names}{value}: events sent to the server have to say so."
+
+
+def _purchases(one: ProposedMapping) -> bool:
+    """Whether a log without actions is of purchases, by the name of its file or of a column."""
+    names = [one.of.path.stem, *one.of.sample.columns]
+    return one.kind == "feedback" and any(_BOUGHT.intersection(tokens(name)) for name in names)

@@ -60,12 +60,12 @@ class Block:
         """Where record `i` begins."""
         if self.position_of is not None:
             return self.position_of(i)
-        return Position(self.start.line + i, self.start.byte + self._begins[i] + self.unseen * (i > 0))
+        return Position(self.start.line + i, self.start.byte + self._begins[i] + i + self.unseen * (i > 0))
 
     @cached_property
     def _begins(self) -> list[int]:
-        """Bytes before each line, without `unseen`."""
-        return list(accumulate((len(line) + 1 for line in self.lines), initial=0))
+        """Bytes before each line, without newlines and `unseen`."""
+        return list(accumulate(map(len, self.lines), initial=0))
 
     def raw(self, i: int) -> bytes:
         """Record `i` as written in the source."""

@@ -55,6 +55,17 @@ FILES = {
     "Arabic in cp1256": (text(("الوقت", "المستخدم", "المنتج", "الجهاز", "نقرة")), "cp1256"),
     "Japanese in Shift JIS": (text(("日時", "ユーザーID", "商品ID", "端末", "クリック")), "cp932"),
     "Korean in cp949": (text(("시간", "사용자ID", "상품ID", "기기", "클릭")), "cp949"),
+    "French without accents": (text(("date_heure", "abonne", "film", "appareil", "a_clique"), ";"), "utf-8"),
+    "French words of events": (
+        text(("heure", "internaute", "livre", "canal", "evenement"), yes="achat", no="vue"),
+        "utf-8",
+    ),
+    "Spanish without accents": (
+        text(("fecha_hora", "comprador", "libro", "canal", "accion"), ";", "comprado", "visto"),
+        "utf-8",
+    ),
+    "Portuguese verb": (text(("data_hora", "visitante", "filme", "loja", "clicou"), yes="sim", no="não"), "utf-8"),
+    "Finnish": (text(("aika", "käyttäjä", "tuote", "laite", "klikattu")), "utf-8"),
     "UTF-32": (text(ENGLISH), "utf-32"),
     "UTF-32 without a mark": (text(ENGLISH), "utf-32-be"),
     "UTF-16 without a mark": (text(ENGLISH), "utf-16-le"),
@@ -142,3 +153,25 @@ def test_orders_of_several_items_do_not_hide_the_other_events(tmp_path: Path) ->
     (mapping,) = proposal.mappings
     assert mapping.kind == "feedback"
     assert mapping.settings["where"].value == {"event": ["Product Viewed", "Product Clicked"]}
+
+
+@pytest.mark.parametrize("name", ["note", "nota", "valoracion", "Bewertung"])
+def test_a_rating_is_told_by_its_word_in_other_languages(tmp_path: Path, name: str) -> None:
+    rows = [f"{1_700_000_000 + 60 * n},k{n % 23},a{n % 31},{1 + n * 7 % 5}" for n in range(ROWS)]
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join([f"zeit,client,produit,{name}", *rows]) + "\n", encoding="utf-8")
+    proposal = propose([path], Said())
+    assert proposal.mappings[0].columns["value"].value == name
+    assert proposal.training["min_value"].value == 4
+
+
+def test_values_tell_the_roles_where_no_word_of_the_header_is_known(tmp_path: Path) -> None:
+    rows = [f"{1_700_000_000 + 60 * n},l{n * 7 % 53},p{n % 31},{'ab'[n % 2]},{int(n % 4 == 0)}" for n in range(ROWS)]
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["laika,lietotajs,prece,ierice,izvele", *rows]) + "\n", encoding="utf-8")
+    (mapping,) = propose([path], Said()).mappings
+    assert mapping.kind == "shown"
+    assert {role: noted.value for role, noted in mapping.columns.items() if "." not in role} == {
+        "time": "laika", "user": "lietotajs", "item": "prece"
+    }  # fmt: skip
+    assert mapping.columns["actions.click"].value == "izvele"

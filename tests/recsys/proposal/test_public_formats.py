@@ -272,3 +272,59 @@ def test_tables_that_have_to_be_joined_are_told(tmp_path: Path) -> None:
         InvalidValueError, match=r"orders\.csv has the user by 'order_id': only a script can join the two"
     ):
         propose(files, Said(start="2017-01-01"))
+
+
+def test_clicks_whose_users_and_times_stand_elsewhere_are_told_how_to_be_joined(tmp_path: Path) -> None:
+    lines = [f"{n // 4},{n * 7 % 50},{int(n % 4 == 0)}" for n in range(200)]
+    clicks = written(tmp_path, "ad clicks.csv", ["display_id,ad_id,clicked", *lines])
+    lines = [f"{n},c{n % 23},{60 + 900 * n},{n % 3}" for n in range(50)]
+    events = written(tmp_path, "events.csv", ["display_id,uuid,timestamp,platform", *lines])
+    with pytest.raises(InvalidValueError, match="another file has the times by 'display_id', give both"):
+        propose([clicks], Said())
+    with pytest.raises(InvalidValueError) as told:
+        propose([clicks, events], Said())
+    assert f"{events} has the user and the time by 'display_id'" in str(told.value)
+    assert f"p.read_csv('{clicks}').merge(p.read_csv('{events}'), on='display_id')" in str(told.value)
+
+
+def test_a_rating_goes_before_what_was_bought(tmp_path: Path) -> None:
+    rows = [
+        {"rating": 1.0 + n * 7 % 5, "asin": f"B{n % 41:09}", "user": f"u{n % 23}", "timestamp": 1000 * (T + 60 * n)}
+        | {"verified_purchase": n % 3 > 0}
+        for n in range(ROWS)
+    ]
+    proposal, found = tried(tmp_path, [written(tmp_path, "reviews.jsonl", rows)])
+    assert proposal.mappings[0].columns["value"].value == "rating"
+    assert 0 < found.positives < found.labels == ROWS
+
+
+def lists_and_clicks(folder: Path, delays: Sequence[int]) -> list[Path]:
+    """A list every ten minutes, and a click on each, so many seconds later."""
+    lists = [f"r{n},{T + 600 * n},u{n % 23},{n % 50}|{50 + n % 50}" for n in range(len(delays))]
+    clicks = sorted((T + 600 * n + after, f"r{n}", n % 50) for n, after in enumerate(delays))
+    return [
+        written(folder, "lists.csv", ["request_id,time,user,items", *lists]),
+        written(folder, "clicks.csv", ["time,request_id,item", *(f"{at},{of},{item}" for at, of, item in clicks)]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("late", "expected"), [(3 * 3600, "3h"), (26 * 3600 + 5, "2d"), (600, None)], ids=["hours", "days", "in time"]
+)
+def test_a_wait_follows_from_how_late_clicks_come(tmp_path: Path, late: int, expected: str | None) -> None:
+    files = lists_and_clicks(tmp_path, [late if n % 5 == 0 else 60 for n in range(ROWS)])
+    proposal, found = tried(tmp_path, files)
+    assert (found.wait and found.wait.value) == expected
+    if found.wait is not None:
+        assert "20.0% of the clicks come later than the default, 30m" in found.wait.note
+        proposal = proposal.waiting(found.wait)
+        again = trial(proposal.config(tmp_path / "recsys.toml"), files)
+        assert again.positives == ROWS > found.positives
+        assert f'wait = "{expected}"' in proposal.text
+
+
+def test_of_purchases_it_is_said_what_a_wait_means(tmp_path: Path) -> None:
+    rows = [f"{T + 60 * n},u{n % 23},i{n % 31}" for n in range(ROWS)]
+    bought, _ = tried(tmp_path, [written(tmp_path, "transactions.csv", ["date,customer,article", *rows])])
+    read, _ = tried(tmp_path, [written(tmp_path, "reads.csv", ["date,reader,article", *rows])])
+    assert ["30m ([training] wait)" in " ".join(one.open_questions) for one in (bought, read)] == [True, False]

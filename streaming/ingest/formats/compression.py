@@ -39,7 +39,16 @@ def open_content(path: Path | str) -> Any:
     codec = _CODECS.get(_suffix(path))
     if codec == "zip":
         return _Unpacked(_single(path))
-    return _Unpacked(lzma.open(path)) if codec == "xz" else pa.input_stream(str(path), compression=codec)
+    if codec == "xz":
+        return _Unpacked(lzma.open(path))
+    if codec is None and is_pipe(path):
+        return _Pipe(path)
+    return pa.input_stream(str(path), compression=codec)
+
+
+def is_pipe(path: Path | str) -> bool:
+    """Whether it can be read once only, such as a named pipe, or what a shell makes of `<(...)`."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def small_content(path: Path | str, most: int) -> bytes:
@@ -70,6 +79,20 @@ def _inside(path: Path | str) -> list[str]:
     """The files in an archive, without the folders and what macOS adds."""
     with ZipFile(path) as archive:
         return [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
+
+
+class _Pipe:
+    """What a pipe has, as it comes; Arrow would look for a place in it. It is closed at its end."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._number: int | None = os.open(path, os.O_RDONLY)
+
+    def read(self, size: int) -> bytes:
+        found = b"" if self._number is None else os.read(self._number, size)
+        if not found and self._number is not None:
+            os.close(self._number)
+            self._number = None
+        return found
 
 
 class _Unpacked:

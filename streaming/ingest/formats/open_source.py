@@ -13,7 +13,7 @@ import pyarrow as pa
 from recsys.errors import IngestError, InvalidValueError
 from streaming.ingest.formats.column_names import column_names, listed
 from streaming.ingest.formats.columnar_rows import ColumnarRows
-from streaming.ingest.formats.compression import COMPRESSIONS, content_suffix
+from streaming.ingest.formats.compression import COMPRESSIONS, content_suffix, is_pipe
 from streaming.ingest.formats.delimited import DelimitedRows
 from streaming.ingest.formats.dialect import Dialect
 from streaming.ingest.formats.libsvm import LibsvmRows
@@ -95,6 +95,8 @@ def _table(
 ) -> FileTable:
     if text and found not in _DEFAULTS:
         raise InvalidValueError(f"{path}: {', '.join(text)} in its mapping are for CSV and TSV; this is {found}")
+    if found != "jsonl" and is_pipe(path):
+        raise InvalidValueError(f"{path} is a pipe, and {found} is looked at twice: write it into a file")
     if found == "jsonl":
         return MappedJson(path, mapping, max_line, name, array=is_array(path))
     if found == "libsvm":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streaming.ingest.pipeline
-from recsys.errors import IngestError
+from recsys.errors import IngestError, InvalidValueError
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import decode_lines, encode_events, to_events
 from streaming.ingest.counts import Counts
@@ -699,6 +700,27 @@ def test_records_of_small_sources_that_are_decoded_together_keep_their_places(tm
     assert ids == {"zip", *(f"{letter}{n}" for letter in "ab" for n in range(40))}
     found = {entry["source"]: (entry["line"], entry["raw"]) for entry in letters.read()}
     assert found == {str(path): ((2 - n) % 5 + 1, "{") for n, path in enumerate(paths)}
+
+
+@pytest.mark.parametrize("files", [0, 20], ids=["alone", "beside many files"])
+def test_a_pipe_is_read_once_as_it_comes(tmp_path: Path, files: int) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    paths = [tmp_path / f"{n}.jsonl" for n in range(files)]
+    for n, path in enumerate(paths):
+        path.write_bytes(click(n, id=f"a{n}") + b"\n")
+    lines = b"".join(click(n, id=f"p{n}") + b"\n" for n in range(20_000))  # more than a pipe holds
+    writer = threading.Thread(target=pipe.write_bytes, args=(lines,))
+    writer.start()
+    ingest = ingester(tmp_path, window=50_000)
+    assert ingest.merge([*map(JsonLines, paths), JsonLines(pipe)]) == Counts(20_000 + files)
+    writer.join()
+
+
+def test_a_table_in_a_pipe_is_refused_because_it_is_looked_at_twice(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(InvalidValueError, match="write it into a file"):
+        open_source(tmp_path / "a.csv", Mapping("item", {"item": "i", "time": "t"}))
 
 
 def test_small_sources_beyond_the_room_for_them_are_merged_alike(

@@ -15,6 +15,7 @@ from pathlib import Path
 from starlette.types import ASGIApp
 
 from serving.api.app import create_app, package_version
+from serving.api.batch_route import BatchRoute
 from serving.api.clock_and_ids import ClockAndIds
 from serving.api.erasure_route import ErasureRoute
 from serving.api.gate.access import Access
@@ -174,6 +175,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     )
     return create_app(
         routes,
+        BatchRoute(routes, metrics, limits, clocks),
         ErasureRoute(erasures.erase),
         metrics,
         access,

@@ -24,7 +24,15 @@ from serving.api.messages.request_errors import (
     TooLargeError,
     UnknownRouteError,
 )
-from serving.api.messages.schemas import ErrorResponse, EventsResponse, RankRequest, RankResponse, RecommendRequest
+from serving.api.messages.schemas import (
+    BatchRequest,
+    BatchResponse,
+    ErrorResponse,
+    EventsResponse,
+    RankRequest,
+    RankResponse,
+    RecommendRequest,
+)
 from streaming.events.schema import ClientEvent, Features, Interaction, Value
 
 _BY_STATUS: dict[int, type[ApiError]] = {
@@ -100,6 +108,7 @@ class Options(TypedDict, total=False):
     features: Features
     time: int
     experiment: str
+    log: bool
 
 
 class RankOptions(Options, total=False):
@@ -117,12 +126,31 @@ def rank(user: str, items: Sequence[str], options: RankOptions) -> ApiCall[RankR
     if isinstance(items, str):
         raise InvalidValueError(f"items is {items!r}: give a list of ids, such as [{items!r}]")
     body = _encoded(RankRequest(user, list(items), **options))
-    return ApiCall("POST", "/v1/rank", body, _decoder(RankResponse), repeatable=False)
+    return ApiCall("POST", "/v1/rank", body, _decoder(RankResponse), repeatable=_repeatable(options))
 
 
 def recommend(user: str, options: RecommendOptions) -> ApiCall[RankResponse]:
     body = _encoded(RecommendRequest(user, **options))
-    return ApiCall("POST", "/v1/recommend", body, _decoder(RankResponse), repeatable=False)
+    return ApiCall("POST", "/v1/recommend", body, _decoder(RankResponse), repeatable=_repeatable(options))
+
+
+def recommend_batch(users: Sequence[str], options: RecommendOptions) -> ApiCall[BatchResponse]:
+    if isinstance(users, str):
+        raise InvalidValueError(f"users is {users!r}: give a list of users, such as [{users!r}]")
+    body = _encoded(BatchRequest([RecommendRequest(user, **options) for user in users]))
+    return ApiCall("POST", "/v1/recommend/batch", body, _decoder(BatchResponse), repeatable=_repeatable(options))
+
+
+def _repeatable(options: Options) -> bool:
+    """A list that is not logged leaves nothing behind."""
+    return not options.get("log", True)
+
+
+def show(answer: RankResponse, at: int | None = None) -> ApiCall[EventsResponse]:
+    """Raises InvalidValueError for an answer that the server has logged."""
+    if answer.event is msgspec.UNSET:
+        raise InvalidValueError("this list is an impression already, or empty: ask with log=False for one to keep")
+    return _one(msgspec.structs.replace(answer.event, time=_now() if at is None else at))
 
 
 def send(events: Iterable[ClientEvent | Mapping[str, Any]]) -> ApiCall[EventsResponse]:
@@ -139,8 +167,12 @@ def interact(
 ) -> ApiCall[EventsResponse]:
     """Raises, when it is answered, InvalidFieldError if the server rejects the event."""
     impression = shown if isinstance(shown, str) else shown.impression
-    now = time.time_ns() // 1_000_000 if at is None else at
-    call = send([Interaction(now, impression, item, action, value)])
+    return _one(Interaction(_now() if at is None else at, impression, item, action, value))
+
+
+def _one(event: ClientEvent) -> ApiCall[EventsResponse]:
+    """Of one event, whose refusal is an error."""
+    call = send([event])
 
     def decode(status: int, body: bytes) -> EventsResponse:
         answer = call.decode(status, body)
@@ -149,6 +181,10 @@ def interact(
         return answer
 
     return ApiCall(call.method, call.path, call.body, decode, repeatable=True, accepted=call.accepted)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class _Erased(msgspec.Struct):

@@ -12,7 +12,7 @@ from recsys.client import api_calls
 from recsys.client.api_calls import ApiCall, RankOptions, RecommendOptions
 from recsys.client.retries import Retries
 from serving.api.messages.request_errors import ApiError
-from serving.api.messages.schemas import EventsResponse, RankResponse
+from serving.api.messages.schemas import BatchAnswer, EventsResponse, RankResponse
 from streaming.events.schema import ClientEvent
 
 T = TypeVar("T")
@@ -57,6 +57,22 @@ class AsyncClient:
     async def recommend(self, user: str, **options: Unpack[RecommendOptions]) -> RankResponse:
         """Items for the user, retrieved and ranked; an impression too."""
         return await self._do(api_calls.recommend(user, options))
+
+    async def recommend_batch(self, users: Sequence[str], **options: Unpack[RecommendOptions]) -> list[BatchAnswer]:
+        """Lists for users in the order of `users`, 200 at most, with the options of `recommend`.
+
+        Each answer has either the list or an `error`. `log=False` makes lists to be kept, and shown later.
+        """
+        answers: list[BatchAnswer] = (await self._do(api_calls.recommend_batch(users, options))).answers
+        return answers
+
+    async def show(self, answer: RankResponse, at: int | None = None) -> EventsResponse:
+        """Say that a list which was asked for with `log=False` is shown: from now on it is an impression.
+
+        `at` is the event time in ms (default: now). Raises InvalidValueError for a list that is an impression already,
+        InvalidFieldError if the server rejects it.
+        """
+        return await self._do(api_calls.show(answer, at))
 
     async def interact(
         self, shown: RankResponse | str, item: str, action: str = "click", value: float = 1.0, at: int | None = None

@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.api.batch_route import BatchRoute
 from serving.api.erasure_route import ErasureRoute
 from serving.api.gate.access import Access
 from serving.api.gate.browser_key import CONSOLE, is_console
@@ -33,6 +34,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 def create_app(
     routes: Routes,
+    batches: BatchRoute,
     erasure: ErasureRoute,
     metrics: Metrics,
     access: Access,
@@ -63,6 +65,7 @@ def create_app(
         routes=[
             Route("/v1/rank", routes.rank, methods=["POST"]),
             Route("/v1/recommend", routes.recommend, methods=["POST"]),
+            Route("/v1/recommend/batch", batches.recommend, methods=["POST"]),
             Route("/v1/events", routes.events, methods=["POST"]),
             Route("/v1/experiments", routes.experiments),
             Route("/v1/users/{user:path}", erasure.delete, methods=["DELETE"]),

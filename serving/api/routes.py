@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import redis
-from starlette.background import BackgroundTask
+from starlette.background import BackgroundTasks
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -89,14 +89,14 @@ class Routes:
             with trace.stage("parse"):
                 query = self._rankings.of_items(asked)
             with self._queue.place("rank", size) as place:
-                return await self._logged(request, place, query, trace)
+                return await self._logged(request, place, query, trace, log=asked.log)
         with trace.stage("parse"):
             query = self._rankings.of_user(asked)
         with self._queue.place("recommend", size) as place:
             with trace.stage("retrieve"):
                 query, sources = await self._rankings.retrieved(request, place, asked, query)
             if query.items:
-                return await self._logged(request, place, query, trace, sources)
+                return await self._logged(request, place, query, trace, sources, log=asked.log)
         trace.degraded.append("no_items")
         return RankResponse(query.impression, [], query.experiment, query.arm.name, "", trace.degraded)
 
@@ -156,14 +156,21 @@ class Routes:
         answered = await self.answered(request, asked, trace, len(body))
         with trace.stage("respond"):
             response = _json(answered)
-        response.background = getattr(request.state, "shadow", None)
+        response.background = after(request)
         self._metrics.trace(trace)
         return response
 
     async def _logged(
-        self, request: Request, place: QueuePlace, query: Query, trace: Trace, sources: Mapping[str, str] | None = None
+        self,
+        request: Request,
+        place: QueuePlace,
+        query: Query,
+        trace: Trace,
+        sources: Mapping[str, str] | None = None,
+        *,
+        log: bool,
     ) -> RankResponse:
-        """Rank and log; `sources` says by item where a candidate came from.
+        """Rank and log, if the client does not; `sources` says by item where a candidate came from.
 
         A client that has gone shows nobody the answer, so it is no impression: silence about it is not a judgement.
         """
@@ -171,11 +178,14 @@ class Routes:
         self._queue.learn(place, late="deadline" in trace.degraded)
         if await request.is_disconnected():
             raise ClientGoneError("the client has gone")
+        event = _measured(ranking.shown, trace)
+        if not log:
+            return msgspec.structs.replace(answer_of(ranking, trace, sources or {}), event=event)
         with trace.stage("log"):
-            stored = await self._stored(self._events.append(_measured(ranking.shown, trace)))
+            stored = await self._stored(self._events.append(event))
         if self._events.failing or not stored:
             trace.degraded.append("log")
-        request.state.shadow = BackgroundTask(self._shadow.offer, query, ranking.shown)
+        after(request).add_task(self._shadow.offer, query, ranking.shown)
         return answer_of(ranking, trace, sources or {})
 
     async def _stored(self, appending: Future[Stored]) -> bool:
@@ -190,6 +200,14 @@ class Routes:
     def _summarise(self) -> ExperimentsResponse:
         summaries = [self._counters.summary(experiment) for experiment in self._experiments]
         return ExperimentsResponse(summaries, [], self._counters.judged())
+
+
+def after(request: Request) -> BackgroundTasks:
+    """What is to be done when the request is answered."""
+    if not hasattr(request.state, "after"):
+        request.state.after = BackgroundTasks()
+    tasks: BackgroundTasks = request.state.after
+    return tasks
 
 
 def _measured(shown: Impression, trace: Trace) -> Impression:

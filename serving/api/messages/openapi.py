@@ -9,14 +9,24 @@ from typing import Any
 import msgspec
 
 from serving.api.messages.operator_schemas import ErasureResponse, ExperimentsResponse, ReadyResponse
-from serving.api.messages.schemas import ErrorResponse, EventsResponse, RankRequest, RankResponse, RecommendRequest
+from serving.api.messages.schemas import (
+    BatchRequest,
+    BatchResponse,
+    ErrorResponse,
+    EventsResponse,
+    RankRequest,
+    RankResponse,
+    RecommendRequest,
+)
 from serving.api_key import Scope
 from streaming.events.schema import ClientEvent
 
 _TYPES = (
     RankRequest,
     RecommendRequest,
+    BatchRequest,
     RankResponse,
+    BatchResponse,
     ClientEvent,
     EventsResponse,
     ErasureResponse,
@@ -60,6 +70,18 @@ OPERATIONS = (
         RankResponse,
         RecommendRequest,
         {"user": "u1", "count": 10},
+        "rank",
+    ),
+    Operation(
+        "post",
+        "/v1/recommend/batch",
+        "Lists for many users",
+        "As /v1/recommend for each of them, one after another, so that other requests come in between. A list that "
+        "is not made has an error instead; one that the server was too busy for may be asked for again. With "
+        "`log` false a list is to be shown later, such as in a mail.",
+        BatchResponse,
+        BatchRequest,
+        {"requests": [{"user": "u1", "count": 10, "log": False}, {"user": "u2", "count": 10, "log": False}]},
         "rank",
     ),
     Operation(

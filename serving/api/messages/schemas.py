@@ -6,9 +6,11 @@ from typing import Annotated
 
 import msgspec
 
-from streaming.events.schema import Features, Id, Millis, Value
+from streaming.events.schema import Features, Id, Impression, Millis, Value
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+MOST_LISTS = 200
+"""Of one request."""
 
 
 class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -17,6 +19,8 @@ class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `features` are those of the request and override the user's latest update. `item_features` holds, by name, one value
     per item and overrides the item's latest update. `count` is how many items are shown (default: all). `time` is the
     event time in ms (default: the server's clock). `experiment` names a configured experiment (default: the first).
+    Without `log` the list is no impression yet: it is kept by the client, who sends the `event` of the answer when it
+    is shown.
     """
 
     user: Id
@@ -26,13 +30,14 @@ class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     count: Count | None = None
     time: Millis | None = None
     experiment: str = ""
+    log: bool = True
 
 
 class RecommendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A user for whom items are retrieved and ranked. Items in `exclude` are not shown.
 
     `where` names features of items and the values that they must have, such as {"genre": "Drama"}; a list has a value
-    that it contains. An item without the feature is not shown.
+    that it contains. An item without the feature is not shown. `log` as in `RankRequest`.
     """
 
     user: Id
@@ -42,6 +47,13 @@ class RecommendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     count: Count = 20
     time: Millis | None = None
     experiment: str = ""
+    log: bool = True
+
+
+class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Lists for several users, or several of one, as `/v1/recommend` makes them."""
+
+    requests: Annotated[list[RecommendRequest], msgspec.Meta(min_length=1, max_length=MOST_LISTS)]
 
 
 class RankedItem(msgspec.Struct, frozen=True):
@@ -72,6 +84,9 @@ class RankResponse(msgspec.Struct, frozen=True):
     ranked by popularity if one is of the wrong kind) or `tasks` missing (the model lacks tasks that the score counts;
     ranked by popularity if it lacks all). `no_items`: nothing to recommend. `log`: the list may not be
     in the log; with `[serving] durable`, an answer without this is.
+
+    `event` is there if the request said not to log the list: an impression, to be sent to `/v1/events` when it is
+    shown, with the time of that moment.
     """
 
     impression: str
@@ -80,6 +95,7 @@ class RankResponse(msgspec.Struct, frozen=True):
     arm: str
     model: str
     degraded: list[str]
+    event: Impression | msgspec.UnsetType = msgspec.UNSET
 
 
 class ErrorDetail(msgspec.Struct, frozen=True):
@@ -91,6 +107,19 @@ class ErrorDetail(msgspec.Struct, frozen=True):
 
 class ErrorResponse(msgspec.Struct, frozen=True):
     error: ErrorDetail
+
+
+class BatchAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The list, or why there is none; one of both."""
+
+    answer: RankResponse | None = None
+    error: ErrorDetail | None = None
+
+
+class BatchResponse(msgspec.Struct, frozen=True):
+    """One answer for each request, in their order."""
+
+    answers: list[BatchAnswer]
 
 
 class EventResult(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from serving.api.messages.request_errors import InvalidFieldError
 from serving.api.messages.schemas import RankRequest, RecommendRequest
+from serving.api.routes import after
 from serving.console.figures import FigureTable
 from serving.console.readable import fraction, written
 from serving.console.rendering import Renderer, form
@@ -46,7 +47,7 @@ class TrialPage:
     async def ask(self, request: Request) -> Response:
         fields = await form(request)
         response = await self._page(request, fields, await self._trial.ask(request, _asked(fields)))
-        response.background = getattr(request.state, "shadow", None)
+        response.background = after(request)
         return response
 
     async def click(self, request: Request) -> Response:

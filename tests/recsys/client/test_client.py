@@ -114,6 +114,28 @@ def test_rank_interact_and_recommend(kind: str, url: str, log: FailingLog) -> No
     assert [(one.action, one.value) for one in clicks if isinstance(one, Interaction)] == [("buy", 9.5), ("click", 1.0)]
 
 
+def test_a_list_is_made_now_and_shown_later(kind: str, url: str, log: FailingLog) -> None:
+    client, later = Asking(kind, url), 1_700_000_000_000
+    one = client.rank(f"{kind}-kept", ["a", "b"], features={"age": 3.0}, log=False)
+    (kept,) = client.recommend_batch([f"{kind}-mail"], log=False, count=1)
+    assert kept.error is None
+    assert client.show(kept.answer, at=later).accepted == client.show(one).accepted == 1
+    assert client.show(kept.answer, at=later).duplicate == 1
+    impressions = {event.user: event for event in stored(log) if isinstance(event, Impression)}
+    shown = impressions[f"{kind}-mail"]
+    assert (shown.id, shown.time, shown.model) == (kept.answer.impression, later, kept.answer.model)
+    assert shown.propensities == [item.propensity for item in kept.answer.items]
+    assert impressions[f"{kind}-kept"].features == {"age": 3.0}
+    with pytest.raises(InvalidValueError, match="log=False"):
+        client.show(client.rank("u1", ["a"]))
+    (refused,) = client.recommend_batch(["ada"], experiment="unknown")
+    assert (refused.answer, refused.error.field) == (None, "experiment")
+    with pytest.raises(InvalidFieldError, match="length"):
+        client.recommend_batch(["ada", "u" * 600])
+    with pytest.raises(InvalidValueError, match="users is 'ada'"):
+        client.recommend_batch("ada")
+
+
 def test_events_of_both_forms(kind: str, url: str) -> None:
     item = f"{kind}-item"
     events = [ItemUpdate(5, item, {"genre": "news"}), {"type": "item", "time": 6, "item": item, "available": False}]

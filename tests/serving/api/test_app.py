@@ -20,6 +20,7 @@ import pytest
 import redis
 
 from serving.api.app import create_app
+from serving.api.batch_route import BatchRoute
 from serving.api.erasure_route import ErasureRoute
 from serving.api.gate.access import Access
 from serving.api.gate.open_connections import ConnectionLimits, OpenConnections
@@ -454,16 +455,19 @@ class TestDocumentation:
         assert described == set(document["paths"])
 
     def test_every_route_is_described(self) -> None:
-        parts = MagicMock(spec=Routes), MagicMock(spec=ErasureRoute), MagicMock(spec=Metrics), Access([], lambda: 0.0)
-        app = create_app(*parts, lambda: 0.0, OpenConnections(ConnectionLimits()))
-        routes = {
+        routes, batches, erasure, metrics = (
+            MagicMock(spec=part) for part in (Routes, BatchRoute, ErasureRoute, Metrics)
+        )
+        access, connections = Access([], lambda: 0.0), OpenConnections(ConnectionLimits())
+        app = create_app(routes, batches, erasure, metrics, access, lambda: 0.0, connections)
+        served = {
             (route.path.replace(":path", ""), method)
             for route in vars(app)["_app"].routes
             for method in route.methods or {"GET"}
         }
         own = {("/", "GET"), ("/docs", "GET"), ("/openapi.json", "GET")}
         described = {(operation.path, operation.method.upper()) for operation in OPERATIONS}
-        assert {route for route in routes if route[1] != "HEAD"} - own == described
+        assert {route for route in served if route[1] != "HEAD"} - own == described
 
     def test_answers_and_examples_are_as_described(self, start: Start, publish: Any) -> None:
         publish({"a": 0.1}).publish_catalog([("a", 1.0)], [])
@@ -488,7 +492,7 @@ class TestDocumentation:
         """The browser sends no form with an empty box that is required."""
         forms = re.findall(r"<form.*?</form>", start().get("/docs").text, re.DOTALL)
         storing = [form for form in forms if 'data-method="POST"' in form]
-        assert len(storing) == 3
+        assert len(storing) == 4
         assert all('<input type="checkbox" required>' in form for form in storing)
 
     def test_who_comes_to_the_wrong_place_is_sent_there(self, start: Start) -> None:

@@ -19,7 +19,12 @@ from serving.api_key import ApiKey, Scope, hashed, new_key
 from serving.server import Settings
 from tests.serving.api.asking import Start
 
-BODIES: dict[str, Any] = {"/v1/rank": {"user": "u", "items": ["a"]}, "/v1/recommend": {"user": "u"}, "/v1/events": {}}
+BODIES: dict[str, Any] = {
+    "/v1/rank": {"user": "u", "items": ["a"]},
+    "/v1/recommend": {"user": "u"},
+    "/v1/recommend/batch": {"requests": [{"user": "u"}]},
+    "/v1/events": {},
+}
 GUARDED = [operation for operation in OPERATIONS if operation.scope is not None]
 SCOPES: tuple[Scope, ...] = ("rank", "events", "admin")
 KEYS = {scope: new_key(scope, [scope]) for scope in SCOPES}

@@ -13,6 +13,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
@@ -30,6 +31,8 @@ from serving.api.monitoring.prometheus import Metrics
 from serving.api.routes import Routes
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_PACKED = [Middleware(GZipMiddleware, minimum_size=4096, compresslevel=4)]
+"""Long answers, for clients that read gzip; not pages, which have secrets beside what was asked for (BREACH)."""
 
 
 def create_app(
@@ -63,11 +66,11 @@ def create_app(
 
     app = Starlette(
         routes=[
-            Route("/v1/rank", routes.rank, methods=["POST"]),
-            Route("/v1/recommend", routes.recommend, methods=["POST"]),
-            Route("/v1/recommend/batch", batches.recommend, methods=["POST"]),
-            Route("/v1/events", routes.events, methods=["POST"]),
-            Route("/v1/experiments", routes.experiments),
+            Route("/v1/rank", routes.rank, methods=["POST"], middleware=_PACKED),
+            Route("/v1/recommend", routes.recommend, methods=["POST"], middleware=_PACKED),
+            Route("/v1/recommend/batch", batches.recommend, methods=["POST"], middleware=_PACKED),
+            Route("/v1/events", routes.events, methods=["POST"], middleware=_PACKED),
+            Route("/v1/experiments", routes.experiments, middleware=_PACKED),
             Route("/v1/users/{user:path}", erasure.delete, methods=["DELETE"]),
             Route("/healthz", routes.health),
             Route("/readyz", routes.ready),

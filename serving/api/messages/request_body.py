@@ -7,9 +7,11 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
+from serving.api.messages.gzip_body import GzipBody
 from serving.api.messages.request_errors import (
     BadRequestError,
     ClientGoneError,
+    EncodingError,
     InvalidFieldError,
     TooLargeError,
     parse_reason,
@@ -20,9 +22,21 @@ _T = TypeVar("_T")
 
 
 async def read(request: Request, most: int) -> bytes:
-    """The body. Raises TooLargeError, before reading it where it says so itself, when it has more bytes than
-    this, and ClientGoneError when it does not come.
+    """The body, unpacked if it is gzip. Raises TooLargeError, before reading it where it says so itself, when it has
+    more bytes than this, ClientGoneError when it does not come, and EncodingError if it is packed in another way.
     """
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding == "identity":
+        return await _sent(request, most)
+    if coding not in ("gzip", "x-gzip"):
+        raise EncodingError(f"Content-Encoding {coding!r} is not read: send the body as it is, or as gzip")
+    packed = GzipBody(most)
+    body = packed.read(await _sent(request, most))
+    packed.end()
+    return body
+
+
+async def _sent(request: Request, most: int) -> bytes:
     too_large = TooLargeError(f"the body is larger than {most} bytes; send it in parts")
     if int(request.headers.get("content-length", 0)) > most:
         raise too_large

@@ -69,6 +69,12 @@ class TooLargeError(ApiError):
     status = 413
 
 
+class EncodingError(ApiError):
+    """The body is packed in a way that is not read."""
+
+    status = 415
+
+
 class InvalidFieldError(ApiError):
     """A field has an invalid value."""
 

@@ -42,20 +42,20 @@ def _turn(config: Config, batches: Sequence[TrainingBatch]) -> Callable[[], None
     return turn
 
 
-def batch(config: Config, rng: np.random.Generator) -> TrainingBatch:
-    """Rows with ids by a Zipf law, each of an item shown at random."""
-    spec, ones_B = wiring.spec(config), np.ones(BATCH, np.int32)
-    drawn = {f.name: rng.zipf(1.1, BATCH).astype(np.uint64) % np.uint64(IDS) + np.uint64(1) for f in spec.sparse}
+def batch(config: Config, rng: np.random.Generator, rows: int = BATCH, ids: int = IDS) -> TrainingBatch:
+    """So many rows with ids 1 to `ids` by a Zipf law, each of an item shown at random."""
+    spec, ones_B = wiring.spec(config), np.ones(rows, np.int32)
+    drawn = {f.name: rng.zipf(1.1, rows).astype(np.uint64) % np.uint64(ids) + np.uint64(1) for f in spec.sparse}
     columns: dict[str, Any] = {
         "ids": {name: Jagged(values_B, ones_B) for name, values_B in drawn.items()},
-        "numeric_BN": rng.lognormal(size=(BATCH, len(spec.numeric))).astype(np.float32),
-        "labels_B": (rng.random(BATCH) < 0.1).astype(np.float32),
-        "counted_B": np.ones(BATCH, np.float32),
-        "keys_B": np.arange(BATCH, dtype=np.int64),
-        "tasks_B": np.zeros(BATCH, np.int64),
-        "weights_B": np.ones(BATCH, np.float32),
-        "propensities_B": rng.uniform(0.05, 1, BATCH).astype(np.float32),
-        "positions_B": rng.integers(0, 20, BATCH).astype(np.int32),
-        "times_B": np.zeros(BATCH, np.int64),
+        "numeric_BN": rng.lognormal(size=(rows, len(spec.numeric))).astype(np.float32),
+        "labels_B": (rng.random(rows) < 0.1).astype(np.float32),
+        "counted_B": np.ones(rows, np.float32),
+        "keys_B": np.arange(rows, dtype=np.int64),
+        "tasks_B": np.zeros(rows, np.int64),
+        "weights_B": np.ones(rows, np.float32),
+        "propensities_B": rng.uniform(0.05, 1, rows).astype(np.float32),
+        "positions_B": rng.integers(0, 20, rows).astype(np.int32),
+        "times_B": np.zeros(rows, np.int64),
     }
     return TrainingBatch(**columns, now=1_000, cursor=(0,))

@@ -15,6 +15,7 @@ from torch.nn import functional
 from recsys.config.sections.learning.models import AutoIntConfig
 from recsys.errors import InvalidValueError
 from recsys.models.base import FieldAxes, Perceptron, RankingModel, drop
+from recsys.models.interaction import Interaction
 
 
 class InteractingLayer(nn.Module):
@@ -42,6 +43,18 @@ class InteractingLayer(nn.Module):
         self.norm = nn.LayerNorm(self.width, eps=1e-8) if code_form else nn.Identity()
 
     def forward(self, fields_BMd: Tensor) -> Tensor:
+        drops = self.dropout > 0 and self.training
+        by_hand = fields_BMd.is_cpu and not drops and not torch.is_autocast_enabled("cpu")
+        normed: Tensor = self.norm(self._by_hand(fields_BMd) if by_hand else self._composed(fields_BMd))
+        return normed
+
+    def _by_hand(self, fields_BMd: Tensor) -> Tensor:
+        weight, bias = self.projection.weight, self.projection.bias
+        out: Tensor = Interaction.apply(fields_BMd, weight, bias, self.heads, self.parts, self.scale)
+        return out
+
+    def _composed(self, fields_BMd: Tensor) -> Tensor:
+        """As `Interaction`, with dropout, in any precision and on any device."""
         batch, fields, _ = fields_BMd.shape
         projected = self.projection(fields_BMd.flatten(0, 1))
         if self.code_form:
@@ -51,9 +64,7 @@ class InteractingLayer(nn.Module):
         query, key, value = heads.view(batch, fields, 3, self.heads, self.head_size).permute(2, 0, 3, 1, 4).unbind(0)
         mixed_BHMK = self._attend(query, key, value)
         out = mixed_BHMK.transpose(1, 2).reshape(batch, fields, self.width)
-        out = (out + residual[0]).relu_() if residual else functional.relu(out)
-        normed: Tensor = self.norm(out)
-        return normed
+        return (out + residual[0]).relu_() if residual else functional.relu(out)
 
     def forward_by_head(self, fields_BMd: Tensor) -> Tensor:
         """As `forward` in evaluation, in one product per head and part.
@@ -127,6 +138,10 @@ class AutoInt(RankingModel):
 
     def by_field(self) -> dict[str, FieldAxes]:
         return super().by_field() | {"output.weight": FieldAxes((1,), starts_at_zero=True)}
+
+    @property
+    def widest(self) -> int:
+        return self.n_fields * max(self.dim, (3 + self.config.residual) * self.width)
 
     def forward(self, embedded_BFD: Tensor, numeric_BN: Tensor) -> Tensor:
         fields_BMD = self.fields(embedded_BFD, numeric_BN)

@@ -10,12 +10,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from recsys.config.sections.section import Section
 from recsys.errors import InvalidValueError
@@ -111,10 +113,20 @@ class RankingModel(nn.Module, ABC):
         networks = (name for name, child in self.named_children() if isinstance(child, Perceptron))
         return axes | {f"{name}.layers.0.weight": FieldAxes((1,)) for name in networks}
 
-    @property
+    @cached_property
     def drops(self) -> bool:
         """Whether any dropout is above 0, so that training scores differ from evaluation scores."""
         return any(value > 0 for name, value in self.config if name.endswith("dropout"))
+
+    @property
+    def widest(self) -> int:
+        """Numbers in the widest activation of a row, by which the learner cuts a batch into parts."""
+        return self.n_fields * self.dim
+
+    @property
+    def mixes_rows(self) -> bool:
+        """Whether a row's training logits depend on the other rows of its batch, as batch norm's do."""
+        return any(isinstance(module, _BatchNorm) for module in self.modules())
 
     def check_dims(self, dims: Mapping[str, int]) -> None:
         """Raise InvalidValueError unless the widest table, by name in `dims`, has the dimension of this model."""

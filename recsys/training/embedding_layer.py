@@ -114,6 +114,7 @@ class EmbeddingLayer:
 
     def __init__(self, store: EmbeddingStore, spec: FeatureSpec) -> None:
         self.store = store
+        self._together = store if isinstance(store, _ReadsTogether) else None
         self.names = tuple(field.name for field in spec.sparse)
         self._fields_of: dict[str, list[int]] = {}
         for number, field in enumerate(spec.sparse):
@@ -147,15 +148,15 @@ class EmbeddingLayer:
         gradient_BS = embedded.pooled_BS.grad.numpy()
         grads = [_gradients(gradient_BS, lookup, segments) for lookup, segments in embedded.lookups]
         lookups = [lookup for lookup, _ in embedded.lookups]
-        if isinstance(self.store, _ReadsTogether):
-            self.store.update_each(lookups, grads)
+        if self._together is not None:
+            self._together.update_each(lookups, grads)
             return
         for lookup, grads_ND in zip(lookups, grads, strict=True):
             self.store.update(lookup, grads_ND)
 
     def _read(self, ids: Mapping[str, Ids], now: int | None) -> dict[str, Lookup]:
-        if isinstance(self.store, _ReadsTogether):
-            return self.store.peek_each(ids) if now is None else self.store.lookup_each(ids, now)
+        if self._together is not None:
+            return self._together.peek_each(ids) if now is None else self._together.lookup_each(ids, now)
         if now is None:
             return {table: self.store.peek(table, ids_N) for table, ids_N in ids.items()}
         return {table: self.store.lookup(table, ids_N, now) for table, ids_N in ids.items()}

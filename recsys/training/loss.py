@@ -13,7 +13,10 @@ from streaming.encode.batch import TrainingBatch
 
 
 class Loss(Protocol):
-    """One number for a batch, differentiable in the logits."""
+    """A mean over the rows of a batch, differentiable in the logits.
+
+    So the loss of a batch is the sum of those of its parts, each times its share of the rows.
+    """
 
     def __call__(self, logits_BT: torch.Tensor, batch: TrainingBatch) -> torch.Tensor:
         """The loss of `logits_BT` on the labels of `batch`, a scalar."""

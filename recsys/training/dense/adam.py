@@ -13,7 +13,8 @@ class Adam:
     """Learns `weights` by the steps of `torch.optim.Adam`, with its settings but for the rate `lr`.
 
     That class loads TorchDynamo, the compiler, when it is made: 2.5 s of every process that trains, and nothing here is
-    compiled. The function that it calls for the arithmetic does not.
+    compiled. The function that it calls for the arithmetic does not. That is the fused one, a single call for all
+    weights: they are many and small.
     """
 
     def __init__(self, weights: Iterable[torch.nn.Parameter], lr: float) -> None:
@@ -46,6 +47,7 @@ class Adam:
             weight_decay=0.0,
             eps=1e-8,
             maximize=False,
+            fused=True,
         )
 
     def _of(self, number: int) -> dict[str, Tensor]:

@@ -30,6 +30,9 @@ class AveragedModel:
         self.decay = decay
         self.model = copy.deepcopy(model) if decay else model
         self._learning = model
+        self._means: list[torch.Tensor] = list(self.model.parameters())
+        self._weights: list[torch.Tensor] = list(model.parameters())
+        self._buffers = list(zip(self.model.buffers(), model.buffers(), strict=True))
 
     @torch.no_grad()
     def update(self, steps: int) -> None:
@@ -37,9 +40,8 @@ class AveragedModel:
         if not self.decay:
             return
         share = 1 - min(self.decay, (1 + steps) / (WARM_UP + steps)) if steps > 1 else 1.0
-        for mean, weights in zip(self.model.parameters(), self._learning.parameters(), strict=True):
-            mean.lerp_(weights, share)
-        for mean_buffer, buffer in zip(self.model.buffers(), self._learning.buffers(), strict=True):
+        torch._foreach_lerp_(self._means, self._weights, share)
+        for mean_buffer, buffer in self._buffers:
             mean_buffer.copy_(buffer)
 
     def state(self) -> dict[str, torch.Tensor]:

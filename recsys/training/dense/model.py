@@ -14,6 +14,7 @@ from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
 from recsys.training.dense.adam import Adam
 from recsys.training.dense.averaging import AveragedModel
+from recsys.training.dense.batch_parts import cut, rows_a_part
 from recsys.training.dense.peers import Peers, Scores
 from recsys.training.dense.randomness import randomness
 from recsys.training.dense.soundness import sound
@@ -38,6 +39,8 @@ class DenseModel:
         self._optimizer = Adam(model.parameters(), lr=lr)
         self._generator = generator
         self._averaged = AveragedModel(model, averaging)
+        self._part_rows = rows_a_part(model)
+        self._weights = list(model.parameters())
 
     @property
     def served(self) -> RankingModel:
@@ -59,31 +62,40 @@ class DenseModel:
         """Logits [B, T] for training, and whether loss and gradients are sound."""
         embedded.forget_gradient()
         self._optimizer.zero_grad()
-        logits_BT = self._forward(embedded, numeric_BN)
-        loss = self._loss(logits_BT, batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        dense = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
+        logits_BT, loss = self._backward(batch, embedded, numeric_BN)
+        dense = [weight.grad for weight in self._weights if weight.grad is not None]
         self._peers.add_up(dense)
-        own = loss.detach(), *([] if (grad := embedded.gradient_BS) is None else [grad])
+        own = loss, *([] if (grad := embedded.gradient_BS) is None else [grad])
         return logits_BT, not self._peers.any(not sound([*own, *dense]))
 
-    def _forward(self, embedded: Embedded, numeric_BN: torch.Tensor) -> torch.Tensor:
-        """Logits [B, T] for training."""
-        self.model.train()
+    def _backward(
+        self, batch: TrainingBatch, embedded: Embedded, numeric_BN: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits [B, T] for training, and the loss; gradients of the parts of the batch add up."""
+        size = self._part_rows
+        batches = [batch] if size is None or len(batch) <= size else batch.cut(size)
+        parts = cut(embedded, numeric_BN, size, learns=True)
+        logits, losses = [], []
+        if not self.model.training:  # which goes through all modules
+            self.model.train()
         with randomness(self._peers.generator(self._generator)) if self.model.drops else nullcontext():
-            attended_BFD = self.model.attended(embedded.embedded_BFD, embedded.histories)
-            logits_BT: torch.Tensor = self.model(attended_BFD, numeric_BN)
-        return logits_BT
+            for own, part in zip(batches, parts, strict=True):
+                logits_BT = part.logits(self.model)
+                loss = self._loss(logits_BT, own) * (len(own) / len(batch))
+                loss.backward()  # type: ignore[no-untyped-call]
+                logits.append(logits_BT.detach())
+                losses.append(loss.detach())
+        return torch.cat(logits), torch.stack(losses).sum()
 
     def scores(self, embedded: Embedded, numeric_BN: torch.Tensor, batch: TrainingBatch) -> Scores:
         """Probabilities [B] by the served model; those of unknown inputs where its logits are not finite."""
-        model = self.served.eval()
+        model = self.served.eval() if self.served.training else self.served
         with torch.inference_mode():
-            embedded_BFD = model.attended(embedded.embedded_BFD, embedded.histories)
-            logits_BT = model(embedded_BFD, numeric_BN)
+            parts = cut(embedded, numeric_BN, self._part_rows, learns=False)
+            logits_BT = torch.cat([part.logits(model) for part in parts])
             broken_B = ~torch.isfinite(logits_BT).all(1)
             if broken_B.any():
-                unknown = torch.zeros_like(embedded_BFD[:1]), torch.zeros_like(numeric_BN[:1])
+                unknown = torch.zeros_like(embedded.embedded_BFD[:1]), torch.zeros_like(numeric_BN[:1])
                 logits_BT[broken_B] = model(*unknown)
             return probabilities(logits_BT, batch)
 

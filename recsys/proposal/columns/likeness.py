@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.label_words import is_no, is_yes
 from recsys.proposal.columns.vocabulary import FALSE_WORDS, TRUTHS, says
 
+_LEAST: Final = 10
+_NEARLY: Final = 0.95
 _KINDS: Final = 20
 """Different values that a column such as `device` may have in any number of rows."""
 FALSE: Final = frozenset({"0", "-1", *FALSE_WORDS})
@@ -35,6 +37,24 @@ def identifies(column: Column) -> bool:
     if says("user", column.name) >= 2:
         return not (two_valued(column) or column.type == "boolean")
     return not (few(column) or column.unique)
+
+
+def chosen_of(column: Column, lists: Column) -> bool:
+    """Whether a column names an item of the list in its row, and not always the first."""
+    if column.listed or column.type not in ("integer", "text"):
+        return False
+    rows = [(str(cell), elements(cells, lists.separator)) for cell, cells in zip(column.cells, lists.cells, strict=True)
+            if not column.is_missing(cell) and not lists.is_missing(cells)]  # fmt: skip
+    rows = [(cell, own) for cell, own in rows if len(own) > 1]
+    inside = sum(cell in own for cell, own in rows)
+    first = sum(cell == own[0] for cell, own in rows)
+    return len(rows) >= _LEAST and inside >= _NEARLY * len(rows) and first < _NEARLY * len(rows)
+
+
+def elements(cell: Any, separator: str) -> list[str]:
+    """The items of one list, whose cell may be text."""
+    parts = cell.split(separator) if isinstance(cell, str) and separator else cell
+    return [str(part).strip() for part in parts] if isinstance(parts, list | tuple) else []
 
 
 def depends(column: Column, on: Column) -> bool:

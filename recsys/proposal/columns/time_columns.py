@@ -20,7 +20,9 @@ _FORMATS: Final = (
     "%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%d %H:%M:%S.%f UTC", "%Y-%m-%d %H:%M:%S %z", "%Y.%m.%d %H:%M:%S",
     "%d/%b/%Y:%H:%M:%S %z", "%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S %z",
     "%b %d, %Y", "%B %d, %Y", "%m %d, %Y", "%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%b %d, %Y %I:%M:%S %p",
-    "%d %b %Y %H:%M:%S", "%b %d %Y %H:%M:%S", "%Y%m%d %H:%M:%S", "%Y%m%d%H%M%S", "%Y%m%d%H", "%y%m%d%H",
+    "%d %b %Y %H:%M:%S", "%b %d %Y %H:%M:%S", "%d-%b-%Y %H:%M:%S", "%d-%b-%Y %H:%M", "%d %b %Y %H:%M",
+    "%b %d, %Y %H:%M:%S", "%b %d, %Y %H:%M",
+    "%d %B %Y %H:%M", "%B %d, %Y %H:%M", "%Y%m%d %H:%M:%S", "%Y%m%d%H%M%S", "%Y%m%d%H", "%y%m%d%H",
 )  # fmt: skip
 _TRIED: Final = 200
 ENOUGH: Final = 0.95

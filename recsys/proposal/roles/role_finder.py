@@ -9,7 +9,7 @@ from typing import Final
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.label_words import yes_words
-from recsys.proposal.columns.likeness import FALSE, depends, identifies, names_things, one_truth, two_valued
+from recsys.proposal.columns.likeness import FALSE, chosen_of, depends, identifies, names_things, one_truth, two_valued
 from recsys.proposal.columns.time_columns import TimeReading
 from recsys.proposal.columns.vocabulary import ACTIONS, AFTER, HISTORY, POSITION, Role, says, tokens
 from recsys.proposal.files.further import further_cells
@@ -93,6 +93,8 @@ class _Finder:
                 self._give("shown", column, "lists of items")
                 for other in clicked[:1]:
                     self._give("clicked", other, "items of the list that were clicked")
+                for other in [one for one in self.left.values() if not clicked and chosen_of(one, column)][:1]:
+                    self._give("clicked", other, "an item of the list in its row")
 
     def _best(self, role: Role, columns: Sequence[Column], least: float = 1.0) -> list[Column]:
         """The column whose name says the role most clearly; the first of equals."""

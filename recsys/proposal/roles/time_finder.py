@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.time_columns import ENOUGH, MOST, TimeReading, forms, time_reading
 from recsys.proposal.columns.vocabulary import NOT_EVENT, says, tokens
 from recsys.proposal.roles.roles import IDENTIFIERS, Said
+
+_CLEARLY: Final = 2.0
 
 
 def find_time(columns: Sequence[Column], said: Said, path: Path, *, asked: bool) -> tuple[Column, TimeReading] | None:
@@ -20,7 +23,7 @@ def find_time(columns: Sequence[Column], said: Said, path: Path, *, asked: bool)
     """
     readings = _readings(columns, said) or _readings(columns, said, by_value=True)
     if not readings:
-        _no_time(columns, path, asked=asked)
+        _no_time(columns, path, asked=asked, started=bool(said.start))
         return None
     best = max(readings, key=lambda one: readings[one][0])
     _, reading = readings[best]
@@ -33,16 +36,16 @@ def find_time(columns: Sequence[Column], said: Said, path: Path, *, asked: bool)
     return column, reading
 
 
-def _no_time(columns: Sequence[Column], path: Path, *, asked: bool) -> None:
+def _no_time(columns: Sequence[Column], path: Path, *, asked: bool, started: bool) -> None:
     """Raises InvalidValueError for a column that the user says, or its name, and that is not in one form."""
-    for column in columns if asked else [one for one in columns if says("time", one.name) >= 2]:
+    for column in columns if asked else [one for one in columns if says("time", one.name) >= _CLEARLY]:
         seen = ", ".join(f"{one.form} ({one.read} of {one.read + len(one.others)})" for one in forms(column.values))
         if seen:
             raise InvalidValueError(
                 f"{path}: no form has more than half of the times in {column.name!r}: {seen}; write "
                 "them in one form, or say with --time-unit or --time-format which to read: others are refused"
             )
-        if asked:
+        if asked or (column.type == "text" and not started):
             raise InvalidValueError(
                 f"{path}: the values of {column.name!r}, such as {column.texts[0]!r}, are no times "
                 'that are known; say how to read them with --time-unit or --time-format (such as "%d.%m.%Y %H:%M")'

@@ -328,3 +328,32 @@ def test_of_purchases_it_is_said_what_a_wait_means(tmp_path: Path) -> None:
     bought, _ = tried(tmp_path, [written(tmp_path, "transactions.csv", ["date,customer,article", *rows])])
     read, _ = tried(tmp_path, [written(tmp_path, "reads.csv", ["date,reader,article", *rows])])
     assert ["30m ([training] wait)" in " ".join(one.open_questions) for one in (bought, read)] == [True, False]
+
+
+@pytest.mark.parametrize("name", ["clicked", "reference"])
+def test_the_item_that_was_chosen_stands_beside_its_list(tmp_path: Path, name: str) -> None:
+    def row(n: int) -> str:
+        items = [n % 40, (n + 7) % 40, (n + 19) % 40]
+        return f"{n},{T + 60 * n},u{n % 23},{'|'.join(map(str, items))},{items[n % 3] if n % 4 else ''}"
+
+    path = written(tmp_path, "lists.csv", [f"request_id,time,user,impressions,{name}", *map(row, range(ROWS))])
+    proposal, found = tried(tmp_path, [path])
+    assert proposal.mappings[0].columns["actions.click"].value == name
+    assert (found.labels, found.positives) == (3 * ROWS, sum(n % 4 > 0 for n in range(ROWS)))
+
+
+def test_times_in_a_form_that_is_not_known_are_asked_about_by_name(tmp_path: Path) -> None:
+    rows = [f"day {n % 9} after midsummer,u{n % 23},i{n % 31},{n % 2}" for n in range(ROWS)]
+    path = written(tmp_path, "a.csv", ["time,user,item,clicked", *rows])
+    with pytest.raises(InvalidValueError, match="'day 0 after midsummer', are no times that are known"):
+        propose([path], Said())
+    assert propose([path], Said(start="2024-01-01")).mappings[0].kind == "shown"
+
+
+@pytest.mark.parametrize("form", ["%d-%b-%Y %H:%M", "%b %d, %Y %H:%M:%S"])
+def test_times_with_names_of_months_are_read(tmp_path: Path, form: str) -> None:
+    when = [datetime.fromtimestamp(T + 60 * n, UTC).strftime(form) for n in range(ROWS)]
+    rows = [f'"{at}",u{n % 23},i{n % 31},{n % 2}' for n, at in enumerate(when)]
+    proposal, found = tried(tmp_path, [written(tmp_path, "a.csv", ["time,user,item,clicked", *rows])])
+    assert proposal.mappings[0].settings["time_format"].value == form
+    assert found.positives == ROWS / 2

@@ -41,7 +41,7 @@ def identifies(column: Column) -> bool:
 
 def chosen_of(column: Column, lists: Column) -> bool:
     """Whether a column names an item of the list in its row, and not always the first."""
-    if column.listed or column.type not in ("integer", "text"):
+    if column.listed or column.type not in ("integer", "text") or len(column.distinct) <= _KINDS // 4:
         return False
     rows = [(str(cell), elements(cells, lists.separator)) for cell, cells in zip(column.cells, lists.cells, strict=True)
             if not column.is_missing(cell) and not lists.is_missing(cells)]  # fmt: skip

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import cast, get_args
 
 import numpy as np
-import redis
 import torch
 
 from benchmarks.harness import ROOT, Result, Target
@@ -35,6 +34,7 @@ from recsys.evaluation.replay.training_pass import CHUNK
 from recsys.training.dense.peers import Scores
 from recsys.training.learner import Learner
 from serving.cache.row_store import Ids, RedisRows
+from serving.replication.connection.client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.keys import ModelKeys
 from serving.replication.publish.publisher import Publisher
@@ -117,7 +117,7 @@ def _everything(learner: Learner) -> Delta:
 
 
 def _served(
-    config: Config, learner: Learner, rows: ScoredRows, delta: Delta, precision: Precision, client: redis.Redis
+    config: Config, learner: Learner, rows: ScoredRows, delta: Delta, precision: Precision, client: RedisClient
 ) -> Iterator[Scores]:
     """Scores of the rows that Redis holds after each of DRAWS publications."""
     client.flushall()
@@ -145,7 +145,7 @@ def _figures(rows: ScoredRows, trained_R: Scores, served: list[Scores]) -> dict[
     }
 
 
-def _bytes_a_row(delta: Delta, dim: int, precision: Precision, client: redis.Redis) -> dict[str, float]:
+def _bytes_a_row(delta: Delta, dim: int, precision: Precision, client: RedisClient) -> dict[str, float]:
     """Memory of rows with these ids: of one key as Redis reports it, and of all, including the index of keys."""
     rng = np.random.default_rng(0)
     tables = {
@@ -163,7 +163,7 @@ def _bytes_a_row(delta: Delta, dim: int, precision: Precision, client: redis.Red
     return {"key": cast(int, client.memory_usage(key)), "used": used}
 
 
-def _used(client: redis.Redis) -> int:
+def _used(client: RedisClient) -> int:
     return int(cast(dict[str, int], client.info("memory"))["used_memory"])
 
 

@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-import redis
-
 from serving.cache.entity_cache import EntityFeatures
 from serving.cache.visited_items import VisitedItems
 from serving.model.loaded_model import OpenScorer
 from serving.ranking.popularity import CatalogSnapshot
+from serving.replication.connection.client import RedisClient
 from serving.replication.follow.followed_models import FollowedModels
 from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.follow.stream_follower import Sink, StreamFollower
@@ -36,13 +35,13 @@ class Replica:
     def __init__(
         self,
         names: Sequence[str],
-        connect: Callable[[float], redis.Redis],
+        connect: Callable[[float], RedisClient],
         open_scorer: OpenScorer,
         *,
         cache_rows: int,
         entity_ttl: float,
         beside: Sequence[str] = (),
-        refresh: Callable[[redis.Redis], None] = lambda _: None,
+        refresh: Callable[[RedisClient], None] = lambda _: None,
         revive: Callable[[], None] = lambda: None,
     ) -> None:
         self._stack, self._also = ExitStack(), refresh
@@ -81,7 +80,7 @@ class Replica:
     def _sinks(self) -> list[Sink]:
         return [self.entities, *self.models.loaders.values()]
 
-    def _refresh(self, client: redis.Redis) -> None:
+    def _refresh(self, client: RedisClient) -> None:
         self._crown(client)
         self.catalog.refresh(client)
         self.trainers.refresh(client)
@@ -89,7 +88,7 @@ class Replica:
             loader.maintain()
         self._also(client)
 
-    def _crown(self, client: redis.Redis) -> None:
+    def _crown(self, client: RedisClient) -> None:
         """Serve the champion, if a model was promoted or gone back to."""
         found = promoted(client)
         if found is not None and self.models.crown(found):

@@ -7,7 +7,7 @@ from typing import cast
 
 import redis
 
-from serving.replication import keys
+from serving.replication.connection.client import RedisClient
 from serving.replication.health import Availability
 from streaming.events.schema import Features, Value
 from streaming.windows.counter_layout import CounterLayout, RecordReader
@@ -30,7 +30,7 @@ class CountedFeatures:
 
     def __init__(
         self,
-        client: redis.Redis,
+        client: RedisClient,
         sources: Sequence[StreamedSource],
         clock: Callable[[], float],
         availability: Availability,
@@ -63,7 +63,9 @@ class CountedFeatures:
 
     def _wanted(self, reader: RecordReader | HistoryReader, user: str, items: Sequence[str]) -> list[str]:
         layout = reader.layout
-        return [keys.counted(layout.key, layout.kind, name) for name in record_names(layout.kind, user, items)]
+        return [
+            self._client.names.counted(layout.key, layout.kind, name) for name in record_names(layout.kind, user, items)
+        ]
 
     def _fetch(self, wanted: list[str]) -> tuple[dict[str, bytes | None], bool]:
         """Records by key, and whether all are up to date."""

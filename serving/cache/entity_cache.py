@@ -9,7 +9,7 @@ from typing import cast
 import msgspec
 import redis
 
-from serving.replication import keys
+from serving.replication.connection.client import RedisClient
 from serving.replication.delta_messages import decode_entities
 from serving.replication.health import Availability
 from streaming.events.schema import Features
@@ -24,13 +24,12 @@ class EntityFeatures:
     longer while Redis is unavailable. At most `capacity` users and `capacity` items are kept. Thread-safe.
     """
 
-    stream = keys.ENTITIES
-
     def __init__(
-        self, client: redis.Redis, ttl: float, capacity: int, clock: Callable[[], float], availability: Availability
+        self, client: RedisClient, ttl: float, capacity: int, clock: Callable[[], float], availability: Availability
     ) -> None:
-        self._users = _Cached(client, keys.user, ttl, capacity, clock, availability)
-        self._items = _Cached(client, keys.item, ttl, capacity, clock, availability)
+        self.stream = client.names.entities
+        self._users = _Cached(client, client.names.user, ttl, capacity, clock, availability)
+        self._items = _Cached(client, client.names.item, ttl, capacity, clock, availability)
 
     def __len__(self) -> int:
         return len(self._users) + len(self._items)
@@ -44,12 +43,12 @@ class EntityFeatures:
         """Features of items in this order, and whether all are up to date."""
         return self._items.read(names)
 
-    def catch_up(self, client: redis.Redis, *, continued: bool) -> None:  # noqa: ARG002 - a sink's signature
+    def catch_up(self, client: RedisClient, *, continued: bool) -> None:  # noqa: ARG002 - a sink's signature
         if not continued:
             self._users.invalidate_all()
             self._items.invalidate_all()
 
-    def take(self, client: redis.Redis, message: bytes) -> None:
+    def take(self, client: RedisClient, message: bytes) -> None:
         try:
             changed = decode_entities(message)
         except msgspec.DecodeError:
@@ -64,7 +63,7 @@ class _Cached:
 
     def __init__(
         self,
-        client: redis.Redis,
+        client: RedisClient,
         key: Callable[[str], str],
         ttl: float,
         capacity: int,

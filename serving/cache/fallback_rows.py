@@ -11,12 +11,12 @@ from typing import cast
 
 import msgspec
 import numpy as np
-import redis
 
 from embedding.hashing import fallback_slots
 from embedding.store import Fallback, TableDelta
 from recsys.errors import InvalidValueError
 from serving.cache.row_store import Dims, EmbeddingRows, Floats, Ids, decode
+from serving.replication.connection.client import RedisClient
 from serving.replication.keys import ModelKeys
 
 _logger = logging.getLogger(__name__)
@@ -31,14 +31,14 @@ class FallbackRowCache:
     One thread loads and applies changes while many fill in rows. No row is seen half written.
     """
 
-    def __init__(self, model: str, dims: Dims, run: str = "") -> None:
-        self._keys = ModelKeys(model, run)
+    def __init__(self, keys: ModelKeys, dims: Dims) -> None:
+        self._keys = keys
         self._dims = dims
         self._lock = threading.Lock()
         self._tables: dict[str, tuple[Fallback, Floats]] = {}
         """By table: its rule, and the rows [S, D], which tables may have in common."""
 
-    def load(self, client: redis.Redis) -> None:
+    def load(self, client: RedisClient) -> None:
         """Load the rows that Redis holds. Raises redis.RedisError and keeps the previous ones.
 
         Unreadable rows are left out: they may belong to a model of another dimension whose new rows follow.
@@ -54,7 +54,7 @@ class FallbackRowCache:
             _logger.warning("model %r: ids without a row read zeros for now: %s", self._keys.model, error)
             self._tables = {}
 
-    def _read(self, client: redis.Redis, name: str, slots: int, dim: int) -> Floats:
+    def _read(self, client: RedisClient, name: str, slots: int, dim: int) -> Floats:
         names = self._keys.rows(name, np.arange(slots, dtype=np.uint64))
         return decode(cast(list[bytes | None], client.mget(names)), dim).values_ND
 

@@ -15,8 +15,8 @@ import redis
 
 from recsys.errors import RowsUnavailableError
 from serving.replication import row_codec
+from serving.replication.connection.client import RedisClient
 from serving.replication.health import Availability
-from serving.replication.keys import ModelKeys
 
 Ids = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float32]
@@ -86,11 +86,11 @@ class RedisRows:
     """
 
     def __init__(
-        self, client: redis.Redis, model: str, dims: Dims, availability: Availability | None = None, run: str = ""
+        self, client: RedisClient, model: str, dims: Dims, availability: Availability | None = None, run: str = ""
     ) -> None:
         self._client = client
         self._availability = availability or Availability()
-        self._keys = ModelKeys(model, run)
+        self._keys = client.names.model(model, run)
         self._dims = dims
 
     @property
@@ -104,11 +104,12 @@ class RedisRows:
         if not self._availability.up:
             raise RowsUnavailableError(f"rows of model {self._keys.model!r} cannot be read: Redis does not answer")
         try:
-            whole, *blobs = cast(list[bytes | None], self._client.mget([self._keys.sequence, *keys]))
+            found = cast(list[bytes | None], self._client.mget([*self._keys.sequences, *keys]))
         except redis.RedisError as error:
             self._availability.up = False
             raise RowsUnavailableError(f"rows of model {self._keys.model!r} cannot be read: {error}") from error
-        if whole is None and self._keys.run:
+        whole, blobs = found[: len(self._keys.sequences)], found[len(self._keys.sequences) :]
+        if None in whole and self._keys.run:
             raise RowsUnavailableError(
                 f"rows of model {self._keys.model!r} are not in Redis: its trainer restores them"
             )

@@ -8,7 +8,7 @@ from typing import cast
 import msgspec
 import redis
 
-from serving.replication import keys
+from serving.replication.connection.client import RedisClient
 from serving.replication.health import Availability
 
 Neighbours = list[tuple[str, float]]
@@ -23,14 +23,14 @@ class VisitedItems:
     Nothing while Redis does not answer. Raises msgspec.DecodeError when a record is not one. Thread-safe.
     """
 
-    def __init__(self, client: redis.Redis, availability: Availability) -> None:
+    def __init__(self, client: RedisClient, availability: Availability) -> None:
         self._client, self._availability = client, availability
 
     def read(self, user: str) -> dict[str, Neighbours]:
         """Neighbours of the items that the user clicked last, the latest first, without items that are gone."""
-        (own,) = self._records([user], keys.visited_user)
+        (own,) = self._records([user], self._client.names.visited_user)
         names = [] if own is None else _items.decode(own)
-        records = self._records(names, keys.visited_item)
+        records = self._records(names, self._client.names.visited_item)
         return {name: _neighbours.decode(one) for name, one in zip(names, records, strict=True) if one is not None}
 
     def _records(self, names: Sequence[str], key: Callable[[str], str]) -> list[bytes | None]:

@@ -6,18 +6,17 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import redis
-
 from serving.erasure.log_places import DeadLettersPlace, LogPlace
 from serving.erasure.place import Finding, Place, check_users, erased
 from serving.erasure.redis_place import RedisPlace
+from serving.replication.connection.client import RedisClient
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.ingest.refusals.dead_letters import DeadLetters
 from streaming.log.event_log import EventLog
 
 
 def shared_places(
-    log: EventLog, client: redis.Redis, spec: FeatureSpec | None, dead_letters: Path, users: Sequence[str]
+    log: EventLog, client: RedisClient, spec: FeatureSpec | None, dead_letters: Path, users: Sequence[str]
 ) -> tuple[list[Place], LogPlace]:
     """What servers and trainers share, in the order in which it is cleared; the log, which comes last, beside it."""
     events = LogPlace(log, users)
@@ -28,7 +27,7 @@ def shared_places(
 class Erasures:
     """Erases a user at a time from `shared_places`; checkpoints follow with the trainer. Thread-safe."""
 
-    def __init__(self, log: EventLog, client: redis.Redis, spec: FeatureSpec | None, dead_letters: Path) -> None:
+    def __init__(self, log: EventLog, client: RedisClient, spec: FeatureSpec | None, dead_letters: Path) -> None:
         self._where = log, client, spec, dead_letters
         self._one = threading.Lock()
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import redis
-
 from serving.limits import CATALOG_SIZE
-from serving.replication import keys
+from serving.replication.connection.client import RedisClient
 
 
 class CatalogSnapshot:
@@ -18,11 +16,11 @@ class CatalogSnapshot:
         """Items with their popularity."""
         self.recent: Sequence[str] = []
 
-    def refresh(self, client: redis.Redis) -> None:
+    def refresh(self, client: RedisClient) -> None:
         """Read both lists. Raises redis.RedisError and keeps the previous ones when Redis does not answer."""
         with client.pipeline(transaction=True) as pipe:
-            pipe.zrange(keys.POPULAR, 0, CATALOG_SIZE - 1, desc=True, withscores=True)
-            pipe.zrange(keys.RECENT, 0, CATALOG_SIZE - 1, desc=True)
+            pipe.zrange(client.names.popular, 0, CATALOG_SIZE - 1, desc=True, withscores=True)
+            pipe.zrange(client.names.recent, 0, CATALOG_SIZE - 1, desc=True)
             popular, recent = pipe.execute()
         self.replace({name.decode(): float(score) for name, score in popular}, [name.decode() for name in recent])
 

@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import IO, Self
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from recsys.errors import InvalidValueError, RedisServerError, file_errors
-from serving.replication.redis_url import with_secrets
+from serving.replication.connection.client import RedisClient
+from serving.replication.connection.opening import bounds, open_client
+from serving.replication.keys import PROJECT, KeyNames
 from streaming.own_files import own
 
 _START_TIMEOUT = 20.0
@@ -58,19 +58,18 @@ def _bundled() -> str | None:
     return next((str(path) for path in programs if os.access(path, os.X_OK)), None)
 
 
-def connect(url: str = "", folder: Path | None = None, timeout: float = 5.0) -> redis.Redis:
+def connect(url: str = "", folder: Path | None = None, timeout: float = 5.0, project: str = PROJECT) -> RedisClient:
     """Return a client for `url`, or for the embedded server of `folder` (which must be running, see `EmbeddedRedis`).
 
-    `timeout` (seconds) bounds every command. Commands are not retried: only the caller knows whether it can wait.
+    It is of the keys of `project`. `timeout` is as `open_client` has it.
     """
-    retry = Retry(NoBackoff(), 0)
-    if url:
-        url = with_secrets(url)
-        return redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=retry)
-    if folder is None:
+    if not url and folder is None:
         raise InvalidValueError("connect needs the URL of a Redis server or the folder of an embedded one")
-    path = str(socket_path(folder))
-    return redis.Redis(unix_socket_path=path, socket_timeout=timeout, socket_connect_timeout=timeout, retry=retry)
+    if url or folder is None:
+        return open_client(url, timeout, project)
+    client = RedisClient(unix_socket_path=str(socket_path(folder)), **bounds(timeout))
+    client.names = KeyNames(project)
+    return client
 
 
 def socket_path(folder: Path) -> Path:
@@ -114,8 +113,8 @@ class EmbeddedRedis:
             if not _answers(self.folder):
                 _start(self.folder, self._maxmemory)
 
-    def client(self, timeout: float = 5.0) -> redis.Redis:
-        return connect(folder=self.folder, timeout=timeout)
+    def client(self, timeout: float = 5.0, project: str = PROJECT) -> RedisClient:
+        return connect(folder=self.folder, timeout=timeout, project=project)
 
     def close(self) -> None:
         """Release the server; the last user stops it. A forked child holds nothing to release."""

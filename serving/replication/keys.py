@@ -1,4 +1,4 @@
-"""Keys of everything in Redis, defined here only.
+"""Keys of everything in Redis, defined here only, for a project named `recsys`.
 
 | key | type | holds |
 |---|---|---|
@@ -29,12 +29,17 @@
 | `recsys:shown:{impression}` | string, expiring | arm, bucket and items, see `serving/experiments/counts/count.lua` |
 | `recsys:opened:{slice}` | string, expiring | how many of those were made in a slice of time |
 
-A frozen model has no run: its keys lack that part.
+A frozen model has no run: its keys lack that part. Another project has its name in the place of `recsys`.
+
+In a cluster, keys that are read or written together are in one slot, by the hash tag `{recsys}`. What grows with users,
+items and rows is spread: it has one of `SLOTS` tags behind the name, `recsys{TAG}:user:u1`. Each of those slots has a
+`sequence` of its own, so that a node that has lost writes is noticed (docs/adr/0014).
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,14 +47,7 @@ import numpy.typing as npt
 
 from recsys.errors import InvalidValueError
 
-ENTITIES = "recsys:entities"
-POPULAR = "recsys:popular"
-RECENT = "recsys:recent"
-EXPERIMENTS = "recsys:experiments"
-OPENED = "recsys:opened:"
-JUDGED = "recsys:judged"
-PROMOTIONS = "recsys:promotions"
-MODELS = "recsys:models"
+PROJECT = "recsys"
 CHAMPION = "champion"
 """Stands for the promoted model, wherever the name of a model is read."""
 ONLINE = "online"
@@ -78,52 +76,89 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _RUN = re.compile(r"[0-9a-f]+")
 
 
-def user(name: str) -> str:
+class KeyNames:
+    """Keys of one project. `tags` are the hash tags over which a cluster spreads what is large.
+
+    >>> KeyNames().user("u1"), KeyNames("shop").promotions
+    ('recsys:user:u1', 'shop:promotions')
+    >>> KeyNames(tags=["7"]).user("u1"), KeyNames(tags=["7"]).promotions
+    ('recsys{7}:user:u1', '{recsys}:promotions')
     """
-    >>> user("u1")
-    'recsys:user:u1'
+
+    def __init__(self, project: str = PROJECT, tags: Sequence[str] = ()) -> None:
+        self.project = project
+        self.together = f"{{{project}}}:" if tags else f"{project}:"
+        """What keys begin with that are in one slot."""
+        self.spread = [f"{project}{{{tag}}}:" for tag in tags] or [self.together]
+        """What the others begin with."""
+        self.entities = self.together + "entities"
+        self.popular = self.together + "popular"
+        self.recent = self.together + "recent"
+        self.experiments = self.together + "experiments"
+        self.opened = self.together + "opened:"
+        self.judged = self.together + "judged"
+        self.promotions = self.together + "promotions"
+        self.models = self.together + "models"
+
+    def model(self, model: str, run: str = "") -> ModelKeys:
+        """Keys of one run of a model. Raises as `ModelKeys` does."""
+        return ModelKeys(model, run, self)
+
+    def user(self, name: str) -> str:
+        return self._spread(f"user:{name}")
+
+    def item(self, name: str) -> str:
+        return self._spread(f"item:{name}")
+
+    def counted(self, layout: str, kind: str, name: str) -> str:
+        """
+        >>> KeyNames().counted("3f9a", "item", "i1")
+        'recsys:counted:3f9a:item:i1'
+        """
+        return self._spread(f"counted:{layout}:{kind}:{name}")
+
+    def visited(self, kind: str, name: str) -> str:
+        return self._spread(f"visited:{kind}:{name}")
+
+    def visited_user(self, name: str) -> str:
+        return self.visited("user", name)
+
+    def visited_item(self, name: str) -> str:
+        return self.visited("item", name)
+
+    def experiment(self, name: str, allocation: str) -> str:
+        return f"{self.together}experiment:{name}:{allocation}"
+
+    def experiment_units(self, name: str, allocation: str, arm: str) -> str:
+        return f"{self.experiment(name, allocation)}:{arm}"
+
+    def shown(self, impression: str) -> str:
+        return f"{self.together}shown:{impression}"
+
+    def every(self, tail: str) -> str:
+        """The pattern of all spread keys with a tail such as `user:*`.
+
+        >>> KeyNames().every("user:*"), KeyNames(tags=["7"]).every("user:*")
+        ('recsys:user:*', 'recsys{*}:user:*')
+        """
+        return (f"{self.project}{{*}}:" if self.together.startswith("{") else self.together) + tail
+
+    def _spread(self, tail: str) -> str:
+        if len(self.spread) == 1:
+            return self.spread[0] + tail
+        return self.spread[zlib.crc32(tail.encode()) % len(self.spread)] + tail
+
+
+def tail(key: bytes) -> str:
+    """What is behind the project's name and tag.
+
+    >>> tail(b"recsys:user:u1"), tail(b"recsys{7}:user:u1")
+    ('user:u1', 'user:u1')
     """
-    return f"recsys:user:{name}"
+    return key.decode().partition(":")[2]
 
 
-def item(name: str) -> str:
-    return f"recsys:item:{name}"
-
-
-def counted(layout: str, kind: str, name: str) -> str:
-    """
-    >>> counted("3f9a", "item", "i1")
-    'recsys:counted:3f9a:item:i1'
-    """
-    return f"recsys:counted:{layout}:{kind}:{name}"
-
-
-def visited(kind: str, name: str) -> str:
-    """
-    >>> visited("user", "u1")
-    'recsys:visited:user:u1'
-    """
-    return f"recsys:visited:{kind}:{name}"
-
-
-def visited_user(name: str) -> str:
-    return visited("user", name)
-
-
-def visited_item(name: str) -> str:
-    return visited("item", name)
-
-
-def experiment(name: str, allocation: str) -> str:
-    return f"recsys:experiment:{name}:{allocation}"
-
-
-def experiment_units(name: str, allocation: str, arm: str) -> str:
-    return f"{experiment(name, allocation)}:{arm}"
-
-
-def shown(impression: str) -> str:
-    return f"recsys:shown:{impression}"
+_DEFAULT = KeyNames()
 
 
 class ModelKeys:
@@ -137,7 +172,7 @@ class ModelKeys:
     'recsys:online:3f9a:artefact'
     """
 
-    def __init__(self, model: str, run: str = "") -> None:
+    def __init__(self, model: str, run: str = "", names: KeyNames = _DEFAULT) -> None:
         if model in _RESERVED or not _NAME.fullmatch(model):
             raise InvalidValueError(
                 f"model name {model!r} cannot be used: use letters, digits, '_', '-' and '.', "
@@ -147,18 +182,23 @@ class ModelKeys:
             raise InvalidValueError(f"run {run!r} of model {model!r} is not hexadecimal: use `secrets.token_hex`")
         self.model = model
         self.run = run
-        of_model = f"recsys:{model}:"
+        self.names = names
+        of_model = f"{names.together}{model}:"
         self.deltas = of_model + "deltas"
         self.status = of_model + "status"
         self.lease = of_model + "lease"
         self.served = of_model + "served"
         self.runs = of_model + "runs"
-        of_run = f"{of_model}{run}:" if run else of_model
-        self.artefact = of_run + "artefact"
-        self.fallback = of_run + "fallback"
-        self.vectors = of_run + "vectors"
-        self.sequence = of_run + "sequence"
-        self.row_prefix = of_run + "row:"
+        of_run = f"{model}:{run}:" if run else f"{model}:"
+        self.artefact = names.together + of_run + "artefact"
+        self.fallback = names.together + of_run + "fallback"
+        self.vectors = names.together + of_run + "vectors"
+        self.sequences = [place + of_run + "sequence" for place in names.spread]
+        """One for each place over which rows are spread: all are there, and the same, if the run is whole."""
+        self._rows = of_run + "row:"
+        self._places = [place + self._rows for place in names.spread]
+        self.all_rows = names.every(self._rows + "*")
+        """Pattern of the rows of all tables."""
 
     def rows(self, table: str, ids_N: npt.NDArray[np.uint64]) -> list[str]:
         """Keys of many rows at once: one hexadecimal pass over all ids instead of a format per id.
@@ -166,9 +206,13 @@ class ModelKeys:
         >>> ModelKeys("online").rows("item", np.array([10, 2**64 - 1], np.uint64))
         ['recsys:online:row:item:000000000000000a', 'recsys:online:row:item:ffffffffffffffff']
         """
-        prefix = f"{self.row_prefix}{table}:"
+        prefixes = [f"{place}{table}:" for place in self._places]
         digits = ids_N.astype(">u8").tobytes().hex()
-        return [prefix + digits[i : i + 16] for i in range(0, len(digits), 16)]
+        if len(prefixes) == 1:
+            (prefix,) = prefixes
+            return [prefix + digits[i : i + 16] for i in range(0, len(digits), 16)]
+        places = (ids_N % np.uint64(len(prefixes))).tolist()
+        return [prefixes[place] + digits[16 * n : 16 * n + 16] for n, place in enumerate(places)]
 
     def parse_rows(self, keys: Sequence[bytes]) -> dict[str, npt.NDArray[np.uint64]]:
         """The reverse of `rows`: ids by table.
@@ -177,8 +221,16 @@ class ModelKeys:
         array([10], dtype=uint64)
         """
         found: dict[str, list[int]] = {}
-        start = len(self.row_prefix)
         for key in keys:
-            table, _, digits = key.decode()[start:].rpartition(":")
+            table, _, digits = tail(key)[len(self._rows) :].rpartition(":")
             found.setdefault(table, []).append(int(digits, 16))
         return {table: np.array(ids, np.uint64) for table, ids in found.items()}
+
+    def as_of(self, source: ModelKeys, key: bytes) -> str:
+        """The key of this run for the row that `key` has of the run `source`.
+
+        >>> ModelKeys("frozen").as_of(ModelKeys("m", "3f"), b"recsys{7}:m:3f:row:item:000000000000000a")
+        'recsys{7}:frozen:row:item:000000000000000a'
+        """
+        place, _, rest = key.decode().partition(":")
+        return f"{place}:{self._rows}{rest[len(source._rows) :]}"

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
-import redis
 
 from recsys.errors import PromotionError
-from serving.replication.keys import ONLINE, PROMOTIONS
+from serving.replication.connection.client import RedisClient
+from serving.replication.keys import ONLINE
 
 
 class Promotion(msgspec.Struct, frozen=True):
@@ -37,9 +37,9 @@ class Promotion(msgspec.Struct, frozen=True):
     """What it was judged by, see `recsys.evaluation.challenger`."""
 
 
-def history(client: redis.Redis) -> list[Promotion]:
+def history(client: RedisClient) -> list[Promotion]:
     """All promotions, the oldest first. Raises PromotionError if another version wrote them."""
-    return decoded(cast(list[bytes], client.lrange(PROMOTIONS, 0, -1)))
+    return decoded(cast(list[bytes], client.lrange(client.names.promotions, 0, -1)))
 
 
 def decoded(entries: Sequence[bytes]) -> list[Promotion]:
@@ -52,9 +52,9 @@ def decoded(entries: Sequence[bytes]) -> list[Promotion]:
         ) from error
 
 
-def promoted(client: redis.Redis) -> str | None:
+def promoted(client: RedisClient) -> str | None:
     """The model that was promoted last; None if Redis knows of none, or another version wrote the record."""
-    last = cast(bytes | None, client.lindex(PROMOTIONS, -1))
+    last = cast(bytes | None, client.lindex(client.names.promotions, -1))
     try:
         return None if last is None else msgspec.json.decode(last, type=Promotion).model
     except msgspec.DecodeError:

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import msgspec
-import redis
 
-from serving.replication.keys import ModelKeys
+from serving.replication.connection.client import RedisClient
 
 
 class TrainerStatus(msgspec.Struct, frozen=True):
@@ -56,14 +55,14 @@ class TrainerStatuses:
 
     def follow(self, models: Iterable[str]) -> None:
         """Read those of these models from now on."""
-        self._keys = {model: ModelKeys(model).status for model in models}
+        self._models = list(models)
 
-    def refresh(self, client: redis.Redis) -> None:
+    def refresh(self, client: RedisClient) -> None:
         """Read all statuses. Raises redis.RedisError and keeps what it had."""
-        if not self._keys:
+        if not self._models:
             return
-        blobs = cast(list[bytes | None], client.mget(list(self._keys.values())))
-        read = {model: decode(blob) for model, blob in zip(self._keys, blobs, strict=True)}
+        blobs = cast(list[bytes | None], client.mget([client.names.model(model).status for model in self._models]))
+        read = {model: decode(blob) for model, blob in zip(self._models, blobs, strict=True)}
         self.by_model = {model: status for model, status in read.items() if status is not None}
 
 

@@ -25,6 +25,7 @@ from recsys.training.export.exporter import Exporter
 from recsys.training.progress import Progress
 from recsys.training.publication import Publication
 from serving.api.messages.schemas import RankRequest
+from serving.replication.connection.client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.keys import ModelKeys
 from serving.replication.publish.lease import Holder, Lease
@@ -78,7 +79,7 @@ def test_redis_killed_below_the_trainer(config: Config, moment: str) -> None:
         steps = trainer.learner.steps
         with EmbeddedRedis(config.redis.folder) as server, server.client() as client:
             assert server.pid != killed[0]
-            published = client.keys(ModelKeys(wiring.ONLINE, trainer.run_id).row_prefix + "item:*")
+            published = client.keys(f"recsys:{wiring.ONLINE}:{trainer.run_id}:row:item:*")
     assert steps > 5
     assert len(published) == 2
 
@@ -100,7 +101,7 @@ def test_after_redis_was_emptied_the_graph_is_published_again_with_the_rows(conf
         assert not client.exists(keys.artefact)
         assert not publication.publish(Progress(), {}, has_caught_up=False)
         assert publication.publish(Progress(), {}, has_caught_up=False)
-        assert client.exists(keys.artefact, keys.sequence) == 2
+        assert client.exists(keys.artefact, keys.sequences[0]) == 2
 
 
 def test_the_trainers_status_is_published(config: Config) -> None:
@@ -207,7 +208,7 @@ def test_a_model_learned_anew_is_served_when_it_is_whole(config: Config, graphs:
         assert len(seen) > 2
         assert all(seen)
         assert new.run != old.run
-        assert not client.keys(new.row_prefix + "*")
+        assert not client.keys(new.all_rows)
         said = CliRunner().invoke(main, ["status", "-c", str(settings)]).output
         assert f"Run {new.run} is not served: servers follow another run" in " ".join(said.split())
         with wiring.trainer(config, publish=True) as trainer:
@@ -216,8 +217,8 @@ def test_a_model_learned_anew_is_served_when_it_is_whole(config: Config, graphs:
             trainer.run(follow=False, stop=threading.Event())
         assert client.get(old.served) == new.run.encode()
         assert set(rows(client, new))
-        assert client.exists(new.artefact, new.sequence) == 2
-        assert all(client.pttl(key) > 0 for key in [old.sequence, old.artefact, *rows(client, old)])
+        assert client.exists(new.artefact, new.sequences[0]) == 2
+        assert all(client.pttl(key) > 0 for key in [old.sequences[0], old.artefact, *rows(client, old)])
 
 
 MOMENTS = ("artefact", "row", "served")
@@ -229,7 +230,7 @@ def killed_in_publication(settings: Path, moment: str) -> None:
     config = load(settings)
     with wiring.trainer(config, publish=True) as trainer:
         keys = ModelKeys(wiring.ONLINE, trainer.run_id)
-        name = keys.row_prefix if moment == "row" else getattr(keys, moment)
+        name = {"row": keys.all_rows[:-1], "sequence": keys.sequences[0]}.get(moment) or getattr(keys, moment)
 
         class Killing(Pipeline):
             def execute_command(self, *command: Any, **options: Any) -> Any:
@@ -276,5 +277,5 @@ def scores(config: Config) -> dict[str, float]:
     return dict(zip(answer.shown.items, answer.shown.scores, strict=True))
 
 
-def rows(client: redis.Redis, keys: ModelKeys) -> dict[bytes, object]:
-    return {key: client.get(key) for key in cast(list[bytes], client.keys(keys.row_prefix + "*"))}
+def rows(client: RedisClient, keys: ModelKeys) -> dict[bytes, object]:
+    return {key: client.get(key) for key in cast(list[bytes], client.keys(keys.all_rows))}

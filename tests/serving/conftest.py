@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
 
+from serving.replication.connection.client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis
 
 
@@ -19,7 +19,7 @@ def redis_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def client(redis_folder: Path) -> Iterator[redis.Redis]:
+def client(redis_folder: Path) -> Iterator[RedisClient]:
     with EmbeddedRedis(redis_folder) as server, server.client() as connected:
         connected.flushall()
         yield connected

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import redis
-
 from serving.model.loaded_model import LoadedModel
+from serving.replication.connection.client import RedisClient
 from serving.replication.embedded_redis import connect
 from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.follow.stream_follower import StreamFollower
@@ -22,7 +21,7 @@ from tests.serving.waiting import until
 @contextmanager
 def following(
     folder: Path,
-    client: redis.Redis,
+    client: RedisClient,
     graphs: Graphs,
     availability: Availability,
     revive: Callable[[], None],

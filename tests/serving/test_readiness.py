@@ -9,7 +9,6 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-import redis
 from numba.core.dispatcher import Dispatcher
 
 from embedding.kernels import search, table_segment
@@ -18,6 +17,7 @@ from serving.cache.row_cache import RowCache
 from serving.cache.row_store import MemoryRows
 from serving.cache.warmup import warm_up
 from serving.replication import delta_messages
+from serving.replication.connection.client import RedisClient
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings
 from streaming.encode.encoder import Encoder
@@ -29,7 +29,7 @@ ITEMS = [f"item {i}" for i in range(500)]
 
 
 @pytest.mark.slow
-def test_the_first_ranking_is_the_models(client: redis.Redis, redis_folder: Path, tmp_path: Path) -> None:
+def test_the_first_ranking_is_the_models(client: RedisClient, redis_folder: Path, tmp_path: Path) -> None:
     """The server's own deadline is what it is held to."""
     spec = FeatureSpec.of([*SPEC.fields, Field("genre", "multi", "item.genre"), Field("age", "numeric", "request.age")])
     published = Publisher(client, "online")

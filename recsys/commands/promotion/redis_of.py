@@ -12,6 +12,7 @@ import redis
 from recsys import wiring
 from recsys.config.schema import Config
 from recsys.errors import RedisServerError
+from serving.replication.connection.client import RedisClient
 from serving.replication.embedded_redis import connect
 from serving.replication.publish.promoter import Promoter
 from serving.replication.trainer_status import TrainerStatus, TrainerStatuses
@@ -20,7 +21,7 @@ _TIMEOUT = 5.0
 
 
 @contextmanager
-def promotions(config: Config) -> Iterator[tuple[Promoter, redis.Redis]]:
+def promotions(config: Config) -> Iterator[tuple[Promoter, RedisClient]]:
     """The record, and a client beside it. Raises RedisServerError if Redis does not answer."""
     try:
         with wiring.running_redis(config), connect(config.redis.url, config.redis.folder, _TIMEOUT) as client:
@@ -30,7 +31,7 @@ def promotions(config: Config) -> Iterator[tuple[Promoter, redis.Redis]]:
         raise RedisServerError(f"the Redis {where} does not answer, nothing was changed: {error}") from error
 
 
-def status_of(client: redis.Redis, model: str) -> TrainerStatus | None:
+def status_of(client: RedisClient, model: str) -> TrainerStatus | None:
     """What the trainer of a model said last; None of a model without one. Raises redis.RedisError."""
     statuses = TrainerStatuses([model])
     statuses.refresh(client)

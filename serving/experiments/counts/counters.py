@@ -29,7 +29,7 @@ from serving.experiments.assignment import Experiment
 from serving.experiments.counts.judged_experiments import JudgedExperiments, published_judged
 from serving.experiments.inference.sums import ClickSums
 from serving.experiments.summary import ExperimentSummary, summarise
-from serving.replication import keys
+from serving.replication.connection.client import RedisClient
 from streaming.events.columns import IMPRESSION, INTERACTION
 
 BUCKETS: Final = 1 << 17
@@ -48,19 +48,19 @@ class ExperimentCounters:
 
     def __init__(
         self,
-        client: redis.Redis,
+        client: RedisClient,
         experiments: Sequence[Experiment],
         actions: AbstractSet[str] = frozenset({"click"}),
         attribution: int = 21_600_000,
         most: int = 1_000_000,
     ) -> None:
-        self._client = client
+        self._client, self._names = client, client.names
         self._experiments = {experiment.name: experiment for experiment in experiments}
         self._allocations = {name: experiment.allocation for name, experiment in self._experiments.items()}
         self._arms = {(name, arm.name) for name, experiment in self._experiments.items() for arm in experiment.arms}
         self._actions = pa.array(sorted(actions), pa.string())
         self._attribution = attribution
-        self._room = (-(-attribution // _SLICES), -(-most // _SLICES), keys.OPENED, keys.EXPERIMENTS)
+        self._room = (-(-attribution // _SLICES), -(-most // _SLICES), client.names.opened, client.names.experiments)
         self._script = client.register_script(_COUNT)
 
     def count(self, events: pa.RecordBatch) -> None:
@@ -79,12 +79,12 @@ class ExperimentCounters:
                 self._run(pipe, name, items, min(_EARLY, self._attribution))
             pipe.execute()
 
-    def retain(self, client: redis.Redis) -> None:
+    def retain(self, client: RedisClient) -> None:
         """Keep the counts of these experiments; those of all others expire after `attribution`.
 
         To be called often: a server with another configuration lets these expire, as far as it knows.
         """
-        known = sorted(cast(set[bytes], client.smembers(keys.EXPERIMENTS)))
+        known = sorted(cast(set[bytes], client.smembers(client.names.experiments)))
         with client.pipeline(transaction=False) as pipe:
             for key in known:
                 pipe.pttl(key)
@@ -93,7 +93,7 @@ class ExperimentCounters:
         with client.pipeline(transaction=True) as pipe:
             for key, lifetime in zip(known, lifetimes, strict=True):
                 if lifetime == -2:
-                    pipe.srem(keys.EXPERIMENTS, key)
+                    pipe.srem(client.names.experiments, key)
                 elif key in own and lifetime != -1:
                     pipe.persist(key)
                 elif key not in own and lifetime == -1:
@@ -102,7 +102,7 @@ class ExperimentCounters:
 
     def summary(self, experiment: Experiment, alpha: float = 0.05) -> ExperimentSummary:
         """What the counts show. The first arm is the control."""
-        key = keys.experiment(experiment.name, experiment.allocation)
+        key = self._names.experiment(experiment.name, experiment.allocation)
         counts = cast(dict[bytes, bytes], self._client.hgetall(key))
         found = {name.decode(): int(count) for name, count in counts.items()}
         names = [field.name for field in fields(ClickSums)]
@@ -120,7 +120,8 @@ class ExperimentCounters:
     def _shown(self, pipe: redis.client.Pipeline, shown: dict[str, Any]) -> None:
         name, arm = shown["experiment"], shown["arm"]
         allocation = self._allocations[name]
-        sums, units = keys.experiment(name, allocation), keys.experiment_units(name, allocation, arm)
+        sums = self._names.experiment(name, allocation)
+        units = self._names.experiment_units(name, allocation, arm)
         bucket = xxhash.xxh3_64_intdigest(shown["user"].encode(), seed=_SEED) % BUCKETS
         self._run(pipe, shown["id"], shown["items"], self._attribution, sums, units, arm, bucket, BUCKETS)
 
@@ -128,10 +129,10 @@ class ExperimentCounters:
         self, pipe: redis.client.Pipeline, impression: str, items: Iterable[str], keep: int, *place: str | int
     ) -> None:
         hashes = b"".join(xxhash.xxh32_digest(item.encode()) for item in items)
-        self._script([keys.shown(impression)], [hashes, keep, *self._room, *place], client=pipe)
+        self._script([self._names.shown(impression)], [hashes, keep, *self._room, *place], client=pipe)
 
     def _own_keys(self) -> Iterable[str]:
         for name, allocation in self._allocations.items():
-            yield keys.experiment(name, allocation)
+            yield self._names.experiment(name, allocation)
         for name, arm in self._arms:
-            yield keys.experiment_units(name, self._allocations[name], arm)
+            yield self._names.experiment_units(name, self._allocations[name], arm)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import msgspec
-import redis
 
 from serving.experiments.log_summary import LogSummary
-from serving.replication import keys
+from serving.replication.connection.client import RedisClient
 
 
 class JudgedExperiments(msgspec.Struct, frozen=True):
@@ -16,14 +15,14 @@ class JudgedExperiments(msgspec.Struct, frozen=True):
     experiments: list[LogSummary]
 
 
-def publish_judged(client: redis.Redis, judged: JudgedExperiments) -> None:
+def publish_judged(client: RedisClient, judged: JudgedExperiments) -> None:
     """Replace what was published before. Raises redis.RedisError when Redis does not answer."""
-    client.set(keys.JUDGED, msgspec.json.encode(judged))
+    client.set(client.names.judged, msgspec.json.encode(judged))
 
 
-def published_judged(client: redis.Redis) -> JudgedExperiments | None:
+def published_judged(client: RedisClient) -> JudgedExperiments | None:
     """None if nothing is published, or by another version. Raises redis.RedisError when Redis does not answer."""
-    stored = client.get(keys.JUDGED)
+    stored = client.get(client.names.judged)
     if not isinstance(stored, bytes):
         return None
     try:

@@ -19,6 +19,7 @@ from serving.model.artefact import RANKER, USER_TOWER, Artefact
 from serving.model.loaded_model import LoadedModel, OpenScorer
 from serving.model.user_tower import TwoTowerModel, UserTower
 from serving.replication import delta_messages
+from serving.replication.connection.client import RedisClient
 from serving.replication.follow.vector_replica import VectorReplica
 from serving.replication.health import Availability
 from serving.replication.keys import ModelKeys
@@ -38,7 +39,7 @@ class ModelLoader:
     def __init__(
         self,
         name: str,
-        client: redis.Redis,
+        client: RedisClient,
         open_scorer: OpenScorer,
         cache_rows: int,
         availability: Availability,
@@ -48,7 +49,7 @@ class ModelLoader:
         self.current: LoadedModel | None = None
         self.refused = ""
         """Why the newest artefact is not served; empty when it is."""
-        self._keys = ModelKeys(name)
+        self._keys = client.names.model(name)
         """Keys of the run that is served."""
         self._client = client
         self._open_scorer = open_scorer
@@ -64,7 +65,7 @@ class ModelLoader:
     def stream(self) -> str:
         return self._keys.deltas
 
-    def catch_up(self, client: redis.Redis, *, continued: bool) -> None:
+    def catch_up(self, client: RedisClient, *, continued: bool) -> None:
         if not continued:
             self._forget()
         self._load_fallback(client)  # always, because Redis may have failed before it was loaded
@@ -72,7 +73,7 @@ class ModelLoader:
             self._vectors.load(client)
         self._load(client)
 
-    def take(self, client: redis.Redis, message: bytes) -> None:
+    def take(self, client: RedisClient, message: bytes) -> None:
         try:
             decoded = delta_messages.decode(message)
             if isinstance(decoded, delta_messages.NewArtefact) or decoded.run != self._keys.run:
@@ -85,7 +86,7 @@ class ModelLoader:
             _logger.error("model %r: row changes cannot be read, emptying the cache: %s", self.name, error)
             self._empty(client)
 
-    def _take_vectors(self, client: redis.Redis, message: delta_messages.VectorMessage) -> None:
+    def _take_vectors(self, client: RedisClient, message: delta_messages.VectorMessage) -> None:
         if self._vectors is None:
             return
         if isinstance(message, delta_messages.VectorReset):
@@ -98,7 +99,7 @@ class ModelLoader:
         if self._vectors is not None:
             self._vectors.index.maintain()
 
-    def _take_rows(self, client: redis.Redis, message: delta_messages.RowMessage) -> None:
+    def _take_rows(self, client: RedisClient, message: delta_messages.RowMessage) -> None:
         if isinstance(message, delta_messages.Reset):
             self._empty(client)
         else:
@@ -116,7 +117,7 @@ class ModelLoader:
         if self._fallback is not None:
             self._fallback.apply(table, change)
 
-    def _empty(self, client: redis.Redis) -> None:
+    def _empty(self, client: RedisClient) -> None:
         self._forget()
         self._load_fallback(client)
 
@@ -126,14 +127,14 @@ class ModelLoader:
         if self._rows is not None:
             self._rows.clear()
 
-    def _load_fallback(self, client: redis.Redis) -> None:
+    def _load_fallback(self, client: RedisClient) -> None:
         if self._fallback is not None:
             self._fallback.load(client)
 
-    def _load(self, client: redis.Redis) -> None:
+    def _load(self, client: RedisClient) -> None:
         """Load the artefact of the served run, unless it is the current one. Another run replaces rows and graph."""
         run = served(client, self.name)
-        keys = ModelKeys(self.name, run or "")
+        keys = client.names.model(self.name, run or "")
         data = None if run is None else cast(bytes | None, client.get(keys.artefact))
         if data is None:
             return
@@ -148,11 +149,11 @@ class ModelLoader:
             self.refused = str(error)
             _logger.error("model %r: new artefact refused, the previous one stays in use: %s", self.name, error)
 
-    def _swap(self, client: redis.Redis, keys: ModelKeys, artefact: Artefact) -> None:
+    def _swap(self, client: RedisClient, keys: ModelKeys, artefact: Artefact) -> None:
         """Serve the artefact. The cache is kept if the artefact reads the same rows."""
         rows, fallback = self._rows, self._fallback
         if rows is None or fallback is None or rows.dims != artefact.dims or keys.run != self._keys.run:
-            fallback = FallbackRowCache(self.name, artefact.dims, keys.run)
+            fallback = FallbackRowCache(keys, artefact.dims)
             fallback.load(client)
             store = RedisRows(self._client, self.name, artefact.dims, self._availability, keys.run)
             rows = RowCache(store, self._cache_rows, fallback)
@@ -164,7 +165,7 @@ class ModelLoader:
         if keys.run != self._keys.run:
             self._keys, self._sequence = keys, None
 
-    def _vectors_for(self, client: redis.Redis, keys: ModelKeys, size: int) -> VectorReplica:
+    def _vectors_for(self, client: RedisClient, keys: ModelKeys, size: int) -> VectorReplica:
         """The item vectors of a run: those that are here if they are of the same one."""
         same = self._vectors is not None and keys.run == self._keys.run and self._vectors.index.size == size
         if same and self._vectors is not None:

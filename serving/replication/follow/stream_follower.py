@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 
 import redis
 
+from serving.replication.connection.client import RedisClient
 from serving.replication.delta_messages import FIELD
 from serving.replication.health import Availability
 
@@ -28,14 +29,14 @@ class Sink(Protocol):
         """The stream's key."""
         ...
 
-    def catch_up(self, client: redis.Redis, *, continued: bool) -> None:
+    def catch_up(self, client: RedisClient, *, continued: bool) -> None:
         """Called when following begins, and again whenever Redis answers after an outage.
 
         `continued` is false when messages may have been missed since the last one taken.
         """
         ...
 
-    def take(self, client: redis.Redis, message: bytes) -> None:
+    def take(self, client: RedisClient, message: bytes) -> None:
         """Take one message. Any exception other than redis.RedisError ends the thread."""
         ...
 
@@ -49,10 +50,10 @@ class StreamFollower:
 
     def __init__(
         self,
-        connect: Callable[[], redis.Redis],
+        connect: Callable[[], RedisClient],
         sinks: Sequence[Sink],
         availability: Availability,
-        refresh: Callable[[redis.Redis], None] = lambda _: None,
+        refresh: Callable[[RedisClient], None] = lambda _: None,
         revive: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -104,7 +105,7 @@ class StreamFollower:
         except (OSError, RuntimeError) as error:
             _logger.warning("Redis cannot be started: %s", error)
 
-    def _follow(self, client: redis.Redis) -> None:
+    def _follow(self, client: RedisClient) -> None:
         self._refresh_when_due(client)  # first, so that what a sink makes available finds all else up to date
         client.ping()
         self._availability.up = True
@@ -119,12 +120,12 @@ class StreamFollower:
                     sink.catch_up(client, continued=self._resume(client, stream))
             self._availability.up = True
 
-    def _refresh_when_due(self, client: redis.Redis) -> None:
+    def _refresh_when_due(self, client: RedisClient) -> None:
         if self._clock() - self._refreshed >= _REFRESH:
             self._refresh(client)
             self._refreshed = self._clock()
 
-    def _resume(self, client: redis.Redis, stream: bytes) -> bool:
+    def _resume(self, client: RedisClient, stream: bytes) -> bool:
         """Whether the stream still holds the last message read; if not, move to its end, before the sink reads."""
         position = self._positions.get(stream, b"0-0")
         if position != b"0-0" and client.xrange(stream, position, position):
@@ -133,7 +134,7 @@ class StreamFollower:
         self._positions[stream] = last[0][0] if last else b"0-0"
         return False
 
-    def _read(self, client: redis.Redis) -> None:
+    def _read(self, client: RedisClient) -> None:
         if not self._positions:
             self._stopped.wait(_BLOCK / 1000)
             return

@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-import redis
 
 from serving.index.item_index import ItemIndex
+from serving.replication.connection.client import RedisClient
 from serving.replication.delta_messages import VectorChange
 from serving.replication.keys import ModelKeys
 from serving.replication.shared_reads import scan_vectors
@@ -25,7 +25,7 @@ class VectorReplica:
         self._keys = keys
         self.index = ItemIndex(size)
 
-    def load(self, client: redis.Redis) -> None:
+    def load(self, client: RedisClient) -> None:
         """Read all vectors; items that Redis does not have are removed at the end. Raises redis.RedisError.
 
         If it has none, because it was emptied, those that are here stay until the trainer writes them again.

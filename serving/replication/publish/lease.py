@@ -16,14 +16,11 @@ import redis
 from redis.client import Pipeline
 
 from recsys.errors import LeaseError
-from serving.replication.keys import ModelKeys
+from serving.replication.connection.client import Fill, RedisClient
 
 LIFETIME = 10_000
 """Milliseconds until a lease expires that is not renewed, for example because its trainer was killed."""
 _RENEW_EVERY = 2.0
-
-Fill = Callable[[Pipeline], None]
-"""Adds commands to a pipeline."""
 
 _logger = logging.getLogger(__name__)
 
@@ -58,10 +55,10 @@ class Lease:
     A trainer that finds no lease takes it: at the start, and after Redis was emptied or lost its latest writes.
     """
 
-    def __init__(self, client: redis.Redis, model: str, holder: Holder) -> None:
+    def __init__(self, client: RedisClient, model: str, holder: Holder) -> None:
         self._client = client
         self._model = model
-        self._key = ModelKeys(model).lease
+        self._key = client.names.model(model).lease
         self._holder = holder
         self._value = msgspec.json.encode(holder)
 

@@ -8,12 +8,12 @@ from functools import partial
 from typing import cast
 
 import msgspec
-import redis
 from redis.client import Pipeline
 
 from recsys.errors import ArtefactError, PromotionError
 from serving.model.artefact import Artefact
-from serving.replication.keys import MODELS, PROMOTIONS, ModelKeys
+from serving.replication.connection.client import RedisClient
+from serving.replication.keys import ModelKeys
 from serving.replication.promotions import Promotion, champion_of, decoded, history
 from serving.replication.shared_reads import served
 
@@ -34,7 +34,7 @@ class Candidate:
 class Promoter:
     """Reads and appends to the record. All methods raise redis.RedisError."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: RedisClient) -> None:
         self._client = client
 
     def history(self) -> list[Promotion]:
@@ -43,7 +43,7 @@ class Promoter:
 
     def published(self) -> list[str]:
         """The models that Redis has a graph of, in the order of their names."""
-        names = sorted(name.decode() for name in cast(set[bytes], self._client.smembers(MODELS)))
+        names = sorted(name.decode() for name in cast(set[bytes], self._client.smembers(self._client.names.models)))
         return [name for name in names if self._graph(name, served(self._client, name) or "") is not None]
 
     def candidate(self, model: str) -> Candidate:
@@ -55,7 +55,7 @@ class Promoter:
                 f"no model {model!r} is published; there are: {known}. Train it with publish_as = {model!r} in "
                 "[training] of its configuration"
             )
-        data, whole = self._graph(model, run), self._client.exists(ModelKeys(model, run).sequence)
+        data, whole = self._graph(model, run), self._is_whole(model, run)
         if data is None or not whole:
             raise PromotionError(
                 f"Redis has lost the {'graph' if data is None else 'rows'} of model {model!r} (run {run or 'frozen'}): "
@@ -71,16 +71,20 @@ class Promoter:
 
         Raises PromotionError if another promotion came before, or Redis has lost the candidate in between.
         """
-        keys = ModelKeys(candidate.model, candidate.run)
-        self._client.transaction(partial(_checked, promotion, candidate, keys), PROMOTIONS, keys.served, keys.artefact)
+        keys = self._client.names.model(candidate.model, candidate.run)
+        watched = (keys.names.promotions, keys.served, keys.artefact)
+        self._client.transaction(partial(_checked, promotion, candidate, keys), *watched)
 
     def _graph(self, model: str, run: str) -> bytes | None:
-        return cast(bytes | None, self._client.get(ModelKeys(model, run).artefact))
+        return cast(bytes | None, self._client.get(self._client.names.model(model, run).artefact))
+
+    def _is_whole(self, model: str, run: str) -> bool:
+        return None not in cast(list[bytes | None], self._client.mget(self._client.names.model(model, run).sequences))
 
 
 def _checked(promotion: Promotion, candidate: Candidate, keys: ModelKeys, pipe: Pipeline) -> None:
     """`pipe` is watching, so it executes commands immediately until `multi`; if a key changes then, this runs again."""
-    now = decoded(cast(list[bytes], pipe.lrange(PROMOTIONS, 0, -1)))
+    now = decoded(cast(list[bytes], pipe.lrange(keys.names.promotions, 0, -1)))
     if len(now) >= promotion.version:
         raise PromotionError(
             f"{now[-1].by} has made model {now[-1].model!r} the champion in between (version {now[-1].version}): see "
@@ -91,7 +95,7 @@ def _checked(promotion: Promotion, candidate: Candidate, keys: ModelKeys, pipe: 
             f"model {candidate.model!r} was replaced or lost in Redis in between: look at it again, then repeat"
         )
     pipe.multi()
-    pipe.rpush(PROMOTIONS, msgspec.json.encode(promotion))
+    pipe.rpush(keys.names.promotions, msgspec.json.encode(promotion))
 
 
 def target_of_rollback(promotions: Sequence[Promotion], version: int | None) -> tuple[int, str]:

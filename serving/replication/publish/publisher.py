@@ -16,13 +16,14 @@ from typing import cast
 
 import msgspec
 import numpy as np
-import redis
 from redis.client import Pipeline
 
 from embedding.store import Delta, Floats, TableDelta
 from recsys.errors import InvalidValueError, OutOfStepError
 from serving.model.artefact import Artefact
-from serving.replication import delta_messages, keys, row_codec, trainer_status
+from serving.replication import delta_messages, row_codec, trainer_status
+from serving.replication.connection.client import RedisClient
+from serving.replication.keys import ModelKeys
 from serving.replication.publish.entity_publisher import EntityPublisher
 from serving.replication.publish.lease import Lease
 from serving.replication.publish.record_publisher import RecordPublisher
@@ -56,7 +57,7 @@ class Publisher:
 
     def __init__(
         self,
-        client: redis.Redis,
+        client: RedisClient,
         model: str,
         retries: int = 3,
         precision: row_codec.Precision = "float32",
@@ -68,7 +69,7 @@ class Publisher:
         """By table, rows written in float32 because another precision cannot hold them."""
         self._precision = precision
         self._client = client
-        self._keys = keys.ModelKeys(model)
+        self._keys = client.names.model(model)
         self._redis = RedisWriter(client, model, retries, lease)
         self._served = ServedRun(self._redis, self._keys)
         self._entities = EntityPublisher(self._redis)
@@ -90,7 +91,7 @@ class Publisher:
 
     def begin(self, run: str) -> None:
         """Publish under the run `run` from now on; a run is one training from scratch. Writes nothing yet."""
-        self._keys = keys.ModelKeys(self.model, run)
+        self._keys = self._client.names.model(self.model, run)
         self._served = ServedRun(self._redis, self._keys)
         self.vectors = VectorPublisher(self._redis, self._keys)
         self._written, self._announced = None, 0
@@ -105,16 +106,13 @@ class Publisher:
 
     def sequence(self) -> int | None:
         """Sequence of the last delta that Redis holds completely; None when it holds no rows of this model."""
-        position = self._position()
-        return None if position is None else position[0]
+        known = self._positions()
+        return None if None in known else min(one[0] for one in known if one)
 
-    def _position(self) -> tuple[int, str] | None:
-        """Sequence and epoch of the last delta that Redis holds."""
-        value = self._redis.do(lambda: self._client.get(self._keys.sequence))
-        if value is None:
-            return None
-        sequence, _, epoch = cast(bytes, value).decode().partition(":")
-        return int(sequence), epoch
+    def _positions(self) -> set[tuple[int, str] | None]:
+        """Sequence and epoch of the last delta in Redis: several if nodes of a cluster differ, None if one has none."""
+        values = self._redis.do(lambda: cast(list[bytes | None], self._client.mget(self._keys.sequences)))
+        return {None if value is None else _position(value) for value in set(values)}
 
     def publish(self, delta: Delta) -> None:
         """Write rows, then announce them, so that no server caches a row older than its notice.
@@ -122,23 +120,24 @@ class Publisher:
         A delta without changes is not announced. Raises OutOfStepError when Redis lacks the preceding deltas: it was
         emptied or restarted with older data, or another trainer has published.
         """
-        position = self._position()
-        known = None if position is None else position[0]
+        found = self._positions()
+        known = {None if position is None else position[0] for position in found}
         if delta.full:
             self._catalog = None  # Redis may have been emptied
             self._served.begin()
-        elif position not in ((delta.sequence - 1, delta.previous_epoch), (delta.sequence, delta.epoch)):
+        elif not found <= {(delta.sequence - 1, delta.previous_epoch), (delta.sequence, delta.epoch)}:
+            held = ", ".join(map(str, known))
             raise OutOfStepError(
-                f"model {self.model!r}: delta {delta.sequence} does not follow delta {known}, the last one in Redis, "
+                f"model {self.model!r}: delta {delta.sequence} does not follow delta {held}, the last one in Redis, "
                 f"or one of them is from before a restart; subscribe again and publish a full delta"
             )
         written = {name: self._write(name, table, delta) for name, table in delta.tables.items()}
         if delta.full:
             self._remove_all_but(delta.tables)
-            self._redis.set([self._keys.fallback], [msgspec.json.encode(delta.fallback)])
-        previous = self._announced if known == self._written else delta.sequence - 1
+            self._redis.set_one(self._keys.fallback, msgspec.json.encode(delta.fallback))
+        previous = self._announced if known == {self._written} else delta.sequence - 1
         announced = self._announce(delta_messages.messages(replace(delta, tables=written), previous, self._keys.run))
-        self._redis.set([self._keys.sequence], [f"{delta.sequence}:{delta.epoch}".encode()])
+        self._complete(f"{delta.sequence}:{delta.epoch}")
         self._written = delta.sequence
         self._announced = delta.sequence if announced else previous
 
@@ -147,7 +146,7 @@ class Publisher:
         waits = self.waits()
         if waits:
             self._served.begin()  # so that the next trainer finds the graph if this one ends before its rows
-        self._redis.set([self._keys.artefact], [artefact.to_bytes()])
+        self._redis.set_one(self._keys.artefact, artefact.to_bytes())
         if not waits:
             self.take_over(artefact.version)
 
@@ -169,7 +168,8 @@ class Publisher:
 
         Nothing is written when both are as this publisher wrote them last.
         """
-        catalog: _Catalog = {keys.POPULAR: dict(popular), keys.RECENT: dict(recent)}
+        names = self._client.names
+        catalog: _Catalog = {names.popular: dict(popular), names.recent: dict(recent)}
         if catalog != self._catalog:
             self._catalog = None
             self._redis.write(partial(_replace_catalog, catalog))
@@ -181,7 +181,7 @@ class Publisher:
 
     def publish_status(self, status: Mapping[str, object]) -> None:
         """Replace the trainer's status: figures by name, or groups of figures (see `trainer_status.TrainerStatus`)."""
-        self._redis.set([self._keys.status], [trainer_status.encode(status, self._now())])
+        self._redis.set_one(self._keys.status, trainer_status.encode(status, self._now()))
 
     def freeze(self, name: str, progress: Callable[[int], None] | None = None) -> int:
         """Copy the current state of this model to the model `name`, the fixed arm of an experiment: nobody trains it.
@@ -189,10 +189,10 @@ class Publisher:
         Returns the number of rows; `progress` is called with the number so far. Raises ValueError when this model has
         no artefact yet, or when `name` is its own.
         """
-        target = keys.ModelKeys(name)
+        target = self._client.names.model(name)
         if name == self.model:
             raise InvalidValueError(f"model {name!r} cannot be frozen into itself: choose another name")
-        source = keys.ModelKeys(self.model, self._redis.do(lambda: served(self._client, self.model)) or "")
+        source = self._client.names.model(self.model, self._redis.do(lambda: served(self._client, self.model)) or "")
         data = self._redis.do(lambda: cast(bytes | None, self._client.get(source.artefact)))
         if data is None:
             raise InvalidValueError(
@@ -200,15 +200,17 @@ class Publisher:
             )
         copy = Publisher(self._client, name)
         rows = 0
-        for page in self._redis.pages(source.row_prefix):
+        for page in self._redis.pages(source.all_rows):
             rows += copy._copy_rows(page, source)
             if progress is not None:
                 progress(rows)
-        for page in self._redis.pages(target.row_prefix):
+        for page in self._redis.pages(target.all_rows):
             copy._remove_missing(page, source)
         copy.vectors.copy_from(source)
         fallback = self._redis.do(lambda: cast(bytes | None, self._client.get(source.fallback)))
-        copy._redis.set([target.fallback, target.sequence, target.artefact], [fallback or b"{}", b"0:", data])
+        copy._redis.set_one(target.fallback, fallback or b"{}")
+        copy._complete("0:")
+        copy._redis.set_one(target.artefact, data)
         copy._announce([delta_messages.Reset(0)])
         copy.take_over(Artefact.from_bytes(data).version)
         return rows
@@ -244,11 +246,15 @@ class Publisher:
         """After a full delta, remove rows that the store no longer holds."""
         nothing = np.empty(0, np.uint64)
         sorted_ids = {name: np.sort(table.ids_U) for name, table in tables.items()}  # once, there are many pages
-        for page in self._redis.pages(self._keys.row_prefix):
+        for page in self._redis.pages(self._keys.all_rows):
             for name, ids in self._keys.parse_rows(page).items():
                 kept = sorted_ids.get(name, nothing)
                 gone = np.searchsorted(kept, ids) == np.searchsorted(kept, ids, side="right")
                 self._redis.unlink(self._keys.rows(name, ids[gone]))
+
+    def _complete(self, position: str) -> None:
+        """Let Redis say that it holds everything up to this position."""
+        self._redis.set(self._keys.sequences, [position.encode()] * len(self._keys.sequences))
 
     def _announce(self, messages: Iterable[delta_messages.Message]) -> bool:
         """Add messages to the model's stream; False when there are none."""
@@ -257,19 +263,23 @@ class Publisher:
             self._redis.announce(self._keys.deltas, message)
         return bool(encoded)
 
-    def _copy_rows(self, page: list[bytes], source: keys.ModelKeys) -> int:
-        values = self._redis.do(lambda: cast(list[bytes | None], self._client.mget(page)))
-        start = len(source.row_prefix)
-        pairs = [(self._keys.row_prefix + k.decode()[start:], v) for k, v in zip(page, values, strict=True) if v]
+    def _copy_rows(self, page: list[bytes], source: ModelKeys) -> int:
+        names = [key.decode() for key in page]
+        values = self._redis.do(lambda: cast(list[bytes | None], self._client.mget(names)))
+        pairs = [(self._keys.as_of(source, k), v) for k, v in zip(page, values, strict=True) if v]
         self._redis.set([k for k, _ in pairs], [v for _, v in pairs])
         return len(pairs)
 
-    def _remove_missing(self, page: list[bytes], source: keys.ModelKeys) -> None:
+    def _remove_missing(self, page: list[bytes], source: ModelKeys) -> None:
         """Remove rows of this model that the source does not have."""
-        start = len(self._keys.row_prefix)
-        originals = [source.row_prefix + key.decode()[start:] for key in page]
+        originals = [source.as_of(self._keys, key) for key in page]
         values = self._redis.do(lambda: self._client.mget(originals))
         self._redis.unlink([key.decode() for key, value in zip(page, values, strict=True) if value is None])
+
+
+def _position(value: bytes) -> tuple[int, str]:
+    sequence, _, epoch = value.decode().partition(":")
+    return int(sequence), epoch
 
 
 def _replace_catalog(sets: _Catalog, pipe: Pipeline) -> None:

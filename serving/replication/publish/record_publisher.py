@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
-from serving.replication import keys
+from serving.replication.keys import tail
 from serving.replication.publish.redis_writer import RedisWriter
 from streaming.windows.record_changes import RecordChanges
 
@@ -16,19 +17,21 @@ class RecordPublisher:
     """Writes records. Models with the same layout share them: from one log they are the same."""
 
     def __init__(self, redis: RedisWriter) -> None:
-        self._redis = redis
+        self._redis, self._names = redis, redis.client.names
 
     def apply(self, changes: RecordChanges) -> None:
         """Write records that changed and remove those of evicted entities; full changes replace everything."""
         layout, kind = changes.layout.key, changes.layout.kind
-        self.replace(keys.counted(layout, kind, ""), changes.records, changes.removed, full=changes.full)
+        self.replace(partial(self._names.counted, layout, kind), changes.records, changes.removed, full=changes.full)
 
-    def replace(self, prefix: str, records: Mapping[str, bytes], removed: Sequence[str], *, full: bool) -> None:
-        """Write `records` and remove those `removed`, by what follows the prefix; if `full`, remove all others."""
-        names = [prefix + name for name in records]
+    def replace(
+        self, key: Callable[[str], str], records: Mapping[str, bytes], removed: Sequence[str], *, full: bool
+    ) -> None:
+        """Write `records` and remove those `removed`, by the name of which `key` makes a key; if `full`, all others."""
+        names = [key(name) for name in records]
         self._redis.set_expiring(names, list(records.values()), EXPIRY)
-        self._redis.unlink([prefix + name for name in removed])
+        self._redis.unlink([key(name) for name in removed])
         if full:
             known = set(names)
-            for page in self._redis.pages(prefix):
+            for page in self._redis.pages(self._names.every(tail(key("").encode()) + "*")):
                 self._redis.unlink([name for name in map(bytes.decode, page) if name not in known])

@@ -12,8 +12,9 @@ from redis.client import Pipeline
 from redis.retry import Retry
 
 from recsys.errors import PublishError
+from serving.replication.connection.client import Add, Fill, RedisClient
 from serving.replication.delta_messages import FIELD
-from serving.replication.publish.lease import Fill, Lease
+from serving.replication.publish.lease import Lease
 
 KEYS_PER_COMMAND = 2048
 _STREAM_LENGTH = 256
@@ -29,7 +30,7 @@ class RedisWriter:
     another trainer has the `lease` under which it writes.
     """
 
-    def __init__(self, client: redis.Redis, model: str, retries: int = 3, lease: Lease | None = None) -> None:
+    def __init__(self, client: RedisClient, model: str, retries: int = 3, lease: Lease | None = None) -> None:
         self.client = client
         self._model = model
         self._lease = lease
@@ -46,51 +47,67 @@ class RedisWriter:
         """Run the commands that `fill` adds to a pipeline in one transaction. It renews the lease, if there is one."""
         self.do(partial((self._lease or self.client).transaction, fill))
 
+    def set_one(self, name: str, value: bytes) -> None:
+        """Write a key of those that are in one slot."""
+        self.write(lambda pipe: pipe.set(name, value))
+
     def set(self, names: list[str], values: list[bytes]) -> None:
-        for start in range(0, len(names), KEYS_PER_COMMAND):
-            part = slice(start, start + KEYS_PER_COMMAND)
-            self.write(partial(_mset, dict(zip(names[part], values[part], strict=True))))
+        """Write keys, wherever they are; so do the methods below."""
+        self._write_each(names, partial(_mset, dict(zip(names, values, strict=True))))
 
     def set_expiring(self, names: list[str], values: list[bytes], seconds: int) -> None:
         """As `set`, for `seconds`."""
-        for start in range(0, len(names), KEYS_PER_COMMAND):
-            part = slice(start, start + KEYS_PER_COMMAND)
-            self.write(partial(_set_each, dict(zip(names[part], values[part], strict=True)), seconds))
+        self._write_each(names, partial(_set_each, dict(zip(names, values, strict=True)), seconds))
+
+    def expire(self, names: list[str], after: int) -> None:
+        """Let keys expire after so many milliseconds."""
+        self._write_each(names, partial(_expire, after))
 
     def unlink(self, names: list[str]) -> None:
-        for start in range(0, len(names), KEYS_PER_COMMAND):
-            self.write(partial(_unlink, names[start : start + KEYS_PER_COMMAND]))
+        self._write_each(names, _unlink)
 
     def announce(self, stream: str, message: bytes) -> None:
         """Add a message to a stream that servers follow."""
 
         self.write(lambda pipe: add_message(pipe, stream, message))
 
-    def pages(self, prefix: str) -> Iterator[list[bytes]]:
-        """Keys with a prefix, page by page; a key may occur twice."""
-        cursor = 0
-        while True:
-            cursor, page = self.do(partial(self._scan, cursor, prefix + "*"))
-            if page:
-                yield page
-            if cursor == 0:
-                return
+    def pages(self, pattern: str) -> Iterator[list[bytes]]:
+        """Keys of a pattern, page by page; a key may occur twice."""
+        for node in self.do(self.client.nodes):
+            cursor = 0
+            while True:
+                cursor, page = self.do(partial(_scan, node, cursor, pattern))
+                if page:
+                    yield page
+                if cursor == 0:
+                    break
 
-    def _scan(self, cursor: int, pattern: str) -> tuple[int, list[bytes]]:
-        return cast(tuple[int, list[bytes]], self.client.scan(cursor, match=pattern, count=2048))
+    def _write_each(self, names: list[str], add: Add) -> None:
+        for start in range(0, len(names), KEYS_PER_COMMAND):
+            part = names[start : start + KEYS_PER_COMMAND]
+            self.do(partial(self.client.write, part, add, self._lease or self.client))
 
 
 def add_message(pipe: Pipeline, stream: str, message: bytes) -> None:
     pipe.xadd(stream, {FIELD: message}, maxlen=_STREAM_LENGTH, approximate=True)
 
 
-def _mset(pairs: dict[str, bytes], pipe: Pipeline) -> None:
-    pipe.mset(pairs)
+def _scan(node: redis.Redis, cursor: int, pattern: str) -> tuple[int, list[bytes]]:
+    return cast(tuple[int, list[bytes]], node.scan(cursor, match=pattern, count=2048))
 
 
-def _set_each(pairs: dict[str, bytes], seconds: int, pipe: Pipeline) -> None:
-    for name, value in pairs.items():
-        pipe.set(name, value, ex=seconds)
+def _mset(pairs: dict[str, bytes], names: list[str], pipe: Pipeline) -> None:
+    pipe.mset({name: pairs[name] for name in names})
+
+
+def _set_each(pairs: dict[str, bytes], seconds: int, names: list[str], pipe: Pipeline) -> None:
+    for name in names:
+        pipe.set(name, pairs[name], ex=seconds)
+
+
+def _expire(after: int, names: list[str], pipe: Pipeline) -> None:
+    for name in names:
+        pipe.pexpire(name, after)
 
 
 def _unlink(names: list[str], pipe: Pipeline) -> None:

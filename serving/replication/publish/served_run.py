@@ -8,8 +8,8 @@ from typing import cast
 from redis.client import Pipeline
 
 from serving.replication import delta_messages
-from serving.replication.keys import MODELS, ModelKeys
-from serving.replication.publish.redis_writer import KEYS_PER_COMMAND, RedisWriter, add_message
+from serving.replication.keys import ModelKeys
+from serving.replication.publish.redis_writer import RedisWriter, add_message
 from serving.replication.shared_reads import served
 
 KEPT = 60_000
@@ -30,7 +30,7 @@ class ServedRun:
         run = self._redis.do(lambda: served(self._redis.client, self._keys.model))
         if run is None or run == self._keys.run:
             return None
-        artefact = ModelKeys(self._keys.model, run).artefact
+        artefact = self._keys.names.model(self._keys.model, run).artefact
         return run if self._redis.do(lambda: self._redis.client.exists(artefact)) else None
 
     def begin(self) -> None:
@@ -52,21 +52,19 @@ class ServedRun:
         return sorted({run.decode() for run in runs} - {self._keys.run})
 
     def _remove(self, run: str) -> None:
-        keys = ModelKeys(self._keys.model, run)
-        self._redis.unlink([keys.sequence, keys.artefact, keys.fallback, keys.vectors])
-        for page in self._redis.pages(keys.row_prefix):
+        keys = self._keys.names.model(self._keys.model, run)
+        self._redis.unlink([*keys.sequences, keys.artefact, keys.fallback, keys.vectors])
+        for page in self._redis.pages(keys.all_rows):
             self._redis.unlink([key.decode() for key in page])
         self._redis.write(partial(_unregister, keys))
 
     def _retire(self, run: str) -> None:
         """Let Redis delete the run when it expires, even if this trainer ends immediately."""
-        keys = ModelKeys(self._keys.model, run)
-        self._redis.write(partial(_expire, [keys.sequence], KEPT))
-        self._redis.write(partial(_expire, [keys.artefact, keys.fallback, keys.vectors], KEPT + _OUTLIVE))
-        for page in self._redis.pages(keys.row_prefix):
-            names = [key.decode() for key in page]
-            for start in range(0, len(names), KEYS_PER_COMMAND):
-                self._redis.write(partial(_expire, names[start : start + KEYS_PER_COMMAND], KEPT + _OUTLIVE))
+        keys = self._keys.names.model(self._keys.model, run)
+        self._redis.expire(keys.sequences, KEPT)
+        self._redis.expire([keys.artefact, keys.fallback, keys.vectors], KEPT + _OUTLIVE)
+        for page in self._redis.pages(keys.all_rows):
+            self._redis.expire([key.decode() for key in page], KEPT + _OUTLIVE)
         self._redis.write(partial(_unregister, keys))
 
 
@@ -79,11 +77,6 @@ def _unregister(keys: ModelKeys, pipe: Pipeline) -> None:
 
 
 def _point(keys: ModelKeys, version: str, pipe: Pipeline) -> None:
-    pipe.sadd(MODELS, keys.model)
+    pipe.sadd(keys.names.models, keys.model)
     pipe.set(keys.served, keys.run)
     add_message(pipe, keys.deltas, delta_messages.encode(delta_messages.NewArtefact(version)))
-
-
-def _expire(names: list[str], after: int, pipe: Pipeline) -> None:
-    for name in names:
-        pipe.pexpire(name, after)

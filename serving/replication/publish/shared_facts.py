@@ -13,7 +13,7 @@ from redis.client import Pipeline
 
 from recsys.errors import FileError, PromotionError, file_errors
 from serving.replication import trainer_status
-from serving.replication.keys import PROMOTIONS, ModelKeys
+from serving.replication.keys import KeyNames
 from serving.replication.promotions import Promotion, champion_of, decoded
 from serving.replication.publish.redis_writer import RedisWriter
 from streaming.log.durable_files import replace
@@ -30,7 +30,7 @@ class SharedFacts:
     """
 
     def __init__(self, redis: RedisWriter, model: str, folder: Path | None = None) -> None:
-        self._redis = redis
+        self._redis, self._names = redis, redis.client.names
         self._model = model
         self._folder = folder
         self._kept = _read(folder)
@@ -43,11 +43,11 @@ class SharedFacts:
         champion = self.champion()
         if champion == self._model:
             return True
-        return caught_up and not self._redis.do(lambda: self._redis.client.exists(ModelKeys(champion).lease))
+        return caught_up and not self._redis.do(lambda: self._redis.client.exists(self._names.model(champion).lease))
 
     def layouts_of_champion(self) -> frozenset[str]:
         """The layouts of counters that the champion's trainer writes."""
-        key = ModelKeys(self.champion()).status
+        key = self._names.model(self.champion()).status
         status = trainer_status.decode(self._redis.do(lambda: cast(bytes | None, self._redis.client.get(key))))
         return frozenset(() if status is None else status.status.get("counted", ()))
 
@@ -56,9 +56,10 @@ class SharedFacts:
 
     def _agreed(self) -> list[Promotion]:
         """The record in Redis, put back if Redis has lost the end of it."""
-        found = self._redis.do(lambda: cast(list[bytes], self._redis.client.lrange(PROMOTIONS, 0, -1)))
+        found = self._redis.do(lambda: cast(list[bytes], self._redis.client.lrange(self._names.promotions, 0, -1)))
         if len(found) < len(self._kept) and self._kept[: len(found)] == found:
-            self._redis.do(lambda: self._redis.client.transaction(partial(_restore, self._kept), PROMOTIONS))
+            restore = partial(_restore, self._kept, self._names)
+            self._redis.do(lambda: self._redis.client.transaction(restore, self._names.promotions))
         elif found != self._kept:
             try:
                 known = decoded(found)
@@ -79,11 +80,11 @@ class SharedFacts:
                 _logger.warning("%s; it is lost if Redis loses its data and this trainer ends", error)
 
 
-def _restore(kept: list[bytes], pipe: Pipeline) -> None:
-    found = cast(list[bytes], pipe.lrange(PROMOTIONS, 0, -1))
+def _restore(kept: list[bytes], names: KeyNames, pipe: Pipeline) -> None:
+    found = cast(list[bytes], pipe.lrange(names.promotions, 0, -1))
     pipe.multi()
     if kept[: len(found)] == found and len(found) < len(kept):
-        pipe.rpush(PROMOTIONS, *kept[len(found) :])
+        pipe.rpush(names.promotions, *kept[len(found) :])
 
 
 def _read(folder: Path | None) -> list[bytes]:

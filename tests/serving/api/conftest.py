@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-import redis
 
 from embedding.store import Delta, TableDelta
+from serving.replication.connection.client import RedisClient
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build
 from streaming.encode.encoder import Encoder
@@ -27,7 +27,7 @@ def log() -> FailingLog:
 
 
 @pytest.fixture
-def settings(redis_folder: Path, client: redis.Redis) -> Settings:
+def settings(redis_folder: Path, client: RedisClient) -> Settings:
     return Settings(redis_folder=redis_folder, deadline=60_000, shadow_patience=120_000)
 
 
@@ -43,7 +43,7 @@ def start(settings: Settings, log: FailingLog) -> Iterator[Start]:
 
 
 @pytest.fixture
-def publish(client: redis.Redis) -> Callable[..., Publisher]:
+def publish(client: RedisClient) -> Callable[..., Publisher]:
     """Publishes a model whose score grows with the figure given for an item."""
 
     def do(scores: dict[str, float], model: str = "online", step: int = 1, **options: Any) -> Publisher:

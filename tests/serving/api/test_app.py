@@ -17,7 +17,6 @@ import jsonschema
 import msgspec
 import numpy as np
 import pytest
-import redis
 
 from serving.api.app import create_app
 from serving.api.batch_route import BatchRoute
@@ -33,6 +32,7 @@ from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.goals import Goal
 from serving.experiments.guardrails import Guardrail
 from serving.experiments.log_summary import log_summary
+from serving.replication.connection.client import RedisClient
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build
 from streaming.encode.feature_spec import FeatureSpec, Field
@@ -68,7 +68,7 @@ class TestRank:
         assert rank(app, "a")["model"] == "online@step-1"
 
     def test_what_is_shown_is_logged_with_features_as_used(
-        self, start: Start, publish: Any, log: MemoryLog, client: redis.Redis
+        self, start: Start, publish: Any, log: MemoryLog, client: RedisClient
     ) -> None:
         spec = FeatureSpec.of([*SPEC.fields, Field("age", "numeric", "request.age"), Field("p", "numeric", "item.p")])
         publisher = publish({"a": 0.1, "b": 0.4}, spec=spec)
@@ -173,7 +173,7 @@ class TestRank:
 
 
 class TestDegraded:
-    def test_no_model_yet(self, start: Start, client: redis.Redis) -> None:
+    def test_no_model_yet(self, start: Start, client: RedisClient) -> None:
         Publisher(client, "online").publish_catalog([("c", 5.0), ("b", 2.0)], [])
         app = start()
         until(lambda: shown(rank(app, "a", "b", "c")) == ["c", "b", "a"])
@@ -421,7 +421,7 @@ class TestEvents:
         log.refuse = False
         assert app.post("/v1/events", json=self.CLICK).status_code == 200
 
-    def test_what_the_log_said_is_shown_as_it_was_published(self, start: Start, client: redis.Redis) -> None:
+    def test_what_the_log_said_is_shown_as_it_was_published(self, start: Start, client: RedisClient) -> None:
         app = start(experiments=(AB,))
         assert app.get("/v1/experiments").json()["judged"] is None
         counts = LogCounts(AB, 0, 0, goals=(BACK,), watch=True)
@@ -523,7 +523,7 @@ def test_metrics_tell_what_happened(start: Start, publish: Any) -> None:
     assert found["recsys_redis_available"] == 1
 
 
-def test_the_trainer_s_state_is_shown(start: Start, publish: Any, client: redis.Redis) -> None:
+def test_the_trainer_s_state_is_shown(start: Start, publish: Any, client: RedisClient) -> None:
     publish({"a": 0.1}).publish_status({"steps": 12, "tables": {"item": {"rows": 3, "evicted": 1}}})
     app = ready(start())
     trainer = app.get("/readyz").json()["trainer"]["online"]

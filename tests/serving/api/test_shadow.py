@@ -11,11 +11,11 @@ from typing import Any, cast
 
 import httpx
 import pytest
-import redis
 
 from serving.experiments.assignment import Arm, Experiment
 from serving.ranking.ranker import Query
-from serving.replication.keys import PROMOTIONS
+from serving.replication.connection.client import RedisClient
+from serving.replication.keys import KeyNames
 from serving.shadow import Shadow
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Impression, ShadowScores
@@ -120,7 +120,7 @@ def test_a_model_is_no_shadow_of_itself(start: Start, publish: Any, log: MemoryL
 
 
 def test_a_challenger_that_has_still_to_read_the_log_is_left_out(
-    start: Start, publish: Any, log: MemoryLog, client: redis.Redis
+    start: Start, publish: Any, log: MemoryLog, client: RedisClient
 ) -> None:
     publish(ITEMS)
     publish(ITEMS, model="wide").publish_status({"caught_up": False})
@@ -128,7 +128,7 @@ def test_a_challenger_that_has_still_to_read_the_log_is_left_out(
     until(lambda: 'recsys_trainer_status_age_seconds{model="wide"}' in app.get("/metrics").text)
     rank(app, "a", "b")
     until(lambda: count(app, "behind") == 1)
-    assert not client.exists(PROMOTIONS)
+    assert not client.exists(KeyNames().promotions)
 
 
 class Held:

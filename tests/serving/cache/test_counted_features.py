@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-import redis
 
 from serving.cache.counted_features import CountedFeatures
+from serving.replication.connection.client import RedisClient
 from serving.replication.health import Availability
 from serving.replication.publish.publisher import Publisher
 from streaming.events.schema import Event, Impression, Interaction
@@ -51,11 +51,11 @@ def take(stream: StreamedFeatures, *events: Event) -> list[dict[str, Any]]:
     return [msgspec.json.decode(rows[-1][name] or b"{}") for name in ("features", "item_features")]
 
 
-def publish(client: redis.Redis, stream: StreamedFeatures) -> None:
+def publish(client: RedisClient, stream: StreamedFeatures) -> None:
     Publisher(client, "m", retries=0).publish_records(stream.drain_changes())
 
 
-def items_in(client: redis.Redis) -> list[bytes]:
+def items_in(client: RedisClient) -> list[bytes]:
     return cast(list[bytes], client.keys("recsys:counted:*:item:*"))
 
 
@@ -63,7 +63,7 @@ def made(capacity: int = 100, sources: list[StreamedSource] = SOURCES) -> Stream
     return StreamedFeatures(sources, capacity, 3_600_000, 1000)
 
 
-def test_a_server_reads_what_the_stream_would_write(client: redis.Redis) -> None:
+def test_a_server_reads_what_the_stream_would_write(client: RedisClient) -> None:
     stream, features = made(), CountedFeatures(client, SOURCES, Clock(), Availability(up=True))
     take(stream, shown(1, "a", "b"), click(1, "a"), shown(2, "b"))
     publish(client, stream)
@@ -74,7 +74,7 @@ def test_a_server_reads_what_the_stream_would_write(client: redis.Redis) -> None
     assert got[1]["item.rate(click, 1h)"] == [1.0, 0.0, None]
 
 
-def test_histories_of_evicted_users_leave_redis_and_a_request_is_read_as_of_its_time(client: redis.Redis) -> None:
+def test_histories_of_evicted_users_leave_redis_and_a_request_is_read_as_of_its_time(client: RedisClient) -> None:
     sources = [source for source in SOURCES if source.record == "history"]
     stream, features = made(1, sources), CountedFeatures(client, sources, Clock(), Availability(up=True))
     take(stream, shown(1, "a", "b"), click(1, "a"))
@@ -89,7 +89,7 @@ def test_histories_of_evicted_users_leave_redis_and_a_request_is_read_as_of_its_
     assert len(cast(list[bytes], client.keys("recsys:counted:*:history:*"))) == 1
 
 
-def test_records_of_evicted_entities_leave_redis(client: redis.Redis) -> None:
+def test_records_of_evicted_entities_leave_redis(client: RedisClient) -> None:
     stream = made(capacity=1)
     take(stream, shown(1, "a"))
     publish(client, stream)
@@ -103,7 +103,7 @@ def test_records_of_evicted_entities_leave_redis(client: redis.Redis) -> None:
     assert 0 < client.ttl(items_in(client)[0]) <= 30 * 86_400
 
 
-def test_a_trainer_that_starts_removes_what_it_does_not_know(client: redis.Redis) -> None:
+def test_a_trainer_that_starts_removes_what_it_does_not_know(client: RedisClient) -> None:
     old, new = made(), made()
     take(old, shown(1, "a"))
     publish(client, old)
@@ -114,7 +114,7 @@ def test_a_trainer_that_starts_removes_what_it_does_not_know(client: redis.Redis
     assert features.read("u", ["a", "b"], START + 9000)[1]["pair.count(impression, 24h)"] == [0.0, 1.0]
 
 
-def test_items_are_read_again_after_a_second_and_users_at_once(client: redis.Redis) -> None:
+def test_items_are_read_again_after_a_second_and_users_at_once(client: RedisClient) -> None:
     clock, stream = Clock(), made()
     features = CountedFeatures(client, SOURCES, clock, Availability(up=True))
     take(stream, shown(1, "a"))
@@ -129,7 +129,7 @@ def test_items_are_read_again_after_a_second_and_users_at_once(client: redis.Red
 
 
 @pytest.mark.parametrize("up", [True, False])
-def test_without_redis_known_items_are_used_and_the_answer_says_so(client: redis.Redis, *, up: bool) -> None:
+def test_without_redis_known_items_are_used_and_the_answer_says_so(client: RedisClient, *, up: bool) -> None:
     stream, availability = made(), Availability(up=True)
     features = CountedFeatures(client, SOURCES, Clock(), availability)
     take(stream, shown(1, "a"), click(1, "a"))

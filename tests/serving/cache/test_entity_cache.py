@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import redis
 
 from serving.cache.entity_cache import EntityFeatures
+from serving.replication.connection.client import RedisClient
 from serving.replication.embedded_redis import connect
 from serving.replication.health import Availability
+from serving.replication.keys import KeyNames
 from serving.replication.publish.publisher import Publisher
 
 
@@ -17,7 +18,7 @@ class Clock:
         self.now = 0.0
         self.availability = Availability()
 
-    def features(self, client: redis.Redis, capacity: int = 100) -> EntityFeatures:
+    def features(self, client: RedisClient, capacity: int = 100) -> EntityFeatures:
         return EntityFeatures(client, 2.0, capacity, lambda: self.now, self.availability)
 
 
@@ -26,7 +27,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def test_features_are_read_again_when_they_are_old(client: redis.Redis, clock: Clock) -> None:
+def test_features_are_read_again_when_they_are_old(client: RedisClient, clock: Clock) -> None:
     entities, publisher = clock.features(client), Publisher(client, "m")
     publisher.publish_entities({"u": {"age": 1}}, {"a": {"tags": ["x"]}})
     assert entities.user("u") == ({"age": 1}, True)
@@ -39,7 +40,7 @@ def test_features_are_read_again_when_they_are_old(client: redis.Redis, clock: C
     assert entities.user("u") == ({"age": 2}, True)
 
 
-def test_features_that_changed_are_read_again(client: redis.Redis, clock: Clock) -> None:
+def test_features_that_changed_are_read_again(client: RedisClient, clock: Clock) -> None:
     entities, publisher = clock.features(client), Publisher(client, "m")
     publisher.publish_entities({"u": {"age": 1}}, {})
     assert entities.user("u")[0] == {"age": 1}
@@ -49,7 +50,7 @@ def test_features_that_changed_are_read_again(client: redis.Redis, clock: Clock)
 
 
 @pytest.mark.parametrize("lost", ["a notice", "the connection"])
-def test_when_notices_were_missed_all_is_read_again(client: redis.Redis, clock: Clock, lost: str) -> None:
+def test_when_notices_were_missed_all_is_read_again(client: RedisClient, clock: Clock, lost: str) -> None:
     entities, publisher = clock.features(client), Publisher(client, "m")
     entities.user("u")
     publisher.publish_entities({"u": {"age": 2}}, {})
@@ -62,8 +63,10 @@ def test_when_notices_were_missed_all_is_read_again(client: redis.Redis, clock: 
     assert entities.user("u")[0] == {"age": 2}
 
 
-def test_features_read_while_a_notice_came_are_not_kept(client: redis.Redis, clock: Clock) -> None:
+def test_features_read_while_a_notice_came_are_not_kept(client: RedisClient, clock: Clock) -> None:
     class Interrupted:
+        names = KeyNames()
+
         """Reads, and is told of a change before it can answer."""
 
         def mget(self, wanted: list[str]) -> Any:
@@ -72,12 +75,12 @@ def test_features_read_while_a_notice_came_are_not_kept(client: redis.Redis, clo
             entities.take(client, b'{"users":["u"]}')
             return found
 
-    entities = clock.features(cast(redis.Redis, Interrupted()))
+    entities = clock.features(cast(RedisClient, Interrupted()))
     assert entities.user("u")[0] == {}
     assert entities.user("u")[0] == {"age": 2}
 
 
-def test_without_redis_old_features_are_used_and_said_to_be_old(client: redis.Redis, clock: Clock) -> None:
+def test_without_redis_old_features_are_used_and_said_to_be_old(client: RedisClient, clock: Clock) -> None:
     entities = clock.features(client)
     Publisher(client, "m").publish_entities({"u": {"age": 1}}, {})
     entities.user("u")
@@ -91,7 +94,7 @@ def test_a_redis_that_fails_is_no_error(tmp_path: Path, clock: Clock) -> None:
     assert not clock.availability.up
 
 
-def test_memory_is_bounded(client: redis.Redis, clock: Clock) -> None:
+def test_memory_is_bounded(client: RedisClient, clock: Clock) -> None:
     entities = clock.features(client, capacity=10)
     for i in range(50):
         entities.items([f"{i}-{j}" for j in range(5)])

@@ -19,6 +19,7 @@ from serving.cache.fallback_rows import FallbackRowCache
 from serving.cache.row_cache import RowCache
 from serving.cache.row_store import EmbeddingRows, Ids, MemoryRows
 from serving.replication import delta_messages
+from serving.replication.connection.client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.health import Availability
@@ -41,7 +42,7 @@ EVERY = {table.name: np.arange(40, dtype=np.uint64) for table in TABLES}
 class Trainer:
     """A store whose ids below 10 have rows, with its publisher."""
 
-    def __init__(self, client: redis.Redis, tables: tuple[Table, ...] = TABLES, model: str = "m") -> None:
+    def __init__(self, client: RedisClient, tables: tuple[Table, ...] = TABLES, model: str = "m") -> None:
         self.store = LocalStore(tables)
         self.publisher = Publisher(client, model)
         self.store.subscribe("redis")
@@ -68,7 +69,7 @@ def all_of(loader: ModelLoader) -> dict[str, list[list[float]]]:
 
 
 @pytest.fixture
-def trainer(client: redis.Redis) -> Trainer:
+def trainer(client: RedisClient) -> Trainer:
     made = Trainer(client)
     made.publish()
     made.publisher.publish_artefact(artefact())
@@ -76,14 +77,14 @@ def trainer(client: redis.Redis) -> Trainer:
 
 
 @pytest.fixture
-def loader(trainer: Trainer, client: redis.Redis, redis_folder: Path) -> Iterator[ModelLoader]:
+def loader(trainer: Trainer, client: RedisClient, redis_folder: Path) -> Iterator[ModelLoader]:
     with following(redis_folder, client, Graphs(), Availability(up=False), lambda: None) as made:
         served(made, 1)
         yield made
 
 
-def loaded(client: redis.Redis, model: str = "m") -> FallbackRowCache:
-    made = FallbackRowCache(model, DIMS)
+def loaded(client: RedisClient, model: str = "m") -> FallbackRowCache:
+    made = FallbackRowCache(ModelKeys(model), DIMS)
     made.load(client)
     return made
 
@@ -113,7 +114,7 @@ def test_a_server_that_starts_reads_what_training_reads(trainer: Trainer, loader
     assert all_of(loader) == truth
 
 
-def test_changes_of_shared_rows_reach_it(trainer: Trainer, loader: ModelLoader, client: redis.Redis) -> None:
+def test_changes_of_shared_rows_reach_it(trainer: Trainer, loader: ModelLoader, client: RedisClient) -> None:
     for key in (20, 21):
         before = all_of(loader)
         trainer.learn("item", key)
@@ -126,7 +127,7 @@ def test_changes_of_shared_rows_reach_it(trainer: Trainer, loader: ModelLoader, 
 
 
 def test_an_id_that_gets_a_row_reads_it_and_the_fallback_again_when_it_went(
-    trainer: Trainer, loader: ModelLoader, client: redis.Redis
+    trainer: Trainer, loader: ModelLoader, client: RedisClient
 ) -> None:
     shared = all_of(loader)["item"][30]
     for _ in range(OFTEN.threshold):
@@ -144,7 +145,7 @@ def test_an_id_that_gets_a_row_reads_it_and_the_fallback_again_when_it_went(
 
 @pytest.mark.parametrize("fault", ["full delta", "gap", "unreadable", "row that is none"])
 def test_a_server_that_lost_the_thread_loads_the_shared_rows_again(
-    trainer: Trainer, loader: ModelLoader, client: redis.Redis, fault: str
+    trainer: Trainer, loader: ModelLoader, client: RedisClient, fault: str
 ) -> None:
     trainer.learn("item", 19)
     trainer.publish()
@@ -169,7 +170,7 @@ def test_a_server_that_lost_the_thread_loads_the_shared_rows_again(
 
 
 def test_a_trainer_that_gave_up_its_fallback_is_followed(
-    trainer: Trainer, loader: ModelLoader, client: redis.Redis
+    trainer: Trainer, loader: ModelLoader, client: RedisClient
 ) -> None:
     plain = Trainer(client, tuple(Table(table.name, DIM, admission=OFTEN) for table in TABLES))
     plain.publish()
@@ -180,7 +181,7 @@ def test_a_trainer_that_gave_up_its_fallback_is_followed(
     until(lambda: all_of(loader) == trainer.all())
 
 
-def test_an_artefact_may_come_before_its_rows(client: redis.Redis, redis_folder: Path) -> None:
+def test_an_artefact_may_come_before_its_rows(client: RedisClient, redis_folder: Path) -> None:
     with following(redis_folder, client, Graphs(), Availability(up=False), lambda: None) as made:
         late = Trainer(client)
         late.publisher.publish_artefact(artefact())
@@ -191,7 +192,7 @@ def test_an_artefact_may_come_before_its_rows(client: redis.Redis, redis_folder:
 
 
 def test_another_dimension_reads_zeros_until_its_rows_come(
-    trainer: Trainer, loader: ModelLoader, client: redis.Redis
+    trainer: Trainer, loader: ModelLoader, client: RedisClient
 ) -> None:
     wide = Trainer(client, (Table("item", 8, admission=OFTEN, fallback="multiplexed"),))
     wide.publisher.publish_artefact(artefact(step=2, dim=8))
@@ -202,7 +203,7 @@ def test_another_dimension_reads_zeros_until_its_rows_come(
     until(lambda: model.rows.read({"item": ids(50)}).rows["item"].values_ND.tolist() == truth)
 
 
-def test_a_frozen_model_keeps_the_fallback_it_had(trainer: Trainer, client: redis.Redis, redis_folder: Path) -> None:
+def test_a_frozen_model_keeps_the_fallback_it_had(trainer: Trainer, client: RedisClient, redis_folder: Path) -> None:
     trainer.publisher.freeze("frozen")
     before = trainer.all()
     trainer.learn("item", 20)
@@ -215,7 +216,7 @@ def test_a_frozen_model_keeps_the_fallback_it_had(trainer: Trainer, client: redi
         until(lambda: all_of(frozen) == trainer.all())
 
 
-def test_freezing_a_model_without_a_fallback_takes_that_of_an_earlier_copy_away(client: redis.Redis) -> None:
+def test_freezing_a_model_without_a_fallback_takes_that_of_an_earlier_copy_away(client: RedisClient) -> None:
     for model, tables in (("a", TABLES), ("b", (Table("item", DIM, admission=OFTEN),))):
         each = Trainer(client, tables, model)
         each.publish()
@@ -271,7 +272,7 @@ def store() -> CountingRows:
 
 
 def test_the_fallback_takes_no_round_trip_of_its_own_and_is_not_cached(
-    trainer: Trainer, client: redis.Redis, store: CountingRows
+    trainer: Trainer, client: RedisClient, store: CountingRows
 ) -> None:
     fallback = loaded(client)
     cache = RowCache(store, 4)
@@ -293,7 +294,7 @@ def test_the_fallback_takes_no_round_trip_of_its_own_and_is_not_cached(
 
 
 def test_ids_that_cannot_be_asked_for_read_the_fallback(
-    trainer: Trainer, client: redis.Redis, store: CountingRows
+    trainer: Trainer, client: RedisClient, store: CountingRows
 ) -> None:
     store.gone = True
     reading = RowCache(store, 100, loaded(client)).read({"item": ids(20), "hour": ids(20)})
@@ -305,7 +306,7 @@ def test_ids_that_cannot_be_asked_for_read_the_fallback(
 # its rows
 
 
-def test_what_was_found_is_left_alone(trainer: Trainer, client: redis.Redis) -> None:
+def test_what_was_found_is_left_alone(trainer: Trainer, client: RedisClient) -> None:
     read = EmbeddingRows(rows(7, 0), np.array([True, False]))
     loaded(client).fill("item", ids(20, 21), read)
     assert read.values_ND[0].tolist() == [7.0] * DIM
@@ -323,7 +324,7 @@ def test_what_was_found_is_left_alone(trainer: Trainer, client: redis.Redis) -> 
         b'{"item":{"rows":"x","salt":-1,"slots":4}}',
     ],
 )
-def test_a_rule_that_cannot_be_read_is_as_none(trainer: Trainer, client: redis.Redis, damage: bytes) -> None:
+def test_a_rule_that_cannot_be_read_is_as_none(trainer: Trainer, client: RedisClient, damage: bytes) -> None:
     fallback = loaded(client)
     assert any(filled(fallback, "item", 20)[0])
     client.set("recsys:m:fallback", damage)
@@ -331,7 +332,7 @@ def test_a_rule_that_cannot_be_read_is_as_none(trainer: Trainer, client: redis.R
     assert not any(filled(fallback, "item", 20)[0])
 
 
-def test_a_load_that_fails_keeps_what_was_there(trainer: Trainer, client: redis.Redis) -> None:
+def test_a_load_that_fails_keeps_what_was_there(trainer: Trainer, client: RedisClient) -> None:
     fallback = loaded(client)
     before = filled(fallback, "item", 20)
 
@@ -345,7 +346,7 @@ def test_a_load_that_fails_keeps_what_was_there(trainer: Trainer, client: redis.
     assert filled(fallback, "item", 20) == before
 
 
-def test_a_change_of_a_row_that_there_is_not_is_refused(trainer: Trainer, client: redis.Redis) -> None:
+def test_a_change_of_a_row_that_there_is_not_is_refused(trainer: Trainer, client: RedisClient) -> None:
     fallback = loaded(client)
     name = trainer.store.delta("redis").fallback["item"].rows
     with pytest.raises(ValueError, match="4096 rows"):

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import redis
 
 from embedding.store import Delta, TableDelta
 from recsys.errors import RowsUnavailableError
 from serving.cache.row_store import Floats, Ids, MemoryRows, RedisRows, RowStore
+from serving.replication.connection.client import RedisClient
 from serving.replication.embedded_redis import connect
 from serving.replication.publish.publisher import Publisher
 from tests.contracts.row_store import DIM, DIMS, RowStoreContract, ids
@@ -32,7 +32,7 @@ class TestRedisRows(RowStoreContract):
     """Filled by the publisher, so that the two agree on keys and bytes."""
 
     @pytest.fixture
-    def store(self, client: redis.Redis) -> RowStore:
+    def store(self, client: RedisClient) -> RowStore:
         self.publisher = Publisher(client, "m")
         self.sequence = 0
         return RedisRows(client, "m", DIMS)
@@ -51,7 +51,7 @@ class TestRedisRows(RowStoreContract):
         self.publisher.publish(Delta(self.sequence, False, delta.tables))
 
 
-def test_rows_of_models_do_not_mix(client: redis.Redis) -> None:
+def test_rows_of_models_do_not_mix(client: RedisClient) -> None:
     client.set("recsys:a:row:item:0000000000000001", np.ones(DIM, "<f4").tobytes())
     assert RedisRows(client, "a", DIMS).read({"item": ids(1)})["item"].found_N.all()
     assert not RedisRows(client, "b", DIMS).read({"item": ids(1)})["item"].found_N.any()

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import redis
 
 from embedding.store import Delta, TableDelta
 from serving.api_key import new_key
@@ -22,6 +21,7 @@ from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.goals import Goal
 from serving.experiments.guardrails import Guardrail
 from serving.experiments.log_summary import log_summary
+from serving.replication.connection.client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build
@@ -52,7 +52,7 @@ SHOP = FeatureSpec.of(
 class Shop:
     """The server's client, and its trainer."""
 
-    def __init__(self, http: httpx.Client, client: redis.Redis) -> None:
+    def __init__(self, http: httpx.Client, client: RedisClient) -> None:
         self.http = http
         self.url = str(http.base_url).rstrip("/")
         self._publisher = Publisher(client, "online")
@@ -143,7 +143,7 @@ def _counters(table: str, step: int) -> dict[str, Any]:
 
 
 def publish_judgement(
-    client: redis.Redis, log: EventLog, experiment: Experiment, goals: Sequence[Goal], at: int
+    client: RedisClient, log: EventLog, experiment: Experiment, goals: Sequence[Goal], at: int
 ) -> None:
     """Publish what the log says of the experiment, as `recsys experiments --publish` does."""
     counts = LogCounts(experiment, 0, 0, goals=goals, watch=True)

@@ -16,11 +16,11 @@ from typing import Any
 
 import httpx
 import pytest
-import redis
 
 from serving.console.rendering import FOLDER, PAGES
 from serving.experiments.assignment import Arm, Experiment
 from serving.experiments.goals import Goal
+from serving.replication.connection.client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis, socket_path
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build
@@ -159,7 +159,7 @@ def test_while_redis_is_away(publish: Callable[..., Publisher], tmp_path: Path, 
             assert page(app, "tables")
 
 
-def test_a_look_leaves_no_trace(app: httpx.Client, log: FailingLog, client: redis.Redis) -> None:
+def test_a_look_leaves_no_trace(app: httpx.Client, log: FailingLog, client: RedisClient) -> None:
     before = client.keys("recsys:shown:*")
     text = page(app, "try", user="u", count="2", items="a\nb\nc")
     assert [row[1] for row in rows(text, "Ranking")] == ["c", "b"]
@@ -283,7 +283,7 @@ def test_experiments_are_those_of_the_route(start: Start, publish: Callable[...,
 
 
 def test_what_the_log_says_is_shown(
-    start: Start, publish: Callable[..., Publisher], log: FailingLog, client: redis.Redis
+    start: Start, publish: Callable[..., Publisher], log: FailingLog, client: RedisClient
 ) -> None:
     publish({"a": 1.0, "b": 2.0})
     experiment = Experiment("shop", (Arm("online"), Arm("popular", "popularity")))
@@ -310,7 +310,7 @@ def test_what_the_log_says_is_shown(
     assert float(guarded[0][2]) > 0
 
 
-def test_users_and_items(app: httpx.Client, client: redis.Redis) -> None:
+def test_users_and_items(app: httpx.Client, client: RedisClient) -> None:
     Publisher(client, "online").publish_entities({"ada": {"age": 36.5}}, {"a": {"genre": ["Drama", "War"]}})
     assert rows(page(app, "lookup", user="ada"), "Features, as served") == [["age", "36.5"]]
     text = page(app, "lookup", item="a")
@@ -367,7 +367,7 @@ def test_a_click_for_a_model_that_nobody_trains(start: Start, publish: Callable[
 
 
 def test_a_user_is_erased_only_after_the_id_was_typed_again(
-    app: httpx.Client, log: FailingLog, client: redis.Redis
+    app: httpx.Client, log: FailingLog, client: RedisClient
 ) -> None:
     Publisher(client, "online").publish_entities({"ada": {"age": 36.5}}, {})
     refused = send(app, "erase", user="ada", again="adb")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import redis
 
 from serving.api.messages.schemas import RankRequest
 from serving.local_ranking import Answer, LocalRanking
+from serving.replication.connection.client import RedisClient
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings
 from streaming.encode.feature_spec import FeatureSpec, Field
@@ -28,7 +28,7 @@ SPEC = FeatureSpec.of(
 )
 
 
-def ranked(client: redis.Redis, folder: Path, asked: RankRequest) -> Answer:
+def ranked(client: RedisClient, folder: Path, asked: RankRequest) -> Answer:
     """The answer after one list of two items, of which one was clicked."""
     stream = StreamedFeatures(SPEC.streamed, 10, 60_000, 10)
     shown = Impression(id="i", time=START, user="u", items=["a", "b"])
@@ -44,7 +44,7 @@ def ranked(client: redis.Redis, folder: Path, asked: RankRequest) -> Answer:
         local.close()
 
 
-def test_counters_order_the_items_and_are_logged_as_used(client: redis.Redis, redis_folder: Path) -> None:
+def test_counters_order_the_items_and_are_logged_as_used(client: RedisClient, redis_folder: Path) -> None:
     answer = ranked(client, redis_folder, RankRequest(user="u", items=["a", "b"], time=START + 1000))
     assert answer.degraded == ()
     assert answer.shown.items == ["b", "a"]
@@ -53,7 +53,7 @@ def test_counters_order_the_items_and_are_logged_as_used(client: redis.Redis, re
 
 
 @pytest.mark.parametrize("time", [START + 1000, START + 2 * 3_600_000])
-def test_what_the_request_gives_goes_first_and_windows_end(client: redis.Redis, redis_folder: Path, time: int) -> None:
+def test_what_the_request_gives_goes_first_and_windows_end(client: RedisClient, redis_folder: Path, time: int) -> None:
     asked = RankRequest(user="u", items=["a", "b"], time=time, item_features={RATE: [0.5, 0.25]})
     answer = ranked(client, redis_folder, asked)
     assert (answer.shown.items, answer.shown.item_features) == (["a", "b"], {RATE: [0.5, 0.25]})

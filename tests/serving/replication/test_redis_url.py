@@ -14,7 +14,18 @@ from serving.replication.redis_url import checked, with_secrets
 from tests.serving.protected_redis import protected_redis
 
 
-@pytest.mark.parametrize("url", ["redis://h:1/0", "rediss://h", "unix:///run/r.sock?password=env:P&db=2"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h:1/0",
+        "rediss://h",
+        "unix:///run/r.sock?password=env:P&db=2",
+        "redis://h/2?db=2",
+        "redis+cluster://h:1,h:2",
+        "rediss+cluster://h/0?username=u&password=env:P",
+        "redis+sentinel://h,[::1]:26380/shop/2?sentinel_password=env:S",
+    ],
+)
 def test_urls_of_redis_are_taken(url: str) -> None:
     assert checked(url) == url
 
@@ -30,6 +41,15 @@ def test_urls_of_redis_are_taken(url: str) -> None:
         ("unix:///run/r.sock?db=shop", "Invalid value for 'db'"),
         ("unix:///run/r.sock?database=1", "argument 'database'"),
         ("redis://h:99999/0", "Port out of range"),
+        ("redis://h/2?db=3", "several databases, 2 and 3"),
+        ("unix:///run/r.sock?db=1&db=2", "several databases"),
+        ("redis+cluster://h/1", "a cluster of Redis has database 0 only"),
+        ("redis+cluster://h?db=1", "a cluster of Redis has database 0 only"),
+        ("redis+cluster://h,,g", "a host is empty"),
+        ("redis+sentinel://h:26379", "name the master behind the Sentinels"),
+        ("redis+sentinel://h/shop?sentinel_password=hunter2", "write env:NAME"),
+        ("redis+ring://h", r"redis\+sentinel://HOST"),
+        ("unix+cluster:///run/r.sock", r"redis\+cluster://HOST"),
     ],
 )
 def test_others_are_refused_without_showing_the_password(url: str, said: str) -> None:

@@ -18,6 +18,7 @@ from serving.cache.entity_cache import EntityFeatures
 from serving.experiments.assignment import Arm
 from serving.limits import CATALOG_SIZE, Limits
 from serving.ranking.popularity import CatalogSnapshot, PopularityScores
+from serving.replication.connection.client import RedisClient
 from serving.replication.embedded_redis import connect
 from serving.replication.publish.publisher import Publisher
 from serving.retrieval.attribute_filter import AttributeFilter
@@ -105,7 +106,7 @@ def test_a_source_that_fails_or_has_nothing_costs_its_places_only() -> None:
     assert merged.failures == {"two_tower": 1}
 
 
-def test_it_reads_what_the_publisher_wrote(client: redis.Redis) -> None:
+def test_it_reads_what_the_publisher_wrote(client: RedisClient) -> None:
     Publisher(client, "m").publish_catalog([("a", 3.0), ("b", 2.0), ("c", 1.0)], [("z", 30), ("y", 20)])
     snapshot = CatalogSnapshot()
     snapshot.refresh(client)

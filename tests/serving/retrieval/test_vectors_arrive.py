@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-import redis
 
 from recsys import wiring
 from recsys.training.export.exporter import Exporter
@@ -21,6 +20,7 @@ from recsys.training.retrieval.vector_publication import VectorPublication
 from serving.cache.entity_cache import EntityFeatures
 from serving.experiments.assignment import Arm
 from serving.replication import delta_messages, keys
+from serving.replication.connection.client import RedisClient
 from serving.replication.follow.followed_models import FollowedModels
 from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.health import Availability
@@ -48,7 +48,7 @@ class Traced:
 class Training:
     """A learner with its catalogue and features, and their publication, as a trainer has them."""
 
-    def __init__(self, client: redis.Redis, run: str, learner: Learner) -> None:
+    def __init__(self, client: RedisClient, run: str, learner: Learner) -> None:
         self.learner = learner
         self.catalog, self.entities = Catalog(half_life=1 << 40), EntityState(1000)
         encoder = Encoder(learner.spec)
@@ -86,17 +86,17 @@ def learner() -> Learner:
 
 
 @pytest.fixture
-def training(client: redis.Redis, learner: Learner) -> Training:
+def training(client: RedisClient, learner: Learner) -> Training:
     return Training(client, "aa", learner)
 
 
 @pytest.fixture
-def loader(client: redis.Redis, redis_folder: Path, training: Training) -> Iterator[ModelLoader]:
+def loader(client: RedisClient, redis_folder: Path, training: Training) -> Iterator[ModelLoader]:
     with following(redis_folder, client, Graphs(), Availability(up=False), lambda: None) as made:
         yield made
 
 
-def nearest(loader: ModelLoader, client: redis.Redis, count: int = 15, group: str = "g1") -> list[str]:
+def nearest(loader: ModelLoader, client: RedisClient, count: int = 15, group: str = "g1") -> list[str]:
     entities = EntityFeatures(client, 60, 100, time.monotonic, Availability())
     source = TwoTowerItems(FollowedModels([loader.name], lambda _: loader), entities)
     return source.retrieve(RetrievalQuery("u1-1", 1, {"group": group}, Arm("m", "m")), count).ids
@@ -107,7 +107,7 @@ def of_group(items: list[str]) -> float:
 
 
 @pytest.mark.slow
-def test_the_users_items_are_retrieved_and_item_rows_are_not_in_redis(loader: ModelLoader, client: redis.Redis) -> None:
+def test_the_users_items_are_retrieved_and_item_rows_are_not_in_redis(loader: ModelLoader, client: RedisClient) -> None:
     assert loader.current is not None
     assert of_group(nearest(loader, client)) >= 0.9
     assert len(nearest(loader, client, 100)) == ITEMS
@@ -117,7 +117,7 @@ def test_the_users_items_are_retrieved_and_item_rows_are_not_in_redis(loader: Mo
 
 
 def test_a_new_item_is_retrieved_and_a_withdrawn_one_is_not(
-    training: Training, loader: ModelLoader, client: redis.Redis
+    training: Training, loader: ModelLoader, client: RedisClient
 ) -> None:
     training.describe("new61", features_of(61))
     gone = nearest(loader, client)[0]
@@ -134,7 +134,7 @@ def test_a_new_item_is_retrieved_and_a_withdrawn_one_is_not(
 
 
 def test_what_was_learned_reaches_all_items_in_a_few_publications(
-    training: Training, loader: ModelLoader, client: redis.Redis
+    training: Training, loader: ModelLoader, client: RedisClient
 ) -> None:
     def stored() -> dict[bytes, bytes]:
         return client.hgetall(keys.ModelKeys("m", "aa").vectors)  # type: ignore[return-value]
@@ -155,14 +155,14 @@ def test_what_was_learned_reaches_all_items_in_a_few_publications(
     assert vector_changes(client) == announced, "nothing was learned since"
 
 
-def vector_changes(client: redis.Redis) -> int:
+def vector_changes(client: RedisClient) -> int:
     entries = cast(Any, client.xrange("recsys:m:deltas"))
     messages = [delta_messages.decode(entry[delta_messages.FIELD]) for _, entry in entries]
     return sum(isinstance(message, delta_messages.VectorChange) for message in messages)
 
 
 def test_another_run_brings_its_own_vectors_at_once(
-    training: Training, loader: ModelLoader, client: redis.Redis
+    training: Training, loader: ModelLoader, client: RedisClient
 ) -> None:
     first = loader.current
     assert first is not None
@@ -180,7 +180,7 @@ def test_another_run_brings_its_own_vectors_at_once(
 
 
 def test_vectors_of_a_restarted_trainer_are_complete_and_no_others(
-    training: Training, loader: ModelLoader, client: redis.Redis, learner: Learner
+    training: Training, loader: ModelLoader, client: RedisClient, learner: Learner
 ) -> None:
     client.hset(keys.ModelKeys("m", "aa").vectors, "stale", b"\0" * 16)
     again = Training(client, "aa", learner)
@@ -192,14 +192,14 @@ def test_vectors_of_a_restarted_trainer_are_complete_and_no_others(
 
 
 def test_an_emptied_redis_leaves_the_vectors_that_are_here(
-    training: Training, loader: ModelLoader, client: redis.Redis
+    training: Training, loader: ModelLoader, client: RedisClient
 ) -> None:
     client.flushall()
     loader.catch_up(client, continued=False)
     assert len(nearest(loader, client, 100)) == ITEMS
 
 
-def test_damaged_vectors_are_ignored(training: Training, loader: ModelLoader, client: redis.Redis) -> None:
+def test_damaged_vectors_are_ignored(training: Training, loader: ModelLoader, client: RedisClient) -> None:
     publisher = Publisher(client, "m")
     publisher.begin("aa")
     publisher.vectors.change(["i1", "i2"], np.full((2, 8), np.nan, np.float32))
@@ -209,14 +209,14 @@ def test_damaged_vectors_are_ignored(training: Training, loader: ModelLoader, cl
     assert len(nearest(loader, client, 100)) == ITEMS + 1
 
 
-def test_a_frozen_model_has_the_vectors_of_its_source(training: Training, client: redis.Redis) -> None:
+def test_a_frozen_model_has_the_vectors_of_its_source(training: Training, client: RedisClient) -> None:
     Publisher(client, "m").freeze("still")
     source = client.hgetall(keys.ModelKeys("m", "aa").vectors)
     assert client.hgetall(keys.ModelKeys("still").vectors) == source
     assert len(source) == ITEMS
 
 
-def test_a_model_without_towers_finds_nothing(training: Training, loader: ModelLoader, client: redis.Redis) -> None:
+def test_a_model_without_towers_finds_nothing(training: Training, loader: ModelLoader, client: RedisClient) -> None:
     assert loader.current is not None
     loader.current = replace(loader.current, two_tower=None)
     assert nearest(loader, client) == []

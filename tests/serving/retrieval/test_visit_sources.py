@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-import redis
 
 from serving.cache.visited_items import VisitedItems
 from serving.experiments.assignment import Arm
-from serving.replication import keys
+from serving.replication.connection.client import RedisClient
 from serving.replication.health import Availability
+from serving.replication.keys import KeyNames
 from serving.replication.publish.publisher import Publisher
 from serving.retrieval.retriever import RetrievalQuery
 from serving.retrieval.visit_sources import HistoryItems, ItemToItem
@@ -27,7 +27,7 @@ def query(user: str) -> RetrievalQuery:
 class Trained:
     """Counts of a few clicks, and their publication."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: RedisClient) -> None:
         self.catalog = Catalog(half_life=1000)
         self.visits = CoVisits(self.catalog, window=10, half_life=1000)
         self.observer = Observers(self.catalog, self.visits)
@@ -42,14 +42,14 @@ class Trained:
 
 
 @pytest.fixture
-def trained(client: redis.Redis) -> Trained:
+def trained(client: RedisClient) -> Trained:
     made = Trained(client)
     made.publish()
     return made
 
 
 @pytest.fixture
-def visited(client: redis.Redis) -> VisitedItems:
+def visited(client: RedisClient) -> VisitedItems:
     return VisitedItems(client, Availability(up=True))
 
 
@@ -86,18 +86,18 @@ def test_a_withdrawn_item_is_never_returned(trained: Trained, visited: VisitedIt
     assert ItemToItem(visited).retrieve(query("ada"), 1).ids == ["c"]
 
 
-def test_a_full_publication_removes_records_of_before(client: redis.Redis, trained: Trained) -> None:
-    client.set(keys.visited_item("old"), b"[]")
+def test_a_full_publication_removes_records_of_before(client: RedisClient, trained: Trained) -> None:
+    client.set(KeyNames().visited_item("old"), b"[]")
     trained.visits.change_all()
     trained.publish()
-    assert not client.exists(keys.visited_item("old"))
-    assert client.exists(keys.visited_item("a"), keys.visited_user("ada")) == 2
+    assert not client.exists(KeyNames().visited_item("old"))
+    assert client.exists(KeyNames().visited_item("a"), KeyNames().visited_user("ada")) == 2
 
 
 def test_without_redis_there_is_nothing_and_a_broken_record_is_an_error(
-    client: redis.Redis, trained: Trained, visited: VisitedItems
+    client: RedisClient, trained: Trained, visited: VisitedItems
 ) -> None:
     assert VisitedItems(client, Availability(up=False)).read("ada") == {}
-    client.set(keys.visited_user("ada"), b"{")
+    client.set(KeyNames().visited_user("ada"), b"{")
     with pytest.raises(msgspec.DecodeError):
         visited.read("ada")

@@ -12,13 +12,13 @@ from typing import cast
 
 import numpy as np
 import pytest
-import redis
 
 from recsys import wiring
 from recsys.config.file import load
 from recsys.config.schema import Config
+from serving.replication.connection.client import RedisClient
 from serving.replication.embedded_redis import connect
-from serving.replication.keys import ONLINE, PROMOTIONS, ModelKeys
+from serving.replication.keys import ONLINE, KeyNames, ModelKeys
 from streaming.events.schema import Event, Impression, Interaction
 from tests.projects import SMALL, project
 
@@ -77,16 +77,16 @@ def config(folder: Path) -> Config:
 
 
 @pytest.fixture
-def client(config: Config) -> Iterator[redis.Redis]:
+def client(config: Config) -> Iterator[RedisClient]:
     """Of the folder's Redis, which runs as long as the test."""
     with wiring.running_redis(config), connect(config.redis.url, config.redis.folder) as client:
-        assert not client.exists(PROMOTIONS)
+        assert not client.exists(KeyNames().promotions)
         for model in (ONLINE, "wide"):
             aged(client, model, -3600)  # else a slow test takes them for silent
         yield client
 
 
-def aged(client: redis.Redis, model: str, seconds: int) -> None:
+def aged(client: RedisClient, model: str, seconds: int) -> None:
     """Let its trainer have said what it said so long ago."""
     key = ModelKeys(model).status
     status = json.loads(cast(bytes, client.get(key)))

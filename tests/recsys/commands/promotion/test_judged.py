@@ -9,10 +9,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-import redis
 
 from recsys import wiring
 from recsys.config.file import load
+from serving.replication.connection.client import RedisClient
 from serving.replication.promotions import history
 from serving.server import build
 from tests.recsys.commands.promotion.test_promotion import recsys
@@ -28,7 +28,7 @@ EXPLORING = '[serving]\nexploration = "plackett_luce"\n'
 
 
 @pytest.fixture
-def shadowed(folder: Path, client: redis.Redis) -> Iterator[httpx.Client]:
+def shadowed(folder: Path, client: RedisClient) -> Iterator[httpx.Client]:
     """A server that explores, with the challenger in the shadow."""
     file = folder / "recsys.toml"
     file.write_text(file.read_text().replace("[serving]\n", EXPLORING + 'shadow = ["wide"]\n'))
@@ -59,7 +59,7 @@ def traffic(http: httpx.Client, clicked: str) -> None:
 
 
 def test_a_better_challenger_is_promoted_with_its_figures(
-    folder: Path, client: redis.Redis, shadowed: httpx.Client
+    folder: Path, client: RedisClient, shadowed: httpx.Client
 ) -> None:
     traffic(shadowed, "i0")
     found = json.loads(recsys(folder, "promote", "wide", "--check", "--json"))
@@ -75,7 +75,7 @@ def test_a_better_challenger_is_promoted_with_its_figures(
 
 
 def test_a_worse_challenger_is_promoted_by_force_alone(
-    folder: Path, client: redis.Redis, shadowed: httpx.Client
+    folder: Path, client: RedisClient, shadowed: httpx.Client
 ) -> None:
     """It has learned that everybody wants i0, more firmly than the champion; now everybody wants i3."""
     traffic(shadowed, "i3")
@@ -87,7 +87,7 @@ def test_a_worse_challenger_is_promoted_by_force_alone(
     assert "is worse than the champion" in made.forced[0]
 
 
-def test_a_challenger_that_nobody_has_seen_is_not_promoted(folder: Path, client: redis.Redis) -> None:
+def test_a_challenger_that_nobody_has_seen_is_not_promoted(folder: Path, client: RedisClient) -> None:
     said = recsys(folder, "promote", "wide", fails=True)
     assert "there is too little to judge 'wide' by: 0 users, fewer than 100" in said
     assert "Name it in [serving] shadow" in said

@@ -13,7 +13,6 @@ from typing import cast
 
 import httpx
 import pytest
-import redis
 from click.testing import CliRunner, Result
 
 from recsys import wiring
@@ -21,8 +20,9 @@ from recsys.cli import main
 from recsys.config.file import load
 from recsys.config.schema import Config
 from serving.experiments.assignment import POPULARITY
+from serving.replication.connection.client import RedisClient
 from serving.replication.embedded_redis import connect
-from serving.replication.keys import ONLINE, POPULAR, ModelKeys
+from serving.replication.keys import ONLINE, KeyNames, ModelKeys
 from serving.replication.promotions import history
 from serving.replication.publish.lease import Holder
 from serving.replication.publish.promoter import Promoter
@@ -46,7 +46,7 @@ def recsys(folder: Path, *arguments: str, fails: bool = False) -> str:
 
 
 @pytest.fixture
-def http(config: Config, client: redis.Redis) -> Iterator[httpx.Client]:
+def http(config: Config, client: RedisClient) -> Iterator[httpx.Client]:
     log = wiring.event_log(config)
     with running(build(wiring.server(config), log, wiring.open_scorer(config))) as http:
         yield http
@@ -69,7 +69,7 @@ def ranked(http: httpx.Client) -> object:
 
 
 def test_a_challenger_is_promoted_and_gone_back_from_while_a_server_answers(
-    folder: Path, client: redis.Redis, http: httpx.Client
+    folder: Path, client: RedisClient, http: httpx.Client
 ) -> None:
     until(lambda: model_of(http) == ONLINE)
     before = ranked(http)
@@ -89,7 +89,7 @@ def test_a_challenger_is_promoted_and_gone_back_from_while_a_server_answers(
 
 
 def test_while_servers_change_every_answer_is_of_one_of_both(
-    folder: Path, client: redis.Redis, http: httpx.Client
+    folder: Path, client: RedisClient, http: httpx.Client
 ) -> None:
     until(lambda: model_of(http) == ONLINE)
     seen, ended = set[str](), threading.Event()
@@ -110,7 +110,7 @@ def test_while_servers_change_every_answer_is_of_one_of_both(
 
 
 def test_a_server_started_between_promotion_and_loading_answers_with_the_champion_alone(
-    folder: Path, config: Config, client: redis.Redis
+    folder: Path, config: Config, client: RedisClient
 ) -> None:
     recsys(folder, "promote", "wide", "--force")
     log = wiring.event_log(config)
@@ -122,7 +122,7 @@ def test_a_server_started_between_promotion_and_loading_answers_with_the_champio
     assert seen <= {"wide", POPULARITY}
 
 
-def test_rolled_back_to_a_model_whose_trainer_is_gone(folder: Path, client: redis.Redis, http: httpx.Client) -> None:
+def test_rolled_back_to_a_model_whose_trainer_is_gone(folder: Path, client: RedisClient, http: httpx.Client) -> None:
     assert not client.exists(ModelKeys(ONLINE).lease), "its trainer is gone"
     aged(client, ONLINE, 3600)
     recsys(folder, "promote", "wide", "--force")
@@ -133,7 +133,7 @@ def test_rolled_back_to_a_model_whose_trainer_is_gone(folder: Path, client: redi
 
 
 def test_after_redis_was_emptied_the_champions_trainer_brings_it_back_as_the_champion(
-    folder: Path, client: redis.Redis, http: httpx.Client
+    folder: Path, client: RedisClient, http: httpx.Client
 ) -> None:
     challenger = load(folder / "challenger.toml")
     recsys(folder, "promote", "wide", "--force", "--why", "kept")
@@ -163,7 +163,7 @@ def killed(settings: Path) -> None:
 
 
 def test_a_challenger_whose_trainer_was_killed_is_promoted_by_force_alone(
-    folder: Path, client: redis.Redis, graphs: Path
+    folder: Path, client: RedisClient, graphs: Path
 ) -> None:
     again = (folder / "challenger.toml").read_text().replace('"wide"', '"again"').replace("run/wide", "run/again")
     (folder / "again.toml").write_text(again)
@@ -185,9 +185,9 @@ def test_a_challenger_whose_trainer_was_killed_is_promoted_by_force_alone(
     ] * 3
 
 
-def test_a_retired_model_leaves_nothing_but_what_all_share(folder: Path, client: redis.Redis) -> None:
+def test_a_retired_model_leaves_nothing_but_what_all_share(folder: Path, client: RedisClient) -> None:
     others = {key for key in cast(list[bytes], client.keys("*")) if not key.startswith(b"recsys:wide:")}
-    rows = len(cast(list[bytes], client.keys(ModelKeys("wide", served(client, "wide") or "").row_prefix + "*")))
+    rows = len(cast(list[bytes], client.keys(ModelKeys("wide", served(client, "wide") or "").all_rows)))
     assert rows > 20
     assert f"Removed model 'wide' from Redis, {rows} rows" in recsys(folder, "retire", "wide")
     assert set(cast(list[bytes], client.keys("*"))) == others
@@ -195,7 +195,7 @@ def test_a_retired_model_leaves_nothing_but_what_all_share(folder: Path, client:
     assert "Redis has nothing of a model 'wide'" in recsys(folder, "retire", "wide", fails=True)
 
 
-def test_what_is_used_is_not_retired(folder: Path, client: redis.Redis) -> None:
+def test_what_is_used_is_not_retired(folder: Path, client: RedisClient) -> None:
     assert "model 'online' is the champion" in recsys(folder, "retire", ONLINE, fails=True)
     with wiring.publisher(load(folder / "challenger.toml"), holder=Holder("t", "here", 1, "aa", 0)):
         assert "is being published by another trainer" in recsys(folder, "retire", "wide", fails=True)
@@ -206,28 +206,28 @@ def test_what_is_used_is_not_retired(folder: Path, client: redis.Redis) -> None:
 
 
 def test_a_challenger_writes_nothing_that_all_share_while_the_champions_trainer_lives(
-    folder: Path, client: redis.Redis
+    folder: Path, client: RedisClient
 ) -> None:
     """Learning anew, it would bring back features and popularity of the log's beginning."""
     challenger = load(folder / "challenger.toml")
-    assert client.exists(POPULAR)
-    client.delete(POPULAR)
+    assert client.exists(KeyNames().popular)
+    client.delete(KeyNames().popular)
     with wiring.publisher(load(folder / "recsys.toml"), holder=Holder("t", "here", 1, "aa", 0)):
         train(challenger)
         assert client.exists(ModelKeys(ONLINE).lease)
-        assert not client.exists(POPULAR)
+        assert not client.exists(KeyNames().popular)
     train(challenger)
-    assert client.exists(POPULAR), "nobody else does"
+    assert client.exists(KeyNames().popular), "nobody else does"
 
 
-def test_without_a_champion_in_redis_there_is_nothing_to_be_worse_than(folder: Path, client: redis.Redis) -> None:
+def test_without_a_champion_in_redis_there_is_nothing_to_be_worse_than(folder: Path, client: RedisClient) -> None:
     assert "too little" in recsys(folder, "promote", "wide", fails=True)
     client.delete(ModelKeys(ONLINE, served(client, ONLINE) or "").artefact)
     recsys(folder, "promote", "wide")
     assert [one.forced for one in history(client)] == [[]]
 
 
-def test_a_champion_that_redis_has_lost_is_shown_as_lost(folder: Path, client: redis.Redis) -> None:
+def test_a_champion_that_redis_has_lost_is_shown_as_lost(folder: Path, client: RedisClient) -> None:
     recsys(folder, "promote", "wide", "--force")
     client.delete(ModelKeys("wide", cast(str, served(client, "wide"))).artefact)
     shown = json.loads(recsys(folder, "versions", "--json"))["published"]
@@ -242,11 +242,11 @@ def test_without_redis_nothing_is_changed(folder: Path) -> None:
         assert "the Redis of [redis] url does not answer, nothing was changed" in recsys(folder, *command, fails=True)
 
 
-def test_the_champion_is_not_promoted_again(folder: Path, client: redis.Redis) -> None:
+def test_the_champion_is_not_promoted_again(folder: Path, client: RedisClient) -> None:
     assert "'online' is the champion already (version 0)" in recsys(folder, "promote", ONLINE, "--force", fails=True)
 
 
-def test_a_model_without_the_tasks_that_servers_rank_by_is_refused(folder: Path, client: redis.Redis) -> None:
+def test_a_model_without_the_tasks_that_servers_rank_by_is_refused(folder: Path, client: RedisClient) -> None:
     file = folder / "recsys.toml"
     tasks = '[[tasks]]\nname = "buy"\nactions = ["buy"]\nwait = "1m"\n'
     file.write_text(file.read_text().replace("[serving]\n", "[serving]\nscore = { click = 1.0, buy = 2.0 }\n") + tasks)
@@ -254,7 +254,7 @@ def test_a_model_without_the_tasks_that_servers_rank_by_is_refused(folder: Path,
     assert "'wide' does not predict buy, which [serving] score ranks by" in said
 
 
-def test_a_model_that_reads_what_clients_do_not_send_is_refused(folder: Path, client: redis.Redis) -> None:
+def test_a_model_that_reads_what_clients_do_not_send_is_refused(folder: Path, client: RedisClient) -> None:
     keys = ModelKeys("wide", served(client, "wide") or "")
     known = Promoter(client).candidate("wide").artefact
     wider = FeatureSpec.of([*known.spec.fields, Field("country", "categorical", "request.country")])
@@ -263,7 +263,7 @@ def test_a_model_that_reads_what_clients_do_not_send_is_refused(folder: Path, cl
     assert "'wide' reads request.country, which 'online' does not" in said
 
 
-def test_who_gets_the_champions_ranking_is_said(folder: Path, client: redis.Redis) -> None:
+def test_who_gets_the_champions_ranking_is_said(folder: Path, client: RedisClient) -> None:
     file = folder / "recsys.toml"
     base = file.read_text()
     assert "It ranks for all users" in recsys(folder, "promote", "wide", "--force")

@@ -7,10 +7,10 @@ from typing import cast
 import msgspec
 import numpy as np
 import pytest
-import redis
 
 from serving.experiments.assignment import Arm, Experiment
 from serving.experiments.counts.counters import BUCKETS, ExperimentCounters
+from serving.replication.connection.client import RedisClient
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 from tests.serving.waiting import until
@@ -27,7 +27,7 @@ def click(impression: str, action: str = "click", item: str = "x") -> Interactio
 
 
 @pytest.fixture
-def counters(client: redis.Redis) -> ExperimentCounters:
+def counters(client: RedisClient) -> ExperimentCounters:
     return ExperimentCounters(client, [AB])
 
 
@@ -39,11 +39,11 @@ def figures(counters: ExperimentCounters, experiment: Experiment = AB) -> list[t
     return [(arm.users, arm.impressions, arm.clicks) for arm in counters.summary(experiment).arms]
 
 
-def keys_of(client: redis.Redis) -> set[str]:
+def keys_of(client: RedisClient) -> set[str]:
     return {key.decode() for key in client.scan_iter("*")}
 
 
-def test_counts_say_since_when_they_are(client: redis.Redis, counters: ExperimentCounters) -> None:
+def test_counts_say_since_when_they_are(client: RedisClient, counters: ExperimentCounters) -> None:
     assert counters.summary(AB).since is None
     before = _clock(client)
     count(counters, shown("i1", "control"))
@@ -62,7 +62,7 @@ def test_counts_say_since_when_they_are(client: redis.Redis, counters: Experimen
     assert figures(counters) == [(1, 1, 0), (0, 0, 0)]
 
 
-def _clock(client: redis.Redis) -> int:
+def _clock(client: RedisClient) -> int:
     seconds, micros = client.time()
     return seconds * 1000 + micros // 1000
 
@@ -86,14 +86,14 @@ class TestWhatCounts:
         count(counters, click("i1", item="y"))
         assert figures(counters)[0] == (1, 1, 1)
 
-    def test_only_chosen_actions_count(self, client: redis.Redis) -> None:
+    def test_only_chosen_actions_count(self, client: RedisClient) -> None:
         counters = ExperimentCounters(client, [AB], frozenset({"like"}))
         count(counters, shown("i1", "control"), click("i1", "click"))
         assert figures(counters)[0] == (1, 1, 0)
         count(counters, click("i1", "like"))
         assert figures(counters)[0] == (1, 1, 1)
 
-    def test_users_are_distinct_and_experiments_apart(self, client: redis.Redis) -> None:
+    def test_users_are_distinct_and_experiments_apart(self, client: RedisClient) -> None:
         other = Experiment("other", AB.arms)
         counters = ExperimentCounters(client, [AB, other])
         count(counters, shown("i1", "control", "u"), shown("i2", "control", "u"), shown("i3", "control", "v"))
@@ -101,7 +101,7 @@ class TestWhatCounts:
         assert figures(counters)[0] == (2, 3, 0)
         assert figures(counters, other)[0] == (1, 1, 0)
 
-    def test_nothing_counts_before_the_start_and_from_the_end_on(self, client: redis.Redis) -> None:
+    def test_nothing_counts_before_the_start_and_from_the_end_on(self, client: RedisClient) -> None:
         limited = replace(AB, start=2, end=4)
         counters = ExperimentCounters(client, [limited])
         count(counters, *(msgspec.structs.replace(shown(f"i{time}", "control"), time=time) for time in range(1, 5)))
@@ -116,21 +116,21 @@ class TestWhatCounts:
         count(counters, click("i1"))
         assert figures(counters) == [(1, 1, 1), (1, 1, 0)]
 
-    def test_a_late_click_does_not_count(self, client: redis.Redis) -> None:
+    def test_a_late_click_does_not_count(self, client: RedisClient) -> None:
         counters = ExperimentCounters(client, [AB], attribution=1)
         count(counters, shown("i1", "control"))
         until(lambda: not client.exists("recsys:shown:i1"))
         count(counters, click("i1"))
         assert figures(counters)[0] == (1, 1, 0)
 
-    def test_a_click_does_not_prolong_the_time_of_its_impression(self, client: redis.Redis) -> None:
+    def test_a_click_does_not_prolong_the_time_of_its_impression(self, client: RedisClient) -> None:
         counters = ExperimentCounters(client, [AB], attribution=60_000)
         count(counters, shown("i1", "control"))
         client.pexpire("recsys:shown:i1", 5_000)
         count(counters, click("i1"))
         assert 0 < client.pttl("recsys:shown:i1") <= 5_000
 
-    def test_two_servers_count_together_and_a_restarted_one_goes_on(self, client: redis.Redis) -> None:
+    def test_two_servers_count_together_and_a_restarted_one_goes_on(self, client: RedisClient) -> None:
         one, other = ExperimentCounters(client, [AB]), ExperimentCounters(client, [AB])
         count(one, shown("i1", "control", "u"))
         count(other, click("i1"), shown("i1", "control", "u"), shown("i2", "control", "u"))
@@ -138,7 +138,7 @@ class TestWhatCounts:
         assert figures(one) == figures(other) == [(1, 2, 2), (0, 0, 0)]
 
 
-def test_sums_are_those_of_the_raw_counts(client: redis.Redis, counters: ExperimentCounters) -> None:
+def test_sums_are_those_of_the_raw_counts(client: RedisClient, counters: ExperimentCounters) -> None:
     """However impressions and clicks of users are mixed: the interval is that of the users' totals."""
     rng = np.random.default_rng(3)
     impressions_U, clicks_U = np.zeros(300, np.int64), np.zeros(300, np.int64)
@@ -165,7 +165,7 @@ def test_sums_are_those_of_the_raw_counts(client: redis.Redis, counters: Experim
 
 
 class TestAllocations:
-    def test_other_weights_are_counted_from_zero(self, client: redis.Redis, counters: ExperimentCounters) -> None:
+    def test_other_weights_are_counted_from_zero(self, client: RedisClient, counters: ExperimentCounters) -> None:
         count(counters, shown("i1", "control"), shown("i2", "treatment"), click("i1"))
         changed = Experiment("ab", (Arm("control", "frozen", 1), Arm("treatment", "online", 9)))
         after = ExperimentCounters(client, [changed])
@@ -173,7 +173,7 @@ class TestAllocations:
         assert figures(after, changed) == [(0, 0, 0), (1, 1, 0)]
         assert counters.summary(AB).allocation != after.summary(changed).allocation
 
-    def test_a_click_counts_for_the_allocation_that_showed_the_list(self, client: redis.Redis) -> None:
+    def test_a_click_counts_for_the_allocation_that_showed_the_list(self, client: RedisClient) -> None:
         changed = Experiment("ab", (Arm("control", "frozen", 1), Arm("treatment", "online", 9)))
         before, after = ExperimentCounters(client, [AB]), ExperimentCounters(client, [changed])
         count(before, shown("i1", "control"))
@@ -181,7 +181,7 @@ class TestAllocations:
         assert figures(before) == [(1, 1, 1), (0, 0, 0)]
         assert figures(after, changed) == [(0, 0, 0), (0, 0, 0)]
 
-    def test_former_allocations_leave_redis_and_current_ones_stay(self, client: redis.Redis) -> None:
+    def test_former_allocations_leave_redis_and_current_ones_stay(self, client: RedisClient) -> None:
         changed = Experiment("ab", (Arm("control", "frozen", 1), Arm("treatment", "online", 9)))
         before = ExperimentCounters(client, [AB], attribution=50)
         after = ExperimentCounters(client, [changed], attribution=50)
@@ -201,7 +201,7 @@ class TestAllocations:
         assert len(current) == 2
         assert all(client.ttl(key) == -1 for key in current)
 
-    def test_counts_stay_as_long_as_one_server_has_their_experiment(self, client: redis.Redis) -> None:
+    def test_counts_stay_as_long_as_one_server_has_their_experiment(self, client: RedisClient) -> None:
         changed = Experiment("ab", (Arm("control", "frozen", 1), Arm("treatment", "online", 9)))
         before, after = ExperimentCounters(client, [AB]), ExperimentCounters(client, [changed])
         count(before, shown("i1", "control"))
@@ -213,7 +213,7 @@ class TestAllocations:
 
     @pytest.mark.parametrize(("experiment", "arm"), [("invented", "control"), ("ab", "invented"), ("", "control")])
     def test_what_nobody_configured_makes_no_keys(
-        self, client: redis.Redis, counters: ExperimentCounters, experiment: str, arm: str
+        self, client: RedisClient, counters: ExperimentCounters, experiment: str, arm: str
     ) -> None:
         count(counters, *(shown(f"i{i}", arm, experiment=f"{experiment}") for i in range(20)))
         assert keys_of(client) == set()
@@ -221,7 +221,7 @@ class TestAllocations:
 
 
 class TestMemory:
-    def test_users_without_end_take_a_mebibyte_an_arm(self, client: redis.Redis) -> None:
+    def test_users_without_end_take_a_mebibyte_an_arm(self, client: RedisClient) -> None:
         counters = ExperimentCounters(client, [AB])
         for n in range(10):
             count(counters, *(shown(f"{n}.{i}", "control", f"user {n} {i}") for i in range(100)))
@@ -230,14 +230,14 @@ class TestMemory:
 
     @pytest.mark.parametrize("event", [lambda i: shown(f"i{i}", "control"), lambda i: click(f"i{i}")])
     def test_impressions_that_can_be_clicked_are_bounded(
-        self, client: redis.Redis, event: Callable[[int], Event]
+        self, client: RedisClient, event: Callable[[int], Event]
     ) -> None:
         counters = ExperimentCounters(client, [AB], attribution=600_000, most=80)
         count(counters, *(event(i) for i in range(400)))
         open_keys = [key for key in keys_of(client) if key.startswith("recsys:shown:")]
         assert 10 <= len(open_keys) <= 80 + 10
 
-    def test_what_is_left_out_takes_its_clicks_with_it(self, client: redis.Redis) -> None:
+    def test_what_is_left_out_takes_its_clicks_with_it(self, client: RedisClient) -> None:
         counters = ExperimentCounters(client, [AB], attribution=600_000, most=80)
         for n in range(4):
             names = [f"{n}.{i}" for i in range(100)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from serving.experiments.assignment import Arm, Experiment
 from serving.experiments.counts.counters import ExperimentCounters
 from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.log_summary import log_summary
+from serving.replication.connection.client import RedisClient
 from streaming.events.schema import Erasure, Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 
@@ -141,7 +141,7 @@ EVENTS = st.lists(
 )
 
 
-def test_the_log_has_the_counts_of_the_servers(client: redis.Redis) -> None:
+def test_the_log_has_the_counts_of_the_servers(client: RedisClient) -> None:
     @given(EVENTS)
     def the_same(events: list[Event]) -> None:
         client.flushall()

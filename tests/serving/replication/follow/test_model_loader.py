@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
 
 from serving.model.loaded_model import LoadedModel
 from serving.replication import delta_messages
+from serving.replication.connection.client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.health import Availability
@@ -21,7 +21,7 @@ from tests.serving.waiting import until
 
 
 @pytest.fixture
-def publisher(client: redis.Redis) -> Publisher:
+def publisher(client: RedisClient) -> Publisher:
     made = Publisher(client, "m")
     made.publish(delta(1, {1: 1.0, 2: 2.0}, full=True))
     made.publish_artefact(artefact(step=1))
@@ -34,7 +34,7 @@ def graphs() -> Graphs:
 
 
 @pytest.fixture
-def loader(client: redis.Redis, redis_folder: Path, graphs: Graphs) -> Iterator[ModelLoader]:
+def loader(client: RedisClient, redis_folder: Path, graphs: Graphs) -> Iterator[ModelLoader]:
     with following(redis_folder, client, graphs, Availability(up=False), lambda: None) as made:
         yield made
 
@@ -47,7 +47,7 @@ def test_what_was_published_before_the_start_is_served(publisher: Publisher, loa
     assert values(served(loader, 1), 1, 2, 3) == [1, 2, 0]
 
 
-def test_a_model_published_later_is_served_too(loader: ModelLoader, client: redis.Redis) -> None:
+def test_a_model_published_later_is_served_too(loader: ModelLoader, client: RedisClient) -> None:
     assert loader.current is None
     publisher = Publisher(client, "m")
     publisher.publish_artefact(artefact(step=1))
@@ -97,7 +97,7 @@ def test_rows_of_another_dimension_get_their_own_cache(publisher: Publisher, loa
 
 @pytest.mark.parametrize("fault", ["cut", "altered", "refused by the scorer", "fails when tried"])
 def test_a_bad_artefact_is_refused_and_the_previous_one_serves_on(
-    publisher: Publisher, loader: ModelLoader, client: redis.Redis, fault: str
+    publisher: Publisher, loader: ModelLoader, client: RedisClient, fault: str
 ) -> None:
     served(loader, 1)
     whole = artefact(step=2).to_bytes()
@@ -119,7 +119,7 @@ def test_a_bad_artefact_is_refused_and_the_previous_one_serves_on(
 
 
 def test_a_gap_in_the_sequence_empties_the_cache(
-    publisher: Publisher, loader: ModelLoader, client: redis.Redis
+    publisher: Publisher, loader: ModelLoader, client: RedisClient
 ) -> None:
     """Deltas 2 and 3 are trimmed off the stream before the server reads them; it must not keep what they changed."""
     model = served(loader, 1)
@@ -153,7 +153,7 @@ def test_a_full_delta_empties_the_cache(publisher: Publisher, loader: ModelLoade
 
 
 def test_a_message_that_is_none_empties_the_cache_and_no_more(
-    publisher: Publisher, loader: ModelLoader, client: redis.Redis
+    publisher: Publisher, loader: ModelLoader, client: RedisClient
 ) -> None:
     model = served(loader, 1)
     values(model, 1)

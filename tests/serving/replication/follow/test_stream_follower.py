@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 
 from recsys.errors import RedisServerError
+from serving.replication.connection.client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis, connect, stop
 from serving.replication.follow.stream_follower import StreamFollower
 from serving.replication.health import Availability
@@ -25,10 +25,10 @@ class Notebook:
         self.continued: list[bool] = []
         self.messages: list[bytes] = []
 
-    def catch_up(self, client: redis.Redis, *, continued: bool) -> None:
+    def catch_up(self, client: RedisClient, *, continued: bool) -> None:
         self.continued.append(continued)
 
-    def take(self, client: redis.Redis, message: bytes) -> None:
+    def take(self, client: RedisClient, message: bytes) -> None:
         self.messages.append(message)
 
 

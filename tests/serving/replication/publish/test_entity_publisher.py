@@ -5,24 +5,24 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-import redis
 
 from recsys.errors import PublishError
 from serving.cache.entity_cache import EntityFeatures
-from serving.replication import keys
+from serving.replication.connection.client import RedisClient
 from serving.replication.delta_messages import FIELD
 from serving.replication.health import Availability
+from serving.replication.keys import KeyNames
 from serving.replication.publish.publisher import Publisher
 from streaming.encode.entity_state import EntityState
 
 CAPACITY = 20
 
 
-def publish(client: redis.Redis, entities: EntityState) -> None:
+def publish(client: RedisClient, entities: EntityState) -> None:
     Publisher(client, "m", retries=0).publish_entity_changes(*entities.drain_changes())
 
 
-def names(client: redis.Redis, prefix: str) -> set[str]:
+def names(client: RedisClient, prefix: str) -> set[str]:
     return {key.decode().removeprefix(prefix) for key in client.scan_iter(prefix + "*")}
 
 
@@ -37,7 +37,7 @@ def last(prefix: str, end: int) -> set[str]:
 
 
 @pytest.mark.slow
-def test_keys_and_memory_are_bounded_while_ids_grow_without_end(client: redis.Redis) -> None:
+def test_keys_and_memory_are_bounded_while_ids_grow_without_end(client: RedisClient) -> None:
     entities, used = EntityState(CAPACITY), []
     for end in range(500, 10_001, 500):
         for start in range(end - 500, end, 10):
@@ -52,7 +52,7 @@ def test_keys_and_memory_are_bounded_while_ids_grow_without_end(client: redis.Re
     assert max(used[10:]) - min(used[5:10]) < 256 * 1024
 
 
-def test_what_a_former_trainer_left_goes_with_the_first_publication(client: redis.Redis) -> None:
+def test_what_a_former_trainer_left_goes_with_the_first_publication(client: RedisClient) -> None:
     update(before := EntityState(5 * CAPACITY), range(5 * CAPACITY))
     publish(client, before)
     assert len(names(client, "recsys:user:")) == 5 * CAPACITY
@@ -63,24 +63,24 @@ def test_what_a_former_trainer_left_goes_with_the_first_publication(client: redi
     assert names(client, "recsys:item:") == last("i", 5 * CAPACITY)
 
 
-def test_evictions_during_an_outage_leave_redis_after_it(client: redis.Redis) -> None:
+def test_evictions_during_an_outage_leave_redis_after_it(client: RedisClient) -> None:
     entities = EntityState(CAPACITY)
     update(entities, range(CAPACITY))
     publish(client, entities)
     update(entities, range(CAPACITY, CAPACITY + 5))
-    client.delete(keys.ENTITIES)
-    client.set(keys.ENTITIES, "in the way")
+    client.delete(KeyNames().entities)
+    client.set(KeyNames().entities, "in the way")
     drained = entities.drain_changes()
     with pytest.raises(PublishError):
         Publisher(client, "m", retries=0).publish_entity_changes(*drained)
     entities.restore_changes(*drained)
-    client.delete(keys.ENTITIES)
+    client.delete(KeyNames().entities)
     update(entities, range(CAPACITY + 5, CAPACITY + 9))
     publish(client, entities)
     assert names(client, "recsys:user:") == last("u", CAPACITY + 9)
 
 
-def test_a_server_forgets_what_was_evicted(client: redis.Redis) -> None:
+def test_a_server_forgets_what_was_evicted(client: RedisClient) -> None:
     entities = EntityState(1)
     entities.users.update("u", 1, {"age": 3})
     publish(client, entities)
@@ -88,6 +88,6 @@ def test_a_server_forgets_what_was_evicted(client: redis.Redis) -> None:
     assert features.user("u") == ({"age": 3}, True)
     entities.users.update("v", 2, {"age": 4})
     publish(client, entities)
-    for _, entry in cast(Any, client.xrange(keys.ENTITIES)):
+    for _, entry in cast(Any, client.xrange(KeyNames().entities)):
         features.take(client, entry[FIELD])
     assert features.user("u") == ({}, True)

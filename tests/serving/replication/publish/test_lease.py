@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-import redis
 from redis.client import Pipeline
 
 from recsys.errors import LeaseError
+from serving.replication.connection.client import RedisClient
 from serving.replication.embedded_redis import connect
 from serving.replication.keys import ModelKeys
 from serving.replication.publish import lease as leases
@@ -28,7 +28,7 @@ FIRST, SECOND = (Holder(token, f"host-{token}", pid, f"run-{token}", 0) for toke
 class Trainer:
     """One that publishes under a lease."""
 
-    client: redis.Redis
+    client: RedisClient
     holder: Holder
 
     def __post_init__(self) -> None:
@@ -36,16 +36,16 @@ class Trainer:
         self.publisher = Publisher(self.client, "m", lease=self.lease)
 
 
-def holder(client: redis.Redis) -> bytes | None:
+def holder(client: RedisClient) -> bytes | None:
     return cast(bytes | None, client.get(KEY))
 
 
-def contents(client: redis.Redis) -> dict[bytes, bytes]:
+def contents(client: RedisClient) -> dict[bytes, bytes]:
     """Everything in Redis by key."""
     return {key: cast(bytes, client.dump(key)) for key in cast(list[bytes], client.keys("*"))}
 
 
-def test_a_second_trainer_is_refused_and_told_who_publishes_and_what_to_do(client: redis.Redis) -> None:
+def test_a_second_trainer_is_refused_and_told_who_publishes_and_what_to_do(client: RedisClient) -> None:
     Trainer(client, FIRST).publisher.publish(delta(1, {1: 1.0}, full=True))
     published = contents(client)
     with pytest.raises(LeaseError) as refused, Trainer(client, SECOND).lease.kept():
@@ -55,7 +55,7 @@ def test_a_second_trainer_is_refused_and_told_who_publishes_and_what_to_do(clien
     assert contents(client) == published
 
 
-def test_a_trainer_that_lost_its_lease_writes_nothing_more(client: redis.Redis) -> None:
+def test_a_trainer_that_lost_its_lease_writes_nothing_more(client: RedisClient) -> None:
     lost = Trainer(client, FIRST).publisher
     lost.publish(delta(1, {1: 1.0}, full=True))
     client.delete(KEY)  # as when it stood still for longer than the lease
@@ -74,7 +74,7 @@ def test_a_trainer_that_lost_its_lease_writes_nothing_more(client: redis.Redis) 
     assert contents(client) == published
 
 
-def test_a_lease_lost_between_check_and_write_stops_the_write(client: redis.Redis) -> None:
+def test_a_lease_lost_between_check_and_write_stops_the_write(client: RedisClient) -> None:
     def fill(pipe: Pipeline) -> None:
         client.delete(KEY)
         Lease(client, "m", SECOND).transaction()
@@ -85,7 +85,7 @@ def test_a_lease_lost_between_check_and_write_stops_the_write(client: redis.Redi
     assert not client.exists("written")
 
 
-def test_a_renewal_between_check_and_write_repeats_both(client: redis.Redis) -> None:
+def test_a_renewal_between_check_and_write_repeats_both(client: RedisClient) -> None:
     lease = Lease(client, "m", FIRST)
     tries: list[int] = []
 
@@ -99,7 +99,7 @@ def test_a_renewal_between_check_and_write_repeats_both(client: redis.Redis) -> 
     assert (len(tries), client.get("written")) == (2, b"1")
 
 
-def test_after_redis_was_emptied_the_running_trainer_takes_it_again(client: redis.Redis) -> None:
+def test_after_redis_was_emptied_the_running_trainer_takes_it_again(client: RedisClient) -> None:
     trainer = Trainer(client, FIRST)
     trainer.publisher.publish(delta(1, {1: 1.0}, full=True))
     client.flushall()
@@ -108,12 +108,12 @@ def test_after_redis_was_emptied_the_running_trainer_takes_it_again(client: redi
         Trainer(client, SECOND).publisher.publish(delta(1, full=True))
 
 
-def test_the_lease_of_a_killed_trainer_ends_by_itself(client: redis.Redis) -> None:
+def test_the_lease_of_a_killed_trainer_ends_by_itself(client: RedisClient) -> None:
     Lease(client, "m", FIRST).transaction()
     assert 0 < client.pttl(KEY) <= LIFETIME <= 10_000
 
 
-def test_a_restart_takes_over_at_once_and_keeps_the_lease_when_the_one_before_ends(client: redis.Redis) -> None:
+def test_a_restart_takes_over_at_once_and_keeps_the_lease_when_the_one_before_ends(client: RedisClient) -> None:
     before, restarted = Lease(client, "m", FIRST), Lease(client, "m", Holder("a", "host-a", 33, "run-c", 5))
     before.transaction()
     with restarted.kept():
@@ -122,7 +122,7 @@ def test_a_restart_takes_over_at_once_and_keeps_the_lease_when_the_one_before_en
     assert holder(client) is None
 
 
-def test_it_is_renewed_while_nothing_is_published(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_renewed_while_nothing_is_published(client: RedisClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "_RENEW_EVERY", 0.001)
     with Lease(client, "m", FIRST).kept():
         assert client.delete(KEY) == 1

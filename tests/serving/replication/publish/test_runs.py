@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-import redis
 
 from recsys.errors import InvalidValueError, RowsUnavailableError
 from serving.cache.row_store import RedisRows
+from serving.replication.connection.client import RedisClient
 from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.health import Availability
 from serving.replication.keys import ModelKeys
@@ -28,14 +28,14 @@ OLD, NEW = "aa", "bb"
 WIDER = FeatureSpec.of([*SPEC.fields, Field("hour", "categorical", "time.hour")])
 
 
-def publisher(client: redis.Redis, run: str) -> Publisher:
+def publisher(client: RedisClient, run: str) -> Publisher:
     made = Publisher(client, "m")
     made.begin(run)
     return made
 
 
 @pytest.fixture
-def live(client: redis.Redis) -> Publisher:
+def live(client: RedisClient) -> Publisher:
     """A run that is served: its rows are 1, its graph is step 1."""
     made = publisher(client, OLD)
     made.publish(delta(1, {1: 1.0, 2: 1.0}, full=True))
@@ -44,16 +44,16 @@ def live(client: redis.Redis) -> Publisher:
 
 
 @pytest.fixture
-def loader(client: redis.Redis, redis_folder: Path) -> Iterator[ModelLoader]:
+def loader(client: RedisClient, redis_folder: Path) -> Iterator[ModelLoader]:
     with following(redis_folder, client, Graphs(), Availability(up=False), lambda: None) as made:
         yield made
 
 
-def rows_of(client: redis.Redis, run: str) -> list[str]:
-    return [key.decode() for key in cast(list[bytes], client.keys(ModelKeys("m", run).row_prefix + "*"))]
+def rows_of(client: RedisClient, run: str) -> list[str]:
+    return [key.decode() for key in cast(list[bytes], client.keys(ModelKeys("m", run).all_rows))]
 
 
-def write_beside(client: redis.Redis) -> Publisher:
+def write_beside(client: RedisClient) -> Publisher:
     """All of a new run, with a field more; its rows are 7, its graph is step 2."""
     made = publisher(client, NEW)
     made.publish_artefact(artefact(step=2, spec=WIDER))
@@ -61,13 +61,13 @@ def write_beside(client: redis.Redis) -> Publisher:
     return made
 
 
-def test_the_first_run_is_served_at_once(client: redis.Redis, live: Publisher) -> None:
+def test_the_first_run_is_served_at_once(client: RedisClient, live: Publisher) -> None:
     assert served(client, "m") == OLD
     assert not live.waits()
 
 
 def test_what_is_written_beside_the_served_run_changes_nothing_for_servers(
-    client: redis.Redis, live: Publisher, loader: ModelLoader
+    client: RedisClient, live: Publisher, loader: ModelLoader
 ) -> None:
     model = served_at(loader, 1)
     assert values(loader) == (1, [1, 1])
@@ -81,7 +81,7 @@ def test_what_is_written_beside_the_served_run_changes_nothing_for_servers(
 
 
 def test_no_answer_mixes_rows_and_graph_while_a_run_takes_over(
-    client: redis.Redis, live: Publisher, loader: ModelLoader
+    client: RedisClient, live: Publisher, loader: ModelLoader
 ) -> None:
     """Who ranks all the while sees step 1 with rows 1, then step 2 with rows 7, and nothing else."""
     served_at(loader, 1)
@@ -109,7 +109,7 @@ def test_no_answer_mixes_rows_and_graph_while_a_run_takes_over(
 
 
 def test_a_request_that_began_with_the_old_run_ends_with_its_rows(
-    client: redis.Redis, live: Publisher, loader: ModelLoader
+    client: RedisClient, live: Publisher, loader: ModelLoader
 ) -> None:
     """Its rows are not cached yet, and the run is replaced in between."""
     old = served_at(loader, 1)
@@ -119,22 +119,22 @@ def test_a_request_that_began_with_the_old_run_ends_with_its_rows(
 
 
 def test_the_run_that_was_replaced_ends_by_itself_and_never_reads_as_empty(
-    client: redis.Redis, live: Publisher
+    client: RedisClient, live: Publisher
 ) -> None:
     write_beside(client).take_over("step-2-bb")
     keys = ModelKeys("m", OLD)
-    assert 0 < client.pttl(keys.sequence) <= KEPT
-    assert all(client.pttl(key) > client.pttl(keys.sequence) for key in [keys.artefact, *rows_of(client, OLD)])
+    assert 0 < client.pttl(keys.sequences[0]) <= KEPT
+    assert all(client.pttl(key) > client.pttl(keys.sequences[0]) for key in [keys.artefact, *rows_of(client, OLD)])
     assert client.smembers(keys.runs) == {NEW.encode()}
     store = RedisRows(client, "m", {"item": 4}, run=OLD)
     assert store.read({"item": ids(1)})["item"].found_N.all()
-    client.pexpire(keys.sequence, 0)
-    assert not client.exists(keys.sequence)
+    client.pexpire(keys.sequences[0], 0)
+    assert not client.exists(keys.sequences[0])
     with pytest.raises(RowsUnavailableError, match="not in Redis"):
         store.read({"item": ids(1)})
 
 
-def test_what_a_killed_trainer_left_is_removed_by_the_next(client: redis.Redis, live: Publisher) -> None:
+def test_what_a_killed_trainer_left_is_removed_by_the_next(client: RedisClient, live: Publisher) -> None:
     half = publisher(client, "cc")
     half.publish(delta(1, {5: 5.0}, full=True))
     assert len(rows_of(client, "cc")) == 1
@@ -143,7 +143,7 @@ def test_what_a_killed_trainer_left_is_removed_by_the_next(client: redis.Redis, 
     assert len(rows_of(client, OLD)) == 2, "the served run is kept"
 
 
-def test_a_run_whose_graph_never_came_does_not_stop_the_next(client: redis.Redis) -> None:
+def test_a_run_whose_graph_never_came_does_not_stop_the_next(client: RedisClient) -> None:
     publisher(client, OLD).publish(delta(1, {1: 1.0}, full=True))
     new = write_beside(client)
     assert served(client, "m") == NEW
@@ -151,7 +151,7 @@ def test_a_run_whose_graph_never_came_does_not_stop_the_next(client: redis.Redis
 
 
 def test_after_redis_was_emptied_the_trainer_that_runs_serves(
-    client: redis.Redis, live: Publisher, loader: ModelLoader
+    client: RedisClient, live: Publisher, loader: ModelLoader
 ) -> None:
     served_at(loader, 1)
     client.flushall()
@@ -162,7 +162,7 @@ def test_after_redis_was_emptied_the_trainer_that_runs_serves(
 
 
 def test_a_server_that_starts_in_between_follows_the_served_run(
-    client: redis.Redis, redis_folder: Path, live: Publisher
+    client: RedisClient, redis_folder: Path, live: Publisher
 ) -> None:
     new = write_beside(client)
     with following(redis_folder, client, Graphs(), Availability(up=False), lambda: None) as started:
@@ -173,7 +173,7 @@ def test_a_server_that_starts_in_between_follows_the_served_run(
         assert values(started) == (2, [7, 7])
 
 
-def test_the_run_before_may_take_over_again(client: redis.Redis, live: Publisher, loader: ModelLoader) -> None:
+def test_the_run_before_may_take_over_again(client: RedisClient, live: Publisher, loader: ModelLoader) -> None:
     """As when its trainer is started again: its rows no longer expire."""
     write_beside(client).take_over("step-2-bb")
     served_at(loader, 2)
@@ -185,19 +185,19 @@ def test_the_run_before_may_take_over_again(client: redis.Redis, live: Publisher
     served_at(loader, 3)
     assert values(loader) == (3, [4, 4])
     keys = ModelKeys("m", OLD)
-    assert all(client.pttl(key) == -1 for key in [keys.sequence, keys.artefact, *rows_of(client, OLD)])
+    assert all(client.pttl(key) == -1 for key in [keys.sequences[0], keys.artefact, *rows_of(client, OLD)])
 
 
-def test_runs_of_other_models_are_left_alone(client: redis.Redis, live: Publisher) -> None:
+def test_runs_of_other_models_are_left_alone(client: RedisClient, live: Publisher) -> None:
     other = Publisher(client, "n")
     other.begin("dd")
     other.publish(delta(1, {1: 2.0}, full=True))
     other.publish_artefact(artefact(step=9))
     assert (served(client, "m"), served(client, "n")) == (OLD, "dd")
-    assert client.pttl(ModelKeys("m", OLD).sequence) == -1
+    assert client.pttl(ModelKeys("m", OLD).sequences[0]) == -1
 
 
-def test_the_served_run_is_what_is_frozen(client: redis.Redis, live: Publisher, loader: ModelLoader) -> None:
+def test_the_served_run_is_what_is_frozen(client: RedisClient, live: Publisher, loader: ModelLoader) -> None:
     write_beside(client)
     Publisher(client, "m").freeze("frozen")
     frozen = RedisRows(client, "frozen", {"item": 4}).read({"item": ids(1)})["item"]

@@ -6,10 +6,10 @@ import threading
 from pathlib import Path
 
 import pytest
-import redis
 
 from recsys.errors import PromotionError
-from serving.replication.keys import ONLINE, PROMOTIONS, ModelKeys
+from serving.replication.connection.client import RedisClient
+from serving.replication.keys import ONLINE, KeyNames, ModelKeys
 from serving.replication.promotions import Promotion, history, promoted
 from serving.replication.publish.lease import Holder, Lease
 from serving.replication.publish.promoter import Promoter, target_of_rollback
@@ -19,18 +19,18 @@ from serving.replication.publish.shared_facts import FILE, SharedFacts
 from tests.serving.fakes import artefact, delta
 
 
-def facts(client: redis.Redis, model: str, folder: Path | None = None) -> SharedFacts:
+def facts(client: RedisClient, model: str, folder: Path | None = None) -> SharedFacts:
     return SharedFacts(RedisWriter(client, model), model, folder)
 
 
-def live(client: redis.Redis, model: str) -> Lease:
+def live(client: RedisClient, model: str) -> Lease:
     """A trainer publishes this model."""
     lease = Lease(client, model, Holder(model, "here", 1, "aa", 0))
     lease.transaction()
     return lease
 
 
-def published(client: redis.Redis, model: str) -> None:
+def published(client: RedisClient, model: str) -> None:
     made = Publisher(client, model)
     made.begin("aa")
     made.publish(delta(1, {1: 1.0}, full=True))
@@ -41,12 +41,12 @@ def promotion(version: int, model: str, by: str = "a@b") -> Promotion:
     return Promotion(version, model, "step-1", 5, by)
 
 
-def promote(client: redis.Redis, version: int, model: str, by: str = "a@b") -> None:
+def promote(client: RedisClient, version: int, model: str, by: str = "a@b") -> None:
     promoter = Promoter(client)
     promoter.append(promotion(version, model, by), promoter.candidate(model))
 
 
-def test_a_challenger_writes_no_facts_while_the_champion_has_a_trainer(client: redis.Redis) -> None:
+def test_a_challenger_writes_no_facts_while_the_champion_has_a_trainer(client: RedisClient) -> None:
     lease = live(client, ONLINE)
     assert facts(client, ONLINE).owned(caught_up=False)
     assert not facts(client, "wide").owned(caught_up=True)
@@ -55,7 +55,7 @@ def test_a_challenger_writes_no_facts_while_the_champion_has_a_trainer(client: r
     assert not facts(client, "wide").owned(caught_up=False), "they would be old"
 
 
-def test_with_a_promotion_the_facts_change_hands(client: redis.Redis) -> None:
+def test_with_a_promotion_the_facts_change_hands(client: RedisClient) -> None:
     live(client, ONLINE)
     live(client, "wide")
     published(client, "wide")
@@ -64,7 +64,7 @@ def test_with_a_promotion_the_facts_change_hands(client: redis.Redis) -> None:
     assert not facts(client, ONLINE).owned(caught_up=True)
 
 
-def test_the_layouts_that_the_champions_trainer_counts_are_known(client: redis.Redis) -> None:
+def test_the_layouts_that_the_champions_trainer_counts_are_known(client: RedisClient) -> None:
     assert facts(client, "wide").layouts_of_champion() == frozenset()
     Publisher(client, ONLINE).publish_status({"counted": ["3f"]})
     assert facts(client, "wide").layouts_of_champion() == {"3f"}
@@ -72,7 +72,7 @@ def test_the_layouts_that_the_champions_trainer_counts_are_known(client: redis.R
 
 @pytest.mark.parametrize("again", [False, True], ids=["it runs", "it was started again"])
 def test_a_trainer_puts_the_record_back_after_redis_was_emptied(
-    client: redis.Redis, tmp_path: Path, again: bool
+    client: RedisClient, tmp_path: Path, again: bool
 ) -> None:
     published(client, "wide")
     promote(client, 1, "wide")
@@ -85,38 +85,38 @@ def test_a_trainer_puts_the_record_back_after_redis_was_emptied(
     assert [one.version for one in history(client)] == [1, 2]
 
 
-def test_what_redis_has_is_not_replaced_by_an_older_or_another_copy(client: redis.Redis, tmp_path: Path) -> None:
+def test_what_redis_has_is_not_replaced_by_an_older_or_another_copy(client: RedisClient, tmp_path: Path) -> None:
     published(client, "wide")
     promote(client, 1, "wide")
     assert facts(client, "wide", tmp_path).champion() == "wide"
     published(client, ONLINE)
     promote(client, 2, ONLINE)
     assert facts(client, "wide", tmp_path).champion() == ONLINE
-    client.delete(PROMOTIONS)
+    client.delete(KeyNames().promotions)
     promote(client, 1, "wide", by="someone@else")
     assert facts(client, "wide", tmp_path).champion() == "wide"
     assert [one.by for one in history(client)] == ["someone@else"]
 
 
-def test_a_copy_that_cannot_be_read_is_left_out(client: redis.Redis, tmp_path: Path) -> None:
+def test_a_copy_that_cannot_be_read_is_left_out(client: RedisClient, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("[torn")
     assert facts(client, "wide", tmp_path).champion() == ONLINE
 
 
-def test_a_record_of_another_version_stops_no_trainer_and_is_not_replaced(client: redis.Redis, tmp_path: Path) -> None:
+def test_a_record_of_another_version_stops_no_trainer_and_is_not_replaced(client: RedisClient, tmp_path: Path) -> None:
     published(client, "wide")
     promote(client, 1, "wide")
     trainer = facts(client, "wide", tmp_path)
     assert trainer.champion() == "wide"
-    client.rpush(PROMOTIONS, b'{"model": 7}')
+    client.rpush(KeyNames().promotions, b'{"model": 7}')
     assert trainer.champion() == "wide"
     assert promoted(client) is None, "servers keep the champion that they have"
     with pytest.raises(PromotionError, match="of another version of recsys"):
         history(client)
-    assert client.llen(PROMOTIONS) == 2
+    assert client.llen(KeyNames().promotions) == 2
 
 
-def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(client: redis.Redis) -> None:
+def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(client: RedisClient) -> None:
     published(client, "wide")
     published(client, "deep")
     told: list[str] = []
@@ -142,7 +142,7 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(client: redis.
         assert f"{history(client)[-1].by} has made model" in told[-1]
 
 
-def test_a_model_that_is_lost_before_the_transaction_is_not_promoted(client: redis.Redis) -> None:
+def test_a_model_that_is_lost_before_the_transaction_is_not_promoted(client: RedisClient) -> None:
     published(client, "wide")
     found = Promoter(client).candidate("wide")
     client.delete(ModelKeys("wide", "aa").artefact)
@@ -151,21 +151,22 @@ def test_a_model_that_is_lost_before_the_transaction_is_not_promoted(client: red
     assert history(client) == []
 
 
-@pytest.mark.parametrize(("lost", "named"), [("artefact", "graph"), ("sequence", "rows")])
-def test_a_model_of_which_redis_lacks_a_part_is_no_candidate(client: redis.Redis, lost: str, named: str) -> None:
+@pytest.mark.parametrize(("lost", "named"), [("artefact", "graph"), ("sequences", "rows")])
+def test_a_model_of_which_redis_lacks_a_part_is_no_candidate(client: RedisClient, lost: str, named: str) -> None:
     published(client, "wide")
-    client.delete(getattr(ModelKeys("wide", "aa"), lost))
+    named_keys = getattr(ModelKeys("wide", "aa"), lost)
+    client.delete(*([named_keys] if isinstance(named_keys, str) else named_keys))
     with pytest.raises(PromotionError, match=f"has lost the {named} of model 'wide' .*start its trainer"):
         Promoter(client).candidate("wide")
 
 
-def test_an_unknown_model_is_told_which_there_are(client: redis.Redis) -> None:
+def test_an_unknown_model_is_told_which_there_are(client: RedisClient) -> None:
     published(client, "wide")
     with pytest.raises(PromotionError, match=r"no model 'deep' is published; there are: wide\. Train it"):
         Promoter(client).candidate("deep")
 
 
-def test_a_frozen_model_may_be_promoted(client: redis.Redis) -> None:
+def test_a_frozen_model_may_be_promoted(client: RedisClient) -> None:
     published(client, "wide")
     Publisher(client, "wide").freeze("kept")
     promote(client, 1, "kept")

@@ -1,0 +1,1 @@
+"""Connections to Redis: one server, a master that Sentinel names, or a cluster."""

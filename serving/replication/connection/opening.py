@@ -1,0 +1,64 @@
+"""From the URL of a Redis to a client of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from redis.backoff import NoBackoff
+from redis.connection import parse_url
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from serving.replication.connection.client import RedisClient
+from serving.replication.connection.cluster import ClusterClient, Topology
+from serving.replication.keys import PROJECT, KeyNames
+from serving.replication.redis_url import Kind, RedisUrl, parsed, with_secrets
+
+
+def open_client(url: str, timeout: float, project: str = PROJECT) -> RedisClient:
+    """A client, which connects when it is used.
+
+    `timeout` (seconds) bounds every command. Commands are not retried: only the caller knows whether it can wait.
+    Raises InvalidValueError for what is no URL, or names an environment variable that is not set.
+    """
+    where = parsed(with_secrets(url))
+    return _OPENERS[where.kind](where, bounds(timeout), project)
+
+
+def bounds(timeout: float) -> dict[str, Any]:
+    """Options of every connection."""
+    return {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
+
+
+def _server(where: RedisUrl, options: dict[str, Any], project: str) -> RedisClient:
+    return _named(cast(RedisClient, RedisClient.from_url(where.plain, **options)), project)
+
+
+def _cluster(where: RedisUrl, options: dict[str, Any], project: str) -> RedisClient:
+    chosen = parse_url(where.plain)  # type: ignore[no-untyped-call]
+    own = {name: value for name, value in chosen.items() if name not in ("host", "port", "db")}
+    return ClusterClient(Topology(where.hosts, own | options), project)
+
+
+def _sentinel(where: RedisUrl, options: dict[str, Any], project: str) -> RedisClient:
+    chosen = parse_url(where.plain)  # type: ignore[no-untyped-call]
+    tls = chosen.pop("connection_class", None) is not None
+    own = {name: value for name, value in chosen.items() if name not in ("host", "port")} | options
+    sign_in = {name.removeprefix("sentinel_"): value for name, value in where.sentinel}
+    signed = options | sign_in | ({"ssl": True} if tls else {})
+    sentinels = Sentinel(where.hosts, sentinel_kwargs=signed)  # type: ignore[no-untyped-call]
+    master = sentinels.master_for(where.master, RedisClient, ssl=tls, **own)  # type: ignore[no-untyped-call]
+    return _named(cast(RedisClient, master), project)
+
+
+def _named(client: RedisClient, project: str) -> RedisClient:
+    client.names = KeyNames(project)
+    return client
+
+
+_OPENERS: dict[Kind, Callable[[RedisUrl, dict[str, Any], str], RedisClient]] = {
+    "server": _server,
+    "cluster": _cluster,
+    "sentinel": _sentinel,
+}

@@ -1,0 +1,65 @@
+"""Rows in a Redis Cluster of three nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from embedding.store import Delta, TableDelta
+from recsys.errors import RowsUnavailableError
+from serving.cache.row_store import RedisRows
+from serving.replication.connection.client import RedisClient
+from serving.replication.embedded_redis import connect
+from serving.replication.publish.publisher import Publisher
+from tests.serving.cache.test_row_store import TestRedisRows as OfOneServer
+from tests.serving.fakes import DIM, ids, rows
+from tests.serving.redis_servers import Cluster, redis_cluster
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with redis_cluster(tmp_path_factory.mktemp("cluster")) as found:
+        yield found
+
+
+@pytest.fixture
+def client(cluster: Cluster) -> Iterator[RedisClient]:
+    cluster.flush()
+    with connect(cluster.url) as connected:
+        yield connected
+
+
+class TestClusterRows(OfOneServer):
+    """The same contract."""
+
+
+def test_rows_are_spread_evenly_and_removed_with_their_model(cluster: Cluster, client: RedisClient) -> None:
+    many = np.random.default_rng(7).integers(0, 2**64, 6000, np.uint64)
+    publisher = Publisher(client, "m")
+    publisher.publish(Delta(1, True, {"item": TableDelta(many, rows(*range(6000)), ids())}))
+    held = [len(list(node.scan_iter(client.names.every("m:row:*")))) for node in client.nodes()]
+    assert sum(held) == 6000
+    assert max(held) < 1.25 * min(held)
+    publisher.publish(Delta(2, True, {"item": TableDelta(many[:5], rows(*range(5)), ids())}))
+    assert sum(len(list(node.scan_iter(client.names.every("m:row:*")))) for node in client.nodes()) == 5
+
+
+def test_no_row_is_read_of_a_run_of_which_a_node_lost_its_part(client: RedisClient) -> None:
+    publisher = Publisher(client, "m")
+    publisher.begin("aa")
+    publisher.publish(Delta(1, True, {"item": TableDelta(ids(1, 2), rows(1, 2), ids())}))
+    store = RedisRows(client, "m", {"item": DIM}, run="aa")
+    assert store.read({"item": ids(1)})["item"].found_N.all()
+    client.nodes()[1].flushall()
+    with pytest.raises(RowsUnavailableError, match="its trainer restores them"):
+        store.read({"item": ids(1)})
+
+
+def test_a_cluster_that_is_gone_is_said_so() -> None:
+    gone = RedisRows(connect("redis+cluster://127.0.0.1:1,127.0.0.1:2"), "m", {"item": DIM})
+    with pytest.raises(RowsUnavailableError, match="no node of the Redis cluster answers"):
+        gone.read({"item": ids(1)})

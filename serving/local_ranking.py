@@ -50,7 +50,7 @@ class LocalRanking:
         self._retrieve = settings.retrieve
         self._replica = Replica(
             model_names(settings.experiments),
-            partial(connect, settings.redis_url, settings.redis_folder),
+            partial(connect, settings.redis_url, settings.redis_folder, project=settings.project),
             open_scorer,
             cache_rows=settings.cache_rows,
             entity_ttl=settings.entity_ttl / 1000,

@@ -11,6 +11,7 @@ from serving.cache.visited_items import VisitedItems
 from serving.model.loaded_model import OpenScorer
 from serving.ranking.popularity import CatalogSnapshot
 from serving.replication.connection.client import RedisClient
+from serving.replication.connection.inspection import warn
 from serving.replication.follow.followed_models import FollowedModels
 from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.follow.stream_follower import Sink, StreamFollower
@@ -47,6 +48,7 @@ class Replica:
         self._stack, self._also = ExitStack(), refresh
         client = self._stack.enter_context(connect(_REQUEST_TIMEOUT))
         self.availability = Availability(up=False)
+        self._inspected = False
         self.catalog = CatalogSnapshot()
         self.models = FollowedModels(
             names,
@@ -81,6 +83,9 @@ class Replica:
         return [self.entities, *self.models.loaders.values()]
 
     def _refresh(self, client: RedisClient) -> None:
+        if not self._inspected:
+            warn(client)
+            self._inspected = True
         self._crown(client)
         self.catalog.refresh(client)
         self.trainers.refresh(client)

@@ -42,6 +42,7 @@ from serving.ranking.ranker import Ranker
 from serving.ranking.task_score import TaskScore
 from serving.replica import Replica
 from serving.replication.embedded_redis import EmbeddedRedis, connect
+from serving.replication.keys import PROJECT
 from serving.retrieval.attribute_filter import AttributeFilter
 from serving.retrieval.catalog_sources import PopularItems, RecentItems
 from serving.retrieval.merged import MergedRetriever
@@ -65,6 +66,8 @@ class Settings(ServingSettings):
     redis_url: str = ""
     """Empty: an embedded Redis in `redis_folder`."""
     redis_folder: Path = Path("run/redis")
+    project: str = PROJECT
+    """Whose keys in Redis these are."""
     experiments: tuple[Experiment, ...] = (Experiment("default", (Arm("online"),)),)
     holdout: Holdout = field(default_factory=Holdout)
     actions: frozenset[str] = frozenset({"click"})
@@ -88,7 +91,7 @@ class Settings(ServingSettings):
 def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp:
     """The application with all its parts, which start and stop with it. It does not close `log`."""
     stack = ExitStack()
-    client = partial(connect, settings.redis_url, settings.redis_folder)
+    client = partial(connect, settings.redis_url, settings.redis_folder, project=settings.project)
     revive: Callable[[], None] = lambda: None  # noqa: E731
     if not settings.redis_url:
         revive = stack.enter_context(EmbeddedRedis(settings.redis_folder)).ensure
@@ -131,7 +134,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         time.monotonic,
         clocks.now,
     )
-    metrics = Metrics(state)
+    metrics = Metrics(state, settings.project)
     limits = Limits(settings.max_candidates, settings.retrieve, settings.max_body)
     rankings = Rankings(
         ranker(settings, replica, settings.deadline / 1000),

@@ -25,6 +25,7 @@ from recsys.config.sections.learning.tasks import CLICK, TaskSection
 from recsys.config.sections.learning.training import TrainingSection
 from recsys.config.sections.learning.tune import TuneSection
 from recsys.config.sections.log import LogSection
+from recsys.config.sections.project import ProjectSection
 from recsys.config.sections.redis import RedisSection
 from recsys.config.sections.section import Section, error_at, reader, section_of
 from serving.experiments.traffic import Holdout
@@ -42,6 +43,7 @@ class Config(Section):
     the words that the command line has for a file.
     """
 
+    project: ProjectSection = ProjectSection()
     log: LogSection = LogSection()
     redis: RedisSection = RedisSection()
     features: FeaturesSection = FeaturesSection()

@@ -6,7 +6,7 @@ What needs torch, or a server, is imported only when it is built.
 from recsys.wiring.erasure_places import places
 from recsys.wiring.learning import exporter, learner, model, set_threads, store, tables
 from recsys.wiring.online_training import locked_trainer, trainer, training_lock
-from recsys.wiring.publishing import ONLINE, publisher, running_redis
+from recsys.wiring.publishing import ONLINE, publisher, redis_client, running_redis
 from recsys.wiring.serving import goals, local_ranking, open_scorer, server
 from recsys.wiring.stream import (
     event_log,
@@ -38,6 +38,7 @@ __all__ = [
     "open_scorer",
     "places",
     "publisher",
+    "redis_client",
     "rules",
     "running_redis",
     "server",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from recsys.config.schema import Config
 from recsys.wiring.online_training import co_visits
-from recsys.wiring.publishing import running_redis
+from recsys.wiring.publishing import redis_client, running_redis
 from recsys.wiring.stream import event_log, feed, spec
 
 if TYPE_CHECKING:
@@ -29,11 +29,10 @@ def places(config: Config, users: Sequence[str], *, now: bool = False) -> Iterat
     from recsys.training.checkpoint.checkpoint_places import KnownUsers, NewestCheckpoint, OlderCheckpoints
     from recsys.training.checkpoint.checkpoints import Checkpoints
     from serving.erasure.erasures import shared_places
-    from serving.replication.embedded_redis import connect
 
     with ExitStack() as stack:
         stack.enter_context(running_redis(config))
-        client = stack.enter_context(connect(config.redis.url, config.redis.folder))
+        client = stack.enter_context(redis_client(config))
         log = event_log(config)
         stack.callback(log.close)
         shared, events = shared_places(log, client, spec(config), config.log.dead_letters, users)

@@ -17,7 +17,6 @@ from recsys.wiring.stream import event_log, feed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from recsys.config.sections.learning.training import TrainingSection
     from recsys.training.learner import Learner
     from recsys.training.publication import Publication
     from recsys.training.retrieval.vector_publication import VectorPublication
@@ -115,7 +114,7 @@ def _publication(
             streamed=source.streamed,
             visits=visits,
         )
-        with _metrics(config.training, publication):
+        with _metrics(config, publication):
             yield publication
 
 
@@ -141,9 +140,9 @@ def _vectors(config: Config, learns: Learner, source: Feed, catalog: Catalog) ->
 
 
 @contextmanager
-def _metrics(training: TrainingSection, publication: Publication) -> Iterator[None]:
+def _metrics(config: Config, publication: Publication) -> Iterator[None]:
     """The endpoint for Prometheus, if `metrics` names one."""
-    if not training.metrics:
+    if not config.training.metrics:
         yield
         return
     from serving.api.monitoring.trainer_metrics import TrainerEndpoint
@@ -153,9 +152,10 @@ def _metrics(training: TrainingSection, publication: Publication) -> Iterator[No
         status: Any = publication.status
         if not status:
             return None
-        return training.publish_as, TrainerStatus(status["written"], status), time.time() - status["written"] / 1000
+        age = time.time() - status["written"] / 1000
+        return config.training.publish_as, TrainerStatus(status["written"], status), age
 
-    with closing(TrainerEndpoint(training.metrics, latest)):
+    with closing(TrainerEndpoint(config.training.metrics, latest, config.project.name)):
         yield
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from recsys.config.schema import Config
 from serving.replication.keys import ONLINE
 
-__all__ = ["ONLINE", "publisher", "running_redis"]
+__all__ = ["ONLINE", "publisher", "redis_client", "running_redis"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from serving.replication.connection.client import RedisClient
     from serving.replication.embedded_redis import EmbeddedRedis
     from serving.replication.publish.lease import Holder
     from serving.replication.publish.publisher import Publisher
@@ -28,7 +29,7 @@ def publisher(
     The function beside it restarts an embedded Redis that is gone. With a `holder` it is the model's one publisher
     while the block runs; raises LeaseError if there is another.
     """
-    from serving.replication.embedded_redis import connect
+    from serving.replication.connection.inspection import warn
     from serving.replication.publish.lease import Lease
     from serving.replication.publish.publisher import Publisher
 
@@ -39,12 +40,20 @@ def publisher(
     model = model or config.training.publish_as
     with ExitStack() as stack:
         embedded = stack.enter_context(running_redis(config))
-        client = stack.enter_context(connect(config.redis.url, config.redis.folder))
+        client = stack.enter_context(redis_client(config))
         lease = None if holder is None else Lease(client, model, holder)
         if lease is not None:
+            warn(client)
             stack.enter_context(lease.kept())
         kept_in = None if holder is None else config.training.checkpoints
         yield Publisher(client, model, precision=config.redis.precision, lease=lease, kept_in=kept_in), revive
+
+
+def redis_client(config: Config, timeout: float = 5.0) -> RedisClient:
+    """A client of the configured Redis, or of the embedded one that must be running; of the project's keys."""
+    from serving.replication.embedded_redis import connect
+
+    return connect(config.redis.url, config.redis.folder, timeout, config.project.name)
 
 
 @contextmanager

@@ -37,6 +37,7 @@ def server(config: Config) -> Settings:
         **chosen,
         redis_url=config.redis.url,
         redis_folder=config.redis.folder,
+        project=config.project.name,
         experiments=experiments or (Experiment("default", (Arm(ONLINE),)),),
         holdout=config.holdout,
         actions=frozenset(config.training.positive),

@@ -31,10 +31,12 @@ def spec(config: Config) -> FeatureSpec:
 
 def event_log(config: Config) -> EventLog:
     from streaming.ingest.foreign_values import decode_values
-    from streaming.log.open_log import open_log
+    from streaming.log.open_log import of_project, open_log
 
     log = config.log
-    return open_log(log.url, log.partitions, partial(decode_values, rules=rules(config)), log.keep)
+    return open_log(
+        of_project(log.url, config.project.name), log.partitions, partial(decode_values, rules=rules(config)), log.keep
+    )
 
 
 def inspected_log(config: Config) -> str:
@@ -43,9 +45,9 @@ def inspected_log(config: Config) -> str:
     Raises RecsysError for what keeps the log from being used, or from being ingested into.
     """
     from streaming.ingest.source_offsets import SourceOffsets
-    from streaming.log.open_log import inspect_log
+    from streaming.log.open_log import inspect_log, of_project
 
-    sentence, identity = inspect_log(config.log.url, config.log.partitions)
+    sentence, identity = inspect_log(of_project(config.log.url, config.project.name), config.log.partitions)
     SourceOffsets(config.log.source_offsets, identity)
     return sentence
 

@@ -75,6 +75,21 @@ def split_url(url: str) -> tuple[str, str]:
     return scheme, place
 
 
+def of_project(url: str, project: str) -> str:
+    """The log of a project that shares a broker with others: its name is put before the topic.
+
+    A log in files is the project's own, and the default project has the topic as it is.
+
+    >>> of_project("kafka://a:9092/events?partitions=8", "shop"), of_project("file:run/log", "shop")
+    ('kafka://a:9092/shop.events?partitions=8', 'file:run/log')
+    """
+    scheme, place = split_url(url)
+    if scheme != "kafka" or project == "recsys":
+        return url
+    hosts, _, topic = place.removeprefix("//").partition("/")
+    return f"kafka://{hosts}/{project}.{topic}"
+
+
 def local_path(url: str) -> Path | None:
     """The path that the URL names; None if it names a host, `SCHEME://HOST`. Raises as `split_url` does."""
     _, place = split_url(url)

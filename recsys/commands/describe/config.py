@@ -38,6 +38,7 @@ def check(path: Path) -> None:
     config = load(path)
     click.echo(f"{path} is valid: {len(config.features.fields)} fields, model {config.model.name}.")
     _show_log(config)
+    _show_redis(config)
     for note in (*_unnamed_actions(config), *_unusable_checkpoints(config)):
         click.secho(note, fg="yellow")
 
@@ -48,6 +49,26 @@ def _show_log(config: Config) -> None:
             click.echo(f"log: {sentence}.")
     except RecsysError as error:
         click.secho(f"log: {error}", fg="yellow")
+
+
+def _show_redis(config: Config) -> None:
+    """What the configured Redis is set to do; an embedded one has settings of ours."""
+    if not config.redis.url or find_spec("redis") is None:
+        return
+    import redis
+
+    from serving.replication.connection.inspection import inspect
+
+    try:
+        with wiring.redis_client(config, timeout=2.0) as client:
+            found = inspect(client)
+    except (redis.RedisError, RecsysError) as error:
+        click.secho(f"redis: {error}", fg="yellow")
+        return
+    for one in found:
+        click.echo(f"redis: {one}.")
+    for warning in dict.fromkeys(one.warning for one in found if one.warning):
+        click.secho(f"redis: {warning}.", fg="yellow")
 
 
 def _unnamed_actions(config: Config) -> Iterator[str]:

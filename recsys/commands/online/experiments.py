@@ -26,7 +26,6 @@ from serving.experiments.counts.judged_experiments import JudgedExperiments, pub
 from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.inference.intervals import Interval
 from serving.experiments.log_summary import LogSummary, log_summary
-from serving.replication.embedded_redis import connect
 from streaming.log.event_log import EventLog, read_partitions
 
 _WITHOUT = {"latency": "their impressions in the log have no `latency`, which those that this server answers have"}
@@ -72,7 +71,7 @@ def _show(found: Sequence[LogSummary], missing: Sequence[str]) -> None:
 def _publish(config: Config, found: list[LogSummary]) -> None:
     """Raises RedisServerError if no Redis answers: it runs while a server does, which shows this."""
     try:
-        with connect(config.redis.url, config.redis.folder, timeout=2.0) as client:
+        with wiring.redis_client(config, timeout=2.0) as client:
             publish_judged(client, JudgedExperiments(time.time_ns() // 1_000_000, found))
     except redis.RedisError as error:
         where = "the Redis of [redis] url does not answer" if config.redis.url else "no Redis runs"

@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from recsys import wiring
 from recsys.commands.output import embedding_tables
 from recsys.commands.output.terminal import plain_console, say
 from recsys.commands.stopping import stopping
@@ -22,7 +23,6 @@ from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import RedisServerError
 from recsys.unlearned import impaired, left_out, lost, sampled
-from serving.replication.embedded_redis import connect
 from serving.replication.trainer_status import TrainerStatus, TrainerStatuses, not_served
 
 SILENT = 30.0
@@ -58,7 +58,7 @@ def read(config: Config) -> TrainerStatus | None:
     model = config.training.publish_as
     statuses = TrainerStatuses([model])
     try:
-        with connect(config.redis.url, config.redis.folder, timeout=2.0) as client:
+        with wiring.redis_client(config, timeout=2.0) as client:
             statuses.refresh(client)
     except redis.RedisError as error:
         raise RedisServerError(

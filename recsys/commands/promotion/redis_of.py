@@ -13,7 +13,6 @@ from recsys import wiring
 from recsys.config.schema import Config
 from recsys.errors import RedisServerError
 from serving.replication.connection.client import RedisClient
-from serving.replication.embedded_redis import connect
 from serving.replication.publish.promoter import Promoter
 from serving.replication.trainer_status import TrainerStatus, TrainerStatuses
 
@@ -24,7 +23,7 @@ _TIMEOUT = 5.0
 def promotions(config: Config) -> Iterator[tuple[Promoter, RedisClient]]:
     """The record, and a client beside it. Raises RedisServerError if Redis does not answer."""
     try:
-        with wiring.running_redis(config), connect(config.redis.url, config.redis.folder, _TIMEOUT) as client:
+        with wiring.running_redis(config), wiring.redis_client(config, _TIMEOUT) as client:
             yield Promoter(client), client
     except redis.RedisError as error:
         where = "of [redis] url" if config.redis.url else f"in {config.redis.folder}"

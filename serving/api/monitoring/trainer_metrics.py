@@ -36,10 +36,12 @@ class TrainerEndpoint:
     Raises InvalidValueError if the address cannot be used.
     """
 
-    def __init__(self, address: str, latest: Callable[[], tuple[str, LatestStatus, float] | None]) -> None:
+    def __init__(
+        self, address: str, latest: Callable[[], tuple[str, LatestStatus, float] | None], project: str
+    ) -> None:
         self._latest = latest
         host, _, port = address.rpartition(":")
-        registry = CollectorRegistry()
+        registry = CollectorRegistry(target_info={"project": project})
         registry.register(self)
         try:
             self._server, self._thread = start_http_server(int(port), host, registry)

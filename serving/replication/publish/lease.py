@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import msgspec
 import redis
@@ -105,7 +106,9 @@ class Lease:
             _logger.debug("model %r: %s", self._model, error)
 
     def _guarded(self, fill: Fill, pipe: Pipeline) -> None:
-        other = self._other(pipe)
+        # `pipe` is watching the key, so it executes commands immediately until `multi`
+        value = pipe.get(self._key)
+        other = self._other(value)
         if other is not None:
             raise LeaseError(
                 f"model {self._model!r} is being published by another trainer, {other}. Stop that one first, give this "
@@ -113,7 +116,10 @@ class Lease:
                 f"its lease ends within {LIFETIME // 1000} s"
             )
         pipe.multi()
-        pipe.set(self._key, self._value, px=LIFETIME)
+        if value == self._value:
+            pipe.pexpire(self._key, LIFETIME)  # which a Redis without room allows, too
+        else:
+            pipe.set(self._key, self._value, px=LIFETIME)
         fill(pipe)
 
     def _end(self, pipe: Pipeline) -> None:
@@ -122,9 +128,8 @@ class Lease:
         if held == self._value:
             pipe.delete(self._key)
 
-    def _other(self, pipe: Pipeline) -> Holder | None:
-        """The holder, if it is another trainer. `pipe` is watching the key, so it executes commands immediately."""
-        value = pipe.get(self._key)
+    def _other(self, value: Any) -> Holder | None:
+        """The holder that the lease names, if it is another trainer."""
         if value is None:
             return None
         holder = msgspec.json.decode(value, type=Holder)

@@ -41,7 +41,7 @@ class RedisWriter:
         try:
             return self._retry.call_with_retry(command, lambda _: None)
         except redis.RedisError as error:
-            raise PublishError(f"model {self._model!r} cannot be published: {error}") from error
+            raise PublishError(f"model {self._model!r} cannot be published: {_reason(error)}") from error
 
     def write(self, fill: Fill) -> None:
         """Run the commands that `fill` adds to a pipeline in one transaction. It renews the lease, if there is one."""
@@ -86,6 +86,14 @@ class RedisWriter:
         for start in range(0, len(names), KEYS_PER_COMMAND):
             part = names[start : start + KEYS_PER_COMMAND]
             self.do(partial(self.client.write, part, add, self._lease or self.client))
+
+
+def _reason(error: redis.RedisError) -> str:
+    """Without the command that redis-py shows, which may be a whole graph."""
+    reason = str(error).rpartition(" of pipeline caused error: ")[2]
+    if isinstance(error, redis.OutOfMemoryError):
+        return f"the memory of Redis is full; all is published when there is room again: raise its maxmemory ({reason})"
+    return reason
 
 
 def add_message(pipe: Pipeline, stream: str, message: bytes) -> None:

@@ -1,0 +1,73 @@
+"""What a Redis is set to do when its memory is full, and with its data when it ends."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import redis
+
+from serving.replication.connection.client import RedisClient
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """One server, as its INFO says: unlike CONFIG, every provider allows that."""
+
+    server: str
+    """Such as Valkey 9.1.2."""
+    policy: str
+    """Its maxmemory-policy."""
+    maxmemory: int
+    """Bytes; 0 is no bound."""
+    used: int
+    appends: bool
+    """Whether it writes an append-only file."""
+
+    def __str__(self) -> str:
+        bound = f"of at most {self.maxmemory / 2**20:,.0f} MiB" if self.maxmemory else "without a bound"
+        kept = "an append-only file" if self.appends else "no append-only file"
+        return f"{self.server}, {self.used / 2**20:,.0f} MiB {bound} used, {self.policy}, {kept}"
+
+    @property
+    def warning(self) -> str:
+        """What would be lost; empty if nothing.
+
+        >>> Inspection("Redis 7", "allkeys-lru", 1 << 30, 0, False).warning[:44]
+        'maxmemory-policy allkeys-lru lets Redis drop'
+        """
+        if self.policy == "noeviction":
+            return ""
+        lost = "embedding rows, which then read as unknown ids" if "allkeys" in self.policy else "counters and leases"
+        return (
+            f"maxmemory-policy {self.policy} lets Redis drop {lost}, when its memory is full: set it to noeviction, "
+            "with which writes wait for room instead"
+        )
+
+
+def inspect(client: RedisClient) -> list[Inspection]:
+    """Each server with keys of the project. Raises redis.RedisError when one does not answer."""
+    return [_inspected(node) for node in client.nodes()]
+
+
+def warn(client: RedisClient) -> None:
+    """Log what is wrong with the settings. Whoever uses a Redis that does not answer will say so."""
+    try:
+        for warning in dict.fromkeys(one.warning for one in inspect(client) if one.warning):
+            _logger.warning("%s", warning)
+    except redis.RedisError as error:
+        _logger.debug("not inspected: %s", error)
+
+
+def _inspected(node: redis.Redis) -> Inspection:
+    info = node.info()
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    return Inspection(
+        f"{name} {info.get('valkey_version') or info.get('redis_version', '?')}",
+        str(info.get("maxmemory_policy", "noeviction")),
+        int(info.get("maxmemory", 0)),
+        int(info.get("used_memory", 0)),
+        bool(info.get("aof_enabled", 0)),
+    )

@@ -64,7 +64,6 @@ def test_a_setting_that_would_do_nothing_is_an_error(tmp_path: Path, settings: s
         "[features.defaults]\nttl = '1d'\n[features.tables.user]\n",
         "[features.tables]\nuser = {}\nitem = {}\n",
         "[serving]\nexploration = 'plackett_luce'\ntemperature = 2.0\n",
-        "[redis]\nurl = 'redis://h:1/0'\n",
         "[training]\nwait = '0s'\n",
         *(MAPPING + f"files = '{files}'\n" for files in ("*", "a/*", "*.csv", "*.CSV.gz", "*.[ct]sv", "*.t?v")),
         MAPPING + "files = '*.xyz'\nformat = 'csv'\ndelimiter = ';'\n",
@@ -75,6 +74,23 @@ def test_settings_that_have_an_effect_are_valid(tmp_path: Path, settings: str) -
     config.write_text(settings)
     result = CliRunner().invoke(main, ["check", "-c", str(config)])
     assert (result.exit_code, result.output.count("\n")) == (0, 1), result.output
+
+
+def test_a_redis_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    config = tmp_path / "recsys.toml"
+    config.write_text("[project]\nname = 'shop'\n[redis]\nurl = 'redis://127.0.0.1:1/0'\n")
+    result = CliRunner().invoke(main, ["check", "-c", str(config)])
+    assert result.exit_code == 0, result.output
+    assert "redis: Error 111 connecting to 127.0.0.1:1" in result.output
+
+
+@pytest.mark.parametrize("name", ["", "Shop", "a:b", "{a}", "x" * 41])
+def test_a_project_has_a_name_that_keys_can_begin_with(tmp_path: Path, name: str) -> None:
+    config = tmp_path / "recsys.toml"
+    config.write_text(f"[project]\nname = '{name}'\n")
+    result = CliRunner().invoke(main, ["check", "-c", str(config)])
+    assert result.exit_code == 1
+    assert "cannot be a project: write up to 40 small letters" in result.output
 
 
 def test_a_fallback_that_there_is_not_is_refused(tmp_path: Path) -> None:

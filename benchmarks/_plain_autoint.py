@@ -43,8 +43,8 @@ class PlainLayer(nn.Module):
         self.norm = nn.LayerNorm(units, eps=1e-8)
 
     def forward(self, fields_BMd: Tensor) -> Tensor:
-        parts = functional.relu(self.projection(fields_BMd)).split(self.units, -1)
-        query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts[:3])
+        parts = torch.split(functional.relu(self.projection(fields_BMd)), self.units, -1)
+        query, key, value = (torch.unflatten(part, -1, (self.heads, -1)).transpose(1, 2) for part in parts[:3])
         if self.fused:
             mixed = functional.scaled_dot_product_attention(query, key, value)
         else:

@@ -34,7 +34,7 @@ from recsys.evaluation.replay.training_pass import CHUNK
 from recsys.training.dense.peers import Scores
 from recsys.training.learner import Learner
 from serving.cache.row_store import Ids, RedisRows
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.keys import ModelKeys
 from serving.replication.publish.publisher import Publisher

@@ -10,8 +10,8 @@ from serving.cache.entity_cache import EntityFeatures
 from serving.cache.visited_items import VisitedItems
 from serving.model.loaded_model import OpenScorer
 from serving.ranking.popularity import CatalogSnapshot
-from serving.replication.connection.client import RedisClient
-from serving.replication.connection.inspection import warn
+from serving.replication.connection.redis_client import RedisClient
+from serving.replication.connection.server_settings import warn
 from serving.replication.follow.followed_models import FollowedModels
 from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.follow.stream_follower import Sink, StreamFollower

@@ -13,7 +13,7 @@ __all__ = ["ONLINE", "publisher", "redis_client", "running_redis"]
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from serving.replication.connection.client import RedisClient
+    from serving.replication.connection.redis_client import RedisClient
     from serving.replication.embedded_redis import EmbeddedRedis
     from serving.replication.publish.lease import Holder
     from serving.replication.publish.publisher import Publisher
@@ -29,7 +29,7 @@ def publisher(
     The function beside it restarts an embedded Redis that is gone. With a `holder` it is the model's one publisher
     while the block runs; raises LeaseError if there is another.
     """
-    from serving.replication.connection.inspection import warn
+    from serving.replication.connection.server_settings import warn
     from serving.replication.publish.lease import Lease
     from serving.replication.publish.publisher import Publisher
 

@@ -7,7 +7,7 @@ from typing import cast
 
 import redis
 
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.health import Availability
 from streaming.events.schema import Features, Value
 from streaming.windows.counter_layout import CounterLayout, RecordReader

@@ -9,7 +9,7 @@ from typing import cast
 import msgspec
 import redis
 
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.delta_messages import decode_entities
 from serving.replication.health import Availability
 from streaming.events.schema import Features

@@ -16,7 +16,7 @@ from embedding.hashing import fallback_slots
 from embedding.store import Fallback, TableDelta
 from recsys.errors import InvalidValueError
 from serving.cache.row_store import Dims, EmbeddingRows, Floats, Ids, decode
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.keys import ModelKeys
 
 _logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ import redis
 
 from recsys.errors import RowsUnavailableError
 from serving.replication import row_codec
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.health import Availability
 
 Ids = npt.NDArray[np.uint64]

@@ -8,7 +8,7 @@ from typing import cast
 import msgspec
 import redis
 
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.health import Availability
 
 Neighbours = list[tuple[str, float]]

@@ -9,7 +9,7 @@ from pathlib import Path
 from serving.erasure.log_places import DeadLettersPlace, LogPlace
 from serving.erasure.place import Finding, Place, check_users, erased
 from serving.erasure.redis_place import RedisPlace
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.ingest.refusals.dead_letters import DeadLetters
 from streaming.log.event_log import EventLog

@@ -12,7 +12,7 @@ from redis.client import Pipeline
 from recsys.errors import RedisServerError
 from serving.model.artefact import USER_TABLE
 from serving.replication import delta_messages
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.keys import tail
 from serving.replication.publish.redis_writer import KEYS_PER_COMMAND, add_message
 from streaming.encode.feature_spec import FeatureSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from serving.limits import CATALOG_SIZE
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 
 
 class CatalogSnapshot:

@@ -27,8 +27,8 @@ from typing import IO, Self
 import redis
 
 from recsys.errors import InvalidValueError, RedisServerError, file_errors
-from serving.replication.connection.client import RedisClient
 from serving.replication.connection.opening import bounds, open_client
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.keys import PROJECT, KeyNames
 from streaming.own_files import own
 

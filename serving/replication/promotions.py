@@ -12,7 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from recsys.errors import PromotionError
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.keys import ONLINE
 
 

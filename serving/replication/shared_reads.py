@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.keys import ModelKeys
 
 ITEMS_PER_PAGE = 4096

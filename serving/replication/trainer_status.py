@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 
 
 class TrainerStatus(msgspec.Struct, frozen=True):

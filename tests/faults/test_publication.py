@@ -25,7 +25,7 @@ from recsys.training.export.exporter import Exporter
 from recsys.training.progress import Progress
 from recsys.training.publication import Publication
 from serving.api.messages.schemas import RankRequest
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.keys import ModelKeys
 from serving.replication.publish.lease import Holder, Lease

@@ -15,8 +15,8 @@ from redis.crc import key_slot
 
 from embedding.store import Delta, TableDelta
 from recsys.errors import OutOfStepError, PublishError
-from serving.replication.connection.client import RedisClient
 from serving.replication.connection.cluster import ClusterClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import connect
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build

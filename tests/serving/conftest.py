@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis
 
 

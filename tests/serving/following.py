@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from serving.model.loaded_model import LoadedModel
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import connect
 from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.follow.stream_follower import StreamFollower

@@ -17,7 +17,7 @@ from serving.cache.row_cache import RowCache
 from serving.cache.row_store import MemoryRows
 from serving.cache.warmup import warm_up
 from serving.replication import delta_messages
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings
 from streaming.encode.encoder import Encoder

@@ -57,7 +57,7 @@ def _show_redis(config: Config) -> None:
         return
     import redis
 
-    from serving.replication.connection.inspection import inspect
+    from serving.replication.connection.server_settings import inspect
 
     try:
         with wiring.redis_client(config, timeout=2.0) as client:

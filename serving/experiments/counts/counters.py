@@ -29,7 +29,7 @@ from serving.experiments.assignment import Experiment
 from serving.experiments.counts.judged_experiments import JudgedExperiments, published_judged
 from serving.experiments.inference.sums import ClickSums
 from serving.experiments.summary import ExperimentSummary, summarise
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from streaming.events.columns import IMPRESSION, INTERACTION
 
 BUCKETS: Final = 1 << 17

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from serving.experiments.log_summary import LogSummary
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 
 
 class JudgedExperiments(msgspec.Struct, frozen=True):

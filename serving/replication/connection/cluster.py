@@ -20,7 +20,7 @@ from redis.cluster import parse_cluster_slots
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, ClusterDownError, ReadOnlyError, TryAgainError
 
-from serving.replication.connection.client import Add, Guard, RedisClient
+from serving.replication.connection.redis_client import Add, Guard, RedisClient
 from serving.replication.keys import KeyNames
 
 SLOTS = 32

@@ -10,8 +10,8 @@ from redis.connection import parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from serving.replication.connection.client import RedisClient
 from serving.replication.connection.cluster import ClusterClient, Topology
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.keys import PROJECT, KeyNames
 from serving.replication.redis_url import Kind, RedisUrl, parsed, with_secrets
 

@@ -19,7 +19,7 @@ from serving.model.artefact import RANKER, USER_TOWER, Artefact
 from serving.model.loaded_model import LoadedModel, OpenScorer
 from serving.model.user_tower import TwoTowerModel, UserTower
 from serving.replication import delta_messages
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.follow.vector_replica import VectorReplica
 from serving.replication.health import Availability
 from serving.replication.keys import ModelKeys

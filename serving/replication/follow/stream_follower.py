@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 
 import redis
 
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.delta_messages import FIELD
 from serving.replication.health import Availability
 

@@ -10,7 +10,7 @@ import logging
 import numpy as np
 
 from serving.index.item_index import ItemIndex
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.delta_messages import VectorChange
 from serving.replication.keys import ModelKeys
 from serving.replication.shared_reads import scan_vectors

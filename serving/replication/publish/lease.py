@@ -17,7 +17,7 @@ import redis
 from redis.client import Pipeline
 
 from recsys.errors import LeaseError
-from serving.replication.connection.client import Fill, RedisClient
+from serving.replication.connection.redis_client import Fill, RedisClient
 
 LIFETIME = 10_000
 """Milliseconds until a lease expires that is not renewed, for example because its trainer was killed."""

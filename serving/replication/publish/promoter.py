@@ -12,7 +12,7 @@ from redis.client import Pipeline
 
 from recsys.errors import ArtefactError, PromotionError
 from serving.model.artefact import Artefact
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.keys import ModelKeys
 from serving.replication.promotions import Promotion, champion_of, decoded, history
 from serving.replication.shared_reads import served

@@ -22,7 +22,7 @@ from embedding.store import Delta, Floats, TableDelta
 from recsys.errors import InvalidValueError, OutOfStepError
 from serving.model.artefact import Artefact
 from serving.replication import delta_messages, row_codec, trainer_status
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.keys import ModelKeys
 from serving.replication.publish.entity_publisher import EntityPublisher
 from serving.replication.publish.lease import Lease

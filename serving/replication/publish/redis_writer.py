@@ -12,7 +12,7 @@ from redis.client import Pipeline
 from redis.retry import Retry
 
 from recsys.errors import PublishError
-from serving.replication.connection.client import Add, Fill, RedisClient
+from serving.replication.connection.redis_client import Add, Fill, RedisClient
 from serving.replication.delta_messages import FIELD
 from serving.replication.publish.lease import Lease
 

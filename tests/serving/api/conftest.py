@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from embedding.store import Delta, TableDelta
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build
 from streaming.encode.encoder import Encoder

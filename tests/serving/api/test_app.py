@@ -32,7 +32,7 @@ from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.goals import Goal
 from serving.experiments.guardrails import Guardrail
 from serving.experiments.log_summary import log_summary
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build
 from streaming.encode.feature_spec import FeatureSpec, Field

@@ -14,7 +14,7 @@ import pytest
 
 from serving.experiments.assignment import Arm, Experiment
 from serving.ranking.ranker import Query
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.keys import KeyNames
 from serving.shadow import Shadow
 from streaming.encode.feature_spec import FeatureSpec, Field

@@ -10,7 +10,7 @@ import pytest
 from embedding.store import Delta, TableDelta
 from recsys.errors import RowsUnavailableError
 from serving.cache.row_store import RedisRows
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import connect
 from serving.replication.publish.publisher import Publisher
 from tests.serving.cache.test_row_store import TestRedisRows as OfOneServer

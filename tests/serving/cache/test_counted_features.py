@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from serving.cache.counted_features import CountedFeatures
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.health import Availability
 from serving.replication.publish.publisher import Publisher
 from streaming.events.schema import Event, Impression, Interaction

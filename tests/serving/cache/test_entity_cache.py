@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from serving.cache.entity_cache import EntityFeatures
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import connect
 from serving.replication.health import Availability
 from serving.replication.keys import KeyNames

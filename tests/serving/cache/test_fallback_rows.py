@@ -19,7 +19,7 @@ from serving.cache.fallback_rows import FallbackRowCache
 from serving.cache.row_cache import RowCache
 from serving.cache.row_store import EmbeddingRows, Ids, MemoryRows
 from serving.replication import delta_messages
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.health import Availability

@@ -8,7 +8,7 @@ import pytest
 from embedding.store import Delta, TableDelta
 from recsys.errors import RowsUnavailableError
 from serving.cache.row_store import Floats, Ids, MemoryRows, RedisRows, RowStore
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import connect
 from serving.replication.publish.publisher import Publisher
 from tests.contracts.row_store import DIM, DIMS, RowStoreContract, ids

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from serving.replication.connection.client import RedisClient
-from serving.replication.connection.inspection import inspect
+from serving.replication.connection.redis_client import RedisClient
+from serving.replication.connection.server_settings import inspect
 from serving.replication.embedded_redis import EmbeddedRedis
 from tests.serving.cache.test_row_store import TestRedisRows as OfOneServer
 

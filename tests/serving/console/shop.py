@@ -21,7 +21,7 @@ from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.goals import Goal
 from serving.experiments.guardrails import Guardrail
 from serving.experiments.log_summary import log_summary
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build

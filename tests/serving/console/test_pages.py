@@ -20,7 +20,7 @@ import pytest
 from serving.console.rendering import FOLDER, PAGES
 from serving.experiments.assignment import Arm, Experiment
 from serving.experiments.goals import Goal
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis, socket_path
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build

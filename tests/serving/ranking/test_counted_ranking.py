@@ -8,7 +8,7 @@ import pytest
 
 from serving.api.messages.schemas import RankRequest
 from serving.local_ranking import Answer, LocalRanking
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings
 from streaming.encode.feature_spec import FeatureSpec, Field

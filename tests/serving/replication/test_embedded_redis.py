@@ -18,7 +18,7 @@ from recsys.commands.demo.ports import free_port
 from recsys.errors import InvalidValueError, RedisServerError
 from serving.cache.row_store import RedisRows
 from serving.replication import embedded_redis
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis, connect, socket_path, stop
 from serving.replication.publish.publisher import Publisher
 from tests.serving.fakes import DIM, delta, ids

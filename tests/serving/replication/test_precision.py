@@ -12,7 +12,7 @@ from embedding.store import Delta, Fallback, TableDelta
 from serving.cache.fallback_rows import FallbackRowCache
 from serving.cache.row_store import Floats, RedisRows
 from serving.replication import delta_messages
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.keys import ModelKeys
 from serving.replication.publish.publisher import Publisher
 from serving.replication.row_codec import Precision

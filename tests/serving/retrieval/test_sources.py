@@ -18,7 +18,7 @@ from serving.cache.entity_cache import EntityFeatures
 from serving.experiments.assignment import Arm
 from serving.limits import CATALOG_SIZE, Limits
 from serving.ranking.popularity import CatalogSnapshot, PopularityScores
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import connect
 from serving.replication.publish.publisher import Publisher
 from serving.retrieval.attribute_filter import AttributeFilter

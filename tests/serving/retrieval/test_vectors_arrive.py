@@ -20,7 +20,7 @@ from recsys.training.retrieval.vector_publication import VectorPublication
 from serving.cache.entity_cache import EntityFeatures
 from serving.experiments.assignment import Arm
 from serving.replication import delta_messages, keys
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.follow.followed_models import FollowedModels
 from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.health import Availability

@@ -9,7 +9,7 @@ import pytest
 
 from serving.cache.visited_items import VisitedItems
 from serving.experiments.assignment import Arm
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.health import Availability
 from serving.replication.keys import KeyNames
 from serving.replication.publish.publisher import Publisher

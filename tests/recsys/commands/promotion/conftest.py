@@ -16,7 +16,7 @@ import pytest
 from recsys import wiring
 from recsys.config.file import load
 from recsys.config.schema import Config
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import connect
 from serving.replication.keys import ONLINE, KeyNames, ModelKeys
 from streaming.events.schema import Event, Impression, Interaction

@@ -12,7 +12,7 @@ import pytest
 
 from recsys import wiring
 from recsys.config.file import load
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.promotions import history
 from serving.server import build
 from tests.recsys.commands.promotion.test_promotion import recsys

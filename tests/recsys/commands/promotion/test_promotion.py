@@ -20,7 +20,7 @@ from recsys.cli import main
 from recsys.config.file import load
 from recsys.config.schema import Config
 from serving.experiments.assignment import POPULARITY
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import connect
 from serving.replication.keys import ONLINE, KeyNames, ModelKeys
 from serving.replication.promotions import history

@@ -10,7 +10,7 @@ import pytest
 
 from serving.experiments.assignment import Arm, Experiment
 from serving.experiments.counts.counters import BUCKETS, ExperimentCounters
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 from tests.serving.waiting import until

@@ -11,7 +11,7 @@ from serving.experiments.assignment import Arm, Experiment
 from serving.experiments.counts.counters import ExperimentCounters
 from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.log_summary import log_summary
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from streaming.events.schema import Erasure, Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 

@@ -9,7 +9,7 @@ import pytest
 
 from serving.model.loaded_model import LoadedModel
 from serving.replication import delta_messages
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.health import Availability

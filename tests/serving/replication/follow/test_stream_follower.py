@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from recsys.errors import RedisServerError
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis, connect, stop
 from serving.replication.follow.stream_follower import StreamFollower
 from serving.replication.health import Availability

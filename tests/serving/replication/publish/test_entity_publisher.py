@@ -8,7 +8,7 @@ import pytest
 
 from recsys.errors import PublishError
 from serving.cache.entity_cache import EntityFeatures
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.delta_messages import FIELD
 from serving.replication.health import Availability
 from serving.replication.keys import KeyNames

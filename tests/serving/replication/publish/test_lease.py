@@ -11,7 +11,7 @@ import pytest
 from redis.client import Pipeline
 
 from recsys.errors import LeaseError
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import connect
 from serving.replication.keys import ModelKeys
 from serving.replication.publish import lease as leases

@@ -13,7 +13,7 @@ from recsys.errors import OutOfStepError, PublishError
 from serving.cache.row_store import RedisRows
 from serving.model.artefact import Artefact
 from serving.replication import delta_messages, keys
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.delta_messages import FIELD
 from serving.replication.embedded_redis import connect
 from serving.replication.keys import KeyNames

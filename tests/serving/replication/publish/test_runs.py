@@ -11,7 +11,7 @@ import pytest
 
 from recsys.errors import InvalidValueError, RowsUnavailableError
 from serving.cache.row_store import RedisRows
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.health import Availability
 from serving.replication.keys import ModelKeys

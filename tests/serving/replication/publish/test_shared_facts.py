@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recsys.errors import PromotionError
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 from serving.replication.keys import ONLINE, KeyNames, ModelKeys
 from serving.replication.promotions import Promotion, history, promoted
 from serving.replication.publish.lease import Holder, Lease

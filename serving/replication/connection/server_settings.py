@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import redis
 
-from serving.replication.connection.client import RedisClient
+from serving.replication.connection.redis_client import RedisClient
 
 _logger = logging.getLogger(__name__)
 

@@ -142,7 +142,9 @@ class EmbeddingLayer:
         return self._embed(ids, None)
 
     def apply(self, embedded: Embedded) -> None:
-        """Update the store with the gradient that `backward` left in `embedded`."""
+        """Update the store with the gradient that `backward` left in `embedded`; nothing without sparse fields."""
+        if not self.names:
+            return
         if embedded.pooled_BS.grad is None:
             raise ValueError("no gradient to apply: call backward on a loss of these embeddings first (not after peek)")
         gradient_BS = embedded.pooled_BS.grad.numpy()

@@ -100,6 +100,17 @@ def test_what_a_number_is_measured_in_changes_nothing(unit: float) -> None:
     assert (high[:, None] > low).mean() > 0.95
 
 
+def test_numbers_alone_are_learned_from() -> None:
+    text = "\n".join(line for line in SETTINGS.splitlines() if '"user"' not in line and '"item"' not in line)
+    config = parse(text.format(model="fm", scale="standard", dropout=0.0), Path("recsys.toml"))
+    learner = wiring.learner(config)
+    for seed in range(60):
+        learner.step(batch_of(config, *dear_ones(64, 1.0, seed)))
+    prices, labels = dear_ones(64, 1.0, seed=999)
+    scores_B = learner.score(batch_of(config, prices, labels))
+    assert scores_B[np.array(labels) == 1].mean() > scores_B[np.array(labels) == 0].mean() + 0.2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", ["standard", "none"])
 @pytest.mark.parametrize("dropout", [0.0, 0.5])

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ from serving.server import build as build_app
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import EntityState
 from streaming.events.schema import Event, Features, Impression, Interaction, ItemUpdate, UserUpdate
+from streaming.ingest.codec import to_events
 from streaming.join.labeled_impression import LabeledImpression
+from streaming.log.event_log import read_partitions
 from tests.projects import project
 from tests.serving.running import running
 from tests.serving.waiting import until
@@ -137,20 +139,18 @@ def following(trainer: Trainer) -> Iterator[None]:
 
 
 def learn_of_click(config: Config, trainer: Trainer, http: httpx.Client, impression: str, item: str) -> None:
-    """Post the click, and let the trainer follow the log until the item's row has changed.
+    """Post the click, and let the trainer follow the log until all clicks are learned.
 
-    No question may be asked meanwhile: its items would be shown again, and learned from as not clicked.
+    No question may be asked meanwhile: its items would be shown again, and learned from as not clicked. That the item
+    was shown may be learned in an earlier step.
     """
-    ids, _ = Encoder(wiring.spec(config)).encode_items([item], [{}])
-
-    def row() -> list[float]:
-        return [float(value) for value in trainer.learner.store.peek("item", ids["item"].values).values_ND[0]]
-
-    before = row()
     click = {"type": "interaction", "time": time.time_ns() // 10**6, "impression": impression, "item": item}
     assert http.post("/v1/events", json=click).json()["accepted"] == 1
+    with closing(wiring.event_log(config)) as log:
+        chunks = [chunk for partition in read_partitions(log) for chunk in partition]
+    clicks = sum(isinstance(event, Interaction) for chunk in chunks for event in to_events(chunk.events))
     with following(trainer):
-        until(lambda: row() != before, WAIT)
+        until(lambda: trainer.progress.labels["click"][1] >= clicks, WAIT)
 
 
 def trained(config: Config, trainer: Trainer, question: dict[str, Any]) -> dict[str, float]:

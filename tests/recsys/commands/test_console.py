@@ -92,4 +92,4 @@ def test_there_is_one_way_to_a_terminal() -> None:
         for path in folder.rglob("*.py")
         if " Console(" in path.read_text() or "TextColumn(" in path.read_text()
     }
-    assert found == {"console.py"}
+    assert found == {"terminal.py"}

@@ -80,8 +80,14 @@ def test_what_is_recommended_is_scored_too(start: Start, publish: Any, log: Memo
     publish(ITEMS, model="wide")
     app = ready(start(shadow=["wide"]))
     until(lambda: "wide" in app.get("/metrics").text)
-    answer = until(lambda: (found := app.post("/v1/recommend", json={"user": "u"}).json())["items"] and found)
-    assert answer["impression"] in until(lambda: [one.impression for one in shadows(log)])
+    asked = set()
+
+    def scored() -> bool:
+        """A list that comes before the catalogue is empty, and a model cannot score before it is loaded."""
+        asked.add(app.post("/v1/recommend", json={"user": "u"}).json()["impression"])
+        return not asked.isdisjoint(one.impression for one in shadows(log))
+
+    until(scored)
 
 
 @pytest.mark.parametrize("graph", [b"broken", b"nan"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -150,7 +151,7 @@ def show(answer: RankResponse, at: int | None = None) -> ApiCall[EventsResponse]
     """Raises InvalidValueError for an answer that the server has logged."""
     if answer.event is msgspec.UNSET:
         raise InvalidValueError("this list is an impression already, or empty: ask with log=False for one to keep")
-    return _one(msgspec.structs.replace(answer.event, time=_now() if at is None else at))
+    return _one(msgspec.structs.replace(answer.event, time=_time(at)))
 
 
 def send(events: Iterable[ClientEvent | Mapping[str, Any]]) -> ApiCall[EventsResponse]:
@@ -167,7 +168,7 @@ def interact(
 ) -> ApiCall[EventsResponse]:
     """Raises, when it is answered, InvalidFieldError if the server rejects the event."""
     impression = shown if isinstance(shown, str) else shown.impression
-    return _one(Interaction(_now() if at is None else at, impression, item, action, value))
+    return _one(Interaction(_time(at), impression, item, action, value))
 
 
 def _one(event: ClientEvent) -> ApiCall[EventsResponse]:
@@ -183,8 +184,15 @@ def _one(event: ClientEvent) -> ApiCall[EventsResponse]:
     return ApiCall(call.method, call.path, call.body, decode, repeatable=True, accepted=call.accepted)
 
 
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+def _time(at: int | None) -> int:
+    if at is None:
+        return time.time_ns() // 1_000_000
+    try:
+        return operator.index(at)
+    except TypeError:
+        raise InvalidValueError(
+            f"at is {at!r}: give whole ms since 1970, such as int(when.timestamp() * 1000) of a datetime"
+        ) from None
 
 
 class _Erased(msgspec.Struct):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import redis
 
+from serving.replication.connection.cluster import ClusterClient
 from serving.replication.connection.redis_client import RedisClient
 
 _logger = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ class Inspection:
     used: int
     appends: bool
     """Whether it writes an append-only file."""
+    half_seen: bool = False
+    """Whether it is a node of a cluster that the client takes for a server of its own."""
 
     def __str__(self) -> str:
         bound = f"of at most {self.maxmemory / 2**20:,.0f} MiB" if self.maxmemory else "without a bound"
@@ -33,11 +36,16 @@ class Inspection:
 
     @property
     def warning(self) -> str:
-        """What would be lost; empty if nothing.
+        """What would be lost or refused; empty if nothing.
 
         >>> Inspection("Redis 7", "allkeys-lru", 1 << 30, 0, False).warning[:44]
         'maxmemory-policy allkeys-lru lets Redis drop'
         """
+        if self.half_seen:
+            return (
+                "this is a node of a cluster, which refuses the keys of other nodes, so that nothing is published: "
+                "write [redis] url as redis+cluster://HOST:PORT"
+            )
         if self.policy == "noeviction":
             return ""
         lost = "embedding rows, which then read as unknown ids" if "allkeys" in self.policy else "counters and leases"
@@ -49,7 +57,8 @@ class Inspection:
 
 def inspect(client: RedisClient) -> list[Inspection]:
     """Each server with keys of the project. Raises redis.RedisError when one does not answer."""
-    return [_inspected(node) for node in client.nodes()]
+    whole = isinstance(client, ClusterClient)
+    return [_inspected(node, whole) for node in client.nodes()]
 
 
 def warn(client: RedisClient) -> None:
@@ -61,7 +70,7 @@ def warn(client: RedisClient) -> None:
         _logger.debug("not inspected: %s", error)
 
 
-def _inspected(node: redis.Redis) -> Inspection:
+def _inspected(node: redis.Redis, whole: bool) -> Inspection:
     info = node.info()
     name = "Valkey" if "valkey_version" in info else "Redis"
     return Inspection(
@@ -70,4 +79,5 @@ def _inspected(node: redis.Redis) -> Inspection:
         int(info.get("maxmemory", 0)),
         int(info.get("used_memory", 0)),
         bool(info.get("aof_enabled", 0)),
+        half_seen=bool(info.get("cluster_enabled", 0)) and not whole,
     )

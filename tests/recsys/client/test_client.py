@@ -126,6 +126,8 @@ def test_a_list_is_made_now_and_shown_later(kind: str, url: str, log: FailingLog
     assert (shown.id, shown.time, shown.model) == (kept.answer.impression, later, kept.answer.model)
     assert shown.propensities == [item.propensity for item in kept.answer.items]
     assert impressions[f"{kind}-kept"].features == {"age": 3.0}
+    with pytest.raises(InvalidValueError, match="whole ms since 1970"):
+        client.show(kept.answer, at="2026-01-01T00:00:00Z")
     with pytest.raises(InvalidValueError, match="log=False"):
         client.show(client.rank("u1", ["a"]))
     (refused,) = client.recommend_batch(["ada"], experiment="unknown")

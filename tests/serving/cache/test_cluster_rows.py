@@ -11,6 +11,7 @@ from embedding.store import Delta, TableDelta
 from recsys.errors import RowsUnavailableError
 from serving.cache.row_store import RedisRows
 from serving.replication.connection.redis_client import RedisClient
+from serving.replication.connection.server_settings import inspect
 from serving.replication.embedded_redis import connect
 from serving.replication.publish.publisher import Publisher
 from tests.serving.cache.test_row_store import TestRedisRows as OfOneServer
@@ -63,3 +64,9 @@ def test_a_cluster_that_is_gone_is_said_so() -> None:
     gone = RedisRows(connect("redis+cluster://127.0.0.1:1,127.0.0.1:2"), "m", {"item": DIM})
     with pytest.raises(RowsUnavailableError, match="no node of the Redis cluster answers"):
         gone.read({"item": ids(1)})
+
+
+def test_a_node_that_is_taken_for_a_server_of_its_own_is_warned_of(cluster: Cluster, client: RedisClient) -> None:
+    assert [one.warning for one in inspect(client)] == [""] * 3
+    with connect(cluster.url.replace("redis+cluster://", "redis://").split(",")[0]) as alone:
+        assert "redis+cluster://" in inspect(alone)[0].warning

@@ -11,7 +11,7 @@ from serving.api.messages.request_body import decoded, read
 from serving.api.messages.request_errors import ApiError, ClientGoneError
 from serving.api.messages.schemas import BatchAnswer, BatchRequest, BatchResponse, RecommendRequest
 from serving.api.monitoring.prometheus import Metrics
-from serving.api.routes import Routes, after
+from serving.api.routes import Routes, Unlogged, after
 from serving.limits import Limits
 from serving.ranking.ranker import Trace
 
@@ -25,18 +25,26 @@ class BatchRoute:
         self._routes, self._metrics, self._limits, self._source = routes, metrics, limits, source
 
     async def recommend(self, request: Request) -> Response:
+        """All lists are logged together, when there are all: of a client that leaves before, nobody saw any."""
         asked = decoded(_decoder, await read(request, self._limits.body))
-        answers = BatchResponse([await self._answer(request, one) for one in asked.requests])
+        waiting: list[Unlogged] = []
+        traces: list[Trace] = []
+        answers = BatchResponse([await self._answer(request, one, waiting, traces) for one in asked.requests])
+        await self._routes.log(request, waiting)
+        for trace in traces:
+            self._metrics.trace(trace)
         return Response(msgspec.json.encode(answers), media_type="application/json", background=after(request))
 
-    async def _answer(self, request: Request, asked: RecommendRequest) -> BatchAnswer:
+    async def _answer(
+        self, request: Request, asked: RecommendRequest, waiting: list[Unlogged], traces: list[Trace]
+    ) -> BatchAnswer:
         """Raises ClientGoneError, since nobody would see the others either."""
         trace = Trace(self._source.clock(), self._source.clock)
         try:
-            answer = await self._routes.answered(request, asked, trace, len(msgspec.json.encode(asked)))
+            answer = await self._routes.answered(request, asked, trace, len(msgspec.json.encode(asked)), waiting)
         except ClientGoneError:
             raise
         except ApiError as error:
             return BatchAnswer(error=error.detail)
-        self._metrics.trace(trace)
+        traces.append(trace)
         return BatchAnswer(answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import redis
@@ -36,6 +36,15 @@ _Asked = RankRequest | RecommendRequest
 _rank_decoder: msgspec.json.Decoder[_Asked] = msgspec.json.Decoder(RankRequest)
 _recommend_decoder: msgspec.json.Decoder[_Asked] = msgspec.json.Decoder(RecommendRequest)
 _encode = msgspec.json.Encoder().encode
+
+
+class Unlogged(NamedTuple):
+    """A list that is to be an impression, and `event` as it is logged."""
+
+    query: Query
+    shown: Impression
+    event: Impression
+    trace: Trace
 
 
 class Routes:
@@ -83,20 +92,22 @@ class Routes:
     async def recommend(self, request: Request) -> Response:
         return await self._ranked(request, "recommend", _recommend_decoder)
 
-    async def answered(self, request: Request, asked: _Asked, trace: Trace, size: int) -> RankResponse:
-        """The logged answer to a request whose body has `size` bytes."""
+    async def answered(
+        self, request: Request, asked: _Asked, trace: Trace, size: int, waiting: list[Unlogged] | None = None
+    ) -> RankResponse:
+        """The answer to a request whose body has `size` bytes, logged, or put into `waiting` for `log`."""
         if isinstance(asked, RankRequest):
             with trace.stage("parse"):
                 query = self._rankings.of_items(asked)
             with self._queue.place("rank", size) as place:
-                return await self._logged(request, place, query, trace, log=asked.log)
+                return await self._answer(request, place, query, trace, waiting, log=asked.log)
         with trace.stage("parse"):
             query = self._rankings.of_user(asked)
         with self._queue.place("recommend", size) as place:
             with trace.stage("retrieve"):
                 query, sources = await self._rankings.retrieved(request, place, asked, query)
             if query.items:
-                return await self._logged(request, place, query, trace, sources, log=asked.log)
+                return await self._answer(request, place, query, trace, waiting, sources, log=asked.log)
         trace.degraded.append("no_items")
         return RankResponse(query.impression, [], query.experiment, query.arm.name, "", trace.degraded)
 
@@ -160,33 +171,46 @@ class Routes:
         self._metrics.trace(trace)
         return response
 
-    async def _logged(
+    async def _answer(
         self,
         request: Request,
         place: QueuePlace,
         query: Query,
         trace: Trace,
+        waiting: list[Unlogged] | None,
         sources: Mapping[str, str] | None = None,
         *,
         log: bool,
     ) -> RankResponse:
-        """Rank and log, if the client does not; `sources` says by item where a candidate came from.
-
-        A client that has gone shows nobody the answer, so it is no impression: silence about it is not a judgement.
-        """
+        """Rank and log, if the client does not; `sources` says by item where a candidate came from."""
         ranking = await self._rankings.ranked(request, place, query, trace)
         self._queue.learn(place, late="deadline" in trace.degraded)
-        if await request.is_disconnected():
-            raise ClientGoneError("the client has gone")
-        event = _measured(ranking.shown, trace)
+        answer, event = answer_of(ranking, trace, sources or {}), _measured(ranking.shown, trace)
         if not log:
-            return msgspec.structs.replace(answer_of(ranking, trace, sources or {}), event=event)
-        with trace.stage("log"):
-            stored = await self._stored(self._events.append(event))
+            await _check_there(request)
+            return msgspec.structs.replace(answer, event=event)
+        if waiting is not None:
+            waiting.append(Unlogged(query, ranking.shown, event, trace))
+        else:
+            await self.log(request, [Unlogged(query, ranking.shown, event, trace)])
+        return answer
+
+    async def log(self, request: Request, lists: Sequence[Unlogged]) -> None:
+        """Log lists of a request, whose answers say so if they may not be in the log.
+
+        A client that has gone (ClientGoneError) is shown none: silence about them is not a judgement.
+        """
+        await _check_there(request)
+        appending = [self._events.append(one.event) for one in lists]
+        await asyncio.gather(*map(self._await_log, lists, appending))
+        for one in lists:
+            after(request).add_task(self._shadow.offer, one.query, one.shown)
+
+    async def _await_log(self, one: Unlogged, appending: Future[Stored]) -> None:
+        with one.trace.stage("log"):
+            stored = await self._stored(appending)
         if self._events.failing or not stored:
-            trace.degraded.append("log")
-        after(request).add_task(self._shadow.offer, query, ranking.shown)
-        return answer_of(ranking, trace, sources or {})
+            one.trace.degraded.append("log")
 
     async def _stored(self, appending: Future[Stored]) -> bool:
         """Whether an impression is stored, if answers wait for that; else True at once."""
@@ -200,6 +224,12 @@ class Routes:
     def _summarise(self) -> ExperimentsResponse:
         summaries = [self._counters.summary(experiment) for experiment in self._experiments]
         return ExperimentsResponse(summaries, [], self._counters.judged())
+
+
+async def _check_there(request: Request) -> None:
+    """Raises ClientGoneError."""
+    if await request.is_disconnected():
+        raise ClientGoneError("the client has gone")
 
 
 def after(request: Request) -> BackgroundTasks:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 
 from serving.api.messages.request_errors import BadRequestError, TooLargeError
 
 _GZIP = 31
 """zlib's name for gzip with the largest window."""
+_AT_ONCE = 1 << 12
+"""Bytes given to zlib at once: at the end of each member it copies what is left of them, and members may be tiny."""
 
 
 class GzipBody:
@@ -26,19 +29,22 @@ class GzipBody:
 
     def read(self, part: bytes) -> bytes:
         """What the next part holds. Raises BadRequestError if it is no gzip, TooLargeError beyond the limit."""
-        held = []
-        while part:
+        slices = (part[start : start + _AT_ONCE] for start in range(0, len(part), _AT_ONCE))
+        return b"".join(held for few in slices for held in self._unpacked(few))
+
+    def _unpacked(self, packed: bytes) -> Iterator[bytes]:
+        while packed:
             if self._member.eof:
                 self._member = zlib.decompressobj(_GZIP)
             try:
-                held.append(self._member.decompress(part, self._left + 1))
+                held = self._member.decompress(packed, self._left + 1)
             except zlib.error as error:
                 raise BadRequestError(f"the body is not gzip, as Content-Encoding says: {error}") from None
-            self._left -= len(held[-1])
+            self._left -= len(held)
             if self._left < 0:
                 raise TooLargeError(f"the body is larger than {self._most} bytes when it is unpacked; send it in parts")
-            part = self._member.unused_data
-        return b"".join(held)
+            yield held
+            packed = self._member.unused_data
 
     def end(self) -> None:
         """Raises BadRequestError if more must come."""

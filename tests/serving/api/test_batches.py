@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -85,3 +87,40 @@ def test_a_batch_has_an_end(start: Start, publish: Any) -> None:
         response = app.post("/v1/recommend/batch", json=asked(*users))
         assert response.status_code == 422
         assert response.json()["error"]["field"] == field
+
+
+class LeftScorer(OrderedScorer):
+    """Ranks two lists, and the third when the client has left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.third, self.left = threading.Event(), threading.Event()
+        self.go_on.set()
+
+    def begin(self, candidates: int) -> None:
+        if len(self.sizes) == 2 and candidates != TRIED:
+            self.third.set()
+            assert self.left.wait(120)
+        super().begin(candidates)
+
+
+def test_of_a_client_that_leaves_before_its_last_list_none_is_logged(
+    settings: Settings, publish: Any, log: MemoryLog
+) -> None:
+    scorer = LeftScorer()
+    publish({"a": 0.1}).publish_catalog([("a", 3.0), ("b", 2.0), ("c", 1.0)], [])
+    with running(build(settings, log, lambda _: scorer)) as app:
+        until(lambda: app.get("/readyz").status_code == 200)
+        body = msgspec.json.encode(asked("u1", "u2", "u3", "u4"))
+        head = f"POST /v1/recommend/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        with socket.create_connection((app.base_url.host, app.base_url.port or 0)) as leaving:
+            leaving.sendall(head.encode() + body)
+            assert scorer.third.wait(120)
+        until(lambda: figures(app)["recsys_connections"] == 1)
+        scorer.left.set()
+        gone = 'recsys_requests_total{route="/v1/recommend/batch",status="499"}'
+        until(lambda: figures(app).get(gone) == 1)
+        rank(app, "a")
+        until(lambda: bool(stored(log)))
+    assert scorer.sizes == [3, 3, 3, 1]
+    assert [event.items for event in stored(log) if isinstance(event, Impression)] == [["a"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from typing import Any
 
 import pytest
@@ -32,6 +33,31 @@ def test_little_that_unpacks_to_much_is_refused_before_it_does() -> None:
     assert len(bomb) < 1 << 17
     with pytest.raises(TooLargeError):
         GzipBody(1000).read(bomb)
+
+
+def test_the_work_of_many_tiny_members_grows_as_their_number_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+
+    class Counted:
+        def __init__(self, kind: int) -> None:
+            self._member = zlib_member(kind)
+
+        def decompress(self, packed: bytes, most: int) -> bytes:
+            given.append(len(packed))
+            return self._member.decompress(packed, most)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._member, name)
+
+    zlib_member = zlib.decompressobj
+    monkeypatch.setattr(zlib, "decompressobj", Counted)
+    work = []
+    for members in (2000, 4000):
+        given.clear()
+        GzipBody(10).read(gzip.compress(b"") * members)
+        assert len(given) >= members
+        work.append(sum(given))
+    assert work[1] < 2.1 * work[0]
 
 
 def test_what_is_no_gzip_or_not_whole_is_refused() -> None:

@@ -182,12 +182,16 @@ class Routes:
         *,
         log: bool,
     ) -> RankResponse:
-        """Rank and log, if the client does not; `sources` says by item where a candidate came from."""
+        """Rank and log, if the client does not; `sources` says by item where a candidate came from.
+
+        A client that has gone is shown nothing (ClientGoneError): silence about its list is not a judgement.
+        """
         ranking = await self._rankings.ranked(request, place, query, trace)
         self._queue.learn(place, late="deadline" in trace.degraded)
+        if await request.is_disconnected():
+            raise ClientGoneError("the client has gone")
         answer, event = answer_of(ranking, trace, sources or {}), _measured(ranking.shown, trace)
         if not log:
-            await _check_there(request)
             return msgspec.structs.replace(answer, event=event)
         if waiting is not None:
             waiting.append(Unlogged(query, ranking.shown, event, trace))
@@ -196,11 +200,7 @@ class Routes:
         return answer
 
     async def log(self, request: Request, lists: Sequence[Unlogged]) -> None:
-        """Log lists of a request, whose answers say so if they may not be in the log.
-
-        A client that has gone (ClientGoneError) is shown none: silence about them is not a judgement.
-        """
-        await _check_there(request)
+        """Log lists of a request, whose answers say so if they may not be in the log."""
         appending = [self._events.append(one.event) for one in lists]
         await asyncio.gather(*map(self._await_log, lists, appending))
         for one in lists:
@@ -224,12 +224,6 @@ class Routes:
     def _summarise(self) -> ExperimentsResponse:
         summaries = [self._counters.summary(experiment) for experiment in self._experiments]
         return ExperimentsResponse(summaries, [], self._counters.judged())
-
-
-async def _check_there(request: Request) -> None:
-    """Raises ClientGoneError."""
-    if await request.is_disconnected():
-        raise ClientGoneError("the client has gone")
 
 
 def after(request: Request) -> BackgroundTasks:

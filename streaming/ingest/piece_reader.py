@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from recsys.errors import IngestError
 from streaming.events.columns import times
 from streaming.ingest.codec import decode_events, encode_events
 from streaming.ingest.formats.sources import BEGIN, Block, Columns, Position, Source, Valid
@@ -70,14 +71,19 @@ class PieceReader:
         return streams, begins
 
     def read(self, source: Source, start: Position) -> Iterator[Piece]:
-        """The blocks of a source from `start` on. Raises OSError or pyarrow's ArrowException if it cannot be read."""
-        blocks: Iterator[AnyBlock] = source.blocks(start)
-        while True:
-            with _uncollected():
-                block = next(blocks, None)
-            if block is None:
-                return
-            yield from self._pieces([(source.name, block)])
+        """The blocks of a source from `start` on. Raises IngestError, which says where, if it cannot be read."""
+        place = start
+        try:
+            blocks: Iterator[AnyBlock] = source.blocks(start)
+            while True:
+                with _uncollected():
+                    block = next(blocks, None)
+                if block is None:
+                    return
+                place = block.end
+                yield from self._pieces([(source.name, block)])
+        except (OSError, pa.ArrowException) as error:
+            raise IngestError(f"{source.name}, from line {place.line} on: {error}") from error
 
     def _pieces(self, blocks: Sequence[tuple[str, AnyBlock]]) -> list[Piece]:
         """Of blocks, each with the name of its source."""

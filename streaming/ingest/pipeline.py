@@ -180,8 +180,7 @@ class Ingest:
                     break
             save(self._trackers, offsets)
         except (OSError, LogError, pa.ArrowException) as error:
-            where = "; ".join(f"{name}, from line {at.line} on" for name, at in self.positions)
-            raise IngestError(f"{where}: {error}") from error
+            raise IngestError(f"{_places(self.positions)}: {error}") from error
         return self.counts - before
 
     def _merged(self, sources: Sequence[Source]) -> Iterator[Mapping[int, Piece]]:
@@ -232,3 +231,13 @@ class Ingest:
                 self.late_events.add(some, partition)
                 self.counts = replace(self.counts, accepted=self.counts.accepted + some.num_rows)
         self.counts = replace(self.counts, duplicate=self.counts.duplicate + duplicates)
+
+
+def _places(positions: Sequence[tuple[str, Position]], most: int = 3) -> str:
+    """Where to continue, for a message; of many sources the first.
+
+    >>> _places([("a.jsonl", Position(4)), ("b.jsonl", BEGIN)], most=1)
+    'a.jsonl, from line 4 on; and 1 more'
+    """
+    named = [f"{name}, from line {at.line} on" for name, at in positions[:most]]
+    return "; ".join(named if len(positions) <= most else [*named, f"and {len(positions) - most} more"])

@@ -686,6 +686,27 @@ def test_many_small_sources_are_read_once_and_their_offsets_saved_together(
     assert ingest(paths[:7] + paths[8:]) == Counts(0, 398)  # saving one keeps the others
 
 
+def test_of_many_files_the_one_that_is_broken_is_named(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i:02}.jsonl.gz" for i in range(streaming.ingest.pipeline.TOGETHER + 4)]
+    for i, path in enumerate(paths):
+        path.write_bytes(gzip.compress(click(i) + b"\n"))
+    paths[7].write_bytes(paths[7].read_bytes()[:-9])
+    with pytest.raises(IngestError, match=r"^\S*07\.jsonl\.gz, from line 1 on: Truncated[^;]*$"):
+        ingester(tmp_path).merge([JsonLines(path) for path in paths])
+
+
+def test_of_many_files_that_have_no_room_the_first_are_named(tmp_path: Path) -> None:
+    class Full(MemoryLog):
+        def append(self, events: pa.RecordBatch, partition: int = 0) -> int:
+            raise OSError("No space left on device")
+
+    paths = [tmp_path / f"{i:02}.jsonl" for i in range(streaming.ingest.pipeline.TOGETHER + 4)]
+    for i, path in enumerate(paths):
+        path.write_bytes(click(i) + b"\n")
+    with pytest.raises(IngestError, match=r"02\.jsonl, from line 1 on; and 17 more: No space left"):
+        ingester(tmp_path, Full()).merge([JsonLines(path) for path in paths])
+
+
 def test_records_of_small_sources_that_are_decoded_together_keep_their_places(tmp_path: Path) -> None:
     paths = [tmp_path / f"{n}.jsonl" for n in range(40)]
     for n, path in enumerate(paths):

@@ -10,6 +10,7 @@ from typing import Self
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from recsys.client import Client as Server
 from recsys.errors import InvalidValueError, UnavailableError
@@ -157,13 +158,12 @@ def _side_by_side(client: MovieClient, before: RankedItems, after: RankedItems) 
     pairs = zip(before.items[:SHOWN], after.items[:SHOWN], strict=True)
     for place, (old, new) in enumerate(pairs, 1):
         change = after.scores[new] - before.scores[new]
-        colour = "green" if change > 0 else "red"
         table.add_row(
             str(place),
             client.title(old),
             f"{before.scores[old]:.3f}",
             client.title(new),
             f"{after.scores[new]:.3f}",
-            f"[{colour}]{change:+.3f}",
+            Text(f"{change:+.3f}", "green" if change > 0 else "red"),
         )
     return table

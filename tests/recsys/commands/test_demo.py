@@ -78,6 +78,7 @@ def test_the_ranking_changes_and_the_replay_is_written(
         assert f"{number}. " in said
     assert "is in the arm 'online'" in said
     assert "From posting the likes to a changed score:" in said
+    assert "[green]" not in said
     found = ReplayResult.from_json((folder / "replay" / "result.json").read_bytes())
     assert [arm.name for arm in found.arms] == ["frozen", *(f"online@{refresh}" for refresh in demo.REFRESH)]
     assert (folder / "whole-log").is_dir()  # a log of its own, so that the demo's clicks make nothing late

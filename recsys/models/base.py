@@ -75,8 +75,8 @@ class RankingModel(nn.Module, ABC):
         """`embedded_BFD` with what the model pools itself, from the rows [B, L, D] of each history."""
         columns = list(embedded_BFD.unbind(1)) if self.histories else []
         for history, rows_BLD in zip(self.histories, histories, strict=True):
-            candidates_BD = () if history.target is None else (columns[history.target],)
-            columns[history.field] = self._attend(history, *candidates_BD, rows_BLD)
+            read = (rows_BLD,) if history.target is None else (columns[history.target], rows_BLD)
+            columns[history.field] = self._attend(history, *read)
         return torch.stack(columns, 1) if columns else embedded_BFD
 
     def attended_split(

@@ -35,7 +35,10 @@ def event_log(config: Config) -> EventLog:
 
     log = config.log
     return open_log(
-        of_project(log.url, config.project.name), log.partitions, partial(decode_values, rules=rules(config)), log.keep
+        of_project(log.url, config.project.own_name),
+        log.partitions,
+        partial(decode_values, rules=rules(config)),
+        log.keep,
     )
 
 
@@ -47,7 +50,7 @@ def inspected_log(config: Config) -> str:
     from streaming.ingest.source_offsets import SourceOffsets
     from streaming.log.open_log import inspect_log, of_project
 
-    sentence, identity = inspect_log(of_project(config.log.url, config.project.name), config.log.partitions)
+    sentence, identity = inspect_log(of_project(config.log.url, config.project.own_name), config.log.partitions)
     SourceOffsets(config.log.source_offsets, identity)
     return sentence
 

@@ -27,9 +27,9 @@ from typing import IO, Self
 import redis
 
 from recsys.errors import InvalidValueError, RedisServerError, file_errors
-from serving.replication.connection.opening import bounds, open_client
+from serving.replication.connection.opening import bounds, named, open_client
 from serving.replication.connection.redis_client import RedisClient
-from serving.replication.keys import PROJECT, KeyNames
+from serving.replication.keys import PROJECT
 from streaming.own_files import own
 
 _START_TIMEOUT = 20.0
@@ -67,9 +67,7 @@ def connect(url: str = "", folder: Path | None = None, timeout: float = 5.0, pro
         raise InvalidValueError("connect needs the URL of a Redis server or the folder of an embedded one")
     if url or folder is None:
         return open_client(url, timeout, project)
-    client = RedisClient(unix_socket_path=str(socket_path(folder)), **bounds(timeout))
-    client.names = KeyNames(project)
-    return client
+    return named(RedisClient(unix_socket_path=str(socket_path(folder)), **bounds(timeout)), project)
 
 
 def socket_path(folder: Path) -> Path:

@@ -78,13 +78,13 @@ def split_url(url: str) -> tuple[str, str]:
 def of_project(url: str, project: str) -> str:
     """The log of a project that shares a broker with others: its name is put before the topic.
 
-    A log in files is the project's own, and the default project has the topic as it is.
+    A log in files is the project's own, and an empty name leaves the topic as it is.
 
     >>> of_project("kafka://a:9092/events?partitions=8", "shop"), of_project("file:run/log", "shop")
     ('kafka://a:9092/shop.events?partitions=8', 'file:run/log')
     """
     scheme, place = split_url(url)
-    if scheme != "kafka" or project == "recsys":
+    if scheme != "kafka" or not project:
         return url
     hosts, _, topic = place.removeprefix("//").partition("/")
     return f"kafka://{hosts}/{project}.{topic}"

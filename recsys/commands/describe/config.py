@@ -57,7 +57,7 @@ def _show_redis(config: Config) -> None:
         return
     import redis
 
-    from serving.replication.connection.server_settings import inspect
+    from serving.replication.connection.server_settings import inspect, warnings
 
     try:
         with wiring.redis_client(config, timeout=2.0) as client:
@@ -67,7 +67,7 @@ def _show_redis(config: Config) -> None:
         return
     for one in found:
         click.echo(f"redis: {one}.")
-    for warning in dict.fromkeys(one.warning for one in found if one.warning):
+    for warning in warnings(found):
         click.secho(f"redis: {warning}.", fg="yellow")
 
 

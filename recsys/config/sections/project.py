@@ -20,6 +20,11 @@ class ProjectSection(Section):
     """What all keys in Redis begin with. One of your own is also put before the topic in Kafka (`shop.events`) and is
     the label `project` of `target_info` in metrics. Another name is another project, which begins with nothing."""
 
+    @property
+    def own_name(self) -> str:
+        """The name that somebody gave it, empty of the default project."""
+        return "" if self.name == PROJECT else self.name
+
     @field_validator("name")
     @classmethod
     def _can_be_a_part_of_keys(cls, name: str) -> str:

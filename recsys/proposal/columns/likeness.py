@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.label_words import is_no, is_yes
-from recsys.proposal.columns.vocabulary import FALSE_WORDS, TRUTHS, says
+from recsys.proposal.columns.vocabulary import CLEARLY, FALSE_WORDS, TRUTHS, says
 
 _LEAST: Final = 10
 _NEARLY: Final = 0.95
@@ -34,7 +34,7 @@ def few(column: Column) -> bool:
 
 def identifies(column: Column) -> bool:
     """Whether values may be names of users: of a column that is called so, any but yes and no; else more than kinds."""
-    if says("user", column.name) >= 2:
+    if says("user", column.name) >= CLEARLY:
         return not (two_valued(column) or column.type == "boolean")
     return not (few(column) or column.unique)
 

@@ -141,6 +141,10 @@ def known(name: str) -> bool:
     return any(_in_any(word) for word in tokens(name))
 
 
+CLEARLY: Final = 2.0
+"""What `says` is at least of a name that leaves no doubt."""
+
+
 def says(role: Role, name: str) -> float:
     """How clearly a name says a role: 0 for not at all, 3 for the very word, alone or with `id`.
 

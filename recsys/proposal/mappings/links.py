@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
-from recsys.proposal.columns.vocabulary import says
+from recsys.proposal.columns.vocabulary import CLEARLY, says
 from recsys.proposal.mappings.mapping import Described
 from recsys.proposal.roles.roles import Guess
 from streaming.ingest.mapping.values import identifier
@@ -28,7 +28,7 @@ def link_to_lists(one: Described, lists: Sequence[Described]) -> tuple[int, str,
             for name, cells in one.sample.columns.items():
                 own = _identifiers(Column(name, cells))
                 same = len(own & known) / len(own) if own else 0.0
-                called = name == column.name and says("request", name) >= 2 and one.path != other.path
+                called = name == column.name and says("request", name) >= CLEARLY and one.path != other.path
                 if same >= _OVERLAP or called:  # the first rows of many parts may be of different lists
                     told = (name == column.name) + (name in one.roles.names("request")) / 2
                     listed = column.name in other.roles.names("request")

@@ -11,7 +11,7 @@ from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.label_words import yes_words
 from recsys.proposal.columns.likeness import FALSE, chosen_of, depends, identifies, names_things, one_truth, two_valued
 from recsys.proposal.columns.time_columns import TimeReading
-from recsys.proposal.columns.vocabulary import ACTIONS, AFTER, HISTORY, POSITION, Role, says, tokens
+from recsys.proposal.columns.vocabulary import ACTIONS, AFTER, CLEARLY, HISTORY, POSITION, Role, says, tokens
 from recsys.proposal.files.further import further_cells
 from recsys.proposal.files.sample import Sample
 from recsys.proposal.roles.label_finder import check_words, find_labels, yes_of
@@ -84,7 +84,7 @@ class _Finder:
             if all(_MARKED.fullmatch(element) for element in column.elements) and len(column.elements) > 1:
                 self._give("marked", column, "its items end with -1 (clicked) or -0")
                 return
-        clicked = [one for one in lists if says("clicked", one.name) >= 2]
+        clicked = [one for one in lists if says("clicked", one.name) >= CLEARLY]
         clicked += [one for one in self._of("clicked", 2) if one not in clicked and one.type in ("list", "text")]
         lists = [one for one in lists if one not in clicked]
         plural = [one for one in held if one.name.lower() in ("items", "item_ids", "itemids", "shown")]
@@ -143,7 +143,7 @@ class _Finder:
             if two_valued(seen) or yes_words(seen):
                 why = f"only {column.texts[0]} in the first rows, and another value further on"
                 self._give("label", seen, why, yes_words(seen))
-            elif column.texts[0].lower() in FALSE and says("label", column.name) >= 2:
+            elif column.texts[0].lower() in FALSE and says("label", column.name) >= CLEARLY:
                 raise InvalidValueError(
                     f"{self._sample.path}: {column.name!r} looks like the label and is {column.texts[0]} in all rows "
                     "that were looked at, from the first to the last, so that nothing says what was clicked; give a "

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.time_columns import ENOUGH, MOST, TimeReading, forms, time_reading
-from recsys.proposal.columns.vocabulary import NOT_EVENT, says, tokens
+from recsys.proposal.columns.vocabulary import CLEARLY, NOT_EVENT, says, tokens
 from recsys.proposal.roles.roles import IDENTIFIERS, Said
-
-_CLEARLY: Final = 2.0
 
 
 def find_time(columns: Sequence[Column], said: Said, path: Path, *, asked: bool) -> tuple[Column, TimeReading] | None:
@@ -38,7 +35,7 @@ def find_time(columns: Sequence[Column], said: Said, path: Path, *, asked: bool)
 
 def _no_time(columns: Sequence[Column], path: Path, *, asked: bool, started: bool) -> None:
     """Raises InvalidValueError for a column that the user says, or its name, and that is not in one form."""
-    for column in columns if asked else [one for one in columns if says("time", one.name) >= _CLEARLY]:
+    for column in columns if asked else [one for one in columns if says("time", one.name) >= CLEARLY]:
         seen = ", ".join(f"{one.form} ({one.read} of {one.read + len(one.others)})" for one in forms(column.values))
         if seen:
             raise InvalidValueError(

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from recsys.proposal.columns.column import Column
-from recsys.proposal.columns.vocabulary import says
+from recsys.proposal.columns.vocabulary import CLEARLY, says
 from recsys.proposal.mappings.events_of_lists import only_shown
 from recsys.proposal.mappings.mapping import Described, ProposedMapping
 
-_CLEARLY: Final = 2.0
 _WORDS = 6
 """Most actions in a message."""
 
@@ -56,7 +55,7 @@ _NEEDED: Final[Sequence[Literal["user", "time"]]] = ("user", "time")
 
 def _has(role: Literal["user", "time"], one: Described) -> bool:
     """Whether a file has the role, or a column that is called so: Outbrain's times are counted from the first one."""
-    return role in one.roles or any(says(role, name) >= _CLEARLY for name in one.sample.columns)
+    return role in one.roles or any(says(role, name) >= CLEARLY for name in one.sample.columns)
 
 
 def _how(one: Described, other: Described, by: str) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.likeness import one_truth, two_valued
-from recsys.proposal.columns.vocabulary import says
+from recsys.proposal.columns.vocabulary import CLEARLY, says
 
 _ROLES: Final = ("user", "item", "time", "label", "items", "impression")
 _ALIKE: Final = 0.8
@@ -42,4 +42,4 @@ def _role(name: str, table: pa.Table) -> str:
         return "label"
     if alike and alike[0] != "label":
         return alike[0]
-    return "user" if says("user", name) >= 2 and not values.listed else ""
+    return "user" if says("user", name) >= CLEARLY and not values.listed else ""

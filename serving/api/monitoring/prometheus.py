@@ -19,7 +19,7 @@ _BUCKETS = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 
 class Metrics:
     """Counters of one server, in a registry of its own, with the project as `target_info`."""
 
-    def __init__(self, state: ServerState, project: str = "recsys") -> None:
+    def __init__(self, state: ServerState, project: str) -> None:
         self.registry = CollectorRegistry(target_info={"project": project})
         self._requests = Counter(
             "recsys_requests", "Requests by route and status.", ["route", "status"], registry=self.registry

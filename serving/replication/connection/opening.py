@@ -32,7 +32,7 @@ def bounds(timeout: float) -> dict[str, Any]:
 
 
 def _server(where: RedisUrl, options: dict[str, Any], project: str) -> RedisClient:
-    return _named(cast(RedisClient, RedisClient.from_url(where.plain, **options)), project)
+    return named(cast(RedisClient, RedisClient.from_url(where.plain, **options)), project)
 
 
 def _cluster(where: RedisUrl, options: dict[str, Any], project: str) -> RedisClient:
@@ -49,10 +49,11 @@ def _sentinel(where: RedisUrl, options: dict[str, Any], project: str) -> RedisCl
     signed = options | sign_in | ({"ssl": True} if tls else {})
     sentinels = Sentinel(where.hosts, sentinel_kwargs=signed)  # type: ignore[no-untyped-call]
     master = sentinels.master_for(where.master, RedisClient, ssl=tls, **own)  # type: ignore[no-untyped-call]
-    return _named(cast(RedisClient, master), project)
+    return named(cast(RedisClient, master), project)
 
 
-def _named(client: RedisClient, project: str) -> RedisClient:
+def named(client: RedisClient, project: str) -> RedisClient:
+    """The client, of the keys of a project."""
     client.names = KeyNames(project)
     return client
 

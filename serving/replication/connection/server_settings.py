@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import redis
@@ -61,10 +62,15 @@ def inspect(client: RedisClient) -> list[Inspection]:
     return [_inspected(node, whole) for node in client.nodes()]
 
 
+def warnings(found: Iterable[Inspection]) -> list[str]:
+    """What is wrong with any of the servers, each once."""
+    return [*dict.fromkeys(one.warning for one in found if one.warning)]
+
+
 def warn(client: RedisClient) -> None:
     """Log what is wrong with the settings. Whoever uses a Redis that does not answer will say so."""
     try:
-        for warning in dict.fromkeys(one.warning for one in inspect(client) if one.warning):
+        for warning in warnings(inspect(client)):
             _logger.warning("%s", warning)
     except redis.RedisError as error:
         _logger.debug("not inspected: %s", error)

@@ -56,7 +56,7 @@ def series() -> Series:
         clock=lambda: 0.0,
         now=lambda: 0,
     )
-    metrics = Metrics(state)
+    metrics = Metrics(state, "recsys")
     for status in (200, 503):
         metrics.request("/v1/rank", status, 0.001)
     metrics.events.labels("accepted").inc()

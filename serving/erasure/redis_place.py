@@ -13,7 +13,7 @@ from recsys.errors import RedisServerError
 from serving.model.artefact import USER_TABLE
 from serving.replication import delta_messages
 from serving.replication.connection.redis_client import RedisClient
-from serving.replication.keys import tail
+from serving.replication.keys import run_of, tail
 from serving.replication.publish.redis_writer import KEYS_PER_COMMAND, add_message
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.encode.user_rows import user_ids
@@ -69,10 +69,9 @@ class RedisPlace:
 
     def _rows(self) -> Iterator[str]:
         """Of every model and run that has rows or a graph."""
-        of_runs = {tail(key) for key in self._scan("*:sequence") + self._scan("*:artefact", self._names.together)}
-        for place in sorted({key.rpartition(":")[0] for key in of_runs}):
-            model, *run = place.split(":")
-            of_model = self._names.model(model, *run)
+        found = self._scan("*:sequence") + self._scan("*:artefact", self._names.together)
+        for run in sorted({run for key in found if (run := run_of(key)) is not None}):
+            of_model = self._names.model(*run)
             for table, ids_U in self._ids.items():
                 for prefix in ("", USER_TABLE):
                     yield from of_model.rows(prefix + table, ids_U)

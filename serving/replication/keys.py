@@ -158,6 +158,17 @@ def tail(key: bytes) -> str:
     return key.decode().partition(":")[2]
 
 
+def run_of(key: bytes) -> tuple[str, str] | None:
+    """The model and run that a key such as an artefact is of; None for one of no model, whatever its user is called.
+
+    >>> run_of(b"recsys:online:3f9a:artefact"), run_of(b"recsys:frozen:artefact"), run_of(b"recsys:user:artefact")
+    (('online', '3f9a'), ('frozen', ''), None)
+    """
+    model, *run = tail(key).split(":")[:-1]
+    known = model not in _RESERVED and _NAME.fullmatch(model) and len(run) <= 1 and all(map(_RUN.fullmatch, run))
+    return (model, "".join(run)) if known else None
+
+
 _DEFAULT = KeyNames()
 
 

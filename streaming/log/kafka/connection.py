@@ -38,6 +38,8 @@ _REMEDIES = {
 }
 _PAUSE = 0.1
 
+_logger = logging.getLogger(__name__)
+
 logging.getLogger("kafka.admin.client").setLevel(logging.INFO)  # at DEBUG it shows its settings, passwords too
 
 
@@ -139,9 +141,18 @@ class Connection:
             time.sleep(_PAUSE)
 
     def close(self) -> None:
-        for client in self._made.values():
+        """Close the clients, each within the time that the address gives a broker.
+
+        Records that are still without an answer then are given up: who sent them has waited as long, and has an error.
+        """
+        made, self._made = self._made, {}
+        if (producer := made.pop("producer", None)) is not None:
+            try:
+                producer.close(timeout=self.address.timeout)
+            except KafkaTimeoutError:
+                _logger.warning("%s: closed without an answer to what was sent last", self.address.where)
+        for client in made.values():
             client.close()
-        self._made.clear()
 
     def _client(self, name: str, make: Callable[..., Any], **settings: Any) -> Any:
         if name not in self._made:

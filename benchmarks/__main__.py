@@ -11,7 +11,7 @@ from pathlib import Path
 
 import benchmarks
 from benchmarks import _table
-from benchmarks.harness import ROOT, Result
+from benchmarks.harness import ROOT, Result, commit
 
 SHARED = {"__main__", "harness"}
 
@@ -34,9 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", choices=names(), help="what to measure")
     parser.add_argument("--quick", action="store_true", help="a smaller input, seconds instead of minutes")
-    parser.add_argument("--save", action="store_true", help="write the result to docs/results/NAME.json")
+    parser.add_argument("--save", action="store_true", help="write the result to docs/results/NAME.PROCESSOR.json")
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results", help="folder for --save")
     options = parser.parse_args(arguments)
+    if options.save and commit().endswith("+"):
+        parser.error("commit your changes first: a saved result names the commit that was measured")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the benchmark's processes, too
     module = importlib.import_module(f"benchmarks.{options.name}")
     result: Result = module.run(quick=options.quick)

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
 
-from benchmarks.harness import ROOT
+from benchmarks.harness import ROOT, saved
 
 RESULTS = ROOT / "docs" / "results"
 PAGE = ROOT / "docs" / "sizing.md"
@@ -130,8 +129,7 @@ _TAIL = """
 
 @cache
 def _saved(name: str) -> dict[str, Any]:
-    saved: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_bytes())
-    return saved
+    return saved(RESULTS, name)[-1]
 
 
 def _raw(name: str) -> dict[str, Any]:

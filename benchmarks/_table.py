@@ -2,46 +2,57 @@
 
 from __future__ import annotations
 
-import json
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from benchmarks import _gap_table
-from benchmarks.harness import ROOT
+from benchmarks.harness import ROOT, Target, saved
 
 RESULTS = ROOT / "docs" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
 STREAMING = ROOT / "docs" / "streaming.md"
 HEAD = """# Benchmarks
-Made by `python -m benchmarks._table` from the results in [results](results), which hold every round's measurement. Each
-was saved by `python -m benchmarks NAME --save`, which makes this page anew; ours and the peer are measured in turn.
-
-| benchmark | what | value | target | met | commit | machine |
-|---|---|---:|---:|---|---|---|
+Made by `python -m benchmarks._table` from the results in [results](results), which hold every round's measurement, the
+command and the machine. Ours and the peer are measured in turn, in one run. A target is that of the newest run; a
+figure that misses it is bold. A run replaces the last one on a processor of the same maker, family and model; those of
+other processors stay beside it.
 """
 
 
 def page(results: Path = RESULTS) -> str:
-    return HEAD + "".join(
-        row for file in sorted(results.glob("*.json")) for row in _rows(json.loads(file.read_bytes()))
-    )
+    by_name = sorted(saved(results), key=lambda result: str(result["name"]))
+    return HEAD + "".join(_section(name, list(runs)) for name, runs in groupby(by_name, lambda run: str(run["name"])))
 
 
 def streaming_page(results: Path = RESULTS) -> str:
     """`docs/streaming.md` with the table of the saved results."""
-    raw = json.loads((results / "labels.json").read_bytes())["raw"]
-    return _gap_table.filled(STREAMING.read_text(encoding="utf-8"), raw)
+    return _gap_table.filled(STREAMING.read_text(encoding="utf-8"), saved(results, "labels")[-1]["raw"])
 
 
-def _rows(result: dict[str, Any]) -> list[str]:
-    machine = result["machine"]
-    where = f"{machine['cores']} cores, {machine['memory_gib']:.0f} GiB, {machine['cpu']}"
-    return [
-        f"| `{result['name']}` | {target['what']} | {target['value']:,.4g} "
-        f"| {'>=' if target['better'] == 'higher' else '<='} {target['target']:,.4g} "
-        f"| {'yes' if target['met'] else '**no**'} | {result['commit']} | {where} |\n"
-        for target in result["targets"]
-    ]
+def _section(name: str, runs: list[dict[str, Any]]) -> str:
+    """A benchmark: a row for each figure of the newest run, a column for each run."""
+    figures = [{target["what"]: target["value"] for target in run["targets"]} for run in runs]
+    heads = "".join(f" {_where(run)} |" for run in runs)
+    lines = [f"\n## {name}", f"| `python -m benchmarks {name}` | target |{heads}", f"|---|---:|{'---:|' * len(runs)}"]
+    for asked in runs[-1]["targets"]:
+        cells = "".join(f" {_cell(asked, values.get(asked['what']))} |" for values in figures)
+        sign = ">=" if asked["better"] == "higher" else "<="
+        lines.append(f"| {asked['what']} | {sign} {asked['target']:,.4g} |{cells}")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(asked: dict[str, Any], value: float | None) -> str:
+    if value is None:
+        return "-"
+    met = Target(asked["what"], value, asked["target"], asked["better"]).met
+    return f"{value:,.4g}" if met else f"**{value:,.4g}**"
+
+
+def _where(run: dict[str, Any]) -> str:
+    machine = run["machine"]
+    who = machine.get("processor", machine["cpu"])
+    return f"{who}, {machine['cores']} cores, {run['commit']}, {run['date']}, load {machine['load']:.1f}"
 
 
 def write() -> None:

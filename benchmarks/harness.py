@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -55,12 +56,23 @@ class Result:
         }
 
     def save(self, folder: Path) -> Path:
-        """Write the result with machine, commit and date to `folder/NAME.json`."""
+        """Write the result with command, machine, commit and date to `folder/NAME.PROCESSOR.json`."""
         folder.mkdir(parents=True, exist_ok=True)
-        facts = {"machine": machine(), "commit": commit(), "date": time.strftime("%Y-%m-%d", time.gmtime())}
-        path = folder / f"{self.name}.json"
+        facts = {
+            "command": f"python -m benchmarks {self.name} --save",
+            "machine": machine(),
+            "commit": commit(),
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        }
+        path = folder / f"{self.name}.{processor()}.json"
         path.write_text(json.dumps(self.to_dict() | facts, indent=1) + "\n", encoding="utf-8")
         return path
+
+
+def saved(folder: Path, name: str = "*") -> list[dict[str, Any]]:
+    """What `Result.save` wrote of a benchmark (of all) on every processor, the newest last."""
+    found = [json.loads(path.read_bytes()) for path in sorted(folder.glob(f"{name}.*.json"))]
+    return sorted(found, key=lambda result: str(result["date"]))
 
 
 def interleave(
@@ -100,6 +112,7 @@ def machine() -> dict[str, Any]:
     pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     return {
         "cpu": _cpu(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "memory_gib": round(pages / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
@@ -109,9 +122,27 @@ def machine() -> dict[str, Any]:
 
 
 def _cpu() -> str:
+    return _cpuinfo().get("model name", platform.machine())
+
+
+def _cpuinfo() -> dict[str, str]:
+    """What Linux says of the first core; empty elsewhere."""
     path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    first = path.read_text(encoding="utf-8").partition("\n\n")[0] if path.exists() else ""
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def processor() -> str:
+    """The processor in one word, for names of files: maker, then family and model where it has them.
+
+    >>> processor() == processor().lower(), " " in processor()
+    (True, False)
+    """
+    facts = _cpuinfo()
+    maker = re.sub(r"\(.*?\)|processor|cpu|@.*", " ", _cpu().lower())
+    words = [*maker.split(), facts.get("cpu family", ""), facts.get("model", "")]
+    return re.sub(r"[^a-z0-9]+", "-", " ".join(words)).strip("-")
 
 
 def commit() -> str:

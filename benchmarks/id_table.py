@@ -1,4 +1,8 @@
-"""Ids to rows: looking up and touching live ids, against TorchRec's managed collision, FBGEMM's operator and a dict."""
+"""Ids to rows: looking up and touching live ids, beside TorchRec's managed collision and FBGEMM's operator.
+
+Like with like: our module beside TorchRec's, both as `ManagedCollisionModule`s that train and evict, and our table
+beside FBGEMM's operator, which only reads. The limit is random reads and writes of as many cache lines.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks._ids import BATCH, DISTRIBUTIONS, Limit, ZeroCollisionHash, batches, live_ids, quiet_imports
-from benchmarks.harness import Result, Target, interleave, median, ratio
+from benchmarks.eviction import CLOCKS, churned
+from benchmarks.harness import Result, Target, interleave, ratio
 from embedding.ids.id_table import IdTable
 from embedding.store import Ids
 
 MINUTE = 27_000_000
 EVICTION = 100  # steps between two evictions of TorchRec's module; one is in every round
+CHURNED = 500_000  # rows of the table whose memory is measured while the ids in it change
 
 
 def filled(ids: Ids, threads: int = 1) -> IdTable:
@@ -25,11 +31,28 @@ def filled(ids: Ids, threads: int = 1) -> IdTable:
     return table
 
 
-def _managed_collision(ids: Ids) -> Callable[[Ids], None]:
+def _module(ids: Ids) -> Any:
+    """Our table as the module that TorchRec's shards hold, full of `ids`."""
+    import torch
+
+    from embedding.rows.row_block import RowBlock
+    from embedding.store import Table
+    from embedding.torchrec.ids import CollisionFreeIds
+
+    table = Table("t", dim=1, capacity=len(ids))
+    module = CollisionFreeIds(table, len(ids), 1, 0, torch.device("cpu"))
+    module.bind(RowBlock(len(ids), 1, table.optimizer, np.uint64(0), 0.01))
+    module.now = MINUTE * 60_000
+    module.train()
+    for part in np.array_split(ids, max(1, len(ids) // BATCH)):
+        module.find(part, 0)
+    return module
+
+
+def _managed_collision(ids: Ids) -> Any:
     """TorchRec's MCHManagedCollisionModule holding `ids`, training, evicting every EVICTION steps."""
     import torch
     from torchrec.modules.mc_modules import DistanceLFU_EvictionPolicy, MCHManagedCollisionModule
-    from torchrec.sparse.jagged_tensor import JaggedTensor
 
     module = MCHManagedCollisionModule(
         zch_size=len(ids) + 1,
@@ -42,6 +65,14 @@ def _managed_collision(ids: Ids) -> Callable[[Ids], None]:
     module._mch_sorted_raw_ids.copy_(torch.from_numpy(known))
     module._mch_metadata["counts"][:] = 5
     module._mch_metadata["last_access_iter"][:] = 1
+    return module
+
+
+def _stepping(module: Any) -> Callable[[Ids], None]:
+    """A training step's remapping by a `ManagedCollisionModule`."""
+    import torch
+    from torchrec.sparse.jagged_tensor import JaggedTensor
+
     lengths = torch.ones(BATCH, dtype=torch.int64)
 
     def step(batch: Ids) -> None:
@@ -67,41 +98,49 @@ def run(quick: bool) -> Result:
     ids = live_ids(live)
     shuffled = np.random.default_rng(7).permutation(ids)
     table, zch, limit = filled(shuffled), ZeroCollisionHash(shuffled), Limit(table_bytes(live), count)
-    mch, plain = _managed_collision(ids), dict.fromkeys(ids[:1_000_000].tolist(), 0)
+    ours, mch = _stepping(_module(shuffled)), _stepping(_managed_collision(ids))
     targets, raw = [], {"live": live, "batch": BATCH, "probe_lengths": table.segments.probe_lengths().tolist()}
     for kind in DISTRIBUTIONS:
         given = batches(ids, count, kind)
-        known = batches(ids[:1_000_000], 2, kind)
+        every = [given[step % count] for step in range(EVICTION)]
         seconds = interleave(
             {
                 "upsert": _each(lambda batch: table.find_or_insert(batch, MINUTE + 1), given),
                 "find": _each(table.find, given),
                 "limit": limit,
                 "fbgemm": _each(zch.tensor, given),
-                "mch": _each(mch, [given[step % count] for step in range(EVICTION)]),
-                "dict": _each(lambda batch: [plain[key] for key in batch.tolist()], known),
+                "module": _each(ours, every),
+                "mch": _each(mch, every),
             },
             rounds=rounds,
         )
-        work = {"mch": EVICTION, "dict": 2}
-        rates = {name: [work.get(name, count) * BATCH / s / 1e6 for s in times] for name, times in seconds.items()}
-        raw[kind] = {name: [round(rate, 3) for rate in values] for name, values in rates.items()}
-        upsert = rates["upsert"]
-        targets += [
-            Target(f"{kind}: upsert with touch, M ids/s a core", median(upsert), 110 if kind == "zipf" else 85),
-            Target(f"{kind}: times TorchRec MCH", ratio(upsert, rates["mch"]), 50),
-            Target(f"{kind}: times FBGEMM's read-only operator", ratio(upsert, rates["fbgemm"]), 2.5),
-            Target(f"{kind}: times a Python dict of 1 M ids", ratio(upsert, rates["dict"]), 10),
-        ]
+        steps = {"module": EVICTION, "mch": EVICTION}
+        rates = {name: [steps.get(name, count) * BATCH / s / 1e6 for s in times] for name, times in seconds.items()}
+        raw[f"{kind}, M ids/s"] = {name: [round(rate, 3) for rate in values] for name, values in rates.items()}
         if kind == "uniform":
-            targets.append(Target("uniform: share of the random line limit", ratio(upsert, rates["limit"]), 0.4))
-    targets.append(Target("bytes an id", table.nbytes / live, 24, "lower"))
+            share = ratio(rates["upsert"], rates["limit"])
+            targets.append(Target("uniform: upsert with touch, share of the random line limit", share, 0.55))
+        targets += [
+            Target(f"{kind}: module, times TorchRec's MCH", ratio(rates["module"], rates["mch"]), 10),
+            Target(f"{kind}: table, times FBGEMM's read-only operator", ratio(rates["upsert"], rates["fbgemm"]), 3),
+        ]
+    targets += [Target("bytes an id", table.nbytes / live, 24, "lower"), *_churned()]
     targets += _two_threads(shuffled, ids, count, rounds, raw)
     return Result("id_table", targets, raw)
 
 
 def table_bytes(live: int) -> int:
     return int(live * 16 / 0.69) // 64 * 64
+
+
+def _churned() -> list[Target]:
+    """Bytes an id after all ids of a full table were replaced four times, by clock."""
+    targets = []
+    for name, clock in CLOCKS.items():
+        _, store = churned(CHURNED, clock, 4 * CHURNED // BATCH + 1)
+        ids = store._by_name["t"].ids
+        targets.append(Target(f"bytes an id, {name}", ids.nbytes / len(ids), 24, "lower"))
+    return targets
 
 
 def _two_threads(shuffled: Ids, ids: Ids, count: int, rounds: int, raw: dict[str, Any]) -> list[Target]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
-from tests.test_docs import ROOT
+from benchmarks.harness import ROOT, saved
 
 
 def test_the_shares_of_the_page_are_those_of_the_result() -> None:
-    raw = json.loads((ROOT / "docs/results/experiments.json").read_text("utf-8"))["raw"]
+    raw = saved(ROOT / "docs/results", "experiments")[-1]["raw"]
     page = (ROOT / "docs/experiments.md").read_text("utf-8")
     for users in (1_000, 4_000):
         for arms, what in (("equal", "equal arms told apart (5 % stated)"), ("different", "arms .02 apart told apart")):

@@ -77,8 +77,9 @@ class LocalRanking:
     def recommend(self, asked: RecommendRequest) -> Answer:
         """As `rank`, with retrieved items."""
         query = self._query(asked, (), {}, asked.count)
-        user = RetrievalQuery(query.user, query.time, query.features, query.arm, asked.where)
-        found = self._retriever.retrieve(user, max(self._retrieve, asked.count), frozenset(asked.exclude))
+        user = RetrievalQuery(query.user, query.time, query.features, query.arm, asked.where, asked.basket)
+        hidden = frozenset(asked.exclude).union(asked.basket)
+        found = self._retriever.retrieve(user, max(self._retrieve, asked.count), hidden)
         query = self._query(asked, found.ids, {}, asked.count)
         return self._ranked(query, dict(zip(found.ids, found.source, strict=True)))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from serving.cache.entity_cache import EntityFeatures
+from serving.cache.item_set_members import ItemSetMembers
 from serving.cache.visited_items import VisitedItems
 from serving.model.loaded_model import OpenScorer
 from serving.ranking.popularity import CatalogSnapshot
@@ -58,6 +59,7 @@ class Replica:
         self.trainers = TrainerStatuses(self.models.loaders)
         self.entities = EntityFeatures(client, entity_ttl, 1_000_000, time.monotonic, self.availability)
         self.visited = VisitedItems(client, self.availability)
+        self.item_sets = ItemSetMembers(client, self.availability)
         self._follower = StreamFollower(
             lambda: connect(_FOLLOW_TIMEOUT), self._sinks(), self.availability, self._refresh, revive
         )

@@ -44,6 +44,7 @@ from serving.replica import Replica
 from serving.replication.embedded_redis import EmbeddedRedis, connect
 from serving.replication.keys import PROJECT
 from serving.retrieval.attribute_filter import AttributeFilter
+from serving.retrieval.basket_items import BasketItems
 from serving.retrieval.catalog_sources import PopularItems, RecentItems
 from serving.retrieval.merged import MergedRetriever
 from serving.retrieval.retriever import Retriever
@@ -77,6 +78,8 @@ class Settings(ServingSettings):
     rules: Rules = field(default_factory=Rules)
     spec: FeatureSpec | None = None
     """The fields of the model, which say what embedding rows are users'; without it none are."""
+    item_sets: str = ""
+    """The feature of items that names the sets that they are in; empty: there are none."""
     dead_letters: Path = Path("run/dead_letters.jsonl")
     """Refused records of the log."""
     seed: int | None = None
@@ -231,6 +234,7 @@ def candidates(settings: Settings, replica: Replica) -> Retriever:
         "recent": RecentItems(replica.catalog),
         "item_to_item": ItemToItem(replica.visited),
         "history": HistoryItems(replica.visited),
+        "basket": BasketItems(settings.item_sets, replica.entities, replica.item_sets),
     }
     return AttributeFilter(MergedRetriever(sources, settings.shares), replica.entities)
 

@@ -119,6 +119,7 @@ class RankOptions(Options, total=False):
 
 class RecommendOptions(Options, total=False):
     exclude: list[str]
+    basket: list[str]
     where: Features
     count: int
 

@@ -16,6 +16,7 @@ from recsys.config.mapped_files import unused_mapping
 from recsys.config.sections.catalog import CatalogSection
 from recsys.config.sections.experiments import ExperimentSection, HoldoutSection
 from recsys.config.sections.features import FeaturesSection
+from recsys.config.sections.item_sets import ItemSetsSection
 from recsys.config.sections.item_to_item import ItemToItemSection
 from recsys.config.sections.learning.fit import FitSection
 from recsys.config.sections.learning.models import AutoIntConfig, ModelSection
@@ -57,6 +58,7 @@ class Config(Section):
     """Beside the first one, `click`, which `training` defines."""
     catalog: CatalogSection = CatalogSection()
     item_to_item: ItemToItemSection = ItemToItemSection()
+    item_sets: ItemSetsSection = ItemSetsSection()
     retrieval: RetrievalSection = RetrievalSection()
     serving: Annotated[ServingSettings, BeforeValidator(reader(ServingSettings, ServingSection))] = ServingSettings()
     experiments: list[ExperimentSection] = []
@@ -122,6 +124,9 @@ class Config(Section):
                     raise error_at(place, "has no effect without serving.diversity_by: set that, or delete this")
         if self.holdout.share and not self.experiments:
             raise error_at(("holdout", "share"), "has no effect: there are no [[experiments]]. Add one, or delete it")
+        if self.serving.shares.get("basket") and not self.item_sets.feature:
+            message = "basket has no effect without item_sets.feature, which names the sets: set that, or delete this"
+            raise error_at(("serving", "shares"), message)
         for number, mapping in enumerate(self.log.mapping):
             if reason := unused_mapping(mapping):
                 raise error_at(("log", "mapping", number), reason)

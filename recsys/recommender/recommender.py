@@ -121,16 +121,17 @@ class Recommender:
         *,
         features: Features | None = None,
         exclude: Iterable[object] = (),
+        basket: Iterable[object] = (),
         time: Time | None = None,
     ) -> Ranking:
         """The best `k` items for a user, of the popular and recent ones, as `POST /v1/recommend` answers.
 
-        `features` are those of the request, `time` is event time, by default now. Integers name the users and items
-        whose ids they are as text. Raises StateError before the first `fit`, InvalidValueError for a value that the
-        server would refuse.
+        `basket` has what the user has chosen so far. `features` are those of the request, `time` is event time, by
+        default now. Integers name the users and items whose ids they are as text. Raises StateError before the first
+        `fit`, InvalidValueError for a value that the server would refuse.
         """
-        names = names_of(exclude, "exclude")
-        asked = {"user": name_of(user), "count": k, "exclude": names, "features": features}
+        named = {"exclude": names_of(exclude, "exclude"), "basket": names_of(basket, "basket")}
+        asked = {"user": name_of(user), "count": k, "features": features, **named}
         return Ranking(self._open.ranking().recommend(request(RecommendRequest, asked, time)))
 
     def rank(

@@ -24,6 +24,7 @@ from serving.replication.publish.publisher import Publisher
 from streaming.catalog import Catalog
 from streaming.co_visits import CoVisits
 from streaming.encode.entity_state import EntityState
+from streaming.item_sets import ItemSets
 from streaming.windows.streamed_features import StreamedFeatures
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Publication:
         vectors: VectorPublication | None = None,
         streamed: StreamedFeatures | None = None,
         visits: CoVisits | None = None,
+        item_sets: ItemSets | None = None,
     ) -> None:
         self._learner = learner
         self._publisher = publisher
@@ -71,6 +73,7 @@ class Publication:
         self._streamed = streamed or StreamedFeatures.none()
         self._catalog = catalog
         self._visits = visits
+        self._item_sets = item_sets
         self._rows_every = rows_every
         self._dense_every = dense_every
         self._revive = revive
@@ -167,6 +170,8 @@ class Publication:
         self._streamed.change_all()
         if self._visits is not None:
             self._visits.change_all()
+        if self._item_sets is not None:
+            self._item_sets.change_all()
 
     def _version(self) -> str:
         return f"step-{self._learner.steps}-{self._run}-{self._start_id}"
@@ -202,6 +207,8 @@ class Publication:
 
     def _publish_items(self) -> None:
         users, items = self._entities.drain_changes()
+        if self._item_sets is not None:
+            self._item_sets.update(items)
         with _again_if_it_fails(lambda: self._entities.restore_changes(users, items)):
             if self._owns:
                 self._publisher.publish_entity_changes(users, items)
@@ -216,6 +223,10 @@ class Publication:
             visited = visits.drain_changes()
             with _again_if_it_fails(lambda: visits.restore_changes(visited)):
                 self._publisher.visits.apply(visited)
+        if (sets := self._item_sets) is not None:
+            members = sets.drain_changes()
+            with _again_if_it_fails(lambda: sets.restore_changes(members)):
+                self._publisher.item_sets.apply(members)
         self._publisher.publish_catalog(self._catalog.popular(CATALOG_SIZE), self._catalog.recent(CATALOG_SIZE))
 
 

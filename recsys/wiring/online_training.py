@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from streaming.catalog import Catalog
     from streaming.co_visits import CoVisits
     from streaming.feed import Feed
+    from streaming.item_sets import ItemSets
 
 
 @contextmanager
@@ -74,8 +75,10 @@ def locked_trainer(
         stack.callback(log.close)
         catalog = Catalog(half_life=config.catalog.half_life)
         visits = co_visits(config, catalog)
-        source = feed(config, log, catalog if visits is None else Observers(catalog, visits))
+        sets = item_sets(config, catalog)
+        source = feed(config, log, Observers(*(one for one in (catalog, visits, sets) if one is not None)))
         learns = learns or learner(config)
+        published = publish and stack.enter_context(_publication(config, learns, source, catalog, visits, sets))
         yield Trainer(
             learns,
             source,
@@ -84,7 +87,7 @@ def locked_trainer(
             Checkpoints(training.checkpoints, training.keep, crash),
             Progress(tasks=learns.tasks),
             visits=visits,
-            publication=stack.enter_context(_publication(config, learns, source, catalog, visits)) if publish else None,
+            publication=published or None,
             checkpoint_every=training.checkpoint_every,
             crash=crash,
         )
@@ -92,7 +95,12 @@ def locked_trainer(
 
 @contextmanager
 def _publication(
-    config: Config, learns: Learner, source: Feed, catalog: Catalog, visits: CoVisits | None
+    config: Config,
+    learns: Learner,
+    source: Feed,
+    catalog: Catalog,
+    visits: CoVisits | None,
+    sets: ItemSets | None,
 ) -> Iterator[Publication]:
     from recsys.training.publication import Publication
     from serving.replication.publish.lease import Holder
@@ -113,6 +121,7 @@ def _publication(
             vectors=_vectors(config, learns, source, catalog),
             streamed=source.streamed,
             visits=visits,
+            item_sets=sets,
         )
         with _metrics(config, publication):
             yield publication
@@ -127,6 +136,14 @@ def co_visits(config: Config, catalog: Catalog) -> CoVisits | None:
         return None
     bounds = CoVisitBounds(section.items, section.users, section.neighbours, section.clicks)
     return CoVisits(catalog, section.window, section.half_life, bounds)
+
+
+def item_sets(config: Config, catalog: Catalog) -> ItemSets | None:
+    """Which items belong together, if a feature says so; of those in the catalogue."""
+    from streaming.item_sets import ItemSets
+
+    section = config.item_sets
+    return ItemSets(section.name, catalog, section.members) if section.feature else None
 
 
 def _vectors(config: Config, learns: Learner, source: Feed, catalog: Catalog) -> VectorPublication | None:

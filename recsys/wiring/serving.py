@@ -44,6 +44,7 @@ def server(config: Config) -> Settings:
         learned=frozenset().union(*(task.rule.actions for task in tasks(config))),
         rules=rules(config),
         spec=spec(config),
+        item_sets=config.item_sets.name,
         dead_letters=config.log.dead_letters,
         deduplication_window=config.log.deduplication_window,
     )

@@ -65,8 +65,8 @@ class Rankings:
         self, request: Request, place: QueuePlace, asked: RecommendRequest, query: Query
     ) -> tuple[Query, dict[str, str]]:
         """The query with its candidates, if there are any, and where each came from."""
-        user = RetrievalQuery(query.user, query.time, query.features, query.arm, asked.where)
-        count, exclude = max(self._limits.retrieve, asked.count), frozenset(asked.exclude)
+        user = RetrievalQuery(query.user, query.time, query.features, query.arm, asked.where, asked.basket)
+        count, exclude = max(self._limits.retrieve, asked.count), frozenset(asked.exclude).union(asked.basket)
         found = await self._queue.run(place, request, self._retriever.retrieve, user, count, exclude)
         return replace(query, items=found.ids), dict(zip(found.ids, found.source, strict=True))
 

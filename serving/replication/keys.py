@@ -17,6 +17,7 @@
 | `recsys:counted:{layout}:history:{user}` | string, expiring | items that the user did something with last |
 | `recsys:visited:user:{id}` | string, expiring | items that the user clicked last, JSON: `streaming.co_visits` |
 | `recsys:visited:item:{id}` | string, expiring | items clicked together with it, and affinities, JSON |
+| `recsys:set:{name}` | string | items that belong to a set, JSON: `streaming.item_sets` |
 | `recsys:entities` | stream, capped | names of users and items whose features changed, JSON |
 | `recsys:popular` | sorted set | items by popularity, decayed to when it was published |
 | `recsys:recent` | sorted set | items by the event time (ms) of their first sight |
@@ -70,6 +71,7 @@ _RESERVED = frozenset(
         "popularity",
         "counted",
         "visited",
+        "set",
     }
 )
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -125,6 +127,9 @@ class KeyNames:
 
     def visited_item(self, name: str) -> str:
         return self.visited("item", name)
+
+    def item_set(self, name: str) -> str:
+        return self._spread(f"set:{name}")
 
     def experiment(self, name: str, allocation: str) -> str:
         return f"{self.together}experiment:{name}:{allocation}"

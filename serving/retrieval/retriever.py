@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -20,6 +21,8 @@ class RetrievalQuery:
     arm: Arm
     where: Features = field(default_factory=dict)
     """Values that features of the items must have."""
+    basket: Sequence[str] = ()
+    """Items that the user has chosen so far."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RecommendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A user for whom items are retrieved and ranked. Items in `exclude` are not shown.
 
+    `basket` has what the user has chosen so far, which is not shown; the source `basket` finds what completes it.
+
     `where` names features of items and the values that they must have, such as {"genre": "Drama"}; a list has a value
     that it contains. An item without the feature is not shown. `log` as in `RankRequest`.
     """
@@ -43,6 +45,7 @@ class RecommendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: Id
     features: Features = {}
     exclude: Annotated[list[Id], msgspec.Meta(max_length=10_000)] = []
+    basket: Annotated[list[Id], msgspec.Meta(max_length=1_000)] = []
     where: Features = {}
     count: Count = 20
     time: Millis | None = None
@@ -61,8 +64,8 @@ class RankedItem(msgspec.Struct, frozen=True):
     that probability. It is the popularity if `degraded` says so.
 
     `source` says where a recommended item came from: `two_tower` (its vector is near to the user's), `popular`,
-    `recent`, `item_to_item` (clicked together with what the user clicked last) or `history` (clicked by the user
-    before); it is empty for an item of the request.
+    `recent`, `item_to_item` (clicked together with what the user clicked last), `history` (clicked by the user
+    before) or `basket` (missing of a set that the basket begins); it is empty for an item of the request.
     `scores` has the probability of each task, where the model has several.
     """
 

@@ -25,6 +25,7 @@ from serving.replication import delta_messages, row_codec, trainer_status
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.keys import ModelKeys
 from serving.replication.publish.entity_publisher import EntityPublisher
+from serving.replication.publish.item_set_publisher import ItemSetPublisher
 from serving.replication.publish.lease import Lease
 from serving.replication.publish.record_publisher import RecordPublisher
 from serving.replication.publish.redis_writer import RedisWriter
@@ -76,6 +77,7 @@ class Publisher:
         self.vectors = VectorPublisher(self._redis, self._keys)
         self._records = RecordPublisher(self._redis)
         self.visits = VisitPublisher(self._redis)
+        self.item_sets = ItemSetPublisher(self._redis)
         self.facts = SharedFacts(self._redis, model, kept_in)
         self._now = now
         self._written: int | None = None

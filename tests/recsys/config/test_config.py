@@ -286,6 +286,11 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
         ("[serving]\nshadow = ['wide', 'wide']\n", "line 2: serving.shadow: names 'wide' twice; delete one"),
         ("[serving]\nshadow = ['popularity']\n", "line 2: serving.shadow: model name 'popularity' cannot be used"),
         ("[training]\npublish_as = 'a b'\n", "line 2: training.publish_as: model name 'a b' cannot be used"),
+        (
+            "[serving]\nshares = { basket = 0.5 }\n",
+            "line 2: serving.shares: basket has no effect without item_sets.feature",
+        ),
+        ('[item_sets]\nfeature = "recipes"\n', "line 2: item_sets.feature: 'recipes' is no feature of items"),
         ("[serving]\ndiversity = 0.5\n", "line 2: serving.diversity: has no effect without diversity_by"),
         ("[serving]\ndiversity_by = 'genres'\n", "line 2: serving.diversity_by: 'genres' is no feature of items"),
         (

@@ -35,9 +35,11 @@ from serving.experiments.log_summary import log_summary
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build
+from streaming.encode.entity_state import Changes
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Impression, Interaction
 from streaming.ingest.codec import Rules
+from streaming.item_sets import ItemSets
 from streaming.log.memory_log import MemoryLog
 from tests.serving.api.asking import FailingLog, HeldScorer, Start, figures, rank, ready, shown, stored
 from tests.serving.fakes import SPEC, Graphs
@@ -263,6 +265,20 @@ class TestRecommend:
         assert shown(response.json()) == ["b", "n", "a"]
         assert [item["source"] for item in response.json()["items"]] == ["popular", "recent", "popular"]
         assert [event.id for event in until(lambda: stored(log))] == [response.json()["impression"]]
+
+    def test_what_is_in_the_basket_is_not_shown_and_what_completes_it_is_named(
+        self, start: Start, publish: Any, client: RedisClient
+    ) -> None:
+        publisher = publish({"a": 0.1, "b": 0.4, "n": 0.2})
+        publisher.publish_catalog([("a", 5.0), ("b", 2.0)], [])
+        sets = ItemSets("menus", {"a", "n"}, members=5)
+        described = Changes({"a": {"menus": ["x"]}, "n": {"menus": ["x"]}})
+        sets.update(described)
+        publisher.publish_entity_changes(Changes(), described)
+        publisher.item_sets.apply(sets.drain_changes())
+        app = ready(start(item_sets="menus", shares={"basket": 0.5, "popular": 0.5}))
+        answer = app.post("/v1/recommend", json={"user": "u", "basket": ["a"]}).json()
+        assert [(item["item"], item["source"]) for item in answer["items"]] == [("b", "popular"), ("n", "basket")]
 
     def test_without_any_item_it_says_so(self, start: Start, log: MemoryLog) -> None:
         answer = start().post("/v1/recommend", json={"user": "u"}).json()

@@ -130,7 +130,8 @@ def test_without_redis_it_keeps_what_it_had(tmp_path: Path) -> None:
         ({"popular": 0.0}, "shares: the sum of the shares is 0"),
         (
             {"poplar": 0.5},
-            "shares: there is no source 'poplar'; the sources are two_tower, popular, recent, item_to_item, history",
+            "shares: there is no source 'poplar'; the sources are two_tower, popular, recent, item_to_item, "
+            "history, basket",
         ),
     ],
 )

@@ -18,9 +18,9 @@ def state_width(optimizer: Optimizer, dim: int) -> int:
         raise InvalidValueError(f"unknown optimizer {optimizer.kind!r}: choose one of {', '.join(_WIDTHS)}")
     if not optimizer.lr > 0 or not optimizer.eps >= 0:
         raise InvalidValueError(f"lr {optimizer.lr} must be above 0 and eps {optimizer.eps} at least 0")
-    if (optimizer.l1 or optimizer.l2) and optimizer.kind != "ftrl":
-        raise InvalidValueError(f"l1 and l2 are settings of ftrl, not of {optimizer.kind}: leave them at 0")
-    if optimizer.l1 < 0 or optimizer.l2 < 0 or not all(0 <= beta < 1 for beta in optimizer.betas):
+    if optimizer.l1 and optimizer.kind != "ftrl":
+        raise InvalidValueError(f"l1 is a setting of ftrl, not of {optimizer.kind}: leave it at 0")
+    if not optimizer.l1 >= 0 or not optimizer.l2 >= 0 or not all(0 <= beta < 1 for beta in optimizer.betas):
         raise InvalidValueError("l1 and l2 must be at least 0, betas in [0, 1)")
     if optimizer.max_norm is not None and not optimizer.max_norm > 0:
         raise InvalidValueError(f"max_norm is {optimizer.max_norm}, choose None or a norm above 0")

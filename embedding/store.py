@@ -38,7 +38,10 @@ class Optimizer:
     eps: float = 1e-8
     betas: tuple[float, float] = (0.9, 0.999)
     l1: float = 0.0
+    """Of FTRL alone."""
     l2: float = 0.0
+    """Weight of the penalty l2 / 2 |w|^2 of each row in an update: its gradient has l2 w more, and FTRL solves with it.
+    It is lazy: rows that no update names stay."""
     max_norm: float | None = None
     """Scale the gradient of an id, summed over a call, down to this Euclidean norm; None does not."""
 

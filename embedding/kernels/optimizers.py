@@ -32,6 +32,13 @@ def clip_norm(total: Any, dim: Any, max_norm: Any) -> None:
 
 
 @inlined
+def add_decay(total: Any, weights: Any, first: Any, dim: Any, l2: Any) -> None:
+    """total [D] += l2 w, the gradient of l2 / 2 |w|^2, for the row that begins at weights[first]."""
+    for d in range(dim):
+        total[d] += l2 * weights[first + d]
+
+
+@inlined
 def _sum(grads: Any, dim: Any, members: Any, begin: Any, end: Any, max_norm: Any, total: Any) -> None:
     """total [D] = the gradients of one id, added in order of appearance, and clipped."""
     first = np.int64(members[begin]) * dim
@@ -82,6 +89,7 @@ def adagrad(
     members: Any,
     grads: Any,
     max_norm: Any,
+    l2: Any,
     lr: Any,
     eps: Any,
 ) -> Any:
@@ -94,6 +102,8 @@ def adagrad(
         if row < 0:
             continue
         _sum(grads, dim, members, start[q], start[q + 1], max_norm, total)
+        if l2 > F32(0):
+            add_decay(total, weights, row * dim, dim, l2)
         for d in range(dim):
             at = row * dim + d
             new_state[d] = state[at] + total[d] * total[d]
@@ -112,6 +122,7 @@ def adam(
     members: Any,
     grads: Any,
     max_norm: Any,
+    l2: Any,
     rate: Any,
     eps: Any,
     beta1: Any,
@@ -126,6 +137,8 @@ def adam(
         if row < 0:
             continue
         _sum(grads, dim, members, start[q], start[q + 1], max_norm, total)
+        if l2 > F32(0):
+            add_decay(total, weights, row * dim, dim, l2)
         for d in range(dim):
             m, v = state[2 * row * dim + d], state[2 * row * dim + dim + d]
             m += (F32(1) - beta1) * (total[d] - m)

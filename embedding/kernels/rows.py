@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from embedding.kernels.bits import GOLDEN, U64, jit, mix, prefetch
-from embedding.kernels.optimizers import INFINITY, clip_norm
+from embedding.kernels.optimizers import INFINITY, add_decay, clip_norm
 from embedding.kernels.vectors import add_row, copy_row, square_sum, subtract_scaled
 
 GATHER_AHEAD, UPDATE_AHEAD = 48, 32  # rows of 16 floats between a prefetch and its use
@@ -62,8 +62,9 @@ def gather_of(dim: int) -> Any:
 def rowwise_adagrad_of(dim: int) -> Any:
     """state += mean(g^2); w -= lr * g / (sqrt(state) + eps), as FBGEMM's EXACT_ROWWISE_ADAGRAD.
 
-    step(weights, state, rows_U, start, members, grads, max_norm, lr, eps) sums the gradients of an id in order of
-    appearance, and clips the sum. Returns the number of ids whose step was skipped, as it would not have been finite.
+    step(weights, state, rows_U, start, members, grads, max_norm, l2, lr, eps) sums the gradients of an id in order
+    of appearance, clips the sum and adds l2 w. Returns the number of ids whose step was skipped, as it would not have
+    been finite.
     """
     ahead = max(4, UPDATE_AHEAD * 16 // max(16, dim))
 
@@ -76,6 +77,7 @@ def rowwise_adagrad_of(dim: int) -> Any:
         members: Any,
         grads: Any,
         max_norm: Any,
+        l2: Any,
         lr: Any,
         eps: Any,
     ) -> Any:
@@ -94,7 +96,7 @@ def rowwise_adagrad_of(dim: int) -> Any:
                 continue
             begin, end = start[q], start[q + 1]
             grad = np.int64(members[begin]) * dim
-            if end == begin + 1 and max_norm == INFINITY:
+            if end == begin + 1 and max_norm == INFINITY and l2 == F32(0):
                 grown = state[row] + square_sum(grads, grad, dim) / F32(dim)
                 rate = lr / (np.sqrt(grown) + eps)
                 if grown < INFINITY and rate < INFINITY:
@@ -108,6 +110,8 @@ def rowwise_adagrad_of(dim: int) -> Any:
                     add_row(total, 0, grads, np.int64(members[k]) * dim, dim)
                 if max_norm < INFINITY:
                     clip_norm(total, dim, max_norm)
+                if l2 > F32(0):
+                    add_decay(total, weights, row * dim, dim, l2)
                 grown = state[row] + square_sum(total, 0, dim) / F32(dim)
                 rate = lr / (np.sqrt(grown) + eps)
                 if grown < INFINITY and rate < INFINITY:

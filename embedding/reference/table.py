@@ -98,6 +98,8 @@ class ReferenceRows:
         rule, w, g, s = self.optimizer, self.weights_RD[rows], grads_UD, self.state_RW[rows]
         if rule.max_norm is not None:
             g = clipped(g, rule.max_norm)
+        if rule.l2 and rule.kind != "ftrl":  # which has it in its own rule
+            g = g + rule.l2 * w
         self.step += 1
         match rule.kind:
             case "rowwise_adagrad":

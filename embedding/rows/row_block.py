@@ -88,7 +88,8 @@ class RowBlock:
         rule, grads = self.optimizer, grads_ND.reshape(-1)
         lr = _F32(rule.lr * self.rate)
         max_norm = _F32(math.inf if rule.max_norm is None else rule.max_norm)
-        common = (rows_U, start, members_N, grads, max_norm)
+        groups = (rows_U, start, members_N, grads, max_norm)
+        common = (*groups, _F32(rule.l2))
         values = (self.weights, self.state, self.dim)
         self.step += 1
         match rule.kind:
@@ -102,5 +103,5 @@ class RowBlock:
                 skipped = optimizers.adam(*values, *common, corrected, _F32(rule.eps), *betas)
             case "ftrl":
                 rates = lr, _F32(rule.eps), _F32(rule.l1), _F32(rule.l2)
-                skipped = optimizers.ftrl(*values, *common, *rates)
+                skipped = optimizers.ftrl(*values, *groups, *rates)
         return int(skipped)

@@ -13,6 +13,7 @@ _NAMES = {
     "kind": "optimizer",
     "lr": "learning rate of embedding rows",
     "max_norm": "largest norm of gradients",
+    "l2": "penalty of embedding rows (l2)",
     "admission": "admission of ids",
 }
 

@@ -52,14 +52,15 @@ def _section(table: str, config: Config) -> TableSection:
 def _table(name: str, config: Config, section: TableSection, dim: int) -> Table:
     from embedding.store import Admission, Optimizer, Table
 
+    training = config.training
     return Table(
         name,
         dim,
         capacity=section.capacity,
-        optimizer=Optimizer(config.training.optimizer, config.training.sparse_lr, max_norm=config.training.max_norm),
+        optimizer=Optimizer(training.optimizer, training.sparse_lr, l2=training.l2, max_norm=training.max_norm),
         admission=Admission(section.admission, section.threshold),
         ttl=section.ttl,
-        init_scale=config.training.init_scale,
+        init_scale=training.init_scale,
         fallback=section.fallback,
     )
 

@@ -163,6 +163,49 @@ def test_both_stores_clip_and_skip_alike(kind: Kind) -> None:
     assert local.counters("t")["nonfinite"] == reference.counters("t")["nonfinite"] > 0
 
 
+@STORES
+@pytest.mark.parametrize("kind", ["adagrad", "adam", "rowwise_adagrad"])
+def test_l2_adds_its_gradient_once_for_each_id_of_an_update(make: Make, kind: Kind) -> None:
+    """Beside a store without it that is given these gradients; an id that repeats has the penalty once."""
+    penalised = make([Table("t", 4, optimizer=Optimizer(kind, lr=0.1, l2=0.5, max_norm=1e6), init_scale=1.0)])
+    plain = make([Table("t", 4, optimizer=Optimizer(kind, lr=0.1), init_scale=1.0)])
+    every = np.arange(IDS, dtype=np.uint64)
+    for ids, grads in batches(4):
+        found, other = penalised.lookup("t", ids, 0), plain.lookup("t", ids, 0)
+        first = np.zeros(len(ids), bool)
+        first[np.unique(ids, return_index=True)[1]] = True
+        penalised.update(found, grads)
+        plain.update(other, grads + np.where(first[:, None], np.float32(0.5) * other.values_ND, np.float32(0)))
+    np.testing.assert_allclose(penalised.peek("t", every).values_ND, plain.peek("t", every).values_ND, atol=1e-5)
+
+
+@STORES
+@pytest.mark.parametrize("kind", ["adagrad", "adam", "ftrl", "rowwise_adagrad"])
+def test_l2_is_lazy_and_shrinks_what_is_read(make: Make, kind: Kind) -> None:
+    stores = [make([Table("t", 4, optimizer=Optimizer(kind, lr=0.1, l2=l2), init_scale=1.0)]) for l2 in (0.0, 1.0)]
+    ids, gradients = np.array([1, 2], np.uint64), np.full((1, 4), 0.1, np.float32)
+    before, _ = (store.lookup("t", ids, 0).values_ND for store in stores)
+    for store in stores:
+        for sign in (1, -1) * 20:
+            store.update(store.lookup("t", ids[:1], 0), gradients * np.float32(sign))
+    plain, penalised = (store.peek("t", ids).values_ND for store in stores)
+    assert np.abs(penalised[0]).sum() < np.abs(plain[0]).sum()
+    np.testing.assert_array_equal(penalised[1], before[1])
+
+
+@pytest.mark.parametrize("kind", ["adagrad", "adam", "ftrl"])
+def test_both_stores_add_l2_to_the_same_bits(kind: Kind) -> None:
+    rule = Optimizer(kind, lr=0.1, eps=1e-6, l2=0.3)
+    (_, expected), (_, actual) = (trained(make, 33, rule) for make in (ReferenceStore, LocalStore))
+    np.testing.assert_array_equal(expected, actual)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, math.nan])
+def test_a_penalty_that_is_not_at_least_0_is_refused(wrong: float) -> None:
+    with pytest.raises(InvalidValueError, match="l1 and l2 must be at least 0"):
+        state_width(Optimizer(l2=wrong), 4)
+
+
 @pytest.mark.parametrize("max_norm", [0.0, -1.0, math.nan])
 def test_a_norm_that_is_not_above_0_is_refused(max_norm: float) -> None:
     with pytest.raises(InvalidValueError, match="choose None or a norm above 0"):

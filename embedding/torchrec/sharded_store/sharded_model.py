@@ -50,6 +50,8 @@ def rule(table: Table, device: torch.device) -> tuple[type[torch.optim.Optimizer
         )
     if optimizer.max_norm is not None:
         raise InvalidValueError(f"table {table.name!r}: FBGEMM does not clip, leave max_norm at None (or LocalStore)")
+    if optimizer.l2:
+        raise InvalidValueError(f"table {table.name!r}: its rows have no penalty, leave l2 at 0 (or LocalStore)")
     arguments: dict[str, Any] = {"lr": optimizer.lr / gradient_scale(table), "eps": max(optimizer.eps, _SMALLEST_EPS)}
     return kinds[optimizer.kind], arguments | ({"betas": optimizer.betas} if optimizer.kind == "adam" else {})
 

@@ -428,6 +428,13 @@ def test_the_norm_of_a_rows_gradient_reaches_every_table() -> None:
     assert "training.max_norm: must be greater than 0" in problem("[training]\nmax_norm = 0.0\n")
 
 
+def test_the_penalty_of_rows_reaches_every_table() -> None:
+    assert {table.optimizer.l2 for table in tables(parse("[training]\nl2 = 0.1\n", TEMPLATE))} == {0.1}
+    assert {table.optimizer.l2 for table in tables(Config())} == {0.0}
+    assert "training.l2: must be greater than or equal to 0" in problem("[training]\nl2 = -0.1\n")
+    assert "training.l2: needs workers = 1" in problem("[training]\nl2 = 0.1\nworkers = 2\n")
+
+
 def test_how_long_events_are_kept_is_for_logs_in_files() -> None:
     assert parse('[log]\nkeep = "30d"\n', TEMPLATE).log.keep == 30 * 86_400_000
     wrong = problem('[log]\nurl = "kafka://a:1/b"\nkeep = "30d"\n')

@@ -40,6 +40,8 @@ class TrainingSection(Section):
     optimizer: Literal["rowwise_adagrad", "adagrad", "adam", "ftrl"] = "rowwise_adagrad"
     max_norm: Positive | None = None
     """Of the gradient of a row in a step; a longer one is scaled down to it."""
+    l2: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Weight of the penalty l2 / 2 |w|^2 of each embedding row that a step reads."""
     init_scale: Positive = INIT_SCALE
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     threads: Count = 1
@@ -93,3 +95,5 @@ class TrainingSection(Section):
             raise error_at(("ssl", "method"), "needs workers = 1. Leave it out, or train with one worker")
         if self.max_norm is not None:
             raise error_at(("max_norm",), "needs workers = 1. Leave it out, or train with one worker")
+        if self.l2:
+            raise error_at(("l2",), "needs workers = 1. Leave it out, or train with one worker")

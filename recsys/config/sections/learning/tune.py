@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from recsys.config.sections.learning.models import SECTIONS
 from recsys.config.sections.section import Count, Section, error_at
 
-LEARNING = ("averaging", "batch_size", "dense_lr", "init_scale", "max_norm", "optimizer", "sparse_lr")
+LEARNING = ("averaging", "batch_size", "dense_lr", "init_scale", "l2", "max_norm", "optimizer", "sparse_lr")
 """Settings of `training` that change how rows are learned, not which."""
 OTHERS = ("features.dim", "fit.schedule")
 

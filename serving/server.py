@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -35,11 +34,7 @@ from serving.experiments.traffic import Holdout, Traffic
 from serving.http_server import http_server, listening, serve, tls_of
 from serving.limits import Limits
 from serving.model.loaded_model import OpenScorer
-from serving.ranking.diversity import Diversity
-from serving.ranking.exploration import exploration
-from serving.ranking.popularity import PopularityScores
-from serving.ranking.ranker import Ranker
-from serving.ranking.task_score import TaskScore
+from serving.ranking_parts import ranker, shadow_scoring
 from serving.replica import Replica
 from serving.replication.embedded_redis import EmbeddedRedis, connect
 from serving.replication.keys import PROJECT
@@ -51,7 +46,6 @@ from serving.retrieval.retriever import Retriever
 from serving.retrieval.two_tower_items import TwoTowerItems
 from serving.retrieval.visit_sources import HistoryItems, ItemToItem
 from serving.settings import Duration, ServingSettings
-from serving.shadow import Shadow
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.ingest.codec import Rules
 from streaming.log.event_log import EventLog
@@ -203,27 +197,6 @@ def connection_limits(settings: Settings) -> ConnectionLimits:
         settings.header_timeout / 1000,
         settings.body_timeout / 1000,
     )
-
-
-def ranker(settings: Settings, replica: Replica, deadline: float) -> Ranker:
-    """What ranks candidates, in at most `deadline` seconds."""
-    return Ranker(
-        replica.models,
-        replica.entities,
-        PopularityScores(replica.catalog),
-        exploration(settings.exploration, settings.temperature),
-        deadline,
-        TaskScore(settings.score),
-        settings.seed,
-        Diversity(settings.diversity_by, settings.diversity) if settings.diversity_by else None,
-    )
-
-
-def shadow_scoring(settings: Settings, replica: Replica, events: EventWriter, idle: Callable[[], bool]) -> Shadow:
-    """What scores answers with challengers, while `idle`."""
-    greedy = replace(settings, exploration="none", temperature=1.0, diversity_by="", diversity=0.0)
-    own, patience = ranker(greedy, replica, math.inf), settings.shadow_patience / 1000
-    return Shadow(settings.shadow, replica.models, own, events, idle, replica.is_behind, time.perf_counter, patience)
 
 
 def candidates(settings: Settings, replica: Replica) -> Retriever:

@@ -68,6 +68,10 @@ class ServingSettings:
     """Candidates that `/v1/recommend` retrieves before ranking."""
     shares: Mapping[str, float] = field(default_factory=lambda: {"two_tower": 0.4, "popular": 0.3, "recent": 0.2})
     """By source, the minimum share of them; it is also the source's weight where places are left."""
+    prerank: Annotated[int, Field(ge=0)] = 0
+    """Most candidates that the model scores: of more, those that are best by a cheap score; 0: all."""
+    prerank_checked: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Share of the requests with more candidates of which the model scores all, which measures what is lost."""
     score: Mapping[str, float] = field(default_factory=lambda: {"click": 1.0})
     """Items are ranked by the sum of these weights times the probabilities of the tasks that they belong to."""
     deadline: Annotated[Duration, Field(gt=0)] = 200
@@ -103,6 +107,7 @@ class ServingSettings:
         if not any(self.score.values()):
             raise InvalidValueError("score: all weights are 0, so all items would rank alike; write { click = 1.0 }")
         self._check_diversity()
+        self._check_prerank()
         if self.exploration == "none" and self.temperature != 1.0:
             raise InvalidValueError(
                 f"temperature: {self.temperature} has no effect while exploration is none: set exploration to "
@@ -120,6 +125,16 @@ class ServingSettings:
                 "diversity: has no effect without diversity_by, which says what makes items alike; write "
                 'diversity_by = "item.genres", or another feature of your items'
             )
+
+    def _check_prerank(self) -> None:
+        most = max(self.max_candidates, self.retrieve)
+        if self.prerank >= most:
+            raise InvalidValueError(
+                f"prerank: {self.prerank} has no effect, no request has more than {most} candidates: lower it, or "
+                "raise retrieve or max_candidates"
+            )
+        if not self.prerank and self.prerank_checked != 0.01:
+            raise InvalidValueError("prerank_checked: has no effect without prerank; set prerank, or delete it")
 
     def _check_shadow(self) -> None:
         for number, name in enumerate(self.shadow):

@@ -11,7 +11,9 @@ from dataclasses import replace
 from serving.event_writer import EventWriter
 from serving.experiments.assignment import Arm
 from serving.model.loaded_model import Models
-from serving.ranking.ranker import Query, Ranker, Trace
+from serving.ranking.query import Query
+from serving.ranking.ranker import Ranker
+from serving.ranking.trace import Trace
 from streaming.events.schema import Impression, ShadowScores
 
 _logger = logging.getLogger(__name__)
@@ -110,7 +112,9 @@ class Shadow:
             return "behind"
         trace = Trace(self._clock(), self._clock)
         arm = Arm(query.arm.name, name, score=query.arm.score)
-        ranked = self._ranker.rank(_of_shown(replace(query, arm=arm), shown.items), trace).shown
+        place = {item: number for number, item in enumerate(query.items)}
+        asked = replace(query, arm=arm, count=len(shown.items)).only([place[item] for item in shown.items])
+        ranked = self._ranker.rank(asked, trace).shown
         if trace.degraded:
             return "failed"
         by_item = dict(zip(ranked.items, ranked.scores, strict=True))
@@ -118,10 +122,3 @@ class Shadow:
         id_ = f"{shown.id} {ranked.model}"
         self._events.append(ShadowScores(shown.time, shown.id, shown.user, ranked.model, scores, id_))
         return "scored"
-
-
-def _of_shown(query: Query, shown: Sequence[str]) -> Query:
-    """The query for these of its items alone."""
-    place = {item: number for number, item in enumerate(query.items)}
-    columns = {name: [values[place[item]] for item in shown] for name, values in query.item_features.items()}
-    return replace(query, items=shown, item_features=columns, count=len(shown))

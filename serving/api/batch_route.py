@@ -13,7 +13,7 @@ from serving.api.messages.schemas import BatchAnswer, BatchRequest, BatchRespons
 from serving.api.monitoring.prometheus import Metrics
 from serving.api.routes import Routes, Unlogged, after
 from serving.limits import Limits
-from serving.ranking.ranker import Trace
+from serving.ranking.trace import Trace
 
 _decoder = msgspec.json.Decoder(BatchRequest)
 

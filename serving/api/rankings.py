@@ -13,10 +13,12 @@ from recsys.errors import InvalidValueError
 from serving.api.clock_and_ids import ClockAndIds
 from serving.api.gate.ranking_queue import QueuePlace, RankingQueue
 from serving.api.messages.request_errors import InvalidFieldError, parse_reason
-from serving.api.messages.schemas import RankedItem, RankRequest, RankResponse, RecommendRequest
+from serving.api.messages.schemas import Preranked, RankedItem, RankRequest, RankResponse, RecommendRequest
 from serving.experiments.traffic import Traffic
 from serving.limits import Limits
-from serving.ranking.ranker import LoggedRanking, Query, Ranker, Trace
+from serving.ranking.query import Query
+from serving.ranking.ranker import LoggedRanking, Ranker
+from serving.ranking.trace import Trace
 from serving.retrieval.retriever import RetrievalQuery, Retriever
 from streaming.events.schema import Value
 from streaming.ingest.codec import Rules
@@ -96,7 +98,11 @@ def answer_of(ranking: LoggedRanking, trace: Trace, sources: Mapping[str, str]) 
     shown = ranking.shown
     rows = zip(shown.items, shown.scores, shown.propensities, _by_item(ranking), strict=True)
     items = [RankedItem(item, score, chance, sources.get(item, ""), tasks) for item, score, chance, tasks in rows]
-    return RankResponse(shown.id, items, shown.experiment, shown.arm, shown.model, trace.degraded)
+    answer = RankResponse(shown.id, items, shown.experiment, shown.arm, shown.model, trace.degraded)
+    before = trace.preranking
+    if before is None or not before.left_out:
+        return answer
+    return msgspec.structs.replace(answer, preranked=Preranked(before.by, before.left_out))
 
 
 def _by_item(ranking: LoggedRanking) -> Sequence[dict[str, float] | msgspec.UnsetType]:

@@ -27,7 +27,8 @@ from serving.event_writer import NOTHING, EventWriter, Stored
 from serving.experiments.assignment import Experiment
 from serving.experiments.counts.counters import ExperimentCounters
 from serving.limits import Limits
-from serving.ranking.ranker import Query, Trace
+from serving.ranking.query import Query
+from serving.ranking.trace import Trace
 from serving.shadow import Shadow
 from streaming.events.schema import Impression
 from streaming.ingest.codec import Rules

@@ -15,7 +15,7 @@ from serving.api.messages.schemas import EventsResponse, RankRequest, RankRespon
 from serving.api.monitoring.prometheus import Metrics
 from serving.api.rankings import Rankings, answer_of
 from serving.api.routes import Routes
-from serving.ranking.ranker import Trace
+from serving.ranking.trace import Trace
 from streaming.events.schema import Features, Interaction, Value
 
 _MOST_FEATURES: Final = 16

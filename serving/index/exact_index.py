@@ -49,6 +49,9 @@ class ExactIndex:
         best_K = best_K[np.argsort(-scores_S[best_K], kind="stable")][:count]
         return best_K.astype(np.int64), scores_S[best_K]
 
+    def vectors(self, slots_N: Slots) -> Floats:
+        return self._vectors_SE[slots_N]
+
     def contents(self) -> tuple[Slots, Floats]:
         slots_N = np.flatnonzero(self._held_S)
         return slots_N.astype(np.int64), self._vectors_SE[slots_N]

@@ -118,6 +118,15 @@ class ItemIndex:
             self._queries.append(query_E)
             return self._names.of(slots_K.tolist()), scores_K.tolist()
 
+    def products(self, query_E: Floats, items: Sequence[str]) -> Floats:
+        """The inner product with each item's vector; NaN for an item without one."""
+        with self._lock.reading():
+            slots_N = self._names.find(items)
+            known_N = slots_N >= 0
+            products_N = np.full(len(items), np.nan, np.float32)
+            products_N[known_N] = self._index.vectors(slots_N[known_N]) @ query_E
+            return products_N
+
     def maintain(self) -> None:
         """Start a measurement or a build if one is due and none runs."""
         with self._lock.writing():

@@ -85,9 +85,12 @@ class IvfIndex:
         """As `search`, in all lists: exact."""
         return self._search(query_E, count, allowed, self.lists)
 
+    def vectors(self, slots_N: Slots) -> Floats:
+        return np.asarray(self._index.reconstruct_batch(slots_N), np.float32)
+
     def contents(self) -> tuple[Slots, Floats]:
         slots_N = np.fromiter(self._held, np.int64, len(self._held))
-        return slots_N, np.asarray(self._index.reconstruct_batch(slots_N), np.float32)
+        return slots_N, self.vectors(slots_N)
 
     def _add(self, slots_N: Slots, vectors_NE: Floats) -> None:
         if len(slots_N):

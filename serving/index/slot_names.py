@@ -53,6 +53,10 @@ class SlotNames:
         _clear(self.visible, slots)
         return slots
 
+    def find(self, names: Iterable[str]) -> Slots:
+        """The slot of each name, -1 where it has none."""
+        return np.array([self._slots.get(name, -1) for name in names], np.int64)
+
     def shows(self, slots: Slots) -> npt.NDArray[np.bool_]:
         """Which of the slots have a name."""
         return np.asarray((self.visible[slots >> 3] & _bit(slots)) != 0, np.bool_)

@@ -35,6 +35,10 @@ class VectorIndex(Protocol):
         """Slots [K] with the greatest inner products, greatest first, and these. At most `count`, of those allowed."""
         ...
 
+    def vectors(self, slots_N: Slots) -> Floats:
+        """The vectors [N, E] of slots that it holds."""
+        ...
+
     def contents(self) -> tuple[Slots, Floats]:
         """All slots [N] and their vectors [N, E]."""
         ...

@@ -6,64 +6,25 @@ Shape suffixes: C candidates, K shown positions, T tasks.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from serving.cache.entity_cache import EntityFeatures
-from serving.experiments.assignment import POPULARITY, Arm
+from serving.experiments.assignment import POPULARITY
 from serving.model.loaded_model import LoadedModel, Models
 from serving.ranking.diversity import Diversity
 from serving.ranking.exploration import Exploration, Floats, Positions
 from serving.ranking.popularity import PopularityScores
+from serving.ranking.preranker import Preranker, Selection
+from serving.ranking.query import ItemFeatures, Query, columns_of
 from serving.ranking.request_features import counted_features, request_features
 from serving.ranking.task_score import TaskScore
+from serving.ranking.trace import Trace
 from streaming.events.schema import Features, Impression, Value
 
-ItemFeatures = dict[str, list[Value]]
-
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Trace:
-    """What happened to one request: start time (seconds of the clock), seconds by stage, reasons for degradation."""
-
-    started: float
-    clock: Callable[[], float]
-    seconds: dict[str, float] = field(default_factory=dict)
-    degraded: list[str] = field(default_factory=list)
-    variety: float | None = None
-    """How many kinds of items are in the list that is shown (see `serving.ranking.diversity`); None: nobody asked."""
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Measure a stage."""
-        began = self.clock()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + self.clock() - began
-
-    def elapsed(self) -> float:
-        return self.clock() - self.started
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One request to rank. `item_features` has one value per item, by name; `time` is event time in ms."""
-
-    user: str
-    items: Sequence[str]
-    time: int
-    features: Features
-    item_features: ItemFeatures
-    count: int
-    experiment: str
-    arm: Arm
-    impression: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +40,7 @@ class Ranker:
     """Ranks with the arm's model, or by popularity if the model cannot score.
 
     A model's score of an item is `score` of its probabilities, or that of the user's arm. `exploration` orders the
-    items, and `diversity`, if any, varies those that are shown.
+    items, and `diversity`, if any, varies those that are shown. With a `preranker` the model scores what that leaves.
 
     Reasons in `degraded`: `no_model` (nothing published yet), `rows` (Redis unavailable, ids that are not cached read
     as unknown), `features` (Redis unavailable, latest ones may be missing; or one is of the wrong kind), `scorer` (the
@@ -98,6 +59,7 @@ class Ranker:
         score: TaskScore,
         seed: int | None = None,
         diversity: Diversity | None = None,
+        preranker: Preranker | None = None,
     ) -> None:
         self._models = models
         self._entities = entities
@@ -106,6 +68,7 @@ class Ranker:
         self._deadline = deadline
         self._score = score
         self._diversity = diversity
+        self._preranker = preranker
         self._rng = np.random.default_rng(seed)
         self._scoring = 0.0
 
@@ -133,6 +96,8 @@ class Ranker:
         if not score.tasks.issubset(tasks):
             trace.degraded.append("tasks")
         self._in_time(trace)
+        selection = self._selected(query, model, trace)
+        query = query if selection is None else selection.query
         with trace.stage("encode"):
             features, item_features = self._features(query, model, trace)
             try:
@@ -152,10 +117,17 @@ class Ranker:
         with trace.stage("order"):
             shares_C = score.share(scores_C, tasks)
             order_K, propensities_K = self._ordered(query, shares_C, trace)
-            shown = _picked(item_features, order_K)
+            trace.preranking = None if selection is None else selection.outcome(scores_C)
+            shown = columns_of(item_features, order_K.tolist())
             logged = _impression(query, scores_C, order_K, propensities_K, features, shown, _label(model))
             by_task = zip(tasks, probabilities_CT[order_K].T.tolist(), strict=True)
             return LoggedRanking(logged, dict(by_task))
+
+    def _selected(self, query: Query, model: LoadedModel, trace: Trace) -> Selection | None:
+        if self._preranker is None:
+            return None
+        with trace.stage("prerank"):
+            return self._preranker.select(query, model, self._rng)
 
     def _ordered(self, query: Query, shares_C: Floats, trace: Trace) -> tuple[Positions, Floats]:
         """What is shown, and its propensities: by the arm's `diversity` if it has one, else as configured."""
@@ -184,7 +156,7 @@ class Ranker:
         popularity_C = np.array(self._popularity.of(query.items))
         order_K = np.argsort(-popularity_C, kind="stable")[: query.count]
         certain_K = np.ones(len(order_K))
-        shown = _picked(query.item_features, order_K)
+        shown = columns_of(query.item_features, order_K.tolist())
         return LoggedRanking(_impression(query, popularity_C, order_K, certain_K, query.features, shown, POPULARITY))
 
     def _features(self, query: Query, model: LoadedModel, trace: Trace) -> tuple[Features, ItemFeatures]:
@@ -210,11 +182,6 @@ class _CannotScoreError(Exception):
 
 def _label(model: LoadedModel) -> str:
     return f"{model.name}@{model.artefact.version}"
-
-
-def _picked(columns: ItemFeatures, order_K: Positions) -> ItemFeatures:
-    order = order_K.tolist()
-    return {name: [values[i] for i in order] for name, values in columns.items()}
 
 
 def _impression(

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 
 from serving.cache.entity_cache import EntityFeatures
 from serving.model.loaded_model import Models
-from serving.ranking.request_features import counted_features, request_features
+from serving.ranking.request_features import user_vector
 from serving.retrieval.retriever import Candidates, RetrievalQuery
 
 TWO_TOWER = "two_tower"
@@ -22,8 +22,6 @@ class TwoTowerItems:
         model = self._models.get(query.arm.model)
         if model is None or model.two_tower is None or not len(model.two_tower.items):
             return Candidates()
-        counted, _, _ = counted_features(model, query.user, (), query.time)
-        features, _ = request_features(model, self._entities, query.user, counted | query.features)
-        vector_E = model.user_vector(query.user, query.time, features)
+        vector_E = user_vector(model, self._entities, query.user, query.features, query.time)
         ids, scores = model.two_tower.items.search(vector_E, count, exclude)
         return Candidates(ids, [TWO_TOWER] * len(ids), scores)

@@ -62,3 +62,6 @@ class VectorIndexContract(ABC):
         assert {slot: vector.tolist() for slot, vector in zip(slots_N.tolist(), vectors_NE, strict=True)} == {
             slot: vector.tolist() for slot, vector in known.items()
         }
+        held = np.array(sorted(known), np.int64)
+        expected_NE = np.array([known[slot] for slot in held.tolist()], np.float32).reshape(-1, SIZE)
+        np.testing.assert_array_equal(index.vectors(held), expected_NE)

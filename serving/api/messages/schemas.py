@@ -76,6 +76,14 @@ class RankedItem(msgspec.Struct, frozen=True):
     scores: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
 
 
+class Preranked(msgspec.Struct, frozen=True):
+    """How many candidates the model did not score, because others were better by the cheap score `by`: `two_tower` (the
+    product of the vectors of user and item)."""
+
+    by: str
+    left_out: int
+
+
 class RankResponse(msgspec.Struct, frozen=True):
     """A ranked list to show. Interactions with it name `impression`.
 
@@ -90,6 +98,8 @@ class RankResponse(msgspec.Struct, frozen=True):
 
     `event` is there if the request said not to log the list: an impression, to be sent to `/v1/events` when it is
     shown, with the time of that moment.
+
+    `preranked` is there if the server left candidates out before the model scored the others (`[serving] prerank`).
     """
 
     impression: str
@@ -99,6 +109,7 @@ class RankResponse(msgspec.Struct, frozen=True):
     model: str
     degraded: list[str]
     event: Impression | msgspec.UnsetType = msgspec.UNSET
+    preranked: Preranked | msgspec.UnsetType = msgspec.UNSET
 
 
 class ErrorDetail(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from serving.api.monitoring.server_state import ServerState
 from serving.api.monitoring.trainer_metrics import trainer_metrics
 from serving.experiments.assignment import CHAMPION
-from serving.ranking.ranker import Trace
+from serving.ranking.trace import Preranking, Trace
 
 _BUCKETS = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -34,6 +34,17 @@ class Metrics:
         self._variety = Summary(
             "recsys_list_variety", "Kinds of items (Vendi score) in a list that was shown.", registry=self.registry
         )
+        self._preranked = Counter(
+            "recsys_preranked",
+            "Requests with more candidates than `prerank`.",
+            ["result"],
+            registry=self.registry,
+        )
+        self._survived = Summary(
+            "recsys_prerank_survived",
+            "Share of the model's first items that the stage before it keeps, of checked requests.",
+            registry=self.registry,
+        )
         self.events = Counter("recsys_events", "Events posted, by outcome.", ["status"], registry=self.registry)
         self.registry.register(_StateCollector(state))
 
@@ -47,8 +58,15 @@ class Metrics:
             self._stages.labels(stage).observe(seconds)
         if trace.variety is not None:
             self._variety.observe(trace.variety)
+        if trace.preranking is not None:
+            self._prerank(trace.preranking)
         for reason in trace.degraded:
             self._degraded.labels(reason).inc()
+
+    def _prerank(self, found: Preranking) -> None:
+        self._preranked.labels(found.result).inc()
+        if found.survived is not None:
+            self._survived.observe(found.survived)
 
     def degraded(self) -> dict[str, float]:
         """By reason, how often it was given so far."""

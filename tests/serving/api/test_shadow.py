@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from serving.experiments.assignment import Arm, Experiment
-from serving.ranking.ranker import Query
+from serving.ranking.query import Query
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.keys import KeyNames
 from serving.shadow import Shadow

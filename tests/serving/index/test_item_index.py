@@ -168,3 +168,12 @@ def test_an_empty_index_finds_nothing_and_other_sizes_are_refused() -> None:
     index.put([], np.zeros((0, SIZE), np.float32))
     with pytest.raises(ValueError, match=r"vectors have shape \(1, 3\), this index takes \(1, 8\)"):
         index.put(["a"], np.zeros((1, 3), np.float32))
+
+
+def test_products_with_given_items() -> None:
+    index = ItemIndex(2)
+    index.put(["a", "b", "c"], np.array([[1, 0], [0, 1], [1, 1]], np.float32))
+    index.remove(["b"])
+    found = index.products(np.array([2, 3], np.float32), ["c", "b", "z", "a"])
+    np.testing.assert_array_equal(found, [5, np.nan, np.nan, 2])
+    assert index.products(np.array([2, 3], np.float32), []).tolist() == []

@@ -17,7 +17,7 @@ from serving.api.gate.ranking_queue import RankingQueue
 from serving.api.monitoring.prometheus import Metrics
 from serving.api.monitoring.server_state import ServerState
 from serving.api_key import new_key
-from serving.ranking.ranker import Trace
+from serving.ranking.trace import Trace
 from serving.replication.trainer_status import TrainerStatus
 from tests.recsys.training.test_publication import reported
 from tests.serving.api.asking import Start

@@ -1,0 +1,54 @@
+"""What happened to one request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Preranking:
+    """What the stage before the model did: `by` what it scored, empty if it could not, and how many it left out.
+
+    `survived` is the share of the model's first items that it would have kept, of a request of which all candidates
+    were scored by both; None for others.
+    """
+
+    by: str
+    left_out: int = 0
+    survived: float | None = None
+
+    @property
+    def result(self) -> str:
+        """`reduced`, `checked` (all candidates were scored by both) or `unscored` (there is no cheap score)."""
+        if self.survived is not None:
+            return "checked"
+        return "reduced" if self.left_out else "unscored"
+
+
+@dataclass(slots=True)
+class Trace:
+    """What happened to one request: start time (seconds of the clock), seconds by stage, reasons for degradation."""
+
+    started: float
+    clock: Callable[[], float]
+    seconds: dict[str, float] = field(default_factory=dict)
+    degraded: list[str] = field(default_factory=list)
+    variety: float | None = None
+    """How many kinds of items are in the list that is shown (see `serving.ranking.diversity`); None: nobody asked."""
+
+    preranking: Preranking | None = None
+    """None: no candidate had to be left out."""
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure a stage."""
+        began = self.clock()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + self.clock() - began
+
+    def elapsed(self) -> float:
+        return self.clock() - self.started

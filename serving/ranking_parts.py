@@ -1,0 +1,52 @@
+"""What ranks, made of settings and what a replica keeps."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from serving.event_writer import EventWriter
+from serving.ranking.diversity import Diversity
+from serving.ranking.exploration import exploration
+from serving.ranking.popularity import PopularityScores
+from serving.ranking.preranker import Preranker
+from serving.ranking.ranker import Ranker
+from serving.ranking.task_score import TaskScore
+from serving.ranking.tower_products import TowerProducts
+from serving.replica import Replica
+from serving.shadow import Shadow
+
+if TYPE_CHECKING:
+    from serving.server import Settings
+
+
+def ranker(settings: Settings, replica: Replica, deadline: float) -> Ranker:
+    """What ranks candidates, in at most `deadline` seconds."""
+    return Ranker(
+        replica.models,
+        replica.entities,
+        PopularityScores(replica.catalog),
+        exploration(settings.exploration, settings.temperature),
+        deadline,
+        TaskScore(settings.score),
+        settings.seed,
+        Diversity(settings.diversity_by, settings.diversity) if settings.diversity_by else None,
+        preranker(settings, replica),
+    )
+
+
+def preranker(settings: Settings, replica: Replica) -> Preranker | None:
+    """What chooses the candidates that the model scores; None if it scores all."""
+    if not settings.prerank:
+        return None
+    return Preranker(settings.prerank, settings.prerank_checked, [TowerProducts(replica.entities)])
+
+
+def shadow_scoring(settings: Settings, replica: Replica, events: EventWriter, idle: Callable[[], bool]) -> Shadow:
+    """What scores answers with challengers, while `idle`."""
+    greedy = replace(settings, exploration="none", temperature=1.0, diversity_by="", diversity=0.0)
+    own, patience = ranker(greedy, replica, math.inf), settings.shadow_patience / 1000
+    return Shadow(settings.shadow, replica.models, own, events, idle, replica.is_behind, time.perf_counter, patience)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from serving.event_writer import EventWriter
 from serving.ranking.diversity import Diversity
 from serving.ranking.exploration import exploration
+from serving.ranking.mean_logits import MeanLogits
 from serving.ranking.popularity import PopularityScores
 from serving.ranking.preranker import Preranker
 from serving.ranking.ranker import Ranker
@@ -42,7 +43,7 @@ def preranker(settings: Settings, replica: Replica) -> Preranker | None:
     """What chooses the candidates that the model scores; None if it scores all."""
     if not settings.prerank:
         return None
-    return Preranker(settings.prerank, settings.prerank_checked, [TowerProducts(replica.entities)])
+    return Preranker(settings.prerank, settings.prerank_checked, [TowerProducts(replica.entities), MeanLogits()])
 
 
 def shadow_scoring(settings: Settings, replica: Replica, events: EventWriter, idle: Callable[[], bool]) -> Shadow:

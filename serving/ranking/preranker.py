@@ -30,6 +30,10 @@ class CheapScores(Protocol):
         """A score [C] of each candidate, NaN where nothing is known of it; None if the model has none."""
         ...
 
+    def learn(self, query: Query, model: LoadedModel, shares_C: Floats) -> None:
+        """The model's scores, scaled to [0, 1], of the candidates of a query that it has scored."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -75,6 +79,11 @@ class Preranker:
         if rng.random() < self._checked:
             return Selection(query, by, kept_C, 0, whole=True)
         return Selection(query.only(kept_C.tolist()), by, kept_C, len(query.items) - keep, whole=False)
+
+    def learn(self, query: Query, model: LoadedModel, shares_C: Floats) -> None:
+        """Tell the cheap scores what the model said."""
+        for one in self._scores:
+            one.learn(query, model, shares_C)
 
     def _scored(self, query: Query, model: LoadedModel) -> tuple[str, Floats | None]:
         """The name of the score and the scores; a faulty one costs time, not the model's ranking."""

@@ -28,3 +28,6 @@ class TowerProducts:
             return None
         vector_E = user_vector(model, self._entities, query.user, query.features, query.time)
         return model.two_tower.items.products(vector_E, query.items).astype(np.float64)
+
+    def learn(self, query: Query, model: LoadedModel, shares_C: Floats) -> None:
+        """Nothing: the towers learn from clicks, in the trainer."""

@@ -78,7 +78,7 @@ class RankedItem(msgspec.Struct, frozen=True):
 
 class Preranked(msgspec.Struct, frozen=True):
     """How many candidates the model did not score, because others were better by the cheap score `by`: `two_tower` (the
-    product of the vectors of user and item)."""
+    product of the vectors of user and item) or `mean_logit` (what the model said of the item for others)."""
 
     by: str
     left_out: int

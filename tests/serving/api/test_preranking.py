@@ -89,13 +89,17 @@ def test_recommendations_are_preranked(start: Start, published: Publisher) -> No
     assert answer["preranked"] == {"by": "two_tower", "left_out": 2}
 
 
-def test_a_model_without_vectors_ranks_all(start: Start, publish: Any) -> None:
+def test_without_vectors_the_means_of_earlier_requests_decide(start: Start, publish: Any) -> None:
     publish(SCORES)
-    app = ready(start(prerank=2))
-    answer = rank(app, *SCORES, count=1)
-    assert shown(answer) == ["a"]
-    assert "preranked" not in answer
-    assert figures(app)['recsys_preranked_total{result="unscored"}'] == 1
+    app = ready(start(prerank=2, prerank_checked=0.0))
+    first = rank(app, *SCORES, count=1)
+    assert shown(first) == ["a"]
+    assert "preranked" not in first  # nothing is known yet
+    second = rank(app, *reversed(SCORES), count=1)
+    assert shown(second) == ["a"]
+    assert second["preranked"] == {"by": "mean_logit", "left_out": 2}
+    found = figures(app)
+    assert found['recsys_preranked_total{result="unscored"}'] == found['recsys_preranked_total{result="reduced"}'] == 1
 
 
 @pytest.mark.parametrize(

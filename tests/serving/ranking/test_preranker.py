@@ -34,6 +34,8 @@ class Given:
             raise self._scores
         return None if self._scores is None else np.array(self._scores)
 
+    def learn(self, query: Query, model: LoadedModel, shares_C: Floats) -> None: ...
+
 
 def query(candidates: int, count: int) -> Query:
     items = [f"i{number}" for number in range(candidates)]

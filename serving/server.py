@@ -175,7 +175,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
     )
     return create_app(
         routes,
-        BatchRoute(routes, metrics, limits, clocks),
+        BatchRoute(routes, metrics, access, limits, clocks),
         ErasureRoute(erasures.erase),
         metrics,
         access,

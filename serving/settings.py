@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -15,6 +16,7 @@ from recsys.errors import InvalidValueError
 from serving.api_key import ApiKey
 from serving.limits import SOURCES, Limits, check_shares
 from serving.ranking.diversity import Diversity
+from serving.ranking.exploration import LEAST_TEMPERATURE
 from serving.replication.keys import CHAMPION, ModelKeys
 
 _ORIGIN = re.compile(r"(http(?!.*:80$)|https(?!.*:443$))://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
@@ -81,7 +83,7 @@ class ServingSettings:
     durable: bool = False
     """Whether an answer waits, for at most `deadline`, until its impression is stored, so that kill -9 loses none."""
     exploration: Literal["none", "plackett_luce"] = "none"
-    temperature: Annotated[float, Field(gt=0)] = 1.0
+    temperature: Annotated[float, Field(ge=LEAST_TEMPERATURE, lt=math.inf)] = 1.0
     shadow: list[str] = field(default_factory=list)
     """Models that score what was shown after the answer, for the log alone: challengers."""
     diversity_by: str = ""

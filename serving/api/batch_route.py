@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.api.clock_and_ids import ClockAndIds
+from serving.api.gate.access import Access
 from serving.api.messages.request_body import decoded, read
 from serving.api.messages.request_errors import ApiError, ClientGoneError
 from serving.api.messages.schemas import BatchAnswer, BatchRequest, BatchResponse, RecommendRequest
@@ -21,12 +22,14 @@ _decoder = msgspec.json.Decoder(BatchRequest)
 class BatchRoute:
     """Lists for many users, each a request of its own in the queue: other clients' requests come in between."""
 
-    def __init__(self, routes: Routes, metrics: Metrics, limits: Limits, source: ClockAndIds) -> None:
-        self._routes, self._metrics, self._limits, self._source = routes, metrics, limits, source
+    def __init__(self, routes: Routes, metrics: Metrics, access: Access, limits: Limits, source: ClockAndIds) -> None:
+        self._routes, self._metrics, self._access = routes, metrics, access
+        self._limits, self._source = limits, source
 
     async def recommend(self, request: Request) -> Response:
         """All lists are logged together, when there are all: of a client that leaves before, nobody saw any."""
         asked = decoded(_decoder, await read(request, self._limits.body))
+        self._access.count_more(request, len(asked.requests) - 1)
         waiting: list[Unlogged] = []
         traces: list[Trace] = []
         answers = BatchResponse([await self._answer(request, one, waiting, traces) for one in asked.requests])

@@ -27,6 +27,10 @@ _SMALLEST_PROPENSITY = 1e-30
 """The least logged propensity: off-policy estimates divide by it, and rounding must not make it 0."""
 
 
+LEAST_TEMPERATURE = 1e-6
+"""Of `PlackettLuce`: below, it is `Greedy` but for ties, and sums of utilities lose what tells them apart."""
+
+
 class Exploration(Protocol):
     """A policy that orders candidates by their scores."""
 
@@ -72,8 +76,11 @@ class PlackettLuce:
     """
 
     def __init__(self, temperature: float) -> None:
-        if not temperature > 0:
-            raise InvalidValueError(f"temperature is {temperature}: it must be positive; for no exploration use Greedy")
+        if not LEAST_TEMPERATURE <= temperature < math.inf:
+            raise InvalidValueError(
+                f"temperature is {temperature}: it must be finite and at least {LEAST_TEMPERATURE:g}; for no "
+                "exploration use Greedy"
+            )
         self._temperature = temperature
 
     def order(self, scores_C: Floats, limit: int, rng: np.random.Generator) -> tuple[Positions, Floats]:

@@ -39,7 +39,7 @@ def check(path: Path) -> None:
     click.echo(f"{path} is valid: {len(config.features.fields)} fields, model {config.model.name}.")
     _show_log(config)
     _show_redis(config)
-    for note in (*_unnamed_actions(config), *_unusable_checkpoints(config)):
+    for note in (*_unnamed_actions(config), *_lonely_tables(config), *_unusable_checkpoints(config)):
         click.secho(note, fg="yellow")
 
 
@@ -84,6 +84,19 @@ def _unnamed_actions(config: Config) -> Iterator[str]:
             yield (
                 f"features.fields, field {field.name!r}: no task and no mapping names the action "
                 f"{field.streamed.action!r} (they name: {known}). The field says nothing unless events have it"
+            )
+
+
+def _lonely_tables(config: Config) -> Iterator[str]:
+    """Tables that a field names, and no other has: it may be a slip."""
+    fields = wiring.spec(config).sparse
+    for field in fields:
+        others = sorted({other.table for other in fields if other is not field})
+        settled = {field.name, *others, *config.features.tables}
+        if field.table not in settled:
+            yield (
+                f"features.fields, field {field.name!r}: no other field has the table {field.table!r}, so its rows are "
+                f"its own (others: {', '.join(others) or 'none'}). To share rows name one of these, else delete it"
             )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
@@ -57,6 +58,12 @@ class Access:
             await app(scope, receive, send)
 
         return guarded
+
+    def count_more(self, request: Request, more: int) -> None:
+        """Count a request that was let in as so many more of its key's `rate`: they are what it asks for."""
+        key = self._key(browser_key.authorization(request.url.path, request.headers))
+        if key is not None and key.name in self._buckets:
+            self._buckets[key.name].owe(more)
 
     def scopes(self, path: str, authorization: str) -> frozenset[Scope]:
         """What the request may do. Raises NoKeyError, ForbiddenError or OverloadedError."""

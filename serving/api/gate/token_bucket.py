@@ -17,6 +17,10 @@ class TokenBucket:
         self._tokens = self._capacity
         self._filled: float | None = None
 
+    def owe(self, more: int) -> None:
+        """Take as many more, there or not: later requests wait until they are paid for."""
+        self._tokens -= more
+
     def take(self, now: float) -> float:
         """0 if a token was taken at `now` (seconds), else the seconds until there will be one."""
         if self._filled is not None:

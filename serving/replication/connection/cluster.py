@@ -75,9 +75,9 @@ class Topology:
         self.forget()
         raise redis.ConnectionError(f"no node of the Redis cluster has slot {slot}")
 
-    def nodes(self) -> list[redis.Redis]:
-        """Clients of all nodes that have slots."""
-        return [self.client(address) for address in sorted({address for _, _, address in self._slots()})]
+    def addresses(self) -> list[Address]:
+        """All nodes that have slots."""
+        return sorted({address for _, _, address in self._slots()})
 
     def client(self, address: Address) -> redis.Redis:
         """A client of one node."""
@@ -160,7 +160,11 @@ class ClusterClient(RedisClient):
         self.auto_close_connection_pool = True
 
     def nodes(self) -> list[redis.Redis]:
-        return self._topology.nodes()
+        return list(self.nodes_by_address().values())
+
+    def nodes_by_address(self) -> dict[str, redis.Redis]:
+        """As `nodes`, by HOST:PORT."""
+        return {f"{host}:{port}": self._topology.client((host, port)) for host, port in self._topology.addresses()}
 
     def by_slot(self, names: list[str], add: Add) -> list[Any]:
         slots: dict[int, list[str]] = defaultdict(list)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+import redis
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
@@ -47,9 +48,24 @@ def _sentinel(where: RedisUrl, options: dict[str, Any], project: str) -> RedisCl
     own = {name: value for name, value in chosen.items() if name not in ("host", "port")} | options
     sign_in = {name.removeprefix("sentinel_"): value for name, value in where.sentinel}
     signed = options | sign_in | ({"ssl": True} if tls else {})
-    sentinels = Sentinel(where.hosts, sentinel_kwargs=signed)  # type: ignore[no-untyped-call]
+    sentinels = _Sentinels(where.hosts, sentinel_kwargs=signed)  # type: ignore[no-untyped-call]
     master = sentinels.master_for(where.master, RedisClient, ssl=tls, **own)  # type: ignore[no-untyped-call]
     return named(cast(RedisClient, master), project)
+
+
+class _Sentinels(Sentinel):
+    """Says so where one of them is no Sentinel."""
+
+    def discover_master(self, service_name: str) -> Any:
+        try:
+            return super().discover_master(service_name)  # type: ignore[no-untyped-call]
+        except redis.ResponseError as error:
+            if "unknown command" not in str(error):
+                raise
+            raise redis.ResponseError(
+                "a host of redis+sentinel:// is a Redis, not a Sentinel: name the Sentinels, whose port is 26379 by "
+                "default, or write the Redis itself as redis://HOST:PORT"
+            ) from error
 
 
 def named(client: RedisClient, project: str) -> RedisClient:

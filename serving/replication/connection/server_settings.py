@@ -29,11 +29,14 @@ class Inspection:
     """Whether it writes an append-only file."""
     half_seen: bool = False
     """Whether it is a node of a cluster that the client takes for a server of its own."""
+    address: str = ""
+    """HOST:PORT of a node of a cluster."""
 
     def __str__(self) -> str:
         bound = f"of at most {self.maxmemory / 2**20:,.0f} MiB" if self.maxmemory else "without a bound"
         kept = "an append-only file" if self.appends else "no append-only file"
-        return f"{self.server}, {self.used / 2**20:,.0f} MiB {bound} used, {self.policy}, {kept}"
+        where = f"{self.address}: " if self.address else ""
+        return f"{where}{self.server}, {self.used / 2**20:,.0f} MiB {bound} used, {self.policy}, {kept}"
 
     @property
     def warning(self) -> str:
@@ -58,8 +61,9 @@ class Inspection:
 
 def inspect(client: RedisClient) -> list[Inspection]:
     """Each server with keys of the project. Raises redis.RedisError when one does not answer."""
-    whole = isinstance(client, ClusterClient)
-    return [_inspected(node, whole) for node in client.nodes()]
+    if isinstance(client, ClusterClient):
+        return [_inspected(node, address) for address, node in client.nodes_by_address().items()]
+    return [_inspected(node) for node in client.nodes()]
 
 
 def warnings(found: Iterable[Inspection]) -> list[str]:
@@ -76,7 +80,7 @@ def warn(client: RedisClient) -> None:
         _logger.debug("not inspected: %s", error)
 
 
-def _inspected(node: redis.Redis, whole: bool) -> Inspection:
+def _inspected(node: redis.Redis, address: str = "") -> Inspection:
     info = node.info()
     name = "Valkey" if "valkey_version" in info else "Redis"
     return Inspection(
@@ -85,5 +89,6 @@ def _inspected(node: redis.Redis, whole: bool) -> Inspection:
         int(info.get("maxmemory", 0)),
         int(info.get("used_memory", 0)),
         bool(info.get("aof_enabled", 0)),
-        half_seen=bool(info.get("cluster_enabled", 0)) and not whole,
+        half_seen=bool(info.get("cluster_enabled", 0)) and not address,
+        address=address,
     )

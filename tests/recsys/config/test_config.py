@@ -283,6 +283,10 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
             "[serving]\ntemperature = 2.0\n",
             "line 2: serving.temperature: 2.0 has no effect while exploration is none",
         ),
+        (
+            "[serving]\nexploration = 'plackett_luce'\ntemperature = 1e-308\n",
+            "line 3: serving.temperature: must be greater than or equal to 0.000001",
+        ),
         ("[serving]\nshadow = ['wide', 'wide']\n", "line 2: serving.shadow: names 'wide' twice; delete one"),
         ("[serving]\nshadow = ['popularity']\n", "line 2: serving.shadow: model name 'popularity' cannot be used"),
         ("[training]\npublish_as = 'a b'\n", "line 2: training.publish_as: model name 'a b' cannot be used"),

@@ -70,3 +70,9 @@ def test_a_node_that_is_taken_for_a_server_of_its_own_is_warned_of(cluster: Clus
     assert [one.warning for one in inspect(client)] == [""] * 3
     with connect(cluster.url.replace("redis+cluster://", "redis://").split(",")[0]) as alone:
         assert "redis+cluster://" in inspect(alone)[0].warning
+
+
+def test_each_node_is_described_by_its_address(cluster: Cluster, client: RedisClient) -> None:
+    addresses = sorted(f"127.0.0.1:{node.port}" for node in cluster.nodes)
+    assert [one.address for one in inspect(client)] == addresses
+    assert [str(one).partition(": ")[0] for one in inspect(client)] == addresses

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.ranking.exploration import Greedy, PlackettLuce, exploration
+from recsys.errors import InvalidValueError
+from serving.ranking.diversity import Diversity
+from serving.ranking.exploration import LEAST_TEMPERATURE, Greedy, PlackettLuce, exploration
 
 SCORES_C = np.array([0.9, 0.5, 0.2, 0.7])
 
@@ -89,7 +91,7 @@ def test_ranking_keeps_the_order_of_equals_and_is_certain() -> None:
 def test_a_wrong_policy_is_named() -> None:
     with pytest.raises(ValueError, match="plackett_luce"):
         exploration("greedy", 1.0)
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(ValueError, match="at least 1e-06"):
         exploration("plackett_luce", 0.0)
 
 
@@ -109,3 +111,18 @@ def test_a_propensity_is_never_zero_and_estimates_stay_finite() -> None:
     assert order_K.tolist() == [1, 0]
     assert 0 < propensities_K[0] <= 1e-30
     assert np.isfinite(1 / propensities_K).all()
+
+
+@pytest.mark.parametrize("temperature", [LEAST_TEMPERATURE, 1e300])
+def test_propensities_are_numbers_at_the_ends_of_what_is_allowed(temperature: float) -> None:
+    scores_C, rng = np.array([0.0, 1.0, 0.5, 0.5]), np.random.default_rng(0)
+    for diverse in (Diversity("item.kind"), Diversity("item.kind", 1.0)):
+        order_K, chances_K = diverse.order(PlackettLuce(temperature), scores_C, ["a", "b", "a", "b"], 4, rng)
+        assert sorted(order_K.tolist()) == [0, 1, 2, 3]
+        assert ((chances_K > 0) & (chances_K <= 1)).all()
+
+
+@pytest.mark.parametrize("temperature", [1e-308, 0.0, -1.0, float("inf"), float("nan")])
+def test_other_temperatures_are_refused(temperature: float) -> None:
+    with pytest.raises(InvalidValueError, match=r"at least 1e-06"):
+        PlackettLuce(temperature)

@@ -8,6 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from recsys.cli import main
+from recsys.commands.demo.ports import free_ports
+from tests.serving.redis_servers import redis_server
 
 MAPPING = '[[log.mapping]]\ncolumns = { time = "t", impression = "i", item = "x" }\n'
 
@@ -82,6 +84,35 @@ def test_a_redis_that_does_not_answer_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check", "-c", str(config)])
     assert result.exit_code == 0, result.output
     assert "redis: Error 111 connecting to 127.0.0.1:1" in result.output
+
+
+def test_a_redis_behind_no_sentinel_is_told_how_to_be_named(tmp_path: Path) -> None:
+    with redis_server(tmp_path, free_ports(1)[0]) as server:
+        config = tmp_path / "recsys.toml"
+        config.write_text(f"[redis]\nurl = 'redis+sentinel://127.0.0.1:{server.port}/shop'\n")
+        result = CliRunner().invoke(main, ["check", "-c", str(config)])
+    assert result.exit_code == 0, result.output
+    assert "is a Redis, not a Sentinel: name the Sentinels" in result.output
+
+
+def test_a_table_that_only_one_field_names_may_be_a_slip(tmp_path: Path) -> None:
+    config = tmp_path / "recsys.toml"
+    fields = "".join(
+        f"[[features.fields]]\nname = '{name}'\nkind = '{kind}'\nsource = '{source}'\n{table}"
+        for name, kind, source, table in (
+            ("user", "categorical", "user", ""),
+            ("item", "categorical", "item", ""),
+            ("past", "multi", "user.recent(click, 5)", "table = 'itme'\n"),
+            ("first", "categorical", "item.maker", "table = 'maker'\n"),
+            ("second", "multi", "item.makers", "table = 'maker'\n"),
+        )
+    )
+    config.write_text(fields)
+    result = CliRunner().invoke(main, ["check", "-c", str(config)])
+    assert result.exit_code == 0, result.output
+    assert result.output.count("no other field has the table") == 1
+    assert "field 'past': no other field has the table 'itme'" in result.output
+    assert "(others: item, maker, user)" in result.output
 
 
 @pytest.mark.parametrize("name", ["", "Shop", "a:b", "{a}", "x" * 41])

@@ -123,6 +123,25 @@ def test_a_bucket_never_gives_more_than_its_rate() -> None:
     assert 54 <= given <= 55  # ten seconds of five, and the first five
 
 
+def test_what_is_owed_is_waited_for() -> None:
+    bucket = TokenBucket(5.0)
+    assert bucket.take(0.0) == 0
+    bucket.owe(13)
+    assert bucket.take(0.0) == pytest.approx(2)
+    assert bucket.take(1.9) > 0
+    assert bucket.take(2.0) == 0
+
+
+def test_a_batch_counts_as_many_as_it_asks_for(start: Start) -> None:
+    key, configured = new_key("mail", ["rank"], rate=0.5)
+    app = start(api_keys=[configured])
+    batch = {"requests": [{"user": "a"}, {"user": "b"}, {"user": "c"}]}
+    assert app.post("/v1/recommend/batch", json=batch, headers=bearer(key)).status_code == 200
+    refused = call(app, "/v1/rank", bearer(key))
+    assert refused.status_code == 429
+    assert 4 <= int(refused.headers["Retry-After"]) <= 6  # three requests at one in two seconds
+
+
 def test_a_route_that_nobody_thought_of_is_closed() -> None:
     access = Access([KEYS["rank"][1]], lambda: 0.0)
     with pytest.raises(NoKeyError, match="scope admin"):

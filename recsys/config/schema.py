@@ -19,7 +19,7 @@ from recsys.config.sections.features import FeaturesSection
 from recsys.config.sections.item_sets import ItemSetsSection
 from recsys.config.sections.item_to_item import ItemToItemSection
 from recsys.config.sections.learning.fit import FitSection
-from recsys.config.sections.learning.models import AutoIntConfig, ModelSection
+from recsys.config.sections.learning.models import SMALLEST_BATCH, AutoIntConfig, ModelSection
 from recsys.config.sections.learning.retrieval import RetrievalSection
 from recsys.config.sections.learning.search import DnisSection, IhasSection
 from recsys.config.sections.learning.tasks import CLICK, TaskSection
@@ -98,6 +98,19 @@ class Config(Section):
             if self.training.workers > 1:
                 message = "needs training.workers = 1: train with one worker, or leave it out"
                 raise error_at(("retrieval", "two_tower"), message)
+        return self
+
+    @model_validator(mode="after")
+    def _can_normalise(self) -> Self:
+        if dict(self.model).get("mlp_norm") == "batch":
+            if self.training.workers > 1:
+                message = (
+                    "needs training.workers = 1, because workers have rows of their own: train with one, or write layer"
+                )
+                raise error_at(("model", "mlp_norm"), message)
+            if self.training.batch_size < SMALLEST_BATCH:
+                message = f"needs training.batch_size of at least {SMALLEST_BATCH}: raise it, or write layer"
+                raise error_at(("model", "mlp_norm"), message)
         return self
 
     @model_validator(mode="after")

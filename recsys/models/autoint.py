@@ -14,8 +14,9 @@ from torch.nn import functional
 
 from recsys.config.sections.learning.models import AutoIntConfig
 from recsys.errors import InvalidValueError
-from recsys.models.base import FieldAxes, Perceptron, RankingModel, drop
-from recsys.models.interaction import Interaction
+from recsys.models.base import FieldAxes, RankingModel
+from recsys.models.blocks.interaction import Interaction
+from recsys.models.blocks.perceptron import Perceptron, drop
 
 
 class InteractingLayer(nn.Module):
@@ -134,7 +135,8 @@ class AutoInt(RankingModel):
         nn.init.zeros_(self.output.bias)
         self.mlp = None
         if config.mlp:
-            self.mlp = Perceptron(self.n_fields, self.vector_dim, config.mlp, config.mlp_dropout, tasks)
+            sizes = self.n_fields, self.vector_dim, config.mlp
+            self.mlp = Perceptron(*sizes, config.mlp_dropout, tasks, norm=config.mlp_norm)
 
     def by_field(self) -> dict[str, FieldAxes]:
         return super().by_field() | {"output.weight": FieldAxes((1,), starts_at_zero=True)}

@@ -6,23 +6,21 @@ D embedding dimension, T tasks.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from recsys.config.sections.section import Section
 from recsys.errors import InvalidValueError
-from recsys.models.causal_encoder import CausalEncoder
-from recsys.models.target_attention import TargetAttention
+from recsys.models.blocks.batch_norm import BatchNorm
+from recsys.models.blocks.causal_encoder import CausalEncoder
+from recsys.models.blocks.perceptron import Perceptron
+from recsys.models.blocks.target_attention import TargetAttention
 from streaming.encode.feature_spec import PooledHistory
 
 
@@ -115,7 +113,7 @@ class RankingModel(nn.Module, ABC):
 
     @cached_property
     def drops(self) -> bool:
-        """Whether any dropout is above 0, so that training scores differ from evaluation scores."""
+        """Whether any dropout is above 0."""
         return any(value > 0 for name, value in self.config if name.endswith("dropout"))
 
     @property
@@ -123,10 +121,10 @@ class RankingModel(nn.Module, ABC):
         """Numbers in the widest activation of a row, by which the learner cuts a batch into parts."""
         return self.n_fields * self.dim
 
-    @property
+    @cached_property
     def mixes_rows(self) -> bool:
         """Whether a row's training logits depend on the other rows of its batch, as batch norm's do."""
-        return any(isinstance(module, _BatchNorm) for module in self.modules())
+        return any(isinstance(module, BatchNorm) for module in self.modules())
 
     def check_dims(self, dims: Mapping[str, int]) -> None:
         """Raise InvalidValueError unless the widest table, by name in `dims`, has the dimension of this model."""
@@ -172,50 +170,3 @@ class RankingModel(nn.Module, ABC):
         joined_CMD = torch.cat([request_1MD.expand(item_CMD.shape[0], -1, -1), item_CMD], 1)
         places = sorted(range(self.n_fields), key=order.__getitem__)
         return joined_CMD if places == sorted(places) else joined_CMD[:, places]
-
-
-class Perceptron(nn.Module):
-    """Fully connected network with ReLU over flattened fields, ending in `outputs` numbers.
-
-    Weights are Glorot normal as in AutoInt's code; biases start at zero (the code draws them at random).
-    """
-
-    def __init__(self, n_fields: int, dim: int, hidden: Sequence[int], dropout: float = 0.0, outputs: int = 1) -> None:
-        super().__init__()
-        self.n_fields, self.dim, self.dropout = n_fields, dim, dropout
-        sizes = [n_fields * dim, *hidden, outputs]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        for layer, (a, b) in zip(self.layers, pairwise(sizes), strict=True):
-            assert isinstance(layer, nn.Linear)
-            nn.init.normal_(layer.weight, std=math.sqrt(2 / (a + b)))
-            nn.init.zeros_(layer.bias)
-
-    def forward(self, fields_BMD: Tensor) -> Tensor:
-        return self._after_first(self.layers[0](fields_BMD.flatten(1)))
-
-    def forward_split(self, request_1MD: Tensor, item_CMD: Tensor, order: Sequence[int]) -> Tensor:
-        """As `forward`, but the request's share of the first layer is computed once."""
-        first = self.layers[0]
-        assert isinstance(first, nn.Linear)
-        weight_HMD = first.weight.view(-1, self.n_fields, self.dim)
-        cut = request_1MD.shape[1]
-        hidden: Tensor = first.bias
-        if cut:
-            request_weight = weight_HMD[:, list(order[:cut])].flatten(1)
-            hidden = functional.linear(request_1MD.flatten(1), request_weight, hidden)
-        if cut < self.n_fields:
-            item_weight = weight_HMD[:, list(order[cut:])].flatten(1)
-            hidden = hidden + functional.linear(item_CMD.flatten(1), item_weight)
-        else:
-            hidden = hidden.expand(item_CMD.shape[0], -1)
-        return self._after_first(hidden)
-
-    def _after_first(self, hidden: Tensor) -> Tensor:
-        for layer in self.layers[1:]:
-            hidden = layer(drop(functional.relu(hidden), self.dropout, self.training))
-        return hidden
-
-
-def drop(values: Tensor, probability: float, training: bool) -> Tensor:
-    """Dropout, skipped if nothing is dropped."""
-    return functional.dropout(values, probability, training) if probability and training else values

@@ -11,7 +11,8 @@ import math
 from torch import Tensor, nn
 
 from recsys.config.sections.learning.models import CrossNetworkConfig
-from recsys.models.base import FieldAxes, Perceptron, RankingModel
+from recsys.models.base import FieldAxes, RankingModel
+from recsys.models.blocks.perceptron import Perceptron
 
 
 class CrossLayer(nn.Module):
@@ -55,7 +56,9 @@ class CrossNetwork(RankingModel):
         self.output = nn.Linear(size, tasks)
         nn.init.normal_(self.output.weight, std=math.sqrt(2 / (size + tasks)))
         nn.init.zeros_(self.output.bias)
-        self.mlp = Perceptron(self.n_fields, dim, config.mlp, config.mlp_dropout, tasks) if config.mlp else None
+        self.mlp = None
+        if config.mlp:
+            self.mlp = Perceptron(self.n_fields, dim, config.mlp, config.mlp_dropout, tasks, norm=config.mlp_norm)
 
     def by_field(self) -> dict[str, FieldAxes]:
         axes = super().by_field() | {"output.weight": FieldAxes((1,))}

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from recsys.config.sections.learning.models import FinalMlpConfig
-from recsys.models.base import FieldAxes, Perceptron, RankingModel
+from recsys.models.base import FieldAxes, RankingModel
+from recsys.models.blocks.perceptron import Perceptron
 
 
 class BilinearFusion(nn.Module):
@@ -50,7 +51,9 @@ class FinalMlp(RankingModel):
         super().__init__(n_sparse, n_numeric, dim, tasks)
         self.config: FinalMlpConfig = config
         self.first, self.second = (
-            Perceptron(self.n_fields, dim, sizes[:-1], config.mlp_dropout, sizes[-1])
+            Perceptron(
+                self.n_fields, dim, sizes[:-1], config.mlp_dropout, sizes[-1], norm=config.mlp_norm, rectified=True
+            )
             for sizes in (config.mlp, config.second_mlp)
         )
         self.gates_2MD = nn.Parameter(torch.zeros(2, self.n_fields, dim)) if config.gates else None

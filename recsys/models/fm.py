@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from recsys.config.sections.learning.models import FactorizationMachineConfig
 from recsys.errors import InvalidValueError
-from recsys.models.base import Perceptron, RankingModel
+from recsys.models.base import RankingModel
+from recsys.models.blocks.perceptron import Perceptron
 
 
 class FactorizationMachine(RankingModel):
@@ -35,7 +36,10 @@ class FactorizationMachine(RankingModel):
             raise InvalidValueError("a plain factorisation machine ranks alike for all tasks: give it an mlp")
         self.config: FactorizationMachineConfig = config
         self.bias = nn.Parameter(torch.zeros(tasks))
-        self.mlp = Perceptron(self.n_fields, dim - 1, config.mlp, config.mlp_dropout, tasks) if config.mlp else None
+        self.mlp = None
+        if config.mlp:
+            sizes = self.n_fields, dim - 1, config.mlp
+            self.mlp = Perceptron(*sizes, config.mlp_dropout, tasks, norm=config.mlp_norm)
 
     def forward(self, embedded_BFD: Tensor, numeric_BN: Tensor) -> Tensor:
         fields_BMD = self.fields(embedded_BFD, numeric_BN)

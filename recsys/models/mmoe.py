@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from recsys.config.sections.learning.models import MixtureOfExpertsConfig
-from recsys.models.base import FieldAxes, Perceptron, RankingModel
+from recsys.models.base import FieldAxes, RankingModel
+from recsys.models.blocks.perceptron import Perceptron
 
 
 class MixtureOfExperts(RankingModel):
@@ -29,11 +30,13 @@ class MixtureOfExperts(RankingModel):
         super().__init__(n_sparse, n_numeric, dim, tasks)
         self.config: MixtureOfExpertsConfig = config
         *hidden, outputs = config.expert_mlp
+        dropout, norm = config.mlp_dropout, config.mlp_norm
         self.experts = nn.ModuleList(
-            Perceptron(self.n_fields, dim, hidden, config.mlp_dropout, outputs) for _ in range(config.experts)
+            Perceptron(self.n_fields, dim, hidden, dropout, outputs, norm=norm, rectified=True)
+            for _ in range(config.experts)
         )
         self.gates = Perceptron(self.n_fields, dim, (), outputs=tasks * config.experts)
-        self.towers = nn.ModuleList(Perceptron(1, outputs, config.tower_mlp, config.mlp_dropout) for _ in range(tasks))
+        self.towers = nn.ModuleList(Perceptron(1, outputs, config.tower_mlp, dropout, norm=norm) for _ in range(tasks))
 
     def by_field(self) -> dict[str, FieldAxes]:
         experts = (f"experts.{number}.layers.0.weight" for number in range(self.config.experts))

@@ -41,10 +41,8 @@ class Description:
         retrieval: Mapping[str, Any] | None = None,
     ) -> Self:
         """The description of a model that is not built yet; `retrieval` has the options of a two-tower model."""
-        options = {name: value for name, value in section if not name.endswith("dropout")} | {
-            "dim": dim,
-            "tasks": tasks,
-        }
+        options = {name: value for name, value in section if not name.endswith("dropout") and value != "none"}
+        options |= {"dim": dim, "tasks": tasks}  # without what is "none", as if the model had no such option
         if retrieval is not None:
             options["retrieval"] = retrieval
         return cls(spec, json.loads(json.dumps(options)))

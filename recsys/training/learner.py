@@ -140,7 +140,8 @@ class Learner:
         embedded = self._layer.lookup(own.ids, batch.now)
         numeric_BN = self._numbers(own)
         learnable, logits_BT = self._gradients.find(own, embedded, numeric_BN)
-        same = not scored or (self.served_model is self.model and not self.model.drops)
+        trains_as_scored = not self.model.drops and not self.model.mixes_rows
+        same = not scored or (self.served_model is self.model and trains_as_scored)
         scores_B = None if same else self._dense.scores(embedded, numeric_BN, own)
         if learnable:
             self._dense.step(self.steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from functools import cache
 from multiprocessing import get_context
@@ -21,6 +22,7 @@ from recsys.training.export.exporter import Exporter
 from serving.model.scorer import Scorer
 from streaming.encode.feature_spec import FeatureSpec, Field
 from tests.graphs import GRAPHS
+from tests.recsys.models.variants import VARIANTS
 
 Floats = npt.NDArray[np.float32]
 DIM = 8
@@ -59,10 +61,10 @@ SPECS = {
 }
 
 
-CONFIGS: dict[str, Section] = {
+CONFIGS: Mapping[str, Section] = {
     "autoint": AutoInt.Config(layers=2, units=8, mlp=(8,)),
     "fm": FactorizationMachine.Config(mlp=(8,)),
-}
+} | {f"{name} {norm[0]}": SECTIONS[name].model_validate({"mlp_norm": norm[0]}) for name, *norm in VARIANTS if norm}
 
 
 @cache
@@ -73,7 +75,7 @@ def tracer() -> Executor:
 
 @cache
 def exported(name: str, spec_name: str, tasks: int = 1) -> tuple[RankingModel, FeatureSpec, Exporter]:
-    """A model whose every parameter is away from its initial value, and its exporter."""
+    """A model whose every parameter and buffer is away from its initial value, and its exporter."""
     spec = FeatureSpec.of(SPECS[spec_name])
     options = CONFIGS[name] if name in CONFIGS else SECTIONS[name].model_validate({})
     sizes = {"n_sparse": len(spec.sparse), "n_numeric": len(spec.numeric), "dim": DIM, "tasks": tasks}
@@ -82,6 +84,8 @@ def exported(name: str, spec_name: str, tasks: int = 1) -> tuple[RankingModel, F
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.2)
+        for buffer in model.buffers():  # running means and variances
+            buffer.add_(torch.rand(buffer.shape, generator=generator))
     return model, spec, Exporter(model, spec, cache=GRAPHS, executor=tracer())
 
 
@@ -130,7 +134,7 @@ class ScorerContract:
         np.testing.assert_allclose(scores_CT, whole_rows(model, inputs), atol=1e-4)
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("name", sorted(SECTIONS))
+    @pytest.mark.parametrize("name", sorted({*SECTIONS, *CONFIGS}))
     def test_equals_every_model(self, name: str) -> None:
         self.test_equals_the_model_whichever_inputs_are_left_out(name, "every kind of field")
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from recsys.models.base import Perceptron
+from recsys.models.blocks.perceptron import Perceptron
 from recsys.search.supernet import Supernet
 from streaming.encode.batch import TrainingBatch
 

@@ -41,6 +41,7 @@ class DenseModel:
         self._averaged = AveragedModel(model, averaging)
         self._part_rows = rows_a_part(model)
         self._weights = list(model.parameters())
+        self._buffers = list(model.buffers())
 
     @property
     def served(self) -> RankingModel:
@@ -50,6 +51,15 @@ class DenseModel:
     def scale_rate(self, factor: float) -> None:
         """Multiply the learning rate given at first by `factor`, until it is set again."""
         self._optimizer.lr = self._lr * factor
+
+    def statistics(self) -> list[torch.Tensor]:
+        """Copies of what forward passes of training have changed: running means of batch norm."""
+        return [buffer.clone() for buffer in self._buffers]
+
+    def restore_statistics(self, statistics: list[torch.Tensor]) -> None:
+        """Restore what `statistics` returned."""
+        for buffer, before in zip(self._buffers, statistics, strict=True):
+            buffer.copy_(before)
 
     def step(self, number: int) -> None:
         """Apply the gradients of the `number`th step."""

@@ -29,11 +29,20 @@ class SoundGradients:
     def find(self, batch: TrainingBatch, embedded: Embedded, numeric_BN: torch.Tensor) -> tuple[bool, torch.Tensor]:
         """Gradients of the batch, and the logits [B, T]; False if they may not be applied.
 
-        The inputs of rows that make them unsound become zeros, here and for the caller.
+        The inputs of rows that make them unsound become zeros, here and for the caller. Batch norm's running means
+        learn nothing of a batch with such rows.
         """
+        before = self._dense.statistics()
         logits_BT, is_sound = self._dense.gradients(batch, embedded, numeric_BN)
-        if is_sound:
-            return True, logits_BT
+        if not is_sound:
+            is_sound, logits_BT = self._find_others(batch, embedded, numeric_BN, logits_BT)
+            self._dense.restore_statistics(before)
+        return is_sound, logits_BT
+
+    def _find_others(
+        self, batch: TrainingBatch, embedded: Embedded, numeric_BN: torch.Tensor, logits_BT: torch.Tensor
+    ) -> tuple[bool, torch.Tensor]:
+        """As `find`, after a pass over all rows gave `logits_BT` and unsound gradients."""
         gradient_BS = embedded.gradient_BS
         assert gradient_BS is not None
         out_B = self.unsound.find(logits_BT, embedded.embedded_BFD, gradient_BS, numeric_BN)

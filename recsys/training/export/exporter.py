@@ -105,7 +105,7 @@ class Exporter:
     def _key(self) -> str:
         from recsys import models
 
-        sources = [*sorted(Path(models.__file__).parent.glob("*.py")), Path(serving_graph.__file__), Path(__file__)]
+        sources = [*sorted(Path(models.__file__).parent.rglob("*.py")), Path(serving_graph.__file__), Path(__file__)]
         described = repr((self._config, self._shape, torch.__version__))
         return hashlib.sha256(described.encode() + b"".join(file.read_bytes() for file in sources)).hexdigest()[:32]
 

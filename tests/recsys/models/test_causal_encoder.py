@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recsys.models.causal_encoder import CausalEncoder
+from recsys.models.blocks.causal_encoder import CausalEncoder
 
 DIM, LENGTH = 4, 5
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from recsys.models.autoint import InteractingLayer
-from recsys.models.interaction import Interaction
+from recsys.models.blocks.interaction import Interaction
 
 FORMS = [(True, True), (True, False), (False, True), (False, False)]
 

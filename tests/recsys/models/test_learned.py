@@ -19,12 +19,13 @@ from recsys import wiring
 from recsys.config.file import parse
 from recsys.config.schema import Config
 from recsys.evaluation.metrics import auc, log_loss
-from recsys.models import MODELS, RankingModel, build
+from recsys.models import RankingModel, build
 from recsys.training.learner import Learner
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.encoder import Encoder
 from streaming.events.schema import Value
 from streaming.join.labeled_impression import LabeledImpression
+from tests.recsys.models.variants import VARIANTS
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +40,7 @@ fields = [
   {{ name = "price", kind = "numeric", source = "item.price" }},
 ]
 [model]
-name = "{model}"
+{model}
 [training]
 dense_lr = 0.01
 sparse_lr = 0.3
@@ -48,10 +49,11 @@ averaging = 0.0
 """
 
 
-@pytest.fixture(params=MODELS, ids=lambda kind: kind.__name__)
+@pytest.fixture(params=VARIANTS, ids=lambda variant: " ".join(variant))
 def config(request: pytest.FixtureRequest) -> Config:
-    name = cast(type[RankingModel], request.param).Config.model_fields["name"].default
-    return parse(SETTINGS.format(model=name), Path("recsys.toml"))
+    name, *norm = cast(tuple[str, ...], request.param)
+    options = [f'name = "{name}"', *(f'mlp_norm = "{each}"' for each in norm)]
+    return parse(SETTINGS.format(model="\n".join(options)), Path("recsys.toml"))
 
 
 def shown(
@@ -87,12 +89,15 @@ TAGS: list[Value] = [list[str | int](["hot", "cold"][: n % 3]) for n in range(64
 
 
 def drawn(config: Config, seed: int = 0) -> TrainingBatch:
-    """64 items of 200 for one of eight users with a history; those of odd number are clicked."""
+    """64 items of 200, eight for each of eight users with a history; those of odd number are clicked."""
     draw = np.random.default_rng(seed)
-    items = draw.permutation(200)[:64]
-    labels = [float(item % 2) for item in items]
-    seen = [f"i{item}" for item in draw.integers(200, size=seed % 5)]
-    return batch_of(config, shown([f"i{item}" for item in items], labels, TAGS, int(draw.integers(8)), seen))
+    items = draw.permutation(200)[:64].reshape(8, 8)
+    impressions = []
+    for user, own in enumerate(items):
+        seen = [f"i{item}" for item in draw.integers(200, size=(seed + user) % 5)]
+        labels = [float(item % 2) for item in own]
+        impressions.append(shown([f"i{item}" for item in own], labels, TAGS[8 * user :][:8], user, seen))
+    return Encoder(wiring.spec(config)).encode_impressions(impressions, None, (9,))
 
 
 def learned(config: Config, steps: int) -> Learner:

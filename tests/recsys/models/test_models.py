@@ -12,13 +12,15 @@ from torch.nn import functional
 from recsys.config.sections.learning.models import SECTIONS
 from recsys.config.sections.section import Section
 from recsys.models import MODELS, AutoInt, FactorizationMachine, LogisticRegression, RankingModel, build
+from tests.recsys.models.variants import VARIANTS
 
 SHAPES = [(3, 2), (1, 0), (0, 1), (5, 0), (0, 3)]
 
 
-@pytest.fixture(params=MODELS, ids=lambda kind: kind.__name__)
+@pytest.fixture(params=VARIANTS, ids=lambda variant: " ".join(variant))
 def config(request: pytest.FixtureRequest) -> Section:
-    return cast(type[RankingModel], request.param).Config()
+    name, *norm = cast(tuple[str, ...], request.param)
+    return SECTIONS[name].model_validate({"mlp_norm": norm[0]} if norm else {})
 
 
 def test_every_section_of_the_configuration_has_its_model() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recsys.config.sections.section import Section
 from recsys.models import MODELS, build
-from recsys.models.target_attention import HIDDEN, TargetAttention
+from recsys.models.blocks.target_attention import HIDDEN, TargetAttention
 from streaming.encode.feature_spec import PooledHistory
 
 DIM = 4

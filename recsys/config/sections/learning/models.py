@@ -16,6 +16,12 @@ from recsys.errors import InvalidValueError
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 """Share of values dropped in training; 0 for none."""
 
+Norm = Literal["none", "batch", "layer"]
+"""How the hidden layers of a perceptron are normalised, before their ReLU."""
+
+SMALLEST_BATCH = 16
+"""Mean and variance of fewer rows say too little of those of all for batch norm."""
+
 Sizes = Annotated[tuple[Count, ...], Field(strict=False)]
 """Sizes of layers, which TOML has as a list."""
 
@@ -36,11 +42,12 @@ class ModelOptions(Section):
         SECTIONS[cls.model_fields["name"].default] = cls
 
     @model_validator(mode="after")
-    def _dropout_of_a_perceptron(self) -> Self:
-        """Of every model that has both options."""
+    def _options_of_a_perceptron(self) -> Self:
+        """Of every model that has them."""
         options = dict(self)
-        if options.get("mlp_dropout") and options.get("mlp") == ():
-            raise error_at(("mlp_dropout",), "has no effect with mlp = []: name the perceptron's sizes, or delete it")
+        for name, nothing in (("mlp_dropout", 0.0), ("mlp_norm", "none")):
+            if options.get(name, nothing) != nothing and options.get("mlp") == ():
+                raise error_at((name,), "has no effect with mlp = []: name the perceptron's sizes, or delete it")
         return self
 
 
@@ -62,6 +69,7 @@ class AutoIntConfig(ModelOptions):
     """Of attention weights."""
     embedding_dropout: Dropout = 0.0
     mlp_dropout: Dropout = 0.0
+    mlp_norm: Norm = "none"
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
@@ -79,6 +87,7 @@ class FactorizationMachineConfig(ModelOptions):
     mlp: Sizes = (64, 32)
     """Hidden sizes of DeepFM's perceptron; empty for the plain factorisation machine."""
     mlp_dropout: Dropout = 0.0
+    mlp_norm: Norm = "none"
 
 
 class LogisticRegressionConfig(ModelOptions):
@@ -98,6 +107,7 @@ class CrossNetworkConfig(ModelOptions):
     mlp: Sizes = (64, 32)
     """Hidden sizes of the perceptron beside the cross network; empty for the cross network alone."""
     mlp_dropout: Dropout = 0.0
+    mlp_norm: Norm = "none"
 
 
 class FinalMlpConfig(ModelOptions):
@@ -113,6 +123,7 @@ class FinalMlpConfig(ModelOptions):
     gates: bool = True
     """Whether each perceptron weighs the coordinates of the fields by gates of its own."""
     mlp_dropout: Dropout = 0.0
+    mlp_norm: Norm = "none"
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
@@ -132,6 +143,7 @@ class MixtureOfExpertsConfig(ModelOptions):
     tower_mlp: Sizes = ()
     """Hidden sizes of each task's own perceptron over its mixture of experts; empty for a weighted sum."""
     mlp_dropout: Dropout = 0.0
+    mlp_norm: Norm = "none"
 
 
 def _of_its_model(section: Any) -> Any:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from recsys import wiring
 from recsys.config.schema import Config
@@ -84,6 +83,5 @@ def test_a_part_has_as_many_rows_as_fit() -> None:
 
 
 def test_a_model_whose_rows_see_each_other_learns_from_whole_batches() -> None:
-    _, learner = learner_of({"name": "fm"})
-    learner.model.norm = nn.BatchNorm1d(4)
+    _, learner = learner_of({"name": "fm", "mlp_norm": "batch"})
     assert parts.rows_a_part(learner.model) is None

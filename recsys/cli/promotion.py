@@ -41,7 +41,7 @@ def promote(
 @readable
 @needs("serving")
 def rollback(config_path: Path, version: int | None, why: str) -> None:
-    """Go back to the model that was the champion before, or to that of VERSION, on all servers at once."""
+    """Go back to the model or run that was served before, or to the model of VERSION, on all servers at once."""
     from recsys.commands.promotion.rollback import run
 
     run(config_path, version, why=why)

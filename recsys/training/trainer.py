@@ -21,7 +21,7 @@ from recsys.training.checkpoint.background_checkpoint import BackgroundCheckpoin
 from recsys.training.checkpoint.checkpoints import Checkpoints
 from recsys.training.learner import Learner
 from recsys.training.progress import Progress
-from recsys.training.publication import Publication
+from recsys.training.publishing.publication import Publication
 from recsys.training.training_state import TrainingState
 from streaming.catalog import Catalog
 from streaming.co_visits import CoVisits

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from recsys.training.learner import Learner
-    from recsys.training.publication import Publication
+    from recsys.training.publishing.publication import Publication
     from recsys.training.retrieval.vector_publication import VectorPublication
     from recsys.training.trainer import Trainer
     from streaming.catalog import Catalog
@@ -102,7 +102,7 @@ def _publication(
     visits: CoVisits | None,
     sets: ItemSets | None,
 ) -> Iterator[Publication]:
-    from recsys.training.publication import Publication
+    from recsys.training.publishing.publication import Publication
     from serving.replication.publish.lease import Holder
 
     start_id = secrets.token_hex(6)
@@ -122,6 +122,7 @@ def _publication(
             streamed=source.streamed,
             visits=visits,
             item_sets=sets,
+            take_over=config.training.take_over,
         )
         with _metrics(config, publication):
             yield publication

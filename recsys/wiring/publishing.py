@@ -46,7 +46,15 @@ def publisher(
             warn(client)
             stack.enter_context(lease.kept())
         kept_in = None if holder is None else config.training.checkpoints
-        yield Publisher(client, model, precision=config.redis.precision, lease=lease, kept_in=kept_in), revive
+        made = Publisher(
+            client,
+            model,
+            precision=config.redis.precision,
+            lease=lease,
+            kept_in=kept_in,
+            keep_run=config.training.keep_run,
+        )
+        yield made, revive
 
 
 def redis_client(config: Config, timeout: float = 5.0) -> RedisClient:

@@ -6,9 +6,11 @@
 | `recsys:{model}:{run}:artefact` | string | the exported graph, see `serving.model.artefact` |
 | `recsys:{model}:{run}:fallback` | string | by table, which rows ids without one read, `embedding.store.Fallback` |
 | `recsys:{model}:{run}:vectors` | hash | vectors by item, half floats: `serving.replication.publish.vector_publisher` |
+| `recsys:{model}:{run}:figures` | string | by task, how well it did last, JSON: `serving.replication.trainer_status` |
 | `recsys:{model}:{run}:sequence` | string | the last delta written whole and its epoch; no run without it is whole |
 | `recsys:{model}:deltas` | stream, capped | changed rows and artefacts, see `serving.replication.delta_messages` |
 | `recsys:{model}:served` | string | the run that servers follow |
+| `recsys:{model}:takeovers` | list, capped | which run took the place of which, JSON: `serving.replication.takeovers` |
 | `recsys:{model}:runs` | set | the runs that have keys |
 | `recsys:{model}:status` | string | progress and counters of the trainer, JSON: `serving.replication.trainer_status` |
 | `recsys:{model}:lease` | string, expiring | who publishes it, JSON: `serving.replication.publish.lease.Holder` |
@@ -53,27 +55,10 @@ CHAMPION = "champion"
 """Stands for the promoted model, wherever the name of a model is read."""
 ONLINE = "online"
 """The model that a trainer publishes by default, and the champion until another one is promoted."""
-_RESERVED = frozenset(
-    {
-        "user",
-        "item",
-        "entities",
-        "popular",
-        "recent",
-        "experiment",
-        "experiments",
-        "shown",
-        "opened",
-        "judged",
-        "promotions",
-        "models",
-        CHAMPION,
-        "popularity",
-        "counted",
-        "visited",
-        "set",
-    }
+_PARTS = (
+    "user item set entities popular recent counted visited experiment experiments shown opened judged promotions models"
 )
+_RESERVED = frozenset({*_PARTS.split(), CHAMPION, "popularity"})
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _RUN = re.compile(r"[0-9a-f]+")
 
@@ -205,10 +190,12 @@ class ModelKeys:
         self.lease = of_model + "lease"
         self.served = of_model + "served"
         self.runs = of_model + "runs"
+        self.takeovers = of_model + "takeovers"
         of_run = f"{model}:{run}:" if run else f"{model}:"
         self.artefact = names.together + of_run + "artefact"
         self.fallback = names.together + of_run + "fallback"
         self.vectors = names.together + of_run + "vectors"
+        self.figures = names.together + of_run + "figures"
         self.sequences = [place + of_run + "sequence" for place in names.spread]
         """One for each place over which rows are spread: all are there, and the same, if the run is whole."""
         self._rows = of_run + "row:"

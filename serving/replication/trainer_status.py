@@ -37,13 +37,18 @@ def not_served(status: Mapping[str, Any]) -> str:
 
     >>> not_served({"run": "3f2a", "serves": True})
     ''
+    >>> not_served({"run": "3f2a", "serves": False, "waits": "it has 7 events to read"})
+    'Run 3f2a is not served: servers follow another run of this model; it has 7 events to read'
     """
     if status.get("serves", True):
         return ""
-    return (
-        f"Run {status.get('run', '')} is not served: servers follow another run of this model, until a trainer of this "
-        "one has read the log to its end"
-    )
+    until = status.get("waits") or "it takes over when a trainer of it has read the log to its end"
+    return f"Run {status.get('run', '')} is not served: servers follow another run of this model; {until}"
+
+
+def lasting(status: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a run beyond its trainer: how well it did on its recent rows, and until when."""
+    return {name: status[name] for name in ("event_time", "tasks") if name in status}
 
 
 class TrainerStatuses:

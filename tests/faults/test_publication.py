@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from recsys.config.schema import Config
 from recsys.errors import LeaseError
 from recsys.training.export.exporter import Exporter
 from recsys.training.progress import Progress
-from recsys.training.publication import Publication
+from recsys.training.publishing.publication import Publication
 from serving.api.messages.schemas import RankRequest
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis
@@ -218,7 +219,65 @@ def test_a_model_learned_anew_is_served_when_it_is_whole(config: Config, graphs:
         assert client.get(old.served) == new.run.encode()
         assert set(rows(client, new))
         assert client.exists(new.artefact, new.sequences[0]) == 2
-        assert all(client.pttl(key) > 0 for key in [old.sequences[0], old.artefact, *rows(client, old)])
+        assert rows(client, old).keys() == before.keys(), "the run before is kept whole"
+        assert client.exists(old.artefact, old.sequences[0]) == 2
+
+
+@pytest.mark.slow
+def test_a_run_that_learned_badly_is_not_served_and_one_that_was_replaced_is_gone_back_to(
+    config: Config, graphs: Path
+) -> None:
+    """The bad one hardly learns. It is served by order, then gone back from, and does not come back by itself."""
+    wiring.event_log(config).append(encode_events(events()))
+    with wiring.trainer(config, publish=True) as trainer:
+        trainer.run(follow=False, stop=threading.Event())
+        old = trainer.run_id
+    good = config.log.dead_letters.parents[1] / "recsys.toml"
+    bad = anew(config, graphs, "bad")
+    bad.write_text(bad.read_text().replace("sparse_lr = 0.3", "sparse_lr = 1e-9\ndense_lr = 1e-9"))
+    by_order = bad.with_name("order.toml")
+    by_order.write_text(bad.read_text().replace("sparse_lr", 'take_over = "caught_up"\nsparse_lr'))
+
+    def train(settings: Path) -> str:
+        """To the end of the log; what the trainer then says of who is served."""
+        with wiring.trainer(load(settings), publish=True) as trainer:
+            trainer.resume()
+            trainer.run(follow=False, stop=threading.Event())
+        said = CliRunner().invoke(main, ["status", "-c", str(settings)]).output
+        return " ".join(said.split())
+
+    def rollback() -> str:
+        result = CliRunner().invoke(main, ["rollback", "-c", str(good), "--why", "clicks fell"])
+        assert result.exit_code == 0, result.output
+        return " ".join(result.output.split())
+
+    with EmbeddedRedis(config.redis.folder) as server, server.client() as client:
+        before = scores(config)
+        assert f"of run {old}" in train(bad)
+        assert "normalised entropy of its recent rows is at most 5% above" in train(bad)
+        assert client.get(ModelKeys(wiring.ONLINE).served) == old.encode()
+        assert scores(config) == before
+        assert "is not served" not in train(by_order)
+        new = cast(bytes, client.get(ModelKeys(wiring.ONLINE).served)).decode()
+        assert new != old
+        worse = scores(config)
+        assert worse != before
+        assert f"Run {old} of model 'online'" in rollback()
+        assert scores(config) == before, "its rows with its graph"
+        assert "has gone back from it: `recsys rollback` serves it again" in train(by_order)
+        assert scores(config) == before
+        assert f"Run {new} of model 'online'" in rollback()
+        assert scores(config) == worse
+        shown = CliRunner().invoke(main, ["versions", "-c", str(good), "--json"]).output
+        assert [(one["run"], one["before"]) for one in json.loads(shown)["takeovers"]["online"]] == [
+            (new, old),
+            (old, new),
+            (new, old),
+        ]
+        client.delete(ModelKeys(wiring.ONLINE, old).artefact)
+        result = CliRunner().invoke(main, ["rollback", "-c", str(good)])
+        assert result.exit_code != 0
+        assert f"run {old} of model 'online' has left Redis" in " ".join(result.output.split())
 
 
 MOMENTS = ("artefact", "row", "served")

@@ -57,7 +57,7 @@ def tier(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tier]:
 
 @dataclass
 class Trainer:
-    """Publishes as `recsys.training.publication` does: it goes on after a failure, and writes all where it must."""
+    """Publishes as `Publication` of the trainer does: it goes on after a failure, and writes all where it must."""
 
     publisher: Publisher
     sequence: int = 0

@@ -13,7 +13,7 @@ from recsys.evaluation.challenger.judgement import FEWEST_POSITIVES, FEWEST_USER
 from recsys.evaluation.challenger.scored_lists import Version, scored_lists
 from recsys.off_policy.estimates import Estimate
 from recsys.off_policy.policies import policy
-from serving.replication.publish.promoter import Candidate
+from serving.replication.promoter import Candidate
 
 _FIGURES = (("AUC", "auc"), ("log loss", "log_loss"), ("calibration", "calibration"))
 

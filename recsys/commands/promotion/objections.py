@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from recsys.commands.online.status import SILENT
 from recsys.config.schema import Config
 from serving.experiments.assignment import CHAMPION
-from serving.replication.publish.promoter import Candidate
+from serving.replication.promoter import Candidate
 from serving.replication.trainer_status import TrainerStatus
 from streaming.encode.feature_spec import FeatureSpec
 

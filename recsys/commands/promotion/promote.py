@@ -20,8 +20,8 @@ from recsys.config.schema import Config
 from recsys.errors import PromotionError
 from recsys.evaluation.challenger.judgement import Judgement
 from recsys.evaluation.challenger.scored_lists import Version
+from serving.replication.promoter import Candidate, Promoter
 from serving.replication.promotions import Promotion, champion_of
-from serving.replication.publish.promoter import Candidate, Promoter
 
 
 def run(path: Path, model: str, *, why: str, check: bool, since: str | None, as_json: bool, force: bool) -> None:

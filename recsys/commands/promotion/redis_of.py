@@ -13,7 +13,7 @@ from recsys import wiring
 from recsys.config.schema import Config
 from recsys.errors import RedisServerError
 from serving.replication.connection.redis_client import RedisClient
-from serving.replication.publish.promoter import Promoter
+from serving.replication.promoter import Promoter
 from serving.replication.trainer_status import TrainerStatus, TrainerStatuses
 
 _TIMEOUT = 5.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,9 @@ from recsys.commands.promotion.objections import of_trainer
 from recsys.commands.promotion.redis_of import promotions, status_of
 from recsys.config.file import load
 from serving.replication.keys import ONLINE
+from serving.replication.promoter import Promoter
 from serving.replication.promotions import Promotion, champion_of
+from serving.replication.takeovers import Takeover
 
 _LOST = "lost: servers that start now rank by popularity until its trainer is started, or another model promoted"
 
@@ -32,6 +35,8 @@ class Published(msgspec.Struct, frozen=True):
 class Versions(msgspec.Struct, frozen=True):
     promotions: list[Promotion]
     published: list[Published]
+    takeovers: dict[str, list[Takeover]] = {}
+    """By model, which run took the place of which."""
 
 
 def run(path: Path, *, as_json: bool) -> None:
@@ -42,6 +47,8 @@ def run(path: Path, *, as_json: bool) -> None:
         return
     console.print(_promotions(found.promotions))
     console.print(_published(found.published))
+    if any(found.takeovers.values()):
+        console.print(_takeovers(found.takeovers))
 
 
 def read(path: Path) -> Versions:
@@ -49,13 +56,19 @@ def read(path: Path) -> Versions:
     with promotions(config) as (promoter, client):
         history = promoter.history()
         champion, now = champion_of(history), time.time()
-        published = [
-            Published(model, model == champion, list(of_trainer(model, status_of(client, model), now)))
-            for model in promoter.published()
-        ]
+        names = promoter.published()
+        taken = {model: entries for model in names if (entries := promoter.takeovers(model))}
+        notes = {model: [*of_trainer(model, status_of(client, model), now), *_kept(promoter, model)] for model in names}
+        published = [Published(model, model == champion, notes[model]) for model in names]
         if history and not any(one.champion for one in published):
             published.append(Published(champion, True, [_LOST]))
-    return Versions(history, published)
+    return Versions(history, published, taken)
+
+
+def _kept(promoter: Promoter, model: str) -> Iterator[str]:
+    run = promoter.run_before(model)
+    if run is not None:
+        yield f"run {run} is kept for `recsys rollback`"
 
 
 def _promotions(history: list[Promotion]) -> Table:
@@ -76,4 +89,14 @@ def _published(published: list[Published]) -> Table:
         drawn.add_column(name, overflow="fold")
     for one in published:
         drawn.add_row(one.model, "champion" if one.champion else "", "; ".join(one.notes))
+    return drawn
+
+
+def _takeovers(by_model: Mapping[str, Sequence[Takeover]]) -> Table:
+    drawn = Table(title="Runs", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("model", "run", "in place of", "since", "by", "why"):
+        drawn.add_column(name, overflow="fold")
+    for model, entries in by_model.items():
+        for one in entries:
+            drawn.add_row(model, one.run, one.before, written_time(one.at), one.by, one.why)
     return drawn

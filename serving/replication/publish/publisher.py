@@ -19,22 +19,21 @@ import numpy as np
 from redis.client import Pipeline
 
 from embedding.store import Delta, Floats, TableDelta
-from recsys.errors import InvalidValueError, OutOfStepError
+from recsys.errors import OutOfStepError
 from serving.model.artefact import Artefact
 from serving.replication import delta_messages, row_codec, trainer_status
 from serving.replication.connection.redis_client import RedisClient
-from serving.replication.keys import ModelKeys
 from serving.replication.publish.entity_publisher import EntityPublisher
+from serving.replication.publish.frozen_copy import freeze
 from serving.replication.publish.item_set_publisher import ItemSetPublisher
 from serving.replication.publish.lease import Lease
 from serving.replication.publish.record_publisher import RecordPublisher
 from serving.replication.publish.redis_writer import RedisWriter
 from serving.replication.publish.removal import remove_model
-from serving.replication.publish.served_run import ServedRun
+from serving.replication.publish.served_run import KEEP, ServedRun
 from serving.replication.publish.shared_facts import SharedFacts
 from serving.replication.publish.vector_publisher import VectorPublisher
 from serving.replication.publish.visit_publisher import VisitPublisher
-from serving.replication.shared_reads import served
 from streaming.encode.entity_state import Changes
 from streaming.events.schema import Features
 from streaming.windows.record_changes import RecordChanges
@@ -53,7 +52,7 @@ class Publisher:
 
     Rows are rounded to `precision` here, once: servers receive the values that Redis holds. A diverged row stays in
     float32 and is counted. `now` gives the time of a status, in milliseconds. `kept_in` is the folder of the
-    copy of all promotions (`SharedFacts`).
+    copy of all promotions (`SharedFacts`). A run that was replaced stays in Redis for `keep_run` milliseconds.
     """
 
     def __init__(
@@ -65,6 +64,7 @@ class Publisher:
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         lease: Lease | None = None,
         kept_in: Path | None = None,
+        keep_run: int = KEEP,
     ) -> None:
         self.diverged: Counter[str] = Counter()
         """By table, rows written in float32 because another precision cannot hold them."""
@@ -72,14 +72,15 @@ class Publisher:
         self._client = client
         self._keys = client.names.model(model)
         self._redis = RedisWriter(client, model, retries, lease)
-        self._served = ServedRun(self._redis, self._keys)
+        self._now = now
+        self._keep_run = keep_run
+        self.runs = ServedRun(self._redis, self._keys, now, keep_run)
         self._entities = EntityPublisher(self._redis)
         self.vectors = VectorPublisher(self._redis, self._keys)
         self._records = RecordPublisher(self._redis)
         self.visits = VisitPublisher(self._redis)
         self.item_sets = ItemSetPublisher(self._redis)
         self.facts = SharedFacts(self._redis, model, kept_in)
-        self._now = now
         self._written: int | None = None
         """Sequence of the last delta written by this publisher."""
         self._announced = 0
@@ -94,17 +95,17 @@ class Publisher:
     def begin(self, run: str) -> None:
         """Publish under the run `run` from now on; a run is one training from scratch. Writes nothing yet."""
         self._keys = self._client.names.model(self.model, run)
-        self._served = ServedRun(self._redis, self._keys)
+        self.runs = ServedRun(self._redis, self._keys, self._now, self._keep_run)
         self.vectors = VectorPublisher(self._redis, self._keys)
         self._written, self._announced = None, 0
 
     def waits(self) -> bool:
         """Whether servers follow another run of the model, which this one may replace once it is complete."""
-        return self._served.other() is not None
+        return self.runs.other() is not None
 
-    def take_over(self, version: str) -> None:
+    def take_over(self, version: str, why: str = "") -> None:
         """Let servers follow this run, whose rows and graph `version` Redis holds; they swap both at once."""
-        self._served.serve(version)
+        self.runs.serve(version, why)
 
     def sequence(self) -> int | None:
         """Sequence of the last delta that Redis holds completely; None when it holds no rows of this model."""
@@ -126,7 +127,7 @@ class Publisher:
         known = {None if position is None else position[0] for position in found}
         if delta.full:
             self._catalog = None  # Redis may have been emptied
-            self._served.begin()
+            self.runs.begin()
         elif not found <= {(delta.sequence - 1, delta.previous_epoch), (delta.sequence, delta.epoch)}:
             held = ", ".join(map(str, known))
             raise OutOfStepError(
@@ -147,7 +148,7 @@ class Publisher:
         """Replace the graph of this run; servers swap to it at once unless they follow another run."""
         waits = self.waits()
         if waits:
-            self._served.begin()  # so that the next trainer finds the graph if this one ends before its rows
+            self.runs.begin()  # so that the next trainer finds the graph if this one ends before its rows
         self._redis.set_one(self._keys.artefact, artefact.to_bytes())
         if not waits:
             self.take_over(artefact.version)
@@ -183,7 +184,12 @@ class Publisher:
 
     def publish_status(self, status: Mapping[str, object]) -> None:
         """Replace the trainer's status: figures by name, or groups of figures (see `trainer_status.TrainerStatus`)."""
-        self._redis.set_one(self._keys.status, trainer_status.encode(status, self._now()))
+        published = self._now()
+        blobs = {self._keys.status: trainer_status.encode(status, published)}
+        if status.get("serves"):
+            blobs[self._keys.figures] = trainer_status.encode(trainer_status.lasting(status), published)
+        self._redis.write(lambda pipe: pipe.mset(blobs))
+        self.runs.sweep()
 
     def freeze(self, name: str, progress: Callable[[int], None] | None = None) -> int:
         """Copy the current state of this model to the model `name`, the fixed arm of an experiment: nobody trains it.
@@ -191,31 +197,7 @@ class Publisher:
         Returns the number of rows; `progress` is called with the number so far. Raises ValueError when this model has
         no artefact yet, or when `name` is its own.
         """
-        target = self._client.names.model(name)
-        if name == self.model:
-            raise InvalidValueError(f"model {name!r} cannot be frozen into itself: choose another name")
-        source = self._client.names.model(self.model, self._redis.do(lambda: served(self._client, self.model)) or "")
-        data = self._redis.do(lambda: cast(bytes | None, self._client.get(source.artefact)))
-        if data is None:
-            raise InvalidValueError(
-                f"model {self.model!r} has not been published yet: publish its artefact, then freeze it"
-            )
-        copy = Publisher(self._client, name)
-        rows = 0
-        for page in self._redis.pages(source.all_rows):
-            rows += copy._copy_rows(page, source)
-            if progress is not None:
-                progress(rows)
-        for page in self._redis.pages(target.all_rows):
-            copy._remove_missing(page, source)
-        copy.vectors.copy_from(source)
-        fallback = self._redis.do(lambda: cast(bytes | None, self._client.get(source.fallback)))
-        copy._redis.set_one(target.fallback, fallback or b"{}")
-        copy._complete("0:")
-        copy._redis.set_one(target.artefact, data)
-        copy._announce([delta_messages.Reset(0)])
-        copy.take_over(Artefact.from_bytes(data).version)
-        return rows
+        return freeze(self._redis, self.model, name, progress)
 
     def retire(self) -> int:
         """Remove all that Redis has of this model, as `remove_model` does; returns the number of its rows."""
@@ -264,19 +246,6 @@ class Publisher:
         for message in encoded:
             self._redis.announce(self._keys.deltas, message)
         return bool(encoded)
-
-    def _copy_rows(self, page: list[bytes], source: ModelKeys) -> int:
-        names = [key.decode() for key in page]
-        values = self._redis.do(lambda: cast(list[bytes | None], self._client.mget(names)))
-        pairs = [(self._keys.as_of(source, k), v) for k, v in zip(page, values, strict=True) if v]
-        self._redis.set([k for k, _ in pairs], [v for _, v in pairs])
-        return len(pairs)
-
-    def _remove_missing(self, page: list[bytes], source: ModelKeys) -> None:
-        """Remove rows of this model that the source does not have."""
-        originals = [source.as_of(self._keys, key) for key in page]
-        values = self._redis.do(lambda: self._client.mget(originals))
-        self._redis.unlink([key.decode() for key, value in zip(page, values, strict=True) if value is None])
 
 
 def _position(value: bytes) -> tuple[int, str]:

@@ -34,8 +34,8 @@ def remove_model(writer: RedisWriter, model: str) -> int:
         for page in writer.pages(keys.all_rows):
             writer.unlink([key.decode() for key in page])
             rows += len(page)
-        writer.unlink([*keys.sequences, keys.fallback, keys.vectors])
-    writer.unlink([every[0].runs, every[0].status, every[0].deltas])
+        writer.unlink([*keys.sequences, keys.fallback, keys.vectors, keys.figures])
+    writer.unlink([every[0].runs, every[0].status, every[0].deltas, every[0].takeovers])
     return rows
 
 

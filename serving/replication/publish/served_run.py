@@ -1,71 +1,114 @@
-"""Chooses the run of a model that servers follow, and removes the others."""
+"""Chooses the run of a model that servers follow, keeps the one before it for a while, and removes the others."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 from redis.client import Pipeline
 
-from serving.replication import delta_messages
+from serving.replication import trainer_status
 from serving.replication.keys import ModelKeys
-from serving.replication.publish.redis_writer import RedisWriter, add_message
+from serving.replication.publish.redis_writer import RedisWriter
 from serving.replication.shared_reads import served
+from serving.replication.takeovers import Takeover, last_takeover, point
 
-KEPT = 60_000
-"""How long (ms) a run that was replaced can still be read, so that servers replace it without a gap."""
-_OUTLIVE = 15_000
-"""Milliseconds between the expiry of a run for readers and of its rows, so that no row is missing while it is read."""
+KEEP = 86_400_000
+"""How long (ms) the run before stays whole in Redis unless it is said otherwise, so that it can be gone back to."""
+SWAP = 60_000
+"""Milliseconds in which servers leave a run: it stays at least as long."""
+_SWEEP_EVERY = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """The run that servers follow instead of this one."""
+
+    run: str
+    figures: Mapping[str, Any]
+    """By task, what its trainer said last of its recent rows; empty if it said nothing."""
+    gone_back: Takeover | None
+    """How servers left this run for it, if somebody has gone back."""
 
 
 class ServedRun:
-    """The writing side, for the run of `keys`. Raises PublishError and LeaseError as `RedisWriter` does."""
+    """The writing side, for the run of `keys`; `now` gives milliseconds. Raises PublishError and LeaseError as
+    `RedisWriter` does."""
 
-    def __init__(self, writer: RedisWriter, keys: ModelKeys) -> None:
+    def __init__(self, writer: RedisWriter, keys: ModelKeys, now: Callable[[], int], keep: int = KEEP) -> None:
         self._redis = writer
         self._keys = keys
+        self._now = now
+        self._keep = max(keep, SWAP)
+        self._swept = -_SWEEP_EVERY
 
     def other(self) -> str | None:
         """Another run that servers follow and that has a graph; None if this one is free to serve."""
-        run = self._redis.do(lambda: served(self._redis.client, self._keys.model))
+        run = self._served()
         if run is None or run == self._keys.run:
             return None
-        artefact = self._keys.names.model(self._keys.model, run).artefact
-        return run if self._redis.do(lambda: self._redis.client.exists(artefact)) else None
+        return run if self._redis.do(lambda: self._redis.client.exists(self._of(run).artefact)) else None
+
+    def rival(self) -> Rival | None:
+        """What is known of the `other` run."""
+        run = self.other()
+        if run is None:
+            return None
+        said = self._redis.do(lambda: cast(bytes | None, self._redis.client.get(self._of(run).figures)))
+        last, status = self._last(), trainer_status.decode(said)
+        gone_back = last if last is not None and last.rolled_back and last.before == self._keys.run else None
+        return Rival(run, {} if status is None else status.status.get("tasks", {}), gone_back)
 
     def begin(self) -> None:
-        """Register this run before its first row, and remove runs whose trainers ended before they were served."""
+        """Register this run before its first row, and remove those that nobody can serve or go back to."""
         self._redis.write(partial(_register, self._keys))
-        kept = self._redis.do(lambda: served(self._redis.client, self._keys.model))
-        for run in self._others():
-            if run != kept:
-                self._remove(run)
+        self._sweep()
 
-    def serve(self, version: str) -> None:
-        """Let servers follow this run. Earlier runs are kept for a minute."""
-        self._redis.write(partial(_point, self._keys, version))
-        for run in self._others():
-            self._retire(run)
+    def serve(self, version: str, why: str = "") -> None:
+        """Let servers follow this run, and tell them of its graph. The run before is kept, earlier ones are removed."""
+        before, entry = self.other(), None
+        if before is not None:
+            entry = Takeover(self._keys.run, before, self._now(), "its trainer", why)
+        self._redis.write(partial(point, self._keys, version, entry))
+        if before is not None:
+            self._sweep()
 
-    def _others(self) -> list[str]:
+    def sweep(self) -> None:
+        """Remove runs whose time is up, if none were looked for in the last minute."""
+        if self._now() >= self._swept + _SWEEP_EVERY:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        self._swept = self._now()
+        last, followed = self._last(), self._served()
+        kept = {self._keys.run, followed}
+        if last is not None and last.run == followed and self._now() < last.at + self._keep:
+            kept.add(last.before)
         runs = self._redis.do(lambda: cast(set[bytes], self._redis.client.smembers(self._keys.runs)))
-        return sorted({run.decode() for run in runs} - {self._keys.run})
+        for run in sorted({one.decode() for one in runs} - kept):
+            self._remove(run)
 
     def _remove(self, run: str) -> None:
-        keys = self._keys.names.model(self._keys.model, run)
-        self._redis.unlink([*keys.sequences, keys.artefact, keys.fallback, keys.vectors])
+        """Its graph first, unless servers follow it again by now: nobody goes back to a run without one."""
+        keys = self._of(run)
+        self._redis.do(lambda: self._redis.client.transaction(partial(_leave, keys), keys.served))
+        if self._served() == run:
+            return
+        self._redis.unlink([*keys.sequences, keys.fallback, keys.vectors, keys.figures])
         for page in self._redis.pages(keys.all_rows):
             self._redis.unlink([key.decode() for key in page])
         self._redis.write(partial(_unregister, keys))
 
-    def _retire(self, run: str) -> None:
-        """Let Redis delete the run when it expires, even if this trainer ends immediately."""
-        keys = self._keys.names.model(self._keys.model, run)
-        self._redis.expire(keys.sequences, KEPT)
-        self._redis.expire([keys.artefact, keys.fallback, keys.vectors], KEPT + _OUTLIVE)
-        for page in self._redis.pages(keys.all_rows):
-            self._redis.expire([key.decode() for key in page], KEPT + _OUTLIVE)
-        self._redis.write(partial(_unregister, keys))
+    def _of(self, run: str) -> ModelKeys:
+        return self._keys.names.model(self._keys.model, run)
+
+    def _served(self) -> str | None:
+        return self._redis.do(lambda: served(self._redis.client, self._keys.model))
+
+    def _last(self) -> Takeover | None:
+        return self._redis.do(lambda: last_takeover(self._redis.client, self._keys.model))
 
 
 def _register(keys: ModelKeys, pipe: Pipeline) -> None:
@@ -76,7 +119,8 @@ def _unregister(keys: ModelKeys, pipe: Pipeline) -> None:
     pipe.srem(keys.runs, keys.run)
 
 
-def _point(keys: ModelKeys, version: str, pipe: Pipeline) -> None:
-    pipe.sadd(keys.names.models, keys.model)
-    pipe.set(keys.served, keys.run)
-    add_message(pipe, keys.deltas, delta_messages.encode(delta_messages.NewArtefact(version)))
+def _leave(keys: ModelKeys, pipe: Pipeline) -> None:
+    followed = pipe.get(keys.served)  # at once, because `pipe` is watching this key
+    pipe.multi()
+    if followed != keys.run.encode():
+        pipe.delete(keys.artefact)

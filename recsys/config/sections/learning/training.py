@@ -51,6 +51,11 @@ class TrainingSection(Section):
     """Address of the Ray cluster for the workers; empty starts Ray on this machine alone."""
     publish_as: str = ONLINE
     """The name under which the model is published. Another trainer beside this one has another, and is a challenger."""
+    take_over: Literal["validated", "caught_up", "at_once", "never"] = "validated"
+    """When a run learned anew replaces the one that is served: once it has read the log and is no worse by progressive
+    validation; once it has read the log; once it has learned anything; or never."""
+    keep_run: Duration = milliseconds("1d")
+    """How long the replaced run stays in Redis, so that `recsys rollback` serves it again; at least a minute."""
     checkpoints: FilePath = Path("run/checkpoints")
     checkpoint_every: Count = 500
     """Steps between checkpoints."""

@@ -23,9 +23,9 @@ from serving.experiments.assignment import POPULARITY
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import connect
 from serving.replication.keys import ONLINE, KeyNames, ModelKeys
+from serving.replication.promoter import Promoter
 from serving.replication.promotions import history
 from serving.replication.publish.lease import Holder
-from serving.replication.publish.promoter import Promoter
 from serving.replication.shared_reads import served
 from serving.server import build
 from streaming.encode.feature_spec import FeatureSpec, Field

@@ -19,7 +19,7 @@ from serving.api.monitoring.server_state import ServerState
 from serving.api_key import new_key
 from serving.ranking.trace import Trace
 from serving.replication.trainer_status import TrainerStatus
-from tests.recsys.training.test_publication import reported
+from tests.recsys.training.publishing.test_publication import reported
 from tests.serving.api.asking import Start
 
 ROOT = Path(__file__).parents[4]

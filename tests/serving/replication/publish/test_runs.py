@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from recsys.errors import InvalidValueError, RowsUnavailableError
+from recsys.errors import InvalidValueError, PromotionError, RowsUnavailableError
 from serving.cache.row_store import RedisRows
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.health import Availability
 from serving.replication.keys import ModelKeys
+from serving.replication.promoter import Promoter
 from serving.replication.publish.publisher import Publisher
-from serving.replication.publish.served_run import KEPT
+from serving.replication.publish.served_run import KEEP
 from serving.replication.shared_reads import served
+from serving.replication.takeovers import Takeover
 from streaming.encode.feature_spec import FeatureSpec, Field
 from tests.serving.fakes import SPEC, Graphs, artefact, delta, ids
 from tests.serving.following import following
@@ -28,8 +30,8 @@ OLD, NEW = "aa", "bb"
 WIDER = FeatureSpec.of([*SPEC.fields, Field("hour", "categorical", "time.hour")])
 
 
-def publisher(client: RedisClient, run: str) -> Publisher:
-    made = Publisher(client, "m")
+def publisher(client: RedisClient, run: str, now: Callable[[], int] = lambda: 0) -> Publisher:
+    made = Publisher(client, "m", now=now)
     made.begin(run)
     return made
 
@@ -53,9 +55,9 @@ def rows_of(client: RedisClient, run: str) -> list[str]:
     return [key.decode() for key in cast(list[bytes], client.keys(ModelKeys("m", run).all_rows))]
 
 
-def write_beside(client: RedisClient) -> Publisher:
+def write_beside(client: RedisClient, now: Callable[[], int] = lambda: 0) -> Publisher:
     """All of a new run, with a field more; its rows are 7, its graph is step 2."""
-    made = publisher(client, NEW)
+    made = publisher(client, NEW, now)
     made.publish_artefact(artefact(step=2, spec=WIDER))
     made.publish(delta(1, {1: 7.0, 2: 7.0}, full=True))
     return made
@@ -118,20 +120,118 @@ def test_a_request_that_began_with_the_old_run_ends_with_its_rows(
     assert old.rows.read({"item": ids(1)}).rows["item"].values_ND[0, 0] == 1
 
 
-def test_the_run_that_was_replaced_ends_by_itself_and_never_reads_as_empty(
+def test_the_run_that_was_replaced_stays_whole_until_its_time_is_up_and_never_reads_as_empty(
     client: RedisClient, live: Publisher
 ) -> None:
-    write_beside(client).take_over("step-2-bb")
+    clock = [1000]
+    new = write_beside(client, lambda: clock[0])
+    new.take_over("step-2-bb")
     keys = ModelKeys("m", OLD)
-    assert 0 < client.pttl(keys.sequences[0]) <= KEPT
-    assert all(client.pttl(key) > client.pttl(keys.sequences[0]) for key in [keys.artefact, *rows_of(client, OLD)])
-    assert client.smembers(keys.runs) == {NEW.encode()}
+    clock[0] += KEEP - 1
+    new.publish_status({})
+    assert client.exists(keys.sequences[0], keys.artefact) == len(rows_of(client, OLD)) == 2
+    assert client.smembers(keys.runs) == {OLD.encode(), NEW.encode()}
     store = RedisRows(client, "m", {"item": 4}, run=OLD)
     assert store.read({"item": ids(1)})["item"].found_N.all()
-    client.pexpire(keys.sequences[0], 0)
-    assert not client.exists(keys.sequences[0])
+    clock[0] += 60_000
+    new.publish_status({})
+    assert not client.keys("recsys:m:aa:*")
+    assert client.smembers(keys.runs) == {NEW.encode()}
     with pytest.raises(RowsUnavailableError, match="not in Redis"):
         store.read({"item": ids(1)})
+
+
+def test_servers_have_a_minute_to_leave_a_run_that_is_not_to_be_kept(client: RedisClient, live: Publisher) -> None:
+    clock = [1000]
+    new = Publisher(client, "m", now=lambda: clock[0], keep_run=0)
+    new.begin(NEW)
+    new.publish_artefact(artefact(step=2))
+    new.publish(delta(1, {1: 7.0}, full=True))
+    new.take_over("step-2-bb")
+    assert len(rows_of(client, OLD)) == 2
+    clock[0] += 60_000
+    new.publish_status({})
+    assert not client.keys("recsys:m:aa:*")
+
+
+def test_only_the_run_before_is_kept(client: RedisClient, live: Publisher) -> None:
+    write_beside(client).take_over("step-2-bb")
+    for run in ("cc", "dd"):
+        newer = publisher(client, run)
+        newer.publish_artefact(artefact(step=3))
+        newer.publish(delta(1, {1: 9.0}, full=True))
+        newer.take_over(f"step-3-{run}")
+    kept = {key.split(b":")[2].decode() for key in cast(list[bytes], client.keys("recsys:m:*:*"))}
+    assert kept == {"cc", "dd"}
+
+
+def go_back(client: RedisClient) -> None:
+    promoter = Promoter(client)
+    last = promoter.takeovers("m")[-1]
+    entry = Takeover(last.before, last.run, 0, "ada@here", rolled_back=True)
+    promoter.go_back(promoter.candidate("m", last.before), entry)
+
+
+def test_gone_back_to_the_run_before_servers_have_its_rows_with_its_graph(
+    client: RedisClient, live: Publisher, loader: ModelLoader
+) -> None:
+    """And there and back again: the run that was gone back from is kept, too."""
+    new = write_beside(client)
+    new.take_over("step-2-bb", "it has read the log")
+    served_at(loader, 2)
+    go_back(client)
+    served_at(loader, 1)
+    assert values(loader) == (1, [1, 1])
+    rival = new.runs.rival()
+    assert rival is not None
+    assert rival.gone_back is not None
+    assert (rival.run, rival.gone_back.by) == (OLD, "ada@here")
+    go_back(client)
+    served_at(loader, 2)
+    assert values(loader) == (2, [7, 7])
+    assert [(one.before, one.run, one.rolled_back) for one in Promoter(client).takeovers("m")] == [
+        (OLD, NEW, False),
+        (NEW, OLD, True),
+        (OLD, NEW, True),
+    ]
+
+
+def test_a_trainer_does_not_undo_that_somebody_has_gone_back_from_its_run(
+    client: RedisClient, live: Publisher, loader: ModelLoader
+) -> None:
+    new = write_beside(client)
+    new.take_over("step-2-bb")
+    served_at(loader, 2)
+    go_back(client)
+    new.publish_artefact(artefact(step=3, spec=WIDER))
+    new.publish(delta(2, {1: 8.0}))
+    new.publish_status({})
+    assert served(client, "m") == OLD
+    assert len(rows_of(client, OLD)) == 2
+    served_at(loader, 1)
+    assert values(loader) == (1, [1, 1])
+
+
+def test_a_run_that_is_being_removed_is_not_gone_back_to(client: RedisClient, live: Publisher) -> None:
+    write_beside(client).take_over("step-2-bb")
+    last, promoter = Promoter(client).takeovers("m")[-1], Promoter(client)
+    assert promoter.run_before("m") == OLD
+    found = promoter.candidate("m", OLD)
+    client.delete(ModelKeys("m", OLD).artefact)  # which goes first
+    assert promoter.run_before("m") is None
+    with pytest.raises(PromotionError, match="in between"):
+        promoter.go_back(found, Takeover(OLD, last.run, 0, "ada@here", rolled_back=True))
+    assert served(client, "m") == NEW
+
+
+def test_how_well_a_run_did_outlives_its_trainers_status(client: RedisClient, live: Publisher) -> None:
+    figures = {"click": {"normalised_entropy": 0.8}}
+    live.publish_status({"serves": True, "tasks": figures, "step": 7})
+    new = write_beside(client)
+    new.publish_status({"serves": False, "tasks": {"click": {"normalised_entropy": 0.9}}})
+    rival = new.runs.rival()
+    assert rival is not None
+    assert (rival.run, rival.figures, rival.gone_back) == (OLD, figures, None)
 
 
 def test_what_a_killed_trainer_left_is_removed_by_the_next(client: RedisClient, live: Publisher) -> None:

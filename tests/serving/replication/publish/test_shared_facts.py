@@ -10,9 +10,9 @@ import pytest
 from recsys.errors import PromotionError
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.keys import ONLINE, KeyNames, ModelKeys
+from serving.replication.promoter import Promoter, target_of_rollback
 from serving.replication.promotions import Promotion, history, promoted
 from serving.replication.publish.lease import Holder, Lease
-from serving.replication.publish.promoter import Promoter, target_of_rollback
 from serving.replication.publish.publisher import Publisher
 from serving.replication.publish.redis_writer import RedisWriter
 from serving.replication.publish.shared_facts import FILE, SharedFacts

@@ -18,14 +18,14 @@ def trainer_report(learner: Learner, progress: Progress) -> dict[str, object]:
         "events_per_second": progress.events_per_second(),
         "rows_per_second": progress.rows_per_second(),
         "rows": progress.rows,
-        "tasks": {task: _figures(progress.recent(task)) for task in progress.tasks},
+        "tasks": {task: figures_of(progress.recent(task)) for task in progress.tasks},
         "left_out": learner.left_out,
         **learner.beside.report,
         "tables": {table: learner.store.counters(table) for table in learner.store.tables},
     }
 
 
-def _figures(summary: Summary) -> dict[str, float]:
+def figures_of(summary: Summary) -> dict[str, float]:
     """Those that are defined."""
     figures = {
         "auc": summary.auc,

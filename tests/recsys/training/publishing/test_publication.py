@@ -15,7 +15,7 @@ from recsys.config.file import parse
 from recsys.config.schema import Config
 from recsys.training.export.exporter import Exporter
 from recsys.training.progress import Progress
-from recsys.training.publication import Publication
+from recsys.training.publishing.publication import Publication
 from serving.model.artefact import Artefact
 from serving.replication.publish.publisher import Publisher
 from streaming.catalog import Catalog
@@ -27,6 +27,7 @@ class Recorder:
     """Stands in for publisher and exporter: keeps artefacts and statuses."""
 
     ready = True
+    runs = SimpleNamespace(rival=lambda: None)
     facts = SimpleNamespace(owned=lambda caught_up: True, layouts_of_champion=frozenset)
 
     def __init__(self) -> None:
@@ -44,7 +45,7 @@ class Recorder:
         self.statuses.append(status)
 
     def __getattr__(self, name: str) -> Any:
-        assert name.startswith("publish") or name in ("begin", "waits", "forget_catalog")
+        assert name.startswith("publish") or name in ("begin", "forget_catalog")
         self.called.append(name)
         return lambda *_arguments: None
 

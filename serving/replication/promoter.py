@@ -1,4 +1,4 @@
-"""Makes a published model the champion, and keeps the record of it."""
+"""Makes a published model the champion, or goes back to the run before, and keeps the record of it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from serving.replication.connection.redis_client import RedisClient
 from serving.replication.keys import ModelKeys
 from serving.replication.promotions import Promotion, champion_of, decoded, history
 from serving.replication.shared_reads import served
+from serving.replication.takeovers import Takeover, last_takeover, point, takeovers
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,21 @@ class Promoter:
         names = sorted(name.decode() for name in cast(set[bytes], self._client.smembers(self._client.names.models)))
         return [name for name in names if self._graph(name, served(self._client, name) or "") is not None]
 
-    def candidate(self, model: str) -> Candidate:
-        """A model that could be served. Raises PromotionError if Redis does not hold all of it."""
-        run = served(self._client, model)
+    def takeovers(self, model: str) -> list[Takeover]:
+        """Which runs of a model servers have followed, the oldest first. Raises PromotionError as `takeovers` does."""
+        return takeovers(self._client, model)
+
+    def run_before(self, model: str) -> str | None:
+        """The run of a model that servers followed before the present one, if Redis still holds all of it."""
+        last = last_takeover(self._client, model)
+        if last is None or self._graph(model, last.before) is None or not self._is_whole(model, last.before):
+            return None
+        return last.before
+
+    def candidate(self, model: str, run: str | None = None) -> Candidate:
+        """A model that could be served, or a run of it; by default the one that is. Raises PromotionError if Redis does
+        not hold all of it."""
+        run = served(self._client, model) if run is None else run
         if run is None:
             known = ", ".join(self.published()) or "none"
             raise PromotionError(
@@ -65,6 +78,14 @@ class Promoter:
             return Candidate(model, run, Artefact.from_bytes(data))
         except ArtefactError as error:
             raise PromotionError(f"the graph of model {model!r} cannot be served: {error}") from error
+
+    def go_back(self, candidate: Candidate, entry: Takeover) -> None:
+        """Let servers follow the run of `candidate` in place of the one before, in one transaction.
+
+        Raises PromotionError if servers have left that one, or Redis has lost the candidate in between.
+        """
+        keys = self._client.names.model(candidate.model, candidate.run)
+        self._client.transaction(partial(_back, entry, candidate.label, keys), keys.served, keys.artefact)
 
     def append(self, promotion: Promotion, candidate: Candidate) -> None:
         """Make it the champion, on all servers, in one transaction.
@@ -96,6 +117,17 @@ def _checked(promotion: Promotion, candidate: Candidate, keys: ModelKeys, pipe: 
         )
     pipe.multi()
     pipe.rpush(keys.names.promotions, msgspec.json.encode(promotion))
+
+
+def _back(entry: Takeover, label: str, keys: ModelKeys, pipe: Pipeline) -> None:
+    """As `_checked`."""
+    if pipe.get(keys.served) != entry.before.encode() or not pipe.exists(keys.artefact):
+        raise PromotionError(
+            f"servers have left run {entry.before} of model {keys.model!r}, or Redis has lost run {keys.run}, in "
+            "between: look at `recsys versions`, then repeat"
+        )
+    pipe.multi()
+    point(keys, label, entry, pipe)
 
 
 def target_of_rollback(promotions: Sequence[Promotion], version: int | None) -> tuple[int, str]:

@@ -14,10 +14,11 @@ from recsys.errors import ExportError, OutOfStepError, PublishError
 from recsys.training.export.exporter import Exporter
 from recsys.training.learner import Learner
 from recsys.training.progress import Progress
+from recsys.training.publishing.takeover_rule import Candidacy, Mode, TakeoverRule
+from recsys.training.publishing.trainer_report import figures_of, trainer_report
 from recsys.training.retrieval.tower_fields import ITEM_TABLE
 from recsys.training.retrieval.tower_graph import tower_graph
 from recsys.training.retrieval.vector_publication import VectorPublication
-from recsys.training.trainer_report import trainer_report
 from serving.limits import CATALOG_SIZE
 from serving.model.artefact import RANKER, USER_TOWER, Artefact
 from serving.replication.publish.publisher import Publisher
@@ -39,9 +40,9 @@ class Publication:
     Training goes on without Redis: nothing is acknowledged, so the next publication contains all changes. `revive` is
     called then, to restart an embedded Redis.
 
-    While servers follow another run of the model, this one writes nothing but its status until it `has_caught_up` and
-    its graph is traced. Then rows, graph, features and catalogue are written beside the other run, and servers swap to
-    them at once.
+    While servers follow another run of the model, this one writes only its status, and what all models share once it
+    `has_caught_up`, until it may take over by `take_over` (see `takeover_rule`). Then rows and graph are written beside
+    the other run, and servers swap to them at once. If somebody goes back from it, it goes on beside the other one.
 
     `start_id` is a part of every version's label (random unless given) beside the run, so that two models never share
     a label, not even after a restart from a checkpoint.
@@ -65,6 +66,7 @@ class Publication:
         streamed: StreamedFeatures | None = None,
         visits: CoVisits | None = None,
         item_sets: ItemSets | None = None,
+        take_over: Mode = "validated",
     ) -> None:
         self._learner = learner
         self._publisher = publisher
@@ -81,6 +83,7 @@ class Publication:
         self._wall_clock = wall_clock
         self._vectors = vectors
         self._start_id = start_id or secrets.token_hex(6)
+        self._rule = TakeoverRule(take_over)
         self._run = ""
         self._serves = False
         """Whether servers follow this run, or may at once."""
@@ -137,19 +140,26 @@ class Publication:
         return True
 
     def _publish_model(self, progress: Progress, started: float, *, has_caught_up: bool, dense: bool) -> None:
-        """Publish what is due, in full if this run replaces another one, and nothing while it may not."""
-        replaces = not self._serves and self._publisher.waits()
-        if replaces and not (has_caught_up and (dense or self._exporter.ready)):
-            return
-        if replaces or dense or (started >= self._dense_due and self._exporter.ready):
-            self._publish_dense(progress.now)
-            self._dense_due = started + self._dense_every
-        self._publish_rows()
-        self._publish_items()
-        if replaces:
-            self._publisher.take_over(self._version())
-            logger.info("run %s is served from now on", self._run)
-        self._serves = True
+        """Publish what is due, in full if this run replaces another one, and nothing of it while it may not."""
+        verdict = self._rule.verdict(self._publisher.runs, lambda: self._candidacy(progress, has_caught_up, dense))
+        self._serves, replaces = verdict is None, verdict is not None and verdict.may
+        if self._serves or replaces:
+            if replaces or dense or (started >= self._dense_due and self._exporter.ready):
+                self._publish_dense(progress.now)
+                self._dense_due = started + self._dense_every
+            self._publish_rows()
+            self._publish_items(vectors=True)
+        elif has_caught_up:
+            self._publish_items(vectors=False)
+        if verdict is not None and verdict.may:
+            self._publisher.take_over(self._version(), verdict.because)
+            self._serves = True
+
+    def _candidacy(self, progress: Progress, has_caught_up: bool, dense: bool) -> Candidacy:
+        """`dense` waits for the tracing."""
+        figures = {task: figures_of(progress.recent(task)) for task in progress.tasks}
+        traced = dense or self._exporter.ready
+        return Candidacy(self._run, self._learner.steps, progress.lag_events, has_caught_up, traced, figures)
 
     def _take_facts(self, *, has_caught_up: bool) -> None:
         """Find out which of the facts that models share are this trainer's to write, and write new ones in full."""
@@ -200,19 +210,20 @@ class Publication:
         return {
             "run": self._run,
             "serves": self._serves,
+            **({"waits": self._rule.waits} if self._rule.waits else {}),
             "counted": sorted(self._streamed.layouts),
             **trainer_report(self._learner, progress),
             "written": int(self._wall_clock() * 1000),
         }
 
-    def _publish_items(self) -> None:
+    def _publish_items(self, *, vectors: bool) -> None:
         users, items = self._entities.drain_changes()
         if self._item_sets is not None:
             self._item_sets.update(items)
         with _again_if_it_fails(lambda: self._entities.restore_changes(users, items)):
             if self._owns:
                 self._publisher.publish_entity_changes(users, items)
-            if self._vectors is not None:
+            if vectors and self._vectors is not None:
                 self._vectors.publish(self._publisher, items.latest)
         counters = self._streamed.drain_changes()
         with _again_if_it_fails(lambda: self._streamed.restore_changes(counters)):

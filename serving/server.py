@@ -21,6 +21,7 @@ from serving.api.gate.access import Access
 from serving.api.gate.open_connections import ConnectionLimits, OpenConnections
 from serving.api.gate.ranking_queue import RankingQueue
 from serving.api.monitoring.prometheus import Metrics
+from serving.api.monitoring.request_spans import RequestSpans
 from serving.api.monitoring.server_state import ServerState
 from serving.api.rankings import Rankings
 from serving.api.routes import Routes
@@ -186,7 +187,17 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         stack.close,
         console.app(),
         console.sampler.running,
+        request_spans(settings, stack),
     )
+
+
+def request_spans(settings: Settings, stack: ExitStack) -> RequestSpans | None:
+    """What sends spans of requests, until the stack is closed; None if nobody wants them."""
+    if not settings.tracing:
+        return None
+    spans = RequestSpans(settings.project, package_version(), time.perf_counter)
+    stack.callback(spans.close)
+    return spans
 
 
 def connection_limits(settings: Settings) -> ConnectionLimits:

@@ -61,6 +61,8 @@ class ServingSettings:
     """From the first byte of a request to the last of its header."""
     body_timeout: Annotated[Duration, Field(gt=0)] = 60_000
     """From there to the last byte of the body; also for a client to take an answer."""
+    tracing: bool = False
+    """Whether spans of requests are sent by OpenTelemetry's protocol, as its variables `OTEL_...` say."""
     engine: Literal["auto", "openvino", "onnxruntime"] = "auto"
     threads: Count = 1
     cache_rows: Annotated[int, Field(ge=2)] = 1_000_000

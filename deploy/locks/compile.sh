@@ -8,14 +8,14 @@ compile() {
   uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
     --custom-compile-command "make lock" "$@"
 }
-extras=(--extra all --extra torchrec --extra kafka --extra ray --extra dev)
+extras=(--extra all --extra torchrec --extra kafka --extra tracing --extra ray --extra dev)
 # On a CPU the name fbgemm-gpu is taken by deploy/fbgemm-gpu-cpu, which no index holds.
 echo "fbgemm-gpu; python_version < '3'" >"$work/override.txt"
 sed 's/"fbgemm-gpu==/"fbgemm-gpu-cpu==/' pyproject.toml >"$work/pyproject.toml"
 compile "${extras[@]}" --override "$work/override.txt" "$work/pyproject.toml" -o deploy/locks/cpu.txt
 compile "${extras[@]}" pyproject.toml -o deploy/locks/gpu.txt
 # The image of servers: no PyTorch.
-compile --extra serving --extra kafka pyproject.toml -o deploy/locks/serving.txt
+compile --extra serving --extra kafka --extra tracing pyproject.toml -o deploy/locks/serving.txt
 printf 'setuptools\nuv\n' >"$work/tools.in"
 compile "$work/tools.in" -o deploy/locks/tools.txt
 # What `make sbom` runs, in an environment of its own.

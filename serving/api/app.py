@@ -28,6 +28,7 @@ from serving.api.messages.error_response import error_response
 from serving.api.messages.openapi import OPERATIONS, document
 from serving.api.messages.request_errors import ApiError, UnknownRouteError
 from serving.api.monitoring.prometheus import Metrics
+from serving.api.monitoring.request_spans import TRACES, RequestSpans
 from serving.api.routes import Routes
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -48,6 +49,7 @@ def create_app(
     closed: Callable[[], None] = lambda: None,
     console: ASGIApp | None = None,
     beside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+    spans: RequestSpans | None = None,
 ) -> ASGIApp:
     """The application, with the pages of `console`. `opened` is called when it starts, `closed` after its last answer;
     between them it is within `beside`.
@@ -82,7 +84,7 @@ def create_app(
         lifespan=lifespan,
         middleware=[*_cross_origin(origins), Middleware(access.guard)],
     )
-    return _Measured(app, metrics, clock)
+    return _Measured(app, metrics, clock, spans)
 
 
 def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
@@ -149,10 +151,11 @@ def _not_found(request: Request, error: Exception) -> Response:
 
 
 class _Measured:
-    """Counts and times requests by route. Unknown paths share one label, which bounds the number of labels."""
+    """Counts, times and traces requests by route. Unknown paths share one label, which bounds the number of labels."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, clock: Callable[[], float], spans: RequestSpans | None) -> None:
         self._app = app
+        self._spans = spans
         self._metrics = metrics
         self._clock = clock
         self._known = frozenset(operation.path for operation in OPERATIONS)
@@ -163,6 +166,7 @@ class _Measured:
             return
         began = self._clock()
         status = 500
+        scope[TRACES] = []
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -173,7 +177,10 @@ class _Measured:
         try:
             await self._app(scope, receive, watched)
         finally:
-            self._metrics.request(self._route(scope["path"]), status, self._clock() - began)
+            route = self._route(scope["path"])
+            self._metrics.request(route, status, self._clock() - began)
+            if self._spans is not None:
+                self._spans.record(scope, route, status, began)
 
     def _route(self, path: str) -> str:
         if is_console(path):

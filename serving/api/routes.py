@@ -21,6 +21,7 @@ from serving.api.messages.request_body import decoded, read
 from serving.api.messages.request_errors import ClientGoneError, NotStoredError
 from serving.api.messages.schemas import EventsResponse, RankRequest, RankResponse, RecommendRequest
 from serving.api.monitoring.prometheus import Metrics
+from serving.api.monitoring.request_spans import TRACES
 from serving.api.monitoring.server_state import ServerState
 from serving.api.rankings import Rankings, answer_of
 from serving.event_writer import NOTHING, EventWriter, Stored
@@ -97,6 +98,7 @@ class Routes:
         self, request: Request, asked: _Asked, trace: Trace, size: int, waiting: list[Unlogged] | None = None
     ) -> RankResponse:
         """The answer to a request whose body has `size` bytes, logged, or put into `waiting` for `log`."""
+        request.scope[TRACES].append(trace)
         if isinstance(asked, RankRequest):
             with trace.stage("parse"):
                 query = self._rankings.of_items(asked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,21 @@ class Preranking:
         return "reduced" if self.left_out else "unscored"
 
 
+class Stage(NamedTuple):
+    """A stage of a request, in seconds of the clock."""
+
+    name: str
+    began: float
+    ended: float
+
+
 @dataclass(slots=True)
 class Trace:
-    """What happened to one request: start time (seconds of the clock), seconds by stage, reasons for degradation."""
+    """What happened to one request: start time (seconds of the clock), its stages, reasons for degradation."""
 
     started: float
     clock: Callable[[], float]
-    seconds: dict[str, float] = field(default_factory=dict)
+    stages: list[Stage] = field(default_factory=list)
     degraded: list[str] = field(default_factory=list)
     variety: float | None = None
     """How many kinds of items are in the list that is shown (see `serving.ranking.diversity`); None: nobody asked."""
@@ -48,7 +57,15 @@ class Trace:
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + self.clock() - began
+            self.stages.append(Stage(name, began, self.clock()))
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """By stage, over all times that it was entered."""
+        found: dict[str, float] = {}
+        for name, began, ended in self.stages:
+            found[name] = found.get(name, 0.0) + ended - began
+        return found
 
     def elapsed(self) -> float:
         return self.clock() - self.started

@@ -40,8 +40,8 @@ _FINAL_ATTEMPTS = 3
 class Trainer:
     """Learns from `feed` and keeps `checkpoints`; resumes from the newest complete one.
 
-    `crash` is called with the name of each point at which a test may kill the trainer, for points of a checkpoint from
-    the thread that writes it.
+    `after_step` is called with the number of each step and the progress. `crash` is called with the name of each point
+    at which a test may kill the trainer, for points of a checkpoint from the thread that writes it.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Trainer:
         publication: Publication | None = None,
         checkpoint_every: int = 500,
         poll_events: int = 8192,
+        after_step: Callable[[int, Progress], None] = lambda _steps, _progress: None,
         crash: Callable[[str], None] = lambda _point: None,
     ) -> None:
         self.learner = learner
@@ -68,6 +69,7 @@ class Trainer:
         self._publication = publication
         self._checkpoint_every = checkpoint_every
         self._poll_events = poll_events
+        self._after_step = after_step
         self._crash = crash
         self._checkpoint = BackgroundCheckpoint(checkpoints, self._capture, self._completed)
         self._forgot = False
@@ -194,6 +196,7 @@ class Trainer:
         self._forget()
         scores_B = self.learner.step(batch)
         self.progress.add(batch, scores_B, events=self._feed.joiner.sequence, lag=self._feed.lag_events)
+        self._after_step(self.learner.steps, self.progress)
         self._crash("step")
         if self._publication is not None and self._publication.due():
             self._publish()

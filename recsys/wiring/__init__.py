@@ -4,7 +4,7 @@ What needs torch, or a server, is imported only when it is built.
 """
 
 from recsys.wiring.erasure_places import places
-from recsys.wiring.learning import exporter, learner, model, set_threads, store, tables
+from recsys.wiring.learning import exporter, learner, model, set_threads, store, tables, tensorboard
 from recsys.wiring.online_training import locked_trainer, trainer, training_lock
 from recsys.wiring.publishing import ONLINE, publisher, redis_client, running_redis
 from recsys.wiring.serving import goals, local_ranking, open_scorer, server
@@ -48,6 +48,7 @@ __all__ = [
     "store",
     "tables",
     "tasks",
+    "tensorboard",
     "trainer",
     "training_lock",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from recsys.config.schema import Config
@@ -9,7 +10,7 @@ from recsys.config.sections.features import TableSection
 from recsys.wiring.stream import spec, tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from embedding.store import EmbeddingStore, Table
     from recsys.models import RankingModel
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from recsys.training.retrieval.retrieval_learner import RetrievalLearner
     from recsys.training.retrieval.tower_fields import TowerFields
     from recsys.training.ssl.item_contrast import ItemContrast
+    from recsys.training.tensorboard import TensorBoard
 
 
 _Learner = TypeVar("_Learner", bound="Learner")
@@ -172,6 +174,18 @@ def retrieval(config: Config, rows: EmbeddingStore) -> RetrievalLearner | None:
     if not config.retrieval.two_tower:
         return None
     return RetrievalLearner(spec(config), rows, config.retrieval, config.training.seed)
+
+
+@contextmanager
+def tensorboard(config: Config, run: str) -> Iterator[TensorBoard | None]:
+    """What writes the curves of one `run`, if `[training] tensorboard` names a folder."""
+    if config.training.tensorboard is None:
+        yield None
+        return
+    from recsys.training.tensorboard import TensorBoard
+
+    with closing(TensorBoard(config.training.tensorboard / run)) as board:
+        yield board
 
 
 def exporter(config: Config, model: RankingModel) -> Exporter:

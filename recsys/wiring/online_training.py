@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsys.config.schema import Config
-from recsys.wiring.learning import exporter, learner
+from recsys.wiring.learning import exporter, learner, tensorboard
 from recsys.wiring.publishing import publisher
 from recsys.wiring.stream import event_log, feed
 
@@ -78,6 +78,8 @@ def locked_trainer(
         sets = item_sets(config, catalog)
         source = feed(config, log, Observers(*(one for one in (catalog, visits, sets) if one is not None)))
         learns = learns or learner(config)
+        board = stack.enter_context(tensorboard(config, training.publish_as))
+        watched: dict[str, Any] = {} if board is None else {"after_step": board.follow}
         published = publish and stack.enter_context(_publication(config, learns, source, catalog, visits, sets))
         yield Trainer(
             learns,
@@ -90,6 +92,7 @@ def locked_trainer(
             publication=published or None,
             checkpoint_every=training.checkpoint_every,
             crash=crash,
+            **watched,
         )
 
 

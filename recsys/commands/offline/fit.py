@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError, file_errors
 from recsys.fit.curves import curves
+from recsys.fit.epoch_curves import EpochCurves
 from recsys.fit.fit import Fit, fit_folder
 from recsys.fit.fit_result import FitResult
 from recsys.fit.fit_state import FitState
@@ -48,9 +50,8 @@ def run(path: Path, *, until: str | None, out: Path) -> None:
         resumed = fit.resume()
         say(console, f"Resumed from {resumed}." if resumed else "Starting with an empty model.")
         say(console, ", ".join(f"{rows:,} rows {part}" for part, rows in parts.rows.items()) + ".")
-        with _bar(console) as bar:
-            task = bar.add_task("", total=fit.batches)
-            result = fit.run(stop, lambda state: bar.update(task, completed=state.batch, description=_described(state)))
+        with _bar(console) as bar, wiring.tensorboard(config, "fit") as board:
+            result = fit.run(stop, _reporter(fit, bar, board and EpochCurves(board)))
         if result is None:
             say(console, "Stopped before the end. Run it again to go on from here.")
             sys.exit(STOPPED)
@@ -79,6 +80,17 @@ def _check_unused(config: Config) -> None:
 def _bar(console: Console) -> Bar:
     columns = plain_column("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     return Bar(*columns, console=console, transient=True)
+
+
+def _reporter(fit: Fit, bar: Bar, curves: EpochCurves | None) -> Callable[[FitState], None]:
+    task = bar.add_task("", total=fit.batches)
+
+    def report(state: FitState) -> None:
+        bar.update(task, completed=state.batch, description=_described(state))
+        if curves is not None:
+            curves.follow(fit.steps, state)
+
+    return report
 
 
 def _described(state: FitState) -> str:

@@ -63,6 +63,8 @@ class TrainingSection(Section):
     """Checkpoints kept; at least two, so that training can resume if the newest is damaged."""
     metrics: Annotated[str, Field(pattern=r"^([^:\s]+:\d{1,5})?$")] = ""
     """HOST:PORT at which the trainer shows its figures to Prometheus; empty for none."""
+    tensorboard: FilePath | None = None
+    """Folder for the curves of `recsys train` and `recsys fit`, as TensorBoard reads them."""
     export_every: Duration = milliseconds("30s")
     """How often dense weights go to serving; loading them takes a server 0.1 s. Rows go every `redis.publish_every`."""
     negatives: NegativesSection = NegativesSection()

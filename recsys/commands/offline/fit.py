@@ -51,7 +51,7 @@ def run(path: Path, *, until: str | None, out: Path) -> None:
         say(console, f"Resumed from {resumed}." if resumed else "Starting with an empty model.")
         say(console, ", ".join(f"{rows:,} rows {part}" for part, rows in parts.rows.items()) + ".")
         with _bar(console) as bar, wiring.tensorboard(config, "fit") as board:
-            result = fit.run(stop, _reporter(fit, bar, board and EpochCurves(board)))
+            result = fit.run(stop, _reporter(fit, bar, None if board is None else EpochCurves(board)))
         if result is None:
             say(console, "Stopped before the end. Run it again to go on from here.")
             sys.exit(STOPPED)

@@ -14,9 +14,9 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.harness import Result, Target
+from recsys.retrieval_study.rerankers import determinantal_process, maximal_marginal_relevance
 from serving.ranking.diversity import Diversity, categories
 from serving.ranking.exploration import Greedy, log_odds
-from serving.ranking.vendi import Floats
 from streaming.events.schema import Value
 
 CANDIDATES, SHOWN, GENRES = 500, 50, 20
@@ -29,8 +29,8 @@ def run(quick: bool) -> Result:
     diversity = Diversity("item.genres", 1.0)
     calls: dict[str, Callable[[], object]] = {
         "ours": lambda: diversity.order(Greedy(), scores_C, values, SHOWN, rng),
-        "mmr": lambda: mmr(scores_C, categories(values).dense()),
-        "dpp": lambda: dpp(scores_C, categories(values).dense()),
+        "mmr": lambda: maximal_marginal_relevance(log_odds(scores_C), categories(values).dense(), 1.0, SHOWN),
+        "dpp": lambda: determinantal_process(log_odds(scores_C), categories(values).dense(), 1.0, SHOWN),
         "score": lambda: diversity.score(values[:SHOWN]),
     }
     rounds: dict[str, list[float]] = {name: [] for name in calls}
@@ -47,31 +47,3 @@ def run(quick: bool) -> Result:
         Target("time beside a greedy determinantal process", ms["ours"] / ms["dpp"], 1.0, "lower"),
     ]
     return Result("vendi", targets, {"ms": rounds})
-
-
-def mmr(scores_C: Floats, vectors_CF: Floats) -> list[int]:
-    """Score less the greatest similarity to an item above."""
-    worth_C, near_C = log_odds(scores_C), np.zeros(len(scores_C))
-    chosen: list[int] = []
-    for _ in range(SHOWN):
-        chosen.append(int(np.argmax(worth_C - near_C)))
-        worth_C[chosen[-1]] = -np.inf
-        np.maximum(near_C, vectors_CF @ vectors_CF[chosen[-1]], out=near_C)
-    return chosen
-
-
-def dpp(scores_C: Floats, vectors_CF: Floats) -> list[int]:
-    """The greatest determinant of the chosen items' kernel, by rows of its Cholesky factor."""
-    quality_C = np.exp(0.5 * log_odds(scores_C))
-    rows_KC = np.zeros((SHOWN, len(scores_C)))
-    left_C = quality_C**2 * 1.001
-    chosen: list[int] = []
-    for k in range(SHOWN):
-        best = int(np.argmax(left_C))
-        kernel_C = quality_C[best] * quality_C * (vectors_CF @ vectors_CF[best])
-        kernel_C[best] *= 1.001
-        rows_KC[k] = (kernel_C - rows_KC[:k, best] @ rows_KC[:k]) / np.sqrt(left_C[best])
-        left_C -= rows_KC[k] ** 2
-        left_C[best] = -np.inf
-        chosen.append(best)
-    return chosen

@@ -66,4 +66,19 @@ def open_bandit(data: Path, out: Path) -> None:
     run(data, out=out)
 
 
+@reproduce.command()
+@DATA
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Draws of what is left out.")
+@RESULTS
+@readable
+def slates(data: Path, seeds: int, out: Path) -> None:
+    """Lists of films on MovieLens 1M: relevance beside variety, and merged sources of which one is biased.
+
+    DATA is the folder with ratings.parquet and movies.dat.
+    """
+    from recsys.commands.offline.reproduce import slates as run
+
+    run(data, seeds=seeds, out=out)
+
+
 COMMANDS = (reproduce,)

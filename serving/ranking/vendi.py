@@ -65,7 +65,17 @@ def vendi_score(vectors_NF: Floats, order: float = 1.0) -> float:
         return 0.0
     # The smaller of the two products has the same eigenvalues but for zeros.
     product = vectors_NF.T @ vectors_NF if coordinates < items else vectors_NF @ vectors_NF.T
-    shares = np.linalg.eigvalsh(product / items)
+    return hill_number(np.linalg.eigvalsh(product / items), order)
+
+
+def hill_number(shares: Floats, order: float = 1.0) -> float:
+    """The effective number of kinds with these shares (Hill, 1973): the Vendi score of items that are not alike at all.
+
+    (sum_i s_i^q)^(1 / (1 - q)), as in `vendi_score`, whose shares are eigenvalues.
+
+    >>> hill_number(np.array([0.5, 0.5])), hill_number(np.array([0.5, 0.25, 0.25]), math.inf)
+    (2.0, 2.0)
+    """
     shares = shares[shares > 1e-12]
     if order == 1:
         return math.exp(-float(shares @ np.log(shares)))

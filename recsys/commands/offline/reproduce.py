@@ -19,12 +19,15 @@ from recsys.commands.stopping import STOPPED, stopping
 from recsys.datasets.coat import coat as read_coat
 from recsys.datasets.holding import holding
 from recsys.datasets.ml1m_autoint import ml1m_autoint
+from recsys.datasets.ml1m_by_time import ml1m_by_time
 from recsys.debiasing.coat_study import CoatResult, CoatStudy
 from recsys.errors import file_errors
 from recsys.fit.autoint_study import AutoIntResult, AutoIntStudy
 from recsys.off_policy.open_bandit_study import open_bandit_study
+from recsys.retrieval_study.slate_result import MERGED, RERANKED, SlateResult
+from recsys.retrieval_study.slate_study import SlateStudy
 
-Result = TypeVar("Result", AutoIntResult, CoatResult)
+Result = TypeVar("Result", AutoIntResult, CoatResult, SlateResult)
 
 FIGURES = {"auc": "AUC", "ndcg": "NDCG@5", "ndcg_with_positive": "NDCG@5, users with a positive", "f1": "F1@5"}
 
@@ -72,6 +75,20 @@ def open_bandit(data: Path, *, out: Path) -> None:
         _replace(path, result.to_json())
     _print("Open Bandit: clicks per 1,000 items shown", result.table())
     _say_where(path)
+
+
+def slates(data: Path, *, seeds: int, out: Path) -> None:
+    """Write `slates.json` into `out` after each row, and at the end `slates.md` and `slates.svg`."""
+    with holding("ml-1m", data):
+        rated = ml1m_by_time(data)
+    result = _computed(SlateStudy(rated, seeds), out, "slates.json")
+    tables = {RERANKED: "Lists varied by genre", MERGED: "Lists merged of sources, one of them biased"}
+    for name, title in tables.items():
+        _print(title, result.table(name))
+    with file_errors("the results (--out)", out):
+        _replace(out / "slates.md", "\n".join(map(result.markdown, tables)).encode())
+        _replace(out / "slates.svg", result.plot().encode())
+    _say_where(out / "slates.json")
 
 
 def _computed(study: Study[Result], out: Path, name: str) -> Result:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,23 @@ def test_the_same_is_learned_from_kafka_as_from_files(tmp_path: Path, url: str) 
         assert "0 accepted" in recsys(config, "ingest", str(config.parent / "events.jsonl"))
     assert learned(in_kafka) == learned(in_files)
     assert learned(in_kafka) == learned(in_files)  # resumed at the end: nothing is learned twice
+
+
+def test_two_projects_with_one_topic_in_their_address_do_not_see_each_other(
+    tmp_path: Path, broker: Broker, url: str
+) -> None:
+    shop, club = project(tmp_path / "shop", url), project(tmp_path / "club", url)
+    for config in (shop, club):
+        config.write_text(f'[project]\nname = "{config.parent.name}"\n{config.read_text()}')
+    recsys(shop, "ingest", str(shop.parent / "events.jsonl"))
+    with closing(wiring.event_log(load(club))) as log:
+        assert log.end() == (0,) * log.partitions
+    (club.parent / "events.jsonl").write_text(lines(190) + "no event\n")
+    assert "1 dead-lettered" in recsys(club, "ingest", str(club.parent / "events.jsonl"))
+    assert learned(shop) != learned(club)
+    with closing(admin(broker)) as client:
+        topics = {topic for topic in client.list_topics() if topic_of(url) in topic}
+    assert topics == {f"shop.{topic_of(url)}", f"club.{topic_of(url)}"}
 
 
 def test_a_trainer_that_stops_between_goes_on_where_it_was(tmp_path: Path, url: str) -> None:

@@ -52,6 +52,23 @@ def autoint(data: Path, seeds: int, out: Path) -> None:
     run(data, seeds=seeds, out=out)
 
 
+@reproduce.command()
+@DATA
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Fits of each model.")
+@RESULTS
+@readable
+@needs("training")
+def histories(data: Path, seeds: int, out: Path) -> None:
+    """What a user's last movies are worth on MovieLens 1M by time: none, their mean, target and self-attention.
+
+    DATA is the folder with ratings.parquet, users.dat and movies.dat. A fit that was interrupted goes on from where it
+    was.
+    """
+    from recsys.commands.offline.reproduce import histories as run
+
+    run(data, seeds=seeds, out=out)
+
+
 @reproduce.command("open-bandit")
 @DATA
 @RESULTS

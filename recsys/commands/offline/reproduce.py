@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 from rich.box import SIMPLE_HEAD
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
@@ -18,16 +19,19 @@ from recsys.commands.output.terminal import plain_column, plain_console, say
 from recsys.commands.stopping import STOPPED, stopping
 from recsys.datasets.coat import coat as read_coat
 from recsys.datasets.holding import holding
+from recsys.datasets.ml1m import ml1m
 from recsys.datasets.ml1m_autoint import ml1m_autoint
 from recsys.datasets.ml1m_by_time import ml1m_by_time
 from recsys.debiasing.coat_study import CoatResult, CoatStudy
 from recsys.errors import file_errors
-from recsys.fit.autoint_study import AutoIntResult, AutoIntStudy
+from recsys.fit.studies.autoint_table import AUTOINT
+from recsys.fit.studies.fit_study import FitStudy, FitStudyResult, FitTable
+from recsys.fit.studies.histories_table import HISTORIES
 from recsys.off_policy.open_bandit_study import open_bandit_study
 from recsys.retrieval_study.slate_result import MERGED, RERANKED, SlateResult
 from recsys.retrieval_study.slate_study import SlateStudy
 
-Result = TypeVar("Result", AutoIntResult, CoatResult, SlateResult)
+Result = TypeVar("Result", FitStudyResult, CoatResult, SlateResult)
 
 FIGURES = {"auc": "AUC", "ndcg": "NDCG@5", "ndcg_with_positive": "NDCG@5, users with a positive", "f1": "F1@5"}
 
@@ -55,11 +59,23 @@ def autoint(data: Path, *, seeds: int, out: Path) -> None:
     """Write `autoint.json` into `out` after each fit, whose checkpoints are in `autoint` there."""
     with holding("ml-1m", data):
         events = ml1m_autoint(data)
+    _fitted(AUTOINT, events.to_batches(max_chunksize=16_384), seeds, out)
+
+
+def histories(data: Path, *, seeds: int, out: Path) -> None:
+    """As `autoint`, with `histories.json`."""
+    with holding("ml-1m", data):
+        events = ml1m(data)
+    _fitted(HISTORIES, events, seeds, out)
+
+
+def _fitted(table: FitTable, events: Iterable[pa.RecordBatch], seeds: int, out: Path) -> None:
+    path = out / f"{table.name}.json"
     with stopping() as stop:
-        study = AutoIntStudy(events, out / "autoint", seeds, stop)
-        result = _computed(study, out, "autoint.json")
-    _print("MovieLens 1M as in AutoInt's paper", result.table())
-    _say_where(out / "autoint.json")
+        study = FitStudy(table, events, out / table.name, seeds, stop)
+        result = _computed(study, out, path.name)
+    _print(table.title, result.table(table))
+    _say_where(path)
     if len(result.rows) < len(study.tasks):
         say(plain_console(), "Stopped before the end. Run it again to go on from here.")
         sys.exit(STOPPED)

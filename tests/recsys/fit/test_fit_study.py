@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -17,13 +18,13 @@ from recsys.commands.offline import reproduce
 from recsys.commands.stopping import STOPPED
 from recsys.datasets.ml1m_autoint import ml1m_autoint
 from recsys.errors import InvalidValueError
-from recsys.fit import autoint_study
-from recsys.fit.autoint_study import AutoIntResult, AutoIntStudy
+from recsys.fit.studies.autoint_table import AUTOINT
+from recsys.fit.studies.fit_study import FitStudy, FitStudyResult
 from streaming.events.columns import IMPRESSION, INTERACTION
 from tests.recsys.commands.online.test_ingest import stopped
 from tests.recsys.datasets.test_datasets import shared
 
-FEW = {name: autoint_study.MODELS[name] for name in ("LR", "FM")}
+FEW = replace(AUTOINT, models={name: AUTOINT.models[name] for name in ("LR", "FM")}, epochs=12)
 RATINGS = 400
 
 
@@ -63,14 +64,13 @@ def test_movielens_as_published() -> None:
     assert kinds.count(INTERACTION) == 575_281
 
 
-def test_what_is_done_is_not_done_again(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(autoint_study, "MODELS", FEW)
+def test_what_is_done_is_not_done_again(folder: Path, tmp_path: Path) -> None:
     stop, said = threading.Event(), list[str]()
-    study = AutoIntStudy(ml1m_autoint(folder), tmp_path / "fits", 1, stop, epochs=12)
+    study = FitStudy(FEW, ml1m_autoint(folder).to_batches(), tmp_path / "fits", 1, stop)
     first = next(study.rows(study.empty(), said.append))
     assert (first.model, first.seed, first.epochs) == ("LR", 0, 12)
     assert first.auc > 0.7
-    part = AutoIntResult.from_json(msgspec.structs.replace(study.empty(), rows=(first,)).to_json())
+    part = FitStudyResult.from_json(msgspec.structs.replace(study.empty(), rows=(first,)).to_json())
 
     def stop_in_second_epoch(doing: str) -> None:
         said.append(doing)
@@ -84,11 +84,11 @@ def test_what_is_done_is_not_done_again(folder: Path, tmp_path: Path, monkeypatc
     (second,) = study.rows(part, said.append)
     assert said[:2] == ["FM, seed 0", "FM, seed 0, epoch 3"]  # it goes on after what was learned
     whole = msgspec.structs.replace(part, rows=(first, second))
-    assert [row[:3] for row in whole.table()[1:]] == [
+    assert [row[:3] for row in whole.table(FEW)[1:]] == [
         ["LR", "1", f"{first.auc:.4f}"],
         ["FM", "1", f"{second.auc:.4f}"],
     ]
-    other = AutoIntStudy(ml1m_autoint(folder), tmp_path / "fits", 1, stop, epochs=13)
+    other = FitStudy(replace(FEW, epochs=13), ml1m_autoint(folder).to_batches(), tmp_path / "fits", 1, stop)
     with pytest.raises(InvalidValueError, match="other settings"):
         list(other.rows(part, said.append))
 

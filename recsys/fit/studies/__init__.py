@@ -1,0 +1,1 @@
+"""Tables of fits over seeds, such as those of papers."""

@@ -41,6 +41,11 @@ def check_table(table: Table) -> None:
         raise InvalidValueError(f"table {table.name!r}: dim is {table.dim}, choose 1 to 1024")
     if not 1 <= table.capacity <= MAX_CAPACITY:
         raise InvalidValueError(f"table {table.name!r}: capacity is {table.capacity}, choose 1 to 2**31 - 1 rows")
+    if table.cold_capacity < 0 or table.capacity + table.total_capacity > MAX_CAPACITY:
+        raise InvalidValueError(
+            f"table {table.name!r}: cold_capacity is {table.cold_capacity}, choose at least 0, and at most 2**31 - 1 "
+            "less twice the capacity"
+        )
     if table.ttl is not None and not isinstance(table.ttl, Integral):
         raise InvalidValueError(f"table {table.name!r}: ttl is {table.ttl!r}, write milliseconds as an int or None")
     if not isinstance(table.admission, Admission):
@@ -77,6 +82,15 @@ def copied_ids(table: str, ids_N: Ids) -> Ids:
     if len(ids_N) > MOST_IDS:
         raise InvalidValueError(f"table {table!r}: {len(ids_N)} ids in one call, split it: at most {MOST_IDS}")
     return ids_N.copy()
+
+
+def check_fits(table: Table, distinct: int) -> None:
+    """Raises InvalidValueError if a call has more distinct ids than a table with rows on disk holds in memory."""
+    if table.cold_capacity and distinct > table.capacity:
+        raise InvalidValueError(
+            f"table {table.name!r}: {distinct} distinct ids in one call, but memory holds {table.capacity} rows: "
+            "raise capacity, or look up fewer ids at once"
+        )
 
 
 def check_time(now: int) -> None:

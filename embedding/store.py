@@ -72,7 +72,7 @@ class Table:
     name: str
     dim: int
     capacity: int = 1 << 20
-    """The largest number of rows. In a full table expired ids go first, then those not seen for longest."""
+    """The largest number of rows in memory. In a full table expired ids go first, then those not seen for longest."""
     optimizer: Optimizer = field(default_factory=Optimizer)
     admission: Admission = field(default_factory=Admission)
     ttl: int | None = None
@@ -80,6 +80,14 @@ class Table:
     """A new row is uniform in [-init_scale, init_scale), from hash(seed, table, id)."""
     fallback: Literal["zeros", "multiplexed"] = "zeros"
     """What ids without a row read: zeros, or rows that several tables share (see `embedding.multiplexed`)."""
+    cold_capacity: int = 0
+    """How many rows more are kept on disk: those that memory has no room for move there, and come back when they are
+    looked up. A call then has at most `capacity` distinct ids."""
+
+    @property
+    def total_capacity(self) -> int:
+        """The largest number of rows, in memory and on disk."""
+        return self.capacity + self.cold_capacity
 
     @property
     def multiplexed(self) -> bool:

@@ -55,8 +55,11 @@ class TableState:
 
     def take(self, order: npt.NDArray[Any]) -> TableState:
         """The same with the ids at these positions only, or where a mask is true, in this order."""
-        taken = [column[order] for column in self.columns()]
-        return replace(self, **dict(zip(_NAMES, taken, strict=True)))
+        return self.holding([column[order] for column in self.columns()])
+
+    def holding(self, columns: Sequence[npt.NDArray[Any]]) -> TableState:
+        """The same with other ids, by their five arrays."""
+        return replace(self, **dict(zip(_NAMES, columns, strict=True)))
 
     @staticmethod
     def concat(parts: Sequence[TableState]) -> TableState:

@@ -12,6 +12,7 @@ RecsysError
 ├── IngestError              a source that cannot be read on
 ├── StateError               something that was saved cannot be used
 │   ├── CheckpointError      the checkpoint folder: busy, or not writable
+│   ├── ColdRowsError        embedding rows on disk whose bits have changed
 │   ├── TornCheckpointError  a checkpoint or snapshot that is damaged or was not finished
 │   └── ArtefactError        an exported graph that is damaged or of another version
 ├── ExportError              a model that cannot be exported
@@ -80,6 +81,10 @@ class StateError(RecsysError):
 
 class CheckpointError(StateError, OSError):
     """The folder of checkpoints is in use by another trainer, or cannot be written."""
+
+
+class ColdRowsError(StateError):
+    """Embedding rows on disk are not as they were written."""
 
 
 class TornCheckpointError(StateError):

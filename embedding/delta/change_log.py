@@ -17,6 +17,8 @@ from embedding.lazy_arrays import lazy_zeros
 from embedding.store import Ids, Index
 
 Bitmap = npt.NDArray[np.uint64]
+Marks = list[npt.NDArray[np.bool_]]
+"""Which of some rows are marked, in each bitmap."""
 
 
 @dataclass(slots=True)
@@ -33,7 +35,7 @@ class _Listener:
 
 
 class ChangeLog:
-    """Changed rows and removed ids of one table of `capacity` rows, by consumer.
+    """Changed rows and removed ids of one table of `capacity` rows, by consumer; of at most `ids` ids if that is less.
 
     >>> log = ChangeLog(capacity=100)
     >>> log.listen("redis")
@@ -42,9 +44,9 @@ class ChangeLog:
     [3, 70]
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, ids: int | None = None) -> None:
         self._size = capacity // 64 + 1
-        self._capacity = capacity
+        self._most_ids = capacity if ids is None else ids
         self._unflushed: Bitmap = lazy_zeros(self._size, np.uint64)
         self._listeners: dict[str, _Listener] = {}
 
@@ -57,6 +59,22 @@ class ChangeLog:
         """Mark rows as changed; -1 is ignored."""
         if self._listeners:
             bitmap.mark(self._unflushed, rows)
+
+    def lift(self, rows: Index) -> Marks:
+        """Take the marks of rows away, to be put elsewhere."""
+        lifted = []
+        for bits in self._bitmaps():
+            lifted.append((bits[rows >> 6] >> (rows & 63).astype(np.uint64) & np.uint64(1)).astype(bool))
+            bitmap.unmark(bits, rows)
+        return lifted
+
+    def put(self, rows: Index, lifted: Marks) -> None:
+        """Mark rows as those were from which the marks were lifted."""
+        for bits, marked in zip(self._bitmaps(), lifted, strict=True):
+            bitmap.mark(bits, rows[marked])
+
+    def _bitmaps(self) -> list[Bitmap]:
+        return [self._unflushed, *(listener.changed for listener in self._listeners.values())]
 
     def mark_for(self, consumer: str, rows: Index, removed: Ids) -> None:
         """Mark rows as changed and ids as removed, for one consumer only."""
@@ -71,7 +89,7 @@ class ChangeLog:
         for listener in self._listeners.values():
             bitmap.unmark(listener.changed, rows)
             listener.removed.append(ids)
-            if listener.tombstones() > self._capacity:
+            if listener.tombstones() > self._most_ids:
                 listener.removed, listener.overdue = [], True
 
     def overdue(self, consumer: str) -> bool:

@@ -65,24 +65,24 @@ class EvictionQueue:
             if listing is not None:
                 listing.add(told)
 
-    def evict(self, n: int, pinned: Packed, evicted: int) -> tuple[Ids, Index]:
+    def evict(self, n: int, pinned: Packed, evicted: int, capacity: int) -> tuple[Ids, Packed]:
         """Remove the first n ids (or all) whose row's bit is not set in `pinned`; `evicted` were removed before.
 
-        Returns the ids and their rows.
+        The draw is another one after every `capacity` of them. Returns the ids and their packed metadata.
         """
-        capacity, ids_R, rows_R, done = len(self._free), np.empty(n, np.uint64), np.empty(n, np.int32), 0
+        ids_R, packed_R, done = np.empty(n, np.uint64), np.empty(n, np.uint64), 0
         wanted = max(2 * (n + int(np.bitwise_count(pinned).sum())), int(self._state[SIZE]) // _SHARE)
         if self._draw != eviction_draw(evicted, capacity):
             self._redraw(eviction_draw(evicted, capacity), wanted)
         while True:
-            done += self._take(pinned, ids_R[done:], rows_R[done:])
+            done += self._take(pinned, ids_R[done:], packed_R[done:])
             if done == n or not self._go_on(n - done, wanted):
                 break
         if self._limit == HIGHEST:
             self.reset()  # a list of all ids would only grow
         else:
             self._prepare(wanted, capacity - (evicted + done) % capacity)
-        return ids_R[:done], rows_R[:done]
+        return ids_R[:done], packed_R[:done]
 
     def _redraw(self, draw: int, wanted: int) -> None:
         """Begin with the lowest ids of a new draw."""
@@ -112,7 +112,7 @@ class EvictionQueue:
         self._bound = self._limit if self._cursor < part.stop else self._run[0][-1]
         return True
 
-    def _take(self, pinned: Packed, ids_R: Ids, rows_R: Index) -> int:
+    def _take(self, pinned: Packed, ids_R: Ids, packed_R: Packed) -> int:
         """Remove ids of the run until `ids_R` is full, or none is left. Returns their number."""
         late = joined(self._late)
         run, self._late = sorted_by_place(joined([self._run, up_to(self._bound, late)]), self._draw), []
@@ -121,7 +121,7 @@ class EvictionQueue:
         heap, aside = (tuple(np.empty(len(run[0]), np.uint64) for _ in range(2)) for _ in range(2))
         lines, order = self._segments, (np.uint64(max(0, self._draw)), self._bound, further, pinned)
         done, seen, size, n = eviction.evict(
-            *lines.where, lines.counts_S, self._state, self._free, *order, *run, *heap, *aside, ids_R, rows_R
+            *lines.where, lines.counts_S, self._state, self._free, *order, *run, *heap, *aside, ids_R, packed_R
         )
         put_aside = aside[0][:n], aside[1][:n]
         self._run = run[0][seen:], run[1][seen:]

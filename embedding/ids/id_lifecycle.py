@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from embedding.ids.counting_filter import bounded_policy
 from embedding.ids.distinct_ids import Deduplicator, DistinctIds
 from embedding.ids.event_clock import EventClock
 from embedding.ids.id_table import IdTable
-from embedding.ids.packed import Entries, LastSeen, rows_of
+from embedding.ids.packed import Entries, LastSeen, Packed, rows_of
 from embedding.kernels import bitmap
 from embedding.lazy_arrays import lazy_zeros
 from embedding.rows.row_block import RowMemory
@@ -93,15 +94,18 @@ class TableIds:
         passes_M = self._policy.admit(distinct.unique_U[missing_M], counts_M, self._lookups)
         self._counters["unadmitted"] += int(counts_M[~passes_M].sum())
         admitted = missing_M[passes_M]
-        room = self.table.capacity - len(self.ids)
-        if len(admitted) > room:
+        if len(admitted) > self._room():
             self._make_room(len(admitted), rows_U, now)
-            room = self.table.capacity - len(self.ids)
+        room = self._room()
         granted, refused = admitted[:room], admitted[room:]
         self._counters["refused"] += int(distinct.counts_U[refused].sum())
         self._counters["admitted"] += len(granted)
         if len(granted):
             self._add(distinct, granted, rows_U, now // MINUTE)
+
+    def _room(self) -> int:
+        """How many new ids can have a row now."""
+        return self.table.capacity - len(self.ids)
 
     def _add(self, distinct: DistinctIds, granted: Index, rows_U: Index, minute: int) -> None:
         self.ids.insert(distinct.unique_U, distinct.counts_U, minute, rows_U, granted)
@@ -117,12 +121,18 @@ class TableIds:
         """Expire ids, then evict those of lowest priority that this call does not hold."""
         if self.table.ttl is not None:
             self._removed(*self.ids.expire((now - self.table.ttl) // MINUTE), "expired")
-        short = wanted - (self.table.capacity - len(self.ids))
+        short = wanted - self._room()
         if short > 0:
-            bitmap.mark(self._pinned, rows_U)
             n = max(short, self.table.capacity // BULK)
-            self._removed(*self.ids.evict(n, self._pinned, self._counters["evicted"]), "evicted")
-            bitmap.unmark(self._pinned, rows_U)
+            with self._held(rows_U) as pinned:
+                self._removed(*self.ids.evict(n, pinned, self._counters["evicted"]), "evicted")
+
+    @contextmanager
+    def _held(self, rows_U: Index) -> Iterator[Packed]:
+        """The bits of rows that are not to be evicted in this block."""
+        bitmap.mark(self._pinned, rows_U)
+        yield self._pinned
+        bitmap.unmark(self._pinned, rows_U)
 
     def _removed(self, ids: Ids, rows: Index, why: str) -> None:
         if len(ids):
@@ -176,20 +186,34 @@ class TableIds:
         with self.lock:
             rows, removed = self.changes.take_changes(consumer)
             if full:
-                rows, removed = rows_of(self.ids.entries()[1]), np.zeros(0, np.uint64)
-            return self._id_of_row[rows], self.rows.values(rows), removed[self.ids.find(removed) < 0]
+                rows, removed = self._all_places(), np.zeros(0, np.uint64)
+            return *self._at(rows), removed[self._place_of(removed) < 0]
 
     def pending(self, consumer: str) -> tuple[Ids, Ids]:
         """Ids that changed and ids that were removed since the last `take_changes`."""
         with self.lock:
             rows, removed = self.changes.pending(consumer)
-            return self._id_of_row[rows], removed[self.ids.find(removed) < 0]
+            return self._ids_at(rows), removed[self._place_of(removed) < 0]
 
     def resume(self, consumer: str, changed: Ids, removed: Ids) -> None:
         """Restore what `pending` returned for a consumer."""
         with self.lock:
             self.changes.listen(consumer)
-            self.changes.mark_for(consumer, self.ids.find(changed), removed)
+            self.changes.mark_for(consumer, self._place_of(changed), removed)
+
+    def _place_of(self, ids_N: Ids) -> Index:
+        """Where the change log marks ids [N], -1 for an id without a row: at their rows."""
+        return self.ids.find(ids_N)
+
+    def _all_places(self) -> Index:
+        return rows_of(self.ids.entries()[1])
+
+    def _ids_at(self, places: Index) -> Ids:
+        return self._id_of_row[places]
+
+    def _at(self, places: Index) -> tuple[Ids, Floats]:
+        """The ids and values at these places."""
+        return self._id_of_row[places], self.rows.values(places)
 
     def state(self) -> TableState:
         """The table as it is now, in memory."""
@@ -203,20 +227,22 @@ class TableIds:
     def restore(self, state: TableState) -> Ids:
         """Fill an empty table. Returns the ids evicted because it has fewer rows than the state."""
         with self.lock:
-            kept = state.evicted_last(self.table.capacity)
+            kept = state.evicted_last(self.table.total_capacity)
             self._clock.restore(state.seen_U)
             if len(kept):  # the earliest minute of all parts sets the origin
                 self.ids.stamp(int(state.seen_U[kept].min()))
             for begin in range(0, len(kept), PART):
-                part = state.take(kept[begin : begin + PART])
-                rows = self.ids.restore(part.ids_U, part.seen_U, part.freq_U)
-                self.rows.put(rows, part.weights_UD, part.state_UW)
-                self._id_of_row[rows] = part.ids_U
+                self._restore_rows(state.take(kept[begin : begin + PART]))
             self.rows.step, self._lookups, self._counters = state.step, state.lookups, Counter(state.counters)
             self._counters["evicted"] += len(state.ids_U) - len(kept)
             if len(state.admission) == 1:
                 self._policy.restore(state.admission[0])
             return np.delete(state.ids_U, kept)
+
+    def _restore_rows(self, part: TableState) -> None:
+        rows = self.ids.restore(part.ids_U, part.seen_U, part.freq_U)
+        self.rows.put(rows, part.weights_UD, part.state_UW)
+        self._id_of_row[rows] = part.ids_U
 
     def by_row(self) -> tuple[Ids, LastSeen]:
         """The id of each row and when it was last seen [R]; 0 for free rows."""

@@ -5,7 +5,7 @@ Suffixes: N ids of a call, U distinct ids. For packed metadata see `embedding.id
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from embedding.argument_checks import MAX_CAPACITY
 from embedding.ids.eviction import EvictionQueue
-from embedding.ids.packed import MOST_MINUTES, Entries, Packed, unpack
+from embedding.ids.packed import MOST_MINUTES, Entries, Packed, rows_of, unpack
 from embedding.ids.segments import Segments
 from embedding.ids.thread_parts import ThreadParts
-from embedding.kernels import search, table_segment
+from embedding.kernels import removal, search, table_segment
 from embedding.kernels.lines import FREE_TOP, NEW, NEXT_ROW, SIZE
 from embedding.kernels.sweep import release, sweep
 from embedding.lazy_arrays import lazy_zeros
@@ -35,7 +35,8 @@ class IdTable:
 
     Times are minutes since the epoch. Not thread-safe: the owner holds a lock for reading and writing. `threads` share
     the work of one `lookup_and_touch`. Without `huge` pages a table that is far from full takes less memory, and its
-    first insertion less time; a full one is searched a little more slowly.
+    first insertion less time; a full one is searched a little more slowly. `zeros` makes the arrays that grow with the
+    capacity, as `lazy_zeros` does.
 
     Raises InvalidValueError for a capacity or number of threads out of range.
 
@@ -46,13 +47,15 @@ class IdTable:
     ([0, 1, 0, 2], [0, 1, 3], 3)
     """
 
-    def __init__(self, capacity: int, threads: int = 1, huge: bool = True) -> None:
+    def __init__(
+        self, capacity: int, threads: int = 1, huge: bool = True, zeros: Callable[..., npt.NDArray[Any]] = lazy_zeros
+    ) -> None:
         if not 1 <= capacity <= MAX_CAPACITY:
             raise InvalidValueError(f"capacity is {capacity}, choose 1 to 2**31 - 1 rows")
         self._parts = ThreadParts(threads)
         self.capacity = capacity
-        self.segments = Segments(capacity, huge)
-        self._free = lazy_zeros(capacity, np.uint32, huge=False)
+        self.segments = Segments(capacity, huge, zeros)
+        self._free = zeros(capacity, np.uint32, huge=False)
         self._state = np.zeros(4, np.int64)
         self._origin: int | None = None
         self._eviction = EvictionQueue(self.segments, self._state, self._free)
@@ -94,6 +97,10 @@ class IdTable:
             self._oldest = 0
             self._eviction.reset()
         return np.uint64(max(1, minute - self._origin))
+
+    def follow_clock(self, other: IdTable) -> None:
+        """Tell apart the same minutes as another table from now on; for an empty table."""
+        self._origin = other._origin if self._origin is None else self._origin
 
     def unpack(self, packed_U: Packed) -> Entries:
         """Rows, minutes and frequencies of packed metadata."""
@@ -160,15 +167,20 @@ class IdTable:
             return rows_N, _NONE
         return rows_N, self.insert(ids_N, np.ones(len(ids_N), np.int32), minute, rows_N, np.sort(missing_N[:n]))
 
-    def restore(self, ids_N: Ids, minutes_N: npt.NDArray[np.int64], freqs_N: npt.NDArray[np.uint8]) -> Index:
-        """Insert distinct ids without a row, with their minutes and frequencies; returns their rows."""
+    def put(self, ids_N: Ids, minutes_N: npt.NDArray[np.int64], freqs_N: npt.NDArray[np.uint8]) -> Index:
+        """Insert distinct ids without a row, with their minutes and frequencies (at least 1); returns their rows."""
         rows_N, every = np.full(len(ids_N), -1, np.int32), np.arange(len(ids_N), dtype=np.int32)
-        if len(ids_N):
-            self.insert(ids_N, every, int(minutes_N.min()), rows_N, every)
+        if len(ids_N):  # inserted as seen once at the earliest minute, then seen as often and as late as they were
+            self.insert(ids_N, np.ones(len(ids_N), np.int32), int(minutes_N.min()), rows_N, every)
             self.stamp(int(minutes_N.max()))
             stamps_N = np.maximum(1, minutes_N - self.origin)
             table_segment.assign(*self.segments.where, ids_N, stamps_N, freqs_N)
-            self._eviction.reset()
+        return rows_N
+
+    def restore(self, ids_N: Ids, minutes_N: npt.NDArray[np.int64], freqs_N: npt.NDArray[np.uint8]) -> Index:
+        """As `put`, for many ids of a snapshot, which may never have been seen."""
+        rows_N = self.put(ids_N, minutes_N, freqs_N)
+        self._eviction.reset()
         return rows_N
 
     def expiring(self, before: int) -> Iterator[tuple[Ids, Index]]:
@@ -191,17 +203,17 @@ class IdTable:
         self._oldest = since
         return np.concatenate(ids), np.concatenate(rows)
 
+    def take(self, ids_N: Ids) -> tuple[Ids, Entries]:
+        """Drop distinct ids. Returns those that were here, in this order, and what they had; their rows are free."""
+        packed_N, lines = np.empty(len(ids_N), np.uint64), self.segments
+        removal.take(*lines.where, lines.counts_S, self._state, self._free, ids_N, packed_N)
+        here_N = packed_N != 0  # a stamp is at least 1
+        return ids_N[here_N], self.unpack(packed_N[here_N])
+
     def remove(self, ids_N: Ids) -> tuple[Ids, Index]:
         """Drop these ids. Returns those that were here and their rows, which are free again."""
-        found = np.unique(ids_N)
-        found = found[self.find(found) >= 0]
-        lowest = np.zeros(len(found), np.int64)
-        table_segment.assign(*self.segments.where, found, lowest, lowest.astype(np.uint8))  # below all other priorities
-        gone = [self._swept(number, np.uint64(1)) for number in sorted(set(map(self.segments.of, found)))]
-        if not gone:
-            return np.zeros(0, np.uint64), _NONE
-        ids, rows = zip(*gone, strict=True)
-        return np.concatenate(ids), np.concatenate(rows)
+        ids, entries = self.take(np.unique(ids_N))
+        return ids, entries.rows_U
 
     def _swept(self, number: int, priority: np.uint64) -> tuple[Ids, Index]:
         """Drop the ids below a priority from one segment."""
@@ -221,7 +233,13 @@ class IdTable:
         The order is last seen, then frequency, then `hashing.eviction_ties` in a draw that depends on how many were
         `evicted` before. Returns the ids, in this order, and their rows, which are free again.
         """
-        return self._eviction.evict(n, pinned, evicted)
+        ids_R, packed_R = self._eviction.evict(n, pinned, evicted, self.capacity)
+        return ids_R, rows_of(packed_R)
+
+    def evict_entries(self, n: int, pinned: Packed, evicted: int, capacity: int) -> tuple[Ids, Entries]:
+        """As `evict`, in the draws of a table of another `capacity`. Returns the ids and what they had."""
+        ids_R, packed_R = self._eviction.evict(n, pinned, evicted, capacity)
+        return ids_R, self.unpack(packed_R)
 
     def shrinking(self) -> Iterator[int]:
         """Give back memory that the table needed when it was fuller, one segment per step; yields the bytes."""

@@ -6,7 +6,7 @@ Suffix: S segments. See `embedding.kernels.lines` for lines and slots.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,8 @@ class Segments:
     (32, True)
     """
 
-    def __init__(self, capacity: int, huge: bool = True) -> None:
-        self._huge = huge
+    def __init__(self, capacity: int, huge: bool = True, zeros: Callable[..., npt.NDArray[Any]] = lazy_zeros) -> None:
+        self._huge, self._zeros = huge, zeros
         self.bits = max(1, math.ceil(math.log2(max(2, capacity / (2 * _IDS)))))
         mean = capacity / (1 << self.bits)
         self._full = math.ceil(mean / LOAD / 4) + 1  # lines of a segment when the table is full
@@ -45,7 +45,7 @@ class Segments:
     def _lay_out(self, stride: int) -> None:
         segments = 1 << self.bits
         self.stride = stride
-        self.table = lazy_zeros(segments * stride * 8, np.uint64, self._huge)
+        self.table = self._zeros(segments * stride * 8, np.uint64, self._huge)
         self._smallest = min(stride, max(4, math.ceil(self._full / (1 << max(0, self._full.bit_length() - 3)))))
         self.lines_S = np.full(segments, self._smallest, np.uint32)
         self.counts_S, self.limits_S = np.zeros(segments, np.int64), np.zeros(segments, np.int64)

@@ -17,13 +17,12 @@ from embedding.kernels.bits import (
     ZERO,
     inlined,
     jit,
-    line_equal,
     mix,
     prefetch_far,
     trailing_zeros,
     unmix,
 )
-from embedding.kernels.lines import FREE_TOP, FREQ, KEYS, S8, S32, S64, SIZE, colder, empty_word, home, next_line
+from embedding.kernels.lines import FREQ, S8, S32, S64, colder, empty_word, find_slot, free_row, home
 from embedding.kernels.table_segment import close_slot
 
 AHEAD = 48  # ids between a prefetch and its use
@@ -140,19 +139,6 @@ def collect(
 
 
 @inlined
-def _find(table: Any, lines_S: Any, bits: Any, stride: Any, key: Any) -> Any:
-    """The slot of a mixed id, all ones if it is not in the table."""
-    line = home(key, bits, stride, lines_S)
-    while True:
-        found = line_equal(table, line * U64(8), key) & KEYS
-        if found != ZERO:
-            return line * U64(8) + trailing_zeros(found)
-        if (line_equal(table, line * U64(8), empty_word(key)) & KEYS) != ZERO:
-            return ~ZERO
-        line = next_line(line, key, bits, stride, lines_S)
-
-
-@inlined
 def _ask(table: Any, lines_S: Any, bits: Any, stride: Any, keys: Any, at: Any, end: Any) -> None:
     """Ask for the line of keys[at], and the next one, from which an id may move up."""
     if at < end:
@@ -181,7 +167,7 @@ def evict(
     aside_places: Any,
     aside_keys: Any,
     ids: Any,
-    rows: Any,
+    packed: Any,
 ) -> Any:
     """Drop the first ids of a run, at most len(ids).
 
@@ -206,7 +192,7 @@ def evict(
             cursor += 1
         else:
             break
-        slot = _find(table, lines_S, bits, stride, key)
+        slot = find_slot(table, lines_S, bits, stride, key)
         if slot == ~ZERO:
             continue
         word = table[slot + ONE]
@@ -220,10 +206,7 @@ def evict(
                 aside += 1
         else:
             close_slot(table, lines_S, bits, stride, slot)
-            ids[done], rows[done] = unmix(key), row
-            free[state[FREE_TOP]] = row
-            state[FREE_TOP] += 1
-            state[SIZE] -= 1
-            counts_S[key >> (S64 - bits)] -= 1
+            ids[done], packed[done] = unmix(key), word
+            free_row(bits, counts_S, state, free, key, row)
             done += 1
     return done, cursor, size, aside

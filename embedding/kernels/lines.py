@@ -120,3 +120,25 @@ def place(table: Any, first: Any, lines: Any, bits: Any, h: Any, word: Any) -> N
         line += ONE
         if line == lines:
             line = ZERO
+
+
+@inlined
+def find_slot(table: Any, lines_S: Any, bits: Any, stride: Any, key: Any) -> Any:
+    """The slot of a mixed id, all ones if it is not in the table."""
+    line = home(key, bits, stride, lines_S)
+    while True:
+        found = line_equal(table, line * U64(8), key) & KEYS
+        if found != ZERO:
+            return line * U64(8) + trailing_zeros(found)
+        if (line_equal(table, line * U64(8), empty_word(key)) & KEYS) != ZERO:
+            return ~ZERO
+        line = next_line(line, key, bits, stride, lines_S)
+
+
+@inlined
+def free_row(bits: Any, counts_S: Any, state: Any, free: Any, key: Any, row: Any) -> None:
+    """Count a mixed id that was dropped, and keep its row for the next new id."""
+    free[state[FREE_TOP]] = row
+    state[FREE_TOP] += 1
+    state[SIZE] -= 1
+    counts_S[key >> (S64 - bits)] -= 1

@@ -12,6 +12,7 @@ from embedding.argument_checks import check_table_name, check_time, contiguous_g
 from embedding.delta.consumers import DeltaConsumers
 from embedding.local.shared_rows import SharedRows
 from embedding.local.table import LocalTable
+from embedding.local.tiered_table import TieredTable
 from embedding.multiplexed import fallbacks, group_of, shared_tables
 from embedding.sharding import HashBuckets
 from embedding.snapshot.background import BackgroundSave
@@ -28,6 +29,8 @@ class LocalStore:
     """An `EmbeddingStore` in Numba kernels: memory is taken as ids arrive, up to each table's capacity.
 
     Other threads may read while one trains: each table has its own lock. `threads` share the work of a look-up.
+    Rows of tables with a `cold_capacity` are in files of `cold_folder`, which are gone when the process ends: snapshots
+    have all rows. Raises FileError if the folder cannot be written to or its disk has no room for all of them.
 
     >>> import numpy as np
     >>> store = LocalStore([Table("item", dim=4)])
@@ -37,23 +40,33 @@ class LocalStore:
     2
     """
 
-    def __init__(self, tables: Iterable[Table], seed: int = 0, threads: int = 1) -> None:
+    def __init__(
+        self, tables: Iterable[Table], seed: int = 0, threads: int = 1, cold_folder: Path | str | None = None
+    ) -> None:
         self._tables = tables_by_name(tables)
         self._seed, self._threads = seed, threads
+        self._cold_folder = cold_folder
+        self._by_name: dict[str, LocalTable] = {}
         self._part = SavedPart()
         self._clear()
 
     def _clear(self) -> None:
         tables = self._tables.values()
-        self._shared = {group: SharedRows(table, self._seed) for group, table in shared_tables(tables).items()}
-        self._by_name = {table.name: self._table(table) for table in tables}
-        self._followed: dict[str, LocalTable | SharedRows] = {**self._by_name, **self._shared}
+        self._by_name.clear()  # their files go before those of new tables are made
+        self._followed: dict[str, LocalTable | SharedRows] = {}
         """Everything whose changes go into deltas."""
+        self._shared = {group: SharedRows(table, self._seed) for group, table in shared_tables(tables).items()}
+        self._by_name |= {table.name: self._table(table) for table in tables}
+        self._followed |= {**self._by_name, **self._shared}
         self._consumers = DeltaConsumers(fallbacks(tables, self._seed))
 
     def _table(self, table: Table) -> LocalTable:
         shared = self._shared[group_of(table)] if table.multiplexed else None
-        return LocalTable(table, self._seed, shared, self._threads)
+        if not table.cold_capacity:
+            return LocalTable(table, self._seed, shared, self._threads)
+        if self._cold_folder is None:
+            raise InvalidValueError(f"table {table.name!r} has a cold_capacity: give the store a cold_folder on a disk")
+        return TieredTable(table, self._seed, shared, Path(self._cold_folder), self._threads)
 
     @property
     def tables(self) -> dict[str, Table]:

@@ -5,7 +5,7 @@ Suffixes: N ids of a call, U distinct ids, D dimension.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,9 @@ from embedding.snapshot.store_state import TableStream
 from embedding.store import Floats, Ids, Index, Lookup, Table
 from embedding.table_state import Columns
 from recsys.errors import InvalidValueError
+
+ReadRows = Callable[[Index], tuple[Floats, Floats]]
+"""Weights [U, D] and optimizer states [U, W] of ascending rows [U]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,22 +127,30 @@ class LocalTable(TableIds):
         with self.lock:
             if self._undo is not None:
                 raise InvalidValueError(f"table {self.table.name!r} is being saved: wait for that snapshot to end")
-            ids_U, packed_U = self.ids.entries()
-            undo = self._undo = UndoLog(self.rows, self.table.capacity)
-            self._before_write = undo.keep
-            parts = self._parts(ids_U, self.ids.unpack(packed_U), undo)
-            sizes = len(ids_U), self.rows.dim, self.rows.width
+            rows, parts = self._frozen()
+            sizes = rows, self.rows.dim, self.rows.width
             policy = [dict(self._policy.state())]
-            return TableStream(*sizes, self.rows.step, self._lookups, dict(self._counters), policy, parts)
+            counted = self.rows.step, self._lookups, dict(self._counters)
+            return TableStream(*sizes, *counted, policy, self._until_closed(parts))
 
-    def _parts(self, ids_U: Ids, entries: Entries, undo: UndoLog) -> Iterator[Columns]:
+    def _frozen(self) -> tuple[int, Iterator[Columns]]:
+        """The number of rows, and the rows as they are now, in parts; until then old rows are kept."""
+        ids_U, packed_U = self.ids.entries()
+        undo = self._undo = UndoLog(self.rows, self.table.capacity)
+        self._before_write = undo.keep
+        return len(ids_U), self._parts(ids_U, self.ids.unpack(packed_U), undo.read)
+
+    def _parts(self, ids_U: Ids, entries: Entries, read: ReadRows) -> Iterator[Columns]:
         order = np.argsort(entries.rows_U)
+        for begin in range(0, len(order), PART):
+            part = order[begin : begin + PART]
+            with self.lock:
+                weights_UD, state_UW = read(entries.rows_U[part])
+            yield ids_U[part], entries.minutes_U[part], entries.freqs_U[part], weights_UD, state_UW
+
+    def _until_closed(self, parts: Iterator[Columns]) -> Iterator[Columns]:
         try:
-            for begin in range(0, len(order), PART):
-                part = order[begin : begin + PART]
-                with self.lock:
-                    weights_UD, state_UW = undo.read(entries.rows_U[part])
-                yield ids_U[part], entries.minutes_U[part], entries.freqs_U[part], weights_UD, state_UW
+            yield from parts
         finally:
             self.close_stream()
 

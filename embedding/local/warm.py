@@ -48,6 +48,7 @@ def _table(ids: Ids) -> None:
     _, freed = table.evict(2)
     NewIds(ids, np.ones(12, np.int32), np.arange(12, dtype=np.int32), np.uint64(1)).between(np.uint64(0), HIGHEST, 0)
     UndoLog(rows, 64).keep(freed)
+    table.remove(ids[:2])
     list(table.shrinking())
     table.segments.resize(0, 4)
     table.segments.probe_lengths()

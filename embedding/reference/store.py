@@ -16,6 +16,7 @@ from embedding.argument_checks import (
     BULK,
     MAX_FREQUENCY,
     MINUTE,
+    check_fits,
     check_table_name,
     check_time,
     contiguous_grads,
@@ -75,6 +76,7 @@ class ReferenceStore:
             own.counters["ahead"] += len(ids) if trusted < now else 0
             now, minute = trusted, trusted // MINUTE
             counts = dict(Counter(ids))
+            check_fits(own.table, len(counts))
             present = {key for key in counts if key in own.row_of}
             for key in present:
                 own.seen[key] = max(own.seen[key], minute)
@@ -87,13 +89,13 @@ class ReferenceStore:
         asked = np.array(keys, np.uint64)
         passes = own.gate.admit(asked, np.array([counts[key] for key in keys], np.int32), own.draws)
         admitted = [key for key, passed in zip(keys, passes.tolist(), strict=True) if passed]
-        room = own.table.capacity - len(own.row_of)
+        room = own.table.total_capacity - len(own.row_of)
         if len(admitted) > room:
             self._drop(own, own.stale(now), "expired")
-            short = len(admitted) - (own.table.capacity - len(own.row_of))
+            short = len(admitted) - (own.table.total_capacity - len(own.row_of))
             if short > 0:
-                self._drop(own, own.coldest(max(short, own.table.capacity // BULK), pinned), "evicted")
-            room = own.table.capacity - len(own.row_of)
+                self._drop(own, own.coldest(max(short, own.table.total_capacity // BULK), pinned), "evicted")
+            room = own.table.total_capacity - len(own.row_of)
         granted, refused = admitted[:room], admitted[room:]
         own.add(granted, now // MINUTE, counts)
         own.gate.forget(np.array(granted, np.uint64))

@@ -166,7 +166,7 @@ class ReferenceTable:
 
     def coldest(self, n: int, pinned: set[int]) -> list[int]:
         loose = np.array([key for key in self.row_of if key not in pinned], np.uint64)
-        ties = eviction_ties(loose, eviction_draw(self.counters["evicted"], self.table.capacity)).tolist()
+        ties = eviction_ties(loose, eviction_draw(self.counters["evicted"], self.table.total_capacity)).tolist()
         ranked = sorted(
             (self.seen[key], self.freq[key], tie, key) for key, tie in zip(loose.tolist(), ties, strict=True)
         )
@@ -198,7 +198,7 @@ class ReferenceTable:
 
     def restore(self, state: TableState) -> Ids:
         """Fill an empty table. Returns the coldest ids, evicted when it holds fewer rows than the state."""
-        which = state.evicted_last(self.table.capacity)
+        which = state.evicted_last(self.table.total_capacity)
         keys = state.ids_U[which].tolist()
         self.row_of = {key: row for row, key in enumerate(keys)}
         self.seen = dict(zip(keys, state.seen_U[which].tolist(), strict=True))

@@ -37,6 +37,19 @@ class RowMemory(Protocol):
     def states(self, rows_U: Index) -> Floats: ...
 
 
+class RowArrays(Protocol):
+    """Rows in flat arrays, as a snapshot reads them."""
+
+    dim: int
+    width: int
+    weights: Floats
+    state: Floats
+
+    def values(self, rows_U: Index) -> Floats: ...
+
+    def states(self, rows_U: Index) -> Floats: ...
+
+
 class RowBlock:
     """`capacity` rows of `dim` floats under one update rule. Memory is taken when a row is first written.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from embedding.kernels.rows import keep
 from embedding.lazy_arrays import lazy_zeros
-from embedding.rows.row_block import RowBlock
+from embedding.rows.row_block import RowArrays
 from embedding.store import Floats, Index
 
 
@@ -18,6 +18,7 @@ class UndoLog:
 
     The owner calls `keep` before it writes rows, and `read` in ascending order of rows, both under one lock.
 
+    >>> from embedding.rows.row_block import RowBlock
     >>> from embedding.store import Optimizer
     >>> block = RowBlock(8, 1, Optimizer(), np.uint64(0), 0.01)
     >>> undo = UndoLog(block, capacity=8)
@@ -27,7 +28,7 @@ class UndoLog:
     [[0.0], [0.0]]
     """
 
-    def __init__(self, block: RowBlock, capacity: int) -> None:
+    def __init__(self, block: RowArrays, capacity: int) -> None:
         self._block = block
         self._place = lazy_zeros(capacity, np.int32)  # 1 + position of a kept row, 0 if none
         self._weights = lazy_zeros(capacity * block.dim, np.float32)

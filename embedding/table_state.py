@@ -57,7 +57,7 @@ class TableState:
         """The same with the ids at these positions only, or where a mask is true, in this order."""
         return self.holding([column[order] for column in self.columns()])
 
-    def holding(self, columns: Sequence[npt.NDArray[Any]]) -> TableState:
+    def holding(self, columns: Sequence[Any]) -> TableState:
         """The same with other ids, by their five arrays."""
         return replace(self, **dict(zip(_NAMES, columns, strict=True)))
 

@@ -5,7 +5,6 @@ Suffixes: N ids of a call, U distinct ids, M distinct ids that have no row, R ro
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,25 +12,25 @@ from contextlib import contextmanager
 import numpy as np
 
 from embedding.argument_checks import BULK, MINUTE
-from embedding.delta.change_log import ChangeLog
 from embedding.hashing import salt_of
 from embedding.ids.admission import AdmissionPolicy, Mask, PolicyState
+from embedding.ids.changed_ids import ChangedIds
 from embedding.ids.counting_filter import bounded_policy
 from embedding.ids.distinct_ids import Deduplicator, DistinctIds
 from embedding.ids.event_clock import EventClock
 from embedding.ids.id_table import IdTable
-from embedding.ids.packed import Entries, LastSeen, Packed, rows_of
+from embedding.ids.packed import Entries, LastSeen, Packed
 from embedding.kernels import bitmap
 from embedding.lazy_arrays import lazy_zeros
 from embedding.rows.row_block import RowMemory
-from embedding.store import Floats, Ids, Index, Table
+from embedding.store import Ids, Index, Table
 from embedding.table_state import TableState
 
 COUNTED = ("admitted", "unadmitted", "refused", "expired", "evicted", "erased", "stale", "nonfinite", "ahead")
 PART = 1 << 13  # rows per part of a snapshot: the lock is held for one part at a time
 
 
-class TableIds:
+class TableIds(ChangedIds):
     """Admission, expiry, eviction and changes of one table's ids; `rows` holds their values.
 
     Every public method holds the table's lock, so that a reader never sees a row half written.
@@ -47,13 +46,9 @@ class TableIds:
     def __init__(
         self, table: Table, seed: int, rows: RowMemory, threads: int = 1, policy: AdmissionPolicy | None = None
     ) -> None:
-        self.table, self._seed, self.rows = table, seed, rows
-        self.lock = threading.RLock()
-        self._salt = salt_of(seed, table.name)
-        self.ids = IdTable(table.capacity, threads)
-        self.changes = ChangeLog(table.capacity)
+        super().__init__(table, rows, IdTable(table.capacity, threads))
+        self._seed, self._salt = seed, salt_of(seed, table.name)
         self._policy = policy or bounded_policy(table.admission, self._salt, candidates=2 * table.capacity)
-        self._id_of_row = lazy_zeros(table.capacity, np.uint64)
         self._pinned = lazy_zeros(table.capacity // 64 + 1, np.uint64)
         self._deduplicator = Deduplicator()
         self._lookups, self._removals = 0, 0
@@ -180,40 +175,6 @@ class TableIds:
         """Count rows that an update left as they were."""
         with self.lock:
             self._counters["nonfinite"] += skipped
-
-    def take_changes(self, consumer: str, full: bool) -> tuple[Ids, Floats, Ids]:
-        """Changed ids [U], their values [U, D] and removed ids, for the next delta; clears the consumer's marks."""
-        with self.lock:
-            rows, removed = self.changes.take_changes(consumer)
-            if full:
-                rows, removed = self._all_places(), np.zeros(0, np.uint64)
-            return *self._at(rows), removed[self._place_of(removed) < 0]
-
-    def pending(self, consumer: str) -> tuple[Ids, Ids]:
-        """Ids that changed and ids that were removed since the last `take_changes`."""
-        with self.lock:
-            rows, removed = self.changes.pending(consumer)
-            return self._ids_at(rows), removed[self._place_of(removed) < 0]
-
-    def resume(self, consumer: str, changed: Ids, removed: Ids) -> None:
-        """Restore what `pending` returned for a consumer."""
-        with self.lock:
-            self.changes.listen(consumer)
-            self.changes.mark_for(consumer, self._place_of(changed), removed)
-
-    def _place_of(self, ids_N: Ids) -> Index:
-        """Where the change log marks ids [N], -1 for an id without a row: at their rows."""
-        return self.ids.find(ids_N)
-
-    def _all_places(self) -> Index:
-        return rows_of(self.ids.entries()[1])
-
-    def _ids_at(self, places: Index) -> Ids:
-        return self._id_of_row[places]
-
-    def _at(self, places: Index) -> tuple[Ids, Floats]:
-        """The ids and values at these places."""
-        return self._id_of_row[places], self.rows.values(places)
 
     def state(self) -> TableState:
         """The table as it is now, in memory."""

@@ -16,7 +16,7 @@ from embedding.ids.eviction import EvictionQueue
 from embedding.ids.packed import MOST_MINUTES, Entries, Packed, rows_of, unpack
 from embedding.ids.segments import Segments
 from embedding.ids.thread_parts import ThreadParts
-from embedding.kernels import removal, search, table_segment
+from embedding.kernels import search, table_segment, take_ids
 from embedding.kernels.lines import FREE_TOP, NEW, NEXT_ROW, SIZE
 from embedding.kernels.sweep import release, sweep
 from embedding.lazy_arrays import lazy_zeros
@@ -203,17 +203,18 @@ class IdTable:
         self._oldest = since
         return np.concatenate(ids), np.concatenate(rows)
 
-    def take(self, ids_N: Ids) -> tuple[Ids, Entries]:
-        """Drop distinct ids. Returns those that were here, in this order, and what they had; their rows are free."""
+    def take(self, ids_N: Ids) -> tuple[npt.NDArray[np.bool_], Entries]:
+        """Drop distinct ids. Returns which of them were here, and what these had; their rows are free again."""
         packed_N, lines = np.empty(len(ids_N), np.uint64), self.segments
-        removal.take(*lines.where, lines.counts_S, self._state, self._free, ids_N, packed_N)
+        take_ids.take(*lines.where, lines.counts_S, self._state, self._free, ids_N, packed_N)
         here_N = packed_N != 0  # a stamp is at least 1
-        return ids_N[here_N], self.unpack(packed_N[here_N])
+        return here_N, self.unpack(packed_N[here_N])
 
     def remove(self, ids_N: Ids) -> tuple[Ids, Index]:
         """Drop these ids. Returns those that were here and their rows, which are free again."""
-        ids, entries = self.take(np.unique(ids_N))
-        return ids, entries.rows_U
+        distinct = np.unique(ids_N)
+        here, entries = self.take(distinct)
+        return distinct[here], entries.rows_U
 
     def _swept(self, number: int, priority: np.uint64) -> tuple[Ids, Index]:
         """Drop the ids below a priority from one segment."""

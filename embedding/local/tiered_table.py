@@ -73,10 +73,10 @@ class TieredTable(LocalTable):
 
         Returns the positions of the others.
         """
-        cold_M = self._cold.ids.find(distinct.unique_U[missing_M]) >= 0
+        cold_M, entries, *values = self._cold.take(distinct.unique_U[missing_M])
         if cold_M.any():
             back_B = missing_M[cold_M]
-            ids_B, entries, *values = self._cold.take(distinct.unique_U[back_B])
+            ids_B = distinct.unique_U[back_B]
             lifted = self.changes.lift(entries.rows_U + self.table.capacity)
             self._make_room_in_memory(len(ids_B), rows_U)
             if minute is not None:
@@ -118,9 +118,8 @@ class TieredTable(LocalTable):
             drawn = self._counters["evicted"], self.table.total_capacity
             ids, entries = self.ids.evict_entries(n, pinned, *drawn)
         if len(ids):
-            rows = entries.rows_U
-            places = self._cold.put(ids, entries, self.rows.values(rows), self.rows.states(rows))
-            self.changes.put(places + self.table.capacity, self.changes.lift(rows))
+            places = self._cold.put(ids, entries, self.rows)
+            self.changes.put(places + self.table.capacity, self.changes.lift(entries.rows_U))
             self._removals += 1
             self._counters["moved_out"] += len(ids)
 
@@ -130,8 +129,8 @@ class TieredTable(LocalTable):
     def forget(self, ids_N: Ids) -> int:
         """Drop these ids and their counts; returns how many had a row."""
         with self.lock:
-            ids, entries = self._cold.ids.take(np.unique(ids_N))
-            self._removed_on_disk(ids, entries.rows_U, "erased")
+            ids, rows = self._cold.ids.remove(ids_N)
+            self._removed_on_disk(ids, rows, "erased")
             return len(ids) + super().forget(ids_N)
 
     def expiring(self, now: int) -> Iterator[int]:
@@ -187,9 +186,9 @@ class TieredTable(LocalTable):
             warm, (ids_U, entries) = super().state(), self._cold.entries()
             _, *values = self._cold.rows.read(entries.rows_U)
             cold = ids_U, entries.minutes_U, entries.freqs_U, *values
-            both = [np.concatenate(pair) for pair in zip(warm.columns(), cold, strict=True)]
             warm.counters["cold"] = len(ids_U)
-            return warm.holding(both)
+            columns = zip(warm.columns(), cold, strict=True)
+            return warm.holding([np.concatenate([one, other]) for one, other in columns])
 
     def restore(self, state: TableState) -> Ids:
         with self.lock:

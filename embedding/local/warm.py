@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -37,6 +38,7 @@ def warm() -> float:
         store.acknowledge("warm", store.delta("warm").sequence)
     store.digest()
     _table(ids)
+    _tiers(ids)
     return time.perf_counter() - begin
 
 
@@ -52,6 +54,14 @@ def _table(ids: Ids) -> None:
     list(table.shrinking())
     table.segments.resize(0, 4)
     table.segments.probe_lengths()
+
+
+def _tiers(ids: Ids) -> None:
+    """Rows go to disk and come back."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = LocalStore([Table("tiers", 4, capacity=2, cold_capacity=16)], cold_folder=folder)
+        for key in (*ids, *ids):
+            store.lookup("tiers", np.array([key]), now=0)
 
 
 def main() -> None:

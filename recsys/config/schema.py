@@ -114,6 +114,15 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _can_keep_rows_on_disk(self) -> Self:
+        places = {("tables", name): table for name, table in self.features.tables.items()}
+        for place, table in ({("defaults",): self.features.defaults} | places).items():
+            if table.cold_capacity and self.training.workers > 1:
+                message = "needs training.workers = 1: train with one worker, or raise capacity instead"
+                raise error_at(("features", *place, "cold_capacity"), message)
+        return self
+
+    @model_validator(mode="after")
     def _can_supervise_itself(self) -> Self:
         items = [field for field in self.features.fields if field.to_field().of_item]
         multi = any(field.kind == "multi" for field in items)

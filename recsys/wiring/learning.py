@@ -59,6 +59,7 @@ def _table(name: str, config: Config, section: TableSection, dim: int) -> Table:
         name,
         dim,
         capacity=section.capacity,
+        cold_capacity=section.cold_capacity,
         optimizer=Optimizer(training.optimizer, training.sparse_lr, l2=training.l2, max_norm=training.max_norm),
         admission=Admission(section.admission, section.threshold),
         ttl=section.ttl,
@@ -70,7 +71,7 @@ def _table(name: str, config: Config, section: TableSection, dim: int) -> Table:
 def store(config: Config) -> EmbeddingStore:
     from embedding.local.store import LocalStore
 
-    return LocalStore(tables(config), seed=config.training.seed)
+    return LocalStore(tables(config), seed=config.training.seed, cold_folder=config.training.cold_folder)
 
 
 def model(config: Config) -> RankingModel:

@@ -109,6 +109,9 @@ _DEFINITIONS: Final[dict[str, tuple[str, str]]] = {
     # Embedding tables.
     "table": ("Table", "Embedding rows of one field, or of fields that share them."),
     "live": ("Live", "Ids that have a row now: admitted less expired, evicted and erased."),
+    "cold": ("Cold", "Live ids whose row is on disk."),
+    "moved_out": ("Moved out", "Rows that went from memory to disk."),
+    "brought_back": ("Brought back", "Rows that came from disk to memory, because they were looked up."),
     "admitted": ("Admitted", "Ids that were given a row, since the log began."),
     "unadmitted": ("Unadmitted", "Look-ups of ids that have not been seen often enough for a row."),
     "expired": ("Expired", "Ids not seen within the table's ttl, whose rows were freed."),

@@ -69,6 +69,8 @@ class StoreMachine(RuleBasedStateMachine):
     others: ClassVar[Mapping[Any, bool]]
     """Stores that it can change places with, and whether counts of ids not yet admitted survive the way there and back.
     """
+    local: ClassVar[Any] = LocalStore
+    """A local store of tables."""
     atol = 0.0
     """How far rows may be from the model's."""
 
@@ -168,7 +170,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.store.save(Path(folder) / "whole")
             places = [Path(folder) / str(shard) for shard in range(shards)]
             for shard, place in enumerate(places):
-                part = LocalStore(tables)
+                part = self.local(tables)
                 part.load(Path(folder) / "whole", shard, shards)
                 for name, state in part.state().tables.items():
                     whole_U = np.array(list(self.model[name].rows), np.uint64)
@@ -179,7 +181,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.model["counted"].sightings.clear()
 
     def _join(self, places: Sequence[Path], at: Path) -> None:
-        joined = LocalStore(self.store.tables.values())
+        joined = self.local(self.store.tables.values())
         joined.load(places)
         joined.save(at)
         self.store.load(at)

@@ -52,6 +52,10 @@ def rule(table: Table, device: torch.device) -> tuple[type[torch.optim.Optimizer
         raise InvalidValueError(f"table {table.name!r}: FBGEMM does not clip, leave max_norm at None (or LocalStore)")
     if optimizer.l2:
         raise InvalidValueError(f"table {table.name!r}: its rows have no penalty, leave l2 at 0 (or LocalStore)")
+    if table.cold_capacity:
+        raise InvalidValueError(
+            f"table {table.name!r}: FBGEMM has no rows on disk, leave cold_capacity at 0 (LocalStore)"
+        )
     arguments: dict[str, Any] = {"lr": optimizer.lr / gradient_scale(table), "eps": max(optimizer.eps, _SMALLEST_EPS)}
     return kinds[optimizer.kind], arguments | ({"betas": optimizer.betas} if optimizer.kind == "adam" else {})
 

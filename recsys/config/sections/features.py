@@ -51,11 +51,20 @@ class TableSection(Section):
     dim: Annotated[int, Field(ge=1, le=256)] | None = None
     """Of the table's rows, which fill the first coordinates of their field's vector; `features.dim` by default."""
     capacity: Annotated[int, Field(ge=1, lt=1 << 31)] = 1 << 20
+    cold_capacity: Annotated[int, Field(ge=0, lt=1 << 31)] = 0
+    """Rows more that are kept in files of `training.cold_folder`, where those go that memory has no room for."""
     ttl: Annotated[Duration, Field(gt=0)] | None = None
     admission: Literal["always", "count", "probabilistic"] = "always"
     threshold: Count = 1
     fallback: Literal["zeros", "multiplexed"] = "zeros"
     """What ids without an embedding row read; `multiplexed` rows are trained by ids not admitted: set a threshold."""
+
+    @model_validator(mode="after")
+    def _numbered(self) -> Self:
+        if 2 * self.capacity + self.cold_capacity >= 1 << 31:
+            message = f"must be less than 2147483648 less twice the capacity, not {self.cold_capacity}"
+            raise error_at(("cold_capacity",), message)
+        return self
 
     @model_validator(mode="after")
     def _countable(self) -> Self:

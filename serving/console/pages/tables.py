@@ -17,7 +17,8 @@ from serving.console.readable import count
 from serving.console.rendering import Renderer
 
 _COUNTERS: Final = (
-    "live", "admitted", "unadmitted", "expired", "evicted", "erased", "refused", "stale", "nonfinite", "ahead",
+    "live", "cold", "moved_out", "brought_back", "admitted", "unadmitted", "expired", "evicted", "erased", "refused",
+    "stale", "nonfinite", "ahead",
 )  # fmt: skip
 _MIB: Final = 1 << 20
 _READ: Final = 4 << 20

@@ -325,6 +325,14 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
             "line 2: features.defaults.capacity: must be less than 2147483648, not 2147483648",
         ),
         (
+            "[features.defaults]\ncapacity = 1073741823\ncold_capacity = 2\n",
+            "line 3: features.defaults.cold_capacity: must be less than 2147483648 less twice the capacity, not 2",
+        ),
+        (
+            "[training]\nworkers = 2\n[features.tables.user]\ncold_capacity = 9\n",
+            "line 4: features.tables.user.cold_capacity: needs training.workers = 1",
+        ),
+        (
             "[features.defaults]\nadmission = 'count'\nthreshold = 256\n",
             "line 3: features.defaults.threshold: must be 1 to 255 with admission count, not 256",
         ),

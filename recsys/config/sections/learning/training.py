@@ -61,6 +61,8 @@ class TrainingSection(Section):
     """Steps between checkpoints."""
     keep: Annotated[int, Field(ge=2)] = 3
     """Checkpoints kept; at least two, so that training can resume if the newest is damaged."""
+    cold_folder: FilePath = Path("run/cold")
+    """Where rows of tables with a `cold_capacity` are while the trainer runs: on a disk, not in memory."""
     metrics: Annotated[str, Field(pattern=r"^([^:\s]+:\d{1,5})?$")] = ""
     """HOST:PORT at which the trainer shows its figures to Prometheus; empty for none."""
     tensorboard: FilePath | None = None

@@ -49,6 +49,11 @@ def test_a_reader_in_another_thread_never_sees_half_a_row_nor_another_ids() -> N
     reading.check(TorchRecStore([reading.TABLE]))
 
 
+def test_rows_on_disk_are_refused_in_words() -> None:
+    with pytest.raises(InvalidValueError, match=r"table 't': FBGEMM has no rows on disk, leave cold_capacity at 0"):
+        TorchRecStore([Table("t", 4, capacity=4, cold_capacity=4)])
+
+
 @pytest.mark.parametrize("dim", [4, 64, 256])
 def test_adagrad_is_torchs(dim: int) -> None:
     before, after = trained(TorchRecStore, dim, Optimizer("adagrad", lr=0.1, eps=1e-6))

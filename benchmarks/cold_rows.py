@@ -158,8 +158,8 @@ def timed(warm: int, kind: str, count: int, folder: str) -> tuple[dict[str, list
 
 
 def run(quick: bool) -> Result:
-    """Memory for 30 thousand rows when quick, else for 300 thousand."""
-    warm, count = (30_000, 40) if quick else (300_000, 200)
+    """Memory for 20 thousand rows when quick, else for 300 thousand."""
+    warm, count = (20_000, 24) if quick else (300_000, 200)
     targets: list[Target] = []
     raw: dict[str, Any] = {"rows in memory": warm, "ids": TIMES * warm, "batch": BATCH, "dim": DIM}
     for kind in DISTRIBUTIONS:

@@ -42,6 +42,10 @@ class ApiKey(BaseModel):
             raise ValueError("must be 64 hexadecimal digits, as `recsys key create` prints them")
         return value
 
+    def shared(self, processes: int) -> ApiKey:
+        """With what each of so many processes may let through."""
+        return self if self.rate is None else self.model_copy(update={"rate": self.rate / processes})
+
 
 def new_key(name: str, scopes: Sequence[Scope], rate: float | None = None) -> tuple[str, ApiKey]:
     """A key, which is stored nowhere, and what the configuration needs of it."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from serving.experiments.traffic import Holdout, Traffic
 from serving.http_server import http_server, listening, serve, tls_of
 from serving.limits import Limits
 from serving.model.loaded_model import OpenScorer
+from serving.processes.siblings import Siblings
 from serving.ranking_parts import ranker, shadow_scoring
 from serving.replica import Replica
 from serving.replication.embedded_redis import EmbeddedRedis, connect
@@ -53,6 +55,8 @@ from streaming.log.event_log import EventLog
 
 _COUNT_TIMEOUT = 1.0
 _ERASE_TIMEOUT = 5.0
+_LOAD_TIMEOUT = 30.0
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +90,11 @@ class Settings(ServingSettings):
     """How long an answer may wait to be scored in the shadow: a click on it may be learned afterwards."""
 
 
-def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp:
-    """The application with all its parts, which start and stop with it. It does not close `log`."""
+def build(settings: Settings, log: EventLog, open_scorer: OpenScorer, siblings: Siblings | None = None) -> ASGIApp:
+    """The application with all its parts, which start and stop with it. It does not close `log`.
+
+    One of several processes knows its `siblings`, and is asked for nothing before it has loaded what is published.
+    """
     stack = ExitStack()
     client = partial(connect, settings.redis_url, settings.redis_folder, project=settings.project)
     revive: Callable[[], None] = lambda: None  # noqa: E731
@@ -157,6 +164,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         source=clocks,
         shadow=shadow,
         log_patience=settings.deadline / 1000 if settings.durable else 0.0,
+        siblings=siblings,
     )
     erasures = Erasures(log, stack.enter_context(client(_ERASE_TIMEOUT)), settings.spec, settings.dead_letters)
     console = Console(
@@ -183,12 +191,25 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer) -> ASGIApp
         time.perf_counter,
         connections,
         settings.cors_origins,
-        replica.start,
+        replica.start if siblings is None else partial(_load, replica),
         stack.close,
         console.app(),
-        console.sampler.running,
+        partial(_beside, console, metrics, siblings),
         request_spans(settings, stack),
     )
+
+
+def _load(replica: Replica) -> None:
+    replica.start()
+    if not replica.wait(_LOAD_TIMEOUT):
+        _logger.warning("Redis has not answered for %.0f s: serving with what there is", _LOAD_TIMEOUT)
+
+
+@asynccontextmanager
+async def _beside(console: Console, metrics: Metrics, siblings: Siblings | None) -> AsyncIterator[None]:
+    """What runs while the application does."""
+    async with console.sampler.running(), nullcontext() if siblings is None else siblings.showing(metrics.render):
+        yield
 
 
 def request_spans(settings: Settings, stack: ExitStack) -> RequestSpans | None:
@@ -234,8 +255,23 @@ def run(
     tls = tls_of(settings.certificate, settings.private_key)
     with listening(settings.host, settings.port) as listener:
         config = http_server(build(settings, log, open_scorer), tls)
-        ready(f"{'https' if tls else 'http'}://{settings.host}:{listener.getsockname()[1]}")
+        ready(url_of(settings, listener.getsockname()[1]))
         serve(config, listener)
+
+
+def run_as(
+    siblings: Siblings, settings: Settings, log: EventLog, open_scorer: OpenScorer, ready: Callable[[], None]
+) -> None:
+    """As `run`, in one of several processes, with its share of what the settings allow."""
+    tls = tls_of(settings.certificate, settings.private_key)
+    settings = settings.shared(siblings.count)
+    with siblings.listener(settings.host, settings.port) as listener:
+        serve(http_server(build(settings, log, open_scorer, siblings), tls), listener, ready)
+
+
+def url_of(settings: Settings, port: int) -> str:
+    """Where clients reach the server."""
+    return f"{'https' if settings.certificate else 'http'}://{settings.host}:{port}"
 
 
 def model_names(experiments: tuple[Experiment, ...]) -> list[str]:

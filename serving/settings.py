@@ -44,6 +44,8 @@ class ServingSettings:
     api_keys: list[ApiKey] = field(default_factory=list)
     """Without keys whoever reaches the server may use it."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    processes: Annotated[int, Field(ge=1, le=256)] = 1
+    """That serve on the port; they share `cache_rows`, `max_connections` and the rates of keys evenly."""
     certificate: FilePath | None = None
     """With the chain up to the authority. The server then speaks TLS, and nothing else."""
     private_key: FilePath | None = None
@@ -174,6 +176,12 @@ class ServingSettings:
                     f"cors_origins: no browser sends {origin!r} as an origin: write scheme and host in small letters, "
                     "without a path or the scheme's own port, such as https://shop.example"
                 )
+
+    def shared(self, processes: int) -> Self:
+        """What each of so many processes may take, so that all together take what is set."""
+        keys = [key.shared(processes) for key in self.api_keys]
+        rows, connections = max(self.cache_rows // processes, 2), max(self.max_connections // processes, 1)
+        return replace(self, cache_rows=rows, max_connections=connections, api_keys=keys)
 
     def rooted(self, folder: Path) -> Self:
         """The same settings with their paths absolute below `folder`."""

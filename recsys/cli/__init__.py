@@ -7,6 +7,7 @@ import logging
 import click
 
 from recsys.cli import describe, offline, online, promotion, published_tables
+from recsys.commands.output.log_lines import log_to_stderr
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -27,11 +28,7 @@ def main(verbose: bool) -> None:
                      simulate -> ingest            a log of users whose preferences are known
                    ingest -> memory              choose how much the embedding store may hold
     """
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    for chatty in ("numba", "matplotlib", "PIL", "onnxscript", "onnx_ir", "torch.onnx"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    log_to_stderr(logging.DEBUG if verbose else logging.WARNING)
 
 
 for _command in (

@@ -87,13 +87,14 @@ def freeze(config_path: Path, name: str, source: str) -> None:
 @CONFIG
 @click.option("--host", help="Overrides serving.host.")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Overrides serving.port.")
+@click.option("--processes", type=click.IntRange(1, 256), help="Overrides serving.processes.")
 @readable
 @needs("serving")
-def serve(config_path: Path, host: str | None, port: int | None) -> None:
+def serve(config_path: Path, host: str | None, port: int | None, processes: int | None) -> None:
     """Serve rankings over HTTP."""
     from recsys.commands.online.serve import run
 
-    run(config_path, host, port)
+    run(config_path, host, port, processes)
 
 
 @click.command()

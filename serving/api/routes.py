@@ -28,6 +28,7 @@ from serving.event_writer import NOTHING, EventWriter, Stored
 from serving.experiments.assignment import Experiment
 from serving.experiments.counts.counters import ExperimentCounters
 from serving.limits import Limits
+from serving.processes.siblings import Siblings
 from serving.ranking.query import Query
 from serving.ranking.trace import Trace
 from serving.shadow import Shadow
@@ -72,6 +73,7 @@ class Routes:
         source: ClockAndIds,
         shadow: Shadow,
         log_patience: float = 0.0,
+        siblings: Siblings | None = None,
     ) -> None:
         self._rankings = rankings
         self._state = state
@@ -86,6 +88,7 @@ class Routes:
         self._source = source
         self._shadow = shadow
         self._log_patience = log_patience
+        self._siblings = siblings
         self._results = ExperimentsResponse([], [])
 
     async def rank(self, request: Request) -> Response:
@@ -153,7 +156,10 @@ class Routes:
         return _json(shown, 200 if readiness.ready else 503)
 
     async def metrics(self, request: Request) -> Response:  # noqa: ARG002
-        return Response(self._metrics.render(), media_type="text/plain; version=0.0.4")
+        text = self._metrics.render()
+        if self._siblings is not None:
+            text = await self._siblings.metrics(text)
+        return Response(text, media_type="text/plain; version=0.0.4")
 
     async def _admitted(self, request: Request, kind: str) -> bytes:
         """The body, unread if it would be in vain."""

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
 
 from recsys import wiring
+from recsys.commands.output.log_lines import log_to_stderr
 from recsys.config.file import load
+from recsys.config.schema import Config
+from serving.http_server import tls_of
+from serving.processes.siblings import Siblings
+from serving.processes.supervisor import Supervisor
+from serving.server import Settings, run_as, url_of
 from serving.server import run as run_server
 
 
-def run(path: Path, host: str | None, port: int | None) -> None:
+def run(path: Path, host: str | None, port: int | None, processes: int | None) -> None:
     config = load(path)
-    settings = wiring.server(config)
-    settings = replace(settings, host=host or settings.host, port=settings.port if port is None else port)
+    settings = _settings(config, host, port)
+    count = processes or settings.processes
+    if count > 1:
+        tls_of(settings.certificate, settings.private_key)  # what is wrong with it is said once
+        serve = Supervisor(partial(_serve, path, host, logging.getLogger().level), count, settings.host, settings.port)
+        serve.run(lambda found: _announce(url_of(settings, found), count))
+        return
     log = wiring.event_log(config)
     try:
         run_server(settings, log, wiring.open_scorer(config), ready=_announce)
@@ -23,5 +37,22 @@ def run(path: Path, host: str | None, port: int | None) -> None:
         log.close()
 
 
-def _announce(url: str) -> None:
-    click.echo(f"Serving on {url}, described at {url}/docs, shown at {url}/console. Ctrl-C stops it.")
+def _serve(path: Path, host: str | None, level: int, siblings: Siblings, port: int, ready: Callable[[], None]) -> None:
+    """In one of several processes, which logs from this level on."""
+    log_to_stderr(level)
+    config = load(path)
+    log = wiring.event_log(config)
+    try:
+        run_as(siblings, _settings(config, host, port), log, wiring.open_scorer(config), ready)
+    finally:
+        log.close()
+
+
+def _settings(config: Config, host: str | None, port: int | None) -> Settings:
+    settings = wiring.server(config)
+    return replace(settings, host=host or settings.host, port=settings.port if port is None else port)
+
+
+def _announce(url: str, processes: int = 1) -> None:
+    by = f", by {processes} processes" if processes > 1 else ""
+    click.echo(f"Serving on {url}{by}, described at {url}/docs, shown at {url}/console. Ctrl-C stops it.")

@@ -1,0 +1,113 @@
+"""`recsys serve --processes 2`: both answer on one port, one that is killed is started anew, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from recsys.cli import main
+from streaming.log.file_log import FileLog
+from tests.serving.waiting import until
+
+pytestmark = pytest.mark.slow
+SERVE = (sys.executable, "-m", "recsys", "serve", "--port", "0", "--processes", "2", "-c")
+
+
+@contextmanager
+def served(config: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The processes, and where they answer. They end with the block."""
+    with (
+        open(config.parent / "errors", "w") as errors,
+        subprocess.Popen([*SERVE, str(config)], stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            found = re.match(r"Serving on (\S+), by 2 processes", process.stdout.readline())
+            assert found is not None, (config.parent / "errors").read_text()
+            yield process, found[1]
+        finally:
+            process.terminate()
+            process.wait(120)
+
+
+def of(supervisor: subprocess.Popen[str]) -> set[int]:
+    """The server processes, as numbers."""
+    children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text().split()
+    return {int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()}
+
+
+def answered(url: str) -> int:
+    """1 if a request on a connection of its own was answered; 0 if its process was killed under it."""
+    try:
+        asked = {"user": "ada", "items": ["a", "b"]}
+        return int(httpx.post(f"{url}/v1/rank", json=asked, timeout=120).status_code == 200)
+    except httpx.TransportError:
+        return 0
+
+
+def counted(url: str) -> dict[str, float]:
+    """Rankings by process."""
+    text = httpx.get(f"{url}/metrics", timeout=120).text
+    pattern = r'recsys_requests_total{process="(\d)",route="/v1/rank",status="200"} (\S+)'
+    return {number: float(value) for number, value in re.findall(pattern, text)}
+
+
+def test_both_answer_and_one_that_is_killed_is_started_anew(tmp_path: Path) -> None:
+    config = tmp_path / "recsys.toml"
+    assert CliRunner().invoke(main, ["init", str(config)]).exit_code == 0
+    with served(config) as (supervisor, url):
+        answers = 0
+
+        def both() -> bool:
+            nonlocal answers
+            answers += answered(url)
+            return counted(url).keys() == {"0", "1"}
+
+        until(both)
+        assert sum(counted(url).values()) == answers
+        (log,) = (FileLog(path.parent) for path in tmp_path.rglob("log.json"))
+        until(lambda: log.end()[0] == answers)
+        before = of(supervisor)
+        assert len(before) == 2
+        killed = min(before)
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: killed not in of(supervisor))
+        answers += answered(url)  # by the other one
+        until(lambda: len(of(supervisor)) == 2 and "recsys_processes 2.0" in httpx.get(f"{url}/metrics").text)
+        assert len(of(supervisor) & before) == 1
+        supervisor.send_signal(signal.SIGTERM)
+        assert supervisor.wait(120) == 0
+    assert "ended with status -9; it is started anew" in (tmp_path / "errors").read_text()
+    assert log.end()[0] == answers
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+
+
+def test_they_end_with_a_supervisor_that_is_killed() -> None:
+    command = [sys.executable, "-m", "tests.serving.processes.light"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdout is not None
+        lines = [supervisor.stdout.readline().split() for _ in range(2)]
+        assert lines[0][0] == lines[1][0]  # the port
+        processes = [Path(f"/proc/{pid}") for _, pid in lines]
+        assert all(process.exists() for process in processes)
+        supervisor.kill()
+        until(lambda: not any(process.exists() for process in processes))
+
+
+def test_errors_are_said_once(tmp_path: Path) -> None:
+    config = tmp_path / "recsys.toml"
+    config.write_text('[serving]\ncertificate = "none.pem"\nprivate_key = "none.pem"\nprocesses = 2\n')
+    result = CliRunner().invoke(main, ["serve", "-c", str(config)])
+    assert result.exit_code == 1
+    assert result.output.count("none.pem") == 1

@@ -22,6 +22,7 @@ from recsys.training.dense.soundness import sound
 from recsys.training.embedding_layer import Embedded, EmbeddingLayer
 from recsys.training.retrieval.batch_softmax import batch_softmax
 from recsys.training.retrieval.frequency import FrequencyEstimate
+from recsys.training.retrieval.hard_negatives import hardest
 from recsys.training.retrieval.item_pool import Ids, ItemPool, Numbers
 from recsys.training.retrieval.tower_fields import TowerFields
 from recsys.training.ssl.item_views import ItemViews, Views
@@ -29,6 +30,8 @@ from streaming.encode.batch import Jagged, TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.encode.scaling import Scaling
 
+Candidates = tuple[Ids, dict[str, Jagged], Numbers]
+"""Keys, ids by field and numbers of items."""
 _RECENT = 0.99
 """Decay of the running mean of the loss that is reported."""
 
@@ -36,10 +39,11 @@ _RECENT = 0.99
 class RetrievalLearner:
     """Learns `model` with Adam, and the rows of its tables with the store's optimizer.
 
-    A clicked row of the first task is a positive pair. Negatives are the other clicked items of the batch, and items
-    drawn uniformly from those that were shown (`ItemPool`); a logit is corrected by how often its item is a candidate
-    (mixed negative sampling, Yang et al., WWW 2020). The same batches give the same bits. Steps whose loss or gradient
-    is not finite are left out and counted. Raises InvalidValueError if `store` lacks a table.
+    A clicked row of the first task is a positive pair. Negatives are the other clicked items of the batch, items drawn
+    uniformly from those that were shown (`ItemPool`), and hard ones (`hardest`), if any; a logit is corrected by how
+    often its item is a candidate (mixed negative sampling, Yang et al., WWW 2020). The same batches give the same
+    bits. Steps whose loss or gradient is not finite are left out and counted. Raises InvalidValueError if `store` lacks
+    a table.
     """
 
     def __init__(self, spec: FeatureSpec, store: EmbeddingStore, options: RetrievalSection, seed: int = 0) -> None:
@@ -113,7 +117,7 @@ class RetrievalLearner:
 
     def _learn(self, clicks: TrainingBatch, scaling: Scaling) -> None:
         """One step on rows that were all clicked."""
-        keys_C, ids, numeric_CN = self._candidates(clicks)
+        keys_C, ids, numeric_CN = self._candidates(clicks, scaling)
         views = self._views.draw(self.pool, self.frequency.batches) if self._views else None
         if views:
             ids = {name: Jagged.concat([jagged, views.ids[name]]) for name, jagged in ids.items()}
@@ -156,15 +160,27 @@ class RetrievalLearner:
         self.steps += 1
         return True
 
-    def _candidates(self, clicks: TrainingBatch) -> tuple[Ids, dict[str, Jagged], Numbers]:
-        """Keys, ids and numbers of the clicked items, followed by drawn ones."""
+    def _candidates(self, clicks: TrainingBatch, scaling: Scaling) -> Candidates:
+        """Keys, ids and numbers of the clicked items, followed by drawn and hard ones."""
         keys_P = clicks.ids[self.fields.key].values
         self.frequency.add(np.unique(keys_P))
         rng = np.random.default_rng((self._seed, self.frequency.batches))
-        drawn_S, drawn_ids, drawn_SN = self.pool.draw(self.options.negatives, rng)
-        ids = {name: Jagged.concat([clicks.ids[name], drawn]) for name, drawn in drawn_ids.items()}
-        numeric_CN = np.concatenate([clicks.numeric_BN[:, self._user_numbers :], drawn_SN])
-        return np.concatenate([keys_P, drawn_S]), ids, numeric_CN
+        more = [self.pool.draw(self.options.negatives, rng)]
+        if self.options.hard_negatives:
+            more.append(self._hard(clicks, self.pool.draw(self.options.hard_from, rng), scaling))
+        ids = {name: Jagged.concat([clicks.ids[name], *(one[1][name] for one in more)]) for name in more[0][1]}
+        numeric_CN = np.concatenate([clicks.numeric_BN[:, self._user_numbers :], *(one[2] for one in more)])
+        return np.concatenate([keys_P, *(one[0] for one in more)]), ids, numeric_CN
+
+    def _hard(self, clicks: TrainingBatch, drawn: Candidates, scaling: Scaling) -> Candidates:
+        """The hardest of the `drawn` items, by the vectors of before the step. Changes nothing."""
+        keys_M, ids, numeric_MN = drawn
+        users_PN = torch.from_numpy(scaling.apply(clicks.numeric_BN[:, : self._user_numbers]))
+        with torch.inference_mode():
+            users_PE = self.model.user(self._users.peek(clicks.ids).embedded_BFD, users_PN).numpy()
+        near_PM = users_PE @ self.item_vectors(ids, numeric_MN, scaling).T
+        chosen_S = hardest(near_PM, keys_M, clicks.ids[self.fields.key].values, self.options.hard_negatives)
+        return keys_M[chosen_S], {name: values.take(chosen_S) for name, values in ids.items()}, numeric_MN[chosen_S]
 
     def _expected(self, keys_C: Ids) -> Numbers:
         """How often each item is among the candidates of a step: as a clicked item, and as a drawn one."""

@@ -28,6 +28,10 @@ class RetrievalSection(Section):
     """Of the towers' dense weights. Rows learn at `training.sparse_lr`."""
     negatives: Annotated[int, Field(ge=0, le=65_536)] = 128
     """Items drawn uniformly in each step, beside the clicked ones of the batch."""
+    hard_negatives: Annotated[int, Field(ge=0, le=4_096)] = 0
+    """Items in each step, beside those, that the model itself finds nearest to users of the batch; 0: none."""
+    hard_from: Annotated[int, Field(ge=1, le=65_536)] = 1_024
+    """Items drawn uniformly in each step from which these are chosen: one pass of the item's tower over so many."""
     pool: Count = 16_384
     """Most shown items remembered to draw them from."""
     correction: bool = True
@@ -44,4 +48,10 @@ class RetrievalSection(Section):
         for name, field in type(self).model_fields.items():
             if not self.two_tower and getattr(self, name) != field.default:
                 raise error_at((name,), "has no effect while two_tower is false. Set two_tower = true, or delete it")
+        if self.hard_negatives > self.hard_from:
+            raise error_at(
+                ("hard_negatives",), f"{self.hard_negatives} cannot be chosen from hard_from = {self.hard_from}"
+            )
+        if not self.hard_negatives and self.hard_from != type(self).model_fields["hard_from"].default:
+            raise error_at(("hard_from",), "has no effect without hard_negatives. Set those, or delete it")
         return self

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from recsys.training.retrieval.batch_softmax import batch_softmax
 from recsys.training.retrieval.frequency import FrequencyEstimate
+from recsys.training.retrieval.hard_negatives import hardest
 from recsys.training.retrieval.item_pool import MOST_VALUES, ItemPool
 from streaming.encode.batch import Jagged
 from streaming.encode.feature_spec import Field
@@ -125,3 +126,21 @@ def test_the_loss_is_a_corrected_softmax_without_accidental_hits(seed: int) -> N
         torch.from_numpy, (users_PE, items_CE, np.array(keys_C), expected_C, weights_P)
     )
     assert float(batch_softmax(users, items, keys, expected, weights, 0.3)) == pytest.approx(total / 4)
+
+
+@given(st.integers(0, 1_000), st.integers(1, 5), st.integers(0, 12), st.integers(1, 8))
+@settings(max_examples=60)
+def test_hard_negatives_are_the_nearest_items_of_each_row_in_turn(seed: int, rows: int, drawn: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    keys, clicked = rng.integers(0, 9, drawn).astype(np.uint64), rng.integers(0, 9, rows).astype(np.uint64)
+    cosine = rng.random((rows, 9)).astype(np.float32)  # of an item drawn twice, it is the same
+    found = hardest(cosine[:, keys.astype(np.int64)], keys, clicked, count)
+    ranked = [
+        sorted(set(keys.tolist()) - {own}, key=lambda item: -cosine[row, item])
+        for row, own in enumerate(clicked.tolist())
+    ]
+    expected: list[int] = []
+    for place in range(9):
+        at = [(cosine[row, own[place]], own[place]) for row, own in enumerate(ranked) if place < len(own)]
+        expected += [item for _, item in sorted(at, reverse=True) if item not in expected]
+    assert keys[found].tolist() == list(dict.fromkeys(expected))[:count]

@@ -110,6 +110,36 @@ def item_vectors(learner: Learner, names: list[str], features: list[Features]) -
     return learner.beside.retrieval.item_vectors(ids, numbers, learner.scaling)
 
 
+def test_hard_negatives_are_nearer_to_the_users_than_drawn_ones(
+    learned: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_tower, (batch,) = learned.beside.retrieval, batches(1, seed=9)
+    assert two_tower is not None
+    clicks = batch.take(np.flatnonzero(batch.labels_B > 0))
+    drawn = two_tower.pool.draw(40, np.random.default_rng(0))
+    monkeypatch.setattr(two_tower, "options", two_tower.options.model_copy(update={"hard_negatives": 8}))
+    before = learned.digest()
+    hard = two_tower._hard(clicks, drawn, learned.scaling)
+    assert learned.digest() == before
+    users = two_tower.model.user(two_tower._users.peek(clicks.ids).embedded_BFD, torch.zeros(len(clicks), 0))
+    near = [
+        two_tower.item_vectors(ids, numbers, learned.scaling) @ users.detach().numpy().T
+        for _, ids, numbers in (hard, drawn)
+    ]
+    assert len(near[0]) == 8
+    assert near[0].max(1).mean() > near[1].max(1).mean()
+
+
+def test_hard_negatives_are_learned_from_and_without_items_to_draw_there_are_none() -> None:
+    plain, hard = (wiring.learner(config(SETTINGS + extra)) for extra in ("", "hard_negatives = 4\nhard_from = 32\n"))
+    for number, batch in enumerate(batches(3)):
+        for learner in (plain, hard):
+            learner.step(batch, scored=False)
+        states = [learner.beside.retrieval.model.state_dict() for learner in (plain, hard) if learner.beside.retrieval]
+        same = all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+        assert same == (number == 0)  # the first step has nothing to draw from
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("user", ["u1-2", "never-seen"])
 @pytest.mark.parametrize("names", ["i", "new"])
@@ -196,6 +226,8 @@ def test_the_graph_gives_the_towers_vectors(sparse: int, numeric: int, hidden: t
             SETTINGS.replace('source = "item" }', 'source = "item.id" }'),
             "retrieval.two_tower: needs a categorical field",
         ),
+        (SETTINGS + "hard_from = 64\n", "retrieval.hard_from: has no effect without hard_negatives"),
+        (SETTINGS + "hard_negatives = 4\nhard_from = 2\n", "retrieval.hard_negatives: 4 cannot be chosen from"),
         (SETTINGS.replace("two_tower = true\n", ""), "retrieval.dim: has no effect while two_tower is false"),
         (SETTINGS + "[training]\nworkers = 2\n", "retrieval.two_tower: needs training.workers = 1"),
         (

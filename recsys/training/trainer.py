@@ -15,9 +15,11 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from recsys.errors import LogError
 from recsys.training.checkpoint.background_checkpoint import BackgroundCheckpoint
+from recsys.training.checkpoint.checkpoint_copies import CheckpointCopies
 from recsys.training.checkpoint.checkpoints import Checkpoints
 from recsys.training.learner import Learner
 from recsys.training.progress import Progress
@@ -55,6 +57,7 @@ class Trainer:
         *,
         visits: CoVisits | None = None,
         publication: Publication | None = None,
+        copies: CheckpointCopies | None = None,
         checkpoint_every: int = 500,
         poll_events: int = 8192,
         after_step: Callable[[int, Progress], None] = lambda _steps, _progress: None,
@@ -67,6 +70,7 @@ class Trainer:
         self._state = TrainingState(learner, feed, catalog, visits, progress, log.identity)
         self._checkpoints = checkpoints
         self._publication = publication
+        self._copies = copies
         self._checkpoint_every = checkpoint_every
         self._poll_events = poll_events
         self._after_step = after_step
@@ -78,9 +82,12 @@ class Trainer:
     def resume(self) -> Path | None:
         """Restore the newest complete checkpoint and return its folder; None if there is no checkpoint.
 
-        Raises StateError if it was made with other settings or another log, or if all checkpoints are damaged.
+        A newer copy is brought first, if there are `copies`. Raises StateError if it was made with other settings or
+        another log, if all checkpoints are damaged, or if there are none here and copies cannot be read.
         """
         self._checkpoints.remove_unfinished()
+        if self._copies is not None:
+            self._copies.restore(self._checkpoints)
         path = self._checkpoints.newest()
         if path is not None:
             self._state.load(path)
@@ -121,6 +128,8 @@ class Trainer:
         for _ in range(_FINAL_ATTEMPTS):
             if self._publish(dense=True):
                 break
+        if self._copies is not None:
+            self._copies.settle()
 
     def checkpoint(self) -> None:
         """Write the complete current state, then commit the log; returns when the checkpoint is complete.
@@ -185,6 +194,8 @@ class Trainer:
             self._log.commit(CONSUMER, cursor)
         except LogError as error:  # it is only a hint
             logger.warning("the log was not told how far it has been learned, training goes on: %s", error)
+        if self._copies is not None:
+            self._copies.offer(self._checkpoints.of_step(self._checkpoint.saved_step))
 
     def _forget(self) -> None:
         """Drop the rows of users who were erased before the next batch."""
@@ -227,11 +238,10 @@ class Trainer:
             self.progress, self._report(), has_caught_up=self._has_caught_up, dense=dense
         )
 
-    def _report(self) -> dict[str, Mapping[str, float]]:
+    def _report(self) -> dict[str, Mapping[str, Any]]:
         """What the trainer says of itself beside its progress."""
-        saved = self._checkpoint.saved_at
-        checkpoint = {"step": self._checkpoint.saved_step} | ({} if saved is None else {"written": int(saved * 1000)})
-        return {"outcomes": self.outcomes, "losses": self.losses, "checkpoint": checkpoint}
+        copy = {} if self._copies is None else {"copy": self._copies.status}
+        return {"outcomes": self.outcomes, "losses": self.losses, "checkpoint": {**self._checkpoint.report, **copy}}
 
     @property
     def _has_caught_up(self) -> bool:

@@ -17,6 +17,7 @@ from recsys.wiring.stream import event_log, feed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from recsys.training.checkpoint.checkpoint_copies import CheckpointCopies
     from recsys.training.learner import Learner
     from recsys.training.publishing.publication import Publication
     from recsys.training.retrieval.vector_publication import VectorPublication
@@ -81,19 +82,34 @@ def locked_trainer(
         board = stack.enter_context(tensorboard(config, training.publish_as))
         watched: dict[str, Any] = {} if board is None else {"after_step": board.follow}
         published = publish and stack.enter_context(_publication(config, learns, source, catalog, visits, sets))
+        copies = _copies(config, stack)
+        in_use = copies.holds if copies is not None else lambda _path: False
         yield Trainer(
             learns,
             source,
             log,
             catalog,
-            Checkpoints(training.checkpoints, training.keep, crash),
+            Checkpoints(training.checkpoints, training.keep, crash, in_use=in_use),
             Progress(tasks=learns.tasks),
             visits=visits,
             publication=published or None,
+            copies=copies,
             checkpoint_every=training.checkpoint_every,
             crash=crash,
             **watched,
         )
+
+
+def _copies(config: Config, stack: ExitStack) -> CheckpointCopies | None:
+    """What copies checkpoints to `checkpoint_url`, until the `stack` is closed."""
+    if not config.training.checkpoint_url:
+        return None
+    from recsys.training.checkpoint.checkpoint_copies import CheckpointCopies
+    from recsys.training.checkpoint.remote_folder import RemoteFolder
+
+    copies = CheckpointCopies(RemoteFolder(config.training.checkpoint_url), config.training.keep)
+    stack.callback(copies.close)
+    return copies
 
 
 @contextmanager

@@ -114,6 +114,16 @@ def _lines(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         written = checkpoint.get("written")
         when = "before this start" if written is None else f"{time.time() - written / 1000:,.0f} s ago"
         yield "checkpoint", f"step {checkpoint['step']:,}, {when}"
+    if "copy" in checkpoint:
+        yield "its copy", _copy(checkpoint["copy"])
+
+
+def _copy(copy: Mapping[str, Any]) -> str:
+    """Of what a trainer says of the copies of its checkpoints."""
+    last = "none since the start"
+    if "written" in copy:
+        last = f"step {copy['step']:,}, {time.time() - copy['written'] / 1000:,.0f} s ago"
+    return f"{last}; the next one fails: {copy['trouble']}" if "trouble" in copy else last
 
 
 def _tasks(tasks: Mapping[str, Mapping[str, float]]) -> Table:

@@ -49,6 +49,11 @@ class BackgroundCheckpoint:
         """Whether one has been written, or has failed, and was not finished yet."""
         return self._saving is not None and self._saving[0].done()
 
+    @property
+    def report(self) -> dict[str, int]:
+        """`step` of the last complete one, and when it was `written` (ms) if this process did it."""
+        return {"step": self.saved_step} | ({} if self.saved_at is None else {"written": int(self.saved_at * 1000)})
+
     def begin(self, step: int, cursor: Cursor) -> None:
         """Capture the current state and start to write it. Raises CheckpointError."""
         with ExitStack() as stack:

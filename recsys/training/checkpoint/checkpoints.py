@@ -28,7 +28,7 @@ class Checkpoints:
     """The newest `keep` checkpoints in `folder`.
 
     Rank 0 waits at most `patience` seconds for the parts of the others. `crash` is called with the name of every point
-    between two writes; a test makes it raise or kill.
+    between two writes; a test makes it raise or kill. What is `in_use` is not removed yet.
     """
 
     def __init__(
@@ -37,11 +37,13 @@ class Checkpoints:
         keep: int = 3,
         crash: Callable[[str], None] = lambda _point: None,
         patience: float = 600.0,
+        in_use: Callable[[Path], bool] = lambda _path: False,
     ) -> None:
         self.folder = folder
         self._keep = keep
         self._crash = crash
         self._patience = patience
+        self._in_use = in_use
         self._undeletable: set[Path] = set()
 
     @contextmanager
@@ -51,7 +53,7 @@ class Checkpoints:
         The block of rank 0 ends when the checkpoint is complete, with the parts of all `world` ranks. Raises
         CheckpointError and leaves nothing if the disk is full or fails, or if a part does not arrive.
         """
-        final = self.folder / f"step-{step:012d}"
+        final = self.of_step(step)
         part = RankPart(final.with_name(f"{final.name}.partial"), rank)
         try:
             part.start()
@@ -124,6 +126,9 @@ class Checkpoints:
             )
         return None
 
+    def of_step(self, step: int) -> Path:
+        return self.folder / f"step-{step:012d}"
+
     def all(self) -> list[Path]:
         """Oldest first; not verified."""
         return sorted(p for p in self.folder.glob("step-*") if p.is_dir() and p.suffix != ".partial")
@@ -138,7 +143,8 @@ class Checkpoints:
         found = self.all()
         end = found.index(newest) + 1
         for path in found[: max(end - self._keep, 0)] + found[end:]:
-            self._remove(path)
+            if not self._in_use(path):
+                self._remove(path)
         for path in self.folder.glob("*.partial"):
             if path.name < newest.name:  # later ones may have parts of ranks that are ahead
                 shutil.rmtree(path, ignore_errors=True)

@@ -7,7 +7,10 @@ from typing import Final
 
 from recsys.errors import InvalidValueError
 
-ANEW: Final = "name another folder in [training] checkpoints, in which a new model learns from the beginning of the log"
+ANEW: Final = (
+    "name another folder in [training] checkpoints, and another checkpoint_url if there is one, in which a new model "
+    "learns from the beginning of the log"
+)
 
 
 def unusable(path: Path, error: Exception) -> str:

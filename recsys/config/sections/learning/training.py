@@ -13,6 +13,7 @@ from recsys.config.sections.learning.negatives import NegativesSection
 from recsys.config.sections.learning.ssl import SslSection
 from recsys.config.sections.section import Count, Positive, Section, error_at
 from recsys.config.units import Duration, milliseconds
+from recsys.errors import InvalidValueError
 from serving.replication.keys import ONLINE, ModelKeys
 from serving.settings import FilePath
 
@@ -57,6 +58,8 @@ class TrainingSection(Section):
     keep_run: Duration = milliseconds("1d")
     """How long the replaced run stays in Redis, so that `recsys rollback` serves it again; at least a minute."""
     checkpoints: FilePath = Path("run/checkpoints")
+    checkpoint_url: str = ""
+    """Where checkpoints are copied to, and brought from when the folder has none as new; empty for nowhere."""
     checkpoint_every: Count = 500
     """Steps between checkpoints."""
     keep: Annotated[int, Field(ge=2)] = 3
@@ -77,6 +80,16 @@ class TrainingSection(Section):
     @classmethod
     def _names_a_model(cls, name: str) -> str:
         return ModelKeys(name).model
+
+    @field_validator("checkpoint_url")
+    @classmethod
+    def _names_a_folder(cls, url: str) -> str:
+        scheme, separator, rest = url.partition("://")
+        if url and not (scheme and separator and rest):
+            raise InvalidValueError("write a URL such as s3://BUCKET/PATH?region=eu-west-1, or leave it empty")
+        if "@" in rest.partition("/")[0]:
+            raise InvalidValueError("a URL is shown: let the credentials be found in the environment, or by a role")
+        return url
 
     @model_validator(mode="after")
     def _effective(self) -> Self:

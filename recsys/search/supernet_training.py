@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -10,13 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from recsys import wiring
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
 from recsys.fit.fit_result import Figures
 from recsys.fit.scoring import figures_of
+from recsys.search.plateau import Best, Rates
+from recsys.search.search_folder import SearchFolder
+from recsys.search.stage import Stage
 from recsys.search.supernet import Space
 from recsys.training.dense.model import probabilities
 from recsys.training.dense.peers import Scores
@@ -26,35 +27,7 @@ from streaming.encode.batch import TrainingBatch
 
 Forward = Callable[[TrainingBatch], Tensor]
 """From a batch to its logits [B, T]."""
-SMALLEST_RATE = 1e-6
-"""At this learning rate a stage ends (`main_nas.py`)."""
 _CHUNK = 8192
-
-
-class Rates:
-    """A learning rate that falls tenfold when the validation loss does not, as in the code of AutoSrh."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer, patience: int) -> None:
-        self._optimizer = optimizer
-        self._scheduler = ReduceLROnPlateau(optimizer, patience=patience, threshold=1e-7, min_lr=SMALLEST_RATE)
-
-    def step(self, loss: float) -> bool:
-        """After an epoch with this validation loss: whether to go on."""
-        self._scheduler.step(loss)
-        return float(self._optimizer.param_groups[0]["lr"]) > SMALLEST_RATE * (1 + 1e-9)
-
-
-class Best:
-    """The state with the lowest validation loss."""
-
-    def __init__(self) -> None:
-        self.loss = math.inf
-        self.state: Any = None
-
-    def offer(self, loss: float, state: Any) -> None:
-        """Keep a copy of `state` if it is the best so far, and in any case the first."""
-        if self.state is None or loss < self.loss:
-            self.loss, self.state = loss, copy.deepcopy(state)
 
 
 def batches(rows: TrainingBatch, size: int, seed: tuple[int, ...]) -> Iterator[TrainingBatch]:
@@ -81,18 +54,22 @@ def train(
     stage: int,
     penalty: Callable[[], Tensor] | None = None,
     rates_of: Mapping[str, float] | None = None,
+    folder: SearchFolder | None = None,
+    name: str = "",
 ) -> float:
     """Train all weights by Adam, and leave those of the best epoch in `net`; returns their validation loss.
 
     `forward` gives the logits, by default `net` itself; `penalty` is added to the loss of each batch; parts of `net`
-    named in `rates_of` have rates of their own. Each `stage` has batches of its own.
+    named in `rates_of` have rates of their own. Each `stage` has batches of its own. With a `folder`, it is kept there
+    under `name`, and goes on from there.
     """
     forward = forward or net
     config, size = space.config, space.config.training.batch_size
     optimizer, loss_of_batch = torch.optim.Adam(_groups(net, rates_of or {}), lr), loss_of(config)
     rates, best = Rates(optimizer, patience=0), Best()
     generator = torch.Generator().manual_seed(config.training.seed + stage)
-    for epoch in range(epochs):
+    kept = Stage(folder or SearchFolder(), name, net.state_dict(), optimizer, rates, best, generator)
+    for epoch in kept.epochs(epochs):
         net.train()
         for batch in batches(space.training, size, (config.training.seed, stage, epoch)):
             optimizer.zero_grad()
@@ -102,8 +79,7 @@ def train(
             optimizer.step()
         reached = mean_loss(space, net, forward)
         best.offer(reached, net.state_dict())
-        if not rates.step(reached):
-            break
+        kept.end(goes_on=rates.step(reached))
     if best.state is not None:
         net.load_state_dict(best.state)
     return best.loss

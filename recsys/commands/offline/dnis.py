@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from recsys.commands.offline.kept_search import search_folder
 from recsys.commands.options.parts_of_log import read_log
 from recsys.commands.output.fit_tables import cells
 from recsys.commands.output.terminal import plain_console, say
@@ -22,8 +23,9 @@ def run(path: Path, *, until: str | None, out: Path) -> None:
     """Print the table; write `dnis.json`, `dnis.svg` and the found dimensions of each size into the folder `out`."""
     console = plain_console()
     config, parts = read_log(path, until, out, console)
+    folder = search_folder(config, "dnis", parts, out, console)
     with working(console) as doing:
-        result = compare(config, parts, doing)
+        result = compare(config, parts, doing, folder)
     with file_errors("the results (--out)", out):
         _write(result, out)
     console.print(_table(result))

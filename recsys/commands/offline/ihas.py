@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from recsys import wiring
+from recsys.commands.offline.kept_search import search_folder
 from recsys.commands.options.parts_of_log import read_log
 from recsys.commands.output.fit_tables import cells
 from recsys.commands.output.terminal import plain_console, say
@@ -23,8 +24,9 @@ def run(path: Path, *, until: str | None, out: Path) -> None:
     """Print the table; write `ihas.json`, and the dimensions of one mask for all rows, into the folder `out`."""
     console = plain_console()
     config, parts = read_log(path, until, out, console)
+    folder = search_folder(config, "ihas", parts, out, console)
     with working(console) as doing:
-        result = compare(config, parts, doing)
+        result = compare(config, parts, doing, folder)
     with file_errors("the results (--out)", out):
         _write(config, result, out)
     console.print(_table(result))

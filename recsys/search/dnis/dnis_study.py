@@ -27,6 +27,7 @@ from recsys.fit.parts import Parts
 from recsys.search import masks
 from recsys.search.dnis import selection
 from recsys.search.dnis.dnis_result import DnisResult, SizedModel
+from recsys.search.search_folder import SearchFolder
 from recsys.search.supernet import Space, Supernet
 from recsys.search.supernet_training import judge, train
 
@@ -43,20 +44,25 @@ class _Searched:
     factors_VK: Tensor
 
 
-def compare(config: Config, parts: Parts, report: Report = lambda _doing: None) -> DnisResult:
+def compare(
+    config: Config, parts: Parts, report: Report = lambda _doing: None, folder: SearchFolder | None = None
+) -> DnisResult:
     """Search by DNIS, prune to each size of `[dnis] shares`, and judge it and its controls on the test part.
 
-    The test part decides nothing. The same log, configuration and seed give the same result.
+    The test part decides nothing. The same log, configuration and seed give the same result, also of a comparison that
+    was killed and goes on from what is in `folder`.
     """
     space, section = Space.of(config, parts.training, parts.validation, parts.test), config.dnis
+    folder = folder or SearchFolder()
     report("warm start")
     warm = Supernet(space)
-    train(space, warm, epochs=section.epochs, lr=section.lr, stage=_WARM)
+    train(space, warm, epochs=section.epochs, lr=section.lr, stage=_WARM, folder=folder, name="warm start")
+    comparison = _Comparison(space, folder, report)
     found = {
-        "dnis": _searched(space, warm, section, "dnis", report),
-        "magnitude": _searched(space, warm, section.model_copy(update={"alpha_lr": 0.0}), "magnitude", report),
+        "dnis": comparison.searched(warm, section, "dnis"),
+        "magnitude": comparison.searched(warm, section.model_copy(update={"alpha_lr": 0.0}), "magnitude"),
     }
-    points = [point for share in section.shares for point in _points(space, found, share, report)]
+    points = [point for share in section.shares for point in comparison.points(found, share)]
     blocks_V = space.vocabulary.blocks(section.blocks)
     firsts = [int((blocks_V < block).sum()) for block in range(section.blocks) if (blocks_V == block).any()]
     return DnisResult(
@@ -69,40 +75,61 @@ def compare(config: Config, parts: Parts, report: Report = lambda _doing: None) 
     )
 
 
-def _searched(space: Space, warm: Supernet, section: DnisSection, method: str, report: Report) -> _Searched:
-    net = copy.deepcopy(warm)
-    return _Searched(net, selection.search(space, net, section, lambda epoch: report(f"{method}: epoch {epoch + 1}")))
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Keeps each stage and each model in `folder`."""
 
+    space: Space
+    folder: SearchFolder
+    report: Report
 
-def _points(space: Space, found: Mapping[str, _Searched], share: float, report: Report) -> list[SizedModel]:
-    """One for each method."""
-    pruned = {name: masks.largest(one.factors_VK * one.net.rows_VK, share) for name, one in found.items()}
-    points = []
-    for name, mask_VK in pruned.items():
-        report(f"{name}: {share:.0%} of all values")
-        points.append(_retrained(space, found[name], name, share, mask_VK))
-    narrow = {"uniform": masks.uniform_dims(space, share), "tables": masks.table_dims(space, pruned["dnis"])}
-    fresh = {"random": masks.at_random(space, share)}
-    fresh |= {name: masks.by_table(space, dims) for name, dims in narrow.items()}
-    for name, mask_VK in fresh.items():
-        report(f"{name}: {share:.0%} of all values")
-        points.append(_from_the_beginning(space, name, share, mask_VK, narrow.get(name)))
-    return points
+    def searched(self, warm: Supernet, section: DnisSection, method: str) -> _Searched:
+        net = copy.deepcopy(warm)
 
+        def began(epoch: int) -> None:
+            self.report(f"{method}: epoch {epoch + 1}")
 
-def _retrained(space: Space, one: _Searched, name: str, share: float, mask_VK: Tensor) -> SizedModel:
-    net, section = copy.deepcopy(one.net), space.config.dnis
-    with torch.no_grad():
-        net.rows_VK.mul_(one.factors_VK * mask_VK)
-    masked = net.with_factors(mask_VK)
-    train(space, net, masked, epochs=section.retrain_epochs, lr=section.lr, stage=_RETRAIN)
-    return SizedModel(name, share, int(mask_VK.sum()), judge(space, net, space.test, masked))
+        factors_VK = selection.search(self.space, net, section, began, self.folder, f"{method} search")
+        return _Searched(net, factors_VK)
 
+    def points(self, found: Mapping[str, _Searched], share: float) -> list[SizedModel]:
+        """One for each method."""
+        space = self.space
+        pruned = {name: masks.largest(one.factors_VK * one.net.rows_VK, share) for name, one in found.items()}
+        narrow = {"uniform": masks.uniform_dims(space, share), "tables": masks.table_dims(space, pruned["dnis"])}
+        fresh = {"random": masks.at_random(space, share)}
+        fresh |= {name: masks.by_table(space, dims) for name, dims in narrow.items()}
+        return [self._point(name, share, mask_VK, found[name]) for name, mask_VK in pruned.items()] + [
+            self._point(name, share, mask_VK, None, narrow.get(name)) for name, mask_VK in fresh.items()
+        ]
 
-def _from_the_beginning(
-    space: Space, name: str, share: float, mask_VK: Tensor, dims: dict[str, int] | None
-) -> SizedModel:
-    net, section = Supernet(space), space.config.dnis
-    masked = net.with_factors(mask_VK)
-    train(space, net, masked, epochs=section.epochs, lr=section.lr, stage=_WARM)
-    return SizedModel(name, share, int(mask_VK.sum()), judge(space, net, space.test, masked), dims)
+    def _point(
+        self,
+        name: str,
+        share: float,
+        mask_VK: Tensor,
+        searched: _Searched | None,
+        dims: dict[str, int] | None = None,
+    ) -> SizedModel:
+        """A model of one size: what was `searched`, retrained, or else one from the beginning."""
+        self.report(f"{name}: {share:.0%} of all values")
+        kept = f"{name} {share:g}"
+
+        def judged() -> SizedModel:
+            net, epochs, stage = self._beginning(searched, mask_VK)
+            masked, lr = net.with_factors(mask_VK), self.space.config.dnis.lr
+            train(self.space, net, masked, epochs=epochs, lr=lr, stage=stage, folder=self.folder, name=kept)
+            test = judge(self.space, net, self.space.test, masked)
+            return SizedModel(name, share, int(mask_VK.sum()), test, dims)
+
+        return self.folder.result(kept, SizedModel, judged)
+
+    def _beginning(self, searched: _Searched | None, mask_VK: Tensor) -> tuple[Supernet, int, int]:
+        """A model to train, for how many epochs at most, and the number of the stage."""
+        section = self.space.config.dnis
+        if searched is None:
+            return Supernet(self.space), section.epochs, _WARM
+        net = copy.deepcopy(searched.net)
+        with torch.no_grad():
+            net.rows_VK.mul_(searched.factors_VK * mask_VK)
+        return net, section.retrain_epochs, _RETRAIN

@@ -16,8 +16,11 @@ import torch
 from torch import Tensor
 
 from recsys.config.sections.learning.search import DnisSection
+from recsys.search.plateau import Best, Rates
+from recsys.search.search_folder import SearchFolder
+from recsys.search.stage import Stage
 from recsys.search.supernet import Space, Supernet
-from recsys.search.supernet_training import Best, Rates, batches, loss_of, mean_loss
+from recsys.search.supernet_training import batches, loss_of, mean_loss
 from streaming.encode.batch import TrainingBatch
 
 _EPS = 1e-8
@@ -50,29 +53,36 @@ class SelectionLayer:
 
 
 def search(
-    space: Space, net: Supernet, section: DnisSection, report: Callable[[int], None] = lambda _epoch: None
+    space: Space,
+    net: Supernet,
+    section: DnisSection,
+    report: Callable[[int], None] = lambda _epoch: None,
+    folder: SearchFolder | None = None,
+    name: str = "",
 ) -> Tensor:
     """Search alpha, and learn the rows of `net`, whose other weights stay as they are; returns the factors [V, K].
 
     Rows and alpha are those of the epoch with the lowest validation loss. With `alpha_lr` 0 alpha stays 1, and only
-    the rows learn: the control that tells the search from the training that comes with it.
+    the rows learn: the control that tells the search from the training that comes with it. With a `folder`, it is kept
+    there under `name`, and goes on from there.
     """
     blocks_V = torch.from_numpy(space.vocabulary.blocks(section.blocks))
     layer = SelectionLayer(blocks_V, section.blocks, space.dim, section.alpha_lr, section.l1)
     optimizer = torch.optim.Adam([net.rows_VK], section.lr)
     rates, best = Rates(optimizer, patience=1), Best()
-    for epoch in range(section.search_epochs):
+    learning = {"rows": net.rows_VK, "alpha": layer.alpha_LK}
+    kept = Stage(folder or SearchFolder(), name, learning, optimizer, rates, best)
+    for epoch in kept.epochs(section.search_epochs):
         _epoch(space, net, layer, optimizer, epoch)
         report(epoch)
         with torch.no_grad():
             reached = mean_loss(space, net, net.with_factors(layer.factors()))
-        best.offer(reached, (net.rows_VK.detach(), layer.alpha_LK.detach()))
-        if not rates.step(reached):
-            break
-    rows_VK, alpha_LK = best.state
+        best.offer(reached, {name: tensor.detach() for name, tensor in learning.items()})
+        kept.end(goes_on=rates.step(reached))
+    assert best.state is not None  # there is at least one epoch
     with torch.no_grad():
-        net.rows_VK.copy_(rows_VK)
-    return torch.Tensor(alpha_LK[blocks_V])
+        net.rows_VK.copy_(best.state["rows"])
+    return best.state["alpha"][blocks_V]
 
 
 def _epoch(space: Space, net: Supernet, layer: SelectionLayer, optimizer: torch.optim.Optimizer, epoch: int) -> None:

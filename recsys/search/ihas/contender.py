@@ -19,6 +19,7 @@ from recsys.fit.parts import Parts
 from recsys.fit.scoring import figures_of
 from recsys.search.ihas.ihas_result import Contender, RowGroup
 from recsys.search.ihas.platt import Floats, platt, scaled
+from recsys.search.search_folder import SearchFolder
 from recsys.search.supernet import Space, Supernet
 from recsys.search.supernet_training import scores, train
 from recsys.training.dense.peers import Scores
@@ -42,12 +43,17 @@ def everything(parts: Parts) -> Places:
     return {part: np.arange(len(getattr(parts, part))) for part in PARTS}
 
 
-def contender(method: str, config: Config, parts: Parts, members: Sequence[Member]) -> Contender:
+def contender(method: str, config: Config, parts: Parts, members: Sequence[Member], folder: SearchFolder) -> Contender:
     """Train each member from the beginning on its own training rows, with rows of its own for their ids."""
+    return folder.result(method, Contender, lambda: _trained(method, config, parts, members, folder))
+
+
+def _trained(method: str, config: Config, parts: Parts, members: Sequence[Member], folder: SearchFolder) -> Contender:
     scores_R, calibrated_R = np.zeros((2, len(parts.test)), np.float32)
     groups = []
-    for member in members:
-        fitted, places_R = _Fitted.of(config, parts, member), member.places["test"]
+    for number, member in enumerate(members):
+        kept = f"{method}.{number}"
+        fitted, places_R = _Fitted.of(config, parts, member, folder, kept), member.places["test"]
         groups.append(fitted.group())
         scores_R[places_R], calibrated_R[places_R] = fitted.scores, fitted.calibrated()
     values = sum(group.values for group in groups)
@@ -68,7 +74,7 @@ class _Fitted:
     validated: Scores
 
     @staticmethod
-    def of(config: Config, parts: Parts, member: Member) -> _Fitted:
+    def of(config: Config, parts: Parts, member: Member, folder: SearchFolder, name: str) -> _Fitted:
         places = dict(member.places)
         if not len(places["validation"]):  # a group of few rows: its epoch is chosen by the rows of all
             places["validation"] = np.arange(len(parts.validation))
@@ -79,7 +85,8 @@ class _Fitted:
         def masked(batch: TrainingBatch) -> Tensor:
             return net.logits(net.embedded(batch) * member.mask_FK, batch)
 
-        train(space, net, masked, epochs=config.ihas.epochs, lr=config.ihas.lr, stage=1)
+        section = config.ihas
+        train(space, net, masked, epochs=section.epochs, lr=section.lr, stage=1, folder=folder, name=name)
         found = (scores(net, rows, masked) for rows in (space.test, space.validation))
         return _Fitted(config, member.mask_FK, own, space, *found)
 

@@ -67,11 +67,14 @@ class GatedNet(nn.Module):
     The sparsity rises from 0 over the first `ramp` training batches, because closed gates learn nothing.
     """
 
+    batches: Tensor
+    """Of training so far."""
+
     def __init__(self, net: Supernet, gates: Gates, sparsity: float, polarization: float, ramp: int) -> None:
         super().__init__()
         self.net, self.gates = net, gates
         self._sparsity, self._polarization, self._ramp = sparsity, polarization, max(ramp, 1)
-        self._batches = 0
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
         self.penalty = torch.zeros(())
         """Of the last training batch."""
 
@@ -81,8 +84,8 @@ class GatedNet(nn.Module):
         open_BFK = self.gates(embedded_BFK)
         if not self.training:
             return self.net.logits(embedded_BFK * chosen(open_BFK), batch)
-        self._batches += 1
-        share = min(1.0, self._batches / self._ramp)
+        self.batches += 1
+        share = min(1.0, int(self.batches) / self._ramp)
         self.penalty = penalty(open_BFK, share * self._sparsity, self._polarization)
         return self.net.logits(embedded_BFK * drawn(open_BFK), batch)
 

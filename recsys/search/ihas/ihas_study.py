@@ -25,6 +25,7 @@ from recsys.search.ihas.contender import PARTS, Member, Places, contender, every
 from recsys.search.ihas.gates import GatedNet, Gates
 from recsys.search.ihas.grouping import Floats, Grouping, mask_of, open_gates
 from recsys.search.ihas.ihas_result import Contender, IhasResult
+from recsys.search.search_folder import SearchFolder
 from recsys.search.supernet import Space, Supernet
 from recsys.search.supernet_training import train
 
@@ -33,7 +34,7 @@ _NARROWEST = 2
 """Coordinates of a model: some keep a first-order weight apart."""
 
 
-def search(space: Space) -> GatedNet:
+def search(space: Space, folder: SearchFolder) -> GatedNet:
     """The first stage: rows, predictor and gates learn together on the training part."""
     config, section = space.config, space.config.ihas
     with torch.random.fork_rng(devices=()):
@@ -49,17 +50,22 @@ def search(space: Space) -> GatedNet:
         stage=0,
         penalty=lambda: gated.penalty,
         rates_of={"gates": section.gate_lr},
+        folder=folder,
+        name="search",
     )
     return gated
 
 
-def compare(config: Config, parts: Parts, report: Report = lambda _doing: None) -> IhasResult:
+def compare(
+    config: Config, parts: Parts, report: Report = lambda _doing: None, folder: SearchFolder | None = None
+) -> IhasResult:
     """Search the gates, and judge models by group and their controls on the test part, which decides nothing.
 
-    The same log, configuration and seed give the same result.
+    The same log, configuration and seed give the same result, also of a comparison that was killed and goes on from
+    what is in `folder`.
     """
     report("search")
-    study = IhasStudy.of(config, parts)
+    study = IhasStudy.of(config, parts, folder or SearchFolder())
     report("whole")
     contenders = [study.one("whole", config.features.dim)]
     for count in config.ihas.groups:
@@ -81,13 +87,15 @@ class IhasStudy:
     open: dict[str, Floats]
     fields: int
     ids: int
+    folder: SearchFolder
+    """Has the search and the contenders so far."""
 
     @staticmethod
-    def of(config: Config, parts: Parts) -> IhasStudy:
+    def of(config: Config, parts: Parts, folder: SearchFolder) -> IhasStudy:
         space = Space.of(config, parts.training, parts.validation, parts.test)
-        gated = search(space)
+        gated = search(space, folder)
         found = {part: open_gates(gated, getattr(space, part)) for part in PARTS}
-        return IhasStudy(config, parts, found, len(space.vocabulary.table_of), len(space.vocabulary))
+        return IhasStudy(config, parts, found, len(space.vocabulary.table_of), len(space.vocabulary), folder)
 
     @property
     def kept(self) -> float:
@@ -102,7 +110,8 @@ class IhasStudy:
         """One model with rows of a dimension."""
         features = self.config.features.model_copy(update={"dim": dim})
         config = self.config.model_copy(update={"features": features})
-        return contender(method, config, self.parts, [Member(torch.ones(self.fields, dim), everything(self.parts))])
+        member = Member(torch.ones(self.fields, dim), everything(self.parts))
+        return contender(method, config, self.parts, [member], self.folder)
 
     def ihas(self, count: int) -> Contender:
         """The second and third stage."""
@@ -112,13 +121,13 @@ class IhasStudy:
         for group in range(len(grouping.centroids_CX)):
             places = {part: np.flatnonzero(groups_R == group) for part, groups_R in groups.items()}
             members.append(Member(mask_of(self.open["training"][places["training"]], self.fields), places))
-        return contender(f"ihas {count}", self.config, self.parts, members)
+        return contender(f"ihas {count}", self.config, self.parts, members, self.folder)
 
     def random(self, count: int) -> Contender:
         """Groups of equal size that nothing distinguishes."""
         mask_FK = mask_of(self.open["training"], self.fields)
         members = [Member(mask_FK, self._drawn(group, count)) for group in range(count)]
-        return contender(f"random {count}", self.config, self.parts, members)
+        return contender(f"random {count}", self.config, self.parts, members, self.folder)
 
     def _drawn(self, group: int, count: int) -> Places:
         draw = np.random.default_rng((self.config.training.seed, count))

@@ -23,6 +23,7 @@ from recsys.search.ihas.gates import GatedNet, Gates, chosen, drawn, penalty
 from recsys.search.ihas.grouping import Grouping, mask_of
 from recsys.search.ihas.ihas_study import IhasStudy
 from recsys.search.ihas.platt import platt, scaled
+from recsys.search.search_folder import SearchFolder
 from recsys.search.supernet import Space, Supernet
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
@@ -159,7 +160,7 @@ def test_values_count_every_id_in_every_group_and_shared_tables_once(path: Path,
     config = config.model_copy(update={"ihas": config.ihas.model_copy(update={"epochs": 1})})
     mask_FK = (torch.arange(8) < torch.tensor([3, 0, 5]).unsqueeze(1)).float()
     halves = [{part: rows[n::2] for part, rows in everything(parts).items()} for n in range(2)]
-    found = contender("halves", config, parts, [Member(mask_FK, places) for places in halves])
+    found = contender("halves", config, parts, [Member(mask_FK, places) for places in halves], SearchFolder())
     counts = [
         [len(np.unique(parts.training.take(places["training"]).ids[field].values)) for field in ("user", "item")]
         for places in halves
@@ -178,7 +179,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> IhasStudy:
     log.append(encode_events(planted_events(1500)))
     parts = read_parts(config, log)
     log.close()
-    return IhasStudy.of(config, parts)
+    return IhasStudy.of(config, parts, SearchFolder())
 
 
 def test_it_finds_which_rows_need_which_field(study: IhasStudy) -> None:

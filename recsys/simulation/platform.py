@@ -11,7 +11,7 @@ import numpy as np
 
 from recsys.client import Client
 from recsys.errors import InvalidValueError, StateError
-from recsys.simulation.user_model import UserModel
+from recsys.simulation.user_model import Floats, UserModel
 from serving.api.messages.schemas import RankResponse
 from serving.ranking.exploration import PlackettLuce
 from streaming.events.schema import Event, Impression, ItemUpdate, UserUpdate
@@ -34,7 +34,9 @@ class ShownList:
 class Platform(Protocol):
     """Where users are shown lists. Times are event times in ms."""
 
-    def show(self, user: int, time: int, count: int) -> ShownList: ...
+    def show(self, user: int, time: int, count: int, likes_I: Floats) -> ShownList:
+        """A list of `count` items; `likes_I` are the chances that the user likes each item now."""
+        ...
 
     @property
     def take(self) -> Callable[[Event], None]:
@@ -50,17 +52,17 @@ class LoggingPolicy:
     """
 
     def __init__(
-        self, model: UserModel, start: int, write: Callable[[Event], None], *, selection: float = 0.5, seed: int = 0
+        self, model: UserModel, write: Callable[[Event], None], *, selection: float = 0.5, seed: int = 0
     ) -> None:
         if not (np.isfinite(selection) and selection >= 0):
             raise InvalidValueError(f"selection is {selection}; it must be 0 or more")
-        self._model, self._start, self._selection = model, start, selection
+        self._model, self._selection = model, selection
         self._policy, self._rng = PlackettLuce(1.0), np.random.default_rng([seed, 3])
         self.take = write
         self._lists = 0
 
-    def show(self, user: int, time: int, count: int) -> ShownList:
-        likes_I = self._model.likes(user, (time - self._start) / 1000).clip(1e-6, 1 - 1e-6)
+    def show(self, user: int, time: int, count: int, likes_I: Floats) -> ShownList:
+        likes_I = likes_I.clip(1e-6, 1 - 1e-6)
         odds_I = (likes_I / (1 - likes_I)) ** self._selection
         order_K, chances_K = self._policy.order(odds_I / (1 + odds_I), count, self._rng)
         self._lists += 1
@@ -87,7 +89,7 @@ class ServedLists:
         self._places = {item: place for place, item in enumerate(model.items)}
         self._waiting: list[Event] = []
 
-    def show(self, user: int, time: int, count: int) -> ShownList:
+    def show(self, user: int, time: int, count: int, likes_I: Floats) -> ShownList:  # noqa: ARG002 - the server's own
         """Raises StateError where the server recommends items that are not simulated, or none for long."""
         self.close()
         answer = self._recommended(user, time, count)

@@ -76,8 +76,8 @@ class Simulation:
     def _visit(self, user: int, time: float) -> int:
         """Number of clicks, which are planned."""
         now = self._start + round(1000 * time)
-        shown = self._platform.show(user, now, min(self._habits.shown, len(self._model.items)))
         likes_I = self._model.likes(user, time)
+        shown = self._platform.show(user, now, min(self._habits.shown, len(self._model.items)), likes_I)
         chances_K = self._habits.looks(len(shown.items)) * likes_I[shown.items]
         clicked_K = self._rng.random(len(shown.items)) < chances_K
         for place in np.flatnonzero(clicked_K).tolist():

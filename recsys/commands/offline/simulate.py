@@ -44,7 +44,7 @@ def run(users: int, items: int, days: float, habits: Habits, selection: float, s
             platform = served
         else:
             start, file = START, stack.enter_context((out / "events.jsonl").open("wb"))
-            platform = LoggingPolicy(model, start, _writer(file.write), selection=selection, seed=seed)
+            platform = LoggingPolicy(model, _writer(file.write), selection=selection, seed=seed)
         simulation = Simulation(model, habits, platform, start, seed)
         _watch(simulation, days * DAY)
         (out / "truth.json").write_bytes(msgspec.json.format(msgspec.json.encode(simulation.truth), indent=1) + b"\n")

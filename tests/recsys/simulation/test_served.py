@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import msgspec
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -86,7 +87,7 @@ def test_a_server_that_recommends_nothing_is_given_time(tmp_path: Path, log: Fai
                     until(lambda: asking.recommend("nobody", count=1).items)
 
             model = PlantedUsers(1, 2)
-            shown = ServedLists(model, asking, sleep=publish).show(0, 5, 1)
+            shown = ServedLists(model, asking, sleep=publish).show(0, 5, 1, np.ones(2))
             assert (shown.items, len(waits)) == ([1], 3)
 
 
@@ -95,4 +96,4 @@ def test_a_server_that_goes_on_recommending_nothing_is_an_error(tmp_path: Path, 
     with running(build(settings, log, Graphs())) as app, Client(str(app.base_url)) as asking:
         users = ServedLists(PlantedUsers(1, 2), asking, patience=0.4, sleep=lambda _: None)
         with pytest.raises(StateError, match="train --follow"):
-            users.show(0, 5, 1)
+            users.show(0, 5, 1, np.ones(2))

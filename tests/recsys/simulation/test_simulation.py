@@ -30,7 +30,7 @@ def simulated(
 ) -> tuple[list[Event], Truth]:
     events: list[Event] = []
     model = model or PlantedUsers(60, 30, seed=seed)
-    platform = LoggingPolicy(model, START, events.append, selection=selection, seed=seed)
+    platform = LoggingPolicy(model, events.append, selection=selection, seed=seed)
     simulation = Simulation(model, habits or Habits(visits=20.0), platform, START, seed)
     times = list(simulation.run(DAY))
     assert times == sorted(times)
@@ -54,6 +54,19 @@ def test_the_log_is_one_that_ingest_takes_and_in_order() -> None:
     assert len(clicks) == truth.arms["logged"].clicks > 1000
     assert all(click.item in lists[click.impression].items for click in clicks)
     assert all(click.time >= lists[click.impression].time for click in clicks)
+
+
+def test_a_user_model_is_asked_once_a_visit() -> None:
+    class Asked(PlantedUsers):
+        times = 0
+
+        def likes(self, user: int, seconds: float) -> Any:
+            self.times += 1
+            return super().likes(user, seconds)
+
+    model = Asked(5, 30, seed=0)
+    _, truth = simulated(model=model)
+    assert model.times == truth.visits > 10
 
 
 def test_a_seed_decides_everything() -> None:
@@ -109,7 +122,7 @@ def test_nobody_and_nothing_are_refused() -> None:
     with pytest.raises(InvalidValueError, match="two items"):
         PlantedUsers(1, 1)
     with pytest.raises(InvalidValueError, match="selection"):
-        LoggingPolicy(PlantedUsers(1, 2), START, list[Event]().append, selection=-1.0)
+        LoggingPolicy(PlantedUsers(1, 2), list[Event]().append, selection=-1.0)
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -17,12 +17,14 @@ from serving.replication.follow.followed_models import FollowedModels
 from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.follow.stream_follower import Sink, StreamFollower
 from serving.replication.health import Availability
-from serving.replication.promotions import promoted
+from serving.replication.promotions import Promotion, latest, promoted
 from serving.replication.trainer_status import TrainerStatuses
 
 _REQUEST_TIMEOUT = 0.1
 """Longest time (s) that one Redis command may hold up a request."""
 _FOLLOW_TIMEOUT = 5.0
+_SHOWN = 20
+"""Promotions that are kept to be looked at."""
 
 
 class Replica:
@@ -57,6 +59,8 @@ class Replica:
             beside,
         )
         self.trainers = TrainerStatuses(self.models.loaders)
+        self.promotions: Sequence[Promotion] = []
+        """The last ones, the newest first."""
         self.entities = EntityFeatures(client, entity_ttl, 1_000_000, time.monotonic, self.availability)
         self.visited = VisitedItems(client, self.availability)
         self.item_sets = ItemSetMembers(client, self.availability)
@@ -97,6 +101,7 @@ class Replica:
 
     def _crown(self, client: RedisClient) -> None:
         """Serve the champion, if a model was promoted or gone back to."""
+        self.promotions = latest(client, _SHOWN)
         found = promoted(client)
         if found is not None and self.models.crown(found):
             self._follower.follow(self._sinks())

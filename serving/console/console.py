@@ -59,7 +59,9 @@ class Console:
     ) -> None:
         render = self.render = Renderer(version, keys=keys)
         self.sampler = Sampler(state, metrics, routes.summarised, compare=compare)
-        self.live = LivePage(render, state, metrics, self.sampler, lambda: replica.models.champion)
+        self.live = LivePage(
+            render, state, metrics, self.sampler, lambda: replica.models.champion, lambda: replica.promotions
+        )
         self.trial = TrialPage(render, trial, learned, lambda: replica.trainers.by_model, state.now)
         self.experiments = ExperimentsPage(render, routes.summarised, self.sampler)
         self.lookup = LookupPage(render, replica, UserHistory(log), erase, state.now)

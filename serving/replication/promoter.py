@@ -13,7 +13,7 @@ from redis.client import Pipeline
 from recsys.errors import ArtefactError, PromotionError
 from serving.model.artefact import Artefact
 from serving.replication.connection.redis_client import RedisClient
-from serving.replication.keys import ModelKeys
+from serving.replication.keys import ONLINE, ModelKeys
 from serving.replication.promotions import Promotion, champion_of, decoded, history
 from serving.replication.shared_reads import served
 from serving.replication.takeovers import Takeover, last_takeover, point, takeovers
@@ -133,17 +133,41 @@ def _back(entry: Takeover, label: str, keys: ModelKeys, pipe: Pipeline) -> None:
 def target_of_rollback(promotions: Sequence[Promotion], version: int | None) -> tuple[int, str]:
     """The version to go back to, and its model: `version`, or else the last one with another model than now.
 
-    Raises PromotionError if there is none, or its model is the champion.
+    What a rollback undid does not count, so that another one goes further back. Raises PromotionError if there is none,
+    or its model is the champion.
     """
     models = [champion_of(promotions[:number]) for number in range(len(promotions) + 1)]
     now = models[-1]
     if version is None:
-        earlier = [number for number, model in enumerate(models) if model != now]
+        earlier = [number for number in _standing(promotions) if models[number] != now]
         if not earlier:
-            raise PromotionError(f"nothing to go back to: no model but {now!r} has been the champion")
+            raise PromotionError(_nothing_earlier(models))
         version = earlier[-1]
     if not 0 <= version < len(models):
         raise PromotionError(f"there is no version {version}: `recsys versions` lists them, 0 to {len(models) - 1}")
     if models[version] == now:
         raise PromotionError(f"version {version} is model {now!r}, which is the champion")
     return version, models[version]
+
+
+def _standing(promotions: Sequence[Promotion]) -> list[int]:
+    """The versions that no rollback has undone, the newest last: it undoes all after the last one with its model."""
+    found = [(0, ONLINE)]
+    for one in promotions:
+        if one.rolled_back and one.model in (model for _, model in found):
+            while found[-1][1] != one.model:
+                found.pop()
+        else:
+            found.append((one.version, one.model))
+    return [version for version, _ in found]
+
+
+def _nothing_earlier(models: Sequence[str]) -> str:
+    now = models[-1]
+    others = [f"{number} ({model})" for number, model in enumerate(models) if model != now]
+    if not others:
+        return f"nothing to go back to: no model but {now!r} has been the champion"
+    return (
+        f"nothing to go back to: {now!r} was the champion before all that were rolled back. To return to one of them "
+        f"name its version: {', '.join(others)}"
+    )

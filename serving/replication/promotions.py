@@ -42,6 +42,14 @@ def history(client: RedisClient) -> list[Promotion]:
     return decoded(cast(list[bytes], client.lrange(client.names.promotions, 0, -1)))
 
 
+def latest(client: RedisClient, count: int) -> list[Promotion]:
+    """The last promotions, the newest first; none if another version wrote the record."""
+    try:
+        return decoded(cast(list[bytes], client.lrange(client.names.promotions, -count, -1)))[::-1]
+    except PromotionError:
+        return []
+
+
 def decoded(entries: Sequence[bytes]) -> list[Promotion]:
     """Raises PromotionError if another version wrote them."""
     try:

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from serving.api.monitoring.prometheus import Metrics
 from serving.api.monitoring.server_state import LatestStatus, ServerState
+from serving.console.champions import PromotionEntry, champions
 from serving.console.figures import Figure, FigureTable, figure
 from serving.console.outcome_words import LOSSES, OUTCOMES
 from serving.console.readable import count, fraction, moment, span
@@ -42,13 +43,19 @@ class TrainerView:
 
 
 class LivePage:
-    """`champion` names the model that ranks where an arm names none."""
+    """`champion` names the model that ranks where an arm names none, `promotions` are the last ones that made it so."""
 
     def __init__(
-        self, render: Renderer, state: ServerState, metrics: Metrics, sampler: Sampler, champion: Callable[[], str]
+        self,
+        render: Renderer,
+        state: ServerState,
+        metrics: Metrics,
+        sampler: Sampler,
+        champion: Callable[[], str],
+        promotions: Callable[[], Sequence[PromotionEntry]],
     ) -> None:
         self._render, self._state, self._metrics, self._sampler = render, state, metrics, sampler
-        self._champion = champion
+        self._champion, self._promotions = champion, promotions
 
     async def page(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's signature
         return self._render.page("live.html", ".", plots=PLOTS, every=EVERY, **self._content())
@@ -75,6 +82,7 @@ class LivePage:
             "missing": readiness.missing,
             "trainers": [self._trainer(*one) for one in self._state.aged_trainers()],
             "models": self._models(),
+            "promotions": champions(self._promotions()),
             "degraded": FigureTable.of(
                 "Degraded answers by reason",
                 ("reason", "count"),

@@ -22,6 +22,8 @@ from serving.experiments.assignment import Arm, Experiment
 from serving.experiments.goals import Goal
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis, socket_path
+from serving.replication.promoter import Promoter
+from serving.replication.promotions import Promotion
 from serving.replication.publish.publisher import Publisher
 from serving.server import Settings, build
 from streaming.encode.feature_spec import FeatureSpec, Field
@@ -105,6 +107,27 @@ def test_the_loop(app: httpx.Client) -> None:
     assert events == {"impressions": "4,321", "unmatched": "12", "bad values": "5"}
     assert "3 rows were not learned, because field price made them infinite." in text
     assert rows(text, "Models and versions")[0][:4] == ["online", "champion", "step-1", "1"]
+
+
+def test_who_promoted_and_went_back_is_shown(app: httpx.Client, client: RedisClient) -> None:
+    promoter = Promoter(client)
+    first = promotion(1, "online", why=HOSTILE, forced=["it is worse"], judged={"verdict": "no difference shown"})
+    promoter.append(first, promoter.candidate("online"))
+    promoter.append(promotion(2, "online", rolled_back=True), promoter.candidate("online"))
+    until(lambda: "went back" in page(app))
+    text = page(app)
+    assert HOSTILE not in text
+    back, promoted = rows(text, "Champions, the newest first")
+    assert back[:4] == ["2", "went back", "online", "step-1"]
+    assert back[6:] == ["-", "-"]
+    assert promoted[:2] == ["1", "promoted"]
+    assert promoted[5] == "ada@shop"
+    assert promoted[6].endswith("(in spite of: it is worse)")
+    assert promoted[7] == "no difference shown"
+
+
+def promotion(version: int, model: str, **more: Any) -> Promotion:
+    return Promotion(version, model, "step-1", 1_700_000_000_000, "ada@shop", **more)
 
 
 def test_every_figure_has_its_definition(app: httpx.Client) -> None:
@@ -382,7 +405,7 @@ def test_a_user_is_erased_only_after_the_id_was_typed_again(
 
 def test_embedding_tables(app: httpx.Client) -> None:
     (row,) = rows(page(app, "tables"), "Embedding tables of online")
-    assert row == ["item", "1,234", "2,345", "0", "56", "7", "0", "0", "0", "0", "0", "3.00"]
+    assert row == ["item", "1,234", *3 * ["0"], "2,345", "0", "56", "7", *5 * ["0"], "3.00"]
 
 
 def test_refused_records_by_reason(start: Start, tmp_path: Path) -> None:

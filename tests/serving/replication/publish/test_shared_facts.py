@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recsys.errors import PromotionError
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.keys import ONLINE, KeyNames, ModelKeys
 from serving.replication.promoter import Promoter, target_of_rollback
-from serving.replication.promotions import Promotion, history, promoted
+from serving.replication.promotions import Promotion, champion_of, history, promoted
 from serving.replication.publish.lease import Holder, Lease
 from serving.replication.publish.publisher import Publisher
 from serving.replication.publish.redis_writer import RedisWriter
@@ -193,3 +197,57 @@ def test_rollback_goes_to_the_last_other_model_or_to_the_named_version(
 def test_a_rollback_to_nothing_is_refused(count: int, version: int | None, reason: str) -> None:
     with pytest.raises(PromotionError, match=reason):
         target_of_rollback(RECORD[:count], version)
+
+
+def chosen(*steps: str) -> list[Promotion]:
+    """A record of promotions, by name, and of rollbacks without a version, each written `<`."""
+    record: list[Promotion] = []
+    for step in steps:
+        model = target_of_rollback(record, None)[1] if step == "<" else step
+        record.append(msgspec.structs.replace(promotion(len(record) + 1, model), rolled_back=step == "<"))
+    return record
+
+
+@pytest.mark.parametrize(
+    ("steps", "champion"),
+    [
+        (("a", "b", "<"), "a"),
+        (("a", "b", "<", "<"), ONLINE),
+        (("a", "b", "<", "c", "<"), "a"),
+        (("a", "b", "<", "c", "<", "<"), ONLINE),
+        (("a", "b", "a", "<"), "b"),
+        (("a", "b", "a", "<", "<"), "a"),
+    ],
+)
+def test_another_rollback_goes_further_back(steps: tuple[str, ...], champion: str) -> None:
+    assert champion_of(chosen(*steps)) == champion
+
+
+def test_when_all_is_rolled_back_it_is_said_how_to_return() -> None:
+    with pytest.raises(PromotionError, match=r"rolled back\. To return .* version: 1 \(a\), 2 \(b\), 3 \(a\)"):
+        chosen("a", "b", "<", "<", "<")
+    undone = chosen("a", "b", "<", "<")
+    assert target_of_rollback(undone, 2) == (2, "b")
+    again = [*undone, msgspec.structs.replace(promotion(5, "b"), rolled_back=True)]
+    assert target_of_rollback(again, None) == (0, ONLINE)
+
+
+@given(st.lists(st.sampled_from([ONLINE, "a", "b", "<"]), max_size=12))
+def test_rollbacks_end_at_the_first_model(steps: list[str]) -> None:
+    record: list[Promotion] = []
+    for step in steps:
+        if step != "<" and champion_of(record) != step:
+            record.append(promotion(len(record) + 1, step))
+        elif step == "<":
+            with contextlib.suppress(PromotionError):
+                model = target_of_rollback(record, None)[1]
+                record.append(msgspec.structs.replace(promotion(len(record) + 1, model), rolled_back=True))
+    for _ in range(len(record) + 1):
+        try:
+            _, model = target_of_rollback(record, None)
+        except PromotionError:
+            break
+        record.append(msgspec.structs.replace(promotion(len(record) + 1, model), rolled_back=True))
+    assert champion_of(record) == ONLINE
+    with pytest.raises(PromotionError, match="nothing to go back to"):
+        target_of_rollback(record, None)

@@ -56,7 +56,7 @@ class ColdTier:
     @property
     def nbytes(self) -> int:
         """Bytes of the files."""
-        return self.rows.nbytes + self.ids.segments.table.nbytes + 4 * self.capacity
+        return self.rows.state.nbytes + self.ids.segments.table.nbytes + 4 * self.capacity
 
     def put(self, ids_U: Ids, entries: Entries, rows: RowArrays) -> Index:
         """Add ids that are not here, of `rows` in memory; returns their rows on disk."""
@@ -86,7 +86,7 @@ class ColdTier:
     def freeze(self) -> Callable[[Index], tuple[Floats, Floats]]:
         """Keep rows as they are now until `thaw`. Returns what reads them, in ascending order."""
         undo = self._undo = UndoLog(self.rows, self.capacity)
-        return lambda rows_U: self.rows.opened(*undo.read(rows_U))[1:]
+        return lambda rows_U: self.rows.opened(undo.read(rows_U)[1])[1:]
 
     def thaw(self) -> None:
         """Stop keeping old rows."""

@@ -1,6 +1,6 @@
-"""Rows in files, each with its id and a sum over its bits.
+"""Rows in a file, each with its id and a sum over its bits.
 
-Suffixes: U distinct ids, D dimension, W floats of optimizer state per row, X floats beside the values of a sealed row.
+Suffixes: U distinct ids, D dimension, W floats of optimizer state per row, X words of a row in the file.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _U32, _U64 = np.uint32, np.uint64
 
 
 class SealedRows:
-    """`capacity` rows of `dim` values and `width` floats of optimizer state, in files of `folder`.
+    """`capacity` rows of `dim` values and `width` floats of optimizer state, in a file of `folder`.
 
-    Raises FileError if the files cannot be made.
+    A snapshot keeps a row as it is in the file: as a state without values. Raises FileError if there can be no file.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -34,47 +34,42 @@ class SealedRows:
     """
 
     def __init__(self, folder: Path, capacity: int, dim: int, width: int) -> None:
-        self.dim, self.width = dim, width + SEAL
-        """The sealed width."""
-        self._folder = folder
-        self.weights = mapped_zeros(folder, capacity * self.dim, np.float32)
+        self.dim, self.width = 0, dim + width + SEAL
+        self._columns, self._folder = (dim, width), folder
+        self.weights = np.zeros(0, np.float32)
         self.state = mapped_zeros(folder, capacity * self.width, np.float32)
-        self._factors = mix(np.arange(dim + width + 2, dtype=_U64)) | _U64(1)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the files."""
-        return self.weights.nbytes + self.state.nbytes
+        self._records = self.state.view(_U32)
+        self._factors = mix(np.arange(self.width, dtype=_U64)) | _U64(1)
 
     def put(self, rows_U: Index, ids_U: Ids, weights: Floats, state: Floats, from_U: Index) -> None:
         """Write rows, sealed: those at `from_U` of other rows' weights and optimizer states."""
-        to = self.weights.view(_U32), self.state.view(_U32), self.dim, self.width - SEAL, rows_U, ids_U
-        seal(*to, self._factors, weights.reshape(-1).view(_U32), state.reshape(-1).view(_U32), from_U)
+        source = weights.reshape(-1).view(_U32), state.reshape(-1).view(_U32), from_U
+        seal(self._records, *self._columns, rows_U, ids_U, self._factors, *source)
 
     def values(self, rows_U: Index) -> Floats:
-        """Copies of rows [U, D]."""
-        return self.weights.reshape(-1, self.dim)[rows_U]
+        """No values [U, 0]."""
+        return np.zeros((len(rows_U), 0), np.float32)
 
     def states(self, rows_U: Index) -> Floats:
-        """Copies of optimizer states with their seals [U, X]."""
+        """Copies of rows [U, X] as they are in the file."""
         return self.state.reshape(-1, self.width)[rows_U]
 
     def read(self, rows_U: Index) -> tuple[Ids, Floats, Floats]:
         """Ids [U], weights [U, D] and optimizer states [U, W]. Raises ColdRowsError as `opened`."""
-        return self._opened(self.weights, self.state, rows_U)
+        return self._opened(self._records, rows_U)
 
-    def opened(self, weights_UD: Floats, sealed_UX: Floats) -> tuple[Ids, Floats, Floats]:
-        """Ids [U], weights [U, D] and optimizer states [U, W] of what `values` and `states` returned.
+    def opened(self, states_UX: Floats) -> tuple[Ids, Floats, Floats]:
+        """Ids [U], weights [U, D] and optimizer states [U, W] of what `states` returned.
 
         Raises ColdRowsError for bits that are not as they were written.
         """
-        return self._opened(weights_UD.reshape(-1), sealed_UX.reshape(-1), np.arange(len(weights_UD), dtype=np.int32))
+        return self._opened(states_UX.reshape(-1).view(_U32), np.arange(len(states_UX), dtype=np.int32))
 
-    def _opened(self, weights: Floats, state: Floats, rows_U: Index) -> tuple[Ids, Floats, Floats]:
-        n, width = len(rows_U), self.width - SEAL
-        ids_U, weights_UD, state_UW = np.empty(n, _U64), np.empty((n, self.dim), _U32), np.empty((n, width), _U32)
-        source = weights.view(_U32), state.view(_U32), self.dim, width, rows_U, self._factors
-        if unseal(*source, ids_U, weights_UD.reshape(-1), state_UW.reshape(-1)):
+    def _opened(self, records: Ids, rows_U: Index) -> tuple[Ids, Floats, Floats]:
+        (dim, width), n = self._columns, len(rows_U)
+        ids_U, weights_UD, state_UW = np.empty(n, _U64), np.empty((n, dim), _U32), np.empty((n, width), _U32)
+        into = ids_U, weights_UD.reshape(-1), state_UW.reshape(-1)
+        if unseal(records, dim, width, rows_U, self._factors, *into):
             raise ColdRowsError(
                 f"{self._folder}: rows on disk are not as they were written: check the disk, then "
                 "start again from the last checkpoint, or name another folder"

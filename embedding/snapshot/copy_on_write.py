@@ -56,7 +56,12 @@ class UndoLog:
         weights_UD, state_UW = self._block.values(rows_U), self._block.states(rows_U)
         changed = np.flatnonzero(self._place[rows_U])
         kept = self._place[rows_U[changed]] - 1
-        weights_UD[changed] = self._weights.reshape(-1, self._block.dim)[kept]
-        state_UW[changed] = self._state.reshape(-1, self._block.width)[kept]
+        weights_UD[changed] = _rows(self._weights, self._kept, self._block.dim)[kept]
+        state_UW[changed] = _rows(self._state, self._kept, self._block.width)[kept]
         self._read_to = int(rows_U[-1]) + 1 if len(rows_U) else self._read_to
         return weights_UD, state_UW
+
+
+def _rows(flat: Floats, n: int, width: int) -> Floats:
+    """The first n rows, which may be of no values."""
+    return flat[: n * width].reshape(n, width)

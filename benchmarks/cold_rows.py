@@ -159,7 +159,7 @@ def timed(warm: int, kind: str, count: int, folder: str) -> tuple[dict[str, list
 
 def run(quick: bool) -> Result:
     """Memory for 20 thousand rows when quick, else for 300 thousand."""
-    warm, count = (20_000, 24) if quick else (300_000, 200)
+    warm, count = (20_000, 24) if quick else (300_000, 100)
     targets: list[Target] = []
     raw: dict[str, Any] = {"rows in memory": warm, "ids": TIMES * warm, "batch": BATCH, "dim": DIM}
     for kind in DISTRIBUTIONS:

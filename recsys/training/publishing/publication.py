@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -14,12 +13,12 @@ from recsys.errors import ExportError, OutOfStepError, PublishError
 from recsys.training.export.exporter import Exporter
 from recsys.training.learner import Learner
 from recsys.training.progress import Progress
+from recsys.training.publishing.shared_publication import SharedPublication
 from recsys.training.publishing.takeover_rule import Candidacy, Mode, TakeoverRule
 from recsys.training.publishing.trainer_report import figures_of, trainer_report
 from recsys.training.retrieval.tower_fields import ITEM_TABLE
 from recsys.training.retrieval.tower_graph import tower_graph
 from recsys.training.retrieval.vector_publication import VectorPublication
-from serving.limits import CATALOG_SIZE
 from serving.model.artefact import RANKER, USER_TOWER, Artefact
 from serving.replication.publish.publisher import Publisher
 from streaming.catalog import Catalog
@@ -71,11 +70,9 @@ class Publication:
         self._learner = learner
         self._publisher = publisher
         self._exporter = exporter
-        self._entities = entities
-        self._streamed = streamed or StreamedFeatures.none()
-        self._catalog = catalog
-        self._visits = visits
-        self._item_sets = item_sets
+        streamed = streamed or StreamedFeatures.none()
+        self._layouts = sorted(streamed.layouts)
+        self._shared = SharedPublication(publisher, entities, catalog, streamed, visits, item_sets)
         self._rows_every = rows_every
         self._dense_every = dense_every
         self._revive = revive
@@ -87,10 +84,8 @@ class Publication:
         self._run = ""
         self._serves = False
         """Whether servers follow this run, or may at once."""
-        self._owns = False
-        """Whether this trainer writes what all models share."""
-        self._counts: frozenset[str] = frozenset()
-        """The layouts of the counters that it writes."""
+        self._waited = False
+        """Whether what all models share was published while servers followed another run."""
         self.status: Mapping[str, object] = {}
         """The latest status: figures by name, or groups of figures."""
         self._rows_due = self._dense_due = -float("inf")
@@ -99,9 +94,9 @@ class Publication:
         """Publish `run`, first in full: Redis may hold an older or newer state than training resumed from."""
         self._run = run
         self._publisher.begin(run)
-        self._serves = False
+        self._serves = self._waited = False
         self._learner.store.subscribe(CONSUMER)
-        self._change_facts()
+        self._shared.change_all()
         if self._vectors is not None:
             self._vectors.start()
 
@@ -123,7 +118,7 @@ class Publication:
         started = self._clock()
         self._rows_due = started + self._rows_every
         try:
-            self._take_facts(has_caught_up=has_caught_up)
+            self._shared.take(has_caught_up=has_caught_up)
             self._publish_model(progress, started, has_caught_up=has_caught_up, dense=dense)
             self.status = {**self._status(progress), "caught_up": has_caught_up, **report}
             self._publisher.publish_status(self.status)
@@ -144,13 +139,17 @@ class Publication:
         verdict = self._rule.verdict(self._publisher.runs, lambda: self._candidacy(progress, has_caught_up, dense))
         self._serves, replaces = verdict is None, verdict is not None and verdict.may
         if self._serves or replaces:
+            if self._waited:
+                self._shared.change_all()  # Redis may have been emptied meanwhile, which is why this run may serve
+                self._waited = False
             if replaces or dense or (started >= self._dense_due and self._exporter.ready):
                 self._publish_dense(progress.now)
                 self._dense_due = started + self._dense_every
             self._publish_rows()
-            self._publish_items(vectors=True)
+            self._shared.publish(self._publish_vectors)
         elif has_caught_up:
-            self._publish_items(vectors=False)
+            self._waited = True
+            self._shared.publish()
         if verdict is not None and verdict.may:
             self._publisher.take_over(self._version(), verdict.because)
             self._serves = True
@@ -160,28 +159,6 @@ class Publication:
         figures = {task: figures_of(progress.recent(task)) for task in progress.tasks}
         traced = dense or self._exporter.ready
         return Candidacy(self._run, self._learner.steps, progress.lag_events, has_caught_up, traced, figures)
-
-    def _take_facts(self, *, has_caught_up: bool) -> None:
-        """Find out which of the facts that models share are this trainer's to write, and write new ones in full."""
-        facts = self._publisher.facts
-        owns, layouts = facts.owned(caught_up=has_caught_up), self._streamed.layouts
-        counts = layouts if owns else frozenset()
-        if layouts and not owns and has_caught_up:
-            counts = layouts - facts.layouts_of_champion()
-        if owns and not self._owns:
-            self._change_facts()
-        elif counts != self._counts:
-            self._streamed.change_all()
-        self._owns, self._counts = owns, counts
-
-    def _change_facts(self) -> None:
-        self._publisher.forget_catalog()
-        self._entities.change_all()
-        self._streamed.change_all()
-        if self._visits is not None:
-            self._visits.change_all()
-        if self._item_sets is not None:
-            self._item_sets.change_all()
 
     def _version(self) -> str:
         return f"step-{self._learner.steps}-{self._run}-{self._start_id}"
@@ -197,6 +174,10 @@ class Publication:
         self._publisher.publish(replace(delta, tables=_read_by_servers(delta.tables)))
         self._learner.store.acknowledge(CONSUMER, delta.sequence)
 
+    def _publish_vectors(self, described: Iterable[str]) -> None:
+        if self._vectors is not None:
+            self._vectors.publish(self._publisher, described)
+
     def _publish_dense(self, now: int) -> None:
         step, spec = self._learner.steps, self._learner.spec
         dims = {name: table.dim for name, table in _read_by_servers(self._learner.store.tables).items()}
@@ -211,44 +192,10 @@ class Publication:
             "run": self._run,
             "serves": self._serves,
             **({"waits": self._rule.waits} if self._rule.waits else {}),
-            "counted": sorted(self._streamed.layouts),
+            "counted": self._layouts,
             **trainer_report(self._learner, progress),
             "written": int(self._wall_clock() * 1000),
         }
-
-    def _publish_items(self, *, vectors: bool) -> None:
-        users, items = self._entities.drain_changes()
-        if self._item_sets is not None:
-            self._item_sets.update(items)
-        with _again_if_it_fails(lambda: self._entities.restore_changes(users, items)):
-            if self._owns:
-                self._publisher.publish_entity_changes(users, items)
-            if vectors and self._vectors is not None:
-                self._vectors.publish(self._publisher, items.latest)
-        counters = self._streamed.drain_changes()
-        with _again_if_it_fails(lambda: self._streamed.restore_changes(counters)):
-            self._publisher.publish_records([one for one in counters if one.layout.key in self._counts])
-        if not self._owns:
-            return
-        if (visits := self._visits) is not None:
-            visited = visits.drain_changes()
-            with _again_if_it_fails(lambda: visits.restore_changes(visited)):
-                self._publisher.visits.apply(visited)
-        if (sets := self._item_sets) is not None:
-            members = sets.drain_changes()
-            with _again_if_it_fails(lambda: sets.restore_changes(members)):
-                self._publisher.item_sets.apply(members)
-        self._publisher.publish_catalog(self._catalog.popular(CATALOG_SIZE), self._catalog.recent(CATALOG_SIZE))
-
-
-@contextmanager
-def _again_if_it_fails(restore: Callable[[], None]) -> Iterator[None]:
-    """Changes that were drained and cannot be published are counted as changed again."""
-    try:
-        yield
-    except PublishError:
-        restore()
-        raise
 
 
 def _read_by_servers(tables: Mapping[str, _T]) -> dict[str, _T]:

@@ -20,6 +20,8 @@ FIGURE = "normalised_entropy"
 MARGIN = 0.05
 """By which share of the other run's figure the new one may be worse, which takes in the noise of some 20,000 rows."""
 _Figures = Mapping[str, Mapping[str, float]]
+_WARNED = frozenset({"figures", "back", "unknown"})
+"""Stages that somebody should know of."""
 _logger = logging.getLogger(__name__)
 
 
@@ -30,7 +32,7 @@ class Verdict:
     because: str
     """What speaks for it, or why it waits and what ends that: part of a sentence."""
     stage: str
-    """What it waits for, in a word."""
+    """What it waits for, or whether it takes over, in a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ class TakeoverRule:
         verdict = judged(self._mode, candidacy, rival)
         if verdict.stage != self._stage:
             said = "is served from now on" if verdict.may else "is not served"
-            _logger.info("run %s %s: %s", candidacy.run, said, verdict.because)
+            level = logging.WARNING if verdict.stage in _WARNED else logging.INFO
+            _logger.log(level, "run %s %s: %s", candidacy.run, said, verdict.because)
         self.waits, self._stage = "" if verdict.may else verdict.because, verdict.stage
         return verdict
 
@@ -92,7 +95,7 @@ def judged(mode: Mode, own: Candidacy, rival: Rival) -> Verdict:
 def _validated(own: _Figures, rival: Rival) -> Verdict:
     known = {task: figures[FIGURE] for task, figures in rival.figures.items() if FIGURE in figures and task in own}
     if not known:
-        return _now(f"it has read the log; nothing is known of how well run {rival.run} did")
+        return _now(f"it has read the log; nothing is known of how well run {rival.run} did", "unknown")
     figures = f"{'; '.join(_compared(known, own))} of run {rival.run}"
     if all(own[task].get(FIGURE, math.inf) <= (1 + MARGIN) * theirs for task, theirs in known.items()):
         return _now(f"it has read the log, and the normalised entropy of its recent rows is {figures}")
@@ -109,8 +112,8 @@ def _compared(known: Mapping[str, float], own: _Figures) -> Iterator[str]:
         yield f"{'undefined' if ours is None else f'{ours:.4f}'} for {task}, against {theirs:.4f}"
 
 
-def _now(because: str) -> Verdict:
-    return Verdict(True, because, "served")
+def _now(because: str, stage: str = "served") -> Verdict:
+    return Verdict(True, because, stage)
 
 
 def _not_yet(stage: str, because: str) -> Verdict:

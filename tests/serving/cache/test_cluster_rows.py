@@ -13,9 +13,13 @@ from serving.cache.row_store import RedisRows
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.connection.server_settings import inspect
 from serving.replication.embedded_redis import connect
+from serving.replication.promoter import Promoter
 from serving.replication.publish.publisher import Publisher
+from serving.replication.publish.served_run import KEEP
+from serving.replication.shared_reads import served
+from serving.replication.takeovers import Takeover
 from tests.serving.cache.test_row_store import TestRedisRows as OfOneServer
-from tests.serving.fakes import DIM, ids, rows
+from tests.serving.fakes import DIM, artefact, ids, rows
 from tests.serving.redis_servers import Cluster, redis_cluster
 
 pytestmark = pytest.mark.slow
@@ -76,3 +80,35 @@ def test_each_node_is_described_by_its_address(cluster: Cluster, client: RedisCl
     addresses = sorted(f"127.0.0.1:{node.port}" for node in cluster.nodes)
     assert [one.address for one in inspect(client)] == addresses
     assert [str(one).partition(": ")[0] for one in inspect(client)] == addresses
+
+
+def test_a_run_is_taken_over_gone_back_to_and_removed_on_every_node(client: RedisClient) -> None:
+    """Its rows are on all nodes, what points to it on one."""
+    clock, many = [0], np.random.default_rng(7).integers(0, 2**64, 300, np.uint64)
+
+    def publish(run: str, value: float) -> Publisher:
+        publisher = Publisher(client, "m", now=lambda: clock[0])
+        publisher.begin(run)
+        publisher.publish_artefact(artefact(step=1))
+        publisher.publish(Delta(1, True, {"item": TableDelta(many, rows(*[value] * 300), ids())}))
+        publisher.take_over(run)
+        return publisher
+
+    def values() -> set[float]:
+        store = RedisRows(client, "m", {"item": DIM}, run=served(client, "m") or "")
+        return set(store.read({"item": many})["item"].values_ND[:, 0].tolist())
+
+    publish("aa", 1.0)
+    publish("bb", 2.0)
+    assert values() == {2.0}
+    promoter = Promoter(client)
+    (last,) = promoter.takeovers("m")
+    promoter.go_back(promoter.candidate("m", last.before), Takeover("aa", "bb", 0, "ada@here", rolled_back=True))
+    assert values() == {1.0}
+    newest = publish("cc", 3.0)
+    left = {key.split(b":")[2] for node in client.nodes() for key in node.scan_iter(client.names.every("m:*:row:*"))}
+    assert left == {b"aa", b"cc"}
+    clock[0] += KEEP
+    newest.publish_status({})
+    left = {key.split(b":")[2] for node in client.nodes() for key in node.scan_iter(client.names.every("m:*:row:*"))}
+    assert (left, values()) == ({b"cc"}, {3.0})

@@ -36,7 +36,7 @@ STATUS = {
     "losses": {"closed_early": 2},
     "negatives": {"negatives": 900, "learned": 90},
     "outcomes": {"impressions": 100, "unmatched": 5},
-    "checkpoint": {"step": 1000, "written": 1_700_000_000_000},
+    "checkpoint": {"step": 1000, "written": 1_700_000_000_000, "copy": {"trouble": "the store is away"}},
     "tables": {"item": dict.fromkeys(COUNTERS, 41)},
 }
 
@@ -76,6 +76,7 @@ def test_it_shows_what_the_trainer_says(config: Path, redis_of: EmbeddedRedis) -
         "1,234 events/s, 2,345 rows/s",
         "newest label 2023-11-14 22:13:20 UTC",
         "checkpoint step 1,000,",
+        "its copy none since the start; the next one fails: the store is away",
         "click 0.7125 - 1.0321 -",
         "Learned from 90 of 900 rows without a positive",
         "5 interactions without their impression",

@@ -18,6 +18,8 @@ from recsys.training.progress import Progress
 from recsys.training.publishing.publication import Publication
 from serving.model.artefact import Artefact
 from serving.replication.publish.publisher import Publisher
+from serving.replication.publish.served_run import Rival
+from serving.replication.takeovers import Takeover
 from streaming.catalog import Catalog
 from streaming.encode.entity_state import EntityState
 from tests.recsys.training.test_progress import batch_of
@@ -135,12 +137,56 @@ def test_figures_that_are_not_defined_are_left_out(config: Config) -> None:
     assert recorder.statuses[0]["tasks"] == {"click": {}}
 
 
+def test_a_run_that_servers_leave_while_its_trainer_runs_brings_only_what_all_models_share(config: Config) -> None:
+    """As after `recsys rollback`, and until the next one."""
+    publication, recorder = publishing(config)
+    assert publication.publish(Progress(), {}, has_caught_up=True, dense=True)
+    assert recorder.statuses[-1]["serves"]
+    back = Takeover("aa", "3f", 0, "ada@here", rolled_back=True)
+    recorder.runs = SimpleNamespace(rival=lambda: Rival("aa", {}, back))
+    recorder.called.clear()
+    assert publication.publish(Progress(), {}, has_caught_up=True, dense=True)
+    assert set(recorder.called) >= SHARED
+    assert "publish" not in recorder.called
+    assert len(recorder.artefacts) == 1
+    status = recorder.statuses[-1]
+    assert not status["serves"]
+    assert status["waits"] == "ada@here has gone back from it: `recsys rollback` serves it again"
+    recorder.runs = SimpleNamespace(rival=lambda: None)
+    assert publication.publish(Progress(), {}, has_caught_up=True, dense=True)
+    assert "publish" in recorder.called
+    assert len(recorder.artefacts) == 2
+    assert "waits" not in recorder.statuses[-1]
+
+
+def test_after_redis_was_emptied_a_run_that_waited_brings_what_it_had_brought_before(config: Config) -> None:
+    publication, recorder = publishing(config)
+    publication._shared._entities.users.update("ada", 1, {"town": "x"})
+    rival = [Rival("aa", {"click": {"normalised_entropy": 0.1}}, None), None]
+    brought: list[set[str]] = []
+    recorder.publish_entity_changes = lambda users, _items: brought.append(set(users.latest))  # type: ignore[attr-defined]
+    for now in (0, 0, 1, 1):
+        recorder.runs = SimpleNamespace(rival=lambda now=now: rival[now])
+        assert publication.publish(Progress(), {}, has_caught_up=True, dense=True)
+    assert brought == [{"ada"}, set(), {"ada"}, set()]
+
+
+def test_a_run_that_has_not_read_the_log_brings_nothing_beside_another(config: Config) -> None:
+    publication, recorder = publishing(config)
+    recorder.called.clear()
+    recorder.runs = SimpleNamespace(rival=lambda: Rival("aa", {}, None))
+    assert publication.publish(Progress(), {}, has_caught_up=False, dense=True)
+    assert not [name for name in recorder.called if name.startswith("publish")]
+    assert recorder.artefacts == []
+    assert "99 % of the log" in recorder.statuses[-1]["waits"]
+
+
 SHARED = {"publish_entity_changes", "publish_catalog"}
 
 
 def test_a_challenger_writes_what_models_share_from_its_promotion_on_and_then_in_full(config: Config) -> None:
     publication, recorder = publishing(config)
-    entities = publication._entities
+    entities = publication._shared._entities
     entities.users.update("u", 1, {"a": 1})
     for owned, wanted in ((False, False), (True, True), (False, False)):
         recorder.facts = SimpleNamespace(owned=lambda caught_up, owned=owned: owned, layouts_of_champion=frozenset)

@@ -97,5 +97,6 @@ def test_what_is_waited_for_is_logged_when_it_changes(caplog: pytest.LogCaptureF
         "run bb is not served: it",
         "run bb is served from now",
     ]
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING", "INFO"]
     rivals[0] = None
     assert rule.verdict(runs, lambda: pytest.fail("nothing to be compared with")) is None

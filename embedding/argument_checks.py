@@ -56,6 +56,10 @@ def check_table(table: Table) -> None:
         raise InvalidValueError(f"table {table.name!r}: ttl is {table.ttl} ms, choose None or at least 0")
     if table.fallback not in ("zeros", "multiplexed"):
         raise InvalidValueError(f"table {table.name!r}: fallback is {table.fallback!r}, choose zeros or multiplexed")
+    if not 1 <= table.fallback_rows <= MAX_CAPACITY:
+        raise InvalidValueError(f"table {table.name!r}: fallback_rows is {table.fallback_rows}, choose 1 to 2**31 - 1")
+    if table.admission.kind == "never" and not table.multiplexed:
+        raise InvalidValueError(f"table {table.name!r}: admission is never, so set fallback to multiplexed")
     state_width(table.optimizer, table.dim)
 
 

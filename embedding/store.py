@@ -22,6 +22,8 @@ Floats = npt.NDArray[np.float32]
 
 INIT_SCALE = 0.01
 """The default scale of new rows."""
+FALLBACK_ROWS = 1 << 12
+"""The default number of multiplexed rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Optimizer:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """When a new id gets a row: at first sight, when seen `threshold` times, or by Monolith's probabilistic rule.
+    """When a new id gets a row: at once, when seen `threshold` times, by Monolith's probabilistic rule, or never.
 
     >>> from embedding.local.store import LocalStore
     >>> store = LocalStore([Table("item", dim=4, admission=Admission("count", threshold=2))])
@@ -56,7 +58,7 @@ class Admission:
     [-1, 0, 0]
     """
 
-    kind: Literal["always", "count", "probabilistic"] = "always"
+    kind: Literal["always", "count", "probabilistic", "never"] = "always"
     threshold: int = 1
 
 
@@ -80,6 +82,8 @@ class Table:
     """A new row is uniform in [-init_scale, init_scale), from hash(seed, table, id)."""
     fallback: Literal["zeros", "multiplexed"] = "zeros"
     """What ids without a row read: zeros, or rows that several tables share (see `embedding.multiplexed`)."""
+    fallback_rows: int = FALLBACK_ROWS
+    """Number of these rows. Tables of one dimension and optimizer share them if they have the same number."""
     cold_capacity: int = 0
     """How many rows more are kept on disk: those that memory has no room for move there, and come back when they are
     looked up. A call then has at most `capacity` distinct ids."""

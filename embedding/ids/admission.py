@@ -69,6 +69,17 @@ class Always(_Stateless):
         return np.ones(len(ids_N), bool)
 
 
+class Never(_Stateless):
+    """Admits no id: all read multiplexed rows, so that memory does not depend on how many there are.
+
+    >>> int(Never().admit(np.array([5, 6], np.uint64), np.ones(2, np.int32), step=0).sum())
+    0
+    """
+
+    def admit(self, ids_N: Ids, counts_N: Counts, step: int) -> Mask:  # noqa: ARG002
+        return np.zeros(len(ids_N), bool)
+
+
 class Probabilistic(_Stateless):
     """Monolith's rule (monolith/native_training, probabilistic filter, equal probability).
 
@@ -128,8 +139,9 @@ class ExactCounts:
 
 def check_admission(admission: Admission) -> None:
     """Raises InvalidValueError for an unknown kind or a threshold below 1."""
-    if admission.kind not in ("always", "count", "probabilistic"):
-        raise InvalidValueError(f"unknown admission kind {admission.kind!r}: choose always, count or probabilistic")
+    kinds = "always", "count", "probabilistic", "never"
+    if admission.kind not in kinds:
+        raise InvalidValueError(f"unknown admission kind {admission.kind!r}: choose one of {', '.join(kinds)}")
     if admission.threshold < 1:
         raise InvalidValueError(f"admission threshold is {admission.threshold}, choose 1 or more")
 
@@ -140,6 +152,8 @@ def exact_policy(admission: Admission, salt: np.uint64) -> AdmissionPolicy:
     match admission.kind:
         case "always":
             return Always()
+        case "never":
+            return Never()
         case "probabilistic":
             return Probabilistic(admission.threshold, salt)
         case "count":

@@ -11,7 +11,7 @@ import numpy as np
 
 from embedding.delta.change_log import ChangeLog
 from embedding.hashing import salt_of
-from embedding.multiplexed import FALLBACK_ROWS, every_slot
+from embedding.multiplexed import every_slot
 from embedding.rows.row_block import RowBlock
 from embedding.store import Floats, Ids, Index, RowNumbers, Table
 
@@ -21,17 +21,19 @@ _NONE = np.zeros(0, np.uint64)
 class SharedRows:
     """All rows exist from the start and none is removed. Every method holds the lock; use `changes` under it.
 
-    >>> rows = SharedRows(Table("fallback.4", dim=4, capacity=FALLBACK_ROWS), seed=0)
+    >>> rows = SharedRows(Table("fallback.4", dim=4, capacity=16), seed=0)
     >>> rows.read(np.array([7, 7, 9], np.int64)).shape, rows.state()[2]
     ((3, 4), 0)
     """
 
     def __init__(self, table: Table, seed: int) -> None:
         self.lock = threading.Lock()
-        self.changes = ChangeLog(FALLBACK_ROWS)
+        self.changes = ChangeLog(table.capacity)
         salt = salt_of(seed, table.name)
-        self._rows = RowBlock(FALLBACK_ROWS, table.dim, table.optimizer, salt, table.init_scale)
-        self._rows.initialise(every_slot().astype(np.int32), every_slot())
+        self._rows = RowBlock(table.capacity, table.dim, table.optimizer, salt, table.init_scale)
+        slots = every_slot(table)
+        self._every = slots.astype(np.int32)
+        self._rows.initialise(self._every, slots)
 
     def read(self, slots_N: RowNumbers) -> Floats:
         """Copies of rows [N, D]."""
@@ -54,7 +56,7 @@ class SharedRows:
         with self.lock:
             rows_U, _ = self.changes.take_changes(consumer)
             if full:
-                rows_U = every_slot().astype(np.int32)
+                rows_U = self._every
             return rows_U.astype(np.uint64), self._rows.values(rows_U), _NONE
 
     def pending(self, consumer: str) -> tuple[Ids, Ids]:
@@ -70,12 +72,11 @@ class SharedRows:
 
     def state(self) -> tuple[Floats, Floats, int]:
         """Weights [R, D], optimizer states [R, W] and the number of updates."""
-        every = every_slot().astype(np.int32)
         with self.lock:
-            return self._rows.values(every), self._rows.states(every), self._rows.step
+            return self._rows.values(self._every), self._rows.states(self._every), self._rows.step
 
     def restore(self, weights: Floats, states: Floats, step: int) -> None:
         """Restore what `state()` returned."""
         with self.lock:
-            self._rows.put(every_slot().astype(np.int32), weights, states)
+            self._rows.put(self._every, weights, states)
             self._rows.step = step

@@ -15,11 +15,10 @@ from embedding.ids.distinct_ids import DistinctIds
 from embedding.ids.id_lifecycle import PART, TableIds
 from embedding.ids.packed import Entries
 from embedding.local.shared_rows import SharedRows
-from embedding.multiplexed import FALLBACK_ROWS
 from embedding.rows.row_block import RowBlock
 from embedding.snapshot.copy_on_write import UndoLog
 from embedding.snapshot.store_state import TableStream
-from embedding.store import Floats, Ids, Index, Lookup, Table
+from embedding.store import Floats, Ids, Index, Lookup, RowNumbers, Table
 from embedding.table_state import Columns
 from recsys.errors import InvalidValueError
 
@@ -78,7 +77,7 @@ class LocalTable(TableIds):
         if self._shared is not None:
             without_N = rows_N < 0
             if without_N.any():
-                values_ND[without_N] = self._shared.read(fallback_slots(ids_N[without_N], self._salt, FALLBACK_ROWS))
+                values_ND[without_N] = self._shared.read(self._slots(ids_N[without_N]))
         return LocalLookup(self.table.name, ids_N, rows_N, values_ND, distinct, rows_U, self, self._removals)
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
@@ -111,10 +110,14 @@ class LocalTable(TableIds):
         had_U[distinct.inverse_N] = lookup.rows_N >= 0
         return distinct, self.revalidate(distinct, had_U)
 
+    def _slots(self, ids_N: Ids) -> RowNumbers:
+        """Their multiplexed rows."""
+        return fallback_slots(ids_N, self._salt, self.table.fallback_rows)
+
     def _update_shared(self, shared: SharedRows, lookup: Lookup, grads_ND: Floats) -> None:
         without_N = lookup.rows_N < 0
         if without_N.any():
-            slots = fallback_slots(lookup.ids_N[without_N], self._salt, FALLBACK_ROWS).view(np.uint64)
+            slots = self._slots(lookup.ids_N[without_N]).view(np.uint64)
             distinct = self.distinct(slots)
             skipped = shared.update(distinct.unique_U.astype(np.int32), *distinct.groups(), grads_ND[without_N])
             self.count_nonfinite(skipped)

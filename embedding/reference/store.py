@@ -25,7 +25,7 @@ from embedding.argument_checks import (
 )
 from embedding.delta.consumers import DeltaConsumers
 from embedding.hashing import fallback_slots, initial_rows, salt_of
-from embedding.multiplexed import FALLBACK_ROWS, every_slot, fallbacks, group_of, shared_tables
+from embedding.multiplexed import every_slot, fallbacks, group_of, shared_tables
 from embedding.reference.table import ReferenceRows, ReferenceTable
 from embedding.sharding import HashBuckets
 from embedding.snapshot.consumer_state import ConsumerState
@@ -59,8 +59,9 @@ class ReferenceStore:
         self._fallback: dict[str, ReferenceRows] = {}
         for group, table in shared_tables(self._tables.values()).items():
             rows = self._fallback[group] = ReferenceRows(table.dim, table.optimizer)
-            values = initial_rows(every_slot(), table.dim, salt_of(self._seed, table.name), table.init_scale)
-            rows.put(list(range(FALLBACK_ROWS)), values, np.zeros((FALLBACK_ROWS, rows.state_RW.shape[1]), np.float32))
+            values = initial_rows(every_slot(table), table.dim, salt_of(self._seed, table.name), table.init_scale)
+            empty = np.zeros((table.capacity, rows.state_RW.shape[1]), np.float32)
+            rows.put(list(range(table.capacity)), values, empty)
 
     @property
     def tables(self) -> dict[str, Table]:
@@ -120,7 +121,7 @@ class ReferenceStore:
         rows_N, values_ND = own.read(ids_N.tolist())
         lost = rows_N < 0
         if own.table.multiplexed and lost.any():
-            slots = fallback_slots(ids_N[lost], own.salt, FALLBACK_ROWS)
+            slots = fallback_slots(ids_N[lost], own.salt, own.table.fallback_rows)
             values_ND[lost] = self._fallback[group_of(own.table)].weights_RD[slots].numpy()
         return Lookup(own.table.name, ids_N, rows_N, values_ND)
 
@@ -134,7 +135,7 @@ class ReferenceStore:
         grads = torch.from_numpy(contiguous_grads(lookup, grads_ND, own.table.dim))
         sums: dict[int, torch.Tensor] = {}
         shared: dict[int, torch.Tensor] = {}
-        slots_N = fallback_slots(lookup.ids_N, own.salt, FALLBACK_ROWS).tolist()
+        slots_N = fallback_slots(lookup.ids_N, own.salt, own.table.fallback_rows).tolist()
         for i, (key, had) in enumerate(zip(lookup.ids_N.tolist(), (lookup.rows_N >= 0).tolist(), strict=True)):
             if not had:
                 shared[slots_N[i]] = shared[slots_N[i]] + grads[i] if slots_N[i] in shared else grads[i]
@@ -187,7 +188,7 @@ class ReferenceStore:
             removed = np.array([] if full else sorted(self._removed[consumer][name]), np.uint64)
             cut[name] = TableDelta(ids_U, own.read(ids_U.tolist())[1], removed)
         for group, rows in self._fallback.items():
-            slots = list(range(FALLBACK_ROWS)) if full else sorted(self._changed[consumer][group])
+            slots = list(range(len(rows.weights_RD))) if full else sorted(self._changed[consumer][group])
             cut[group] = TableDelta(np.array(slots, np.uint64), rows.weights_RD[slots].numpy(), np.zeros(0, np.uint64))
         self._forget_changes(consumer)
         return cut

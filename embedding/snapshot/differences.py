@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from embedding.store import Table
+from embedding.store import FALLBACK_ROWS, Table
 
 _NAMES = {
     "kind": "optimizer",
     "lr": "learning rate of embedding rows",
     "max_norm": "largest norm of gradients",
+    "fallback_rows": "number of multiplexed rows",
     "l2": "penalty of embedding rows (l2)",
     "admission": "admission of ids",
 }
@@ -29,6 +30,8 @@ def differences(written: Mapping[str, Any], tables: Mapping[str, Table], seed: i
     specs = {spec["name"]: spec for spec in written["tables"]}
     for name, table in tables.items():
         before, now = _settings(specs[name]), _settings(json.loads(json.dumps(asdict(table))))
+        if not (specs[name]["fallback"] == table.fallback == "multiplexed"):  # rows that begin or end are allowed to
+            before["fallback_rows"] = now["fallback_rows"]
         for what in before:
             if before[what] != now[what]:
                 old, new = ("not set" if value is None else str(value) for value in (before[what], now[what]))
@@ -40,4 +43,5 @@ def differences(written: Mapping[str, Any], tables: Mapping[str, Table], seed: i
 
 def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Those that decide what the rows and states of a table mean."""
-    return {"dim": spec["dim"], **spec["optimizer"], "admission": spec["admission"]["kind"]}
+    rows = spec.get("fallback_rows", FALLBACK_ROWS)  # which older snapshots do not say
+    return {"dim": spec["dim"], **spec["optimizer"], "admission": spec["admission"]["kind"], "fallback_rows": rows}

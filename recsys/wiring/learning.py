@@ -65,6 +65,7 @@ def _table(name: str, config: Config, section: TableSection, dim: int) -> Table:
         ttl=section.ttl,
         init_scale=training.init_scale,
         fallback=section.fallback,
+        fallback_rows=section.shared_rows,
     )
 
 

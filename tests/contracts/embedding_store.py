@@ -265,6 +265,31 @@ class EmbeddingStoreContract:
         assert (store.peek("a", ids(1, 2)).values_ND < found.values_ND).all()
         assert not store.peek("b", ids(1)).values_ND.any()
 
+    def test_without_admission_all_ids_read_and_train_shared_rows_of_the_given_number(self, tmp_path: Path) -> None:
+        table = Table("a", 4, admission=Admission("never"), fallback="multiplexed", fallback_rows=8)
+        tables = [table, replace(table, name="b"), replace(table, name="other", fallback_rows=9)]
+        store, again, held = self.make(*tables), self.make(*tables), Copy()
+        store.subscribe("c")
+        many = np.arange(500, dtype=np.uint64)
+        found = store.lookup("a", many, 0)
+        assert (found.rows_N == -1).all()
+        assert len(np.unique(found.values_ND, axis=0)) == 8
+        before = store.peek("other", many).values_ND
+        store.update(found, ones(found))
+        assert (store.peek("a", many).values_ND < found.values_ND).all()
+        assert len(np.unique(np.concatenate([store.peek(name, many).values_ND for name in "ab"]), axis=0)) == 8
+        np.testing.assert_array_equal(store.peek("other", many).values_ND, before)
+        follow(store, "c", held)
+        assert {name: one.slots for name, one in held.fallback.items()} == {"a": 8, "b": 8, "other": 9}
+        assert held.read("a", many, 4) == store.peek("a", many).values_ND.tolist()
+        assert store.counters("a")["live"] == 0
+        store.save(tmp_path / "s")
+        again.load(tmp_path / "s")
+        assert again.digest() == store.digest()
+        other = self.make(*(replace(one, fallback_rows=7) for one in tables))
+        with pytest.raises(InvalidValueError, match="multiplexed rows of tables a, b is 8 in the checkpoint, 7"):
+            other.load(tmp_path / "s")
+
     # expiry and the memory bound
 
     def test_ids_not_seen_within_ttl_expire(self) -> None:
@@ -760,6 +785,8 @@ class EmbeddingStoreContract:
             ((Table("t", 4, admission=Admission("count", 0)),), "threshold"),
             ((Table("t", 4, admission=Admission("maybe")),), "maybe"),  # type: ignore[arg-type]
             ((Table("t", 4, fallback="magic"),), "magic"),  # type: ignore[arg-type]
+            ((Table("t", 4, fallback_rows=0),), "fallback_rows"),
+            ((Table("t", 4, admission=Admission("never")),), "set fallback to multiplexed"),
             ((Table("fallback.4", 4),), "another name"),
         ],
     )

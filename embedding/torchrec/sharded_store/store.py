@@ -82,15 +82,15 @@ class TorchRecStore:
             name: TorchRecTable(table, f"f{i}", *where) for i, (name, table) in enumerate(self._shared_tables.items())
         }
         for shared in self._shared.values():
-            shared.ids.lookup_and_touch(self._own_slots(), 0)
+            shared.ids.lookup_and_touch(self._own_slots(shared), 0)
         self._by_name = {
             name: TorchRecTable(table, f"t{i}", *where, self._shared[group_of(table)] if table.multiplexed else None)
             for i, (name, table) in enumerate(self._tables.items())
         }
 
-    def _own_slots(self) -> Ids:
+    def _own_slots(self, shared: TorchRecTable) -> Ids:
         """The numbers of the multiplexed rows that this process owns."""
-        slots = every_slot()
+        slots = every_slot(shared.table)
         return slots[states.owned(slots, self._ranks)]
 
     def _followed(self) -> dict[str, TableIds]:
@@ -238,9 +238,8 @@ class TorchRecStore:
                 name: own.ids.restore(states.part_of(state.tables[name], self._ranks))
                 for name, own in self._by_name.items()
             }
-            mine = self._own_slots()
             for name, (weights, rule_state, step) in state.multiplexed.items():
-                ids = self._shared[name].ids
+                ids, mine = self._shared[name].ids, self._own_slots(self._shared[name])
                 ids.rows.put(ids.ids.find(mine), weights[mine], rule_state[mine])
                 ids.rows.step = step
             for name, whole in state.consumers.items():

@@ -15,7 +15,6 @@ from torchrec.distributed import DistributedModelParallel
 from embedding.hashing import fallback_slots, salt_of
 from embedding.ids.admission import Mask
 from embedding.ids.id_lifecycle import TableIds
-from embedding.multiplexed import FALLBACK_ROWS
 from embedding.store import Floats, Ids, Lookup, RowNumbers, Table
 from embedding.torchrec.processes.ranks import Ranks
 from embedding.torchrec.sharded_collection import ShardedCollisionFreeEmbeddingBagCollection
@@ -118,7 +117,7 @@ class TorchRecTable:
 
     def _read_shared(self, ids_N: Ids, without_N: Mask) -> torch.Tensor:
         assert self._shared is not None
-        slots_N = fallback_slots(ids_N, self._salt, FALLBACK_ROWS).view(np.uint64)
+        slots_N = fallback_slots(ids_N, self._salt, self.table.fallback_rows).view(np.uint64)
         return self._shared._read(slots_N, without_N, "lookup", 0)[0]
 
     def _values(self, output_BP: torch.Tensor, n: int) -> Floats:
@@ -146,7 +145,7 @@ class TorchRecTable:
         if largest * max(1, len(grads_ND)) < _HARMLESS:  # false for NaN
             return grads_ND
         had_N = lookup.rows_N >= 0
-        slots_N = fallback_slots(lookup.ids_N, self._salt, FALLBACK_ROWS).view(np.uint64)
+        slots_N = fallback_slots(lookup.ids_N, self._salt, self.table.fallback_rows).view(np.uint64)
         rows_2N = np.stack([had_N, np.where(had_N, lookup.ids_N, slots_N)])
         rows_2U, row_of_N = np.unique(rows_2N, axis=1, return_inverse=True)
         with np.errstate(over="ignore", invalid="ignore"):

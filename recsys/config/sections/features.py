@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from embedding.multiplexed import PREFIX
+from embedding.store import FALLBACK_ROWS
 from recsys.config.sections.section import Count, Section, error_at
 from recsys.config.units import Duration
 from recsys.errors import InvalidValueError
@@ -54,10 +55,12 @@ class TableSection(Section):
     cold_capacity: Annotated[int, Field(ge=0, lt=1 << 31)] = 0
     """Rows more that are kept in files of `training.cold_folder`, where those go that memory has no room for."""
     ttl: Annotated[Duration, Field(gt=0)] | None = None
-    admission: Literal["always", "count", "probabilistic"] = "always"
+    admission: Literal["always", "count", "probabilistic", "never"] = "always"
     threshold: Count = 1
     fallback: Literal["zeros", "multiplexed"] = "zeros"
     """What ids without an embedding row read; `multiplexed` rows are trained by ids not admitted: set a threshold."""
+    shared_rows: Annotated[int, Field(ge=1, lt=1 << 31)] = FALLBACK_ROWS
+    """Number of multiplexed rows, which all tables of a dimension share that have the same number."""
 
     @model_validator(mode="after")
     def _numbered(self) -> Self:
@@ -91,6 +94,18 @@ class TableSection(Section):
                 f"multiplexed has no effect while admission is always: {at_once}, so that no id reads or trains "
                 "multiplexed rows. Set admission and threshold",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _shared(self) -> Self:
+        if self.fallback != "multiplexed" and self.shared_rows != FALLBACK_ROWS:
+            message = 'has no effect without fallback = "multiplexed": set that, or leave it out'
+            raise error_at(("shared_rows",), message)
+        if self.admission == "never" and self.fallback != "multiplexed":
+            message = 'with never no id has a row of its own: set fallback = "multiplexed", or write always'
+            raise error_at(("admission",), message)
+        if self.admission == "never" and self.threshold > 1:
+            raise error_at(("threshold",), "has no effect while admission is never: delete it")
         return self
 
 

@@ -440,6 +440,14 @@ def test_the_norm_of_a_rows_gradient_reaches_every_table() -> None:
     assert "training.max_norm: must be greater than 0" in problem("[training]\nmax_norm = 0.0\n")
 
 
+def test_tables_may_have_shared_rows_alone() -> None:
+    text = '[features.defaults]\nadmission = "never"\nfallback = "multiplexed"\nshared_rows = 100\n'
+    assert {(table.admission.kind, table.fallback_rows) for table in tables(parse(text, TEMPLATE))} == {("never", 100)}
+    assert "set fallback" in problem('[features.defaults]\nadmission = "never"\n')
+    assert "shared_rows: has no effect" in problem("[features.defaults]\nshared_rows = 100\n")
+    assert "threshold: has no effect" in problem(text + "threshold = 2\n")
+
+
 def test_the_penalty_of_rows_reaches_every_table() -> None:
     assert {table.optimizer.l2 for table in tables(parse("[training]\nl2 = 0.1\n", TEMPLATE))} == {0.1}
     assert {table.optimizer.l2 for table in tables(Config())} == {0.0}

@@ -60,6 +60,36 @@ class PlackettLucePolicy:
         return np.asarray(np.exp(np.maximum(utilities_LK - utilities_LK.max(1, keepdims=True), -600.0)))
 
 
+class VariedPolicy:
+    """As `PlackettLucePolicy`, where an item is worth more or less by those above it.
+
+    At position k of list l, item j has exp((log odds of its score + gains[l, k, j]) / temperature) as its odds.
+    `gains_LKK` are those of the logged order; where j < k they do not matter.
+
+    >>> gains_LKK = np.log([[[1, 1, 1], [1, 1, 3], [1, 1, 1]]])
+    >>> VariedPolicy(1.0, gains_LKK).chances(np.full((1, 3), 0.5)).round(2)
+    array([[0.33, 0.25, 1.  ]])
+    """
+
+    def __init__(self, temperature: float, gains_LKK: Floats) -> None:
+        self._temperature, self._gains_LKK = temperature, gains_LKK
+
+    def chances(self, scores_LK: Floats) -> Floats:
+        return np.asarray(np.einsum("lkk->lk", self._all_chances(scores_LK)))
+
+    def expected(self, scores_LK: Floats, values_LK: Floats) -> Floats:
+        return np.asarray(np.einsum("lkj,lj->lk", self._all_chances(scores_LK), values_LK))
+
+    def _all_chances(self, scores_LK: Floats) -> Floats:
+        """Of each item at each position, given those above it."""
+        p_LK = np.clip(np.asarray(scores_LK, np.float64), _SMALLEST, 1 - _SMALLEST)
+        worth_LKK = (np.log(p_LK / (1 - p_LK))[:, None, :] + self._gains_LKK) / self._temperature
+        left_KK = np.triu(np.ones(worth_LKK.shape[1:], np.bool_))
+        worth_LKK = np.where(left_KK, worth_LKK, -np.inf)
+        odds_LKK = np.exp(np.maximum(worth_LKK - worth_LKK.max(2, keepdims=True), -600.0)) * left_KK
+        return np.asarray(odds_LKK / odds_LKK.sum(2, keepdims=True))
+
+
 class GreedyPolicy:
     """Takes the item with the highest score; any of those with the same score.
 

@@ -11,16 +11,19 @@ from recsys import wiring
 from recsys.config.schema import Config
 from recsys.evaluation.challenger.judgement import FEWEST_POSITIVES, FEWEST_USERS, TOP, Judgement, judge
 from recsys.evaluation.challenger.scored_lists import Version, scored_lists
+from recsys.evaluation.challenger.varied_orders import VariedOrders
 from recsys.off_policy.estimates import Estimate
-from recsys.off_policy.policies import policy
+from recsys.off_policy.policies import Policy, policy
+from serving.ranking.diversity import ITEM, Diversity
 from serving.replication.promoter import Candidate
+from serving.settings import ServingSettings
 
 _FIGURES = (("AUC", "auc"), ("log loss", "log_loss"), ("calibration", "calibration"))
 
 
 def judged(config: Config, champion: Version, challenger: Candidate, since: int) -> Judgement:
     """By what was shown since an event time (ms)."""
-    log = wiring.event_log(config)
+    log, serving = wiring.event_log(config), config.serving
     try:
         found = scored_lists(
             log,
@@ -28,12 +31,20 @@ def judged(config: Config, champion: Version, challenger: Candidate, since: int)
             champion,
             Version(challenger.model, challenger.run),
             since,
+            serving.diversity_by.removeprefix(ITEM),
         )
     finally:
         log.close()
-    serving = config.serving
-    order = None if serving.diversity else policy(serving.exploration, serving.temperature)
-    return judge(found, serving.score, order)
+    return judge(found, serving.score, _orders(serving))
+
+
+def _orders(serving: ServingSettings) -> Policy | VariedOrders | None:
+    """How servers order by scores; None if they vary lists without drawing them."""
+    if not serving.diversity:
+        return policy(serving.exploration, serving.temperature)
+    if serving.exploration == "none":
+        return None
+    return VariedOrders(Diversity(serving.diversity_by, serving.diversity), serving.temperature)
 
 
 def table(champion: str, challenger: str, one: Judgement) -> Table:

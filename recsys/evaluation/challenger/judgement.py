@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from recsys.evaluation.challenger.auc_difference import auc_difference
 from recsys.evaluation.challenger.scored_lists import Floats, ScoredList, ScoredLists
+from recsys.evaluation.challenger.varied_orders import VariedOrders
 from recsys.evaluation.metrics import log_losses, summarise
 from recsys.off_policy.estimates import CERTAIN, Contributions, DrawnLists, Estimate, contributions, mean
 from recsys.off_policy.overlap import effective_sample_size, no_overlap
@@ -72,7 +73,7 @@ class Judgement(msgspec.Struct, frozen=True):
     off_policy: OffPolicy
 
 
-def judge(found: ScoredLists, score: Mapping[str, float], policy: Policy | None) -> Judgement:
+def judge(found: ScoredLists, score: Mapping[str, float], policy: Policy | VariedOrders | None) -> Judgement:
     """By what servers rank by (`[serving] score`) and how they order; without a policy orders get no value."""
     lists = found.lists
     rows = _Rows(lists)
@@ -100,14 +101,26 @@ def judge(found: ScoredLists, score: Mapping[str, float], policy: Policy | None)
 
 
 def off_policy(
-    lists: Sequence[ScoredList], score: TaskScore, tasks: Sequence[str], policy: Policy | None, *, probable: bool
+    lists: Sequence[ScoredList],
+    score: TaskScore,
+    tasks: Sequence[str],
+    policy: Policy | VariedOrders | None,
+    *,
+    probable: bool,
 ) -> OffPolicy:
     """From the lists that were drawn and show all their candidates.
 
     DR's model of clicks is the champion, if its scores are chances of clicks.
     """
     if policy is None:
-        return OffPolicy(0, 0.0, "servers vary lists ([serving] diversity), which is not estimated")
+        return OffPolicy(
+            0, 0.0, "servers vary lists ([serving] diversity) without drawing them, which is not estimated"
+        )
+    if isinstance(policy, VariedOrders):
+        lists = [one for one in lists if one.values_K is not None]
+        if not lists:
+            by = policy.diversity.by
+            return OffPolicy(0, 0.0, f"lists are varied by {by}, which the log has not: add it to features.fields")
     by_length = defaultdict[int, list[ScoredList]](list)
     for one in lists:
         if len(one.propensities_K) and one.propensities_K.min() < CERTAIN <= one.propensities_K[-1]:
@@ -118,12 +131,13 @@ def off_policy(
     names = {name: number for number, name in enumerate(sorted({one.user for one in lists}))}
     parts = []
     for same in by_length.values():
+        orders = policy.policy([one.values_K or () for one in same]) if isinstance(policy, VariedOrders) else policy
         chances_LK = np.stack([one.propensities_K for one in same])
         labels_LK = np.stack([one.labels_K for one in same])
         own_LK = score.share(np.stack([one.challenger_K for one in same]), tasks)
         model_LK = np.stack([one.champion_K for one in same]) if probable else np.zeros_like(labels_LK)
         units_L = np.array([names[one.user] for one in same])
-        parts.append(contributions(DrawnLists(chances_LK, labels_LK, units_L), policy, own_LK, model_LK, TOP))
+        parts.append(contributions(DrawnLists(chances_LK, labels_LK, units_L), orders, own_LK, model_LK, TOP))
     every = Contributions.joined(parts)
     weights_L = every.weights_LT[:, -1]
     effective, refused = effective_sample_size(weights_L), no_overlap(weights_L)

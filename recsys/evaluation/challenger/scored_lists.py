@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from streaming.events.columns import IMPRESSION, SHADOW
+from streaming.events.schema import Value
 from streaming.join.joiner import Joiner
 from streaming.join.labeled_impression import LabeledImpression
 from streaming.join.tasks_joiner import TasksJoiner
 from streaming.log.event_log import EventLog, read_partitions
 
 Floats = npt.NDArray[np.float64]
+_values = msgspec.json.Decoder(dict[str, list[Value]])
 MakeJoiner = Callable[[], Joiner | TasksJoiner]
 
 
@@ -48,6 +51,8 @@ class ScoredList:
     propensities_K: Floats
     labels_K: Floats
     """NaN where it is not known yet."""
+    values_K: Sequence[Value] | None = None
+    """Of the feature that lists are varied by; None where the log has none."""
 
     def label(self, impression: LabeledImpression) -> bool:
         """Take labels; whether all are known."""
@@ -67,11 +72,12 @@ class ScoredLists:
 
 
 def scored_lists(
-    log: EventLog, make_joiner: MakeJoiner, champion: Version, challenger: Version, since: int = 0
+    log: EventLog, make_joiner: MakeJoiner, champion: Version, challenger: Version, since: int = 0, feature: str = ""
 ) -> ScoredLists:
     """Of impressions since an event time (ms), with labels of the first task; the log is read twice.
 
-    `make_joiner` makes one that holds labels until they are final. Memory: the lists that both have scored.
+    `make_joiner` makes one that holds labels until they are final. Values are those of `feature`, if it is named.
+    Memory: the lists that both have scored.
     """
     shadows = _shadows(log, (champion, challenger))
     found = ScoredLists()
@@ -85,7 +91,10 @@ def scored_lists(
                 if champion_K is not None and challenger_K is not None:
                     chances_K = np.array(row["propensities"] or [], np.float64)
                     unknown_K = np.full(len(row["items"]), np.nan)
-                    pending[row["id"]] = ScoredList(row["user"], champion_K, challenger_K, chances_K, unknown_K)
+                    columns = _values.decode(row["item_features"] or b"{}") if feature else {}
+                    pending[row["id"]] = ScoredList(
+                        row["user"], champion_K, challenger_K, chances_K, unknown_K, columns.get(feature)
+                    )
             for labelled in joiner.push(chunk.events):
                 one = pending.get(labelled.id)
                 if one is not None and labelled.task == 0 and one.label(labelled):
@@ -106,7 +115,7 @@ def _shadows(log: EventLog, versions: tuple[Version, ...]) -> dict[str, dict[str
 
 
 def _impressions(events: pa.RecordBatch, since: int) -> Iterator[dict[str, Any]]:
-    columns = ["id", "time", "user", "items", "scores", "propensities", "model"]
+    columns = ["id", "time", "user", "items", "scores", "propensities", "model", "item_features"]
     return (row for row in _rows(events, IMPRESSION, columns) if row["time"] >= since)
 
 

@@ -7,8 +7,11 @@ import pytest
 
 from recsys.evaluation.challenger.judgement import Judgement, judge
 from recsys.evaluation.challenger.scored_lists import Floats, ScoredList, ScoredLists
+from recsys.evaluation.challenger.varied_orders import VariedOrders
 from recsys.off_policy.policies import GreedyPolicy, PlackettLucePolicy
+from serving.ranking.diversity import Diversity
 from serving.ranking.exploration import PlackettLuce
+from streaming.events.schema import Value
 
 CLICK = {"click": 1.0}
 PLACKETT_LUCE = PlackettLucePolicy(1.0)
@@ -118,3 +121,45 @@ def test_lists_cut_short_say_nothing_of_other_orders() -> None:
         for o in planted()
     ]
     assert judge(ScoredLists(lists), CLICK, GreedyPolicy()).off_policy.lists == 0
+
+
+KINDS: list[Value] = ["tea", "tea", ["tea", "herb"], "cake"]
+VARIED = Diversity("item.kind", 2.0, positions=3)
+
+
+def varied(count: int, seed: int) -> list[ScoredList]:
+    """As `planted`, with lists that servers vary by kind; what is liked most is of the same kind."""
+    rng, made = np.random.default_rng(seed), []
+    clicked_K, guess_K = np.array([0.6, 0.5, 0.1, 0.05]), np.full(4, 0.2)
+    for n in range(count):
+        order_K, propensities_K = VARIED.order(PlackettLuce(0.7), guess_K, KINDS, 4, rng)
+        labels_K = (rng.random(4) < clicked_K[order_K]).astype(np.float64)
+        values = [KINDS[place] for place in order_K.tolist()]
+        made.append(ScoredList(f"u{n}", guess_K, clicked_K[order_K], propensities_K, labels_K, values))
+    return made
+
+
+def test_the_value_of_varied_orders_is_that_of_the_challengers_own_varied_order() -> None:
+    rng, clicked = np.random.default_rng(7), np.array([0.6, 0.5, 0.1, 0.05])
+    truth = np.mean(
+        [clicked[VARIED.order(PlackettLuce(0.7), clicked, KINDS, 4, rng)[0][:3]].sum() for _ in range(3000)]
+    )
+    lists, orders = varied(2000, seed=2), VariedOrders(VARIED, 0.7)
+    value = judge(ScoredLists(lists), CLICK, orders).off_policy
+    assert value.dr is not None
+    assert value.dr.low is not None
+    assert value.dr.high is not None
+    assert value.dr.low < truth < value.dr.high
+
+
+def test_chances_of_varied_orders_are_those_that_serving_logs() -> None:
+    for one in varied(50, seed=4):
+        assert one.values_K is not None
+        chances = VariedOrders(VARIED, 0.7).policy([one.values_K]).chances(one.champion_K[None])
+        np.testing.assert_allclose(chances[0], one.propensities_K, rtol=1e-9)
+
+
+def test_varied_orders_without_the_feature_in_the_log_or_without_draws_are_refused() -> None:
+    found = judge(ScoredLists(planted(20)), CLICK, VariedOrders(VARIED, 1.0)).off_policy
+    assert found.refused == "lists are varied by item.kind, which the log has not: add it to features.fields"
+    assert "without drawing them" in judge(ScoredLists(planted(20)), CLICK, None).off_policy.refused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from recsys.evaluation.challenger.scored_lists import ScoredLists, Version, scored_lists
@@ -108,3 +109,10 @@ def test_with_several_tasks_the_first_one_counts() -> None:
 def test_a_model_without_a_run_is_known_by_its_name() -> None:
     assert Version("kept").made("kept@step-1-aa-0")
     assert not Version("kept").made("keptt@step-1")
+
+
+def test_values_of_a_feature_are_read_where_the_log_has_them() -> None:
+    log, described = MemoryLog(), msgspec.structs.replace(shown("a"), item_features={"kind": ["tea", ["cake", 3]]})
+    log.append(encode_events([described, shadow("a"), shown("b"), shadow("b"), *END]))
+    found = scored_lists(log, held, CHAMPION, CHALLENGER, feature="kind")
+    assert [one.values_K for one in found.lists] == [["tea", ["cake", 3]], None]

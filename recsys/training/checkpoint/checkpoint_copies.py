@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from recsys.errors import CheckpointError, TornCheckpointError
 from recsys.training.checkpoint.checkpoints import Checkpoints
@@ -39,12 +40,13 @@ class CheckpointCopies:
         """The newest checkpoint that was offered and is not copied."""
         self._copying: Path | None = None
         self._tried = self._ending = False
-        self._status: dict[str, object] = {}
+        self._status: dict[str, Any] = {"failed": 0}
         self._thread: threading.Thread | None = None
 
     @property
-    def status(self) -> dict[str, object]:
-        """`step` and `written` (ms) of the last copy of this process, and `trouble` if the last attempt failed."""
+    def status(self) -> dict[str, Any]:
+        """`step` and `written` (ms) of the last copy of this process; how many attempts have `failed` since, and their
+        `trouble`."""
         with self._changed:
             return dict(self._status)
 
@@ -167,10 +169,11 @@ class CheckpointCopies:
             if "trouble" not in self.status:
                 logger.warning("checkpoint %s is not copied: %s. Training goes on, and it is tried again", path, error)
             with self._changed:
-                self._status["trouble"] = str(error)
+                self._status |= {"failed": self._status["failed"] + 1, "trouble": str(error)}
             return False
         with self._changed:
-            self._status = {"step": int(path.name.removeprefix("step-")), "written": int(self._now() * 1000)}
+            step, written = int(path.name.removeprefix("step-")), int(self._now() * 1000)
+            self._status = {"step": step, "written": written, "failed": 0}
         return True
 
     def _copy(self, path: Path) -> None:

@@ -70,8 +70,8 @@ def test_a_lost_folder_comes_back_to_the_byte(url: str, tmp_path: Path) -> None:
     remote, here = Failing(url), Checkpoints(tmp_path / "a")
     paths = [write(here, step) for step in (1, 2)]
     copies = copied(remote, *paths)
-    assert copies.status.keys() == {"step", "written"}
-    assert copies.status["step"] == 2
+    assert copies.status.keys() == {"step", "written", "failed"}
+    assert (copies.status["step"], copies.status["failed"]) == (2, 0)
     names = {name.partition("/")[2] for name in remote.written}
     assert names == contents(paths[0]).keys()
     assert all(remote.written[len(names) * n - 1].endswith(MANIFEST) for n in (1, 2))
@@ -87,7 +87,7 @@ def test_wherever_a_copy_is_cut_off_the_one_before_it_is_used(url: str, tmp_path
     second = write(here, 2)
     for writes in range(len(contents(second))):
         copies = copied(Failing(url, writes), second)
-        assert "away" in str(copies.status["trouble"])
+        assert copies.status == {"failed": 1, "trouble": "the store is away"}
         back = restored(url, tmp_path / f"b{writes}")
         assert back is not None
         assert back.name == "step-000000000001"

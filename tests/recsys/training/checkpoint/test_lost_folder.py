@@ -92,7 +92,7 @@ def test_training_goes_on_while_the_store_refuses(store: ObjectStore, tmp_path: 
     store.refuses = lambda _method, _path: False
     resumed, _, said = trained(file)
     assert resumed is not None
-    assert said["copy"] == {"step": said["step"], "written": said["copy"]["written"]}
+    assert said["copy"] == {"step": said["step"], "written": said["copy"]["written"], "failed": 0}
     store.objects["shop"].clear()
     store.objects.pop("shop")
     with pytest.raises(CheckpointError, match="make the bucket"):

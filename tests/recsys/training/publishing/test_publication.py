@@ -89,7 +89,10 @@ def reported() -> dict[str, Any]:
     publication, recorder = publishing(parse('[features]\ndim = 4\n[model]\nname = "fm"\n', Path("recsys.toml")))
     progress = Progress()
     progress.add(batch_of(4), np.full(4, 0.5, np.float32), events=6, lag=2)
-    report = {"checkpoint": {"step": 7, "written": 1}, "left_out": {"price": 1}}
+    report = {
+        "checkpoint": {"step": 7, "written": 1, "copy": {"step": 7, "written": 1, "failed": 0}},
+        "left_out": {"price": 1},
+    }
     assert publication.publish(progress, report, has_caught_up=True)
     (status,) = recorder.statuses
     return status

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -261,8 +262,8 @@ def test_a_server_that_is_busy_is_asked_when_it_says(kind: str, monkeypatch: pyt
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
 
-    monkeypatch.setattr("recsys.client.client.time.sleep", waited.append)
-    monkeypatch.setattr("recsys.client.async_client.asyncio.sleep", sleep)
+    monkeypatch.setattr("recsys.client.client.time", SimpleNamespace(sleep=waited.append))  # not of other threads
+    monkeypatch.setattr("recsys.client.async_client.asyncio", SimpleNamespace(sleep=sleep))
     client, asked = asking(kind, busy(), httpx.Response(200, content=RANKED))
     assert client.rank("u", ["a"]).impression == "i1"
     assert waited == [1.0]

@@ -69,6 +69,23 @@ def histories(data: Path, seeds: int, out: Path) -> None:
     run(data, seeds=seeds, out=out)
 
 
+@reproduce.command()
+@DATA
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Fits of each model.")
+@RESULTS
+@readable
+@needs("training")
+def unified(data: Path, seeds: int, out: Path) -> None:
+    """Rows of their own, shared by all ids, and shared by the ids of a field, in three sizes on MovieLens 1M.
+
+    DATA is the folder with ratings.parquet, users.dat and movies.dat. A fit that was interrupted goes on from where it
+    was.
+    """
+    from recsys.commands.offline.reproduce import unified as run
+
+    run(data, seeds=seeds, out=out)
+
+
 @reproduce.command("open-bandit")
 @DATA
 @RESULTS

@@ -103,6 +103,8 @@ class TableModel:
 
     def admits(self, key: int, count: int) -> bool:
         match self.table.admission.kind:
+            case "never":
+                return False
             case "always":
                 return True
             case "count":

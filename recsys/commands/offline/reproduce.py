@@ -27,6 +27,7 @@ from recsys.errors import file_errors
 from recsys.fit.studies.autoint_table import AUTOINT
 from recsys.fit.studies.fit_study import FitStudy, FitStudyResult, FitTable
 from recsys.fit.studies.histories_table import HISTORIES
+from recsys.fit.studies.unified_table import UNIFIED
 from recsys.off_policy.open_bandit_study import open_bandit_study
 from recsys.retrieval_study.slate_result import MERGED, RERANKED, SlateResult
 from recsys.retrieval_study.slate_study import SlateStudy
@@ -67,6 +68,13 @@ def histories(data: Path, *, seeds: int, out: Path) -> None:
     with holding("ml-1m", data):
         events = ml1m(data)
     _fitted(HISTORIES, events, seeds, out)
+
+
+def unified(data: Path, *, seeds: int, out: Path) -> None:
+    """As `autoint`, with `unified.json`."""
+    with holding("ml-1m", data):
+        events = ml1m_autoint(data)
+    _fitted(UNIFIED, events.to_batches(max_chunksize=16_384), seeds, out)
 
 
 def _fitted(table: FitTable, events: Iterable[pa.RecordBatch], seeds: int, out: Path) -> None:

@@ -13,13 +13,18 @@ import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
 
+from embedding.multiplexed import shared_tables
+from recsys import wiring
 from recsys.cli import main
 from recsys.commands.offline import reproduce
 from recsys.commands.stopping import STOPPED
+from recsys.config.file import parse
 from recsys.datasets.ml1m_autoint import ml1m_autoint
 from recsys.errors import InvalidValueError
 from recsys.fit.studies.autoint_table import AUTOINT
-from recsys.fit.studies.fit_study import FitStudy, FitStudyResult
+from recsys.fit.studies.fit_study import FitStudy, FitStudyResult, FitTable
+from recsys.fit.studies.histories_table import HISTORIES
+from recsys.fit.studies.unified_table import IDS, SIZES, UNIFIED
 from streaming.events.columns import IMPRESSION, INTERACTION
 from tests.recsys.commands.online.test_ingest import stopped
 from tests.recsys.datasets.test_datasets import shared
@@ -91,6 +96,33 @@ def test_what_is_done_is_not_done_again(folder: Path, tmp_path: Path) -> None:
     other = FitStudy(replace(FEW, epochs=13), ml1m_autoint(folder).to_batches(), tmp_path / "fits", 1, stop)
     with pytest.raises(InvalidValueError, match="other settings"):
         list(other.rows(part, said.append))
+
+
+@pytest.mark.parametrize("table", [AUTOINT, HISTORIES, UNIFIED], ids=lambda table: table.name)
+def test_every_model_of_a_table_has_settings_and_a_folder_of_its_own(table: FitTable, tmp_path: Path) -> None:
+    configs = [parse(table.settings_of(model, 3), tmp_path / "recsys.toml") for model in table.models]
+    assert {config.training.seed for config in configs} == {3}
+    assert len({config.training.checkpoints for config in configs}) == len(table.models)
+
+
+def test_methods_of_unified_embedding_have_as_many_rows_and_only_one_shares_them_among_fields(tmp_path: Path) -> None:
+    for size, rows in SIZES.items():
+        stores = {}
+        for method in ("multiplexed", "hashed"):
+            config = parse(UNIFIED.settings_of(f"{method}, {size}", 0), tmp_path / "recsys.toml")
+            stores[method] = shared_tables(wiring.tables(config))
+        assert [table.capacity for table in stores["multiplexed"].values()] == [rows]
+        assert len(stores["hashed"]) == len(IDS)
+        assert sum(table.capacity for table in stores["hashed"].values()) == pytest.approx(rows, abs=6)
+    assert sum(IDS.values()) == SIZES["1.6 MB"]
+
+
+def test_a_table_is_fitted_to_shared_rows(folder: Path, tmp_path: Path) -> None:
+    few = replace(UNIFIED, models={name: UNIFIED.models[name] for name in ("hashed, 158 kB",)}, epochs=1)
+    study = FitStudy(few, ml1m_autoint(folder).to_batches(), tmp_path / "fits", 1, threading.Event())
+    (row,) = study.rows(study.empty(), lambda _doing: None)
+    assert 0 <= row.auc <= 1
+    assert FitStudyResult(settings={}, rows=(row,)).table(few)[1][3] == "0.7707"
 
 
 def test_stopped_before_the_end_is_no_success(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

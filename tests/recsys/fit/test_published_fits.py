@@ -1,13 +1,20 @@
-"""The page shows the table of the committed result."""
+"""The page shows the tables of the committed results."""
 
 from __future__ import annotations
 
+import pytest
+
 from recsys.fit.studies.autoint_table import AUTOINT
-from recsys.fit.studies.fit_study import FitStudyResult
+from recsys.fit.studies.fit_study import FitStudyResult, FitTable
+from recsys.fit.studies.histories_table import HISTORIES
+from recsys.fit.studies.unified_table import UNIFIED
 from tests.test_docs import ROOT
 
+TABLES = [table for table in (AUTOINT, HISTORIES, UNIFIED) if (ROOT / "docs/results" / table.name).exists()]
 
-def test_the_table_of_the_page_is_that_of_the_result() -> None:
-    result = FitStudyResult.from_json((ROOT / "docs/results/autoint/autoint.json").read_bytes())
-    assert result.markdown(AUTOINT) in (ROOT / "docs/models.md").read_text("utf-8")
-    assert list(result.settings.items()) == [(name, AUTOINT.settings_of(name, 0)) for name in AUTOINT.models]
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_the_table_of_the_page_is_that_of_the_result(table: FitTable) -> None:
+    result = FitStudyResult.from_json((ROOT / f"docs/results/{table.name}/{table.name}.json").read_bytes())
+    assert result.markdown(table) in (ROOT / "docs/models.md").read_text("utf-8")
+    assert list(result.settings.items()) == [(name, table.settings_of(name, 0)) for name in table.models]

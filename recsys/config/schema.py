@@ -144,6 +144,9 @@ class Config(Section):
                 if arm.diversity is not None and not self.serving.diversity_by:
                     place = ("experiments", number, "arms", n, "diversity")
                     raise error_at(place, "has no effect without serving.diversity_by: set that, or delete this")
+                if arm.prerank is not None and not self.serving.prerank:
+                    place = ("experiments", number, "arms", n, "prerank")
+                    raise error_at(place, "has no effect without serving.prerank: set that, or delete this")
         if self.holdout.share and not self.experiments:
             raise error_at(("holdout", "share"), "has no effect: there are no [[experiments]]. Add one, or delete it")
         if self.serving.shares.get("basket") and not self.item_sets.feature:

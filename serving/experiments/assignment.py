@@ -33,6 +33,8 @@ class Arm:
     """What its items are ranked by, as `[serving] score`; empty: as that says."""
     diversity: float | None = None
     """How much variety is worth, as `[serving] diversity`; None: as that says."""
+    prerank: int | None = None
+    """Most candidates that the model scores, as `[serving] prerank`; 0: all; None: as that says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class Experiment:
             raise InvalidValueError(f"experiment {self.name!r}: two arms have the same name in {names}")
         if any(not arm.weight > 0 for arm in self.arms):
             raise InvalidValueError(f"experiment {self.name!r}: weights must be positive; remove an arm to disable it")
-        for setting in ("score", "diversity"):
+        for setting in ("score", "diversity", "prerank"):
             if odd := [arm.name for arm in self.arms if getattr(arm, setting) and arm.model == POPULARITY]:
                 raise InvalidValueError(
                     f"experiment {self.name!r}: arm {odd[0]!r} ranks by popularity: delete its {setting}"
@@ -100,7 +102,7 @@ class Experiment:
 
     @property
     def allocation(self) -> str:
-        """Names who gets what: it changes with salt and start, and with names, shares, models, scores and diversity.
+        """Names who gets what: it changes with salt and start, and with names, shares, models, and what arms rank by.
 
         >>> equal = Experiment("ab", (Arm("a"), Arm("b")))
         >>> equal.allocation == Experiment("ab", (Arm("a", weight=3), Arm("b", weight=3))).allocation
@@ -146,4 +148,5 @@ def draw(salt: str, user: str) -> float:
 
 def _ranked_by(arm: Arm) -> list[tuple[str, float]]:
     """What an arm ranks by beside its model."""
-    return sorted(arm.score.items()) + ([] if arm.diversity is None else [("diversity", arm.diversity)])
+    own = [(name, value) for name in ("diversity", "prerank") if (value := getattr(arm, name)) is not None]
+    return sorted(arm.score.items()) + own

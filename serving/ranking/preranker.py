@@ -54,7 +54,7 @@ class Selection:
 
 
 class Preranker:
-    """Keeps the best `keep` candidates of a request, or as many as it wants to be shown, if that is more.
+    """Keeps the best `keep` candidates of a request, or as many as its arm says, or those to be shown, if that is more.
 
     So no item that would be shown is lost for want of places, and a list of all candidates is ranked by the model
     alone. The first of `scores` that a model has decides. A candidate without a score counts as the mean of the others:
@@ -67,8 +67,9 @@ class Preranker:
 
     def select(self, query: Query, model: LoadedModel, rng: np.random.Generator) -> Selection | None:
         """None if no candidate has to be left out. Candidates that stay keep their order."""
-        keep = max(self._keep, query.count)
-        if len(query.items) <= keep:
+        most = self._keep if query.arm.prerank is None else query.arm.prerank
+        keep = max(most, query.count)
+        if not most or len(query.items) <= keep:
             return None
         by, scores_C = self._scored(query, model)
         if scores_C is None:

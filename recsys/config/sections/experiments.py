@@ -33,6 +33,9 @@ class ArmSection(Section):
     diversity: Annotated[float, Field(ge=0)] | None = None
     """What variety is worth to it; without one: as `serving` says."""
 
+    prerank: Annotated[int, Field(ge=0)] | None = None
+    """Most candidates that its model scores, 0: all; without one: as `serving` says."""
+
     @field_validator("score")
     @classmethod
     def _ranks(cls, score: dict[str, float]) -> dict[str, float]:

@@ -301,6 +301,10 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
             "[[experiments]]\nname='a'\narms=[{name='x', diversity=0.5}]\n",
             "line 3: experiments, experiment 'a': arms, arm 'x': diversity: has no effect without serving.diversity_by",
         ),
+        (
+            "[[experiments]]\nname='a'\narms=[{name='x', prerank=50}]\n",
+            "line 3: experiments, experiment 'a': arms, arm 'x': prerank: has no effect without serving.prerank",
+        ),
         ("[serving]\ndeadline = '0s'\n", "line 2: serving.deadline: must be greater than 0"),
         ("[rows]\nurl = ''\n", "line 1: rows: unknown name; did you mean `redis`?"),
         ("[serving]\nwait = '1h'\n", "line 2: serving.wait: unknown name; did you mean `wait` of [training]?"),

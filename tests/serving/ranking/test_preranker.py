@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.experiments.assignment import Arm
+from serving.experiments.assignment import Arm, Experiment
 from serving.model.loaded_model import LoadedModel
 from serving.ranking.exploration import Floats
 from serving.ranking.preranker import CheapScores, Preranker, Selection
@@ -102,3 +103,16 @@ def test_the_share_that_is_checked() -> None:
     preranker, rng = Preranker(1, 0.25, [Given([1.0, 0.0])]), np.random.default_rng(5)
     drawn = [preranker.select(query(2, 1), MODEL, rng) for _ in range(2000)]
     assert 0.2 < sum(one.whole for one in drawn if one is not None) / 2000 < 0.3
+
+
+@pytest.mark.parametrize(("own", "kept"), [(None, 2), (3, 3), (1, 1), (0, None), (9, None)])
+def test_an_arm_may_keep_another_number(own: int | None, kept: int | None) -> None:
+    asked = replace(query(5, 1), arm=Arm("online", prerank=own))
+    scores = Given([4.0, 3.0, 2.0, 1.0, 0.0])
+    found = Preranker(2, 0.0, [scores]).select(asked, MODEL, np.random.default_rng(0))
+    assert (None if found is None else len(found.query.items)) == kept
+
+
+def test_another_number_is_another_split() -> None:
+    same = Experiment("ab", (Arm("a"), Arm("b")))
+    assert same.allocation != Experiment("ab", (Arm("a"), Arm("b", prerank=9))).allocation

@@ -86,6 +86,40 @@ def unified(data: Path, seeds: int, out: Path) -> None:
     run(data, seeds=seeds, out=out)
 
 
+@reproduce.command()
+@DATA
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Searches of each model.")
+@RESULTS
+@readable
+@needs("training")
+def dnis(data: Path, seeds: int, out: Path) -> None:
+    """DNIS and its controls at six sizes on MovieLens 1M, with a DeepFM and AutoInt.
+
+    DATA is the folder with ratings.parquet, users.dat and movies.dat. A search takes hours; one that was interrupted
+    goes on from where it was.
+    """
+    from recsys.commands.offline.reproduce import dnis as run
+
+    run(data, seeds=seeds, out=out)
+
+
+@reproduce.command()
+@DATA
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Searches.")
+@RESULTS
+@readable
+@needs("training")
+def ihas(data: Path, seeds: int, out: Path) -> None:
+    """Models by groups of rows, as iHAS finds them, and their controls on MovieLens 1M, with a DeepFM.
+
+    DATA is the folder with ratings.parquet, users.dat and movies.dat. A search takes hours; one that was interrupted
+    goes on from where it was.
+    """
+    from recsys.commands.offline.reproduce import ihas as run
+
+    run(data, seeds=seeds, out=out)
+
+
 @reproduce.command("open-bandit")
 @DATA
 @RESULTS

@@ -31,8 +31,10 @@ from recsys.fit.studies.unified_table import UNIFIED
 from recsys.off_policy.open_bandit_study import open_bandit_study
 from recsys.retrieval_study.slate_result import MERGED, RERANKED, SlateResult
 from recsys.retrieval_study.slate_study import SlateStudy
+from recsys.search.search_study import SearchStudy, SearchStudyResult
+from recsys.search.search_tables import DNIS, IHAS
 
-Result = TypeVar("Result", FitStudyResult, CoatResult, SlateResult)
+Result = TypeVar("Result", FitStudyResult, SearchStudyResult, CoatResult, SlateResult)
 
 FIGURES = {"auc": "AUC", "ndcg": "NDCG@5", "ndcg_with_positive": "NDCG@5, users with a positive", "f1": "F1@5"}
 
@@ -75,6 +77,25 @@ def unified(data: Path, *, seeds: int, out: Path) -> None:
     with holding("ml-1m", data):
         events = ml1m_autoint(data)
     _fitted(UNIFIED, events.to_batches(max_chunksize=16_384), seeds, out)
+
+
+def dnis(data: Path, *, seeds: int, out: Path) -> None:
+    """Write `dnis.json` into `out` after each search, which is kept in `dnis` there."""
+    _searched(DNIS, data, seeds, out)
+
+
+def ihas(data: Path, *, seeds: int, out: Path) -> None:
+    """As `dnis`, with `ihas.json`."""
+    _searched(IHAS, data, seeds, out)
+
+
+def _searched(table: FitTable, data: Path, seeds: int, out: Path) -> None:
+    with holding("ml-1m", data):
+        events = ml1m_autoint(data)
+    study = SearchStudy(table, events.to_batches(max_chunksize=16_384), out / table.name, seeds)
+    result = _computed(study, out, f"{table.name}.json")
+    _print(table.title, result.table())
+    _say_where(out / f"{table.name}.json")
 
 
 def _fitted(table: FitTable, events: Iterable[pa.RecordBatch], seeds: int, out: Path) -> None:

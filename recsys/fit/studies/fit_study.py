@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -89,9 +89,9 @@ class FitStudyResult(ResultFile, frozen=True):
                 found.append([
                     name,
                     str(len(rows)),
-                    _spread([row.auc for row in rows]),
+                    spread([row.auc for row in rows]),
                     *([_figure(studied.auc)] if published else []),
-                    _spread([row.log_loss for row in rows]),
+                    spread([row.log_loss for row in rows]),
                     *([_figure(studied.log_loss)] if published else []),
                     f"{np.mean([row.epochs for row in rows]):.0f}",
                     f"{np.mean(minutes):.0f}" if minutes else "-",
@@ -129,7 +129,7 @@ class FitStudy:
             return None
         doing(f"{name}, seed {seed}")
         config = parse(self.table.settings_of(name, seed), self._folder / "recsys.toml")
-        self._ingest(config)
+        ingest_once(config, self._events, self._folder)
         log = wiring.event_log(config)
         try:
             fit = Fit(config, wiring.learner(config), read_parts(config, log), fit_folder(config))
@@ -162,23 +162,25 @@ class FitStudy:
         here = fit.steps - before
         return result, (time.perf_counter() - began) / 60 * fit.steps / here if here else None
 
-    def _ingest(self, config: Config) -> None:
-        """Write the log, unless it is complete."""
-        complete = self._folder / "ingested"
-        if not complete.exists():
-            shutil.rmtree(self._folder / "log", ignore_errors=True)
-            log = wiring.event_log(config)
-            try:
-                for batch in self._events:
-                    log.append(batch)
-            finally:
-                log.close()
-            complete.touch()
+
+def ingest_once(config: Config, events: Iterable[pa.RecordBatch], folder: Path) -> None:
+    """Write the log of a study below `folder`, unless it is complete."""
+    complete = folder / "ingested"
+    if not complete.exists():
+        shutil.rmtree(folder / "log", ignore_errors=True)
+        log = wiring.event_log(config)
+        try:
+            for batch in events:
+                log.append(batch)
+        finally:
+            log.close()
+        complete.touch()
 
 
-def _spread(values: list[float]) -> str:
-    spread = f" ± {np.std(values):.4f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.4f}{spread}"
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation."""
+    deviation = f" ± {np.std(values):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{deviation}"
 
 
 def _figure(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The cheap score of a model without two towers: what it said of each item so far.
+"""A cheap score for any model: what it said of each item so far.
 
 Shape suffixes: C candidates, N items.
 """
@@ -46,8 +46,6 @@ class MeanLogits:
 
     def learn(self, query: Query, model: LoadedModel, shares_C: Floats) -> None:
         """As `CheapScores.learn`."""
-        if model.two_tower is not None:
-            return
         key = _key(query, model)
         if key not in self._means or len(self._means[key]) + len(query.items) > self._capacity:
             self._means[key] = _Means()

@@ -119,7 +119,7 @@ class Ranker:
             order_K, propensities_K = self._ordered(query, shares_C, trace)
             trace.preranking = None if selection is None else selection.outcome(scores_C)
             if self._preranker is not None:
-                self._preranker.learn(query, model, shares_C)
+                self._preranker.learn(query, model, shares_C, trace.preranking)
             shown = columns_of(item_features, order_K.tolist())
             logged = _impression(query, scores_C, order_K, propensities_K, features, shown, _label(model))
             by_task = zip(tasks, probabilities_CT[order_K].T.tolist(), strict=True)

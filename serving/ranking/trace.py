@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,20 +10,20 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class Preranking:
-    """What the stage before the model did: `by` what it scored, empty if it could not, and how many it left out.
+    """What the stage before the model did: `by` what it scored, empty if it left nothing out.
 
-    `survived` is the share of the model's first items that it would have kept, of a request of which all candidates
-    were scored by both; None for others.
+    `survived`, of a request of which the model scored all: by cheap score, the share of the model's first items that it
+    would have kept.
     """
 
-    by: str
+    by: str = ""
     left_out: int = 0
-    survived: float | None = None
+    survived: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def result(self) -> str:
         """`reduced`, `checked` (all candidates were scored by both) or `unscored` (there is no cheap score)."""
-        if self.survived is not None:
+        if self.survived:
             return "checked"
         return "reduced" if self.left_out else "unscored"
 

@@ -42,7 +42,8 @@ class Metrics:
         )
         self._survived = Summary(
             "recsys_prerank_survived",
-            "Share of the model's first items that the stage before it keeps, of checked requests.",
+            "Share of the model's first items that a cheap score would keep, of checked requests.",
+            ["by"],
             registry=self.registry,
         )
         self.events = Counter("recsys_events", "Events posted, by outcome.", ["status"], registry=self.registry)
@@ -65,8 +66,8 @@ class Metrics:
 
     def _prerank(self, found: Preranking) -> None:
         self._preranked.labels(found.result).inc()
-        if found.survived is not None:
-            self._survived.observe(found.survived)
+        for by, survived in found.survived.items():
+            self._survived.labels(by).observe(survived)
 
     def degraded(self) -> dict[str, float]:
         """By reason, how often it was given so far."""

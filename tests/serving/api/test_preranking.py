@@ -76,8 +76,8 @@ def test_checked_requests_measure_what_is_lost(start: Start, published: Publishe
     assert shown(answer) == ["a", "b"]
     assert "preranked" not in answer
     found = figures(app)
-    assert found["recsys_prerank_survived_count"] == 1
-    assert found["recsys_prerank_survived_sum"] == 0.5  # b, and not a
+    assert found['recsys_prerank_survived_count{by="two_tower"}'] == 1
+    assert found['recsys_prerank_survived_sum{by="two_tower"}'] == 0.5  # b, and not a
 
 
 def test_recommendations_are_preranked(start: Start, published: Publisher) -> None:

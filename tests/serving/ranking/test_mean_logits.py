@@ -15,9 +15,8 @@ from serving.model.loaded_model import LoadedModel
 from serving.ranking.mean_logits import MeanLogits
 from serving.ranking.query import Query
 
-MODEL = cast(LoadedModel, SimpleNamespace(name="online", two_tower=None))
-OTHER = cast(LoadedModel, SimpleNamespace(name="other", two_tower=None))
-TOWERS = cast(LoadedModel, SimpleNamespace(name="towers", two_tower=object()))
+MODEL = cast(LoadedModel, SimpleNamespace(name="online"))
+OTHER = cast(LoadedModel, SimpleNamespace(name="other"))
 
 
 def query(items: str, arm: Arm | None = None) -> Query:
@@ -61,8 +60,6 @@ def test_models_and_weights_of_tasks_have_means_of_their_own() -> None:
     means.learn(query("ab"), MODEL, np.array([0.5, 0.6]))
     assert means.of(query("ab"), OTHER) is None
     assert means.of(query("ab", Arm("buys", score={"buy": 1.0})), MODEL) is None
-    means.learn(query("ab"), TOWERS, np.array([0.5, 0.6]))
-    assert means.of(query("ab"), TOWERS) is None  # the towers know better
 
 
 def test_the_number_of_items_is_bounded() -> None:

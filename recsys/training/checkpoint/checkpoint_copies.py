@@ -96,13 +96,14 @@ class CheckpointCopies:
                 raise
             logger.warning("%s. Training goes on from %s", error, here)
             return
-        if here is not None and names:
-            self._check_run(names[-1], here)
-        if here is not None and here.name not in names:
-            self.offer(here)
-        self._fetch([name for name in reversed(names) if here is None or name > here.name], checkpoints, here)
+        if here is not None:
+            self._check_run(names, here)
+        newer = [name for name in reversed(names) if here is None or name > here.name]
+        if not self._fetch(newer, checkpoints, here) and here is not None and here.name not in names:
+            self.offer(here)  # not before: newer copies are removed after it
 
-    def _fetch(self, names: list[str], checkpoints: Checkpoints, here: Path | None) -> None:
+    def _fetch(self, names: list[str], checkpoints: Checkpoints, here: Path | None) -> bool:
+        """Whether one of these is in the folder now."""
         refused = []
         for name in names:
             try:
@@ -112,12 +113,13 @@ class CheckpointCopies:
                 refused.append(str(error))
             else:
                 logger.info("checkpoint %s was brought from %s", name, self._remote.url)
-                return
+                return True
         if refused and here is None:
             raise TornCheckpointError(
                 f"no copy at {self._remote.url} is complete ({'; '.join(refused)}): name another checkpoint_url to "
                 "train from the beginning of the log"
             )
+        return False
 
     def _download(self, name: str, checkpoints: Checkpoints) -> None:
         final = checkpoints.folder / name
@@ -132,8 +134,13 @@ class CheckpointCopies:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
-    def _check_run(self, name: str, here: Path) -> None:
-        there, own = self._remote.read(f"{name}/rank-0/{RUN}").decode(), saved_run(here)
+    def _check_run(self, names: list[str], here: Path) -> None:
+        """Raise CheckpointError if the newest of these copies that names its run is of another one than `here`."""
+        files = (f"{name}/rank-0/{RUN}" for name in reversed(names))
+        named = next((file for file in files if self._remote.has(file)), None)
+        if named is None:
+            return
+        there, own = self._remote.read(named).decode(errors="replace"), saved_run(here)
         if there != own:
             raise CheckpointError(
                 f"{self._remote.url} has checkpoints of run {there}, and {here} is of run {own}: name another "
@@ -163,6 +170,7 @@ class CheckpointCopies:
 
     def _attempt(self, path: Path) -> bool:
         try:
+            self._check_run(self._complete(), path)
             self._copy(path)
             self._prune(path.name)
         except (CheckpointError, OSError) as error:

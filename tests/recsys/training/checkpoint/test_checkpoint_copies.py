@@ -162,6 +162,45 @@ def test_copies_of_another_run_are_never_mixed_with_those_here(url: str, tmp_pat
         restored(url, tmp_path / "b")
 
 
+def test_two_trainers_with_one_url_do_not_replace_each_others_copies(url: str, tmp_path: Path) -> None:
+    """Both begin where there is none yet, so neither is refused at its start."""
+    first, second = Checkpoints(tmp_path / "a"), Checkpoints(tmp_path / "b")
+    copied(RemoteFolder(url), write(first, 5, run="aa"))
+    copies = copied(RemoteFolder(url), write(second, 3, run="bb"))
+    assert "has checkpoints of run aa, and" in str(copies.status["trouble"])
+    assert restored(url, tmp_path / "c") == tmp_path / "c" / "step-000000000005"
+
+
+def test_newer_copies_stay_while_one_of_them_is_brought(url: str, tmp_path: Path) -> None:
+    """An older folder came from a backup, and its step is not among the copies any more."""
+    old, here = Checkpoints(tmp_path / "old"), Checkpoints(tmp_path / "a")
+    write(old, 1)
+    copied(RemoteFolder(url), write(here, 2), write(here, 3))
+    offered: list[Path] = []
+
+    class Watched(CheckpointCopies):
+        def offer(self, path: Path) -> None:
+            offered.append(path)
+            super().offer(path)
+            self.settle()
+
+    copies = Watched(RemoteFolder(url), 3)
+    copies.restore(old)
+    copies.close()
+    assert old.newest() == old.of_step(3)
+    assert not offered
+    assert RemoteFolder(url).folders() == ["step-000000000002", "step-000000000003"]
+
+
+def test_a_copy_that_is_half_deleted_does_not_keep_a_trainer_from_its_own_checkpoint(url: str, tmp_path: Path) -> None:
+    here, remote = Checkpoints(tmp_path / "a"), RemoteFolder(url)
+    copied(remote, write(here, 1), write(here, 2))
+    remote.remove_file("step-000000000002/rank-0/run")
+    assert restored(url, tmp_path / "a") == here.of_step(2)
+    remote.remove_file("step-000000000001/rank-0/run")
+    assert restored(url, tmp_path / "a") == here.of_step(2)
+
+
 def test_what_is_being_copied_is_not_removed_here(url: str, tmp_path: Path) -> None:
     begun, go_on = threading.Event(), threading.Event()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from embedding.cold.mapped_arrays import mapped_zeros
 from embedding.hashing import mix
@@ -65,7 +66,7 @@ class SealedRows:
         """
         return self._opened(states_UX.reshape(-1).view(_U32), np.arange(len(states_UX), dtype=np.int32))
 
-    def _opened(self, records: Ids, rows_U: Index) -> tuple[Ids, Floats, Floats]:
+    def _opened(self, records: npt.NDArray[np.uint32], rows_U: Index) -> tuple[Ids, Floats, Floats]:
         (dim, width), n = self._columns, len(rows_U)
         ids_U, weights_UD, state_UW = np.empty(n, _U64), np.empty((n, dim), _U32), np.empty((n, width), _U32)
         into = ids_U, weights_UD.reshape(-1), state_UW.reshape(-1)

@@ -142,9 +142,26 @@ def open_bandit(data: Path, out: Path) -> None:
 def slates(data: Path, seeds: int, out: Path) -> None:
     """Lists of films on MovieLens 1M: relevance beside variety, and merged sources of which one is biased.
 
-    DATA is the folder with ratings.parquet and movies.dat.
+    DATA is the folder with ratings.parquet, users.dat and movies.dat.
     """
     from recsys.commands.offline.reproduce import slates as run
+
+    run(data, seeds=seeds, out=out)
+
+
+@reproduce.command()
+@DATA
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Fits of each model.")
+@RESULTS
+@readable
+@needs("training")
+def retrieval(data: Path, seeds: int, out: Path) -> None:
+    """The two-tower model on MovieLens 1M by time, with and without self-supervision, beside baselines.
+
+    DATA is the folder with ratings.parquet, users.dat and movies.dat. A fit takes minutes; what is done is kept when it
+    is interrupted.
+    """
+    from recsys.commands.offline.reproduce import retrieval as run
 
     run(data, seeds=seeds, out=out)
 

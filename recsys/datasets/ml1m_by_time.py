@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,14 +30,21 @@ class RatedItems:
     rated_UI: Bools
     liked_UI: Bools
     later_UI: Bools
-    genres: list[list[str]]
-    """Of each item."""
     users: list[str]
+    people: list[dict[str, Any]]
+    """Gender, age and occupation of each user."""
     items: list[str]
+    films: list[dict[str, Any]]
+    """Genres, year and decade of each item."""
+
+    @property
+    def genres(self) -> list[list[str]]:
+        """Of each item."""
+        return [film["genres"] for film in self.films]
 
 
 def ml1m_by_time(folder: Path | str) -> RatedItems:
-    """From `ratings.parquet`, whose column `period` says what the first 80 % are, and `movies.dat`."""
+    """From `ratings.parquet`, whose column `period` says what the first 80 % are, `users.dat` and `movies.dat`."""
     folder = Path(folder)
     ratings = pa.parquet.read_table(folder / "ratings.parquet")
     users_R, movies_R, stars_R = (ratings[name].to_numpy() for name in ("user_id", "movie_id", "rating"))
@@ -49,7 +57,24 @@ def ml1m_by_time(folder: Path | str) -> RatedItems:
     rated_UI, liked_UI, later_UI = (np.zeros((len(users), len(items)), np.bool_) for _ in kinds)
     for matrix_UI, chosen_R in zip((rated_UI, liked_UI, later_UI), kinds, strict=True):
         matrix_UI[rows_R[chosen_R], columns_R[chosen_R]] = True
-    found = {movie: movie_features(title, genres)["genres"] for movie, title, genres in lines(folder / "movies.dat")}
-    names = [str(item) for item in items.tolist()]
-    genres = [found.get(name, []) for name in names]
-    return RatedItems(rated_UI, liked_UI, later_UI & ~rated_UI, genres, [str(u) for u in users.tolist()], names)
+    people = {
+        user: {"gender": gender, "age": int(age), "occupation": int(occupation)}
+        for user, gender, age, occupation, _ in lines(folder / "users.dat")
+    }
+    films = {movie: _film(title, genres) for movie, title, genres in lines(folder / "movies.dat")}
+    user_names, names = ([str(one) for one in ids.tolist()] for ids in (users, items))
+    return RatedItems(
+        rated_UI,
+        liked_UI,
+        later_UI & ~rated_UI,
+        user_names,
+        [people.get(name, {}) for name in user_names],
+        names,
+        [films.get(name, {"genres": []}) for name in names],
+    )
+
+
+def _film(title: str, genres: str) -> dict[str, Any]:
+    found = movie_features(title, genres)
+    year = found["year"]
+    return {"genres": found["genres"], "year": year, "decade": None if year is None else year // 10}

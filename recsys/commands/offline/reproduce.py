@@ -29,12 +29,14 @@ from recsys.fit.studies.fit_study import FitStudy, FitStudyResult, FitTable
 from recsys.fit.studies.histories_table import HISTORIES
 from recsys.fit.studies.unified_table import UNIFIED
 from recsys.off_policy.open_bandit_study import open_bandit_study
+from recsys.retrieval_study.retrieval_fits import RetrievalStudy
+from recsys.retrieval_study.retrieval_result import RetrievalResult
 from recsys.retrieval_study.slate_result import MERGED, RERANKED, SlateResult
 from recsys.retrieval_study.slate_study import SlateStudy
 from recsys.search.search_study import SearchStudy, SearchStudyResult
 from recsys.search.search_tables import DNIS, IHAS
 
-Result = TypeVar("Result", FitStudyResult, SearchStudyResult, CoatResult, SlateResult)
+Result = TypeVar("Result", FitStudyResult, SearchStudyResult, CoatResult, RetrievalResult, SlateResult)
 
 FIGURES = {"auc": "AUC", "ndcg": "NDCG@5", "ndcg_with_positive": "NDCG@5, users with a positive", "f1": "F1@5"}
 
@@ -134,6 +136,15 @@ def slates(data: Path, *, seeds: int, out: Path) -> None:
         _replace(out / "slates.md", "\n".join(map(result.markdown, tables)).encode())
         _replace(out / "slates.svg", result.plot().encode())
     _say_where(out / "slates.json")
+
+
+def retrieval(data: Path, *, seeds: int, out: Path) -> None:
+    """Write `retrieval.json` into `out` after each fit, and print it."""
+    with holding("ml-1m", data):
+        rated = ml1m_by_time(data)
+    result = _computed(RetrievalStudy(rated, seeds), out, "retrieval.json")
+    _print("MovieLens 1M by time", result.table())
+    _say_where(out / "retrieval.json")
 
 
 def _computed(study: Study[Result], out: Path, name: str) -> Result:

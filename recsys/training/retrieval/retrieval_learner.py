@@ -77,6 +77,13 @@ class RetrievalLearner:
             vectors_BE: Numbers = self.model.item(embedded_BFD, scaled_BN).numpy()
         return vectors_BE
 
+    def user_vectors(self, ids: dict[str, Jagged], numeric_BN: Numbers, scaling: Scaling) -> Numbers:
+        """Vectors [B, E] of users, from the ids by field and the numbers of their requests. Changes nothing."""
+        scaled_BN = torch.from_numpy(scaling.apply(numeric_BN))
+        with torch.inference_mode():
+            vectors_BE: Numbers = self.model.user(self._users.peek(ids).embedded_BFD, scaled_BN).numpy()
+        return vectors_BE
+
     @property
     def report(self) -> dict[str, float]:
         """Figures of the trainer's status."""
@@ -175,9 +182,7 @@ class RetrievalLearner:
     def _hard(self, clicks: TrainingBatch, drawn: Candidates, scaling: Scaling) -> Candidates:
         """The hardest of the `drawn` items, by the vectors of before the step. Changes nothing."""
         keys_M, ids, numeric_MN = drawn
-        users_PN = torch.from_numpy(scaling.apply(clicks.numeric_BN[:, : self._user_numbers]))
-        with torch.inference_mode():
-            users_PE = self.model.user(self._users.peek(clicks.ids).embedded_BFD, users_PN).numpy()
+        users_PE = self.user_vectors(clicks.ids, clicks.numeric_BN[:, : self._user_numbers], scaling)
         near_PM = users_PE @ self.item_vectors(ids, numeric_MN, scaling).T
         chosen_S = hardest(near_PM, keys_M, clicks.ids[self.fields.key].values, self.options.hard_negatives)
         return keys_M[chosen_S], {name: values.take(chosen_S) for name, values in ids.items()}, numeric_MN[chosen_S]

@@ -27,6 +27,8 @@ def film_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ratings.to_parquet(folder / "ratings.parquet")
     lines = [f"{film}::Film {film} (1990)::{GENRES[film % 4]}" for film in range(1, FILMS + 1)]
     (folder / "movies.dat").write_text("\n".join(lines), "latin-1")
+    people = [f"{user}::{'MF'[user % 2]}::{25}::{user % 5}::12345" for user in range(1, USERS + 1)]
+    (folder / "users.dat").write_text("\n".join(people), "latin-1")
     return folder
 
 

@@ -1,0 +1,47 @@
+"""The table of retrieval: figures of each fit, and their means and standard deviations over seeds."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from recsys.evaluation.result_file import ResultFile, markdown_table
+
+SLICES = ("all", "head", "tail", "cold")
+FIGURES = {"recall10": "Recall@10", "recall50": "Recall@50", "map10": "MAP@10"}
+_COLUMNS = [("all", "recall10"), ("all", "recall50"), ("all", "map10"), *((one, "recall50") for one in SLICES[1:])]
+
+
+class RetrievalRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A fit on a `part` of the likes: by slice of items and name, its figures."""
+
+    method: str
+    part: str
+    seed: int
+    figures: dict[str, dict[str, float]]
+
+
+class RetrievalResult(ResultFile, frozen=True):
+    """Rows in the order in which they were made."""
+
+    made_by = "recsys reproduce retrieval"
+    settings: dict[str, str | float]
+    rows: tuple[RetrievalRow, ...] = ()
+
+    def table(self) -> list[list[str]]:
+        """A line for each method and part, with the number of seeds that are there."""
+        heads = [FIGURES[name] + ("" if one == "all" else f", {one}") for one, name in _COLUMNS]
+        lines = [["method", "likes", "seeds", *heads]]
+        for part, method in dict.fromkeys((row.part, row.method) for row in self.rows):
+            found = [row.figures for row in self.rows if (row.part, row.method) == (part, method)]
+            cells = (_cell([one[which][name] for one in found]) for which, name in _COLUMNS)
+            lines.append([method, part, str(len(found)), *cells])
+        return lines
+
+    def markdown(self) -> str:
+        return markdown_table(self.table(), words=2)
+
+
+def _cell(values: list[float]) -> str:
+    spread = f" ± {np.std(values):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{spread}"

@@ -34,7 +34,7 @@ def tls_of(certificate: Path | None, private_key: Path | None) -> ssl.SSLContext
 
 
 def http_server(app: ASGIApp, tls: ssl.SSLContext | None = None) -> uvicorn.Config:
-    """How an application that `serving.server.build` made is served."""
+    """How an application that `serving.assembly.build` made is served."""
     config = uvicorn.Config(
         app,
         http=ClientConnection,

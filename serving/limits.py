@@ -10,7 +10,7 @@ from recsys.errors import InvalidValueError
 CATALOG_SIZE = 1000
 """Most items published as popular, and most published as recent."""
 SOURCES = ("two_tower", "popular", "recent", "item_to_item", "history", "basket")
-"""Where candidates can come from: see `candidates` in `serving.server`."""
+"""Where candidates can come from: see `candidates` in `serving.ranking_parts`."""
 
 
 def check_shares(shares: Mapping[str, float], known: Collection[str]) -> None:

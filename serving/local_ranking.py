@@ -15,11 +15,11 @@ from serving.experiments.traffic import Traffic
 from serving.model.loaded_model import OpenScorer
 from serving.ranking.query import Query
 from serving.ranking.trace import Trace
-from serving.ranking_parts import ranker
+from serving.ranking_parts import candidates, ranker
 from serving.replica import Replica
 from serving.replication.embedded_redis import connect
 from serving.retrieval.retriever import RetrievalQuery
-from serving.server import Settings, candidates, model_names
+from serving.server_settings import Settings
 from streaming.events.schema import Impression, Value
 from streaming.ingest.validation import check_items_differ, check_request_features
 
@@ -51,7 +51,7 @@ class LocalRanking:
         self._rules = settings.rules
         self._retrieve = settings.retrieve
         self._replica = Replica(
-            model_names(settings.experiments),
+            settings.models,
             partial(connect, settings.redis_url, settings.redis_folder, project=settings.project),
             open_scorer,
             cache_rows=settings.cache_rows,

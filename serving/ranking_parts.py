@@ -1,4 +1,4 @@
-"""What ranks, made of settings and what a replica keeps."""
+"""What finds candidates and ranks them, made of settings and what a replica keeps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from serving.event_writer import EventWriter
 from serving.ranking.diversity import Diversity
@@ -18,10 +17,28 @@ from serving.ranking.ranker import Ranker
 from serving.ranking.task_score import TaskScore
 from serving.ranking.tower_products import TowerProducts
 from serving.replica import Replica
+from serving.retrieval.attribute_filter import AttributeFilter
+from serving.retrieval.basket_items import BasketItems
+from serving.retrieval.catalog_sources import PopularItems, RecentItems
+from serving.retrieval.merged import MergedRetriever
+from serving.retrieval.retriever import Retriever
+from serving.retrieval.two_tower_items import TwoTowerItems
+from serving.retrieval.visit_sources import HistoryItems, ItemToItem
+from serving.server_settings import Settings
 from serving.shadow import Shadow
 
-if TYPE_CHECKING:
-    from serving.server import Settings
+
+def candidates(settings: Settings, replica: Replica) -> Retriever:
+    """Where `/v1/recommend` gets its candidates from."""
+    sources: dict[str, Retriever] = {
+        "two_tower": TwoTowerItems(replica.models, replica.entities),
+        "popular": PopularItems(replica.catalog),
+        "recent": RecentItems(replica.catalog),
+        "item_to_item": ItemToItem(replica.visited),
+        "history": HistoryItems(replica.visited),
+        "basket": BasketItems(settings.item_sets, replica.entities, replica.item_sets),
+    }
+    return AttributeFilter(MergedRetriever(sources, settings.shares), replica.entities)
 
 
 def ranker(settings: Settings, replica: Replica, deadline: float) -> Ranker:

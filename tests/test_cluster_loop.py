@@ -16,9 +16,9 @@ from recsys import wiring
 from recsys.cli import main
 from recsys.config.schema import Config
 from recsys.training.trainer import Trainer
+from serving.assembly import build
 from serving.model.scorer import load_scorer
 from serving.replication.embedded_redis import connect
-from serving.server import build
 from tests.projects import SMALL, project
 from tests.serving.redis_servers import redis_cluster
 from tests.serving.running import running

@@ -28,10 +28,11 @@ from recsys.evaluation import metrics
 from recsys.evaluation.replay.arms import frozen
 from recsys.evaluation.replay.report.replay_report import html, markdown
 from recsys.training.export import exporter
-from serving import server
+from serving import assembly, ranking_parts
 from serving.model.scorer import load_scorer
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
+from serving.server_settings import Settings
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
@@ -204,17 +205,18 @@ def picked_source(monkeypatch: pytest.MonkeyPatch) -> None:
     write, use = steps("Add a retrieval source")
     picked = write_module("serving.retrieval.picked", write)
     monkeypatch.setitem(sys.modules, picked.__name__, picked)
-    monkeypatch.setattr(server, "candidates", server.candidates)
-    monkeypatch.setattr(server, "PickedRetriever", None, raising=False)
-    run_in(server, use)
+    monkeypatch.setattr(ranking_parts, "candidates", ranking_parts.candidates)
+    monkeypatch.setattr(ranking_parts, "PickedRetriever", None, raising=False)
+    run_in(ranking_parts, use)
+    monkeypatch.setattr(assembly, "candidates", ranking_parts.candidates)
 
 
 @pytest.mark.usefixtures("picked_source")
 def test_add_a_retrieval_source(tmp_path: Path) -> None:
     with EmbeddedRedis(tmp_path) as embedded, embedded.client() as client:
         Publisher(client, "online").publish_catalog([("coffee", 3.0), ("tea", 2.0)], [("cocoa", 1)])
-        settings = server.Settings(redis_folder=tmp_path, deadline=60_000)
-        with running(server.build(settings, open_log.open_log(f"file:{tmp_path / 'log'}"), Graphs())) as http:
+        settings = Settings(redis_folder=tmp_path, deadline=60_000)
+        with running(assembly.build(settings, open_log.open_log(f"file:{tmp_path / 'log'}"), Graphs())) as http:
 
             def sources() -> dict[str, str]:
                 answer = http.post("/v1/recommend", json={"user": "ada", "exclude": ["cocoa"]}).json()
@@ -241,4 +243,4 @@ def test_a_setting_of_the_server_is_named_where_it_is_declared_and_where_it_is_u
     root = GUIDE.parents[1]
     files = [path for room in ("recsys", "serving") for path in (root / room).rglob("*.py")]
     named = {str(path.relative_to(root)) for path in files if "max_attributed" in path.read_text("utf-8")}
-    assert named == {"serving/settings.py", "serving/server.py"}
+    assert named == {"serving/settings.py", "serving/assembly.py"}

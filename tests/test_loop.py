@@ -15,10 +15,10 @@ import pytest
 from recsys import wiring
 from recsys.config.schema import Config
 from recsys.training.trainer import Trainer
+from serving.assembly import build as build_app
 from serving.cache.row_store import RedisRows
 from serving.model.scorer import load_scorer
 from serving.replication.embedded_redis import connect
-from serving.server import build as build_app
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import EntityState
 from streaming.events.schema import Event, Features, Impression, Interaction, ItemUpdate, UserUpdate

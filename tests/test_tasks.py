@@ -24,8 +24,8 @@ from recsys.evaluation.replay.evaluation import evaluate
 from recsys.evaluation.replay.replay_result import ReplayResult
 from recsys.evaluation.replay.report import replay_report
 from recsys.training.trainer import Trainer
+from serving.assembly import build as build_app
 from serving.model.scorer import load_scorer
-from serving.server import build as build_app
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
 from streaming.log.memory_log import MemoryLog

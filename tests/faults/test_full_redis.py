@@ -14,9 +14,9 @@ from recsys import wiring
 from recsys.commands.demo.ports import free_port
 from recsys.config.schema import Config
 from recsys.training.trainer import Trainer
+from serving.assembly import build
 from serving.cache.row_store import Floats, Ids, RedisRows
 from serving.model.scorer import load_scorer
-from serving.server import build
 from streaming.encode.encoder import Encoder
 from streaming.ingest.codec import encode_events
 from streaming.log.memory_log import MemoryLog

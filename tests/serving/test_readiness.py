@@ -19,7 +19,7 @@ from serving.cache.warmup import warm_up
 from serving.replication import delta_messages
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.publish.publisher import Publisher
-from serving.server import Settings
+from serving.server_settings import Settings
 from streaming.encode.encoder import Encoder
 from streaming.encode.feature_spec import FeatureSpec, Field
 from tests.serving.fakes import SPEC, artefact, delta, ids, rows

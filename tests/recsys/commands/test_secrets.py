@@ -15,7 +15,7 @@ from recsys.commands.demo.ports import free_port
 from recsys.config.file import load
 from recsys.errors import ConfigError
 from serving.api_key import new_key
-from serving.server import build
+from serving.assembly import build
 from streaming.events.schema import Event, Impression, Interaction
 from tests.projects import SMALL, project
 from tests.serving.protected_redis import protected_redis

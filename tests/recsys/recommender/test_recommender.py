@@ -21,9 +21,9 @@ import recsys
 from recsys import Config, Recommender, wiring
 from recsys.cli import main
 from recsys.errors import ConfigError, InvalidValueError, RecsysError, StateError
+from serving.assembly import build
 from serving.model.scorer import load_scorer
 from serving.replication.embedded_redis import socket_path
-from serving.server import build
 from tests.recsys.recommender.conftest import DRINKS, START, TOML, config, prepared, world
 from tests.serving.running import running
 from tests.serving.waiting import until

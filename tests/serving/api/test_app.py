@@ -26,6 +26,7 @@ from serving.api.gate.open_connections import ConnectionLimits, OpenConnections
 from serving.api.messages.openapi import OPERATIONS
 from serving.api.monitoring.prometheus import Metrics
 from serving.api.routes import Routes
+from serving.assembly import build
 from serving.experiments.assignment import Arm, Experiment
 from serving.experiments.counts.judged_experiments import JudgedExperiments, publish_judged
 from serving.experiments.counts.log_counts import LogCounts
@@ -34,7 +35,7 @@ from serving.experiments.guardrails import Guardrail
 from serving.experiments.log_summary import log_summary
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.publish.publisher import Publisher
-from serving.server import Settings, build
+from serving.server_settings import Settings
 from streaming.encode.entity_state import Changes
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Impression, Interaction

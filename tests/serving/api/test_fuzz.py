@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from embedding.store import Delta, TableDelta
 from serving.api.messages.schemas import ErrorResponse, EventsResponse, RankResponse
+from serving.assembly import build
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
-from serving.server import Settings, build
+from serving.server_settings import Settings
 from streaming.encode.encoder import Encoder
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.ingest.codec import Rules

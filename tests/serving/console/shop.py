@@ -15,6 +15,7 @@ import httpx
 
 from embedding.store import Delta, TableDelta
 from serving.api_key import new_key
+from serving.assembly import build
 from serving.experiments.assignment import Arm, Experiment
 from serving.experiments.counts.judged_experiments import JudgedExperiments, publish_judged
 from serving.experiments.counts.log_counts import LogCounts
@@ -24,7 +25,7 @@ from serving.experiments.log_summary import log_summary
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
-from serving.server import Settings, build
+from serving.server_settings import Settings
 from streaming.encode.encoder import Encoder
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Features

@@ -10,7 +10,7 @@ from serving.api.messages.schemas import RankRequest
 from serving.local_ranking import Answer, LocalRanking
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.publish.publisher import Publisher
-from serving.server import Settings
+from serving.server_settings import Settings
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Impression, Interaction
 from streaming.ingest.codec import encode_events

@@ -12,9 +12,9 @@ import pytest
 
 from recsys import wiring
 from recsys.config.file import load
+from serving.assembly import build
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.promotions import history
-from serving.server import build
 from tests.recsys.commands.promotion.test_promotion import recsys
 from tests.serving.api.asking import figures
 from tests.serving.running import running

@@ -19,6 +19,7 @@ from recsys import wiring
 from recsys.cli import main
 from recsys.config.file import load
 from recsys.config.schema import Config
+from serving.assembly import build
 from serving.experiments.assignment import POPULARITY
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import connect
@@ -27,7 +28,6 @@ from serving.replication.promoter import Promoter
 from serving.replication.promotions import history
 from serving.replication.publish.lease import Holder
 from serving.replication.shared_reads import served
-from serving.server import build
 from streaming.encode.feature_spec import FeatureSpec, Field
 from tests.forking import run_until_killed
 from tests.projects import share_graphs

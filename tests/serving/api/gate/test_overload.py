@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from serving.api.gate.service_time import ServiceTime
-from serving.server import Settings, build
+from serving.assembly import build
+from serving.server_settings import Settings
 from streaming.log.memory_log import MemoryLog
 from tests.serving.api.asking import FailingLog, HeldScorer, Start, figures, rank, ready, stored
 from tests.serving.running import running

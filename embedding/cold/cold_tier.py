@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from embedding.rows.row_block import RowArrays
 from embedding.snapshot.copy_on_write import UndoLog
 from embedding.store import Floats, Ids, Index, Table
 from embedding.table_state import TableState
-from recsys.errors import file_errors
+from recsys.errors import InvalidValueError, file_errors
 
 
 class ColdTier:
@@ -49,6 +50,15 @@ class ColdTier:
         self.ids = IdTable(self.capacity, zeros=partial(_zeros, folder))
         self.rows = SealedRows(folder, self.capacity, table.dim, width)
         self._undo: UndoLog | None = None
+        self._process = os.getpid()
+
+    def _check_process(self) -> None:
+        """A fork has memory of its own, but shares files: it would write over the rows of the other process."""
+        if os.getpid() != self._process:
+            raise InvalidValueError(
+                f"this table's rows on disk are those of process {self._process}, which was forked: make a store, and "
+                "load a snapshot, in the process that uses it"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -60,6 +70,7 @@ class ColdTier:
 
     def put(self, ids_U: Ids, entries: Entries, rows: RowArrays) -> Index:
         """Add ids that are not here, of `rows` in memory; returns their rows on disk."""
+        self._check_process()
         rows_U = self.ids.put(ids_U, entries.minutes_U, entries.freqs_U)
         if self._undo is not None:
             self._undo.keep(rows_U)
@@ -68,8 +79,9 @@ class ColdTier:
 
     def take(self, ids_N: Ids) -> tuple[Mask, Entries, Floats, Floats]:
         """Remove distinct ids. Returns which of them were here, and entries, weights and states of these."""
+        self._check_process()
         here_N, entries = self.ids.take(ids_N)
-        _, weights_UD, state_UW = self.rows.read(entries.rows_U)
+        _, weights_UD, state_UW = self.rows.read(entries.rows_U, ids_N[here_N])
         return here_N, entries, weights_UD, state_UW
 
     def restore(self, part: TableState) -> None:

@@ -55,9 +55,15 @@ class SealedRows:
         """Copies of rows [U, X] as they are in the file."""
         return self.state.reshape(-1, self.width)[rows_U]
 
-    def read(self, rows_U: Index) -> tuple[Ids, Floats, Floats]:
-        """Ids [U], weights [U, D] and optimizer states [U, W]. Raises ColdRowsError as `opened`."""
-        return self._opened(self._records, rows_U)
+    def read(self, rows_U: Index, ids_U: Ids | None = None) -> tuple[Ids, Floats, Floats]:
+        """Ids [U], weights [U, D] and optimizer states [U, W].
+
+        Raises ColdRowsError as `opened`, and where there are other ids than `ids_U`: what was written got lost.
+        """
+        read = self._opened(self._records, rows_U)
+        if ids_U is not None and not np.array_equal(read[0], ids_U):
+            raise self._damaged()
+        return read
 
     def opened(self, states_UX: Floats) -> tuple[Ids, Floats, Floats]:
         """Ids [U], weights [U, D] and optimizer states [U, W] of what `states` returned.
@@ -71,8 +77,11 @@ class SealedRows:
         ids_U, weights_UD, state_UW = np.empty(n, _U64), np.empty((n, dim), _U32), np.empty((n, width), _U32)
         into = ids_U, weights_UD.reshape(-1), state_UW.reshape(-1)
         if unseal(records, dim, width, rows_U, self._factors, *into):
-            raise ColdRowsError(
-                f"{self._folder}: rows on disk are not as they were written: check the disk, then "
-                "start again from the last checkpoint, or name another folder"
-            )
+            raise self._damaged()
         return ids_U, weights_UD.view(np.float32), state_UW.view(np.float32)
+
+    def _damaged(self) -> ColdRowsError:
+        return ColdRowsError(
+            f"{self._folder}: rows on disk are not as they were written: check the disk, then "
+            "start again from the last checkpoint, or name another folder"
+        )

@@ -69,13 +69,16 @@ class DeltaConsumers:
         self._by_name[name] = replace(consumer, pending=pending)
 
     def delta(self, name: str, take_changes: Callable[[bool], dict[str, TableDelta]]) -> Delta:
-        """The pending delta, or a new one of take_changes(full). Raises InvalidValueError for an unknown consumer."""
+        """The pending delta, or a new one of take_changes(full). Raises InvalidValueError for an unknown consumer.
+
+        If the changes cannot be read, the next delta is a full one: some of them may be taken already.
+        """
         consumer = self[name]
         if consumer.pending is None:
+            full, consumer.full = consumer.full, True
+            changes = take_changes(full)
             consumer.sequence += 1
-            position = consumer.sequence, consumer.full
-            epochs = self._epoch, consumer.epoch
-            consumer.pending = Delta(*position, take_changes(consumer.full), self._fallback, *epochs)
+            consumer.pending = Delta(consumer.sequence, full, changes, self._fallback, self._epoch, consumer.epoch)
             consumer.full, consumer.epoch = False, self._epoch
         return consumer.pending
 

@@ -59,7 +59,7 @@ class TieredTable(LocalTable):
             cold_N = places_N >= 0
             if cold_N.any():
                 found.rows_N[cold_N] = places_N[cold_N] + self.table.capacity
-                found.values_ND[cold_N] = self._cold.rows.read(places_N[cold_N])[1]
+                found.values_ND[cold_N] = self._cold.rows.read(places_N[cold_N], ids_N[cold_N])[1]
             return Lookup(found.table, found.ids_N, found.rows_N, found.values_ND)
 
     def _admit(self, distinct: DistinctIds, rows_U: Index, missing_M: Index, now: int) -> None:

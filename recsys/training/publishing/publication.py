@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from recsys.errors import ExportError, OutOfStepError, PublishError
+from recsys.errors import ExportError, FileError, OutOfStepError, PublishError
 from recsys.training.export.exporter import Exporter
 from recsys.training.learner import Learner
 from recsys.training.progress import Progress
@@ -127,7 +127,7 @@ class Publication:
             self.start(self._run)
             self._rows_due = self._dense_due = started  # the graph may be lost, too
             return False
-        except (PublishError, ExportError) as error:
+        except (PublishError, ExportError, FileError) as error:  # the last: no room for the values of rows on disk
             logger.warning("not published, training goes on: %s", error)
             if isinstance(error, PublishError):
                 self._try_to_revive()
@@ -151,8 +151,7 @@ class Publication:
             self._waited = True
             self._shared.publish()
         if verdict is not None and verdict.may:
-            self._publisher.take_over(self._version(), verdict.because)
-            self._serves = True
+            self._serves = self._publisher.take_over(self._version(), verdict.because, verdict.over)
 
     def _candidacy(self, progress: Progress, has_caught_up: bool, dense: bool) -> Candidacy:
         """`dense` waits for the tracing."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from serving.replication.publish.served_run import Rival, ServedRun
@@ -33,6 +33,8 @@ class Verdict:
     """What speaks for it, or why it waits and what ends that: part of a sentence."""
     stage: str
     """What it waits for, or whether it takes over, in a word."""
+    over: str = ""
+    """The run that it was compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class TakeoverRule:
             self.waits = self._stage = ""
             return None
         candidacy = own()
-        verdict = judged(self._mode, candidacy, rival)
+        verdict = replace(judged(self._mode, candidacy, rival), over=rival.run)
         if verdict.stage != self._stage:
             said = "is served from now on" if verdict.may else "is not served"
             level = logging.WARNING if verdict.stage in _WARNED else logging.INFO

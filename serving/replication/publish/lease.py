@@ -7,10 +7,10 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import redis
@@ -63,13 +63,16 @@ class Lease:
         self._holder = holder
         self._value = msgspec.json.encode(holder)
 
-    def transaction(self, fill: Fill = lambda _pipe: None) -> None:
+    def transaction(self, fill: Fill = lambda _pipe: None, only_if: Mapping[str, bytes | None] | None = None) -> bool:
         """Take or renew the lease and run the commands that `fill` adds, in one transaction.
 
+        They are left out if one of the keys in `only_if` has another value than there; returns whether they ran.
         Raises LeaseError, which names the holder and says what to do, if another trainer holds the lease, and
         redis.RedisError.
         """
-        self._client.transaction(partial(self._guarded, fill), self._key)
+        only_if = only_if or {}
+        guarded = cast(Fill, partial(self._guarded, fill, only_if))
+        return bool(self._client.transaction(guarded, self._key, *only_if, value_from_callable=True))
 
     def release(self) -> None:
         """Release the lease if this holder has it. Raises redis.RedisError."""
@@ -99,14 +102,14 @@ class Lease:
         while not ended.wait(_RENEW_EVERY):
             self._try(self.transaction)
 
-    def _try(self, action: Callable[[], None]) -> None:
+    def _try(self, action: Callable[[], object]) -> None:
         try:
             action()
         except (redis.RedisError, LeaseError) as error:  # the next write says so, too
             _logger.debug("model %r: %s", self._model, error)
 
-    def _guarded(self, fill: Fill, pipe: Pipeline) -> None:
-        # `pipe` is watching the key, so it executes commands immediately until `multi`
+    def _guarded(self, fill: Fill, only_if: Mapping[str, bytes | None], pipe: Pipeline) -> bool:
+        # `pipe` is watching the keys, so it executes commands immediately until `multi`
         value = pipe.get(self._key)
         other = self._other(value)
         if other is not None:
@@ -115,12 +118,15 @@ class Lease:
                 f"one a Redis of its own ([redis] url or folder), or train with --no-publish. If that one was killed, "
                 f"its lease ends within {LIFETIME // 1000} s"
             )
+        holds = all(pipe.get(key) == expected for key, expected in only_if.items())
         pipe.multi()
         if value == self._value:
             pipe.pexpire(self._key, LIFETIME)  # which a Redis without room allows, too
         else:
             pipe.set(self._key, self._value, px=LIFETIME)
-        fill(pipe)
+        if holds:
+            fill(pipe)
+        return holds
 
     def _end(self, pipe: Pipeline) -> None:
         held = pipe.get(self._key)

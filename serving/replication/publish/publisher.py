@@ -103,9 +103,9 @@ class Publisher:
         """Whether servers follow another run of the model, which this one may replace once it is complete."""
         return self.runs.other() is not None
 
-    def take_over(self, version: str, why: str = "") -> None:
-        """Let servers follow this run, whose rows and graph `version` Redis holds; they swap both at once."""
-        self.runs.serve(version, why)
+    def take_over(self, version: str, why: str = "", over: str | None = None) -> bool:
+        """Let servers follow this run, whose rows and graph `version` Redis holds; as `ServedRun.serve`."""
+        return self.runs.serve(version, why, over)
 
     def sequence(self) -> int | None:
         """Sequence of the last delta that Redis holds completely; None when it holds no rows of this model."""
@@ -151,7 +151,7 @@ class Publisher:
             self.runs.begin()  # so that the next trainer finds the graph if this one ends before its rows
         self._redis.set_one(self._keys.artefact, artefact.to_bytes())
         if not waits:
-            self.take_over(artefact.version)
+            self.runs.renew(artefact.version)
 
     def publish_entities(self, users: Mapping[str, Features], items: Mapping[str, Features]) -> None:
         """Replace the latest features of these users and items, and announce their names."""

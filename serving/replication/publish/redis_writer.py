@@ -47,6 +47,13 @@ class RedisWriter:
         """Run the commands that `fill` adds to a pipeline in one transaction. It renews the lease, if there is one."""
         self.do(partial((self._lease or self.client).transaction, fill))
 
+    def write_if(self, key: str, value: bytes | None, fill: Fill) -> bool:
+        """As `write`, if the key has this value (None: is not there) then; returns whether it had."""
+        if self._lease is not None:
+            return self.do(partial(self._lease.transaction, fill, {key: value}))
+        checked = cast(Fill, partial(_checked, key, value, fill))
+        return bool(self.do(partial(self.client.transaction, checked, key, value_from_callable=True)))
+
     def set_one(self, name: str, value: bytes) -> None:
         """Write a key of those that are in one slot."""
         self.write(lambda pipe: pipe.set(name, value))
@@ -98,6 +105,14 @@ def _reason(error: redis.RedisError) -> str:
 
 def add_message(pipe: Pipeline, stream: str, message: bytes) -> None:
     pipe.xadd(stream, {FIELD: message}, maxlen=_STREAM_LENGTH, approximate=True)
+
+
+def _checked(key: str, value: bytes | None, fill: Fill, pipe: Pipeline) -> bool:
+    holds = bool(pipe.get(key) == value)  # at once, because `pipe` is watching this key
+    pipe.multi()
+    if holds:
+        fill(pipe)
+    return holds
 
 
 def _scan(node: redis.Redis, cursor: int, pattern: str) -> tuple[int, list[bytes]]:

@@ -46,7 +46,9 @@ class ServedRun:
 
     def other(self) -> str | None:
         """Another run that servers follow and that has a graph; None if this one is free to serve."""
-        run = self._served()
+        return self._other(self._served())
+
+    def _other(self, run: str | None) -> str | None:
         if run is None or run == self._keys.run:
             return None
         return run if self._redis.do(lambda: self._redis.client.exists(self._of(run).artefact)) else None
@@ -66,14 +68,32 @@ class ServedRun:
         self._redis.write(partial(_register, self._keys))
         self._sweep()
 
-    def serve(self, version: str, why: str = "") -> None:
-        """Let servers follow this run, and tell them of its graph. The run before is kept, earlier ones are removed."""
-        before, entry = self.other(), None
+    def serve(self, version: str, why: str = "", over: str | None = None) -> bool:
+        """Let servers follow this run, and tell them of its graph. The run before is kept, earlier ones are removed.
+
+        If they have left the run `over`, where it is given, nothing happens and the answer is False.
+        """
+        followed = self._served()
+        before, entry = self._other(followed), None
+        if over is not None and before != over:
+            return False
         if before is not None:
             entry = Takeover(self._keys.run, before, self._now(), "its trainer", why)
-        self._redis.write(partial(point, self._keys, version, entry))
-        if before is not None:
+        done = self._point(followed, version, entry)
+        if done and before is not None:
             self._sweep()
+        return done
+
+    def renew(self, version: str) -> None:
+        """Tell servers of a graph of this run, unless they follow another one by now."""
+        followed = self._served()
+        if self._other(followed) is None:
+            self._point(followed, version, None)
+
+    def _point(self, followed: str | None, version: str, entry: Takeover | None) -> bool:
+        """Nothing is done if servers have left `followed`, as after `recsys rollback`: who goes back is obeyed."""
+        known = None if followed is None else followed.encode()
+        return self._redis.write_if(self._keys.served, known, partial(point, self._keys, version, entry))
 
     def sweep(self) -> None:
         """Remove runs whose time is up, if none were looked for in the last minute."""

@@ -226,6 +226,58 @@ def test_a_disk_without_room_is_an_error_at_the_start(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_delta_that_finds_no_room_loses_no_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its values need a file where more rows changed than memory holds. Another table was read before."""
+    tables = Table("a", 4), Table("t", 4, capacity=2, cold_capacity=8)
+    store = LocalStore(tables, cold_folder=tmp_path)
+    store.subscribe("c")
+    store.acknowledge("c", store.delta("c").sequence)
+    train(store, 1, 2, 3, 4)
+    store.lookup("a", ids(7), 0)
+
+    def full(folder: Path, *_: object) -> None:
+        raise FileError(f"{folder}: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("embedding.local.tiered_table.mapped_zeros", full)
+        with pytest.raises(FileError, match="No space"):
+            store.delta("c")
+    delta = store.delta("c")
+    assert (delta.full, delta.sequence) == (True, 2)
+    assert delta.tables["a"].ids_U.tolist() == [7]
+    assert sorted(delta.tables["t"].ids_U.tolist()) == [1, 2, 3, 4]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_does_not_write_over_the_rows_of_the_other_process(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    train(store, 1, 2, 3, 4)
+    before = store.digest()
+    child = os.fork()
+    if not child:
+        try:
+            train(store, 5, 6, 7)
+        except InvalidValueError as error:
+            os._exit(3 if "which was forked" in str(error) else 4)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    assert store.digest() == before
+    train(store, 1, 2, 3, 4)
+
+
+def test_a_row_of_another_id_is_not_taken_for_the_one_that_was_written(tmp_path: Path) -> None:
+    """As after a write that the disk has lost: the older row there is whole, with the sum over its bits."""
+    store = make(tmp_path)
+    train(store, 1, 2, 3, 4)
+    records = store._by_name["t"]._cold.rows._records.reshape(-1, store._by_name["t"]._cold.rows.width)  # type: ignore[attr-defined]
+    records[:2] = records[1::-1].copy()
+    with pytest.raises(ColdRowsError, match="not as they were written"):
+        store.peek("t", ids(1, 2))
+    with pytest.raises(ColdRowsError, match="not as they were written"):
+        train(store, 1, 2)
+
+
 READS: dict[str, Callable[[LocalStore, Path], object]] = {
     "look-up": lambda store, _: train(store, 1, 2),
     "peek": lambda store, _: store.peek("t", ids(1, 2, 3, 4)),

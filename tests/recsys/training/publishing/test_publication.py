@@ -13,6 +13,7 @@ import pytest
 from recsys import wiring
 from recsys.config.file import parse
 from recsys.config.schema import Config
+from recsys.errors import FileError
 from recsys.training.export.exporter import Exporter
 from recsys.training.progress import Progress
 from recsys.training.publishing.publication import Publication
@@ -172,6 +173,20 @@ def test_after_redis_was_emptied_a_run_that_waited_brings_what_it_had_brought_be
         recorder.runs = SimpleNamespace(rival=lambda now=now: rival[now])
         assert publication.publish(Progress(), {}, has_caught_up=True, dense=True)
     assert brought == [{"ada"}, set(), {"ada"}, set()]
+
+
+def test_without_room_for_a_delta_of_rows_on_disk_training_goes_on(
+    config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    publication, recorder = publishing(config)
+
+    def full(*_: object) -> None:
+        raise FileError("the folder of rows on disk: /cold: No space left on device; make room on the disk")
+
+    monkeypatch.setattr("embedding.local.store.LocalStore.delta", full)
+    assert not publication.publish(Progress(), {}, has_caught_up=True)
+    assert "not published, training goes on: the folder of rows on disk: /cold: No space left" in caplog.text
+    assert not recorder.statuses
 
 
 def test_a_run_that_has_not_read_the_log_brings_nothing_beside_another(config: Config) -> None:

@@ -16,8 +16,10 @@ from serving.replication.follow.model_loader import ModelLoader
 from serving.replication.health import Availability
 from serving.replication.keys import ModelKeys
 from serving.replication.promoter import Promoter
+from serving.replication.publish.lease import Holder, Lease
 from serving.replication.publish.publisher import Publisher
-from serving.replication.publish.served_run import KEEP
+from serving.replication.publish.redis_writer import RedisWriter
+from serving.replication.publish.served_run import KEEP, ServedRun
 from serving.replication.shared_reads import served
 from serving.replication.takeovers import Takeover
 from streaming.encode.feature_spec import FeatureSpec, Field
@@ -174,6 +176,50 @@ def go_back(client: RedisClient) -> None:
     last = promoter.takeovers("m")[-1]
     entry = Takeover(last.before, last.run, 0, "ada@here", rolled_back=True)
     promoter.go_back(promoter.candidate("m", last.before), entry)
+
+
+def test_who_goes_back_while_a_graph_is_written_is_obeyed(
+    client: RedisClient, live: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the trainer's look at which run is served and its notice of the graph."""
+    new = write_beside(client)
+    new.take_over("step-2-bb")
+    write, gone_back = RedisWriter.set_one, []
+
+    def written(self: RedisWriter, name: str, value: bytes) -> None:
+        write(self, name, value)
+        go_back(client)
+        gone_back.append(name)
+
+    monkeypatch.setattr(RedisWriter, "set_one", written)
+    new.publish_artefact(artefact(step=3, spec=WIDER))
+    assert gone_back == [ModelKeys("m", NEW).artefact]
+    assert served(client, "m") == OLD
+    assert Promoter(client).takeovers("m")[-1].by == "ada@here"
+
+
+@pytest.mark.parametrize("leased", [False, True])
+def test_no_run_is_replaced_that_the_new_one_was_not_compared_with(
+    client: RedisClient, live: Publisher, leased: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers are pointed to a third one while the rows of the new one are written, or in the last moment."""
+    lease = Lease(client, "m", Holder.here("t", NEW)) if leased else None
+    new = Publisher(client, "m", now=lambda: 0, lease=lease)
+    new.begin(NEW)
+    new.publish_artefact(artefact(step=2, spec=WIDER))
+    new.publish(delta(1, {1: 7.0}, full=True))
+    assert not new.take_over("step-2-bb", over="cc")
+    other = ServedRun._other
+
+    def late(self: ServedRun, run: str | None) -> str | None:
+        found = other(self, run)
+        client.set(ModelKeys("m").served, "cc")
+        return found
+
+    monkeypatch.setattr(ServedRun, "_other", late)
+    assert not new.take_over("step-2-bb", over=OLD)
+    assert served(client, "m") == "cc"
+    assert not Promoter(client).takeovers("m")
 
 
 def test_gone_back_to_the_run_before_servers_have_its_rows_with_its_graph(

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from serving.model.scorer import load_scorer
+from serving.process_settings import Settings
 from serving.server import run
-from serving.server_settings import Settings
 from streaming.log.file_log import FileLog
 
 

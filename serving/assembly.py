@@ -33,12 +33,12 @@ from serving.experiments.counts.counters import ExperimentCounters
 from serving.experiments.traffic import Traffic
 from serving.limits import Limits
 from serving.model.loaded_model import OpenScorer
+from serving.process_settings import Settings
 from serving.processes.siblings import Siblings
 from serving.ranking_parts import candidates, ranker, shadow_scoring
 from serving.replica import Replica
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis, connect
-from serving.server_settings import Settings
 from serving.shadow import Shadow
 from streaming.log.event_log import EventLog
 

@@ -13,13 +13,13 @@ from recsys.errors import UnavailableError
 from serving.api.messages.schemas import RankRequest, RecommendRequest
 from serving.experiments.traffic import Traffic
 from serving.model.loaded_model import OpenScorer
+from serving.process_settings import Settings
 from serving.ranking.query import Query
 from serving.ranking.trace import Trace
 from serving.ranking_parts import candidates, ranker
 from serving.replica import Replica
 from serving.replication.embedded_redis import connect
 from serving.retrieval.retriever import RetrievalQuery
-from serving.server_settings import Settings
 from streaming.events.schema import Impression, Value
 from streaming.ingest.validation import check_items_differ, check_request_features
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from serving.event_writer import EventWriter
+from serving.process_settings import Settings
 from serving.ranking.diversity import Diversity
 from serving.ranking.exploration import exploration
 from serving.ranking.mean_logits import MeanLogits
@@ -24,7 +25,6 @@ from serving.retrieval.merged import MergedRetriever
 from serving.retrieval.retriever import Retriever
 from serving.retrieval.two_tower_items import TwoTowerItems
 from serving.retrieval.visit_sources import HistoryItems, ItemToItem
-from serving.server_settings import Settings
 from serving.shadow import Shadow
 
 

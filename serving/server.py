@@ -7,8 +7,8 @@ from collections.abc import Callable
 from serving.assembly import build
 from serving.http_server import http_server, listening, serve, tls_of
 from serving.model.loaded_model import OpenScorer
+from serving.process_settings import Settings
 from serving.processes.siblings import Siblings
-from serving.server_settings import Settings
 from streaming.log.event_log import EventLog
 
 

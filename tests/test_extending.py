@@ -30,9 +30,9 @@ from recsys.evaluation.replay.report.replay_report import html, markdown
 from recsys.training.export import exporter
 from serving import assembly, ranking_parts
 from serving.model.scorer import load_scorer
+from serving.process_settings import Settings
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
-from serving.server_settings import Settings
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from serving.experiments.goals import Goal
     from serving.local_ranking import LocalRanking
     from serving.model.loaded_model import OpenScorer
-    from serving.server_settings import Settings
+    from serving.process_settings import Settings
 
 
 def open_scorer(config: Config) -> OpenScorer:
@@ -29,7 +29,7 @@ def server(config: Config) -> Settings:
     """The server's settings: those of the section, and what other sections say. Without an experiment all users get
     the champion."""
     from serving.experiments.assignment import Arm, Experiment
-    from serving.server_settings import Settings
+    from serving.process_settings import Settings
 
     chosen = {one.name: getattr(config.serving, one.name) for one in fields(config.serving)}
     experiments = tuple(experiment.to_experiment() for experiment in config.experiments)

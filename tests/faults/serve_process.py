@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from serving.process_settings import Settings
 from serving.server import run
-from serving.server_settings import Settings
 from streaming.log.file_log import FileLog
 from tests.serving.fakes import Graphs
 

@@ -16,11 +16,11 @@ from redis.crc import key_slot
 from embedding.store import Delta, TableDelta
 from recsys.errors import OutOfStepError, PublishError
 from serving.assembly import build
+from serving.process_settings import Settings
 from serving.replication.connection.cluster import ClusterClient
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import connect
 from serving.replication.publish.publisher import Publisher
-from serving.server_settings import Settings
 from streaming.encode.encoder import Encoder
 from streaming.log.memory_log import MemoryLog
 from tests.serving.api.asking import rank, ready, shown

@@ -23,7 +23,7 @@ from recsys.errors import ConfigError, InvalidValueError
 from serving.assembly import build
 from serving.certificate import tls_context
 from serving.http_server import tls_of
-from serving.server_settings import Settings
+from serving.process_settings import Settings
 from streaming.log.memory_log import MemoryLog
 from tests.serving.fakes import Graphs
 from tests.serving.running import running

@@ -16,10 +16,10 @@ from embedding.store import Delta, TableDelta
 from serving.cache.row_cache import RowCache
 from serving.cache.row_store import MemoryRows
 from serving.cache.warmup import warm_up
+from serving.process_settings import Settings
 from serving.replication import delta_messages
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.publish.publisher import Publisher
-from serving.server_settings import Settings
 from streaming.encode.encoder import Encoder
 from streaming.encode.feature_spec import FeatureSpec, Field
 from tests.serving.fakes import SPEC, artefact, delta, ids, rows

@@ -11,9 +11,9 @@ import pytest
 from embedding.store import Delta, TableDelta
 from serving.assembly import build
 from serving.experiments.assignment import Arm, Experiment
+from serving.process_settings import Settings
 from serving.replication.embedded_redis import EmbeddedRedis, connect, socket_path
 from serving.replication.publish.publisher import Publisher
-from serving.server_settings import Settings
 from streaming.encode.encoder import Encoder
 from streaming.log.memory_log import MemoryLog
 from tests.serving.api.asking import rank, ready, shown

@@ -15,11 +15,11 @@ from recsys.commands.output.log_lines import log_to_stderr
 from recsys.config.file import load
 from recsys.config.schema import Config
 from serving.http_server import tls_of
+from serving.process_settings import Settings
 from serving.processes.siblings import Siblings
 from serving.processes.supervisor import Supervisor
 from serving.server import run as run_server
 from serving.server import run_as, url_of
-from serving.server_settings import Settings
 
 
 def run(path: Path, host: str | None, port: int | None, processes: int | None) -> None:

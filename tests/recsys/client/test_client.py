@@ -31,9 +31,9 @@ from serving.api.messages.request_errors import (
 from serving.api.messages.schemas import RankResponse
 from serving.api_key import new_key
 from serving.assembly import build
+from serving.process_settings import Settings
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
-from serving.server_settings import Settings
 from streaming.encode.encoder import Encoder
 from streaming.events.schema import Erasure, Impression, Interaction, ItemUpdate, UserUpdate
 from tests.serving.api.asking import FailingLog, ready, stored

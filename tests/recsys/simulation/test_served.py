@@ -19,9 +19,9 @@ from recsys.simulation.simulation import Truth
 from recsys.simulation.user_model import PlantedUsers
 from serving.assembly import build
 from serving.experiments.assignment import Arm, Experiment
+from serving.process_settings import Settings
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
-from serving.server_settings import Settings
 from streaming.events.schema import Impression, Interaction, ItemUpdate
 from tests.serving.api.asking import FailingLog, stored
 from tests.serving.fakes import Graphs

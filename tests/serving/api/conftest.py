@@ -13,9 +13,9 @@ import pytest
 
 from embedding.store import Delta, TableDelta
 from serving.assembly import build
+from serving.process_settings import Settings
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.publish.publisher import Publisher
-from serving.server_settings import Settings
 from streaming.encode.encoder import Encoder
 from tests.serving.api.asking import FailingLog, Start
 from tests.serving.fakes import SPEC, Graphs, artefact, ids, rows

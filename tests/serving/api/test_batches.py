@@ -11,7 +11,7 @@ import msgspec
 
 from serving.api.messages.schemas import MOST_LISTS, BatchResponse
 from serving.assembly import build
-from serving.server_settings import Settings
+from serving.process_settings import Settings
 from streaming.events.schema import Impression
 from streaming.log.memory_log import MemoryLog
 from tests.serving.api.asking import HeldScorer, Start, figures, rank, ready, shown, stored

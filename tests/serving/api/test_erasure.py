@@ -14,8 +14,8 @@ import pytest
 from serving.api.messages.operator_schemas import ErasureResponse
 from serving.api_key import SCOPES, new_key
 from serving.assembly import build
+from serving.process_settings import Settings
 from serving.replication.publish.publisher import Publisher
-from serving.server_settings import Settings
 from streaming.log.erasure import UserEvents
 from streaming.log.file_log import FileLog
 from tests.serving.api.asking import FailingLog, Start, rank, ready

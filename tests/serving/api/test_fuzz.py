@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from embedding.store import Delta, TableDelta
 from serving.api.messages.schemas import ErrorResponse, EventsResponse, RankResponse
 from serving.assembly import build
+from serving.process_settings import Settings
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
-from serving.server_settings import Settings
 from streaming.encode.encoder import Encoder
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.ingest.codec import Rules

@@ -22,10 +22,10 @@ from serving.experiments.counts.log_counts import LogCounts
 from serving.experiments.goals import Goal
 from serving.experiments.guardrails import Guardrail
 from serving.experiments.log_summary import log_summary
+from serving.process_settings import Settings
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
-from serving.server_settings import Settings
 from streaming.encode.encoder import Encoder
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Features

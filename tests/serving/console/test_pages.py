@@ -21,12 +21,12 @@ from serving.assembly import build
 from serving.console.rendering import FOLDER, PAGES
 from serving.experiments.assignment import Arm, Experiment
 from serving.experiments.goals import Goal
+from serving.process_settings import Settings
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.embedded_redis import EmbeddedRedis, socket_path
 from serving.replication.promoter import Promoter
 from serving.replication.promotions import Promotion
 from serving.replication.publish.publisher import Publisher
-from serving.server_settings import Settings
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Impression, Interaction
 from streaming.ingest.refusals.dead_letters import DeadLetter, DeadLetters

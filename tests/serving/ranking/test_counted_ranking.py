@@ -8,9 +8,9 @@ import pytest
 
 from serving.api.messages.schemas import RankRequest
 from serving.local_ranking import Answer, LocalRanking
+from serving.process_settings import Settings
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.publish.publisher import Publisher
-from serving.server_settings import Settings
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Impression, Interaction
 from streaming.ingest.codec import encode_events

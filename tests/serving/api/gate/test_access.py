@@ -16,7 +16,7 @@ from serving.api.gate.token_bucket import TokenBucket
 from serving.api.messages.openapi import OPERATIONS
 from serving.api.messages.request_errors import NoKeyError, OverloadedError
 from serving.api_key import ApiKey, Scope, hashed, new_key
-from serving.server_settings import Settings
+from serving.process_settings import Settings
 from tests.serving.api.asking import Start
 
 BODIES: dict[str, Any] = {

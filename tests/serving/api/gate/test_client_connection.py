@@ -12,7 +12,7 @@ from itertools import cycle
 import httpx
 import pytest
 
-from serving.server_settings import Settings
+from serving.process_settings import Settings
 from tests.serving.api.asking import Start, figures
 from tests.serving.waiting import until
 

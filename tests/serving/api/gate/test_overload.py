@@ -16,7 +16,7 @@ import pytest
 
 from serving.api.gate.service_time import ServiceTime
 from serving.assembly import build
-from serving.server_settings import Settings
+from serving.process_settings import Settings
 from streaming.log.memory_log import MemoryLog
 from tests.serving.api.asking import FailingLog, HeldScorer, Start, figures, rank, ready, stored
 from tests.serving.running import running

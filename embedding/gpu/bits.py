@@ -5,9 +5,9 @@ A slot is 16 bytes of one int64 tensor [slots, 2], also seen as int32 [slots, 4]
     int64 0: mixed id        int32 2: row        int32 3: last seen, minutes since the epoch
 
 The top bit of a mixed id names one of two rings of `half` slots; the 32 bits below it its home there, by a high
-multiply as in `embedding.kernels.lines`. A word whose top bit is not its ring's cannot be a mixed id: it marks a slot
-as open, and every 64-bit id is legal. An empty slot of the lower ring holds -1, a tombstone -2; in the upper ring they
-are 0 and 1.
+multiply as in `embedding.kernels.id_table.lines`. A word whose top bit is not its ring's cannot be a mixed id: it marks
+a slot as open, and every 64-bit id is legal. An empty slot of the lower ring holds -1, a tombstone -2; in the upper
+ring they are 0 and 1.
 
 Ids are int64 in memory and uint64 where they are mixed and shifted. Functions are small, so that Triton inlines them.
 """

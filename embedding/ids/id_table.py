@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding.argument_checks import MAX_CAPACITY
-from embedding.ids.eviction import EvictionQueue
+from embedding.ids.order.eviction import EvictionQueue
 from embedding.ids.packed import MOST_MINUTES, Entries, Packed, rows_of, unpack
 from embedding.ids.segments import Segments
 from embedding.ids.thread_parts import ThreadParts
-from embedding.kernels import search, table_segment, take_ids
-from embedding.kernels.lines import FREE_TOP, NEW, NEXT_ROW, SIZE
-from embedding.kernels.sweep import release, sweep
+from embedding.kernels.id_table import search, table_segment, take_ids
+from embedding.kernels.id_table.lines import FREE_TOP, NEW, NEXT_ROW, SIZE
+from embedding.kernels.id_table.sweep import release, sweep
 from embedding.lazy_arrays import lazy_zeros
 from embedding.store import Ids, Index
 from recsys.errors import InvalidValueError

@@ -1,6 +1,6 @@
 """The packed metadata of an id: row (32 bits) | last seen (24 bits, minutes) | frequency (8 bits).
 
-The kernels read and write it in `embedding.kernels.lines`; everything else does so here.
+The kernels read and write it in `embedding.kernels.id_table.lines`; everything else does so here.
 Suffixes: U distinct ids, R rows.
 """
 

@@ -1,6 +1,6 @@
 """The memory of an id table: segments of the hash space that grow and shrink one at a time.
 
-Suffix: S segments. See `embedding.kernels.lines` for lines and slots.
+Suffix: S segments. See `embedding.kernels.id_table.lines` for lines and slots.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from embedding.hashing import mix
 from embedding.ids.packed import aged
-from embedding.kernels.table_segment import probe_lengths, rebuild
+from embedding.kernels.id_table.table_segment import probe_lengths, rebuild
 from embedding.lazy_arrays import give_back, lazy_zeros
 
 LOAD = 0.69

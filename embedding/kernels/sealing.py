@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from embedding.kernels.bits import ONE, U64, inlined, jit, prefetch
-from embedding.kernels.lines import S32
+from embedding.kernels.id_table.lines import S32
 
 SEAL = 4
 AHEAD = 16  # rows between a prefetch and its use

@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from embedding.ids.id_table import IdTable
-from embedding.ids.waiting import HIGHEST, NewIds
+from embedding.ids.order.waiting import HIGHEST, NewIds
 from embedding.kernels import clear
 from embedding.local.store import LocalStore
 from embedding.rows.row_block import RowBlock

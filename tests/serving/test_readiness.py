@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numba.core.dispatcher import Dispatcher
 
-from embedding.kernels import search, table_segment
+from embedding.kernels.id_table import search, table_segment
 from embedding.store import Delta, TableDelta
 from serving.cache.row_cache import RowCache
 from serving.cache.row_store import MemoryRows

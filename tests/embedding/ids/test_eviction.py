@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from embedding.hashing import mix
 from embedding.ids.id_table import IdTable
-from embedding.ids.waiting import sorted_by_place
-from embedding.kernels import eviction
+from embedding.ids.order.waiting import sorted_by_place
+from embedding.kernels.id_table import eviction
 from embedding.local.store import LocalStore
 from embedding.store import Ids, Table
 

@@ -27,7 +27,7 @@ from embedding.kernels.bits import (
     splat,
     unmix,
 )
-from embedding.kernels.lines import FREE_TOP, S32, S64, SIZE, colder, displaced, empty_word, place
+from embedding.kernels.id_table.lines import FREE_TOP, S32, S64, SIZE, colder, displaced, empty_word, place
 
 AHEAD = 32  # lines between a prefetch and its use; the processor's own prefetch is too late for lines that are written
 _I1, _I8, _I32, _I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)

@@ -2,7 +2,8 @@
 
 The lowest sixteenth of the ids waits in order. While they are evicted, a part of the table is searched in each call for
 those that come next, so that no call waits for a pass over the table. Being seen only raises the place of an id (see
-`embedding.kernels.eviction`): those that wait are looked up when their turn comes, and only new ids have to be added.
+`embedding.kernels.id_table.eviction`): those that wait are looked up when their turn comes, and only new ids have to be
+added.
 
 Suffixes: N ids of a call, K ids that wait, R ids removed.
 """
@@ -13,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding.hashing import eviction_draw
-from embedding.ids.listing import Listing
+from embedding.ids.order.listing import Listing
+from embedding.ids.order.waiting import HIGHEST, NOBODY, NewIds, Waiting, joined, sorted_by_place, up_to
 from embedding.ids.packed import Packed
 from embedding.ids.segments import Segments
-from embedding.ids.waiting import HIGHEST, NOBODY, NewIds, Waiting, joined, sorted_by_place, up_to
-from embedding.kernels import eviction
-from embedding.kernels.lines import SIZE
+from embedding.kernels.id_table import eviction
+from embedding.kernels.id_table.lines import SIZE
 from embedding.store import Ids, Index
 
 _SHARE = 16  # at least 1 / _SHARE of the table waits
@@ -27,7 +28,7 @@ _SHARE = 16  # at least 1 / _SHARE of the table waits
 class EvictionQueue:
     """Ids by last seen, then frequency, then `hashing.eviction_ties`: exactly the order of a full sort.
 
-    `state` and `free` are the id table's, see `embedding.kernels.lines`.
+    `state` and `free` are the id table's, see `embedding.kernels.id_table.lines`.
 
     >>> from embedding.ids.id_table import IdTable
     >>> table = IdTable(capacity=10)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embedding.kernels import eviction
+from embedding.kernels.id_table import eviction
 from embedding.store import Ids, Index
 
 Waiting = tuple[Ids, Ids]
-"""The places and mixed ids [K] of ids, see `embedding.kernels.eviction`."""
+"""The places and mixed ids [K] of ids, see `embedding.kernels.id_table.eviction`."""
 HIGHEST = ~np.uint64(0)
 """The highest place."""
 NOBODY: Waiting = (np.zeros(0, np.uint64), np.zeros(0, np.uint64))

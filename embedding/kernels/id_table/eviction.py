@@ -22,8 +22,8 @@ from embedding.kernels.bits import (
     trailing_zeros,
     unmix,
 )
-from embedding.kernels.lines import FREQ, S8, S32, S64, colder, empty_word, find_slot, free_row, home
-from embedding.kernels.table_segment import close_slot
+from embedding.kernels.id_table.lines import FREQ, S8, S32, S64, colder, empty_word, find_slot, free_row, home
+from embedding.kernels.id_table.table_segment import close_slot
 
 AHEAD = 48  # ids between a prefetch and its use
 _PRIORITY = U64(0xFFFFFFFF)

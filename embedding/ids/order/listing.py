@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from embedding.ids.order.waiting import HIGHEST, NOBODY, NewIds, Waiting, sorted_by_place
 from embedding.ids.segments import Segments
-from embedding.ids.waiting import HIGHEST, NOBODY, NewIds, Waiting, sorted_by_place
-from embedding.kernels import eviction
+from embedding.kernels.id_table import eviction
 
 _SAMPLE = 1 << 12  # lines that tell the places of all
 

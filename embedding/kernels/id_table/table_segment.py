@@ -19,7 +19,7 @@ from embedding.kernels.bits import (
     trailing_zeros,
     unmix,
 )
-from embedding.kernels.lines import (
+from embedding.kernels.id_table.lines import (
     FREE_TOP,
     FREQ,
     KEYS,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from embedding.kernels.bits import ONE, U64, ZERO, jit, mix, prefetch_far
-from embedding.kernels.lines import S32, find_slot, free_row, home
-from embedding.kernels.table_segment import close_slot
+from embedding.kernels.id_table.lines import S32, find_slot, free_row, home
+from embedding.kernels.id_table.table_segment import close_slot
 
 AHEAD = 32  # ids between a prefetch and its use
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from embedding.kernels.bits import ONE, U64, ZERO, inlined, jit, line_equal, mix, prefetch_far, trailing_zeros
-from embedding.kernels.lines import KEYS, S32, empty_word, home, next_line, touch_slot
+from embedding.kernels.id_table.lines import KEYS, S32, empty_word, home, next_line, touch_slot
 
 BLOCK = 64
 LATE = 2 * BLOCK  # ids that may wait for lines after their home

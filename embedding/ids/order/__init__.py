@@ -1,0 +1,1 @@
+"""The order in which a full table evicts its ids."""

@@ -1,0 +1,1 @@
+"""The compiled loops of the id table. For its layout see `lines`."""

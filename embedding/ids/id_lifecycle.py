@@ -190,8 +190,8 @@ class TableIds(ChangedIds):
         with self.lock:
             kept = state.evicted_last(self.table.total_capacity)
             self._clock.restore(state.seen_U)
-            if len(kept):  # the earliest minute of all parts sets the origin
-                self.ids.stamp(int(state.seen_U[kept].min()))
+            if len(kept):  # of all parts together
+                self.ids.span(int(state.seen_U[kept].min()), int(state.seen_U[kept].max()))
             for begin in range(0, len(kept), PART):
                 self._restore_rows(state.take(kept[begin : begin + PART]))
             self.rows.step, self._lookups, self._counters = state.step, state.lookups, Counter(state.counters)
@@ -228,6 +228,8 @@ class TableIds(ChangedIds):
             seen = Entries.seen(seen_R)
             self._clock.restore(seen.minutes_U)
             self.ids = IdTable(self.table.capacity)
+            if len(seen.minutes_U):
+                self.ids.span(int(seen.minutes_U.min()), int(seen.minutes_U.max()))
             self.ids.reserve_rows(seen.rows_U)
             self.ids.restore(ids_R[seen.rows_U], seen.minutes_U, seen.freqs_U)
             self.ids.reserve_rows(np.flatnonzero(seen_R == 0))

@@ -98,6 +98,10 @@ class IdTable:
             self._eviction.reset()
         return np.uint64(max(1, minute - self._origin))
 
+    def span(self, earliest: int, latest: int) -> None:
+        """Tell all minutes between these two apart, if it is 32 years at most; for an empty table."""
+        self._origin = min(earliest - 1, latest - _MARGIN)
+
     def follow_clock(self, other: IdTable) -> None:
         """Tell apart the same minutes as another table from now on; for an empty table."""
         self._origin = other._origin if self._origin is None else self._origin

@@ -190,6 +190,21 @@ def test_a_reader_never_sees_half_a_row_nor_another_ids(tmp_path: Path) -> None:
     assert store.counters("t")["moved_out"] > 0
 
 
+@pytest.mark.parametrize("cold", [0, 16])
+def test_ids_that_were_seen_decades_apart_are_as_far_apart_after_a_restart(cold: int, tmp_path: Path) -> None:
+    """As those of MovieLens are. What goes on then is what would have gone on."""
+    year = 365 * 24 * 60 * MINUTE
+    store, again = (make(tmp_path, warm=20 - cold, cold=cold) for _ in range(2))
+    for number in range(20):
+        train(store, number, now=(25 + number) * year)
+    store.save(tmp_path / "s")
+    again.load(tmp_path / "s")
+    assert again.digest() == store.digest()
+    for one in (store, again):
+        train(one, 1, 20, 21, now=45 * year)
+    assert again.digest() == store.digest()
+
+
 # bad input and bad disks
 
 

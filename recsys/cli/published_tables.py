@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,8 +12,7 @@ from recsys.commands.options.common import OUT
 from recsys.commands.user_errors import readable
 from recsys.extras import needs
 
-DATA = click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
-RESULTS = click.option("--out", type=click.Path(path_type=Path), default="run/reproduce", show_default=True, help=OUT)
+Command = Callable[..., Any]
 
 
 @click.group()
@@ -19,12 +20,25 @@ def reproduce() -> None:
     """Compute the tables of the documentation anew. What is in the folder of results is not computed again."""
 
 
-@reproduce.command()
-@DATA
-@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Seeds of models and anchors.")
-@RESULTS
-@readable
-@needs("training")
+def _table(
+    seeds: int | None = None, of: str = "Fits of each model.", trains: bool = True
+) -> Callable[[Command], Command]:
+    """A table that is made of the folder DATA, by so many seeds; one that `trains` needs PyTorch."""
+
+    def made(run: Command) -> Command:
+        run = readable(needs("training")(run) if trains else run)
+        run = click.option(
+            "--out", type=click.Path(path_type=Path), default="run/reproduce", show_default=True, help=OUT
+        )(run)
+        if seeds is not None:
+            run = click.option("--seeds", type=click.IntRange(1), default=seeds, show_default=True, help=of)(run)
+        data = click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
+        return reproduce.command(run.__name__.replace("_", "-"))(data(run))
+
+    return made
+
+
+@_table(5, "Seeds of models and anchors.")
 def coat(data: Path, seeds: int, out: Path) -> None:
     """Debiasing on Coat: IPS, SNIPS, doubly robust learning and kernel balancing, with controls.
 
@@ -35,12 +49,7 @@ def coat(data: Path, seeds: int, out: Path) -> None:
     run(data, seeds=seeds, out=out)
 
 
-@reproduce.command()
-@DATA
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Fits of each model.")
-@RESULTS
-@readable
-@needs("training")
+@_table(3)
 def autoint(data: Path, seeds: int, out: Path) -> None:
     """AutoInt and models beside it on MovieLens 1M, by the protocol of AutoInt's paper.
 
@@ -52,12 +61,7 @@ def autoint(data: Path, seeds: int, out: Path) -> None:
     run(data, seeds=seeds, out=out)
 
 
-@reproduce.command()
-@DATA
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Fits of each model.")
-@RESULTS
-@readable
-@needs("training")
+@_table(3)
 def histories(data: Path, seeds: int, out: Path) -> None:
     """What a user's last movies are worth on MovieLens 1M by time: none, their mean, target and self-attention.
 
@@ -69,12 +73,7 @@ def histories(data: Path, seeds: int, out: Path) -> None:
     run(data, seeds=seeds, out=out)
 
 
-@reproduce.command()
-@DATA
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Fits of each model.")
-@RESULTS
-@readable
-@needs("training")
+@_table(3)
 def unified(data: Path, seeds: int, out: Path) -> None:
     """Rows of their own, shared by all ids, and shared by the ids of a field, in three sizes on MovieLens 1M.
 
@@ -86,12 +85,7 @@ def unified(data: Path, seeds: int, out: Path) -> None:
     run(data, seeds=seeds, out=out)
 
 
-@reproduce.command()
-@DATA
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Searches of each model.")
-@RESULTS
-@readable
-@needs("training")
+@_table(3, "Searches of each model.")
 def dnis(data: Path, seeds: int, out: Path) -> None:
     """DNIS and its controls at six sizes on MovieLens 1M, with a DeepFM and AutoInt.
 
@@ -103,12 +97,7 @@ def dnis(data: Path, seeds: int, out: Path) -> None:
     run(data, seeds=seeds, out=out)
 
 
-@reproduce.command()
-@DATA
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Searches.")
-@RESULTS
-@readable
-@needs("training")
+@_table(3, "Searches.")
 def ihas(data: Path, seeds: int, out: Path) -> None:
     """Models by groups of rows, as iHAS finds them, and their controls on MovieLens 1M, with a DeepFM.
 
@@ -120,10 +109,7 @@ def ihas(data: Path, seeds: int, out: Path) -> None:
     run(data, seeds=seeds, out=out)
 
 
-@reproduce.command("open-bandit")
-@DATA
-@RESULTS
-@readable
+@_table(trains=False)
 def open_bandit(data: Path, out: Path) -> None:
     """Off-policy estimates on the Open Bandit Dataset: each policy from the other's log, and from its own.
 
@@ -134,11 +120,7 @@ def open_bandit(data: Path, out: Path) -> None:
     run(data, out=out)
 
 
-@reproduce.command()
-@DATA
-@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Draws of what is left out.")
-@RESULTS
-@readable
+@_table(5, "Draws of what is left out.", trains=False)
 def slates(data: Path, seeds: int, out: Path) -> None:
     """Lists of films on MovieLens 1M: relevance beside variety, and merged sources of which one is biased.
 
@@ -149,12 +131,7 @@ def slates(data: Path, seeds: int, out: Path) -> None:
     run(data, seeds=seeds, out=out)
 
 
-@reproduce.command()
-@DATA
-@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Fits of each model.")
-@RESULTS
-@readable
-@needs("training")
+@_table(5)
 def retrieval(data: Path, seeds: int, out: Path) -> None:
     """The two-tower model on MovieLens 1M by time, with and without self-supervision, beside baselines.
 

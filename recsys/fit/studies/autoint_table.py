@@ -8,7 +8,7 @@ are means of ten runs.
 from __future__ import annotations
 
 from recsys.datasets.ml1m_autoint import FIELDS
-from recsys.fit.studies.fit_study import FitTable, Studied
+from recsys.fit.studies.fit_study import LEARNING, FitTable, Studied
 
 _SETTINGS = f"""
 [log]
@@ -20,13 +20,7 @@ dim = 16
 {{own}}
 [training]
 positive = ["like"]
-labels = "held"
-wait = "1s"
-lateness = "0s"
-batch_size = 1024
-optimizer = "adam"
-dense_lr = 0.001
-sparse_lr = 0.001
+{LEARNING}
 averaging = 0.0
 seed = {{seed}}
 checkpoints = "{{name}}-{{seed}}"

@@ -25,6 +25,16 @@ from recsys.fit.fit_state import FitState
 from recsys.fit.fitted_figures import evaluate
 from recsys.fit.parts import read_parts
 
+LEARNING = """\
+labels = "held"
+wait = "1s"
+lateness = "0s"
+batch_size = 1024
+optimizer = "adam"
+dense_lr = 0.001
+sparse_lr = 0.001"""
+"""Of `[training]`: labels are known at once, and all weights learn at one rate."""
+
 
 @dataclass(frozen=True, slots=True)
 class Studied:

@@ -7,9 +7,9 @@ A rating of 4 or 5 is positive. The first 80 % of ratings are learned from, the 
 
 from __future__ import annotations
 
-from recsys.fit.studies.fit_study import FitTable, Studied
+from recsys.fit.studies.fit_study import LEARNING, FitTable, Studied
 
-_SETTINGS = """
+_SETTINGS = f"""
 [log]
 url = "file:log"
 [features]
@@ -36,24 +36,18 @@ source = "item.year"
 name = "genres"
 kind = "multi"
 source = "item.genres"
-{own}[model]
+{{own}}[model]
 name = "fm"
 mlp = [64, 32]
 [training]
 positive = ["rate"]
 min_value = 4.0
-labels = "held"
-wait = "1s"
-lateness = "0s"
-batch_size = 1024
-optimizer = "adam"
-dense_lr = 0.001
-sparse_lr = 0.001
-seed = {seed}
-checkpoints = "{name}-{seed}"
+{LEARNING}
+seed = {{seed}}
+checkpoints = "{{name}}-{{seed}}"
 [fit]
 split = "time"
-epochs = {epochs}
+epochs = {{epochs}}
 patience = 2
 """
 _FIELD = """[[features.fields]]

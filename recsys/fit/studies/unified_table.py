@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recsys.fit.studies.fit_study import FitTable, Studied
+from recsys.fit.studies.fit_study import LEARNING, FitTable, Studied
 
 DIM = 30
 IDS = {"user": 6040, "movie": 3706, "zip": 3439, "occupation": 21, "age": 7, "gender": 2}
@@ -45,13 +45,7 @@ layers = 2
 mlp = [192, 192]
 [training]
 positive = ["like"]
-labels = "held"
-wait = "1s"
-lateness = "0s"
-batch_size = 1024
-optimizer = "adam"
-dense_lr = 0.001
-sparse_lr = 0.001
+{LEARNING}
 averaging = 0.0
 seed = {{seed}}
 checkpoints = "{{name}}-{{seed}}"

@@ -25,8 +25,8 @@ def main(verbose: bool) -> None:
                      ingest -> replay              evaluate a model on a log before it goes live
                      ingest -> fit -> evaluate     learn a log in epochs; then train goes on online
                      ingest -> tune                search the settings of such a fit
-                     simulate -> ingest            a log of users whose preferences are known
-                   ingest -> memory              choose how much the embedding store may hold
+         simulate -> ingest                        a log of users whose preferences are known
+                     ingest -> memory              choose how much the embedding store may hold
     """
     log_to_stderr(logging.DEBUG if verbose else logging.WARNING)
 

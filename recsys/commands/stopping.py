@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from rich.console import Console
+
+from recsys.commands.output.terminal import say
 
 STOPPED = 130
 """Exit status after Ctrl-C, as in shells."""
@@ -21,3 +26,13 @@ def stopping() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def resumable(console: Console) -> Iterator[None]:
+    """Ctrl-C within it ends the process with the status of shells, and says that the same command goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(console, "Stopped before the end. Run it again to go on from here.")
+        sys.exit(STOPPED)

@@ -11,6 +11,7 @@ from recsys.commands.options.parts_of_log import read_log
 from recsys.commands.output.fit_tables import cells
 from recsys.commands.output.terminal import plain_console, say
 from recsys.commands.output.working import working
+from recsys.commands.stopping import resumable
 from recsys.errors import file_errors
 from recsys.evaluation.metrics import METRICS
 from recsys.search.dnis.curve import curve
@@ -24,7 +25,7 @@ def run(path: Path, *, until: str | None, out: Path) -> None:
     console = plain_console()
     config, parts = read_log(path, until, out, console)
     folder = search_folder(config, "dnis", parts, out, console)
-    with working(console) as doing:
+    with resumable(console), working(console) as doing:
         result = compare(config, parts, doing, folder)
     with file_errors("the results (--out)", out):
         _write(result, out)

@@ -12,6 +12,7 @@ from recsys.commands.options.parts_of_log import read_log
 from recsys.commands.output.fit_tables import cells
 from recsys.commands.output.terminal import plain_console, say
 from recsys.commands.output.working import working
+from recsys.commands.stopping import resumable
 from recsys.config.schema import Config
 from recsys.errors import file_errors
 from recsys.evaluation.metrics import METRICS
@@ -25,7 +26,7 @@ def run(path: Path, *, until: str | None, out: Path) -> None:
     console = plain_console()
     config, parts = read_log(path, until, out, console)
     folder = search_folder(config, "ihas", parts, out, console)
-    with working(console) as doing:
+    with resumable(console), working(console) as doing:
         result = compare(config, parts, doing, folder)
     with file_errors("the results (--out)", out):
         _write(config, result, out)

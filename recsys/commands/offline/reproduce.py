@@ -16,7 +16,7 @@ from rich.table import Table
 
 from recsys.commands.options.output_folder import check_out
 from recsys.commands.output.terminal import plain_column, plain_console, say
-from recsys.commands.stopping import STOPPED, stopping
+from recsys.commands.stopping import STOPPED, resumable, stopping
 from recsys.datasets.coat import coat as read_coat
 from recsys.datasets.holding import holding
 from recsys.datasets.ml1m import ml1m
@@ -157,7 +157,8 @@ def _computed(study: Study[Result], out: Path, name: str) -> Result:
         if path.exists():
             result = result.from_json(path.read_bytes())
     columns = BarColumn(), MofNCompleteColumn(), plain_column("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=plain_console()) as bar:
+    console = plain_console()
+    with resumable(console), Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=len(study.tasks), completed=len(result.rows))
         for row in study.rows(result, lambda doing: bar.update(task, description=doing)):
             result = msgspec.structs.replace(result, rows=(*result.rows, row))

@@ -106,6 +106,24 @@ def test_the_command_goes_on_after_kill_9(config: Config, parts: Parts, path: Pa
     assert (tmp_path / "dnis.json").read_bytes() == dnis_study.compare(config, parts).to_json()
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_ctrl_c_says_that_the_same_command_goes_on(
+    method: str, config: Config, parts: Parts, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted = []
+
+    def interrupt(*_: object) -> None:
+        interrupted.append(True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"recsys.commands.offline.{method}.compare", interrupt)
+    arguments = ["search", method, "-c", str(path.with_name("resumed.toml")), "--out", str(tmp_path)]
+    said = CliRunner().invoke(main, arguments)
+    assert interrupted
+    assert said.exit_code == 130, said.output
+    assert "Run it again to go on from here." in said.output
+
+
 def test_what_has_ended_is_not_computed_again_and_needs_no_states(tmp_path: Path) -> None:
     folder = SearchFolder.of(tmp_path / "dnis", {"lr": 1})
     assert not folder.has_begun

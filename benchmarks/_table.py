@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ HEAD = """# Benchmarks
 Made by `python -m benchmarks._table` from the results in [results](results), which hold every round's measurement, the
 command and the machine. Ours and the peer are measured in turn, in one run. A target is that of the newest run; a
 figure that misses it is bold. A run replaces the last one on a processor of the same maker, family and model; those of
-other processors stay beside it.
+other processors stay beside it. What a benchmark measures is said above its table, and how, with its peers, in the
+module of that name in [`benchmarks/`](../benchmarks).
 """
 
 
@@ -34,12 +36,25 @@ def _section(name: str, runs: list[dict[str, Any]]) -> str:
     """A benchmark: a row for each figure of the newest run, a column for each run."""
     figures = [{target["what"]: target["value"] for target in run["targets"]} for run in runs]
     heads = "".join(f" {_where(run)} |" for run in runs)
-    lines = [f"\n## {name}", f"| `python -m benchmarks {name}` | target |{heads}", f"|---|---:|{'---:|' * len(runs)}"]
+    lines = [
+        f"\n## {name}",
+        _what(name),
+        "",
+        f"| `python -m benchmarks {name}` | target |{heads}",
+        f"|---|---:|{'---:|' * len(runs)}",
+    ]
     for asked in runs[-1]["targets"]:
         cells = "".join(f" {_cell(asked, values.get(asked['what']))} |" for values in figures)
         sign = ">=" if asked["better"] == "higher" else "<="
         lines.append(f"| {asked['what']} | {sign} {asked['target']:,.4g} |{cells}")
     return "\n".join(lines) + "\n"
+
+
+def _what(name: str) -> str:
+    """The first paragraph of the benchmark's module, read and not imported: some need what is not installed."""
+    module = ast.parse((ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8"))
+    said = ast.get_docstring(module) or ""
+    return said.partition("\n\n")[0]
 
 
 def _cell(asked: dict[str, Any], value: float | None) -> str:

@@ -65,8 +65,9 @@ def listening(host: str, port: int) -> socket.socket:
 
 def serve(config: uvicorn.Config, listener: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
     """Serve until SIGINT or SIGTERM; then answer open requests, and return. `ready` is called when it listens."""
-    with _signals_end_here(), _rare_collection():
-        _Server(config, ready).run(sockets=[listener])
+    server = _Server(config, ready)
+    with _signals_end(server), _rare_collection():
+        server.run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -81,10 +82,10 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def _signals_end_here() -> Iterator[None]:
-    """Discard the signals that uvicorn raises again after shutting down: their previous handlers would end the process
-    before the caller can close what it opened."""
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+def _signals_end(server: _Server) -> Iterator[None]:
+    """Signals end the server also before it listens for them itself, and nothing more when it raises them again after
+    shutting down: their previous handlers would end the process before the caller can close what it opened."""
+    before = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

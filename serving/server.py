@@ -17,14 +17,13 @@ def run(
 ) -> None:
     """Serve until SIGINT or SIGTERM; then answer open requests, store waiting events, and return.
 
-    `ready` is called with the URL once the port is bound. Raises InvalidValueError when the port is in use, the host is
+    `ready` is called with the URL once it answers. Raises InvalidValueError when the port is in use, the host is
     not an address of this machine, or the certificate cannot be used.
     """
     tls = tls_of(settings.certificate, settings.private_key)
     with listening(settings.host, settings.port) as listener:
-        config = http_server(build(settings, log, open_scorer), tls)
-        ready(url_of(settings, listener.getsockname()[1]))
-        serve(config, listener)
+        url = url_of(settings, listener.getsockname()[1])
+        serve(http_server(build(settings, log, open_scorer), tls), listener, lambda: ready(url))
 
 
 def run_as(

@@ -93,7 +93,7 @@ def check_fits(table: Table, distinct: int) -> None:
     if table.cold_capacity and distinct > table.capacity:
         raise InvalidValueError(
             f"table {table.name!r}: {distinct} distinct ids in one call, but memory holds {table.capacity} rows: "
-            "raise capacity, or look up fewer ids at once"
+            "raise capacity, or look up fewer ids at once (in training: a smaller batch_size)"
         )
 
 

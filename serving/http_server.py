@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import gc
 import logging
-import signal
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from starlette.types import ASGIApp
 from recsys.errors import InvalidValueError
 from serving.api.gate.client_connection import ClientConnection
 from serving.certificate import certificate_warning, tls_context
+from serving.processes.end_signals import handled_by
 
 _logger = logging.getLogger(__name__)
 _PORT_REMEDY = "choose another port with [serving] port or --port, or stop what uses it"
@@ -66,7 +66,9 @@ def listening(host: str, port: int) -> socket.socket:
 def serve(config: uvicorn.Config, listener: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
     """Serve until SIGINT or SIGTERM; then answer open requests, and return. `ready` is called when it listens."""
     server = _Server(config, ready)
-    with _signals_end(server), _rare_collection():
+    # Signals end it also before it listens for them itself, and nothing more when it raises them again after shutting
+    # down: their previous handlers would end the process before the caller can close what it opened.
+    with handled_by(server.handle_exit), _rare_collection():
         server.run(sockets=[listener])
 
 
@@ -79,18 +81,6 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._ready()
-
-
-@contextmanager
-def _signals_end(server: _Server) -> Iterator[None]:
-    """Signals end the server also before it listens for them itself, and nothing more when it raises them again after
-    shutting down: their previous handlers would end the process before the caller can close what it opened."""
-    before = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from recsys.commands.output.terminal import say
+from serving.processes.end_signals import handled_by
 
 STOPPED = 130
 """Exit status after Ctrl-C, as in shells."""
@@ -20,12 +20,8 @@ STOPPED = 130
 def stopping() -> Iterator[threading.Event]:
     """An event that Ctrl-C and SIGTERM set while the block runs, so that the work in progress can be finished."""
     stop = threading.Event()
-    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handled_by(lambda *_: stop.set()):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

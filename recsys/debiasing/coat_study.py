@@ -14,9 +14,8 @@ from recsys.debiasing.feedback import ExplorationSlice, Ints, SelfSelected, Test
 from recsys.debiasing.fitting import FitSettings, fit_method
 from recsys.debiasing.methods import Method, PropensityName, methods
 from recsys.debiasing.problem import Problem
-from recsys.errors import InvalidValueError
 from recsys.evaluation.metrics import auc
-from recsys.evaluation.result_file import ResultFile
+from recsys.evaluation.result_file import ResultFile, check_settings
 from recsys.evaluation.user_metrics import judged_by_user
 
 PROPENSITIES: tuple[PropensityName, ...] = ("logistic", "naive bayes")
@@ -91,8 +90,7 @@ class CoatStudy:
 
     def rows(self, done: CoatResult, doing: Callable[[str], None]) -> Iterator[CoatRow]:
         """The rows that `done` has not. Raises InvalidValueError if it is of other settings."""
-        if (done.seeds, done.settings) != (self._seeds, asdict(self._settings)):
-            raise InvalidValueError("the result there is of other seeds or settings: name another folder in --out")
+        check_settings((done.seeds, done.settings), (self._seeds, asdict(self._settings)), "seeds or settings")
         have = {(row.table, row.method) for row in done.rows}
         problems: dict[str, list[tuple[Problem, TestFeedback]]] = {}
         for table, method in self.tasks:

@@ -44,6 +44,12 @@ class ResultFile(msgspec.Struct, frozen=True, kw_only=True):
         return result
 
 
+def check_settings(found: object, asked: object, what: str = "settings") -> None:
+    """Raises InvalidValueError if a result that is to go on was made with other settings."""
+    if found != asked:
+        raise InvalidValueError(f"the result there is of other {what}: name another folder in --out")
+
+
 def markdown_table(rows: Sequence[Sequence[str]], *, words: int) -> str:
     """A table for a document: the head and the rows, whose first columns are `words`, and all others numbers.
 

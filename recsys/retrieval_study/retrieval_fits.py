@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from recsys.datasets.ml1m_by_time import Bools, Ints, RatedItems
-from recsys.errors import InvalidValueError
+from recsys.evaluation.result_file import check_settings
 from recsys.retrieval_study.judging import best, mean_average_precision, recall
 from recsys.retrieval_study.neighbours import Floats, ease, item_knn, popularity, scores
 from recsys.retrieval_study.retrieval_result import RetrievalResult, RetrievalRow
@@ -60,8 +60,7 @@ class RetrievalStudy:
 
     def rows(self, done: RetrievalResult, doing: Callable[[str], None]) -> Iterator[RetrievalRow]:
         """The rows that `done` has not. Raises InvalidValueError if it is of other settings."""
-        if done.settings != self.empty().settings:
-            raise InvalidValueError("the result there is of other settings: name another folder in --out")
+        check_settings(done.settings, self.empty().settings)
         have = {(row.seed, row.part, row.method) for row in done.rows}
         for seed, part, method in self.tasks:
             if (seed, part, method) not in have:

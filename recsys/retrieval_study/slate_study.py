@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from recsys.datasets.ml1m_by_time import Ints, RatedItems
-from recsys.errors import InvalidValueError
+from recsys.evaluation.result_file import check_settings
 from recsys.retrieval_study.judging import ndcg, recall, shares_shown
 from recsys.retrieval_study.rerankers import determinantal_process, maximal_marginal_relevance
 from recsys.retrieval_study.slate_merging import BROKEN, POOL, SHARES, merged
@@ -51,8 +51,7 @@ class SlateStudy:
 
     def rows(self, done: SlateResult, doing: Callable[[str], None]) -> Iterator[SlateRow]:
         """The rows that `done` has not. Raises InvalidValueError if it is of other settings."""
-        if (done.seeds, done.settings) != (self._seeds, self.empty().settings):
-            raise InvalidValueError("the result there is of other seeds or settings: name another folder in --out")
+        check_settings((done.seeds, done.settings), (self._seeds, self.empty().settings), "seeds or settings")
         have = {(row.table, row.method, row.case) for row in done.rows}
         for table, method, case in self.tasks:
             if (table, method, case) not in have:

@@ -15,8 +15,7 @@ import pyarrow as pa
 from recsys import wiring
 from recsys.config.file import parse
 from recsys.config.schema import Config
-from recsys.errors import InvalidValueError
-from recsys.evaluation.result_file import ResultFile, markdown_table
+from recsys.evaluation.result_file import ResultFile, check_settings, markdown_table
 from recsys.fit.parts import Parts, read_parts
 from recsys.fit.studies.fit_study import FitTable, ingest_once, spread
 from recsys.search.dnis import dnis_study
@@ -86,8 +85,7 @@ class SearchStudy:
 
     def rows(self, done: SearchStudyResult, doing: Report) -> Iterator[SearchRow]:
         """The rows that `done` has not. Raises InvalidValueError if it is of other settings."""
-        if done.settings != self.empty().settings:
-            raise InvalidValueError("the result there is of other settings: name another folder in --out")
+        check_settings(done.settings, self.empty().settings)
         have = {(row.model, row.seed) for row in done.rows}
         for name, seed in self.tasks:
             if (name, seed) not in have:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from recsys.errors import InvalidValueError
 from serving.http_server import listening
+from serving.processes.end_signals import handled_by
 from serving.processes.siblings import Siblings, shared_port
 
 _logger = logging.getLogger(__name__)
@@ -145,12 +146,10 @@ class Supervisor:
             self._stop.set()
             os.write(self._wake[1], b"x")
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            yield
+            with handled_by(stop):
+                yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
             for end in self._wake:
                 os.close(end)
 

@@ -50,6 +50,8 @@ class Selection:
 
     def outcome(self, scores_C: Floats) -> Preranking:
         """What is said of it when the model has scored `query`."""
+        if not self.kept:
+            return Preranking(self.by, self.left_out)
         best_K = np.argsort(-scores_C, kind="stable")[: self.query.count]
         survived = {name: float(np.isin(best_K, kept_C).mean()) for name, kept_C in self.kept.items()}
         return Preranking(self.by, self.left_out, survived)

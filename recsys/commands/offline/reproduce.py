@@ -62,9 +62,7 @@ def coat(data: Path, *, seeds: int, out: Path) -> None:
 
 def autoint(data: Path, *, seeds: int, out: Path) -> None:
     """Write `autoint.json` into `out` after each fit, whose checkpoints are in `autoint` there."""
-    with holding("ml-1m", data):
-        events = ml1m_autoint(data)
-    _fitted(AUTOINT, events.to_batches(max_chunksize=16_384), seeds, out)
+    _fitted(AUTOINT, _without_threes(data), seeds, out)
 
 
 def histories(data: Path, *, seeds: int, out: Path) -> None:
@@ -76,9 +74,7 @@ def histories(data: Path, *, seeds: int, out: Path) -> None:
 
 def unified(data: Path, *, seeds: int, out: Path) -> None:
     """As `autoint`, with `unified.json`."""
-    with holding("ml-1m", data):
-        events = ml1m_autoint(data)
-    _fitted(UNIFIED, events.to_batches(max_chunksize=16_384), seeds, out)
+    _fitted(UNIFIED, _without_threes(data), seeds, out)
 
 
 def dnis(data: Path, *, seeds: int, out: Path) -> None:
@@ -91,10 +87,15 @@ def ihas(data: Path, *, seeds: int, out: Path) -> None:
     _searched(IHAS, data, seeds, out)
 
 
-def _searched(table: FitTable, data: Path, seeds: int, out: Path) -> None:
+def _without_threes(data: Path) -> list[pa.RecordBatch]:
+    """The events of MovieLens 1M as AutoInt's paper has them: ratings of 3 are left out."""
     with holding("ml-1m", data):
         events = ml1m_autoint(data)
-    study = SearchStudy(table, events.to_batches(max_chunksize=16_384), out / table.name, seeds)
+    return list(events.to_batches(max_chunksize=16_384))
+
+
+def _searched(table: FitTable, data: Path, seeds: int, out: Path) -> None:
+    study = SearchStudy(table, _without_threes(data), out / table.name, seeds)
     result = _computed(study, out, f"{table.name}.json")
     _print(table.title, result.table())
     _say_where(out / f"{table.name}.json")

@@ -17,8 +17,7 @@ import pyarrow as pa
 from recsys import wiring
 from recsys.config.file import parse
 from recsys.config.schema import Config
-from recsys.errors import InvalidValueError
-from recsys.evaluation.result_file import ResultFile, markdown_table
+from recsys.evaluation.result_file import ResultFile, check_settings, markdown_table
 from recsys.fit.fit import Fit, fit_folder
 from recsys.fit.fit_result import FitResult
 from recsys.fit.fit_state import FitState
@@ -127,8 +126,7 @@ class FitStudy:
 
     def rows(self, done: FitStudyResult, doing: Callable[[str], None]) -> Iterator[FitRow]:
         """The rows that `done` has not, until `stop` is set. Raises InvalidValueError if it is of other settings."""
-        if done.settings != self.empty().settings:
-            raise InvalidValueError("the result there is of other settings: name another folder in --out")
+        check_settings(done.settings, self.empty().settings)
         have = {(row.model, row.seed) for row in done.rows}
         for name, seed in self.tasks:
             if (name, seed) not in have and (row := self._row(name, seed, doing)) is not None:

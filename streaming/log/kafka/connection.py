@@ -22,9 +22,11 @@ from kafka.errors import (
     UnsupportedCodecError,
     for_code,
 )
+from kafka.net.compat import KafkaNetClient
 
 from recsys.errors import LogError, RecsysError
 from streaming.log.kafka.address import KafkaAddress
+from streaming.log.kafka.direct_socket import DIRECT
 
 Result = TypeVar("Result")
 
@@ -156,5 +158,21 @@ class Connection:
 
     def _client(self, name: str, make: Callable[..., Any], **settings: Any) -> Any:
         if name not in self._made:
-            self._made[name] = make(**self._settings, **settings)
+            self._made[name] = _made(make, proxy_url=DIRECT, **self._settings, **settings)
         return self._made[name]
+
+
+def _made(make: Callable[..., Any], **settings: Any) -> Any:
+    """A client; one whose brokers did not answer leaves no thread and no socket, as kafka-python's own does."""
+    networks: list[Any] = []
+
+    def network(**settings: Any) -> Any:
+        networks.append(KafkaNetClient(**settings))
+        return networks[-1]
+
+    try:
+        return make(kafka_client=network, **settings)
+    except BaseException:
+        for opened in networks:
+            opened.close()
+        raise

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import numpy.typing as npt
 
 from embedding.argument_checks import BULK, MINUTE
 from embedding.hashing import salt_of
@@ -20,6 +21,7 @@ from embedding.ids.distinct_ids import Deduplicator, DistinctIds
 from embedding.ids.event_clock import EventClock
 from embedding.ids.id_table import IdTable
 from embedding.ids.packed import Entries, LastSeen, Packed
+from embedding.ids.thread_parts import run_beside
 from embedding.kernels import bitmap
 from embedding.lazy_arrays import lazy_zeros
 from embedding.rows.row_block import RowMemory
@@ -192,18 +194,18 @@ class TableIds(ChangedIds):
             self._clock.restore(state.seen_U)
             if len(kept):  # of all parts together
                 self.ids.span(int(state.seen_U[kept].min()), int(state.seen_U[kept].max()))
-            for begin in range(0, len(kept), PART):
-                self._restore_rows(state.take(kept[begin : begin + PART]))
+            run_beside(self._restore_ids(state, kept[begin : begin + PART]) for begin in range(0, len(kept), PART))
             self.rows.step, self._lookups, self._counters = state.step, state.lookups, Counter(state.counters)
             self._counters["evicted"] += len(state.ids_U) - len(kept)
             if len(state.admission) == 1:
                 self._policy.restore(state.admission[0])
             return np.delete(state.ids_U, kept)
 
-    def _restore_rows(self, part: TableState) -> None:
-        rows = self.ids.restore(part.ids_U, part.seen_U, part.freq_U)
-        self.rows.put(rows, part.weights_UD, part.state_UW)
-        self._id_of_row[rows] = part.ids_U
+    def _restore_ids(self, state: TableState, part: npt.NDArray[np.int64]) -> Callable[[], None]:
+        """Give rows to the ids at the positions `part`; returns what fills these rows, in any thread."""
+        rows = self.ids.restore(state.ids_U[part], state.seen_U[part], state.freq_U[part])
+        self._id_of_row[rows] = state.ids_U[part]
+        return lambda: self.rows.put(rows, state.weights_UD[part], state.state_UW[part])
 
     def by_row(self) -> tuple[Ids, LastSeen]:
         """The id of each row and when it was last seen [R]; 0 for free rows."""

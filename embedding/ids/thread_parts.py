@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -45,3 +45,19 @@ class ThreadParts:
         for other in others:
             other.result()
         return np.concatenate(list(done.values()))
+
+
+def run_beside(works: Iterable[Callable[[], None]], threads: int = 2) -> None:
+    """Run each work in one of other threads, while this one makes the next; raises the first error of any.
+
+    For what waits for memory that was never written before: the system gives it to two threads faster than to one.
+
+    >>> done = []
+    >>> run_beside(lambda n=n: done.append(n) for n in range(3))
+    >>> sorted(done)
+    [0, 1, 2]
+    """
+    with ThreadPoolExecutor(threads, "fill") as pool:
+        begun = [pool.submit(work) for work in works]
+    for each in begun:
+        each.result()

@@ -6,11 +6,12 @@ Suffixes: N ids of a call, U distinct ids, B ids that come back, D dimension.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from embedding.argument_checks import BULK, MAX_FREQUENCY, MINUTE, check_fits
 from embedding.cold.cold_tier import ColdTier
@@ -196,11 +197,12 @@ class TieredTable(LocalTable):
             self._warm = min(self.table.capacity, max(0, len(state.ids_U) - cold))
             return super().restore(state)
 
-    def _restore_rows(self, part: TableState) -> None:
+    def _restore_ids(self, state: TableState, part: npt.NDArray[np.int64]) -> Callable[[], None]:
+        warm = self._warm - len(self.ids)
+        fill = super()._restore_ids(state, part[:warm])
         self._cold.ids.follow_clock(self.ids)
-        warm = np.arange(len(part.ids_U)) < self._warm - len(self.ids)
-        super()._restore_rows(part.take(warm))
-        self._cold.restore(part.take(~warm))
+        self._cold.restore(state.take(part[warm:]))
+        return fill
 
     def _frozen(self) -> tuple[int, Iterator[Columns]]:
         n, warm = super()._frozen()

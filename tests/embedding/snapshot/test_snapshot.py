@@ -275,3 +275,20 @@ def test_one_shard_restarts_from_its_own_snapshot(tmp_path: Path) -> None:
         trained_on(store, shard, 2)
         store.save(folder)
     joined(folders)
+
+
+def test_an_error_of_the_threads_that_fill_rows_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LocalStore([Table("item", dim=4, capacity=100)])
+    store.lookup("item", np.arange(10, dtype=np.uint64), now=0)
+    store.save(tmp_path)
+    callers = []
+
+    def broken(*_: object) -> None:
+        callers.append(threading.current_thread())
+        raise MemoryError("no memory for rows")
+
+    monkeypatch.setattr("embedding.rows.row_block.RowBlock.put", broken)
+    with pytest.raises(MemoryError, match="no memory for rows"):
+        store.load(tmp_path)
+    assert callers
+    assert callers[0] is not threading.current_thread()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -179,6 +179,10 @@ class Learner:
     def left_out(self) -> dict[str, int]:
         """Rows not learned from because their loss or gradient was not finite, by field."""
         return self._gradients.unsound.by_field
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """Figures of each process that learns, by its number; empty where this one learns alone."""
+        return {}
 
     def begin_save(self, folder: Path) -> Callable[[], None]:
         """Capture the current state; the function returned writes it into `folder`, from any thread.

@@ -28,18 +28,23 @@ def channel() -> Channel:
 def leading_learner(config: Config, to_others: Channel) -> LeadingLearner:
     """The learner of the first process. Collective, with the `follower` of every other process."""
     from recsys.training.group.leading_learner import LeadingLearner
+    from recsys.training.group.worker_figures import WorkerFigures
 
-    return made(partial(LeadingLearner, channel=to_others), config, sharded_store(config))
+    store = sharded_store(config)
+    figures = WorkerFigures(store, to_others.ranks)
+    return made(partial(LeadingLearner, channel=to_others, figures=figures), config, store)
 
 
 def follower(config: Config, from_leader: Channel) -> GroupMember:
     """What the other processes run. Collective."""
     from recsys.training.group.group_member import GroupMember
     from recsys.training.group.group_peers import GroupPeers
+    from recsys.training.group.worker_figures import WorkerFigures
     from recsys.training.learner import Learner
 
-    peers = GroupPeers(from_leader.ranks)
-    return GroupMember(made(partial(Learner, peers=peers), config, sharded_store(config)), from_leader)
+    store, peers = sharded_store(config), GroupPeers(from_leader.ranks)
+    learner = made(partial(Learner, peers=peers), config, store)
+    return GroupMember(learner, from_leader, WorkerFigures(store, from_leader.ranks))
 
 
 def sharded_store(config: Config) -> TorchRecStore:

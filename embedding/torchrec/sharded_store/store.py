@@ -253,5 +253,10 @@ class TorchRecStore:
         return digest(self.state())
 
     def counters(self, table: str) -> dict[str, int]:
+        return self._ranks.total(self.own_counters(table))
+
+    def own_counters(self, table: str) -> dict[str, int]:
+        """Those of this process's rows; after `load` the first process has the counts of before."""
         check_table_name(self._tables, table)
-        return self._ranks.total(self._by_name[table].ids.counters())
+        with self._lock:
+            return self._by_name[table].ids.counters()

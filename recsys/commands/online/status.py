@@ -28,6 +28,7 @@ from serving.replication.trainer_status import TrainerStatus, TrainerStatuses, n
 SILENT = 30.0
 """Seconds after which a trainer that says nothing has ended, or cannot reach Redis."""
 _EVERY = 1.0
+_OF_ROWS = ("live", "evicted", "expired", "refused")
 FIGURES = {
     "auc": "AUC",
     "log_loss": "log loss",
@@ -82,6 +83,7 @@ def shown(config: Config, latest: TrainerStatus | None) -> RenderableType:
         _trainer(status, time.time() - latest.published / 1000),
         _tasks(status.get("tasks", {})),
         embedding_tables.drawn(status.get("tables", {})),
+        *([_workers(status["workers"])] if "workers" in status else []),
         *(Text(line) for line in beside),
         Text(lost(status.get("outcomes", {}), config.log.dead_letters, 1 + len(config.tasks))),
         *(Text(line, style="yellow") for line in warnings),
@@ -124,6 +126,24 @@ def _copy(copy: Mapping[str, Any]) -> str:
     if "written" in copy:
         last = f"step {copy['step']:,}, {time.time() - copy['written'] / 1000:,.0f} s ago"
     return f"{last}; the next one fails: {copy['trouble']}" if "trouble" in copy else last
+
+
+def _workers(workers: Mapping[str, Mapping[str, Any]]) -> Table:
+    drawn = Table(title="Workers, since they started", title_justify="left", box=SIMPLE_HEAD, padding=0)
+    for name in ("worker", "process", "rows", "rows/s", "waited", *_OF_ROWS, "MiB"):
+        drawn.add_column(name, justify="left" if name == "process" else "right", overflow="fold")
+    for number, said in workers.items():
+        of_tables = [sum(table[name] for table in said["tables"].values()) for name in (*_OF_ROWS, "bytes")]
+        drawn.add_row(
+            number,
+            f"{said['process']} on {said['host']}",
+            f"{said['rows']:,}",
+            f"{said['rows_per_second']:,.0f}",
+            f"{said['waiting_seconds']:,.0f} s",
+            *(f"{count:,}" for count in of_tables[:-1]),
+            f"{of_tables[-1] / embedding_tables.MIB:,.2f}",
+        )
+    return drawn
 
 
 def _tasks(tasks: Mapping[str, Mapping[str, float]]) -> Table:

@@ -14,6 +14,7 @@ from recsys.errors import RecsysError
 from recsys.training.group.calls import Call
 from recsys.training.group.channel import Channel
 from recsys.training.group.deltas import joined_delta
+from recsys.training.group.worker_figures import WorkerFigures
 from recsys.training.learner import Learner
 
 _NOTHING = np.zeros(0, np.uint64)
@@ -26,8 +27,8 @@ class GroupMember:
     `learner` is made as the leading one, with `GroupPeers`.
     """
 
-    def __init__(self, learner: Learner, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, learner: Learner, channel: Channel, figures: WorkerFigures) -> None:
+        self._channel, self._figures = channel, figures
         self.learner, self._store = learner, learner.store
         self._found: dict[str, Lookup] = {}
         """The last look-up of each table, for its update."""
@@ -46,20 +47,26 @@ class GroupMember:
             "load": store.load,
             "digest": store.digest,
             "counters": store.counters,
+            "figures": figures.of_all,
         }
 
     def run(self) -> None:
         """Follow until the leading process dismisses this one. Raises WorkerError when it has gone."""
-        while (call := self._channel.receive()).name != "end":
+        while (call := self._next()).name != "end":
             try:
                 self._make(call)
             except (RecsysError, OSError) as error:  # it is the leading process that deals with it
                 logger.info("%s: %s", call.name, error)
 
+    def _next(self) -> Call:
+        with self._figures.waiting():
+            return self._channel.receive()
+
     def _make(self, call: Call) -> None:
         if call.batch is None:
             self._calls[call.name](*call.words)
         elif call.name == "step":
+            self._figures.learned(len(call.batch))
             self.learner.step(call.batch, scored=bool(call.words[0]))
         else:
             self.learner.score(call.batch)

@@ -10,6 +10,7 @@ from recsys.training.group.calls import Call
 from recsys.training.group.channel import Channel
 from recsys.training.group.group_peers import GroupPeers
 from recsys.training.group.led_store import LedStore
+from recsys.training.group.worker_figures import WorkerFigures
 from recsys.training.learner import Learner
 from streaming.encode.batch import TrainingBatch
 
@@ -21,13 +22,14 @@ class LeadingLearner(Learner):
     are several processes. `arguments` are those of `Learner`, the same in all processes.
     """
 
-    def __init__(self, *arguments: Any, channel: Channel, **options: Any) -> None:
+    def __init__(self, *arguments: Any, channel: Channel, figures: WorkerFigures, **options: Any) -> None:
         super().__init__(*arguments, **options, peers=GroupPeers(channel.ranks))
-        self._channel = channel
+        self._channel, self._figures = channel, figures
         self.store = LedStore(self.store, channel)  # a step reads the layer's own, in all processes at once
 
     def step(self, batch: TrainingBatch, *, scored: bool = True) -> Scores:
         self._channel.send(Call("step", (int(scored),), batch))
+        self._figures.learned(len(batch))
         return super().step(batch, scored=scored)
 
     def score(self, batch: TrainingBatch) -> Scores:
@@ -38,6 +40,10 @@ class LeadingLearner(Learner):
         """As `Learner.load_weights`, in all processes: each reads `folder`."""
         self._channel.send(Call("load_weights", (str(folder),)))
         super().load_weights(folder)
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        self._channel.send(Call("figures"))
+        return self._figures.of_all()
 
     def dismiss(self) -> None:
         """Let the other processes end."""

@@ -10,7 +10,11 @@ from recsys.training.progress import Progress
 
 
 def trainer_report(learner: Learner, progress: Progress) -> dict[str, object]:
-    """Figures by name, or groups of figures: how far training is, how well it does, and what its tables hold."""
+    """Figures by name, or groups of figures: how far training is, how well it does, and what its tables hold.
+
+    Of several workers, which share the tables, `workers` has the figures of each.
+    """
+    workers = learner.workers()
     return {
         "step": learner.steps,
         "event_time": progress.now,
@@ -21,6 +25,7 @@ def trainer_report(learner: Learner, progress: Progress) -> dict[str, object]:
         "tasks": {task: figures_of(progress.recent(task)) for task in progress.tasks},
         "left_out": learner.left_out,
         **learner.beside.report,
+        **({"workers": workers} if workers else {}),
         "tables": {table: learner.store.counters(table) for table in learner.store.tables},
     }
 

@@ -20,14 +20,27 @@ def trainer_metrics(trainers: Iterable[tuple[str, LatestStatus, float]]) -> Iter
     tables = GaugeMetricFamily(
         "recsys_trainer_table", "Counters of the trainer's tables.", labels=["model", "table", "counter"]
     )
+    worker = GaugeMetricFamily(
+        "recsys_trainer_worker", "Progress of each worker of the trainer.", labels=["model", "worker", "name"]
+    )
+    parts = GaugeMetricFamily(
+        "recsys_trainer_worker_table",
+        "Counters of each worker's part of the trainer's tables.",
+        labels=["model", "worker", "table", "counter"],
+    )
     for model, trainer, seconds in trainers:
         age.add_metric([model], seconds)
         for path, value in trainer.figures():
-            if path[0] == "tables" and len(path) > 2:
-                tables.add_metric([model, path[1], ".".join(path[2:])], value)
-            else:
-                progress.add_metric([model, ".".join(path)], value)
-    yield from (age, progress, tables)
+            match path:
+                case ("tables", table, *counter) if counter:
+                    tables.add_metric([model, table, ".".join(counter)], value)
+                case ("workers", number, "tables", table, *counter) if counter:
+                    parts.add_metric([model, number, table, ".".join(counter)], value)
+                case ("workers", number, *name) if name:
+                    worker.add_metric([model, number, ".".join(name)], value)
+                case _:
+                    progress.add_metric([model, ".".join(path)], value)
+    yield from (age, progress, tables, worker, parts)
 
 
 class TrainerEndpoint:

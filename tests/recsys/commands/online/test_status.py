@@ -38,6 +38,17 @@ STATUS = {
     "outcomes": {"impressions": 100, "unmatched": 5},
     "checkpoint": {"step": 1000, "written": 1_700_000_000_000, "copy": {"trouble": "the store is away"}},
     "tables": {"item": dict.fromkeys(COUNTERS, 41)},
+    "workers": {
+        str(worker): {
+            "host": "h",
+            "process": 4000 + worker,
+            "rows": 3000,
+            "rows_per_second": 50.0,
+            "waiting_seconds": 12.0 * worker,
+            "tables": {"item": dict.fromkeys(COUNTERS, 20), "user": dict.fromkeys(COUNTERS, 3)},
+        }
+        for worker in range(2)
+    },
 }
 
 
@@ -87,6 +98,7 @@ def test_it_shows_what_the_trainer_says(config: Path, redis_of: EmbeddedRedis) -
     assert "the trainer has ended" not in words
     assert "not served" not in words
     assert re.search(r"item( 41){8}", words)
+    assert "0 4000 on h 3,000 50 0 s 23 23 23 23 0.00 1 4001 on h 3,000 50 12 s 23 23 23 23 0.00" in words
 
 
 def test_it_says_that_servers_follow_another_run(config: Path, redis_of: EmbeddedRedis) -> None:

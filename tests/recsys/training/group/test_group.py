@@ -107,6 +107,13 @@ def learns_as_one(learner: LeadingLearner, config: Config, _folder: Path) -> Non
             alone.store.acknowledge("redis", expected.sequence)
     equal_weights(learner, alone)
     assert learner.steps == STEPS
+    workers = learner.workers()
+    assert sum(worker["rows"] for worker in workers.values()) == sum(map(len, batches(config, range(STEPS))))
+    assert len({worker["process"] for worker in workers.values()}) == len(workers)
+    for table in ("user", "item"):
+        parts = [worker["tables"][table]["live"] for worker in workers.values()]
+        assert sum(parts) == learner.store.counters(table)["live"]
+        assert min(parts) > 0 or table == "user", "of whom there are two"
     for table in ("user", "item"):
         assert learner.store.counters(table)["live"] == alone.store.counters(table)["live"] > 0
 

@@ -19,6 +19,7 @@ from serving.api.monitoring.server_state import ServerState
 from serving.api_key import new_key
 from serving.ranking.trace import Trace
 from serving.replication.trainer_status import TrainerStatus
+from tests.recsys.training.group.test_worker_figures import figures
 from tests.recsys.training.publishing.test_publication import reported
 from tests.serving.api.asking import Start
 
@@ -43,7 +44,7 @@ class Rows:
 def series() -> Series:
     """Names and labels of all series of a server that has a model and a trainer, and has answered."""
     model = SimpleNamespace(name="online", rows=Rows(), loaded=0.0, artefact=SimpleNamespace(step=1))
-    trainer = TrainerStatus(0, reported())
+    trainer = TrainerStatus(0, reported() | {"workers": figures()})
     state = ServerState(
         models=cast(Any, SimpleNamespace(refused=0, loaded={"online": model}, get=lambda _name: model)),
         events=cast(Any, SimpleNamespace(waiting=0)),

@@ -66,6 +66,8 @@ class ServingSettings:
     tracing: bool = False
     """Whether spans of requests are sent by OpenTelemetry's protocol, as its variables `OTEL_...` say."""
     engine: Literal["auto", "openvino", "onnxruntime"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What the model scores in: bfloat16 while the processor has it and the error, which is measured, is small."""
     threads: Count = 1
     cache_rows: Annotated[int, Field(ge=2)] = 1_000_000
     """Embedding rows kept in this process, for each model."""
@@ -114,6 +116,10 @@ class ServingSettings:
             raise InvalidValueError("score: all weights are 0, so all items would rank alike; write { click = 1.0 }")
         self._check_diversity()
         self._check_prerank()
+        if self.precision == "bfloat16" and self.engine == "onnxruntime":
+            raise InvalidValueError(
+                "precision: ONNX Runtime computes in float32 on processors: set engine to openvino, or delete precision"
+            )
         if self.exploration == "none" and self.temperature != 1.0:
             raise InvalidValueError(
                 f"temperature: {self.temperature} has no effect while exploration is none: set exploration to "

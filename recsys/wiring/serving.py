@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 def open_scorer(config: Config) -> OpenScorer:
     """How a server makes a scorer of a graph."""
+    from serving.model.checked_scorer import load_checked
     from serving.model.scorer import load_scorer
 
+    if config.serving.precision == "bfloat16":
+        return partial(load_checked, engine=config.serving.engine, threads=config.serving.threads)
     return partial(load_scorer, engine=config.serving.engine, threads=config.serving.threads)
 
 

@@ -16,7 +16,9 @@ from serving.cache.counted_features import CountedFeatures
 from serving.cache.row_cache import RowCache
 from serving.cache.row_store import Floats
 from serving.model.artefact import Artefact
+from serving.model.checked_scorer import CheckedScorer
 from serving.model.graph_inputs import PooledRows, SparseField, embed
+from serving.model.measured_precision import MeasuredPrecision
 from serving.model.scorer import Scorer
 from serving.model.user_tower import TwoTowerModel
 from streaming.encode.batch import Jagged
@@ -70,6 +72,11 @@ class LoadedModel:
         fields = (SparseField(f.name, f.table, lengths.get(f.name, 0)) for f in spec.sparse if not f.of_item)
         put(self, "_request", tuple(fields))
         put(self, "_items", tuple(SparseField(f.name, f.table) for f in spec.sparse if f.of_item))
+
+    @property
+    def precision(self) -> MeasuredPrecision | None:
+        """What it scores in, where that was to be less than float32."""
+        return self.scorer.precision if isinstance(self.scorer, CheckedScorer) else None
 
     def encode(
         self, user: str, time: int, features: Features, items: Sequence[str], columns: Mapping[str, Sequence[Value]]

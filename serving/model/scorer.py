@@ -10,7 +10,7 @@ import logging
 import math
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -100,7 +100,8 @@ class _ChunkedScorer(ABC):
 
 
 class OpenVinoScorer(_ChunkedScorer):
-    """OpenVINO on `threads` threads, in float32. ArtefactError for a graph that it cannot read.
+    """OpenVINO on `threads` threads, in float32 (`f32`) or with its products and what is between them in bfloat16
+    (`bf16`). ArtefactError for a graph that it cannot read.
 
     The engine compiles for each new number of candidates (milliseconds), so runs are padded to a few sizes, all
     compiled here.
@@ -108,12 +109,12 @@ class OpenVinoScorer(_ChunkedScorer):
 
     step = 16
 
-    def __init__(self, graph: bytes, threads: int = 1) -> None:
+    def __init__(self, graph: bytes, threads: int = 1, precision: Literal["f32", "bf16"] = "f32") -> None:
         options = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": precision,
         }
         core = _openvino()
         try:
@@ -171,6 +172,11 @@ def load_scorer(graph: bytes, engine: Literal["auto", "openvino", "onnxruntime"]
             raise
         logger.warning("scoring with ONNX Runtime: %s", error)
         return OnnxScorer(graph, threads)
+
+
+def processor_capabilities() -> Collection[str]:
+    """Types that OpenVINO computes with natively on this processor, such as `FP32` and `BF16`."""
+    return tuple(_openvino().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 def _chunk(inputs: dict[str, Floats], start: int, stop: int, size: int) -> dict[str, Floats]:

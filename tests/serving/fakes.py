@@ -10,7 +10,8 @@ from embedding.store import Delta, TableDelta
 from recsys.errors import ArtefactError
 from serving.cache.row_store import Floats, Ids
 from serving.model.artefact import RANKER, Artefact
-from serving.model.scorer import NO_HISTORY
+from serving.model.checked_scorer import CheckedScorer
+from serving.model.scorer import NO_HISTORY, Scorer
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.encode.scaling import RunningMoments
 
@@ -43,11 +44,13 @@ class SumScorer:
 
 @dataclass
 class Graphs:
-    """Opens graphs: `sum` is a SumScorer, `broken` fails after its trial, `nan` has no figures; others are refused."""
+    """Opens graphs: `sum` is a SumScorer, `broken` fails after its trial, `nan` has no figures, `coarse` is checked;
+    others are refused.
+    """
 
     opened: list[bytes] = field(default_factory=list)
 
-    def __call__(self, graph: bytes) -> SumScorer:
+    def __call__(self, graph: bytes) -> Scorer:
         self.opened.append(graph)
         if graph.startswith(b"sum"):
             return SumScorer()
@@ -55,6 +58,8 @@ class Graphs:
             return BrokenScorer()
         if graph.startswith(b"nan"):
             return NanScorer()
+        if graph.startswith(b"coarse"):
+            return CheckedScorer(SumScorer(), CoarseScorer())
         raise ArtefactError(f"{graph!r} is no graph")
 
 
@@ -69,6 +74,16 @@ class BrokenScorer(SumScorer):
 class NanScorer(SumScorer):
     def squashed(self, total_C: Floats) -> Floats:
         return np.full_like(total_C, np.nan)
+
+
+@dataclass
+class CoarseScorer(SumScorer):
+    """Log odds that are `error` too high."""
+
+    error: float = 0.01
+
+    def squashed(self, total_C: Floats) -> Floats:
+        return super().squashed(total_C + np.float32(self.error))
 
 
 def artefact(

@@ -9,6 +9,7 @@ import msgspec
 from serving.erasure.place import Finding
 from serving.experiments.counts.judged_experiments import JudgedExperiments
 from serving.experiments.summary import ExperimentSummary
+from serving.model.measured_precision import MeasuredPrecision
 
 
 class ErasureResponse(msgspec.Struct, frozen=True):
@@ -50,3 +51,5 @@ class ReadyResponse(msgspec.Struct, frozen=True):
     missing: dict[str, str]
     trainer: dict[str, TrainerState]
     """By model; models that are not trained have none."""
+    precision: dict[str, MeasuredPrecision] = msgspec.field(default_factory=dict)
+    """By model, what it scores in, where `precision` is not float32."""

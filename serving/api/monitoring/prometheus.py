@@ -118,6 +118,16 @@ class _StateCollector:
         age = GaugeMetricFamily("recsys_model_age_seconds", "Time since the graph was loaded.", labels=["model"])
         step = GaugeMetricFamily("recsys_model_step", "Training step of the graph.", labels=["model"])
         champion = GaugeMetricFamily("recsys_champion", "1 for the model that `champion` stands for.", labels=["model"])
+        precision = GaugeMetricFamily(
+            "recsys_model_precision",
+            "1 for what the model scores in, where `precision` is not float32.",
+            labels=["model", "precision"],
+        )
+        error = GaugeMetricFamily(
+            "recsys_model_precision_error",
+            "Largest difference of the log odds of bfloat16 from those of float32, of the latest requests.",
+            labels=["model"],
+        )
         promoted = self._state.models.get(CHAMPION)
         if promoted is not None:
             champion.add_metric([promoted.name], 1)
@@ -127,7 +137,11 @@ class _StateCollector:
             size.add_metric([name], len(model.rows))
             age.add_metric([name], self._state.clock() - model.loaded)
             step.add_metric([name], model.artefact.step)
-        yield from (champion, rows, size, age, step)
+            if model.precision is not None:
+                precision.add_metric([name, model.precision.used], 1)
+                if model.precision.error is not None:
+                    error.add_metric([name], model.precision.error)
+        yield from (champion, rows, size, age, step, precision, error)
 
 
 def _totals(counter: Counter, label: str) -> dict[str, float]:

@@ -56,7 +56,9 @@ class ServerState:
         trainers = {
             model: TrainerState(age, trainer.status, trainer.not_served) for model, trainer, age in self.aged_trainers()
         }
-        return ReadyResponse(not missing, missing, trainers)
+        loaded = self.models.loaded.items()
+        precision = {name: model.precision for name, model in loaded if model.precision is not None}
+        return ReadyResponse(not missing, missing, trainers, precision)
 
     def aged_trainers(self) -> Iterable[tuple[str, LatestStatus, float]]:
         """Statuses by model, with their age in seconds."""

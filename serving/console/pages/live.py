@@ -145,11 +145,12 @@ class LivePage:
                     count(model.artefact.step),
                     span(self._state.clock() - model.loaded),
                     moment(model.artefact.time) if model.artefact.time else "-",
+                    "float32" if model.precision is None else model.precision.used,
                     count(len(model.rows)),
                     f"{100 * model.rows.hits / looked:.1f} %" if looked else "-",
                 )
             )
-        keys = ("model", "role", "version", "model_step", "model_age", "trained_to", "cached", "hits")
+        keys = ("model", "role", "version", "model_step", "model_age", "trained_to", "scored_in", "cached", "hits")
         return FigureTable.of("Models and versions", keys, rows)
 
 

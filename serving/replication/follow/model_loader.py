@@ -16,7 +16,9 @@ from serving.cache.row_cache import RowCache
 from serving.cache.row_store import RedisRows
 from serving.cache.warmup import warm_up
 from serving.model.artefact import RANKER, USER_TOWER, Artefact
+from serving.model.checked_scorer import CheckedScorer
 from serving.model.loaded_model import LoadedModel, OpenScorer
+from serving.model.measured_precision import MeasuredPrecision
 from serving.model.user_tower import TwoTowerModel, UserTower
 from serving.replication import delta_messages
 from serving.replication.connection.redis_client import RedisClient
@@ -60,6 +62,8 @@ class ModelLoader:
         self._rows: RowCache | None = None
         self._fallback: FallbackRowCache | None = None
         self._vectors: VectorReplica | None = None
+        self._told: tuple[str, bool] | None = None
+        """What the log says of the precision."""
 
     @property
     def stream(self) -> str:
@@ -95,9 +99,22 @@ class ModelLoader:
             self._vectors.apply(message)
 
     def maintain(self) -> None:
-        """Let the index of item vectors look after itself."""
+        """Let the index of item vectors and the precision of the scorer look after themselves."""
         if self._vectors is not None:
             self._vectors.index.maintain()
+        if self.current is not None and isinstance(self.current.scorer, CheckedScorer):
+            self.current.scorer.check()
+            self._tell(self.current.scorer.precision)
+
+    def _tell(self, now: MeasuredPrecision) -> None:
+        """Say in the log what the model scores in, if that has changed."""
+        told, self._told = self._told, (now.used, now.error is None)
+        if told == self._told:
+            return
+        if now.used == "bfloat16":
+            _logger.info("model %r scores in bfloat16: log odds differ by up to %.2g", self.name, now.error)
+        else:
+            _logger.warning("model %r scores in float32, not in bfloat16: %s", self.name, now.reason)
 
     def _take_rows(self, client: RedisClient, message: delta_messages.RowMessage) -> None:
         if isinstance(message, delta_messages.Reset):
@@ -185,4 +202,6 @@ class ModelLoader:
         model = LoadedModel(self.name, artefact, scorer, rows, self._clock(), encoder, two_tower, counted)
         warm_up()
         model.smoke_test()
+        if isinstance(scorer, CheckedScorer):
+            scorer.follow(known.scorer if known is not None and same and known.artefact.dims == artefact.dims else None)
         return model

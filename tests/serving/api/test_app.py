@@ -184,7 +184,12 @@ class TestDegraded:
         assert answer["degraded"] == ["no_model"]
         assert answer["model"] == "popularity"
         assert app.get("/readyz").status_code == 503
-        assert app.get("/readyz").json() == {"ready": False, "missing": {"online": "not published yet"}, "trainer": {}}
+        assert app.get("/readyz").json() == {
+            "ready": False,
+            "missing": {"online": "not published yet"},
+            "trainer": {},
+            "precision": {},
+        }
 
     def test_a_graph_that_fails(self, start: Start, publish: Any, log: MemoryLog) -> None:
         publish({"a": 0.1}, graph=b"broken").publish_catalog([("c", 5.0)], [])
@@ -538,6 +543,17 @@ def test_metrics_tell_what_happened(start: Start, publish: Any) -> None:
     assert found['recsys_model_step{model="online"}'] == 7
     assert found['recsys_cache_rows_total{model="online",result="hit"}'] >= 3
     assert found["recsys_redis_available"] == 1
+
+
+def test_a_model_says_what_it_scores_in(start: Start, publish: Any) -> None:
+    publish({"a": 0.1}, graph=b"coarse")
+    app = ready(start())
+    assert figures(app)['recsys_model_precision{model="online",precision="float32"}'] == 1
+    while figures(app).get('recsys_model_precision{model="online",precision="bfloat16"}') != 1:
+        rank(app, "a", "b")
+    assert 0 < figures(app)['recsys_model_precision_error{model="online"}'] < 0.1
+    said = app.get("/readyz").json()["precision"]["online"]
+    assert (said["used"], said["reason"]) == ("bfloat16", "")
 
 
 def test_the_trainer_s_state_is_shown(start: Start, publish: Any, client: RedisClient) -> None:

@@ -74,7 +74,10 @@ def test_nothing_is_done_without_a_known_key(app: httpx.Client, sent: str) -> No
 def test_what_is_open_tells_nothing_of_models_and_trainers(app: httpx.Client) -> None:
     assert [app.get(path).status_code for path in ("/healthz", "/docs", "/openapi.json")] == [200, 200, 200]
     closed = app.get("/readyz")
-    assert (closed.status_code, closed.json()) == (503, {"ready": False, "missing": {}, "trainer": {}})
+    assert (closed.status_code, closed.json()) == (
+        503,
+        {"ready": False, "missing": {}, "trainer": {}, "precision": {}},
+    )
     assert app.get("/readyz", headers=bearer(KEYS["admin"][0])).json()["missing"].keys() == {"online"}
 
 

@@ -17,6 +17,7 @@ from serving.api.gate.ranking_queue import RankingQueue
 from serving.api.monitoring.prometheus import Metrics
 from serving.api.monitoring.server_state import ServerState
 from serving.api_key import new_key
+from serving.model.measured_precision import MeasuredPrecision
 from serving.ranking.trace import Trace
 from serving.replication.trainer_status import TrainerStatus
 from tests.recsys.training.group.test_worker_figures import figures
@@ -43,7 +44,13 @@ class Rows:
 @pytest.fixture(scope="module")
 def series() -> Series:
     """Names and labels of all series of a server that has a model and a trainer, and has answered."""
-    model = SimpleNamespace(name="online", rows=Rows(), loaded=0.0, artefact=SimpleNamespace(step=1))
+    model = SimpleNamespace(
+        name="online",
+        rows=Rows(),
+        loaded=0.0,
+        artefact=SimpleNamespace(step=1),
+        precision=MeasuredPrecision("bfloat16", 0.01),
+    )
     trainer = TrainerStatus(0, reported() | {"workers": figures()})
     state = ServerState(
         models=cast(Any, SimpleNamespace(refused=0, loaded={"online": model}, get=lambda _name: model)),

@@ -213,3 +213,24 @@ class TestRedisRestarts:
             publisher.publish(delta(2, {1: 2.0}, full=True))
         until(lambda: values(model, 1) == [2])
         assert own_loader.current is model, "a model once loaded is not dropped because Redis lost it"
+
+
+def test_a_new_graph_is_measured_on_what_the_one_before_was_asked(
+    client: RedisClient, loader: ModelLoader, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher = Publisher(client, "m")
+    publisher.publish_artefact(artefact(step=1, graph=b"coarse 1"))
+    model = served(loader, 1)
+    for _ in range(8):
+        encoded = model.encode("u", 0, {}, ["a", "b"], {})
+        model.score(encoded, model.embed(encoded))
+    publisher.publish_artefact(artefact(step=2, graph=b"coarse 2"))
+    precision = served(loader, 2).precision
+    assert precision is not None
+    assert precision.error == pytest.approx(0.01, rel=1e-3)
+    with caplog.at_level("INFO"):
+        loader.maintain()
+        loader.maintain()
+    assert caplog.text.count("model 'm' scores in bfloat16") == 1
+    publisher.publish_artefact(artefact(step=3, graph=b"sum"))
+    assert served(loader, 3).precision is None

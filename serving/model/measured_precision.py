@@ -1,0 +1,19 @@
+"""What a model scores in, and how far that is from float32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredPrecision:
+    """`error` is the largest difference of the log odds from those in float32, of the latest requests; None before any
+    were compared.
+
+    `reason` says why bfloat16 is not used; empty if it is.
+    """
+
+    used: Literal["float32", "bfloat16"]
+    error: float | None = None
+    reason: str = ""

@@ -76,7 +76,8 @@ def train(config: Config, folder: Path, until: int | None, learner: Learner | No
         assert isinstance(joiner, Joiner)
         (folder / "feed").write_bytes(trainer._feed.state())
         (folder / "open").write_text(str(joiner.pending))
-        save_file({name: tensor.contiguous() for name, tensor in trainer.learner.dense_state().items()}, folder / "dense")
+        dense = {name: tensor.contiguous() for name, tensor in trainer.learner.dense_state().items()}
+        save_file(dense, folder / "dense")
 
 
 def in_a_group(rank: int, _world: int, folder: Path, until: int | None) -> None:

@@ -11,7 +11,6 @@ from recsys.config.file import parse
 from recsys.config.schema import Config
 from recsys.config.sections.learning.training import TrainingSection
 from recsys.errors import InvalidValueError
-from recsys.proposal.columns.column import Column
 from recsys.proposal.files.first_records import COLUMNS
 from recsys.proposal.files.groups import groups
 from recsys.proposal.files.nested_rows import events_inside, unrolled
@@ -20,6 +19,7 @@ from recsys.proposal.files.sample import Sample, read_sample
 from recsys.proposal.mappings.events_of_lists import events_of_lists
 from recsys.proposal.mappings.links import link_to_lists, with_ids
 from recsys.proposal.mappings.mapping import Described, Noted, ProposedMapping
+from recsys.proposal.mappings.properties import as_properties, has_properties
 from recsys.proposal.mappings.shape import mapping_of
 from recsys.proposal.roles.feature_columns import Feature, event_features
 from recsys.proposal.roles.role_finder import find_roles
@@ -105,8 +105,7 @@ def describe(files: Sequence[Path], said: Said) -> list[Described]:
             found.append(Described(own, roles, group.pattern))
     if not found:
         raise InvalidValueError("the files are empty; give at least one that has rows")
-    found = [_of_known_items(one, found) for one in found]
-    found = [_without_rating(one) if _has_properties(one, found) else one for one in found]
+    found = [as_properties(one, found) for one in found]
     for role, name in said.columns.items():
         if not any(name in one.sample.columns for one in found):
             has = "; ".join(f"{one.path} has {_names(one.sample)}" for one in found)
@@ -118,28 +117,6 @@ def _unrolled(sample: Sample, said: Said) -> Sample:
     """A row for each item, if the user says that lists are items with which something was done."""
     name = said.columns.get("item", "")
     return unrolled(sample, name) if any(isinstance(cell, list) for cell in sample.columns.get(name, ())) else sample
-
-
-def _of_known_items(one: Described, others: Sequence[Described]) -> Described:
-    """With the item of a file without names and times, such as MIND's `news.tsv`: ids that stand in others' lists."""
-    if one.roles.reading is not None or not all(name.isdigit() for name in one.sample.columns):
-        return one
-    roles = [other.roles for other in others if other is not one]
-    lists = [of.column(role) for of in roles for role in ("marked", "shown", "item") if role in of]
-    known = {element.removesuffix("-0").removesuffix("-1") for column in lists if column for element in column.elements}
-    for name, cells in one.sample.columns.items():
-        column = Column(name, cells)
-        if column.unique and len(known & column.distinct.keys()) > len(column.distinct) / 2:
-            said = Said({"item": name}, reason="its values are the items of the other files")
-            return replace(one, roles=find_roles(one.sample, said))
-    return one
-
-
-def _without_rating(one: Described) -> Described:
-    """With the rating as a property: of an item that has a row of its own, it is a mean of others' ratings."""
-    ratings = [guess.column for guess in one.roles.found.get("rating", ())]
-    found = {role: guesses for role, guesses in one.roles.found.items() if role != "rating"}
-    return replace(one, roles=replace(one.roles, found=found, others=[*one.roles.others, *ratings]))
 
 
 def _names(sample: Sample) -> str:
@@ -168,7 +145,7 @@ def _about(said: Said, sample: Sample) -> Said:
 
 def _mapped(described: Sequence[Described], said: Said) -> list[ProposedMapping]:
     lists = [one for one in described if "shown" in one.roles and "clicked" not in one.roles]
-    properties = [one for one in described if _has_properties(one, described)]
+    properties = [one for one in described if has_properties(one, described)]
     events = [one for one in described if one not in lists and one not in properties]
     names: list[str] = []
     more: list[Described] = []
@@ -199,20 +176,6 @@ def _mapped(described: Sequence[Described], said: Said) -> list[ProposedMapping]
             mapping.settings["interval"] = Noted("0ms")
         made.append(mapping)
     return made
-
-
-def _has_properties(one: Described, described: Sequence[Described]) -> bool:
-    """Whether a file has properties of items or users, beside others with events."""
-    roles = one.roles
-    if len(described) < 2 or "shown" in roles or "marked" in roles or "label" in roles:
-        return False
-    return (
-        ("item" in roles) != ("user" in roles) and roles.found[_owner(one)][0].column.unique and "request" not in roles
-    )
-
-
-def _owner(one: Described) -> str:
-    return "item" if "item" in one.roles else "user"
 
 
 def _day_before(times: Sequence[int]) -> str:

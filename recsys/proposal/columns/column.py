@@ -20,6 +20,8 @@ _NULL_WORDS: Final = frozenset(
     ("-", "?", "NA", "N/A", "n/a", "na", "none", "NONE", "nil", "#N/A", "<NA>", "<null>", "(null)", "undefined")
 ) | {"inf", "-inf", "Infinity", "-Infinity"}
 """Words that stand for a missing value in some exports, if the other values are numbers."""
+LEVELS: Final = 101
+"""Most different numbers on a scale, such as per cents."""
 _SEPARATORS: Final = ("|", ";", ",", " ")
 
 
@@ -118,6 +120,11 @@ class Column:
         if self.separator:
             return Counter(part.strip() for text in self.texts for part in text.split(self.separator) if part.strip())
         return self.distinct
+
+    @property
+    def continuous(self) -> bool:
+        """Whether the values are numbers without levels."""
+        return bool(self.numbers) and len(self.distinct) > LEVELS
 
     @property
     def listed(self) -> bool:

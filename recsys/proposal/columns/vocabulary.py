@@ -24,20 +24,21 @@ _WORDS: Final[dict[Role, tuple[str, str]]] = {
         "item iid article product movie video song track artist asin isbn news ad creative book sku anime recipe "
         "itemid goods",
         "doc document content post game app listing hotel story media offer photo business poi venue clip show podcast "
-        "episode deal restaurant page beer job course candidate banner parent prod url property stock aid adgroup",
+        "episode deal restaurant page beer job course candidate banner parent prod prop url property stock aid adgroup "
+        "bookmark",
     ),
     "request": (
-        "request req impression imp query search recommendation rec slate ranking reqid qid requestid pageview",
+        "request req impression imp query search srch recommendation rec slate ranking reqid qid requestid pageview",
         "session list auction display exposure",
     ),
     "label": (
         "label click clicked clicks target clk",
-        "purchase purchased like liked conversion converted y bought is_click outcome response positive install "
+        "purchase purchased like liked conversion converted y bought outcome response positive install "
         "recommended order ordered buy cart favorite follow share comment interested engaged",
     ),
     "rating": (
-        "rating ratings stars star score overall grade review_score",
-        "value preference vote votes watch_ratio",
+        "rating ratings stars star score overall grade",
+        "value preference vote votes",
     ),
     "action": (
         "event action behavior behaviour feedback interaction activity",
@@ -67,7 +68,8 @@ TRUTHS: Final = {
 FALSE_WORDS: Final = frozenset({*TRUTHS.values(), "nee", "nej", "nei", "nao", "hayir"})
 AFTER: Final = _words(
     "dwell watch watched read reading play played playtime listen listened scroll engagement view stay finish "
-    "completion clicked click like liked share shared follow comment purchase conversion converted bought order"
+    "completion clicked click like liked share shared follow comment purchase conversion converted bought order "
+    "transaction invoice quantity skip skipped hate hated hide dislike disliked helpful useful vote votes upvotes"
 )
 """Words of what is known only after an item was shown, which a model must not read."""
 NOT_EVENT: Final = _words(
@@ -90,6 +92,13 @@ VERBS: Final = {
     "watched": "watch", "played": "play", "viewed": "view", "favourite": "favorite", "fav": "favorite",
 }  # fmt: skip
 """Actions by the words of columns that say that they were done."""
+_CLICKED: Final = _words("click clicked view conversion purchase")
+"""Words of rates that are those of an item: how often it was clicked."""
+_SHARES: Final = _words("ratio rate share fraction percent percentage pct")
+PROPERTY: Final = _words(
+    "country city region location state zip postal age gender type category categorie cat genre level brand class kind"
+)
+"""Words of what is known of a user or an item, rather than its name, such as `product_category_id`."""
 POSITION: Final = _words("position rank slot")
 """Words of the place in the list, which nobody knows before the list is made."""
 NOT_POSITIVE: Final = _words(
@@ -110,6 +119,10 @@ DONE: Final = _words(
     "finished saved downloaded installed positive pos good success"
 )
 """Words of labels that mean yes, beside those of actions."""
+TEXTS: Final = _words(
+    "title text description desc review comment summary headline body address steps message caption abstract name"
+)
+"""Words of columns of text, whose commas and spaces stand between words."""
 HISTORY: Final = _words("history hist past previous recent last prior profile interests preferences")
 """Words of lists that stood before the event."""
 
@@ -128,7 +141,7 @@ def tokens(name: str) -> list[str]:
     found: list[str] = []
     for word in words:
         stem = re.sub(r"(ids?)$", "", word)
-        found += [stem, "id"] if stem != word and _in_any(stem) else [word]
+        found += [stem, "id"] if stem != word and (_in_any(stem) or stem in AFTER) else [word]
     return found
 
 
@@ -139,6 +152,12 @@ def _in_any(word: str) -> bool:
 def known(name: str) -> bool:
     """Whether a name has a word of any role."""
     return any(_in_any(word) for word in tokens(name))
+
+
+def seen_share(name: str) -> bool:
+    """Whether a name says which part of an item was watched or read, such as `watch_ratio`."""
+    words = set(tokens(name))
+    return bool(words & AFTER and words & _SHARES and not words & _CLICKED)
 
 
 CLEARLY: Final = 2.0
@@ -158,6 +177,8 @@ def says(role: Role, name: str) -> float:
         return 1.0
     if not core:  # such as `id` alone: of what is said before it
         words, core = _said_by(" ".join(name.split(".")[-2:]))
+    if role in _IDENTIFIERS and PROPERTY.intersection(core):
+        return 0.0
     named = len(core) < len(words)
     strong, weak = _STRONG[role], _WEAK[role]
     if core and all(word in strong for word in core):

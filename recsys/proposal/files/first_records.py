@@ -55,6 +55,9 @@ _PYTHON: Final = (
     "it is written as Python: only a script can make JSON of it, such as: "
     "python -c 'import ast, json, sys; [print(json.dumps(ast.literal_eval(line))) for line in sys.stdin]'"
 )
+_RECORDS: Final = re.compile(r'^(?:\t| {1,8})"(\w+)"\s*:\s*\[\s*\{', re.MULTILINE)
+"""The first list of objects in an indented one."""
+_OVER_LINES: Final = "write one object a line, such as with: jq -c ."
 _REMEDY: Final = "write one object a line, such as with: jq -c '.[]'"
 
 
@@ -84,7 +87,12 @@ def _lines(path: Path, text: str) -> Iterator[Any]:
             raise InvalidValueError(f"{path}, line {number} {_TOO_DEEP}") from None
         except msgspec.DecodeError as error:
             if number == 1:  # a torn line later on costs itself alone
-                remedy = _PYTHON if re.match(r"\s*\{\s*u?'", line) else _REMEDY
+                if inner := _RECORDS.search(text):
+                    raise InvalidValueError(
+                        f"{path} is one object over several lines, and its records seem to be in {inner[1]!r}: write "
+                        f"one a line, such as: jq -c '.{inner[1]}[]'"
+                    ) from None
+                remedy = _PYTHON if re.match(r"\s*\{\s*u?'", line) else _OVER_LINES if line.strip() == "{" else _REMEDY
                 raise InvalidValueError(f"{path}, line 1 is not one JSON object ({error}); {remedy}") from None
 
 

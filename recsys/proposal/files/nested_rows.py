@@ -6,19 +6,33 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from recsys.proposal.columns.column import Column
+from recsys.proposal.columns.likeness import two_valued
 from recsys.proposal.columns.time_columns import ENOUGH, time_reading
-from recsys.proposal.columns.vocabulary import Role, says
+from recsys.proposal.columns.vocabulary import CLEARLY, Role, says
 from recsys.proposal.files.sample import Sample
 
 _OF_EVENTS: Final[tuple[Role, ...]] = ("time", "action", "rating", "item")
 
 
 def events_inside(sample: Sample) -> Sample:
-    """A row for each event, if the records hold lists of events with their times, such as sessions; else the sample."""
+    """A row for each event or shown item, if the records hold lists of events with their times, such as sessions, or
+    of items with a label beside each; else the sample.
+    """
     for name, cells in sample.columns.items():
         if says("time", name) and any(isinstance(cell, list) for cell in cells):
             times = [one for cell in cells if isinstance(cell, list) for one in cell if one is not None]
             if time_reading(times, None, "", ENOUGH) is not None:
+                return unrolled(sample, name)
+    return _labeled(sample)
+
+
+def _labeled(sample: Sample) -> Sample:
+    for name, cells in sample.columns.items():
+        if "." in name and says("label", name) >= CLEARLY and any(isinstance(cell, list) for cell in cells):
+            flat = [one for cell in cells if isinstance(cell, list) for one in cell]
+            items = [one for one in sample.columns if one != name and _belongs(one, name) and says("item", one)]
+            if two_valued(Column(name, flat)) and items:
                 return unrolled(sample, name)
     return sample
 

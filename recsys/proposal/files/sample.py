@@ -122,5 +122,11 @@ def _refuse_binary(path: Path, head: bytes) -> None:
     if not what and not wide_encoding(head):
         odd = sum(head[:65_536].count(byte) for byte in (*range(9), *range(14, 27), 28, 29, 30, 31))
         what = "a binary file" if odd > len(head[:65_536]) // 50 else ""
+    if what == "a binary file" and b"\0" not in head and head.isascii():
+        between = next(byte for byte in head if byte < 32 and byte not in b"\t\n\r\f")
+        raise InvalidValueError(
+            f"{path} is text with control characters, such as \\x{between:02x}, between values: only a script can make "
+            "columns of them"
+        )
     if what:
         raise InvalidValueError(f"{path} is {what}, which is not read; write it as CSV, JSON lines or Parquet")

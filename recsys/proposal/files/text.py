@@ -46,6 +46,8 @@ def table(path: Path, found: Decoded, suffix: str, most: int) -> SampledTable:
     base: Format = "tsv" if suffix in (".tsv", ".tab", ".inter", ".user", ".item") else "csv"
     comment = _comment(lines)
     body = [line for line in lines if line.strip() and not (comment and line.startswith(comment))]
+    if body and all(map(_ACCESS.match, body[:_HEADER])):
+        raise InvalidValueError(f"{path} {_SERVER}")
     chosen, width = _dialect(body[:_TRIED], base)
     chosen = _spaced(body[:_TRIED], chosen)
     if width < 2:
@@ -76,6 +78,11 @@ def table(path: Path, found: Decoded, suffix: str, most: int) -> SampledTable:
 _ADJACENT: Final = (
     "has lines of different length, such as a user and then items: only a script can write one item a line, such as "
     "awk '{ for (i = 2; i <= NF; i++) print $1 \",\" $i }'"
+)
+_ACCESS: Final = re.compile(r'\S+ \S+ \S+ \[\d+/\w+/\d{4}:[^]]+\] "')
+_SERVER: Final = (
+    "is the log of a web server, which has the item in the address of a page: only a script can make a table of it, "
+    'such as awk \'{ print $1 "," substr($4, 2) " " substr($5, 1, 5) "," $7 }\' (visitor, time, page)'
 )
 _BLOCKS: Final = (
     "has lines such as '1:' before the rows of each item: only a script can write the item into each row, such as "

@@ -7,8 +7,9 @@ from itertools import pairwise
 from typing import Final
 
 from recsys.config.units import milliseconds
-from recsys.proposal.columns.column import Column, is_number
-from recsys.proposal.columns.vocabulary import ACTIONS, NOT_POSITIVE, SHOWN_ACTIONS, TRUTHS, VERBS, says, tokens
+from recsys.proposal.columns.column import Column
+from recsys.proposal.columns.likeness import FALSE
+from recsys.proposal.columns.vocabulary import ACTIONS, NOT_POSITIVE, SHOWN_ACTIONS, VERBS, says, tokens
 from recsys.proposal.mappings.mapping import Noted, ProposedMapping
 from recsys.proposal.roles.roles import Guess
 
@@ -41,19 +42,17 @@ def _labels(made: ProposedMapping) -> None:
     for action, guess in zip(actions, labels, strict=True):
         made.columns[f"actions.{action}"] = Noted(guess.name, guess.reason)
     words = {text for guess in labels for text in guess.column.distinct}
-    if not words <= {"0", "1", "-1", "True", "False", "true", "false"}:
-        yes = sorted({word for guess in labels for word in guess.column.distinct if _means_yes(word, guess)})
+    no_is_yes = any(word.lower() in FALSE for guess in labels for word in guess.yes)
+    if no_is_yes or not words <= {"0", "1", "-1", "True", "False", "true", "false"}:
+        yes = sorted({word for guess in labels for word in guess.column.distinct if guess.means_yes(word)})
+        yes += [word.lower() for word in yes if word in ("True", "False")]  # as truths of JSON are compared
         made.settings["positive_values"] = Noted(yes, "what means yes; every other value means no")
     shares = [Noted([action], _share(guess)) for action, guess in zip(actions, labels, strict=True)]
     made.positive, made.tasks = shares[0], dict(zip(actions[1:], shares[1:], strict=True))
 
 
-def _means_yes(word: str, guess: Guess) -> bool:
-    return word in guess.yes if guess.yes else word.lower() in TRUTHS or (is_number(word) and float(word) > 0)
-
-
 def _share(guess: Guess) -> str:
-    positives = sum(count for word, count in guess.column.distinct.items() if _means_yes(word, guess))
+    positives = sum(count for word, count in guess.column.distinct.items() if guess.means_yes(word))
     cells = guess.column.cells if guess.yes else guess.column.values
     return f"{positives / max(len(cells), 1):.1%} of the rows"
 
@@ -72,7 +71,7 @@ def _interactions(made: ProposedMapping) -> None:
         made.add_column("action", [guess])
         made.positive = Noted(list(guess.yes), _share(guess))
         return
-    yes = [word for word in guess.column.distinct if _means_yes(word, guess)]
+    yes = [word for word in guess.column.distinct if guess.means_yes(word)]
     made.settings["where"] = Noted({guess.name: yes[0] if len(yes) == 1 else yes}, "other rows say nothing was done")
     made.positive = Noted(["click"], _share(guess))
 
@@ -114,7 +113,7 @@ def _rating(made: ProposedMapping) -> None:
     made.columns["value"] = Noted(rating.name, made.of.roles.found["rating"][0].reason)
     if made.kind == "shown":
         made.columns["actions.rate"] = Noted(rating.name, "each row is a rating")
-        if min(rating.numbers) <= 0:
+        if min(rating.numbers) <= 0 and not rating.continuous:
             made.settings["positive_values"] = Noted(sorted(rating.distinct, key=float), "every rating is an action")
     elif made.kind == "interaction":
         made.columns.pop("action", None)
@@ -125,7 +124,9 @@ def _rating(made: ProposedMapping) -> None:
 
 
 def _threshold(rating: Column) -> float:
-    """Four fifths of the scale; less if nothing is as high, more if everything is."""
+    """Four fifths of the scale; less if nothing is as high, more if everything is. Without levels the upper quarter."""
+    if rating.continuous:
+        return float(f"{sorted(rating.numbers)[3 * len(rating.numbers) // 4]:.2g}")
     low, high = min(rating.numbers), max(rating.numbers)
     wanted = 0.8 * high
     levels = sorted(level for level in set(rating.numbers) if level > low)
@@ -153,6 +154,13 @@ def _actions(made: ProposedMapping) -> None:
         return
     made.add_column("action", roles.found["action"])
     ranked = [text for text, _ in action.distinct.most_common()]
-    chosen = [text for text in ranked if not (SHOWN_ACTIONS | NOT_POSITIVE).intersection(tokens(text))] or ranked
+    able = [text for text in ranked if _with_items(text, action, roles.column("item"))] or ranked
+    chosen = [text for text in able if not (SHOWN_ACTIONS | NOT_POSITIVE).intersection(tokens(text))] or able
     counts = ", ".join(f"{text} {action.distinct[text]:,}" for text in ranked[:8])
     made.positive = Noted(chosen, f"in the first rows: {counts}; leave the ones that count")
+
+
+def _with_items(word: str, action: Column, item: Column | None) -> bool:
+    """Whether most rows with an action name an item."""
+    cells = [item.cells[n] for n, cell in enumerate(action.cells) if str(cell) == word] if item is not None else []
+    return not cells or sum(not item.is_missing(cell) for cell in cells) > len(cells) / 2  # type: ignore[union-attr]

@@ -10,8 +10,9 @@ from typing import Any, Final, Literal
 
 from recsys.proposal.columns.column import Column, is_number
 from recsys.proposal.columns.time_columns import time_reading
-from recsys.proposal.columns.vocabulary import AFTER, POSITION, tokens
-from recsys.proposal.roles.roles import Roles
+from recsys.proposal.columns.vocabulary import AFTER, POSITION, TEXTS, tokens
+from recsys.proposal.roles.leaks import tells_item, tells_label
+from recsys.proposal.roles.roles import Guess, Roles
 
 _MOST: Final = 24
 """Most fields that are proposed."""
@@ -46,7 +47,7 @@ def features(kind: str, roles: Roles) -> list[Feature]:
         as_kind = _kind(seen)
         if as_kind is None or (after and (AFTER | POSITION).intersection(tokens(column.name))):
             continue
-        if any(_tells(column, guess.column) for guess in roles.found.get("label", ())):
+        if any(_tells(column, guess) for guess in roles.found.get("label", ())):
             continue
         if column.listed and tokens(column.name)[-1:] == ["key"]:  # of lists of keys and values, as analytics has them
             continue
@@ -56,10 +57,12 @@ def features(kind: str, roles: Roles) -> list[Feature]:
     return found[:_MOST]
 
 
-def _tells(column: Column, label: Column) -> bool:
-    """Whether a column of few values says just what the label says, such as `not_clicked` beside `clicked`."""
-    pairs = {(str(cell), str(label.cells[n])) for n, cell in enumerate(column.cells) if n < len(label.cells)}
-    return 1 < len(pairs) == len({one for one, _ in pairs}) <= _KINDS and len({of for _, of in pairs}) > 1
+def _tells(column: Column, label: Guess) -> bool:
+    """Whether a column tells the label: in few values as another one for each, such as `not_clicked`, or else."""
+    pairs = {(str(cell), str(label.column.cells[n])) for n, cell in enumerate(column.cells)}
+    if 1 < len(pairs) == len({one for one, _ in pairs}) <= _KINDS and len({of for _, of in pairs}) > 1:
+        return True
+    return not column.listed and tells_label(column, label.positive[: len(column.cells)])
 
 
 def event_features(columns: Mapping[str, Sequence[Any]]) -> list[Feature]:
@@ -88,7 +91,7 @@ def _kind(column: Column) -> Kind | None:
     count = len(column.distinct)
     if count < 2 or column.type in ("empty", "other") or time_reading(column.values) is not None:
         return None
-    if column.listed:
+    if column.listed and not (column.separator and TEXTS.intersection(tokens(column.name))):
         if any(isinstance(one, Mapping) for value in column.values if isinstance(value, list) for one in value):
             return None
         fractions = all(is_number(text) for text in column.elements) and not all(map(str.isdigit, column.elements))
@@ -148,6 +151,9 @@ def _place(kind: str, name: str, column: Column, roles: Roles) -> tuple[str, str
         lists, items = roles.column("request"), roles.column("item")
         repeated = items is not None and len(items.distinct) <= 0.8 * len(items.values)
         beside = (repeated and _depends(column, items)) or (kind == "shown" and not _depends(column, lists))
+        users = roles.column("user")
+        if kind == "feedback" and items is not None and users is not None:
+            beside = beside or tells_item(column, items, users)
     return (f"item_features.{name}", f"item.{name}") if beside else (f"features.{name}", f"request.{name}")
 
 

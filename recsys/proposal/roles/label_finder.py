@@ -9,8 +9,8 @@ from typing import Final
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.label_words import follow, is_no, yes_words
-from recsys.proposal.columns.likeness import names_things, two_valued
-from recsys.proposal.columns.vocabulary import Role, known, says
+from recsys.proposal.columns.likeness import FALSE, names_things, two_valued
+from recsys.proposal.columns.vocabulary import NOT_POSITIVE, Role, known, says, tokens
 from recsys.proposal.roles.roles import Guess, Said
 
 _SHOWN_VALUES: Final = 8
@@ -26,10 +26,14 @@ def find_labels(columns: Sequence[Column], said: Said, path: Path) -> list[Guess
             raise InvalidValueError(f"--positive: no column of {path} has {words} and other values; see recsys inspect")
         best = max(able, key=lambda one: says("label", one.name) + says("action", one.name))
         return [Guess(best, said.reason, said.positive)]
-    labels = {one.name: says("label", one.name) for one in columns}
+    labels = {one.name: says("label", one.name) or float(_not_refused(one.name)) for one in columns}
     named = sorted((one for one in columns if labels[one.name]), key=lambda one: -labels[one.name])
     guesses = [guess for guess in map(_label, [*named, *(one for one in columns if not labels[one.name])]) if guess]
-    found = [one for one in guesses if labels[one.name] == 3 or not (one.yes and _events(one, columns))]
+    found = [
+        one
+        for one in guesses
+        if labels[one.name] == 3 or two_valued(one.column) or not (one.yes and _events(one, columns))
+    ]
     return [one for one in found if labels[one.name]] or found[:1] or _by_value(columns)
 
 
@@ -66,9 +70,18 @@ def check_words(columns: Sequence[Column], path: Path) -> None:
             yes_of(column, (), path)
 
 
+def _not_refused(name: str) -> bool:
+    """Whether a name says that something was not refused, such as `not_skipped`."""
+    words = set(tokens(name))
+    return "not" in words and bool(NOT_POSITIVE & words)
+
+
 def _label(column: Column) -> Guess | None:
     if two_valued(column):
-        named = bool(says("label", column.name))
+        if {"skip", "skipped"}.intersection(tokens(column.name)) and not _not_refused(column.name):
+            false = next(text for text in column.distinct if text.lower() in FALSE)
+            return Guess(column, f"{false!r} is taken for yes: it was not skipped", [false])
+        named = bool(says("label", column.name) or _not_refused(column.name))
         return Guess(column, "two values, and its name says what the user did") if named else None
     yes = yes_words(column)
     no = [word for word in column.distinct if word not in yes]

@@ -11,7 +11,17 @@ from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.label_words import yes_words
 from recsys.proposal.columns.likeness import FALSE, chosen_of, depends, identifies, names_things, one_truth, two_valued
 from recsys.proposal.columns.time_columns import TimeReading
-from recsys.proposal.columns.vocabulary import ACTIONS, AFTER, CLEARLY, HISTORY, POSITION, Role, says, tokens
+from recsys.proposal.columns.vocabulary import (
+    ACTIONS,
+    AFTER,
+    CLEARLY,
+    HISTORY,
+    POSITION,
+    Role,
+    says,
+    seen_share,
+    tokens,
+)
 from recsys.proposal.files.further import further_cells
 from recsys.proposal.files.sample import Sample
 from recsys.proposal.roles.label_finder import check_words, find_labels, yes_of
@@ -20,7 +30,6 @@ from recsys.proposal.roles.time_finder import find_time
 
 _MARKED: Final = re.compile(r".+-[01]")
 _MOST_ACTIONS: Final = 40
-_MOST_RATINGS: Final = 101
 _OF_ANOTHER: Final = 1.0
 """How clearly `verified_purchase` says a label: beside a rating, which says what the user thought, it is none."""
 
@@ -111,14 +120,15 @@ class _Finder:
             return
         kinds = self._sample.settings.get("where", {})
         able = [one for one in self.left.values() if one.name not in kinds]  # which tells what happened, not whether
-        ratings = [one for one in self.left.values() if one.numbers and 1 < len(one.distinct) <= _MOST_RATINGS]
+        numbers = [one for one in self.left.values() if one.numbers and len(one.distinct) > 1]
+        ratings = [one for one in numbers if not one.continuous]
         rated = any(says("rating", one.name) == 3 and len(one.distinct) > 2 for one in ratings)
         for guess in find_labels(able, self._said, self._sample.path):
             if not rated or guess.reason == self._said.reason or says("label", guess.name) > _OF_ANOTHER:
                 self._give("label", guess.column, guess.reason, guess.yes)
         if "label" in self.found:
             return
-        for column in self._best("rating", ratings):
+        for column in self._best("rating", ratings) or [one for one in numbers if seen_share(one.name)][:1]:
             self._give("rating", column, f"numbers from {min(column.numbers):g} to {max(column.numbers):g}")
 
     def action(self) -> None:
@@ -157,6 +167,8 @@ class _Finder:
                 continue
             if role == "user":
                 able = [one for one in able if identifies(one)]
+            if role == "item":
+                able = [one for one in able if len(one.distinct) > 1]
             least = 2.0 if role == "request" else 1.0
             for column in self._best(role, able, least):
                 self._give(role, column, "its name says so")
@@ -187,6 +199,8 @@ class _Finder:
                 self._give("request", column, "another value in each row")
         wanted = [role for role in ("user", "item") if role not in self.found and not (lists and role == "item")]
         able = [one for one in self.left.values() if names_things(one) and len(one.distinct) > 2]
+        whole = [one for one in able if one.type != "number"]  # others are places on earth, prices and such
+        able = whole if len(whole) >= len(wanted) else able
         if not ("time" in self.found or self._said.start) or (not self._headerless and len(able) != len(wanted)):
             return
         if len(wanted) == 2 and len(able) > 1 and _product_numbers(able[0]) and not _product_numbers(able[1]):

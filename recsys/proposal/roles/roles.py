@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from recsys.proposal.columns.column import Column
+from recsys.proposal.columns.column import Column, is_number
 from recsys.proposal.columns.time_columns import TimeReading
-from recsys.proposal.columns.vocabulary import Role
+from recsys.proposal.columns.vocabulary import TRUTHS, Role
 from streaming.ingest.mapping.event_time import Unit
 
 IDENTIFIERS: Final[tuple[Role, ...]] = ("user", "item", "request")
@@ -40,6 +40,15 @@ class Guess:
     @property
     def name(self) -> str:
         return self.column.name
+
+    def means_yes(self, word: str) -> bool:
+        """Whether a value of a label says that it happened."""
+        return word in self.yes if self.yes else word.lower() in TRUTHS or (is_number(word) and float(word) > 0)
+
+    @property
+    def positive(self) -> list[bool]:
+        """Of a label: whether it happened, by row."""
+        return [not self.column.is_missing(cell) and self.means_yes(str(cell)) for cell in self.column.cells]
 
 
 @dataclass(frozen=True)

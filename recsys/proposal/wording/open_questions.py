@@ -15,6 +15,8 @@ _BOUGHT: Final = frozenset(
     {"purchase", "purchases", "purchased", "bought", "buy", "order", "orders", "ordered", "transaction", "transactions"}
 )
 """Words of actions, columns and files that say that something was bought."""
+_NUMBERS: Final = 8
+"""Most actions in a sentence."""
 
 
 def open_questions(mappings: Sequence[ProposedMapping], training: Mapping[str, Noted]) -> Iterator[str]:
@@ -28,6 +30,13 @@ def open_questions(mappings: Sequence[ProposedMapping], training: Mapping[str, N
             yield (
                 f"{path}: no column identifies a user, so that each list gets a user of its own "
                 '(anonymous = "request") and nobody is known again; if one does, say --user COLUMN.'
+            )
+        action = one.of.roles.column("action") if "action" in one.columns else None
+        if action is not None and action.type == "integer":
+            words = ", ".join(list(action.distinct)[:_NUMBERS])
+            yield (
+                f"{path}: what the numbers in {action.name!r} ({words}) mean, only you know: leave in [training] "
+                "positive those of what counts."
             )
         for column in one.of.roles.others if one.kind == "feedback" else ():
             unclear = says("label", column.name) or (two_valued(column) and not known(column.name))

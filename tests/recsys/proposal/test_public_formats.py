@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -357,3 +358,119 @@ def test_times_with_names_of_months_are_read(tmp_path: Path, form: str) -> None:
     proposal, found = tried(tmp_path, [written(tmp_path, "a.csv", ["time,user,item,clicked", *rows])])
     assert proposal.mappings[0].settings["time_format"].value == form
     assert found.positives == ROWS / 2
+
+
+def test_what_tells_the_item_of_its_row_is_a_feature_of_the_item(tmp_path: Path) -> None:
+    """As a feature of the request, prices that change and addresses of pages would tell which item was chosen."""
+    rng = random.Random(4)
+    rows = ["time,user_id,product_id,price,page,country,channel"]
+    for n in range(600):
+        user, item = rng.randrange(30), rng.randrange(20)
+        page = f"/p/{item}" if n % 4 else ""
+        rows.append(f"{T + 20 * n},u{user},p{item},{5 + item + n // 300},{page},c{user % 9},{rng.choice('xyz')}")
+    proposal, _ = tried(tmp_path, [written(tmp_path, "buys.csv", rows)])
+    (mapping,) = proposal.mappings
+    assert mapping.kind == "feedback"
+    assert {one.name: one.field.partition(".")[0] for one in mapping.features} == {
+        "price": "item_features", "page": "item_features", "country": "features", "channel": "features",
+    }  # fmt: skip
+
+
+def test_what_goes_with_clicks_alone_is_no_feature(tmp_path: Path) -> None:
+    rng = random.Random(4)
+    rows = ["time,user_id,hotel_id,booking,gross,hate,device,click"]
+    for n in range(600):
+        click = rng.random() < 0.2
+        booked = click and rng.random() < 0.5
+        of_user = f"u{rng.randrange(30)},h{rng.randrange(20)}"
+        rows.append(f"{T + 20 * n},{of_user},{booked:d},{100 if booked else ''},{n % 50 == 0:d},d{n % 3},{click:d}")
+    proposal, found = tried(tmp_path, [written(tmp_path, "shown.csv", rows)])
+    (mapping,) = proposal.mappings
+    assert [one.name for one in mapping.features] == ["device"]
+    assert found.labels == 600
+
+
+@pytest.mark.parametrize("beside", ["Active", "customer", "rating"])
+def test_files_without_times_have_properties_of_known_items_whatever_else_they_say(tmp_path: Path, beside: str) -> None:
+    events = written(
+        tmp_path, "sales.csv", ["at,customer_id,article_id", *(f"{T + 9 * n},c{n % 7},a{n % 11}" for n in range(300))]
+    )
+    rows = [f"article_id,{beside},colour", *(f"a{n},{'1.0' if n % 2 else ''},k{n % 3}" for n in range(11))]
+    proposal, found = tried(tmp_path, [events, written(tmp_path, "articles.csv", rows)])
+    assert [one.kind for one in proposal.mappings] == ["feedback", "item"]
+    assert "colour" in [one.name for one in proposal.fields]
+    assert found.positives
+
+
+def test_a_share_that_was_watched_is_a_rating(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    rows = ["user_id,video_id,timestamp,watch_ratio"]
+    rows += [f"{n % 9},{n % 13},{T + 9 * n},{rng.random() * 3}" for n in range(600)]
+    proposal, found = tried(tmp_path, [written(tmp_path, "plays.csv", rows)])
+    assert proposal.mappings[0].columns["value"].value == "watch_ratio"
+    assert 0.2 < found.positives / found.labels < 0.3
+
+
+@pytest.mark.parametrize(("name", "share"), [("not_skipped", 1 / 3), ("skipped", 2 / 3)])
+def test_what_was_not_skipped_is_positive(tmp_path: Path, name: str, share: float) -> None:
+    rows = [f"time,user_id,track_id,{name}"]
+    rows += [f"{T + 9 * n},u{n % 7},t{n % 10},{str(n % 3 == 0).lower()}" for n in range(300)]
+    proposal, found = tried(tmp_path, [written(tmp_path, "plays.csv", rows)])
+    assert found.positives / found.labels == pytest.approx(share)
+    assert proposal.fields == []
+
+
+def test_items_with_a_label_beside_each_in_a_list_are_rows_that_were_shown(tmp_path: Path) -> None:
+    rows = [
+        {"event_time": at(30 * n), "user_id": f"u{n % 9}", "context": {"country": f"c{n % 2}"},
+         "items": [{"sku": f"s{(n + k) % 12}", "price": 5.5 + k, "clicked": k == n % 4} for k in range(4)]}
+        for n in range(100)
+    ]  # fmt: skip
+    proposal, found = tried(tmp_path, [written(tmp_path, "shown.jsonl", rows)])
+    (mapping,) = proposal.mappings
+    assert (mapping.kind, mapping.columns["item"].value) == ("shown", "items.sku")
+    assert (found.positives, found.negatives) == (100, 300)
+
+
+def test_places_on_earth_and_constants_are_no_items(tmp_path: Path) -> None:
+    rows = [f"{n % 9}\t{at(30 * n)}\t{30 + n % 7 / 100}\t-97.79\t{22847 + n % 8}" for n in range(300)]
+    proposal, _ = tried(tmp_path, [written(tmp_path, "checkins.txt", rows)])
+    assert proposal.mappings[0].columns["item"].value == "5"
+    events = [
+        {"tstamp": at(9 * n), "app_id": "shop", "shelf": f"s{n % 4}", "user_id": f"u{n % 9}", "label": f"p{n % 20}"}
+        for n in range(90)
+    ]
+    with pytest.raises(InvalidValueError, match="no column looks like the item"):
+        propose([written(tmp_path, "events.jsonl", events)], Said())
+
+
+def test_actions_as_numbers_are_explained_by_the_user_and_those_without_items_do_not_count(tmp_path: Path) -> None:
+    rows = ["user_id,item_id,interaction_type,created_at"]
+    rows += [f"{n % 9},{n % 20 if n % 4 else ''},{n % 4},{T + n}" for n in range(400)]
+    proposal, _ = tried(tmp_path, [written(tmp_path, "interactions.csv", rows)])
+    assert set(proposal.training["positive"].value) == {"1", "2", "3"}
+    assert any("only you know: leave in [training] positive" in one for one in proposal.open_questions)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "said"),
+    [
+        ("a.log", ['10.0.0.1 - - [26/Jan/2020:00:53:38 +0000] "GET /3 HTTP/1.1" 200 9'] * 3, "log of a web server"),
+        ("b.csv", ["1,0,9,205\x0211\x031.0\x01206\x0212\x031.0"] * 3, "text with control characters, such as \\x02"),
+        ("c.json", ["{", '  "info": {},', '  "playlists": [', "    {", '"a": 1}]}'], "jq -c '.playlists[]'"),
+    ],
+)  # fmt: skip
+def test_what_a_script_has_to_do_is_said(tmp_path: Path, name: str, rows: Sequence[str], said: str) -> None:
+    with pytest.raises(InvalidValueError, match=re.escape(said)):
+        propose([written(tmp_path, name, rows)], Said())
+
+
+def test_the_commas_of_texts_are_no_lists(tmp_path: Path) -> None:
+    ratings = ["userId,movieId,rating,timestamp", *(f"{n % 9},{n % 20},{1 + n % 5},{T + 9 * n}" for n in range(300))]
+    movies = [
+        "movieId,title,genres",
+        *(f'{n},"Film, The ({1990 + n % 4})",{"Comedy|Drama" if n % 2 else "Action"}' for n in range(20)),
+    ]
+    files = [written(tmp_path, "ratings.csv", ratings), written(tmp_path, "movies.csv", movies)]
+    proposal, _ = tried(tmp_path, files)
+    assert {one.name: one.kind for one in proposal.fields} == {"title": "categorical", "genres": "multi"}

@@ -63,9 +63,17 @@ def listening(host: str, port: int) -> socket.socket:
         raise InvalidValueError(f"cannot listen on {host}:{port} ({error}); {remedy}") from error
 
 
-def serve(config: uvicorn.Config, listener: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
-    """Serve until SIGINT or SIGTERM; then answer open requests, and return. `ready` is called when it listens."""
-    server = _Server(config, ready)
+def serve(
+    config: uvicorn.Config,
+    listener: socket.socket,
+    ready: Callable[[], None] = lambda: None,
+    alive: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until SIGINT or SIGTERM; then answer open requests, and return.
+
+    `ready` is called when it listens; `alive` then, and about once a second while it answers.
+    """
+    server = _Server(config, ready, alive)
     # Signals end it also before it listens for them itself, and nothing more when it raises them again after shutting
     # down: their previous handlers would end the process before the caller can close what it opened.
     with handled_by(server.handle_exit), _rare_collection():
@@ -73,14 +81,20 @@ def serve(config: uvicorn.Config, listener: socket.socket, ready: Callable[[], N
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], alive: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._alive = ready, alive
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        if counter % 10 == 0:
+            self._alive()
+        return await super().on_tick(counter)
 
 
 @contextmanager

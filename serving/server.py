@@ -27,13 +27,15 @@ def run(
 
 
 def run_as(
-    siblings: Siblings, settings: Settings, log: EventLog, open_scorer: OpenScorer, ready: Callable[[], None]
+    siblings: Siblings, settings: Settings, log: EventLog, open_scorer: OpenScorer, alive: Callable[[], None]
 ) -> None:
-    """As `run`, in one of several processes, with its share of what the settings allow."""
+    """As `run`, in one of several processes, with its share of what the settings allow. `alive` is called when it
+    answers, and about once a second while it does.
+    """
     tls = tls_of(settings.certificate, settings.private_key)
     settings = settings.shared(siblings.count)
     with siblings.listener(settings.host, settings.port) as listener:
-        serve(http_server(build(settings, log, open_scorer, siblings), tls), listener, ready)
+        serve(http_server(build(settings, log, open_scorer, siblings), tls), listener, alive=alive)
 
 
 def url_of(settings: Settings, port: int) -> str:

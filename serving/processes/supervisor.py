@@ -1,4 +1,4 @@
-"""Starts server processes, starts those anew that end, and ends them all."""
+"""Starts server processes, starts those anew that end or say nothing more, and ends them all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -25,11 +25,16 @@ _logger = logging.getLogger(__name__)
 _SPAWN = multiprocessing.get_context("spawn")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 """Seconds before a process that ended is started anew; twice as long each time, until one has been ready."""
+_SILENCE = 20.0
+"""Seconds without a sign of life after which a process that answered is killed: it is stopped, or its loop hangs."""
+_LATE = 1.0
+"""Seconds by which a wait may take too long: after more of them this process was stopped itself, perhaps with all."""
 _END = 60.0
 """Seconds after which processes that were told to end are killed."""
 
 Target = Callable[[Siblings, int, Callable[[], None]], None]
-"""Serves as one of the siblings, on this port, until SIGTERM; calls the function when it answers. It can be pickled."""
+"""Serves as one of the siblings, on this port, until SIGTERM; calls the function when it answers, and about once a
+second while it does. It can be pickled."""
 
 
 @dataclass(slots=True)
@@ -38,21 +43,27 @@ class _Child:
 
     siblings: Siblings
     process: SpawnProcess
-    ready: Connection
+    alive: Connection
+    """Something can be read from it for each sign of life."""
+    heard: float = float("inf")
+    """When the last one came, in seconds of the monotonic clock."""
     answered: bool = False
     pause: float = _FIRST_PAUSE
     due: float = field(default=float("inf"))
-    """When it is started anew, in seconds of the monotonic clock."""
+    """When it is started anew."""
 
 
 class Supervisor:
     """`count` processes that run `target`, on one port of `host`; 0 is any free one.
 
+    One that has answered and gives no sign of life for `silence` seconds is killed, which starts it anew.
+
     Raises InvalidValueError if the port is in use, or a process ends before all have been ready.
     """
 
-    def __init__(self, target: Target, count: int, host: str, port: int) -> None:
+    def __init__(self, target: Target, count: int, host: str, port: int, silence: float = _SILENCE) -> None:
         self._target, self._count, self._host, self._port = target, count, host, port
+        self._silence = silence
         self._children: list[_Child] = []
         self._stop, self._wake = threading.Event(), os.pipe()
 
@@ -83,27 +94,37 @@ class Supervisor:
                     self._children[number] = self._started(child.siblings, port, child.pause)
 
     def _look(self, *, announced: bool) -> None:
-        """Wait until something happens: a process ends or is ready, one is due, or a signal comes."""
-        alive = [child for child in self._children if child.due == float("inf")]
-        waiting = [child.ready for child in alive if not child.answered]
-        due = min((child.due for child in self._children), default=float("inf"))
-        timeout = None if due == float("inf") else max(due - time.monotonic(), 0)
-        happened = wait([self._wake[0], *(child.process.sentinel for child in alive), *waiting], timeout)
-        for child in alive:
-            if child.ready in happened and child.ready.poll():
+        """Wait until something happens: a process ends, is alive or silent, one is due, or a signal comes."""
+        running = [child for child in self._children if child.due == float("inf")]
+        until = min(min(child.due, child.heard + self._silence) for child in self._children)
+        timeout = None if until == float("inf") else max(until - time.monotonic(), 0)
+        both = [end for child in running for end in (child.alive, child.process.sentinel)]
+        happened = wait([self._wake[0], *both], timeout)
+        late = time.monotonic() > until + _LATE
+        for child in running:
+            if child.alive in happened or (late and child.answered):
                 self._hear(child)
             if child.process.sentinel in happened and not self._stop.is_set():
                 child.process.join()
                 if not announced:
                     raise InvalidValueError(f"a server process ended with status {child.process.exitcode}: see above")
                 self._lose(child)
+            elif time.monotonic() > child.heard + self._silence:
+                self._kill(child)
 
     def _hear(self, child: _Child) -> None:
         try:
-            child.ready.recv_bytes()
+            while child.alive.poll():
+                child.alive.recv_bytes()
+            child.heard = time.monotonic()
             child.answered, child.pause = True, _FIRST_PAUSE
         except EOFError:
             pass  # it has ended, as its sentinel says
+
+    def _kill(self, child: _Child) -> None:
+        _logger.warning("server process %d was silent for %.0f s and is killed", child.siblings.number, self._silence)
+        child.heard = time.monotonic()
+        child.process.kill()
 
     def _lose(self, child: _Child) -> None:
         number = child.siblings.number
@@ -113,8 +134,8 @@ class Supervisor:
             child.process.exitcode,
             child.pause,
         )
-        child.ready.close()
-        child.due = time.monotonic() + child.pause
+        child.alive.close()
+        child.heard, child.due = float("inf"), time.monotonic() + child.pause
 
     def _started(self, siblings: Siblings, port: int, before: float = _FIRST_PAUSE / 2) -> _Child:
         mine, theirs = _SPAWN.Pipe(duplex=False)
@@ -130,6 +151,7 @@ class Supervisor:
         running = [child.process for child in self._children if child.due == float("inf")]
         for process in running:
             process.terminate()
+            _wake_up(process)
         until = time.monotonic() + _END
         for process in running:
             process.join(max(until - time.monotonic(), 0))
@@ -138,7 +160,7 @@ class Supervisor:
                 process.kill()
                 process.join()
         for child in self._children:
-            child.ready.close()
+            child.alive.close()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -166,15 +188,28 @@ def _reserved(host: str, port: int) -> Iterator[int]:
         yield port
 
 
-def _serve(target: Target, siblings: Siblings, port: int, ready: Connection) -> None:
+def _serve(target: Target, siblings: Siblings, port: int, alive: Connection) -> None:
     """In the process: serve until the supervisor says so, or is gone."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the supervisor ends them
     threading.Thread(target=_end_with, args=(parent.sentinel,), name="parent", daemon=True).start()
-    target(siblings, port, lambda: ready.send_bytes(b"ready"))
+    os.set_blocking(alive.fileno(), False)
+
+    def beat() -> None:
+        with suppress(OSError):  # the supervisor is gone, or does not read
+            alive.send_bytes(b"alive")
+
+    target(siblings, port, beat)
 
 
 def _end_with(sentinel: int) -> None:
     wait([sentinel])
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _wake_up(process: SpawnProcess) -> None:
+    """A process that is stopped takes no other signal."""
+    if process.pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGCONT)

@@ -38,13 +38,13 @@ def run(path: Path, host: str | None, port: int | None, processes: int | None) -
         log.close()
 
 
-def _serve(path: Path, host: str | None, level: int, siblings: Siblings, port: int, ready: Callable[[], None]) -> None:
+def _serve(path: Path, host: str | None, level: int, siblings: Siblings, port: int, alive: Callable[[], None]) -> None:
     """In one of several processes, which logs from this level on."""
     log_to_stderr(level)
     config = load(path)
     log = wiring.event_log(config)
     try:
-        run_as(siblings, _settings(config, host, port), log, wiring.open_scorer(config), ready)
+        run_as(siblings, _settings(config, host, port), log, wiring.open_scorer(config), alive)
     finally:
         log.close()
 

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,15 @@ def served(config: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 def of(supervisor: subprocess.Popen[str]) -> set[int]:
     """The server processes, as numbers."""
     children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text().split()
-    return {int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()}
+    return {int(pid) for pid in children if "spawn_main" in about(int(pid), "cmdline")}
+
+
+def about(pid: int, what: str) -> str:
+    """What the system says of a process; empty if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/{what}").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def answered(url: str) -> int:
@@ -93,16 +102,77 @@ def test_both_answer_and_one_that_is_killed_is_started_anew(tmp_path: Path) -> N
         httpx.get(url)
 
 
+@contextmanager
+def light(*silence: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """Two processes that answer nothing, and who started them."""
+    command = [sys.executable, "-m", "tests.serving.processes.light", *silence]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as supervisor:
+        try:
+            assert supervisor.stdout is not None
+            lines = [supervisor.stdout.readline().split() for _ in range(2)]
+            assert lines[0][0] == lines[1][0]  # the port
+            yield supervisor, [int(pid) for _, pid in lines]
+        finally:
+            supervisor.terminate()
+
+
+def started(supervisor: subprocess.Popen[str]) -> int:
+    """The next process that is started."""
+    assert supervisor.stdout is not None
+    return int(supervisor.stdout.readline().split()[1])
+
+
+def state(pid: int) -> str:
+    """A letter, `T` if it is stopped; empty if it is gone."""
+    return about(pid, "stat").rpartition(")")[2][1:2]
+
+
 def test_they_end_with_a_supervisor_that_is_killed() -> None:
-    command = [sys.executable, "-m", "tests.serving.processes.light"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as supervisor:
-        assert supervisor.stdout is not None
-        lines = [supervisor.stdout.readline().split() for _ in range(2)]
-        assert lines[0][0] == lines[1][0]  # the port
-        processes = [Path(f"/proc/{pid}") for _, pid in lines]
-        assert all(process.exists() for process in processes)
+    with light() as (supervisor, processes):
+        assert all(map(state, processes))
         supervisor.kill()
-        until(lambda: not any(process.exists() for process in processes))
+        until(lambda: not any(map(state, processes)))
+
+
+def test_one_that_is_stopped_is_replaced() -> None:
+    with light("2") as (supervisor, (stopped, other)):
+        os.kill(stopped, signal.SIGSTOP)
+        until(lambda: state(stopped) == "T")
+        assert started(supervisor) not in (stopped, other)
+        assert not state(stopped)
+        supervisor.send_signal(signal.SIGTERM)
+        _, said = supervisor.communicate(timeout=120)
+    assert "was silent for 2 s and is killed" in said
+    assert "ended with status -9; it is started anew" in said
+
+
+def test_those_that_are_stopped_with_their_supervisor_go_on_with_it() -> None:
+    with light("2") as (supervisor, processes):
+        all_of_them = [supervisor.pid, *processes]
+        for pid in all_of_them:
+            os.kill(pid, signal.SIGSTOP)
+        until(lambda: [state(pid) for pid in all_of_them] == ["T"] * 3)
+        woken = time.monotonic() + 4.0
+        until(lambda: time.monotonic() > woken)
+        for pid in all_of_them[::-1]:
+            os.kill(pid, signal.SIGCONT)
+        os.kill(processes[0], signal.SIGKILL)
+        assert started(supervisor) != processes[1]
+        assert state(processes[1])
+        supervisor.send_signal(signal.SIGTERM)
+        _, said = supervisor.communicate(timeout=120)
+    assert "silent" not in said
+
+
+def test_one_that_is_stopped_is_told_to_end_with_the_others() -> None:
+    with light() as (supervisor, (stopped, _)):
+        os.kill(stopped, signal.SIGSTOP)
+        until(lambda: state(stopped) == "T")
+        supervisor.send_signal(signal.SIGTERM)
+        _, said = supervisor.communicate(timeout=120)
+        assert supervisor.returncode == 0
+    assert "did not end" not in said
 
 
 def test_errors_are_said_once(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from recsys.fit.fit_result import Evaluation
 from recsys.fit.fit_state import Split
 from recsys.fit.parts import read_parts
 from recsys.fit.scoring import figures
+from recsys.training.learner import Learner
 from streaming.log.event_log import EventLog
 
 Part = Literal["validation", "test"]
@@ -23,6 +24,13 @@ def evaluate(config: Config, log: EventLog, *, part: Part = "test", until: int |
     The log may have grown since: rows by time move from the test part into those before, never the other way round,
     and rows by hash stay in their part. Raises StateError if nothing was fitted, or with another split or model.
     """
+    learner = fitted_learner(config)
+    rows = getattr(read_parts(config, log, until), part)
+    return Evaluation(part=part, steps=learner.steps, tasks=figures(learner, rows), config=fit_settings(config))
+
+
+def fitted_learner(config: Config) -> Learner:
+    """The best epoch of `recsys fit`. Raises StateError if nothing was fitted, or with another split or model."""
     learner = wiring.learner(config)
     best = best_checkpoints(fit_folder(config))
     try:
@@ -30,5 +38,4 @@ def evaluate(config: Config, log: EventLog, *, part: Part = "test", until: int |
         state.check_split(Split.of(config.fit, config.training.seed))
     except (RecsysError, ValueError) as error:
         raise StateError(f"what was fitted cannot be evaluated: {error}") from error
-    rows = getattr(read_parts(config, log, until), part)
-    return Evaluation(part=part, steps=learner.steps, tasks=figures(learner, rows), config=fit_settings(config))
+    return learner

@@ -42,16 +42,21 @@ class Parts:
 
 
 def read_parts(config: Config, log: EventLog, until: int | None = None) -> Parts:
+    """The parts of the rows that `read_rows` reads. Raises InvalidValueError if a part would be empty."""
+    return split(read_rows(config, log, until), config.fit, config.training.seed)
+
+
+def read_rows(config: Config, log: EventLog, until: int | None = None) -> TrainingBatch:
     """Read the log, up to the first event at the time `until` (ms) or later; all rows are in memory.
 
     A label is final: what the window of its impression came to, and for windows still open at the end, what was known
-    by then. Rows of users who were erased after them are left out. Raises InvalidValueError if a part would be empty.
+    by then. Rows of users who were erased after them are left out. Raises InvalidValueError if there are none.
     """
     feed = wiring.feed(config, log, labels="held")
     batches = _known(feed, until)
     if not batches:
         raise InvalidValueError(_nothing(feed, 1 + len(config.tasks)))
-    return split(TrainingBatch.concat(batches), config.fit, config.training.seed)
+    return TrainingBatch.concat(batches)
 
 
 def _known(feed: Feed, until: int | None) -> list[TrainingBatch]:

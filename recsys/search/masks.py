@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from recsys.search.supernet import Space
+
+_EXPONENT = 0.3
+_HALVINGS = 60
 
 
 def largest(values_VK: Tensor, share: float) -> Tensor:
@@ -33,6 +38,29 @@ def by_table(space: Space, dims: Mapping[str, int]) -> Tensor:
     vocabulary = space.vocabulary
     dims_V = torch.tensor([dims[table] for table in vocabulary.tables])[torch.from_numpy(vocabulary.tables_V)]
     return (torch.arange(space.dim) < dims_V.unsqueeze(1)).float()
+
+
+def by_frequency(space: Space, share: float, blocks: int) -> Tensor:
+    """A mask [V, K] of mixed dimensions by popularity (MDE: Ginart et al. 2019, arXiv 1909.11810, section 3.2).
+
+    An id of frequency block l keeps the first d_l = lambda p_l^0.3 coordinates, rounded, at least 1 and at most K; p_l
+    is how often the block's ids occur in the mean. lambda is what brings the size nearest to the `share` of all values
+    from below, if 1 coordinate is not too many already. The exponent is the default of the published code.
+    """
+    blocks_V = space.vocabulary.blocks(blocks)
+    ids_L = np.bincount(blocks_V, minlength=blocks)
+    means_L = np.bincount(blocks_V, space.vocabulary.counts_V, blocks) / np.maximum(ids_L, 1)
+    low, high = 0.0, float(space.dim)  # every id occurs, so that this gives all of them K coordinates
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        fits = ids_L @ _powers(middle, means_L, space.dim) <= share * len(space.vocabulary) * space.dim
+        low, high = (middle, high) if fits else (low, middle)
+    dims_V = torch.from_numpy(_powers(low, means_L, space.dim)[blocks_V])
+    return (torch.arange(space.dim) < dims_V.unsqueeze(1)).float()
+
+
+def _powers(scale: float, means_L: npt.NDArray[np.float64], dim: int) -> npt.NDArray[np.int64]:
+    return np.clip(np.rint(scale * means_L**_EXPONENT), 1, dim).astype(np.int64)
 
 
 def uniform_dims(space: Space, share: float) -> dict[str, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,12 +11,12 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from recsys import wiring
 from recsys.config.file import parse
 from recsys.config.schema import Config
 from recsys.evaluation.result_file import ResultFile, check_settings, markdown_table
-from recsys.fit.parts import Parts, read_parts
-from recsys.fit.studies.fit_study import FitTable, ingest_once, spread
+from recsys.fit.parts import Parts
+from recsys.fit.studies.fit_study import FitTable, spread
+from recsys.fit.studies.study_rows import StudyRows
 from recsys.search.dnis import dnis_study
 from recsys.search.ihas import ihas_study
 from recsys.search.search_folder import SearchFolder
@@ -77,7 +76,7 @@ class SearchStudy:
 
     def __init__(self, table: FitTable, events: Iterable[pa.RecordBatch], folder: Path, seeds: int) -> None:
         self.table = table
-        self._events, self._folder = events, folder
+        self._folder, self._rows = folder, StudyRows(events, folder)
         self.tasks = [(name, seed) for seed in range(seeds) for name in table.models]
 
     def empty(self) -> SearchStudyResult:
@@ -94,9 +93,7 @@ class SearchStudy:
     def _row(self, name: str, seed: int, doing: Report) -> SearchRow:
         began, text = time.perf_counter(), self.table.settings_of(name, seed)
         config = parse(text, self._folder / "recsys.toml")
-        ingest_once(config, self._events, self._folder)
-        with closing(wiring.event_log(config)) as log:
-            parts = read_parts(config, log)
+        parts = self._rows.parts(config)
         folder = SearchFolder.of(config.training.checkpoints, {"settings": text, "rows": parts.rows})
         found = METHODS[self.table.name](config, parts, lambda what: doing(f"{name}, seed {seed}: {what}"), folder)
         return SearchRow(name, seed, tuple(found), (time.perf_counter() - began) / 60)

@@ -28,6 +28,9 @@ split = "random"
 [{method}]
 epochs = {{epochs}}
 """
+_SIZES = """shares = [0.2, 0.05, 0.02, 0.01]
+controls = ["magnitude", "uniform", "mde", "tables"]
+"""
 _IDS = '[[features.fields]]\nname = "user"\nsource = "user"\n[[features.fields]]\nname = "movie"\nsource = "item"\n'
 _DEEPFM = 'name = "fm"\n'
 _AUTOINT = 'name = "autoint"\nmlp = []\n'
@@ -35,7 +38,7 @@ _AUTOINT = 'name = "autoint"\nmlp = []\n'
 DNIS = FitTable(
     name="dnis",
     title="DNIS and its controls, MovieLens 1M",
-    settings=_SETTINGS.format(dim=64, fields=_IDS + FIELDS, method="dnis"),
+    settings=_SETTINGS.format(dim=64, fields=_IDS + FIELDS, method="dnis") + _SIZES,
     epochs=20,
     models={"DeepFM": Studied(_DEEPFM), "AutoInt": Studied(_AUTOINT)},
 )

@@ -10,7 +10,7 @@ E ids of a batch, T tasks.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from recsys.errors import InvalidValueError
 from recsys.search.id_vocabulary import Vocabulary
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.scaling import RunningMoments, Scaling
+
+NARROWEST = 2
+"""Coordinates that a model's rows have at least: some models keep a first-order weight apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,11 @@ class Space:
         """K."""
         return self.config.features.dim
 
+    def narrowed(self, dim: int) -> Space:
+        """The same rows, for models whose embedding rows have `dim` coordinates."""
+        features = self.config.features.model_copy(update={"dim": dim})
+        return replace(self, config=self.config.model_copy(update={"features": features}))
+
 
 class Supernet(nn.Module):
     """`[model]` as configured, with Xavier-normal rows as in the code of AutoSrh."""
@@ -79,12 +87,10 @@ class Supernet(nn.Module):
 
     def embedded(self, batch: TrainingBatch, factors_VK: Tensor | None = None) -> Tensor:
         """The mean row of each field [B, F, K]; ids that are not in the vocabulary read zeros."""
-        numbers_E, slots_E, shares_E = _flat(batch, len(self.rows_VK))
-        rows_EK = self.rows_VK[numbers_E] * shares_E
-        if factors_VK is not None:
-            rows_EK = rows_EK * factors_VK[numbers_E]
-        pooled = rows_EK.new_zeros(len(batch) * self._fields, self.rows_VK.shape[1])
-        return pooled.index_add(0, slots_E, rows_EK).view(len(batch), self._fields, -1)
+        rows_VK = self.rows_VK if factors_VK is None else self.rows_VK * factors_VK
+        numbers_E, shares_E, starts = _bags(batch, len(rows_VK))
+        means = nn.functional.embedding_bag(numbers_E, rows_VK, starts, mode="sum", per_sample_weights=shares_E)
+        return means.view(self._fields, len(batch), -1).transpose(0, 1)
 
     def logits(self, embedded_BFK: Tensor, batch: TrainingBatch) -> Tensor:
         """Logits [B, T] of rows whose fields are embedded."""
@@ -92,16 +98,17 @@ class Supernet(nn.Module):
         return logits_BT
 
 
-def _flat(batch: TrainingBatch, known: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each known id of a batch: its number, the number of its row and field, and its share of their mean."""
+def _bags(batch: TrainingBatch, known: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The number of each id of a batch, its share of its field's mean, and [F * B] where each field's ids start.
+
+    Fields are one after the other, each with all rows. An unknown id reads nothing: its share is 0.
+    """
     fields = list(batch.ids.values())
-    rows = np.arange(len(batch))
     numbers = np.concatenate([each.values for each in fields]).astype(np.int64)
-    slots = np.concatenate([np.repeat(rows * len(fields) + f, each.lengths_B) for f, each in enumerate(fields)])
-    shares = np.concatenate(
-        [np.repeat(1 / np.maximum(each.lengths_B, 1), each.lengths_B).astype(np.float32) for each in fields]
-    )
-    kept = numbers < known
-    tensors = (torch.from_numpy(values[kept]) for values in (numbers, slots, shares))
-    numbers_E, slots_E, shares_E = tensors
-    return numbers_E, slots_E, shares_E.unsqueeze(1)
+    lengths = np.concatenate([each.lengths_B for each in fields])
+    shares = np.repeat((1 / np.maximum(lengths, 1)).astype(np.float32), lengths)
+    unknown = numbers >= known
+    numbers[unknown], shares[unknown] = 0, 0.0
+    starts = np.cumsum(lengths, dtype=np.int64) - lengths
+    numbers_E, shares_E = torch.from_numpy(numbers), torch.from_numpy(shares)
+    return numbers_E, shares_E, torch.from_numpy(starts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,13 +15,13 @@ import pyarrow as pa
 
 from recsys import wiring
 from recsys.config.file import parse
-from recsys.config.schema import Config
 from recsys.evaluation.result_file import ResultFile, check_settings, markdown_table
 from recsys.fit.fit import Fit, fit_folder
 from recsys.fit.fit_result import FitResult
 from recsys.fit.fit_state import FitState
-from recsys.fit.fitted_figures import evaluate
-from recsys.fit.parts import read_parts
+from recsys.fit.fitted_figures import fitted_learner
+from recsys.fit.scoring import figures
+from recsys.fit.studies.study_rows import StudyRows
 
 LEARNING = """\
 labels = "held"
@@ -118,7 +117,8 @@ class FitStudy:
         self, table: FitTable, events: Iterable[pa.RecordBatch], folder: Path, seeds: int, stop: threading.Event
     ) -> None:
         self.table = table
-        self._events, self._folder, self._stop = events, folder, stop
+        self._folder, self._stop = folder, stop
+        self._rows = StudyRows(events, folder)
         self.tasks = [(name, seed) for seed in range(seeds) for name in table.models]
 
     def empty(self) -> FitStudyResult:
@@ -137,16 +137,12 @@ class FitStudy:
             return None
         doing(f"{name}, seed {seed}")
         config = parse(self.table.settings_of(name, seed), self._folder / "recsys.toml")
-        ingest_once(config, self._events, self._folder)
-        log = wiring.event_log(config)
-        try:
-            fit = Fit(config, wiring.learner(config), read_parts(config, log), fit_folder(config))
-            result, minutes = self._run(fit, lambda epoch: doing(f"{name}, seed {seed}, epoch {epoch}"))
-            if result is None:
-                return None
-            judged = evaluate(config, log).tasks["click"]
-        finally:
-            log.close()
+        parts = self._rows.parts(config)
+        fit = Fit(config, wiring.learner(config), parts, fit_folder(config))
+        result, minutes = self._run(fit, lambda epoch: doing(f"{name}, seed {seed}, epoch {epoch}"))
+        if result is None:
+            return None
+        judged = figures(fitted_learner(config), parts.test)["click"]
         return FitRow(
             model=name,
             seed=seed,
@@ -169,20 +165,6 @@ class FitStudy:
         result = fit.run(self._stop, report)
         here = fit.steps - before
         return result, (time.perf_counter() - began) / 60 * fit.steps / here if here else None
-
-
-def ingest_once(config: Config, events: Iterable[pa.RecordBatch], folder: Path) -> None:
-    """Write the log of a study below `folder`, unless it is complete."""
-    complete = folder / "ingested"
-    if not complete.exists():
-        shutil.rmtree(folder / "log", ignore_errors=True)
-        log = wiring.event_log(config)
-        try:
-            for batch in events:
-                log.append(batch)
-        finally:
-            log.close()
-        complete.touch()
 
 
 def spread(values: Sequence[float]) -> str:

@@ -11,7 +11,8 @@ from matplotlib.ticker import FuncFormatter
 from recsys.evaluation.svg import MUTED, figure
 from recsys.search.dnis.dnis_result import DnisResult
 
-_COLOURS = {"dnis": "#c2571a", "magnitude": "#1f6fb2", "tables": "#7a5195", "uniform": "#3b8f5a", "random": MUTED}
+_COLOURS = {"dnis": "#c2571a", "magnitude": "#1f6fb2", "tables": "#7a5195", "uniform": "#3b8f5a"}
+_COLOURS |= {"mde": "#8a6d1f", "random": MUTED}
 
 
 def curve(result: DnisResult) -> str:

@@ -6,7 +6,11 @@
 | magnitude | pruned by magnitude; factors stay 1 | as dnis |
 | random | values drawn at random | from the beginning |
 | uniform | all as narrow | from the beginning |
+| mde | as wide as a power of their frequency | from the beginning |
 | tables | as wide in each table as the rows of dnis are in the mean | from the beginning |
+
+What `[dnis] controls` leaves out is not made. A model that is trained from the beginning is as wide as its widest rows.
+Two with the same coordinates are trained once.
 
 Shape suffixes as in `recsys.search.supernet`.
 """
@@ -15,8 +19,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -28,7 +33,7 @@ from recsys.search import masks
 from recsys.search.dnis import selection
 from recsys.search.dnis.dnis_result import DnisResult, SizedModel
 from recsys.search.search_folder import SearchFolder
-from recsys.search.supernet import Space, Supernet
+from recsys.search.supernet import NARROWEST, Space, Supernet
 from recsys.search.supernet_training import judge, train
 
 Report = Callable[[str], None]
@@ -58,10 +63,9 @@ def compare(
     warm = Supernet(space)
     train(space, warm, epochs=section.epochs, lr=section.lr, stage=_WARM, folder=folder, name="warm start")
     comparison = _Comparison(space, folder, report)
-    found = {
-        "dnis": comparison.searched(warm, section, "dnis"),
-        "magnitude": comparison.searched(warm, section.model_copy(update={"alpha_lr": 0.0}), "magnitude"),
-    }
+    found = {"dnis": comparison.searched(warm, section, "dnis")}
+    if "magnitude" in section.controls:
+        found["magnitude"] = comparison.searched(warm, section.model_copy(update={"alpha_lr": 0.0}), "magnitude")
     points = [point for share in section.shares for point in comparison.points(found, share)]
     blocks_V = space.vocabulary.blocks(section.blocks)
     firsts = [int((blocks_V < block).sum()) for block in range(section.blocks) if (blocks_V == block).any()]
@@ -82,6 +86,8 @@ class _Comparison:
     space: Space
     folder: SearchFolder
     report: Report
+    made: dict[bytes, SizedModel] = field(default_factory=dict)
+    """By mask: what was trained from the beginning."""
 
     def searched(self, warm: Supernet, section: DnisSection, method: str) -> _Searched:
         net = copy.deepcopy(warm)
@@ -94,42 +100,56 @@ class _Comparison:
 
     def points(self, found: Mapping[str, _Searched], share: float) -> list[SizedModel]:
         """One for each method."""
-        space = self.space
+        space, section = self.space, self.space.config.dnis
         pruned = {name: masks.largest(one.factors_VK * one.net.rows_VK, share) for name, one in found.items()}
         narrow = {"uniform": masks.uniform_dims(space, share), "tables": masks.table_dims(space, pruned["dnis"])}
-        fresh = {"random": masks.at_random(space, share)}
+        fresh = {"random": masks.at_random(space, share), "mde": masks.by_frequency(space, share, section.blocks)}
         fresh |= {name: masks.by_table(space, dims) for name, dims in narrow.items()}
-        return [self._point(name, share, mask_VK, found[name]) for name, mask_VK in pruned.items()] + [
-            self._point(name, share, mask_VK, None, narrow.get(name)) for name, mask_VK in fresh.items()
-        ]
+        points = [self._retrained(name, share, mask_VK, found[name]) for name, mask_VK in pruned.items()]
+        asked = (name for name in section.controls if name in fresh)
+        return points + [self._from_the_beginning(name, share, fresh[name], narrow.get(name)) for name in asked]
 
-    def _point(
+    def _retrained(self, name: str, share: float, mask_VK: Tensor, searched: _Searched) -> SizedModel:
+        """What was searched, pruned to the mask, and trained again for some epochs."""
+
+        def net() -> Supernet:
+            found = copy.deepcopy(searched.net)
+            with torch.no_grad():
+                found.rows_VK.mul_(searched.factors_VK * mask_VK)
+            return found
+
+        return self._judged(name, share, mask_VK, self.space, net, self.space.config.dnis.retrain_epochs, _RETRAIN)
+
+    def _from_the_beginning(self, name: str, share: float, mask_VK: Tensor, dims: dict[str, int] | None) -> SizedModel:
+        """A model of rows that have the coordinates of the mask."""
+        key = mask_VK.bool().numpy().tobytes()
+        if key not in self.made:
+            width = max(int(mask_VK.any(0).nonzero().max()) + 1, NARROWEST)
+            space, narrow_VK = self.space.narrowed(width), mask_VK[:, :width]
+            epochs = self.space.config.dnis.epochs
+            self.made[key] = self._judged(name, share, narrow_VK, space, lambda: Supernet(space), epochs, _WARM)
+        return msgspec.structs.replace(self.made[key], method=name, share=share, dims=dims)
+
+    def _judged(
         self,
         name: str,
         share: float,
         mask_VK: Tensor,
-        searched: _Searched | None,
-        dims: dict[str, int] | None = None,
+        space: Space,
+        beginning: Callable[[], Supernet],
+        epochs: int,
+        stage: int,
     ) -> SizedModel:
-        """A model of one size: what was `searched`, retrained, or else one from the beginning."""
+        """A model of one size after its training, on the test part."""
         self.report(f"{name}: {share:.0%} of all values")
         kept = f"{name} {share:g}"
 
         def judged() -> SizedModel:
-            net, epochs, stage = self._beginning(searched, mask_VK)
-            masked, lr = net.with_factors(mask_VK), self.space.config.dnis.lr
-            train(self.space, net, masked, epochs=epochs, lr=lr, stage=stage, folder=self.folder, name=kept)
-            test = judge(self.space, net, self.space.test, masked)
-            return SizedModel(name, share, int(mask_VK.sum()), test, dims)
+            net = beginning()
+            masked = net.with_factors(mask_VK)
+            train(
+                space, net, masked, epochs=epochs, lr=space.config.dnis.lr, stage=stage, folder=self.folder, name=kept
+            )
+            return SizedModel(name, share, int(mask_VK.sum()), judge(space, net, space.test, masked))
 
         return self.folder.result(kept, SizedModel, judged)
-
-    def _beginning(self, searched: _Searched | None, mask_VK: Tensor) -> tuple[Supernet, int, int]:
-        """A model to train, for how many epochs at most, and the number of the stage."""
-        section = self.space.config.dnis
-        if searched is None:
-            return Supernet(self.space), section.epochs, _WARM
-        net = copy.deepcopy(searched.net)
-        with torch.no_grad():
-            net.rows_VK.mul_(searched.factors_VK * mask_VK)
-        return net, section.retrain_epochs, _RETRAIN

@@ -26,12 +26,10 @@ from recsys.search.ihas.gates import GatedNet, Gates
 from recsys.search.ihas.grouping import Floats, Grouping, mask_of, open_gates
 from recsys.search.ihas.ihas_result import Contender, IhasResult
 from recsys.search.search_folder import SearchFolder
-from recsys.search.supernet import Space, Supernet
+from recsys.search.supernet import NARROWEST, Space, Supernet
 from recsys.search.supernet_training import train
 
 Report = Callable[[str], None]
-_NARROWEST = 2
-"""Coordinates of a model: some keep a first-order weight apart."""
 
 
 def search(space: Space, folder: SearchFolder) -> GatedNet:
@@ -104,7 +102,7 @@ class IhasStudy:
 
     def dim_of(self, values: int) -> int:
         """How wide all rows are that have so many values together."""
-        return max(_NARROWEST, round(values / self.ids))
+        return max(NARROWEST, round(values / self.ids))
 
     def one(self, method: str, dim: int) -> Contender:
         """One model with rows of a dimension."""

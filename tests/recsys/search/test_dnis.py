@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -129,6 +130,35 @@ def test_the_found_dimensions_beat_the_same_size_chosen_uniformly_or_at_random(r
     sizes = {point.method: point.values for point in result.points}
     assert sizes["dnis"] == sizes["magnitude"] == sizes["random"] == sizes["uniform"] == result.values // 4
     assert sizes["tables"] <= sizes["dnis"]
+
+
+def test_what_no_id_keeps_is_not_there_and_two_of_the_same_coordinates_are_trained_once(
+    path: Path, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[tuple[str, int]] = []
+
+    def remembered(space: Space, net: Supernet, *rest: Any, name: str, **others: Any) -> float:
+        trained.append((name, net.rows_VK.shape[1]))
+        return train(space, net, *rest, name=name, **others)
+
+    monkeypatch.setattr("recsys.search.dnis.dnis_study.train", remembered)
+    config = load(path)
+    short = {"epochs": 1, "search_epochs": 1, "retrain_epochs": 1, "controls": ["uniform", "mde"]}
+    found = compare(
+        config.model_copy(update={"dnis": config.dnis.model_copy(update={**short, "shares": [0.5, 0.1, 0.01]})}), parts
+    )
+    names = dict(trained)
+    assert names["warm start"] == names["dnis 0.5"] == 8
+    assert names["uniform 0.5"] == 4
+    assert 4 < names["mde 0.5"] <= 8
+    assert names["uniform 0.1"] == 2  # one coordinate, and one that some models keep a first-order weight in
+    assert not {"mde 0.1", "uniform 0.01", "mde 0.01", "magnitude 0.5"} & set(names)
+    points = {(point.method, point.share): point for point in found.points}
+    assert len(points) == 9
+    assert points["mde", 0.01].test == points["uniform", 0.1].test
+    assert points["mde", 0.01].values == points["uniform", 0.1].values == found.values // 8
+    assert points["uniform", 0.01].dims == {"user": 1, "noise": 1, "item": 1}
+    assert points["mde", 0.01].dims is None
 
 
 def test_the_command_writes_what_fit_understands(path: Path, tmp_path: Path) -> None:

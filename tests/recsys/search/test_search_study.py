@@ -18,7 +18,7 @@ from tests.recsys.fit.test_fit_study import folder
 
 __all__ = ["folder"]
 
-SHORT = {"dnis": "search_epochs = 1\nretrain_epochs = 1\nshares = [0.2]\n", "ihas": "groups = [1, 2]\n"}
+SHORT = {"dnis": "search_epochs = 1\nretrain_epochs = 1\n", "ihas": "groups = [1, 2]\n"}
 
 
 @pytest.mark.parametrize("table", [DNIS, IHAS], ids=lambda table: table.name)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from embedding.local.store import LocalStore
@@ -93,6 +94,26 @@ def test_masks_have_the_size_that_is_asked_for(space: Space) -> None:
     assert masks.uniform_dims(space, 0.01) == {"user": 1, "noise": 1, "item": 1}
     dims = {"user": 5, "noise": 1, "item": 2}
     assert masks.table_dims(space, masks.by_table(space, dims)) == dims
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.25])
+def test_dimensions_by_frequency_grow_with_a_power_of_it_up_to_the_size(space: Space, share: float) -> None:
+    blocks, counts_V = 5, space.vocabulary.counts_V
+    mask_VK = masks.by_frequency(space, share, blocks)
+    dims_V, blocks_V = mask_VK.sum(1).numpy(), space.vocabulary.blocks(blocks)
+    assert share - 0.15 < dims_V.sum() / mask_VK.numel() <= share
+    assert (np.diff(dims_V) <= 0).all()  # the most frequent ids are first
+    assert dims_V[0] > dims_V[-1] >= 1
+    means_L = np.array([counts_V[blocks_V == block].mean() for block in range(blocks)])
+    dims_L = np.array([dims_V[blocks_V == block][0] for block in range(blocks)])
+    free_L = (dims_L > 1) & (dims_L < space.dim)
+    scales_L = dims_L[free_L] / means_L[free_L] ** 0.3
+    rounding_L = 0.5 / means_L[free_L] ** 0.3
+    assert (scales_L - rounding_L).max() <= (scales_L + rounding_L).min()  # one factor gives them all
+
+
+def test_by_frequency_an_id_keeps_a_coordinate_whatever_the_size(space: Space) -> None:
+    assert (masks.by_frequency(space, 0.01, 5).sum(1) == 1).all()
 
 
 def test_the_search_knows_nothing_of_the_other_parts(path: Path, parts: Parts, space: Space) -> None:

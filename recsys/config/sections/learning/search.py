@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,7 @@ from recsys.config.sections.learning.models import Sizes
 from recsys.config.sections.section import Count, Positive, Section
 
 Share = Annotated[float, Field(gt=0, le=1)]
+DnisControl = Literal["magnitude", "random", "uniform", "mde", "tables"]
 
 
 class DnisSection(Section):
@@ -30,6 +31,8 @@ class DnisSection(Section):
     """Weight of the sum of the factors in the validation loss."""
     shares: Annotated[list[Share], Field(min_length=1)] = [0.5, 0.2, 0.1, 0.05, 0.02, 0.01]
     """Sizes that are compared, as shares of all embedding values."""
+    controls: list[DnisControl] = ["magnitude", "random", "uniform", "mde", "tables"]
+    """What is compared with the search at each size."""
 
 
 class IhasSection(Section):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from embedding.hashing import eviction_draw
 from embedding.ids.order.listing import Listing
-from embedding.ids.order.waiting import HIGHEST, NOBODY, NewIds, Waiting, joined, sorted_by_place, up_to
+from embedding.ids.order.waiting import HIGHEST, NOBODY, NewIds, Waiting, joined, merged, sorted_by_place, up_to
 from embedding.ids.packed import Packed
 from embedding.ids.segments import Segments
 from embedding.kernels.id_table import eviction
@@ -116,7 +116,7 @@ class EvictionQueue:
     def _take(self, pinned: Packed, ids_R: Ids, packed_R: Packed) -> int:
         """Remove ids of the run until `ids_R` is full, or none is left. Returns their number."""
         late = joined(self._late)
-        run, self._late = sorted_by_place(joined([self._run, up_to(self._bound, late)]), self._draw), []
+        run = merged(self._run, sorted_by_place(up_to(self._bound, late), self._draw), self._draw)
         beyond_K = late[0] > self._bound
         further = self._limit if self._further is None else self._further.limit
         heap, aside = (tuple(np.empty(len(run[0]), np.uint64) for _ in range(2)) for _ in range(2))

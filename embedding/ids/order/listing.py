@@ -8,7 +8,7 @@ import numpy as np
 
 from embedding.ids.order.waiting import HIGHEST, NOBODY, NewIds, Waiting, sorted_by_place
 from embedding.ids.segments import Segments
-from embedding.kernels.id_table import eviction
+from embedding.kernels.id_table import coldest
 
 _SAMPLE = 1 << 12  # lines that tell the places of all
 
@@ -45,10 +45,10 @@ class Listing:
     def _collect(self, begin: int, end: int, step: int = 1) -> None:
         lines, counts = self._segments.lines_S[begin:end], self._segments.counts_S[begin:end]
         most = np.minimum(counts, 4 * (lines.astype(np.int64) // step + 1))
-        self._make_room(self._n + int(most.sum()) + 1)
+        self._make_room(self._n + int(most.sum()))
         order = np.uint64(self.draw), self._above, self.limit
         lists = self._places, self._keys, self._n
-        self._n = eviction.collect(*self._segments.where, begin, end, step, *order, *lists)
+        self._n = coldest.collect(*self._segments.where, begin, end, step, *order, *lists)
 
     def _make_room(self, n: int) -> None:
         if len(self._places) < n:
@@ -74,5 +74,5 @@ class Listing:
         self.late.append((moved[0][within_K], moved[1][within_K]))
 
     def in_order(self) -> Waiting:
-        """The ids that were found, in order."""
+        """The ids that were found, in order; to be asked once."""
         return sorted_by_place((self._places[: self._n], self._keys[: self._n]), self.draw)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embedding.kernels.id_table import eviction
+from embedding.kernels.id_table import eviction, place_order
 from embedding.store import Ids, Index
 
 Waiting = tuple[Ids, Ids]
@@ -49,8 +49,13 @@ def joined(parts: Sequence[Waiting]) -> Waiting:
 
 
 def sorted_by_place(ids_K: Waiting, draw: int) -> Waiting:
-    """The same in the order of a draw."""
-    order = np.argsort(ids_K[0])
-    places_K, keys_K = ids_K[0][order], ids_K[1][order]
-    eviction.settle(places_K, keys_K, np.uint64(max(0, draw)))
-    return places_K, keys_K
+    """The same in the order of a draw; the arrays given are used up."""
+    other_K = np.empty_like(ids_K[0]), np.empty_like(ids_K[1])
+    return other_K if place_order.sort(*ids_K, *other_K, np.uint64(max(0, draw))) else ids_K
+
+
+def merged(ids_K: Waiting, more: Waiting, draw: int) -> Waiting:
+    """Those of two lists that are in the order of a draw, in this order."""
+    all_K = tuple(np.empty(len(ids_K[0]) + len(more[0]), np.uint64) for _ in range(2))
+    place_order.merge(*ids_K, *more, *all_K, np.uint64(max(0, draw)))
+    return all_K

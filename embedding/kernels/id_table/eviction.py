@@ -19,27 +19,14 @@ from embedding.kernels.bits import (
     jit,
     mix,
     prefetch_far,
-    trailing_zeros,
     unmix,
 )
-from embedding.kernels.id_table.lines import FREQ, S8, S32, S64, colder, empty_word, find_slot, free_row, home
+from embedding.kernels.id_table.lines import FREQ, S8, S32, find_slot, free_row, home
+from embedding.kernels.id_table.place_order import before, place_of
 from embedding.kernels.id_table.table_segment import close_slot
 
 AHEAD = 48  # ids between a prefetch and its use
 _PRIORITY = U64(0xFFFFFFFF)
-
-
-@inlined
-def _place(priority: Any, key: Any, draw: Any) -> Any:
-    return (priority << S32) | (mix(key + draw) >> S32)
-
-
-@inlined
-def _before(place: Any, key: Any, other_place: Any, other_key: Any, draw: Any) -> Any:
-    """Whether an id comes before another one."""
-    if place != other_place:
-        return place < other_place
-    return mix(key + draw) < mix(other_key + draw)
 
 
 @inlined
@@ -48,7 +35,7 @@ def _push(places: Any, keys: Any, size: Any, place: Any, key: Any, draw: Any) ->
     at = U64(size)
     while at > ZERO:
         parent = (at - ONE) >> ONE
-        if not _before(place, key, places[parent], keys[parent], draw):
+        if not before(place, key, places[parent], keys[parent], draw):
             break
         places[at], keys[at] = places[parent], keys[parent]
         at = parent
@@ -65,9 +52,9 @@ def _pop(places: Any, keys: Any, size: Any, draw: Any) -> None:
         child = TWO * at + ONE
         if child >= last:
             break
-        if child + ONE < last and _before(places[child + ONE], keys[child + ONE], places[child], keys[child], draw):
+        if child + ONE < last and before(places[child + ONE], keys[child + ONE], places[child], keys[child], draw):
             child += ONE
-        if not _before(places[child], keys[child], place, key, draw):
+        if not before(places[child], keys[child], place, key, draw):
             break
         places[at], keys[at] = places[child], keys[child]
         at = child
@@ -85,56 +72,8 @@ def add(
     n = 0
     for i in new:
         key = mix(ids_N[i])
-        places[n], keys[n] = _place((stamp << S8) | min(U64(counts_N[i]), FREQ), key, draw), key
+        places[n], keys[n] = place_of((stamp << S8) | min(U64(counts_N[i]), FREQ), key, draw), key
         n += 1 if above < places[n] <= limit else 0
-    return n
-
-
-@jit
-def settle(places: Any, keys: Any, draw: Any) -> None:
-    """Put ids that are sorted by place in order where places are equal, which is rare."""
-    for i in range(1, len(places)):
-        key, at = keys[i], i
-        while at > 0 and places[at - 1] == places[i] and mix(keys[at - 1] + draw) > mix(key + draw):
-            keys[at] = keys[at - 1]
-            at -= 1
-        keys[at] = key
-
-
-@jit
-def collect(
-    table: Any,
-    lines_S: Any,
-    bits: Any,
-    stride: Any,
-    begin: Any,
-    end: Any,
-    step: Any,
-    draw: Any,
-    above: Any,
-    limit: Any,
-    places: Any,
-    keys: Any,
-    n: Any,
-) -> Any:
-    """List the ids of segments begin to end with above < place <= limit, in every `step`-th line, from places[n] on.
-
-    Returns how many ids are listed. There is room for all, and one more.
-    """
-    first_priority, last_priority = above >> S32, limit >> S32
-    for segment in range(begin, end):
-        first = U64(segment) * stride
-        hole = empty_word(U64(segment) << (S64 - bits))
-        for line in range(0, lines_S[segment], step):
-            base = (first + U64(line)) * U64(8)
-            cold = colder(table, base, hole, last_priority + ONE)
-            while cold != ZERO:
-                slot = base + trailing_zeros(cold)
-                cold &= cold - ONE
-                key, priority = table[slot], table[slot + ONE] & _PRIORITY
-                if priority >= first_priority:
-                    places[n], keys[n] = _place(priority, key, draw), key
-                    n += 1 if above < places[n] <= limit else 0
     return n
 
 
@@ -181,7 +120,7 @@ def evict(
     while done < len(ids):
         listed = cursor < len(run_keys)
         if size > 0 and not (
-            listed and _before(run_places[cursor], run_keys[cursor], heap_places[0], heap_keys[0], draw)
+            listed and before(run_places[cursor], run_keys[cursor], heap_places[0], heap_keys[0], draw)
         ):
             place, key = heap_places[0], heap_keys[0]
             _pop(heap_places, heap_keys, size, draw)
@@ -196,7 +135,7 @@ def evict(
         if slot == ~ZERO:
             continue
         word = table[slot + ONE]
-        row, now = word >> S32, _place(word & _PRIORITY, key, draw)
+        row, now = word >> S32, place_of(word & _PRIORITY, key, draw)
         if now != place and now <= bound:
             _push(heap_places, heap_keys, size, now, key, draw)
             size += 1

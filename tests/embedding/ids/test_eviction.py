@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from embedding.hashing import mix
 from embedding.ids.id_table import IdTable
 from embedding.ids.order.waiting import sorted_by_place
-from embedding.kernels.id_table import eviction
+from embedding.kernels.id_table import coldest
 from embedding.local.store import LocalStore
 from embedding.store import Ids, Table
 
 
-def coldest(table: IdTable, n: int, pinned: set[int], draw: int) -> list[int]:
+def expected_first(table: IdTable, n: int, pinned: set[int], draw: int) -> list[int]:
     ids, packed = table.entries()
     order = np.lexsort((mix(mix(ids) + np.uint64(draw)), packed & np.uint64(0xFFFFFFFF)))
     return [
@@ -48,7 +48,7 @@ def test_eviction_is_exactly_the_order_of_a_full_sort(data: st.DataObject) -> No
             ids, packed = table.entries()
             held = set(rng.permutation(table.unpack(packed).rows_U)[: len(packed) // 5].tolist())
             n = data.draw(st.integers(0, max(1, len(table) // 10)))
-            expected = coldest(table, n, held, draw)
+            expected = expected_first(table, n, held, draw)
             gone, rows = table.evict(n, pins(held, capacity), draw * capacity)
             assert gone.tolist() == expected
             assert len(set(rows.tolist())) == len(rows)
@@ -93,8 +93,8 @@ def test_a_stream_of_new_ids_costs_the_same_however_rarely_its_clock_moves(
         searched.append(4 * int(lines_S[begin:end].sum()) // step)
         return int(kernel(*arguments))
 
-    kernel = eviction.collect
-    monkeypatch.setattr(eviction, "collect", collect)
+    kernel = coldest.collect
+    monkeypatch.setattr(coldest, "collect", collect)
     capacity, each = 400_000, 2000
     table, largest, calls = IdTable(capacity), 0.0, []
     table.find_or_insert(np.arange(capacity, dtype=np.uint64), minute=0)

@@ -17,11 +17,12 @@ from embedding.kernels.bits import (
     ZERO,
     inlined,
     jit,
+    line_equal,
     mix,
     prefetch_far,
     unmix,
 )
-from embedding.kernels.id_table.lines import FREQ, S8, S32, find_slot, free_row, home
+from embedding.kernels.id_table.lines import FREQ, KEYS, S8, S32, empty_word, find_slot, free_row, home
 from embedding.kernels.id_table.place_order import before, place_of
 from embedding.kernels.id_table.table_segment import close_slot
 
@@ -79,11 +80,14 @@ def add(
 
 @inlined
 def _ask(table: Any, lines_S: Any, bits: Any, stride: Any, keys: Any, at: Any, end: Any) -> None:
-    """Ask for the line of keys[at], and the next one, from which an id may move up."""
+    """Ask for the line of keys[at], and for the one after that of keys[at - AHEAD / 2], from which an id may move up."""
     if at < end:
-        word = home(keys[at], bits, stride, lines_S) * U64(8)
-        prefetch_far(table, word)
-        prefetch_far(table, word + U64(8))
+        prefetch_far(table, home(keys[at], bits, stride, lines_S) * U64(8))
+    if AHEAD // 2 <= at < end + AHEAD // 2:
+        key = keys[at - AHEAD // 2]
+        word = home(key, bits, stride, lines_S) * U64(8)
+        if (line_equal(table, word, empty_word(key)) & KEYS) == ZERO:
+            prefetch_far(table, word + U64(8))
 
 
 @jit

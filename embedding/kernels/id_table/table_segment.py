@@ -67,7 +67,9 @@ def insert(
     """
     for t in range(start, len(positions)):
         if t + AHEAD < len(positions):
-            prefetch_far(table, home(mix(ids_N[positions[t + AHEAD]]), bits, stride, lines_S) * U64(8))
+            word = home(mix(ids_N[positions[t + AHEAD]]), bits, stride, lines_S) * U64(8)
+            prefetch_far(table, word)
+            prefetch_far(table, word + U64(8))
         i = positions[t]
         h = mix(ids_N[i])
         segment = h >> (S64 - bits)

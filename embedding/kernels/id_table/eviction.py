@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from embedding.kernels.bits import (
     ONE,
     TWO,
@@ -20,13 +22,15 @@ from embedding.kernels.bits import (
     line_equal,
     mix,
     prefetch_far,
+    trailing_zeros,
     unmix,
 )
 from embedding.kernels.id_table.lines import FREQ, KEYS, S8, S32, empty_word, find_slot, free_row, home
 from embedding.kernels.id_table.place_order import before, place_of
 from embedding.kernels.id_table.table_segment import close_slot
 
-AHEAD = 48  # ids between a prefetch and its use
+BLOCK = 64  # ids whose lines are asked for together, a block before they are read
+LATE = 2 * BLOCK  # ids in full lines that may wait until these are closed
 _PRIORITY = U64(0xFFFFFFFF)
 
 
@@ -79,15 +83,35 @@ def add(
 
 
 @inlined
-def _ask(table: Any, lines_S: Any, bits: Any, stride: Any, keys: Any, at: Any, end: Any) -> None:
-    """Ask for the line of keys[at], and for the one after that of keys[at - AHEAD / 2], from which an id may move up."""
-    if at < end:
-        prefetch_far(table, home(keys[at], bits, stride, lines_S) * U64(8))
-    if AHEAD // 2 <= at < end + AHEAD // 2:
-        key = keys[at - AHEAD // 2]
+def _ask(table: Any, lines_S: Any, bits: Any, stride: Any, keys: Any, begin: Any) -> None:
+    """Ask for the home lines of the block of ids at `begin`."""
+    for k in range(begin, min(begin + BLOCK, len(keys))):
+        prefetch_far(table, home(keys[k], bits, stride, lines_S) * U64(8))
+
+
+@inlined
+def _look(table: Any, lines_S: Any, bits: Any, stride: Any, keys: Any, begin: Any, slots: Any) -> None:
+    """The slots of those ids of the block at `begin` that are in their home line, else any slot of it.
+
+    Asks for the line after a full one, from which an id may move up.
+    """
+    for k in range(min(BLOCK, len(keys) - begin)):
+        key = keys[begin + k]
         word = home(key, bits, stride, lines_S) * U64(8)
+        found = line_equal(table, word, key) & KEYS
+        slots[k] = word + (trailing_zeros(found) if found != ZERO else ZERO)
         if (line_equal(table, word, empty_word(key)) & KEYS) == ZERO:
             prefetch_far(table, word + U64(8))
+
+
+@inlined
+def _close(table: Any, lines_S: Any, bits: Any, stride: Any, closing: Any, closing_keys: Any, waiting: Any) -> None:
+    """Close the slots of ids that are dropped; closing the one may have moved the other."""
+    for k in range(waiting):
+        slot = closing[k]
+        if table[slot] != closing_keys[k]:
+            slot = find_slot(table, lines_S, bits, stride, closing_keys[k])
+        close_slot(table, lines_S, bits, stride, slot)
 
 
 @jit
@@ -118,25 +142,33 @@ def evict(
     aside, as are those whose row's bit is set in `pinned`; those that moved within it wait in the heap. Returns how
     many ids were dropped, how many of the run were seen, how many are left in the heap, and how many were put aside.
     """
-    done, cursor, size, aside = 0, 0, 0, 0
-    for ahead in range(AHEAD):
-        _ask(table, lines_S, bits, stride, run_keys, ahead, len(run_keys))
+    done, cursor, size, aside, looked, waiting = 0, 0, 0, 0, 0, 0
+    slots, closing, closing_keys = np.empty(BLOCK, np.uint64), np.empty(LATE, np.uint64), np.empty(LATE, np.uint64)
+    _ask(table, lines_S, bits, stride, run_keys, 0)
     while done < len(ids):
         listed = cursor < len(run_keys)
+        if waiting == LATE or (listed and cursor == looked):
+            _close(table, lines_S, bits, stride, closing, closing_keys, waiting)
+            waiting = 0
+        if listed and cursor == looked:
+            _ask(table, lines_S, bits, stride, run_keys, looked + BLOCK)
+            _look(table, lines_S, bits, stride, run_keys, looked, slots)
+            looked += BLOCK
         if size > 0 and not (
             listed and before(run_places[cursor], run_keys[cursor], heap_places[0], heap_keys[0], draw)
         ):
             place, key = heap_places[0], heap_keys[0]
             _pop(heap_places, heap_keys, size, draw)
             size -= 1
+            slot = find_slot(table, lines_S, bits, stride, key)
         elif listed:
-            place, key = run_places[cursor], run_keys[cursor]
-            _ask(table, lines_S, bits, stride, run_keys, cursor + AHEAD, len(run_keys))
+            place, key, slot = run_places[cursor], run_keys[cursor], slots[cursor % BLOCK]
+            if table[slot] != key:
+                slot = find_slot(table, lines_S, bits, stride, key)
             cursor += 1
         else:
             break
-        slot = find_slot(table, lines_S, bits, stride, key)
-        if slot == ~ZERO:
+        if slot == ~ZERO or table[slot + ONE] == ZERO:  # dropped before
             continue
         word = table[slot + ONE]
         row, now = word >> S32, place_of(word & _PRIORITY, key, draw)
@@ -148,8 +180,13 @@ def evict(
                 aside_places[aside], aside_keys[aside] = now, key
                 aside += 1
         else:
-            close_slot(table, lines_S, bits, stride, slot)
             ids[done], packed[done] = unmix(key), word
             free_row(bits, counts_S, state, free, key, row)
             done += 1
+            hole = empty_word(key)
+            full = (line_equal(table, slot & ~U64(7), hole) & KEYS) == ZERO
+            table[slot], table[slot + ONE] = key if full else hole, ZERO
+            closing[waiting], closing_keys[waiting] = slot, key
+            waiting += 1 if full else 0
+    _close(table, lines_S, bits, stride, closing, closing_keys, waiting)
     return done, cursor, size, aside

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from embedding.hashing import mix
 from embedding.ids.id_table import IdTable
-from embedding.ids.order.waiting import sorted_by_place
+from embedding.ids.order.waiting import merged, sorted_by_place
 from embedding.kernels.id_table import coldest
 from embedding.local.store import LocalStore
 from embedding.store import Ids, Table
@@ -109,6 +109,20 @@ def test_a_stream_of_new_ids_costs_the_same_however_rarely_its_clock_moves(
     assert largest < 24.5
     assert sum(calls) / 500 / each < 2 * 16 / 0.69, "a pass over the slots for a sixteenth of the ids, and samples"
     assert max(calls[1:]) < 0.7 * capacity / 0.69, "no call but the first passes over the table"
+
+
+@settings(deadline=None)
+@given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 2**64 - 1), st.integers(0, 10**6))
+def test_two_lists_sorted_and_merged_are_the_list_of_both_sorted(n: int, more: int, differing: int, seed: int) -> None:
+    """Places that differ in some of their bits only, down to none; keys are distinct."""
+    rng = np.random.default_rng(seed)
+    keys = rng.permutation(1000)[: n + more].astype(np.uint64)
+    places = rng.integers(0, 2**64, n + more, np.uint64) & np.uint64(differing)
+    order = np.lexsort((mix(keys + np.uint64(3)), places))
+    parts = (places[:n].copy(), keys[:n].copy()), (places[n:].copy(), keys[n:].copy())
+    ordered = merged(sorted_by_place(parts[0], 3), sorted_by_place(parts[1], 3), 3)
+    assert ordered[0].tolist() == places[order].tolist()
+    assert ordered[1].tolist() == keys[order].tolist()
 
 
 def test_ids_of_one_place_are_in_the_order_of_their_whole_ties() -> None:

@@ -1,27 +1,22 @@
-"""The two-tower model's loss. Shape suffixes: P clicked rows, S drawn items, C = P + S, E coordinates of a vector."""
+"""The two-tower model's loss. Shape suffixes: P clicked rows, D distinct candidates, E coordinates of a vector."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 
 def batch_softmax(
-    users_PE: Tensor, items_CE: Tensor, keys_C: Tensor, expected_C: Tensor, weights_P: Tensor, temperature: float
+    users_PE: Tensor, items_DE: Tensor, clicked_P: Tensor, expected_D: Tensor, weights_P: Tensor, temperature: float
 ) -> Tensor:
     r"""Softmax over the clicked items of the batch and drawn ones, corrected for how these were chosen.
 
-    sum_i w_i (log sum_j exp z_ij - z_ii) / P with z_ij = u_i . v_j / temperature - log q_j
+    sum_i w_i (log sum_j exp z_ij - z_ic(i)) / P with z_ij = u_i . v_j / temperature - log q_j
 
-    Row i clicked item i. `expected_C` is q, how often an item is among the candidates (Yi et al., RecSys 2019: without
-    it popular items, which are in many batches, are pushed away most). Another candidate with the key of row i's own
-    item is left out of its sum: it is no negative.
+    Row i clicked candidate c(i), `clicked_P`. Candidates are distinct, and `expected_D` is q, how likely each is to be
+    one (Yi et al., RecSys 2019: without it popular items, which are in many batches, are pushed away most). An item
+    that came several times would count as often in the sum, which its q, at most 1, could not make good.
     """
-    logits_PC = users_PE @ items_CE.T / temperature - expected_C.log()
-    rows = len(users_PE)
-    same_PC = keys_C[:rows, None] == keys_C
-    same_PC.fill_diagonal_(False)
-    logits_PC = logits_PC.masked_fill(same_PC, float("-inf"))
-    losses_P = cross_entropy(logits_PC, torch.arange(rows), reduction="none")
-    return (weights_P * losses_P).sum() / rows
+    logits_PD = users_PE @ items_DE.T / temperature - expected_D.log()
+    losses_P = cross_entropy(logits_PD, clicked_P, reduction="none")
+    return (weights_P * losses_P).sum() / len(users_PE)

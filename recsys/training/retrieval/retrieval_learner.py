@@ -124,7 +124,7 @@ class RetrievalLearner:
 
     def _learn(self, clicks: TrainingBatch, scaling: Scaling) -> None:
         """One step on rows that were all clicked."""
-        keys_C, ids, numeric_CN = self._candidates(clicks, scaling)
+        keys_D, ids, numeric_CN = self._candidates(clicks, scaling)
         views = self._views.draw(self.pool, self.frequency.batches) if self._views else None
         if views:
             ids = {name: Jagged.concat([jagged, views.ids[name]]) for name, jagged in ids.items()}
@@ -136,13 +136,13 @@ class RetrievalLearner:
         vectors_CE = self.model.item(items.embedded_BFD, items_CN)
         loss = batch_softmax(
             self.model.user(users.embedded_BFD, users_PN),
-            vectors_CE[: len(keys_C)],
-            torch.from_numpy(keys_C.view(np.int64)),
-            torch.from_numpy(self._expected(keys_C)),
+            vectors_CE[: len(keys_D)],
+            torch.from_numpy(np.searchsorted(keys_D, clicks.ids[self.fields.key].values)),
+            torch.from_numpy(self._expected(keys_D)),
             torch.from_numpy(clicks.weights_B),
             self.options.temperature,
         )
-        if self._improve(loss, self._ssl(vectors_CE[len(keys_C) :], views), users, items):
+        if self._improve(loss, self._ssl(vectors_CE[len(keys_D) :], views), users, items):
             self.positives += len(clicks)
 
     def _ssl(self, vectors_VE: Tensor, views: Views | None) -> Tensor | None:
@@ -177,7 +177,8 @@ class RetrievalLearner:
             more.append(self._hard(clicks, self.pool.draw(self.options.hard_from, rng), scaling))
         ids = {name: Jagged.concat([clicks.ids[name], *(one[1][name] for one in more)]) for name in more[0][1]}
         numeric_CN = np.concatenate([clicks.numeric_BN[:, self._user_numbers :], *(one[2] for one in more)])
-        return np.concatenate([keys_P, *(one[0] for one in more)]), ids, numeric_CN
+        keys_D, first_D = np.unique(np.concatenate([keys_P, *(one[0] for one in more)]), return_index=True)
+        return keys_D, {name: jagged.take(first_D) for name, jagged in ids.items()}, numeric_CN[first_D]
 
     def _hard(self, clicks: TrainingBatch, drawn: Candidates, scaling: Scaling) -> Candidates:
         """The hardest of the `drawn` items, by the vectors of before the step. Changes nothing."""
@@ -187,9 +188,9 @@ class RetrievalLearner:
         chosen_S = hardest(near_PM, keys_M, clicks.ids[self.fields.key].values, self.options.hard_negatives)
         return keys_M[chosen_S], {name: values.take(chosen_S) for name, values in ids.items()}, numeric_MN[chosen_S]
 
-    def _expected(self, keys_C: Ids) -> Numbers:
-        """How often each item is among the candidates of a step: as a clicked item, and as a drawn one."""
+    def _expected(self, keys_D: Ids) -> Numbers:
+        """How likely each item is among the candidates of a step: clicked or drawn."""
         if not self.options.correction:
-            return np.ones(len(keys_C), np.float32)
-        drawn = self.options.negatives / max(len(self.pool), 1)
-        return (self.frequency.probability(keys_C) + drawn).astype(np.float32)
+            return np.ones(len(keys_D), np.float32)
+        not_drawn = (1 - 1 / max(len(self.pool), 2)) ** self.options.negatives
+        return (1 - (1 - self.frequency.probability(keys_D)) * not_drawn).astype(np.float32)

@@ -112,20 +112,19 @@ def test_a_full_pool_follows_what_is_shown() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_loss_is_a_corrected_softmax_without_accidental_hits(seed: int) -> None:
+def test_the_loss_is_a_corrected_softmax_over_distinct_candidates(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    users_PE, items_CE = rng.normal(size=(4, 3)), rng.normal(size=(7, 3))
-    keys_C = [1, 2, 1, 3, 2, 5, 6]  # row 0 and row 2 clicked the same item, and item 2 was drawn, too
-    expected_C, weights_P = rng.uniform(0.01, 1, 7), rng.uniform(0, 2, 4)
+    users_PE, items_DE = rng.normal(size=(4, 3)), rng.normal(size=(5, 3))
+    clicked_P = [1, 2, 1, 0]  # two rows clicked the same item, and two candidates were drawn only
+    expected_D, weights_P = rng.uniform(0.01, 1, 5), rng.uniform(0, 2, 4)
     total = 0.0
     for i in range(4):
-        logits = [float(users_PE[i] @ items_CE[j]) / 0.3 - math.log(expected_C[j]) for j in range(7)]
-        others = [math.exp(z) for j, z in enumerate(logits) if j == i or keys_C[j] != keys_C[i]]
-        total += weights_P[i] * (math.log(sum(others)) - logits[i])
-    users, items, keys, expected, weights = map(
-        torch.from_numpy, (users_PE, items_CE, np.array(keys_C), expected_C, weights_P)
+        logits = [float(users_PE[i] @ items_DE[j]) / 0.3 - math.log(expected_D[j]) for j in range(5)]
+        total += weights_P[i] * (math.log(sum(map(math.exp, logits))) - logits[clicked_P[i]])
+    users, items, clicked, expected, weights = map(
+        torch.from_numpy, (users_PE, items_DE, np.array(clicked_P), expected_D, weights_P)
     )
-    assert float(batch_softmax(users, items, keys, expected, weights, 0.3)) == pytest.approx(total / 4)
+    assert float(batch_softmax(users, items, clicked, expected, weights, 0.3)) == pytest.approx(total / 4)
 
 
 @given(st.integers(0, 1_000), st.integers(1, 5), st.integers(0, 12), st.integers(1, 8))

@@ -11,15 +11,18 @@ import onnxruntime
 import pytest
 import torch
 
+from embedding.local.store import LocalStore
 from recsys import wiring
 from recsys.config.file import parse
 from recsys.config.schema import Config
 from recsys.errors import ConfigError, InvalidValueError
 from recsys.models.two_tower import Tower, TowerInput
 from recsys.training.learner import Learner
+from recsys.training.retrieval.retrieval_learner import RetrievalLearner
 from recsys.training.retrieval.tower_graph import tower_graph
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.encoder import Encoder
+from streaming.encode.scaling import Scaling
 from streaming.events.schema import Features
 from streaming.join.labeled_impression import LabeledImpression
 
@@ -138,6 +141,28 @@ def test_hard_negatives_are_learned_from_and_without_items_to_draw_there_are_non
         states = [learner.beside.retrieval.model.state_dict() for learner in (plain, hard) if learner.beside.retrieval]
         same = all(torch.equal(states[0][name], states[1][name]) for name in states[0])
         assert same == (number == 0)  # the first step has nothing to draw from
+
+
+def test_items_are_as_likely_as_they_are_clicked_however_often_that_is_in_one_batch() -> None:
+    """Softmax over items that count once: an item that counted as often as it is clicked would be pushed away so."""
+    share = np.array([0.5, 0.25, 0.12, 0.06, 0.04, 0.03])
+    parsed = config(SETTINGS.replace("negatives = 16", "negatives = 4").replace("lr = 0.01", "lr = 0.03"))
+    encoder, rng, (first, *_) = Encoder(wiring.spec(parsed)), np.random.default_rng(0), batches(1)
+    learner = RetrievalLearner(encoder.spec, LocalStore(wiring.tables(parsed)), parsed.retrieval)
+    user, _ = encoder.encode_request("ada", 0, {"group": "g1"})
+    items, numbers = encoder.encode_items([f"i{n}" for n in range(6)], [features_of(n) for n in range(6)])
+    one_of_each = replace(
+        first.take(np.arange(6)),
+        ids={name: one.take(np.zeros(6, np.int64)) for name, one in user.items()} | items,
+        numeric_BN=numbers,
+        labels_B=np.ones(6, np.float32),
+    )
+    scaling = Scaling([2.5], [2.0], [10.0])
+    for _ in range(150):
+        learner.step(one_of_each.take(rng.choice(6, 64, p=share)), scaling)
+    own = learner.user_vectors(user, np.zeros((1, 0), np.float32), scaling)
+    odds = np.exp(learner.item_vectors(items, numbers, scaling) @ own[0] / parsed.retrieval.temperature)
+    np.testing.assert_allclose(odds / odds.sum(), share, rtol=0.3)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from recsys.config.sections.learning.tasks import CLICK
 from streaming.encode.feature_spec import FeatureSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from streaming.feed import Feed
@@ -71,11 +71,16 @@ def sources(config: Config, file: Path, name: str = "", *, sort: bool = False) -
     return _opener(config, sort)(file, name)
 
 
-def file_sources(config: Config, files: Iterable[Path], *, sort: bool = False) -> Iterator[Source]:
-    """As `sources`, of files that a user names: none for an empty one. Raises InvalidValueError for a folder."""
+def file_sources(config: Config, files: Sequence[Path], *, sort: bool = False) -> Iterator[Source]:
+    """As `sources`, of files that a user names: none for an empty one. Raises InvalidValueError for a folder.
+
+    Of several files, one that cannot be opened raises when it is read, so that the others are read all the same.
+    """
     from recsys.errors import InvalidValueError, file_errors
 
     opened = _opener(config, sort)
+    if len(files) > 1:
+        opened = partial(_or_unreadable, opened)
     for file in files:
         with file_errors("cannot read", file):
             if not file.exists():
@@ -85,6 +90,21 @@ def file_sources(config: Config, files: Iterable[Path], *, sort: bool = False) -
                 raise InvalidValueError(f"{file} is a folder; give the files in it")
             if not S_ISREG(status.st_mode) or status.st_size:  # not a part without rows, or the mark of a finished job
                 yield from opened(file, "")
+
+
+def _or_unreadable(opened: Callable[[Path, str], list[Source]], file: Path, name: str) -> list[Source]:
+    """The sources of a file, or one that cannot be read; raises InvalidValueError for what the configuration says."""
+    import pyarrow as pa
+
+    from recsys.errors import IngestError, InvalidValueError
+    from streaming.ingest.unreadable import UnreadableSource
+
+    try:
+        return opened(file, name)
+    except (IngestError, InvalidValueError) as error:
+        if isinstance(error.__cause__, OSError | pa.ArrowException):
+            return [UnreadableSource(str(file), error.__cause__)]
+        raise
 
 
 def _opener(config: Config, sort: bool) -> Callable[[Path, str], list[Source]]:

@@ -25,7 +25,8 @@ from streaming.ingest.ordering.merge_by_time import Piece, interleaved, merged
 from streaming.ingest.piece_reader import PieceReader
 from streaming.ingest.refusals.dead_letters import DeadLetter, DeadLetters
 from streaming.ingest.refusals.reasons import Reasons
-from streaming.ingest.source_offsets import OffsetTracker, SourceOffsets, save, trackers
+from streaming.ingest.source_offsets import OffsetTracker, SourceOffsets, places, save, trackers
+from streaming.ingest.unreadable import Unreadable
 from streaming.ingest.validation import Rules
 from streaming.log.event_log import EventLog
 from streaming.log.partitioning import split
@@ -69,6 +70,7 @@ class Ingest:
         self._source_offsets = source_offsets
         self._mark_every = max(1, window // 4)  # what comes after a saved offset has to be within the window
         self._trackers: list[OffsetTracker] = []
+        self._unreadable = Unreadable()
         self.late_events = LateEvents(log.partitions, slack)
         self.counts = Counts()
         self.reasons = Reasons()
@@ -105,7 +107,7 @@ class Ingest:
         duplicates, dead records as dead. `progress` is called after every block.
 
         Raises IngestError when the log cannot store more or the source cannot be read: `counts` then has what was
-        stored, `positions` where to continue.
+        stored, `positions` where to continue. Of several sources, those that can be read are read first.
         """
         return self._run([source], start, progress, stop)
 
@@ -134,10 +136,11 @@ class Ingest:
                 name = ", ".join(source.name for source in sources)
                 identity = "".join(identities) if all(identities) else ""
                 self._run([Batches(f"{name}, sorted", order.batches(), identity)], None, progress, stop)
+        self._unreadable.report()
         return self.counts - before
 
     def _collect(self, source: Source, order: ExternalSort, stop: threading.Event | None) -> str:
-        """Add all events of a source; returns its identity, empty without one."""
+        """Add all events of a source; returns its identity, empty without one, and of a source that breaks off."""
         self._trackers = [OffsetTracker(source)]
         try:
             for piece in self._reader.read(source, self.position):
@@ -150,6 +153,9 @@ class Ingest:
             end = self._trackers[0].now.position
             identity = source.identity(end)
             return f"{identity} {end}" if identity else ""
+        except IngestError as error:
+            self._unreadable.add(error)
+            return ""
         except (OSError, pa.ArrowException) as error:
             raise IngestError(f"{source.name}, from line {self.position.line} on: {error}") from error
 
@@ -180,15 +186,16 @@ class Ingest:
                     break
             save(self._trackers, offsets)
         except (OSError, LogError, pa.ArrowException) as error:
-            raise IngestError(f"{_places(self.positions)}: {error}") from error
+            raise IngestError(f"{places(self.positions)}: {error}") from error
+        self._unreadable.report()
         return self.counts - before
 
     def _merged(self, sources: Sequence[Source]) -> Iterator[Mapping[int, Piece]]:
         starts = [(source, tracker.now.position) for source, tracker in zip(sources, self._trackers, strict=True)]
         if len(starts) <= TOGETHER:
-            return merged([self._reader.read(*start) for start in starts])
+            return merged([self._unreadable.until_broken(self._reader.read(*start)) for start in starts])
         streams, begins = self._reader.peek(starts, HELD)
-        return merged(streams, begins, least=AT_ONCE)
+        return merged([self._unreadable.until_broken(stream) for stream in streams], begins, least=AT_ONCE)
 
     def _take(self, pieces: Mapping[int, Piece]) -> None:
         events, order_M = interleaved(list(pieces.values()))
@@ -231,13 +238,3 @@ class Ingest:
                 self.late_events.add(some, partition)
                 self.counts = replace(self.counts, accepted=self.counts.accepted + some.num_rows)
         self.counts = replace(self.counts, duplicate=self.counts.duplicate + duplicates)
-
-
-def _places(positions: Sequence[tuple[str, Position]], most: int = 3) -> str:
-    """Where to continue, for a message; of many sources the first.
-
-    >>> _places([("a.jsonl", Position(4)), ("b.jsonl", BEGIN)], most=1)
-    'a.jsonl, from line 4 on; and 1 more'
-    """
-    named = [f"{name}, from line {at.line} on" for name, at in positions[:most]]
-    return "; ".join(named if len(positions) <= most else [*named, f"and {len(positions) - most} more"])

@@ -113,3 +113,13 @@ def save(moved: Sequence[OffsetTracker], offsets: SourceOffsets | None) -> None:
     unsaved = ((tracker.name, tracker.unsaved()) for tracker in moved)
     if fresh := {name: offset for name, offset in unsaved if offset is not None}:
         offsets.save(fresh)
+
+
+def places(positions: Sequence[tuple[str, Position]], most: int = 3) -> str:
+    """Where to continue, for a message; of many sources the first.
+
+    >>> places([("a.jsonl", Position(4)), ("b.jsonl", BEGIN)], most=1)
+    'a.jsonl, from line 4 on; and 1 more'
+    """
+    named = [f"{name}, from line {at.line} on" for name, at in positions[:most]]
+    return "; ".join(named if len(positions) <= most else [*named, f"and {len(positions) - most} more"])

@@ -18,6 +18,7 @@ from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
 from recsys.proposal.ingest_trial import Trial, trial
 from recsys.proposal.mappings.mapping import Described
+from recsys.proposal.mappings.properties import only_properties
 from recsys.proposal.proposal import Proposal, describe, propose
 from recsys.proposal.roles.roles import Said
 from streaming.ingest.mapping.event_time import Unit
@@ -48,10 +49,14 @@ def init(path: Path, files: Sequence[Path], positive: Sequence[str], **said: str
 def inspect(files: Sequence[Path], positive: Sequence[str], **said: str | None) -> None:
     """Show columns, proposal and what it would ingest, and write nothing."""
     console = plain_console()
-    for one in describe(files, _said(positive, **said)):
+    described = describe(files, _said(positive, **said))
+    for one in described:
         console.print(_columns(one))
         for note in one.sample.notes:
             console.print(note)
+    if only_properties(described):
+        console.print("These are properties alone: give the file of what happened as well for a proposal.")
+        return
     proposal, tried = _tried(propose(files, _said(positive, **said)), Path("recsys.toml"))
     console.print(proposal.text, highlight=False, soft_wrap=True)
     _would_ingest(console, tried)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,21 @@ FIGURES = {
 
 def run(path: Path, *, follow: bool, as_json: bool) -> None:
     config = load(path)
+    with _redis_with_data(config):
+        _run(config, follow=follow, as_json=as_json)
+
+
+@contextmanager
+def _redis_with_data(config: Config) -> Iterator[None]:
+    """The embedded Redis, which is started meanwhile where it has data and no other process uses it; so the last word
+    of `recsys train --once` is known after its end.
+    """
+    kept = not config.redis.url and any(config.redis.folder.glob("*.rdb"))
+    with wiring.running_redis(config) if kept else nullcontext():
+        yield
+
+
+def _run(config: Config, *, follow: bool, as_json: bool) -> None:
     console = plain_console()
     if as_json:
         latest = read(config)
@@ -65,7 +81,7 @@ def read(config: Config) -> TrainerStatus | None:
         raise RedisServerError(
             f"the Redis of [redis] url does not answer: {error}"
             if config.redis.url
-            else f"no Redis runs in {config.redis.folder}: it does while `recsys train` or `recsys serve` do"
+            else f"no Redis runs in {config.redis.folder}: nothing was published there"
         ) from error
     return statuses.by_model.get(model)
 

@@ -18,8 +18,18 @@ _OWNERS: Final[tuple[Owner, ...]] = ("item", "user")
 
 def has_properties(one: Described, described: Sequence[Described]) -> bool:
     """Whether a file has properties of items or users, beside others with events."""
+    return len(described) > 1 and _of_owners(one)
+
+
+def only_properties(described: Sequence[Described]) -> bool:
+    """Whether the files have properties of items or users, and none has events."""
+    return all(not one.sample.native and _of_owners(one) for one in described)
+
+
+def _of_owners(one: Described) -> bool:
+    """Whether each row has another item, or user, and nothing says that it is an event."""
     roles = one.roles
-    if len(described) < 2 or "shown" in roles or "marked" in roles or "label" in roles:
+    if "shown" in roles or "marked" in roles or "label" in roles:
         return False
     alone = ("item" in roles) != ("user" in roles) and "request" not in roles
     return alone and roles.found[_owner(one)][0].column.unique

@@ -25,8 +25,8 @@ async def read(request: Request, most: int) -> bytes:
     """The body, unpacked if it is gzip. Raises TooLargeError, before reading it where it says so itself, when it has
     more bytes than this, ClientGoneError when it does not come, and EncodingError if it is packed in another way.
     """
-    coding = request.headers.get("content-encoding", "identity").strip().lower()
-    if coding == "identity":
+    coding = request.headers.get("content-encoding", "").strip().lower()
+    if coding in ("", "identity"):
         return await _sent(request, most)
     if coding not in ("gzip", "x-gzip"):
         raise EncodingError(f"Content-Encoding {coding!r} is not read: send the body as it is, or as gzip")

@@ -686,13 +686,19 @@ def test_many_small_sources_are_read_once_and_their_offsets_saved_together(
     assert ingest(paths[:7] + paths[8:]) == Counts(0, 398)  # saving one keeps the others
 
 
-def test_of_many_files_the_one_that_is_broken_is_named(tmp_path: Path) -> None:
-    paths = [tmp_path / f"{i:02}.jsonl.gz" for i in range(streaming.ingest.pipeline.TOGETHER + 4)]
+@pytest.mark.parametrize("sort", [False, True])
+@pytest.mark.parametrize("count", [9, streaming.ingest.pipeline.TOGETHER + 4])
+def test_of_many_files_the_one_that_is_broken_is_named_and_the_others_are_read(
+    tmp_path: Path, count: int, sort: bool
+) -> None:
+    paths = [tmp_path / f"{i:02}.jsonl.gz" for i in range(count)]
     for i, path in enumerate(paths):
         path.write_bytes(gzip.compress(click(i) + b"\n"))
     paths[7].write_bytes(paths[7].read_bytes()[:-9])
+    ingest, sources = ingester(tmp_path), [JsonLines(path) for path in paths]
     with pytest.raises(IngestError, match=r"^\S*07\.jsonl\.gz, from line 1 on: Truncated[^;]*$"):
-        ingester(tmp_path).merge([JsonLines(path) for path in paths])
+        ingest.sort(sources, 1 << 20) if sort else ingest.merge(sources)
+    assert ingest.counts == Counts(count - 1)
 
 
 def test_of_many_files_that_have_no_room_the_first_are_named(tmp_path: Path) -> None:

@@ -208,6 +208,15 @@ def test_inspect_writes_nothing(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_inspect_shows_properties_alone_without_a_proposal(tmp_path: Path) -> None:
+    rows = [f"a{n},{9 + n}.5,k{n % 3}" for n in range(30)]
+    (tmp_path / "articles.csv").write_text("\n".join(["article_id,price,colour", *rows]) + "\n")
+    result = run(tmp_path, "inspect", "articles.csv")
+    assert result.exit_code == 0, result.output
+    assert "colour" in result.output
+    assert "properties alone" in result.output
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [

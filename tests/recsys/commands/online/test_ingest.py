@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import threading
 from collections.abc import Iterator
@@ -270,4 +271,19 @@ item = "what"
     assert remedy is not None, told
     mapped(tmp_path, shown + remedy[1].replace("NAME OF THE COLUMN", "did") + "\n")
     assert run(tmp_path, "a.csv").exit_code == 0
+    assert stored(tmp_path) == 2
+
+
+def test_of_many_files_the_one_that_cannot_be_opened_is_named_and_the_others_are_read(tmp_path: Path) -> None:
+    mapped(
+        tmp_path,
+        '[[log.mapping]]\nfiles = "part*"\nkind = "item"\nformat = "csv"\ncolumns = { time = "at", item = "item" }',
+    )
+    for n in range(3):
+        (tmp_path / f"part{n}.csv.gz").write_bytes(gzip.compress(f"at,item\n{1_700_000_000_000 + n},i{n}\n".encode()))
+    broken = tmp_path / "part1.csv.gz"
+    broken.write_bytes(broken.read_bytes()[:14])
+    result = run(tmp_path, "part0.csv.gz", "part1.csv.gz", "part2.csv.gz")
+    assert result.exit_code == 1
+    assert "part1.csv.gz, from line 1 on: Truncated" in said(result)
     assert stored(tmp_path) == 2

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from recsys import wiring
 from recsys.cli import main
 from recsys.config.file import load
-from serving.replication.embedded_redis import EmbeddedRedis
+from serving.replication.embedded_redis import EmbeddedRedis, socket_path
 from serving.replication.publish.publisher import Publisher
 from tests.projects import SMALL, project
 
@@ -123,6 +123,14 @@ def test_a_program_gets_everything(config: Path, redis_of: EmbeddedRedis) -> Non
 def test_a_redis_without_a_trainer(config: Path, redis_of: EmbeddedRedis) -> None:
     assert status(config).output == "No trainer has published to this Redis: start `recsys train`.\n"
     assert json.loads(status(config, "--json").output) == {"age": None, "status": None}
+
+
+def test_the_last_word_is_known_when_nobody_uses_the_embedded_redis_any_more(config: Path) -> None:
+    with EmbeddedRedis(load(config).redis.folder) as embedded:
+        publish(embedded)
+    result = status(config, "--json")
+    assert json.loads(result.output)["status"] == STATUS
+    assert not socket_path(load(config).redis.folder).exists(), "it is ended again"
 
 
 def test_no_redis_is_an_error_and_none_is_started(config: Path) -> None:

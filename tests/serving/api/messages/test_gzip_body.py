@@ -78,6 +78,8 @@ def test_a_server_reads_and_sends_packed_bodies(start: Start, publish: Any) -> N
     assert app.post("/v1/events", content=gzip.compress(event), headers=PACKED).json()["accepted"] == 1
     assert app.post("/v1/events", content=event, headers=PACKED).status_code == 400
     assert app.post("/v1/events", content=gzip.compress(bytes(100_001)), headers=PACKED).status_code == 413
+    again = app.post("/v1/events", content=event, headers={"Content-Encoding": ""})
+    assert again.json()["duplicate"] == 1
     refused = app.post("/v1/events", content=event, headers={"Content-Encoding": "br"})
     assert (refused.status_code, "gzip" in refused.json()["error"]["message"]) == (415, True)
     asked = {"user": "u", "items": [f"item {n}" for n in range(500)]}

@@ -101,8 +101,8 @@ def dnis(data: Path, seeds: int, out: Path) -> None:
 def ihas(data: Path, seeds: int, out: Path) -> None:
     """Models by groups of rows, as iHAS finds them, and their controls on MovieLens 1M, with a DeepFM.
 
-    DATA is the folder with ratings.parquet, users.dat and movies.dat. A search takes hours; one that was interrupted
-    goes on from where it was.
+    DATA is the folder with ratings.parquet, users.dat and movies.dat. A search takes some ten minutes of a core; one
+    that was interrupted goes on from where it was.
     """
     from recsys.commands.offline.reproduce import ihas as run
 

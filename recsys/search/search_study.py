@@ -19,6 +19,7 @@ from recsys.fit.studies.fit_study import FitTable, spread
 from recsys.fit.studies.study_rows import StudyRows
 from recsys.search.dnis import dnis_study
 from recsys.search.ihas import ihas_study
+from recsys.search.ihas.ihas_result import Contender
 from recsys.search.search_folder import SearchFolder
 
 Report = Callable[[str], None]
@@ -32,6 +33,8 @@ class Reached(msgspec.Struct, frozen=True):
     values: int
     auc: float | None
     log_loss: float | None
+    within: float | None = None
+    """AUC on each group's own rows, in the mean over the rows of the test part; None if there are no groups."""
 
 
 class SearchRow(msgspec.Struct, frozen=True):
@@ -57,14 +60,22 @@ class SearchStudyResult(ResultFile, frozen=True):
         for row in self.rows:
             for one in row.reached:
                 found.setdefault((row.model, one.method, one.share), []).append(one)
-        lines = [["model", "method", "share", "seeds", "values", "AUC", "log loss"]]
-        for (model, method, share), ones in sorted(found.items(), key=lambda item: _order(*item[0])):
-            values = f"{np.mean([one.values for one in ones]):,.0f}"
-            figures = ([figure for figure in own if figure is not None] for own in _figures(ones))
+        sized = any(share is not None for _, _, share in found)
+        grouped = any(one.within is not None for ones in found.values() for one in ones)
+        head = ["model", "method", *(["share"] if sized else []), "seeds", "values", "AUC", "log loss"]
+        lines = [[*head, *(["AUC within groups"] if grouped else [])]]
+        for (model, method, share), ones in sorted(found.items(), key=lambda item: _order(item[0][0], item[0][2])):
             asked = "-" if share is None else f"{share:.0%}"
-            lines.append(
-                [model, method, asked, str(len(ones)), values, *(spread(own) if own else "-" for own in figures)]
-            )
+            lines.append([
+                model,
+                method,
+                *([asked] if sized else []),
+                str(len(ones)),
+                f"{np.mean([one.values for one in ones]):,.0f}",
+                _mean(one.auc for one in ones),
+                _mean(one.log_loss for one in ones),
+                *([_mean(one.within for one in ones)] if grouped else []),
+            ])  # fmt: skip
         return lines
 
     def markdown(self) -> str:
@@ -108,26 +119,39 @@ def _dnis(config: Config, parts: Parts, report: Report, folder: SearchFolder) ->
 
 def _ihas(config: Config, parts: Parts, report: Report, folder: SearchFolder) -> Iterator[Reached]:
     for one in ihas_study.compare(config, parts, report, folder).contenders:
-        yield _reached(one.method, None, one.values, one.test)
+        within = _within(one) if len(one.groups) > 1 else None
+        yield _reached(one.method, None, one.values, one.test, within)
         if len(one.groups) > 1:
-            yield _reached(f"{one.method}, calibrated", None, one.values, one.calibrated)
+            yield _reached(f"{one.method}, calibrated", None, one.values, one.calibrated, within)
 
 
 METHODS = {"dnis": _dnis, "ihas": _ihas}
 """By name of the table."""
 
 
+def _within(one: Contender) -> float | None:
+    """The mean over groups whose test rows have both labels, by their number of rows."""
+    known = [(auc, group.rows["test"]) for group in one.groups if (auc := group.test["click"]["auc"]) is not None]
+    return float(np.average([auc for auc, _ in known], weights=[rows for _, rows in known])) if known else None
+
+
 def _reached(
-    method: str, share: float | None, values: int, figures: Mapping[str, Mapping[str, float | int | None]]
+    method: str,
+    share: float | None,
+    values: int,
+    figures: Mapping[str, Mapping[str, float | int | None]],
+    within: float | None = None,
 ) -> Reached:
     task = figures["click"]
-    return Reached(method, share, values, task["auc"], task["log_loss"])
+    return Reached(method, share, values, task["auc"], task["log_loss"], within)
 
 
-def _figures(ones: list[Reached]) -> tuple[list[float | None], list[float | None]]:
-    return [one.auc for one in ones], [one.log_loss for one in ones]
+def _mean(found: Iterable[float | None]) -> str:
+    """Mean and standard deviation of what is known."""
+    known = [figure for figure in found if figure is not None]
+    return spread(known) if known else "-"
 
 
-def _order(model: str, method: str, share: float | None) -> tuple[str, float, str]:
-    """By model, the largest share first."""
-    return model, -2.0 if share is None else -share, method
+def _order(model: str, share: float | None) -> tuple[str, float]:
+    """By model, the largest share first; methods stay as they were compared."""
+    return model, -2.0 if share is None else -share

@@ -33,7 +33,7 @@ class SelectionLayer:
 
     def __init__(self, blocks_V: Tensor, blocks: int, dim: int, lr: float, l1: float) -> None:
         self.alpha_LK = torch.ones(blocks, dim, requires_grad=True)
-        self.blocks_V, self._l1 = blocks_V, l1
+        self.blocks_V, self.learns, self._l1 = blocks_V, lr > 0, l1
         self.optimizer = torch.optim.SGD([self.alpha_LK], lr)
 
     def factors(self) -> Tensor:
@@ -105,4 +105,5 @@ def step(
     loss = loss_of(space.config)
     (net.rows_VK.grad,) = torch.autograd.grad(loss(net(training, layer.factors().detach()), training), net.rows_VK)
     optimizer.step()
-    layer.step(loss(net(validation, layer.factors()), validation))
+    if layer.learns:
+        layer.step(loss(net(validation, layer.factors()), validation))

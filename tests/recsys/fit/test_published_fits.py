@@ -27,3 +27,4 @@ def test_the_table_of_the_page_is_that_of_the_result(table: FitTable) -> None:
 def test_the_table_of_searches_is_that_of_the_result(table: FitTable) -> None:
     result = SearchStudyResult.from_json((ROOT / f"docs/results/{table.name}/{table.name}.json").read_bytes())
     assert result.markdown() in (ROOT / "docs/models.md").read_text("utf-8")
+    assert list(result.settings.items()) == [(name, table.settings_of(name, 0)) for name in table.models]

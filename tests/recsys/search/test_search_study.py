@@ -11,7 +11,10 @@ import pytest
 from recsys.config.file import parse
 from recsys.datasets.ml1m_autoint import ml1m_autoint
 from recsys.errors import InvalidValueError
+from recsys.fit.fit_result import Figures
 from recsys.fit.studies.fit_study import FitTable
+from recsys.search import search_study
+from recsys.search.ihas.ihas_result import Contender, RowGroup
 from recsys.search.search_study import METHODS, Reached, SearchRow, SearchStudy, SearchStudyResult
 from recsys.search.search_tables import DNIS, IHAS
 from tests.recsys.fit.test_fit_study import folder
@@ -38,6 +41,9 @@ def test_what_is_searched_is_not_searched_again(table: FitTable, folder: Path, t
     first = next(study.rows(study.empty(), lambda _doing: None))
     methods = {one.method for one in first.reached}
     assert {"dnis": {"whole", "dnis", "uniform"}, "ihas": {"whole", "ihas 2", "random 2"}}[table.name] <= methods
+    grouped = {one.method for one in first.reached if one.within is not None}
+    assert {"dnis": 0, "ihas": 2}[table.name] <= len(grouped)
+    assert all(method.startswith(("ihas 2", "random 2")) for method in grouped)
     part = msgspec.structs.replace(study.empty(), rows=(first,))
     said: list[str] = []
     rest = list(study.rows(SearchStudyResult.from_json(part.to_json()), said.append))
@@ -61,3 +67,22 @@ def test_figures_are_means_over_seeds_the_largest_size_first() -> None:
         ["DeepFM", "dnis", "50%", "2", "50", "0.7500 ± 0.0500", "-"],
         ["DeepFM", "dnis", "10%", "2", "10", "0.7500 ± 0.0500", "0.5000 ± 0.0000"],
     ]
+
+
+def test_groups_have_a_column_of_their_own_and_no_share() -> None:
+    reached = Reached("ihas 2", None, 20, 0.8, 0.5, 0.7), Reached("whole", None, 10, 0.9, 0.4)
+    result = SearchStudyResult(settings={}, rows=(SearchRow("DeepFM", 0, reached, 1.0),))
+    assert result.table() == [
+        ["model", "method", "seeds", "values", "AUC", "log loss", "AUC within groups"],
+        ["DeepFM", "ihas 2", "1", "20", "0.8000", "0.5000", "0.7000"],
+        ["DeepFM", "whole", "1", "10", "0.9000", "0.4000", "-"],
+    ]
+
+
+def test_a_group_of_one_label_has_no_part_in_the_mean() -> None:
+    def group(rows: int, auc: float | None) -> RowGroup:
+        return RowGroup({"test": rows}, {}, 1, {"click": {"auc": auc}})
+
+    figures: dict[str, Figures] = {"click": {"auc": 0.9, "log_loss": 0.4}}
+    one = Contender("ihas 3", [group(10, 0.6), group(30, 0.8), group(99, None)], 3, figures, figures)
+    assert search_study._within(one) == pytest.approx(0.75)

@@ -16,7 +16,7 @@ from embedding.hashing import eviction_draw, eviction_ties
 from embedding.store import Floats, Ids
 
 Arrays = dict[str, npt.NDArray[Any]]
-Columns = tuple[Ids, npt.NDArray[np.int64], npt.NDArray[np.uint8], Floats, Floats]
+Columns = tuple[npt.NDArray[Any], ...]
 """Ids [U], last seen [U], frequencies [U], weights [U, D] and optimizer states [U, W] of some ids."""
 _NAMES = ("ids_U", "seen_U", "freq_U", "weights_UD", "state_UW")
 

@@ -64,7 +64,7 @@ class ChangeLog:
         """Take the marks of rows away, to be put elsewhere."""
         lifted = []
         for bits in self._bitmaps():
-            lifted.append((bits[rows >> 6] >> (rows & 63).astype(np.uint64) & np.uint64(1)).astype(bool))
+            lifted.append(is_marked(bits, rows))
             bitmap.unmark(bits, rows)
         return lifted
 
@@ -105,6 +105,18 @@ class ChangeLog:
         listener.changed[:] = 0
         return changes
 
+    def take_marks(self, consumer: str) -> Bitmap:
+        """Rows that changed since the last call, as bits; clears them."""
+        self._flush()
+        marks = self._listeners[consumer].changed
+        self._listeners[consumer] = _Listener(lazy_zeros(self._size, np.uint64))
+        return marks
+
+    def changed(self, consumer: str) -> int:
+        """How many rows changed since the consumer's last call."""
+        self._flush()
+        return int(bitmap.count_bits(self._listeners[consumer].changed))
+
     def pending(self, consumer: str) -> tuple[Index, Ids]:
         """What `take_changes` would return; clears nothing."""
         self._flush()
@@ -120,3 +132,9 @@ class ChangeLog:
         for listener in self._listeners.values():
             bitmap.merge(listener.changed, self._unflushed)
         self._unflushed[:] = 0
+
+
+def is_marked(marks: Bitmap, rows: Index) -> npt.NDArray[np.bool_]:
+    """Which of these rows are marked."""
+    marked: npt.NDArray[np.bool_] = (marks[rows >> 6] >> (rows & 63).astype(np.uint64) & np.uint64(1)).astype(bool)
+    return marked

@@ -17,12 +17,13 @@ from embedding.multiplexed import fallbacks, group_of, shared_tables
 from embedding.sharding import HashBuckets
 from embedding.snapshot.background import BackgroundSave
 from embedding.snapshot.consumer_state import ConsumerState
-from embedding.snapshot.format import load, load_known, save
+from embedding.snapshot.format import base_for, load, load_known, save
+from embedding.snapshot.increments import Base, Increments
 from embedding.snapshot.resharding import reshard
 from embedding.snapshot.store_state import SavedPart, StoreState, TableStream, digest
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
-from recsys.errors import InvalidValueError
+from recsys.errors import InvalidValueError, TornCheckpointError
 
 
 class LocalStore:
@@ -59,6 +60,9 @@ class LocalStore:
         self._by_name |= {table.name: self._table(table) for table in tables}
         self._followed |= {**self._by_name, **self._shared}
         self._consumers = DeltaConsumers(fallbacks(tables, self._seed))
+        self._saved: str | None = None
+        """The hash of the last snapshot, since which the tables keep what changes."""
+        self._saving: object = None
 
     def _table(self, table: Table) -> LocalTable:
         shared = self._shared[group_of(table)] if table.multiplexed else None
@@ -154,18 +158,24 @@ class LocalStore:
         """
         self.save_in_background(folder, number).result()
 
-    def save_in_background(self, folder: Path | str, number: int | None = None) -> BackgroundSave:
+    def save_in_background(
+        self, folder: Path | str, number: int | None = None, increments: Increments | None = None
+    ) -> BackgroundSave:
         """Start writing a snapshot of the store as it is now, in a separate thread, and return.
 
         Every method of the store may be called meanwhile, except another save and `load`. Rows are copied before they
         change, so memory grows by at most one copy of them. Shards can be loaded together only if their saves have one
-        `number`: one more than the last, unless given. The snapshot is complete when `result()` returns; an error is
-        raised there. Raises InvalidValueError while another snapshot is being written.
+        `number`: one more than the last, unless given. With leave for `increments` it has only the rows that changed
+        since the last one, if that is smaller. The snapshot is complete when `result()` returns; an error is raised
+        there. Raises InvalidValueError while another snapshot is being written.
         """
+        base = None if increments is None else self._base(Path(folder), increments)
+        self._saved, mine = None, object()
+        self._saving = mine
         tables: dict[str, TableStream] = {}
         try:
             for name, own in self._by_name.items():
-                tables[name] = own.stream()
+                tables[name] = own.stream(increment=base is not None)
         except InvalidValueError:
             self._end_streams(tables)
             raise
@@ -174,11 +184,27 @@ class LocalStore:
 
         def write() -> None:
             try:
-                save(folder, self._tables, self._seed, state)
+                saved = save(folder, self._tables, self._seed, state, base)
+                if self._saving is mine and increments is not None:
+                    self._saved = saved
             finally:
                 self._end_streams(tables)
 
         return BackgroundSave(write)
+
+    def _base(self, folder: Path, increments: Increments) -> Base | None:
+        """What an increment in `folder` builds on; None for a full snapshot. Changes are kept from now on."""
+        for own in self._by_name.values():
+            own.note_changes()
+        if increments.base is None or self._saved is None:
+            return None
+        full, changed = np.sum([own.sizes() for own in self._by_name.values()], axis=0).tolist()
+        try:
+            base = base_for(folder, increments.base, changed)
+        except TornCheckpointError:  # somebody has removed it
+            return None
+        fits = base.increments <= increments.most and base.added < full
+        return base if fits and base.manifest == self._saved else None
 
     def _end_streams(self, names: Iterable[str]) -> None:
         for name in names:

@@ -10,18 +10,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embedding.delta.change_log import Bitmap, is_marked
 from embedding.hashing import fallback_slots, salt_of
+from embedding.ids.admission import Mask
 from embedding.ids.distinct_ids import DistinctIds
 from embedding.ids.id_lifecycle import PART, TableIds
 from embedding.ids.packed import Entries
 from embedding.local.shared_rows import SharedRows
 from embedding.rows.row_block import RowBlock
 from embedding.snapshot.copy_on_write import UndoLog
+from embedding.snapshot.increments import size
 from embedding.snapshot.store_state import TableStream
 from embedding.store import Floats, Ids, Index, Lookup, RowNumbers, Table
 from embedding.table_state import Columns
 from recsys.errors import InvalidValueError
 
+SNAPSHOT = " snapshot"
+"""In the log of changes: those since the last snapshot. No consumer of deltas."""
 ReadRows = Callable[[Index], tuple[Floats, Floats]]
 """Weights [U, D] and optimizer states [U, W] of ascending rows [U]."""
 
@@ -60,6 +65,7 @@ class LocalTable(TableIds):
         super().__init__(table, seed, rows, threads)
         self._shared = shared
         self._undo: UndoLog | None = None
+        self._notes_changes = False
 
     def lookup(self, ids_N: Ids, now: int) -> Lookup:
         """As `EmbeddingStore.lookup`."""
@@ -122,34 +128,55 @@ class LocalTable(TableIds):
             skipped = shared.update(distinct.unique_U.astype(np.int32), *distinct.groups(), grads_ND[without_N])
             self.count_nonfinite(skipped)
 
-    def stream(self) -> TableStream:
-        """The table as it is now, to be read in parts while it changes.
+    def note_changes(self) -> None:
+        """Keep which rows change, for increments, from the next `stream` on."""
+        with self.lock:
+            if not self._notes_changes:
+                self.changes.listen(SNAPSHOT)
+                self._notes_changes = True
+
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of the table in a full snapshot, and in one of what changed since the last `stream`."""
+        with self.lock:
+            rows, of_row = self.counters()["live"], (self.rows.dim, self.rows.width)
+            return size(rows, rows, *of_row), size(rows, self.changes.changed(SNAPSHOT), *of_row)
+
+    def stream(self, *, increment: bool = False) -> TableStream:
+        """The table as it is now, to be read in parts while it changes; as an `increment` without what has not changed.
 
         Raises InvalidValueError while another stream is open.
         """
         with self.lock:
             if self._undo is not None:
                 raise InvalidValueError(f"table {self.table.name!r} is being saved: wait for that snapshot to end")
-            rows, parts = self._frozen()
+            marks = self.changes.take_marks(SNAPSHOT) if self._notes_changes else None
+            rows, changed, parts = self._frozen(marks if increment else None)
             sizes = rows, self.rows.dim, self.rows.width
             policy = [dict(self._policy.state())]
             counted = self.rows.step, self._lookups, dict(self._counters)
-            return TableStream(*sizes, *counted, policy, self._until_closed(parts))
+            return TableStream(*sizes, *counted, policy, self._until_closed(parts), changed if increment else None)
 
-    def _frozen(self) -> tuple[int, Iterator[Columns]]:
-        """The number of rows, and the rows as they are now, in parts; until then old rows are kept."""
+    def _frozen(self, marks: Bitmap | None) -> tuple[int, int, Iterator[Columns]]:
+        """How many rows there are and are marked, and the rows as they are now, in parts; until then old ones are kept.
+
+        With `marks` the parts have the values of marked rows only.
+        """
         ids_U, packed_U = self.ids.entries()
         undo = self._undo = UndoLog(self.rows, self.table.capacity)
         self._before_write = undo.keep
-        return len(ids_U), self._parts(ids_U, self.ids.unpack(packed_U), undo.read)
+        entries = self.ids.unpack(packed_U)
+        marked_U = None if marks is None else is_marked(marks, entries.rows_U)
+        return len(ids_U), _count(marked_U), self._parts(ids_U, entries, undo.read, marked_U)
 
-    def _parts(self, ids_U: Ids, entries: Entries, read: ReadRows) -> Iterator[Columns]:
+    def _parts(self, ids_U: Ids, entries: Entries, read: ReadRows, marked_U: Mask | None) -> Iterator[Columns]:
         order = np.argsort(entries.rows_U)
         for begin in range(0, len(order), PART):
             part = order[begin : begin + PART]
+            valued = part if marked_U is None else part[marked_U[part]]
             with self.lock:
-                weights_UD, state_UW = read(entries.rows_U[part])
-            yield ids_U[part], entries.minutes_U[part], entries.freqs_U[part], weights_UD, state_UW
+                values = read(entries.rows_U[valued])
+            mask = () if marked_U is None else (marked_U[part].view(np.uint8),)
+            yield ids_U[part], entries.minutes_U[part], entries.freqs_U[part], *values, *mask
 
     def _until_closed(self, parts: Iterator[Columns]) -> Iterator[Columns]:
         try:
@@ -161,3 +188,7 @@ class LocalTable(TableIds):
         """Stop keeping old rows, whether or not the stream was read to its end."""
         with self.lock:
             self._undo, self._before_write = None, None
+
+
+def _count(marked_U: Mask | None) -> int:
+    return 0 if marked_U is None else int(np.count_nonzero(marked_U))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from embedding.argument_checks import BULK, MAX_FREQUENCY, MINUTE, check_fits
 from embedding.cold.cold_tier import ColdTier
 from embedding.cold.mapped_arrays import mapped_zeros
-from embedding.delta.change_log import ChangeLog
+from embedding.delta.change_log import Bitmap, ChangeLog, is_marked
 from embedding.ids.admission import Mask
 from embedding.ids.distinct_ids import DistinctIds
 from embedding.ids.id_lifecycle import PART
@@ -204,11 +204,13 @@ class TieredTable(LocalTable):
         self._cold.restore(state.take(part[warm:]))
         return fill
 
-    def _frozen(self) -> tuple[int, Iterator[Columns]]:
-        n, warm = super()._frozen()
+    def _frozen(self, marks: Bitmap | None) -> tuple[int, int, Iterator[Columns]]:
+        rows, changed, warm = super()._frozen(marks)
         ids_U, entries = self._cold.entries()
         self._counters["cold"] = len(ids_U)
-        return n + len(ids_U), chain(warm, self._parts(ids_U, entries, self._cold.freeze()))
+        marked_U = None if marks is None else is_marked(marks, entries.rows_U + self.table.capacity)
+        changed += 0 if marked_U is None else int(np.count_nonzero(marked_U))
+        return rows + len(ids_U), changed, chain(warm, self._parts(ids_U, entries, self._cold.freeze(), marked_U))
 
     def close_stream(self) -> None:
         with self.lock:

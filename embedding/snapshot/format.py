@@ -9,19 +9,20 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from embedding.multiplexed import shared_tables
 from embedding.snapshot.consumer_state import ConsumerState, pack, resynced, unpack
 from embedding.snapshot.differences import differences
+from embedding.snapshot.increments import Base, SavedRows, completed, place_from
 from embedding.snapshot.store_state import SavedPart, StoreState, TableStream
-from embedding.snapshot.tensor_file import Layout, TensorWriter, read_arrays, write_arrays
+from embedding.snapshot.table_file import read_table, write_table
+from embedding.snapshot.tensor_file import read_arrays, write_arrays
 from embedding.store import Floats, Ids, Table
 from embedding.table_state import Arrays, TableState
 from recsys.errors import InvalidValueError, StateError, TornCheckpointError
@@ -30,30 +31,70 @@ logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 FORMAT = 3
+INCREMENT = 4
+"""The format of a snapshot that builds on another one (see `increments`)."""
 _CONSUMERS, _MULTIPLEXED = "consumers.safetensors", "multiplexed.safetensors"
-_COLUMNS = ("ids", "seen", "freq", "weights", "state")
 _Reader = Callable[[str], tuple[Arrays, dict[str, Any]]]
 _Shared = dict[str, tuple[Floats, Floats, int]]
 
 
-def save(folder: Path | str, tables: Mapping[str, Table], seed: int, state: StoreState[TableStream]) -> None:
-    """Write all files, then the manifest; each reaches the disk before the next step. Raises OSError if it cannot."""
+def save(
+    folder: Path | str,
+    tables: Mapping[str, Table],
+    seed: int,
+    state: StoreState[TableStream],
+    base: Base | None = None,
+) -> str:
+    """Write all files, then the manifest; each reaches the disk before the next step. Raises OSError if it cannot.
+
+    With a `base` it is an increment. Returns the hash of the manifest.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
     _sync_folder(folder)
     files = {}
     for i, (name, stream) in enumerate(state.tables.items()):
-        files[_table_file(i)] = _write_table(folder / _table_file(i), name, stream)
+        files[_table_file(i)] = write_table(folder / _table_file(i), name, stream)
     files[_CONSUMERS] = write_arrays(folder / _CONSUMERS, *pack(state.consumers))
     shared: Arrays = {}
     for name, (weights, rule_state, step) in state.multiplexed.items():
         shared |= {f"{name}.weights": weights, f"{name}.state": rule_state, f"{name}.step": np.array([step])}
     files[_MULTIPLEXED] = write_arrays(folder / _MULTIPLEXED, shared, {})
     specs = [asdict(table) for table in tables.values()]
-    _write_manifest(
-        folder, {"format": FORMAT, "seed": seed, "part": asdict(state.part), "tables": specs, "files": files}
-    )
+    manifest = {"format": FORMAT, "seed": seed, "part": asdict(state.part), "tables": specs, "files": files}
+    if base is not None:
+        manifest |= {"format": INCREMENT, "base": asdict(base)}
+    _write_manifest(folder, manifest)
+    return _hash_of(manifest)
+
+
+def base_for(folder: Path, base: Path, added: int) -> Base:
+    """The complete snapshot in `base`, for an increment in `folder` whose tables have so many bytes.
+
+    Raises TornCheckpointError if it, or one that it builds on, is missing or damaged.
+    """
+    chain(base)
+    manifest = _read_manifest(base)
+    before = manifest.get("base", {"increments": 0, "added": 0})
+    return Base(place_from(folder, base), _hash_of(manifest), before["increments"] + 1, before["added"] + added)
+
+
+def chain(folder: Path | str) -> list[Path]:
+    """The folders of the snapshots that one builds on, the youngest first; none for a full one.
+
+    Raises TornCheckpointError if one is missing, or is not the one that was built on.
+    """
+    found: list[Path] = []
+    at, manifest = Path(folder), _read_manifest(Path(folder))
+    while "base" in manifest:
+        base = Base(**manifest["base"])
+        at = Path(os.path.normpath(at / base.folder))
+        manifest = _read_manifest(at)
+        if _hash_of(manifest) != base.manifest:
+            raise TornCheckpointError(f"{at} is not the snapshot that {folder} builds on: load an earlier snapshot")
+        found.append(at)
+    return found
 
 
 def load(folder: Path | str, tables: Mapping[str, Table], seed: int) -> StoreState[TableState]:
@@ -90,7 +131,7 @@ def _load(
         return read_arrays(folder / name, manifest["files"][name])
 
     files = [_table_file(i) for i, name in enumerate(written) if name in tables]
-    loaded = dict(_table_state(*read(file)) for file in files)
+    loaded = {name: _whole(folder, name, state, values) for name, state, values in map(read_table, map(read, files))}
     groups = sorted(shared_tables(tables.values()))
     multiplexed = _read_multiplexed(folder, read, groups)
     consumers = unpack(*read(_CONSUMERS))
@@ -109,10 +150,13 @@ def ids_of(folder: Path | str) -> dict[str, Ids]:
 
 
 def verify(folder: Path | str) -> None:
-    """Check every byte of a snapshot. Raises TornCheckpointError naming the file that is damaged or missing."""
-    folder = Path(folder)
-    for name, checksums in _read_manifest(folder)["files"].items():
-        read_arrays(folder / name, checksums)
+    """Check every byte of a snapshot, and of those that it builds on.
+
+    Raises TornCheckpointError naming the file that is damaged or missing.
+    """
+    for each in (Path(folder), *chain(folder)):
+        for name, checksums in _read_manifest(each)["files"].items():
+            read_arrays(each / name, checksums)
 
 
 def is_snapshot(folder: Path) -> bool:
@@ -157,36 +201,17 @@ def _table_file(index: int) -> str:
     return f"table-{index:03d}.safetensors"
 
 
-def _write_table(path: Path, name: str, stream: TableStream) -> dict[str, str]:
-    n = stream.rows
-    policies = {f"admission.{i}.{key}": v for i, state in enumerate(stream.admission) for key, v in state.items()}
-    layout: Layout = {key: (value.dtype, value.shape) for key, value in policies.items()}
-    layout |= {"ids": (np.uint64, (n,)), "seen": (np.int64, (n,)), "freq": (np.uint8, (n,))}
-    layout |= {"weights": (np.float32, (n, stream.dim)), "state": (np.float32, (n, stream.width))}
-    meta = {"name": name, "step": stream.step, "lookups": stream.lookups, "counters": stream.counters}
-    with TensorWriter(path, layout, meta | {"admission": [sorted(state) for state in stream.admission]}) as writer:
-        for key, value in policies.items():
-            writer.write(key, value)
-        for part in stream.parts:
-            columns: tuple[npt.NDArray[Any], ...] = part
-            for column, values in zip(_COLUMNS, columns, strict=True):
-                writer.write(column, values)
-    return writer.checksums
+def _whole(folder: Path, name: str, state: TableState, values: SavedRows | None) -> TableState:
+    """A table with all its values; `values` are what an increment has of them itself."""
+    return state if values is None else completed(state, [values, *_older(folder, name)], folder)
 
 
-def _table_state(arrays: Arrays, meta: dict[str, Any]) -> tuple[str, TableState]:
-    policies = [{key: arrays[f"admission.{i}.{key}"] for key in keys} for i, keys in enumerate(meta["admission"])]
-    return meta["name"], TableState(
-        arrays["ids"],
-        arrays["seen"],
-        arrays["freq"],
-        arrays["weights"],
-        arrays["state"],
-        meta["step"],
-        meta["lookups"],
-        meta["counters"],
-        policies,
-    )
+def _older(folder: Path, name: str) -> Iterator[SavedRows]:
+    for each in chain(folder):
+        manifest = _read_manifest(each)
+        file = _table_file([spec["name"] for spec in manifest["tables"]].index(name))
+        _, state, values = read_table(read_arrays(each / file, manifest["files"][file]))
+        yield values or SavedRows(state.ids_U, state.weights_UD, state.state_UW)
 
 
 def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
@@ -213,8 +238,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         manifest = {}
     if not manifest:
         raise TornCheckpointError(f"{path} is damaged: load an earlier snapshot")
-    if manifest["format"] != FORMAT:
-        raise StateError(f"{path}: format {manifest['format']}, this version reads {FORMAT} only")
+    if manifest["format"] not in (FORMAT, INCREMENT):
+        raise StateError(f"{path}: format {manifest['format']}, this version reads {FORMAT} and {INCREMENT} only")
     return manifest
 
 

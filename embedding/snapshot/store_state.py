@@ -37,6 +37,8 @@ class TableStream:
     counters: dict[str, int]
     admission: list[Arrays]
     parts: Iterator[Columns]
+    changed: int | None = None
+    """Of an increment: how many rows it has the values of. The parts have those, and then a mask of the ids [U]."""
 
     @classmethod
     def of(cls, state: TableState) -> TableStream:

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from embedding.snapshot.background import BackgroundSave
+from embedding.snapshot.increments import Increments
 from embedding.store import EmbeddingStore
 from recsys.errors import InvalidValueError
 from recsys.models.base import RankingModel
@@ -40,7 +41,7 @@ EXPIRE_EVERY = 3_600_000
 class _SavesInBackground(Protocol):
     """A store that can write a snapshot of one moment while training goes on."""
 
-    def save_in_background(self, folder: Path | str) -> BackgroundSave: ...
+    def save_in_background(self, folder: Path | str, *, increments: Increments | None = None) -> BackgroundSave: ...
 
 
 @runtime_checkable
@@ -184,18 +185,21 @@ class Learner:
         """Figures of each process that learns, by its number; empty where this one learns alone."""
         return {}
 
-    def begin_save(self, folder: Path) -> Callable[[], None]:
+    def begin_save(self, folder: Path, increments: Increments | None = None) -> Callable[[], None]:
         """Capture the current state; the function returned writes it into `folder`, from any thread.
 
-        Training may go on meanwhile if the store saves in the background; any other store is written here and now.
+        Training may go on meanwhile if the store saves in the background; any other store is written here and now, and
+        in full. `increments` is leave to write only the embedding rows that changed.
         Raises ValueError while an earlier snapshot of the store is still being written.
         """
         dense = {name: tensor.clone() for name, tensor in self.dense_state().items()}
         described = self.description.to_metadata()
         rows = folder / ROWS
         rows.mkdir()
-        saving = self.store.save_in_background(rows) if isinstance(self.store, _SavesInBackground) else None
-        if saving is None:
+        saving = None
+        if isinstance(self.store, _SavesInBackground):
+            saving = self.store.save_in_background(rows, increments=increments)
+        else:
             self.store.save(rows)
 
         def write() -> None:

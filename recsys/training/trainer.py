@@ -59,6 +59,7 @@ class Trainer:
         publication: Publication | None = None,
         copies: CheckpointCopies | None = None,
         checkpoint_every: int = 500,
+        increments: int = 0,
         poll_events: int = 8192,
         after_step: Callable[[int, Progress], None] = lambda _steps, _progress: None,
         crash: Callable[[str], None] = lambda _point: None,
@@ -67,7 +68,7 @@ class Trainer:
         self.progress = progress
         self._feed = feed
         self._log = log
-        self._state = TrainingState(learner, feed, catalog, visits, progress, log.identity)
+        self._state = TrainingState(learner, feed, catalog, visits, progress, log.identity, increments)
         self._checkpoints = checkpoints
         self._publication = publication
         self._copies = copies
@@ -185,8 +186,9 @@ class Trainer:
 
     def _capture(self, folder: Path) -> Callable[[], None]:
         """Copy the current state; the function returned writes it into `folder`."""
+        before = None if self._forgot else self._checkpoint.saved  # which has the rows of users who were erased
         self._forgot = False
-        return self._state.begin_save(folder, lambda: self._crash("rows written"))
+        return self._state.begin_save(folder, lambda: self._crash("rows written"), before)
 
     def _completed(self, cursor: Cursor) -> None:
         self._crash("checkpoint written")
@@ -194,8 +196,8 @@ class Trainer:
             self._log.commit(CONSUMER, cursor)
         except LogError as error:  # it is only a hint
             logger.warning("the log was not told how far it has been learned, training goes on: %s", error)
-        if self._copies is not None:
-            self._copies.offer(self._checkpoints.of_step(self._checkpoint.saved_step))
+        if self._copies is not None and (saved := self._checkpoint.saved) is not None:
+            self._copies.offer(saved)
 
     def _forget(self) -> None:
         """Drop the rows of users who were erased before the next batch."""

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from embedding.snapshot.increments import Increments
 from recsys.errors import RecsysError, StateError
 from recsys.training.checkpoint.manifest import RUN, part_folder, saved_run
 from recsys.training.checkpoint.unusable import ANEW, unusable
-from recsys.training.learner import Learner
+from recsys.training.learner import ROWS, Learner
 from recsys.training.migration import load_migrated
 from recsys.training.progress import Progress
 from streaming.catalog import Catalog
@@ -39,6 +40,8 @@ class TrainingState:
     progress: Progress
     log: str
     """The identity of the log that `feed` reads."""
+    increments: int = 0
+    """How many checkpoints in a row may have only the embedding rows that changed since the one before."""
     run_id: str = field(default_factory=lambda: secrets.token_hex(4))
     """Names what one training from nothing learns; a checkpoint keeps it (`publish.served_run`)."""
 
@@ -73,15 +76,20 @@ class TrainingState:
             raise StateError(f"{path} cannot be migrated: {error}") from error
         return written
 
-    def begin_save(self, folder: Path, rows_written: Callable[[], None]) -> Callable[[], None]:
+    def begin_save(
+        self, folder: Path, rows_written: Callable[[], None], before: Path | None = None
+    ) -> Callable[[], None]:
         """Copy the current state; the function returned writes it into `folder`, from any thread.
 
-        It calls `rows_written` between the learner's files and the others.
+        It calls `rows_written` between the learner's files and the others. `before` is the complete checkpoint that it
+        may build on.
         """
         feed, catalog = self.feed.state(), self.catalog.state()
         visits = None if self.visits is None else self.visits.state()
         write_progress = self.progress.begin_save(folder)
-        write_learner = self.learner.begin_save(folder)
+        base = None if before is None else before / "rank-0" / ROWS
+        increments = Increments(base, self.increments) if self.increments else None
+        write_learner = self.learner.begin_save(folder, increments)
 
         def write() -> None:
             write_learner()

@@ -95,6 +95,7 @@ def locked_trainer(
             publication=published or None,
             copies=copies,
             checkpoint_every=training.checkpoint_every,
+            increments=training.increments,
             crash=crash,
             **watched,
         )

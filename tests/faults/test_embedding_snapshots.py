@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedding.local.store import LocalStore
-from embedding.snapshot.format import MANIFEST
+from embedding.snapshot.format import MANIFEST, chain
+from embedding.snapshot.increments import Increments
 from embedding.store import Admission, Optimizer, Table
 from recsys.errors import TornCheckpointError
 
@@ -33,12 +34,16 @@ def trained(steps: int) -> LocalStore:
     store = LocalStore(TABLES)
     store.subscribe("c")
     for step in range(steps):
-        rng = np.random.default_rng(step)
-        for table in TABLES:
-            found = store.lookup(table.name, rng.integers(0, 50, 30).astype(np.uint64), step * 60_000)
-            store.update(found, rng.standard_normal((30, table.dim)).astype(np.float32))
+        train_on(store, step)
     store.delta("c")
     return store
+
+
+def train_on(store: LocalStore, step: int) -> None:
+    rng = np.random.default_rng(step)
+    for table in TABLES:
+        found = store.lookup(table.name, rng.integers(0, 50, 30).astype(np.uint64), step * 60_000)
+        store.update(found, rng.standard_normal((30, table.dim)).astype(np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +112,7 @@ class Countdown:
         return wrapped
 
 
-def save_until(left: int, store: LocalStore, folder: Path) -> bool:
+def save_until(left: int, store: LocalStore, folder: Path, increments: Increments | None = None) -> bool:
     """Save, crashing after `left` writes, syncs or renames; returns whether it crashed."""
     countdown = Countdown(left)
     with pytest.MonkeyPatch.context() as patch:
@@ -115,7 +120,7 @@ def save_until(left: int, store: LocalStore, folder: Path) -> bool:
             patch.setattr(os, name, countdown.wrap(getattr(os, name)))
         patch.setattr(Path, "rename", countdown.wrap(Path.rename))
         try:
-            store.save(folder)
+            store.save_in_background(folder, increments=increments).result()
         except Crash:
             assert countdown.crashed
             return True
@@ -152,6 +157,21 @@ def test_a_crash_between_any_two_writes_leaves_the_previous_snapshot(tmp_path: P
     store = LocalStore(TABLES)
     store.load(tmp_path / f"new-{points}")
     assert store.digest() == new.digest()
+
+
+def test_a_crash_between_any_two_writes_of_an_increment_leaves_what_it_builds_on(tmp_path: Path) -> None:
+    points, crashed = 0, True
+    while crashed:
+        store, full, folder = trained(2), tmp_path / f"full-{points}", tmp_path / f"increment-{points}"
+        assert not save_until(-1, store, full, Increments(None, 9))
+        before = store.digest()
+        train_on(store, 2)
+        crashed = save_until(points, store, folder, Increments(full, 9))
+        assert loads(full) == before
+        assert loads(folder) == (store.digest() if (folder / MANIFEST).exists() else "refused")
+        points += 1
+    assert chain(folder) == [full]
+    assert points > 20, "the save had many points to crash at"
 
 
 def test_saving_over_a_snapshot_never_leaves_a_mixture(tmp_path: Path) -> None:

@@ -40,6 +40,11 @@ class BackgroundCheckpoint:
         self._saving: tuple[BackgroundSave, int, Cursor] | None = None
 
     @property
+    def saved(self) -> Path | None:
+        """The last complete checkpoint."""
+        return self._checkpoints.of_step(self.saved_step) if self.saved_step >= 0 else None
+
+    @property
     def must_retry(self) -> bool:
         """Whether the last one failed and none is being written."""
         return self._failed and self._saving is None

@@ -16,7 +16,7 @@ from typing import Any
 
 from recsys.errors import CheckpointError, TornCheckpointError
 from recsys.training.checkpoint.checkpoints import Checkpoints
-from recsys.training.checkpoint.manifest import MANIFEST, RUN, saved_run, verify
+from recsys.training.checkpoint.manifest import MANIFEST, RUN, bases, named_bases, saved_run, verify
 from recsys.training.checkpoint.remote_folder import RemoteFolder
 
 logger = logging.getLogger(__name__)
@@ -122,6 +122,15 @@ class CheckpointCopies:
         return False
 
     def _download(self, name: str, checkpoints: Checkpoints) -> None:
+        """With what it builds on, unless that is here."""
+        for base in self._bases(name):
+            if not self._remote.has(file := f"{base}/{MANIFEST}"):
+                raise TornCheckpointError(f"{self._remote.url}: {name} builds on {base}, which is not there")
+            if not checkpoints.has(base, self._remote.read(file)):
+                self._download_files(base, checkpoints)
+        self._download_files(name, checkpoints)
+
+    def _download_files(self, name: str, checkpoints: Checkpoints) -> None:
         final = checkpoints.folder / name
         partial = final.with_name(f"{name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
@@ -185,6 +194,14 @@ class CheckpointCopies:
         return True
 
     def _copy(self, path: Path) -> None:
+        """With what it builds on, unless that is there."""
+        for base in bases(path):
+            file = f"{base.name}/{MANIFEST}"
+            if not self._remote.has(file) or self._remote.read(file) != (base / MANIFEST).read_bytes():
+                self._copy_files(base)
+        self._copy_files(path)
+
+    def _copy_files(self, path: Path) -> None:
         self._remote.remove_file(f"{path.name}/{MANIFEST}")
         files = sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
         for name in sorted(files, key=MANIFEST.__eq__):  # the manifest last
@@ -193,11 +210,16 @@ class CheckpointCopies:
     def _prune(self, newest: str) -> None:
         """As `Checkpoints` keeps them, and nothing that is not complete. A manifest goes first."""
         complete = self._complete()
-        kept = [name for name in complete if name <= newest][-self._keep :]
+        kept = set([name for name in complete if name <= newest][-self._keep :])
+        kept |= {base for name in kept for base in self._bases(name)}
         for name in self._steps():
             if name not in kept:
                 self._remote.remove_file(f"{name}/{MANIFEST}")
                 self._remote.remove_folder(name)
+
+    def _bases(self, name: str) -> list[str]:
+        """The copies that the complete one of this name builds on."""
+        return named_bases(self._remote.read(f"{name}/{MANIFEST}"))
 
     def _complete(self) -> list[str]:
         return [name for name in self._steps() if self._remote.has(f"{name}/{MANIFEST}")]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from embedding.snapshot.format import ids_of
+from embedding.snapshot.format import chain, ids_of
 from recsys.training.checkpoint.checkpoints import Checkpoints
+from recsys.training.checkpoint.manifest import bases
 from serving.model.artefact import USER_TABLE
 from streaming.encode.user_rows import user_ids
 from streaming.feed import Feed
@@ -26,7 +27,7 @@ class KnownUsers:
         feed = self._restored(path / "rank-0")
         known = sum(feed.forget(user) for user in self._users)
         ids = user_ids(feed.encoder.spec, self._users)
-        for rows in sorted(path.glob("rank-*/rows")):
+        for rows in [each for own in sorted(path.glob("rank-*/rows")) for each in (own, *chain(own))]:
             for table, ids_U in ids_of(rows).items():
                 known += int(np.isin(ids.get(table.removeprefix(USER_TABLE), ()), ids_U).sum())
         return known
@@ -70,4 +71,5 @@ class OlderCheckpoints:
 
     def _older(self) -> list[Path]:
         newest = self._checkpoints.newest()
-        return [path for path in self._checkpoints.all() if path != newest]
+        kept = [] if newest is None else [newest, *bases(newest)]
+        return [path for path in self._checkpoints.all() if path not in kept]

@@ -14,7 +14,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from recsys.errors import CheckpointError, TornCheckpointError
-from recsys.training.checkpoint.manifest import FORMAT, MANIFEST, verify
+from recsys.training.checkpoint.manifest import FORMAT, MANIFEST, bases, verify
 from recsys.training.checkpoint.rank_part import Files, RankPart, listing
 from streaming.log.durable_files import replace, sync
 
@@ -25,7 +25,7 @@ _POLL = 0.01
 
 
 class Checkpoints:
-    """The newest `keep` checkpoints in `folder`.
+    """The newest `keep` checkpoints in `folder`, and those that they build on.
 
     Rank 0 waits at most `patience` seconds for the parts of the others. `crash` is called with the name of every point
     between two writes; a test makes it raise or kill. What is `in_use` is not removed yet.
@@ -65,7 +65,7 @@ class Checkpoints:
                 self._complete(part.partial, final, world)
         except CheckpointError:
             raise
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, TornCheckpointError) as error:  # the last: of one that this one builds on
             raise CheckpointError(
                 f"checkpoint {final} could not be written: {error}. "
                 "The previous one is unchanged and can be resumed from: make room on the disk or fix its permissions"
@@ -97,13 +97,15 @@ class Checkpoints:
             time.sleep(_POLL)
         files: Files = {}
         snapshots: list[str] = []
+        bases: set[str] = set()
         for file in lists:
             written = json.loads(file.read_bytes())
             if written["world"] != world:
                 raise CheckpointError(f"{file.stem} is one of {written['world']} ranks, rank 0 one of {world}")
             files |= written["files"]
             snapshots += written["snapshots"]
-        return {"files": files, "snapshots": snapshots}
+            bases |= set(written["bases"])
+        return {"files": files, "snapshots": snapshots, "bases": sorted(bases)}
 
     def newest(self) -> Path | None:
         """The newest complete checkpoint; None if there is no checkpoint. Damaged ones are logged as warnings.
@@ -129,6 +131,15 @@ class Checkpoints:
     def of_step(self, step: int) -> Path:
         return self.folder / f"step-{step:012d}"
 
+    def has(self, name: str, manifest: bytes) -> bool:
+        """Whether the checkpoint of this name is here, whole, and with this manifest."""
+        path = self.folder / name
+        try:
+            verify(path)
+        except TornCheckpointError:
+            return False
+        return (path / MANIFEST).read_bytes() == manifest
+
     def all(self) -> list[Path]:
         """Oldest first; not verified."""
         return sorted(p for p in self.folder.glob("step-*") if p.is_dir() and p.suffix != ".partial")
@@ -139,11 +150,16 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)
 
     def _prune(self, newest: Path) -> None:
-        """Keep `newest` and those before it. Those after it were damaged when training resumed from before them."""
+        """Keep `newest`, those before it, and what they build on.
+
+        Those after it were damaged when training resumed from before them.
+        """
         found = self.all()
         end = found.index(newest) + 1
-        for path in found[: max(end - self._keep, 0)] + found[end:]:
-            if not self._in_use(path):
+        kept = {*found[max(end - self._keep, 0) : end], *filter(self._in_use, found)}
+        kept |= {base for path in kept for base in bases(path)}
+        for path in found:
+            if path not in kept:
                 self._remove(path)
         for path in self.folder.glob("*.partial"):
             if path.name < newest.name:  # later ones may have parts of ranks that are ahead

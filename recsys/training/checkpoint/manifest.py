@@ -32,6 +32,22 @@ def check_manifest(path: Path) -> None:
     _manifest(path)
 
 
+def bases(path: Path) -> list[Path]:
+    """The checkpoints whose embedding rows the complete checkpoint `path` builds on, oldest first; none if damaged."""
+    try:
+        return [path.with_name(name) for name in named_bases((path / MANIFEST).read_bytes())]
+    except OSError:
+        return []
+
+
+def named_bases(manifest: bytes) -> list[str]:
+    """The names of the checkpoints that one with this manifest builds on, oldest first; none if it is damaged."""
+    try:
+        return [str(name) for name in json.loads(manifest).get("bases", [])]
+    except (ValueError, AttributeError, TypeError):
+        return []
+
+
 def saved_run(path: Path) -> str:
     """The run that the verified checkpoint `path` belongs to; one of format 3 gets a name that is always the same."""
     if _manifest(path)["format"] == _WITHOUT_RUN:

@@ -46,7 +46,8 @@ class RankPart:
         for inner in [self.folder, *(p for p in self.folder.rglob("*") if p.is_dir())]:
             sync(inner)
         names = [str(p.relative_to(self.partial)) for p in snapshots]
-        contents = {"world": world, "files": files, "snapshots": names}
+        bases = sorted({base.parents[1].name for p in snapshots for base in snapshot.chain(p)})
+        contents = {"world": world, "files": files, "snapshots": names, "bases": bases}
         replace(listing(self.partial, self.rank), json.dumps(contents).encode())
         self.finished = True
 

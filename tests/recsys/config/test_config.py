@@ -459,6 +459,10 @@ def test_the_penalty_of_rows_reaches_every_table() -> None:
     assert "training.l2: needs workers = 1" in problem("[training]\nl2 = 0.1\nworkers = 2\n")
 
 
+def test_checkpoints_of_what_changed_are_for_one_worker() -> None:
+    assert "training.increments: needs workers = 1" in problem("[training]\nincrements = 3\nworkers = 2\n")
+
+
 def test_how_long_events_are_kept_is_for_logs_in_files() -> None:
     assert parse('[log]\nkeep = "30d"\n', TEMPLATE).log.keep == 30 * 86_400_000
     wrong = problem('[log]\nurl = "kafka://a:1/b"\nkeep = "30d"\n')

@@ -62,6 +62,8 @@ class TrainingSection(Section):
     """Where checkpoints are copied to, and brought from when the folder has none as new; empty for nowhere."""
     checkpoint_every: Count = 500
     """Steps between checkpoints."""
+    increments: Annotated[int, Field(ge=0)] = 0
+    """Most checkpoints in a row that have only the embedding rows that changed since the one before; 0 for none."""
     keep: Annotated[int, Field(ge=2)] = 3
     """Checkpoints kept; at least two, so that training can resume if the newest is damaged."""
     cold_folder: FilePath = Path("run/cold")
@@ -117,5 +119,7 @@ class TrainingSection(Section):
             raise error_at(("ssl", "method"), "needs workers = 1. Leave it out, or train with one worker")
         if self.max_norm is not None:
             raise error_at(("max_norm",), "needs workers = 1. Leave it out, or train with one worker")
+        if self.increments:
+            raise error_at(("increments",), "needs workers = 1. Leave it out, or train with one worker")
         if self.l2:
             raise error_at(("l2",), "needs workers = 1. Leave it out, or train with one worker")

@@ -10,7 +10,7 @@ import http.client
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -102,14 +102,24 @@ def bodies(rng: np.random.Generator, count: int) -> Iterator[bytes]:
 
 
 @contextmanager
-def server(core: int, redis_folder: Path, log_folder: Path, *more: str) -> Iterator[tuple[psutil.Process, int]]:
-    command = [sys.executable, "-m", "benchmarks._server", str(core), str(redis_folder), str(log_folder), *more]
+def server(
+    cores: int | Sequence[int], redis_folder: Path, log_folder: Path, *more: str
+) -> Iterator[tuple[psutil.Process, int]]:
+    """Its process and its port; on several cores one process each, which the first one has started."""
+    each = ",".join(map(str, [cores] if isinstance(cores, int) else cores))
+    command = [sys.executable, "-m", "benchmarks._server", each, str(redis_folder), str(log_folder), *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             yield psutil.Process(process.pid), int(process.stdout.readline().strip().rpartition(":")[2])
         finally:
             process.terminate()
+
+
+def cpu_of(server: psutil.Process) -> float:
+    """Seconds of CPU that it has taken so far, and those that it started with it."""
+    times = [process.cpu_times() for process in (server, *server.children())]
+    return float(sum(one.user + one.system for one in times))
 
 
 def wait_until_ready(connection: http.client.HTTPConnection) -> None:

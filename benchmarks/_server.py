@@ -1,31 +1,63 @@
-"""A server for benchmarks: `python -m benchmarks._server CORE REDIS_FOLDER LOG_FOLDER [OPTION ...]` prints its URL.
+"""A server for benchmarks: `python -m benchmarks._server CORES REDIS_FOLDER LOG_FOLDER [OPTION ...]` prints its URL.
 
-`durable`: answers wait for the log; `popularity`: nobody is refused under load.
+One process for each of the cores, such as `0,1`. `durable`: answers wait for the log; `popularity`: nobody is refused
+under load; `bfloat16`: scores in that.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from serving.model.checked_scorer import load_checked
 from serving.model.scorer import load_scorer
 from serving.process_settings import Settings
-from serving.server import run
+from serving.processes.siblings import Siblings
+from serving.processes.supervisor import Supervisor
+from serving.server import run, run_as
 from streaming.log.file_log import FileLog
 
 
-def main(core: str, redis_folder: str, log_folder: str, *options: str) -> None:
+def main(cores: str, redis_folder: str, log_folder: str, *options: str) -> None:
+    numbers = [int(core) for core in cores.split(",")]
+    if len(numbers) == 1:
+        _pin(numbers[0])
+        load = partial(load_checked if "bfloat16" in options else load_scorer, threads=1)
+        run(_settings(redis_folder, options), FileLog(Path(log_folder)), load, lambda url: print(url, flush=True))
+        return
+    target = partial(_serve, numbers, redis_folder, log_folder, options)
+    Supervisor(target, len(numbers), "127.0.0.1", 0).run(lambda port: print(f"http://127.0.0.1:{port}", flush=True))
+
+
+def _serve(
+    cores: Sequence[int],
+    redis_folder: str,
+    log_folder: str,
+    options: Sequence[str],
+    siblings: Siblings,
+    port: int,
+    alive: Callable[[], None],
+) -> None:
+    _pin(cores[siblings.number])
+    settings = _settings(redis_folder, options, port)
+    run_as(siblings, settings, FileLog(Path(log_folder)), partial(load_scorer, threads=1), alive)
+
+
+def _pin(core: int) -> None:
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {int(core)})  # before any thread starts, so that all of them inherit it
-    settings = Settings(
-        port=0,
+        os.sched_setaffinity(0, {core})  # before any thread starts, so that all of them inherit it
+
+
+def _settings(redis_folder: str, options: Sequence[str], port: int = 0) -> Settings:
+    return Settings(
+        port=port,
         redis_folder=Path(redis_folder),
         durable="durable" in options,
         overload="popularity" if "popularity" in options else "refuse",
     )
-    run(settings, FileLog(Path(log_folder)), partial(load_scorer, threads=1), lambda url: print(url, flush=True))
 
 
 if __name__ == "__main__":

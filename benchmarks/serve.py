@@ -16,7 +16,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 
 from benchmarks._served import (
@@ -26,6 +25,7 @@ from benchmarks._served import (
     WARM_UP,
     bodies,
     cores,
+    cpu_of,
     get,
     model,
     publish,
@@ -55,11 +55,11 @@ def run(quick: bool) -> Result:
         connection = http.client.HTTPConnection("127.0.0.1", port)
         wait_until_ready(connection)
         for body in bodies(rng, WARM_UP):
-            _post(connection, body)
-        before, cpu = _stages(connection), _cpu(process)
-        milliseconds = [_post(connection, body) * 1000 for body in bodies(rng, requests)]
+            post(connection, body)
+        before, cpu = _stages(connection), cpu_of(process)
+        milliseconds = [post(connection, body) * 1000 for body in bodies(rng, requests)]
         stages = {name: 1000 * (s - before[name]) / requests for name, s in _stages(connection).items()}
-        cpu = 1000 * (_cpu(process) - cpu) / requests
+        cpu = 1000 * (cpu_of(process) - cpu) / requests
         durable_ms = _durable(server_core, redis_folder, Path(folder) / "durable log", connection, rng, requests // 4)
         eager = _eager()
     p50, p99 = np.percentile(milliseconds, [50, 99])
@@ -90,9 +90,9 @@ def _durable(
         connection = http.client.HTTPConnection("127.0.0.1", port)
         wait_until_ready(connection)
         for body in bodies(rng, WARM_UP):
-            _post(connection, body)
+            post(connection, body)
         beside.close()  # the server has closed what was idle; the next request connects again
-        pairs = [(_post(connection, body), _post(beside, body)) for body in bodies(rng, requests)]
+        pairs = [(post(connection, body), post(beside, body)) for body in bodies(rng, requests)]
     waiting, not_waiting = 1000 * np.median(pairs, axis=0)
     return {"waiting": float(waiting), "not_waiting": float(not_waiting)}
 
@@ -111,7 +111,7 @@ def _eager() -> float:
     return 1000 * float(np.median(seconds))
 
 
-def _post(connection: http.client.HTTPConnection, body: bytes) -> float:
+def post(connection: http.client.HTTPConnection, body: bytes) -> float:
     """Seconds from sending to the last byte of the answer."""
     began = time.perf_counter()
     connection.request("POST", "/v1/rank", body, {"Content-Type": "application/json"})
@@ -121,11 +121,6 @@ def _post(connection: http.client.HTTPConnection, body: bytes) -> float:
     if response.status != 200:
         raise RuntimeError(f"{response.status}: {content[-200:]!r}")
     return seconds
-
-
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def _stages(connection: http.client.HTTPConnection) -> dict[str, float]:

@@ -1,8 +1,12 @@
-"""500 candidates over HTTP from 1, 8 and 64 clients at once, with admission control and without; one core.
+"""500 candidates over HTTP from 1, 8 and 64 clients at once: one process with admission control and without, and two.
 
 Each client sends its next request when it has its answer. Refused with 429, a *patient* one waits as long as the answer
 says; an *impatient* one asks again at once, which is the worst case: refusing takes the same core. An answer that says
 `deadline` in `degraded` is ranked by popularity, not by the model. What is served: `benchmarks/_served.py`.
+
+Each process has a core, and the clients another one. Of two cores the second process shares one with the clients, so
+what two processes would do on two cores of their own is then told by their CPU time alone: answers of the model in a
+second of CPU, those by two over those by one, times two.
 """
 
 from __future__ import annotations
@@ -18,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
-from benchmarks._served import bodies, cores, publish, server, wait_until_ready
-from benchmarks.harness import Result, Target
+from benchmarks._served import bodies, cpu_of, publish, server, wait_until_ready
+from benchmarks.harness import Result, Target, ratio
 from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
 
@@ -34,6 +39,8 @@ class Tally:
     """What clients got. `milliseconds` are of answers with 200."""
 
     seconds: float
+    cpu: float = 0.0
+    """Seconds that the server took."""
     by_model: int = 0
     degraded: int = 0
     refused: int = 0
@@ -45,6 +52,7 @@ class Tally:
         return {
             "by_model_of_admitted": self.by_model / admitted,
             "by_model_per_second": self.by_model / self.seconds,
+            "by_model_per_cpu_second": self.by_model / max(self.cpu, 0.01),
             "refused_of_all": self.refused / (admitted + self.refused),
             "p50_ms": float(p50),
             "p99_ms": float(p99),
@@ -52,47 +60,53 @@ class Tally:
 
 
 def run(quick: bool) -> Result:
-    seconds = 2.0 if quick else 15.0
+    seconds = 1.5 if quick else 15.0
     rng = np.random.default_rng(0)
     figures: dict[str, Any] = {}
+    all_cores = sorted(os.sched_getaffinity(0))
+    servers = {"refuse": all_cores[:1], "popularity": all_cores[:1], "two": all_cores[:2]}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        server_core, client_core = cores()
-        os.sched_setaffinity(0, {client_core})
-        stack.callback(os.sched_setaffinity, 0, {server_core, client_core})
+        os.sched_setaffinity(0, {all_cores[-1]})
+        stack.callback(os.sched_setaffinity, 0, set(all_cores))
         redis_folder = Path(folder) / "redis"
         with stack.enter_context(EmbeddedRedis(redis_folder)).client() as client:
             publish(Publisher(client, "online"), rng)
         pool = list(bodies(rng, 64 if quick else 256))
-        ports = {}
-        for overload in ("refuse", "popularity"):
-            _, ports[overload] = stack.enter_context(
-                server(server_core, redis_folder, Path(folder) / overload, overload)
-            )
-            _warm_up(ports[overload], pool)
+        running = {}
+        for name, cores in servers.items():
+            running[name] = stack.enter_context(server(cores, redis_folder, Path(folder) / name, name))
+            for _ in cores:
+                _warm_up(running[name][1], pool)
         for clients in CLIENTS:
-            for overload, port in ports.items():
-                figures[f"{overload} {clients}"] = _load(port, pool, clients, seconds, patient=True).figures()
-        figures["refuse 64 impatient"] = _load(ports["refuse"], pool, 64, seconds, patient=False).figures()
-    return Result("serve_load", _targets(figures), figures | {"seconds": seconds})
+            for name in ("refuse", "popularity"):
+                figures[f"{name} {clients}"] = _load(running[name], pool, clients, seconds, patient=True).figures()
+        figures["two 64"] = _load(running["two"], pool, 64, seconds, patient=True).figures()
+        for number in range(3 if quick else 10):
+            for name in ("refuse", "two"):
+                figures[f"{name} 8 {number}"] = _load(running[name], pool, 8, seconds, patient=True).figures()
+        figures["refuse 64 impatient"] = _load(running["refuse"], pool, 64, seconds, patient=False).figures()
+    own_cores = len(all_cores) > len(servers["two"])
+    return Result("serve_load", _targets(figures, own_cores=own_cores), figures | {"seconds": seconds})
 
 
-def _targets(figures: dict[str, Any]) -> list[Target]:
-    targets = []
-    for kind in ("64", "64 impatient"):
-        told = figures[f"refuse {kind}"]
-        targets.append(Target(f"answers by the model, of those admitted, {kind}", told["by_model_of_admitted"], 0.95))
-    kept = figures["refuse 64"]["by_model_per_second"] / figures["refuse 8"]["by_model_per_second"]
-    without = figures["refuse 64"]["by_model_per_second"] / max(figures["popularity 64"]["by_model_per_second"], 1e-9)
+def _targets(figures: dict[str, Any], *, own_cores: bool) -> list[Target]:
+    def over(one: str, other: str) -> float:
+        return float(figures[one]["by_model_per_second"] / max(figures[other]["by_model_per_second"], 1e-9))
+
+    def two_over_one(what: str) -> float:
+        rounds = [name.rpartition(" ")[2] for name in figures if name.startswith("two 8 ")]
+        one, two = ([figures[f"{name} 8 {number}"][what] for number in rounds] for name in ("refuse", "two"))
+        return ratio(two, one)
+
+    admitted = {kind: figures[f"refuse {kind}"]["by_model_of_admitted"] for kind in ("64", "64 impatient")}
+    late, scaled = figures["refuse 64"]["p99_ms"] / 200, 2 * two_over_one("by_model_per_cpu_second")
     return [
-        *targets,
-        Target("answers by the model a second, 64 clients over 8", kept, 0.9),
-        Target("the same, 64 clients over those without admission control", without, 1.5),
-        Target(
-            "p99 ms of those admitted, 64 clients, over the deadline",
-            figures["refuse 64"]["p99_ms"] / 200,
-            1.1,
-            "lower",
-        ),
+        *(Target(f"answers by the model, of those admitted, {kind}", value, 0.95) for kind, value in admitted.items()),
+        Target("answers by the model a second, 64 clients over 8", over("refuse 64", "refuse 8"), 0.9),
+        Target("the same, 64 clients over those without admission control", over("refuse 64", "popularity 64"), 1.5),
+        Target("p99 ms of those admitted, 64 clients, over the deadline", late, 1.1, "lower"),
+        Target("answers in a second of CPU, two processes over one, times 2", scaled, 1.9),
+        *([Target("answers a second, two processes over one", two_over_one("by_model_per_second"), 1.9)] * own_cores),
     ]
 
 
@@ -110,10 +124,13 @@ def _ask(connection: http.client.HTTPConnection, body: bytes) -> tuple[int, byte
     return response.status, response.read(), response.getheader("Retry-After")
 
 
-def _load(port: int, pool: list[bytes], clients: int, seconds: float, *, patient: bool) -> Tally:
+def _load(
+    asked: tuple[psutil.Process, int], pool: list[bytes], clients: int, seconds: float, *, patient: bool
+) -> Tally:
     """What this many clients got within these seconds."""
+    process, port = asked
     parts = [Tally(seconds) for _ in range(clients)]
-    end = time.monotonic() + seconds
+    end, before = time.monotonic() + seconds, cpu_of(process)
     threads = [
         threading.Thread(target=_client, args=(port, pool[number % len(pool) :], end, patient, part))
         for number, part in enumerate(parts)
@@ -122,10 +139,13 @@ def _load(port: int, pool: list[bytes], clients: int, seconds: float, *, patient
         thread.start()
     for thread in threads:
         thread.join()
-    times = [one for part in parts for one in part.milliseconds]
-    return Tally(
-        seconds, sum(p.by_model for p in parts), sum(p.degraded for p in parts), sum(p.refused for p in parts), times
-    )
+    whole = Tally(seconds, cpu_of(process) - before)
+    for part in parts:
+        whole.by_model += part.by_model
+        whole.degraded += part.degraded
+        whole.refused += part.refused
+        whole.milliseconds += part.milliseconds
+    return whole
 
 
 def _client(port: int, pool: list[bytes], end: float, patient: bool, tally: Tally) -> None:
@@ -136,8 +156,10 @@ def _client(port: int, pool: list[bytes], end: float, patient: bool, tally: Tall
         number += 1
         if status == 429:
             tally.refused += 1
+            if wait is None:
+                raise RuntimeError("429 without Retry-After")
             if patient:
-                time.sleep(min(float(wait or 0), max(end - time.monotonic(), 0.0)))
+                time.sleep(min(float(wait), max(end - time.monotonic(), 0.0)))
             continue
         if status != 200:
             raise RuntimeError(f"{status}: {content[-200:]!r}")

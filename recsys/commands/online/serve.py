@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,7 @@ from serving.processes.siblings import Siblings
 from serving.processes.supervisor import Supervisor
 from serving.server import run as run_server
 from serving.server import run_as, url_of
+from streaming.log.event_log import EventLog
 
 
 def run(path: Path, host: str | None, port: int | None, processes: int | None) -> None:
@@ -31,22 +34,27 @@ def run(path: Path, host: str | None, port: int | None, processes: int | None) -
         serve = Supervisor(partial(_serve, path, host, logging.getLogger().level), count, settings.host, settings.port)
         serve.run(lambda found: _announce(url_of(settings, found), count))
         return
-    log = wiring.event_log(config)
-    try:
+    with _log(config) as log:
         run_server(settings, log, wiring.open_scorer(config), ready=_announce)
-    finally:
-        log.close()
 
 
 def _serve(path: Path, host: str | None, level: int, siblings: Siblings, port: int, alive: Callable[[], None]) -> None:
     """In one of several processes, which logs from this level on."""
     log_to_stderr(level)
     config = load(path)
+    with _log(config) as log:
+        run_as(siblings, _settings(config, host, port), log, wiring.open_scorer(config), alive)
+
+
+@contextmanager
+def _log(config: Config) -> Iterator[EventLog]:
+    """For as long as the process serves."""
     log = wiring.event_log(config)
     try:
-        run_as(siblings, _settings(config, host, port), log, wiring.open_scorer(config), alive)
+        yield log
     finally:
         log.close()
+        gc.freeze()  # the process ends: the interpreter's last collections would walk everything for half a second
 
 
 def _settings(config: Config, host: str | None, port: int | None) -> Settings:

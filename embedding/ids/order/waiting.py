@@ -56,6 +56,7 @@ def sorted_by_place(ids_K: Waiting, draw: int) -> Waiting:
 
 def merged(ids_K: Waiting, more: Waiting, draw: int) -> Waiting:
     """Those of two lists that are in the order of a draw, in this order."""
-    all_K = tuple(np.empty(len(ids_K[0]) + len(more[0]), np.uint64) for _ in range(2))
+    n = len(ids_K[0]) + len(more[0])
+    all_K = np.empty(n, np.uint64), np.empty(n, np.uint64)
     place_order.merge(*ids_K, *more, *all_K, np.uint64(max(0, draw)))
     return all_K

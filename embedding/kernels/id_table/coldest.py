@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 
@@ -27,7 +28,7 @@ _SLOTS = ir.VectorType(_I64, 4)
 _PRIORITY = U64(0xFFFFFFFF)
 
 
-def _four(word: int) -> Any:
+def _four(word: int | np.uint64) -> Any:
     return ir.Constant(_SLOTS, [ir.Constant(_I64, int(word))] * 4)
 
 

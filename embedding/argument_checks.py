@@ -11,8 +11,9 @@ from numbers import Integral
 import numpy as np
 
 from embedding.multiplexed import PREFIX
+from embedding.number_checks import check_float, check_int
 from embedding.optimizers import state_width
-from embedding.store import Admission, Floats, Ids, Lookup, Table
+from embedding.store import Admission, Floats, Ids, Lookup, Optimizer, Table
 from recsys.errors import InvalidValueError
 
 MINUTE = 60_000  # ms; the resolution of event time in a store
@@ -25,7 +26,10 @@ BULK = 128  # at capacity, at least capacity // BULK ids are evicted at once, wh
 def tables_by_name(tables: Iterable[Table]) -> dict[str, Table]:
     """The tables of a store by name. Raises InvalidValueError for duplicate names and for invalid settings."""
     named: dict[str, Table] = {}
-    for table in tables:
+    listed = list(tables) if isinstance(tables, Iterable) else [tables]
+    if listed == [tables] or not all(isinstance(table, Table) for table in listed):
+        raise InvalidValueError(f"tables is {tables!r}, write a list of them, as [Table(...)]")
+    for table in listed:
         if table.name in named:
             raise InvalidValueError(f"duplicate table {table.name!r}: give each table its own name")
         check_table(table)
@@ -35,8 +39,12 @@ def tables_by_name(tables: Iterable[Table]) -> dict[str, Table]:
 
 def check_table(table: Table) -> None:
     """Raises InvalidValueError if a setting of the table is out of range."""
+    if not isinstance(table.name, str):
+        raise InvalidValueError(f"table {table.name!r}: write its name as a str")
     if table.name.startswith(PREFIX):
         raise InvalidValueError(f"table {table.name!r}: the prefix {PREFIX!r} is reserved, choose another name")
+    for what in ("dim", "capacity", "cold_capacity", "fallback_rows"):
+        check_int(f"table {table.name!r}: {what}", getattr(table, what))
     if not 1 <= table.dim <= 1024:
         raise InvalidValueError(f"table {table.name!r}: dim is {table.dim}, choose 1 to 1024")
     if not 1 <= table.capacity <= MAX_CAPACITY:
@@ -46,12 +54,15 @@ def check_table(table: Table) -> None:
             f"table {table.name!r}: cold_capacity is {table.cold_capacity}, choose at least 0, and at most 2**31 - 1 "
             "less twice the capacity"
         )
-    if table.ttl is not None and not isinstance(table.ttl, Integral):
+    if table.ttl is not None and type(table.ttl) is not int:
         raise InvalidValueError(f"table {table.name!r}: ttl is {table.ttl!r}, write milliseconds as an int or None")
     if not isinstance(table.admission, Admission):
         raise InvalidValueError(
             f'table {table.name!r}: admission is {table.admission!r}, write for example Admission("count", threshold=3)'
         )
+    check_float(f"table {table.name!r}: init_scale", table.init_scale)
+    if table.init_scale < 0:
+        raise InvalidValueError(f"table {table.name!r}: init_scale is {table.init_scale}, choose at least 0")
     if table.ttl is not None and table.ttl < 0:
         raise InvalidValueError(f"table {table.name!r}: ttl is {table.ttl} ms, choose None or at least 0")
     if table.fallback not in ("zeros", "multiplexed"):
@@ -60,12 +71,16 @@ def check_table(table: Table) -> None:
         raise InvalidValueError(f"table {table.name!r}: fallback_rows is {table.fallback_rows}, choose 1 to 2**31 - 1")
     if table.admission.kind == "never" and not table.multiplexed:
         raise InvalidValueError(f"table {table.name!r}: admission is never, so set fallback to multiplexed")
+    if not isinstance(table.optimizer, Optimizer):
+        raise InvalidValueError(
+            f'table {table.name!r}: optimizer is {table.optimizer!r}, write for example Optimizer("adagrad", lr=0.1)'
+        )
     state_width(table.optimizer, table.dim)
 
 
 def check_table_name(tables: Mapping[str, object], name: str) -> None:
     """Raises InvalidValueError if there is no such table."""
-    if name not in tables:
+    if not isinstance(name, str) or name not in tables:
         raise InvalidValueError(f"unknown table {name!r}: this store has {', '.join(tables) or 'none'}")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from embedding.number_checks import check_float
 from embedding.store import Optimizer
 from recsys.errors import InvalidValueError
 
@@ -16,12 +19,20 @@ def state_width(optimizer: Optimizer, dim: int) -> int:
     """
     if optimizer.kind not in _WIDTHS:
         raise InvalidValueError(f"unknown optimizer {optimizer.kind!r}: choose one of {', '.join(_WIDTHS)}")
+    for what in ("lr", "eps", "l1", "l2"):
+        check_float(what, getattr(optimizer, what))
+    if not isinstance(optimizer.betas, Sequence) or len(optimizer.betas) != 2:
+        raise InvalidValueError(f"betas is {optimizer.betas!r}, write two floats, as (0.9, 0.999)")
+    for beta in optimizer.betas:
+        check_float("one of betas", beta)
     if not optimizer.lr > 0 or not optimizer.eps >= 0:
         raise InvalidValueError(f"lr {optimizer.lr} must be above 0 and eps {optimizer.eps} at least 0")
     if optimizer.l1 and optimizer.kind != "ftrl":
         raise InvalidValueError(f"l1 is a setting of ftrl, not of {optimizer.kind}: leave it at 0")
     if not optimizer.l1 >= 0 or not optimizer.l2 >= 0 or not all(0 <= beta < 1 for beta in optimizer.betas):
         raise InvalidValueError("l1 and l2 must be at least 0, betas in [0, 1)")
+    if optimizer.max_norm is not None:
+        check_float("max_norm", optimizer.max_norm)
     if optimizer.max_norm is not None and not optimizer.max_norm > 0:
         raise InvalidValueError(f"max_norm is {optimizer.max_norm}, choose None or a norm above 0")
     per_value, per_row = _WIDTHS[optimizer.kind]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding.hashing import mix
+from embedding.number_checks import check_int
 from embedding.store import Ids
 from recsys.errors import InvalidValueError
 
@@ -51,8 +52,8 @@ class HashBuckets:
     buckets: int = BUCKETS
 
     def __post_init__(self) -> None:
-        if self.ranks < 1:
-            raise InvalidValueError(f"the number of shards is {self.ranks}, choose 1 or more")
+        check_int("the number of shards", self.ranks, least=1)
+        check_int("the number of buckets", self.buckets, least=1)
         if self.buckets % self.ranks and self.buckets < PER_RANK * self.ranks:
             least = PER_RANK * self.ranks
             raise InvalidValueError(

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from embedding.number_checks import check_int
 from embedding.store import Delta, Fallback, TableDelta
 from recsys.errors import InvalidValueError
 
@@ -60,6 +61,8 @@ class DeltaConsumers:
 
     def subscribe(self, name: str) -> None:
         """Make the next delta of `name` a full one; its sequence numbers continue."""
+        if not isinstance(name, str):
+            raise InvalidValueError(f"consumer {name!r}: write its name as a str")
         known = self._by_name.get(name)
         self._by_name[name] = Consumer(known.sequence, epoch=known.epoch) if known else Consumer()
 
@@ -85,6 +88,7 @@ class DeltaConsumers:
     def acknowledge(self, name: str, sequence: int) -> None:
         """Drop the pending delta. Ignores older numbers; raises InvalidValueError for a number not yet given out."""
         consumer = self[name]
+        check_int("the number of a delta", sequence)
         if sequence > consumer.sequence:
             raise InvalidValueError(
                 f"consumer {name!r} acknowledges delta {sequence}, but the last one was {consumer.sequence}: "

@@ -12,6 +12,7 @@ import triton.language as tl
 
 from embedding.gpu import kernels, sweep
 from embedding.gpu.launch import launch
+from embedding.number_checks import check_int
 from recsys.errors import InvalidValueError
 
 _FIRST_HALF = 1 << 8  # slots of each ring of a new table
@@ -33,10 +34,12 @@ class GpuIdTable:
 
     def __init__(self, capacity: int, device: torch.device | str = "cuda", block: int = 128) -> None:
         """`block` ids (a power of two, at least 32 on a GPU) are one program's, which is one warp."""
+        check_int("capacity", capacity)
         if not 0 < capacity < 1 << 31:
             raise InvalidValueError(f"capacity is {capacity}, choose 1 to 2**31 - 1 rows")
         self.capacity = capacity
         self.device = torch.device(device)
+        check_int("block", block)
         if block < (32 if self.device.type == "cuda" else 1) or block & (block - 1):
             raise InvalidValueError(f"block is {block}: choose a power of two, on a GPU at least 32 (a warp)")
         if self.device.type == "cpu" and not triton.knobs.runtime.interpret:

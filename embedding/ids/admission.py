@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding.hashing import uniform
+from embedding.number_checks import check_int
 from embedding.store import Admission, Ids
 from recsys.errors import InvalidValueError
 
@@ -142,8 +143,7 @@ def check_admission(admission: Admission) -> None:
     kinds = "always", "count", "probabilistic", "never"
     if admission.kind not in kinds:
         raise InvalidValueError(f"unknown admission kind {admission.kind!r}: choose one of {', '.join(kinds)}")
-    if admission.threshold < 1:
-        raise InvalidValueError(f"admission threshold is {admission.threshold}, choose 1 or more")
+    check_int("admission threshold", admission.threshold, least=1)
 
 
 def exact_policy(admission: Admission, salt: np.uint64) -> AdmissionPolicy:

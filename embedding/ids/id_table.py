@@ -20,6 +20,7 @@ from embedding.kernels.id_table import search, table_segment, take_ids
 from embedding.kernels.id_table.lines import FREE_TOP, NEW, NEXT_ROW, SIZE
 from embedding.kernels.id_table.sweep import release, sweep
 from embedding.lazy_arrays import lazy_zeros
+from embedding.number_checks import check_int
 from embedding.store import Ids, Index
 from recsys.errors import InvalidValueError
 
@@ -50,6 +51,7 @@ class IdTable:
     def __init__(
         self, capacity: int, threads: int = 1, huge: bool = True, zeros: Callable[..., npt.NDArray[Any]] = lazy_zeros
     ) -> None:
+        check_int("capacity", capacity)
         if not 1 <= capacity <= MAX_CAPACITY:
             raise InvalidValueError(f"capacity is {capacity}, choose 1 to 2**31 - 1 rows")
         self._parts = ThreadParts(threads)

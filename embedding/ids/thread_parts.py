@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import numpy as np
 
+from embedding.number_checks import check_int
 from embedding.store import Index
-from recsys.errors import InvalidValueError
 
 _NONE = np.zeros(0, np.int32)
 
@@ -23,8 +23,7 @@ class ThreadParts:
     """
 
     def __init__(self, threads: int) -> None:
-        if threads < 1:
-            raise InvalidValueError(f"threads is {threads}, choose 1 or more")
+        check_int("threads", threads, least=1)
         self.threads = threads
         self._pool = ThreadPoolExecutor(threads - 1, "id-table") if threads > 1 else None
 

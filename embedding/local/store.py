@@ -14,6 +14,7 @@ from embedding.local.shared_rows import SharedRows
 from embedding.local.table import LocalTable
 from embedding.local.tiered_table import TieredTable
 from embedding.multiplexed import fallbacks, group_of, shared_tables
+from embedding.number_checks import check_float, check_int
 from embedding.sharding import HashBuckets
 from embedding.snapshot.background import BackgroundSave
 from embedding.snapshot.consumer_state import ConsumerState
@@ -45,7 +46,10 @@ class LocalStore:
         self, tables: Iterable[Table], seed: int = 0, threads: int = 1, cold_folder: Path | str | None = None
     ) -> None:
         self._tables = tables_by_name(tables)
+        check_int("seed", seed)
         self._seed, self._threads = seed, threads
+        if not isinstance(cold_folder, Path | str | None):
+            raise InvalidValueError(f"cold_folder is {cold_folder!r}, write the path of a folder")
         self._cold_folder = cold_folder
         self._by_name: dict[str, LocalTable] = {}
         self._part = SavedPart()
@@ -94,6 +98,7 @@ class LocalStore:
 
         It is no part of a snapshot.
         """
+        check_float("the factor of the learning rates", factor)
         for followed in self._followed.values():
             followed.scale_rate(factor)
 
@@ -169,6 +174,8 @@ class LocalStore:
         since the last one, if that is smaller. The snapshot is complete when `result()` returns; an error is raised
         there. Raises InvalidValueError while another snapshot is being written.
         """
+        if number is not None:
+            check_int("the number of a save", number)
         base = None if increments is None else self._base(Path(folder), increments)
         self._saved, mine = None, object()
         self._saving = mine

@@ -26,6 +26,7 @@ from embedding.argument_checks import (
 from embedding.delta.consumers import DeltaConsumers
 from embedding.hashing import fallback_slots, initial_rows, salt_of
 from embedding.multiplexed import every_slot, fallbacks, group_of, shared_tables
+from embedding.number_checks import check_int
 from embedding.reference.table import ReferenceRows, ReferenceTable
 from embedding.sharding import HashBuckets
 from embedding.snapshot.consumer_state import ConsumerState
@@ -48,6 +49,7 @@ class ReferenceStore:
 
     def __init__(self, tables: Iterable[Table], seed: int = 0) -> None:
         self._tables = tables_by_name(tables)
+        check_int("seed", seed)
         self._seed = seed
         self._clear()
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from embedding.number_checks import check_int
 from embedding.sharding import Sharding
 from embedding.snapshot.consumer_state import resynced
 from embedding.snapshot.store_state import SavedPart, StoreState
@@ -22,6 +23,9 @@ def reshard(states: Sequence[StoreState[TableState]], rank: int, sharding: Shard
     Raises InvalidValueError for a rank out of range, for missing shards, for shards of several saves, and for ids in
     more than one state.
     """
+    if not states:
+        raise InvalidValueError("no snapshot was given: give the folder of one, or those of all shards")
+    check_int("shard", rank)
     if not 0 <= rank < sharding.ranks:
         raise InvalidValueError(f"there is no shard {rank} of {sharding.ranks}, choose 0 to {sharding.ranks - 1}")
     parts = [state.part for state in states]

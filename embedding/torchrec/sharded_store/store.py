@@ -20,6 +20,7 @@ from embedding.argument_checks import check_table_name, check_time, contiguous_g
 from embedding.delta.consumers import DeltaConsumers
 from embedding.ids.id_lifecycle import TableIds
 from embedding.multiplexed import every_slot, fallbacks, group_of, shared_tables
+from embedding.number_checks import check_int
 from embedding.sharding import HashBuckets
 from embedding.snapshot.consumer_state import ConsumerState
 from embedding.snapshot.format import load, save
@@ -63,6 +64,7 @@ class TorchRecStore:
         device: str | torch.device = "cpu",
     ) -> None:
         self._tables = tables_by_name(tables)
+        check_int("seed", seed)
         self._seed, self._device, self._lock = seed, torch.device(device), threading.RLock()
         self._shared_tables = dict(sorted(shared_tables(self._tables.values()).items()))
         parts = {f"t{i}": table for i, table in enumerate(self._tables.values())}

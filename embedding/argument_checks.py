@@ -26,8 +26,8 @@ BULK = 128  # at capacity, at least capacity // BULK ids are evicted at once, wh
 def tables_by_name(tables: Iterable[Table]) -> dict[str, Table]:
     """The tables of a store by name. Raises InvalidValueError for duplicate names and for invalid settings."""
     named: dict[str, Table] = {}
-    listed = list(tables) if isinstance(tables, Iterable) else [tables]
-    if listed == [tables] or not all(isinstance(table, Table) for table in listed):
+    listed = list(tables) if isinstance(tables, Iterable) else [None]
+    if not all(isinstance(table, Table) for table in listed):
         raise InvalidValueError(f"tables is {tables!r}, write a list of them, as [Table(...)]")
     for table in listed:
         if table.name in named:

@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from embedding.argument_checks import BULK, MINUTE
 from embedding.hashing import salt_of
-from embedding.ids.admission import AdmissionPolicy, Mask, PolicyState
+from embedding.ids.admission import AdmissionPolicy, Mask
 from embedding.ids.changed_ids import ChangedIds
 from embedding.ids.counting_filter import bounded_policy
 from embedding.ids.distinct_ids import Deduplicator, DistinctIds
 from embedding.ids.event_clock import EventClock
 from embedding.ids.id_table import IdTable
-from embedding.ids.packed import Entries, LastSeen, Packed
+from embedding.ids.packed import Packed
 from embedding.ids.thread_parts import run_beside
 from embedding.kernels import bitmap
 from embedding.lazy_arrays import lazy_zeros
@@ -116,13 +116,20 @@ class TableIds(ChangedIds):
 
     def _make_room(self, wanted: int, rows_U: Index, now: int) -> None:
         """Expire ids, then evict those of lowest priority that this call does not hold."""
-        if self.table.ttl is not None:
-            self._removed(*self.ids.expire((now - self.table.ttl) // MINUTE), "expired")
+        self._expire(now)
         short = wanted - self._room()
         if short > 0:
             n = max(short, self.table.capacity // BULK)
             with self._held(rows_U) as pinned:
                 self._removed(*self.ids.evict(n, pinned, self._counters["evicted"]), "evicted")
+
+    def _expire(self, now: int) -> None:
+        """Drop ids past their time to live at once."""
+        if self.table.ttl is None:
+            return
+        for tier, first in self._tiers():
+            ids, rows = tier.expire((now - self.table.ttl) // MINUTE)
+            self._removed(ids, rows + first, "expired")
 
     @contextmanager
     def _held(self, rows_U: Index) -> Iterator[Packed]:
@@ -137,34 +144,41 @@ class TableIds(ChangedIds):
             self._counters[why] += len(ids)
             self.changes.remove(ids, rows)
 
+    def _tiers(self) -> list[tuple[IdTable, int]]:
+        """The tables of ids of this table, each with the number that the change log has for its row 0."""
+        return [(self.ids, 0)]
+
     def forget(self, ids_N: Ids) -> int:
         """Drop these ids and their counts; returns how many had a row."""
         with self.lock:
             self._policy.forget(ids_N)
-            ids, rows = self.ids.remove(ids_N)
-            self._removed(ids, rows, "erased")
-            return len(ids)
+            gone = [(tier.remove(ids_N), first) for tier, first in self._tiers()]
+            for (ids, rows), first in gone:
+                self._removed(ids, rows + first, "erased")
+            return sum(len(ids) for (ids, _), _ in gone)
 
     def expiring(self, now: int) -> Iterator[int]:
         """Drop ids past their time to live in short steps, without the lock between them. Yields numbers of ids."""
         if self.table.ttl is None:
             return
         with self.lock:
-            now = self._clock.trusted(now)
-        steps = self.ids.expiring((now - self.table.ttl) // MINUTE)
-        for _ in range(len(self.ids.segments)):
-            with self.lock:
-                ids, rows = next(steps)
-                self._removed(ids, rows, "expired")
-            yield len(ids)
+            before = (self._clock.trusted(now) - self.table.ttl) // MINUTE
+        for tier, first in self._tiers():
+            steps = tier.expiring(before)
+            for _ in range(len(tier.segments)):
+                with self.lock:
+                    ids, rows = next(steps)
+                    self._removed(ids, rows + first, "expired")
+                yield len(ids)
 
     def shrinking(self) -> Iterator[int]:
         """Give back memory of the id table, one segment per step; yields the bytes."""
-        steps = self.ids.shrinking()
-        for _ in range(len(self.ids.segments)):
-            with self.lock:
-                freed = next(steps)
-            yield freed
+        for tier, _ in self._tiers():
+            steps = tier.shrinking()
+            for _ in range(len(tier.segments)):
+                with self.lock:
+                    freed = next(steps)
+                yield freed
 
     def revalidate(self, distinct: DistinctIds, had_U: Mask) -> Index:
         """The present rows [U] of ids that had one; those that lost it (-1) are counted as stale."""
@@ -206,40 +220,6 @@ class TableIds(ChangedIds):
         rows = self.ids.restore(state.ids_U[part], state.seen_U[part], state.freq_U[part])
         self._id_of_row[rows] = state.ids_U[part]
         return lambda: self.rows.put(rows, state.weights_UD[part], state.state_UW[part])
-
-    def by_row(self) -> tuple[Ids, LastSeen]:
-        """The id of each row and when it was last seen [R]; 0 for free rows."""
-        with self.lock:
-            ids_U, packed_U = self.ids.entries()
-            entries = self.ids.unpack(packed_U)
-            ids_R = np.zeros(self.table.capacity, np.uint64)
-            ids_R[entries.rows_U] = ids_U
-            return ids_R, entries.by_row(self.table.capacity)
-
-    def candidates(self) -> PolicyState:
-        """The admission policy's counts of ids that have no row."""
-        with self.lock:
-            return self._policy.state()
-
-    def restore_from_rows(self, ids_R: Ids, seen_R: LastSeen, candidates: PolicyState, evicted: int = 0) -> None:
-        """Restore what `by_row` and `candidates` returned, dropping all other ids. Values of rows are not changed.
-
-        `evicted` ids for which there was no room are counted.
-        """
-        with self.lock:
-            seen = Entries.seen(seen_R)
-            self._clock.restore(seen.minutes_U)
-            self.ids = IdTable(self.table.capacity)
-            if len(seen.minutes_U):
-                self.ids.span(int(seen.minutes_U.min()), int(seen.minutes_U.max()))
-            self.ids.reserve_rows(seen.rows_U)
-            self.ids.restore(ids_R[seen.rows_U], seen.minutes_U, seen.freqs_U)
-            self.ids.reserve_rows(np.flatnonzero(seen_R == 0))
-            self._id_of_row[:] = ids_R
-            self._counters = Counter(admitted=len(seen.rows_U) + evicted, evicted=evicted)
-            if candidates:
-                self._policy.restore(candidates)
-            self._removals += 1
 
     def counters(self) -> dict[str, int]:
         """The table's counters, see `EmbeddingStore.counters`."""

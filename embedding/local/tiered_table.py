@@ -20,6 +20,7 @@ from embedding.delta.change_log import Bitmap, ChangeLog, is_marked
 from embedding.ids.admission import Mask
 from embedding.ids.distinct_ids import DistinctIds
 from embedding.ids.id_lifecycle import PART
+from embedding.ids.id_table import IdTable
 from embedding.ids.packed import Entries
 from embedding.local.shared_rows import SharedRows
 from embedding.local.table import LocalTable
@@ -97,15 +98,14 @@ class TieredTable(LocalTable):
     def _make_room(self, wanted: int, rows_U: Index, now: int) -> None:
         """Expire and evict ids if the table is full, then move others to disk if memory is."""
         total = self.table.total_capacity
-        if wanted > total - len(self.ids) - len(self._cold) and self.table.ttl is not None:
-            cutoff = (now - self.table.ttl) // MINUTE
-            self._removed(*self.ids.expire(cutoff), "expired")
-            self._removed_on_disk(*self._cold.ids.expire(cutoff), "expired")
+        if wanted > total - len(self.ids) - len(self._cold):
+            self._expire(now)
         short = wanted - (total - len(self.ids) - len(self._cold))
         if short > 0:  # those that go are among the coldest of memory and those on disk
             n = max(short, total // BULK)
             self._move_out(n, rows_U)
-            self._removed_on_disk(*self._cold.ids.evict(n, evicted=self._counters["evicted"]), "evicted")
+            ids, rows = self._cold.ids.evict(n, evicted=self._counters["evicted"])
+            self._removed(ids, rows + self.table.capacity, "evicted")
         self._make_room_in_memory(wanted, rows_U)
 
     def _make_room_in_memory(self, wanted: int, rows_U: Index) -> None:
@@ -124,28 +124,8 @@ class TieredTable(LocalTable):
             self._removals += 1
             self._counters["moved_out"] += len(ids)
 
-    def _removed_on_disk(self, ids: Ids, rows: Index, why: str) -> None:
-        self._removed(ids, rows + self.table.capacity, why)
-
-    def forget(self, ids_N: Ids) -> int:
-        """Drop these ids and their counts; returns how many had a row."""
-        with self.lock:
-            ids, rows = self._cold.ids.remove(ids_N)
-            self._removed_on_disk(ids, rows, "erased")
-            return len(ids) + super().forget(ids_N)
-
-    def expiring(self, now: int) -> Iterator[int]:
-        yield from super().expiring(now)
-        if self.table.ttl is None:
-            return
-        with self.lock:
-            now = self._clock.trusted(now)
-        steps = self._cold.ids.expiring((now - self.table.ttl) // MINUTE)
-        for _ in range(len(self._cold.ids.segments)):
-            with self.lock:
-                ids, rows = next(steps)
-                self._removed_on_disk(ids, rows, "expired")
-            yield len(ids)
+    def _tiers(self) -> list[tuple[IdTable, int]]:
+        return [*super()._tiers(), (self._cold.ids, self.table.capacity)]
 
     def revalidate(self, distinct: DistinctIds, had_U: Mask) -> Index:
         """The present rows [U] of ids that had one; those on disk come back."""
@@ -216,14 +196,6 @@ class TieredTable(LocalTable):
         with self.lock:
             super().close_stream()
             self._cold.thaw()
-
-    def shrinking(self) -> Iterator[int]:
-        yield from super().shrinking()
-        steps = self._cold.ids.shrinking()
-        for _ in range(len(self._cold.ids.segments)):
-            with self.lock:
-                freed = next(steps)
-            yield freed
 
     def counters(self) -> dict[str, int]:
         with self.lock:

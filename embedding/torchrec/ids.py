@@ -11,7 +11,8 @@ from torchrec.modules.mc_modules import ManagedCollisionModule
 from torchrec.sparse.jagged_tensor import JaggedTensor
 
 from embedding.ids.admission import Mask
-from embedding.ids.id_lifecycle import TableIds
+from embedding.ids.ids_by_row import IdsByRow
+from embedding.number_checks import check_int
 from embedding.rows.row_block import RowMemory
 from embedding.sharding import HashBuckets
 from embedding.store import Ids, RowNumbers, Table
@@ -47,6 +48,8 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         device: torch.device,
         span: tuple[int, int] | None = None,
     ) -> None:
+        check_int("buckets", buckets)
+        check_int("seed", seed)
         if not 1 <= buckets < 1 << (63 - CLOCK):
             raise InvalidValueError(
                 f"buckets is {buckets}, choose a multiple of every number of training processes, 1 to 32767"
@@ -70,7 +73,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         self._owned = (end - begin) // self._bucket_rows  # buckets
         self.now: int | None = None
         self.mode: Literal["lookup_and_touch", "lookup", "revalidate"] = "lookup_and_touch"
-        self.table: TableIds | None = None
+        self.table: IdsByRow | None = None
         self.loaded = False
         """Whether ids of a checkpoint may be in processes that do not own them."""
         # Zeros take no memory until the first state_dict(). There is room for the counts of two candidates per row.
@@ -85,7 +88,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
     def bind(self, rows: RowMemory) -> None:
         """Start with no ids, in the rows of this process."""
         table = replace(self._table, capacity=self.output_size())
-        self.table = TableIds(table, self._seed, rows, policy=self._bucket_counts())
+        self.table = IdsByRow(table, self._seed, rows, policy=self._bucket_counts())
 
     def _bucket_counts(self) -> BucketCounts | None:
         rule, first = self._table.admission, self._begin // self._bucket_rows
@@ -93,7 +96,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
             return None
         return BucketCounts(rule.threshold, 2 * self._bucket_rows, self._buckets, first, self._owned)
 
-    def bound(self) -> TableIds:
+    def bound(self) -> IdsByRow:
         """The ids of this process. Raises InvalidValueError if the model is not sharded yet."""
         if self.table is None:
             raise InvalidValueError(

@@ -120,6 +120,15 @@ class Config(Section):
             if table.cold_capacity and self.training.workers > 1:
                 message = "needs training.workers = 1: train with one worker, or raise capacity instead"
                 raise error_at(("features", *place, "cold_capacity"), message)
+        for name, fields in self.features.readers().items():
+            table, most = self.features.tables.get(name, self.features.defaults), self.training.batch_size * fields
+            if table.cold_capacity and table.capacity < most:
+                place = ("tables", name) if name in self.features.tables else ("defaults",)
+                message = (
+                    f"a batch of training.batch_size = {self.training.batch_size} rows has up to {most} ids of table "
+                    f"{name!r}, which must be in memory together: raise it to {most}, or lower batch_size"
+                )
+                raise error_at(("features", *place, "capacity"), message)
         return self
 
     @model_validator(mode="after")

@@ -24,11 +24,16 @@ ANY: Any = {
 }
 
 
+def table(**settings: Any) -> LocalStore:
+    whole: dict[str, Any] = {"name": "item", "dim": 4, **settings}
+    return LocalStore([Table(**whole)], cold_folder="unused")
+
+
 @pytest.mark.parametrize("value", ANY.values(), ids=ANY.keys())
 @pytest.mark.parametrize("what", ["dim", "capacity", "cold_capacity", "fallback_rows", "ttl"])
 def test_a_whole_number_of_a_table_is_a_python_int(what: str, value: Any) -> None:
     with pytest.raises(InvalidValueError, match=rf"table 'item': {what} is .*, write .* int"):
-        LocalStore([Table(**({"name": "item", "dim": 4} | {what: value}))], cold_folder="unused")
+        table(**{what: value})
 
 
 @pytest.mark.parametrize("value", ["0.1", float("nan"), float("inf"), np.float32(0.1), None])
@@ -36,10 +41,6 @@ def test_a_whole_number_of_a_table_is_a_python_int(what: str, value: Any) -> Non
 def test_a_number_of_an_optimizer_is_a_finite_python_float(what: str, value: Any) -> None:
     with pytest.raises(InvalidValueError, match=rf"{what} is .*, write a finite Python float"):
         LocalStore([Table("item", 4, optimizer=Optimizer("ftrl", **{what: value}))])
-
-
-def table(**settings: Any) -> LocalStore:
-    return LocalStore([Table(**({"name": "item", "dim": 4} | settings))])
 
 
 some: Any = [Table("item", 4)]

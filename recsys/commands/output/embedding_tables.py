@@ -11,6 +11,8 @@ from rich.table import Table
 from embedding.store import EmbeddingStore
 
 COUNTERS = ("live", "evicted", "expired", "unadmitted", "refused", "stale", "nonfinite", "ahead")
+COLD = ("cold", "moved_out", "brought_back")
+"""Rows on disk now, and how many have gone there and come back."""
 MIB = 1 << 20
 
 
@@ -20,13 +22,16 @@ def summary(store: EmbeddingStore) -> Table:
 
 
 def drawn(tables: Mapping[str, Mapping[str, int]]) -> Table:
-    """As `summary`, of the counters of tables."""
+    """As `summary`, of the counters of tables; those of rows on disk only if there may be some."""
+    names = (*COUNTERS, *(name for name in COLD if any(name in counters for counters in tables.values())))
     shown = Table(title="Embedding tables", title_justify="left", box=SIMPLE_HEAD, padding=0)
     shown.add_column("table", overflow="fold")
-    for name in (*COUNTERS, "MiB"):
-        shown.add_column(name, justify="right", overflow="fold")  # no digit is lost in a narrow terminal
+    for name in (*names, "MiB"):
+        shown.add_column(
+            name.replace("_", " "), justify="right", overflow="fold"
+        )  # no digit is lost in a narrow terminal
     for table, counters in tables.items():
-        shown.add_row(table, *(f"{counters[name]:,}" for name in COUNTERS), f"{counters['bytes'] / MIB:,.2f}")
+        shown.add_row(table, *(f"{counters.get(name, 0):,}" for name in names), f"{counters['bytes'] / MIB:,.2f}")
     return shown
 
 

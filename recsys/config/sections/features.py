@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -132,7 +133,7 @@ class FeaturesSection(Section):
             raise InvalidValueError(
                 "no field reads the item, so all candidates would get the same score: add one with source `item`"
             )
-        known = {field.table or field.name for field in self.fields if field.kind != "numeric"}
+        known = set(self.readers())
         for name in self.tables:
             if name not in known:
                 raise error_at(
@@ -142,6 +143,10 @@ class FeaturesSection(Section):
         if known and known <= self.tables.keys() and self.defaults != TableSection():
             raise error_at(("defaults",), "has no effect: every table has its own section. Delete it")
         return self
+
+    def readers(self) -> Counter[str]:
+        """The tables, each with the number of its fields: a row has at least as many ids of it."""
+        return Counter(field.table or field.name for field in self.fields if field.kind != "numeric")
 
     def dim_of(self, table: str) -> int:
         """The dimension of the table's rows."""

@@ -337,6 +337,22 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
             "line 4: features.tables.user.cold_capacity: needs training.workers = 1",
         ),
         (
+            "[training]\nbatch_size = 512\n[features.tables.user]\ncapacity = 511\ncold_capacity = 9\n",
+            "line 4: features.tables.user.capacity: a batch of training.batch_size = 512 rows has up to 512 ids of",
+        ),
+        (
+            "[features.defaults]\ncapacity = 9\ncold_capacity = 9\n",
+            "line 2: features.defaults.capacity: a batch of training.batch_size = ",
+        ),
+        (
+            "[training]\ncheckpoint_url = 's4://bucket/path'\n",
+            "line 2: training.checkpoint_url: s4:// is unknown, write s3",
+        ),
+        (
+            "[training]\ncheckpoint_url = 'quux://bucket/path'\n",
+            "line 2: training.checkpoint_url: quux:// is unknown, write s3, gs, abfs, hdfs, file or another that",
+        ),
+        (
             "[features.defaults]\nadmission = 'count'\nthreshold = 256\n",
             "line 3: features.defaults.threshold: must be 1 to 255 with admission count, not 256",
         ),

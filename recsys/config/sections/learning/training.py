@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -16,6 +18,16 @@ from recsys.config.units import Duration, milliseconds
 from recsys.errors import InvalidValueError
 from serving.replication.keys import ONLINE, ModelKeys
 from serving.settings import FilePath
+
+
+def _url_schemes() -> set[str]:
+    """Those that pyarrow opens itself, and those of fsspec where it is installed, some of which need a package more."""
+    known = {"file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs"}
+    if find_spec("fsspec") is not None:
+        from fsspec import available_protocols
+
+        known |= set(available_protocols())
+    return known
 
 
 class TrainingSection(Section):
@@ -89,6 +101,10 @@ class TrainingSection(Section):
         scheme, separator, rest = url.partition("://")
         if url and not (scheme and separator and rest):
             raise InvalidValueError("write a URL such as s3://BUCKET/PATH?region=eu-west-1, or leave it empty")
+        if url and scheme.lower() not in (known := _url_schemes()):
+            near = get_close_matches(scheme.lower(), known, n=1)
+            meant = near[0] if near else "s3, gs, abfs, hdfs, file or another that fsspec knows"
+            raise InvalidValueError(f"{scheme}:// is unknown, write {meant}")
         if "@" in rest.partition("/")[0]:
             raise InvalidValueError("a URL is shown: let the credentials be found in the environment, or by a role")
         return url

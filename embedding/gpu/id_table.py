@@ -188,6 +188,14 @@ class GpuIdTable:
         launch(kernels.recall, len(ids_N), self._block, *what)
         return rows_N
 
+    def remove(self, ids_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Drop these ids: those that were here, ascending, and the rows they had, now free."""
+        ids_U = torch.unique(self._checked(ids_N))
+        rows_U = torch.empty_like(ids_U)
+        what = (self._free_R, self._state, self._half, ids_U, rows_U, len(ids_U))
+        launch(kernels.drop, len(ids_U), self._block, *self._slots, *what)
+        return ids_U[rows_U >= 0], rows_U[rows_U >= 0]
+
     def expire(self, before: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Drop ids last seen before the minute `before`: the ids that went and the rows they had, now free."""
         _check_minute(before)
@@ -230,19 +238,8 @@ class GpuIdTable:
         total = int(ends[-1])
         ids, rows, priorities = torch.empty(3, total, dtype=torch.int64, device=self.device)
         if total:
-            launch(
-                sweep.collect,
-                self.slots,
-                self._block,
-                *what,
-                ends,
-                ids,
-                rows,
-                priorities,
-                self._free_R,
-                self._state,
-                DROP=drop,
-            )
+            lists = (ends, ids, rows, priorities, self._free_R, self._state)
+            launch(sweep.collect, self.slots, self._block, *what, *lists, DROP=drop)
         if drop:
             self._state[kernels.FREE.value] += total
         return ids, rows, priorities

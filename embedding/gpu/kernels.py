@@ -11,8 +11,8 @@ ever waits for another:
    into a tombstone again; that cannot give an id two rows, as later claims find the stack empty too.
 3. `touch` again finds what the batch inserted, for all its duplicates; what is still missing is refused, and counted.
 
-**Removal leaves a tombstone** (`embedding.gpu.sweep`): no chain breaks and no other id moves. Inserts take tombstones
-again, and the host rebuilds the table when too many are left. A launch either inserts or removes, never both.
+**Removal leaves a tombstone** (`drop`, and `embedding.gpu.sweep`): no chain breaks and no other id moves. Inserts take
+tombstones again, and the host rebuilds the table if there are too many. A launch either inserts or removes, never both.
 
 `tests/embedding/gpu/protocol.py` explores every interleaving of the second launch.
 """
@@ -168,6 +168,32 @@ def recall(
     row = tl.load(table32 + 4 * slot + 2, mask=found, other=-1)
     tl.store(table32 + 4 * slot + 3, tl.load(minutes + i, mask=found, other=0).to(tl.int32), mask=found)
     tl.store(frequency + row, tl.load(frequencies + i, mask=found, other=0).to(tl.int32), mask=found)
+
+
+@triton.jit(do_not_specialize=["n"])
+def drop(
+    table: tl.tensor,
+    table32: tl.tensor,
+    free: tl.tensor,
+    state: tl.tensor,
+    half: tl.tensor,
+    ids: tl.tensor,
+    rows: tl.tensor,
+    n: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> None:
+    """Leave tombstones in place of distinct ids and free their rows: `rows`, -1 where there was no such id."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = i < n
+    h = mix(tl.load(ids + i, mask=inside, other=0))
+    slot, found = seek(table, half.to(tl.int64), h, inside)
+    row = tl.load(table32 + 4 * slot + 2, mask=found, other=-1)
+    tl.store(rows + i, row.to(tl.int64), mask=inside)
+    gone = tl.sum(found.to(tl.int64), axis=0)
+    if gone > 0:
+        place = tl.atomic_add(state + FREE, gone) + tl.cumsum(found.to(tl.int64), axis=0) - 1
+        tl.store(free + place, row, mask=found)
+        tl.store(table + 2 * slot, tombstone(h), mask=found)
 
 
 @triton.jit

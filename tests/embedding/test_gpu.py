@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
-KERNELS = {"find", "touch", "claim", "recall", "move", "count", "collect", "eviction_ties", "mark"}
+KERNELS = {"find", "touch", "claim", "recall", "drop", "move", "count", "collect", "eviction_ties", "mark"}
 
 
 def _run(arguments: list[str], **variables: str) -> str:

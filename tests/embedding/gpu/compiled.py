@@ -45,6 +45,7 @@ def main() -> None:
     table = id_table.GpuIdTable(1000, device="cpu")
     table.find(ids)
     table.restore(ids, ids)
+    table.remove(ids)
     table.shrink()
     table.evict(3)
     changes = touched.TouchedRows(id_table.GpuIdTable(1000, device="cpu"))

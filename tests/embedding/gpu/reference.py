@@ -63,6 +63,9 @@ class Reference:
 
         return self._drop(sorted(self.entries, key=coldness)[:n])
 
+    def remove(self, ids: list[int]) -> dict[int, int]:
+        return self._drop([one for one in dict.fromkeys(ids) if one in self.entries])
+
     def _drop(self, ids: list[int]) -> dict[int, int]:
         return {one: self.entries.pop(one).row for one in ids}
 
@@ -86,6 +89,11 @@ class Checked:
 
     def evict(self, n: int) -> None:
         self._went(self.table.evict(n), self.reference.evict(n))
+
+    def remove(self, ids: list[int]) -> None:
+        gone = self.table.remove(self.tensor(ids))
+        assert gone[0].tolist() == sorted(gone[0].tolist())
+        self._went(gone, self.reference.remove(ids))
 
     def _went(self, gone: tuple[torch.Tensor, torch.Tensor], expected: dict[int, int]) -> None:
         ids, rows = gone

@@ -160,6 +160,20 @@ def test_eviction_takes_the_coldest(device: str) -> None:
     assert len(checked.table) == 0
 
 
+def test_removing_ids_spares_all_others_and_frees_their_rows(device: str) -> None:
+    checked = Checked(90, device)
+    checked.insert(list(range(90)), minute=1)
+    checked.remove([])
+    checked.remove([5, 300, 5, 64, *range(30, 60), -1])  # twice, never seen, and enough for tombstones in every chain
+    assert len(checked.table) == 58
+    assert checked.table.tombstones == 32
+    checked.remove([5, 64])  # gone already
+    rows = checked.insert(list(range(1000, 1032)), minute=2)
+    assert min(rows) >= 0
+    checked.remove(list(range(2000)))
+    assert len(checked.table) == 0
+
+
 def test_growth_keeps_every_id_row_and_sighting(device: str) -> None:
     rows, step = (700, 140) if INTERPRETED else (1500, 300)
     checked = Checked(rows, device, block=256)
@@ -295,6 +309,7 @@ def test_impossible_sizes_are_refused(arguments: dict[str, int], device: str) ->
     st.lists(
         st.one_of(
             st.tuples(st.just("insert"), st.lists(st.integers(0, 40), max_size=30)),
+            st.tuples(st.just("remove"), st.lists(st.integers(0, 40), max_size=30)),
             st.tuples(st.just("expire"), st.integers(0, 3)),
             st.tuples(st.just("evict"), st.integers(0, 12)),
         ),
@@ -305,9 +320,8 @@ def test_impossible_sizes_are_refused(arguments: dict[str, int], device: str) ->
 def test_any_sequence_of_calls_equals_the_dictionary(steps: list[tuple[str, object]], capacity: int) -> None:
     checked = Checked(capacity, "cpu" if INTERPRETED else "cuda")
     for minute, (call, argument) in enumerate(steps):
-        if call == "insert":
-            assert isinstance(argument, list)
-            checked.insert(argument, minute)
+        if isinstance(argument, list):
+            checked.insert(argument, minute) if call == "insert" else checked.remove(argument)
         elif call == "expire":
             assert isinstance(argument, int)
             checked.expire(minute - argument)

@@ -86,10 +86,10 @@ class FitStudyResult(ResultFile, frozen=True):
     rows: tuple[FitRow, ...] = ()
 
     def table(self, of: FitTable) -> list[list[str]]:
-        """Head and rows: means and standard deviations over the seeds, beside what was published."""
-        published = any(studied.auc is not None for studied in of.models.values())
-        beside = ["published"] if published else []
-        found = [["model", "seeds", "AUC", *beside, "log loss", *beside, "epochs", "minutes a fit"]]
+        """Head and rows: means and standard deviations over the seeds, beside what was published of any model."""
+        auc = ["published"] if any(studied.auc is not None for studied in of.models.values()) else []
+        loss = ["published"] if any(studied.log_loss is not None for studied in of.models.values()) else []
+        found = [["model", "seeds", "AUC", *auc, "log loss", *loss, "epochs", "minutes a fit"]]
         for name, studied in of.models.items():
             rows = [row for row in self.rows if row.model == name]
             if rows:
@@ -98,9 +98,9 @@ class FitStudyResult(ResultFile, frozen=True):
                     name,
                     str(len(rows)),
                     spread([row.auc for row in rows]),
-                    *([_figure(studied.auc)] if published else []),
+                    *([_figure(studied.auc)] if auc else []),
                     spread([row.log_loss for row in rows]),
-                    *([_figure(studied.log_loss)] if published else []),
+                    *([_figure(studied.log_loss)] if loss else []),
                     f"{np.mean([row.epochs for row in rows]):.0f}",
                     f"{np.mean(minutes):.0f}" if minutes else "-",
                 ])  # fmt: skip

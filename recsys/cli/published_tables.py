@@ -87,10 +87,10 @@ def unified(data: Path, seeds: int, out: Path) -> None:
 
 @_table(3, "Searches of each model.")
 def dnis(data: Path, seeds: int, out: Path) -> None:
-    """DNIS and its controls at six sizes on MovieLens 1M, with a DeepFM and AutoInt.
+    """DNIS and its controls at four sizes on MovieLens 1M, with a DeepFM and AutoInt.
 
-    DATA is the folder with ratings.parquet, users.dat and movies.dat. A search takes hours; one that was interrupted
-    goes on from where it was.
+    DATA is the folder with ratings.parquet, users.dat and movies.dat. A search with the DeepFM takes a quarter of an
+    hour of a core, one with AutoInt hours; one that was interrupted goes on from where it was.
     """
     from recsys.commands.offline.reproduce import dnis as run
 

@@ -19,6 +19,8 @@ from recsys.workers.board import Board
 
 _STORE_BYTES = 80 << 20
 """Ray's shared memory; what the workers exchange does not go through it."""
+_ROOM = "10"
+"""Seconds until Ray, which has just lost a machine and does not know it yet, looks again for how many there is room."""
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # seconds until the death of a worker is noticed
@@ -74,13 +76,23 @@ def ray_running(workers: int, address: str) -> Iterator[None]:
 
 
 class RunningJob:
-    """`job` in `workers` processes, until all have ended, from now on. Needs `ray_running`."""
+    """`job` in `workers` processes, until all have ended, from now on. Needs `ray_running`.
 
-    def __init__(self, job: Job, arguments: dict[str, Any], workers: int, folder: Path) -> None:
+    With `fewest` above 0 it is in as many processes as Ray has room for, from `fewest` to `workers`: all end and are
+    started anew, in another number, when that changes (Ray's elastic policy).
+    """
+
+    def __init__(self, job: Job, arguments: dict[str, Any], workers: int, folder: Path, fewest: int = 0) -> None:
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        self._board = ray.remote(Board).options(num_cpus=0).remote()
+        here = ray.get_runtime_context().get_node_id()  # not where a worker's machine may be lost
+        near = NodeAffinitySchedulingStrategy(here, soft=False)
+        self._board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=near).remote()
         self.seat = Seat(-1, workers, self._board)
+        self._workers: Any = (fewest, workers) if fewest else workers  # a range is not in the types of Ray
+        if fewest:
+            os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", _ROOM)
         self._failure: BaseException | None = None
         self._arguments = {"job": job, "arguments": arguments, "board": self._board}
         self._folder = folder
@@ -109,7 +121,7 @@ class RunningJob:
             _work,
             train_loop_config=self._arguments,
             torch_config=NoGroup(),
-            scaling_config=ScalingConfig(num_workers=self.seat.size, resources_per_worker={"CPU": 1}),
+            scaling_config=ScalingConfig(num_workers=self._workers, resources_per_worker={"CPU": 1}),
             run_config=RunConfig(storage_path=str(self._folder), failure_config=FailureConfig(max_failures=-1)),
         )
         try:

@@ -30,7 +30,7 @@ def drive(path: Path, config: Config, options: dict[str, Any]) -> None:
         console.print(f"Starting {workers} workers.")
         stack.enter_context(ray_running(workers, config.training.ray))
         stop = stack.enter_context(stopping())  # after Ray has started, which takes SIGTERM for itself
-        job = RunningJob(work, arguments | options, workers, folder)
+        job = RunningJob(work, arguments | options, workers, folder, config.training.min_workers)
         asked = False
         with Live(console=console, transient=True, auto_refresh=False) as shown:
             while not job.wait(_POLL):

@@ -475,6 +475,12 @@ def test_the_penalty_of_rows_reaches_every_table() -> None:
     assert "training.l2: needs workers = 1" in problem("[training]\nl2 = 0.1\nworkers = 2\n")
 
 
+def test_how_few_workers_go_on_is_for_several() -> None:
+    assert "training.min_workers: has no effect with one worker" in problem("[training]\nmin_workers = 1\n")
+    assert "is more than workers = 2" in problem("[training]\nworkers = 2\nmin_workers = 3\n")
+    assert parse("[training]\nworkers = 4\nmin_workers = 2\n", TEMPLATE).training.min_workers == 2
+
+
 def test_checkpoints_of_what_changed_are_for_one_worker() -> None:
     assert "training.increments: needs workers = 1" in problem("[training]\nincrements = 3\nworkers = 2\n")
 

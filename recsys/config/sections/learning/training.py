@@ -60,6 +60,8 @@ class TrainingSection(Section):
     threads: Count = 1
     workers: Count = 1
     """Processes of `recsys train`, started by Ray, that divide embedding rows and batches among them."""
+    min_workers: Annotated[int, Field(ge=0)] = 0
+    """Fewest processes to go on with while Ray has no room for all `workers`; 0 waits for room for all."""
     ray: str = ""
     """Address of the Ray cluster for the workers; empty starts Ray on this machine alone."""
     publish_as: str = ONLINE
@@ -123,8 +125,11 @@ class TrainingSection(Section):
             )
         if self.workers > 1:
             self._check_shared()
-        elif self.ray:
-            raise error_at(("ray",), "has no effect with one worker. Set workers, or leave ray out")
+        elif self.ray or self.min_workers:
+            name = "ray" if self.ray else "min_workers"
+            raise error_at((name,), f"has no effect with one worker. Set workers, or leave {name} out")
+        if self.min_workers > self.workers:
+            raise error_at(("min_workers",), f"is more than workers = {self.workers}. Lower it, or raise workers")
         return self
 
     def _check_shared(self) -> None:

@@ -77,11 +77,13 @@ def file_sources(config: Config, files: Sequence[Path], *, sort: bool = False) -
     Of several files, one that cannot be opened raises when it is read, so that the others are read all the same.
     """
     from recsys.errors import InvalidValueError, file_errors
+    from streaming.ingest.formats.open_source import check_name
 
     opened = _opener(config, sort)
     if len(files) > 1:
         opened = partial(_or_unreadable, opened)
     for file in files:
+        check_name(file)
         with file_errors("cannot read", file):
             if not file.exists():
                 raise InvalidValueError(f"{file} does not exist")

@@ -41,7 +41,7 @@ def init(path: Path, files: Sequence[Path], positive: Sequence[str], **said: str
     _would_ingest(console, tried)
     _questions(console, proposal)
     named = "" if path == Path("recsys.toml") else f" -c {shlex.quote(str(path))}"
-    given = " ".join(shlex.quote(str(file)) for file in files)
+    given = " ".join(shlex.quote(f"./{file}" if str(file).startswith("-") else str(file)) for file in files)
     sort = " --sort" if tried.late else ""
     console.print(f"Next: recsys ingest{named}{sort} {given}\n      recsys train{named} --once", soft_wrap=True)
 

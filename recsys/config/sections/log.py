@@ -43,6 +43,8 @@ class MappingSection(Section):
     interval: Duration = milliseconds("1s")
     separator: str = "|"
     """Between the values of a list in one cell."""
+    decimal: Literal[".", ","] = "."
+    """Before the fraction of a number in text; with a comma, points and spaces group digits, as in 1.234,50."""
     label_separator: str = ""
     """Between an item of a list and its label, in `items` and `actions.NAME`."""
     positive_values: list[str] = []
@@ -114,6 +116,7 @@ class MappingSection(Section):
             self.seed,
             self.apart,
             {column: [one] if isinstance(one, str) else one for column, one in self.where.items()},
+            self.decimal,
         )
 
     @model_validator(mode="after")

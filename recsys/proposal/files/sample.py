@@ -16,12 +16,13 @@ from recsys.proposal.files.text_lists import lists_of
 from streaming.ingest.formats.columnar import MAGIC, Columnar
 from streaming.ingest.formats.compression import content_suffix, open_content
 from streaming.ingest.formats.encodings import wide_encoding
-from streaming.ingest.formats.open_source import SUFFIXES
+from streaming.ingest.formats.open_source import SUFFIXES, check_name
 
 ROWS: Final = 10_000
 """Most rows that are looked at."""
 BYTES: Final = 4 << 20
 """Most bytes of content that are looked at, of text."""
+_LONG: Final = f"a line is longer than {BYTES >> 20} MiB, so that no rows can be looked at; let a row be a line"
 _ZIP: Final = b"PK\x03\x04"
 _COMPRESSED: Final = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\x28\xb5\x2f\xfd": ".zst", b"\xfd7zXZ": ".xz"}
 
@@ -45,6 +46,7 @@ class Sample:
 
 def read_sample(path: Path, least: int = 2) -> Sample:
     """The first rows of a file. Raises InvalidValueError if it cannot be read as rows, or has fewer than `least`."""
+    check_name(path)
     if path.is_dir():
         raise InvalidValueError(f"{path} is a folder; give the files in it, such as {path}/*.csv")
     if not path.exists():
@@ -53,6 +55,8 @@ def read_sample(path: Path, least: int = 2) -> Sample:
         raise InvalidValueError(f"{path} is a pipe or device, which is read only once; write its content to a file")
     sample = _bounded(_read(path))
     sample = replace(sample, columns={name: lists_of(cells) for name, cells in sample.columns.items()})
+    if sample.rows < least and not sample.whole:
+        raise InvalidValueError(f"{path}: {_LONG}")
     if sample.rows < least:
         inner = [name for name, cells in sample.columns.items() if sample.rows == 1 and _several(cells[0])]
         if inner:
@@ -80,6 +84,8 @@ def _read(path: Path) -> Sample:
         raise InvalidValueError(f"{path} cannot be read: {error}") from error
     _refuse_binary(path, head)
     found = text_encoding.decode(path, head[:BYTES], whole=len(head) <= BYTES)
+    if not found.whole and "\n" not in found.text and found.text.lstrip()[:1] != "[":
+        raise InvalidValueError(f"{path}: {_LONG}")
     if found.text.lstrip()[:1] in ("{", "["):
         if found.encoding.startswith("utf-") and found.encoding != "utf-8":
             raise InvalidValueError(f"{path} is JSON in {found.encoding.upper()}: write it as UTF-8, as JSON has to be")

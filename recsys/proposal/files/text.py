@@ -17,6 +17,8 @@ from recsys.proposal.columns.vocabulary import known
 from recsys.proposal.files.text_encoding import Decoded
 from streaming.ingest.formats.dialect import Dialect, RowReader, csv_format
 from streaming.ingest.formats.open_source import Format, dialect
+from streaming.ingest.mapping import values
+from streaming.ingest.mapping.column_mapping import NULLS
 
 _DELIMITERS: Final = ("::", "\t", ",", ";", "|", "\x01", " ")
 _TYPED: Final = re.compile(r".+:(token|float|token_seq|float_seq)")
@@ -72,6 +74,9 @@ def table(path: Path, found: Decoded, suffix: str, most: int) -> SampledTable:
     settings |= {} if header is True else {"header": header}
     settings |= {"encoding": found.encoding} if found.encoding != "utf-8" else {}
     columns = {name: [row[n] for row in rows[:most]] for n, name in enumerate(names)}
+    if chosen.delimiter != "," and (written := {name: cells for name, cells in columns.items() if _commas(cells)}):
+        columns |= {name: [values.with_point(cell) for cell in cells] for name, cells in written.items()}
+        settings |= {"decimal": ","}
     return SampledTable(columns, min(len(rows), most), settings, notes)
 
 
@@ -172,6 +177,15 @@ def _wrapped(lines: Sequence[str], dialect: Dialect) -> bool:
     """Whether single quotes stand around the cells of all rows but the header."""
     rows = [line.split(dialect.delimiter) for line in lines[1:]]
     return bool(rows) and all(len(cell) > 1 and cell[0] == cell[-1] == "'" for row in rows for cell in row)
+
+
+def _commas(cells: Sequence[str]) -> bool:
+    """Whether a column has numbers with decimal commas, rather than lists: as many digits behind each, or many."""
+    there = [cell for cell in cells if cell not in NULLS]
+    if not there or not all(is_number(str(values.with_point(cell))) for cell in there):
+        return False
+    behind = {len(values.with_point(cell).partition(".")[2]) for cell in there if "," in cell}
+    return len(behind) == 1 or max(behind, default=0) > 2
 
 
 def _differences(one: Dialect, other: Dialect) -> dict[str, Any]:

@@ -19,6 +19,8 @@ _MOST: Final = 24
 _KINDS: Final = 5
 _CATEGORIES: Final = 100
 """Integers with more values are taken as quantities."""
+_CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
+"""A time of day, beside the day in another column."""
 Kind = Literal["categorical", "multi", "numeric"]
 
 
@@ -98,6 +100,8 @@ def _kind(column: Column) -> Kind | None:
         return "multi" if 1 < len(column.elements) < sum(column.elements.values()) and not fractions else None
     if column.type == "boolean":
         return "categorical"
+    if column.type == "text" and all(map(_CLOCK.fullmatch, column.distinct)):
+        return None
     if column.unique and (column.type == "text" or (column.type == "integer" and _numbering(column))):
         return None
     if column.type == "number":

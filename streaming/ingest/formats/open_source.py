@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping as Names
 from collections.abc import Sequence
@@ -127,6 +128,15 @@ def dialect(format: Format, given: Names[str, Any]) -> Dialect:  # noqa: A002
     if len(settings.get("delimiter", ",")) > 1:
         settings = {"quote": ""} | settings
     return Dialect(**settings)
+
+
+def check_name(path: Path | str) -> None:
+    """Raises InvalidValueError for a name that is not UTF-8, which neither messages nor saved places could have."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        raise InvalidValueError(f"the name {shown!r} is not UTF-8: give the file another one") from None
 
 
 def is_array(path: Path | str) -> bool:

@@ -82,6 +82,8 @@ class Mapping:
     """Whether rows of one list are scattered over the file."""
     where: Names[str, Sequence[str]] = field(default_factory=dict)
     """In files with rows of several kinds: values by column; a row of this kind has one of them in each."""
+    decimal: Literal[".", ","] = field(default=".", repr=False)
+    """What stands before the fraction of a number in text; with a comma, points and spaces group the digits."""
 
     def __post_init__(self) -> None:
         allowed = _FIELDS[self.kind]
@@ -140,7 +142,7 @@ class Mapping:
 
     @cached_property
     def _text(self) -> str:
-        return repr(self)
+        return repr(self) + (f" {self.decimal}" if self.decimal != "." else "")  # as before there was `decimal`
 
     def check(self, available: Sequence[str], source: str) -> None:
         """Raises InvalidValueError when a column is not among `available`, or appears twice."""

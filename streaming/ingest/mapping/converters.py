@@ -31,7 +31,7 @@ def converter(mapping: Mapping, field: str) -> Convert:
         return _feature(mapping, child, nulls, listed=parent == "item_features" and not mapping.row_per_item)
     type_ = EVENT_SCHEMA.field(field).type
     listed = pa.types.is_list(type_)
-    convert = values.identifier if pa.types.is_string(type_.value_type if listed else type_) else values.number
+    convert = values.identifier if pa.types.is_string(type_.value_type if listed else type_) else _number(mapping)
     if not listed or mapping.row_per_item:
         return _identifier(nulls) if convert is values.identifier else lambda cell: convert(cell, nulls)
     cut = mapping.separator
@@ -56,9 +56,20 @@ def _identifier(nulls: Collection[str]) -> Convert:
 
 def _feature(mapping: Mapping, name: str, nulls: Collection[str], listed: bool) -> Convert:
     kind, separator = mapping.kinds.get(name), mapping.separator
+    commas = mapping.decimal == "," and kind == "numeric"
+
+    def value(cell: Any) -> Any:
+        return values.feature(values.with_point(cell) if commas else cell, kind, separator, nulls)
+
     if listed:
-        return lambda cell: [values.feature(one, kind, separator, nulls) for one in values.elements(cell, separator)]
-    return lambda cell: values.feature(cell, kind, separator, nulls)
+        return lambda cell: [value(one) for one in values.elements(cell, separator)]
+    return value
+
+
+def _number(mapping: Mapping) -> Callable[[Any, Collection[str]], Any]:
+    if mapping.decimal == ".":
+        return values.number
+    return lambda cell, nulls: values.number(values.with_point(cell), nulls)
 
 
 def _done(mapping: Mapping, nulls: Collection[str]) -> Convert:

@@ -7,6 +7,7 @@ becomes text unless a rule in `docs/events.md` says how.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection
 from datetime import date
 from decimal import Decimal
@@ -55,6 +56,22 @@ def feature(value: Any, kind: Kind | None, separator: str, nulls: Collection[str
     if kind == "categorical":
         value = _integral(value)
     return float(value) if isinstance(value, Decimal) else value
+
+
+_COMMA: Final = re.compile(r"[\s€$£]*([+-]?(?:\d{1,3}(?:[.\s\u2019]\d{3})+|\d+))(?:,(\d+))?[\s€$£]*")
+
+
+def with_point(value: Any) -> Any:
+    """A number that is written with a decimal comma, with a point and no currency; any other value as it is.
+
+    >>> with_point("1.234,5"), with_point("7,00 €"), with_point("3,4,5"), with_point(0.5)
+    ('1234.5', '7.00', '3,4,5', 0.5)
+    """
+    found = _COMMA.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        return value
+    whole = re.sub(r"[.\s\u2019]", "", found[1])
+    return whole if found[2] is None else f"{whole}.{found[2]}"
 
 
 def happened(value: Any, yes: Collection[str], nulls: Collection[str]) -> bool:

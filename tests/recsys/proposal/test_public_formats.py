@@ -474,3 +474,25 @@ def test_the_commas_of_texts_are_no_lists(tmp_path: Path) -> None:
     files = [written(tmp_path, "ratings.csv", ratings), written(tmp_path, "movies.csv", movies)]
     proposal, _ = tried(tmp_path, files)
     assert {one.name: one.kind for one in proposal.fields} == {"title": "categorical", "genres": "multi"}
+
+
+@pytest.mark.parametrize("price", ["{0},{1}9", "1.{0:03},{1}9 €"])
+def test_prices_with_decimal_commas_are_numbers(tmp_path: Path, price: str) -> None:
+    rows = ["\ufeffKunde;Artikel;Datum;Uhrzeit;Preis;Geklickt"]
+    for n in range(300):
+        written_price = price.format(9 + n % 12, n % 10)
+        rows.append(
+            f"K{n % 9};A{n % 12};{1 + n // 30:02}.05.2024;{n % 24}:15;{written_price};{'nein' if n % 3 else 'ja'}"
+        )
+    proposal, found = tried(tmp_path, [written(tmp_path, "Export.csv", rows)])
+    (mapping,) = proposal.mappings
+    assert mapping.settings["decimal"].value == ","
+    assert {one.name: one.kind for one in proposal.fields} == {"preis": "numeric"}
+    assert (found.counts.dead, found.positives) == (0, 100)
+
+
+def test_a_row_that_is_longer_than_what_is_looked_at_is_said(tmp_path: Path) -> None:
+    long = "x" * (5 << 20)
+    for name, rows in (("a.csv", ["user,item", f"u,{long}"]), ("b.json", [f'{{"a": "{long}"}}'])):
+        with pytest.raises(InvalidValueError, match="a line is longer than 4 MiB"):
+            propose([written(tmp_path, name, rows)], Said())

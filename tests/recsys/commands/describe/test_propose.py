@@ -566,3 +566,14 @@ def test_a_pipe_is_refused(tmp_path: Path, command: tuple[str, ...]) -> None:
     result = run(tmp_path, *command, "pipe.csv")
     assert result.exit_code == 1
     assert "pipe.csv is a pipe or device" in result.stderr
+
+
+@pytest.mark.parametrize("command", [("inspect",), ("init", "--from"), ("ingest",)])
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path, command: tuple[str, ...]) -> None:
+    if command == ("ingest",):
+        (tmp_path / "recsys.toml").touch()
+    name = os.fsdecode(b"caf\xe9.jsonl")
+    (tmp_path / name).touch()
+    result = run(tmp_path, *command, name)
+    assert result.exit_code == 1
+    assert r"caf\\xe9.jsonl' is not UTF-8" in result.output

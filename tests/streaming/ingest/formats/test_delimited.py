@@ -231,3 +231,12 @@ def test_a_suffix_that_says_nothing_is_refused_unless_the_format_is_named(tmp_pa
     log = MemoryLog()
     ingest = Ingest(log, DeadLetters(tmp_path / "dead"), window=10_000, clock=lambda: NOW)
     assert ingest.run(open_source(tmp_path / name, PLAY, format="csv")) == Counts(3)
+
+
+def test_numbers_with_decimal_commas_are_read_if_the_mapping_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("at;item;price\n1;a;1.234,50\n2;b;0,5 €\n3;c;7\n")
+    columns = {"time": "at", "item": "item", "features.price": "price"}
+    mapping = Mapping("item", columns, kinds={"price": "numeric"}, decimal=",")
+    source = open_source(tmp_path / "a.csv", mapping, text={"delimiter": ";"})
+    lines = [line for block in source.blocks() for line in block.lines]
+    assert [json.loads(line)["features"]["price"] for line in lines] == [1234.5, 0.5, 7]

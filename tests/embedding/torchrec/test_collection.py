@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torchrec.models.dlrm import DLRM, DLRMTrain
 from torchrec.modules.embedding_configs import DataType
 from torchrec.optim import RowWiseAdagrad
 
+from embedding.sharding import HashBuckets
 from embedding.store import Admission
 from embedding.torchrec.collection import CollisionFreeEmbeddingBagCollection, counters, expire, set_time
 from embedding.torchrec.processes.ranks import Ranks
@@ -90,6 +92,15 @@ def test_the_default_buckets_fill_every_row_before_one_is_refused_or_evicted() -
     assert counters(sharded, "t")["evicted"] == 0
     sharded(bags(t=[[5000]]))
     assert counters(sharded, "t")["evicted"] > 0
+
+
+@pytest.mark.parametrize(("rows", "processes", "ids"), [(1000, 2, 731), (100_000, 4, 96_205)])
+def test_as_many_ids_as_the_docs_say_fill_no_process(rows: int, processes: int, ids: int) -> None:
+    assert ids == int(rows - 6 * math.sqrt(processes * rows))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        owners = HashBuckets(processes, 8).owner(rng.integers(0, 2**64, ids, np.uint64))
+        assert np.bincount(owners).max() <= rows // processes
 
 
 def test_ids_not_yet_admitted_leave_their_bag_and_learn_nothing() -> None:

@@ -68,6 +68,9 @@ def test_batches_may_be_empty_of_one_id_and_of_any_integers() -> None:
         ({"ttl": -1}, "ttl is -1"),
         ({"ttl": {"tt": 1}}, "ttl: unknown tables tt, the collection has t"),
         ({"buckets": 0}, "buckets is 0"),
+        ({"buckets": "8"}, "buckets is '8', write a Python int"),
+        ({"seed": 1.5}, "seed is 1.5, write a Python int"),
+        ({"init_scale": "1"}, "table 't': init_scale is '1', write a finite Python float"),
         ({"data_type": DataType.INT8}, "training takes FP32 or FP16"),
     ],
 )

@@ -86,7 +86,7 @@ class Replay:
         """Learn from every example whose label is known by `until`, as far as full batches go."""
         for batch in self._feed.poll(until=until):
             self._learner.forget(self._feed.take_erased())
-            self._learner.step(batch)
+            self._learner.step(batch, scored=False)  # rows are scored as of a refresh, not as they are learned
             self.trained += int(batch.counted_B.sum())
 
     def _score(self, refresh: Refresh) -> int:

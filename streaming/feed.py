@@ -17,11 +17,11 @@ from streaming.encode.batch import TrainingBatch
 from streaming.encode.encoded_rows import unpack
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import EntityState
-from streaming.events.columns import ITEM, erased_users
+from streaming.events.columns import ITEM, USER, erased_users, kinds
 from streaming.feed_state import FeedState
 from streaming.join.columns_to_rows import EntityUpdateRow, updates
 from streaming.join.joiner import Joiner
-from streaming.join.labeled_impression import LabeledImpression
+from streaming.join.label_columns import LabelColumns
 from streaming.join.tasks_joiner import TasksJoiner
 from streaming.log.event_log import Chunk, Cursor, EventLog
 from streaming.log.merged_reader import LogReader
@@ -142,10 +142,9 @@ class Feed:
 
     def finish(self) -> Iterator[TrainingBatch]:
         """End of a finite log: close all windows and return what is left, the last batch with fewer rows."""
-        impressions = self.joiner.flush()
-        for impression in impressions:
-            self.entities.resolve(impression)
-        self._add(impressions, self._cursors_here(len(impressions)))
+        labels = self.joiner.close()
+        self.entities.resolve_all(labels)
+        self._add(labels, self._cursors_here(len(labels)))
         yield from self._waiting.full()
         yield from self.drain()
 
@@ -187,13 +186,12 @@ class Feed:
 
     def _take(self, chunk: Chunk) -> None:
         before = self.joiner.sequence
-        join = self.joiner.push if chunk.partition in self.partitions else self.joiner.skip
-        impressions = join(self.streamed.take(chunk.events))
-        self._resolve(chunk, impressions, before)
-        cursors_IP = self._cursors_here(len(impressions))
-        event_I = np.fromiter((impression.sequence for impression in impressions), np.int64, len(impressions))
-        cursors_IP[:, chunk.partition] = chunk.next_offsets_N[event_I - before - 1]
-        self._add(impressions, cursors_IP)
+        join = self.joiner.join if chunk.partition in self.partitions else self.joiner.skip
+        labels = join(self.streamed.take(chunk.events))
+        self._resolve(chunk, labels, before)
+        cursors_IP = self._cursors_here(len(labels))
+        cursors_IP[:, chunk.partition] = chunk.next_offsets_N[labels.sequence_I - before - 1]
+        self._add(labels, cursors_IP)
         for _, user in erased_users(chunk.events):  # at most one, which comes alone
             self._erasing = user
 
@@ -207,17 +205,21 @@ class Feed:
     def _cursors_here(self, count: int) -> npt.NDArray[np.int64]:
         return np.tile(np.array(self.cursor, np.int64), (count, 1))
 
-    def _resolve(self, chunk: Chunk, impressions: Sequence[LabeledImpression], before: int) -> None:
+    def _resolve(self, chunk: Chunk, labels: LabelColumns, before: int) -> None:
         """Apply updates and look features up in the order of events, so that chunks may be cut anywhere."""
-        pending = updates(chunk.events)
-        update = next(pending, None)
         reads = self.encoder.reads_entities
-        for impression in impressions:
-            while update is not None and before + update.row + 1 < impression.sequence:
+        pending = updates(chunk.events) if np.isin(kinds(chunk.events), (USER, ITEM)).any() else iter(())
+        update = next(pending, None)
+        if update is None:
+            if reads:
+                self.entities.resolve_all(labels)
+            return
+        for number, sequence in enumerate(labels.sequence_I.tolist()):
+            while update is not None and before + update.row + 1 < sequence:
                 self._apply(update)
                 update = next(pending, None)
             if reads:
-                self.entities.resolve(impression)
+                self.entities.resolve(labels, number)
         while update is not None:
             self._apply(update)
             update = next(pending, None)
@@ -229,8 +231,8 @@ class Feed:
             if update.available is not None:
                 self._observer.available(update.key, update.time, is_so=update.available)
 
-    def _add(self, impressions: list[LabeledImpression], cursors_IP: npt.NDArray[np.int64]) -> None:
-        if impressions:
+    def _add(self, labels: LabelColumns, cursors_IP: npt.NDArray[np.int64]) -> None:
+        if len(labels):
             if self._observer is not None:
-                self._observer.observe(labeled for labeled in impressions if labeled.task == 0)
-            self._waiting.add(self.encoder.encode_rows(impressions, cursors_IP))
+                self._observer.observe(labeled for labeled in labels.impressions() if labeled.task == 0)
+            self._waiting.add(self.encoder.encode_rows(labels, cursors_IP))

@@ -1,12 +1,11 @@
 """Values to ids and numbers: the same code for training and for serving, so that they cannot differ.
-Shape suffixes: I labeled impressions, B rows (one per position of an impression), N numeric fields, P partitions.
+Shape suffixes: I labelled impressions, B rows (one per position of an impression), N numeric fields, P partitions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,14 @@ from streaming.encode.batch import Jagged, TrainingBatch
 from streaming.encode.encoded_rows import EncodedRows
 from streaming.encode.entity_state import EntityState
 from streaming.encode.feature_spec import FeatureSpec, Field
-from streaming.encode.field_values import Request, item_values, request_values
+from streaming.encode.field_values import Request, field_values, request_values
 from streaming.encode.row_keys import row_keys
 from streaming.encode.value_forms import Hashes, Refuse, floats_of, ignore, number_of, refuse_value, text_of
 from streaming.events.schema import LARGEST, Features, Value
+from streaming.join.label_columns import LabelColumns, label_columns
 from streaming.join.labeled_impression import LabeledImpression
 from streaming.log.event_log import Cursor
+from streaming.text_hash import xxh3_texts
 
 Numbers = npt.NDArray[np.float32]
 
@@ -49,43 +50,47 @@ class Encoder:
         self, impressions: Sequence[LabeledImpression], entities: EntityState | None, cursor: Cursor
     ) -> TrainingBatch:
         """One row per position, in order. Raises ValueError when there are none."""
+        labels = label_columns(impressions)
         if entities is not None:
-            for impression in impressions:
-                entities.resolve(impression)
-        return self.encode_rows(impressions, np.tile(np.array(cursor, np.int64), (len(impressions), 1))).batch()
+            entities.resolve_all(labels)
+        return self.encode_rows(labels, np.tile(np.array(cursor, np.int64), (len(impressions), 1))).batch()
 
-    def encode_rows(self, impressions: Sequence[LabeledImpression], cursors_IP: npt.NDArray[np.int64]) -> EncodedRows:
+    def encode_rows(self, labels: LabelColumns, cursors_IP: npt.NDArray[np.int64]) -> EncodedRows:
         """One row per position, of impressions whose entities are resolved."""
-        positions = [i.positions for i in impressions]
-        counts_I = np.fromiter(map(len, positions), np.int64, len(impressions))
-        impression_B = np.repeat(np.arange(len(impressions)), counts_I)
-        rows = len(impression_B)
-        positions_B = np.fromiter(chain.from_iterable(positions), np.int32, rows)
-        tasks_B = _column("task", impressions)[impression_B]
+        impression_B, records = labels.impression_B, labels.records
+        record_B, rows, tasks_B = labels.record_I[impression_B], len(impression_B), labels.tasks_I[impression_B]
+        positions_B = labels.positions_B.astype(np.int32)
         ids: dict[str, Jagged] = {}
         numbers: list[Numbers] = []
         for field in self.spec.fields:
-            values = item_values(field, impressions) if field.of_item else request_values(field, impressions)
             if field.kind == "numeric":
-                numbers_ = self._numbers(field, values, self._count)
+                numbers_ = self._numbers(field, field_values(field, labels), self._count)
                 numbers.append(numbers_ if field.of_item else numbers_[impression_B])
             else:
-                jagged = self._ids(field, values, self._count)
+                jagged = self._label_ids(field, labels)
                 ids[field.name] = jagged if field.of_item else jagged.take(impression_B)
         return EncodedRows(
             ids=ids,
             numeric_BN=_columns(numbers, rows),
-            labels_B=np.fromiter(chain.from_iterable([i.labels for i in impressions]), np.float32, rows),
-            counted_B=1 - _column("learned", impressions).astype(np.float32)[impression_B],
-            keys_B=row_keys(tasks_B, _column("number", impressions)[impression_B], positions_B),
+            labels_B=labels.labels_B.astype(np.float32),
+            counted_B=1 - labels.learned_I.astype(np.float32)[impression_B],
+            keys_B=row_keys(tasks_B, records.numbers_R[record_B], positions_B),
             tasks_B=tasks_B,
             weights_B=np.ones(rows, np.float32),
-            propensities_B=_propensities(impressions, rows),
+            propensities_B=records.propensities(record_B, labels.positions_B),
             positions_B=positions_B,
-            times_B=_column("time", impressions)[impression_B],
-            decided_B=_column("decided", impressions)[impression_B],
+            times_B=records.times_R[record_B],
+            decided_B=labels.decided_I[impression_B],
             cursors_BP=cursors_IP[impression_B],
         )
+
+    def _label_ids(self, field: Field, labels: LabelColumns) -> Jagged:
+        """Of each label, if the field is of the item, else of each labelled impression."""
+        if field.kind == "multi" or field.source not in ("user", "item"):
+            return self._ids(field, field_values(field, labels), self._count)
+        texts = labels.items() if field.source == "item" else labels.users()
+        ids = xxh3_texts(texts.data, texts.starts, texts.stops, self._hashes[field.table].seed)
+        return Jagged(ids, np.ones(len(ids), np.int32))
 
     def missing(self, field: Field, rows: int) -> Jagged:
         """Ids of a field that no row has a value of."""
@@ -171,21 +176,6 @@ class Encoder:
 
     def _count(self, field: Field, _value: object) -> None:
         self.bad_values[field.name] += 1
-
-
-def _column(name: str, impressions: Sequence[LabeledImpression]) -> npt.NDArray[np.int64]:
-    """A whole number [I] that each impression has."""
-    return np.fromiter(map(attrgetter(name), impressions), np.int64, len(impressions))
-
-
-def _propensities(impressions: Sequence[LabeledImpression], rows: int) -> Numbers:
-    if not any(map(attrgetter("propensities"), impressions)):
-        return np.ones(rows, np.float32)
-    each = (
-        [i.propensities[position] for position in i.positions] if i.propensities else [1.0] * len(i.positions)
-        for i in impressions
-    )
-    return np.fromiter(chain.from_iterable(each), np.float32, rows)
 
 
 def _columns(columns: Sequence[Numbers], rows: int) -> Numbers:

@@ -13,7 +13,7 @@ from recsys.errors import InvalidValueError, LogCorruptedError, StateError
 from streaming.events.columns import USER
 from streaming.events.schema import Features
 from streaming.join.columns_to_rows import EntityUpdateRow
-from streaming.join.labeled_impression import LabeledImpression
+from streaming.join.label_columns import LabelColumns
 
 _decoder = msgspec.json.Decoder(Features)
 
@@ -184,13 +184,22 @@ class EntityState:
             ) from error
         side.update(update.key, update.time, features)
 
-    def resolve(self, impression: LabeledImpression) -> None:
-        """Set `latest_user` and `latest_items` to the features in force at the impression's time."""
-        time, items = impression.time, impression.items
+    def resolve(self, labels: LabelColumns, number: int) -> None:
+        """Look up, for this one of the labelled impressions, the features in force at its time."""
+        time = int(labels.records.times_R[labels.record_I[number]])
         if len(self.users):
-            impression.latest_user = self.users.at(impression.user, time)
+            labels.latest_users_I = labels.latest_users_I or [{}] * len(labels)
+            labels.latest_users_I[number] = self.users.at(labels.users_I[number], time)
         if len(self.items):
-            impression.latest_items = [self.items.at(items[position], time) for position in impression.positions]
+            labels.latest_items_B = labels.latest_items_B or [{}] * len(labels.items_B)
+            own = slice(*labels.bounds_I[number : number + 2])
+            labels.latest_items_B[own] = [self.items.at(item, time) for item in labels.items_B[own]]
+
+    def resolve_all(self, labels: LabelColumns) -> None:
+        """As `resolve`, for each."""
+        if len(self.users) or len(self.items):
+            for number in range(len(labels)):
+                self.resolve(labels, number)
 
     def drain_changes(self) -> tuple[Changes, Changes]:
         """What changed among users and among items since the last drain."""

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from xxhash import xxh3_64_intdigest
 
 from streaming.join.tables import kernels
 from streaming.join.tables.layout import new_delay_counts, with_room_for_lists
@@ -34,9 +33,8 @@ REFRESH = 256
 _MIDDLES = (np.arange(DRAWS) + 0.5) / DRAWS
 
 
-def draws(ids: Iterable[str], count: int) -> npt.NDArray[np.uint64]:
-    """The draws, among `DRAWS`, of `count` impressions: a hash of each id, so that they are repeatable."""
-    hashes = np.fromiter(map(xxh3_64_intdigest, map(str.encode, ids)), np.uint64, count)
+def draws(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The draws, among `DRAWS`, of impressions, from a hash of each one's id, so that they are repeatable."""
     return hashes >> np.uint64(64 - DRAWS.bit_length() + 1)
 
 

@@ -14,19 +14,20 @@ import numpy as np
 import pyarrow as pa
 
 from recsys.errors import InvalidValueError, StateError
-from streaming.events.columns import times
+from streaming.events.columns import IMPRESSION, times
 from streaming.join import joiner_state
 from streaming.join.click_delays import ClickDelays, draws
-from streaming.join.columns_to_rows import InteractionRow
 from streaming.join.joiner_state import JoinerState
+from streaming.join.label_columns import LabelColumns
 from streaming.join.labeled_impression import LabeledImpression, LabelRule
-from streaming.join.labeler import Labeler
-from streaming.join.open_impression import OpenImpression
 from streaming.join.outcomes import OUTCOMES, TALLIES
+from streaming.join.shown_records import Integers
 from streaming.join.tables import kernels
-from streaming.join.tables.kept import Kept
+from streaming.join.tables.event_columns import NO_TEXT, EventColumns, Text, text_of
+from streaming.join.tables.kept_texts import free_keys, of_user, take_in
 from streaming.join.tables.layout import new_tables, with_room
-from streaming.join.tables.run import Run
+from streaming.join.tables.text_room import with_text_room
+from streaming.text_hash import xxh3_texts
 
 __all__ = ["OUTCOMES", "TALLIES", "Joiner", "LabelRule", "LabeledImpression", "Labels"]
 
@@ -74,14 +75,13 @@ class Joiner:
         self._paced, self._task = labels == "paced", task
         self._delays = delays or ClickDelays(wait)
         self._settings = {"wait": wait, "lateness": lateness, "memory": memory, "max_pending": max_pending}
-        self._actions = sorted(rule.actions)
-        self._codes = {action: code for code, action in enumerate(self._actions)}
+        self._names = sorted(rule.actions)
+        """Of actions, by code; more than those of the rule, if a state has labels that others decided."""
+        self._codes = text_of(self._names)
         self._clear()
 
     def _clear(self) -> None:
-        self._kept = Kept()
         self._tables = new_tables(self._delays.counts, paced=self._paced, **self._settings)
-        self._labeler = Labeler(self._kept.slots, self._actions, self._task)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -110,120 +110,89 @@ class Joiner:
         return int(self._tables.now[0]["clock"]) - self.lateness
 
     def push(self, events: pa.RecordBatch) -> list[LabeledImpression]:
-        """Take events (`EVENT_SCHEMA`); returns the labels they decided, in the order in which they became known."""
-        out: list[LabeledImpression] = []
-        for start in range(0, events.num_rows, PIECE):
-            for run in Run.of(events.slice(start, PIECE)).by_id(self._kept.opened):
-                out += self._join(run)
-        return out
+        """As `join`, as objects."""
+        return self.join(events).impressions()
 
-    def skip(self, events: pa.RecordBatch) -> list[LabeledImpression]:
+    def join(self, events: pa.RecordBatch) -> LabelColumns:
+        """Take events (`EVENT_SCHEMA`); returns the labels they decided, in the order in which they became known."""
+        pieces = [events.slice(start, PIECE) for start in range(0, events.num_rows, PIECE)]
+        return LabelColumns.concat([self._join(EventColumns.of(piece)) for piece in pieces] or [self._take_out()])
+
+    def skip(self, events: pa.RecordBatch) -> LabelColumns:
         """Take only the times of events, which another joiner joins: windows close as if they were joined here."""
-        self._make_room(0)
+        self._make_room()
         kernels.skip(self._tables, times(events))
         return self._take_out()
 
-    def flush(self) -> list[LabeledImpression]:
+    def close(self) -> LabelColumns:
         """End of a finite log: every window closes, every held interaction is unmatched."""
-        self._make_room(0)
+        self._make_room()
         kernels.close_all(self._tables)
         return self._take_out()
+
+    def flush(self) -> list[LabeledImpression]:
+        """As `close`, as objects."""
+        return self.close().impressions()
 
     def forget(self, user: str) -> int:
         """Drop the open impressions of a user, whose labels nobody will learn; returns how many there were.
 
         Interactions that come for them later are unmatched.
         """
-        keys = [self._kept.keys[one.id] for one in self._kept.opened.values() if one.user == user]
-        if keys:
-            self._make_room(0)
-            kernels.forget(self._tables, self._tables.keys["slot"][keys])
+        slots_S = np.flatnonzero(self._tables.opened["open"])
+        own_S = np.zeros(len(slots_S), np.bool_)
+        of_user(self._tables, np.frombuffer(user.encode(), np.uint8), slots_S, own_S)
+        if own_S.any():
+            self._make_room()
+            kernels.forget(self._tables, slots_S[own_S])
             self._take_out()
-        return len(keys)
+        return int(own_S.sum())
 
     def state(self) -> bytes:
         """All that the future depends on, but not the settings."""
-        return joiner_state.pack(self._tables, self._kept, self._delays.state())
+        return joiner_state.pack(self._tables, self._names, self._delays.state())
 
     def restore(self, state: bytes) -> None:
         """Restore the state returned by `state()`. Raises StateError when it is not a joiner's."""
         try:
             loaded = msgspec.msgpack.decode(state, type=JoinerState)
             self._delays.restore(loaded.silences[0])
+            self._names += sorted(joiner_state.actions(loaded) - set(self._names))
             self._clear()
-            joiner_state.keep(self._tables, self._kept, loaded)
-            self._make_room(0)
-            joiner_state.fill(self._tables, self._kept, loaded, self._codes, self.rule)
+            e, ids = joiner_state.columns(loaded)
+            self._make_room(e, ids)
+            joiner_state.fill(self._tables, loaded, self._taken_in(e, text_of(self._names)), ids)
         except (msgspec.DecodeError, KeyError) as error:
             raise StateError(f"not a joiner's state: {error}") from error
 
-    def _join(self, run: Run) -> list[LabeledImpression]:
-        events, kept = len(run.kinds_N), self._kept
-        keys_N, places_N = np.full(events, -1), np.full(events, -1)
-        ids = [one.id for one in run.shown]
-        codes = [self._codes.get(one.action, -1) for one in run.acted]
-        keys_N[run.impressions] = shown_keys = list(map(kept.keys.__getitem__, ids))
-        keys_N[run.interactions] = [
-            kept.keys[one.impression] if code >= 0 else -1 for one, code in zip(run.acted, codes, strict=True)
-        ]
-        places_N[run.impressions] = slots = kept.slots.add(run.shown)
-        places_N[run.interactions] = places = kept.places.add(run.acted)
-        self._make_room(events)
-        self._write_shown(run.shown, ids, slots, shown_keys)
-        self._write_acted(run.acted, places, codes)
-        at = 0
-        while (at := kernels.join(self._tables, run.kinds_N, run.times_N, keys_N, places_N, at)) < events:
+    def _join(self, e: EventColumns) -> LabelColumns:
+        self._make_room(e)
+        keys_N, places_N = self._taken_in(e, self._codes)
+        at, events = 0, len(keys_N)
+        while (at := kernels.join(self._tables, e.kinds_N, e.times_N, keys_N, places_N, at)) < events:
             self._delays.estimate(int(self._tables.now[0]["clock"]))
-        self._note_opened(run.shown, slots)
         return self._take_out()
 
-    def _make_room(self, events: int) -> None:
-        """For so many events more."""
-        kept = self._kept
-        self._delays.reserve(events)
-        t = self._tables._replace(delays=self._delays.counts)
-        self._tables = t = with_room(t, events, len(kept.slots.objects), len(kept.places.objects), len(kept.keys.ids))
-        kernels.begin_keys(t, np.array(kept.keys.take_fresh(), np.int64))
-
-    def _write_shown(self, shown: list[OpenImpression], ids: list[str], slots: list[int], keys: list[int]) -> None:
-        opened = self._tables.opened
-        opened["time"][slots] = [one.time for one in shown]
-        opened["items"][slots] = [len(one.items) for one in shown]
+    def _taken_in(self, e: EventColumns, actions: Text) -> tuple[Integers, Integers]:
+        """The key of each event, and its slot or place; -1 where there is none. `actions` have a code."""
+        keys_N, places_N = np.full(len(e.kinds_N), -1), np.full(len(e.kinds_N), -1)
+        least = -np.inf if self.rule.min_value is None else self.rule.min_value
+        take_in(self._tables, e, actions, least, keys_N, places_N)
         if self._paced:
-            opened["draw"][slots] = draws(ids, len(ids))
-        for id_, one in zip(ids, shown, strict=True):
-            self._kept.opened.setdefault(id_, one)
-        for n in np.flatnonzero(self._tables.keys["first"][keys] >= 0).tolist():
-            self._find_held(shown[n], keys[n])
+            shown = np.flatnonzero(e.kinds_N == IMPRESSION)
+            starts, stops = (e.id.offsets[shown + n].astype(np.int64) for n in (0, 1))
+            self._tables.opened["draw"][places_N[shown]] = draws(xxh3_texts(e.id.data, starts, stops))
+        return keys_N, places_N
 
-    def _find_held(self, shown: OpenImpression, key: int) -> None:
-        """Of the interactions that are held for an impression, the positions in it."""
-        place = self._tables.keys[key]["first"]
-        while place >= 0:
-            acted = self._tables.acted[place]
-            acted["position"] = shown.position(self._kept.places.objects[place].item)
-            place = acted["after"]
+    def _make_room(self, e: EventColumns | None = None, ids: Text = NO_TEXT) -> None:
+        """For these events more, and these ids."""
+        events = 0 if e is None else len(e.kinds_N)
+        self._delays.reserve(events)
+        t = with_room(self._tables._replace(delays=self._delays.counts), e, len(ids.offsets) - 1)
+        self._tables = with_text_room(t, e, len(ids.data))
 
-    def _write_acted(self, interactions: list[InteractionRow], places: list[int], codes: list[int]) -> None:
-        opened, acted = self._kept.opened, self._tables.acted
-        met = [opened.get(one.impression) for one in interactions]
-        positive = self.rule.label
-        acted["time"][places] = [one.time for one in interactions]
-        acted["action"][places] = codes
-        acted["positive"][places] = [positive(one.value) for one in interactions]
-        acted["position"][places] = [
-            shown.position(one.item) if shown is not None else -1 for one, shown in zip(interactions, met, strict=True)
-        ]
-
-    def _note_opened(self, shown: list[OpenImpression], slots: list[int]) -> None:
-        """Note on impressions that were taken in when that was; one whose id was open before is open now instead."""
-        opened = self._tables.opened[slots]
-        for one, number, clock in zip(shown, opened["number"].tolist(), opened["clock"].tolist(), strict=True):
-            one.number, one.clock = number, clock
-        if len(shown) == 1 and opened[0]["open"]:
-            self._kept.opened[shown[0].id] = shown[0]
-
-    def _take_out(self) -> list[LabeledImpression]:
-        labels = self._labeler.labels(self._tables)
-        self._kept.let_go(self._tables)
+    def _take_out(self) -> LabelColumns:
+        labels, now = LabelColumns.of(self._tables, self._task), self._tables.now
+        now["outputs"] = now["decisions"] = now["positions"] = 0
+        free_keys(self._tables)
         return labels

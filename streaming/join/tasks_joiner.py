@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import pyarrow as pa
 
 from recsys.errors import StateError
 from streaming.join.joiner import Joiner
+from streaming.join.label_columns import LabelColumns
 from streaming.join.labeled_impression import LabeledImpression, LabelRule
 
 
@@ -61,15 +61,23 @@ class TasksJoiner:
 
     def push(self, events: pa.RecordBatch) -> list[LabeledImpression]:
         """As `Joiner.push`, for all tasks."""
-        return _merged(joiner.push(events) for joiner in self._joiners)
+        return self.join(events).impressions()
 
-    def skip(self, events: pa.RecordBatch) -> list[LabeledImpression]:
+    def join(self, events: pa.RecordBatch) -> LabelColumns:
+        """As `Joiner.join`, for all tasks."""
+        return _merged(joiner.join(events) for joiner in self._joiners)
+
+    def skip(self, events: pa.RecordBatch) -> LabelColumns:
         """As `Joiner.skip`, for all tasks."""
         return _merged(joiner.skip(events) for joiner in self._joiners)
 
+    def close(self) -> LabelColumns:
+        """As `Joiner.close`, for all tasks."""
+        return _merged(joiner.close() for joiner in self._joiners)
+
     def flush(self) -> list[LabeledImpression]:
         """As `Joiner.flush`, for all tasks."""
-        return _merged(joiner.flush() for joiner in self._joiners)
+        return self.close().impressions()
 
     def forget(self, user: str) -> int:
         """As `Joiner.forget`, for all tasks."""
@@ -92,9 +100,9 @@ class TasksJoiner:
             joiner.restore(one)
 
 
-def _merged(outs: Iterable[list[LabeledImpression]]) -> list[LabeledImpression]:
+def _merged(outs: Iterable[LabelColumns]) -> LabelColumns:
     """In the order in which they became known; each joiner's own order is kept."""
-    return list(heapq.merge(*outs, key=lambda labeled: (labeled.sequence, labeled.decided)))
+    return LabelColumns.concat(list(outs)).in_order()
 
 
 def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:

@@ -1,7 +1,6 @@
 """The join, event by event, over tables of numbers (see `layout`), compiled by Numba.
 
-Strings stay outside: ids of impressions are keys, actions are codes, and an interaction comes with the position of its
-item in the impression that it may meet. What becomes known is written to `outputs` and `decisions`, in order.
+Ids of impressions are keys, actions are codes (see `kept_texts`). What becomes known is written to `outputs`, in order.
 """
 
 from __future__ import annotations
@@ -12,22 +11,20 @@ import numpy as np
 from numba import njit
 
 from streaming.join.outcomes import OUTCOMES, TALLIES
+from streaming.join.tables.kept_texts import HEAD, IMPRESSION, INTERACTION, NEW
 
 jit: Any = njit(nogil=True, cache=True, error_model="numpy")
+
+inlined: Any = njit(nogil=True, cache=True, error_model="numpy", inline="always")
 
 LAST = 2**63 - 1
 """The last event time there is (ms)."""
 
-IMPRESSION, INTERACTION = 0, 1
-
-UNUSED, NEW, OPEN, CLOSED = range(4)
-"""States of a key: not given out, not joined, its impression's window open, or closed recently."""
+OPEN, CLOSED = 2, 3
+"""States of a key whose impression's window is open, or closed recently; others are in `kept_texts`."""
 
 FREE, HELD, DECIDED = range(3)
 """States of an interaction: not kept, waiting for its impression, or the one that decided a label."""
-
-BY_CLICKS, BY_SILENCE, AT_THE_END = range(3)
-"""What makes labels known: interactions, silence, or the end of a window whose labels were held back."""
 
 _NAMES = (*OUTCOMES, *TALLIES)
 _SHOWN, _SHOWN_AGAIN, _SHOWN_LATE = (
@@ -87,6 +84,7 @@ def forget(t: Any, slots_F: Any) -> None:
     now = t.now[0]
     for slot in slots_F:
         t.opened[slot].open = False
+        now.shown_items -= t.opened[slot].items
     size, now.waiting = now.waiting, 0
     for n in range(size):
         time, number, slot = t.waiting[n, 0], t.waiting[n, 1], t.waiting[n, 2]
@@ -99,13 +97,6 @@ def forget(t: Any, slots_F: Any) -> None:
 
 
 @jit
-def begin_keys(t: Any, keys_K: Any) -> None:
-    """These keys [K] are given out."""
-    for key in keys_K:
-        t.keys[key].state, t.keys[key].first, t.keys[key].last = NEW, -1, -1
-
-
-@jit
 def loosen(t: Any, keys_K: Any) -> None:
     """These keys [K], those below 0 aside, may stand for nothing."""
     now = t.now[0]
@@ -113,20 +104,6 @@ def loosen(t: Any, keys_K: Any) -> None:
         if key >= 0:
             t.loose[now.loose] = key
             now.loose += 1
-
-
-@jit
-def unused_keys(t: Any) -> Any:
-    """The loose keys that do stand for nothing, each once; none is loose any more."""
-    now, count = t.now[0], 0
-    for n in range(now.loose):
-        key = t.loose[n]
-        if t.keys[key].state == NEW and t.keys[key].first < 0:
-            t.keys[key].state = UNUSED
-            t.loose[count] = key
-            count += 1
-    now.loose = 0
-    return t.loose[:count]
 
 
 # Moments
@@ -144,7 +121,7 @@ def _advance(t: Any, clock: int) -> None:
         shown = t.opened[slot]
         if shown.open and shown.number == number and not shown.silent:
             shown.silent = True
-            _give_out(t, slot, BY_SILENCE, moment + 1, 0)
+            _give_out_silence(t, slot, moment + 1)
     _close_until(t, clock - window - 1)
     while now.held_entries and t.held[0, 0] < clock - now.lateness:
         t.counts[_UNMATCHED] += _drop_first(t)
@@ -164,19 +141,20 @@ def _close(t: Any, early: bool) -> None:
     now.waiting = _pop(t.waiting, now.waiting)
     shown = t.opened[slot]
     shown.open = False
+    now.shown_items -= shown.items
     end = _later(shown.time, now.wait)
     _remember(t, shown.key, _later(max(end, now.clock), now.memory))
     t.counts[_CLOSED_EARLY if early else _CLOSED] += 1
     t.counts[_NEGATIVES] += shown.items - shown.decided
     known = now.clock if early else _later(_later(end, now.lateness), 1)
     if not now.paced:
-        _give_out(t, slot, AT_THE_END, known, 0)
+        _give_out_all(t, slot, known)
     elif not shown.silent:
-        _give_out(t, slot, BY_SILENCE, known, 0)
+        _give_out_silence(t, slot, known)
     _end(t, slot)
 
 
-@jit
+@inlined
 def _end(t: Any, slot: int) -> None:
     """Let an impression go whose window is over, with its interactions."""
     now, shown = t.now[0], t.opened[slot]
@@ -194,7 +172,7 @@ def _end(t: Any, slot: int) -> None:
     now.ended += 1
 
 
-@jit
+@inlined
 def _remember(t: Any, key: int, until: int) -> None:
     """A window closed; forget those whose time the watermark has passed, and the oldest of too many."""
     now, size = t.now[0], len(t.closed)
@@ -208,7 +186,7 @@ def _remember(t: Any, key: int, until: int) -> None:
         now.closed -= 1
 
 
-@jit
+@inlined
 def _loosen(t: Any, key: int) -> None:
     t.keys[key].state = NEW
     t.loose[t.now[0].loose] = key
@@ -218,7 +196,7 @@ def _loosen(t: Any, key: int) -> None:
 # Impressions
 
 
-@jit
+@inlined
 def _show(t: Any, key: int, slot: int) -> bool:
     """Take an impression; False, and nothing is done, when delays must be estimated before it."""
     now, shown = t.now[0], t.opened[slot]
@@ -248,6 +226,7 @@ def _open(t: Any, key: int, slot: int) -> None:
     shown.key, shown.number, shown.clock = key, now.sequence, now.clock
     shown.first = shown.last = -1
     shown.decided, shown.silent, shown.open = 0, False, True
+    now.shown_items += shown.items
     now.waiting = _push(t.waiting, now.waiting, shown.time, shown.number, slot)
     if now.paced:
         _await_silence(t, slot)
@@ -262,7 +241,7 @@ def _open(t: Any, key: int, slot: int) -> None:
         _prune(t)
 
 
-@jit
+@inlined
 def _await_silence(t: Any, slot: int) -> None:
     now, tally = t.now[0], t.delays.tally[0]
     list_shown(t.delays, now.clock, t.opened[slot].items)
@@ -285,7 +264,7 @@ def _await(t: Any, slot: int) -> None:
         now.due = _push(t.due, now.due, due, shown.number, slot)
 
 
-@jit
+@inlined
 def _prune(t: Any) -> None:
     """Forget the silence of impressions that closed early, when there are many."""
     now = t.now[0]
@@ -302,7 +281,7 @@ def _prune(t: Any) -> None:
 # Interactions
 
 
-@jit
+@inlined
 def _act(t: Any, key: int, place: int) -> None:
     now, acted = t.now[0], t.acted[place]
     if acted.action < 0:
@@ -326,6 +305,7 @@ def _act(t: Any, key: int, place: int) -> None:
 def _decide(t: Any, slot: int, place: int) -> None:
     """Count an interaction with an open impression; the first with an item decides its label."""
     now, shown, acted = t.now[0], t.opened[slot], t.acted[place]
+    acted.position = _position(t, shown, acted)
     outcome = _outcome(t, shown, acted)
     t.counts[outcome] += 1
     if outcome != _JOINED:
@@ -345,7 +325,7 @@ def _decide(t: Any, slot: int, place: int) -> None:
     now.decisions += 1
 
 
-@jit
+@inlined
 def _outcome(t: Any, shown: Any, acted: Any) -> int:
     if acted.time > _later(shown.time, t.now[0].wait):
         return _LATE
@@ -359,30 +339,90 @@ def _outcome(t: Any, shown: Any, acted: Any) -> int:
     return _JOINED
 
 
-@jit
+@inlined
+def _position(t: Any, shown: Any, acted: Any) -> int:
+    """The first position of an item, because an interaction names no position; -1 if it was not shown."""
+    first, size = shown.number_start + HEAD, np.int64(acted.text_size)
+    start = t.numbers[first - 2]
+    for position in range(shown.items):
+        number = t.numbers[first + position]
+        stop = number & 0xFFFFFFFF
+        if np.uint64(number) >> np.uint64(32) == acted.hash and stop - start == size:
+            same = True
+            for n in range(size):
+                same &= t.texts[shown.text + start + n] == t.acted_texts[acted.text + n]
+            if same:
+                return position
+        start = stop
+    return -1
+
+
+@inlined
 def _give_out_decided(t: Any, slot: int, since: int) -> None:
-    """Of items given out as negative before, only the positive ones."""
-    now, shown = t.now[0], t.opened[slot]
-    count = now.decisions - since
-    if shown.silent:
-        count = 0
+    """What interactions decided together; of items given out as negative before, only the positive ones."""
+    now, shown, first = t.now[0], t.opened[slot], t.now[0].positions
+    if now.paced:
         for n in range(since, now.decisions):
-            count += t.acted[t.decisions[n]].positive
-        t.counts[_CORRECTED] += count
-    if now.paced and count:
-        _give_out(t, slot, BY_CLICKS, now.clock, since)
+            acted = t.acted[t.decisions[n]]
+            if acted.positive or not shown.silent:
+                _label(t, acted.position, acted.positive)
+    if shown.silent:
+        t.counts[_CORRECTED] += now.positions - first
+    _give_out(t, slot, now.clock, first, shown.silent)
 
 
 @jit
-def _give_out(t: Any, slot: int, by: int, known: int, since: int) -> None:
+def _give_out_silence(t: Any, slot: int, known: int) -> None:
+    """Items that no interaction has decided, negative."""
+    first = t.now[0].positions
+    _mark(t, slot, 1, -1)
+    for position in range(t.opened[slot].items):
+        if not t.marks[position]:
+            _label(t, position, 0)
+    _mark(t, slot, 0, -1)
+    _give_out(t, slot, known, first, False)
+
+
+@jit
+def _give_out_all(t: Any, slot: int, known: int) -> None:
+    """All items, positive where an interaction made them so."""
+    first = t.now[0].positions
+    _mark(t, slot, 1, 0)
+    for position in range(t.opened[slot].items):
+        _label(t, position, t.marks[position])
+    _mark(t, slot, 0, 0)
+    _give_out(t, slot, known, first, False)
+
+
+@inlined
+def _mark(t: Any, slot: int, mark: int, least: int) -> None:
+    """Mark the decided items of an impression whose bin is `least` or more, which those of positive ones are from 0."""
+    place = t.opened[slot].first
+    while place >= 0:
+        if t.acted[place].bin >= least:
+            t.marks[t.acted[place].position] = mark
+        place = t.acted[place].after
+
+
+@inlined
+def _label(t: Any, position: int, label: int) -> None:
     now = t.now[0]
-    out = t.outputs[now.outputs]
-    out.slot, out.by, out.known, out.sequence = slot, by, known, now.sequence
-    out.since, out.until = since, now.decisions
-    now.outputs += 1
+    t.positions[now.positions], t.labels[now.positions] = position, label
+    now.positions += 1
 
 
-@jit
+@inlined
+def _give_out(t: Any, slot: int, known: int, since: int, learned: bool) -> None:
+    """The labels from `since` on, if there are any."""
+    now = t.now[0]
+    if now.positions > since:
+        out = t.outputs[now.outputs]
+        out.slot, out.known, out.sequence, out.learned = slot, known, now.sequence, learned
+        out.since, out.until = since, now.positions
+        now.outputs += 1
+
+
+@inlined
 def _hold(t: Any, key: int, place: int) -> None:
     """Keep an interaction until its impression comes; beyond `max_pending` the oldest is dropped."""
     now, waiting, acted = t.now[0], t.keys[key], t.acted[place]
@@ -400,7 +440,7 @@ def _hold(t: Any, key: int, place: int) -> None:
                 now.held_entries = _push(t.held, now.held_entries, time, number, other)
 
 
-@jit
+@inlined
 def _chain(t: Any, owner: Any, place: int) -> None:
     """Append an interaction to the chain of a key or an open impression."""
     t.acted[place].before, t.acted[place].after = owner.last, -1
@@ -412,12 +452,12 @@ def _chain(t: Any, owner: Any, place: int) -> None:
 
 
 @jit
-def chain_again(t: Any, keys_H: Any, slots_D: Any) -> None:
-    """After a restart: the first interactions are held for these keys, the next decided labels of these slots."""
+def chain_again(t: Any, keys_H: Any, places_H: Any, slots_D: Any, places_D: Any) -> None:
+    """After a restart: these interactions are held for these keys, and those decided labels of these slots."""
     for n in range(len(keys_H)):
-        _chain(t, t.keys[keys_H[n]], n)
+        _chain(t, t.keys[keys_H[n]], places_H[n])
     for n in range(len(slots_D)):
-        _chain(t, t.opened[slots_D[n]], len(keys_H) + n)
+        _chain(t, t.opened[slots_D[n]], places_D[n])
         t.opened[slots_D[n]].decided += 1
 
 
@@ -456,7 +496,7 @@ def _drop_first(t: Any) -> int:
     return 1
 
 
-@jit
+@inlined
 def _release(t: Any, place: int) -> None:
     t.acted[place].state = FREE
     t.released[t.now[0].released] = place

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streaming.join.outcomes import OUTCOMES, TALLIES
+from streaming.join.tables.event_columns import EventColumns
+from streaming.join.tables.kept_texts import IMPRESSION, place_again
 
 Table = npt.NDArray[Any]
 
@@ -22,13 +24,25 @@ def _row(**types: str) -> np.dtype[Any]:
 
 _NOW = _row(
     i8="wait lateness memory max_pending paced clock sequence version"
-    " waiting due held held_entries closed closed_first outputs decisions ended released loose"
+    " waiting due held held_entries closed closed_first outputs decisions positions loose shown_items"
+    " slots ended places released keys free_keys text_end number_end acted_end key_end"
 )
 _TALLY = _row(f8="closed", i8="memory lists first until_estimate version")
-_OPENED = _row(i8="time number clock key first last", i4="items decided draw", b1="silent open")
-_ACTED = _row(i8="time number key slot before after", i4="position action bin", i1="state", b1="positive")
-_KEY = _row(i8="slot first last", i1="state")
-_OUTPUT = _row(i8="slot by known sequence since until")
+_OPENED = _row(
+    i8="time number clock key first last text number_start",
+    i4="items decided draw text_size number_size",
+    b1="silent open",
+)
+_ACTED = _row(
+    i8="time number key slot before after text",
+    u8="hash",
+    f8="value",
+    i4="position action bin text_size",
+    i1="state",
+    b1="positive",
+)
+_KEY = _row(i8="slot first last text", u8="hash", i4="text_size", i1="state")
+_OUTPUT = _row(i8="slot known sequence since until", b1="learned")
 
 
 class DelayCounts(NamedTuple):
@@ -70,15 +84,31 @@ class Tables(NamedTuple):
     closed: npt.NDArray[np.int64]
     """Ring [X, 2] of closed impressions, oldest first: key, and the time until which it is remembered."""
     outputs: Table
-    """Labels in the order in which they became known; `since` and `until` number entries of `decisions`."""
+    """Labels in the order in which they became known; `since` and `until` number entries of `positions`."""
+    positions: npt.NDArray[np.int32]
+    labels: npt.NDArray[np.uint8]
+    """Of the positions: 1 for a positive one."""
     decisions: npt.NDArray[np.int64]
     """Places of the interactions that decided a label, in that order."""
+    marks: npt.NDArray[np.uint8]
+    """All 0: of the positions of one impression, for a moment."""
     ended: npt.NDArray[np.int64]
     """Slots that are free again."""
     released: npt.NDArray[np.int64]
     """Places that are free again."""
     loose: npt.NDArray[np.int64]
     """Keys that may stand for nothing any more."""
+    free_keys: npt.NDArray[np.int64]
+    key_places: npt.NDArray[np.int64]
+    """Keys by the hash of their id (see `kept_texts`)."""
+    key_texts: npt.NDArray[np.uint8]
+    """Ids by key."""
+    texts: npt.NDArray[np.uint8]
+    """Of open impressions: the bytes of their records (see `kept_texts`)."""
+    numbers: npt.NDArray[np.int64]
+    """Of open impressions: the numbers of their records."""
+    acted_texts: npt.NDArray[np.uint8]
+    """The items of held interactions."""
     delays: DelayCounts
 
 
@@ -87,28 +117,33 @@ def new_tables(delays: DelayCounts, **settings: int) -> Tables:
     now = np.zeros(1, _NOW)
     for name, value in settings.items():
         now[name] = value
-    rows: dict[str, Any] = {
-        name: np.zeros(0, dtype) for name, dtype in (("opened", _OPENED), ("acted", _ACTED), ("keys", _KEY))
-    }
-    queues = {name: np.zeros((0, 3), np.int64) for name in ("waiting", "due", "held")}
-    lists = {name: np.zeros(0, np.int64) for name in ("decisions", "ended", "released", "loose")}
-    ring, outputs = np.zeros((1, 2), np.int64), np.zeros(0, _OUTPUT)
+    rows = {"opened": _OPENED, "acted": _ACTED, "keys": _KEY, "outputs": _OUTPUT, "positions": "i4"}
+    bytes_ = dict.fromkeys(("labels", "marks", "key_texts", "texts", "acted_texts"), "u1")
+    lists = dict.fromkeys(("decisions", "ended", "released", "loose", "free_keys", "numbers"), "i8")
+    empty: dict[str, Any] = {name: np.zeros(0, type_) for name, type_ in (rows | bytes_ | lists).items()}
+    empty |= {name: np.zeros((0, 3), np.int64) for name in ("waiting", "due", "held")}
     return Tables(
         now=now,
         counts=np.zeros(len(OUTCOMES) + len(TALLIES), np.int64),
-        closed=ring,
-        outputs=outputs,
+        closed=np.zeros((1, 2), np.int64),
+        key_places=np.zeros(2, np.int64),
         delays=delays,
-        **rows,
-        **queues,
-        **lists,
+        **empty,
     )
 
 
-def with_room(t: Tables, events: int, slots: int, places: int, keys: int) -> Tables:
-    """The tables, with room for so many events more, and for so many slots, places and keys in all."""
+def with_room(t: Tables, e: EventColumns | None = None, ids: int = 0) -> Tables:
+    """The tables, with room for these events more, and for so many ids more; not yet for their texts."""
     now = t.now[0]
-    waiting, held, closed = (int(now[name]) + events for name in ("waiting", "held", "closed"))
+    events = shown = longest = items = 0
+    if e is not None:
+        events, shown, items = len(e.kinds_N), int(np.count_nonzero(e.kinds_N == IMPRESSION)), e.shown
+        longest = int(np.diff(e.item_offsets).max())
+    waiting, held, closed = int(now["waiting"]) + shown, int(now["held"]) + events, int(now["closed"]) + ids
+    slots = int(now["slots"]) + max(shown - int(now["ended"]), 0)
+    places = int(now["places"]) + max(events - shown - int(now["released"]), 0)
+    keys = int(now["keys"]) + max(events + ids - int(now["free_keys"]), 0)
+    positions = int(now["shown_items"]) + items + held
     sizes = {
         "opened": slots,
         "acted": places,
@@ -117,10 +152,14 @@ def with_room(t: Tables, events: int, slots: int, places: int, keys: int) -> Tab
         "due": int(now["due"]) + waiting,
         "held": int(now["held_entries"]) + events,
         "outputs": waiting + 2 * events,
+        "positions": positions,
+        "labels": positions,
         "decisions": held,
-        "ended": waiting + events,
+        "marks": longest,
+        "ended": slots,
         "released": places,
         "loose": closed + waiting + held + events,
+        "free_keys": keys,
     }
     grown: dict[str, Any] = {
         name: _grown(getattr(t, name), size) for name, size in sizes.items() if len(getattr(t, name)) < size
@@ -129,7 +168,12 @@ def with_room(t: Tables, events: int, slots: int, places: int, keys: int) -> Tab
         unrolled = np.roll(t.closed, -int(now["closed_first"]), axis=0)
         now["closed_first"] = 0
         grown["closed"] = _grown(unrolled, closed + waiting)
-    return t._replace(**grown) if grown else t
+    if len(t.key_places) < 2 * keys:
+        grown["key_places"] = np.zeros(1 << (4 * keys).bit_length(), np.int64)
+    t = t._replace(**grown) if grown else t
+    if "key_places" in grown:
+        place_again(t)
+    return t
 
 
 def new_delay_counts(edges_E: npt.NDArray[np.float64], draws: int, memory: int) -> DelayCounts:

@@ -1,6 +1,6 @@
 """An event log in a topic of Kafka, for many machines.
 
-A record holds a batch of events (see `records`), an offset names an event in it (see `offsets`). Other producers may
+A record holds a batch of events (see `kept_texts`), an offset names an event in it (see `offsets`). Other producers may
 write single events in JSON to the same topic.
 """
 

@@ -13,6 +13,7 @@ from streaming.encode.encoded_rows import EncodedRows, pack
 from streaming.encode.encoder import Encoder
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Features, Value
+from streaming.join.label_columns import label_columns
 from streaming.join.labeled_impression import LabeledImpression
 
 SPEC = FeatureSpec.of(
@@ -75,7 +76,7 @@ def labeled(draw: st.DrawFn) -> LabeledImpression:
 def test_rows_do_not_depend_on_those_that_are_encoded_with_them(impressions: list[LabeledImpression]) -> None:
     together, alone = Encoder(SPEC), Encoder(SPEC)
     cursors_IP = np.arange(2 * len(impressions)).reshape(-1, 2)
-    rows = together.encode_rows(impressions, cursors_IP)
-    each = [alone.encode_rows([one], cursors_IP[n : n + 1]) for n, one in enumerate(impressions)]
+    rows = together.encode_rows(label_columns(impressions), cursors_IP)
+    each = [alone.encode_rows(label_columns([one]), cursors_IP[n : n + 1]) for n, one in enumerate(impressions)]
     assert pack(rows) == pack(EncodedRows.concat(each))
     assert together.bad_values == alone.bad_values

@@ -10,6 +10,7 @@ from streaming.events.columns import ITEM
 from streaming.events.schema import Features, ItemUpdate, UserUpdate
 from streaming.ingest.codec import encode_events
 from streaming.join.columns_to_rows import EntityUpdateRow, updates
+from streaming.join.label_columns import label_columns
 from streaming.join.labeled_impression import LabeledImpression
 
 names = st.sampled_from(["a", "b", "c"])
@@ -75,8 +76,9 @@ def test_an_example_gets_what_was_known_when_it_was_shown() -> None:
     entities.users.update("u", 30, {"clicks": 2})
     entities.items.update("y", 30, {"price": 3})
     example = LabeledImpression("A", 20, "u", ("x", "y"), {}, {}, (), "", "", "", (1,), (0.0,), 40, 1)
-    entities.resolve(example)
-    assert (example.latest_user, example.latest_items) == ({"clicks": 1}, [{}])
+    labels = label_columns([example])
+    entities.resolve_all(labels)
+    assert (labels.latest_users_I, labels.latest_items_B) == ([{"clicks": 1}], [{}])
 
 
 def test_changes_are_drained_once_and_can_be_put_back() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import msgspec
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from streaming.events.columns import IMPRESSION
 from streaming.events.schema import EVENT_SCHEMA, Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.ingest.codec import encode_events
 from streaming.join.joiner import Joiner, LabeledImpression, LabelRule, Labels
+from streaming.join.joiner_state import JoinerState
 from tests.streaming.fixed_age import FixedAge
 
 
@@ -126,7 +128,7 @@ def test_a_labeled_impression_carries_what_the_impression_had() -> None:
     assert (labeled.items, labeled.propensities) == (("x", "y"), (0.75, 0.25))
 
 
-def test_features_are_decoded_once_and_a_state_in_between_changes_nothing() -> None:
+def test_features_are_the_same_of_each_label_and_a_state_in_between_changes_nothing() -> None:
     joiner = Joiner(LabelRule(), wait=10, lateness=0, delays=FixedAge(10))
     impression = Impression(
         id="A", time=5, user="u", items=["x", "y"], features={"age": 3.5}, item_features={"price": [1, 2.5]}
@@ -135,8 +137,8 @@ def test_features_are_decoded_once_and_a_state_in_between_changes_nothing() -> N
     restored = Joiner(LabelRule(), wait=10, lateness=0)
     restored.restore(joiner.state())
     [silent], [same] = joiner.flush(), restored.flush()
-    assert silent.features is clicked.features
-    assert silent.item_features is clicked.item_features
+    assert silent.features == clicked.features == impression.features
+    assert silent.item_features == clicked.item_features
     assert (silent.features, silent.item_features) == (impression.features, impression.item_features)
     assert same == silent
 
@@ -381,3 +383,27 @@ def _offline(events: list[Event], wait: int) -> dict[tuple[str, int], float]:
             if event.item in impression.items:
                 labels[impression.id, impression.items.index(event.item)] = float(event.value >= 0.5)
     return labels
+
+
+def test_a_click_on_a_long_list_is_of_the_items_first_position() -> None:
+    items = [f"item-{n}" for n in range(3000)]
+    clicked = ["item-2999", "item-0", "item-1500", "item-3000"]
+    joiner = Joiner(LabelRule(), wait=10, lateness=0, delays=FixedAge(10))
+    found = joiner.push(encode_events([shown("A", 0, *items), *(acted("A", item, 1) for item in clicked)]))
+    assert [labeled.positions for labeled in found] == [(2999,), (0,), (1500,)]
+    assert joiner.counts["unknown_items"] == 1
+    [silent] = joiner.flush()
+    assert silent.positions == tuple(n for n in range(3000) if n not in (0, 1500, 2999))
+
+
+def test_a_state_with_features_decoded_as_older_releases_wrote_it_is_read() -> None:
+    joiner = Joiner(LabelRule(), wait=10, lateness=0, delays=FixedAge(10))
+    impression = Impression(id="A", time=5, user="u", items=["x", "y"], features={"age": 3.5})
+    joiner.push(encode_events([impression, acted("A", "x", 6)]))
+    state = msgspec.msgpack.decode(joiner.state(), type=JoinerState)
+    assert state.waiting[0].features == b'{"age":3.5}'
+    state.waiting[0].features, state.waiting[0].places = {"age": 3.5}, {"x": 0, "y": 1}
+    restored = Joiner(LabelRule(), wait=10, lateness=0)
+    restored.restore(msgspec.msgpack.encode(state))
+    assert restored.state() == joiner.state()
+    assert restored.flush() == joiner.flush()

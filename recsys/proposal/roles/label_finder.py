@@ -13,6 +13,7 @@ from recsys.proposal.columns.likeness import FALSE, names_things, two_valued
 from recsys.proposal.columns.vocabulary import NOT_POSITIVE, Role, known, says, tokens
 from recsys.proposal.roles.roles import Guess, Said
 
+_MOST_GRADES: Final = 6
 _SHOWN_VALUES: Final = 8
 """Most values in a message."""
 
@@ -83,12 +84,19 @@ def _label(column: Column) -> Guess | None:
             return Guess(column, f"{false!r} is taken for yes: it was not skipped", [false])
         named = bool(says("label", column.name) or _not_refused(column.name))
         return Guess(column, "two values, and its name says what the user did") if named else None
+    if says("label", column.name) == 3 and _graded(column):
+        return Guess(column, "grades, of which those above 0 mean yes")
     yes = yes_words(column)
     no = [word for word in column.distinct if word not in yes]
     if not yes:
         return None
     other = ", ".join(map(repr, no[:_SHOWN_VALUES])) or "a missing value"
     return Guess(column, f"{', '.join(map(repr, yes[:_SHOWN_VALUES]))} is taken for yes, {other} for no", yes)
+
+
+def _graded(column: Column) -> bool:
+    """Whether the values are grades from 0 up, as of the relevance of search results."""
+    return column.type == "integer" and 2 < len(column.distinct) <= _MOST_GRADES and min(column.numbers) == 0
 
 
 def _events(guess: Guess, columns: Sequence[Column]) -> bool:

@@ -496,3 +496,11 @@ def test_a_row_that_is_longer_than_what_is_looked_at_is_said(tmp_path: Path) -> 
     for name, rows in (("a.csv", ["user,item", f"u,{long}"]), ("b.json", [f'{{"a": "{long}"}}'])):
         with pytest.raises(InvalidValueError, match="a line is longer than 4 MiB"):
             propose([written(tmp_path, name, rows)], Said())
+
+
+def test_grades_above_0_are_positive(tmp_path: Path) -> None:
+    rows = ["query_id,user_id,doc_id,timestamp,label"]
+    rows += [f"q{n // 5},u{n // 5 % 20},d{n % 13},{T + n // 5},{(n % 7) * (n % 2) % 5}" for n in range(400)]
+    proposal, found = tried(tmp_path, [written(tmp_path, "search.csv", rows)])
+    assert proposal.mappings[0].columns["actions.click"].value == "label"
+    assert found.positives == sum((n % 7) * (n % 2) % 5 > 0 for n in range(400))

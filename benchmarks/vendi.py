@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.harness import Result, Target
-from recsys.retrieval_study.rerankers import determinantal_process, maximal_marginal_relevance
+from recsys.retrieval_study.slates.rerankers import determinantal_process, maximal_marginal_relevance
 from serving.ranking.diversity import Diversity, categories
 from serving.ranking.exploration import Greedy, log_odds
 from streaming.events.schema import Value

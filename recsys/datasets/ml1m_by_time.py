@@ -14,13 +14,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet
 
-from recsys.datasets.ml1m import lines
+from recsys.datasets.ml1m import event_times, lines
 from recsys.datasets.movielens import movie_features
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 LIKED = 4
 """A rating of this or more is a positive."""
+HELD_OUT = 0.125
+"""The share of ratings before the split that settings are chosen by: a tenth of all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,12 +45,17 @@ class RatedItems:
         return [film["genres"] for film in self.films]
 
 
-def ml1m_by_time(folder: Path | str) -> RatedItems:
-    """From `ratings.parquet`, whose column `period` says what the first 80 % are, `users.dat` and `movies.dat`."""
+def ml1m_by_time(folder: Path | str, *, validation: bool = False) -> RatedItems:
+    """From `ratings.parquet`, whose column `period` says what the first 80 % are, `users.dat` and `movies.dat`.
+
+    For `validation` the last `HELD_OUT` of these 80 % are what comes afterwards, and later ratings are not read.
+    """
     folder = Path(folder)
     ratings = pa.parquet.read_table(folder / "ratings.parquet")
+    if validation:
+        ratings = ratings.filter(pa.compute.equal(ratings["period"], "train80"))
     users_R, movies_R, stars_R = (ratings[name].to_numpy() for name in ("user_id", "movie_id", "rating"))
-    before_R = pa.compute.equal(ratings["period"], "train80").to_numpy()
+    before_R = _early(users_R, ratings) if validation else pa.compute.equal(ratings["period"], "train80").to_numpy()
     users, rows_R = np.unique(users_R, return_inverse=True)
     items = np.unique(movies_R[before_R])
     columns_R = np.minimum(np.searchsorted(items, movies_R), len(items) - 1)
@@ -72,6 +79,14 @@ def ml1m_by_time(folder: Path | str) -> RatedItems:
         names,
         [films.get(name, {"genres": []}) for name in names],
     )
+
+
+def _early(users_R: Ints, ratings: pa.Table) -> Bools:
+    """All but the last `HELD_OUT` by time. Of low ratings, whose times are missing, the user's median known time."""
+    seconds_R = ratings["timestamp"].to_numpy(zero_copy_only=False).astype(np.float64)
+    usual_R = event_times(users_R, seconds_R, np.ones(len(users_R), np.bool_))
+    times_R = np.where(np.isnan(seconds_R), usual_R, seconds_R)
+    return np.asarray(times_R <= np.quantile(times_R, 1 - HELD_OUT), np.bool_)
 
 
 def _film(title: str, genres: str) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Retrieval judged by what users did later, on MovieLens 1M: baselines, slates, and the tables of docs/retrieval.md."""
+"""Retrieval judged by what users did later, on MovieLens 1M: the tables of docs/retrieval.md."""

@@ -3,7 +3,8 @@
 Protocol: items are the 3,662 films with a rating in the first 80 % of ratings by time; films that the user rated there
 are left out; relevant is what the user rated 4 or 5 afterwards; users are the 1,120 with a like before and after. The
 spread over seeds is that of initial weights, order and negatives, at a tenth of the likes also of which tenth it is.
-Nothing is tuned, and the last epoch is judged. Shape suffixes: U users, I items, K places.
+Settings are chosen with seed 0 on a validation period, the last eighth of the ratings before the split, by the sum of
+Recall@10 and Recall@50; then all likes before the split are learned. Shape suffixes: U users, I items, K places.
 """
 
 from __future__ import annotations
@@ -15,71 +16,82 @@ import numpy as np
 from recsys.datasets.ml1m_by_time import Bools, Ints, RatedItems
 from recsys.evaluation.result_file import check_settings
 from recsys.retrieval_study.judging import best, mean_average_precision, recall
-from recsys.retrieval_study.neighbours import Floats, ease, item_knn, popularity, scores
+from recsys.retrieval_study.retrieval_methods import BASE, METHODS, SEEDLESS, VARIANTS, Fit
 from recsys.retrieval_study.retrieval_result import RetrievalResult, RetrievalRow
-from recsys.retrieval_study.two_towers import SETTINGS, TwoTowers
+from recsys.retrieval_study.two_towers import SETTINGS
 
-PARTS = {"10 %": 0.1, "100 %": 1.0}
-EPOCHS = {"10 %": 12, "100 %": 4}
+PARTS = {"100 %": 1.0, "10 %": 0.1}
 COLD = 10
 """Likes before the split below which a film is cold; the head has half of all likes, the tail are all other films."""
-_SSL = '[retrieval.ssl]\nmethod = "{}"\nbatch = 512\n'
-TOWERS = {
-    "two-tower": "",
-    "two-tower, spread-out": _SSL.format("spread_out"),
-    "two-tower, RFM": _SSL.format("rfm"),
-    "two-tower, CFM": _SSL.format("cfm"),
-    "two-tower, CFM + dropout": _SSL.format("cfm") + "dropout = 0.1\n",
-}
-"""What each adds to the settings."""
-BASELINES: dict[str, Callable[[Bools], Floats]] = {
-    "EASE": lambda liked_UI: scores(liked_UI, ease(liked_UI)),
-    "item-kNN": lambda liked_UI: scores(liked_UI, item_knn(liked_UI)),
-    "popularity": lambda liked_UI: np.broadcast_to(popularity(liked_UI), liked_UI.shape),
-}
+TEST, VALIDATION = "test", "validation"
+Task = tuple[int, str, str, str]
+"""Seed, part, method, and what is tried on the validation period; the latter is empty for a row of the table."""
 
 
 class RetrievalStudy:
-    """A row for each method, part of the likes and seed; those of one seed come before those of the next."""
+    """A row for each try, then one for each method, part of the likes and seed; a seed comes before the next."""
 
-    def __init__(self, rated: RatedItems, seeds: int) -> None:
-        self._rated, self._seeds = rated, seeds
-        self._users = np.flatnonzero(rated.liked_UI.any(1) & rated.later_UI.any(1))
-        self._relevant = slices(rated.liked_UI, rated.later_UI[self._users])
+    def __init__(self, rated: RatedItems, validation: RatedItems, seeds: int) -> None:
+        self._worlds, self._seeds = {TEST: _World(rated), VALIDATION: _World(validation)}, seeds
 
     @property
-    def tasks(self) -> Sequence[tuple[int, str, str]]:
-        """Every row: its seed, part and method. Baselines of all likes are the same for every seed."""
-        methods = [*BASELINES, *TOWERS]
-        every = [(seed, part, method) for seed in range(self._seeds) for part in PARTS for method in methods]
-        return [one for one in every if not (one[0] and one[1] == "100 %" and one[2] in BASELINES)]
+    def tasks(self) -> Sequence[Task]:
+        """Baselines of all likes are the same for every seed; variants have the settings of the base."""
+        found: list[Task] = []
+        for part in PARTS:
+            for method, tried in METHODS.items():
+                if len(tried) > 1 and method not in VARIANTS:
+                    found += [(0, part, method, one) for one in tried]
+                found.append((0, part, method, ""))
+        later = [(seed, part, method, "") for seed in range(1, self._seeds) for part in PARTS for method in METHODS]
+        return found + [one for one in later if not (one[1] == "100 %" and one[2] in SEEDLESS)]
 
     def empty(self) -> RetrievalResult:
-        epochs = {f"epochs at {part}": count for part, count in EPOCHS.items()}
-        return RetrievalResult(settings={"towers": SETTINGS, **epochs})
+        return RetrievalResult(settings={"towers": SETTINGS})
 
     def rows(self, done: RetrievalResult, doing: Callable[[str], None]) -> Iterator[RetrievalRow]:
         """The rows that `done` has not. Raises InvalidValueError if it is of other settings."""
         check_settings(done.settings, self.empty().settings)
-        have = {(row.seed, row.part, row.method) for row in done.rows}
-        for seed, part, method in self.tasks:
-            if (seed, part, method) not in have:
-                doing(f"{method}, {part} of the likes, seed {seed}")
-                lists_UK = self._lists(method, part, seed)
-                yield RetrievalRow(method=method, part=part, seed=seed, figures=judged(lists_UK, self._relevant))
+        rows = {_task(row): row for row in done.rows}
+        for task in self.tasks:
+            if task not in rows:
+                seed, part, method, tried = task
+                doing(f"{method}, {part} of the likes, {tried or f'seed {seed}'}")
+                setting = tried or _chosen(rows, part, method)
+                period = VALIDATION if tried else TEST
+                figures = self._worlds[period].figures(METHODS[method][setting], PARTS[part], seed)
+                rows[task] = RetrievalRow(
+                    method=method, part=part, seed=seed, period=period, setting=setting, figures=figures
+                )
+                yield rows[task]
 
-    def _lists(self, method: str, part: str, seed: int) -> Ints:
-        rated = self._rated
-        drawn_UI = np.random.default_rng(seed).random(rated.liked_UI.shape) < PARTS[part]
-        liked_UI = rated.liked_UI & drawn_UI
-        if method in BASELINES:
-            found_UI = BASELINES[method](liked_UI)[self._users]
-        else:
-            towers = TwoTowers(rated, TOWERS[method], seed)
-            for _ in range(EPOCHS[part]):
-                towers.epoch(liked_UI)
-            found_UI = towers.scores(self._users)
-        return best(found_UI, rated.rated_UI[self._users], 50)
+
+class _World:
+    """Likes to learn from, and users to judge by what they liked later."""
+
+    def __init__(self, rated: RatedItems) -> None:
+        self._rated = rated
+        self._users = np.flatnonzero(rated.liked_UI.any(1) & rated.later_UI.any(1))
+        self._relevant = slices(rated.liked_UI, rated.later_UI[self._users])
+
+    def figures(self, fit: Fit, part: float, seed: int) -> dict[str, dict[str, float]]:
+        liked_UI = self._rated.liked_UI & (np.random.default_rng(seed).random(self._rated.liked_UI.shape) < part)
+        found_UI = fit(self._rated, liked_UI, self._users, seed)
+        return judged(best(found_UI, self._rated.rated_UI[self._users], 50), self._relevant)
+
+
+def _task(row: RetrievalRow) -> Task:
+    return row.seed, row.part, row.method, row.setting if row.period == VALIDATION else ""
+
+
+def _chosen(rows: dict[Task, RetrievalRow], part: str, method: str) -> str:
+    """The setting of a method that was best on the validation period; the first of equal ones."""
+    of = BASE if method in VARIANTS else method
+    tried = [one for one in METHODS[of] if (0, part, of, one) in rows]
+    if not tried:
+        return next(iter(METHODS[of]))
+    figures = [rows[0, part, of, one].figures["all"] for one in tried]
+    return tried[int(np.argmax([one["recall10"] + one["recall50"] for one in figures]))]
 
 
 def slices(liked_UI: Bools, relevant_UI: Bools) -> dict[str, Bools]:

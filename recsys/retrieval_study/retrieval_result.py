@@ -13,11 +13,13 @@ _COLUMNS = [("all", "recall10"), ("all", "recall50"), ("all", "map10"), *((one, 
 
 
 class RetrievalRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A fit on a `part` of the likes: by slice of items and name, its figures."""
+    """A fit on a `part` of the likes: by slice of items and name, its figures in a `period`, test or validation."""
 
     method: str
     part: str
     seed: int
+    period: str
+    setting: str
     figures: dict[str, dict[str, float]]
 
 
@@ -29,11 +31,14 @@ class RetrievalResult(ResultFile, frozen=True):
     rows: tuple[RetrievalRow, ...] = ()
 
     def table(self) -> list[list[str]]:
-        """A line for each method and part, with the number of seeds that are there."""
+        """A line for each part and method in the test period, with the number of seeds that are there."""
         heads = [FIGURES[name] + ("" if one == "all" else f", {one}") for one, name in _COLUMNS]
         lines = [["method", "likes", "seeds", *heads]]
-        for part, method in dict.fromkeys((row.part, row.method) for row in self.rows):
-            found = [row.figures for row in self.rows if (row.part, row.method) == (part, method)]
+        rows = [row for row in self.rows if row.period == "test"]
+        parts = list(dict.fromkeys(row.part for row in rows))
+        pairs = dict.fromkeys((row.part, row.method) for row in rows)
+        for part, method in sorted(pairs, key=lambda pair: parts.index(pair[0])):
+            found = [row.figures for row in rows if (row.part, row.method) == (part, method)]
             cells = (_cell([one[which][name] for one in found]) for which, name in _COLUMNS)
             lines.append([method, part, str(len(found)), *cells])
         return lines

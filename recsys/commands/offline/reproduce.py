@@ -31,8 +31,8 @@ from recsys.fit.studies.unified_table import UNIFIED
 from recsys.off_policy.open_bandit_study import open_bandit_study
 from recsys.retrieval_study.retrieval_fits import RetrievalStudy
 from recsys.retrieval_study.retrieval_result import RetrievalResult
-from recsys.retrieval_study.slate_result import MERGED, RERANKED, SlateResult
-from recsys.retrieval_study.slate_study import SlateStudy
+from recsys.retrieval_study.slates.slate_result import MERGED, RERANKED, SlateResult
+from recsys.retrieval_study.slates.slate_study import SlateStudy
 from recsys.search.search_study import SearchStudy, SearchStudyResult
 from recsys.search.search_tables import DNIS, IHAS
 
@@ -142,8 +142,8 @@ def slates(data: Path, *, seeds: int, out: Path) -> None:
 def retrieval(data: Path, *, seeds: int, out: Path) -> None:
     """Write `retrieval.json` into `out` after each fit, and print it."""
     with holding("ml-1m", data):
-        rated = ml1m_by_time(data)
-    result = _computed(RetrievalStudy(rated, seeds), out, "retrieval.json")
+        rated, earlier = ml1m_by_time(data), ml1m_by_time(data, validation=True)
+    result = _computed(RetrievalStudy(rated, earlier, seeds), out, "retrieval.json")
     _print("MovieLens 1M by time", result.table())
     _say_where(out / "retrieval.json")
 

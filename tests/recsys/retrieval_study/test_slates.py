@@ -12,12 +12,12 @@ from click.testing import CliRunner
 from recsys.cli import main
 from recsys.datasets.ml1m_by_time import RatedItems
 from recsys.errors import InvalidValueError
-from recsys.retrieval_study import slate_merging, slate_study
-from recsys.retrieval_study.rerankers import determinantal_process, maximal_marginal_relevance
-from recsys.retrieval_study.slate_merging import SHARES, merged
-from recsys.retrieval_study.slate_problem import slate_problem
-from recsys.retrieval_study.slate_result import MERGED, RERANKED, SlateResult
-from recsys.retrieval_study.slate_study import SlateStudy
+from recsys.retrieval_study.slates import slate_merging, slate_study
+from recsys.retrieval_study.slates.rerankers import determinantal_process, maximal_marginal_relevance
+from recsys.retrieval_study.slates.slate_merging import SHARES, merged
+from recsys.retrieval_study.slates.slate_problem import slate_problem
+from recsys.retrieval_study.slates.slate_result import MERGED, RERANKED, SlateResult
+from recsys.retrieval_study.slates.slate_study import SlateStudy
 from tests.test_docs import ROOT
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.datasets.ml1m_by_time import Bools, Ints, RatedItems
-from recsys.retrieval_study.click_model import fitted
 from recsys.retrieval_study.judging import best
 from recsys.retrieval_study.neighbours import ease, item_knn, popularity, scores
+from recsys.retrieval_study.slates.click_model import fitted
 from serving.ranking.vendi import Floats
 
 CANDIDATES = 500

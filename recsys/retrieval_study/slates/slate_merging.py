@@ -7,7 +7,7 @@ import numpy as np
 from recsys.datasets.ml1m_by_time import Ints
 from recsys.retrieval_study.judging import best
 from recsys.retrieval_study.neighbours import Floats
-from recsys.retrieval_study.slate_problem import SlateProblem
+from recsys.retrieval_study.slates.slate_problem import SlateProblem
 from serving.retrieval.merged import merge
 
 POOL = 50

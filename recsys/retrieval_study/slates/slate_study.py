@@ -13,10 +13,10 @@ import numpy as np
 from recsys.datasets.ml1m_by_time import Ints, RatedItems
 from recsys.evaluation.result_file import check_settings
 from recsys.retrieval_study.judging import ndcg, recall, shares_shown
-from recsys.retrieval_study.rerankers import determinantal_process, maximal_marginal_relevance
-from recsys.retrieval_study.slate_merging import BROKEN, POOL, SHARES, merged
-from recsys.retrieval_study.slate_problem import CANDIDATES, HELD_OUT, SlateProblem, slate_problem
-from recsys.retrieval_study.slate_result import MERGED, ORDERS, RERANKED, SlateResult, SlateRow
+from recsys.retrieval_study.slates.rerankers import determinantal_process, maximal_marginal_relevance
+from recsys.retrieval_study.slates.slate_merging import BROKEN, POOL, SHARES, merged
+from recsys.retrieval_study.slates.slate_problem import CANDIDATES, HELD_OUT, SlateProblem, slate_problem
+from recsys.retrieval_study.slates.slate_result import MERGED, ORDERS, RERANKED, SlateResult, SlateRow
 from serving.ranking.diversity import Diversity, categories
 from serving.ranking.exploration import Greedy
 from serving.ranking.vendi import Floats, hill_number, vendi_score

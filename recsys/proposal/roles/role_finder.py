@@ -179,12 +179,14 @@ class _Finder:
                 self._give("request", column, "another value in each row")
 
     def _alternative_user(self) -> None:
-        """Another column for the rows whose user is missing."""
+        """Another column for the rows whose user is missing: an id by its name may have few values in a short file."""
         user = self.found.get("user", [])
         if not user or not user[0].column.missing or user[0].reason == self._said.reason:
             return
         holes = [n for n, cell in enumerate(user[0].column.cells) if user[0].column.is_missing(cell)]
-        for column in [one for one in self._of("user", 1.0) if names_things(one) and identifies(one)]:
+        for column in [one for one in self._of("user", 1.0) if names_things(one)]:
+            if not identifies(column) and tokens(column.name)[-1:] != ["id"]:
+                continue
             if not any(column.is_missing(column.cells[n]) for n in holes):
                 self._give("user", column, f"where {user[0].name!r} is missing")
                 return

@@ -155,6 +155,16 @@ def test_orders_of_several_items_do_not_hide_the_other_events(tmp_path: Path) ->
     assert mapping.settings["where"].value == {"event": ["Product Viewed", "Product Clicked"]}
 
 
+def test_whoever_is_not_signed_in_is_the_user_that_another_id_names_however_few_there_are(tmp_path: Path) -> None:
+    rows = [
+        f"{1_700_000_000 + 60 * n},{'' if n % 3 else f'u{n % 7}'},d{n % 5},p{n * 7 % 31},{int(n % 4 == 0)}"
+        for n in range(ROWS)
+    ]
+    (tmp_path / "a.csv").write_text("\n".join(["time,userId,anonymousId,item,clicked", *rows]) + "\n")
+    (mapping,) = propose([tmp_path / "a.csv"], Said()).mappings
+    assert mapping.columns["user"].value == ["userId", "anonymousId"]
+
+
 @pytest.mark.parametrize("name", ["note", "nota", "valoracion", "Bewertung"])
 def test_a_rating_is_told_by_its_word_in_other_languages(tmp_path: Path, name: str) -> None:
     rows = [f"{1_700_000_000 + 60 * n},k{n % 23},a{n % 31},{1 + n * 7 % 5}" for n in range(ROWS)]

@@ -233,10 +233,9 @@ def test_a_suffix_that_says_nothing_is_refused_unless_the_format_is_named(tmp_pa
     assert ingest.run(open_source(tmp_path / name, PLAY, format="csv")) == Counts(3)
 
 
-def test_numbers_with_decimal_commas_are_read_if_the_mapping_says_so(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("at;item;price\n1;a;1.234,50\n2;b;0,5 €\n3;c;7\n")
+def test_numbers_with_decimal_commas_are_read_if_the_mapping_says_so(world: World) -> None:
     columns = {"time": "at", "item": "item", "features.price": "price"}
     mapping = Mapping("item", columns, kinds={"price": "numeric"}, decimal=",")
-    source = open_source(tmp_path / "a.csv", mapping, text={"delimiter": ";"})
-    lines = [line for block in source.blocks() for line in block.lines]
-    assert [json.loads(line)["features"]["price"] for line in lines] == [1234.5, 0.5, 7]
+    content = "at;item;price\n1;a;1.234,50\n2;b;0,5 €\n3;c;7\n"
+    assert world.ingest("a.csv", content, mapping, delimiter=";") == Counts(3)
+    assert [event.features["price"] for event in stored(world.log)] == [1234.5, 0.5, 7]  # type: ignore[union-attr]

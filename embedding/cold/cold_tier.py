@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedding.cold.mapped_arrays import mapped_zeros
 from embedding.cold.sealed_rows import SealedRows
 from embedding.ids.admission import Mask
 from embedding.ids.id_table import IdTable
 from embedding.ids.packed import Entries
+from embedding.mapped_arrays import mapped_zeros
 from embedding.rows.row_block import RowArrays
 from embedding.snapshot.copy_on_write import UndoLog
 from embedding.store import Floats, Ids, Index, Table

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embedding.cold.mapped_arrays import mapped_zeros
 from embedding.hashing import mix
 from embedding.kernels.sealing import SEAL, seal, unseal
+from embedding.mapped_arrays import mapped_zeros
 from embedding.store import Floats, Ids, Index
 from recsys.errors import ColdRowsError
 

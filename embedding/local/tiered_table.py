@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from embedding.argument_checks import BULK, MAX_FREQUENCY, MINUTE, check_fits
 from embedding.cold.cold_tier import ColdTier
-from embedding.cold.mapped_arrays import mapped_zeros
 from embedding.delta.change_log import Bitmap, ChangeLog, is_marked
 from embedding.ids.admission import Mask
 from embedding.ids.distinct_ids import DistinctIds
@@ -24,6 +23,7 @@ from embedding.ids.id_table import IdTable
 from embedding.ids.packed import Entries
 from embedding.local.shared_rows import SharedRows
 from embedding.local.table import LocalTable
+from embedding.mapped_arrays import mapped_zeros
 from embedding.store import Floats, Ids, Index, Lookup, Table
 from embedding.table_state import Columns, TableState
 

@@ -10,7 +10,6 @@ Suffixes: U ids of a table, P ids with values in one snapshot, D dimension, W fl
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from embedding.mapped_arrays import mapped_zeros
 from embedding.store import Floats, Ids
 from embedding.table_state import TableState
 from recsys.errors import TornCheckpointError
@@ -34,6 +34,7 @@ class Increments:
     It is used if `base` is the last snapshot that the store has written, and if the increment, with those that it
     builds on, is smaller than a full snapshot.
 
+    >>> import tempfile
     >>> from embedding.local.store import LocalStore
     >>> from embedding.snapshot.format import chain
     >>> from embedding.store import Table
@@ -96,9 +97,9 @@ class SavedRows:
 def completed(newest: TableState, older: Sequence[SavedRows], folder: Path) -> TableState:
     """The table of an increment with all its values, which `older` ones have where it has none, the youngest first.
 
-    The first of `older` are the values of the increment itself. The whole values are in a file of
-    `folder` without a name, so that the system need not keep them in memory. Raises TornCheckpointError if none has the
-    values of an id, OSError if there is no room for the file.
+    The first of `older` are the values of the increment itself. The whole values are in files of `folder` without a
+    name, so that the system need not keep them in memory. Raises TornCheckpointError if none has the values of an id,
+    FileError if there is no room for the files.
     """
     rows = len(newest.ids_U)
     weights_UD = _mapped(folder, rows, older[0].weights_PD.shape[1])
@@ -127,8 +128,5 @@ def _fill(ids_U: Ids, missing: Any, saved: SavedRows, weights_UD: Floats, state_
 
 
 def _mapped(folder: Path, rows: int, width: int) -> Floats:
-    if not rows * width:
-        return np.zeros((rows, width), np.float32)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        os.truncate(file.fileno(), rows * width * 4)
-        return np.memmap(file, np.float32, "r+", shape=(rows, width)).view(np.ndarray)
+    values: Floats = mapped_zeros(folder, rows * width, np.float32, "the folder of a checkpoint that is loaded")
+    return values.reshape(rows, width)

@@ -65,9 +65,8 @@ class OlderCheckpoints:
     def remove(self) -> None:
         newest = self._checkpoints.newest()
         if self._now and newest is not None and not self._known(newest):
-            for path in self._older():
-                if self._known(path):
-                    shutil.rmtree(path)
+            for path in filter(self._known, reversed(self._older())):  # what builds on others goes before them
+                shutil.rmtree(path)
 
     def _older(self) -> list[Path]:
         newest = self._checkpoints.newest()

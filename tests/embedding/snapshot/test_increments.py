@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from embedding.local.store import LocalStore
 from embedding.snapshot.format import MANIFEST, chain, ids_of, verify
 from embedding.snapshot.increments import Increments
 from embedding.store import Admission, Optimizer, Table
-from recsys.errors import TornCheckpointError
+from recsys.errors import FileError, TornCheckpointError
 
 pytestmark = pytest.mark.slow
 
@@ -208,3 +210,25 @@ def test_a_store_with_increments_may_be_moved(tmp_path: Path) -> None:
     moved = tmp_path / "there" / saved.snapshots[1].name
     assert saved.loaded(moved).digest() == saved.digests[1]
     assert str(tmp_path) not in json.loads((moved / MANIFEST).read_bytes())["body"]
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system reserves no room in files")
+def test_a_full_disk_is_an_error_and_does_not_end_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is mapped without room kills the process when it is written."""
+    saved = Saved(tmp_path)
+    saved.train(0, 200, 60)
+    saved.save()
+    saved.train(1, 20)
+    assert saved.save()
+    store, reserved = Saved(tmp_path / "other").store, []
+    untouched = store.digest()
+
+    def full(file: int, offset: int, size: int) -> None:
+        reserved.append(size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(FileError, match=f"checkpoint that is loaded: {saved.snapshots[1]}: .*make room on the disk"):
+        store.load(saved.snapshots[1])
+    assert reserved
+    assert store.digest() == untouched

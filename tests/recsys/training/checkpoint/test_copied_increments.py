@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from embedding.local.store import LocalStore
+from embedding.snapshot.format import chain, ids_of
 from embedding.snapshot.increments import Increments
 from embedding.store import Table
 from recsys.errors import TornCheckpointError
@@ -127,3 +128,19 @@ def test_erasing_leaves_what_the_newest_builds_on(tmp_path: Path) -> None:
     older.remove()
     assert names(tmp_path) == ["3", "4"]
     assert digest(tmp_path / "step-000000000004") == chain.store.digest()
+
+
+def test_erasing_removes_a_whole_chain_of_older_ones(tmp_path: Path) -> None:
+    """What is known of one is known from what it builds on, too."""
+    written = Chain(tmp_path, keep=4)
+    for step in (1, 2, 3, 4):
+        newest = written.write(step, full=step == 4)
+
+    def known(path: Path) -> int:
+        rows = path / "rank-0" / "rows"
+        return 0 if path == newest else sum(len(ids_of(each)["t"]) for each in (rows, *chain(rows)))
+
+    older = OlderCheckpoints(written.checkpoints, known, now=True)
+    assert older.count() > 0
+    older.remove()
+    assert names(tmp_path) == ["4"]

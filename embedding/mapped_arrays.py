@@ -14,11 +14,14 @@ import numpy.typing as npt
 from recsys.errors import file_errors
 
 
-def mapped_zeros(folder: Path, n: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+def mapped_zeros(
+    folder: Path, n: int, dtype: npt.DTypeLike, what: str = "the folder of rows on disk"
+) -> npt.NDArray[Any]:
     """n zeros in a new file of `folder`, which the system deletes with the array or the process.
 
     The whole file is reserved at once, so that a full disk is an error here and never later.
-    Raises FileError naming the folder if it cannot be written to, or the disk has no room.
+    Raises FileError naming the folder, which is `what` to the user, if it cannot be written to, or the disk has no
+    room.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     array = mapped_zeros(Path(folder), 3, np.uint64)
@@ -28,7 +31,7 @@ def mapped_zeros(folder: Path, n: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]
     """
     kind = np.dtype(dtype)
     size = max(1, n) * kind.itemsize
-    with file_errors("the folder of rows on disk", folder), tempfile.TemporaryFile(dir=folder) as file:
+    with file_errors(what, folder), tempfile.TemporaryFile(dir=folder) as file:
         _reserve(file.fileno(), size)
         area = mmap.mmap(file.fileno(), size)
         if hasattr(mmap, "MADV_RANDOM"):

@@ -72,7 +72,7 @@ class EvictionQueue:
         The draw is another one after every `capacity` of them. Returns the ids and their packed metadata.
         """
         ids_R, packed_R, done = np.empty(n, np.uint64), np.empty(n, np.uint64), 0
-        wanted = max(2 * (n + int(np.bitwise_count(pinned).sum())), int(self._state[SIZE]) // _SHARE)
+        wanted = max(1, 2 * (n + int(np.bitwise_count(pinned).sum())), int(self._state[SIZE]) // _SHARE)
         if self._draw != eviction_draw(evicted, capacity):
             self._redraw(eviction_draw(evicted, capacity), wanted)
         while True:
@@ -107,10 +107,13 @@ class EvictionQueue:
             listing.advance(1.0)
             self._listed, self._cursor, self._limit, self._further = listing.in_order(), 0, listing.limit, None
             self._late += listing.late
-        part = slice(self._cursor, self._cursor + n + n // 8 + 64)
-        self._run = joined([self._run, (self._listed[0][part], self._listed[1][part])])
-        self._cursor = min(part.stop, len(self._listed[0]))
-        self._bound = self._limit if self._cursor < part.stop else self._run[0][-1]
+        places, end = self._listed[0], self._cursor + n + n // 8 + 64
+        if end < len(places):  # ids of one place join together
+            end = int(np.searchsorted(places, places[end - 1], "right"))
+        part = slice(self._cursor, end)
+        self._run = joined([self._run, (places[part], self._listed[1][part])])
+        self._cursor = min(end, len(places))
+        self._bound = self._limit if self._cursor < end else self._run[0][-1]
         return True
 
     def _take(self, pinned: Packed, ids_R: Ids, packed_R: Packed) -> int:

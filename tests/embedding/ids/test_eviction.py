@@ -60,14 +60,42 @@ def test_eviction_is_exactly_the_order_of_a_full_sort(data: st.DataObject) -> No
             table.expire(minute - 2)
 
 
+def with_mixed(words: Ids) -> Ids:
+    """The ids that `mix` makes these words of."""
+    z = (words ^ (words >> np.uint64(31)) ^ (words >> np.uint64(62))) * np.uint64(0x319642B2D24D8EC3)
+    z = (z ^ (z >> np.uint64(27)) ^ (z >> np.uint64(54))) * np.uint64(0x96DE1B173F119089)
+    return np.asarray((z ^ (z >> np.uint64(30)) ^ (z >> np.uint64(60))) - np.uint64(0x9E3779B97F4A7C15))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_ids_whose_places_are_equal_are_in_order_too(seed: int) -> None:
+    """All ties have one upper half, and ids move while others of their place still wait to join the run."""
+    ids = with_mixed(with_mixed((np.uint64(7) << np.uint64(32)) + np.arange(700, dtype=np.uint64)))
+    assert len(np.unique(mix(mix(ids)) >> np.uint64(32))) == 1
+    table, rng = IdTable(700), np.random.default_rng(seed)
+    table.find_or_insert(ids, minute=100)
+    for _ in range(8):
+        seen = np.unique(rng.choice(ids, 200))
+        table.lookup_and_touch(seen, np.ones(len(seen), np.int32), 100)
+        n = int(rng.choice([1, 20, 65]))
+        expected = expected_first(table, n, set(), 0)
+        assert table.evict(n)[0].tolist() == expected
+
+
+def test_none_are_evicted_before_the_last_of_a_draw() -> None:
+    table = IdTable(40)
+    table.find_or_insert(np.arange(15, dtype=np.uint64), minute=100)
+    table.evict(1, evicted=38)
+    assert len(table.evict(0, evicted=39)[0]) == 0
+    expected = expected_first(table, 3, set(), 0)
+    assert table.evict(3, evicted=39)[0].tolist() == expected
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 10**6), st.sampled_from([0, 0xABCDEF << 32, 2**64 - 2**40]))
 def test_removing_single_ids_leaves_all_others_in_reach(seed: int, where: int) -> None:
     """Crowded: all ids share a few home lines, so that most lie far from home."""
-    z = np.uint64(where) + (np.arange(400, dtype=np.uint64) << np.uint64(26))
-    z = (z ^ (z >> np.uint64(31)) ^ (z >> np.uint64(62))) * np.uint64(0x319642B2D24D8EC3)
-    z = (z ^ (z >> np.uint64(27)) ^ (z >> np.uint64(54))) * np.uint64(0x96DE1B173F119089)
-    ids = (z ^ (z >> np.uint64(30)) ^ (z >> np.uint64(60))) - np.uint64(0x9E3779B97F4A7C15)
+    ids = with_mixed(np.uint64(where) + (np.arange(400, dtype=np.uint64) << np.uint64(26)))
     table = IdTable(500)
     table.find_or_insert(ids, minute=0)
     order = np.random.default_rng(seed).permutation(ids)

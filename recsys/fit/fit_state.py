@@ -9,6 +9,7 @@ import msgspec
 
 from recsys.config.schema import Config
 from recsys.config.sections.learning.fit import FitSection
+from recsys.config.sections.learning.training import TrainingSection
 from recsys.errors import StateError
 from recsys.evaluation.replay.evaluation import settings_of
 from recsys.fit.fit_result import Epoch
@@ -64,7 +65,8 @@ class FitState(msgspec.Struct):
     def check(self, present: FitState) -> None:
         """Raise StateError unless `present`, a new state, is of the same rows and settings."""
         self.check_split(present.split)
-        if changed := [name for name, value in present.training.items() if self.training.get(name) != value]:
+        known = TrainingSection().model_dump(mode="json") | self.training  # an earlier release had fewer settings
+        if changed := [name for name, value in present.training.items() if known[name] != value]:
             raise StateError(
                 f"it began with other settings of [training]: {', '.join(changed)}. Restore them, or name an empty "
                 "folder in [training] checkpoints"

@@ -23,7 +23,19 @@ from serving.ranking.task_score import TaskScore
 from streaming.log.event_log import EventLog
 
 SETTINGS = {"features", "model", "training"}
-PLACES = {"threads", "checkpoints", "checkpoint_every", "keep", "export_every", "tensorboard", "cold_folder"}
+PLACES = frozenset(
+    [
+        "threads",
+        "min_workers",
+        "checkpoints",
+        "checkpoint_every",
+        "increments",
+        "keep",
+        "export_every",
+        "tensorboard",
+        "cold_folder",
+    ]
+)
 """Settings of training that say where and how it runs; they do not belong in a result."""
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -137,6 +138,16 @@ def test_scaled_rates_are_those_of_other_rates() -> None:
                 store.update(store.lookup("item", ids_N, now=0), grads_ND)
             values.append(store.peek("item", ids_N).values_ND)
         np.testing.assert_array_equal(values[0], values[1])
+
+
+def test_a_fit_that_an_earlier_release_began_goes_on_if_new_settings_have_their_defaults(path: Path) -> None:
+    """The earlier release knew no L2."""
+    fit = fit_of(path)
+    learned = msgspec.structs.replace(fit.state, training={k: v for k, v in fit.state.training.items() if k != "l2"})
+    learned.check(fit.state)
+    path.write_text(CONFIG.replace("[training]\n", "[training]\nl2 = 0.1\n"))
+    with pytest.raises(StateError, match=r"other settings of \[training\]: l2. Restore them"):
+        learned.check(fit_of(path).state)
 
 
 def test_a_fit_of_another_log_or_split_is_refused_with_the_remedy(path: Path) -> None:

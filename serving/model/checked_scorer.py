@@ -39,7 +39,7 @@ class CheckedScorer:
         self._exact, self._reduced = exact, reduced
         self._kept: deque[_Inputs] = deque(maxlen=_KEPT)
         self._scored, self._due = 0, _KEPT
-        self.precision = MeasuredPrecision("float32", reason=reason)
+        self.precision = MeasuredPrecision("float32", reason=reason, pending=reduced is not None)
 
     def score(
         self,

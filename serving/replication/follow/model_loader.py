@@ -62,7 +62,7 @@ class ModelLoader:
         self._rows: RowCache | None = None
         self._fallback: FallbackRowCache | None = None
         self._vectors: VectorReplica | None = None
-        self._told: tuple[str, bool] | None = None
+        self._told: tuple[str, bool, bool] | None = None
         """What the log says of the precision."""
 
     @property
@@ -108,11 +108,13 @@ class ModelLoader:
 
     def _tell(self, now: MeasuredPrecision) -> None:
         """Say in the log what the model scores in, if that has changed."""
-        told, self._told = self._told, (now.used, now.error is None)
+        told, self._told = self._told, (now.used, now.error is None, now.pending)
         if told == self._told:
             return
         if now.used == "bfloat16":
             _logger.info("model %r scores in bfloat16: log odds differ by up to %.2g", self.name, now.error)
+        elif now.pending:
+            _logger.info("model %r scores in float32 until the first requests show its error in bfloat16", self.name)
         else:
             _logger.warning("model %r scores in float32, not in bfloat16: %s", self.name, now.reason)
 

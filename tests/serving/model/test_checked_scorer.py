@@ -71,7 +71,7 @@ def test_what_cannot_score_is_not_used(reduced: Scorer | None, reason: str) -> N
 
 def test_too_few_requests_say_nothing() -> None:
     scorer = checked(CoarseScorer(), FIRST - 1)
-    assert (scorer.precision.used, scorer.precision.error) == ("float32", None)
+    assert (scorer.precision.used, scorer.precision.error, scorer.precision.pending) == ("float32", None, True)
     np.testing.assert_array_equal(scorer.score(*some()), exact(some()))
 
 
@@ -130,6 +130,7 @@ def test_a_processor_without_bfloat16_is_named(graph: bytes) -> None:
     scorer.check()
     assert scorer.precision.used == "float32"
     assert "processor" in scorer.precision.reason
+    assert not scorer.precision.pending
     np.testing.assert_array_equal(scores_CT, load_scorer(graph, "openvino").score(*requests(FIRST - 1)))
 
 

@@ -218,9 +218,13 @@ class TestRedisRestarts:
 def test_a_new_graph_is_measured_on_what_the_one_before_was_asked(
     client: RedisClient, loader: ModelLoader, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     publisher = Publisher(client, "m")
     publisher.publish_artefact(artefact(step=1, graph=b"coarse 1"))
     model = served(loader, 1)
+    loader.maintain()
+    assert "model 'm' scores in float32 until the first requests" in caplog.text
+    assert {record.levelname for record in caplog.records} == {"INFO"}, "so it is after every start"
     for _ in range(8):
         encoded = model.encode("u", 0, {}, ["a", "b"], {})
         model.score(encoded, model.embed(encoded))
@@ -228,9 +232,8 @@ def test_a_new_graph_is_measured_on_what_the_one_before_was_asked(
     precision = served(loader, 2).precision
     assert precision is not None
     assert precision.error == pytest.approx(0.01, rel=1e-3)
-    with caplog.at_level("INFO"):
-        loader.maintain()
-        loader.maintain()
+    loader.maintain()
+    loader.maintain()
     assert caplog.text.count("model 'm' scores in bfloat16") == 1
     publisher.publish_artefact(artefact(step=3, graph=b"sum"))
     assert served(loader, 3).precision is None

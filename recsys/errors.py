@@ -10,6 +10,7 @@ RecsysError
 │   └── LogFullError         the server cannot take more events now
 ├── FileError                a file or folder that cannot be read or written, with its path (an OSError)
 ├── IngestError              a source that cannot be read on
+│   └── BrokenSourceError    it is damaged or ends too early: reading it again does not help
 ├── StateError               something that was saved cannot be used
 │   ├── CheckpointError      the checkpoint folder: busy, or not writable
 │   ├── ColdRowsError        embedding rows on disk whose bits have changed
@@ -73,6 +74,10 @@ class FileError(RecsysError, OSError):
 
 class IngestError(RecsysError):
     """A source cannot be read any further."""
+
+
+class BrokenSourceError(IngestError):
+    """Sources are damaged, end too early or may not be read; what could be read of all sources is stored."""
 
 
 class StateError(RecsysError):

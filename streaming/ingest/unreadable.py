@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from recsys.errors import IngestError
+from recsys.errors import BrokenSourceError, IngestError
 from streaming.ingest.formats.sources import BEGIN, Position
 from streaming.ingest.ordering.merge_by_time import Piece
 
@@ -27,10 +27,10 @@ class Unreadable:
             self.add(error)
 
     def report(self) -> None:
-        """Raises IngestError that names the sources which broke off since the last report, if there are any."""
+        """Raises BrokenSourceError that names the sources which broke off since the last report, if there are any."""
         errors, self._errors = self._errors, []
         if errors:
-            raise IngestError("; ".join(errors))
+            raise BrokenSourceError("; ".join(errors))
 
 
 class UnreadableSource:

@@ -27,7 +27,7 @@ from recsys.config.schema import Config
 from recsys.datasets.card import Card
 from recsys.datasets.holding import holding
 from recsys.datasets.registry import DATASETS
-from recsys.errors import IngestError, InvalidValueError, file_errors
+from recsys.errors import BrokenSourceError, IngestError, InvalidValueError, file_errors
 from recsys.ingest_doubts import doubts
 from streaming.ingest.counts import Counts
 from streaming.ingest.formats.sources import Batches, JsonLines, Source
@@ -61,7 +61,7 @@ def run(
                 _read(ingest, sources, config.log.sort_memory if sort else None, partial(show, name), stop)
     except IngestError as error:
         _conclude(console, config, ingest)
-        raise IngestError(f"{error}; the counted events are stored, run the same command again to continue") from None
+        raise IngestError(f"{error}; the counted events are stored, {_remedy(error, len(files))}") from None
     finally:
         log.close()
     _conclude(console, config, ingest)
@@ -71,6 +71,19 @@ def run(
         sys.exit(STOPPED)
     if not ingest.counts.accepted + ingest.counts.duplicate:
         raise InvalidValueError("nothing was accepted")
+
+
+def _remedy(error: IngestError, files: int) -> str:
+    again = "run the same command again to continue"
+    if not isinstance(error, BrokenSourceError):
+        return again
+    remedy = f"put a whole, readable copy in place of each file named here and {again}"
+    if files > 1:
+        remedy += (
+            ". Where other files had newer events, those of a copy may come too late for the joiner, as is said then: "
+            "ingest all files into a new log"
+        )
+    return remedy
 
 
 def _read(

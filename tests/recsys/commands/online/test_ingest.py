@@ -286,4 +286,21 @@ def test_of_many_files_the_one_that_cannot_be_opened_is_named_and_the_others_are
     result = run(tmp_path, "part0.csv.gz", "part1.csv.gz", "part2.csv.gz")
     assert result.exit_code == 1
     assert "part1.csv.gz, from line 1 on: Truncated" in said(result)
+    assert "put a whole, readable copy in place of each file named here and run the same command again" in said(result)
+    assert "ingest all files into a new log" in said(result)
     assert stored(tmp_path) == 2
+    broken.write_bytes(gzip.compress(b"at,item\n1600000000000,i1\n"))
+    result = run(tmp_path, "part0.csv.gz", "part1.csv.gz", "part2.csv.gz")
+    assert result.exit_code == 0
+    assert stored(tmp_path) == 3
+
+
+def test_of_one_file_that_is_damaged_no_other_is_spoken_of(tmp_path: Path) -> None:
+    line = b'{"type":"item","time":1600000000000,"item":"a"}\n'
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(line)[:-9])
+    mapped(tmp_path, "")
+    result = run(tmp_path, "a.jsonl.gz")
+    assert result.exit_code == 1
+    assert "Truncated" in said(result)
+    assert "put a whole, readable copy in place" in said(result)
+    assert "new log" not in said(result)

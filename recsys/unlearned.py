@@ -92,6 +92,22 @@ def waiting(rows: int, batch_size: int) -> str:
     )
 
 
+def unlabelled(items: int, tasks: int = 1) -> str:
+    """What is to be said of shown items that have no label yet; empty for none.
+
+    >>> unlabelled(1)
+    '1 shown item still waits for its clicks (training.wait): later events give it its label.'
+    >>> unlabelled(1234)
+    '1,234 shown items still wait for their clicks (training.wait): later events give them their labels.'
+    """
+    if not items:
+        return ""
+    one = "shown item still waits for its clicks (training.wait): later events give it its label"
+    many = "shown items still wait for their clicks (training.wait): later events give them their labels"
+    every = f" (over all {tasks} tasks: an item counts once for each task)" if tasks > 1 else ""
+    return f"{items:,} {one if items == 1 else many}{every}."
+
+
 def sampled(counts: Mapping[str, int]) -> str:
     """What was learned of the rows without a positive where they are sampled (see `NegativeSampling.counts`).
 

@@ -167,6 +167,11 @@ class Trainer:
         """Training rows with their label that wait for a full batch."""
         return self._feed.waiting_rows
 
+    @property
+    def unlabelled(self) -> int:
+        """Shown items without their label so far, over all tasks."""
+        return self._feed.joiner.unlabelled
+
     def digest(self) -> str:
         """SHA-256 of the whole state: weights, embedding rows, optimizers, joiner, cursor, catalog."""
         return self._state.digest()

@@ -100,6 +100,15 @@ class Joiner:
         return int(self._tables.now[0]["waiting"])
 
     @property
+    def unlabelled(self) -> int:
+        """Shown items of open impressions whose label was not given out yet."""
+        opened = self._tables.opened[self._tables.opened["open"]]
+        if not self._paced:
+            return int(opened["items"].sum())
+        unsaid = opened[~opened["silent"]]
+        return int((unsaid["items"] - unsaid["decided"]).sum())
+
+    @property
     def sequence(self) -> int:
         """Events pushed so far."""
         return int(self._tables.now[0]["sequence"])

@@ -50,6 +50,11 @@ class TasksJoiner:
         return self._joiners[0].sequence
 
     @property
+    def unlabelled(self) -> int:
+        """As `Joiner.unlabelled`, added over the tasks."""
+        return sum(joiner.unlabelled for joiner in self._joiners)
+
+    @property
     def counts(self) -> dict[str, int]:
         """Events by outcome (see `OUTCOMES`), added over the tasks: each event counts once for each task."""
         return _sum(joiner.counts for joiner in self._joiners)

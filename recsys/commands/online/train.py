@@ -24,7 +24,7 @@ from recsys.errors import WorkerError
 from recsys.evaluation.metrics import Summary
 from recsys.training.progress import Progress
 from recsys.training.trainer import Trainer
-from recsys.unlearned import impaired, left_out, lost, sampled, waiting
+from recsys.unlearned import impaired, left_out, lost, sampled, unlabelled, waiting
 from serving.replication.trainer_status import not_served
 
 CAPTION = """AUC: 0.5 is chance, 1 is perfect. Calibration: mean score over share of positives, 1 is right.
@@ -72,6 +72,8 @@ def train(
         say(console, sampled(sampling.counts))
     if rest := waiting(trainer.waiting_rows, config.training.batch_size):
         say(console, rest)
+    if still := unlabelled(trainer.unlabelled, len(trainer.progress.tasks)):
+        say(console, still)
     say(console, lost(trainer.outcomes, config.log.dead_letters, len(trainer.progress.tasks)))
     aside = not_served(trainer.published)
     for warning in (

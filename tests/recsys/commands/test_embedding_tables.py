@@ -10,7 +10,7 @@ from rich.console import Console
 
 from embedding.local.store import LocalStore
 from embedding.store import Table
-from recsys.commands.output.embedding_tables import summary
+from recsys.commands.output.embedding_tables import COLD, COUNTERS, CounterTable, summary
 
 
 def said(store: LocalStore) -> str:
@@ -35,3 +35,20 @@ def test_rows_on_disk_are_shown_where_there_may_be_some(tmp_path: Path) -> None:
 
 def test_a_store_in_memory_alone_has_no_columns_of_the_disk() -> None:
     assert "cold" not in said(LocalStore([Table("user", 4)]))
+
+
+def test_no_number_or_word_is_broken_at_80_columns() -> None:
+    counters = {name: 1_234_567_890 + place for place, name in enumerate((*COUNTERS, *COLD))}
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(CounterTable({f"table_{number}": counters | {"bytes": 5 << 30} for number in range(10)}))
+    said = console.export_text()
+    words = said.split()
+    assert all(f"{count:,}" in words for count in counters.values())
+    assert all(word in words for name in counters for word in name.split("_"))
+    assert words.count("5,120.00") == 10
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_columns_of_zeros_are_left_out() -> None:
+    store = LocalStore([Table("user", 4)])
+    assert said(store).split()[2:5] == ["table", "live", "MiB"]

@@ -51,6 +51,21 @@ def nonzero(counts: dict[str, int]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
+@pytest.mark.parametrize("labels", ["paced", "held"])
+def test_every_shown_item_has_its_label_or_waits_for_it(labels: Labels) -> None:
+    joiner = Joiner(LabelRule(frozenset({"click"})), wait=100, lateness=10, labels=labels)
+    lists = shown("A", 0, "x", "y", "z"), shown("B", 50, "m", "n")
+    events: tuple[Event, ...] = (lists[0], acted("A", "y", 5), lists[1], acted("B", "m", 50))
+    given = 0
+    for event, items in zip(events, (3, 3, 5, 5), strict=True):
+        out = joiner.push(encode_events([event]))
+        given += sum(len(one.positions) for one in out if not one.learned)
+        assert given + joiner.unlabelled == items
+    assert joiner.unlabelled == (1 if labels == "paced" else 5)
+    joiner.flush()
+    assert joiner.unlabelled == 0
+
+
 PACED = [  # no delay of a click is known, so silence is learned as soon as time moves on
     Emitted("A", (0, 1, 2), (0.0, 0.0, 0.0), decided=1, sequence=2),
     Emitted("A", (1,), (1.0,), decided=50, sequence=2, learned=True),

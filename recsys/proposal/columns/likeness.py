@@ -10,6 +10,8 @@ from recsys.proposal.columns.vocabulary import CLEARLY, FALSE_WORDS, TRUTHS, say
 
 _LEAST: Final = 10
 _NEARLY: Final = 0.95
+_CHANCE: Final = 1e-6
+"""Probability below which nothing is chance."""
 _KINDS: Final = 20
 """Different values that a column such as `device` may have in any number of rows."""
 FALSE: Final = frozenset({"0", "-1", *FALSE_WORDS})
@@ -62,6 +64,20 @@ def depends(column: Column, on: Column) -> bool:
     seen: dict[str, str] = {}
     pairs = zip(map(str, on.cells), map(str, column.cells), strict=True)
     return not on.unique and all(seen.setdefault(key, cell) == cell for key, cell in pairs)
+
+
+def property_of(column: Column, on: Column) -> bool:
+    """Whether each value of `on` has one value of the column, more often than by chance.
+
+    Rows that come again have the value of the first one; if values were drawn anew, n of them would all do so with
+    probability p^n, where p is how often two rows of the file have the same value.
+
+    >>> property_of(Column("stars", [3, 4, 5] * 20), Column("hotel", [1, 2, 3] * 20))
+    True
+    """
+    alike = sum((count / len(column.values)) ** 2 for count in column.distinct.values())
+    again = len(on.values) - len(on.distinct)
+    return depends(column, on) and alike**again < _CHANCE
 
 
 def names_things(column: Column) -> bool:

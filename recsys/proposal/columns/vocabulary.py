@@ -51,8 +51,24 @@ _WORDS: Final[dict[Role, tuple[str, str]]] = {
     ),
     "clicked": ("clicked clicks", "selected chosen engaged consumed liked bought purchased"),
 }
+DEEDS: Final = {
+    "booked": "book", "booking": "book", "bookings": "book", "reserved": "reserve", "reservation": "reserve",
+    "subscribed": "subscribe", "subscription": "subscribe", "applied": "apply", "application": "apply",
+    "hired": "hire", "rented": "rent", "installed": "install", "watched": "watch", "played": "play", "read": "read",
+    "listened": "listen", "streamed": "stream", "saved": "save", "downloaded": "download", "download": "download",
+    "registered": "register", "registration": "register", "enrolled": "enroll", "enrollment": "enroll",
+    "enrolment": "enroll", "paid": "pay", "payment": "pay", "redeemed": "redeem", "redemption": "redeem",
+    "opened": "open", "accepted": "accept", "visited": "visit", "joined": "join", "attended": "attend",
+    "completed": "complete", "finished": "finish", "followed": "follow", "shared": "share", "commented": "comment",
+    "replied": "reply", "answered": "answer", "contacted": "contact", "called": "call", "favorited": "favorite",
+    "favourited": "favorite", "bookmarked": "bookmark", "wishlisted": "wishlist", "upvoted": "upvote",
+    "reposted": "repost", "retweeted": "retweet", "swiped": "swipe", "tapped": "tap", "borrowed": "borrow",
+    "donated": "donate", "tried": "try", "added": "add", "responded": "respond", "loved": "love",
+}  # fmt: skip
+"""Actions by further words for what a user does with an item, which may call a label."""
 _STRONG: Final = {role: frozenset(strong.split()) for role, (strong, _) in _WORDS.items()}
 _WEAK: Final = {role: frozenset(weak.split()) for role, (_, weak) in _WORDS.items()}
+_WEAK["label"] |= DEEDS.keys()
 
 
 def _words(text: str) -> frozenset[str]:
@@ -89,7 +105,7 @@ ACTIONS: Final = _words(
 """Words among the values of a column of actions."""
 VERBS: Final = {
     "bought": "buy", "liked": "like", "purchased": "purchase", "ordered": "order", "shared": "share",
-    "watched": "watch", "played": "play", "viewed": "view", "favourite": "favorite", "fav": "favorite",
+    "watched": "watch", "played": "play", "viewed": "view", "favourite": "favorite", "fav": "favorite", **DEEDS,
 }  # fmt: skip
 """Actions by the words of columns that say that they were done."""
 _CLICKED: Final = _words("click clicked view conversion purchase")
@@ -171,8 +187,11 @@ def says(role: Role, name: str) -> float:
     (3.0, 0.0, 2.0, 2.0)
     >>> says("user", "context.visitor.id"), says("user", "context.device")
     (3.0, 1.5)
+    >>> says("label", "is_booking"), says("label", "booked_flag"), says("label", "booking_price")
+    (1.5, 1.5, 1.0)
     """
     words, core = _said_by(name.rpartition(".")[2])
+    core = [word for word in core if word not in _FLAG] if role == "label" else core
     if words in (["uuid"], ["guid"]) and role == "user":  # such as Outbrain's; of rows it would be unique
         return 1.0
     if not core:  # such as `id` alone: of what is said before it
@@ -200,3 +219,5 @@ def _said_by(part: str) -> tuple[list[str], list[str]]:
 _IDENTIFIERS: Final = ("user", "item", "request")
 _NAMING: Final = _words("id ids name hash key code no num number idx index uuid guid token")
 """Words that say that a column names something."""
+_FLAG: Final = _words("flag indicator ind did was")
+"""Words that say that a column of a label has yes or no."""

@@ -9,8 +9,8 @@ from typing import Final
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.label_words import follow, is_no, yes_words
-from recsys.proposal.columns.likeness import FALSE, names_things, two_valued
-from recsys.proposal.columns.vocabulary import NOT_POSITIVE, Role, known, says, tokens
+from recsys.proposal.columns.likeness import FALSE, names_things, property_of, two_valued
+from recsys.proposal.columns.vocabulary import CLEARLY, NOT_POSITIVE, Role, known, says, tokens
 from recsys.proposal.roles.roles import Guess, Said
 
 _MOST_GRADES: Final = 6
@@ -35,6 +35,7 @@ def find_labels(columns: Sequence[Column], said: Said, path: Path) -> list[Guess
         for one in guesses
         if labels[one.name] == 3 or two_valued(one.column) or not (one.yes and _events(one, columns))
     ]
+    found = [one for one in found if labels[one.name] >= CLEARLY or not property_of_any(one.column, columns)]
     return [one for one in found if labels[one.name]] or found[:1] or _by_value(columns)
 
 
@@ -108,6 +109,12 @@ def _events(guess: Guess, columns: Sequence[Column]) -> bool:
         return True
     things = list(zip(*(key.cells for key in keys if key is not None), strict=True))
     return follow([str(cell) in guess.yes for cell in guess.column.cells], things)
+
+
+def property_of_any(column: Column, columns: Sequence[Column], roles: Sequence[Role] = ("user", "item")) -> bool:
+    """Whether a column says what a user or an item is like, and not what happened: it has one value for each."""
+    keys = [_key(role, [one for one in columns if one is not column]) for role in roles]
+    return any(property_of(column, key) for key in keys if key is not None)
 
 
 def _key(role: Role, columns: Sequence[Column]) -> Column | None:

@@ -18,13 +18,14 @@ from recsys.proposal.columns.vocabulary import (
     HISTORY,
     POSITION,
     Role,
+    known,
     says,
     seen_share,
     tokens,
 )
 from recsys.proposal.files.further import further_cells
 from recsys.proposal.files.sample import Sample
-from recsys.proposal.roles.label_finder import check_words, find_labels, yes_of
+from recsys.proposal.roles.label_finder import check_words, find_labels, property_of_any, yes_of
 from recsys.proposal.roles.roles import IDENTIFIERS, Guess, Roles, Said
 from recsys.proposal.roles.time_finder import find_time
 
@@ -122,6 +123,7 @@ class _Finder:
         able = [one for one in self.left.values() if one.name not in kinds]  # which tells what happened, not whether
         numbers = [one for one in self.left.values() if one.numbers and len(one.distinct) > 1]
         ratings = [one for one in numbers if not one.continuous]
+        ratings = self._of_events(ratings, able)
         rated = any(says("rating", one.name) == 3 and len(one.distinct) > 2 for one in ratings)
         for guess in find_labels(able, self._said, self._sample.path):
             if not rated or guess.reason == self._said.reason or says("label", guess.name) > _OF_ANOTHER:
@@ -130,6 +132,13 @@ class _Finder:
             return
         for column in self._best("rating", ratings) or [one for one in numbers if seen_share(one.name)][:1]:
             self._give("rating", column, f"numbers from {min(column.numbers):g} to {max(column.numbers):g}")
+
+    def _of_events(self, ratings: Sequence[Column], able: Sequence[Column]) -> list[Column]:
+        """Ratings without those that are properties of the items, such as stars of hotels, if there may be a label."""
+        others = [one for one in able if two_valued(one) and (says("label", one.name) or not known(one.name))]
+        if all(property_of_any(one, able) for one in others):
+            return list(ratings)
+        return [one for one in ratings if not property_of_any(one, able, ("item",))]
 
     def action(self) -> None:
         named = []

@@ -120,3 +120,32 @@ def test_rows_without_the_action_of_a_list_elsewhere_are_no_clicks(tmp_path: Pat
     files = [tmp_path / "lists.csv", tmp_path / "done.csv"]
     tried = trial(propose(files, Said()).config(tmp_path / "recsys.toml"), files)
     assert (tried.positives, tried.labels) == (clicks, 600)
+
+
+def hotels(folder: Path, column: str, more: str) -> Path:
+    """A CSV of hotels, each with stars, that were shown; of a fifth it says 1. `more` is of the user or the hotel."""
+    rng = random.Random(7)
+    lines = [f"user_id,hotel_id,timestamp,stars,paid_amount,{more},{column}"]
+    for n in range(ROWS):
+        user, hotel, done = rng.randrange(40), rng.randrange(60), rng.random() < 0.2
+        price = rng.randrange(50, 90) if done else ""
+        of_user = user % 2
+        lines.append(f"u{user},h{hotel},{1_700_000_000 + 20 * n},{hotel % 5 + 1},{price},{of_user},{done:d}")
+    path = folder / "hotels.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    "column", ["booked", "is_booking", "has_reserved", "subscribed_flag", "zzz_applied", "booking"]
+)
+def test_what_a_user_did_is_the_label_and_not_what_the_item_is_like(tmp_path: Path, column: str) -> None:
+    (mapping,) = proposed(hotels(tmp_path, column, "is_registered")).mappings
+    assert (mapping.kind, mapping.of.roles.names("label")) == ("shown", [column])
+    assert {one.field for one in mapping.features} == {"item_features.stars", "features.is_registered"}
+
+
+def test_stars_of_an_item_are_no_rating_beside_a_column_that_may_be_the_label(tmp_path: Path) -> None:
+    proposal = proposed(hotels(tmp_path, "zzz", "device"))
+    assert proposal.mappings[0].kind == "feedback"
+    assert any("--label zzz --positive" in question for question in proposal.open_questions)

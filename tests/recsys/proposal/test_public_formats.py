@@ -387,7 +387,8 @@ def test_what_goes_with_clicks_alone_is_no_feature(tmp_path: Path) -> None:
     proposal, found = tried(tmp_path, [written(tmp_path, "shown.csv", rows)])
     (mapping,) = proposal.mappings
     assert [one.name for one in mapping.features] == ["device"]
-    assert found.labels == 600
+    assert found.labels == 2 * 600  # of clicks, and of bookings as a further task
+    assert [*mapping.tasks] == ["book"]
 
 
 @pytest.mark.parametrize("beside", ["Active", "customer", "rating"])

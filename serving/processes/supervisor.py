@@ -27,6 +27,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 """Seconds before a process that ended is started anew; twice as long each time, until one has been ready."""
 _SILENCE = 20.0
 """Seconds without a sign of life after which a process that answered is killed: it is stopped, or its loop hangs."""
+_STARTING = 600.0
+"""The same before its first sign of life: models and the end of the log are read in seconds, or minutes if slowly."""
 _LATE = 1.0
 """Seconds by which a wait may take too long: after more of them this process was stopped itself, perhaps with all."""
 _END = 60.0
@@ -45,9 +47,10 @@ class _Child:
     process: SpawnProcess
     alive: Connection
     """Something can be read from it for each sign of life."""
-    heard: float = float("inf")
-    """When the last one came, in seconds of the monotonic clock."""
+    heard: float
+    """When the last one came, or the process was started, in seconds of the monotonic clock."""
     answered: bool = False
+    killed: bool = False
     pause: float = _FIRST_PAUSE
     due: float = field(default=float("inf"))
     """When it is started anew."""
@@ -56,14 +59,23 @@ class _Child:
 class Supervisor:
     """`count` processes that run `target`, on one port of `host`; 0 is any free one.
 
-    One that has answered and gives no sign of life for `silence` seconds is killed, which starts it anew.
+    One that has answered and gives no sign of life for `silence` seconds is killed, which starts it anew; so is one
+    that does not answer within `starting` seconds.
 
-    Raises InvalidValueError if the port is in use, or a process ends before all have been ready.
+    Raises InvalidValueError if the port is in use, or a process ends by itself before all have been ready.
     """
 
-    def __init__(self, target: Target, count: int, host: str, port: int, silence: float = _SILENCE) -> None:
+    def __init__(
+        self,
+        target: Target,
+        count: int,
+        host: str,
+        port: int,
+        silence: float = _SILENCE,
+        starting: float = _STARTING,
+    ) -> None:
         self._target, self._count, self._host, self._port = target, count, host, port
-        self._silence = silence
+        self._silence, self._starting = silence, starting
         self._children: list[_Child] = []
         self._stop, self._wake = threading.Event(), os.pipe()
 
@@ -96,21 +108,26 @@ class Supervisor:
     def _look(self, *, announced: bool) -> None:
         """Wait until something happens: a process ends, is alive or silent, one is due, or a signal comes."""
         running = [child for child in self._children if child.due == float("inf")]
-        until = min(min(child.due, child.heard + self._silence) for child in self._children)
+        until = min(min(child.due, self._patience_ends(child)) for child in self._children)
         timeout = None if until == float("inf") else max(until - time.monotonic(), 0)
         both = [end for child in running for end in (child.alive, child.process.sentinel)]
         happened = wait([self._wake[0], *both], timeout)
         late = time.monotonic() > until + _LATE
         for child in running:
-            if child.alive in happened or (late and child.answered):
+            if child.alive in happened:
                 self._hear(child)
+            elif late:
+                child.heard = time.monotonic()
             if child.process.sentinel in happened and not self._stop.is_set():
                 child.process.join()
-                if not announced:
+                if not announced and not child.killed:
                     raise InvalidValueError(f"a server process ended with status {child.process.exitcode}: see above")
                 self._lose(child)
-            elif time.monotonic() > child.heard + self._silence:
+            elif time.monotonic() > self._patience_ends(child):
                 self._kill(child)
+
+    def _patience_ends(self, child: _Child) -> float:
+        return child.heard + (self._silence if child.answered else self._starting)
 
     def _hear(self, child: _Child) -> None:
         try:
@@ -122,8 +139,12 @@ class Supervisor:
             pass  # it has ended, as its sentinel says
 
     def _kill(self, child: _Child) -> None:
-        _logger.warning("server process %d was silent for %.0f s and is killed", child.siblings.number, self._silence)
-        child.heard = time.monotonic()
+        number = child.siblings.number
+        if child.answered:
+            _logger.warning("server process %d was silent for %.0f s and is killed", number, self._silence)
+        else:
+            _logger.warning("server process %d did not answer within %.0f s and is killed", number, self._starting)
+        child.heard, child.killed = time.monotonic(), True
         child.process.kill()
 
     def _lose(self, child: _Child) -> None:
@@ -144,7 +165,7 @@ class Supervisor:
         )
         process.start()
         theirs.close()
-        return _Child(siblings, process, mine, pause=min(2 * before, _LONGEST_PAUSE))
+        return _Child(siblings, process, mine, time.monotonic(), pause=min(2 * before, _LONGEST_PAUSE))
 
     def _end(self) -> None:
         """Let all answer their open requests and store their events."""

@@ -1,11 +1,13 @@
 """Processes that answer nothing, for tests of what starts and ends them.
 
-`python -m tests.serving.processes.light [SECONDS]`: those that say nothing for so long are killed.
+`python -m tests.serving.processes.light [SECONDS [STARTING]]`: those that say nothing for so long are killed. With the
+second, the first process number 0 stops itself before its first sign of life, for which they have so long.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -21,6 +23,16 @@ def wait_for_the_end(_: Siblings, port: int, alive: Callable[[], None]) -> None:
         threading.Event().wait(0.1)
 
 
+def stop_at_first(siblings: Siblings, port: int, alive: Callable[[], None]) -> None:
+    seen = siblings.folder / "seen"
+    if siblings.number == 0 and not seen.exists():
+        seen.touch()
+        print(port, os.getpid(), flush=True)
+        os.kill(os.getpid(), signal.SIGSTOP)
+    wait_for_the_end(siblings, port, alive)
+
+
 if __name__ == "__main__":
-    silence = float(sys.argv[1]) if len(sys.argv) > 1 else 600.0
-    Supervisor(wait_for_the_end, 2, "127.0.0.1", 0, silence).run(lambda _: None)
+    silence, starting = (float(sys.argv[n]) if len(sys.argv) > n else 600.0 for n in (1, 2))
+    target = stop_at_first if len(sys.argv) > 2 else wait_for_the_end
+    Supervisor(target, 2, "127.0.0.1", 0, silence, starting).run(lambda _: None)

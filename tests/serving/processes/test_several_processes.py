@@ -103,9 +103,9 @@ def test_both_answer_and_one_that_is_killed_is_started_anew(tmp_path: Path) -> N
 
 
 @contextmanager
-def light(*silence: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+def light(*limits: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
     """Two processes that answer nothing, and who started them."""
-    command = [sys.executable, "-m", "tests.serving.processes.light", *silence]
+    command = [sys.executable, "-m", "tests.serving.processes.light", *limits]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as supervisor:
         try:
@@ -145,6 +145,16 @@ def test_one_that_is_stopped_is_replaced() -> None:
         _, said = supervisor.communicate(timeout=120)
     assert "was silent for 2 s and is killed" in said
     assert "ended with status -9; it is started anew" in said
+
+
+def test_one_that_is_stopped_before_it_answers_is_replaced() -> None:
+    with light("600", "3") as (supervisor, both):
+        assert started(supervisor) not in both
+        supervisor.send_signal(signal.SIGTERM)
+        _, said = supervisor.communicate(timeout=120)
+        assert supervisor.returncode == 0
+    assert "server process 0 did not answer within 3 s and is killed" in said
+    assert "server process 0 ended with status -9; it is started anew" in said
 
 
 def test_those_that_are_stopped_with_their_supervisor_go_on_with_it() -> None:

@@ -1,8 +1,9 @@
-"""Whether a setting is a number of Python's own: kernels are compiled for such, and manifests hold no others."""
+"""Checks of arguments: paths, and numbers of Python's own, as kernels are compiled for and manifests hold."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from recsys.errors import InvalidValueError
 
@@ -19,6 +20,18 @@ def check_int(what: str, value: object, least: int | None = None) -> None:
         raise InvalidValueError(f"{what} is {value!r}, write a Python int, as int(...) gives it")
     if least is not None and value < least:
         raise InvalidValueError(f"{what} is {value}, choose {least} or more")
+
+
+def check_folder(what: str, value: object) -> None:
+    """Raises InvalidValueError unless the value is a path.
+
+    >>> check_folder("folder", 5)
+    Traceback (most recent call last):
+        ...
+    recsys.errors.InvalidValueError: folder is 5, write the path of a folder
+    """
+    if not isinstance(value, str | Path):
+        raise InvalidValueError(f"{what} is {value!r:.80}, write the path of a folder")
 
 
 def check_float(what: str, value: object) -> None:

@@ -14,7 +14,7 @@ from embedding.local.shared_rows import SharedRows
 from embedding.local.table import LocalTable
 from embedding.local.tiered_table import TieredTable
 from embedding.multiplexed import fallbacks, group_of, shared_tables
-from embedding.number_checks import check_float, check_int
+from embedding.number_checks import check_float, check_folder, check_int
 from embedding.sharding import HashBuckets
 from embedding.snapshot.background import BackgroundSave
 from embedding.snapshot.consumer_state import ConsumerState
@@ -48,8 +48,8 @@ class LocalStore:
         self._tables = tables_by_name(tables)
         check_int("seed", seed)
         self._seed, self._threads = seed, threads
-        if not isinstance(cold_folder, Path | str | None):
-            raise InvalidValueError(f"cold_folder is {cold_folder!r}, write the path of a folder")
+        if cold_folder is not None:
+            check_folder("cold_folder", cold_folder)
         self._cold_folder = cold_folder
         self._by_name: dict[str, LocalTable] = {}
         self._part = SavedPart()
@@ -174,6 +174,7 @@ class LocalStore:
         since the last one, if that is smaller. The snapshot is complete when `result()` returns; an error is raised
         there. Raises InvalidValueError while another snapshot is being written.
         """
+        check_folder("folder", folder)
         if number is not None:
             check_int("the number of a save", number)
         base = None if increments is None else self._base(Path(folder), increments)
@@ -224,6 +225,8 @@ class LocalStore:
         Raises TornCheckpointError naming a file that is damaged, and InvalidValueError for other tables or seeds, and
         unless the snapshots are all shards of one save; the store is then unchanged.
         """
+        if not isinstance(folder, Sequence):
+            check_folder("folder", folder)
         folders = [folder] if isinstance(folder, Path | str) else folder
         sharding = HashBuckets(shards)
         state = reshard([load(each, self._tables, self._seed) for each in folders], shard, sharding)

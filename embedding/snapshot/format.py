@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from embedding.multiplexed import shared_tables
+from embedding.number_checks import check_folder
 from embedding.snapshot.consumer_state import ConsumerState, pack, resynced, unpack
 from embedding.snapshot.differences import differences
 from embedding.snapshot.increments import Base, SavedRows, completed, place_from
@@ -47,8 +48,9 @@ def save(
 ) -> str:
     """Write all files, then the manifest; each reaches the disk before the next step. Raises OSError if it cannot.
 
-    With a `base` it is an increment. Returns the hash of the manifest.
+    With a `base` it is an increment. Returns the hash of the manifest. Raises InvalidValueError for no path.
     """
+    check_folder("folder", folder)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
@@ -103,8 +105,9 @@ def load(folder: Path | str, tables: Mapping[str, Table], seed: int) -> StoreSta
     Tables may have gained or lost multiplexed rows since: rows that no table reads are dropped with a warning, new ones
     are initialised, and consumers get a full resync.
     Raises TornCheckpointError naming the file that is damaged or missing, StateError for a snapshot of another format,
-    InvalidValueError for another seed or other tables.
+    InvalidValueError for another seed, other tables or no path.
     """
+    check_folder("folder", folder)
     folder = Path(folder)
     manifest = _read_manifest(folder)
     written = {spec["name"]: spec for spec in manifest["tables"]}

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
@@ -116,7 +117,7 @@ def _message(error: ErrorDetails, location: Location, model: str) -> str:
             return "must not be empty"
         case kind:
             wanted = _TYPES.get(kind) or error["msg"].replace("Input should be", "must be", 1)
-            return f"{wanted}, not {_in_toml(error['input'])}"
+            return f"{wanted}, not {_of_numpy(error['input']) or _in_toml(error['input'])}"
 
 
 _TYPES = {
@@ -130,6 +131,13 @@ _TYPES = {
     "dict_type": "must be a table",
     "model_type": "must be a table",
 }
+
+
+def _of_numpy(value: Any) -> str:
+    """A value of NumPy and what to write for it; empty for any other."""
+    if not isinstance(value, np.generic) or isinstance(value, float):  # float64 is one of Python's own, too
+        return ""
+    return f"{value!r}: write {value.item()!r}, as .item() gives it"
 
 
 def _in_toml(value: Any) -> str:

@@ -14,7 +14,19 @@ from recsys.recommender.times import Time, millis
 from serving.api.messages.schemas import RankRequest, RecommendRequest
 from streaming.ingest.mapping.values import identifier
 
+MOST_ITEMS = 10_000
+"""As `Count` of the requests has it."""
 Request = TypeVar("Request", RankRequest, RecommendRequest)
+
+
+def count_of(k: object, *, required: bool) -> int | None:
+    """How many items are asked for; None is all, unless it is `required`. Raises InvalidValueError, which names `k`."""
+    if k is None and not required:
+        return None
+    if isinstance(k, int | np.integer) and not isinstance(k, bool) and 1 <= k <= MOST_ITEMS:
+        return int(k)
+    none = "" if required else ", or None for all"
+    raise InvalidValueError(f"k is {k!r:.80}, write a whole number from 1 to {MOST_ITEMS:,}{none}")
 
 
 def request(kind: type[Request], values: Mapping[str, Any], time: Time | None) -> Request:

@@ -14,8 +14,10 @@ from recsys.errors import ConfigError, InvalidValueError
 def configuration(config: str | Path | Config | Mapping[str, Any], folder: str | Path | None) -> Config:
     """The configuration with absolute paths: those of a file begin at its own folder, all others at `folder`.
 
-    Raises ConfigError with every problem, InvalidValueError for a `folder` that would have no effect.
+    Raises ConfigError with every problem, InvalidValueError for a `folder` that would have no effect or is no path.
     """
+    if folder is not None and not isinstance(folder, str | Path):
+        raise InvalidValueError(f"folder is {folder!r}, write the path of a folder")
     if isinstance(config, str | Path):
         if folder is not None:
             raise InvalidValueError("folder: the paths of a file are relative to the file's own folder")

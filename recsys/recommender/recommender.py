@@ -15,7 +15,7 @@ from recsys import wiring
 from recsys.commands.output.embedding_tables import refused
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
-from recsys.recommender.asked import name_of, names_of, request
+from recsys.recommender.asked import count_of, name_of, names_of, request
 from recsys.recommender.configuration import configuration
 from recsys.recommender.open_parts import OpenParts
 from recsys.recommender.progress_line import progress_line
@@ -24,7 +24,7 @@ from recsys.recommender.results.ingested import Ingested
 from recsys.recommender.results.ranking import Ranking
 from recsys.recommender.results.replayed import Replayed
 from recsys.recommender.sources.event_sources import sources
-from recsys.recommender.times import Time, batch_end, millis
+from recsys.recommender.times import Time, batch_end, millis, refreshes_of
 from serving.api.messages.schemas import RankRequest, RecommendRequest
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Recommender:
         `fit`, InvalidValueError for a value that the server would refuse.
         """
         named = {"exclude": names_of(exclude, "exclude"), "basket": names_of(basket, "basket")}
-        asked = {"user": name_of(user), "count": k, "features": features, **named}
+        asked = {"user": name_of(user), "count": count_of(k, required=True), "features": features, **named}
         return Ranking(self._open.ranking().recommend(request(RecommendRequest, asked, time)))
 
     def rank(
@@ -148,11 +148,12 @@ class Recommender:
 
         `item_features` has one value per item, by name. Otherwise as `recommend`.
         """
+        count = count_of(k, required=False)
         answering, names = self._open.ranking(), names_of(items, "items")
         if not names:
             return Ranking(None)
         given = {"features": features, "item_features": item_features}
-        asked = {"user": name_of(user), "items": names, "count": k, **given}
+        asked = {"user": name_of(user), "items": names, "count": count, **given}
         return Ranking(answering.rank(request(RankRequest, asked, time)))
 
     def replay(
@@ -168,7 +169,7 @@ class Recommender:
         from recsys.evaluation.replay.report.replay_report import moment
 
         self._open.check()
-        refreshes = [refresh] if isinstance(refresh, str) else list(refresh)
+        refreshes = refreshes_of(refresh)
         for one in refreshes:
             check_refresh(one, "refresh")
         wiring.set_threads(self.config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from numbers import Integral
 
@@ -26,6 +27,24 @@ def millis(time: Time, name: str) -> int:
     if isinstance(time, Integral) and not isinstance(time, bool):
         return int(time)
     raise InvalidValueError(f"{name}: {time!r} is no time: give ms since the epoch, ISO 8601 text, or a datetime")
+
+
+def refreshes_of(refresh: str | Sequence[str]) -> list[str]:
+    """Rules of when the online arm learns, one or several. Raises InvalidValueError for what is no text.
+
+    >>> refreshes_of("1h"), refreshes_of(["1h", "50 slices"])
+    (['1h'], ['1h', '50 slices'])
+    """
+    write = "write '1h' or '50 slices', or a list of these"
+    found = [refresh] if isinstance(refresh, str) else refresh
+    if not isinstance(found, Iterable):
+        raise InvalidValueError(f"refresh is {refresh!r:.80}, {write}")
+    for one in (checked := list(found)):
+        if not isinstance(one, str):
+            raise InvalidValueError(f"refresh has {one!r:.80}, {write}")
+    if not checked:
+        raise InvalidValueError(f"refresh is empty, {write}")
+    return checked
 
 
 def batch_end(end: float | Time) -> int | Share:

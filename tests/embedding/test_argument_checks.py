@@ -68,6 +68,8 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "consumer": (lambda: LocalStore(some).subscribe(3), "consumer 3: write its name as a str"),  # type: ignore[arg-type]
     "a table": (lambda: LocalStore(some).counters([]), r"unknown table \[\]: this store has item"),  # type: ignore[arg-type]
     "no snapshot": (lambda: LocalStore(some).load([]), "no snapshot was given"),
+    "save to": (lambda: LocalStore(some).save(5), "folder is 5, write the path"),  # type: ignore[arg-type]
+    "load": (lambda: LocalStore(some).load(5), "folder is 5, write the path"),  # type: ignore[arg-type]
     "save": (lambda: LocalStore(some).save("unused", number="7"), "number of a save is '7'"),  # type: ignore[arg-type]
 }
 

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -94,11 +95,21 @@ def chain(folder: Path | str) -> list[Path]:
         at = Path(os.path.normpath(at / base.folder))
         manifest = _read_manifest(at)
         if _hash_of(manifest) != base.manifest:
-            raise TornCheckpointError(f"{at} is not the snapshot that {folder} builds on: load an earlier snapshot")
+            raise TornCheckpointError(f"{at} is not the snapshot that {folder} builds on")
         found.append(at)
     return found
 
 
+@contextmanager
+def _advising() -> Iterator[None]:
+    """Those who load one snapshot have to name another; those who only verify it choose by themselves."""
+    try:
+        yield
+    except TornCheckpointError as error:
+        raise TornCheckpointError(f"{error}: load an earlier snapshot") from error
+
+
+@_advising()
 def load(folder: Path | str, tables: Mapping[str, Table], seed: int) -> StoreState[TableState]:
     """Read a snapshot, with arrays mapped from its files; every byte has been checked when this returns.
 
@@ -115,6 +126,7 @@ def load(folder: Path | str, tables: Mapping[str, Table], seed: int) -> StoreSta
     return _load(folder, manifest, written, tables, seed)
 
 
+@_advising()
 def load_known(folder: Path | str, tables: Mapping[str, Table], seed: int) -> StoreState[TableState]:
     """As `load`, of those `tables` that the snapshot has, and without consumers."""
     folder = Path(folder)
@@ -232,7 +244,7 @@ def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.exists():
-        raise TornCheckpointError(f"{path} is missing: the snapshot was not finished, load an earlier one")
+        raise TornCheckpointError(f"{path} is missing: the snapshot was not finished")
     try:
         text = json.loads(path.read_bytes())
         intact = hashlib.sha256(text["body"].encode()).hexdigest() == text["sha256"]
@@ -240,7 +252,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError):
         manifest = {}
     if not manifest:
-        raise TornCheckpointError(f"{path} is damaged: load an earlier snapshot")
+        raise TornCheckpointError(f"{path} is damaged")
     if manifest["format"] not in (FORMAT, INCREMENT):
         raise StateError(f"{path}: format {manifest['format']}, this version reads {FORMAT} and {INCREMENT} only")
     return manifest

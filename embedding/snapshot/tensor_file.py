@@ -107,26 +107,26 @@ def write_arrays(path: Path, arrays: Arrays, meta: dict[str, Any]) -> dict[str, 
 def read_arrays(path: Path, checksums: dict[str, str]) -> tuple[Arrays, dict[str, Any]]:
     """The tensors, mapped from the file, and the metadata. Raises TornCheckpointError naming what is damaged."""
     if not path.exists():
-        raise TornCheckpointError(f"{path} is missing: load an earlier snapshot")
+        raise TornCheckpointError(f"{path} is missing")
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         head = file.read(8)
         length = int.from_bytes(head, "little")
         head += file.read(length) if length < size else b""
     if xxhash.xxh3_128(head).hexdigest() != checksums[""]:
-        raise TornCheckpointError(f"{path} is damaged (header): load an earlier snapshot")
+        raise TornCheckpointError(f"{path} is damaged (header)")
     entries = json.loads(head[8:])
     meta: dict[str, Any] = json.loads(entries.pop("__metadata__")["meta"])
     arrays: Arrays = {}
     for name, entry in entries.items():
         begin, end = (offset + len(head) for offset in entry["data_offsets"])
         if end > size:
-            raise TornCheckpointError(f"{path} is damaged (ends within {name!r}): load an earlier snapshot")
+            raise TornCheckpointError(f"{path} is damaged (ends within {name!r})")
         kind, shape = _TYPES[entry["dtype"]], tuple(entry["shape"])
         array: npt.NDArray[Any] = np.zeros(shape, kind)
         if end > begin:
             array = np.memmap(path, kind, "c", begin, shape).view(np.ndarray)  # private: writes never reach it
         if xxhash.xxh3_128(array.reshape(-1).view(np.uint8).data).hexdigest() != checksums[name]:
-            raise TornCheckpointError(f"{path} is damaged (checksum of {name!r}): load an earlier snapshot")
+            raise TornCheckpointError(f"{path} is damaged (checksum of {name!r})")
         arrays[name] = array
     return arrays, meta

@@ -109,7 +109,7 @@ class CheckpointCopies:
             try:
                 self._download(name, checkpoints)
             except TornCheckpointError as error:
-                logger.warning("copy refused, trying the previous one: %s", error)
+                logger.warning("copy %s refused, trying the previous one: %s", name, error)
                 refused.append(str(error))
             else:
                 logger.info("checkpoint %s was brought from %s", name, self._remote.url)

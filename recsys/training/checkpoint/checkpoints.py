@@ -117,7 +117,7 @@ class Checkpoints:
             try:
                 verify(path)
             except TornCheckpointError as error:
-                logger.warning("checkpoint refused, trying the previous one: %s", error)
+                logger.warning("checkpoint %s refused, trying the previous one: %s", path.name, error)
                 refused.append(str(error))
             else:
                 return path

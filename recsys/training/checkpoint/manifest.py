@@ -56,7 +56,9 @@ def saved_run(path: Path) -> str:
 
 
 def verify(path: Path) -> None:
-    """Raise TornCheckpointError naming the first file that is missing, or of another size or content."""
+    """Raise TornCheckpointError naming the first file that is missing, or of another size or content, and if that is of
+    a checkpoint which this one builds on, both.
+    """
     manifest = _manifest(path)
     for name, (size, digest) in sorted(manifest["files"].items()):
         file = path / name
@@ -67,7 +69,13 @@ def verify(path: Path) -> None:
         if file_digest(file) != digest:
             raise TornCheckpointError(f"{file} is damaged: its SHA-256 is not that of the manifest")
     for name in manifest["snapshots"]:
-        snapshot.verify(path / name)
+        try:
+            snapshot.verify(path / name)
+        except TornCheckpointError as error:
+            base = next((base for base in bases(path) if f"{base}/" in str(error)), None)
+            if base is None:
+                raise
+            raise TornCheckpointError(f"{path} builds on {base.name}: {error}") from error
 
 
 def _manifest(path: Path) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def test_a_damaged_copy_is_refused_for_the_one_before(
     (tmp_path / "other").write_bytes(b"2" * 999 + b"3")
     remote.put(tmp_path / "other", "step-000000000002/rank-0/rows/ids")
     assert restored(url, tmp_path / "b") == tmp_path / "b" / "step-000000000001"
-    assert "copy refused, trying the previous one" in caplog.text
+    assert "copy step-000000000002 refused, trying the previous one" in caplog.text
     assert "SHA-256" in caplog.text
     remote.remove_file("step-000000000001/rank-0/run")
     with pytest.raises(TornCheckpointError, match=r"no copy at .* is complete .*run is missing.*name another"):

@@ -144,3 +144,21 @@ def test_erasing_removes_a_whole_chain_of_older_ones(tmp_path: Path) -> None:
     assert older.count() > 0
     older.remove()
     assert names(tmp_path) == ["4"]
+
+
+def test_what_is_refused_is_named_and_so_is_the_damaged_one_that_it_builds_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = Chain(tmp_path)
+    good, damaged, newest = (written.write(step, full=step < 3) for step in (1, 2, 3))
+    table = damaged / "rank-0" / "rows" / "table-000.safetensors"
+    table.write_bytes(table.read_bytes()[:-1])
+    assert written.checkpoints.newest() == good
+    first, second = caplog.messages
+    assert first.startswith(
+        f"checkpoint {newest.name} refused, trying the previous one: {newest} builds on {damaged.name}"
+    )
+    assert second.startswith(f"checkpoint {damaged.name} refused, trying the previous one: {table} ")
+    assert "load an earlier" not in caplog.text
+    with pytest.raises(TornCheckpointError, match=rf"{table} is damaged.*: load an earlier snapshot"):
+        digest(newest)

@@ -350,7 +350,15 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
         ),
         (
             "[training]\ncheckpoint_url = 's4://bucket/path'\n",
-            "line 2: training.checkpoint_url: s4:// is unknown, write s3",
+            "line 2: training.checkpoint_url: s4:// is unknown, write s3, gs, abfs,",
+        ),
+        (
+            "[training]\ncheckpoint_url = 'ftpz://x/y'\n",
+            "line 2: training.checkpoint_url: ftpz:// is unknown, write ftp://",
+        ),
+        (
+            "[training]\ncheckpoint_every = '2s'\n",
+            'line 2: training.checkpoint_every: counts steps of training, not time: write a whole number, not "2s"',
         ),
         (
             "[training]\ncheckpoint_url = 'quux://bucket/path'\n",

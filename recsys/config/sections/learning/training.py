@@ -97,6 +97,13 @@ class TrainingSection(Section):
     def _names_a_model(cls, name: str) -> str:
         return ModelKeys(name).model
 
+    @field_validator("checkpoint_every", mode="before")
+    @classmethod
+    def _counts_steps(cls, value: object) -> object:
+        if isinstance(value, str):
+            raise InvalidValueError(f'counts steps of training, not time: write a whole number, not "{value}"')
+        return value
+
     @field_validator("checkpoint_url")
     @classmethod
     def _names_a_folder(cls, url: str) -> str:
@@ -105,7 +112,7 @@ class TrainingSection(Section):
             raise InvalidValueError("write a URL such as s3://BUCKET/PATH?region=eu-west-1, or leave it empty")
         if url and scheme.lower() not in (known := _url_schemes()):
             near = get_close_matches(scheme.lower(), known, n=1)
-            meant = near[0] if near else "s3, gs, abfs, hdfs, file or another that fsspec knows"
+            meant = f"{near[0]}://" if near else "s3, gs, abfs, hdfs, file or another that fsspec knows"
             raise InvalidValueError(f"{scheme}:// is unknown, write {meant}")
         if "@" in rest.partition("/")[0]:
             raise InvalidValueError("a URL is shown: let the credentials be found in the environment, or by a role")

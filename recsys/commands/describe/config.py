@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,12 +26,15 @@ def init(path: Path) -> None:
     click.echo(f"Wrote {path}. Describe your events in [features] and [training], then run: recsys check")
 
 
-def free_path(path: Path) -> Path:
+def free_path(path: Path, options: str = "") -> Path:
     """Where the configuration is written: the path, or in it if it is a folder. Raises InvalidValueError if taken."""
     if path.is_dir():
         path = path / TEMPLATE.name
     if path.exists():
-        raise InvalidValueError(f"{path} already exists; delete it, or choose another file")
+        other = shlex.quote(str(path.with_name("new.toml")))
+        raise InvalidValueError(
+            f"{path} already exists; delete it, or name another file, such as: recsys init {other}{options}"
+        )
     return path
 
 

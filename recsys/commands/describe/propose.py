@@ -32,7 +32,7 @@ def init(path: Path, files: Sequence[Path], positive: Sequence[str], **said: str
     """Write the proposal; nothing is written if the first rows give nothing to learn from."""
     if not files:
         raise InvalidValueError("give the files to look at, such as: recsys init --from clicks.csv")
-    path = free_path(path)
+    path = free_path(path, " --from FILE...")
     console = plain_console()
     proposal, tried = _tried(propose(files, _said(positive, **said)), path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -75,6 +75,7 @@ def _several(cell: Any) -> bool:
 
 def _read(path: Path) -> Sample:
     suffix = content_suffix(path)
+    _refuse_uncompressed(path)
     try:
         if (columnar := _columnar(path)) is not None:
             columns, rows, whole = first_records.columnar(path, ROWS, columnar)
@@ -116,6 +117,16 @@ def _columnar(path: Path) -> Columnar | None:
         head = file.read(max(map(len, MAGIC)))
     found = next((format_ for magic, format_ in MAGIC.items() if head.startswith(magic)), None)
     return "parquet" if found is None and path.suffix.lower() == ".parquet" else found
+
+
+def _refuse_uncompressed(path: Path) -> None:
+    """Raises InvalidValueError for a file whose name alone says that it is compressed."""
+    magic = next((magic for magic, suffix in _COMPRESSED.items() if suffix == path.suffix.lower()), b"")
+    with path.open("rb") as file:
+        head = file.read(len(magic))
+    if head and not head.startswith(magic):
+        what = {".gz": "gzip", ".bz2": "bzip2", ".zst": "zstd", ".xz": "xz"}[path.suffix.lower()]
+        raise InvalidValueError(f"{path} is not {what} compressed, as its name says: rename it to {path.stem}")
 
 
 def _refuse_binary(path: Path, head: bytes) -> None:

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,7 +54,7 @@ def table(path: Path, found: Decoded, suffix: str, most: int) -> SampledTable:
     chosen, width = _dialect(body[:_TRIED], base)
     chosen = _spaced(body[:_TRIED], chosen)
     if width < 2:
-        raise InvalidValueError(f"{path} {_no_table(body, chosen)}")
+        raise InvalidValueError(f"{path} {_no_table(body, chosen)}{_odd_line(lines, body, chosen)}")
     reader = RowReader(replace(chosen, comment=comment), width, lambda _: True)
     read, _ = reader.rows(lines[: most + 1 + len(lines) - len(body)], more=False)
     rows = [list(row.cells) for row in read if not row.fault]
@@ -109,6 +110,20 @@ def _no_table(lines: Sequence[str], default: Dialect) -> str:
         return f"has {width} names in its header and {other} cells in most rows; let the header name all of them"
     return (
         f"is no table that can be recognised: its first line is {lines[0][:60]!r}; give CSV, TSV, JSON lines or Parquet"
+    )
+
+
+def _odd_line(lines: Sequence[str], body: Sequence[str], default: Dialect) -> str:
+    """Which line is the first with another number of cells than the first one; empty if that has one cell."""
+    width = len(_cells(body[0], default))
+    whole = takewhile(lambda line: not line.count('"') % 2, body)  # in others a cell may go on in the next line
+    odd = next((line for line in whole if len(_cells(line, default)) != width), None)
+    if width < 2 or odd is None:
+        return ""
+    cells = len(_cells(odd, default))
+    return (
+        f"; by {default.delimiter!r} line {lines.index(odd) + 1} is the first with another number of cells, {cells} in "
+        f"place of {width}: put cells with {default.delimiter!r} in quotes, or let every line have as many"
     )
 
 

@@ -144,7 +144,7 @@ class _Finder:
         named = []
         for column in self.left.values():
             words = {word for text in column.distinct for word in tokens(text)}
-            kinds = column.type == "integer" and "type" in column.name
+            kinds = column.type == "integer" and ("type" in column.name or says("action", column.name) == 3)
             repeated = len(column.distinct) <= min(_MOST_ACTIONS, max(1, len(column.values) // 2))
             if repeated and not column.listed and (ACTIONS & words or kinds):
                 named.append(column)

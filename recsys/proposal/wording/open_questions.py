@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -38,6 +39,7 @@ def open_questions(mappings: Sequence[ProposedMapping], training: Mapping[str, N
                 f"{path}: what the numbers in {action.name!r} ({words}) mean, only you know: leave in [training] "
                 "positive those of what counts."
             )
+        yield from _scores(one)
         for column in one.of.roles.others if one.kind == "feedback" else ():
             unclear = says("label", column.name) or (two_valued(column) and not known(column.name))
             if len(column.distinct) == 2 and column.type in ("text", "integer") and unclear:
@@ -65,6 +67,19 @@ def open_questions(mappings: Sequence[ProposedMapping], training: Mapping[str, N
         names = " or ".join(map(repr, actions))
         value = ", with a value" if "min_value" in training else ""
         yield f"What counts is an interaction whose action is {names}{value}: events sent to the server have to say so."
+
+
+def _scores(one: ProposedMapping) -> Iterator[str]:
+    """Numbers without levels that are called a rating, of rows that are events: they may say anything."""
+    for feature in one.features if one.kind == "feedback" else ():
+        name = feature.column.name
+        if feature.kind == "numeric" and says("rating", name) == 3:
+            yield (
+                f"{one.of.path}: what the numbers in {name!r} ({feature.note}) mean, only you know: they are an input "
+                f"of the model; if they say how much the user liked the item, write value = {json.dumps(name)} in "
+                f"place of {feature.field}, delete the field {feature.name!r} of [features], and say from which number "
+                "on it counts with [training] min_value."
+            )
 
 
 def _purchases(one: ProposedMapping) -> bool:

@@ -185,3 +185,18 @@ def test_values_tell_the_roles_where_no_word_of_the_header_is_known(tmp_path: Pa
         "time": "laika", "user": "lietotajs", "item": "prece"
     }  # fmt: skip
     assert mapping.columns["actions.click"].value == "izvele"
+
+
+def test_the_first_line_with_another_number_of_cells_is_named(tmp_path: Path) -> None:
+    rows = [f"u{n % 9},i{n % 7},{1_700_000_000 + n},{n % 2}{',x,y' if n % 3 == 2 else ''}" for n in range(ROWS)]
+    (tmp_path / "a.csv").write_text("\n".join(["user,item,time,label", "", *rows]) + "\n")
+    with pytest.raises(InvalidValueError, match="line 5 is the first with another number of cells, 6 in place of 4"):
+        propose([tmp_path / "a.csv"], Said())
+
+
+@pytest.mark.parametrize(("suffix", "what"), [(".gz", "gzip"), (".bz2", "bzip2"), (".zst", "zstd"), (".xz", "xz")])
+def test_a_file_that_is_compressed_by_its_name_alone_is_to_be_renamed(tmp_path: Path, suffix: str, what: str) -> None:
+    path = tmp_path / f"a.csv{suffix}"
+    path.write_text(text(ENGLISH)[0])
+    with pytest.raises(InvalidValueError, match=rf"is not {what} compressed, as its name says: rename it to a\.csv"):
+        propose([path], Said())

@@ -149,3 +149,20 @@ def test_stars_of_an_item_are_no_rating_beside_a_column_that_may_be_the_label(tm
     proposal = proposed(hotels(tmp_path, "zzz", "device"))
     assert proposal.mappings[0].kind == "feedback"
     assert any("--label zzz --positive" in question for question in proposal.open_questions)
+
+
+@pytest.mark.parametrize("column", ["action", "event", "activity"])
+def test_numbers_of_actions_are_asked_about(tmp_path: Path, column: str) -> None:
+    lines = [f"u{n % 9},i{n % 7},{1_700_000_000 + n},{1 + n % 4}" for n in range(ROWS)]
+    (tmp_path / "a.csv").write_text("\n".join([f"user,item,time,{column}", *lines]) + "\n")
+    proposal = proposed(tmp_path / "a.csv")
+    assert proposal.mappings[0].columns["action"].value == column
+    assert any(f"the numbers in {column!r} (1, 2, 3, 4) mean, only you know" in one for one in proposal.open_questions)
+
+
+def test_a_score_of_which_nobody_knows_what_it_says_is_asked_about(tmp_path: Path) -> None:
+    lines = [f"u{n % 9},i{n % 7},{1_700_000_000 + n},{n / ROWS}" for n in range(ROWS)]
+    (tmp_path / "a.csv").write_text("\n".join(["user,item,time,score", *lines]) + "\n")
+    (question,) = [one for one in proposed(tmp_path / "a.csv").open_questions if "'score'" in one]
+    assert "only you know: they are an input of the model" in question
+    assert 'write value = "score" in place of features.score' in question

@@ -139,3 +139,4 @@ def test_init_makes_the_folder_and_takes_one(tmp_path: Path, named: str, written
     assert CliRunner().invoke(main, ["check", "-c", str(tmp_path / written)]).exit_code == 0
     again = CliRunner().invoke(main, ["init", str(tmp_path / named)])
     assert f"{tmp_path / written} already exists" in again.output
+    assert f"such as: recsys init {(tmp_path / written).with_name('new.toml')}" in again.output

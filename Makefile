@@ -24,7 +24,7 @@ $(STAMP): $(LOCK) deploy/locks/tools.txt pyproject.toml deploy/fbgemm-gpu-cpu/py
 	@$(UV) --compile-bytecode --no-deps --require-hashes -r $(LOCK)
 	@if [ $(FLAVOUR) = cpu ]; then $(UV) --no-deps --no-build-isolation ./deploy/fbgemm-gpu-cpu; fi
 	@$(UV) --no-deps --no-build-isolation --editable .
-	@echo "Compiling the kernels (once) ..."
+	@echo "Compiling the loops that Python would be too slow for, once, into a cache (half a minute) ..."
 	@$(BIN)/python -m embedding.local.warm
 	@$(BIN)/python -m streaming.warm
 	@rm -f .venv/.installed-*; touch $@

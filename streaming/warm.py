@@ -51,4 +51,4 @@ def _count() -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"kernels ready in {warm():.1f} s\n")
+    sys.stdout.write(f"compiled loops (kernels) of joining and counting ready in {warm():.1f} s\n")

@@ -15,7 +15,16 @@ from recsys.extras import needs
 Command = Callable[..., Any]
 
 
-@click.group()
+class _Tables(click.Group):
+    """Lists its commands where it is asked for another one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"there is no table {args[0]!r}; choose one of {', '.join(self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Tables)
 def reproduce() -> None:
     """Compute the tables of the documentation anew. What is in the folder of results is not computed again."""
 
@@ -40,7 +49,9 @@ def _table(
 
 @_table(5, "Seeds of models and anchors.")
 def coat(data: Path, seeds: int, out: Path) -> None:
-    """Debiasing on Coat: IPS, SNIPS, doubly robust learning and kernel balancing, with controls.
+    """Debiasing on Coat.
+
+    IPS, SNIPS, doubly robust learning and kernel balancing, with controls.
 
     DATA is the folder of Coat's four .ascii files, from https://www.cs.cornell.edu/~schnabts/mnar/.
     """
@@ -51,9 +62,11 @@ def coat(data: Path, seeds: int, out: Path) -> None:
 
 @_table(3)
 def autoint(data: Path, seeds: int, out: Path) -> None:
-    """AutoInt and models beside it on MovieLens 1M, by the protocol of AutoInt's paper.
+    """AutoInt and others on MovieLens 1M.
 
-    DATA is the folder with ratings.parquet, users.dat and movies.dat. A fit takes minutes; one that was interrupted
+    The protocol is that of AutoInt's paper.
+
+    DATA is the folder with ratings.dat, users.dat and movies.dat. A fit takes minutes; one that was interrupted
     goes on from where it was.
     """
     from recsys.commands.offline.reproduce import autoint as run
@@ -63,9 +76,11 @@ def autoint(data: Path, seeds: int, out: Path) -> None:
 
 @_table(3)
 def histories(data: Path, seeds: int, out: Path) -> None:
-    """What a user's last movies are worth on MovieLens 1M by time: none, their mean, target and self-attention.
+    """What a user's last movies are worth.
 
-    DATA is the folder with ratings.parquet, users.dat and movies.dat. A fit that was interrupted goes on from where it
+    On MovieLens 1M by time: none of them, their mean, target attention and self-attention.
+
+    DATA is the folder with ratings.dat, users.dat and movies.dat. A fit that was interrupted goes on from where it
     was.
     """
     from recsys.commands.offline.reproduce import histories as run
@@ -75,9 +90,11 @@ def histories(data: Path, seeds: int, out: Path) -> None:
 
 @_table(3)
 def unified(data: Path, seeds: int, out: Path) -> None:
-    """Rows of their own, shared by all ids, and shared by the ids of a field, in three sizes on MovieLens 1M.
+    """Shared rows on MovieLens 1M.
 
-    DATA is the folder with ratings.parquet, users.dat and movies.dat. A fit that was interrupted goes on from where it
+    Rows of their own, shared by all ids, and shared by the ids of a field, in three sizes.
+
+    DATA is the folder with ratings.dat, users.dat and movies.dat. A fit that was interrupted goes on from where it
     was.
     """
     from recsys.commands.offline.reproduce import unified as run
@@ -87,9 +104,11 @@ def unified(data: Path, seeds: int, out: Path) -> None:
 
 @_table(3, "Searches of each model.")
 def dnis(data: Path, seeds: int, out: Path) -> None:
-    """DNIS and its controls at four sizes on MovieLens 1M, with a DeepFM and AutoInt.
+    """DNIS and its controls on MovieLens 1M.
 
-    DATA is the folder with ratings.parquet, users.dat and movies.dat. A search with the DeepFM takes a quarter of an
+    At four sizes, with a DeepFM and AutoInt.
+
+    DATA is the folder with ratings.dat, users.dat and movies.dat. A search with the DeepFM takes a quarter of an
     hour of a core, one with AutoInt hours; one that was interrupted goes on from where it was.
     """
     from recsys.commands.offline.reproduce import dnis as run
@@ -99,9 +118,11 @@ def dnis(data: Path, seeds: int, out: Path) -> None:
 
 @_table(3, "Searches.")
 def ihas(data: Path, seeds: int, out: Path) -> None:
-    """Models by groups of rows, as iHAS finds them, and their controls on MovieLens 1M, with a DeepFM.
+    """iHAS and its controls on MovieLens 1M.
 
-    DATA is the folder with ratings.parquet, users.dat and movies.dat. A search takes some ten minutes of a core; one
+    Models by groups of rows, as iHAS finds them, with a DeepFM.
+
+    DATA is the folder with ratings.dat, users.dat and movies.dat. A search takes some ten minutes of a core; one
     that was interrupted goes on from where it was.
     """
     from recsys.commands.offline.reproduce import ihas as run
@@ -111,7 +132,9 @@ def ihas(data: Path, seeds: int, out: Path) -> None:
 
 @_table(trains=False)
 def open_bandit(data: Path, out: Path) -> None:
-    """Off-policy estimates on the Open Bandit Dataset: each policy from the other's log, and from its own.
+    """Off-policy estimates on Open Bandit.
+
+    Each policy is estimated from the other's log, and from its own.
 
     DATA is the folder with bts/ and random/, from https://research.zozo.com/data.html.
     """
@@ -122,9 +145,11 @@ def open_bandit(data: Path, out: Path) -> None:
 
 @_table(5, "Draws of what is left out.", trains=False)
 def slates(data: Path, seeds: int, out: Path) -> None:
-    """Lists of films on MovieLens 1M: relevance beside variety, and merged sources of which one is biased.
+    """Varied and merged lists of films.
 
-    DATA is the folder with ratings.parquet, users.dat and movies.dat.
+    On MovieLens 1M: relevance beside variety, and merged sources of which one is biased.
+
+    DATA is the folder with ratings.dat, users.dat and movies.dat.
     """
     from recsys.commands.offline.reproduce import slates as run
 
@@ -133,9 +158,11 @@ def slates(data: Path, seeds: int, out: Path) -> None:
 
 @_table(5)
 def retrieval(data: Path, seeds: int, out: Path) -> None:
-    """The two-tower model on MovieLens 1M by time, with and without self-supervision, beside baselines.
+    """The two-tower model on MovieLens 1M.
 
-    DATA is the folder with ratings.parquet, users.dat and movies.dat. A fit takes minutes; what is done is kept when it
+    By time, with and without self-supervision, beside baselines.
+
+    DATA is the folder with ratings.dat, users.dat and movies.dat. A fit takes minutes; what is done is kept when it
     is interrupted.
     """
     from recsys.commands.offline.reproduce import retrieval as run

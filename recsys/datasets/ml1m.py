@@ -1,4 +1,4 @@
-"""MovieLens 1M, read from the files `ratings.parquet`, `users.dat`, `movies.dat`."""
+"""MovieLens 1M, read from the files `ratings.dat` (or `ratings.parquet`), `users.dat`, `movies.dat`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet
 
 from recsys.datasets.card import Card, Dataset
@@ -21,7 +22,7 @@ def ml1m(folder: Path | str) -> Dataset:
     ratings are missing, so a known time would reveal the label. There, each row gets its user's median known time.
     """
     folder = Path(folder)
-    ratings = pa.parquet.read_table(folder / "ratings.parquet")
+    ratings = ratings_of(folder)
     users, movies, stars = (ratings[name].to_numpy() for name in ("user_id", "movie_id", "rating"))
     in_batch = pa.compute.equal(ratings["period"], "train80").to_numpy()
     times = event_times(users, ratings["timestamp"].to_numpy(zero_copy_only=False), in_batch) * 1000
@@ -70,6 +71,32 @@ def ml1m(folder: Path | str) -> Dataset:
         licence="GroupLens: research use, no redistribution without permission",
     )
     return Dataset(card, lambda: batches(events))
+
+
+def ratings_of(folder: Path) -> pa.Table:
+    """Columns `user_id`, `movie_id`, `rating`, `timestamp` (s) and `period`: the first 80 % by time are `train80`.
+
+    From `ratings.parquet`, which has them so, else from GroupLens' `ratings.dat`, whose times are all known.
+    Raises FileNotFoundError where there is neither, which `holding` tells.
+    """
+    if (parquet := folder / "ratings.parquet").exists():
+        return pa.parquet.read_table(parquet)
+    if not (path := folder / "ratings.dat").exists():
+        raise FileNotFoundError(
+            "ratings.dat or ratings.parquet in it: unpack ml-1m.zip of https://grouplens.org/datasets/movielens/1m/ "
+            "and give the folder with ratings.dat, users.dat and movies.dat"
+        )
+    names = ["user_id", "movie_id", "rating", "timestamp"]
+    source = pa.BufferReader(path.read_bytes().replace(b"::", b","))
+    ratings = pa.csv.read_csv(
+        source,
+        pa.csv.ReadOptions(column_names=names),
+        convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.int64())),
+    )
+    order = np.argsort(ratings["timestamp"].to_numpy(), kind="stable")
+    period = np.full(len(ratings), "train80")
+    period[order[len(ratings) * 4 // 5 :]] = "test20"
+    return ratings.append_column("period", pa.array(period))
 
 
 def event_times(users: Ints, seconds: Any, in_batch: Any) -> Ints:

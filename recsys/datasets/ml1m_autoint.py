@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 
 from recsys.datasets.event_batches import in_time_order, json_features, lists, strings, table
-from recsys.datasets.ml1m import event_times, lines
+from recsys.datasets.ml1m import event_times, lines, ratings_of
 from recsys.datasets.movielens import movie_features
 
 FIELDS = """
@@ -50,7 +49,7 @@ _YEARS = 1970
 
 def ml1m_autoint(folder: Path) -> pa.Table:
     """One impression a row, and an interaction `like` for each positive one, from the files that `ml1m` reads too."""
-    ratings = pa.parquet.read_table(folder / "ratings.parquet")
+    ratings = ratings_of(folder)
     users, movies, stars = (ratings[name].to_numpy() for name in ("user_id", "movie_id", "rating"))
     seconds = ratings["timestamp"].to_numpy(zero_copy_only=False).astype(np.float64)
     times = event_times(users, seconds, np.ones(len(users), np.bool_))

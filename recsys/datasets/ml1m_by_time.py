@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet
 
-from recsys.datasets.ml1m import event_times, lines
+from recsys.datasets.ml1m import event_times, lines, ratings_of
 from recsys.datasets.movielens import movie_features
 
 Bools = npt.NDArray[np.bool_]
@@ -46,12 +45,12 @@ class RatedItems:
 
 
 def ml1m_by_time(folder: Path | str, *, validation: bool = False) -> RatedItems:
-    """From `ratings.parquet`, whose column `period` says what the first 80 % are, `users.dat` and `movies.dat`.
+    """From the ratings (`ratings_of`), whose `period` says what the first 80 % are, `users.dat` and `movies.dat`.
 
     For `validation` the last `HELD_OUT` of these 80 % are what comes afterwards, and later ratings are not read.
     """
     folder = Path(folder)
-    ratings = pa.parquet.read_table(folder / "ratings.parquet")
+    ratings = ratings_of(folder)
     if validation:
         ratings = ratings.filter(pa.compute.equal(ratings["period"], "train80"))
     users_R, movies_R, stars_R = (ratings[name].to_numpy() for name in ("user_id", "movie_id", "rating"))

@@ -105,8 +105,9 @@ def _outlook(console: Console, folder: Path, seconds: float) -> None:
     console.print()
     console.rule(Text("Your own data", style="bold"), align="left")
     console.print("source .venv/bin/activate")
-    console.print("recsys init && recsys ingest events.jsonl   # say in recsys.toml what they are")
-    console.print("recsys train                                # and in another shell: recsys serve")
+    console.print("recsys init --from clicks.csv     # proposes recsys.toml for your file: read its comments")
+    console.print("recsys ingest clicks.csv")
+    console.print("recsys train                      # and in another shell: recsys serve")
     console.print(f"\nReport: {folder / 'replay' / 'report.html'}   ({seconds:.0f} s)")
 
 

@@ -51,7 +51,7 @@ def test_a_second_process_finds_every_kernel_in_the_cache(warmed: tuple[str, str
 def test_the_command_says_how_long_it_took(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["warm"])
     warm.main()
-    assert "kernels ready in" in capsys.readouterr().out
+    assert "compiled loops (kernels) of embedding tables ready in" in capsys.readouterr().out
 
 
 def test_cached_kernels_go_when_a_source_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

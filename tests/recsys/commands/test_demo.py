@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from recsys.commands.demo import command as demo
+from recsys.commands.output.terminal import plain_console
 from recsys.config.file import load
 from recsys.datasets.registry import EXAMPLES
 from recsys.errors import InvalidValueError
@@ -50,6 +51,12 @@ def test_an_empty_folder_and_that_of_an_earlier_demo_are_replaced(tmp_path: Path
     (folder / "old").touch()
     assert demo._prepare(folder).is_file()
     assert not (folder / "old").exists()
+
+
+def test_it_closes_with_the_way_to_data_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    demo._outlook(plain_console(), tmp_path, 1.0)
+    said = capsys.readouterr().out
+    assert said.index("recsys init --from") < said.index("recsys ingest") < said.index("recsys train")
 
 
 def test_a_demo_that_is_terminated_ends_what_it_started() -> None:

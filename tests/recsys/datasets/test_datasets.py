@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from recsys.datasets.card import Dataset
 from recsys.datasets.holding import holding
-from recsys.datasets.ml1m import ml1m
+from recsys.datasets.ml1m import ml1m, ratings_of
 from recsys.datasets.ml1m_autoint import ml1m_autoint
 from recsys.datasets.movielens import MOST, SITTING, movie_features, movielens_small, sittings
 from recsys.errors import InvalidValueError
@@ -163,6 +163,14 @@ def small_ml1m(tmp_path: Path) -> Path:
     (tmp_path / "users.dat").write_text("1::F::1::10::48067\n2::M::56::16::70072\n3::M::25::15::55117\n")
     (tmp_path / "movies.dat").write_bytes("10::Café (1995)::Drama\n11::B (1990)::War|Drama\n".encode("latin-1"))
     return tmp_path
+
+
+def test_ml1m_ratings_as_grouplens_has_them(tmp_path: Path) -> None:
+    lines = ["1::10::5::500", "1::11::1::100", "2::10::3::300", "2::11::2::200", "3::10::4::400"]
+    (tmp_path / "ratings.dat").write_text("\n".join(lines))
+    rows = ratings_of(tmp_path).to_pylist()
+    assert ["::".join(str(row[name]) for name in row if name != "period") for row in rows] == lines
+    assert [row["period"] == "train80" for row in rows] == [False, True, True, True, True]  # the last fifth by time
 
 
 def test_ml1m_times_do_not_tell_the_label(small_ml1m: Path) -> None:

@@ -137,4 +137,15 @@ def test_stopped_before_the_end_is_no_success(folder: Path, tmp_path: Path, monk
 def test_a_folder_without_movielens_is_named(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["reproduce", "autoint", str(tmp_path)])
     assert done.exit_code == 1
-    assert "ratings.parquet" in done.output
+    said = " ".join(done.output.split())
+    assert "there is no ratings.dat or ratings.parquet" in said
+    assert "unpack ml-1m.zip" in said
+
+
+def test_the_tables_are_listed_in_full() -> None:
+    said = CliRunner().invoke(main, ["reproduce", "--help"], terminal_width=80).output
+    assert "open-bandit" in said
+    assert "..." not in said.partition("Commands:")[2]
+    other = CliRunner().invoke(main, ["reproduce", "nonsense"])
+    assert other.exit_code == 2
+    assert "there is no table 'nonsense'; choose one of autoint, coat," in other.output

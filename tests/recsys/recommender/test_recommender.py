@@ -147,7 +147,7 @@ def test_a_ranking_can_be_ingested_with_what_the_user_did(fitted: Recommender) -
         (lambda r: r.rank("0", [0.5]), "0.5"),
         (lambda r: r.rank(["0"], ["tea"]), "is a list"),
         (lambda r: r.recommend("0", exclude="tea"), "exclude: give a list"),
-        (lambda r: r.recommend("0", 0), "count"),
+        (lambda r: r.recommend("0", 0), "k is 0, write a whole number from 1 to 10,000"),
         (lambda r: r.recommend(1.5), "1.5"),
         (lambda r: r.recommend(None), "None"),
         (lambda r: r.rank("0", ["tea"], features={"device": ["a"]}), "features.device"),

@@ -49,9 +49,14 @@ def joined(parts: Sequence[Waiting]) -> Waiting:
 
 
 def sorted_by_place(ids_K: Waiting, draw: int) -> Waiting:
-    """The same in the order of a draw; the arrays given are used up."""
+    """The same in the order of a draw; the arrays given are used up.
+
+    They may be parts of larger ones, whose memory is free when those returned are arrays of their own.
+    """
     other_K = np.empty_like(ids_K[0]), np.empty_like(ids_K[1])
-    return other_K if place_order.sort(*ids_K, *other_K, np.uint64(max(0, draw))) else ids_K
+    if not place_order.sort(*ids_K, *other_K, np.uint64(max(0, draw))):
+        other_K[0][:], other_K[1][:] = ids_K
+    return other_K
 
 
 def merged(ids_K: Waiting, more: Waiting, draw: int) -> Waiting:

@@ -10,8 +10,9 @@ import http.client
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,7 @@ from embedding.store import Delta, TableDelta
 from recsys.models import AutoInt, RankingModel, build
 from recsys.training.export.exporter import Exporter
 from serving.model.artefact import RANKER, Artefact
+from serving.replication.embedded_redis import EmbeddedRedis
 from serving.replication.publish.publisher import Publisher
 from streaming.encode.encoder import Encoder
 from streaming.encode.feature_spec import FeatureSpec, Field
@@ -50,9 +52,21 @@ SPEC = FeatureSpec.of(
 )
 
 
-def cores() -> tuple[int, int]:
-    cores = sorted(os.sched_getaffinity(0))
-    return cores[0], cores[-1]
+def first_core() -> int:
+    """The server's."""
+    return min(os.sched_getaffinity(0))
+
+
+@contextmanager
+def published(rng: np.random.Generator) -> Iterator[Path]:
+    """A folder in whose `redis` one runs that has the model; the clients, in this process, have the last core alone."""
+    mine = os.sched_getaffinity(0)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        os.sched_setaffinity(0, {max(mine)})
+        stack.callback(os.sched_setaffinity, 0, mine)
+        with stack.enter_context(EmbeddedRedis(Path(folder) / "redis")).client() as client:
+            publish(Publisher(client, "online"), rng)
+        yield Path(folder)
 
 
 def publish(publisher: Publisher, rng: np.random.Generator) -> None:

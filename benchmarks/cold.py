@@ -7,18 +7,12 @@ then. What is served: `benchmarks/_served.py`.
 from __future__ import annotations
 
 import http.client
-import os
-import tempfile
-from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks._served import bodies, cores, get, publish, server, wait_until_ready
+from benchmarks._served import bodies, first_core, get, published, server, wait_until_ready
 from benchmarks.harness import Result, Target, median
 from benchmarks.serve import post
-from serving.replication.embedded_redis import EmbeddedRedis
-from serving.replication.publish.publisher import Publisher
 
 
 def run(quick: bool) -> Result:
@@ -26,15 +20,10 @@ def run(quick: bool) -> Result:
     rng = np.random.default_rng(0)
     milliseconds: list[list[float]] = []
     by_model: list[bool] = []
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        server_core, client_core = cores()
-        os.sched_setaffinity(0, {client_core})
-        stack.callback(os.sched_setaffinity, 0, {server_core, client_core})
-        redis_folder = Path(folder) / "redis"
-        with stack.enter_context(EmbeddedRedis(redis_folder)).client() as client:
-            publish(Publisher(client, "online"), rng)
+    server_core = first_core()
+    with published(rng) as folder:
         for number in range(starts):
-            with server(server_core, redis_folder, Path(folder) / f"log {number}") as (_, port):
+            with server(server_core, folder / "redis", folder / f"log {number}") as (_, port):
                 connection = http.client.HTTPConnection("127.0.0.1", port)
                 wait_until_ready(connection)
                 milliseconds.append([1000 * post(connection, body) for body in bodies(rng, requests)])

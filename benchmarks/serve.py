@@ -9,10 +9,7 @@ which the targets were set. It is timed here too, so the targets are also given 
 from __future__ import annotations
 
 import http.client
-import os
-import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +21,15 @@ from benchmarks._served import (
     SPEC,
     WARM_UP,
     bodies,
-    cores,
     cpu_of,
+    first_core,
     get,
     model,
-    publish,
+    published,
     server,
     wait_until_ready,
 )
 from benchmarks.harness import Result, Target
-from serving.replication.embedded_redis import EmbeddedRedis
-from serving.replication.publish.publisher import Publisher
 
 EAGER = 21.6
 """Milliseconds of the network alone in eager PyTorch on the machine of the targets."""
@@ -44,14 +39,8 @@ STAGES = ("parse", "encode", "rows", "score", "order", "respond")
 def run(quick: bool) -> Result:
     requests = 200 if quick else 2000
     rng = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        server_core, client_core = cores()
-        os.sched_setaffinity(0, {client_core})
-        stack.callback(os.sched_setaffinity, 0, {server_core, client_core})
-        redis_folder = Path(folder) / "redis"
-        with stack.enter_context(EmbeddedRedis(redis_folder)).client() as client:
-            publish(Publisher(client, "online"), rng)
-        process, port = stack.enter_context(server(server_core, redis_folder, Path(folder) / "log"))
+    server_core = first_core()
+    with published(rng) as folder, server(server_core, folder / "redis", folder / "log") as (process, port):
         connection = http.client.HTTPConnection("127.0.0.1", port)
         wait_until_ready(connection)
         for body in bodies(rng, WARM_UP):
@@ -60,7 +49,7 @@ def run(quick: bool) -> Result:
         milliseconds = [post(connection, body) * 1000 for body in bodies(rng, requests)]
         stages = {name: 1000 * (s - before[name]) / requests for name, s in _stages(connection).items()}
         cpu = 1000 * (cpu_of(process) - cpu) / requests
-        durable_ms = _durable(server_core, redis_folder, Path(folder) / "durable log", connection, rng, requests // 4)
+        durable_ms = _durable(server_core, folder / "redis", folder / "durable log", connection, rng, requests // 4)
         eager = _eager()
     p50, p99 = np.percentile(milliseconds, [50, 99])
     targets = [

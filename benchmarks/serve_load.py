@@ -13,21 +13,17 @@ from __future__ import annotations
 
 import http.client
 import os
-import tempfile
 import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 
-from benchmarks._served import bodies, cpu_of, publish, server, wait_until_ready
+from benchmarks._served import bodies, cpu_of, published, server, wait_until_ready
 from benchmarks.harness import Result, Target, ratio
-from serving.replication.embedded_redis import EmbeddedRedis
-from serving.replication.publish.publisher import Publisher
 
 CLIENTS = (1, 8, 64)
 _BY_MODEL = b'"degraded":[]'
@@ -65,16 +61,11 @@ def run(quick: bool) -> Result:
     figures: dict[str, Any] = {}
     all_cores = sorted(os.sched_getaffinity(0))
     servers = {"refuse": all_cores[:1], "popularity": all_cores[:1], "two": all_cores[:2]}
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        os.sched_setaffinity(0, {all_cores[-1]})
-        stack.callback(os.sched_setaffinity, 0, set(all_cores))
-        redis_folder = Path(folder) / "redis"
-        with stack.enter_context(EmbeddedRedis(redis_folder)).client() as client:
-            publish(Publisher(client, "online"), rng)
+    with published(rng) as folder, ExitStack() as stack:
         pool = list(bodies(rng, 64 if quick else 256))
         running = {}
         for name, cores in servers.items():
-            running[name] = stack.enter_context(server(cores, redis_folder, Path(folder) / name, name))
+            running[name] = stack.enter_context(server(cores, folder / "redis", folder / name, name))
             for _ in cores:
                 _warm_up(running[name][1], pool)
         for clients in CLIENTS:

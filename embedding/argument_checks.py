@@ -11,9 +11,9 @@ from numbers import Integral
 import numpy as np
 
 from embedding.multiplexed import PREFIX
-from embedding.number_checks import check_float, check_int
 from embedding.optimizers import state_width
 from embedding.store import Admission, Floats, Ids, Lookup, Optimizer, Table
+from embedding.value_checks import check_float, check_int
 from recsys.errors import InvalidValueError
 
 MINUTE = 60_000  # ms; the resolution of event time in a store

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from embedding.number_checks import check_float
 from embedding.store import Optimizer
+from embedding.value_checks import check_float
 from recsys.errors import InvalidValueError
 
 _WIDTHS = {"rowwise_adagrad": (0, 1), "adagrad": (1, 0), "adam": (2, 0), "ftrl": (2, 0)}

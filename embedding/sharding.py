@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding.hashing import mix
-from embedding.number_checks import check_int
 from embedding.store import Ids
+from embedding.value_checks import check_int
 from recsys.errors import InvalidValueError
 
 Owners = npt.NDArray[np.int64]

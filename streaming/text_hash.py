@@ -53,7 +53,7 @@ def _hash_all(data: Any, starts_T: Any, stops_T: Any, seed: Any, out_T: Any) -> 
     longer = False
     for n in range(len(starts_T)):
         start, size = starts_T[n], stops_T[n] - starts_T[n]
-        if size > 240:
+        if size > LONGEST:
             longer = True
         elif size > 16:
             out_T[n] = _of_many(data, start, size, seed)

@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from embedding.number_checks import check_int
 from embedding.store import Delta, Fallback, TableDelta
+from embedding.value_checks import check_int
 from recsys.errors import InvalidValueError
 
 

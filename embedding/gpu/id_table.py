@@ -12,7 +12,7 @@ import triton.language as tl
 
 from embedding.gpu import kernels, sweep
 from embedding.gpu.launch import launch
-from embedding.number_checks import check_int
+from embedding.value_checks import check_int
 from recsys.errors import InvalidValueError
 
 _FIRST_HALF = 1 << 8  # slots of each ring of a new table

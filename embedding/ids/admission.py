@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding.hashing import uniform
-from embedding.number_checks import check_int
 from embedding.store import Admission, Ids
+from embedding.value_checks import check_int
 from recsys.errors import InvalidValueError
 
 Counts = npt.NDArray[np.int32]

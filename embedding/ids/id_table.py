@@ -20,8 +20,8 @@ from embedding.kernels.id_table import search, table_segment, take_ids
 from embedding.kernels.id_table.lines import FREE_TOP, NEW, NEXT_ROW, SIZE
 from embedding.kernels.id_table.sweep import release, sweep
 from embedding.lazy_arrays import lazy_zeros
-from embedding.number_checks import check_int
 from embedding.store import Ids, Index
+from embedding.value_checks import check_int
 from recsys.errors import InvalidValueError
 
 _MARGIN = MOST_MINUTES // 2  # minutes (16 years) that an event may be earlier than the first one

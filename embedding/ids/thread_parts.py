@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import numpy as np
 
-from embedding.number_checks import check_int
 from embedding.store import Index
+from embedding.value_checks import check_int
 
 _NONE = np.zeros(0, np.int32)
 

@@ -14,16 +14,17 @@ from embedding.local.shared_rows import SharedRows
 from embedding.local.table import LocalTable
 from embedding.local.tiered_table import TieredTable
 from embedding.multiplexed import fallbacks, group_of, shared_tables
-from embedding.number_checks import check_float, check_folder, check_int
 from embedding.sharding import HashBuckets
 from embedding.snapshot.background import BackgroundSave
 from embedding.snapshot.consumer_state import ConsumerState
-from embedding.snapshot.format import base_for, load, load_known, save
+from embedding.snapshot.format import load, load_known, save
 from embedding.snapshot.increments import Base, Increments
 from embedding.snapshot.resharding import reshard
+from embedding.snapshot.snapshot_manifest import base_for
 from embedding.snapshot.store_state import SavedPart, StoreState, TableStream, digest
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
+from embedding.value_checks import check_float, check_folder, check_int
 from recsys.errors import InvalidValueError, TornCheckpointError
 
 

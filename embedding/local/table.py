@@ -166,7 +166,7 @@ class LocalTable(TableIds):
         self._before_write = undo.keep
         entries = self.ids.unpack(packed_U)
         marked_U = None if marks is None else is_marked(marks, entries.rows_U)
-        return len(ids_U), _count(marked_U), self._parts(ids_U, entries, undo.read, marked_U)
+        return len(ids_U), count_marked(marked_U), self._parts(ids_U, entries, undo.read, marked_U)
 
     def _parts(self, ids_U: Ids, entries: Entries, read: ReadRows, marked_U: Mask | None) -> Iterator[Columns]:
         order = np.argsort(entries.rows_U)
@@ -190,5 +190,6 @@ class LocalTable(TableIds):
             self._undo, self._before_write = None, None
 
 
-def _count(marked_U: Mask | None) -> int:
+def count_marked(marked_U: Mask | None) -> int:
+    """How many ids are marked; 0 where none of them can be."""
     return 0 if marked_U is None else int(np.count_nonzero(marked_U))

@@ -22,7 +22,7 @@ from embedding.ids.id_lifecycle import PART
 from embedding.ids.id_table import IdTable
 from embedding.ids.packed import Entries
 from embedding.local.shared_rows import SharedRows
-from embedding.local.table import LocalTable
+from embedding.local.table import LocalTable, count_marked
 from embedding.mapped_arrays import mapped_zeros
 from embedding.store import Floats, Ids, Index, Lookup, Table
 from embedding.table_state import Columns, TableState
@@ -189,7 +189,7 @@ class TieredTable(LocalTable):
         ids_U, entries = self._cold.entries()
         self._counters["cold"] = len(ids_U)
         marked_U = None if marks is None else is_marked(marks, entries.rows_U + self.table.capacity)
-        changed += 0 if marked_U is None else int(np.count_nonzero(marked_U))
+        changed += count_marked(marked_U)
         return rows + len(ids_U), changed, chain(warm, self._parts(ids_U, entries, self._cold.freeze(), marked_U))
 
     def close_stream(self) -> None:

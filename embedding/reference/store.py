@@ -26,7 +26,6 @@ from embedding.argument_checks import (
 from embedding.delta.consumers import DeltaConsumers
 from embedding.hashing import fallback_slots, initial_rows, salt_of
 from embedding.multiplexed import every_slot, fallbacks, group_of, shared_tables
-from embedding.number_checks import check_int
 from embedding.reference.table import ReferenceRows, ReferenceTable
 from embedding.sharding import HashBuckets
 from embedding.snapshot.consumer_state import ConsumerState
@@ -35,6 +34,7 @@ from embedding.snapshot.resharding import reshard
 from embedding.snapshot.store_state import StoreState, digest, streamed
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
+from embedding.value_checks import check_int
 
 
 class ReferenceStore:

@@ -36,7 +36,7 @@ class Increments:
 
     >>> import tempfile
     >>> from embedding.local.store import LocalStore
-    >>> from embedding.snapshot.format import chain
+    >>> from embedding.snapshot.snapshot_manifest import chain
     >>> from embedding.store import Table
     >>> store = LocalStore([Table("item", dim=4)])
     >>> _ = store.lookup("item", np.arange(100, dtype=np.uint64), now=0)

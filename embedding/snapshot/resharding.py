@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from embedding.number_checks import check_int
 from embedding.sharding import Sharding
 from embedding.snapshot.consumer_state import resynced
 from embedding.snapshot.store_state import SavedPart, StoreState
 from embedding.table_state import TableState
+from embedding.value_checks import check_int
 from recsys.errors import InvalidValueError
 
 

@@ -12,13 +12,13 @@ from torchrec.sparse.jagged_tensor import JaggedTensor
 
 from embedding.ids.admission import Mask
 from embedding.ids.ids_by_row import IdsByRow
-from embedding.number_checks import check_int
 from embedding.rows.row_block import RowMemory
 from embedding.sharding import HashBuckets
 from embedding.store import Ids, RowNumbers, Table
 from embedding.torchrec.processes.bucket_counts import BucketCounts
 from embedding.torchrec.processes.routing import restore, scatter
 from embedding.torchrec.rows.resolved_rows import ResolvedRows, TableRows
+from embedding.value_checks import check_int
 from recsys.errors import CheckpointError, InvalidValueError
 
 Features = dict[str, JaggedTensor]

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedding.local.store import LocalStore
-from embedding.snapshot.format import MANIFEST, chain
 from embedding.snapshot.increments import Increments
+from embedding.snapshot.snapshot_manifest import MANIFEST, chain
 from embedding.store import Admission, Optimizer, Table
 from recsys.errors import TornCheckpointError
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from embedding.local.store import LocalStore
-from embedding.snapshot.format import MANIFEST
+from embedding.snapshot.snapshot_manifest import MANIFEST
 from embedding.store import Admission, Optimizer, Table
 from embedding.torchrec.sharded_store.store import TorchRecStore
 from recsys.errors import TornCheckpointError

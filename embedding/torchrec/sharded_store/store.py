@@ -20,7 +20,6 @@ from embedding.argument_checks import check_table_name, check_time, contiguous_g
 from embedding.delta.consumers import DeltaConsumers
 from embedding.ids.id_lifecycle import TableIds
 from embedding.multiplexed import every_slot, fallbacks, group_of, shared_tables
-from embedding.number_checks import check_int
 from embedding.sharding import HashBuckets
 from embedding.snapshot.consumer_state import ConsumerState
 from embedding.snapshot.format import load, save
@@ -32,6 +31,7 @@ from embedding.torchrec.processes.ranks import Ranks
 from embedding.torchrec.sharded_store import sharded_model, states
 from embedding.torchrec.sharded_store.table import Mode, TorchRecTable
 from embedding.torchrec.sharded_store.together import read_together, trained_together
+from embedding.value_checks import check_int
 from recsys.errors import CheckpointError
 
 

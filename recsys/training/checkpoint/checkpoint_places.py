@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from embedding.snapshot.format import chain, ids_of
+from embedding.snapshot.format import ids_of
+from embedding.snapshot.snapshot_manifest import chain
 from recsys.training.checkpoint.checkpoints import Checkpoints
 from recsys.training.checkpoint.manifest import bases
 from serving.model.artefact import USER_TABLE

@@ -7,7 +7,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedding.snapshot import format as snapshot
+from embedding.snapshot.format import is_snapshot
+from embedding.snapshot.snapshot_manifest import MANIFEST, chain
 from recsys.training.checkpoint.file_digest import file_digest
 from streaming.log.durable_files import replace, sync
 
@@ -37,16 +38,16 @@ class RankPart:
     def finish(self, world: int) -> None:
         """Sync all files to disk, then list them; of a snapshot, already synced, only the manifest."""
         files: Files = {}
-        snapshots = [p for p in sorted(self.folder.rglob("*")) if p.is_dir() and snapshot.is_snapshot(p)]
+        snapshots = [p for p in sorted(self.folder.rglob("*")) if p.is_dir() and is_snapshot(p)]
         for file in sorted(p for p in self.folder.rglob("*") if p.is_file()):
-            if file.parent in snapshots and file.name != snapshot.MANIFEST:
+            if file.parent in snapshots and file.name != MANIFEST:
                 continue
             sync(file)
             files[str(file.relative_to(self.partial))] = (file.stat().st_size, file_digest(file))
         for inner in [self.folder, *(p for p in self.folder.rglob("*") if p.is_dir())]:
             sync(inner)
         names = [str(p.relative_to(self.partial)) for p in snapshots]
-        bases = sorted({base.parents[1].name for p in snapshots for base in snapshot.chain(p)})
+        bases = sorted({base.parents[1].name for p in snapshots for base in chain(p)})
         contents = {"world": world, "files": files, "snapshots": names, "bases": bases}
         replace(listing(self.partial, self.rank), json.dumps(contents).encode())
         self.finished = True

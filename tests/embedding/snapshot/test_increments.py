@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedding.local.store import LocalStore
-from embedding.snapshot.format import MANIFEST, chain, ids_of, verify
+from embedding.snapshot.format import ids_of, verify
 from embedding.snapshot.increments import Increments
+from embedding.snapshot.snapshot_manifest import MANIFEST, chain
 from embedding.store import Admission, Optimizer, Table
 from recsys.errors import FileError, TornCheckpointError
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from embedding.local.store import LocalStore
-from embedding.snapshot.format import chain, ids_of
+from embedding.snapshot.format import ids_of
 from embedding.snapshot.increments import Increments
+from embedding.snapshot.snapshot_manifest import chain
 from embedding.store import Table
 from recsys.errors import TornCheckpointError
 from recsys.training.checkpoint.checkpoint_copies import CheckpointCopies

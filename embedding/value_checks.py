@@ -1,4 +1,4 @@
-"""Checks of arguments: paths, and numbers of Python's own, as kernels are compiled for and manifests hold."""
+"""Checks of the value of one argument: paths, and numbers of Python's own, which kernels are compiled for."""
 
 from __future__ import annotations
 

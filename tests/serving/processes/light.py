@@ -16,8 +16,13 @@ from serving.processes.siblings import Siblings
 from serving.processes.supervisor import Supervisor
 
 
+def say(port: int) -> None:
+    """The port and the process, in one write: both processes share the pipe, and Python may write a line in pieces."""
+    os.write(1, f"{port} {os.getpid()}\n".encode())
+
+
 def wait_for_the_end(_: Siblings, port: int, alive: Callable[[], None]) -> None:
-    print(port, os.getpid(), flush=True)
+    say(port)
     while True:
         alive()
         threading.Event().wait(0.1)
@@ -27,7 +32,7 @@ def stop_at_first(siblings: Siblings, port: int, alive: Callable[[], None]) -> N
     seen = siblings.folder / "seen"
     if siblings.number == 0 and not seen.exists():
         seen.touch()
-        print(port, os.getpid(), flush=True)
+        say(port)
         os.kill(os.getpid(), signal.SIGSTOP)
     wait_for_the_end(siblings, port, alive)
 

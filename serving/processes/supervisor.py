@@ -112,18 +112,19 @@ class Supervisor:
         timeout = None if until == float("inf") else max(until - time.monotonic(), 0)
         both = [end for child in running for end in (child.alive, child.process.sentinel)]
         happened = wait([self._wake[0], *both], timeout)
-        late = time.monotonic() > until + _LATE
+        now = time.monotonic()  # once: this process may be stopped at any line
+        late = now > until + _LATE
         for child in running:
             if child.alive in happened:
                 self._hear(child)
             elif late:
-                child.heard = time.monotonic()
+                child.heard = now
             if child.process.sentinel in happened and not self._stop.is_set():
                 child.process.join()
                 if not announced and not child.killed:
                     raise InvalidValueError(f"a server process ended with status {child.process.exitcode}: see above")
                 self._lose(child)
-            elif time.monotonic() > self._patience_ends(child):
+            elif now > self._patience_ends(child):
                 self._kill(child)
 
     def _patience_ends(self, child: _Child) -> float:

@@ -65,7 +65,7 @@ class Console:
         self.trial = TrialPage(render, trial, learned, lambda: replica.trainers.by_model, state.now)
         self.experiments = ExperimentsPage(render, routes.summarised, self.sampler)
         self.lookup = LookupPage(render, replica, UserHistory(log), erase, state.now)
-        self.tables = TablesPage(render, state, dead_letters)
+        self.tables = TablesPage(render, state, dead_letters, log)
         self.sign_in = SignIn(render, access)
 
     def app(self) -> Starlette:

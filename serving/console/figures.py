@@ -131,8 +131,8 @@ _DEFINITIONS: Final[dict[str, tuple[str, str]]] = {
     "bytes": ("MiB", "Memory of the table in the trainer, in 2^20 bytes: ids, rows and optimizer state."),
     # Dead letters.
     "letters": ("Records", "Refused records with this reason among those that were read."),
-    "letter_reason": ("Reason", "Why ingestion refused the record."),
-    "letter_place": ("Where", "Source and line of one such record, the newest."),
+    "letter_reason": ("Reason", "Why the record was refused."),
+    "letter_place": ("Where", "Source and line, or topic and offset, of one such record, the newest."),
     "letter_raw": ("Content", "Its beginning."),
 }
 

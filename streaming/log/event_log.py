@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -124,6 +124,18 @@ class EventLog(Protocol):
     def committed(self, consumer: str) -> Cursor | None: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class RefusingLog(Protocol):
+    """A log to which others write, and which keeps what of it are no events."""
+
+    def refused(self, most: int) -> list[dict[str, Any]]:
+        """The newest `most` of these records, oldest first: `topic`, `partition`, `offset`, `reason`, and `raw`.
+
+        Raises LogError when they cannot be read.
+        """
+        ...
 
 
 def read_range(log: EventLog, partition: int, start: int, end: int) -> Iterator[Chunk]:

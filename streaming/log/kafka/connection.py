@@ -39,6 +39,18 @@ _REMEDIES = {
     KafkaTimeoutError: "start the brokers, or name others in [log] url",
 }
 _PAUSE = 0.1
+_READING: dict[str, Any] = {
+    "isolation_level": "read_committed",
+    "auto_offset_reset": "none",
+    "enable_auto_commit": False,
+    "allow_auto_create_topics": False,
+    "fetch_max_wait_ms": 50,  # a fetch that waits for new records delays the next one of other partitions
+    "max_partition_fetch_bytes": 4 << 20,
+    "fetch_max_bytes": 16 << 20,
+    "max_poll_records": 16_384,
+    "metrics_enabled": False,
+}
+"""Settings of consumers."""
 
 _logger = logging.getLogger(__name__)
 
@@ -94,19 +106,16 @@ class Connection:
     @property
     def consumer(self) -> Any:
         """Without a group: what it reads is assigned, and offsets are this project's."""
-        return self._client(
-            "consumer",
-            KafkaConsumer,
-            isolation_level="read_committed",
-            auto_offset_reset="none",
-            enable_auto_commit=False,
-            allow_auto_create_topics=False,
-            fetch_max_wait_ms=50,  # a fetch that waits for new records delays the next one of other partitions
-            max_partition_fetch_bytes=4 << 20,
-            fetch_max_bytes=16 << 20,
-            max_poll_records=16_384,
-            metrics_enabled=False,
-        )
+        return self._client("consumer", KafkaConsumer, **_READING)
+
+    @contextmanager
+    def another_consumer(self) -> Iterator[Any]:
+        """A consumer like that one, for one thread and another topic; it is closed after the block."""
+        consumer = _made(KafkaConsumer, proxy_url=DIRECT, **self._settings, **_READING)
+        try:
+            yield consumer
+        finally:
+            consumer.close()
 
     def cluster(self) -> str:
         """The id of the cluster."""

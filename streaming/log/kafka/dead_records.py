@@ -5,7 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import time
 from typing import Any
+
+from kafka import TopicPartition
+from kafka.errors import KafkaTimeoutError
 
 from streaming.log.kafka.connection import Connection
 
@@ -42,6 +46,24 @@ class DeadRecords:
         last, why = new[-1]
         self._written[last.partition] = last.offset
         _logger.warning("%d records refused, in topic %s; the last, %s: %s", len(new), self._topic, _key(last), why)
+
+    def newest(self, most: int) -> list[dict[str, Any]]:
+        """The last `most` records of the topic, oldest first, each place once; any thread may call it."""
+        with self._connection.another_consumer() as consumer:
+            if not consumer.partitions_for_topic(self._topic):
+                return []
+            place = TopicPartition(self._topic, 0)
+            consumer.assign([place])
+            begin, end = consumer.beginning_offsets([place])[place], consumer.end_offsets([place])[place]
+            consumer.seek(place, max(begin, end - most))
+            found: dict[bytes, dict[str, Any]] = {}
+            deadline = time.monotonic() + self._connection.address.timeout
+            while consumer.position(place) < end:
+                if time.monotonic() > deadline:
+                    raise KafkaTimeoutError(f"{self._topic} could not be read to its end")
+                for record in consumer.poll(100).get(place, []):
+                    found[record.key] = json.loads(record.value)
+        return list(found.values())
 
     def _make(self) -> None:
         if self._connection.topic(self._topic) is None:

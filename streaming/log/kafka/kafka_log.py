@@ -55,7 +55,8 @@ class KafkaLog:
         with kafka_errors(address, "opening the log"):
             self._topic = Topic.opened(self._connection, partitions, check_every)
             self._reader = Reader(self._connection, self._topic.partitions)
-        self._decoder = Decoder(decode, DeadRecords(self._connection))
+        self._refused = DeadRecords(self._connection)
+        self._decoder = Decoder(decode, self._refused)
         self._consumers = ConsumerGroups(self._connection, self._topic.partitions)
         self._lock = threading.RLock()  # kafka-python's consumer is for one thread at a time
 
@@ -144,6 +145,10 @@ class KafkaLog:
         """How long (ms) the topic keeps records after they were appended; None for ever."""
         with self._reading("looking for its retention"):
             return self._topic.retention()
+
+    def refused(self, most: int) -> list[dict[str, Any]]:
+        with kafka_errors(self.address, "reading the dead letters"):
+            return self._refused.newest(most)
 
     def commit(self, consumer: str, cursor: Cursor) -> None:
         check_cursor(cursor, self.partitions)

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from recsys.errors import LogError
 from serving.assembly import build
 from serving.console.rendering import FOLDER, PAGES
 from serving.experiments.assignment import Arm, Experiment
@@ -31,6 +32,7 @@ from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.events.schema import Impression, Interaction
 from streaming.ingest.refusals.dead_letters import DeadLetter, DeadLetters
 from streaming.log.erasure import append_erasures
+from streaming.log.memory_log import MemoryLog
 from tests.serving.api.asking import FailingLog, Start, ready, stored
 from tests.serving.console.shop import publish_judgement
 from tests.serving.fakes import SPEC, Graphs, artefact
@@ -421,6 +423,32 @@ def test_refused_records_by_reason(start: Start, tmp_path: Path) -> None:
         ["not JSON", "1", "x.csv, line 9", escape(HOSTILE).replace("&quot;", "&#34;")],
     ]
     assert "The server sees none in" in page(start(dead_letters=tmp_path / "none.jsonl"), "tables")
+
+
+class RefusingMemoryLog(MemoryLog):
+    """A log that refused records, as one in Kafka may; or that cannot say so."""
+
+    away = False
+
+    def refused(self, most: int) -> list[dict[str, Any]]:
+        if self.away:
+            raise LogError("topic clicks on a:1: no answer within 30 s; start the brokers")
+        letters = [(1, "JSON is malformed", "{a"), (4, "JSON is malformed", HOSTILE), (7, "time: missing", "{}")]
+        return [
+            {"topic": "clicks", "partition": 0, "offset": offset, "reason": reason, "raw": raw}
+            for offset, reason, raw in letters
+        ][-most:]
+
+
+def test_records_that_the_log_refused(settings: Settings) -> None:
+    log = RefusingMemoryLog()
+    with running(build(settings, log, Graphs())) as app:
+        assert rows(page(app, "tables"), "Refused records of the log by reason") == [
+            ["JSON is malformed", "2", "clicks, partition 0, offset 4", escape(HOSTILE).replace("&quot;", "&#34;")],
+            ["time: missing", "1", "clicks, partition 0, offset 7", "{}"],
+        ]
+        log.away = True
+        assert "What the log refused cannot be shown: topic clicks on a:1: no answer" in page(app, "tables")
 
 
 def test_pages_load_nothing_from_outside(app: httpx.Client) -> None:

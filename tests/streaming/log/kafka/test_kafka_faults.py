@@ -100,6 +100,12 @@ def test_a_record_that_is_no_event_becomes_a_dead_letter_with_its_place(
     assert broken["raw"] == "{broken"
     assert "JSON" in broken["reason"]
     assert "not a batch of events" in letters[f"{topic_of(url)}/1/5"]["reason"]
+    assert log.refused(100) == list(letters.values())
+    assert log.refused(2) == list(letters.values())[-2:]
+
+
+def test_a_log_that_refused_nothing_says_so(open_kafka: Open, url: str) -> None:
+    assert open_kafka(url, 1).refused(100) == []
 
 
 def records_of(consumer: KafkaConsumer, topic: str, partition: int) -> list[Any]:

@@ -96,7 +96,10 @@ _DEFINITIONS: Final[dict[str, tuple[str, str]]] = {
     "per_user": ("Per user", "Mean over the users of the arm, with its confidence sequence."),
     "guardrail": ("Guardrail", "What must not get worse by more than its margin."),
     "figure": ("Figure", "The guardrail's figure in the arm."),
-    "harm": ("Worse by at least", "With the guardrail's confidence; below 0: maybe not worse at all."),
+    "harm": (
+        "Worse by at least",
+        "Adjusted by the time before, with the guardrail's confidence; below 0: maybe not worse at all.",
+    ),
     "adjusted": ("Adjusted", "The difference after taking out what users did before the experiment."),
     "left": ("Variance left", "Share of the variance that the adjustment leaves; less is sharper."),
     # Users and items.

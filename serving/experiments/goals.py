@@ -40,19 +40,19 @@ class Goal:
         return action in self.actions and after <= self.window and (self.min_value is None or value >= self.min_value)
 
 
-def returns(goal: Goal, firsts_U: Times, users_V: Times, times_V: Times) -> tuple[Floats, Floats]:
-    """Whether it is known if a user came back [U], and whether the user did [U].
+def returns(goal: Goal, firsts_U: Times, users_V: Times, times_V: Times, end: int) -> tuple[Floats, Floats]:
+    """Whether it is known if a user came back [U], and whether the user did [U], by impressions until `end` (ms).
 
-    `firsts_U` are the times (ms) of their first impressions in the experiment, `users_V` and `times_V` the places in U
-    and the times of all impressions. It is known once the latest impression is `window` after the user's first.
+    `firsts_U` are the times (ms) of the impressions after which they may, `users_V` and `times_V` the places in U and
+    the times of all impressions. It is known of those whose `window` has passed at `end`.
 
     >>> goal = Goal("back", "return", window=2 * VISIT)
     >>> firsts, visits = np.array([0, 9, VISIT]), np.array([0, VISIT + 1, 9, 2 * VISIT + 10])
-    >>> [column.tolist() for column in returns(goal, firsts, np.array([0, 0, 1, 1]), visits)]
+    >>> [column.tolist() for column in returns(goal, firsts, np.array([0, 0, 1, 1]), visits, 2 * VISIT + 10)]
     [[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
     """
     after_V = times_V - firsts_U[users_V]
     back_U = np.zeros(len(firsts_U))
     back_U[users_V[(after_V > VISIT) & (after_V <= goal.window)]] = 1.0
-    known_U = (firsts_U + goal.window <= times_V.max(initial=0)).astype(np.float64)
+    known_U = (firsts_U + goal.window <= end).astype(np.float64)
     return known_U, back_U * known_U

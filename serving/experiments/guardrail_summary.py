@@ -1,4 +1,8 @@
-"""Whether an arm is worse than the first one in what must not get worse."""
+"""Whether an arm is worse than the first one in what must not get worse.
+
+Differences are adjusted by the same figure of the time before, where there is one, before they are judged
+(`serving.experiments.inference.adjusted`).
+"""
 
 from __future__ import annotations
 
@@ -28,8 +32,9 @@ class GuardrailComparison(msgspec.Struct, frozen=True):
     arm: str
     control: str
     difference: float | None
+    """Without adjustment."""
     harm: float | None
-    """By how much the arm is worse at least, with the guardrail's confidence; below 0: maybe not at all."""
+    """By how much the arm is worse at least, adjusted, with the guardrail's confidence; below 0: maybe not at all."""
     verdict: str
     """`sample ratio broken`, `no data`, `too few data`, `not shown to be worse` or `worse`, which is by more than the
     margin."""

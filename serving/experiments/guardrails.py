@@ -53,23 +53,27 @@ class Guardrail:
 class GuardrailCounts:
     """Counts what guardrails watch, from impressions of `experiment`.
 
-    Memory: four numbers for each user, and the lists of at most 20 users for each arm.
+    Memory: eight numbers for each user, and the lists of at most 20 users for each arm.
     """
 
     def __init__(self, experiment: Experiment) -> None:
         self._by_popularity = {arm.name for arm in experiment.arms if arm.model == POPULARITY}
-        self._users = defaultdict[str, list[float]](lambda: [0.0] * 4)
+        self._users = defaultdict[str, list[float]](lambda: [0.0] * 8)
         self._lists: dict[tuple[str, str], list[Sequence[str]]] = {}
         self._groups = defaultdict[tuple[str, str], list[tuple[int, int]]](list)
 
-    def count(self, user: str, said: Mapping[str, Any], *, first: bool) -> None:
-        """Count an impression by its columns in the log; `first`: whether it is the user's first one."""
-        figures = self._users[user]
+    def count(self, user: str, said: Mapping[str, Any], *, first: bool, earlier: bool = False) -> None:
+        """Count an impression by its columns in the log.
+
+        `first`: whether it is the user's first one; `earlier`: whether it is of the time before, when arms were others.
+        """
+        figures, at = self._users[user], 2 * earlier
         if said["value"] is not None:
-            figures[0] += 1
-            figures[1] += said["value"]
-        figures[2] += 1
-        figures[3] += bool(said["action"]) or (said["model"] == POPULARITY and said["arm"] not in self._by_popularity)
+            figures[at] += 1
+            figures[at + 1] += said["value"]
+        by_popularity = said["model"] == POPULARITY and said["arm"] not in self._by_popularity
+        figures[at + 4] += 1
+        figures[at + 5] += bool(said["action"]) or (by_popularity and not earlier)
         if first:
             for name, size in GROUPS.items():
                 self._group((name, said["arm"]), said["items"], size)
@@ -88,17 +92,16 @@ class GuardrailCounts:
     def columns(self, name: Watched, users: Mapping[str, Iterable[str]]) -> dict[str, Floats]:
         """By arm, of its `users` or of groups of them: how many impressions or places, and the figure's sum over them.
 
-        [4, U]; the last two rows, of the time before, are 0.
+        [4, U]; the last two rows are the same of the time before, of groups they are 0.
         """
         found = {}
         for arm, names in users.items():
             if name in GROUPS:
-                pairs: Sequence[Sequence[float]] = self._groups[name, arm]
+                rows: Sequence[Sequence[float]] = [(*pair, 0.0, 0.0) for pair in self._groups[name, arm]]
             else:
-                at = 0 if name == "latency" else 2
-                pairs = [self._users[user][at : at + 2] for user in names]
-            sums = np.array(pairs, np.float64).reshape(-1, 2).T
-            found[arm] = np.concatenate([sums, np.zeros_like(sums)])
+                at = 0 if name == "latency" else 4
+                rows = [self._users[user][at : at + 4] for user in names]
+            found[arm] = np.array(rows, np.float64).reshape(-1, 4).T
         return found
 
 

@@ -39,6 +39,8 @@ class CountedUser:
     counts: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     first: int = _NEVER
     """Time of the first impression in the experiment."""
+    first_before: int = _NEVER
+    """The same in the time before it."""
 
 
 class CountedUsers:
@@ -80,26 +82,39 @@ class CountedUsers:
         counts = {name: [user.counts for user in users.values()] for name, users in self.assigned().items()}
         return {name: UnitCounts(*np.array(of, np.int64).reshape(-1, 4).T) for name, of in counts.items()}
 
-    def goals(self, goals: Sequence[Goal], visits: Visits) -> dict[str, dict[str, Floats]]:
+    def goals(self, goals: Sequence[Goal], visits: Visits, since: int) -> dict[str, dict[str, Floats]]:
         """By goal and arm, of its users: 1 (of a return: if it is known), the figure, and both before the start [4, U].
 
-        Of a return nothing is known of before.
+        `since` is the start (ms), to which those who are to have come back before have done so.
         """
         found: dict[str, dict[str, Floats]] = {goal.name: {} for goal in goals}
-        users_V, times_V = (np.array(column, np.int64) for column in visits)
-        firsts = np.array([user.first for user in self._by_name.values()], np.int64)
-        back = {goal.name: returns(goal, firsts, users_V, times_V) for goal in goals if goal.kind == "return"}
+        back = self._returns([goal for goal in goals if goal.kind == "return"], visits, since)
         for arm, by_name in self.assigned().items():
             users = by_name.values()
             reached = np.array([user.reached for user in users], np.float64).reshape(len(users), 2 * len(goals)).T
             numbers, one = np.array([user.number for user in users], np.intp), np.ones(len(users))
             for place, goal in enumerate(goals):
-                since, before = reached[2 * place : 2 * place + 2]
+                after, before = reached[2 * place : 2 * place + 2]
                 if goal.kind == "return":
-                    known, came = (column[numbers] for column in back[goal.name])
-                    found[goal.name][arm] = np.stack([known, came, since, before])
+                    found[goal.name][arm] = back[goal.name][:, numbers]
                 elif goal.kind == "conversion":
-                    found[goal.name][arm] = np.stack([one, np.minimum(since, 1), one, np.minimum(before, 1)])
+                    found[goal.name][arm] = np.stack([one, np.minimum(after, 1), one, np.minimum(before, 1)])
                 else:
-                    found[goal.name][arm] = np.stack([one, since, one, before])
+                    found[goal.name][arm] = np.stack([one, after, one, before])
         return found
+
+    def _returns(self, goals: Sequence[Goal], visits: Visits, since: int) -> dict[str, Floats]:
+        """By goal, of all users by their number [4, U]."""
+        users = self._by_name.values()
+        firsts, before = (np.array([getattr(u, name) for u in users], np.int64) for name in ("first", "first_before"))
+        users_V, times_V = (np.array(column, np.int64) for column in visits)
+        last, earlier_V = int(times_V.max(initial=0)), times_V < since
+        return {
+            goal.name: np.stack(
+                [
+                    *returns(goal, firsts, users_V, times_V, last),
+                    *returns(goal, before, users_V[earlier_V], times_V[earlier_V], since),
+                ]
+            )
+            for goal in goals
+        }

@@ -56,7 +56,7 @@ class LogCounts:
     """Counts `experiment` in events of a log, in order. Times are event times in ms.
 
     Memory: each user with an impression since `before`, the impressions of the last `attribution` (or the longest
-    window of a goal), and, if a goal is a return, 16 bytes for each impression since `since`. The clock is
+    window of a goal), and, if a goal is a return, 16 bytes for each impression since `before`. The clock is
     the earliest time in the last two batches, so that events of a clock that is ahead make nothing forgotten.
     """
 
@@ -119,7 +119,7 @@ class LogCounts:
 
     def goals(self) -> dict[str, dict[str, Floats]]:
         """See `CountedUsers.goals`."""
-        return self._users.goals(self._goals, self._visits)
+        return self._users.goals(self._goals, self._visits, self._since)
 
     def watched(self, name: Watched) -> dict[str, Floats]:
         """What a guardrail watches, by arm: see `GuardrailCounts.columns`. Only with `watch`."""
@@ -143,7 +143,7 @@ class LogCounts:
         if name in self._open:
             return
         earlier = time < self._since
-        if self._returns and not earlier:
+        if self._returns:
             self._visits[0].append(self._users.of(user_name).number)
             self._visits[1].append(time)
         if not earlier:
@@ -153,9 +153,11 @@ class LogCounts:
                 self.unknown_arms += 1
                 return
         user = self._users.of(user_name)
-        if not earlier:
-            if self._watched:
-                self._watched.count(user_name, said, first=not user.arms)
+        if self._watched:
+            self._watched.count(user_name, said, first=not earlier and not user.arms, earlier=earlier)
+        if earlier:
+            user.first_before = min(user.first_before, time)
+        else:
             user.arms.add(said["arm"])
             user.first = min(user.first, time)
         user.counts[2 if earlier else 0] += 1

@@ -75,6 +75,22 @@ def test_whether_a_user_came_back_is_not_known_before_the_window_has_passed() ->
     assert figures(counts, BACK) == [(0, 0, 0, 0)]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "before"),
+    [
+        (-2 * DAY, -2 * DAY + VISIT + 1, (1, 1)),
+        (-2 * DAY, -1, (1, 0)),
+        (-DAY, -1, (1, 1)),
+        (-DAY + 1, -1, (0, 0)),
+        (-2 * DAY, VISIT, (1, 0)),
+    ],
+    ids=["came", "came too late", "just known", "not known yet", "came after the start"],
+)
+def test_who_came_back_before_the_start_adjusts(first: int, second: int, before: tuple[float, float]) -> None:
+    lists = [shown("o", "u", START + first, ""), shown("p", "u", START + second, ""), shown("a", "u", START + VISIT)]
+    assert figures(counted(*lists, shown("end", "v", START + 2 * DAY, "")), BACK) == [(1, 0, *before)]
+
+
 def test_partitions_may_be_read_in_any_order() -> None:
     parts = [[shown("a", "u")], [shown("b", "u", START + VISIT + 5, "")], [shown("end", "v", START + 2 * DAY, "")]]
     for order in ((0, 1, 2), (2, 1, 0)):

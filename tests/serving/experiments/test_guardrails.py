@@ -26,7 +26,7 @@ def shown(name: str, user: str, arm: str, *, items: Sequence[str] = ("x", "y"), 
 
 
 def watched(name: Watched, *events: Impression) -> dict[str, list[tuple[float, ...]]]:
-    counts = LogCounts(AB, 0, 0, watch=True)
+    counts = LogCounts(AB, 5, 0, watch=True)
     counts.begin_partition()
     counts.count(encode_events(list(events)))
     return {arm: sorted(map(tuple, of.T.tolist())) for arm, of in counts.watched(name).items()}
@@ -55,6 +55,17 @@ def test_degraded_is_what_says_so_or_was_ranked_by_popularity_in_place_of_a_mode
 def test_users_who_saw_several_arms_are_left_out() -> None:
     events = [shown("a", "u", "control", latency=1.0), shown("b", "u", "treatment", latency=1.0)]
     assert watched("latency", *events) == {"control": [], "treatment": []}
+
+
+def test_the_time_before_is_counted_apart() -> None:
+    before = [
+        Impression(id="o", time=1, user="u", items=["x"], latency=3.0, degraded=["rows"], model="online@1"),
+        Impression(id="p", time=2, user="u", items=["x"], latency=4.0, model="popularity"),
+    ]
+    now = shown("a", "u", "treatment", latency=6.0, model="online@2")
+    assert watched("latency", *before, now)["treatment"] == [(1, 6, 2, 7)]
+    assert watched("degraded", *before, now)["treatment"] == [(1, 0, 2, 1)]
+    assert watched("diversity", *before, now, shown("b", "v", "treatment"))["treatment"] == [(4, 2, 0, 0)]
 
 
 def test_variety_is_of_the_first_lists_of_users_who_follow_each_other() -> None:
@@ -97,6 +108,22 @@ def test_harm_is_the_difference_of_ratios_less_its_one_sided_sequence() -> None:
     assert found.verdict == "worse"
     assert compared("latency", control, treatment, margin=harm * 1.01).verdict == "not shown to be worse"
     assert compared("latency", treatment, control).verdict == "not shown to be worse"
+
+
+def test_what_users_met_before_makes_harm_clearer() -> None:
+    rng = np.random.default_rng(2)
+    arms = []
+    for extra in (0.0, 1.0):
+        slowness, lists = rng.lognormal(2, 1.0, 600), np.full(600, 4.0)
+        now, before = (lists * (slowness + more + rng.normal(0, 1, 600)) for more in (extra, 0.0))
+        arms.append(np.stack([lists, now, lists, before]))
+    plain = [columns(one[0], one[1]) for one in arms]
+    (adjusted_harm, plain_harm) = (compared("latency", *of).harm for of in (arms, plain))
+    assert adjusted_harm is not None
+    assert plain_harm is not None
+    assert 0.0 < adjusted_harm < 1.0
+    assert plain_harm < 0.0
+    assert compared("latency", *arms).difference == compared("latency", *plain).difference
 
 
 @pytest.mark.parametrize("name", ["diversity", "coverage"])

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,6 +20,7 @@ from serving.api.erasure_route import ErasureRoute
 from serving.api.gate.access import Access
 from serving.api.gate.open_connections import ConnectionLimits, OpenConnections
 from serving.api.gate.ranking_queue import RankingQueue
+from serving.api.monitoring.all_processes import AllProcesses
 from serving.api.monitoring.prometheus import Metrics
 from serving.api.monitoring.request_spans import RequestSpans
 from serving.api.monitoring.server_state import ServerState
@@ -58,10 +59,11 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer, siblings: 
     parts = _parts(settings, log, open_scorer, stack)
     state = _state(parts)
     metrics = Metrics(state, settings.project)
+    processes = AllProcesses(state, metrics, siblings)
     rankings = _rankings(parts)
-    routes = _routes(parts, rankings, state, metrics, siblings)
+    routes = _routes(parts, rankings, processes, metrics)
     erasures = Erasures(log, stack.enter_context(parts.connect(_ERASE_TIMEOUT)), settings.spec, settings.dead_letters)
-    console = _console(parts, rankings, routes, state, metrics, erasures)
+    console = _console(parts, rankings, routes, state, processes, metrics, erasures)
     return create_app(
         routes,
         BatchRoute(routes, metrics, parts.access, parts.limits, parts.clocks),
@@ -74,7 +76,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer, siblings: 
         parts.replica.start if siblings is None else partial(_load, parts.replica),
         stack.close,
         console.app(),
-        partial(_beside, console, metrics, siblings),
+        partial(_beside, console, processes),
         _spans(settings, stack),
     )
 
@@ -183,13 +185,11 @@ def _rankings(parts: _Parts) -> Rankings:
     )
 
 
-def _routes(
-    parts: _Parts, rankings: Rankings, state: ServerState, metrics: Metrics, siblings: Siblings | None
-) -> Routes:
+def _routes(parts: _Parts, rankings: Rankings, processes: AllProcesses, metrics: Metrics) -> Routes:
     settings = parts.settings
     return Routes(
         rankings,
-        state,
+        processes,
         parts.events,
         parts.counters,
         metrics,
@@ -201,19 +201,24 @@ def _routes(
         source=parts.clocks,
         shadow=parts.shadow,
         log_patience=settings.deadline / 1000 if settings.durable else 0.0,
-        siblings=siblings,
     )
 
 
 def _console(
-    parts: _Parts, rankings: Rankings, routes: Routes, state: ServerState, metrics: Metrics, erasures: Erasures
+    parts: _Parts,
+    rankings: Rankings,
+    routes: Routes,
+    state: ServerState,
+    processes: AllProcesses,
+    metrics: Metrics,
+    erasures: Erasures,
 ) -> Console:
     settings = parts.settings
     return Console(
         parts.replica,
         parts.log,
         state,
-        metrics,
+        processes,
         routes,
         UserTrial(rankings, routes, parts.queue, metrics, parts.clocks),
         parts.access,
@@ -233,9 +238,9 @@ def _load(replica: Replica) -> None:
 
 
 @asynccontextmanager
-async def _beside(console: Console, metrics: Metrics, siblings: Siblings | None) -> AsyncIterator[None]:
+async def _beside(console: Console, processes: AllProcesses) -> AsyncIterator[None]:
     """What runs while the application does."""
-    async with console.sampler.running(), nullcontext() if siblings is None else siblings.showing(metrics.render):
+    async with console.sampler.running(), processes.showing():
         yield
 
 

@@ -20,15 +20,14 @@ from serving.api.messages.operator_schemas import ExperimentsResponse, ReadyResp
 from serving.api.messages.request_body import decoded, read
 from serving.api.messages.request_errors import ClientGoneError, NotStoredError
 from serving.api.messages.schemas import EventsResponse, RankRequest, RankResponse, RecommendRequest
+from serving.api.monitoring.all_processes import AllProcesses
 from serving.api.monitoring.prometheus import Metrics
 from serving.api.monitoring.request_spans import TRACES
-from serving.api.monitoring.server_state import ServerState
 from serving.api.rankings import Rankings, answer_of
 from serving.event_writer import NOTHING, EventWriter, Stored
 from serving.experiments.assignment import Experiment
 from serving.experiments.counts.counters import ExperimentCounters
 from serving.limits import Limits
-from serving.processes.siblings import Siblings
 from serving.ranking.query import Query
 from serving.ranking.trace import Trace
 from serving.shadow import Shadow
@@ -60,7 +59,7 @@ class Routes:
     def __init__(
         self,
         rankings: Rankings,
-        state: ServerState,
+        processes: AllProcesses,
         events: EventWriter,
         counters: ExperimentCounters,
         metrics: Metrics,
@@ -73,10 +72,9 @@ class Routes:
         source: ClockAndIds,
         shadow: Shadow,
         log_patience: float = 0.0,
-        siblings: Siblings | None = None,
     ) -> None:
         self._rankings = rankings
-        self._state = state
+        self._processes = processes
         self._events = events
         self._counters = counters
         self._metrics = metrics
@@ -88,7 +86,6 @@ class Routes:
         self._source = source
         self._shadow = shadow
         self._log_patience = log_patience
-        self._siblings = siblings
         self._results = ExperimentsResponse([], [])
 
     async def rank(self, request: Request) -> Response:
@@ -151,15 +148,12 @@ class Routes:
         return Response("ok\n", media_type="text/plain")
 
     async def ready(self, request: Request) -> Response:
-        readiness = self._state.readiness()
+        readiness = await self._processes.readiness()
         shown = readiness if "admin" in request.scope["scopes"] else ReadyResponse(readiness.ready, {}, {})
         return _json(shown, 200 if readiness.ready else 503)
 
     async def metrics(self, request: Request) -> Response:  # noqa: ARG002
-        text = self._metrics.render()
-        if self._siblings is not None:
-            text = await self._siblings.metrics(text)
-        return Response(text, media_type="text/plain; version=0.0.4")
+        return Response(await self._processes.metrics(), media_type="text/plain; version=0.0.4")
 
     async def _admitted(self, request: Request, kind: str) -> bytes:
         """The body, unread if it would be in vain."""

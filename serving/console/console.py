@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from serving.api.gate.access import Access
 from serving.api.messages.request_errors import ApiError
-from serving.api.monitoring.prometheus import Metrics
+from serving.api.monitoring.all_processes import AllProcesses
 from serving.api.monitoring.server_state import ServerState
 from serving.api.routes import Routes
 from serving.console.pages.experiments import ExperimentsPage
@@ -45,7 +45,7 @@ class Console:
         replica: Replica,
         log: EventLog,
         state: ServerState,
-        metrics: Metrics,
+        processes: AllProcesses,
         routes: Routes,
         trial: UserTrial,
         access: Access,
@@ -58,9 +58,9 @@ class Console:
         compare: bool,
     ) -> None:
         render = self.render = Renderer(version, keys=keys)
-        self.sampler = Sampler(state, metrics, routes.summarised, compare=compare)
+        self.sampler = Sampler(state, processes.degraded, routes.summarised, compare=compare)
         self.live = LivePage(
-            render, state, metrics, self.sampler, lambda: replica.models.champion, lambda: replica.promotions
+            render, state, processes, self.sampler, lambda: replica.models.champion, lambda: replica.promotions
         )
         self.trial = TrialPage(render, trial, learned, lambda: replica.trainers.by_model, state.now)
         self.experiments = ExperimentsPage(render, routes.summarised, self.sampler)

@@ -9,6 +9,10 @@ from typing import Final
 _DEFINITIONS: Final[dict[str, tuple[str, str]]] = {
     # The server.
     "ready": ("Server", "Ready once every model that an arm needs has been loaded."),
+    "processes": ("Processes", "Server processes that answer, of those that share the port."),
+    "process": ("Process", "Its number, as in the label of /metrics."),
+    "process_ready": ("State", "Ready, or which models are not loaded; one that does not answer is started anew."),
+    "versions": ("Versions", "Of the graphs that the process ranks with, by model."),
     "redis": ("Redis", "Whether it answers this server; without it, cached rows are used."),
     "queue": ("Waiting rankings", "Requests that wait for the ranking thread, or are on it."),
     "log_waiting": ("Waiting writes", "Requests whose events are not in the log yet."),
@@ -147,7 +151,9 @@ _WORDS: Final = frozenset(
         "meaning",
         "model",
         "role",
+        "process_ready",
         "version",
+        "versions",
         "step_taken",
         "promoted_at",
         "promoted_by",

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from serving.api.messages.operator_schemas import ExperimentsResponse
-from serving.api.monitoring.prometheus import Metrics
 from serving.api.monitoring.server_state import LatestStatus, ServerState
 from serving.console.series import Series
 
@@ -27,22 +26,23 @@ _RATED = 6
 class Sampler:
     """Keeps `loop` and `experiments`, which are named `figure:model` and `bound:experiment:arm`.
 
-    `results` gives what the experiments show; `experiments` says whether there is anything to compare.
+    `degraded` says how often answers were degraded so far, by reason; `results` gives what the experiments show, and
+    `compare` says whether there is anything to compare.
     """
 
     def __init__(
         self,
         state: ServerState,
-        metrics: Metrics,
+        degraded: Callable[[], Awaitable[Mapping[str, float]]],
         results: Callable[[], Awaitable[ExperimentsResponse]],
         *,
         compare: bool,
     ) -> None:
-        self._state, self._metrics, self._results, self._compare = state, metrics, results, compare
+        self._state, self._degraded, self._results, self._compare = state, degraded, results, compare
         self.loop = Series(_MOST)
         self.experiments = Series(_MOST, thins=True)
         self._learned: dict[str, deque[tuple[int, float]]] = {}
-        self._degraded: dict[str, float] = {}
+        self._counted: Mapping[str, float] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -59,7 +59,7 @@ class Sampler:
         passed = 0
         while True:
             try:
-                self.sample()
+                self.sample(await self._degraded())
                 if self._compare and passed % _JUDGED_EVERY == 0:
                     self.compare(await self._results())
             except Exception as error:  # plots have a gap, and the server goes on
@@ -67,9 +67,10 @@ class Sampler:
             passed += 1
             await asyncio.sleep(EVERY)
 
-    def sample(self) -> None:
-        """Look at trainers and server now."""
-        found = {f"degraded:{reason}": new for reason, new in self._new_degraded()}
+    def sample(self, degraded: Mapping[str, float]) -> None:
+        """Look at trainers and server now; `degraded` are answers so far, of processes that may begin anew."""
+        before, self._counted = self._counted, degraded
+        found = {f"degraded:{name}": max(total - before.get(name, 0.0), 0.0) for name, total in degraded.items()}
         for model, trainer, age in self._state.aged_trainers():
             found |= {f"{name}:{model}": value for name, value in self._of_trainer(model, trainer, age)}
         self.loop.add(self._state.now(), found)
@@ -114,8 +115,3 @@ class Sampler:
         live = [value for name, value in figures.items() if name.startswith("tables.") and name.endswith(".live")]
         if live:
             yield "live", sum(live)
-
-    def _new_degraded(self) -> Iterator[tuple[str, float]]:
-        before, self._degraded = self._degraded, self._metrics.degraded()
-        for reason, total in self._degraded.items():
-            yield reason, total - before.get(reason, 0.0)

@@ -1,11 +1,11 @@
-"""What one of several server processes knows of the others: the port that they share, and their metrics."""
+"""What one of several server processes knows of the others: the port that they share, and what they say."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +15,15 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 _logger = logging.getLogger(__name__)
-_PATIENCE = 1.0
-"""Seconds that a sibling has for its metrics."""
+_PATIENCE = 0.5
+"""Seconds that a sibling has for its answer: those who ask whether the server is ready may wait for one themselves."""
 _OF_ALL = ("recsys_trainer", "recsys_champion", "target")
 """What the names of metrics begin with that are the same in every process: they are shown once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Siblings:
-    """Process `number` of `count`, from 0; each has a socket for its metrics in `folder`, which is theirs alone."""
+    """Process `number` of `count`, from 0; each has a socket for the others in `folder`, which is theirs alone."""
 
     number: int
     count: int
@@ -34,15 +34,17 @@ class Siblings:
         return shared_port(host, port)
 
     @asynccontextmanager
-    async def showing(self, render: Callable[[], bytes]) -> AsyncIterator[None]:
-        """Within the block the others can read what `render` returns, as text for Prometheus."""
+    async def showing(self, answers: Mapping[str, Callable[[], bytes]]) -> AsyncIterator[None]:
+        """Within the block the others can ask for these by name; `metrics` is text for Prometheus."""
         place = self._place(self.number)
         place.unlink(missing_ok=True)
 
-        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(render())
-            await writer.drain()
-            writer.close()
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                writer.write(answers[(await reader.readline()).decode().strip()]())
+                await writer.drain()
+            finally:
+                writer.close()
 
         server = await asyncio.start_unix_server(answer, place)
         try:
@@ -53,21 +55,26 @@ class Siblings:
 
     async def metrics(self, own: bytes) -> bytes:
         """Those of all processes that answer, labelled with their `process`; what is the same in all is there once."""
-        others = [number for number in range(self.count) if number != self.number]
-        found = await asyncio.gather(*map(self._read, others))
-        texts = {self.number: own} | {n: text for n, text in zip(others, found, strict=True) if text is not None}
+        others = await self.ask("metrics")
+        texts = {self.number: own} | {number: text for number, text in others.items() if text is not None}
         return merged(texts, self.number)
 
-    async def _read(self, number: int) -> bytes | None:
+    async def ask(self, what: str) -> dict[int, bytes | None]:
+        """What each other process answers, by its number; None if it does not."""
+        others = [number for number in range(self.count) if number != self.number]
+        return dict(zip(others, await asyncio.gather(*(self._ask(number, what) for number in others)), strict=True))
+
+    async def _ask(self, number: int, what: str) -> bytes | None:
         try:
             async with asyncio.timeout(_PATIENCE):
                 reader, writer = await asyncio.open_unix_connection(self._place(number))
                 try:
-                    return await reader.read()
+                    writer.write(f"{what}\n".encode())
+                    return await reader.read() or None
                 finally:
                     writer.close()
         except (OSError, TimeoutError) as error:
-            _logger.warning("the metrics of process %d are missing: %s", number, error)
+            _logger.info("the %s of process %d is missing: %s", what, number, error or "no answer in time")
             return None
 
     def _place(self, number: int) -> Path:

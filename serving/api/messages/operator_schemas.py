@@ -52,4 +52,7 @@ class ReadyResponse(msgspec.Struct, frozen=True):
     trainer: dict[str, TrainerState]
     """By model; models that are not trained have none."""
     precision: dict[str, MeasuredPrecision] = msgspec.field(default_factory=dict)
-    """By model, what it scores in, where `precision` is not float32."""
+    """By model, what it scores in, where `precision` is not float32, in the process that was reached."""
+    processes: dict[str, str] = msgspec.field(default_factory=dict)
+    """Of several server processes, by number: `ready`, what is missing, or that it does not answer, which is then asked
+    for nothing else either."""

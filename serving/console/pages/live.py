@@ -9,7 +9,8 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from serving.api.monitoring.prometheus import Metrics
+from serving.api.monitoring.all_processes import SILENT as NO_ANSWER
+from serving.api.monitoring.all_processes import AllProcesses, States, answering, degraded
 from serving.api.monitoring.server_state import LatestStatus, ServerState
 from serving.console.champions import PromotionEntry, champions
 from serving.console.figures import Figure, FigureTable, figure
@@ -49,20 +50,20 @@ class LivePage:
         self,
         render: Renderer,
         state: ServerState,
-        metrics: Metrics,
+        processes: AllProcesses,
         sampler: Sampler,
         champion: Callable[[], str],
         promotions: Callable[[], Sequence[PromotionEntry]],
     ) -> None:
-        self._render, self._state, self._metrics, self._sampler = render, state, metrics, sampler
+        self._render, self._state, self._processes, self._sampler = render, state, processes, sampler
         self._champion, self._promotions = champion, promotions
 
     async def page(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's signature
-        return self._render.page("live.html", ".", plots=PLOTS, every=EVERY, **self._content())
+        return self._render.page("live.html", ".", plots=PLOTS, every=EVERY, **await self._content())
 
     async def part(self, request: Request) -> Response:  # noqa: ARG002
         """What is shown anew every two seconds."""
-        return self._render.page("live_part.html", **self._content())
+        return self._render.page("live_part.html", **await self._content())
 
     async def plots(self, request: Request) -> Response:  # noqa: ARG002
         """The lines of each plot, by its name."""
@@ -75,32 +76,21 @@ class LivePage:
                 lines[name].append({"name": f"{of}, {task}" if task else of, "values": values})
         return JSONResponse({"times": [time / 1000 for time in series.times], "plots": lines}, headers=HEADERS)
 
-    def _content(self) -> dict[str, Any]:
-        readiness = self._state.readiness()
+    async def _content(self) -> dict[str, Any]:
+        states = await self._processes.states()
         return {
-            "server": list(self._server(ready=readiness.ready)),
-            "missing": readiness.missing,
+            "server": list(_server(states)),
+            "processes": _processes(states) if len(states) > 1 else None,
+            "missing": {model: why for one in answering(states) for model, why in one.missing.items()},
             "trainers": [self._trainer(*one) for one in self._state.aged_trainers()],
             "models": self._models(),
             "promotions": champions(self._promotions()),
             "degraded": FigureTable.of(
                 "Degraded answers by reason",
                 ("reason", "count"),
-                [(reason, count(total)) for reason, total in sorted(self._metrics.degraded().items())],
+                [(reason, count(total)) for reason, total in sorted(degraded(states).items())],
             ),
         }
-
-    def _server(self, *, ready: bool) -> Iterator[Figure]:
-        state, metrics = self._state, self._metrics
-        yield figure("ready", "ready" if ready else "not ready", warning=not ready)
-        yield figure("redis", "answers" if (up := state.redis_available()) else "away", warning=not up)
-        yield figure("answers", count(metrics.answers("/v1/rank", "/v1/recommend")))
-        degraded = sum(metrics.degraded().values())
-        yield figure("degraded", count(degraded), warning=degraded > 0)
-        yield figure("overload", count(state.queue.refused), warning=state.queue.refused > 0)
-        yield figure("queue", count(len(state.queue)))
-        yield figure("log_waiting", count(state.events.waiting))
-        yield figure("connections", count(len(state.connections)))
 
     def _trainer(self, model: str, latest: LatestStatus, age: float) -> TrainerView:
         status = latest.status
@@ -152,6 +142,36 @@ class LivePage:
             )
         keys = ("model", "role", "version", "model_step", "model_age", "trained_to", "scored_in", "cached", "hits")
         return FigureTable.of("Models and versions", keys, rows)
+
+
+def _server(states: States) -> Iterator[Figure]:
+    """Of all processes that answer: sums, and whether it holds of each."""
+    found = answering(states)
+    ready, redis = not any(one.missing for one in found), all(one.redis for one in found)
+    yield figure("ready", "ready" if ready else "not ready", warning=not ready)
+    if len(states) > 1:
+        yield figure("processes", f"{len(found)} of {len(states)}", warning=len(found) < len(states))
+    yield figure("redis", "answers" if redis else "away", warning=not redis)
+    yield figure("answers", count(sum(one.answers for one in found)))
+    bad, refused = sum(degraded(states).values()), sum(one.refused for one in found)
+    yield figure("degraded", count(bad), warning=bad > 0)
+    yield figure("overload", count(refused), warning=refused > 0)
+    yield figure("queue", count(sum(one.queue for one in found)))
+    yield figure("log_waiting", count(sum(one.log_waiting for one in found)))
+    yield figure("connections", count(sum(one.connections for one in found)))
+
+
+def _processes(states: States) -> FigureTable:
+    rows = []
+    for number, one in states.items():
+        if one is None:
+            rows.append((str(number), NO_ANSWER, *["-"] * 7))
+            continue
+        counts = one.answers, sum(one.degraded.values()), one.refused, one.queue, one.log_waiting, one.connections
+        versions = ", ".join(f"{model} {version}" for model, version in one.versions.items())
+        rows.append((str(number), one.readiness, *map(count, counts), versions or "-"))
+    keys = ("process", "process_ready", "answers", "degraded", "overload", "queue", "log_waiting", "connections")
+    return FigureTable.of("Server processes", (*keys, "versions"), rows)
 
 
 def _outcomes(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -189,6 +189,7 @@ class TestDegraded:
             "missing": {"online": "not published yet"},
             "trainer": {},
             "precision": {},
+            "processes": {},
         }
 
     def test_a_graph_that_fails(self, start: Start, publish: Any, log: MemoryLog) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from serving.api.messages.operator_schemas import ExperimentsResponse
-from serving.api.monitoring.prometheus import Metrics
 from serving.api.monitoring.server_state import ServerState
 from serving.console.sampler import Sampler
 from serving.experiments.assignment import Arm, Experiment
@@ -37,23 +34,20 @@ def state() -> State:
 
 
 @pytest.fixture
-def degraded() -> Counter[str]:
-    return Counter()
-
-
-@pytest.fixture
-def sampler(state: State, degraded: Counter[str]) -> Sampler:
+def sampler(state: State) -> Sampler:
     async def nothing() -> ExperimentsResponse:
         return ExperimentsResponse([], [])
 
-    metrics = cast(Metrics, SimpleNamespace(degraded=lambda: dict(degraded)))
-    return Sampler(cast(ServerState, state), metrics, nothing, compare=False)
+    async def none() -> dict[str, float]:
+        return {}
+
+    return Sampler(cast(ServerState, state), none, nothing, compare=False)
 
 
 def learn(sampler: Sampler, state: State, seconds: int, rows: float) -> None:
     state.time += 1000 * seconds
     state.rows += rows
-    sampler.sample()
+    sampler.sample({})
 
 
 def test_the_rate_is_that_of_the_last_statuses(sampler: Sampler, state: State) -> None:
@@ -61,7 +55,7 @@ def test_the_rate_is_that_of_the_last_statuses(sampler: Sampler, state: State) -
     for rows in (9_000, 100, 200, 300, 400, 500, 600):
         learn(sampler, state, 2, rows)
     assert sampler.rate("online") == (200 + 300 + 400 + 500 + 600) / 10
-    sampler.sample()  # the trainer has said nothing new
+    sampler.sample({})  # the trainer has said nothing new
     assert sampler.rate("online") == 200
 
 
@@ -81,7 +75,7 @@ def test_lines_are_of_tasks_tables_and_models(sampler: Sampler, state: State) ->
         "tasks": {"click": {"log_loss": 0.5, "calibration": 1.1, "auc": 0.7}, "a.buy": {"log_loss": 0.1}},
         "tables": {"item": {"live": 10, "evicted": 4}, "user.x": {"live": 20}},
     }
-    sampler.sample()
+    sampler.sample({})
     found = {name: values[0] for name, values in sampler.loop.values.items()}
     assert found == {
         "said:online": 0.5,
@@ -93,13 +87,11 @@ def test_lines_are_of_tasks_tables_and_models(sampler: Sampler, state: State) ->
     }
 
 
-def test_degraded_answers_are_new_ones(sampler: Sampler, degraded: Counter[str]) -> None:
-    degraded["rows"] = 5
-    sampler.sample()
-    degraded["rows"], degraded["deadline"] = 7, 1
-    sampler.sample()
-    assert sampler.loop.values["degraded:rows"] == [5.0, 2.0]
-    assert sampler.loop.values["degraded:deadline"] == [None, 1.0]
+def test_degraded_answers_are_new_ones(sampler: Sampler) -> None:
+    for degraded in ({"rows": 5}, {"rows": 7, "deadline": 1}, {"rows": 3, "deadline": 1}):
+        sampler.sample(degraded)
+    assert sampler.loop.values["degraded:rows"] == [5.0, 2.0, 0.0]
+    assert sampler.loop.values["degraded:deadline"] == [None, 1.0, 0.0]
 
 
 def test_what_redis_last_said_is_no_sample(sampler: Sampler) -> None:

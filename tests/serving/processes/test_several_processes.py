@@ -84,6 +84,11 @@ def test_both_answer_and_one_that_is_killed_is_started_anew(tmp_path: Path) -> N
 
         until(both)
         assert sum(counted(url).values()) == answers
+        for _ in range(4):  # whichever process is reached
+            ready = httpx.get(f"{url}/readyz", timeout=120).json()
+            assert ready["processes"] == {"0": "online: not published yet", "1": "online: not published yet"}
+            page = httpx.get(f"{url}/console/live", timeout=120).text
+            assert re.findall(r'<dd class="figure">(.*?)</dd>', page)[1:4] == ["2 of 2", "answers", str(answers)]
         (log,) = (FileLog(path.parent) for path in tmp_path.rglob("log.json"))
         until(lambda: log.end()[0] == answers)
         before = of(supervisor)

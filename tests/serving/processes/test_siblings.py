@@ -56,7 +56,7 @@ def test_the_metrics_of_others_are_read_and_one_that_is_gone_is_left_out(tmp_pat
     first, second, third = (Siblings(number, 3, tmp_path) for number in range(3))
 
     async def asked() -> bytes:
-        async with first.showing(lambda: text(3)), second.showing(lambda: text(5)):
+        async with first.showing({"metrics": lambda: text(3)}), second.showing({"metrics": lambda: text(5)}):
             return await first.metrics(text(3))
 
     found = samples(asyncio.run(asked()))
@@ -65,6 +65,23 @@ def test_the_metrics_of_others_are_read_and_one_that_is_gone_is_left_out(tmp_pat
     assert ("recsys_connections", (("process", "2"),)) not in found
     assert not list(tmp_path.iterdir())
     assert third.number == 2
+
+
+def test_one_that_does_not_answer_or_does_not_know_is_waited_for_a_moment(tmp_path: Path) -> None:
+    first, second, third = (Siblings(number, 3, tmp_path) for number in range(3))
+
+    async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # until the other one gives up
+        writer.close()
+
+    async def asked() -> dict[int, bytes | None]:
+        async with second.showing({"state": lambda: b"well"}):
+            silent = await asyncio.start_unix_server(silence, tmp_path / "2.sock")
+            async with silent:
+                return await first.ask("state")
+
+    assert third.number == 2
+    assert asyncio.run(asked()) == {1: b"well", 2: None}
 
 
 def test_each_takes_its_share() -> None:

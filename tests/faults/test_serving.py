@@ -60,8 +60,13 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def server(tmp_path: Path, folder: Path) -> Iterator[Server]:
-    command = [sys.executable, "-m", "tests.faults.serve_process", str(folder), str(tmp_path / "log")]
+def options() -> tuple[str, ...]:
+    return ()
+
+
+@pytest.fixture
+def server(tmp_path: Path, folder: Path, options: tuple[str, ...]) -> Iterator[Server]:
+    command = [sys.executable, "-m", "tests.faults.serve_process", str(folder), str(tmp_path / "log"), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
@@ -208,6 +213,57 @@ def test_impressions_before_an_acknowledged_event_survive_a_kill(server: Server)
     stored = server.stored()
     assert [event.id for event in stored if isinstance(event, Impression)] == answers
     assert [event.id for event in stored if isinstance(event, Interaction)] == ["click"]
+
+
+@pytest.mark.parametrize("options", [(), ("60000", "durable")], ids=["as they come", "durable"])
+def test_a_server_killed_between_an_answer_and_its_impression(server: Server, options: tuple[str, ...]) -> None:
+    """Durable answers are in the log; of others only those of the last moment are missing, and none is there twice."""
+    answers: list[str] = []
+
+    def ask() -> None:
+        with httpx.Client(base_url=server.http.base_url, timeout=120) as http:
+            while True:
+                try:
+                    answer = http.post("/v1/rank", json={"user": f"{len(answers)}", "items": ITEMS}).json()
+                except httpx.TransportError:
+                    return
+                assert answer["degraded"] == []
+                answers.append(answer["impression"])
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(answers) > 200)
+    server.process.kill()
+    for thread in threads:
+        thread.join()
+    assert server.process.wait(120) == -signal.SIGKILL
+    stored = [event.id for event in server.stored() if isinstance(event, Impression)]
+    assert len(stored) == len(set(stored))
+    lost = set(answers) - set(stored)
+    assert len(lost) <= (0 if options else len(answers) // 2)
+    assert len(answers) > 200
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory of a process is read from /proc")
+def test_memory_is_flat(server: Server) -> None:
+    """Over as many users and items as caches have no room for, in lists that are logged and clicked."""
+
+    def used() -> int:
+        pages = Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def ask(first: int, count: int) -> None:
+        for number in range(first, first + count):
+            items = [f"item {(7 * number + place) % 20_000}" for place in range(20)]
+            answer = server.http.post("/v1/rank", json={"user": f"user {number}", "items": items}).json()
+            event = {"type": "interaction", "time": number, "impression": answer["impression"], "item": items[0]}
+            assert number % 20 or server.http.post("/v1/events", json=event).status_code == 200
+
+    ask(0, 300)
+    before = used()
+    ask(300, 700)
+    assert used() - before < 8 << 20
 
 
 def test_a_server_that_is_asked_to_end_stores_what_it_answered(server: Server) -> None:

@@ -124,18 +124,18 @@ def test_clients_that_leave_at_random(start: Start, publish: Any, log: FailingLo
     app = ready(start(deadline=200))
 
     def client(seed: int) -> int:
-        """Asks six times, and waits for the answer about every second time; how many came."""
+        """Asks four times, and waits for the answer about every second time; how many came."""
         chance, answers = random.Random(seed), 0
-        for _ in range(6):
+        for _ in range(4):
             with sent(app, {"user": "u", "items": [f"item {i}" for i in range(300)]}) as connection:
                 if chance.random() < 0.5:
                     answers += connection.recv(12) == b"HTTP/1.1 200"
         return answers
 
-    with ThreadPoolExecutor(32) as pool:
-        answered = sum(pool.map(client, range(32)))
+    with ThreadPoolExecutor(64) as pool:
+        answered = sum(pool.map(client, range(64)))
     until(lambda: figures(app)["recsys_queue_requests"] == 0)
-    until(lambda: sum(statuses(figures(app)).values()) == 32 * 6)
+    until(lambda: sum(statuses(figures(app)).values()) == 64 * 4)
     found = figures(app)
     counted = statuses(found)
     assert counted["499"] > 0, "nobody left in time"

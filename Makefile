@@ -64,6 +64,14 @@ sbom: install  ## Write build/sbom/*.cdx.json: what is installed of others, in t
 	  echo "$(SBOM)/$$lock.cdx.json: $$(grep -c '"purl"' $(SBOM)/$$lock.cdx.json) packages"; \
 	done
 
+# Compares with the advisories that the package index publishes. One that it knows nothing of is a failure, too.
+audit: install  ## Compare the locked packages with the known vulnerabilities (needs the index's advisories; AUDIT=... for pip-audit)
+	@test -x build/audit/bin/python || $(PYTHON) -m venv --without-pip build/audit
+	@$(BIN)/uv pip install --quiet --python build/audit/bin/python --no-deps --require-hashes -r deploy/locks/audit.txt
+	@for lock in serving $(FLAVOUR); do \
+	  build/audit/bin/pip-audit --strict --disable-pip --require-hashes -r deploy/locks/$$lock.txt $(AUDIT); \
+	done
+
 # The same for the site of the documentation.
 docs: install  ## Write build/docs/site/index.html: the documentation with its references, searchable without a network
 	@test -x build/docs/tools/bin/python || $(PYTHON) -m venv --without-pip build/docs/tools
@@ -78,4 +86,4 @@ lock:  ## Write the lock files anew (needs uv on the PATH)
 clean:  ## Remove .venv and everything that runs have written
 	@rm -rf .venv run build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help install demo test test-fast kafka lint sbom docs lock clean
+.PHONY: help install demo test test-fast kafka lint sbom audit docs lock clean

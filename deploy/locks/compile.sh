@@ -14,13 +14,16 @@ echo "fbgemm-gpu; python_version < '3'" >"$work/override.txt"
 sed 's/"fbgemm-gpu==/"fbgemm-gpu-cpu==/' pyproject.toml >"$work/pyproject.toml"
 compile "${extras[@]}" --override "$work/override.txt" "$work/pyproject.toml" -o deploy/locks/cpu.txt
 compile "${extras[@]}" pyproject.toml -o deploy/locks/gpu.txt
-# The image of servers: no PyTorch.
-compile --extra serving --extra kafka --extra tracing pyproject.toml -o deploy/locks/serving.txt
+# The image of servers: no PyTorch, and else what the tests ran with.
+compile --extra serving --extra kafka --extra tracing pyproject.toml -c deploy/locks/cpu.txt -o deploy/locks/serving.txt
 printf 'setuptools\nuv\n' >"$work/tools.in"
 compile "$work/tools.in" -o deploy/locks/tools.txt
 # What `make sbom` runs, in an environment of its own.
 echo cyclonedx-bom >"$work/sbom.in"
 compile "$work/sbom.in" -o deploy/locks/sbom.txt
-# What `make docs` runs, in another.
+# What `make audit` runs, in another.
+echo pip-audit >"$work/audit.in"
+compile "$work/audit.in" -o deploy/locks/audit.txt
+# What `make docs` runs, in a third.
 printf 'mkdocs-material\nmkdocstrings[python]\n' >"$work/docs.in"
 compile "$work/docs.in" -o deploy/locks/docs.txt

@@ -14,6 +14,7 @@ from recsys.debiasing.feedback import ExplorationSlice, Ints, SelfSelected, Test
 from recsys.debiasing.fitting import FitSettings, fit_method
 from recsys.debiasing.methods import Method, PropensityName, methods
 from recsys.debiasing.problem import Problem
+from recsys.debiasing.weight_diagnostics import WeightDiagnostics, weight_diagnostics
 from recsys.evaluation.metrics import auc
 from recsys.evaluation.result_file import ResultFile, check_settings
 from recsys.evaluation.user_metrics import judged_by_user
@@ -87,6 +88,10 @@ class CoatStudy:
 
     def empty(self) -> CoatResult:
         return CoatResult(seeds=self._seeds, settings=asdict(self._settings))
+
+    def weights(self) -> WeightDiagnostics:
+        """What the weights of the logistic propensities, and those balanced from them, do to all that users chose."""
+        return weight_diagnostics(Problem(self._seen, self._users_UF, self._items_IF))
 
     def rows(self, done: CoatResult, doing: Callable[[str], None]) -> Iterator[CoatRow]:
         """The rows that `done` has not. Raises InvalidValueError if it is of other settings."""

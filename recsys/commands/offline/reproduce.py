@@ -53,10 +53,20 @@ class Study(Protocol[Result]):
 
 
 def coat(data: Path, *, seeds: int, out: Path) -> None:
-    """Write `coat.json` into `out` after each method; what is there already is not done again."""
-    result = _computed(CoatStudy(read_coat(data), seeds), out, "coat.json")
+    """Write `coat.json` into `out` after each method; what is there already is not done again.
+
+    At the end `weights.json`, `weights.md` and `weights.svg` of what the weights do.
+    """
+    study = CoatStudy(read_coat(data), seeds)
+    result = _computed(study, out, "coat.json")
+    weights = study.weights()
     for name in dict.fromkeys(row.table for row in result.rows):
         plain_console().print(_table(name, result))
+    _print("What the weights do (logistic propensities)", weights.table())
+    with file_errors("the results (--out)", out):
+        _replace(out / "weights.json", weights.to_json())
+        _replace(out / "weights.md", weights.markdown().encode())
+        _replace(out / "weights.svg", weights.plot().encode())
     _say_where(out / "coat.json")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recsys.debiasing.coat_study import CoatResult
+from recsys.debiasing.weight_diagnostics import WeightDiagnostics
 from tests.test_docs import ROOT
 
 
@@ -11,3 +12,10 @@ def test_the_tables_of_the_page_are_those_of_the_result() -> None:
     page = (ROOT / "docs/debiasing.md").read_text("utf-8")
     for table in {row.table for row in result.rows}:
         assert result.markdown(table) in page
+
+
+def test_the_page_and_the_plot_show_the_weights() -> None:
+    weights = WeightDiagnostics.from_json((ROOT / "docs/results/coat/weights.json").read_bytes())
+    assert weights.markdown() in (ROOT / "docs/debiasing.md").read_text("utf-8")
+    assert {one.name for one in weights.weights} == {"equal", "1 / p", "RKB", "WKB"}
+    assert all(f">{one.name}<" in weights.plot() for one in weights.weights)

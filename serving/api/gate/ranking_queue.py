@@ -113,9 +113,15 @@ class RankingQueue:
             gone.cancel()
 
     def learn(self, place: QueuePlace, *, late: bool) -> None:
-        """Remember what the work of an answered request took; `late`: it missed the deadline, so part was left out."""
+        """Remember what the work of an answered request took.
+
+        `late`: it missed the deadline, so part was left out: it would have taken what it took at least. To forget such
+        requests would leave those that were quick, just when work has become slower. One counts as the deadline at
+        most, since a pause of the machine says nothing of the work.
+        """
         if late:
             self._share = max(_CUT * self._share, _SMALLEST)
+            self._times[place.kind].learn(place.size, max(min(place.spent, self._deadline), place.expected))
         else:
             self._share = min(self._share + _GROWTH, _LARGEST)
             self._times[place.kind].learn(place.size, place.spent)

@@ -95,6 +95,18 @@ def test_answers_that_were_late_let_fewer_in_until_others_were_in_time(executor:
     assert entering(queue) == before
 
 
+def test_what_was_cut_short_by_the_deadline_took_what_it_took_at_least(executor: ThreadPoolExecutor) -> None:
+    """Else only the quick ones would be learned from when work has become slower than the deadline allows."""
+    queue = taught(executor)
+    for spent, known in ((DEADLINE / 2, DEADLINE / 2), (9.0, DEADLINE), (0.0, DEADLINE)):
+        for _ in range(300):
+            with queue.place("rank", SIZE) as place:
+                place.spent = spent
+                queue.learn(place, late=True)
+        with queue.place("rank", SIZE) as place:
+            assert place.expected == pytest.approx(known, rel=0.01)
+
+
 @pytest.mark.parametrize(("deadline", "wait"), [(DEADLINE, 1), (10.0, 7)])
 def test_the_wait_is_told_in_whole_seconds(executor: ThreadPoolExecutor, deadline: float, wait: int) -> None:
     queue = taught(executor, deadline)

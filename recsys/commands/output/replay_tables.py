@@ -21,7 +21,8 @@ from recsys.evaluation.replay.report.replay_report import (
 HIDDEN = ("refreshes", "NE", "calibration", "known users", "known items")
 """The columns that are only in the documents. All others fit into 80 characters, those of new metrics too."""
 CAPTION = """AUC, log loss: all rows. By interval: mean AUC of the arm's refresh intervals;
-(frozen): of the frozen weights on these. Gain: over frozen, by windows."""
+(frozen): of the frozen weights on these. Gain: mean over windows of equally
+many rows of the AUC less frozen's; not the difference of AUCs of all rows."""
 
 
 def tables(result: ReplayResult) -> Iterator[Table]:

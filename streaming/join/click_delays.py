@@ -5,7 +5,9 @@ Suffixes: B bins of the delay, E edges of bins (B + 1).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from functools import cache
 
 import msgspec
 import numpy as np
@@ -23,12 +25,16 @@ MOVED = 0.05
 """Change of the distribution, or of the rate as a share of it, at which ages are drawn anew."""
 SCALES = np.geomspace(1 / 32, 4, 48)
 """Guesses of the scale of delays, as shares of the longest known one: from 4 on, what is known is flat for all."""
+SPREADS = (0.75, 1.0, 1.5)
+"""Guesses of the standard deviation of the logarithm of log-normal delays."""
 MEMORY = 1 << 17
 """Closed items after which all counts of the closed are halved: older traffic fades."""
 DRAWS = 1024
 """Number of distinguished ages, a power of 2."""
 REFRESH = 256
-"""Least number of lists between two estimates; with many lists open, a sixteenth of them."""
+"""Least number of lists between two estimates; with many lists open, a sixteenth of them. While so many are open,
+a sixteenth of the age of the oldest one brings an estimate, too: what came in a burst is learned after it."""
+_NEVER = np.iinfo(np.int64).max
 
 _MIDDLES = (np.arange(DRAWS) + 0.5) / DRAWS
 
@@ -48,6 +54,7 @@ class _DelaysState(msgspec.Struct):
     cumulative: list[float]
     noted: list[float]
     version: int
+    estimate_at: int = 0
 
 
 class ClickDelays:
@@ -101,10 +108,15 @@ class ClickDelays:
         self.counts = with_room_for_lists(self.counts, lists)
 
     def estimate(self, clock: int) -> None:
-        """Estimate anew, as is due before a list is shown at this clock when the tally's `until_estimate` is 0."""
+        """Estimate anew, as is due when the clock has passed the tally's `estimate_at`, and before a list is shown when
+        `until_estimate` is 0.
+        """
         tally = self.counts.tally[0]
         self._refresh(clock)
-        tally["until_estimate"] = max(REFRESH, (tally["lists"] - tally["first"]) // 16)
+        first, lists = int(tally["first"]), int(tally["lists"])
+        tally["until_estimate"] = max(REFRESH, (lists - first) // 16)
+        step = max(1, (clock - int(self.counts.clocks[first])) // 16) if lists - first >= REFRESH else _NEVER
+        tally["estimate_at"] = min(clock + step, _NEVER)
 
     def bin(self, delay: int) -> int:
         """Number of the bin of a delay."""
@@ -113,7 +125,8 @@ class ClickDelays:
     def shown(self, clock: int, items: int) -> None:
         """A list was shown; clocks do not fall."""
         self.reserve(1)
-        if self.counts.tally[0]["until_estimate"] <= 0:
+        tally = self.counts.tally[0]
+        if tally["until_estimate"] <= 0 or clock > tally["estimate_at"]:
             self.estimate(clock)
         kernels.list_shown(self.counts, clock, items)
 
@@ -154,6 +167,7 @@ class ClickDelays:
             self._cumulative_E,
             self._noted_E,
             int(tally["version"]),
+            int(tally["estimate_at"]),
         )
         return msgspec.msgpack.encode(state)
 
@@ -168,7 +182,7 @@ class ClickDelays:
         d.clocks[: len(clocks)], d.totals[: len(totals)] = clocks, totals
         d.clicks_B[:], d.open_clicks_B[:] = loaded.clicks, loaded.open_clicks
         tally["closed"], tally["lists"], tally["version"] = loaded.closed, len(clocks), loaded.version
-        tally["until_estimate"] = loaded.until_refresh
+        tally["until_estimate"], tally["estimate_at"] = loaded.until_refresh, loaded.estimate_at
         self._cumulative_E, self._noted_E = loaded.cumulative, loaded.noted
         d.ages[:] = self.draw_ages()
 
@@ -182,7 +196,8 @@ class ClickDelays:
             return
         incidence_B = np.zeros(BINS)
         incidence_B[:known] = clicks_B[:known] / reached_B[:known]
-        incidence_B[known:] = self._beyond(clicks_B[:known], reached_B[:known])
+        if known < BINS:
+            incidence_B[known:] = self._beyond(clicks_B[:known], reached_B[:known])
         total = float(incidence_B.sum())
         if total > 0:
             shares_B = incidence_B * min(1.0, 0.99 / total)
@@ -193,14 +208,13 @@ class ClickDelays:
                 self._noted_E = self._cumulative_E
 
     def _beyond(self, clicks_K: npt.NDArray[np.float64], reached_K: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Guess of the incidence in the bins after the K known ones: exponential delays, averaged over their scale.
+        """Guess of the incidence in the bins after the K known ones: exponential and log-normal delays, averaged.
 
-        Clicks of a bin are Poisson with mean reached * p * q, q being the bin's share of an exponential distribution
-        whose scale is one of `SCALES` (S), all equally likely beforehand; p has its most likely value for each.
+        Clicks of a bin are Poisson with mean reached * p * q, q being the bin's share of one of the distributions (S)
+        of `_shares`, all equally likely beforehand; p has its most likely value for each.
         """
-        edges_E, known = self.counts.edges_E, len(clicks_K)
-        scales_S = edges_E[known] * SCALES
-        shares_SB = -np.diff(np.exp(-edges_E / scales_S[:, None]))
+        known = len(clicks_K)
+        shares_SB = _shares(tuple(self.counts.edges_E.tolist()), known)
         expected_S = shares_SB[:, :known] @ reached_K
         fit_S = np.log(shares_SB[:, :known] + 1e-300) @ clicks_K - clicks_K.sum() * np.log(expected_S)
         weights_S = np.exp(fit_S - fit_S.max())
@@ -222,3 +236,15 @@ class ClickDelays:
         totals = self.counts.totals[first : lists + 1]
         reached_B = self.counts.clocks[first:lists].searchsorted(until_B, side="right")
         return np.asarray(totals[reached_B] - totals[0], np.float64)
+
+
+@cache
+def _shares(edges_E: tuple[float, ...], known: int) -> npt.NDArray[np.float64]:
+    """The share of each bin of exponential delays and, for each of `SPREADS`, of log-normal ones, [S, B], whose scale
+    (mean, median) is one of `SCALES` of the edge of the `known` bins.
+    """
+    by_scale_SE = np.array(edges_E) / (edges_E[known] * SCALES[:, None])
+    logs_SE = np.log(np.maximum(by_scale_SE, 1e-300)) / math.sqrt(2)
+    erf = np.vectorize(math.erf)
+    cumulative = [1 - np.exp(-by_scale_SE), *((1 + erf(logs_SE / spread)) / 2 for spread in SPREADS)]
+    return np.diff(np.concatenate(cumulative))

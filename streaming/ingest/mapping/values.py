@@ -58,7 +58,10 @@ def feature(value: Any, kind: Kind | None, separator: str, nulls: Collection[str
     return float(value) if isinstance(value, Decimal) else value
 
 
-_COMMA: Final = re.compile(r"[\s€$£]*([+-]?(?:\d{1,3}(?:[.\s\u2019]\d{3})+|\d+))(?:,(\d+))?[\s€$£]*")
+_GROUPS: Final = r"[.\s'\u2019]"
+_COMMA: Final = re.compile(
+    rf"([+\-\u2212]?)[\s€$£]*([+\-\u2212]?)(\d{{1,3}}(?:{_GROUPS}\d{{3}})+|\d+)(?:,(\d+))?[\s€$£]*"
+)
 
 
 def with_point(value: Any) -> Any:
@@ -66,12 +69,14 @@ def with_point(value: Any) -> Any:
 
     >>> with_point("1.234,5"), with_point("7,00 €"), with_point("3,4,5"), with_point(0.5)
     ('1234.5', '7.00', '3,4,5', 0.5)
+    >>> with_point("-€5,00"), with_point("€ -5"), with_point("1'234,5"), with_point("-€-5")
+    ('-5.00', '-5', '1234.5', '-€-5')
     """
-    found = _COMMA.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
+    found = _COMMA.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None or (found[1] and found[2]):
         return value
-    whole = re.sub(r"[.\s\u2019]", "", found[1])
-    return whole if found[2] is None else f"{whole}.{found[2]}"
+    sign, whole = (found[1] or found[2]).replace("\u2212", "-"), re.sub(_GROUPS, "", found[3])
+    return f"{sign}{whole}" if found[4] is None else f"{sign}{whole}.{found[4]}"
 
 
 def happened(value: Any, yes: Collection[str], nulls: Collection[str]) -> bool:

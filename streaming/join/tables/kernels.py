@@ -43,10 +43,15 @@ def join(t: Any, kinds_N: Any, times_N: Any, keys_N: Any, places_N: Any, begin: 
     now = t.now[0]
     if not begin:
         loosen(t, keys_N)
+    if now.paced:
+        _await_again(t)
     for i in range(begin, len(kinds_N)):
         now.sequence += 1
         if times_N[i] > now.clock:
             _advance(t, times_N[i])
+        if now.paced and now.clock > t.delays.tally[0].estimate_at:
+            now.sequence -= 1
+            return i
         if kinds_N[i] == INTERACTION:
             _act(t, keys_N[i], places_N[i])
         elif kinds_N[i] != IMPRESSION:
@@ -243,12 +248,17 @@ def _open(t: Any, key: int, slot: int) -> None:
 
 @inlined
 def _await_silence(t: Any, slot: int) -> None:
+    list_shown(t.delays, t.now[0].clock, t.opened[slot].items)
+    _await(t, slot)
+
+
+@inlined
+def _await_again(t: Any) -> None:
+    """Draw all ages anew if the estimate has moved, as happens in the first window of a log."""
     now, tally = t.now[0], t.delays.tally[0]
-    list_shown(t.delays, now.clock, t.opened[slot].items)
     if now.version == tally.version:
-        _await(t, slot)
         return
-    now.version = tally.version  # as happens in the first window of a log
+    now.version = tally.version
     now.due = 0
     for n in range(now.waiting):
         if not t.opened[t.waiting[n, 2]].silent:

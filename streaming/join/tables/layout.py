@@ -27,7 +27,7 @@ _NOW = _row(
     " waiting due held held_entries closed closed_first outputs decisions positions loose shown_items"
     " slots ended places released keys free_keys text_end number_end acted_end key_end"
 )
-_TALLY = _row(f8="closed", i8="memory lists first until_estimate version")
+_TALLY = _row(f8="closed", i8="memory lists first until_estimate estimate_at version")
 _OPENED = _row(
     i8="time number clock key first last text number_start",
     i4="items decided draw text_size number_size",
@@ -49,7 +49,8 @@ class DelayCounts(NamedTuple):
     """What `ClickDelays` counts, and the ages that it gives."""
 
     tally: Table
-    """One row: items of closed lists, number of lists, the first of them that is open, lists until an estimate."""
+    """One row: items of closed lists, number of lists, the first of them that is open, lists until an estimate, and the
+    clock after which one is due whatever is shown."""
     clicks_B: npt.NDArray[np.float64]
     """Of closed lists."""
     open_clicks_B: npt.NDArray[np.int64]

@@ -83,6 +83,32 @@ def test_in_the_first_window_the_rate_is_found_from_the_delays_known_so_far(
     assert delays.rate == pytest.approx(RATE, rel=within)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("known", [MINUTE, 2 * MINUTE])
+def test_delays_that_are_log_normal_are_guessed_as_such(known: int) -> None:
+    """Few come at once, most after a minute, some after ten: as exponential ones they would make the rate twice."""
+    rng = np.random.default_rng(12)
+    times, waits = np.sort(rng.integers(0, known, 12_000)), rng.lognormal(np.log(MINUTE), 1, 12_000)
+    delays = ClickDelays(WAIT)
+    for time, delay, clicked in zip(times, waits, rng.random(len(times)), strict=True):
+        delays.shown(int(time), items=1)
+        if clicked < RATE and time + delay <= known:
+            delays.clicked(delays.bin(int(delay)))
+    delays.estimate(known)
+    assert delays.rate == pytest.approx(RATE, rel=0.25)
+
+
+def test_after_a_burst_silence_is_learned_in_the_pause_as_delays_become_known() -> None:
+    """Clicks alone move the clock; most come after a minute and a half, so that during the burst more are expected."""
+    times = times_of((0, 2 * MINUTE, 6000))
+    usual, odd = RNG.normal(90 * SECOND, 15 * SECOND, len(times)), RNG.integers(0, 25 * MINUTE, len(times))
+    waits = np.where(RNG.random(len(times)) < 0.9, np.abs(usual), odd).astype(np.int64)
+    joiner = Joiner(LabelRule(), WAIT, lateness=0)
+    labeled = joiner.push(encode_events(stream(times, lambda _: waits)))
+    learned = np.array([e.decided for e in labeled if not e.learned for _ in e.labels])
+    assert np.count_nonzero(learned < 8 * MINUTE) > 0.9 * len(times)
+
+
 @pytest.mark.parametrize("times", [COARSE, STANDING], ids=["by the hour", "standing still"])
 def test_a_clock_that_hardly_moves_gives_every_item_out_once(times: Times) -> None:
     joiner = Joiner(LabelRule(), WAIT, lateness=0)
@@ -101,7 +127,7 @@ def test_rate_and_delays_are_found_while_traffic_grows(mean: int) -> None:
     waits = exponential(mean)(len(GROWING))
     clicks = sorted((int(t + d), i) for i, (t, d) in enumerate(zip(GROWING, waits, strict=True)) if RNG.random() < RATE)
     for time in GROWING.tolist():
-        while clicks and clicks[0][0] <= time:
+        while clicks and clicks[0][0] <= time and clicks[0][1] < len(opened):
             when, j = clicks.pop(0)
             bin_ = delays.bin(when - int(GROWING[j]))
             delays.clicked(bin_)

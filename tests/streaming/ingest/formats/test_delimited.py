@@ -236,6 +236,6 @@ def test_a_suffix_that_says_nothing_is_refused_unless_the_format_is_named(tmp_pa
 def test_numbers_with_decimal_commas_are_read_if_the_mapping_says_so(world: World) -> None:
     columns = {"time": "at", "item": "item", "features.price": "price"}
     mapping = Mapping("item", columns, kinds={"price": "numeric"}, decimal=",")
-    content = "at;item;price\n1;a;1.234,50\n2;b;0,5 €\n3;c;7\n"
-    assert world.ingest("a.csv", content, mapping, delimiter=";") == Counts(3)
-    assert [event.features["price"] for event in stored(world.log)] == [1234.5, 0.5, 7]  # type: ignore[union-attr]
+    content = "at;item;price\n1;a;1.234,50\n2;b;0,5 €\n3;c;7\n4;d;-€5,00\n5;e;1'234,5\n"
+    assert world.ingest("a.csv", content, mapping, delimiter=";") == Counts(5)
+    assert [event.features["price"] for event in stored(world.log)] == [1234.5, 0.5, 7, -5, 1234.5]  # type: ignore[union-attr]

@@ -30,9 +30,9 @@ def reproduce() -> None:
 
 
 def _table(
-    seeds: int | None = None, of: str = "Fits of each model.", trains: bool = True
+    seeds: int | None = None, of: str = "Fits of each model.", trains: bool = True, reads: bool = True
 ) -> Callable[[Command], Command]:
-    """A table that is made of the folder DATA, by so many seeds; one that `trains` needs PyTorch."""
+    """A table that `reads` the folder DATA, by so many seeds; one that `trains` needs PyTorch."""
 
     def made(run: Command) -> Command:
         run = readable(needs("training")(run) if trains else run)
@@ -41,8 +41,9 @@ def _table(
         )(run)
         if seeds is not None:
             run = click.option("--seeds", type=click.IntRange(1), default=seeds, show_default=True, help=of)(run)
-        data = click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
-        return reproduce.command(run.__name__.replace("_", "-"))(data(run))
+        if reads:
+            run = click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))(run)
+        return reproduce.command(run.__name__.replace("_", "-"))(run)
 
     return made
 
@@ -58,6 +59,17 @@ def coat(data: Path, seeds: int, out: Path) -> None:
     from recsys.commands.offline.reproduce import coat as run
 
     run(data, seeds=seeds, out=out)
+
+
+@_table(10, "Draws of users, items and what they chose.", trains=False, reads=False)
+def selection(seeds: int, out: Path) -> None:
+    """Debiasing where the truth is known.
+
+    Simulated users who chose what they like: the error of IPS, DR and kernel balancing by right and wrong propensities.
+    """
+    from recsys.commands.offline.reproduce import selection as run
+
+    run(seeds=seeds, out=out)
 
 
 @_table(3)

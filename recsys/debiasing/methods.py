@@ -8,7 +8,7 @@ from typing import Literal
 from recsys.debiasing.anchors import Choice
 from recsys.debiasing.kernel_functions import KernelName
 
-PropensityName = Literal["none", "logistic", "naive bayes"]
+PropensityName = Literal["none", "logged", "logistic", "naive bayes"]
 EstimatorName = Literal["ips", "snips", "dr", "mrdr"]
 
 

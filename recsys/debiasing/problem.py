@@ -21,12 +21,13 @@ CANDIDATES = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Problem:
-    """Self-selected feedback, covariates of users and items, and an exploration slice if there is one."""
+    """Self-selected feedback, covariates of users and items; if any, explored pairs and logged propensities [R]."""
 
     seen: SelfSelected
     users_UF: Floats
     items_IF: Floats
     explored: ExplorationSlice | None = None
+    logged_R: Floats | None = None
     rule: PropensityRule = RULE
     _weights: dict[PropensityName, Floats] = field(default_factory=dict, init=False)
     _kernels: dict[tuple[KernelName, int], tuple[Floats, Floats]] = field(default_factory=dict, init=False)
@@ -52,7 +53,11 @@ class Problem:
     def _inverse(self, propensity: PropensityName) -> Floats:
         if propensity == "none":
             return np.full(len(self.seen), self.pairs / len(self.seen))
-        if propensity == "logistic":
+        if propensity == "logged":
+            if self.logged_R is None:
+                raise InvalidValueError("the feedback has no logged propensities")
+            values_R = self.logged_R
+        elif propensity == "logistic":
             values_R = logistic(self.seen, self.covariates, self.shape, l2=1.0)
         elif self.explored is None:
             raise InvalidValueError("naive Bayes needs an exploration slice")

@@ -56,7 +56,7 @@ class PlantedUsers:
         self.users = [f"user-{number}" for number in range(users)]
         self.items = [f"item-{number}" for number in range(items)]
         self._base, self._drift = base, drift
-        self._tastes_UD, self._tastes_ID = rng.normal(size=(users, _TASTES)), rng.normal(size=(items, _TASTES))
+        self.tastes_UD, self.tastes_ID = rng.normal(size=(users, _TASTES)), rng.normal(size=(items, _TASTES))
         self._quality_I, self._hour_I = rng.normal(size=items), rng.uniform(0, 2 * np.pi, items)
         self._ages_U = rng.integers(18, 80, users)
 
@@ -64,12 +64,12 @@ class PlantedUsers:
         return {"age": int(self._ages_U[user])}
 
     def features_of_item(self, item: int) -> Features:
-        return {"kind": f"kind-{int(self._tastes_ID[item].argmax())}"}
+        return {"kind": f"kind-{int(self.tastes_ID[item].argmax())}"}
 
     def likes(self, user: int, seconds: float) -> Floats:
         daily_I = np.cos(2 * np.pi * seconds / DAY + self._hour_I)
         quality_I = self._quality_I * (1 - self._drift) + self._drift * daily_I
-        taste_I = self._tastes_ID @ self._tastes_UD[user] * (2 / np.sqrt(_TASTES))
+        taste_I = self.tastes_ID @ self.tastes_UD[user] * (2 / np.sqrt(_TASTES))
         return np.asarray(1 / (1 + np.exp(-(self._base + taste_I + quality_I))))
 
 

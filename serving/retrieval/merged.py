@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
+from recsys.errors import InvalidValueError
 from serving.limits import check_shares
 from serving.retrieval.retriever import Candidates, RetrievalQuery, Retriever
 
@@ -56,11 +57,15 @@ def merge(rankings: Sequence[Sequence[str]], minima: Sequence[int], weights: Seq
 
     That is a k-Borda rule with lower bounds (Boehmer et al., ICML 2023), chosen greedily: first the most valuable items
     of each ranking whose minimum is not met, then the most valuable of all. No other choice has a greater value if the
-    rankings have no item in common. The minima must add up to at most `count`. Of equal values the first one counts.
+    rankings have no item in common. Of equal values the first one counts, and of an item that is in a ranking
+    twice its first place. Raises InvalidValueError if the minima add up to more than `count`.
 
     >>> merge([["a", "b", "c"], ["x", "y"]], [1, 1], [1.0, 0.4], 3)
     ['a', 'b', 'x']
     """
+    if sum(minima) > count:
+        raise InvalidValueError(f"the minima add up to {sum(minima)}, but {count} items are asked for: lower them")
+    rankings = [list(dict.fromkeys(ranking)) for ranking in rankings]
     value: dict[str, float] = {}
     for ranking, weight in zip(rankings, weights, strict=True):
         for place, item in enumerate(ranking):

@@ -35,8 +35,9 @@ from recsys.retrieval_study.slates.slate_result import MERGED, RERANKED, SlateRe
 from recsys.retrieval_study.slates.slate_study import SlateStudy
 from recsys.search.search_study import SearchStudy, SearchStudyResult
 from recsys.search.search_tables import DNIS, IHAS
+from recsys.simulation.selection_study import SelectionResult, SelectionStudy
 
-Result = TypeVar("Result", FitStudyResult, SearchStudyResult, CoatResult, RetrievalResult, SlateResult)
+Result = TypeVar("Result", FitStudyResult, SearchStudyResult, CoatResult, RetrievalResult, SlateResult, SelectionResult)
 
 FIGURES = {"auc": "AUC", "ndcg": "NDCG@5", "ndcg_with_positive": "NDCG@5, users with a positive", "f1": "F1@5"}
 
@@ -68,6 +69,13 @@ def coat(data: Path, *, seeds: int, out: Path) -> None:
         _replace(out / "weights.md", weights.markdown().encode())
         _replace(out / "weights.svg", weights.plot().encode())
     _say_where(out / "coat.json")
+
+
+def selection(*, seeds: int, out: Path) -> None:
+    """Write `selection.json` into `out` after each method, and print it."""
+    result = _computed(SelectionStudy(seeds), out, "selection.json")
+    _print("Debiasing where the truth is known", result.table())
+    _say_where(out / "selection.json")
 
 
 def autoint(data: Path, *, seeds: int, out: Path) -> None:

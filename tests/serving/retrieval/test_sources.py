@@ -71,6 +71,16 @@ def value(items: Iterable[str], rankings: Sequence[Sequence[str]], weights: Sequ
     return sum(points)
 
 
+def test_minima_that_cannot_be_met_are_an_error() -> None:
+    with pytest.raises(InvalidValueError, match="add up to 4, but 3 items"):
+        merge([["a", "b"], ["x", "y"]], [2, 2], [1.0, 1.0], 3)
+
+
+def test_an_item_twice_in_a_ranking_counts_once() -> None:
+    assert merge([["a", "b", "a"], ["x", "x"]], [2, 1], [1.0, 0.1], 3) == ["a", "b", "x"]
+    assert merge([["a", "b", "a"], ["c"]], [0, 0], [0.5, 0.9], 2) == merge([["a", "b"], ["c"]], [0, 0], [0.5, 0.9], 2)
+
+
 @given(st.lists(st.tuples(names, st.integers(0, 2), st.sampled_from([0.5, 1.0])), min_size=1, max_size=3), st.data())
 @settings(max_examples=60)
 def test_a_merge_is_as_good_as_the_best_of_all_choices(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tensorboardX.proto.event_pb2 import Event
 
+from recsys.cli import main
 from recsys.training.tensorboard import EVERY, TensorBoard
 from tests.recsys.fit import conftest as fit_log
 
@@ -61,7 +61,8 @@ def test_nothing_is_written_without_a_value(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_fit_and_train_write_their_curves(tmp_path: Path) -> None:
+def test_fit_and_train_write_their_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     setting = '[training]\ntensorboard = "board"\n'
     text = fit_log.CONFIG.replace("[training]\n", setting).replace("= 64", "= 4")
     for command in (["fit"], ["train", "--once", "--no-publish"]):
@@ -69,8 +70,8 @@ def test_fit_and_train_write_their_curves(tmp_path: Path) -> None:
         (tmp_path / "recsys.toml").write_text(settings)
         if command == ["fit"]:
             fit_log.append(tmp_path / "recsys.toml", 0, fit_log.LISTS)
-        done = subprocess.run([sys.executable, "-m", "recsys", *command], cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 0, done.output
     fitted = curves(tmp_path / "board" / "fit")
     assert [step for step, _ in fitted["training/log_loss_in_epoch"]][:2] == [EVERY, 2 * EVERY]
     losses = [loss for _, loss in fitted["training/log_loss"]]

@@ -84,6 +84,13 @@ def check_table_name(tables: Mapping[str, object], name: str) -> None:
         raise InvalidValueError(f"unknown table {name!r}: this store has {', '.join(tables) or 'none'}")
 
 
+def check_lookup(tables: Mapping[str, object], lookup: Lookup) -> None:
+    """Raises InvalidValueError if it is no look-up, or one of a table that is not there."""
+    if not isinstance(lookup, Lookup):
+        raise InvalidValueError(f"the first argument of update is {lookup!r:.80}, write what lookup(...) returned")
+    check_table_name(tables, lookup.table)
+
+
 def _describe(value: object) -> str:
     return f"{value.dtype} with shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
 

@@ -15,6 +15,7 @@ RecsysError
 │   ├── CheckpointError      the checkpoint folder: busy, or not writable
 │   ├── ColdRowsError        embedding rows on disk whose bits have changed
 │   ├── TornCheckpointError  a checkpoint or snapshot that is damaged or was not finished
+│   │   └── TornBaseError    one that another one builds on
 │   └── ArtefactError        an exported graph that is damaged or of another version
 ├── ExportError              a model that cannot be exported
 ├── LeaseError               another trainer publishes the model
@@ -94,6 +95,14 @@ class ColdRowsError(StateError):
 
 class TornCheckpointError(StateError):
     """A checkpoint or snapshot is damaged, or was not finished."""
+
+
+class TornBaseError(TornCheckpointError):
+    """The snapshot in `base`, which another one builds on, is damaged, was not finished or is not the one it was."""
+
+    def __init__(self, message: str, base: Path) -> None:
+        super().__init__(message)
+        self.base = base
 
 
 class ArtefactError(StateError):

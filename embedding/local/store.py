@@ -8,7 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from embedding.argument_checks import check_table_name, check_time, contiguous_grads, copied_ids, tables_by_name
+from embedding.argument_checks import (
+    check_lookup,
+    check_table_name,
+    check_time,
+    contiguous_grads,
+    copied_ids,
+    tables_by_name,
+)
 from embedding.delta.consumers import DeltaConsumers
 from embedding.local.shared_rows import SharedRows
 from embedding.local.table import LocalTable
@@ -91,7 +98,7 @@ class LocalStore:
         return self._by_name[table].peek(copied_ids(table, ids_N))
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
-        check_table_name(self._tables, lookup.table)
+        check_lookup(self._tables, lookup)
         self._by_name[lookup.table].update(lookup, contiguous_grads(lookup, grads_ND, self._tables[lookup.table].dim))
 
     def scale_rates(self, factor: float) -> None:

@@ -17,6 +17,7 @@ from embedding.argument_checks import (
     MAX_FREQUENCY,
     MINUTE,
     check_fits,
+    check_lookup,
     check_table_name,
     check_time,
     contiguous_grads,
@@ -132,7 +133,7 @@ class ReferenceStore:
         return self._read(self._by_name[table], copied_ids(table, ids_N))
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
-        check_table_name(self._tables, lookup.table)
+        check_lookup(self._tables, lookup)
         own = self._by_name[lookup.table]
         grads = torch.from_numpy(contiguous_grads(lookup, grads_ND, own.table.dim))
         sums: dict[int, torch.Tensor] = {}

@@ -26,6 +26,7 @@ from embedding.snapshot.snapshot_manifest import (
     hash_of,
     manifests_below,
     read_manifest,
+    reading_base,
     sync_folder,
     write_manifest,
 )
@@ -144,16 +145,23 @@ def ids_of(folder: Path | str) -> dict[str, Ids]:
     return {name: read_arrays(folder / file, manifest["files"][file])[0]["ids"] for name, file in files.items()}
 
 
-def verify(folder: Path | str) -> None:
-    """Check every byte of a snapshot, and of those that it builds on.
+def verify(folder: Path | str, whole: Callable[[Path], bool] = lambda _folder: False) -> None:
+    """Check every byte of a snapshot, and of those that it builds on, but for those that are known to be `whole`.
 
-    Raises TornCheckpointError naming the file that is damaged or missing.
+    Raises TornCheckpointError naming the file that is damaged or missing; TornBaseError if it is of one of those.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    for each, written in [(folder, manifest), *manifests_below(folder, manifest)]:
-        for name, checksums in written["files"].items():
-            read_arrays(each / name, checksums)
+    _verify_files(folder, manifest)
+    for each, written in manifests_below(folder, manifest):
+        if not whole(each):
+            with reading_base(each):
+                _verify_files(each, written)
+
+
+def _verify_files(folder: Path, manifest: Manifest) -> None:
+    for name, checksums in manifest["files"].items():
+        read_arrays(folder / name, checksums)
 
 
 def is_snapshot(folder: Path) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from embedding.snapshot.increments import Base, place_from
-from recsys.errors import StateError, TornCheckpointError
+from recsys.errors import StateError, TornBaseError, TornCheckpointError
 
 MANIFEST = "manifest.json"
 FORMAT = 3
@@ -32,7 +34,7 @@ def base_for(folder: Path, base: Path, added: int) -> Base:
 def chain(folder: Path | str) -> list[Path]:
     """The folders of the snapshots that one builds on, the youngest first; none for a full one.
 
-    Raises TornCheckpointError if one is missing, or is not the one that was built on.
+    Raises TornBaseError if one is missing, or is not the one that was built on.
     """
     folder = Path(folder)
     return [each for each, _ in manifests_below(folder, read_manifest(folder))]
@@ -45,11 +47,21 @@ def manifests_below(folder: Path, manifest: Manifest) -> list[tuple[Path, Manife
     while "base" in manifest:
         base = Base(**manifest["base"])
         at = Path(os.path.normpath(at / base.folder))
-        manifest = read_manifest(at)
+        with reading_base(at):
+            manifest = read_manifest(at)
         if hash_of(manifest) != base.manifest:
-            raise TornCheckpointError(f"{at} is not the snapshot that {folder} builds on")
+            raise TornBaseError(f"{at} is not the snapshot that {folder} builds on", at)
         found.append((at, manifest))
     return found
+
+
+@contextmanager
+def reading_base(folder: Path) -> Iterator[None]:
+    """A damaged snapshot in `folder` is one that another one builds on."""
+    try:
+        yield
+    except TornCheckpointError as error:
+        raise TornBaseError(str(error), folder) from error
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -70,6 +70,8 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "no snapshot": (lambda: LocalStore(some).load([]), "no snapshot was given"),
     "save to": (lambda: LocalStore(some).save(5), "folder is 5, write the path"),  # type: ignore[arg-type]
     "load": (lambda: LocalStore(some).load(5), "folder is 5, write the path"),  # type: ignore[arg-type]
+    "update": (lambda: LocalStore(some).update(None, None), "update is None, write what lookup"),  # type: ignore[arg-type]
+    "update of reference": (lambda: ReferenceStore(some).update(3, None), "update is 3, write what lookup"),  # type: ignore[arg-type]
     "save": (lambda: LocalStore(some).save("unused", number="7"), "number of a save is '7'"),  # type: ignore[arg-type]
 }
 

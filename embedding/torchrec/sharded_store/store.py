@@ -16,7 +16,14 @@ import torch
 import torch.distributed as dist
 from torchrec.distributed.types import ShardingPlan
 
-from embedding.argument_checks import check_table_name, check_time, contiguous_grads, copied_ids, tables_by_name
+from embedding.argument_checks import (
+    check_lookup,
+    check_table_name,
+    check_time,
+    contiguous_grads,
+    copied_ids,
+    tables_by_name,
+)
 from embedding.delta.consumers import DeltaConsumers
 from embedding.ids.id_lifecycle import TableIds
 from embedding.multiplexed import every_slot, fallbacks, group_of, shared_tables
@@ -120,7 +127,7 @@ class TorchRecStore:
             return self._by_name[table].peek(copied_ids(table, ids_N))
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
-        check_table_name(self._tables, lookup.table)
+        check_lookup(self._tables, lookup)
         grads_ND = contiguous_grads(lookup, grads_ND, self._tables[lookup.table].dim)
         with self._lock:
             self._by_name[lookup.table].update(lookup, grads_ND)
@@ -137,7 +144,7 @@ class TorchRecStore:
     def update_each(self, lookups: Sequence[Lookup], grads: Sequence[Floats]) -> None:
         """`update` of several tables; gradients of ids that were looked up together travel together."""
         for lookup in lookups:
-            check_table_name(self._tables, lookup.table)
+            check_lookup(self._tables, lookup)
         checked = [
             contiguous_grads(own, part, self._tables[own.table].dim) for own, part in zip(lookups, grads, strict=True)
         ]

@@ -10,7 +10,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -122,22 +122,24 @@ class CheckpointCopies:
         return False
 
     def _download(self, name: str, checkpoints: Checkpoints) -> None:
-        """With what it builds on, unless that is here."""
+        """With what it builds on, unless that is here. Each is verified once, not again with all that build on it."""
+        whole: set[str] = set()
         for base in self._bases(name):
             if not self._remote.has(file := f"{base}/{MANIFEST}"):
                 raise TornCheckpointError(f"{self._remote.url}: {name} builds on {base}, which is not there")
-            if not checkpoints.has(base, self._remote.read(file)):
-                self._download_files(base, checkpoints)
-        self._download_files(name, checkpoints)
+            if not checkpoints.has(base, self._remote.read(file), whole):
+                self._download_files(base, checkpoints, whole)
+            whole.add(base)
+        self._download_files(name, checkpoints, whole)
 
-    def _download_files(self, name: str, checkpoints: Checkpoints) -> None:
+    def _download_files(self, name: str, checkpoints: Checkpoints, whole: Container[str]) -> None:
         final = checkpoints.folder / name
         partial = final.with_name(f"{name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         try:
             for file in self._remote.files(name):
                 self._remote.get(f"{name}/{file}", partial / file)
-            verify(partial)
+            verify(partial, whole)
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
         finally:

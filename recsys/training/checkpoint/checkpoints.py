@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -131,11 +131,11 @@ class Checkpoints:
     def of_step(self, step: int) -> Path:
         return self.folder / f"step-{step:012d}"
 
-    def has(self, name: str, manifest: bytes) -> bool:
-        """Whether the checkpoint of this name is here, whole, and with this manifest."""
+    def has(self, name: str, manifest: bytes, whole: Container[str] = ()) -> bool:
+        """Whether the checkpoint of this name is here, whole, and with this manifest; for `whole` see `verify`."""
         path = self.folder / name
         try:
-            verify(path)
+            verify(path, whole)
         except TornCheckpointError:
             return False
         return (path / MANIFEST).read_bytes() == manifest

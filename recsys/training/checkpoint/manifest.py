@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 from embedding.snapshot import format as snapshot
-from recsys.errors import InvalidValueError, TornCheckpointError
+from recsys.errors import InvalidValueError, TornBaseError, TornCheckpointError
 from recsys.training.checkpoint.file_digest import file_digest
 
 MANIFEST = "manifest.json"
@@ -55,9 +56,9 @@ def saved_run(path: Path) -> str:
     return (path / "rank-0" / RUN).read_text()
 
 
-def verify(path: Path) -> None:
+def verify(path: Path, whole: Container[str] = ()) -> None:
     """Raise TornCheckpointError naming the first file that is missing, or of another size or content, and if that is of
-    a checkpoint which this one builds on, both.
+    a checkpoint which this one builds on, both. What checkpoints of the names `whole` hold was verified before.
     """
     manifest = _manifest(path)
     for name, (size, digest) in sorted(manifest["files"].items()):
@@ -70,12 +71,14 @@ def verify(path: Path) -> None:
             raise TornCheckpointError(f"{file} is damaged: its SHA-256 is not that of the manifest")
     for name in manifest["snapshots"]:
         try:
-            snapshot.verify(path / name)
-        except TornCheckpointError as error:
-            base = next((base for base in bases(path) if f"{base}/" in str(error)), None)
-            if base is None:
-                raise
-            raise TornCheckpointError(f"{path} builds on {base.name}: {error}") from error
+            snapshot.verify(path / name, lambda folder: _beside(path, folder) in whole)
+        except TornBaseError as error:
+            raise TornCheckpointError(f"{path} builds on {_beside(path, error.base)}: {error}") from error
+
+
+def _beside(path: Path, folder: Path) -> str:
+    """The name of the checkpoint in the same folder as `path` that has this folder in it."""
+    return folder.relative_to(path.parent).parts[0]
 
 
 def _manifest(path: Path) -> dict[str, Any]:

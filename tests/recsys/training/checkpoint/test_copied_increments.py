@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from embedding.local.store import LocalStore
+from embedding.snapshot import format as snapshot
 from embedding.snapshot.format import ids_of
 from embedding.snapshot.increments import Increments
 from embedding.snapshot.snapshot_manifest import chain
@@ -163,3 +165,23 @@ def test_what_is_refused_is_named_and_so_is_the_damaged_one_that_it_builds_on(
     assert "load an earlier" not in caplog.text
     with pytest.raises(TornCheckpointError, match=rf"{table} is damaged.*: load an earlier snapshot"):
         digest(newest)
+
+
+def test_each_of_a_chain_is_verified_once_when_it_is_brought_back(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = Chain(tmp_path / "a", keep=5)
+    for step in (1, 2, 3, 4, 5):
+        newest = written.write(step)
+    copied(RemoteFolder(url), newest)
+    read: list[str] = []
+
+    def counted(folder: Path, manifest: dict[str, Any]) -> None:
+        read.append(folder.parts[-3].removesuffix(".partial"))
+        verify_files(folder, manifest)
+
+    verify_files = snapshot._verify_files
+    monkeypatch.setattr(snapshot, "_verify_files", counted)
+    CheckpointCopies(RemoteFolder(url), 3).restore(Checkpoints(tmp_path / "b"))
+    assert len(bases(newest)) == 4
+    assert read == [path.name for path in (*bases(newest), newest)]

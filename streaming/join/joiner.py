@@ -177,6 +177,7 @@ class Joiner:
     def _join(self, e: EventColumns) -> LabelColumns:
         self._make_room(e)
         keys_N, places_N = self._taken_in(e, self._codes)
+        kernels.loosen(self._tables, keys_N)  # once: there is room for no more
         at, events = 0, len(keys_N)
         while (at := kernels.join(self._tables, e.kinds_N, e.times_N, keys_N, places_N, at)) < events:
             self._delays.estimate(int(self._tables.now[0]["clock"]))

@@ -39,10 +39,10 @@ _CLOSED, _CLOSED_EARLY, _FORGOTTEN = (_NAMES.index(n) for n in ("closed", "close
 
 @jit
 def join(t: Any, kinds_N: Any, times_N: Any, keys_N: Any, places_N: Any, begin: int) -> int:
-    """Take events from number `begin` on. Returns the number of one before which delays must be estimated, or N."""
+    """Take events from number `begin` on, whose keys are loose. Returns the number of one before which delays must be
+    estimated, or N.
+    """
     now = t.now[0]
-    if not begin:
-        loosen(t, keys_N)
     if now.paced:
         _await_again(t)
     for i in range(begin, len(kinds_N)):

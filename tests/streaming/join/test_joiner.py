@@ -17,8 +17,10 @@ from recsys.errors import LogCorruptedError, StateError
 from streaming.events.columns import IMPRESSION
 from streaming.events.schema import EVENT_SCHEMA, Event, Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.ingest.codec import encode_events
+from streaming.join import joiner as joiner_module
 from streaming.join.joiner import Joiner, LabeledImpression, LabelRule, Labels
 from streaming.join.joiner_state import JoinerState
+from streaming.join.tables.layout import Tables
 from tests.streaming.fixed_age import FixedAge
 
 
@@ -422,3 +424,21 @@ def test_a_state_with_features_decoded_as_older_releases_wrote_it_is_read() -> N
     restored.restore(msgspec.msgpack.encode(state))
     assert restored.state() == joiner.state()
     assert restored.flush() == joiner.flush()
+
+
+@pytest.mark.parametrize("first", [[], [shown("q", 1, "a")]], ids=["interactions alone", "after a list"])
+def test_the_list_of_loose_keys_has_room_for_all(monkeypatch: pytest.MonkeyPatch, first: Sequence[Event]) -> None:
+    """Kernels write without checking bounds: what they wrote too much of would be found in other memory."""
+    filled: list[tuple[int, int]] = []
+    free_keys = joiner_module.free_keys
+
+    def checked(tables: Tables) -> None:
+        filled.append((int(tables.now[0]["loose"]), len(tables.loose)))
+        free_keys(tables)
+
+    monkeypatch.setattr(joiner_module, "free_keys", checked)
+    joiner = Joiner(LabelRule(), wait=1000, lateness=10)
+    unmatched = [acted(f"x{n}", "a", 10_000 * n) for n in range(300)]
+    joiner.push(encode_events([*first, *unmatched]))
+    assert filled
+    assert all(0 < used <= room for used, room in filled)

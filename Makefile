@@ -27,6 +27,7 @@ $(STAMP): $(LOCK) deploy/locks/tools.txt pyproject.toml deploy/fbgemm-gpu-cpu/py
 	@echo "Compiling the loops that Python would be too slow for, once, into a cache (half a minute) ..."
 	@$(BIN)/python -m embedding.local.warm
 	@$(BIN)/python -m streaming.warm
+	@$(BIN)/python -m serving.warm
 	@rm -f .venv/.installed-*; touch $@
 
 demo: install  ## Ingest a real log, learn from it online, serve it, and watch a ranking change (KEEP=1 stays up)

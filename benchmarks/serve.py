@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from benchmarks._served import (
@@ -30,6 +31,10 @@ from benchmarks._served import (
     wait_until_ready,
 )
 from benchmarks.harness import Result, Target
+from recsys.training.export.exporter import Exporter
+from serving.model.autoint.autoint_scorer import AutoIntScorer
+from serving.model.graph_reader import read_graph
+from serving.model.scorer import load_scorer
 
 EAGER = 21.6
 """Milliseconds of the network alone in eager PyTorch on the machine of the targets."""
@@ -49,14 +54,20 @@ def run(quick: bool) -> Result:
         milliseconds = [post(connection, body) * 1000 for body in bodies(rng, requests)]
         stages = {name: 1000 * (s - before[name]) / requests for name, s in _stages(connection).items()}
         cpu = 1000 * (cpu_of(process) - cpu) / requests
-        durable_ms = _durable(server_core, folder / "redis", folder / "durable log", connection, rng, requests // 4)
+        durable = _beside("durable", server_core, folder, connection, rng, requests // 4)
+        kernel = _beside("numba", server_core, folder, connection, rng, requests // 4)
+        away = _difference(rng)
         eager = _eager()
     p50, p99 = np.percentile(milliseconds, [50, 99])
+    with_kernel, beside = np.median(kernel, axis=0).tolist()
     targets = [
         Target("p50 ms to rank 500 candidates over HTTP, one core", float(p50), 12.0, "lower"),
         Target("p99 ms to rank 500 candidates over HTTP, one core", float(p99), 25.0, "lower"),
         Target("p50 over the network alone in eager PyTorch", float(p50) / eager, 12.0 / EAGER, "lower"),
         Target("p99 over the network alone in eager PyTorch", float(p99) / eager, 25.0 / EAGER, "lower"),
+        Target("p50 with the kernel of AutoInt over p50 with OpenVINO, in turns", with_kernel / beside, 0.75, "lower"),
+        Target("p99 over p50 with the kernel", float(np.percentile(kernel[:, 0], 99)) / with_kernel, 1.3, "lower"),
+        Target("largest difference of a score from OpenVINO's", away, 1e-4, "lower"),
     ]
     mean = float(np.mean(milliseconds))
     raw = {
@@ -64,26 +75,25 @@ def run(quick: bool) -> Result:
         "mean_ms": mean,
         "server_cpu_ms": cpu,
         "eager_ms": eager,
-        "durable_ms": durable_ms,
+        "durable_ms": dict(zip(("waiting", "not_waiting"), np.median(durable, axis=0).tolist(), strict=True)),
+        "kernel_ms": {"kernel": with_kernel, "openvino": beside},
         "requests": requests,
         "ms": milliseconds,
     }
     return Result("serve", targets, raw)
 
 
-def _durable(
-    core: int, redis: Path, log: Path, beside: http.client.HTTPConnection, rng: np.random.Generator, requests: int
-) -> dict[str, float]:
-    """Median milliseconds of a server that waits for its log, and of the one `beside` it that does not, in turns."""
-    with server(core, redis, log, "durable") as (_, port):
+def _beside(
+    option: str, core: int, folder: Path, beside: http.client.HTTPConnection, rng: np.random.Generator, requests: int
+) -> npt.NDArray[np.float64]:
+    """Milliseconds [requests, 2] of a server with `option`, and of the one `beside` it without, in turns."""
+    with server(core, folder / "redis", folder / f"{option} log", option) as (_, port):
         connection = http.client.HTTPConnection("127.0.0.1", port)
         wait_until_ready(connection)
         for body in bodies(rng, WARM_UP):
             post(connection, body)
         beside.close()  # the server has closed what was idle; the next request connects again
-        pairs = [(post(connection, body), post(beside, body)) for body in bodies(rng, requests)]
-    waiting, not_waiting = 1000 * np.median(pairs, axis=0)
-    return {"waiting": float(waiting), "not_waiting": float(not_waiting)}
+        return 1000 * np.array([(post(connection, body), post(beside, body)) for body in bodies(rng, requests)])
 
 
 def _eager() -> float:
@@ -98,6 +108,17 @@ def _eager() -> float:
             ranker(embedded_CFD, numeric_CN)
             seconds.append(time.perf_counter() - started)
     return 1000 * float(np.median(seconds))
+
+
+def _difference(rng: np.random.Generator) -> float:
+    """The largest one between the kernel's probabilities and OpenVINO's, of the candidates of one request."""
+    ranker = model()
+    graph = Exporter(ranker, SPEC).graph(ranker)
+    of_item = sum(field.of_item for field in SPEC.sparse)
+    sizes = (1, len(SPEC.sparse) - of_item, DIM), (CANDIDATES, of_item, DIM), (1, 0), (CANDIDATES, 0)
+    inputs = [rng.normal(0, 0.1, size).astype(np.float32) for size in sizes]
+    ours, theirs = AutoIntScorer(read_graph(graph)), load_scorer(graph)
+    return float(np.abs(ours.score(*inputs) - theirs.score(*inputs)).max())
 
 
 def post(connection: http.client.HTTPConnection, body: bytes) -> float:

@@ -65,7 +65,8 @@ class ServingSettings:
     """From there to the last byte of the body; also for a client to take an answer."""
     tracing: bool = False
     """Whether spans of requests are sent by OpenTelemetry's protocol, as its variables `OTEL_...` say."""
-    engine: Literal["auto", "openvino", "onnxruntime"] = "auto"
+    engine: Literal["auto", "openvino", "onnxruntime", "numba"] = "auto"
+    """What computes the model; `numba`: the kernel of AutoInt, and for other models as `auto`."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """What the model scores in: bfloat16 while the processor has it and the error, which is measured, is small."""
     threads: Count = 1
@@ -116,9 +117,9 @@ class ServingSettings:
             raise InvalidValueError("score: all weights are 0, so all items would rank alike; write { click = 1.0 }")
         self._check_diversity()
         self._check_prerank()
-        if self.precision == "bfloat16" and self.engine == "onnxruntime":
+        if self.precision == "bfloat16" and self.engine in ("onnxruntime", "numba"):
             raise InvalidValueError(
-                "precision: ONNX Runtime computes in float32 on processors: set engine to openvino, or delete precision"
+                f"precision: {self.engine} computes in float32: set engine to openvino, or delete precision"
             )
         if self.exploration == "none" and self.temperature != 1.0:
             raise InvalidValueError(

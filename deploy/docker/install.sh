@@ -24,3 +24,4 @@ esac
 install --no-build-isolation .
 "$folder/bin/python" -m embedding.local.warm
 "$folder/bin/python" -m streaming.warm
+"$folder/bin/python" -m serving.warm

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import Literal
 
 import numpy as np
 
 from serving.model.measured_precision import MeasuredPrecision
-from serving.model.scorer import NO_HISTORY, Floats, OpenVinoScorer, Scorer, load_scorer, processor_capabilities
+from serving.model.scorer import NO_HISTORY, Engine, Floats, OpenVinoScorer, Scorer, load_scorer, processor_capabilities
 
 _Inputs = tuple[Floats, Floats, Floats, Floats, Floats]
 
@@ -77,7 +76,7 @@ class CheckedScorer:
 
 def load_checked(
     graph: bytes,
-    engine: Literal["auto", "openvino", "onnxruntime"] = "auto",
+    engine: Engine = "auto",
     threads: int = 1,
     capabilities: Callable[[], Collection[str]] = processor_capabilities,
 ) -> CheckedScorer:

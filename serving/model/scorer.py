@@ -5,28 +5,24 @@ Shape suffixes: C candidates, F fields, D embedding dimension, N numeric fields,
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
-from typing import Any, Literal, Protocol
+from collections.abc import Collection
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from recsys.errors import ArtefactError, InvalidValueError
+from serving.model.graph_reader import INPUTS, Shape, input_shapes, openvino_core, openvino_model, shape
 
 logger = logging.getLogger(__name__)
 
-INPUTS = ("request_rows", "item_rows", "request_numeric", "item_numeric", "history_rows")
-"""Inputs of an exported graph; those without fields are absent."""
-
 Floats = npt.NDArray[np.float32]
+Engine = Literal["auto", "openvino", "onnxruntime", "numba"]
 NO_HISTORY: Floats = np.zeros((1, 0, 0), np.float32)
-Shape = tuple[int | None, ...]
-"""None where the graph takes any size."""
 
 
 class Scorer(Protocol):
@@ -47,8 +43,8 @@ class Scorer(Protocol):
         ...
 
 
-class _ChunkedScorer(ABC):
-    """The base of both engines. One request runs at a time; other threads wait.
+class ChunkedScorer(ABC):
+    """The base of the engines. One request runs at a time; other threads wait.
 
     At most `chunk` candidates run at once, so that activations stay in the processor's cache; their
     number is padded to a multiple of `step`.
@@ -99,7 +95,7 @@ class _ChunkedScorer(ABC):
         return max(math.ceil(candidates / chunks / self.step), 1) * self.step
 
 
-class OpenVinoScorer(_ChunkedScorer):
+class OpenVinoScorer(ChunkedScorer):
     """OpenVINO on `threads` threads, in float32 (`f32`) or with its products and what is between them in bfloat16
     (`bf16`). ArtefactError for a graph that it cannot read.
 
@@ -116,24 +112,23 @@ class OpenVinoScorer(_ChunkedScorer):
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": precision,
         }
-        core = _openvino()
+        read = openvino_model(graph)
         try:
-            compiled = core.compile_model(core.read_model(graph), "CPU", options)
+            compiled = openvino_core().compile_model(read, "CPU", options)
         except RuntimeError as error:
             raise ArtefactError(f"OpenVINO cannot read this graph: {error}") from None
-        inputs = {_name(port): _shape(map(_size, port.partial_shape)) for port in compiled.inputs}
-        super().__init__(inputs, _shape(map(_size, compiled.outputs[0].partial_shape)))
+        super().__init__(input_shapes(compiled.inputs), shape(compiled.outputs[0].partial_shape))
         self._request = compiled.create_infer_request()
         for size in range(self.step, self.chunk + 1, self.step):
-            shapes = {name: [size if d is None else d for d in shape] for name, shape in self._inputs.items()}
-            self._run({name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
+            sizes = {name: [size if d is None else d for d in dims] for name, dims in self._inputs.items()}
+            self._run({name: np.zeros(dims, np.float32) for name, dims in sizes.items()})
 
     def _run(self, inputs: dict[str, Floats]) -> Floats:
         scores_CT: Floats = self._request.infer(inputs, share_inputs=True)[0]
         return scores_CT
 
 
-class OnnxScorer(_ChunkedScorer):
+class OnnxScorer(ChunkedScorer):
     """ONNX Runtime on `threads` threads. ArtefactError for a graph that it cannot read."""
 
     def __init__(self, graph: bytes, threads: int = 1) -> None:
@@ -147,8 +142,8 @@ class OnnxScorer(_ChunkedScorer):
             session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no closer base class
             raise ArtefactError(f"ONNX Runtime cannot read this graph: {error}") from None
-        inputs = {port.name: _shape(port.shape) for port in session.get_inputs()}
-        super().__init__(inputs, _shape(session.get_outputs()[0].shape))
+        inputs = {port.name: shape(port.shape) for port in session.get_inputs()}
+        super().__init__(inputs, shape(session.get_outputs()[0].shape))
         self._session = session
 
     def _run(self, inputs: dict[str, Floats]) -> Floats:
@@ -156,13 +151,18 @@ class OnnxScorer(_ChunkedScorer):
         return scores_CT
 
 
-def load_scorer(graph: bytes, engine: Literal["auto", "openvino", "onnxruntime"] = "auto", threads: int = 1) -> Scorer:
-    """A scorer for `graph`; `auto` is OpenVINO where it is installed and takes the graph, else ONNX Runtime.
+def load_scorer(graph: bytes, engine: Engine = "auto", threads: int = 1) -> Scorer:
+    """A scorer for `graph`; `auto` is OpenVINO where it is installed and takes the graph, else ONNX Runtime; `numba` is
+    the kernel of AutoInt, see `load_autoint`, and `auto` for other models.
 
     InvalidValueError for an unknown engine, ArtefactError for a graph that cannot be read.
     """
-    if engine not in ("auto", "openvino", "onnxruntime"):
-        raise InvalidValueError(f'unknown engine {engine!r}: choose "auto", "openvino" or "onnxruntime"')
+    if engine not in get_args(Engine):
+        raise InvalidValueError(f'unknown engine {engine!r}: choose "auto", "openvino", "onnxruntime" or "numba"')
+    if engine == "numba":
+        from serving.model.autoint.autoint_scorer import load_autoint  # its compiler takes a second to load
+
+        return load_autoint(graph, load_scorer(graph, "auto", threads))
     if engine == "onnxruntime":
         return OnnxScorer(graph, threads)
     try:
@@ -176,7 +176,7 @@ def load_scorer(graph: bytes, engine: Literal["auto", "openvino", "onnxruntime"]
 
 def processor_capabilities() -> Collection[str]:
     """Types that OpenVINO computes with natively on this processor, such as `FP32` and `BF16`."""
-    return tuple(_openvino().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    return tuple(openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 def _chunk(inputs: dict[str, Floats], start: int, stop: int, size: int) -> dict[str, Floats]:
@@ -189,25 +189,3 @@ def _chunk(inputs: dict[str, Floats], start: int, stop: int, size: int) -> dict[
                 array = np.concatenate([array, np.zeros((size - stop + start, *array.shape[1:]), np.float32)])
         chunk[name] = array
     return chunk
-
-
-def _shape(dims: Iterable[Any]) -> Shape:
-    return tuple(d if isinstance(d, int) else None for d in dims)
-
-
-def _name(port: Any) -> str:
-    """The names of an input: the engine merges equal tensors, which keeps all their names."""
-    return next(name for name in INPUTS if name in port.names)
-
-
-def _size(dim: Any) -> int | None:
-    """The size of an OpenVINO dimension."""
-    return int(dim.get_length()) if dim.is_static else None
-
-
-@functools.cache
-def _openvino() -> Any:
-    """The engine, shared by all scorers of this process."""
-    import openvino
-
-    return openvino.Core()

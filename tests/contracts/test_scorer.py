@@ -1,18 +1,19 @@
-"""Both engines keep the scorer's contract."""
+"""All engines keep the scorer's contract."""
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 import pytest
 
-from serving.model.scorer import OnnxScorer, OpenVinoScorer, Scorer
+from serving.model.scorer import OnnxScorer, OpenVinoScorer, Scorer, load_scorer
 from tests.contracts.scorer import ScorerContract
 
 pytestmark = pytest.mark.slow
 
 
 of_openvino, of_onnxruntime = cache(OpenVinoScorer), cache(OnnxScorer)
+of_numba = cache(partial(load_scorer, engine="numba"))
 """A graph is compiled once for all tests."""
 
 
@@ -24,3 +25,10 @@ class TestOpenVino(ScorerContract):
 class TestOnnxRuntime(ScorerContract):
     def make(self, graph: bytes) -> Scorer:
         return of_onnxruntime(graph)
+
+
+class TestNumba(ScorerContract):
+    """The kernel for AutoInt; for other models what stands in for it."""
+
+    def make(self, graph: bytes) -> Scorer:
+        return of_numba(graph)

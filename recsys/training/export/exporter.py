@@ -23,6 +23,7 @@ from recsys.models import MODELS, build
 from recsys.models.base import RankingModel
 from recsys.training.export import serving_graph, tracing_process
 from recsys.training.export.serving_graph import GraphShape, ServingGraph
+from serving.model.graph_reader import MODEL
 from streaming.encode.feature_spec import FeatureSpec, PooledHistory
 
 if TYPE_CHECKING:
@@ -173,6 +174,8 @@ def _trace(config: Any, shape: dict[str, Any]) -> bytes:
     for node in proto.graph.node:  # stack traces of this machine
         del node.metadata_props[:]
         node.doc_string = ""
+    described = proto.metadata_props.add()
+    described.key, described.value = MODEL, config.model_dump_json()
     return bytes(proto.SerializeToString(deterministic=True))
 
 

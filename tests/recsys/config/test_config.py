@@ -297,7 +297,7 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
         ('[item_sets]\nfeature = "recipes"\n', "line 2: item_sets.feature: 'recipes' is no feature of items"),
         (
             '[serving]\nengine = "onnxruntime"\nprecision = "bfloat16"\n',
-            "line 3: serving.precision: ONNX Runtime computes in float32",
+            "line 3: serving.precision: onnxruntime computes in float32",
         ),
         ("[serving]\ndiversity = 0.5\n", "line 2: serving.diversity: has no effect without diversity_by"),
         ("[serving]\ndiversity_by = 'genres'\n", "line 2: serving.diversity_by: 'genres' is no feature of items"),

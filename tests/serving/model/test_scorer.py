@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from recsys.errors import ArtefactError
-from serving.model import scorer
+from serving.model import graph_reader
 from serving.model.scorer import OnnxScorer, OpenVinoScorer, load_scorer
 from tests.contracts.scorer import exported
 
@@ -30,7 +30,7 @@ def test_auto_falls_back_where_openvino_is_missing(
     graph: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    scorer._openvino.cache_clear()
+    graph_reader.openvino_core.cache_clear()
     with caplog.at_level(logging.WARNING):
         assert isinstance(load_scorer(graph), OnnxScorer)
     assert "scoring with ONNX Runtime" in caplog.text

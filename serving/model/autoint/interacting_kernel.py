@@ -1,0 +1,163 @@
+"""AutoInt for all candidates of a request: the loops around the arithmetic of `lanes`.
+
+What is exact and cheaper than the graph: the request's fields are projected once for all candidates, projections never
+leave the processor's cache, and nothing is transposed.
+
+Shape suffixes: G groups of `LANES` candidates (L lanes), I fields of the item, V coordinates of a field, M fields in
+all, R fields of the request, H heads, K head size, W = H * K, N = 4 * K projections of a head (query, key, value,
+residual), T tasks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedding.kernels.bits import jit
+from serving.model.autoint.lane_norm import normalise
+from serving.model.autoint.lanes import (
+    BLOCK,
+    LANES,
+    add_products,
+    exponentials,
+    rectified_sum,
+    times_vectors,
+    times_weights,
+)
+
+Floats = npt.NDArray[np.float32]
+Places = npt.NDArray[np.int64]
+TILE = 4
+"""Groups whose perceptron is computed together."""
+
+
+@jit
+def _linear(
+    x: Any, x_at: Any, x_row: Any, numbers: Any, w_at: Any, bias: Any, b_at: Any,
+    out: Any, o_at: Any, o_row: Any, rows: Any, inputs: Any, outputs: Any, rectified: Any,
+) -> None:  # fmt: skip
+    """A linear layer of `rows` rows, a multiple of 4 as are the outputs."""
+    for row in range(0, rows, BLOCK):
+        for column in range(0, outputs, BLOCK):
+            times_weights(
+                x, x_at + row * x_row, x_row, numbers, w_at + column * inputs, bias, b_at + column,
+                out, o_at + row * o_row + column * LANES, o_row, inputs, rectified,
+            )  # fmt: skip
+
+
+@jit
+def _attend(projected: Any, fields: Any, padded: Any, size: Any, out: Any, o_at: Any, o_row: Any, scores: Any) -> None:
+    """out = max(softmax(Q K^T) V + residual, 0) of one head, from its projections [padded, N] in vectors.
+
+    The last vectors of `scores` hold the reciprocal sums of the softmax.
+    """
+    row, sums = 4 * size * LANES, BLOCK * padded * LANES
+    for query in range(0, padded, BLOCK):
+        for key in range(0, padded, BLOCK):
+            times_vectors(
+                projected, query * row, row, projected, key * row + size * LANES, row, LANES,
+                scores, key * LANES, padded * LANES, size,
+            )  # fmt: skip
+        for i in range(BLOCK):
+            exponentials(scores, i * padded * LANES, scores, sums + i * LANES, fields)
+        for column in range(0, size, BLOCK):
+            times_vectors(
+                scores, 0, padded * LANES, projected, (2 * size + column) * LANES, LANES, row,
+                out, o_at + query * o_row + column * LANES, o_row, fields,
+            )  # fmt: skip
+        for i in range(BLOCK):
+            residual = (query + i) * row + 3 * size * LANES
+            rectified_sum(
+                out, o_at + (query + i) * o_row, scores, sums + i * LANES, projected, residual, size
+            )  # fmt: skip
+
+
+@jit
+def _spread(request_RX: Any, head: Any, width: Any, projected: Any) -> None:
+    """A head's projections of the request's fields, the same in every lane."""
+    for field in range(len(request_RX)):
+        for column in range(width):
+            start = (field * width + column) * LANES
+            projected[start : start + LANES] = request_RX[field, head * width + column]
+
+
+@jit
+def _interact(items: Any, at: Any, item_fields: Any, coordinates: Any, request_RX: Any, numbers: Any, layers_L4: Any,
+              fields: Any, heads: Any, size: Any, code_form: Any, buffers: Any) -> Any:  # fmt: skip
+    """The last layer's output of one group, [padded, W] in vectors."""
+    before, after, projected, scores = buffers
+    padded, width, per_head, requests = -(-fields // BLOCK) * BLOCK, heads * size, 4 * size, len(request_RX)
+    for layer in range(len(layers_L4)):
+        w_at, b_at, scale_at, shift_at = layers_L4[layer]
+        for head in range(heads):
+            bias = b_at + head * per_head
+            if layer == 0:
+                _spread(request_RX, head, per_head, projected)
+                _linear(items, at, coordinates * LANES, numbers, w_at + head * per_head * coordinates, numbers, bias,
+                        projected, requests * per_head * LANES, per_head * LANES, item_fields, coordinates, per_head,
+                        code_form)  # fmt: skip
+            else:
+                _linear(before, 0, width * LANES, numbers, w_at + head * per_head * width, numbers, bias,
+                        projected, 0, per_head * LANES, padded, width, per_head, code_form)  # fmt: skip
+            _attend(projected, fields, padded, size, after, head * size * LANES, width * LANES, scores)
+        if code_form:
+            for field in range(fields):
+                normalise(after, field * width * LANES, numbers, scale_at, numbers, shift_at, width)
+        before, after = after, before
+    return before
+
+
+@jit
+def add_interactions(items_GIVL: Any, request_RX: Any, numbers: Any, layers_L4: Any, output_TX: Any, fields: Any,
+                     heads: Any, size: Any, code_form: Any, logits_GTL: Any) -> None:  # fmt: skip
+    """Add the logits of AutoInt's layers. Numbers of `items_GIVL` for padding are zeros; I is a multiple of 4.
+
+    `layers_L4` has the places in `numbers` of each layer's weights (those of a head in a row, in blocks of 4 columns),
+    biases, and LayerNorm's factors and terms, which only the code form has.
+    """
+    groups, item_fields, coordinates, _ = items_GIVL.shape
+    padded, rows = -(-fields // BLOCK) * BLOCK, len(request_RX) + item_fields
+    shape, tasks = heads * size * LANES, len(output_TX)
+    buffers = (
+        np.zeros(padded * shape, np.float32),
+        np.zeros(padded * shape, np.float32),
+        np.zeros(max(padded, rows) * 4 * size * LANES, np.float32),
+        np.zeros(BLOCK * (padded + 1) * LANES, np.float32),
+    )
+    items, logits, weights = items_GIVL.reshape(-1), logits_GTL.reshape(-1), output_TX.reshape(-1)
+    for group in range(groups):
+        at = group * item_fields * coordinates * LANES
+        mixed = _interact(items, at, item_fields, coordinates, request_RX, numbers, layers_L4,
+                          fields, heads, size, code_form, buffers)  # fmt: skip
+        for task in range(tasks):
+            place = (group * tasks + task) * LANES
+            add_products(logits, place, mixed, 0, weights, task * fields * heads * size, fields * heads * size)
+
+
+@jit
+def add_perceptron(items_GXL: Any, first_A: Any, numbers: Any, layers_L4: Any, output_TX: Any, logits_GTL: Any) -> None:
+    """Add the logits of a perceptron over the item's fields; `first_A` is what the request adds to its first layer.
+
+    `layers_L4` has of each hidden layer the places in `numbers` of weights and biases, its inputs and outputs. G is a
+    multiple of `TILE`.
+    """
+    groups, stride, _ = items_GXL.shape
+    widest, tasks, last = layers_L4[:, 2:].max(), len(output_TX), output_TX.shape[1]
+    before, after = np.zeros(TILE * widest * LANES, np.float32), np.zeros(TILE * widest * LANES, np.float32)
+    items, logits, weights = items_GXL.reshape(-1), logits_GTL.reshape(-1), output_TX.reshape(-1)
+    for group in range(0, groups, TILE):
+        for layer in range(len(layers_L4)):
+            w_at, b_at, inputs, outputs = layers_L4[layer]
+            if layer == 0:
+                _linear(items, group * stride * LANES, stride * LANES, numbers, w_at, first_A, 0,
+                        after, 0, outputs * LANES, TILE, inputs, outputs, True)  # fmt: skip
+            else:
+                _linear(before, 0, inputs * LANES, numbers, w_at, numbers, b_at,
+                        after, 0, outputs * LANES, TILE, inputs, outputs, True)  # fmt: skip
+            before, after = after, before
+        for one in range(TILE):
+            for task in range(tasks):
+                place = ((group + one) * tasks + task) * LANES
+                add_products(logits, place, before, one * last * LANES, weights, task * last, last)

@@ -133,6 +133,25 @@ def test_a_new_item_is_retrieved_and_a_withdrawn_one_is_not(
     until(lambda: "i0" in nearest(loader, client, 25))
 
 
+def test_servers_that_began_at_different_times_find_the_same(
+    training: Training, loader: ModelLoader, client: RedisClient, redis_folder: Path
+) -> None:
+    def found(by: ModelLoader) -> list[str]:
+        return nearest(by, client, 100)
+
+    training.describe("new62", features_of(62))
+    training.publish()
+    until(lambda: "new62" in found(loader))
+    with following(redis_folder, client, Graphs(), Availability(up=False), lambda: None) as later:
+        assert found(later) == found(loader)
+        training.catalog.available("new62", 2, is_so=False)
+        training.describe("new63", features_of(63))
+        training.publish()
+        for server in (loader, later):
+            until(lambda: "new63" in found(server) and "new62" not in found(server))  # noqa: B023 - called at once
+        assert found(later) == found(loader)
+
+
 def test_what_was_learned_reaches_all_items_in_a_few_publications(
     training: Training, loader: ModelLoader, client: RedisClient
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from recsys.config.schema import Config
 from recsys.config.sections.learning.tasks import CLICK
+from recsys.errors import file_errors
 from streaming.encode.feature_spec import FeatureSpec
 
 if TYPE_CHECKING:
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
     from streaming.ingest.formats.sources import Source
     from streaming.ingest.pipeline import Ingest
     from streaming.join.joiner import Joiner, Labels
+    from streaming.join.tables.layout import Zeros
     from streaming.join.tasks_joiner import Task, TasksJoiner
     from streaming.log.event_log import EventLog
     from streaming.observers import Observer
+
+PENDING_FOLDER = "training.pending_folder"
 
 
 def spec(config: Config) -> FeatureSpec:
@@ -161,7 +165,7 @@ def joiner(config: Config, labels: Labels | None = None) -> Joiner | TasksJoiner
     from streaming.join.joiner import Joiner
     from streaming.join.tasks_joiner import TasksJoiner
 
-    training = config.training
+    training, zeros = config.training, _waiting_memory(config)
 
     def of(task: Task, number: int) -> Joiner:
         return Joiner(
@@ -171,10 +175,25 @@ def joiner(config: Config, labels: Labels | None = None) -> Joiner | TasksJoiner
             max_pending=training.max_pending,
             labels=labels or training.labels,
             task=number,
+            zeros=zeros,
         )
 
     every = tasks(config)
     return TasksJoiner(every, of) if len(every) > 1 else of(every[0], 0)
+
+
+def _waiting_memory(config: Config) -> Zeros:
+    """Where impressions wait for interactions: in memory, or in files of `training.pending_folder`."""
+    import numpy as np
+
+    from embedding.mapped_arrays import mapped_zeros
+
+    folder = config.training.pending_folder
+    if folder is None:
+        return np.zeros
+    with file_errors(PENDING_FOLDER, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return partial(mapped_zeros, folder, what=PENDING_FOLDER)
 
 
 def feed(config: Config, log: EventLog, observer: Observer | None = None, labels: Labels | None = None) -> Feed:

@@ -25,7 +25,7 @@ from streaming.join.shown_records import Integers
 from streaming.join.tables import kernels
 from streaming.join.tables.event_columns import NO_TEXT, EventColumns, Text, text_of
 from streaming.join.tables.kept_texts import free_keys, of_user, take_in
-from streaming.join.tables.layout import new_tables, with_room
+from streaming.join.tables.layout import Zeros, new_tables, with_room
 from streaming.join.tables.text_room import with_text_room
 from streaming.text_hash import xxh3_texts
 
@@ -55,6 +55,7 @@ class Joiner:
     interactions are held for an impression that is yet to come. Ids of closed impressions are remembered for `memory`
     of event time, `max_pending` of them at most, so that late interactions differ from unmatched ones, and duplicate
     impressions from new ones. All durations are in ms of event time. `task` is the number of the task that is labelled.
+    What waits lies in arrays that `zeros` makes, by default in memory.
     """
 
     def __init__(
@@ -67,12 +68,13 @@ class Joiner:
         labels: Labels = "paced",
         delays: ClickDelays | None = None,
         task: int = 0,
+        zeros: Zeros = np.zeros,
     ) -> None:
         for name, value, least in (("wait", wait, 0), ("lateness", lateness, 0), ("max_pending", max_pending, 1)):
             if value < least:
                 raise InvalidValueError(f"{name} is {value}; it must be at least {least}")
         self.rule, self.wait, self.lateness = rule, wait, lateness
-        self._paced, self._task = labels == "paced", task
+        self._paced, self._task, self._zeros = labels == "paced", task, zeros
         self._delays = delays or ClickDelays(wait)
         self._settings = {"wait": wait, "lateness": lateness, "memory": memory, "max_pending": max_pending}
         self._names = sorted(rule.actions)
@@ -198,8 +200,8 @@ class Joiner:
         """For these events more, and these ids."""
         events = 0 if e is None else len(e.kinds_N)
         self._delays.reserve(events)
-        t = with_room(self._tables._replace(delays=self._delays.counts), e, len(ids.offsets) - 1)
-        self._tables = with_text_room(t, e, len(ids.data))
+        t = with_room(self._tables._replace(delays=self._delays.counts), e, len(ids.offsets) - 1, self._zeros)
+        self._tables = with_text_room(t, e, len(ids.data), self._zeros)
 
     def _take_out(self) -> LabelColumns:
         labels, now = LabelColumns.of(self._tables, self._task), self._tables.now

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -30,6 +30,9 @@ Due = tuple[int, int]
 _SHOWN = OpenImpression.__struct_fields__[:10]
 """What the log has of an impression."""
 _encode = msgspec.json.Encoder().encode
+_packer = msgspec.msgpack.Encoder()
+_PIECE = 4096
+"""Impressions of which objects exist at once."""
 
 
 class JoinerState(msgspec.Struct):
@@ -55,7 +58,7 @@ def pack(t: Tables, actions: Sequence[str], delays: bytes) -> bytes:
         int(now["sequence"]),
         dict(zip(OUTCOMES, counts, strict=False)),
         dict(zip(TALLIES, counts[len(OUTCOMES) :], strict=True)),
-        _waiting(t, actions),
+        cast("list[OpenImpression]", _packed(t, actions)),
         (delays, int(now["version"]), _due(t)),
         _held(t, actions),
         _closed(t),
@@ -63,9 +66,19 @@ def pack(t: Tables, actions: Sequence[str], delays: bytes) -> bytes:
     return msgspec.msgpack.encode(state)
 
 
-def _waiting(t: Tables, actions: Sequence[str]) -> list[OpenImpression]:
+def _packed(t: Tables, actions: Sequence[str]) -> msgspec.Raw:
+    """The open impressions by time as a packed list: as objects they are some ten times as large."""
     slots_W = np.flatnonzero(t.opened["open"])
     slots_W = slots_W[np.lexsort((t.opened["number"][slots_W], t.opened["time"][slots_W]))]
+    empty = _packer.encode([None] * len(slots_W))  # a byte each, behind the head that any list of as many has
+    packed = bytearray(empty[: len(empty) - len(slots_W)])
+    for start in range(0, len(slots_W), _PIECE):
+        for shown in _waiting(t, actions, slots_W[start : start + _PIECE]):
+            _packer.encode_into(shown, packed, -1)
+    return msgspec.Raw(packed)
+
+
+def _waiting(t: Tables, actions: Sequence[str], slots_W: Integers) -> list[OpenImpression]:
     waiting, rows = ShownRecords.of(t, slots_W).opened(), t.opened[slots_W]
     known = zip(waiting, *(rows[name].tolist() for name in ("number", "clock", "silent", "first")), strict=True)
     for shown, number, clock, silent, first in known:

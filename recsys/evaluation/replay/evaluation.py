@@ -34,6 +34,7 @@ PLACES = frozenset(
         "export_every",
         "tensorboard",
         "cold_folder",
+        "pending_folder",
     ]
 )
 """Settings of training that say where and how it runs; they do not belong in a result."""

@@ -5,6 +5,8 @@ Shape suffixes: B bins of the delay of clicks, E edges of bins (B + 1), X entrie
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,10 @@ from streaming.join.tables.event_columns import EventColumns
 from streaming.join.tables.kept_texts import IMPRESSION, place_again
 
 Table = npt.NDArray[Any]
+Zeros = Callable[[int, np.dtype[Any]], Table]
+"""So many zeros of a type: the memory of what waits."""
+MOMENTARY = frozenset({"outputs", "positions", "labels", "decisions", "marks"})
+"""Tables that are empty from one piece of the log to the next."""
 
 
 def _row(**types: str) -> np.dtype[Any]:
@@ -133,8 +139,11 @@ def new_tables(delays: DelayCounts, **settings: int) -> Tables:
     )
 
 
-def with_room(t: Tables, e: EventColumns | None = None, ids: int = 0) -> Tables:
-    """The tables, with room for these events more, and for so many ids more; not yet for their texts."""
+def with_room(t: Tables, e: EventColumns | None = None, ids: int = 0, zeros: Zeros = np.zeros) -> Tables:
+    """The tables, with room for these events more, and for so many ids more; not yet for their texts.
+
+    What waits lies in arrays that `zeros` makes.
+    """
     now = t.now[0]
     events = shown = longest = items = 0
     if e is not None:
@@ -163,14 +172,15 @@ def with_room(t: Tables, e: EventColumns | None = None, ids: int = 0) -> Tables:
         "free_keys": keys,
     }
     grown: dict[str, Any] = {
-        name: _grown(getattr(t, name), size) for name, size in sizes.items() if len(getattr(t, name)) < size
+        name: _larger(getattr(t, name), size) if name in MOMENTARY else _grown(getattr(t, name), size, zeros)
+        for name, size in sizes.items()
+        if len(getattr(t, name)) < size
     }
-    if len(t.closed) < closed + waiting:
-        unrolled = np.roll(t.closed, -int(now["closed_first"]), axis=0)
-        now["closed_first"] = 0
-        grown["closed"] = _grown(unrolled, closed + waiting)
     if len(t.key_places) < 2 * keys:
-        grown["key_places"] = np.zeros(1 << (4 * keys).bit_length(), np.int64)
+        grown["key_places"] = zeros(1 << (4 * keys).bit_length(), np.dtype(np.int64))
+    if len(t.closed) < closed + waiting:
+        grown["closed"] = _grown(np.roll(t.closed, -int(now["closed_first"]), axis=0), closed + waiting, zeros)
+        now["closed_first"] = 0
     t = t._replace(**grown) if grown else t
     if "key_places" in grown:
         place_again(t)
@@ -200,8 +210,15 @@ def with_room_for_lists(d: DelayCounts, lists: int) -> DelayCounts:
     return d._replace(clocks=_grown(d.clocks, size), totals=_grown(d.totals, size + 1))
 
 
-def _grown(table: Table, size: int) -> Table:
+def _grown(table: Table, size: int, zeros: Zeros = np.zeros) -> Table:
     """A copy of the table with at least `size` rows; the new ones are zero."""
-    larger = np.zeros((max(size, 2 * len(table)), *table.shape[1:]), table.dtype)
+    larger = _larger(table, size, zeros)
     larger[: len(table)] = table
     return larger
+
+
+def _larger(table: Table, size: int, zeros: Zeros = np.zeros) -> Table:
+    """Zeros for at least `size` rows of the table."""
+    columns = math.prod(table.shape[1:])
+    rows = max(size, 2 * len(table))
+    return zeros(rows * columns, table.dtype).reshape(rows, *table.shape[1:])

@@ -12,11 +12,11 @@ import numpy as np
 from streaming.join.tables.event_columns import EventColumns
 from streaming.join.tables.kept_texts import HEAD, UNUSED, move
 from streaming.join.tables.kernels import HELD
-from streaming.join.tables.layout import Table, Tables
+from streaming.join.tables.layout import Table, Tables, Zeros
 
 
-def with_text_room(t: Tables, e: EventColumns | None = None, id_bytes: int = 0) -> Tables:
-    """The tables, with room for the texts of these events more, and for so many bytes of ids."""
+def with_text_room(t: Tables, e: EventColumns | None = None, id_bytes: int = 0, zeros: Zeros = np.zeros) -> Tables:
+    """The tables, with room for the texts of these events more, and for so many bytes of ids; `zeros` makes it."""
     if e is None:
         needs = {"key_texts": id_bytes}
     else:
@@ -27,11 +27,11 @@ def with_text_room(t: Tables, e: EventColumns | None = None, id_bytes: int = 0) 
             "acted_texts": int(e.item.offsets[-1] - e.item.offsets[0]),
             "key_texts": e.key_bytes + id_bytes,
         }
-    grown: dict[str, Any] = {name: _with_room(t, name, need) for name, need in needs.items()}
+    grown: dict[str, Any] = {name: _with_room(t, name, need, zeros) for name, need in needs.items()}
     return t._replace(**{name: texts for name, texts in grown.items() if texts is not None})
 
 
-def _with_room(t: Tables, name: str, need: int) -> Table | None:
+def _with_room(t: Tables, name: str, need: int, zeros: Zeros) -> Table | None:
     """The texts with room for so many more behind their end; None where it is there. Unneeded ones are dropped."""
     texts, now = getattr(t, name), t.now[0]
     table, live, start, size, end = _uses(t, name)
@@ -41,7 +41,7 @@ def _with_room(t: Tables, name: str, need: int) -> Table | None:
     rows_L = rows_L[np.argsort(table[start][rows_L])]
     starts_L, sizes_L = table[start][rows_L], table[size][rows_L]
     least = 2 * (int(sizes_L.sum()) + need)
-    room = texts if len(texts) >= least else np.zeros(least, texts.dtype)
+    room = texts if len(texts) >= least else zeros(least, texts.dtype)
     now[end] = move(room, texts, starts_L, sizes_L)
     table[start][rows_L] = starts_L
     return room

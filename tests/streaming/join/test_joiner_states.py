@@ -61,7 +61,7 @@ class Streams(RuleBasedStateMachine):
         start=st.sampled_from([0, 1_700_000_000_000, LAST - 100]),
     )
     def start(self, wait: int, lateness: int, max_pending: int, memory: int, labels: Labels, **how: Any) -> None:
-        self.bounds = {"wait": wait, "lateness": lateness, "max_pending": max_pending, "memory": memory}
+        self.bounds: dict[str, Any] = {"wait": wait, "lateness": lateness, "max_pending": max_pending, "memory": memory}
         self.labels, self.age = labels, how["age"]
         self.clock: int = how["start"]
         self.stack = ExitStack()

@@ -45,6 +45,8 @@ class TrainingSection(Section):
     """How far (event time) events may be out of order."""
     max_pending: Count = 200_000
     """Impressions that wait for interactions at the same time."""
+    pending_folder: FilePath | None = None
+    """For files in which they wait, so that memory holds only those that are in use; without it all are in memory."""
     batch_size: Count = 256
     dense_lr: Positive = 0.001
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.9

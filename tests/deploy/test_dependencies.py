@@ -44,9 +44,9 @@ def test_servers_get_what_the_tests_run_with() -> None:
 def licence(name: str) -> str:
     """As the package declares it; the first line of a text."""
     said = distribution(name).metadata
-    kinds = [one.rpartition(" :: ")[2] for one in said.get_all("Classifier") or [] if one.startswith("License ::")]
-    text = (said.get("License") or "").strip().splitlines()
-    return "; ".join(filter(None, [said.get("License-Expression") or "", *kinds, *text[:1]]))
+    kinds = [one.rpartition(" :: ")[2] for one in said.get_all("Classifier", []) if one.startswith("License ::")]
+    text = "".join(said.get_all("License", [])).strip().splitlines()
+    return "; ".join([*said.get_all("License-Expression", []), *kinds, *text[:1]])
 
 
 def test_licences_of_what_servers_are_shipped_with() -> None:

@@ -22,7 +22,7 @@ from recsys.config.schema import Config
 from recsys.evaluation.replay.evaluation import evaluate
 from recsys.evaluation.replay.online_stage import Share
 from recsys.evaluation.replay.report import replay_report
-from streaming.events.schema import Event, Impression, Interaction
+from streaming.events.schema import Event, Features, Impression, Interaction
 from streaming.ingest.codec import encode_events
 from streaming.log.event_log import EventLog
 
@@ -89,7 +89,7 @@ def _events(first: int, minutes: int) -> list[Event]:
     events: list[Event] = []
     for n, (time, user, pair) in enumerate(zip(times_I.tolist(), users_I.tolist(), articles_I2.tolist(), strict=True)):
         items = [f"a{article}" for article in pair]
-        features = {name: str(values_I[n]) for name, values_I in context.items()}
+        features: Features = {name: str(values_I[n]) for name, values_I in context.items()}
         one = Impression(id=f"{first}-{n}", time=time, user=f"u{user}", items=items, features=features)
         liked = int(pair[1] * 7919 % 101 > pair[0] * 7919 % 101)
         events += [one, Interaction(time=time, impression=one.id, item=items[liked])]

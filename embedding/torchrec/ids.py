@@ -14,7 +14,8 @@ from embedding.ids.admission import Mask
 from embedding.ids.ids_by_row import IdsByRow
 from embedding.rows.row_block import RowMemory
 from embedding.sharding import HashBuckets
-from embedding.store import Ids, RowNumbers, Table
+from embedding.store import Ids, Table
+from embedding.torchrec.jagged_ids import as_ids, with_values
 from embedding.torchrec.processes.bucket_counts import BucketCounts
 from embedding.torchrec.processes.routing import restore, scatter
 from embedding.torchrec.rows.resolved_rows import ResolvedRows, TableRows
@@ -124,7 +125,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
 
     def preprocess(self, features: Features) -> Features:
         """Before the exchange between processes."""
-        return {name: _with_values(jagged, scatter(as_ids(jagged.values()))) for name, jagged in features.items()}
+        return {name: with_values(jagged, scatter(as_ids(jagged.values()))) for name, jagged in features.items()}
 
     def profile(self, features: Features) -> Features:
         return features
@@ -142,7 +143,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         for name, jagged in features.items():
             mixed_N = as_ids(jagged.values())
             found = ResolvedRows([self.find(mixed_N, 0)], len(mixed_N))
-            remapped[name] = _with_values(jagged, found.rows_N + self._begin)
+            remapped[name] = with_values(jagged, found.rows_N + self._begin)
         return remapped
 
     def find(self, mixed_N: Ids, at: int) -> TableRows:
@@ -236,18 +237,3 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
             candidates = {"slots": slots, "forgotten": np.zeros(1, np.int64)}
         self.table.restore_from_rows(self.ids.cpu().numpy().view(np.uint64), words_R & (1 << CLOCK) - 1, candidates)
         self.loaded = True
-
-
-def as_ids(values: torch.Tensor) -> Ids:
-    """Values of a feature as unsigned ids. Raises InvalidValueError for values that are not integers."""
-    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
-        raise InvalidValueError(
-            f"ids are {values.dtype}, expected integers, such as torch.int64 with the bits of 64-bit hashes"
-        )
-    ids: Ids = values.to("cpu", torch.int64).contiguous().numpy().view(np.uint64)
-    return ids
-
-
-def _with_values(jagged: JaggedTensor, values: Ids | RowNumbers) -> JaggedTensor:
-    tensor = torch.from_numpy(values.view(np.int64)).to(jagged.values().device)
-    return JaggedTensor(tensor, lengths=jagged.lengths(), weights=jagged.weights_or_none())

@@ -15,7 +15,8 @@ from torchrec.modules.mc_embedding_modules import ManagedCollisionEmbeddingBagCo
 
 from embedding.store import RowNumbers, Table
 from embedding.torchrec.checkpoints.resharding import move_to_owners
-from embedding.torchrec.ids import CollisionFreeIds, as_ids
+from embedding.torchrec.ids import CollisionFreeIds
+from embedding.torchrec.jagged_ids import as_ids
 from embedding.torchrec.processes.ranks import Ranks
 from embedding.torchrec.processes.routing import scatter
 from embedding.torchrec.rows.fbgemm_rows import FbgemmRows

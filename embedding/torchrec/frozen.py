@@ -12,6 +12,7 @@ from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTens
 from embedding.torchrec.checkpoints.saved_tables import read_table
 from embedding.torchrec.processes.ranks import Ranks
 from embedding.torchrec.sharded_collection import ShardedCollisionFreeEmbeddingBagCollection
+from recsys.errors import InvalidValueError
 
 
 class FrozenIndex(nn.Module):
@@ -88,7 +89,14 @@ def _with_rows(features: KeyedJaggedTensor, names: list[str], rows: list[torch.T
 
 
 def frozen(collection: ShardedCollisionFreeEmbeddingBagCollection) -> FrozenEmbeddingBagCollection:
-    """The collection as it is now, with the rows of all processes on this one's CPU. Collective."""
+    """The collection as it is now, with the rows of all processes on this one's CPU. Collective.
+
+    Raises InvalidValueError for anything but a sharded collection, such as the whole model.
+    """
+    if not isinstance(collection, ShardedCollisionFreeEmbeddingBagCollection):
+        raise InvalidValueError(
+            f"{type(collection).__name__} is no sharded collection: write frozen(collections(model)[0])"
+        )
     ranks, state = Ranks(collection.process_group, torch.device("cpu")), collection.state_dict()
     configs, ids, weights = [], {}, {}
     for config in collection.configs:

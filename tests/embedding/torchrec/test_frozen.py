@@ -16,6 +16,7 @@ from torchrec.inference.modules import quantize_embeddings
 
 from embedding.torchrec.collection import set_time
 from embedding.torchrec.frozen import FrozenEmbeddingBagCollection, FrozenIndex, frozen
+from recsys.errors import InvalidValueError
 from tests.embedding.torchrec.models import DIM, bags, model
 from tests.embedding.torchrec.processes import run
 
@@ -49,6 +50,11 @@ def test_it_reads_what_the_model_reads_in_evaluation_mode(pooling: PoolingType) 
     sharded = trained(pooling)
     np.testing.assert_allclose(read(frozen(sharded.module.sparse)), read(sharded), atol=1e-6)
     assert np.abs(read(sharded)).max() > 0.1
+
+
+def test_a_whole_model_is_told_what_to_write() -> None:
+    with pytest.raises(InvalidValueError, match=r"DistributedModelParallel is no .*: write frozen\(collections\(model"):
+        frozen(model({"a": 64}))
 
 
 def test_features_may_be_in_another_order_and_weighted() -> None:

@@ -20,6 +20,7 @@ from streaming.ingest.codec import encode_events
 from streaming.join import joiner as joiner_module
 from streaming.join.joiner import Joiner, LabeledImpression, LabelRule, Labels
 from streaming.join.joiner_state import JoinerState
+from streaming.join.tables.kept_texts import free_keys
 from streaming.join.tables.layout import Tables
 from tests.streaming.fixed_age import FixedAge
 
@@ -430,7 +431,6 @@ def test_a_state_with_features_decoded_as_older_releases_wrote_it_is_read() -> N
 def test_the_list_of_loose_keys_has_room_for_all(monkeypatch: pytest.MonkeyPatch, first: Sequence[Event]) -> None:
     """Kernels write without checking bounds: what they wrote too much of would be found in other memory."""
     filled: list[tuple[int, int]] = []
-    free_keys = joiner_module.free_keys
 
     def checked(tables: Tables) -> None:
         filled.append((int(tables.now[0]["loose"]), len(tables.loose)))

@@ -5,6 +5,7 @@ All choose among fixed candidates. Shape suffixes: R observed pairs, K candidate
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,25 @@ Choice = Literal["random", "worst", "adaptive"]
 
 _RIDGE = 1e-3
 """Added to the mean square of candidates, which are nearly collinear."""
+
+
+def chosen_anchors(
+    choice: Choice,
+    kernel_RK: Floats,
+    target_K: Floats,
+    base_R: Floats,
+    how: Balancing,
+    count: int,
+    *,
+    seed: int,
+    errors: Callable[[], Floats],
+) -> Ints:
+    """`count` candidates as `choice` says; `errors` [R] are asked for where it is `adaptive`."""
+    if choice == "random":
+        return random_anchors(kernel_RK.shape[1], count, np.random.default_rng(seed))
+    if choice == "worst":
+        return worst_anchors(kernel_RK, target_K, base_R, how, count)
+    return adaptive_anchors(kernel_RK, errors(), base_R, count)
 
 
 def random_anchors(candidates: int, count: int, rng: np.random.Generator) -> Ints:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from recsys.debiasing.anchors import adaptive_anchors, random_anchors, worst_anchors
+from recsys.debiasing.anchors import chosen_anchors
 from recsys.debiasing.balance import Balancing, balance
 from recsys.debiasing.estimators import doubly_robust_targets, imputation_weights
 from recsys.debiasing.factorization import Factorization, Matrix
@@ -78,20 +78,15 @@ class _Fit:
         base_R: Floats = self._base_R * self._pairs / self._base_R.sum()
         if self._kernel_RK is None:
             return base_R
+        assert self._method.anchors is not None
         how = Balancing(gamma=self._method.gamma)
-        chosen_J = self._chosen(how)
+        chosen_J = chosen_anchors(
+            self._method.anchors, self._kernel_RK, self._target_K, self._base_R, how, self._settings.anchors,
+            seed=self._seed, errors=self._errors,
+        )  # fmt: skip
         weights_R = balance(self._kernel_RK[:, chosen_J], self._target_K[chosen_J], base_R, how).weights_R
         scaled_R: Floats = weights_R * self._pairs / len(weights_R)
         return scaled_R
-
-    def _chosen(self, how: Balancing) -> Ints:
-        assert self._kernel_RK is not None
-        count, anchors = self._settings.anchors, self._kernel_RK.shape[1]
-        if self._method.anchors == "random":
-            return random_anchors(anchors, count, np.random.default_rng(self._seed))
-        if self._method.anchors == "worst":
-            return worst_anchors(self._kernel_RK, self._target_K, self._base_R, how, count)
-        return adaptive_anchors(self._kernel_RK, self._errors(), self._base_R, count)
 
     def _errors(self) -> Floats:
         """The loss of each observed pair, or with an imputation e - e_hat = (m - r) z."""

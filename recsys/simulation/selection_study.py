@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from recsys.debiasing.anchors import Choice, adaptive_anchors, random_anchors, worst_anchors
+from recsys.debiasing.anchors import Choice, chosen_anchors
 from recsys.debiasing.balance import Balancing, balance
 from recsys.debiasing.feedback import Floats, SelfSelected
 from recsys.debiasing.fitting import FitSettings, fit_method
@@ -89,6 +89,7 @@ class SelectionWorld:
         labels_R = (rng.random(len(users_R)) < self.likes_UI[users_R, items_R]).astype(np.float64)
         seen = SelfSelected(users_R, items_R, labels_R)
         self.problem = Problem(seen, people.tastes_UD, people.tastes_ID, logged_R=chances_UI[users_R, items_R])
+        self._expected: dict[int, Floats] = {}
 
     def errors(self, method: Method, seed: int) -> tuple[float, float]:
         """Of the estimated value, and the mean over all pairs of the estimated click rates'."""
@@ -101,25 +102,28 @@ class SelectionWorld:
         seen = self.problem.seen
         errors_R, expected = seen.labels_R, 0.0
         if method.estimator == "dr":
-            plain = Method("naive", "snips", "none")
-            imputed_UI = expit(fit_method(plain, self.problem, np.arange(len(seen)), MODEL, seed).astype(np.float64))
+            imputed_UI = self._imputed(seed)
             expected = float(imputed_UI.mean())
             errors_R = errors_R - imputed_UI[seen.users_R, seen.items_R]
         base_R = self.problem.base_weights(method.propensity)
         if method.anchors is None:
             total = base_R.sum() if method.estimator == "snips" else self.problem.pairs
             return expected + float(base_R @ errors_R / total)
-        return expected + float((self._balanced(method, base_R, errors_R, seed) * errors_R).mean())
+        return expected + float((self._balanced(method.anchors, method, base_R, errors_R, seed) * errors_R).mean())
 
-    def _balanced(self, method: Method, base_R: Floats, errors_R: Floats, seed: int) -> Floats:
+    def _imputed(self, seed: int) -> Floats:
+        """The click rates [U, I] that the naive model learns, once for all methods."""
+        if seed not in self._expected:
+            plain, everything = Method("naive", "snips", "none"), np.arange(len(self.problem.seen))
+            self._expected[seed] = expit(fit_method(plain, self.problem, everything, MODEL, seed).astype(np.float64))
+        return self._expected[seed]
+
+    def _balanced(self, choice: Choice, method: Method, base_R: Floats, errors_R: Floats, seed: int) -> Floats:
         kernel_RK, target_K = self.problem.kernel(method.kernel, seed)
         base_R, how = base_R / base_R.mean(), Balancing(gamma=method.gamma)
-        if method.anchors == "random":
-            chosen_J = random_anchors(kernel_RK.shape[1], MODEL.anchors, np.random.default_rng(seed))
-        elif method.anchors == "worst":
-            chosen_J = worst_anchors(kernel_RK, target_K, base_R, how, MODEL.anchors)
-        else:
-            chosen_J = adaptive_anchors(kernel_RK, errors_R, base_R, MODEL.anchors)
+        chosen_J = chosen_anchors(
+            choice, kernel_RK, target_K, base_R, how, MODEL.anchors, seed=seed, errors=lambda: errors_R
+        )
         return balance(kernel_RK[:, chosen_J], target_K[chosen_J], base_R, how).weights_R
 
 

@@ -5,14 +5,12 @@ The peer is what the merge replaces: the sum of weight x score of each item, sor
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
-from benchmarks.harness import Result, Target
+from benchmarks.harness import Result, Target, interleave, median
 from serving.retrieval.merged import merge
 
 COUNT, ITEMS = 500, 2_000
@@ -35,16 +33,11 @@ def run(quick: bool) -> Result:
         rankings = [[f"item-{n}" for n in rng.choice(ITEMS, size, replace=False)] for _ in SHARES]
         calls[name] = partial(merge, rankings, minima, SHARES, COUNT)
         calls[f"{name}, weighted"] = partial(weighted_scores, rankings, SHARES, COUNT)
-    rounds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(100 if quick else 1_000):
-        for name, call in calls.items():
-            began = time.process_time()
-            call()
-            rounds[name].append(1000 * (time.process_time() - began))
-    ms = {name: statistics.median(found) for name, found in rounds.items()}
+    seconds = interleave(calls, 100 if quick else 1_000)
+    ms = {name: 1000 * median(found) for name, found in seconds.items()}
     targets = [
         Target("500 candidates of five sources with 100 each, ms", ms["500 found"], 1.0, "lower"),
         Target("500 candidates of five sources with 500 each, ms", ms["500 each"], 1.0, "lower"),
         Target("time beside a sum of scores without minima", ms["500 each"] / ms["500 each, weighted"], 3.0, "lower"),
     ]
-    return Result("merge", targets, {"ms": rounds})
+    return Result("merge", targets, {"seconds": seconds})

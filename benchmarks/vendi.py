@@ -7,13 +7,12 @@ Zhou, NeurIPS 2018).
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.harness import Result, Target
+from benchmarks.harness import Result, Target, interleave, median
 from recsys.retrieval_study.slates.rerankers import determinantal_process, maximal_marginal_relevance
 from serving.ranking.diversity import Diversity, categories
 from serving.ranking.exploration import Greedy, log_odds
@@ -33,17 +32,12 @@ def run(quick: bool) -> Result:
         "dpp": lambda: determinantal_process(log_odds(scores_C), categories(values).dense(), 1.0, SHOWN),
         "score": lambda: diversity.score(values[:SHOWN]),
     }
-    rounds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(40 if quick else 400):
-        for name, call in calls.items():
-            began = time.perf_counter()
-            call()
-            rounds[name].append(1000 * (time.perf_counter() - began))
-    ms = {name: statistics.median(found) for name, found in rounds.items()}
+    seconds = interleave(calls, 40 if quick else 400, time.perf_counter)
+    ms = {name: 1000 * median(found) for name, found in seconds.items()}
     targets = [
         Target("50 varied of 500 candidates, ms", ms["ours"], 1.0, "lower"),
         Target("score of a list of 50, ms", ms["score"], 1.0, "lower"),
         Target("time beside maximal marginal relevance", ms["ours"] / ms["mmr"], 1.5, "lower"),
         Target("time beside a greedy determinantal process", ms["ours"] / ms["dpp"], 1.0, "lower"),
     ]
-    return Result("vendi", targets, {"ms": rounds})
+    return Result("vendi", targets, {"seconds": seconds})

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,29 +176,34 @@ def test_a_corrupt_artefact_is_refused_by_name(server: Server, folder: Path) -> 
     until(lambda: server.rank()["model"] == "online@step-3")
 
 
-def test_a_killed_server_has_stored_what_it_acknowledged(server: Server) -> None:
-    acknowledged: list[str] = []
+def kill_amid(server: Server, ask: Callable[[httpx.Client], None], enough: Callable[[], bool]) -> None:
+    """Kill it while four clients `ask`, each again and again until it is gone, as soon as that was `enough`."""
 
-    def post() -> None:
-        with httpx.Client(base_url=server.http.base_url, timeout=120) as http:
+    def keep_asking() -> None:
+        with httpx.Client(base_url=server.http.base_url, timeout=120) as http, suppress(httpx.TransportError):
             while True:
-                name = f"{threading.get_ident()}-{len(acknowledged)}"
-                event = {"type": "interaction", "time": 5, "impression": "i", "item": "a", "id": name}
-                try:
-                    response = http.post("/v1/events", json=event)
-                except httpx.TransportError:
-                    return
-                assert response.status_code == 200
-                acknowledged.append(name)
+                ask(http)
 
-    threads = [threading.Thread(target=post) for _ in range(4)]
+    threads = [threading.Thread(target=keep_asking) for _ in range(4)]
     for thread in threads:
         thread.start()
-    until(lambda: len(acknowledged) > 100)
+    until(enough)
     server.process.kill()
     for thread in threads:
         thread.join()
     assert server.process.wait(120) == -signal.SIGKILL
+
+
+def test_a_killed_server_has_stored_what_it_acknowledged(server: Server) -> None:
+    acknowledged: list[str] = []
+
+    def post(http: httpx.Client) -> None:
+        name = f"{threading.get_ident()}-{len(acknowledged)}"
+        event = {"type": "interaction", "time": 5, "impression": "i", "item": "a", "id": name}
+        assert http.post("/v1/events", json=event).status_code == 200
+        acknowledged.append(name)
+
+    kill_amid(server, post, lambda: len(acknowledged) > 100)
     stored = {event.id for event in server.stored() if isinstance(event, Interaction)}
     assert len(acknowledged) > 100
     assert set(acknowledged) <= stored
@@ -220,24 +226,12 @@ def test_a_server_killed_between_an_answer_and_its_impression(server: Server, op
     """Durable answers are in the log; of others only those of the last moment are missing, and none is there twice."""
     answers: list[str] = []
 
-    def ask() -> None:
-        with httpx.Client(base_url=server.http.base_url, timeout=120) as http:
-            while True:
-                try:
-                    answer = http.post("/v1/rank", json={"user": f"{len(answers)}", "items": ITEMS}).json()
-                except httpx.TransportError:
-                    return
-                assert answer["degraded"] == []
-                answers.append(answer["impression"])
+    def ask(http: httpx.Client) -> None:
+        answer = http.post("/v1/rank", json={"user": f"{len(answers)}", "items": ITEMS}).json()
+        assert answer["degraded"] == []
+        answers.append(answer["impression"])
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    until(lambda: len(answers) > 200)
-    server.process.kill()
-    for thread in threads:
-        thread.join()
-    assert server.process.wait(120) == -signal.SIGKILL
+    kill_amid(server, ask, lambda: len(answers) > 200)
     stored = [event.id for event in server.stored() if isinstance(event, Impression)]
     assert len(stored) == len(set(stored))
     lost = set(answers) - set(stored)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +41,11 @@ class Siblings:
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
-                writer.write(answers[(await reader.readline()).decode().strip()]())
-                await writer.drain()
+                with suppress(ConnectionError):  # who asked has given up
+                    what = (await reader.readline()).decode()
+                    if what:
+                        writer.write(answers[what.strip()]())
+                        await writer.drain()
             finally:
                 writer.close()
 

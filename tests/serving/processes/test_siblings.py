@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +83,33 @@ def test_one_that_does_not_answer_or_does_not_know_is_waited_for_a_moment(tmp_pa
 
     assert third.number == 2
     assert asyncio.run(asked()) == {1: b"well", 2: None}
+
+
+def test_who_gives_up_leaves_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Before it asked, or while the answer is made, which a loaded machine does not send in time."""
+    first = Siblings(0, 2, tmp_path)
+    asked: list[asyncio.StreamWriter] = []
+
+    def slow() -> bytes:
+        asked[0].transport.abort()
+        return bytes(1 << 24)  # more than the socket takes
+
+    async def given_up() -> None:
+        async with first.showing({"state": slow}):
+            _, early = await asyncio.open_unix_connection(tmp_path / "0.sock")
+            early.close()
+            await early.wait_closed()
+            reader, writer = await asyncio.open_unix_connection(tmp_path / "0.sock")
+            asked.append(writer)
+            writer.write(b"state\n")
+            with suppress(ConnectionError):
+                await reader.read()
+            while len(asyncio.all_tasks()) > 1:  # those that answer
+                await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()}, timeout=1)
+
+    asyncio.run(given_up())
+    assert asked
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_each_takes_its_share() -> None:

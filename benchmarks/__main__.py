@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import pkgutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import benchmarks
 from benchmarks import _table
@@ -30,18 +33,27 @@ def show(result: Result) -> None:
     print(result.line())
 
 
+def _measured(parser: argparse.ArgumentParser, module: ModuleType, options: argparse.Namespace) -> Result:
+    given = {} if options.events is None else {"events": options.events}
+    if unknown := given.keys() - inspect.signature(module.run).parameters.keys():
+        parser.error(f"{options.name} has no option --{' or --'.join(unknown)}")
+    result: Result = module.run(quick=options.quick, **given)
+    return replace(result, options=given)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", choices=names(), help="what to measure")
     parser.add_argument("--quick", action="store_true", help="a smaller input, seconds instead of minutes")
     parser.add_argument("--save", action="store_true", help="write the result to docs/results/NAME.PROCESSOR.json")
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results", help="folder for --save")
+    parser.add_argument("--events", type=int, help="chaos: how many events, of its kind, are appended")
     options = parser.parse_args(arguments)
     if options.save and commit().endswith("+"):
         parser.error("commit your changes first: a saved result names the commit that was measured")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the benchmark's processes, too
     module = importlib.import_module(f"benchmarks.{options.name}")
-    result: Result = module.run(quick=options.quick)
+    result = _measured(parser, module, options)
     if options.save:
         print(f"saved {result.save(options.results)}")
         if hasattr(module, "plot"):

@@ -1,21 +1,18 @@
-"""What must be true after a storm, counted from the log itself and from a run that nothing interrupted."""
+"""What was learned in a storm, against a run that nothing interrupted, and what is served after it."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import httpx
 import numpy as np
 
-from benchmarks._chaos_traffic import LAST
 from recsys import wiring
 from recsys.config.schema import Config
 from recsys.training.checkpoint.checkpoints import Checkpoints
@@ -28,49 +25,10 @@ from serving.local_ranking import LocalRanking
 from serving.replication.embedded_redis import connect
 from streaming.catalog import Catalog
 from streaming.encode.batch import TrainingBatch
-from streaming.events.schema import Event, Impression, Interaction
 from streaming.feed import Feed
-from streaming.ingest.codec import to_events
-from streaming.log.event_log import EventLog, read_partitions
 
 _TO_FOLLOW = 60.0
 """Seconds until a server must serve what Redis holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What the log holds, every event once: the number of shown items, and those clicked by impression and item."""
-
-    events: int
-    impressions: frozenset[str]
-    items: int
-    clicked: frozenset[tuple[str, str]]
-    repeated: int
-    """Events that the log holds once more."""
-
-
-def shown(config: Config) -> Shown:
-    """Counted without the joiner. The lists at the end, whose windows are open, do not count."""
-    sizes: dict[str, int] = {}
-    clicks: Counter[tuple[str, str]] = Counter()
-    events = repeated = 0
-    log = wiring.event_log(config)
-    for event in _events(log):
-        events += 1
-        if isinstance(event, Impression) and not event.id.startswith(LAST):
-            repeated += event.id in sizes
-            sizes[event.id] = len(event.items)
-        elif isinstance(event, Interaction):
-            clicks[event.impression, event.item] += 1
-    log.close()
-    repeated += sum(clicks.values()) - len(clicks)
-    known = frozenset(click for click in clicks if click[0] in sizes)
-    return Shown(events, frozenset(sizes), sum(sizes.values()), known, repeated)
-
-
-def _events(log: EventLog) -> Iterator[Event]:
-    for chunk in chain.from_iterable(read_partitions(log)):
-        yield from to_events(chunk.events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +40,15 @@ class Learned:
     outcomes: dict[str, int]
     state: str
     """SHA-256 of what does not depend on where batches were cut: open lists, features, catalogue, cursor."""
+
+
+def trained(config: Config) -> float:
+    """Shown items that the newest checkpoint has learned from."""
+    progress, newest = Progress(), Checkpoints(config.training.checkpoints).newest()
+    if newest is None:
+        return 0.0
+    progress.load(part_folder(newest))
+    return progress.total().weight
 
 
 def learned(config: Config) -> Learned:

@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from abc import ABC, abstractmethod
+from math import inf
 
 import httpx
 import numpy as np
+import pyarrow as pa
 
+from benchmarks._event_hashes import Hashes, hashes
+from benchmarks._globo_shaped import EXPONENT, Visits
 from benchmarks._supervised import Supervised
 from benchmarks._waiting import until
 from recsys import wiring
 from recsys.config.schema import Config
-from recsys.datasets.globo import CONTEXT
 from recsys.errors import LogError
-from streaming.events.schema import Event, Features, Impression, Interaction
+from streaming.events.schema import Impression
 from streaming.ingest.codec import encode_events
+from streaming.join.tables.event_columns import EventColumns
 from streaming.log.partitioning import split
 
 ITEMS, USERS = 1000, 2000
+"""Of which users ask for rankings: the articles that are read most."""
 RANKED = 10
 """Items that a user asks to have ranked."""
 RATE = 0.3
@@ -34,8 +38,8 @@ HOUR = 3_600_000
 _PAUSE = 0.1
 _NOTICED = 5.0
 """Seconds after which the end of a process must be known."""
-_VALUES = 5
-"""Different values of each feature of a visit."""
+_MOST = 10_000
+"""Visits that are appended at once."""
 
 
 def now() -> int:
@@ -43,8 +47,8 @@ def now() -> int:
 
 
 def items(rng: np.random.Generator, lists: int, size: int) -> list[list[str]]:
-    """Lists of different items, popular ones more often (Zipf with exponent 1.1, as clicks on news are)."""
-    noise = rng.gumbel(size=(lists, ITEMS)) - 1.1 * np.log(np.arange(1, ITEMS + 1))
+    """Lists of different items, popular ones more often."""
+    noise = rng.gumbel(size=(lists, ITEMS)) - EXPONENT * np.log(np.arange(1, ITEMS + 1))
     return [[f"item-{n}" for n in chosen] for chosen in np.argpartition(-noise, size)[:, :size].tolist()]
 
 
@@ -82,34 +86,34 @@ class Traffic(ABC):
 
 
 class Producer(Traffic):
-    """Appends `events` a second to the log: two items that a visitor sees, and a click on one of them."""
+    """Appends visits at a rate of events a second, until there are `events`, or without an end.
 
-    def __init__(self, config: Config, events: int) -> None:
+    What a broker that was away has kept from being appended follows when it is back.
+    """
+
+    def __init__(self, config: Config, rate: float, events: int | None = None) -> None:
         super().__init__(seed=1)
         self._log = wiring.event_log(config)
-        self._pairs = max(round(events * _PAUSE / 2), 1)
-        self.acknowledged: set[str] = set()
-        """Ids of impressions that the log has."""
+        self._visits, self._rate, self._left = Visits(seed=1), rate / 2, (events or inf) / 2
+        self._begun, self._made = time.monotonic(), 0
+        self.done = threading.Event()
+        """When all are in the log."""
+        self.acknowledged: list[Hashes] = []
+        """Of the ids of impressions that the log has."""
         self.refusals = 0
         """Appends that failed and were done again."""
 
     def turn(self) -> None:
-        begun = time.monotonic()
-        events = [event for pair in items(self.rng, self._pairs, 2) for event in self._visit(pair)]
-        while not self._appended(events):
-            self.refusals += 1
-        self.acknowledged |= {event.id for event in events if isinstance(event, Impression)}
-        self.stops.wait(max(begun + _PAUSE - time.monotonic(), 0))
-
-    def _visit(self, pair: list[str]) -> list[Event]:
-        name, at = uuid.uuid4().hex, now()
-        values = self.rng.integers(_VALUES, size=len(CONTEXT)).tolist()
-        visit: Features = dict(zip(CONTEXT, values, strict=True))
-        user = f"user-{self.rng.integers(USERS)}"
-        return [
-            Impression(id=name, time=at, user=user, items=pair, features=visit),
-            Interaction(time=at + 1, impression=name, item=pair[self.rng.integers(2)], id=f"{name}-click"),
-        ]
+        self.stops.wait(_PAUSE)
+        due = (time.monotonic() - self._begun) * self._rate - self._made
+        if visits := int(min(max(due, 1), _MOST, self._left)):
+            events = self._visits.take(visits, now())
+            while not self._appended(events):
+                self.refusals += 1
+            self._made, self._left = self._made + visits, self._left - visits
+            self.acknowledged.append(hashes(EventColumns.of(events).id)[::2])
+        if not self._left:
+            self.done.set()
 
     def close(self) -> None:
         self._log.close()
@@ -120,9 +124,9 @@ class Producer(Traffic):
             last = Impression(id=f"{LAST}{partition}", time=now() + HOUR, user="nobody", items=["nothing"])
             self._log.append(encode_events([last]), partition)
 
-    def _appended(self, events: list[Event]) -> bool:
+    def _appended(self, events: pa.RecordBatch) -> bool:
         try:
-            for partition, part in split(encode_events(events), self._log.partitions):
+            for partition, part in split(events, self._log.partitions):
                 self._log.append(part, partition)
         except LogError:
             return False

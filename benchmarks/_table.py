@@ -40,7 +40,7 @@ def _section(name: str, runs: list[dict[str, Any]]) -> str:
         f"\n## {name}",
         _what(name),
         "",
-        f"| `python -m benchmarks {name}` | target |{heads}",
+        f"| `{_command(runs[-1])}` | target |{heads}",
         f"|---|---:|{'---:|' * len(runs)}",
     ]
     for asked in runs[-1]["targets"]:
@@ -55,6 +55,12 @@ def _what(name: str) -> str:
     module = ast.parse((ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8"))
     said = ast.get_docstring(module) or ""
     return said.partition("\n\n")[0]
+
+
+def _command(run: dict[str, Any]) -> str:
+    """By which it is measured again, with the options of that run."""
+    command = str(run.get("command", f"python -m benchmarks {run['name']}"))
+    return command.removesuffix(" --save")
 
 
 def _cell(asked: dict[str, Any], value: float | None) -> str:

@@ -43,6 +43,8 @@ class Result:
     name: str
     targets: list[Target]
     raw: dict[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Options of the command line, by name, that another size was measured with than the benchmark's own."""
 
     def line(self) -> str:
         """One JSON object in one line, the last line on stdout."""
@@ -58,8 +60,9 @@ class Result:
     def save(self, folder: Path) -> Path:
         """Write the result with command, machine, commit and date to `folder/NAME.PROCESSOR.json`."""
         folder.mkdir(parents=True, exist_ok=True)
+        given = "".join(f"--{name} {value} " for name, value in self.options.items())
         facts = {
-            "command": f"python -m benchmarks {self.name} --save",
+            "command": f"python -m benchmarks {self.name} {given}--save",
             "machine": machine(),
             "commit": commit(),
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
